@@ -1,0 +1,96 @@
+"""The `mnfpn` command: its subcommands, and the one place where errors become text and exit codes.
+
+Exit codes: 0 fine, 1 could not do it, 2 wrong usage or settings, 3 a check that was asked for failed, 130 Ctrl-C.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, TextIO
+
+import typer
+from typer.main import get_command
+
+from mnfpn_cli import __version__
+from mnfpn_cli.cli.bench import bench
+from mnfpn_cli.cli.settings import settings_app
+from mnfpn_cli.cli.shapes import shapes
+from mnfpn_cli.cli.summary import summary
+from mnfpn_cli.errors import MnfpnError
+
+BROKEN_PIPE = 141
+"""128 + SIGPIPE: what a shell reports of a program whose reader has gone, as `| head` does."""
+
+app = typer.Typer(
+    name="mnfpn",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Later beats earlier: preset, file, options. Without options: MobileNetV2 with a pyramid at 600x900.",
+)
+app.command()(summary)
+app.command()(shapes)
+app.command()(bench)
+app.add_typer(settings_app, name="settings")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"mnfpn {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def mnfpn(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """A workbench for MobileNetV2 backbones with feature pyramids: what is in it, what comes out, what it costs."""
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line with these arguments, and return the exit code. No error of a user's leaves it."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that lacks "×" is no reason to fail
+    try:
+        code = get_command(app)(list(arguments), prog_name="mnfpn", standalone_mode=False)
+        sys.stdout.flush()
+    except MnfpnError as error:
+        return _fail(str(error), error.exit_code)
+    except typer.TyperException as error:
+        return _fail(error.format_message(), error.exit_code, _hint(error))
+    except typer.Abort:
+        return _fail("aborted", 1)
+    except BrokenPipeError:
+        _discard(sys.stdout)
+        return BROKEN_PIPE
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int, hint: str = "") -> int:
+    try:
+        sys.stdout.flush()
+        sys.stderr.writelines(f"error: {line}\n" for line in message.splitlines())
+        sys.stderr.write(hint)
+    except BrokenPipeError:
+        _discard(sys.stdout)
+    return code
+
+
+def _hint(error: typer.TyperException) -> str:
+    if not error.format_message():  # no arguments at all: typer has shown the help
+        return ""
+    context = getattr(error, "ctx", None)  # typer keeps the class of usage errors, which have it, to itself
+    return f"See '{context.command_path} --help'.\n" if context else ""
+
+
+def _discard(stream: TextIO) -> None:
+    """Point a stream whose reader has gone at nothing, so that Python's own flush at exit does not complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

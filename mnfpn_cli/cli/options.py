@@ -1,0 +1,116 @@
+"""The options that commands share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Option
+
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.settings.files import read_config, read_preset
+from mnfpn_cli.settings.input import MAX_BATCH
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.overrides import parse_override, parse_stages
+from mnfpn_cli.settings.sources import Source, resolve
+
+
+def whole(option: str, low: int | None = None, high: int | None = None) -> Callable[[str], int]:
+    """A parser of whole numbers for an option, whose errors give the option, the rule and the value."""
+    bounds = {(True, True): f" from {low} to {high}", (True, False): f", {low} or more"}
+    rule = f"must be a whole number{bounds.get((low is not None, high is not None), '')}"
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise UsageError(f"{option}: {rule}, got '{text}'") from None
+        if (low is not None and value < low) or (high is not None and value > high):
+            raise UsageError(f"{option}: {rule}, got {value}")
+        return value
+
+    return parse
+
+
+def number(option: str) -> Callable[[str], float]:
+    """A parser of numbers for an option, whose errors give the option, the rule and the value."""
+
+    def parse(text: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            raise UsageError(f"{option}: must be a number, got '{text}'") from None
+
+    return parse
+
+
+def network_option(help: str, metavar: str, **more: Any) -> Any:
+    """An option in the help's panel on the network."""
+    return Option(help=help, metavar=metavar, rich_help_panel="Network", **more)
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """What network: the same on every command that builds one. Later beats earlier: preset, file, options."""
+
+    preset: Annotated[str | None, network_option("Start from a preset (see `mnfpn settings presets`).", "NAME")] = None
+    config: Annotated[str | None, network_option("Read settings from a JSON file; - is standard input.", "FILE")] = None
+    stages: Annotated[
+        str | None,
+        network_option("Rows of expansion, channels, repeats, stride: '1,16,1,1 6,24,2,2'.", "'t,c,n,s ...'"),
+    ] = None
+    width_mult: Annotated[
+        float | None, network_option("Width multiplier of the backbone.", "X", parser=number("--width-mult"))
+    ] = None
+    pyramid_channels: Annotated[
+        int | None,
+        network_option("Channels of every pyramid level.", "N", parser=whole("--pyramid-channels")),
+    ] = None
+    in_channels: Annotated[
+        int | None, network_option("Channels of the input image.", "N", parser=whole("--in-channels"))
+    ] = None
+    set: Annotated[
+        list[str] | None,
+        network_option("Set anything else: pyramid.smooth=separable; may repeat.", "KEY=VALUE"),
+    ] = None
+
+    def settings(self) -> NetworkSettings:
+        """The settings that these options give.
+
+        Raises:
+            UsageError: where they give none.
+        """
+        named = {
+            "--width-mult": (self.width_mult, ("width_mult",)),
+            "--pyramid-channels": (self.pyramid_channels, ("pyramid", "channels")),
+            "--in-channels": (self.in_channels, ("in_channels",)),
+        }
+        sources = [read_preset(self.preset)] if self.preset is not None else []
+        sources += [read_config(self.config)] if self.config is not None else []
+        sources += [parse_stages(self.stages)] if self.stages is not None else []
+        sources += [Source(name, value, path) for name, (value, path) in named.items() if value is not None]
+        sources += [parse_override(text) for text in self.set or ()]
+        return resolve(sources)
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where the result goes and in what form."""
+
+    json: Annotated[
+        bool, Option("--json", help="Print one JSON document instead of tables.", rich_help_panel="Output")
+    ] = False
+    output: Annotated[
+        Path | None,
+        Option(
+            help="Also write the result to a file: JSON with --json or a name in .json, else text.",
+            metavar="FILE",
+            rich_help_panel="Output",
+        ),
+    ] = None
+
+
+DEFAULT_SIZE = "600x900"
+
+SizeOption = Annotated[str, Option(help="Size of the image: height x width in pixels, or one side.", metavar="HxW")]
+BatchOption = Annotated[int, Option(help="Images in a batch.", metavar="N", parser=whole("--batch", 1, MAX_BATCH))]

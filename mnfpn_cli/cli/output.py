@@ -1,0 +1,98 @@
+"""Writing results: tables to a terminal, plain and complete text to a pipe, JSON, and files whole or not at all."""
+
+import os
+import sys
+import tempfile
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from mnfpn_cli.cli.options import OutputOptions
+from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.report.document import to_json
+from mnfpn_cli.report.tables import Report
+
+WIDE = 10_000
+"""Columns where nothing has to fit a screen."""
+
+
+def check_output(options: OutputOptions) -> None:
+    """Make sure, before any work is done, that the output file can be written.
+
+    Raises:
+        UsageError: where it cannot.
+    """
+    if options.output is None:
+        return
+    folder = options.output.parent
+    if options.output.is_dir():
+        raise UsageError(f"--output: must be a file, but '{options.output}' is a folder")
+    if not folder.is_dir():
+        raise UsageError(f"--output: must be in a folder that exists, but '{folder}' does not")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"--output: must be in a folder that can be written, but '{folder}' cannot")
+
+
+def emit(report: Report, document: dict[str, Any], options: OutputOptions) -> None:
+    """Write the file that was asked for, then print the result.
+
+    Raises:
+        MnfpnError: where the file cannot be written; what was there before is then still there.
+    """
+    if options.output is not None:
+        as_json = options.json or options.output.suffix == ".json"
+        write_whole(options.output, to_json(document) if as_json else as_text(report))
+    if options.json:
+        sys.stdout.write(to_json(document))
+    elif sys.stdout.isatty():
+        _print(report, Console())
+    else:
+        sys.stdout.write(as_text(report))
+
+
+def as_text(report: Report) -> str:
+    """The report without colours and lines, every cell complete."""
+    buffer = StringIO()
+    for item in report:
+        if isinstance(item, Table):
+            item.box = None
+    _print(report, Console(file=buffer, width=WIDE, color_system=None))
+    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+
+
+def _print(report: Report, console: Console) -> None:
+    for index, item in enumerate(report):
+        if index and isinstance(item, Table):
+            console.print()
+        console.print(item)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that at every moment it is either as before or complete.
+
+    Raises:
+        MnfpnError: where it cannot be written.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(handle)
+            Path(name).chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise MnfpnError(f"--output: '{path}' could not be written: {error.strerror}") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

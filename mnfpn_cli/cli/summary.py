@@ -1,0 +1,43 @@
+"""`mnfpn summary`."""
+
+from typing import Annotated
+
+from typer import Option
+
+from mnfpn_cli.cli.groups import grouped
+from mnfpn_cli.cli.options import DEFAULT_SIZE, NetworkOptions, OutputOptions, SizeOption, whole
+from mnfpn_cli.cli.output import check_output, emit
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.report.document import document
+from mnfpn_cli.report.summary import summary_document, summary_tables
+from mnfpn_cli.settings.input import network_input, parse_size
+
+DEFAULT_DEPTH = 2
+
+
+@grouped
+def summary(
+    network: NetworkOptions,
+    output: OutputOptions,
+    size: SizeOption = DEFAULT_SIZE,
+    depth: Annotated[
+        int | None,
+        Option(
+            help="Show layers down to this depth.",
+            metavar="N",
+            parser=whole("--depth", 1),
+            show_default=f"{DEFAULT_DEPTH}; all in JSON",
+        ),
+    ] = None,
+) -> None:
+    """Show what is in the network: the layer tree with shapes, parameters and MACs."""
+    check_output(output)
+    settings = network.settings()
+    input = network_input(settings, parse_size(size))
+
+    from mnfpn_cli.measure.tree import layer_tree
+    from mnfpn_cli.network.build import build_meta
+
+    tree = layer_tree(build_meta(plan_network(settings)), input.shape)
+    report = summary_tables(tree, input, depth or DEFAULT_DEPTH)
+    emit(report, document("summary", settings, summary_document(tree, input, depth)), output)

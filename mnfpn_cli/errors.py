@@ -1,0 +1,19 @@
+"""The errors that a user can cause or meet. Only the command line turns them into text and an exit code."""
+
+
+class MnfpnError(Exception):
+    """Something could not be done, for a reason the user can read: no such device, out of memory."""
+
+    exit_code = 1
+
+
+class UsageError(MnfpnError):
+    """What the user said is wrong: the message gives the place, the rule and the value, one problem a line."""
+
+    exit_code = 2
+
+
+class CheckError(MnfpnError):
+    """A check that the user asked for did not hold."""
+
+    exit_code = 3

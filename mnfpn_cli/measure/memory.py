@@ -1,0 +1,91 @@
+"""Memory: refusing what cannot fit, the peak of a measurement, and out-of-memory errors in words."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import torch
+
+from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.measure.devices import free_memory
+from mnfpn_cli.plan.memory import memory_needed
+from mnfpn_cli.plan.network import NetworkPlan
+from mnfpn_cli.settings.input import DType, NetworkInput
+
+
+def check_fits(plan: NetworkPlan, input: NetworkInput, dtype: DType, device: torch.device) -> None:
+    """Refuse a run whose weights and activations alone are more than a device has free.
+
+    Raises:
+        UsageError: where they are.
+    """
+    needed, free = memory_needed(plan, input, dtype), free_memory(device)
+    if needed > free:
+        raise UsageError(
+            f"--size, --batch: must fit the memory that {device} has free, {free / 2**30:.1f} GiB; "
+            f"{input.batch} × {input.channels} × {input.size} in {dtype} needs at least {needed / 2**30:.1f} GiB"
+        )
+
+
+@contextmanager
+def out_of_memory_explained(doing: str) -> Iterator[None]:
+    """Turn the ways in which torch runs out of memory into one error.
+
+    Raises:
+        MnfpnError: where the block runs out of memory.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise MnfpnError(f"out of memory {doing}") from error
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" not in str(error):  # the CPU's allocator raises no class of its own
+            raise
+        raise MnfpnError(f"out of memory {doing}") from error
+
+
+class PeakMemory:
+    """The peak of memory in use since it was made.
+
+    On CUDA the bytes that torch's allocator handed out on the device; on the CPU the resident set of the whole process
+    (Python and torch included); on other devices not known.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        elif device.type == "cpu":
+            _reset_resident_peak()
+
+    def bytes(self) -> int | None:
+        """The peak in bytes; None where it cannot be known."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device)
+        return _resident_peak() if self._device.type == "cpu" else None
+
+
+def _reset_resident_peak() -> None:
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return  # not Linux, or not allowed: the peak is then that of the process's life
+
+
+def _resident_peak() -> int | None:
+    try:
+        fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return _peak_of_life()
+
+
+def _peak_of_life() -> int | None:
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource  # Unix only
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

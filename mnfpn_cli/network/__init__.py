@@ -1,0 +1,1 @@
+"""The plan as torch modules, mechanically: no channel arithmetic happens here."""

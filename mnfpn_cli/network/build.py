@@ -1,0 +1,46 @@
+"""Building networks: on the meta device (shapes without memory), or initialised from a seed."""
+
+import torch
+from torch import nn
+
+from mnfpn_cli.network.network import Network
+from mnfpn_cli.plan.network import NetworkPlan, plan_network
+from mnfpn_cli.settings.models import NetworkSettings
+
+
+def build_network(settings: NetworkSettings, seed: int = 0) -> Network:
+    """A network on the CPU in float32 and eval mode; the same weights for the same settings and seed, every time."""
+    network = build_meta(plan_network(settings))
+    network.to_empty(device="cpu")
+    initialise(network, torch.Generator().manual_seed(seed))
+    return network
+
+
+def build_meta(plan: NetworkPlan) -> Network:
+    """A network on the meta device, in eval mode: it knows every shape and holds no weights."""
+    with torch.device("meta"):
+        return Network(plan).eval()
+
+
+@torch.no_grad()
+def initialise(network: Network, generator: torch.Generator) -> None:
+    """Initialise every layer so that activations keep their scale in eval mode.
+
+    Backbone: He et al. 2015 ("Delving Deep into Rectifiers", section 2.2), normal, by fan-in. torchvision's
+    MobileNetV2 goes by fan-out, which counts a depthwise layer's channels as if they were summed: untrained and in
+    eval mode its p5 comes out near 1e-9, and deeper ones denormal, which slows a CPU as no trained network does.
+    Pyramid: uniform by fan-in with a = 1, biases zero, as Detectron's and torchvision's FPN.
+    Nothing is drawn from torch's global generator.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Conv2d):
+            if name.startswith("pyramid."):
+                nn.init.kaiming_uniform_(module.weight, a=1, generator=generator)
+            else:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

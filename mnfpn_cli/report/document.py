@@ -1,0 +1,48 @@
+"""What every JSON document of mnfpn has: version, command, settings."""
+
+import json
+from typing import Any
+
+from mnfpn_cli import __version__
+from mnfpn_cli.settings.input import NetworkInput
+from mnfpn_cli.settings.models import NetworkSettings
+
+FORMAT_VERSION = 1
+"""Raised when a key is removed or changes its meaning; added keys leave it as it is."""
+
+
+def document(command: str, settings: NetworkSettings, body: dict[str, Any]) -> dict[str, Any]:
+    """A command's result with what it was made from. Numbers are raw, in seconds, bytes, MACs and parameters."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "mnfpn_version": __version__,
+        "command": command,
+        "settings": settings.model_dump(mode="json"),
+        **body,
+    }
+
+
+def input_document(input: NetworkInput) -> dict[str, int]:
+    """An input under the keys batch, channels, height and width."""
+    return dict(zip(("batch", "channels", "height", "width"), input.shape, strict=True))
+
+
+def to_json(value: Any) -> str:
+    """JSON for people and programs: whatever fits on a line stands on one. Ends with a line break.
+
+    Raises:
+        ValueError: where a number is not finite, which JSON has no word for.
+    """
+    return _lines(value, indent="") + "\n"
+
+
+def _lines(value: Any, indent: str) -> str:
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    deeper = f"{indent}  "
+    if len(indent) + len(line) <= 100 or not isinstance(value, dict | list):
+        return line
+    if isinstance(value, list):
+        items = [_lines(item, deeper) for item in value]
+        return f"[\n{deeper}" + f",\n{deeper}".join(items) + f"\n{indent}]"
+    items = [f"{json.dumps(key)}: {_lines(item, deeper)}" for key, item in value.items()]
+    return f"{{\n{deeper}" + f",\n{deeper}".join(items) + f"\n{indent}}}"

@@ -1,0 +1,78 @@
+"""`mnfpn shapes` as tables and as JSON."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+
+from mnfpn_cli.plan.shapes import LevelShape, NetworkShapes
+from mnfpn_cli.report.document import input_document
+from mnfpn_cli.report.tables import Report, note, table
+from mnfpn_cli.report.units import shape, sides, size_in_bytes
+from mnfpn_cli.settings.input import ITEM_BYTES, DType
+
+
+def shapes_tables(results: Sequence[NetworkShapes], dtype: DType) -> Report:
+    """A table for each input, and under it the levels whose size is not the input over the stride."""
+    report: Report = []
+    for shapes in results:
+        report.append(_table(shapes, dtype))
+        rounded = [level for level in shapes.levels if not level.is_exact]
+        if rounded:
+            exact = ", ".join(f"{level.name} {sides(level.exact_height, level.exact_width)}" for level in rounded)
+            report.append(note(f"≠ not input / stride ({exact}): layers of stride 2 round up.", "dim"))
+    return report
+
+
+def _table(shapes: NetworkShapes, dtype: DType) -> Table:
+    batch, channels, height, width = shapes.input.shape
+    title = f"Input {batch}×{channels}×{height}×{width}, {dtype}"
+    made = table(title, "Level", ">Stride", "Tap", ">Tap map", ">Top-down", ">Output", ">Bytes")
+    for level in shapes.levels:
+        made.add_row(
+            level.name,
+            str(level.stride),
+            f"stages.{level.stage}",
+            shape(level.tap.channels, level.tap.size),
+            f"{sides(*level.resized_from)} → {sides(*level.output.size)}" if level.resized_from else "–",
+            shape(level.output.channels, level.output.size) + ("  " if level.is_exact else " ≠"),
+            size_in_bytes(level_bytes(level, batch, dtype)),
+        )
+    total = sum(level_bytes(level, batch, dtype) for level in shapes.levels)
+    made.add_section()
+    made.add_row("all", *[""] * 5, size_in_bytes(total))
+    return made
+
+
+def shapes_document(results: Sequence[NetworkShapes], dtype: DType, verified: bool) -> dict[str, Any]:
+    """The results under the keys that scripts rely on; sizes in pixels or cells, bytes for the whole batch."""
+    return {
+        "dtype": dtype,
+        "verified": verified,
+        "results": [
+            {
+                "input": input_document(shapes.input),
+                "levels": [_level(level, shapes.input.batch, dtype) for level in shapes.levels],
+            }
+            for shapes in results
+        ],
+    }
+
+
+def _level(level: LevelShape, batch: int, dtype: DType) -> dict[str, Any]:
+    return {
+        "name": level.name,
+        "stride": level.stride,
+        "channels": level.output.channels,
+        "height": level.output.size.height,
+        "width": level.output.size.width,
+        "bytes": level_bytes(level, batch, dtype),
+        "exact": level.is_exact,
+        "tap": {"path": f"stages.{level.stage}", "channels": level.tap.channels, **level.tap.size._asdict()},
+        "resized_from": level.resized_from._asdict() if level.resized_from else None,
+    }
+
+
+def level_bytes(level: LevelShape, batch: int, dtype: DType) -> int:
+    """Bytes of a level's map for the whole batch."""
+    return batch * level.output.elements * ITEM_BYTES[dtype]

@@ -1,0 +1,44 @@
+"""The one kind of table that every report is made of."""
+
+from collections.abc import Iterable
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+Report = list[RenderableType]
+
+
+def table(title: str, *columns: str) -> Table:
+    """An empty table; a column whose name begins with ``>`` holds numbers: aligned to the right, never broken."""
+    made = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+        show_edge=False,
+    )
+    for name in columns:
+        numbers = name.startswith(">")
+        made.add_column(
+            name.removeprefix(">"), justify="right" if numbers else "left", no_wrap=numbers, overflow="fold"
+        )
+    return made
+
+
+def pairs(title: str, rows: Iterable[tuple[str, str]]) -> Table:
+    """A table of names and values."""
+    made = table(title, "", "")
+    made.show_header = False
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def note(text: str, style: str = "") -> Text:
+    """A line of its own, never read as markup."""
+    return Text(text, style=style)

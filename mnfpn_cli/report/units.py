@@ -1,0 +1,54 @@
+"""Numbers in base units, as people read them: always with the unit, never more digits than can matter."""
+
+from mnfpn_cli.settings.input import Size
+
+
+def count(number: int) -> str:
+    """A whole number with separators: ``4,293,888``."""
+    return f"{number:,}"
+
+
+def scaled(number: float, unit: str = "") -> str:
+    """Four significant digits with a decimal prefix: ``29.95 GMAC``."""
+    for factor, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= factor * 0.99995:
+            return f"{_digits(number / factor)} {prefix}{unit}"
+    digits = count(number) if isinstance(number, int) else _digits(number)
+    return f"{digits} {unit}".rstrip()
+
+
+def seconds(value: float) -> str:
+    """A duration: ``737.2 ms``."""
+    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if value >= factor * 0.99995:
+            return f"{_digits(value / factor)} {unit}"
+    return f"{_digits(value * 1e9)} ns" if value else "0 s"
+
+
+def size_in_bytes(number: int) -> str:
+    """A size in binary units: ``32.96 MiB``."""
+    for factor, unit in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if number >= factor:
+            return f"{_digits(number / factor)} {unit}"
+    return f"{number} B"
+
+
+def per_cent(part: float, whole: float) -> str:
+    """A part of a whole, in per cent without the sign; nothing where there is no part."""
+    return f"{100 * part / whole:.1f}".replace("100.0", "100") if part and whole else ""
+
+
+def shape(channels: int, size: Size) -> str:
+    """A map of one image: ``256×150×225``."""
+    return f"{channels}×{size.height}×{size.width}"
+
+
+def sides(height: float, width: float) -> str:
+    """Height and width: ``150×112.5``."""
+    return f"{height:g}×{width:g}"
+
+
+def _digits(number: float) -> str:
+    """Four significant digits, and no digit before the point lost."""
+    decimals = 3 if number < 9.9995 else 2 if number < 99.995 else 1 if number < 999.95 else 0
+    return f"{number:,.{decimals}f}"

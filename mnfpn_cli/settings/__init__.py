@@ -1,0 +1,1 @@
+"""What a person may say about a network and its input, and nothing that follows from it."""

@@ -1,0 +1,123 @@
+"""Reading settings from JSON text: files, standard input, presets, and what is given to ``--set``."""
+
+import json
+import sys
+from collections import Counter
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.settings.sources import Source
+
+MAX_BYTES = 1_000_000
+"""A settings file of MAX_BLOCKS rows has a tenth of this; more is a mistake, such as a checkpoint."""
+
+
+ANNOTATIONS = ("$schema", "$comment")
+"""Keys that speak about a file, not about the network: the schema that editors check with, and a description."""
+
+
+def read_config(name: str) -> Source:
+    """The settings in a JSON file, or on standard input where the name is ``-``.
+
+    Raises:
+        UsageError: where there is no such file, or it is not settings in JSON.
+        MnfpnError: where the file cannot be read.
+    """
+    if name == "-":
+        return Source("standard input", parse_settings("standard input", _read(sys.stdin.buffer, "standard input")))
+    path = Path(name)
+    try:
+        with path.open("rb") as file:
+            data = _read(file, name)
+    except FileNotFoundError:
+        raise UsageError(f"{name}: must be a file, but there is none of that name") from None
+    except IsADirectoryError:
+        raise UsageError(f"{name}: must be a file, but it is a folder") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise MnfpnError(f"{name}: could not be read: {reason}") from None
+    return Source(name, parse_settings(name, data))
+
+
+def preset_names() -> list[str]:
+    """The names of the presets, in alphabetical order."""
+    folder = files("mnfpn_cli") / "presets"
+    return sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
+
+
+def read_preset(name: str) -> Source:
+    """The settings of a preset.
+
+    Raises:
+        UsageError: where there is no preset of that name.
+    """
+    return Source(f"preset {name}", parse_settings(name, _preset_bytes(name)))
+
+
+def preset_description(name: str) -> str:
+    """The one line that a preset says about itself."""
+    description: str = json.loads(_preset_bytes(name))["$comment"]
+    return description
+
+
+def _preset_bytes(name: str) -> bytes:
+    if name not in preset_names():
+        raise UsageError(f"--preset: must be one of {', '.join(preset_names())}, got '{name}'")
+    return (files("mnfpn_cli") / "presets" / f"{name}.json").read_bytes()
+
+
+def parse_settings(name: str, data: bytes) -> dict[str, Any]:
+    """Read JSON that is either the whole settings or only a list of stages.
+
+    Raises:
+        UsageError: where it is not UTF-8, not JSON (with line and column), or neither of the two.
+    """
+    try:
+        value = parse_json(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name}: must be UTF-8 text, but byte {error.start} is not") from None
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{name}: line {error.lineno}, column {error.colno}: must be JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(";")[0]
+        raise UsageError(f"{name}: must be JSON: {reason}") from None
+    if isinstance(value, list):
+        return {"stages": value}
+    if not isinstance(value, dict):
+        raise UsageError(f"{name}: must be an object of settings or a list of stages, got {json.dumps(value)[:60]}")
+    return {key: item for key, item in value.items() if key not in ANNOTATIONS}
+
+
+def parse_json(text: str) -> Any:
+    """Read JSON strictly: a key given twice is an error.
+
+    Raises:
+        ValueError: where it is not JSON (json.JSONDecodeError), or a number is too long to read.
+        RecursionError: where it is nested too deeply.
+    """
+    return json.loads(text, object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key '{twice}' is given twice in one object")
+    return found
+
+
+def _read(file: BinaryIO, name: str) -> bytes:
+    data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        _too_large(file, name)
+    return data
+
+
+def _too_large(file: BinaryIO, name: str) -> NoReturn:
+    size = ""
+    if file.seekable():
+        file.seek(0, 2)
+        size = f", got {file.tell() / 1e6:.1f} MB"
+    raise UsageError(f"{name}: a settings file must have at most {MAX_BYTES / 1e6:g} MB{size}")

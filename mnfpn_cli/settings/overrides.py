@@ -1,0 +1,43 @@
+"""Reading the options that override settings: ``--stages`` and ``--set``."""
+
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.settings.files import parse_json
+from mnfpn_cli.settings.sources import Source
+
+
+def parse_stages(text: str) -> Source:
+    """Read ``"1,16,1,1 6,24,2,2"``: rows of expansion, channels, repeats, stride, parted by spaces or semicolons.
+
+    Raises:
+        UsageError: where a row is not four whole numbers.
+    """
+    rows = [[_whole(number, row) for number in row.split(",")] for row in text.replace(";", " ").split()]
+    for row in rows:
+        if len(row) != 4:
+            written = ",".join(str(number) for number in row)
+            raise UsageError(f"--stages: a row must be t,c,n,s (expansion, channels, repeats, stride), got '{written}'")
+    return Source("--stages", rows, ("stages",))
+
+
+def parse_override(text: str) -> Source:
+    """Read ``dotted.key=value``; the value is JSON where it reads as JSON, otherwise text.
+
+    Raises:
+        UsageError: where there is no key or no ``=``.
+    """
+    key, equals, value = text.partition("=")
+    names = key.strip().split(".")
+    if not equals or not all(names):
+        raise UsageError(f"--set: must be key=value with a dotted key, as pyramid.smooth=separable, got '{text}'")
+    path = tuple(int(name) if name.isdecimal() else name for name in names)
+    try:
+        return Source("--set", parse_json(value), path)
+    except (ValueError, RecursionError):
+        return Source("--set", value.strip(), path)
+
+
+def _whole(number: str, row: str) -> int:
+    try:
+        return int(number)
+    except ValueError:
+        raise UsageError(f"--stages: a row must be four whole numbers t,c,n,s, got '{row}'") from None

@@ -1,0 +1,117 @@
+"""What is wrong with settings, in words: where, the rule, and the value."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from mnfpn_cli.settings.models import NetworkSettings, PyramidSettings
+from mnfpn_cli.settings.stages import StageSettings
+
+KEYS: dict[str, type[BaseModel]] = {"": NetworkSettings, "stages[]": StageSettings, "pyramid": PyramidSettings}
+"""The settings' own classes, by the place where they stand: what a misspelt key is compared with."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A rule that was broken: ``stages[3].stride: must be 1 or 2, got 3``."""
+
+    where: tuple[str | int, ...]
+    text: str
+
+    def __str__(self) -> str:
+        place = dotted(self.where)
+        return f"{place}: {self.text}" if place else self.text
+
+
+def describe(error: ValidationError) -> list[Problem]:
+    """The problems that pydantic found, one a place, in our words."""
+    problems: dict[tuple[str | int, ...], Problem] = {}
+    for details in error.errors(include_url=False):
+        if details["type"] == "too_short" and details["input"]:
+            continue  # pydantic counts only the items that are valid; those that are not have their own problems
+        problem = _problem(details)
+        problems.setdefault(problem.where, problem)
+    return list(problems.values())
+
+
+def dotted(where: Sequence[str | int]) -> str:
+    """A place in the settings as people write it: ``stages[3].stride``."""
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in where).removeprefix(".")
+
+
+def _problem(details: ErrorDetails) -> Problem:
+    context = details.get("ctx", {})
+    if "where" in context:
+        return Problem(tuple(context["where"].split(".")), f"{context['rule']}, got {context['got']}")
+    # In the union `'all' | list of levels` pydantic adds the branch to the place; a user knows no branches.
+    where = tuple(key for key in details["loc"] if isinstance(key, int) or key.isidentifier())
+    if where[:2] == ("pyramid", "levels"):
+        return Problem(
+            where[:2], f"must be 'all', a range as p3-p5, or a list of levels, got {_shown(details['input'])}"
+        )
+    if details["type"] == "extra_forbidden":
+        return Problem(where, f"unknown key{_nearest(where)}")
+    if details["type"] == "missing":
+        return Problem(where, "is required")
+    return Problem(where, f"{_rule(details['type'], context, details['msg'])}, got {_shown(details['input'])}")
+
+
+def _rule(kind: str, context: dict[str, Any], otherwise: str) -> str:
+    match kind:
+        case "literal_error":
+            return f"must be {context['expected']}"
+        case "int_type" | "int_from_float" | "int_parsing":
+            return "must be a whole number"
+        case "float_type" | "float_parsing":
+            return "must be a number"
+        case "finite_number":
+            return "must be a finite number"
+        case "greater_than":
+            return f"must be greater than {context['gt']:g}"
+        case "greater_than_equal":
+            return f"must be at least {context['ge']}"
+        case "less_than_equal":
+            return f"must be at most {context['le']:g}"
+        case "too_short":
+            return f"must have at least {context['min_length']} item"
+        case "too_long":
+            return f"must have at most {context['max_length']} items"
+        case "tuple_type" | "list_type":
+            return "must be a list"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return "must be an object"
+        case _:
+            return otherwise[:1].lower() + otherwise[1:]
+
+
+def _shown(value: Any) -> str:
+    """A value as JSON would show it, cut where it is long."""
+    if isinstance(value, str):
+        text = f"'{value}'" if len(value) < 60 else f"'{value[:57]}…'"
+        return text if text.isprintable() else repr(value)[:60]
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError):
+        text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _nearest(where: tuple[str | int, ...]) -> str:
+    """Name the known key that is nearest to an unknown one, first beside it, then anywhere."""
+    misspelt = str(where[-1])
+    here = "[]".join(dotted([k for k in where[:-1] if not isinstance(k, int)]).split("[]"))
+    here += "[]" if any(isinstance(k, int) for k in where[:-1]) else ""
+    beside = get_close_matches(misspelt, KEYS[here].model_fields if here in KEYS else [], 1)
+    anywhere = {key.rpartition(".")[2]: key for key in _every_key()}
+    found = beside or [anywhere[name] for name in get_close_matches(misspelt, anywhere, 1)]
+    return f"; did you mean '{found[0]}'?" if found else ""
+
+
+def _every_key() -> Iterator[str]:
+    for place, model in KEYS.items():
+        yield from (f"{place}.{name}".removeprefix(".") for name in model.model_fields)

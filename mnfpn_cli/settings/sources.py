@@ -1,0 +1,98 @@
+"""Where settings come from: presets, files, options. Later beats earlier, and all end as one `NetworkSettings`."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
+
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.problems import describe
+from mnfpn_cli.settings.stages import read_stage
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A value, where in the settings it belongs, and the name that an error about it should carry.
+
+    A preset or a file has the empty path and a mapping, which is merged; an option has a path and replaces what
+    is there.
+    """
+
+    name: str
+    value: Any
+    path: Path = ()
+
+    def gave(self, where: Path) -> bool:
+        """Whether this source gave the value at ``where``, or a part of the settings that holds it."""
+        depth = min(len(self.path), len(where))
+        if self.path[:depth] != where[:depth]:
+            return False
+        rest: Any = self.value
+        for key in where[depth:]:
+            if not isinstance(rest, Mapping):
+                return True
+            if key not in rest:
+                return False
+            rest = rest[key]
+        return True
+
+
+def resolve(sources: Sequence[Source]) -> NetworkSettings:
+    """The settings that the sources give together, on top of the defaults.
+
+    Raises:
+        UsageError: where a value breaks a rule, naming the source that gave it.
+    """
+    merged: Any = NetworkSettings().model_dump(mode="json")
+    for source in sources:
+        merged = _put(merged, source, source.path, source.value)
+        merged["stages"] = _with_field_names(merged["stages"])
+    try:
+        return NetworkSettings.model_validate(merged)
+    except ValidationError as error:
+        raise UsageError("\n".join(_problems(error, sources))) from None
+
+
+def _problems(error: ValidationError, sources: Sequence[Source]) -> list[str]:
+    lines = []
+    for problem in describe(error):
+        source = next((s for s in reversed(sources) if s.gave(problem.where)), None)
+        lines.append(f"{source.name}: {problem}" if source else str(problem))
+    return lines
+
+
+def _put(tree: Any, source: Source, path: Path, value: Any) -> Any:
+    """A copy of ``tree`` with ``value`` at ``path``; mappings are merged, everything else is replaced."""
+    if not path:
+        if isinstance(tree, Mapping) and isinstance(value, Mapping):
+            return {**tree, **{k: _put(tree.get(k), source, (), v) for k, v in value.items()}}
+        return copy.deepcopy(value)
+    key, rest = path[0], path[1:]
+    if isinstance(tree, list):
+        if not isinstance(key, int) or key >= len(tree):
+            rule = f"must be 0 to {len(tree) - 1}" if tree else "must point into a list that is not empty"
+            raise UsageError(f"{source.name}: the index {rule}, got '{key}'")
+        return [_put(item, source, rest, value) if i == key else item for i, item in enumerate(tree)]
+    if not isinstance(tree, Mapping):
+        raise UsageError(f"{source.name}: '{key}' is below a value that has no keys")
+    return {**tree, key: _put(tree.get(key, {} if rest else None), source, rest, value)}
+
+
+def _with_field_names(stages: Any) -> Any:
+    """Stages under our field names, so that ``--set stages.3.channels=48`` finds them in a file of rows."""
+    if not isinstance(stages, list):
+        return stages
+    return [_read_if_possible(stage) for stage in stages]
+
+
+def _read_if_possible(stage: Any) -> Any:
+    try:
+        return read_stage(stage)
+    except PydanticCustomError:
+        return stage  # validation says what is wrong with it, and where

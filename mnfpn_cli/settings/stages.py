@@ -1,0 +1,59 @@
+"""A stage: one row of MobileNetV2's table of inverted residuals, in each spelling that is read."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+MAX_CHANNELS = 65_536
+
+Channels = Annotated[int, Field(strict=True, ge=1, le=MAX_CHANNELS)]
+
+
+class StageSettings(BaseModel):
+    """One row of the table of inverted residuals (Sandler et al. 2018, "MobileNetV2", table 2)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    expansion: Annotated[int, Field(strict=True, ge=1, le=128, description="Expansion factor t.")]
+    channels: Annotated[Channels, Field(description="Output channels c, at width 1.0.")]
+    repeats: Annotated[int, Field(strict=True, ge=1, le=1000, description="Number of blocks n.")]
+    stride: Annotated[Literal[1, 2], Field(description="Stride s of the first block.")]
+
+
+class OriginalStage(BaseModel):
+    """The spelling of the project that mnfpn descends from."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    expansion_factor: int
+    width_factor: int
+    n: int
+    stride: Literal[1, 2]
+
+
+PaperRow = Annotated[tuple[int, int, int, int], Field(description="The paper's row: t, c, n, s.")]
+
+ORIGINAL_SPELLING = {"expansion_factor": "expansion", "width_factor": "channels", "n": "repeats"}
+
+
+def read_stage(value: Any) -> Any:
+    """Turn a row or the original project's spelling into our field names; leave the rest to validation."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        if len(value) != len(StageSettings.model_fields):
+            raise PydanticCustomError("stage_row", "must be four numbers (expansion, channels, repeats, stride)")
+        return dict(zip(StageSettings.model_fields, value, strict=True))
+    if isinstance(value, Mapping) and not ORIGINAL_SPELLING.keys().isdisjoint(value):
+        twice = [key for key, ours in ORIGINAL_SPELLING.items() if key in value and ours in value]
+        if twice:
+            ours = ORIGINAL_SPELLING[twice[0]]
+            raise PydanticCustomError("stage_twice", f"'{twice[0]}' and '{ours}' are the same field: give one")
+        return {ORIGINAL_SPELLING.get(key, key): item for key, item in value.items()}
+    return value
+
+
+Stage = Annotated[
+    StageSettings,
+    BeforeValidator(read_stage, json_schema_input_type=StageSettings | OriginalStage | PaperRow),
+]
