@@ -1,12 +1,8 @@
 """`mnfpn bench`."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from typer import Option
 
 from mnfpn_cli.cli.groups import grouped
@@ -19,10 +15,7 @@ from mnfpn_cli.cli.options import (
     number,
     whole,
 )
-from mnfpn_cli.cli.output import check_output, emit
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.report.bench import bench_document, bench_tables
-from mnfpn_cli.report.document import document
 from mnfpn_cli.settings.input import DType, NetworkInput, network_input, parse_size
 from mnfpn_cli.settings.measuring import (
     DEFAULT_MIN_TIME_S,
@@ -95,6 +88,11 @@ def bench(
     batch: BatchOption = 1,
 ) -> None:
     """Measure what the network costs and how fast it runs here, on each device."""
+    from mnfpn_cli.cli.output import check_output, emit
+    from mnfpn_cli.cli.progress import progress_bar
+    from mnfpn_cli.report.bench import bench_document, bench_tables
+    from mnfpn_cli.report.document import document
+
     check_output(output)
     settings = network.settings()
     case = measuring.case(network_input(settings, parse_size(size), batch))
@@ -107,21 +105,3 @@ def bench(
     emit(bench_tables(result), document("bench", settings, bench_document(result)), output)
     if result.failures:
         raise MnfpnError("\n".join(result.failures))
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[str, float], None]]:
-    """A bar for each thing that is done, on standard error while that is a terminal, gone at the end."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-
-        def progress(doing: str, share: float) -> None:
-            for other in tasks.keys() - {doing}:
-                bars.update(tasks[other], completed=1.0, visible=False)
-            if doing not in tasks:
-                tasks[doing] = bars.add_task(doing, total=1.0)
-            bars.update(tasks[doing], completed=share)
-
-        yield progress

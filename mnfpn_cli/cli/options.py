@@ -3,16 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.settings.files import read_config, read_preset
 from mnfpn_cli.settings.input import MAX_BATCH
-from mnfpn_cli.settings.models import NetworkSettings
-from mnfpn_cli.settings.overrides import parse_override, parse_stages
-from mnfpn_cli.settings.sources import Source, resolve
+
+if TYPE_CHECKING:
+    from mnfpn_cli.settings.models import NetworkSettings
 
 
 def whole(option: str, low: int | None = None, high: int | None = None) -> Callable[[str], int]:
@@ -74,12 +73,16 @@ class NetworkOptions:
         network_option("Set anything else: pyramid.smooth=separable; may repeat.", "KEY=VALUE"),
     ] = None
 
-    def settings(self) -> NetworkSettings:
+    def settings(self) -> "NetworkSettings":
         """The settings that these options give.
 
         Raises:
             UsageError: where they give none.
         """
+        from mnfpn_cli.settings.files import read_config, read_preset
+        from mnfpn_cli.settings.overrides import parse_override, parse_stages
+        from mnfpn_cli.settings.sources import Source, resolve
+
         named = {
             "--width-mult": (self.width_mult, ("width_mult",)),
             "--pyramid-channels": (self.pyramid_channels, ("pyramid", "channels")),

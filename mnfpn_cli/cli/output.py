@@ -3,11 +3,12 @@
 import os
 import sys
 import tempfile
+from copy import copy
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 from mnfpn_cli.cli.options import OutputOptions
@@ -56,11 +57,17 @@ def emit(report: Report, document: dict[str, Any], options: OutputOptions) -> No
 def as_text(report: Report) -> str:
     """The report without colours and lines, every cell complete."""
     buffer = StringIO()
-    for item in report:
-        if isinstance(item, Table):
-            item.box = None
-    _print(report, Console(file=buffer, width=WIDE, color_system=None))
+    _print([_plain(item) for item in report], Console(file=buffer, width=WIDE, color_system=None))
     return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+
+
+def _plain(item: RenderableType) -> RenderableType:
+    """A table without lines, its columns two spaces apart; everything else as it is."""
+    if not isinstance(item, Table):
+        return item
+    plain = copy(item)
+    plain.box, plain.padding, plain.collapse_padding = None, (0, 2, 0, 0), False
+    return plain
 
 
 def _print(report: Report, console: Console) -> None:

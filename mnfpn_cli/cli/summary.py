@@ -6,10 +6,6 @@ from typer import Option
 
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.options import DEFAULT_SIZE, NetworkOptions, OutputOptions, SizeOption, whole
-from mnfpn_cli.cli.output import check_output, emit
-from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.report.document import document
-from mnfpn_cli.report.summary import summary_document, summary_tables
 from mnfpn_cli.settings.input import network_input, parse_size
 
 DEFAULT_DEPTH = 2
@@ -31,6 +27,11 @@ def summary(
     ] = None,
 ) -> None:
     """Show what is in the network: the layer tree with shapes, parameters and MACs."""
+    from mnfpn_cli.cli.output import check_output, emit
+    from mnfpn_cli.plan.network import plan_network
+    from mnfpn_cli.report.document import document
+    from mnfpn_cli.report.summary import summary_document, summary_tables
+
     check_output(output)
     settings = network.settings()
     input = network_input(settings, parse_size(size))

@@ -2,6 +2,7 @@
 
 import torch
 
+from mnfpn_cli.errors import CheckError
 from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.plan.cost import network_cost
@@ -10,12 +11,13 @@ from mnfpn_cli.plan.shapes import NetworkShapes
 from mnfpn_cli.settings.models import NetworkSettings
 
 
-def find_differences(settings: NetworkSettings, shapes: NetworkShapes) -> list[str]:
-    """Run the real network, on the CPU in float32, and name everything that differs from the plan; empty where nothing.
+def verify_shapes(settings: NetworkSettings, shapes: NetworkShapes) -> None:
+    """Run the real network, on the CPU in float32, and compare it with the plan.
 
     Compared are the number of parameters, each level's tap, and each level's output.
 
     Raises:
+        CheckError: where anything differs, naming all that does.
         UsageError: where the run cannot fit the memory that is free.
         MnfpnError: where it runs out of memory all the same.
     """
@@ -38,4 +40,6 @@ def find_differences(settings: NetworkSettings, shapes: NetworkShapes) -> list[s
             f"{level.name} output": (input.batch, level.output.channels, *level.output.size),
         }
         real |= {f"{level.name} tap": tuple(taps[level.stage]), f"{level.name} output": tuple(output.shape)}
-    return [f"{what}: planned {planned[what]}, real {real[what]}" for what in planned if planned[what] != real[what]]
+    wrong = [f"{what} planned {planned[what]}, real {real[what]}" for what in planned if planned[what] != real[what]]
+    if wrong:
+        raise CheckError(f"--verify: at {input.size} the real network differs: {'; '.join(wrong)}")

@@ -12,7 +12,7 @@ from mnfpn_cli.report.units import shape, sides, size_in_bytes
 from mnfpn_cli.settings.input import ITEM_BYTES, DType
 
 
-def shapes_tables(results: Sequence[NetworkShapes], dtype: DType) -> Report:
+def shapes_tables(results: Sequence[NetworkShapes], dtype: DType, verified: bool) -> Report:
     """A table for each input, and under it the levels whose size is not the input over the stride."""
     report: Report = []
     for shapes in results:
@@ -21,6 +21,8 @@ def shapes_tables(results: Sequence[NetworkShapes], dtype: DType) -> Report:
         if rounded:
             exact = ", ".join(f"{level.name} {sides(level.exact_height, level.exact_width)}" for level in rounded)
             report.append(note(f"≠ not input / stride ({exact}): layers of stride 2 round up.", "dim"))
+    if verified:
+        report.append(note("Verified: the real network returns the same maps from the same taps.", "green"))
     return report
 
 

@@ -1,11 +1,15 @@
 """The input of a network: sizes as people write them, and the rules that an input must keep."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.settings.models import NetworkSettings
+
+if TYPE_CHECKING:
+    from mnfpn_cli.settings.models import NetworkSettings
 
 MAX_SIDE = 65_536
 MAX_BATCH = 65_536
