@@ -90,6 +90,7 @@ def bench(
     """Measure what the network costs and how fast it runs here, on each device."""
     from mnfpn_cli.cli.output import check_output, emit
     from mnfpn_cli.cli.progress import progress_bar
+    from mnfpn_cli.measure.cpu import reading_cpu_name
     from mnfpn_cli.report.bench import bench_document, bench_tables
     from mnfpn_cli.report.document import document
 
@@ -97,11 +98,11 @@ def bench(
     settings = network.settings()
     case = measuring.case(network_input(settings, parse_size(size), batch))
     devices = [check_device_name(name) for name in device or ["auto"]]
-    with progress_bar() as progress:
+    with progress_bar() as progress, reading_cpu_name() as cpu_name:
         progress("loading torch", 0.0)
         from mnfpn_cli.measure.bench import benchmark
 
-        result = benchmark(settings, measuring.seed, case, devices, progress)
+        result = benchmark(settings, measuring.seed, case, devices, cpu_name, progress)
     emit(bench_tables(result), document("bench", settings, bench_document(result)), output)
     if result.failures:
         raise MnfpnError("\n".join(result.failures))

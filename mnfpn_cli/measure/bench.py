@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -9,7 +10,7 @@ import torch
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.devices import choose_devices
-from mnfpn_cli.measure.environment import Environment, read_environment, reading_cpu_name
+from mnfpn_cli.measure.environment import Environment, read_environment
 from mnfpn_cli.measure.flops import FvcoreCount, count_with_fvcore
 from mnfpn_cli.measure.latency import Latency, measure_latency, timer_for
 from mnfpn_cli.measure.memory import PeakMemory, check_fits, out_of_memory_explained
@@ -32,6 +33,7 @@ class BenchRun:
     device: str
     device_name: str | None
     threads: int
+    model_bytes: int
     latency: Latency
     peak_memory_bytes: int | None
 
@@ -43,7 +45,6 @@ class Benchmark:
     case: BenchCase
     cost: NetworkCost
     fvcore: FvcoreCount
-    model_bytes: int
     activation_bytes: int
     runs: tuple[BenchRun, ...]
     failures: tuple[str, ...]
@@ -55,30 +56,34 @@ class Benchmark:
 
 
 def benchmark(
-    settings: NetworkSettings, seed: int, case: BenchCase, device_names: Sequence[str], progress: Progress
+    settings: NetworkSettings,
+    seed: int,
+    case: BenchCase,
+    device_names: Sequence[str],
+    cpu_name: Callable[[], str],
+    progress: Progress,
 ) -> Benchmark:
-    """Count what a network costs, and time it on each device.
+    """Count what a network costs, and time it on each device. ``cpu_name`` is waited for before anything is timed.
 
     Raises:
         UsageError: where the input cannot fit the memory that a device has free.
         MnfpnError: where there is no such device, or no device could run the network.
     """
-    with reading_cpu_name() as cpu_name:
-        devices = choose_devices(device_names)
-        plan = plan_network(settings)
-        one_image = replace(case.input, batch=1)
-        check_fits(plan, one_image, "float32", torch.device("cpu"))  # fvcore runs the network on the CPU
-        for device in devices:
-            check_fits(plan, case.input, case.dtype, device)
-        progress("counting", 0.0)
-        with out_of_memory_explained(f"counting {one_image.size} with fvcore"):
-            fvcore = count_with_fvcore(build_network(settings, seed), one_image)
-        cpu = cpu_name.result()
+    devices = choose_devices(device_names)
+    plan = plan_network(settings)
+    one_image = replace(case.input, batch=1)
+    check_fits(plan, one_image, "float32", torch.device("cpu"))  # fvcore runs the network on the CPU
+    for device in devices:
+        check_fits(plan, case.input, case.dtype, device)
+    progress("counting", 0.0)
+    with out_of_memory_explained(f"counting {one_image.size} with fvcore"):
+        network = build_network(settings, seed)
+        fvcore = count_with_fvcore(deepcopy(network), one_image)
+    environment = read_environment(cpu_name())
     runs, failures = [], []
     for device in devices:
-        network = build_network(settings, seed)
         try:
-            runs.append(bench_device(network, device, case, partial(progress, str(device))))
+            runs.append(bench_device(deepcopy(network), device, case, partial(progress, str(device))))
         except MnfpnError as error:
             failures.append(str(error))
     if not runs:
@@ -87,11 +92,10 @@ def benchmark(
         case=case,
         cost=network_cost(plan, case.input.size),
         fvcore=fvcore,
-        model_bytes=sum(tensor.nbytes for tensor in network.state_dict().values()),
         activation_bytes=activation_bytes(plan, case.input, case.dtype),
         runs=tuple(runs),
         failures=tuple(failures),
-        environment=read_environment(cpu),
+        environment=environment,
     )
 
 
@@ -117,8 +121,14 @@ def bench_device(
         images = torch.rand(case.input.shape, generator=torch.Generator().manual_seed(0))
         images = images.to(device=device, dtype=dtype, memory_format=layout)
         latency = measure_latency(lambda: network(images), timer_for(device), case.sampling, progress)
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-        return BenchRun(str(device), name, threads, latency, peak.bytes())
+        return BenchRun(
+            device=str(device),
+            device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+            threads=threads,
+            model_bytes=sum(tensor.nbytes for tensor in network.state_dict().values()),
+            latency=latency,
+            peak_memory_bytes=peak.bytes(),
+        )
 
 
 @contextmanager

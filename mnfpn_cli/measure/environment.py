@@ -2,15 +2,11 @@
 
 import platform
 import subprocess
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import psutil
 import torch
-from cpuinfo import get_cpu_info
 
 from mnfpn_cli import __version__
 
@@ -32,15 +28,8 @@ class Environment:
     date: str
 
 
-@contextmanager
-def reading_cpu_name() -> Iterator[Future[str]]:
-    """Read the CPU's model name beside other work: py-cpuinfo asks a process of its own, which takes a second."""
-    with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(_cpu_name)
-
-
 def read_environment(cpu: str) -> Environment:
-    """Read everything but the CPU's name, which takes long and is read beside other work."""
+    """Read everything but the CPU's name, which `reading_cpu_name` reads beside other work."""
     cuda = torch.cuda.is_available()
     return Environment(
         cpu=cpu,
@@ -55,11 +44,6 @@ def read_environment(cpu: str) -> Environment:
         mnfpn=__version__,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def _cpu_name() -> str:
-    name = get_cpu_info().get("brand_raw") or platform.processor() or platform.machine()
-    return str(name)
 
 
 def _nvidia_driver() -> str | None:

@@ -10,8 +10,8 @@ from mnfpn_cli.settings.models import NetworkSettings
 
 def build_network(settings: NetworkSettings, seed: int = 0) -> Network:
     """A network on the CPU in float32 and eval mode; the same weights for the same settings and seed, every time."""
-    network = build_meta(plan_network(settings))
-    network.to_empty(device="cpu")
+    with torch.random.fork_rng(devices=[]):  # torch's modules initialise themselves, from the global generator
+        network = Network(plan_network(settings)).eval()
     initialise(network, torch.Generator().manual_seed(seed))
     return network
 
@@ -30,7 +30,6 @@ def initialise(network: Network, generator: torch.Generator) -> None:
     MobileNetV2 goes by fan-out, which counts a depthwise layer's channels as if they were summed: untrained and in
     eval mode its p5 comes out near 1e-9, and deeper ones denormal, which slows a CPU as no trained network does.
     Pyramid: uniform by fan-in with a = 1, biases zero, as Detectron's and torchvision's FPN.
-    Nothing is drawn from torch's global generator.
     """
     for name, module in network.named_modules():
         if isinstance(module, nn.BatchNorm2d):

@@ -61,7 +61,7 @@ def _memory_and_counts(result: Benchmark) -> Table:
         ("MACs", f"{count(total.macs)} (convolutions)"),
         ("FLOPs", f"{count(total.flops)} (2 × MACs)"),
         ("fvcore total", f"{count(result.fvcore.total)} (fvcore's own count: {operators})"),
-        ("model size", f"{size_in_bytes(result.model_bytes)} in {result.case.dtype}"),
+        ("model size", f"{size_in_bytes(result.runs[0].model_bytes)} in {result.case.dtype}"),
         ("activations", f"{size_in_bytes(result.activation_bytes)} at the fullest moment, batch {batch}"),
     ]
     return pairs("In full", rows)
@@ -126,7 +126,7 @@ def bench_document(result: Benchmark) -> dict[str, Any]:
             "flops": total.flops,
             "fvcore_total": result.fvcore.total,
             "fvcore_by_operator": dict(result.fvcore.by_operator),
-            "model_bytes": result.model_bytes,
+            "model_bytes": result.runs[0].model_bytes,
             "activation_bytes": result.activation_bytes,
             **{name: {"parameters": part.parameters, "macs": part.macs} for name, part in parts.items()},
         },

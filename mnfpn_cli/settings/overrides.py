@@ -30,10 +30,11 @@ def parse_override(text: str) -> Source:
     if not equals or not all(names):
         raise UsageError(f"--set: must be key=value with a dotted key, as pyramid.smooth=separable, got '{text}'")
     path = tuple(int(name) if name.isdecimal() else name for name in names)
+    option = f"--set {key.strip()}"
     try:
-        return Source("--set", parse_json(value), path)
+        return Source(option, parse_json(value), path)
     except (ValueError, RecursionError):
-        return Source("--set", value.strip(), path)
+        return Source(option, value.strip(), path)
 
 
 def _whole(number: str, row: str) -> int:

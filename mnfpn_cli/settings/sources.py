@@ -63,7 +63,10 @@ def _problems(error: ValidationError, sources: Sequence[Source]) -> list[str]:
     lines = []
     for problem in describe(error):
         source = next((s for s in reversed(sources) if s.gave(problem.where)), None)
-        lines.append(f"{source.name}: {problem}" if source else str(problem))
+        if source is None:
+            lines.append(str(problem))
+        else:  # an option that is the very place needs no place beside its name
+            lines.append(f"{source.name}: {problem.text if source.path == problem.where else problem}")
     return lines
 
 
