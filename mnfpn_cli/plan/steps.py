@@ -76,7 +76,7 @@ def pyramid_steps(plan: PyramidPlan, sizes: Sequence[Size]) -> Iterator[Step]:
     for level in plan.levels:
         size = sizes[level.stage]
         yield ConvStep(f"pyramid.lateral.{level.name}", level.lateral, size, size)
-    for coarse, fine in reversed(list(pairwise(plan.levels))):
+    for fine, coarse in reversed(list(pairwise(plan.levels))):
         size, channels = sizes[fine.stage], fine.lateral.out_channels
         yield ResizeStep(fine.name, channels, sizes[coarse.stage], size)
         yield AddStep("pyramid", channels, size)

@@ -1,0 +1,124 @@
+"""The network is the plan made of modules: equal in shapes, parameters and MACs, to the last digit."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+
+from mnfpn_cli.measure.flops import count_with_fvcore
+from mnfpn_cli.measure.tree import layer_tree
+from mnfpn_cli.network.build import build_meta, build_network
+from mnfpn_cli.plan.cost import network_cost
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.shapes import network_shapes
+from mnfpn_cli.plan.steps import ConvStep, ResizeStep, steps
+from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.models import NetworkSettings
+from tests.golden.fill import uniform, value
+from tests.strategies import settings_and_size
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+
+
+@given(settings_and_size())
+def test_the_plan_equals_the_network_on_the_meta_device(case: tuple[NetworkSettings, Size]) -> None:
+    """Every convolution's output and MACs by path, every resize, all parameters; and nothing besides."""
+    network_settings, size = case
+    plan = plan_network(network_settings)
+    rows = {row.path: row for row in layer_tree(build_meta(plan), network_input(network_settings, size).shape).rows}
+    planned = list(steps(plan, size))
+    convs = [step for step in planned if isinstance(step, ConvStep)]
+    for step in convs:
+        row = rows[step.path]
+        assert row.outputs == ((1, step.conv.out_channels, *step.output),)
+        assert (row.parameters, row.macs) == (step.conv.parameters, step.conv.macs(step.output))
+    assert sum(row.type == "Conv2d" for row in rows.values()) == len(convs)
+    resizes = [row.outputs for path, row in rows.items() if path.startswith("pyramid.resize()")]
+    assert resizes == [((1, s.channels, *s.output),) for s in planned if isinstance(s, ResizeStep)]
+    cost = network_cost(plan, size)
+    assert (rows[""].parameters, rows[""].macs) == (cost.total.parameters, cost.total.macs)
+    assert (rows["pyramid"].parameters, rows["pyramid"].macs) == (cost.pyramid.parameters, cost.pyramid.macs)
+
+
+@settings(max_examples=25)
+@given(settings_and_size())
+def test_the_plan_equals_the_network_on_real_tensors_and_fvcore(case: tuple[NetworkSettings, Size]) -> None:
+    """Output shapes and parameters of a real pass, and fvcore's count of it in closed form."""
+    network_settings, size = case
+    input = network_input(network_settings, size, batch=2)
+    plan, network = plan_network(network_settings), build_network(network_settings)
+    with torch.inference_mode():
+        outputs = network(torch.rand(input.shape))
+    shapes = network_shapes(plan, input)
+    assert [tuple(y.shape) for y in outputs] == [(2, lv.output.channels, *lv.output.size) for lv in shapes.levels]
+    cost = network_cost(plan, size).total
+    assert sum(p.numel() for p in network.parameters()) == cost.parameters
+    counted = count_with_fvcore(network, input)
+    assert counted.by_operator["conv"] == cost.macs
+    per_resized = 4 if network_settings.pyramid.upsample == "bilinear" else 1
+    assert counted.total == cost.macs + 2 * cost.norm_elements + per_resized * cost.resized_elements
+
+
+def test_equal_to_torchvision_number_for_number() -> None:
+    """torchvision's MobileNetV2 with its FeaturePyramidNetwork: same state dict in order, same outputs in float64."""
+    golden = json.loads((GOLDEN / "torchvision_fpn_w1.json").read_text())
+    network = build_network(NetworkSettings.model_validate({"pyramid": {"channels": 64, "upsample": "nearest"}}))
+    network.double()
+    ours = network.state_dict()
+    theirs = {key: torch.from_numpy(value(key, tuple(shape))) for key, shape in golden["state_dict"]}
+    assert [tuple(tensor.shape) for tensor in ours.values()] == [tuple(tensor.shape) for tensor in theirs.values()]
+    network.load_state_dict(dict(zip(ours, theirs.values(), strict=True)))
+    shape = golden["input_shape"]
+    with torch.inference_mode():
+        outputs = network(torch.from_numpy(uniform("input", 3 * 97 * 131)).reshape(shape))
+    for output, expected in zip(outputs, golden["outputs"], strict=True):
+        tolerance = 1e-9 * expected["absmax"]
+        assert list(output.shape) == expected["shape"]
+        assert output.mean().item() == pytest.approx(expected["mean"], abs=tolerance)
+        for index, sample in expected["samples"]:
+            assert output.flatten()[index].item() == pytest.approx(sample, abs=tolerance)
+    assert sum(p.numel() for p in network.parameters()) == golden["parameters"]
+    counted = count_with_fvcore(network, network_input(NetworkSettings(), Size(97, 131)))
+    assert counted.by_operator["conv"] == golden["conv_and_linear_macs"]
+
+
+def test_every_layer_is_registered_under_a_name_that_reads_well() -> None:
+    """The names are part of the interface: checkpoints depend on them."""
+    keys = list(build_meta(plan_network(NetworkSettings())).state_dict())
+    for key in (
+        "stem.conv.weight",
+        "stages.0.0.depthwise.conv.weight",
+        "stages.3.0.expand.norm.running_mean",
+        "stages.6.0.project.conv.weight",
+        "pyramid.lateral.p3.weight",
+        "pyramid.smooth.p5.bias",
+    ):
+        assert key in keys
+    assert not any(key.startswith("stages.0.0.expand") for key in keys)
+
+
+def test_the_same_seed_gives_the_same_weights_and_touches_no_global_generator() -> None:
+    """Another seed gives others; torch's own generator is where it was."""
+    before = torch.random.get_rng_state()
+    one, same, other = (build_network(NetworkSettings(), seed).state_dict() for seed in (0, 0, 1))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    assert not torch.equal(one["stages.3.0.expand.conv.weight"], other["stages.3.0.expand.conv.weight"])
+
+
+@pytest.mark.parametrize("stages", [NetworkSettings().stages, ((6, 16, 30, 2), (6, 24, 30, 2))])
+def test_activations_of_a_fresh_network_keep_their_scale(stages: object) -> None:
+    """Neither vanishing nor exploding: denormal numbers would slow a CPU and falsify a benchmark."""
+    network = build_network(NetworkSettings.model_validate({"stages": stages}))
+    with torch.inference_mode():
+        outputs = network(torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)))
+    assert all(1e-2 < output.std().item() < 1e3 for output in outputs)
+
+
+def test_the_whole_network_is_trainable() -> None:
+    """Every parameter gets a gradient from the outputs."""
+    network = build_network(NetworkSettings.model_validate({"stages": [(2, 8, 2, 2), (2, 8, 2, 2)]})).train()
+    sum(output.square().mean() for output in network(torch.rand(2, 3, 33, 47))).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())

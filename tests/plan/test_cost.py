@@ -1,0 +1,115 @@
+"""The plan's figures against published ones: the reference network, and Google's table of MobileNetV2."""
+
+import pytest
+
+from mnfpn_cli.plan.backbone import plan_backbone
+from mnfpn_cli.plan.cost import network_cost
+from mnfpn_cli.plan.layers import ConvPlan
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.steps import AddStep, ConvStep, backbone_steps, stage_sizes, steps
+from mnfpn_cli.settings.input import Size
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.rounding import scale_channels
+
+SIZE = Size(600, 900)
+
+
+def test_the_reference_network_costs_what_it_is_known_to_cost() -> None:
+    """Width 1.0, 256 channels, four levels, 600×900: every count that is on record."""
+    cost = network_cost(plan_network(NetworkSettings()), SIZE)
+    total = cost.total
+    assert total.parameters == 4_293_888
+    assert total.macs == 29_949_721_552
+    assert total.flops == 59_899_443_104
+    assert total.norm_elements == 71_788_144
+    assert total.resized_elements == 11_364_096
+    assert total.macs + 2 * total.norm_elements + 4 * total.resized_elements == 30_138_754_224
+    assert cost.backbone.added_elements == 2_360_464
+    assert cost.pyramid.added_elements == total.resized_elements
+
+
+def test_the_other_elementwise_counts_follow_from_the_plan() -> None:
+    """Bias adds and ReLU6 elements, as counted on the real network."""
+    convs = [step for step in steps(plan_network(NetworkSettings()), SIZE) if isinstance(step, ConvStep)]
+    assert sum(step.conv.elements(step.output) for step in convs if step.conv.bias) == 23_010_304
+    assert sum(step.conv.elements(step.output) for step in convs if step.conv.activation) == 65_575_440
+
+
+def test_a_narrow_backbone_hardly_makes_the_network_cheaper() -> None:
+    """The pyramid is nine tenths of it: at width 0.25 most of the MACs are still there."""
+    narrow = network_cost(plan_network(NetworkSettings(width_mult=0.25)), SIZE)
+    assert narrow.total.macs == 26_955_701_872
+
+
+PUBLISHED = [
+    (1.4, 224, 582),
+    (1.0, 224, 300),
+    (1.0, 192, 221),
+    (1.0, 160, 154),
+    (1.0, 128, 99),
+    (1.0, 96, 56),
+    (0.75, 224, 209),
+    (0.75, 192, 153),
+    (0.75, 160, 107),
+    (0.75, 128, 69),
+]
+
+
+@pytest.mark.parametrize(("width", "side", "millions"), PUBLISHED)
+def test_the_backbone_and_a_classifier_cost_what_google_published(width: float, side: int, millions: int) -> None:
+    """Google's checkpoints: MACs in millions, rounded down, convolution and linear layers.
+
+    The classifier is worked out here: a 1×1 convolution to 1280 × max(1, width) channels, and 1000 classes.
+    """
+    settings = NetworkSettings(width_mult=width)
+    plan, size = plan_backbone(settings), Size(side, side)
+    convs = [step for step in backbone_steps(plan, size) if isinstance(step, ConvStep)]
+    last, features = stage_sizes(plan, size)[-1], scale_channels(1280, max(1.0, width), "nearest8")
+    head = ConvPlan(plan.stages[-1].out_channels, features, kernel=1).macs(last) + features * 1000
+    assert (sum(step.conv.macs(step.output) for step in convs) + head) // 1_000_000 == millions
+
+
+@pytest.mark.parametrize(
+    ("width", "published", "with_norm"),
+    [(1.4, "6.06", 6_108_776), (1.0, "3.47", 3_504_872), (0.75, "2.61", 2_636_424)],
+)
+def test_the_backbone_and_a_classifier_have_the_published_parameters(
+    width: float, published: str, with_norm: int
+) -> None:
+    """Google counts no batch norm; torchvision's `mobilenet_v2` counts all."""
+    plan = plan_backbone(NetworkSettings(width_mult=width))
+    features = scale_channels(1280, max(1.0, width), "nearest8")
+    head = ConvPlan(plan.stages[-1].out_channels, features, kernel=1, norm=True)
+    convs = [step.conv for step in backbone_steps(plan, Size(224, 224)) if isinstance(step, ConvStep)] + [head]
+    classifier = features * 1000 + 1000
+    assert f"{(sum(conv.weights for conv in convs) + classifier) / 1e6:.2f}" == published
+    assert sum(conv.parameters for conv in convs) + classifier == with_norm
+
+
+def test_stages_that_no_level_needs_are_not_planned() -> None:
+    """With p2 to p4 the stages behind p4's tap would be computed for nothing."""
+    settings = NetworkSettings.model_validate({"pyramid": {"levels": "p2-p4"}})
+    assert len(plan_network(settings).backbone.stages) == settings.taps["p4"] + 1
+
+
+def test_a_residual_needs_stride_1_and_equal_channels() -> None:
+    """Both, in the first block of a stage as in the others."""
+    settings = NetworkSettings.model_validate({"stem_channels": 16, "stages": [(1, 16, 2, 1), (1, 16, 2, 2)]})
+    blocks = [[block.residual for block in stage.blocks] for stage in plan_backbone(settings).stages]
+    assert blocks == [[True, True], [False, True]]
+
+
+def test_the_expansion_convolution_is_left_out_at_expansion_1() -> None:
+    """As in the paper's first stage."""
+    first, second = plan_backbone(NetworkSettings()).stages[:2]
+    assert first.blocks[0].expand is None
+    assert second.blocks[0].expand == ConvPlan(16, 96, kernel=1, norm=True, activation="relu6")
+
+
+def test_separable_smoothing_has_one_bias_for_the_pair() -> None:
+    """A depthwise 3×3 without, a 1×1 with."""
+    settings = NetworkSettings.model_validate({"pyramid": {"smooth": "separable", "channels": 8, "levels": "p5"}})
+    plan = plan_network(settings)
+    smooth = [step.conv for step in steps(plan, SIZE) if isinstance(step, ConvStep) and "smooth" in step.path]
+    assert [(conv.groups, conv.bias, conv.parameters) for conv in smooth] == [(8, False, 72), (1, True, 72)]
+    assert not any(isinstance(step, AddStep) and step.path == "pyramid" for step in steps(plan, SIZE))

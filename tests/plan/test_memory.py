@@ -1,0 +1,74 @@
+"""The plan's memory is what a real pass holds, tensor by tensor."""
+
+import weakref
+from typing import Any
+
+import torch
+from hypothesis import given, settings
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from mnfpn_cli.network.build import build_network
+from mnfpn_cli.plan.memory import activation_bytes, memory_needed
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.settings.input import NetworkInput, Size, network_input
+from mnfpn_cli.settings.models import NetworkSettings
+from tests.strategies import settings_and_size
+
+
+class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up, after each operation, the storages that anything still refers to."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __init__(self, image: torch.Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen = [weakref.ref(image)]
+        self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run one operation and look at what is alive."""
+        result = func(*args, **(kwargs or {}))
+        self.seen += [weakref.ref(leaf) for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+        alive = [tensor for ref in self.seen if (tensor := ref()) is not None]
+        storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in alive}
+        self.peak = max(self.peak, sum(storages.values()))
+        self.seen = [weakref.ref(tensor) for tensor in alive]
+        return result
+
+
+def real_peak(network_settings: NetworkSettings, input: NetworkInput) -> int:
+    """The most bytes of activations alive at one time in a real pass."""
+    network, image = build_network(network_settings), torch.zeros(input.shape)
+    with torch.no_grad(), LiveTensors(image) as live:
+        network(image)
+    return live.peak
+
+
+@settings(max_examples=30)
+@given(settings_and_size())
+def test_peak_activations_are_those_of_a_real_pass(case: tuple[NetworkSettings, Size]) -> None:
+    """To the byte, for two images."""
+    network_settings, size = case
+    input = network_input(network_settings, size, batch=2)
+    assert activation_bytes(plan_network(network_settings), input, "float32") == real_peak(network_settings, input)
+
+
+def test_a_wide_pyramid_is_the_fullest_moment() -> None:
+    """The random networks are mostly fullest in the backbone; this one is in the pyramid, with each smoothing."""
+    for smooth in ("conv", "separable", "none"):
+        values = {"stages": [(1, 8, 1, 2), (1, 8, 1, 2)], "pyramid": {"channels": 96, "smooth": smooth}}
+        network_settings = NetworkSettings.model_validate(values)
+        input = network_input(network_settings, Size(40, 56))
+        planned = activation_bytes(plan_network(network_settings), input, "float32")
+        assert planned == real_peak(network_settings, input)
+
+
+def test_memory_needed_adds_the_weights_and_follows_the_element_type() -> None:
+    """Half the bytes an element, half the memory."""
+    plan, input = plan_network(NetworkSettings()), network_input(NetworkSettings(), Size(600, 900))
+    weights = 4 * (4_293_888 + 31_552)
+    assert memory_needed(plan, input, "float32") == weights + activation_bytes(plan, input, "float32")
+    assert memory_needed(plan, input, "bfloat16") * 2 == memory_needed(plan, input, "float32")

@@ -1,0 +1,35 @@
+"""The maps that come out, in closed form."""
+
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.shapes import network_shapes
+from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.models import NetworkSettings
+
+SETTINGS = NetworkSettings()
+
+
+def test_the_reference_maps() -> None:
+    """600×900 is odd from p3 on: 225 halves to 113."""
+    shapes = network_shapes(plan_network(SETTINGS), network_input(SETTINGS, Size(600, 900)))
+    assert [(level.name, level.output.channels, tuple(level.output.size)) for level in shapes.levels] == [
+        ("p2", 256, (150, 225)),
+        ("p3", 256, (75, 113)),
+        ("p4", 256, (38, 57)),
+        ("p5", 256, (19, 29)),
+    ]
+    assert [level.tap.channels for level in shapes.levels] == [24, 32, 96, 320]
+    assert [level.resized_from for level in shapes.levels] == [(75, 113), (38, 57), (19, 29), None]
+
+
+def test_a_level_is_exact_where_the_input_is_a_multiple_of_its_stride() -> None:
+    """p2 of 600×900 is; p3's width is 113 where 900/8 is 112.5."""
+    shapes = network_shapes(plan_network(SETTINGS), network_input(SETTINGS, Size(600, 900)))
+    assert [level.is_exact for level in shapes.levels] == [True, False, False, False]
+    assert (shapes.levels[1].exact_height, shapes.levels[1].exact_width) == (75.0, 112.5)
+
+
+def test_levels_left_out_are_stepped_over() -> None:
+    """With p3 and p5 chosen, p3 is resized from p5."""
+    settings = NetworkSettings.model_validate({"pyramid": {"levels": "p3,p5"}})
+    p3, p5 = network_shapes(plan_network(settings), network_input(settings, Size(600, 900))).levels
+    assert (p3.resized_from, p5.resized_from) == (p5.output.size, None)

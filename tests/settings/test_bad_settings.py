@@ -1,0 +1,139 @@
+"""Each way in which settings can be wrong, with its message: where, the rule, the value."""
+
+import pytest
+
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.settings.files import MAX_BYTES, parse_settings, read_config
+from mnfpn_cli.settings.overrides import parse_override, parse_stages
+from mnfpn_cli.settings.sources import Source, resolve
+
+FILES: list[tuple[str, str]] = [
+    ('{"width_mult": ', "line 1, column 16: must be JSON: Expecting value"),
+    ('{\n  "width_mult" 1\n}', "line 2, column 16: must be JSON: Expecting ':' delimiter"),
+    ("", "line 1, column 1: must be JSON: Expecting value"),
+    ("[" * 100_000, "must be JSON: nested too deeply"),
+    ('{"width_mult": 1, "width_mult": 2}', "must be JSON: the key 'width_mult' is given twice in one object"),
+    ("3", "must be an object of settings or a list of stages, got 3"),
+    ("null", "must be an object of settings or a list of stages, got null"),
+    ('{"chanels": 3}', "chanels: unknown key; did you mean 'in_channels'?"),
+    ('{"smooth": "conv"}', "smooth: unknown key; did you mean 'pyramid.smooth'?"),
+    ('{"pyramid": {"chanels": 3}}', "pyramid.chanels: unknown key; did you mean 'channels'?"),
+    ('{"stages": [{"expansion": 6, "channels": 24, "repeats": 2, "strid": 2}]}', "stages[0].stride: is required"),
+    ('{"zzz": 3}', "zzz: unknown key"),
+    ('{"in_channels": "3"}', "in_channels: must be a whole number, got '3'"),
+    ('{"in_channels": 3.5}', "in_channels: must be a whole number, got 3.5"),
+    ('{"in_channels": true}', "in_channels: must be a whole number, got true"),
+    ('{"in_channels": 0}', "in_channels: must be at least 1, got 0"),
+    ('{"stem_channels": -8}', "stem_channels: must be at least 1, got -8"),
+    ('{"in_channels": 100000}', "in_channels: must be at most 65536, got 100000"),
+    ('{"width_mult": NaN}', "width_mult: must be a finite number, got NaN"),
+    ('{"width_mult": 1e999}', "width_mult: must be a finite number, got Infinity"),
+    ('{"width_mult": 0}', "width_mult: must be greater than 0, got 0"),
+    ('{"width_mult": 1e300}', "width_mult: must be at most 100, got 1e+300"),
+    ('{"width_mult": "wide"}', "width_mult: must be a number, got 'wide'"),
+    ('{"rounding": "up"}', "rounding: must be 'nearest8', 'ceil8' or 'truncate', got 'up'"),
+    (
+        '{"rounding": "truncate", "width_mult": 0.01}',
+        "width_mult: stem_channels must be 1 to 65536 channels after scaling (truncate), got 32 × 0.01 = 0",
+    ),
+    ('{"pyramid": 3}', "pyramid: must be an object, got 3"),
+    ('{"pyramid": {"smooth": "yes"}}', "pyramid.smooth: must be 'conv', 'separable' or 'none', got 'yes'"),
+    (
+        '{"pyramid": {"levels": "p3-p9"}}',
+        "pyramid.levels: must be among the levels that the stages give (p2, p3, p4, p5), got p6, p7, p8, p9",
+    ),
+    ('{"pyramid": {"levels": ["p3", "p3"]}}', "pyramid.levels: must name at least one level, and each once, got p3,p3"),
+    ('{"pyramid": {"levels": []}}', "pyramid.levels: must name at least one level, and each once, got none"),
+    (
+        '{"pyramid": {"levels": "p5-p3"}}',
+        "pyramid.levels: must be 'all', a range as p3-p5, or a list of levels, got 'p5-p3'",
+    ),
+    (
+        '{"pyramid": {"levels": [7]}}',
+        "pyramid.levels: must be 'all', a range as p3-p5, or a list of levels, got [7]",
+    ),
+    ("[]", "stages: must have at least 1 item, got []"),
+    ('{"stages": 7}', "stages: must be a list, got 7"),
+    ('{"stages": [null]}', "stages[0]: must be an object, got null"),
+    ("[[6, 24, 2, 3]]", "stages[0].stride: must be 1 or 2, got 3"),
+    ("[[6, 24, 2]]", "stages[0]: must be four numbers (expansion, channels, repeats, stride), got [6, 24, 2]"),
+    ("[[6, 0, 2, 2]]", "stages[0].channels: must be at least 1, got 0"),
+    (
+        "[[6, 24, 2, 1]]",
+        "stages: must hold a stage of stride 2: each one gives the pyramid a level, got none",
+    ),
+    ("[[1, 8, 600, 2], [1, 8, 600, 2]]", "stages: must have at most 1000 blocks in all, got 1200"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), FILES, ids=[message[:50] for _, message in FILES])
+def test_a_bad_file_is_refused_with_place_rule_and_value(text: str, message: str) -> None:
+    """The message begins with the file's name; nothing else is reported first."""
+    with pytest.raises(UsageError) as caught:
+        resolve([Source("my.json", parse_settings("my.json", text.encode()))])
+    assert str(caught.value).splitlines()[0] == f"my.json: {message}"
+
+
+def test_both_spellings_of_one_field_are_refused() -> None:
+    """Nothing is silently dropped."""
+    stage = {"expansion": 6, "channels": 24, "width_factor": 32, "n": 2, "stride": 2}
+    with pytest.raises(UsageError, match=r"stages\[0\]: 'width_factor' and 'channels' are the same field: give one"):
+        resolve([Source("my.json", {"stages": [stage]})])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("6,24,2", "--stages: a row must be t,c,n,s (expansion, channels, repeats, stride), got '6,24,2'"),
+        ("6,24,2,x", "--stages: a row must be four whole numbers t,c,n,s, got '6,24,2,x'"),
+    ],
+)
+def test_bad_rows_on_the_command_line_are_refused(text: str, message: str) -> None:
+    """The row is shown as it was written."""
+    with pytest.raises(UsageError) as caught:
+        parse_stages(text)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pyramid", "--set: must be key=value with a dotted key, as pyramid.smooth=separable, got 'pyramid'"),
+        ("=3", "--set: must be key=value with a dotted key, as pyramid.smooth=separable, got '=3'"),
+        ("stages.9.channels=8", "--set stages.9.channels: the index must be 0 to 6, got '9'"),
+        ("stages.x=8", "--set stages.x: the index must be 0 to 6, got 'x'"),
+        ("width_mult.x=8", "--set width_mult.x: 'x' is below a value that has no keys"),
+        ("pyramid.smoth=none", "--set pyramid.smoth: unknown key; did you mean 'smooth'?"),
+        ("stages=[]", "--set stages: must have at least 1 item, got []"),
+    ],
+)
+def test_a_bad_override_is_refused(text: str, message: str) -> None:
+    """The option's own key is the place."""
+    with pytest.raises(UsageError) as caught:
+        resolve([parse_override(text)])
+    assert str(caught.value) == message
+
+
+def test_text_that_is_not_utf8_is_refused() -> None:
+    """With the byte where it ends to be text."""
+    with pytest.raises(UsageError, match="my.json: must be UTF-8 text, but byte 15 is not"):
+        parse_settings("my.json", b'{"width_mult": \xff}')
+
+
+def test_a_file_that_cannot_be_settings_is_not_read(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A checkpoint given by mistake is refused by its size, without reading it."""
+    path = tmp_path_factory.mktemp("big") / "weights.json"
+    with path.open("wb") as file:
+        file.truncate(100_000_000)
+    with pytest.raises(UsageError, match="must have at most 1 MB, got 100.0 MB"):
+        read_config(str(path))
+    assert MAX_BYTES == 1_000_000
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """By name."""
+    folder = tmp_path_factory.mktemp("settings")
+    with pytest.raises(UsageError, match="none.json: must be a file, but there is none of that name"):
+        read_config(str(folder / "none.json"))
+    with pytest.raises(UsageError, match="must be a file, but it is a folder"):
+        read_config(str(folder))

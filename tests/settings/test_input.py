@@ -1,0 +1,60 @@
+"""Sizes as people write them, and inputs that a network can take."""
+
+import pytest
+
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.settings.input import MAX_SIDE, Size, network_input, parse_size
+from mnfpn_cli.settings.measuring import check_device_name, sampling
+from mnfpn_cli.settings.models import NetworkSettings
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("600x900", (600, 900)), ("512", (512, 512)), ("64X96", (64, 96)), ("64×96", (64, 96)), (" 64x96 ", (64, 96))],
+)
+def test_a_size_is_height_by_width_or_one_side(text: str, size: tuple[int, int]) -> None:
+    """Height first."""
+    assert parse_size(text) == size
+    assert parse_size(str(parse_size(text))) == size
+
+
+@pytest.mark.parametrize("text", ["", "x", "600x", "x900", "600x900x3", "-600x900", "6e2", "600.0", "600 900", "٣x٣"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    """With the value as it was written."""
+    with pytest.raises(UsageError, match="--size: must be HxW in pixels"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize("text", ["0", "0x900", "600x0", f"{MAX_SIDE + 1}x600"])
+def test_a_side_is_from_1_to_the_maximum(text: str) -> None:
+    """Zero pixels are no image."""
+    with pytest.raises(UsageError, match="--size: each side must be 1 to 65536 pixels, got"):
+        parse_size(text)
+
+
+def test_an_image_smaller_than_a_cell_of_the_coarsest_level_is_refused() -> None:
+    """p5 has stride 32: 31 pixels hold no whole cell of it."""
+    assert network_input(NetworkSettings(), Size(32, 32)).shape == (1, 3, 32, 32)
+    with pytest.raises(UsageError, match="at least 32 pixels, the stride of p5, or its map vanishes, got 600x31"):
+        network_input(NetworkSettings(), Size(600, 31))
+
+
+def test_runs_alone_are_exact_and_otherwise_bounds_are_lower_bounds() -> None:
+    """`--runs 3` is three passes, not three and then two seconds of them."""
+    assert (sampling(1, 3, None).runs, sampling(1, 3, None).min_time_s) == (3, 0.0)
+    assert (sampling(1, None, None).runs, sampling(1, None, None).min_time_s) == (10, 2.0)
+    assert (sampling(1, 3, 5.0).runs, sampling(1, 3, 5.0).min_time_s) == (3, 5.0)
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0])
+def test_a_minimal_time_is_finite_and_not_negative(seconds: float) -> None:
+    """Infinite would never end."""
+    with pytest.raises(UsageError, match="--min-time: must be 0 or more seconds"):
+        sampling(1, 3, seconds)
+
+
+def test_device_names_are_checked_before_torch_is_asked() -> None:
+    """A name that no device can have is a usage error, on every machine."""
+    assert check_device_name("cuda:1") == "cuda:1"
+    with pytest.raises(UsageError, match="--device: must be auto, cpu, cuda, cuda:N or mps, got 'gpu'"):
+        check_device_name("gpu")

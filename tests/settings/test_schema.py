@@ -1,0 +1,56 @@
+"""The JSON Schema says of a file what the settings say of it."""
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.schema import settings_schema
+from tests.strategies import network_settings
+
+VALIDATOR = jsonschema.Draft202012Validator(settings_schema())
+
+
+def test_the_schema_is_itself_valid() -> None:
+    """Against the draft that it names."""
+    jsonschema.Draft202012Validator.check_schema(settings_schema())
+
+
+@given(network_settings())
+def test_the_schema_accepts_what_settings_show_prints(settings: NetworkSettings) -> None:
+    """Every resolved setting."""
+    VALIDATOR.validate(settings.model_dump(mode="json"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        {"$schema": "x", "$comment": "y"},
+        [[6, 24, 2, 2]],
+        [{"expansion_factor": 6, "width_factor": 24, "n": 2, "stride": 2}],
+        {"pyramid": {"levels": "p3-p5"}},
+    ],
+)
+def test_the_schema_accepts_each_spelling(value: Any) -> None:
+    """All that `--config` reads."""
+    VALIDATOR.validate(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"width": 1},
+        {"width_mult": 0},
+        {"stages": []},
+        {"stages": [{"expansion": 6, "channels": 24, "repeats": 2, "stride": 3}]},
+        {"pyramid": {"smooth": "yes"}},
+        3,
+    ],
+)
+def test_the_schema_refuses_what_the_settings_refuse(value: Any) -> None:
+    """An editor marks it as one types."""
+    assert not VALIDATOR.is_valid(value), json.dumps(value)

@@ -1,0 +1,99 @@
+"""Settings from presets, files and options: what is read, and which of them wins."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.settings.files import parse_settings
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.overrides import parse_override, parse_stages
+from mnfpn_cli.settings.sources import Source, resolve
+from mnfpn_cli.settings.stages import StageSettings
+
+STAGE = StageSettings(expansion=6, channels=24, repeats=2, stride=2)
+
+
+def from_json(value: object) -> Source:
+    """A settings file with this value."""
+    return Source("my.json", parse_settings("my.json", json.dumps(value).encode()))
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        {"expansion": 6, "channels": 24, "repeats": 2, "stride": 2},
+        {"expansion_factor": 6, "width_factor": 24, "n": 2, "stride": 2},
+        {"expansion": 6, "width_factor": 24, "n": 2, "stride": 2},
+        [6, 24, 2, 2],
+    ],
+    ids=["ours", "original project", "mixed", "paper's row"],
+)
+def test_a_stage_is_read_in_each_spelling(spelling: object) -> None:
+    """In a whole file, and in a file that is only a list of stages."""
+    assert resolve([from_json({"stages": [spelling]})]).stages == (STAGE,)
+    assert resolve([from_json([spelling])]).stages == (STAGE,)
+
+
+def test_later_beats_earlier_and_leaves_the_rest() -> None:
+    """A file changes what it names; an option changes what it names in that."""
+    file = from_json({"width_mult": 0.5, "pyramid": {"channels": 64}})
+    settings = resolve([file, Source("--width-mult", 0.75, ("width_mult",)), parse_override("pyramid.smooth=none")])
+    assert settings.width_mult == 0.75
+    assert (settings.pyramid.channels, settings.pyramid.smooth, settings.pyramid.upsample) == (64, "none", "bilinear")
+    assert settings.stages == NetworkSettings().stages
+
+
+def test_an_override_reaches_into_a_list_of_rows() -> None:
+    """`--set stages.0.channels=48` works on a file that wrote rows."""
+    settings = resolve([from_json([[6, 24, 2, 2]]), parse_override("stages.0.channels=48")])
+    assert settings.stages[0].channels == 48
+
+
+def test_annotations_for_editors_are_no_settings() -> None:
+    """`$schema` and `$comment` are read past."""
+    file = from_json({"$schema": "mnfpn.schema.json", "$comment": "mine", "width_mult": 0.5})
+    assert resolve([file]).width_mult == 0.5
+
+
+def test_a_byte_order_mark_is_read_past() -> None:
+    """Windows editors write one."""
+    assert parse_settings("my.json", b'\xef\xbb\xbf{"width_mult": 0.5}') == {"width_mult": 0.5}
+
+
+@given(st.lists(st.tuples(*[st.integers(1, 9)] * 3, st.sampled_from((1, 2))), min_size=1, max_size=9))
+def test_stages_on_the_command_line_read_as_rows(rows: list[tuple[int, int, int, int]]) -> None:
+    """`"t,c,n,s t,c,n,s"`, parted by spaces or semicolons."""
+    for separator in (" ", "  ", ";", "; "):
+        text = separator.join(",".join(str(number) for number in row) for row in rows)
+        assert parse_stages(text).value == [list(row) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "value"),
+    [
+        ("pyramid.smooth=separable", ("pyramid", "smooth"), "separable"),
+        ("width_mult=0.5", ("width_mult",), 0.5),
+        ("stages.3.channels=48", ("stages", 3, "channels"), 48),
+        ('pyramid={"channels": 8}', ("pyramid",), {"channels": 8}),
+        ("pyramid.levels=p3-p5", ("pyramid", "levels"), "p3-p5"),
+    ],
+)
+def test_an_override_is_a_dotted_key_and_json_or_text(text: str, path: tuple[object, ...], value: object) -> None:
+    """JSON where it reads as JSON, text otherwise."""
+    source = parse_override(text)
+    assert (source.path, source.value) == (path, value)
+
+
+def test_an_error_names_the_source_that_gave_the_value() -> None:
+    """Not the last source, and not a source that gave something else."""
+    file = from_json({"width_mult": -1, "stages": [[6, 24, 2, 3]]})
+    with pytest.raises(UsageError) as caught:
+        resolve([file, parse_override("pyramid.channels=0")])
+    assert str(caught.value).splitlines() == [
+        "my.json: width_mult: must be greater than 0, got -1",
+        "my.json: stages[0].stride: must be 1 or 2, got 3",
+        "--set pyramid.channels: must be at least 1, got 0",
+    ]
