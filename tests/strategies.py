@@ -32,8 +32,7 @@ def network_settings(draw: st.DrawFn) -> NetworkSettings:
     }
     try:
         return NetworkSettings.model_validate(values)
-    except ValidationError as error:  # a small width can truncate a layer away: the one thing that may be wrong
-        assert {problem["type"] for problem in error.errors()} == {"network"}
+    except ValidationError:  # a small width can truncate a layer away; if anything else is wrong, it still is
         return NetworkSettings.model_validate(values | {"rounding": "nearest8"})
 
 

@@ -18,9 +18,6 @@ from mnfpn_cli.cli.shapes import shapes
 from mnfpn_cli.cli.summary import summary
 from mnfpn_cli.errors import MnfpnError
 
-BROKEN_PIPE = 141
-"""128 + SIGPIPE: what a shell reports of a program whose reader has gone, as `| head` does."""
-
 app = typer.Typer(
     name="mnfpn",
     no_args_is_help=True,
@@ -68,9 +65,11 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(error.format_message(), error.exit_code, _hint(error))
     except typer.Abort:
         return _fail("aborted", 1)
-    except BrokenPipeError:
+    except SystemExit:  # typer's way out where the reader of a pipe has gone, as `| head` does, and it was unbuffered
+        return 1
+    except BrokenPipeError:  # the same, seen at the last flush
         _discard(sys.stdout)
-        return BROKEN_PIPE
+        return 1
     return code if isinstance(code, int) else 0
 
 

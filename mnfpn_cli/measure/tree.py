@@ -65,7 +65,8 @@ def layer_tree(network: nn.Module, shape: Shape) -> LayerTree:
         statistics = torchinfo.summary(network, input_data=image, device="meta", verbose=0, cache_forward_pass=False)
     called = {call.module for call in observer.calls if isinstance(call, ModuleCall)}
     registered = {module for module in network.modules() if _has_forward(module)}
-    nodes = _nodes(statistics.summary_list, observer.calls)
+    # torchinfo lists no module that is not registered: the counts tell of it, the rows cannot.
+    nodes = _nodes(statistics.summary_list, [call for call in observer.calls if call.module in registered])
     return LayerTree(tuple(_rows(nodes)), len(called), len(registered), same=called == registered)
 
 

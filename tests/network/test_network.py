@@ -62,7 +62,7 @@ def test_the_plan_equals_the_network_on_real_tensors_and_fvcore(case: tuple[Netw
 
 
 def test_equal_to_torchvision_number_for_number() -> None:
-    """torchvision's MobileNetV2 with its FeaturePyramidNetwork: same state dict in order, same outputs in float64."""
+    """MobileNetV2 of torchvision with its FeaturePyramidNetwork: same state dict in order, same outputs in float64."""
     golden = json.loads((GOLDEN / "torchvision_fpn_w1.json").read_text())
     network = build_network(NetworkSettings.model_validate({"pyramid": {"channels": 64, "upsample": "nearest"}}))
     network.double()

@@ -44,7 +44,7 @@ def real_peak(network_settings: NetworkSettings, input: NetworkInput) -> int:
     network, image = build_network(network_settings), torch.zeros(input.shape)
     with torch.no_grad(), LiveTensors(image) as live:
         network(image)
-    return live.peak
+    return int(live.peak)
 
 
 @settings(max_examples=30)

@@ -116,7 +116,7 @@ def test_a_bad_override_is_refused(text: str, message: str) -> None:
 
 def test_text_that_is_not_utf8_is_refused() -> None:
     """With the byte where it ends to be text."""
-    with pytest.raises(UsageError, match="my.json: must be UTF-8 text, but byte 15 is not"):
+    with pytest.raises(UsageError, match=r"my\.json: must be UTF-8 text, but byte 15 is not"):
         parse_settings("my.json", b'{"width_mult": \xff}')
 
 
@@ -125,7 +125,7 @@ def test_a_file_that_cannot_be_settings_is_not_read(tmp_path_factory: pytest.Tem
     path = tmp_path_factory.mktemp("big") / "weights.json"
     with path.open("wb") as file:
         file.truncate(100_000_000)
-    with pytest.raises(UsageError, match="must have at most 1 MB, got 100.0 MB"):
+    with pytest.raises(UsageError, match=r"must have at most 1 MB, got 100\.0 MB"):
         read_config(str(path))
     assert MAX_BYTES == 1_000_000
 
@@ -133,7 +133,7 @@ def test_a_file_that_cannot_be_settings_is_not_read(tmp_path_factory: pytest.Tem
 def test_a_missing_file_and_a_folder_are_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
     """By name."""
     folder = tmp_path_factory.mktemp("settings")
-    with pytest.raises(UsageError, match="none.json: must be a file, but there is none of that name"):
+    with pytest.raises(UsageError, match=r"none\.json: must be a file, but there is none of that name"):
         read_config(str(folder / "none.json"))
     with pytest.raises(UsageError, match="must be a file, but it is a folder"):
         read_config(str(folder))

@@ -1,0 +1,113 @@
+"""Each wrong argument: its message, its exit code, and nothing on standard output."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from mnfpn_cli.measure import memory
+from tests.conftest import Mnfpn
+
+ROWS: list[tuple[list[str], int, str]] = [
+    (["shapes", "--size", "600"], 0, ""),
+    (["shapes", "--size", "6oo"], 2, "--size: must be HxW in pixels, as 600x900 or 512, got '6oo'"),
+    (["shapes", "--size", "0"], 2, "--size: each side must be 1 to 65536 pixels, got 0x0"),
+    (["summary", "--size", "16"], 2, "--size: each side must be at least 32 pixels, the stride of p5, or its map"),
+    (["shapes", "--size", "600", "--size", "x"], 2, "--size: must be HxW in pixels, as 600x900 or 512, got 'x'"),
+    (["shapes", "--batch", "0"], 2, "--batch: must be a whole number from 1 to 65536, got 0"),
+    (["shapes", "--batch", "two"], 2, "--batch: must be a whole number from 1 to 65536, got 'two'"),
+    (["summary", "--depth", "0"], 2, "--depth: must be a whole number, 1 or more, got 0"),
+    (["shapes", "--width-mult", "nan"], 2, "--width-mult: must be a finite number, got NaN"),
+    (["shapes", "--width-mult", "inf"], 2, "--width-mult: must be a finite number, got Infinity"),
+    (["shapes", "--width-mult", "0"], 2, "--width-mult: must be greater than 0, got 0.0"),
+    (["shapes", "--width-mult", "wide"], 2, "--width-mult: must be a number, got 'wide'"),
+    (["shapes", "--pyramid-channels", "0"], 2, "--pyramid-channels: must be at least 1, got 0"),
+    (["shapes", "--in-channels", "-3"], 2, "--in-channels: must be at least 1, got -3"),
+    (["shapes", "--in-channels", "3.5"], 2, "--in-channels: must be a whole number, got '3.5'"),
+    (["shapes", "--stages", "6,24,2,3"], 2, "--stages: stages[0].stride: must be 1 or 2, got 3"),
+    (["shapes", "--stages", ""], 2, "--stages: must have at least 1 item, got []"),
+    (["shapes", "--stages", "6,24,2,1"], 2, "--stages: must hold a stage of stride 2"),
+    (["shapes", "--set", "pyramid.levels=p9"], 2, "--set pyramid.levels: must be among the levels that the stages"),
+    (["shapes", "--preset", "resnet"], 2, "--preset: must be one of mobilenetv2-fpn, got 'resnet'"),
+    (["shapes", "--config", "none.json"], 2, "none.json: must be a file, but there is none of that name"),
+    (["shapes", "--config", "."], 2, ".: must be a file, but it is a folder"),
+    (["shapes", "--output", "none/out.json"], 2, "--output: must be in a folder that exists, but 'none' does not"),
+    (["shapes", "--output", "."], 2, "--output: must be a file, but '.' is a folder"),
+    (["shapes", "--bacth", "2"], 2, "No such option: --bacth"),
+    (["shapes", "600x900"], 2, "Got unexpected extra argument(s) (600x900)"),
+    (["shapes", "--size"], 2, "Option '--size' requires an argument."),
+    (["shapes", "--dtype", "float64"], 2, "Invalid value for '--dtype': "),
+    (["shaeps"], 2, "No such command 'shaeps'."),
+    (["bench", "--runs", "0"], 2, "--runs: must be a whole number, 1 or more, got 0"),
+    (["bench", "--warmup", "-1"], 2, "--warmup: must be a whole number, 0 or more, got -1"),
+    (["bench", "--threads", "0"], 2, "--threads: must be a whole number from 1 to 4096, got 0"),
+    (["bench", "--seed", "-1"], 2, "--seed: must be a whole number from 0 to 9223372036854775807, got -1"),
+    (["bench", "--min-time", "nan"], 2, "--min-time: must be 0 or more seconds, got nan"),
+    (["bench", "--device", "gpu"], 2, "--device: must be auto, cpu, cuda, cuda:N or mps, got 'gpu'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), ROWS, ids=[" ".join(row[0]) for row in ROWS])
+@pytest.mark.parametrize("json", [False, True], ids=["text", "json"])
+def test_a_wrong_argument_is_told(mnfpn: Mnfpn, arguments: list[str], code: int, message: str, json: bool) -> None:
+    """One line that begins with `error:`, and no traceback."""
+    command, *rest = arguments
+    outcome = mnfpn(command, *(["--json"] if json else []), *rest)
+    assert outcome.code == code
+    if code:
+        assert outcome.out == ""
+        assert outcome.err.startswith(f"error: {message}")
+        assert "Traceback" not in outcome.err
+
+
+def test_a_device_that_is_not_there_is_exit_code_1(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what was found instead, before anything is measured."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    outcome = mnfpn("bench", "--device", "cpu", "--device", "cuda")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err == "error: --device: must be a device of this machine, got 'cuda'; found: cpu\n"
+
+
+@pytest.mark.parametrize("arguments", [["bench", "--batch", "99"], ["shapes", "--verify", "--batch", "99"]])
+def test_what_cannot_fit_is_refused_before_it_runs(
+    mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """By the plan's figure, against what is free."""
+    monkeypatch.setattr(memory, "free_memory", lambda _: 2**30)
+    outcome = mnfpn(*arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith("error: --size, --batch: must fit the memory that cpu has free, 1.0 GiB; 99 × 3 × ")
+
+
+def test_all_problems_of_a_file_are_told_at_once(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """A line each."""
+    path = tmp_path / "my.json"
+    path.write_text('{"width": 1, "in_channels": 0, "stages": [[6, 24, 2, 3]]}')
+    lines = mnfpn("shapes", "--config", str(path)).err.splitlines()
+    assert lines == [
+        f"error: {path}: in_channels: must be at least 1, got 0",
+        f"error: {path}: stages[0].stride: must be 1 or 2, got 3",
+        f"error: {path}: width: unknown key; did you mean 'width_mult'?",
+    ]
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read and write everything")
+def test_permissions_are_told(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """A file that may not be read is exit code 1, a folder that may not be written 2."""
+    path = tmp_path / "my.json"
+    path.touch(mode=0)
+    assert mnfpn("shapes", "--config", str(path)).code == 1
+    tmp_path.chmod(0o500)
+    assert mnfpn("shapes", "--output", str(tmp_path / "out.json")).code == 2
+
+
+def test_a_file_that_cannot_be_read_is_exit_code_1(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's reason is passed on."""
+
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", denied)
+    outcome = mnfpn("shapes", "--config", "my.json")
+    assert (outcome.code, outcome.err) == (1, "error: my.json: could not be read: Permission denied\n")

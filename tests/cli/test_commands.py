@@ -1,0 +1,162 @@
+"""The commands run for real: through pipes, through a terminal, interrupted, with a reader that goes away."""
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import Mnfpn
+
+COMMAND = [sys.executable, "-m", "mnfpn_cli"]
+
+
+def in_terminal(*arguments: str, until: str = "", columns: int = 100) -> tuple[int, str]:
+    """Run a command in a pseudo-terminal; interrupt it as Ctrl-C does once ``until`` is on the screen."""
+    main, terminal = pty.openpty()
+    environment = os.environ | {"COLUMNS": str(columns), "TERM": "xterm-256color"}
+    process = subprocess.Popen([*COMMAND, *arguments], stdout=terminal, stderr=terminal, env=environment)
+    os.close(terminal)
+    screen, interrupted, end = b"", False, time.monotonic() + 120
+    while time.monotonic() < end:
+        ready = select.select([main], [], [], 1.0)[0]
+        try:
+            screen += os.read(main, 65536) if ready else b""
+        except OSError:  # how Linux says that the other end is closed
+            break
+        if until and until.encode() in screen and not interrupted:
+            process.send_signal(signal.SIGINT)
+            interrupted = True
+    os.close(main)
+    return process.wait(timeout=30), screen.decode()
+
+
+def test_summary_through_a_pipe(mnfpn_process: Mnfpn) -> None:
+    """JSON under the keys that scripts rely on."""
+    done = mnfpn_process("summary", "--json")
+    assert (done.code, done.err) == (0, "")
+    document = json.loads(done.out)
+    assert document["totals"] == {"parameters": 4_293_888, "macs": 29_949_721_552}
+    assert document["registration"]["called"] == document["registration"]["registered"]
+    layers = {layer["path"]: layer for layer in document["layers"]}
+    assert layers["stages.3.0.expand.conv"] == {
+        "path": "stages.3.0.expand.conv",
+        "type": "Conv2d",
+        "depth": 5,
+        "output_shape": [1, 192, 75, 113],
+        "parameters": 32 * 192,
+        "macs": 32 * 192 * 75 * 113,
+    }
+    assert layers["pyramid"]["output_shape"][3] == [1, 256, 19, 29]
+    assert layers["pyramid.smooth"]["output_shape"] is None
+    assert layers["pyramid.smooth"]["macs"] == 26_507_870_208
+
+
+def test_summary_says_that_what_is_called_is_registered(mnfpn: Mnfpn) -> None:
+    """The closing line, and how to see more."""
+    lines = mnfpn("summary", "--size", "64").out.splitlines()
+    assert lines[-1] == "221 modules called, 221 registered: the same."
+    assert "Depth 2 of 5: --depth 5 shows every layer." in lines
+    assert any(line.startswith("    pyramid.smooth.p2 ") for line in mnfpn("summary", "--depth", "3").out.splitlines())
+
+
+def test_shapes_answers_for_several_sizes(mnfpn: Mnfpn) -> None:
+    """JSON under the keys that scripts rely on; bytes for the whole batch."""
+    done = mnfpn("shapes", "--size", "512", "--size", "600x900", "--batch", "2", "--dtype", "float16", "--json")
+    square, reference = json.loads(done.out)["results"]
+    assert square["input"] == {"batch": 2, "channels": 3, "height": 512, "width": 512}
+    p3 = reference["levels"][1]
+    assert {key: p3[key] for key in ("name", "stride", "channels", "height", "width")} == {
+        "name": "p3",
+        "stride": 8,
+        "channels": 256,
+        "height": 75,
+        "width": 113,
+    }
+    assert p3["bytes"] == 2 * 256 * 75 * 113 * 2
+    assert (p3["exact"], p3["resized_from"]) == (False, {"height": 38, "width": 57})
+    assert p3["tap"] == {"path": "stages.2", "channels": 32, "height": 75, "width": 113}
+
+
+def test_shapes_are_verified_on_the_real_network(mnfpn: Mnfpn) -> None:
+    """Said in both forms."""
+    assert "Verified: " in mnfpn("shapes", "--size", "45x71", "--stages", "2,8,1,2", "--verify").out
+    assert json.loads(mnfpn("shapes", "--size", "64", "--verify", "--json").out)["verified"] is True
+
+
+def test_bench_through_a_pipe(mnfpn_process: Mnfpn) -> None:
+    """Raw numbers in base units, no progress on standard error."""
+    arguments = ["--stages", "1,16,1,1 6,24,2,2 6,32,3,2 6,64,4,2", "--size", "320x320", "--runs", "3", "--json"]
+    done = mnfpn_process("bench", "--device", "cpu", *arguments)
+    assert (done.code, done.err) == (0, "")
+    document = json.loads(done.out)
+    (run,) = document["runs"]
+    assert (run["device"], run["dtype"], run["batch"], len(run["latency_s"]["samples"])) == ("cpu", "float32", 1, 3)
+    assert run["latency_s"]["min"] <= run["latency_s"]["median"]
+    assert run["throughput_per_s"] == pytest.approx(1 / run["latency_s"]["median"])
+    assert run["peak_memory_bytes"] > 50 * 2**20
+    cost = document["cost"]
+    assert cost["flops"] == 2 * cost["macs"]
+    assert cost["fvcore_by_operator"]["conv"] == cost["macs"]
+    assert cost["backbone"]["macs"] + cost["pyramid"]["macs"] == cost["macs"]
+    assert document["environment"]["torch"]
+
+
+def test_bench_prints_cost_latency_and_environment(mnfpn: Mnfpn) -> None:
+    """What a number is, and its unit, stand beside it."""
+    lines = mnfpn("bench", "--device", "cpu", "--size", "64", "--runs", "2", "--warmup", "0").out.splitlines()
+    words = [line.split() for line in lines]
+    assert ["total", "4,293,888", "100", "226.2", "M", "100", "452.3", "M"] in words
+    assert any(line.startswith("The pyramid takes 89.9 % of the MACs") for line in lines)
+    assert any(line.startswith("fvcore total  227,592,448 (fvcore's own count: ") for line in lines)
+    for name in ("CPU", "software", "date"):
+        assert any(row[:1] == [name] for row in words)
+
+
+def test_a_terminal_gets_a_table_and_a_progress_bar() -> None:
+    """Drawn with lines; the progress bar is gone in the end."""
+    code, screen = in_terminal("bench", "--size", "64", "--runs", "3", "--device", "cpu")
+    assert code == 0
+    assert "loading torch" in screen
+    assert "────" in screen
+    assert screen.rstrip().splitlines()[-1].startswith("date")
+
+
+def test_ctrl_c_ends_quietly() -> None:
+    """Exit code 130, no traceback, while passes are being timed."""
+    code, screen = in_terminal("bench", "--size", "64", "--min-time", "600", "--device", "cpu", until="cpu ")
+    assert code == 130
+    assert "Traceback" not in screen
+    assert "error" not in screen
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("arguments", [["shapes"], ["shapes", "--json"], ["settings", "schema"]], ids=" ".join)
+def test_a_reader_that_goes_away_causes_no_traceback(arguments: list[str], unbuffered: str) -> None:
+    """As `| head` does."""
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    errors = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(timeout=60), errors) == (1, "")
+
+
+def test_a_terminal_without_unicode_is_no_reason_to_fail() -> None:
+    """What it lacks is replaced."""
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([*COMMAND, "shapes"], capture_output=True, env=environment, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"256?150?225" in done.stdout

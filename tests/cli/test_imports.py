@@ -1,0 +1,51 @@
+"""Importing torch costs seconds: what a plan can answer must not pay them."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys
+from mnfpn_cli.cli.main import run
+code = run(sys.argv[1:])
+print(code, sorted({name.partition(".")[0] for name in sys.modules} & {"torch", "torchinfo", "fvcore", "pydantic"}))
+"""
+
+
+def loaded(*arguments: str) -> str:
+    """Run a command, and list which of the heavy packages it imported."""
+    command = [sys.executable, "-c", PROGRAM, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["shapes", "--size", "600x900"],
+        ["shapes", "--json"],
+        ["settings", "show"],
+        ["settings", "schema"],
+    ],
+    ids=" ".join,
+)
+def test_what_a_plan_can_answer_imports_no_torch(arguments: list[str]) -> None:
+    """Neither torch nor what needs it."""
+    assert loaded(*arguments) == "0 ['pydantic']"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]], ids=" ".join)
+def test_help_imports_no_torch_and_no_pydantic(arguments: list[str]) -> None:
+    """It answers at once."""
+    assert loaded(*arguments) == "0 []"
+
+
+def test_a_commands_help_imports_no_torch() -> None:
+    """Typer asks pydantic to show the defaults of options."""
+    assert loaded("bench", "--help") == "0 ['pydantic']"
+
+
+def test_the_check_sees_torch_where_it_is_imported() -> None:
+    """Otherwise the tests above could not fail."""
+    assert loaded("summary", "--size", "64") == "0 ['pydantic', 'torch', 'torchinfo']"

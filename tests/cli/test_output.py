@@ -1,0 +1,63 @@
+"""Where results go: terminal, pipe, file."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from mnfpn_cli.cli.output import write_whole
+from mnfpn_cli.errors import MnfpnError
+from tests.conftest import Mnfpn
+
+
+def test_text_for_a_pipe_has_no_lines_no_colours_and_no_gaps(mnfpn: Mnfpn) -> None:
+    """Each row is one line, however long."""
+    lines = mnfpn("shapes", "--size", "600x900").out.splitlines()
+    assert lines[1].split() == ["Level", "Stride", "Tap", "Tap", "map", "Top-down", "Output", "Bytes"]
+    assert lines[3].split() == ["p3", "8", "stages.2", "32×75×113", "38×57", "→", "75×113", "256×75×113", "≠", "8.276", "MiB"]
+    assert not any(sign in line for line in lines for sign in ("\x1b", "─", "…"))
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_json_is_one_document(mnfpn: Mnfpn) -> None:
+    """Nothing before it, nothing behind it."""
+    document = json.loads(mnfpn("shapes", "--json").out)
+    assert document["format_version"] == 1
+    assert document["settings"]["width_mult"] == 1.0
+
+
+def test_output_writes_json_for_json_and_text_otherwise(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """By `--json`, or by the name; what is printed is printed all the same."""
+    text, by_name, by_flag = (tmp_path / name for name in ("a.txt", "b.json", "c.out"))
+    plain = mnfpn("shapes", "--output", str(text)).out
+    assert text.read_text() == plain == mnfpn("shapes", "--output", str(by_name)).out
+    printed = mnfpn("shapes", "--json", "--output", str(by_flag)).out
+    assert json.loads(by_name.read_text()) == json.loads(by_flag.read_text()) == json.loads(printed)
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk leaves what was there, and no remains."""
+    path = tmp_path / "out.json"
+    write_whole(path, "before")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(MnfpnError, match="could not be written: No space left on device"):
+        write_whole(path, "after")
+    assert path.read_text() == "before"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path: Path) -> None:
+    """And a new one has the mode that any new file has, not that of a temporary one."""
+    new, old, usual = tmp_path / "new", tmp_path / "old", tmp_path / "usual"
+    usual.touch()
+    old.touch()
+    old.chmod(0o640)
+    for path in (new, old):
+        write_whole(path, "x")
+    assert old.stat().st_mode & 0o777 == 0o640
+    assert new.stat().st_mode == usual.stat().st_mode

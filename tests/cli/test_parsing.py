@@ -1,0 +1,153 @@
+"""The command line as one table: arguments, and the settings or the case that they mean. No network is built."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.measure import bench
+from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.measuring import BenchCase, Sampling
+from mnfpn_cli.settings.models import NetworkSettings
+from tests.conftest import Mnfpn
+
+DEFAULT = NetworkSettings().model_dump(mode="json")
+STAGES = [{"expansion": 1, "channels": 16, "repeats": 1, "stride": 1}]
+STAGES += [{"expansion": 6, "channels": 24, "repeats": 2, "stride": 2}]
+
+
+def pyramid(**values: object) -> dict[str, Any]:
+    """The pyramid's settings with some values changed."""
+    return {**DEFAULT["pyramid"], **values}
+
+
+NETWORKS: list[tuple[str, list[str], dict[str, Any]]] = [
+    ("nothing", [], {}),
+    ("preset", ["--preset", "mobilenetv2-fpn"], {}),
+    ("width", ["--width-mult", "0.75"], {"width_mult": 0.75}),
+    ("whole width", ["--width-mult", "2"], {"width_mult": 2.0}),
+    ("in_channels", ["--in-channels", "1"], {"in_channels": 1}),
+    ("pyramid channels", ["--pyramid-channels", "64"], {"pyramid": pyramid(channels=64)}),
+    ("stages", ["--stages", "1,16,1,1 6,24,2,2"], {"stages": STAGES}),
+    ("set text", ["--set", "pyramid.smooth=separable"], {"pyramid": pyramid(smooth="separable")}),
+    ("set number", ["--set", "stem_channels=16"], {"stem_channels": 16}),
+    ("set range", ["--set", "pyramid.levels=p3-p5"], {"pyramid": pyramid(levels=["p3", "p4", "p5"])}),
+    ("set twice", ["--set", "rounding=ceil8", "--set", "rounding=truncate"], {"rounding": "truncate"}),
+    ("set beats option", ["--width-mult", "0.5", "--set", "width_mult=0.75"], {"width_mult": 0.75}),
+    ("file", ["--config", "FILE"], {"width_mult": 0.5, "pyramid": pyramid(channels=32)}),
+    (
+        "option beats file",
+        ["--width-mult", "1.4", "--config", "FILE"],
+        {"width_mult": 1.4, "pyramid": pyramid(channels=32)},
+    ),
+    (
+        "file beats preset",
+        ["--config", "FILE", "--preset", "mobilenetv2-fpn"],
+        {"width_mult": 0.5, "pyramid": pyramid(channels=32)},
+    ),
+]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    """A settings file."""
+    path = tmp_path / "my.json"
+    path.write_text(json.dumps({"width_mult": 0.5, "pyramid": {"channels": 32}}))
+    return str(path)
+
+
+@pytest.mark.parametrize(("arguments", "changed"), [row[1:] for row in NETWORKS], ids=[name for name, *_ in NETWORKS])
+def test_arguments_mean_settings(mnfpn: Mnfpn, config: str, arguments: list[str], changed: dict[str, Any]) -> None:
+    """Later beats earlier: preset, file, options; what is not named stays as it was."""
+    shown = mnfpn("settings", "show", *[config if argument == "FILE" else argument for argument in arguments])
+    assert (shown.code, shown.err) == (0, "")
+    assert json.loads(shown.out) == DEFAULT | changed
+
+
+INPUT = network_input(NetworkSettings(), Size(600, 900))
+CASE = BenchCase(INPUT, "float32", channels_last=False, threads=None, sampling=Sampling(3, 10, 2.0))
+
+CASES: list[tuple[list[str], BenchCase, list[str], int]] = [
+    ([], CASE, ["auto"], 0),
+    (["--size", "64", "--batch", "8"], replace(CASE, input=replace(INPUT, batch=8, size=Size(64, 64))), ["auto"], 0),
+    (["--device", "cpu", "--device", "cuda:1"], CASE, ["cpu", "cuda:1"], 0),
+    (["--dtype", "bfloat16", "--channels-last"], replace(CASE, dtype="bfloat16", channels_last=True), ["auto"], 0),
+    (["--threads", "1", "--seed", "7"], replace(CASE, threads=1), ["auto"], 7),
+    (["--warmup", "0", "--runs", "5"], replace(CASE, sampling=Sampling(0, 5, 0.0)), ["auto"], 0),
+    (["--runs", "5", "--min-time", "0.5"], replace(CASE, sampling=Sampling(3, 5, 0.5)), ["auto"], 0),
+    (["--min-time", "9"], replace(CASE, sampling=Sampling(3, 10, 9.0)), ["auto"], 0),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "case", "devices", "seed"), CASES, ids=[" ".join(row[0]) or "nothing" for row in CASES]
+)
+def test_arguments_mean_a_case(
+    mnfpn: Mnfpn,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    case: BenchCase,
+    devices: list[str],
+    seed: int,
+) -> None:
+    """What `bench` asks to be measured."""
+    asked: list[object] = []
+
+    def benchmark(settings: NetworkSettings, *rest: Any) -> None:
+        asked.extend([settings, *rest[:3]])
+        raise MnfpnError("nothing is measured here")
+
+    monkeypatch.setattr(bench, "benchmark", benchmark)
+    assert mnfpn("bench", *arguments).code == 1
+    assert asked == [NetworkSettings(), seed, case, devices]
+
+
+def test_settings_are_read_from_standard_input(mnfpn_process: Mnfpn) -> None:
+    """`--config -`, so that `settings show` pipes into any command."""
+    shown = mnfpn_process("settings", "show", "--width-mult", "0.35")
+    again = mnfpn_process("settings", "show", "--config", "-", input=shown.out)
+    assert json.loads(again.out) == json.loads(shown.out) == DEFAULT | {"width_mult": 0.35}
+
+
+@pytest.mark.parametrize("command", [("summary",), ("shapes",), ("bench",), ("settings", "show")])
+def test_the_network_options_are_the_same_everywhere(mnfpn: Mnfpn, command: tuple[str, ...]) -> None:
+    """One set, on every command that builds a network."""
+    help = mnfpn(*command, "--help").out
+    for option in ("preset", "config", "stages", "width-mult", "pyramid-channels", "in-channels", "set"):
+        assert f"--{option} " in help
+
+
+def test_presets_are_listed_with_one_line_each(mnfpn: Mnfpn) -> None:
+    """The default among them."""
+    listed = mnfpn("settings", "presets").out.splitlines()
+    assert any(line.startswith("mobilenetv2-fpn  MobileNetV2 ") for line in listed)
+    assert all(len(line.split(maxsplit=1)) == 2 for line in listed)
+
+
+def test_the_schema_is_printed_as_json(mnfpn: Mnfpn) -> None:
+    """For an editor's settings."""
+    assert json.loads(mnfpn("settings", "schema").out)["title"] == "mnfpn settings"
+
+
+@pytest.mark.parametrize("asked", ["--help", "-h", "--version"])
+def test_help_and_version_are_no_errors(mnfpn: Mnfpn, asked: str) -> None:
+    """Exit code 0, on standard output."""
+    outcome = mnfpn(asked)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "mnfpn" in outcome.out
+
+
+def test_a_group_of_options_needs_no_order() -> None:
+    """`grouped` keeps defaults, annotations and the command's own name."""
+    import inspect
+
+    from mnfpn_cli.cli.shapes import shapes
+
+    signature = inspect.signature(shapes)
+    assert shapes.__name__ == "shapes"
+    assert {"preset", "json", "size", "verify"} <= signature.parameters.keys()
+    assert isinstance(shapes, Callable)  # type: ignore[arg-type]

@@ -1,0 +1,135 @@
+"""The layer tree: what ran, under which path, at what cost."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mnfpn_cli.measure.meta import RULES
+from mnfpn_cli.measure.tree import LayerRow, LayerTree, layer_tree
+from mnfpn_cli.network.build import build_meta
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.settings.models import NetworkSettings
+
+
+@pytest.fixture(scope="module")
+def tree() -> LayerTree:
+    """The tree of the default network at 600×900."""
+    return layer_tree(build_meta(plan_network(NetworkSettings())), (1, 3, 600, 900))
+
+
+def row(tree: LayerTree, path: str) -> LayerRow:
+    """The one row of a path."""
+    (found,) = (row for row in tree.rows if row.path == path)
+    return found
+
+
+def test_the_root_holds_the_totals(tree: LayerTree) -> None:
+    """The total that torchinfo prints, 29,972,763,408, also counts biases and batch-norm parameters."""
+    root = tree.rows[0]
+    assert (root.path, root.depth) == ("", 0)
+    assert (root.parameters, root.macs) == (4_293_888, 29_949_721_552)
+    assert [shape[1:] for shape in root.outputs] == [(256, 150, 225), (256, 75, 113), (256, 38, 57), (256, 19, 29)]
+
+
+def test_macs_roll_up_on_every_container(tree: LayerTree) -> None:
+    """A `ModuleDict` is never called, and its row still says what is below it."""
+    for parent in tree.rows:
+        children = [r for r in tree.rows if r.path and r.path.rpartition(".")[0] == parent.path]
+        if children and parent.path:
+            assert parent.macs == sum(child.macs for child in children)
+    assert row(tree, "pyramid.smooth").macs == 26_507_870_208
+    assert row(tree, "pyramid.smooth").outputs == ()
+
+
+def test_functional_steps_are_rows_at_their_place(tree: LayerTree) -> None:
+    """The top-down path stands between the laterals and the smoothing, residual additions in their block."""
+    below = [r.path.removeprefix("pyramid.") for r in tree.rows if r.depth == 2 and r.path.startswith("pyramid.")]
+    top_down = ["resize()", "add()", "resize()#2", "add()#2", "resize()#3", "add()#3"]
+    assert below == ["lateral", *top_down, "smooth"]
+    assert row(tree, "pyramid.resize()#3").outputs == ((1, 256, 150, 225),)
+    assert row(tree, "stages.1.1.add()").outputs == ((1, 24, 150, 225),)
+    assert not any(r.path == "stages.1.0.add()" for r in tree.rows)
+
+
+def test_paths_are_those_of_the_modules(tree: LayerTree) -> None:
+    """Each can be looked up on the network."""
+    modules = dict(build_meta(plan_network(NetworkSettings())).named_modules())
+    assert {r.path for r in tree.rows if r.type != "function"} == modules.keys()
+
+
+def test_all_that_is_called_is_registered(tree: LayerTree) -> None:
+    """Containers without a forward are not counted: `stages`, `pyramid.lateral` and `pyramid.smooth`."""
+    modules = list(build_meta(plan_network(NetworkSettings())).modules())
+    assert (tree.called, tree.registered, tree.same) == (len(modules) - 3, len(modules) - 3, True)
+
+
+class Hidden(nn.Module):
+    """One layer in a plain list, which torch does not register."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = [nn.Conv2d(3, 3, 3)]
+        self.seen = nn.Conv2d(3, 3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Call both."""
+        y: Tensor = self.seen(self.hidden[0](x))
+        return y
+
+
+def test_a_layer_in_a_plain_list_makes_the_counts_differ() -> None:
+    """The check behind the closing line of `summary` can fail."""
+    with torch.device("meta"):
+        network = Hidden().eval()
+    tree = layer_tree(network, (1, 3, 8, 8))
+    assert (tree.called, tree.registered, tree.same) == (3, 2, False)
+    assert [r.path for r in tree.rows] == ["", "seen"]
+
+
+def test_a_registered_layer_that_is_not_called_makes_the_counts_differ() -> None:
+    """It has parameters that no output depends on."""
+    with torch.device("meta"):
+        network = nn.Sequential(nn.Conv2d(3, 3, 3))
+        network[0].spare = nn.Conv2d(3, 3, 3)
+    tree = layer_tree(network.eval(), (1, 3, 8, 8))
+    assert (tree.called, tree.registered, tree.same) == (2, 3, False)
+
+
+def test_the_size_of_the_input_allocates_nothing() -> None:
+    """A terabyte of activations is a matter of shapes."""
+    settings = NetworkSettings.model_validate({"stages": [(6, 64, 1, 2)]})
+    tree = layer_tree(build_meta(plan_network(settings)), (1, 3, 60_000, 60_000))
+    assert tree.rows[0].outputs == ((1, 256, 15_000, 15_000),)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_the_shapes_worked_out_here_are_torchs(stride: int, kernel: int, groups: int) -> None:
+    """Each rule for the meta device against the real operation."""
+    conv = nn.Conv2d(4, 8, kernel, stride, kernel // 2, groups=groups, dilation=1)
+    real = nn.Sequential(conv, nn.BatchNorm2d(8), nn.ReLU6(inplace=True), nn.Upsample((7, 9), mode="bilinear")).eval()
+    with torch.no_grad():
+        expected = tuple(real(torch.rand(2, 4, 13, 10)).shape)
+    rows = layer_tree(real.to("meta"), (2, 4, 13, 10)).rows
+    assert rows[0].outputs == (expected,)
+    assert rows[1].macs == conv.weight.numel() * 2 * -(-13 // stride) * -(-10 // stride)
+    assert len(RULES) == 6
+
+
+def test_what_has_no_rule_is_left_to_torch() -> None:
+    """A transposed convolution, a broadcast addition, a linear layer."""
+
+    class Other(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up = nn.ConvTranspose2d(3, 5, 2, stride=2)
+            self.shift = nn.Parameter(torch.zeros(5, 1, 1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.up(x) + self.shift
+            return y
+
+    tree = layer_tree(Other().to("meta").eval(), (1, 3, 8, 8))
+    assert tree.rows[0].outputs == ((1, 5, 16, 16),)
+    assert [r.path for r in tree.rows] == ["", "up", "add()"]

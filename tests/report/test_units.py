@@ -1,0 +1,64 @@
+"""Numbers as people read them."""
+
+import pytest
+
+from mnfpn_cli.report.units import count, per_cent, scaled, seconds, sides, size_in_bytes
+
+
+def test_counts_have_separators() -> None:
+    """All digits, none rounded."""
+    assert count(4_293_888) == "4,293,888"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (29_949_721_552, "29.95 G"),
+        (999, "999"),
+        (999_949, "999.9 k"),
+        (999_960, "1.000 M"),
+        (1_000, "1.000 k"),
+        (1.19709, "1.197"),
+        (61.704, "61.70"),
+        (0, "0"),
+        (3 * 10**15, "3.000 P"),
+    ],
+)
+def test_scaled_numbers_have_four_digits_and_a_prefix(number: float, text: str) -> None:
+    """Never 1000 of a unit where there is a larger one."""
+    assert scaled(number) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.7372, "737.2 ms"),
+        (1.5, "1.500 s"),
+        (0.99996, "1.000 s"),
+        (12.5e-6, "12.50 µs"),
+        (3e-9, "3.000 ns"),
+        (0.0, "0 s"),
+        (4000.0, "4,000 s"),
+    ],
+)
+def test_durations_carry_their_unit(value: float, text: str) -> None:
+    """From nanoseconds to seconds."""
+    assert seconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(34_560_000, "32.96 MiB"), (512, "512 B"), (1024, "1.000 KiB"), (2**40, "1.000 TiB")]
+)
+def test_bytes_are_in_binary_units_and_say_so(number: int, text: str) -> None:
+    """MiB, not MB."""
+    assert size_in_bytes(number) == text
+
+
+def test_a_part_that_is_not_there_is_left_out() -> None:
+    """An empty cell reads better than 0.0."""
+    assert (per_cent(0, 10), per_cent(1, 8), per_cent(8, 8), per_cent(0, 0)) == ("", "12.5", "100", "")
+
+
+def test_sides_show_what_is_not_whole() -> None:
+    """112.5 is the point."""
+    assert sides(75.0, 112.5) == "75×112.5"
