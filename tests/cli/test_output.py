@@ -15,7 +15,8 @@ def test_text_for_a_pipe_has_no_lines_no_colours_and_no_gaps(mnfpn: Mnfpn) -> No
     """Each row is one line, however long."""
     lines = mnfpn("shapes", "--size", "600x900").out.splitlines()
     assert lines[1].split() == ["Level", "Stride", "Tap", "Tap", "map", "Top-down", "Output", "Bytes"]
-    assert lines[3].split() == ["p3", "8", "stages.2", "32×75×113", "38×57", "→", "75×113", "256×75×113", "≠", "8.276", "MiB"]
+    p3 = ["p3", "8", "stages.2", "32×75×113", "38×57", "→", "75×113", "256×75×113", "≠", "8.276", "MiB"]
+    assert lines[3].split() == p3
     assert not any(sign in line for line in lines for sign in ("\x1b", "─", "…"))
     assert all(line == line.rstrip() for line in lines)
 

@@ -1,0 +1,119 @@
+"""The README cannot drift: its commands are run, and their output is what it shows.
+
+`MNFPN_WRITE_README=1 python -m pytest tests/test_readme.py` writes the outputs and the picture anew.
+"""
+
+import html
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mnfpn_cli.measure.tree import layer_tree
+from mnfpn_cli.network.build import build_meta
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.shapes import network_shapes
+from mnfpn_cli.report.shapes import shapes_tables
+from mnfpn_cli.report.summary import summary_tables
+from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.models import NetworkSettings
+from tests.conftest import Mnfpn
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PICTURE = ROOT / "docs" / "terminal.svg"
+WRITE = bool(os.environ.get("MNFPN_WRITE_README"))
+
+
+@dataclass(frozen=True)
+class Example:
+    """A command in the README, and what stands under it."""
+
+    command: str
+    shown: str
+
+
+def examples() -> Iterator[Example]:
+    """Every command of every console block."""
+    for block in re.findall(r"```console\n(.*?)```", README.read_text(), flags=re.DOTALL):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, shown = part.partition("\n")
+            yield Example(command, shown)
+
+
+def fixed(example: Example) -> str:
+    """The part of an output that is the same on every machine and in every run: of a benchmark, all but the times."""
+    if not example.command.startswith("mnfpn bench"):
+        return example.shown
+    lines = example.shown.splitlines()
+    timed = next(index for index, line in enumerate(lines) if line.startswith("Latency of a pass"))
+    names = [line.split()[0] for line in lines[timed + 1 :] if line]
+    return "\n".join([*lines[: timed + 1], *(name for name in names if name != "GPU")])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that holds the files of the README."""
+    for name, text in re.findall(r"<!-- (\S+\.json) -->\n```json\n(.*?)```", README.read_text(), flags=re.DOTALL):
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("example", list(examples()), ids=lambda example: example.command)
+def test_an_example_shows_what_the_command_prints(mnfpn: Mnfpn, example: Example) -> None:
+    """Word for word, but for the times of a benchmark."""
+    outcome = mnfpn(*shlex.split(example.command)[1:])
+    printed = Example(example.command, outcome.out + outcome.err)
+    if WRITE:
+        old, new = f"$ {example.command}\n{example.shown}", f"$ {example.command}\n{printed.shown}"
+        README.write_text(README.read_text().replace(old, new, 1))
+    else:
+        assert fixed(example) == fixed(printed)
+
+
+def test_the_readme_has_examples_of_every_command() -> None:
+    """Otherwise the test above would pass on an empty README."""
+    commands = {example.command.split()[1] for example in examples()}
+    assert commands == {"summary", "shapes", "bench", "settings"}
+
+
+def test_every_option_and_command_of_the_readme_exists(mnfpn: Mnfpn) -> None:
+    """An option that was renamed is renamed in the README too."""
+    pages = [("summary",), ("shapes",), ("bench",), ("settings",), ("settings", "show"), ()]
+    help = " ".join(mnfpn(*page, "--help").out for page in pages)
+    ours = re.findall(r"`(--[a-z-]+)", README.read_text()) + re.findall(r"\$ mnfpn.*?(--[a-z-]+)", README.read_text())
+    assert len(set(ours)) > 15
+    assert [option for option in ours if f"{option} " not in help] == []
+
+
+def draw(console: Console) -> None:
+    """What the picture shows."""
+    settings = NetworkSettings()
+    input, plan = network_input(settings, Size(600, 900)), plan_network(settings)
+    console.print("$ mnfpn summary", style="bold cyan", highlight=False)
+    for item in summary_tables(layer_tree(build_meta(plan), input.shape), input, depth=2):
+        console.print(item)
+    console.print("$ mnfpn shapes --size 600x900", style="bold cyan", highlight=False)
+    for item in shapes_tables([network_shapes(plan, input)], "float32", verified=False):
+        console.print(item)
+
+
+def test_the_picture_shows_what_the_commands_print() -> None:
+    """The same words in the same order, taken out of the drawing."""
+    console = Console(record=True, width=86, force_terminal=True, file=StringIO(), color_system="truecolor")
+    draw(console)
+    text = console.export_text(clear=False).split()
+    if WRITE:
+        PICTURE.parent.mkdir(exist_ok=True)
+        PICTURE.write_text(console.export_svg(title="mnfpn"))
+    texts = re.findall(r"<text [^>]*>([^<]*)</text>", PICTURE.read_text())
+    words = html.unescape(" ".join(texts)).replace("\xa0", " ").split()
+    assert "".join(words).startswith("mnfpn" + "".join(text))
