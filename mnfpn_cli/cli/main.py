@@ -53,6 +53,8 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line with these arguments, and return the exit code. No error of a user's leaves it."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - closed by the shell, as with `>&-`
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that lacks "×" is no reason to fail
@@ -76,11 +78,16 @@ def run(arguments: Sequence[str]) -> int:
 def _fail(message: str, code: int, hint: str = "") -> int:
     try:
         sys.stdout.flush()
-        sys.stderr.writelines(f"error: {line}\n" for line in message.splitlines())
+        sys.stderr.writelines(f"error: {_printable(line)}\n" for line in message.split("\n"))
         sys.stderr.write(hint)
     except BrokenPipeError:
         _discard(sys.stdout)
     return code
+
+
+def _printable(text: str) -> str:
+    """What a file or an argument holds can be anything, but must not steer the terminal."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def _hint(error: typer.TyperException) -> str:

@@ -28,7 +28,7 @@ def check_output(options: OutputOptions) -> None:
     """
     if options.output is None:
         return
-    folder = options.output.parent
+    folder = options.output.resolve().parent
     if options.output.is_dir():
         raise UsageError(f"--output: must be a file, but '{options.output}' is a folder")
     if not folder.is_dir():
@@ -83,7 +83,11 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         MnfpnError: where it cannot be written.
     """
+    path = path.resolve()  # a link stays one: what it points to is replaced
     try:
+        if path.exists() and not path.is_file():  # a device or a pipe cannot be replaced, only written to
+            path.write_text(text, encoding="utf-8")
+            return
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -1,6 +1,6 @@
 """The layer tree of a network, from torchinfo, with what torchinfo does not see: functional steps and true MACs."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -77,13 +77,13 @@ def _nodes(layers: list[LayerInfo], calls: Sequence[ModuleCall | FunctionCall]) 
     """
     nodes: dict[str, _Node] = {}
     paths: dict[nn.Module, str] = {}
-    pending = list(calls)
+    pending = deque(calls)
     for layer in layers:
         _take_functions(pending, paths, nodes)
         path = paths.setdefault(layer.module, _path(layer))
         node = nodes.setdefault(path, _Node(path, layer.class_name, layer.num_params))
         if _has_forward(layer.module):
-            call = pending.pop(0)
+            call = pending.popleft()
             if not isinstance(call, ModuleCall) or call.module is not layer.module:
                 raise RuntimeError(f"torchinfo lists {path}, but that was not the next call")
             node.outputs = call.outputs
@@ -93,15 +93,17 @@ def _nodes(layers: list[LayerInfo], calls: Sequence[ModuleCall | FunctionCall]) 
 
 
 def _take_functions(
-    pending: list[ModuleCall | FunctionCall], paths: dict[nn.Module, str], nodes: dict[str, _Node]
+    pending: deque[ModuleCall | FunctionCall], paths: dict[nn.Module, str], nodes: dict[str, _Node]
 ) -> None:
     """Move the functional steps that come next from the pending calls to the nodes."""
     while pending and isinstance(call := pending[0], FunctionCall):
-        name = f"{paths[call.module]}.{call.name}()".removeprefix(".")
-        number = sum(path.startswith(name) for path in nodes)
-        path = f"{name}#{number + 1}" if number else name
+        name = path = f"{paths[call.module]}.{call.name}()".removeprefix(".")
+        number = 1
+        while path in nodes:
+            number += 1
+            path = f"{name}#{number}"
         nodes[path] = _Node(path, "function", outputs=(call.output,))
-        pending.pop(0)
+        pending.popleft()
 
 
 def _path(layer: LayerInfo) -> str:

@@ -1,6 +1,7 @@
 """What is wrong with settings, in words: where, the rule, and the value."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -48,12 +49,10 @@ def _problem(details: ErrorDetails) -> Problem:
     context = details.get("ctx", {})
     if "where" in context:
         return Problem(tuple(context["where"].split(".")), f"{context['rule']}, got {context['got']}")
-    # In the union `'all' | list of levels` pydantic adds the branch to the place; a user knows no branches.
-    where = tuple(key for key in details["loc"] if isinstance(key, int) or key.isidentifier())
-    if where[:2] == ("pyramid", "levels"):
-        return Problem(
-            where[:2], f"must be 'all', a range as p3-p5, or a list of levels, got {_shown(details['input'])}"
-        )
+    where = details["loc"]
+    if where[:2] == ("pyramid", "levels"):  # a union, to which pydantic adds its branches; a user knows none
+        rule = "must be 'all', a range as p3-p5, or a list of levels"
+        return Problem(where[:2], f"{rule}, got {_shown(details['input'])}")
     if details["type"] == "extra_forbidden":
         return Problem(where, f"unknown key{_nearest(where)}")
     if details["type"] == "missing":
@@ -102,12 +101,11 @@ def _shown(value: Any) -> str:
 
 
 def _nearest(where: tuple[str | int, ...]) -> str:
-    """Name the known key that is nearest to an unknown one, first beside it, then anywhere."""
+    """Name the known key that is nearest to an unknown one, first close by, then anywhere."""
     misspelt = str(where[-1])
-    here = "[]".join(dotted([k for k in where[:-1] if not isinstance(k, int)]).split("[]"))
-    here += "[]" if any(isinstance(k, int) for k in where[:-1]) else ""
-    beside = get_close_matches(misspelt, KEYS[here].model_fields if here in KEYS else [], 1)
-    anywhere = {key.rpartition(".")[2]: key for key in _every_key()}
+    here = re.sub(r"\[\d+\]", "[]", dotted(where[:-1]))
+    beside = get_close_matches(misspelt, KEYS[here].model_fields if here in KEYS else [], 1, cutoff=0.8)
+    anywhere = {name: key for key in _every_key() for name in (key, key.rpartition(".")[2])}
     found = beside or [anywhere[name] for name in get_close_matches(misspelt, anywhere, 1)]
     return f"; did you mean '{found[0]}'?" if found else ""
 

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -152,6 +153,21 @@ def test_a_reader_that_goes_away_causes_no_traceback(arguments: list[str], unbuf
     errors = process.stderr.read()
     process.stderr.close()
     assert (process.wait(timeout=60), errors) == (1, "")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-"])
+def test_a_closed_stream_is_no_reason_to_fail(closed: str) -> None:
+    """There is then nobody to tell."""
+    command = f"exec {shlex.join([*COMMAND, 'shapes'])} {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_is_told_does_not_steer_the_terminal(mnfpn: Mnfpn) -> None:
+    """Control characters of an argument are shown, not sent."""
+    assert mnfpn("shapes", "--size", "\x1b[31m").err == (
+        "error: --size: must be HxW in pixels, as 600x900 or 512, got '\\x1b[31m'\n"
+    )
 
 
 def test_a_terminal_without_unicode_is_no_reason_to_fail() -> None:
