@@ -28,7 +28,7 @@ def check_output(options: OutputOptions) -> None:
     """
     if options.output is None:
         return
-    folder = options.output.resolve().parent
+    folder = (options.output.resolve() if options.output.is_symlink() else options.output).parent
     if options.output.is_dir():
         raise UsageError(f"--output: must be a file, but '{options.output}' is a folder")
     if not folder.is_dir():
