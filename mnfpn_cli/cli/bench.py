@@ -9,6 +9,7 @@ from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.options import (
     DEFAULT_SIZE,
     BatchOption,
+    DTypeOption,
     NetworkOptions,
     OutputOptions,
     SizeOption,
@@ -16,7 +17,7 @@ from mnfpn_cli.cli.options import (
     whole,
 )
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.settings.input import DType, NetworkInput, network_input, parse_size
+from mnfpn_cli.settings.input import NetworkInput, network_input, parse_size
 from mnfpn_cli.settings.measuring import (
     DEFAULT_MIN_TIME_S,
     DEFAULT_RUNS,
@@ -35,7 +36,7 @@ def measuring_option(help: str, metavar: str, **more: Any) -> Any:
 class MeasuringOptions:
     """How to measure."""
 
-    dtype: Annotated[DType, Option(help="Type of weights and activations.", rich_help_panel="Measuring")] = "float32"
+    dtype: DTypeOption = "float32"
     channels_last: Annotated[
         bool,
         Option("--channels-last", help="Channels-last (NHWC) memory layout.", rich_help_panel="Measuring"),

@@ -46,11 +46,6 @@ def mnfpn(
     """A workbench for MobileNetV2 backbones with feature pyramids: what is in it, what comes out, what it costs."""
 
 
-def main() -> None:
-    """Run the command line and exit."""
-    sys.exit(run(sys.argv[1:]))
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run the command line with these arguments, and return the exit code. No error of a user's leaves it."""
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - closed by the shell, as with `>&-`
@@ -72,6 +67,9 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the same, seen at the last flush
         _discard(sys.stdout)
         return 1
+    except OSError as error:
+        _discard(sys.stdout)
+        return _fail(f"standard output could not be written: {error.strerror}", 1)
     return code if isinstance(code, int) else 0
 
 

@@ -1,6 +1,7 @@
 """The options that commands share."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.settings.input import MAX_BATCH
+from mnfpn_cli.settings.input import ITEM_BYTES, MAX_BATCH, DType
 
 if TYPE_CHECKING:
     from mnfpn_cli.settings.models import NetworkSettings
@@ -20,10 +21,9 @@ def whole(option: str, low: int | None = None, high: int | None = None) -> Calla
     rule = f"must be a whole number{bounds.get((low is not None, high is not None), '')}"
 
     def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise UsageError(f"{option}: {rule}, got '{text}'") from None
+        if not re.fullmatch(r"[+-]?[0-9]{1,4000}", str(text)):
+            raise UsageError(f"{option}: {rule}, got '{text}'")
+        value = int(text)
         if (low is not None and value < low) or (high is not None and value > high):
             raise UsageError(f"{option}: {rule}, got {value}")
         return value
@@ -39,6 +39,17 @@ def number(option: str) -> Callable[[str], float]:
             return float(text)
         except ValueError:
             raise UsageError(f"{option}: must be a number, got '{text}'") from None
+
+    return parse
+
+
+def choice(option: str, choices: Sequence[str]) -> Callable[[str], str]:
+    """A parser of one word out of some, whose errors give the option, the rule and the value."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise UsageError(f"{option}: must be one of {', '.join(choices)}, got '{text}'")
+        return text
 
     return parse
 
@@ -116,4 +127,12 @@ class OutputOptions:
 DEFAULT_SIZE = "600x900"
 
 SizeOption = Annotated[str, Option(help="Size of the image: height x width in pixels, or one side.", metavar="HxW")]
+DTypeOption = Annotated[
+    DType,
+    Option(
+        help="Type of the elements of maps and weights.",
+        metavar="|".join(ITEM_BYTES),
+        parser=choice("--dtype", tuple(ITEM_BYTES)),
+    ),
+]
 BatchOption = Annotated[int, Option(help="Images in a batch.", metavar="N", parser=whole("--batch", 1, MAX_BATCH))]

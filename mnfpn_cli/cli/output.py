@@ -14,7 +14,7 @@ from rich.table import Table
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.report.document import to_json
-from mnfpn_cli.report.tables import Report
+from mnfpn_cli.report.tables import Report, least_width
 
 WIDE = 10_000
 """Columns where nothing has to fit a screen."""
@@ -28,8 +28,17 @@ def check_output(options: OutputOptions) -> None:
     """
     if options.output is None:
         return
-    folder = (options.output.resolve() if options.output.is_symlink() else options.output).parent
-    if options.output.is_dir():
+    if options.output == Path("-"):
+        raise UsageError("--output: must be a file; the result goes to standard output anyway, got '-'")
+    try:
+        folder = (options.output.resolve() if options.output.is_symlink() else options.output).parent
+        is_folder = options.output.is_dir()
+        options.output.lstat()
+    except FileNotFoundError:
+        pass
+    except (OSError, RuntimeError) as error:  # a name that is too long, a link to itself
+        raise UsageError(f"--output: must be a name that a file can have, got '{options.output}': {error}") from None
+    if is_folder:
         raise UsageError(f"--output: must be a file, but '{options.output}' is a folder")
     if not folder.is_dir():
         raise UsageError(f"--output: must be in a folder that exists, but '{folder}' does not")
@@ -44,7 +53,7 @@ def emit(report: Report, document: dict[str, Any], options: OutputOptions) -> No
         MnfpnError: where the file cannot be written; what was there before is then still there.
     """
     if options.output is not None:
-        as_json = options.json or options.output.suffix == ".json"
+        as_json = options.json or options.output.suffix.lower() == ".json"
         write_whole(options.output, to_json(document) if as_json else as_text(report))
     if options.json:
         sys.stdout.write(to_json(document))
@@ -71,6 +80,9 @@ def _plain(item: RenderableType) -> RenderableType:
 
 
 def _print(report: Report, console: Console) -> None:
+    tables = [item for item in report if isinstance(item, Table)]
+    # A terminal that is narrower than this breaks the lines itself; rich would cut digits off instead.
+    console.width = max(console.width, *(least_width(item) for item in tables))
     for index, item in enumerate(report):
         if index and isinstance(item, Table):
             console.print()
@@ -88,7 +100,7 @@ def write_whole(path: Path, text: str) -> None:
         if path.exists() and not path.is_file():  # a device or a pipe cannot be replaced, only written to
             path.write_text(text, encoding="utf-8")
             return
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".mnfpn-")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)

@@ -5,8 +5,8 @@ from typing import Annotated
 from typer import Option
 
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.options import DEFAULT_SIZE, BatchOption, NetworkOptions, OutputOptions
-from mnfpn_cli.settings.input import DType, network_input, parse_size
+from mnfpn_cli.cli.options import DEFAULT_SIZE, BatchOption, DTypeOption, NetworkOptions, OutputOptions
+from mnfpn_cli.settings.input import network_input, parse_size
 
 
 @grouped
@@ -22,7 +22,7 @@ def shapes(
         ),
     ] = None,
     batch: BatchOption = 1,
-    dtype: Annotated[DType, Option(help="Type of the maps' elements, for their bytes.")] = "float32",
+    dtype: DTypeOption = "float32",
     verify: Annotated[bool, Option("--verify", help="Run the real network too; exit 3 if anything differs.")] = False,
 ) -> None:
     """Show which feature maps come out, for each size: level, stride, tap, shape, bytes."""

@@ -10,7 +10,7 @@ import torch
 
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.measure.devices import free_memory
-from mnfpn_cli.plan.memory import memory_needed
+from mnfpn_cli.plan.memory import activation_bytes, memory_needed
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import DType, NetworkInput
 
@@ -24,9 +24,14 @@ def check_fits(plan: NetworkPlan, input: NetworkInput, dtype: DType, device: tor
     needed, free = memory_needed(plan, input, dtype), free_memory(device)
     if needed > free:
         raise UsageError(
-            f"--size, --batch: must fit the memory that {device} has free, {free / 2**30:.1f} GiB; "
-            f"{input.batch} × {input.channels} × {input.size} in {dtype} needs at least {needed / 2**30:.1f} GiB"
+            f"--size, --batch: must fit the memory that {device} has free, {_gib(free)}; in {dtype} "
+            f"{input.batch} × {input.channels} × {input.size} needs at least {_gib(needed)}, "
+            f"{_gib(needed - activation_bytes(plan, input, dtype))} of them weights"
         )
+
+
+def _gib(number: int) -> str:
+    return f"{number / 2**30:.1f} GiB"
 
 
 @contextmanager

@@ -3,9 +3,13 @@
 from collections.abc import Iterable
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
+
+TEXT_WIDTH = 16
+"""The least width of a column of text, unless all of it is shorter."""
 
 Report = list[RenderableType]
 
@@ -28,6 +32,15 @@ def table(title: str, *columns: str) -> Table:
             name.removeprefix(">"), justify="right" if numbers else "left", no_wrap=numbers, overflow="fold"
         )
     return made
+
+
+def least_width(table: Table) -> int:
+    """The width of a table whose numbers are whole and whose text is broken into lines."""
+    widths = 2 * (len(table.columns) - 1)
+    for column in table.columns:
+        longest = max(cell_len(str(cell)) for cell in (column.header, *column.cells))
+        widths += longest if column.no_wrap else min(longest, TEXT_WIDTH)
+    return widths
 
 
 def pairs(title: str, rows: Iterable[tuple[str, str]]) -> Table:

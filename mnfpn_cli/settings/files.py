@@ -25,7 +25,11 @@ def read_config(name: str) -> Source:
         UsageError: where there is no such file, or it is not settings in JSON.
         MnfpnError: where the file cannot be read.
     """
+    if not name:
+        raise UsageError("--config: must be the name of a file, or -, got ''")
     if name == "-":
+        if sys.stdin is None:
+            raise UsageError("--config -: standard input is closed")
         return Source("standard input", parse_settings("standard input", _read(sys.stdin.buffer, "standard input")))
     path = Path(name)
     try:
@@ -119,5 +123,5 @@ def _too_large(file: BinaryIO, name: str) -> NoReturn:
     size = ""
     if file.seekable():
         file.seek(0, 2)
-        size = f", got {file.tell() / 1e6:.1f} MB"
+        size = f", got {file.tell() / 1e6:.1f} MB" if file.tell() > MAX_BYTES else ""
     raise UsageError(f"{name}: a settings file must have at most {MAX_BYTES / 1e6:g} MB{size}")

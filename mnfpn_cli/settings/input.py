@@ -68,6 +68,6 @@ def network_input(settings: NetworkSettings, size: Size, batch: int = 1) -> Netw
     if min(size) < stride:
         raise UsageError(
             f"--size: each side must be at least {stride} pixels, the stride of {coarsest}, "
-            f"or its map vanishes, got {size}"
+            f"or not one whole cell is left of its map, got {size}"
         )
     return NetworkInput(batch, settings.in_channels, size)

@@ -1,5 +1,6 @@
 """The settings of a network. Whatever a person may say, in a file or on the command line, ends here."""
 
+import re
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
@@ -30,21 +31,23 @@ def read_levels(value: Any) -> Any:
     """Read ``p3-p5`` and ``p3,p5`` as the list of levels that they mean."""
     if not isinstance(value, str) or value == "all":
         return value
-    first, dash, last = value.replace("–", "-").partition("-")
-    if dash and first[:1] == last[:1] == "p" and first[1:].isdecimal() and last[1:].isdecimal():
-        low, high = int(first[1:]), int(last[1:])
-        if not 1 <= low <= high < 100:
-            raise PydanticCustomError("level_range", "must run from the finest to the coarsest level, as p3-p5")
-        return [f"p{k}" for k in range(low, high + 1)]
+    bounds = re.fullmatch(r"p([0-9]{1,2}) *[-–] *p([0-9]{1,2})", value.strip())
+    if bounds:  # a range that runs backwards names nothing, and stays text for validation to refuse
+        return [f"p{k}" for k in range(int(bounds[1]), int(bounds[2]) + 1)] or value
     return [name.strip() for name in value.split(",")]
 
 
 Upsample = Literal["bilinear", "nearest"]
 LevelName = Annotated[str, Field(pattern=r"^p[1-9][0-9]?$", strict=True)]
+LevelList = Annotated[list[LevelName], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
+LevelText = Annotated[str, Field(pattern=r"^(all|p[1-9][0-9]?( *[-–] *p[1-9][0-9]?|( *, *p[1-9][0-9]?)*))$")]
 Levels = Annotated[
     Literal["all"] | tuple[LevelName, ...],
-    BeforeValidator(read_levels, json_schema_input_type=str | list[LevelName]),
+    BeforeValidator(read_levels, json_schema_input_type=LevelText | LevelList),
 ]
+
+
+Stages = Annotated[tuple[Stage, ...], Field(min_length=1, max_length=100)]
 
 
 class PyramidSettings(BaseModel):
@@ -75,10 +78,7 @@ class NetworkSettings(BaseModel):
         float, Field(strict=True, gt=0, le=100, allow_inf_nan=False, description="Width multiplier.")
     ] = 1.0
     rounding: Annotated[Rounding, Field(description="How scaled channels become whole.")] = "nearest8"
-    stages: Annotated[
-        tuple[Stage, ...],
-        Field(min_length=1, max_length=100, description="The inverted residuals, in order."),
-    ] = MOBILENET_V2
+    stages: Annotated[Stages, Field(description="The inverted residuals, in order.")] = MOBILENET_V2
     pyramid: PyramidSettings = PyramidSettings()
 
     @cached_property

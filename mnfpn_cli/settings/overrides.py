@@ -1,8 +1,11 @@
 """Reading the options that override settings: ``--stages`` and ``--set``."""
 
+import re
+
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.files import parse_json
 from mnfpn_cli.settings.sources import Source
+from mnfpn_cli.settings.stages import ORIGINAL_SPELLING
 
 
 def parse_stages(text: str) -> Source:
@@ -20,16 +23,20 @@ def parse_stages(text: str) -> Source:
 
 
 def parse_override(text: str) -> Source:
-    """Read ``dotted.key=value``; the value is JSON where it reads as JSON, otherwise text.
+    """Read ``key=value`` with a dotted key, as ``pyramid.smooth=none`` or ``stages[3].channels=48``.
+
+    The value is JSON where it reads as JSON, otherwise text.
 
     Raises:
         UsageError: where there is no key or no ``=``.
     """
     key, equals, value = text.partition("=")
-    names = key.strip().split(".")
+    names = re.sub(r"\[([0-9]+)\]", r".\1", key.strip()).split(".")
     if not equals or not all(names):
         raise UsageError(f"--set: must be key=value with a dotted key, as pyramid.smooth=separable, got '{text}'")
-    path = tuple(int(name) if name.isdecimal() else name for name in names)
+    if names[0] == "stages":
+        names = [ORIGINAL_SPELLING.get(name, name) for name in names]
+    path = tuple(int(name) if re.fullmatch(r"[0-9]{1,9}", name) else name for name in names)
     option = f"--set {key.strip()}"
     try:
         return Source(option, parse_json(value), path)

@@ -42,7 +42,12 @@ def describe(error: ValidationError) -> list[Problem]:
 
 def dotted(where: Sequence[str | int]) -> str:
     """A place in the settings as people write it: ``stages[3].stride``."""
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in where).removeprefix(".")
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{_key(key)}" for key in where).removeprefix(".")
+
+
+def _key(key: str) -> str:
+    """A key as it is, or quoted where it would be misread."""
+    return key if re.fullmatch(r"[\w$-]+", key) else json.dumps(key)
 
 
 def _problem(details: ErrorDetails) -> Problem:
@@ -55,6 +60,8 @@ def _problem(details: ErrorDetails) -> Problem:
         return Problem(where[:2], f"{rule}, got {_shown(details['input'])}")
     if details["type"] == "extra_forbidden":
         return Problem(where, f"unknown key{_nearest(where)}")
+    if details["type"] == "model_type" and where[:1] == ("stages",):
+        return Problem(where, f"must be an object or a row of four numbers, got {_shown(details['input'])}")
     if details["type"] == "missing":
         return Problem(where, "is required")
     return Problem(where, f"{_rule(details['type'], context, details['msg'])}, got {_shown(details['input'])}")
@@ -95,8 +102,8 @@ def _shown(value: Any) -> str:
         return text if text.isprintable() else repr(value)[:60]
     try:
         text = json.dumps(value)
-    except (TypeError, ValueError):
-        text = str(value)
+    except (TypeError, ValueError, RecursionError):
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 

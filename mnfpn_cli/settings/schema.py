@@ -5,13 +5,12 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from mnfpn_cli.settings.files import ANNOTATIONS
-from mnfpn_cli.settings.models import NetworkSettings
-from mnfpn_cli.settings.stages import Stage
+from mnfpn_cli.settings.models import NetworkSettings, Stages
 
 
 def settings_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of what ``--config`` reads: whole settings, or only a list of stages."""
-    schema: dict[str, Any] = TypeAdapter(NetworkSettings | list[Stage]).json_schema()
+    schema: dict[str, Any] = TypeAdapter(NetworkSettings | Stages).json_schema()
     properties = schema["$defs"]["NetworkSettings"]["properties"]
     properties.update({key: {"type": "string"} for key in ANNOTATIONS})
     return {

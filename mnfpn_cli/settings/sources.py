@@ -1,6 +1,5 @@
 """Where settings come from: presets, files, options. Later beats earlier, and all end as one `NetworkSettings`."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +74,7 @@ def _put(tree: Any, source: Source, path: Path, value: Any) -> Any:
     if not path:
         if isinstance(tree, Mapping) and isinstance(value, Mapping):
             return {**tree, **{k: _put(tree.get(k), source, (), v) for k, v in value.items()}}
-        return copy.deepcopy(value)
+        return value
     key, rest = path[0], path[1:]
     if isinstance(tree, list):
         if not isinstance(key, int) or key >= len(tree):

@@ -9,6 +9,9 @@ from pydantic_core import PydanticCustomError
 MAX_CHANNELS = 65_536
 
 Channels = Annotated[int, Field(strict=True, ge=1, le=MAX_CHANNELS)]
+Expansion = Annotated[int, Field(strict=True, ge=1, le=128)]
+Repeats = Annotated[int, Field(strict=True, ge=1, le=1000)]
+Stride = Literal[1, 2]
 
 
 class StageSettings(BaseModel):
@@ -16,10 +19,10 @@ class StageSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    expansion: Annotated[int, Field(strict=True, ge=1, le=128, description="Expansion factor t.")]
+    expansion: Annotated[Expansion, Field(description="Expansion factor t.")]
     channels: Annotated[Channels, Field(description="Output channels c, at width 1.0.")]
-    repeats: Annotated[int, Field(strict=True, ge=1, le=1000, description="Number of blocks n.")]
-    stride: Annotated[Literal[1, 2], Field(description="Stride s of the first block.")]
+    repeats: Annotated[Repeats, Field(description="Number of blocks n.")]
+    stride: Annotated[Stride, Field(description="Stride s of the first block.")]
 
 
 class OriginalStage(BaseModel):
@@ -27,13 +30,13 @@ class OriginalStage(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    expansion_factor: int
-    width_factor: int
-    n: int
-    stride: Literal[1, 2]
+    expansion_factor: Expansion
+    width_factor: Channels
+    n: Repeats
+    stride: Stride
 
 
-PaperRow = Annotated[tuple[int, int, int, int], Field(description="The paper's row: t, c, n, s.")]
+PaperRow = Annotated[tuple[Expansion, Channels, Repeats, Stride], Field(description="The paper's row: t, c, n, s.")]
 
 ORIGINAL_SPELLING = {"expansion_factor": "expansion", "width_factor": "channels", "n": "repeats"}
 
@@ -45,10 +48,10 @@ def read_stage(value: Any) -> Any:
             raise PydanticCustomError("stage_row", "must be four numbers (expansion, channels, repeats, stride)")
         return dict(zip(StageSettings.model_fields, value, strict=True))
     if isinstance(value, Mapping) and not ORIGINAL_SPELLING.keys().isdisjoint(value):
-        twice = [key for key, ours in ORIGINAL_SPELLING.items() if key in value and ours in value]
-        if twice:
-            ours = ORIGINAL_SPELLING[twice[0]]
-            raise PydanticCustomError("stage_twice", f"'{twice[0]}' and '{ours}' are the same field: give one")
+        mixed = [key for key in ORIGINAL_SPELLING.values() if key in value]
+        if mixed:
+            theirs = " ".join(ORIGINAL_SPELLING)
+            raise PydanticCustomError("stage_mixed", f"must not mix '{mixed[0]}' with the spelling {theirs}")
         return {ORIGINAL_SPELLING.get(key, key): item for key, item in value.items()}
     return value
 

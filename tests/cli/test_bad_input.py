@@ -13,7 +13,11 @@ ROWS: list[tuple[list[str], int, str]] = [
     (["shapes", "--size", "600"], 0, ""),
     (["shapes", "--size", "6oo"], 2, "--size: must be HxW in pixels, as 600x900 or 512, got '6oo'"),
     (["shapes", "--size", "0"], 2, "--size: each side must be 1 to 65536 pixels, got 0x0"),
-    (["summary", "--size", "16"], 2, "--size: each side must be at least 32 pixels, the stride of p5, or its map"),
+    (
+        ["summary", "--size", "16"],
+        2,
+        "--size: each side must be at least 32 pixels, the stride of p5, or not one whole cell",
+    ),
     (["shapes", "--size", "600", "--size", "x"], 2, "--size: must be HxW in pixels, as 600x900 or 512, got 'x'"),
     (["shapes", "--batch", "0"], 2, "--batch: must be a whole number from 1 to 65536, got 0"),
     (["shapes", "--batch", "two"], 2, "--batch: must be a whole number from 1 to 65536, got 'two'"),
@@ -33,11 +37,16 @@ ROWS: list[tuple[list[str], int, str]] = [
     (["shapes", "--config", "none.json"], 2, "none.json: must be a file, but there is none of that name"),
     (["shapes", "--config", "."], 2, ".: must be a file, but it is a folder"),
     (["shapes", "--output", "none/out.json"], 2, "--output: must be in a folder that exists, but 'none' does not"),
+    (["shapes", "--output", "-"], 2, "--output: must be a file; the result goes to standard output anyway, got '-'"),
+    (["shapes", "--output", "x" * 300], 2, "--output: must be a name that a file can have"),
+    (["shapes", "--config", ""], 2, "--config: must be the name of a file, or -, got ''"),
+    (["shapes", "--config", "/dev/zero"], 2, "/dev/zero: a settings file must have at most 1 MB"),
+    (["shapes", "--in-channels", "1_000"], 2, "--in-channels: must be a whole number, got '1_000'"),
     (["shapes", "--output", "."], 2, "--output: must be a file, but '.' is a folder"),
     (["shapes", "--bacth", "2"], 2, "No such option: --bacth"),
     (["shapes", "600x900"], 2, "Got unexpected extra argument(s) (600x900)"),
     (["shapes", "--size"], 2, "Option '--size' requires an argument."),
-    (["shapes", "--dtype", "float64"], 2, "Invalid value for '--dtype': "),
+    (["shapes", "--dtype", "float64"], 2, "--dtype: must be one of float32, bfloat16, float16, got 'float64'"),
     (["shaeps"], 2, "No such command 'shaeps'."),
     (["bench", "--runs", "0"], 2, "--runs: must be a whole number, 1 or more, got 0"),
     (["bench", "--warmup", "-1"], 2, "--warmup: must be a whole number, 0 or more, got -1"),
@@ -48,7 +57,7 @@ ROWS: list[tuple[list[str], int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "code", "message"), ROWS, ids=[" ".join(row[0]) for row in ROWS])
+@pytest.mark.parametrize(("arguments", "code", "message"), ROWS, ids=[" ".join(row[0])[:60] for row in ROWS])
 @pytest.mark.parametrize("json", [False, True], ids=["text", "json"])
 def test_a_wrong_argument_is_told(mnfpn: Mnfpn, arguments: list[str], code: int, message: str, json: bool) -> None:
     """One line that begins with `error:`, and no traceback."""
@@ -77,7 +86,9 @@ def test_what_cannot_fit_is_refused_before_it_runs(
     monkeypatch.setattr(memory, "free_memory", lambda _: 2**30)
     outcome = mnfpn(*arguments)
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err.startswith("error: --size, --batch: must fit the memory that cpu has free, 1.0 GiB; 99 × 3 × ")
+    assert outcome.err.startswith(
+        "error: --size, --batch: must fit the memory that cpu has free, 1.0 GiB; in float32 99 × 3 × "
+    )
 
 
 def test_all_problems_of_a_file_are_told_at_once(mnfpn: Mnfpn, tmp_path: Path) -> None:

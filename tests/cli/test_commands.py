@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -161,6 +162,49 @@ def test_a_closed_stream_is_no_reason_to_fail(closed: str) -> None:
     command = f"exec {shlex.join([*COMMAND, 'shapes'])} {closed}"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_settings_from_a_closed_standard_input_are_refused() -> None:
+    """There is nothing to read."""
+    command = f"exec {shlex.join([*COMMAND, 'shapes', '--config', '-'])} <&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: --config -: standard input is closed\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="Linux has a device that is always full")
+@pytest.mark.parametrize("arguments", [["shapes"], ["shapes", "--json"], ["--help"]], ids=" ".join)
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_a_full_disk_is_told(arguments: list[str], unbuffered: str) -> None:
+    """Exit code 1: a result that was not written was not delivered."""
+    with Path("/dev/full").open("w") as full:
+        environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run(
+            [*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False
+        )
+    message = "error: standard output could not be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, message)
+
+
+def test_ctrl_c_is_quiet_from_the_first_import_on(tmp_path: Path) -> None:
+    """While the command line itself is being imported."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([*COMMAND, "shapes"], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_a_narrow_terminal_loses_no_digit(columns: int) -> None:
+    """Names are broken into lines; numbers stay whole."""
+    _, screen = in_terminal("shapes", "--size", "600x900", columns=columns)
+    for number in ("24×150×225", "75×113 → 150×225", "256×150×225", "32.96 MiB", "320×19×29"):
+        assert number in screen
 
 
 def test_what_is_told_does_not_steer_the_terminal(mnfpn: Mnfpn) -> None:

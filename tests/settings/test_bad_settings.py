@@ -20,8 +20,11 @@ FILES: list[tuple[str, str]] = [
     ('{"pyramid": {"chanels": 3}}', "pyramid.chanels: unknown key; did you mean 'channels'?"),
     ('{"stages": [{"expansion": 6, "channels": 24, "repeats": 2, "strid": 2}]}', "stages[0].stride: is required"),
     ('{"zzz": 3}', "zzz: unknown key"),
+    ('{"a.b": 3}', '"a.b": unknown key'),
+    ('{"": 3}', '"": unknown key'),
+    ('{"pyramid": {"\\u0000": 3}}', 'pyramid."\\u0000": unknown key'),
     ('{"pyramid-channels": 3}', "pyramid-channels: unknown key; did you mean 'pyramid.channels'?"),
-    ('{"stages": [{"expansion": 6, "channel": 24, "n": 2, "stride": 2}]}', "stages[0].channels: is required"),
+    ('{"stages": [{"expansion": 6, "channel": 24, "repeats": 2, "stride": 2}]}', "stages[0].channels: is required"),
     ('{"in_channels": "3"}', "in_channels: must be a whole number, got '3'"),
     ('{"in_channels": 3.5}', "in_channels: must be a whole number, got 3.5"),
     ('{"in_channels": true}', "in_channels: must be a whole number, got true"),
@@ -56,7 +59,7 @@ FILES: list[tuple[str, str]] = [
     ),
     ("[]", "stages: must have at least 1 item, got []"),
     ('{"stages": 7}', "stages: must be a list, got 7"),
-    ('{"stages": [null]}', "stages[0]: must be an object, got null"),
+    ('{"stages": [null]}', "stages[0]: must be an object or a row of four numbers, got null"),
     ("[[6, 24, 2, 3]]", "stages[0].stride: must be 1 or 2, got 3"),
     ("[[6, 24, 2]]", "stages[0]: must be four numbers (expansion, channels, repeats, stride), got [6, 24, 2]"),
     ("[[6, 0, 2, 2]]", "stages[0].channels: must be at least 1, got 0"),
@@ -76,10 +79,21 @@ def test_a_bad_file_is_refused_with_place_rule_and_value(text: str, message: str
     assert str(caught.value).splitlines()[0] == f"my.json: {message}"
 
 
-def test_both_spellings_of_one_field_are_refused() -> None:
+@pytest.mark.parametrize("depth", [300, 900, 980])
+@pytest.mark.parametrize("place", ["stages", "in_channels", "pyramid", "zzz"])
+def test_deep_nesting_is_refused_at_every_depth(place: str, depth: int) -> None:
+    """Deep enough for this code to recurse too far, and not deep enough for the JSON reader to say so."""
+    nested = f"{'[' * depth}{']' * depth}"
+    with pytest.raises(UsageError, match=r"my\.json: "):
+        resolve([Source("my.json", parse_settings("my.json", f'{{"{place}": {nested}}}'.encode()))])
+    with pytest.raises(UsageError, match=f"--set {place}: "):
+        resolve([parse_override(f"{place}={nested}")])
+
+
+def test_a_stage_that_mixes_spellings_is_refused() -> None:
     """Nothing is silently dropped."""
     stage = {"expansion": 6, "channels": 24, "width_factor": 32, "n": 2, "stride": 2}
-    with pytest.raises(UsageError, match=r"stages\[0\]: 'width_factor' and 'channels' are the same field: give one"):
+    with pytest.raises(UsageError, match=r"stages\[0\]: must not mix 'expansion' with the spelling expansion_factor"):
         resolve([Source("my.json", {"stages": [stage]})])
 
 
@@ -106,6 +120,8 @@ def test_bad_rows_on_the_command_line_are_refused(text: str, message: str) -> No
         ("stages.x=8", "--set stages.x: the index must be 0 to 6, got 'x'"),
         ("width_mult.x=8", "--set width_mult.x: 'x' is below a value that has no keys"),
         ("pyramid.smoth=none", "--set pyramid.smoth: unknown key; did you mean 'smooth'?"),
+        ("stages.٣.stride=1", "--set stages.٣.stride: the index must be 0 to 6, got '٣'"),
+        ("$x=1", "--set $x: unknown key"),
         ("stages=[]", "--set stages: must have at least 1 item, got []"),
     ],
 )

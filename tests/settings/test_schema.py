@@ -7,8 +7,11 @@ import jsonschema
 import pytest
 from hypothesis import given
 
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.settings.files import parse_settings
 from mnfpn_cli.settings.models import NetworkSettings
 from mnfpn_cli.settings.schema import settings_schema
+from mnfpn_cli.settings.sources import Source, resolve
 from tests.strategies import network_settings
 
 VALIDATOR = jsonschema.Draft202012Validator(settings_schema())
@@ -33,6 +36,8 @@ def test_the_schema_accepts_what_settings_show_prints(settings: NetworkSettings)
         [[6, 24, 2, 2]],
         [{"expansion_factor": 6, "width_factor": 24, "n": 2, "stride": 2}],
         {"pyramid": {"levels": "p3-p5"}},
+        {"pyramid": {"levels": "p3,p5"}},
+        {"pyramid": {"levels": "all"}},
     ],
 )
 def test_the_schema_accepts_each_spelling(value: Any) -> None:
@@ -46,6 +51,13 @@ def test_the_schema_accepts_each_spelling(value: Any) -> None:
         {"width": 1},
         {"width_mult": 0},
         {"stages": []},
+        [],
+        [[1, 16, 0, 2]],
+        [[6, 65537, 1, 2]],
+        [{"expansion_factor": 6, "width_factor": 24, "n": 2000, "stride": 2}],
+        {"pyramid": {"levels": []}},
+        {"pyramid": {"levels": ["p3", "p3"]}},
+        {"pyramid": {"levels": "P3-P5"}},
         {"stages": [{"expansion": 6, "channels": 24, "repeats": 2, "stride": 3}]},
         {"pyramid": {"smooth": "yes"}},
         3,
@@ -53,4 +65,6 @@ def test_the_schema_accepts_each_spelling(value: Any) -> None:
 )
 def test_the_schema_refuses_what_the_settings_refuse(value: Any) -> None:
     """An editor marks it as one types."""
-    assert not VALIDATOR.is_valid(value), json.dumps(value)
+    assert not VALIDATOR.is_valid(value)
+    with pytest.raises(UsageError):
+        resolve([Source("my.json", parse_settings("my.json", json.dumps(value).encode()))])
