@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from typer import Option
 
 from mnfpn_cli.cli.groups import grouped
+from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.options import (
     DEFAULT_SIZE,
     BatchOption,
@@ -101,7 +102,8 @@ def bench(
     devices = [check_device_name(name) for name in device or ["auto"]]
     with progress_bar() as progress, reading_cpu_name() as cpu_name:
         progress("loading torch", 0.0)
-        from mnfpn_cli.measure.bench import benchmark
+        with ending_at_once():
+            from mnfpn_cli.measure.bench import benchmark
 
         result = benchmark(settings, measuring.seed, case, devices, cpu_name, progress)
     emit(bench_tables(result), document("bench", settings, bench_document(result)), output)

@@ -41,7 +41,7 @@ def check_output(options: OutputOptions) -> None:
     if is_folder:
         raise UsageError(f"--output: must be a file, but '{options.output}' is a folder")
     if not folder.is_dir():
-        raise UsageError(f"--output: must be in a folder that exists, but '{folder}' does not")
+        raise UsageError(f"--output: must be in a folder that exists, but '{folder}' is none")
     if not os.access(folder, os.W_OK):
         raise UsageError(f"--output: must be in a folder that can be written, but '{folder}' cannot")
 

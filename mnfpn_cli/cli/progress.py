@@ -1,5 +1,6 @@
 """Progress of long work, on standard error while that is a terminal."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,7 +14,7 @@ def progress_bar() -> Iterator[Callable[[str, float], None]]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bars:
 
         def progress(doing: str, share: float) -> None:
             for other in tasks.keys() - {doing}:

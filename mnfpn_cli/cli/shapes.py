@@ -5,6 +5,7 @@ from typing import Annotated
 from typer import Option
 
 from mnfpn_cli.cli.groups import grouped
+from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.options import DEFAULT_SIZE, BatchOption, DTypeOption, NetworkOptions, OutputOptions
 from mnfpn_cli.settings.input import network_input, parse_size
 
@@ -37,7 +38,8 @@ def shapes(
     inputs = [network_input(settings, parse_size(text), batch) for text in size or [DEFAULT_SIZE]]
     results = [network_shapes(plan_network(settings), input) for input in inputs]
     if verify:
-        from mnfpn_cli.measure.verify import verify_shapes
+        with ending_at_once():
+            from mnfpn_cli.measure.verify import verify_shapes
 
         for result in results:
             verify_shapes(settings, result)

@@ -5,6 +5,7 @@ from typing import Annotated
 from typer import Option
 
 from mnfpn_cli.cli.groups import grouped
+from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.options import DEFAULT_SIZE, NetworkOptions, OutputOptions, SizeOption, whole
 from mnfpn_cli.settings.input import network_input, parse_size
 
@@ -36,8 +37,9 @@ def summary(
     settings = network.settings()
     input = network_input(settings, parse_size(size))
 
-    from mnfpn_cli.measure.tree import layer_tree
-    from mnfpn_cli.network.build import build_meta
+    with ending_at_once():
+        from mnfpn_cli.measure.tree import layer_tree
+        from mnfpn_cli.network.build import build_meta
 
     tree = layer_tree(build_meta(plan_network(settings)), input.shape)
     report = summary_tables(tree, input, depth or DEFAULT_DEPTH)

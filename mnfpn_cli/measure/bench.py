@@ -1,7 +1,7 @@
 """A benchmark: what a network costs, and how fast it runs on each of some devices."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.devices import choose_devices
+from mnfpn_cli.measure.devices import choose_devices, first_line
 from mnfpn_cli.measure.environment import Environment, read_environment
 from mnfpn_cli.measure.flops import FvcoreCount, count_with_fvcore
 from mnfpn_cli.measure.latency import Latency, measure_latency, timer_for
@@ -112,7 +112,8 @@ def bench_device(
     dtype: torch.dtype = getattr(torch, case.dtype)
     with (
         out_of_memory_explained(doing),
-        _unsupported_explained(doing),
+        _failure_explained(device, doing),
+        torch.cuda.device(device) if device.type == "cuda" else nullcontext(),  # events are put on its stream
         _thread_count(case.threads) as threads,
         torch.inference_mode(),
     ):
@@ -143,10 +144,14 @@ def _thread_count(threads: int | None) -> Iterator[int]:
 
 
 @contextmanager
-def _unsupported_explained(doing: str) -> Iterator[None]:
+def _failure_explained(device: torch.device, doing: str) -> Iterator[None]:
+    """Turn what a device cannot do into an error of its own, so that other devices' runs are kept.
+
+    On the CPU that is a dtype without an implementation; a GPU's libraries have limits and words of their own.
+    """
     try:
         yield
     except RuntimeError as error:
-        if "not implemented for" not in str(error):  # as torch says it of a dtype that a device lacks
+        if device.type == "cpu" and "not implemented for" not in str(error):
             raise
-        raise MnfpnError(f"torch cannot run this {doing}: {error}") from error
+        raise MnfpnError(f"torch could not run this {doing}: {first_line(error)}") from error

@@ -8,10 +8,13 @@ import torch
 
 from mnfpn_cli.errors import MnfpnError
 
+UNLIMITED = 2**63
+
 
 def find_devices() -> list[str]:
     """The devices of this machine, the best first: ``cuda:0``, …, ``mps``, ``cpu``."""
-    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    # The driver counts GPUs even where it is too old for this torch to use them.
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     mps = ["mps"] if torch.backends.mps.is_available() else []
     return [*cuda, *mps, "cpu"]
 
@@ -27,7 +30,18 @@ def choose_devices(names: Sequence[str]) -> list[torch.device]:
         if name not in (*found, "auto") and f"{name}:0" not in found:
             there = ", ".join(describe(torch.device(device)) for device in found)
             raise MnfpnError(f"--device: must be a device of this machine, got '{name}'; found: {there}")
-    return [torch.device(name) for name in dict.fromkeys(found[0] if name == "auto" else name for name in names)]
+    chosen: dict[str, torch.device] = {}
+    for name in names:
+        written = found[0] if name == "auto" else name
+        chosen.setdefault("cuda:0" if written == "cuda" else written, torch.device(written))
+    for device in chosen.values():
+        _start(device)
+    return list(chosen.values())
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a message of torch's, which may go on for pages."""
+    return str(error).strip().partition("\n")[0]
 
 
 def describe(device: torch.device) -> str:
@@ -42,10 +56,33 @@ def free_memory(device: torch.device) -> int:
     return min(psutil.virtual_memory().available, _left_in_cgroup())
 
 
-def _left_in_cgroup(folder: Path = Path("/sys/fs/cgroup")) -> int:
-    """What the control group of a Linux container leaves; psutil reports the whole machine."""
+def _start(device: torch.device) -> None:
+    """Allocate one number on a device.
+
+    Raises:
+        MnfpnError: where the device is there and cannot be used: an old driver, another process's exclusive use.
+    """
     try:
-        limit = int((folder / "memory.max").read_text())
-        return max(0, limit - int((folder / "memory.current").read_text()))
-    except (OSError, ValueError):  # not Linux, not in a group, or "max": no limit
-        return 2**63
+        torch.zeros(1, device=device)
+    except RuntimeError as error:
+        raise MnfpnError(f"--device: {device} is there, but could not be started: {first_line(error)}") from error
+
+
+def _left_in_cgroup(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
+    """What the Linux control groups (version 2) above this process leave; psutil reports the whole machine."""
+    try:
+        line = next(line for line in own.read_text().splitlines() if line.startswith("0::"))
+    except (OSError, StopIteration):
+        return UNLIMITED
+    group = root / line.removeprefix("0::").lstrip("/")
+    return min(_left_in(folder) for folder in (group, *group.parents) if folder.is_relative_to(root))
+
+
+def _left_in(group: Path) -> int:
+    try:
+        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+        fields = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):  # no such group, no control of memory, or "max": no limit
+        return UNLIMITED
+    # Cached files count as used until the memory is wanted.
+    return max(0, limit - used + int(fields.get("inactive_file", 0)))

@@ -99,7 +99,9 @@ def _memory_notes(result: Benchmark) -> Report:
 
 
 def _device(run: BenchRun) -> str:
-    return f"{run.device}, {run.threads} threads" if run.device == "cpu" else run.device
+    if run.device == "cpu":
+        return f"cpu, {run.threads} threads"
+    return f"{run.device} ({run.device_name})" if run.device_name else run.device
 
 
 def _environment_table(result: Benchmark) -> Table:

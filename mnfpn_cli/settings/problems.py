@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from mnfpn_cli.settings.models import NetworkSettings, PyramidSettings
-from mnfpn_cli.settings.stages import StageSettings
+from mnfpn_cli.settings.stages import ORIGINAL_SPELLING, StageSettings
 
-KEYS: dict[str, type[BaseModel]] = {"": NetworkSettings, "stages[]": StageSettings, "pyramid": PyramidSettings}
-"""The settings' own classes, by the place where they stand: what a misspelt key is compared with."""
+KEYS = {
+    "": list(NetworkSettings.model_fields),
+    "stages[]": [*StageSettings.model_fields, *ORIGINAL_SPELLING],
+    "pyramid": list(PyramidSettings.model_fields),
+}
+"""The keys of each place in the settings: what a misspelt one is compared with."""
 
 
 @dataclass(frozen=True)
@@ -111,12 +115,12 @@ def _nearest(where: tuple[str | int, ...]) -> str:
     """Name the known key that is nearest to an unknown one, first close by, then anywhere."""
     misspelt = str(where[-1])
     here = re.sub(r"\[\d+\]", "[]", dotted(where[:-1]))
-    beside = get_close_matches(misspelt, KEYS[here].model_fields if here in KEYS else [], 1, cutoff=0.8)
+    beside = get_close_matches(misspelt, KEYS.get(here, []), 1, cutoff=0.8)
     anywhere = {name: key for key in _every_key() for name in (key, key.rpartition(".")[2])}
     found = beside or [anywhere[name] for name in get_close_matches(misspelt, anywhere, 1)]
     return f"; did you mean '{found[0]}'?" if found else ""
 
 
 def _every_key() -> Iterator[str]:
-    for place, model in KEYS.items():
-        yield from (f"{place}.{name}".removeprefix(".") for name in model.model_fields)
+    for place, names in KEYS.items():
+        yield from (f"{place}.{name}".removeprefix(".") for name in names)

@@ -4,14 +4,23 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 MAX_CHANNELS = 65_536
 
 Channels = Annotated[int, Field(strict=True, ge=1, le=MAX_CHANNELS)]
 Expansion = Annotated[int, Field(strict=True, ge=1, le=128)]
 Repeats = Annotated[int, Field(strict=True, ge=1, le=1000)]
-Stride = Literal[1, 2]
+
+
+def read_stride(value: Any) -> Any:
+    """Refuse what only equals a stride: 2.0 and true."""
+    if type(value) is not int:
+        raise PydanticKnownError("int_type")
+    return value
+
+
+Stride = Annotated[Literal[1, 2], BeforeValidator(read_stride)]
 
 
 class StageSettings(BaseModel):

@@ -36,7 +36,7 @@ ROWS: list[tuple[list[str], int, str]] = [
     (["shapes", "--preset", "resnet"], 2, "--preset: must be one of mobilenetv2-fpn, got 'resnet'"),
     (["shapes", "--config", "none.json"], 2, "none.json: must be a file, but there is none of that name"),
     (["shapes", "--config", "."], 2, ".: must be a file, but it is a folder"),
-    (["shapes", "--output", "none/out.json"], 2, "--output: must be in a folder that exists, but 'none' does not"),
+    (["shapes", "--output", "none/out.json"], 2, "--output: must be in a folder that exists, but 'none' is none"),
     (["shapes", "--output", "-"], 2, "--output: must be a file; the result goes to standard output anyway, got '-'"),
     (["shapes", "--output", "x" * 300], 2, "--output: must be a name that a file can have"),
     (["shapes", "--config", ""], 2, "--config: must be the name of a file, or -, got ''"),
@@ -72,7 +72,7 @@ def test_a_wrong_argument_is_told(mnfpn: Mnfpn, arguments: list[str], code: int,
 
 def test_a_device_that_is_not_there_is_exit_code_1(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what was found instead, before anything is measured."""
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     outcome = mnfpn("bench", "--device", "cpu", "--device", "cuda")
     assert (outcome.code, outcome.out) == (1, "")
     assert outcome.err == "error: --device: must be a device of this machine, got 'cuda'; found: cpu\n"

@@ -18,11 +18,13 @@ from tests.conftest import Mnfpn
 COMMAND = [sys.executable, "-m", "mnfpn_cli"]
 
 
-def in_terminal(*arguments: str, until: str = "", columns: int = 100) -> tuple[int, str]:
-    """Run a command in a pseudo-terminal; interrupt it as Ctrl-C does once ``until`` is on the screen."""
+def in_terminal(*arguments: str, until: str = "", wait: float = 0.0, columns: int = 100) -> tuple[int, str]:
+    """Run a command in a pseudo-terminal; interrupt it as Ctrl-C does, a while after ``until`` is on the screen."""
     main, terminal = pty.openpty()
     environment = os.environ | {"COLUMNS": str(columns), "TERM": "xterm-256color"}
-    process = subprocess.Popen([*COMMAND, *arguments], stdout=terminal, stderr=terminal, env=environment)
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], stdout=terminal, stderr=terminal, env=environment, process_group=0
+    )
     os.close(terminal)
     screen, interrupted, end = b"", False, time.monotonic() + 120
     while time.monotonic() < end:
@@ -32,10 +34,14 @@ def in_terminal(*arguments: str, until: str = "", columns: int = 100) -> tuple[i
         except OSError:  # how Linux says that the other end is closed
             break
         if until and until.encode() in screen and not interrupted:
-            process.send_signal(signal.SIGINT)
+            time.sleep(wait)
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole group
             interrupted = True
     os.close(main)
-    return process.wait(timeout=30), screen.decode()
+    try:
+        return process.wait(timeout=30), screen.decode()
+    finally:
+        process.kill()
 
 
 def test_summary_through_a_pipe(mnfpn_process: Mnfpn) -> None:
@@ -135,6 +141,15 @@ def test_ctrl_c_ends_quietly() -> None:
     assert code == 130
     assert "Traceback" not in screen
     assert "error" not in screen
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.4, 0.8, 1.2])
+def test_ctrl_c_ends_quietly_while_torch_is_loading(wait: float) -> None:
+    """Libraries catch what is raised in their imports; the command must not go on."""
+    code, screen = in_terminal("bench", "--min-time", "600", "--device", "cpu", until="loading torch", wait=wait)
+    assert code == 130
+    assert "Traceback" not in screen
+    assert "Error" not in screen
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])

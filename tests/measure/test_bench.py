@@ -10,6 +10,7 @@ from mnfpn_cli.measure import bench, environment
 from mnfpn_cli.measure.bench import Benchmark, BenchRun, benchmark
 from mnfpn_cli.measure.cpu import reading_cpu_name
 from mnfpn_cli.measure.environment import read_environment
+from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.input import DType, Size, network_input
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
 from mnfpn_cli.settings.models import NetworkSettings
@@ -55,6 +56,26 @@ def test_the_model_is_half_as_large_in_half_the_bytes(dtype: DType) -> None:
     assert half.model_bytes - counters == (full.model_bytes - counters) / 2
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_passes_run_in_eval_and_inference_mode_in_the_layout_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, channels_last: bool
+) -> None:
+    """Images and weights; seen from inside a timed pass."""
+    seen = set()
+    real = Network.forward
+
+    def forward(network: Network, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if images.shape[0] == CASE.input.batch:  # fvcore's image is alone
+            weight = network.get_parameter("stem.conv.weight")
+            layouts = (tensor.is_contiguous(memory_format=torch.channels_last) for tensor in (images, weight))
+            seen.add((torch.is_inference_mode_enabled(), network.training, weight.dtype, *layouts))
+        return real(network, images)
+
+    monkeypatch.setattr(Network, "forward", forward)
+    measure(replace(CASE, channels_last=channels_last))
+    assert seen == {(True, False, torch.float32, channels_last, channels_last)}
+
+
 def test_a_device_that_fails_does_not_lose_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was measured is returned with the failure; only where nothing was, the failure is all there is."""
     real = bench.bench_device
@@ -84,11 +105,18 @@ def test_a_dtype_that_a_device_lacks_is_explained(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(bench, "measure_latency", measure_latency)
 
     raising("\"conv\" not implemented for 'Half'")
-    with pytest.raises(MnfpnError, match="torch cannot run this on cpu at batch 3, 33x47, float32"):
+    with pytest.raises(MnfpnError, match="torch could not run this on cpu at batch 3, 33x47, float32"):
         measure()
     raising("something else")
     with pytest.raises(RuntimeError, match="something else"):
         measure()
+
+
+def test_whatever_a_gpus_libraries_say_is_explained() -> None:
+    """Their limits have words of their own; the first line is kept."""
+    message = "torch could not run this here: cuDNN error: EXECUTION_FAILED$"
+    with pytest.raises(MnfpnError, match=message), bench._failure_explained(torch.device("cuda"), "here"):
+        raise RuntimeError("cuDNN error: EXECUTION_FAILED\nmore")
 
 
 def test_the_environment_names_hardware_and_software(monkeypatch: pytest.MonkeyPatch) -> None:

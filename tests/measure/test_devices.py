@@ -16,14 +16,16 @@ from mnfpn_cli.measure.memory import PeakMemory
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with a CPU and nothing else."""
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
 
 @pytest.fixture
 def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with two GPUs."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(devices, "_start", lambda _: None)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "NVIDIA H100")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
@@ -41,19 +43,43 @@ def test_without_a_gpu_auto_is_the_cpu_and_cuda_an_error_that_says_what_there_is
 def test_with_gpus_auto_is_the_first_and_each_can_be_named() -> None:
     """An index that is not there is told with the names of those that are."""
     assert find_devices() == ["cuda:0", "cuda:1", "cpu"]
-    assert [str(d) for d in choose_devices(["auto", "cuda:1", "cuda", "cpu", "cpu"])] == [
-        "cuda:0",
-        "cuda:1",
-        "cuda",
-        "cpu",
-    ]
+    assert [str(d) for d in choose_devices(["auto", "cuda:1", "cuda", "cpu", "cpu"])] == ["cuda:0", "cuda:1", "cpu"]
+    assert [str(d) for d in choose_devices(["cuda", "cuda:0"])] == ["cuda"]
     with pytest.raises(MnfpnError, match=r"got 'cuda:7'; found: cuda:0 \(NVIDIA H100\), cuda:1 \(NVIDIA H100\), cpu"):
         choose_devices(["cuda:7"])
 
 
-def test_each_kind_of_device_has_its_timer() -> None:
-    """CUDA by events, everything else by the host's clock."""
-    assert isinstance(timer_for(torch.device("cuda")), EventTimer)
+def test_a_gpu_that_the_driver_counts_and_torch_cannot_use_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver too old for this torch: `auto` is then the CPU."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_devices(["auto"]) == [torch.device("cpu")]
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_gpu_that_does_not_start_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the first line of what torch says."""
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+
+    def zeros(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: device busy\nCompile with ...")
+
+    monkeypatch.setattr(torch, "zeros", zeros)
+    message = "cuda:0 is there, but could not be started: CUDA error: device busy$"
+    with pytest.raises(MnfpnError, match=message):
+        choose_devices(["auto"])
+
+
+def test_each_kind_of_device_has_its_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA by events, waited for on that device; everything else by the host's clock."""
+    waited_for: list[object] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited_for.append)
+    events = timer_for(torch.device("cuda:1"))
+    assert isinstance(events, EventTimer)
+    events.synchronize()
+    assert waited_for == [torch.device("cuda:1")]
     assert isinstance(timer_for(torch.device("cpu")), HostTimer)
     mps = timer_for(torch.device("mps"))
     assert isinstance(mps, HostTimer)
@@ -74,10 +100,21 @@ def test_cuda_memory_is_read_from_its_allocator(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_memory_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What psutil reports is the machine; the kernel ends a process at its group's limit."""
-    (tmp_path / "memory.max").write_text("1000000\n")
-    (tmp_path / "memory.current").write_text("400000\n")
-    assert devices._left_in_cgroup(tmp_path) == 600_000
-    (tmp_path / "memory.max").write_text("max\n")
-    assert devices._left_in_cgroup(tmp_path) == devices._left_in_cgroup(tmp_path / "none") == 2**63
+    group, own = tmp_path / "a" / "b", tmp_path / "own"
+    group.mkdir(parents=True)
+    own.write_text("0::/a/b\n")
+
+    def limit(folder: Path, most: str) -> None:
+        for name, text in (("max", most), ("current", "400000"), ("stat", "anon 1\ninactive_file 50000\n")):
+            (folder / f"memory.{name}").write_text(text)
+
+    assert devices._left_in_cgroup(tmp_path, own) == devices.UNLIMITED
+    limit(group.parent, "1000000\n")
+    assert devices._left_in_cgroup(tmp_path, own) == 650_000
+    limit(group, "900000\n")
+    assert devices._left_in_cgroup(tmp_path, own) == 550_000
+    limit(group, "max\n")
+    assert devices._left_in_cgroup(tmp_path, own) == 650_000
+    assert devices._left_in_cgroup(tmp_path, tmp_path / "none") == devices.UNLIMITED
     monkeypatch.setattr(devices, "_left_in_cgroup", lambda: 1000)
     assert free_memory(torch.device("cpu")) == 1000 < psutil.virtual_memory().available

@@ -17,7 +17,7 @@ SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 2, 2), (2, 16, 1, 2
 @pytest.fixture
 def shapes() -> NetworkShapes:
     """What the plan says of an odd size and two images."""
-    return network_shapes(plan_network(SETTINGS), network_input(SETTINGS, Size(45, 71), batch=2))
+    return network_shapes(plan_network(SETTINGS), network_input(SETTINGS, Size(41, 71), batch=2))
 
 
 def test_the_plan_is_confirmed(shapes: NetworkShapes) -> None:
@@ -28,12 +28,12 @@ def test_the_plan_is_confirmed(shapes: NetworkShapes) -> None:
 def test_each_difference_is_named(shapes: NetworkShapes) -> None:
     """A plan that is wrong about one map and one tap."""
     p2, p3 = shapes.levels
-    wrong = (replace(p2, output=MapShape(8, Size(11, 18))), replace(p3, tap=MapShape(9, p3.tap.size)))
+    wrong = (replace(p2, output=MapShape(8, Size(12, 18))), replace(p3, tap=MapShape(9, p3.tap.size)))
     with pytest.raises(CheckError) as caught:
         verify_shapes(SETTINGS, replace(shapes, levels=wrong))
     assert caught.value.exit_code == 3
     assert str(caught.value) == (
-        "--verify: at 45x71 the real network differs: p2 output planned (2, 8, 11, 18), real (2, 8, 12, 18); "
+        "--verify: at 41x71 the real network differs: p2 output planned (2, 8, 12, 18), real (2, 8, 11, 18); "
         "p3 tap planned (2, 9, 6, 9), real (2, 16, 6, 9)"
     )
 

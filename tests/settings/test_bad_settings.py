@@ -1,6 +1,11 @@
 """Each way in which settings can be wrong, with its message: where, the rule, the value."""
 
+import contextlib
+import json
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.files import MAX_BYTES, parse_settings, read_config
@@ -20,6 +25,10 @@ FILES: list[tuple[str, str]] = [
     ('{"pyramid": {"chanels": 3}}', "pyramid.chanels: unknown key; did you mean 'channels'?"),
     ('{"stages": [{"expansion": 6, "channels": 24, "repeats": 2, "strid": 2}]}', "stages[0].stride: is required"),
     ('{"zzz": 3}', "zzz: unknown key"),
+    ('{"width-mult": 3}', "width-mult: unknown key; did you mean 'width_mult'?"),
+    ('[{"expansion_factor": 6, "width_factor": 24, "m": 2, "n": 2, "stride": 2}]', "stages[0].m: unknown key"),
+    ("[[6, 24, 2, 2.0]]", "stages[0].stride: must be a whole number, got 2.0"),
+    ("[[6, 24, 2, true]]", "stages[0].stride: must be a whole number, got true"),
     ('{"a.b": 3}', '"a.b": unknown key'),
     ('{"": 3}', '"": unknown key'),
     ('{"pyramid": {"\\u0000": 3}}', 'pyramid."\\u0000": unknown key'),
@@ -88,6 +97,23 @@ def test_deep_nesting_is_refused_at_every_depth(place: str, depth: int) -> None:
         resolve([Source("my.json", parse_settings("my.json", f'{{"{place}": {nested}}}'.encode()))])
     with pytest.raises(UsageError, match=f"--set {place}: "):
         resolve([parse_override(f"{place}={nested}")])
+
+
+KEYS = st.sampled_from(["stages", "pyramid", "levels", "channels", "width_mult", "n", "stride"]) | st.text(max_size=3)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300)
+@given(JSON, KEYS, JSON)
+def test_whatever_json_says_is_settings_or_a_usage_error(file: object, key: str, value: object) -> None:
+    """Nothing else is ever raised: a traceback is a bug."""
+    with contextlib.suppress(UsageError):
+        text = json.dumps(file).encode()
+        resolve([Source("my.json", parse_settings("my.json", text)), parse_override(f"{key}={json.dumps(value)}")])
 
 
 def test_a_stage_that_mixes_spellings_is_refused() -> None:

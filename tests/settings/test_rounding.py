@@ -13,6 +13,7 @@ CASES: list[tuple[Rounding, int, float, int]] = [
     ("nearest8", 24, 0.75, 24),  # 18 → 16 would be below 90 %
     ("nearest8", 16, 0.35, 8),
     ("nearest8", 320, 1.4, 448),
+    ("nearest8", 100, 1.0, 104),  # half way: up
     ("nearest8", 3, 0.1, 8),
     ("ceil8", 24, 0.75, 24),
     ("ceil8", 160, 0.75, 120),
