@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rich.measure import Measurement
 from rich.text import Text
 
 from mnfpn_cli.report.document import input_document
@@ -11,6 +13,8 @@ from mnfpn_cli.report.tables import Report, note, table
 from mnfpn_cli.report.units import count, per_cent, scaled
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
     from mnfpn_cli.measure.tree import LayerRow, LayerTree
     from mnfpn_cli.settings.input import NetworkInput
 
@@ -23,7 +27,7 @@ def summary_tables(tree: LayerTree, input: NetworkInput, depth: int) -> Report:
     for row in tree.rows[1:]:
         if row.depth <= depth:
             made.add_row(
-                _indented(row),
+                PathCell(row.path, row.depth),
                 row.type,
                 _outputs(row),
                 count(row.parameters) if row.parameters else "",
@@ -44,10 +48,33 @@ def summary_tables(tree: LayerTree, input: NetworkInput, depth: int) -> Report:
     return report
 
 
-def _indented(row: LayerRow) -> Text:
-    """The attribute path, indented, what its parent said already dimmed."""
-    parent, dot, name = row.path.rpartition(".")
-    return Text.assemble("  " * (row.depth - 1), (f"{parent}{dot}", "dim"), name)
+@dataclass(frozen=True)
+class PathCell:
+    """An attribute path in the tree: whole where it fits its column, else its last name, under its parent's row."""
+
+    path: str
+    depth: int
+
+    @property
+    def forms(self) -> list[Text]:
+        """The ways to write it, from the longest; what the parent's row said already is dimmed."""
+        parent, dot, name = self.path.rpartition(".")
+        above = self.depth - 1
+        return [
+            Text.assemble("  " * above, (f"{parent}{dot}", "dim"), name),
+            Text("  " * above + name),
+            Text(" " * above + name),
+        ]
+
+    def __str__(self) -> str:
+        return self.forms[-1].plain
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(self.forms[-1].cell_len, self.forms[0].cell_len)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        fitting = (form for form in self.forms if form.cell_len <= options.max_width)
+        yield next(fitting, self.forms[-1])
 
 
 def _outputs(row: LayerRow) -> str:

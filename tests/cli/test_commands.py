@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import shlex
 import signal
@@ -212,6 +213,16 @@ def test_ctrl_c_is_quiet_from_the_first_import_on(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run([*COMMAND, "shapes"], capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_deep_paths_are_whole_where_they_fit_and_else_a_name_under_its_parent() -> None:
+    """Eighty columns do not hold the deepest paths beside the numbers; a hundred do."""
+    arguments = ["summary", "--depth", "5", "--size", "600x900", "--stages", "1,16,1,1 6,24,2,2"]
+    _, wide = in_terminal(*arguments, columns=100)
+    _, narrow = in_terminal(*arguments, columns=80)
+    assert "stages.1.0.depthwise.conv" in re.sub(r"\x1b\[[0-9;]*m", "", wide)
+    assert re.search(r"^ +conv +Conv2d +96×150×225 ", narrow, flags=re.MULTILINE)
+    assert "dept\r\n" not in narrow
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80])
