@@ -111,8 +111,8 @@ def bench_device(
     layout = torch.channels_last if case.channels_last else torch.contiguous_format
     dtype: torch.dtype = getattr(torch, case.dtype)
     with (
-        out_of_memory_explained(doing),
         _failure_explained(device, doing),
+        out_of_memory_explained(doing),
         torch.cuda.device(device) if device.type == "cuda" else nullcontext(),  # events are put on its stream
         _thread_count(case.threads) as threads,
         torch.inference_mode(),

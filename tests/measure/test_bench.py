@@ -10,6 +10,7 @@ from mnfpn_cli.measure import bench, environment
 from mnfpn_cli.measure.bench import Benchmark, BenchRun, benchmark
 from mnfpn_cli.measure.cpu import reading_cpu_name
 from mnfpn_cli.measure.environment import read_environment
+from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.input import DType, Size, network_input
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
@@ -110,6 +111,17 @@ def test_a_dtype_that_a_device_lacks_is_explained(monkeypatch: pytest.MonkeyPatc
     raising("something else")
     with pytest.raises(RuntimeError, match="something else"):
         measure()
+
+
+def test_out_of_memory_is_told_as_such_on_any_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is one of the errors that a GPU's libraries raise, and the one with a remedy of its own."""
+
+    def measure_latency(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(bench, "measure_latency", measure_latency)
+    with pytest.raises(MnfpnError, match="^out of memory on meta at batch 3, 33x47, float32$"):
+        bench.bench_device(build_network(SETTINGS), torch.device("meta"), CASE, lambda _: None)
 
 
 def test_whatever_a_gpus_libraries_say_is_explained() -> None:
