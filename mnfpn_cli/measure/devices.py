@@ -30,13 +30,12 @@ def choose_devices(names: Sequence[str]) -> list[torch.device]:
         if name not in (*found, "auto") and f"{name}:0" not in found:
             there = ", ".join(describe(torch.device(device)) for device in found)
             raise MnfpnError(f"--device: must be a device of this machine, got '{name}'; found: {there}")
-    chosen: dict[str, torch.device] = {}
-    for name in names:
-        written = found[0] if name == "auto" else name
-        chosen.setdefault("cuda:0" if written == "cuda" else written, torch.device(written))
-    for device in chosen.values():
+    # Always with an index: some of torch's functions take no CUDA device without one.
+    full_names = {"auto": found[0], "cuda": "cuda:0"}
+    devices = [torch.device(name) for name in dict.fromkeys(full_names.get(name, name) for name in names)]
+    for device in devices:
         _start(device)
-    return list(chosen.values())
+    return devices
 
 
 def first_line(error: Exception) -> str:

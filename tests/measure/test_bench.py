@@ -120,7 +120,7 @@ def test_out_of_memory_is_told_as_such_on_any_device(monkeypatch: pytest.MonkeyP
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     monkeypatch.setattr(bench, "measure_latency", measure_latency)
-    with pytest.raises(MnfpnError, match="^out of memory on meta at batch 3, 33x47, float32$"):
+    with pytest.raises(MnfpnError, match=r"^out of memory on meta at batch 3, 33x47, float32$"):
         bench.bench_device(build_network(SETTINGS), torch.device("meta"), CASE, lambda _: None)
 
 

@@ -44,7 +44,7 @@ def test_with_gpus_auto_is_the_first_and_each_can_be_named() -> None:
     """An index that is not there is told with the names of those that are."""
     assert find_devices() == ["cuda:0", "cuda:1", "cpu"]
     assert [str(d) for d in choose_devices(["auto", "cuda:1", "cuda", "cpu", "cpu"])] == ["cuda:0", "cuda:1", "cpu"]
-    assert [str(d) for d in choose_devices(["cuda", "cuda:0"])] == ["cuda"]
+    assert [str(d) for d in choose_devices(["cuda", "cuda:0"])] == ["cuda:0"]
     with pytest.raises(MnfpnError, match=r"got 'cuda:7'; found: cuda:0 \(NVIDIA H100\), cuda:1 \(NVIDIA H100\), cpu"):
         choose_devices(["cuda:7"])
 
