@@ -3,7 +3,7 @@
 import os
 import sys
 
-INTERRUPTED = 130
+from mnfpn_cli.errors import INTERRUPTED
 
 
 def main() -> None:

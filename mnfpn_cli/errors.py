@@ -1,5 +1,8 @@
 """The errors that a user can cause or meet. Only the command line turns them into text and an exit code."""
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+
 
 class MnfpnError(Exception):
     """Something could not be done, for a reason the user can read: no such device, out of memory."""

@@ -26,41 +26,43 @@ def check_output(options: OutputOptions) -> None:
     Raises:
         UsageError: where it cannot.
     """
-    if options.output is None:
+    path = options.output
+    if path is None:
         return
-    if options.output == Path("-"):
+    if path == Path("-"):
         raise UsageError("--output: must be a file; the result goes to standard output anyway, got '-'")
     try:
-        folder = (options.output.resolve() if options.output.is_symlink() else options.output).parent
-        is_folder = options.output.is_dir()
-        options.output.lstat()
-    except FileNotFoundError:
-        pass
+        if _is_device(path):
+            return
+        target = path.resolve() if path.is_symlink() else path
+        is_folder = target.is_dir()
     except (OSError, RuntimeError) as error:  # a name that is too long, a link to itself
-        raise UsageError(f"--output: must be a name that a file can have, got '{options.output}': {error}") from None
+        raise UsageError(f"--output: must be a name that a file can have, got '{path}': {error}") from None
     if is_folder:
-        raise UsageError(f"--output: must be a file, but '{options.output}' is a folder")
-    if not folder.is_dir():
-        raise UsageError(f"--output: must be in a folder that exists, but '{folder}' is none")
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"--output: must be in a folder that can be written, but '{folder}' cannot")
+        raise UsageError(f"--output: must be a file, but '{path}' is a folder")
+    if not target.parent.is_dir():
+        raise UsageError(f"--output: must be in a folder that exists, but '{target.parent}' is none")
+    if not os.access(target.parent, os.W_OK):
+        raise UsageError(f"--output: must be in a folder that can be written, but '{target.parent}' cannot")
 
 
 def emit(report: Report, document: dict[str, Any], options: OutputOptions) -> None:
-    """Write the file that was asked for, then print the result.
+    """Write the file that was asked for, and print the result, even where the file cannot be written.
 
     Raises:
         MnfpnError: where the file cannot be written; what was there before is then still there.
     """
-    if options.output is not None:
-        as_json = options.json or options.output.suffix.lower() == ".json"
-        write_whole(options.output, to_json(document) if as_json else as_text(report))
-    if options.json:
-        sys.stdout.write(to_json(document))
-    elif sys.stdout.isatty():
-        _print(report, Console())
-    else:
-        sys.stdout.write(as_text(report))
+    try:
+        if options.output is not None:
+            as_json = options.json or options.output.suffix.lower() == ".json"
+            write_whole(options.output, to_json(document) if as_json else as_text(report))
+    finally:
+        if options.json:
+            sys.stdout.write(to_json(document))
+        elif sys.stdout.isatty():
+            _print(report, Console())
+        else:
+            sys.stdout.write(as_text(report))
 
 
 def as_text(report: Report) -> str:
@@ -95,11 +97,11 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         MnfpnError: where it cannot be written.
     """
-    path = path.resolve()  # a link stays one: what it points to is replaced
     try:
-        if path.exists() and not path.is_file():  # a device or a pipe cannot be replaced, only written to
+        if _is_device(path):
             path.write_text(text, encoding="utf-8")
             return
+        path = path.resolve()  # a link stays one: what it points to is replaced
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".mnfpn-")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -113,6 +115,11 @@ def write_whole(path: Path, text: str) -> None:
             raise
     except OSError as error:
         raise MnfpnError(f"--output: '{path}' could not be written: {error.strerror}") from error
+
+
+def _is_device(path: Path) -> bool:
+    """Whether it is a device or a pipe, ``/dev/stdout`` say, which must not be replaced, only written to."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _umask() -> int:

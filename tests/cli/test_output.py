@@ -63,6 +63,22 @@ def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     assert pipe.is_fifo()
 
 
+def test_standard_output_can_be_the_file(mnfpn_process: Mnfpn) -> None:
+    """`--output /dev/stdout` into a pipe: the name resolves to one that does not exist."""
+    printed = mnfpn_process("shapes", "--size", "64").out
+    both = mnfpn_process("shapes", "--size", "64", "--output", "/dev/stdout")
+    assert (both.code, both.out) == (0, printed + printed)
+
+
+def test_a_file_that_cannot_be_written_loses_no_result(mnfpn: Mnfpn) -> None:
+    """The disk may be full by the time a long benchmark is done: it is printed, and the exit code is 1."""
+    if not Path("/dev/full").is_char_device():
+        pytest.skip("Linux has a device that is always full")
+    outcome = mnfpn("shapes", "--json", "--output", "/dev/full")
+    assert (outcome.code, json.loads(outcome.out)["command"]) == (1, "shapes")
+    assert outcome.err == "error: --output: '/dev/full' could not be written: No space left on device\n"
+
+
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
     """What it points to is replaced."""
     target, link = tmp_path / "target", tmp_path / "link"

@@ -141,8 +141,8 @@ def test_help_and_version_are_no_errors(mnfpn: Mnfpn, asked: str) -> None:
     assert "mnfpn" in outcome.out
 
 
-def test_a_group_of_options_needs_no_order() -> None:
-    """`grouped` keeps defaults, annotations and the command's own name."""
+def test_a_command_with_grouped_options_keeps_its_name_and_its_own_options() -> None:
+    """`grouped` puts a group's fields beside what the command itself declares."""
     import inspect
 
     from mnfpn_cli.cli.shapes import shapes
