@@ -24,8 +24,9 @@ from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.cost import NetworkCost, network_cost
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.plan.shapes import NetworkShapes, network_shapes
+from mnfpn_cli.settings.backbones import MOBILENET_V2
 from mnfpn_cli.settings.input import Size, network_input
-from mnfpn_cli.settings.models import MOBILENET_V2, NetworkSettings
+from mnfpn_cli.settings.models import NetworkSettings
 
 
 def random_values(generator: random.Random) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def check(values: dict[str, Any], size: Size) -> bool:
     with torch.inference_mode():
         outputs = network(torch.zeros(shapes.input.shape))
     counted = count_with_fvcore(network, shapes.input)
-    per_resized = 4 if settings.pyramid.upsample == "bilinear" else 1
+    per_resized = 4 if settings.pyramid and settings.pyramid.upsample == "bilinear" else 1
     total = cost.total
     return (
         [tuple(y.shape[1:]) for y in outputs] == [(lv.output.channels, *lv.output.size) for lv in shapes.levels]

@@ -11,25 +11,19 @@ ROUNDINGS = ("nearest8", "ceil8", "truncate")
 
 @st.composite
 def network_settings(draw: st.DrawFn) -> NetworkSettings:
-    """Small networks of every kind: up to five stages, every rounding, resize, smoothing and choice of levels."""
-    rows = st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 3), st.sampled_from((1, 2)))
-    stages = draw(st.lists(rows, min_size=1, max_size=5).filter(lambda table: any(row[3] == 2 for row in table)))
-    levels = 1 + sum(row[3] == 2 for row in stages)
-    names = [f"p{k}" for k in range(2, levels + 1)]
-    choice = st.lists(st.sampled_from(names), min_size=1, unique=True)
+    """Small networks of every kind: both backbones, every pyramid that the settings can say, every head."""
+    backbone, strides = draw(st.one_of(mobilenets(), resnets()))
+    head = draw(st.sampled_from(("none", "none", "classifier", "level_classifiers")))
     values = {
+        **backbone,
         "in_channels": draw(st.integers(1, 4)),
-        "stem_channels": draw(st.integers(8, 40)),
+        "stem_channels": draw(st.integers(4, 40)),
         "width_mult": draw(st.floats(0.25, 2.0)),
         "rounding": draw(st.sampled_from(ROUNDINGS)),
-        "stages": stages,
-        "pyramid": {
-            "channels": draw(st.integers(1, 48)),
-            "upsample": draw(st.sampled_from(("bilinear", "nearest"))),
-            "smooth": draw(st.sampled_from(("conv", "separable", "none"))),
-            "levels": draw(st.just("all") | choice),
-        },
+        "head": draw(HEADS[head]),
     }
+    if head != "classifier":
+        values["pyramid"] = draw(pyramids(strides))
     try:
         return NetworkSettings.model_validate(values)
     except ValidationError:  # a small width can truncate a layer away; if anything else is wrong, it still is
@@ -37,8 +31,72 @@ def network_settings(draw: st.DrawFn) -> NetworkSettings:
 
 
 @st.composite
+def mobilenets(draw: st.DrawFn) -> tuple[dict[str, object], list[int]]:
+    """Settings of a MobileNetV2 of up to five stages, and its stages' strides."""
+    rows = st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 3), st.sampled_from((1, 2)))
+    stages = draw(st.lists(rows, min_size=1, max_size=5).filter(lambda table: any(row[3] == 2 for row in table)))
+    switches = {name: draw(st.booleans()) for name in ("expand_at_1", "conv_bias", "bare_stem")}
+    return {"backbone": {"kind": "mobilenet_v2", **switches}, "stages": stages}, [row[3] for row in stages]
+
+
+@st.composite
+def resnets(draw: st.DrawFn) -> tuple[dict[str, object], list[int]]:
+    """Settings of a ResNet of up to three stages, and its stages' strides."""
+    blocks = draw(st.lists(st.integers(1, 2), min_size=1, max_size=3))
+    return {"backbone": {"kind": "resnet", "blocks": blocks}}, [2] * len(blocks)
+
+
+@st.composite
+def pyramids(draw: st.DrawFn, strides: list[int]) -> dict[str, object]:
+    """A pyramid of every kind that makes sense on stages of these strides."""
+    top = draw(st.sampled_from(("lateral", "pool"))) if 2 in strides[:-1] else "lateral"
+    merge = draw(st.sampled_from(("add", "concat")))
+    extra = draw(st.sampled_from(("none", "maxpool", "conv", "separable"))) if top == "lateral" else "none"
+    coarsest = 1 + sum(stride == 2 for stride in (strides if top == "lateral" else strides[:-1]))
+    names = [f"p{k}" for k in range(2, coarsest + 1)]
+    levels = draw(st.just("all") | st.lists(st.sampled_from(names), min_size=1, unique=True))
+    if extra != "none" and levels != "all":
+        beyond = draw(st.integers(0, 3))
+        levels = [*{*levels, names[-1]}, *(f"p{coarsest + k}" for k in range(1, beyond + 1))]
+    return {
+        "channels": draw(st.integers(1, 48)),
+        "levels": levels,
+        "taps": draw(st.sampled_from(("last", "first"))),
+        "top": top,
+        "merge": merge,
+        "upsample": draw(st.sampled_from(("bilinear", "nearest"))),
+        "smooth": draw(st.sampled_from(("conv", "separable", "none")[: 2 if merge == "concat" else 3])),
+        "smooth_levels": draw(st.sampled_from(("all", "merged"))),
+        "smooth_shared": merge == "add" and draw(st.booleans()),
+        "extra": extra,
+        "extra_from": "map" if extra == "maxpool" else draw(st.sampled_from(("map", "tap"))),
+        "extra_relu": draw(st.booleans()),
+    }
+
+
+CLASSES = st.integers(1, 7)
+HEADS: dict[str, st.SearchStrategy[dict[str, object]]] = {
+    "none": st.just({"kind": "none"}),
+    "classifier": st.fixed_dictionaries(
+        {"kind": st.just("classifier"), "classes": CLASSES, "dense": st.sampled_from(("linear", "conv"))},
+    ).flatmap(
+        lambda head: (
+            st.just(head | {"last_channels": None})
+            | st.builds(
+                lambda n, bare: head | {"last_channels": n, "bare_last": bare}, st.integers(8, 60), st.booleans()
+            )
+        )
+    ),
+    "level_classifiers": st.fixed_dictionaries(
+        {"kind": st.just("level_classifiers"), "classes": CLASSES, "pool": st.sampled_from(("none", "average"))}
+    ),
+}
+
+
+@st.composite
 def settings_and_size(draw: st.DrawFn) -> tuple[NetworkSettings, Size]:
     """Settings with a size from the smallest that they can take, odd sizes among them."""
     settings = draw(network_settings())
-    sides = st.integers(settings.max_stride, settings.max_stride + 70)
-    return settings, Size(draw(sides), draw(sides))
+    sides = st.integers(settings.backbone_stride, settings.backbone_stride + 70)
+    size = Size(draw(sides), draw(sides))
+    return settings.at(size), size

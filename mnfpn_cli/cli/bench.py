@@ -8,7 +8,6 @@ from typer import Option
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.options import (
-    DEFAULT_SIZE,
     BatchOption,
     DTypeOption,
     NetworkOptions,
@@ -18,7 +17,7 @@ from mnfpn_cli.cli.options import (
     whole,
 )
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.settings.input import NetworkInput, network_input, parse_size
+from mnfpn_cli.settings.input import NetworkInput, network_input, sized
 from mnfpn_cli.settings.measuring import (
     DEFAULT_MIN_TIME_S,
     DEFAULT_RUNS,
@@ -86,7 +85,7 @@ def bench(
         list[str] | None,
         Option(help="auto, cpu, cuda, cuda:N or mps; may repeat.", metavar="DEVICE", show_default="auto"),
     ] = None,
-    size: SizeOption = DEFAULT_SIZE,
+    size: SizeOption = None,
     batch: BatchOption = 1,
 ) -> None:
     """Measure what the network costs and how fast it runs here, on each device."""
@@ -97,8 +96,8 @@ def bench(
     from mnfpn_cli.report.document import document
 
     check_output(output)
-    settings = network.settings()
-    case = measuring.case(network_input(settings, parse_size(size), batch))
+    settings, image = sized(network.settings(), size)
+    case = measuring.case(network_input(settings, image, batch))
     devices = [check_device_name(name) for name in device or ["auto"]]
     with progress_bar() as progress, reading_cpu_name() as cpu_name:
         progress("loading torch", 0.0)

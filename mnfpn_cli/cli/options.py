@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.settings.input import ITEM_BYTES, MAX_BATCH, DType
+from mnfpn_cli.settings.input import DEFAULT_SIZE, ITEM_BYTES, MAX_BATCH, DType
 
 if TYPE_CHECKING:
     from mnfpn_cli.settings.models import NetworkSettings
@@ -124,9 +124,10 @@ class OutputOptions:
     ] = None
 
 
-DEFAULT_SIZE = "600x900"
-
-SizeOption = Annotated[str, Option(help="Size of the image: height x width in pixels, or one side.", metavar="HxW")]
+SizeOption = Annotated[
+    str | None,
+    Option(help="Size of the image: height x width in pixels, or one side.", metavar="HxW", show_default=DEFAULT_SIZE),
+]
 DTypeOption = Annotated[
     DType,
     Option(

@@ -6,8 +6,8 @@ from typer import Option
 
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
-from mnfpn_cli.cli.options import DEFAULT_SIZE, BatchOption, DTypeOption, NetworkOptions, OutputOptions
-from mnfpn_cli.settings.input import network_input, parse_size
+from mnfpn_cli.cli.options import BatchOption, DTypeOption, NetworkOptions, OutputOptions
+from mnfpn_cli.settings.input import DEFAULT_SIZE, network_input, sized
 
 
 @grouped
@@ -35,13 +35,14 @@ def shapes(
 
     check_output(output)
     settings = network.settings()
-    inputs = [network_input(settings, parse_size(text), batch) for text in size or [DEFAULT_SIZE]]
-    results = [network_shapes(plan_network(settings), input) for input in inputs]
+    cases = [sized(settings, text) for text in size or (None,)]
+    inputs = [network_input(at_size, one, batch) for at_size, one in cases]
+    results = [network_shapes(plan_network(at_size), input) for (at_size, _), input in zip(cases, inputs, strict=True)]
     if verify:
         with ending_at_once():
             from mnfpn_cli.measure.verify import verify_shapes
 
-        for result in results:
-            verify_shapes(settings, result)
+        for (at_size, _), result in zip(cases, results, strict=True):
+            verify_shapes(at_size, result)
     body = shapes_document(results, dtype, verified=verify)
     emit(shapes_tables(results, dtype, verified=verify), document("shapes", settings, body), output)

@@ -6,8 +6,8 @@ from typer import Option
 
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
-from mnfpn_cli.cli.options import DEFAULT_SIZE, NetworkOptions, OutputOptions, SizeOption, whole
-from mnfpn_cli.settings.input import network_input, parse_size
+from mnfpn_cli.cli.options import NetworkOptions, OutputOptions, SizeOption, whole
+from mnfpn_cli.settings.input import network_input, sized
 
 DEFAULT_DEPTH = 2
 
@@ -16,7 +16,7 @@ DEFAULT_DEPTH = 2
 def summary(
     network: NetworkOptions,
     output: OutputOptions,
-    size: SizeOption = DEFAULT_SIZE,
+    size: SizeOption = None,
     depth: Annotated[
         int | None,
         Option(
@@ -34,8 +34,8 @@ def summary(
     from mnfpn_cli.report.summary import summary_document, summary_tables
 
     check_output(output)
-    settings = network.settings()
-    input = network_input(settings, parse_size(size))
+    settings, image = sized(network.settings(), size)
+    input = network_input(settings, image)
 
     with ending_at_once():
         from mnfpn_cli.measure.tree import layer_tree

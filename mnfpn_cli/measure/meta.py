@@ -17,9 +17,14 @@ aten = torch.ops.aten
 def run_on_meta(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The empty result of an operation on meta tensors, or ``NotImplemented`` where torch should work it out."""
     rule = RULES.get(func)
-    if rule is None or kwargs or not args[0].is_meta:
+    if rule is None or kwargs or not _on_meta(args[0]):
         return NotImplemented
     return rule(*args)
+
+
+def _on_meta(argument: Any) -> bool:
+    first = argument[0] if isinstance(argument, list | tuple) else argument
+    return isinstance(first, Tensor) and first.is_meta
 
 
 def _convolution(
@@ -56,10 +61,49 @@ def _resize(x: Tensor, size: list[int], *_rest: Any) -> Tensor:
     return x.new_empty((*x.shape[:2], *size))
 
 
+def _max_pool(x: Tensor, kernel: list[int], stride: list[int], padding: tuple[int, ...] = (0, 0), *rest: Any) -> Any:
+    if rest or not len(x.shape[2:]) == len(kernel) == len(stride) == len(padding):
+        return NotImplemented
+    sides = zip(x.shape[2:], kernel, stride, padding, strict=True)
+    output = x.new_empty((*x.shape[:2], *((side + 2 * p - k) // s + 1 for side, k, s, p in sides)))
+    return output, output.new_empty(output.shape, dtype=torch.int64)
+
+
+def _mean(x: Tensor, dims: list[int], keep: bool = False, *_rest: Any) -> Any:
+    if not keep or any(dim >= 0 for dim in dims):
+        return NotImplemented
+    return x.new_empty([1 if index - x.dim() in dims else side for index, side in enumerate(x.shape)])
+
+
+def _concat(tensors: list[Tensor], dim: int = 0) -> Any:
+    first = tensors[0]
+    if any(
+        (tensor.dim(), tensor.dtype, tensor.device) != (first.dim(), first.dtype, first.device) for tensor in tensors
+    ):
+        return NotImplemented
+    sides = list(first.shape)
+    sides[dim] = sum(tensor.shape[dim] for tensor in tensors)
+    return first.new_empty(sides)
+
+
+def _dense(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    return bias.new_empty((x.shape[0], weight.shape[1]))
+
+
+def _relu(x: Tensor) -> Tensor:
+    return x.new_empty(x.shape)
+
+
 RULES: dict[Any, Callable[..., Any]] = {
     aten.convolution.default: _convolution,
     aten.native_batch_norm.default: _batch_norm,
     aten.hardtanh_.default: _in_place,
+    aten.relu_.default: _in_place,
+    aten.relu.default: _relu,
+    aten.max_pool2d_with_indices.default: _max_pool,
+    aten.mean.dim: _mean,
+    aten.cat.default: _concat,
+    aten.addmm.default: _dense,
     aten.add.Tensor: _add,
     aten.upsample_bilinear2d.default: _resize,
     aten.upsample_nearest2d.default: _resize,

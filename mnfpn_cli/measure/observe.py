@@ -21,13 +21,15 @@ FUNCTIONS = {
     aten.upsample_nearest2d.default: "resize",
     aten.add.Tensor: "add",
     aten.add_.Tensor: "add",
+    aten.cat.default: "concat",
+    aten.relu.default: "relu",
 }
 """Operations that cost something and are usually called as functions, so that no module stands for them."""
 
 
 @dataclass
 class ModuleCall:
-    """One call of a module: what it returned, and the MACs of the convolutions directly in it, for the whole batch."""
+    """One call of a module: what it returned, and the MACs of what it multiplies itself, for the whole batch."""
 
     module: nn.Module
     outputs: tuple[Shape, ...] = ()
@@ -82,6 +84,8 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _record(self, inside: ModuleCall, func: Any, args: tuple[Any, ...], result: Any) -> None:
         if func is aten.convolution.default:
             inside.macs += _convolution_macs(args[1], result)
+        elif func is aten.addmm.default:
+            inside.macs += args[1].numel() * result.shape[1]
         elif func in FUNCTIONS and any(inside.module.children()):
             self.calls.append(FunctionCall(inside.module, FUNCTIONS[func], tuple(result.shape)))
 

@@ -1,12 +1,16 @@
 """Holding a plan against the real network: does it return what the plan says?"""
 
+from functools import partial
+
 import torch
+from torch import nn
 
 from mnfpn_cli.errors import CheckError
 from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained
 from mnfpn_cli.network.build import build_network
+from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.plan.shapes import NetworkShapes
 from mnfpn_cli.settings.models import NetworkSettings
 
@@ -14,7 +18,7 @@ from mnfpn_cli.settings.models import NetworkSettings
 def verify_shapes(settings: NetworkSettings, shapes: NetworkShapes) -> None:
     """Run the real network, on the CPU in float32, and compare it with the plan.
 
-    Compared are the number of parameters, each level's tap, and each level's output.
+    Compared are the number of parameters, each level's tap and output, and the logits.
 
     Raises:
         CheckError: where anything differs, naming all that does.
@@ -25,21 +29,47 @@ def verify_shapes(settings: NetworkSettings, shapes: NetworkShapes) -> None:
     check_fits(plan, input, "float32", torch.device("cpu"))
     with out_of_memory_explained(f"verifying {input.batch} × {input.size}"), torch.inference_mode():
         network = build_network(settings)
-        taps: dict[int, torch.Size] = {}
-        for index, stage in enumerate(network.stages):
-            stage.register_forward_hook(lambda _m, _x, y, index=index: taps.update({index: y.shape}))
-        outputs = network(torch.rand(input.shape))
-    planned: dict[str, object] = {
-        "parameters": network_cost(plan, input.size).total.parameters,
-        "levels": len(shapes.levels),
-    }
-    real: dict[str, object] = {"parameters": sum(p.numel() for p in network.parameters()), "levels": len(outputs)}
-    for level, output in zip(shapes.levels, outputs, strict=False):
-        planned |= {
-            f"{level.name} tap": (input.batch, level.tap.channels, *level.tap.size),
-            f"{level.name} output": (input.batch, level.output.channels, *level.output.size),
-        }
-        real |= {f"{level.name} tap": tuple(taps[level.stage]), f"{level.name} output": tuple(output.shape)}
-    wrong = [f"{what} planned {planned[what]}, real {real[what]}" for what in planned if planned[what] != real[what]]
+        real = _observe(network, plan, torch.rand(input.shape))
+    planned = _expect(shapes) | {"parameters": network_cost(plan, input.size).total.parameters}
+    # A level's tap is a stage, or, for an extra level, the level before it: what is real of either is known by path.
+    real |= {f"{level.name} tap": real.get(level.tap_path) for level in shapes.levels}
+    wrong = [
+        f"{what} planned {planned[what]}, real {real.get(what)}" for what in planned if planned[what] != real.get(what)
+    ]
     if wrong:
         raise CheckError(f"--verify: at {input.size} the real network differs: {'; '.join(wrong)}")
+
+
+def _expect(shapes: NetworkShapes) -> dict[str, object]:
+    """What the plan says of each level and of the logits."""
+    batch = shapes.input.batch
+    planned: dict[str, object] = {"levels": len(shapes.levels)}
+    for level in shapes.levels:
+        planned[f"{level.name} tap"] = (batch, level.tap.channels, *level.tap.size)
+        planned[f"{level.name} output"] = (batch, level.output.channels, *level.output.size)
+    if shapes.head:
+        planned["logits output"] = (batch, shapes.head.classes)
+    return planned
+
+
+def _observe(network: Network, plan: NetworkPlan, images: torch.Tensor) -> dict[str, object]:
+    """The shapes of a real pass: each stage's and each level's map by path, and what comes out."""
+    seen: dict[str, object] = {"parameters": sum(p.numel() for p in network.parameters()), "levels": 0}
+
+    def see_levels(_module: nn.Module, _taps: object, maps: tuple[torch.Tensor, ...]) -> None:
+        names = plan.pyramid.names if plan.pyramid else ()
+        seen["levels"] = len(maps)
+        seen.update({name: tuple(x.shape) for name, x in zip(names, maps, strict=True)})
+        seen.update({f"{name} output": tuple(x.shape) for name, x in zip(names, maps, strict=True)})
+
+    def see_stage(path: str, _module: nn.Module, _x: object, y: torch.Tensor) -> None:
+        seen[path] = tuple(y.shape)
+
+    for index, stage in enumerate(network.stages):
+        stage.register_forward_hook(partial(see_stage, f"stages.{index}"))
+    if network.pyramid:
+        network.pyramid.register_forward_hook(see_levels)
+    output = network(images)
+    if network.head:
+        seen["logits output"] = tuple(output.shape)
+    return seen

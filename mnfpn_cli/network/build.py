@@ -29,7 +29,8 @@ def initialise(network: Network, generator: torch.Generator) -> None:
     Backbone: He et al. 2015 ("Delving Deep into Rectifiers", section 2.2), normal, by fan-in. torchvision's
     MobileNetV2 goes by fan-out, which counts a depthwise layer's channels as if they were summed: untrained and in
     eval mode its p5 comes out near 1e-9, and deeper ones denormal, which slows a CPU as no trained network does.
-    Pyramid: uniform by fan-in with a = 1, biases zero, as Detectron's and torchvision's FPN.
+    Pyramid: uniform by fan-in with a = 1, biases zero, as Detectron's and torchvision's FPN. Dense layers: normal with
+    0.01, biases zero, as torchvision's MobileNetV2.
     """
     for name, module in network.named_modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -43,3 +44,6 @@ def initialise(network: Network, generator: torch.Generator) -> None:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01, generator=generator)
+            nn.init.zeros_(module.bias)

@@ -4,17 +4,27 @@ from collections import OrderedDict
 
 from torch import nn
 
-from mnfpn_cli.plan.layers import ConvPlan
+from mnfpn_cli.plan.layers import Activation, ConvPlan
+from mnfpn_cli.plan.pyramid import SeparablePlan
 
 
 class ConvNormAct(nn.Sequential):
-    """A convolution, batch norm, and an activation if the plan has one: (n, in, h, w) to (n, out, h/s, w/s)."""
+    """A convolution, and batch norm and an activation if the plan has them: (n, in, h, w) to (n, out, h/s, w/s)."""
 
     def __init__(self, plan: ConvPlan):
-        layers: OrderedDict[str, nn.Module] = OrderedDict(conv=conv2d(plan), norm=nn.BatchNorm2d(plan.out_channels))
-        if plan.activation == "relu6":
-            layers["act"] = nn.ReLU6(inplace=True)
+        layers: OrderedDict[str, nn.Module] = OrderedDict(conv=conv2d(plan))
+        if plan.norm:
+            layers["norm"] = nn.BatchNorm2d(plan.out_channels)
+        if plan.activation:
+            layers["act"] = activation(plan.activation)
         super().__init__(layers)
+
+
+class SeparableConv(nn.Sequential):
+    """A depthwise 3×3 convolution and a 1×1: (n, in, h, w) to (n, out, h/s, w/s)."""
+
+    def __init__(self, plan: SeparablePlan):
+        super().__init__(OrderedDict(depthwise=conv2d(plan.depthwise), pointwise=conv2d(plan.pointwise)))
 
 
 def conv2d(plan: ConvPlan) -> nn.Conv2d:
@@ -28,3 +38,13 @@ def conv2d(plan: ConvPlan) -> nn.Conv2d:
         groups=plan.groups,
         bias=plan.bias,
     )
+
+
+def bare(plan: ConvPlan | SeparablePlan) -> nn.Module:
+    """A convolution without norm and activation, as the pyramid has them."""
+    return SeparableConv(plan) if isinstance(plan, SeparablePlan) else conv2d(plan)
+
+
+def activation(name: Activation) -> nn.Module:
+    """An activation that works in place."""
+    return nn.ReLU6(inplace=True) if name == "relu6" else nn.ReLU(inplace=True)

@@ -1,77 +1,81 @@
-"""MobileNetV2 worked out: the stem, and the stages of inverted residual blocks.
+"""The backbone worked out: the stem, and the stages of blocks.
 
-Source: Sandler et al. 2018, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", section 3 and table 2.
+Sources: Sandler et al. 2018, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", section 3 and table 2; He et
+al. 2016, "Deep Residual Learning for Image Recognition", section 4.1 and table 1.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mnfpn_cli.plan.layers import ConvPlan
+from mnfpn_cli.plan.blocks import BOTTLENECK_EXPANSION, BlockPlan, bottleneck, inverted_residual
+from mnfpn_cli.plan.layers import Activation, ConvPlan
+from mnfpn_cli.settings.backbones import MobileNetV2Settings, ResNetSettings
 from mnfpn_cli.settings.models import NetworkSettings
-from mnfpn_cli.settings.rounding import scale_stage, scale_stem
-from mnfpn_cli.settings.stages import StageSettings
-
-
-@dataclass(frozen=True, slots=True)
-class BlockPlan:
-    """An inverted residual: expand (absent at expansion 1), filter depthwise, project without activation."""
-
-    expand: ConvPlan | None
-    depthwise: ConvPlan
-    project: ConvPlan
-    residual: bool
-
-    def convs(self) -> Iterator[tuple[str, ConvPlan]]:
-        """The convolutions in the order in which they run, by name."""
-        if self.expand:
-            yield "expand", self.expand
-        yield "depthwise", self.depthwise
-        yield "project", self.project
+from mnfpn_cli.settings.rounding import scale_channels, scale_stage, scale_stem
 
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """The blocks of one row of the table; the first has the stage's stride."""
+    """Blocks in a row; the first has the stage's stride."""
 
     blocks: tuple[BlockPlan, ...]
+    stride: int
 
     @property
     def out_channels(self) -> int:
         """Channels of the stage's last feature map."""
-        return self.blocks[-1].project.out_channels
+        return self.blocks[-1].out_channels
 
 
 @dataclass(frozen=True, slots=True)
 class BackbonePlan:
-    """The stem and the stages that some level of the pyramid needs."""
+    """The stem, perhaps with 3×3 max-pooling of stride 2, and the stages that something behind them needs.
+
+    ``activation`` and ``conv_bias`` are those of the backbone's convolutions, for a last one that a head adds.
+    """
 
     stem: ConvPlan
+    stem_pool: bool
     stages: tuple[StagePlan, ...]
+    activation: Activation
+    conv_bias: bool
 
 
 def plan_backbone(settings: NetworkSettings) -> BackbonePlan:
-    """Work out the backbone, up to the last stage that a level of the pyramid is tapped from."""
+    """Work out the backbone, up to the last stage that is needed."""
     channels = scale_stem(settings.stem_channels, settings.width_mult, settings.rounding)
-    stem = ConvPlan(settings.in_channels, channels, kernel=3, stride=2, norm=True, activation="relu6")
+    backbone = settings.backbone
+    if isinstance(backbone, ResNetSettings):
+        stem = ConvPlan(settings.in_channels, channels, kernel=7, stride=2, norm=True, activation="relu")
+        return BackbonePlan(stem, True, _plan_resnet(settings, backbone, channels), "relu", conv_bias=False)
+    bare, bias = backbone.bare_stem, backbone.conv_bias
+    activation: Activation | None = None if bare else "relu6"
+    stem = ConvPlan(settings.in_channels, channels, 3, 2, bias=bare or bias, norm=not bare, activation=activation)
+    return BackbonePlan(stem, False, _plan_mobilenet_v2(settings, backbone, channels), "relu6", bias)
+
+
+def _plan_mobilenet_v2(
+    settings: NetworkSettings, backbone: MobileNetV2Settings, channels: int
+) -> tuple[StagePlan, ...]:
     stages = []
-    for stage in settings.stages[: settings.taps[settings.levels[-1]] + 1]:
+    for stage in (settings.stages or ())[: settings.last_stage + 1]:
         width = scale_stage(stage.channels, stage.expansion, settings.width_mult, settings.rounding)
-        stages.append(_plan_stage(stage, channels, width))
+        first = inverted_residual(channels, width, stage.expansion, stage.stride, backbone)
+        blocks: tuple[BlockPlan, ...] = (first,)
+        if stage.repeats > 1:  # the repeats are equal, and frozen: one plan stands for all of them
+            blocks += (inverted_residual(width, width, stage.expansion, 1, backbone),) * (stage.repeats - 1)
+        stages.append(StagePlan(blocks, stage.stride))
         channels = width
-    return BackbonePlan(stem, tuple(stages))
+    return tuple(stages)
 
 
-def _plan_stage(stage: StageSettings, in_channels: int, width: int) -> StagePlan:
-    first = _plan_block(in_channels, width, stage.expansion, stage.stride)
-    if stage.repeats == 1:
-        return StagePlan((first,))
-    # The repeats are equal, and frozen: one plan stands for all of them.
-    return StagePlan((first, *[_plan_block(width, width, stage.expansion, 1)] * (stage.repeats - 1)))
-
-
-def _plan_block(in_channels: int, out_channels: int, expansion: int, stride: int) -> BlockPlan:
-    hidden = in_channels * expansion
-    expand = ConvPlan(in_channels, hidden, kernel=1, norm=True, activation="relu6") if expansion > 1 else None
-    depthwise = ConvPlan(hidden, hidden, kernel=3, stride=stride, groups=hidden, norm=True, activation="relu6")
-    project = ConvPlan(hidden, out_channels, kernel=1, norm=True)
-    return BlockPlan(expand, depthwise, project, residual=stride == 1 and in_channels == out_channels)
+def _plan_resnet(settings: NetworkSettings, backbone: ResNetSettings, channels: int) -> tuple[StagePlan, ...]:
+    stages = []
+    for index, repeats in enumerate(backbone.blocks[: settings.last_stage + 1]):
+        stride = 1 if index == 0 else 2
+        width = scale_channels(settings.stem_channels << index, settings.width_mult, settings.rounding)
+        blocks: tuple[BlockPlan, ...] = (bottleneck(channels, width, stride),)
+        channels = width * BOTTLENECK_EXPANSION
+        if repeats > 1:
+            blocks += (bottleneck(channels, width, 1),) * (repeats - 1)
+        stages.append(StagePlan(blocks, stride))
+    return tuple(stages)

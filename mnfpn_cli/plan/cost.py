@@ -4,13 +4,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mnfpn_cli.plan.network import NetworkPlan
-from mnfpn_cli.plan.steps import ConvStep, ResizeStep, Step, backbone_steps, pyramid_steps, stage_sizes
+from mnfpn_cli.plan.sizes import level_sizes, stage_sizes
+from mnfpn_cli.plan.steps import (
+    ConvStep,
+    LinearStep,
+    PoolStep,
+    ResizeStep,
+    Step,
+    backbone_steps,
+    head_steps,
+    pyramid_steps,
+)
 from mnfpn_cli.settings.input import Size
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Parameters, and per image the MACs of the convolutions and the elements that other steps go through."""
+    """Parameters, and per image the MACs of convolutions and dense layers and the elements that other steps go through.
+
+    Pooled elements are those of the maps that are averaged.
+    """
 
     parameters: int = 0
     buffers: int = 0
@@ -18,10 +31,11 @@ class Cost:
     norm_elements: int = 0
     resized_elements: int = 0
     added_elements: int = 0
+    pooled_elements: int = 0
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of the convolutions: two for each MAC."""
+        """Floating-point operations of convolutions and dense layers: two for each MAC."""
         return 2 * self.macs
 
     def __add__(self, other: "Cost") -> "Cost":
@@ -32,41 +46,54 @@ class Cost:
             self.norm_elements + other.norm_elements,
             self.resized_elements + other.resized_elements,
             self.added_elements + other.added_elements,
+            self.pooled_elements + other.pooled_elements,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkCost:
-    """The cost of a network's two parts, and of the whole."""
+    """The cost of a network's parts, and of the whole; zero for a part that there is not."""
 
     backbone: Cost
     pyramid: Cost
+    head: Cost
 
     @property
     def total(self) -> Cost:
-        """Backbone and pyramid together."""
-        return self.backbone + self.pyramid
+        """All parts together."""
+        return self.backbone + self.pyramid + self.head
 
 
 def network_cost(plan: NetworkPlan, size: Size) -> NetworkCost:
     """The cost of a network on one image of ``size``."""
-    return NetworkCost(
-        backbone=_total(backbone_steps(plan.backbone, size)),
-        pyramid=_total(pyramid_steps(plan.pyramid, stage_sizes(plan.backbone, size))),
-    )
+    sizes = stage_sizes(plan.backbone, size)
+    backbone = _total(backbone_steps(plan.backbone, size))
+    pyramid = head = Cost()
+    if plan.pyramid:
+        pyramid = _total(pyramid_steps(plan.pyramid, sizes))
+        sizes = level_sizes(plan.pyramid, sizes)
+    if plan.head:
+        head = _total(head_steps(plan.head, sizes))
+    return NetworkCost(backbone, pyramid, head)
 
 
 def _total(steps: Iterable[Step]) -> Cost:
-    parameters = buffers = macs = norms = resized = added = 0
+    parameters = buffers = macs = norms = resized = added = pooled = 0
     for step in steps:
-        if isinstance(step, ConvStep):
-            conv = step.conv
-            parameters += conv.parameters
-            buffers += conv.buffers
-            macs += conv.macs(step.output)
-            norms += conv.elements(step.output) if conv.norm else 0
-        elif isinstance(step, ResizeStep):
-            resized += step.channels * step.output.height * step.output.width
-        else:
-            added += step.channels * step.size.height * step.size.width
-    return Cost(parameters, buffers, macs, norms, resized, added)
+        match step:
+            case ConvStep(conv=conv, output=output):
+                if not step.again:
+                    parameters += conv.parameters
+                    buffers += conv.buffers
+                macs += conv.macs(output)
+                norms += conv.elements(output) if conv.norm else 0
+            case LinearStep(linear=linear):
+                parameters += linear.parameters
+                macs += linear.macs
+            case PoolStep():
+                pooled += step.channels * step.input.height * step.input.width
+            case ResizeStep():
+                resized += step.channels * step.output.height * step.output.width
+            case _:
+                added += step.channels * step.size.height * step.size.width
+    return Cost(parameters, buffers, macs, norms, resized, added, pooled)

@@ -1,10 +1,10 @@
-"""The smallest parts of a plan: a convolution with what follows it, and the sizes that it gives."""
+"""The smallest parts of a plan: convolutions with what follows them, dense layers, and the sizes that they give."""
 
 from typing import Literal, NamedTuple
 
 from mnfpn_cli.settings.input import Size
 
-Activation = Literal["relu6"]
+Activation = Literal["relu", "relu6"]
 
 
 class ConvPlan(NamedTuple):
@@ -38,8 +38,8 @@ class ConvPlan(NamedTuple):
         return 2 * self.out_channels * self.norm
 
     def output(self, size: Size) -> Size:
-        """The size of the map that it makes of one of ``size``: each side over the stride, rounded up."""
-        return size if self.stride == 1 else Size(-(-size.height // self.stride), -(-size.width // self.stride))
+        """The size of the map that it makes of one of ``size``; the stride is 1 or 2."""
+        return size if self.stride == 1 else halved(size)
 
     def macs(self, output: Size) -> int:
         """Multiply-accumulates for one image, given the size of the output; bias, norm and activation excluded."""
@@ -48,3 +48,25 @@ class ConvPlan(NamedTuple):
     def elements(self, output: Size) -> int:
         """Elements of the output for one image."""
         return self.out_channels * output.height * output.width
+
+
+class LinearPlan(NamedTuple):
+    """A dense layer with a bias."""
+
+    in_features: int
+    out_features: int
+
+    @property
+    def parameters(self) -> int:
+        """Trainable parameters: weight and bias."""
+        return self.macs + self.out_features
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image; the bias excluded."""
+        return self.in_features * self.out_features
+
+
+def halved(size: Size) -> Size:
+    """The size that a layer of stride 2 makes of one of ``size``: each side over 2, rounded up."""
+    return Size((size.height + 1) // 2, (size.width + 1) // 2)

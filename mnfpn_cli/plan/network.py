@@ -3,19 +3,45 @@
 from dataclasses import dataclass
 
 from mnfpn_cli.plan.backbone import BackbonePlan, plan_backbone
+from mnfpn_cli.plan.head import HeadPlan, plan_classifier, plan_level_classifiers
 from mnfpn_cli.plan.pyramid import PyramidPlan, plan_pyramid
+from mnfpn_cli.settings.heads import ClassifierHead, LevelClassifiersHead
 from mnfpn_cli.settings.models import NetworkSettings
+
+LOGITS = "logits"
+"""The name of a head's output."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkPlan:
-    """Every layer of a network, exactly; nothing in it depends on the size of the input."""
+    """Every layer of a network, exactly.
+
+    Nothing in it depends on the size of the input, but for a head on flattened maps.
+    """
 
     backbone: BackbonePlan
-    pyramid: PyramidPlan
+    pyramid: PyramidPlan | None
+    head: HeadPlan | None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of what comes out: the levels, finest first, or the logits."""
+        if self.head or not self.pyramid:
+            return (LOGITS,)
+        return self.pyramid.names
 
 
 def plan_network(settings: NetworkSettings) -> NetworkPlan:
-    """Work out the network that the settings describe."""
+    """Work out the network that the settings describe.
+
+    Raises:
+        UsageError: where a head has to be made for a size of images, and the settings do not say which.
+    """
     backbone = plan_backbone(settings)
-    return NetworkPlan(backbone, plan_pyramid(settings, backbone))
+    pyramid = plan_pyramid(settings, settings.pyramid, backbone) if settings.pyramid else None
+    head: HeadPlan | None = None
+    if isinstance(settings.head, ClassifierHead):
+        head = plan_classifier(settings, settings.head, backbone)
+    elif isinstance(settings.head, LevelClassifiersHead) and pyramid:
+        head = plan_level_classifiers(settings.head, backbone, pyramid)
+    return NetworkPlan(backbone, pyramid, head)

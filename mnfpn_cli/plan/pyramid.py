@@ -1,19 +1,21 @@
-"""The feature pyramid worked out: for each level its tap, its lateral and its smoothing.
+"""The feature pyramid worked out: for each level what it is made of, its lateral and its smoothing.
 
-Sources: Lin et al. 2017, "Feature Pyramid Networks for Object Detection", section 3; the separable smoothing of
-FPNLite is that of the TensorFlow Object Detection API, a depthwise 3×3 and a 1×1 with the one bias of the pair.
+Sources: Lin et al. 2017, "Feature Pyramid Networks for Object Detection", section 3; extra levels by convolutions of
+stride 2: Lin et al. 2017, "Focal Loss for Dense Object Detection", section 4; the separable smoothing of FPNLite is
+that of the TensorFlow Object Detection API, a depthwise 3×3 and a 1×1 with the one bias of the pair.
 """
 
 from dataclasses import dataclass
 
 from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.layers import ConvPlan
-from mnfpn_cli.settings.models import NetworkSettings, PyramidSettings, Upsample, level_stride
+from mnfpn_cli.settings.models import NetworkSettings, level_stride
+from mnfpn_cli.settings.pyramid import Merge, PyramidSettings, Upsample
 
 
 @dataclass(frozen=True, slots=True)
 class SeparablePlan:
-    """A 3×3 convolution parted into a depthwise 3×3 and a 1×1."""
+    """A 3×3 convolution parted into a depthwise 3×3, which has the stride, and a 1×1."""
 
     depthwise: ConvPlan
     pointwise: ConvPlan
@@ -21,43 +23,98 @@ class SeparablePlan:
 
 @dataclass(frozen=True, slots=True)
 class LevelPlan:
-    """One level: the stage it is tapped from, and the layers that make it."""
+    """A level on a stage: its own map, or where it is pooled (and has no stride) the map's average.
+
+    ``merged`` are the channels after the coarser level was merged into the lateral.
+    """
+
+    name: str
+    stride: int | None
+    stage: int
+    lateral: ConvPlan
+    merged: int
+    smooth: ConvPlan | SeparablePlan | None
+
+    @property
+    def pooled(self) -> bool:
+        """Whether it is the average of the stage's map: 1×1."""
+        return self.stride is None
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraPlan:
+    """A level that is half of the one before it: by a convolution of stride 2, or, where there is none, max-pooling."""
 
     name: str
     stride: int
-    stage: int
-    lateral: ConvPlan
-    smooth: ConvPlan | SeparablePlan | None
+    layer: ConvPlan | SeparablePlan | None
 
 
 @dataclass(frozen=True, slots=True)
 class PyramidPlan:
-    """The levels, finest first, and how a coarser one is resized on its way down."""
+    """The levels, finest first, and how a coarser one comes into a finer one.
+
+    ``extra_stage`` is the stage whose map the first extra level is made of; None for the map of the level before it.
+    """
 
     levels: tuple[LevelPlan, ...]
+    extra: tuple[ExtraPlan, ...]
+    channels: int
     upsample: Upsample
+    merge: Merge
+    smooth_shared: bool
+    extra_stage: int | None
+    extra_relu: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all levels, finest first."""
+        return (*(level.name for level in self.levels), *(extra.name for extra in self.extra))
 
 
-def plan_pyramid(settings: NetworkSettings, backbone: BackbonePlan) -> PyramidPlan:
+def plan_pyramid(settings: NetworkSettings, pyramid: PyramidSettings, backbone: BackbonePlan) -> PyramidPlan:
     """Work out the pyramid on the levels that the settings choose."""
-    smooth = _plan_smooth(settings.pyramid)
-    levels = []
-    for name in settings.levels:
-        stage = settings.taps[name]
-        lateral = ConvPlan(backbone.stages[stage].out_channels, settings.pyramid.channels, kernel=1, bias=True)
-        levels.append(LevelPlan(name, level_stride(name), stage, lateral, smooth))
-    return PyramidPlan(tuple(levels), settings.pyramid.upsample)
+    levels: list[LevelPlan] = []
+    on_stages: list[tuple[str, int | None, int]] = [
+        (name, level_stride(name), settings.taps[name]) for name in settings.tap_levels
+    ]
+    if pyramid.top == "pool":
+        on_stages.append(("top", None, settings.last_stage))
+    merged = 0
+    for name, stride, stage in reversed(on_stages):
+        lateral = ConvPlan(backbone.stages[stage].out_channels, pyramid.channels, kernel=1, bias=True)
+        is_merged = merged > 0
+        merged = pyramid.channels + (merged if pyramid.merge == "concat" else 0)
+        smooth = _conv(pyramid.smooth, merged, pyramid.channels, stride=1)
+        if pyramid.smooth_levels == "merged" and not is_merged:
+            smooth = None
+        levels.insert(0, LevelPlan(name, stride, stage, lateral, merged, smooth))
+    extra_stage = levels[-1].stage if pyramid.extra_from == "tap" else None
+    channels = pyramid.channels if extra_stage is None else levels[-1].lateral.in_channels
+    extra = []
+    for name in settings.extra_levels:
+        extra.append(ExtraPlan(name, level_stride(name), _conv(pyramid.extra, channels, pyramid.channels, stride=2)))
+        channels = pyramid.channels
+    return PyramidPlan(
+        levels=tuple(levels),
+        extra=tuple(extra),
+        channels=pyramid.channels,
+        upsample=pyramid.upsample,
+        merge=pyramid.merge,
+        smooth_shared=pyramid.smooth_shared,
+        extra_stage=extra_stage,
+        extra_relu=pyramid.extra_relu,
+    )
 
 
-def _plan_smooth(pyramid: PyramidSettings) -> ConvPlan | SeparablePlan | None:
-    width = pyramid.channels
-    match pyramid.smooth:
+def _conv(kind: str, in_channels: int, out_channels: int, stride: int) -> ConvPlan | SeparablePlan | None:
+    match kind:
         case "conv":
-            return ConvPlan(width, width, kernel=3, bias=True)
+            return ConvPlan(in_channels, out_channels, kernel=3, stride=stride, bias=True)
         case "separable":
             return SeparablePlan(
-                depthwise=ConvPlan(width, width, kernel=3, groups=width),
-                pointwise=ConvPlan(width, width, kernel=1, bias=True),
+                depthwise=ConvPlan(in_channels, in_channels, kernel=3, stride=stride, groups=in_channels),
+                pointwise=ConvPlan(in_channels, out_channels, kernel=1, bias=True),
             )
-        case "none":
+        case _:
             return None

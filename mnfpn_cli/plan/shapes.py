@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.network import NetworkPlan
-from mnfpn_cli.plan.steps import stage_sizes
+from mnfpn_cli.plan.pyramid import ExtraPlan, LevelPlan, PyramidPlan
+from mnfpn_cli.plan.sizes import level_sizes, stage_sizes
 from mnfpn_cli.settings.input import NetworkInput, Size
 
 
@@ -22,11 +24,15 @@ class MapShape:
 
 @dataclass(frozen=True, slots=True)
 class LevelShape:
-    """A level of the pyramid: where it is tapped, what it is resized from, and the map that comes out."""
+    """A level of the pyramid: what it is made of, what it is resized from, and the map that comes out.
+
+    ``tap`` is a stage's map, or for an extra level perhaps the map of the level before it; ``tap_path`` says which. A
+    pooled top has no stride: it is one cell whatever the input.
+    """
 
     name: str
-    stride: int
-    stage: int
+    stride: int | None
+    tap_path: str
     tap: MapShape
     resized_from: Size | None
     output: MapShape
@@ -40,30 +46,56 @@ class LevelShape:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadShape:
+    """A head: the maps it takes, by path, and how many numbers come out for one image."""
+
+    maps: tuple[tuple[str, MapShape], ...]
+    classes: int
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkShapes:
-    """The maps of a network for one input, finest level first."""
+    """The maps of a network for one input, finest level first, and its head."""
 
     input: NetworkInput
     levels: tuple[LevelShape, ...]
+    head: HeadShape | None
 
 
 def network_shapes(plan: NetworkPlan, input: NetworkInput) -> NetworkShapes:
-    """Work out every level of a network for an input. Map shapes are those of one image of the batch."""
+    """Work out every level and the head of a network for an input. Shapes are those of one image of the batch."""
     sizes = stage_sizes(plan.backbone, input.size)
-    levels: list[LevelShape] = []
-    above: Size | None = None
-    for level in reversed(plan.pyramid.levels):
-        size = sizes[level.stage]
-        shape = LevelShape(
-            name=level.name,
-            stride=level.stride,
-            stage=level.stage,
-            tap=MapShape(level.lateral.in_channels, size),
-            resized_from=above,
-            output=MapShape(level.lateral.out_channels, size),
-            exact_height=input.size.height / level.stride,
-            exact_width=input.size.width / level.stride,
+    levels = _levels(plan.pyramid, sizes, plan.backbone, input.size) if plan.pyramid else ()
+    head = None
+    if plan.head:
+        last = len(plan.backbone.stages) - 1
+        maps = tuple((level.name, level.output) for level in levels) or (
+            (f"stages.{last}", MapShape(plan.backbone.stages[-1].out_channels, sizes[-1])),
         )
-        levels.insert(0, shape)
-        above = size
-    return NetworkShapes(input, tuple(levels))
+        head = HeadShape(maps, plan.head.classes)
+    return NetworkShapes(input, levels, head)
+
+
+def _levels(plan: PyramidPlan, stages: list[Size], backbone: BackbonePlan, image: Size) -> tuple[LevelShape, ...]:
+    sizes = level_sizes(plan, stages)
+    levels: list[LevelShape] = []
+    for index, (level, size) in enumerate(zip(plan.levels, sizes, strict=False)):
+        coarser = sizes[index + 1] if index + 1 < len(plan.levels) else None
+        tap = MapShape(level.lateral.in_channels, stages[level.stage])
+        levels.append(_level(level, f"stages.{level.stage}", tap, coarser, MapShape(plan.channels, size), image))
+    for extra, size in zip(plan.extra, sizes[len(plan.levels) :], strict=True):
+        path, tap = levels[-1].name, levels[-1].output
+        if plan.extra_stage is not None and extra is plan.extra[0]:
+            stage = plan.extra_stage
+            path, tap = f"stages.{stage}", MapShape(backbone.stages[stage].out_channels, stages[stage])
+        levels.append(_level(extra, path, tap, None, MapShape(plan.channels, size), image))
+    return tuple(levels)
+
+
+def _level(
+    plan: LevelPlan | ExtraPlan, path: str, tap: MapShape, coarser: Size | None, output: MapShape, image: Size
+) -> LevelShape:
+    exact: tuple[float, float] = output.size
+    if plan.stride:
+        exact = (image.height / plan.stride, image.width / plan.stride)
+    return LevelShape(plan.name, plan.stride, path, tap, coarser, output, *exact)

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mnfpn_cli.measure.bench import Benchmark, BenchRun
+    from mnfpn_cli.plan.cost import Cost
 
 
 def bench_tables(result: Benchmark) -> Report:
     """What the network costs, how fast it ran on each device, and on what that was measured."""
     return [
         _cost_table(result),
-        note(_pyramid_share(result)),
+        *_pyramid_share(result),
         _memory_and_counts(result),
         _run_table(result),
         *_memory_notes(result),
@@ -30,11 +31,7 @@ def bench_tables(result: Benchmark) -> Report:
 def _cost_table(result: Benchmark) -> Table:
     total = result.cost.total
     made = table("Cost of one image", "", ">Parameters", ">%", ">MACs", ">%", ">FLOPs")
-    for name, cost in (
-        ("backbone", result.cost.backbone),
-        ("pyramid", result.cost.pyramid),
-        ("total", total),
-    ):
+    for name, cost in {**_parts(result), "total": total}.items():
         if name == "total":
             made.add_section()
         made.add_row(
@@ -48,17 +45,26 @@ def _cost_table(result: Benchmark) -> Table:
     return made
 
 
-def _pyramid_share(result: Benchmark) -> str:
+def _parts(result: Benchmark) -> dict[str, Cost]:
+    """The cost of each part that the network has."""
     cost = result.cost
+    parts = {"backbone": cost.backbone, "pyramid": cost.pyramid, "head": cost.head}
+    return {name: part for name, part in parts.items() if part.parameters}
+
+
+def _pyramid_share(result: Benchmark) -> Report:
+    cost = result.cost
+    if not cost.pyramid.macs:
+        return []
     macs = per_cent(cost.pyramid.macs, cost.total.macs)
-    return f"The pyramid takes {macs} % of the MACs; width_mult scales only the backbone."
+    return [note(f"The pyramid takes {macs} % of the MACs; width_mult scales only the backbone.")]
 
 
 def _memory_and_counts(result: Benchmark) -> Table:
     batch, total = result.case.input.batch, result.cost.total
     operators = ", ".join(f"{name} {scaled(number)}" for name, number in result.fvcore.by_operator.items())
     rows = [
-        ("MACs", f"{count(total.macs)} (convolutions)"),
+        ("MACs", f"{count(total.macs)} (convolutions and dense layers)"),
         ("FLOPs", f"{count(total.flops)} (2 × MACs)"),
         ("fvcore total", f"{count(result.fvcore.total)} (fvcore's own count: {operators})"),
         ("model size", f"{size_in_bytes(result.runs[0].model_bytes)} in {result.case.dtype}"),
@@ -119,7 +125,7 @@ def _environment_table(result: Benchmark) -> Table:
 
 def bench_document(result: Benchmark) -> dict[str, Any]:
     """The benchmark under the keys that scripts rely on. Cost is for one image, whatever the batch."""
-    total, parts = result.cost.total, {"backbone": result.cost.backbone, "pyramid": result.cost.pyramid}
+    total = result.cost.total
     return {
         "input": input_document(result.case.input),
         "cost": {
@@ -130,7 +136,7 @@ def bench_document(result: Benchmark) -> dict[str, Any]:
             "fvcore_by_operator": dict(result.fvcore.by_operator),
             "model_bytes": result.runs[0].model_bytes,
             "activation_bytes": result.activation_bytes,
-            **{name: {"parameters": part.parameters, "macs": part.macs} for name, part in parts.items()},
+            **{name: {"parameters": part.parameters, "macs": part.macs} for name, part in _parts(result).items()},
         },
         "runs": [_run(result, run) for run in result.runs],
         "failures": list(result.failures),

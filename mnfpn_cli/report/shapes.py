@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from mnfpn_cli.plan.shapes import LevelShape, NetworkShapes
+from mnfpn_cli.plan.shapes import HeadShape, LevelShape, NetworkShapes
 from mnfpn_cli.report.document import input_document
 from mnfpn_cli.report.tables import Report, note, table
 from mnfpn_cli.report.units import shape, sides, size_in_bytes
@@ -16,7 +16,10 @@ def shapes_tables(results: Sequence[NetworkShapes], dtype: DType, verified: bool
     """A table for each input, and under it the levels whose size is not the input over the stride."""
     report: Report = []
     for shapes in results:
-        report.append(_table(shapes, dtype))
+        if shapes.levels:
+            report.append(_table(shapes, dtype))
+        if shapes.head:
+            report.append(_head_table(shapes, shapes.head, dtype))
         rounded = [level for level in shapes.levels if not level.is_exact]
         if rounded:
             exact = ", ".join(f"{level.name} {sides(level.exact_height, level.exact_width)}" for level in rounded)
@@ -33,8 +36,8 @@ def _table(shapes: NetworkShapes, dtype: DType) -> Table:
     for level in shapes.levels:
         made.add_row(
             level.name,
-            str(level.stride),
-            f"stages.{level.stage}",
+            str(level.stride or "–"),
+            level.tap_path,
             shape(level.tap.channels, level.tap.size),
             f"{sides(*level.resized_from)} → {sides(*level.output.size)}" if level.resized_from else "–",
             shape(level.output.channels, level.output.size) + ("  " if level.is_exact else " ≠"),
@@ -43,6 +46,16 @@ def _table(shapes: NetworkShapes, dtype: DType) -> Table:
     total = sum(level_bytes(level, batch, dtype) for level in shapes.levels)
     made.add_section()
     made.add_row("all", *[""] * 5, size_in_bytes(total))
+    return made
+
+
+def _head_table(shapes: NetworkShapes, head: HeadShape, dtype: DType) -> Table:
+    batch, channels, height, width = shapes.input.shape
+    title = "Head" if shapes.levels else f"Input {batch}×{channels}×{height}×{width}, {dtype}"
+    made = table(title, "From", ">Map", ">Logits", ">Bytes")
+    for index, (path, map_shape) in enumerate(head.maps):
+        logits = (str(head.classes), size_in_bytes(head_bytes(head, batch, dtype))) if index == 0 else ("", "")
+        made.add_row(path, shape(map_shape.channels, map_shape.size), *logits)
     return made
 
 
@@ -55,6 +68,7 @@ def shapes_document(results: Sequence[NetworkShapes], dtype: DType, verified: bo
             {
                 "input": input_document(shapes.input),
                 "levels": [_level(level, shapes.input.batch, dtype) for level in shapes.levels],
+                "head": _head(shapes.head, shapes.input.batch, dtype) if shapes.head else None,
             }
             for shapes in results
         ],
@@ -70,9 +84,19 @@ def _level(level: LevelShape, batch: int, dtype: DType) -> dict[str, Any]:
         "width": level.output.size.width,
         "bytes": level_bytes(level, batch, dtype),
         "exact": level.is_exact,
-        "tap": {"path": f"stages.{level.stage}", "channels": level.tap.channels, **level.tap.size._asdict()},
+        "tap": {"path": level.tap_path, "channels": level.tap.channels, **level.tap.size._asdict()},
         "resized_from": level.resized_from._asdict() if level.resized_from else None,
     }
+
+
+def _head(head: HeadShape, batch: int, dtype: DType) -> dict[str, Any]:
+    maps = [{"path": path, "channels": one.channels, **one.size._asdict()} for path, one in head.maps]
+    return {"output": "logits", "classes": head.classes, "bytes": head_bytes(head, batch, dtype), "maps": maps}
+
+
+def head_bytes(head: HeadShape, batch: int, dtype: DType) -> int:
+    """Bytes of the logits for the whole batch."""
+    return batch * head.classes * ITEM_BYTES[dtype]
 
 
 def level_bytes(level: LevelShape, batch: int, dtype: DType) -> int:

@@ -11,6 +11,7 @@ from mnfpn_cli.errors import UsageError
 if TYPE_CHECKING:
     from mnfpn_cli.settings.models import NetworkSettings
 
+DEFAULT_SIZE = "600x900"
 MAX_SIDE = 65_536
 MAX_BATCH = 65_536
 
@@ -58,16 +59,33 @@ class NetworkInput:
         return (self.batch, self.channels, self.size.height, self.size.width)
 
 
+def sized(settings: NetworkSettings, text: str | None) -> tuple[NetworkSettings, Size]:
+    """The size that was asked for, or the one that the network is made for, or the default; and settings for it.
+
+    Raises:
+        UsageError: where the text is no size.
+    """
+    size = parse_size(text) if text is not None else settings.made_for or parse_size(DEFAULT_SIZE)
+    return settings.at(size), size
+
+
 def network_input(settings: NetworkSettings, size: Size, batch: int = 1) -> NetworkInput:
     """The input of a network at a size.
 
     Raises:
-        UsageError: where the size leaves the coarsest level less than one cell: a side shorter than its stride.
+        UsageError: where the size leaves the backbone's last map less than one cell, a side being shorter than its
+            stride; or where the head is made for another size.
     """
-    coarsest, stride = settings.levels[-1], settings.max_stride
-    if min(size) < stride:
+    if settings.made_for not in (None, size):
         raise UsageError(
-            f"--size: each side must be at least {stride} pixels, the stride of {coarsest}, "
+            f"--size: must be {settings.made_for}, which the head's dense layers are made for (head.size), got {size}"
+        )
+    stride = settings.backbone_stride
+    if min(size) < stride:
+        tapped = settings.tap_levels and settings.taps[settings.tap_levels[-1]] == settings.last_stage
+        what = settings.tap_levels[-1] if tapped else "the backbone's last map"
+        raise UsageError(
+            f"--size: each side must be at least {stride} pixels, the stride of {what}, "
             f"or not one whole cell is left of its map, got {size}"
         )
     return NetworkInput(batch, settings.in_channels, size)

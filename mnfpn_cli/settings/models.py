@@ -1,153 +1,149 @@
 """The settings of a network. Whatever a person may say, in a file or on the command line, ends here."""
 
-import re
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mnfpn_cli.settings.rounding import Rounding, scale_stage, scale_stem
-from mnfpn_cli.settings.stages import MAX_CHANNELS, Channels, Stage, StageSettings
-
-MAX_BLOCKS = 1000
-
-MOBILENET_V2 = tuple(
-    StageSettings(expansion=t, channels=c, repeats=n, stride=s)
-    for t, c, n, s in (
-        (1, 16, 1, 1),
-        (6, 24, 2, 2),
-        (6, 32, 3, 2),
-        (6, 64, 4, 2),
-        (6, 96, 3, 1),
-        (6, 160, 3, 2),
-        (6, 320, 1, 1),
-    )
+from mnfpn_cli.settings.backbones import (
+    MOBILENET_V2,
+    RESNET_STEM_CHANNELS,
+    Backbone,
+    MobileNetV2Settings,
+    ResNetSettings,
 )
-"""The stages of MobileNetV2 (Sandler et al. 2018, table 2)."""
+from mnfpn_cli.settings.heads import Head, LevelClassifiersHead, NoHead
+from mnfpn_cli.settings.input import Size
+from mnfpn_cli.settings.pyramid import PyramidSettings
+from mnfpn_cli.settings.rounding import Rounding
+from mnfpn_cli.settings.rules import check_network
+from mnfpn_cli.settings.stages import Channels, Stage
 
-
-def read_levels(value: Any) -> Any:
-    """Read ``p3-p5`` and ``p3,p5`` as the list of levels that they mean."""
-    if not isinstance(value, str) or value == "all":
-        return value
-    bounds = re.fullmatch(r"p([0-9]{1,2}) *[-–] *p([0-9]{1,2})", value.strip())
-    if bounds:  # a range that runs backwards names nothing, and stays text for validation to refuse
-        return [f"p{k}" for k in range(int(bounds[1]), int(bounds[2]) + 1)] or value
-    return [name.strip() for name in value.split(",")]
-
-
-Upsample = Literal["bilinear", "nearest"]
-LevelName = Annotated[str, Field(pattern=r"^p[1-9][0-9]?$", strict=True)]
-LevelList = Annotated[list[LevelName], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
-LevelText = Annotated[str, Field(pattern=r"^(all|p[1-9][0-9]?( *[-–] *p[1-9][0-9]?|( *, *p[1-9][0-9]?)*))$")]
-Levels = Annotated[
-    Literal["all"] | tuple[LevelName, ...],
-    BeforeValidator(read_levels, json_schema_input_type=LevelText | LevelList),
-]
-
+EXTRA_LEVELS = {"none": 0, "maxpool": 1, "conv": 2, "separable": 2}
+"""How many extra levels 'all' means: as many as torchvision's LastLevelMaxPool and LastLevelP6P7 add."""
 
 Stages = Annotated[tuple[Stage, ...], Field(min_length=1, max_length=100)]
 
 
-class PyramidSettings(BaseModel):
-    """The feature pyramid (Lin et al. 2017, "Feature Pyramid Networks for Object Detection", section 3)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    channels: Annotated[Channels, Field(description="Channels of every level.")] = 256
-    upsample: Annotated[Upsample, Field(description="How the top-down path resizes a coarser level.")] = "bilinear"
-    smooth: Annotated[
-        Literal["conv", "separable", "none"],
-        Field(description="Smoothing of each merged map: 3×3, depthwise 3×3 with 1×1 (FPNLite), or none."),
-    ] = "conv"
-    levels: Annotated[
-        Levels,
-        Field(description="'all', a range such as 'p3-p5', or a list. The pyramid is built on these levels alone."),
-    ] = "all"
-
-
 class NetworkSettings(BaseModel):
-    """A MobileNetV2 backbone with a feature pyramid. The defaults are the preset mobilenetv2-fpn."""
+    """A backbone with a feature pyramid, a head, or both. The defaults are the preset mobilenetv2-fpn."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     in_channels: Annotated[Channels, Field(description="Channels of the input image.")] = 3
-    stem_channels: Annotated[Channels, Field(description="Channels of the stem, at width 1.0.")] = 32
+    backbone: Annotated[Backbone, Field(description="Which backbone, and what it has of its own.")] = (
+        MobileNetV2Settings()
+    )
+    stem_channels: Annotated[
+        Channels, Field(description="Channels of the stem, at width 1.0; 64 for a resnet, whose stages go by them.")
+    ] = 32
     width_mult: Annotated[
         float, Field(strict=True, gt=0, le=100, allow_inf_nan=False, description="Width multiplier.")
     ] = 1.0
     rounding: Annotated[Rounding, Field(description="How scaled channels become whole.")] = "nearest8"
-    stages: Annotated[Stages, Field(description="The inverted residuals, in order.")] = MOBILENET_V2
-    pyramid: PyramidSettings = PyramidSettings()
+    stages: Annotated[
+        Stages | None, Field(description="The inverted residuals of mobilenet_v2, in order; null for a resnet.")
+    ] = MOBILENET_V2
+    pyramid: Annotated[
+        PyramidSettings | None, Field(description="The feature pyramid; null where the head classifies without one.")
+    ] = PyramidSettings()
+    head: Annotated[Head, Field(description="What follows the pyramid, or the backbone.")] = NoHead()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_kinds(cls, values: Any) -> Any:
+        """What is left out, or null, is the default of the chosen kind of backbone and head."""
+        if not isinstance(values, Mapping):
+            return values
+        given = dict(values)
+        if given.get("stages", 0) is None:
+            del given["stages"]
+        if kind_of(given, "backbone") == "resnet":
+            given = {"stem_channels": RESNET_STEM_CHANNELS, "stages": None, **given}
+        if kind_of(given, "head") == "classifier":
+            given = {"pyramid": None, **given}
+            head = given["head"]
+            if kind_of(given, "backbone") == "resnet" and isinstance(head, Mapping):
+                given["head"] = {"last_channels": None, **head}
+        return given
+
+    @model_validator(mode="after")
+    def _check_what_depends_on_each_other(self) -> Self:
+        check_network(self)
+        return self
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """The stride of each stage; that of a resnet's first is its max-pooling's."""
+        if isinstance(self.backbone, ResNetSettings):
+            return (2,) * len(self.backbone.blocks)
+        return tuple(stage.stride for stage in self.stages or ())
 
     @cached_property
     def taps(self) -> dict[str, int]:
         """The stage that each possible level is tapped from, finest level first.
 
         The stem's stride is 2, so the first stage of stride 2 opens p2. A level is tapped from the last stage
-        before the next one of stride 2: the last, and strongest, feature map of that resolution.
+        before the next one of stride 2, the strongest feature map of that resolution, or from the first. Where the
+        last stage is averaged to be the top of the pyramid, it is no tap.
         """
-        taps: dict[str, int] = {}
-        level = 1
-        for index, stage in enumerate(self.stages):
-            level += stage.stride == 2
-            if level > 1:
+        strides, taps, level = self.strides, dict[str, int](), 1
+        if self.pyramid and self.pyramid.top == "pool":
+            strides = strides[:-1]
+        last = self.pyramid is None or self.pyramid.taps == "last"
+        for index, stride in enumerate(strides):
+            level += stride == 2
+            if level > 1 and (last or stride == 2):
                 taps[f"p{level}"] = index
         return taps
 
-    @property
-    def levels(self) -> tuple[str, ...]:
-        """The names of the pyramid's levels, finest first."""
+    @cached_property
+    def tap_levels(self) -> tuple[str, ...]:
+        """The names of the pyramid's levels that are built on taps, finest first."""
+        if self.pyramid is None:
+            return ()
         chosen = self.pyramid.levels
         return tuple(name for name in self.taps if chosen == "all" or name in chosen)
 
+    @cached_property
+    def extra_levels(self) -> tuple[str, ...]:
+        """The names of the levels beyond the taps, finest first."""
+        if self.pyramid is None:
+            return ()
+        coarsest, chosen = int(list(self.taps)[-1][1:]), self.pyramid.levels
+        if chosen == "all":
+            return tuple(f"p{coarsest + k}" for k in range(1, EXTRA_LEVELS[self.pyramid.extra] + 1))
+        return tuple(sorted((name for name in chosen if name not in self.taps), key=level_stride))
+
     @property
-    def max_stride(self) -> int:
-        """The stride of the coarsest level, in input pixels."""
-        return level_stride(self.levels[-1])
+    def levels(self) -> tuple[str, ...]:
+        """The names of the pyramid's levels, finest first; a pooled top is the last."""
+        top = ("top",) if self.pyramid and self.pyramid.top == "pool" else ()
+        return self.tap_levels + self.extra_levels + top
 
-    @model_validator(mode="after")
-    def _check_widths(self) -> Self:
-        places = [
-            (
-                "stem_channels",
-                self.stem_channels,
-                scale_stem(self.stem_channels, self.width_mult, self.rounding),
-            )
-        ]
-        for index, s in enumerate(self.stages):
-            scaled = scale_stage(s.channels, s.expansion, self.width_mult, self.rounding)
-            places.append((f"stages[{index}].channels", s.channels, scaled))
-        for where, channels, scaled in places:
-            if not 1 <= scaled <= MAX_CHANNELS:
-                rule = f"must be 1 to {MAX_CHANNELS} channels after scaling ({self.rounding})"
-                raise _problem("width_mult", f"{where} {rule}", f"{channels} × {self.width_mult:g} = {scaled:g}")
-        return self
+    @property
+    def last_stage(self) -> int:
+        """The last stage that is needed: the coarsest tap's, or the last of all where a top or a head takes it."""
+        if self.pyramid is None or self.pyramid.top == "pool":
+            return len(self.strides) - 1
+        return self.taps[self.tap_levels[-1]]
 
-    @model_validator(mode="after")
-    def _check_stages(self) -> Self:
-        blocks = sum(stage.repeats for stage in self.stages)
-        if blocks > MAX_BLOCKS:
-            raise _problem("stages", f"must have at most {MAX_BLOCKS} blocks in all", blocks)
-        if not self.taps:
-            raise _problem("stages", "must hold a stage of stride 2: each one gives the pyramid a level", "none")
-        return self
+    @property
+    def backbone_stride(self) -> int:
+        """The stride of the coarsest map of the backbone, in input pixels."""
+        return 2 << sum(stride == 2 for stride in self.strides[: self.last_stage + 1])
 
-    @model_validator(mode="after")
-    def _check_levels(self) -> Self:
-        chosen = self.pyramid.levels
-        if chosen != "all":
-            if not chosen or len(set(chosen)) < len(chosen):
-                raise _problem(
-                    "pyramid.levels",
-                    "must name at least one level, and each once",
-                    ",".join(chosen) or "none",
-                )
-            missing = [name for name in chosen if name not in self.taps]
-            if missing:
-                rule = f"must be among the levels that the stages give ({', '.join(self.taps)})"
-                raise _problem("pyramid.levels", rule, ", ".join(missing))
+    @property
+    def made_for(self) -> Size | None:
+        """The one size of images that the network takes; None where it takes any."""
+        return self.head.made_for if isinstance(self.head, LevelClassifiersHead) else None
+
+    def at(self, size: Size) -> Self:
+        """These settings, with a head that has to be made for a size made for this one, unless it is for another."""
+        head = self.head
+        if isinstance(head, LevelClassifiersHead) and head.pool == "none" and head.size is None:
+            return self.model_copy(update={"head": head.model_copy(update={"size": str(size)})})
         return self
 
 
@@ -156,6 +152,7 @@ def level_stride(name: str) -> int:
     return 1 << int(name[1:])
 
 
-def _problem(where: str, rule: str, got: object) -> PydanticCustomError:
-    """An error about several fields at once, which pydantic itself could only place at the root."""
-    return PydanticCustomError("network", "{rule}", {"where": where, "rule": rule, "got": got})
+def kind_of(values: Mapping[str, Any], part: str) -> Any:
+    """The ``kind`` of a part of settings that nothing has checked yet."""
+    found = values.get(part)
+    return found.get("kind") if isinstance(found, Mapping) else getattr(found, "kind", None)

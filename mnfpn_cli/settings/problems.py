@@ -7,16 +7,29 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from mnfpn_cli.settings.models import NetworkSettings, PyramidSettings
+from mnfpn_cli.settings.backbones import MobileNetV2Settings, ResNetSettings
+from mnfpn_cli.settings.heads import ClassifierHead, LevelClassifiersHead, NoHead
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.pyramid import PyramidSettings
 from mnfpn_cli.settings.stages import ORIGINAL_SPELLING, StageSettings
+
+PARTS: dict[str, dict[str, type[BaseModel]]] = {
+    "backbone": {"mobilenet_v2": MobileNetV2Settings, "resnet": ResNetSettings},
+    "head": {"none": NoHead, "classifier": ClassifierHead, "level_classifiers": LevelClassifiersHead},
+}
+"""The parts of a network that are of several kinds, and the settings of each kind."""
+
+USUAL_KINDS = {part: next(iter(kinds)) for part, kinds in PARTS.items()}
+"""The kind of each part where none is said."""
 
 KEYS = {
     "": list(NetworkSettings.model_fields),
     "stages[]": [*StageSettings.model_fields, *ORIGINAL_SPELLING],
     "pyramid": list(PyramidSettings.model_fields),
+    **{part: list({key: 0 for kind in kinds.values() for key in kind.model_fields}) for part, kinds in PARTS.items()},
 }
 """The keys of each place in the settings: what a misspelt one is compared with."""
 
@@ -58,12 +71,17 @@ def _problem(details: ErrorDetails) -> Problem:
     context = details.get("ctx", {})
     if "where" in context:
         return Problem(tuple(context["where"].split(".")), f"{context['rule']}, got {context['got']}")
-    where = details["loc"]
+    where, kind = details["loc"], ""
+    if where[0] in PARTS and len(where) > 1:  # pydantic puts the kind into the place
+        kind, where = str(where[1]), (where[0], *where[2:])
     if where[:2] == ("pyramid", "levels"):  # a union, to which pydantic adds its branches; a user knows none
         rule = "must be 'all', a range as p3-p5, or a list of levels"
         return Problem(where[:2], f"{rule}, got {_shown(details['input'])}")
     if details["type"] == "extra_forbidden":
-        return Problem(where, f"unknown key{_nearest(where)}")
+        return Problem(where, _other_kind(where, kind) or f"unknown key{_nearest(where)}")
+    if details["type"] == "union_tag_invalid":
+        rule = f"must be {' or '.join(map(repr, PARTS[str(where[0])]))}"
+        return Problem((*where, "kind"), f"{rule}, got {_shown(details['input']['kind'])}")
     if details["type"] == "model_type" and where[:1] == ("stages",):
         return Problem(where, f"must be an object or a row of four numbers, got {_shown(details['input'])}")
     if details["type"] == "missing":
@@ -71,10 +89,25 @@ def _problem(details: ErrorDetails) -> Problem:
     return Problem(where, f"{_rule(details['type'], context, details['msg'])}, got {_shown(details['input'])}")
 
 
+def _other_kind(where: tuple[str | int, ...], kind: str) -> str:
+    """That a key is known, but of another kind of backbone or head."""
+    part, key = str(where[0]), where[-1]
+    owners = [name for name, model in PARTS.get(part, {}).items() if key in model.model_fields]
+    return f"is a key of {part}.kind {' and '.join(map(repr, owners))}, not of {kind!r}" if owners else ""
+
+
 def _rule(kind: str, context: dict[str, Any], otherwise: str) -> str:
     match kind:
         case "literal_error":
             return f"must be {context['expected']}"
+        case "bool_type" | "bool_parsing":
+            return "must be true or false"
+        case "string_type":
+            return "must be text"
+        case "less_than":
+            return f"must be less than {context['lt']:g}"
+        case "model_attributes_type" | "dict_type" | "model_type" | "dict_attributes_type":
+            return "must be an object"
         case "int_type" | "int_from_float" | "int_parsing":
             return "must be a whole number"
         case "float_type" | "float_parsing":
@@ -93,8 +126,6 @@ def _rule(kind: str, context: dict[str, Any], otherwise: str) -> str:
             return f"must have at most {context['max_length']} items"
         case "tuple_type" | "list_type":
             return "must be a list"
-        case "model_type" | "model_attributes_type" | "dict_type":
-            return "must be an object"
         case _:
             return otherwise[:1].lower() + otherwise[1:]
 

@@ -35,3 +35,13 @@ def scale_stage(channels: int, expansion: int, width_mult: float, rounding: Roun
     if rounding == "ceil8" and expansion == 1:
         return channels
     return scale_channels(channels, width_mult, rounding)
+
+
+def scale_last(channels: int, width_mult: float, rounding: Rounding) -> int:
+    """Scale the channels of the classifier's last convolution, which grow with widths above 1 and never shrink.
+
+    ``ceil8`` rounds them only where they grow.
+    """
+    if rounding == "ceil8" and width_mult <= 1:
+        return channels
+    return scale_channels(channels, max(1.0, width_mult), rounding)

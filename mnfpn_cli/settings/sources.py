@@ -8,8 +8,9 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.settings.models import NetworkSettings
-from mnfpn_cli.settings.problems import describe
+from mnfpn_cli.settings.backbones import MOBILENET_V2
+from mnfpn_cli.settings.models import NetworkSettings, kind_of
+from mnfpn_cli.settings.problems import PARTS, USUAL_KINDS, describe
 from mnfpn_cli.settings.stages import read_stage
 
 Path = tuple[str | int, ...]
@@ -48,14 +49,50 @@ def resolve(sources: Sequence[Source]) -> NetworkSettings:
     Raises:
         UsageError: where a value breaks a rule, naming the source that gave it.
     """
-    merged: Any = NetworkSettings().model_dump(mode="json")
+    kinds = {part: _last_kind(sources, part) for part in PARTS}
+    merged: Any = {}
     for source in sources:
-        merged = _put(merged, source, source.path, source.value)
-        merged["stages"] = _with_field_names(merged["stages"])
+        if source.path[:1] == ("stages",) and len(source.path) > 1 and not merged.get("stages"):
+            merged["stages"] = [stage.model_dump() for stage in MOBILENET_V2]
+        value = source.value if source.path else _without_other_kinds(source.value, kinds)
+        merged = _put(merged, source, source.path, value)
+        merged["stages"] = _with_field_names(merged.get("stages"))
     try:
         return NetworkSettings.model_validate(merged)
     except ValidationError as error:
         raise UsageError("\n".join(_problems(error, sources))) from None
+
+
+def _last_kind(sources: Sequence[Source], part: str) -> Any:
+    """The kind of a part that the sources end with."""
+    for source in reversed(sources):
+        if source.path == (part, "kind"):
+            return source.value
+        if source.path == (part,) or not source.path:
+            kind = kind_of({part: source.value} if source.path else source.value, part)
+            if kind is not None:
+                return kind
+    return USUAL_KINDS[part]
+
+
+def _without_other_kinds(value: Any, kinds: Mapping[str, Any]) -> Any:
+    """What a preset or a file says, less what it says only of a kind of backbone or head that is not built.
+
+    So that ``--set backbone.kind=resnet`` can be said of any preset: a table of inverted residuals was not meant for
+    it. What speaks against itself, or was said with an option, stays, for validation to refuse.
+    """
+    if not isinstance(value, Mapping):
+        return value
+    kept = dict(value)
+    for part, kind in kinds.items():
+        if (kind_of(value, part) or USUAL_KINDS[part]) == kind or not isinstance(kind, str):
+            continue
+        known = PARTS[part].get(kind)
+        if isinstance(kept.get(part), Mapping) and known:
+            kept[part] = {key: item for key, item in kept[part].items() if key in known.model_fields and key != "kind"}
+        for key in ("stages", "stem_channels") if part == "backbone" else ("pyramid",) if kind == "classifier" else ():
+            kept.pop(key, None)
+    return kept
 
 
 def _problems(error: ValidationError, sources: Sequence[Source]) -> list[str]:

@@ -124,7 +124,7 @@ def test_the_network_options_are_the_same_everywhere(mnfpn: Mnfpn, command: tupl
 def test_presets_are_listed_with_one_line_each(mnfpn: Mnfpn) -> None:
     """The default among them."""
     listed = mnfpn("settings", "presets").out.splitlines()
-    assert any(line.startswith("mobilenetv2-fpn  MobileNetV2 ") for line in listed)
+    assert any(line.startswith("mobilenetv2-fpn ") and " MobileNetV2 with " in line for line in listed)
     assert all(len(line.split(maxsplit=1)) == 2 for line in listed)
 
 

@@ -65,7 +65,7 @@ def test_passes_run_in_eval_and_inference_mode_in_the_layout_that_was_asked_for(
     seen = set()
     real = Network.forward
 
-    def forward(network: Network, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(network: Network, images: torch.Tensor) -> tuple[torch.Tensor, ...] | torch.Tensor:
         if images.shape[0] == CASE.input.batch:  # fvcore's image is alone
             weight = network.get_parameter("stem.conv.weight")
             layouts = (tensor.is_contiguous(memory_format=torch.channels_last) for tensor in (images, weight))

@@ -1,10 +1,12 @@
 """The layer tree: what ran, under which path, at what cost."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from mnfpn_cli.measure.meta import RULES
+from mnfpn_cli.measure.meta import RULES, run_on_meta
 from mnfpn_cli.measure.tree import LayerRow, LayerTree, layer_tree
 from mnfpn_cli.network.build import build_meta
 from mnfpn_cli.plan.network import plan_network
@@ -114,7 +116,40 @@ def test_the_shapes_worked_out_here_are_torchs(stride: int, kernel: int, groups:
     rows = layer_tree(real.to("meta"), (2, 4, 13, 10)).rows
     assert rows[0].outputs == (expected,)
     assert rows[1].macs == conv.weight.numel() * 2 * -(-13 // stride) * -(-10 // stride)
-    assert len(RULES) == 6
+
+
+class Rest(nn.Module):
+    """What the other rules are for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool, self.half = nn.MaxPool2d(3, stride=2, padding=1), nn.MaxPool2d(1, stride=2)
+        self.average, self.dense = nn.AdaptiveAvgPool2d(1), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        x = self.pool(torch.relu(x))
+        both = torch.cat((x, nn.functional.interpolate(self.half(x), x.shape[2:], mode="nearest") + x), dim=1)
+        average = self.average(both).relu_()
+        return both, average, self.dense(average.flatten(1))
+
+
+def test_the_other_shapes_worked_out_here_are_torchs() -> None:
+    """Pooling, concatenation, averages, dense layers with their MACs; every rule has been used."""
+    real, used = Rest().eval(), set()
+    with torch.no_grad():
+        expected = tuple(tuple(y.shape) for y in real(torch.rand(2, 4, 13, 10)))
+
+    def spy(func: Any, *rest: Any) -> Any:
+        used.add(func)
+        return run_on_meta(func, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mnfpn_cli.measure.observe.run_on_meta", spy)
+        rows = layer_tree(real.to("meta"), (2, 4, 13, 10)).rows
+        layer_tree(build_meta(plan_network(NetworkSettings())), (1, 3, 64, 64))
+    assert rows[0].outputs == expected
+    assert rows[0].macs == 2 * 8 * 5
+    assert used >= RULES.keys()
 
 
 def test_what_has_no_rule_is_left_to_torch() -> None:

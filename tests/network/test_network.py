@@ -1,6 +1,7 @@
 """The network is the plan made of modules: equal in shapes, parameters and MACs, to the last digit."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
-from mnfpn_cli.plan.steps import ConvStep, ResizeStep, steps
+from mnfpn_cli.plan.steps import ConvStep, LinearStep, ResizeStep, steps
 from mnfpn_cli.settings.input import Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
 from tests.golden.fill import uniform, value
@@ -30,16 +31,27 @@ def test_the_plan_equals_the_network_on_the_meta_device(case: tuple[NetworkSetti
     rows = {row.path: row for row in layer_tree(build_meta(plan), network_input(network_settings, size).shape).rows}
     planned = list(steps(plan, size))
     convs = [step for step in planned if isinstance(step, ConvStep)]
+    macs: Counter[str] = Counter()
     for step in convs:
         row = rows[step.path]
-        assert row.outputs == ((1, step.conv.out_channels, *step.output),)
-        assert (row.parameters, row.macs) == (step.conv.parameters, step.conv.macs(step.output))
-    assert sum(row.type == "Conv2d" for row in rows.values()) == len(convs)
+        macs[step.path] += step.conv.macs(step.output)  # a shared layer runs more than once
+        assert row.parameters == step.conv.parameters
+        assert row.outputs[0][1] == step.conv.out_channels
+        if macs[step.path] == row.macs:  # the last run's shape is the one that is shown
+            assert row.outputs == ((1, step.conv.out_channels, *step.output),)
+    assert macs == {path: rows[path].macs for path in macs}
+    assert sum(row.type == "Conv2d" for row in rows.values()) == len(macs)
+    dense = {step.path: step.linear for step in planned if isinstance(step, LinearStep)}
+    assert {path: row.macs for path, row in rows.items() if row.type == "Linear"} == {
+        path: layer.macs for path, layer in dense.items()
+    }
     resizes = [row.outputs for path, row in rows.items() if path.startswith("pyramid.resize()")]
     assert resizes == [((1, s.channels, *s.output),) for s in planned if isinstance(s, ResizeStep)]
     cost = network_cost(plan, size)
     assert (rows[""].parameters, rows[""].macs) == (cost.total.parameters, cost.total.macs)
-    assert (rows["pyramid"].parameters, rows["pyramid"].macs) == (cost.pyramid.parameters, cost.pyramid.macs)
+    for part, planned_cost in (("pyramid", cost.pyramid), ("head", cost.head)):
+        found = (rows[part].parameters, rows[part].macs) if part in rows else (0, 0)
+        assert found == (planned_cost.parameters, planned_cost.macs)
 
 
 @settings(max_examples=25)
@@ -52,13 +64,18 @@ def test_the_plan_equals_the_network_on_real_tensors_and_fvcore(case: tuple[Netw
     with torch.inference_mode():
         outputs = network(torch.rand(input.shape))
     shapes = network_shapes(plan, input)
-    assert [tuple(y.shape) for y in outputs] == [(2, lv.output.channels, *lv.output.size) for lv in shapes.levels]
+    if shapes.head:
+        assert outputs.shape == (2, shapes.head.classes)
+    else:
+        assert [tuple(y.shape) for y in outputs] == [(2, lv.output.channels, *lv.output.size) for lv in shapes.levels]
     cost = network_cost(plan, size).total
     assert sum(p.numel() for p in network.parameters()) == cost.parameters
     counted = count_with_fvcore(network, input)
-    assert counted.by_operator["conv"] == cost.macs
-    per_resized = 4 if network_settings.pyramid.upsample == "bilinear" else 1
-    assert counted.total == cost.macs + 2 * cost.norm_elements + per_resized * cost.resized_elements
+    assert counted.by_operator["conv"] + counted.by_operator.get("linear", 0) == cost.macs
+    nearest = network_settings.pyramid is not None and network_settings.pyramid.upsample == "nearest"
+    per_resized = 1 if nearest else 4
+    counts = 2 * cost.norm_elements + per_resized * cost.resized_elements + cost.pooled_elements
+    assert counted.total == cost.macs + counts
 
 
 def test_equal_to_torchvision_number_for_number() -> None:

@@ -2,14 +2,17 @@
 
 import pytest
 
+from mnfpn_cli.measure.flops import count_with_fvcore
+from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.backbone import plan_backbone
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.layers import ConvPlan
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.plan.steps import AddStep, ConvStep, backbone_steps, stage_sizes, steps
-from mnfpn_cli.settings.input import Size
+from mnfpn_cli.plan.steps import AddStep, ConvStep, steps
+from mnfpn_cli.settings.files import read_preset
+from mnfpn_cli.settings.input import Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
-from mnfpn_cli.settings.rounding import scale_channels
+from mnfpn_cli.settings.sources import Source, resolve
 
 SIZE = Size(600, 900)
 
@@ -55,35 +58,37 @@ PUBLISHED = [
 ]
 
 
-@pytest.mark.parametrize(("width", "side", "millions"), PUBLISHED)
-def test_the_backbone_and_a_classifier_cost_what_google_published(width: float, side: int, millions: int) -> None:
-    """Google's checkpoints: MACs in millions, rounded down, convolution and linear layers.
+def classifier(width: float) -> NetworkSettings:
+    """MobileNetV2 with its head of 1000 classes, as Google published it."""
+    return resolve([read_preset("mobilenetv2-classifier"), Source("width", width, ("width_mult",))])
 
-    The classifier is worked out here: a 1×1 convolution to 1280 × max(1, width) channels, and 1000 classes.
-    """
-    settings = NetworkSettings(width_mult=width)
-    plan, size = plan_backbone(settings), Size(side, side)
-    convs = [step for step in backbone_steps(plan, size) if isinstance(step, ConvStep)]
-    last, features = stage_sizes(plan, size)[-1], scale_channels(1280, max(1.0, width), "nearest8")
-    head = ConvPlan(plan.stages[-1].out_channels, features, kernel=1).macs(last) + features * 1000
-    assert (sum(step.conv.macs(step.output) for step in convs) + head) // 1_000_000 == millions
+
+@pytest.mark.parametrize(("width", "side", "millions"), PUBLISHED)
+def test_macs_are_those_that_google_published(width: float, side: int, millions: int) -> None:
+    """Google's checkpoints: MACs in millions, rounded down, by the plan and by fvcore."""
+    settings, size = classifier(width), Size(side, side)
+    macs = network_cost(plan_network(settings), size).total.macs
+    assert macs // 1_000_000 == millions
+    counted = count_with_fvcore(build_network(settings), network_input(settings, size)).by_operator
+    assert counted["conv"] + counted["linear"] == macs
 
 
 @pytest.mark.parametrize(
     ("width", "published", "with_norm"),
     [(1.4, "6.06", 6_108_776), (1.0, "3.47", 3_504_872), (0.75, "2.61", 2_636_424)],
 )
-def test_the_backbone_and_a_classifier_have_the_published_parameters(
-    width: float, published: str, with_norm: int
-) -> None:
-    """Google counts no batch norm; torchvision's `mobilenet_v2` counts all."""
-    plan = plan_backbone(NetworkSettings(width_mult=width))
-    features = scale_channels(1280, max(1.0, width), "nearest8")
-    head = ConvPlan(plan.stages[-1].out_channels, features, kernel=1, norm=True)
-    convs = [step.conv for step in backbone_steps(plan, Size(224, 224)) if isinstance(step, ConvStep)] + [head]
-    classifier = features * 1000 + 1000
-    assert f"{(sum(conv.weights for conv in convs) + classifier) / 1e6:.2f}" == published
-    assert sum(conv.parameters for conv in convs) + classifier == with_norm
+def test_parameters_are_those_that_google_published(width: float, published: str, with_norm: int) -> None:
+    """Google counts no batch norm; torchvision's `mobilenet_v2` counts all; and so says the real network."""
+    settings = classifier(width)
+    plan = plan_network(settings)
+    norms = sum(
+        2 * step.conv.out_channels
+        for step in steps(plan, Size(224, 224))
+        if isinstance(step, ConvStep) and step.conv.norm
+    )
+    parameters = network_cost(plan, Size(224, 224)).total.parameters
+    assert parameters == with_norm == sum(p.numel() for p in build_meta(plan).parameters())
+    assert f"{(parameters - norms) / 1e6:.2f}" == published
 
 
 def test_stages_that_no_level_needs_are_not_planned() -> None:
@@ -102,8 +107,8 @@ def test_a_residual_needs_stride_1_and_equal_channels() -> None:
 def test_the_expansion_convolution_is_left_out_at_expansion_1() -> None:
     """As in the paper's first stage."""
     first, second = plan_backbone(NetworkSettings()).stages[:2]
-    assert first.blocks[0].expand is None
-    assert second.blocks[0].expand == ConvPlan(16, 96, kernel=1, norm=True, activation="relu6")
+    assert first.blocks[0].layers[0][0] == "depthwise"
+    assert second.blocks[0].layers[0] == ("expand", ConvPlan(16, 96, kernel=1, norm=True, activation="relu6"))
 
 
 def test_separable_smoothing_has_one_bias_for_the_pair() -> None:

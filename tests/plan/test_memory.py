@@ -23,8 +23,9 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _should_skip_dynamo(cls) -> bool:
         return False
 
-    def __init__(self, image: torch.Tensor) -> None:
+    def __init__(self, image: torch.Tensor, weights: set[int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.weights = weights
         self.seen = [weakref.ref(image)]
         self.peak = 0
 
@@ -34,7 +35,7 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.seen += [weakref.ref(leaf) for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
         alive = [tensor for ref in self.seen if (tensor := ref()) is not None]
         storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in alive}
-        self.peak = max(self.peak, sum(storages.values()))
+        self.peak = max(self.peak, sum(size for where, size in storages.items() if where not in self.weights))
         self.seen = [weakref.ref(tensor) for tensor in alive]
         return result
 
@@ -42,7 +43,8 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def real_peak(network_settings: NetworkSettings, input: NetworkInput) -> int:
     """The most bytes of activations alive at one time in a real pass."""
     network, image = build_network(network_settings), torch.zeros(input.shape)
-    with torch.no_grad(), LiveTensors(image) as live:
+    weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
+    with torch.no_grad(), LiveTensors(image, weights) as live:
         network(image)
     return int(live.peak)
 

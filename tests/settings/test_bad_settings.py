@@ -144,7 +144,7 @@ def test_bad_rows_on_the_command_line_are_refused(text: str, message: str) -> No
         ("=3", "--set: must be key=value with a dotted key, as pyramid.smooth=separable, got '=3'"),
         ("stages.9.channels=8", "--set stages.9.channels: the index must be 0 to 6, got '9'"),
         ("stages.x=8", "--set stages.x: the index must be 0 to 6, got 'x'"),
-        ("width_mult.x=8", "--set width_mult.x: 'x' is below a value that has no keys"),
+        ("width_mult.x=8", '--set width_mult.x: width_mult: must be a number, got {"x": 8}'),
         ("pyramid.smoth=none", "--set pyramid.smoth: unknown key; did you mean 'smooth'?"),
         ("stages.٣.stride=1", "--set stages.٣.stride: the index must be 0 to 6, got '٣'"),
         ("$x=1", "--set $x: unknown key"),

@@ -13,7 +13,7 @@ from tests.strategies import network_settings
 def test_each_stage_of_stride_2_opens_a_level_tapped_at_the_last_map_of_its_stride() -> None:
     """MobileNetV2: p4 is tapped after the 96-channel stage, p5 after the 320-channel one."""
     assert NetworkSettings().taps == {"p2": 1, "p3": 2, "p4": 4, "p5": 6}
-    assert NetworkSettings().max_stride == 32
+    assert NetworkSettings().backbone_stride == 32
 
 
 @pytest.mark.parametrize("levels", [2, 6])

@@ -41,6 +41,7 @@ def test_later_beats_earlier_and_leaves_the_rest() -> None:
     file = from_json({"width_mult": 0.5, "pyramid": {"channels": 64}})
     settings = resolve([file, Source("--width-mult", 0.75, ("width_mult",)), parse_override("pyramid.smooth=none")])
     assert settings.width_mult == 0.75
+    assert settings.pyramid
     assert (settings.pyramid.channels, settings.pyramid.smooth, settings.pyramid.upsample) == (64, "none", "bilinear")
     assert settings.stages == NetworkSettings().stages
 
@@ -48,10 +49,13 @@ def test_later_beats_earlier_and_leaves_the_rest() -> None:
 def test_an_override_reaches_into_a_list_of_rows() -> None:
     """`--set stages.0.channels=48` works on a file that wrote rows."""
     settings = resolve([from_json([[6, 24, 2, 2]]), parse_override("stages.0.channels=48")])
+    assert settings.stages
     assert settings.stages[0].channels == 48
     original = from_json([{"expansion_factor": 6, "width_factor": 24, "n": 2, "stride": 2}])
     for key in ("stages.0.n", "stages[0].repeats", "stages[0].n"):
-        assert resolve([original, parse_override(f"{key}=5")]).stages[0].repeats == 5
+        stages = resolve([original, parse_override(f"{key}=5")]).stages
+        assert stages
+        assert stages[0].repeats == 5
 
 
 def test_annotations_for_editors_are_no_settings() -> None:

@@ -1,0 +1,90 @@
+"""The heads worked out.
+
+Sources: Sandler et al. 2018, "MobileNetV2", table 2; a classifier on each level: Rahimzadeh et al. 2021, "A fully
+automated deep learning-based network for detecting COVID-19 from a new and large lung CT scan dataset", figure 5.
+"""
+
+from dataclasses import dataclass
+
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.plan.backbone import BackbonePlan
+from mnfpn_cli.plan.layers import ConvPlan, LinearPlan
+from mnfpn_cli.plan.pyramid import PyramidPlan
+from mnfpn_cli.plan.sizes import level_sizes, stage_sizes
+from mnfpn_cli.settings.heads import ClassifierHead, LevelClassifiersHead
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.rounding import scale_last
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierPlan:
+    """A last convolution, perhaps; average pooling; dropout; and a dense layer to the classes."""
+
+    in_channels: int
+    last: ConvPlan | None
+    dropout: float
+    dense: LinearPlan | ConvPlan
+    classes: int
+
+    @property
+    def features(self) -> int:
+        """Channels of the map that is averaged."""
+        return self.last.out_channels if self.last else self.in_channels
+
+
+@dataclass(frozen=True, slots=True)
+class LevelClassifiersPlan:
+    """For each level dropout, a dense layer to the classes and ReLU; and one dense layer over all of them."""
+
+    pool: bool
+    dropout: float
+    levels: tuple[tuple[str, LinearPlan], ...]
+    final: LinearPlan
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.final.out_features
+
+
+HeadPlan = ClassifierPlan | LevelClassifiersPlan
+
+
+def plan_classifier(settings: NetworkSettings, head: ClassifierHead, backbone: BackbonePlan) -> ClassifierPlan:
+    """Work out a classifier on the backbone's last map."""
+    features, last = backbone.stages[-1].out_channels, None
+    if head.last_channels is not None:
+        channels = scale_last(head.last_channels, settings.width_mult, settings.rounding)
+        bare, activation = head.bare_last, None if head.bare_last else backbone.activation
+        bias = bare or backbone.conv_bias
+        last = ConvPlan(features, channels, kernel=1, bias=bias, norm=not bare, activation=activation)
+        features = channels
+    dense: LinearPlan | ConvPlan = LinearPlan(features, head.classes)
+    if head.dense == "conv":
+        dense = ConvPlan(features, head.classes, kernel=1, bias=True)
+    return ClassifierPlan(backbone.stages[-1].out_channels, last, head.dropout, dense, head.classes)
+
+
+def plan_level_classifiers(
+    head: LevelClassifiersHead, backbone: BackbonePlan, pyramid: PyramidPlan
+) -> LevelClassifiersPlan:
+    """Work out a classifier on each level of the pyramid.
+
+    Raises:
+        UsageError: where the head flattens maps, and the settings do not say of which size of images.
+    """
+    names = pyramid.names
+    cells = [1] * len(names)
+    if head.pool == "none":
+        if head.made_for is None:
+            raise UsageError(
+                "head.size: must be given, as 600x900: dense layers on flattened maps fit one size, got null"
+            )
+        sizes = level_sizes(pyramid, stage_sizes(backbone, head.made_for))
+        cells = [size.height * size.width for size in sizes]
+    levels = tuple(
+        (name, LinearPlan(pyramid.channels * count, head.classes)) for name, count in zip(names, cells, strict=True)
+    )
+    return LevelClassifiersPlan(
+        head.pool == "average", head.dropout, levels, LinearPlan(head.classes * len(levels), head.classes)
+    )
