@@ -123,12 +123,13 @@ class Rest(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.pool, self.half = nn.MaxPool2d(3, stride=2, padding=1), nn.MaxPool2d(1, stride=2)
+        self.pool, self.halve = nn.MaxPool2d(3, stride=2, padding=1), nn.MaxPool2d(1, stride=2)
         self.average, self.dense = nn.AdaptiveAvgPool2d(1), nn.Linear(8, 5)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """A concatenated map, its average, and what a dense layer makes of that."""
         x = self.pool(torch.relu(x))
-        both = torch.cat((x, nn.functional.interpolate(self.half(x), x.shape[2:], mode="nearest") + x), dim=1)
+        both = torch.cat((x, nn.functional.interpolate(self.halve(x), x.shape[2:], mode="nearest") + x), dim=1)
         average = self.average(both).relu_()
         return both, average, self.dense(average.flatten(1))
 
