@@ -7,12 +7,39 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+import torch
 from hypothesis import settings
 
 from mnfpn_cli.cli.main import run
 
 settings.register_profile("mnfpn", deadline=None, max_examples=int(os.environ.get("MNFPN_EXAMPLES", "60")))
 settings.load_profile("mnfpn")
+
+OPERATORS = pytest.StashKey[torch.library.Library]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let torchvision be imported beside a torch without CUDA.
+
+    torchvision's wheel is built against torch's with CUDA. Elsewhere its library does not load, and its import fails
+    on operators that nothing has declared. Their schemas are enough for all that runs none of them: models, pyramids,
+    and detectors in training that propose no regions.
+    """
+    try:
+        import torchvision  # noqa: F401
+    except ImportError:  # the tests that need it say so themselves
+        return
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise
+        library = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define(
+            "roi_align(Tensor input, Tensor rois, float spatial_scale, int pooled_height, int pooled_width, "
+            "int sampling_ratio, bool aligned) -> Tensor"
+        )
+        config.stash[OPERATORS] = library  # what it declares goes when it does
 
 
 @dataclass(frozen=True)

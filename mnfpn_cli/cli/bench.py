@@ -13,6 +13,7 @@ from mnfpn_cli.cli.options import (
     NetworkOptions,
     OutputOptions,
     SizeOption,
+    WeightsOption,
     number,
     whole,
 )
@@ -85,6 +86,7 @@ def bench(
         list[str] | None,
         Option(help="auto, cpu, cuda, cuda:N or mps; may repeat.", metavar="DEVICE", show_default="auto"),
     ] = None,
+    weights: WeightsOption = None,
     size: SizeOption = None,
     batch: BatchOption = 1,
 ) -> None:
@@ -96,7 +98,7 @@ def bench(
     from mnfpn_cli.report.document import document
 
     check_output(output)
-    settings, image = sized(network.settings(), size)
+    settings, image = sized(network.settings(weights), size)
     case = measuring.case(network_input(settings, image, batch))
     devices = [check_device_name(name) for name in device or ["auto"]]
     with progress_bar() as progress, reading_cpu_name() as cpu_name:
@@ -104,7 +106,7 @@ def bench(
         with ending_at_once():
             from mnfpn_cli.measure.bench import benchmark
 
-        result = benchmark(settings, measuring.seed, case, devices, cpu_name, progress)
+        result = benchmark(settings, measuring.seed, case, devices, cpu_name, progress, weights)
     emit(bench_tables(result), document("bench", settings, bench_document(result)), output)
     if result.failures:
         raise MnfpnError("\n".join(result.failures))

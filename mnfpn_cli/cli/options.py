@@ -84,8 +84,10 @@ class NetworkOptions:
         network_option("Set anything else: pyramid.smooth=separable; may repeat.", "KEY=VALUE"),
     ] = None
 
-    def settings(self) -> "NetworkSettings":
-        """The settings that these options give.
+    def settings(self, weights: Path | None = None) -> "NetworkSettings":
+        """The settings that these options give, on top of those that weights of ours carry.
+
+        A preset or a file takes the place of what the weights carry.
 
         Raises:
             UsageError: where they give none.
@@ -100,6 +102,11 @@ class NetworkOptions:
             "--in-channels": (self.in_channels, ("in_channels",)),
         }
         sources = [read_preset(self.preset)] if self.preset is not None else []
+        if weights is not None and self.preset is None and self.config is None:
+            from mnfpn_cli.weights.header import settings_in
+
+            carried = settings_in(weights)
+            sources += [carried] if carried else []
         sources += [read_config(self.config)] if self.config is not None else []
         sources += [parse_stages(self.stages)] if self.stages is not None else []
         sources += [Source(name, value, path) for name, (value, path) in named.items() if value is not None]
@@ -124,6 +131,14 @@ class OutputOptions:
     ] = None
 
 
+WeightsOption = Annotated[
+    Path | None,
+    Option(
+        help="Load a checkpoint: torchvision's, timm's, tonylins', pytorch-fpn's or ours; .pth or .safetensors.",
+        metavar="FILE",
+        rich_help_panel="Network",
+    ),
+]
 SizeOption = Annotated[
     str | None,
     Option(help="Size of the image: height x width in pixels, or one side.", metavar="HxW", show_default=DEFAULT_SIZE),

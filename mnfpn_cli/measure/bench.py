@@ -5,6 +5,7 @@ from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -14,13 +15,13 @@ from mnfpn_cli.measure.environment import Environment, read_environment
 from mnfpn_cli.measure.flops import FvcoreCount, count_with_fvcore
 from mnfpn_cli.measure.latency import Latency, measure_latency, timer_for
 from mnfpn_cli.measure.memory import PeakMemory, check_fits, out_of_memory_explained
-from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.cost import NetworkCost, network_cost
 from mnfpn_cli.plan.memory import activation_bytes
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.measuring import BenchCase
 from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.weights.load import Loaded, build_with_weights
 
 Progress = Callable[[str, float], None]
 """Told what is being done, and which share of it is."""
@@ -49,6 +50,7 @@ class Benchmark:
     runs: tuple[BenchRun, ...]
     failures: tuple[str, ...]
     environment: Environment
+    weights: Loaded | None = None
 
     def throughput_per_s(self, run: BenchRun) -> float:
         """Images a second at the median latency of a run."""
@@ -62,11 +64,12 @@ def benchmark(
     device_names: Sequence[str],
     cpu_name: Callable[[], str],
     progress: Progress,
+    weights: Path | None = None,
 ) -> Benchmark:
     """Count what a network costs, and time it on each device. ``cpu_name`` is waited for before anything is timed.
 
     Raises:
-        UsageError: where the input cannot fit the memory that a device has free.
+        UsageError: where the input cannot fit the memory that a device has free, or the weights are another network's.
         MnfpnError: where there is no such device, or no device could run the network.
     """
     devices = choose_devices(device_names)
@@ -77,7 +80,7 @@ def benchmark(
         check_fits(plan, case.input, case.dtype, device)
     progress("counting", 0.0)
     with out_of_memory_explained(f"counting {one_image.size} with fvcore"):
-        network = build_network(settings, seed)
+        network, loaded = build_with_weights(settings, seed, weights)
         fvcore = count_with_fvcore(deepcopy(network), one_image)
     environment = read_environment(cpu_name())
     runs, failures = [], []
@@ -96,6 +99,7 @@ def benchmark(
         runs=tuple(runs),
         failures=tuple(failures),
         environment=environment,
+        weights=loaded,
     )
 
 

@@ -40,24 +40,27 @@ class BackbonePlan:
     conv_bias: bool
 
 
-def plan_backbone(settings: NetworkSettings) -> BackbonePlan:
-    """Work out the backbone, up to the last stage that is needed."""
+def plan_backbone(settings: NetworkSettings, last_stage: int | None = None) -> BackbonePlan:
+    """Work out the backbone, up to a stage and with it, or all of it."""
+    stages = None if last_stage is None else last_stage + 1
     channels = scale_stem(settings.stem_channels, settings.width_mult, settings.rounding)
     backbone = settings.backbone
     if isinstance(backbone, ResNetSettings):
         stem = ConvPlan(settings.in_channels, channels, kernel=7, stride=2, norm=True, activation="relu")
-        return BackbonePlan(stem, True, _plan_resnet(settings, backbone, channels), "relu", conv_bias=False)
+        return BackbonePlan(
+            stem, True, _plan_resnet(settings, backbone.blocks[:stages], channels), "relu", conv_bias=False
+        )
     bare, bias = backbone.bare_stem, backbone.conv_bias
     activation: Activation | None = None if bare else "relu6"
     stem = ConvPlan(settings.in_channels, channels, 3, 2, bias=bare or bias, norm=not bare, activation=activation)
-    return BackbonePlan(stem, False, _plan_mobilenet_v2(settings, backbone, channels), "relu6", bias)
+    return BackbonePlan(stem, False, _plan_mobilenet_v2(settings, backbone, stages, channels), "relu6", bias)
 
 
 def _plan_mobilenet_v2(
-    settings: NetworkSettings, backbone: MobileNetV2Settings, channels: int
+    settings: NetworkSettings, backbone: MobileNetV2Settings, count: int | None, channels: int
 ) -> tuple[StagePlan, ...]:
     stages = []
-    for stage in (settings.stages or ())[: settings.last_stage + 1]:
+    for stage in (settings.stages or ())[:count]:
         width = scale_stage(stage.channels, stage.expansion, settings.width_mult, settings.rounding)
         first = inverted_residual(channels, width, stage.expansion, stage.stride, backbone)
         blocks: tuple[BlockPlan, ...] = (first,)
@@ -68,9 +71,9 @@ def _plan_mobilenet_v2(
     return tuple(stages)
 
 
-def _plan_resnet(settings: NetworkSettings, backbone: ResNetSettings, channels: int) -> tuple[StagePlan, ...]:
+def _plan_resnet(settings: NetworkSettings, repeats_of_stages: tuple[int, ...], channels: int) -> tuple[StagePlan, ...]:
     stages = []
-    for index, repeats in enumerate(backbone.blocks[: settings.last_stage + 1]):
+    for index, repeats in enumerate(repeats_of_stages):
         stride = 1 if index == 0 else 2
         width = scale_channels(settings.stem_channels << index, settings.width_mult, settings.rounding)
         blocks: tuple[BlockPlan, ...] = (bottleneck(channels, width, stride),)

@@ -31,13 +31,13 @@ class NetworkPlan:
         return self.pyramid.names
 
 
-def plan_network(settings: NetworkSettings) -> NetworkPlan:
-    """Work out the network that the settings describe.
+def plan_network(settings: NetworkSettings, *, whole: bool = False) -> NetworkPlan:
+    """Work out the network that the settings describe; as a ``whole`` with stages that nothing needs.
 
     Raises:
         UsageError: where a head has to be made for a size of images, and the settings do not say which.
     """
-    backbone = plan_backbone(settings)
+    backbone = plan_backbone(settings, None if whole else settings.last_stage)
     pyramid = plan_pyramid(settings, settings.pyramid, backbone) if settings.pyramid else None
     head: HeadPlan | None = None
     if isinstance(settings.head, ClassifierHead):

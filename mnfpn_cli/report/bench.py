@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mnfpn_cli.report.document import input_document
 from mnfpn_cli.report.tables import Report, note, pairs, table
 from mnfpn_cli.report.units import count, per_cent, scaled, seconds, size_in_bytes
+from mnfpn_cli.report.weights import weights_document, weights_report
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,6 +23,7 @@ def bench_tables(result: Benchmark) -> Report:
         _cost_table(result),
         *_pyramid_share(result),
         _memory_and_counts(result),
+        *weights_report(result.weights),
         _run_table(result),
         *_memory_notes(result),
         _environment_table(result),
@@ -141,6 +143,7 @@ def bench_document(result: Benchmark) -> dict[str, Any]:
         "runs": [_run(result, run) for run in result.runs],
         "failures": list(result.failures),
         "environment": asdict(result.environment),
+        **weights_document(result.weights),
     }
 
 

@@ -1,0 +1,46 @@
+"""What became of a checkpoint, as lines and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from mnfpn_cli.report.tables import Report, note
+from mnfpn_cli.report.units import count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnfpn_cli.weights.load import Loaded
+
+SHOWN = 4
+
+
+def weights_report(loaded: Loaded | None) -> Report:
+    """What matched, what was ignored and what is missing; nothing where nothing was loaded."""
+    if loaded is None:
+        return []
+    matched = f"{count(loaded.matched)} tensors matched, {loaded.layout} layout."
+    report: Report = [note(f"Weights of {loaded.file}: {matched}", "" if loaded.missing else "green")]
+    if loaded.ignored:
+        report.append(note(f"Ignored, the network has no use for them: {_listed(loaded.ignored)}."))
+    if loaded.missing:
+        report.append(note(f"Missing, left as initialised: {_listed(loaded.missing)}.", "yellow"))
+    if loaded.overridden:
+        others = _listed(loaded.overridden)
+        report.append(
+            note(f"One layer is shared here: the last of its tensors counts, and differs from {others}.", "yellow")
+        )
+    return report
+
+
+def weights_document(loaded: Loaded | None) -> dict[str, Any]:
+    """The same under the key ``weights``; no key where nothing was loaded."""
+    return {"weights": asdict(loaded)} if loaded else {}
+
+
+def _listed(keys: Sequence[str]) -> str:
+    """Keys by the module that they belong to, with how many there are; the first few modules."""
+    modules = list(dict.fromkeys(key.rpartition(".")[0] or key for key in keys))
+    shown = ", ".join(modules[:SHOWN]) + (f" and {len(modules) - SHOWN} more" if len(modules) > SHOWN else "")
+    return f"{shown} ({count(len(keys))} tensors)"

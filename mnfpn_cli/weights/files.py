@@ -1,0 +1,103 @@
+"""Reading a checkpoint's file. Nothing in it is ever run, and nothing of it is read before it is needed."""
+
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.weights.header import Kind, kind_of_file
+
+WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
+"""The keys under which training scripts put a state dict."""
+
+PREFIX = "module."
+"""What `nn.DataParallel` puts before every key."""
+
+MAX_NESTING = 4
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The tensors of a file by their keys, mapped into memory where its format allows it."""
+
+    name: str
+    tensors: Mapping[str, Tensor]
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a state dict: ``.safetensors``, or torch's ``.pth``, recognised by what is in the file.
+
+    Raises:
+        UsageError: where there is no such file, or it is no state dict of tensors alone.
+        MnfpnError: where it cannot be read.
+    """
+    kind = kind_of_file(path)
+    try:
+        found = load_file(path) if kind is Kind.SAFETENSORS else _load_pickled(path, mapped=kind is Kind.ZIP)
+    except (MnfpnError, KeyboardInterrupt):
+        raise
+    except (SafetensorError, EOFError) as error:
+        raise UsageError(f"{path}: must be a whole checkpoint, but it is damaged: {_first_line(error)}") from None
+    except pickle.UnpicklingError as error:
+        raise UsageError(f"{path}: {_refusal(error)}") from None
+    except Exception as error:  # noqa: BLE001 - a damaged or hostile pickle can make torch raise anything at all
+        raise UsageError(f"{path}: must be a checkpoint, but torch cannot read it: {_first_line(error)}") from None
+    return Checkpoint(str(path), _without_prefix(_state_dict(path, found)))
+
+
+def _load_pickled(path: Path, mapped: bool) -> Any:
+    with warnings.catch_warnings():
+        # torch warns of old formats and of TorchScript archives; both are read, or refused, all the same.
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+
+
+def _refusal(error: pickle.UnpicklingError) -> str:
+    """Why a pickle was refused, in words of our own: torch's advise to switch the protection off."""
+    wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if wanted or "Unsupported" in str(error):
+        what = f"{wanted[1]}, which" if wanted else "what"
+        return f"must hold tensors alone, but its pickle asks for {what} could run code; nothing of it was run"
+    return f"must be a checkpoint, but its pickle is damaged: {_first_line(error)}"
+
+
+def _state_dict(path: Path, found: Any) -> Mapping[str, Tensor]:
+    """The state dict in what was loaded, unwrapped."""
+    for _ in range(MAX_NESTING):
+        if not isinstance(found, Mapping):
+            break
+        wrapper = next((key for key in WRAPPERS if isinstance(found.get(key), Mapping)), None)
+        if wrapper is None:
+            break
+        found = found[wrapper]
+    if not isinstance(found, Mapping):
+        raise UsageError(f"{path}: must be a state dict, but it holds a {type(found).__name__}")
+    if not found:
+        raise UsageError(f"{path}: must be a state dict, but it holds no tensors")
+    for key, value in found.items():
+        if not isinstance(key, str):
+            raise UsageError(f"{path}: must be a state dict, but one of its keys is a {type(key).__name__}")
+        if not isinstance(value, Tensor):
+            raise UsageError(f"{path}: must be a state dict, but {key} is a {type(value).__name__}, not a tensor")
+        if value.layout is not torch.strided or value.is_quantized or value.is_meta:
+            raise UsageError(f"{path}: must hold plain tensors, but {key} is sparse, quantised or empty of data")
+    return found
+
+
+def _without_prefix(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    if not all(key.startswith(PREFIX) for key in tensors):
+        return tensors
+    return {key.removeprefix(PREFIX): value for key, value in tensors.items()}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,72 @@
+"""What a checkpoint's file is, by its first bytes; and the settings that ours carry. No torch."""
+
+import struct
+from enum import Enum, auto
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.settings.files import MAX_BYTES, parse_settings
+from mnfpn_cli.settings.sources import Source
+
+SETTINGS_KEY = "mnfpn_settings"
+"""Where our checkpoints keep the settings of their network, as JSON."""
+
+
+class Kind(Enum):
+    """The formats of checkpoints."""
+
+    SAFETENSORS = auto()
+    ZIP = auto()
+    LEGACY = auto()
+
+
+def kind_of_file(path: Path) -> Kind:
+    """What a file is.
+
+    Raises:
+        UsageError: where there is none, or it is no checkpoint.
+        MnfpnError: where it cannot be read.
+    """
+    try:
+        if not path.exists():
+            raise UsageError(f"{path}: must be a file, but there is none of that name")
+        if not path.is_file():
+            raise UsageError(f"{path}: must be a file, but it is a {'folder' if path.is_dir() else 'device'}")
+        with path.open("rb") as file:
+            head = file.read(64)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise MnfpnError(f"{path}: could not be read: {reason}") from None
+    if head[:4] == b"PK\x03\x04":
+        return Kind.ZIP
+    if head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < path.stat().st_size:
+        return Kind.SAFETENSORS
+    if head[:1] == b"\x80":
+        return Kind.LEGACY
+    what = "it is empty" if not head else "it is neither a torch file nor a safetensors file"
+    if head.startswith(b"version https://git-lfs"):
+        what = "it is a pointer of Git LFS: `git lfs pull` fetches the file"
+    raise UsageError(f"{path}: must be a checkpoint, but {what}")
+
+
+def settings_in(path: Path) -> Source | None:
+    """The settings that a checkpoint of ours carries; None where it carries none.
+
+    Raises:
+        UsageError: where there is no such file, or it is no checkpoint.
+        MnfpnError: where it cannot be read.
+    """
+    if kind_of_file(path) is not Kind.SAFETENSORS:
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(SETTINGS_KEY)
+    except SafetensorError as error:
+        raise UsageError(f"{path}: must be a whole checkpoint, but it is damaged: {error}") from None
+    if text is None:
+        return None
+    if len(text) > MAX_BYTES:
+        raise UsageError(f"{path}: its settings must have at most {MAX_BYTES / 1e6:g} MB")
+    return Source(str(path), parse_settings(str(path), text.encode()))

@@ -1,0 +1,133 @@
+"""Whose names a checkpoint uses: for each layout, what it calls the layers that mnfpn knows by their role.
+
+A template may use what `weights.places` knows of a layer: ``{stage}``, ``{block}``, ``{flat}`` and so on.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way to name the tensors of a network.
+
+    Attributes:
+        name: whose it is.
+        names: the path of the module, for each role; no entry where the layout has no such layer.
+        aliases: other spellings of the same: pattern and replacement, put in order before anything else.
+    """
+
+    name: str
+    names: Mapping[str, str]
+    aliases: tuple[tuple[str, str], ...] = ()
+
+    def normal(self, key: str) -> str:
+        """A key in the spelling of ``names``."""
+        for pattern, replacement in self.aliases:
+            key = re.sub(pattern, replacement, key)
+        return key
+
+
+OURS = "mnfpn"
+"""The layout in which every module's name is its own path."""
+
+FEATURES = {
+    "stem.conv": "features.0.0",
+    "stem.norm": "features.0.1",
+    "last.conv": "features.{flat}.0",
+    "last.norm": "features.{flat}.1",
+    "dense": "classifier.1",
+}
+TORCHVISION_MOBILENET_V2 = FEATURES | {
+    "expand.conv": "features.{flat}.conv.{position}.0",
+    "expand.norm": "features.{flat}.conv.{position}.1",
+    "depthwise.conv": "features.{flat}.conv.{position}.0",
+    "depthwise.norm": "features.{flat}.conv.{position}.1",
+    "project.conv": "features.{flat}.conv.{position}",
+    "project.norm": "features.{flat}.conv.{next}",
+}
+TONYLINS_MOBILENET_V2 = FEATURES | {
+    role: f"features.{{flat}}.conv.{{{'third' if role.endswith('conv') else 'third_next'}}}"
+    for role in ("expand.conv", "expand.norm", "depthwise.conv", "depthwise.norm", "project.conv", "project.norm")
+}
+TIMM_MOBILENET_V2 = {
+    "stem.conv": "conv_stem",
+    "stem.norm": "bn1",
+    "expand.conv": "blocks.{stage}.{block}.conv_pw",
+    "expand.norm": "blocks.{stage}.{block}.bn{next}",
+    "depthwise.conv": "blocks.{stage}.{block}.conv_dw",
+    "depthwise.norm": "blocks.{stage}.{block}.bn{next}",
+    "project.conv": "blocks.{stage}.{block}.{project}",
+    "project.norm": "blocks.{stage}.{block}.bn{next}",
+    "last.conv": "conv_head",
+    "last.norm": "bn2",
+    "dense": "classifier",
+}
+RESNET = {
+    "stem.conv": "conv1",
+    "stem.norm": "bn1",
+    "reduce.conv": "layer{stage_1}.{block}.conv1",
+    "reduce.norm": "layer{stage_1}.{block}.bn1",
+    "spatial.conv": "layer{stage_1}.{block}.conv2",
+    "spatial.norm": "layer{stage_1}.{block}.bn2",
+    "restore.conv": "layer{stage_1}.{block}.conv3",
+    "restore.norm": "layer{stage_1}.{block}.bn3",
+    "shortcut.conv": "layer{stage_1}.{block}.downsample.0",
+    "shortcut.norm": "layer{stage_1}.{block}.downsample.1",
+    "dense": "fc",
+}
+RESNET_FROM_LAYER_2 = {role: name.replace("{stage_1}", "{stage_2}") for role, name in RESNET.items()}
+TORCHVISION_FPN = {
+    "lateral": "fpn.inner_blocks.{from_finest}.0",
+    "smooth": "fpn.layer_blocks.{from_finest}.0",
+    "extra": "fpn.extra_blocks.{level}",
+}
+PYTORCH_FPN = {
+    "top": "toplayer",
+    "lateral": "latlayer{from_top}",
+    "smooth": "smooth{from_top}",
+    "extra": "conv{number}",
+}
+DYNAMIC_FPN = {
+    "stem.conv": "first_layer.0",
+    "stem.norm": "first_layer.1",
+    **{
+        f"{role}.{part}": f"inverted_residual_blocks.{{stage}}.{{block}}.conv.{{{position}}}"
+        for role in ("expand", "depthwise", "project")
+        for part, position in (("conv", "third"), ("norm", "third_next"))
+    },
+    "top": "top_layer",
+    "lateral": "lateral_layers.{from_finest}",
+    "smooth": "smooth_layers.{from_top}",
+}
+PLAIN_CLASSIFIER = {
+    "stem.conv": "layer_1_conv",
+    "expand.conv": "layer_{stage_2}_bottleneck{of_several}.conv_1",
+    "expand.norm": "layer_{stage_2}_bottleneck{of_several}.bn_1",
+    "depthwise.conv": "layer_{stage_2}_bottleneck{of_several}.conv_2_dw",
+    "depthwise.norm": "layer_{stage_2}_bottleneck{of_several}.bn_2",
+    "project.conv": "layer_{stage_2}_bottleneck{of_several}.conv_2_pw",
+    "project.norm": "layer_{stage_2}_bottleneck{of_several}.bn_3",
+    "last.conv": "layer_{stage_2}_conv",
+    "dense": "layer_{stage_4}_conv",
+}
+
+BODY = (
+    (r"^backbone\.(?=body|fpn)", ""),
+    (r"^(fpn\.(?:inner|layer)_blocks\.\d+)\.(?=weight|bias)", r"\1.0."),  # before torchvision 0.13
+)
+"""As torchvision's detectors name a backbone with a pyramid."""
+
+LAYOUTS = (
+    Layout("torchvision", TORCHVISION_MOBILENET_V2 | TORCHVISION_FPN, (*BODY, (r"^body\.", "features."))),
+    Layout("tonylins", TONYLINS_MOBILENET_V2, ((r"^classifier\.(?=weight|bias)", "classifier.1."),)),
+    Layout("timm", TIMM_MOBILENET_V2),
+    Layout("torchvision ResNet", RESNET | TORCHVISION_FPN, (*BODY, (r"^body\.", ""))),
+    Layout("pytorch-fpn", RESNET | PYTORCH_FPN, ((r"\.shortcut\.", ".downsample."), (r"^fpn\.", ""))),
+    Layout(
+        "pytorch-fpn RetinaFPN", RESNET_FROM_LAYER_2 | PYTORCH_FPN, ((r"\.shortcut\.", ".downsample."), (r"^fpn\.", ""))
+    ),
+    Layout("MobileNetV2 dynamic FPN", DYNAMIC_FPN),
+    Layout("MobileNetV2 plain classifier", PLAIN_CLASSIFIER),
+)

@@ -1,0 +1,107 @@
+"""Putting a checkpoint into a network: all of it that fits, or nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.network.build import build_network
+from mnfpn_cli.network.network import Network
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.weights.files import Checkpoint, read_checkpoint
+from mnfpn_cli.weights.match import Match, match
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What became of a checkpoint.
+
+    Attributes:
+        file: its name.
+        layout: whose names it uses.
+        matched: how many tensors of the network it gave.
+        ignored: its keys that the network has no use for.
+        missing: the network's keys that it says nothing of.
+        overridden: keys that stand for a layer that is shared here, whose values differ from those of the last one.
+    """
+
+    file: str
+    layout: str
+    matched: int
+    ignored: tuple[str, ...]
+    missing: tuple[str, ...]
+    overridden: tuple[str, ...]
+
+
+def build_with_weights(settings: NetworkSettings, seed: int, weights: Path | None) -> tuple[Network, Loaded | None]:
+    """A network initialised from a seed, and then from a checkpoint where there is one.
+
+    Raises:
+        UsageError: where the file is no checkpoint, or one of another network.
+        MnfpnError: where it cannot be read.
+    """
+    checkpoint = read_checkpoint(weights) if weights else None
+    network = build_network(settings, seed)
+    return network, load_weights(network, settings, checkpoint) if checkpoint else None
+
+
+def check_weights(network: nn.Module, settings: NetworkSettings, checkpoint: Checkpoint) -> Loaded:
+    """Say what `load_weights` would do. The network may be on the meta device.
+
+    Raises:
+        UsageError: where the checkpoint is of another network.
+    """
+    return _check(network.state_dict(), settings, checkpoint)[1]
+
+
+@torch.no_grad()
+def load_weights(network: nn.Module, settings: NetworkSettings, checkpoint: Checkpoint) -> Loaded:
+    """Copy a checkpoint into a network; what it says nothing of stays as it is.
+
+    Raises:
+        UsageError: where the checkpoint is of another network; the network is then as before.
+    """
+    state = network.state_dict()
+    found, loaded = _check(state, settings, checkpoint)
+    for key, sources in found.sources.items():
+        state[key].copy_(checkpoint.tensors[sources[-1]])
+    return loaded
+
+
+def _check(state: Mapping[str, Tensor], settings: NetworkSettings, checkpoint: Checkpoint) -> tuple[Match, Loaded]:
+    tensors = checkpoint.tensors
+    found = match(checkpoint.name, tensors, state, plan_network(settings), plan_network(settings, whole=True))
+    wrong = []
+    for key, sources in found.sources.items():
+        for source in sources:
+            theirs, ours = tensors[source], state[key]
+            if theirs.shape != ours.shape:
+                wrong.append(f"{source} is {_shape(theirs)}, not {_shape(ours)}")
+            elif theirs.is_floating_point() != ours.is_floating_point():
+                wrong.append(f"{source} is {_dtype(theirs)}, not {_dtype(ours)}")
+    if wrong:
+        more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise UsageError(
+            f"{checkpoint.name}: must have this network's shapes (read in {found.layout}'s layout), but "
+            f"{'; '.join(wrong[:3])}{more}"
+        )
+    overridden = tuple(
+        source
+        for sources in found.sources.values()
+        for source in sources[:-1]
+        if not torch.equal(tensors[source], tensors[sources[-1]])
+    )
+    loaded = Loaded(checkpoint.name, found.layout, len(found.sources), found.ignored, found.missing, overridden)
+    return found, loaded
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "a single number"
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

@@ -1,0 +1,151 @@
+"""Which tensor of a checkpoint belongs where in a network; or that it is a checkpoint of another one."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.plan.network import NetworkPlan
+from mnfpn_cli.weights.layouts import LAYOUTS, OURS, Layout
+from mnfpn_cli.weights.places import BESIDE_THE_BACKBONE, head_facts, places
+
+COUNTER = "num_batches_tracked"
+"""What batch norm counts and never needs; older checkpoints have none."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """How a checkpoint fits a network.
+
+    Attributes:
+        layout: whose names it uses.
+        sources: for each of our keys the keys of the checkpoint that stand for it, in its order; several where a layer
+            is shared, of which the last counts, as in torch.
+        ignored: its keys that the network has no use for.
+        missing: our keys that it says nothing of: whole parts beside the backbone.
+    """
+
+    layout: str
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def match(name: str, theirs: Iterable[str], ours: Iterable[str], plan: NetworkPlan, whole: NetworkPlan) -> Match:
+    """Find the layout of a checkpoint, and what of it goes where.
+
+    Args:
+        name: of the file, for messages.
+        theirs: the checkpoint's keys.
+        ours: the keys of the network's state dict.
+        plan: the network's plan.
+        whole: the plan with every stage of the settings, also those that no level of this network needs.
+
+    Raises:
+        UsageError: where it is no checkpoint of this network, naming the first keys that are missing or too many.
+    """
+    theirs, ours = list(theirs), list(ours)
+    attempts = [
+        _ours(theirs, ours, _spare_paths(plan, whole)),
+        *(_foreign(layout, theirs, ours, plan, whole) for layout in LAYOUTS),
+    ]
+    best = max(attempts, key=lambda attempt: len(attempt.sources))
+    if not best.sources:
+        raise UsageError(f"{name}: must be a checkpoint of this network, but no key of its is known: {_few(theirs)}")
+    lacking = [key for key in best.missing if not key.startswith(("pyramid.", "head."))]
+    lacking += _halves(best)
+    if lacking:
+        raise UsageError(
+            f"{name}: must be a checkpoint of this network ({len(best.sources)} of {len(ours)} tensors fit, in "
+            f"{best.layout}'s layout), but it has none for {_few(lacking)}"
+        )
+    used = {key for keys in best.sources.values() for key in keys}
+    too_many = [key for key in theirs if key not in used and key not in best.ignored]
+    if too_many:
+        raise UsageError(
+            f"{name}: must be a checkpoint of this network ({len(best.sources)} of {len(ours)} tensors fit, in "
+            f"{best.layout}'s layout), but the network has no place for {_few(too_many)}"
+        )
+    return best
+
+
+def _halves(found: Match) -> list[str]:
+    """Keys that are missing from a part of which others are there: a pyramid without one of its laterals."""
+    parts = {part_of(key) for key in found.sources}
+    return [key for key in found.missing if part_of(key) in parts]
+
+
+def part_of(key: str) -> str:
+    """The part of the network that a key of ours belongs to: ``pyramid.lateral``."""
+    return ".".join(key.split(".")[:2]) if key.startswith(("pyramid.", "head.")) else key.split(".")[0]
+
+
+def _spare_paths(plan: NetworkPlan, whole: NetworkPlan) -> set[str]:
+    """The modules of stages that no level of the network needs."""
+    return {place.path for place in places(whole)} - {place.path for place in places(plan)}
+
+
+def _ours(theirs: list[str], ours: list[str], spare: set[str]) -> Match:
+    known, wanted = set(theirs), set(ours)
+    return Match(
+        layout=OURS,
+        sources={key: (key,) for key in ours if key in known},
+        ignored=tuple(
+            key
+            for key in theirs
+            if key not in wanted and (key.startswith(("pyramid.", "head.")) or key.rpartition(".")[0] in spare)
+        ),
+        missing=tuple(key for key in ours if key not in known and not key.endswith(COUNTER)),
+    )
+
+
+def _foreign(layout: Layout, theirs: list[str], ours: list[str], plan: NetworkPlan, whole: NetworkPlan) -> Match:
+    given = {layout.normal(key): key for key in theirs}
+    order = {key: index for index, key in enumerate(theirs)}
+    modules = _modules(layout, plan)
+    sources: dict[str, tuple[str, ...]] = {}
+    for key in ours:
+        module, _, leaf = key.rpartition(".")
+        found = [given[f"{name}.{leaf}"] for name in modules[module] if f"{name}.{leaf}" in given]
+        if found and len(found) == len(modules[module]):
+            sources[key] = tuple(sorted(found, key=order.__getitem__))
+    spare = {name for names in _modules(layout, whole).values() for name in names}
+    spare -= {name for names in modules.values() for name in names}
+    optional = _optional(layout, whole)
+    ignored = (key for normal, key in given.items() if normal.rpartition(".")[0] in spare or optional.fullmatch(normal))
+    used = {key for keys in sources.values() for key in keys}
+    return Match(
+        layout=layout.name,
+        sources=sources,
+        ignored=tuple(key for key in ignored if key not in used),
+        missing=tuple(key for key in ours if key not in sources and not key.endswith(COUNTER)),
+    )
+
+
+def _modules(layout: Layout, plan: NetworkPlan) -> dict[str, list[str]]:
+    """What a layout calls each module of ours."""
+    modules: dict[str, list[str]] = defaultdict(list)
+    for path, role, facts in places(plan):
+        template = layout.names.get(role) or (layout.names.get("lateral") if role == "top" else None)
+        if template:
+            modules[path].append(template.format(**facts))
+    return modules
+
+
+def _optional(layout: Layout, whole: NetworkPlan) -> re.Pattern[str]:
+    """The keys of a layout's pyramid and classifier: whatever level or head they are of."""
+    facts = head_facts(whole.backbone)
+    patterns = []
+    for role in BESIDE_THE_BACKBONE:
+        template = layout.names.get(role, "")
+        if role.startswith("last") or role == "dense":
+            template = template.format(**facts)
+        parts = re.split(r"\{\w+\}", template)
+        patterns += [r"\w+".join(re.escape(part) for part in parts)] if template else []
+    return re.compile(rf"(?:{'|'.join(patterns)})\.\w+")
+
+
+def _few(keys: list[str], most: int = 3) -> str:
+    shown = ", ".join(keys[:most])
+    return f"{shown} and {len(keys) - most} more" if len(keys) > most else shown
