@@ -40,7 +40,7 @@ def weights_document(loaded: Loaded | None) -> dict[str, Any]:
 
 
 def _listed(keys: Sequence[str]) -> str:
-    """Keys by the module that they belong to, with how many there are; the first few modules."""
-    modules = list(dict.fromkeys(key.rpartition(".")[0] or key for key in keys))
+    """Keys by the part that they belong to, with how many there are; the first few parts."""
+    modules = list(dict.fromkeys(".".join(key.split(".")[:2]) for key in keys))
     shown = ", ".join(modules[:SHOWN]) + (f" and {len(modules) - SHOWN} more" if len(modules) > SHOWN else "")
     return f"{shown} ({count(len(keys))} tensors)"

@@ -19,8 +19,8 @@ from mnfpn_cli.weights.header import Kind, kind_of_file
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
 """The keys under which training scripts put a state dict."""
 
-PREFIX = "module."
-"""What `nn.DataParallel` puts before every key."""
+PREFIXES = ("module.", "_orig_mod.", "model.", "network.")
+"""What `nn.DataParallel`, `torch.compile`, training scripts and our `DetectorBackbone` put before every key."""
 
 MAX_NESTING = 4
 
@@ -65,8 +65,8 @@ def _refusal(error: pickle.UnpicklingError) -> str:
     """Why a pickle was refused, in words of our own: torch's advise to switch the protection off."""
     wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
     if wanted or "Unsupported" in str(error):
-        what = f"{wanted[1]}, which" if wanted else "what"
-        return f"must hold tensors alone, but its pickle asks for {what} could run code; nothing of it was run"
+        what = wanted[1] if wanted else "more"
+        return f"must hold tensors alone, but its pickle asks for {what}, which could run code; nothing of it was run"
     return f"must be a checkpoint, but its pickle is damaged: {_first_line(error)}"
 
 
@@ -85,7 +85,7 @@ def _state_dict(path: Path, found: Any) -> Mapping[str, Tensor]:
         raise UsageError(f"{path}: must be a state dict, but it holds no tensors")
     for key, value in found.items():
         if not isinstance(key, str):
-            raise UsageError(f"{path}: must be a state dict, but one of its keys is a {type(key).__name__}")
+            raise UsageError(f"{path}: must be a state dict, but one of its keys is {key!r:.40}, not text")
         if not isinstance(value, Tensor):
             raise UsageError(f"{path}: must be a state dict, but {key} is a {type(value).__name__}, not a tensor")
         if value.layout is not torch.strided or value.is_quantized or value.is_meta:
@@ -94,10 +94,13 @@ def _state_dict(path: Path, found: Any) -> Mapping[str, Tensor]:
 
 
 def _without_prefix(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    if not all(key.startswith(PREFIX) for key in tensors):
-        return tensors
-    return {key.removeprefix(PREFIX): value for key, value in tensors.items()}
+    for _ in range(MAX_NESTING):
+        for prefix in PREFIXES:
+            if all(key.startswith(prefix) for key in tensors):
+                tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    return tensors
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    sentence = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
+    return sentence[:200]

@@ -23,13 +23,15 @@ class Match:
         sources: for each of our keys the keys of the checkpoint that stand for it, in its order; several where a layer
             is shared, of which the last counts, as in torch.
         ignored: its keys that the network has no use for.
-        missing: our keys that it says nothing of: whole parts beside the backbone.
+        missing: our keys that it says nothing of.
+        expected: what the layout calls each of our keys.
     """
 
     layout: str
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    expected: Mapping[str, str] = field(default_factory=dict)
 
 
 def match(name: str, theirs: Iterable[str], ours: Iterable[str], plan: NetworkPlan, whole: NetworkPlan) -> Match:
@@ -53,31 +55,26 @@ def match(name: str, theirs: Iterable[str], ours: Iterable[str], plan: NetworkPl
     best = max(attempts, key=lambda attempt: len(attempt.sources))
     if not best.sources:
         raise UsageError(f"{name}: must be a checkpoint of this network, but no key of its is known: {_few(theirs)}")
-    lacking = [key for key in best.missing if not key.startswith(("pyramid.", "head."))]
-    lacking += _halves(best)
+    fit = f"{len(best.sources)} of {len(ours)} tensors fit, in {best.layout} layout"
+    given = {part_of(key) for key in best.sources} | {"stem", "stages"}
+    lacking = [key for key in best.missing if part_of(key) in given]
+    used = {key for keys in best.sources.values() for key in keys}.union(best.ignored)
+    too_many = [key for key in theirs if key not in used]
     if lacking:
-        raise UsageError(
-            f"{name}: must be a checkpoint of this network ({len(best.sources)} of {len(ours)} tensors fit, in "
-            f"{best.layout}'s layout), but it has none for {_few(lacking)}"
-        )
-    used = {key for keys in best.sources.values() for key in keys}
-    too_many = [key for key in theirs if key not in used and key not in best.ignored]
+        what = f"it lacks {_few([best.expected.get(key, key) for key in lacking])}"
+        what += f", and has {_few(too_many)}" if too_many else ""
+        raise UsageError(f"{name}: must be a checkpoint of this network ({fit}), but {what}")
     if too_many:
-        raise UsageError(
-            f"{name}: must be a checkpoint of this network ({len(best.sources)} of {len(ours)} tensors fit, in "
-            f"{best.layout}'s layout), but the network has no place for {_few(too_many)}"
-        )
+        what = f"the network has no place for {_few(too_many)}"
+        raise UsageError(f"{name}: must be a checkpoint of this network ({fit}), but {what}")
     return best
 
 
-def _halves(found: Match) -> list[str]:
-    """Keys that are missing from a part of which others are there: a pyramid without one of its laterals."""
-    parts = {part_of(key) for key in found.sources}
-    return [key for key in found.missing if part_of(key) in parts]
-
-
 def part_of(key: str) -> str:
-    """The part of the network that a key of ours belongs to: ``pyramid.lateral``."""
+    """The part of the network that a key belongs to: ``stages``, ``pyramid.lateral``, ``head.dense``.
+
+    A checkpoint has all of a part or nothing; only parts beside the backbone may be missing.
+    """
     return ".".join(key.split(".")[:2]) if key.startswith(("pyramid.", "head.")) else key.split(".")[0]
 
 
@@ -105,11 +102,14 @@ def _foreign(layout: Layout, theirs: list[str], ours: list[str], plan: NetworkPl
     order = {key: index for index, key in enumerate(theirs)}
     modules = _modules(layout, plan)
     sources: dict[str, tuple[str, ...]] = {}
+    expected: dict[str, str] = {}
     for key in ours:
         module, _, leaf = key.rpartition(".")
-        found = [given[f"{name}.{leaf}"] for name in modules[module] if f"{name}.{leaf}" in given]
-        if found and len(found) == len(modules[module]):
+        names = [f"{name}.{leaf}" for name in modules[module]]
+        found = [given[name] for name in names if name in given]
+        if found and len(found) == len(names):
             sources[key] = tuple(sorted(found, key=order.__getitem__))
+        expected |= {key: name for name in names if name not in given}  # noqa: B035 - the last one will do
     spare = {name for names in _modules(layout, whole).values() for name in names}
     spare -= {name for names in modules.values() for name in names}
     optional = _optional(layout, whole)
@@ -120,6 +120,7 @@ def _foreign(layout: Layout, theirs: list[str], ours: list[str], plan: NetworkPl
         sources=sources,
         ignored=tuple(key for key in ignored if key not in used),
         missing=tuple(key for key in ours if key not in sources and not key.endswith(COUNTER)),
+        expected=expected,
     )
 
 

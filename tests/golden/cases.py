@@ -42,6 +42,7 @@ CASES = (
     Case("resnet_fpn_2222", "resnet-fpn"),
     Case("retina_fpn_2222", "retina-fpn"),
     Case("seed_classifier", "mobilenetv2-plain-classifier", (CLASSES,)),
+    Case("timm_w05", "mobilenetv2-classifier", (CLASSES, "width_mult=0.5")),
     Case("tonylins_w075", "mobilenetv2-classifier", (CLASSES, "rounding=ceil8", "width_mult=0.75")),
     Case("torchvision_w1", "mobilenetv2-classifier", (CLASSES,), FEATURES),
     Case("torchvision_w05", "mobilenetv2-classifier", (CLASSES, "width_mult=0.5"), FEATURES),

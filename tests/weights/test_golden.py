@@ -1,7 +1,7 @@
 """Every system that the project descends from: built, its state dict mapped onto ours, and equal number for number."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -21,13 +21,6 @@ from tests.golden.fill import uniform, value
 
 TOLERANCE = 1e-9
 """Of an output's largest absolute value."""
-
-
-@pytest.fixture(params=CASES, ids=[case.file for case in CASES])
-def case(request: pytest.FixtureRequest) -> Case:
-    """Each reference in turn."""
-    chosen: Case = request.param
-    return chosen
 
 
 def state_dict(reference: dict[str, Any]) -> dict[str, Tensor]:
@@ -56,33 +49,50 @@ def furthest(output: Tensor, expected: dict[str, Any]) -> float:
     pairs = [(output.flatten()[index].item(), sample) for index, sample in expected["samples"]]
     pairs += [(output.mean().item(), expected["mean"]), (output.std(correction=0).item(), expected["std"])]
     pairs += [(output.abs().max().item(), expected["absmax"])]
-    return max(abs(ours - theirs) for ours, theirs in pairs) / float(expected["absmax"])
+    largest: float = max(abs(ours - theirs) for ours, theirs in pairs) / expected["absmax"]
+    return largest
 
 
-def loaded(case: Case) -> tuple[NetworkSettings, Network, dict[str, Any]]:
-    """The network of a reference, in float64, with the reference's weights."""
-    reference = case.reference()
-    settings = case.settings()
+class Equal(NamedTuple):
+    """A reference, and our network with its weights, in float64."""
+
+    case: Case
+    reference: dict[str, Any]
+    settings: NetworkSettings
+    network: Network
+
+    def outputs(self) -> list[Tensor]:
+        """What the network makes of the reference's input."""
+        shape = self.reference["input_shape"]
+        return outputs_of(self.network, self.case, torch.from_numpy(uniform("input", math.prod(shape))).reshape(shape))
+
+
+def equal(case: Case) -> Equal:
+    """Build the network of a reference and give it the reference's weights."""
+    reference, settings = case.reference(), case.settings()
     network = build_network(settings).double()
     found = load_weights(network, settings, Checkpoint(case.file, state_dict(reference)))
     assert (found.matched, found.ignored, found.missing) == (len(network.state_dict()), (), ())
-    return settings, network, reference
+    return Equal(case, reference, settings, network)
 
 
-def test_outputs_are_equal(case: Case) -> None:
+@pytest.fixture(scope="module", params=CASES, ids=[case.file for case in CASES])
+def pair(request: pytest.FixtureRequest) -> Equal:
+    """Each reference in turn."""
+    return equal(request.param)
+
+
+def test_outputs_are_equal(pair: Equal) -> None:
     """In float64 to 1e-9, every sample, mean, standard deviation and maximum of every output."""
-    _, network, reference = loaded(case)
-    shape = reference["input_shape"]
-    images = torch.from_numpy(uniform("input", math.prod(shape))).reshape(shape)
-    outputs = outputs_of(network, case, images)
+    outputs, reference = pair.outputs(), pair.reference
     assert [list(output.shape) for output in outputs] == [expected["shape"] for expected in reference["outputs"]]
     for output, expected in zip(outputs, reference["outputs"], strict=True):
         assert furthest(output, expected) <= TOLERANCE
 
 
-def test_parameters_and_macs_are_equal(case: Case) -> None:
+def test_parameters_and_macs_are_equal(pair: Equal) -> None:
     """By the plan, by the real network, and by fvcore; and those without batch norm's."""
-    settings, network, reference = loaded(case)
+    settings, network, reference = pair.settings, pair.network, pair.reference
     size = Size(*reference["input_shape"][2:])
     cost = network_cost(plan_network(settings), size).total
     norms = sum(p.numel() for name, p in network.named_parameters() if ".norm." in name)
@@ -99,13 +109,11 @@ def test_every_reference_is_used() -> None:
 
 def test_the_comparison_can_fail() -> None:
     """One weight of a thousandth more is seen."""
-    case = next(case for case in CASES if case.file == "resnet_fpn_2222")
-    _, network, reference = loaded(case)
+    pair = equal(next(case for case in CASES if case.file == "torchvision_fpn_w1"))
     with torch.no_grad():
-        network.get_parameter("stages.0.0.reduce.conv.weight")[0] *= 1.001
-    shape = reference["input_shape"]
-    outputs = outputs_of(network, case, torch.from_numpy(uniform("input", math.prod(shape))).reshape(shape))
-    assert max(furthest(output, e) for output, e in zip(outputs, reference["outputs"], strict=True)) > TOLERANCE
+        pair.network.get_parameter("stages.0.0.project.conv.weight")[0] *= 1.001
+    outputs = zip(pair.outputs(), pair.reference["outputs"], strict=True)
+    assert max(furthest(output, expected) for output, expected in outputs) > TOLERANCE
 
 
 def test_every_reference_says_where_it_comes_from() -> None:

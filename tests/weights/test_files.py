@@ -1,0 +1,158 @@
+"""Reading files: every way in which a checkpoint is stored, and none in which a file could do harm."""
+
+import os
+import pickle
+import struct
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.weights.files import read_checkpoint
+from mnfpn_cli.weights.header import settings_in
+
+TENSORS = {"stem.conv.weight": torch.arange(6.0).reshape(2, 3), "stem.conv.bias": torch.ones(2)}
+
+
+def pth(value: object, **options: Any) -> Callable[[Path], None]:
+    """A writer of a file in torch's format."""
+    return lambda path: torch.save(value, path, **options)
+
+
+def raw(data: bytes) -> Callable[[Path], None]:
+    """A writer of bytes."""
+
+    def write(path: Path) -> None:
+        path.write_bytes(data)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        pth(TENSORS),
+        pth(TENSORS, _use_new_zipfile_serialization=False),
+        lambda path: save_file(TENSORS, path),
+        pth({"epoch": 3, "state_dict": TENSORS}),
+        pth({"model": TENSORS, "optimizer": {}}),
+        pth({"model_state": {"state_dict": TENSORS}}),
+        pth({f"module.{key}": tensor for key, tensor in TENSORS.items()}),
+        pth({"state_dict": {f"module._orig_mod.{key}": tensor for key, tensor in TENSORS.items()}}),
+    ],
+    ids=["zip", "legacy", "safetensors", "state_dict", "model", "nested", "module", "compiled"],
+)
+def test_a_state_dict_is_found_however_it_is_stored(write: Callable[[Path], None], tmp_path: Path) -> None:
+    """By what is in the file, whatever its name."""
+    path = tmp_path / "checkpoint.tar"
+    write(path)
+    found = read_checkpoint(path).tensors
+    assert found.keys() == TENSORS.keys()
+    assert all(torch.equal(found[key], TENSORS[key]) for key in TENSORS)
+
+
+class Evil:
+    """A pickle that would make a file if it were run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("how", ["zip", "legacy", "pickle"])
+def test_nothing_in_a_file_is_run(how: str, tmp_path: Path) -> None:
+    """Not in torch's formats, and not in a bare pickle; the file proves that it would have run."""
+    path, made = tmp_path / "evil.pth", tmp_path / "made"
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(Evil(made)))
+    else:
+        torch.save({"state_dict": Evil(made)}, path, _use_new_zipfile_serialization=how == "zip")
+    with pytest.raises(
+        UsageError, match=r"evil\.pth: must hold tensors alone, but its pickle asks for (posix\.mkdir|more), "
+    ):
+        read_checkpoint(path)
+    assert not made.exists()
+    if how == "pickle":
+        pickle.loads(path.read_bytes())
+        assert made.is_dir()
+
+
+ITSELF: dict[str, object] = {}
+ITSELF["state_dict"] = ITSELF
+
+BAD: list[tuple[str, Callable[[Path], None], str]] = [
+    ("empty", raw(b""), "must be a checkpoint, but it is empty"),
+    ("text", raw(b"<!doctype html>"), "but it is neither a torch file nor a safetensors file"),
+    ("lfs", raw(b"version https://git-lfs.github.com/spec/v1\n"), "but it is a pointer of Git LFS"),
+    ("zip", raw(b"PK\x03\x04" + b"\0" * 100), "must be a checkpoint, but torch cannot read it"),
+    ("pickle", raw(b"\x80\x02}q\x00("), "must be a whole checkpoint, but it is damaged"),
+    ("header", raw(struct.pack("<Q", 20) + b'{"a": 1}' + b" " * 60), "must be a whole checkpoint, but it is damaged"),
+    ("long-header", raw(struct.pack("<Q", 2**62) + b"{"), "neither a torch file nor a safetensors file"),
+    ("list", pth([TENSORS]), "must be a state dict, but it holds a list"),
+    ("number", pth({"lr": 0.1}), "must be a state dict, but lr is a float, not a tensor"),
+    ("key", pth({1: torch.zeros(1)}), "must be a state dict, but one of its keys is 1, not text"),
+    ("nothing", pth({}), "must be a state dict, but it holds no tensors"),
+    ("itself", pth(ITSELF), "must be a state dict, but state_dict is a dict"),
+    ("sparse", pth({"a": torch.eye(2).to_sparse()}), "must hold plain tensors, but a is sparse"),
+    ("module", pth(nn.Linear(1, 1)), "must hold tensors alone, but its pickle asks for torch.nn.modules.linear.Linear"),
+    ("namespace", pth({"args": Namespace(), "state_dict": TENSORS}), "its pickle asks for argparse.Namespace"),
+]
+
+
+@pytest.mark.parametrize(("name", "write", "message"), BAD, ids=[row[0] for row in BAD])
+def test_a_bad_file_is_refused(name: str, write: Callable[[Path], None], message: str, tmp_path: Path) -> None:
+    """With its name and the reason, exit code 2."""
+    path = tmp_path / f"{name}.pth"
+    write(path)
+    with pytest.raises(UsageError) as caught:
+        read_checkpoint(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+    assert "weights_only" not in str(caught.value)  # torch's advice to switch the protection off
+
+
+@pytest.mark.parametrize(
+    "store", [torch.save, save_file, lambda t, p: torch.save(t, p, _use_new_zipfile_serialization=False)]
+)
+def test_a_truncated_file_is_refused_wherever_it_ends(
+    store: Callable[[dict[str, Tensor], Path], None], tmp_path: Path
+) -> None:
+    """At every twentieth of its length."""
+    path, cut = tmp_path / "whole.pth", tmp_path / "cut.pth"
+    store({f"layer{n}.weight": torch.rand(8, 8) for n in range(9)}, path)
+    data = path.read_bytes()
+    for part in range(20):
+        cut.write_bytes(data[: len(data) * part // 20])
+        with pytest.raises(UsageError, match=r"cut\.pth: must "):
+            read_checkpoint(cut)
+
+
+def test_no_file_a_folder_and_a_device_are_refused(tmp_path: Path) -> None:
+    """By name; a device is not read."""
+    for path, what in ((tmp_path / "none", "there is none"), (tmp_path, "folder"), (Path("/dev/zero"), "device")):
+        with pytest.raises(UsageError, match=what):
+            read_checkpoint(path)
+
+
+def test_settings_that_a_file_carries_are_found_without_its_tensors(tmp_path: Path) -> None:
+    """In the header of safetensors; other files carry none; those that are no settings are refused."""
+    path = tmp_path / "ours.safetensors"
+    save_file(TENSORS, path, {"mnfpn_settings": '{"width_mult": 0.5}'})
+    carried = settings_in(path)
+    assert carried
+    assert carried.value == {"width_mult": 0.5}
+    save_file(TENSORS, path, {"mnfpn_settings": "{"})
+    with pytest.raises(UsageError, match=r"ours\.safetensors: line 1, column 2: must be JSON"):
+        settings_in(path)
+    save_file(TENSORS, path)
+    assert settings_in(path) is None
+    torch.save(TENSORS, path)
+    assert settings_in(path) is None

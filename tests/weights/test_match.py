@@ -1,0 +1,173 @@
+"""Whose a checkpoint is, what of it goes where, and when it is another network's."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.network.build import build_meta, build_network
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.overrides import parse_override
+from mnfpn_cli.settings.sources import resolve
+from mnfpn_cli.weights.files import Checkpoint
+from mnfpn_cli.weights.load import Loaded, check_weights, load_weights
+from tests.golden.cases import CASES, Case
+
+REFERENCES = {case.file: case for case in CASES}
+
+
+def tensors_of(file: str) -> dict[str, Tensor]:
+    """The entries of a reference's state dict, without values."""
+    entries = REFERENCES[file].reference()["state_dict"]
+    return {key: torch.empty(shape, dtype=None if shape else torch.int64, device="meta") for key, shape in entries}
+
+
+def check(tensors: dict[str, Tensor], overrides: Sequence[str] = (), case: Case | None = None) -> Loaded:
+    """Check tensors against a network on the meta device: of a reference's settings, or the default's."""
+    settings = case.settings() if case else resolve([parse_override(text) for text in overrides])
+    return check_weights(build_meta(plan_network(settings)), settings, Checkpoint("a.pth", tensors))
+
+
+def modules(keys: Iterable[str]) -> set[str]:
+    """The modules that keys belong to."""
+    return {key.rpartition(".")[0] for key in keys}
+
+
+@pytest.mark.parametrize(
+    ("file", "layout"),
+    [
+        ("torchvision_w1", "torchvision"),
+        ("tonylins_w075", "tonylins"),
+        ("timm_w05", "timm"),
+        ("resnet_fpn_2222", "pytorch-fpn"),
+        ("retina_fpn_2222", "pytorch-fpn RetinaFPN"),
+        ("dynamic_fpn_w1", "MobileNetV2 dynamic FPN"),
+        ("seed_classifier", "MobileNetV2 plain classifier"),
+    ],
+)
+def test_the_layout_is_recognised_from_the_keys(file: str, layout: str) -> None:
+    """Nothing else says whose a checkpoint is."""
+    case = REFERENCES[file]
+    tensors = {key: torch.zeros(tensor.shape, dtype=tensor.dtype) for key, tensor in tensors_of(file).items()}
+    assert check(tensors, case=case).layout == layout
+
+
+def test_a_classifiers_checkpoint_goes_into_a_backbone_with_a_pyramid() -> None:
+    """The last convolution and the classifier are ignored, the pyramid is missing; both are said."""
+    loaded = check(tensors_of("torchvision_w1"))
+    assert loaded.matched == 306
+    assert modules(loaded.ignored) == {"features.18.0", "features.18.1", "classifier.1"}
+    assert {key.rpartition(".")[0] for key in loaded.missing} == {
+        f"pyramid.{part}.p{k}" for part in ("lateral", "smooth") for k in (2, 3, 4, 5)
+    }
+
+
+def test_stages_that_no_level_needs_are_ignored() -> None:
+    """With p2 to p4 the checkpoint's last stages have no place, and that is no error."""
+    loaded = check(tensors_of("torchvision_w1"), ("pyramid.levels=p2-p4",))
+    ignored = {".".join(key.split(".")[:2]) for key in loaded.ignored}
+    assert ignored == {*(f"features.{n}" for n in (14, 15, 16, 17, 18)), "classifier.1"}
+
+
+def test_a_pyramids_checkpoint_goes_into_a_classifier() -> None:
+    """Its pyramid is ignored, the head is missing."""
+    loaded = check(tensors_of("torchvision_fpn_p6p7_w1"), ("head.kind=classifier",))
+    assert {key.split(".")[0] for key in loaded.ignored} == {"fpn"}
+    assert modules(loaded.missing) == {"head.last.conv", "head.last.norm", "head.dense"}
+
+
+def test_a_detectors_prefix_and_older_names_are_read() -> None:
+    """`backbone.body`, and the pyramid's convolutions without the index that torchvision 0.13 put before them."""
+    renamed = {f"backbone.{key}": tensor for key, tensor in tensors_of("torchvision_fpn_w1").items()}
+    renamed = {re.sub(r"(_blocks\.\d+)\.0\.", r"\1.", key): tensor for key, tensor in renamed.items()}
+    assert {"backbone.body.0.0.weight", "backbone.fpn.inner_blocks.0.weight"} < renamed.keys()
+    case = REFERENCES["torchvision_fpn_w1"]
+    assert check(renamed, case=case).matched == len(renamed)
+
+
+def test_counters_of_batches_may_be_missing() -> None:
+    """Checkpoints of before torch 0.4.1 have none, and none is needed."""
+    tensors = {key: t for key, t in tensors_of("torchvision_w1").items() if "num_batches" not in key}
+    assert not any("num_batches" in key for key in check(tensors).missing)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"features.5.conv.0.0.weight": None},
+            r"305 of 322 tensors fit, in torchvision layout\).* it lacks features\.5",
+        ),
+        ({"neck.weight": (3,)}, r"but the network has no place for neck\.weight"),
+        ({"features.0.0.weight": (32, 3, 5, 5)}, r"features\.0\.0\.weight is 32×3×5×5, not 32×3×3×3"),
+        ({"features.0.1.weight": ()}, r"features\.0\.1\.weight is a single number, not 32"),
+    ],
+)
+def test_a_checkpoint_of_another_network_is_refused(change: dict[str, tuple[int, ...] | None], message: str) -> None:
+    """With the first keys that do not fit."""
+    tensors = tensors_of("torchvision_w1")
+    for key, shape in change.items():
+        if shape is None:
+            del tensors[key]
+        else:
+            tensors[key] = torch.empty(shape, device="meta")
+    with pytest.raises(UsageError, match=message):
+        check(tensors)
+
+
+def test_a_type_that_holds_no_weights_is_refused() -> None:
+    """Integers are not rounded weights."""
+    tensors = tensors_of("torchvision_w1") | {"features.0.0.weight": torch.zeros(32, 3, 3, 3, dtype=torch.int8)}
+    with pytest.raises(UsageError, match=r"features\.0\.0\.weight is int8, not float32"):
+        check(tensors)
+
+
+@pytest.mark.parametrize("file", ["resnet_fpn_2222", "seed_classifier", "timm_w05"])
+def test_another_networks_checkpoint_names_keys(file: str) -> None:
+    """Of a ResNet, of another classifier, of another width."""
+    with pytest.raises(UsageError, match=r"a\.pth: must (be a checkpoint of|have) this network.*\.weight"):
+        check(tensors_of(file))
+
+
+def test_keys_that_nobody_knows_are_refused() -> None:
+    """Not one fits."""
+    with pytest.raises(UsageError, match=r"no key of its is known: a, b, c and 1 more"):
+        check({key: torch.zeros(1) for key in "abcd"})
+
+
+def test_half_a_pyramid_is_refused() -> None:
+    """A part is there, or it is not."""
+    tensors = tensors_of("torchvision_fpn_w1")
+    del tensors["fpn.layer_blocks.2.0.bias"]
+    with pytest.raises(UsageError, match=r"lacks fpn\.layer_blocks\.2\.0\.bias"):
+        check(tensors, case=REFERENCES["torchvision_fpn_w1"])
+
+
+def test_nothing_is_half_loaded() -> None:
+    """The last tensor has a wrong shape: the first is as it was."""
+    settings = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 8}})
+    network = build_network(settings)
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    theirs = {key: tensor + 1 for key, tensor in before.items()}
+    theirs["pyramid.smooth.p2.bias"] = torch.zeros(9)
+    with pytest.raises(UsageError, match=r"pyramid\.smooth\.p2\.bias is 9, not 8"):
+        load_weights(network, settings, Checkpoint("a.pth", theirs))
+    assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
+
+
+def test_of_keys_that_share_a_layer_the_last_counts_and_differences_are_said() -> None:
+    """As torch's own `load_state_dict` does, which does not say so."""
+    case = REFERENCES["dynamic_fpn_w1"]
+    settings = case.settings()
+    network = build_network(settings)
+    tensors = {key: torch.zeros(t.shape, dtype=t.dtype) for key, t in tensors_of(case.file).items()}
+    same = load_weights(network, settings, Checkpoint("a.pth", tensors))
+    assert same.overridden == ()
+    tensors["smooth_layers.4.bias"] = torch.ones(256)
+    loaded = load_weights(network, settings, Checkpoint("a.pth", tensors))
+    assert loaded.overridden == tuple(f"smooth_layers.{k}.bias" for k in range(4))
+    assert network.get_parameter("pyramid.smooth.shared.bias").sum() == 256
