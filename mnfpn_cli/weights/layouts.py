@@ -15,18 +15,18 @@ class Layout:
     Attributes:
         name: whose it is.
         names: the path of the module, for each role; no entry where the layout has no such layer.
-        aliases: other spellings of the same: pattern and replacement, put in order before anything else.
+        aliases: other spellings of a module: pattern and replacement, applied in order before anything else.
     """
 
     name: str
     names: Mapping[str, str]
     aliases: tuple[tuple[str, str], ...] = ()
 
-    def normal(self, key: str) -> str:
-        """A key in the spelling of ``names``."""
+    def normal(self, module: str) -> str:
+        """A module's path in the spelling of ``names``."""
         for pattern, replacement in self.aliases:
-            key = re.sub(pattern, replacement, key)
-        return key
+            module = re.sub(pattern, replacement, module)
+        return module
 
 
 OURS = "mnfpn"
@@ -115,13 +115,13 @@ PLAIN_CLASSIFIER = {
 
 BODY = (
     (r"^backbone\.(?=body|fpn)", ""),
-    (r"^(fpn\.(?:inner|layer)_blocks\.\d+)\.(?=weight|bias)", r"\1.0."),  # before torchvision 0.13
+    (r"^(fpn\.(?:inner|layer)_blocks\.\d+)$", r"\1.0"),  # before torchvision 0.13
 )
 """As torchvision's detectors name a backbone with a pyramid."""
 
 LAYOUTS = (
     Layout("torchvision", TORCHVISION_MOBILENET_V2 | TORCHVISION_FPN, (*BODY, (r"^body\.", "features."))),
-    Layout("tonylins", TONYLINS_MOBILENET_V2, ((r"^classifier\.(?=weight|bias)", "classifier.1."),)),
+    Layout("tonylins", TONYLINS_MOBILENET_V2, ((r"^classifier$", "classifier.1"),)),
     Layout("timm", TIMM_MOBILENET_V2),
     Layout("torchvision ResNet", RESNET | TORCHVISION_FPN, (*BODY, (r"^body\.", ""))),
     Layout("pytorch-fpn", RESNET | PYTORCH_FPN, ((r"\.shortcut\.", ".downsample."), (r"^fpn\.", ""))),

@@ -2,13 +2,13 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.weights.layouts import LAYOUTS, OURS, Layout
-from mnfpn_cli.weights.places import BESIDE_THE_BACKBONE, head_facts, places
+from mnfpn_cli.weights.places import BESIDE_THE_BACKBONE, HEAD_ROLES, Place, head_facts, places
 
 COUNTER = "num_batches_tracked"
 """What batch norm counts and never needs; older checkpoints have none."""
@@ -48,11 +48,13 @@ def match(name: str, theirs: Iterable[str], ours: Iterable[str], plan: NetworkPl
         UsageError: where it is no checkpoint of this network, naming the first keys that are missing or too many.
     """
     theirs, ours = list(theirs), list(ours)
-    attempts = [
-        _ours(theirs, ours, _spare_paths(plan, whole)),
-        *(_foreign(layout, theirs, ours, plan, whole) for layout in LAYOUTS),
-    ]
-    best = max(attempts, key=lambda attempt: len(attempt.sources))
+    layers, spare = list(places(plan)), list(places(whole))
+    named = [_Names(layout, layers, theirs) for layout in LAYOUTS]
+    chosen = max(named, key=lambda names: names.hits)
+    if len(set(theirs) & set(ours)) >= chosen.hits:
+        best = _ours(theirs, ours, {place.path for place in spare} - {place.path for place in layers})
+    else:
+        best = chosen.match(theirs, ours, spare, head_facts(whole.backbone))
     if not best.sources:
         raise UsageError(f"{name}: must be a checkpoint of this network, but no key of its is known: {_few(theirs)}")
     fit = f"{len(best.sources)} of {len(ours)} tensors fit, in {best.layout} layout"
@@ -78,11 +80,6 @@ def part_of(key: str) -> str:
     return ".".join(key.split(".")[:2]) if key.startswith(("pyramid.", "head.")) else key.split(".")[0]
 
 
-def _spare_paths(plan: NetworkPlan, whole: NetworkPlan) -> set[str]:
-    """The modules of stages that no level of the network needs."""
-    return {place.path for place in places(whole)} - {place.path for place in places(plan)}
-
-
 def _ours(theirs: list[str], ours: list[str], spare: set[str]) -> Match:
     known, wanted = set(theirs), set(ours)
     return Match(
@@ -97,54 +94,71 @@ def _ours(theirs: list[str], ours: list[str], spare: set[str]) -> Match:
     )
 
 
-def _foreign(layout: Layout, theirs: list[str], ours: list[str], plan: NetworkPlan, whole: NetworkPlan) -> Match:
-    given = {layout.normal(key): key for key in theirs}
-    order = {key: index for index, key in enumerate(theirs)}
-    modules = _modules(layout, plan)
-    sources: dict[str, tuple[str, ...]] = {}
-    expected: dict[str, str] = {}
-    for key in ours:
-        module, _, leaf = key.rpartition(".")
-        names = [f"{name}.{leaf}" for name in modules[module]]
-        found = [given[name] for name in names if name in given]
-        if found and len(found) == len(names):
-            sources[key] = tuple(sorted(found, key=order.__getitem__))
-        expected |= {key: name for name in names if name not in given}  # noqa: B035 - the last one will do
-    spare = {name for names in _modules(layout, whole).values() for name in names}
-    spare -= {name for names in modules.values() for name in names}
-    optional = _optional(layout, whole)
-    ignored = (key for normal, key in given.items() if normal.rpartition(".")[0] in spare or optional.fullmatch(normal))
-    used = {key for keys in sources.values() for key in keys}
-    return Match(
-        layout=layout.name,
-        sources=sources,
-        ignored=tuple(key for key in ignored if key not in used),
-        missing=tuple(key for key in ours if key not in sources and not key.endswith(COUNTER)),
-        expected=expected,
-    )
+class _Names:
+    """A layout's names for the layers of a network, against the keys of a checkpoint."""
 
+    def __init__(self, layout: Layout, layers: Sequence[Place], theirs: Sequence[str]) -> None:
+        self.layout = layout
+        self.modules = self._modules(layers)
+        parts = [key.rpartition(".") for key in theirs]
+        self.normal = {module: layout.normal(module) for module in {module for module, _, _ in parts}}
+        present = set(self.normal.values())
+        self.hits = sum(name in present for names in self.modules.values() for name in names)
 
-def _modules(layout: Layout, plan: NetworkPlan) -> dict[str, list[str]]:
-    """What a layout calls each module of ours."""
-    modules: dict[str, list[str]] = defaultdict(list)
-    for path, role, facts in places(plan):
-        template = layout.names.get(role) or (layout.names.get("lateral") if role == "top" else None)
-        if template:
-            modules[path].append(template.format(**facts))
-    return modules
+    def match(
+        self, theirs: Sequence[str], ours: Sequence[str], spare: Sequence[Place], facts: dict[str, object]
+    ) -> Match:
+        """What of the checkpoint goes where, if this is its layout."""
+        order = {key: index for index, key in enumerate(theirs)}
+        given = {self._normal_key(key): key for key in theirs}
+        sources: dict[str, tuple[str, ...]] = {}
+        expected: dict[str, str] = {}
+        for key in ours:
+            module, _, leaf = key.rpartition(".")
+            names = [f"{name}.{leaf}" for name in self.modules.get(module, ())]
+            found = [given[name] for name in names if name in given]
+            if found and len(found) == len(names):
+                sources[key] = tuple(sorted(found, key=order.__getitem__))
+            elif names:
+                expected[key] = next(name for name in names if name not in given)
+        used = {key for keys in sources.values() for key in keys}
+        useless = {name for names in self._modules(spare).values() for name in names}
+        optional = self._optional(facts)
+        return Match(
+            layout=self.layout.name,
+            sources=sources,
+            ignored=tuple(
+                key
+                for normal, key in given.items()
+                if key not in used and (normal.rpartition(".")[0] in useless or optional.fullmatch(normal))
+            ),
+            missing=tuple(key for key in ours if key not in sources and not key.endswith(COUNTER)),
+            expected=expected,
+        )
 
+    def _normal_key(self, key: str) -> str:
+        module, dot, leaf = key.rpartition(".")
+        return f"{self.normal[module]}{dot}{leaf}"
 
-def _optional(layout: Layout, whole: NetworkPlan) -> re.Pattern[str]:
-    """The keys of a layout's pyramid and classifier: whatever level or head they are of."""
-    facts = head_facts(whole.backbone)
-    patterns = []
-    for role in BESIDE_THE_BACKBONE:
-        template = layout.names.get(role, "")
-        if role.startswith("last") or role == "dense":
-            template = template.format(**facts)
-        parts = re.split(r"\{\w+\}", template)
-        patterns += [r"\w+".join(re.escape(part) for part in parts)] if template else []
-    return re.compile(rf"(?:{'|'.join(patterns)})\.\w+")
+    def _modules(self, layers: Sequence[Place]) -> dict[str, list[str]]:
+        """What the layout calls each module of ours."""
+        names, modules = self.layout.names, defaultdict[str, list[str]](list)
+        for path, role, facts in layers:
+            template = names.get(role) or (names.get("lateral") if role == "top" else None)
+            if template:
+                modules[path].append(template.format_map(facts))
+        return modules
+
+    def _optional(self, facts: dict[str, object]) -> re.Pattern[str]:
+        """The keys of the layout's pyramid and classifier, of whatever levels and classes."""
+        patterns = []
+        for role in BESIDE_THE_BACKBONE:
+            template = self.layout.names.get(role, "")
+            if role in HEAD_ROLES:
+                template = template.format_map(facts)
+            if template:
+                patterns.append(r"\w+".join(re.escape(part) for part in re.split(r"\{\w+\}", template)))
+        return re.compile(rf"(?:{'|'.join(patterns)})\.\w+")
 
 
 def _few(keys: list[str], most: int = 3) -> str:

@@ -8,7 +8,8 @@ from mnfpn_cli.plan.head import ClassifierPlan
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.plan.pyramid import PyramidPlan, SeparablePlan
 
-BESIDE_THE_BACKBONE = ("top", "lateral", "smooth", "extra", "last.conv", "last.norm", "dense")
+HEAD_ROLES = ("last.conv", "last.norm", "dense")
+BESIDE_THE_BACKBONE = ("top", "lateral", "smooth", "extra", *HEAD_ROLES)
 """The roles that a checkpoint may have without the network having a use for them, or the other way round."""
 
 
