@@ -17,16 +17,20 @@ from rich.console import Console
 
 from mnfpn_cli.measure.tree import layer_tree
 from mnfpn_cli.network.build import build_meta
+from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.report.shapes import shapes_tables
 from mnfpn_cli.report.summary import summary_tables
+from mnfpn_cli.settings.files import preset_description, preset_names, read_preset
 from mnfpn_cli.settings.input import Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.sources import resolve
 from tests.conftest import Mnfpn
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+SIZES = (Size(224, 224), Size(600, 900))
 PICTURE = ROOT / "docs" / "terminal.svg"
 WRITE = bool(os.environ.get("MNFPN_WRITE_README"))
 
@@ -77,6 +81,28 @@ def test_an_example_shows_what_the_command_prints(mnfpn: Mnfpn, example: Example
         README.write_text(README.read_text().replace(old, new, 1))
     else:
         assert fixed(example) == fixed(printed)
+
+
+def networks_table() -> str:
+    """The presets with what they cost, as the README has them."""
+    lines = ["| preset | network | parameters | MACs at 224×224 | MACs at 600×900 |", "|---|---|---:|---:|---:|"]
+    for name in preset_names():
+        settings = resolve([read_preset(name)])
+        small, large = (network_cost(plan_network(settings.at(size)), size).total for size in SIZES)
+        lines.append(
+            f"| `{name}` | {preset_description(name)} | {small.parameters:,} | {small.macs:,} | {large.macs:,} |"
+        )
+    return "\n".join(lines)
+
+
+def test_the_table_of_networks_is_what_the_plan_says() -> None:
+    """Every preset, its parameters and its MACs."""
+    table = networks_table()
+    parts = re.split(r"(<!-- /?networks -->)", README.read_text())
+    if WRITE:
+        README.write_text("".join([*parts[:2], f"\n{table}\n", *parts[3:]]))
+    else:
+        assert parts[2].strip() == table
 
 
 def test_the_readme_has_examples_of_every_command() -> None:

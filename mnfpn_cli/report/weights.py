@@ -43,4 +43,4 @@ def _listed(keys: Sequence[str]) -> str:
     """Keys by the part that they belong to, with how many there are; the first few parts."""
     modules = list(dict.fromkeys(".".join(key.split(".")[:2]) for key in keys))
     shown = ", ".join(modules[:SHOWN]) + (f" and {len(modules) - SHOWN} more" if len(modules) > SHOWN else "")
-    return f"{shown} ({count(len(keys))} tensors)"
+    return f"{shown} ({count(len(keys))} tensor{'s' if len(keys) > 1 else ''})"

@@ -1,0 +1,115 @@
+"""`--weights` on the commands: what is said of a checkpoint, and where its settings come from."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mnfpn_cli.network.build import build_network
+from mnfpn_cli.network.network import Network
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.weights.files import Checkpoint, read_checkpoint
+from mnfpn_cli.weights.header import SETTINGS_KEY
+from tests.conftest import Mnfpn
+
+SMALL = NetworkSettings.model_validate({"stages": [(2, 8, 2, 2), (2, 16, 1, 2)], "pyramid": {"channels": 8}})
+ROWS = ("--stages", "2,8,2,2 2,16,1,2", "--pyramid-channels", "8")
+RUN = ("--size", "64", "--runs", "1", "--warmup", "0", "--device", "cpu")
+
+
+@pytest.fixture
+def weights() -> dict[str, Tensor]:
+    """The state dict of a small network, no tensor of it as any seed would make it."""
+    network = build_network(SMALL, seed=5)
+    return {key: tensor + 1 for key, tensor in network.state_dict().items()}
+
+
+@pytest.fixture
+def ours(weights: dict[str, Tensor], tmp_path: Path) -> Path:
+    """A checkpoint that carries its settings."""
+    path = tmp_path / "ours.safetensors"
+    save_file(weights, path, {SETTINGS_KEY: SMALL.model_dump_json()})
+    return path
+
+
+def test_our_own_checkpoint_needs_no_other_settings(mnfpn: Mnfpn, ours: Path) -> None:
+    """`summary --weights ours.safetensors` shows that network."""
+    result = json.loads(mnfpn("summary", "--weights", str(ours), "--json").out)
+    assert result["settings"] == SMALL.model_dump(mode="json")
+    weights = result["weights"]
+    assert (weights["layout"], weights["ignored"], weights["missing"]) == ("mnfpn", [], [])
+    assert weights["matched"] == len(build_network(SMALL).state_dict())
+
+
+def test_options_go_on_top_of_carried_settings_and_a_preset_takes_their_place(mnfpn: Mnfpn, ours: Path) -> None:
+    """One changes what it names; the other is another network, and the checkpoint does not fit."""
+    changed = mnfpn("summary", "--weights", str(ours), "--set", "pyramid.smooth=none", "--json")
+    assert json.loads(changed.out)["settings"]["pyramid"]["smooth"] == "none"
+    assert any("pyramid.smooth.p2" in key for key in json.loads(changed.out)["weights"]["ignored"])
+    other = mnfpn("summary", "--weights", str(ours), "--preset", "mobilenetv2-fpn")
+    assert (other.code, other.out) == (2, "")
+    assert "ours.safetensors: must be a checkpoint of this network" in other.err
+
+
+def test_carried_settings_are_checked_like_any_others(mnfpn: Mnfpn, weights: dict[str, Tensor], tmp_path: Path) -> None:
+    """A file is no more trusted than a person."""
+    path = tmp_path / "bad.safetensors"
+    save_file(weights, path, {SETTINGS_KEY: '{"width_mult": -1}'})
+    outcome = mnfpn("summary", "--weights", str(path))
+    assert (outcome.code, outcome.err) == (2, f"error: {path}: width_mult: must be greater than 0, got -1\n")
+
+
+def test_a_benchmark_runs_with_the_weights(mnfpn: Mnfpn, ours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are in the network that is timed, and in the JSON."""
+    seen: list[float] = []
+    real = Network.forward
+
+    def forward(network: Network, images: Tensor) -> tuple[Tensor, ...] | Tensor:
+        seen.append(network.get_parameter("stem.norm.weight").mean().item())
+        return real(network, images)
+
+    monkeypatch.setattr(Network, "forward", forward)
+    outcome = mnfpn("bench", "--weights", str(ours), *RUN, "--json")
+    assert set(seen) == {2.0}
+    assert json.loads(outcome.out)["weights"]["file"] == str(ours)
+
+
+def test_what_matched_is_ignored_and_missing_is_said(mnfpn: Mnfpn, weights: dict[str, Tensor], tmp_path: Path) -> None:
+    """On summary and on bench, as text."""
+    path = tmp_path / "backbone.pth"
+    tensors = {key: tensor for key, tensor in weights.items() if not key.startswith("pyramid.")}
+    torch.save(tensors | {"head.dense.bias": torch.zeros(3)}, path)
+    for command in (("summary",), ("bench", *RUN)):
+        outcome = mnfpn(*command, *ROWS, "--weights", str(path))
+        assert f"Weights of {path}: {len(tensors)} tensors matched, mnfpn layout." in outcome.out
+        assert "Ignored, the network has no use for them: head.dense (1 tensor)." in outcome.out
+        assert "Missing, left as initialised: pyramid.lateral, pyramid.smooth (8 tensors)." in outcome.out
+
+
+@pytest.mark.parametrize("command", [("summary",), ("bench", *RUN)], ids=["summary", "bench"])
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"\x80\x04."], ids=["empty", "zip", "pickle"])
+def test_a_bad_checkpoint_is_a_usage_error(mnfpn: Mnfpn, command: list[str], content: bytes, tmp_path: Path) -> None:
+    """Exit code 2, one line, no result and nothing written."""
+    path, out = tmp_path / "bad.pth", tmp_path / "out.json"
+    path.write_bytes(content)
+    outcome = mnfpn(*command, "--weights", str(path), "--output", str(out))
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"error: {path}: must ")
+    assert outcome.err.count("\n") == 1
+    assert not out.exists()
+
+
+def test_weights_are_read_once(mnfpn: Mnfpn, ours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many devices there are."""
+    calls: list[Path] = []
+
+    def read(path: Path) -> Checkpoint:
+        calls.append(path)
+        return read_checkpoint(path)
+
+    monkeypatch.setattr("mnfpn_cli.weights.load.read_checkpoint", read)
+    mnfpn("bench", "--weights", str(ours), *RUN, "--device", "cpu")
+    assert calls == [ours]
