@@ -47,8 +47,6 @@ def _check_parts(settings: NetworkSettings) -> None:
             raise problem(
                 "pyramid", "must be null with head.kind 'classifier', which sits on the backbone", "a pyramid"
             )
-        if settings.head.last_channels is None and settings.head.bare_last:
-            raise problem("head.bare_last", "must be false where head.last_channels is null: nothing is there", "true")
     elif settings.pyramid is None:
         reason = "nothing would come out" if kind == "none" else "it classifies the pyramid's levels"
         raise problem("pyramid", f"must not be null with head.kind '{kind}': {reason}", "null")

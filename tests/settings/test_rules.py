@@ -1,0 +1,156 @@
+"""Combinations that describe no network are refused with the reason, and every other one is one."""
+
+import json
+from typing import Any
+
+import pytest
+
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.settings.files import parse_settings, preset_names, read_preset
+from mnfpn_cli.settings.input import Size, network_input, sized
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.overrides import parse_override
+from mnfpn_cli.settings.sources import Source, resolve
+
+RESNET = "backbone.kind=resnet"
+CLASSIFIER = "head.kind=classifier"
+REFUSED: list[tuple[tuple[str, ...], str]] = [
+    (("backbone.kind=vgg",), "--set backbone.kind: must be 'mobilenet_v2' or 'resnet', got 'vgg'"),
+    (("backbone=resnet",), "--set backbone: must be an object, got 'resnet'"),
+    (("backbone.blocks=[3,4]",), "--set backbone.blocks: is a key of backbone.kind 'resnet', not of 'mobilenet_v2'"),
+    ((RESNET, "backbone.conv_bias=true"), "is a key of backbone.kind 'mobilenet_v2', not of 'resnet'"),
+    ((RESNET, "backbone.blocks=[]"), "--set backbone.blocks: must have at least 1 item, got []"),
+    ((RESNET, "backbone.blocks=[0]"), "--set backbone.blocks: backbone.blocks[0]: must be at least 1, got 0"),
+    ((RESNET, "backbone.blocks=[999,2]"), "backbone.blocks: must have at most 1000 blocks in all, got 1001"),
+    ((RESNET, "backbone.blok=[1]"), "--set backbone.blok: unknown key; did you mean 'blocks'?"),
+    ((RESNET, "stages=[[6,24,2,2]]"), "must be null with backbone.kind 'resnet', whose stages are in backbone.blocks"),
+    (("backbone.bare_stem=1",), "--set backbone.bare_stem: must be true or false, got 1"),
+    (("head.classes=10",), "is a key of head.kind 'classifier' and 'level_classifiers', not of 'none'"),
+    (
+        (CLASSIFIER, "head.pool=average"),
+        "--set head.pool: is a key of head.kind 'level_classifiers', not of 'classifier'",
+    ),
+    ((CLASSIFIER, "head.dropout=1"), "--set head.dropout: must be less than 1, got 1"),
+    ((CLASSIFIER, "head.classes=0"), "--set head.classes: must be at least 1, got 0"),
+    ((CLASSIFIER, "pyramid.channels=8"), "must be null with head.kind 'classifier', which sits on the backbone"),
+    ((CLASSIFIER, "head.last_channels=60000", "width_mult=2"), "width_mult: head.last_channels must be 1 to 65536"),
+    (("pyramid=null",), "--set pyramid: must not be null with head.kind 'none': nothing would come out, got null"),
+    (("head.kind=level_classifiers", "pyramid=null"), "it classifies the pyramid's levels, got null"),
+    (("head.kind=level_classifiers", "head.size=0x3"), "--set head.size: each side must be 1 to 65536 pixels"),
+    (("head.kind=level_classifiers", "head.size=3,4"), "--set head.size: must be HxW in pixels"),
+    (("head.kind=level_classifiers", "head.pool=average", "head.size=64"), "head.size: must be null with head.pool"),
+    (("pyramid.merge=concat", "pyramid.smooth=none"), "smoothing brings the concatenated maps back to the pyramid's"),
+    (("pyramid.merge=concat", "pyramid.smooth_shared=true"), "pyramid.smooth_shared: must be false with pyramid.merge"),
+    (
+        ("pyramid.extra=maxpool", "pyramid.extra_from=tap"),
+        "pooling keeps a tap's channels, which are not the pyramid's",
+    ),
+    (("pyramid.top=pool", "pyramid.extra=conv"), "must be 'none' with pyramid.top 'pool': a map of 1×1 has no half"),
+    (("pyramid.top=pool", "stages=[[1,8,1,1],[1,8,1,2]]"), "pyramid.top: must not be 'pool' where it leaves no level"),
+    (("pyramid.levels=p3-p7",), "must be among the levels that the stages give (p2, p3, p4, p5), got p6, p7"),
+    (("pyramid.levels=p3-p4,p6", "pyramid.extra=conv"), "pyramid.levels: must be 'all', a range as p3-p5, or a list"),
+    (("pyramid.levels=p3,p6", "pyramid.extra=conv"), "must hold p5 and no gap after it"),
+    (("pyramid.levels=p5,p7", "pyramid.extra=conv"), "must hold p5 and no gap after it"),
+    (("pyramid.levels=p5-p17", "pyramid.extra=conv"), "must end at p16, which the largest image fills, got p17"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), REFUSED, ids=[" ".join(words) for words, _ in REFUSED])
+def test_what_describes_no_network_is_refused_with_the_reason(words: tuple[str, ...], message: str) -> None:
+    """Under the option that said it."""
+    with pytest.raises(UsageError) as caught:
+        resolve([parse_override(text) for text in words])
+    assert str(caught.value).startswith("--set ")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("preset", preset_names())
+@pytest.mark.parametrize("word", ["backbone.kind=resnet", "backbone.kind=mobilenet_v2"])
+def test_any_preset_takes_the_other_backbone(preset: str, word: str) -> None:
+    """What the preset says of its own backbone alone is dropped; its pyramid and its head stay."""
+    given, changed = resolve([read_preset(preset)]), resolve([read_preset(preset), parse_override(word)])
+    assert f"backbone.kind={changed.backbone.kind}" == word
+    assert (changed.pyramid, changed.head.kind) == (given.pyramid, given.head.kind)
+    plan_network(changed.at(Size(224, 224)))
+
+
+@pytest.mark.parametrize("preset", preset_names())
+@pytest.mark.parametrize("kind", ["none", "classifier", "level_classifiers"])
+def test_any_preset_takes_any_head(preset: str, kind: str) -> None:
+    """Classes are kept where both heads have them."""
+    given = resolve([read_preset(preset), parse_override(f"head.kind={kind}")])
+    assert given.head.kind == kind
+    assert (given.pyramid is None) == (kind == "classifier")
+    plan_network(given.at(Size(224, 224)))
+
+
+def test_a_file_that_contradicts_itself_is_refused() -> None:
+    """Only what another source outdid is dropped."""
+    with pytest.raises(UsageError, match=r"my\.json: stages: must be null with backbone\.kind 'resnet'"):
+        resolve([Source("my.json", {"backbone": {"kind": "resnet"}, "stages": [[6, 24, 2, 2]]})])
+
+
+def test_defaults_follow_the_kind() -> None:
+    """A resnet's stem has 64 channels and its classifier no last convolution; a classifier has no pyramid."""
+    resnet = NetworkSettings.model_validate({"backbone": {"kind": "resnet"}, "head": {"kind": "classifier"}})
+    assert (resnet.stem_channels, resnet.stages, resnet.pyramid) == (64, None, None)
+    assert resnet.head.model_dump()["last_channels"] is None
+    assert NetworkSettings.model_validate({"backbone": {}, "head": {}, "stages": None}) == NetworkSettings()
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_what_show_prints_reads_back(preset: str) -> None:
+    """As JSON, nulls included."""
+    settings = resolve([read_preset(preset)])
+    text = json.dumps(settings.model_dump(mode="json"))
+    assert resolve([Source("shown", parse_settings("shown", text.encode()))]) == settings
+
+
+EXTRA: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+    ({"extra": "maxpool"}, ("p2", "p3", "p4", "p5", "p6")),
+    ({"extra": "conv"}, ("p2", "p3", "p4", "p5", "p6", "p7")),
+    ({"extra": "conv", "levels": "p4-p5"}, ("p4", "p5")),
+    ({"extra": "conv", "levels": ["p7", "p6", "p5"]}, ("p5", "p6", "p7")),
+    ({"extra": "separable", "levels": "p5-p16"}, tuple(f"p{k}" for k in range(5, 17))),
+    ({"top": "pool"}, ("p2", "p3", "p4", "p5", "top")),
+    ({"top": "pool", "levels": "p3"}, ("p3", "top")),
+]
+
+
+@pytest.mark.parametrize(("pyramid", "levels"), EXTRA)
+def test_levels_beyond_the_taps(pyramid: dict[str, Any], levels: tuple[str, ...]) -> None:
+    """Named like the others, finest first; the pooled top is always there."""
+    settings = NetworkSettings.model_validate({"pyramid": pyramid})
+    assert settings.levels == levels
+    assert plan_network(settings).outputs == levels
+
+
+def test_taps_are_the_last_stage_of_each_resolution_or_the_first() -> None:
+    """And never the stage that is averaged to be the top."""
+    last, first = (NetworkSettings.model_validate({"pyramid": {"taps": taps}}) for taps in ("last", "first"))
+    assert last.taps == {"p2": 1, "p3": 2, "p4": 4, "p5": 6}
+    assert first.taps == {"p2": 1, "p3": 2, "p4": 3, "p5": 5}
+    stages = [[1, 8, 1, 2], [1, 8, 1, 2], [1, 8, 1, 2]]
+    pooled = NetworkSettings.model_validate({"stages": stages, "pyramid": {"top": "pool", "taps": "first"}})
+    assert pooled.taps == {"p2": 0, "p3": 1}
+
+
+def test_a_head_on_flattened_maps_is_made_for_one_size() -> None:
+    """For the command's, unless it says which; then another is refused."""
+    free = resolve([read_preset("fpn-classifier")])
+    made, size = sized(free, "224")
+    assert (made.made_for, size) == (Size(224, 224), Size(224, 224))
+    with pytest.raises(UsageError, match=r"head\.size: must be given, as 600x900"):
+        plan_network(free)
+    tied = resolve([read_preset("fpn-classifier"), parse_override("head.size=128x192")])
+    assert sized(tied, None)[1] == Size(128, 192)
+    with pytest.raises(UsageError, match=r"--size: must be 128x192, which the head's dense layers are made for"):
+        network_input(*sized(tied, "224"))
+
+
+def test_a_head_on_averages_takes_any_size() -> None:
+    """And is not changed by one."""
+    free = resolve([read_preset("fpn-classifier"), parse_override("head.pool=average")])
+    assert sized(free, "224")[0] is free
+    assert plan_network(free).outputs == ("logits",)
