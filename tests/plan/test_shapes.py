@@ -33,3 +33,22 @@ def test_levels_left_out_are_stepped_over() -> None:
     settings = NetworkSettings.model_validate({"pyramid": {"levels": "p3,p5"}})
     p3, p5 = network_shapes(plan_network(settings), network_input(settings, Size(600, 900))).levels
     assert (p3.resized_from, p5.resized_from) == (p5.output.size, None)
+
+
+def test_extra_levels_halve_the_one_before_and_round_up() -> None:
+    """Of p5's 19×29: 10×15, 5×8; the first from the map or from the tap, none of them resized."""
+    for source, path, channels in (("map", "p5", 256), ("tap", "stages.6", 320)):
+        settings = NetworkSettings.model_validate({"pyramid": {"extra": "conv", "extra_from": source}})
+        *_, p5, p6, p7 = network_shapes(plan_network(settings), network_input(settings, Size(600, 900))).levels
+        assert [level.output.size for level in (p5, p6, p7)] == [(19, 29), (10, 15), (5, 8)]
+        assert [level.stride for level in (p5, p6, p7)] == [32, 64, 128]
+        assert (p6.tap_path, p6.tap.channels, p7.tap_path, p7.tap.channels) == (path, channels, "p6", 256)
+        assert (p5.resized_from, p6.resized_from) == (None, None)
+
+
+def test_a_pooled_top_is_one_cell_without_a_stride() -> None:
+    """Whatever the input; the coarsest tap is resized from it."""
+    settings = NetworkSettings.model_validate({"pyramid": {"top": "pool"}})
+    *_, p5, top = network_shapes(plan_network(settings), network_input(settings, Size(600, 900))).levels
+    assert (top.name, top.stride, top.output.size, top.is_exact, top.tap.size) == ("top", None, (1, 1), True, (19, 29))
+    assert p5.resized_from == (1, 1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnfpn_cli.settings.rounding import Rounding, scale_channels, scale_stage, scale_stem
+from mnfpn_cli.settings.rounding import Rounding, scale_channels, scale_last, scale_stage, scale_stem
 
 CASES: list[tuple[Rounding, int, float, int]] = [
     ("nearest8", 32, 1.0, 32),
@@ -55,3 +55,21 @@ def test_ceil8_leaves_the_stem_and_stages_of_expansion_1_alone() -> None:
     assert scale_stage(16, 6, 0.5, "ceil8") == 8
     assert scale_stem(32, 0.5, "nearest8") == scale_stem(32, 0.5, "truncate") == 16
     assert scale_stage(16, 1, 0.5, "truncate") == 8
+
+
+@pytest.mark.parametrize(
+    ("rounding", "channels", "width", "expected"),
+    [
+        ("nearest8", 1280, 0.5, 1280),
+        ("nearest8", 1280, 1.4, 1792),
+        ("nearest8", 100, 0.5, 104),  # rounded even where it does not grow, as in torchvision
+        ("ceil8", 100, 0.5, 100),
+        ("ceil8", 1280, 1.01, 1296),
+        ("truncate", 1280, 1.01, 1292),
+    ],
+)
+def test_the_last_convolution_grows_and_never_shrinks(
+    rounding: Rounding, channels: int, width: float, expected: int
+) -> None:
+    """Values worked out by hand from the sources of each convention."""
+    assert scale_last(channels, width, rounding) == expected

@@ -38,6 +38,11 @@ def test_the_schema_accepts_what_settings_show_prints(settings: NetworkSettings)
         {"pyramid": {"levels": "p3-p5"}},
         {"pyramid": {"levels": "p3,p5"}},
         {"pyramid": {"levels": "all"}},
+        {"backbone": {}, "head": {}, "stages": None},
+        {"backbone": {"kind": "resnet", "blocks": [3, 4, 6, 3]}},
+        {"pyramid": None, "head": {"kind": "classifier", "last_channels": None}},
+        {"head": {"kind": "level_classifiers", "size": 224}},
+        {"head": {"kind": "level_classifiers", "size": "224x320"}},
     ],
 )
 def test_the_schema_accepts_each_spelling(value: Any) -> None:
@@ -60,6 +65,12 @@ def test_the_schema_accepts_each_spelling(value: Any) -> None:
         {"pyramid": {"levels": "P3-P5"}},
         {"stages": [{"expansion": 6, "channels": 24, "repeats": 2, "stride": 3}]},
         {"pyramid": {"smooth": "yes"}},
+        {"backbone": {"kind": "vgg"}},
+        {"backbone": {"blocks": [1]}},
+        {"backbone": {"kind": "resnet", "blocks": []}},
+        {"head": {"classes": 3}},
+        {"head": {"kind": "classifier", "dropout": 1}},
+        {"head": {"kind": "classifier", "dense": "convolutional"}},
         3,
     ],
 )
