@@ -15,6 +15,14 @@ from mnfpn_cli.cli.main import run
 settings.register_profile("mnfpn", deadline=None, max_examples=int(os.environ.get("MNFPN_EXAMPLES", "60")))
 settings.load_profile("mnfpn")
 
+SCHEMAS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "roi_align(Tensor input, Tensor rois, float spatial_scale, int pooled_height, int pooled_width, "
+    "int sampling_ratio, bool aligned) -> Tensor",
+)
+"""The operators that torchvision's import asks for."""
+
 OPERATORS = pytest.StashKey[torch.library.Library]()
 
 
@@ -32,13 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise
-        library = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define(
-            "roi_align(Tensor input, Tensor rois, float spatial_scale, int pooled_height, int pooled_width, "
-            "int sampling_ratio, bool aligned) -> Tensor"
-        )
+        library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+        for schema in SCHEMAS:
+            library.define(schema)  # type: ignore[no-untyped-call]
         config.stash[OPERATORS] = library  # what it declares goes when it does
 
 

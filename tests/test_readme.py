@@ -13,10 +13,11 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 from mnfpn_cli.measure.tree import layer_tree
-from mnfpn_cli.network.build import build_meta
+from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
@@ -27,6 +28,7 @@ from mnfpn_cli.settings.input import Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
 from mnfpn_cli.settings.sources import resolve
 from tests.conftest import Mnfpn
+from tests.golden.cases import CASES
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -61,13 +63,26 @@ def fixed(example: Example) -> str:
     return "\n".join([*lines[: timed + 1], *(name for name in names if name != "GPU")])
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that holds the files of the README."""
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds the files of the README, and two checkpoints: torchvision's, and one of ours."""
+    folder = tmp_path_factory.mktemp("readme")
     for name, text in re.findall(r"<!-- (\S+\.json) -->\n```json\n(.*?)```", README.read_text(), flags=re.DOTALL):
-        (tmp_path / name).write_text(text)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+        (folder / name).write_text(text)
+    keys = next(case for case in CASES if case.file == "torchvision_w1").reference()["state_dict"]
+    torch.save(
+        {key: torch.zeros(shape) if shape else torch.tensor(0) for key, shape in keys}, folder / "mobilenet_v2.pth"
+    )
+    narrow = build_network(NetworkSettings(width_mult=0.5)).state_dict()
+    torch.save({key: tensor for key, tensor in narrow.items() if "pyramid" not in key}, folder / "backbone.pth")
+    return folder
+
+
+@pytest.fixture
+def folder(files: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same folder for all examples: what one of them writes, a later one reads."""
+    monkeypatch.chdir(files)
+    return files
 
 
 @pytest.mark.usefixtures("folder")
@@ -105,15 +120,27 @@ def test_the_table_of_networks_is_what_the_plan_says() -> None:
         assert parts[2].strip() == table
 
 
+@pytest.mark.usefixtures("folder")
+def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its blocks in order, in one namespace; what is printed is what stands beside it."""
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(block, names)
+    shown = [line.partition("# ")[2].partition(";")[0] for line in "".join(blocks).splitlines() if "print(" in line]
+    assert capsys.readouterr().out.splitlines() == shown
+    assert type(names["detector"]).__name__ == "RetinaNet"
+
+
 def test_the_readme_has_examples_of_every_command() -> None:
     """Otherwise the test above would pass on an empty README."""
     commands = {example.command.split()[1] for example in examples()}
-    assert commands == {"summary", "shapes", "bench", "settings"}
+    assert commands == {"summary", "shapes", "bench", "export", "settings"}
 
 
 def test_every_option_and_command_of_the_readme_exists(mnfpn: Mnfpn) -> None:
     """An option that was renamed is renamed in the README too."""
-    pages = [("summary",), ("shapes",), ("bench",), ("settings",), ("settings", "show"), ()]
+    pages = [("summary",), ("shapes",), ("bench",), ("export",), ("settings",), ("settings", "show"), ()]
     help = " ".join(mnfpn(*page, "--help").out for page in pages)
     ours = re.findall(r"`(--[a-z-]+)", README.read_text()) + re.findall(r"\$ mnfpn.*?(--[a-z-]+)", README.read_text())
     assert len(set(ours)) > 15

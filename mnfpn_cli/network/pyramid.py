@@ -27,7 +27,7 @@ class Pyramid(nn.Module):
         self.smooth = nn.ModuleDict({name: bare(layer) for name, layer in layers.items()})
         extra = {extra.name: halving(extra) for extra in plan.extra}
         self.extra = nn.ModuleDict(extra) if extra else None
-        self.upsample, self.merge = plan.upsample, plan.merge
+        self.channels, self.upsample, self.merge = plan.channels, plan.upsample, plan.merge
         self.extra_on_tap, self.extra_relu = plan.extra_stage is not None, plan.extra_relu
 
     def forward(self, taps: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -1,0 +1,93 @@
+"""A network as the backbone of torchvision's detectors."""
+
+import pytest
+import torch
+from hypothesis import given
+from torch import Tensor
+from torchvision.models.detection import FasterRCNN, RetinaNet
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.ops import MultiScaleRoIAlign
+
+from mnfpn_cli.api import build_network, detector_backbone, settings
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.network.build import build_meta
+from mnfpn_cli.network.detector import DetectorBackbone
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.models import NetworkSettings
+from tests.strategies import settings_and_size
+
+LEVELS = ["p3", "p4", "p5", "p6", "p7"]
+TARGETS = [
+    {"boxes": torch.tensor([[10.0, 12.0, 74.0, 70.0], [80.0, 30.0, 112.0, 62.0]]), "labels": torch.tensor([1, 2])},
+    {"boxes": torch.tensor([[20.0, 8.0, 148.0, 120.0]]), "labels": torch.tensor([1])},
+]
+
+
+@pytest.fixture
+def images() -> list[Tensor]:
+    """Two images of 128×160; and torch's own generator, which the detectors initialise their heads from, seeded."""
+    torch.manual_seed(0)
+    return list(torch.rand(2, 3, 128, 160))
+
+
+def anchors(levels: int) -> AnchorGenerator:
+    """One size for each level, in three shapes."""
+    return AnchorGenerator(tuple((32 << k,) for k in range(levels)), ((0.5, 1.0, 2.0),) * levels)
+
+
+def test_retinanet_trains_on_it(images: list[Tensor]) -> None:
+    """One step: a gradient for every parameter of the backbone, every convolution of its stages moves, less loss."""
+    backbone = detector_backbone(build_network(settings("mobilenetv2-fpnlite")))
+    model = RetinaNet(backbone, num_classes=3, anchor_generator=anchors(5), min_size=128, max_size=160).train()
+    before = {name: parameter.detach().clone() for name, parameter in backbone.named_parameters()}
+    losses = model(images, TARGETS)
+    loss = losses["classification"] + losses["bbox_regression"]
+    loss.backward()
+    assert loss.isfinite()
+    for name, parameter in backbone.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+    torch.optim.SGD(model.parameters(), lr=0.01).step()
+    moved = {name for name, parameter in backbone.named_parameters() if not torch.equal(parameter, before[name])}
+    assert {name for name in before if name.endswith("conv.weight")} <= moved
+    assert sum(model(images, TARGETS).values()) < loss
+
+
+def test_faster_rcnn_proposes_on_its_levels(images: list[Tensor]) -> None:
+    """As many proposals as anchors, on all levels; and the levels that boxes are pooled from are found by name."""
+    pool = MultiScaleRoIAlign(["p3", "p4", "p5"], output_size=7, sampling_ratio=2)
+    backbone = detector_backbone(build_network(settings("mobilenetv2-fpnlite")))
+    sizes = {"min_size": 128, "max_size": 160}
+    model = FasterRCNN(backbone, 3, rpn_anchor_generator=anchors(5), box_roi_pool=pool, **sizes)
+    transformed, _ = model.transform(images)
+    maps = model.backbone(transformed.tensors)
+    scores, _ = model.rpn.head(list(maps.values()))
+    assert list(maps) == LEVELS
+    assert set(pool.featmap_names) < set(maps)
+    anchors_of_each = model.rpn.anchor_generator(transformed, list(maps.values()))
+    assert [len(boxes) for boxes in anchors_of_each] == [sum(score[0].numel() for score in scores)] * 2
+
+
+@given(settings_and_size())
+def test_every_level_comes_out_by_its_name_with_the_channels_that_it_says(case: tuple[NetworkSettings, Size]) -> None:
+    """Whatever the pyramid; a network with a head is no backbone."""
+    network_settings, size = case
+    plan = plan_network(network_settings)
+    if plan.head or not plan.pyramid:
+        with pytest.raises(UsageError, match=r"^head\.kind: must be 'none' for a detector, .*, got .* logits$"):
+            DetectorBackbone(build_meta(plan))
+        return
+    backbone = DetectorBackbone(build_meta(plan))
+    maps = backbone(torch.empty(network_input(network_settings, size, batch=2).shape, device="meta"))
+    assert tuple(maps) == plan.pyramid.names
+    assert {x.shape[1] for x in maps.values()} == {backbone.out_channels} == {plan.pyramid.channels}
+
+
+def test_the_maps_are_the_networks() -> None:
+    """In order, to the last bit; and its state dict is the network's under a prefix."""
+    network = build_network(settings("mobilenetv2-fpnlite"), seed=1)
+    backbone, x = DetectorBackbone(network), torch.rand(1, 3, 64, 96)
+    with torch.inference_mode():
+        assert all(torch.equal(a, b) for a, b in zip(backbone(x).values(), network(x), strict=True))
+    assert list(backbone.state_dict()) == [f"network.{key}" for key in network.state_dict()]

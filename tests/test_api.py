@@ -1,0 +1,133 @@
+"""The Python interface: settings, plan and network in a line each, and torch only where a network is built."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mnfpn_cli import api
+from mnfpn_cli.cli.options import NetworkOptions
+from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.network import build
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.settings.input import Size
+from mnfpn_cli.settings.models import NetworkSettings
+
+PROGRAM = """
+import sys
+from mnfpn_cli import api
+settings = api.settings("fpn-classifier", {"width_mult": 0.35}, {"pyramid.channels": 8})
+plan = api.plan(settings, "64x96")
+print("torch" in sys.modules)
+api.build_network(settings, size="64x96")
+print("torch" in sys.modules)
+"""
+
+
+def test_torch_is_imported_only_to_build() -> None:
+    """Neither by the import, nor for settings and a plan; and the check sees torch where it is."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
+def test_the_settings_are_those_of_the_command_line(tmp_path: Path) -> None:
+    """The same preset, file and overrides give the same, in the same order; a file's content is as good as the file."""
+    config = {"$comment": "mine", "width_mult": 0.5, "pyramid": {"channels": 64, "smooth": "none"}}
+    file = tmp_path / "my.json"
+    file.write_text(json.dumps(config))
+    overrides = {"pyramid.smooth": "separable", "stages[3].channels": 48, "pyramid.levels": ["p3", "p4"]}
+    options = ["pyramid.smooth=separable", "stages[3].channels=48", 'pyramid.levels=["p3", "p4"]']
+    expected = NetworkOptions(preset="mobilenetv2-fpnlite", config=str(file), set=options).settings()
+    for one in (file, str(file), config):
+        assert api.settings("mobilenetv2-fpnlite", one, overrides) == expected
+    assert api.settings() == NetworkSettings()
+    assert api.settings(overrides={"stages": [(1, 16, 1, 2)]}) == api.settings(config={"stages": [[1, 16, 1, 2]]})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"preset": "fpn"}, "preset: must be one of fpn-classifier, "),
+        ({"config": ""}, "config: must be the name of a file"),
+        ({"config": "none.json"}, "none.json: must be a file, but there is none of that name"),
+        ({"config": {"width_mult": -1}}, "config: width_mult: must be greater than 0, got -1"),
+        ({"config": {"stages": {1, 2}}}, "config: must be what JSON can say: "),
+        ({"overrides": {"pyramid.channels": 0}}, "overrides pyramid.channels: must be at least 1, got 0"),
+        ({"overrides": {"pyramid.channels": "1"}}, "overrides pyramid.channels: must be a whole number, got '1'"),
+        ({"overrides": {"pyramid": {"width": 1}}}, "overrides pyramid: pyramid.width: unknown key; did you mean"),
+        ({"overrides": {"pyramid..channels": 1}}, "overrides: must "),
+        ({"overrides": {"a=b": 1}}, "overrides: must "),
+        ({"overrides": {"width_mult": object()}}, "overrides width_mult: must be what JSON can say: "),
+    ],
+    ids=str,
+)
+def test_wrong_settings_are_told_as_python_names_them(arguments: Mapping[str, Any], message: str) -> None:
+    """Where, rule and value; and no flag of the command line."""
+    with pytest.raises(UsageError) as caught:
+        api.settings(**arguments)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_file_that_cannot_be_read_is_no_usage_error(tmp_path: Path) -> None:
+    """The settings may be right."""
+    with pytest.raises(MnfpnError, match="could not be read"):
+        api.settings(config=tmp_path / "a\0b.json")
+
+
+def test_a_plan_and_a_network_are_those_of_the_settings() -> None:
+    """With the weights of the seed."""
+    settings = api.settings("mobilenetv2-fpnlite", overrides={"width_mult": 0.35})
+    assert api.plan(settings) == api.plan(settings, "64") == plan_network(settings)
+    found, expected = api.build_network(settings, seed=3).state_dict(), build.build_network(settings, 3).state_dict()
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_weights_go_into_a_network_and_what_became_of_them_comes_back(tmp_path: Path) -> None:
+    """As on the command line; a checkpoint of another network leaves it as it was."""
+    settings, file = api.settings("mobilenetv2-fpnlite", overrides={"width_mult": 0.35}), tmp_path / "weights.pth"
+    trained, network = api.build_network(settings, seed=1), api.build_network(settings)
+    torch.save(trained.state_dict(), file)
+    assert api.load_weights(network, settings, file).matched == len(trained.state_dict())
+    assert all(torch.equal(tensor, trained.state_dict()[key]) for key, tensor in network.state_dict().items())
+    other = api.settings("mobilenetv2-fpnlite")
+    with pytest.raises(UsageError, match="must have this network's shapes"):
+        api.load_weights(api.build_network(other), other, str(file))
+
+
+@pytest.mark.parametrize("size", ["64x96", (64, 96), Size(64, 96)], ids=repr)
+def test_a_head_on_flattened_maps_is_made_for_a_size(size: str | tuple[int, int]) -> None:
+    """As a text, or as a height and a width."""
+    settings = api.settings("fpn-classifier", {"width_mult": 0.35, "pyramid": {"channels": 8}})
+    assert api.plan(settings, size) == plan_network(settings.at(Size(64, 96)))
+    with torch.inference_mode():
+        assert api.build_network(settings, size=size)(torch.zeros(1, 3, 64, 96)).shape == (1, 2)
+    with pytest.raises(UsageError, match=r"^head\.size: must be given"):
+        api.plan(settings)
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ("x", "size: must be HxW in pixels"),
+        ((64,) * 3, "size: must be HxW in pixels"),
+        ((64, 0), "size: each side must be 1 to"),
+        ((31, 64), "size: each side must be at least 32 pixels"),
+    ],
+    ids=repr,
+)
+def test_a_size_that_the_network_cannot_take_is_refused(size: str | tuple[int, ...], message: str) -> None:
+    """As on the command line, without its dashes."""
+    with pytest.raises(UsageError) as caught:
+        api.plan(api.settings(), size)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_detector_takes_no_network_with_a_head() -> None:
+    """It has no levels to give."""
+    with pytest.raises(UsageError, match=r"^head\.kind: must be 'none' for a detector"):
+        api.detector_backbone(api.build_network(api.settings("mobilenetv2-classifier")))
