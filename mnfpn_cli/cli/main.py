@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from mnfpn_cli import __version__
 from mnfpn_cli.cli.bench import bench
+from mnfpn_cli.cli.export import export
 from mnfpn_cli.cli.settings import settings_app
 from mnfpn_cli.cli.shapes import shapes
 from mnfpn_cli.cli.summary import summary
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command()(summary)
 app.command()(shapes)
 app.command()(bench)
+app.command()(export)
 app.add_typer(settings_app, name="settings")
 
 

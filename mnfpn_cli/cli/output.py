@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from copy import copy
 from io import StringIO
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.files import is_device, write_whole
 from mnfpn_cli.report.document import to_json
 from mnfpn_cli.report.tables import Report, least_width
 
@@ -32,7 +32,7 @@ def check_output(options: OutputOptions) -> None:
     if path == Path("-"):
         raise UsageError("--output: must be a file; the result goes to standard output anyway, got '-'")
     try:
-        if _is_device(path):
+        if is_device(path):
             return
         target = path.resolve() if path.is_symlink() else path
         is_folder = target.is_dir()
@@ -55,7 +55,7 @@ def emit(report: Report, document: dict[str, Any], options: OutputOptions) -> No
     try:
         if options.output is not None:
             as_json = options.json or options.output.suffix.lower() == ".json"
-            write_whole(options.output, to_json(document) if as_json else as_text(report))
+            write_text(options.output, to_json(document) if as_json else as_text(report))
     finally:
         if options.json:
             sys.stdout.write(to_json(document))
@@ -91,38 +91,16 @@ def _print(report: Report, console: Console) -> None:
         console.print(item)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that at every moment it is either as before or complete.
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all; to a device, as it comes.
 
     Raises:
         MnfpnError: where it cannot be written.
     """
+    if not is_device(path):
+        write_whole(path, text.encode(), check=lambda _: None)
+        return
     try:
-        if _is_device(path):
-            path.write_text(text, encoding="utf-8")
-            return
-        path = path.resolve()  # a link stays one: what it points to is replaced
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".mnfpn-")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(handle)
-            Path(name).chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise MnfpnError(f"--output: '{path}' could not be written: {error.strerror}") from error
-
-
-def _is_device(path: Path) -> bool:
-    """Whether it is a device or a pipe, ``/dev/stdout`` say, which must not be replaced, only written to."""
-    return path.exists() and not path.is_file() and not path.is_dir()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -11,7 +11,7 @@ from mnfpn_cli.report.units import size_in_bytes
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mnfpn_cli.export.check import Comparison
+    from mnfpn_cli.export.compare import Comparison
     from mnfpn_cli.export.export import Exported
     from mnfpn_cli.export.formats import Format
 
@@ -34,10 +34,10 @@ def export_tables(result: Exported) -> Report:
 
 def _table(comparison: Comparison) -> Table:
     sides = "×".join(map(str, comparison.input.shape))
-    made = table(f"File and network at {sides}", "Output", ">Shape", ">Largest difference", ">Relative")
+    made = table(f"File and network at {sides}", "Output", ">Shape", ">Largest difference", ">Relative", ">Allowed")
     for output in comparison.outputs:
         shape = "×".join(map(str, output.shape))
-        made.add_row(output.name, shape, _small(output.largest), _small(output.relative))
+        made.add_row(output.name, shape, *map(_small, (output.largest, output.relative, output.allowed)))
     return made
 
 
@@ -61,6 +61,7 @@ def export_document(result: Exported) -> dict[str, Any]:
                         "shape": list(output.shape),
                         "max_abs_difference": output.largest,
                         "relative": output.relative,
+                        "allowed": output.allowed,
                     }
                     for output in comparison.outputs
                 ],

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mnfpn_cli.cli.output import write_whole
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.cli.output import write_text
 from tests.conftest import Mnfpn
 
 
@@ -37,27 +36,12 @@ def test_output_writes_json_for_json_and_text_otherwise(mnfpn: Mnfpn, tmp_path: 
     assert json.loads(by_name.read_text()) == json.loads(by_flag.read_text()) == json.loads(printed)
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk leaves what was there, and no remains."""
-    path = tmp_path / "out.json"
-    write_whole(path, "before")
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(MnfpnError, match="could not be written: No space left on device"):
-        write_whole(path, "after")
-    assert path.read_text() == "before"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["out.json"]
-
-
 def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     """`--output /dev/null`, run by root, must leave the machine its /dev/null; a pipe stays a pipe."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    write_whole(pipe, "text")
+    write_text(pipe, "text")
     assert os.read(reader, 99) == b"text"
     os.close(reader)
     assert pipe.is_fifo()
@@ -77,25 +61,3 @@ def test_a_file_that_cannot_be_written_loses_no_result(mnfpn: Mnfpn) -> None:
     outcome = mnfpn("shapes", "--json", "--output", "/dev/full")
     assert (outcome.code, json.loads(outcome.out)["command"]) == (1, "shapes")
     assert outcome.err == "error: --output: '/dev/full' could not be written: No space left on device\n"
-
-
-def test_a_link_stays_a_link(tmp_path: Path) -> None:
-    """What it points to is replaced."""
-    target, link = tmp_path / "target", tmp_path / "link"
-    target.touch()
-    link.symlink_to(target)
-    write_whole(link, "text")
-    assert link.is_symlink()
-    assert target.read_text() == "text"
-
-
-def test_a_file_that_is_replaced_keeps_its_mode(tmp_path: Path) -> None:
-    """And a new one has the mode that any new file has, not that of a temporary one."""
-    new, old, usual = tmp_path / "new", tmp_path / "old", tmp_path / "usual"
-    usual.touch()
-    old.touch()
-    old.chmod(0o640)
-    for path in (new, old):
-        write_whole(path, "x")
-    assert old.stat().st_mode & 0o777 == 0o640
-    assert new.stat().st_mode == usual.stat().st_mode

@@ -1,0 +1,77 @@
+"""`mnfpn export`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from mnfpn_cli.cli.groups import grouped
+from mnfpn_cli.cli.interrupts import ending_at_once
+from mnfpn_cli.cli.options import (
+    BatchOption,
+    NetworkOptions,
+    OutputOptions,
+    SizeOption,
+    WeightsOption,
+    choice,
+    whole,
+)
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.export.formats import FORMATS, Format  # noqa: TID253 - needs no torch
+from mnfpn_cli.settings.input import network_input, sized
+
+
+@grouped
+def export(
+    network: NetworkOptions,
+    format: Annotated[
+        Format, Option(help="Format of the file.", metavar="|".join(FORMATS), parser=choice("--format", FORMATS))
+    ],
+    output: Annotated[Path, Option(help="The file: written whole and checked, or not at all.", metavar="FILE")],
+    weights: WeightsOption = None,
+    size: SizeOption = None,
+    batch: BatchOption = 1,
+    dynamic: Annotated[bool, Option("--dynamic", help="Leave height and width of the images free.")] = False,
+    seed: Annotated[int, Option(help="Seed of the weights.", metavar="N", parser=whole("--seed", 0, 2**63 - 1))] = 0,
+    json: Annotated[
+        bool, Option("--json", help="Print one JSON document instead of tables.", rich_help_panel="Output")
+    ] = False,
+) -> None:
+    """Write the network to a file that other programs can run, and check the file against the network."""
+    from mnfpn_cli.cli.output import emit
+    from mnfpn_cli.cli.progress import progress_bar
+    from mnfpn_cli.export.formats import check_dynamic, import_packages
+    from mnfpn_cli.report.document import document
+    from mnfpn_cli.report.export import export_document, export_tables
+    from mnfpn_cli.report.weights import weights_document, weights_report
+
+    check_file(output)
+    settings, image = sized(network.settings(weights), size)
+    input = network_input(settings, image, batch)
+    if dynamic:
+        check_dynamic(settings)
+    with progress_bar() as progress:
+        progress("loading torch", 0.0)
+        with ending_at_once():
+            import_packages(format)
+            from mnfpn_cli.export.export import export_network
+            from mnfpn_cli.weights.load import build_with_weights
+
+        built, loaded = build_with_weights(settings, seed, weights)
+        result = export_network(built, settings, input, format, output, dynamic, progress)
+    body = weights_document(loaded) | export_document(result)
+    report = weights_report(loaded) + export_tables(result)
+    emit(report, document("export", settings, body), OutputOptions(json=json))
+
+
+def check_file(path: Path) -> None:
+    """Make sure, before any work is done, that a file can be put there.
+
+    Raises:
+        UsageError: where it cannot.
+    """
+    from mnfpn_cli.cli.output import check_output
+
+    check_output(OutputOptions(output=path))
+    if path.exists() and not path.is_file():
+        raise UsageError(f"--output: must be a file, which is replaced whole, but '{path}' is a device or a pipe")

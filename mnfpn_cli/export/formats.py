@@ -1,0 +1,50 @@
+"""The formats that a network can be written in, and what they ask for. No torch, no pydantic: for the help."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal, get_args
+
+from mnfpn_cli.errors import MnfpnError, UsageError
+
+if TYPE_CHECKING:
+    from mnfpn_cli.settings.models import NetworkSettings
+
+Format = Literal["onnx", "torch-export", "safetensors"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+PACKAGES: dict[Format, tuple[str, ...]] = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
+"""What a format needs beside torch: to be written with, and to be checked with."""
+
+
+def import_packages(format: Format) -> None:
+    """Import what a format needs, so that nothing is missing, and nothing left to import, once the work has begun.
+
+    Raises:
+        MnfpnError: where a package is not installed, or does not work.
+    """
+    missing = [f"{name} ({reason})" for name in PACKAGES.get(format, ()) if (reason := _import_failure(name))]
+    if missing:
+        raise MnfpnError(f"--format {format}: needs {', '.join(missing)}: pip install 'mnfpn[{format}]'")
+
+
+def _import_failure(name: str) -> str:
+    """Why a package cannot be imported; nothing where it can."""
+    try:
+        import_module(name)
+    except ModuleNotFoundError as error:
+        return "not installed" if error.name == name else f"which needs {error.name}"
+    except ImportError as error:
+        return str(error)
+    return ""
+
+
+def check_dynamic(settings: "NetworkSettings") -> None:
+    """Make sure that a network takes images of more than one size.
+
+    Raises:
+        UsageError: where it takes one size alone.
+    """
+    if settings.made_for is not None:
+        raise UsageError(
+            f"--dynamic: must not be given where the head's dense layers stand on flattened maps, one weight for each "
+            f"cell: they fit {settings.made_for} alone (head.pool=average lifts that)"
+        )

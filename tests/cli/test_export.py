@@ -1,0 +1,216 @@
+"""`mnfpn export`: what it prints, what it refuses before any work, and what is left when it fails."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.export import export as exporting
+from mnfpn_cli.export.export import FILE_FORMATS
+from mnfpn_cli.export.opened import Opened
+from mnfpn_cli.network.build import build_network
+from mnfpn_cli.network.network import Network
+from mnfpn_cli.settings.input import NetworkInput, Size, network_input
+from mnfpn_cli.settings.models import NetworkSettings
+from tests.conftest import Mnfpn
+
+SMALL = ["--stages", "2,8,1,2 2,16,1,2", "--pyramid-channels", "8"]
+SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2), (2, 16, 1, 2)], "pyramid": {"channels": 8}})
+HEAD = "head={'kind': 'level_classifiers'}".replace("'", '"')
+
+
+def test_a_file_is_written_checked_and_told(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """A table for each size, what was written, and how it was checked."""
+    path = tmp_path / "out.safetensors"
+    arguments = ["--format", "safetensors", "--output", str(path), "--size", "32x48", "--dynamic", "--batch", "2"]
+    done = mnfpn("export", *SMALL, *arguments)
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[:4] == [
+        "File and network at 2×3×32×48",
+        "Output     Shape  Largest difference  Relative  Allowed",
+        "p2      2×8×8×12                   0         0        0",
+        "p3       2×8×4×6                   0         0        0",
+    ]
+    assert [line for line in lines if line.startswith("File")] == [
+        f"File and network at 2×3×{sides}" for sides in ("32×48", "17×25", "8×8")
+    ]
+    assert lines[-2:] == [
+        f"Written: {path} (safetensors, {path.stat().st_size / 1024:.2f} KiB, height and width free)",
+        "Checked: loaded back into another network, its outputs are the same to the last bit.",
+    ]
+
+
+def test_json_through_a_pipe_is_all_that_is_printed(mnfpn_process: Mnfpn, tmp_path: Path) -> None:
+    """Torch's exporter and ONNX Runtime have a lot to say, and none of it on either stream."""
+    path = tmp_path / "out.onnx"
+    done = mnfpn_process("export", *SMALL, "--format", "onnx", "--output", str(path), "--size", "32x48", "--json")
+    assert (done.code, done.err) == (0, "")
+    document = json.loads(done.out)
+    assert document["settings"] == SETTINGS.model_dump(mode="json")
+    described = {key: document[key] for key in ("command", "format", "file", "bytes", "dynamic")}
+    size = path.stat().st_size
+    assert described == {"command": "export", "format": "onnx", "file": str(path), "bytes": size, "dynamic": False}
+    (check,) = document["checks"]
+    assert check["input"] == {"batch": 1, "channels": 3, "height": 32, "width": 48}
+    assert [(output["name"], output["shape"]) for output in check["outputs"]] == [
+        ("p2", [1, 8, 8, 12]),
+        ("p3", [1, 8, 4, 6]),
+    ]
+    for output in check["outputs"]:
+        assert 0 <= output["relative"] <= output["allowed"] == 1e-4
+        assert output["max_abs_difference"] >= output["relative"] * 0.01
+
+
+def test_what_was_exported_needs_no_other_settings(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """Neither to be looked at nor to be exported again, to the same file."""
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    to = ["--format", "safetensors", "--size", "64", "--json", "--output"]
+    assert mnfpn("export", *SMALL, "--seed", "7", *to, str(first)).code == 0
+    summary = json.loads(mnfpn("summary", "--weights", str(first), "--size", "64", "--json").out)
+    assert summary["settings"] == SETTINGS.model_dump(mode="json")
+    again = json.loads(mnfpn("export", "--weights", str(first), *to, str(second)).out)
+    assert again["weights"]["missing"] == []
+    assert same_weights(first, second)
+    assert mnfpn("export", *SMALL, "--seed", "8", *to, str(second)).code == 0
+    assert not same_weights(first, second)
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    """Whether two files hold the same tensors."""
+    ours, theirs = load_file(one), load_file(other)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+REFUSED: list[tuple[list[str], str]] = [
+    (["--output", "out"], "Missing option '--format'."),
+    (["--format", "onnx"], "Missing option '--output'."),
+    (
+        ["--format", "tflite", "--output", "out"],
+        "--format: must be one of onnx, torch-export, safetensors, got 'tflite'",
+    ),
+    (["--format", "onnx", "--output", "."], "--output: must be a file, but '.' is a folder"),
+    (["--format", "onnx", "--output", ""], "--output: must be a file, but '.' is a folder"),
+    (["--format", "onnx", "--output", "-"], "--output: must be a file; "),
+    (["--format", "onnx", "--output", "none/out"], "--output: must be in a folder that exists, but 'none' is none"),
+    (["--format", "onnx", "--output", "pipe"], "--output: must be a file, which is replaced whole, but 'pipe' is a"),
+    (["--format", "onnx", "--output", "out", "--seed", "-1"], "--seed: must be a whole number from 0 to 9223372036854"),
+    (["--format", "onnx", "--output", "out", "--batch", "0"], "--batch: must be a whole number from 1 to 65536, got 0"),
+    (
+        ["--format", "onnx", "--output", "out", "--size", "4"],
+        "--size: each side must be at least 32 pixels, the stride",
+    ),
+    (
+        ["--format", "onnx", "--output", "out", "--dynamic", "--set", HEAD],
+        "--dynamic: must not be given where the head",
+    ),
+    (
+        ["--format", "onnx", "--output", "out", "--weights", "out"],
+        "out: must be a file, but there is none of that name",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED, ids=[" ".join(row[0])[:60] for row in REFUSED])
+def test_what_is_wrong_is_refused_before_any_work(
+    mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    """Exit code 2, one line, no file."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(exporting, "export_network", None)
+    os.mkfifo("pipe")
+    done = mnfpn("export", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"error: {message}")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_package_that_is_missing_is_told_before_any_work(
+    mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Exit code 1, with the command that installs it."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setattr(exporting, "export_network", None)
+    done = mnfpn("export", *SMALL, "--format", "onnx", "--output", str(tmp_path / "out.onnx"))
+    message = "error: --format onnx: needs onnxruntime (not installed): pip install 'mnfpn[onnx]'\n"
+    assert (done.code, done.out, done.err) == (1, "", message)
+
+
+def test_a_failed_check_is_exit_code_3_and_leaves_no_file(
+    mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One line on standard error, nothing on standard output, nothing in the folder."""
+    form = FILE_FORMATS["safetensors"]
+
+    def read(path: Path, settings: NetworkSettings) -> Opened:
+        opened = form.read(path, settings)
+        return replace(opened, run=lambda images: {name: x + 1 for name, x in opened.run(images).items()})
+
+    monkeypatch.setitem(FILE_FORMATS, "safetensors", replace(form, read=read))
+    path = tmp_path / "out.safetensors"
+    done = mnfpn("export", *SMALL, "--format", "safetensors", "--output", str(path), "--size", "64", "--json")
+    assert (done.code, done.out) == (3, "")
+    message = "error: --format safetensors: the file failed its check, and is not kept: at 64x64 p2 differs by "
+    assert done.err.startswith(message)
+    assert done.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+CASES: list[tuple[list[str], NetworkInput, bool]] = [
+    ([], network_input(SETTINGS, Size(600, 900)), False),
+    (["--size", "64", "--batch", "3"], network_input(SETTINGS, Size(64, 64), 3), False),
+    (["--size", "64x96", "--dynamic"], network_input(SETTINGS, Size(64, 96)), True),
+]
+
+
+@pytest.mark.parametrize(("arguments", "input", "dynamic"), CASES, ids=[" ".join(row[0]) or "nothing" for row in CASES])
+def test_arguments_mean_an_export(
+    mnfpn: Mnfpn,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: list[str],
+    input: NetworkInput,
+    dynamic: bool,
+) -> None:
+    """What is asked to be exported, with which weights."""
+    asked: list[Any] = []
+
+    def export_network(network: Network, *rest: Any) -> None:
+        asked.extend([network.state_dict(), *rest[:5]])
+        raise MnfpnError("nothing is exported here")
+
+    monkeypatch.setattr(exporting, "export_network", export_network)
+    path = tmp_path / "out"
+    seeded = ["--seed", "7", "--format", "torch-export", "--output", str(path)]
+    assert mnfpn("export", *SMALL, *seeded, *arguments).code == 1
+    weights, *rest = asked
+    assert rest == [SETTINGS, input, "torch-export", path, dynamic]
+    expected = build_network(SETTINGS, 7).state_dict()
+    assert all(torch.equal(weights[key], expected[key]) for key in expected)
+
+
+def test_ctrl_c_leaves_what_was_there(tmp_path: Path) -> None:
+    """While the file is being checked: the temporary one goes, quietly."""
+    path = tmp_path / "out.pt2"
+    path.write_text("older")
+    command = [sys.executable, "-m", "mnfpn_cli", "export", "--size", "512", "--batch", "4"]
+    command += ["--format", "safetensors", "--output", str(path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while len(list(tmp_path.iterdir())) == 1 and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.005)
+    assert [entry.name for entry in tmp_path.iterdir() if entry != path]
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "")
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("out.pt2", "older")]

@@ -1,0 +1,185 @@
+"""Each format, written and checked for real; what is in the files, read by other means than our own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from mnfpn_cli import __version__
+from mnfpn_cli.errors import CheckError, MnfpnError, UsageError
+from mnfpn_cli.export import as_onnx
+from mnfpn_cli.export.export import Exported, export_network
+from mnfpn_cli.export.formats import FORMATS, Format
+from mnfpn_cli.measure import memory
+from mnfpn_cli.network.build import build_network
+from mnfpn_cli.settings.files import preset_names
+from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.models import NetworkSettings
+from tests.export.networks import FLAT, SMALL, shortened
+
+SIZE = Size(32, 48)
+INPUT = network_input(SMALL, SIZE, batch=2)
+
+WITH_FREE_SIDES = ("fpnssd", "mobilenetv2-classifier", "mobilenetv2-dynamic-fpn", "mobilenetv2-fpnlite")
+"""Between them both backbones, every way to upsample, a pooled top, all kinds of levels, and a head."""
+
+
+def exported(format: Format, path: Path, dynamic: bool = False, settings: NetworkSettings = SMALL) -> Exported:
+    """Export a network whose weights come from seed 7."""
+    input = network_input(settings, settings.made_for or SIZE, batch=2)
+    return export_network(build_network(settings, 7), settings, input, format, path, dynamic)
+
+
+def images_at(size: Size, batch: int = 2) -> torch.Tensor:
+    """Images that no check of ours uses."""
+    return torch.rand(network_input(SMALL, size, batch).shape, generator=torch.Generator().manual_seed(99))
+
+
+@torch.no_grad()
+def maps_of(settings: NetworkSettings, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """What the network with the weights of seed 7 makes of images."""
+    maps: tuple[torch.Tensor, ...] = build_network(settings, 7)(images)
+    return maps
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_is_written_was_compared_with_the_network(tmp_path: Path, format: Format) -> None:
+    """One table of differences; each output by its name, with the shape that the plan gives."""
+    path = tmp_path / "out"
+    result = exported(format, path)
+    assert (result.format, result.file, result.bytes) == (format, str(path), path.stat().st_size)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+    (comparison,) = result.checks
+    assert comparison.input == INPUT
+    assert [(one.name, one.shape) for one in comparison.outputs] == [("p2", (2, 8, 8, 12)), ("p3", (2, 8, 4, 6))]
+    assert all(one.relative <= (1e-5 if format == "onnx" else 0.0) for one in comparison.outputs)
+
+
+def test_onnx_has_names_metadata_and_nothing_of_this_machine(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Read by onnx, run by ONNX Runtime; and not a word of torch's on either stream."""
+    path = tmp_path / "out.onnx"
+    exported("onnx", path)
+    assert capfd.readouterr() == ("", "")
+    model = onnx.load(str(path))
+    sides = [[one.dim_value for one in value.type.tensor_type.shape.dim] for value in model.graph.output]
+    assert [value.name for value in model.graph.output] == ["p2", "p3"]
+    assert sides == [[2, 8, 8, 12], [2, 8, 4, 6]]
+    carried = {entry.key: entry.value for entry in model.metadata_props}
+    assert NetworkSettings.model_validate_json(carried["mnfpn_settings"]) == SMALL
+    assert carried["mnfpn_version"] == __version__
+    assert "stages.1.0.expand.conv.weight" in {tensor.name for tensor in model.graph.initializer}
+    assert str(Path(__file__).parents[2]).encode() not in path.read_bytes()
+    session = onnxruntime.InferenceSession(str(path))
+    outputs = session.run(["p2", "p3"], {"images": images_at(SIZE).numpy()})
+    for output, expected in zip(outputs, maps_of(SMALL, images_at(SIZE)), strict=True):
+        assert np.allclose(output, expected.numpy(), rtol=0, atol=1e-5 * expected.abs().max().item())
+
+
+def test_torch_export_is_loaded_in_another_process(tmp_path: Path) -> None:
+    """Which has never heard of mnfpn: a dictionary of outputs, at a size that nothing was tried with."""
+    path, images = tmp_path / "out.pt2", images_at(Size(9, 95))
+    exported("torch-export", path, dynamic=True)
+    assert str(Path(__file__).parents[2]).encode() not in path.read_bytes()
+    torch.save({"images": images, "maps": maps_of(SMALL, images)}, tmp_path / "expected")
+    program = (
+        "import sys, torch\n"
+        "extra = {'mnfpn_settings.json': '', 'mnfpn_version.txt': ''}\n"
+        "program = torch.export.load('out.pt2', extra_files=extra)\n"
+        "expected = torch.load('expected')\n"
+        "outputs = program.module()(expected['images'])\n"
+        "assert not any(name.startswith('mnfpn') for name in sys.modules)\n"
+        "assert list(outputs) == ['p2', 'p3']\n"
+        "assert all(torch.equal(*pair) for pair in zip(outputs.values(), expected['maps'], strict=True))\n"
+        "assert 'stages.1.0.expand.conv.weight' in program.state_dict\n"
+        "print(extra['mnfpn_settings.json'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert NetworkSettings.model_validate_json(done.stdout) == SMALL
+
+
+def test_safetensors_hold_the_state_dict(tmp_path: Path) -> None:
+    """To the last bit, under the network's own names; and ``format``, for libraries that ask for it."""
+    path = tmp_path / "out.safetensors"
+    exported("safetensors", path)
+    with safe_open(path, framework="pt") as file:
+        carried = file.metadata()
+    assert carried["format"] == "pt"
+    assert json.loads(carried["mnfpn_settings"]) == SMALL.model_dump(mode="json")
+    ours, theirs = build_network(SMALL, 7).state_dict(), load_file(path)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_every_preset_is_exported_to_onnx(tmp_path: Path, preset: str) -> None:
+    """With free sides where that brings anything new: then down to the least size, where maps have one cell."""
+    settings = shortened(preset).at(Size(64, 96))
+    input, path = network_input(settings, Size(64, 96)), tmp_path / "out.onnx"
+    dynamic = preset in WITH_FREE_SIDES
+    result = export_network(build_network(settings), settings, input, "onnx", path, dynamic)
+    sizes = [str(one.input.size) for one in result.checks]
+    assert sizes == (["64x96", "33x49", "32x32"] if dynamic else ["64x96"])
+    (images,) = onnx.load(path).graph.input
+    sides = [one.dim_param or one.dim_value for one in images.type.tensor_type.shape.dim]
+    assert sides == [1, 3, *(("height", "width") if dynamic else (64, 96))]
+
+
+@pytest.mark.parametrize("preset", ["fpnssd", "mobilenetv2-dynamic-fpn"])
+def test_what_is_hardest_to_free_is_exported_to_torch_export(tmp_path: Path, preset: str) -> None:
+    """Levels of one cell, and a top that is pooled to one: sizes at which torch would like to broadcast."""
+    settings = shortened(preset)
+    input = network_input(settings, Size(32, 512))
+    result = export_network(build_network(settings), settings, input, "torch-export", tmp_path / "out.pt2", True)
+    assert [str(one.input.size) for one in result.checks] == ["32x512", "33x257", "32x32"]
+    assert {one.relative for comparison in result.checks for one in comparison.outputs} == {0.0}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_head_on_flattened_maps_is_exported(tmp_path: Path, format: Format) -> None:
+    """Its one output is called logits."""
+    (comparison,) = exported(format, tmp_path / "out", settings=FLAT).checks
+    assert [(one.name, one.shape) for one in comparison.outputs] == [("logits", (2, 3))]
+
+
+def test_onnx_refuses_what_no_file_of_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before any work."""
+    monkeypatch.setattr(as_onnx, "MAX_BYTES", 10_000)
+    with pytest.raises(MnfpnError, match=r"^--format onnx: holds less than 2 GiB in a file, and the weights are 0\.0"):
+        exported("onnx", tmp_path / "out.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_torch_cannot_write_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line of torch's."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise torch.onnx.OnnxExporterError("no such operator\nand a page of advice")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    with pytest.raises(MnfpnError, match=r"^--format onnx: torch could not write this network: no such operator$"):
+        exported("onnx", tmp_path / "out.onnx")
+
+
+def test_what_cannot_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the plan's figure, against what is free."""
+    monkeypatch.setattr(memory, "free_memory", lambda _: 2**10)
+    with pytest.raises(UsageError, match=r"^--size, --batch: must fit the memory that cpu has free"):
+        exported("safetensors", tmp_path / "out")
+
+
+def test_weights_that_are_not_finite_are_not_exported(tmp_path: Path) -> None:
+    """There is nothing to check them by."""
+    network = build_network(SMALL)
+    torch.nn.init.constant_(network.get_parameter("stem.conv.weight"), torch.nan)
+    with pytest.raises(CheckError, match=r"at 32x48 p2 of the network itself is not finite; p3 of the network"):
+        export_network(network, SMALL, INPUT, "safetensors", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,175 @@
+"""A check that fails leaves no file, and an older one as it was: every way to fail, seen failing."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from mnfpn_cli.errors import CheckError, MnfpnError
+from mnfpn_cli.export import export as exporting
+from mnfpn_cli.export.export import FILE_FORMATS, FileFormat, export_network
+from mnfpn_cli.export.formats import FORMATS, Format
+from mnfpn_cli.export.opened import Opened
+from mnfpn_cli.network.build import build_network
+from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.models import NetworkSettings
+from tests.export.networks import SMALL
+
+INPUT = network_input(SMALL, Size(32, 48))
+Outputs = dict[str, Tensor]
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    """A file that is there already."""
+    path = tmp_path / "out"
+    path.write_text("older")
+    return path
+
+
+def refused(older: Path, format: Format = "safetensors", dynamic: bool = False) -> str:
+    """Export in vain: the older file is untouched, and nothing lies beside it."""
+    with pytest.raises(CheckError) as caught:
+        export_network(build_network(SMALL), SMALL, INPUT, format, older, dynamic)
+    assert older.read_text() == "older"
+    assert [entry.name for entry in older.parent.iterdir()] == ["out"]
+    return str(caught.value)
+
+
+def with_outputs(form: FileFormat, change: Callable[[Outputs], Outputs]) -> FileFormat:
+    """A format whose files, when they are run, return something else."""
+
+    def read(*arguments: object) -> Opened:
+        opened = form.read(*arguments)  # type: ignore[arg-type]
+        return replace(opened, run=lambda images: change(dict(opened.run(images))))
+
+    return replace(form, read=read)
+
+
+def off(outputs: Outputs) -> Outputs:
+    """One element of one output is off by a thousandth of the largest."""
+    changed = outputs["p3"].clone()
+    changed[0, 1, 2, 3] += 1e-3 * changed.abs().max()
+    return outputs | {"p3": changed}
+
+
+CHANGES: list[tuple[str, Callable[[Outputs], Outputs], str]] = [
+    ("off", off, "at 32x48 p3 differs by 1.0e-03 of its largest value, 1.0e-04 is allowed"),
+    ("not finite", lambda outputs: outputs | {"p2": outputs["p2"] / 0}, "at 32x48 p2 is not finite"),
+    ("transposed", lambda outputs: outputs | {"p2": outputs["p2"].mT}, "at 32x48 p2 has the shape (1, 8, 12, 8), not"),
+    ("missing", lambda outputs: {"p2": outputs["p2"]}, "its outputs are p2, not p2, p3"),
+    ("in another order", lambda outputs: dict(reversed(outputs.items())), "its outputs are p3, p2, not p2, p3"),
+    ("none", lambda _: {}, "its outputs are none, not p2, p3"),
+    ("raising", lambda outputs: {"p2": outputs["p9"]}, "it cannot be run at 32x48: 'p9'"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), [row[1:] for row in CHANGES], ids=[row[0] for row in CHANGES])
+def test_other_outputs_are_refused(
+    monkeypatch: pytest.MonkeyPatch, older: Path, change: Callable[[Outputs], Outputs], message: str
+) -> None:
+    """With what is wrong, and at which size."""
+    form = replace(FILE_FORMATS["safetensors"], exact=False)
+    monkeypatch.setitem(FILE_FORMATS, "safetensors", with_outputs(form, change))
+    assert refused(older).startswith(f"--format safetensors: the file failed its check, and is not kept: {message}")
+
+
+def test_the_last_bit_counts_where_nothing_is_computed_anew(monkeypatch: pytest.MonkeyPatch, older: Path) -> None:
+    """What is read back from safetensors are the same numbers."""
+
+    def change(outputs: Outputs) -> Outputs:
+        return {name: output * (1 + 1.2e-7) for name, output in outputs.items()}
+
+    monkeypatch.setitem(FILE_FORMATS, "safetensors", with_outputs(FILE_FORMATS["safetensors"], change))
+    assert re.search(r"p2 differs by \d\.\de-08 of its largest value, 0\.0e\+00 is allowed", refused(older))
+
+
+def test_every_size_is_checked(monkeypatch: pytest.MonkeyPatch, older: Path) -> None:
+    """A file that is right at the size it was made for, and wrong at another one."""
+
+    def change(outputs: Outputs) -> Outputs:
+        return outputs if outputs["p3"].shape[-1] == 6 else off(outputs)
+
+    form = replace(FILE_FORMATS["safetensors"], exact=False)
+    monkeypatch.setitem(FILE_FORMATS, "safetensors", with_outputs(form, change))
+    assert "not kept: at 17x25 p3 differs by" in refused(older, dynamic=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"half", b"other"], ids=["empty", "half", "something else"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_that_cannot_be_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch, older: Path, capfd: pytest.CaptureFixture[str], format: Format, content: bytes
+) -> None:
+    """By the readers themselves, which keep quiet otherwise."""
+    form = FILE_FORMATS[format]
+
+    def write(*arguments: object) -> bytes:
+        whole = form.write(*arguments)  # type: ignore[arg-type]
+        return whole[: len(whole) // 2] if content == b"half" else content
+
+    monkeypatch.setitem(FILE_FORMATS, format, replace(form, write=write))
+    assert ": the file failed its check, and is not kept: it cannot be read: " in refused(older, format)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, older: Path, format: Format) -> None:
+    """One bias of one layer off by a hundredth, in the file itself."""
+    form = FILE_FORMATS[format]
+
+    def write(*arguments: object) -> bytes:
+        other = build_network(SMALL)
+        with torch.no_grad():
+            other.state_dict()["stages.1.0.depthwise.norm.bias"][0] += 0.01
+        return form.write(other, *arguments[1:])  # type: ignore[arg-type]
+
+    monkeypatch.setitem(FILE_FORMATS, format, replace(form, write=write))
+    assert "not kept: at 32x48 p2 differs by " in refused(older, format)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_other_settings_are_refused(monkeypatch: pytest.MonkeyPatch, older: Path, format: Format) -> None:
+    """Whoever builds the network from the file would get another one."""
+    monkeypatch.setattr(exporting, "metadata", lambda _: {"mnfpn_settings": "{}"})
+    assert refused(older, format).endswith("not kept: the settings in it are not the network's")
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (MemoryError(), MnfpnError),
+        (RuntimeError("DefaultCPUAllocator: not enough"), MnfpnError),
+    ],
+    ids=["Ctrl-C", "MemoryError", "torch out of memory"],
+)
+def test_what_is_no_fault_of_the_file_is_raised_as_what_it_is(
+    monkeypatch: pytest.MonkeyPatch, older: Path, raised: BaseException, expected: type[BaseException]
+) -> None:
+    """And leaves as little behind."""
+
+    def read(*_: object) -> Opened:
+        raise raised
+
+    monkeypatch.setitem(FILE_FORMATS, "safetensors", replace(FILE_FORMATS["safetensors"], read=read))
+    with pytest.raises(expected) as caught:
+        export_network(build_network(SMALL), SMALL, INPUT, "safetensors", older)
+    assert not isinstance(caught.value, CheckError)
+    assert older.read_text() == "older"
+    assert [entry.name for entry in older.parent.iterdir()] == ["out"]
+
+
+def test_maps_of_one_channel_and_one_cell_cannot_be_left_free(older: Path) -> None:
+    """Torch has to know the order of their elements in memory; it is told, and not found out by whoever loads them."""
+    thin = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2), (2, 16, 1, 2)], "pyramid": {"channels": 1}})
+    for size, error, message in (
+        (Size(8, 8), MnfpnError, "^--dynamic: torch cannot leave the sides free at 8x8: try a larger --size$"),
+        (Size(32, 48), CheckError, "not kept: it cannot be run at 8x8: Guard failed: "),
+    ):
+        with pytest.raises(error, match=message):
+            export_network(build_network(thin), thin, network_input(thin, size), "torch-export", older, True)
+    assert older.read_text() == "older"

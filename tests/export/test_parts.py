@@ -1,0 +1,150 @@
+"""The parts: bounds, sizes, the graph, the packages, and the writing of files."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mnfpn_cli.errors import CheckError, MnfpnError, UsageError
+from mnfpn_cli.export import trace as tracing
+from mnfpn_cli.export.compare import Comparison, compare
+from mnfpn_cli.export.formats import check_dynamic, import_packages
+from mnfpn_cli.export.inputs import inputs_to_check
+from mnfpn_cli.export.trace import NamedOutputs, trace
+from mnfpn_cli.network.build import build_network
+from mnfpn_cli.network.network import Network
+from mnfpn_cli.settings.input import NetworkInput, Size, network_input
+from mnfpn_cli.settings.models import NetworkSettings
+from tests.export.networks import FLAT, SMALL
+
+DEEP = NetworkSettings.model_validate({"stages": [(6, 16, 30, 2), (6, 24, 30, 2)], "pyramid": {"channels": 8}})
+
+
+@torch.no_grad()
+def compared(network: Network, settings: NetworkSettings, factor: float) -> Comparison:
+    """Compare a network with one whose outputs are larger by a factor."""
+    named = NamedOutputs(network)
+
+    def run(images: Tensor) -> Mapping[str, Tensor]:
+        return {name: output * factor for name, output in named(images).items()}
+
+    return compare(network, network_input(settings, Size(32, 48)), run)
+
+
+def test_a_deep_network_may_differ_by_what_rounding_makes_of_it() -> None:
+    """Sixty blocks lose three digits more than the presets do, in any program; a wrong file is still refused."""
+    network = build_network(DEEP)
+    with pytest.raises(CheckError, match=r"p2 differs by 2\.0e-03 .*, 1\.0e-04 is allowed"):
+        compared(build_network(SMALL), SMALL, 1.002)
+    allowed = [one.allowed for one in compared(network, DEEP, 1.0005).outputs]
+    assert all(5e-4 < bound <= 1e-2 for bound in allowed)
+    with pytest.raises(CheckError, match=r"p2 differs by 2\.0e-02 "):
+        compared(network, DEEP, 1.02)
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+
+
+def test_the_usual_bound_is_the_one_that_is_shown() -> None:
+    """Where it suffices."""
+    assert {one.allowed for one in compared(build_network(SMALL), SMALL, 1.00001).outputs} == {1e-4}
+
+
+def test_outputs_of_nothing_but_zeros_must_be_met_exactly() -> None:
+    """There is nothing that a difference could be relative to."""
+    network = build_network(SMALL)
+    for parameter in network.parameters():
+        nn.init.zeros_(parameter)
+    assert {one.relative for one in compared(network, SMALL, 1.0).outputs} == {0.0}
+    named, input = NamedOutputs(network), network_input(SMALL, Size(32, 48))
+    with torch.no_grad(), pytest.raises(CheckError, match="p2 differs by inf of its largest value"):
+        compare(network, input, lambda images: {name: output + 1 for name, output in named(images).items()})
+
+
+SIZES = [
+    ((64, 96), ["64x96", "33x49", "32x32"]),
+    ((600, 900), ["600x900", "301x451", "32x32"]),
+    ((32, 32), ["32x32", "33x33"]),
+    ((33, 65), ["33x65", "35x33", "32x32"]),
+    ((33, 33), ["33x33", "35x35", "32x32"]),
+]
+
+
+@pytest.mark.parametrize(("size", "expected"), SIZES, ids=[expected[0] for _, expected in SIZES])
+def test_free_sides_are_tried_at_other_sizes(size: tuple[int, int], expected: list[str]) -> None:
+    """The one that was asked for, an odd one, and the least; each once."""
+    input = NetworkInput(2, 3, Size(*size))
+    tried = inputs_to_check(input, 32, dynamic=True)
+    assert [str(one.size) for one in tried] == expected
+    assert {(one.batch, one.channels) for one in tried} == {(2, 3)}
+    assert inputs_to_check(input, 32, dynamic=False) == (input,)
+
+
+def test_tracing_leaves_the_network_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Activations work in place again, also where torch fails; the graph's do not."""
+    network = build_network(SMALL)
+    before = {name: module.inplace for name, module in network.named_modules() if isinstance(module, nn.ReLU6)}
+    assert set(before.values()) == {True}
+    program = trace(network, SMALL, network_input(SMALL, Size(32, 48)), dynamic=True)
+    assert not [node for node in program.graph.nodes if str(node.target).endswith("_.default")]
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(torch.export, "export", fail)
+    with pytest.raises(RuntimeError):
+        trace(network, SMALL, network_input(SMALL, Size(32, 48)), dynamic=False)
+    assert before == {name: module.inplace for name, module in network.named_modules() if isinstance(module, nn.ReLU6)}
+
+
+def test_a_torch_that_keeps_maps_of_one_cell_apart_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only where sides are to be free."""
+    monkeypatch.setattr(tracing, "shape_config", SimpleNamespace())
+    input = network_input(SMALL, Size(32, 48))
+    trace(build_network(SMALL), SMALL, input, dynamic=False)
+    with pytest.raises(MnfpnError, match=r"^--dynamic: needs a newer torch than 2\."):
+        trace(build_network(SMALL), SMALL, input, dynamic=True)
+
+
+@pytest.mark.parametrize("name", ["onnx", "onnxscript", "onnxruntime"])
+def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """With the command that installs it; no other format needs it."""
+    for installed in ("onnx", "onnxscript", "onnxruntime"):  # one that is missing takes none that was imported along
+        import_module(installed)
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MnfpnError) as caught:
+        import_packages("onnx")
+    assert str(caught.value) == f"--format onnx: needs {name} (not installed): pip install 'mnfpn[onnx]'"
+    import_packages("torch-export")
+    import_packages("safetensors")
+
+
+def test_a_package_that_does_not_work_is_named_with_the_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Installed, but for another system; or without what it needs itself."""
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('libc is too old')\n")
+    (tmp_path / "onnxscript.py").write_text("import no_such_package\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("onnxruntime", "onnxscript"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(
+        MnfpnError, match=r"onnxscript \(which needs no_such_package\), onnxruntime \(libc is too old\)"
+    ):
+        import_packages("onnx")
+
+
+def test_no_format_is_loaded_before_it_is_asked_for() -> None:
+    """Importing what exports imports neither onnx nor what runs it."""
+    program = "import sys, mnfpn_cli.export.export; print({'onnx', 'onnxruntime', 'onnxscript'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_dense_layers_on_flattened_maps_take_one_size() -> None:
+    """So their network cannot have free sides."""
+    check_dynamic(SMALL)
+    with pytest.raises(UsageError, match=r"^--dynamic: must not be given where .*: they fit 32x48 alone"):
+        check_dynamic(FLAT)
