@@ -3,7 +3,8 @@
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     kind = kind_of_file(path)
     try:
-        found = load_file(path) if kind is Kind.SAFETENSORS else _load_pickled(path, mapped=kind is Kind.ZIP)
+        found = load_file(path) if kind is Kind.SAFETENSORS else load_pickled(path, kind)
     except (MnfpnError, KeyboardInterrupt):
         raise
-    except (SafetensorError, EOFError) as error:
+    except (SafetensorError, EOFError, zipfile.BadZipFile) as error:
         raise UsageError(f"{path}: must be a whole checkpoint, but it is damaged: {_first_line(error)}") from None
     except pickle.UnpicklingError as error:
         raise UsageError(f"{path}: {_refusal(error)}") from None
@@ -54,7 +55,57 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(str(path), _without_prefix(_state_dict(path, found)))
 
 
-def _load_pickled(path: Path, mapped: bool) -> Any:
+def load_pickled(path: Path, kind: Kind) -> Any:
+    """What a file of torch holds: mapped into memory where that gives what is in it.
+
+    torch maps a storage as so many bytes from where its record begins, whatever the record is: one that is compressed,
+    as after `unzip` and `zip`, or too short would be read as weights. Such files are read in full, which torch checks.
+    """
+    if kind is Kind.LEGACY:
+        return _load(path, mapped=False)
+    records = stored_records(path)
+    if records is None:
+        return _load(path, mapped=False)
+    found = _load(path, mapped=True)
+    storages = {storage.data_ptr(): storage.nbytes() for storage in _storages(found) if storage.nbytes()}
+    sizes = [size for _, size in sorted(storages.items())]
+    return found if sizes == records else _load(path, mapped=False)
+
+
+def stored_records(path: Path) -> list[int] | None:
+    """The sizes of a file's storages in their order; None where it holds any that are compressed or named twice.
+
+    Raises:
+        zipfile.BadZipFile: where it is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if len({entry.filename for entry in entries}) < len(entries):
+        return None
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        return None
+    data = (entry for entry in entries if re.search(r"/data/[^/]+$", entry.filename) and entry.file_size)
+    return [entry.file_size for entry in sorted(data, key=lambda entry: entry.header_offset)]
+
+
+def _storages(found: Any) -> Iterator[torch.UntypedStorage]:
+    """The storages of all tensors in what was loaded, however deep."""
+    seen, waiting = set(), [found]
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, Tensor):
+            if item.layout is torch.strided and not item.is_meta:
+                yield item.untyped_storage()
+        elif isinstance(item, Mapping):
+            waiting.extend(item.values())
+        elif isinstance(item, list | tuple | set):
+            waiting.extend(item)
+
+
+def _load(path: Path, mapped: bool) -> Any:
     with warnings.catch_warnings():
         # torch warns of old formats and of TorchScript archives; both are read, or refused, all the same.
         warnings.simplefilter("ignore")
@@ -80,16 +131,16 @@ def _state_dict(path: Path, found: Any) -> Mapping[str, Tensor]:
             break
         found = found[wrapper]
     if not isinstance(found, Mapping):
-        raise UsageError(f"{path}: must be a state dict, but it holds a {type(found).__name__}")
+        raise UsageError(f"{path}: must be a state dict, but it holds data of type {type(found).__name__}")
     if not found:
         raise UsageError(f"{path}: must be a state dict, but it holds no tensors")
     for key, value in found.items():
         if not isinstance(key, str):
             raise UsageError(f"{path}: must be a state dict, but one of its keys is {key!r:.40}, not text")
         if not isinstance(value, Tensor):
-            raise UsageError(f"{path}: must be a state dict, but {key} is a {type(value).__name__}, not a tensor")
-        if value.layout is not torch.strided or value.is_quantized or value.is_meta:
-            raise UsageError(f"{path}: must hold plain tensors, but {key} is sparse, quantised or empty of data")
+            raise UsageError(f"{path}: must be a state dict, but {key} is of type {type(value).__name__}, not a tensor")
+        if value.layout is not torch.strided or value.is_quantized or value.is_meta or value.is_nested:
+            raise UsageError(f"{path}: must hold plain tensors, but {key} is sparse, nested, quantised or without data")
     return found
 
 

@@ -4,7 +4,7 @@ A template may use what `weights.places` knows of a layer: ``{stage}``, ``{block
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 
@@ -16,11 +16,22 @@ class Layout:
         name: whose it is.
         names: the path of the module, for each role; no entry where the layout has no such layer.
         aliases: other spellings of a module: pattern and replacement, applied in order before anything else.
+        others: a pattern of keys of what is neither backbone nor pyramid nor classifier, such as a detector's heads.
+        from_top: whether laterals and smoothings count from the coarsest level down, not from the finest up.
+        shares: whether one layer may stand under several keys.
     """
 
     name: str
     names: Mapping[str, str]
     aliases: tuple[tuple[str, str], ...] = ()
+    others: str = ""
+    from_top: bool = False
+    shares: bool = False
+
+    def has_stem(self, modules: Collection[str]) -> bool:
+        """Whether a checkpoint has the first convolution under this layout's name: what tells layouts apart quickly."""
+        stem = self.names["stem.conv"]
+        return any(self.normal(module) == stem for module in modules if module.endswith(stem.rpartition(".")[2]))
 
     def normal(self, module: str) -> str:
         """A module's path in the spelling of ``names``."""
@@ -28,8 +39,24 @@ class Layout:
             module = re.sub(pattern, replacement, module)
         return module
 
+    def name_of(self, role: str, path: str, facts: Mapping[str, object]) -> str:
+        """The module of a role; empty where the layout has none. Ours go by their paths."""
+        if not self.names:
+            return path
+        template = self.names.get(role) or (self.names.get("lateral", "") if role == "top" else "")
+        return template.format_map(facts)
 
-OURS = "mnfpn"
+    def pattern(self, role: str, part: str, facts: Mapping[str, object]) -> str:
+        """What matches the module of a role, for whatever level."""
+        if not self.names:
+            return rf"{re.escape(part)}(?:\.\w+)*"
+        template = self.names.get(role, "")
+        if part.startswith("head."):
+            template = template.format_map(facts)
+        return r"\w+".join(re.escape(piece) for piece in re.split(r"\{\w+\}", template))
+
+
+OURS = Layout("mnfpn", {})
 """The layout in which every module's name is its own path."""
 
 FEATURES = {
@@ -81,7 +108,7 @@ RESNET_FROM_LAYER_2 = {role: name.replace("{stage_1}", "{stage_2}") for role, na
 TORCHVISION_FPN = {
     "lateral": "fpn.inner_blocks.{from_finest}.0",
     "smooth": "fpn.layer_blocks.{from_finest}.0",
-    "extra": "fpn.extra_blocks.{level}",
+    "extra": "fpn.extra_blocks.p{from_6}",
 }
 PYTORCH_FPN = {
     "top": "toplayer",
@@ -97,7 +124,7 @@ DYNAMIC_FPN = {
         for role in ("expand", "depthwise", "project")
         for part, position in (("conv", "third"), ("norm", "third_next"))
     },
-    "top": "top_layer",
+    "pooled": "top_layer",
     "lateral": "lateral_layers.{from_finest}",
     "smooth": "smooth_layers.{from_top}",
 }
@@ -119,15 +146,19 @@ BODY = (
 )
 """As torchvision's detectors name a backbone with a pyramid."""
 
+DETECTORS = r"(?:head|rpn|roi_heads)\."
+SHORTCUT = ((r"\.shortcut\.", ".downsample."), (r"^fpn\.", ""))
+"""As pytorch-fpn names the shortcuts, and its RetinaNet the pyramid."""
+
 LAYOUTS = (
-    Layout("torchvision", TORCHVISION_MOBILENET_V2 | TORCHVISION_FPN, (*BODY, (r"^body\.", "features."))),
+    Layout(
+        "torchvision", TORCHVISION_MOBILENET_V2 | TORCHVISION_FPN, (*BODY, (r"^body\.", "features.")), others=DETECTORS
+    ),
     Layout("tonylins", TONYLINS_MOBILENET_V2, ((r"^classifier$", "classifier.1"),)),
     Layout("timm", TIMM_MOBILENET_V2),
-    Layout("torchvision ResNet", RESNET | TORCHVISION_FPN, (*BODY, (r"^body\.", ""))),
-    Layout("pytorch-fpn", RESNET | PYTORCH_FPN, ((r"\.shortcut\.", ".downsample."), (r"^fpn\.", ""))),
-    Layout(
-        "pytorch-fpn RetinaFPN", RESNET_FROM_LAYER_2 | PYTORCH_FPN, ((r"\.shortcut\.", ".downsample."), (r"^fpn\.", ""))
-    ),
-    Layout("MobileNetV2 dynamic FPN", DYNAMIC_FPN),
+    Layout("torchvision ResNet", RESNET | TORCHVISION_FPN, (*BODY, (r"^body\.", "")), others=DETECTORS),
+    Layout("pytorch-fpn", RESNET | PYTORCH_FPN, SHORTCUT, from_top=True),
+    Layout("pytorch-fpn RetinaFPN", RESNET_FROM_LAYER_2 | PYTORCH_FPN, SHORTCUT, from_top=True),
+    Layout("MobileNetV2 dynamic FPN", DYNAMIC_FPN, shares=True),
     Layout("MobileNetV2 plain classifier", PLAIN_CLASSIFIER),
 )

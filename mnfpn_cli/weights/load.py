@@ -15,6 +15,10 @@ from mnfpn_cli.settings.models import NetworkSettings
 from mnfpn_cli.weights.files import Checkpoint, read_checkpoint
 from mnfpn_cli.weights.match import Match, match
 
+WEIGHTS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+COUNTS = (torch.int64, torch.int32)
+"""What can stand for a weight, and for a count of batches: every value of these can be copied."""
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -74,14 +78,16 @@ def load_weights(network: nn.Module, settings: NetworkSettings, checkpoint: Chec
 
 def _check(state: Mapping[str, Tensor], settings: NetworkSettings, checkpoint: Checkpoint) -> tuple[Match, Loaded]:
     tensors = checkpoint.tensors
-    found = match(checkpoint.name, tensors, state, plan_network(settings), plan_network(settings, whole=True))
+    plan = plan_network(settings)
+    is_whole = settings.last_stage == len(settings.strides) - 1
+    found = match(checkpoint.name, tensors, state, plan, plan if is_whole else plan_network(settings, whole=True))
     wrong = []
     for key, sources in found.sources.items():
         for source in sources:
             theirs, ours = tensors[source], state[key]
             if theirs.shape != ours.shape:
                 wrong.append(f"{source} is {_shape(theirs)}, not {_shape(ours)}")
-            elif theirs.is_floating_point() != ours.is_floating_point():
+            elif theirs.dtype not in (WEIGHTS if ours.is_floating_point() else COUNTS):
                 wrong.append(f"{source} is {_dtype(theirs)}, not {_dtype(ours)}")
     if wrong:
         more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""

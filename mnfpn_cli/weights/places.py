@@ -8,9 +8,16 @@ from mnfpn_cli.plan.head import ClassifierPlan
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.plan.pyramid import PyramidPlan, SeparablePlan
 
-HEAD_ROLES = ("last.conv", "last.norm", "dense")
-BESIDE_THE_BACKBONE = ("top", "lateral", "smooth", "extra", *HEAD_ROLES)
-"""The roles that a checkpoint may have without the network having a use for them, or the other way round."""
+PARTS = {
+    "pyramid.lateral": ("pooled", "top", "lateral"),
+    "pyramid.smooth": ("smooth",),
+    "pyramid.extra": ("extra",),
+    "head.last": ("last.conv", "last.norm"),
+    "head.dense": ("dense",),
+    "head.levels": ("levels",),
+    "head.final": ("final",),
+}
+"""The parts beside the backbone, each with its roles: a network may have no use for one, or a checkpoint lack it."""
 
 
 class Place(NamedTuple):
@@ -70,11 +77,14 @@ def _backbone_places(plan: BackbonePlan) -> Iterator[Place]:
 def _pyramid_places(plan: PyramidPlan) -> Iterator[Place]:
     for index, level in enumerate(plan.levels):
         from_top = len(plan.levels) - 1 - index
-        facts: dict[str, object] = {"level": level.name, "from_finest": index, "from_top": from_top}
+        facts: dict[str, object] = {"from_finest": index, "from_top": from_top}
         path = f"pyramid.lateral.{level.name}"
-        yield Place(f"{path}.conv" if level.pooled else path, "lateral" if from_top else "top", facts)
+        if level.pooled:
+            yield Place(f"{path}.conv", "pooled", facts)
+        else:
+            yield Place(path, "lateral" if from_top else "top", facts)
         if level.smooth and not isinstance(level.smooth, SeparablePlan):
             yield Place(f"pyramid.smooth.{'shared' if plan.smooth_shared else level.name}", "smooth", facts)
-    for extra in plan.extra:
+    for index, extra in enumerate(plan.extra):
         if extra.layer and not isinstance(extra.layer, SeparablePlan):
-            yield Place(f"pyramid.extra.{extra.name}", "extra", {"level": extra.name, "number": extra.name[1:]})
+            yield Place(f"pyramid.extra.{extra.name}", "extra", {"number": extra.name[1:], "from_6": index + 6})

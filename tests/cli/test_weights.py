@@ -102,6 +102,16 @@ def test_a_bad_checkpoint_is_a_usage_error(mnfpn: Mnfpn, command: list[str], con
     assert not out.exists()
 
 
+def test_names_out_of_a_file_do_not_steer_the_terminal(
+    mnfpn: Mnfpn, weights: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """A key can be any text."""
+    path = tmp_path / "a.pth"
+    torch.save(weights | {"pyramid.extra.\x1b[31mred": torch.zeros(1)}, path)
+    outcome = mnfpn("summary", *ROWS, "--weights", str(path))
+    assert "\x1b" not in outcome.out + outcome.err
+
+
 def test_weights_are_read_once(mnfpn: Mnfpn, ours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many devices there are."""
     calls: list[Path] = []

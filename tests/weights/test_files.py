@@ -3,6 +3,8 @@
 import os
 import pickle
 import struct
+import warnings
+import zipfile
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.weights.files import read_checkpoint
+from mnfpn_cli.weights.files import read_checkpoint, stored_records
 from mnfpn_cli.weights.header import settings_in
 
 TENSORS = {"stem.conv.weight": torch.arange(6.0).reshape(2, 3), "stem.conv.bias": torch.ones(2)}
@@ -85,6 +87,13 @@ def test_nothing_in_a_file_is_run(how: str, tmp_path: Path) -> None:
         assert made.is_dir()
 
 
+def nested(path: Path) -> None:
+    """A nested tensor, which is strided by its own account and has no shape."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The PyTorch API of nested tensors is in prototype stage", UserWarning)
+        torch.save({"a": torch.nested.nested_tensor([torch.zeros(1), torch.zeros(2)])}, path)
+
+
 ITSELF: dict[str, object] = {}
 ITSELF["state_dict"] = ITSELF
 
@@ -92,16 +101,21 @@ BAD: list[tuple[str, Callable[[Path], None], str]] = [
     ("empty", raw(b""), "must be a checkpoint, but it is empty"),
     ("text", raw(b"<!doctype html>"), "but it is neither a torch file nor a safetensors file"),
     ("lfs", raw(b"version https://git-lfs.github.com/spec/v1\n"), "but it is a pointer of Git LFS"),
-    ("zip", raw(b"PK\x03\x04" + b"\0" * 100), "must be a checkpoint, but torch cannot read it"),
+    ("zip", raw(b"PK\x03\x04" + b"\0" * 100), "must be a whole checkpoint, but it is damaged"),
     ("pickle", raw(b"\x80\x02}q\x00("), "must be a whole checkpoint, but it is damaged"),
     ("header", raw(struct.pack("<Q", 20) + b'{"a": 1}' + b" " * 60), "must be a whole checkpoint, but it is damaged"),
     ("long-header", raw(struct.pack("<Q", 2**62) + b"{"), "neither a torch file nor a safetensors file"),
-    ("list", pth([TENSORS]), "must be a state dict, but it holds a list"),
-    ("number", pth({"lr": 0.1}), "must be a state dict, but lr is a float, not a tensor"),
+    ("list", pth([TENSORS]), "must be a state dict, but it holds data of type list"),
+    ("number", pth({"lr": 0.1}), "must be a state dict, but lr is of type float, not a tensor"),
     ("key", pth({1: torch.zeros(1)}), "must be a state dict, but one of its keys is 1, not text"),
     ("nothing", pth({}), "must be a state dict, but it holds no tensors"),
-    ("itself", pth(ITSELF), "must be a state dict, but state_dict is a dict"),
+    ("itself", pth(ITSELF), "must be a state dict, but state_dict is of type dict"),
     ("sparse", pth({"a": torch.eye(2).to_sparse()}), "must hold plain tensors, but a is sparse"),
+    (
+        "nested",
+        nested,
+        "must hold plain tensors, but a is sparse, nested",
+    ),
     ("module", pth(nn.Linear(1, 1)), "must hold tensors alone, but its pickle asks for torch.nn.modules.linear.Linear"),
     ("namespace", pth({"args": Namespace(), "state_dict": TENSORS}), "its pickle asks for argparse.Namespace"),
 ]
@@ -133,6 +147,45 @@ def test_a_truncated_file_is_refused_wherever_it_ends(
         cut.write_bytes(data[: len(data) * part // 20])
         with pytest.raises(UsageError, match=r"cut\.pth: must "):
             read_checkpoint(cut)
+
+
+def rezipped(path: Path, target: Path, how: int) -> None:
+    """The same archive with its records stored in another way, as `unzip` and `zip` make it."""
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(target, "w", how) as made:
+        for name in archive.namelist():
+            made.writestr(name, archive.read(name))
+
+
+@pytest.mark.parametrize("how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "compressed"])
+def test_an_archive_that_was_packed_again_gives_the_same_numbers(how: int, tmp_path: Path) -> None:
+    """torch, told to map such a file, takes the compressed bytes for weights."""
+    path, packed = tmp_path / "a.pth", tmp_path / "b.pth"
+    tensors = {f"layer{n}.weight": torch.rand(64, 64) for n in range(5)}
+    torch.save(tensors, path)
+    rezipped(path, packed, how)
+    found = read_checkpoint(packed).tensors
+    assert all(torch.equal(found[key], tensors[key]) for key in tensors)
+
+
+def test_a_record_that_is_too_short_is_refused(tmp_path: Path) -> None:
+    """Its tensor would go on in the next record's bytes."""
+    path, short = tmp_path / "a.pth", tmp_path / "b.pth"
+    torch.save({f"layer{n}.weight": torch.rand(64, 64) for n in range(5)}, path)
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(short, "w") as made:
+        for name in archive.namelist():
+            data = archive.read(name)
+            made.writestr(name, data[: len(data) // 2] if name.endswith("data/2") else data)
+    with pytest.raises(UsageError, match=r"b\.pth: must be a checkpoint"):
+        read_checkpoint(short)
+
+
+def test_tensors_that_share_a_storage_are_still_mapped(tmp_path: Path) -> None:
+    """One record for both; it is not read in full for that."""
+    path, whole = tmp_path / "a.pth", torch.rand(8, 8)
+    torch.save({"a": whole[:4], "b": whole[4:], "c": torch.rand(3)}, path)
+    assert stored_records(path) == [256, 12]
+    found = read_checkpoint(path).tensors
+    assert torch.equal(torch.cat((found["a"], found["b"])), whole)
 
 
 def test_no_file_a_folder_and_a_device_are_refused(tmp_path: Path) -> None:

@@ -119,11 +119,23 @@ def test_a_checkpoint_of_another_network_is_refused(change: dict[str, tuple[int,
         check(tensors)
 
 
-def test_a_type_that_holds_no_weights_is_refused() -> None:
-    """Integers are not rounded weights."""
-    tensors = tensors_of("torchvision_w1") | {"features.0.0.weight": torch.zeros(32, 3, 3, 3, dtype=torch.int8)}
-    with pytest.raises(UsageError, match=r"features\.0\.0\.weight is int8, not float32"):
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64, torch.bool, torch.float8_e5m2, torch.float4_e2m1fn_x2])
+def test_a_type_that_holds_no_weights_is_refused(dtype: torch.dtype) -> None:
+    """Integers are not rounded weights, and what cannot be copied must not stop half way."""
+    tensors = tensors_of("torchvision_w1") | {"features.0.0.weight": torch.empty(32, 3, 3, 3, dtype=dtype)}
+    with pytest.raises(UsageError, match=r"features\.0\.0\.weight is \w+, not float32"):
         check(tensors)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_converted(dtype: torch.dtype) -> None:
+    """To that of the network."""
+    settings = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 8}})
+    trained, network = build_network(settings, seed=1), build_network(settings)
+    load_weights(network, settings, Checkpoint("a.pth", trained.to(dtype).state_dict()))
+    for key, tensor in network.state_dict().items():
+        assert tensor.dtype in (torch.float32, torch.int64)
+        assert torch.equal(tensor, trained.state_dict()[key].to(tensor.dtype))
 
 
 @pytest.mark.parametrize("file", ["resnet_fpn_2222", "seed_classifier", "timm_w05"])
@@ -135,7 +147,7 @@ def test_another_networks_checkpoint_names_keys(file: str) -> None:
 
 def test_keys_that_nobody_knows_are_refused() -> None:
     """Not one fits."""
-    with pytest.raises(UsageError, match=r"no key of its is known: a, b, c and 1 more"):
+    with pytest.raises(UsageError, match=r"none of its keys is known: a, b, c and 1 more"):
         check({key: torch.zeros(1) for key in "abcd"})
 
 
