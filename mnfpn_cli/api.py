@@ -62,8 +62,15 @@ def build_network(settings: NetworkSettings, seed: int = 0, size: str | Sequence
     return build.build_network(_at(settings, size), seed)
 
 
-def load_weights(network: "Network", settings: NetworkSettings, file: str | PathLike[str]) -> "Loaded":
+def load_weights(
+    network: "Network",
+    settings: NetworkSettings,
+    file: str | PathLike[str],
+    size: str | Sequence[int] | None = None,
+) -> "Loaded":
     """Copy a checkpoint into a network of these settings, all that fits or nothing, and say what became of it.
+
+    ``size`` is the one that the network was built for, where it needed one.
 
     Raises:
         UsageError: where the file is no checkpoint, or one of another network; the network is then as before.
@@ -72,7 +79,7 @@ def load_weights(network: "Network", settings: NetworkSettings, file: str | Path
     from mnfpn_cli.weights import load
     from mnfpn_cli.weights.files import read_checkpoint
 
-    return load.load_weights(network, settings, read_checkpoint(Path(file)))
+    return load.load_weights(network, _at(settings, size), read_checkpoint(Path(file)))
 
 
 def detector_backbone(network: "Network") -> "DetectorBackbone":

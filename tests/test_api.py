@@ -99,6 +99,14 @@ def test_weights_go_into_a_network_and_what_became_of_them_comes_back(tmp_path: 
         api.load_weights(api.build_network(other), other, str(file))
 
 
+def test_a_head_on_flattened_maps_loads_for_its_size(tmp_path: Path) -> None:
+    """The size that the network was built for has to be said again."""
+    settings, file = api.settings("fpn-classifier", {"width_mult": 0.35}), tmp_path / "weights.pth"
+    network = api.build_network(settings, size="64x96")
+    torch.save(network.state_dict(), file)
+    assert api.load_weights(network, settings, file, size="64x96").matched == len(network.state_dict())
+
+
 @pytest.mark.parametrize("size", ["64x96", (64, 96), Size(64, 96)], ids=repr)
 def test_a_head_on_flattened_maps_is_made_for_a_size(size: str | tuple[int, int]) -> None:
     """As a text, or as a height and a width."""

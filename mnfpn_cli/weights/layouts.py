@@ -23,7 +23,7 @@ class Layout:
 
     name: str
     names: Mapping[str, str]
-    aliases: tuple[tuple[str, str], ...] = ()
+    aliases: tuple[tuple[re.Pattern[str], str], ...] = ()
     others: str = ""
     from_top: bool = False
     shares: bool = False
@@ -31,12 +31,12 @@ class Layout:
     def has_stem(self, modules: Collection[str]) -> bool:
         """Whether a checkpoint has the first convolution under this layout's name: what tells layouts apart quickly."""
         stem = self.names["stem.conv"]
-        return any(self.normal(module) == stem for module in modules if module.endswith(stem.rpartition(".")[2]))
+        return stem in modules or any(self.normal(module) == stem for module in modules if STEM.search(module))
 
     def normal(self, module: str) -> str:
         """A module's path in the spelling of ``names``."""
         for pattern, replacement in self.aliases:
-            module = re.sub(pattern, replacement, module)
+            module = pattern.sub(replacement, module)
         return module
 
     def name_of(self, role: str, path: str, facts: Mapping[str, object]) -> str:
@@ -55,6 +55,9 @@ class Layout:
             template = template.format_map(facts)
         return r"\w+".join(re.escape(piece) for piece in re.split(r"\{\w+\}", template))
 
+
+STEM = re.compile(r"(?:^|\.)(?:0\.0|conv1|conv_stem|layer_1_conv|first_layer\.0)$")
+"""How the first convolution may end, whatever is before it."""
 
 OURS = Layout("mnfpn", {})
 """The layout in which every module's name is its own path."""
@@ -141,22 +144,25 @@ PLAIN_CLASSIFIER = {
 }
 
 BODY = (
-    (r"^backbone\.(?=body|fpn)", ""),
-    (r"^(fpn\.(?:inner|layer)_blocks\.\d+)$", r"\1.0"),  # before torchvision 0.13
+    (re.compile(r"^backbone\.(?=body|fpn)"), ""),
+    (re.compile(r"^(fpn\.(?:inner|layer)_blocks\.\d+)$"), r"\1.0"),  # before torchvision 0.13
 )
 """As torchvision's detectors name a backbone with a pyramid."""
 
 DETECTORS = r"(?:head|rpn|roi_heads)\."
-SHORTCUT = ((r"\.shortcut\.", ".downsample."), (r"^fpn\.", ""))
+SHORTCUT = ((re.compile(r"\.shortcut\."), ".downsample."), (re.compile(r"^fpn\."), ""))
 """As pytorch-fpn names the shortcuts, and its RetinaNet the pyramid."""
 
 LAYOUTS = (
     Layout(
-        "torchvision", TORCHVISION_MOBILENET_V2 | TORCHVISION_FPN, (*BODY, (r"^body\.", "features.")), others=DETECTORS
+        "torchvision",
+        TORCHVISION_MOBILENET_V2 | TORCHVISION_FPN,
+        (*BODY, (re.compile(r"^body\."), "features.")),
+        others=DETECTORS,
     ),
-    Layout("tonylins", TONYLINS_MOBILENET_V2, ((r"^classifier$", "classifier.1"),)),
+    Layout("tonylins", TONYLINS_MOBILENET_V2, ((re.compile(r"^classifier$"), "classifier.1"),)),
     Layout("timm", TIMM_MOBILENET_V2),
-    Layout("torchvision ResNet", RESNET | TORCHVISION_FPN, (*BODY, (r"^body\.", "")), others=DETECTORS),
+    Layout("torchvision ResNet", RESNET | TORCHVISION_FPN, (*BODY, (re.compile(r"^body\."), "")), others=DETECTORS),
     Layout("pytorch-fpn", RESNET | PYTORCH_FPN, SHORTCUT, from_top=True),
     Layout("pytorch-fpn RetinaFPN", RESNET_FROM_LAYER_2 | PYTORCH_FPN, SHORTCUT, from_top=True),
     Layout("MobileNetV2 dynamic FPN", DYNAMIC_FPN, shares=True),

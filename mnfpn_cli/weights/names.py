@@ -48,7 +48,9 @@ class Names:
         for key in ours:
             module, _, leaf = key.rpartition(".")
             names = [f"{name}.{leaf}" for name in self._modules.get(module, ())]
-            if names and all(name in given for name in names):
+            if len(names) == 1 and names[0] in given:
+                found[key] = (given[names[0]],)
+            elif names and all(name in given for name in names):
                 found[key] = tuple(sorted((given[name] for name in names), key=order.__getitem__))
         return found
 
