@@ -1,7 +1,7 @@
 """Time loading a checkpoint, beside reading the same file with torch or safetensors and copying it once.
 
-Checkpoints in our own layout, and in others', whose keys have to be mapped. The networks are built before; what is timed
-is the way from the file to weights in a network, on one thread. Formats, networks and the two ways alternate in one run.
+Checkpoints in our own layout, and in others', whose keys have to be mapped. The networks are built before; what is
+timed is the way from the file to weights in a network, on one thread. The two ways alternate, network by network.
 
     python benchmarks/loading.py --rounds 25
 """
