@@ -61,7 +61,8 @@ def run(arguments: Sequence[str]) -> int:
     except MnfpnError as error:
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:
-        return _fail(error.format_message(), error.exit_code, _hint(error))
+        message = " ".join(error.format_message().split())  # typer lists choices on lines of their own
+        return _fail(message, error.exit_code, _hint(error))
     except typer.Abort:
         return _fail("aborted", 1)
     except SystemExit:  # typer's way out where the reader of a pipe has gone, as `| head` does, and it was unbuffered

@@ -33,6 +33,8 @@ ROWS: list[tuple[list[str], int, str]] = [
     (["shapes", "--stages", ""], 2, "--stages: must have at least 1 item, got []"),
     (["shapes", "--stages", "6,24,2,1"], 2, "--stages: must hold a stage of stride 2"),
     (["shapes", "--set", "pyramid.levels=p9"], 2, "--set pyramid.levels: must be among the levels that the stages"),
+    (["export", "--output", "x"], 2, "Missing option '--format'. Choose from: onnx, torch-export, safetensors"),
+    (["export", "--format", "onnx"], 2, "Missing option '--output'."),
     (["shapes", "--preset", "resnet"], 2, "--preset: must be one of fpn-classifier, fpnssd, "),
     (["shapes", "--config", "none.json"], 2, "none.json: must be a file, but there is none of that name"),
     (["shapes", "--config", "."], 2, ".: must be a file, but it is a folder"),
