@@ -6,3 +6,6 @@ without torch), ``network`` (the plan as torch modules), ``measure`` (what a rea
 """
 
 __version__ = "0.1.0"
+
+FORMAT_VERSION = 1
+"""Of every JSON document: raised when a key is removed or changes its meaning; added keys leave it as it is."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from operator import index
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
     from mnfpn_cli.network.network import Network
     from mnfpn_cli.weights.load import Loaded
 
-Config = str | PathLike[str] | Mapping[str, Any]
+Config = str | PathLike[str] | Mapping[str, Any] | list[Any]
+Sides = str | int | Sequence[int]
+"""A size as ``"600x900"`` or ``(600, 900)``, height first; 600 is a square."""
+
+MAX_SEED = 2**63 - 1
 
 
 def settings(
@@ -35,6 +40,10 @@ def settings(
         UsageError: where they are no settings, in the words of the command line.
         MnfpnError: where the file cannot be read.
     """
+    if preset is not None and not isinstance(preset, str):
+        raise UsageError(f"preset: must be the name of a preset, got {_a(preset)}; config= takes files and settings")
+    if overrides is not None and not isinstance(overrides, Mapping):
+        raise UsageError(f"overrides: must be a dictionary of dotted keys and values, got {_a(overrides)}")
     with _in_pythons_words():
         sources = [read_preset(preset)] if preset is not None else []
         sources += [_read(config)] if config is not None else []
@@ -42,7 +51,7 @@ def settings(
         return resolve(sources)
 
 
-def plan(settings: NetworkSettings, size: str | Sequence[int] | None = None) -> NetworkPlan:
+def plan(settings: NetworkSettings, size: Sides | None = None) -> NetworkPlan:
     """Every layer of the network, without torch; for a head on flattened maps, made for a size as ``"600x900"``.
 
     Raises:
@@ -51,22 +60,26 @@ def plan(settings: NetworkSettings, size: str | Sequence[int] | None = None) -> 
     return plan_network(_at(settings, size))
 
 
-def build_network(settings: NetworkSettings, seed: int = 0, size: str | Sequence[int] | None = None) -> "Network":
+def build_network(settings: NetworkSettings, seed: int = 0, size: Sides | None = None) -> "Network":
     """The network on the CPU in float32 and eval mode, initialised from the seed; ``size`` as for the plan.
 
     Raises:
-        UsageError: as for the plan.
+        UsageError: as for the plan; or where the seed is no whole number from 0 to 2⁶³ - 1.
     """
+    made = _at(settings, size)
+    whole = _whole(seed)
+    if whole is None or not 0 <= whole <= MAX_SEED:
+        raise UsageError(f"seed: must be a whole number from 0 to {MAX_SEED}, got {seed!r:.40}")
     from mnfpn_cli.network import build
 
-    return build.build_network(_at(settings, size), seed)
+    return build.build_network(made, whole)
 
 
 def load_weights(
     network: "Network",
     settings: NetworkSettings,
     file: str | PathLike[str],
-    size: str | Sequence[int] | None = None,
+    size: Sides | None = None,
 ) -> "Loaded":
     """Copy a checkpoint into a network of these settings, all that fits or nothing, and say what became of it.
 
@@ -79,7 +92,9 @@ def load_weights(
     from mnfpn_cli.weights import load
     from mnfpn_cli.weights.files import read_checkpoint
 
-    return load.load_weights(network, _at(settings, size), read_checkpoint(Path(file)))
+    made = _at(settings, size)
+    _check_network(network)
+    return load.load_weights(network, made, read_checkpoint(Path(_file_name("file", file))))
 
 
 def detector_backbone(network: "Network") -> "DetectorBackbone":
@@ -90,18 +105,27 @@ def detector_backbone(network: "Network") -> "DetectorBackbone":
     """
     from mnfpn_cli.network.detector import DetectorBackbone
 
+    _check_network(network)
     return DetectorBackbone(network)
 
 
 def _read(config: Config) -> Source:
-    if not isinstance(config, Mapping):
-        return read_config(fspath(config))
-    return Source("config", parse_settings("config", _json("config", dict(config)).encode()))
+    if isinstance(config, Mapping):
+        return Source("config", parse_settings("config", _json("config", dict(config)).encode()))
+    if isinstance(config, list):
+        return Source("config", parse_settings("config", _json("config", config).encode()))
+    return read_config(_file_name("config", config))
+
+
+def _file_name(name: str, value: str | PathLike[str]) -> str:
+    if not isinstance(value, str | PathLike) or not isinstance(fspath(value), str):
+        raise UsageError(f"{name}: must be the name of a file, got {_a(value)}")
+    return fspath(value)
 
 
 def _override(key: str, value: Any) -> Source:
     name = f"overrides {key}"
-    if "" in key.split(".") or "=" in key:
+    if not isinstance(key, str) or "" in key.split(".") or "=" in key:
         raise UsageError(f"overrides: must have dotted keys, as pyramid.smooth, got '{key}'")
     return replace(parse_override(f"{key}={_json(name, value)}"), name=name)
 
@@ -113,14 +137,45 @@ def _json(name: str, value: Any) -> str:
         raise UsageError(f"{name}: must be what JSON can say: {error}") from None
 
 
-def _at(settings: NetworkSettings, size: str | Sequence[int] | None) -> NetworkSettings:
+def _at(settings: NetworkSettings, size: Sides | None) -> NetworkSettings:
+    if not isinstance(settings, NetworkSettings):
+        raise UsageError(f"settings: must be what settings() returns, got {_a(settings)}")
     if size is None:
         return settings
     with _in_pythons_words():
-        wanted = parse_size(size if isinstance(size, str) else "x".join(map(str, size)))
+        wanted = parse_size(_size_text(size))
         made = settings.at(wanted)
         network_input(made, wanted)
         return made
+
+
+def _size_text(size: Sides) -> str:
+    if isinstance(size, str):
+        return size
+    sides = [_whole(side) for side in (size if isinstance(size, Sequence) else [size])]
+    if None in sides or isinstance(size, bytes):
+        raise UsageError(f'size: must be as "600x900", (600, 900), or 600 for a square, got {size!r:.40}')
+    return "x".join(map(str, sides))
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number, of Python's or of another library's; None where it is none, as true and false are."""
+    try:
+        return None if isinstance(value, bool) else index(value)
+    except TypeError:
+        return None
+
+
+def _check_network(network: object) -> None:
+    from mnfpn_cli.network.network import Network
+
+    if not isinstance(network, Network):
+        raise UsageError(f"network: must be what build_network() returns, got {_a(network)}")
+
+
+def _a(value: object) -> str:
+    """What a value is, for a message."""
+    return f"an object of type {type(value).__name__}"
 
 
 @contextmanager

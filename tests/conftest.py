@@ -23,10 +23,11 @@ SCHEMAS = (
 )
 """The operators that torchvision's import asks for."""
 
-OPERATORS = pytest.StashKey[torch.library.Library]()
+KEPT: list[torch.library.Library] = []
+"""What a library declares goes when it does."""
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def import_torchvision() -> None:
     """Let torchvision be imported beside a torch without CUDA.
 
     torchvision's wheel is built against torch's with CUDA. Elsewhere its library does not load, and its import fails
@@ -35,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     try:
         import torchvision  # noqa: F401
-    except ImportError:  # the tests that need it say so themselves
+    except ImportError:  # what needs it says so itself
         return
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
@@ -43,7 +44,12 @@ def pytest_configure(config: pytest.Config) -> None:
         library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
         for schema in SCHEMAS:
             library.define(schema)  # type: ignore[no-untyped-call]
-        config.stash[OPERATORS] = library  # what it declares goes when it does
+        KEPT.append(library)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make torchvision importable for all tests."""
+    import_torchvision()
 
 
 @dataclass(frozen=True)

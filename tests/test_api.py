@@ -46,6 +46,7 @@ def test_the_settings_are_those_of_the_command_line(tmp_path: Path) -> None:
     for one in (file, str(file), config):
         assert api.settings("mobilenetv2-fpnlite", one, overrides) == expected
     assert api.settings() == NetworkSettings()
+    assert api.settings(config=[[1, 16, 1, 2]]) == api.settings(config={"stages": [[1, 16, 1, 2]]})
     assert api.settings(overrides={"stages": [(1, 16, 1, 2)]}) == api.settings(config={"stages": [[1, 16, 1, 2]]})
 
 
@@ -63,6 +64,15 @@ def test_the_settings_are_those_of_the_command_line(tmp_path: Path) -> None:
         ({"overrides": {"pyramid..channels": 1}}, "overrides: must "),
         ({"overrides": {"a=b": 1}}, "overrides: must "),
         ({"overrides": {"width_mult": object()}}, "overrides width_mult: must be what JSON can say: "),
+        (
+            {"preset": {"width_mult": 1}},
+            "preset: must be the name of a preset, got an object of type dict; config= takes files and settings",
+        ),
+        ({"preset": Path("my.json")}, "preset: must be the name of a preset, got an object of type PosixPath; config="),
+        ({"config": 5}, "config: must be the name of a file, got an object of type int"),
+        ({"config": b"my.json"}, "config: must be the name of a file, got an object of type bytes"),
+        ({"overrides": ["a=1"]}, "overrides: must be a dictionary of dotted keys and values, got an object of type li"),
+        ({"overrides": {3: 1}}, "overrides: must have dotted keys, as pyramid.smooth, got '3'"),
     ],
     ids=str,
 )
@@ -125,14 +135,53 @@ def test_a_head_on_flattened_maps_is_made_for_a_size(size: str | tuple[int, int]
         ((64,) * 3, "size: must be HxW in pixels"),
         ((64, 0), "size: each side must be 1 to"),
         ((31, 64), "size: each side must be at least 32 pixels"),
+        (-600, "size: must be HxW in pixels"),
+        (600.5, 'size: must be as "600x900", (600, 900), or 600 for a square, got 600.5'),
+        ((600, 900.0), 'size: must be as "600x900", (600, 900), or 600 for a square, got (600, 900.0)'),
+        (b"64", 'size: must be as "600x900"'),
+        (True, 'size: must be as "600x900"'),
+        ({600, 900}, 'size: must be as "600x900"'),
     ],
     ids=repr,
 )
-def test_a_size_that_the_network_cannot_take_is_refused(size: str | tuple[int, ...], message: str) -> None:
+def test_a_size_that_the_network_cannot_take_is_refused(size: Any, message: str) -> None:
     """As on the command line, without its dashes."""
     with pytest.raises(UsageError) as caught:
         api.plan(api.settings(), size)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("size", [64, torch.tensor(64), torch.Size((64, 64))], ids=repr)
+def test_one_side_is_a_square(size: Any) -> None:
+    """As on the command line; whole numbers of torch and numpy are as good as Python's."""
+    settings = api.settings("fpn-classifier", {"width_mult": 0.35})
+    assert api.plan(settings, size) == api.plan(settings, "64x64")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, "x", 1.0, True, None])
+def test_a_seed_that_is_none_is_refused(seed: Any) -> None:
+    """By the rule of the command line."""
+    with pytest.raises(UsageError, match=f"^seed: must be a whole number from 0 to {2**63 - 1}, got '?{seed}"):
+        api.build_network(api.settings(), seed)
+
+
+def test_arguments_of_another_type_are_told(tmp_path: Path) -> None:
+    """By the name of the argument, with what gives the right one."""
+    settings: Any = "mobilenetv2-fpn"
+    network: Any = torch.nn.Identity()
+    file: Any = 5
+    for call in (api.plan, api.build_network):
+        with pytest.raises(
+            UsageError, match=r"^settings: must be what settings\(\) returns, got an object of type str"
+        ):
+            call(settings)
+    small = api.settings(config=[[1, 8, 1, 2]], overrides={"pyramid.channels": 8})
+    with pytest.raises(UsageError, match=r"^network: must be what build_network\(\) returns, got .* Identity"):
+        api.load_weights(network, small, tmp_path / "none.pth")
+    with pytest.raises(UsageError, match=r"^network: must be what build_network\(\) returns, got .* Identity"):
+        api.detector_backbone(network)
+    with pytest.raises(UsageError, match=r"^file: must be the name of a file, got an object of type int"):
+        api.load_weights(api.build_network(small), small, file)
 
 
 def test_a_detector_takes_no_network_with_a_head() -> None:

@@ -23,6 +23,7 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.report.shapes import shapes_tables
 from mnfpn_cli.report.summary import summary_tables
+from mnfpn_cli.report.units import sides
 from mnfpn_cli.settings.files import preset_description, preset_names, read_preset
 from mnfpn_cli.settings.input import Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
@@ -106,9 +107,10 @@ def networks_table() -> str:
     for name in preset_names():
         settings = resolve([read_preset(name)])
         small, large = (network_cost(plan_network(settings.at(size)), size).total for size in SIZES)
-        lines.append(
-            f"| `{name}` | {preset_description(name)} | {small.parameters:,} | {small.macs:,} | {large.macs:,} |"
-        )
+        parameters = f"{small.parameters:,}"
+        if large.parameters != small.parameters:  # a head on flattened maps: another network for each size
+            parameters += f" at {sides(*SIZES[0])}, {large.parameters:,} at {sides(*SIZES[1])}"
+        lines.append(f"| `{name}` | {preset_description(name)} | {parameters} | {small.macs:,} | {large.macs:,} |")
     return "\n".join(lines)
 
 

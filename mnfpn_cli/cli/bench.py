@@ -1,112 +1,114 @@
 """`mnfpn bench`."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
-from typer import Option
+from typer import Exit, Option
 
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
+from mnfpn_cli.cli.measuring import RuntimeOption, SamplingOptions, measuring_option
 from mnfpn_cli.cli.options import (
-    BatchOption,
     DTypeOption,
     NetworkOptions,
     OutputOptions,
-    SizeOption,
     WeightsOption,
-    number,
+    several_batches,
+    several_sizes,
     whole,
 )
-from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.settings.input import NetworkInput, network_input, sized
-from mnfpn_cli.settings.measuring import (
-    DEFAULT_MIN_TIME_S,
-    DEFAULT_RUNS,
-    BenchCase,
-    check_device_name,
-    sampling,
-)
-
-
-def measuring_option(help: str, metavar: str, **more: Any) -> Any:
-    """An option in the help's panel on measuring."""
-    return Option(help=help, metavar=metavar, rich_help_panel="Measuring", **more)
+from mnfpn_cli.errors import INTERRUPTED, MnfpnError, UsageError
+from mnfpn_cli.settings.input import DEFAULT_SIZE, network_input, sized
+from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, BenchCase, check_device_name, choose_runtimes
 
 
 @dataclass(frozen=True)
-class MeasuringOptions:
-    """How to measure."""
+class CaseOptions:
+    """What to run."""
 
+    runtime: RuntimeOption = None
     dtype: DTypeOption = "float32"
-    channels_last: Annotated[
-        bool,
-        Option("--channels-last", help="Channels-last (NHWC) memory layout.", rich_help_panel="Measuring"),
+    batch: Annotated[str, measuring_option("Images in a batch; several, as 1,8,32.", "N", parser=str)] = "1"
+    train: Annotated[bool, measuring_option("Time training steps: forward, backward and SGD.")] = False
+    cold_cache: Annotated[bool, measuring_option("Clear the caches before each pass.")] = False
+    by_layer: Annotated[bool, measuring_option("Also time each layer, and say what would help most.")] = False
+    roofline: Annotated[
+        bool, measuring_option("Also measure what the device can do, and how near each layer comes to it.")
     ] = False
+    channels_last: Annotated[bool, measuring_option("The same as --runtime channels-last.")] = False
     threads: Annotated[
         int | None,
         measuring_option("CPU threads.", "N", parser=whole("--threads", 1, 4096), show_default="torch's choice"),
     ] = None
-    warmup: Annotated[int, measuring_option("Passes before the timed ones.", "N", parser=whole("--warmup", 0))] = 3
-    min_time: Annotated[
-        float | None,
-        measuring_option(
-            "Time passes for at least so many seconds.",
-            "SECONDS",
-            parser=number("--min-time"),
-            show_default=f"{DEFAULT_MIN_TIME_S:g}; 0 with --runs",
-        ),
-    ] = None
-    runs: Annotated[
-        int | None,
-        measuring_option(
-            "Time so many passes, and more only where --min-time asks for it.",
-            "N",
-            parser=whole("--runs", 1),
-            show_default=f"at least {DEFAULT_RUNS}",
-        ),
-    ] = None
     seed: Annotated[int, measuring_option("Seed of the weights.", "N", parser=whole("--seed", 0, 2**63 - 1))] = 0
 
-    def case(self, input: NetworkInput) -> BenchCase:
+    def case(self, sampling: SamplingOptions) -> BenchCase:
         """What these options ask to measure.
 
         Raises:
-            UsageError: where they ask for no time that there is.
+            UsageError: where they contradict each other, or themselves.
         """
-        passes = sampling(self.warmup, self.runs, self.min_time)
-        return BenchCase(input, self.dtype, self.channels_last, self.threads, passes)
+        if self.channels_last and self.runtime:
+            raise UsageError("--channels-last: is --runtime channels-last, and cannot be given beside --runtime")
+        if self.train and (self.by_layer or self.roofline):
+            raise UsageError("--by-layer, --roofline: are of inference passes, and cannot be given beside --train")
+        named = ["channels-last"] if self.channels_last else self.runtime or [DEFAULT_RUNTIME]
+        return BenchCase(
+            batches=several_batches(self.batch),
+            runtimes=choose_runtimes(named),
+            all_runtimes="all" in named,
+            dtype=self.dtype,
+            threads=self.threads,
+            train=self.train,
+            cold_cache=self.cold_cache,
+            by_layer=self.by_layer,
+            roofline=self.roofline,
+            sampling=sampling.sampling(),
+        )
 
 
 @grouped
 def bench(
     network: NetworkOptions,
-    measuring: MeasuringOptions,
+    what: CaseOptions,
+    sampling: SamplingOptions,
     output: OutputOptions,
     device: Annotated[
         list[str] | None,
         Option(help="auto, cpu, cuda, cuda:N or mps; may repeat.", metavar="DEVICE", show_default="auto"),
     ] = None,
     weights: WeightsOption = None,
-    size: SizeOption = None,
-    batch: BatchOption = 1,
+    size: Annotated[
+        list[str] | None,
+        Option(
+            help="Size of the image: height x width in pixels, or one side; may repeat.",
+            metavar="HxW",
+            show_default=DEFAULT_SIZE,
+        ),
+    ] = None,
 ) -> None:
-    """Measure what the network costs and how fast it runs here, on each device."""
+    """Measure what the network costs and how fast it runs here: by runtimes side by side, on each device."""
     from mnfpn_cli.cli.output import check_output, emit
     from mnfpn_cli.cli.progress import progress_bar
     from mnfpn_cli.measure.cpu import reading_cpu_name
-    from mnfpn_cli.report.bench import bench_document, bench_tables
+    from mnfpn_cli.report.bench import bench_tables
+    from mnfpn_cli.report.bench_document import bench_document
     from mnfpn_cli.report.document import document
 
     check_output(output)
-    settings, image = sized(network.settings(weights), size)
-    case = measuring.case(network_input(settings, image, batch))
+    settings, case = network.settings(weights), what.case(sampling)
+    sizes = [sized(settings, text) for text in several_sizes(size)]
+    for made, image in sizes:
+        network_input(made, image)
     devices = [check_device_name(name) for name in device or ["auto"]]
     with progress_bar() as progress, reading_cpu_name() as cpu_name:
         progress("loading torch", 0.0)
         with ending_at_once():
-            from mnfpn_cli.measure.bench import benchmark
+            from mnfpn_cli.bench.bench import benchmark
 
-        result = benchmark(settings, measuring.seed, case, devices, cpu_name, progress, weights)
-    emit(bench_tables(result), document("bench", settings, bench_document(result)), output)
+        result = benchmark(sizes, what.seed, case, devices, cpu_name, progress, weights)
+    emit(bench_tables(result), document("bench", sizes[0][0], bench_document(result)), output)
+    if not result.complete:
+        raise Exit(INTERRUPTED)
     if result.failures:
         raise MnfpnError("\n".join(result.failures))

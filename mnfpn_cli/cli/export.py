@@ -38,7 +38,7 @@ def export(
     ] = False,
 ) -> None:
     """Write the network to a file that other programs can run, and check the file against the network."""
-    from mnfpn_cli.cli.output import emit
+    from mnfpn_cli.cli.output import emit, tidy_when_terminated
     from mnfpn_cli.cli.progress import progress_bar
     from mnfpn_cli.export.formats import check_dynamic, import_packages
     from mnfpn_cli.report.document import document
@@ -49,16 +49,16 @@ def export(
     settings, image = sized(network.settings(weights), size)
     input = network_input(settings, image, batch)
     if dynamic:
-        check_dynamic(settings)
+        check_dynamic(settings, format)
     with progress_bar() as progress:
         progress("loading torch", 0.0)
         with ending_at_once():
             import_packages(format)
-            from mnfpn_cli.export.export import export_network
-            from mnfpn_cli.weights.load import build_with_weights
+            from mnfpn_cli.export.export import build_for_export, export_network
 
-        built, loaded = build_with_weights(settings, seed, weights)
-        result = export_network(built, settings, input, format, output, dynamic, progress)
+        built, loaded = build_for_export(settings, input, seed, weights)
+        with tidy_when_terminated():
+            result = export_network(built, settings, input, format, output, dynamic, progress)
     body = weights_document(loaded) | export_document(result)
     report = weights_report(loaded) + export_tables(result)
     emit(report, document("export", settings, body), OutputOptions(json=json))
@@ -72,6 +72,8 @@ def check_file(path: Path) -> None:
     """
     from mnfpn_cli.cli.output import check_output
 
+    if path == Path("-"):
+        raise UsageError("--output: must be a file, which is read back to be checked, got '-'")
     check_output(OutputOptions(output=path))
     if path.exists() and not path.is_file():
         raise UsageError(f"--output: must be a file, which is replaced whole, but '{path}' is a device or a pipe")

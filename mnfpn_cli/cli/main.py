@@ -1,6 +1,7 @@
 """The `mnfpn` command: its subcommands, and the one place where errors become text and exit codes.
 
-Exit codes: 0 fine, 1 could not do it, 2 wrong usage or settings, 3 a check that was asked for failed, 130 Ctrl-C.
+Exit codes: 0 fine, 1 could not do it, 2 wrong usage or settings, 3 a check that was asked for failed, 130 Ctrl-C, and
+128 + n where another signal ends it.
 """
 
 import os
@@ -13,6 +14,7 @@ from typer.main import get_command
 
 from mnfpn_cli import __version__
 from mnfpn_cli.cli.bench import bench
+from mnfpn_cli.cli.compare import compare
 from mnfpn_cli.cli.export import export
 from mnfpn_cli.cli.settings import settings_app
 from mnfpn_cli.cli.shapes import shapes
@@ -29,6 +31,7 @@ app = typer.Typer(
 app.command()(summary)
 app.command()(shapes)
 app.command()(bench)
+app.command()(compare)
 app.command()(export)
 app.add_typer(settings_app, name="settings")
 
@@ -62,11 +65,13 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:
         message = " ".join(error.format_message().split())  # typer lists choices on lines of their own
+        if not message:  # no arguments at all: typer has shown the help
+            return error.exit_code
         return _fail(message, error.exit_code, _hint(error))
     except typer.Abort:
         return _fail("aborted", 1)
-    except SystemExit:  # typer's way out where the reader of a pipe has gone, as `| head` does, and it was unbuffered
-        return 1
+    except SystemExit as end:  # a signal, or typer where the reader of a pipe has gone, as `| head` does, unbuffered
+        return end.code if isinstance(end.code, int) else 1
     except BrokenPipeError:  # the same, seen at the last flush
         _discard(sys.stdout)
         return 1
@@ -92,8 +97,6 @@ def _printable(text: str) -> str:
 
 
 def _hint(error: typer.TyperException) -> str:
-    if not error.format_message():  # no arguments at all: typer has shown the help
-        return ""
     context = getattr(error, "ctx", None)  # typer keeps the class of usage errors, which have it, to itself
     return f"See '{context.command_path} --help'.\n" if context else ""
 

@@ -43,6 +43,36 @@ def number(option: str) -> Callable[[str], float]:
     return parse
 
 
+def share(option: str) -> Callable[[str], float]:
+    """A parser of shares, ``1%`` or ``0.01``, whose errors give the option, the rule and the value."""
+
+    def parse(text: str) -> float:
+        digits = text.strip().removesuffix("%")
+        try:
+            value = float(digits) / (100 if digits != text.strip() else 1)
+        except ValueError:
+            raise UsageError(f"{option}: must be a share, as 1% or 0.01, got '{text}'") from None
+        if not 0 < value < 1:
+            raise UsageError(f"{option}: must be more than 0 and less than 100%, as 1% or 0.01, got '{text}'")
+        return value
+
+    return parse
+
+
+def several_batches(text: str) -> tuple[int, ...]:
+    """Read ``1,8,32``, each once.
+
+    Raises:
+        UsageError: where one is no number of images.
+    """
+    return tuple(dict.fromkeys(whole("--batch", 1, MAX_BATCH)(part) for part in str(text).split(",")))
+
+
+def several_sizes(texts: Sequence[str] | None) -> list[str | None]:
+    """The sizes of an option that may repeat or hold several, each once; one that is None where there are none."""
+    return list(dict.fromkeys(part for text in texts for part in text.split(","))) if texts else [None]
+
+
 def choice(option: str, choices: Sequence[str]) -> Callable[[str], str]:
     """A parser of one word out of some, whose errors give the option, the rule and the value."""
 

@@ -1,20 +1,24 @@
 """Writing results: tables to a terminal, plain and complete text to a pipe, JSON, and files whole or not at all."""
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 from io import StringIO
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleDimensions, RenderableType
 from rich.table import Table
 
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.files import is_device, write_whole
 from mnfpn_cli.report.document import to_json
-from mnfpn_cli.report.tables import Report, least_width
+from mnfpn_cli.report.tables import Report, keep_short_text_whole, least_width
 
 WIDE = 10_000
 """Columns where nothing has to fit a screen."""
@@ -65,6 +69,11 @@ def emit(report: Report, document: dict[str, Any], options: OutputOptions) -> No
             sys.stdout.write(as_text(report))
 
 
+def warn(line: str) -> None:
+    """Tell something that is neither a result nor a reason to fail."""
+    sys.stderr.write(f"warning: {line}\n")
+
+
 def as_text(report: Report) -> str:
     """The report without colours and lines, every cell complete."""
     buffer = StringIO()
@@ -82,13 +91,39 @@ def _plain(item: RenderableType) -> RenderableType:
 
 
 def _print(report: Report, console: Console) -> None:
-    tables = [item for item in report if isinstance(item, Table)]
-    # A terminal that is narrower than this breaks the lines itself; rich would cut digits off instead.
-    console.width = max(console.width, *(least_width(item) for item in tables))
+    screen = console.size
     for index, item in enumerate(report):
-        if index and isinstance(item, Table):
-            console.print()
+        width = screen.width
+        if isinstance(item, Table):
+            keep_short_text_whole(item)
+            # A terminal that is narrower than this breaks the lines itself; rich would cut digits off instead.
+            width = max(width, least_width(item))
+            if index:
+                console.print()
+        console.size = ConsoleDimensions(width, screen.height)  # the width alone would not count on a dumb terminal
         console.print(item)
+
+
+@contextmanager
+def tidy_when_terminated() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise SystemExit while files are written, so that no temporary one is left behind.
+
+    They would end the process on the spot. Where there is nothing to tidy up that is fine, and safer: libraries catch
+    what is raised in the middle of their imports. A signal that is ignored, as under `nohup`, stays ignored.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    deadly = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    try:
+        for number in deadly:
+            signal.signal(number, _exit)
+        yield
+    finally:
+        for number in deadly:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _exit(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -98,7 +133,8 @@ def write_text(path: Path, text: str) -> None:
         MnfpnError: where it cannot be written.
     """
     if not is_device(path):
-        write_whole(path, text.encode(), check=lambda _: None)
+        with tidy_when_terminated():
+            write_whole(path, text.encode(), check=lambda _: None)
         return
     try:
         path.write_text(text, encoding="utf-8")

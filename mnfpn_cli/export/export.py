@@ -20,6 +20,7 @@ from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.weights.load import Loaded, build_with_weights
 
 Progress = Callable[[str, float], None]
 """Told what is being done, and which share of it is."""
@@ -66,6 +67,20 @@ class Exported:
     bytes: int
     dynamic: bool
     checks: tuple[Comparison, ...]
+
+
+def build_for_export(
+    settings: NetworkSettings, input: NetworkInput, seed: int, weights: Path | None
+) -> tuple[Network, Loaded | None]:
+    """The network that is to be written, initialised from a seed and then from a checkpoint where there is one.
+
+    Raises:
+        UsageError: where network and input cannot fit the memory that is free, or the checkpoint is another network's.
+        MnfpnError: where memory runs out all the same, or the checkpoint cannot be read.
+    """
+    check_fits(plan_network(settings), input, "float32", torch.device("cpu"))
+    with out_of_memory_explained("building the network"):
+        return build_with_weights(settings, seed, weights)
 
 
 def export_network(

@@ -37,12 +37,14 @@ def _import_failure(name: str) -> str:
     return ""
 
 
-def check_dynamic(settings: "NetworkSettings") -> None:
-    """Make sure that a network takes images of more than one size.
+def check_dynamic(settings: "NetworkSettings", format: Format) -> None:
+    """Make sure that a file can leave the size of images free: that its format has one, and the network takes several.
 
     Raises:
-        UsageError: where it takes one size alone.
+        UsageError: where it cannot.
     """
+    if format == "safetensors":
+        raise UsageError("--dynamic: must not be given with --format safetensors, which holds weights alone, no sizes")
     if settings.made_for is not None:
         raise UsageError(
             f"--dynamic: must not be given where the head's dense layers stand on flattened maps, one weight for each "

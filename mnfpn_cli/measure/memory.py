@@ -1,5 +1,7 @@
 """Memory: refusing what cannot fit, the peak of a measurement, and out-of-memory errors in words."""
 
+import ctypes
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +54,7 @@ def out_of_memory_explained(doing: str) -> Iterator[None]:
 
 
 class PeakMemory:
-    """The peak of memory in use since it was made.
+    """The peak of memory in use since it was made, and how much of it came since then.
 
     On CUDA the bytes that torch's allocator handed out on the device; on the CPU the resident set of the whole process
     (Python and torch included); on other devices not known.
@@ -60,16 +62,33 @@ class PeakMemory:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self._before: int | None = None
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
+            self._before = torch.cuda.memory_allocated(device)
         elif device.type == "cpu":
+            _give_back_freed()
             _reset_resident_peak()
+            self._before = psutil.Process().memory_info().rss
 
     def bytes(self) -> int | None:
         """The peak in bytes; None where it cannot be known."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
         return _resident_peak() if self._device.type == "cpu" else None
+
+    def added(self) -> int | None:
+        """The peak less what was in use when this was made; None where it cannot be known."""
+        peak = self.bytes()
+        return None if peak is None or self._before is None else max(0, peak - self._before)
+
+
+def _give_back_freed() -> None:
+    """Have the C library return what is free: else it is resident already, and taking it again would not show."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim:
+        trim(0)
 
 
 def _reset_resident_peak() -> None:

@@ -3,12 +3,9 @@
 import json
 from typing import Any
 
-from mnfpn_cli import __version__
+from mnfpn_cli import FORMAT_VERSION, __version__
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.models import NetworkSettings
-
-FORMAT_VERSION = 1
-"""Raised when a key is removed or changes its meaning; added keys leave it as it is."""
 
 
 def document(command: str, settings: NetworkSettings, body: dict[str, Any]) -> dict[str, Any]:

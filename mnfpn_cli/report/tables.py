@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 TEXT_WIDTH = 16
-"""The least width of a column of text, unless all of it is shorter."""
+"""The least width of a column of text; one that is no wider than this is never broken."""
 
 Report = list[RenderableType]
 
@@ -32,6 +32,14 @@ def table(title: str, *columns: str) -> Table:
             name.removeprefix(">"), justify="right" if numbers else "left", no_wrap=numbers, overflow="fold"
         )
     return made
+
+
+def keep_short_text_whole(table: Table) -> None:
+    """Have a table broken only where its text is long: rich would break ``all`` as well as a path beside it."""
+    for column in table.columns:
+        cells = [column.header, *column.cells]
+        # A cell that is no string has shorter forms of its own for a narrow column.
+        column.no_wrap |= all(isinstance(cell, str) and cell_len(cell) <= TEXT_WIDTH for cell in cells)
 
 
 def least_width(table: Table) -> int:

@@ -25,6 +25,29 @@ def seconds(value: float) -> str:
     return f"{_digits(value * 1e9)} ns" if value else "0 s"
 
 
+def seconds_range(low: float, high: float) -> str:
+    """Two durations in the unit of the longer one: ``733.1–741.9 ms``."""
+    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")):
+        if high >= factor * 0.99995 or unit == "ns":
+            break
+    return f"{_digits(low / factor)}–{_digits(high / factor)} {unit}"
+
+
+def times(ratio: float) -> str:
+    """How many times: ``2.71``."""
+    return f"{ratio:.3g}" if ratio >= 100 else f"{ratio:.2f}"
+
+
+def tiny(number: float) -> str:
+    """A number of which the order of magnitude matters: ``1.9e-05``, ``0``."""
+    return f"{number:.1e}" if number else "0"
+
+
+def share(number: float) -> str:
+    """A share in per cent: ``1.3 %``."""
+    return f"{100 * number:.3g} %"
+
+
 def size_in_bytes(number: int) -> str:
     """A size in binary units: ``32.96 MiB``."""
     for factor, unit in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):

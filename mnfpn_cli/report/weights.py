@@ -31,6 +31,8 @@ def weights_report(loaded: Loaded | None) -> Report:
         report.append(
             note(f"One layer is shared here: the last of its tensors counts, and differs from {others}.", "yellow")
         )
+    if loaded.settings_differ:
+        report.append(note(f"Made with settings that differ from these in {_few(loaded.settings_differ)}.", "yellow"))
     return report
 
 
@@ -42,5 +44,8 @@ def weights_document(loaded: Loaded | None) -> dict[str, Any]:
 def _listed(keys: Sequence[str]) -> str:
     """Keys by the part that they belong to, with how many there are; the first few parts."""
     modules = list(dict.fromkeys(".".join(key.split(".")[:2]) for key in keys))
-    shown = ", ".join(modules[:SHOWN]) + (f" and {len(modules) - SHOWN} more" if len(modules) > SHOWN else "")
-    return f"{shown} ({count(len(keys))} tensor{'s' if len(keys) > 1 else ''})"
+    return f"{_few(modules)} ({count(len(keys))} tensor{'s' if len(keys) > 1 else ''})"
+
+
+def _few(words: Sequence[str]) -> str:
+    return ", ".join(words[:SHOWN]) + (f" and {len(words) - SHOWN} more" if len(words) > SHOWN else "")

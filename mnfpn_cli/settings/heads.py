@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.backbones import Switch, with_kind
-from mnfpn_cli.settings.input import Size, parse_size
+from mnfpn_cli.settings.input import MAX_SIDE, Size, parse_size
 from mnfpn_cli.settings.stages import Channels
 
 Dropout = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
@@ -24,7 +24,9 @@ def read_size(value: Any) -> Any:
         raise PydanticCustomError("size", "{rule}", {"rule": rule}) from None
 
 
-SizeText = Annotated[str, Field(strict=True), BeforeValidator(read_size, json_schema_input_type=str | int)]
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+WrittenSize = Annotated[str, Field(pattern=r"^\s*0*[1-9][0-9]{0,4}([xX×]0*[1-9][0-9]{0,4})?\s*$")]
+SizeText = Annotated[str, Field(strict=True), BeforeValidator(read_size, json_schema_input_type=WrittenSize | Side)]
 
 
 class NoHead(BaseModel):

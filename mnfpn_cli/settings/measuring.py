@@ -2,46 +2,118 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.settings.input import DType, NetworkInput
+from mnfpn_cli.settings.input import DType
 
-DEFAULT_RUNS = 10
+DEFAULT_PRECISION = 0.01
 DEFAULT_MIN_TIME_S = 2.0
+DEFAULT_MAX_TIME_S = 60.0
+LEAST_SAMPLES = 10
+DEFAULT_RUNTIME = "eager"
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How many passes: ``warmup`` untimed; then at least ``runs``, and at least ``min_time_s`` seconds of them."""
+    """When a measurement is warm, and when it is enough.
 
-    warmup: int
-    runs: int
-    min_time_s: float
+    Attributes:
+        warmup: untimed passes; None for as many as it takes until they are steady.
+        runs: timed passes, exactly, unless the least time asks for more; None for as many as the precision takes.
+        precision: how far the median's 95 % interval may reach, relative to the median.
+        min_time_s: the least time of timed passes in seconds.
+        max_time_s: the time after which a measurement ends, precise or not.
+    """
+
+    warmup: int | None = None
+    runs: int | None = None
+    precision: float = DEFAULT_PRECISION
+    min_time_s: float = DEFAULT_MIN_TIME_S
+    max_time_s: float = DEFAULT_MAX_TIME_S
 
 
 @dataclass(frozen=True, slots=True)
 class BenchCase:
-    """What to run and how to time it, apart from the network and the device. ``threads`` None is torch's choice."""
+    """What to run and how to time it, apart from networks and devices.
 
-    input: NetworkInput
-    dtype: DType
-    channels_last: bool
-    threads: int | None
-    sampling: Sampling
+    Attributes:
+        batches: images in a batch, each to be measured.
+        runtimes: timed in turn with each other.
+        dtype: to compute in.
+        threads: of the CPU; None is torch's choice.
+        train: whether a pass is a training step.
+        cold_cache: whether caches are cleared before each pass.
+        by_layer: whether each layer is timed too.
+        roofline: whether what the device can do is measured, and held against each layer.
+        all_runtimes: whether the runtimes are all that there are, so that one may be missing here.
+        sampling: when it is enough.
+    """
+
+    batches: tuple[int, ...] = (1,)
+    runtimes: tuple[str, ...] = (DEFAULT_RUNTIME,)
+    all_runtimes: bool = False
+    dtype: DType = "float32"
+    threads: int | None = None
+    train: bool = False
+    cold_cache: bool = False
+    by_layer: bool = False
+    roofline: bool = False
+    sampling: Sampling = Sampling()
 
 
-def sampling(warmup: int, runs: int | None, min_time_s: float | None) -> Sampling:
-    """The sampling that options ask for: ``runs`` alone is exact, otherwise both are lower bounds.
+def sampling(
+    warmup: int | None = None,
+    runs: int | None = None,
+    precision: float | None = None,
+    min_time_s: float | None = None,
+    max_time_s: float | None = None,
+) -> Sampling:
+    """The sampling that options ask for; ``runs`` alone is exact, and no time ends it.
 
     Raises:
-        UsageError: where the time is no time.
+        UsageError: where a time is no time, or the precision is none.
     """
-    if min_time_s is None:
-        min_time_s = DEFAULT_MIN_TIME_S if runs is None else 0.0
-    if not math.isfinite(min_time_s) or min_time_s < 0:
-        raise UsageError(f"--min-time: must be 0 or more seconds, got {min_time_s:g}")
-    return Sampling(warmup, DEFAULT_RUNS if runs is None else runs, min_time_s)
+    if runs is not None and precision is not None:
+        raise UsageError("--precision: has no meaning with --runs, which says how many passes there are")
+    least = _seconds("--min-time", min_time_s, DEFAULT_MIN_TIME_S if runs is None else 0.0)
+    most = _seconds("--max-time", max_time_s, max(DEFAULT_MAX_TIME_S, least) if runs is None else math.inf)
+    if max_time_s is not None and min_time_s is None:
+        least = min(least, most)
+    if most < least:
+        raise UsageError(f"--max-time: must not be less than --min-time, {least:g} seconds, got {most:g}")
+    return Sampling(warmup, runs, DEFAULT_PRECISION if precision is None else precision, least, most)
+
+
+def _seconds(option: str, value: float | None, otherwise: float) -> float:
+    if value is None:
+        return otherwise
+    if not math.isfinite(value) or value < 0:
+        raise UsageError(f"{option}: must be 0 or more seconds, got {value:g}")
+    return value
+
+
+def runtime_names() -> tuple[str, ...]:
+    """The names of the runtimes, ``eager`` first: those of the modules in `mnfpn_cli.runtimes`, not imported for it."""
+    folder = Path(__file__).parent.parent / "runtimes"
+    names = sorted(path.stem.replace("_", "-") for path in folder.glob("[a-z]*.py"))
+    return (DEFAULT_RUNTIME, *(name for name in names if name != DEFAULT_RUNTIME))
+
+
+def choose_runtimes(named: Sequence[str]) -> tuple[str, ...]:
+    """The runtimes that an option names, each once, in that order; ``all`` is all of them.
+
+    Raises:
+        UsageError: where there is none of that name.
+    """
+    known = runtime_names()
+    chosen = [name for text in named for name in text.split(",")]
+    for name in chosen:
+        if name not in (*known, "all"):
+            raise UsageError(f"--runtime: must be one of {', '.join(known)} or all, got '{name}'")
+    return tuple(dict.fromkeys(one for name in chosen for one in (known if name == "all" else (name,))))
 
 
 def check_device_name(name: str) -> str:

@@ -35,13 +35,17 @@ def check_network(settings: NetworkSettings) -> None:
     if settings.pyramid:
         _check_pyramid(settings.pyramid)
         _check_levels(settings, settings.pyramid)
+    if settings.made_for and min(settings.made_for) < settings.backbone_stride:
+        rule = f"must have sides of at least {settings.backbone_stride} pixels, the stride of the backbone's last map"
+        raise problem("head.size", rule, settings.made_for)
 
 
 def _check_parts(settings: NetworkSettings) -> None:
     kind = settings.head.kind
     if isinstance(settings.backbone, ResNetSettings) and settings.stages is not None:
         rule = "must be null with backbone.kind 'resnet', whose stages are in backbone.blocks"
-        raise problem("stages", rule, f"{len(settings.stages)} stages")
+        count = len(settings.stages)
+        raise problem("stages", rule, f"{count} stage{'s' if count > 1 else ''}")
     if isinstance(settings.head, ClassifierHead):
         if settings.pyramid is not None:
             raise problem(

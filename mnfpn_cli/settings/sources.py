@@ -8,12 +8,18 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.settings.backbones import MOBILENET_V2
+from mnfpn_cli.settings.backbones import MOBILENET_V2, RESNET_STEM_CHANNELS
 from mnfpn_cli.settings.models import NetworkSettings, kind_of
 from mnfpn_cli.settings.problems import PARTS, USUAL_KINDS, describe
 from mnfpn_cli.settings.stages import read_stage
 
 Path = tuple[str | int, ...]
+
+USUAL_STEMS = {
+    "mobilenet_v2": NetworkSettings.model_fields["stem_channels"].default,
+    "resnet": RESNET_STEM_CHANNELS,
+}
+"""The channels that each backbone's stem has where none are said."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +55,15 @@ def resolve(sources: Sequence[Source]) -> NetworkSettings:
     Raises:
         UsageError: where a value breaks a rule, naming the source that gave it.
     """
-    kinds = {part: _last_kind(sources, part) for part in PARTS}
     merged: Any = {}
-    for source in sources:
+    for index, source in enumerate(sources):
         if source.path[:1] == ("stages",) and len(source.path) > 1 and not merged.get("stages"):
             merged["stages"] = [stage.model_dump() for stage in MOBILENET_V2]
-        value = source.value if source.path else _without_other_kinds(source.value, kinds)
+        value = source.value
+        if not source.path:
+            for part in PARTS:
+                was = _last_kind(sources[: index + 1], part) or USUAL_KINDS[part]
+                value = _without_other_kinds(value, part, was, _last_kind(sources[index + 1 :], part))
         merged = _put(merged, source, source.path, value)
         merged["stages"] = _with_field_names(merged.get("stages"))
     try:
@@ -64,7 +73,7 @@ def resolve(sources: Sequence[Source]) -> NetworkSettings:
 
 
 def _last_kind(sources: Sequence[Source], part: str) -> Any:
-    """The kind of a part that the sources end with."""
+    """The kind of a part that the last of the sources to say one says; None where none does."""
     for source in reversed(sources):
         if source.path == (part, "kind"):
             return source.value
@@ -72,26 +81,37 @@ def _last_kind(sources: Sequence[Source], part: str) -> Any:
             kind = kind_of({part: source.value} if source.path else source.value, part)
             if kind is not None:
                 return kind
-    return USUAL_KINDS[part]
+    return None
 
 
-def _without_other_kinds(value: Any, kinds: Mapping[str, Any]) -> Any:
-    """What a preset or a file says, less what it says only of a kind of backbone or head that is not built.
+def _without_other_kinds(value: Any, part: str, was: Any, wanted: Any) -> Any:
+    """What a preset or a file says, less what it says only of a kind of backbone or head that a later source replaces.
 
     So that ``--set backbone.kind=resnet`` can be said of any preset: a table of inverted residuals was not meant for
-    it. What speaks against itself, or was said with an option, stays, for validation to refuse.
+    it. Only a kind that is said later drops anything. What is said after it, or beside it, or with an option, stays: it
+    is merged, or refused by validation.
+
+    Both backbones have a stem, and their usual widths differ. ``stem_channels`` goes with the backbone where it is the
+    usual width of the one that is replaced, as presets and `settings show` have it; any other was chosen, and stays.
+
+    Args:
+        value: the preset or the file.
+        part: ``backbone`` or ``head``.
+        was: the part's kind as the sources up to this one have it.
+        wanted: the kind that the later ones say; None where they say none.
     """
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Mapping) or not isinstance(wanted, str) or wanted == was or wanted not in PARTS[part]:
         return value
-    kept = dict(value)
-    for part, kind in kinds.items():
-        if (kind_of(value, part) or USUAL_KINDS[part]) == kind or not isinstance(kind, str):
-            continue
-        known = PARTS[part].get(kind)
-        if isinstance(kept.get(part), Mapping) and known:
-            kept[part] = {key: item for key, item in kept[part].items() if key in known.model_fields and key != "kind"}
-        for key in ("stages", "stem_channels") if part == "backbone" else ("pyramid",) if kind == "classifier" else ():
-            kept.pop(key, None)
+    kept, known = dict(value), PARTS[part][wanted].model_fields
+    if isinstance(kept.get(part), Mapping):
+        kept[part] = {key: item for key, item in kept[part].items() if key in known}
+    if part == "backbone":
+        if wanted != "mobilenet_v2":
+            kept.pop("stages", None)
+        if kept.get("stem_channels") == USUAL_STEMS.get(str(was)):
+            kept.pop("stem_channels", None)
+    elif (wanted == "classifier") != (kept.get("pyramid", 0) is None):  # a classifier has none, the others have one
+        kept.pop("pyramid", None)
     return kept
 
 

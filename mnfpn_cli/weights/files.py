@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mnfpn_cli.errors import MnfpnError, UsageError
-from mnfpn_cli.weights.header import Kind, kind_of_file
+from mnfpn_cli.settings.sources import Source
+from mnfpn_cli.weights.header import Kind, kind_of_file, settings_in
 
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
 """The keys under which training scripts put a state dict."""
@@ -28,10 +29,17 @@ MAX_NESTING = 4
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The tensors of a file by their keys, mapped into memory where its format allows it."""
+    """The tensors of a file by their keys, mapped into memory where its format allows it.
+
+    Attributes:
+        name: of the file.
+        tensors: by their keys.
+        settings: that it carries, if any.
+    """
 
     name: str
     tensors: Mapping[str, Tensor]
+    settings: Source | None = None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -51,8 +59,22 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except pickle.UnpicklingError as error:
         raise UsageError(f"{path}: {_refusal(error)}") from None
     except Exception as error:  # noqa: BLE001 - a damaged or hostile pickle can make torch raise anything at all
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):  # torch has no class of its own for it
+            raise MnfpnError(f"{path}: could not be read: out of memory") from None
+        if "TorchScript" in str(error):
+            what = "it is a TorchScript program: save its state_dict()"
+            raise UsageError(f"{path}: must be a state dict, but {what}") from None
         raise UsageError(f"{path}: must be a checkpoint, but torch cannot read it: {_first_line(error)}") from None
-    return Checkpoint(str(path), _without_prefix(_state_dict(path, found)))
+    settings = _carried(path) if kind is Kind.SAFETENSORS else None
+    return Checkpoint(str(path), _without_prefix(_state_dict(path, found)), settings)
+
+
+def _carried(path: Path) -> Source | None:
+    """The settings that a file of ours carries; none where they cannot be read, which matters only to who uses them."""
+    try:
+        return settings_in(path)
+    except UsageError:
+        return None
 
 
 def load_pickled(path: Path, kind: Kind) -> Any:
@@ -109,7 +131,10 @@ def _load(path: Path, mapped: bool) -> Any:
     with warnings.catch_warnings():
         # torch warns of old formats and of TorchScript archives; both are read, or refused, all the same.
         warnings.simplefilter("ignore")
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        if not path.name.endswith(".safetensors"):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        with path.open("rb") as file:  # torch would go by the name, and take its own file for one of safetensors
+            return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _refusal(error: pickle.UnpicklingError) -> str:

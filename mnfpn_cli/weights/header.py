@@ -65,8 +65,11 @@ def settings_in(path: Path) -> Source | None:
             text = (file.metadata() or {}).get(SETTINGS_KEY)
     except SafetensorError as error:
         raise UsageError(f"{path}: must be a whole checkpoint, but it is damaged: {error}") from None
+    except (OSError, MemoryError) as error:  # it is mapped into memory, and may be larger than a process is allowed
+        raise MnfpnError(f"{path}: could not be read: {error}") from None
     if text is None:
         return None
+    place = f"{path}: {SETTINGS_KEY}"
     if len(text) > MAX_BYTES:
-        raise UsageError(f"{path}: its settings must have at most {MAX_BYTES / 1e6:g} MB")
-    return Source(str(path), parse_settings(str(path), text.encode()))
+        raise UsageError(f"{place}: must have at most {MAX_BYTES / 1e6:g} MB")
+    return Source(place, parse_settings(place, text.encode()))

@@ -1,8 +1,9 @@
 """Putting a checkpoint into a network: all of it that fits, or nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.problems import dotted
+from mnfpn_cli.settings.sources import Source, resolve
 from mnfpn_cli.weights.files import Checkpoint, read_checkpoint
 from mnfpn_cli.weights.match import Match, match
 
@@ -31,6 +34,7 @@ class Loaded:
         ignored: its keys that the network has no use for.
         missing: the network's keys that it says nothing of.
         overridden: keys that stand for a layer that is shared here, whose values differ from those of the last one.
+        settings_differ: the keys, as ``pyramid.upsample``, in which the settings it carries are not the network's.
     """
 
     file: str
@@ -39,6 +43,7 @@ class Loaded:
     ignored: tuple[str, ...]
     missing: tuple[str, ...]
     overridden: tuple[str, ...]
+    settings_differ: tuple[str, ...]
 
 
 def build_with_weights(settings: NetworkSettings, seed: int, weights: Path | None) -> tuple[Network, Loaded | None]:
@@ -81,28 +86,56 @@ def _check(state: Mapping[str, Tensor], settings: NetworkSettings, checkpoint: C
     plan = plan_network(settings)
     is_whole = settings.last_stage == len(settings.strides) - 1
     found = match(checkpoint.name, tensors, state, plan, plan if is_whole else plan_network(settings, whole=True))
-    wrong = []
+    shapes, types = [], []
     for key, sources in found.sources.items():
         for source in sources:
             theirs, ours = tensors[source], state[key]
             if theirs.shape != ours.shape:
-                wrong.append(f"{source} is {_shape(theirs)}, not {_shape(ours)}")
+                shapes.append(f"{source} is {_shape(theirs)}, not {_shape(ours)}")
             elif theirs.dtype not in (WEIGHTS if ours.is_floating_point() else COUNTS):
-                wrong.append(f"{source} is {_dtype(theirs)}, not {_dtype(ours)}")
-    if wrong:
-        more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise UsageError(
-            f"{checkpoint.name}: must have this network's shapes (read in {found.layout}'s layout), but "
-            f"{'; '.join(wrong[:3])}{more}"
-        )
+                types.append(f"{source} is {_dtype(theirs)}, not {_dtype(ours)}")
+    for what, wrong in (("this network's shapes", shapes), ("types that this network's can be copied from", types)):
+        if wrong:
+            more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+            raise UsageError(
+                f"{checkpoint.name}: must have {what} (read in {found.layout}'s layout), but "
+                f"{'; '.join(wrong[:3])}{more}"
+            )
     overridden = tuple(
         source
         for sources in found.sources.values()
         for source in sources[:-1]
         if not torch.equal(tensors[source], tensors[sources[-1]])
     )
-    loaded = Loaded(checkpoint.name, found.layout, len(found.sources), found.ignored, found.missing, overridden)
+    loaded = Loaded(
+        file=checkpoint.name,
+        layout=found.layout,
+        matched=len(found.sources),
+        ignored=found.ignored,
+        missing=found.missing,
+        overridden=overridden,
+        settings_differ=_settings_differ(settings, checkpoint.settings),
+    )
     return found, loaded
+
+
+def _settings_differ(settings: NetworkSettings, carried: Source | None) -> tuple[str, ...]:
+    """The keys in which a network's settings are not those that a checkpoint carries; none where it carries none."""
+    try:
+        theirs = resolve([carried]) if carried else settings
+    except UsageError:  # of another version, say: what cannot be read cannot be compared
+        return ()
+    if settings.made_for:
+        theirs = theirs.at(settings.made_for)
+    return tuple(_differences(settings.model_dump(mode="json"), theirs.model_dump(mode="json")))
+
+
+def _differences(one: Any, other: Any, where: tuple[str, ...] = ()) -> Iterator[str]:
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for key in dict.fromkeys([*one, *other]):
+            yield from _differences(one.get(key), other.get(key), (*where, key))
+    elif one != other:
+        yield dotted(where)
 
 
 def _shape(tensor: Tensor) -> str:

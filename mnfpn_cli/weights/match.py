@@ -65,7 +65,7 @@ def match(name: str, theirs: Iterable[str], ours: Iterable[str], plan: NetworkPl
         lacks = [f"it lacks {_few(lacking)}"] if lacking else []
         has = [f"the network has no place for {_few(too_many)}"] if too_many else []
         raise UsageError(
-            f"{name}: must be a checkpoint of this network ({len(sources)} of {len(ours)} tensors fit, in "
+            f"{name}: must be a checkpoint of this network (it has {len(sources)} of its {len(ours)} names, in "
             f"{names.layout} layout), but {', and '.join(lacks + has)}"
         )
     return Match(names.layout, sources, tuple(rest), tuple(missing))

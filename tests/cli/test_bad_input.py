@@ -72,6 +72,14 @@ def test_a_wrong_argument_is_told(mnfpn: Mnfpn, arguments: list[str], code: int,
         assert "Traceback" not in outcome.err
 
 
+@pytest.mark.parametrize("arguments", [[], ["settings"]], ids=["mnfpn", "mnfpn settings"])
+def test_no_arguments_show_the_help(mnfpn: Mnfpn, arguments: list[str]) -> None:
+    """Exit code 2, and nothing on standard error: the help says it all."""
+    outcome = mnfpn(*arguments)
+    assert (outcome.code, outcome.err) == (2, "")
+    assert "Usage: mnfpn" in outcome.out
+
+
 def test_a_device_that_is_not_there_is_exit_code_1(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what was found instead, before anything is measured."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

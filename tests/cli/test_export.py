@@ -18,6 +18,7 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export import export as exporting
 from mnfpn_cli.export.export import FILE_FORMATS
 from mnfpn_cli.export.opened import Opened
+from mnfpn_cli.measure import memory
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.input import NetworkInput, Size, network_input
@@ -32,23 +33,56 @@ HEAD = "head={'kind': 'level_classifiers'}".replace("'", '"')
 def test_a_file_is_written_checked_and_told(mnfpn: Mnfpn, tmp_path: Path) -> None:
     """A table for each size, what was written, and how it was checked."""
     path = tmp_path / "out.safetensors"
-    arguments = ["--format", "safetensors", "--output", str(path), "--size", "32x48", "--dynamic", "--batch", "2"]
+    arguments = ["--format", "safetensors", "--output", str(path), "--size", "32x48", "--batch", "2"]
     done = mnfpn("export", *SMALL, *arguments)
     assert (done.code, done.err) == (0, "")
-    lines = done.out.splitlines()
-    assert lines[:4] == [
+    assert done.out.splitlines() == [
         "File and network at 2×3×32×48",
         "Output     Shape  Largest difference  Relative  Allowed",
         "p2      2×8×8×12                   0         0        0",
         "p3       2×8×4×6                   0         0        0",
+        f"Written: {path} (safetensors, {path.stat().st_size / 1024:.2f} KiB)",
+        "Checked: loaded back into another network, its outputs are the same to the last bit.",
     ]
+
+
+def test_a_file_for_any_size_is_checked_at_several(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """The one it was made for, one of odd sides, and the least."""
+    path = tmp_path / "out.pt2"
+    arguments = ["--format", "torch-export", "--output", str(path), "--size", "32x48", "--dynamic", "--batch", "2"]
+    done = mnfpn("export", *SMALL, *arguments)
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
     assert [line for line in lines if line.startswith("File")] == [
         f"File and network at 2×3×{sides}" for sides in ("32×48", "17×25", "8×8")
     ]
     assert lines[-2:] == [
-        f"Written: {path} (safetensors, {path.stat().st_size / 1024:.2f} KiB, height and width free)",
-        "Checked: loaded back into another network, its outputs are the same to the last bit.",
+        f"Written: {path} (torch-export, {path.stat().st_size / 1024:.1f} KiB, height and width free)",
+        "Checked: loaded back, the program's outputs are the network's.",
     ]
+
+
+@pytest.mark.parametrize("format", ["onnx", "safetensors"])
+def test_what_cannot_fit_is_refused_before_it_is_built(
+    mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, format: str
+) -> None:
+    """The dense layers of this head alone would take 170 GiB; where memory runs out all the same, that is told."""
+    arguments = ["--preset", "fpn-classifier", "--size", "65536", "--format", format, "--output", str(tmp_path / "out")]
+    monkeypatch.setattr(memory, "free_memory", lambda _: 2**30)
+    done = mnfpn("export", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(
+        "error: --size, --batch: must fit the memory that cpu has free, 1.0 GiB; in float32 1 × "
+    )
+
+    def build(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(memory, "free_memory", lambda _: 2**60)
+    monkeypatch.setattr(exporting, "build_with_weights", build)
+    done = mnfpn("export", *arguments)
+    assert (done.code, done.out, done.err) == (1, "", "error: out of memory building the network\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_json_through_a_pipe_is_all_that_is_printed(mnfpn_process: Mnfpn, tmp_path: Path) -> None:
@@ -101,7 +135,10 @@ REFUSED: list[tuple[list[str], str]] = [
     ),
     (["--format", "onnx", "--output", "."], "--output: must be a file, but '.' is a folder"),
     (["--format", "onnx", "--output", ""], "--output: must be a file, but '.' is a folder"),
-    (["--format", "onnx", "--output", "-"], "--output: must be a file; "),
+    (
+        ["--format", "onnx", "--output", "-"],
+        "--output: must be a file, which is read back to be checked, got '-'\n",
+    ),
     (["--format", "onnx", "--output", "none/out"], "--output: must be in a folder that exists, but 'none' is none"),
     (["--format", "onnx", "--output", "pipe"], "--output: must be a file, which is replaced whole, but 'pipe' is a"),
     (["--format", "onnx", "--output", "out", "--seed", "-1"], "--seed: must be a whole number from 0 to 9223372036854"),
@@ -113,6 +150,10 @@ REFUSED: list[tuple[list[str], str]] = [
     (
         ["--format", "onnx", "--output", "out", "--dynamic", "--set", HEAD],
         "--dynamic: must not be given where the head",
+    ),
+    (
+        ["--format", "safetensors", "--output", "out", "--dynamic"],
+        "--dynamic: must not be given with --format safetensors, which holds weights alone, no sizes\n",
     ),
     (
         ["--format", "onnx", "--output", "out", "--weights", "out"],
@@ -199,7 +240,8 @@ def test_arguments_mean_an_export(
     assert all(torch.equal(weights[key], expected[key]) for key in expected)
 
 
-def test_ctrl_c_leaves_what_was_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_what_was_there(tmp_path: Path, number: signal.Signals) -> None:
     """While the file is being checked: the temporary one goes, quietly."""
     path = tmp_path / "out.pt2"
     path.write_text("older")
@@ -210,7 +252,7 @@ def test_ctrl_c_leaves_what_was_there(tmp_path: Path) -> None:
     while len(list(tmp_path.iterdir())) == 1 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.005)
     assert [entry.name for entry in tmp_path.iterdir() if entry != path]
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, "", "")
+    assert (process.returncode, out, err) == (128 + number, "", "")
     assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("out.pt2", "older")]

@@ -2,11 +2,18 @@
 
 import json
 import os
+import re
+import signal
+import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from mnfpn_cli.cli.output import write_text
+from mnfpn_cli.cli.options import OutputOptions
+from mnfpn_cli.cli.output import emit, tidy_when_terminated, write_text
+from mnfpn_cli.report.summary import PathCell
+from mnfpn_cli.report.tables import Report, note, table
 from tests.conftest import Mnfpn
 
 
@@ -61,3 +68,59 @@ def test_a_file_that_cannot_be_written_loses_no_result(mnfpn: Mnfpn) -> None:
     outcome = mnfpn("shapes", "--json", "--output", "/dev/full")
     assert (outcome.code, json.loads(outcome.out)["command"]) == (1, "shapes")
     assert outcome.err == "error: --output: '/dev/full' could not be written: No space left on device\n"
+
+
+class Terminal(StringIO):
+    """A standard output that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        """What programs ask."""
+        return True
+
+
+def lines_in_terminal(monkeypatch: pytest.MonkeyPatch, report: Report, columns: int, kind: str) -> list[str]:
+    """What a report looks like in a terminal of so many columns, without its colours."""
+    screen = Terminal()
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", kind)
+    monkeypatch.setattr(sys, "stdout", screen)
+    emit(report, {}, OutputOptions())
+    return [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in screen.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("kind", ["dumb", "xterm-256color"])
+def test_a_table_wider_than_the_terminal_is_whole_and_a_note_is_broken(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Also on a terminal that rich takes for one of eighty columns; and the note as if there were no table."""
+    wide = table("Wide", "Name", *[f">{number}" for number in range(9)])
+    wide.add_row("all", *["1234567890"] * 9)
+    lines = lines_in_terminal(monkeypatch, [wide, note("word " * 30)], 60, kind)
+    assert ["all", *["1234567890"] * 9] in [line.split() for line in lines]
+    notes = [line for line in lines if line.startswith("word")]
+    assert [line.count("word") for line in notes] == ([16, 14] if kind == "dumb" else [12, 12, 6])
+
+
+def test_a_path_gives_way_to_short_text_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a shorter form, and `LevelClassifiers` has none."""
+    mixed = table("Mixed", "Name", "Type", ">Number")
+    for path in ("pyramid.lateral", "pyramid.smooth"):
+        mixed.add_row(PathCell(path, 2), "LevelClassifiers", "1234567890")
+    words = [line.split() for line in lines_in_terminal(monkeypatch, [mixed], 42, "xterm")]
+    assert words[-2:] == [[name, "LevelClassifiers", "1234567890"] for name in ("lateral", "smooth")]
+
+
+def test_signals_raise_only_while_files_are_written_and_where_they_would_end_the_process() -> None:
+    """One that is ignored, as under `nohup`, stays ignored; afterwards all is as before."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with tidy_when_terminated():
+            signal.raise_signal(signal.SIGTERM)
+            with pytest.raises(SystemExit) as caught:
+                signal.raise_signal(signal.SIGHUP)
+        assert caught.value.code == 128 + signal.SIGHUP
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,6 +1,7 @@
 """The command line as one table: arguments, and the settings or the case that they mean. No network is built."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from mnfpn_cli.bench import bench
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure import bench
-from mnfpn_cli.settings.input import Size, network_input
-from mnfpn_cli.settings.measuring import BenchCase, Sampling
+from mnfpn_cli.settings.input import Size
+from mnfpn_cli.settings.measuring import BenchCase, Sampling, runtime_names
 from mnfpn_cli.settings.models import NetworkSettings
 from tests.conftest import Mnfpn
 
@@ -68,23 +69,58 @@ def test_arguments_mean_settings(mnfpn: Mnfpn, config: str, arguments: list[str]
     assert json.loads(shown.out) == DEFAULT | changed
 
 
-INPUT = network_input(NetworkSettings(), Size(600, 900))
-CASE = BenchCase(INPUT, "float32", channels_last=False, threads=None, sampling=Sampling(3, 10, 2.0))
+CASE = BenchCase()
+SIZES = ["600x900"]
 
-CASES: list[tuple[list[str], BenchCase, list[str], int]] = [
-    ([], CASE, ["auto"], 0),
-    (["--size", "64", "--batch", "8"], replace(CASE, input=replace(INPUT, batch=8, size=Size(64, 64))), ["auto"], 0),
-    (["--device", "cpu", "--device", "cuda:1"], CASE, ["cpu", "cuda:1"], 0),
-    (["--dtype", "bfloat16", "--channels-last"], replace(CASE, dtype="bfloat16", channels_last=True), ["auto"], 0),
-    (["--threads", "1", "--seed", "7"], replace(CASE, threads=1), ["auto"], 7),
-    (["--warmup", "0", "--runs", "5"], replace(CASE, sampling=Sampling(0, 5, 0.0)), ["auto"], 0),
-    (["--runs", "5", "--min-time", "0.5"], replace(CASE, sampling=Sampling(3, 5, 0.5)), ["auto"], 0),
-    (["--min-time", "9"], replace(CASE, sampling=Sampling(3, 10, 9.0)), ["auto"], 0),
+CASES: list[tuple[list[str], BenchCase, list[str], int, list[str]]] = [
+    ([], CASE, ["auto"], 0, SIZES),
+    (["--size", "64", "--batch", "8"], replace(CASE, batches=(8,)), ["auto"], 0, ["64x64"]),
+    (
+        ["--size", "64,96x128", "--size", "64", "--batch", "1,8,32"],
+        replace(CASE, batches=(1, 8, 32)),
+        ["auto"],
+        0,
+        ["64x64", "96x128"],
+    ),
+    (["--device", "cpu", "--device", "cuda:1"], CASE, ["cpu", "cuda:1"], 0, SIZES),
+    (
+        ["--dtype", "bfloat16", "--channels-last"],
+        replace(CASE, dtype="bfloat16", runtimes=("channels-last",)),
+        ["auto"],
+        0,
+        SIZES,
+    ),
+    (
+        ["--runtime", "fused", "--runtime", "eager,fused"],
+        replace(CASE, runtimes=("fused", "eager")),
+        ["auto"],
+        0,
+        SIZES,
+    ),
+    (["--runtime", "all"], replace(CASE, runtimes=runtime_names(), all_runtimes=True), ["auto"], 0, SIZES),
+    (["--train", "--cold-cache"], replace(CASE, train=True, cold_cache=True), ["auto"], 0, SIZES),
+    (["--threads", "1", "--seed", "7"], replace(CASE, threads=1), ["auto"], 7, SIZES),
+    (["--warmup", "0", "--runs", "5"], replace(CASE, sampling=Sampling(0, 5, 0.01, 0.0, math.inf)), ["auto"], 0, SIZES),
+    (
+        ["--runs", "5", "--min-time", "0.5"],
+        replace(CASE, sampling=Sampling(None, 5, 0.01, 0.5, math.inf)),
+        ["auto"],
+        0,
+        SIZES,
+    ),
+    (["--min-time", "90"], replace(CASE, sampling=Sampling(None, None, 0.01, 90.0, 90.0)), ["auto"], 0, SIZES),
+    (
+        ["--precision", "0.5%", "--max-time", "1"],
+        replace(CASE, sampling=Sampling(None, None, 0.005, 1.0, 1.0)),
+        ["auto"],
+        0,
+        SIZES,
+    ),
 ]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "case", "devices", "seed"), CASES, ids=[" ".join(row[0]) or "nothing" for row in CASES]
+    ("arguments", "case", "devices", "seed", "sizes"), CASES, ids=[" ".join(row[0]) or "nothing" for row in CASES]
 )
 def test_arguments_mean_a_case(
     mnfpn: Mnfpn,
@@ -93,17 +129,18 @@ def test_arguments_mean_a_case(
     case: BenchCase,
     devices: list[str],
     seed: int,
+    sizes: list[str],
 ) -> None:
     """What `bench` asks to be measured."""
     asked: list[object] = []
 
-    def benchmark(settings: NetworkSettings, *rest: Any) -> None:
-        asked.extend([settings, *rest[:3]])
+    def benchmark(networks: list[tuple[NetworkSettings, Size]], *rest: Any) -> None:
+        asked.extend([[str(size) for _, size in networks], *rest[:3]])
         raise MnfpnError("nothing is measured here")
 
     monkeypatch.setattr(bench, "benchmark", benchmark)
     assert mnfpn("bench", *arguments).code == 1
-    assert asked == [NetworkSettings(), seed, case, devices]
+    assert asked == [sizes, seed, case, devices]
 
 
 def test_settings_are_read_from_standard_input(mnfpn_process: Mnfpn) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.models import NetworkSettings
 from mnfpn_cli.weights.files import Checkpoint, read_checkpoint
 from mnfpn_cli.weights.header import SETTINGS_KEY
@@ -59,7 +60,51 @@ def test_carried_settings_are_checked_like_any_others(mnfpn: Mnfpn, weights: dic
     path = tmp_path / "bad.safetensors"
     save_file(weights, path, {SETTINGS_KEY: '{"width_mult": -1}'})
     outcome = mnfpn("summary", "--weights", str(path))
-    assert (outcome.code, outcome.err) == (2, f"error: {path}: width_mult: must be greater than 0, got -1\n")
+    assert (outcome.code, outcome.err) == (
+        2,
+        f"error: {path}: {SETTINGS_KEY}: width_mult: must be greater than 0, got -1\n",
+    )
+
+
+def test_settings_that_differ_from_the_carried_ones_are_said(mnfpn: Mnfpn, ours: Path, tmp_path: Path) -> None:
+    """Where the tensors fit all the same: nothing else tells that the network is another one."""
+    config = tmp_path / "other.json"
+    other = SMALL.model_dump(mode="json")
+    other["pyramid"] |= {"upsample": "nearest", "extra": "maxpool"}
+    config.write_text(json.dumps(other))
+    arguments = ("summary", "--weights", str(ours))
+    changed = mnfpn(*arguments, "--config", str(config))
+    assert "Made with settings that differ from these in pyramid.upsample, pyramid.extra." in changed.out.splitlines()
+    document = json.loads(mnfpn(*arguments, "--config", str(config), "--json").out)
+    assert document["weights"]["settings_differ"] == ["pyramid.upsample", "pyramid.extra"]
+    for same in ((), ROWS, ("--preset", "mobilenetv2-fpn", *ROWS)):
+        assert json.loads(mnfpn(*arguments, *same, "--json").out)["weights"]["settings_differ"] == []
+        assert "Made with" not in mnfpn(*arguments, *same).out
+
+
+def test_carried_settings_that_are_none_matter_only_where_they_are_used(
+    mnfpn: Mnfpn, weights: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """A file of a later version loads where its settings are given."""
+    path = tmp_path / "later.safetensors"
+    for text in ('{"attention": true}', "no JSON"):
+        save_file(weights, path, {SETTINGS_KEY: text})
+        assert mnfpn("summary", "--weights", str(path)).code == 2
+        outcome = mnfpn("summary", "--weights", str(path), "--preset", "mobilenetv2-fpn", *ROWS, "--json")
+        assert json.loads(outcome.out)["weights"]["settings_differ"] == []
+
+
+def test_a_head_that_is_made_for_the_commands_size_does_not_differ(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """Whether the settings in the file say the size or leave it to the command."""
+    head = {"kind": "level_classifiers", "classes": 2}
+    settings = NetworkSettings.model_validate(SMALL.model_dump() | {"head": head})
+    made, path = settings.at(Size(32, 48)), tmp_path / "head.safetensors"
+    for carried in (settings, made):
+        save_file(build_network(made).state_dict(), path, {SETTINGS_KEY: carried.model_dump_json()})
+        config = ("--preset", "fpn-classifier", "--config", str(tmp_path / "own.json"))
+        (tmp_path / "own.json").write_text(settings.model_dump_json())
+        outcome = mnfpn("summary", "--weights", str(path), *config, "--size", "32x48", "--json")
+        assert json.loads(outcome.out)["weights"]["settings_differ"] == []
 
 
 def test_a_benchmark_runs_with_the_weights(mnfpn: Mnfpn, ours: Path, monkeypatch: pytest.MonkeyPatch) -> None:

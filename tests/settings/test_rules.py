@@ -40,6 +40,10 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("head.kind=level_classifiers", "head.size=0x3"), "--set head.size: each side must be 1 to 65536 pixels"),
     (("head.kind=level_classifiers", "head.size=3,4"), "--set head.size: must be HxW in pixels"),
     (("head.kind=level_classifiers", "head.pool=average", "head.size=64"), "head.size: must be null with head.pool"),
+    (
+        ("head.kind=level_classifiers", "head.size=8"),
+        "--set head.size: must have sides of at least 32 pixels, the stride of the backbone's last map, got 8x8",
+    ),
     (("pyramid.merge=concat", "pyramid.smooth=none"), "smoothing brings the concatenated maps back to the pyramid's"),
     (("pyramid.merge=concat", "pyramid.smooth_shared=true"), "pyramid.smooth_shared: must be false with pyramid.merge"),
     (

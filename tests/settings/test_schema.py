@@ -43,6 +43,8 @@ def test_the_schema_accepts_what_settings_show_prints(settings: NetworkSettings)
         {"pyramid": None, "head": {"kind": "classifier", "last_channels": None}},
         {"head": {"kind": "level_classifiers", "size": 224}},
         {"head": {"kind": "level_classifiers", "size": "224x320"}},
+        {"head": {"kind": "level_classifiers", "size": " 0224×320 "}},
+        {"head": {"kind": "level_classifiers", "size": None}},
     ],
 )
 def test_the_schema_accepts_each_spelling(value: Any) -> None:
@@ -71,6 +73,12 @@ def test_the_schema_accepts_each_spelling(value: Any) -> None:
         {"head": {"classes": 3}},
         {"head": {"kind": "classifier", "dropout": 1}},
         {"head": {"kind": "classifier", "dense": "convolutional"}},
+        {"head": {"kind": "level_classifiers", "size": "abc"}},
+        {"head": {"kind": "level_classifiers", "size": "0x320"}},
+        {"head": {"kind": "level_classifiers", "size": "224x123456"}},
+        {"head": {"kind": "level_classifiers", "size": "224x320x3"}},
+        {"head": {"kind": "level_classifiers", "size": 0}},
+        {"head": {"kind": "level_classifiers", "size": 65537}},
         3,
     ],
 )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.settings.files import parse_settings
+from mnfpn_cli.settings.files import parse_settings, read_preset
 from mnfpn_cli.settings.models import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override, parse_stages
 from mnfpn_cli.settings.sources import Source, resolve
@@ -103,3 +103,94 @@ def test_an_error_names_the_source_that_gave_the_value() -> None:
         "my.json: stages[0].stride: must be 1 or 2, got 3",
         "--set pyramid.channels: must be at least 1, got 0",
     ]
+
+
+RESNET, MOBILENET = {"kind": "resnet"}, {"kind": "mobilenet_v2"}
+REFUSED_AFTER_A_PRESET: list[tuple[str, dict[str, object], str]] = [
+    (
+        "resnet-fpn",
+        {"stages": [[6, 24, 2, 2]]},
+        "stages: must be null with backbone.kind 'resnet', whose stages are in backbone.blocks, got 1 stage",
+    ),
+    (
+        "resnet-fpn",
+        {"backbone": {"expand_at_1": True}},
+        "backbone.expand_at_1: is a key of backbone.kind 'mobilenet_v2', not of 'resnet'",
+    ),
+    (
+        "mobilenetv2-fpn",
+        {"backbone": {"blocks": [3, 4]}},
+        "backbone.blocks: is a key of backbone.kind 'resnet', not of 'mobilenet_v2'",
+    ),
+    (
+        "mobilenetv2-classifier",
+        {"pyramid": {"channels": 64}},
+        "pyramid: must be null with head.kind 'classifier', which sits on the backbone, got a pyramid",
+    ),
+    (
+        "mobilenetv2-classifier",
+        {"head": {"pool": "average"}},
+        "head.pool: is a key of head.kind 'level_classifiers', not of 'classifier'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("preset", "file", "message"), REFUSED_AFTER_A_PRESET)
+def test_what_a_file_says_of_a_kind_that_is_not_built_is_refused(
+    preset: str, file: dict[str, object], message: str
+) -> None:
+    """It says it of the preset's kind, which it leaves as it is: nothing of it is dropped."""
+    with pytest.raises(UsageError) as caught:
+        resolve([read_preset(preset), from_json(file)])
+    assert str(caught.value) == f"my.json: {message}"
+
+
+def test_a_file_changes_what_a_preset_of_another_kind_shares() -> None:
+    """A resnet has a stem too, though no file has to say that it speaks of a resnet."""
+    assert resolve([read_preset("resnet-fpn"), from_json({"stem_channels": 16})]).stem_channels == 16
+    assert resolve([read_preset("resnet-fpn"), from_json({"stem_channels": 32})]).stem_channels == 32
+
+
+def test_only_what_was_said_before_the_kind_was_changed_is_dropped() -> None:
+    """By the source that changes it: stages of a file on top of a resnet are meant for what it says it is."""
+    stages, changed = [[6, 24, 2, 2]], parse_override("backbone.kind=mobilenet_v2")
+    for sources in (
+        [read_preset("resnet-fpn"), from_json({"backbone": MOBILENET, "stages": stages})],
+        [read_preset("resnet-fpn"), from_json({"stages": stages}), changed],
+        [from_json({"backbone": RESNET}), from_json({"stages": stages}), changed],
+    ):
+        assert resolve(sources).stages == (STAGE,)
+    with pytest.raises(UsageError, match=r"^my\.json: stages: must be null with backbone\.kind 'resnet'"):
+        resolve([read_preset("mobilenetv2-fpn"), from_json({"backbone": RESNET, "stages": stages})])
+    outdone = from_json({"backbone": {"kind": ["resnet"]}, "stem_channels": 8})
+    assert resolve([outdone, changed]).backbone.kind == "mobilenet_v2"
+    with pytest.raises(UsageError, match=r"^--stages: must be null with backbone\.kind 'resnet'"):
+        resolve([parse_stages("6,24,2,2"), parse_override("backbone.kind=resnet")])
+
+
+@pytest.mark.parametrize(("said", "stem"), [({}, 64), ({"stem_channels": 32}, 64), ({"stem_channels": 48}, 48)])
+def test_a_stem_of_the_usual_width_goes_with_its_backbone(said: dict[str, object], stem: int) -> None:
+    """As in what `settings show` prints of a MobileNetV2; another width was chosen."""
+    assert resolve([from_json(said), parse_override("backbone.kind=resnet")]).stem_channels == stem
+    said_of_it = {"backbone": RESNET, "stem_channels": 32}
+    assert resolve([from_json(said_of_it), parse_override("backbone.kind=resnet")]).stem_channels == 32
+
+
+@pytest.mark.parametrize("preset", ["resnet-fpn", "mobilenetv2-plain-classifier", "fpn-classifier"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "backbone.kind=resnet",
+        "backbone.kind=mobilenet_v2",
+        "head.kind=none",
+        "head.kind=classifier",
+        "head.kind=level_classifiers",
+    ],
+)
+def test_a_shown_preset_takes_another_kind_as_the_preset_does(preset: str, word: str) -> None:
+    """`settings show` says all that there is, nulls included; what it says of the old kind goes with it."""
+    shown = from_json(resolve([read_preset(preset)]).model_dump(mode="json"))
+    changed = resolve([shown, parse_override(word)])
+    part, _, kind = word.partition(".kind=")
+    assert getattr(changed, part).kind == kind
+    assert (changed.pyramid is None) == (changed.head.kind == "classifier")

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.weights.files import read_checkpoint, stored_records
 from mnfpn_cli.weights.header import settings_in
 
@@ -188,6 +188,60 @@ def test_tensors_that_share_a_storage_are_still_mapped(tmp_path: Path) -> None:
     assert torch.equal(torch.cat((found["a"], found["b"])), whole)
 
 
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_torchs_file_is_read_under_the_name_of_the_other_format(zipped: bool, tmp_path: Path) -> None:
+    """Torch itself goes by the name, and finds it damaged."""
+    path = tmp_path / "torchs.safetensors"
+    torch.save(TENSORS, path, _use_new_zipfile_serialization=zipped)
+    found = read_checkpoint(path).tensors
+    assert all(torch.equal(found[key], TENSORS[key]) for key in TENSORS)
+
+
+def test_a_torchscript_program_is_refused_as_what_it_is(tmp_path: Path) -> None:
+    """Torch's own message is about the switch that keeps it from running what is in a file."""
+    path = tmp_path / "scripted.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is deprecated, and still about
+        torch.jit.save(torch.jit.script(nn.Linear(1, 1)), path)
+    with pytest.raises(UsageError) as caught:
+        read_checkpoint(path)
+    what = "it is a TorchScript program: save its state_dict()"
+    assert str(caught.value) == f"{path}: must be a state dict, but {what}"
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        MemoryError("Cannot allocate memory (os error 12)"),
+        OSError(12, "Cannot allocate memory"),
+        RuntimeError("unable to mmap 9 bytes from file <a.pth>: Cannot allocate memory (12)"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried to"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("store", [torch.save, save_file], ids=["torch", "safetensors"])
+def test_a_file_larger_than_the_memory_is_no_fault_of_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, raised: Exception, store: Callable[[dict[str, Tensor], Path], None]
+) -> None:
+    """Under `ulimit -v`, say: exit code 1, wherever it shows."""
+    path = tmp_path / "huge"
+    store(TENSORS, path)
+
+    def load(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(torch, "load", load)
+    monkeypatch.setattr("mnfpn_cli.weights.files.load_file", load)
+    monkeypatch.setattr("mnfpn_cli.weights.header.safe_open", load)
+    readers: list[Callable[[Path], object]] = [read_checkpoint]
+    if store is save_file and not isinstance(raised, RuntimeError):
+        readers.append(settings_in)
+    for reader in readers:
+        with pytest.raises(MnfpnError, match=r"huge: could not be read: .*memory") as caught:
+            reader(path)
+        assert not isinstance(caught.value, UsageError)
+
+
 def test_no_file_a_folder_and_a_device_are_refused(tmp_path: Path) -> None:
     """By name; a device is not read."""
     for path, what in ((tmp_path / "none", "there is none"), (tmp_path, "folder"), (Path("/dev/zero"), "device")):
@@ -203,7 +257,7 @@ def test_settings_that_a_file_carries_are_found_without_its_tensors(tmp_path: Pa
     assert carried
     assert carried.value == {"width_mult": 0.5}
     save_file(TENSORS, path, {"mnfpn_settings": "{"})
-    with pytest.raises(UsageError, match=r"ours\.safetensors: line 1, column 2: must be JSON"):
+    with pytest.raises(UsageError, match=r"ours\.safetensors: mnfpn_settings: line 1, column 2: must be JSON"):
         settings_in(path)
     save_file(TENSORS, path)
     assert settings_in(path) is None

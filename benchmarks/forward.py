@@ -1,0 +1,97 @@
+"""The default network by every runtime, and torchvision's MobileNetV2 with a pyramid of the same weights, in turn.
+
+torchvision's pyramid resizes by nearest neighbour; ours is set to that, so that both compute the same numbers.
+
+    python benchmarks/forward.py --size 600x900
+"""
+
+import argparse
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.measure.difference import largest_difference
+from mnfpn_cli.measure.engine import Subject, take_samples, warm_up
+from mnfpn_cli.measure.rules import EnoughOfEach
+from mnfpn_cli.measure.runtime import Job, load_runtime
+from mnfpn_cli.measure.statistics import Latency
+from mnfpn_cli.measure.timers import HostTimer
+from mnfpn_cli.network.build import build_network
+from mnfpn_cli.settings.input import parse_size
+from mnfpn_cli.settings.measuring import Sampling, runtime_names
+from mnfpn_cli.settings.models import NetworkSettings
+from tests.conftest import import_torchvision
+from tests.network.comparing import share
+
+SETTINGS = NetworkSettings.model_validate({"pyramid": {"upsample": "nearest"}})
+TAPS = (3, 6, 13, 17)
+"""torchvision's features that are the last of their stride, as ours are tapped."""
+
+CHANNELS = [24, 32, 96, 320]
+
+
+class Torchvision(nn.Module):
+    """torchvision's backbone without its last convolution, and its pyramid."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from torchvision.models import mobilenet_v2
+        from torchvision.ops import FeaturePyramidNetwork
+
+        self.body = mobilenet_v2().features[:-1]
+        self.fpn = FeaturePyramidNetwork(CHANNELS, 256)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Maps of strides 4 to 32."""
+        taps = {}
+        for index, layer in enumerate(self.body):
+            x = layer(x)
+            if index in TAPS:
+                taps[str(index)] = x
+        return list(self.fpn(taps).values())
+
+
+@torch.inference_mode()
+def main() -> None:
+    """Time all of them there and back again, and print medians, ratios and differences."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="600x900")
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--runtimes", default=",".join(runtime_names()))
+    options = parser.parse_args()
+    import_torchvision()
+    size, device = parse_size(options.size), torch.device("cpu")
+    theirs = Torchvision().eval()
+    network = build_network(SETTINGS)
+    share(theirs, network)
+    images = torch.rand(1, 3, *size)
+    expected = theirs(images)
+    subjects = {"torchvision": Subject(lambda: theirs(images), HostTimer())}
+    far = {"torchvision": 0.0}
+    for name in options.runtimes.split(","):
+        try:
+            reason = load_runtime(name).impossible(device, "float32", False)
+            if reason is not None:
+                raise MnfpnError(reason)
+            ready = load_runtime(name).prepare(Job(deepcopy(network), SETTINGS, images, device, "float32"))
+            far[name] = largest_difference(ready.outputs(ready.run()), expected)
+        except MnfpnError as error:
+            print(f"{name:16} {error}")
+            continue
+        subjects[name] = Subject(ready.run, HostTimer())
+    for subject in subjects.values():
+        warm_up(subject.run, subject.timer)
+    take_samples(list(subjects.values()), EnoughOfEach(Sampling(runs=options.runs, min_time_s=0.0)))
+    base = Latency(tuple(subjects["torchvision"].samples)).median
+    eager = Latency(tuple(subjects["eager"].samples)).median if "eager" in subjects else base
+    print(f"{'':16} {'median':>10} {'min':>10} {'× eager':>8} {'× torchvision':>14} {'difference':>11}")
+    for name, subject in subjects.items():
+        latency = Latency(tuple(subject.samples))
+        ratios = f"{eager / latency.median:8.2f} {base / latency.median:14.2f}"
+        print(f"{name:16} {latency.median * 1e3:7.1f} ms {latency.min * 1e3:7.1f} ms {ratios} {far[name]:11.1e}")
+
+
+if __name__ == "__main__":
+    main()

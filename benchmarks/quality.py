@@ -1,0 +1,108 @@
+"""How often a comparison is wrong: a network against itself, and against itself with a planted delay.
+
+Each comparison is made twice, with the same number of passes: by mnfpn's engine (A B B A, the interval of the ratio of
+blocks against a margin of 1 %), and one after the other with a rank test at 5 %, as it is usually done.
+
+    python benchmarks/quality.py --same 200 --delayed 100 --seconds 4
+"""
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Callable
+from statistics import median
+
+import torch
+from scipy.stats import mannwhitneyu
+
+from mnfpn_cli.measure.engine import Subject, take_samples, warm_up
+from mnfpn_cli.measure.ratio import paired_ratio
+from mnfpn_cli.measure.rules import NarrowRatio
+from mnfpn_cli.measure.timers import HostTimer
+from mnfpn_cli.network.build import build_network
+from mnfpn_cli.settings.measuring import Sampling
+from mnfpn_cli.settings.models import NetworkSettings
+
+MARGIN = 0.01
+DELAY = 0.03
+
+Run = Callable[[], object]
+
+
+def network(size: int) -> Run:
+    """A pass of the default network, channels last."""
+    built = build_network(NetworkSettings()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = torch.rand(1, 3, size, size).to(memory_format=torch.channels_last)
+    return lambda: built(images)
+
+
+def delayed(run: Run) -> Run:
+    """The same pass, and a wait of a fixed share of its median time."""
+    timer = HostTimer()
+    wait = DELAY * median(timer(run).seconds for _ in range(50))
+
+    def slower() -> None:
+        run()
+        end = time.perf_counter() + wait
+        while time.perf_counter() < end:
+            pass
+
+    return slower
+
+
+def interleaved(a: Run, b: Run, seconds: float) -> tuple[str, float, int]:
+    """The verdict, the ratio and the number of passes of a side."""
+    subjects = [Subject(a, HostTimer()), Subject(b, HostTimer())]
+    take_samples(subjects, NarrowRatio(Sampling(precision=MARGIN / 2, min_time_s=0.5, max_time_s=seconds)))
+    ratio = paired_ratio(subjects[0].samples, subjects[1].samples)
+    assert ratio is not None
+    return ratio.verdict(MARGIN), ratio.value, len(subjects[0].samples)
+
+
+def one_after_the_other(a: Run, b: Run, passes: int) -> tuple[str, float]:
+    """What a rank test says of the medians."""
+    timer = HostTimer()
+    first, second = ([timer(run).seconds for _ in range(passes)] for run in (a, b))
+    ratio = median(second) / median(first)
+    if mannwhitneyu(first, second).pvalue >= 0.05:
+        return "same", ratio
+    return "a_faster" if ratio > 1 else "b_faster", ratio
+
+
+def experiment(title: str, a: Run, make_b: Callable[[], Run], count: int, seconds: float) -> None:
+    """Compare so many times, both ways in turn, and print what they said."""
+    ours, theirs = Counter[str](), Counter[str]()
+    our_ratios, their_ratios, passes = [], [], []
+    for _ in range(count):
+        b = make_b()
+        verdict, ratio, n = interleaved(a, b, seconds)
+        ours[verdict] += 1
+        our_ratios.append(ratio)
+        passes.append(n)
+        verdict, ratio = one_after_the_other(a, b, n)
+        theirs[verdict] += 1
+        their_ratios.append(ratio)
+    print(f"{title}: {count} comparisons, {median(passes):.0f} passes a side")
+    for name, verdicts, ratios in (("A B B A", ours, our_ratios), ("one after the other", theirs, their_ratios)):
+        shares = ", ".join(f"{verdict} {verdicts[verdict]}" for verdict in sorted(verdicts))
+        print(f"  {name:20} {shares}; ratios {min(ratios):.4f} to {max(ratios):.4f}, median {median(ratios):.4f}")
+
+
+@torch.inference_mode()
+def main() -> None:
+    """Run both experiments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--same", type=int, default=200)
+    parser.add_argument("--delayed", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=4.0, help="the most for one comparison")
+    parser.add_argument("--size", type=int, default=96)
+    options = parser.parse_args()
+    a, b = network(options.size), network(options.size)
+    for run in (a, b):
+        warm_up(run, HostTimer())
+    experiment("A network against itself", a, lambda: b, options.same, options.seconds)
+    experiment(f"Against itself, {DELAY:.0%} slower", a, lambda: delayed(a), options.delayed, options.seconds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Networks timed: on devices, by runtimes, side by side."""

@@ -1,0 +1,130 @@
+"""A benchmark: what a network costs, and how fast it runs: on devices, at sizes and batches, by runtimes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from itertools import product
+from pathlib import Path
+
+import torch
+
+from mnfpn_cli.bench.doubts import doubts
+from mnfpn_cli.bench.group import Group, Progress, Timed, time_group
+from mnfpn_cli.bench.profile import profile_group
+from mnfpn_cli.bench.results import Benchmark, CellProfile, NotRun, Row
+from mnfpn_cli.bench.sized import sized_networks
+from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.measure.devices import choose_devices
+from mnfpn_cli.measure.environment import read_environment
+from mnfpn_cli.measure.memory import check_fits
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.measuring import BenchCase
+from mnfpn_cli.settings.models import NetworkSettings
+
+
+def benchmark(
+    sizes: Sequence[tuple[NetworkSettings, Size]],
+    seed: int,
+    case: BenchCase,
+    device_names: Sequence[str],
+    cpu_name: Callable[[], str],
+    progress: Progress,
+    weights: Path | None = None,
+) -> Benchmark:
+    """Count what a network costs, and time it. On Ctrl-C what was measured by then is returned, marked incomplete.
+
+    Args:
+        sizes: the sizes of images, each with the settings of the network for it.
+        seed: of the weights.
+        case: what to run at each size, and how to time it.
+        device_names: where to run it.
+        cpu_name: is waited for before anything is timed.
+        progress: is told what is being done.
+        weights: a checkpoint.
+
+    Raises:
+        UsageError: where no input fits the memory that a device has free, or the weights are another network's.
+        MnfpnError: where there is no such device, or nothing could be run.
+    """
+    devices = choose_devices(device_names)
+    networks = sized_networks(sizes, seed, case.dtype, weights, progress)
+    environment = read_environment(cpu_name())
+    timed, profiles, complete = list[Timed](), list[CellProfile](), True
+    try:
+        for device, sized, batch in product(devices, networks, case.batches):
+            group = Group(sized.network, sized.settings, network_input(sized.settings, sized.size, batch), device, case)
+            with conditions(device, case):
+                timed.append(_measure(group, progress))
+                profiles += _profile(group, timed[-1], progress)
+    except KeyboardInterrupt:
+        complete = False
+    rows = tuple(row for one in timed for row in one.rows)
+    _check_any(rows, complete)
+    unsteady = [warning for one in timed for warning in one.unsteady]
+    unsteady += [warning for row in rows if row.status == "measured" for warning in doubts(row)]
+    costs = tuple(sized.cost for sized in networks)
+    weights_loaded = networks[0].weights
+    return Benchmark(case, costs, rows, tuple(unsteady), environment, weights_loaded, complete, tuple(profiles))
+
+
+def _measure(group: Group, progress: Progress) -> Timed:
+    """The rows of one device and input."""
+    try:
+        check_fits(plan_network(group.settings), group.input, group.case.dtype, group.device)
+    except UsageError as error:
+        rows = tuple(NotRun(group.cell(name), "too_large", str(error)) for name in group.case.runtimes)
+        return Timed(rows, (), "failed")
+    return time_group(group, progress)
+
+
+def _profile(group: Group, timed: Timed, progress: Progress) -> list[CellProfile]:
+    """Where the time of the group's first row goes, if that was asked for.
+
+    Raises:
+        KeyboardInterrupt: where the group's rows were interrupted.
+    """
+    if timed.ended == "interrupted":
+        raise KeyboardInterrupt
+    if not (group.case.by_layer or group.case.roofline):
+        return []
+    made = profile_group(group, timed.rows, progress)
+    return [made] if made else []
+
+
+@contextmanager
+def conditions(device: torch.device, case: BenchCase) -> Iterator[None]:
+    """What passes run under: on their device, with so many threads, and without gradients where none are needed."""
+    with (
+        torch.cuda.device(device) if device.type == "cuda" else nullcontext(),  # events are put on its stream
+        thread_count(case.threads),
+        nullcontext() if case.train else torch.inference_mode(),
+    ):
+        yield
+
+
+@contextmanager
+def thread_count(threads: int | None) -> Iterator[None]:
+    """Run with a number of CPU threads, torch's own choice where it is None; the count before is put back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _check_any(rows: Sequence[Row], complete: bool) -> None:
+    """Make sure that there is something to report.
+
+    Raises:
+        KeyboardInterrupt: where it was interrupted before anything was measured.
+        MnfpnError: where nothing could be measured.
+    """
+    not_run = [row for row in rows if row.status != "measured"]
+    if len(not_run) < len(rows):
+        return
+    if not complete:
+        raise KeyboardInterrupt
+    reasons = "\n".join(dict.fromkeys(row.reason for row in not_run))
+    too_large = all(row.status == "too_large" for row in not_run)
+    raise (UsageError if too_large else MnfpnError)(reasons)

@@ -1,0 +1,137 @@
+"""A against B: what was compared, the verdicts, and the gates that a pipeline puts up. No torch here."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.measure.ended import Ended
+from mnfpn_cli.measure.ratio import Ratio, Verdict
+from mnfpn_cli.measure.statistics import Latency
+from mnfpn_cli.measure.unsteady import Unsteady
+from mnfpn_cli.settings.input import NetworkInput
+from mnfpn_cli.settings.models import NetworkSettings
+
+FIGURES = {
+    "parameters": "parameters",
+    "macs": "MACs",
+    "model_bytes": "model size",
+    "activation_bytes": "activations",
+}
+"""What is compared besides time: exact, so that any difference is one."""
+
+
+OTHER_CONDITIONS = ("other_machine", "other_device", "other_device_name", "other_threads", "other_cold_cache")
+"""What two results must not differ in for a gate on time: it would hold, or not, for a wrong reason."""
+
+OTHER_PASSES = ("other_input", "other_train")
+"""Nor in this, which changes the work of a pass: MACs and activations as well as time."""
+
+
+@dataclass(frozen=True)
+class SideFacts:
+    """One side: its name, what executes it, what it costs for the input, and how far it is from its eager float32."""
+
+    name: str
+    runtime: str
+    dtype: str
+    device: str
+    threads: int
+    train: bool
+    input: NetworkInput
+    settings: NetworkSettings
+    figures: Mapping[str, int]
+    difference: float | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same row on both sides: its passes, the time of B over that of A, and the verdict."""
+
+    name: str
+    a: Latency
+    b: Latency
+    ratio: Ratio | None
+    verdict: Verdict
+    ended: Ended | None = None
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What a comparison must not show: B slower, or larger, than A by more than a share; ``strict``: nor leave open."""
+
+    slower: float | None = None
+    larger: float | None = None
+    strict: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A against B.
+
+    Attributes:
+        a: the one side.
+        b: the other.
+        pairs: the rows that both have.
+        margin: a difference that does not matter, as a share.
+        warnings: what differs between the two besides what is compared, and what else makes the verdict less sure.
+        complete: False where Ctrl-C, or a side that failed, ended it.
+        failure: of a side, after it had been timed for a while.
+    """
+
+    a: SideFacts
+    b: SideFacts
+    pairs: tuple[Pair, ...]
+    margin: float
+    warnings: tuple[Unsteady, ...] = ()
+    complete: bool = True
+    failure: str | None = None
+
+    def growth(self, figure: str) -> float | None:
+        """B's figure over A's; None where one of them is not known, or A has none."""
+        a, b = self.a.figures.get(figure), self.b.figures.get(figure)
+        return b / a if a and b is not None else None
+
+
+def broken_gates(result: Comparison, gates: Gates) -> Iterator[str]:
+    """What is beyond a gate, and certainly so: where an interval lies wholly beyond it."""
+    if gates.slower is not None:
+        for pair in result.pairs:
+            interval = pair.ratio.interval if pair.ratio else None
+            if interval and interval.low > 1 + gates.slower:
+                name = _gate("--fail-if-slower", gates.slower)
+                yield f"{name}: {pair.name}: B takes at least {interval.low:.4f} × A's time"
+    if gates.larger is not None:
+        for figure, words in FIGURES.items():
+            growth = result.growth(figure)
+            if growth is not None and growth > 1 + gates.larger:
+                name, a, b = _gate("--fail-if-larger", gates.larger), result.a.figures[figure], result.b.figures[figure]
+                yield f"{name}: {words}: B has {growth:.4f} × A's, {b:,} against {a:,}"
+
+
+def open_gates(result: Comparison, gates: Gates) -> Iterator[str]:
+    """What a gate could not decide: where it lies within an interval, or there is none."""
+    if gates.slower is None:
+        return
+    for pair in result.pairs:
+        interval = pair.ratio.interval if pair.ratio else None
+        if interval is None or interval.low <= 1 + gates.slower < interval.high:
+            reach = f"B takes {interval.low:.4f} to {interval.high:.4f} × A's time" if interval else "too few passes"
+            yield f"{_gate('--fail-if-slower', gates.slower)}: {pair.name}: inconclusive: {reach}"
+
+
+def _gate(option: str, share: float) -> str:
+    return f"{option} {100 * share:g}%"
+
+
+def check_gates_apply(result: Comparison, gates: Gates) -> None:
+    """Make sure that a gate is put up between results that can be compared.
+
+    Raises:
+        UsageError: where they are of other machines, devices or inputs.
+    """
+    kinds = {"--fail-if-slower": (gates.slower, OTHER_CONDITIONS + OTHER_PASSES)}
+    kinds["--fail-if-larger"] = (gates.larger, OTHER_PASSES)
+    for option, (share, apart) in kinds.items():
+        causes = [one.cause for one in result.warnings if one.kind in apart]
+        if share is not None and causes:
+            raise UsageError(f"{option}: must be of results that were measured alike, but {'; '.join(causes)}")

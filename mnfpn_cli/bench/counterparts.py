@@ -1,0 +1,155 @@
+"""Two result files of `mnfpn bench`, row against row. No torch here."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts
+from mnfpn_cli.bench.recorded import Recorded, RecordedInput, RecordedRun
+from mnfpn_cli.bench.result_files import read_result
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.measure.ratio import unpaired_ratio
+from mnfpn_cli.measure.statistics import Latency
+from mnfpn_cli.measure.unsteady import Unsteady
+from mnfpn_cli.settings.problems import dotted
+
+HARDWARE = ("cpu", "cores", "memory_bytes", "gpu")
+"""The keys of an environment that make it another machine."""
+
+SAME_MEMORY = 0.02
+"""Another kernel, or another boot, leaves a machine some memory more or less."""
+
+CONDITIONS = ("runtime", "device", "device_name", "dtype", "input", "threads", "train", "cold_cache")
+"""What a row was timed with and on."""
+
+SHOWN_SETTINGS = 6
+
+Rows = list[tuple[RecordedRun, RecordedRun]]
+
+
+def compare_recorded(paths: tuple[Path, Path], margin: float) -> Comparison:
+    """Two result files, row by row.
+
+    Raises:
+        UsageError: where one is no result file, or they have no row in common, and not one each.
+        MnfpnError: where one cannot be read.
+    """
+    a, b = (read_result(path) for path in paths)
+    rows = _rows(a, b, paths)
+    facts = [_facts(path, file, row) for path, file, row in zip(paths, (a, b), rows[0], strict=True)]
+    pairs = tuple(_pair(row, counterpart, margin) for row, counterpart in rows)
+    warnings = tuple(dict.fromkeys((*_differences(a, b, rows), *_doubts(paths[0], a), *_doubts(paths[1], b))))
+    return Comparison(facts[0], facts[1], pairs, margin, warnings, complete=a.complete and b.complete)
+
+
+def _rows(a: Recorded, b: Recorded, paths: tuple[Path, Path]) -> Rows:
+    """The rows that both have; where each has one alone, that is the pair."""
+    keys: tuple[Callable[[RecordedRun], object], ...] = (lambda run: run.key, lambda run: run.key_anywhere)
+    for key in keys:
+        of_a, of_b = Counter(map(key, a.runs)), {key(run): run for run in b.runs}
+        known = Counter(map(key, b.runs))
+        rows = [(run, of_b[key(run)]) for run in a.runs if of_a[key(run)] == known[key(run)] == 1]
+        if rows:
+            return rows
+    if len(a.runs) == len(b.runs) == 1:
+        return [(a.runs[0], b.runs[0])]
+    names = [f"{path}: {'; '.join(run.name for run in file.runs)}" for path, file in zip(paths, (a, b), strict=True)]
+    raise UsageError("\n".join([f"{paths[0]}, {paths[1]}: must have a row in common, but have", *names]))
+
+
+def _facts(path: Path, file: Recorded, row: RecordedRun) -> SideFacts:
+    return SideFacts(
+        name=str(path),
+        runtime=row.runtime,
+        dtype=row.dtype,
+        device=row.device,
+        threads=row.threads,
+        train=row.train,
+        input=row.network_input,
+        settings=file.settings,
+        figures=file.figures(row),
+        difference=row.max_difference,
+    )
+
+
+def _pair(one: RecordedRun, other: RecordedRun, margin: float) -> Pair:
+    a, b = Latency(one.latency_s.samples), Latency(other.latency_s.samples)
+    ratio = unpaired_ratio(a.samples, b.samples)
+    name = one.name if one.name == other.name else f"{one.name} against {other.name}"
+    return Pair(name, a, b, ratio, ratio.verdict(margin))
+
+
+def _differences(a: Recorded, b: Recorded, rows: Rows) -> Iterator[Unsteady]:
+    """What the interval cannot know of: how the two were taken, and what differed besides the networks."""
+    yield Unsteady(
+        "not_interleaved",
+        "the two were not timed in turn: what else the machine did at either time is in the ratio, not in its interval",
+        "mnfpn compare --a … --b … times them A B B A",
+    )
+    for name, one, other in _environments(a.environment, b.environment):
+        kind = "machine" if name in HARDWARE else "software"
+        yield Unsteady(f"other_{kind}", f"{name} differs: {one} against {other}", f"compare results of one {kind}")
+    for row, counterpart in rows:
+        for name in CONDITIONS:
+            x, y = getattr(row, name), getattr(counterpart, name)
+            if x != y:
+                cause = f"{name} differs: {_shown(x)} against {_shown(y)}"
+                yield Unsteady(f"other_{name}", cause, "measure both alike")
+    settings = list(_other_settings(a.settings.model_dump(mode="json"), b.settings.model_dump(mode="json")))
+    if settings:
+        more = f"; and {len(settings) - SHOWN_SETTINGS} more" if len(settings) > SHOWN_SETTINGS else ""
+        cause = f"settings differ: {'; '.join(settings[:SHOWN_SETTINGS])}{more}"
+        yield Unsteady("other_settings", cause, "the ratio is that of two networks")
+    compared_a, compared_b = zip(*rows, strict=True)
+    missing = [run.name for run in a.runs if run not in compared_a]
+    missing += [run.name for run in b.runs if run not in compared_b]
+    if missing:
+        yield Unsteady("rows", f"not in both files: {'; '.join(missing)}", "they are not compared")
+
+
+def _doubts(path: Path, file: Recorded) -> Iterator[Unsteady]:
+    """What a file itself tells of how sure it is."""
+    if not file.complete:
+        yield Unsteady("incomplete", f"{path}: the measurement was interrupted", "measure it again")
+    for run in file.runs:
+        if run.failure is not None:
+            yield Unsteady("failed", f"{path}: {run.name}: {run.failure}", "measure it again")
+    for warning in file.warnings:
+        yield Unsteady(warning.kind, f"{path}: {warning.cause}", warning.helps)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, RecordedInput):
+        return "×".join(map(str, value.model_dump().values()))
+    return "none" if value is None else str(value)
+
+
+def _environments(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """What differs between the machines and their software, but for the date."""
+    for name in dict.fromkeys((*a, *b)):
+        one, other = a.get(name), b.get(name)
+        if one == other or name == "date":
+            continue
+        if name == "memory_bytes" and isinstance(one, int) and isinstance(other, int):
+            if abs(one - other) > SAME_MEMORY * max(one, other):
+                yield "memory_bytes", f"{one:,}", f"{other:,}"
+            continue
+        yield name, _shown(one), _shown(other)
+
+
+def _other_settings(a: Any, b: Any, place: tuple[str | int, ...] = ()) -> Iterator[str]:
+    """Each place at which two settings differ, with both values."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in dict.fromkeys((*a, *b)):
+            yield from _other_settings(a.get(key), b.get(key), (*place, key))
+    elif isinstance(a, list) and isinstance(b, list):
+        for index, (one, other) in enumerate(zip_longest(a, b)):
+            yield from _other_settings(one, other, (*place, index))
+    elif a != b:
+        yield f"{dotted(place)} {_brief(a)} against {_brief(b)}"
+
+
+def _brief(value: Any) -> str:
+    return ",".join(map(str, value.values())) if isinstance(value, dict) else _shown(value)

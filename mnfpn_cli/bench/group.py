@@ -1,0 +1,144 @@
+"""The rows that are timed in turn: all runtimes on one device and one input."""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare, reference_outputs
+from mnfpn_cli.bench.results import BenchRun, Cell, NotRun, Row
+from mnfpn_cli.bench.watch import Watch, watch
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.measure.caches import cache_clearer
+from mnfpn_cli.measure.ended import Ended
+from mnfpn_cli.measure.engine import Subject, rest_between, take_samples
+from mnfpn_cli.measure.rules import EnoughOfEach
+from mnfpn_cli.measure.runtime import Job, load_runtime
+from mnfpn_cli.measure.statistics import Latency
+from mnfpn_cli.measure.timers import ColdTimer, Timer, timer_for
+from mnfpn_cli.measure.unsteady import Unsteady
+from mnfpn_cli.network.network import Network
+from mnfpn_cli.settings.input import DType, NetworkInput
+from mnfpn_cli.settings.measuring import BenchCase
+from mnfpn_cli.settings.models import NetworkSettings
+
+Progress = Callable[[str, float], None]
+"""Told what is being done, and which share of it is."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """What the runtimes of a case are timed with in turn.
+
+    Attributes:
+        network: in float32, on the CPU; it stays as it is.
+        settings: that it was built from.
+        input: of each pass.
+        device: that all run on.
+        case: what to run and how.
+    """
+
+    network: Network
+    settings: NetworkSettings
+    input: NetworkInput
+    device: torch.device
+    case: BenchCase
+
+    def job(self, dtype: DType) -> Job:
+        """A copy of the network, and random images, the same every time."""
+        images = torch.rand(self.input.shape, generator=torch.Generator().manual_seed(0))
+        return Job(deepcopy(self.network), self.settings, images, self.device, dtype, self.case.train)
+
+    def cell(self, runtime: str) -> Cell:
+        """The row of a runtime."""
+        return Cell(runtime, str(self.device), self.input)
+
+    def doing(self, runtime: str) -> str:
+        """What is being done, for errors."""
+        return f"{runtime} on {self.device} at batch {self.input.batch}, {self.input.size}, {self.case.dtype}"
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """The rows of a group, what the machine did meanwhile, and what ended it."""
+
+    rows: tuple[Row, ...]
+    unsteady: tuple[Unsteady, ...]
+    ended: Ended
+
+
+def time_group(group: Group, progress: Progress) -> Timed:
+    """Make all runtimes ready, and time them in turn.
+
+    On Ctrl-C during the timed passes the rows hold what was measured by then.
+    """
+    timer = timer_for(group.device)
+    ready, not_run = _make_ready(group, timer, progress)
+    if group.case.cold_cache and ready:
+        timer = ColdTimer(timer, cache_clearer(group.device))
+    subjects = {name: Subject(one.run, ExplainingTimer(timer, group.doing(name))) for name, one in ready.items()}
+    what = f"timing on {group.device}, batch {group.input.batch}, {group.input.size}"
+    rule = EnoughOfEach(group.case.sampling, lambda share: progress(what, share))
+    watched = watch(group.device)
+    ended = take_samples(list(subjects.values()), rule, watched.look, rest_between(len(group.case.runtimes) > 1))
+    unsteady = watched.unsteady()
+    rows = (
+        not_run.get(name) or _row(group.cell(name), ready[name], subjects[name], ended, watched, len(subjects) == 1)
+        for name in group.case.runtimes
+    )
+    return Timed(tuple(row for row in rows if row), unsteady if subjects else (), ended)
+
+
+def _make_ready(group: Group, timer: Timer, progress: Progress) -> tuple[Mapping[str, Ready], Mapping[str, NotRun]]:
+    """Each runtime ready to be timed, or the reason why it is not."""
+    ready: dict[str, Ready] = {}
+    not_run: dict[str, NotRun] = {}
+    expected = reference(group, progress)
+    for name in group.case.runtimes:
+        reason = load_runtime(name).impossible(group.device, group.case.dtype, group.case.train)
+        if reason is not None:
+            not_run[name] = NotRun(group.cell(name), "unavailable", reason)
+            continue
+        progress(f"preparing {name} on {group.device}", 0.0)
+        try:
+            job, passes = group.job(group.case.dtype), group.case.sampling.warmup
+            ready[name] = prepare(name, job, timer, passes, expected, group.doing(name))
+        except MnfpnError as error:
+            not_run[name] = NotRun(group.cell(name), "failed", str(error))
+    return ready, not_run
+
+
+def reference(group: Group, progress: Progress) -> Sequence[Tensor] | None:
+    """What eager float32 gives; None where there is nothing to compare with it, or it does not fit."""
+    here = (group.device.type, group.case.dtype, group.case.runtimes)
+    if group.case.train or here == ("cpu", "float32", ("eager",)):
+        return None
+    progress(f"running eager float32 on {group.device}", 0.0)
+    try:
+        return reference_outputs(group.job("float32"))
+    except MnfpnError:
+        return None  # the rows say what fails; a smaller dtype may fit where this does not
+
+
+def _row(cell: Cell, ready: Ready, subject: Subject, ended: Ended, watched: Watch, alone: bool) -> Row | None:
+    if not subject.samples:
+        return NotRun(cell, "failed", subject.failure) if subject.failure else None
+    latency, watts = Latency(tuple(subject.samples)), watched.watts if alone else None
+    return BenchRun(
+        cell=cell,
+        device_name=torch.cuda.get_device_name(cell.device) if cell.device.startswith("cuda") else None,
+        threads=torch.get_num_threads(),
+        first=ready.first,
+        warm_up=ready.warm_up,
+        latency=latency,
+        enqueue=Latency(tuple(subject.enqueue)) if subject.enqueue else None,
+        ended="failed" if subject.failure else ended,
+        difference=ready.difference,
+        peak_memory_bytes=ready.peak_memory_bytes,
+        added_memory_bytes=ready.added_memory_bytes,
+        gpu=watched.gpu,
+        energy_j=None if watts is None else watts * latency.median,  # of rows in turn, each one's power is not known
+        failure=subject.failure,
+    )

@@ -1,0 +1,98 @@
+"""Making a runtime ready: converted, run once, held against eager float32, and warm."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mnfpn_cli.bench.results import FirstPass
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.measure.devices import first_line
+from mnfpn_cli.measure.difference import largest_difference
+from mnfpn_cli.measure.engine import WarmUp, warm_up
+from mnfpn_cli.measure.memory import PeakMemory, out_of_memory_explained
+from mnfpn_cli.measure.runtime import Job, as_tensors, load_runtime
+from mnfpn_cli.measure.timers import Timer, Timing
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A runtime that is ready to be timed, and what getting there showed."""
+
+    run: Callable[[], Any]
+    first: FirstPass
+    warm_up: WarmUp
+    difference: float | None
+    peak_memory_bytes: int | None
+    added_memory_bytes: int | None
+
+
+@dataclass(frozen=True)
+class ExplainingTimer:
+    """Another timer; what goes wrong in a pass becomes an error in words. The clock does not see it."""
+
+    timer: Timer
+    doing: str
+
+    def __call__(self, run: Callable[[], object]) -> Timing:
+        """The time of one pass."""
+        try:  # and no context manager: it would take longer than all the rest of the loop
+            return self.timer(run)
+        except Exception:
+            with explained(self.doing):
+                raise
+
+
+@contextmanager
+def explained(doing: str) -> Iterator[None]:
+    """Turn what a device or a library cannot do into an error of its own, so that other rows are kept.
+
+    Raises:
+        MnfpnError: where the block runs out of memory, or a library gives up.
+    """
+    try:
+        with out_of_memory_explained(doing):
+            yield
+    except MnfpnError:
+        raise
+    except Exception as error:
+        kind = "" if type(error) is RuntimeError else f"{type(error).__name__}: "
+        raise MnfpnError(f"could not run {doing}: {kind}{first_line(error)}") from error
+
+
+def prepare(
+    name: str, job: Job, timer: Timer, passes: int | None, reference: Sequence[Tensor] | None, doing: str
+) -> Ready:
+    """Prepare a runtime, take the time to its first result, and warm it up.
+
+    Raises:
+        MnfpnError: where it cannot be prepared, or run.
+    """
+    with explained(doing):
+        peak = PeakMemory(job.device)
+        start = time.perf_counter()
+        prepared = load_runtime(name).prepare(job)
+        seconds = time.perf_counter() - start
+        outputs: list[Any] = []
+        first = timer(lambda: outputs.append(prepared.run()))
+        difference = None if reference is None else largest_difference(prepared.outputs(outputs.pop()), reference)
+        warm = warm_up(prepared.run, timer, passes)
+        return Ready(prepared.run, FirstPass(seconds, first.seconds), warm, difference, peak.bytes(), peak.added())
+
+
+def reference_outputs(job: Job) -> Sequence[Tensor]:
+    """The outputs of the network in eager float32, without the TF32 that torch's convolutions use on GPUs by default.
+
+    Raises:
+        MnfpnError: where it cannot be run.
+    """
+    with (
+        explained(f"eager float32 on {job.device}, which others are compared with"),
+        torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False),
+    ):
+        outputs = job.network.to(job.device)(job.images.to(job.device))
+        return [tensor.cpu() for tensor in as_tensors(outputs)]

@@ -1,0 +1,132 @@
+"""What of a result file of `mnfpn bench` is compared. No torch here."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mnfpn_cli.settings.input import NetworkInput, Size
+from mnfpn_cli.settings.models import NetworkSettings
+
+Seconds = Annotated[float, Field(strict=True, ge=1e-12, le=1e9, allow_inf_nan=False)]
+Whole = Annotated[int, Field(strict=True, ge=0)]
+Positive = Annotated[int, Field(strict=True, ge=1)]
+Word = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9:_-]{0,40}$")]
+"""The name of a runtime, a device, a dtype: nothing else comes into the titles of tables."""
+
+
+class Model(BaseModel):
+    """A part of a result file; keys that are not compared are left alone."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class RecordedInput(Model):
+    """A batch of images."""
+
+    batch: Positive
+    channels: Positive
+    height: Positive
+    width: Positive
+
+
+class RecordedLatency(Model):
+    """Samples in seconds."""
+
+    samples: Annotated[tuple[Seconds, ...], Field(min_length=1)]
+
+
+class RecordedRun(Model):
+    """A timed row."""
+
+    runtime: Word
+    device: Word
+    device_name: str | None = None
+    dtype: Word
+    input: RecordedInput
+    threads: Positive
+    train: bool = False
+    cold_cache: bool = False
+    max_difference: float | None = None
+    failure: str | None = None
+    latency_s: RecordedLatency
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What makes it the same row in two files."""
+        return (self.device, *self.key_anywhere)
+
+    @property
+    def key_anywhere(self) -> tuple[object, ...]:
+        """What makes it the same row on two devices of a kind."""
+        kind = self.device.partition(":")[0]
+        return (self.runtime, kind, self.dtype, self.input, self.train, self.cold_cache)
+
+    @property
+    def name(self) -> str:
+        """The row in words."""
+        extra = ", training" * self.train + ", cold caches" * self.cold_cache
+        size = f"{self.input.height}x{self.input.width}"
+        return f"{self.runtime} on {self.device}, batch {self.input.batch}, {size}, {self.dtype}{extra}"
+
+    @property
+    def network_input(self) -> NetworkInput:
+        """Its input as the rest of the program has it."""
+        return NetworkInput(self.input.batch, self.input.channels, Size(self.input.height, self.input.width))
+
+
+class RecordedCost(Model):
+    """What the network costs."""
+
+    parameters: Whole
+    macs: Whole
+    model_bytes: Whole
+    activation_bytes: Whole
+
+
+class RecordedSize(Model):
+    """What it costs at one size."""
+
+    height: Positive
+    width: Positive
+    cost: RecordedCost
+
+
+class RecordedWarning(Model):
+    """What was wrong with the machine."""
+
+    kind: str
+    cause: str
+    helps: str = ""
+
+
+class Recorded(Model):
+    """A result file; ``cost`` is that of ``input``, the first of all."""
+
+    settings: NetworkSettings
+    complete: bool = True
+    input: RecordedInput
+    cost: RecordedCost
+    sizes: tuple[RecordedSize, ...] = ()
+    runs: Annotated[tuple[RecordedRun, ...], Field(min_length=1)]
+    warnings: tuple[RecordedWarning, ...] = ()
+    environment: Mapping[str, Any]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rows_in_full(cls, values: Any) -> Any:
+        """In the first files of this version, which had no ``complete``, rows had neither runtime nor input."""
+        if not isinstance(values, Mapping) or "complete" in values or not isinstance(values.get("runs"), list):
+            return values
+        rows = [_in_full(run, values.get("input")) if isinstance(run, Mapping) else run for run in values["runs"]]
+        return {**values, "runs": rows}
+
+    def figures(self, run: RecordedRun) -> dict[str, int]:
+        """What the network costs for the input of a row."""
+        size = (run.input.height, run.input.width)
+        cost = next((one.cost for one in self.sizes if (one.height, one.width) == size), self.cost)
+        return {**cost.model_dump(), "activation_bytes": cost.activation_bytes * run.input.batch // self.input.batch}
+
+
+def _in_full(run: Mapping[str, Any], input: Any) -> dict[str, Any]:
+    return {"runtime": "channels-last" if run.get("channels_last") else "eager", "input": input, **run}

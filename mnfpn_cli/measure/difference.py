@@ -1,0 +1,30 @@
+"""How far two results of the same computation are apart."""
+
+from collections.abc import Sequence
+from math import inf
+
+from torch import Tensor
+
+
+def largest(tensor: Tensor) -> float:
+    """The largest absolute value."""
+    return tensor.abs().max().item()
+
+
+def relative_difference(found: Tensor, expected: Tensor) -> float:
+    """The largest difference of two elements, over the largest absolute value that was expected.
+
+    Infinite where what was found is not finite, or where all that was expected is zero and something else was found.
+    """
+    if not found.isfinite().all():
+        return inf
+    difference, scale = largest(found - expected), largest(expected)
+    return difference / scale if scale else (inf if difference else 0.0)
+
+
+def largest_difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """The largest relative difference over all outputs, in float32 and on the CPU."""
+    return max(
+        relative_difference(one.detach().float().cpu(), other.detach().float().cpu())
+        for one, other in zip(found, expected, strict=True)
+    )

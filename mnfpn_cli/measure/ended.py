@@ -1,0 +1,5 @@
+"""What can end a measurement."""
+
+from typing import Literal
+
+Ended = Literal["precision", "noise", "max_time", "runs", "interrupted", "failed"]

@@ -1,0 +1,136 @@
+"""The engine: warm up until steady, then time passes of all subjects in turn until a rule says that it is enough.
+
+Several subjects are timed there and back again, A B C C B A: whatever slows the machine for a while meets all of them,
+and each is as often before a neighbour as behind it.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from statistics import median
+
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.measure.ended import Ended
+from mnfpn_cli.measure.timers import Timer
+
+WINDOW_PASSES = 3
+WINDOW_S = 0.05
+"""A window of warm-up has at least so many passes, and takes at least so long."""
+
+STEADY = 0.05
+"""How far the medians of two windows in a row may be apart; pyperf allows 10 % for the first quartile's."""
+
+REST_S = 0.005
+"""How long worker threads may go on spinning for more work: libgomp's of torch do for some milliseconds. A pass of
+another runtime that begins in that time shares the cores with them: on two cores 19.2 ms became of ONNX Runtime's 14.9,
+and, where its threads spin too, 49.9 of torch's 25.6."""
+
+WARM_UP_MAX_S = 20.0
+WARM_UP_MAX_WINDOWS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """The passes before the timed ones; ``settled`` is None where their number was fixed."""
+
+    passes: int
+    seconds: float
+    settled: bool | None
+
+
+@dataclass
+class Subject:
+    """One pass of something, and the times that it took so far.
+
+    Attributes:
+        run: a pass.
+        timer: what times it.
+        samples: seconds, in order.
+        enqueue: seconds that the host took to queue each pass, where the device has a queue.
+        failure: why it runs no more.
+    """
+
+    run: Callable[[], object]
+    timer: Timer
+    samples: list[float] = field(default_factory=list)
+    enqueue: list[float] = field(default_factory=list)
+    failure: str | None = None
+
+    def take(self) -> None:
+        """Time a pass.
+
+        Raises:
+            MnfpnError: where it cannot be run.
+        """
+        seconds, enqueue = self.timer(self.run)
+        self.samples.append(seconds)
+        if enqueue is not None:
+            self.enqueue.append(enqueue)
+
+
+Rule = Callable[[Sequence[Subject]], Ended | None]
+"""Told of all subjects after each round; says what ends the measurement, or None where it goes on."""
+
+
+def rest_between(runtimes: bool) -> Callable[[], object]:
+    """What lets threads come to rest between subjects, where these are of several runtimes with threads of their own."""
+    return partial(time.sleep, REST_S) if runtimes else lambda: None
+
+
+def warm_up(run: Callable[[], object], timer: Timer, passes: int | None = None) -> WarmUp:
+    """Run until the medians of two windows in a row agree, or as often as is asked for."""
+    if passes is not None:
+        return WarmUp(passes, sum(timer(run).seconds for _ in range(passes)), None)
+    count, seconds, before = 0, 0.0, None
+    for _ in range(WARM_UP_MAX_WINDOWS):
+        window: list[float] = []
+        while len(window) < WINDOW_PASSES or sum(window) < WINDOW_S:
+            window.append(timer(run).seconds)
+        count, seconds, now = count + len(window), seconds + sum(window), median(window)
+        if before is not None and abs(now - before) <= STEADY * before:
+            return WarmUp(count, seconds, True)
+        if seconds > WARM_UP_MAX_S:
+            break
+        before = now
+    return WarmUp(count, seconds, False)
+
+
+def take_samples(
+    subjects: Sequence[Subject],
+    rule: Rule,
+    after_round: Callable[[], object] = lambda: None,
+    settle: Callable[[], object] = lambda: None,
+) -> Ended:
+    """Time passes of all subjects in turn, there and back again, until the rule ends it.
+
+    A subject that fails keeps its samples and is left out from then on; Ctrl-C ends the measurement, and what was
+    measured is kept.
+
+    Args:
+        subjects: what is timed.
+        rule: ends it.
+        after_round: is called between rounds.
+        settle: is called before a pass whose neighbour was another subject's, to let that one's threads come to rest.
+    """
+    rounds, last = 0, None
+    try:
+        while True:
+            running = [subject for subject in subjects if subject.failure is None]
+            if not running:
+                return "failed"
+            for subject in running if rounds % 2 == 0 else reversed(running):
+                if subject is not last:
+                    settle()
+                last = subject
+                try:
+                    subject.take()
+                except MnfpnError as error:
+                    subject.failure = str(error)
+            rounds += 1
+            after_round()
+            ended = rule([subject for subject in running if subject.failure is None])
+            if ended:
+                return ended
+    except KeyboardInterrupt:
+        return "interrupted"

@@ -1,0 +1,165 @@
+"""Where the time of a pass goes: hooks mark the time before and after each layer's call."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from torch import nn
+
+from mnfpn_cli.measure.marks import Marks
+from mnfpn_cli.plan.advice import Advice
+from mnfpn_cli.plan.roofline import Roofline
+from mnfpn_cli.plan.work import LayerWork, Row, part_of
+
+REST = "rest"
+"""The part of what the network computes itself, beside all of its layers: next to nothing, and the hooks' own time."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTime:
+    """The median time of a layer in seconds, over some passes; ``path`` and ``part`` are those of `LayerWork`."""
+
+    path: str
+    part: str
+    seconds: float
+
+    @property
+    def row(self) -> Row:
+        """The path and the part."""
+        return self.path, self.part
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTimes:
+    """The layers of a pass in the order in which they run, and what marking them cost.
+
+    Attributes:
+        rows: the layers, and what their containers compute beside them.
+        marked: the median time in seconds of the passes with marks.
+        undisturbed: that of as many passes without, each taken directly before one with marks.
+    """
+
+    rows: tuple[LayerTime, ...]
+    marked: float
+    undisturbed: float
+
+    @property
+    def seconds(self) -> float:
+        """The rows' times together."""
+        return sum(row.seconds for row in self.rows)
+
+    @property
+    def by_row(self) -> dict[Row, float]:
+        """The rows' times by path and part."""
+        return {time.row: time.seconds for time in self.rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Where the time of a network goes on one device, and how much less it could be.
+
+    Attributes:
+        works: the work of its layers.
+        measured: the median time of a pass in seconds.
+        times: the layers' times, if they were measured.
+        roofline: their floors, if the device's peaks were.
+        advice: what would help most, if anything would, and the layers' times are known.
+    """
+
+    works: tuple[LayerWork, ...]
+    measured: float
+    times: LayerTimes | None = None
+    roofline: Roofline | None = None
+    advice: Advice | None = None
+
+
+def time_layers(
+    run: Callable[[], object],
+    network: nn.Module,
+    works: Sequence[LayerWork],
+    marks: Marks,
+    passes: int,
+    progress: Callable[[float], None] = lambda _: None,
+) -> LayerTimes:
+    """Time each layer of a network over some passes, of which a first one, more than asked for, is not counted.
+
+    A module's time is what passes in its call, less that of the layers below it. ``run`` is one forward pass of the
+    network in torch's eager mode, in whatever dtype and layout; the hooks are off again when this returns or raises.
+    """
+    rows = defaultdict[Row, list[float]](list)
+    marked, undisturbed = list[float](), list[float]()
+    for done in range(passes + 1):
+        alone = sum(_pass(run, marks))
+        with _Recorder(network, works, marks).hooked() as owners:
+            stretches = _pass(run, marks)
+        progress((done + 1) / (passes + 1))
+        if not done:
+            continue
+        undisturbed.append(alone)
+        marked.append(sum(stretches))
+        for row, seconds in _by_row([("", REST), *owners], stretches).items():
+            rows[row].append(seconds)
+    times = tuple(LayerTime(*row, median(seconds)) for row, seconds in rows.items())
+    return LayerTimes(times, median(marked), median(undisturbed))
+
+
+def _pass(run: Callable[[], object], marks: Marks) -> list[float]:
+    marks.take()  # wait for what is queued, and forget a pass that failed
+    marks.mark()
+    run()
+    marks.mark()
+    return marks.take()
+
+
+def _by_row(owners: Sequence[Row], stretches: Sequence[float]) -> dict[Row, float]:
+    total = defaultdict[Row, float](float)
+    for owner, seconds in zip(owners, stretches, strict=True):
+        total[owner] += seconds
+    return total
+
+
+class _Recorder:
+    """Marks every call of the layers and their containers, and notes to whom the time from each mark on belongs."""
+
+    def __init__(self, network: nn.Module, works: Sequence[LayerWork], marks: Marks) -> None:
+        self._network, self._marks = network, marks
+        self._parts = defaultdict[str, list[str]](list)
+        for work in works:
+            self._parts[work.path].append(work.part)
+        for path in list(self._parts):
+            container = ".".join(path.split(".")[: 2 if path.startswith("stages.") else 1])
+            self._parts.setdefault(container, [part_of(container)])
+        self._calls = Counter[str]()
+        self._open: list[Row] = [("", REST)]
+        self._owners: list[Row] = []
+
+    @contextmanager
+    def hooked(self) -> Iterator[list[Row]]:
+        """Record while the block runs, into the list that it is given."""
+        with ExitStack() as hooks:
+            for path in self._parts:
+                module = self._network.get_submodule(path)
+                before, after = self._entering(path), self._leaving
+                hooks.callback(module.register_forward_pre_hook(before).remove)
+                hooks.callback(module.register_forward_hook(after, always_call=True).remove)
+            yield self._owners
+
+    def _entering(self, path: str) -> Callable[[nn.Module, Any], None]:
+        parts = self._parts[path]
+
+        def enter(_module: nn.Module, _args: Any) -> None:
+            self._marks.mark()
+            part = parts[self._calls[path] % len(parts)]  # a shared smoothing is called once for each level
+            self._calls[path] += 1
+            self._open.append((path, part))
+            self._owners.append(self._open[-1])
+
+        return enter
+
+    def _leaving(self, _module: nn.Module, _args: Any, _output: Any) -> None:
+        self._marks.mark()
+        self._open.pop()
+        self._owners.append(self._open[-1])

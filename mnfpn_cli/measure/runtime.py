@@ -1,0 +1,80 @@
+"""What a runtime is: given a network and images, it prepares one pass that can be called again and again.
+
+Each runtime is one module of `mnfpn_cli.runtimes`, named as on the command line with ``_`` for ``-``. It has two
+functions: ``impossible(device, dtype, train)``, the reason why it cannot run there, or None; and ``prepare(job)``.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor
+
+from mnfpn_cli.network.network import Network
+from mnfpn_cli.settings.input import DType
+from mnfpn_cli.settings.models import NetworkSettings
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a runtime is to run.
+
+    Attributes:
+        network: a copy of the runtime's own, on the CPU, in float32 and eval mode; it may be changed.
+        settings: that the network was built from.
+        images: (n, in_channels, h, w), on the CPU and in float32.
+        device: to run on.
+        dtype: to compute in.
+        train: whether a pass is a training step: forward, backward, and an update of the weights.
+    """
+
+    network: Network
+    settings: NetworkSettings
+    images: Tensor
+    device: torch.device
+    dtype: DType
+    train: bool = False
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The dtype as torch has it."""
+        return cast("torch.dtype", getattr(torch, self.dtype))
+
+
+def as_tensors(outputs: Any) -> Sequence[Tensor]:
+    """The outputs of a network of ours: maps, finest first, or logits."""
+    return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network ready to run.
+
+    Attributes:
+        run: one pass on the images; it may return before a GPU is done.
+        outputs: what a pass returned as tensors: maps, finest first, or logits; anywhere, in any dtype.
+    """
+
+    run: Callable[[], Any]
+    outputs: Callable[[Any], Sequence[Tensor]] = as_tensors
+
+
+class Runtime(Protocol):
+    """What executes a network: the two functions of a module in `mnfpn_cli.runtimes`."""
+
+    def impossible(self, device: torch.device, dtype: DType, train: bool) -> str | None:
+        """Why it cannot run there: what is not installed, with the command that installs it, or not supported."""
+
+    def prepare(self, job: Job) -> Prepared:
+        """Make the network ready to run.
+
+        Raises:
+            MnfpnError: where this network, or this machine, is more than the runtime can do.
+        """
+
+
+def load_runtime(name: str) -> Runtime:
+    """The runtime of a name, one of `runtime_names`."""
+    return cast("Runtime", import_module(f"mnfpn_cli.runtimes.{name.replace('-', '_')}"))

@@ -1,0 +1,130 @@
+"""Statistics that samples of latencies support: by order alone, as latencies follow no distribution that has a name.
+
+Sources: the interval of the median by order statistics, Conover 1999, "Practical Nonparametric Statistics", section
+3.2; the least counts of samples for percentiles, MLPerf inference rules, "early stopping"; outliers by the modified
+z-score, Iglewicz and Hoaglin 1993, at ten times the deviation, where hyperfine puts the limit too; the distance of two
+humps, Ashman et al. 1994, "Detecting bimodality in astronomical datasets", section 2.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from statistics import median, quantiles
+from typing import NamedTuple
+
+ONE_IN = 40
+"""What a 95 % interval leaves at either end: one case in forty."""
+
+NORMAL_QUANTILE = 1.959964
+EXACT_UP_TO = 1000
+"""So many samples get the binomial distribution itself, more of them its normal approximation."""
+
+OUTLIER_MADS = 14.826
+"""Median absolute deviations that make an outlier: ten standard deviations where samples are normal."""
+
+LEAST_FOR_PERCENTILE = {90: 64, 99: 662}
+"""Samples from which on a percentile is given."""
+
+
+class Interval(NamedTuple):
+    """The ends of a confidence interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Samples of the time of one pass, in seconds, in the order in which they were taken."""
+
+    samples: tuple[float, ...]
+
+    @cached_property
+    def ordered(self) -> tuple[float, ...]:
+        """The samples, the fastest first."""
+        return tuple(sorted(self.samples))
+
+    @property
+    def median(self) -> float:
+        """The median in seconds."""
+        return median(self.ordered)
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 95 % confidence interval of the median in seconds; None with fewer than six samples."""
+        return median_interval(self.ordered)
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """The first and third quartile in seconds (inclusive method: the samples are all there is)."""
+        if len(self.samples) == 1:
+            return self.samples[0], self.samples[0]
+        first, _, third = quantiles(self.ordered, n=4, method="inclusive")
+        return first, third
+
+    @property
+    def iqr(self) -> float:
+        """The interquartile range in seconds."""
+        first, third = self.quartiles
+        return third - first
+
+    @property
+    def min(self) -> float:
+        """The fastest pass in seconds."""
+        return self.ordered[0]
+
+    @cached_property
+    def mad(self) -> float:
+        """The median absolute deviation from the median in seconds, not scaled to a standard deviation."""
+        middle = self.median
+        return median(abs(sample - middle) for sample in self.samples)
+
+    def percentile(self, per_cent: int) -> float | None:
+        """A high percentile in seconds; None where the samples are too few for it (`LEAST_FOR_PERCENTILE`)."""
+        if len(self.samples) < LEAST_FOR_PERCENTILE[per_cent]:
+            return None
+        return quantiles(self.ordered, n=100, method="inclusive")[per_cent - 1]
+
+    @property
+    def outliers(self) -> tuple[int, ...]:
+        """The positions of samples that are far from all others; they are marked, and stay."""
+        middle, limit = self.median, OUTLIER_MADS * self.mad
+        return tuple(index for index, sample in enumerate(self.samples) if abs(sample - middle) > limit)
+
+    @property
+    def slow_first(self) -> bool:
+        """Whether the first of the passes is an outlier by being slow: something was not warm."""
+        return 0 in self.outliers and self.samples[0] > self.median
+
+
+def median_interval(ordered: Sequence[float]) -> Interval | None:
+    """The 95 % interval of the median of what was sampled, whatever its distribution; None with fewer than six samples.
+
+    The ends are samples: the j-th from either end, j being the largest for which fewer than j of n fair coins come up
+    heads at most once in forty times.
+    """
+    rank = _rank(len(ordered))
+    return Interval(ordered[rank - 1], ordered[-rank]) if rank else None
+
+
+@lru_cache(maxsize=256)
+def _rank(n: int) -> int:
+    """The j of `median_interval`; 0 where even the extremes are not enough."""
+    if n > EXACT_UP_TO:
+        return math.floor((n + 1 - NORMAL_QUANTILE * math.sqrt(n)) / 2)
+    outcomes, ways = 0, 1
+    for j in range(n + 1):
+        outcomes += ways  # those with at most j heads
+        if outcomes * ONE_IN > 2**n:
+            return j
+        ways = ways * (n - j) // (j + 1)
+    return 0
+
+
+def relative_half_width(latency: Latency) -> float:
+    """How far the farther end of the median's interval is from the median, over the median; infinite for too few."""
+    interval, middle = latency.interval, latency.median
+    if interval is None or not middle:
+        return math.inf
+    return max(interval.high - middle, middle - interval.low) / middle

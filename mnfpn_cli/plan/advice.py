@@ -1,0 +1,125 @@
+"""The one change of the settings that would help most, worked out from a plan and from where its time went."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.plan.estimate import TimeModel
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.work import LayerWork, Row, network_work
+from mnfpn_cli.settings.heads import ClassifierHead, LevelClassifiersHead
+from mnfpn_cli.settings.input import NetworkInput, network_input
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.overrides import parse_override
+from mnfpn_cli.settings.pyramid import PyramidSettings
+from mnfpn_cli.settings.sources import Source, resolve
+
+LEAST_SHARE = 0.05
+"""The share of the time from which on a part is worth advice."""
+LEAST_SPEEDUP = 1.05
+LEAST_RELIEF = 0.25
+"""The share of a part's own time that a change must take off to count as a change of that part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A part, its share of the time, and the options that would make the whole network ``speedup`` times as fast."""
+
+    part: str
+    share: float
+    option: str
+    speedup: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What an option would do, in estimated seconds of each part and of all, and to how many layers."""
+
+    option: str
+    parts: Mapping[str, float]
+    changed: int
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.parts.values())
+
+
+def best_advice(
+    settings: NetworkSettings, input: NetworkInput, item_bytes: int, seconds: Mapping[Row, float]
+) -> Advice | None:
+    """The change that helps the part that takes most time; where none does, the part after it; None if none helps.
+
+    Of the changes that take a good share off that part, it is the one that saves the most for each layer that it
+    changes: it leaves the rest of the network as it was asked for. ``seconds`` are the measured times of the layers by
+    path and part; what a change would save is estimated from them, see `TimeModel`.
+    """
+    works = network_work(plan_network(settings), input, item_bytes)
+    model = TimeModel(works, seconds)
+    parts: dict[str, float] = {}
+    for (_, part), time in seconds.items():
+        parts[part] = parts.get(part, 0.0) + time
+    changes = [
+        _Change(options, model.by_part(changed), model.changed(changed))
+        for options, changed in _changed_works(settings, input, item_bytes)
+        if _macs(changed) < _macs(works)
+    ]
+    changes = [change for change in changes if model.total >= LEAST_SPEEDUP * change.seconds]
+    for part, time in sorted(parts.items(), key=lambda item: -item[1]):
+        if time < LEAST_SHARE * model.total:
+            break
+        helping = [change for change in changes if change.parts.get(part, 0.0) <= (1 - LEAST_RELIEF) * time]
+        if helping:
+            best = max(helping, key=lambda change: (model.total - change.seconds) / change.changed)
+            return Advice(part, time / model.total, best.option, model.total / best.seconds)
+    return None
+
+
+def _changed_works(
+    settings: NetworkSettings, input: NetworkInput, item_bytes: int
+) -> Iterator[tuple[str, tuple[LayerWork, ...]]]:
+    """The layers of each network that a change would make, by the options that say it; what is no network is left out.
+
+    The options are read as the command line reads them.
+    """
+    given = Source("settings", settings.model_dump(mode="json"))
+    for overrides in _changes(settings):
+        try:
+            changed = resolve([given, *(parse_override(text) for text in overrides)]).at(input.size)
+            changed_input = network_input(changed, input.size, input.batch)
+            plan = plan_network(changed)
+        except UsageError:
+            continue
+        options = " ".join(f"--set {text}" for text in overrides)
+        yield options, network_work(plan, changed_input, item_bytes)
+
+
+def _macs(works: Sequence[LayerWork]) -> int:
+    return sum(work.macs for work in works)
+
+
+def _changes(settings: NetworkSettings) -> Iterator[tuple[str, ...]]:
+    """Changes that people make to have a faster network of the same kind; not all of them are possible."""
+    if settings.pyramid:
+        yield from _pyramid_changes(settings, settings.pyramid)
+    yield (f"width_mult={settings.width_mult / 2:g}",)
+    if isinstance(settings.head, LevelClassifiersHead) and settings.head.pool == "none":
+        yield "head.size=null", "head.pool=average"
+    if isinstance(settings.head, ClassifierHead) and settings.head.last_channels:
+        yield (f"head.last_channels={settings.head.last_channels // 2}",)
+
+
+def _pyramid_changes(settings: NetworkSettings, pyramid: PyramidSettings) -> Iterator[tuple[str, ...]]:
+    coarser = settings.tap_levels[1:] + settings.extra_levels
+    if settings.tap_levels[1:]:
+        yield (f"pyramid.levels={_written(coarser)}",)
+    if pyramid.smooth == "conv":
+        yield ("pyramid.smooth=separable",)
+    if pyramid.extra == "conv":
+        yield ("pyramid.extra=separable",)
+    yield (f"pyramid.channels={pyramid.channels // 2}",)
+
+
+def _written(levels: Sequence[str]) -> str:
+    """Levels as people write them: ``p3-p5``, or one by one where some between them are left out."""
+    first, last = (int(name[1:]) for name in (levels[0], levels[-1]))
+    return f"{levels[0]}-{levels[-1]}" if last - first == len(levels) - 1 > 0 else ",".join(levels)

@@ -1,0 +1,129 @@
+"""`mnfpn compare` as tables and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from mnfpn_cli.bench.comparison import FIGURES
+from mnfpn_cli.report.bench_document import latency_document
+from mnfpn_cli.report.runs import ENDED
+from mnfpn_cli.report.tables import Report, note, table
+from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_in_bytes, tiny
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts
+    from mnfpn_cli.measure.ratio import Verdict
+
+STYLES: dict[Verdict, str] = {
+    "a_faster": "bold green",
+    "b_faster": "bold green",
+    "same": "bold",
+    "inconclusive": "bold yellow",
+}
+
+
+def compare_tables(result: Comparison) -> Report:
+    """What each side is and costs, the times side by side, and the verdict in a sentence."""
+    report: Report = [_sides_table(result), _times_table(result)]
+    for pair in result.pairs:
+        where = f"{pair.name}: " if len(result.pairs) > 1 else ""
+        report.append(note(f"{where}{sentence(pair, result.margin)}", STYLES[pair.verdict]))
+    report += [note(f"Method: {method}.", "dim") for method in _methods(result)]
+    ended = {pair.ended for pair in result.pairs if pair.ended}
+    report += [note(f"Ended by: {', '.join(ENDED[one] for one in ended)}.", "dim")] if ended else []
+    report += [note(f"Warning: {one.cause}. What helps: {one.helps}.", "yellow") for one in result.warnings]
+    return report
+
+
+def _methods(result: Comparison) -> list[str]:
+    return list(dict.fromkeys(pair.ratio.method for pair in result.pairs if pair.ratio))
+
+
+def sentence(pair: Pair, margin: float) -> str:
+    """The verdict on one row in words."""
+    if pair.ratio is None or pair.ratio.interval is None:
+        return "Inconclusive: too few passes for an interval."
+    low, high = pair.ratio.interval
+    figures = f"B takes {pair.ratio.value:.4f} of A's time, 95 % interval {low:.4f} to {high:.4f}"
+    words = {
+        "a_faster": "A is faster",
+        "b_faster": "B is faster",
+        "same": f"The same within {100 * margin:g} %",
+        "inconclusive": f"Inconclusive at a margin of {100 * margin:g} %",
+    }
+    return f"{words[pair.verdict]}: {figures}."
+
+
+def _sides_table(result: Comparison) -> Table:
+    made = table("Compared", "", "A", "B", ">B / A")
+    a, b = result.a, result.b
+    made.add_row("", a.name, b.name, "")
+    made.add_row("runtime", f"{a.runtime}, {a.dtype}", f"{b.runtime}, {b.dtype}", "")
+    for figure, words in FIGURES.items():
+        show = size_in_bytes if figure.endswith("bytes") else (count if figure == "parameters" else scaled)
+        growth = result.growth(figure)
+        cells = [show(side.figures[figure]) if figure in side.figures else "" for side in (a, b)]
+        made.add_row(words, *cells, "" if growth is None else f"{growth:.4f}")
+    if a.difference is not None or b.difference is not None:
+        made.add_row("difference", *(_difference(side) for side in (a, b)), "")
+    return made
+
+
+def _difference(side: SideFacts) -> str:
+    return "" if side.difference is None else f"{tiny(side.difference)} from eager float32"
+
+
+def _times_table(result: Comparison) -> Table:
+    several = len(result.pairs) > 1
+    title = "Time of a pass" if several else f"Time of a pass: {result.pairs[0].name}"
+    made = table(title, *(["Row"] if several else []), "", ">Median", ">95 % interval", ">Min", ">Passes")
+    for pair in result.pairs:
+        for name, latency in (("A", pair.a), ("B", pair.b)):
+            interval = seconds_range(*latency.interval) if latency.interval else ""
+            cells = [name, seconds(latency.median), interval, seconds(latency.min), count(len(latency.samples))]
+            made.add_row(*([pair.name if name == "A" else ""] if several else []), *cells)
+    return made
+
+
+def compare_document(result: Comparison) -> dict[str, Any]:
+    """The comparison under the keys that scripts rely on; those of the first row also stand at the top."""
+    pairs = [_pair(pair) for pair in result.pairs]
+    first = {key: pairs[0][key] for key in ("verdict", "ratio", "ratio_ci95", "method")}
+    return {
+        "complete": result.complete,
+        **first,
+        "margin": result.margin,
+        "a": _side(result.a),
+        "b": _side(result.b),
+        "rows": pairs,
+        "warnings": [asdict(one) for one in result.warnings],
+    }
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    ratio = pair.ratio
+    return {
+        "name": pair.name,
+        "verdict": pair.verdict,
+        "ratio": ratio.value if ratio else None,
+        "ratio_ci95": list(ratio.interval) if ratio and ratio.interval else None,
+        "method": ratio.method if ratio else None,
+        "ended_by": pair.ended,
+        "a": {"latency_s": latency_document(pair.a)},
+        "b": {"latency_s": latency_document(pair.b)},
+    }
+
+
+def _side(side: SideFacts) -> dict[str, Any]:
+    return {
+        "name": side.name,
+        "runtime": side.runtime,
+        "dtype": side.dtype,
+        "settings": side.settings.model_dump(mode="json"),
+        **side.figures,
+        "max_difference": side.difference if side.difference is not None and isfinite(side.difference) else None,
+    }

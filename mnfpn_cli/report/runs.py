@@ -1,0 +1,153 @@
+"""The timed rows of a benchmark as tables: how fast, by how much, how sure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mnfpn_cli.report.tables import Report, note, table
+from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, share, size_in_bytes, times, tiny
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rich.table import Table
+
+    from mnfpn_cli.bench.results import Benchmark, BenchRun, Cell
+    from mnfpn_cli.measure.ended import Ended
+
+ENDED: dict[Ended, str] = {
+    "precision": "precise enough",
+    "noise": "noise that more passes do not lessen",
+    "max_time": "--max-time",
+    "runs": "--runs",
+    "interrupted": "Ctrl-C",
+    "failed": "a failure",
+}
+"""What ended a measurement, in words."""
+
+
+def runs_report(result: Benchmark) -> Report:
+    """The rows side by side, the spread of their samples, what was not run, and what makes the figures uncertain."""
+    name = cell_names(result)
+    return [
+        _latency_table(result, name),
+        *_meanings(result),
+        _spread_table(result.runs, name),
+        *_spread_notes(result, name),
+        *_not_run_table(result, name),
+        *(note(f"Warning: {one.cause}. What helps: {one.helps}.", "yellow") for one in result.warnings),
+    ]
+
+
+def cell_names(result: Benchmark) -> Callable[[Cell], str]:
+    """How to name a row: by its runtime, and by what else differs between rows."""
+    cells = [row.cell for row in result.rows]
+    several_devices = len({cell.device for cell in cells}) > 1
+    several_sizes = len({cell.input.size for cell in cells}) > 1
+    several_batches = len({cell.input.batch for cell in cells}) > 1
+
+    def name(cell: Cell) -> str:
+        parts = [cell.runtime]
+        parts += [cell.device] if several_devices else []
+        parts += [str(cell.input.size)] if several_sizes else []
+        parts += [f"batch {cell.input.batch}"] if several_batches else []
+        return ", ".join(parts)
+
+    return name
+
+
+def _title(result: Benchmark) -> str:
+    """What all rows have in common."""
+    cells, case = [row.cell for row in result.rows], result.case
+    inputs, devices = {cell.input for cell in cells}, {cell.device for cell in cells}
+    parts = ["×".join(map(str, cells[0].input.shape))] if len(inputs) == 1 else []
+    parts = [f"input {parts[0]}"] if parts else []
+    parts += [case.dtype]
+    threads = {run.threads for run in result.runs}
+    if len(devices) == 1:
+        gpu = {run.device_name for run in result.runs} - {None}
+        parts += [f"{cells[0].device} ({gpu.pop()})"] if gpu else [f"{cells[0].device}, {threads.pop()} threads"]
+    parts += ["cold caches"] if case.cold_cache else []
+    return f"{'Time of a training step' if case.train else 'Latency of a pass'}: {', '.join(parts)}"
+
+
+def _latency_table(result: Benchmark, name: Callable[[Cell], str]) -> Table:
+    columns: dict[str, Callable[[BenchRun], str]] = {
+        ">Median": lambda run: seconds(run.latency.median),
+        ">95 % interval": lambda run: seconds_range(*run.latency.interval) if run.latency.interval else "",
+    }
+    if len(result.case.runtimes) > 1:
+        columns[f">× {result.case.runtimes[0]}"] = lambda run: times(result.speed_up(run) or 0)
+    columns[">Images/s"] = lambda run: scaled(run.throughput_per_s)
+    if any(run.energy_j is not None for run in result.runs):
+        columns[">J/image"] = lambda run: scaled(run.energy_j / run.cell.input.batch) if run.energy_j else ""
+    columns[">Memory"] = lambda run: "" if run.added_memory_bytes is None else size_in_bytes(run.added_memory_bytes)
+    columns[">First result"] = lambda run: seconds(run.first.seconds)
+    if any(run.difference is not None for run in result.runs):
+        columns[">Difference"] = lambda run: "" if run.difference is None else tiny(run.difference)
+    made = table(_title(result), "Runtime", *columns)
+    for row in result.rows:
+        figures = [show(row) for show in columns.values()] if row.status == "measured" else ["not run"]
+        made.add_row(name(row.cell), *figures)
+    return made
+
+
+def _meanings(result: Benchmark) -> Report:
+    """What the columns mean that need saying."""
+    kinds = {run.cell.device.partition(":")[0] for run in result.runs if run.added_memory_bytes is not None}
+    meanings = {
+        "cpu": "Memory on the CPU: what the resident set of the process grew by, from preparing to warm.",
+        "cuda": "Memory on CUDA: what torch's allocator handed out from preparing to warm.",
+    }
+    lines = [meaning for kind, meaning in meanings.items() if kind in kinds]
+    if any(run.difference is not None for run in result.runs):
+        lines.append("Difference: the largest from eager float32, relative to each output's largest value.")
+    return [note(line, "dim") for line in lines]
+
+
+def _spread_table(runs: Iterable[BenchRun], name: Callable[[Cell], str]) -> Table:
+    runs = list(runs)
+    columns: dict[str, Callable[[BenchRun], str]] = {
+        ">Passes": lambda run: count(len(run.latency.samples)),
+        ">Warm-up": lambda run: count(run.warm_up.passes),
+        ">Min": lambda run: seconds(run.latency.min),
+        ">Quartiles": lambda run: seconds_range(*run.latency.quartiles),
+        ">MAD": lambda run: seconds(run.latency.mad),
+    }
+    for per_cent in (90, 99):
+        if any(run.latency.percentile(per_cent) is not None for run in runs):
+            columns[f">p{per_cent}"] = lambda run, p=per_cent: seconds(run.latency.percentile(p) or 0)  # type: ignore[misc]
+    if any(run.enqueue_share is not None for run in runs):
+        columns[">Queueing"] = lambda run: share(run.enqueue_share) if run.enqueue_share is not None else ""
+    columns[">Outliers"] = lambda run: count(len(run.latency.outliers)) if run.latency.outliers else ""
+    made = table("Samples", "Runtime", *columns)
+    for run in runs:
+        made.add_row(name(run.cell), *(show(run) for show in columns.values()))
+    return made
+
+
+def _spread_notes(result: Benchmark, name: Callable[[Cell], str]) -> Report:
+    """What ended each measurement, and which percentiles its samples do not support."""
+    by_end: dict[Ended, list[str]] = {}
+    for run in result.runs:
+        by_end.setdefault(run.ended, []).append(name(run.cell))
+    several = len(by_end) > 1
+    ends = [ENDED[end] + (f" ({'; '.join(names)})" if several else "") for end, names in by_end.items()]
+    lines = [f"Ended by: {', '.join(ends)}."]
+    samples = min(len(run.latency.samples) for run in result.runs)
+    if samples < LEAST_FOR_P99:
+        missing = "p90 needs 64 samples and p99 662" if samples < LEAST_FOR_P90 else "p99 needs 662 samples"
+        lines.append(f"{missing}; there are {samples} (--runs 662).")
+    return [note(line, "dim") for line in lines]
+
+
+LEAST_FOR_P90, LEAST_FOR_P99 = 64, 662
+
+
+def _not_run_table(result: Benchmark, name: Callable[[Cell], str]) -> Report:
+    if not result.not_run:
+        return []
+    made = table("Not run", "Runtime", "Why")
+    for row in result.not_run:
+        made.add_row(name(row.cell), row.reason)
+    return [made]

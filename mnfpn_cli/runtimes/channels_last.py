@@ -1,0 +1,13 @@
+"""PyTorch as it is, with a pixel's channels side by side in memory (NHWC), which convolutions of CPUs and GPUs prefer."""
+
+import torch
+
+from mnfpn_cli.measure.runtime import Job, Prepared
+from mnfpn_cli.runtimes import eager
+
+impossible = eager.impossible
+
+
+def prepare(job: Job) -> Prepared:
+    """Move the network and the images to the device, in the dtype and in channels-last order."""
+    return eager.prepare(job, torch.channels_last)

@@ -1,0 +1,119 @@
+"""PyTorch with layers joined by its compiler, `torch.compile`, for one size and one number of threads."""
+
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
+from types import FunctionType, MethodType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.measure.devices import first_line
+from mnfpn_cli.measure.runtime import Job, Prepared
+from mnfpn_cli.measure.training import training_step
+from mnfpn_cli.network.network import Network
+from mnfpn_cli.runtimes.eager import move
+from mnfpn_cli.settings.input import DType
+
+LEAST_CAPABILITY = (7, 0)
+"""The compute capability from which on Triton, which torch compiles with for GPUs, has a GPU's instructions."""
+
+
+def impossible(device: torch.device, _dtype: DType, _train: bool) -> str | None:
+    """It needs a Python that torch can compile, and a compiler on this machine."""
+    try:
+        torch.compile(backend="inductor")  # makes a decorator; raises at once where this Python is not supported
+    except RuntimeError as error:
+        return first_line(error)
+    return _missing_for_cuda(device) if device.type == "cuda" else _missing_compiler("CXX", _cxx_compilers())
+
+
+def _missing_for_cuda(device: torch.device) -> str | None:
+    if find_spec("triton") is None:
+        return "not installed: pip install triton"
+    if (capability := torch.cuda.get_device_capability(device)) < LEAST_CAPABILITY:
+        least, own = (".".join(map(str, version)) for version in (LEAST_CAPABILITY, capability))
+        return f"needs a GPU of compute capability {least} or more, and this one has {own}"
+    return None if sys.platform == "win32" else _missing_compiler("CC", ("gcc", "clang"))
+
+
+def _cxx_compilers() -> tuple[str, ...]:
+    """The one C++ compiler that torch looks for."""
+    return ({"win32": "cl", "darwin": "clang++"}.get(sys.platform, "g++"),)
+
+
+def _missing_compiler(variable: str, usual: tuple[str, ...]) -> str | None:
+    named = os.environ.get(variable)
+    if any(map(shutil.which, (named,) if named else usual)):
+        return None
+    language = "C++" if variable == "CXX" else "C"
+    if named:
+        return f"needs a {language} compiler, and there is no {named}, which {variable} names"
+    return f"needs a {language} compiler: {' or '.join(usual)}, or one that the environment variable {variable} names"
+
+
+def prepare(job: Job) -> Prepared:
+    """Compile the network in channels-last order, by running it once.
+
+    Raises:
+        MnfpnError: where the compiler gives up.
+    """
+    network, images = move(job, torch.channels_last)
+    options = _options(job)
+    with _compiler_failure_explained():
+        compiled = torch.compile(own_forward(network), fullgraph=True, dynamic=False, options=options)
+        forward = partial(_marked, compiled) if job.device.type == "cuda" else compiled
+        run = training_step(network, images, forward) if job.train else partial(forward, images)
+        with torch.inference_mode(not job.train):  # a pass in another mode would compile anew
+            run()
+    return Prepared(run)
+
+
+def _options(job: Job) -> dict[str, Any]:
+    """On GPUs what the mode "reduce-overhead" stands for; on CPUs weights as constants, where they are."""
+    if job.device.type == "cuda":
+        return {"triton.cudagraphs": True}
+    return {} if job.train else {"freezing": True}
+
+
+def own_forward(network: Network) -> Callable[[Tensor], Any]:
+    """The network's ``forward`` with a code object of its own.
+
+    torch keeps what it compiled with the code object, which all networks share: the ninth would be one too many, and
+    `torch._dynamo.reset` would throw away one that another is about to be compared with.
+    """
+    code = Network.forward.__code__.replace()
+    return MethodType(FunctionType(code, Network.forward.__globals__), network)
+
+
+def _marked(compiled: Callable[[Tensor], Any], images: Tensor) -> Any:
+    """Run once; the outputs of the pass before may be overwritten."""
+    torch.compiler.cudagraph_mark_step_begin()
+    return compiled(images)
+
+
+@contextmanager
+def _compiler_failure_explained() -> Iterator[None]:
+    from torch._dynamo.exc import TorchDynamoException
+
+    with warnings.catch_warnings():
+        # Importing the compiler imports modules that torch.jit compiles, which torch itself has deprecated.
+        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
+        try:
+            yield
+        except TorchDynamoException as error:
+            raise MnfpnError(f"torch could not compile the network: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What stopped the compiler: a C++ compiler's first error, or the first line of the exception that torch wraps."""
+    cause = getattr(error, "inner_exception", error)
+    errors = (line.strip() for line in str(cause).splitlines() if "error: " in line)
+    return next(errors, first_line(cause) or type(cause).__name__)

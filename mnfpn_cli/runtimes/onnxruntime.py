@@ -1,0 +1,103 @@
+"""ONNX Runtime, on the network as `mnfpn export` writes it: weights folded, one size."""
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.measure.devices import first_line
+from mnfpn_cli.measure.runtime import Job, Prepared
+from mnfpn_cli.settings.input import DType, NetworkInput, Size
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, IOBinding
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+"""What writes the file, and what runs it."""
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+def impossible(device: torch.device, dtype: DType, train: bool) -> str | None:
+    """It runs float32 forward, on CPUs, and on GPUs where it is installed for them."""
+    if train:
+        return "inference only"
+    if any(find_spec(name) is None for name in PACKAGES):
+        return "not installed: pip install 'mnfpn[onnx]'"
+    if device.type not in PROVIDERS:
+        return "runs on the CPU and on CUDA alone"
+    if dtype != "float32":
+        return "float32 only"
+    return _missing_for_cuda() if device.type == "cuda" else None
+
+
+def _missing_for_cuda() -> str | None:
+    import onnxruntime
+
+    there = PROVIDERS["cuda"] in onnxruntime.get_available_providers()
+    return None if there else "installed for CPUs only: pip install onnxruntime-gpu"
+
+
+def prepare(job: Job) -> Prepared:
+    """Write the network as ONNX, and open it. Images and outputs are torch's: a pass copies neither.
+
+    Raises:
+        MnfpnError: where the network cannot be written, or ONNX Runtime cannot run it.
+    """
+    content = _written(job)
+    images = job.images.to(job.device).contiguous()
+    try:
+        session = _session(content, job.device)
+        outputs = [torch.empty(output.shape, device=job.device) for output in session.get_outputs()]
+        binding = _bound(session, images, outputs)
+        session.run_with_iobinding(binding)
+    except MnfpnError:
+        raise
+    except Exception as error:  # ONNX Runtime's have no class in common
+        raise MnfpnError(f"ONNX Runtime cannot run the network: {first_line(error)}") from error
+
+    def run() -> list[Tensor]:
+        session.run_with_iobinding(binding)
+        return outputs
+
+    return Prepared(run)
+
+
+def _written(job: Job) -> bytes:
+    from mnfpn_cli.export import as_onnx  # takes two seconds, which only a run should pay
+
+    batch, channels, height, width = job.images.shape
+    try:
+        return as_onnx.write(job.network, job.settings, NetworkInput(batch, channels, Size(height, width)), False)
+    except MnfpnError as error:
+        raise MnfpnError(str(error).removeprefix("--format onnx: ")) from error
+
+
+def _session(content: bytes, device: torch.device) -> "InferenceSession":
+    import onnxruntime
+
+    provider = PROVIDERS[device.type]
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    options.intra_op_num_threads = torch.get_num_threads()
+    # Its threads would go on looking for work after a pass, and take the cores from the runtime that is timed next:
+    # eager PyTorch took twice as long after it.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    settings: dict[str, Any] = {"device_id": device.index or 0} if device.type == "cuda" else {}
+    session = onnxruntime.InferenceSession(content, options, providers=[(provider, settings)])
+    if session.get_providers()[0] != provider:  # it falls back to the CPU, and says so in its log alone
+        raise MnfpnError(f"ONNX Runtime's {provider} does not start on this machine")
+    return session
+
+
+def _bound(session: "InferenceSession", images: Tensor, outputs: list[Tensor]) -> "IOBinding":
+    binding = session.io_binding()
+    place = (images.device.type, images.device.index or 0, "float32")
+    binding.bind_input(session.get_inputs()[0].name, *place, tuple(images.shape), images.data_ptr())
+    for output, tensor in zip(session.get_outputs(), outputs, strict=True):
+        binding.bind_output(output.name, *place, tuple(tensor.shape), tensor.data_ptr())
+    if images.device.type == "cuda":
+        torch.cuda.synchronize(images.device)  # it has a stream of its own
+    return binding

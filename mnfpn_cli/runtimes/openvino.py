@@ -1,0 +1,111 @@
+"""OpenVINO, Intel's runtime for CPUs, on the network's graph as `torch.export` sees it."""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.measure.devices import first_line
+from mnfpn_cli.measure.runtime import Job, Prepared
+from mnfpn_cli.settings.input import DType, NetworkInput, Size
+
+if TYPE_CHECKING:
+    from openvino import CompiledModel
+
+PRECISIONS: dict[DType, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+CAPABILITIES: dict[DType, str] = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}
+
+
+def impossible(device: torch.device, dtype: DType, train: bool) -> str | None:
+    """It runs forward, on CPUs, in the dtypes for which the CPU has instructions."""
+    if train:
+        return "inference only"
+    if find_spec("openvino") is None:
+        return "not installed: pip install 'mnfpn[openvino]'"
+    if device.type != "cpu":
+        return "runs on the CPU alone"
+    if dtype == "float32" or CAPABILITIES[dtype] in _capabilities():
+        return None
+    return f"this CPU has no instructions for {dtype}"
+
+
+def prepare(job: Job) -> Prepared:
+    """Convert the network and compile it; images stay where they are, and so do outputs, which each pass writes anew.
+
+    Raises:
+        MnfpnError: where OpenVINO cannot convert or run the network.
+    """
+    images = job.images.contiguous()
+    openvino = _openvino()
+    try:
+        request = _compiled(job).create_infer_request()
+        request.set_input_tensor(openvino.Tensor(images.numpy(), shared_memory=True))
+        request.infer(share_outputs=True)
+    except MnfpnError:
+        raise
+    except Exception as error:  # whatever it raises is its own
+        raise MnfpnError(f"OpenVINO cannot run the network: {_reason(error)}") from error
+
+    def run() -> Any:
+        request.infer(share_outputs=True)
+        return request
+
+    return Prepared(run, _outputs)
+
+
+def _outputs(request: Any) -> list[Tensor]:
+    return [torch.from_numpy(output.data) for output in request.output_tensors]
+
+
+def _compiled(job: Job) -> "CompiledModel":
+    from mnfpn_cli.export.trace import trace  # takes two seconds, which only a run should pay
+
+    openvino = _openvino()
+    batch, channels, height, width = job.images.shape
+    program = trace(job.network, job.settings, NetworkInput(batch, channels, Size(height, width)), dynamic=False)
+    with _deprecations_ignored():
+        model = openvino.convert_model(program)
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_PRECISION_HINT": PRECISIONS[job.dtype],
+    }
+    return openvino.Core().compile_model(model, "CPU", settings)
+
+
+@contextmanager
+def _deprecations_ignored() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # torch copies its own description of a tuple, whose class warns of being used.
+        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+        yield
+
+
+def _capabilities() -> list[str]:
+    found: list[str] = _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return found
+
+
+def _openvino() -> Any:
+    """The package, without the one that tells Google Analytics of each import and conversion, unless people opt out."""
+    there = "openvino_telemetry" in sys.modules
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # Python's way to say: not installed
+    try:
+        import openvino
+    finally:
+        if not there:
+            del sys.modules["openvino_telemetry"]
+    return openvino
+
+
+def _reason(error: Exception) -> str:
+    """OpenVINO's messages begin with places in its source, a line each."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if not line.startswith(("Exception from", "Check '"))), first_line(error))

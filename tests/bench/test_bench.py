@@ -1,0 +1,284 @@
+"""A benchmark as a whole: what it measures, and what becomes of a row that fails."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mnfpn_cli.bench import bench, group, prepare
+from mnfpn_cli.bench.bench import benchmark
+from mnfpn_cli.bench.results import Benchmark
+from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.measure import environment
+from mnfpn_cli.measure.cpu import reading_cpu_name
+from mnfpn_cli.measure.environment import read_environment
+from mnfpn_cli.measure.runtime import Job, Prepared
+from mnfpn_cli.network.network import Network
+from mnfpn_cli.runtimes import channels_last, eager
+from mnfpn_cli.settings.input import DType, Size
+from mnfpn_cli.settings.measuring import BenchCase, Sampling
+from mnfpn_cli.settings.models import NetworkSettings
+
+SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 2, 2)], "pyramid": {"channels": 8}})
+SIZE = Size(33, 47)
+CASE = BenchCase(batches=(3,), threads=1, sampling=Sampling(warmup=1, runs=4, min_time_s=0.0))
+Forward = Callable[[Network, torch.Tensor], tuple[torch.Tensor, ...] | torch.Tensor]
+
+
+def measure(
+    case: BenchCase = CASE, devices: tuple[str, ...] = ("cpu",), sizes: tuple[Size, ...] = (SIZE,)
+) -> Benchmark:
+    """Measure the small network."""
+    networks = [(SETTINGS, size) for size in sizes]
+    return benchmark(networks, 0, case, devices, lambda: "a CPU", lambda *_: None)
+
+
+def break_at(monkeypatch: pytest.MonkeyPatch, runtime: object, count: int, error: BaseException) -> None:
+    """Have a runtime's pass raise when it is called so many times."""
+    real, calls = eager.prepare, []
+
+    def prepared(job: Job) -> Prepared:
+        ready = real(job)
+
+        def run() -> object:
+            calls.append(1)
+            if len(calls) == count:
+                raise error
+            return ready.run()
+
+        return Prepared(run)
+
+    monkeypatch.setattr(runtime, "prepare", prepared)
+
+
+def test_a_benchmark_counts_and_times() -> None:
+    """As many samples as passes were asked for; throughput is images, not batches."""
+    result = measure()
+    (run,) = result.runs
+    assert len(run.latency.samples) == 4
+    assert (run.ended, run.warm_up.passes, result.complete) == ("runs", 1, True)
+    assert run.throughput_per_s == pytest.approx(3 / run.latency.median)
+    assert (run.cell.device, run.threads, result.environment.cpu) == ("cpu", 1, "a CPU")
+    assert result.costs[0].fvcore.by_operator["conv"] == result.costs[0].cost.total.macs
+    assert run.peak_memory_bytes is not None
+    assert run.added_memory_bytes is not None
+    assert run.added_memory_bytes < run.peak_memory_bytes
+    assert run.first.seconds > 0
+
+
+def test_every_size_batch_and_runtime_has_a_row_in_the_order_in_which_they_were_asked_for() -> None:
+    """Rows of one input are timed in turn, and compared with the first of them."""
+    case = replace(CASE, batches=(2, 1), runtimes=("eager", "channels-last"))
+    result = measure(case, sizes=(Size(64, 64), SIZE))
+    cells = [(row.cell.input.size, row.cell.input.batch, row.cell.runtime) for row in result.rows]
+    assert cells == [
+        (size, batch, runtime)
+        for size in (Size(64, 64), SIZE)
+        for batch in (2, 1)
+        for runtime in ("eager", "channels-last")
+    ]
+    assert [one.size for one in result.costs] == [Size(64, 64), SIZE]
+    for first, second in zip(result.runs[::2], result.runs[1::2], strict=True):
+        assert result.speed_up(first) == 1.0
+        assert result.speed_up(second) == pytest.approx(first.latency.median / second.latency.median)
+
+
+def test_every_runtime_is_held_against_eager_float32() -> None:
+    """Half precision shows; eager float32 alone is not run twice for it."""
+    exact, rounded = (
+        measure(replace(CASE, runtimes=("eager", "channels-last"))).runs,
+        measure(replace(CASE, dtype="bfloat16")).runs,
+    )
+    assert exact[0].difference == 0
+    assert exact[1].difference is not None
+    assert exact[1].difference < 1e-5
+    assert rounded[0].difference is not None
+    assert 1e-4 < rounded[0].difference < 0.2
+    assert measure().runs[0].difference is None
+
+
+def test_the_thread_count_is_put_back() -> None:
+    """A measurement leaves torch as it was."""
+    before = torch.get_num_threads()
+    assert measure(replace(CASE, threads=before + 1)).runs[0].threads == before + 1
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_the_model_is_half_as_large_in_half_the_bytes(dtype: DType) -> None:
+    """Weights and buffers; batch norm's counter of batches, 8 bytes each, stays as it is."""
+    full, half = (measure(replace(CASE, dtype=name)).costs[0].model_bytes for name in ("float32", dtype))
+    counters = 8 * 7
+    assert half - counters == (full - counters) / 2
+
+
+@pytest.mark.parametrize("runtime", ["eager", "channels-last"])
+def test_passes_run_in_eval_and_inference_mode_in_the_layout_of_the_runtime(
+    monkeypatch: pytest.MonkeyPatch, runtime: str
+) -> None:
+    """Images and weights; seen from inside a timed pass."""
+    seen = []
+    real: Forward = Network.forward
+
+    def forward(network: Network, images: torch.Tensor) -> tuple[torch.Tensor, ...] | torch.Tensor:
+        weight = network.get_parameter("stem.conv.weight")
+        layouts = (tensor.is_contiguous(memory_format=torch.channels_last) for tensor in (images, weight))
+        seen.append((torch.is_inference_mode_enabled(), network.training, weight.dtype, *layouts))
+        return real(network, images)
+
+    monkeypatch.setattr(Network, "forward", forward)
+    measure(replace(CASE, runtimes=(runtime,)))
+    last = runtime == "channels-last"
+    assert set(seen[-4:]) == {(True, False, torch.float32, last, last)}
+
+
+def test_a_training_step_changes_the_weights_and_is_held_against_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward, backward, and SGD, in training mode and outside of inference mode."""
+    seen = []
+    real: Forward = Network.forward
+
+    def forward(network: Network, images: torch.Tensor) -> tuple[torch.Tensor, ...] | torch.Tensor:
+        seen.append((torch.is_inference_mode_enabled(), network.training, network.stem.conv.weight.detach().sum().item()))
+        return real(network, images)
+
+    monkeypatch.setattr(Network, "forward", forward)
+    (run,) = measure(replace(CASE, train=True)).runs
+    steps = seen[-6:]
+    assert {step[:2] for step in steps} == {(False, True)}
+    assert len({step[2] for step in steps}) == 6
+    assert run.difference is None
+
+
+def test_cold_caches_are_cleared_before_each_timed_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not in warm-up, which is to make things warm."""
+    cleared = []
+    monkeypatch.setattr(group, "cache_clearer", lambda _device: lambda: cleared.append(1))
+    measure(replace(CASE, cold_cache=True))
+    assert len(cleared) == 4
+
+
+def test_a_device_that_fails_does_not_lose_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was measured is returned with the failure; only where nothing was, the failure is all there is."""
+    real = prepare.prepare
+
+    def fails_on_meta(name: str, job: Job, *rest: object) -> prepare.Ready:
+        if job.device.type == "meta":
+            raise MnfpnError("out of memory on meta")
+        return real(name, job, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(group, "prepare", fails_on_meta)
+    monkeypatch.setattr(bench, "check_fits", lambda *_: None)
+    monkeypatch.setattr(bench, "choose_devices", lambda names: [torch.device(name) for name in names])
+    result = measure(devices=("meta", "cpu"))
+    assert [run.cell.device for run in result.runs] == ["cpu"]
+    assert result.failures == ("eager on meta, batch 3, 33x47: out of memory on meta",)
+    with pytest.raises(MnfpnError, match="out of memory on meta"):
+        measure(devices=("meta",))
+
+
+def test_a_batch_that_does_not_fit_is_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest goes on; where nothing fits, it is wrong usage."""
+
+    def check_fits(_plan: object, input: object, *_: object) -> None:
+        if input.batch > 4:  # type: ignore[attr-defined]
+            raise UsageError("--batch: must fit")
+
+    monkeypatch.setattr(bench, "check_fits", check_fits)
+    result = measure(replace(CASE, batches=(3, 8)))
+    assert [(row.cell.input.batch, row.status) for row in result.rows] == [(3, "measured"), (8, "too_large")]
+    assert result.failures == ("eager on cpu, batch 8, 33x47: --batch: must fit",)
+    with pytest.raises(UsageError, match="--batch: must fit"):
+        measure(replace(CASE, batches=(8,)))
+
+
+def test_out_of_memory_in_the_middle_keeps_the_other_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is made ready it is a row without a measurement, while it is timed one that ended early."""
+    both = replace(CASE, runtimes=("eager", "channels-last"))
+    memory = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    break_at(monkeypatch, channels_last, 2, memory)
+    result = measure(both)
+    assert [row.status for row in result.rows] == ["measured", "failed"]
+    assert result.failures[0].endswith("out of memory channels-last on cpu at batch 3, 33x47, float32")
+    break_at(monkeypatch, channels_last, 5, memory)
+    whole, cut = measure(both).runs
+    assert (len(whole.latency.samples), whole.ended) == (4, "runs")
+    assert (len(cut.latency.samples), cut.ended) == (2, "failed")
+    assert cut.failure is not None
+
+
+def test_what_a_library_cannot_do_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its first line, and its kind where that is not plain."""
+    for error, words in (
+        (RuntimeError("cuDNN error: EXECUTION_FAILED\nmore"), "float32: cuDNN error: EXECUTION_FAILED$"),
+        (TypeError("no such thing"), "float32: TypeError: no such thing$"),
+    ):
+        break_at(monkeypatch, eager, 1, error)
+        with pytest.raises(MnfpnError, match=words):
+            measure()
+        monkeypatch.undo()
+
+
+def test_a_runtime_that_is_not_there_says_why_in_its_row() -> None:
+    """It is a failure where it was named, and none where all were asked for."""
+    case = replace(CASE, runtimes=("eager", "cuda-graph"))
+    result = measure(case)
+    assert [row.status for row in result.rows] == ["measured", "unavailable"]
+    assert len(result.failures) == 1
+    assert measure(replace(case, all_runtimes=True)).failures == ()
+    with pytest.raises(MnfpnError, match="CUDA"):
+        measure(replace(CASE, runtimes=("cuda-graph",)))
+
+
+def test_ctrl_c_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """During timed passes; earlier there is nothing to keep."""
+    break_at(monkeypatch, channels_last, 5, KeyboardInterrupt())
+    result = measure(replace(CASE, batches=(3, 2), runtimes=("eager", "channels-last")))
+    assert not result.complete
+    assert [(len(run.latency.samples), run.ended) for run in result.runs] == [(3, "interrupted"), (2, "interrupted")]
+    break_at(monkeypatch, channels_last, 1, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        measure(replace(CASE, runtimes=("channels-last",)))
+
+
+def test_ctrl_c_between_measurements_keeps_those_that_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second batch was being made ready."""
+    break_at(monkeypatch, channels_last, 7, KeyboardInterrupt())
+    result = measure(replace(CASE, batches=(3, 2), runtimes=("channels-last",)))
+    assert not result.complete
+    assert [run.cell.input.batch for run in result.runs] == [3]
+
+
+def test_a_smaller_dtype_is_timed_where_float32_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is then nothing to compare it with."""
+
+    def no_reference(_job: Job) -> None:
+        raise MnfpnError("out of memory")
+
+    monkeypatch.setattr(group, "reference_outputs", no_reference)
+    assert measure(replace(CASE, dtype="bfloat16")).runs[0].difference is None
+
+
+def test_the_environment_names_hardware_and_software(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a GPU there is no driver; with one, its driver is asked for, and may not be known."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    here = read_environment("a CPU")
+    assert (here.torch, here.gpu, here.driver, here.cuda) == (torch.__version__, None, None, None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
+    monkeypatch.setattr(environment, "_nvidia_driver", lambda: "580.1")
+    there = read_environment("a CPU")
+    assert (there.gpu, there.driver) == ("NVIDIA H100", "580.1")
+
+
+def test_no_driver_program_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is then not known."""
+    monkeypatch.setenv("PATH", "")
+    assert environment._nvidia_driver() is None
+
+
+def test_the_cpu_has_a_name() -> None:
+    """Read beside other work."""
+    with reading_cpu_name() as name:
+        pass
+    assert name().strip()

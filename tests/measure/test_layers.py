@@ -1,0 +1,238 @@
+"""Where the time goes, by clocks and events that are scripted: nothing here measures time."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+from hypothesis import given, settings
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mnfpn_cli.measure.layers import LayerTimes, time_layers
+from mnfpn_cli.measure.marks import EventMarks, HostMarks, Marks, marks_for
+from mnfpn_cli.network.build import build_meta, build_network
+from mnfpn_cli.network.network import Network
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.work import LayerWork, network_work
+from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.models import NetworkSettings
+from tests.strategies import settings_and_size
+
+SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 2, 2), (2, 8, 1, 2)], "pyramid": {"channels": 8}})
+SIZE = Size(33, 47)
+
+
+def works_of(settings: NetworkSettings, size: Size) -> tuple[LayerWork, ...]:
+    """The layers of a network on one image."""
+    return network_work(plan_network(settings), network_input(settings, size), 4)
+
+
+@dataclass
+class FakeClock:
+    """A clock that moves only when work is done."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        """Seconds."""
+        return self.now
+
+    def takes(self, real: Callable[..., Tensor], seconds: Callable[..., float]) -> Callable[..., Tensor]:
+        """A function that takes so many seconds of this clock."""
+
+        def timed(*args: Any, **kwargs: Any) -> Tensor:
+            result = real(*args, **kwargs)
+            self.now += seconds(args, result)
+            return result
+
+        return timed
+
+    @contextmanager
+    def second_per_mac(self) -> Iterator[None]:
+        """Let a MAC take a second, and a resize half of one."""
+        convolve = self.takes(nn.Conv2d.forward, lambda args, y: args[0].weight.numel() * y.shape[2:].numel())
+        multiply = self.takes(nn.Linear.forward, lambda args, _y: args[0].weight.numel())
+        resize = self.takes(functional.interpolate, lambda *_: 0.5)
+        with (
+            patch.object(nn.Conv2d, "forward", convolve),
+            patch.object(nn.Linear, "forward", multiply),
+            patch.object(functional, "interpolate", resize),
+        ):
+            yield
+
+
+def time_them(settings: NetworkSettings, size: Size, marks: Marks, passes: int = 1) -> LayerTimes:
+    """Time the layers of a network on the meta device."""
+    plan, works = plan_network(settings), works_of(settings, size)
+    network, image = build_meta(plan), torch.empty(1, settings.in_channels, *size, device="meta")
+    return time_layers(lambda: network(image), network, works, marks, passes)
+
+
+@settings(max_examples=25)
+@given(settings_and_size())
+def test_each_layer_gets_its_own_time(case: tuple[NetworkSettings, Size]) -> None:
+    """Where a MAC takes a second, a layer's seconds are its MACs: in blocks, in pairs, and where levels share one."""
+    drawn, size = case
+    clock = FakeClock()
+    with clock.second_per_mac():
+        times = time_them(drawn, size, HostMarks(clock))
+    works = {work.row: work for work in works_of(drawn, size)}
+    assert {row: time for row, time in times.by_row.items() if row in works and row[0] != "pyramid"} == {
+        row: work.macs for row, work in works.items() if row[0] != "pyramid"
+    }
+    pyramid = plan_network(drawn).pyramid
+    resizes = len(pyramid.levels) - 1 if pyramid else 0
+    assert times.by_row.get(("pyramid", "top-down"), 0.0) == 0.5 * resizes
+    assert times.seconds == times.marked == times.undisturbed
+
+
+def test_what_belongs_to_no_layer_is_told_too() -> None:
+    """The rows add up to the pass; here each mark takes a second, as a disturbance does."""
+    clock = FakeClock()
+
+    def slow() -> float:
+        clock.now += 1.0
+        return clock.now
+
+    times = time_them(SETTINGS, SIZE, HostMarks(slow))
+    assert times.seconds == times.marked
+    assert times.undisturbed == 1.0
+    assert ("", "rest") in times.by_row
+    assert ("stages.0", "stages.0") in times.by_row
+
+
+def test_times_are_medians_and_the_first_pass_warms_up() -> None:
+    """Of every layer by itself, of the passes with marks, and of those without."""
+    clock = FakeClock()
+    slowness = iter([100, 100, 1, 1, 4, 2, 9, 90])  # without and with marks, four times
+    network, image = build_meta(plan_network(SETTINGS)), torch.empty(1, 3, *SIZE, device="meta")
+    with patch.object(network.stem, "forward", clock.takes(network.stem.forward, lambda *_: next(slowness))):
+        times = time_layers(lambda: network(image), network, works_of(SETTINGS, SIZE), HostMarks(clock), 3)
+    assert (times.marked, times.undisturbed) == (2.0, 4.0)
+    assert times.by_row["stem", "stem"] == 2.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_real_pass_in_any_dtype_and_layout(dtype: torch.dtype) -> None:
+    """Every layer of the plan has a row, in the order in which they run, and progress reaches the end."""
+    network = build_network(SETTINGS).to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    image = torch.rand(1, 3, *SIZE).to(dtype=dtype, memory_format=torch.channels_last)
+    works, shares = works_of(SETTINGS, SIZE), list[float]()
+    with torch.inference_mode():
+        times = time_layers(lambda: network(image), network, works, marks_for(image.device), 2, shares.append)
+    rows = [time.row for time in times.rows]
+    assert {work.row for work in works} <= set(rows)
+    modules = [work.row for work in works if work.operation != "move"]
+    assert [row for row in rows if row in modules] == modules
+    assert all(time.seconds >= 0 for time in times.rows)
+    assert shares == [1 / 3, 2 / 3, 1.0]
+
+
+def hooks_on(network: Network) -> int:
+    """How many hooks a network's modules have."""
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in network.modules())
+
+
+def test_no_hook_stays() -> None:
+    """Neither after the passes nor after an error in the middle of one; the marks can be used again."""
+    network, image = build_network(SETTINGS), torch.rand(1, 3, *SIZE)
+    works, marks, seen = works_of(SETTINGS, SIZE), HostMarks(), list[int]()
+    with torch.inference_mode():
+
+        def run(image: Tensor = image) -> object:
+            seen.append(hooks_on(network))
+            return network(image)
+
+        time_layers(run, network, works, marks, 1)
+        broken = patch.object(network.stages[1], "forward", lambda x: x + torch.rand(2, 3, 5, 7))
+        with broken, pytest.raises(RuntimeError, match="must match"):
+            time_layers(run, network, works, marks, 1)
+        assert hooks_on(network) == 0
+        assert seen[0] == seen[2] == 0 < seen[1] == seen[3]
+        assert time_layers(run, network, works, marks, 1).seconds > 0
+
+
+def test_an_error_with_hooks_on_takes_them_off() -> None:
+    """The pass without marks went well."""
+    network, image, calls = build_network(SETTINGS), torch.rand(1, 3, *SIZE), list[int]()
+
+    def run() -> object:
+        calls.append(hooks_on(network))
+        if len(calls) == 2:
+            network(image[:, :2])
+        return network(image)
+
+    with torch.inference_mode(), pytest.raises(RuntimeError, match="channels"):
+        time_layers(run, network, works_of(SETTINGS, SIZE), HostMarks(), 1)
+    assert calls[1] > 0 == hooks_on(network)
+
+
+@dataclass
+class FakeDevice:
+    """A device with a queue: work and events are done when it is synchronised."""
+
+    now_ms: float = 0.0
+    queue: list[Callable[[], None]] = field(default_factory=list)
+    synchronised: int = 0
+
+    def work(self, milliseconds: float) -> None:
+        """Queue work."""
+        self.queue.append(lambda: setattr(self, "now_ms", self.now_ms + milliseconds))
+
+    def synchronize(self) -> None:
+        """Do all that was queued."""
+        self.synchronised += 1
+        for task in self.queue:
+            task()
+        self.queue.clear()
+
+
+@dataclass
+class FakeEvent:
+    """An event that reads the device's time when the queue reaches it."""
+
+    device: FakeDevice
+    at_ms: float | None = None
+
+    def record(self) -> None:
+        """Queue the reading."""
+        self.device.queue.append(lambda: setattr(self, "at_ms", self.device.now_ms))
+
+    def elapsed_time(self, end_event: "FakeEvent") -> float:
+        """Milliseconds; wrong use shows as an error, as on the real device."""
+        assert self.at_ms is not None
+        assert end_event.at_ms is not None
+        return end_event.at_ms - self.at_ms
+
+
+def test_events_are_read_after_the_pass_and_hold_nothing_up() -> None:
+    """The device is waited for before a pass and after it, whatever the number of layers."""
+    device = FakeDevice()
+    network, image = build_meta(plan_network(SETTINGS)), torch.empty(1, 3, *SIZE, device="meta")
+
+    def queued(real: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def forward(*args: Any) -> Tensor:
+            device.work(2.0)
+            return real(*args)
+
+        return forward
+
+    device.work(1000.0)
+    marks = EventMarks(lambda: FakeEvent(device), device.synchronize)
+    with patch.object(nn.Conv2d, "forward", queued(nn.Conv2d.forward)):
+        times = time_layers(lambda: network(image), network, works_of(SETTINGS, SIZE), marks, 2)
+    expected = defaultdict(float, {work.row: 0.002 for work in works_of(SETTINGS, SIZE) if work.macs})
+    assert times.by_row == pytest.approx({row: expected[row] for row in times.by_row})
+    assert device.synchronised == 2 * 2 * 3
+
+
+def test_each_kind_of_device_has_its_marks() -> None:
+    """Events where there are any, the host's clock elsewhere."""
+    assert isinstance(marks_for(torch.device("cuda:0")), EventMarks)
+    assert isinstance(marks_for(torch.device("mps")), HostMarks)
+    assert isinstance(marks_for(torch.device("cpu")), HostMarks)

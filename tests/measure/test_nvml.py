@@ -1,0 +1,231 @@
+"""NVML, played by a module that a test scripts: what is read, what is refused, which GPU is asked."""
+
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from mnfpn_cli.measure.nvml import GpuState, NoGpuReader, NvmlReader, energy_used, gpu_reader, typical
+
+GPU = torch.device("cuda:0")
+UUID = "01234567-89ab-cdef-0123-456789abcdef"
+
+
+class NVMLError(Exception):
+    """As in pynvml, where every refusal is a subclass."""
+
+
+class FakeNvml(ModuleType):
+    """pynvml, with answers by function, or by function and argument; an exception as an answer is raised."""
+
+    NVMLError = NVMLError
+    NVML_CLOCK_SM = 1
+    NVML_CLOCK_MEM = 2
+    NVML_TEMPERATURE_GPU = 0
+
+    def __init__(self, **answers: Any) -> None:
+        super().__init__("pynvml")
+        self.answers = {"nvmlInit": None} | answers
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self.__dict__.get("answers", {}):
+            raise AttributeError(name)
+
+        def ask(*arguments: Any) -> Any:
+            answer = self.answers[name]
+            if isinstance(answer, dict):
+                answer = answer.get(arguments[-1], NVMLError("Not Found"))
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return ask
+
+
+ANSWERS: dict[str, Any] = {
+    "nvmlDeviceGetClockInfo": {1: 1410, 2: 2619},
+    "nvmlDeviceGetMaxClockInfo": {1: 1980},
+    "nvmlDeviceGetTemperature": {0: 64},
+    "nvmlDeviceGetPowerUsage": 512_500,
+    "nvmlDeviceGetTotalEnergyConsumption": 7_000_500,
+    "nvmlDeviceGetCurrentClocksEventReasons": 0x04,
+}
+STATE = GpuState(
+    sm_clock_hz=1.41e9,
+    memory_clock_hz=2.619e9,
+    max_sm_clock_hz=1.98e9,
+    temperature_c=64.0,
+    power_w=512.5,
+    energy_j=7000.5,
+    throttle_reasons=("power limit",),
+)
+
+
+def read(**answers: Any) -> GpuState:
+    """What is read of a GPU that answers so."""
+    return NvmlReader(FakeNvml(**(ANSWERS | answers)), "handle").read()
+
+
+def test_all_that_nvml_tells_is_read_in_base_units() -> None:
+    """NVML has megahertz, milliwatts and millijoules."""
+    assert read() == STATE
+
+
+@pytest.mark.parametrize(
+    ("function", "fields"),
+    [
+        ("nvmlDeviceGetClockInfo", ["sm_clock_hz", "memory_clock_hz"]),
+        ("nvmlDeviceGetMaxClockInfo", ["max_sm_clock_hz"]),
+        ("nvmlDeviceGetTemperature", ["temperature_c"]),
+        ("nvmlDeviceGetPowerUsage", ["power_w"]),
+        ("nvmlDeviceGetTotalEnergyConsumption", ["energy_j"]),
+        ("nvmlDeviceGetCurrentClocksEventReasons", ["throttle_reasons"]),
+    ],
+)
+def test_what_is_refused_is_none_and_the_rest_is_read(function: str, fields: list[str]) -> None:
+    """Not supported by this GPU, not permitted to this user, not in this driver: all are NVML's errors."""
+    state = read(**{function: NVMLError("Not Supported")})
+    different = [name for name in STATE.__slots__ if getattr(state, name) != getattr(STATE, name)]
+    assert different == fields
+    assert all(getattr(state, name) is None for name in fields)
+
+
+@pytest.mark.parametrize("new", [{}, {"nvmlDeviceGetCurrentClocksEventReasons": NVMLError("Function Not Found")}])
+def test_reasons_are_asked_under_their_old_name_where_the_new_is_missing(new: dict[str, Any]) -> None:
+    """Missing in an old library, or in an old driver behind a new library."""
+    old = {name: value for name, value in ANSWERS.items() if "Reasons" not in name}
+    nvml = FakeNvml(**old, **new, nvmlDeviceGetCurrentClocksThrottleReasons=0x20)
+    assert NvmlReader(nvml, "handle").read().throttle_reasons == ("thermal limit",)
+    assert NvmlReader(FakeNvml(**old, **new), "handle").read().throttle_reasons is None
+
+
+@pytest.mark.parametrize(
+    ("bits", "reasons"),
+    [
+        (0x00, ()),
+        (0x01, ()),  # idle
+        (0x02, ()),  # clocks that somebody has set
+        (0x10, ()),  # a group of GPUs in step
+        (0x100, ()),  # a display
+        (0x04, ("power limit",)),
+        (0x08, ("hardware slowdown",)),
+        (0x20, ("thermal limit",)),
+        (0x48, ("hardware slowdown", "hardware thermal limit")),
+        (0x88, ("hardware slowdown", "power brake")),
+        (0x05, ("power limit",)),
+    ],
+)
+def test_only_what_slows_a_gpu_down_is_throttling(bits: int, reasons: tuple[str, ...]) -> None:
+    """An idle GPU, and clocks that somebody has set, are as they should be."""
+    assert read(nvmlDeviceGetCurrentClocksEventReasons=bits).throttle_reasons == reasons
+
+
+@pytest.fixture
+def properties(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """What torch knows of the GPU."""
+    known = SimpleNamespace(uuid=UUID)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: known if device == GPU else None)
+    return known
+
+
+def install(monkeypatch: pytest.MonkeyPatch, nvml: ModuleType | None) -> None:
+    """Let `import pynvml` give this; None: it is not installed."""
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+
+
+@pytest.mark.parametrize("prefix", ["GPU", "MIG"])
+@pytest.mark.parametrize("torch_has_prefix", [False, True])
+def test_the_gpu_is_found_by_its_uuid(
+    monkeypatch: pytest.MonkeyPatch, properties: SimpleNamespace, prefix: str, torch_has_prefix: bool
+) -> None:
+    """CUDA_VISIBLE_DEVICES gives torch's devices numbers anew, so an index would be another GPU's."""
+    properties.uuid = f"{prefix}-{UUID}" if torch_has_prefix else UUID
+    install(monkeypatch, FakeNvml(**ANSWERS, nvmlDeviceGetHandleByUUID={f"{prefix}-{UUID}": "third"}))
+    reader = gpu_reader(GPU)
+    assert isinstance(reader, NvmlReader)
+    assert reader.handle == "third"
+    assert reader.read() == STATE
+
+
+@pytest.mark.parametrize("with_uuid", [False, True])
+def test_the_gpu_is_found_by_its_place_on_the_bus(
+    monkeypatch: pytest.MonkeyPatch, properties: SimpleNamespace, with_uuid: bool
+) -> None:
+    """Where torch does not tell the UUID, or NVML does not know it."""
+    vars(properties).update(pci_domain_id=1, pci_bus_id=0x3B, pci_device_id=2)
+    if not with_uuid:
+        del properties.uuid
+    by_bus = {"00000001:3b:02.0": "third"}
+    install(monkeypatch, FakeNvml(**ANSWERS, nvmlDeviceGetHandleByUUID={}, nvmlDeviceGetHandleByPciBusId=by_bus))
+    reader = gpu_reader(GPU)
+    assert isinstance(reader, NvmlReader)
+    assert reader.handle == "third"
+
+
+@pytest.mark.usefixtures("properties")
+@pytest.mark.parametrize(
+    "nvml",
+    [
+        None,
+        FakeNvml(nvmlInit=NVMLError("Driver Not Loaded")),
+        FakeNvml(nvmlDeviceGetHandleByUUID={}),
+    ],
+    ids=["not installed", "no driver", "another GPU"],
+)
+def test_without_nvml_nothing_is_known(monkeypatch: pytest.MonkeyPatch, nvml: ModuleType | None) -> None:
+    """And nothing is raised."""
+    install(monkeypatch, nvml)
+    reader = gpu_reader(GPU)
+    assert isinstance(reader, NoGpuReader)
+    assert reader.read() == GpuState()
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_other_devices_do_not_even_start_nvml(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    """Nor ask torch for CUDA."""
+    install(monkeypatch, FakeNvml(nvmlInit=AssertionError("started")))
+    assert isinstance(gpu_reader(torch.device(device)), NoGpuReader)
+
+
+def test_energy_is_what_the_counter_rose_by() -> None:
+    """Whatever the power readings say."""
+    states = [GpuState(energy_j=100.0, power_w=1.0), GpuState(), GpuState(energy_j=340.0, power_w=1.0)]
+    assert energy_used(states, 2.0) == 240.0
+
+
+@pytest.mark.parametrize(("first", "last"), [(None, None), (5.0, None), (None, 5.0), (5.0, 5.0), (5.0, 1.0)])
+def test_without_a_counter_energy_is_mean_power_times_time(first: float | None, last: float | None) -> None:
+    """Also where the counter stands still, or began anew."""
+    states = [GpuState(power_w=100.0, energy_j=first), GpuState(), GpuState(power_w=300.0, energy_j=last)]
+    assert energy_used(states, 3.0) == 600.0
+
+
+@pytest.mark.parametrize(
+    ("states", "seconds"),
+    [([], 9.0), ([GpuState(), GpuState()], 9.0), ([GpuState(energy_j=1.0, power_w=1.0), GpuState(energy_j=2.0)], 0.9)],
+    ids=["no readings", "no power", "too short"],
+)
+def test_energy_that_cannot_be_known_is_none(states: list[GpuState], seconds: float) -> None:
+    """Power is a mean of the last second: of a shorter time it would tell what was before."""
+    assert energy_used(states, seconds) is None
+
+
+def test_readings_are_told_as_one() -> None:
+    """Medians of clocks, the hottest moment, mean power, every reason that was seen, once."""
+    states = [
+        GpuState(1e9, 3e9, 2e9, 50.0, 100.0, 1.0, ()),
+        GpuState(),
+        GpuState(1.8e9, 3e9, 2e9, 70.0, 300.0, 2.0, ("power limit", "thermal limit")),
+        GpuState(1.2e9, 3e9, 2e9, 60.0, 200.0, 3.0, ("power limit",)),
+    ]
+    assert typical(states) == GpuState(1.2e9, 3e9, 2e9, 70.0, 200.0, None, ("power limit", "thermal limit"))
+    assert typical([GpuState(throttle_reasons=())]) == GpuState(throttle_reasons=())
+    assert typical([GpuState(power_w=5.0), GpuState()]) == GpuState(power_w=5.0)
+
+
+def test_readings_that_know_nothing_are_none() -> None:
+    """So that a report has no row for them, rather than an empty one."""
+    assert typical([GpuState(), GpuState()]) is None
+    assert typical([]) is None

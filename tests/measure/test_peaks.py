@@ -1,0 +1,98 @@
+"""The peaks of a device, with a scripted clock: which products and copies are timed, and which rates come of it."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+
+from mnfpn_cli.measure import peaks
+from mnfpn_cli.measure.peaks import measure_peaks
+from mnfpn_cli.measure.timers import Timer, Timing
+from mnfpn_cli.settings.input import DType
+
+CPU = torch.device("cpu")
+MIB = 2**20
+COPY = [9.0, 0.5, 0.25, 0.5]
+"""A first copy that warms up, and three that count."""
+
+
+def scripted(seconds: Iterator[float]) -> Timer:
+    """A timer that runs nothing and reads these times."""
+
+    def timer(run: Callable[[], object]) -> Timing:
+        return Timing(next(seconds))
+
+    return timer
+
+
+@pytest.fixture
+def _memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """8 MiB are free: an eighth of it for a matrix, or for a side of the copy."""
+    monkeypatch.setattr(peaks, "free_memory", lambda _: 8 * MIB)
+
+
+@pytest.mark.usefixtures("_memory")
+def test_products_grow_until_one_takes_long_enough_and_the_best_rate_counts() -> None:
+    """Warm-ups are not among them; a copy reads its bytes and writes them."""
+    products = [9.0e-1, 2e-3, 1e-3, 4e-3, 9.0e-1, 0.2, 0.1, 0.15]
+    found = measure_peaks(CPU, "float32", scripted(iter([*products, *COPY])))
+    assert found.macs_per_s == max(256**3 / 1e-3, 512**3 / 0.1)
+    assert found.bytes_per_s == 2 * MIB / 0.25
+
+
+@pytest.mark.usefixtures("_memory")
+def test_a_dtype_without_arithmetic_is_timed_once() -> None:
+    """A CPU that has none for a dtype is bounded: the smallest product is enough, and enough once."""
+    found = measure_peaks(CPU, "bfloat16", scripted(iter([1.5, *COPY])))
+    assert found.macs_per_s == 256**3 / 1.5
+
+
+@pytest.mark.usefixtures("_memory")
+@pytest.mark.parametrize(("dtype", "sides"), [("float32", 2), ("float16", 2)])
+def test_matrices_fit_the_memory(dtype: DType, sides: int) -> None:
+    """However fast the device is: 1024² elements are more than 1 MiB in any dtype."""
+    found = measure_peaks(CPU, dtype, scripted(iter([1e-4] * 4 * sides + COPY)))
+    assert found.macs_per_s == 512**3 / 1e-4
+
+
+def test_the_largest_product_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device for which none takes long."""
+    monkeypatch.setattr(peaks, "SIDES", (8, 16))
+    monkeypatch.setattr(peaks, "COPY_BYTES_ELSEWHERE", 64)
+    found = measure_peaks(CPU, "float32", scripted(iter([1e-6] * 8 + COPY)))
+    assert found.macs_per_s == 16**3 / 1e-6
+    assert found.bytes_per_s == 2 * 64 / 0.25
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_what_is_timed_is_a_product_in_the_dtype_and_a_copy(monkeypatch: pytest.MonkeyPatch, dtype: DType) -> None:
+    """In inference mode; the source of the copy holds something, as a promise of zeros would take no reading."""
+    monkeypatch.setattr(peaks, "SIDES", (8,))
+    monkeypatch.setattr(peaks, "COPY_BYTES_ELSEWHERE", 64)
+    results = []
+
+    def timer(run: Callable[[], object]) -> Timing:
+        results.append(run())
+        return Timing(0.5)
+
+    assert measure_peaks(CPU, dtype, timer).macs_per_s == 8**3 / 0.5
+    product, copy = results[0], results[-1]
+    assert isinstance(product, torch.Tensor)
+    assert isinstance(copy, torch.Tensor)
+    assert (product.dtype, product.shape, product.is_inference()) == (getattr(torch, dtype), (8, 8), True)
+    assert (copy.nbytes, int(copy.min())) == (64, 1)
+
+
+@pytest.mark.usefixtures("_memory")
+def test_products_have_the_arithmetic_of_convolutions_and_the_switch_is_put_back() -> None:
+    """TF32, where convolutions in float32 have it; also where a product fails."""
+    seen = []
+
+    def timer(run: Callable[[], object]) -> Timing:
+        seen.append(torch.backends.cuda.matmul.allow_tf32)
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        measure_peaks(CPU, "float32", timer)
+    assert seen == [torch.backends.cudnn.allow_tf32]
+    assert not torch.backends.cuda.matmul.allow_tf32

@@ -1,0 +1,155 @@
+"""The advice: estimates that hold where times follow their law, and changes that are possible and help."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnfpn_cli.plan.advice import Advice, best_advice
+from mnfpn_cli.plan.estimate import TimeModel
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.work import LayerWork, Row, network_work
+from mnfpn_cli.settings.files import read_preset
+from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.overrides import parse_override
+from mnfpn_cli.settings.sources import Source, resolve
+from tests.strategies import settings_and_size
+
+SIZE = Size(600, 900)
+RATE = 100e9
+SECONDS_PER_BYTE = 1e-10
+
+
+def preset(name: str, *overrides: str, size: Size = SIZE) -> NetworkSettings:
+    """The settings of a preset, changed as on the command line."""
+    return resolve([read_preset(name), *(parse_override(text) for text in overrides)]).at(size)
+
+
+def works_of(settings: NetworkSettings, size: Size = SIZE) -> tuple[LayerWork, ...]:
+    """The layers' work on one image in float32."""
+    return network_work(plan_network(settings), network_input(settings, size), 4)
+
+
+def law(work: LayerWork) -> float:
+    """A device's time for a layer: 3×3 convolutions run at the peak, and everything else waits for memory too."""
+    return work.macs / RATE + (0.0 if work.operation == "conv" else work.bytes * SECONDS_PER_BYTE)
+
+
+def times(settings: NetworkSettings, size: Size = SIZE) -> dict[Row, float]:
+    """The times of the layers by that law."""
+    return {work.row: law(work) for work in works_of(settings, size)}
+
+
+def advise(settings: NetworkSettings, seconds: dict[Row, float] | None = None, size: Size = SIZE) -> Advice | None:
+    """The advice for a network on one image, by the law or by other times."""
+    return best_advice(settings, network_input(settings, size), 4, seconds or times(settings, size))
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["pyramid.levels=p3-p5", "pyramid.smooth=separable", "pyramid.channels=128", "width_mult=0.5", "width_mult=1.4"],
+)
+def test_estimates_are_exact_where_times_follow_the_law(override: str) -> None:
+    """Layers that stay, layers with other work, and layers of a kind that was elsewhere in the network."""
+    before, after = works_of(NetworkSettings()), works_of(preset("mobilenetv2-fpn", override))
+    estimated = sum(TimeModel(before, times(NetworkSettings())).by_part(after).values())
+    assert estimated == pytest.approx(sum(law(work) for work in after))
+
+
+def test_a_network_that_stays_takes_the_time_that_was_measured() -> None:
+    """Containers and the network itself included, which no work stands for."""
+    works = works_of(NetworkSettings())
+    seconds = times(NetworkSettings()) | {("", "rest"): 0.5, ("stages.3", "stages.3"): 0.25}
+    model = TimeModel(works, seconds)
+    parts = model.by_part(works)
+    assert model.changed(works) == 0
+    assert sum(parts.values()) == pytest.approx(model.total) == pytest.approx(sum(seconds.values()))
+    assert parts["rest"] == 0.5
+
+
+def test_what_no_layer_accounts_for_goes_with_the_bytes() -> None:
+    """Of its part, or of all."""
+    before, after = works_of(NetworkSettings()), works_of(preset("mobilenetv2-fpn", "pyramid.levels=p3-p5"))
+    seconds = times(NetworkSettings()) | {("", "rest"): 0.5, ("stages.3", "stages.3"): 0.25}
+    share = sum(work.bytes for work in after) / sum(work.bytes for work in before)
+    gone = sum(law(work) for work in after)
+    assert sum(TimeModel(before, seconds).by_part(after).values()) == pytest.approx(gone + 0.25 + 0.5 * share)
+
+
+def test_the_default_network_is_told_to_leave_out_p2() -> None:
+    """Two thirds of its time are the smoothing of p2; nothing else is touched by that."""
+    advice = advise(NetworkSettings())
+    assert advice is not None
+    assert (advice.part, advice.option) == ("smooth p2", "--set pyramid.levels=p3-p5")
+    faster = sum(times(preset("mobilenetv2-fpn", "pyramid.levels=p3-p5")).values())
+    total = sum(times(NetworkSettings()).values())
+    assert advice.speedup == pytest.approx(total / faster)
+    assert advice.share == pytest.approx(times(NetworkSettings())["pyramid.smooth.p2", "smooth p2"] / total)
+
+
+ADVISED = [
+    ("mobilenetv2-fpn", ("pyramid.levels=p5",), "smooth p5", "--set pyramid.smooth=separable"),
+    ("mobilenetv2-fpn", ("pyramid.levels=p2,p4,p5",), "smooth p2", "--set pyramid.levels=p4-p5"),
+    ("mobilenetv2-fpn", ("pyramid.levels=p2,p3,p5",), "smooth p2", "--set pyramid.levels=p3,p5"),
+    ("mobilenetv2-fpn", ("pyramid.smooth=none",), "top-down", "--set pyramid.levels=p3-p5"),
+    ("mobilenetv2-fpn", ("pyramid.smooth=none", "pyramid.levels=p4-p5"), "laterals", "--set pyramid.levels=p5"),
+    ("mobilenetv2-dynamic-fpn", (), "smooth p2", "--set pyramid.levels=p3-p5"),
+    ("retina-fpn", (), "smooth p3", "--set pyramid.smooth=separable"),
+    ("retina-fpn", (), "extra p6", "--set pyramid.extra=separable"),
+    ("mobilenetv2-classifier", (), "head", "--set head.last_channels=640"),
+    ("mobilenetv2-classifier", (), "stages.1", "--set width_mult=0.5"),
+]
+
+
+@pytest.mark.parametrize(("name", "overrides", "part", "option"), ADVISED)
+def test_the_advice_is_worked_out_from_the_settings(
+    name: str, overrides: tuple[str, ...], part: str, option: str
+) -> None:
+    """Only changes that these settings allow; of those that help the largest part, the one that touches least."""
+    settings = preset(name, *overrides)
+    seconds = times(settings)
+    largest = {row: time * (30 if row[1] == part else 1) for row, time in seconds.items()}
+    advice = advise(settings, largest)
+    assert advice is not None
+    assert (advice.part, advice.option) == (part, option)
+
+
+def test_dense_layers_on_flattened_maps_can_be_averaged() -> None:
+    """Their size goes with them, as it has no meaning then; they read a weight for each cell of each map."""
+    settings = preset("fpn-classifier", "head.classes=200")
+    seconds = {row: 1.0 if row[1] == "head" else 1e-3 for row in times(settings)}
+    advice = advise(settings, seconds)
+    assert advice is not None
+    assert (advice.part, advice.option) == ("head", "--set head.size=null --set head.pool=average")
+
+
+def test_where_nothing_helps_the_largest_part_the_next_is_looked_at() -> None:
+    """With this rounding the stem keeps its channels at any width."""
+    settings = preset("mobilenetv2-fpn", "rounding=ceil8")
+    seconds = {row: time * (300 if row[1] == "stem" else 1) for row, time in times(settings).items()}
+    advice = advise(settings, seconds)
+    assert advice is not None
+    assert (advice.part, advice.option) == ("smooth p2", "--set pyramid.levels=p3-p5")
+    assert advice.share < seconds["stem", "stem"] / sum(seconds.values())
+
+
+def test_no_advice_where_no_change_helps() -> None:
+    """All the time is spent in a stem whose channels no width changes."""
+    settings = preset("mobilenetv2-fpn", "rounding=ceil8")
+    assert advise(settings, dict.fromkeys(times(settings), 0.0) | {("stem", "stem"): 1.0}) is None
+
+
+@given(settings_and_size(), st.data())
+def test_whatever_is_advised_is_a_faster_network(case: tuple[NetworkSettings, Size], data: st.DataObject) -> None:
+    """For any settings and any times; the options are read as the command line reads them."""
+    settings, size = case
+    works = works_of(settings, size)
+    spent = data.draw(st.lists(st.floats(1e-6, 1.0), min_size=len(works), max_size=len(works)))
+    seconds = {work.row: time for work, time in zip(works, spent, strict=True)}
+    advice = advise(settings, seconds, size)
+    if advice:
+        overrides = advice.option.removeprefix("--set ").split(" --set ")
+        changed = resolve([Source("", settings.model_dump(mode="json")), *map(parse_override, overrides)]).at(size)
+        after = works_of(changed, size)
+        assert advice.speedup >= 1.05
+        assert sum(work.macs for work in after) < sum(work.macs for work in works)

@@ -1,0 +1,189 @@
+"""The table of parts, its notes, and the document."""
+
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from mnfpn_cli.measure.layers import LayerTime, LayerTimes, Profile
+from mnfpn_cli.plan.advice import Advice
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.roofline import Peaks, roofline
+from mnfpn_cli.plan.work import LayerWork, network_work
+from mnfpn_cli.report.layers import advice_sentence, layers_document, layers_tables
+from mnfpn_cli.report.tables import least_width
+from mnfpn_cli.settings.files import preset_names, read_preset
+from mnfpn_cli.settings.input import DEFAULT_SIZE, network_input, parse_size
+from mnfpn_cli.settings.sources import resolve
+
+WORKS = (
+    LayerWork("stem", "stem", "conv", 1_000_000, 4_000_000),
+    LayerWork("stages.0.0.depthwise", "stages.0", "depthwise", 1_000_000, 40_000_000),
+    LayerWork("stages.0.0.project", "stages.0", "pointwise", 50_000_000, 4_000_000),
+    LayerWork("pyramid", "top-down", "move", 0, 20_000_000),
+    LayerWork("pyramid.smooth.p2", "smooth p2", "conv", 900_000_000, 4_000_000),
+)
+SECONDS = (0.002, 0.008, 0.002, 0.004, 0.018)
+TIMES = LayerTimes(
+    (
+        LayerTime("", "rest", 0.001),
+        *(LayerTime(*work.row, time) for work, time in zip(WORKS, SECONDS, strict=True)),
+    ),
+    marked=0.0360,
+    undisturbed=0.0352,
+)
+ADVICE = Advice("smooth p2", 0.612, "--set pyramid.levels=p3-p5", 2.44)
+PROFILE = Profile(WORKS, 0.03515, TIMES, roofline(WORKS, Peaks(100e9, 10e9)), ADVICE)
+
+
+def text_of(profile: Profile, width: int = 100) -> list[str]:
+    """The report's lines on a screen of so many columns."""
+    buffer = StringIO()
+    console = Console(file=buffer, width=width, color_system=None)
+    for item in layers_tables("Where the time goes", profile):
+        console.print(item, soft_wrap=not hasattr(item, "columns"))
+    return [line.rstrip() for line in buffer.getvalue().splitlines()]
+
+
+def row(profile: Profile, part: str) -> list[str]:
+    """The cells of a part's row, parted by at least two spaces."""
+    line = next(line for line in text_of(profile) if line.startswith(part))
+    return [cell.strip() for cell in line.split("  ") if cell.strip()]
+
+
+def test_a_part_has_the_time_and_the_work_of_its_layers() -> None:
+    """Their sum, the shares, the rate, the floor, what sets most of it, and what was reached."""
+    assert row(PROFILE, "stages.0") == [
+        "stages.0",
+        "10.00 ms",
+        "28.6",
+        "51.00 M",
+        "5.4",
+        "5.100 G",
+        "4.500 ms",
+        "memory",
+        "45.0",
+    ]
+    assert row(PROFILE, "smooth p2")[5:] == ["50.00 G", "9.000 ms", "compute", "50.0"]
+    assert row(PROFILE, "top-down") == ["top-down", "4.000 ms", "11.4", "2.000 ms", "memory", "50.0"]
+    assert row(PROFILE, "rest") == ["rest", "1.000 ms", "2.9"]
+
+
+def test_the_total_is_compared_with_an_undisturbed_pass() -> None:
+    """The time that was reached is the network's, not that of its layers with marks between them."""
+    assert row(PROFILE, "total") == [
+        "total",
+        "35.00 ms",
+        "100",
+        "952.0 M",
+        "100",
+        "27.20 G",
+        "15.90 ms",
+        "compute",
+        "45.2",
+    ]
+    notes = text_of(PROFILE)[-5:]
+    assert notes[0] == (
+        "The layers add up to 35.00 ms; a pass took 35.20 ms undisturbed, 36.00 ms while they were timed (+2.3 %)."
+    )
+    assert notes[1].startswith("rest: ")
+    assert notes[2] == (
+        "This device does 100.0 GMAC/s (large matrix product) and 10.00 GB/s (large copy, read plus written): the "
+        "network's floor is 15.90 ms. A pass took 35.15 ms: 45.2 % of what the device can do."
+    )
+
+
+def test_the_advice_is_one_plain_sentence() -> None:
+    """As a person would say it; the last line of the report."""
+    assert text_of(PROFILE)[-1] == (
+        "Smoothing p2 takes 61 % of the time: `--set pyramid.levels=p3-p5` would make the network about 2.4 × faster."
+    )
+    assert text_of(replace(PROFILE, advice=None))[-1].startswith("Floors: ")
+
+
+@pytest.mark.parametrize(
+    ("part", "start"),
+    [
+        ("laterals", "the laterals take 61 %"),
+        ("top-down", "the top-down path takes 61 %"),
+        ("stages.3", "stages.3 takes 61 %"),
+        ("extra p6", "extra level p6 takes 61 %"),
+        ("head", "the head takes 61 %"),
+    ],
+)
+def test_every_part_has_a_name_in_a_sentence(part: str, start: str) -> None:
+    """A stage is called by its path, as in the table."""
+    assert advice_sentence(replace(ADVICE, part=part)).startswith(start)
+
+
+def test_floors_alone_and_times_alone_are_tables_of_their_own() -> None:
+    """Columns that nothing is known for are left out."""
+    assert row(replace(PROFILE, times=None, advice=None), "stages.0") == [
+        "stages.0",
+        "51.00 M",
+        "5.4",
+        "4.500 ms",
+        "memory",
+    ]
+    assert row(replace(PROFILE, roofline=None), "stages.0") == [
+        "stages.0",
+        "10.00 ms",
+        "28.6",
+        "51.00 M",
+        "5.4",
+        "5.100 G",
+    ]
+    assert text_of(replace(PROFILE, times=None, advice=None))[1].split() == ["Part", "MACs", "%", "Floor", "Bound"]
+
+
+def test_what_runs_between_the_layers_is_left_out_where_it_is_nothing() -> None:
+    """Less than a thousandth of the time; from a hundredth on it is explained."""
+    for rest, lines in ((0.00001, 0), (0.0001, 1), (0.001, 2)):
+        times = replace(TIMES, rows=(LayerTime("", "rest", rest), *TIMES.rows[1:]))
+        assert sum(line.startswith("rest") for line in text_of(replace(PROFILE, times=times))) == lines
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_the_table_fits_100_columns(name: str) -> None:
+    """With every column, for every preset."""
+    size = parse_size(DEFAULT_SIZE)
+    settings = resolve([read_preset(name)]).at(size)
+    works = network_work(plan_network(settings), network_input(settings, size), 4)
+    times = LayerTimes(tuple(LayerTime(*work.row, 0.1234) for work in works), 1.0, 1.0)
+    made = layers_tables("", Profile(works, 1.0, times, roofline(works, Peaks(123e9, 12e9))))[0]
+    assert least_width(made) <= 100  # type: ignore[arg-type]
+
+
+def test_the_document_has_raw_numbers_of_parts_and_layers() -> None:
+    """In the order in which they run; every layer once, with null for what was not measured."""
+    found = layers_document(PROFILE)
+    assert found["parts"][1] == {
+        "part": "stages.0",
+        "seconds": 0.010,
+        "macs": 51_000_000,
+        "bytes": 44_000_000,
+        "floor_s": pytest.approx(0.0045),
+        "bound": "memory",
+    }
+    assert [layer["path"] for layer in found["layers"]] == [*(work.path for work in WORKS), ""]
+    assert sum(layer["macs"] for layer in found["layers"]) == sum(part["macs"] for part in found["parts"])
+    assert found["roofline"] == {
+        "macs_per_s": 100e9,
+        "bytes_per_s": 10e9,
+        "floor_s": pytest.approx(0.0159),
+        "reached": pytest.approx(0.0159 / 0.03515),
+    }
+    assert found["advice"]["option"] == "--set pyramid.levels=p3-p5"
+    assert (found["measured_s"], found["undisturbed_s"], found["marked_s"]) == (0.03515, 0.0352, 0.0360)
+    alone = layers_document(Profile(WORKS, 1.0))
+    assert (alone["roofline"], alone["advice"], alone["undisturbed_s"]) == (None, None, None)
+    assert alone["layers"][0] == {
+        "path": "stem",
+        "part": "stem",
+        "seconds": None,
+        "macs": 1_000_000,
+        "bytes": 4_000_000,
+        "floor_s": None,
+        "bound": None,
+    }
