@@ -16,6 +16,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from mnfpn_cli.cli.main import run
 from mnfpn_cli.measure.tree import layer_tree
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
@@ -58,12 +59,25 @@ def fixed(example: Example) -> str:
     """The part of an output that is the same everywhere: of a benchmark all but times, of exports all but rounding."""
     if example.command.startswith("mnfpn export"):
         return re.sub(r" +(\d\.\de-\d\d|0)\b", " …", example.shown)
+    if example.command.startswith("mnfpn compare"):
+        return "\n".join(words(example.shown.splitlines(), 1))
     if not example.command.startswith("mnfpn bench"):
         return example.shown
     lines = example.shown.splitlines()
     timed = next(index for index, line in enumerate(lines) if line.startswith("Latency of a pass"))
-    names = [line.split()[0] for line in lines[timed + 1 :] if line]
-    return "\n".join([*lines[: timed + 1], *(name for name in names if name != "GPU")])
+    return "\n".join([*lines[: timed + 1], *words(lines[timed + 1 :], 2)])
+
+
+VARYING = re.compile(
+    r"Warning: |Ended by: |p9\d |GPU|rest|Inconclusive|A is|B is|The same|.* of the time: |.* a pass took "
+)
+"""Lines that stand there or not, or say something else, as the machine is."""
+
+
+def words(lines: list[str], count: int) -> list[str]:
+    """The first words of lines, those that are the same everywhere: of a row, its name."""
+    kept = [line for line in lines if line and not VARYING.match(line)]
+    return [" ".join(word for word in line.split()[:count] if not word[:1].isdigit()) for line in kept]
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +92,21 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     narrow = build_network(NetworkSettings(width_mult=0.5)).state_dict()
     torch.save({key: tensor for key, tensor in narrow.items() if "pyramid" not in key}, folder / "backbone.pth")
+    for name, options in (("old", []), ("new", ["--set", "pyramid.levels=p3-p5"])):
+        run(
+            [
+                "bench",
+                "--device",
+                "cpu",
+                "--size",
+                "192",
+                "--max-time",
+                "3",
+                *options,
+                "--output",
+                f"{folder}/{name}.json",
+            ]
+        )
     return folder
 
 
@@ -139,12 +168,12 @@ def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> No
 def test_the_readme_has_examples_of_every_command() -> None:
     """Otherwise the test above would pass on an empty README."""
     commands = {example.command.split()[1] for example in examples()}
-    assert commands == {"summary", "shapes", "bench", "export", "settings"}
+    assert commands == {"summary", "shapes", "bench", "compare", "export", "settings"}
 
 
 def test_every_option_and_command_of_the_readme_exists(mnfpn: Mnfpn) -> None:
     """An option that was renamed is renamed in the README too."""
-    pages = [("summary",), ("shapes",), ("bench",), ("export",), ("settings",), ("settings", "show"), ()]
+    pages = [("summary",), ("shapes",), ("bench",), ("compare",), ("export",), ("settings",), ("settings", "show"), ()]
     help = " ".join(mnfpn(*page, "--help").out for page in pages)
     ours = re.findall(r"`(--[a-z-]+)", README.read_text()) + re.findall(r"\$ mnfpn.*?(--[a-z-]+)", README.read_text())
     assert len(set(ours)) > 15

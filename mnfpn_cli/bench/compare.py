@@ -1,61 +1,24 @@
 """Two networks timed in turn, A B B A, in one process, until the interval of their ratio is narrow enough."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-
-import torch
+from collections.abc import Callable, Iterator, Sequence
+from math import isinf
 
 from mnfpn_cli.bench.bench import conditions
 from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts
-from mnfpn_cli.bench.group import Group, Progress, reference
-from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare
-from mnfpn_cli.bench.sized import model_bytes
+from mnfpn_cli.bench.group import Group, Progress
+from mnfpn_cli.bench.prepare import ExplainingTimer, Ready
+from mnfpn_cli.bench.sides import Side, Together, make_ready, naming, side_facts, side_group
 from mnfpn_cli.bench.watch import watch
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.devices import choose_devices
 from mnfpn_cli.measure.ended import Ended
 from mnfpn_cli.measure.engine import Subject, rest_between, take_samples
 from mnfpn_cli.measure.environment import Environment, read_environment
-from mnfpn_cli.measure.memory import check_fits
 from mnfpn_cli.measure.ratio import paired_ratio
 from mnfpn_cli.measure.rules import NarrowRatio
-from mnfpn_cli.measure.runtime import load_runtime
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.timers import timer_for
 from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.memory import activation_bytes
-from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.settings.input import DType, Size, network_input
-from mnfpn_cli.settings.measuring import BenchCase, Sampling
-from mnfpn_cli.settings.models import NetworkSettings
-from mnfpn_cli.weights.load import build_with_weights
-
-
-@dataclass(frozen=True)
-class Side:
-    """A network for a size of images, and what executes it; ``name`` is how it was asked for."""
-
-    name: str
-    settings: NetworkSettings
-    size: Size
-    runtime: str
-    dtype: DType
-    weights: Path | None = None
-
-
-@dataclass(frozen=True)
-class Together:
-    """What both sides have in common: where and on how many images they run, and when it is enough."""
-
-    batch: int
-    device_name: str
-    threads: int | None
-    train: bool
-    margin: float
-    sampling: Sampling
-    seed: int = 0
 
 
 def compare_networks(
@@ -63,7 +26,8 @@ def compare_networks(
 ) -> tuple[Comparison, Environment]:
     """Time two networks in turn, and say which is faster.
 
-    On Ctrl-C during the timed passes the verdict is on what was measured by then, and marked incomplete.
+    On Ctrl-C during the timed passes, or where a side fails in one, the verdict is on what was measured by then, and
+    marked incomplete.
 
     Raises:
         UsageError: where the input cannot fit the memory of the device, or is none of a network's.
@@ -71,44 +35,27 @@ def compare_networks(
         KeyboardInterrupt: where it was interrupted before anything was timed.
     """
     (device,) = choose_devices([together.device_name])
-    groups = [_group(side, together, device) for side in (a, b)]
+    sides, groups, ready = {"A": a, "B": b}, list[Group](), list[Ready]()
+    for name, side in sides.items():
+        with naming(name, side):
+            groups.append(side_group(side, together, device))
     environment = read_environment(cpu_name())
     with conditions(device, groups[0].case):
-        ready = [_make_ready(group, progress) for group in groups]
+        for (name, side), group in zip(sides.items(), groups, strict=True):
+            with naming(name, side):
+                ready.append(make_ready(group, progress))
         subjects, ended, unsteady = _time(groups, ready, together, progress)
-    facts_a, facts_b = _facts(a, groups[0], ready[0]), _facts(b, groups[1], ready[1])
-    sizes = " against ".join(dict.fromkeys(str(side.size) for side in (a, b)))
-    pair = _pair(f"batch {together.batch} on {device}, {sizes}", subjects, ended, together.margin)
-    comparison = Comparison(facts_a, facts_b, (pair,), together.margin, unsteady, complete=ended != "interrupted")
-    return comparison, environment
-
-
-def _group(side: Side, together: Together, device: torch.device) -> Group:
-    """One side, built, where it fits and can run."""
-    input = network_input(side.settings, side.size, together.batch)
-    reason = load_runtime(side.runtime).impossible(device, side.dtype, together.train)
-    if reason is not None:
-        raise MnfpnError(f"{side.name}: {side.runtime} on {device}: {reason}")
-    check_fits(plan_network(side.settings), input, side.dtype, device)
-    network, _ = build_with_weights(side.settings, together.seed, side.weights)
-    case = BenchCase(
-        (together.batch,),
-        (side.runtime,),
-        False,
-        side.dtype,
-        together.threads,
-        together.train,
-        sampling=together.sampling,
-    )
-    return Group(network, side.settings, input, device, case)
-
-
-def _make_ready(group: Group, progress: Progress) -> Ready:
-    (runtime,) = group.case.runtimes
-    expected = reference(group, progress)
-    progress(f"preparing {runtime}", 0.0)
-    timer, passes = timer_for(group.device), group.case.sampling.warmup
-    return prepare(runtime, group.job(group.case.dtype), timer, passes, expected, group.doing(runtime))
+        facts = [side_facts(*each) for each in zip((a, b), groups, ready, strict=True)]
+    pair = _pair(_row_name(facts), subjects, ended, together.margin)
+    return Comparison(
+        facts[0],
+        facts[1],
+        (pair,),
+        together.margin,
+        (*unsteady, *_doubts(facts, ready)),
+        complete=ended not in ("interrupted", "failed"),
+        failure=_failure(subjects),
+    ), environment
 
 
 def _time(
@@ -122,27 +69,40 @@ def _time(
     watched = watch(groups[0].device)
     rule = NarrowRatio(together.sampling, lambda share: progress("timing A B B A", share))
     ended = take_samples(subjects, rule, watched.look, rest_between(groups[0].case.runtimes != groups[1].case.runtimes))
-    for subject in subjects:
-        if subject.failure:
-            raise MnfpnError(subject.failure)
-    if not all(subject.samples for subject in subjects):
-        raise KeyboardInterrupt
-    return subjects, ended, watched.unsteady()
+    if all(subject.samples for subject in subjects):
+        return subjects, ended, watched.unsteady()
+    failure = _failure(subjects)
+    raise MnfpnError(failure) if failure else KeyboardInterrupt
+
+
+def _failure(subjects: Sequence[Subject]) -> str | None:
+    """Whose passes failed, and why."""
+    failed = [f"{name}: {subject.failure}" for name, subject in zip("AB", subjects, strict=True) if subject.failure]
+    return "\n".join(failed) or None
+
+
+def _doubts(facts: Sequence[SideFacts], ready: Sequence[Ready]) -> Iterator[Unsteady]:
+    """What makes a verdict less sure than it looks; a drift and a load meet both sides, and are in no ratio."""
+    sizes = list(dict.fromkeys(str(side.input.size) for side in facts))
+    if len(sizes) > 1:
+        cause = f"A takes images of {sizes[0]}, B of {sizes[1]}"
+        yield Unsteady("sizes", cause, "--size, which both then take")
+    for name, side, one in zip("AB", facts, ready, strict=True):
+        if one.warm_up.settled is False:
+            cause = f"{name}: {one.warm_up.passes} passes of warm-up never became steady"
+            yield Unsteady("not_settled", cause, "a longer --warmup, or an idle machine")
+        if side.difference is not None and isinf(side.difference):
+            yield Unsteady("not_finite", f"{name}: its outputs are not finite", "another --dtype, or other weights")
+
+
+def _row_name(facts: Sequence[SideFacts]) -> str:
+    """What both sides did, in words."""
+    one = facts[0]
+    sizes = " against ".join(dict.fromkeys(str(side.input.size) for side in facts))
+    return f"batch {one.input.batch} on {one.device}, {sizes}{', training' * one.train}"
 
 
 def _pair(name: str, subjects: Sequence[Subject], ended: Ended, margin: float) -> Pair:
     a, b = (tuple(subject.samples) for subject in subjects)
     ratio = paired_ratio(a, b)
     return Pair(name, Latency(a), Latency(b), ratio, ratio.verdict(margin) if ratio else "inconclusive", ended)
-
-
-def _facts(side: Side, group: Group, ready: Ready) -> SideFacts:
-    plan = plan_network(side.settings)
-    total = network_cost(plan, group.input.size).total
-    figures = {
-        "parameters": total.parameters,
-        "macs": total.macs,
-        "model_bytes": model_bytes(group.network, side.dtype),
-        "activation_bytes": activation_bytes(plan, group.input, side.dtype),
-    }
-    return SideFacts(side.name, side.runtime, side.dtype, side.settings, figures, ready.difference)

@@ -129,9 +129,11 @@ def check_gates_apply(result: Comparison, gates: Gates) -> None:
     Raises:
         UsageError: where they are of other machines, devices or inputs.
     """
-    kinds = {"--fail-if-slower": (gates.slower, OTHER_CONDITIONS + OTHER_PASSES)}
-    kinds["--fail-if-larger"] = (gates.larger, OTHER_PASSES)
-    for option, (share, apart) in kinds.items():
+    rows = (
+        ("--fail-if-slower", gates.slower, OTHER_CONDITIONS + OTHER_PASSES),
+        ("--fail-if-larger", gates.larger, OTHER_PASSES),
+    )
+    for option, share, apart in rows:
         causes = [one.cause for one in result.warnings if one.kind in apart]
         if share is not None and causes:
             raise UsageError(f"{option}: must be of results that were measured alike, but {'; '.join(causes)}")

@@ -86,7 +86,7 @@ def _differences(a: Recorded, b: Recorded, rows: Rows) -> Iterator[Unsteady]:
     yield Unsteady(
         "not_interleaved",
         "the two were not timed in turn: what else the machine did at either time is in the ratio, not in its interval",
-        "mnfpn compare --a … --b … times them A B B A",
+        "mnfpn compare --a … --b …, which times them A B B A",
     )
     for name, one, other in _environments(a.environment, b.environment):
         kind = "machine" if name in HARDWARE else "software"
@@ -101,12 +101,14 @@ def _differences(a: Recorded, b: Recorded, rows: Rows) -> Iterator[Unsteady]:
     if settings:
         more = f"; and {len(settings) - SHOWN_SETTINGS} more" if len(settings) > SHOWN_SETTINGS else ""
         cause = f"settings differ: {'; '.join(settings[:SHOWN_SETTINGS])}{more}"
-        yield Unsteady("other_settings", cause, "the ratio is that of two networks")
+        yield Unsteady("other_settings", cause, "nothing, if the networks are what is compared")
     compared_a, compared_b = zip(*rows, strict=True)
     missing = [run.name for run in a.runs if run not in compared_a]
     missing += [run.name for run in b.runs if run not in compared_b]
     if missing:
-        yield Unsteady("rows", f"not in both files: {'; '.join(missing)}", "they are not compared")
+        yield Unsteady(
+            "rows", f"not in both files: {'; '.join(missing)}", "results of the same runtimes, sizes and batches"
+        )
 
 
 def _doubts(path: Path, file: Recorded) -> Iterator[Unsteady]:

@@ -1,44 +1,25 @@
 """`mnfpn compare`."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option
 
+from mnfpn_cli.cli.gates import GateOptions, apply
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.measuring import SamplingOptions, measuring_option
 from mnfpn_cli.cli.options import BatchOption, OutputOptions, SizeOption, share, whole
-from mnfpn_cli.errors import INTERRUPTED, CheckError, UsageError
+from mnfpn_cli.errors import INTERRUPTED, MnfpnError, UsageError
+from mnfpn_cli.settings.input import parse_size
 from mnfpn_cli.settings.measuring import check_device_name
 
 if TYPE_CHECKING:
-    from mnfpn_cli.bench.comparison import Comparison, Gates
+    from mnfpn_cli.bench.comparison import Comparison
+    from mnfpn_cli.measure.environment import Environment
 
 DEFAULT_MARGIN = 0.01
-
-
-def gate_option(name: str, help: str) -> Any:
-    """A gate: an option that gives a share."""
-    return Option(name, help=help, metavar="SHARE", parser=share(name), rich_help_panel="Gates")
-
-
-@dataclass(frozen=True)
-class GateOptions:
-    """What makes the exit code 3."""
-
-    slower: Annotated[
-        float | None, gate_option("--fail-if-slower", "Exit with 3 if B is slower than A by more than this.")
-    ] = None
-    larger: Annotated[
-        float | None,
-        gate_option("--fail-if-larger", "Exit with 3 if B has more parameters, MACs or memory, by more than this."),
-    ] = None
-    strict: Annotated[
-        bool,
-        Option("--strict", help="Exit with 3 also where --fail-if-slower is inconclusive.", rich_help_panel="Gates"),
-    ] = False
 
 
 @dataclass(frozen=True)
@@ -84,72 +65,85 @@ def compare(
     b: Annotated[str | None, Option("--b", help="The other.", metavar="'OPTIONS'")] = None,
 ) -> None:
     """Say which of two networks is faster: timed in turn here, or from two results of bench."""
-    from mnfpn_cli.bench.comparison import Gates, check_gates_apply
+    from mnfpn_cli.bench.comparison import check_gates_apply
     from mnfpn_cli.cli.output import check_output, emit
     from mnfpn_cli.report.compare import compare_document, compare_tables
     from mnfpn_cli.report.document import document
 
     check_output(output)
-    if files and (a is not None or b is not None):
-        raise UsageError("compare: takes two result files, or --a and --b, not both")
-    result, environment = _from_files(files, place) if files else _measured(a, b, place, sampling)
-    wanted = Gates(gates.slower, gates.larger, gates.strict)
-    check_gates_apply(result, wanted)
-    body = {**compare_document(result), **environment}
-    emit(compare_tables(result), document("compare", result.a.settings, body), output)
+    wanted, environment = gates.gates(), None
+    if files:
+        _check_files_alone(a, b, place, sampling)
+        result = _from_files(files, place)
+        check_gates_apply(result, wanted)
+    else:
+        result, environment = _measured(a, b, place, sampling)
+    body = {**compare_document(result), **({"environment": asdict(environment)} if environment else {})}
+    emit(compare_tables(result, environment), document("compare", result.a.settings, body), output)
+    if result.failure:
+        raise MnfpnError(result.failure)
     if not result.complete and not files:
         raise Exit(INTERRUPTED)
-    _apply(result, wanted)
+    apply(result, wanted)
 
 
-def _from_files(files: list[Path], place: PlaceOptions) -> "tuple[Comparison, dict[str, Any]]":
-    from mnfpn_cli.bench.recorded import compare_recorded
+def _check_files_alone(a: str | None, b: str | None, place: PlaceOptions, sampling: SamplingOptions) -> None:
+    """Make sure that nothing was said of a measurement, where results of earlier ones are compared.
+
+    Raises:
+        UsageError: where something was.
+    """
+    if a is not None or b is not None:
+        raise UsageError("compare: takes two result files, or --a and --b, not both")
+    said = [
+        f"--{field.name.replace('_', '-')}"
+        for options in (place, sampling)
+        for field in fields(options)
+        if field.name != "margin" and getattr(options, field.name) != field.default
+    ]
+    if said:
+        raise UsageError(f"{', '.join(said)}: no meaning with result files, which were measured before")
+
+
+def _from_files(files: list[Path], place: PlaceOptions) -> "Comparison":
+    from mnfpn_cli.bench.counterparts import compare_recorded
 
     if len(files) != 2:
         raise UsageError(f"compare: takes two result files, got {len(files)}")
-    return compare_recorded((files[0], files[1]), place.margin_or_default), {}
+    return compare_recorded((files[0], files[1]), place.margin_or_default)
 
 
 def _measured(
     a: str | None, b: str | None, place: PlaceOptions, sampling: SamplingOptions
-) -> "tuple[Comparison, dict[str, Any]]":
+) -> "tuple[Comparison, Environment]":
     from mnfpn_cli.cli.progress import progress_bar
-    from mnfpn_cli.cli.sides import parse_side
+    from mnfpn_cli.cli.sides import naming, parse_side
     from mnfpn_cli.measure.cpu import reading_cpu_name
 
-    if a is None or b is None:
+    if a is None and b is None:
         raise UsageError("compare: takes two result files, or --a and --b")
+    if a is None or b is None:
+        raise UsageError(f"{'--a' if a is None else '--b'}: is missing; a comparison takes --a and --b")
     passes = sampling.sampling()
     if sampling.precision is None:
         passes = replace(passes, precision=place.margin_or_default / 2)
-    options = [parse_side("--a", a), parse_side("--b", b)]
-    made = [one.settings(place.size, place.batch) for one in options]
     device = check_device_name(place.device)
+    if place.size is not None:
+        parse_size(place.size)  # what is wrong with it alone is no side's fault
+    options = [parse_side("--a", a), parse_side("--b", b)]
+    made = []
+    for name, one in zip(("--a", "--b"), options, strict=True):
+        with naming(name):
+            made.append(one.settings(place.size, place.batch))
     with progress_bar() as progress, reading_cpu_name() as cpu_name:
         progress("loading torch", 0.0)
         with ending_at_once():
-            from mnfpn_cli.bench.compare import Side, Together, compare_networks
+            from mnfpn_cli.bench.compare import compare_networks
+            from mnfpn_cli.bench.sides import Side, Together
 
         sides = [
-            Side(text or "(default)", settings, size, one.runtime, one.dtype, one.weights)
+            Side(text.strip() or "(default)", settings, size, one.runtime, one.dtype, one.weights)
             for text, one, (settings, size) in zip((a, b), options, made, strict=True)
         ]
         together = Together(place.batch, device, place.threads, place.train, place.margin_or_default, passes)
-        result, environment = compare_networks(sides[0], sides[1], together, cpu_name, progress)
-    return result, {"environment": asdict(environment)}
-
-
-def _apply(result: "Comparison", gates: "Gates") -> None:
-    """Judge by the gates.
-
-    Raises:
-        CheckError: where one is broken, or open and that is not allowed.
-    """
-    from mnfpn_cli.bench.comparison import broken_gates, open_gates
-    from mnfpn_cli.cli.output import warn
-
-    broken, undecided = list(broken_gates(result, gates)), list(open_gates(result, gates))
-    if broken or (undecided and gates.strict):
-        raise CheckError("\n".join([*broken, *undecided]))
-    for line in undecided:
-        warn(line)
+        return compare_networks(sides[0], sides[1], together, cpu_name, progress)

@@ -43,8 +43,12 @@ def number(option: str) -> Callable[[str], float]:
     return parse
 
 
-def share(option: str) -> Callable[[str], float]:
-    """A parser of shares, ``1%`` or ``0.01``, whose errors give the option, the rule and the value."""
+def share(option: str, zero: bool = False) -> Callable[[str], float]:
+    """A parser of shares, ``1%`` or ``0.01``, whose errors give the option, the rule and the value.
+
+    ``zero``: whether it may be 0.
+    """
+    least = "0 or more" if zero else "more than 0"
 
     def parse(text: str) -> float:
         digits = text.strip().removesuffix("%")
@@ -52,8 +56,8 @@ def share(option: str) -> Callable[[str], float]:
             value = float(digits) / (100 if digits != text.strip() else 1)
         except ValueError:
             raise UsageError(f"{option}: must be a share, as 1% or 0.01, got '{text}'") from None
-        if not 0 < value < 1:
-            raise UsageError(f"{option}: must be more than 0 and less than 100%, as 1% or 0.01, got '{text}'")
+        if not 0 <= value < 1 or (value == 0 and not zero):
+            raise UsageError(f"{option}: must be {least} and less than 100%, as 1% or 0.01, got '{text}'")
         return value
 
     return parse

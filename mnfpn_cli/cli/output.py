@@ -18,7 +18,7 @@ from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.files import is_device, write_whole
 from mnfpn_cli.report.document import to_json
-from mnfpn_cli.report.tables import Report, keep_short_text_whole, least_width
+from mnfpn_cli.report.tables import Report, keep_short_text_whole, least_width, note
 
 WIDE = 10_000
 """Columns where nothing has to fit a screen."""
@@ -100,8 +100,12 @@ def _print(report: Report, console: Console) -> None:
             width = max(width, least_width(item))
             if index:
                 console.print()
+            console.print(note(str(item.title), "bold"))  # within the table it would be broken at the table's width
+            item = copy(item)
+            item.title = None
         console.size = ConsoleDimensions(width, screen.height)  # the width alone would not count on a dumb terminal
         console.print(item)
+        console.size = screen
 
 
 @contextmanager

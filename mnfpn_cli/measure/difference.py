@@ -14,9 +14,9 @@ def largest(tensor: Tensor) -> float:
 def relative_difference(found: Tensor, expected: Tensor) -> float:
     """The largest difference of two elements, over the largest absolute value that was expected.
 
-    Infinite where what was found is not finite, or where all that was expected is zero and something else was found.
+    Infinite where either is not finite, or where all that was expected is zero and something else was found.
     """
-    if not found.isfinite().all():
+    if not (found.isfinite().all() and expected.isfinite().all()):
         return inf
     difference, scale = largest(found - expected), largest(expected)
     return difference / scale if scale else (inf if difference else 0.0)

@@ -74,7 +74,7 @@ Rule = Callable[[Sequence[Subject]], Ended | None]
 
 
 def rest_between(runtimes: bool) -> Callable[[], object]:
-    """What lets threads come to rest between subjects, where these are of several runtimes with threads of their own."""
+    """What lets threads come to rest between subjects of several runtimes, which have threads of their own."""
     return partial(time.sleep, REST_S) if runtimes else lambda: None
 
 
@@ -114,11 +114,9 @@ def take_samples(
         settle: is called before a pass whose neighbour was another subject's, to let that one's threads come to rest.
     """
     rounds, last = 0, None
+    running = [subject for subject in subjects if subject.failure is None]
     try:
-        while True:
-            running = [subject for subject in subjects if subject.failure is None]
-            if not running:
-                return "failed"
+        while running:
             for subject in running if rounds % 2 == 0 else reversed(running):
                 if subject is not last:
                     settle()
@@ -129,8 +127,10 @@ def take_samples(
                     subject.failure = str(error)
             rounds += 1
             after_round()
-            ended = rule([subject for subject in running if subject.failure is None])
+            running = [subject for subject in running if subject.failure is None]
+            ended = rule(running) if running else None
             if ended:
                 return ended
+        return "failed"
     except KeyboardInterrupt:
         return "interrupted"

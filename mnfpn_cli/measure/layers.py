@@ -144,7 +144,7 @@ class _Recorder:
                 module = self._network.get_submodule(path)
                 before, after = self._entering(path), self._leaving
                 hooks.callback(module.register_forward_pre_hook(before).remove)
-                hooks.callback(module.register_forward_hook(after, always_call=True).remove)
+                hooks.callback(module.register_forward_hook(after).remove)
             yield self._owners
 
     def _entering(self, path: str) -> Callable[[nn.Module, Any], None]:

@@ -4,26 +4,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from math import sqrt
-from statistics import fmean, pstdev
 
 from mnfpn_cli.measure.statistics import Latency
 
 LEAST_DRIFT = 0.02
 """A smaller change over a run would hardly matter to anyone, relative to the median."""
 
-LEAST_DISTANCE = 5.0
-"""Deviations between two humps, as Ashman et al. 1994 count them: one flat hump cut in halves gives 3.5."""
+LEAST_DISTANCE = 6.0
+"""Deviations between two humps, as Ashman et al. 1994 count them: one flat hump cut in halves gives 2.7."""
+
+NORMAL_IQR = 1.349
+"""Standard deviations in a normal distribution's interquartile range."""
 
 LEAST_SHARE = 0.1
 """Samples that make a hump: fewer are outliers."""
 
 LEAST_FOR_DRIFT = 18
-LEAST_FOR_HUMPS = 40
+LEAST_FOR_HUMPS = 60
+"""Of fewer, one hump with a long tail (exponential) looks like two in more than one case of a hundred."""
 
 
 @dataclass(frozen=True, slots=True)
 class Humps:
-    """Two groups of samples: the mean of each in seconds, and the share of the slower."""
+    """Two groups of samples: the median of each in seconds, and the share of the slower."""
 
     fast: float
     slow: float
@@ -49,21 +52,30 @@ def drift(samples: Sequence[float]) -> float | None:
 def humps(latency: Latency) -> Humps | None:
     """The two humps of samples that have two; None where they have one, or are too few to tell.
 
-    The samples, less outliers, are cut where the two sides are most alike within (Otsu 1979); two humps are sides that
-    lie far apart for how wide they are (Ashman's D).
+    The samples are cut where the two sides are most alike within (Otsu 1979); two humps are sides that lie far apart
+    for how wide they are (Ashman's D, by order: a spike on the slower hump must not hide it).
     """
-    far = set(latency.outliers)
-    ordered = sorted(sample for index, sample in enumerate(latency.samples) if index not in far)
-    if len(ordered) < LEAST_FOR_HUMPS:
+    sides = _sides(latency.ordered) if len(latency.samples) >= LEAST_FOR_HUMPS else None
+    if sides is None:
         return None
-    cut = _best_cut(ordered)
-    fast, slow = ordered[:cut], ordered[cut:]
-    if min(len(fast), len(slow)) < LEAST_SHARE * len(ordered):
-        return None
-    distance, width = fmean(slow) - fmean(fast), sqrt(pstdev(fast) ** 2 + pstdev(slow) ** 2)
+    fast, slow = (Latency(tuple(side)) for side in sides)
+    distance, width = slow.median - fast.median, sqrt(fast.iqr**2 + slow.iqr**2) / NORMAL_IQR
     if sqrt(2) * distance < LEAST_DISTANCE * width or distance < LEAST_DRIFT * latency.median:
         return None
-    return Humps(fmean(fast), fmean(slow), len(slow) / len(ordered))
+    return Humps(fast.median, slow.median, len(slow.samples) / (len(fast.samples) + len(slow.samples)))
+
+
+def _sides(ordered: Sequence[float]) -> tuple[Sequence[float], Sequence[float]] | None:
+    """The two sides of the best cut, less outliers: sides too small for a hump, which all together stay so small."""
+    few = LEAST_SHARE * len(ordered)
+    left = ordered
+    while len(ordered) - len(left) < few:
+        cut = _best_cut(left)
+        fast, slow = left[:cut], left[cut:]
+        if min(len(fast), len(slow)) >= few:
+            return fast, slow
+        left = max(fast, slow, key=len)
+    return None
 
 
 def _best_cut(ordered: Sequence[float]) -> int:

@@ -69,7 +69,7 @@ def unpaired_ratio(a: Sequence[float], b: Sequence[float]) -> Ratio:
     a, b = _thinned(a), _thinned(b)
     differences = sorted(math.log(y) - math.log(x) for x in a for y in b)
     n, m = len(a), len(b)
-    rank = math.floor(n * m / 2 - NORMAL_QUANTILE * math.sqrt(n * m * (n + m + 1) / 12))
+    rank = math.floor((n * m - 1) / 2 - NORMAL_QUANTILE * math.sqrt(n * m * (n + m + 1) / 12))
     interval = Interval(math.exp(differences[rank]), math.exp(differences[-rank - 1])) if rank >= 0 else None
     return Ratio(math.exp(median(differences)), interval, UNPAIRED)
 

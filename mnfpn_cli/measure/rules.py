@@ -12,7 +12,7 @@ from mnfpn_cli.settings.measuring import LEAST_SAMPLES, Sampling
 GROWTH = 1.1
 """Sorting samples after each of thousands of passes would take longer than they do: the next look is a tenth later."""
 
-LEAST_FOR_NOISE = 40
+LEAST_FOR_NOISE = 100
 """Samples from which on it shows whether more of them help."""
 
 NO_NARROWER = 0.9
@@ -43,7 +43,7 @@ class EnoughOfEach:
 
     def _share(self) -> float:
         if self.sampling.runs is None:
-            return min(self.spent / self.sampling.max_time_s, 1.0)
+            return min(self.spent / (self.sampling.max_time_s or 1.0), 1.0)
         by_time = self.spent / self.sampling.min_time_s if self.sampling.min_time_s else 1.0
         return min(self.rounds / self.sampling.runs, by_time, 1.0)
 
@@ -83,7 +83,7 @@ class NarrowRatio:
     progress: Callable[[float], None] = lambda _: None
     spent: float = 0.0
     rounds: int = 0
-    next_look: int = LEAST_BLOCKS * 2
+    next_look: int = 2 * LEAST_BLOCKS
 
     def __call__(self, subjects: Sequence[Subject]) -> Ended | None:
         """Look at both after a round; a block of ABBA is whole after every second one."""
@@ -91,13 +91,25 @@ class NarrowRatio:
             return "failed"
         self.rounds += 1
         self.spent += sum(subject.samples[-1] for subject in subjects)
-        self.progress(min(self.spent / self.sampling.max_time_s, 1.0))
-        if self.rounds % 2 or self.rounds < self.next_look or self.spent < self.sampling.min_time_s:
+        runs, ended = self.sampling.runs, None
+        if self.rounds % 2 == 0:
+            ended = self._by_precision(subjects) if runs is None else self._by_number(runs)
+        share = self.rounds / runs if runs else self.spent / (self.sampling.max_time_s or 1.0)
+        self.progress(1.0 if ended else min(share, 1.0))
+        return ended
+
+    def _by_number(self, runs: int) -> Ended | None:
+        if self.spent > self.sampling.max_time_s:
+            return "max_time"
+        return "runs" if self.rounds >= runs and self.spent >= self.sampling.min_time_s else None
+
+    def _by_precision(self, subjects: Sequence[Subject]) -> Ended | None:
+        if self.rounds < 2 * LEAST_BLOCKS or self.spent < self.sampling.min_time_s:
             return None
         if self.spent >= self.sampling.max_time_s:
             return "max_time"
-        if self.sampling.runs is not None:
-            return "runs" if self.rounds >= self.sampling.runs else None
+        if self.rounds < self.next_look:
+            return None
         self.next_look = int(self.rounds * GROWTH)
         a, b = subjects
         ratio = paired_ratio(a.samples, b.samples)

@@ -1,11 +1,16 @@
-"""What makes a measurement unsteady, in words: the cause, with figures, and what helps."""
+"""What makes a measurement unsteady, in words: the cause, with figures, and what helps. No torch here."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
 from dataclasses import dataclass
 from statistics import median, quantiles
+from typing import TYPE_CHECKING
 
-from mnfpn_cli.measure.conditions import Cores, Interval
-from mnfpn_cli.measure.nvml import GpuState
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnfpn_cli.measure.conditions import Cores, Interval
+    from mnfpn_cli.measure.nvml import GpuState
 
 MIN_CPU_S = 0.05
 """Of CPU time, before a share of it is believed: the kernel counts in steps of 10 ms, on each core."""

@@ -6,8 +6,9 @@ from dataclasses import asdict
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from mnfpn_cli.bench.comparison import FIGURES
+from mnfpn_cli.report.bench import environment_table
 from mnfpn_cli.report.bench_document import latency_document
+from mnfpn_cli.report.document import input_document
 from mnfpn_cli.report.runs import ENDED
 from mnfpn_cli.report.tables import Report, note, table
 from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_in_bytes, tiny
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts
+    from mnfpn_cli.measure.environment import Environment
     from mnfpn_cli.measure.ratio import Verdict
 
 STYLES: dict[Verdict, str] = {
@@ -26,7 +28,7 @@ STYLES: dict[Verdict, str] = {
 }
 
 
-def compare_tables(result: Comparison) -> Report:
+def compare_tables(result: Comparison, environment: Environment | None = None) -> Report:
     """What each side is and costs, the times side by side, and the verdict in a sentence."""
     report: Report = [_sides_table(result), _times_table(result)]
     for pair in result.pairs:
@@ -35,7 +37,12 @@ def compare_tables(result: Comparison) -> Report:
     report += [note(f"Method: {method}.", "dim") for method in _methods(result)]
     ended = {pair.ended for pair in result.pairs if pair.ended}
     report += [note(f"Ended by: {', '.join(ENDED[one] for one in ended)}.", "dim")] if ended else []
-    report += [note(f"Warning: {one.cause}. What helps: {one.helps}.", "yellow") for one in result.warnings]
+    for one in result.warnings:
+        report.append(note(f"Warning: {one.cause}." + (f" What helps: {one.helps}." if one.helps else ""), "yellow"))
+    report += [environment_table(environment)] if environment else []
+    if "interrupted" in ended:
+        report.append(note("Interrupted: the measurement is incomplete.", "bold yellow"))
+    report += [note(f"Failed: {line}", "bold red") for line in (result.failure or "").splitlines()]
     return report
 
 
@@ -48,7 +55,7 @@ def sentence(pair: Pair, margin: float) -> str:
     if pair.ratio is None or pair.ratio.interval is None:
         return "Inconclusive: too few passes for an interval."
     low, high = pair.ratio.interval
-    figures = f"B takes {pair.ratio.value:.4f} of A's time, 95 % interval {low:.4f} to {high:.4f}"
+    figures = f"B takes {pair.ratio.value:.4f} × A's time, 95 % interval {low:.4f} to {high:.4f}"
     words = {
         "a_faster": "A is faster",
         "b_faster": "B is faster",
@@ -59,18 +66,28 @@ def sentence(pair: Pair, margin: float) -> str:
 
 
 def _sides_table(result: Comparison) -> Table:
+    from mnfpn_cli.bench.comparison import FIGURES
+
     made = table("Compared", "", "A", "B", ">B / A")
     a, b = result.a, result.b
-    made.add_row("", a.name, b.name, "")
-    made.add_row("runtime", f"{a.runtime}, {a.dtype}", f"{b.runtime}, {b.dtype}", "")
+    made.add_row("", note(a.name), note(b.name), "")  # options and names of files, never read as markup
+    if len(result.pairs) == 1:  # of several rows, each has these in its name
+        made.add_row("runtime", *(f"{side.runtime}, {side.dtype}" for side in (a, b)), "")
+        made.add_row("on", *(_place(side) for side in (a, b)), "")
+    made.add_row("input", *("×".join(map(str, side.input.shape)) for side in (a, b)), "")
     for figure, words in FIGURES.items():
         show = size_in_bytes if figure.endswith("bytes") else (count if figure == "parameters" else scaled)
         growth = result.growth(figure)
         cells = [show(side.figures[figure]) if figure in side.figures else "" for side in (a, b)]
         made.add_row(words, *cells, "" if growth is None else f"{growth:.4f}")
-    if a.difference is not None or b.difference is not None:
+    if len(result.pairs) == 1 and (a.difference, b.difference) != (None, None):
         made.add_row("difference", *(_difference(side) for side in (a, b)), "")
     return made
+
+
+def _place(side: SideFacts) -> str:
+    threads = f", {side.threads} {'thread' if side.threads == 1 else 'threads'}" if side.device == "cpu" else ""
+    return f"{side.device}{threads}"
 
 
 def _difference(side: SideFacts) -> str:
@@ -79,7 +96,7 @@ def _difference(side: SideFacts) -> str:
 
 def _times_table(result: Comparison) -> Table:
     several = len(result.pairs) > 1
-    title = "Time of a pass" if several else f"Time of a pass: {result.pairs[0].name}"
+    title = "Time of a training step" if result.a.train else "Time of a pass"
     made = table(title, *(["Row"] if several else []), "", ">Median", ">95 % interval", ">Min", ">Passes")
     for pair in result.pairs:
         for name, latency in (("A", pair.a), ("B", pair.b)):
@@ -95,6 +112,7 @@ def compare_document(result: Comparison) -> dict[str, Any]:
     first = {key: pairs[0][key] for key in ("verdict", "ratio", "ratio_ci95", "method")}
     return {
         "complete": result.complete,
+        "failure": result.failure,
         **first,
         "margin": result.margin,
         "a": _side(result.a),
@@ -123,6 +141,10 @@ def _side(side: SideFacts) -> dict[str, Any]:
         "name": side.name,
         "runtime": side.runtime,
         "dtype": side.dtype,
+        "device": side.device,
+        "threads": side.threads,
+        "train": side.train,
+        "input": input_document(side.input),
         "settings": side.settings.model_dump(mode="json"),
         **side.figures,
         "max_difference": side.difference if side.difference is not None and isfinite(side.difference) else None,

@@ -29,7 +29,7 @@ NAMES = {
     "head": "the head takes",
     "rest": "what runs between the layers takes",
 }
-"""What is said of a part, by its first word; a stage is called by its path."""
+"""What is said of a part, by its first word; a stage, which is not among them, is called by its path."""
 
 
 @dataclass
@@ -72,7 +72,7 @@ def layers_tables(title: str, profile: Profile) -> Report:
 def advice_sentence(advice: Advice) -> str:
     """What takes most of the time, and what would help: a sentence without its full stop."""
     kind, _, which = advice.part.partition(" ")
-    takes = NAMES.get(kind, f"{advice.part} takes").format(which)
+    takes = NAMES.get(kind, "stage {} takes").format(which or advice.part)
     share, times = f"{100 * advice.share:.0f} %", f"{advice.speedup:.1f} ×"
     return f"{takes} {share} of the time: `{advice.option}` would make the network about {times} faster"
 

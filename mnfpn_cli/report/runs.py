@@ -149,5 +149,5 @@ def _not_run_table(result: Benchmark, name: Callable[[Cell], str]) -> Report:
         return []
     made = table("Not run", "Runtime", "Why")
     for row in result.not_run:
-        made.add_row(name(row.cell), row.reason)
+        made.add_row(name(row.cell), note(row.reason))  # markup would swallow what stands in brackets
     return [made]

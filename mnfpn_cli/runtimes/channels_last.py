@@ -1,4 +1,4 @@
-"""PyTorch as it is, with a pixel's channels side by side in memory (NHWC), which convolutions of CPUs and GPUs prefer."""
+"""PyTorch as it is, with a pixel's channels side by side in memory (NHWC), as convolutions of CPUs and GPUs like it."""
 
 import torch
 

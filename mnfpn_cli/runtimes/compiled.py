@@ -66,21 +66,27 @@ def prepare(job: Job) -> Prepared:
         MnfpnError: where the compiler gives up.
     """
     network, images = move(job, torch.channels_last)
-    options = _options(job)
-    with _compiler_failure_explained():
+    with _compiler_failure_explained(), _weights_as_constants(job.device.type == "cpu" and not job.train):
+        # What the mode "reduce-overhead" stands for; its CUDA graphs are all that it does.
+        options: dict[str, Any] = {"triton.cudagraphs": True} if job.device.type == "cuda" else {}
         compiled = torch.compile(own_forward(network), fullgraph=True, dynamic=False, options=options)
-        forward = partial(_marked, compiled) if job.device.type == "cuda" else compiled
+        forward = partial(_marked, compiled) if options else compiled
         run = training_step(network, images, forward) if job.train else partial(forward, images)
         with torch.inference_mode(not job.train):  # a pass in another mode would compile anew
             run()
     return Prepared(run)
 
 
-def _options(job: Job) -> dict[str, Any]:
-    """On GPUs what the mode "reduce-overhead" stands for; on CPUs weights as constants, where they are."""
-    if job.device.type == "cuda":
-        return {"triton.cudagraphs": True}
-    return {} if job.train else {"freezing": True}
+@contextmanager
+def _weights_as_constants(wanted: bool) -> Iterator[None]:
+    """Let the compiler fold batch norms into convolutions, and store weights as a CPU's convolutions want them.
+
+    It must be set like this: as an option of `torch.compile` it reaches one half of the compiler, and changes nothing.
+    """
+    import torch._inductor.config as inductor
+
+    with inductor.patch(freezing=wanted):
+        yield
 
 
 def own_forward(network: Network) -> Callable[[Tensor], Any]:
@@ -95,12 +101,13 @@ def own_forward(network: Network) -> Callable[[Tensor], Any]:
 
 def _marked(compiled: Callable[[Tensor], Any], images: Tensor) -> Any:
     """Run once; the outputs of the pass before may be overwritten."""
-    torch.compiler.cudagraph_mark_step_begin()
+    torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
     return compiled(images)
 
 
 @contextmanager
 def _compiler_failure_explained() -> Iterator[None]:
+    """Turn what stops the compiler into an error in words, and let it be imported without warnings."""
     from torch._dynamo.exc import TorchDynamoException
 
     with warnings.catch_warnings():

@@ -28,7 +28,7 @@ def prepare(job: Job) -> Prepared:
     network, images = move(job, torch.channels_last)
     with torch.cuda.device(job.device), torch.inference_mode():
         # Nothing can be recorded on the default stream; and torch's own for graphs is the first device's for ever.
-        stream = torch.cuda.Stream(job.device)
+        stream = torch.cuda.Stream(job.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(job.device))
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP):

@@ -1,5 +1,7 @@
 """ONNX Runtime, on the network as `mnfpn export` writes it: weights folded, one size."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -49,20 +51,28 @@ def prepare(job: Job) -> Prepared:
     content = _written(job)
     images = job.images.to(job.device).contiguous()
     try:
-        session = _session(content, job.device)
-        outputs = [torch.empty(output.shape, device=job.device) for output in session.get_outputs()]
-        binding = _bound(session, images, outputs)
-        session.run_with_iobinding(binding)
+        run = _bound(_session(content, job.device), images)
+        run()
     except MnfpnError:
         raise
     except Exception as error:  # ONNX Runtime's have no class in common
         raise MnfpnError(f"ONNX Runtime cannot run the network: {first_line(error)}") from error
-
-    def run() -> list[Tensor]:
-        session.run_with_iobinding(binding)
-        return outputs
-
     return Prepared(run)
+
+
+@dataclass(frozen=True)
+class BoundPass:
+    """A pass from images to outputs, both where they are. The binding knows their addresses alone: this keeps them."""
+
+    session: "InferenceSession"
+    binding: "IOBinding"
+    images: Tensor
+    outputs: Sequence[Tensor]
+
+    def __call__(self) -> Sequence[Tensor]:
+        """Run once."""
+        self.session.run_with_iobinding(self.binding)
+        return self.outputs
 
 
 def _written(job: Job) -> bytes:
@@ -92,12 +102,13 @@ def _session(content: bytes, device: torch.device) -> "InferenceSession":
     return session
 
 
-def _bound(session: "InferenceSession", images: Tensor, outputs: list[Tensor]) -> "IOBinding":
+def _bound(session: "InferenceSession", images: Tensor) -> BoundPass:
+    outputs = [torch.empty(output.shape, device=images.device) for output in session.get_outputs()]
     binding = session.io_binding()
     place = (images.device.type, images.device.index or 0, "float32")
     binding.bind_input(session.get_inputs()[0].name, *place, tuple(images.shape), images.data_ptr())
     for output, tensor in zip(session.get_outputs(), outputs, strict=True):
         binding.bind_output(output.name, *place, tuple(tensor.shape), tensor.data_ptr())
     if images.device.type == "cuda":
-        torch.cuda.synchronize(images.device)  # it has a stream of its own
-    return binding
+        torch.cuda.synchronize(images.device)  # ONNX Runtime has a stream of its own
+    return BoundPass(session, binding, images, outputs)

@@ -2,8 +2,9 @@
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from mnfpn_cli.measure.runtime import Job, Prepared
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 
 if TYPE_CHECKING:
-    from openvino import CompiledModel
+    from openvino import CompiledModel, InferRequest
 
 PRECISIONS: dict[DType, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 CAPABILITIES: dict[DType, str] = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}
@@ -41,36 +42,48 @@ def prepare(job: Job) -> Prepared:
     Raises:
         MnfpnError: where OpenVINO cannot convert or run the network.
     """
-    images = job.images.contiguous()
-    openvino = _openvino()
     try:
-        request = _compiled(job).create_infer_request()
-        request.set_input_tensor(openvino.Tensor(images.numpy(), shared_memory=True))
-        request.infer(share_outputs=True)
+        run = _request(_compiled(job), job.images.contiguous())
+        run()
     except MnfpnError:
         raise
     except Exception as error:  # whatever it raises is its own
         raise MnfpnError(f"OpenVINO cannot run the network: {_reason(error)}") from error
-
-    def run() -> Any:
-        request.infer(share_outputs=True)
-        return request
-
-    return Prepared(run, _outputs)
+    return Prepared(run)
 
 
-def _outputs(request: Any) -> list[Tensor]:
-    return [torch.from_numpy(output.data) for output in request.output_tensors]
+@dataclass(frozen=True)
+class RequestedPass:
+    """A pass from images to outputs, both where they are. The request knows their addresses alone: this keeps them."""
+
+    request: "InferRequest"
+    images: Tensor
+    outputs: Sequence[Tensor]
+
+    def __call__(self) -> Sequence[Tensor]:
+        """Run once."""
+        self.request.infer(share_outputs=True)
+        return self.outputs
+
+
+def _request(compiled: "CompiledModel", images: Tensor) -> RequestedPass:
+    openvino = _openvino()
+    outputs = [torch.empty(tuple(output.shape)) for output in compiled.outputs]
+    request = compiled.create_infer_request()
+    request.set_input_tensor(openvino.Tensor(images.numpy(), shared_memory=True))
+    for index, output in enumerate(outputs):
+        request.set_output_tensor(index, openvino.Tensor(output.numpy(), shared_memory=True))
+    return RequestedPass(request, images, outputs)
 
 
 def _compiled(job: Job) -> "CompiledModel":
     from mnfpn_cli.export.trace import trace  # takes two seconds, which only a run should pay
 
     openvino = _openvino()
-    batch, channels, height, width = job.images.shape
+    batch, channels, height, width = shape = tuple(job.images.shape)
     program = trace(job.network, job.settings, NetworkInput(batch, channels, Size(height, width)), dynamic=False)
     with _deprecations_ignored():
-        model = openvino.convert_model(program)
+        model = openvino.convert_model(program, input=[shape])  # without it batch, height and width are left free
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,

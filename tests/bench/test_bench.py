@@ -139,7 +139,13 @@ def test_a_training_step_changes_the_weights_and_is_held_against_nothing(monkeyp
     real: Forward = Network.forward
 
     def forward(network: Network, images: torch.Tensor) -> tuple[torch.Tensor, ...] | torch.Tensor:
-        seen.append((torch.is_inference_mode_enabled(), network.training, network.stem.conv.weight.detach().sum().item()))
+        seen.append(
+            (
+                torch.is_inference_mode_enabled(),
+                network.training,
+                network.get_parameter("stem.conv.weight").detach().sum().item(),
+            )
+        )
         return real(network, images)
 
     monkeypatch.setattr(Network, "forward", forward)

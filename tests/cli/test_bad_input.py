@@ -55,6 +55,31 @@ ROWS: list[tuple[list[str], int, str]] = [
     (["bench", "--threads", "0"], 2, "--threads: must be a whole number from 1 to 4096, got 0"),
     (["bench", "--seed", "-1"], 2, "--seed: must be a whole number from 0 to 9223372036854775807, got -1"),
     (["bench", "--min-time", "nan"], 2, "--min-time: must be 0 or more seconds, got nan"),
+    (["bench", "--min-time", "-1"], 2, "--min-time: must be 0 or more seconds, got -1"),
+    (["bench", "--max-time", "inf"], 2, "--max-time: must be 0 or more seconds, got inf"),
+    (
+        ["bench", "--max-time", "1", "--min-time", "2"],
+        2,
+        "--max-time: must not be less than --min-time, 2 seconds, got 1",
+    ),
+    (["bench", "--precision", "0"], 2, "--precision: must be more than 0 and less than 100%, as 1% or 0.01, got '0'"),
+    (["bench", "--precision", "1"], 2, "--precision: must be more than 0 and less than 100%, as 1% or 0.01, got '1'"),
+    (["bench", "--precision", "fine"], 2, "--precision: must be a share, as 1% or 0.01, got 'fine'"),
+    (
+        ["bench", "--precision", "nan"],
+        2,
+        "--precision: must be more than 0 and less than 100%, as 1% or 0.01, got 'nan'",
+    ),
+    (["bench", "--precision", "2%", "--runs", "5"], 2, "--precision: has no meaning with --runs"),
+    (["bench", "--runtime", "tensorrt"], 2, "--runtime: must be one of eager, channels-last, "),
+    (
+        ["bench", "--runtime", "eager", "--channels-last"],
+        2,
+        "--channels-last: is --runtime channels-last, and cannot be",
+    ),
+    (["bench", "--batch", "1,,8"], 2, "--batch: must be a whole number from 1 to 65536, got ''"),
+    (["bench", "--size", "64,6oo"], 2, "--size: must be HxW in pixels, as 600x900 or 512, got '6oo'"),
+    (["bench", "--train", "--by-layer"], 2, "--by-layer, --roofline: are of inference passes"),
     (["bench", "--device", "gpu"], 2, "--device: must be auto, cpu, cuda, cuda:N or mps, got 'gpu'"),
 ]
 

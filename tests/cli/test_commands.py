@@ -136,12 +136,19 @@ def test_a_terminal_gets_a_table_and_a_progress_bar() -> None:
     assert screen.rstrip().splitlines()[-1].startswith("date")
 
 
-def test_ctrl_c_ends_quietly() -> None:
-    """Exit code 130, no traceback, while passes are being timed."""
-    code, screen = in_terminal("bench", "--size", "64", "--min-time", "600", "--device", "cpu", until="cpu ")
+def test_ctrl_c_prints_and_writes_what_was_measured(tmp_path: Path) -> None:
+    """Marked incomplete; exit code 130, and no traceback."""
+    file = tmp_path / "out.json"
+    options = ["--size", "64", "--min-time", "600", "--device", "cpu", "--output", str(file)]
+    code, screen = in_terminal("bench", *options, until="timing on cpu", wait=2.0)
     assert code == 130
     assert "Traceback" not in screen
     assert "error" not in screen
+    assert "Interrupted: the measurement is incomplete." in screen.rstrip().splitlines()[-1]
+    written = json.loads(file.read_text())
+    assert written["complete"] is False
+    assert written["runs"][0]["ended_by"] == "interrupted"
+    assert written["runs"][0]["latency_s"]["samples"]
 
 
 @pytest.mark.parametrize("wait", [0.0, 0.4, 0.8, 1.2])

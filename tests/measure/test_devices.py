@@ -9,8 +9,8 @@ import torch
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure import devices
 from mnfpn_cli.measure.devices import choose_devices, find_devices, free_memory
-from mnfpn_cli.measure.latency import EventTimer, HostTimer, timer_for
 from mnfpn_cli.measure.memory import PeakMemory
+from mnfpn_cli.measure.timers import EventTimer, HostTimer, timer_for
 
 
 @pytest.fixture

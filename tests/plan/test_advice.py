@@ -18,6 +18,8 @@ from tests.strategies import settings_and_size
 SIZE = Size(600, 900)
 RATE = 100e9
 SECONDS_PER_BYTE = 1e-10
+CLOSE = 0.05
+"""How far an estimate may be from the law: what a call takes by itself is known only from the fastest layer."""
 
 
 def preset(name: str, *overrides: str, size: Size = SIZE) -> NetworkSettings:
@@ -49,11 +51,23 @@ def advise(settings: NetworkSettings, seconds: dict[Row, float] | None = None, s
     "override",
     ["pyramid.levels=p3-p5", "pyramid.smooth=separable", "pyramid.channels=128", "width_mult=0.5", "width_mult=1.4"],
 )
-def test_estimates_are_exact_where_times_follow_the_law(override: str) -> None:
+def test_estimates_are_close_where_times_follow_the_law(override: str) -> None:
     """Layers that stay, layers with other work, and layers of a kind that was elsewhere in the network."""
     before, after = works_of(NetworkSettings()), works_of(preset("mobilenetv2-fpn", override))
     estimated = sum(TimeModel(before, times(NetworkSettings())).by_part(after).values())
-    assert estimated == pytest.approx(sum(law(work) for work in after))
+    assert estimated == pytest.approx(sum(law(work) for work in after), rel=CLOSE)
+
+
+def test_where_calls_take_all_the_time_only_fewer_layers_help() -> None:
+    """As on a GPU with one small image: half the channels make no difference there."""
+    before = works_of(NetworkSettings())
+    seconds = {work.row: 1e-5 for work in before if work.macs} | {work.row: 0.0 for work in before if not work.macs}
+    for override in ("width_mult=0.5", "pyramid.levels=p3-p5"):
+        after = works_of(preset("mobilenetv2-fpn", override))
+        layers = sum(work.macs > 0 for work in after)
+        assert sum(TimeModel(before, seconds).by_part(after).values()) == pytest.approx(1e-5 * layers)
+    advice = advise(NetworkSettings(), seconds)
+    assert advice is None or "width_mult" not in advice.option
 
 
 def test_a_network_that_stays_takes_the_time_that_was_measured() -> None:
@@ -73,7 +87,9 @@ def test_what_no_layer_accounts_for_goes_with_the_bytes() -> None:
     seconds = times(NetworkSettings()) | {("", "rest"): 0.5, ("stages.3", "stages.3"): 0.25}
     share = sum(work.bytes for work in after) / sum(work.bytes for work in before)
     gone = sum(law(work) for work in after)
-    assert sum(TimeModel(before, seconds).by_part(after).values()) == pytest.approx(gone + 0.25 + 0.5 * share)
+    assert sum(TimeModel(before, seconds).by_part(after).values()) == pytest.approx(
+        gone + 0.25 + 0.5 * share, rel=CLOSE
+    )
 
 
 def test_the_default_network_is_told_to_leave_out_p2() -> None:
@@ -83,7 +99,7 @@ def test_the_default_network_is_told_to_leave_out_p2() -> None:
     assert (advice.part, advice.option) == ("smooth p2", "--set pyramid.levels=p3-p5")
     faster = sum(times(preset("mobilenetv2-fpn", "pyramid.levels=p3-p5")).values())
     total = sum(times(NetworkSettings()).values())
-    assert advice.speedup == pytest.approx(total / faster)
+    assert advice.speedup == pytest.approx(total / faster, rel=CLOSE)
     assert advice.share == pytest.approx(times(NetworkSettings())["pyramid.smooth.p2", "smooth p2"] / total)
 
 
@@ -137,6 +153,15 @@ def test_no_advice_where_no_change_helps() -> None:
     """All the time is spent in a stem whose channels no width changes."""
     settings = preset("mobilenetv2-fpn", "rounding=ceil8")
     assert advise(settings, dict.fromkeys(times(settings), 0.0) | {("stem", "stem"): 1.0}) is None
+
+
+def test_a_change_that_multiplies_more_is_no_help() -> None:
+    """Whatever the times seem to say of it: of one channel, a separable smoothing has ten weights, not nine."""
+    settings = preset("mobilenetv2-fpn", "pyramid.levels=p5", "pyramid.channels=1")
+    slow = {"pyramid.smooth.p5": 1.0, "stages.3.0.expand": 0.5}
+    advice = advise(settings, {row: slow.get(row[0], 1e-5) for row in times(settings)})
+    assert advice is not None
+    assert (advice.part, advice.option) == ("stages.3", "--set width_mult=0.5")
 
 
 @given(settings_and_size(), st.data())

@@ -107,7 +107,7 @@ def test_the_advice_is_one_plain_sentence() -> None:
     [
         ("laterals", "the laterals take 61 %"),
         ("top-down", "the top-down path takes 61 %"),
-        ("stages.3", "stages.3 takes 61 %"),
+        ("stages.3", "stage stages.3 takes 61 %"),
         ("extra p6", "extra level p6 takes 61 %"),
         ("head", "the head takes 61 %"),
     ],

@@ -1,0 +1,59 @@
+"""Results made up for tests: rows with the samples that are wanted."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from mnfpn_cli.bench.results import Benchmark, BenchRun, Cell, FirstPass, NotRun, Row, SizeCost
+from mnfpn_cli.measure.engine import WarmUp
+from mnfpn_cli.measure.environment import Environment
+from mnfpn_cli.measure.flops import FvcoreCount
+from mnfpn_cli.measure.statistics import Latency
+from mnfpn_cli.plan.cost import Cost, NetworkCost
+from mnfpn_cli.settings.input import NetworkInput, Size
+from mnfpn_cli.settings.measuring import BenchCase
+
+SIZE = Size(600, 900)
+COST = SizeCost(
+    SIZE, NetworkCost(Cost(10, 2, 1000), Cost(20, 0, 3000), Cost()), FvcoreCount(5000, {"conv": 4000}), 64, 48
+)
+ENVIRONMENT = Environment(
+    cpu="a CPU", cores=2, memory_bytes=2**34, gpu=None, driver=None, cuda=None, torch="2", python="3", platform="Linux",
+    mnfpn="0", date="2026-01-01",
+)  # fmt: skip
+
+
+def cell(runtime: str = "eager", device: str = "cpu", batch: int = 1, size: Size = SIZE) -> Cell:
+    """A cell of three channels."""
+    return Cell(runtime, device, NetworkInput(batch, 3, size))
+
+
+def timed(samples: Sequence[float], where: Cell | None = None, **more: Any) -> BenchRun:
+    """A row with these samples."""
+    made = BenchRun(
+        cell=where or cell(),
+        device_name=None,
+        threads=2,
+        first=FirstPass(0.5, 1.0),
+        warm_up=WarmUp(6, 3.0, True),
+        latency=Latency(tuple(samples)),
+        enqueue=None,
+        ended="precision",
+        difference=None,
+        peak_memory_bytes=None,
+        added_memory_bytes=None,
+    )
+    return replace(made, **more)
+
+
+def benchmark(*rows: Row, case: BenchCase | None = None, **more: Any) -> Benchmark:
+    """A benchmark of these rows."""
+    runtimes = tuple(dict.fromkeys(row.cell.runtime for row in rows))
+    batches = tuple(dict.fromkeys(row.cell.input.batch for row in rows))
+    made = Benchmark(case or BenchCase(batches, runtimes), (COST,), rows, (), ENVIRONMENT)
+    return replace(made, **more)
+
+
+def missing(where: Cell, reason: str = "not installed", status: Any = "unavailable") -> NotRun:
+    """A row that was not run."""
+    return NotRun(where, status, reason)

@@ -1,0 +1,211 @@
+"""Two networks timed in turn: what comes out, and what becomes of a side that fails, or of Ctrl-C."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from mnfpn_cli.bench import sides
+from mnfpn_cli.bench.compare import compare_networks
+from mnfpn_cli.bench.comparison import Comparison
+from mnfpn_cli.bench.prepare import Ready, prepare
+from mnfpn_cli.bench.sides import Side, Together
+from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.measure import memory
+from mnfpn_cli.measure.engine import Subject
+from mnfpn_cli.measure.rules import NarrowRatio
+from mnfpn_cli.measure.runtime import Job, Prepared
+from mnfpn_cli.measure.timers import HostTimer
+from mnfpn_cli.runtimes import channels_last, eager
+from mnfpn_cli.settings.input import NetworkInput, Size
+from mnfpn_cli.settings.measuring import Sampling
+from mnfpn_cli.settings.models import NetworkSettings
+
+SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 8}})
+WIDER = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 16}})
+SIDE = Side("--small", SETTINGS, Size(33, 47), "eager", "float32")
+OTHER = replace(SIDE, name="--other", runtime="channels-last")
+TOGETHER = Together(2, "cpu", 1, False, 0.01, Sampling(warmup=1, runs=6, min_time_s=0.0))
+
+
+def compared(a: Side = SIDE, b: Side = SIDE, together: Together = TOGETHER) -> Comparison:
+    """Compare two small networks."""
+    return compare_networks(a, b, together, lambda: "a CPU", lambda *_: None)[0]
+
+
+def break_at(monkeypatch: pytest.MonkeyPatch, runtime: ModuleType, count: int, error: BaseException) -> None:
+    """Have a runtime's pass raise from a number of calls on; the first two come before the timed ones."""
+    real = runtime.prepare
+
+    def prepare(job: Job) -> Prepared:
+        ready, calls = real(job), list[int]()
+
+        def run() -> object:
+            calls.append(1)
+            if len(calls) >= count:
+                raise error
+            return ready.run()
+
+        return Prepared(run)
+
+    monkeypatch.setattr(runtime, "prepare", prepare)
+
+
+def test_both_sides_are_timed_equally_often() -> None:
+    """In blocks of A B B A, whose ratios make the interval."""
+    result = compared()
+    (pair,) = result.pairs
+    assert (len(pair.a.samples), len(pair.b.samples), pair.ended) == (6, 6, "runs")
+    assert (pair.name, result.complete, result.failure) == ("batch 2 on cpu, 33x47", True, None)
+    assert pair.ratio is not None
+    assert "ABBA" in pair.ratio.method
+    assert pair.verdict == "inconclusive"  # three blocks have no interval
+
+
+def test_the_order_is_there_and_back_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen from inside the passes."""
+    order: list[str] = []
+    for name, runtime in (("A", eager), ("B", channels_last)):
+
+        def prepare(job: Job, name: str = name) -> Prepared:
+            return Prepared(lambda: order.append(name), lambda _: (torch.zeros(1),))
+
+        monkeypatch.setattr(runtime, "prepare", prepare)
+    compared(b=OTHER, together=replace(TOGETHER, sampling=Sampling(warmup=0, runs=4, min_time_s=0.0)))
+    assert "".join(order) == "AB" + "ABBAABBA"  # each side's first pass, and two blocks
+
+
+@pytest.mark.parametrize(("runs", "passes"), [(1, 2), (2, 2), (7, 8), (20, 20)])
+def test_as_many_passes_as_were_asked_for(runs: int, passes: int) -> None:
+    """One more where a block would not be whole."""
+    (pair,) = compared(together=replace(TOGETHER, sampling=Sampling(1, runs, min_time_s=0.0))).pairs
+    assert len(pair.a.samples) == len(pair.b.samples) == passes
+
+
+def test_no_time_at_all_leaves_enough_for_an_interval() -> None:
+    """`--max-time 0`: six blocks, and no division by it."""
+    (pair,) = compared(together=replace(TOGETHER, sampling=Sampling(1, min_time_s=0.0, max_time_s=0.0))).pairs
+    assert (len(pair.a.samples), pair.ended) == (12, "max_time")
+    assert pair.ratio is not None
+    assert pair.ratio.interval is not None
+
+
+@pytest.mark.parametrize("runs", [None, 1000])
+def test_time_ends_it_at_the_first_block_beyond_it(runs: int | None) -> None:
+    """Not a tenth later, however noisy it is."""
+    subjects = [Subject(lambda: None, HostTimer()) for _ in range(2)]
+    rule, found = NarrowRatio(Sampling(runs=runs, min_time_s=0.0, max_time_s=101.0)), None
+    while found is None:
+        subjects[0].samples.append(1.0)
+        subjects[1].samples.append(3.0 if rule.rounds // 2 % 2 else 1.0)
+        found = rule(subjects)
+    assert (found, rule.spent) == ("max_time", 108.0)
+
+
+def test_each_side_has_what_it_costs() -> None:
+    """For the batch that was timed; weights and activations in its own dtype."""
+    result = compared(b=replace(SIDE, settings=WIDER, dtype="bfloat16", name="--wide"))
+    assert result.a.figures.keys() == result.b.figures.keys()
+    assert (result.a.name, result.b.name, result.b.dtype) == ("--small", "--wide", "bfloat16")
+    assert (result.a.device, result.a.threads, result.a.input) == ("cpu", 1, NetworkInput(2, 3, Size(33, 47)))
+    growth = {figure: result.growth(figure) for figure in result.a.figures}
+    assert (growth["parameters"] or 0) > 1.05
+    assert (growth["activation_bytes"] or 2) < 1
+    assert result.a.difference is None  # eager float32 is what others are compared with
+    assert 0 < (result.b.difference or 0) < 0.1
+
+
+def test_sides_may_differ_in_what_executes_them_and_in_size() -> None:
+    """Sizes are warned of: nobody may have meant it."""
+    result = compared(b=replace(OTHER, size=Size(64, 64)))
+    assert (result.a.runtime, result.b.runtime) == ("eager", "channels-last")
+    assert result.pairs[0].name == "batch 2 on cpu, 33x47 against 64x64"
+    assert [one.cause for one in result.warnings if one.kind == "sizes"] == ["A takes images of 33x47, B of 64x64"]
+
+
+def test_training_steps_are_compared() -> None:
+    """And said to be."""
+    result = compared(together=replace(TOGETHER, train=True))
+    assert (result.a.train, result.pairs[0].name) == (True, "batch 2 on cpu, 33x47, training")
+
+
+def test_ctrl_c_in_the_middle_gives_what_was_measured_by_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The verdict is on whole blocks, and marked incomplete; B's pass that was interrupted is lost."""
+    break_at(monkeypatch, channels_last, 2 + 16, KeyboardInterrupt())
+    result = compared(b=OTHER, together=replace(TOGETHER, sampling=Sampling(1, 40, min_time_s=0.0)))
+    (pair,) = result.pairs
+    assert (len(pair.a.samples), len(pair.b.samples)) == (15, 15)  # B goes first in round 16
+    assert (pair.ended, result.complete, result.failure) == ("interrupted", False, None)
+    assert pair.ratio is not None
+    assert pair.ratio.interval is not None
+
+
+def test_ctrl_c_before_anything_was_timed_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nothing to lose."""
+    break_at(monkeypatch, channels_last, 3, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        compared(b=OTHER)
+
+
+def test_a_side_that_fails_half_way_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was measured by then is there, marked, with whose failure it was."""
+    break_at(monkeypatch, channels_last, 2 + 16, RuntimeError("the driver has gone"))
+    result = compared(b=OTHER, together=replace(TOGETHER, sampling=Sampling(1, 40, min_time_s=0.0)))
+    assert (len(result.pairs[0].a.samples), len(result.pairs[0].b.samples)) == (16, 15)
+    assert (result.pairs[0].ended, result.complete) == ("failed", False)
+    assert result.failure == ("B: could not run channels-last on cpu at batch 2, 33x47, float32: the driver has gone")
+
+
+@pytest.mark.parametrize(("count", "whose"), [(1, "A (--small)"), (2, "A (--small)"), (3, "A")])
+def test_a_side_that_fails_at_once_is_an_error(monkeypatch: pytest.MonkeyPatch, count: int, whose: str) -> None:
+    """Being prepared, warmed up, or first timed."""
+    break_at(monkeypatch, channels_last, count, RuntimeError("the driver has gone"))
+    with pytest.raises(MnfpnError) as caught:
+        compared(a=replace(OTHER, name="--small"), b=SIDE)
+    message = "could not run channels-last on cpu at batch 2, 33x47, float32: the driver has gone"
+    assert str(caught.value) == f"{whose}: {message}"
+
+
+def test_what_cannot_run_here_says_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runtime that is not possible, and a size that does not fit."""
+    with monkeypatch.context() as patch:
+        patch.setattr(channels_last, "impossible", lambda *_: "not today")
+        with pytest.raises(MnfpnError, match=r"^B \(--other\): channels-last on cpu: not today$"):
+            compared(b=OTHER)
+    monkeypatch.setattr(memory, "free_memory", lambda _: 1)
+    with pytest.raises(UsageError, match=r"^A \(--small\): --size, --batch: must fit"):
+        compared()
+
+
+def test_weights_of_a_side_are_read(tmp_path: Path) -> None:
+    """What is wrong with them says whose they are."""
+    path = tmp_path / "x.pth"
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(MnfpnError, match=r"^B \(--small\): .*x\.pth"):
+        compared(b=replace(SIDE, weights=path))
+
+
+def test_a_warm_up_that_never_settled_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its side."""
+
+    def unsettled(name: str, *rest: object) -> Ready:
+        ready = prepare(name, *rest)  # type: ignore[arg-type]
+        return replace(ready, warm_up=replace(ready.warm_up, settled=name == "eager"))
+
+    monkeypatch.setattr(sides, "prepare", unsettled)
+    result = compared(b=OTHER)
+    assert [one.cause for one in result.warnings if one.kind == "not_settled"] == [
+        "B: 1 passes of warm-up never became steady"
+    ]
+
+
+def test_outputs_that_are_not_finite_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fast network that computes nothing is no better one."""
+    monkeypatch.setattr(channels_last, "prepare", lambda _: Prepared(lambda: (torch.full((1,), float("nan")),)))
+    monkeypatch.setattr(
+        sides, "reference", lambda group, _: None if group.case.runtimes == ("eager",) else (torch.zeros(1),)
+    )
+    result = compared(b=OTHER)
+    assert [one.cause for one in result.warnings if one.kind == "not_finite"] == ["B: its outputs are not finite"]

@@ -1,0 +1,43 @@
+"""What leaves a row in doubt is told with its cause, its figures and what helps; a good row is left in peace."""
+
+import random
+from math import inf
+
+import pytest
+
+from mnfpn_cli.bench.doubts import doubts
+from mnfpn_cli.bench.results import BenchRun
+from mnfpn_cli.measure.engine import WarmUp
+from mnfpn_cli.measure.statistics import Latency
+from tests.bench.made import timed
+
+NOISE = random.Random(1)
+STEADY = [NOISE.gauss(0.1, 0.002) for _ in range(90)]
+TWO_HUMPS = [NOISE.gauss(0.1 if k % 5 < 3 else 0.15, 0.002) for k in range(90)]
+
+CASES: dict[str, tuple[BenchRun, str]] = {
+    "not_settled": (timed(STEADY, warm_up=WarmUp(30, 21.0, False)), "30 passes of warm-up (21.0 s) never became"),
+    "drift": (timed([x * (1 + k / 500) for k, x in enumerate(STEADY)]), "% slower from the first third"),
+    "two_humps": (timed(TWO_HUMPS), "passes take 100"),
+    "slow_first": (timed([0.4, *STEADY]), "the first timed pass was an outlier"),
+    "launch_bound": (timed(STEADY, enqueue=Latency(tuple(0.9 * x for x in STEADY))), "takes 90% of a pass"),
+    "not_finite": (timed(STEADY, difference=inf), "not finite"),
+}
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_each_doubt_is_told_with_its_figures(kind: str) -> None:
+    """And nothing else is."""
+    run, words = CASES[kind]
+    (found,) = doubts(run)
+    assert found.kind == kind
+    assert found.cause.startswith("eager on cpu, batch 1, 600x900: ")
+    assert words in found.cause
+    assert found.helps
+
+
+def test_a_steady_row_is_in_no_doubt() -> None:
+    """Nor is one that was given a number of passes, or whose host is quick."""
+    assert list(doubts(timed(STEADY))) == []
+    assert list(doubts(timed(STEADY, warm_up=WarmUp(3, 0.3, None)))) == []
+    assert list(doubts(timed(STEADY, enqueue=Latency(tuple(0.5 * x for x in STEADY)), difference=1e-6))) == []

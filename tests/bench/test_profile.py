@@ -1,0 +1,69 @@
+"""Where the time of a benchmark goes: of the first row that runs layer by layer."""
+
+from dataclasses import replace
+
+import pytest
+
+from mnfpn_cli.bench import profile
+from mnfpn_cli.bench.bench import benchmark
+from mnfpn_cli.bench.results import Benchmark
+from mnfpn_cli.plan.cost import network_cost
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.roofline import Peaks
+from mnfpn_cli.settings.measuring import BenchCase
+from tests.bench.test_bench import CASE, SETTINGS, SIZE
+
+PEAKS = Peaks(macs_per_s=1e9, bytes_per_s=1e9)
+
+
+@pytest.fixture(autouse=True)
+def _known_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile, "peaks", lambda *_: PEAKS)
+
+
+def measure(case: BenchCase) -> Benchmark:
+    """Measure the small network."""
+    return benchmark([(SETTINGS, SIZE)], 0, case, ["cpu"], lambda: "a CPU", lambda *_: None)
+
+
+def test_nothing_is_profiled_that_was_not_asked_for() -> None:
+    """It takes as long as the benchmark itself."""
+    assert measure(CASE).profiles == ()
+
+
+def test_layers_are_timed_beside_their_macs() -> None:
+    """Every layer of the plan; the whole batch's MACs."""
+    (made,) = measure(replace(CASE, by_layer=True)).profiles
+    assert made.profile.times is not None
+    assert made.profile.times.seconds > 0
+    macs = network_cost(plan_network(SETTINGS), SIZE).total.macs
+    assert sum(work.macs for work in made.profile.works) == 3 * macs
+    assert made.profile.roofline is None
+
+
+def test_the_floor_is_held_against_the_row_that_was_timed() -> None:
+    """Without timing layers, where only the roofline is asked for."""
+    result = measure(replace(CASE, roofline=True, runtimes=("channels-last", "eager")))
+    (made,) = result.profiles
+    assert made.cell.runtime == "channels-last"
+    assert made.profile.measured == result.runs[0].latency.median
+    assert made.profile.times is None
+    assert made.profile.roofline is not None
+    assert made.profile.roofline.peaks == PEAKS
+
+
+def test_every_input_has_a_profile_of_its_own() -> None:
+    """Where time goes depends on the batch."""
+    result = measure(replace(CASE, by_layer=True, batches=(1, 2)))
+    assert [one.cell.input.batch for one in result.profiles] == [1, 2]
+
+
+def test_ctrl_c_while_layers_are_timed_keeps_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are done by then."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(profile, "time_layers", interrupted)
+    result = measure(replace(CASE, by_layer=True))
+    assert (result.complete, len(result.runs), result.profiles) == (False, 1, ())

@@ -1,0 +1,298 @@
+"""`mnfpn compare` at the prompt: what it takes, what it prints, and how it exits."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mnfpn_cli.measure.runtime import Job, Prepared
+from mnfpn_cli.runtimes import channels_last
+from tests.bench.documents import COST, MACHINE, result, row, times, written
+from tests.cli.test_imports import loaded
+from tests.conftest import Mnfpn, Outcome
+
+SMALL = "--stages 2,8,1,2 --set pyramid.channels=8"
+HERE = ("--size", "33x47", "--device", "cpu", "--threads", "1", "--warmup", "1", "--runs", "6")
+
+Compare = Callable[..., Outcome]
+
+
+@pytest.fixture
+def of_files(mnfpn: Mnfpn, tmp_path: Path) -> Compare:
+    """Compare a steady result with another, by its factor in time or as a document."""
+
+    def call(b: float | dict[str, Any], *arguments: str, a: dict[str, Any] | None = None) -> Outcome:
+        other = b if isinstance(b, dict) else result(row(times(b)))
+        old, new = written(tmp_path, "old.json", a or result()), written(tmp_path, "new.json", other)
+        return mnfpn("compare", str(old), str(new), *arguments)
+
+    return call
+
+
+def noisy() -> dict[str, Any]:
+    """A result that may be anything from as fast as the steady one to half as fast."""
+    return result(row([1.0 + k / 40 for k in range(40)]))
+
+
+def test_two_files_are_compared(of_files: Compare) -> None:
+    """The verdict in a sentence, and always that they were not timed in turn."""
+    outcome = of_files(1.1)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "A is faster: B takes 1.1000 × A's time" in outcome.out
+    assert "Warning: the two were not timed in turn" in outcome.out
+
+
+def test_json_is_one_document(of_files: Compare) -> None:
+    """With the keys that scripts rely on; of files there is no machine here that matters."""
+    document = json.loads(of_files(1.1, "--json").out)
+    assert (document["command"], document["format_version"], document["verdict"]) == ("compare", 1, "a_faster")
+    assert document["ratio"] == pytest.approx(1.1)
+    assert document["ratio_ci95"][0] < document["ratio"] < document["ratio_ci95"][1]
+    assert len(document["rows"][0]["b"]["latency_s"]["samples"]) == 40
+    assert "environment" not in document
+
+
+@pytest.mark.parametrize(
+    ("factor", "gates", "code", "err"),
+    [
+        (
+            1.1,
+            ["--fail-if-slower", "5%"],
+            3,
+            "error: --fail-if-slower 5%: eager on cpu, batch 1, 33x47, float32: B takes",
+        ),
+        (1.1, ["--fail-if-slower", "0.05"], 3, "error: --fail-if-slower 5%: "),
+        (1.1, ["--fail-if-slower", "20%"], 0, ""),
+        (1.1, ["--fail-if-slower", "20%", "--strict"], 0, ""),
+        (1.1, ["--fail-if-slower", "0"], 3, "error: --fail-if-slower 0%: "),
+        (0.5, ["--fail-if-slower", "5%", "--strict"], 0, ""),
+        (1.1, ["--fail-if-larger", "2%"], 0, ""),
+        (1.1, [], 0, ""),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_gate_decides_the_exit_code(of_files: Compare, factor: float, gates: list[str], code: int, err: str) -> None:
+    """3 where it is broken; the result is printed all the same."""
+    outcome = of_files(factor, *gates)
+    assert outcome.code == code
+    assert outcome.err.startswith(err) if err else outcome.err == ""
+    assert "Time of a pass" in outcome.out
+
+
+def test_what_is_inconclusive_is_a_warning_and_3_only_where_that_was_asked_for(of_files: Compare) -> None:
+    """The same line on standard error either way."""
+    outcome = of_files(noisy(), "--fail-if-slower", "50%")
+    line = "--fail-if-slower 50%: eager on cpu, batch 1, 33x47, float32: inconclusive: B takes "
+    assert (outcome.code, outcome.err.startswith(f"warning: {line}")) == (0, True)
+    outcome = of_files(noisy(), "--fail-if-slower", "50%", "--strict", "--json")
+    assert (outcome.code, outcome.err.startswith(f"error: {line}")) == (3, True)
+    assert json.loads(outcome.out)["verdict"] == "a_faster"  # by more than the margin, but by 50 %?
+
+
+def test_a_larger_network_breaks_its_gate(of_files: Compare) -> None:
+    """Each figure that grew has a line; a gate that is broken hides none that is open."""
+    larger = noisy() | {"cost": {**COST, "parameters": 1100, "macs": 60_000}}
+    outcome = of_files(larger, "--fail-if-larger", "2%", "--fail-if-slower", "50%")
+    assert outcome.code == 3
+    assert [line.split(":")[1:3] for line in outcome.err.splitlines()] == [
+        [" --fail-if-larger 2%", " parameters"],
+        [" --fail-if-larger 2%", " MACs"],
+        [" --fail-if-slower 50%", " eager on cpu, batch 1, 33x47, float32"],
+    ]
+
+
+def test_a_gate_between_machines_is_refused(of_files: Compare) -> None:
+    """Without it they are compared, with a warning."""
+    other = result(row(times(2.0)), environment={**MACHINE, "cpu": "another CPU"})
+    outcome = of_files(other, "--fail-if-slower", "5%")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == (
+        "error: --fail-if-slower: must be of results that were measured alike, "
+        "but cpu differs: a CPU against another CPU\n"
+    )
+    assert of_files(other, "--fail-if-larger", "5%").code == 0
+    outcome = of_files(other)
+    assert (outcome.code, "Warning: cpu differs: a CPU against another CPU." in outcome.out) == (0, True)
+
+
+def test_an_interrupted_result_is_compared_and_said_to_be_one(of_files: Compare) -> None:
+    """It was not this command that was interrupted."""
+    outcome = of_files(result(complete=False))
+    assert outcome.code == 0
+    assert "the measurement was interrupted" in outcome.out
+
+
+def test_the_margin_decides_what_is_the_same(of_files: Compare) -> None:
+    """1 % unless another is asked for."""
+    assert json.loads(of_files(1.05, "--json").out)["verdict"] == "a_faster"
+    document = json.loads(of_files(1.05, "--margin", "10%", "--json").out)
+    assert (document["verdict"], document["margin"]) == ("same", 0.1)
+
+
+ROWS: list[tuple[list[str], str]] = [
+    ([], "compare: takes two result files, or --a and --b"),
+    (["x.json"], "compare: takes two result files, got 1"),
+    (["x.json", "y.json", "z.json"], "compare: takes two result files, got 3"),
+    (["x.json", "y.json"], "x.json: must be a file, but there is none of that name"),
+    (["x.json", "y.json", "--a", ""], "compare: takes two result files, or --a and --b, not both"),
+    (["x.json", "y.json", "--b", ""], "compare: takes two result files, or --a and --b, not both"),
+    (
+        ["x.json", "y.json", "--device", "cpu", "--batch", "2", "--max-time", "1"],
+        "--device, --batch, --max-time: no meaning with result files, which were measured before",
+    ),
+    (["--a", ""], "--b: is missing; a comparison takes --a and --b"),
+    (["--b", ""], "--a: is missing; a comparison takes --a and --b"),
+    (
+        ["--a", "--stages '2,8,1,2", "--b", ""],
+        '--a: must be options as a shell reads them, but has no closing quotation, got "--stages \'2,8,1,2"',
+    ),
+    (
+        ["--a", "", "--b", "x\\"],
+        "--b: must be options as a shell reads them, but has no escaped character, got 'x\\\\'",
+    ),
+    (["--a", "--widht-mult 1", "--b", ""], "--a: No such option: --widht-mult"),
+    (["--a", "", "--b", "--help"], "--b: No such option: --help"),
+    (["--a", "", "--b", "--size 64"], "--b: No such option: --size"),
+    (
+        ["--a", "--stages 2,8,1,2 2,8,1,2", "--b", ""],
+        "--a: Got unexpected extra argument(s) (2,8,1,2); what has spaces takes quotes of its own, as "
+        "\"--stages '1,16,1,1 6,24,2,2'\"",
+    ),
+    (["--a", "--stages", "--b", ""], "--a: Option '--stages' requires an argument."),
+    (["--a", "--width-mult wide", "--b", ""], "--a: --width-mult: must be a number, got 'wide'"),
+    (["--a", "", "--b", "--width-mult 0"], "--b: --width-mult: must be greater than 0, got 0.0"),
+    (["--a", "", "--b", "--preset none"], "--b: --preset: must be one of fpn-classifier, "),
+    (["--a", "--config none.json", "--b", ""], "--a: none.json: must be a file, but there is none of that name"),
+    (["--a", "--weights none.pth", "--b", ""], "--a: none.pth: must be a file, but there is none of that name"),
+    (["--a", "--runtime all", "--b", ""], "--a: --runtime: must be one, got eager, "),
+    (["--a", "--runtime fast", "--b", ""], "--a: --runtime: must be one of eager, "),
+    (["--a", "--dtype float64", "--b", ""], "--a: --dtype: must be one of float32, bfloat16, float16, got 'float64'"),
+    (["--a", "", "--b", "", "--size", "6oo"], "--size: must be HxW in pixels, as 600x900 or 512, got '6oo'"),
+    (["--a", "", "--b", "", "--size", "16"], "--a: --size: each side must be at least 32 pixels"),
+    (["--a", "", "--b", "", "--device", "gpu"], "--device: must be auto, cpu, cuda, cuda:N or mps, got 'gpu'"),
+    (["--a", "", "--b", "", "--batch", "0"], "--batch: must be a whole number from 1 to 65536, got 0"),
+    (
+        ["--a", "", "--b", "", "--margin", "0"],
+        "--margin: must be more than 0 and less than 100%, as 1% or 0.01, got '0'",
+    ),
+    (["--a", "", "--b", "", "--margin", "200%"], "--margin: must be more than 0 and less than 100%"),
+    (["--a", "", "--b", "", "--margin", "nan"], "--margin: must be more than 0 and less than 100%"),
+    (["--a", "", "--b", "", "--runs", "0"], "--runs: must be a whole number, 1 or more, got 0"),
+    (["--a", "", "--b", "", "--max-time", "-1"], "--max-time: must be 0 or more seconds, got -1"),
+    (
+        ["--a", "", "--b", "", "--fail-if-slower", "-5%"],
+        "--fail-if-slower: must be 0 or more and less than 100%, as 1% or 0.01, got '-5%'",
+    ),
+    (["--a", "", "--b", "", "--fail-if-larger", "x"], "--fail-if-larger: must be a share, as 1% or 0.01, got 'x'"),
+    (["--a", "", "--b", "", "--strict"], "--strict: has no meaning without --fail-if-slower, the only gate that can"),
+    (
+        ["--a", "", "--b", "", "--output", "none/x.json"],
+        "--output: must be in a folder that exists, but 'none' is none",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), ROWS, ids=[" ".join(row[0])[:60] for row in ROWS])
+@pytest.mark.parametrize("json", [False, True], ids=["text", "json"])
+def test_a_wrong_argument_is_told(mnfpn: Mnfpn, arguments: list[str], message: str, json: bool) -> None:
+    """One line that begins with `error:`, exit code 2, nothing on standard output, and no traceback."""
+    outcome = mnfpn("compare", *(["--json"] if json else []), *arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"error: {message}")
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_two_networks_are_timed(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """Each by its own options; what is written is what is printed."""
+    path = tmp_path / "x.json"
+    outcome = mnfpn(
+        "compare", "--a", f" {SMALL} ", "--b", f"{SMALL} --runtime channels-last --dtype bfloat16", *HERE,
+        "--json", "--output", str(path),
+    )  # fmt: skip
+    assert (outcome.code, outcome.err) == (0, "")
+    document = json.loads(outcome.out)
+    assert document == json.loads(path.read_text())
+    assert (document["a"]["name"], document["a"]["runtime"], document["a"]["dtype"]) == (SMALL, "eager", "float32")
+    assert (document["b"]["runtime"], document["b"]["dtype"], document["b"]["threads"]) == (
+        "channels-last",
+        "bfloat16",
+        1,
+    )
+    samples = [document["rows"][0][side]["latency_s"]["samples"] for side in "ab"]
+    assert [len(each) for each in samples] == [6, 6]
+    assert document["settings"]["pyramid"]["channels"] == 8
+    assert document["environment"]["torch"]
+
+
+def test_no_options_are_the_default_network(mnfpn: Mnfpn) -> None:
+    """And are said to be; the machine is told too."""
+    outcome = mnfpn("compare", "--a", "", "--b", SMALL, *HERE)
+    assert outcome.code == 0
+    assert "(default)" in outcome.out
+    assert "Measured on" in outcome.out
+
+
+def break_at(monkeypatch: pytest.MonkeyPatch, count: int, error: BaseException) -> None:
+    """Have the passes of channels-last raise from a number of calls on."""
+    real: Callable[..., Prepared] = channels_last.prepare
+
+    def prepare(job: Job) -> Prepared:
+        ready, calls = real(job), list[int]()
+
+        def run() -> object:
+            calls.append(1)
+            if len(calls) >= count:
+                raise error
+            return ready.run()
+
+        return Prepared(run)
+
+    monkeypatch.setattr(channels_last, "prepare", prepare)
+
+
+def test_ctrl_c_in_the_middle_prints_and_writes_what_there_is(
+    mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Marked incomplete, exit code 130, and no gate is judged by it."""
+    break_at(monkeypatch, 6, KeyboardInterrupt())
+    path = tmp_path / "x.json"
+    gates = ("--fail-if-slower", "1%", "--strict")
+    sides = ("--a", SMALL, "--b", f"{SMALL} --runtime channels-last")
+    outcome = mnfpn("compare", *sides, *HERE, *gates, "--output", str(path))
+    assert (outcome.code, outcome.err) == (130, "")
+    assert outcome.out.splitlines()[-1] == "Interrupted: the measurement is incomplete."
+    assert json.loads(path.read_text())["complete"] is False
+
+
+def test_a_side_that_fails_in_the_middle_is_exit_code_1(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was measured is printed."""
+    break_at(monkeypatch, 6, RuntimeError("the driver has gone"))
+    outcome = mnfpn("compare", "--a", SMALL, "--b", f"{SMALL} --runtime channels-last", *HERE, "--json")
+    assert (outcome.code, json.loads(outcome.out)["complete"]) == (1, False)
+    assert outcome.err == (
+        "error: B: could not run channels-last on cpu at batch 1, 33x47, float32: the driver has gone\n"
+    )
+
+
+def test_a_file_that_cannot_be_written_loses_no_verdict(
+    of_files: Compare, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The disk may be full: it is printed, and the exit code is 1."""
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    outcome = of_files(1.1, "--json", "--output", str(tmp_path / "out.json"))
+    assert (outcome.code, json.loads(outcome.out)["verdict"]) == (1, "a_faster")
+    assert "could not be written: No space left on device" in outcome.err
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_comparing_files_imports_no_torch(tmp_path: Path) -> None:
+    """It answers at once, and in a pipeline that has no torch."""
+    path = str(written(tmp_path, "x.json", result()))
+    assert loaded("compare", path, path, "--fail-if-slower", "5%") == "0 ['pydantic']"

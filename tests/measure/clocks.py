@@ -1,0 +1,90 @@
+"""Clocks, devices and passes that are scripted: nothing here sleeps."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from mnfpn_cli.measure.engine import Subject
+from mnfpn_cli.measure.timers import Timing
+
+
+@dataclass
+class FakeClock:
+    """A clock that moves only when work is done."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        """Seconds."""
+        return self.now
+
+
+@dataclass
+class FakeDevice:
+    """A device with a queue: work and events are done when it is synchronised."""
+
+    now_ms: float = 0.0
+    queue: list[Callable[[], None]] = field(default_factory=list)
+    synchronised: int = 0
+
+    def work(self, milliseconds: float) -> None:
+        """Queue work."""
+        self.queue.append(lambda: setattr(self, "now_ms", self.now_ms + milliseconds))
+
+    def synchronize(self) -> None:
+        """Do all that was queued."""
+        self.synchronised += 1
+        for task in self.queue:
+            task()
+        self.queue.clear()
+
+    def event(self) -> "FakeEvent":
+        """Make an event on this device's queue."""
+        return FakeEvent(self)
+
+
+@dataclass
+class FakeEvent:
+    """An event that reads the device's time when the queue reaches it."""
+
+    device: FakeDevice
+    at_ms: float | None = None
+
+    def record(self) -> None:
+        """Queue the reading."""
+        self.device.queue.append(lambda: setattr(self, "at_ms", self.device.now_ms))
+
+    def elapsed_time(self, end_event: "FakeEvent") -> float:
+        """Milliseconds; wrong use shows as an error, as on the real device."""
+        assert self.at_ms is not None
+        assert end_event.at_ms is not None
+        return end_event.at_ms - self.at_ms
+
+
+def passes(clock: FakeClock, durations: Iterator[float]) -> Callable[[], None]:
+    """A network whose passes take these times."""
+
+    def run() -> None:
+        clock.now += next(durations)
+
+    return run
+
+
+@dataclass
+class Script:
+    """A timer whose passes take the times of a script; an exception in it is raised in its turn."""
+
+    times: Iterator[float | BaseException]
+    enqueue: float | None = None
+
+    def __call__(self, run: Callable[[], object]) -> Timing:
+        """Run, and say what the script says."""
+        run()
+        time = next(self.times)
+        if isinstance(time, BaseException):
+            raise time
+        return Timing(time, self.enqueue)
+
+
+def scripted(times: Iterable[float | BaseException], run: Callable[[], object] = lambda: None) -> Subject:
+    """A subject whose passes take these times."""
+    return Subject(run, Script(iter(times)))

@@ -1,0 +1,69 @@
+"""Clearing caches: how large they are, and that more than that is written."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from mnfpn_cli.measure import caches
+from mnfpn_cli.measure.caches import TIMES, UNKNOWN_CACHE, cache_bytes, cache_clearer
+
+CPU = torch.device("cpu")
+
+
+def folder_of(path: Path, *sizes: str) -> Path:
+    """What Linux writes about the caches of a CPU."""
+    for index, size in enumerate(sizes):
+        (path / f"index{index}").mkdir()
+        (path / f"index{index}" / "size").write_text(f"{size}\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("sizes", "largest"),
+    [
+        (("32K", "32K", "1024K", "36608K"), 36608 * 2**10),
+        (("48K", "2M"), 2 * 2**20),
+        (("1G", "512K"), 2**30),
+        (("4096",), 4096),
+    ],
+    ids=["three levels", "mebibytes", "gibibytes", "bytes"],
+)
+def test_the_last_cache_of_a_cpu_is_the_largest_that_the_system_names(
+    tmp_path: Path, sizes: tuple[str, ...], largest: int
+) -> None:
+    """Whatever its level and its unit."""
+    assert cache_bytes(CPU, folder_of(tmp_path, *sizes)) == largest
+
+
+def test_where_the_system_names_no_cache_a_large_one_is_assumed(tmp_path: Path) -> None:
+    """As on macOS, and on devices that tell nothing."""
+    assert cache_bytes(CPU, tmp_path / "none") == UNKNOWN_CACHE
+    assert cache_bytes(torch.device("mps"), folder_of(tmp_path, "1K")) == UNKNOWN_CACHE
+
+
+def test_a_gpus_last_cache_is_what_its_driver_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the device that was asked for; some drivers say 0, which means that they do not know."""
+    sizes = {"cuda:0": 0, "cuda:1": 50 * 2**20}
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(L2_cache_size=sizes[str(device)])
+    )
+    assert cache_bytes(torch.device("cuda:1")) == 50 * 2**20
+    assert cache_bytes(torch.device("cuda:0")) == UNKNOWN_CACHE
+
+
+def test_clearing_writes_more_than_the_cache_holds_and_the_same_memory_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Memory that was asked for anew would cost page faults, and might never be written."""
+    monkeypatch.setattr(caches, "cache_bytes", lambda _: 4096)
+    clear = cache_clearer(CPU)
+    first, second = clear(), clear()
+    assert isinstance(first, torch.Tensor)
+    assert isinstance(second, torch.Tensor)
+    assert first.data_ptr() == second.data_ptr()
+    assert first.nbytes == TIMES * 4096 > 4096
+    first.fill_(7)
+    clear()
+    assert first.count_nonzero() == 0

@@ -1,0 +1,246 @@
+"""The engine, with passes that are scripted: nothing here sleeps."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, repeat
+
+import pytest
+
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.measure.ended import Ended
+from mnfpn_cli.measure.engine import (
+    REST_S,
+    STEADY,
+    WARM_UP_MAX_S,
+    WARM_UP_MAX_WINDOWS,
+    WINDOW_PASSES,
+    WINDOW_S,
+    Rule,
+    Subject,
+    WarmUp,
+    rest_between,
+    take_samples,
+    warm_up,
+)
+from mnfpn_cli.measure.timers import EventTimer, HostTimer
+from tests.measure.clocks import FakeClock, FakeDevice, Script, passes, scripted
+
+
+def warmed(times: Iterator[float], number: int | None = None) -> WarmUp:
+    """A warm-up whose passes take these times."""
+    clock = FakeClock()
+    return warm_up(passes(clock, times), HostTimer(clock), number)
+
+
+def test_a_warm_up_ends_when_two_windows_agree() -> None:
+    """Passes that are steady from the first need two windows, which is the least."""
+    assert warmed(repeat(1.0)) == WarmUp(2 * WINDOW_PASSES, 6.0, settled=True)
+
+
+def test_a_slow_start_is_passed_through() -> None:
+    """Steps from slow to steady: it ends with the second window of the steady ones, and not on the way there."""
+    steps = [2.0] * 3 + [1.0] * 3 + [0.5] * 3
+    assert warmed(chain(steps, repeat(0.25))) == WarmUp(15, sum(steps) + 6 * 0.25, settled=True)
+
+
+def test_windows_that_are_still_apart_go_on() -> None:
+    """By more than the limit, upwards as downwards; at less they agree."""
+    for factor in (1 + STEADY + 0.01, 1 - STEADY - 0.01):
+        assert warmed(chain([1.0] * 3, repeat(factor))).passes == 9
+    for factor in (1 + STEADY - 0.01, 1 - STEADY + 0.01):
+        assert warmed(chain([1.0] * 3, repeat(factor))).passes == 6
+
+
+def test_a_spike_does_not_keep_a_warm_up_going() -> None:
+    """A window's median is compared, not its mean."""
+    warm = warmed(chain([0.5, 2.0, 0.5, 0.5, 0.5, 4.0], repeat(0.5)))
+    assert warm == WarmUp(6, 8.0, settled=True)
+
+
+def test_windows_of_fast_passes_have_many_of_them() -> None:
+    """Each takes a least time: three passes of a microsecond would show nothing."""
+    warm = warmed(repeat(0.001))
+    assert warm.settled
+    assert warm.passes == pytest.approx(2 * WINDOW_S / 0.001, abs=2)
+
+
+def test_a_warm_up_that_never_settles_ends_at_the_ceiling_and_says_so() -> None:
+    """Of windows, or of time."""
+    doubling = (0.02 * 3 ** (k // 3 % 2) for k in range(10**6))
+    warm = warmed(doubling)
+    assert (warm.passes, warm.settled) == (WARM_UP_MAX_WINDOWS * WINDOW_PASSES, False)
+    alternating = (2.0 * 2 ** (k // 3 % 2) for k in range(10**6))
+    warm = warmed(alternating)
+    assert warm.settled is False
+    assert WARM_UP_MAX_S < warm.seconds <= WARM_UP_MAX_S + WINDOW_PASSES * 4.0
+
+
+@pytest.mark.parametrize("number", [0, 1, 7])
+def test_a_number_of_passes_that_was_asked_for_is_exact(number: int) -> None:
+    """Whatever they take; whether they settled was not looked at."""
+    times = iter([1.0 + k for k in range(number)])
+    assert warmed(times, number) == WarmUp(number, sum(1.0 + k for k in range(number)), settled=None)
+    assert next(times, None) is None
+
+
+def after(rounds: int, ended: Ended = "runs") -> Rule:
+    """Ends after so many rounds."""
+    left = iter(range(rounds - 1, -1, -1))
+    return lambda _: None if next(left) else ended
+
+
+@pytest.mark.parametrize(
+    ("names", "order"), [("A", "AAAA"), ("AB", "ABBAABBA"), ("ABC", "ABCCBAABCCBA")], ids=["one", "two", "three"]
+)
+def test_subjects_are_timed_there_and_back_again(names: str, order: str) -> None:
+    """Each is as often before a neighbour as behind it."""
+    log: list[str] = []
+    take_samples([scripted(repeat(1.0), lambda name=name: log.append(name)) for name in names], after(4))  # type: ignore[misc]
+    assert "".join(log) == order
+
+
+def test_samples_keep_their_order_and_what_the_rule_says_ends_it() -> None:
+    """Nothing is lost, sorted or dropped: a spike stays."""
+    subject = scripted([0.5, 0.25, 99.0, 0.75])
+    assert take_samples([subject], after(4, "precision")) == "precision"
+    assert subject.samples == [0.5, 0.25, 99.0, 0.75]
+    assert subject.enqueue == []
+
+
+def test_the_time_to_queue_a_pass_is_kept_beside_its_time() -> None:
+    """On a device that has a queue."""
+    clock, device = FakeClock(), FakeDevice()
+
+    def run() -> None:
+        clock.now += 0.25
+        device.work(500.0)
+
+    subject = Subject(run, EventTimer(device.event, device.synchronize, clock))
+    take_samples([subject], after(3))
+    assert (subject.samples, subject.enqueue) == ([0.5] * 3, [0.25] * 3)
+
+
+def test_a_subject_that_fails_keeps_its_samples_and_the_rest_goes_on() -> None:
+    """There and back again as before, without it; the rule hears of those that still run."""
+    log, told = list[str](), list[int]()
+
+    def said(name: str) -> Callable[[], None]:
+        return lambda: log.append(name)
+
+    a, c = (scripted(repeat(1.0), said(name)) for name in "AC")
+    b = scripted([1.0, 2.0, MnfpnError("out of memory")], said("B"))
+    ends = after(5)
+
+    def rule(subjects: Sequence[Subject]) -> Ended | None:
+        told.append(len(subjects))
+        return ends(subjects)
+
+    assert take_samples([a, b, c], rule) == "runs"
+    assert "".join(log) == "ABCCBAABCCAAC"
+    assert told == [3, 3, 2, 2, 2]
+    assert (b.samples, b.failure) == ([1.0, 2.0], "out of memory")
+    assert (len(a.samples), len(c.samples), a.failure) == (5, 5, None)
+
+
+def test_where_all_have_failed_that_is_what_ended_it() -> None:
+    """At once, and whatever the rule would say; so it is where there is nothing to time."""
+
+    def never(_: Sequence[Subject]) -> Ended | None:
+        raise AssertionError("there is nothing to ask about")
+
+    a, b = scripted([MnfpnError("one")]), scripted([MnfpnError("two")])
+    assert take_samples([a, b], never) == "failed"
+    assert (a.failure, b.failure, a.samples, b.samples) == ("one", "two", [], [])
+    assert take_samples([], never) == "failed"
+
+
+def test_a_bug_is_no_failure_of_a_subject() -> None:
+    """Only what is explained in words is kept as a reason; the rest stays a traceback."""
+    with pytest.raises(ZeroDivisionError):
+        take_samples([scripted([1.0, ZeroDivisionError()])], after(3))
+
+
+@pytest.mark.parametrize("at", range(6))
+def test_ctrl_c_keeps_what_was_measured(at: int) -> None:
+    """Wherever it comes: the pass that it met has no sample, and nobody failed."""
+    order = (0, 1, 1, 0, 0, 1)
+    times: tuple[list[float | BaseException], ...] = ([1.0] * 9, [1.0] * 9)
+    times[order[at]][order[:at].count(order[at])] = KeyboardInterrupt()
+    a, b = (scripted(time) for time in times)
+    assert take_samples([a, b], after(9)) == "interrupted"
+    assert [len(a.samples), len(b.samples)] == [order[:at].count(0), order[:at].count(1)]
+    assert a.failure is b.failure is None
+
+
+def test_ctrl_c_between_rounds_keeps_what_was_measured() -> None:
+    """Where the machine is looked after, and where the rule counts."""
+    interrupt = iter([None, KeyboardInterrupt])
+
+    def meet() -> None:
+        exception = next(interrupt)
+        if exception:
+            raise exception
+
+    subject = scripted(repeat(1.0))
+    assert take_samples([subject], after(9), meet) == "interrupted"
+    assert subject.samples == [1.0, 1.0]
+
+    def rule(_: Sequence[Subject]) -> Ended | None:
+        raise KeyboardInterrupt
+
+    subject = scripted(repeat(1.0))
+    assert take_samples([subject], rule) == "interrupted"
+    assert subject.samples == [1.0]
+
+
+def test_the_machine_is_looked_after_between_rounds() -> None:
+    """Once each, behind all passes and before the rule."""
+    log: list[str] = []
+    subjects = [scripted(repeat(1.0), lambda: log.append("pass")) for _ in range(2)]
+    ends = after(2)
+
+    def rule(subjects: Sequence[Subject]) -> Ended | None:
+        log.append("rule")
+        return ends(subjects)
+
+    take_samples(subjects, rule, lambda: log.append("look"))
+    assert log == ["pass", "pass", "look", "rule"] * 2
+
+
+def test_threads_come_to_rest_where_the_neighbour_was_another() -> None:
+    """Before the pass, outside of its time; a subject that follows itself needs no rest."""
+    clock, log = FakeClock(), list[str]()
+
+    def said(name: str) -> Callable[[], None]:
+        def run() -> None:
+            clock.now += 0.5
+            log.append(name)
+
+        return run
+
+    def settle() -> None:
+        clock.now += 9.0
+        log.append(" ")
+
+    subjects = [Subject(said(name), HostTimer(clock)) for name in "AB"]
+    take_samples(subjects, after(4), settle=settle)
+    assert "".join(log) == " A BB AA BB A"
+    assert [subject.samples for subject in subjects] == [[0.5] * 4] * 2
+
+
+def test_only_several_runtimes_need_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One runtime's passes share their threads."""
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    rest_between(False)()
+    assert slept == []
+    rest_between(True)()
+    assert slept == [REST_S]
+
+
+def test_a_script_is_used_up_pass_by_pass() -> None:
+    """The fake itself: each pass runs what it times."""
+    ran: list[int] = []
+    timer = Script(iter([1.0, 2.0]), enqueue=0.5)
+    assert [timer(lambda: ran.append(1)) for _ in range(2)] == [(1.0, 0.5), (2.0, 0.5)]
+    assert ran == [1, 1]

@@ -1,0 +1,90 @@
+"""Timers, with a clock and with events that are scripted."""
+
+import pytest
+
+from mnfpn_cli.measure.timers import ColdTimer, EventTimer, HostTimer, Timing
+from tests.measure.clocks import FakeClock, FakeDevice, passes
+
+
+def test_the_host_timer_gives_the_time_of_the_pass_and_no_time_to_queue_it() -> None:
+    """A CPU has no queue: what is not there is absent, and not zero."""
+    clock = FakeClock(now=5.0)
+    assert HostTimer(clock)(passes(clock, iter([0.25]))) == Timing(0.25, None)
+
+
+def test_a_device_that_works_on_its_own_is_waited_for_by_the_host_timer() -> None:
+    """Before the pass, and before the clock is read again."""
+    clock, device = FakeClock(), FakeDevice()
+
+    def synchronize() -> None:
+        device.synchronize()
+        clock.now = device.now_ms / 1e3
+
+    device.work(1000.0)
+    timer = HostTimer(clock, synchronize)
+    assert timer(lambda: device.work(2.0)).seconds == pytest.approx(0.002)
+
+
+def test_events_measure_the_device_and_not_the_queueing() -> None:
+    """Work queued before the pass is waited for first; each sample is synchronised."""
+    device = FakeDevice()
+    device.work(1000.0)
+    timer = EventTimer(device.event, device.synchronize)
+    assert [timer(lambda: device.work(3.0)).seconds for _ in range(5)] == [0.003] * 5
+    assert device.synchronised == 2 * 5
+
+
+def test_the_time_to_queue_a_pass_is_the_hosts_and_apart_from_the_devices() -> None:
+    """By the host's clock around the call alone: waiting for the device, before and behind, is not in it."""
+    clock, device = FakeClock(), FakeDevice()
+
+    def synchronize() -> None:
+        device.synchronize()
+        clock.now += 100.0
+
+    def run() -> None:
+        clock.now += 0.002
+        device.work(3.0)
+
+    timer = EventTimer(device.event, synchronize, clock)
+    seconds, enqueue = timer(run)
+    assert seconds == pytest.approx(0.003)
+    assert enqueue == pytest.approx(0.002)
+
+
+def test_each_pass_has_events_of_its_own() -> None:
+    """An event that is recorded twice would forget the first time."""
+    device, made = FakeDevice(), list[object]()
+
+    def new_event() -> object:
+        made.append(device.event())
+        return made[-1]
+
+    timer = EventTimer(new_event, device.synchronize)  # type: ignore[arg-type]
+    timer(lambda: None)
+    timer(lambda: None)
+    assert len(made) == len({id(event) for event in made}) == 4
+
+
+def test_caches_are_cleared_before_each_pass_and_outside_of_its_time() -> None:
+    """With the host's clock."""
+    clock, log = FakeClock(), list[str]()
+
+    def clear() -> None:
+        clock.now += 7.0
+        log.append("clear")
+
+    def run() -> None:
+        clock.now += 0.5
+        log.append("pass")
+
+    timer = ColdTimer(HostTimer(clock), clear)
+    assert [timer(run) for _ in range(2)] == [Timing(0.5)] * 2
+    assert log == ["clear", "pass"] * 2
+
+
+def test_clearing_that_is_queued_on_a_device_is_outside_of_the_time_of_the_pass_too() -> None:
+    """The timer waits for it before its first event."""
+    device = FakeDevice()
+    timer = ColdTimer(EventTimer(device.event, device.synchronize), lambda: device.work(50.0))
+    assert [timer(lambda: device.work(3.0)).seconds for _ in range(2)] == [pytest.approx(0.003)] * 2

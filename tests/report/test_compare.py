@@ -1,0 +1,222 @@
+"""A comparison as tables and as JSON."""
+
+import json
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts
+from mnfpn_cli.cli.output import as_text
+from mnfpn_cli.measure.environment import Environment
+from mnfpn_cli.measure.ratio import Ratio, Verdict
+from mnfpn_cli.measure.statistics import Interval, Latency
+from mnfpn_cli.measure.unsteady import Unsteady
+from mnfpn_cli.report.compare import compare_document, compare_tables
+from mnfpn_cli.report.document import to_json
+from mnfpn_cli.settings.input import NetworkInput, Size
+from mnfpn_cli.settings.models import NetworkSettings
+
+A = SideFacts(
+    name="--width-mult 1.0",
+    runtime="eager",
+    dtype="float32",
+    device="cpu",
+    threads=1,
+    train=False,
+    input=NetworkInput(1, 3, Size(600, 900)),
+    settings=NetworkSettings(),
+    figures={
+        "parameters": 4_293_888,
+        "macs": 29_950_000_000,
+        "model_bytes": 17_313_804,
+        "activation_bytes": 99_000_000,
+    },
+)
+B = replace(
+    A,
+    name="--width-mult 0.75 --runtime fused",
+    runtime="fused",
+    threads=2,
+    settings=NetworkSettings(width_mult=0.75),
+    figures={**A.figures, "parameters": 3_220_416},
+    difference=1.9e-6,
+)
+TIMES_A = Latency(tuple(0.5 + k / 1000 for k in range(12)))
+TIMES_B = Latency(tuple(0.4 + k / 1000 for k in range(12)))
+FASTER = Pair(
+    "batch 1 on cpu", TIMES_A, TIMES_B, Ratio(0.8022, Interval(0.8, 0.81), "by hand"), "b_faster", "precision"
+)
+RESULT = Comparison(A, B, (FASTER,), 0.01)
+
+
+def verdict(low: float, value: float, high: float) -> tuple[Verdict, Comparison]:
+    """A comparison of one row with this interval."""
+    ratio = Ratio(value, Interval(low, high), "by hand")
+    return ratio.verdict(0.01), replace(RESULT, pairs=(Pair("row", TIMES_A, TIMES_B, ratio, ratio.verdict(0.01)),))
+
+
+def lines(result: Comparison) -> list[list[str]]:
+    """The words of each line of its text."""
+    return [line.split() for line in as_text(compare_tables(result)).splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("interval", "kind", "sentence"),
+    [
+        ((1.2, 1.25, 1.3), "a_faster", "A is faster: B takes 1.2500 × A's time, 95 % interval 1.2000 to 1.3000."),
+        ((0.7, 0.75, 0.8), "b_faster", "B is faster: B takes 0.7500 × A's time, 95 % interval 0.7000 to 0.8000."),
+        (
+            (0.995, 1.0, 1.004),
+            "same",
+            "The same within 1 %: B takes 1.0000 × A's time, 95 % interval 0.9950 to 1.0040.",
+        ),
+        (
+            (0.97, 1.0, 1.1),
+            "inconclusive",
+            "Inconclusive at a margin of 1 %: B takes 1.0000 × A's time, 95 % interval 0.9700 to 1.1000.",
+        ),
+    ],
+    ids=["a_faster", "b_faster", "same", "inconclusive"],
+)
+def test_each_verdict_has_its_sentence(interval: tuple[float, float, float], kind: Verdict, sentence: str) -> None:
+    """With the ratio, its interval, and the method."""
+    found, result = verdict(*interval)
+    text = as_text(compare_tables(result)).splitlines()
+    assert found == kind
+    assert sentence in text
+    assert "Method: by hand." in text
+
+
+def test_too_few_passes_are_inconclusive() -> None:
+    """With a ratio that has no interval, or with none."""
+    for ratio in (None, Ratio(0.8, None, "by hand")):
+        pair = replace(FASTER, ratio=ratio, verdict="inconclusive")
+        text = as_text(compare_tables(replace(RESULT, pairs=(pair,)))).splitlines()
+        assert "Inconclusive: too few passes for an interval." in text
+
+
+def test_the_sides_stand_beside_each_other() -> None:
+    """What each is and costs, and B's figures over A's."""
+    text = as_text(compare_tables(RESULT))
+    assert "--width-mult 1.0" in text
+    assert "--width-mult 0.75 --runtime fused" in text
+    for line in (
+        "runtime eager, float32 fused, float32",
+        "on cpu, 1 thread cpu, 2 threads",
+        "input 1×3×600×900 1×3×600×900",
+        "parameters 4,293,888 3,220,416 0.7500",
+        "MACs 29.95 G 29.95 G 1.0000",
+        "difference 1.9e-06 from eager float32",
+        "A 505.5 ms 502.0–509.0 ms 500.0 ms 12",
+        "Ended by: precise enough.",
+    ):
+        assert line.split() in lines(RESULT)
+
+
+def test_of_several_rows_each_has_its_name_and_its_sentence() -> None:
+    """What executes them stands in their names."""
+    slow = replace(FASTER, name="fused on cpu", verdict="inconclusive", ratio=None)
+    result = replace(RESULT, pairs=(FASTER, slow))
+    text = as_text(compare_tables(result)).splitlines()
+    assert "fused on cpu: Inconclusive: too few passes for an interval." in text
+    assert any(line.startswith("batch 1 on cpu: B is faster: ") for line in text)
+    assert not any(line.startswith("runtime") for line in text)
+    shown = [" ".join(words) for words in lines(result)]
+    assert "fused on cpu A 505.5 ms 502.0–509.0 ms 500.0 ms 12" in shown
+
+
+def test_what_makes_it_less_sure_is_told() -> None:
+    """With what helps, if anything does."""
+    warnings = (Unsteady("load", "chrome used 1.5 cores", "close it"), Unsteady("x", "something else", ""))
+    text = as_text(compare_tables(replace(RESULT, warnings=warnings))).splitlines()
+    assert "Warning: chrome used 1.5 cores. What helps: close it." in text
+    assert "Warning: something else." in text
+
+
+def test_what_ended_it_early_is_told() -> None:
+    """Ctrl-C, or a side that failed; the latter also in JSON."""
+    interrupted = replace(RESULT, pairs=(replace(FASTER, ended="interrupted"),), complete=False)
+    assert as_text(compare_tables(interrupted)).splitlines()[-1] == "Interrupted: the measurement is incomplete."
+    failed = replace(RESULT, pairs=(replace(FASTER, ended="failed"),), complete=False, failure="B: out of memory")
+    assert as_text(compare_tables(failed)).splitlines()[-1] == "Failed: B: out of memory"
+    document = compare_document(failed)
+    assert (document["complete"], document["failure"]) == (False, "B: out of memory")
+
+
+def test_training_steps_are_no_passes() -> None:
+    """The title says which it was."""
+    text = as_text(compare_tables(replace(RESULT, a=replace(A, train=True))))
+    assert "Time of a training step" in text
+
+
+def test_what_it_was_measured_on_is_told() -> None:
+    """Where it was measured here."""
+    here = Environment("a CPU", 2, 2**33, None, None, None, "2.13.0", "3.11.7", "Linux", "0.1.0", "2026-01-01")
+    assert "Measured on" in as_text(compare_tables(RESULT, here))
+    assert "Measured on" not in as_text(compare_tables(RESULT))
+
+
+def test_the_json_has_the_keys_that_scripts_rely_on() -> None:
+    """Those of the first row at the top; the samples of both in each row."""
+    document = json.loads(to_json(compare_document(RESULT)))
+    (row,) = document["rows"]
+    for found in (document, row):
+        assert found["verdict"] == "b_faster"
+        assert (found["ratio"], found["ratio_ci95"], found["method"]) == (0.8022, [0.8, 0.81], "by hand")
+    assert row["a"]["latency_s"]["samples"] == list(TIMES_A.samples)
+    assert row["b"]["latency_s"]["samples"] == list(TIMES_B.samples)
+    assert (row["name"], row["ended_by"]) == ("batch 1 on cpu", "precision")
+    assert (document["margin"], document["complete"], document["failure"]) == (0.01, True, None)
+    assert document["warnings"] == []
+
+
+def test_the_json_says_of_each_side_what_it_was() -> None:
+    """Settings, what executed it on what, and its figures."""
+    side = compare_document(RESULT)["b"]
+    assert side.pop("settings")["width_mult"] == 0.75
+    assert side == {
+        "name": "--width-mult 0.75 --runtime fused",
+        "runtime": "fused",
+        "dtype": "float32",
+        "device": "cpu",
+        "threads": 2,
+        "train": False,
+        "input": {"batch": 1, "channels": 3, "height": 600, "width": 900},
+        **B.figures,
+        "max_difference": 1.9e-6,
+    }
+
+
+def test_what_is_not_known_is_null_in_json() -> None:
+    """Never a number that JSON has no word for."""
+    pair = replace(FASTER, ratio=None, verdict="inconclusive", ended=None)
+    result = replace(RESULT, b=replace(B, difference=float("inf")), pairs=(pair,))
+    document = json.loads(to_json(compare_document(result)))
+    assert (document["verdict"], document["ratio"], document["ratio_ci95"]) == ("inconclusive", None, None)
+    assert (document["method"], document["b"]["max_difference"]) == (None, None)
+
+
+def test_a_name_is_never_read_as_markup() -> None:
+    """A file may be called anything."""
+    for name in ("[red]x[/red].json", "[/x].json", "x\x1b[31m.json"):
+        text = as_text(compare_tables(replace(RESULT, a=replace(A, name=name))))
+        assert (name if name.isprintable() else "x\\x1b[31m.json") in text
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_no_number_is_cut_in_a_narrow_terminal(width: int) -> None:
+    """Names are broken into lines instead."""
+    slow = replace(FASTER, name="channels-last on cpu, batch 1, 600x900, float32")
+    result = replace(RESULT, a=replace(A, name="results/2026-01-01/a-machine-with-a-long-name/mobilenetv2.json"))
+    for pairs in ((FASTER,), (FASTER, slow)):
+        buffer = StringIO()
+        console = Console(file=buffer, width=width, color_system=None)
+        for item in compare_tables(replace(result, pairs=pairs)):
+            console.print(item)
+        shown = buffer.getvalue()
+        assert all(len(line) <= width for line in shown.splitlines())
+        assert "…" not in shown
+        assert "502.0–509.0 ms" in shown
+        assert "4,293,888" in shown

@@ -1,0 +1,113 @@
+"""The rows of a benchmark as people and programs read them."""
+
+import json
+from dataclasses import replace
+from math import inf
+
+import pytest
+
+from mnfpn_cli.cli.output import as_text
+from mnfpn_cli.measure.nvml import GpuState
+from mnfpn_cli.measure.statistics import Latency
+from mnfpn_cli.measure.unsteady import Unsteady
+from mnfpn_cli.report.bench import bench_tables
+from mnfpn_cli.report.bench_document import bench_document
+from mnfpn_cli.report.document import to_json
+from mnfpn_cli.report.runs import runs_report
+from mnfpn_cli.settings.measuring import BenchCase
+from tests.bench.made import benchmark, cell, missing, timed
+
+FAST = [0.1 + k / 1e5 for k in range(20)]
+SLOW = [0.2 + k / 1e5 for k in range(20)]
+
+
+def lines(*rows: object, **more: object) -> list[str]:
+    """The report, its runs of spaces made one."""
+    result = benchmark(*rows, **more)  # type: ignore[arg-type]
+    return [" ".join(line.split()) for line in as_text(runs_report(result)).splitlines()]
+
+
+def test_rows_stand_side_by_side_with_the_speed_up_over_the_first() -> None:
+    """Median, interval, speed-up, throughput, time to the first result, and the difference."""
+    text = lines(timed(SLOW, difference=0.0), timed(FAST, cell("fused"), difference=1.9e-6))
+    assert "Latency of a pass: input 1×3×600×900, float32, cpu, 2 threads" in text
+    assert "Runtime Median 95 % interval × eager Images/s Memory First result Difference" in text
+    assert "eager 200.1 ms 200.1–200.1 ms 1.00 4.998 1.500 s 0" in text
+    assert "fused 100.1 ms 100.0–100.1 ms 2.00 9.991 1.500 s 1.9e-06" in text
+
+
+def test_one_runtime_alone_has_no_speed_up() -> None:
+    """And no difference where none was taken."""
+    header = next(line for line in lines(timed(FAST)) if line.startswith("Runtime Median"))
+    assert header == "Runtime Median 95 % interval Images/s Memory First result"
+
+
+def test_rows_are_named_by_what_differs() -> None:
+    """What they have in common stands in the title."""
+    text = lines(timed(FAST), timed(SLOW, cell(batch=8)), timed(SLOW, cell(device="cuda:0"), device_name="H100"))
+    assert "Latency of a pass: float32" in text
+    assert any(line.startswith("eager, cpu, batch 8 200.1 ms") for line in text)
+    assert any(line.startswith("eager, cuda:0, batch 1 ") for line in text)
+
+
+def test_a_row_that_was_not_run_keeps_its_place_and_says_why() -> None:
+    """In the table, and with the reason under it."""
+    text = lines(timed(FAST), missing(cell("openvino"), "not installed: pip install 'mnfpn[openvino]'"))
+    assert "openvino not run" in text
+    assert "openvino not installed: pip install 'mnfpn[openvino]'" in text
+
+
+def test_percentiles_stand_there_from_the_samples_on_that_support_them() -> None:
+    """Fewer samples leave them out, with the reason."""
+    few, some, many = ("\n".join(lines(timed(FAST * n))) for n in (1, 5, 40))
+    assert " p90" not in few.split("Ended by")[0]
+    assert "p90 needs 64 samples and p99 662; there are 20 (--runs 662)." in few
+    assert " p90" in some.split("Ended by")[0]
+    assert "p99 needs 662 samples; there are 100 (--runs 662)." in some
+    assert " p99" in many.split("Ended by")[0]
+    assert "needs" not in many
+
+
+def test_what_ended_each_row_is_said() -> None:
+    """Once where it is the same for all."""
+    assert "Ended by: precise enough." in lines(timed(FAST), timed(SLOW, cell("fused")))
+    both = lines(timed(FAST), timed(SLOW, cell("fused"), ended="failed", failure="x"))
+    assert "Ended by: precise enough (eager), a failure (fused)." in both
+
+
+def test_warnings_name_the_cause_and_what_helps() -> None:
+    """Process names can hold anything, and are not read as markup."""
+    text = lines(timed(FAST), warnings=(Unsteady("load", "[kworker] used 1.3 cores", "wait"),))
+    assert "Warning: [kworker] used 1.3 cores. What helps: wait." in text
+
+
+def test_training_and_cold_caches_are_labelled() -> None:
+    """They are other measurements."""
+    case = BenchCase(train=True, cold_cache=True)
+    title = "Time of a training step: input 1×3×600×900, float32, cpu, 2 threads, cold caches"
+    assert title in lines(timed(FAST), case=case)
+
+
+def test_the_document_has_all_samples_and_no_number_that_is_none() -> None:
+    """Infinity and what could not be read have no place in JSON."""
+    run = timed(FAST, difference=inf, enqueue=Latency((0.01,)), gpu=GpuState(power_w=300.0), energy_j=30.0)
+    document = json.loads(to_json(bench_document(benchmark(run, missing(cell("fused"), "why", "failed")))))
+    (row,) = document["runs"]
+    assert row["latency_s"]["samples"] == FAST
+    assert row["latency_s"]["ci95"] == [FAST[5], FAST[14]]
+    assert row["max_difference"] is None
+    assert row["gpu"] == {"power_w": 300.0}
+    assert row["energy_j_per_image"] == 30.0
+    assert row["enqueue_s"]["median"] == 0.01
+    assert document["failures"] == ["fused on cpu, batch 1, 600x900: why"]
+    assert document["not_run"][0]["status"] == "failed"
+    assert (document["complete"], document["input"]["height"]) == (True, 600)
+    plain = json.loads(to_json(bench_document(benchmark(timed(FAST)))))["runs"][0]
+    assert not {"gpu", "energy_j_per_image", "enqueue_s"} & plain.keys()
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_an_interrupted_benchmark_says_so(complete: bool) -> None:
+    """At the end, where it is seen."""
+    text = as_text(bench_tables(replace(benchmark(timed(FAST)), complete=complete)))
+    assert text.rstrip().endswith("Interrupted: the measurement is incomplete.") is not complete

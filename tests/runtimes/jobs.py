@@ -1,0 +1,33 @@
+"""What these tests have runtimes do."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mnfpn_cli.measure.runtime import Job, as_tensors
+from mnfpn_cli.network.build import build_network
+from mnfpn_cli.settings.input import DType
+from mnfpn_cli.settings.models import NetworkSettings
+
+CPU = torch.device("cpu")
+TINY = NetworkSettings.model_validate({"stages": [(1, 8, 1, 2)], "pyramid": {"channels": 8, "levels": ["p2"]}})
+
+
+def job(
+    settings: NetworkSettings = TINY,
+    shape: tuple[int, int, int, int] = (2, 3, 32, 48),
+    dtype: DType = "float32",
+    train: bool = False,
+    device: torch.device = CPU,
+) -> Job:
+    """A job on the same network and the same images every time, both made anew."""
+    images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    return Job(build_network(settings), settings, images, device, dtype, train)
+
+
+def expected(settings: NetworkSettings = TINY, shape: tuple[int, int, int, int] = (2, 3, 32, 48)) -> Sequence[Tensor]:
+    """What the network of such a job makes of its images in eager float32."""
+    same = job(settings, shape)
+    with torch.inference_mode():
+        return as_tensors(same.network(same.images))

@@ -1,0 +1,95 @@
+"""What every runtime must do: the same as eager, for every preset, silently; or say why it cannot, at once."""
+
+import gc
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.measure.difference import largest_difference
+from mnfpn_cli.measure.runtime import load_runtime
+from mnfpn_cli.settings.files import preset_names
+from mnfpn_cli.settings.input import DType, Size
+from mnfpn_cli.settings.measuring import runtime_names
+from tests.export.networks import SMALL, shortened
+from tests.runtimes.jobs import CPU, expected, job
+
+SIZE = Size(64, 96)
+ROUNDING = 1e-4
+"""Of an output's largest value, in float32."""
+
+HERE = [name for name in runtime_names() if load_runtime(name).impossible(CPU, "float32", False) is None]
+QUICK = [name for name in HERE if name != "compiled"]
+"""The compiler takes its time: tests/runtimes/test_compiled.py has it compile a tiny network."""
+
+INFERENCE_ONLY = ("cuda-graph", "onnxruntime", "openvino")
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("preset", preset_names())
+@pytest.mark.parametrize("name", QUICK)
+def test_outputs_are_those_of_eager(name: str, preset: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """For two images, in every pass, with nothing written to the terminal by others, and no memory given back early."""
+    settings, shape = shortened(preset).at(SIZE), (2, 3, *SIZE)
+    reference = expected(settings, shape)
+    prepared = load_runtime(name).prepare(job(settings, shape))
+    gc.collect()
+    for _ in range(2):
+        outputs = prepared.outputs(prepared.run())
+        assert [one.shape for one in outputs] == [one.shape for one in reference]
+        assert largest_difference(outputs, reference) <= ROUNDING
+    assert capfd.readouterr() == ("", "")
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", QUICK)
+def test_all_images_are_used_at_every_size(name: str) -> None:
+    """One that is prepared for another size and batch leaves the first as it was; maps of one cell are no exception."""
+    runs = {shape: load_runtime(name).prepare(job(SMALL, shape)) for shape in ((3, 3, 33, 47), (1, 3, 8, 8))}
+    for shape, prepared in runs.items():
+        assert largest_difference(prepared.outputs(prepared.run()), expected(SMALL, shape)) <= ROUNDING
+
+
+@pytest.mark.parametrize("name", [name for name in QUICK if not load_runtime(name).impossible(CPU, "float32", True)])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_a_training_step_gives_its_loss(name: str, dtype: DType) -> None:
+    """The sum of the outputs' mean squares, a little less with every step."""
+    run = load_runtime(name).prepare(job(SMALL, dtype=dtype, train=True)).run
+    losses = [run() for _ in range(3)]
+    assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses)
+    assert 1 < losses[0].item() < 10
+
+
+@pytest.mark.parametrize("name", INFERENCE_ONLY)
+def test_what_cannot_train_says_so_before_anything_else(name: str) -> None:
+    """Whether it is installed or not: that would not help."""
+    assert load_runtime(name).impossible(CPU, "float32", True) == "inference only"
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_a_failure_is_an_error_in_words(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the library raises; its first line is in it."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("no such kernel\nmore of it")
+
+    module = load_runtime(name)
+    monkeypatch.setattr(module, "_session" if name == "onnxruntime" else "_compiled", fail)
+    with pytest.raises(MnfpnError, match=r"^(ONNX Runtime|OpenVINO) cannot run the network: '?no such kernel"):
+        module.prepare(job())
+
+
+def test_asking_what_is_possible_imports_nothing_that_takes_long() -> None:
+    """Else the list of runtimes would take seconds."""
+    program = """
+import sys, torch
+from mnfpn_cli.measure.runtime import load_runtime
+from mnfpn_cli.settings.measuring import runtime_names
+for name in runtime_names():
+    load_runtime(name).impossible(torch.device("cpu"), "float32", False)
+print(sorted({"onnx", "onnxruntime", "onnxscript", "openvino", "torch._dynamo", "torch._inductor"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,82 @@
+"""Recording a pass as a CUDA graph, on a torch whose CUDA is made up: there need not be a GPU."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.runtimes import cuda_graph
+from tests.runtimes.jobs import CPU, job
+
+
+def made_up(monkeypatch: pytest.MonkeyPatch, failure: Exception | None = None) -> list[str]:
+    """Put what the runtime uses of `torch.cuda` aside; the list into which what is used is written, in its order."""
+    log: list[str] = []
+
+    @contextmanager
+    def entered(*_: object, stream: object = None) -> Iterator[None]:
+        log.append("record" if stream else "enter")
+        yield
+        if stream and failure:
+            raise failure
+
+    def new(name: str, method: str) -> Callable[..., object]:
+        return lambda *_: SimpleNamespace(**{method: lambda *_: log.append(name)})
+
+    monkeypatch.setattr(torch.cuda, "current_stream", new("main waits", "wait_stream"))
+    monkeypatch.setattr(torch.cuda, "Stream", new("side waits", "wait_stream"))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", new("replay", "replay"))
+    for name in ("device", "stream", "graph"):
+        monkeypatch.setattr(torch.cuda, name, entered)
+    return log
+
+
+def test_a_pass_is_recorded_after_others_warmed_up_beside_the_main_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each stream waits for the other; replaying returns the outputs of the pass that was recorded."""
+    log, on_gpu = made_up(monkeypatch), job()
+    on_gpu.network.register_forward_hook(lambda *_: log.append("pass"))
+    prepared = cuda_graph.prepare(on_gpu)
+    assert log == ["enter", "side waits", "enter", *["pass"] * 3, "main waits", "record", "pass"]
+    outputs = prepared.run()
+    assert prepared.run() is outputs
+    assert log[-2:] == ["replay", "replay"]
+    assert [one.shape for one in prepared.outputs(outputs)] == [(2, 8, 8, 12)]
+    assert outputs[0].is_inference()
+
+
+def test_what_cannot_be_recorded_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the first line of CUDA's."""
+    made_up(monkeypatch, RuntimeError("operation not permitted when stream is capturing\nmore of it"))
+    with pytest.raises(MnfpnError) as caught:
+        cuda_graph.prepare(job())
+    assert str(caught.value) == (
+        "CUDA could not record the network as a graph: operation not permitted when stream is capturing"
+    )
+
+
+def test_running_out_of_memory_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever measures has words for it."""
+    made_up(monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))
+    with pytest.raises(torch.OutOfMemoryError):
+        cuda_graph.prepare(job())
+
+
+def test_it_runs_on_cuda_alone() -> None:
+    """In inference, in every dtype."""
+    assert cuda_graph.impossible(CPU, "float32", False) == "runs on CUDA alone"
+    assert cuda_graph.impossible(torch.device("cuda:0"), "bfloat16", False) is None
+    assert cuda_graph.impossible(torch.device("cuda:0"), "float32", True) == "inference only"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@torch.inference_mode()
+def test_outputs_are_those_of_eager() -> None:
+    """On a real GPU, in float32 without TF32."""
+    device = torch.device("cuda:0")
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        prepared, same = cuda_graph.prepare(job(device=device)), job()
+        (found,), (reference,) = prepared.run(), same.network.to(device)(same.images.to(device))
+    torch.testing.assert_close(found.contiguous(), reference, rtol=1e-4, atol=1e-4)

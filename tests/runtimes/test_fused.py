@@ -1,0 +1,182 @@
+"""The fused runtime computes what eager does, for every network that settings can say; and it says where it cannot."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from mnfpn_cli.measure.difference import largest_difference
+from mnfpn_cli.measure.runtime import Job, as_tensors
+from mnfpn_cli.network import early, folded
+from mnfpn_cli.network.build import build_network
+from mnfpn_cli.network.folded import FoldedConv, Savings, fold
+from mnfpn_cli.network.network import Network
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.runtimes import eager, fused
+from mnfpn_cli.settings.files import preset_names, read_preset
+from mnfpn_cli.settings.input import DType, Size
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.pyramid import Upsample
+from tests.network.comparing import SEEDS, TOLERANCE, randomised
+from tests.strategies import settings_and_size
+
+CPU = torch.device("cpu")
+ROUNDING = 1e-4
+"""Of each output's largest absolute value, in float32; whether it is rounding, the tests in float64 say."""
+
+SAVINGS = (
+    Savings(),
+    Savings(early=True),
+    Savings(packed=True),
+    Savings(packed=True, added=True),
+    Savings(packed=True, added=True, early=True),
+)
+needs_onednn = pytest.mark.skipif(not folded.can_pack(), reason="this torch has no oneDNN")
+
+
+def preset(name: str, size: Size) -> NetworkSettings:
+    """The settings of a preset, for a size."""
+    return NetworkSettings.model_validate(read_preset(name).value).at(size)
+
+
+def network_of(network_settings: NetworkSettings, seed: int = 0) -> Network:
+    """A network in float64 whose biases and batch norm's statistics are random, as those of `build_network` are not."""
+    return randomised(lambda: Network(plan_network(network_settings)), seed)
+
+
+def difference(network: Network, images: Tensor, savings: Savings) -> float:
+    """How far the fused network is from eager, in the dtype of the images; the farther of two passes."""
+    ours = fused.fuse(deepcopy(network), savings)
+    ours = ours.to(dtype=images.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    expected = as_tensors(network.to(images.dtype)(images))
+    images = images.to(memory_format=torch.channels_last)
+    return max(largest_difference(as_tensors(ours(images)), expected) for _ in range(2))
+
+
+@torch.inference_mode()
+@given(settings_and_size(), SEEDS, st.integers(1, 2))
+def test_what_is_computed_is_the_same_to_the_rounding_of_float64(
+    case: tuple[NetworkSettings, Size], seed: int, batch: int
+) -> None:
+    """Folded, and smoothed early wherever that is possible: another order of sums, nothing else."""
+    network_settings, size = case
+    network = network_of(network_settings, seed)
+    images = torch.rand(batch, network_settings.in_channels, *size, dtype=torch.float64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(early, "pays", lambda _lateral, _smooth: True)
+        assert difference(network, images, Savings(early=True)) < TOLERANCE
+
+
+@needs_onednn
+@settings(max_examples=25)
+@torch.inference_mode()
+@given(settings_and_size(), SEEDS, st.integers(1, 2), st.sampled_from(SAVINGS))
+def test_every_saving_computes_the_same_in_float32(
+    case: tuple[NetworkSettings, Size], seed: int, batch: int, savings: Savings
+) -> None:
+    """With oneDNN's convolutions, their activations and sums, on networks of every kind."""
+    network_settings, size = case
+    network = network_of(network_settings, seed)
+    images = torch.rand(batch, network_settings.in_channels, *size)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(early, "pays", lambda _lateral, _smooth: True)
+        assert difference(network, images, savings) < ROUNDING
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_runs_as_prepared(name: str) -> None:
+    """Two images of odd sides; the outputs of a pass stay as they are in the next."""
+    size = Size(97, 131)
+    network_settings = preset(name, size)
+    network, images = network_of(network_settings).float(), torch.rand(2, 3, *size)
+    expected = as_tensors(network(images))
+    prepared = fused.prepare(Job(deepcopy(network), network_settings, images, CPU, "float32"))
+    first = prepared.outputs(prepared.run())
+    kept = [tensor.clone() for tensor in first]
+    assert largest_difference(prepared.outputs(prepared.run()), expected) < ROUNDING
+    assert all(torch.equal(one, other) for one, other in zip(first, kept, strict=True))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("missing", folded.ONEDNN)
+def test_a_torch_without_the_private_operators_runs_without_them(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are looked up; one that is not there leaves folding and the order in memory."""
+    monkeypatch.setattr(folded, "ONEDNN", (*folded.ONEDNN, f"{missing}_of_another_torch"))
+    assert fused.possible_savings(CPU, "float32") == Savings()
+    size = Size(65, 97)
+    network_settings = preset("resnet-fpn", size)
+    network, images = network_of(network_settings).float(), torch.rand(1, 3, *size)
+    expected = as_tensors(network(images))
+    prepared = fused.prepare(Job(network, network_settings, images, CPU, "float32"))
+    assert largest_difference(prepared.outputs(prepared.run()), expected) < ROUNDING
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_rounds_what_was_folded_once(dtype: DType) -> None:
+    """Folding happens in float64: the weights are the nearest to the exact ones that the dtype has."""
+    network_settings = NetworkSettings()
+    network = network_of(network_settings).float()
+    stem, half = fold(network.stem), getattr(torch, dtype)
+    fused.prepare(Job(network, network_settings, torch.rand(1, 3, 64, 64), CPU, dtype))
+    assert isinstance(network.stem, FoldedConv)
+    assert stem.bias is not None
+    assert network.stem.bias is not None
+    assert torch.equal(network.stem.weight, stem.weight.to(half))
+    assert torch.equal(network.stem.bias, stem.bias.to(half))
+
+
+@torch.inference_mode()
+def test_half_precision_runs() -> None:
+    """By torch's own convolutions, about as far from float32 as eager's are."""
+    network_settings = NetworkSettings()
+    network, images = build_network(network_settings), torch.rand(2, 3, 65, 97)
+    expected = as_tensors(network(images))
+    jobs = [Job(deepcopy(network), network_settings, images, CPU, "bfloat16") for _ in range(2)]
+    ours, eagers = (as_tensors(runtime.prepare(job).run()) for runtime, job in zip((fused, eager), jobs, strict=True))
+    assert {tensor.dtype for tensor in ours} == {torch.bfloat16}
+    assert largest_difference(ours, expected) < 2 * largest_difference(eagers, expected)
+
+
+def test_training_is_refused_and_inference_is_not() -> None:
+    """Training needs batch norm as it is."""
+    assert "batch norm" in (fused.impossible(CPU, "float32", True) or "")
+    assert fused.impossible(CPU, "float32", False) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "levels"), [("mobilenetv2-fpn", ["p2", "p3", "p4"]), ("resnet-fpn", []), ("mobilenetv2-fpnlite", [])]
+)
+def test_levels_are_smoothed_early_where_taps_are_narrow(name: str, levels: list[str]) -> None:
+    """MobileNetV2's are; ResNet's have as many channels as the pyramid, or more; a separable smoothing is cheap."""
+    pyramid = build_network(preset(name, Size(64, 64))).pyramid
+    assert pyramid is not None
+    assert list(fused.early_levels(pyramid, Savings(early=True))) == levels
+    assert fused.early_levels(pyramid, Savings()) == {}
+
+
+@pytest.mark.parametrize("upsample", ["nearest", "bilinear"])
+@pytest.mark.parametrize(("coarse", "fine"), [((1, 1), (5, 8)), ((3, 4), (5, 8)), ((5, 3), (10, 6)), ((2, 1), (2, 2))])
+def test_the_table_moves_what_torch_resizes(coarse: tuple[int, int], fine: tuple[int, int], upsample: Upsample) -> None:
+    """Each row summed as the table says is the resized map, moved by each offset of a 3×3, zeros coming in."""
+    rows = torch.rand(1, 9, *coarse, dtype=torch.float64)  # a map for each offset
+    table = early.resizing(rows, torch.Size(fine), upsample)
+    found = (rows[0].permute(1, 2, 0).flatten()[table.places] * table.weights).sum(1)
+    resized = F.interpolate(rows, fine, mode=upsample, align_corners=None if upsample == "nearest" else False)
+    moved = F.conv2d(resized, torch.eye(9, dtype=torch.float64).view(1, 9, 3, 3), padding=1)
+    torch.testing.assert_close(found.view(fine), moved[0, 0])
+
+
+@needs_onednn
+@torch.inference_mode()
+def test_a_tap_is_not_overwritten_by_the_block_behind_it() -> None:
+    """A stage's first block may add its input, which the pyramid takes too."""
+    stages = [(1, 16, 1, 2), (1, 16, 2, 1), (2, 24, 1, 2)]
+    network_settings = NetworkSettings.model_validate({"stages": stages, "pyramid": {"taps": "first"}})
+    network = network_of(network_settings)
+    assert network.tapped[0] == 0
+    assert difference(network, torch.rand(1, 3, 65, 97), SAVINGS[-1]) < ROUNDING

@@ -1,0 +1,84 @@
+"""ONNX Runtime: where it runs, and how it is set up."""
+
+import gc
+from types import SimpleNamespace
+
+import onnxruntime as library
+import pytest
+import torch
+
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.export import as_onnx
+from mnfpn_cli.measure.difference import largest_difference
+from mnfpn_cli.runtimes import onnxruntime
+from tests.runtimes.jobs import CPU, expected, job
+
+CUDA = torch.device("cuda:1")
+
+
+@pytest.mark.parametrize("missing", onnxruntime.PACKAGES)
+def test_a_package_that_is_missing_is_installed_with_the_extra(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever of them it is."""
+    monkeypatch.setattr(onnxruntime, "find_spec", lambda name: None if name == missing else "found")
+    assert onnxruntime.impossible(CPU, "float32", False) == "not installed: pip install 'mnfpn[onnx]'"
+
+
+def test_a_gpu_needs_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual one has the CPU alone."""
+    providers = ["CPUExecutionProvider"]
+    monkeypatch.setattr(library, "get_available_providers", lambda: providers)
+    assert onnxruntime.impossible(CUDA, "float32", False) == "installed for CPUs only: pip install onnxruntime-gpu"
+    providers.insert(0, "CUDAExecutionProvider")
+    assert onnxruntime.impossible(CUDA, "float32", False) is None
+
+
+def test_other_devices_and_dtypes_are_refused() -> None:
+    """The graph is in float32."""
+    assert onnxruntime.impossible(torch.device("mps"), "float32", False) == "runs on the CPU and on CUDA alone"
+    assert onnxruntime.impossible(CPU, "bfloat16", False) == "float32 only"
+    assert onnxruntime.impossible(CUDA, "float16", False) == "float32 only"
+
+
+def test_threads_are_torchs_and_stop_after_a_pass() -> None:
+    """Else they would take the cores from what is timed next."""
+    torch.set_num_threads(2)
+    try:
+        options = onnxruntime.prepare(job()).run.session.get_session_options()  # type: ignore[attr-defined]
+    finally:
+        torch.set_num_threads(1)
+    assert options.intra_op_num_threads == 2
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"
+
+
+def test_images_and_outputs_stay_where_they_are() -> None:
+    """A pass reads the images as they are then, and writes the same outputs; nothing keeps them but the pass."""
+    mine = job()
+    images = mine.images.to(memory_format=torch.channels_last)  # it wants another order, so it must make a copy
+    run = onnxruntime.prepare(type(mine)(mine.network, mine.settings, images, CPU, "float32")).run
+    del images, mine
+    gc.collect()
+    assert largest_difference(run(), expected()) < 1e-4
+    before = run()[0].clone()
+    run.images.zero_()  # type: ignore[attr-defined]
+    assert not torch.equal(run()[0], before)
+
+
+def test_a_provider_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime would go on with the CPU, and the figures would be another device's."""
+    asked = list[object]()
+
+    def session(*_: object, providers: object) -> object:
+        asked.append(providers)
+        return SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
+
+    monkeypatch.setattr(library, "InferenceSession", session)
+    with pytest.raises(MnfpnError, match=r"^ONNX Runtime's CUDAExecutionProvider does not start on this machine$"):
+        onnxruntime._session(b"", CUDA)
+    assert asked == [[("CUDAExecutionProvider", {"device_id": 1})]]
+
+
+def test_what_cannot_be_written_is_told_without_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody said --format."""
+    monkeypatch.setattr(as_onnx, "MAX_BYTES", 0)
+    with pytest.raises(MnfpnError, match=r"^holds less than 2 GiB in a file"):
+        onnxruntime.prepare(job())

@@ -1,0 +1,75 @@
+"""OpenVINO: where it runs, how it is set up, and that it tells nobody."""
+
+import gc
+import sys
+
+import pytest
+import torch
+
+from mnfpn_cli.measure.difference import largest_difference
+from mnfpn_cli.runtimes import openvino
+from mnfpn_cli.settings.input import DType
+from tests.runtimes.jobs import CPU, expected, job
+
+
+def test_it_is_installed_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is not."""
+    monkeypatch.setattr(openvino, "find_spec", lambda _name: None)
+    assert openvino.impossible(CPU, "float32", False) == "not installed: pip install 'mnfpn[openvino]'"
+
+
+def test_it_runs_on_the_cpu_alone() -> None:
+    """There is device of torch's for Intel's GPUs here."""
+    assert openvino.impossible(torch.device("cuda:0"), "float32", False) == "runs on the CPU alone"
+
+
+@pytest.mark.parametrize(("dtype", "capability"), [("bfloat16", "BF16"), ("float16", "FP16")])
+def test_a_dtype_needs_the_cpus_instructions(dtype: DType, capability: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without them it computes in float32, and the figures would be another dtype's."""
+    found = ["FP32", "INT8"]
+    monkeypatch.setattr(openvino, "_capabilities", lambda: found)
+    assert openvino.impossible(CPU, dtype, False) == f"this CPU has no instructions for {dtype}"
+    found.append(capability)
+    assert openvino.impossible(CPU, dtype, False) is None
+
+
+def test_capabilities_are_the_cpus() -> None:
+    """Every CPU has float32."""
+    assert "FP32" in openvino._capabilities()
+
+
+def test_it_is_set_up_for_one_pass_at_a_time_on_torchs_threads() -> None:
+    """In float32: where a CPU has bfloat16, it would take that by itself."""
+    assert torch.get_num_threads() == 1  # by tests/conftest.py; it would take all cores by itself
+    model = openvino._compiled(job())
+    names = ("PERFORMANCE_HINT", "NUM_STREAMS", "INFERENCE_NUM_THREADS")
+    assert [model.get_property(name) for name in names] == ["LATENCY", 1, 1]
+    assert model.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
+    assert list(model.inputs[0].partial_shape.to_shape()) == [2, 3, 32, 48]
+
+
+def test_images_and_outputs_stay_where_they_are() -> None:
+    """A pass reads the images as they are then, and writes the same outputs; nothing keeps them but the pass."""
+    mine = job()
+    images = mine.images.to(memory_format=torch.channels_last)  # it wants another order, so it must make a copy
+    run = openvino.prepare(type(mine)(mine.network, mine.settings, images, CPU, "float32")).run
+    del images, mine
+    gc.collect()
+    assert largest_difference(run(), expected()) < 1e-4
+    before = run()[0].clone()
+    run.images.zero_()  # type: ignore[attr-defined]
+    assert not torch.equal(run()[0], before)
+
+
+def test_nobody_is_told() -> None:
+    """The package that would tell Google Analytics has not been imported by any test; others still can."""
+    openvino._compiled(job())
+    assert not [name for name in sys.modules if name.partition(".")[0] == "openvino_telemetry"]
+
+
+def test_a_failure_is_told_by_its_own_line() -> None:
+    """Not by where in OpenVINO's source it was found."""
+    error = RuntimeError("Exception from src/core.cpp:7:\nCheck 'a' failed at src/b.cpp:8:\nno such kernel\nmore\n")
+    assert openvino._reason(error) == "no such kernel"
+    assert openvino._reason(RuntimeError("plain")) == "plain"
+    assert openvino._reason(RuntimeError("Exception from src/core.cpp:7:")) == "Exception from src/core.cpp:7:"

@@ -1,0 +1,126 @@
+"""What options on measuring mean, and what they may not be."""
+
+from math import inf, nan
+from pathlib import Path
+
+import pytest
+
+import mnfpn_cli.runtimes
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.settings.measuring import (
+    DEFAULT_MAX_TIME_S,
+    DEFAULT_MIN_TIME_S,
+    DEFAULT_PRECISION,
+    Sampling,
+    check_device_name,
+    choose_runtimes,
+    runtime_names,
+    sampling,
+)
+
+MEANINGS: list[tuple[str, dict[str, float], Sampling]] = [
+    ("nothing", {}, Sampling(None, None, DEFAULT_PRECISION, DEFAULT_MIN_TIME_S, DEFAULT_MAX_TIME_S)),
+    ("precision", {"precision": 0.002}, Sampling(precision=0.002)),
+    ("warm-up", {"warmup": 7}, Sampling(warmup=7)),
+    ("no warm-up", {"warmup": 0}, Sampling(warmup=0)),
+    ("runs alone are exact, and no time ends them", {"runs": 5}, Sampling(runs=5, min_time_s=0.0, max_time_s=inf)),
+    ("runs and the least time", {"runs": 5, "min_time_s": 3.0}, Sampling(None, 5, 0.01, 3.0, inf)),
+    ("runs and the most time", {"runs": 5, "max_time_s": 3.0}, Sampling(None, 5, 0.01, 0.0, 3.0)),
+    (
+        "a least time above the most's default moves it",
+        {"min_time_s": 90.0},
+        Sampling(min_time_s=90.0, max_time_s=90.0),
+    ),
+    ("a least time below it does not", {"min_time_s": 9.0}, Sampling(min_time_s=9.0)),
+    ("no least time", {"min_time_s": 0.0}, Sampling(min_time_s=0.0)),
+    ("a most time below the least's default moves it", {"max_time_s": 0.5}, Sampling(min_time_s=0.5, max_time_s=0.5)),
+    ("a most time above it does not", {"max_time_s": 9.0}, Sampling(max_time_s=9.0)),
+    ("no time", {"max_time_s": 0.0}, Sampling(min_time_s=0.0, max_time_s=0.0)),
+    ("both", {"min_time_s": 4.0, "max_time_s": 4.0}, Sampling(min_time_s=4.0, max_time_s=4.0)),
+]
+
+
+@pytest.mark.parametrize(("options", "meaning"), [row[1:] for row in MEANINGS], ids=[row[0] for row in MEANINGS])
+def test_options_mean_a_sampling(options: dict[str, float], meaning: Sampling) -> None:
+    """What is not said is the default, unless what is said contradicts it."""
+    assert sampling(**options) == meaning  # type: ignore[arg-type]
+
+
+REFUSED: list[tuple[str, dict[str, float], str]] = [
+    ("precision with runs", {"runs": 5, "precision": 0.01}, "--precision: has no meaning with --runs"),
+    ("negative least", {"min_time_s": -1.0}, "--min-time: must be 0 or more seconds, got -1"),
+    ("endless least", {"min_time_s": inf}, "--min-time: must be 0 or more seconds, got inf"),
+    ("negative most", {"max_time_s": -0.5}, "--max-time: must be 0 or more seconds, got -0.5"),
+    ("endless most", {"max_time_s": inf}, "--max-time: must be 0 or more seconds, got inf"),
+    ("no number", {"max_time_s": nan}, "--max-time: must be 0 or more seconds, got nan"),
+    ("no number with runs", {"runs": 2, "min_time_s": nan}, "--min-time: must be 0 or more seconds, got nan"),
+    (
+        "most below least",
+        {"min_time_s": 5.0, "max_time_s": 4.5},
+        "--max-time: must not be less than --min-time, 5 seconds, got 4.5",
+    ),
+    (
+        "most below least, with runs",
+        {"runs": 3, "min_time_s": 5.0, "max_time_s": 1.0},
+        "--max-time: must not be less than --min-time, 5 seconds, got 1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_what_is_no_sampling_is_refused(options: dict[str, float], message: str) -> None:
+    """With the option, the rule and the value."""
+    with pytest.raises(UsageError) as caught:
+        sampling(**options)  # type: ignore[arg-type]
+    assert str(caught.value).startswith(message)
+
+
+def test_a_runtime_is_a_module_of_its_folder_by_its_own_name() -> None:
+    """`eager`, which the others are compared with, comes first; then the rest, sorted."""
+    files = Path(mnfpn_cli.runtimes.__path__[0]).glob("*.py")
+    modules = {path.stem.replace("_", "-") for path in files} - {"--init--"}
+    names = runtime_names()
+    assert set(names) == modules
+    assert names[0] == "eager"
+    assert list(names[1:]) == sorted(names[1:])
+    assert "channels-last" in names
+
+
+@pytest.mark.parametrize(
+    ("named", "chosen"),
+    [
+        (["eager"], ("eager",)),
+        (["channels-last", "eager"], ("channels-last", "eager")),
+        (["channels-last,eager"], ("channels-last", "eager")),
+        (["eager", "channels-last", "eager"], ("eager", "channels-last")),
+        (["all"], runtime_names()),
+        (["eager", "all"], runtime_names()),
+        (["channels-last,all"], ("channels-last", *(name for name in runtime_names() if name != "channels-last"))),
+        ([], ()),
+    ],
+)
+def test_runtimes_are_chosen_in_the_order_in_which_they_are_named(named: list[str], chosen: tuple[str, ...]) -> None:
+    """Each once, by one option or by several: the first is what the others are compared with."""
+    assert choose_runtimes(named) == chosen
+
+
+@pytest.mark.parametrize("name", ["", "fast", "Eager", "channels_last", "eager,", "eager channels-last", "--init--"])
+def test_an_unknown_runtime_is_refused_with_those_that_there_are(name: str) -> None:
+    """Also beside a known one."""
+    unknown = name.split(",")[-1]
+    with pytest.raises(UsageError) as caught:
+        choose_runtimes(["eager", name])
+    assert str(caught.value) == f"--runtime: must be one of {', '.join(runtime_names())} or all, got '{unknown}'"
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu", "mps", "cuda", "cuda:0", "cuda:12"])
+def test_a_device_may_be_named_whether_or_not_it_is_there(name: str) -> None:
+    """That is seen when it is used."""
+    assert check_device_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "gpu", "cuda:", "cuda:x", "cuda:1234", "cpu:0", "CPU", "cuda:0\n"])
+def test_what_no_device_is_called_is_refused(name: str) -> None:
+    """With the names that there are."""
+    with pytest.raises(UsageError, match="--device: must be auto, cpu, cuda, cuda:N or mps, got "):
+        check_device_name(name)
