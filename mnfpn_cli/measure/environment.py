@@ -13,7 +13,10 @@ from mnfpn_cli import __version__
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The machine and the software of a measurement. What could not be read, or is not there, is None."""
+    """The machine and the software of a measurement. What could not be read, or is not there, is None.
+
+    ``tf32`` says whether a GPU's convolutions in float32 may round their factors to 10 bits, as torch lets them.
+    """
 
     cpu: str
     cores: int | None
@@ -21,6 +24,7 @@ class Environment:
     gpu: str | None
     driver: str | None
     cuda: str | None
+    tf32: bool | None
     torch: str
     python: str
     platform: str
@@ -38,6 +42,7 @@ def read_environment(cpu: str) -> Environment:
         gpu=torch.cuda.get_device_name() if cuda else None,
         driver=_nvidia_driver() if cuda else None,
         cuda=torch.version.cuda if cuda else None,
+        tf32=torch.backends.cudnn.allow_tf32 if cuda else None,
         torch=torch.__version__,
         python=platform.python_version(),
         platform=platform.platform(),

@@ -87,10 +87,15 @@ def environment_table(machine: Environment) -> Table:
     """Hardware, software and time of a measurement."""
     rows = [
         ("CPU", f"{machine.cpu}, {machine.cores} cores"),
-        ("GPU", f"{machine.gpu}, driver {machine.driver}, CUDA {machine.cuda}" if machine.gpu else ""),
+        ("GPU", _gpu(machine) if machine.gpu else ""),
         ("memory", size_in_bytes(machine.memory_bytes)),
         ("software", f"torch {machine.torch}, Python {machine.python}, mnfpn {machine.mnfpn}"),
         ("system", machine.platform),
         ("date", machine.date),
     ]
     return pairs("Measured on", [row for row in rows if row[1]])
+
+
+def _gpu(machine: Environment) -> str:
+    tf32 = "with TF32" if machine.tf32 else "without TF32"
+    return f"{machine.gpu}, driver {machine.driver}, CUDA {machine.cuda}, convolutions in float32 {tf32}"

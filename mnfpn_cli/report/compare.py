@@ -110,13 +110,14 @@ def compare_document(result: Comparison) -> dict[str, Any]:
     """The comparison under the keys that scripts rely on; those of the first row also stand at the top."""
     pairs = [_pair(pair) for pair in result.pairs]
     first = {key: pairs[0][key] for key in ("verdict", "ratio", "ratio_ci95", "method")}
+    a, b = result.pairs[0].a, result.pairs[0].b
     return {
         "complete": result.complete,
         "failure": result.failure,
         **first,
         "margin": result.margin,
-        "a": _side(result.a),
-        "b": _side(result.b),
+        "a": {**_side(result.a), "latency_s": latency_document(a)},
+        "b": {**_side(result.b), "latency_s": latency_document(b)},
         "rows": pairs,
         "warnings": [asdict(one) for one in result.warnings],
     }

@@ -18,8 +18,8 @@ COST = SizeCost(
     SIZE, NetworkCost(Cost(10, 2, 1000), Cost(20, 0, 3000), Cost()), FvcoreCount(5000, {"conv": 4000}), 64, 48
 )
 ENVIRONMENT = Environment(
-    cpu="a CPU", cores=2, memory_bytes=2**34, gpu=None, driver=None, cuda=None, torch="2", python="3", platform="Linux",
-    mnfpn="0", date="2026-01-01",
+    cpu="a CPU", cores=2, memory_bytes=2**34, gpu=None, driver=None, cuda=None, tf32=None,
+    torch="2", python="3", platform="Linux", mnfpn="0", date="2026-01-01",
 )  # fmt: skip
 
 

@@ -274,7 +274,7 @@ def test_the_environment_names_hardware_and_software(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
     monkeypatch.setattr(environment, "_nvidia_driver", lambda: "580.1")
     there = read_environment("a CPU")
-    assert (there.gpu, there.driver) == ("NVIDIA H100", "580.1")
+    assert (there.gpu, there.driver, there.tf32) == ("NVIDIA H100", "580.1", torch.backends.cudnn.allow_tf32)
 
 
 def test_no_driver_program_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

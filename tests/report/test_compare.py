@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts
 from mnfpn_cli.cli.output import as_text
-from mnfpn_cli.measure.environment import Environment
+from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.ratio import Ratio, Verdict
 from mnfpn_cli.measure.statistics import Interval, Latency
 from mnfpn_cli.measure.unsteady import Unsteady
@@ -153,7 +153,7 @@ def test_training_steps_are_no_passes() -> None:
 
 def test_what_it_was_measured_on_is_told() -> None:
     """Where it was measured here."""
-    here = Environment("a CPU", 2, 2**33, None, None, None, "2.13.0", "3.11.7", "Linux", "0.1.0", "2026-01-01")
+    here = read_environment("a CPU")
     assert "Measured on" in as_text(compare_tables(RESULT, here))
     assert "Measured on" not in as_text(compare_tables(RESULT))
 
