@@ -18,6 +18,9 @@ WINDOW_PASSES = 3
 WINDOW_S = 0.05
 """A window of warm-up has at least so many passes, and takes at least so long."""
 
+SLOW_WINDOW_S = 4.0
+"""Of slow passes fewer make a window: two of them should fit before the ceiling."""
+
 STEADY = 0.05
 """How far the medians of two windows in a row may be apart; pyperf allows 10 % for the first quartile's."""
 
@@ -85,7 +88,7 @@ def warm_up(run: Callable[[], object], timer: Timer, passes: int | None = None) 
     count, seconds, before = 0, 0.0, None
     for _ in range(WARM_UP_MAX_WINDOWS):
         window: list[float] = []
-        while len(window) < WINDOW_PASSES or sum(window) < WINDOW_S:
+        while sum(window) < WINDOW_S or (len(window) < WINDOW_PASSES and sum(window) < SLOW_WINDOW_S):
             window.append(timer(run).seconds)
         count, seconds, now = count + len(window), seconds + sum(window), median(window)
         if before is not None and abs(now - before) <= STEADY * before:

@@ -39,8 +39,8 @@ def test_a_warm_up_ends_when_two_windows_agree() -> None:
 
 def test_a_slow_start_is_passed_through() -> None:
     """Steps from slow to steady: it ends with the second window of the steady ones, and not on the way there."""
-    steps = [2.0] * 3 + [1.0] * 3 + [0.5] * 3
-    assert warmed(chain(steps, repeat(0.25))) == WarmUp(15, sum(steps) + 6 * 0.25, settled=True)
+    steps = [1.0] * 3 + [0.5] * 3 + [0.25] * 3
+    assert warmed(chain(steps, repeat(0.125))) == WarmUp(15, sum(steps) + 6 * 0.125, settled=True)
 
 
 def test_windows_that_are_still_apart_go_on() -> None:
@@ -64,15 +64,20 @@ def test_windows_of_fast_passes_have_many_of_them() -> None:
     assert warm.passes == pytest.approx(2 * WINDOW_S / 0.001, abs=2)
 
 
+def test_slow_passes_settle_before_the_ceiling() -> None:
+    """A window is then a single pass: three of them would leave no time for a second window."""
+    assert warmed(repeat(7.0)) == WarmUp(2, 14.0, settled=True)
+
+
 def test_a_warm_up_that_never_settles_ends_at_the_ceiling_and_says_so() -> None:
     """Of windows, or of time."""
     doubling = (0.02 * 3 ** (k // 3 % 2) for k in range(10**6))
     warm = warmed(doubling)
     assert (warm.passes, warm.settled) == (WARM_UP_MAX_WINDOWS * WINDOW_PASSES, False)
-    alternating = (2.0 * 2 ** (k // 3 % 2) for k in range(10**6))
+    alternating = (0.6 * 2 ** (k // 3 % 2) for k in range(10**6))
     warm = warmed(alternating)
     assert warm.settled is False
-    assert WARM_UP_MAX_S < warm.seconds <= WARM_UP_MAX_S + WINDOW_PASSES * 4.0
+    assert WARM_UP_MAX_S < warm.seconds <= WARM_UP_MAX_S + WINDOW_PASSES * 1.2
 
 
 @pytest.mark.parametrize("number", [0, 1, 7])

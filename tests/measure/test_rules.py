@@ -182,6 +182,14 @@ def test_progress_rises_to_one_and_not_beyond(rule: type[EnoughOfEach | NarrowRa
     assert shares[-1] == 1.0
 
 
+def test_half_of_the_passes_and_half_of_the_time_is_half_of_the_work() -> None:
+    """What takes longer counts: few passes are done soon, and then the least time is what is waited for."""
+    shares = enough([scripted(repeat(1.0))], Sampling(runs=2, min_time_s=8.0, max_time_s=inf))[1]
+    assert shares == [k / 8 for k in range(1, 9)]
+    shares = enough([scripted(repeat(1.0))], Sampling(runs=8, min_time_s=2.0, max_time_s=inf))[1]
+    assert shares == [k / 8 for k in range(1, 9)]
+
+
 def compared(noise: NDArray[np.float64], planted: float, sampling: Sampling) -> tuple[Ended, list[Subject]]:
     """A comparison of two subjects, the second slower by a factor, on a machine as slow as this at each pass."""
     slowness = iter((0.01 * noise).tolist())  # of one machine, whichever of them asks
@@ -251,6 +259,14 @@ def test_the_least_and_the_most_time_bound_a_comparison() -> None:
     assert ended == "max_time"
     assert sum(sum(subject.samples) for subject in subjects) == pytest.approx(3.0, abs=0.05)
     assert len(subjects[0].samples) % 2 == 0
+
+
+def test_the_most_time_leaves_a_comparison_the_blocks_that_an_interval_takes() -> None:
+    """Six: with fewer there could be no verdict."""
+    ended, subjects = compared(np.ones(100), 1.5, Sampling(min_time_s=0.0, max_time_s=0.0))
+    assert ended == "max_time"
+    assert [len(subject.samples) for subject in subjects] == [2 * LEAST_BLOCKS] * 2
+    assert verdict_of(subjects) == "a_faster"
 
 
 @pytest.mark.parametrize(("runs", "passes"), [(1, 2), (2, 2), (13, 14), (14, 14)])

@@ -176,6 +176,7 @@ def test_the_json_says_of_each_side_what_it_was() -> None:
     """Settings, what executed it on what, and its figures."""
     side = compare_document(RESULT)["b"]
     assert side.pop("settings")["width_mult"] == 0.75
+    assert side.pop("latency_s")["samples"] == list(TIMES_B.samples)
     assert side == {
         "name": "--width-mult 0.75 --runtime fused",
         "runtime": "fused",

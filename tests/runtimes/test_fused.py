@@ -26,7 +26,8 @@ from tests.strategies import settings_and_size
 
 CPU = torch.device("cpu")
 ROUNDING = 1e-4
-"""Of each output's largest absolute value, in float32; whether it is rounding, the tests in float64 say."""
+"""Of each output's largest absolute value, in float32. Where terms cancel, as in a few logits, it can be more: eager is
+then as far from float64, and so far is allowed. Whether it is rounding at all, the test in float64 says."""
 
 SAVINGS = (
     Savings(),
@@ -46,6 +47,12 @@ def preset(name: str, size: Size) -> NetworkSettings:
 def network_of(network_settings: NetworkSettings, seed: int = 0) -> Network:
     """A network in float64 whose biases and batch norm's statistics are random, as those of `build_network` are not."""
     return randomised(lambda: Network(plan_network(network_settings)), seed)
+
+
+def rounding(network: Network, images: Tensor) -> float:
+    """How far a pass in float32 may be from eager's, for a network in float64."""
+    exact, eagers = as_tensors(network(images.double())), as_tensors(deepcopy(network).float()(images))
+    return max(ROUNDING, 10 * largest_difference(eagers, exact))
 
 
 def difference(network: Network, images: Tensor, savings: Savings) -> float:
@@ -84,7 +91,8 @@ def test_every_saving_computes_the_same_in_float32(
     images = torch.rand(batch, network_settings.in_channels, *size)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(early, "pays", lambda _lateral, _smooth: True)
-        assert difference(network, images, savings) < ROUNDING
+        limit = rounding(network, images)
+        assert difference(network, images, savings) < limit
 
 
 @torch.inference_mode()
@@ -93,12 +101,13 @@ def test_every_preset_runs_as_prepared(name: str) -> None:
     """Two images of odd sides; the outputs of a pass stay as they are in the next."""
     size = Size(97, 131)
     network_settings = preset(name, size)
-    network, images = network_of(network_settings).float(), torch.rand(2, 3, *size)
-    expected = as_tensors(network(images))
+    network, images = network_of(network_settings), torch.rand(2, 3, *size)
+    limit = rounding(network, images)
+    expected = as_tensors(network.float()(images))
     prepared = fused.prepare(Job(deepcopy(network), network_settings, images, CPU, "float32"))
     first = prepared.outputs(prepared.run())
     kept = [tensor.clone() for tensor in first]
-    assert largest_difference(prepared.outputs(prepared.run()), expected) < ROUNDING
+    assert largest_difference(prepared.outputs(prepared.run()), expected) < limit
     assert all(torch.equal(one, other) for one, other in zip(first, kept, strict=True))
 
 

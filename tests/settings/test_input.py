@@ -4,7 +4,6 @@ import pytest
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.input import MAX_SIDE, Size, network_input, parse_size
-from mnfpn_cli.settings.measuring import check_device_name, sampling
 from mnfpn_cli.settings.models import NetworkSettings
 
 
@@ -39,24 +38,3 @@ def test_an_image_smaller_than_a_cell_of_the_coarsest_level_is_refused() -> None
         UsageError, match="at least 32 pixels, the stride of p5, or not one whole cell is left of its map"
     ):
         network_input(NetworkSettings(), Size(600, 31))
-
-
-def test_runs_alone_are_exact_and_otherwise_bounds_are_lower_bounds() -> None:
-    """`--runs 3` is three passes, not three and then two seconds of them."""
-    assert (sampling(1, 3, None).runs, sampling(1, 3, None).min_time_s) == (3, 0.0)
-    assert (sampling(1, None, None).runs, sampling(1, None, None).min_time_s) == (10, 2.0)
-    assert (sampling(1, 3, 5.0).runs, sampling(1, 3, 5.0).min_time_s) == (3, 5.0)
-
-
-@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0])
-def test_a_minimal_time_is_finite_and_not_negative(seconds: float) -> None:
-    """Infinite would never end."""
-    with pytest.raises(UsageError, match="--min-time: must be 0 or more seconds"):
-        sampling(1, 3, seconds)
-
-
-def test_device_names_are_checked_before_torch_is_asked() -> None:
-    """A name that no device can have is a usage error, on every machine."""
-    assert check_device_name("cuda:1") == "cuda:1"
-    with pytest.raises(UsageError, match="--device: must be auto, cpu, cuda, cuda:N or mps, got 'gpu'"):
-        check_device_name("gpu")
