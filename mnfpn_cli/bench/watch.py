@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from mnfpn_cli.measure.conditions import ClockWatch, Conditions, between, read_conditions, read_cores
+from mnfpn_cli.measure.conditions import ClockWatch, Conditions, between, read_conditions
+from mnfpn_cli.measure.machine import read_cores
 from mnfpn_cli.measure.nvml import GpuReader, GpuState, energy_used, gpu_reader, typical
 from mnfpn_cli.measure.unsteady import Unsteady, unsteady_cpu, unsteady_gpu
 

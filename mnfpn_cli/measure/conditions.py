@@ -6,97 +6,18 @@ own workers are among them, as they spin for some milliseconds after each pass. 
 """
 
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psutil
+from mnfpn_cli.measure.machine import HERE, Machine, Process, groups, or_none
 
-T = TypeVar("T")
 N = TypeVar("N", int, float)
 
 CLOCK_PERIOD_S = 0.25
 """Between readings of the clock: eight in the shortest usual measurement, and a thousandth of the time at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process, its CPU time so far in seconds, and that of its children that have ended."""
-
-    pid: int
-    parent: int | None
-    name: str
-    cpu_s: float
-    ended_children_s: float = 0.0
-
-
-def read_processes() -> tuple[Process, ...]:
-    """The processes that can be seen; about 0.1 ms each."""
-    seen = []
-    for process in psutil.process_iter(["pid", "ppid", "name", "cpu_times"]):
-        info: dict[str, Any] = process.info
-        if times := info["cpu_times"]:  # None where it may not be read
-            ended = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
-            name = "".join(filter(str.isprintable, info["name"] or ""))  # a process may call itself anything
-            seen.append(Process(info["pid"], info["ppid"], name, times.user + times.system, ended))
-    return tuple(seen)
-
-
-def may_run_on() -> list[int] | None:
-    """The numbers of the CPUs that this process may run on; None where the system does not say (macOS, Windows)."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where conditions are read."""
-
-    proc: Path = Path("/proc")
-    sys: Path = Path("/sys")
-    pid: int | None = None
-    clock: Callable[[], float] = time.perf_counter
-    process_time: Callable[[], float] = time.process_time
-    cpu_times: Callable[[], Sequence[Any]] = lambda: psutil.cpu_times(percpu=True)
-    processes: Callable[[], Iterable[Process]] = read_processes
-    may_run_on: Callable[[], list[int] | None] = may_run_on
-    cpu_count: Callable[[bool], int | None] = lambda logical: psutil.cpu_count(logical=logical)
-
-
-HERE = Machine()
-
-
-@dataclass(frozen=True, slots=True)
-class Cores:
-    """What this process may compute on.
-
-    Attributes:
-        logical: the CPUs that it may run on.
-        physical: the cores that these belong to: two CPUs of one core share its arithmetic.
-        quota: how many cores' time the container grants; None without a limit.
-    """
-
-    logical: int
-    physical: int
-    quota: float | None = None
-
-    @property
-    def usable(self) -> int:
-        """Threads that each get a core of their own."""
-        return max(1, min(self.physical, int(self.quota or self.physical)))
-
-
-def read_cores(machine: Machine = HERE) -> Cores:
-    """The cores that this process may use, by its affinity and by the limits of its container."""
-    cpus = machine.may_run_on()
-    logical = len(cpus) if cpus else machine.cpu_count(True) or 1
-    topology = "devices/system/cpu/cpu{}/topology/thread_siblings_list"
-    siblings = _or_none(lambda: {(machine.sys / topology.format(cpu)).read_text() for cpu in cpus or ()})
-    physical = len(siblings) if siblings else machine.cpu_count(False) or logical
-    limits = [limit for group in _groups(machine) if (limit := _quota(group)) is not None]
-    return Cores(logical, min(physical, logical), min(limits, default=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,19 +49,19 @@ class Conditions:
 
 def read_conditions(machine: Machine = HERE) -> Conditions:
     """Read what can be read. Takes about 0.1 ms for each process of the machine: not to be called while timing."""
-    processes = _or_none(lambda: tuple(machine.processes())) or ()
+    processes = or_none(lambda: tuple(machine.processes())) or ()
     own = os.getpid() if machine.pid is None else machine.pid
     family = _family(processes, own)
-    periods = _or_none(lambda: _periods(machine))
+    periods = or_none(lambda: _periods(machine))
     # What is subtracted from each other below is read in one go, after all that takes long.
-    times = _or_none(lambda: _own_cpus(machine.cpu_times(), machine.may_run_on()))
+    times = or_none(lambda: _own_cpus(machine.cpu_times(), machine.may_run_on()))
     return Conditions(
         time_s=machine.clock(),
         cpus=len(times or [0]),
         busy_s=sum(map(_busy, times)) if times else None,
         steal_s=sum(t.steal for t in times) if times and hasattr(times[0], "steal") else None,
         own_s=machine.process_time() + sum(_of_family(process, own) for process in processes if process.pid in family),
-        waited_s=_or_none(lambda: _waited(machine)),
+        waited_s=or_none(lambda: _waited(machine)),
         periods=periods[0] if periods else None,
         throttled_periods=periods[1] if periods else None,
         others=tuple(process for process in processes if process.pid not in family),
@@ -197,7 +118,7 @@ class ClockWatch:
     def __init__(self, machine: Machine = HERE) -> None:
         clock = "devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq"
         files = [machine.sys / clock.format(cpu) for cpu in machine.may_run_on() or ()]
-        self._files = [file for file in files if _or_none(file.read_text)]
+        self._files = [file for file in files if or_none(file.read_text)]
         self._clock, self._due = machine.clock, machine.clock()
         self.samples_hz: list[float] = []
 
@@ -206,16 +127,8 @@ class ClockWatch:
         if not self._files or self._clock() < self._due:
             return
         self._due = self._clock() + CLOCK_PERIOD_S
-        if (fastest := _or_none(lambda: max(int(file.read_text()) for file in self._files))) is not None:
+        if (fastest := or_none(lambda: max(int(file.read_text()) for file in self._files))) is not None:
             self.samples_hz.append(fastest * 1e3)
-
-
-def _or_none(read: Callable[[], T]) -> T | None:
-    """What was read, or None where this system does not have it, or does not show it."""
-    try:
-        return read()
-    except (OSError, ValueError, KeyError, AttributeError, NotImplementedError, psutil.Error):
-        return None
 
 
 def _rise(before: N | None, after: N | None) -> N | None:
@@ -252,31 +165,9 @@ def _waited(machine: Machine) -> float:
     return sum(int((thread / "schedstat").read_text().split()[1]) for thread in threads) / 1e9
 
 
-def _groups(machine: Machine) -> Iterator[Path]:
-    """The control groups that may limit CPU time, from this process's own up; of version 1 and version 2."""
-    root = machine.sys / "fs/cgroup"
-    for line in (_or_none((machine.proc / "self/cgroup").read_text) or "").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        top = root / "cpu" if controllers else root
-        group = top / path.lstrip("/")
-        # In a container the path may be the host's; what is mounted at the top is then the container's group.
-        yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(top))
-
-
-def _quota(group: Path) -> float | None:
-    """How many cores' time a group may use; None without a limit."""
-    text = _or_none((group / "cpu.max").read_text) or _or_none(
-        lambda: " ".join((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-    )
-    limit, period = (text or "max 1").split()
-    return None if limit in ("max", "-1") else int(limit) / int(period)
-
-
 def _periods(machine: Machine) -> tuple[int, int] | None:
     """Periods and throttled periods; None without a group that counts them."""
-    stats = [_or_none(partial(_stat, group)) for group in _groups(machine)]
+    stats = [or_none(partial(_stat, group)) for group in groups(machine)]
     read = [stat for stat in stats if stat]
     return (sum(stat[0] for stat in read), sum(stat[1] for stat in read)) if read else None
 

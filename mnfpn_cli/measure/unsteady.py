@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnfpn_cli.measure.conditions import Cores, Interval
+    from mnfpn_cli.measure.conditions import Interval
+    from mnfpn_cli.measure.machine import Cores
     from mnfpn_cli.measure.nvml import GpuState
 
 MIN_CPU_S = 0.05

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from mnfpn_cli.measure.conditions import Cores, Interval, Process
+from mnfpn_cli.measure.conditions import Interval
+from mnfpn_cli.measure.machine import Cores, Process
 from mnfpn_cli.measure.nvml import GpuState
 from mnfpn_cli.measure.unsteady import Unsteady, unsteady_cpu, unsteady_gpu
 
