@@ -101,7 +101,7 @@ def _make_ready(group: Group, timer: Timer, progress: Progress) -> tuple[Mapping
         if reason is not None:
             not_run[name] = NotRun(group.cell(name), "unavailable", reason)
             continue
-        progress(f"preparing {name} on {group.device}", 0.0)
+        progress(f"preparing {name} on {group.device}, and warming up", 0.0)
         try:
             job, passes = group.job(group.case.dtype), group.case.sampling.warmup
             ready[name] = prepare(name, job, timer, passes, expected, group.doing(name))
