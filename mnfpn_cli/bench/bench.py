@@ -10,7 +10,7 @@ import torch
 from mnfpn_cli.bench.doubts import doubts
 from mnfpn_cli.bench.group import Group, Progress, Timed, time_group
 from mnfpn_cli.bench.profile import profile_group
-from mnfpn_cli.bench.results import Benchmark, CellProfile, NotRun, Row
+from mnfpn_cli.bench.results import Benchmark, Cell, CellProfile, NotRun, Row
 from mnfpn_cli.bench.sized import sized_networks
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.measure.devices import choose_devices
@@ -47,7 +47,8 @@ def benchmark(
         MnfpnError: where there is no such device, or nothing could be run.
     """
     devices = choose_devices(device_names)
-    networks = sized_networks(sizes, seed, case.dtype, weights, progress)
+    fitting, too_large = _fitting(sizes, devices, case)
+    networks = sized_networks(fitting, seed, case.dtype, weights, progress)
     environment = read_environment(cpu_name())
     timed, profiles, complete = list[Timed](), list[CellProfile](), True
     try:
@@ -58,13 +59,36 @@ def benchmark(
                 profiles += _profile(group, timed[-1], progress)
     except KeyboardInterrupt:
         complete = False
-    rows = tuple(row for one in timed for row in one.rows)
+    rows = (*(row for one in timed for row in one.rows), *too_large)
     _check_any(rows, complete)
-    unsteady = [warning for one in timed for warning in one.unsteady]
+    unsteady = list({warning.kind: warning for one in reversed(timed) for warning in one.unsteady}.values())
     unsteady += [warning for row in rows if row.status == "measured" for warning in doubts(row)]
     costs = tuple(sized.cost for sized in networks)
     weights_loaded = networks[0].weights
     return Benchmark(case, costs, rows, tuple(unsteady), environment, weights_loaded, complete, tuple(profiles))
+
+
+def _fitting(
+    sizes: Sequence[tuple[NetworkSettings, Size]], devices: Sequence[torch.device], case: BenchCase
+) -> tuple[list[tuple[NetworkSettings, Size]], list[Row]]:
+    """The sizes of which an image fits the CPU, where fvcore counts it, and the rows of those that do not.
+
+    Raises:
+        UsageError: where none fits.
+    """
+    fitting, too_large = list[tuple[NetworkSettings, Size]](), list[Row]()
+    for settings, size in sizes:
+        try:
+            check_fits(plan_network(settings), network_input(settings, size), "float32", torch.device("cpu"))
+            fitting.append((settings, size))
+        except UsageError as error:
+            too_large += [
+                NotRun(Cell(name, str(device), network_input(settings, size, batch)), "too_large", str(error))
+                for device, batch, name in product(devices, case.batches, case.runtimes)
+            ]
+    if not fitting:
+        _check_any(too_large, complete=True)
+    return fitting, too_large
 
 
 def _measure(group: Group, progress: Progress) -> Timed:
@@ -87,8 +111,7 @@ def _profile(group: Group, timed: Timed, progress: Progress) -> list[CellProfile
         raise KeyboardInterrupt
     if not (group.case.by_layer or group.case.roofline):
         return []
-    made = profile_group(group, timed.rows, progress)
-    return [made] if made else []
+    return profile_group(group, timed.rows, progress)
 
 
 @contextmanager
@@ -125,6 +148,6 @@ def _check_any(rows: Sequence[Row], complete: bool) -> None:
         return
     if not complete:
         raise KeyboardInterrupt
-    reasons = "\n".join(dict.fromkeys(row.reason for row in not_run))
     too_large = all(row.status == "too_large" for row in not_run)
+    reasons = "\n".join(dict.fromkeys(row.reason if too_large else f"{row.cell}: {row.reason}" for row in not_run))
     raise (UsageError if too_large else MnfpnError)(reasons)

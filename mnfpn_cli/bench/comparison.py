@@ -27,6 +27,10 @@ OTHER_PASSES = ("other_input", "other_train")
 """Nor in this, which changes the work of a pass: MACs and activations as well as time."""
 
 
+PARTIAL = ("rows", "incomplete", "failed")
+"""What leaves a gate undecided: a row that is not there any more is no row that is as fast as before."""
+
+
 @dataclass(frozen=True)
 class SideFacts:
     """One side: its name, what executes it, what it costs for the input, and how far it is from its eager float32."""
@@ -109,14 +113,16 @@ def broken_gates(result: Comparison, gates: Gates) -> Iterator[str]:
 
 
 def open_gates(result: Comparison, gates: Gates) -> Iterator[str]:
-    """What a gate could not decide: where it lies within an interval, or there is none."""
+    """What a gate could not decide: where it lies within an interval, or there is none, or a row is missing."""
     if gates.slower is None:
         return
+    name = _gate("--fail-if-slower", gates.slower)
+    yield from (f"{name}: inconclusive: {one.cause}" for one in result.warnings if one.kind in PARTIAL)
     for pair in result.pairs:
         interval = pair.ratio.interval if pair.ratio else None
         if interval is None or interval.low <= 1 + gates.slower < interval.high:
             reach = f"B takes {interval.low:.4f} to {interval.high:.4f} × A's time" if interval else "too few passes"
-            yield f"{_gate('--fail-if-slower', gates.slower)}: {pair.name}: inconclusive: {reach}"
+            yield f"{name}: {pair.name}: inconclusive: {reach}"
 
 
 def _gate(option: str, share: float) -> str:

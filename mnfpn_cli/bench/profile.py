@@ -1,12 +1,13 @@
 """Where the time of a row goes, layer by layer, and how near it comes to what the device can do."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 
 from mnfpn_cli.bench.group import Group, Progress
 from mnfpn_cli.bench.prepare import explained
-from mnfpn_cli.bench.results import CellProfile, Row
+from mnfpn_cli.bench.results import BenchRun, CellProfile, Row
 from mnfpn_cli.measure.layers import LayerTimes, Profile, time_layers
 from mnfpn_cli.measure.marks import marks_for
 from mnfpn_cli.measure.peaks import measure_peaks
@@ -17,39 +18,32 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import Peaks, roofline
 from mnfpn_cli.plan.work import LayerWork, network_work
 from mnfpn_cli.settings.input import ITEM_BYTES, DType
-from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME
-
-LAYERED = (DEFAULT_RUNTIME, "channels-last")
-"""The runtimes that run layer by layer, so that each can be timed; the others join layers."""
+from mnfpn_cli.settings.measuring import LAYERED
 
 PASSES_S = 10.0
 LEAST_PASSES, MOST_PASSES = 5, 50
 """Layers are timed over so many seconds of passes, within these bounds."""
 
 
-def profile_group(group: Group, rows: tuple[Row, ...], progress: Progress) -> CellProfile | None:
-    """Profile the first row of a group that runs layer by layer; eager where there is none.
-
-    Returns:
-        None where that row could not be run.
+def profile_group(group: Group, rows: Sequence[Row], progress: Progress) -> list[CellProfile]:
+    """Profile the rows of a group that were measured and run layer by layer.
 
     Raises:
-        MnfpnError: where it cannot be run any more.
+        MnfpnError: where one cannot be run any more.
     """
-    case = group.case
-    name = next((runtime for runtime in case.runtimes if runtime in LAYERED), DEFAULT_RUNTIME)
-    row = next((row for row in rows if row.cell.runtime == name), None)
-    if row is not None and row.status != "measured":
-        return None
-    works = network_work(plan_network(group.settings), group.input, ITEM_BYTES[case.dtype])
-    times = _times(group, name, works, progress) if case.by_layer or row is None else None
-    measured = row.latency.median if row else times.undisturbed if times else 0.0
+    return [_profile(group, row, progress) for row in rows if row.status == "measured" and row.cell.runtime in LAYERED]
+
+
+def _profile(group: Group, row: BenchRun, progress: Progress) -> CellProfile:
+    case, item_bytes = group.case, ITEM_BYTES[group.case.dtype]
+    works = network_work(plan_network(group.settings), group.input, item_bytes)
+    times = _times(group, row.cell.runtime, works, progress) if case.by_layer else None
     floors = None
     if case.roofline:
         progress(f"measuring what {group.device} can do", 0.0)
         floors = roofline(works, peaks(group.device, case.dtype, torch.get_num_threads()))
-    advice = best_advice(group.settings, group.input, ITEM_BYTES[case.dtype], times.by_row) if times else None
-    return CellProfile(group.cell(name), Profile(works, measured, times, floors, advice))
+    advice = best_advice(group.settings, group.input, item_bytes, times.by_row) if times else None
+    return CellProfile(row.cell, Profile(works, row.latency.median, times, floors, advice))
 
 
 def _times(group: Group, name: str, works: tuple[LayerWork, ...], progress: Progress) -> LayerTimes:

@@ -160,10 +160,10 @@ class Benchmark:
         """The rows that were not."""
         return tuple(row for row in self.rows if row.status != "measured")
 
-    def speed_up(self, run: BenchRun) -> float | None:
-        """How many times as fast as the first row of the same device and input; None where that was not measured."""
-        first = next(row for row in self.rows if beside(row.cell, run.cell))
-        return first.latency.median / run.latency.median if first.status == "measured" else None
+    def speed_up(self, run: BenchRun) -> float:
+        """How many times as fast as the first row of the same device and input that was measured."""
+        first = next(row for row in self.runs if beside(row.cell, run.cell))
+        return first.latency.median / run.latency.median
 
     @property
     def failures(self) -> tuple[str, ...]:

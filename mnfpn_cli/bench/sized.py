@@ -5,12 +5,10 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from mnfpn_cli.bench.group import Progress
 from mnfpn_cli.bench.results import SizeCost
 from mnfpn_cli.measure.flops import count_with_fvcore
-from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained
+from mnfpn_cli.measure.memory import out_of_memory_explained
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.memory import activation_bytes
@@ -34,16 +32,14 @@ class Sized:
 def sized_networks(
     sizes: Sequence[tuple[NetworkSettings, Size]], seed: int, dtype: DType, weights: Path | None, progress: Progress
 ) -> list[Sized]:
-    """Build each network once, and count what it costs at each size.
+    """Build each network once, and count what it costs at each size; ``progress`` is told.
 
     Raises:
-        UsageError: where an image does not fit the memory that is free, or the weights are another network's.
+        UsageError: where the weights are another network's.
         MnfpnError: where memory runs out.
     """
     made: list[Sized] = []
     for settings, size in sizes:
-        image = network_input(settings, size)
-        check_fits(plan_network(settings), image, "float32", torch.device("cpu"))  # fvcore runs it on the CPU
         progress("counting", len(made) / len(sizes))
         with out_of_memory_explained(f"counting {size} with fvcore"):
             same = next((one for one in made if one.settings == settings), None)

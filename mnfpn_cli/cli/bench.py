@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Exit, Option
 
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.interrupts import ending_at_once
+from mnfpn_cli.cli.interrupts import ending_at_once, termination_as_interrupt
 from mnfpn_cli.cli.measuring import RuntimeOption, SamplingOptions, measuring_option
 from mnfpn_cli.cli.options import (
     DTypeOption,
@@ -19,7 +19,7 @@ from mnfpn_cli.cli.options import (
 )
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError, UsageError
 from mnfpn_cli.settings.input import DEFAULT_SIZE, network_input, sized
-from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, BenchCase, check_device_name, choose_runtimes
+from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, LAYERED, BenchCase, check_device_name, choose_runtimes
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,16 @@ class CaseOptions:
             raise UsageError("--channels-last: is --runtime channels-last, and cannot be given beside --runtime")
         if self.train and (self.by_layer or self.roofline):
             raise UsageError("--by-layer, --roofline: are of inference passes, and cannot be given beside --train")
+        chosen = choose_runtimes(["channels-last"] if self.channels_last else self.runtime or [DEFAULT_RUNTIME])
+        if (self.by_layer or self.roofline) and not set(chosen) & set(LAYERED):
+            raise UsageError(
+                f"--by-layer, --roofline: must have --runtime {' or '.join(LAYERED)}, which run layer by layer, "
+                f"got {', '.join(chosen)}"
+            )
         named = ["channels-last"] if self.channels_last else self.runtime or [DEFAULT_RUNTIME]
         return BenchCase(
             batches=several_batches(self.batch),
-            runtimes=choose_runtimes(named),
+            runtimes=chosen,
             all_runtimes="all" in named,
             dtype=self.dtype,
             threads=self.threads,
@@ -101,7 +107,7 @@ def bench(
     for made, image in sizes:
         network_input(made, image)
     devices = [check_device_name(name) for name in device or ["auto"]]
-    with progress_bar() as progress, reading_cpu_name() as cpu_name:
+    with progress_bar() as progress, reading_cpu_name() as cpu_name, termination_as_interrupt():
         progress("loading torch", 0.0)
         with ending_at_once():
             from mnfpn_cli.bench.bench import benchmark

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option
 
-from mnfpn_cli.cli.gates import GateOptions, apply
+from mnfpn_cli.cli.gates import GateOptions, apply, judge
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.interrupts import ending_at_once
+from mnfpn_cli.cli.interrupts import ending_at_once, termination_as_interrupt
 from mnfpn_cli.cli.measuring import SamplingOptions, measuring_option
 from mnfpn_cli.cli.options import BatchOption, OutputOptions, SizeOption, share, whole
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError, UsageError
@@ -78,13 +78,15 @@ def compare(
         check_gates_apply(result, wanted)
     else:
         result, environment = _measured(a, b, place, sampling)
-    body = {**compare_document(result), **({"environment": asdict(environment)} if environment else {})}
+    judged = judge(result, wanted)
+    body = {**compare_document(result), "gates": asdict(judged)}
+    body |= {"environment": asdict(environment)} if environment else {}
     emit(compare_tables(result, environment), document("compare", result.a.settings, body), output)
     if result.failure:
         raise MnfpnError(result.failure)
     if not result.complete and not files:
         raise Exit(INTERRUPTED)
-    apply(result, wanted)
+    apply(judged, wanted.strict)
 
 
 def _check_files_alone(a: str | None, b: str | None, place: PlaceOptions, sampling: SamplingOptions) -> None:
@@ -135,7 +137,7 @@ def _measured(
     for name, one in zip(("--a", "--b"), options, strict=True):
         with naming(name):
             made.append(one.settings(place.size, place.batch))
-    with progress_bar() as progress, reading_cpu_name() as cpu_name:
+    with progress_bar() as progress, reading_cpu_name() as cpu_name, termination_as_interrupt():
         progress("loading torch", 0.0)
         with ending_at_once():
             from mnfpn_cli.bench.compare import compare_networks

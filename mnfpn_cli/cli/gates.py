@@ -48,17 +48,30 @@ class GateOptions:
         return Gates(self.slower, self.larger, self.strict)
 
 
-def apply(result: "Comparison", gates: "Gates") -> None:
-    """Judge by the gates.
+@dataclass(frozen=True)
+class Judged:
+    """What the gates say, a line each."""
+
+    broken: list[str]
+    undecided: list[str]
+
+
+def judge(result: "Comparison", gates: "Gates") -> Judged:
+    """Hold a comparison against the gates."""
+    from mnfpn_cli.bench.comparison import broken_gates, open_gates
+
+    return Judged(list(broken_gates(result, gates)), list(open_gates(result, gates)))
+
+
+def apply(judged: Judged, strict: bool) -> None:
+    """Tell what is undecided, and fail by what is broken.
 
     Raises:
-        CheckError: where one is broken, or open and that is not allowed.
+        CheckError: where a gate is broken, or undecided and that is not allowed.
     """
-    from mnfpn_cli.bench.comparison import broken_gates, open_gates
     from mnfpn_cli.cli.output import warn
 
-    broken, undecided = list(broken_gates(result, gates)), list(open_gates(result, gates))
-    if broken or (undecided and gates.strict):
-        raise CheckError("\n".join([*broken, *undecided]))
-    for line in undecided:
+    if judged.broken or (judged.undecided and strict):
+        raise CheckError("\n".join([*judged.broken, *judged.undecided]))
+    for line in judged.undecided:
         warn(line)

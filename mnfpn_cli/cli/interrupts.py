@@ -31,3 +31,13 @@ def _end(_number: int, _frame: FrameType | None) -> None:
         sys.stderr.write(CLEAR_LINE_AND_SHOW_CURSOR)
         sys.stderr.flush()
     os._exit(INTERRUPTED)
+
+
+@contextmanager
+def termination_as_interrupt() -> Iterator[None]:
+    """Take SIGTERM, as `timeout` sends it, for Ctrl-C: what was measured by then is printed and written."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -39,10 +39,10 @@ class SamplingOptions:
     precision: Annotated[
         float | None,
         measuring_option(
-            "Time passes until the median's 95% interval is within this share of it.",
+            "Time passes until the 95% interval is within this share: of the median; in compare, of the ratio.",
             "SHARE",
             parser=share("--precision"),
-            show_default=f"{DEFAULT_PRECISION:.0%}",
+            show_default=f"{DEFAULT_PRECISION:.0%}; in compare half the margin",
         ),
     ] = None
     max_time: Annotated[

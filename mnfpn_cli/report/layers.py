@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 REST_SHOWN = 0.001
 """The share of the time from which on what runs between the layers has a row."""
 REST_EXPLAINED = 0.01
+MOST_APART = 0.25
+"""By how much a pass may take longer or shorter, when its layers are timed, than when it was timed itself."""
 
 NAMES = {
     "stem": "the stem takes",
@@ -60,10 +62,11 @@ def layers_tables(title: str, profile: Profile) -> Report:
     """A row for each part of the network, what its marks and its floors mean, and the advice."""
     report: Report = [_table(title, profile)]
     if profile.times:
-        report += _time_notes(profile.times)
+        report += [*_time_notes(profile.times), *_disagreement(profile.times, profile.measured)]
     if profile.roofline:
         report += _floor_notes(profile.roofline, profile.measured)
-    if profile.advice:
+    trusted = not profile.times or not _disagreement(profile.times, profile.measured)
+    if profile.advice and trusted:
         sentence = advice_sentence(profile.advice)
         report.append(note(f"{sentence[0].upper()}{sentence[1:]}."))
     return report
@@ -103,21 +106,20 @@ def _table(title: str, profile: Profile) -> Table:
     made = table(title, "Part", *timed, *floors, *reached)
     for name, part in parts.items():
         if part.macs or part.bytes or part.seconds >= REST_SHOWN * total.seconds:
-            made.add_row(name, *_cells(part, total, profile, part.seconds))
+            made.add_row(name, *_cells(part, total, profile))
     made.add_section()
-    made.add_row("total", *_cells(total, total, profile, profile.measured))
+    made.add_row("total", *_cells(total, total, profile))
     return made
 
 
-def _cells(part: _Part, total: _Part, profile: Profile, took: float) -> list[str]:
-    """The cells of a row; the floor is compared with what it ``took``, for the whole a pass without marks."""
+def _cells(part: _Part, total: _Part, profile: Profile) -> list[str]:
     cells = [scaled(part.macs) if part.macs else "", per_cent(part.macs, total.macs)]
     if profile.times:
         rate = scaled(part.macs / part.seconds) if part.macs and part.seconds else ""
         cells = [seconds(part.seconds), per_cent(part.seconds, total.seconds), *cells, rate]
     if profile.roofline:
         cells += [seconds(part.floor) if part.floor else "", part.bound]
-        cells += [per_cent(part.floor, took)] if profile.times else []
+        cells += [per_cent(part.floor, part.seconds)] if profile.times else []
     return cells
 
 
@@ -129,6 +131,14 @@ def _time_notes(times: LayerTimes) -> Report:
     if rest >= REST_EXPLAINED * times.seconds:
         notes.append(note("rest: what runs between the layers; on a CPU, giving back the memory of maps.", "dim"))
     return notes
+
+
+def _disagreement(times: LayerTimes, measured: float) -> Report:
+    """That the layers were timed on a machine in another state than the row was."""
+    if abs(times.undisturbed / measured - 1) <= MOST_APART:
+        return []
+    passes = f"a pass took {seconds(measured)} before, and {seconds(times.undisturbed)} while layers were timed"
+    return [note(f"Warning: {passes}: the shares are not those of the latency above.", "yellow")]
 
 
 def _floor_notes(roof: Roofline, measured: float) -> Report:

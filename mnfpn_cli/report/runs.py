@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from mnfpn_cli.bench.results import Benchmark, BenchRun, Cell
     from mnfpn_cli.measure.ended import Ended
+    from mnfpn_cli.measure.statistics import Latency
 
 ENDED: dict[Ended, str] = {
     "precision": "precise enough",
@@ -66,30 +67,41 @@ def _title(result: Benchmark) -> str:
     threads = {run.threads for run in result.runs}
     if len(devices) == 1:
         gpu = {run.device_name for run in result.runs} - {None}
-        parts += [f"{cells[0].device} ({gpu.pop()})"] if gpu else [f"{cells[0].device}, {threads.pop()} threads"]
+        parts += [f"{cells[0].device} ({gpu.pop()})"] if gpu else [f"{cells[0].device}, {_threads(threads.pop())}"]
     parts += ["cold caches"] if case.cold_cache else []
     return f"{'Time of a training step' if case.train else 'Latency of a pass'}: {', '.join(parts)}"
+
+
+def _threads(number: int) -> str:
+    return "1 thread" if number == 1 else f"{number} threads"
 
 
 def _latency_table(result: Benchmark, name: Callable[[Cell], str]) -> Table:
     columns: dict[str, Callable[[BenchRun], str]] = {
         ">Median": lambda run: seconds(run.latency.median),
-        ">95 % interval": lambda run: seconds_range(*run.latency.interval) if run.latency.interval else "",
+        ">±95 %": lambda run: half_width(run.latency),
     }
     if len(result.case.runtimes) > 1:
-        columns[f">× {result.case.runtimes[0]}"] = lambda run: times(result.speed_up(run) or 0)
+        columns[f">× {result.runs[0].cell.runtime}"] = lambda run: times(result.speed_up(run))
     columns[">Images/s"] = lambda run: scaled(run.throughput_per_s)
     if any(run.energy_j is not None for run in result.runs):
         columns[">J/image"] = lambda run: scaled(run.energy_j / run.cell.input.batch) if run.energy_j else ""
     columns[">Memory"] = lambda run: "" if run.added_memory_bytes is None else size_in_bytes(run.added_memory_bytes)
-    columns[">First result"] = lambda run: seconds(run.first.seconds)
+    columns[">First"] = lambda run: seconds(run.first.seconds)
     if any(run.difference is not None for run in result.runs):
-        columns[">Difference"] = lambda run: "" if run.difference is None else tiny(run.difference)
+        columns[">Differs"] = lambda run: "" if run.difference is None else tiny(run.difference)
     made = table(_title(result), "Runtime", *columns)
     for row in result.rows:
         figures = [show(row) for show in columns.values()] if row.status == "measured" else ["not run"]
         made.add_row(name(row.cell), *figures)
     return made
+
+
+def half_width(latency: Latency) -> str:
+    """How far the farther end of the median's interval is from it, over it; nothing where there is no interval."""
+    if not latency.interval:
+        return ""
+    return share(max(latency.interval.high - latency.median, latency.median - latency.interval.low) / latency.median)
 
 
 def _meanings(result: Benchmark) -> Report:
@@ -101,7 +113,8 @@ def _meanings(result: Benchmark) -> Report:
     }
     lines = [meaning for kind, meaning in meanings.items() if kind in kinds]
     if any(run.difference is not None for run in result.runs):
-        lines.append("Difference: the largest from eager float32, relative to each output's largest value.")
+        lines.append("Differs: the largest difference from eager float32, relative to each output's largest value.")
+    lines.append("First: the time to the first result, preparing included.")
     return [note(line, "dim") for line in lines]
 
 
@@ -109,8 +122,8 @@ def _spread_table(runs: Iterable[BenchRun], name: Callable[[Cell], str]) -> Tabl
     runs = list(runs)
     columns: dict[str, Callable[[BenchRun], str]] = {
         ">Passes": lambda run: count(len(run.latency.samples)),
-        ">Warm-up": lambda run: count(run.warm_up.passes),
         ">Min": lambda run: seconds(run.latency.min),
+        ">95 % interval": lambda run: seconds_range(*run.latency.interval) if run.latency.interval else "",
         ">Quartiles": lambda run: seconds_range(*run.latency.quartiles),
         ">MAD": lambda run: seconds(run.latency.mad),
     }
@@ -119,7 +132,8 @@ def _spread_table(runs: Iterable[BenchRun], name: Callable[[Cell], str]) -> Tabl
             columns[f">p{per_cent}"] = lambda run, p=per_cent: seconds(run.latency.percentile(p) or 0)  # type: ignore[misc]
     if any(run.enqueue_share is not None for run in runs):
         columns[">Queueing"] = lambda run: share(run.enqueue_share) if run.enqueue_share is not None else ""
-    columns[">Outliers"] = lambda run: count(len(run.latency.outliers)) if run.latency.outliers else ""
+    if any(run.latency.outliers for run in runs):
+        columns[">Outliers"] = lambda run: count(len(run.latency.outliers)) if run.latency.outliers else ""
     made = table("Samples", "Runtime", *columns)
     for run in runs:
         made.add_row(name(run.cell), *(show(run) for show in columns.values()))
@@ -133,15 +147,18 @@ def _spread_notes(result: Benchmark, name: Callable[[Cell], str]) -> Report:
         by_end.setdefault(run.ended, []).append(name(run.cell))
     several = len(by_end) > 1
     ends = [ENDED[end] + (f" ({'; '.join(names)})" if several else "") for end, names in by_end.items()]
-    lines = [f"Ended by: {', '.join(ends)}."]
+    warm = ", ".join(f"{run.warm_up.passes}" for run in result.runs)
+    lines = [f"Ended by: {', '.join(ends)}. Passes of warm-up: {warm}."]
     samples = min(len(run.latency.samples) for run in result.runs)
     if samples < LEAST_FOR_P99:
         missing = "p90 needs 64 samples and p99 662" if samples < LEAST_FOR_P90 else "p99 needs 662 samples"
-        lines.append(f"{missing}; there are {samples} (--runs 662).")
+        lines.append(f"{missing}; the fewest here are {samples} (--runs 662).")
+    if samples < LEAST_FOR_INTERVAL:
+        lines.append(f"A 95 % interval needs {LEAST_FOR_INTERVAL} samples.")
     return [note(line, "dim") for line in lines]
 
 
-LEAST_FOR_P90, LEAST_FOR_P99 = 64, 662
+LEAST_FOR_INTERVAL, LEAST_FOR_P90, LEAST_FOR_P99 = 6, 64, 662
 
 
 def _not_run_table(result: Benchmark, name: Callable[[Cell], str]) -> Report:

@@ -45,7 +45,7 @@ def tiny(number: float) -> str:
 
 def share(number: float) -> str:
     """A share in per cent: ``1.3 %``."""
-    return f"{100 * number:.3g} %"
+    return f"{100 * number:.2g} %" if number < 0.995 else f"{100 * number:.0f} %"
 
 
 def size_in_bytes(number: int) -> str:

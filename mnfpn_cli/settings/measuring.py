@@ -14,6 +14,8 @@ DEFAULT_MIN_TIME_S = 2.0
 DEFAULT_MAX_TIME_S = 60.0
 LEAST_SAMPLES = 10
 DEFAULT_RUNTIME = "eager"
+LAYERED = ("eager", "channels-last")
+"""The runtimes that run layer by layer, so that each layer can be timed; the others join them."""
 
 
 @dataclass(frozen=True, slots=True)

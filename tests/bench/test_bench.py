@@ -16,7 +16,7 @@ from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.runtime import Job, Prepared
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.runtimes import channels_last, eager
-from mnfpn_cli.settings.input import DType, Size
+from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
 from mnfpn_cli.settings.models import NetworkSettings
 
@@ -196,6 +196,24 @@ def test_a_batch_that_does_not_fit_is_a_row_that_says_so(monkeypatch: pytest.Mon
     assert result.failures == ("eager on cpu, batch 8, 33x47: --batch: must fit",)
     with pytest.raises(UsageError, match="--batch: must fit"):
         measure(replace(CASE, batches=(8,)))
+
+
+def test_a_size_that_does_not_fit_is_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are counted and timed."""
+
+    def check_fits(_plan: object, input: NetworkInput, *_: object) -> None:
+        if input.size.height > 40:
+            raise UsageError("--size: must fit")
+
+    monkeypatch.setattr(bench, "check_fits", check_fits)
+    result = measure(sizes=(Size(64, 64), SIZE))
+    assert [(row.cell.input.size, row.status) for row in result.rows] == [
+        (SIZE, "measured"),
+        (Size(64, 64), "too_large"),
+    ]
+    assert [one.size for one in result.costs] == [SIZE]
+    with pytest.raises(UsageError, match="--size: must fit"):
+        measure(sizes=(Size(64, 64),))
 
 
 def test_out_of_memory_in_the_middle_keeps_the_other_rows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,3 +130,12 @@ def test_a_gate_on_size_is_refused_only_between_passes_of_another_kind() -> None
 def test_what_is_compared_or_only_uncertain_keeps_no_gate_from_applying(kind: str) -> None:
     """Another torch, another runtime, another network: that is what a pipeline wants to know."""
     check_gates_apply(compared(warnings=(Unsteady(kind, "", ""),)), Gates(slower=0.05, larger=0.02))
+
+
+@pytest.mark.parametrize("kind", ["rows", "incomplete", "failed"])
+def test_what_is_missing_leaves_a_gate_on_time_open(kind: str) -> None:
+    """A runtime that stopped working is not as fast as before."""
+    result = compared(pair(0.99, 1.01), warnings=(Unsteady(kind, "fused is gone", "measure it again"),))
+    assert list(open_gates(result, Gates(slower=0.05))) == ["--fail-if-slower 5%: inconclusive: fused is gone"]
+    assert not list(broken_gates(result, Gates(slower=0.05)))
+    assert not list(open_gates(result, Gates(larger=0.05)))

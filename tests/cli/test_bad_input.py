@@ -79,6 +79,11 @@ ROWS: list[tuple[list[str], int, str]] = [
     ),
     (["bench", "--batch", "1,,8"], 2, "--batch: must be a whole number from 1 to 65536, got ''"),
     (["bench", "--size", "64,6oo"], 2, "--size: must be HxW in pixels, as 600x900 or 512, got '6oo'"),
+    (
+        ["bench", "--runtime", "fused", "--by-layer"],
+        2,
+        "--by-layer, --roofline: must have --runtime eager or channels-la",
+    ),
     (["bench", "--train", "--by-layer"], 2, "--by-layer, --roofline: are of inference passes"),
     (["bench", "--device", "gpu"], 2, "--device: must be auto, cpu, cuda, cuda:N or mps, got 'gpu'"),
 ]

@@ -19,7 +19,9 @@ from tests.conftest import Mnfpn
 COMMAND = [sys.executable, "-m", "mnfpn_cli"]
 
 
-def in_terminal(*arguments: str, until: str = "", wait: float = 0.0, columns: int = 100) -> tuple[int, str]:
+def in_terminal(
+    *arguments: str, until: str = "", wait: float = 0.0, columns: int = 100, number: signal.Signals = signal.SIGINT
+) -> tuple[int, str]:
     """Run a command in a pseudo-terminal; interrupt it as Ctrl-C does, a while after ``until`` is on the screen."""
     main, terminal = pty.openpty()
     environment = os.environ | {"COLUMNS": str(columns), "TERM": "xterm-256color"}
@@ -36,7 +38,7 @@ def in_terminal(*arguments: str, until: str = "", wait: float = 0.0, columns: in
             break
         if until and until.encode() in screen and not interrupted:
             time.sleep(wait)
-            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole group
+            os.killpg(process.pid, number)  # as a terminal does: the whole group
             interrupted = True
     os.close(main)
     try:
@@ -149,6 +151,15 @@ def test_ctrl_c_prints_and_writes_what_was_measured(tmp_path: Path) -> None:
     assert written["complete"] is False
     assert written["runs"][0]["ended_by"] == "interrupted"
     assert written["runs"][0]["latency_s"]["samples"]
+
+
+def test_sigterm_keeps_what_was_measured_too(tmp_path: Path) -> None:
+    """As `timeout` sends it in a pipeline."""
+    file = tmp_path / "out.json"
+    options = ["--size", "64", "--min-time", "600", "--device", "cpu", "--output", str(file)]
+    code, _ = in_terminal("bench", *options, until="timing on cpu", wait=2.0, number=signal.SIGTERM)
+    assert code == 130
+    assert json.loads(file.read_text())["complete"] is False
 
 
 @pytest.mark.parametrize("wait", [0.0, 0.4, 0.8, 1.2])

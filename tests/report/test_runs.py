@@ -31,15 +31,15 @@ def test_rows_stand_side_by_side_with_the_speed_up_over_the_first() -> None:
     """Median, interval, speed-up, throughput, time to the first result, and the difference."""
     text = lines(timed(SLOW, difference=0.0), timed(FAST, cell("fused"), difference=1.9e-6))
     assert "Latency of a pass: input 1×3×600×900, float32, cpu, 2 threads" in text
-    assert "Runtime Median 95 % interval × eager Images/s Memory First result Difference" in text
-    assert "eager 200.1 ms 200.1–200.1 ms 1.00 4.998 1.500 s 0" in text
-    assert "fused 100.1 ms 100.0–100.1 ms 2.00 9.991 1.500 s 1.9e-06" in text
+    assert "Runtime Median ±95 % × eager Images/s Memory First Differs" in text
+    assert "eager 200.1 ms 0.022 % 1.00 4.998 1.500 s 0" in text
+    assert "fused 100.1 ms 0.045 % 2.00 9.991 1.500 s 1.9e-06" in text
 
 
 def test_one_runtime_alone_has_no_speed_up() -> None:
     """And no difference where none was taken."""
     header = next(line for line in lines(timed(FAST)) if line.startswith("Runtime Median"))
-    assert header == "Runtime Median 95 % interval Images/s Memory First result"
+    assert header == "Runtime Median ±95 % Images/s Memory First"
 
 
 def test_rows_are_named_by_what_differs() -> None:
@@ -61,18 +61,18 @@ def test_percentiles_stand_there_from_the_samples_on_that_support_them() -> None
     """Fewer samples leave them out, with the reason."""
     few, some, many = ("\n".join(lines(timed(FAST * n))) for n in (1, 5, 40))
     assert " p90" not in few.split("Ended by")[0]
-    assert "p90 needs 64 samples and p99 662; there are 20 (--runs 662)." in few
+    assert "p90 needs 64 samples and p99 662; the fewest here are 20 (--runs 662)." in few
     assert " p90" in some.split("Ended by")[0]
-    assert "p99 needs 662 samples; there are 100 (--runs 662)." in some
+    assert "p99 needs 662 samples; the fewest here are 100 (--runs 662)." in some
     assert " p99" in many.split("Ended by")[0]
     assert "needs" not in many
 
 
 def test_what_ended_each_row_is_said() -> None:
     """Once where it is the same for all."""
-    assert "Ended by: precise enough." in lines(timed(FAST), timed(SLOW, cell("fused")))
+    assert "Ended by: precise enough. Passes of warm-up: 6, 6." in lines(timed(FAST), timed(SLOW, cell("fused")))
     both = lines(timed(FAST), timed(SLOW, cell("fused"), ended="failed", failure="x"))
-    assert "Ended by: precise enough (eager), a failure (fused)." in both
+    assert "Ended by: precise enough (eager), a failure (fused). Passes of warm-up: 6, 6." in both
 
 
 def test_warnings_name_the_cause_and_what_helps() -> None:
