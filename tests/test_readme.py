@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from rich.console import Console
@@ -65,7 +66,8 @@ def fixed(example: Example) -> str:
         return example.shown
     lines = example.shown.splitlines()
     timed = next(index for index, line in enumerate(lines) if line.startswith("Latency of a pass"))
-    return "\n".join([*lines[: timed + 1], *words(lines[timed + 1 :], 2)])
+    title = re.sub(r"\d+ threads?", "… threads", lines[timed])
+    return "\n".join([*lines[:timed], title, *words(lines[timed + 1 :], 2)])
 
 
 VARYING = re.compile(
@@ -111,10 +113,17 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(files: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same folder for all examples: what one of them writes, a later one reads."""
+def folder(files: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The same folder for all examples: what one of them writes, a later one reads.
+
+    What is written into the README is measured as a user would: on all cores, not on the one that tests use.
+    """
     monkeypatch.chdir(files)
-    return files
+    threads = torch.get_num_threads()
+    if WRITE:
+        torch.set_num_threads(psutil.cpu_count(logical=False) or threads)
+    yield files
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.usefixtures("folder")
