@@ -9,6 +9,7 @@ from torch import Tensor
 from mnfpn_cli.errors import CheckError
 from mnfpn_cli.export.inputs import random_images
 from mnfpn_cli.export.trace import NamedOutputs
+from mnfpn_cli.measure.difference import largest, relative_difference
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.input import NetworkInput
 
@@ -71,12 +72,12 @@ def compare(
     if list(expected) != list(found):
         raise CheckError(f"its outputs are {', '.join(found) or 'none'}, not {', '.join(expected)}")
     _complain(input, [problem for name, x in expected.items() for problem in _unlike(name, x, found[name])])
-    relative = {name: _relative(found[name], x) for name, x in expected.items()}
+    relative = {name: relative_difference(found[name], x) for name, x in expected.items()}
     allowed = dict.fromkeys(expected, 0.0 if exactly else USUAL_BOUND)
     if not exactly and max(relative.values()) > USUAL_BOUND:
         allowed = _allowed_by_rounding(network, images, expected)
     outputs = tuple(
-        Difference(name, tuple(x.shape), _largest(found[name] - x), relative[name], allowed[name])
+        Difference(name, tuple(x.shape), largest(found[name] - x), relative[name], allowed[name])
         for name, x in expected.items()
     )
     _complain(input, [_too_far(one) for one in outputs if one.relative > one.allowed])
@@ -105,14 +106,5 @@ def _unlike(name: str, expected: Tensor, found: Tensor) -> Iterator[str]:
 def _allowed_by_rounding(network: Network, images: Tensor, expected: Mapping[str, Tensor]) -> dict[str, float]:
     """For each output what rounding to float32 excuses, by how far the network itself is from float64."""
     precise: dict[str, Tensor] = NamedOutputs(deepcopy(network).double())(images.double())
-    own = {name: _relative(x.double(), precise[name]) for name, x in expected.items()}
+    own = {name: relative_difference(x.double(), precise[name]) for name, x in expected.items()}
     return {name: min(max(USUAL_BOUND, ROUNDINGS * rounding), LARGEST_BOUND) for name, rounding in own.items()}
-
-
-def _relative(found: Tensor, expected: Tensor) -> float:
-    difference, scale = _largest(found - expected), _largest(expected)
-    return difference / scale if scale else float(difference and "inf")
-
-
-def _largest(tensor: Tensor) -> float:
-    return tensor.abs().max().item()
