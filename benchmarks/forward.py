@@ -3,21 +3,24 @@
 torchvision's pyramid resizes by nearest neighbour; ours is set to that, so that both compute the same numbers.
 
     python benchmarks/forward.py --size 600x900
+    python benchmarks/forward.py --size 224x224 --device cuda --runs 200
 """
 
 import argparse
 from copy import deepcopy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.measure.devices import choose_devices
 from mnfpn_cli.measure.difference import largest_difference
 from mnfpn_cli.measure.engine import Subject, take_samples, warm_up
 from mnfpn_cli.measure.rules import EnoughOfEach
 from mnfpn_cli.measure.runtime import Job, load_runtime
 from mnfpn_cli.measure.statistics import Latency
-from mnfpn_cli.measure.timers import HostTimer
+from mnfpn_cli.measure.timers import timer_for
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.settings.input import parse_size
 from mnfpn_cli.settings.measuring import Sampling, runtime_names
@@ -58,17 +61,18 @@ def main() -> None:
     """Time all of them there and back again, and print medians, ratios and differences."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="600x900")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--runtimes", default=",".join(runtime_names()))
     options = parser.parse_args()
     import_torchvision()
-    size, device = parse_size(options.size), torch.device("cpu")
-    theirs = Torchvision().eval()
-    network = build_network(SETTINGS)
+    (device,) = choose_devices([options.device])
+    timer = timer_for(device)
+    theirs, network = Torchvision().eval(), build_network(SETTINGS)
     share(theirs, network)
-    images = torch.rand(1, 3, *size)
+    images = torch.rand(1, 3, *parse_size(options.size))
     expected = theirs(images)
-    subjects = {"torchvision": Subject(lambda: theirs(images), HostTimer())}
+    subjects = {"torchvision": Subject(partial(theirs.to(device), images.to(device)), timer)}
     far = {"torchvision": 0.0}
     for name in options.runtimes.split(","):
         try:
@@ -80,7 +84,7 @@ def main() -> None:
         except MnfpnError as error:
             print(f"{name:16} {error}")
             continue
-        subjects[name] = Subject(ready.run, HostTimer())
+        subjects[name] = Subject(ready.run, timer)
     for subject in subjects.values():
         warm_up(subject.run, subject.timer)
     take_samples(list(subjects.values()), EnoughOfEach(Sampling(runs=options.runs, min_time_s=0.0)))

@@ -3,13 +3,16 @@
 Each comparison is made twice, with the same number of passes: by mnfpn's engine (A B B A, the interval of the ratio of
 blocks against a margin of 1 %), and one after the other with a rank test at 5 %, as it is usually done.
 
-    python benchmarks/quality.py --same 200 --delayed 100 --seconds 4
+    python benchmarks/quality.py --same 200 --delayed 100 --seconds 5
 """
 
 import argparse
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
 from statistics import median
 
 import torch
@@ -29,22 +32,22 @@ DELAY = 0.03
 Run = Callable[[], object]
 
 
-def network(size: int) -> Run:
-    """A pass of the default network, channels last."""
-    built = build_network(NetworkSettings()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = torch.rand(1, 3, size, size).to(memory_format=torch.channels_last)
-    return lambda: built(images)
+def twice(size: int) -> tuple[Run, Run]:
+    """Passes of two copies of the default network, made as `compare` makes its sides."""
+    network, images = build_network(NetworkSettings()), torch.rand(1, 3, size, size)
+    a, b = deepcopy(network), deepcopy(network)
+    return partial(a, images), partial(b, images)
 
 
 def delayed(run: Run) -> Run:
-    """The same pass, and a wait of a fixed share of its median time."""
-    timer = HostTimer()
-    wait = DELAY * median(timer(run).seconds for _ in range(50))
+    """The same pass, and a wait of a fixed share of the time that it took."""
 
     def slower() -> None:
+        start = time.perf_counter()
         run()
-        end = time.perf_counter() + wait
-        while time.perf_counter() < end:
+        end = time.perf_counter()
+        until = end + DELAY * (end - start)
+        while time.perf_counter() < until:
             pass
 
     return slower
@@ -69,12 +72,12 @@ def one_after_the_other(a: Run, b: Run, passes: int) -> tuple[str, float]:
     return "a_faster" if ratio > 1 else "b_faster", ratio
 
 
-def experiment(title: str, a: Run, make_b: Callable[[], Run], count: int, seconds: float) -> None:
+def experiment(title: str, a: Run, b: Run, count: int, seconds: float) -> None:
     """Compare so many times, both ways in turn, and print what they said."""
     ours, theirs = Counter[str](), Counter[str]()
     our_ratios, their_ratios, passes = [], [], []
-    for _ in range(count):
-        b = make_b()
+    for done in range(count):
+        print(f"{done} of {count}", end="\r", file=sys.stderr)
         verdict, ratio, n = interleaved(a, b, seconds)
         ours[verdict] += 1
         our_ratios.append(ratio)
@@ -94,14 +97,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--same", type=int, default=200)
     parser.add_argument("--delayed", type=int, default=100)
-    parser.add_argument("--seconds", type=float, default=4.0, help="the most for one comparison")
-    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--seconds", type=float, default=5.0, help="the most for one comparison")
+    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU; one of them is left to other work")
     options = parser.parse_args()
-    a, b = network(options.size), network(options.size)
+    torch.set_num_threads(options.threads)
+    a, b = twice(options.size)
     for run in (a, b):
         warm_up(run, HostTimer())
-    experiment("A network against itself", a, lambda: b, options.same, options.seconds)
-    experiment(f"Against itself, {DELAY:.0%} slower", a, lambda: delayed(a), options.delayed, options.seconds)
+    experiment("A network against itself", a, b, options.same, options.seconds)
+    experiment(f"Against itself, {DELAY:.0%} slower", a, delayed(b), options.delayed, options.seconds)
 
 
 if __name__ == "__main__":

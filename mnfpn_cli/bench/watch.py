@@ -9,7 +9,9 @@ import torch
 from mnfpn_cli.measure.conditions import ClockWatch, Conditions, between, read_conditions
 from mnfpn_cli.measure.machine import read_cores
 from mnfpn_cli.measure.nvml import GpuReader, GpuState, energy_used, gpu_reader, typical
-from mnfpn_cli.measure.unsteady import Unsteady, unsteady_cpu, unsteady_gpu
+from mnfpn_cli.measure.unsteady import Unsteady
+from mnfpn_cli.measure.unsteady_cpu import unsteady_cpu
+from mnfpn_cli.measure.unsteady_gpu import unsteady_gpu
 
 GPU_PERIOD_S = 0.25
 """Between readings of a GPU: NVML answers within milliseconds, and has nothing new more often than that."""

@@ -12,13 +12,14 @@ from mnfpn_cli.cli.options import (
     DTypeOption,
     NetworkOptions,
     OutputOptions,
+    SizesOption,
     WeightsOption,
     several_batches,
     several_sizes,
     whole,
 )
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError, UsageError
-from mnfpn_cli.settings.input import DEFAULT_SIZE, network_input, sized
+from mnfpn_cli.settings.input import network_input, sized
 from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, LAYERED, BenchCase, check_device_name, choose_runtimes
 
 
@@ -52,13 +53,13 @@ class CaseOptions:
             raise UsageError("--channels-last: is --runtime channels-last, and cannot be given beside --runtime")
         if self.train and (self.by_layer or self.roofline):
             raise UsageError("--by-layer, --roofline: are of inference passes, and cannot be given beside --train")
-        chosen = choose_runtimes(["channels-last"] if self.channels_last else self.runtime or [DEFAULT_RUNTIME])
+        named = ["channels-last"] if self.channels_last else self.runtime or [DEFAULT_RUNTIME]
+        chosen = choose_runtimes(named)
         if (self.by_layer or self.roofline) and not set(chosen) & set(LAYERED):
             raise UsageError(
                 f"--by-layer, --roofline: must have --runtime {' or '.join(LAYERED)}, which run layer by layer, "
                 f"got {', '.join(chosen)}"
             )
-        named = ["channels-last"] if self.channels_last else self.runtime or [DEFAULT_RUNTIME]
         return BenchCase(
             batches=several_batches(self.batch),
             runtimes=chosen,
@@ -84,14 +85,7 @@ def bench(
         Option(help="auto, cpu, cuda, cuda:N or mps; may repeat.", metavar="DEVICE", show_default="auto"),
     ] = None,
     weights: WeightsOption = None,
-    size: Annotated[
-        list[str] | None,
-        Option(
-            help="Size of the image: height x width in pixels, or one side; may repeat.",
-            metavar="HxW",
-            show_default=DEFAULT_SIZE,
-        ),
-    ] = None,
+    size: SizesOption = None,
 ) -> None:
     """Measure what the network costs and how fast it runs here: by runtimes side by side, on each device."""
     from mnfpn_cli.cli.output import check_output, emit

@@ -173,9 +173,10 @@ WeightsOption = Annotated[
         rich_help_panel="Network",
     ),
 ]
-SizeOption = Annotated[
-    str | None,
-    Option(help="Size of the image: height x width in pixels, or one side.", metavar="HxW", show_default=DEFAULT_SIZE),
+_SIZE = "Size of the image: height x width in pixels, or one side"
+SizeOption = Annotated[str | None, Option(help=f"{_SIZE}.", metavar="HxW", show_default=DEFAULT_SIZE)]
+SizesOption = Annotated[
+    list[str] | None, Option(help=f"{_SIZE}; may repeat.", metavar="HxW", show_default=DEFAULT_SIZE)
 ]
 DTypeOption = Annotated[
     DType,

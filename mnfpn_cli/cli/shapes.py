@@ -6,22 +6,15 @@ from typer import Option
 
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
-from mnfpn_cli.cli.options import BatchOption, DTypeOption, NetworkOptions, OutputOptions
-from mnfpn_cli.settings.input import DEFAULT_SIZE, network_input, sized
+from mnfpn_cli.cli.options import BatchOption, DTypeOption, NetworkOptions, OutputOptions, SizesOption
+from mnfpn_cli.settings.input import network_input, sized
 
 
 @grouped
 def shapes(
     network: NetworkOptions,
     output: OutputOptions,
-    size: Annotated[
-        list[str] | None,
-        Option(
-            help="Size of the image: height x width in pixels, or one side; may repeat.",
-            metavar="HxW",
-            show_default=DEFAULT_SIZE,
-        ),
-    ] = None,
+    size: SizesOption = None,
     batch: BatchOption = 1,
     dtype: DTypeOption = "float32",
     verify: Annotated[bool, Option("--verify", help="Run the real network too; exit 3 if anything differs.")] = False,

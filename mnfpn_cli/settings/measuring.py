@@ -93,7 +93,7 @@ def _seconds(option: str, value: float | None, otherwise: float) -> float:
     if value is None:
         return otherwise
     if not math.isfinite(value) or value < 0:
-        raise UsageError(f"{option}: must be 0 or more seconds, got {value:g}")
+        raise UsageError(f"{option}: must be a finite number of seconds, 0 or more, got {value:g}")
     return value
 
 

@@ -13,12 +13,13 @@ from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.measure import environment
 from mnfpn_cli.measure.cpu import reading_cpu_name
 from mnfpn_cli.measure.environment import read_environment
-from mnfpn_cli.measure.runtime import Job, Prepared
+from mnfpn_cli.measure.runtime import Job
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.runtimes import channels_last, eager
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
 from mnfpn_cli.settings.models import NetworkSettings
+from tests.bench.broken import broken
 
 SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 2, 2)], "pyramid": {"channels": 8}})
 SIZE = Size(33, 47)
@@ -32,24 +33,6 @@ def measure(
     """Measure the small network."""
     networks = [(SETTINGS, size) for size in sizes]
     return benchmark(networks, 0, case, devices, lambda: "a CPU", lambda *_: None)
-
-
-def break_at(monkeypatch: pytest.MonkeyPatch, runtime: object, count: int, error: BaseException) -> None:
-    """Have a runtime's pass raise when it is called so many times."""
-    real, calls = eager.prepare, []
-
-    def prepared(job: Job) -> Prepared:
-        ready = real(job)
-
-        def run() -> object:
-            calls.append(1)
-            if len(calls) == count:
-                raise error
-            return ready.run()
-
-        return Prepared(run)
-
-    monkeypatch.setattr(runtime, "prepare", prepared)
 
 
 def test_a_benchmark_counts_and_times() -> None:
@@ -216,31 +199,29 @@ def test_a_size_that_does_not_fit_is_a_row_that_says_so(monkeypatch: pytest.Monk
         measure(sizes=(Size(64, 64),))
 
 
-def test_out_of_memory_in_the_middle_keeps_the_other_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_in_the_middle_keeps_the_other_rows() -> None:
     """While it is made ready it is a row without a measurement, while it is timed one that ended early."""
     both = replace(CASE, runtimes=("eager", "channels-last"))
     memory = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-    break_at(monkeypatch, channels_last, 2, memory)
-    result = measure(both)
+    with broken(channels_last, 2, memory):
+        result = measure(both)
     assert [row.status for row in result.rows] == ["measured", "failed"]
     assert result.failures[0].endswith("out of memory channels-last on cpu at batch 3, 33x47, float32")
-    break_at(monkeypatch, channels_last, 5, memory)
-    whole, cut = measure(both).runs
+    with broken(channels_last, 5, memory):
+        whole, cut = measure(both).runs
     assert (len(whole.latency.samples), whole.ended) == (4, "runs")
     assert (len(cut.latency.samples), cut.ended) == (2, "failed")
     assert cut.failure is not None
 
 
-def test_what_a_library_cannot_do_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_library_cannot_do_is_explained() -> None:
     """By its first line, and its kind where that is not plain."""
     for error, words in (
         (RuntimeError("cuDNN error: EXECUTION_FAILED\nmore"), "float32: cuDNN error: EXECUTION_FAILED$"),
         (TypeError("no such thing"), "float32: TypeError: no such thing$"),
     ):
-        break_at(monkeypatch, eager, 1, error)
-        with pytest.raises(MnfpnError, match=words):
+        with broken(eager, 1, error), pytest.raises(MnfpnError, match=words):
             measure()
-        monkeypatch.undo()
 
 
 def test_a_runtime_that_is_not_there_says_why_in_its_row() -> None:
@@ -254,21 +235,20 @@ def test_a_runtime_that_is_not_there_says_why_in_its_row() -> None:
         measure(replace(CASE, runtimes=("cuda-graph",)))
 
 
-def test_ctrl_c_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_keeps_what_was_measured() -> None:
     """During timed passes; earlier there is nothing to keep."""
-    break_at(monkeypatch, channels_last, 5, KeyboardInterrupt())
-    result = measure(replace(CASE, batches=(3, 2), runtimes=("eager", "channels-last")))
+    with broken(channels_last, 5, KeyboardInterrupt()):
+        result = measure(replace(CASE, batches=(3, 2), runtimes=("eager", "channels-last")))
     assert not result.complete
     assert [(len(run.latency.samples), run.ended) for run in result.runs] == [(3, "interrupted"), (2, "interrupted")]
-    break_at(monkeypatch, channels_last, 1, KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
+    with broken(channels_last, 1, KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
         measure(replace(CASE, runtimes=("channels-last",)))
 
 
-def test_ctrl_c_between_measurements_keeps_those_that_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_between_measurements_keeps_those_that_are_done() -> None:
     """The second batch was being made ready."""
-    break_at(monkeypatch, channels_last, 7, KeyboardInterrupt())
-    result = measure(replace(CASE, batches=(3, 2), runtimes=("channels-last",)))
+    with broken(channels_last, 7, KeyboardInterrupt()):
+        result = measure(replace(CASE, batches=(3, 2), runtimes=("channels-last",)))
     assert not result.complete
     assert [run.cell.input.batch for run in result.runs] == [3]
 

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -22,6 +21,7 @@ from mnfpn_cli.runtimes import channels_last, eager
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.measuring import Sampling
 from mnfpn_cli.settings.models import NetworkSettings
+from tests.bench.broken import broken
 
 SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 8}})
 WIDER = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 16}})
@@ -33,24 +33,6 @@ TOGETHER = Together(2, "cpu", 1, False, 0.01, Sampling(warmup=1, runs=6, min_tim
 def compared(a: Side = SIDE, b: Side = SIDE, together: Together = TOGETHER) -> Comparison:
     """Compare two small networks."""
     return compare_networks(a, b, together, lambda: "a CPU", lambda *_: None)[0]
-
-
-def break_at(monkeypatch: pytest.MonkeyPatch, runtime: ModuleType, count: int, error: BaseException) -> None:
-    """Have a runtime's pass raise from a number of calls on; the first two come before the timed ones."""
-    real = runtime.prepare
-
-    def prepare(job: Job) -> Prepared:
-        ready, calls = real(job), list[int]()
-
-        def run() -> object:
-            calls.append(1)
-            if len(calls) >= count:
-                raise error
-            return ready.run()
-
-        return Prepared(run)
-
-    monkeypatch.setattr(runtime, "prepare", prepare)
 
 
 def test_both_sides_are_timed_equally_often() -> None:
@@ -131,10 +113,10 @@ def test_training_steps_are_compared() -> None:
     assert (result.a.train, result.pairs[0].name) == (True, "batch 2 on cpu, 33x47, training")
 
 
-def test_ctrl_c_in_the_middle_gives_what_was_measured_by_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_in_the_middle_gives_what_was_measured_by_then() -> None:
     """The verdict is on whole blocks, and marked incomplete; B's pass that was interrupted is lost."""
-    break_at(monkeypatch, channels_last, 2 + 16, KeyboardInterrupt())
-    result = compared(b=OTHER, together=replace(TOGETHER, sampling=Sampling(1, 40, min_time_s=0.0)))
+    with broken(channels_last, 2 + 16, KeyboardInterrupt()):
+        result = compared(b=OTHER, together=replace(TOGETHER, sampling=Sampling(1, 40, min_time_s=0.0)))
     (pair,) = result.pairs
     assert (len(pair.a.samples), len(pair.b.samples)) == (15, 15)  # B goes first in round 16
     assert (pair.ended, result.complete, result.failure) == ("interrupted", False, None)
@@ -142,27 +124,25 @@ def test_ctrl_c_in_the_middle_gives_what_was_measured_by_then(monkeypatch: pytes
     assert pair.ratio.interval is not None
 
 
-def test_ctrl_c_before_anything_was_timed_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_before_anything_was_timed_is_passed_on() -> None:
     """There is nothing to lose."""
-    break_at(monkeypatch, channels_last, 3, KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
+    with broken(channels_last, 3, KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
         compared(b=OTHER)
 
 
-def test_a_side_that_fails_half_way_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_side_that_fails_half_way_loses_nothing() -> None:
     """What was measured by then is there, marked, with whose failure it was."""
-    break_at(monkeypatch, channels_last, 2 + 16, RuntimeError("the driver has gone"))
-    result = compared(b=OTHER, together=replace(TOGETHER, sampling=Sampling(1, 40, min_time_s=0.0)))
+    with broken(channels_last, 2 + 16, RuntimeError("the driver has gone")):
+        result = compared(b=OTHER, together=replace(TOGETHER, sampling=Sampling(1, 40, min_time_s=0.0)))
     assert (len(result.pairs[0].a.samples), len(result.pairs[0].b.samples)) == (16, 15)
     assert (result.pairs[0].ended, result.complete) == ("failed", False)
     assert result.failure == ("B: could not run channels-last on cpu at batch 2, 33x47, float32: the driver has gone")
 
 
 @pytest.mark.parametrize(("count", "whose"), [(1, "A (--small)"), (2, "A (--small)"), (3, "A")])
-def test_a_side_that_fails_at_once_is_an_error(monkeypatch: pytest.MonkeyPatch, count: int, whose: str) -> None:
+def test_a_side_that_fails_at_once_is_an_error(count: int, whose: str) -> None:
     """Being prepared, warmed up, or first timed."""
-    break_at(monkeypatch, channels_last, count, RuntimeError("the driver has gone"))
-    with pytest.raises(MnfpnError) as caught:
+    with broken(channels_last, count, RuntimeError("the driver has gone")), pytest.raises(MnfpnError) as caught:
         compared(a=replace(OTHER, name="--small"), b=SIDE)
     message = "could not run channels-last on cpu at batch 2, 33x47, float32: the driver has gone"
     assert str(caught.value) == f"{whose}: {message}"

@@ -54,9 +54,9 @@ ROWS: list[tuple[list[str], int, str]] = [
     (["bench", "--warmup", "-1"], 2, "--warmup: must be a whole number, 0 or more, got -1"),
     (["bench", "--threads", "0"], 2, "--threads: must be a whole number from 1 to 4096, got 0"),
     (["bench", "--seed", "-1"], 2, "--seed: must be a whole number from 0 to 9223372036854775807, got -1"),
-    (["bench", "--min-time", "nan"], 2, "--min-time: must be 0 or more seconds, got nan"),
-    (["bench", "--min-time", "-1"], 2, "--min-time: must be 0 or more seconds, got -1"),
-    (["bench", "--max-time", "inf"], 2, "--max-time: must be 0 or more seconds, got inf"),
+    (["bench", "--min-time", "nan"], 2, "--min-time: must be a finite number of seconds, 0 or more, got nan"),
+    (["bench", "--min-time", "-1"], 2, "--min-time: must be a finite number of seconds, 0 or more, got -1"),
+    (["bench", "--max-time", "inf"], 2, "--max-time: must be a finite number of seconds, 0 or more, got inf"),
     (
         ["bench", "--max-time", "1", "--min-time", "2"],
         2,

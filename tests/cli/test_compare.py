@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from mnfpn_cli.measure.runtime import Job, Prepared
 from mnfpn_cli.runtimes import channels_last
+from tests.bench.broken import broken
 from tests.bench.documents import COST, MACHINE, result, row, times, written
 from tests.cli.test_imports import loaded
 from tests.conftest import Mnfpn, Outcome
@@ -181,7 +181,7 @@ ROWS: list[tuple[list[str], str]] = [
     (["--a", "", "--b", "", "--margin", "200%"], "--margin: must be more than 0 and less than 100%"),
     (["--a", "", "--b", "", "--margin", "nan"], "--margin: must be more than 0 and less than 100%"),
     (["--a", "", "--b", "", "--runs", "0"], "--runs: must be a whole number, 1 or more, got 0"),
-    (["--a", "", "--b", "", "--max-time", "-1"], "--max-time: must be 0 or more seconds, got -1"),
+    (["--a", "", "--b", "", "--max-time", "-1"], "--max-time: must be a finite number of seconds, 0 or more, got -1"),
     (
         ["--a", "", "--b", "", "--fail-if-slower", "-5%"],
         "--fail-if-slower: must be 0 or more and less than 100%, as 1% or 0.01, got '-5%'",
@@ -235,42 +235,22 @@ def test_no_options_are_the_default_network(mnfpn: Mnfpn) -> None:
     assert "Measured on" in outcome.out
 
 
-def break_at(monkeypatch: pytest.MonkeyPatch, count: int, error: BaseException) -> None:
-    """Have the passes of channels-last raise from a number of calls on."""
-    real: Callable[..., Prepared] = channels_last.prepare
-
-    def prepare(job: Job) -> Prepared:
-        ready, calls = real(job), list[int]()
-
-        def run() -> object:
-            calls.append(1)
-            if len(calls) >= count:
-                raise error
-            return ready.run()
-
-        return Prepared(run)
-
-    monkeypatch.setattr(channels_last, "prepare", prepare)
-
-
-def test_ctrl_c_in_the_middle_prints_and_writes_what_there_is(
-    mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_ctrl_c_in_the_middle_prints_and_writes_what_there_is(mnfpn: Mnfpn, tmp_path: Path) -> None:
     """Marked incomplete, exit code 130, and no gate is judged by it."""
-    break_at(monkeypatch, 6, KeyboardInterrupt())
     path = tmp_path / "x.json"
     gates = ("--fail-if-slower", "1%", "--strict")
     sides = ("--a", SMALL, "--b", f"{SMALL} --runtime channels-last")
-    outcome = mnfpn("compare", *sides, *HERE, *gates, "--output", str(path))
+    with broken(channels_last, 6, KeyboardInterrupt()):
+        outcome = mnfpn("compare", *sides, *HERE, *gates, "--output", str(path))
     assert (outcome.code, outcome.err) == (130, "")
     assert outcome.out.splitlines()[-1] == "Interrupted: the measurement is incomplete."
     assert json.loads(path.read_text())["complete"] is False
 
 
-def test_a_side_that_fails_in_the_middle_is_exit_code_1(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_side_that_fails_in_the_middle_is_exit_code_1(mnfpn: Mnfpn) -> None:
     """What was measured is printed."""
-    break_at(monkeypatch, 6, RuntimeError("the driver has gone"))
-    outcome = mnfpn("compare", "--a", SMALL, "--b", f"{SMALL} --runtime channels-last", *HERE, "--json")
+    with broken(channels_last, 6, RuntimeError("the driver has gone")):
+        outcome = mnfpn("compare", "--a", SMALL, "--b", f"{SMALL} --runtime channels-last", *HERE, "--json")
     assert (outcome.code, json.loads(outcome.out)["complete"]) == (1, False)
     assert outcome.err == (
         "error: B: could not run channels-last on cpu at batch 1, 33x47, float32: the driver has gone\n"

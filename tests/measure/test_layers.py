@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
@@ -21,6 +21,7 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.work import LayerWork, network_work
 from mnfpn_cli.settings.input import Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
+from tests.measure.clocks import FakeDevice, FakeEvent
 from tests.strategies import settings_and_size
 
 SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 2, 2), (2, 8, 1, 2)], "pyramid": {"channels": 8}})
@@ -170,44 +171,6 @@ def test_an_error_with_hooks_on_takes_them_off() -> None:
     with torch.inference_mode(), pytest.raises(RuntimeError, match="channels"):
         time_layers(run, network, works_of(SETTINGS, SIZE), HostMarks(), 1)
     assert calls[1] > 0 == hooks_on(network)
-
-
-@dataclass
-class FakeDevice:
-    """A device with a queue: work and events are done when it is synchronised."""
-
-    now_ms: float = 0.0
-    queue: list[Callable[[], None]] = field(default_factory=list)
-    synchronised: int = 0
-
-    def work(self, milliseconds: float) -> None:
-        """Queue work."""
-        self.queue.append(lambda: setattr(self, "now_ms", self.now_ms + milliseconds))
-
-    def synchronize(self) -> None:
-        """Do all that was queued."""
-        self.synchronised += 1
-        for task in self.queue:
-            task()
-        self.queue.clear()
-
-
-@dataclass
-class FakeEvent:
-    """An event that reads the device's time when the queue reaches it."""
-
-    device: FakeDevice
-    at_ms: float | None = None
-
-    def record(self) -> None:
-        """Queue the reading."""
-        self.device.queue.append(lambda: setattr(self, "at_ms", self.device.now_ms))
-
-    def elapsed_time(self, end_event: "FakeEvent") -> float:
-        """Milliseconds; wrong use shows as an error, as on the real device."""
-        assert self.at_ms is not None
-        assert end_event.at_ms is not None
-        return end_event.at_ms - self.at_ms
 
 
 def test_events_are_read_after_the_pass_and_hold_nothing_up() -> None:

@@ -3,6 +3,8 @@
 import gc
 import subprocess
 import sys
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -41,6 +43,20 @@ def test_outputs_are_those_of_eager(name: str, preset: str, capfd: pytest.Captur
         assert [one.shape for one in outputs] == [one.shape for one in reference]
         assert largest_difference(outputs, reference) <= ROUNDING
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", [name for name in HERE if name in ("onnxruntime", "openvino")])
+def test_images_and_outputs_of_a_session_stay_where_they_are(name: str) -> None:
+    """A pass reads the images as they are then, and writes the same outputs; nothing keeps them but the pass."""
+    mine = job()
+    images = mine.images.to(memory_format=torch.channels_last)  # it wants another order, so it must make a copy
+    run: Any = load_runtime(name).prepare(replace(mine, images=images)).run
+    del images, mine
+    gc.collect()
+    assert largest_difference(run(), expected()) < ROUNDING
+    before = run()[0].clone()
+    run.images.zero_()
+    assert not torch.equal(run()[0], before)
 
 
 @torch.inference_mode()

@@ -48,12 +48,16 @@ def test_options_mean_a_sampling(options: dict[str, float], meaning: Sampling) -
 
 REFUSED: list[tuple[str, dict[str, float], str]] = [
     ("precision with runs", {"runs": 5, "precision": 0.01}, "--precision: has no meaning with --runs"),
-    ("negative least", {"min_time_s": -1.0}, "--min-time: must be 0 or more seconds, got -1"),
-    ("endless least", {"min_time_s": inf}, "--min-time: must be 0 or more seconds, got inf"),
-    ("negative most", {"max_time_s": -0.5}, "--max-time: must be 0 or more seconds, got -0.5"),
-    ("endless most", {"max_time_s": inf}, "--max-time: must be 0 or more seconds, got inf"),
-    ("no number", {"max_time_s": nan}, "--max-time: must be 0 or more seconds, got nan"),
-    ("no number with runs", {"runs": 2, "min_time_s": nan}, "--min-time: must be 0 or more seconds, got nan"),
+    ("negative least", {"min_time_s": -1.0}, "--min-time: must be a finite number of seconds, 0 or more, got -1"),
+    ("endless least", {"min_time_s": inf}, "--min-time: must be a finite number of seconds, 0 or more, got inf"),
+    ("negative most", {"max_time_s": -0.5}, "--max-time: must be a finite number of seconds, 0 or more, got -0.5"),
+    ("endless most", {"max_time_s": inf}, "--max-time: must be a finite number of seconds, 0 or more, got inf"),
+    ("no number", {"max_time_s": nan}, "--max-time: must be a finite number of seconds, 0 or more, got nan"),
+    (
+        "no number with runs",
+        {"runs": 2, "min_time_s": nan},
+        "--min-time: must be a finite number of seconds, 0 or more, got nan",
+    ),
     (
         "most below least",
         {"min_time_s": 5.0, "max_time_s": 4.5},
