@@ -67,6 +67,8 @@ def main() -> None:
     options = parser.parse_args()
     import_torchvision()
     (device,) = choose_devices([options.device])
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # events are put on its stream
     timer = timer_for(device)
     theirs, network = Torchvision().eval(), build_network(SETTINGS)
     share(theirs, network)

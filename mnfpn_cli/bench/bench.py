@@ -4,13 +4,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from mnfpn_cli.bench.doubts import doubts
 from mnfpn_cli.bench.group import Group, Progress, Timed, time_group
+from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.profile import profile_group
-from mnfpn_cli.bench.results import Benchmark, Cell, CellProfile, NotRun, Row
+from mnfpn_cli.bench.results import Benchmark, Cell, CellProfile, NoProfile, NotRun, Row
 from mnfpn_cli.bench.sized import sized_networks
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.measure.devices import choose_devices
@@ -50,7 +52,7 @@ def benchmark(
     fitting, too_large = _fitting(sizes, devices, case)
     networks = sized_networks(fitting, seed, case.dtype, weights, progress)
     environment = read_environment(cpu_name())
-    timed, profiles, complete = list[Timed](), list[CellProfile](), True
+    timed, profiles, complete = list[Timed](), list[CellProfile | NoProfile](), True
     try:
         for device, sized, batch in product(devices, networks, case.batches):
             group = Group(sized.network, sized.settings, network_input(sized.settings, sized.size, batch), device, case)
@@ -62,10 +64,20 @@ def benchmark(
     rows = (*(row for one in timed for row in one.rows), *too_large)
     _check_any(rows, complete)
     unsteady = list({warning.kind: warning for one in reversed(timed) for warning in one.unsteady}.values())
-    unsteady += [warning for row in rows if row.status == "measured" for warning in doubts(row)]
+    unsteady += [warning for row in rows if row.status == "measured" for warning in doubts(row, case.train)]
     costs = tuple(sized.cost for sized in networks)
     weights_loaded = networks[0].weights
-    return Benchmark(case, costs, rows, tuple(unsteady), environment, weights_loaded, complete, tuple(profiles))
+    return Benchmark(
+        case,
+        costs,
+        rows,
+        tuple(unsteady),
+        environment,
+        weights_loaded,
+        complete,
+        tuple(one for one in profiles if isinstance(one, CellProfile)),
+        tuple(one for one in profiles if isinstance(one, NoProfile)),
+    )
 
 
 def _fitting(
@@ -92,17 +104,19 @@ def _fitting(
 
 
 def _measure(group: Group, progress: Progress) -> Timed:
-    """The rows of one device and input."""
+    """The rows of one device and input; an error that is of all of them loses no others."""
     try:
-        check_fits(plan_network(group.settings), group.input, group.case.dtype, group.device)
-    except UsageError as error:
-        rows = tuple(NotRun(group.cell(name), "too_large", str(error)) for name in group.case.runtimes)
+        with explained(f"on {group.device} at batch {group.input.batch}, {group.input.size}"):
+            check_fits(plan_network(group.settings), group.input, group.case.dtype, group.device)
+            return time_group(group, progress)
+    except MnfpnError as error:
+        status: Literal["too_large", "failed"] = "too_large" if isinstance(error, UsageError) else "failed"
+        rows = tuple(NotRun(group.cell(name), status, str(error)) for name in group.case.runtimes)
         return Timed(rows, (), "failed")
-    return time_group(group, progress)
 
 
-def _profile(group: Group, timed: Timed, progress: Progress) -> list[CellProfile]:
-    """Where the time of the group's first row goes, if that was asked for.
+def _profile(group: Group, timed: Timed, progress: Progress) -> list[CellProfile | NoProfile]:
+    """Where the time of the group's rows goes, if that was asked for.
 
     Raises:
         KeyboardInterrupt: where the group's rows were interrupted.

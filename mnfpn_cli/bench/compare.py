@@ -68,7 +68,8 @@ def _time(
     ]
     watched = watch(groups[0].device)
     rule = NarrowRatio(together.sampling, lambda share: progress("timing A B B A", share))
-    ended = take_samples(subjects, rule, watched.look, rest_between(groups[0].case.runtimes != groups[1].case.runtimes))
+    rest = rest_between(groups[0].device.type, [name for group in groups for name in group.case.runtimes])
+    ended = take_samples(subjects, rule, watched.look, rest)
     if all(subject.samples for subject in subjects):
         return subjects, ended, watched.unsteady()
     failure = _failure(subjects)

@@ -7,10 +7,13 @@ from mnfpn_cli.bench.results import BenchRun
 from mnfpn_cli.measure.patterns import drift, humps
 from mnfpn_cli.measure.unsteady import Unsteady
 
+GRAPHS = ("cuda-graph", "compiled")
+"""Runtimes that queue a pass as one graph already."""
+
 IDLE = "measure when the machine is idle, or longer (--min-time)"
 
 
-def doubts(run: BenchRun) -> Iterator[Unsteady]:
+def doubts(run: BenchRun, train: bool = False) -> Iterator[Unsteady]:
     """What the samples of a row, and its outputs, leave in doubt."""
     where, latency = str(run.cell), run.latency
     if run.warm_up.settled is False:
@@ -43,7 +46,9 @@ def doubts(run: BenchRun) -> Iterator[Unsteady]:
         yield Unsteady(
             "launch_bound",
             f"{where}: the host takes {run.enqueue_share:.0%} of a pass to queue its work: the GPU waits for launches",
-            "CUDA graphs (--runtime cuda-graph), or larger batches",
+            "larger batches"
+            if train or run.cell.runtime in GRAPHS
+            else "CUDA graphs (--runtime cuda-graph), or larger batches",
         )
     if run.difference is not None and isinf(run.difference):
         yield Unsteady("not_finite", f"{where}: its outputs are not finite", "another --dtype, or other weights")

@@ -82,7 +82,9 @@ def time_group(group: Group, progress: Progress) -> Timed:
     what = f"timing on {group.device}, batch {group.input.batch}, {group.input.size}"
     rule = EnoughOfEach(group.case.sampling, lambda share: progress(what, share))
     watched = watch(group.device)
-    ended = take_samples(list(subjects.values()), rule, watched.look, rest_between(len(group.case.runtimes) > 1))
+    ended = take_samples(
+        list(subjects.values()), rule, watched.look, rest_between(group.device.type, group.case.runtimes)
+    )
     unsteady = watched.unsteady()
     rows = (
         not_run.get(name) or _row(group.cell(name), ready[name], subjects[name], ended, watched, len(subjects) == 1)
@@ -133,7 +135,7 @@ def _row(cell: Cell, ready: Ready, subject: Subject, ended: Ended, watched: Watc
         first=ready.first,
         warm_up=ready.warm_up,
         latency=latency,
-        enqueue=Latency(tuple(subject.enqueue)) if subject.enqueue else None,
+        enqueue=Latency(tuple(subject.enqueue)) if subject.enqueue and ready.queued else None,
         ended="failed" if subject.failure else ended,
         difference=ready.difference,
         peak_memory_bytes=ready.peak_memory_bytes,

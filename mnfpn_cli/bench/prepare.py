@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mnfpn_cli.bench.results import FirstPass
@@ -16,12 +15,13 @@ from mnfpn_cli.measure.difference import largest_difference
 from mnfpn_cli.measure.engine import WarmUp, warm_up
 from mnfpn_cli.measure.memory import PeakMemory, out_of_memory_explained
 from mnfpn_cli.measure.runtime import Job, as_tensors, load_runtime
+from mnfpn_cli.measure.tf32 import without_tf32
 from mnfpn_cli.measure.timers import Timer, Timing
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A runtime that is ready to be timed, and what getting there showed."""
+    """A runtime that is ready to be timed, and what getting there showed; ``queued``: a GPU's work may be waiting."""
 
     run: Callable[[], Any]
     first: FirstPass
@@ -29,6 +29,7 @@ class Ready:
     difference: float | None
     peak_memory_bytes: int | None
     added_memory_bytes: int | None
+    queued: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,10 @@ def prepare(
         first = timer(lambda: outputs.append(prepared.run()))
         difference = None if reference is None else largest_difference(prepared.outputs(outputs.pop()), reference)
         warm = warm_up(prepared.run, timer, passes)
-        return Ready(prepared.run, FirstPass(seconds, first.seconds), warm, difference, peak.bytes(), peak.added())
+        memory = (None, None) if prepared.own_device else (peak.bytes(), peak.added())
+        return Ready(
+            prepared.run, FirstPass(seconds, first.seconds), warm, difference, *memory, queued=not prepared.own_device
+        )
 
 
 def reference_outputs(job: Job) -> Sequence[Tensor]:
@@ -90,9 +94,6 @@ def reference_outputs(job: Job) -> Sequence[Tensor]:
     Raises:
         MnfpnError: where it cannot be run.
     """
-    with (
-        explained(f"eager float32 on {job.device}, which others are compared with"),
-        torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False),
-    ):
+    with explained(f"eager float32 on {job.device}, which others are compared with"), without_tf32():
         outputs = job.network.to(job.device)(job.images.to(job.device))
         return [tensor.cpu() for tensor in as_tensors(outputs)]

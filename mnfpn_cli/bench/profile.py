@@ -7,7 +7,8 @@ import torch
 
 from mnfpn_cli.bench.group import Group, Progress
 from mnfpn_cli.bench.prepare import explained
-from mnfpn_cli.bench.results import BenchRun, CellProfile, Row
+from mnfpn_cli.bench.results import BenchRun, CellProfile, NoProfile, Row
+from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.layers import LayerTimes, Profile, time_layers
 from mnfpn_cli.measure.marks import marks_for
 from mnfpn_cli.measure.peaks import measure_peaks
@@ -25,13 +26,18 @@ LEAST_PASSES, MOST_PASSES = 5, 50
 """Layers are timed over so many seconds of passes, within these bounds."""
 
 
-def profile_group(group: Group, rows: Sequence[Row], progress: Progress) -> list[CellProfile]:
-    """Profile the rows of a group that were measured and run layer by layer.
-
-    Raises:
-        MnfpnError: where one cannot be run any more.
-    """
-    return [_profile(group, row, progress) for row in rows if row.status == "measured" and row.cell.runtime in LAYERED]
+def profile_group(group: Group, rows: Sequence[Row], progress: Progress) -> list[CellProfile | NoProfile]:
+    """Profile the rows of a group that were measured and run layer by layer; of one that fails, why."""
+    profiles = list[CellProfile | NoProfile]()
+    for row in rows:
+        if row.status != "measured" or row.cell.runtime not in LAYERED:
+            continue
+        try:
+            with explained(f"layer by layer, {group.doing(row.cell.runtime)}"):
+                profiles.append(_profile(group, row, progress))
+        except MnfpnError as error:
+            profiles.append(NoProfile(row.cell, str(error)))
+    return profiles
 
 
 def _profile(group: Group, row: BenchRun, progress: Progress) -> CellProfile:
@@ -42,18 +48,19 @@ def _profile(group: Group, row: BenchRun, progress: Progress) -> CellProfile:
     if case.roofline:
         progress(f"measuring what {group.device} can do", 0.0)
         floors = roofline(works, peaks(group.device, case.dtype, torch.get_num_threads()))
-    advice = best_advice(group.settings, group.input, item_bytes, times.by_row) if times else None
-    return CellProfile(row.cell, Profile(works, row.latency.median, times, floors, advice))
+    # Less work for the GPU makes no pass faster that waits for the host.
+    advised = times is not None and not row.launch_bound
+    advice = best_advice(group.settings, group.input, item_bytes, times.by_row) if times and advised else None
+    return CellProfile(row.cell, Profile(works, row.latency.median, times, floors, advice, row.launch_bound))
 
 
 def _times(group: Group, name: str, works: tuple[LayerWork, ...], progress: Progress) -> LayerTimes:
     job, marks = group.job(group.case.dtype), marks_for(group.device)
-    with explained(f"layer by layer, {group.doing(name)}"):
-        run = load_runtime(name).prepare(job).run  # which moves the job's network, and runs that
-        seconds = timer_for(group.device)(run).seconds
-        passes = max(LEAST_PASSES, min(MOST_PASSES, int(PASSES_S / 2 / seconds)))
-        doing = f"timing each layer on {group.device}"
-        return time_layers(run, job.network, works, marks, passes, lambda share: progress(doing, share))
+    run = load_runtime(name).prepare(job).run  # which moves the job's network, and runs that
+    seconds = timer_for(group.device)(run).seconds
+    passes = max(LEAST_PASSES, min(MOST_PASSES, int(PASSES_S / 2 / seconds)))
+    doing = f"timing each layer on {group.device}"
+    return time_layers(run, job.network, works, marks, passes, lambda share: progress(doing, share))
 
 
 @lru_cache

@@ -124,6 +124,14 @@ class CellProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class NoProfile:
+    """A row of which it is not known where the time goes, and why."""
+
+    cell: Cell
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SizeCost:
     """What a network costs for one image of a size; ``activation_bytes`` and ``model_bytes`` are in the run's dtype."""
 
@@ -149,6 +157,7 @@ class Benchmark:
     weights: Loaded | None = None
     complete: bool = True
     profiles: tuple[CellProfile, ...] = ()
+    no_profiles: tuple[NoProfile, ...] = ()
 
     @property
     def runs(self) -> tuple[BenchRun, ...]:
@@ -168,7 +177,7 @@ class Benchmark:
     @property
     def failures(self) -> tuple[str, ...]:
         """What was asked for by name and could not be done, each with its place."""
-        return tuple(_failures(self.rows, self.case))
+        return (*_failures(self.rows, self.case), *(f"{one.cell}, by layer: {one.reason}" for one in self.no_profiles))
 
 
 def beside(one: Cell, other: Cell) -> bool:

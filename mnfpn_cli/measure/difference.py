@@ -25,6 +25,6 @@ def relative_difference(found: Tensor, expected: Tensor) -> float:
 def largest_difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
     """The largest relative difference over all outputs, in float32 and on the CPU."""
     return max(
-        relative_difference(one.detach().float().cpu(), other.detach().float().cpu())
+        relative_difference(one.detach().cpu().float(), other.detach().cpu().float())
         for one, other in zip(found, expected, strict=True)
     )

@@ -5,7 +5,7 @@ and each is as often before a neighbour as behind it.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
@@ -76,9 +76,9 @@ Rule = Callable[[Sequence[Subject]], Ended | None]
 """Told of all subjects after each round; says what ends the measurement, or None where it goes on."""
 
 
-def rest_between(runtimes: bool) -> Callable[[], object]:
-    """What lets threads come to rest between subjects of several runtimes, which have threads of their own."""
-    return partial(time.sleep, REST_S) if runtimes else lambda: None
+def rest_between(device_type: str, runtimes: Collection[str]) -> Callable[[], object]:
+    """What lets a CPU's threads come to rest between subjects of several runtimes, which have threads of their own."""
+    return partial(time.sleep, REST_S) if device_type == "cpu" and len(set(runtimes)) > 1 else lambda: None
 
 
 def warm_up(run: Callable[[], object], timer: Timer, passes: int | None = None) -> WarmUp:

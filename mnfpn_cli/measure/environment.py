@@ -9,6 +9,7 @@ import psutil
 import torch
 
 from mnfpn_cli import __version__
+from mnfpn_cli.measure.tf32 import convolutions_use_tf32
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def read_environment(cpu: str) -> Environment:
         gpu=torch.cuda.get_device_name() if cuda else None,
         driver=_nvidia_driver() if cuda else None,
         cuda=torch.version.cuda if cuda else None,
-        tf32=torch.backends.cudnn.allow_tf32 if cuda else None,
+        tf32=convolutions_use_tf32() if cuda else None,
         torch=torch.__version__,
         python=platform.python_version(),
         platform=platform.platform(),

@@ -67,6 +67,7 @@ class Profile:
         times: the layers' times, if they were measured.
         roofline: their floors, if the device's peaks were.
         advice: what would help most, if anything would, and the layers' times are known.
+        launch_bound: whether a pass takes the time that the host needs to queue it, and the layers take less.
     """
 
     works: tuple[LayerWork, ...]
@@ -74,6 +75,7 @@ class Profile:
     times: LayerTimes | None = None
     roofline: Roofline | None = None
     advice: Advice | None = None
+    launch_bound: bool = False
 
 
 def time_layers(
@@ -92,8 +94,10 @@ def time_layers(
     rows = defaultdict[Row, list[float]](list)
     marked, undisturbed = list[float](), list[float]()
     for done in range(passes + 1):
+        marks.take()  # wait for what is queued, and forget a pass that failed
         alone = sum(_pass(run, marks))
         with _Recorder(network, works, marks).hooked() as owners:
+            marks.get_ahead()
             stretches = _pass(run, marks)
         progress((done + 1) / (passes + 1))
         if not done:
@@ -107,7 +111,6 @@ def time_layers(
 
 
 def _pass(run: Callable[[], object], marks: Marks) -> list[float]:
-    marks.take()  # wait for what is queued, and forget a pass that failed
     marks.mark()
     run()
     marks.mark()

@@ -23,6 +23,7 @@ def check_fits(plan: NetworkPlan, input: NetworkInput, dtype: DType, device: tor
     Raises:
         UsageError: where they are.
     """
+    give_back_freed(device)
     needed, free = memory_needed(plan, input, dtype), free_memory(device)
     if needed > free:
         raise UsageError(
@@ -63,11 +64,11 @@ class PeakMemory:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._before: int | None = None
+        give_back_freed(device)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
             self._before = torch.cuda.memory_allocated(device)
         elif device.type == "cpu":
-            _give_back_freed()
             _reset_resident_peak()
             self._before = psutil.Process().memory_info().rss
 
@@ -83,9 +84,11 @@ class PeakMemory:
         return None if peak is None or self._before is None else max(0, peak - self._before)
 
 
-def _give_back_freed() -> None:
-    """Have the C library return what is free: else it is resident already, and taking it again would not show."""
+def give_back_freed(device: torch.device) -> None:
+    """Return what is free to the device or the system: else it seems in use, and taking it again would not show."""
     gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim:
         trim(0)

@@ -1,11 +1,11 @@
 """What a device can do at best: MACs a second in a large matrix product, bytes a second in a large copy."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 
 from mnfpn_cli.measure.devices import free_memory
+from mnfpn_cli.measure.tf32 import products_as_convolutions
 from mnfpn_cli.measure.timers import Timer
 from mnfpn_cli.plan.roofline import Peaks
 from mnfpn_cli.settings.input import ITEM_BYTES, DType
@@ -37,7 +37,7 @@ def measure_peaks(device: torch.device, dtype: DType, timer: Timer) -> Peaks:
 def _macs_per_s(device: torch.device, dtype: DType, timer: Timer) -> float:
     room = free_memory(device) // SHARE_OF_MEMORY
     best = 0.0
-    with _precision_of_convolutions():
+    with products_as_convolutions():
         for side in SIDES:
             if best and side * side * ITEM_BYTES[dtype] > room:
                 break
@@ -69,14 +69,3 @@ def _fastest(run: Callable[[], object], timer: Timer, stop_at: float = float("in
     if first >= 10 * stop_at:
         return first
     return min(timer(run).seconds for _ in range(REPEATS))
-
-
-@contextmanager
-def _precision_of_convolutions() -> Iterator[None]:
-    """Let products in float32 use TF32 where convolutions do, as they do by torch's default on a GPU."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before

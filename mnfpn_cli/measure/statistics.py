@@ -23,6 +23,9 @@ EXACT_UP_TO = 1000
 OUTLIER_MADS = 14.826
 """Median absolute deviations that make an outlier: ten standard deviations where samples are normal."""
 
+CLOCK_S = 1e-6
+"""Closer to the median, a sample is no outlier: CUDA's events tell 0.5 µs apart, and all the others may be equal."""
+
 LEAST_FOR_PERCENTILE = {90: 64, 99: 662}
 """Samples from which on a percentile is given."""
 
@@ -89,7 +92,7 @@ class Latency:
     @property
     def outliers(self) -> tuple[int, ...]:
         """The positions of samples that are far from all others; they are marked, and stay."""
-        middle, limit = self.median, OUTLIER_MADS * self.mad
+        middle, limit = self.median, max(OUTLIER_MADS * self.mad, CLOCK_S)
         return tuple(index for index, sample in enumerate(self.samples) if abs(sample - middle) > limit)
 
     @property

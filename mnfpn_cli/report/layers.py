@@ -62,7 +62,7 @@ def layers_tables(title: str, profile: Profile) -> Report:
     """A row for each part of the network, what its marks and its floors mean, and the advice."""
     report: Report = [_table(title, profile)]
     if profile.times:
-        report += [*_time_notes(profile.times), *_disagreement(profile.times, profile.measured)]
+        report += [*_time_notes(profile.times, profile.launch_bound), *_disagreement(profile.times, profile.measured)]
     if profile.roofline:
         report += _floor_notes(profile.roofline, profile.measured)
     trusted = not profile.times or not _disagreement(profile.times, profile.measured)
@@ -123,10 +123,13 @@ def _cells(part: _Part, total: _Part, profile: Profile) -> list[str]:
     return cells
 
 
-def _time_notes(times: LayerTimes) -> Report:
+def _time_notes(times: LayerTimes, launch_bound: bool) -> Report:
     cost = 100 * (times.marked / times.undisturbed - 1)
     text = f"The layers add up to {seconds(times.seconds)}; a pass took {seconds(times.undisturbed)} undisturbed, "
     notes: Report = [note(f"{text}{seconds(times.marked)} while they were timed ({cost:+.1f} %).", "dim")]
+    if launch_bound:
+        waits = "A pass takes the time that the host needs to queue it: less work in a layer would make it no faster."
+        notes.append(note(waits, "yellow"))
     rest = sum(row.seconds for row in times.rows if row.part == "rest")
     if rest >= REST_EXPLAINED * times.seconds:
         notes.append(note("rest: what runs between the layers; on a CPU, giving back the memory of maps.", "dim"))
@@ -166,6 +169,7 @@ def layers_document(profile: Profile) -> dict[str, Any]:
         "measured_s": profile.measured,
         "marked_s": times.marked if times else None,
         "undisturbed_s": times.undisturbed if times else None,
+        "launch_bound": profile.launch_bound,
         "roofline": {**asdict(roof.peaks), "floor_s": roof.seconds, "reached": roof.reached(profile.measured)}
         if roof
         else None,

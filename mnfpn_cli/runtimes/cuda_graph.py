@@ -1,10 +1,18 @@
 """PyTorch's kernels in channels-last order, recorded once and replayed: the host queues one graph, not each kernel."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.devices import first_line
 from mnfpn_cli.measure.runtime import Job, Prepared
+from mnfpn_cli.network.network import Network
 from mnfpn_cli.runtimes.eager import move
 from mnfpn_cli.settings.input import DType
 
@@ -17,6 +25,21 @@ def impossible(device: torch.device, _dtype: DType, train: bool) -> str | None:
     if train:
         return "inference only"
     return None if device.type == "cuda" else "runs on CUDA alone"
+
+
+@dataclass(frozen=True)
+class RecordedPass:
+    """A recorded pass. The graph knows the addresses alone of what it reads and writes: this keeps it."""
+
+    graph: torch.cuda.CUDAGraph
+    network: Network
+    images: Tensor
+    outputs: Any
+
+    def __call__(self) -> Any:
+        """Run once; the outputs are where they were."""
+        self.graph.replay()
+        return self.outputs
 
 
 def prepare(job: Job) -> Prepared:
@@ -35,16 +58,32 @@ def prepare(job: Job) -> Prepared:
                 network(images)
         torch.cuda.current_stream(job.device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph, stream=stream):
-                outputs = network(images)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            raise MnfpnError(f"CUDA could not record the network as a graph: {first_line(error)}") from error
+        with _workspaces_of_its_own(), torch.cuda.stream(stream):  # which a recording that fails would not leave
+            try:
+                with torch.cuda.graph(graph, stream=stream):
+                    outputs = network(images)
+            except RuntimeError as error:
+                raise _explained(error) from error
+    return Prepared(RecordedPass(graph, network, images, outputs))
 
-    def replay() -> object:
-        graph.replay()
-        return outputs
 
-    return Prepared(replay)
+@contextmanager
+def _workspaces_of_its_own() -> Iterator[None]:
+    """Have cuBLAS allocate its workspaces within the recording: others may be freed while the graph still uses them.
+
+    Garbage is collected before: to free another graph is not allowed during the recording.
+    """
+    gc.collect()
+    torch._C._cuda_clearCublasWorkspaces()
+    try:
+        yield
+    finally:
+        torch._C._cuda_clearCublasWorkspaces()
+
+
+def _explained(error: RuntimeError) -> Exception:
+    """The error in words; the one that ends the recording hides the one that broke it."""
+    cause = error.__context__ if isinstance(error.__context__, Exception) else error
+    if isinstance(cause, torch.OutOfMemoryError):
+        return cause
+    return MnfpnError(f"CUDA could not record the network as a graph: {first_line(cause)}")

@@ -57,7 +57,7 @@ def prepare(job: Job) -> Prepared:
         raise
     except Exception as error:  # ONNX Runtime's have no class in common
         raise MnfpnError(f"ONNX Runtime cannot run the network: {first_line(error)}") from error
-    return Prepared(run)
+    return Prepared(run, own_device=job.device.type == "cuda")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ def _session(content: bytes, device: torch.device) -> "InferenceSession":
     # eager PyTorch took twice as long after it.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     settings: dict[str, Any] = {"device_id": device.index or 0} if device.type == "cuda" else {}
-    session = onnxruntime.InferenceSession(content, options, providers=[(provider, settings)])
+    # Its fallback to the CPU would tell so on standard output, which is the result's.
+    session = onnxruntime.InferenceSession(content, options, providers=[(provider, settings)], enable_fallback=0)
     if session.get_providers()[0] != provider:  # it falls back to the CPU, and says so in its log alone
         raise MnfpnError(f"ONNX Runtime's {provider} does not start on this machine")
     return session

@@ -10,11 +10,13 @@ from mnfpn_cli.bench import bench, group, prepare
 from mnfpn_cli.bench.bench import benchmark
 from mnfpn_cli.bench.results import Benchmark
 from mnfpn_cli.errors import MnfpnError, UsageError
-from mnfpn_cli.measure import environment
+from mnfpn_cli.measure import environment, memory
 from mnfpn_cli.measure.cpu import reading_cpu_name
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.runtime import Job
+from mnfpn_cli.measure.timers import Timing
 from mnfpn_cli.network.network import Network
+from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.runtimes import channels_last, eager
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
@@ -286,3 +288,30 @@ def test_the_cpu_has_a_name() -> None:
     with reading_cpu_name() as name:
         pass
     assert name().strip()
+
+
+def test_a_device_that_fails_as_a_whole_is_rows_that_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the driver's, say, when its memory is asked for: other rows are kept."""
+    real = memory.check_fits
+
+    def check_fits(plan: NetworkPlan, input: NetworkInput, dtype: DType, device: torch.device) -> None:
+        if input.batch == 2:
+            raise RuntimeError("CUDA error: unspecified launch failure\nmore")
+        real(plan, input, dtype, device)
+
+    monkeypatch.setattr(bench, "check_fits", check_fits)
+    result = measure(replace(CASE, batches=(3, 2)))
+    assert [row.status for row in result.rows] == ["measured", "failed"]
+    assert result.failures[0].endswith(
+        ": could not run on cpu at batch 2, 33x47: CUDA error: unspecified launch failure"
+    )
+
+
+def test_a_runtime_with_its_own_way_to_the_gpu_queues_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what it allocates is not known."""
+    monkeypatch.setattr(channels_last, "prepare", lambda job: replace(eager.prepare(job), own_device=True))
+    monkeypatch.setattr(group, "timer_for", lambda _device: lambda run: (run(), Timing(0.01, 0.009))[1])
+    own, queued = measure(replace(CASE, runtimes=("channels-last", "eager"))).runs
+    assert (own.enqueue, own.peak_memory_bytes, own.added_memory_bytes) == (None, None, None)
+    assert queued.enqueue is not None
+    assert queued.peak_memory_bytes is not None

@@ -9,7 +9,7 @@ from mnfpn_cli.bench.doubts import doubts
 from mnfpn_cli.bench.results import BenchRun
 from mnfpn_cli.measure.engine import WarmUp
 from mnfpn_cli.measure.statistics import Latency
-from tests.bench.made import timed
+from tests.bench.made import cell, timed
 
 NOISE = random.Random(1)
 STEADY = [NOISE.gauss(0.1, 0.002) for _ in range(90)]
@@ -41,3 +41,18 @@ def test_a_steady_row_is_in_no_doubt() -> None:
     assert list(doubts(timed(STEADY))) == []
     assert list(doubts(timed(STEADY, warm_up=WarmUp(3, 0.3, None)))) == []
     assert list(doubts(timed(STEADY, enqueue=Latency(tuple(0.5 * x for x in STEADY)), difference=1e-6))) == []
+
+
+@pytest.mark.parametrize(
+    ("runtime", "train", "helps"),
+    [
+        ("eager", False, "CUDA graphs (--runtime cuda-graph), or larger batches"),
+        ("eager", True, "larger batches"),
+        ("cuda-graph", False, "larger batches"),
+        ("compiled", False, "larger batches"),
+    ],
+)
+def test_a_graph_helps_where_there_is_none_and_one_can_be_recorded(runtime: str, train: bool, helps: str) -> None:
+    """A training step cannot, and two runtimes are graphs already."""
+    (found,) = doubts(timed(STEADY, cell(runtime), enqueue=Latency(tuple(0.9 * x for x in STEADY))), train)
+    assert found.helps == helps

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from mnfpn_cli.bench import profile
+from mnfpn_cli.bench import group, profile
 from mnfpn_cli.bench.bench import benchmark
 from mnfpn_cli.bench.results import Benchmark
+from mnfpn_cli.measure.timers import Timing
+from mnfpn_cli.plan.advice import Advice
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import Peaks
@@ -67,3 +69,32 @@ def test_ctrl_c_while_layers_are_timed_keeps_the_rows(monkeypatch: pytest.Monkey
     monkeypatch.setattr(profile, "time_layers", interrupted)
     result = measure(replace(CASE, by_layer=True))
     assert (result.complete, len(result.runs), result.profiles) == (False, 1, ())
+
+
+def test_a_profile_that_fails_keeps_the_rows_and_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every row in its turn, with the reason."""
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("the driver has gone\nmore")
+
+    monkeypatch.setattr(profile, "peaks", fails)
+    result = measure(replace(CASE, roofline=True, runtimes=("eager", "channels-last")))
+    assert (len(result.runs), result.profiles) == (2, ())
+    where = "batch 3, 33x47"
+    assert result.failures == tuple(
+        f"{name} on cpu, {where}, by layer: could not run layer by layer, {name} on cpu at {where}, float32: "
+        "the driver has gone"
+        for name in ("eager", "channels-last")
+    )
+
+
+@pytest.mark.parametrize(("enqueue_s", "waits"), [(0.009, True), (0.005, False)])
+def test_a_pass_that_waits_for_the_host_is_given_no_advice(
+    enqueue_s: float, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Less work in a layer would make it no faster."""
+    advice = Advice("stem", 0.5, "--width-mult 0.75", 1.5)
+    monkeypatch.setattr(profile, "best_advice", lambda *_: advice)
+    monkeypatch.setattr(group, "timer_for", lambda _device: lambda run: (run(), Timing(0.01, enqueue_s))[1])
+    (made,) = measure(replace(CASE, by_layer=True)).profiles
+    assert (made.profile.launch_bound, made.profile.advice) == (waits, None if waits else advice)

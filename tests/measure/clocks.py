@@ -20,22 +20,29 @@ class FakeClock:
 
 @dataclass
 class FakeDevice:
-    """A device with a queue: work and events are done when it is synchronised."""
+    """A device with a queue, which it works off from the moment when the host, by its clock, has queued something."""
 
     now_ms: float = 0.0
-    queue: list[Callable[[], None]] = field(default_factory=list)
+    host: FakeClock = field(default_factory=FakeClock)
+    queue: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     synchronised: int = 0
 
     def work(self, milliseconds: float) -> None:
         """Queue work."""
-        self.queue.append(lambda: setattr(self, "now_ms", self.now_ms + milliseconds))
+        self.put(lambda: setattr(self, "now_ms", self.now_ms + milliseconds))
+
+    def put(self, task: Callable[[], None]) -> None:
+        """Queue a task that is done when those before it are."""
+        self.queue.append((1e3 * self.host.now, task))
 
     def synchronize(self) -> None:
         """Do all that was queued."""
         self.synchronised += 1
-        for task in self.queue:
+        for queued_ms, task in self.queue:
+            self.now_ms = max(self.now_ms, queued_ms)
             task()
         self.queue.clear()
+        self.host.now = max(self.host.now, self.now_ms / 1e3)
 
     def event(self) -> "FakeEvent":
         """Make an event on this device's queue."""
@@ -51,7 +58,7 @@ class FakeEvent:
 
     def record(self) -> None:
         """Queue the reading."""
-        self.device.queue.append(lambda: setattr(self, "at_ms", self.device.now_ms))
+        self.device.put(lambda: setattr(self, "at_ms", self.device.now_ms))
 
     def elapsed_time(self, end_event: "FakeEvent") -> float:
         """Milliseconds; wrong use shows as an error, as on the real device."""

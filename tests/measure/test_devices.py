@@ -91,6 +91,7 @@ def test_cuda_memory_is_read_from_its_allocator(monkeypatch: pytest.MonkeyPatch)
     asked: list[object] = []
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", asked.append)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: len(asked) * (device == asked[0]))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 0)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (456, 789))
     device = torch.device("cuda:1")
     assert PeakMemory(device).bytes() == 1

@@ -233,14 +233,18 @@ def test_threads_come_to_rest_where_the_neighbour_was_another() -> None:
     assert [subject.samples for subject in subjects] == [[0.5] * 4] * 2
 
 
-def test_only_several_runtimes_need_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One runtime's passes share their threads."""
+@pytest.mark.parametrize(
+    ("device", "runtimes", "rests"),
+    [("cpu", ["eager", "fused"], [REST_S]), ("cpu", ["eager", "eager"], []), ("cuda", ["eager", "fused"], [])],
+)
+def test_only_several_runtimes_on_a_cpu_need_rest(
+    device: str, runtimes: list[str], rests: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One runtime's passes share their threads, and a GPU has none."""
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
-    rest_between(False)()
-    assert slept == []
-    rest_between(True)()
-    assert slept == [REST_S]
+    rest_between(device, runtimes)()
+    assert slept == rests
 
 
 def test_a_script_is_used_up_pass_by_pass() -> None:

@@ -21,7 +21,7 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.work import LayerWork, network_work
 from mnfpn_cli.settings.input import Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
-from tests.measure.clocks import FakeDevice, FakeEvent
+from tests.measure.clocks import FakeDevice
 from tests.strategies import settings_and_size
 
 SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 2, 2), (2, 8, 1, 2)], "pyramid": {"channels": 8}})
@@ -173,25 +173,28 @@ def test_an_error_with_hooks_on_takes_them_off() -> None:
     assert calls[1] > 0 == hooks_on(network)
 
 
-def test_events_are_read_after_the_pass_and_hold_nothing_up() -> None:
-    """The device is waited for before a pass and after it, whatever the number of layers."""
+@pytest.mark.parametrize("host_s", [0.0, 0.005], ids=["fast host", "slow host"])
+def test_events_hold_nothing_up_and_a_slow_host_is_in_no_layer(host_s: float) -> None:
+    """The device is waited for around a pass, whatever the number of layers; a layer's time is the device's alone."""
     device = FakeDevice()
     network, image = build_meta(plan_network(SETTINGS)), torch.empty(1, 3, *SIZE, device="meta")
 
     def queued(real: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def forward(*args: Any) -> Tensor:
+            device.host.now += host_s
             device.work(2.0)
             return real(*args)
 
         return forward
 
     device.work(1000.0)
-    marks = EventMarks(lambda: FakeEvent(device), device.synchronize)
+    marks = EventMarks(device.event, device.synchronize, lambda seconds: device.work(1e3 * seconds), device.host)
     with patch.object(nn.Conv2d, "forward", queued(nn.Conv2d.forward)):
         times = time_layers(lambda: network(image), network, works_of(SETTINGS, SIZE), marks, 2)
     expected = defaultdict(float, {work.row: 0.002 for work in works_of(SETTINGS, SIZE) if work.macs})
     assert times.by_row == pytest.approx({row: expected[row] for row in times.by_row})
-    assert device.synchronised == 2 * 2 * 3
+    assert times.undisturbed == pytest.approx(times.seconds * max(1.0, host_s / 0.002), rel=0.1)
+    assert device.synchronised == 3 * 3
 
 
 def test_each_kind_of_device_has_its_marks() -> None:

@@ -159,3 +159,9 @@ def test_without_an_interval_the_half_width_is_infinite() -> None:
     assert relative_half_width(Latency((1.0,) * 5)) == math.inf
     assert relative_half_width(Latency((0.0,) * 9)) == math.inf
     assert relative_half_width(Latency((1.0,) * 6)) == 0.0
+
+
+def test_what_a_clock_cannot_tell_apart_is_no_outlier() -> None:
+    """The passes of a recorded graph can be equal to the clock's last step."""
+    assert Latency((*[1e-4] * 20, 1.005e-4)).outliers == ()
+    assert Latency((*[1e-4] * 20, 1.02e-4)).outliers == (20,)

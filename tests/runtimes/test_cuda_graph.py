@@ -1,8 +1,11 @@
 """Recording a pass as a CUDA graph, on a torch whose CUDA is made up: there need not be a GPU."""
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -19,9 +22,11 @@ def made_up(monkeypatch: pytest.MonkeyPatch, failure: Exception | None = None) -
     @contextmanager
     def entered(*_: object, stream: object = None) -> Iterator[None]:
         log.append("record" if stream else "enter")
-        yield
-        if stream and failure:
-            raise failure
+        try:
+            yield
+        finally:  # as CUDA does: it is found out where the recording ends
+            if stream and failure:
+                raise failure
 
     def new(name: str, method: str) -> Callable[..., object]:
         return lambda *_: SimpleNamespace(**{method: lambda *_: log.append(name)})
@@ -29,6 +34,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch, failure: Exception | None = None) -
     monkeypatch.setattr(torch.cuda, "current_stream", new("main waits", "wait_stream"))
     monkeypatch.setattr(torch.cuda, "Stream", new("side waits", "wait_stream"))
     monkeypatch.setattr(torch.cuda, "CUDAGraph", new("replay", "replay"))
+    monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: log.append("clear"), raising=False)
     for name in ("device", "stream", "graph"):
         monkeypatch.setattr(torch.cuda, name, entered)
     return log
@@ -39,7 +45,18 @@ def test_a_pass_is_recorded_after_others_warmed_up_beside_the_main_stream(monkey
     log, on_gpu = made_up(monkeypatch), job()
     on_gpu.network.register_forward_hook(lambda *_: log.append("pass"))
     prepared = cuda_graph.prepare(on_gpu)
-    assert log == ["enter", "side waits", "enter", *["pass"] * 3, "main waits", "record", "pass"]
+    assert log == [
+        "enter",
+        "side waits",
+        "enter",
+        *["pass"] * 3,
+        "main waits",
+        "clear",
+        "enter",
+        "record",
+        "pass",
+        "clear",
+    ]
     outputs = prepared.run()
     assert prepared.run() is outputs
     assert log[-2:] == ["replay", "replay"]
@@ -55,6 +72,41 @@ def test_what_cannot_be_recorded_is_an_error_in_words(monkeypatch: pytest.Monkey
     assert str(caught.value) == (
         "CUDA could not record the network as a graph: operation not permitted when stream is capturing"
     )
+
+
+def test_the_error_that_broke_the_recording_is_told_not_the_one_that_ended_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA's is the same whatever happened."""
+    for error, raised in (
+        (
+            RuntimeError("no such kernel\nmore"),
+            MnfpnError("CUDA could not record the network as a graph: no such kernel"),
+        ),
+        (torch.OutOfMemoryError("CUDA out of memory"), torch.OutOfMemoryError("CUDA out of memory")),
+    ):
+        log, broken = made_up(monkeypatch, RuntimeError("operation failed due to a previous error")), job()
+
+        def fail(*_: object, log: list[str] = log, error: Exception = error) -> None:
+            if "record" in log:
+                raise error
+
+        broken.network.register_forward_hook(fail)
+        with pytest.raises(type(raised)) as caught:
+            cuda_graph.prepare(broken)
+        assert str(caught.value) == str(raised)
+        assert log[-1] == "clear"
+
+
+def test_what_the_graph_reads_and_writes_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knows addresses alone, and would go on with whatever came to lie there."""
+    made_up(monkeypatch)
+    mine = job()
+    network = weakref.ref(mine.network)
+    run: Any = cuda_graph.prepare(mine).run
+    expected = mine.images.clone()
+    del mine
+    gc.collect()
+    assert network() is run.network
+    assert torch.equal(run.images, expected)
 
 
 def test_running_out_of_memory_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

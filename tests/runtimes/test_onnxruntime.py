@@ -52,14 +52,14 @@ def test_a_provider_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPa
     """ONNX Runtime would go on with the CPU, and the figures would be another device's."""
     asked = list[object]()
 
-    def session(*_: object, providers: object) -> object:
-        asked.append(providers)
+    def session(*_: object, providers: object, enable_fallback: int) -> object:
+        asked.extend((providers, enable_fallback))
         return SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
 
     monkeypatch.setattr(library, "InferenceSession", session)
     with pytest.raises(MnfpnError, match=r"^ONNX Runtime's CUDAExecutionProvider does not start on this machine$"):
         onnxruntime._session(b"", CUDA)
-    assert asked == [[("CUDAExecutionProvider", {"device_id": 1})]]
+    assert asked == [[("CUDAExecutionProvider", {"device_id": 1})], 0]
 
 
 def test_what_cannot_be_written_is_told_without_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
