@@ -124,12 +124,14 @@ def _cells(part: _Part, total: _Part, profile: Profile) -> list[str]:
 
 
 def _time_notes(times: LayerTimes, launch_bound: bool) -> Report:
-    cost = 100 * (times.marked / times.undisturbed - 1)
-    text = f"The layers add up to {seconds(times.seconds)}; a pass took {seconds(times.undisturbed)} undisturbed, "
-    notes: Report = [note(f"{text}{seconds(times.marked)} while they were timed ({cost:+.1f} %).", "dim")]
+    text = f"The layers add up to {seconds(times.seconds)}; a pass took {seconds(times.undisturbed)} undisturbed"
+    notes: Report
     if launch_bound:
-        waits = "A pass takes the time that the host needs to queue it: less work in a layer would make it no faster."
-        notes.append(note(waits, "yellow"))
+        waits = "the time that the host needs to queue it. Less work in a layer would make it no faster."
+        notes = [note(f"{text}, {waits}", "yellow")]
+    else:
+        cost = 100 * (times.marked / times.undisturbed - 1)
+        notes = [note(f"{text}, {seconds(times.marked)} while they were timed ({cost:+.1f} %).", "dim")]
     rest = sum(row.seconds for row in times.rows if row.part == "rest")
     if rest >= REST_EXPLAINED * times.seconds:
         notes.append(note("rest: what runs between the layers; on a CPU, giving back the memory of maps.", "dim"))

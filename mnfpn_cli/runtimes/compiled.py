@@ -113,8 +113,8 @@ def _compiler_failure_explained() -> Iterator[None]:
     with warnings.catch_warnings():
         # Importing the compiler imports modules that torch.jit compiles, which torch itself has deprecated.
         warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
-        # Advice to use TF32 in products: it would change the numbers.
-        warnings.filterwarnings("ignore", "TensorFloat32 tensor cores", UserWarning)
+        # Advice to use TF32 in products, which would change the numbers, and on how to.
+        warnings.filterwarnings("ignore", "TensorFloat32 tensor cores|Please use the new API settings", UserWarning)
         try:
             yield
         except TorchDynamoException as error:

@@ -57,14 +57,22 @@ def prepare(job: Job) -> Prepared:
             for _ in range(WARM_UP):
                 network(images)
         torch.cuda.current_stream(job.device).wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
         with _workspaces_of_its_own(), torch.cuda.stream(stream):  # which a recording that fails would not leave
+            return Prepared(_recorded(network, images, stream))
+
+
+def _recorded(network: Network, images: Tensor, stream: torch.cuda.Stream) -> RecordedPass:
+    graph, broken = torch.cuda.CUDAGraph(), list[BaseException]()
+    try:
+        with torch.cuda.graph(graph, stream=stream):
             try:
-                with torch.cuda.graph(graph, stream=stream):
-                    outputs = network(images)
-            except RuntimeError as error:
-                raise _explained(error) from error
-    return Prepared(RecordedPass(graph, network, images, outputs))
+                outputs = network(images)
+            except BaseException as error:
+                broken.append(error)  # the error that ends the recording will take its place
+                raise
+    except RuntimeError as error:
+        raise _explained(broken[0] if broken else error) from error
+    return RecordedPass(graph, network, images, outputs)
 
 
 @contextmanager
@@ -81,9 +89,8 @@ def _workspaces_of_its_own() -> Iterator[None]:
         torch._C._cuda_clearCublasWorkspaces()
 
 
-def _explained(error: RuntimeError) -> Exception:
-    """The error in words; the one that ends the recording hides the one that broke it."""
-    cause = error.__context__ if isinstance(error.__context__, Exception) else error
-    if isinstance(cause, torch.OutOfMemoryError):
+def _explained(cause: BaseException) -> BaseException:
+    """The error in words, but for those that others have words for: Ctrl-C, and memory that runs out."""
+    if isinstance(cause, torch.OutOfMemoryError) or not isinstance(cause, Exception):
         return cause
     return MnfpnError(f"CUDA could not record the network as a graph: {first_line(cause)}")

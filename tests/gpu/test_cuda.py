@@ -17,7 +17,7 @@ from mnfpn_cli.settings.files import preset_names
 from mnfpn_cli.settings.input import DType, Size
 from mnfpn_cli.settings.measuring import runtime_names
 from tests.conftest import Mnfpn
-from tests.export.networks import SMALL, shortened
+from tests.export.networks import FLAT, SMALL, shortened
 from tests.runtimes.jobs import expected, job
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
@@ -71,17 +71,18 @@ def test_outputs_are_those_of_eager_on_the_cpu(name: str, dtype: DType) -> None:
 @torch.inference_mode()
 @pytest.mark.parametrize("name", ["cuda-graph", "compiled"])
 def test_a_graph_keeps_what_it_reads_and_writes(name: str) -> None:
-    """Whatever is freed, allocated and overwritten elsewhere."""
-    runtime = load_runtime(name)
+    """Whatever is freed, recorded, allocated and overwritten elsewhere; its network has a matrix product."""
+    runtime, shape = load_runtime(name), (2, 3, 32, 48)
     if reason := runtime.impossible(CUDA, "float32", False):
         pytest.skip(reason)
-    prepared = runtime.prepare(job(SMALL, SHAPE, device=CUDA))
+    prepared, other = (runtime.prepare(job(FLAT, shape, device=CUDA)) for _ in range(2))
     prepared.run()
+    del other
     gc.collect()
     torch.cuda.empty_cache()
     filled = [torch.full((size,), torch.nan, device=CUDA) for size in (2**28, *[2**16] * 64, *[2**8] * 1024)]
     for _ in range(2):
-        assert largest_difference(prepared.outputs(prepared.run()), expected(SMALL, SHAPE)) <= ROUNDING["float32"]
+        assert largest_difference(prepared.outputs(prepared.run()), expected(FLAT, shape)) <= ROUNDING["float32"]
     assert all(one.isnan().all() for one in filled)
 
 
@@ -117,16 +118,16 @@ def test_nvml_knows_this_gpu() -> None:
 
 
 def test_bench_measures_every_runtime(mnfpn: Mnfpn) -> None:
-    """With the time to queue a pass, the memory, and what is not possible in a row of its own."""
-    document = benched(mnfpn, "--runtime", "all", "--runs", "30")
-    measured = {run["runtime"]: run for run in document["runs"]}
-    assert {"eager", "channels-last", "fused", "cuda-graph"} <= set(measured)
-    assert {row["status"] for row in document["not_run"]} <= {"unavailable"}
-    for run in measured.values():
+    """With the time to queue a pass and the memory; none is slow at first because another was made ready after it."""
+    document = benched(mnfpn, "--runtime", "eager,channels-last,fused,cuda-graph", "--runs", "30")
+    assert len(document["runs"]) == 4
+    for run in document["runs"]:
         assert run["enqueue_s"]["median"] > 0
         assert run["max_difference"] <= ROUNDING["float32"]
-        assert run["peak_memory_bytes"] >= run["added_memory_bytes"] > 0
-    assert "launch_bound" in {warning["kind"] for warning in document["warnings"]}
+        assert run["added_memory_bytes"] > 0
+    kinds = {warning["kind"] for warning in document["warnings"]}
+    assert "launch_bound" in kinds
+    assert "slow_first" not in kinds
     assert document["environment"]["gpu"]
 
 
@@ -136,8 +137,8 @@ def test_layers_have_a_floor_that_they_do_not_fall_under(mnfpn: Mnfpn) -> None:
     (profile,) = document["profiles"]
     assert 0 < profile["roofline"]["reached"] < 1
     assert all(part["seconds"] > 0 for part in profile["parts"] if part["macs"])
-    assert sum(part["seconds"] for part in profile["parts"]) < 1.1 * profile["undisturbed_s"]
-    assert profile["advice"] is None or not profile["launch_bound"]
+    assert profile["launch_bound"]
+    assert sum(part["seconds"] for part in profile["parts"]) < profile["undisturbed_s"]
 
 
 def test_cold_caches_and_training_steps_are_measured(mnfpn: Mnfpn) -> None:
@@ -149,6 +150,7 @@ def test_cold_caches_and_training_steps_are_measured(mnfpn: Mnfpn) -> None:
 def test_memory_that_runs_out_in_the_middle_is_a_row(mnfpn: Mnfpn) -> None:
     """The other batch is measured."""
     total = torch.cuda.get_device_properties(CUDA).total_memory
+    gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(2**28 / total, CUDA)
     try:

@@ -19,6 +19,7 @@ from mnfpn_cli.measure.engine import (
     Subject,
     WarmUp,
     rest_between,
+    run_once,
     take_samples,
     warm_up,
 )
@@ -253,3 +254,18 @@ def test_a_script_is_used_up_pass_by_pass() -> None:
     timer = Script(iter([1.0, 2.0]), enqueue=0.5)
     assert [timer(lambda: ran.append(1)) for _ in range(2)] == [(1.0, 0.5), (2.0, 0.5)]
     assert ran == [1, 1]
+
+
+def test_what_making_another_ready_took_is_taken_again_before_timing() -> None:
+    """On a GPU, where torch gives back the memory that it had kept; what fails then is not timed."""
+    log: list[str] = []
+
+    def fail() -> None:
+        raise MnfpnError("the driver has gone")
+
+    subjects = [Subject(lambda: log.append("a"), HostTimer()), Subject(fail, HostTimer())]
+    run_once(subjects, "cpu")
+    assert log == []
+    run_once(subjects, "cuda")
+    assert log == ["a"]
+    assert [(subject.samples, subject.failure) for subject in subjects] == [([], None), ([], "the driver has gone")]

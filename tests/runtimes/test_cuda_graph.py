@@ -82,10 +82,11 @@ def test_the_error_that_broke_the_recording_is_told_not_the_one_that_ended_it(mo
             MnfpnError("CUDA could not record the network as a graph: no such kernel"),
         ),
         (torch.OutOfMemoryError("CUDA out of memory"), torch.OutOfMemoryError("CUDA out of memory")),
+        (KeyboardInterrupt(), KeyboardInterrupt()),
     ):
         log, broken = made_up(monkeypatch, RuntimeError("operation failed due to a previous error")), job()
 
-        def fail(*_: object, log: list[str] = log, error: Exception = error) -> None:
+        def fail(*_: object, log: list[str] = log, error: BaseException = error) -> None:
             if "record" in log:
                 raise error
 
