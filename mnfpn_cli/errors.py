@@ -10,6 +10,12 @@ class MnfpnError(Exception):
     exit_code = 1
 
 
+class NothingMeasuredError(MnfpnError):
+    """Ctrl-C, or another signal that asks to end, came before there was anything to keep."""
+
+    exit_code = INTERRUPTED
+
+
 class UsageError(MnfpnError):
     """What the user said is wrong: the message gives the place, the rule and the value, one problem a line."""
 

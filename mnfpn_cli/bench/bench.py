@@ -106,7 +106,7 @@ def _fitting(
 def _measure(group: Group, progress: Progress) -> Timed:
     """The rows of one device and input; an error that is of all of them loses no others."""
     try:
-        with explained(f"on {group.device} at batch {group.input.batch}, {group.input.size}"):
+        with explained(f"a pass on {group.device} at batch {group.input.batch}, {group.input.size}"):
             check_fits(plan_network(group.settings), group.input, group.case.dtype, group.device)
             return time_group(group, progress)
     except MnfpnError as error:

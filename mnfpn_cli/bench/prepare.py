@@ -56,7 +56,7 @@ def explained(doing: str) -> Iterator[None]:
         MnfpnError: where the block runs out of memory, or a library gives up.
     """
     try:
-        with out_of_memory_explained(doing):
+        with out_of_memory_explained(f"in {doing}"):
             yield
     except MnfpnError:
         raise

@@ -33,7 +33,7 @@ def profile_group(group: Group, rows: Sequence[Row], progress: Progress) -> list
         if row.status != "measured" or row.cell.runtime not in LAYERED:
             continue
         try:
-            with explained(f"layer by layer, {group.doing(row.cell.runtime)}"):
+            with explained(f"{group.doing(row.cell.runtime)}, layer by layer"):
                 profiles.append(_profile(group, row, progress))
         except MnfpnError as error:
             profiles.append(NoProfile(row.cell, str(error)))

@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Exit, Option
 
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.interrupts import ending_at_once, termination_as_interrupt
+from mnfpn_cli.cli.interrupts import ending_at_once, interruptible
 from mnfpn_cli.cli.measuring import RuntimeOption, SamplingOptions, measuring_option
 from mnfpn_cli.cli.options import (
     DTypeOption,
@@ -101,7 +101,7 @@ def bench(
     for made, image in sizes:
         network_input(made, image)
     devices = [check_device_name(name) for name in device or ["auto"]]
-    with progress_bar() as progress, reading_cpu_name() as cpu_name, termination_as_interrupt():
+    with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
         progress("loading torch", 0.0)
         with ending_at_once():
             from mnfpn_cli.bench.bench import benchmark

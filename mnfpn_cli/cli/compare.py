@@ -8,7 +8,7 @@ from typer import Argument, Exit, Option
 
 from mnfpn_cli.cli.gates import GateOptions, apply, judge
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.interrupts import ending_at_once, termination_as_interrupt
+from mnfpn_cli.cli.interrupts import ending_at_once, interruptible
 from mnfpn_cli.cli.measuring import SamplingOptions, measuring_option
 from mnfpn_cli.cli.options import BatchOption, OutputOptions, SizeOption, share, whole
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError, UsageError
@@ -137,7 +137,7 @@ def _measured(
     for name, one in zip(("--a", "--b"), options, strict=True):
         with naming(name):
             made.append(one.settings(place.size, place.batch))
-    with progress_bar() as progress, reading_cpu_name() as cpu_name, termination_as_interrupt():
+    with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
         progress("loading torch", 0.0)
         with ending_at_once():
             from mnfpn_cli.bench.compare import compare_networks

@@ -1,14 +1,16 @@
-"""Ctrl-C while torch is being imported."""
+"""Ctrl-C, and other signals that ask to end: while torch is being imported, and while something is measured."""
 
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from mnfpn_cli.errors import INTERRUPTED
+from mnfpn_cli.errors import INTERRUPTED, NothingMeasuredError
 
+Progress = Callable[[str, float], None]
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 CLEAR_LINE_AND_SHOW_CURSOR = "\r\x1b[2K\x1b[?25h"
 
 
@@ -34,10 +36,35 @@ def _end(_number: int, _frame: FrameType | None) -> None:
 
 
 @contextmanager
-def termination_as_interrupt() -> Iterator[None]:
-    """Take SIGTERM, as `timeout` sends it, for Ctrl-C: what was measured by then is printed and written."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def interruptible(progress: Progress) -> Iterator[Progress]:
+    """Take signals that ask to end for Ctrl-C, which keeps what was measured by then; and lose none of them.
+
+    SIGTERM is what `timeout` sends, SIGHUP what a terminal does that is closed. An exception that is raised in a
+    callback of a weak reference is thrown away by Python, and torch's compiler has thousands: the function that shows
+    the progress, which this gives back, looks whether there was a signal.
+
+    Raises:
+        NothingMeasuredError: where Ctrl-C leaves the block: before anything was measured.
+    """
+    seen: list[int] = []
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    def look(doing: str, share: float) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        progress(doing, share)
+
+    before = {number: signal.getsignal(number) for number in ENDING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as under nohup, and in the background of a shell
+            signal.signal(number, end)
     try:
-        yield
+        yield look
+    except KeyboardInterrupt:
+        raise NothingMeasuredError("interrupted before anything was measured") from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -2,4 +2,4 @@
 
 from typing import Literal
 
-Ended = Literal["precision", "noise", "max_time", "runs", "interrupted", "failed"]
+Ended = Literal["precision", "noise", "max_time", "runs", "min_time", "interrupted", "failed"]

@@ -16,6 +16,9 @@ from mnfpn_cli.plan.memory import activation_bytes, memory_needed
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import DType, NetworkInput
 
+SIGNS = ("DefaultCPUAllocator", "Failed to allocate", "bad_alloc")
+"""What torch, OpenVINO and ONNX Runtime say, and C++."""
+
 
 def check_fits(plan: NetworkPlan, input: NetworkInput, dtype: DType, device: torch.device) -> None:
     """Refuse a run whose weights and activations alone are more than a device has free.
@@ -37,19 +40,24 @@ def _gib(number: int) -> str:
     return f"{number / 2**30:.1f} GiB"
 
 
+def ran_out_of_memory(error: Exception) -> bool:
+    """Whether that is what happened. CPU allocators, and those of other runtimes, raise no class of their own."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(sign in str(error) for sign in SIGNS)
+
+
 @contextmanager
 def out_of_memory_explained(doing: str) -> Iterator[None]:
-    """Turn the ways in which torch runs out of memory into one error.
+    """Turn the ways in which torch and other runtimes run out of memory into one error.
 
     Raises:
         MnfpnError: where the block runs out of memory.
     """
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise MnfpnError(f"out of memory {doing}") from error
-    except RuntimeError as error:
-        if "DefaultCPUAllocator" not in str(error):  # the CPU's allocator raises no class of its own
+    except MnfpnError:
+        raise
+    except Exception as error:
+        if not ran_out_of_memory(error):
             raise
         raise MnfpnError(f"out of memory {doing}") from error
 

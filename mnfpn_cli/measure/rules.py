@@ -50,8 +50,7 @@ class EnoughOfEach:
     def _by_number(self) -> Ended | None:
         if self.spent > self.sampling.max_time_s:
             return "max_time"
-        enough = self.rounds >= (self.sampling.runs or 0) and self.spent >= self.sampling.min_time_s
-        return "runs" if enough else None
+        return _reached(self.rounds, self.sampling.runs or 0, self.spent, self.sampling.min_time_s)
 
     def _by_precision(self, subjects: Sequence[Subject]) -> Ended | None:
         if self.rounds < LEAST_SAMPLES or self.spent < self.sampling.min_time_s:
@@ -65,6 +64,13 @@ class EnoughOfEach:
         if not wide:
             return "precision"
         return "noise" if all(stays_wide(subject.samples) for subject in wide) else None
+
+
+def _reached(rounds: int, runs: int, spent: float, min_time_s: float) -> Ended | None:
+    """Which of the two lower bounds was reached last; None before both are."""
+    if rounds < runs or spent < min_time_s:
+        return None
+    return "runs" if rounds == runs else "min_time"
 
 
 def stays_wide(samples: Sequence[float]) -> bool:
@@ -101,7 +107,7 @@ class NarrowRatio:
     def _by_number(self, runs: int) -> Ended | None:
         if self.spent > self.sampling.max_time_s:
             return "max_time"
-        return "runs" if self.rounds >= runs and self.spent >= self.sampling.min_time_s else None
+        return _reached(self.rounds, runs + runs % 2, self.spent, self.sampling.min_time_s)
 
     def _by_precision(self, subjects: Sequence[Subject]) -> Ended | None:
         if self.rounds < 2 * LEAST_BLOCKS or self.spent < self.sampling.min_time_s:

@@ -65,8 +65,7 @@ def layers_tables(title: str, profile: Profile) -> Report:
         report += [*_time_notes(profile.times, profile.launch_bound), *_disagreement(profile.times, profile.measured)]
     if profile.roofline:
         report += _floor_notes(profile.roofline, profile.measured)
-    trusted = not profile.times or not _disagreement(profile.times, profile.measured)
-    if profile.advice and trusted:
+    if profile.advice:
         sentence = advice_sentence(profile.advice)
         report.append(note(f"{sentence[0].upper()}{sentence[1:]}."))
     return report

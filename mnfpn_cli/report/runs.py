@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.tables import Report, note, table
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from mnfpn_cli.bench.results import Benchmark, BenchRun, Cell
+    from mnfpn_cli.bench.results import Benchmark, BenchRun, Cell, NotRun
     from mnfpn_cli.measure.ended import Ended
     from mnfpn_cli.measure.statistics import Latency
 
@@ -21,7 +22,8 @@ ENDED: dict[Ended, str] = {
     "noise": "noise that more passes do not lessen",
     "max_time": "--max-time",
     "runs": "--runs",
-    "interrupted": "Ctrl-C",
+    "min_time": "--min-time",
+    "interrupted": "an interrupt",
     "failed": "a failure",
 }
 """What ended a measurement, in words."""
@@ -92,9 +94,16 @@ def _latency_table(result: Benchmark, name: Callable[[Cell], str]) -> Table:
         columns[">Differs"] = lambda run: "" if run.difference is None else tiny(run.difference)
     made = table(_title(result), "Runtime", *columns)
     for row in result.rows:
-        figures = [show(row) for show in columns.values()] if row.status == "measured" else ["not run"]
+        figures = [show(row) for show in columns.values()] if row.status == "measured" else [_why_in_a_word(row)]
         made.add_row(name(row.cell), *figures)
     return made
+
+
+def _why_in_a_word(row: NotRun) -> str:
+    """The reason itself has a table of its own."""
+    if row.reason.startswith("out of memory"):
+        return "out of memory"
+    return {"unavailable": "not run", "too_large": "too large", "failed": "failed"}[row.status]
 
 
 def half_width(latency: Latency) -> str:
@@ -129,7 +138,7 @@ def _spread_table(runs: Iterable[BenchRun], name: Callable[[Cell], str]) -> Tabl
     }
     for per_cent in (90, 99):
         if any(run.latency.percentile(per_cent) is not None for run in runs):
-            columns[f">p{per_cent}"] = lambda run, p=per_cent: seconds(run.latency.percentile(p) or 0)  # type: ignore[misc]
+            columns[f">p{per_cent}"] = partial(_percentile, per_cent)
     if any(run.enqueue_share is not None for run in runs):
         columns[">Queueing"] = lambda run: share(run.enqueue_share) if run.enqueue_share is not None else ""
     if any(run.latency.outliers for run in runs):
@@ -138,6 +147,11 @@ def _spread_table(runs: Iterable[BenchRun], name: Callable[[Cell], str]) -> Tabl
     for run in runs:
         made.add_row(name(run.cell), *(show(run) for show in columns.values()))
     return made
+
+
+def _percentile(per_cent: int, run: BenchRun) -> str:
+    value = run.latency.percentile(per_cent)
+    return "" if value is None else seconds(value)
 
 
 def _spread_notes(result: Benchmark, name: Callable[[Cell], str]) -> Report:

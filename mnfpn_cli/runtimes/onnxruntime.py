@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.devices import first_line
+from mnfpn_cli.measure.memory import ran_out_of_memory
 from mnfpn_cli.measure.runtime import Job, Prepared
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 
@@ -56,6 +57,8 @@ def prepare(job: Job) -> Prepared:
     except MnfpnError:
         raise
     except Exception as error:  # ONNX Runtime's have no class in common
+        if ran_out_of_memory(error):
+            raise
         raise MnfpnError(f"ONNX Runtime cannot run the network: {first_line(error)}") from error
     return Prepared(run, own_device=job.device.type == "cuda")
 

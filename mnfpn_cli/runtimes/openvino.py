@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.devices import first_line
+from mnfpn_cli.measure.memory import ran_out_of_memory
 from mnfpn_cli.measure.runtime import Job, Prepared
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 
@@ -48,6 +49,8 @@ def prepare(job: Job) -> Prepared:
     except MnfpnError:
         raise
     except Exception as error:  # whatever it raises is its own
+        if ran_out_of_memory(error):
+            raise
         raise MnfpnError(f"OpenVINO cannot run the network: {_reason(error)}") from error
     return Prepared(run)
 

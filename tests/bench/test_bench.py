@@ -208,7 +208,7 @@ def test_out_of_memory_in_the_middle_keeps_the_other_rows() -> None:
     with broken(channels_last, 2, memory):
         result = measure(both)
     assert [row.status for row in result.rows] == ["measured", "failed"]
-    assert result.failures[0].endswith("out of memory channels-last on cpu at batch 3, 33x47, float32")
+    assert result.failures[0].endswith("out of memory in channels-last on cpu at batch 3, 33x47, float32")
     with broken(channels_last, 5, memory):
         whole, cut = measure(both).runs
     assert (len(whole.latency.samples), whole.ended) == (4, "runs")
@@ -303,7 +303,7 @@ def test_a_device_that_fails_as_a_whole_is_rows_that_say_so(monkeypatch: pytest.
     result = measure(replace(CASE, batches=(3, 2)))
     assert [row.status for row in result.rows] == ["measured", "failed"]
     assert result.failures[0].endswith(
-        ": could not run on cpu at batch 2, 33x47: CUDA error: unspecified launch failure"
+        ": could not run a pass on cpu at batch 2, 33x47: CUDA error: unspecified launch failure"
     )
 
 

@@ -82,7 +82,7 @@ def test_a_profile_that_fails_keeps_the_rows_and_is_a_failure(monkeypatch: pytes
     assert (len(result.runs), result.profiles) == (2, ())
     where = "batch 3, 33x47"
     assert result.failures == tuple(
-        f"{name} on cpu, {where}, by layer: could not run layer by layer, {name} on cpu at {where}, float32: "
+        f"{name} on cpu, {where}, by layer: could not run {name} on cpu at {where}, float32, layer by layer: "
         "the driver has gone"
         for name in ("eager", "channels-last")
     )

@@ -153,13 +153,21 @@ def test_ctrl_c_prints_and_writes_what_was_measured(tmp_path: Path) -> None:
     assert written["runs"][0]["latency_s"]["samples"]
 
 
-def test_sigterm_keeps_what_was_measured_too(tmp_path: Path) -> None:
-    """As `timeout` sends it in a pipeline."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_keep_what_was_measured_too(number: signal.Signals, tmp_path: Path) -> None:
+    """As `timeout` sends them in a pipeline, or a terminal that is closed."""
     file = tmp_path / "out.json"
     options = ["--size", "64", "--min-time", "600", "--device", "cpu", "--output", str(file)]
-    code, _ = in_terminal("bench", *options, until="timing on cpu", wait=2.0, number=signal.SIGTERM)
+    code, _ = in_terminal("bench", *options, until="timing on cpu", wait=2.0, number=number)
     assert code == 130
     assert json.loads(file.read_text())["complete"] is False
+
+
+def test_ctrl_c_before_anything_is_measured_says_so() -> None:
+    """There is nothing to print or write."""
+    code, screen = in_terminal("bench", "--warmup", "100000", "--device", "cpu", until="preparing eager", wait=1.0)
+    assert code == 130
+    assert screen.rstrip().splitlines()[-1].endswith("error: interrupted before anything was measured")
 
 
 @pytest.mark.parametrize("wait", [0.0, 0.4, 0.8, 1.2])

@@ -36,6 +36,8 @@ def test_what_needs_more_than_is_free_is_refused(monkeypatch: pytest.MonkeyPatch
         MemoryError(),
         torch.OutOfMemoryError("CUDA out of memory"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("Exception from src/core/shape.cpp: Failed to allocate 2600468480 bytes of memory"),
+        ValueError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : std::bad_alloc"),
     ],
 )
 def test_each_way_to_run_out_of_memory_is_one_error(error: Exception) -> None:

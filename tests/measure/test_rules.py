@@ -137,7 +137,7 @@ def test_a_number_of_passes_that_was_asked_for_is_exact(runs: int) -> None:
 def test_passes_go_on_until_both_their_number_and_the_least_time_are_reached() -> None:
     """Three passes are enough in number, not in time."""
     few, many = scripted(repeat(0.25)), scripted(repeat(0.25))
-    assert enough([few], Sampling(runs=3, min_time_s=1.5, max_time_s=inf))[0] == "runs"
+    assert enough([few], Sampling(runs=3, min_time_s=1.5, max_time_s=inf))[0] == "min_time"
     assert enough([many], Sampling(runs=8, min_time_s=1.5, max_time_s=inf))[0] == "runs"
     assert (len(few.samples), len(many.samples)) == (6, 8)
 

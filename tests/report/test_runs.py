@@ -57,6 +57,31 @@ def test_a_row_that_was_not_run_keeps_its_place_and_says_why() -> None:
     assert "openvino not installed: pip install 'mnfpn[openvino]'" in text
 
 
+@pytest.mark.parametrize(
+    ("status", "reason", "word"),
+    [
+        ("unavailable", "runs on CUDA alone", "not run"),
+        ("too_large", "--size, --batch: must fit the memory", "too large"),
+        ("failed", "could not run eager: the driver has gone", "failed"),
+        ("failed", "out of memory in eager", "out of memory"),
+    ],
+)
+def test_a_row_without_a_measurement_has_a_word_for_it(status: str, reason: str, word: str) -> None:
+    """The batch that runs out of memory is seen at a glance."""
+    text = lines(timed(FAST), missing(cell(batch=8), reason, status))
+    assert f"eager, batch 8 {word}" in text
+    assert f"eager, batch 8 {reason}" in text
+
+
+def test_a_percentile_that_one_row_supports_is_left_out_in_the_others() -> None:
+    """It is not zero."""
+    text = lines(timed(FAST * 40), timed(FAST, cell(batch=8)))
+    head = next(line for line in text if line.startswith("Runtime Passes"))
+    few = next(line for line in text if line.startswith("eager, batch 8 20 "))
+    assert head.endswith("MAD p90 p99")
+    assert few.endswith(" 50.00 µs")
+
+
 def test_percentiles_stand_there_from_the_samples_on_that_support_them() -> None:
     """Fewer samples leave them out, with the reason."""
     few, some, many = ("\n".join(lines(timed(FAST * n))) for n in (1, 5, 40))
