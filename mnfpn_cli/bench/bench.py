@@ -1,6 +1,6 @@
 """A benchmark: what a network costs, and how fast it runs: on devices, at sizes and batches, by runtimes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import product
 from pathlib import Path
@@ -18,6 +18,7 @@ from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.measure.devices import choose_devices
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_fits
+from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size, network_input
 from mnfpn_cli.settings.measuring import BenchCase
@@ -63,21 +64,22 @@ def benchmark(
         complete = False
     rows = (*(row for one in timed for row in one.rows), *too_large)
     _check_any(rows, complete)
-    unsteady = list({warning.kind: warning for one in reversed(timed) for warning in one.unsteady}.values())
-    unsteady += [warning for row in rows if row.status == "measured" for warning in doubts(row, case.train)]
-    costs = tuple(sized.cost for sized in networks)
-    weights_loaded = networks[0].weights
     return Benchmark(
         case,
-        costs,
+        tuple(sized.cost for sized in networks),
         rows,
-        tuple(unsteady),
+        (*_unsteady(timed), *(doubt for row in rows if row.status == "measured" for doubt in doubts(row, case.train))),
         environment,
-        weights_loaded,
+        networks[0].weights,
         complete,
         tuple(one for one in profiles if isinstance(one, CellProfile)),
         tuple(one for one in profiles if isinstance(one, NoProfile)),
     )
+
+
+def _unsteady(timed: Sequence[Timed]) -> Iterable[Unsteady]:
+    """What the machine did meanwhile, each kind once, as it was first seen."""
+    return {warning.kind: warning for one in reversed(timed) for warning in one.unsteady}.values()
 
 
 def _fitting(

@@ -12,7 +12,7 @@ from mnfpn_cli.bench.watch import watch
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.devices import choose_devices
 from mnfpn_cli.measure.ended import Ended
-from mnfpn_cli.measure.engine import Subject, rest_between, run_once, take_samples
+from mnfpn_cli.measure.engine import Subject, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.environment import Environment, read_environment
 from mnfpn_cli.measure.ratio import paired_ratio
 from mnfpn_cli.measure.rules import NarrowRatio
@@ -69,7 +69,7 @@ def _time(
     watched = watch(groups[0].device)
     rule = NarrowRatio(together.sampling, lambda share: progress("timing A B B A", share))
     rest = rest_between(groups[0].device.type, [name for group in groups for name in group.case.runtimes])
-    run_once(subjects, groups[0].device.type)
+    rewarm(subjects, groups[0].device.type)
     ended = take_samples(subjects, rule, watched.look, rest)
     if all(subject.samples for subject in subjects):
         return subjects, ended, watched.unsteady()

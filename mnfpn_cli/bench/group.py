@@ -13,7 +13,7 @@ from mnfpn_cli.bench.watch import Watch, watch
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.caches import cache_clearer
 from mnfpn_cli.measure.ended import Ended
-from mnfpn_cli.measure.engine import Subject, rest_between, run_once, take_samples
+from mnfpn_cli.measure.engine import Subject, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.rules import EnoughOfEach
 from mnfpn_cli.measure.runtime import Job, load_runtime
 from mnfpn_cli.measure.statistics import Latency
@@ -82,7 +82,7 @@ def time_group(group: Group, progress: Progress) -> Timed:
     what = f"timing on {group.device}, batch {group.input.batch}, {group.input.size}"
     rule = EnoughOfEach(group.case.sampling, lambda share: progress(what, share))
     watched = watch(group.device)
-    run_once(list(subjects.values()), group.device.type)
+    rewarm(list(subjects.values()), group.device.type)
     ended = take_samples(
         list(subjects.values()), rule, watched.look, rest_between(group.device.type, group.case.runtimes)
     )

@@ -82,9 +82,14 @@ def prepare(
         first = timer(lambda: outputs.append(prepared.run()))
         difference = None if reference is None else largest_difference(prepared.outputs(outputs.pop()), reference)
         warm = warm_up(prepared.run, timer, passes)
-        memory = (None, None) if prepared.own_device else (peak.bytes(), peak.added())
+        memory = (None, None) if prepared.outside_torch else (peak.bytes(), peak.added())
         return Ready(
-            prepared.run, FirstPass(seconds, first.seconds), warm, difference, *memory, queued=not prepared.own_device
+            prepared.run,
+            FirstPass(seconds, first.seconds),
+            warm,
+            difference,
+            *memory,
+            queued=not prepared.outside_torch,
         )
 
 

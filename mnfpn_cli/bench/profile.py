@@ -48,9 +48,9 @@ def _profile(group: Group, row: BenchRun, progress: Progress) -> CellProfile:
     if case.roofline:
         progress(f"measuring what {group.device} can do", 0.0)
         floors = roofline(works, peaks(group.device, case.dtype, torch.get_num_threads()))
-    # Less work for the GPU makes no pass faster that waits for the host.
-    advised = times is not None and not row.launch_bound
-    advice = best_advice(group.settings, group.input, item_bytes, times.by_row) if times and advised else None
+    advice = None
+    if times and not row.launch_bound:  # less work for the GPU makes no pass faster that waits for the host
+        advice = best_advice(group.settings, group.input, item_bytes, times.by_row)
     return CellProfile(row.cell, Profile(works, row.latency.median, times, floors, advice, row.launch_bound))
 
 

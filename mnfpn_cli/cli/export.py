@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Option
 
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.interrupts import ending_at_once
+from mnfpn_cli.cli.interrupts import ending_at_once, tidy_when_terminated
 from mnfpn_cli.cli.options import (
     BatchOption,
     NetworkOptions,
@@ -38,7 +38,7 @@ def export(
     ] = False,
 ) -> None:
     """Write the network to a file that other programs can run, and check the file against the network."""
-    from mnfpn_cli.cli.output import emit, tidy_when_terminated
+    from mnfpn_cli.cli.output import emit
     from mnfpn_cli.cli.progress import progress_bar
     from mnfpn_cli.export.formats import check_dynamic, import_packages
     from mnfpn_cli.report.document import document

@@ -1,4 +1,4 @@
-"""Ctrl-C, and other signals that ask to end: while torch is being imported, and while something is measured."""
+"""Ctrl-C, and other signals that ask to end: in the import of torch, in a measurement, and where files are written."""
 
 import os
 import signal
@@ -68,3 +68,24 @@ def interruptible(progress: Progress) -> Iterator[Progress]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def tidy_when_terminated() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise SystemExit while files are written, so that no temporary one is left behind.
+
+    They would end the process on the spot. Where there is nothing to tidy up that is fine, and safer: libraries catch
+    what is raised in the middle of their imports. A signal that is ignored, as under `nohup`, stays ignored.
+    """
+    deadly = [number for number in ENDING if signal.getsignal(number) is signal.SIG_DFL]
+    try:
+        for number in deadly:
+            signal.signal(number, _raise_exit)
+        yield
+    finally:
+        for number in deadly:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _raise_exit(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

@@ -1,19 +1,16 @@
 """Writing results: tables to a terminal, plain and complete text to a pipe, JSON, and files whole or not at all."""
 
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import copy
 from io import StringIO
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from rich.console import Console, ConsoleDimensions, RenderableType
 from rich.table import Table
 
+from mnfpn_cli.cli.interrupts import tidy_when_terminated
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.files import is_device, write_whole
@@ -106,28 +103,6 @@ def _print(report: Report, console: Console) -> None:
         console.size = ConsoleDimensions(width, screen.height)  # the width alone would not count on a dumb terminal
         console.print(item)
         console.size = screen
-
-
-@contextmanager
-def tidy_when_terminated() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise SystemExit while files are written, so that no temporary one is left behind.
-
-    They would end the process on the spot. Where there is nothing to tidy up that is fine, and safer: libraries catch
-    what is raised in the middle of their imports. A signal that is ignored, as under `nohup`, stays ignored.
-    """
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    deadly = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
-    try:
-        for number in deadly:
-            signal.signal(number, _exit)
-        yield
-    finally:
-        for number in deadly:
-            signal.signal(number, signal.SIG_DFL)
-
-
-def _exit(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 def write_text(path: Path, text: str) -> None:

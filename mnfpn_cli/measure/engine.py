@@ -99,8 +99,8 @@ def warm_up(run: Callable[[], object], timer: Timer, passes: int | None = None) 
     return WarmUp(count, seconds, False)
 
 
-def run_once(subjects: Sequence[Subject], device_type: str) -> None:
-    """Run each once more where making one ready takes from the others: a GPU's memory that torch had kept for them."""
+def rewarm(subjects: Sequence[Subject], device_type: str) -> None:
+    """Run each once more where making another ready took from it: a GPU's memory that torch had kept for it."""
     if device_type != "cuda":
         return
     for subject in subjects:

@@ -55,13 +55,13 @@ class Prepared:
     Attributes:
         run: one pass on the images; it may return before a GPU is done.
         outputs: what a pass returned as tensors: maps, finest first, or logits; anywhere, in any dtype.
-        own_device: whether it waits for a GPU itself, so that nothing is queued, and allocates memory that torch does
-            not count.
+        outside_torch: whether it drives a GPU by itself: it waits for it, so that nothing is queued, and takes memory
+            that torch does not count.
     """
 
     run: Callable[[], Any]
     outputs: Callable[[Any], Sequence[Tensor]] = as_tensors
-    own_device: bool = False
+    outside_torch: bool = False
 
 
 class Runtime(Protocol):

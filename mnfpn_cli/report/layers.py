@@ -124,13 +124,9 @@ def _cells(part: _Part, total: _Part, profile: Profile) -> list[str]:
 
 def _time_notes(times: LayerTimes, launch_bound: bool) -> Report:
     text = f"The layers add up to {seconds(times.seconds)}; a pass took {seconds(times.undisturbed)} undisturbed"
-    notes: Report
-    if launch_bound:
-        waits = "the time that the host needs to queue it. Less work in a layer would make it no faster."
-        notes = [note(f"{text}, {waits}", "yellow")]
-    else:
-        cost = 100 * (times.marked / times.undisturbed - 1)
-        notes = [note(f"{text}, {seconds(times.marked)} while they were timed ({cost:+.1f} %).", "dim")]
+    cost = f"{seconds(times.marked)} while they were timed ({100 * (times.marked / times.undisturbed - 1):+.1f} %)."
+    waits = "the time that the host needs to queue it. Less work in a layer would make it no faster."
+    notes: Report = [note(f"{text}, {waits}", "yellow") if launch_bound else note(f"{text}, {cost}", "dim")]
     rest = sum(row.seconds for row in times.rows if row.part == "rest")
     if rest >= REST_EXPLAINED * times.seconds:
         notes.append(note("rest: what runs between the layers; on a CPU, giving back the memory of maps.", "dim"))

@@ -309,7 +309,7 @@ def test_a_device_that_fails_as_a_whole_is_rows_that_say_so(monkeypatch: pytest.
 
 def test_a_runtime_with_its_own_way_to_the_gpu_queues_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """And what it allocates is not known."""
-    monkeypatch.setattr(channels_last, "prepare", lambda job: replace(eager.prepare(job), own_device=True))
+    monkeypatch.setattr(channels_last, "prepare", lambda job: replace(eager.prepare(job), outside_torch=True))
     monkeypatch.setattr(group, "timer_for", lambda _device: lambda run: (run(), Timing(0.01, 0.009))[1])
     own, queued = measure(replace(CASE, runtimes=("channels-last", "eager"))).runs
     assert (own.enqueue, own.peak_memory_bytes, own.added_memory_bytes) == (None, None, None)

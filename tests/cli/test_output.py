@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from mnfpn_cli.cli.interrupts import tidy_when_terminated
 from mnfpn_cli.cli.options import OutputOptions
-from mnfpn_cli.cli.output import emit, tidy_when_terminated, write_text
+from mnfpn_cli.cli.output import emit, write_text
 from mnfpn_cli.report.summary import PathCell
 from mnfpn_cli.report.tables import Report, note, table
 from tests.conftest import Mnfpn

@@ -19,7 +19,7 @@ from mnfpn_cli.measure.engine import (
     Subject,
     WarmUp,
     rest_between,
-    run_once,
+    rewarm,
     take_samples,
     warm_up,
 )
@@ -264,8 +264,8 @@ def test_what_making_another_ready_took_is_taken_again_before_timing() -> None:
         raise MnfpnError("the driver has gone")
 
     subjects = [Subject(lambda: log.append("a"), HostTimer()), Subject(fail, HostTimer())]
-    run_once(subjects, "cpu")
+    rewarm(subjects, "cpu")
     assert log == []
-    run_once(subjects, "cuda")
+    rewarm(subjects, "cuda")
     assert log == ["a"]
     assert [(subject.samples, subject.failure) for subject in subjects] == [([], None), ([], "the driver has gone")]
