@@ -19,9 +19,11 @@ from typing import Any
 
 import torch
 
+from mnfpn_cli.inspection.facts import look
+from mnfpn_cli.inspection.observe import Shape
+from mnfpn_cli.inspection.passes import Input
+from mnfpn_cli.inspection.tree import layer_tree
 from mnfpn_cli.measure.flops import count_with_fvcore
-from mnfpn_cli.measure.observe import Shape
-from mnfpn_cli.measure.tree import layer_tree
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.cost import NetworkCost, network_cost
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
@@ -69,7 +71,7 @@ def answer_all(drawn: list[dict[str, Any]], size: Size) -> None:
 
 def tree_on_meta(plan: NetworkPlan, shape: Shape) -> None:
     """Build the real network and count it, without memory."""
-    layer_tree(build_meta(plan), shape)
+    layer_tree(look(build_meta(plan), [Input(shape)], gradients=False))
 
 
 def seconds(run: Callable[[], object]) -> float:

@@ -8,6 +8,8 @@ class MnfpnError(Exception):
     """Something could not be done, for a reason the user can read: no such device, out of memory."""
 
     exit_code = 1
+    details = ""
+    """What is printed below the message, as it is: a traceback of the user's own code."""
 
 
 class NothingMeasuredError(MnfpnError):

@@ -12,7 +12,9 @@ from mnfpn_cli.errors import MnfpnError
 Result = TypeVar("Result")
 
 
-def write_whole(path: Path, content: bytes, check: Callable[[Path], Result], suffix: str = "") -> Result:
+def write_whole(
+    path: Path, content: bytes, check: Callable[[Path], Result], suffix: str = "", option: str = "--output"
+) -> Result:
     """Write a temporary file beside a path, check it, and rename it; whatever goes wrong, nothing of it is left.
 
     Args:
@@ -20,6 +22,7 @@ def write_whole(path: Path, content: bytes, check: Callable[[Path], Result], suf
         content: of the file.
         check: is given the temporary file, and raises where something is wrong with it.
         suffix: of the temporary file, for readers that go by it.
+        option: that named the file, for errors.
 
     Returns:
         What the check returned.
@@ -27,17 +30,17 @@ def write_whole(path: Path, content: bytes, check: Callable[[Path], Result], suf
     Raises:
         MnfpnError: where the file cannot be written.
     """
-    with _failure_explained(path):
+    with _failure_explained(path, option):
         target = path.resolve()
     # Named before it is made: whenever Ctrl-C comes, it is known what to remove.
     temporary = target.parent / f".mnfpn-{secrets.token_hex(8)}{suffix}"
     try:
-        with _failure_explained(path), temporary.open("xb") as file:
+        with _failure_explained(path, option), temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         result = check(temporary)
-        with _failure_explained(path):
+        with _failure_explained(path, option):
             if target.exists():
                 temporary.chmod(target.stat().st_mode & 0o777)
             temporary.replace(target)
@@ -53,8 +56,8 @@ def is_device(path: Path) -> bool:
 
 
 @contextmanager
-def _failure_explained(path: Path) -> Iterator[None]:
+def _failure_explained(path: Path, option: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise MnfpnError(f"--output: '{path}' could not be written: {error.strerror}") from error
+        raise MnfpnError(f"{option}: '{path}' could not be written: {error.strerror}") from error

@@ -11,40 +11,21 @@ import torch
 from hypothesis import settings
 
 from mnfpn_cli.cli.main import run
+from mnfpn_cli.models.torchvision import declare_operators
 
 settings.register_profile("mnfpn", deadline=None, max_examples=int(os.environ.get("MNFPN_EXAMPLES", "60")))
 settings.load_profile("mnfpn")
 
-SCHEMAS = (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "roi_align(Tensor input, Tensor rois, float spatial_scale, int pooled_height, int pooled_width, "
-    "int sampling_ratio, bool aligned) -> Tensor",
-)
-"""The operators that torchvision's import asks for."""
-
-KEPT: list[torch.library.Library] = []
-"""What a library declares goes when it does."""
-
 
 def import_torchvision() -> None:
-    """Let torchvision be imported beside a torch without CUDA.
-
-    torchvision's wheel is built against torch's with CUDA. Elsewhere its library does not load, and its import fails
-    on operators that nothing has declared. Their schemas are enough for all that runs none of them: models, pyramids,
-    and detectors in training that propose no regions.
-    """
+    """Let torchvision be imported beside a torch without CUDA, as `--model` does; what needs it says so itself."""
     try:
         import torchvision  # noqa: F401
-    except ImportError:  # what needs it says so itself
+    except ImportError:
         return
     except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
+        if not declare_operators(error):
             raise
-        library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-        for schema in SCHEMAS:
-            library.define(schema)  # type: ignore[no-untyped-call]
-        KEPT.append(library)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -18,11 +18,12 @@ import torch
 from rich.console import Console
 
 from mnfpn_cli.cli.main import run
-from mnfpn_cli.measure.tree import layer_tree
+from mnfpn_cli.models.target import InputSpec
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
+from mnfpn_cli.report.rows import Selection
 from mnfpn_cli.report.shapes import shapes_tables
 from mnfpn_cli.report.summary import summary_tables
 from mnfpn_cli.report.units import sides
@@ -32,6 +33,7 @@ from mnfpn_cli.settings.models import NetworkSettings
 from mnfpn_cli.settings.sources import resolve
 from tests.conftest import Mnfpn
 from tests.golden.cases import CASES
+from tests.inspection.looked import tree_of
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -194,7 +196,7 @@ def draw(console: Console) -> None:
     settings = NetworkSettings()
     input, plan = network_input(settings, Size(600, 900)), plan_network(settings)
     console.print("$ mnfpn summary", style="bold cyan", highlight=False)
-    for item in summary_tables(layer_tree(build_meta(plan), input.shape), input, depth=2):
+    for item in summary_tables(tree_of(build_meta(plan), input.shape), [InputSpec(input.shape)], Selection(depth=2)):
         console.print(item)
     console.print("$ mnfpn shapes --size 600x900", style="bold cyan", highlight=False)
     for item in shapes_tables([network_shapes(plan, input)], "float32", verified=False):

@@ -13,6 +13,7 @@ import typer
 from typer.main import get_command
 
 from mnfpn_cli import __version__
+from mnfpn_cli.cli.audit import audit
 from mnfpn_cli.cli.bench import bench
 from mnfpn_cli.cli.compare import compare
 from mnfpn_cli.cli.export import export
@@ -29,6 +30,7 @@ app = typer.Typer(
     epilog="Later beats earlier: preset, file, options. Without options: MobileNetV2 with a pyramid at 600x900.",
 )
 app.command()(summary)
+app.command()(audit)
 app.command()(shapes)
 app.command()(bench)
 app.command()(compare)
@@ -62,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
         code = get_command(app)(list(arguments), prog_name="mnfpn", standalone_mode=False)
         sys.stdout.flush()
     except MnfpnError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail(str(error), error.exit_code, error.details)
     except typer.TyperException as error:
         message = " ".join(error.format_message().split())  # typer lists choices on lines of their own
         if not message:  # no arguments at all: typer has shown the help
@@ -85,7 +87,7 @@ def _fail(message: str, code: int, hint: str = "") -> int:
     try:
         sys.stdout.flush()
         sys.stderr.writelines(f"error: {_printable(line)}\n" for line in message.split("\n"))
-        sys.stderr.write(hint)
+        sys.stderr.write("".join(f"{_printable(line)}\n" for line in hint.splitlines()))
     except BrokenPipeError:
         _discard(sys.stdout)
     return code

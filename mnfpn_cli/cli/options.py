@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.settings.input import DEFAULT_SIZE, ITEM_BYTES, MAX_BATCH, DType
+from mnfpn_cli.settings.input import DEFAULT_DTYPE, DEFAULT_SIZE, ITEM_BYTES, MAX_BATCH, DType
 
 if TYPE_CHECKING:
     from mnfpn_cli.settings.models import NetworkSettings
@@ -165,6 +165,28 @@ class OutputOptions:
     ] = None
 
 
+FORMATS = ("text", "json", "csv", "markdown")
+
+
+@dataclass(frozen=True)
+class RowOutputOptions(OutputOptions):
+    """The same for results that are rows."""
+
+    format: Annotated[
+        str,
+        Option(
+            help="text, json, csv or markdown; of a file, its name says which too.",
+            metavar="|".join(FORMATS),
+            parser=choice("--format", FORMATS),
+            rich_help_panel="Output",
+        ),
+    ] = "text"
+
+    def __post_init__(self) -> None:
+        if self.json and self.format not in ("text", "json"):
+            raise UsageError(f"--json: is --format json, and cannot be given beside --format {self.format}")
+
+
 WeightsOption = Annotated[
     Path | None,
     Option(
@@ -178,12 +200,13 @@ SizeOption = Annotated[str | None, Option(help=f"{_SIZE}.", metavar="HxW", show_
 SizesOption = Annotated[
     list[str] | None, Option(help=f"{_SIZE}; may repeat.", metavar="HxW", show_default=DEFAULT_SIZE)
 ]
-DTypeOption = Annotated[
-    DType,
-    Option(
-        help="Type of the elements of maps and weights.",
-        metavar="|".join(ITEM_BYTES),
-        parser=choice("--dtype", tuple(ITEM_BYTES)),
-    ),
-]
+
+
+def _dtype_option(**more: Any) -> Any:
+    help = "Type of the elements of maps and weights."
+    return Option(help=help, metavar="|".join(ITEM_BYTES), parser=choice("--dtype", tuple(ITEM_BYTES)), **more)
+
+
+DTypeOption = Annotated[DType, _dtype_option()]
+DTypeIfSaid = Annotated[DType | None, _dtype_option(show_default=DEFAULT_DTYPE)]
 BatchOption = Annotated[int, Option(help="Images in a batch.", metavar="N", parser=whole("--batch", 1, MAX_BATCH))]

@@ -2,9 +2,11 @@
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from copy import copy
 from io import StringIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console, ConsoleDimensions, RenderableType
@@ -17,6 +19,9 @@ from mnfpn_cli.files import is_device, write_whole
 from mnfpn_cli.report.document import to_json
 from mnfpn_cli.report.tables import Report, keep_short_text_whole, least_width, note
 
+SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown"}
+"""The forms that the name of a file asks for."""
+
 WIDE = 10_000
 """Columns where nothing has to fit a screen."""
 
@@ -27,43 +32,66 @@ def check_output(options: OutputOptions) -> None:
     Raises:
         UsageError: where it cannot.
     """
-    path = options.output
-    if path is None:
-        return
+    if options.output is not None:
+        check_file(options.output, "--output")
+
+
+def check_file(path: Path, option: str) -> None:
+    """Make sure that a file can be written.
+
+    Raises:
+        UsageError: where it cannot, naming the option.
+    """
     if path == Path("-"):
-        raise UsageError("--output: must be a file; the result goes to standard output anyway, got '-'")
+        raise UsageError(f"{option}: must be a file; the result goes to standard output anyway, got '-'")
     try:
         if is_device(path):
             return
         target = path.resolve() if path.is_symlink() else path
         is_folder = target.is_dir()
     except (OSError, RuntimeError) as error:  # a name that is too long, a link to itself
-        raise UsageError(f"--output: must be a name that a file can have, got '{path}': {error}") from None
+        raise UsageError(f"{option}: must be a name that a file can have, got '{path}': {error}") from None
     if is_folder:
-        raise UsageError(f"--output: must be a file, but '{path}' is a folder")
+        raise UsageError(f"{option}: must be a file, but '{path}' is a folder")
     if not target.parent.is_dir():
-        raise UsageError(f"--output: must be in a folder that exists, but '{target.parent}' is none")
+        raise UsageError(f"{option}: must be in a folder that exists, but '{target.parent}' is none")
     if not os.access(target.parent, os.W_OK):
-        raise UsageError(f"--output: must be in a folder that can be written, but '{target.parent}' cannot")
+        raise UsageError(f"{option}: must be in a folder that can be written, but '{target.parent}' cannot")
 
 
-def emit(report: Report, document: dict[str, Any], options: OutputOptions) -> None:
+Texts = Mapping[str, Callable[[], str]]
+"""Other forms of a result, by the name of the format."""
+
+
+def emit(report: Report, document: dict[str, Any], options: OutputOptions, texts: Texts = MappingProxyType({})) -> None:
     """Write the file that was asked for, and print the result, even where the file cannot be written.
+
+    ``texts``: the forms that a result has besides tables and JSON.
 
     Raises:
         MnfpnError: where the file cannot be written; what was there before is then still there.
     """
+    printed = form_of(options)
     try:
         if options.output is not None:
-            as_json = options.json or options.output.suffix.lower() == ".json"
-            write_text(options.output, to_json(document) if as_json else as_text(report))
+            form = printed if printed != "text" else SUFFIXES.get(options.output.suffix.lower(), "text")
+            write_text(options.output, _in_form(form, report, document, texts))
     finally:
-        if options.json:
-            sys.stdout.write(to_json(document))
-        elif sys.stdout.isatty():
+        if printed == "text" and sys.stdout.isatty():
             _print(report, Console())
         else:
-            sys.stdout.write(as_text(report))
+            sys.stdout.write(_in_form(printed, report, document, texts))
+
+
+def form_of(options: OutputOptions) -> str:
+    """The form in which a result is printed."""
+    return "json" if options.json else getattr(options, "format", "text")
+
+
+def _in_form(form: str, report: Report, document: dict[str, Any], texts: Texts) -> str:
+    if form in texts:
+        return texts[form]()
+    return to_json(document) if form == "json" else as_text(report)
 
 
 def warn(line: str) -> None:
@@ -105,7 +133,7 @@ def _print(report: Report, console: Console) -> None:
         console.size = screen
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, option: str = "--output") -> None:
     """Write a file whole or not at all; to a device, as it comes.
 
     Raises:
@@ -113,9 +141,9 @@ def write_text(path: Path, text: str) -> None:
     """
     if not is_device(path):
         with tidy_when_terminated():
-            write_whole(path, text.encode(), check=lambda _: None)
+            write_whole(path, text.encode(), check=lambda _: None, option=option)
         return
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise MnfpnError(f"--output: '{path}' could not be written: {error.strerror}") from error
+        raise MnfpnError(f"{option}: '{path}' could not be written: {error.strerror}") from error

@@ -6,27 +6,48 @@ from typer import Option
 
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
-from mnfpn_cli.cli.options import BatchOption, DTypeOption, NetworkOptions, OutputOptions, SizesOption
-from mnfpn_cli.settings.input import network_input, sized
+from mnfpn_cli.cli.models import ModelOptions
+from mnfpn_cli.cli.options import BatchOption, DTypeIfSaid, NetworkOptions, OutputOptions, SizesOption
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType, network_input, sized
 
 
 @grouped
 def shapes(
     network: NetworkOptions,
+    model: ModelOptions,
     output: OutputOptions,
     size: SizesOption = None,
     batch: BatchOption = 1,
-    dtype: DTypeOption = "float32",
+    dtype: DTypeIfSaid = None,
     verify: Annotated[bool, Option("--verify", help="Run the real network too; exit 3 if anything differs.")] = False,
 ) -> None:
     """Show which feature maps come out, for each size: level, stride, tap, shape, bytes."""
-    from mnfpn_cli.cli.output import check_output, emit
+    from mnfpn_cli.cli.output import check_output
+
+    check_output(output)
+    if model.model is None:
+        model.check_unused()
+        _planned(network, output, size, batch, dtype or DEFAULT_DTYPE, verify)
+        return
+    if verify or dtype is not None:
+        given = "--verify" if verify else "--dtype"
+        raise UsageError(
+            f"{given}: of networks from settings, and cannot be given beside --model, which is run as it is"
+        )
+    _observed(network, model, output, size, batch)
+
+
+def _planned(
+    network: NetworkOptions, output: OutputOptions, size: list[str] | None, batch: int, dtype: DType, verify: bool
+) -> None:
+    """The maps of a network from settings: from its plan, without torch."""
+    from mnfpn_cli.cli.output import emit
     from mnfpn_cli.plan.network import plan_network
     from mnfpn_cli.plan.shapes import network_shapes
     from mnfpn_cli.report.document import document
     from mnfpn_cli.report.shapes import shapes_document, shapes_tables
 
-    check_output(output)
     settings = network.settings()
     cases = [sized(settings, text) for text in size or (None,)]
     inputs = [network_input(at_size, one, batch) for at_size, one in cases]
@@ -39,3 +60,21 @@ def shapes(
             verify_shapes(at_size, result)
     body = shapes_document(results, dtype, verified=verify)
     emit(shapes_tables(results, dtype, verified=verify), document("shapes", settings, body), output)
+
+
+def _observed(
+    network: NetworkOptions, model: ModelOptions, output: OutputOptions, size: list[str] | None, batch: int
+) -> None:
+    """The maps of a network that others wrote: from runs on the meta device."""
+    from mnfpn_cli.cli.output import emit
+    from mnfpn_cli.report.document import subject_document
+    from mnfpn_cli.report.model_shapes import maps_document, maps_tables
+
+    subjects = [model.subject(network, text, batch) for text in size or (None,)]
+    with ending_at_once():
+        from mnfpn_cli.inspection.maps import observe_maps
+        from mnfpn_cli.inspection.subjects import build_subject, inputs_of
+
+    built = build_subject(subjects[0])
+    results = [observe_maps(built, subject.inputs, inputs_of(subject)) for subject in subjects]
+    emit(maps_tables(results), subject_document("shapes", subjects[0], maps_document(results)), output)

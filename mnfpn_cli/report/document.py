@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from mnfpn_cli import FORMAT_VERSION, __version__
+from mnfpn_cli.models.subject import Subject
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.models import NetworkSettings
 
@@ -15,6 +16,19 @@ def document(command: str, settings: NetworkSettings, body: dict[str, Any]) -> d
         "mnfpn_version": __version__,
         "command": command,
         "settings": settings.model_dump(mode="json"),
+        **body,
+    }
+
+
+def subject_document(command: str, subject: Subject, body: dict[str, Any]) -> dict[str, Any]:
+    """The same of a network that may be anybody's: ``settings`` is then null, and ``model`` says where it is."""
+    target = subject.target
+    return {
+        "format_version": FORMAT_VERSION,
+        "mnfpn_version": __version__,
+        "command": command,
+        "settings": subject.settings.model_dump(mode="json") if subject.settings else None,
+        "model": {"target": target.text, "arguments": dict(target.arguments)} if target else None,
         **body,
     }
 

@@ -8,44 +8,73 @@ from typing import TYPE_CHECKING, Any
 from rich.measure import Measurement
 from rich.text import Text
 
-from mnfpn_cli.report.document import input_document
+from mnfpn_cli.report.rows import Selection, select
 from mnfpn_cli.report.tables import Report, note, table
-from mnfpn_cli.report.units import count, per_cent, scaled
+from mnfpn_cli.report.units import count, per_cent, scaled, size_in_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console, ConsoleOptions, RenderResult
 
-    from mnfpn_cli.measure.tree import LayerRow, LayerTree
-    from mnfpn_cli.settings.input import NetworkInput
+    from mnfpn_cli.inspection.tree import LayerRow, LayerTree
+    from mnfpn_cli.models.target import InputSpec
+
+NOT_CALLED = {"never_called": "never called", "used": "used, not called"}
 
 
-def summary_tables(tree: LayerTree, input: NetworkInput, depth: int) -> Report:
-    """The layer tree down to a depth, totals, and whether all that was called is registered."""
+def summary_tables(tree: LayerTree, inputs: Sequence[InputSpec], selection: Selection) -> Report:
+    """The layer tree, or the rows that were selected, and totals."""
     network = tree.rows[0]
-    title = f"Input 1×{input.channels}×{input.size.height}×{input.size.width}"
-    made = table(title, "Layer", "Type", ">Output", ">Parameters", ">%", ">MACs", ">%")
-    for row in tree.rows[1:]:
-        if row.depth <= depth:
-            made.add_row(
-                PathCell(row.path, row.depth),
-                row.type,
-                _outputs(row),
-                count(row.parameters) if row.parameters else "",
-                per_cent(row.parameters, network.parameters),
-                scaled(row.macs) if row.macs else "",
-                per_cent(row.macs, network.macs),
-            )
+    title = f"Input{'s' * (len(inputs) > 1)} {', '.join(map(str, inputs))}"
+    by_activations = selection.sort == "activations"
+    made = table(
+        title, "Layer", "Type", ">Output", *[">Activations"] * by_activations, ">Parameters", ">%", ">MACs", ">%"
+    )
+    rows = select(tree, selection)
+    for row in rows:
+        made.add_row(
+            PathCell(_label(row), 1 if selection.is_flat else row.depth, selection.is_flat),
+            row.type if row.registered else f"{row.type}, unregistered",
+            _outputs(row),
+            *[scaled(row.activations)] * by_activations,
+            count(row.parameters) if row.parameters else "",
+            per_cent(row.parameters, network.parameters) if row.registered else "",
+            scaled(row.macs) if row.macs else "",
+            per_cent(row.macs, network.macs),
+        )
     made.add_section()
     totals = (count(network.parameters), "100", scaled(network.macs), "100")
-    made.add_row("total", network.type, _outputs(network), *totals)
-    report: Report = [made]
-    if depth < tree.depth:
-        report.append(note(f"Depth {depth} of {tree.depth}: --depth {tree.depth} shows every layer.", "dim"))
-    report.append(note(f"{count(network.parameters)} parameters, {count(network.macs)} MACs (FLOPs = 2 × MACs)."))
-    verdict = "the same" if tree.same else "NOT the same"
-    line = f"{tree.called} modules called, {tree.registered} registered: {verdict}."
-    report.append(note(line, "green" if tree.same else "bold red"))
-    return report
+    made.add_row("total", network.type, _outputs(network), *[""] * by_activations, *totals)
+    return [made, *_shown(tree, rows, selection), *_totals(tree)]
+
+
+def _shown(tree: LayerTree, rows: Sequence[LayerRow], selection: Selection) -> Report:
+    """What is not shown, and how to see it."""
+    if selection.is_flat:
+        leaves = [row for row in rows if row.leaf]
+        of = sum(row.leaf for row in tree.rows)
+        macs, parameters = (sum(getattr(row, key) for row in leaves) for key in ("macs", "parameters"))
+        whole = tree.rows[0]
+        text = f"{len(leaves)} of {of} layers: {per_cent(macs, whole.macs) or 0} % of the MACs"
+        return [note(f"{text}, {per_cent(parameters, whole.parameters) or 0} % of the parameters.", "dim")]
+    if selection.depth is not None and selection.depth < tree.depth:
+        return [note(f"Depth {selection.depth} of {tree.depth}: --depth {tree.depth} shows every layer.", "dim")]
+    return []
+
+
+def _totals(tree: LayerTree) -> Report:
+    network = tree.rows[0]
+    memory = f"{size_in_bytes(tree.state_bytes)} of weights, {size_in_bytes(tree.peak_bytes)} of activations"
+    return [
+        note(f"{count(network.parameters)} parameters, {count(network.macs)} MACs (FLOPs = 2 × MACs)."),
+        note(f"Memory of inference: {memory} at the fullest moment."),
+    ]
+
+
+def _label(row: LayerRow) -> str:
+    """The path, and how often it was called where that is not once."""
+    return f"{row.path} ×{row.calls}" if row.calls > 1 else row.path
 
 
 @dataclass(frozen=True)
@@ -54,10 +83,13 @@ class PathCell:
 
     path: str
     depth: int
+    whole: bool = False
 
     @property
     def forms(self) -> list[Text]:
         """The ways to write it, from the longest; what the parent's row said already is dimmed."""
+        if self.whole:
+            return [Text(self.path)]
         parent, dot, name = self.path.rpartition(".")
         above = self.depth - 1
         return [
@@ -78,22 +110,26 @@ class PathCell:
 
 
 def _outputs(row: LayerRow) -> str:
+    if row.status in NOT_CALLED:
+        return NOT_CALLED[row.status]
     if len(row.outputs) > 1:
         return f"{len(row.outputs)} maps"
     return "×".join(str(side) for side in row.outputs[0][1:]) if row.outputs else ""
 
 
-def summary_document(tree: LayerTree, input: NetworkInput, depth: int | None) -> dict[str, Any]:
-    """The tree under the keys that scripts rely on; every layer where no depth is given.
+def summary_document(tree: LayerTree, inputs: Sequence[InputSpec], selection: Selection) -> dict[str, Any]:
+    """The tree under the keys that scripts rely on; every layer where nothing is selected.
 
-    ``output_shape`` is (n, c, h, w); a list of such shapes where a module returns several maps; null where a container
-    is never called.
+    ``output_shape`` is (n, c, h, w); a list of such shapes where a module returns several maps, or was called several
+    times; null where it was never called.
     """
+    network = tree.rows[0]
+    rows = select(tree, selection)
     return {
-        "input": input_document(input),
-        "totals": {"parameters": tree.rows[0].parameters, "macs": tree.rows[0].macs},
-        "layers": [_layer(row) for row in tree.rows if depth is None or row.depth <= depth],
-        "registration": {"called": tree.called, "registered": tree.registered, "same": tree.same},
+        "inputs": [{"shape": list(one.shape), "dtype": one.dtype} for one in inputs],
+        "totals": {"parameters": network.parameters, "macs": network.macs},
+        "memory": {"weights_bytes": tree.state_bytes, "peak_activation_bytes": tree.peak_bytes},
+        "layers": [_layer(row) for row in (rows if selection.is_flat else (network, *rows))],
     }
 
 
@@ -103,7 +139,11 @@ def _layer(row: LayerRow) -> dict[str, Any]:
         "path": row.path,
         "type": row.type,
         "depth": row.depth,
+        "status": row.status,
+        "registered": row.registered,
+        "calls": row.calls,
         "output_shape": shapes[0] if len(shapes) == 1 else shapes or None,
         "parameters": row.parameters,
         "macs": row.macs,
+        "activations": row.activations,
     }

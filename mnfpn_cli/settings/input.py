@@ -16,6 +16,7 @@ MAX_SIDE = 65_536
 MAX_BATCH = 65_536
 
 DType = Literal["float32", "bfloat16", "float16"]
+DEFAULT_DTYPE: DType = "float32"
 ITEM_BYTES: dict[DType, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 

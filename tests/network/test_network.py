@@ -7,7 +7,6 @@ import torch
 from hypothesis import given, settings
 
 from mnfpn_cli.measure.flops import count_with_fvcore
-from mnfpn_cli.measure.tree import layer_tree
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import plan_network
@@ -15,6 +14,7 @@ from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.plan.steps import ConvStep, LinearStep, ResizeStep, steps
 from mnfpn_cli.settings.input import Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
+from tests.inspection.looked import tree_of
 from tests.strategies import settings_and_size
 
 
@@ -23,7 +23,7 @@ def test_the_plan_equals_the_network_on_the_meta_device(case: tuple[NetworkSetti
     """Every convolution's output and MACs by path, every resize, all parameters; and nothing besides."""
     network_settings, size = case
     plan = plan_network(network_settings)
-    rows = {row.path: row for row in layer_tree(build_meta(plan), network_input(network_settings, size).shape).rows}
+    rows = {row.path: row for row in tree_of(build_meta(plan), network_input(network_settings, size).shape).rows}
     planned = list(steps(plan, size))
     convs = [step for step in planned if isinstance(step, ConvStep)]
     macs: Counter[str] = Counter()

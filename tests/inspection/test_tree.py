@@ -6,17 +6,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mnfpn_cli.measure.meta import RULES, run_on_meta
-from mnfpn_cli.measure.tree import LayerRow, LayerTree, layer_tree
+from mnfpn_cli.inspection.meta import RULES, run_on_meta
+from mnfpn_cli.inspection.tree import LayerRow, LayerTree
 from mnfpn_cli.network.build import build_meta
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.models import NetworkSettings
+from tests.inspection.looked import tree_of
 
 
 @pytest.fixture(scope="module")
 def tree() -> LayerTree:
     """The tree of the default network at 600×900."""
-    return layer_tree(build_meta(plan_network(NetworkSettings())), (1, 3, 600, 900))
+    return tree_of(build_meta(plan_network(NetworkSettings())), (1, 3, 600, 900))
 
 
 def row(tree: LayerTree, path: str) -> LayerRow:
@@ -59,48 +60,51 @@ def test_paths_are_those_of_the_modules(tree: LayerTree) -> None:
     assert {r.path for r in tree.rows if r.type != "function"} == modules.keys()
 
 
-def test_all_that_is_called_is_registered(tree: LayerTree) -> None:
-    """Containers without a forward are not counted: `stages`, `pyramid.lateral` and `pyramid.smooth`."""
-    modules = list(build_meta(plan_network(NetworkSettings())).modules())
-    assert (tree.called, tree.registered, tree.same) == (len(modules) - 3, len(modules) - 3, True)
-
-
 class Hidden(nn.Module):
-    """One layer in a plain list, which torch does not register."""
+    """A layer in a plain list, which torch does not register; one that is called twice; and one that never is."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.hidden = [nn.Conv2d(3, 3, 3)]
-        self.seen = nn.Conv2d(3, 3, 3)
+        self.hidden = [nn.Sequential(nn.Conv2d(3, 3, 3, padding=1))]
+        self.twice, self.spare = nn.Conv2d(3, 3, 1), nn.Linear(2, 5)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Call both."""
-        y: Tensor = self.seen(self.hidden[0](x))
+        """Call all but the last."""
+        y: Tensor = self.twice(self.twice(self.hidden[0](x)))
         return y
 
 
-def test_a_layer_in_a_plain_list_makes_the_counts_differ() -> None:
-    """The check behind the closing line of `summary` can fail."""
-    with torch.device("meta"):
-        network = Hidden().eval()
-    tree = layer_tree(network, (1, 3, 8, 8))
-    assert (tree.called, tree.registered, tree.same) == (3, 2, False)
-    assert [r.path for r in tree.rows] == ["", "seen"]
+def test_every_layer_that_ran_is_a_row_and_every_registered_one_too() -> None:
+    """In the order in which they ran; what never ran comes last, and what is not registered has its own path."""
+    tree = tree_of(Hidden(), (1, 3, 8, 8))
+    assert [(r.path, r.status, r.calls, r.registered) for r in tree.rows] == [
+        ("", "called", 1, True),
+        ("hidden[0]", "called", 1, False),
+        ("hidden[0].0", "called", 1, False),
+        ("twice", "called", 2, True),
+        ("spare", "never_called", 0, True),
+    ]
+    assert row(tree, "").macs == 64 * (81 + 2 * 9)
+    assert row(tree, "").parameters == row(tree, "twice").parameters + row(tree, "spare").parameters == 12 + 15
+    assert row(tree, "hidden[0]").parameters == 84
+    assert row(tree, "twice").outputs == ((1, 3, 8, 8), (1, 3, 8, 8))
+    assert row(tree, "twice").activations == 2 * 3 * 8 * 8
 
 
-def test_a_registered_layer_that_is_not_called_makes_the_counts_differ() -> None:
-    """It has parameters that no output depends on."""
-    with torch.device("meta"):
-        network = nn.Sequential(nn.Conv2d(3, 3, 3))
-        network[0].spare = nn.Conv2d(3, 3, 3)
-    tree = layer_tree(network.eval(), (1, 3, 8, 8))
-    assert (tree.called, tree.registered, tree.same) == (2, 3, False)
+def test_a_layer_whose_parameters_another_uses_is_no_idle_one() -> None:
+    """As the output projection of torch's attention, which is never called; the products are at its place."""
+    tree = tree_of(nn.MultiheadAttention(8, 2), (5, 1, 8), (5, 1, 8), (5, 1, 8))
+    assert row(tree, "out_proj").status == "used"
+    assert [r.path for r in tree.rows if r.macs and r.path] == [
+        *("linear()", "linear()#2", "linear()#3", "matmul()", "matmul()#2", "linear()#4")
+    ]
+    assert tree.rows[0].macs == 4 * 5 * 8 * 8 + 2 * 2 * 5 * 5 * 4
 
 
 def test_the_size_of_the_input_allocates_nothing() -> None:
     """A terabyte of activations is a matter of shapes."""
     settings = NetworkSettings.model_validate({"stages": [(6, 64, 1, 2)]})
-    tree = layer_tree(build_meta(plan_network(settings)), (1, 3, 60_000, 60_000))
+    tree = tree_of(build_meta(plan_network(settings)), (1, 3, 60_000, 60_000))
     assert tree.rows[0].outputs == ((1, 256, 15_000, 15_000),)
 
 
@@ -113,7 +117,7 @@ def test_the_shapes_worked_out_here_are_torchs(stride: int, kernel: int, groups:
     real = nn.Sequential(conv, nn.BatchNorm2d(8), nn.ReLU6(inplace=True), nn.Upsample((7, 9), mode="bilinear")).eval()
     with torch.no_grad():
         expected = tuple(real(torch.rand(2, 4, 13, 10)).shape)
-    rows = layer_tree(real.to("meta"), (2, 4, 13, 10)).rows
+    rows = tree_of(real.to("meta"), (2, 4, 13, 10)).rows
     assert rows[0].outputs == (expected,)
     assert rows[1].macs == conv.weight.numel() * 2 * -(-13 // stride) * -(-10 // stride)
 
@@ -145,9 +149,9 @@ def test_the_other_shapes_worked_out_here_are_torchs() -> None:
         return run_on_meta(func, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mnfpn_cli.measure.observe.run_on_meta", spy)
-        rows = layer_tree(real.to("meta"), (2, 4, 13, 10)).rows
-        layer_tree(build_meta(plan_network(NetworkSettings())), (1, 3, 64, 64))
+        patch.setattr("mnfpn_cli.inspection.observe.run_on_meta", spy)
+        rows = tree_of(real.to("meta"), (2, 4, 13, 10)).rows
+        tree_of(build_meta(plan_network(NetworkSettings())), (1, 3, 64, 64))
     assert rows[0].outputs == expected
     assert rows[0].macs == 2 * 8 * 5
     assert used >= RULES.keys()
@@ -166,6 +170,6 @@ def test_what_has_no_rule_is_left_to_torch() -> None:
             y: Tensor = self.up(x) + self.shift
             return y
 
-    tree = layer_tree(Other().to("meta").eval(), (1, 3, 8, 8))
+    tree = tree_of(Other().to("meta").eval(), (1, 3, 8, 8))
     assert tree.rows[0].outputs == ((1, 5, 16, 16),)
     assert [r.path for r in tree.rows] == ["", "up", "add()"]

@@ -1,0 +1,34 @@
+"""`mnfpn audit`."""
+
+from mnfpn_cli.cli.groups import grouped
+from mnfpn_cli.cli.interrupts import ending_at_once
+from mnfpn_cli.cli.models import ModelOptions
+from mnfpn_cli.cli.options import NetworkOptions, OutputOptions, SizeOption
+from mnfpn_cli.errors import CheckError
+
+
+@grouped
+def audit(
+    network: NetworkOptions,
+    model: ModelOptions,
+    output: OutputOptions,
+    size: SizeOption = None,
+) -> None:
+    """Check that all layers are registered, called, trained and counted, and the pyramid's strides; exit 3 if not."""
+    from mnfpn_cli.cli.output import check_output, emit
+    from mnfpn_cli.report.audit import audit_document, audit_report, audit_title, levels_document
+    from mnfpn_cli.report.document import subject_document
+
+    check_output(output)
+    subject = model.subject(network, size)
+    with ending_at_once():
+        from mnfpn_cli.inspection.inspect import inspect_subject
+
+    _, found = inspect_subject(subject)
+    assert found.audit is not None
+    body = audit_document(found.audit) | {"levels": levels_document(found.levels)}
+    report = audit_title(subject) + audit_report(found.audit, found.levels)
+    emit(report, subject_document("audit", subject, body), output)
+    faults = len(found.audit.findings)
+    if faults:
+        raise CheckError(f"the audit of {subject.name} found {faults} fault{'s' * (faults > 1)}")

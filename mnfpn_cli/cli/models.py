@@ -1,0 +1,75 @@
+"""The options that name a network which others wrote, and what they and the options on settings come to."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Option
+
+from mnfpn_cli.cli.options import NetworkOptions
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.models.subject import Subject
+from mnfpn_cli.models.target import InputSpec, parse_input, parse_target
+from mnfpn_cli.settings.input import DEFAULT_SIZE, network_input, parse_size, sized
+
+DEFAULT_CHANNELS = 3
+
+
+def model_option(help: str, metavar: str) -> Any:
+    """An option in the help's panel on networks of others."""
+    return Option(help=help, metavar=metavar, rich_help_panel="Any other network (runs its code)")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """A network of others: where it is, how it is called, and on what it runs."""
+
+    model: Annotated[
+        str | None,
+        model_option("An nn.Module, or a class or function that returns one: module:name, file.py:name.", "TARGET"),
+    ] = None
+    model_arg: Annotated[list[str] | None, model_option("An argument to call it with; may repeat.", "KEY=VALUE")] = None
+    input: Annotated[
+        list[str] | None,
+        model_option("Shape of an input, as 1x3x600x900 or 1x128:int64; repeats for several inputs.", "SHAPE"),
+    ] = None
+
+    def subject(
+        self, network: NetworkOptions, size: str | None, batch: int = 1, weights: Path | None = None
+    ) -> Subject:
+        """What a command looks at.
+
+        Raises:
+            UsageError: where the options contradict each other, or are wrong.
+        """
+        if self.model is None:
+            self.check_unused()
+            settings, image = sized(network.settings(weights), size)
+            return Subject((InputSpec(network_input(settings, image, batch).shape),), settings=settings)
+        said = [f"--{one.name.replace('_', '-')}" for one in fields(network) if getattr(network, one.name) is not None]
+        said = [name for name in said if name != "--in-channels"] + ["--weights"] * (weights is not None)
+        if said:
+            raise UsageError(f"{', '.join(said)}: of networks from settings, and cannot be given beside --model")
+        target = parse_target(self.model, self.model_arg or ())
+        return Subject(self._inputs(network.in_channels, size, batch), target=target)
+
+    def _inputs(self, channels: int | None, size: str | None, batch: int) -> tuple[InputSpec, ...]:
+        if not self.input:
+            if channels is not None and channels < 1:
+                raise UsageError(f"--in-channels: must be 1 or more, got {channels}")
+            image = parse_size(size if size is not None else DEFAULT_SIZE)
+            return (InputSpec((batch, channels or DEFAULT_CHANNELS, *image)),)
+        if size is not None or channels is not None:
+            raise UsageError("--size, --in-channels: are in the shapes of --input, and cannot be given beside it")
+        return tuple(map(parse_input, self.input))
+
+    def check_unused(self) -> None:
+        """Make sure that nothing is said of a network that is not named.
+
+        Raises:
+            UsageError: where something is.
+        """
+        if self.model_arg:
+            raise UsageError("--model-arg: has no meaning without --model")
+        if self.input:
+            raise UsageError("--input: has no meaning without --model; networks from settings take --size")

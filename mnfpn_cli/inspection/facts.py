@@ -1,0 +1,114 @@
+"""What is known of a network after its passes: what is registered, what took part, and where the rest hides."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor, nn
+
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.inspection.hidden import Hidden, find_hidden
+from mnfpn_cli.inspection.memory import storage_key
+from mnfpn_cli.inspection.observe import ModuleCall
+from mnfpn_cli.inspection.passes import Input, Pass, first_pass, run_pass
+from mnfpn_cli.models.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A network, and what its passes showed.
+
+    Attributes:
+        network: as it was given.
+        inputs: of the passes.
+        hidden: modules and tensors that attributes lead to and that are not registered.
+        seen: the pass in eval mode.
+        reached: the storages that gradients reach; None where that pass failed, or none was asked for.
+    """
+
+    network: nn.Module
+    inputs: tuple[Input, ...]
+    hidden: tuple[Hidden, ...]
+    seen: Pass
+    reached: frozenset[int] | None = None
+
+    @cached_property
+    def paths(self) -> dict[nn.Module, str]:
+        """The first path of each registered module."""
+        return {module: path for path, module in self.network.named_modules()}
+
+    @property
+    def others(self) -> list[nn.Module]:
+        """The modules that hide."""
+        return [one.found for one in self.hidden if isinstance(one.found, nn.Module)]
+
+    @cached_property
+    def state(self) -> dict[int, Tensor]:
+        """Registered parameters and buffers by their storage."""
+        return {storage_key(one): one for one in (*self.network.parameters(), *self.network.buffers())}
+
+    @cached_property
+    def calls(self) -> Counter[nn.Module]:
+        """How often each module was called."""
+        return Counter(event.module for event in self.seen.events if isinstance(event, ModuleCall))
+
+    @cached_property
+    def in_use(self) -> set[nn.Module]:
+        """The registered modules that took part, themselves or by one that is below them."""
+        found: set[nn.Module] = set()
+        for module in reversed(list(self.network.modules())):  # children before parents
+            if self.took_part(module) or any(child in found for child in module.children()):
+                found.add(module)
+        return found
+
+    def used(self, tensor: Tensor) -> bool:
+        """Whether a tensor, or one that shares its memory, took part."""
+        return storage_key(tensor) in self.seen.used
+
+    def took_part(self, module: nn.Module) -> bool:
+        """Whether a module was called, or its own parameters or buffers were used, as a parent may do."""
+        return module in self.calls or any(map(self.used, own_state(module)))
+
+
+def own_state(module: nn.Module) -> list[Tensor]:
+    """The parameters and buffers of a module itself, without those of modules inside."""
+    return [one for one in (*module._parameters.values(), *module._buffers.values()) if one is not None]
+
+
+def has_state(module: nn.Module) -> bool:
+    """Whether a module holds parameters or buffers, itself or below."""
+    return any(True for _ in module.parameters()) or any(True for _ in module.buffers())
+
+
+def has_forward(module: nn.Module) -> bool:
+    """Whether a module can be called: an ``nn.ModuleList`` or ``nn.ModuleDict`` only holds others."""
+    return type(module).forward is not nn.Module.forward
+
+
+def numel(tensors: Sequence[Tensor]) -> int:
+    """Elements of distinct tensors, each once."""
+    return sum({id(one): one.numel() for one in tensors}.values())
+
+
+def look(network: nn.Module, inputs: Sequence[Input], gradients: bool = True) -> Facts:
+    """Run a network once in eval mode, once more for gradients where they are asked for, and find what hides.
+
+    The network is left as it was.
+
+    Raises:
+        ModelError: where it fails.
+        MnfpnError: where it returns no tensors.
+    """
+    hidden = tuple(find_hidden(network))
+    others = [one.found for one in hidden if isinstance(one.found, nn.Module)]
+    seen = first_pass(network, inputs, others)
+    if not seen.outputs:
+        raise MnfpnError(f"{type(network).__name__} returned no tensors, but {seen.returned}")
+    reached = None
+    if gradients:
+        try:
+            reached = run_pass(network, inputs, seen.how, others, gradients=True).reached
+        except ModelError:
+            reached = None  # runs for inference alone; the report says that gradients could not be followed
+    return Facts(network, tuple(inputs), hidden, seen, reached)

@@ -1,0 +1,52 @@
+"""What comes out of a network, for each of some inputs, with strides where outputs are maps."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import prod
+
+from torch import nn
+
+from mnfpn_cli.inspection.facts import look
+from mnfpn_cli.inspection.findings import Finding
+from mnfpn_cli.inspection.levels import observe_levels
+from mnfpn_cli.inspection.observe import Shape
+from mnfpn_cli.inspection.passes import Input
+from mnfpn_cli.inspection.pyramid import pyramid_findings, pyramid_notes
+from mnfpn_cli.models.target import InputSpec
+
+
+@dataclass(frozen=True, slots=True)
+class OutputMap:
+    """A tensor that comes out: its key or position, its stride where it has one, its shape, and its bytes."""
+
+    name: str
+    stride: Fraction | None
+    shape: Shape
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """All that comes out for an input, and what is wrong with it as a pyramid."""
+
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[OutputMap, ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+
+def observe_maps(network: nn.Module, specs: tuple[InputSpec, ...], inputs: tuple[Input, ...]) -> Maps:
+    """Run a network on an input, and at more sizes where it returns several maps.
+
+    Raises:
+        MnfpnError: where it fails, or returns no tensors.
+    """
+    facts = look(network, inputs, gradients=False)
+    levels = observe_levels(facts, ())
+    strides = {level.name: level.stride for level in levels.levels} if levels else {}
+    outputs = tuple(
+        OutputMap(name, strides.get(name), shape, prod(shape) * item_bytes)
+        for name, shape, item_bytes in facts.seen.outputs
+    )
+    findings = tuple(pyramid_findings(levels)) if levels else ()
+    return Maps(specs, outputs, findings, tuple(pyramid_notes(levels)) if levels else ())

@@ -1,0 +1,82 @@
+"""The operations of torch that cost something: what they are called, and what kind of work they are."""
+
+from typing import Any, Literal
+
+import torch
+from torch.utils.flop_counter import flop_registry
+
+aten = torch.ops.aten
+
+Kind = Literal[
+    "convolution", "dense", "batch_norm", "norm", "activation", "resize", "addition", "product", "pooling", "copy"
+]
+
+_NAMES: dict[Kind, str] = {
+    "convolution": "convolution conv_transpose2d",
+    "dense": "addmm mm bmm baddbmm _scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention "
+    "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention",
+    "batch_norm": "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm "
+    "_batch_norm_with_update",
+    "norm": "native_layer_norm native_group_norm _fused_rms_norm",
+    "activation": "relu relu_ hardtanh hardtanh_ silu silu_ gelu gelu_ hardswish hardswish_ hardsigmoid hardsigmoid_ "
+    "sigmoid sigmoid_ tanh tanh_ leaky_relu leaky_relu_ elu elu_ _softmax _safe_softmax _log_softmax mish mish_ "
+    "softplus _prelu_kernel glu clamp clamp_ clamp_min clamp_min_ exp",
+    "resize": "upsample_bilinear2d upsample_nearest2d upsample_bicubic2d upsample_nearest1d upsample_linear1d "
+    "upsample_trilinear3d upsample_nearest3d _upsample_nearest_exact2d _upsample_bilinear2d_aa grid_sampler_2d",
+    "addition": "add add_ sub sub_",
+    "product": "mul mul_ div div_ pow",
+    "pooling": "max_pool2d_with_indices max_pool3d_with_indices avg_pool2d avg_pool3d mean _adaptive_avg_pool2d "
+    "_adaptive_avg_pool3d adaptive_max_pool2d sum",
+    "copy": "cat stack constant_pad_nd reflection_pad2d replication_pad2d roll",
+}
+_SHORT = {
+    "convolution": "conv",
+    "addmm": "linear",
+    "mm": "matmul",
+    "bmm": "matmul",
+    "baddbmm": "matmul",
+    "cat": "concat",
+    "hardtanh": "clamp",
+    "constant_pad_nd": "pad",
+    "native_batch_norm": "batch_norm",
+    "native_layer_norm": "layer_norm",
+    "native_group_norm": "group_norm",
+}
+
+
+def _short(name: str, kind: Kind) -> str:
+    """The name by which people know an operation."""
+    if kind == "resize":
+        return "resize"
+    if "scaled_dot_product" in name:
+        return "attention"
+    plain = name.removesuffix("_")
+    return _SHORT.get(plain, plain.removeprefix("_").removeprefix("safe_").removesuffix("_with_indices"))
+
+
+OPERATIONS: dict[Any, tuple[Kind, str]] = {
+    getattr(aten, name): (kind, _short(name, kind))
+    for kind, names in _NAMES.items()
+    for name in names.split()
+    if hasattr(aten, name)
+}
+"""Each operation, its kind, and its name in rows."""
+
+
+_FORMULAS: dict[Any, Any] = {
+    **flop_registry,
+    # torch has no formula for the kernel that it takes on CPUs
+    aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
+}
+
+
+def macs_of(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> int:
+    """The MACs of an operation by torch's own formulas, which give FLOPs of products; 0 for everything else."""
+    formula = _FORMULAS.get(packet)
+    return int(formula(*args, **kwargs, out_val=result)) // 2 if formula else 0
+
+
+def bias_elements(packet: Any, args: tuple[Any, ...], outputs: int) -> int:
+    """The elements that a bias is added to: all outputs of a convolution or dense layer that has one."""
+    biased = (packet is aten.convolution and args[2] is not None) or packet is aten.addmm
+    return outputs if biased else 0

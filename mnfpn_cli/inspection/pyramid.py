@@ -1,0 +1,142 @@
+"""What can be wrong with a pyramid, whoever built it: strides, channels, order, sizes."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from mnfpn_cli.inspection.findings import Finding
+from mnfpn_cli.inspection.levels import BATCH, Level, Levels, follows
+
+
+def pyramid_findings(levels: Levels) -> Iterator[Finding]:
+    """Every fault of the maps that a network returns, each with its levels."""
+    misplaced = list(_layout(levels))
+    yield from misplaced
+    yield from _no_stride(levels.levels)
+    strided = [level for level in levels.levels if level.stride is not None and level.stride.denominator == 1]
+    yield from _same_stride(strided)
+    yield from _gaps(strided)
+    yield from _order(strided)
+    yield from _sizes(strided)
+    if not misplaced:  # else what is taken for channels is something else
+        yield from _channels(levels.levels)
+
+
+def pyramid_notes(levels: Levels) -> Iterator[str]:
+    """What is worth knowing of the maps, and wrong in nothing."""
+    pooled = [level.name for level in levels.levels if level.is_pooled]
+    if pooled:
+        yield f"Level {', '.join(pooled)} is one cell at every size: an average of the whole image, without a stride."
+    if levels.failed:
+        sizes = ", ".join(map(str, levels.failed))
+        yield f"Does not run at {sizes}: strides are judged from the sizes at which it does."
+
+
+def _names(levels: Sequence[Level]) -> tuple[str, ...]:
+    return tuple(level.name for level in levels)
+
+
+def _layout(levels: Levels) -> Iterator[Finding]:
+    remedy = "return maps as (batch, channels, height, width)"
+    if levels.channels_last:
+        shown = ", ".join(f"{level.name} {level.sizes[levels.asked]}x{level.channels}" for level in levels.levels)
+        what = f"channels come last: {shown}; convolutions take them before height and width"
+        yield Finding("layout", _names(levels.levels), 0, what, remedy)
+    for name, shape in levels.shapes.items():
+        if shape[0] == BATCH:
+            continue
+        swapped = shape[1] == BATCH
+        what = "batch and channels have changed places" if swapped else "the batch is not its first dimension"
+        yield Finding("layout", (name,), 0, f"{what}: {'×'.join(map(str, shape))} for {BATCH} images", remedy)
+
+
+def _no_stride(levels: Sequence[Level]) -> Iterator[Finding]:
+    for level in levels:
+        if level.is_pooled or (level.stride is not None and level.stride.denominator == 1):
+            continue
+        seen = ", ".join(f"{size} for {image}" for image, size in sorted(level.sizes.items()))
+        yield Finding(
+            "no_stride",
+            (level.name,),
+            0,
+            f"the size of {level.name} is the input's by no whole stride: {seen}",
+            "halve the sides by layers of stride 2, and resize to the size of another map, not to a fixed one",
+        )
+
+
+def _same_stride(levels: Sequence[Level]) -> Iterator[Finding]:
+    groups: dict[int, list[Level]] = {}
+    for level in levels:
+        groups.setdefault(int(level.stride or 0), []).append(level)
+    for stride, group in groups.items():
+        if len(group) > 1:
+            size = next(iter(group[0].sizes.values()))
+            yield Finding(
+                "same_stride",
+                _names(group),
+                0,
+                f"{len(group)} levels of stride {stride}, each {size}: {', '.join(_names(group))}",
+                "tap each stage once, where its resolution ends; one of them is paid for and adds no scale",
+            )
+
+
+def _gaps(levels: Sequence[Level]) -> Iterator[Finding]:
+    for fine, coarse in pairwise(sorted(levels, key=lambda level: level.stride or 0)):
+        if fine.stride and coarse.stride and coarse.stride > 2 * fine.stride:
+            yield Finding(
+                "stride_gap",
+                _names([fine, coarse]),
+                0,
+                f"no level between {fine.name} of stride {fine.stride} and {coarse.name} of stride {coarse.stride}: "
+                "objects of the sizes in between have none of their own",
+                f"tap the stage of stride {2 * fine.stride}",
+            )
+
+
+def _order(levels: Sequence[Level]) -> Iterator[Finding]:
+    strides = [level.stride for level in levels if level.stride is not None]
+    if strides == sorted(strides):
+        return
+    what = "coarsest first" if strides == sorted(strides, reverse=True) else "in no order"
+    yield Finding(
+        "order",
+        _names(levels),
+        0,
+        f"levels come {what}: strides {', '.join(map(str, strides))}",
+        "return the finest first, as heads and anchors take them",
+    )
+
+
+def _sizes(levels: Sequence[Level]) -> Iterator[Finding]:
+    for level in levels:
+        assert level.stride is not None
+        wrong = [(image, size) for image, size in level.sizes.items() if not follows(image, size, level.stride)]
+        if wrong:
+            image, size = wrong[0]
+            right = f"{image.height / level.stride:g}x{image.width / level.stride:g}"
+            yield Finding(
+                "size",
+                (level.name,),
+                0,
+                f"{level.name} of stride {level.stride} is {size} for {image}, where {right} is due: "
+                "cells and anchors do not meet their pixels",
+                "pad by kernel // 2, and resize to the size of another map",
+            )
+
+
+def _channels(levels: Sequence[Level]) -> Iterator[Finding]:
+    """Levels of a pyramid have the same channels; maps of a backbone have more, the coarser they are."""
+    counts = Counter(level.channels for level in levels)
+    channels = [level.channels for level in levels]
+    usual, times = counts.most_common(1)[0]
+    if len(counts) == 1 or (channels == sorted(channels) and times <= len(levels) / 2):
+        return
+    odd = [level for level in levels if level.channels != usual] if times > len(levels) / 2 else list(levels)
+    shown = ", ".join(f"{level.name} {level.channels}" for level in levels)
+    yield Finding(
+        "unequal_channels",
+        _names(odd),
+        0,
+        f"levels have different channels: {shown}; heads that share weights cannot take them",
+        "one lateral convolution for each level, to the same channels",
+    )

@@ -1,0 +1,141 @@
+"""Modules and parameters that take part in a pass and that the module tree does not have."""
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from mnfpn_cli.inspection.facts import Facts, has_state, numel
+from mnfpn_cli.inspection.findings import Finding
+from mnfpn_cli.inspection.hidden import Hidden
+from mnfpn_cli.inspection.memory import storage_key
+from mnfpn_cli.inspection.observe import ModuleCall
+
+MODULES = {"list": "nn.ModuleList", "tuple": "nn.ModuleList", "set": "nn.ModuleList", "dict": "nn.ModuleDict"}
+TENSORS = {"list": "nn.ParameterList", "tuple": "nn.ParameterList", "dict": "nn.ParameterDict"}
+"""What registers what such a container holds."""
+
+EFFECT = "no optimiser, no state dict and no .to(device) sees them"
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Something outside the tree that took part: the outermost module, or a tensor by itself."""
+
+    hidden: Hidden
+    parameters: int
+
+
+def outside(facts: Facts) -> list[Outside]:
+    """What hides, took part, and holds numbers: an activation in a list does no harm."""
+    found: list[Outside] = []
+    taken = set(facts.state)
+    inside: set[int] = set()
+    for one in facts.hidden:
+        if id(one.found) in inside:
+            continue
+        if isinstance(one.found, nn.Module):
+            inside |= {id(module) for module in one.found.modules()}
+            tensors = [*one.found.parameters(), *one.found.buffers()]
+            fresh = [tensor for tensor in tensors if storage_key(tensor) not in taken]
+            if fresh and any(map(facts.took_part, one.found.modules())):
+                taken |= set(map(storage_key, tensors))
+                found.append(Outside(one, numel([p for p in one.found.parameters() if p in _Ids(fresh)])))
+        elif storage_key(one.found) not in taken and one.found.is_floating_point() and facts.used(one.found):
+            taken.add(storage_key(one.found))
+            found.append(Outside(one, one.found.numel()))
+    return found
+
+
+class _Ids:
+    """Tensors, to be asked for by identity: ``in`` of a list would compare their numbers."""
+
+    def __init__(self, tensors: list[Tensor]) -> None:
+        self._ids = set(map(id, tensors))
+
+    def __contains__(self, tensor: object) -> bool:
+        return id(tensor) in self._ids
+
+
+def unregistered(facts: Facts) -> Iterator[Finding]:
+    """A finding for each attribute that hides something, and one for what no attribute leads to."""
+    groups: dict[tuple[int, str, bool], list[Outside]] = {}
+    for one in outside(facts):
+        key = (id(one.hidden.holder), one.hidden.attribute, isinstance(one.hidden.found, nn.Module))
+        groups.setdefault(key, []).append(one)
+    for group in groups.values():
+        yield _finding(facts, group)
+    yield from _lost(facts)
+
+
+def _finding(facts: Facts, group: list[Outside]) -> Finding:
+    first = group[0].hidden
+    modules = isinstance(first.found, nn.Module)
+    kinds = sorted({type(one.hidden.found).__name__ for one in group})
+    parameters = sum(one.parameters for one in group)
+    what = f"{len(group)} {' and '.join(kinds)}" if len(group) > 1 else f"a {kinds[0]}"
+    where = _where(first)
+    return Finding(
+        "unregistered",
+        tuple(one.hidden.path for one in group),
+        parameters,
+        f"{what} in {where} of {_owner(facts, first)}, used in the pass: {EFFECT}",
+        _remedy(first, modules),
+    )
+
+
+def _where(one: Hidden) -> str:
+    names = {"attribute": "a plain attribute", "dataclass": "a dataclass", "object": "an object"}
+    return names.get(one.container, f"a plain {one.container}" if one.container in MODULES else f"a {one.container}")
+
+
+def _owner(facts: Facts, one: Hidden) -> str:
+    path = facts.paths.get(one.holder)
+    return f"{type(one.holder).__name__}{f' ({path})' if path else ''}{_line(one.holder)}"
+
+
+def _line(module: nn.Module) -> str:
+    """The file and line where a module's class is written."""
+    try:
+        file, (_, line) = inspect.getsourcefile(type(module)), inspect.getsourcelines(type(module))
+    except (OSError, TypeError):
+        return ""
+    return f", {Path(file).name}:{line}" if file else ""
+
+
+def _remedy(one: Hidden, modules: bool) -> str:
+    attribute = f"self.{one.attribute}"
+    outer = type(getattr(one.holder, one.attribute, None)).__name__
+    table = MODULES if modules else TENSORS
+    if one.container in table and outer in table:
+        if outer == one.container:
+            return f"{attribute} = {table[outer]}({attribute})"
+        return f"make {attribute} {table[outer]}, and each {one.container} in it {table[one.container]}"
+    if one.container == "attribute" and not modules:
+        return f"{attribute} = nn.Parameter({attribute}) to learn it, register_buffer({one.attribute!r}, …) if constant"
+    kind = "module" if modules else "parameter"
+    return f"assign the {kind} to an attribute of {type(one.holder).__name__} itself: self.name = …"
+
+
+def _lost(facts: Facts) -> Iterator[Finding]:
+    """What was called and is neither registered nor to be found: made in a forward, or kept elsewhere."""
+    known = {id(inner) for one in facts.hidden if isinstance(one.found, nn.Module) for inner in one.found.modules()}
+    known |= set(map(id, facts.paths))
+    lost: dict[int, ModuleCall] = {}
+    for event in facts.seen.events:
+        if isinstance(event, ModuleCall) and id(event.module) not in known:
+            known |= {id(inner) for inner in event.module.modules()}
+            if has_state(event.module):
+                lost[id(event.module)] = event
+    for call in lost.values():
+        caller = facts.paths.get(call.caller, "") if call.caller else ""
+        name, by = type(call.module).__name__, type(call.caller).__name__
+        yield Finding(
+            "unregistered",
+            (f"{f'{caller}.' if caller else ''}forward(): {name}",),
+            numel(list(call.module.parameters())),
+            f"a {name} called by {by}, which no attribute leads to: made anew in each forward, or kept elsewhere",
+            f"make it once in {by}.__init__, and assign it to an attribute",
+        )

@@ -1,0 +1,49 @@
+"""Errors in the code of others, told with the frames of their code alone."""
+
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from mnfpn_cli.errors import MnfpnError
+
+PACKAGE = Path(__file__).resolve().parent.parent
+MACHINERY = ("torch", "typer", "importlib", "contextlib.py")
+
+
+class ModelError(MnfpnError):
+    """The code of a network failed: what it was doing, and its own traceback."""
+
+
+def model_error(doing: str, error: BaseException) -> ModelError:
+    """An error of a network's code, in words, with its traceback: the frames that are neither torch's nor ours."""
+    if isinstance(error, SystemExit):
+        what = f"sys.exit({error.code!r}) was called"
+    else:
+        what = "".join(traceback.format_exception_only(error)).strip()
+    made = ModelError(f"{doing} failed: {what.splitlines()[0]}")
+    made.details = "".join(["Traceback, the network's own frames:\n", *_frames(error), what, "\n"])
+    return made
+
+
+def _frames(error: BaseException) -> list[str]:
+    own = [frame for frame in _walk(error.__traceback__) if not _is_machinery(frame.filename)]
+    return traceback.StackSummary.from_list(own).format()
+
+
+def _walk(trace: TracebackType | None) -> Iterator[traceback.FrameSummary]:
+    yield from traceback.extract_tb(trace)
+
+
+def _is_machinery(file: str) -> bool:
+    """Whether a file is torch's, ours, or Python's own means to import."""
+    if file.startswith("<"):
+        return file.startswith("<frozen")
+    path = Path(file)
+    if path.resolve().is_relative_to(PACKAGE):
+        return True
+    homes = (
+        Path(module.__file__).parent for name in MACHINERY if (module := sys.modules.get(name)) and module.__file__
+    )
+    return path.name == "contextlib.py" or any(path.is_relative_to(home) for home in homes if home.name in MACHINERY)

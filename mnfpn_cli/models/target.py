@@ -1,0 +1,98 @@
+"""What `--model`, `--model-arg` and `--input` say: where a network is, how it is called, and on what it runs."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from mnfpn_cli.errors import UsageError
+
+INPUT_TYPES = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool")
+MOST_ELEMENTS = 2**40
+WORDS = {"true": True, "false": False, "none": None, "null": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a network is: an attribute of a module, or of a file; and the arguments that it is called with.
+
+    Attributes:
+        text: as it was written.
+        place: the dotted name of a module, or the path of a file.
+        attribute: of it; dots go down into it.
+        arguments: by name.
+    """
+
+    text: str
+    place: str
+    attribute: str
+    arguments: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def file(self) -> Path | None:
+        """The file, where it is one."""
+        return Path(self.place) if self.place.endswith(".py") else None
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """The shape of a tensor that a network is called with, and its element type where one was said."""
+
+    shape: tuple[int, ...]
+    dtype: str | None = None
+
+    def __str__(self) -> str:
+        shape = "×".join(map(str, self.shape))
+        return f"{shape} {self.dtype}" if self.dtype else shape
+
+
+def parse_target(text: str, arguments: Sequence[str] = ()) -> Target:
+    """Read ``package.module:attribute`` or ``path/to/file.py:attribute``, and ``key=value`` for each argument.
+
+    Raises:
+        UsageError: where it is neither, or an argument has no name.
+    """
+    place, colon, attribute = text.rpartition(":")
+    names = attribute.split(".")
+    is_module = re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", place)
+    if not colon or not all(map(str.isidentifier, names)) or not (place.endswith(".py") or is_module):
+        raise UsageError(f"--model: must be package.module:attribute or path/to/file.py:attribute, got '{text}'")
+    if place.endswith(".py") and not Path(place).is_file():
+        raise UsageError(f"--model: there is no file '{place}'")
+    return Target(text, place, attribute, tuple(dict(map(_argument, arguments)).items()))
+
+
+def _argument(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise UsageError(f"--model-arg: must be name=value, got '{text}'")
+    return name, _value(value)
+
+
+def _value(text: str) -> Any:
+    """A number, true, false, none, or whatever JSON says; everything else is text."""
+    if text.lower() in WORDS:
+        return WORDS[text.lower()]
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def parse_input(text: str) -> InputSpec:
+    """Read ``1x3x600x900``, or with an element type ``1x128:int64``.
+
+    Raises:
+        UsageError: where it is no shape.
+    """
+    sides, colon, dtype = text.strip().partition(":")
+    if not re.fullmatch(r"[0-9]{1,9}([xX×][0-9]{1,9})*", sides) or (colon and dtype not in INPUT_TYPES):
+        types = ", ".join(INPUT_TYPES)
+        raise UsageError(f"--input: must be a shape, as 1x3x600x900 or 1x128:int64 ({types}), got '{text}'")
+    shape = tuple(map(int, re.split("[xX×]", sides)))
+    if not 1 <= prod(shape) <= MOST_ELEMENTS:
+        raise UsageError(f"--input: must have 1 to {MOST_ELEMENTS:,} elements, got '{text}'")
+    return InputSpec(shape, dtype or None)

@@ -1,0 +1,201 @@
+"""What a diagram of a network shows, and in which row it stands; how it is drawn is for others to say.
+
+Rows run from the image down. On the left the backbone comes down, each map under the one that it is made of; on the
+right stands the level of the same row. Between them, from left to right: the lateral, the merge, the smoothing.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from mnfpn_cli.plan.backbone import BackbonePlan
+from mnfpn_cli.plan.head import ClassifierPlan, LevelClassifiersPlan
+from mnfpn_cli.plan.layers import ConvPlan
+from mnfpn_cli.plan.network import LOGITS, NetworkPlan
+from mnfpn_cli.plan.pyramid import LevelPlan, PyramidPlan, SeparablePlan
+from mnfpn_cli.plan.shapes import MapShape, NetworkShapes
+from mnfpn_cli.plan.sizes import ONE_CELL, stage_sizes, stem_size
+from mnfpn_cli.report.units import shape
+from mnfpn_cli.settings.input import NetworkInput
+from mnfpn_cli.settings.pyramid import Merge
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A map under its name, with its stride in pixels of the image; None where it is one cell, or no map at all.
+
+    ``step`` is what makes it of the map above it, as ``3×3, /2`` for a stride of 2; empty where there is none.
+    """
+
+    name: str
+    shape: str
+    stride: int | None
+    step: str = ""
+    in_head: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """What leads from a tap to a level: the lateral, the merge with the coarser level, and the smoothing.
+
+    ``merge`` is None on the coarsest level, into which nothing is merged; ``merged`` are the channels after it.
+    ``smooth`` is empty where nothing is smoothed.
+    """
+
+    lateral: str
+    merge: Merge | None
+    merged: int
+    smooth: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What stands side by side. A level without a path is an extra one, of the level above it or of the last tap."""
+
+    stage: Node | None = None
+    path: Path | None = None
+    level: Node | None = None
+    on_tap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """Every level classified by layers of its own, and what comes out of the one layer over all of them."""
+
+    each: str
+    logits: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The rows of a diagram, how the top-down path resizes, and what is made of all levels together."""
+
+    title: str
+    rows: tuple[Row, ...]
+    resize: str
+    votes: Votes | None
+    notes: tuple[str, ...]
+
+    @property
+    def stages(self) -> tuple[Node, ...]:
+        """All that stands on the left, from the image down."""
+        return tuple(row.stage for row in self.rows if row.stage)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """What leads to the levels on taps, finest level first."""
+        return tuple(row.path for row in self.rows if row.path)
+
+    @property
+    def levels(self) -> tuple[Node, ...]:
+        """All that stands on the right, finest level first."""
+        return tuple(row.level for row in self.rows if row.level)
+
+    @property
+    def merging(self) -> tuple[int, ...]:
+        """The indices of the rows with a path: the top-down path runs from the last of them up to the first."""
+        return tuple(index for index, row in enumerate(self.rows) if row.path)
+
+
+def network_layout(plan: NetworkPlan, shapes: NetworkShapes) -> Layout:
+    """Lay out a network, with the shapes that it has for an input: those of one image of the batch."""
+    pyramid, head = plan.pyramid, plan.head
+    return Layout(
+        title="Input " + "×".join(map(str, shapes.input.shape)),
+        rows=tuple(_rows(plan, shapes)),
+        resize=pyramid.upsample if pyramid else "",
+        votes=_votes(head) if isinstance(head, LevelClassifiersPlan) else None,
+        notes=tuple(_notes(pyramid)) if pyramid else (),
+    )
+
+
+def _rows(plan: NetworkPlan, shapes: NetworkShapes) -> Iterator[Row]:
+    for node in _entry(plan.backbone, shapes.input):
+        yield Row(node)
+    tapped = {level.stage: level for level in plan.pyramid.levels} if plan.pyramid else {}
+    outputs = {level.name: Node(level.name, _shape(level.output), level.stride) for level in shapes.levels}
+    for index, node in enumerate(_stages(plan.backbone, shapes.input)):
+        level = tapped.get(index)
+        if not plan.pyramid or not level:
+            yield Row(node)
+            continue
+        yield Row(node, _path(level, plan.pyramid), outputs[level.name])
+        if level is plan.pyramid.levels[-1]:
+            yield from _extra_rows(plan.pyramid, outputs)
+    if isinstance(plan.head, ClassifierPlan):
+        for node in _classifier(plan.head, plan.backbone, shapes.input):
+            yield Row(node)
+
+
+def _entry(plan: BackbonePlan, input: NetworkInput) -> Iterator[Node]:
+    stem, size = plan.stem, input.size
+    yield Node("image", shape(input.channels, size), 1)
+    yield Node("stem", shape(stem.out_channels, stem.output(size)), stem.stride, _layer(stem))
+    if plan.stem_pool:
+        yield Node("stem_pool", shape(stem.out_channels, stem_size(plan, size)), 2 * stem.stride, "max-pool 3×3, /2")
+
+
+def _stages(plan: BackbonePlan, input: NetworkInput) -> Iterator[Node]:
+    stride = plan.stem.stride * (2 if plan.stem_pool else 1)
+    for index, (stage, size) in enumerate(zip(plan.stages, stage_sizes(plan, input.size), strict=True)):
+        stride *= stage.stride
+        # A bottleneck is what has an activation behind the sum.
+        block = "bottleneck" if stage.blocks[0].activation else "inverted residual"
+        step = f"{len(stage.blocks)} × {block}{_halving(stage.stride)}"
+        yield Node(f"stages.{index}", shape(stage.out_channels, size), stride, step)
+
+
+def _path(level: LevelPlan, pyramid: PyramidPlan) -> Path:
+    lateral = f"1×1, {level.lateral.out_channels}"
+    return Path(
+        lateral=f"pool, {lateral}" if level.pooled else lateral,
+        merge=None if level is pyramid.levels[-1] else pyramid.merge,
+        merged=level.merged,
+        smooth=_layer(level.smooth) if level.smooth else "",
+    )
+
+
+def _extra_rows(pyramid: PyramidPlan, outputs: Mapping[str, Node]) -> Iterator[Row]:
+    for index, extra in enumerate(pyramid.extra):
+        layer = _layer(extra.layer) if extra.layer else "max-pool, /2"
+        step = f"ReLU, {layer}" if index and pyramid.extra_relu else layer
+        on_tap = index == 0 and pyramid.extra_stage is not None
+        yield Row(level=replace(outputs[extra.name], step=step), on_tap=on_tap)
+
+
+def _classifier(head: ClassifierPlan, backbone: BackbonePlan, input: NetworkInput) -> Iterator[Node]:
+    *_, last = _stages(backbone, input)
+    if head.last:
+        size = stage_sizes(backbone, input.size)[-1]
+        yield Node("head.last", shape(head.features, size), last.stride, _layer(head.last), in_head=True)
+    yield Node("head.pool", shape(head.features, ONE_CELL), None, "average-pool", in_head=True)
+    yield _logits(head.classes)
+
+
+def _votes(head: LevelClassifiersPlan) -> Votes:
+    return Votes("pool, dense" if head.pool else "dense", _logits(head.classes))
+
+
+def _logits(classes: int) -> Node:
+    return Node(LOGITS, str(classes), None, "dense", in_head=True)
+
+
+def _notes(pyramid: PyramidPlan) -> Iterator[str]:
+    smooths = [level.smooth for level in pyramid.levels if level.smooth]
+    if pyramid.smooth_shared and smooths:
+        yield "One smoothing is shared by all levels."
+    if any(isinstance(layer, SeparablePlan) for layer in (*smooths, *(extra.layer for extra in pyramid.extra))):
+        yield "separable: a depthwise 3×3 and a 1×1."
+
+
+def _layer(layer: ConvPlan | SeparablePlan) -> str:
+    if isinstance(layer, SeparablePlan):
+        return f"separable{_halving(layer.depthwise.stride)}"
+    return f"{layer.kernel}×{layer.kernel}{_halving(layer.stride)}"
+
+
+def _halving(stride: int) -> str:
+    return f", /{stride}" if stride > 1 else ""
+
+
+def _shape(one: MapShape) -> str:
+    return shape(one.channels, one.size)
