@@ -38,7 +38,7 @@ from tests.inspection.looked import tree_of
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 SIZES = (Size(224, 224), Size(600, 900))
-PICTURE = ROOT / "docs" / "terminal.svg"
+PICTURE, PYRAMID = ROOT / "docs" / "terminal.svg", ROOT / "docs" / "pyramid.svg"
 WRITE = bool(os.environ.get("MNFPN_WRITE_README"))
 
 
@@ -88,7 +88,7 @@ def words(lines: list[str], count: int) -> list[str]:
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds the files of the README, and two checkpoints: torchvision's, and one of ours."""
     folder = tmp_path_factory.mktemp("readme")
-    for name, text in re.findall(r"<!-- (\S+\.json) -->\n```json\n(.*?)```", README.read_text(), flags=re.DOTALL):
+    for name, text in re.findall(r"<!-- (\S+\.\w+) -->\n```\w+\n(.*?)```", README.read_text(), flags=re.DOTALL):
         (folder / name).write_text(text)
     keys = next(case for case in CASES if case.file == "torchvision_w1").reference()["state_dict"]
     torch.save(
@@ -166,8 +166,8 @@ def test_the_table_of_networks_is_what_the_plan_says() -> None:
 
 @pytest.mark.usefixtures("folder")
 def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its blocks in order, in one namespace; what is printed is what stands beside it."""
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    """Its blocks in order, in one namespace, but for files; what is printed is what stands beside it."""
+    blocks = re.findall(r"(?<!-->\n)```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     names: dict[str, object] = {}
     for block in blocks:
         exec(block, names)
@@ -179,12 +179,22 @@ def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> No
 def test_the_readme_has_examples_of_every_command() -> None:
     """Otherwise the test above would pass on an empty README."""
     commands = {example.command.split()[1] for example in examples()}
-    assert commands == {"summary", "shapes", "bench", "compare", "export", "settings"}
+    assert commands == {"summary", "audit", "shapes", "bench", "compare", "export", "settings"}
 
 
 def test_every_option_and_command_of_the_readme_exists(mnfpn: Mnfpn) -> None:
     """An option that was renamed is renamed in the README too."""
-    pages = [("summary",), ("shapes",), ("bench",), ("compare",), ("export",), ("settings",), ("settings", "show"), ()]
+    pages = [
+        ("summary",),
+        ("audit",),
+        ("shapes",),
+        ("bench",),
+        ("compare",),
+        ("export",),
+        ("settings",),
+        ("settings", "show"),
+        (),
+    ]
     help = " ".join(mnfpn(*page, "--help").out for page in pages)
     ours = re.findall(r"`(--[a-z-]+)", README.read_text()) + re.findall(r"\$ mnfpn.*?(--[a-z-]+)", README.read_text())
     assert len(set(ours)) > 15
@@ -201,6 +211,13 @@ def draw(console: Console) -> None:
     console.print("$ mnfpn shapes --size 600x900", style="bold cyan", highlight=False)
     for item in shapes_tables([network_shapes(plan, input)], "float32", verified=False):
         console.print(item)
+
+
+def test_the_picture_of_the_pyramid_is_what_svg_writes(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """To the byte."""
+    file = PYRAMID if WRITE else tmp_path / "pyramid.svg"
+    mnfpn("summary", "--tree", "--svg", str(file))
+    assert PYRAMID.read_text() == file.read_text()
 
 
 def test_the_picture_shows_what_the_commands_print() -> None:

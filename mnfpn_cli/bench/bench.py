@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import product
-from pathlib import Path
 from typing import Literal
 
 import torch
 
+from mnfpn_cli.bench.candidate import Candidate
 from mnfpn_cli.bench.doubts import doubts
 from mnfpn_cli.bench.group import Group, Progress, Timed, time_group
 from mnfpn_cli.bench.prepare import explained
@@ -17,52 +17,59 @@ from mnfpn_cli.bench.sized import sized_networks
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.measure.devices import choose_devices
 from mnfpn_cli.measure.environment import read_environment
-from mnfpn_cli.measure.memory import check_fits
+from mnfpn_cli.measure.memory import check_needed
 from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.models.guard import output_to_stderr
 from mnfpn_cli.settings.measuring import BenchCase
-from mnfpn_cli.settings.models import NetworkSettings
 
 
 def benchmark(
-    sizes: Sequence[tuple[NetworkSettings, Size]],
-    seed: int,
+    candidates: Sequence[Candidate],
     case: BenchCase,
     device_names: Sequence[str],
     cpu_name: Callable[[], str],
     progress: Progress,
-    weights: Path | None = None,
 ) -> Benchmark:
     """Count what a network costs, and time it. On Ctrl-C what was measured by then is returned, marked incomplete.
 
+    What is printed meanwhile goes to standard error: a network of others, or a library, may print in every pass.
+
     Args:
-        sizes: the sizes of images, each with the settings of the network for it.
-        seed: of the weights.
+        candidates: the network for each size of its inputs.
         case: what to run at each size, and how to time it.
         device_names: where to run it.
         cpu_name: is waited for before anything is timed.
         progress: is told what is being done.
-        weights: a checkpoint.
 
     Raises:
         UsageError: where no input fits the memory that a device has free, or the weights are another network's.
         MnfpnError: where there is no such device, or nothing could be run.
     """
     devices = choose_devices(device_names)
-    fitting, too_large = _fitting(sizes, devices, case)
-    networks = sized_networks(fitting, seed, case.dtype, weights, progress)
+    with output_to_stderr():
+        return _benchmark(candidates, case, devices, cpu_name, progress)
+
+
+def _benchmark(
+    candidates: Sequence[Candidate],
+    case: BenchCase,
+    devices: Sequence[torch.device],
+    cpu_name: Callable[[], str],
+    progress: Progress,
+) -> Benchmark:
+    fitting, unfit = _fitting(candidates, devices, case)
+    networks = sized_networks(fitting, case, progress)
     environment = read_environment(cpu_name())
     timed, profiles, complete = list[Timed](), list[CellProfile | NoProfile](), True
     try:
         for device, sized, batch in product(devices, networks, case.batches):
-            group = Group(sized.network, sized.settings, network_input(sized.settings, sized.size, batch), device, case)
+            group = Group(sized.candidate, sized.network, sized.candidate.input(batch), device, case)
             with conditions(device, case):
                 timed.append(_measure(group, progress))
                 profiles += _profile(group, timed[-1], progress)
     except KeyboardInterrupt:
         complete = False
-    rows = (*(row for one in timed for row in one.rows), *too_large)
+    rows = (*(row for one in timed for row in one.rows), *unfit)
     _check_any(rows, complete)
     return Benchmark(
         case,
@@ -83,38 +90,46 @@ def _unsteady(timed: Sequence[Timed]) -> Iterable[Unsteady]:
 
 
 def _fitting(
-    sizes: Sequence[tuple[NetworkSettings, Size]], devices: Sequence[torch.device], case: BenchCase
-) -> tuple[list[tuple[NetworkSettings, Size]], list[Row]]:
+    candidates: Sequence[Candidate], devices: Sequence[torch.device], case: BenchCase
+) -> tuple[list[Candidate], list[Row]]:
     """The sizes of which an image fits the CPU, where fvcore counts it, and the rows of those that do not.
 
+    Nor do those at which a network of others fails.
+
     Raises:
-        UsageError: where none fits.
+        MnfpnError: where none fits; a UsageError where that is for want of memory.
     """
-    fitting, too_large = list[tuple[NetworkSettings, Size]](), list[Row]()
-    for settings, size in sizes:
+    fitting, unfit = list[Candidate](), list[Row]()
+    for candidate in candidates:
+        image = candidate.input(1)
         try:
-            check_fits(plan_network(settings), network_input(settings, size), "float32", torch.device("cpu"))
-            fitting.append((settings, size))
-        except UsageError as error:
-            too_large += [
-                NotRun(Cell(name, str(device), network_input(settings, size, batch)), "too_large", str(error))
+            check_needed(candidate.needed(image, "float32"), image, "float32", torch.device("cpu"))
+            candidate.needed(candidate.input(case.batches[0]), case.dtype)
+            fitting.append(candidate)
+        except MnfpnError as error:
+            unfit += [
+                _not_run(Cell(name, str(device), candidate.input(batch)), error)
                 for device, batch, name in product(devices, case.batches, case.runtimes)
             ]
     if not fitting:
-        _check_any(too_large, complete=True)
-    return fitting, too_large
+        _check_any(unfit, complete=True)
+    return fitting, unfit
+
+
+def _not_run(cell: Cell, error: MnfpnError) -> NotRun:
+    status: Literal["too_large", "failed"] = "too_large" if isinstance(error, UsageError) else "failed"
+    return NotRun(cell, status, str(error), error.details)
 
 
 def _measure(group: Group, progress: Progress) -> Timed:
     """The rows of one device and input; an error that is of all of them loses no others."""
     try:
         with explained(f"a pass on {group.device} at batch {group.input.batch}, {group.input.size}"):
-            check_fits(plan_network(group.settings), group.input, group.case.dtype, group.device)
+            needed = group.candidate.needed(group.input, group.case.dtype)
+            check_needed(needed, group.input, group.case.dtype, group.device)
             return time_group(group, progress)
     except MnfpnError as error:
-        status: Literal["too_large", "failed"] = "too_large" if isinstance(error, UsageError) else "failed"
-        rows = tuple(NotRun(group.cell(name), status, str(error)) for name in group.case.runtimes)
-        return Timed(rows, (), "failed")
+        return Timed(tuple(_not_run(group.cell(name), error) for name in group.case.runtimes), (), "failed")
 
 
 def _profile(group: Group, timed: Timed, progress: Progress) -> list[CellProfile | NoProfile]:
@@ -166,4 +181,6 @@ def _check_any(rows: Sequence[Row], complete: bool) -> None:
         raise KeyboardInterrupt
     too_large = all(row.status == "too_large" for row in not_run)
     reasons = "\n".join(dict.fromkeys(row.reason if too_large else f"{row.cell}: {row.reason}" for row in not_run))
-    raise (UsageError if too_large else MnfpnError)(reasons)
+    failure = (UsageError if too_large else MnfpnError)(reasons)
+    failure.details = "\n".join(dict.fromkeys(row.details for row in not_run if row.details))
+    raise failure

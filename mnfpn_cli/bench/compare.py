@@ -3,8 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from math import isinf
 
+import torch
+
 from mnfpn_cli.bench.bench import conditions
 from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts
+from mnfpn_cli.bench.doubts import NOT_FINITE
 from mnfpn_cli.bench.group import Group, Progress
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready
 from mnfpn_cli.bench.sides import Side, Together, make_ready, naming, side_facts, side_group
@@ -19,12 +22,14 @@ from mnfpn_cli.measure.rules import NarrowRatio
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.timers import timer_for
 from mnfpn_cli.measure.unsteady import Unsteady
+from mnfpn_cli.models.guard import output_to_stderr
+from mnfpn_cli.settings.input import NetworkInput
 
 
 def compare_networks(
     a: Side, b: Side, together: Together, cpu_name: Callable[[], str], progress: Progress
 ) -> tuple[Comparison, Environment]:
-    """Time two networks in turn, and say which is faster.
+    """Time two networks in turn, and say which is faster. What they print goes to standard error.
 
     On Ctrl-C during the timed passes, or where a side fails in one, the verdict is on what was measured by then, and
     marked incomplete.
@@ -35,6 +40,13 @@ def compare_networks(
         KeyboardInterrupt: where it was interrupted before anything was timed.
     """
     (device,) = choose_devices([together.device_name])
+    with output_to_stderr():
+        return _compare(a, b, together, device, cpu_name, progress)
+
+
+def _compare(
+    a: Side, b: Side, together: Together, device: torch.device, cpu_name: Callable[[], str], progress: Progress
+) -> tuple[Comparison, Environment]:
     sides, groups, ready = {"A": a, "B": b}, list[Group](), list[Ready]()
     for name, side in sides.items():
         with naming(name, side):
@@ -87,14 +99,15 @@ def _doubts(facts: Sequence[SideFacts], ready: Sequence[Ready]) -> Iterator[Unst
     """What makes a verdict less sure than it looks; a drift and a load meet both sides, and are in no ratio."""
     sizes = list(dict.fromkeys(str(side.input.size) for side in facts))
     if len(sizes) > 1:
-        cause = f"A takes images of {sizes[0]}, B of {sizes[1]}"
-        yield Unsteady("sizes", cause, "--size, which both then take")
+        images = all(isinstance(side.input, NetworkInput) for side in facts)
+        cause = f"A takes {'images of ' * images}{sizes[0]}, B {'of ' * images}{sizes[1]}"
+        yield Unsteady("sizes", cause, "--size, which both then take" if images else "inputs of the same shapes")
     for name, side, one in zip("AB", facts, ready, strict=True):
         if one.warm_up.settled is False:
             cause = f"{name}: {one.warm_up.passes} passes of warm-up never became steady"
             yield Unsteady("not_settled", cause, "a longer --warmup, or an idle machine")
         if side.difference is not None and isinf(side.difference):
-            yield Unsteady("not_finite", f"{name}: its outputs are not finite", "another --dtype, or other weights")
+            yield Unsteady("not_finite", f"{name}: {NOT_FINITE}", "another --dtype, or other weights")
 
 
 def _row_name(facts: Sequence[SideFacts]) -> str:

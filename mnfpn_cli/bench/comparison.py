@@ -8,7 +8,8 @@ from mnfpn_cli.measure.ended import Ended
 from mnfpn_cli.measure.ratio import Ratio, Verdict
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.settings.input import NetworkInput
+from mnfpn_cli.models.inputs import Inputs
+from mnfpn_cli.models.target import Target
 from mnfpn_cli.settings.models import NetworkSettings
 
 FIGURES = {
@@ -33,7 +34,10 @@ PARTIAL = ("rows", "incomplete", "failed")
 
 @dataclass(frozen=True)
 class SideFacts:
-    """One side: its name, what executes it, what it costs for the input, and how far it is from its eager float32."""
+    """One side: its name, what executes it, what it costs for the input, and how far it is from its eager float32.
+
+    It has settings or a target, never both.
+    """
 
     name: str
     runtime: str
@@ -41,10 +45,11 @@ class SideFacts:
     device: str
     threads: int
     train: bool
-    input: NetworkInput
-    settings: NetworkSettings
+    input: Inputs
+    settings: NetworkSettings | None
     figures: Mapping[str, int]
     difference: float | None = None
+    target: Target | None = None
 
 
 @dataclass(frozen=True)

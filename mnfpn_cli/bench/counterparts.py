@@ -13,6 +13,7 @@ from mnfpn_cli.errors import UsageError
 from mnfpn_cli.measure.ratio import unpaired_ratio
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady
+from mnfpn_cli.models.inputs import in_words
 from mnfpn_cli.settings.problems import dotted
 
 HARDWARE = ("cpu", "cores", "memory_bytes", "gpu")
@@ -67,10 +68,11 @@ def _facts(path: Path, file: Recorded, row: RecordedRun) -> SideFacts:
         device=row.device,
         threads=row.threads,
         train=row.train,
-        input=row.network_input,
+        input=row.input.inputs,
         settings=file.settings,
         figures=file.figures(row),
         difference=row.max_difference,
+        target=file.model.as_target if file.model else None,
     )
 
 
@@ -97,11 +99,7 @@ def _differences(a: Recorded, b: Recorded, rows: Rows) -> Iterator[Unsteady]:
             if x != y:
                 cause = f"{name} differs: {_shown(x)} against {_shown(y)}"
                 yield Unsteady(f"other_{name}", cause, "measure both alike")
-    settings = list(_other_settings(a.settings.model_dump(mode="json"), b.settings.model_dump(mode="json")))
-    if settings:
-        more = f"; and {len(settings) - SHOWN_SETTINGS} more" if len(settings) > SHOWN_SETTINGS else ""
-        cause = f"settings differ: {'; '.join(settings[:SHOWN_SETTINGS])}{more}"
-        yield Unsteady("other_settings", cause, "nothing, if the networks are what is compared")
+    yield from _other_networks(a, b)
     compared_a, compared_b = zip(*rows, strict=True)
     missing = [run.name for run in a.runs if run not in compared_a]
     missing += [run.name for run in b.runs if run not in compared_b]
@@ -109,6 +107,28 @@ def _differences(a: Recorded, b: Recorded, rows: Rows) -> Iterator[Unsteady]:
         yield Unsteady(
             "rows", f"not in both files: {'; '.join(missing)}", "results of the same runtimes, sizes and batches"
         )
+
+
+def _other_networks(a: Recorded, b: Recorded) -> Iterator[Unsteady]:
+    """What differs between the networks themselves."""
+    helps = "nothing, if the networks are what is compared"
+    if a.model != b.model:
+        one, other = (_model(file) for file in (a, b))
+        yield Unsteady("other_model", f"model differs: {one} against {other}", helps)
+    if a.settings is None or b.settings is None:
+        return
+    settings = list(_other_settings(a.settings.model_dump(mode="json"), b.settings.model_dump(mode="json")))
+    if settings:
+        more = f"; and {len(settings) - SHOWN_SETTINGS} more" if len(settings) > SHOWN_SETTINGS else ""
+        cause = f"settings differ: {'; '.join(settings[:SHOWN_SETTINGS])}{more}"
+        yield Unsteady("other_settings", cause, helps)
+
+
+def _model(file: Recorded) -> str:
+    if file.model is None:
+        return "the network of the settings"
+    arguments = ", ".join(f"{name}={value}" for name, value in file.model.arguments.items())
+    return f"{file.model.target}({arguments})"
 
 
 def _doubts(path: Path, file: Recorded) -> Iterator[Unsteady]:
@@ -124,7 +144,7 @@ def _doubts(path: Path, file: Recorded) -> Iterator[Unsteady]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, RecordedInput):
-        return "×".join(map(str, value.model_dump().values()))
+        return in_words(value.inputs)
     return "none" if value is None else str(value)
 
 

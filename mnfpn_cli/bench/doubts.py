@@ -12,6 +12,8 @@ GRAPHS = ("cuda-graph", "compiled")
 
 IDLE = "measure when the machine is idle, or longer (--min-time)"
 
+NOT_FINITE = "its outputs are not finite, or not of the shapes that eager float32 gives"
+
 
 def doubts(run: BenchRun, train: bool = False) -> Iterator[Unsteady]:
     """What the samples of a row, and its outputs, leave in doubt."""
@@ -51,4 +53,4 @@ def doubts(run: BenchRun, train: bool = False) -> Iterator[Unsteady]:
             else "CUDA graphs (--runtime cuda-graph), or larger batches",
         )
     if run.difference is not None and isinf(run.difference):
-        yield Unsteady("not_finite", f"{where}: its outputs are not finite", "another --dtype, or other weights")
+        yield Unsteady("not_finite", f"{where}: {NOT_FINITE}", "another --dtype, or other weights")

@@ -5,8 +5,9 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from mnfpn_cli.bench.candidate import Candidate
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare, reference_outputs
 from mnfpn_cli.bench.results import BenchRun, Cell, NotRun, Row
 from mnfpn_cli.bench.watch import Watch, watch
@@ -14,15 +15,15 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.caches import cache_clearer
 from mnfpn_cli.measure.ended import Ended
 from mnfpn_cli.measure.engine import Subject, rest_between, rewarm, take_samples
+from mnfpn_cli.measure.inputs import random_tensors
 from mnfpn_cli.measure.rules import EnoughOfEach
-from mnfpn_cli.measure.runtime import Job, load_runtime
+from mnfpn_cli.measure.runtime import Job, why_not
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.timers import ColdTimer, Timer, timer_for
 from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.network.network import Network
-from mnfpn_cli.settings.input import DType, NetworkInput
+from mnfpn_cli.models.inputs import Inputs
+from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.measuring import BenchCase
-from mnfpn_cli.settings.models import NetworkSettings
 
 Progress = Callable[[str, float], None]
 """Told what is being done, and which share of it is."""
@@ -33,23 +34,23 @@ class Group:
     """What the runtimes of a case are timed with in turn.
 
     Attributes:
+        candidate: whose network it is.
         network: in float32, on the CPU; it stays as it is.
-        settings: that it was built from.
         input: of each pass.
         device: that all run on.
         case: what to run and how.
     """
 
-    network: Network
-    settings: NetworkSettings
-    input: NetworkInput
+    candidate: Candidate
+    network: nn.Module
+    input: Inputs
     device: torch.device
     case: BenchCase
 
     def job(self, dtype: DType) -> Job:
         """A copy of the network, and random images, the same every time."""
-        images = torch.rand(self.input.shape, generator=torch.Generator().manual_seed(0))
-        return Job(deepcopy(self.network), self.settings, images, self.device, dtype, self.case.train)
+        network, inputs = deepcopy(self.network), random_tensors(self.input)
+        return Job(network, self.candidate.settings, inputs, self.device, dtype, self.case.train)
 
     def cell(self, runtime: str) -> Cell:
         """The row of a runtime."""
@@ -100,7 +101,7 @@ def _make_ready(group: Group, timer: Timer, progress: Progress) -> tuple[Mapping
     not_run: dict[str, NotRun] = {}
     expected = reference(group, progress)
     for name in group.case.runtimes:
-        reason = load_runtime(name).impossible(group.device, group.case.dtype, group.case.train)
+        reason = why_not(name, group.candidate.settings, group.device, group.case.dtype, group.case.train)
         if reason is not None:
             not_run[name] = NotRun(group.cell(name), "unavailable", reason)
             continue

@@ -43,23 +43,25 @@ class ExplainingTimer:
         """The time of one pass."""
         try:  # and no context manager: it would take longer than all the rest of the loop
             return self.timer(run)
-        except Exception:
+        except (Exception, SystemExit):
             with explained(self.doing):
                 raise
 
 
 @contextmanager
 def explained(doing: str) -> Iterator[None]:
-    """Turn what a device or a library cannot do into an error of its own, so that other rows are kept.
+    """Turn what a device, a library or a network cannot do into an error of its own, so that other rows are kept.
 
     Raises:
-        MnfpnError: where the block runs out of memory, or a library gives up.
+        MnfpnError: where the block runs out of memory, a library gives up, or a network fails or ends the process.
     """
     try:
         with out_of_memory_explained(f"in {doing}"):
             yield
     except MnfpnError:
         raise
+    except SystemExit as error:
+        raise MnfpnError(f"could not run {doing}: sys.exit({error.code!r}) was called") from error
     except Exception as error:
         kind = "" if type(error) is RuntimeError else f"{type(error).__name__}: "
         raise MnfpnError(f"could not run {doing}: {kind}{first_line(error)}") from error
@@ -100,5 +102,6 @@ def reference_outputs(job: Job) -> Sequence[Tensor]:
         MnfpnError: where it cannot be run.
     """
     with explained(f"eager float32 on {job.device}, which others are compared with"), without_tf32():
-        outputs = job.network.to(job.device)(job.images.to(job.device))
+        network, inputs = job.network.to(job.device), (one.to(job.device) for one in job.inputs)
+        outputs = network(*inputs)
         return [tensor.cpu() for tensor in as_tensors(outputs)]

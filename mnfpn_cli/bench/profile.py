@@ -18,7 +18,7 @@ from mnfpn_cli.plan.advice import best_advice
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import Peaks, roofline
 from mnfpn_cli.plan.work import LayerWork, network_work
-from mnfpn_cli.settings.input import ITEM_BYTES, DType
+from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput
 from mnfpn_cli.settings.measuring import LAYERED
 
 PASSES_S = 10.0
@@ -41,8 +41,10 @@ def profile_group(group: Group, rows: Sequence[Row], progress: Progress) -> list
 
 
 def _profile(group: Group, row: BenchRun, progress: Progress) -> CellProfile:
-    case, item_bytes = group.case, ITEM_BYTES[group.case.dtype]
-    works = network_work(plan_network(group.settings), group.input, item_bytes)
+    case, item_bytes, settings = group.case, ITEM_BYTES[group.case.dtype], group.candidate.settings
+    assert settings is not None  # networks of others have no plan to hold times against
+    assert isinstance(group.input, NetworkInput)
+    works = network_work(plan_network(settings), group.input, item_bytes)
     times = _times(group, row.cell.runtime, works, progress) if case.by_layer else None
     floors = None
     if case.roofline:
@@ -50,7 +52,7 @@ def _profile(group: Group, row: BenchRun, progress: Progress) -> CellProfile:
         floors = roofline(works, peaks(group.device, case.dtype, torch.get_num_threads()))
     advice = None
     if times and not row.launch_bound:  # less work for the GPU makes no pass faster that waits for the host
-        advice = best_advice(group.settings, group.input, item_bytes, times.by_row)
+        advice = best_advice(settings, group.input, item_bytes, times.by_row)
     return CellProfile(row.cell, Profile(works, row.latency.median, times, floors, advice, row.launch_bound))
 
 

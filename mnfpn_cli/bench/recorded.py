@@ -1,12 +1,16 @@
 """What of a result file of `mnfpn bench` is compared. No torch here."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
+from mnfpn_cli.models.inputs import Inputs, TensorInputs
+from mnfpn_cli.models.target import InputSpec, Target
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.rules import problem
 
 Seconds = Annotated[float, Field(strict=True, ge=1e-12, le=1e9, allow_inf_nan=False)]
 Whole = Annotated[int, Field(strict=True, ge=0)]
@@ -21,13 +25,47 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
+class RecordedTensor(Model):
+    """The shape of a tensor, and its element type where one was said."""
+
+    shape: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    dtype: Word | None = None
+
+
 class RecordedInput(Model):
-    """A batch of images."""
+    """A batch of images, or tensors of given shapes."""
 
     batch: Positive
-    channels: Positive
-    height: Positive
-    width: Positive
+    channels: Positive | None
+    height: Positive | None
+    width: Positive | None
+    shapes: tuple[RecordedTensor, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if None in (self.channels, self.height, self.width) and not self.shapes:
+            raise PydanticCustomError("input", "must have channels, height and width, or shapes")
+        return self
+
+    @property
+    def inputs(self) -> Inputs:
+        """What it says as the rest of the program has it."""
+        if self.channels and self.height and self.width:
+            return NetworkInput(self.batch, self.channels, Size(self.height, self.width))
+        return TensorInputs(tuple(InputSpec(one.shape, one.dtype) for one in self.shapes))
+
+
+class RecordedModel(Model):
+    """A network that others wrote."""
+
+    target: str
+    arguments: Mapping[str, Any]
+
+    @property
+    def as_target(self) -> Target:
+        """The same as the rest of the program has it."""
+        place, _, attribute = self.target.rpartition(":")
+        return Target(self.target, place, attribute, tuple(self.arguments.items()))
 
 
 class RecordedLatency(Model):
@@ -66,13 +104,8 @@ class RecordedRun(Model):
     def name(self) -> str:
         """The row in words."""
         extra = ", training" * self.train + ", cold caches" * self.cold_cache
-        size = f"{self.input.height}x{self.input.width}"
+        size = self.input.inputs.size
         return f"{self.runtime} on {self.device}, batch {self.input.batch}, {size}, {self.dtype}{extra}"
-
-    @property
-    def network_input(self) -> NetworkInput:
-        """Its input as the rest of the program has it."""
-        return NetworkInput(self.input.batch, self.input.channels, Size(self.input.height, self.input.width))
 
 
 class RecordedCost(Model):
@@ -87,8 +120,8 @@ class RecordedCost(Model):
 class RecordedSize(Model):
     """What it costs at one size."""
 
-    height: Positive
-    width: Positive
+    height: Positive | None
+    width: Positive | None
     cost: RecordedCost
 
 
@@ -101,9 +134,10 @@ class RecordedWarning(Model):
 
 
 class Recorded(Model):
-    """A result file; ``cost`` is that of ``input``, the first of all."""
+    """A result file; ``cost`` is that of ``input``, the first of all. It has settings or a model."""
 
-    settings: NetworkSettings
+    settings: NetworkSettings | None
+    model: RecordedModel | None = None
     complete: bool = True
     input: RecordedInput
     cost: RecordedCost
@@ -120,6 +154,12 @@ class Recorded(Model):
             return values
         rows = [_in_full(run, values.get("input")) if isinstance(run, Mapping) else run for run in values["runs"]]
         return {**values, "runs": rows}
+
+    @model_validator(mode="after")
+    def _of_a_network(self) -> Self:
+        if self.settings is None and self.model is None:
+            raise problem("settings", "must be there where there is no model", None)
+        return self
 
     def figures(self, run: RecordedRun) -> dict[str, int]:
         """What the network costs for the input of a row."""

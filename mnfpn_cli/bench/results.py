@@ -12,8 +12,9 @@ from mnfpn_cli.measure.layers import Profile
 from mnfpn_cli.measure.nvml import GpuState
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.plan.cost import NetworkCost
-from mnfpn_cli.settings.input import NetworkInput, Size
+from mnfpn_cli.models.inputs import Inputs
+from mnfpn_cli.plan.cost import NetworkCost, WholeCost
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.measuring import BenchCase
 from mnfpn_cli.weights.load import Loaded
 
@@ -27,7 +28,7 @@ class Cell:
 
     runtime: str
     device: str
-    input: NetworkInput
+    input: Inputs
 
     def __str__(self) -> str:
         return f"{self.runtime} on {self.device}, batch {self.input.batch}, {self.input.size}"
@@ -105,11 +106,13 @@ class NotRun:
     """A row without a measurement, and why.
 
     ``unavailable``: not installed, or not possible on the device; ``too_large`` for the memory; or ``failed``.
+    ``details``: the traceback of a network of others.
     """
 
     cell: Cell
     status: Literal["unavailable", "too_large", "failed"]
     reason: str
+    details: str = ""
 
 
 Row = BenchRun | NotRun
@@ -133,11 +136,19 @@ class NoProfile:
 
 @dataclass(frozen=True, slots=True)
 class SizeCost:
-    """What a network costs for one image of a size; ``activation_bytes`` and ``model_bytes`` are in the run's dtype."""
+    """What a network costs for one image of a size, or for tensors of given shapes.
 
-    size: Size
-    cost: NetworkCost
-    fvcore: FvcoreCount
+    Attributes:
+        size: of images; of tensors, all shapes in words.
+        cost: parameters and MACs.
+        fvcore: its own count; None where it cannot count the network.
+        activation_bytes: for a batch as the first rows have it, in the run's dtype.
+        model_bytes: in the run's dtype.
+    """
+
+    size: Size | str
+    cost: NetworkCost | WholeCost
+    fvcore: FvcoreCount | None
     activation_bytes: int
     model_bytes: int
 

@@ -3,37 +3,29 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
+from mnfpn_cli.bench.candidate import Candidate, model_bytes
 from mnfpn_cli.bench.comparison import SideFacts
 from mnfpn_cli.bench.group import Group, Progress, reference
 from mnfpn_cli.bench.prepare import Ready, prepare
-from mnfpn_cli.bench.sized import model_bytes
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.memory import check_fits
-from mnfpn_cli.measure.runtime import load_runtime
+from mnfpn_cli.measure.memory import check_needed
+from mnfpn_cli.measure.runtime import why_not
 from mnfpn_cli.measure.timers import timer_for
-from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.memory import activation_bytes
-from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.settings.input import DType, Size, network_input
+from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
-from mnfpn_cli.settings.models import NetworkSettings
-from mnfpn_cli.weights.load import build_with_weights
 
 
 @dataclass(frozen=True)
 class Side:
-    """A network for a size of images, and what executes it; ``name`` is how it was asked for."""
+    """A network for inputs of one size, and what executes it; ``name`` is how it was asked for."""
 
     name: str
-    settings: NetworkSettings
-    size: Size
+    candidate: Candidate
     runtime: str
     dtype: DType
-    weights: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +38,6 @@ class Together:
     train: bool
     margin: float
     sampling: Sampling
-    seed: int = 0
 
 
 @contextmanager
@@ -59,7 +50,9 @@ def naming(name: str, side: Side) -> Iterator[None]:
     try:
         yield
     except MnfpnError as error:
-        raise type(error)(f"{name} ({side.name}): {error}") from error
+        named = type(error)(f"{name} ({side.name}): {error}")
+        named.details = error.details
+        raise named from error
 
 
 def side_group(side: Side, together: Together, device: torch.device) -> Group:
@@ -67,14 +60,15 @@ def side_group(side: Side, together: Together, device: torch.device) -> Group:
 
     Raises:
         UsageError: where it does not fit the memory of the device, or the weights are another network's.
-        MnfpnError: where its runtime cannot run there.
+        MnfpnError: where its runtime cannot run there, or a network of others fails.
     """
-    input = network_input(side.settings, side.size, together.batch)
-    reason = load_runtime(side.runtime).impossible(device, side.dtype, together.train)
+    candidate = side.candidate
+    input = candidate.input(together.batch)
+    reason = why_not(side.runtime, candidate.settings, device, side.dtype, together.train)
     if reason is not None:
         raise MnfpnError(f"{side.runtime} on {device}: {reason}")
-    check_fits(plan_network(side.settings), input, side.dtype, device)
-    network, _ = build_with_weights(side.settings, together.seed, side.weights)
+    check_needed(candidate.needed(input, side.dtype), input, side.dtype, device)
+    network, _ = candidate.build()
     case = BenchCase(
         (together.batch,),
         (side.runtime,),
@@ -84,7 +78,7 @@ def side_group(side: Side, together: Together, device: torch.device) -> Group:
         together.train,
         sampling=together.sampling,
     )
-    return Group(network, side.settings, input, device, case)
+    return Group(candidate, network, input, device, case)
 
 
 def make_ready(group: Group, progress: Progress) -> Ready:
@@ -102,13 +96,13 @@ def make_ready(group: Group, progress: Progress) -> Ready:
 
 def side_facts(side: Side, group: Group, ready: Ready) -> SideFacts:
     """What a side is and costs."""
-    plan = plan_network(side.settings)
-    total = network_cost(plan, group.input.size).total
+    candidate = side.candidate
+    total = candidate.cost().total
     figures = {
         "parameters": total.parameters,
         "macs": total.macs,
         "model_bytes": model_bytes(group.network, side.dtype),
-        "activation_bytes": activation_bytes(plan, group.input, side.dtype),
+        "activation_bytes": candidate.needed(group.input, side.dtype).activations,
     }
     return SideFacts(
         name=side.name,
@@ -118,7 +112,8 @@ def side_facts(side: Side, group: Group, ready: Ready) -> SideFacts:
         threads=torch.get_num_threads(),
         train=group.case.train,
         input=group.input,
-        settings=side.settings,
+        settings=candidate.settings,
+        target=candidate.target,
         figures=figures,
         difference=ready.difference,
     )

@@ -26,8 +26,8 @@ def audit(
 
     _, found = inspect_subject(subject)
     assert found.audit is not None
-    body = audit_document(found.audit) | {"levels": levels_document(found.levels)}
-    report = audit_title(subject) + audit_report(found.audit, found.levels)
+    body = audit_document(found.audit) | {"levels": levels_document(found.pyramids)}
+    report = audit_title(subject) + audit_report(found.audit, found.pyramids)
     emit(report, subject_document("audit", subject, body), output)
     faults = len(found.audit.findings)
     if faults:

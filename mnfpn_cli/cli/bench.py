@@ -5,9 +5,11 @@ from typing import Annotated
 
 from typer import Exit, Option
 
+from mnfpn_cli.cli.candidates import find
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once, interruptible
 from mnfpn_cli.cli.measuring import RuntimeOption, SamplingOptions, measuring_option
+from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import (
     DTypeOption,
     NetworkOptions,
@@ -19,7 +21,6 @@ from mnfpn_cli.cli.options import (
     whole,
 )
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError, UsageError
-from mnfpn_cli.settings.input import network_input, sized
 from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, LAYERED, BenchCase, check_device_name, choose_runtimes
 
 
@@ -29,7 +30,9 @@ class CaseOptions:
 
     runtime: RuntimeOption = None
     dtype: DTypeOption = "float32"
-    batch: Annotated[str, measuring_option("Images in a batch; several, as 1,8,32.", "N", parser=str)] = "1"
+    batch: Annotated[
+        str | None, measuring_option("Images in a batch; several, as 1,8,32.", "N", parser=str, show_default="1")
+    ] = None
     train: Annotated[bool, measuring_option("Time training steps: forward, backward and SGD.")] = False
     cold_cache: Annotated[bool, measuring_option("Clear the caches before each pass.")] = False
     by_layer: Annotated[bool, measuring_option("Also time each layer, and say what would help most.")] = False
@@ -61,7 +64,7 @@ class CaseOptions:
                 f"got {', '.join(chosen)}"
             )
         return BenchCase(
-            batches=several_batches(self.batch),
+            batches=several_batches(self.batch or "1"),
             runtimes=chosen,
             all_runtimes="all" in named,
             dtype=self.dtype,
@@ -77,6 +80,7 @@ class CaseOptions:
 @grouped
 def bench(
     network: NetworkOptions,
+    model: ModelOptions,
     what: CaseOptions,
     sampling: SamplingOptions,
     output: OutputOptions,
@@ -93,21 +97,24 @@ def bench(
     from mnfpn_cli.measure.cpu import reading_cpu_name
     from mnfpn_cli.report.bench import bench_tables
     from mnfpn_cli.report.bench_document import bench_document
-    from mnfpn_cli.report.document import document
+    from mnfpn_cli.report.document import network_document
 
     check_output(output)
-    settings, case = network.settings(weights), what.case(sampling)
-    sizes = [sized(settings, text) for text in several_sizes(size)]
-    for made, image in sizes:
-        network_input(made, image)
+    by_plan = ["--by-layer"] * what.by_layer + ["--roofline"] * what.roofline
+    make, case = find(network, model, several_sizes(size), what.batch, weights, by_plan), what.case(sampling)
     devices = [check_device_name(name) for name in device or ["auto"]]
     with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
         progress("loading torch", 0.0)
         with ending_at_once():
             from mnfpn_cli.bench.bench import benchmark
 
-        result = benchmark(sizes, what.seed, case, devices, cpu_name, progress, weights)
-    emit(bench_tables(result), document("bench", sizes[0][0], bench_document(result)), output)
+        candidates = make(what.seed)
+        result = benchmark(candidates, case, devices, cpu_name, progress)
+    emit(
+        bench_tables(result),
+        network_document("bench", candidates[0].settings, candidates[0].target, bench_document(result)),
+        output,
+    )
     if not result.complete:
         raise Exit(INTERRUPTED)
     if result.failures:

@@ -10,7 +10,7 @@ from mnfpn_cli.cli.gates import GateOptions, apply, judge
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once, interruptible
 from mnfpn_cli.cli.measuring import SamplingOptions, measuring_option
-from mnfpn_cli.cli.options import BatchOption, OutputOptions, SizeOption, share, whole
+from mnfpn_cli.cli.options import BatchIfSaid, OutputOptions, SizeOption, share, whole
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError, UsageError
 from mnfpn_cli.settings.input import parse_size
 from mnfpn_cli.settings.measuring import check_device_name
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.measure.environment import Environment
 
 DEFAULT_MARGIN = 0.01
+DEFAULT_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class PlaceOptions:
 
     device: Annotated[str, Option(help="auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE")] = "auto"
     size: SizeOption = None
-    batch: BatchOption = 1
+    batch: BatchIfSaid = None
     train: Annotated[bool, measuring_option("Compare training steps.")] = False
     threads: Annotated[
         int | None,
@@ -68,7 +69,7 @@ def compare(
     from mnfpn_cli.bench.comparison import check_gates_apply
     from mnfpn_cli.cli.output import check_output, emit
     from mnfpn_cli.report.compare import compare_document, compare_tables
-    from mnfpn_cli.report.document import document
+    from mnfpn_cli.report.document import network_document
 
     check_output(output)
     wanted, environment = gates.gates(), None
@@ -81,7 +82,8 @@ def compare(
     judged = judge(result, wanted)
     body = {**compare_document(result), "gates": asdict(judged)}
     body |= {"environment": asdict(environment)} if environment else {}
-    emit(compare_tables(result, environment), document("compare", result.a.settings, body), output)
+    whole = network_document("compare", result.a.settings, result.a.target, body)
+    emit(compare_tables(result, environment), whole, output)
     if result.failure:
         raise MnfpnError(result.failure)
     if not result.complete and not files:
@@ -136,16 +138,17 @@ def _measured(
     made = []
     for name, one in zip(("--a", "--b"), options, strict=True):
         with naming(name):
-            made.append(one.settings(place.size, place.batch))
+            made.append(one.find(place.size, place.batch))
     with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
         progress("loading torch", 0.0)
         with ending_at_once():
             from mnfpn_cli.bench.compare import compare_networks
             from mnfpn_cli.bench.sides import Side, Together
 
-        sides = [
-            Side(text.strip() or "(default)", settings, size, one.runtime, one.dtype, one.weights)
-            for text, one, (settings, size) in zip((a, b), options, made, strict=True)
-        ]
-        together = Together(place.batch, device, place.threads, place.train, place.margin_or_default, passes)
+        sides = []
+        for name, text, one, make in zip(("--a", "--b"), (a, b), options, made, strict=True):
+            with naming(name):
+                (candidate,) = make(DEFAULT_SEED)
+            sides.append(Side(text.strip() or "(default)", candidate, one.runtime, one.dtype))
+        together = Together(place.batch or 1, device, place.threads, place.train, place.margin_or_default, passes)
         return compare_networks(sides[0], sides[1], together, cpu_name, progress)

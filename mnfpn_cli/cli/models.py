@@ -1,5 +1,6 @@
 """The options that name a network which others wrote, and what they and the options on settings come to."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,9 +9,10 @@ from typer import Option
 
 from mnfpn_cli.cli.options import NetworkOptions
 from mnfpn_cli.errors import UsageError
+from mnfpn_cli.models.inputs import Inputs, TensorInputs, specs_of
 from mnfpn_cli.models.subject import Subject
-from mnfpn_cli.models.target import InputSpec, parse_input, parse_target
-from mnfpn_cli.settings.input import DEFAULT_SIZE, network_input, parse_size, sized
+from mnfpn_cli.models.target import InputSpec, Target, parse_input, parse_target
+from mnfpn_cli.settings.input import DEFAULT_SIZE, NetworkInput, network_input, parse_size, sized
 
 DEFAULT_CHANNELS = 3
 
@@ -46,22 +48,45 @@ class ModelOptions:
             self.check_unused()
             settings, image = sized(network.settings(weights), size)
             return Subject((InputSpec(network_input(settings, image, batch).shape),), settings=settings)
+        target = self.target(network, ["--weights"] * (weights is not None))
+        return Subject(specs_of(self.inputs(network.in_channels, size, batch)), target=target)
+
+    def target(self, network: NetworkOptions, others: Sequence[str] = ()) -> Target:
+        """The network that ``--model`` names; ``others``: options that were given too, and are of settings.
+
+        Raises:
+            UsageError: where something was said of a network from settings, or the target is none.
+        """
         said = [f"--{one.name.replace('_', '-')}" for one in fields(network) if getattr(network, one.name) is not None]
-        said = [name for name in said if name != "--in-channels"] + ["--weights"] * (weights is not None)
+        said = [name for name in said if name != "--in-channels"] + list(others)
         if said:
             raise UsageError(f"{', '.join(said)}: of networks from settings, and cannot be given beside --model")
-        target = parse_target(self.model, self.model_arg or ())
-        return Subject(self._inputs(network.in_channels, size, batch), target=target)
+        assert self.model is not None
+        return parse_target(self.model, self.model_arg or ())
 
-    def _inputs(self, channels: int | None, size: str | None, batch: int) -> tuple[InputSpec, ...]:
+    def inputs(self, channels: int | None, size: str | None, batch: int = 1) -> Inputs:
+        """What a pass of the network that ``--model`` names is given.
+
+        Raises:
+            UsageError: where the options contradict each other, or are wrong.
+        """
         if not self.input:
             if channels is not None and channels < 1:
                 raise UsageError(f"--in-channels: must be 1 or more, got {channels}")
             image = parse_size(size if size is not None else DEFAULT_SIZE)
-            return (InputSpec((batch, channels or DEFAULT_CHANNELS, *image)),)
+            return NetworkInput(batch, channels or DEFAULT_CHANNELS, image)
         if size is not None or channels is not None:
             raise UsageError("--size, --in-channels: are in the shapes of --input, and cannot be given beside it")
-        return tuple(map(parse_input, self.input))
+        return TensorInputs(tuple(map(parse_input, self.input)))
+
+    def check_batch(self, batch: object) -> None:
+        """Make sure that the number of images is not said twice; ``batch`` is None where ``--batch`` was not given.
+
+        Raises:
+            UsageError: where it is.
+        """
+        if self.input and batch is not None:
+            raise UsageError("--batch: is in the shapes of --input, and cannot be given beside it")
 
     def check_unused(self) -> None:
         """Make sure that nothing is said of a network that is not named.

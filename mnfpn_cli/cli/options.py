@@ -209,4 +209,11 @@ def _dtype_option(**more: Any) -> Any:
 
 DTypeOption = Annotated[DType, _dtype_option()]
 DTypeIfSaid = Annotated[DType | None, _dtype_option(show_default=DEFAULT_DTYPE)]
-BatchOption = Annotated[int, Option(help="Images in a batch.", metavar="N", parser=whole("--batch", 1, MAX_BATCH))]
+
+
+def _batch_option(**more: Any) -> Any:
+    return Option(help="Images in a batch.", metavar="N", parser=whole("--batch", 1, MAX_BATCH), **more)
+
+
+BatchOption = Annotated[int, _batch_option()]
+BatchIfSaid = Annotated[int | None, _batch_option(show_default="1")]

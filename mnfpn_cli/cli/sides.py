@@ -5,20 +5,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 from typer.main import get_command
 
+from mnfpn_cli.cli.candidates import Making, find
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.measuring import RuntimeOption
+from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import DTypeOption, NetworkOptions, WeightsOption
 from mnfpn_cli.errors import MnfpnError, UsageError
-from mnfpn_cli.settings.input import DType, Size, network_input, sized
+from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, choose_runtimes
-
-if TYPE_CHECKING:
-    from mnfpn_cli.settings.models import NetworkSettings
 
 QUOTES = "; what has spaces takes quotes of its own, as \"--stages '1,16,1,1 6,24,2,2'\""
 
@@ -28,24 +26,24 @@ class SideOptions:
     """One side: a network, and what executes it."""
 
     network: NetworkOptions
+    model: ModelOptions
     runtime: str
     dtype: DType
     weights: Path | None
 
-    def settings(self, size: str | None, batch: int) -> "tuple[NetworkSettings, Size]":
-        """The network's settings, and the size of its images.
+    def find(self, size: str | None, batch: int | None) -> Making:
+        """What makes the network; ``batch`` is None where it was not said.
 
         Raises:
-            UsageError: where they are none, or the size does not fit.
+            UsageError: where the options are wrong, the size does not fit, or they contradict each other.
         """
-        settings, image = sized(self.network.settings(self.weights), size)
-        network_input(settings, image, batch)
-        return settings, image
+        return find(self.network, self.model, [size], batch, self.weights)
 
 
 @grouped
 def side(
     network: NetworkOptions,
+    model: ModelOptions,
     runtime: RuntimeOption = None,
     dtype: DTypeOption = "float32",
     weights: WeightsOption = None,
@@ -54,7 +52,7 @@ def side(
     chosen = choose_runtimes(runtime or [DEFAULT_RUNTIME])
     if len(chosen) > 1:
         raise UsageError(f"--runtime: must be one, got {', '.join(chosen)}")
-    return SideOptions(network, chosen[0], dtype, weights)
+    return SideOptions(network, model, chosen[0], dtype, weights)
 
 
 @contextmanager
@@ -67,7 +65,9 @@ def naming(option: str) -> Iterator[None]:
     try:
         yield
     except MnfpnError as error:
-        raise type(error)("\n".join(f"{option}: {line}" for line in str(error).splitlines())) from None
+        named = type(error)("\n".join(f"{option}: {line}" for line in str(error).splitlines()))
+        named.details = error.details
+        raise named from None
 
 
 def parse_side(option: str, text: str) -> SideOptions:

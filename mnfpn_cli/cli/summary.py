@@ -104,6 +104,9 @@ def summary(
     output: RowOutputOptions,
     weights: WeightsOption = None,
     size: SizeOption = None,
+    counts: Annotated[
+        bool, Option("--counts", help="Show what there is to compute, and what other counters print for it.")
+    ] = False,
     audit: Annotated[bool, Option("--audit/--no-audit", help="Check registration and pyramid too.")] = True,
 ) -> None:
     """Show what is in the network: the layer tree with shapes, parameters and MACs, and whether all is registered."""
@@ -137,9 +140,16 @@ def summary(
     every = rows.selection(everything=True)
     report = summary_tables(tree, subject.inputs, rows.selection(everything=False)) + weights_report(loaded)
     body = summary_document(tree, subject.inputs, every)
+    if counts:
+        from mnfpn_cli.inspection.counts import count_work, tool_totals
+        from mnfpn_cli.report.counts import counts_document, counts_tables
+
+        work, totals = count_work(found.facts), tool_totals(found.facts)
+        report += counts_tables(work, totals)
+        body |= {"counts": counts_document(work, totals)}
     if found.audit:
-        report += audit_report(found.audit, found.levels)
-        body |= {"audit": audit_document(found.audit), "levels": levels_document(found.levels)}
+        report += audit_report(found.audit, found.pyramids)
+        body |= {"audit": audit_document(found.audit), "levels": levels_document(found.pyramids)}
     body |= weights_document(loaded)
     texts = {"csv": lambda: rows_csv(select(tree, every)), "markdown": lambda: rows_markdown(select(tree, every))}
     emit(report, subject_document("summary", subject, body), output, texts)

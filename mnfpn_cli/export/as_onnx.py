@@ -2,14 +2,16 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export.metadata import metadata
 from mnfpn_cli.export.opened import Opened
-from mnfpn_cli.export.trace import INPUT, trace
+from mnfpn_cli.export.trace import INPUT, trace, trace_pass
 from mnfpn_cli.measure.devices import first_line
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.input import NetworkInput
@@ -31,14 +33,41 @@ def write(network: Network, settings: NetworkSettings, input: NetworkInput, dyna
     Raises:
         MnfpnError: where the weights are more than a file of this format holds, or torch cannot write the graph in it.
     """
+    _check_weights(network)
+    program = trace(network, settings, input, dynamic)
+    made = _converted(
+        program,
+        input_names=[INPUT],
+        output_names=list(network.outputs),
+        dynamic_shapes={INPUT: {2: "height", 3: "width"}} if dynamic else None,
+    )
+    made.model.metadata_props.update(metadata(settings))
+    content: bytes = made.model_proto.SerializeToString()
+    return content
+
+
+def write_pass(network: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
+    """The model of one pass of any network in eval mode, which takes and returns tensors in order, without names.
+
+    Raises:
+        MnfpnError: as `write`.
+        Exception: whatever torch has to say of a network that it cannot trace.
+    """
+    _check_weights(network)
+    content: bytes = _converted(trace_pass(network, inputs)).model_proto.SerializeToString()
+    return content
+
+
+def _check_weights(network: nn.Module) -> None:
     weights = sum(tensor.nbytes for tensor in network.state_dict().values())
     if weights > MAX_BYTES:
         raise MnfpnError(
             f"--format onnx: holds less than 2 GiB in a file, and the weights are {weights / 2**30:.1f} GiB; "
             f"the other formats hold them"
         )
-    program = trace(network, settings, input, dynamic)
-    sides = {INPUT: {2: "height", 3: "width"}} if dynamic else None
+
+
+def _converted(program: ExportedProgram, **names: Any) -> torch.onnx.ONNXProgram:
     with warnings.catch_warnings():
         # torch copies its own description of a dictionary, whose class warns of being used.
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
@@ -46,19 +75,15 @@ def write(network: Network, settings: NetworkSettings, input: NetworkInput, dyna
             made = torch.onnx.export(
                 program,
                 (),
-                input_names=[INPUT],
-                output_names=list(network.outputs),
-                dynamic_shapes=sides,
                 opset_version=OPSET,
                 dynamo=True,
                 verbose=False,  # else its progress is on standard output
+                **names,
             )
         except torch.onnx.OnnxExporterError as error:
             raise MnfpnError(f"--format onnx: torch could not write this network: {first_line(error)}") from error
     assert made is not None  # it is where no file is asked for
-    made.model.metadata_props.update(metadata(settings))
-    content: bytes = made.model_proto.SerializeToString()
-    return content
+    return made
 
 
 def read(path: Path, _settings: NetworkSettings) -> Opened:

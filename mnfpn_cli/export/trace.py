@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 import torch.fx.experimental._config as shape_config  # the one place where torch has this switch
@@ -51,15 +52,25 @@ def trace(network: Network, settings: NetworkSettings, input: NetworkInput, dyna
     if dynamic and not hasattr(shape_config, "backed_size_oblivious"):
         raise MnfpnError(f"--dynamic: needs a newer torch than {torch.__version__}")
     oblivious = shape_config.patch(backed_size_oblivious=True) if dynamic else nullcontext()  # type: ignore[attr-defined]
-    with torch.no_grad(), oblivious, _out_of_place(network):
+    with oblivious:
         try:
-            program = torch.export.export(
-                NamedOutputs(network), (images,), dynamic_shapes={INPUT: sides if dynamic else None}, strict=False
-            )
+            return trace_pass(NamedOutputs(network), (images,), {INPUT: sides if dynamic else None})
         except UserError as error:  # a map of one channel and one cell, whose order in memory it cannot leave open
             raise MnfpnError(
                 f"--dynamic: torch cannot leave the sides free at {input.size}: try a larger --size"
             ) from error
+
+
+def trace_pass(
+    network: nn.Module, inputs: tuple[Tensor, ...], dynamic_shapes: dict[str, Any] | None = None
+) -> ExportedProgram:
+    """The graph of any network in eval mode, for these inputs alone where none of their sides is dynamic.
+
+    Raises:
+        Exception: whatever torch has to say of a network that it cannot trace.
+    """
+    with torch.no_grad(), _out_of_place(network):
+        program = torch.export.export(network, inputs, dynamic_shapes=dynamic_shapes, strict=False)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # names this machine's folders, and would be in the file
     return program

@@ -1,7 +1,7 @@
 """The audit: everything that can be wrong with the registration of a network's parts, and with its pyramid."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from torch import nn
@@ -10,7 +10,7 @@ from mnfpn_cli.inspection.facts import Facts, has_forward, has_state, own_state
 from mnfpn_cli.inspection.findings import Finding
 from mnfpn_cli.inspection.memory import storage_key
 from mnfpn_cli.inspection.observe import ModuleCall
-from mnfpn_cli.inspection.passes import How, run_pass
+from mnfpn_cli.inspection.passes import How, Input, run_pass
 from mnfpn_cli.inspection.registered import counted, miscounted, never_called, shared, without_gradient
 from mnfpn_cli.inspection.unregistered import unregistered
 from mnfpn_cli.models.errors import ModelError
@@ -58,12 +58,14 @@ def audit(facts: Facts) -> Audit:
         *without_gradient(facts),
         *miscounted(facts),
     ]
-    registered = [module for module in facts.network.modules() if has_forward(module)]
-    idle = [module for module in registered if module not in facts.in_use and not has_state(module)]
+    called, registered = facts.registration
+    idle = [
+        one for one in facts.network.modules() if has_forward(one) and one not in facts.in_use and not has_state(one)
+    ]
     return Audit(
         how=facts.seen.how,
-        called=sum(module in facts.in_use for module in registered),
-        registered=len(registered),
+        called=called,
+        registered=registered,
         idle=len(idle),
         counts=Counts(*counted(facts)),
         findings=tuple(findings),
@@ -77,14 +79,16 @@ class _Training:
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
         self.only: list[str] = []
+        self.failed = False
 
     @cached_property
     def _parts(self) -> tuple[set[nn.Module], set[int]]:
+        facts = self._facts
         try:
-            facts = self._facts
-            seen = run_pass(facts.network, facts.inputs, facts.seen.how, facts.others, train=True)
-        except ModelError:
-            return set(), set()  # it wants targets, or more than one image
+            seen = run_pass(facts.network, _twice(facts.inputs), facts.seen.how, facts.others, train=True)
+        except ModelError:  # as one that wants targets
+            self.failed = True
+            return set(), set()
         return {event.module for event in seen.events if isinstance(event, ModuleCall)}, set(seen.used)
 
     def has(self, module: nn.Module) -> bool:
@@ -98,11 +102,21 @@ class _Training:
         return took_part
 
 
+def _twice(inputs: Sequence[Input]) -> list[Input]:
+    """Twice the batch: batch norm wants more than one value for each channel in training."""
+    batches = {one.shape[0] for one in inputs if one.shape}
+    if len(batches) > 1 or not all(one.shape for one in inputs):
+        return list(inputs)
+    return [replace(one, shape=(2 * one.shape[0], *one.shape[1:])) for one in inputs]
+
+
 def _notes(facts: Facts, training: _Training) -> Sequence[str]:
     notes = []
     outermost = [path for path in training.only if not any(path.startswith(f"{one}.") for one in training.only)]
     if outermost:
         notes.append(f"Only in training: {', '.join(outermost)}.")
+    if training.failed:
+        notes.append("It fails in training mode: what training alone would call is among what is never called.")
     if facts.reached is None:
         notes.append("Gradients could not be followed: the network fails where they are on.")
     if facts.seen.how == "real":

@@ -62,6 +62,12 @@ class Facts:
                 found.add(module)
         return found
 
+    @property
+    def registration(self) -> tuple[int, int]:
+        """How many registered modules took part, and how many there are; those without a forward are not counted."""
+        registered = [module for module in self.network.modules() if has_forward(module)]
+        return sum(module in self.in_use for module in registered), len(registered)
+
     def used(self, tensor: Tensor) -> bool:
         """Whether a tensor, or one that shares its memory, took part."""
         return storage_key(tensor) in self.seen.used

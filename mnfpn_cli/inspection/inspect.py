@@ -16,11 +16,11 @@ from mnfpn_cli.models.subject import Subject
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is known of a network; ``audit`` and ``levels`` are None where none was asked for, or there are none."""
+    """What is known of a network; ``audit`` is None where none was asked for; ``pyramids`` are maps that come out."""
 
     facts: Facts
     audit: Audit | None
-    levels: Levels | None
+    pyramids: tuple[Levels, ...]
 
 
 def inspect_network(
@@ -35,15 +35,14 @@ def inspect_network(
     """
     facts = look(network, inputs, gradients=audited)
     if not audited:
-        return Inspection(facts, None, None)
-    judged, levels = audit(facts), observe_levels(facts, names)
-    if levels:
-        judged = replace(
-            judged,
-            findings=(*judged.findings, *pyramid_findings(levels)),
-            notes=(*judged.notes, *pyramid_notes(levels)),
-        )
-    return Inspection(facts, judged, levels)
+        return Inspection(facts, None, ())
+    judged, pyramids = audit(facts), observe_levels(facts, names)
+    judged = replace(
+        judged,
+        findings=(*judged.findings, *(finding for one in pyramids for finding in pyramid_findings(one))),
+        notes=tuple(dict.fromkeys((*judged.notes, *(text for one in pyramids for text in pyramid_notes(one))))),
+    )
+    return Inspection(facts, judged, pyramids)
 
 
 def inspect_subject(subject: Subject, audited: bool = True) -> tuple[nn.Module, Inspection]:

@@ -1,13 +1,13 @@
 """The maps that a network returns at several sizes of its input, and the strides that they have."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 
 from mnfpn_cli.inspection.facts import Facts
 from mnfpn_cli.inspection.observe import Shape
-from mnfpn_cli.inspection.passes import How, Input, run_pass
+from mnfpn_cli.inspection.passes import How, run_pass
 from mnfpn_cli.models.errors import ModelError
 from mnfpn_cli.settings.input import Size
 
@@ -20,7 +20,8 @@ REAL_STRIDE = 64
 BATCH = 3
 """Images in the passes at other sizes: a number that no dimension has by chance as often as 1."""
 
-Run = Callable[[int, Size], tuple[tuple[str, Shape], ...]]
+Outputs = tuple[tuple[str, Shape], ...]
+"""The name and shape of each tensor that comes out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """All maps of a network.
+    """Maps that come out together.
 
     Attributes:
         levels: in the order in which they come out.
@@ -64,24 +65,49 @@ class Levels:
     channels_last: bool
 
 
-def observe_levels(facts: Facts, names: Sequence[str]) -> Levels | None:
-    """Run a network at more sizes; None where it does not turn one batch of images into several maps.
+def observe_levels(facts: Facts, names: Sequence[str]) -> tuple[Levels, ...]:
+    """Run a network at more sizes; the maps of each tuple, list or dictionary that holds several, by themselves.
 
-    ``names``: of the outputs, where the network has names that its outputs do not.
+    There are none where the network does not take one batch of images. ``names``: of the outputs, where the network
+    has names that its outputs do not.
     """
-    inputs = facts.inputs
-    first = tuple((name, shape) for name, shape, _ in facts.seen.outputs)
-    if len(inputs) != 1 or len(inputs[0].shape) != 4 or len(first) < 2 or any(len(shape) != 4 for _, shape in first):
-        return None
-    _, channels, height, width = inputs[0].shape
+    outputs = tuple((name, shape) for name, shape, _ in facts.seen.outputs)
+    groups = _groups(outputs)
+    if len(facts.inputs) != 1 or len(facts.inputs[0].shape) != 4 or not groups:
+        return ()
+    _, _, height, width = facts.inputs[0].shape
+    asked, probes = Size(height, width), _probes(Size(height, width), facts.seen.how)
+    others, failed = _at_sizes(facts, probes)
+    seen = {asked: outputs} | others
+    named = list(names) or [name for name, _ in outputs]
+    return tuple(
+        _levels(group, named, seen, asked, [size for size in probes if size in seen], failed) for group in groups
+    )
 
-    def run(images: int, size: Size) -> tuple[tuple[str, Shape], ...]:
-        image = Input((images, channels, *size), inputs[0].dtype)
-        seen = run_pass(facts.network, [image], facts.seen.how, facts.others)
-        return tuple((name, shape) for name, shape, _ in seen.outputs)
 
-    asked = Size(height, width)
-    return _levels(run, first, asked, _probes(asked, facts.seen.how), list(names) or [name for name, _ in first])
+def _groups(outputs: Outputs) -> list[list[int]]:
+    """The positions of maps that one container holds, where it holds several and nothing else."""
+    groups: dict[str, list[int]] = {}
+    for index, (name, _) in enumerate(outputs):
+        groups.setdefault(name.rpartition(".")[0], []).append(index)
+    maps = (group for group in groups.values() if all(len(outputs[index][1]) == 4 for index in group))
+    return [group for group in maps if len(group) > 1]
+
+
+def _at_sizes(facts: Facts, probes: Sequence[Size]) -> tuple[dict[Size, Outputs], tuple[Size, ...]]:
+    """What comes out at each size, and the sizes at which the network fails, as one that is made for a size."""
+    image, seen, failed = facts.inputs[0], dict[Size, Outputs](), []
+    expected = [(name, len(shape)) for name, shape, _ in facts.seen.outputs]
+    for size in probes:
+        try:
+            probe = replace(image, shape=(BATCH, image.shape[1], *size))
+            outputs = run_pass(facts.network, [probe], facts.seen.how, facts.others).outputs
+        except ModelError:
+            failed.append(size)
+            continue
+        if [(name, len(shape)) for name, shape, _ in outputs] == expected:
+            seen[size] = tuple((name, shape) for name, shape, _ in outputs)
+    return seen, tuple(failed)
 
 
 def _probes(asked: Size, how: How) -> Sequence[Size]:
@@ -92,25 +118,22 @@ def _probes(asked: Size, how: How) -> Sequence[Size]:
 
 
 def _levels(
-    run: Run, first: tuple[tuple[str, Shape], ...], asked: Size, probes: Sequence[Size], names: Sequence[str]
+    group: Sequence[int],
+    names: Sequence[str],
+    seen: dict[Size, Outputs],
+    asked: Size,
+    probed: Sequence[Size],
+    failed: tuple[Size, ...],
 ) -> Levels:
-    outputs: dict[Size, tuple[tuple[str, Shape], ...]] = {asked: first}
-    failed: list[Size] = []
-    for size in probes:
-        try:
-            outputs[size] = run(BATCH, size)
-        except ModelError:
-            failed.append(size)  # one that is made for a size, as transformers are
-    same = {size: found for size, found in outputs.items() if len(found) == len(first)}
-    probed = [size for size in probes if size in same]
-    last = _channels_last({size: [shape for _, shape in same[size]] for size in probed or [asked]})
+    shapes = {size: [outputs[index][1] for index in group] for size, outputs in seen.items()}
+    last = _channels_last({size: shapes[size] for size in probed or [asked]})
     levels = []
-    for index, name in enumerate(names):
-        shapes = {size: found[index][1] for size, found in same.items()}
-        sizes = {size: Size(*shape[1:3] if last else shape[2:]) for size, shape in shapes.items()}
-        levels.append(Level(name, shapes[asked][-1 if last else 1], sizes, _stride(sizes, probed or [asked])))
-    probe = same[probed[0]] if probed else ()
-    return Levels(tuple(levels), asked, dict(zip(names, (s for _, s in probe), strict=False)), tuple(failed), last)
+    for place, index in enumerate(group):
+        sizes = {size: Size(*(each[place][1:3] if last else each[place][2:])) for size, each in shapes.items()}
+        channels = shapes[asked][place][-1 if last else 1]
+        levels.append(Level(names[index], channels, sizes, _stride(sizes, probed or [asked])))
+    batches = {level.name: shape for level, shape in zip(levels, shapes[probed[0]], strict=True)} if probed else {}
+    return Levels(tuple(levels), asked, batches, failed, last)
 
 
 def _channels_last(outputs: dict[Size, list[Shape]]) -> bool:

@@ -42,11 +42,11 @@ def observe_maps(network: nn.Module, specs: tuple[InputSpec, ...], inputs: tuple
         MnfpnError: where it fails, or returns no tensors.
     """
     facts = look(network, inputs, gradients=False)
-    levels = observe_levels(facts, ())
-    strides = {level.name: level.stride for level in levels.levels} if levels else {}
+    pyramids = observe_levels(facts, ())
+    strides = {level.name: level.stride for one in pyramids for level in one.levels}
     outputs = tuple(
         OutputMap(name, strides.get(name), shape, prod(shape) * item_bytes)
         for name, shape, item_bytes in facts.seen.outputs
     )
-    findings = tuple(pyramid_findings(levels)) if levels else ()
-    return Maps(specs, outputs, findings, tuple(pyramid_notes(levels)) if levels else ())
+    findings = tuple(finding for one in pyramids for finding in pyramid_findings(one))
+    return Maps(specs, outputs, findings, tuple(dict.fromkeys(text for one in pyramids for text in pyramid_notes(one))))

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from itertools import pairwise
 
 from mnfpn_cli.inspection.findings import Finding
@@ -9,27 +10,49 @@ from mnfpn_cli.inspection.levels import BATCH, Level, Levels, follows
 
 
 def pyramid_findings(levels: Levels) -> Iterator[Finding]:
-    """Every fault of the maps that a network returns, each with its levels."""
+    """Every fault of maps that come out together, each with its levels; none where they are no pyramid."""
+    if _one_stride(levels):
+        return
     misplaced = list(_layout(levels))
     yield from misplaced
     yield from _no_stride(levels.levels)
-    strided = [level for level in levels.levels if level.stride is not None and level.stride.denominator == 1]
-    yield from _same_stride(strided)
-    yield from _gaps(strided)
-    yield from _order(strided)
-    yield from _sizes(strided)
-    if not misplaced:  # else what is taken for channels is something else
-        yield from _channels(levels.levels)
+    for head in _heads(levels.levels):
+        strided = [level for level in head if level.stride is not None and level.stride.denominator == 1]
+        yield from _same_stride(strided)
+        yield from _gaps(strided)
+        yield from _order(strided)
+        yield from _sizes(strided)
+        if not misplaced:  # else what is taken for channels is something else
+            yield from _channels(head)
 
 
 def pyramid_notes(levels: Levels) -> Iterator[str]:
     """What is worth knowing of the maps, and wrong in nothing."""
+    one = _one_stride(levels)
+    if one:
+        yield f"Maps of one stride, {one}: {', '.join(_names(levels.levels))}. They are not judged as a pyramid."
     pooled = [level.name for level in levels.levels if level.is_pooled]
     if pooled:
         yield f"Level {', '.join(pooled)} is one cell at every size: an average of the whole image, without a stride."
     if levels.failed:
         sizes = ", ".join(map(str, levels.failed))
         yield f"Does not run at {sizes}: strides are judged from the sizes at which it does."
+
+
+def _one_stride(levels: Levels) -> Fraction | None:
+    """The stride of all maps, where they have the same: heads on one map, as logits and auxiliary logits."""
+    strides = {level.stride for level in levels.levels}
+    return strides.pop() if len(strides) == 1 else None
+
+
+def _heads(levels: Sequence[Level]) -> list[Sequence[Level]]:
+    """Levels by their channels, where each set of them has the same strides: classes and boxes on each level."""
+    by_channels: dict[int, list[Level]] = {}
+    for level in levels:
+        by_channels.setdefault(level.channels, []).append(level)
+    strides = {tuple(level.stride for level in head) for head in by_channels.values()}
+    apart = len(strides) == 1 and len(strides.copy().pop()) > 1
+    return list(by_channels.values()) if apart else [levels]
 
 
 def _names(levels: Sequence[Level]) -> tuple[str, ...]:
@@ -113,7 +136,7 @@ def _sizes(levels: Sequence[Level]) -> Iterator[Finding]:
         wrong = [(image, size) for image, size in level.sizes.items() if not follows(image, size, level.stride)]
         if wrong:
             image, size = wrong[0]
-            right = f"{image.height / level.stride:g}x{image.width / level.stride:g}"
+            right = f"{float(image.height / level.stride):g}x{float(image.width / level.stride):g}"
             yield Finding(
                 "size",
                 (level.name,),

@@ -55,13 +55,24 @@ class LayerRow:
 class LayerTree:
     """Every row of a network, parents before children; the first row is the network itself.
 
-    ``peak_bytes``: of the inputs and all that was made, alive together in inference.
-    ``state_bytes``: of parameters and buffers.
+    Attributes:
+        rows: in the order in which they began.
+        called: registered modules that took part. A container that has no forward is not counted.
+        registered: all of those.
+        peak_bytes: of the inputs and all that was made, alive together in inference.
+        state_bytes: of parameters and buffers.
     """
 
     rows: tuple[LayerRow, ...]
+    called: int
+    registered: int
     peak_bytes: int
     state_bytes: int
+
+    @property
+    def same(self) -> bool:
+        """Whether all that took part is registered, and all that is registered and holds parameters took part."""
+        return all(row.registered and not (row.status == "never_called" and row.parameters) for row in self.rows)
 
     @property
     def depth(self) -> int:
@@ -92,7 +103,8 @@ def layer_tree(facts: Facts) -> LayerTree:
     _add_outside(facts, nodes)
     _add_events(facts, nodes)
     state = {id(one): one.nbytes for one in (*facts.network.parameters(), *facts.network.buffers())}
-    return LayerTree(tuple(_rows(root, facts, 0)), facts.seen.peak_bytes, sum(state.values()))
+    rows, (called, registered) = tuple(_rows(root, facts, 0)), facts.registration
+    return LayerTree(rows, called, registered, facts.seen.peak_bytes, sum(state.values()))
 
 
 def _registered(facts: Facts) -> dict[nn.Module, _Node]:

@@ -88,7 +88,9 @@ def _finding(facts: Facts, group: list[Outside]) -> Finding:
 
 def _where(one: Hidden) -> str:
     names = {"attribute": "a plain attribute", "dataclass": "a dataclass", "object": "an object"}
-    return names.get(one.container, f"a plain {one.container}" if one.container in MODULES else f"a {one.container}")
+    outer = type(getattr(one.holder, one.attribute, None)).__name__
+    within = f" in a {outer}" if outer in MODULES and outer != one.container else ""
+    return names.get(one.container, f"a {'plain ' * (one.container in MODULES)}{one.container}") + within
 
 
 def _owner(facts: Facts, one: Hidden) -> str:

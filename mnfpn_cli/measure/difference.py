@@ -7,16 +7,17 @@ from torch import Tensor
 
 
 def largest(tensor: Tensor) -> float:
-    """The largest absolute value."""
-    return tensor.abs().max().item()
+    """The largest absolute value; 0 of no elements."""
+    return tensor.abs().max().item() if tensor.numel() else 0.0
 
 
 def relative_difference(found: Tensor, expected: Tensor) -> float:
     """The largest difference of two elements, over the largest absolute value that was expected.
 
-    Infinite where either is not finite, or where all that was expected is zero and something else was found.
+    Infinite where either is not finite, where their shapes differ, or where all that was expected is zero and
+    something else was found.
     """
-    if not (found.isfinite().all() and expected.isfinite().all()):
+    if found.shape != expected.shape or not (found.isfinite().all() and expected.isfinite().all()):
         return inf
     difference, scale = largest(found - expected), largest(expected)
     return difference / scale if scale else (inf if difference else 0.0)

@@ -2,11 +2,14 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
+from torch.jit._trace import TracerWarning  # torch.jit has it, and does not say so
 
+from mnfpn_cli.measure.inputs import random_tensors
+from mnfpn_cli.models.inputs import Inputs
 from mnfpn_cli.settings.input import NetworkInput
 
 with warnings.catch_warnings():
@@ -27,13 +30,15 @@ class FvcoreCount:
     by_operator: Mapping[str, int]
 
 
-def count_with_fvcore(network: nn.Module, input: NetworkInput) -> FvcoreCount:
-    """Run fvcore on one image. The network must be on the CPU, in eval mode."""
-    image = torch.zeros(1, *input.shape[1:], dtype=next(network.parameters()).dtype)
+def count_with_fvcore(network: nn.Module, input: Inputs) -> FvcoreCount:
+    """Run fvcore on one image, or on tensors. The network must be on the CPU, in float32 and eval mode."""
+    one = replace(input, batch=1) if isinstance(input, NetworkInput) else input
     with torch.no_grad(), warnings.catch_warnings():
         # fvcore traces with torch.jit; that torch has deprecated it changes no number.
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated", category=DeprecationWarning)
-        analysis = FlopCountAnalysis(network, image)
+        # That a trace holds for one size is no news: it is made for that size alone.
+        warnings.filterwarnings("ignore", category=TracerWarning)
+        analysis = FlopCountAnalysis(network, random_tensors(one))
         # It would warn of ReLU6 and additions, which it does not count, and of modules that trace away.
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         by_operator = {name: int(count) for name, count in sorted(analysis.by_operator().items())}

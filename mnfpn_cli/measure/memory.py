@@ -5,6 +5,7 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,7 @@ import torch
 
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.measure.devices import free_memory
+from mnfpn_cli.models.inputs import Inputs
 from mnfpn_cli.plan.memory import activation_bytes, memory_needed
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import DType, NetworkInput
@@ -20,20 +22,45 @@ SIGNS = ("DefaultCPUAllocator", "Failed to allocate", "bad_alloc")
 """What torch, OpenVINO and ONNX Runtime say, and C++."""
 
 
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """Bytes that an inference pass certainly takes: of the weights, and of what is alive at its fullest moment."""
+
+    weights: int
+    activations: int
+
+
 def check_fits(plan: NetworkPlan, input: NetworkInput, dtype: DType, device: torch.device) -> None:
     """Refuse a run whose weights and activations alone are more than a device has free.
 
     Raises:
         UsageError: where they are.
     """
+    check_needed(needed_by(plan, input, dtype), input, dtype, device)
+
+
+def needed_by(plan: NetworkPlan, input: NetworkInput, dtype: DType) -> Needed:
+    """What a network from settings needs."""
+    activations = activation_bytes(plan, input, dtype)
+    return Needed(memory_needed(plan, input, dtype) - activations, activations)
+
+
+def check_needed(needed: Needed, input: Inputs, dtype: DType, device: torch.device) -> None:
+    """The same of any network.
+
+    Raises:
+        UsageError: where it is more than the device has free.
+    """
     if device.type == "cuda":
         give_back_freed(device)  # torch keeps what is free, and it seems in use
-    needed, free = memory_needed(plan, input, dtype), free_memory(device)
-    if needed > free:
+    total, free = needed.weights + needed.activations, free_memory(device)
+    if total > free:
+        options, what = "--input", str(input.size)
+        if isinstance(input, NetworkInput):
+            options, what = "--size, --batch", f"{input.batch} × {input.channels} × {input.size}"
         raise UsageError(
-            f"--size, --batch: must fit the memory that {device} has free, {_gib(free)}; in {dtype} "
-            f"{input.batch} × {input.channels} × {input.size} needs at least {_gib(needed)}, "
-            f"{_gib(needed - activation_bytes(plan, input, dtype))} of them weights"
+            f"{options}: must fit the memory that {device} has free, {_gib(free)}; "
+            f"in {dtype} {what} needs at least {_gib(total)}, {_gib(needed.weights)} of them weights"
         )
 
 

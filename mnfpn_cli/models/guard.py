@@ -1,5 +1,6 @@
 """Running the code of others: what it prints, how it ends, and what it changes stay its own affair."""
 
+import ctypes
 import os
 import random
 import sys
@@ -43,8 +44,17 @@ def output_to_stderr() -> Iterator[None]:
         else:
             stack.callback(os.close, kept)
             stack.callback(os.dup2, kept, 1)
+            stack.callback(_write_out)
         stack.enter_context(redirect_stdout(sys.stderr))
         yield
+
+
+def _write_out() -> None:
+    """Have what waits in buffers written before standard output is the result's again: Python's own, and C's."""
+    if sys.__stdout__ is not None:
+        sys.__stdout__.flush()
+    if os.name == "posix":
+        ctypes.CDLL(None).fflush(None)
 
 
 @contextmanager
@@ -53,6 +63,7 @@ def settings_kept() -> Iterator[None]:
     dtype, device, threads = torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads()
     precision, gradients = torch.get_float32_matmul_precision(), torch.is_grad_enabled()
     deterministic, python, folder = torch.are_deterministic_algorithms_enabled(), random.getstate(), Path.cwd()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     numpy = sys.modules.get("numpy")
     state = numpy.random.get_state() if numpy else None
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
@@ -66,7 +77,8 @@ def settings_kept() -> Iterator[None]:
                 torch.set_num_threads(threads)
             torch.set_float32_matmul_precision(precision)
             torch.set_grad_enabled(gradients)
-            torch.use_deterministic_algorithms(deterministic)
+            if torch.are_deterministic_algorithms_enabled() != deterministic:  # setting it imports torch's compiler
+                torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
             random.setstate(python)
             os.chdir(folder)
             if numpy and state:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from mnfpn_cli.errors import UsageError
@@ -17,14 +18,18 @@ from mnfpn_cli.models.target import Target
 from mnfpn_cli.models.torchvision import declare_operators
 
 
-def load_model(target: Target) -> nn.Module:
+def load_model(target: Target, seed: int | None = None) -> nn.Module:
     """The network of a target: an ``nn.Module``, or what a class or a function returns.
+
+    ``seed``: of torch's random numbers while its code runs; they are put back behind it.
 
     Raises:
         UsageError: where there is no such module or attribute, or it is not a network, or wants other arguments.
         ModelError: where its code fails.
     """
     with others_code(f"importing {target.place}"), _findable(target):
+        if seed is not None:
+            torch.manual_seed(seed)
         try:
             module = _imported_or_again(target)
         except ModuleNotFoundError as error:

@@ -1,9 +1,13 @@
 """What a command looks at: a network from settings, or one that others wrote; and the inputs that it runs on."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-from mnfpn_cli.models.target import InputSpec, Target
-from mnfpn_cli.settings.models import NetworkSettings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mnfpn_cli.models.target import InputSpec, Target
+    from mnfpn_cli.settings.models import NetworkSettings  # pydantic, which --help need not pay for
 
 
 @dataclass(frozen=True)

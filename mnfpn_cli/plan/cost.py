@@ -63,6 +63,24 @@ class NetworkCost:
         """All parts together."""
         return self.backbone + self.pyramid + self.head
 
+    @property
+    def parts(self) -> dict[str, Cost]:
+        """Those that the network has, by name."""
+        named = {"backbone": self.backbone, "pyramid": self.pyramid, "head": self.head}
+        return {name: part for name, part in named.items() if part.parameters}
+
+
+@dataclass(frozen=True, slots=True)
+class WholeCost:
+    """The cost of a network that others wrote, whose parts nobody has named."""
+
+    total: Cost
+
+    @property
+    def parts(self) -> dict[str, Cost]:
+        """None."""
+        return {}
+
 
 def network_cost(plan: NetworkPlan, size: Size) -> NetworkCost:
     """The cost of a network on one image of ``size``."""

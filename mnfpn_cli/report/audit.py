@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from rich.padding import Padding
+
 from mnfpn_cli.report.tables import Report, note
-from mnfpn_cli.report.units import count
+from mnfpn_cli.report.units import count, inputs_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,17 +22,19 @@ MOST_PATHS = 6
 """Paths of a finding that are shown; JSON has them all."""
 
 
+INDENT = (0, 0, 0, 2)
+
+
 def audit_title(subject: Subject) -> Report:
     """What was audited, and on which inputs."""
-    inputs = ", ".join(map(str, subject.inputs))
-    return [note(f"{subject.name}, input{'s' * (len(subject.inputs) > 1)} {inputs}", "bold")]
+    return [note(f"{subject.name}: {inputs_title(subject.inputs)}", "bold")]
 
 
-def audit_report(audit: Audit, levels: Levels | None) -> Report:
+def audit_report(audit: Audit, pyramids: Sequence[Levels]) -> Report:
     """One line where all is well; else each finding with what is wrong and the remedy."""
     if not audit.findings:
         report: Report = [note(clean_line(audit), "green")]
-        return [*report, *_levels(levels), *_notes(audit.notes)]
+        return [*report, *_levels(pyramids), *_notes(audit.notes)]
     found = len(audit.findings)
     report = [note(f"Audit: {found} finding{'s' * (found > 1)}. {_called(audit)}.", "bold red")]
     for finding in audit.findings:
@@ -55,8 +59,8 @@ def finding_lines(finding: Finding) -> Report:
     kind = finding.kind.replace("_", " ")
     return [
         note(f"{kind}: {_paths(finding.paths)}{parameters}", "bold"),
-        note(f"  {finding.message}"),
-        note(f"  Remedy: {finding.remedy}", "cyan"),
+        Padding(note(finding.message), INDENT, expand=False),
+        Padding(note(f"Remedy: {finding.remedy}", "cyan"), INDENT, expand=False),
     ]
 
 
@@ -65,11 +69,14 @@ def _paths(paths: Sequence[str]) -> str:
     return shown if len(paths) <= MOST_PATHS else f"{shown} and {len(paths) - MOST_PATHS} more"
 
 
-def _levels(levels: Levels | None) -> Report:
-    if levels is None:
-        return []
-    strides = ", ".join(f"{level.name} {level.stride}" for level in levels.levels if level.stride)
-    return [note(f"{len(levels.levels)} levels, one of each stride, finest first: {strides}.", "green")]
+def _levels(pyramids: Sequence[Levels]) -> Report:
+    lines: Report = []
+    for one in pyramids:
+        strides = [level.stride for level in one.levels if level.stride]
+        if len(set(strides)) > 1:
+            shown = ", ".join(f"{level.name} {level.stride}" for level in one.levels if level.stride)
+            lines.append(note(f"{len(one.levels)} levels, one of each stride, finest first: {shown}.", "green"))
+    return lines
 
 
 def _notes(notes: Sequence[str]) -> Report:
@@ -81,16 +88,18 @@ def audit_document(audit: Audit) -> dict[str, Any]:
     return {
         "clean": not audit.findings,
         "how": audit.how,
-        "registration": {"called": audit.called, "registered": audit.registered, "idle": audit.idle},
+        "called": audit.called,
+        "registered": audit.registered,
+        "idle": audit.idle,
         "parameters": asdict(audit.counts),
         "findings": [asdict(finding) for finding in audit.findings],
         "notes": list(audit.notes),
     }
 
 
-def levels_document(levels: Levels | None) -> list[dict[str, Any]] | None:
-    """The maps that come out; ``stride`` is null where a map follows none."""
-    if levels is None:
+def levels_document(pyramids: Sequence[Levels]) -> list[dict[str, Any]] | None:
+    """The maps that come out; ``stride`` is null where a map follows none. Null where there are not several."""
+    if not pyramids:
         return None
     return [
         {
@@ -99,5 +108,6 @@ def levels_document(levels: Levels | None) -> list[dict[str, Any]] | None:
             "channels": level.channels,
             "sizes": [{"input": image._asdict(), **size._asdict()} for image, size in level.sizes.items()],
         }
-        for level in levels.levels
+        for one in pyramids
+        for level in one.levels
     ]

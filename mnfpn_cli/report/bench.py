@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mnfpn_cli.bench.results import Benchmark, SizeCost
     from mnfpn_cli.measure.environment import Environment
-    from mnfpn_cli.plan.cost import Cost, NetworkCost
+    from mnfpn_cli.measure.flops import FvcoreCount
 
 
 def bench_tables(result: Benchmark) -> Report:
@@ -36,14 +36,15 @@ def bench_tables(result: Benchmark) -> Report:
 
 def cost_report(one: SizeCost, result: Benchmark) -> Report:
     """What the network costs at one size."""
-    return [_cost_table(one, several=len(result.costs) > 1), *_pyramid_share(one.cost), _in_full(one, result)]
+    return [_cost_table(one, several=len(result.costs) > 1), *_pyramid_share(one), _in_full(one, result)]
 
 
 def _cost_table(one: SizeCost, several: bool) -> Table:
     total = one.cost.total
-    title = f"Cost of one image, {one.size}" if several else "Cost of one image"
+    title = "Cost of one pass" if isinstance(one.size, str) else "Cost of one image"
+    title += f", {one.size}" if several else ""
     made = table(title, "", ">Parameters", ">%", ">MACs", ">%", ">FLOPs")
-    for name, cost in {**cost_parts(one.cost), "total": total}.items():
+    for name, cost in {**one.cost.parts, "total": total}.items():
         if name == "total":
             made.add_section()
         made.add_row(
@@ -57,30 +58,32 @@ def _cost_table(one: SizeCost, several: bool) -> Table:
     return made
 
 
-def cost_parts(cost: NetworkCost) -> dict[str, Cost]:
-    """The cost of each part that the network has."""
-    parts = {"backbone": cost.backbone, "pyramid": cost.pyramid, "head": cost.head}
-    return {name: part for name, part in parts.items() if part.parameters}
-
-
-def _pyramid_share(cost: NetworkCost) -> Report:
-    if not cost.pyramid.macs:
+def _pyramid_share(one: SizeCost) -> Report:
+    pyramid = one.cost.parts.get("pyramid")
+    if pyramid is None:
         return []
-    macs = per_cent(cost.pyramid.macs, cost.total.macs)
+    macs = per_cent(pyramid.macs, one.cost.total.macs)
     return [note(f"The pyramid takes {macs} % of the MACs; width_mult scales only the backbone.")]
 
 
 def _in_full(one: SizeCost, result: Benchmark) -> Table:
-    batch, total = result.case.batches[0], one.cost.total
-    operators = ", ".join(f"{name} {scaled(number)}" for name, number in one.fvcore.by_operator.items())
+    batch, total = result.rows[0].cell.input.batch, one.cost.total
+    products = "convolutions and dense layers" if one.cost.parts else "convolutions and all other matrix products"
     rows = [
-        ("MACs", f"{count(total.macs)} (convolutions and dense layers)"),
+        ("MACs", f"{count(total.macs)} ({products})"),
         ("FLOPs", f"{count(total.flops)} (2 × MACs)"),
-        ("fvcore total", f"{count(one.fvcore.total)} (fvcore's own count: {operators})"),
+        ("fvcore total", _fvcore(one.fvcore)),
         ("model size", f"{size_in_bytes(one.model_bytes)} in {result.case.dtype}"),
-        ("activations", f"{size_in_bytes(batch * one.activation_bytes)} at the fullest moment, batch {batch}"),
+        ("activations", f"{size_in_bytes(one.activation_bytes)} at the fullest moment, batch {batch}"),
     ]
     return pairs("In full", rows)
+
+
+def _fvcore(counted: FvcoreCount | None) -> str:
+    if counted is None:
+        return "fvcore cannot count this network"
+    operators = ", ".join(f"{name} {scaled(number)}" for name, number in counted.by_operator.items())
+    return f"{count(counted.total)} (fvcore's own count: {operators})"
 
 
 def environment_table(machine: Environment) -> Table:

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from mnfpn_cli.report.bench import cost_parts
 from mnfpn_cli.report.document import input_document
 from mnfpn_cli.report.layers import layers_document
 from mnfpn_cli.report.weights import weights_document
@@ -19,16 +18,13 @@ if TYPE_CHECKING:
 def bench_document(result: Benchmark) -> dict[str, Any]:
     """The benchmark; ``input`` and ``cost`` are those of the first size and batch, ``sizes`` has the cost of each.
 
-    Cost is for one image, whatever the batch, but for ``activation_bytes``.
+    Cost is for one image, whatever the batch, but for ``activation_bytes``; of tensors of given shapes for all of them.
     """
-    batch = result.case.batches[0]
     return {
         "complete": result.complete,
         "input": input_document(result.rows[0].cell.input),
-        "cost": _cost(result.costs[0], batch),
-        "sizes": [
-            {"height": one.size.height, "width": one.size.width, "cost": _cost(one, batch)} for one in result.costs
-        ],
+        "cost": _cost(result.costs[0]),
+        "sizes": [_size(one) for one in result.costs],
         "runs": [run_document(result, run) for run in result.runs],
         "not_run": [_not_run(result, row) for row in result.not_run],
         **_profiles(result),
@@ -45,17 +41,22 @@ def _profiles(result: Benchmark) -> dict[str, Any]:
     return {"profiles": made} if made else {}
 
 
-def _cost(one: SizeCost, batch: int) -> dict[str, Any]:
+def _size(one: SizeCost) -> dict[str, Any]:
+    height, width = (None, None) if isinstance(one.size, str) else one.size
+    return {"height": height, "width": width, "cost": _cost(one)}
+
+
+def _cost(one: SizeCost) -> dict[str, Any]:
     total = one.cost.total
     return {
         "parameters": total.parameters,
         "macs": total.macs,
         "flops": total.flops,
-        "fvcore_total": one.fvcore.total,
-        "fvcore_by_operator": dict(one.fvcore.by_operator),
+        "fvcore_total": one.fvcore.total if one.fvcore else None,
+        "fvcore_by_operator": dict(one.fvcore.by_operator) if one.fvcore else None,
         "model_bytes": one.model_bytes,
-        "activation_bytes": batch * one.activation_bytes,
-        **{name: {"parameters": part.parameters, "macs": part.macs} for name, part in cost_parts(one.cost).items()},
+        "activation_bytes": one.activation_bytes,
+        **{name: {"parameters": part.parameters, "macs": part.macs} for name, part in one.cost.parts.items()},
     }
 
 

@@ -6,9 +6,10 @@ from dataclasses import asdict
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from mnfpn_cli.models.inputs import in_words
 from mnfpn_cli.report.bench import environment_table
 from mnfpn_cli.report.bench_document import latency_document
-from mnfpn_cli.report.document import input_document
+from mnfpn_cli.report.document import input_document, whose_document
 from mnfpn_cli.report.runs import ENDED
 from mnfpn_cli.report.tables import Report, note, table
 from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_in_bytes, tiny
@@ -74,7 +75,7 @@ def _sides_table(result: Comparison) -> Table:
     if len(result.pairs) == 1:  # of several rows, each has these in its name
         made.add_row("runtime", *(f"{side.runtime}, {side.dtype}" for side in (a, b)), "")
         made.add_row("on", *(_place(side) for side in (a, b)), "")
-    made.add_row("input", *("×".join(map(str, side.input.shape)) for side in (a, b)), "")
+    made.add_row("input", *(in_words(side.input) for side in (a, b)), "")
     for figure, words in FIGURES.items():
         show = size_in_bytes if figure.endswith("bytes") else (count if figure == "parameters" else scaled)
         growth = result.growth(figure)
@@ -146,7 +147,7 @@ def _side(side: SideFacts) -> dict[str, Any]:
         "threads": side.threads,
         "train": side.train,
         "input": input_document(side.input),
-        "settings": side.settings.model_dump(mode="json"),
+        **whose_document(side.settings, side.target),
         **side.figures,
         "max_difference": side.difference if side.difference is not None and isfinite(side.difference) else None,
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.report.audit import finding_lines
 from mnfpn_cli.report.tables import Report, note, table
-from mnfpn_cli.report.units import size_in_bytes
+from mnfpn_cli.report.units import inputs_title, size_in_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ def maps_tables(results: Sequence[Maps]) -> Report:
 
 
 def _table(maps: Maps) -> Table:
-    made = table(f"Input {', '.join(map(str, maps.inputs))}", "Output", ">Stride", ">Shape", ">Bytes")
+    made = table(inputs_title(maps.inputs), "Output", ">Stride", ">Shape", ">Bytes")
     for one in maps.outputs:
         made.add_row(one.name or "output", _stride(one), "×".join(map(str, one.shape[1:])), size_in_bytes(one.bytes))
     made.add_section()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from mnfpn_cli.models.inputs import in_words
 from mnfpn_cli.report.tables import Report, note, table
 from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, share, size_in_bytes, times, tiny
+from mnfpn_cli.settings.input import NetworkInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -63,8 +65,7 @@ def _title(result: Benchmark) -> str:
     """What all rows have in common."""
     cells, case = [row.cell for row in result.rows], result.case
     inputs, devices = {cell.input for cell in cells}, {cell.device for cell in cells}
-    parts = ["×".join(map(str, cells[0].input.shape))] if len(inputs) == 1 else []
-    parts = [f"input {parts[0]}"] if parts else []
+    parts = [f"input {in_words(cells[0].input)}"] if len(inputs) == 1 else []
     parts += [case.dtype]
     threads = {run.threads for run in result.runs}
     if len(devices) == 1:
@@ -85,9 +86,10 @@ def _latency_table(result: Benchmark, name: Callable[[Cell], str]) -> Table:
     }
     if len(result.case.runtimes) > 1:
         columns[f">× {result.runs[0].cell.runtime}"] = lambda run: times(result.speed_up(run))
-    columns[">Images/s"] = lambda run: scaled(run.throughput_per_s)
+    one = "image" if isinstance(result.rows[0].cell.input, NetworkInput) else "input"
+    columns[f">{one.capitalize()}s/s"] = lambda run: scaled(run.throughput_per_s)
     if any(run.energy_j is not None for run in result.runs):
-        columns[">J/image"] = lambda run: scaled(run.energy_j / run.cell.input.batch) if run.energy_j else ""
+        columns[f">J/{one}"] = lambda run: scaled(run.energy_j / run.cell.input.batch) if run.energy_j else ""
     columns[">Memory"] = lambda run: "" if run.added_memory_bytes is None else size_in_bytes(run.added_memory_bytes)
     columns[">First"] = lambda run: seconds(run.first.seconds)
     if any(run.difference is not None for run in result.runs):

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mnfpn_cli.report.rows import Selection, select
 from mnfpn_cli.report.tables import Report, note, table
-from mnfpn_cli.report.units import count, per_cent, scaled, size_in_bytes
+from mnfpn_cli.report.units import count, inputs_title, per_cent, scaled, size_in_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,10 +26,17 @@ NOT_CALLED = {"never_called": "never called", "used": "used, not called"}
 def summary_tables(tree: LayerTree, inputs: Sequence[InputSpec], selection: Selection) -> Report:
     """The layer tree, or the rows that were selected, and totals."""
     network = tree.rows[0]
-    title = f"Input{'s' * (len(inputs) > 1)} {', '.join(map(str, inputs))}"
     by_activations = selection.sort == "activations"
     made = table(
-        title, "Layer", "Type", ">Output", *[">Activations"] * by_activations, ">Parameters", ">%", ">MACs", ">%"
+        inputs_title(inputs),
+        "Layer",
+        "Type",
+        ">Output",
+        *[">Activations"] * by_activations,
+        ">Parameters",
+        ">%",
+        ">MACs",
+        ">%",
     )
     rows = select(tree, selection)
     for row in rows:
@@ -126,11 +133,20 @@ def summary_document(tree: LayerTree, inputs: Sequence[InputSpec], selection: Se
     network = tree.rows[0]
     rows = select(tree, selection)
     return {
+        "input": image_document(inputs),
         "inputs": [{"shape": list(one.shape), "dtype": one.dtype} for one in inputs],
         "totals": {"parameters": network.parameters, "macs": network.macs},
         "memory": {"weights_bytes": tree.state_bytes, "peak_activation_bytes": tree.peak_bytes},
+        "registration": {"called": tree.called, "registered": tree.registered, "same": tree.same},
         "layers": [_layer(row) for row in (rows if selection.is_flat else (network, *rows))],
     }
+
+
+def image_document(inputs: Sequence[InputSpec]) -> dict[str, int] | None:
+    """The one batch of images that a network takes; null where it takes something else."""
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        return None
+    return dict(zip(("batch", "channels", "height", "width"), inputs[0].shape, strict=True))
 
 
 def _layer(row: LayerRow) -> dict[str, Any]:

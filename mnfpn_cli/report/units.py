@@ -1,5 +1,7 @@
 """Numbers in base units, as people read them: always with the unit, never more digits than can matter."""
 
+from collections.abc import Sequence
+
 from mnfpn_cli.settings.input import Size
 
 
@@ -69,6 +71,11 @@ def shape(channels: int, size: Size) -> str:
 def sides(height: float, width: float) -> str:
     """Height and width: ``150×112.5``."""
     return f"{height:g}×{width:g}"
+
+
+def inputs_title(inputs: Sequence[object]) -> str:
+    """What a network runs on: ``Input 1×3×600×900``."""
+    return f"Input{'s' * (len(inputs) > 1)} {', '.join(map(str, inputs))}"
 
 
 def _digits(number: float) -> str:

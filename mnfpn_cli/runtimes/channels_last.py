@@ -5,9 +5,10 @@ import torch
 from mnfpn_cli.measure.runtime import Job, Prepared
 from mnfpn_cli.runtimes import eager
 
+ANY_NETWORK = eager.ANY_NETWORK
 impossible = eager.impossible
 
 
 def prepare(job: Job) -> Prepared:
-    """Move the network and the images to the device, in the dtype and in channels-last order."""
+    """Move the network and its inputs to the device, in the dtype and in channels-last order."""
     return eager.prepare(job, torch.channels_last)

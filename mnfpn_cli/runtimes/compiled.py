@@ -8,22 +8,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
-from types import FunctionType, MethodType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.devices import first_line
 from mnfpn_cli.measure.runtime import Job, Prepared
 from mnfpn_cli.measure.training import training_step
-from mnfpn_cli.network.network import Network
 from mnfpn_cli.runtimes.eager import move
 from mnfpn_cli.settings.input import DType
 
 LEAST_CAPABILITY = (7, 0)
 """The compute capability from which on Triton, which torch compiles with for GPUs, has a GPU's instructions."""
+
+
+ANY_NETWORK = True
 
 
 def impossible(device: torch.device, _dtype: DType, _train: bool) -> str | None:
@@ -65,13 +66,15 @@ def prepare(job: Job) -> Prepared:
     Raises:
         MnfpnError: where the compiler gives up.
     """
-    network, images = move(job, torch.channels_last)
+    network, inputs = move(job, torch.channels_last)
     with _compiler_failure_explained(), _weights_as_constants(job.device.type == "cpu" and not job.train):
         # What the mode "reduce-overhead" stands for; its CUDA graphs are all that it does.
         options: dict[str, Any] = {"triton.cudagraphs": True} if job.device.type == "cuda" else {}
-        compiled = torch.compile(own_forward(network), fullgraph=True, dynamic=False, options=options)
+        # A network of others may have parts that the compiler leaves to Python, as people who compile it have them.
+        whole = job.settings is not None
+        compiled = torch.compile(own_pass(network), fullgraph=whole, dynamic=False, options=options)
         forward = partial(_marked, compiled) if options else compiled
-        run = training_step(network, images, forward) if job.train else partial(forward, images)
+        run = training_step(network, inputs, forward) if job.train else partial(forward, *inputs)
         with torch.inference_mode(not job.train):  # a pass in another mode would compile anew
             run()
     return Prepared(run)
@@ -89,20 +92,24 @@ def _weights_as_constants(wanted: bool) -> Iterator[None]:
         yield
 
 
-def own_forward(network: Network) -> Callable[[Tensor], Any]:
-    """The network's ``forward`` with a code object of its own.
+def own_pass(network: nn.Module) -> Callable[..., Any]:
+    """A call of the network, as a function with a code object of its own.
 
-    torch keeps what it compiled with the code object, which all networks share: the ninth would be one too many, and
-    `torch._dynamo.reset` would throw away one that another is about to be compared with.
+    torch keeps what it compiled with the code object, which all networks of a class share: the ninth would be one too
+    many, and `torch._dynamo.reset` would throw away one that another is about to be compared with.
     """
-    code = Network.forward.__code__.replace()
-    return MethodType(FunctionType(code, Network.forward.__globals__), network)
+
+    def call(*inputs: Tensor) -> Any:
+        return network(*inputs)
+
+    call.__code__ = call.__code__.replace()
+    return call
 
 
-def _marked(compiled: Callable[[Tensor], Any], images: Tensor) -> Any:
+def _marked(compiled: Callable[..., Any], *inputs: Tensor) -> Any:
     """Run once; the outputs of the pass before may be overwritten."""
     torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-    return compiled(images)
+    return compiled(*inputs)
 
 
 @contextmanager

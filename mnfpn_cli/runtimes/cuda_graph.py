@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.devices import first_line
 from mnfpn_cli.measure.runtime import Job, Prepared
-from mnfpn_cli.network.network import Network
 from mnfpn_cli.runtimes.eager import move
 from mnfpn_cli.settings.input import DType
 
 WARM_UP = 3
 """Passes before the recording: libraries choose kernels and allocate workspaces, which must not happen within it."""
+
+
+ANY_NETWORK = True
 
 
 def impossible(device: torch.device, _dtype: DType, train: bool) -> str | None:
@@ -32,8 +34,8 @@ class RecordedPass:
     """A recorded pass. The graph knows the addresses alone of what it reads and writes: this keeps it."""
 
     graph: torch.cuda.CUDAGraph
-    network: Network
-    images: Tensor
+    network: nn.Module
+    inputs: tuple[Tensor, ...]
     outputs: Any
 
     def __call__(self) -> Any:
@@ -43,36 +45,36 @@ class RecordedPass:
 
 
 def prepare(job: Job) -> Prepared:
-    """Record a pass. The images stay where they are, and so do the outputs, which every pass writes anew.
+    """Record a pass. The inputs stay where they are, and so do the outputs, which every pass writes anew.
 
     Raises:
         MnfpnError: where a pass cannot be recorded.
     """
-    network, images = move(job, torch.channels_last)
+    network, inputs = move(job, torch.channels_last)
     with torch.cuda.device(job.device), torch.inference_mode():
         # Nothing can be recorded on the default stream; and torch's own for graphs is the first device's for ever.
         stream = torch.cuda.Stream(job.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(job.device))
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP):
-                network(images)
+                network(*inputs)
         torch.cuda.current_stream(job.device).wait_stream(stream)
         with _workspaces_of_its_own(), torch.cuda.stream(stream):  # which a recording that fails would not leave
-            return Prepared(_recorded(network, images, stream))
+            return Prepared(_recorded(network, inputs, stream))
 
 
-def _recorded(network: Network, images: Tensor, stream: torch.cuda.Stream) -> RecordedPass:
+def _recorded(network: nn.Module, inputs: tuple[Tensor, ...], stream: torch.cuda.Stream) -> RecordedPass:
     graph, broken = torch.cuda.CUDAGraph(), list[BaseException]()
     try:
         with torch.cuda.graph(graph, stream=stream):
             try:
-                outputs = network(images)
+                outputs = network(*inputs)
             except BaseException as error:
                 broken.append(error)  # the error that ends the recording will take its place
                 raise
     except RuntimeError as error:
         raise _explained(broken[0] if broken else error) from error
-    return RecordedPass(graph, network, images, outputs)
+    return RecordedPass(graph, network, inputs, outputs)
 
 
 @contextmanager

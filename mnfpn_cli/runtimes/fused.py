@@ -27,16 +27,20 @@ from mnfpn_cli.settings.input import DType
 M = TypeVar("M", bound=nn.Module)
 
 
+ANY_NETWORK = False
+"""It knows the parts of our networks by their classes."""
+
+
 def impossible(_device: torch.device, _dtype: DType, train: bool) -> str | None:
     """It runs wherever torch does, in inference."""
     return "it folds batch norm into convolutions, and training needs batch norm as it is" if train else None
 
 
 def prepare(job: Job) -> Prepared:
-    """Fold the network, and move it and the images to the device, in the dtype and in channels-last order."""
+    """Fold the network, and move it and its inputs to the device, in the dtype and in channels-last order."""
     fuse(job.network, possible_savings(job.device, job.dtype)).requires_grad_(False)
-    network, images = eager.move(job, torch.channels_last)
-    return Prepared(partial(network, images))
+    network, inputs = eager.move(job, torch.channels_last)
+    return Prepared(partial(network, *inputs))
 
 
 def possible_savings(device: torch.device, dtype: DType) -> Savings:

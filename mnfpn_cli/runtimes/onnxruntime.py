@@ -1,4 +1,4 @@
-"""ONNX Runtime, on the network as `mnfpn export` writes it: weights folded, one size."""
+"""ONNX Runtime, on the network as `mnfpn export` writes it: weights folded, for one size; or on one of others."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.devices import first_line
 from mnfpn_cli.measure.memory import ran_out_of_memory
 from mnfpn_cli.measure.runtime import Job, Prepared
-from mnfpn_cli.settings.input import DType, NetworkInput, Size
+from mnfpn_cli.settings.input import DType
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, IOBinding
@@ -21,6 +21,19 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 """What writes the file, and what runs it."""
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+TYPES = {
+    "tensor(float)": torch.float32,
+    "tensor(double)": torch.float64,
+    "tensor(int64)": torch.int64,
+    "tensor(int32)": torch.int32,
+    "tensor(uint8)": torch.uint8,
+    "tensor(bool)": torch.bool,
+}
+"""What it calls the types of elements."""
+
+ANY_NETWORK = True
 
 
 def impossible(device: torch.device, dtype: DType, train: bool) -> str | None:
@@ -44,15 +57,14 @@ def _missing_for_cuda() -> str | None:
 
 
 def prepare(job: Job) -> Prepared:
-    """Write the network as ONNX, and open it. Images and outputs are torch's: a pass copies neither.
+    """Write the network as ONNX, and open it. Inputs and outputs are torch's: a pass copies neither.
 
     Raises:
         MnfpnError: where the network cannot be written, or ONNX Runtime cannot run it.
     """
-    content = _written(job)
-    images = job.images.to(job.device).contiguous()
+    inputs = tuple(one.to(job.device).contiguous() for one in job.inputs)
     try:
-        run = _bound(_session(content, job.device), images)
+        run = _bound(_session(_written(job), job.device), inputs)
         run()
     except MnfpnError:
         raise
@@ -65,11 +77,11 @@ def prepare(job: Job) -> Prepared:
 
 @dataclass(frozen=True)
 class BoundPass:
-    """A pass from images to outputs, both where they are. The binding knows their addresses alone: this keeps them."""
+    """A pass from inputs to outputs, both where they are. The binding knows their addresses alone: this keeps them."""
 
     session: "InferenceSession"
     binding: "IOBinding"
-    images: Tensor
+    inputs: Sequence[Tensor]
     outputs: Sequence[Tensor]
 
     def __call__(self) -> Sequence[Tensor]:
@@ -81,9 +93,8 @@ class BoundPass:
 def _written(job: Job) -> bytes:
     from mnfpn_cli.export import as_onnx  # takes two seconds, which only a run should pay
 
-    batch, channels, height, width = job.images.shape
     try:
-        return as_onnx.write(job.network, job.settings, NetworkInput(batch, channels, Size(height, width)), False)
+        return as_onnx.write_pass(job.network, job.inputs)
     except MnfpnError as error:
         raise MnfpnError(str(error).removeprefix("--format onnx: ")) from error
 
@@ -106,13 +117,20 @@ def _session(content: bytes, device: torch.device) -> "InferenceSession":
     return session
 
 
-def _bound(session: "InferenceSession", images: Tensor) -> BoundPass:
-    outputs = [torch.empty(output.shape, device=images.device) for output in session.get_outputs()]
+def _bound(session: "InferenceSession", inputs: Sequence[Tensor]) -> BoundPass:
+    device = inputs[0].device
+    outputs = [torch.empty(one.shape, dtype=TYPES[one.type], device=device) for one in session.get_outputs()]
     binding = session.io_binding()
-    place = (images.device.type, images.device.index or 0, "float32")
-    binding.bind_input(session.get_inputs()[0].name, *place, tuple(images.shape), images.data_ptr())
-    for output, tensor in zip(session.get_outputs(), outputs, strict=True):
-        binding.bind_output(output.name, *place, tuple(tensor.shape), tensor.data_ptr())
-    if images.device.type == "cuda":
-        torch.cuda.synchronize(images.device)  # ONNX Runtime has a stream of its own
-    return BoundPass(session, binding, images, outputs)
+    for one, tensor in zip(session.get_inputs(), inputs, strict=True):
+        binding.bind_input(one.name, *_place(tensor))
+    for one, tensor in zip(session.get_outputs(), outputs, strict=True):
+        binding.bind_output(one.name, *_place(tensor))
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)  # ONNX Runtime has a stream of its own
+    return BoundPass(session, binding, inputs, outputs)
+
+
+def _place(tensor: Tensor) -> tuple[str, int, str, tuple[int, ...], int]:
+    """Where a tensor is, and of what."""
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return tensor.device.type, tensor.device.index or 0, dtype, tuple(tensor.shape), tensor.data_ptr()

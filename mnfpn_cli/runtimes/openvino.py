@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,13 +16,16 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.devices import first_line
 from mnfpn_cli.measure.memory import ran_out_of_memory
 from mnfpn_cli.measure.runtime import Job, Prepared
-from mnfpn_cli.settings.input import DType, NetworkInput, Size
+from mnfpn_cli.settings.input import DType
 
 if TYPE_CHECKING:
-    from openvino import CompiledModel, InferRequest
+    from openvino import CompiledModel, InferRequest, Type
 
 PRECISIONS: dict[DType, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 CAPABILITIES: dict[DType, str] = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}
+
+
+ANY_NETWORK = True
 
 
 def impossible(device: torch.device, dtype: DType, train: bool) -> str | None:
@@ -38,13 +42,13 @@ def impossible(device: torch.device, dtype: DType, train: bool) -> str | None:
 
 
 def prepare(job: Job) -> Prepared:
-    """Convert the network and compile it; images stay where they are, and so do outputs, which each pass writes anew.
+    """Convert the network and compile it; inputs stay where they are, and so do outputs, which each pass writes anew.
 
     Raises:
         MnfpnError: where OpenVINO cannot convert or run the network.
     """
     try:
-        run = _request(_compiled(job), job.images.contiguous())
+        run = _request(_compiled(job), [one.contiguous() for one in job.inputs])
         run()
     except MnfpnError:
         raise
@@ -57,10 +61,10 @@ def prepare(job: Job) -> Prepared:
 
 @dataclass(frozen=True)
 class RequestedPass:
-    """A pass from images to outputs, both where they are. The request knows their addresses alone: this keeps them."""
+    """A pass from inputs to outputs, both where they are. The request knows their addresses alone: this keeps them."""
 
     request: "InferRequest"
-    images: Tensor
+    inputs: Sequence[Tensor]
     outputs: Sequence[Tensor]
 
     def __call__(self) -> Sequence[Tensor]:
@@ -69,24 +73,29 @@ class RequestedPass:
         return self.outputs
 
 
-def _request(compiled: "CompiledModel", images: Tensor) -> RequestedPass:
+def _request(compiled: "CompiledModel", inputs: Sequence[Tensor]) -> RequestedPass:
     openvino = _openvino()
-    outputs = [torch.empty(tuple(output.shape)) for output in compiled.outputs]
+    outputs = [torch.empty(tuple(one.shape), dtype=_torch_dtype(one.element_type)) for one in compiled.outputs]
     request = compiled.create_infer_request()
-    request.set_input_tensor(openvino.Tensor(images.numpy(), shared_memory=True))
-    for index, output in enumerate(outputs):
-        request.set_output_tensor(index, openvino.Tensor(output.numpy(), shared_memory=True))
-    return RequestedPass(request, images, outputs)
+    for index, one in enumerate(inputs):
+        request.set_input_tensor(index, openvino.Tensor(one.numpy(), shared_memory=True))
+    for index, one in enumerate(outputs):
+        request.set_output_tensor(index, openvino.Tensor(one.numpy(), shared_memory=True))
+    return RequestedPass(request, inputs, outputs)
+
+
+def _torch_dtype(type: "Type") -> torch.dtype:
+    return torch.from_numpy(np.empty(0, type.to_dtype())).dtype
 
 
 def _compiled(job: Job) -> "CompiledModel":
-    from mnfpn_cli.export.trace import trace  # takes two seconds, which only a run should pay
+    from mnfpn_cli.export.trace import trace_pass  # takes two seconds, which only a run should pay
 
     openvino = _openvino()
-    batch, channels, height, width = shape = tuple(job.images.shape)
-    program = trace(job.network, job.settings, NetworkInput(batch, channels, Size(height, width)), dynamic=False)
+    program = trace_pass(job.network, job.inputs)
+    shapes = [tuple(one.shape) for one in job.inputs]
     with _deprecations_ignored():
-        model = openvino.convert_model(program, input=[shape])  # without it batch, height and width are left free
+        model = openvino.convert_model(program, input=shapes)  # without them batch, height and width are left free
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,

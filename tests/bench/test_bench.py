@@ -8,6 +8,7 @@ import torch
 
 from mnfpn_cli.bench import bench, group, prepare
 from mnfpn_cli.bench.bench import benchmark
+from mnfpn_cli.bench.candidate import Planned
 from mnfpn_cli.bench.results import Benchmark
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.measure import environment, memory
@@ -16,7 +17,6 @@ from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.runtime import Job
 from mnfpn_cli.measure.timers import Timing
 from mnfpn_cli.network.network import Network
-from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.runtimes import channels_last, eager
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
@@ -33,8 +33,8 @@ def measure(
     case: BenchCase = CASE, devices: tuple[str, ...] = ("cpu",), sizes: tuple[Size, ...] = (SIZE,)
 ) -> Benchmark:
     """Measure the small network."""
-    networks = [(SETTINGS, size) for size in sizes]
-    return benchmark(networks, 0, case, devices, lambda: "a CPU", lambda *_: None)
+    networks = [Planned(SETTINGS, size) for size in sizes]
+    return benchmark(networks, case, devices, lambda: "a CPU", lambda *_: None)
 
 
 def test_a_benchmark_counts_and_times() -> None:
@@ -45,6 +45,7 @@ def test_a_benchmark_counts_and_times() -> None:
     assert (run.ended, run.warm_up.passes, result.complete) == ("runs", 1, True)
     assert run.throughput_per_s == pytest.approx(3 / run.latency.median)
     assert (run.cell.device, run.threads, result.environment.cpu) == ("cpu", 1, "a CPU")
+    assert result.costs[0].fvcore is not None
     assert result.costs[0].fvcore.by_operator["conv"] == result.costs[0].cost.total.macs
     assert run.peak_memory_bytes is not None
     assert run.added_memory_bytes is not None
@@ -159,7 +160,7 @@ def test_a_device_that_fails_does_not_lose_the_others(monkeypatch: pytest.Monkey
         return real(name, job, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(group, "prepare", fails_on_meta)
-    monkeypatch.setattr(bench, "check_fits", lambda *_: None)
+    monkeypatch.setattr(bench, "check_needed", lambda *_: None)
     monkeypatch.setattr(bench, "choose_devices", lambda names: [torch.device(name) for name in names])
     result = measure(devices=("meta", "cpu"))
     assert [run.cell.device for run in result.runs] == ["cpu"]
@@ -171,11 +172,11 @@ def test_a_device_that_fails_does_not_lose_the_others(monkeypatch: pytest.Monkey
 def test_a_batch_that_does_not_fit_is_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rest goes on; where nothing fits, it is wrong usage."""
 
-    def check_fits(_plan: object, input: object, *_: object) -> None:
+    def check_needed(_needed: object, input: object, *_: object) -> None:
         if input.batch > 4:  # type: ignore[attr-defined]
             raise UsageError("--batch: must fit")
 
-    monkeypatch.setattr(bench, "check_fits", check_fits)
+    monkeypatch.setattr(bench, "check_needed", check_needed)
     result = measure(replace(CASE, batches=(3, 8)))
     assert [(row.cell.input.batch, row.status) for row in result.rows] == [(3, "measured"), (8, "too_large")]
     assert result.failures == ("eager on cpu, batch 8, 33x47: --batch: must fit",)
@@ -186,11 +187,11 @@ def test_a_batch_that_does_not_fit_is_a_row_that_says_so(monkeypatch: pytest.Mon
 def test_a_size_that_does_not_fit_is_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """The others are counted and timed."""
 
-    def check_fits(_plan: object, input: NetworkInput, *_: object) -> None:
+    def check_needed(_needed: object, input: NetworkInput, *_: object) -> None:
         if input.size.height > 40:
             raise UsageError("--size: must fit")
 
-    monkeypatch.setattr(bench, "check_fits", check_fits)
+    monkeypatch.setattr(bench, "check_needed", check_needed)
     result = measure(sizes=(Size(64, 64), SIZE))
     assert [(row.cell.input.size, row.status) for row in result.rows] == [
         (SIZE, "measured"),
@@ -292,14 +293,14 @@ def test_the_cpu_has_a_name() -> None:
 
 def test_a_device_that_fails_as_a_whole_is_rows_that_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of the driver's, say, when its memory is asked for: other rows are kept."""
-    real = memory.check_fits
+    real = memory.check_needed
 
-    def check_fits(plan: NetworkPlan, input: NetworkInput, dtype: DType, device: torch.device) -> None:
+    def check_needed(needed: memory.Needed, input: NetworkInput, dtype: DType, device: torch.device) -> None:
         if input.batch == 2:
             raise RuntimeError("CUDA error: unspecified launch failure\nmore")
-        real(plan, input, dtype, device)
+        real(needed, input, dtype, device)
 
-    monkeypatch.setattr(bench, "check_fits", check_fits)
+    monkeypatch.setattr(bench, "check_needed", check_needed)
     result = measure(replace(CASE, batches=(3, 2)))
     assert [row.status for row in result.rows] == ["measured", "failed"]
     assert result.failures[0].endswith(

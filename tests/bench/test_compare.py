@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from mnfpn_cli.bench import sides
+from mnfpn_cli.bench.candidate import Planned
 from mnfpn_cli.bench.compare import compare_networks
 from mnfpn_cli.bench.comparison import Comparison
+from mnfpn_cli.bench.doubts import NOT_FINITE
 from mnfpn_cli.bench.prepare import Ready, prepare
 from mnfpn_cli.bench.sides import Side, Together
 from mnfpn_cli.errors import MnfpnError, UsageError
@@ -25,7 +27,7 @@ from tests.bench.broken import broken
 
 SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 8}})
 WIDER = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 16}})
-SIDE = Side("--small", SETTINGS, Size(33, 47), "eager", "float32")
+SIDE = Side("--small", Planned(SETTINGS, Size(33, 47)), "eager", "float32")
 OTHER = replace(SIDE, name="--other", runtime="channels-last")
 TOGETHER = Together(2, "cpu", 1, False, 0.01, Sampling(warmup=1, runs=6, min_time_s=0.0))
 
@@ -88,7 +90,7 @@ def test_time_ends_it_at_the_first_block_beyond_it(runs: int | None) -> None:
 
 def test_each_side_has_what_it_costs() -> None:
     """For the batch that was timed; weights and activations in its own dtype."""
-    result = compared(b=replace(SIDE, settings=WIDER, dtype="bfloat16", name="--wide"))
+    result = compared(b=replace(SIDE, candidate=Planned(WIDER, Size(33, 47)), dtype="bfloat16", name="--wide"))
     assert result.a.figures.keys() == result.b.figures.keys()
     assert (result.a.name, result.b.name, result.b.dtype) == ("--small", "--wide", "bfloat16")
     assert (result.a.device, result.a.threads, result.a.input) == ("cpu", 1, NetworkInput(2, 3, Size(33, 47)))
@@ -101,7 +103,7 @@ def test_each_side_has_what_it_costs() -> None:
 
 def test_sides_may_differ_in_what_executes_them_and_in_size() -> None:
     """Sizes are warned of: nobody may have meant it."""
-    result = compared(b=replace(OTHER, size=Size(64, 64)))
+    result = compared(b=replace(OTHER, candidate=Planned(SETTINGS, Size(64, 64))))
     assert (result.a.runtime, result.b.runtime) == ("eager", "channels-last")
     assert result.pairs[0].name == "batch 2 on cpu, 33x47 against 64x64"
     assert [one.cause for one in result.warnings if one.kind == "sizes"] == ["A takes images of 33x47, B of 64x64"]
@@ -164,7 +166,7 @@ def test_weights_of_a_side_are_read(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     path.write_bytes(b"not a checkpoint")
     with pytest.raises(MnfpnError, match=r"^B \(--small\): .*x\.pth"):
-        compared(b=replace(SIDE, weights=path))
+        compared(b=replace(SIDE, candidate=Planned(SETTINGS, Size(33, 47), weights=path)))
 
 
 def test_a_warm_up_that_never_settled_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,4 +190,4 @@ def test_outputs_that_are_not_finite_are_told(monkeypatch: pytest.MonkeyPatch) -
         sides, "reference", lambda group, _: None if group.case.runtimes == ("eager",) else (torch.zeros(1),)
     )
     result = compared(b=OTHER)
-    assert [one.cause for one in result.warnings if one.kind == "not_finite"] == ["B: its outputs are not finite"]
+    assert [one.cause for one in result.warnings if one.kind == "not_finite"] == [f"B: {NOT_FINITE}"]

@@ -6,6 +6,7 @@ import pytest
 
 from mnfpn_cli.bench import group, profile
 from mnfpn_cli.bench.bench import benchmark
+from mnfpn_cli.bench.candidate import Planned
 from mnfpn_cli.bench.results import Benchmark
 from mnfpn_cli.measure.timers import Timing
 from mnfpn_cli.plan.advice import Advice
@@ -25,7 +26,7 @@ def _known_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def measure(case: BenchCase) -> Benchmark:
     """Measure the small network."""
-    return benchmark([(SETTINGS, SIZE)], 0, case, ["cpu"], lambda: "a CPU", lambda *_: None)
+    return benchmark([Planned(SETTINGS, SIZE)], case, ["cpu"], lambda: "a CPU", lambda *_: None)
 
 
 def test_nothing_is_profiled_that_was_not_asked_for() -> None:

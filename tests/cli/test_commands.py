@@ -62,6 +62,10 @@ def test_summary_through_a_pipe(mnfpn_process: Mnfpn) -> None:
         "output_shape": [1, 192, 75, 113],
         "parameters": 32 * 192,
         "macs": 32 * 192 * 75 * 113,
+        "status": "called",
+        "registered": True,
+        "calls": 1,
+        "activations": 192 * 75 * 113,
     }
     assert layers["pyramid"]["output_shape"][3] == [1, 256, 19, 29]
     assert layers["pyramid.smooth"]["output_shape"] is None
@@ -71,7 +75,12 @@ def test_summary_through_a_pipe(mnfpn_process: Mnfpn) -> None:
 def test_summary_says_that_what_is_called_is_registered(mnfpn: Mnfpn) -> None:
     """The closing line, and how to see more."""
     lines = mnfpn("summary", "--size", "64").out.splitlines()
-    assert lines[-1] == "221 modules called, 221 registered: the same."
+    everywhere = "4,293,888 parameters in the tree, in parameters() and in the state dict"
+    assert lines[-2:] == [
+        f"221 modules called, 221 registered, none shared, none unused: {everywhere}.",
+        "4 levels, one of each stride, finest first: p2 4, p3 8, p4 16, p5 32.",
+    ]
+    assert not any("registered" in line for line in mnfpn("summary", "--size", "64", "--no-audit").out.splitlines())
     assert "Depth 2 of 5: --depth 5 shows every layer." in lines
     assert any(line.startswith("    pyramid.smooth.p2 ") for line in mnfpn("summary", "--depth", "3").out.splitlines())
 

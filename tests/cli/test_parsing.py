@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mnfpn_cli.bench import bench
+from mnfpn_cli.bench.candidate import Planned
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.measuring import BenchCase, Sampling, runtime_names
 from mnfpn_cli.settings.models import NetworkSettings
 from tests.conftest import Mnfpn
@@ -134,13 +134,13 @@ def test_arguments_mean_a_case(
     """What `bench` asks to be measured."""
     asked: list[object] = []
 
-    def benchmark(networks: list[tuple[NetworkSettings, Size]], *rest: Any) -> None:
-        asked.extend([[str(size) for _, size in networks], *rest[:3]])
+    def benchmark(networks: list[Planned], *rest: Any) -> None:
+        asked.extend([[str(one.size) for one in networks], {one.seed for one in networks}, *rest[:2]])
         raise MnfpnError("nothing is measured here")
 
     monkeypatch.setattr(bench, "benchmark", benchmark)
     assert mnfpn("bench", *arguments).code == 1
-    assert asked == [sizes, seed, case, devices]
+    assert asked == [sizes, {seed}, case, devices]
 
 
 def test_settings_are_read_from_standard_input(mnfpn_process: Mnfpn) -> None:

@@ -58,6 +58,8 @@ def test_products_of_an_lstm_are_counted() -> None:
 class Meddles(nn.Module):
     """Changes whatever it can in its forward."""
 
+    steps: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.norm, self.seen = nn.BatchNorm2d(3), [1]

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
@@ -98,8 +97,7 @@ def test_a_fault_is_told_with_its_levels(name: str) -> None:
 def test_levels_have_the_strides_that_they_grow_by() -> None:
     """Whatever the size that was asked for."""
     for size in ((200, 300), (33, 65), (2100, 3000)):
-        found = inspection(levels(4, 8, 16), size).levels
-        assert found is not None
+        (found,) = inspection(levels(4, 8, 16), size).pyramids
         assert [one.stride for one in found.levels] == [4, 8, 16]
 
 
@@ -115,14 +113,13 @@ def test_a_network_for_one_size_is_judged_at_that() -> None:
     assert found.audit.notes == (
         "Does not run at 1024x1536, 2048x3072: strides are judged from the sizes at which it does.",
     )
-    assert found.levels is not None
-    assert [one.stride for one in found.levels.levels] == [4, 8]
+    assert [one.stride for one in found.pyramids[0].levels] == [4, 8]
 
 
 def test_what_returns_one_map_or_no_maps_is_no_pyramid() -> None:
     """Nothing is said of its strides."""
     for maps in (lambda x: level(x, 4), lambda x: (level(x, 4), x.sum()), lambda x: {"logits": x.mean((2, 3))}):
-        assert inspection(maps).levels is None
+        assert inspection(maps).pyramids == ()
 
 
 def test_strides_are_told_from_real_passes_too() -> None:
@@ -149,6 +146,26 @@ def test_torchvisions_own_mobile_pyramid_has_two_levels_of_one_stride() -> None:
     assert finding.message == "2 levels of stride 32, each 19x29: 0, 1"
 
 
-def test_a_map_may_be_asked_for_twice() -> None:
-    """The same tensor under two names is two levels of one stride."""
-    assert told(lambda x: [level(x, 4), torch.relu(level(x, 4))]) == [("same_stride", ("0", "1"))]
+HEADS: dict[str, Maps] = {
+    "logits and auxiliary ones": lambda x: {"out": level(x, 8, 21), "aux": level(x, 8, 21)},
+    "classes and boxes": lambda x: {"classes": level(x, 8, 20), "boxes": level(x, 8, 4)},
+    "classes and boxes of each level": lambda x: {"classes": levels(8, 16)(x), "boxes": levels(8, 16)(x)},
+    "the same in a row": levels(8, 16, 8, 16, channels=(20, 20, 4, 4)),
+    "levels beside logits": lambda x: (levels(8, 16)(x), x.mean((1, 2, 3))),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_heads_are_not_taken_for_levels(name: str) -> None:
+    """Maps of one stride are no pyramid, and each tuple, list or dictionary is judged by itself."""
+    assert told(HEADS[name]) == []
+    notes = inspection(HEADS[name]).audit
+    assert notes is not None
+    assert bool(notes.notes) == (name in ("logits and auxiliary ones", "classes and boxes"))
+
+
+def test_a_fault_in_a_list_within_is_told_by_its_place() -> None:
+    """As keys and positions lead to it."""
+    assert told(lambda x: {"maps": levels(4, 8, 8)(x), "logits": x.mean((2, 3))}) == [
+        ("same_stride", ("maps.1", "maps.2"))
+    ]

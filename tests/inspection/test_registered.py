@@ -116,6 +116,40 @@ def test_what_only_training_calls_is_a_note() -> None:
     assert (audit.findings, audit.notes) == ((), ("Only in training: auxiliary.",))
 
 
+def test_a_batch_norm_over_one_cell_does_not_keep_training_from_being_seen() -> None:
+    """As in Inception's auxiliary head: one image has one value a channel there."""
+
+    class Auxiliary(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.auxiliary = nn.BatchNorm2d(3)
+
+        def forward(self, x: Tensor) -> Any:
+            y = super().forward(x)
+            return (y, self.auxiliary(y.mean((2, 3), keepdim=True))) if self.training else y
+
+    audit = audit_of(Auxiliary())
+    assert (audit.findings, audit.notes) == ((), ("Only in training: auxiliary.",))
+
+
+def test_a_network_that_fails_in_training_is_accused_with_a_note() -> None:
+    """As a detector does, which wants targets."""
+
+    class Detector(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.spare = conv()
+
+        def forward(self, x: Tensor) -> Any:
+            if self.training:
+                raise ValueError("targets should not be none")
+            return super().forward(x)
+
+    audit = audit_of(Detector())
+    assert told(audit) == [("never_called", ("spare",), 12)]
+    assert [note.partition(":")[0] for note in audit.notes] == ["It fails in training mode"]
+
+
 def test_layers_without_parameters_may_be_idle() -> None:
     """They are counted, and accused of nothing."""
     network = Net()
@@ -193,6 +227,6 @@ def test_a_state_dict_that_leaves_something_out_is_miscounted() -> None:
         del state["one.weight"]
 
     network = Net()
-    network._register_state_dict_hook(leave_out)
+    network._register_state_dict_hook(leave_out)  # type: ignore[no-untyped-call]
     ((kind, _, difference),) = told(audit_of(network))
     assert (kind, difference) == ("miscounted", 9)

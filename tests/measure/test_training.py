@@ -24,7 +24,7 @@ def test_a_step_updates_every_weight_and_batch_norms_statistics() -> None:
     """
     network, other = build_network(SMALL), build_network(SMALL).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    loss = training_step(network, images(2, 3, 32, 48))()
+    loss = training_step(network, (images(2, 3, 32, 48),))()
     expected = sum((output**2).mean() for output in other(images(2, 3, 32, 48)))
     torch.testing.assert_close(loss, expected)
     assert not loss.requires_grad
@@ -36,7 +36,7 @@ def test_a_step_updates_every_weight_and_batch_norms_statistics() -> None:
 
 def test_the_loss_falls_slowly_and_for_long() -> None:
     """Hundreds of steps are the same work: nothing overflows, nothing is learnt down to zeros."""
-    step = training_step(build_network(SMALL), images(2, 3, 8, 8))
+    step = training_step(build_network(SMALL), (images(2, 3, 8, 8),))
     losses = [step().item() for _ in range(300)]
     assert all(later < earlier for earlier, later in pairwise(losses[::50]))
     assert losses[-1] > losses[0] / 2
@@ -45,7 +45,7 @@ def test_the_loss_falls_slowly_and_for_long() -> None:
 def test_gradients_do_not_add_up() -> None:
     """Each step has its own."""
     network = build_network(SMALL)
-    step = training_step(network, images(2, 3, 32, 48))
+    step = training_step(network, (images(2, 3, 32, 48),))
     step()
     first = network.stem.get_parameter("conv.weight").grad
     step()
@@ -57,6 +57,6 @@ def test_gradients_do_not_add_up() -> None:
 
 def test_one_value_a_channel_is_too_few_for_batch_norm() -> None:
     """Torch refuses to train on it; here that is an error in words."""
-    training_step(build_network(SMALL), images(1, 3, 16, 16))()
+    training_step(build_network(SMALL), (images(1, 3, 16, 16),))()
     with pytest.raises(MnfpnError, match=r"^cannot be trained on \(1, 3, 8, 8\): Expected more than 1 value"):
-        training_step(build_network(SMALL), images(1, 3, 8, 8))()
+        training_step(build_network(SMALL), (images(1, 3, 8, 8),))()

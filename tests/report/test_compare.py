@@ -186,6 +186,7 @@ def test_the_json_says_of_each_side_what_it_was() -> None:
         "train": False,
         "input": {"batch": 1, "channels": 3, "height": 600, "width": 900},
         **B.figures,
+        "model": None,
         "max_difference": 1.9e-6,
     }
 

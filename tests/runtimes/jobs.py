@@ -21,13 +21,13 @@ def job(
     train: bool = False,
     device: torch.device = CPU,
 ) -> Job:
-    """A job on the same network and the same images every time, both made anew."""
+    """A job on the same network and the same inputs every time, both made anew."""
     images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    return Job(build_network(settings), settings, images, device, dtype, train)
+    return Job(build_network(settings), settings, (images,), device, dtype, train)
 
 
 def expected(settings: NetworkSettings = TINY, shape: tuple[int, int, int, int] = (2, 3, 32, 48)) -> Sequence[Tensor]:
     """What the network of such a job makes of its images in eager float32."""
     same = job(settings, shape)
     with torch.inference_mode():
-        return as_tensors(same.network(same.images))
+        return as_tensors(same.network(*same.inputs))

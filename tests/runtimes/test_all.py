@@ -49,13 +49,13 @@ def test_outputs_are_those_of_eager(name: str, preset: str, capfd: pytest.Captur
 def test_images_and_outputs_of_a_session_stay_where_they_are(name: str) -> None:
     """A pass reads the images as they are then, and writes the same outputs; nothing keeps them but the pass."""
     mine = job()
-    images = mine.images.to(memory_format=torch.channels_last)  # it wants another order, so it must make a copy
-    run: Any = load_runtime(name).prepare(replace(mine, images=images)).run
+    images = mine.inputs[0].to(memory_format=torch.channels_last)  # it wants another order, so it must make a copy
+    run: Any = load_runtime(name).prepare(replace(mine, inputs=(images,))).run
     del images, mine
     gc.collect()
     assert largest_difference(run(), expected()) < ROUNDING
     before = run()[0].clone()
-    run.images.zero_()
+    run.inputs[0].zero_()
     assert not torch.equal(run()[0], before)
 
 

@@ -72,7 +72,7 @@ def test_gpus_replay_graphs_and_each_pass_is_marked(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch, "compile", compile)
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: marks.append(None))
     on_gpu = job(device=CUDA)
-    monkeypatch.setattr(compiled, "move", lambda job, _format: (job.network, job.images))  # there is no GPU
+    monkeypatch.setattr(compiled, "move", lambda job, _format: (job.network, job.inputs))  # there is no GPU
     prepared = compiled.prepare(on_gpu)
     prepared.run()
     assert asked[-1] == {"fullgraph": True, "dynamic": False, "options": {"triton.cudagraphs": True}}

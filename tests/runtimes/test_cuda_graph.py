@@ -103,11 +103,11 @@ def test_what_the_graph_reads_and_writes_is_kept(monkeypatch: pytest.MonkeyPatch
     mine = job()
     network = weakref.ref(mine.network)
     run: Any = cuda_graph.prepare(mine).run
-    expected = mine.images.clone()
+    (expected,) = (one.clone() for one in mine.inputs)
     del mine
     gc.collect()
     assert network() is run.network
-    assert torch.equal(run.images, expected)
+    assert torch.equal(run.inputs[0], expected)
 
 
 def test_running_out_of_memory_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,5 +131,5 @@ def test_outputs_are_those_of_eager() -> None:
     device = torch.device("cuda:0")
     with torch.backends.cudnn.flags(allow_tf32=False):
         prepared, same = cuda_graph.prepare(job(device=device)), job()
-        (found,), (reference,) = prepared.run(), same.network.to(device)(same.images.to(device))
+        (found,), (reference,) = prepared.run(), same.network.to(device)(same.inputs[0].to(device))
     torch.testing.assert_close(found.contiguous(), reference, rtol=1e-4, atol=1e-4)

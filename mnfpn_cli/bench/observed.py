@@ -1,0 +1,125 @@
+"""A network that others wrote, as a benchmark needs it: what a plan would say is seen in a pass."""
+
+from collections.abc import Iterable
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from mnfpn_cli.bench.candidate import model_bytes
+from mnfpn_cli.inspection.facts import look, numel
+from mnfpn_cli.inspection.observe import Operation
+from mnfpn_cli.inspection.passes import Input
+from mnfpn_cli.measure.flops import FvcoreCount, count_with_fvcore
+from mnfpn_cli.measure.inputs import torch_dtype
+from mnfpn_cli.measure.memory import Needed
+from mnfpn_cli.measure.runtime import Job
+from mnfpn_cli.models.errors import ModelError
+from mnfpn_cli.models.guard import others_code
+from mnfpn_cli.models.inputs import Inputs, specs_of
+from mnfpn_cli.models.load import check_arguments, load_model
+from mnfpn_cli.models.target import InputSpec, Target
+from mnfpn_cli.plan.cost import Cost, WholeCost
+from mnfpn_cli.runtimes.eager import move
+from mnfpn_cli.settings.input import DType, NetworkInput
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a pass showed: its MACs, and the bytes that were alive at its fullest moment."""
+
+    macs: int
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A network of others, for inputs of one size.
+
+    Attributes:
+        network: in float32 and eval mode, on the CPU; it stays as it is.
+        target: that it was made from.
+        base: what one pass is given; of images, one.
+        passes: what was seen so far.
+    """
+
+    network: nn.Module
+    target: Target
+    base: Inputs
+    settings: None = None
+    passes: dict[tuple[Inputs, DType], Seen] = field(default_factory=dict, repr=False)
+
+    def input(self, batch: int) -> Inputs:
+        """So many images; tensors as they were asked for."""
+        return (
+            NetworkInput(batch, self.base.channels, self.base.size)
+            if isinstance(self.base, NetworkInput)
+            else self.base
+        )
+
+    def needed(self, input: Inputs, dtype: DType) -> Needed:
+        """The bytes of its state, and of what was alive together.
+
+        Raises:
+            ModelError: where the network fails.
+        """
+        return Needed(model_bytes(self.network, dtype), self._seen(input, dtype).peak_bytes)
+
+    def cost(self) -> WholeCost:
+        """The network as a whole; its parts have no names that mean the same for all.
+
+        Raises:
+            ModelError: where the network fails.
+        """
+        parameters, buffers = numel(list(self.network.parameters())), numel(list(self.network.buffers()))
+        return WholeCost(Cost(parameters, buffers, self._seen(self.input(1), "float32").macs))
+
+    def build(self) -> tuple[nn.Module, None]:
+        """It is made already, and has the weights that its constructor gave it."""
+        return self.network, None
+
+    def fvcore(self, network: nn.Module) -> FvcoreCount | None:
+        """None where fvcore's trace fails: of data-dependent code, say."""
+        try:
+            with others_code("counting with fvcore"):
+                return count_with_fvcore(deepcopy(network), self.input(1))
+        except ModelError:
+            return None
+
+    def _seen(self, input: Inputs, dtype: DType) -> Seen:
+        if (input, dtype) not in self.passes:
+            # Inference mode would hide products that are made of others.
+            with torch.inference_mode(False), others_code(f"running {self.target.text}"):
+                network = self.network if dtype == "float32" else in_dtype(deepcopy(self.network), dtype)
+                seen = look(network, [_observed(spec) for spec in specs_of(input)], gradients=False).seen
+            macs = sum(event.macs for event in seen.events if isinstance(event, Operation))
+            self.passes[input, dtype] = Seen(macs, seen.peak_bytes)
+        return self.passes[input, dtype]
+
+
+def load_observed(target: Target, inputs: Iterable[Inputs], seed: int) -> list[Observed]:
+    """The network of a target, made once, for each of these inputs; its constructor draws weights from the seed.
+
+    Raises:
+        UsageError: where the target is none, or takes another number of inputs.
+        ModelError: where its code fails.
+    """
+    loaded = load_model(target, seed)
+    with others_code(f"preparing {target.text}"):
+        loaded.eval()
+        network = in_dtype(loaded, "float32")
+    made = [Observed(network, target, one) for one in inputs]
+    check_arguments(network, len(specs_of(made[0].base)))
+    return made
+
+
+def in_dtype(network: nn.Module, dtype: DType) -> nn.Module:
+    """The network itself, on the CPU and in a dtype, as eager execution has it."""
+    return move(Job(network, None, (), torch.device("cpu"), dtype), torch.contiguous_format)[0]
+
+
+def _observed(spec: InputSpec) -> Input:
+    """As it comes to the network: what is floating-point in the network's own dtype."""
+    dtype = torch_dtype(spec)
+    return Input(spec.shape, None if dtype is None or dtype.is_floating_point else dtype)

@@ -1,0 +1,200 @@
+"""Networks that others wrote, on the command line: what is wrong with a target or its code is told, and no more."""
+
+import json
+import os
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import Mnfpn
+
+NETS = str(Path(__file__).parent.parent / "models" / "nets.py")
+SIZE = ("--size", "8")
+
+BESIDE = "of networks from settings, and cannot be given beside --model"
+HAS = "FailsInside, Listed, Net, Returns, Two, made"
+TWO = "(x: torch.Tensor, places: torch.Tensor) -> Any"
+REPEAT = "repeat --input for each, as --input 1x3x600x900 --input 1x4"
+UNKNOWN = "got an unexpected keyword argument 'width'; {nets}:Net takes (channels: int = 4)"
+MISSING = "missing a required argument: 'width'; {nets}:helper takes (width: int) -> torch.nn.modules.module.Module"
+NO_NETWORK = "must be an nn.Module, a class or a function, got an object of type int"
+
+REFUSED = {
+    "no such attribute": (("Nix",), "--model: {nets} has no 'Nix'; networks in it: " + HAS),
+    "no network": (("number",), "--model: {nets}:number " + NO_NETWORK),
+    "returns none": (("os.getpid",), "--model: {nets}:os.getpid must return an nn.Module, got an object of type int"),
+    "unknown argument": (("Net", "--model-arg", "width=3"), "--model-arg: " + UNKNOWN),
+    "missing argument": (("helper",), "--model-arg: " + MISSING),
+    "arguments of one that is made": (
+        ("made", "--model-arg", "channels=3"),
+        "--model-arg: {nets}:made is a network that is made already, and takes no arguments",
+    ),
+    "too few inputs": (("Two",), f"--input: forward of Two takes {TWO}, got 1 input; {REPEAT}"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_target_that_is_no_network_is_refused(mnfpn: Mnfpn, name: str) -> None:
+    """With place, rule and value, and nothing on standard output."""
+    (attribute, *options), message = REFUSED[name]
+    outcome = mnfpn("audit", "--model", f"{NETS}:{attribute}", *options, *SIZE)
+    errors = [line for line in outcome.err.splitlines() if not line.startswith("hello")]
+    assert (outcome.code, outcome.out) == (2, "")
+    assert errors == [f"error: {message.format(nets=NETS)}"]
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("nix_nix:Net", "error: --model: there is no module 'nix_nix' here; pip install nix_nix?"),
+        ("os.nix:Net", "error: --model: there is no module 'os.nix' here"),
+    ],
+)
+def test_a_module_that_is_not_there_is_told(mnfpn: Mnfpn, target: str, message: str) -> None:
+    """By its name."""
+    outcome = mnfpn("audit", "--model", target)
+    assert (outcome.code, outcome.err.strip()) == (2, message)
+
+
+@pytest.mark.parametrize("command", ["audit", "summary", "shapes"])
+@pytest.mark.parametrize(
+    ("attribute", "first", "frames"),
+    [
+        ("fails", "importing {nets} failed: ValueError: no width of 1", ["fails", "helper"]),
+        ("FailsInside", "running FailsInside failed: ValueError: no width of 1", ["forward", "helper"]),
+        ("ends", "importing {nets} failed: sys.exit(4) was called", ["ends"]),
+    ],
+)
+def test_code_that_fails_shows_its_own_frames(
+    mnfpn: Mnfpn, command: str, attribute: str, first: str, frames: list[str]
+) -> None:
+    """Neither torch's nor ours; exit code 1."""
+    outcome = mnfpn(command, "--model", f"{NETS}:{attribute}", *SIZE)
+    lines = [line for line in outcome.err.splitlines() if not line.startswith("hello")]
+    assert (outcome.code, outcome.out) == (1, "")
+    assert lines[0] == f"error: {first.format(nets=NETS)}"
+    assert [line.split(" in ")[1] for line in lines if line.startswith('  File "')] == frames
+    assert all(NETS in line for line in lines if line.startswith('  File "'))
+
+
+@pytest.mark.parametrize("what", ["none", "3", '["a"]'])
+def test_what_returns_no_tensors_is_told(mnfpn: Mnfpn, what: str) -> None:
+    """With what it returned instead."""
+    outcome = mnfpn("summary", "--model", f"{NETS}:Returns", "--model-arg", f"what={what}", *SIZE)
+    assert outcome.code == 1
+    kind = {"none": "NoneType", "3": "int"}.get(what, "list")
+    assert outcome.err.splitlines()[-1] == f"error: Returns returned no tensors, but {kind}"
+
+
+def test_what_a_file_prints_does_not_break_json(mnfpn_process: Mnfpn) -> None:
+    """At its import or in its forward, by Python or below it: it goes to standard error."""
+    outcome = mnfpn_process("summary", "--model", f"{NETS}:Net", *SIZE, "--json")
+    document = json.loads(outcome.out)
+    assert document["settings"] is None
+    assert document["model"] == {"target": f"{NETS}:Net", "arguments": {}}
+    assert document["totals"]["parameters"] == 4 * 27 + 4
+    assert {"hello from the file", "hello from below", "hello from forward"} <= set(outcome.err.splitlines())
+
+
+def test_what_a_file_changes_is_put_back(mnfpn: Mnfpn) -> None:
+    """Default dtype, threads, random numbers, the current folder."""
+    torch.set_num_threads(2)
+    torch.manual_seed(5)
+    random.seed(5)
+    before = (torch.get_default_dtype(), torch.get_num_threads(), torch.get_rng_state().tolist(), random.getstate())
+    folder = Path.cwd()
+    try:
+        assert mnfpn("audit", "--model", f"{NETS}:Net", *SIZE).code == 0
+        after = (torch.get_default_dtype(), torch.get_num_threads(), torch.get_rng_state().tolist(), random.getstate())
+        assert before == after
+        assert Path.cwd() == folder
+    finally:
+        torch.set_num_threads(1)
+        os.chdir(folder)
+
+
+def test_a_network_is_made_with_arguments_and_run_on_several_inputs(mnfpn: Mnfpn) -> None:
+    """A class, what is in a class, one that is made already; element types where they are said."""
+    for attribute, channels in (("Net", 7), ("Zoo.small", 7), ("made", None)):
+        options = ("--model-arg", f"channels={channels}") if channels else ()
+        outcome = mnfpn("summary", "--model", f"{NETS}:{attribute}", *options, *SIZE, "--json")
+        assert json.loads(outcome.out)["totals"]["parameters"] == (channels or 2) * 28
+    two = ("--model", f"{NETS}:Two", "--input", "2x3x8x8", "--input", "2x5:int64")
+    document = json.loads(mnfpn("summary", *two, "--json").out)
+    assert document["inputs"] == [{"shape": [2, 3, 8, 8], "dtype": None}, {"shape": [2, 5], "dtype": "int64"}]
+    assert document["input"] is None
+    assert document["audit"]["clean"] is True
+    assert mnfpn("shapes", *two).out.splitlines()[0] == "Inputs 2×3×8×8, 2×5 int64"
+
+
+def test_the_authors_mistake_is_found_by_list_and_remedy(mnfpn: Mnfpn) -> None:
+    """Exit code 3; `summary` tells it too, and goes on."""
+    outcome = mnfpn("audit", "--model", f"{NETS}:Listed", "--size", "64")
+    assert outcome.code == 3
+    lines = outcome.out.splitlines()
+    assert "unregistered: self.smooth[0], self.smooth[1], self.smooth[2]: 252 parameters" in lines
+    assert "  Remedy: self.smooth = nn.ModuleList(self.smooth)" in lines
+    assert f"error: the audit of {NETS}:Listed found 2 faults" in outcome.err
+    document = json.loads(mnfpn("audit", "--model", f"{NETS}:Listed", "--size", "64", "--json").out)
+    first = document["findings"][0]
+    assert (first["kind"], first["parameters"]) == ("unregistered", 252)
+    assert first["paths"] == ["self.smooth[0]", "self.smooth[1]", "self.smooth[2]"]
+    assert [level["stride"] for level in document["levels"]] == [1, 2, 4]
+    summary = mnfpn("summary", "--model", f"{NETS}:Listed", "--size", "64")
+    assert summary.code == 0
+    assert "unregistered: self.smooth[0], self.smooth[1], self.smooth[2]: 252 parameters" in summary.out.splitlines()
+
+
+def test_a_long_list_is_cut_on_the_screen_and_whole_in_json(mnfpn: Mnfpn) -> None:
+    """Six paths, and how many more."""
+    options = ("--model", f"{NETS}:Listed", "--model-arg", "count=9", "--size", "256")
+    assert "self.smooth[5] and 3 more: 756 parameters" in mnfpn("audit", *options).out
+    assert len(json.loads(mnfpn("audit", *options, "--json").out)["findings"][0]["paths"]) == 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("audit", "--model", "timm:x", "--preset", "fpnssd"), f"--preset: {BESIDE}"),
+        (("summary", "--model", "timm:x", "--weights", "x.pth"), f"--weights: {BESIDE}"),
+        (
+            ("summary", "--model", "timm:x", "--tree"),
+            "--tree: draws networks from settings, and cannot be given beside --model",
+        ),
+        (("shapes", "--model", "timm:x", "--verify"), f"--verify: {BESIDE}, which is run as it is"),
+        (("shapes", "--model", "timm:x", "--dtype", "float16"), f"--dtype: {BESIDE}, which is run as it is"),
+        (("audit", "--model-arg", "a=1"), "--model-arg: has no meaning without --model"),
+        (
+            ("shapes", "--input", "1x3x8x8"),
+            "--input: has no meaning without --model; networks from settings take --size",
+        ),
+        (
+            ("audit", "--model", "timm:x", "--input", "1x3", "--size", "8"),
+            "--size, --in-channels: are in the shapes of --input, and cannot be given beside it",
+        ),
+        (("audit", "--model", "timm:x", "--in-channels", "0"), "--in-channels: must be 1 or more, got 0"),
+        (
+            ("summary", "--tree", "--json"),
+            "--tree: is a picture made of text; mnfpn shapes --json has its levels as data",
+        ),
+        (("summary", "--json", "--format", "csv"), "--json: is --format json, and cannot be given beside --format csv"),
+        (("summary", "--sort", "size"), "--sort: must be one of macs, parameters, activations, got 'size'"),
+        (("summary", "--svg", "/nix/nix.svg"), "--svg: must be in a folder that exists, but '/nix' is none"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(mnfpn: Mnfpn, arguments: tuple[str, ...], message: str) -> None:
+    """Before anything is imported."""
+    outcome = mnfpn(*arguments)
+    assert (outcome.code, outcome.out, outcome.err.splitlines()[0]) == (2, "", f"error: {message}")
+
+
+def test_torchvisions_pyramid_names_the_doubled_stride(mnfpn: Mnfpn) -> None:
+    """Through `shapes`, which names both levels."""
+    target = "torchvision.models.detection.backbone_utils:mobilenet_backbone"
+    options = [f"--model-arg={one}" for one in ("backbone_name=mobilenet_v2", "weights=none", "fpn=true")]
+    outcome = mnfpn("shapes", "--model", target, *options)
+    assert outcome.code == 0
+    assert "same stride: 0, 1" in outcome.out.splitlines()
+    assert "  2 levels of stride 32, each 19x29: 0, 1" in outcome.out.splitlines()

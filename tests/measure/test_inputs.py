@@ -1,0 +1,25 @@
+"""The tensors that networks are measured on."""
+
+import torch
+
+from mnfpn_cli.measure.inputs import random_tensors
+from mnfpn_cli.models.inputs import TensorInputs, in_words
+from mnfpn_cli.models.target import InputSpec
+from mnfpn_cli.settings.input import NetworkInput, Size
+
+
+def test_they_are_the_same_every_time_and_whole_numbers_are_zero() -> None:
+    """Zero is a word of every vocabulary; what is floating-point comes in float32, whatever was said."""
+    inputs = TensorInputs(tuple(InputSpec((2, 3), dtype) for dtype in (None, "float16", "int64", "bool")))
+    tensors = random_tensors(inputs)
+    assert [one.dtype for one in tensors] == [torch.float32, torch.float32, torch.int64, torch.bool]
+    assert [bool(one.any()) for one in tensors] == [True, True, False, False]
+    assert not torch.equal(tensors[0], tensors[1])
+    assert all(torch.equal(one, again) for one, again in zip(tensors, random_tensors(inputs), strict=True))
+
+
+def test_images_are_one_tensor() -> None:
+    """Of the shape that the input has."""
+    input = NetworkInput(2, 3, Size(4, 5))
+    (images,) = random_tensors(input)
+    assert (images.shape, in_words(input)) == (input.shape, "2×3×4×5")

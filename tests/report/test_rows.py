@@ -1,0 +1,74 @@
+"""Which rows of a layer tree are shown, and as what."""
+
+import csv
+import json
+import xml.etree.ElementTree as ET
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Mnfpn
+
+SIZE = ("--size", "64", "--no-audit")
+
+
+def paths(mnfpn: Mnfpn, *options: str) -> list[str]:
+    """The paths of the rows in JSON."""
+    return [row["path"] for row in json.loads(mnfpn("summary", *SIZE, *options, "--json").out)["layers"]]
+
+
+@pytest.mark.parametrize("key", ["macs", "parameters", "activations"])
+def test_sorted_rows_are_single_layers_largest_first(mnfpn: Mnfpn, key: str) -> None:
+    """No sums of others among them."""
+    rows = json.loads(mnfpn("summary", *SIZE, "--sort", key, "--top", "7", "--json").out)["layers"]
+    everything = json.loads(mnfpn("summary", *SIZE, "--json").out)["layers"]
+    parents = {row["path"].rpartition(".")[0] for row in everything}
+    numbers = sorted((row[key] for row in everything if row["path"] not in parents), reverse=True)
+    assert [row[key] for row in rows] == numbers[:7]
+
+
+def test_a_filter_is_a_glob_on_the_whole_path(mnfpn: Mnfpn) -> None:
+    """At any depth, unless one is given; the network itself is no row then."""
+    assert paths(mnfpn, "--filter", "pyramid.smooth.p?") == [f"pyramid.smooth.p{k}" for k in (2, 3, 4, 5)]
+    assert paths(mnfpn, "--filter", "stem*", "--depth", "1") == ["stem"]
+    assert paths(mnfpn, "--filter", "nix") == []
+    assert "0 of 160 layers: 0 % of the MACs" in mnfpn("summary", *SIZE, "--filter", "nix").out
+
+
+def test_the_table_says_what_share_is_shown(mnfpn: Mnfpn) -> None:
+    """Of layers, MACs and parameters."""
+    lines = mnfpn("summary", *SIZE, "--sort", "macs", "--top", "1").out.splitlines()
+    assert lines[2].split()[:2] == ["pyramid.smooth.p2", "Conv2d"]
+    assert any(line.startswith("1 of 160 layers: 66.8 % of the MACs, 13.7 % of the parameters.") for line in lines)
+    assert "Activations" in mnfpn("summary", *SIZE, "--sort", "activations", "--top", "1").out
+
+
+def test_csv_is_raw_and_whole(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """Every row of the tree, on standard output and in a file of that name."""
+    file = tmp_path / "rows.csv"
+    printed = mnfpn("summary", *SIZE, "--format", "csv", "--output", str(tmp_path / "other.txt")).out
+    mnfpn("summary", *SIZE, "--output", str(file))
+    assert file.read_text() == printed == (tmp_path / "other.txt").read_text()
+    rows = list(csv.DictReader(StringIO(printed)))
+    assert [row["path"] for row in rows] == paths(mnfpn)[1:]
+    first = next(row for row in rows if row["path"] == "pyramid.lateral.p2")
+    assert (first["output_shape"], first["parameters"], first["status"]) == ("1×256×16×16", "6400", "called")
+
+
+def test_markdown_is_a_table(mnfpn: Mnfpn) -> None:
+    """As many cells in each line as names."""
+    lines = mnfpn("summary", *SIZE, "--format", "markdown", "--filter", "pyramid.*").out.splitlines()
+    assert len({line.count(" | ") for line in (lines[0], *lines[2:])}) == 1
+    assert lines[2].startswith("| `pyramid.lateral` | ModuleDict | holds | 0 |  | 121,856 |")
+
+
+def test_tree_and_svg_are_drawn_without_torch(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """The picture has the levels that the diagram has; with --svg alone the table is printed too."""
+    file = tmp_path / "fpn.svg"
+    drawn = mnfpn("summary", "--size", "600x900", "--tree", "--svg", str(file)).out
+    texts = ["".join(one.itertext()) for one in ET.parse(file).iter("{http://www.w3.org/2000/svg}text")]
+    for shape in ("256×150×225", "256×75×113", "256×38×57", "256×19×29"):
+        assert shape in drawn
+        assert shape in texts
+    assert "Layer" in mnfpn("summary", *SIZE, "--svg", str(file)).out
