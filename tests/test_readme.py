@@ -167,7 +167,7 @@ def test_the_table_of_networks_is_what_the_plan_says() -> None:
 @pytest.mark.usefixtures("folder")
 def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """Its blocks in order, in one namespace, but for files; what is printed is what stands beside it."""
-    blocks = re.findall(r"(?<!-->\n)```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    blocks = re.findall(r"(?<!\.py -->\n)```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     names: dict[str, object] = {}
     for block in blocks:
         exec(block, names)
