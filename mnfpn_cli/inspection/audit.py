@@ -118,7 +118,9 @@ def _notes(facts: Facts, training: _Training) -> Sequence[str]:
     if training.failed:
         notes.append("It fails in training mode: what training alone would call is among what is never called.")
     if facts.reached is None:
-        notes.append("Gradients could not be followed: the network fails where they are on.")
+        notes.append(
+            "Gradients could not be followed: the network fails where they are on, or uses reentrant checkpoints."
+        )
     if facts.seen.how == "real":
         notes.append("Run on real tensors, as it does not run on the meta device.")
     return notes

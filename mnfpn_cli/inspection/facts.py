@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.inspection.hidden import Hidden, find_hidden
@@ -104,8 +106,9 @@ def look(network: nn.Module, inputs: Sequence[Input], gradients: bool = True) ->
 
     Raises:
         ModelError: where it fails.
-        MnfpnError: where it returns no tensors.
+        MnfpnError: where it returns no tensors, or runs out of sight.
     """
+    _check_can_be_seen(network)
     hidden = tuple(find_hidden(network))
     others = [one.found for one in hidden if isinstance(one.found, nn.Module)]
     seen = first_pass(network, inputs, others)
@@ -118,3 +121,19 @@ def look(network: nn.Module, inputs: Sequence[Input], gradients: bool = True) ->
         except ModelError:
             reached = None  # runs for inference alone; the report says that gradients could not be followed
     return Facts(network, tuple(inputs), hidden, seen, reached)
+
+
+def _check_can_be_seen(network: nn.Module) -> None:
+    """Make sure that a network's layers are there, and are run by Python.
+
+    Raises:
+        MnfpnError: where they are not.
+    """
+    if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+        raise MnfpnError(f"{type(network).__name__} is TorchScript, which runs out of sight: give what it was made of")
+    lazy = [name for name, one in network.named_parameters() if isinstance(one, UninitializedParameter)]
+    if lazy:
+        raise MnfpnError(
+            f"{type(network).__name__} has lazy layers, whose shapes are not known yet ({lazy[0]}): "
+            "run it once in the function that --model names"
+        )

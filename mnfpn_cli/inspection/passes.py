@@ -1,5 +1,6 @@
 """One watched pass of a network: on the meta device where that can be, else on fake tensors, else for real."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -40,7 +41,8 @@ class Pass:
         returned: the type of what came out.
         outputs: the name, shape and bytes of an element of each tensor that came out.
         peak_bytes: of the inputs and of what was made, alive together.
-        reached: the storages that gradients of the outputs reach; None where no gradients were asked for.
+        reached: the storages that gradients of the outputs reach; None where none were asked for, or
+            they cannot be followed.
     """
 
     how: How
@@ -110,6 +112,8 @@ def _conditions(how: How, gradients: bool) -> Iterator[None]:
     """
     with ExitStack() as stack:
         stack.enter_context(_layer_by_layer())
+        if "torch._dynamo" in sys.modules:  # else nothing is compiled
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         if how == "fake":
             from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -145,8 +149,8 @@ def _made(one: Input, network: nn.Module, how: How) -> Tensor:
     return torch.zeros(one.shape, dtype=dtype, device="meta" if how == "meta" else "cpu")
 
 
-def _reached(outputs: Iterator[Tensor]) -> frozenset[int]:
-    """The storages of the tensors that gradients of the outputs flow into."""
+def _reached(outputs: Iterator[Tensor]) -> frozenset[int] | None:
+    """The storages of the tensors that gradients of the outputs flow into; None where they cannot be followed."""
     nodes: list[Any] = []
     found: set[int] = set()
     for tensor in outputs:
@@ -157,6 +161,8 @@ def _reached(outputs: Iterator[Tensor]) -> frozenset[int]:
     seen = set(nodes)
     while nodes:
         node = nodes.pop()
+        if type(node).__name__ == "CheckpointFunctionBackward":
+            return None  # of reentrant checkpoints: what is inside is run anew, and seen in a backward pass alone
         if hasattr(node, "variable"):
             found.add(storage_key(node.variable))
         fresh = {following for following, _ in node.next_functions if following is not None} - seen

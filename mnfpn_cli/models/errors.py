@@ -23,7 +23,9 @@ def model_error(doing: str, error: BaseException) -> ModelError:
     else:
         what = "".join(traceback.format_exception_only(error)).strip()
     made = ModelError(f"{doing} failed: {what.splitlines()[0]}")
-    made.details = "".join(["Traceback, the network's own frames:\n", *_frames(error), what, "\n"])
+    frames = _frames(error)
+    if frames:
+        made.details = "".join(["Traceback, the network's own frames:\n", *frames, what, "\n"])
     return made
 
 

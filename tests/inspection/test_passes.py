@@ -1,12 +1,16 @@
 """A pass is watched in the cheapest way in which a network runs, and leaves it as it was."""
 
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.inspection.facts import look
 from mnfpn_cli.inspection.passes import How, Input, first_pass, run_pass
 from mnfpn_cli.models.errors import ModelError
@@ -162,3 +166,57 @@ def test_no_memory_is_taken_whatever_the_size() -> None:
     """A terabyte of activations is a matter of shapes, also with weights that are real."""
     facts = look(nn.Sequential(nn.Conv2d(3, 64, 3, padding=1)), [Input((1, 3, 60_000, 60_000))])
     assert facts.seen.peak_bytes == 4 * (3 + 64) * 60_000**2
+
+
+class Lazy(nn.Module):
+    """A layer that learns its width from what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.LazyConv2d(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run it."""
+        y: Tensor = self.conv(x)
+        return y
+
+
+def scripted() -> nn.Module:
+    """Layers that Python does not run."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        script: nn.Module = torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 1)))
+        return script
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (Lazy, r"Lazy has lazy layers, whose shapes are not known yet \(conv.weight\)"),
+        (scripted, "is TorchScript, which runs out of sight: give what it was made of"),
+    ],
+)
+def test_what_cannot_be_seen_is_told(make: Callable[[], nn.Module], message: str) -> None:
+    """And what to give instead."""
+    with pytest.raises(MnfpnError, match=message):
+        inspected(make(), (1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpoints_hide_no_gradient(reentrant: bool) -> None:
+    """Where gradients cannot be followed into one, nothing is accused, and that is said."""
+
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: Tensor) -> Any:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                return checkpoint(self.second, self.first(x), use_reentrant=reentrant)
+
+    audit = inspected(Checkpointed(), (1, 3, 8, 8)).audit
+    assert audit is not None
+    assert audit.findings == ()
+    assert bool(audit.notes) == reentrant
