@@ -12,7 +12,7 @@ from mnfpn_cli.inspection.memory import storage_key
 from mnfpn_cli.inspection.observe import ModuleCall
 from mnfpn_cli.inspection.passes import How, Input, run_pass
 from mnfpn_cli.inspection.registered import counted, miscounted, never_called, shared, without_gradient
-from mnfpn_cli.inspection.unregistered import unregistered
+from mnfpn_cli.inspection.unregistered import constants, unregistered
 from mnfpn_cli.models.errors import ModelError
 
 
@@ -117,9 +117,12 @@ def _notes(facts: Facts, training: _Training) -> Sequence[str]:
         notes.append(f"Only in training: {', '.join(outermost)}.")
     if training.failed:
         notes.append("It fails in training mode: what training alone would call is among what is never called.")
-    if facts.reached is None:
+    if facts.unfollowed:
+        notes.append(f"Gradients could not be followed: {facts.unfollowed}.")
+    loose = constants(facts)
+    if loose:
         notes.append(
-            "Gradients could not be followed: the network fails where they are on, or uses reentrant checkpoints."
+            f"Constants that no state dict has and no .to(device) moves: {', '.join(loose)}; register_buffer does."
         )
     if facts.seen.how == "real":
         notes.append("Run on real tensors, as it does not run on the meta device.")

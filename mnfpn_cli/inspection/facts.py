@@ -13,7 +13,7 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.inspection.hidden import Hidden, find_hidden
 from mnfpn_cli.inspection.memory import storage_key
 from mnfpn_cli.inspection.observe import ModuleCall
-from mnfpn_cli.inspection.passes import Input, Pass, first_pass, run_pass
+from mnfpn_cli.inspection.passes import How, Input, Pass, first_pass, run_pass
 from mnfpn_cli.models.errors import ModelError
 
 
@@ -26,7 +26,8 @@ class Facts:
         inputs: of the passes.
         hidden: modules and tensors that attributes lead to and that are not registered.
         seen: the pass in eval mode.
-        reached: the storages that gradients reach; None where that pass failed, or none was asked for.
+        reached: the storages that gradients reach; None where none was asked for, or they cannot be followed.
+        unfollowed: why not.
     """
 
     network: nn.Module
@@ -34,6 +35,7 @@ class Facts:
     hidden: tuple[Hidden, ...]
     seen: Pass
     reached: frozenset[int] | None = None
+    unfollowed: str = ""
 
     @cached_property
     def paths(self) -> dict[nn.Module, str]:
@@ -58,11 +60,7 @@ class Facts:
     @cached_property
     def in_use(self) -> set[nn.Module]:
         """The registered modules that took part, themselves or by one that is below them."""
-        found: set[nn.Module] = set()
-        for module in reversed(list(self.network.modules())):  # children before parents
-            if self.took_part(module) or any(child in found for child in module.children()):
-                found.add(module)
-        return found
+        return {module for module in self.network.modules() if any(map(self.took_part, module.modules()))}
 
     @property
     def registration(self) -> tuple[int, int]:
@@ -114,13 +112,23 @@ def look(network: nn.Module, inputs: Sequence[Input], gradients: bool = True) ->
     seen = first_pass(network, inputs, others)
     if not seen.outputs:
         raise MnfpnError(f"{type(network).__name__} returned no tensors, but {seen.returned}")
-    reached = None
-    if gradients:
-        try:
-            reached = run_pass(network, inputs, seen.how, others, gradients=True).reached
-        except ModelError:
-            reached = None  # runs for inference alone; the report says that gradients could not be followed
-    return Facts(network, tuple(inputs), hidden, seen, reached)
+    if not gradients:
+        return Facts(network, tuple(inputs), hidden, seen)
+    reached, unfollowed = _gradients(network, inputs, seen.how, others)
+    return Facts(network, tuple(inputs), hidden, seen, reached, unfollowed)
+
+
+def _gradients(
+    network: nn.Module, inputs: Sequence[Input], how: How, others: Sequence[nn.Module]
+) -> tuple[frozenset[int] | None, str]:
+    """The storages that gradients reach, or why they cannot be followed."""
+    if not any(one.requires_grad for one in network.parameters()):
+        return None, ""  # there is nothing to follow them to
+    try:
+        seen = run_pass(network, inputs, how, others, gradients=True)
+    except ModelError as error:
+        return None, str(error)
+    return (None, seen.unfollowed) if seen.unfollowed else (seen.reached, "")
 
 
 def _check_can_be_seen(network: nn.Module) -> None:
@@ -129,6 +137,10 @@ def _check_can_be_seen(network: nn.Module) -> None:
     Raises:
         MnfpnError: where they are not.
     """
+    if "_modules" not in vars(network):
+        raise MnfpnError(f"{type(network).__name__} is no network yet: its __init__ must call super().__init__() first")
+    if type(network).__hash__ is None or any(type(module).__hash__ is None for module in network.modules()):
+        raise MnfpnError(f"{type(network).__name__} has a module with __eq__ and without __hash__: torch needs both")
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
         raise MnfpnError(f"{type(network).__name__} is TorchScript, which runs out of sight: give what it was made of")
     lazy = [name for name, one in network.named_parameters() if isinstance(one, UninitializedParameter)]

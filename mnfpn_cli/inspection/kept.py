@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mnfpn_cli.inspection.memory import storage_key
+
 CONTAINERS = (dict, list, set, deque)
 
 
@@ -23,7 +25,7 @@ def left_as_it_was(modules: Iterable[nn.Module], values: bool) -> Iterator[None]
     attributes = [(module, dict(vars(module)), list(_contents(module))) for module in seen]
     tensors = {id(one): one for module in seen for one in (*module._parameters.values(), *module._buffers.values())}
     states = [
-        (one, one.requires_grad, one.detach().clone() if values else None)
+        (one, one.data, one.requires_grad, one.detach().clone() if values else None)
         for one in tensors.values()
         if one is not None
     ]
@@ -35,8 +37,8 @@ def left_as_it_was(modules: Iterable[nn.Module], values: bool) -> Iterator[None]
             vars(module).update(before)
             for container, held in contents:
                 _put_back(container, held)
-        for tensor, gradient, value in states:
-            _restore(tensor, gradient, value)
+        for tensor, data, gradient, value in states:
+            _restore(tensor, data, gradient, value)
 
 
 def _contents(module: nn.Module) -> Iterator[tuple[Any, Any]]:
@@ -51,7 +53,9 @@ def _put_back(container: Any, held: Any) -> None:
 
 
 @torch.no_grad()
-def _restore(tensor: Tensor, gradient: bool, value: Tensor | None) -> None:
+def _restore(tensor: Tensor, data: Tensor, gradient: bool, value: Tensor | None) -> None:
+    if storage_key(tensor) != storage_key(data):  # tensor.data was assigned
+        tensor.data = data
     if value is not None:
         tensor.copy_(value)
     if tensor.is_leaf and tensor.requires_grad != gradient:

@@ -14,6 +14,9 @@ from mnfpn_cli.settings.input import Size
 PROBES = (Size(1024, 1536), Size(2048, 3072))
 """Sizes that every stride up to 512 divides, so that what is left over is a fault. They cost nothing on meta."""
 
+OTHER_PROBES = (Size(5376, 10752), Size(10752, 16128))
+"""The same for strides of 3, 7 and 14 and their doubles, up to 256: where the others show no whole stride."""
+
 REAL_STRIDE = 64
 """The largest stride that can be told where passes are real, and large images cost time."""
 
@@ -76,13 +79,23 @@ def observe_levels(facts: Facts, names: Sequence[str]) -> tuple[Levels, ...]:
     if len(facts.inputs) != 1 or len(facts.inputs[0].shape) != 4 or not groups:
         return ()
     _, _, height, width = facts.inputs[0].shape
-    asked, probes = Size(height, width), _probes(Size(height, width), facts.seen.how)
-    others, failed = _at_sizes(facts, probes)
-    seen = {asked: outputs} | others
-    named = list(names) or [name for name, _ in outputs]
-    return tuple(
-        _levels(group, named, seen, asked, [size for size in probes if size in seen], failed) for group in groups
-    )
+    asked, named = Size(height, width), list(names) or [name for name, _ in outputs]
+
+    def levels(probes: Sequence[Size]) -> tuple[Levels, ...]:
+        others, failed = _at_sizes(facts, probes)
+        seen, probed = {asked: outputs} | others, [size for size in probes if size in others]
+        return tuple(_levels(group, named, seen, asked, probed, failed) for group in groups)
+
+    found = levels(_probes(asked, facts.seen.how))
+    if facts.seen.how == "real" or not any(_is_broken(level) for one in found for level in one.levels):
+        return found
+    again = levels(OTHER_PROBES)
+    return found if again[0].failed else again
+
+
+def _is_broken(level: Level) -> bool:
+    """Whether a level has no whole stride by these sizes."""
+    return not level.is_pooled and (level.stride is None or level.stride.denominator > 1)
 
 
 def _groups(outputs: Outputs) -> list[list[int]]:

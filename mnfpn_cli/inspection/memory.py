@@ -15,12 +15,14 @@ def storage_key(tensor: Tensor) -> int:
 class LiveStorages:
     """The bytes of what a pass has made and still holds, and the most that it ever did.
 
-    What eager execution holds, storage by storage; the scratch space of kernels is not in it.
+    What eager execution holds, storage by storage; the scratch space of kernels is not in it. ``learned``: the storages
+    that depend on parameters.
     """
 
     def __init__(self) -> None:
         self.bytes = 0
         self.peak = 0
+        self.learned: set[int] = set()
         self._alive: set[int] = set()
 
     def __contains__(self, key: int) -> bool:
@@ -40,6 +42,7 @@ class LiveStorages:
 
     def _gone(self, key: int, size: int) -> None:
         self._alive.discard(key)
+        self.learned.discard(key)  # the next storage may be at the same place
         self.bytes -= size
 
 

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnfpn_cli.inspection.memory import LiveStorages, is_alias, storage_key
 from mnfpn_cli.inspection.meta import run_on_meta
-from mnfpn_cli.inspection.operations import OPERATIONS, Kind, bias_elements, macs_of
+from mnfpn_cli.inspection.operations import OPERATIONS, Kind, bias_elements, check_channels, check_not_empty, macs_of
 
 Shape = tuple[int, ...]
 
@@ -68,6 +68,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Attributes:
         events: what happened.
         used: by storage, each tensor that was used and that the pass did not make itself.
+        met: the storages of those that met a map which depends on parameters, as a weight does, and a mean does not.
         live: the memory of what the pass made.
     """
 
@@ -81,6 +82,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.events: list[Event] = []
         self.used: dict[int, Tensor] = {}
+        self.met: set[int] = set()
         self.live = LiveStorages()
         self._on_meta = on_meta
         self._open: list[ModuleCall] = []
@@ -103,7 +105,8 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """See one operation of torch."""
         kwargs = kwargs or {}
-        self._note_used(func, (*args, *kwargs.values()))
+        learned = self._note_used(func, (*args, *kwargs.values()))
+        check_channels(func.overloadpacket, args)
         if self._on_meta:
             args, kwargs = tuple(map(self._stand_in, args)), {key: self._stand_in(one) for key, one in kwargs.items()}
             if _takes_device(func):
@@ -114,16 +117,27 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not is_alias(func):
             for tensor in _tensors((result,)):
                 self.live.made(tensor)
+                if learned:
+                    self.live.learned.add(storage_key(tensor))
         if self._open and func.overloadpacket in OPERATIONS:
             self._record(func.overloadpacket, args, kwargs, result)
         return result
 
-    def _note_used(self, func: Any, values: tuple[Any, ...]) -> None:
+    def _note_used(self, func: Any, values: tuple[Any, ...]) -> bool:
+        """Note what comes from outside of the pass; whether anything depends on parameters."""
+        outside, learned = [], False
         for tensor in _tensors(values):
+            key = storage_key(tensor)
             if func is aten.lift_fresh.default:
                 self.live.made(tensor)  # as torch.tensor([1, 2]) is, in a forward
-            elif (key := storage_key(tensor)) not in self.live:
+            elif key in self.live:
+                learned |= key in self.live.learned
+            else:
                 self.used.setdefault(key, tensor)
+                outside.append(key)
+        if learned:
+            self.met.update(outside)
+        return learned or any(key in self.live.learned for key in outside)
 
     def _stand_in(self, value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -141,6 +155,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _record(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         kind, name = OPERATIONS[packet]
         output = next((tuple(tensor.shape) for tensor in _tensors((result,))), ())
+        check_not_empty(name, output, args)
         macs, bias = macs_of(packet, args, kwargs, result), bias_elements(packet, args, prod(output))
         read = next((tensor.numel() for tensor in _tensors(args)), 0)
         self.events.append(Operation(kind, name, self._open[-1].module, output, macs, bias, read))

@@ -80,3 +80,27 @@ def bias_elements(packet: Any, args: tuple[Any, ...], outputs: int) -> int:
     """The elements that a bias is added to: all outputs of a convolution or dense layer that has one."""
     biased = (packet is aten.convolution and args[2] is not None) or packet is aten.addmm
     return outputs if biased else 0
+
+
+def check_channels(packet: Any, args: tuple[Any, ...]) -> None:
+    """Make sure that a convolution is given the channels that its weights are for: without numbers, torch does not.
+
+    Raises:
+        RuntimeError: where it is not.
+    """
+    if packet is not aten.convolution:
+        return
+    x, weight, transposed, groups = args[0], args[1], args[6], args[8]
+    channels = weight.shape[0] if transposed else weight.shape[1] * groups
+    if x.shape[-weight.dim() + 1] != channels:
+        raise RuntimeError(f"a convolution of {channels} channels is given {tuple(x.shape)}")
+
+
+def check_not_empty(name: str, output: tuple[int, ...], args: tuple[Any, ...]) -> None:
+    """Make sure that something is left of a map: without numbers, torch lets it vanish.
+
+    Raises:
+        RuntimeError: where nothing is.
+    """
+    if 0 in output and isinstance(args[0], torch.Tensor) and args[0].numel():
+        raise RuntimeError(f"nothing is left of {tuple(args[0].shape)} behind {name}")

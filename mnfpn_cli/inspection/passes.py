@@ -1,8 +1,10 @@
 """One watched pass of a network: on the meta device where that can be, else on fake tensors, else for real."""
 
+import logging
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -41,8 +43,9 @@ class Pass:
         returned: the type of what came out.
         outputs: the name, shape and bytes of an element of each tensor that came out.
         peak_bytes: of the inputs and of what was made, alive together.
-        reached: the storages that gradients of the outputs reach; None where none were asked for, or
-            they cannot be followed.
+        met: the storages of those tensors that met a map which depends on parameters.
+        reached: the storages that gradients of the outputs reach; None where none were asked for.
+        unfollowed: why gradients cannot be followed; empty where they can.
     """
 
     how: How
@@ -51,7 +54,9 @@ class Pass:
     returned: str
     outputs: tuple[tuple[str, Shape, int], ...]
     peak_bytes: int
+    met: frozenset[int]
     reached: frozenset[int] | None
+    unfollowed: str
 
 
 def first_pass(network: nn.Module, inputs: Sequence[Input], others: Sequence[nn.Module] = ()) -> Pass:
@@ -64,7 +69,7 @@ def first_pass(network: nn.Module, inputs: Sequence[Input], others: Sequence[nn.
     """
     for how in WAYS:
         try:
-            return run_pass(network, inputs, how, others)
+            return run_pass(network, inputs, how, others, warned=how == WAYS[0])
         except ModelError:
             if how == WAYS[-1]:
                 raise
@@ -78,8 +83,11 @@ def run_pass(
     others: Sequence[nn.Module] = (),
     gradients: bool = False,
     train: bool = False,
+    warned: bool = False,
 ) -> Pass:
     """Run a network once, and watch; it is left as it was.
+
+    ``warned``: whether warnings of its code are shown, as they are once.
 
     Raises:
         ModelError: where the network fails.
@@ -89,18 +97,36 @@ def run_pass(
         stack.enter_context(left_as_it_was([*network.modules(), *others], values=how != "meta"))
         stack.enter_context(others_code(f"running {type(network).__name__}"))
         stack.enter_context(_conditions(how, gradients))
+        if not warned:
+            warnings.simplefilter("ignore")
         for module in (network, *others):
-            module.train(train)
+            with suppress(NotImplementedError):  # as of a program that torch exported, which has one mode
+                module.train(train)
+        observer.live.learned |= {storage_key(one) for module in (network, *others) for one in module.parameters()}
         tensors = [_made(one, network, how) for one in inputs]
         for tensor in tensors:
             observer.live.made(tensor)
         with observer.watching():
             outputs = network(*tensors)
         named = list(named_tensors(outputs))
-        reached = _reached(tensor for _, tensor in named) if gradients else None
+        for _, tensor in named:
+            if storage_key(tensor) not in observer.live:
+                observer.used.setdefault(storage_key(tensor), tensor)  # a parameter that is an output itself
+        leaves, unfollowed = _leaves([tensor for _, tensor in named]) if gradients else ([], "")
         peak = observer.live.peak
     shapes = tuple((name, tuple(tensor.shape), tensor.element_size()) for name, tensor in named)
-    return Pass(how, tuple(observer.events), observer.used, type(outputs).__name__, shapes, peak, reached)
+    reached = frozenset(map(storage_key, leaves)) if gradients else None  # once the network is as it was
+    return Pass(
+        how=how,
+        events=tuple(observer.events),
+        used=observer.used,
+        returned=type(outputs).__name__,
+        outputs=shapes,
+        peak_bytes=peak,
+        met=frozenset(observer.met),
+        reached=reached,
+        unfollowed=unfollowed,
+    )
 
 
 @contextmanager
@@ -117,11 +143,24 @@ def _conditions(how: How, gradients: bool) -> Iterator[None]:
         if how == "fake":
             from torch._subclasses.fake_tensor import FakeTensorMode
 
+            stack.enter_context(_quiet("torch._subclasses.fake_tensor"))
             stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         stack.enter_context(torch.set_grad_enabled(gradients))
         if gradients:
             stack.enter_context(saved_tensors_hooks(_forget, _forget))
         yield
+
+
+@contextmanager
+def _quiet(logger: str) -> Iterator[None]:
+    """Keep a logger of torch's from telling in its own words what is told as an error, or tried in another way."""
+    found = logging.getLogger(logger)
+    before = found.level
+    found.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        found.setLevel(before)
 
 
 def _forget(_tensor: Tensor) -> Any:
@@ -149,23 +188,20 @@ def _made(one: Input, network: nn.Module, how: How) -> Tensor:
     return torch.zeros(one.shape, dtype=dtype, device="meta" if how == "meta" else "cpu")
 
 
-def _reached(outputs: Iterator[Tensor]) -> frozenset[int] | None:
-    """The storages of the tensors that gradients of the outputs flow into; None where they cannot be followed."""
-    nodes: list[Any] = []
-    found: set[int] = set()
-    for tensor in outputs:
-        if tensor.grad_fn is not None:
-            nodes.append(tensor.grad_fn)
-        elif tensor.requires_grad:
-            found.add(storage_key(tensor))  # a parameter that is an output itself
+def _leaves(outputs: Sequence[Tensor]) -> tuple[list[Tensor], str]:
+    """The tensors that gradients of the outputs flow into; and why that cannot be followed, where it cannot."""
+    leaves = [tensor for tensor in outputs if tensor.is_leaf and tensor.requires_grad]
+    nodes: list[Any] = [tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None]
+    if not leaves and not nodes:
+        return [], "no output carries one, as under no_grad, or where outputs are whole numbers"
     seen = set(nodes)
     while nodes:
         node = nodes.pop()
         if type(node).__name__ == "CheckpointFunctionBackward":
-            return None  # of reentrant checkpoints: what is inside is run anew, and seen in a backward pass alone
+            return leaves, "reentrant checkpoints run what is inside anew in a backward pass, and show it there alone"
         if hasattr(node, "variable"):
-            found.add(storage_key(node.variable))
+            leaves.append(node.variable)
         fresh = {following for following, _ in node.next_functions if following is not None} - seen
         seen |= fresh
         nodes += fresh
-    return frozenset(found)
+    return leaves, ""

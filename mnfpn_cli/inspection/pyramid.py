@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from mnfpn_cli.inspection.findings import Finding
 from mnfpn_cli.inspection.levels import BATCH, Level, Levels, follows
+from mnfpn_cli.settings.input import Size
 
 
 def pyramid_findings(levels: Levels) -> Iterator[Finding]:
@@ -21,7 +22,7 @@ def pyramid_findings(levels: Levels) -> Iterator[Finding]:
         yield from _same_stride(strided)
         yield from _gaps(strided)
         yield from _order(strided)
-        yield from _sizes(strided)
+        yield from _sizes(strided, levels.asked)
         if not misplaced:  # else what is taken for channels is something else
             yield from _channels(head)
 
@@ -130,21 +131,26 @@ def _order(levels: Sequence[Level]) -> Iterator[Finding]:
     )
 
 
-def _sizes(levels: Sequence[Level]) -> Iterator[Finding]:
+def _sizes(levels: Sequence[Level], asked: Size) -> Iterator[Finding]:
+    """Levels that are not input / stride, judged at the sizes that strides divide: others may be padded first."""
+    wrong: list[tuple[Level, Size, Size]] = []
     for level in levels:
         assert level.stride is not None
-        wrong = [(image, size) for image, size in level.sizes.items() if not follows(image, size, level.stride)]
-        if wrong:
-            image, size = wrong[0]
-            right = f"{float(image.height / level.stride):g}x{float(image.width / level.stride):g}"
-            yield Finding(
-                "size",
-                (level.name,),
-                0,
-                f"{level.name} of stride {level.stride} is {size} for {image}, where {right} is due: "
-                "cells and anchors do not meet their pixels",
-                "pad by kernel // 2, and resize to the size of another map",
-            )
+        sizes = {image: size for image, size in level.sizes.items() if image != asked} or level.sizes
+        off = [(image, size) for image, size in sizes.items() if not follows(image, size, level.stride)]
+        wrong += [(level, *off[0])] if off else []
+    if not wrong:
+        return
+    level, image, size = wrong[0]
+    right = f"{float(image.height / (level.stride or 1)):g}x{float(image.width / (level.stride or 1)):g}"
+    yield Finding(
+        "size",
+        tuple(each.name for each, _, _ in wrong),
+        0,
+        f"{level.name} of stride {level.stride} is {size} for {image}, where {right} is due: "
+        "cells and anchors do not meet their pixels",
+        "pad by kernel // 2, and resize to the size of another map",
+    )
 
 
 def _channels(levels: Sequence[Level]) -> Iterator[Finding]:

@@ -157,9 +157,9 @@ def _own(module: nn.Module) -> list[tuple[str, Tensor]]:
 def counted(facts: Facts) -> tuple[int, int, int]:
     """Parameters by rows (each module that took part or is registered, once), by ``parameters()``, by state dict."""
     registered = numel(list(facts.network.parameters()))
-    buffers = {name for name, _ in facts.network.named_buffers(remove_duplicate=False)}
+    names = {name for name, _ in facts.network.named_parameters(remove_duplicate=False)}
     state = facts.network.state_dict()
-    stored = sum(one.numel() for name, one in state.items() if isinstance(one, Tensor) and name not in buffers)
+    stored = sum(one.numel() for name, one in state.items() if isinstance(one, Tensor) and name in names)
     return registered + sum(one.parameters for one in outside(facts)), registered, stored
 
 

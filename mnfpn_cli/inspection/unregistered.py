@@ -38,15 +38,43 @@ def outside(facts: Facts) -> list[Outside]:
             continue
         if isinstance(one.found, nn.Module):
             inside |= {id(module) for module in one.found.modules()}
-            tensors = [*one.found.parameters(), *one.found.buffers()]
+            tensors = own_tensors(one.found)
             fresh = [tensor for tensor in tensors if storage_key(tensor) not in taken]
             if fresh and any(map(facts.took_part, one.found.modules())):
                 taken |= set(map(storage_key, tensors))
                 found.append(Outside(one, numel([p for p in one.found.parameters() if p in _Ids(fresh)])))
-        elif storage_key(one.found) not in taken and one.found.is_floating_point() and facts.used(one.found):
+        elif storage_key(one.found) not in taken and _is_weight(facts, one.found):
             taken.add(storage_key(one.found))
             found.append(Outside(one, one.found.numel()))
     return found
+
+
+def _is_weight(facts: Facts, tensor: Tensor) -> bool:
+    """Whether a tensor is one that wants a gradient, or meets maps as a weight does: a mean of images meets none."""
+    return facts.used(tensor) and (
+        tensor.requires_grad or (tensor.is_floating_point() and storage_key(tensor) in facts.seen.met)
+    )
+
+
+def constants(facts: Facts) -> list[str]:
+    """Attributes that are plain tensors, took part, and are no weights."""
+    loose = [one for one in facts.hidden if isinstance(one.found, Tensor) and one.container != "global"]
+    kept = {id(inner) for one in facts.hidden if isinstance(one.found, nn.Module) for inner in own_tensors(one.found)}
+    return [
+        one.path
+        for one in loose
+        if isinstance(one.found, Tensor)
+        and facts.used(one.found)
+        and storage_key(one.found) not in facts.state
+        and id(one.found) not in kept
+        and one.found.is_floating_point()
+        and not _is_weight(facts, one.found)
+    ]
+
+
+def own_tensors(module: nn.Module) -> list[Tensor]:
+    """All parameters and buffers of a module."""
+    return [*module.parameters(), *module.buffers()]
 
 
 class _Ids:
@@ -112,7 +140,10 @@ def _remedy(one: Hidden, modules: bool) -> str:
     outer = type(getattr(one.holder, one.attribute, None)).__name__
     table = MODULES if modules else TENSORS
     if one.container in table and outer in table:
-        if outer == one.container:
+        depth = one.path.rpartition(f".{one.attribute}")[2].count("[")
+        if depth > 2 or (depth == 2 and outer == one.container):
+            return f"make {attribute}, and what it holds, {table['list']} or {table['dict']}"
+        if depth == 1:
             return f"{attribute} = {table[outer]}({attribute})"
         return f"make {attribute} {table[outer]}, and each {one.container} in it {table[one.container]}"
     if one.container == "attribute" and not modules:
@@ -141,3 +172,29 @@ def _lost(facts: Facts) -> Iterator[Finding]:
             f"a {name} called by {by}, which no attribute leads to: made anew in each forward, or kept elsewhere",
             f"make it once in {by}.__init__, and assign it to an attribute",
         )
+    yield from _lost_parameters(facts)
+
+
+def _lost_parameters(facts: Facts) -> Iterator[Finding]:
+    """What wants a gradient, took part, and is neither registered nor to be found."""
+    known = {storage_key(one.found) for one in facts.hidden if isinstance(one.found, Tensor)} | set(facts.state)
+    modules = [one.found for one in facts.hidden if isinstance(one.found, nn.Module)]
+    modules += [event.module for event in facts.seen.events if isinstance(event, ModuleCall)]
+    known |= {storage_key(tensor) for module in modules for tensor in own_tensors(module)}
+    for key, tensor in facts.seen.used.items():
+        if key not in known and _wants_gradient(tensor):
+            shape = "×".join(map(str, tensor.shape))
+            yield Finding(
+                "unregistered",
+                (f"forward(): {type(tensor).__name__} {shape}".rstrip(),),
+                tensor.numel(),
+                "a parameter that no attribute leads to: fetched by a function, or kept elsewhere",
+                "assign it to an attribute of the module that uses it: self.name = nn.Parameter(…)",
+            )
+
+
+def _wants_gradient(tensor: Tensor) -> bool:
+    """Whether a tensor is a parameter, or a real one that wants a gradient: views of weights are neither."""
+    return isinstance(tensor, nn.Parameter) or (
+        type(tensor) is Tensor and not tensor.is_meta and tensor.requires_grad and tensor.is_leaf
+    )

@@ -31,13 +31,16 @@ def load_model(target: Target, seed: int | None = None) -> nn.Module:
         if seed is not None:
             torch.manual_seed(seed)
         try:
-            module = _imported_or_again(target)
+            found = _attribute(target, _imported_or_again(target))
         except ModuleNotFoundError as error:
             if error.name is None or not f"{target.place}.".startswith(f"{error.name}."):
                 raise  # something that it imports itself
             hint = f"; pip install {error.name}?" if "." not in error.name else ""
             raise UsageError(f"--model: there is no module '{error.name}' here{hint}") from None
-        network = _made(target, _attribute(target, module))
+    with others_code(f"making {target.text}"), _findable(target):
+        if seed is not None:
+            torch.manual_seed(seed)
+        network = _made_or_again(target, found)
     if not isinstance(network, nn.Module):
         raise UsageError(f"--model: {target.text} must return an nn.Module, got {_a(network)}")
     return network
@@ -61,6 +64,16 @@ def _imported_or_again(target: Target) -> Any:
         if not declare_operators(error):
             raise
     return _imported(target)
+
+
+def _made_or_again(target: Target, found: Any) -> Any:
+    """The same for a function that imports torchvision itself."""
+    try:
+        return _made(target, found)
+    except RuntimeError as error:
+        if not declare_operators(error):
+            raise
+    return _made(target, found)
 
 
 def _imported(target: Target) -> Any:

@@ -61,7 +61,7 @@ def _shown(tree: LayerTree, rows: Sequence[LayerRow], selection: Selection) -> R
     if selection.is_flat:
         leaves = [row for row in rows if row.leaf]
         of = sum(row.leaf for row in tree.rows)
-        macs, parameters = (sum(getattr(row, key) for row in leaves) for key in ("macs", "parameters"))
+        macs, parameters = sum(row.macs for row in leaves), sum(row.parameters for row in leaves if row.registered)
         whole = tree.rows[0]
         text = f"{len(leaves)} of {of} layers: {per_cent(macs, whole.macs) or 0} % of the MACs"
         return [note(f"{text}, {per_cent(parameters, whole.parameters) or 0} % of the parameters.", "dim")]

@@ -62,9 +62,9 @@ def test_a_module_that_is_not_there_is_told(mnfpn: Mnfpn, target: str, message: 
 @pytest.mark.parametrize(
     ("attribute", "first", "frames"),
     [
-        ("fails", "importing {nets} failed: ValueError: no width of 1", ["fails", "helper"]),
+        ("fails", "making {nets}:fails failed: ValueError: no width of 1", ["fails", "helper"]),
         ("FailsInside", "running FailsInside failed: ValueError: no width of 1", ["forward", "helper"]),
-        ("ends", "importing {nets} failed: sys.exit(4) was called", ["ends"]),
+        ("ends", "making {nets}:ends failed: sys.exit(4) was called", ["ends"]),
     ],
 )
 def test_code_that_fails_shows_its_own_frames(
