@@ -31,14 +31,16 @@ class FvcoreCount:
 
 
 def count_with_fvcore(network: nn.Module, input: Inputs) -> FvcoreCount:
-    """Run fvcore on one image, or on tensors. The network must be on the CPU, in float32 and eval mode."""
+    """Run fvcore on one image, or on tensors. The network must be on the CPU, in eval mode."""
     one = replace(input, batch=1) if isinstance(input, NetworkInput) else input
+    dtype = next((each.dtype for each in network.parameters() if each.is_floating_point()), torch.float32)
+    inputs = tuple(each.to(dtype) if each.is_floating_point() else each for each in random_tensors(one))
     with torch.no_grad(), warnings.catch_warnings():
         # fvcore traces with torch.jit; that torch has deprecated it changes no number.
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated", category=DeprecationWarning)
         # That a trace holds for one size is no news: it is made for that size alone.
         warnings.filterwarnings("ignore", category=TracerWarning)
-        analysis = FlopCountAnalysis(network, random_tensors(one))
+        analysis = FlopCountAnalysis(network, inputs)
         # It would warn of ReLU6 and additions, which it does not count, and of modules that trace away.
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         by_operator = {name: int(count) for name, count in sorted(analysis.by_operator().items())}
