@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from io import StringIO
@@ -66,6 +65,8 @@ def _cells(row: LayerRow) -> list[str | int]:
 
 def rows_csv(rows: Sequence[LayerRow]) -> str:
     """Comma-separated values, raw, with a line of names."""
+    import csv  # which every other command would pay for
+
     buffer = StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
