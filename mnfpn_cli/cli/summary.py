@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
@@ -14,8 +14,12 @@ from mnfpn_cli.errors import UsageError
 from mnfpn_cli.report.rows import SORT_KEYS, Selection, SortKey
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from mnfpn_cli.inspection.facts import Facts
     from mnfpn_cli.models.subject import Subject
     from mnfpn_cli.report.tables import Report
+    from mnfpn_cli.weights.load import Loaded
 
 DEFAULT_DEPTH = 2
 
@@ -130,26 +134,38 @@ def summary(
         from mnfpn_cli.inspection.tree import layer_tree
 
     built, found = inspect_subject(subject, audited=audit)
-    loaded = None
-    if weights and subject.settings:
-        from mnfpn_cli.weights.files import read_checkpoint
-        from mnfpn_cli.weights.load import check_weights
-
-        loaded = check_weights(built, subject.settings, read_checkpoint(weights))
+    loaded = _checked(built, subject, weights)
     tree = layer_tree(found.facts)
     every = rows.selection(everything=True)
     report = summary_tables(tree, subject.inputs, rows.selection(everything=False)) + weights_report(loaded)
     body = summary_document(tree, subject.inputs, every)
     if counts:
-        from mnfpn_cli.inspection.counts import count_work, tool_totals
-        from mnfpn_cli.report.counts import counts_document, counts_tables
-
-        work, totals = count_work(found.facts), tool_totals(found.facts)
-        report += counts_tables(work, totals)
-        body |= {"counts": counts_document(work, totals)}
+        tables, counted = _counted(found.facts)
+        report, body = report + tables, body | {"counts": counted}
     if found.audit:
         report += audit_report(found.audit, found.pyramids)
         body |= {"audit": audit_document(found.audit), "levels": levels_document(found.pyramids)}
     body |= weights_document(loaded)
     texts = {"csv": lambda: rows_csv(select(tree, every)), "markdown": lambda: rows_markdown(select(tree, every))}
     emit(report, subject_document("summary", subject, body), output, texts)
+
+
+def _checked(network: "nn.Module", subject: "Subject", weights: Path | None) -> "Loaded | None":
+    """What would become of a checkpoint; None where there is none."""
+    if weights is None or subject.settings is None:
+        return None
+    from mnfpn_cli.network.network import Network
+    from mnfpn_cli.weights.files import read_checkpoint
+    from mnfpn_cli.weights.load import check_weights
+
+    assert isinstance(network, Network)
+    return check_weights(network, subject.settings, read_checkpoint(weights))
+
+
+def _counted(facts: "Facts") -> "tuple[Report, dict[str, Any]]":
+    """What there is to compute, and what other counters print for it."""
+    from mnfpn_cli.inspection.counts import count_work, tool_totals
+    from mnfpn_cli.report.counts import counts_document, counts_tables
+
+    work, totals = count_work(facts), tool_totals(facts)
+    return counts_tables(work, totals), counts_document(work, totals)

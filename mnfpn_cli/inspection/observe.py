@@ -1,6 +1,6 @@
 """Watching a network run: which modules are called, what each returns, what is computed, and from which tensors."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
@@ -90,15 +90,9 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Record while the block runs; torch's global hooks are taken off at its end, however it ends."""
-        before = module_hooks.register_module_forward_pre_hook(self._enter)
-        after = module_hooks.register_module_forward_hook(self._leave)
-        try:
-            with self:
-                yield
-        finally:
-            before.remove()
-            after.remove()
+        """Record while the block runs."""
+        with hooked(self._enter, self._leave), self:
+            yield
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -168,6 +162,18 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _leave(self, _module: nn.Module, _args: Any, output: Any) -> None:
         self._open.pop().outputs = shapes_of(output)
+
+
+@contextmanager
+def hooked(enter: Callable[[nn.Module, Any], None], leave: Callable[[nn.Module, Any, Any], None]) -> Iterator[None]:
+    """Hear of every call of every module, registered or not; torch's global hooks are taken off, however it ends."""
+    before = module_hooks.register_module_forward_pre_hook(enter)
+    after = module_hooks.register_module_forward_hook(leave)
+    try:
+        yield
+    finally:
+        before.remove()
+        after.remove()
 
 
 @cache

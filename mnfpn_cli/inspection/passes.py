@@ -102,16 +102,9 @@ def run_pass(
         for module in (network, *others):
             with suppress(NotImplementedError):  # as of a program that torch exported, which has one mode
                 module.train(train)
-        observer.live.learned |= {storage_key(one) for module in (network, *others) for one in module.parameters()}
-        tensors = [_made(one, network, how) for one in inputs]
-        for tensor in tensors:
-            observer.live.made(tensor)
-        with observer.watching():
-            outputs = network(*tensors)
+            observer.live.learned |= set(map(storage_key, module.parameters()))
+        outputs = _watched(network, [_made(one, network, how) for one in inputs], observer)
         named = list(named_tensors(outputs))
-        for _, tensor in named:
-            if storage_key(tensor) not in observer.live:
-                observer.used.setdefault(storage_key(tensor), tensor)  # a parameter that is an output itself
         leaves, unfollowed = _leaves([tensor for _, tensor in named]) if gradients else ([], "")
         peak = observer.live.peak
     shapes = tuple((name, tuple(tensor.shape), tensor.element_size()) for name, tensor in named)
@@ -127,6 +120,18 @@ def run_pass(
         reached=reached,
         unfollowed=unfollowed,
     )
+
+
+def _watched(network: nn.Module, inputs: Sequence[Tensor], observer: Observer) -> Any:
+    """What a network returns, watched."""
+    for tensor in inputs:
+        observer.live.made(tensor)
+    with observer.watching():
+        outputs = network(*inputs)
+    for _, tensor in named_tensors(outputs):
+        if storage_key(tensor) not in observer.live:
+            observer.used.setdefault(storage_key(tensor), tensor)  # a parameter that is an output itself
+    return outputs
 
 
 @contextmanager

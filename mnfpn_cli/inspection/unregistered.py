@@ -39,10 +39,11 @@ def outside(facts: Facts) -> list[Outside]:
         if isinstance(one.found, nn.Module):
             inside |= {id(module) for module in one.found.modules()}
             tensors = own_tensors(one.found)
-            fresh = [tensor for tensor in tensors if storage_key(tensor) not in taken]
-            if fresh and any(map(facts.took_part, one.found.modules())):
+            fresh = [parameter for parameter in one.found.parameters() if storage_key(parameter) not in taken]
+            holds_more = not taken.issuperset(map(storage_key, tensors))
+            if holds_more and any(map(facts.took_part, one.found.modules())):
                 taken |= set(map(storage_key, tensors))
-                found.append(Outside(one, numel([p for p in one.found.parameters() if p in _Ids(fresh)])))
+                found.append(Outside(one, numel(fresh)))
         elif storage_key(one.found) not in taken and _is_weight(facts, one.found):
             taken.add(storage_key(one.found))
             found.append(Outside(one, one.found.numel()))
@@ -75,16 +76,6 @@ def constants(facts: Facts) -> list[str]:
 def own_tensors(module: nn.Module) -> list[Tensor]:
     """All parameters and buffers of a module."""
     return [*module.parameters(), *module.buffers()]
-
-
-class _Ids:
-    """Tensors, to be asked for by identity: ``in`` of a list would compare their numbers."""
-
-    def __init__(self, tensors: list[Tensor]) -> None:
-        self._ids = set(map(id, tensors))
-
-    def __contains__(self, tensor: object) -> bool:
-        return id(tensor) in self._ids
 
 
 def unregistered(facts: Facts) -> Iterator[Finding]:

@@ -11,13 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as module_hooks
 from torch.overrides import TorchFunctionMode
 
 from mnfpn_cli.inspection.facts import Facts
 from mnfpn_cli.inspection.kept import left_as_it_was
 from mnfpn_cli.inspection.memory import storage_key
-from mnfpn_cli.inspection.observe import ModuleCall, Shape, shapes_of
+from mnfpn_cli.inspection.observe import ModuleCall, Shape, hooked, shapes_of
 from mnfpn_cli.inspection.passes import run_pass
 from mnfpn_cli.models.errors import ModelError
 
@@ -141,14 +140,8 @@ class _Recorder(TorchFunctionMode):
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Record while the block runs."""
-        before = module_hooks.register_module_forward_pre_hook(self._enter)
-        after = module_hooks.register_module_forward_hook(self._leave)
-        try:
-            with self:
-                yield
-        finally:
-            before.remove()
-            after.remove()
+        with hooked(self._enter, self._leave), self:
+            yield
 
     def _enter(self, module: nn.Module, _args: Any) -> None:
         self._open.append(module if module in self._registered or not self._open else self._open[-1])
