@@ -5,12 +5,15 @@ al. 2016, "Deep Residual Learning for Image Recognition", section 4.1 and table 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from mnfpn_cli.plan.blocks import BOTTLENECK_EXPANSION, BlockPlan, bottleneck, inverted_residual
 from mnfpn_cli.plan.layers import Activation, ConvPlan
-from mnfpn_cli.settings.backbones import MobileNetV2Settings, ResNetSettings
+from mnfpn_cli.settings.backbones import Backbone, MobileNetV2Settings, ResNetSettings
 from mnfpn_cli.settings.models import NetworkSettings
-from mnfpn_cli.settings.rounding import scale_channels, scale_stage, scale_stem
+from mnfpn_cli.settings.rounding import Rounding, scale_channels, scale_stage, scale_stem
+from mnfpn_cli.settings.stages import StageSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,43 +45,60 @@ class BackbonePlan:
 
 def plan_backbone(settings: NetworkSettings, last_stage: int | None = None) -> BackbonePlan:
     """Work out the backbone, up to a stage and with it, or all of it."""
-    stages = None if last_stage is None else last_stage + 1
-    channels = scale_stem(settings.stem_channels, settings.width_mult, settings.rounding)
-    backbone = settings.backbone
+    return _plan(
+        settings.backbone,
+        settings.in_channels,
+        settings.stages or (),
+        _Width(settings.stem_channels, settings.width_mult, settings.rounding),
+        None if last_stage is None else last_stage + 1,
+    )
+
+
+class _Width(NamedTuple):
+    """What the channels of a backbone follow from, besides its stages."""
+
+    stem_channels: int
+    width_mult: float
+    rounding: Rounding
+
+
+# A sweep asks for the same backbone under each of its pyramids; all that it depends on is in the key.
+@lru_cache(maxsize=256)
+def _plan(
+    backbone: Backbone, in_channels: int, rows: tuple[StageSettings, ...], width: _Width, stages: int | None
+) -> BackbonePlan:
+    channels = scale_stem(*width)
     if isinstance(backbone, ResNetSettings):
-        stem = ConvPlan(settings.in_channels, channels, kernel=7, stride=2, norm=True, activation="relu")
-        return BackbonePlan(
-            stem, True, _plan_resnet(settings, backbone.blocks[:stages], channels), "relu", conv_bias=False
-        )
+        stem = ConvPlan(in_channels, channels, kernel=7, stride=2, norm=True, activation="relu")
+        return BackbonePlan(stem, True, _plan_resnet(width, backbone.blocks[:stages], channels), "relu", False)
     bare, bias = backbone.bare_stem, backbone.conv_bias
     activation: Activation | None = None if bare else "relu6"
-    stem = ConvPlan(settings.in_channels, channels, 3, 2, bias=bare or bias, norm=not bare, activation=activation)
-    return BackbonePlan(stem, False, _plan_mobilenet_v2(settings, backbone, stages, channels), "relu6", bias)
+    stem = ConvPlan(in_channels, channels, 3, 2, bias=bare or bias, norm=not bare, activation=activation)
+    return BackbonePlan(stem, False, _plan_mobilenet_v2(width, backbone, rows[:stages], channels), "relu6", bias)
 
 
 def _plan_mobilenet_v2(
-    settings: NetworkSettings, backbone: MobileNetV2Settings, count: int | None, channels: int
+    width: _Width, backbone: MobileNetV2Settings, rows: tuple[StageSettings, ...], channels: int
 ) -> tuple[StagePlan, ...]:
     stages = []
-    for stage in (settings.stages or ())[:count]:
-        width = scale_stage(stage.channels, stage.expansion, settings.width_mult, settings.rounding)
-        first = inverted_residual(channels, width, stage.expansion, stage.stride, backbone)
-        blocks: tuple[BlockPlan, ...] = (first,)
-        if stage.repeats > 1:  # the repeats are equal, and frozen: one plan stands for all of them
-            blocks += (inverted_residual(width, width, stage.expansion, 1, backbone),) * (stage.repeats - 1)
-        stages.append(StagePlan(blocks, stage.stride))
-        channels = width
+    for row in rows:
+        out = scale_stage(row.channels, row.expansion, width.width_mult, width.rounding)
+        blocks: tuple[BlockPlan, ...] = (inverted_residual(channels, out, row.expansion, row.stride, backbone),)
+        if row.repeats > 1:  # the repeats are equal, and frozen: one plan stands for all of them
+            blocks += (inverted_residual(out, out, row.expansion, 1, backbone),) * (row.repeats - 1)
+        stages.append(StagePlan(blocks, row.stride))
+        channels = out
     return tuple(stages)
 
 
-def _plan_resnet(settings: NetworkSettings, repeats_of_stages: tuple[int, ...], channels: int) -> tuple[StagePlan, ...]:
+def _plan_resnet(width: _Width, repeats_of_stages: tuple[int, ...], channels: int) -> tuple[StagePlan, ...]:
     stages = []
     for index, repeats in enumerate(repeats_of_stages):
         stride = 1 if index == 0 else 2
-        width = scale_channels(settings.stem_channels << index, settings.width_mult, settings.rounding)
-        blocks: tuple[BlockPlan, ...] = (bottleneck(channels, width, stride),)
-        channels = width * BOTTLENECK_EXPANSION
+        middle = scale_channels(width.stem_channels << index, width.width_mult, width.rounding)
+        blocks: tuple[BlockPlan, ...] = (bottleneck(channels, middle, stride),)
+        channels = middle * BOTTLENECK_EXPANSION
         if repeats > 1:
-            blocks += (bottleneck(channels, width, 1),) * (repeats - 1)
+            blocks += (bottleneck(channels, middle, 1),) * (repeats - 1)
         stages.append(StagePlan(blocks, stride))
     return tuple(stages)

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
+from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.plan.sizes import level_sizes, stage_sizes
 from mnfpn_cli.plan.steps import (
@@ -85,7 +87,7 @@ class WholeCost:
 def network_cost(plan: NetworkPlan, size: Size) -> NetworkCost:
     """The cost of a network on one image of ``size``."""
     sizes = stage_sizes(plan.backbone, size)
-    backbone = _total(backbone_steps(plan.backbone, size))
+    backbone = _backbone_cost(plan.backbone, size)
     pyramid = head = Cost()
     if plan.pyramid:
         pyramid = _total(pyramid_steps(plan.pyramid, sizes))
@@ -93,6 +95,12 @@ def network_cost(plan: NetworkPlan, size: Size) -> NetworkCost:
     if plan.head:
         head = _total(head_steps(plan.head, sizes))
     return NetworkCost(backbone, pyramid, head)
+
+
+# A sweep asks for the same backbone under each of its pyramids.
+@lru_cache(maxsize=256)
+def _backbone_cost(plan: BackbonePlan, size: Size) -> Cost:
+    return _total(backbone_steps(plan, size))
 
 
 def _total(steps: Iterable[Step]) -> Cost:

@@ -5,6 +5,7 @@ comes on top, so it says what certainly does not fit, not what certainly does.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.blocks import BlockPlan
@@ -28,11 +29,9 @@ def memory_needed(plan: NetworkPlan, input: NetworkInput, dtype: DType) -> int:
 
 def activation_bytes(plan: NetworkPlan, input: NetworkInput, dtype: DType) -> int:
     """Bytes of the input and the feature maps alive together at the fullest moment, for the whole batch."""
-    alive = _Alive(ITEM_BYTES[dtype])
-    alive.take(input.channels * _cells(input.size))
     sizes = stage_sizes(plan.backbone, input.size)
-    tapped = {level.stage for level in plan.pyramid.levels} if plan.pyramid else set()
-    _run_backbone(alive, plan.backbone, input.size, tapped)
+    tapped = frozenset(level.stage for level in plan.pyramid.levels) if plan.pyramid else frozenset()
+    alive = _Alive(ITEM_BYTES[dtype], *_after_backbone(plan.backbone, input.channels, input.size, tapped, dtype))
     if plan.pyramid:
         _run_pyramid(alive, plan.pyramid, sizes)
         sizes = level_sizes(plan.pyramid, sizes)
@@ -48,10 +47,10 @@ class _Alive:
     holds it. Batch norm makes a second tensor beside the convolution's; activations behind it work in place.
     """
 
-    def __init__(self, item_bytes: int) -> None:
+    def __init__(self, item_bytes: int, bytes: int = 0, peak: int = 0) -> None:
         self.item_bytes = item_bytes
-        self.bytes = 0
-        self.peak = 0
+        self.bytes = bytes
+        self.peak = peak
 
     def take(self, elements: int) -> None:
         self.bytes += elements * self.item_bytes
@@ -84,7 +83,19 @@ class _Alive:
         self.peak = max(self.peak, self.bytes + elements * INDEX_BYTES)
 
 
-def _run_backbone(alive: _Alive, plan: BackbonePlan, size: Size, tapped: set[int]) -> None:
+# A sweep asks for the same backbone under each of its pyramids.
+@lru_cache(maxsize=256)
+def _after_backbone(
+    plan: BackbonePlan, channels: int, size: Size, tapped: frozenset[int], dtype: DType
+) -> tuple[int, int]:
+    """What is alive when the backbone has run on an image, and the most that was."""
+    alive = _Alive(ITEM_BYTES[dtype])
+    alive.take(channels * _cells(size))
+    _run_backbone(alive, plan, size, tapped)
+    return alive.bytes, alive.peak
+
+
+def _run_backbone(alive: _Alive, plan: BackbonePlan, size: Size, tapped: frozenset[int]) -> None:
     size = plan.stem.output(size)
     current = alive.conv(plan.stem, size)
     if plan.stem_pool:
