@@ -1,10 +1,11 @@
 """Reading the options that override settings: ``--stages`` and ``--set``."""
 
 import re
+from typing import Any
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.files import parse_json
-from mnfpn_cli.settings.sources import Source
+from mnfpn_cli.settings.sources import Path, Source
 from mnfpn_cli.settings.stages import ORIGINAL_SPELLING
 
 
@@ -31,17 +32,26 @@ def parse_override(text: str) -> Source:
         UsageError: where there is no key or no ``=``.
     """
     key, equals, value = text.partition("=")
-    names = re.sub(r"\[([0-9]+)\]", r".\1", key.strip()).split(".")
-    if not equals or not all(names):
+    path = path_of(key)
+    if not equals or "" in path:
         raise UsageError(f"--set: must be key=value with a dotted key, as pyramid.smooth=separable, got '{text}'")
+    return Source(f"--set {key.strip()}", parse_value(value), path)
+
+
+def path_of(key: str) -> Path:
+    """Where a dotted key points to: ``stages[3].channels``."""
+    names = re.sub(r"\[([0-9]+)\]", r".\1", key.strip()).split(".")
     if names[0] == "stages":
         names = [ORIGINAL_SPELLING.get(name, name) for name in names]
-    path = tuple(int(name) if re.fullmatch(r"[0-9]{1,9}", name) else name for name in names)
-    option = f"--set {key.strip()}"
+    return tuple(int(name) if re.fullmatch(r"[0-9]{1,9}", name) else name for name in names)
+
+
+def parse_value(text: str) -> Any:
+    """What JSON reads the text as, or else the text."""
     try:
-        return Source(option, parse_json(value), path)
+        return parse_json(text)
     except (ValueError, RecursionError):
-        return Source(option, value.strip(), path)
+        return text.strip()
 
 
 def _whole(number: str, row: str) -> int:

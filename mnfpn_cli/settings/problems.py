@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.backbones import MobileNetV2Settings, ResNetSettings
 from mnfpn_cli.settings.heads import ClassifierHead, LevelClassifiersHead, NoHead
 from mnfpn_cli.settings.models import NetworkSettings
@@ -65,6 +66,20 @@ def dotted(where: Sequence[str | int]) -> str:
 def _key(key: str) -> str:
     """A key as it is, or quoted where it would be misread."""
     return key if re.fullmatch(r"[\w$-]+", key) else json.dumps(key)
+
+
+def check_key(name: str, path: Sequence[str | int], others: Collection[str] = ()) -> None:
+    """Make sure that settings have such a key; ``others`` may be meant too.
+
+    Raises:
+        UsageError: naming the nearest key that there is.
+    """
+    place = dotted(path)
+    here, _, key = re.sub(r"\[\d+\]", "[]", place).rpartition(".")
+    if key in KEYS.get(here, ()) or key in KEYS:
+        return
+    near = get_close_matches(place, others, 1)
+    raise UsageError(f"{name}: unknown key" + (f"; did you mean '{near[0]}'?" if near else _nearest(tuple(path))))
 
 
 def _problem(details: ErrorDetails) -> Problem:

@@ -1,0 +1,98 @@
+"""A cell of a design space: one network, one input, and how it is run."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from mnfpn_cli.settings.input import DType, NetworkInput, Size
+from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.spelled import as_options
+
+KEY_VERSION = 1
+"""Raised where the same cell would be measured differently: old rows are then no longer its result."""
+
+ANY_DEVICE = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How a network is run: on a device (``auto`` is the best there is), by a runtime, in a dtype.
+
+    ``threads`` of the CPU; None is torch's choice.
+    """
+
+    runtime: str = DEFAULT_RUNTIME
+    device: str = ANY_DEVICE
+    dtype: DType = "float32"
+    batch: int = 1
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one measurement is of. The settings are those for the size: a head may be made for it."""
+
+    settings: NetworkSettings
+    size: Size
+    execution: Execution = Execution()
+
+    @property
+    def input(self) -> NetworkInput:
+        """A batch of images."""
+        return NetworkInput(self.execution.batch, self.settings.in_channels, self.size)
+
+    @property
+    def network(self) -> tuple[NetworkSettings, Size]:
+        """What is run, whichever way."""
+        return self.settings, self.size
+
+    def __str__(self) -> str:
+        options = " ".join(as_options(self.settings)) or "the default network"
+        how = self.execution
+        return f"{options}, {self.size}, batch {how.batch}, {how.runtime} on {how.device}, {how.dtype}"
+
+
+def cell_key(cell: Cell, place: str) -> str:
+    """The hash of what determines a measurement: 32 hexadecimal digits.
+
+    Args:
+        cell: what is measured.
+        place: the kind of machine: times of one are not those of another.
+    """
+    how = cell.execution
+    determined = {
+        "version": KEY_VERSION,
+        "settings": cell.settings.model_dump(mode="json"),
+        "input": cell.input.shape,
+        "runtime": how.runtime,
+        "device": how.device,
+        "dtype": how.dtype,
+        "threads": how.threads,
+        "place": place,
+    }
+    text = json.dumps(determined, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def bench_arguments(cell: Cell) -> list[str]:
+    """The arguments of ``mnfpn bench`` that measure a cell."""
+    return ["bench", *network_arguments(cell), *_how(cell)]
+
+
+def network_arguments(cell: Cell) -> list[str]:
+    """The options that name a cell's network and the size of its images, as every command takes them."""
+    return [*as_options(cell.settings), "--size", str(cell.size)]
+
+
+def _how(cell: Cell) -> list[str]:
+    how, usual = cell.execution, Execution()
+    said: dict[str, Any] = {
+        "--batch": (how.batch, usual.batch),
+        "--runtime": (how.runtime, usual.runtime),
+        "--device": (how.device, usual.device),
+        "--dtype": (how.dtype, usual.dtype),
+        "--threads": (how.threads, usual.threads),
+    }
+    return [text for name, (value, default) in said.items() if value != default for text in (name, str(value))]

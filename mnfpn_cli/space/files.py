@@ -1,0 +1,73 @@
+"""Design spaces in JSON files."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.settings.files import ANNOTATIONS, MAX_BYTES, parse_json
+from mnfpn_cli.space.axes import MAX_CELLS, Axis
+from mnfpn_cli.space.read import axis_of
+
+RANGE = {"from", "to", "step"}
+
+
+def read_space(path: Path) -> list[Axis]:
+    """The axes in a JSON file: an object of keys, with lists, ranges or single values.
+
+    Raises:
+        UsageError: where it is no such file.
+        MnfpnError: where it cannot be read.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path}: a space must have at most {MAX_BYTES / 1e6:g} MB")
+        document = parse_json(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: must be a file, but there is none of that name") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path}: must be a file, but it is a folder") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: must be UTF-8 text, but byte {error.start} is not") from None
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{path}: line {error.lineno}, column {error.colno}: must be JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: must be JSON: {error}") from None
+    except OSError as error:
+        raise MnfpnError(f"{path}: could not be read: {error.strerror}") from None
+    if not isinstance(document, dict):
+        raise UsageError(f"{path}: must be an object of keys with their choices, got {json.dumps(document)[:60]}")
+    return [axis_of(key, f"{path}: {key}", values) for key, values in _keys(str(path), document, "")]
+
+
+def _keys(file: str, value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, list[Any]]]:
+    for key, item in value.items():
+        if not prefix and key in ANNOTATIONS:
+            continue
+        name = f"{prefix}{key}"
+        if isinstance(item, dict) and not RANGE & item.keys():
+            yield from _keys(file, item, f"{name}.")
+        else:
+            yield name, _choices(f"{file}: {name}", item)
+
+
+def _choices(name: str, value: Any) -> list[Any]:
+    """A list is of choices; a range makes them; anything else is the only one."""
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, dict):
+        return [value]
+    unknown = value.keys() - RANGE
+    if unknown or not {"from", "to"} <= value.keys():
+        raise UsageError(f"{name}: a range must have from, to and perhaps step, got {', '.join(sorted(value))}")
+    low, high, step = value["from"], value["to"], value.get("step", 1)
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in (low, high, step)):
+        raise UsageError(f"{name}: a range must be of numbers, got {json.dumps(value)[:60]}")
+    if step <= 0 or high < low or not (high - low) / step < MAX_CELLS:
+        rule = f"a range must go up from 'from' to 'to' by a positive step, in at most {MAX_CELLS:,} steps"
+        raise UsageError(f"{name}: {rule}, got {json.dumps(value)[:60]}")
+    count = int((high - low) / step + 1e-9) + 1
+    return [
+        round(low + index * step, 12) if isinstance(low + step, float) else low + index * step for index in range(count)
+    ]

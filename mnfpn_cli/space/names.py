@@ -1,0 +1,53 @@
+"""Cells told apart in few words: by what differs between them."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.space.cells import Cell
+
+
+def differences(cells: Sequence[Cell]) -> dict[str, list[str]]:
+    """What differs between cells: for each key, in the order of the settings, the words of each of them."""
+    columns = [_words(cell) for cell in cells]
+    keys = dict.fromkeys(key for column in columns for key in column)
+    values = {key: [column.get(key, "–") for column in columns] for key in keys}
+    differing = {key: words for key, words in values.items() if len(set(words)) > 1}
+    return {key: _numbered(words) if key == "stages" else words for key, words in differing.items()}
+
+
+def namer(cells: Sequence[Cell]) -> Callable[[Cell], str]:
+    """How to name each of some cells, as ``width_mult 0.5, channels 64``."""
+    differing = differences(cells)
+    names = {
+        cell: ", ".join(f"{key.rpartition('.')[2]} {words[index]}" for key, words in differing.items())
+        for index, cell in enumerate(cells)
+    }
+    return lambda cell: names[cell]
+
+
+def _words(cell: Cell) -> dict[str, str]:
+    how = cell.execution
+    words = {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat(cell.settings).items()}
+    words.pop("head.size", None)  # follows from the size of the image
+    words |= {"size": str(cell.size), "batch": str(how.batch), "runtime": how.runtime, "device": how.device}
+    return words | {"dtype": how.dtype, "threads": "torch's choice" if how.threads is None else str(how.threads)}
+
+
+def flat(settings: NetworkSettings) -> dict[str, Any]:
+    """Settings under dotted keys; ``stages`` stay a whole."""
+
+    def walk(value: Any, prefix: str) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            return {prefix: value}
+        inner = (walk(item, f"{prefix}.{key}".removeprefix(".")) for key, item in value.items())
+        return {key: item for part in inner for key, item in part.items()}
+
+    return walk(settings.model_dump(mode="json"), "")
+
+
+def _numbered(words: Sequence[str]) -> list[str]:
+    """Whole tables of stages by number, in the order in which they come."""
+    known = list(dict.fromkeys(words))
+    return [f"table {known.index(word) + 1}" for word in words]

@@ -1,0 +1,131 @@
+"""What each cell of a space costs, and what it keeps: from its plan, before anything is built."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from mnfpn_cli.plan.cost import network_cost
+from mnfpn_cli.plan.memory import activation_bytes
+from mnfpn_cli.plan.network import NetworkPlan, plan_network
+from mnfpn_cli.plan.sizes import level_sizes, stage_sizes
+from mnfpn_cli.settings.input import ITEM_BYTES, NetworkInput, Size
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.space.axes import Invalid, Space
+from mnfpn_cli.space.budget import Budget
+from mnfpn_cli.space.cells import Cell, Execution
+
+Progress = Callable[[str, float], None]
+
+
+class Capacity(NamedTuple):
+    """What a network keeps for whatever comes behind it. It is no accuracy: depth and kernels are not in it.
+
+    Attributes:
+        backbone_channels: of the maps that the pyramid or the head is built on, summed.
+        channels: of every level; of a network without a pyramid, of the map that its head sees.
+        levels: of the pyramid; 1 without one.
+        cells: of the finest of these maps.
+    """
+
+    backbone_channels: int
+    channels: int
+    levels: int
+    cells: int
+
+    @property
+    def product(self) -> int:
+        """All four counted alike: twice the channels are worth twice the cells. It orders; it has no unit."""
+        return self.backbone_channels * self.channels * self.levels * self.cells
+
+
+class Figures(NamedTuple):
+    """What a cell costs: parameters, MACs of one image, bytes of weights and activations of the batch."""
+
+    parameters: int
+    macs: int
+    memory_bytes: int
+    capacity: Capacity
+
+
+class Planned(NamedTuple):
+    """A cell, and what its plan says of it."""
+
+    cell: Cell
+    figures: Figures
+
+
+@dataclass
+class PlannedSpace:
+    """A space worked out.
+
+    Attributes:
+        cells: valid, within the budget, each once.
+        invalid: combinations that are no network, by reason.
+        cut: cells beyond the budget, by what they exceed.
+        repeated: cells that other combinations give too.
+    """
+
+    cells: list[Planned] = field(default_factory=list)
+    invalid: Counter[str] = field(default_factory=Counter)
+    cut: Counter[str] = field(default_factory=Counter)
+    repeated: int = 0
+
+
+def plan_space(space: Space, budget: Budget, progress: Progress = lambda _doing, _share: None) -> PlannedSpace:
+    """Work out every cell.
+
+    Raises:
+        UsageError: where there are more cells than anybody can wait for.
+    """
+    space.check_count()
+    executions = space.executions()
+    made, seen, done, total = PlannedSpace(), set[tuple[NetworkSettings, Size]](), 0, space.count
+    for one in space.networks():
+        if isinstance(one, Invalid):
+            made.invalid[one.reason] += one.cells
+            done += one.cells
+        else:
+            done += len(executions)
+            if one in seen:
+                made.repeated += len(executions)
+                continue
+            seen.add(one)
+            _sort_in(made, plan_cells(*one, executions), budget)
+        if done % 100 < len(executions):
+            progress("planning", done / total)
+    return made
+
+
+def plan_cells(settings: NetworkSettings, size: Size, executions: Iterable[Execution]) -> Iterator[Planned]:
+    """A network at a size, run in each of some ways."""
+    plan = plan_network(settings)
+    cost = network_cost(plan, size).total
+    capacity = _capacity(plan, size)
+    image, activations = NetworkInput(1, settings.in_channels, size), dict[str, int]()
+    for execution in executions:
+        dtype = execution.dtype
+        if dtype not in activations:
+            activations[dtype] = activation_bytes(plan, image, dtype)
+        weights = (cost.parameters + cost.buffers) * ITEM_BYTES[dtype]
+        memory = weights + execution.batch * activations[dtype]
+        yield Planned(Cell(settings, size, execution), Figures(cost.parameters, cost.macs, memory, capacity))
+
+
+def _sort_in(made: PlannedSpace, cells: Iterable[Planned], budget: Budget) -> None:
+    for one in cells:
+        exceeded = budget.exceeded(one.figures)
+        if exceeded:
+            made.cut[exceeded] += 1
+        else:
+            made.cells.append(one)
+
+
+def _capacity(plan: NetworkPlan, size: Size) -> Capacity:
+    sizes, pyramid = stage_sizes(plan.backbone, size), plan.pyramid
+    if pyramid is None:
+        channels = plan.backbone.stages[-1].out_channels
+        return Capacity(channels, channels, 1, sizes[-1].height * sizes[-1].width)
+    finest = level_sizes(pyramid, sizes)[0]
+    tapped = sum(level.lateral.in_channels for level in pyramid.levels)
+    return Capacity(tapped, pyramid.channels, len(pyramid.names), finest.height * finest.width)

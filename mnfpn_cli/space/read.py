@@ -1,0 +1,128 @@
+"""The choices for each key of a design space: read from options, checked where they are no settings."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.settings.files import read_config, read_preset
+from mnfpn_cli.settings.input import ITEM_BYTES, MAX_BATCH, parse_size
+from mnfpn_cli.settings.measuring import check_device_name, choose_runtimes
+from mnfpn_cli.settings.overrides import parse_value, path_of
+from mnfpn_cli.settings.problems import check_key
+from mnfpn_cli.space.axes import MAX_CELLS, Axis, Space
+
+MAX_THREADS = 4096
+
+
+def merged(axes: Iterable[Axis]) -> Space:
+    """The space of some axes; of those with one key the last counts: options come after files."""
+    return Space(tuple({path_of(axis.key): axis for axis in axes}.values()))
+
+
+def split_choices(name: str, text: str) -> list[str]:
+    """The choices in ``64,128`` or ``["p3","p5"],all``: parted by commas outside of brackets and quotes.
+
+    Raises:
+        UsageError: where one is empty.
+    """
+    choices, depth, quoted = [""], 0, False
+    for sign in text:
+        quoted ^= sign == '"'
+        depth += 0 if quoted else (sign in "[{") - (sign in "]}")
+        if sign == "," and not depth and not quoted:
+            choices.append("")
+        else:
+            choices[-1] += sign
+    if not all(choice.strip() for choice in choices):
+        raise UsageError(f"{name}: must have a value before and behind each comma, got '{text}'")
+    return [choice.strip() for choice in choices]
+
+
+def axis_of(key: str, name: str, values: Iterable[Any]) -> Axis:
+    """The axis of a key, its values checked where they are no settings, each once.
+
+    Raises:
+        UsageError: where the key is unknown, there is no value, or one is none.
+    """
+    if key not in CHECKS:
+        check_key(name, path_of(key), CHECKS)
+    values = _runtimes(name, values) if key == "runtime" else values
+    check = CHECKS.get(key)
+    found = [check(name, value) if check else value for value in values]
+    if not found:
+        raise UsageError(f"{name}: must have at least one value, got none")
+    if len(found) > MAX_CELLS:
+        raise UsageError(f"{name}: must have at most {MAX_CELLS:,} values, got {len(found):,}")
+    return Axis(key, name, tuple(one for i, one in enumerate(found) if one not in found[:i]))
+
+
+def override_axis(text: str) -> Axis:
+    """Read ``key=choice,choice``, as ``--set`` gives it.
+
+    Raises:
+        UsageError: where there is no key, no choice, or no such key.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or "" in path_of(key):
+        raise UsageError(f"--set: must be key=value with a dotted key, as pyramid.smooth=conv,separable, got '{text}'")
+    name = f"--set {key.strip()}"
+    return axis_of(key.strip(), name, [parse_value(one) for one in split_choices(name, value)])
+
+
+def _size(name: str, value: Any) -> Any:
+    with _named(name, "--size"):
+        return parse_size(str(value) if isinstance(value, str | int) and not isinstance(value, bool) else repr(value))
+
+
+def _whole_number(high: int) -> Callable[[str, Any], int]:
+    def check(name: str, value: Any) -> int:
+        number = parse_value(value) if isinstance(value, str) else value
+        if type(number) is not int or not 1 <= number <= high:
+            raise UsageError(f"{name}: must be a whole number from 1 to {high}, got {json.dumps(value)}")
+        return number
+
+    return check
+
+
+def _word(check: Callable[[str], Any], option: str) -> Callable[[str, Any], str]:
+    def checked(name: str, value: Any) -> str:
+        with _named(name, option):
+            check(str(value))
+        return str(value)
+
+    return checked
+
+
+def _runtimes(name: str, values: Iterable[Any]) -> tuple[str, ...]:
+    """The runtimes of these names; ``all`` is all of them."""
+    with _named(name, "--runtime"):
+        return choose_runtimes([str(value) for value in values])
+
+
+def _dtype(text: str) -> None:
+    if text not in ITEM_BYTES:
+        raise UsageError(f"--dtype: must be one of {', '.join(ITEM_BYTES)}, got '{text}'")
+
+
+@contextmanager
+def _named(name: str, option: str) -> Iterator[None]:
+    """Call an option by the name that it has here."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(str(error).replace(f"{option}:", f"{name}:", 1)) from None
+
+
+CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "size": _size,
+    "batch": _whole_number(MAX_BATCH),
+    "dtype": _word(_dtype, "--dtype"),
+    "runtime": lambda _, value: value,
+    "device": _word(check_device_name, "--device"),
+    "threads": _whole_number(MAX_THREADS),
+    "preset": lambda _, value: read_preset(str(value)),
+    "config": lambda _, value: read_config(str(value)),
+}
+"""What makes a value of a key that is no setting."""

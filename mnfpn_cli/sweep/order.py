@@ -1,0 +1,53 @@
+"""What a sweep measures next: the reference cell now and then, and in between what is left, in its random order."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mnfpn_cli.store.rows import StoredCell
+from mnfpn_cli.sweep.pool import Lane
+
+REFERENCE_EVERY = 10
+"""Cells between two times of the reference: a tenth of the time goes there."""
+
+
+@dataclass
+class References:
+    """When the reference cell is due on a lane: before the first cell there, after every so many, and behind the last.
+
+    There is one for each device that cells are for: the middle one of them by MACs.
+    """
+
+    cells: Mapping[str, StoredCell]
+    every: int = REFERENCE_EVERY
+    _since: dict[tuple[str, str], int] = field(default_factory=dict)
+    _broken: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        by_device = defaultdict[str, list[StoredCell]](list)
+        for one in self.cells.values():
+            by_device[one.cell.execution.device].append(one)
+        self._chosen = {device: _middle(cells) for device, cells in by_device.items()}
+
+    def due(self, lane: Lane, last: bool = False) -> StoredCell | None:
+        """The reference cell that a lane is to time now; ``last``: there is nothing else to do."""
+        for device, cell in self._chosen.items():
+            since = self._since.get((lane.node, device))
+            if cell.key in self._broken or not lane.takes(cell.cell) or (last and not since):
+                continue
+            if since is None or since >= self.every or last:
+                return cell
+        return None
+
+    def measured(self, lane: Lane, cell: StoredCell, is_reference: bool) -> None:
+        """A lane is through with a cell."""
+        place = (lane.node, cell.cell.execution.device)
+        self._since[place] = 0 if is_reference else self._since.get(place, 0) + 1
+
+    def failed(self, cell: StoredCell) -> None:
+        """This one is no reference: it cannot be timed."""
+        self._broken.add(cell.key)
+
+
+def _middle(cells: list[StoredCell]) -> StoredCell:
+    return sorted(cells, key=lambda one: (one.figures.macs * one.cell.execution.batch, one.key))[len(cells) // 2]

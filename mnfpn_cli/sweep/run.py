@@ -1,0 +1,215 @@
+"""A sweep under way: cells claimed, measured on the lanes of a pool, and put down one by one."""
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from secrets import token_hex
+from statistics import fmean
+
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.settings.measuring import LAYERED
+from mnfpn_cli.space.cells import bench_arguments
+from mnfpn_cli.store.claims import Claims
+from mnfpn_cli.store.read import pending_keys, read_cells
+from mnfpn_cli.store.rows import Reference, Result, StoredCell
+from mnfpn_cli.store.store import Store
+from mnfpn_cli.store.sweeps import add_reference, now
+from mnfpn_cli.sweep.order import References
+from mnfpn_cli.sweep.pool import Lane, Lost, Pool
+from mnfpn_cli.sweep.process import Outcome, Task
+from mnfpn_cli.sweep.rates import Rates
+
+POLL_S = 0.25
+MAX_LOSSES = 3
+"""So often a cell's machine may die before the cell itself is held to be the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How cells are measured.
+
+    Attributes:
+        arguments: of `mnfpn bench`, for all cells.
+        by_layer: whether layers are timed, by the runtimes that run layer by layer.
+        timeout_s: after which a cell is given up.
+        reference_every: cells between two times of the reference.
+        latency_s: cells that cannot keep to it are not measured.
+    """
+
+    arguments: tuple[str, ...] = ()
+    by_layer: bool = False
+    timeout_s: float = 900.0
+    reference_every: int = 10
+    latency_s: float | None = None
+
+    def task(self, cell: StoredCell, is_reference: bool) -> Task:
+        """What a process is to measure."""
+        layers = self.by_layer and not is_reference and cell.cell.execution.runtime in LAYERED
+        return Task((*bench_arguments(cell.cell), *self.arguments, *["--by-layer"] * layers), self.timeout_s)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far a sweep is. ``skipped``: cells that cannot keep to the latency; ``others``: that another sweep has."""
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    others: int = 0
+    left_s: float | None = None
+    best: StoredCell | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def left(self) -> int:
+        """Cells that are still to be measured."""
+        return self.total - self.done - self.failed - self.skipped
+
+
+@dataclass
+class SweepRun:
+    """One process's share of a sweep.
+
+    Attributes:
+        store: where the sweep is.
+        sweep: its number there.
+        pool: what measures.
+        how: how it measures.
+        stopped: asked all the time; the run ends where it says so.
+        tell: is told how far the sweep is.
+    """
+
+    store: Store
+    sweep: int
+    pool: Pool
+    how: How
+    stopped: Callable[[], bool] = lambda: False
+    tell: Callable[[State], None] = lambda _state: None
+    clock: Callable[[], float] = time.monotonic
+    _running: dict[Lane, tuple[StoredCell, bool, float]] = field(default_factory=dict)
+    _losses: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    _seconds: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.cells: Mapping[str, StoredCell] = {one.key: one for one in read_cells(self.store, self.sweep)}
+        self.claims = Claims(self.store)
+        self.references = References(self.cells, self.how.reference_every)
+        self.rates = Rates(self.how.latency_s)
+        self.state = State(len(self.cells))
+        for one in self.cells.values():
+            if one.status != "pending":
+                self._count(one)
+        self._queue = deque(pending_keys(self.store, self.sweep))
+
+    def run(self) -> State:
+        """Measure what is left, until nothing is, or until stopped.
+
+        Raises:
+            MnfpnError: where no machine is left, or the store fails; what was measured by then is kept.
+        """
+        try:
+            while not self.stopped():
+                self.claims.beat()
+                self._keep_busy()
+                if not self._running and not self._more():
+                    break
+                for lane, outcome in self.pool.wait(POLL_S):
+                    self._take(lane, outcome)
+                self.tell(self.state)
+        finally:
+            self.pool.close()
+            self.claims.release()
+        return self.state
+
+    def _keep_busy(self) -> None:
+        for lane in self.pool.idle():
+            cell, is_reference = self.references.due(lane) if self._has_work(lane) else None, True
+            if cell is None:
+                cell, is_reference = self._next(lane), False
+            if cell is None and not self._queue:
+                cell, is_reference = self.references.due(lane, last=True), True
+            if cell is not None:
+                self._running[lane] = (cell, is_reference, self.clock())
+                self.pool.start(lane, self.how.task(cell, is_reference))
+
+    def _has_work(self, lane: Lane) -> bool:
+        return any(lane.takes(self.cells[key].cell) for key in self._queue)
+
+    def _next(self, lane: Lane) -> StoredCell | None:
+        """The next cell that this lane can measure and nobody else does, claimed."""
+        for key in [key for key in self._queue if lane.takes(self.cells[key].cell)]:
+            self._queue.remove(key)
+            if self.rates.too_slow(self.cells[key]):
+                self.state = replace(self.state, skipped=self.state.skipped + 1)
+            elif self.claims.claim(key):
+                return self.cells[key]
+        return None
+
+    def _more(self) -> bool:
+        """Whether there is, or may come, something to do: cells that other sweeps had and gave up, say."""
+        if self._queue:
+            if not self.pool.alive():
+                raise MnfpnError("no machine is left to measure on")
+            return True
+        self.claims.free_lapsed()
+        fresh = {one.key: one for one in read_cells(self.store, self.sweep)}
+        for key, one in fresh.items():
+            if one.status != "pending" and self.cells[key].status == "pending":
+                self._count(one)  # another sweep has measured it
+        self.cells = {**self.cells, **fresh}
+        self._queue.extend(key for key in pending_keys(self.store, self.sweep) if not self.rates.skipped(key))
+        others = sum(one.status == "pending" and not self.rates.skipped(key) for key, one in fresh.items())
+        self.state = replace(self.state, others=others - len(self._queue))
+        return others > 0
+
+    def _take(self, lane: Lane, outcome: Outcome | Lost) -> None:
+        cell, is_reference, started = self._running.pop(lane)
+        if isinstance(outcome, Lost):
+            self._lost(lane, cell, is_reference, outcome)
+            return
+        self._seconds.append(self.clock() - started)
+        self.references.measured(lane, cell, is_reference)
+        result = Result(token_hex(16), self.sweep, **{one.name: getattr(outcome, one.name) for one in fields(outcome)})
+        if is_reference:
+            self._refer(cell, result)
+        elif not self.stopped() or outcome.status == "done":
+            self._put_down(cell, result)
+
+    def _put_down(self, cell: StoredCell, result: Result) -> None:
+        if self.claims.finish(cell.key, result):
+            measured = replace(cell, status=result.status, result=result)
+            self.cells = {**self.cells, cell.key: measured}
+            self._count(measured)
+
+    def _refer(self, cell: StoredCell, result: Result) -> None:
+        if result.status == "failed":
+            self.references.failed(cell)
+            self._note(f"the reference cell ({cell.cell}) failed, so drift of the machine is not seen: {result.reason}")
+        else:
+            one = Reference(result.id, self.sweep, cell.key, result.node, result.finished, result.samples)
+            add_reference(self.store, one)
+
+    def _lost(self, lane: Lane, cell: StoredCell, is_reference: bool, lost: Lost) -> None:
+        self._note(f"{lane.node} is lost: {lost.why}")
+        if is_reference:
+            return
+        self._losses[cell.key] += 1
+        if self._losses[cell.key] < MAX_LOSSES:
+            self.claims.release(cell.key)
+            self._queue.appendleft(cell.key)
+        else:
+            reason = f"the machines that measured it were lost {MAX_LOSSES} times: {lost.why}"
+            self._put_down(cell, Result(token_hex(16), self.sweep, "failed", lane.node, now(), now(), reason))
+
+    def _count(self, cell: StoredCell) -> None:
+        done, failures = self.state.done + (cell.status == "done"), self.state.failed + (cell.status == "failed")
+        self.rates.learn(cell)
+        self.state = replace(self.state, done=done, failed=failures, best=self.rates.better(self.state.best, cell))
+        if self._seconds:
+            lanes = max(1, len(self._running) + len(self.pool.idle()))
+            self.state = replace(self.state, left_s=fmean(self._seconds) * self.state.left / lanes)
+
+    def _note(self, line: str) -> None:
+        self.state = replace(self.state, notes=(*self.state.notes, line))

@@ -1,0 +1,65 @@
+"""A sweep begun: its cells chosen, put in random order, and put down; or one that was begun before."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import psutil
+
+from mnfpn_cli.measure.cpu import reading_cpu_name
+from mnfpn_cli.space.cells import cell_key
+from mnfpn_cli.space.frontier import shuffled
+from mnfpn_cli.space.planned import Planned, PlannedSpace
+from mnfpn_cli.store.rows import Sweep
+from mnfpn_cli.store.store import Store
+from mnfpn_cli.store.sweeps import add_sweep, sweeps
+from mnfpn_cli.sweep.run import How
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a sweep is to measure, and what it was chosen from: ``measure`` says by which rule."""
+
+    cells: Sequence[Planned]
+    space: PlannedSpace
+    measure: str
+    command: str
+
+
+def this_machine() -> str:
+    """The kind of machine that this is: its times are those of others of this kind."""
+    with reading_cpu_name() as name:
+        return f"{name()}, {psutil.cpu_count(logical=False)} cores"
+
+
+def begin(store: Store, chosen: Chosen, how: How, place: str, again: bool = False) -> int:
+    """Put a sweep down, and return its number; ``again``: also what was measured before.
+
+    Raises:
+        StoreError: where the store cannot be written.
+    """
+    space = chosen.space
+    plan = {
+        "command": chosen.command,
+        "how": asdict(how),
+        "measure": chosen.measure,
+        "space": {"cells": len(space.cells), "repeated": space.repeated},
+        "invalid": dict(space.invalid),
+        "cut": dict(space.cut),
+    }
+    cells = [(cell_key(one.cell, place), one) for one in shuffled(chosen.cells)]
+    return add_sweep(store, plan, place, cells, again)
+
+
+def unfinished(store: Store) -> list[Sweep]:
+    """The sweeps that have cells left, the oldest first.
+
+    Raises:
+        StoreError: where the store cannot be read.
+    """
+    return [one for one in sweeps(store) if one.counts.get("pending")]
+
+
+def how_of(plan: Mapping[str, Any]) -> How:
+    """How the cells of a sweep are measured."""
+    return How(**{**plan["how"], "arguments": tuple(plan["how"]["arguments"])})
