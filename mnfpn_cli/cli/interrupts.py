@@ -71,6 +71,21 @@ def interruptible(progress: Progress) -> Iterator[Progress]:
 
 
 @contextmanager
+def stopping() -> Iterator[Callable[[], bool]]:
+    """Give a function that says whether a signal asked to end: work that asks it ends where nothing is half done."""
+    seen: list[int] = []
+    before = {number: signal.getsignal(number) for number in ENDING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _frame: seen.append(number))
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def tidy_when_terminated() -> Iterator[None]:
     """Let SIGTERM and SIGHUP raise SystemExit while files are written, so that no temporary one is left behind.
 

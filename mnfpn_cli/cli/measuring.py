@@ -1,6 +1,6 @@
 """The options on how to measure, which `bench` and `compare` share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 from typer import Option
@@ -86,3 +86,14 @@ class SamplingOptions:
             UsageError: where they ask for no time that there is.
         """
         return sampling(self.warmup, self.runs, self.precision, self.min_time, self.max_time)
+
+    def arguments(self) -> list[str]:
+        """The same options for another process.
+
+        Raises:
+            UsageError: as `sampling`.
+        """
+        self.sampling()
+        said = {one.name: getattr(self, one.name) for one in fields(self)}
+        given = {f"--{name.replace('_', '-')}": str(value) for name, value in said.items() if value is not None}
+        return [text for pair in given.items() for text in pair]

@@ -4,7 +4,7 @@ Sources: Sandler et al. 2018, "MobileNetV2: Inverted Residuals and Linear Bottle
 al. 2016, "Deep Residual Learning for Image Recognition", section 4.1 and table 1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -41,6 +41,14 @@ class BackbonePlan:
     stages: tuple[StagePlan, ...]
     activation: Activation
     conv_bias: bool
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.stem, self.stem_pool, self.stages)))
+
+    def __hash__(self) -> int:
+        """Worked out once: it goes through every convolution, and what is remembered of a backbone is found by it."""
+        return self._hash
 
 
 def plan_backbone(settings: NetworkSettings, last_stage: int | None = None) -> BackbonePlan:

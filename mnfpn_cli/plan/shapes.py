@@ -1,5 +1,6 @@
 """The feature maps that come out of a network, worked out for an input."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mnfpn_cli.plan.backbone import BackbonePlan
@@ -76,7 +77,7 @@ def network_shapes(plan: NetworkPlan, input: NetworkInput) -> NetworkShapes:
     return NetworkShapes(input, levels, head)
 
 
-def _levels(plan: PyramidPlan, stages: list[Size], backbone: BackbonePlan, image: Size) -> tuple[LevelShape, ...]:
+def _levels(plan: PyramidPlan, stages: Sequence[Size], backbone: BackbonePlan, image: Size) -> tuple[LevelShape, ...]:
     sizes = level_sizes(plan, stages)
     levels: list[LevelShape] = []
     for index, (level, size) in enumerate(zip(plan.levels, sizes, strict=False)):

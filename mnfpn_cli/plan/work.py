@@ -140,7 +140,7 @@ def _operation(conv: ConvPlan) -> Operation:
     return "pointwise" if conv.kernel == 1 else "conv"
 
 
-def _max_pools(plan: PyramidPlan, sizes: list[Size]) -> Iterator[_Moved]:
+def _max_pools(plan: PyramidPlan, sizes: Sequence[Size]) -> Iterator[_Moved]:
     """Extra levels by max-pooling of 1×1 with stride 2, which reads only the cells that it keeps."""
     for extra, size in zip(plan.extra, sizes[len(plan.levels) :], strict=True):
         if extra.layer is None:

@@ -27,6 +27,14 @@ def seconds(value: float) -> str:
     return f"{_digits(value * 1e9)} ns" if value else "0 s"
 
 
+def duration(value: float) -> str:
+    """A time that people wait: ``45 s``, ``12 min``, ``3 h 20 min``."""
+    if value < 99.5:
+        return f"{value:.0f} s"
+    minutes = round(value / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60:,} h {minutes % 60} min"
+
+
 def seconds_range(low: float, high: float) -> str:
     """Two durations in the unit of the longer one: ``733.1–741.9 ms``."""
     for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")):

@@ -1,13 +1,45 @@
 """The cells worth measuring: those that no other beats, or some of them."""
 
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from math import ceil
-from typing import TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from mnfpn_cli.space.planned import Planned
 
 T = TypeVar("T")
+
+
+class MaybeMeasured(Protocol):
+    """What a frontier needs to know of a cell, as `store.rows.StoredCell` does: what it costs, where, and how long."""
+
+    @property
+    def planned(self) -> Planned:
+        """The cell with what its plan says."""
+
+    @property
+    def machine(self) -> str:
+        """The kind of machine that it was measured on, or is for."""
+
+    @property
+    def device(self) -> str:
+        """Where it ran there."""
+
+    @property
+    def latency_s(self) -> float | None:
+        """The median of a pass in seconds; None where it was not measured."""
+
+
+M = TypeVar("M", bound=MaybeMeasured)
+
+
+class Bench(NamedTuple):
+    """Cells whose times can be held against each other: one kind of machine, one device of it, one batch."""
+
+    machine: str
+    device: str
+    batch: int
 
 
 def pareto(items: Iterable[T], cost: Callable[[T], float], worth: Callable[[T], float]) -> list[T]:
@@ -27,6 +59,35 @@ def pareto(items: Iterable[T], cost: Callable[[T], float], worth: Callable[[T], 
 def planned_frontier(cells: Iterable[Planned]) -> list[Planned]:
     """The cells that keep the most capacity for their MACs, the cheapest first."""
     return pareto(cells, lambda one: one.figures.macs, lambda one: one.figures.capacity.product)
+
+
+def measured_frontier(cells: Iterable[M]) -> dict[Bench, list[M]]:
+    """The measured cells for which none is as fast and keeps more, or faster and keeps as much; the fastest first.
+
+    Cells that were not measured are left out; the rest are compared with those of the same bench only.
+    """
+    benches = defaultdict[Bench, list[tuple[float, M]]](list)
+    for one in cells:
+        if one.latency_s is not None:
+            benches[bench_of(one)].append((one.latency_s, one))
+    return {
+        where: [one for _, one in pareto(timed, lambda pair: pair[0], lambda pair: _product(pair[1]))]
+        for where, timed in sorted(benches.items())
+    }
+
+
+def bench_of(one: MaybeMeasured) -> Bench:
+    """What a cell's time can be held against."""
+    return Bench(one.machine, one.device, one.planned.cell.execution.batch)
+
+
+def largest_product(cells: Iterable[MaybeMeasured]) -> int:
+    """The largest capacity among cells, measured or not: what `planned.kept` is a share of; 0 where there are none."""
+    return max(map(_product, cells), default=0)
+
+
+def _product(one: MaybeMeasured) -> int:
+    return one.planned.figures.capacity.product
 
 
 def spread(frontier: Sequence[Planned], count: int) -> list[Planned]:

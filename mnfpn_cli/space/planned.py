@@ -1,7 +1,9 @@
 """What each cell of a space costs, and what it keeps: from its plan, before anything is built."""
 
+import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -79,6 +81,23 @@ def plan_space(space: Space, budget: Budget, progress: Progress = lambda _doing,
         UsageError: where there are more cells than anybody can wait for.
     """
     space.check_count()
+    with _without_collecting():
+        return _plan_space(space, budget, progress)
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Leave garbage alone: what is made here has no cycles and stays, and looking through it takes a tenth of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _plan_space(space: Space, budget: Budget, progress: Progress) -> PlannedSpace:
     executions = space.executions()
     made, seen, done, total = PlannedSpace(), set[tuple[NetworkSettings, Size]](), 0, space.count
     for one in space.networks():
@@ -129,3 +148,13 @@ def _capacity(plan: NetworkPlan, size: Size) -> Capacity:
     finest = level_sizes(pyramid, sizes)[0]
     tapped = sum(level.lateral.in_channels for level in pyramid.levels)
     return Capacity(tapped, pyramid.channels, len(pyramid.names), finest.height * finest.width)
+
+
+def kept(capacity: Capacity, most: int) -> float:
+    """The capacity kept, as a share of the most that any cell has: the geometric mean of the four shares.
+
+    ``most``: the largest `Capacity.product`. That the shares of cells are ordered as their products are is all that
+    choices rest on.
+    """
+    share: float = (capacity.product / most) ** 0.25
+    return share

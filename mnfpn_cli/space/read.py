@@ -55,7 +55,7 @@ def axis_of(key: str, name: str, values: Iterable[Any]) -> Axis:
         raise UsageError(f"{name}: must have at least one value, got none")
     if len(found) > MAX_CELLS:
         raise UsageError(f"{name}: must have at most {MAX_CELLS:,} values, got {len(found):,}")
-    return Axis(key, name, tuple(one for i, one in enumerate(found) if one not in found[:i]))
+    return Axis(key, name, tuple({repr(one): one for one in found}.values()))
 
 
 def override_axis(text: str) -> Axis:

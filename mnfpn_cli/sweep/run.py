@@ -15,6 +15,7 @@ from mnfpn_cli.store.read import pending_keys, read_cells
 from mnfpn_cli.store.rows import Reference, Result, StoredCell
 from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import add_reference, now
+from mnfpn_cli.sweep.drift import pace_at
 from mnfpn_cli.sweep.order import References
 from mnfpn_cli.sweep.pool import Lane, Lost, Pool
 from mnfpn_cli.sweep.process import Outcome, Task
@@ -51,7 +52,18 @@ class How:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How far a sweep is. ``skipped``: cells that cannot keep to the latency; ``others``: that another sweep has."""
+    """How far a sweep is.
+
+    Attributes:
+        total: cells, those measured before included.
+        done, failed: of them.
+        skipped: cells that cannot keep to the latency.
+        others: cells that another sweep measures.
+        left_s: about the time that is left.
+        best: the cell that keeps the most within the latency; without a limit, the fastest.
+        pace: how many times its first time the reference cell took when it was timed last.
+        notes: what went wrong besides.
+    """
 
     total: int
     done: int = 0
@@ -60,6 +72,7 @@ class State:
     others: int = 0
     left_s: float | None = None
     best: StoredCell | None = None
+    pace: float = 1.0
     notes: tuple[str, ...] = ()
 
     @property
@@ -91,6 +104,7 @@ class SweepRun:
     _running: dict[Lane, tuple[StoredCell, bool, float]] = field(default_factory=dict)
     _losses: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _seconds: list[float] = field(default_factory=list)
+    _taken: list[Reference] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.cells: Mapping[str, StoredCell] = {one.key: one for one in read_cells(self.store, self.sweep)}
@@ -117,6 +131,8 @@ class SweepRun:
                     break
                 for lane, outcome in self.pool.wait(POLL_S):
                     self._take(lane, outcome)
+                for line in self.pool.notes():
+                    self._note(line)
                 self.tell(self.state)
         finally:
             self.pool.close()
@@ -150,8 +166,8 @@ class SweepRun:
     def _more(self) -> bool:
         """Whether there is, or may come, something to do: cells that other sweeps had and gave up, say."""
         if self._queue:
-            if not self.pool.alive():
-                raise MnfpnError("no machine is left to measure on")
+            if not any(self.pool.alive(self.cells[key].cell) for key in self._queue):
+                raise MnfpnError("no machine is left that could measure the cells that are left")
             return True
         self.claims.free_lapsed()
         fresh = {one.key: one for one in read_cells(self.store, self.sweep)}
@@ -190,6 +206,8 @@ class SweepRun:
         else:
             one = Reference(result.id, self.sweep, cell.key, result.node, result.finished, result.samples)
             add_reference(self.store, one)
+            self._taken.append(one)
+            self.state = replace(self.state, pace=pace_at(self._taken, one.node, one.finished))
 
     def _lost(self, lane: Lane, cell: StoredCell, is_reference: bool, lost: Lost) -> None:
         self._note(f"{lane.node} is lost: {lost.why}")

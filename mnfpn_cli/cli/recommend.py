@@ -1,0 +1,64 @@
+"""`mnfpn recommend`."""
+
+from dataclasses import fields
+from typing import Annotated
+
+from typer import Option
+
+from mnfpn_cli.cli.groups import grouped
+from mnfpn_cli.cli.options import OutputOptions, whole
+from mnfpn_cli.cli.space import BudgetOptions
+from mnfpn_cli.cli.sweep_options import StoreOption
+from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.settings.measuring import check_device_name
+
+
+@grouped
+def recommend(
+    store: StoreOption,
+    budget: BudgetOptions,
+    output: OutputOptions,
+    device: Annotated[str | None, Option(help="Of this device only: cpu, cuda, …", metavar="DEVICE")] = None,
+    runtime: Annotated[str | None, Option(help="Of this runtime only.", metavar="NAME")] = None,
+    batch: Annotated[int | None, Option(help="Of this batch only.", metavar="N", parser=whole("--batch", 1))] = None,
+) -> None:
+    """Name the measured cells that keep the most capacity under a budget, and what more would cost."""
+    from mnfpn_cli.cli.output import check_output, emit
+    from mnfpn_cli.report.document import network_document
+    from mnfpn_cli.report.recommend import recommend_document, recommend_report
+    from mnfpn_cli.store.read import read_cells
+    from mnfpn_cli.store.store import open_store
+    from mnfpn_cli.sweep.recommend import recommend as choose
+
+    check_output(output)
+    words, limits = _in_words(budget), budget.budget()
+    if device is not None:
+        check_device_name(device)
+    with open_store(store) as opened:
+        cells = read_cells(opened, status="done")
+    wanted = [
+        one
+        for one in cells
+        if (device is None or one.device == device or one.device.partition(":")[0] == device)
+        and (runtime is None or one.cell.execution.runtime == runtime)
+        and (batch is None or one.cell.execution.batch == batch)
+    ]
+    if not wanted:
+        raise MnfpnError(f"--store: no cell in '{store}' was measured that way; it has {len(cells)} measured cells")
+    found = choose(wanted, limits)
+    emit(recommend_report(found, words), network_document("recommend", None, None, recommend_document(found)), output)
+    if not any(one.picks for one in found):
+        raise MnfpnError(f"no measured cell is within {words}")
+
+
+def _in_words(budget: BudgetOptions) -> str:
+    """The budget as it was asked for.
+
+    Raises:
+        UsageError: where nothing was.
+    """
+    given = {f"--{one.name.replace('_', '-')}": getattr(budget, one.name) for one in fields(budget)}
+    said = [f"{option} {value}" for option, value in given.items() if value is not None]
+    if not said:
+        raise UsageError(f"recommend: must have a budget: {', '.join(given)}; mnfpn report shows the whole frontier")
+    return ", ".join(said)

@@ -1,0 +1,60 @@
+"""`mnfpn sweep`."""
+
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from mnfpn_cli.cli.groups import grouped
+from mnfpn_cli.cli.measuring import SamplingOptions
+from mnfpn_cli.cli.options import OutputOptions
+from mnfpn_cli.cli.space import BudgetOptions, SpaceOptions
+from mnfpn_cli.cli.sweep_options import HowOptions, StoreIfSaid
+from mnfpn_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from mnfpn_cli.sweep.start import Chosen
+
+
+@grouped
+def sweep(
+    space: SpaceOptions,
+    budget: BudgetOptions,
+    how: HowOptions,
+    sampling: SamplingOptions,
+    output: OutputOptions,
+    store: StoreIfSaid = None,
+) -> None:
+    """Plan every cell of a design space, choose by budget and frontier, and measure them one at a time."""
+    from mnfpn_cli.cli.output import check_output
+    from mnfpn_cli.cli.sweeping import expect_of, go_on, measure, show
+
+    check_output(output)
+    how.check(space, budget, sampling, store)
+    if how.resume:
+        assert store is not None
+        go_on(store, how, output)
+        return
+    chosen, manner = _choose(space, budget, how), how.how(sampling, budget.budget().latency_s)
+    if store is None or how.dry_run:
+        expected = expect_of(store, chosen, manner, sampling.sampling(), how) if chosen.cells else None
+        show(chosen, expected, output)
+        return
+    measure(store, chosen, manner, how, output)
+
+
+def _choose(space: SpaceOptions, budget: BudgetOptions, how: HowOptions) -> "Chosen":
+    """The space worked out, and the cells of it that are to be measured.
+
+    Raises:
+        UsageError: where no cell is valid.
+    """
+    from mnfpn_cli.cli.progress import progress_bar
+    from mnfpn_cli.space.frontier import choose
+    from mnfpn_cli.space.planned import plan_space
+    from mnfpn_cli.sweep.start import Chosen
+
+    with progress_bar() as progress:
+        planned = plan_space(space.read(), budget.budget(), progress)
+    if planned.invalid and not planned.cells and not planned.cut:
+        raise UsageError("\n".join(planned.invalid))
+    return Chosen(choose(planned.cells, how.measure), planned, how.measure, "mnfpn " + shlex.join(sys.argv[1:]))

@@ -1,0 +1,116 @@
+"""The options of `mnfpn sweep` that say what of a space is measured, and how."""
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Option
+
+from mnfpn_cli.cli.measuring import SamplingOptions
+from mnfpn_cli.cli.options import number, whole
+from mnfpn_cli.cli.space import BudgetOptions, SpaceOptions
+from mnfpn_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from mnfpn_cli.sweep.run import How
+
+StoreIfSaid = Annotated[
+    str | None,
+    Option(help="Where cells and results are kept: an SQLite file, or a URL of a PostgreSQL server.", metavar="STORE"),
+]
+StoreOption = Annotated[
+    str, Option(help="The store: an SQLite file, or a URL of a PostgreSQL server.", metavar="STORE")
+]
+
+
+def sweep_option(help: str, metavar: str | None = None, **more: Any) -> Any:
+    """An option in the help's panel on the sweep."""
+    return Option(help=help, metavar=metavar, rich_help_panel="Sweep", **more)
+
+
+def parse_measure(text: str) -> str:
+    """Which cells to measure: a word or a number.
+
+    Raises:
+        UsageError: where it is neither.
+    """
+    if text not in ("all", "frontier", "none"):
+        try:
+            return str(whole("--measure", 1)(text))
+        except UsageError:
+            raise UsageError(f"--measure: must be all, frontier, none or a number of cells, got '{text}'") from None
+    return text
+
+
+@dataclass(frozen=True)
+class HowOptions:
+    """What of the space is measured, and how."""
+
+    measure: Annotated[
+        str,
+        sweep_option(
+            "The cells to measure: all, those on the frontier of MACs and capacity, none, or N spread along it.",
+            "all|frontier|none|N",
+            parser=parse_measure,
+        ),
+    ] = "all"
+    dry_run: Annotated[bool, sweep_option("Only say how many cells there are, and about how long they take.")] = False
+    resume: Annotated[bool, sweep_option("Go on with the sweeps of the store that have cells left.")] = False
+    again: Annotated[bool, sweep_option("Measure also what the store has already; what it has stays.")] = False
+    retry_failed: Annotated[bool, sweep_option("With --resume: also the cells that failed.")] = False
+    by_layer: Annotated[bool, sweep_option("Also time each layer, by runtimes that run layer by layer.")] = False
+    reference_every: Annotated[
+        int,
+        sweep_option("Time the reference cell again after so many cells.", "N", parser=whole("--reference-every", 1)),
+    ] = 10
+    cell_timeout: Annotated[
+        float, sweep_option("Give a cell up after so many seconds.", "SECONDS", parser=number("--cell-timeout"))
+    ] = 900.0
+    ray: Annotated[
+        str | None,
+        sweep_option("Measure on a Ray cluster: auto, local, or ray://host:10001.", "ADDRESS"),
+    ] = None
+    accelerator: Annotated[str | None, sweep_option("With --ray: measure on GPUs of this kind, as H100.", "NAME")] = (
+        None
+    )
+
+    def how(self, sampling: SamplingOptions, latency_s: float | None) -> "How":
+        """How cells are measured.
+
+        Raises:
+            UsageError: where options are wrong, or contradict each other.
+        """
+        from mnfpn_cli.sweep.run import How
+
+        if not 1 <= self.cell_timeout <= 1e6:
+            raise UsageError(f"--cell-timeout: must be 1 to 1000000 seconds, got {self.cell_timeout:g}")
+        arguments = tuple(sampling.arguments())
+        return How(arguments, self.by_layer, self.cell_timeout, self.reference_every, latency_s)
+
+    def check(self, space: SpaceOptions, budget: BudgetOptions, sampling: SamplingOptions, store: str | None) -> None:
+        """Make sure that options do not contradict each other.
+
+        Raises:
+            UsageError: where they do.
+        """
+        if self.accelerator is not None and self.ray is None:
+            raise UsageError("--accelerator: has no meaning without --ray")
+        if store is None and (self.resume or not (self.dry_run or self.measure == "none")):
+            raise UsageError("--store: must be given: a file or a server that keeps what is measured")
+        if not self.resume:
+            if self.retry_failed:
+                raise UsageError("--retry-failed: has no meaning without --resume")
+            return
+        said = [*space.given(), *_given(budget), *_given(sampling)]
+        said += [
+            f"--{name.replace('_', '-')}" for name in OF_THE_START if getattr(self, name) != getattr(HowOptions, name)
+        ]
+        if said:
+            raise UsageError(f"{', '.join(said)}: are as the sweep was begun with, and cannot be given beside --resume")
+
+
+OF_THE_START = ("measure", "dry_run", "again", "by_layer", "reference_every", "cell_timeout")
+"""Options that a sweep keeps."""
+
+
+def _given(options: Any) -> list[str]:
+    return [f"--{one.name.replace('_', '-')}" for one in fields(options) if getattr(options, one.name) is not None]

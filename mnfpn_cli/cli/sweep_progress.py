@@ -1,0 +1,59 @@
+"""How far a sweep is, on standard error while that is a terminal: done, failed, the time left, the best so far."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from mnfpn_cli.report.tables import note
+from mnfpn_cli.report.units import duration, seconds
+from mnfpn_cli.space.names import namer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mnfpn_cli.space.cells import Cell
+    from mnfpn_cli.store.rows import StoredCell
+    from mnfpn_cli.sweep.run import State
+
+
+@contextmanager
+def sweep_bar(cells: Sequence[StoredCell]) -> Iterator[Callable[[State], None]]:
+    """Give a function that shows how far the sweep of some cells is; all is gone at the end."""
+    from mnfpn_cli.sweep.drift import MOVED
+
+    console, name = Console(stderr=True), namer([one.cell for one in cells])
+    bar = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
+    with Progress(*bar, TimeElapsedColumn(), console=console, transient=True, disable=not sys.stderr.isatty()) as bars:
+        task, told = bars.add_task("measuring", total=len(cells), said=""), list[str]()
+
+        def tell(state: State) -> None:
+            for line in state.notes[len(told) :]:
+                bars.console.print(note(f"warning: {line}"), highlight=False)
+                told.append(line)
+            best = f"best {_best(state, name)}" if state.best else "measuring"
+            moved = f"machine {state.pace - 1:+.0%}" if abs(state.pace - 1) > MOVED else ""
+            completed = state.done + state.failed + state.skipped
+            bars.update(
+                task, description=best, completed=completed, said=" · ".join(filter(None, [*_said(state), moved]))
+            )
+
+        yield tell
+
+
+def _best(state: State, name: Callable[[Cell], str]) -> str:
+    best = state.best
+    return f"{seconds(best.latency_s)}, {name(best.cell)}" if best and best.latency_s else ""
+
+
+def _said(state: State) -> list[str]:
+    return [
+        f"{state.failed} failed" if state.failed else "",
+        f"{state.skipped} too slow" if state.skipped else "",
+        f"{state.others} with another sweep" if state.others else "",
+        f"{duration(state.left_s)} left" if state.left_s is not None and state.left else "",
+    ]

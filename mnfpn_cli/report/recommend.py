@@ -1,0 +1,156 @@
+"""`mnfpn recommend` as tables and as JSON."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from mnfpn_cli.report.tables import Report, note, table
+from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_in_bytes
+from mnfpn_cli.space.cells import bench_arguments, network_arguments
+from mnfpn_cli.space.names import namer
+from mnfpn_cli.space.planned import Capacity, kept
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from mnfpn_cli.store.rows import StoredCell
+    from mnfpn_cli.sweep.recommend import Pick, Recommendation
+
+SHOWN = 3
+
+OBJECTIVE = (
+    "What is best here is capacity kept under cost: channels of the backbone's maps and of the levels, number of "
+    "levels, cells of the finest, counted alike. Nothing here knows accuracy: train the first few and compare."
+)
+
+
+def recommend_report(found: Sequence[Recommendation], budget: str) -> Report:
+    """For each machine the best cells, why, what more would cost, and what to do next."""
+    report: Report = []
+    for one in found:
+        where = f"{one.bench.device} ({one.bench.machine}), batch {one.bench.batch}"
+        if not one.picks:
+            fastest = f"{seconds(one.fastest.latency_s)}: {one.fastest.cell.cell}"
+            report.append(
+                note(f"{where}: none of {one.measured} measured cells is within {budget}; fastest {fastest}.")
+            )
+            continue
+        report += [_table(one, f"Within {budget} on {where}"), *_reasons(one, budget), *_commands(one.picks[0].cell)]
+    return [*report, note(OBJECTIVE, "dim")]
+
+
+def _table(one: Recommendation, title: str) -> Table:
+    picks = [*one.picks[:SHOWN], *([one.step] if one.step else [])]
+    name = namer([pick.cell.cell for pick in picks])
+    made = table(title, "", "Network", ">Median", ">95 % interval", ">MACs", ">Parameters", ">Memory", ">Kept")
+    for index, pick in enumerate(picks):
+        if pick is one.step:
+            made.add_section()
+        figures = pick.cell.figures
+        made.add_row(
+            "next step up" if pick is one.step else f"{index + 1}",
+            name(pick.cell.cell) or str(pick.cell.cell),
+            seconds(pick.latency_s),
+            _interval(pick),
+            scaled(figures.macs),
+            scaled(figures.parameters),
+            size_in_bytes(figures.memory_bytes),
+            _kept(one, pick),
+        )
+    return made
+
+
+def _interval(pick: Pick) -> str:
+    from mnfpn_cli.measure.statistics import Latency
+
+    interval = Latency(pick.cell.result.samples).interval if pick.cell.result else None
+    return seconds_range(*interval) if interval else ""
+
+
+def _kept(one: Recommendation, pick: Pick) -> str:
+    return f"{100 * kept(pick.cell.figures.capacity, one.most):.1f} %"
+
+
+def _reasons(one: Recommendation, budget: str) -> Report:
+    first = one.picks[0]
+    within = f"{count(one.within)} of {count(one.measured)} measured cells are within {budget}"
+    lines = [f"{within}; the first keeps the most: {capacity_words(first.cell.figures.capacity)}."]
+    if not first.sure:
+        lines.append("Its 95 % interval reaches beyond the limit: measure it for longer before you rely on it.")
+    if one.step:
+        more, share = one.step.latency_s - first.latency_s, one.step.latency_s / first.latency_s - 1
+        kept_then = f"keeps {_kept(one, one.step)} instead of {_kept(one, first)}"
+        cost = f"{seconds(abs(more))} {'more' if more >= 0 else 'less'} ({share:+.0%})"
+        lines.append(
+            f"The next step up takes {cost} and {kept_then}: {capacity_words(one.step.cell.figures.capacity)}."
+        )
+    else:
+        lines.append("No measured cell keeps more, at any cost.")
+    return [note(line) for line in lines]
+
+
+def capacity_words(capacity: Capacity) -> str:
+    """What a network keeps, in words: levels, their channels, cells of the finest, channels of the backbone."""
+    levels = "1 map" if capacity.levels == 1 else f"{capacity.levels} levels"
+    return (
+        f"{levels} of {count(capacity.channels)} channels, the finest of {count(capacity.cells)} cells, "
+        f"on {count(capacity.backbone_channels)} channels of the backbone"
+    )
+
+
+def commands(cell: StoredCell) -> dict[str, str]:
+    """What to do with a cell next: look at it, export it, time it again."""
+    network = network_arguments(cell.cell)
+    return {
+        "inspect": f"mnfpn {shlex.join(['summary', *network])}",
+        "export": f"mnfpn {shlex.join(['export', '--format', 'onnx', '--output', 'network.onnx', *network])}",
+        "measure": f"mnfpn {shlex.join(bench_arguments(cell.cell))}",
+    }
+
+
+def _commands(cell: StoredCell) -> Report:
+    return [note(f"{what:8} {command}", "bold") for what, command in commands(cell).items()]
+
+
+def recommend_document(found: Sequence[Recommendation]) -> dict[str, Any]:
+    """The same under the keys that scripts rely on; times in seconds."""
+    return {
+        "objective": OBJECTIVE,
+        "recommendations": [
+            {
+                **one.bench._asdict(),
+                "measured": one.measured,
+                "within": one.within,
+                "picks": [_pick(one, pick) for pick in one.picks],
+                "step": _pick(one, one.step) if one.step else None,
+            }
+            for one in found
+        ],
+    }
+
+
+def _pick(one: Recommendation, pick: Pick) -> dict[str, Any]:
+    from mnfpn_cli.measure.statistics import Latency
+
+    interval = Latency(pick.cell.result.samples).interval if pick.cell.result else None
+    figures = pick.cell.figures
+    return {
+        "key": pick.cell.key,
+        "settings": pick.cell.cell.settings.model_dump(mode="json"),
+        "runtime": pick.cell.cell.execution.runtime,
+        "size": dict(zip(("height", "width"), pick.cell.cell.size, strict=True)),
+        "median_s": pick.latency_s,
+        "ci95_s": list(interval) if interval else None,
+        "within_surely": pick.sure,
+        "cost": {
+            "parameters": figures.parameters,
+            "macs": figures.macs,
+            "memory_bytes": figures.memory_bytes,
+            "capacity": figures.capacity._asdict(),
+        },
+        "kept": kept(figures.capacity, one.most),
+        "commands": commands(pick.cell),
+    }

@@ -1,0 +1,139 @@
+"""`mnfpn sweep` as tables and as JSON: what the space holds, what was chosen, what was measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mnfpn_cli.report.tables import Report, note, pairs, table
+from mnfpn_cli.report.units import count, duration, scaled, size_in_bytes
+from mnfpn_cli.space.cells import Cell
+from mnfpn_cli.space.names import namer
+from mnfpn_cli.space.planned import kept
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.table import Table
+
+    from mnfpn_cli.space.planned import Planned, PlannedSpace
+    from mnfpn_cli.sweep.expected import Expected
+    from mnfpn_cli.sweep.start import Chosen
+
+SHOWN = 10
+"""Reasons, and cells of a frontier, that are shown; JSON has all."""
+
+OBJECTIVE = (
+    "Kept: channels of the backbone's maps and of the levels, number of levels, and cells of the finest, counted "
+    "alike, against the most in this table. It is capacity, not accuracy: depth and kernels are not in it."
+)
+
+
+def space_report(chosen: Chosen, frontier: Sequence[Planned], expected: Expected | None) -> Report:
+    """What there is, what is left out and why, and the cells that keep the most capacity for their MACs."""
+    report: Report = [_counts(chosen.space, chosen, expected), *reasons_report(chosen.space.invalid)]
+    if frontier:
+        report += [frontier_table(frontier), note(OBJECTIVE, "dim")]
+    return report
+
+
+def _counts(space: PlannedSpace, chosen: Chosen, expected: Expected | None) -> Table:
+    invalid, cut = sum(space.invalid.values()), sum(space.cut.values())
+    rows = [
+        ("cells", f"{count(len(space.cells) + cut)} valid"),
+        ("", f"{count(space.repeated)} given twice" if space.repeated else ""),
+        ("invalid", count(invalid) if invalid else ""),
+        ("over budget", ", ".join(f"{count(number)} by {option}" for option, number in space.cut.items())),
+        ("to measure", f"{count(len(chosen.cells))} (--measure {chosen.measure})"),
+        ("time", _time(expected) if expected else ""),
+    ]
+    return pairs("Space", [row for row in rows if row[1]])
+
+
+def _time(expected: Expected) -> str:
+    """About how long it takes, and by what that is known."""
+    runs = f"{count(expected.cells)} cells and {count(expected.references)} times of the reference cell"
+    if not expected.cells:
+        return "none: all of them are measured"
+    if expected.most_s is None:
+        return f"about {duration(expected.seconds)}: {runs}, {duration(expected.each_s)} each"
+    most = (expected.cells + expected.references) * expected.most_s
+    return f"{duration(expected.seconds)} to {duration(most)}: {runs}; nothing is measured yet that would tell"
+
+
+def reasons_report(invalid: Mapping[str, int]) -> Report:
+    """Why combinations are no networks, and how many cells that are; the most common reasons first."""
+    if not invalid:
+        return []
+    made = table("Invalid combinations", ">Cells", "Why")
+    common = sorted(invalid.items(), key=lambda pair: -pair[1])
+    for reason, number in common[:SHOWN]:
+        made.add_row(count(number), note(reason.replace("\n", "; ")))
+    more = [note(f"{len(common) - SHOWN} more reasons: --json has them all.", "dim")] if len(common) > SHOWN else []
+    return [made, *more]
+
+
+def frontier_table(frontier: Sequence[Planned]) -> Table:
+    """The networks of a frontier by their plans, the cheapest first; of many, some from end to end."""
+    networks = list({one.cell.network: one for one in frontier}.values())
+    shown = networks
+    if len(networks) > 2 * SHOWN:
+        step = (len(networks) - 1) / (2 * SHOWN - 1)
+        shown = [networks[round(index * step)] for index in range(2 * SHOWN)]
+    of = f", {len(shown)} of {count(len(networks))} networks" if len(shown) < len(networks) else ""
+    made = table(
+        f"Frontier: the most kept for its MACs{of}", "Network", ">MACs", ">Parameters", ">Memory", ">Levels", ">Kept"
+    )
+    name = namer([Cell(one.cell.settings, one.cell.size) for one in shown])
+    best = max(one.figures.capacity.product for one in networks)
+    for one in shown:
+        figures = one.figures
+        made.add_row(
+            name(Cell(one.cell.settings, one.cell.size)) or str(one.cell.size),
+            scaled(figures.macs),
+            scaled(figures.parameters),
+            size_in_bytes(figures.memory_bytes),
+            str(figures.capacity.levels),
+            f"{100 * kept(figures.capacity, best):.1f} %",
+        )
+    return made
+
+
+def space_document(chosen: Chosen, frontier: Sequence[Planned], expected: Expected | None) -> dict[str, Any]:
+    """The same under the keys that scripts rely on."""
+    space = chosen.space
+    return {
+        "cells": len(space.cells) + sum(space.cut.values()),
+        "repeated": space.repeated,
+        "invalid": [{"cells": number, "reason": reason} for reason, number in space.invalid.most_common()],
+        "over_budget": dict(space.cut),
+        "measure": chosen.measure,
+        "chosen": len(chosen.cells),
+        "expected_s": expected.seconds if expected else None,
+        "frontier": [planned_document(one) for one in frontier],
+    }
+
+
+def planned_document(one: Planned) -> dict[str, Any]:
+    """A cell with what its plan says; memory in bytes, of the batch."""
+    cell = one.cell
+    how = cell.execution
+    return {
+        "settings": cell.settings.model_dump(mode="json"),
+        "input": dict(zip(("batch", "channels", "height", "width"), cell.input.shape, strict=True)),
+        "runtime": how.runtime,
+        "device": how.device,
+        "dtype": how.dtype,
+        "threads": how.threads,
+        "cost": cost_document(one),
+    }
+
+
+def cost_document(one: Planned) -> dict[str, Any]:
+    """What a cell costs, and the capacity that it keeps."""
+    figures = one.figures
+    return {
+        "parameters": figures.parameters,
+        "macs": figures.macs,
+        "memory_bytes": figures.memory_bytes,
+        "capacity": figures.capacity._asdict(),
+    }

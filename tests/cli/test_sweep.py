@@ -1,0 +1,194 @@
+"""`mnfpn sweep` and `mnfpn recommend` at the prompt."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from mnfpn_cli.store import tables
+from mnfpn_cli.store.read import read_cells
+from mnfpn_cli.store.store import open_store
+from tests.conftest import Mnfpn
+
+QUICK = ("--runs", "6", "--warmup", "1")
+SMALL = ("--width-mult", "0.35,0.5,0.75", "--size", "64x64,64x96", "--device", "cpu", "--threads", "1")
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def results(store: str) -> Counter[str]:
+    """How many results each cell of a store has."""
+    with open_store(store) as opened:
+        return Counter(opened.read(lambda connection: connection.execute(select(tables.results.c.key)).scalars().all()))
+
+
+BAD: list[tuple[list[str], str]] = [
+    (["--width-mult", "0.5"], "--store: must be given: a file or a server that keeps what is measured"),
+    (["--resume"], "--store: must be given"),
+    (["--resume", "--store", "none.db"], "--store: must be a store, but there is no file 'none.db'"),
+    (
+        ["--resume", "--store", "x.db", "--size", "64", "--max-macs", "1G", "--runs", "5", "--again"],
+        "--size, --max-macs, --runs, --again: are as the sweep was begun with, and cannot be given beside --resume",
+    ),
+    (["--store", "x.db", "--retry-failed"], "--retry-failed: has no meaning without --resume"),
+    (["--store", "x.db", "--accelerator", "H100"], "--accelerator: has no meaning without --ray"),
+    (
+        ["--store", "x.db", "--measure", "some"],
+        "--measure: must be all, frontier, none or a number of cells, got 'some'",
+    ),
+    (["--store", "x.db", "--measure", "0"], "--measure: must be all, frontier, none or a number of cells, got '0'"),
+    (["--measure", "none", "--width-mult", "wide"], "--width-mult: must be numbers parted by commas, got 'wide'"),
+    (["--measure", "none", "--width-mult", "1,,2"], "--width-mult: must have a value before and behind each comma"),
+    (
+        ["--measure", "none", "--set", "pyramid.chanels=64"],
+        "--set pyramid.chanels: unknown key; did you mean 'channels'?",
+    ),
+    (["--measure", "none", "--set", "pyramid.channels"], "--set: must be key=value with a dotted key"),
+    (["--measure", "none", "--set", "pyramid.channels="], "--set pyramid.channels: must have a value"),
+    (["--measure", "none", "--runtime", "tensorrt"], "--runtime: must be one of eager, "),
+    (["--measure", "none", "--size", "64,6x"], "--size: must be HxW in pixels, as 600x900 or 512, got '6x'"),
+    (["--measure", "none", "--space", "none.json"], "none.json: must be a file, but there is none of that name"),
+    (
+        ["--measure", "none", "--max-macs", "many"],
+        "--max-macs: must be a number above 0, as 5G, 4M or 400000, got 'many'",
+    ),
+    (["--measure", "none", "--max-latency", "30"], "--max-latency: must be a duration above 0 with its unit"),
+    (["--measure", "none", "--pyramid-channels", "0"], "--pyramid-channels: must be at least 1, got 0"),
+    (["--store", "x.db", "--cell-timeout", "0"], "--cell-timeout: must be 1 to 1000000 seconds, got 0"),
+    (["--store", "x.db", "--runs", "5", "--precision", "1%"], "--precision: has no meaning with --runs"),
+    (["--store", "mysql://host/x"], "--store: must be a file, or a URL of sqlite or postgresql+psycopg, got mysql"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=lambda value: " ".join(value)[:50])
+def test_bad_input_is_refused(mnfpn: Mnfpn, arguments: list[str], message: str) -> None:
+    """Before anything is measured, with the option, the rule and the value; no store is made."""
+    outcome = mnfpn("sweep", *arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert f"error: {message}" in outcome.err
+    assert list(Path().iterdir()) == []
+
+
+def test_a_million_million_cells_are_refused_with_the_count(mnfpn: Mnfpn) -> None:
+    """A range in a file can say them in three lines."""
+    axis = {"from": 1, "to": 10_000}
+    Path("space.json").write_text(
+        json.dumps({"in_channels": axis, "pyramid": {"channels": axis}, "stem_channels": axis})
+    )
+    outcome = mnfpn("sweep", "--space", "space.json", "--measure", "none")
+    assert outcome.code == 2
+    assert "the space: must have at most 1,000,000 cells, got 1,000,000,000,000" in outcome.err
+
+
+def test_without_measuring_a_sweep_is_a_table(mnfpn: Mnfpn) -> None:
+    """What is invalid and what is over budget is counted; the frontier is worked out; nothing is written."""
+    arguments = ("--width-mult", "0.5,1.0", "--set", "pyramid.smooth=conv,separable,both", "--size", "320")
+    outcome = mnfpn("sweep", *arguments, "--max-parameters", "3M", "--measure", "none")
+    assert outcome.code == 0
+    assert "4 valid" in outcome.out
+    assert "--set pyramid.smooth: must be 'conv', 'separable' or 'none', got 'both'" in outcome.out
+    assert "1 by --max-parameters" in outcome.out
+    document = json.loads(mnfpn("sweep", *arguments, "--max-parameters", "3M", "--measure", "none", "--json").out)
+    assert document["cells"] == 4
+    assert [one["cells"] for one in document["invalid"]] == [2]
+    assert document["over_budget"] == {"--max-parameters": 1}
+    assert all(one["cost"]["parameters"] <= 3_000_000 for one in document["frontier"])
+    assert list(Path().iterdir()) == []
+
+
+def test_a_dry_run_says_how_many_cells_and_how_long(mnfpn: Mnfpn) -> None:
+    """It makes no store, and what is measured already does not count."""
+    arguments = ("sweep", *SMALL, *QUICK, "--store", "runs.db")
+    outcome = mnfpn(*arguments, "--dry-run")
+    assert outcome.code == 0
+    assert "6 (--measure all)" in outcome.out
+    assert "6 cells and 2 times of the reference cell" in outcome.out
+    assert not Path("runs.db").exists()
+
+
+def test_a_sweep_that_is_killed_twice_ends_with_every_cell_once(mnfpn: Mnfpn) -> None:
+    """SIGKILL comes at any moment; what was put down is there, and going on measures the rest, and no cell twice."""
+    command = [sys.executable, "-m", "mnfpn_cli", "sweep"]
+    begin = [*command, *SMALL, *QUICK, "--store", "runs.db"]
+    for arguments, enough in ((begin, 1), ([*command, "--resume", "--store", "runs.db"], 3)):
+        running = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while running.poll() is None and (not Path("runs.db").exists() or _done() < enough):
+            time.sleep(0.1)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        assert set(results("runs.db").values()) == {1}
+        assert len(results("runs.db")) < 6
+    outcome = mnfpn("sweep", "--resume", "--store", "runs.db", "--json")
+    assert outcome.code == 0, outcome.err
+    document = json.loads(outcome.out)
+    assert document["counts"] == {"done": 6, "failed": 0, "pending": 0}
+    assert len(document["keys"]) == 6
+    assert set(results("runs.db").values()) == {1}
+    assert len(results("runs.db")) == 6
+    again = mnfpn("sweep", *SMALL, *QUICK, "--store", "runs.db")
+    assert again.code == 0, "a repeated sweep finds everything measured"
+    assert set(results("runs.db").values()) == {1}
+    _recommend(mnfpn)
+
+
+def _done() -> int:
+    try:
+        with open_store("runs.db") as store:
+            return len(read_cells(store, status="done"))
+    except Exception as error:
+        if "empty" in str(error):  # it is being made
+            return 0
+        raise
+
+
+def _recommend(mnfpn: Mnfpn) -> None:
+    """The best cell under a budget, by capacity alone, and what to do with it."""
+    outcome = mnfpn("recommend", "--store", "runs.db", "--max-latency", "10s", "--device", "cpu")
+    assert outcome.code == 0
+    assert "6 of 6 measured cells are within --max-latency 10s" in outcome.out
+    assert "keeps the most" in outcome.out
+    assert "No measured cell keeps more, at any cost." in outcome.out
+    assert "Nothing here knows accuracy" in outcome.out
+    assert "inspect  mnfpn summary --width-mult 0.75 --size 64x96" in outcome.out
+    with open_store("runs.db") as store:
+        fastest, *_, slowest = sorted(one.latency_s or 0 for one in read_cells(store))
+    limit = f"{(fastest + slowest) / 2 * 1e3:.6f}ms"
+    document = json.loads(mnfpn("recommend", "--store", "runs.db", "--max-latency", limit, "--json").out)
+    (found,) = document["recommendations"]
+    best = found["picks"][0]
+    assert best["median_s"] <= (fastest + slowest) / 2
+    assert [one["kept"] for one in found["picks"]] == sorted((one["kept"] for one in found["picks"]), reverse=True)
+    assert found["step"] is None or found["step"]["kept"] > best["kept"]
+    nothing = mnfpn("recommend", "--store", "runs.db", "--max-latency", "1us")
+    assert nothing.code == 1
+    assert "none of 6 measured cells is within --max-latency 1us" in nothing.out
+    assert "error: no measured cell is within --max-latency 1us" in nothing.err
+    elsewhere = mnfpn("recommend", "--store", "runs.db", "--max-latency", "1s", "--device", "cuda")
+    assert elsewhere.code == 1
+    assert "no cell in 'runs.db' was measured that way; it has 6 measured cells" in elsewhere.err
+    assert mnfpn("recommend", "--store", "runs.db").code == 2
+
+
+def test_ctrl_c_ends_a_sweep_between_two_cells() -> None:
+    """It says how many are left and how to go on, exit code 130; what was measured stays, nothing is claimed."""
+    command = [sys.executable, "-m", "mnfpn_cli", "sweep", *SMALL, *QUICK, "--store", "runs.db"]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while running.poll() is None and (not Path("runs.db").exists() or _done() < 1):
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    assert "cells are left; go on with them by: mnfpn sweep --resume --store runs.db" in err
+    assert "done" in out
+    with open_store("runs.db") as store:
+        claimed = store.read(lambda connection: connection.execute(select(tables.cells.c.claimed_by)).scalars().all())
+    assert set(claimed) == {None}

@@ -1,0 +1,42 @@
+"""Quantities as people write them."""
+
+import pytest
+
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.space.budget import parse_bytes, parse_count, parse_duration
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("5G", 5_000_000_000), ("4M", 4_000_000), ("1.5k", 1500), ("400000", 400_000), ("5 G", 5_000_000_000)],
+)
+def test_counts_have_decimal_prefixes(text: str, number: int) -> None:
+    """MACs and parameters are counted in thousands."""
+    assert parse_count("--max-macs", text) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("200MiB", 209_715_200), ("1.5GB", 1_500_000_000), ("64k", 64_000), ("7", 7)]
+)
+def test_bytes_have_decimal_or_binary_prefixes(text: str, number: int) -> None:
+    """MB are a million, MiB are 2^20."""
+    assert parse_bytes("--max-memory", text) == number
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30ms", 0.03), ("0.5s", 0.5), ("500us", 0.0005), ("500µs", 0.0005)])
+def test_durations_have_their_unit(text: str, seconds: float) -> None:
+    """Seconds, milliseconds, microseconds."""
+    assert parse_duration("--max-latency", text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "G", "-5G", "0", "5g", "1e9", "nan", "5 Gi B", "9" * 40])
+def test_what_is_no_quantity_is_refused(text: str) -> None:
+    """With the option, the rule and the value."""
+    with pytest.raises(UsageError, match="--max-macs: must be a number above 0, as 5G, 4M or 400000, got"):
+        parse_count("--max-macs", text)
+
+
+def test_a_latency_without_a_unit_is_refused() -> None:
+    """30 could be milliseconds or seconds."""
+    with pytest.raises(UsageError, match=r"must be a duration above 0 with its unit, as 30ms or 0\.5s, got '30'"):
+        parse_duration("--max-latency", "30")

@@ -1,0 +1,64 @@
+"""The cells that none beats, and a few of them from end to end."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnfpn_cli.space.budget import Budget
+from mnfpn_cli.space.frontier import choose, pareto, planned_frontier, spread
+from mnfpn_cli.space.planned import Planned, plan_space
+from tests.space.spaces import space_of
+
+POINTS = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=30)
+
+
+@given(POINTS)
+def test_the_frontier_is_what_none_beats(points: list[tuple[int, int]]) -> None:
+    """By definition, each against each; equals stay together, and the cheapest comes first."""
+    unbeaten = [
+        one
+        for one in points
+        if not any((c <= one[0] and w > one[1]) or (c < one[0] and w >= one[1]) for c, w in points)
+    ]
+    found = pareto(points, lambda one: one[0], lambda one: one[1])
+    assert sorted(found) == sorted(unbeaten)
+    assert found == sorted(found)
+
+
+def cells() -> list[Planned]:
+    """Thirty-two cells: sixteen networks, each run in two ways."""
+    space = space_of(
+        width_mult=[0.35, 0.5, 0.75, 1.0],
+        pyramid__channels=[64, 128, 192, 256],
+        size=["64"],
+        runtime=["eager", "fused"],
+    )
+    return plan_space(space, Budget()).cells
+
+
+def test_a_network_is_on_the_frontier_in_each_way_that_it_is_run() -> None:
+    """They cost and keep the same; which is faster is to be measured."""
+    frontier = planned_frontier(cells())
+    assert 2 < len(frontier) < 32
+    assert {one.cell.execution.runtime for one in frontier} == {"eager", "fused"}
+    assert len(frontier) == 2 * len({one.cell.network for one in frontier})
+
+
+def test_so_many_cells_are_spread_from_end_to_end() -> None:
+    """Exactly as many as asked for, or all; the cheapest and the richest among them."""
+    frontier = planned_frontier(cells())
+    for count in range(1, len(frontier) + 3):
+        chosen = spread(frontier, count)
+        assert len(chosen) == min(count, len(frontier))
+        assert len(set(chosen)) == len(chosen)
+        if count >= 4:
+            assert {frontier[0].cell.network, frontier[-1].cell.network} <= {one.cell.network for one in chosen}
+
+
+def test_what_to_measure_is_said_in_a_word_or_a_number() -> None:
+    """All, those on the frontier, none, or so many of those."""
+    every = cells()
+    assert choose(every, "all") == every
+    assert choose(every, "none") == []
+    assert choose(every, "frontier") == planned_frontier(every)
+    assert len(choose(every, "5")) == 5
+    assert choose([], "5") == []

@@ -1,0 +1,98 @@
+"""What a plan says of each cell, before anything is built."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnfpn_cli.plan.cost import network_cost
+from mnfpn_cli.plan.memory import memory_needed
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.shapes import network_shapes
+from mnfpn_cli.settings.input import DType, NetworkInput, Size
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.space.budget import Budget
+from mnfpn_cli.space.cells import Execution
+from mnfpn_cli.space.planned import kept, plan_cells, plan_space
+from tests.space.spaces import space_of
+from tests.strategies import settings_and_size
+
+
+@given(settings_and_size(), st.integers(1, 9), st.sampled_from(("float32", "bfloat16")))
+def test_figures_are_those_of_the_plan(drawn: tuple[NetworkSettings, Size], batch: int, dtype: DType) -> None:
+    """Parameters, MACs, memory of the batch, and the finest map: what `summary`, `shapes` and `bench` say too."""
+    settings, size = drawn
+    plan = plan_network(settings.at(size))
+    (planned,) = plan_cells(settings.at(size), size, [Execution(batch=batch, dtype=dtype)])
+    figures, total = planned.figures, network_cost(plan, size).total
+    image = NetworkInput(batch, settings.in_channels, size)
+    assert (figures.parameters, figures.macs) == (total.parameters, total.macs)
+    assert figures.memory_bytes == memory_needed(plan, image, dtype)
+    levels = network_shapes(plan, image).levels
+    if levels:
+        finest = levels[0].output
+        assert (figures.capacity.channels, figures.capacity.levels) == (finest.channels, len(levels))
+        assert figures.capacity.cells * finest.channels == finest.elements
+
+
+def test_every_combination_is_a_cell_once() -> None:
+    """Networks × sizes × ways to run them; what two combinations both give is counted, not measured twice."""
+    space = space_of(
+        width_mult=[0.5, 1.0],
+        size=["64", "96"],
+        batch=[1, 2],
+        preset=["mobilenetv2-fpn"],
+        rounding=["nearest8", "ceil8"],
+    )
+    planned = plan_space(space, Budget())
+    assert len(planned.cells) == len({one.cell for one in planned.cells}) == 16
+    twice = space_of(
+        stages=[
+            [[1, 16, 1, 1], [6, 24, 2, 2]],
+            [{"expansion": 1, "channels": 16, "repeats": 1, "stride": 1}, [6, 24, 2, 2]],
+        ]
+    )
+    planned = plan_space(twice, Budget())
+    assert (len(planned.cells), planned.repeated) == (1, 1)
+
+
+def test_invalid_combinations_are_counted_by_reason() -> None:
+    """Those that describe no network, and those whose images are too small; the others stay."""
+    space = space_of(
+        pyramid__merge=["add", "concat"], pyramid__smooth=["conv", "none"], size=["16", "64"], batch=[1, 2]
+    )
+    planned = plan_space(space, Budget())
+    assert len(planned.cells) == 6
+    assert sum(planned.invalid.values()) == 10
+    assert [
+        number for reason, number in planned.invalid.items() if "must not be none with pyramid.merge" in reason
+    ] == [4]
+    assert [number for reason, number in planned.invalid.items() if "at least 32 pixels" in reason] == [6]
+
+
+def test_budgets_cut_by_what_the_plan_says() -> None:
+    """Each limit is inclusive, and what is beyond is counted by the first that it exceeds."""
+    space = space_of(width_mult=[0.35, 0.5, 1.0], size=["64"])
+    cells = sorted(plan_space(space, Budget()).cells, key=lambda one: one.figures.macs)
+    middle = cells[1].figures
+    for budget in (
+        Budget(macs=middle.macs),
+        Budget(parameters=middle.parameters),
+        Budget(memory_bytes=middle.memory_bytes),
+    ):
+        planned = plan_space(space, budget)
+        assert len(planned.cells) == 2
+        assert list(planned.cut.values()) == [1]
+    planned = plan_space(space_of(pyramid__levels=["all", "p3-p5"], size=["64"]), Budget(levels=4))
+    assert [one.figures.capacity.levels for one in planned.cells] == [4]
+    assert planned.cut == {"--min-levels": 1}
+
+
+def test_kept_is_the_geometric_mean_of_the_shares() -> None:
+    """Half of one of the four, of the most there is, is a fourth root of a half."""
+    full, half = (
+        next(
+            plan_cells(NetworkSettings.model_validate({"pyramid": {"channels": channels}}), Size(64, 64), [Execution()])
+        )
+        for channels in (128, 64)
+    )
+    assert kept(half.figures.capacity, full.figures.capacity.product) == 0.5**0.25
+    assert kept(full.figures.capacity, full.figures.capacity.product) == 1.0

@@ -1,0 +1,135 @@
+"""What a user may say of a design space, in options and files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.settings.input import Size
+from mnfpn_cli.space.files import read_space
+from mnfpn_cli.space.read import axis_of, merged, override_axis, split_choices
+from tests.space.spaces import space_of
+
+TABLE = [[1, 16, 1, 1], [6, 24, 2, 2]]
+
+
+def in_file(folder: Path, value: Any) -> Path:
+    """A file that holds a value as JSON."""
+    path = folder / "space.json"
+    path.write_text(json.dumps(value))
+    return path
+
+
+def choices(path: Path) -> dict[str, tuple[Any, ...]]:
+    """The choices of each key in a file."""
+    return {axis.key: axis.values for axis in read_space(path)}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("64,128", ["64", "128"]),
+        ('["p3","p5"],all', ['["p3","p5"]', "all"]),
+        ('{"kind":"classifier","classes":10},none', ['{"kind":"classifier","classes":10}', "none"]),
+        ('"a,b",c', ['"a,b"', "c"]),
+        ("p3-p5", ["p3-p5"]),
+    ],
+)
+def test_commas_outside_of_brackets_part_choices(text: str, expected: list[str]) -> None:
+    """A list in JSON is one choice."""
+    assert split_choices("--set", text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "1,,2", ",1", "1,"])
+def test_no_choice_is_empty(text: str) -> None:
+    """A comma too many is a mistake, not nothing."""
+    with pytest.raises(UsageError, match="must have a value before and behind each comma"):
+        split_choices("--width-mult", text)
+
+
+def test_lists_ranges_and_single_values_are_read(tmp_path: Path) -> None:
+    """Nested or dotted keys; a list is of choices, for whole tables of stages too."""
+    space = {
+        "$comment": "as in a settings file",
+        "width_mult": {"from": 0.5, "to": 1.0, "step": 0.25},
+        "pyramid": {"channels": {"from": 64, "to": 192, "step": 64}, "smooth": "conv"},
+        "stages": [TABLE],
+        "size": ["64x96", 128],
+        "runtime": "all",
+        "batch": [1, 8, 1],
+    }
+    read = choices(in_file(tmp_path, space))
+    assert read["width_mult"] == (0.5, 0.75, 1.0)
+    assert read["pyramid.channels"] == (64, 128, 192)
+    assert read["pyramid.smooth"] == ("conv",)
+    assert read["stages"] == (TABLE,)
+    assert read["size"] == (Size(64, 96), Size(128, 128))
+    assert read["runtime"][0] == "eager"
+    assert len(read["runtime"]) > 3
+    assert read["batch"] == (1, 8)
+
+
+def test_options_take_the_place_of_what_a_file_says() -> None:
+    """Later beats earlier, key by key, however the key is written."""
+    space = merged([axis_of("stages.3.channels", "file", [48, 64]), override_axis("stages[3].channels=32")])
+    assert [axis.values for axis in space.axes] == [(32,)]
+
+
+BAD: list[tuple[Any, str]] = [
+    ({"width_mutl": [1]}, "width_mutl: unknown key; did you mean 'width_mult'?"),
+    ({"sizes": ["64"]}, "sizes: unknown key; did you mean 'size'?"),
+    ({"pyramid": {"chanels": [64]}}, "pyramid.chanels: unknown key; did you mean 'channels'?"),
+    ({"width_mult": []}, "width_mult: must have at least one value, got none"),
+    ({"width_mult": {"from": 0.1}}, "width_mult: a range must have from, to and perhaps step, got from"),
+    ({"width_mult": {"from": 1, "to": 0}}, "a range must go up from 'from' to 'to' by a positive step"),
+    ({"width_mult": {"from": 0, "to": 1, "step": 0}}, "a range must go up from 'from' to 'to' by a positive step"),
+    ({"width_mult": {"from": 0, "to": 1e18, "step": 1e-9}}, "in at most 1,000,000 steps"),
+    ({"width_mult": {"from": 0, "to": "x"}}, "width_mult: a range must be of numbers"),
+    (
+        {"width_mult": {"from": 0, "to": 1, "stop": 1}},
+        "a range must have from, to and perhaps step, got from, stop, to",
+    ),
+    ({"size": ["0x5"]}, "size: each side must be 1 to 65536 pixels, got 0x5"),
+    ({"size": [True]}, "size: must be HxW in pixels, as 600x900 or 512, got 'True'"),
+    ({"batch": [0]}, "batch: must be a whole number from 1 to 65536, got 0"),
+    ({"batch": [1.5]}, "batch: must be a whole number from 1 to 65536, got 1.5"),
+    ({"runtime": ["tensorrt"]}, "runtime: must be one of eager, "),
+    ({"device": ["gpu"]}, "device: must be auto, cpu, cuda, cuda:N or mps, got 'gpu'"),
+    ({"dtype": ["int8"]}, "dtype: must be one of float32, bfloat16, float16, got 'int8'"),
+    ({"preset": ["none"]}, "must be one of fpn-classifier"),
+    ([1, 2], "must be an object of keys with their choices, got [1, 2]"),
+]
+
+
+@pytest.mark.parametrize(("value", "message"), BAD, ids=lambda value: str(value)[:40])
+def test_a_wrong_space_is_refused_with_place_rule_and_value(tmp_path: Path, value: Any, message: str) -> None:
+    """At once, not as cells that are all invalid."""
+    with pytest.raises(UsageError) as error:
+        read_space(in_file(tmp_path, value))
+    assert message in str(error.value)
+    assert str(tmp_path) in str(error.value) or "--" in str(error.value)
+
+
+@pytest.mark.parametrize("text", ['{"a": 1', "\xff", '{"size": ["64"], "size": ["64"]}', "[" * 100_000])
+def test_what_is_no_json_is_refused(tmp_path: Path, text: str) -> None:
+    """Half a file, another encoding, a key given twice, nesting without end."""
+    path = tmp_path / "space.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UsageError, match=r"space\.json: "):
+        read_space(path)
+
+
+@pytest.mark.parametrize("name", ["none.json", "."])
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+    """Or one that is a folder."""
+    with pytest.raises(UsageError, match="must be a file, but"):
+        read_space(tmp_path / name)
+
+
+def test_a_million_million_cells_are_refused_with_the_count() -> None:
+    """Before anything is worked out."""
+    space = space_of(width_mult=range(1, 10_001), pyramid__channels=range(1, 10_001), in_channels=range(1, 10_001))
+    with pytest.raises(UsageError, match=r"at most 1,000,000 cells, got 1,000,000,000,000 \(width_mult 10,000, "):
+        space.check_count()

@@ -1,0 +1,136 @@
+"""A cell in a process of its own: whatever happens to that, the sweep goes on, and a row says so."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from threading import Thread
+
+import psutil
+import pytest
+
+from mnfpn_cli.sweep import process
+from mnfpn_cli.sweep.process import Outcome, Task, run_task
+
+SMALL = ("bench", "--width-mult", "0.35", "--size", "64", "--device", "cpu", "--runs", "10", "--warmup", "2")
+
+
+def children() -> list[psutil.Process]:
+    """The processes that measure cells."""
+    return [one for one in psutil.Process().children() if "mnfpn_cli.cli.worker" in " ".join(one.cmdline())]
+
+
+def in_the_middle(signal_number: int) -> Outcome:
+    """Measure a cell, and send its process a signal as soon as it is there."""
+    outcomes = list[Outcome]()
+    thread = Thread(target=lambda: outcomes.append(run_task(Task(SMALL, 60))))
+    thread.start()
+    while not (found := children()):
+        time.sleep(0.01)
+    time.sleep(0.5)
+    found[0].send_signal(signal_number)
+    thread.join()
+    return outcomes[0]
+
+
+def test_a_cell_is_measured_as_bench_measures_it() -> None:
+    """Samples, environment, warnings; by the arguments that a user could type."""
+    outcome = run_task(Task(SMALL, 60))
+    assert (outcome.status, outcome.reason) == ("done", None)
+    assert outcome.document is not None
+    assert len(outcome.document["run"]["latency_s"]["samples"]) == 10
+    assert outcome.document["run"]["device"] == "cpu"
+    assert outcome.document["environment"]["torch"]
+    assert outcome.started < outcome.finished
+
+
+def test_a_process_that_the_system_kills_is_a_failure_that_says_so() -> None:
+    """As when memory runs out."""
+    outcome = in_the_middle(signal.SIGKILL)
+    assert outcome.status == "failed"
+    assert outcome.reason == (
+        "the process that measured it was ended by SIGKILL, as the system does when memory runs out"
+    )
+
+
+def test_a_process_that_crashes_is_a_failure_that_says_so() -> None:
+    """As where a library breaks."""
+    outcome = in_the_middle(signal.SIGSEGV)
+    assert outcome.reason == "the process that measured it was ended by SIGSEGV"
+
+
+def test_what_bench_refuses_is_the_reason() -> None:
+    """In its own words."""
+    outcome = run_task(Task(("bench", "--size", "60000", "--device", "cpu"), 60))
+    assert outcome.status == "failed"
+    assert (outcome.reason or "").startswith("--size, --batch: must fit the memory that cpu has free")
+
+
+def test_a_cell_that_takes_too_long_is_given_up() -> None:
+    """And its process is gone."""
+    outcome = run_task(Task(("bench", "--min-time", "60"), 0.5))
+    assert outcome.reason == "it took more than 0.5 s (--cell-timeout)"
+    assert children() == []
+
+
+def test_a_cell_ends_when_its_sweep_is_stopped() -> None:
+    """At once."""
+    start = time.monotonic()
+    run_task(Task(("bench", "--min-time", "60"), 60), stopped=lambda: time.monotonic() - start > 0.5)
+    assert time.monotonic() - start < 20
+    assert children() == []
+
+
+PARENT = """
+import sys
+from mnfpn_cli.sweep.process import Task, run_task
+run_task(Task(("bench", "--min-time", "60"), 60))
+"""
+
+
+def test_a_cell_dies_with_its_sweep() -> None:
+    """Even where that is killed on the spot: nothing is left that measures for nobody."""
+    parent = subprocess.Popen([sys.executable, "-c", PARENT])
+    seen = psutil.Process(parent.pid)
+    while not (found := seen.children()):
+        time.sleep(0.05)
+    time.sleep(1)
+    parent.kill()
+    parent.wait()
+    gone, alive = psutil.wait_procs(found, timeout=20)
+    assert (len(gone), alive) == (1, [])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="oom_score_adj is Linux's")
+def test_the_system_takes_the_cell_first_when_memory_runs_out() -> None:
+    """Not the sweep, which would lose its place."""
+    started = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        process._offer_when_memory_runs_out(started.pid)
+        assert Path(f"/proc/{started.pid}/oom_score_adj").read_text().strip() == "1000"
+        assert Path(f"/proc/{os.getpid()}/oom_score_adj").read_text().strip() != "1000"
+    finally:
+        started.communicate(b"\n")
+
+
+def test_two_measurements_do_not_run_on_one_device_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would slow each other: the second waits."""
+    running, most = 0, 0
+
+    def measuring(*_: object) -> int:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.3)
+        running -= 1
+        return 1
+
+    monkeypatch.setattr(process, "_run", measuring)
+    threads = [Thread(target=run_task, args=(Task(SMALL, 60),)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1

@@ -1,0 +1,237 @@
+"""A sweep under way: each cell once, the reference in between, and nothing lost whatever happens."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.space.budget import Budget
+from mnfpn_cli.space.planned import plan_space
+from mnfpn_cli.store import tables
+from mnfpn_cli.store.change import try_again
+from mnfpn_cli.store.claims import Claims
+from mnfpn_cli.store.read import read_cells
+from mnfpn_cli.store.store import Store, open_store
+from mnfpn_cli.store.sweeps import references
+from mnfpn_cli.sweep.pool import Lane, Lost
+from mnfpn_cli.sweep.process import Outcome, Task
+from mnfpn_cli.sweep.run import How, State, SweepRun
+from mnfpn_cli.sweep.start import Chosen, begin
+from tests.space.spaces import space_of
+from tests.sweep.pools import FakePool, failed, measured, steady
+
+PLACE = "a CPU, 2 cores"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An empty store."""
+    with open_store(str(tmp_path / "runs.db"), create=True) as opened:
+        yield opened
+
+
+def sweep_of(store: Store, how: How | None = None, widths: int = 12, **axes: list[object]) -> int:
+    """A sweep over some widths, put down."""
+    space = space_of(width_mult=[round(0.35 + index / 10, 2) for index in range(widths)], size=["64"], **axes)
+    planned = plan_space(space, Budget())
+    return begin(store, Chosen(planned.cells, planned, "all", "mnfpn sweep"), how or How(), PLACE)
+
+
+def run(store: Store, sweep: int, pool: FakePool, how: How | None = None) -> State:
+    """Measure what is left of a sweep."""
+    return SweepRun(store, sweep, pool, how or How()).run()
+
+
+def results(store: Store) -> Counter[str]:
+    """How many results each cell has."""
+    query = select(tables.results.c.key, func.count()).group_by(tables.results.c.key)
+    return Counter({row[0]: row[1] for row in store.read(lambda connection: connection.execute(query).all())})
+
+
+def test_each_cell_is_measured_once_in_random_order(store: Store) -> None:
+    """And the order is none of the axes'."""
+    sweep, pool = sweep_of(store), FakePool()
+    state = run(store, sweep, pool)
+    assert (state.done, state.failed, state.left) == (12, 0, 0)
+    assert set(results(store).values()) == {1}
+    assert len(results(store)) == 12
+    widths = [
+        task.arguments[task.arguments.index("--width-mult") + 1]
+        for _, task in pool.tasks
+        if "--width-mult" in task.arguments
+    ]
+    assert widths != sorted(widths)
+    assert pool.closed
+
+
+def test_a_repeated_sweep_measures_nothing_twice(store: Store) -> None:
+    """Cells that the store has are done, from whichever sweep; new ones are measured."""
+    run(store, sweep_of(store, widths=4), FakePool())
+    pool = FakePool()
+    state = run(store, sweep_of(store, widths=6), pool)
+    assert (state.total, state.done) == (6, 6)
+    assert len(results(store)) == 6
+    assert set(results(store).values()) == {1}
+
+
+def test_what_is_asked_for_again_is_measured_again_and_nothing_is_lost(store: Store) -> None:
+    """Two results, of which the newer counts."""
+    run(store, sweep_of(store, widths=2), FakePool())
+    planned = plan_space(space_of(width_mult=[0.35, 0.45], size=["64"]), Budget())
+    again = begin(store, Chosen(planned.cells, planned, "all", ""), How(), PLACE, again=True)
+    run(store, again, FakePool(lambda _: measured([0.02] * 8)))
+    assert sorted(results(store).values()) == [2, 2]
+    assert [one.latency_s for one in read_cells(store)] == [0.02, 0.02]
+
+
+def test_the_reference_is_timed_first_in_between_and_last(store: Store) -> None:
+    """The middle cell by MACs, with the same options; its times are not results of cells."""
+    how = How(("--max-time", "1"), reference_every=5)
+    sweep, pool = sweep_of(store, how), FakePool()
+    run(store, sweep, pool, how)
+    assert len(pool.tasks) == 12 + 4
+    times = Counter(task.arguments for _, task in pool.tasks)
+    (reference,) = [arguments for arguments, number in times.items() if number > 1]
+    assert times[reference] == 5  # four times as the reference, once as a cell
+    assert pool.tasks[0][1].arguments == reference
+    assert pool.tasks[-1][1].arguments == reference
+    assert reference[-2:] == ("--max-time", "1")
+    assert len(references(store)) == 4
+
+
+def test_a_cell_that_fails_is_a_row_that_says_so(store: Store) -> None:
+    """The others are measured; it is tried again only where that is asked for."""
+
+    def third_fails(task: Task) -> Outcome:
+        return failed("out of memory") if "0.55" in " ".join(task.arguments) else steady(task)
+
+    sweep = sweep_of(store)
+    state = run(store, sweep, FakePool(third_fails))
+    assert (state.done, state.failed) == (11, 1)
+    (broken,) = read_cells(store, status="failed")
+    assert broken.result is not None
+    assert broken.result.reason == "out of memory"
+    pool = FakePool()
+    assert run(store, sweep, pool).failed == 1
+    assert pool.tasks == []
+    assert try_again(store) == 1
+    assert run(store, sweep, FakePool()).failed == 0
+
+
+def test_a_reference_that_fails_is_told_and_not_timed_again(store: Store) -> None:
+    """Then there is no word on drift, but every cell is measured."""
+    sweep, pool = sweep_of(store), FakePool(lambda _: failed("too large"))
+    state = run(store, sweep, pool)
+    assert state.failed == 12
+    assert len(pool.tasks) == 13
+    assert "drift of the machine is not seen: too large" in state.notes[0]
+
+
+def test_a_cell_whose_machine_died_is_measured_elsewhere(store: Store) -> None:
+    """Once; the lane is not used again."""
+    lanes = [Lane("1", "one"), Lane("2", "two")]
+    deaths = iter([True])
+
+    def first_dies(task: Task) -> Outcome | Lost:
+        pool_is_warm = len(pool.tasks) > 6
+        return Lost("its node is gone") if pool_is_warm and next(deaths, False) else steady(task)
+
+    pool = FakePool(first_dies, lanes)
+    state = run(store, sweep_of(store), pool)
+    assert (state.done, state.failed) == (12, 0)
+    assert set(results(store).values()) == {1}
+    assert any("is lost: its node is gone" in line for line in state.notes)
+
+
+def test_a_cell_that_kills_every_machine_fails_in_the_end(store: Store) -> None:
+    """It is held to be the reason, after three of them."""
+    lanes = [Lane(str(number), f"node {number}") for number in range(5)]
+
+    def deadly(task: Task) -> Outcome | Lost:
+        return Lost("gone") if "0.55" in " ".join(task.arguments) else steady(task)
+
+    state = run(store, sweep_of(store, How(reference_every=100)), FakePool(deadly, lanes), How(reference_every=100))
+    assert (state.done, state.failed) == (11, 1)
+    assert "were lost 3 times" in (read_cells(store, status="failed")[0].result or failed("")).reason  # type: ignore[operator]
+
+
+def test_without_a_machine_a_sweep_ends_with_what_it_has(store: Store) -> None:
+    """An error in words; what was measured is kept, and the rest is free."""
+    sweep = sweep_of(store)
+    pool = FakePool(lambda task: Lost("gone") if len(pool.tasks) > 5 else steady(task))
+    with pytest.raises(MnfpnError, match="no machine is left"):
+        run(store, sweep, pool)
+    assert len(results(store)) == 4
+    assert run(store, sweep, FakePool()).done == 12
+    assert set(results(store).values()) == {1}
+
+
+def test_a_sweep_that_is_stopped_leaves_the_rest_for_later(store: Store) -> None:
+    """What runs is given back, not put down; going on measures exactly what is left."""
+    sweep, pool = sweep_of(store), FakePool()
+    stopped = SweepRun(store, sweep, pool, How(), stopped=lambda: len(pool.tasks) > 5).run()
+    assert 0 < stopped.done < 12
+    assert run(store, sweep, FakePool()).done == 12
+    assert set(results(store).values()) == {1}
+
+
+def test_cells_that_cannot_keep_to_the_latency_are_not_measured(store: Store) -> None:
+    """By the best rate that any cell has reached; they stay pending."""
+    how = How(latency_s=0.010)
+    space = space_of(width_mult=[1.0], size=[str(side) for side in range(64, 577, 64)])
+    planned = plan_space(space, Budget())
+    sweep = begin(store, Chosen(planned.cells, planned, "all", ""), how, PLACE)
+
+    def by_area(task: Task) -> Outcome:
+        side = int(task.arguments[task.arguments.index("--size") + 1].partition("x")[0])
+        return measured([0.001 * (side / 64) ** 2] * 8)
+
+    pool = FakePool(by_area)
+    state = run(store, sweep, pool, how)
+    slow = [one for one in read_cells(store) if (one.latency_s or 0) > 0.010]
+    assert state.skipped > 0
+    assert state.skipped + state.done == 9
+    assert len(read_cells(store, status="pending")) == state.skipped
+    assert len(slow) < 6
+    assert state.best is not None
+    assert state.best.cell.size.height == 192
+
+
+def test_cells_of_another_sweep_are_waited_for(store: Store) -> None:
+    """What a process that died had claimed is measured here."""
+    sweep = sweep_of(store, widths=3)
+    other = Claims(store, me="elsewhere/1/1.00/abcd", host="elsewhere")
+    key = read_cells(store)[0].key
+    assert other.claim(key)
+    states = list[State]()
+
+    def tell(state: State) -> None:
+        states.append(state)
+        if state.others and len(states) > 20:
+            other.release()
+
+    assert SweepRun(store, sweep, FakePool(), How(), tell=tell).run().done == 3
+    assert max(state.others for state in states) == 1
+
+
+def test_lanes_get_the_cells_of_their_kind(store: Store) -> None:
+    """A lane with a GPU takes no cell for the CPU; any takes the best that it has."""
+    sweep = sweep_of(store, widths=3, device=["cpu", "cuda", "auto"])
+    pool = FakePool(lanes=[Lane("1", "one", "cpu"), Lane("2", "two", "cuda")])
+    assert run(store, sweep, pool).done == 9
+    for lane, task in pool.tasks:
+        asked = task.arguments[task.arguments.index("--device") + 1] if "--device" in task.arguments else "auto"
+        assert asked in (lane.kind, "auto")
+
+
+def test_layers_are_timed_where_a_runtime_has_them(store: Store) -> None:
+    """Not for the reference, nor by runtimes that join layers."""
+    how = How(by_layer=True)
+    sweep, pool = sweep_of(store, how, 2, runtime=["eager", "fused"]), FakePool()
+    run(store, sweep, pool, how)
+    asked = Counter(("fused" in task.arguments, "--by-layer" in task.arguments) for _, task in pool.tasks)
+    assert asked[True, True] == 0
+    assert asked[False, True] == 2
