@@ -10,6 +10,7 @@ import argparse
 import os
 import resource
 import time
+from collections.abc import Sequence
 from statistics import median
 
 from mnfpn_cli.space.axes import Axis, Space
@@ -39,7 +40,7 @@ def spaces(cells: int) -> dict[str, Space]:
     }
 
 
-def _space(*axes: tuple[str, list[object]], more: Axis | None = None) -> Space:
+def _space(*axes: tuple[str, Sequence[object]], more: Axis | None = None) -> Space:
     return merged([*(axis_of(key, key, values) for key, values in axes), *([more] if more else [])])
 
 
@@ -64,10 +65,10 @@ def main() -> None:
     print(f"{'space':18}{'cells':>9}{'plan':>10}{'a cell':>10}{'frontier':>11}{'of':>6}   target")
     for name, times in timed.items():
         plan, choose = (median(column) for column in zip(*times, strict=True))
-        cells, frontier = counts[name]
-        met = "met" if (plan + choose) * 100_000 / cells <= TARGET_S else "MISSED"
+        number, frontier = counts[name]
+        met = "met" if (plan + choose) * 100_000 / number <= TARGET_S else "MISSED"
         print(
-            f"{name:18}{cells:>9,}{plan:>8.1f} s{plan / cells * 1e6:>7.0f} µs{choose:>9.2f} s{frontier:>6}   "
+            f"{name:18}{number:>9,}{plan:>8.1f} s{plan / number * 1e6:>7.0f} µs{choose:>9.2f} s{frontier:>6}   "
             f"100,000 in {TARGET_S:g} s: {met}"
         )
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")

@@ -17,9 +17,13 @@ from mnfpn_cli.cli.audit import audit
 from mnfpn_cli.cli.bench import bench
 from mnfpn_cli.cli.compare import compare
 from mnfpn_cli.cli.export import export
+from mnfpn_cli.cli.recommend import recommend
+from mnfpn_cli.cli.report import report
+from mnfpn_cli.cli.runs import runs_app
 from mnfpn_cli.cli.settings import settings_app
 from mnfpn_cli.cli.shapes import shapes
 from mnfpn_cli.cli.summary import summary
+from mnfpn_cli.cli.sweep import sweep
 from mnfpn_cli.errors import MnfpnError
 
 app = typer.Typer(
@@ -35,6 +39,10 @@ app.command()(shapes)
 app.command()(bench)
 app.command()(compare)
 app.command()(export)
+app.command()(sweep)
+app.command()(report)
+app.command()(recommend)
+app.add_typer(runs_app, name="runs")
 app.add_typer(settings_app, name="settings")
 
 

@@ -139,11 +139,20 @@ def write_text(path: Path, text: str, option: str = "--output") -> None:
     Raises:
         MnfpnError: where it cannot be written.
     """
+    write_bytes(path, text.encode(), option)
+
+
+def write_bytes(path: Path, content: bytes, option: str = "--output") -> None:
+    """The same of what is no text.
+
+    Raises:
+        MnfpnError: where it cannot be written.
+    """
     if not is_device(path):
         with tidy_when_terminated():
-            write_whole(path, text.encode(), check=lambda _: None, option=option)
+            write_whole(path, content, check=lambda _: None, option=option)
         return
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(content)
     except OSError as error:
         raise MnfpnError(f"{option}: '{path}' could not be written: {error.strerror}") from error

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,14 +34,17 @@ def measure(name: str, chosen: "Chosen", how: "How", options: HowOptions, output
     Raises:
         MnfpnError: where the store or the machines fail; what was measured by then is kept.
     """
+    from mnfpn_cli.cli.output import warn
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.sweep.start import begin
 
     with open_store(name, create=True) as store:
-        place = _place(options)
-        sweep = begin(store, chosen, how, place, options.again)
         if options.measure == "none":
-            show(chosen, None, output)
+            chosen = replace(chosen, cells=chosen.space.cells)
+        sweep = begin(store, chosen, how, _place(options), options.again)
+        if options.measure == "none":
+            show(replace(chosen, cells=()), None, output)
+            warn(f"all {len(chosen.cells):,} cells are put down; to measure them: {_resume(name)}")
             return
         _run(store, name, [sweep], options, output)
 
@@ -128,8 +132,11 @@ def _run(store: "Store", name: str, numbers: Sequence[int], options: HowOptions,
     _print(store, name, [known[number] for number in numbers], notes, output)
     if stopped():
         left = sum(one.counts.get("pending", 0) for one in sweeps(store) if one.id in numbers)
-        resume = f"mnfpn sweep --resume --store {shlex.quote(name)}"
-        raise SweepInterruptedError(f"interrupted: {left} cells are left; go on with them by: {resume}")
+        raise SweepInterruptedError(f"interrupted: {left} cells are left; go on with them by: {_resume(name)}")
+
+
+def _resume(name: str) -> str:
+    return f"mnfpn sweep --resume --store {shlex.quote(name)}"
 
 
 @contextmanager

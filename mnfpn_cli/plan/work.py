@@ -5,7 +5,7 @@ activation done on the way. A runtime that does these one after the other moves 
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from mnfpn_cli.report.points import KEPT
 from mnfpn_cli.report.tables import Report, note, table
 from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_in_bytes
 from mnfpn_cli.space.cells import bench_arguments, network_arguments
@@ -21,10 +22,8 @@ if TYPE_CHECKING:
 
 SHOWN = 3
 
-OBJECTIVE = (
-    "What is best here is capacity kept under cost: channels of the backbone's maps and of the levels, number of "
-    "levels, cells of the finest, counted alike. Nothing here knows accuracy: train the first few and compare."
-)
+OBJECTIVE = f"What is best here is what keeps the most. {KEPT} Train the first few, and compare."
+"""What a recommendation goes by."""
 
 
 def recommend_report(found: Sequence[Recommendation], budget: str) -> Report:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mnfpn_cli.report.points import KEPT
 from mnfpn_cli.report.tables import Report, note, pairs, table
 from mnfpn_cli.report.units import count, duration, scaled, size_in_bytes
 from mnfpn_cli.space.cells import Cell
@@ -22,17 +23,12 @@ if TYPE_CHECKING:
 SHOWN = 10
 """Reasons, and cells of a frontier, that are shown; JSON has all."""
 
-OBJECTIVE = (
-    "Kept: channels of the backbone's maps and of the levels, number of levels, and cells of the finest, counted "
-    "alike, against the most in this table. It is capacity, not accuracy: depth and kernels are not in it."
-)
-
 
 def space_report(chosen: Chosen, frontier: Sequence[Planned], expected: Expected | None) -> Report:
     """What there is, what is left out and why, and the cells that keep the most capacity for their MACs."""
     report: Report = [_counts(chosen.space, chosen, expected), *reasons_report(chosen.space.invalid)]
     if frontier:
-        report += [frontier_table(frontier), note(OBJECTIVE, "dim")]
+        report += [frontier_table(frontier), note(KEPT, "dim")]
     return report
 
 

@@ -26,6 +26,7 @@ def loaded(*arguments: str) -> str:
         ["shapes", "--size", "600x900"],
         ["shapes", "--json"],
         ["summary", "--tree"],
+        ["sweep", "--width-mult", "0.5,1.0", "--size", "64,96", "--measure", "none"],
         ["settings", "show"],
         ["settings", "schema"],
     ],

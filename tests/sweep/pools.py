@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from mnfpn_cli.space.cells import Cell
 from mnfpn_cli.store.sweeps import now
@@ -16,7 +17,7 @@ def measured(samples: Sequence[float], runtime: str = "eager", node: str = "here
     ordered = sorted(samples)
     latency = {"samples": list(samples), "median": ordered[len(ordered) // 2]}
     run = {"latency_s": latency, "device": "cpu", "runtime": runtime, "failure": None}
-    document = {"run": run, "warnings": [], "environment": ENVIRONMENT, "profile": None}
+    document: dict[str, Any] = {"run": run, "warnings": [], "environment": ENVIRONMENT, "profile": None}
     return Outcome("done", node, now(), now(), None, document)
 
 

@@ -1,0 +1,137 @@
+"""`mnfpn report`."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Option
+
+from mnfpn_cli.cli.groups import grouped
+from mnfpn_cli.cli.options import choice, whole
+from mnfpn_cli.cli.sweep_options import StoreOption
+from mnfpn_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnfpn_cli.report.points import Points
+    from mnfpn_cli.store.rows import StoredCell, Sweep
+
+FORMATS = ("html", "png", "svg")
+SUFFIXES = {".html": "html", ".htm": "html", ".png": "png", ".svg": "svg"}
+
+
+@grouped
+def report(
+    store: StoreOption,
+    output: Annotated[
+        Path | None,
+        Option(help="Write the page, or the frontier's plot as a picture: report.html, plot.png.", metavar="FILE"),
+    ] = None,
+    format: Annotated[
+        str | None,
+        Option(
+            help="Of the file.",
+            metavar="|".join(FORMATS),
+            parser=choice("--format", FORMATS),
+            show_default="by its name",
+        ),
+    ] = None,
+    device: Annotated[str | None, Option(help="Only cells of this device, cpu or cuda say.", metavar="DEVICE")] = None,
+    sweep: Annotated[
+        int | None, Option(help="Only cells of the sweep of this number.", metavar="N", parser=whole("--sweep", 1))
+    ] = None,
+    json: Annotated[
+        bool, Option("--json", help="Print one JSON document instead of tables.", rich_help_panel="Output")
+    ] = False,
+) -> None:
+    """Show the measured frontier of a store: in the terminal, as a page for a browser, or as a picture."""
+    from mnfpn_cli.cli.options import OutputOptions
+    from mnfpn_cli.cli.output import emit
+    from mnfpn_cli.report.frontier import frontier_report, report_document
+    from mnfpn_cli.report.tables import note
+
+    form = _form(output, format)
+    points, name = _read(store, device, sweep)
+    lines, body = frontier_report(points, _width()), report_document(points)
+    if output is not None:
+        written = _write(output, form, points, name)
+        lines, body = [note(written)], body | {"output": str(output)}
+    emit(lines, body, OutputOptions(json=json))
+
+
+def _width() -> int | None:
+    """The columns of the terminal; None where there is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _form(output: Path | None, format: str | None) -> str:
+    """What kind of file is to be written.
+
+    Raises:
+        UsageError: where it cannot be written, or nothing says which kind it is to be.
+    """
+    from mnfpn_cli.cli.output import check_file
+
+    if output is None:
+        if format is not None:
+            raise UsageError("--format: is that of a file, and needs --output FILE")
+        return ""
+    check_file(output, "--output")
+    form = format or SUFFIXES.get(output.suffix.lower(), "")
+    if not form:
+        raise UsageError(f"--output: must end in {', '.join(SUFFIXES)} where --format is not given, got '{output}'")
+    return form
+
+
+def _read(store: str, device: str | None, sweep: int | None) -> "tuple[Points, str]":
+    """The cells that are asked for, and what the store is called by: without folders, users and servers."""
+    from mnfpn_cli.report.points import points_of
+    from mnfpn_cli.store.read import read_cells
+    from mnfpn_cli.store.store import open_store
+    from mnfpn_cli.store.sweeps import references, sweeps
+
+    with open_store(store) as opened:
+        known = _chosen(sweeps(opened), sweep)
+        cells = _of_device(read_cells(opened, sweep), device)
+        return points_of(cells, known, references(opened)), Path(str(opened.engine.url.database)).name
+
+
+def _chosen(known: "Sequence[Sweep]", sweep: int | None) -> "Sequence[Sweep]":
+    chosen = [one for one in known if sweep in (None, one.id)]
+    if sweep is not None and not chosen:
+        numbers = ", ".join(str(one.id) for one in known) or "none"
+        raise UsageError(f"--sweep: must be the number of a sweep in the store ({numbers}), got {sweep}")
+    return chosen
+
+
+def _of_device(cells: "list[StoredCell]", device: str | None) -> "list[StoredCell]":
+    """The cells that ran, or are to run, on a device; ``cuda`` is any of them."""
+    chosen = [one for one in cells if device in (None, one.device, one.device.partition(":")[0])]
+    if cells and not chosen:
+        devices = ", ".join(sorted({one.device for one in cells}))
+        raise UsageError(f"--device: must be one that the store has cells of ({devices}), got '{device}'")
+    return chosen
+
+
+def _write(output: Path, form: str, points: "Points", name: str) -> str:
+    """Write the file, whole or not at all, and say what it holds.
+
+    Raises:
+        MnfpnError: where it cannot be made or written.
+    """
+    from mnfpn_cli.cli.output import write_bytes
+    from mnfpn_cli.report.units import count, size_in_bytes
+
+    if form == "html":
+        from mnfpn_cli.report.page.page import report_page
+
+        content = report_page(points, name).encode()
+    else:
+        from mnfpn_cli.report.figures.picture import frontier_picture
+
+        content = frontier_picture(points, form)
+    write_bytes(output, content)
+    what = "the page" if form == "html" else "the frontier's plot"
+    return f"{output}: {what} of {count(len(points.all))} cells, {size_in_bytes(len(content))}."

@@ -1,0 +1,209 @@
+"""`mnfpn runs`: what a store holds."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Option, Typer
+
+from mnfpn_cli.cli.groups import grouped
+from mnfpn_cli.cli.options import OutputOptions, choice, whole
+from mnfpn_cli.cli.sweep_options import StoreOption
+from mnfpn_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from mnfpn_cli.report.cells import CellRow
+    from mnfpn_cli.store.rows import Status
+    from mnfpn_cli.store.store import Store
+
+STATUSES = ("done", "failed", "pending")
+FORMATS = ("csv", "json", "parquet", "markdown")
+ON_SCREEN, IN_PIPE = 50, 10_000
+"""Cells that are listed, unless more are asked for: a table of many more takes minutes."""
+
+runs_app = Typer(help="List, show, remove, merge and export what a store holds.", no_args_is_help=True)
+
+StatusOption = Annotated[
+    str | None,
+    Option(help="Only cells of this status.", metavar="|".join(STATUSES), parser=choice("--status", STATUSES)),
+]
+SweepOption = Annotated[
+    int | None, Option(help="Only the cells of this sweep.", metavar="N", parser=whole("--sweep", 1))
+]
+
+
+@runs_app.command("list")
+@grouped
+def list_(
+    store: StoreOption,
+    output: OutputOptions,
+    status: StatusOption = None,
+    sweep: SweepOption = None,
+    limit: Annotated[
+        int | None,
+        Option(help="So many cells at most.", metavar="N", parser=whole("--limit", 1), show_default=f"{ON_SCREEN} in a terminal, else {IN_PIPE}"),
+    ] = None,
+) -> None:
+    """List sweeps and cells, the one that was measured last first."""
+    from mnfpn_cli.cli.output import check_output, emit
+    from mnfpn_cli.report.cells import list_document, list_report
+    from mnfpn_cli.store.store import open_store
+    from mnfpn_cli.store.sweeps import sweeps
+
+    check_output(output)
+    with open_store(store) as opened:
+        rows, known = _rows(opened, status, sweep), sweeps(opened)
+        name = opened.name
+    usual = ON_SCREEN if sys.stdout.isatty() and output.output is None else IN_PIPE
+    shown = [one for one in known if sweep in (None, one.id)]
+    wanted = output.json or output.output is not None  # of a large store it takes seconds
+    document = list_document(name.strip("'"), rows[:limit], shown) if wanted else {}
+    emit(list_report(name, rows, shown, limit or usual), document, output)
+
+
+@runs_app.command("show")
+@grouped
+def show(
+    key: Annotated[str, Argument(help="The key of a cell, or the beginning of one.", metavar="KEY")],
+    store: StoreOption,
+    output: OutputOptions,
+) -> None:
+    """Show all that is known of one cell: settings, cost, results, environment, and the command that measures it."""
+    from mnfpn_cli.cli.output import check_output, emit
+    from mnfpn_cli.report.cell import show_document, show_report
+    from mnfpn_cli.report.cells import rows_of
+    from mnfpn_cli.store.read import read_cell
+    from mnfpn_cli.store.store import open_store
+    from mnfpn_cli.store.sweeps import references
+
+    check_output(output)
+    with open_store(store) as opened:
+        cell, results = read_cell(opened, key.lower())
+        (row,) = rows_of([cell], references(opened))
+    emit(show_report(row, results), show_document(row, results), output)
+
+
+@runs_app.command("prune")
+@grouped
+def prune(
+    store: StoreOption,
+    output: OutputOptions,
+    keys: Annotated[
+        list[str] | None, Argument(help="Cells by key, or the beginning of one, with all results.", metavar="[KEY]...")
+    ] = None,
+    failed: Annotated[bool, Option("--failed", help="Remove the cells that failed.")] = False,
+    pending: Annotated[
+        bool, Option("--pending", help="Remove the cells that are not measured yet: sweeps are then finished.")
+    ] = False,
+    superseded: Annotated[
+        bool, Option("--superseded", help="Remove results of cells that were measured again since.")
+    ] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only say what would be removed.")] = False,
+) -> None:
+    """Remove cells from a store, with what was measured of them. What is being measured stays."""
+    from mnfpn_cli.cli.output import check_output, emit
+    from mnfpn_cli.report.removed import removed_report
+    from mnfpn_cli.store.change import Unwanted, remove
+    from mnfpn_cli.store.claims import Claims
+    from mnfpn_cli.store.read import full_key
+    from mnfpn_cli.store.store import open_store
+
+    check_output(output)
+    statuses: list[Status] = [*(["failed"] * failed), *(["pending"] * pending)]  # type: ignore[list-item]
+    if not (statuses or superseded or keys):
+        raise UsageError("prune: must be told what: --failed, --pending, --superseded, or keys")
+    with open_store(store) as opened:
+        unwanted = Unwanted(statuses, [full_key(opened, key.lower()) for key in keys or ()], superseded)
+        if not dry_run:
+            Claims(opened).free_lapsed()
+        removed = remove(opened, unwanted, pretend=dry_run)
+    emit(removed_report(removed, dry_run), {**asdict(removed), "dry_run": dry_run}, output)
+
+
+@runs_app.command("merge")
+@grouped
+def merge(
+    other: Annotated[str, Argument(help="The store whose results are copied: a file or a URL.", metavar="OTHER")],
+    store: StoreOption,
+    output: OutputOptions,
+) -> None:
+    """Copy what was measured from another store; the store is made where there is none."""
+    from mnfpn_cli.cli.output import check_output, emit
+    from mnfpn_cli.cli.progress import progress_bar
+    from mnfpn_cli.report.removed import merged_report
+    from mnfpn_cli.store.merge import merge as merge_stores
+    from mnfpn_cli.store.store import open_store
+
+    check_output(output)
+    with open_store(other) as source, open_store(store, create=True) as target, progress_bar() as progress:
+        results = merge_stores(target, source, progress)
+        names = source.name, target.name
+    emit(merged_report(results, *names), {"results": results}, output)
+
+
+@runs_app.command("export")
+@grouped
+def export(
+    store: StoreOption,
+    format: Annotated[
+        str | None,
+        Option(
+            help="The form; unless given, by the file's name, and JSON to standard output.",
+            metavar="|".join(FORMATS),
+            parser=choice("--format", FORMATS),
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, Option(help="The file; standard output unless given. Written whole or not at all.", metavar="FILE")
+    ] = None,
+    status: StatusOption = None,
+    sweep: SweepOption = None,
+) -> None:
+    """Write the cells as rows that other programs read."""
+    from mnfpn_cli.cli.output import check_file, write_bytes
+    from mnfpn_cli.report.cell_files import cells_bytes
+    from mnfpn_cli.store.store import open_store
+
+    form = _form(format, output)
+    if output is not None:
+        check_file(output, "--output")
+    with open_store(store) as opened:
+        rows = _rows(opened, status, sweep)
+    content = cells_bytes(form, rows)
+    if output is None:
+        sys.stdout.write(content.decode())
+    else:
+        write_bytes(output, content)
+
+
+def _form(said: str | None, output: Path | None) -> str:
+    from mnfpn_cli.report.cell_files import SUFFIXES
+
+    form = said or (SUFFIXES.get(output.suffix.lower()) if output else "json")
+    if form is None:
+        raise UsageError(
+            f"--output: must end in {', '.join(SUFFIXES)} where --format does not say which form, got '{output}'"
+        )
+    if form == "parquet" and output is None:
+        raise UsageError("--format: parquet is no text, and must go to a file: --output")
+    return form
+
+
+def _rows(store: "Store", status: str | None, sweep: int | None) -> "list[CellRow]":
+    """The cells that are asked for.
+
+    Raises:
+        UsageError: where there is no such sweep.
+        StoreError: where the store cannot be read.
+    """
+    from mnfpn_cli.report.cells import rows_of
+    from mnfpn_cli.store.read import read_cells
+    from mnfpn_cli.store.sweeps import references, sweeps
+
+    known = [one.id for one in sweeps(store)] if sweep is not None else []
+    if sweep is not None and sweep not in known:
+        raise UsageError(
+            f"--sweep: must be a sweep of {store.name}: {', '.join(map(str, known)) or 'none'}, got {sweep}"
+        )
+    return rows_of(read_cells(store, sweep, status), references(store))  # type: ignore[arg-type]

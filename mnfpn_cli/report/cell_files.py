@@ -1,0 +1,174 @@
+"""The cells of a store as files that other programs read: JSON, CSV, Parquet, Markdown."""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO, StringIO
+from typing import TYPE_CHECKING, Any
+
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.report.cells import cell_document
+from mnfpn_cli.report.document import to_json
+from mnfpn_cli.space.names import flat
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnfpn_cli.report.cells import CellRow
+
+FORMATS = ("csv", "json", "parquet", "markdown")
+SUFFIXES = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markdown"}
+
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for a formula where a text begins with it."""
+
+WHOLE = ("batch", "threads", "sweep", "cost.")
+NUMBERS = ("latency_s.", "pace", "corrected_s")
+SAMPLES = "latency_s.samples"
+TIMES = ("started", "finished")
+
+FIGURES = ("median", "ci95_low", "ci95_high", "iqr", "min", "mad", "p90", "p99")
+"""Of a latency, in columns of their own."""
+
+NOT_SHOWN = (SAMPLES, "command", "started", "place", "pace", *(f"latency_s.{name}" for name in FIGURES[3:]))
+"""What a table in Markdown can do without, besides all that is the same in every row."""
+
+Flat = dict[str, Any]
+
+
+def cells_bytes(form: str, rows: Sequence[CellRow]) -> bytes:
+    """Cells in a form.
+
+    Raises:
+        MnfpnError: where the form needs a package that is not installed.
+    """
+    if form == "json":
+        return to_json([cell_document(row) for row in rows]).encode()
+    columns, flat_rows = flattened(rows)
+    if form == "parquet":
+        return _parquet(columns, flat_rows)
+    return (_csv if form == "csv" else _markdown)(columns, flat_rows).encode()
+
+
+def flattened(rows: Sequence[CellRow]) -> tuple[list[str], list[Flat]]:
+    """One value a column: the names of all columns, and the rows. Settings have dotted names."""
+    made = [_flat(row) for row in rows]
+    said = (key for row in made for key, value in row.items() if key.startswith("settings.") and value is not None)
+    settings = dict.fromkeys(said)
+    first = _flat_names()
+    names = [*first[:2], *settings, *first[2:]]
+    return names, made
+
+
+def _flat_names() -> list[str]:
+    latency = [f"latency_s.{name}" for name in (*FIGURES, "samples")]
+    capacity = [f"cost.capacity.{name}" for name in ("backbone_channels", "channels", "levels", "cells")]
+    what = ["size", "batch", "runtime", "device", "dtype", "threads", "place", "node"]
+    cost = ["cost.parameters", "cost.macs", "cost.memory_bytes", *capacity]
+    return ["key", "status", *what, *latency, "pace", "corrected_s", *cost, "sweep", *TIMES, "reason", "command"]
+
+
+def _flat(row: CellRow) -> Flat:
+    whole = cell_document(row)
+    latency, cost = whole.pop("latency_s") or {}, whole.pop("cost")
+    low, high = latency.get("ci95") or (None, None)
+    capacity = cost.pop("capacity")
+    del whole["settings"], whole["input"]
+    settings = {f"settings.{key}": _scalar(value) for key, value in flat(row.stored.cell.settings).items()}
+    figures = {**{name: latency.get(name) for name in FIGURES}, "ci95_low": low, "ci95_high": high}
+    return {
+        **whole,
+        **settings,
+        **{f"latency_s.{name}": value for name, value in figures.items()},
+        SAMPLES: latency.get("samples"),
+        **{f"cost.{name}": value for name, value in cost.items()},
+        **{f"cost.capacity.{name}": value for name, value in capacity.items()},
+    }
+
+
+def _scalar(value: Any) -> Any:
+    """What is no single value, a table of stages say, as JSON."""
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
+def _csv(columns: Sequence[str], rows: Sequence[Flat]) -> str:
+    """Comma-separated values, raw, with a line of names; safe to open in a spreadsheet."""
+    import csv  # which every other command would pay for
+
+    buffer = StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_csv_cell(row.get(name)) for name in columns] for row in rows)
+    return buffer.getvalue()
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(FORMULAS) else value
+    return json.dumps(value) if isinstance(value, list | bool) else value
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Flat]) -> str:
+    """A table as GitHub shows it: of the columns that differ, and of those that have anything in them."""
+    shown = [name for name in columns if _worth_showing(name, [row.get(name) for row in rows])]
+    numbers = [name.startswith((*WHOLE, *NUMBERS)) for name in shown]
+    lines = [f"| {' | '.join(shown)} |", f"|{'|'.join('---:' if right else '---' for right in numbers)}|"]
+    lines += [f"| {' | '.join(_markdown_cell(row.get(name)) for name in shown)} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _worth_showing(name: str, values: Sequence[Any]) -> bool:
+    if name.startswith(NOT_SHOWN) or all(value is None for value in values):
+        return name in ("key", "status")
+    return not name.startswith(("settings.", "cost.capacity.")) or len(set(values)) > 1
+
+
+def _markdown_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        line = " ".join(str(value).splitlines())
+        printable = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line)
+        return printable.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+
+
+def _parquet(columns: Sequence[str], rows: Sequence[Flat]) -> bytes:
+    """A Parquet file whose columns have the types of their values."""
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise MnfpnError(
+            "--format parquet: needs pyarrow, which is not installed: pip install 'mnfpn[parquet]'"
+        ) from None
+
+    def column(name: str) -> Any:
+        from datetime import datetime
+
+        values = [row.get(name) for row in rows]
+        if name in TIMES:
+            moments = [datetime.fromisoformat(value) if value else None for value in values]
+            return pa.array(moments, pa.timestamp("ms", tz="UTC"))
+        return pa.array(*_typed(pa, name, values))
+
+    buffer = BytesIO()
+    parquet.write_table(pa.table({name: column(name) for name in columns}), buffer)
+    return buffer.getvalue()
+
+
+def _typed(pa: Any, name: str, values: Sequence[Any]) -> tuple[Sequence[Any], Any]:
+    """The values of a column as it takes them, and its type."""
+    if name == SAMPLES:
+        return values, pa.list_(pa.float64())
+    if name.startswith(WHOLE):
+        return values, pa.int64()
+    if name.startswith(NUMBERS):
+        return values, pa.float64()
+    kinds = {type(value) for value in values if value is not None} if name.startswith("settings.") else {str}
+    for kind, type_ in ((bool, pa.bool_()), (int, pa.int64())):
+        if kinds == {kind}:
+            return values, type_
+    if kinds and kinds <= {int, float}:
+        return values, pa.float64()
+    return [value if value is None or isinstance(value, str) else json.dumps(value) for value in values], pa.string()

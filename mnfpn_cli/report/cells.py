@@ -1,0 +1,175 @@
+"""The cells of a store as tables and as JSON: a list of them, and all that is known of one."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mnfpn_cli import FORMAT_VERSION, __version__
+from mnfpn_cli.report.points import names_of, paces_of
+from mnfpn_cli.report.runs import half_width
+from mnfpn_cli.report.sweep import planned_document
+from mnfpn_cli.report.tables import Report, note, table
+from mnfpn_cli.report.units import count, seconds
+from mnfpn_cli.space.cells import bench_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from mnfpn_cli.measure.statistics import Latency
+    from mnfpn_cli.store.rows import Reference, Result, StoredCell, Sweep
+
+KEY_DIGITS = 8
+"""So many tell the cells of a store apart."""
+
+SWEEPS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class CellRow:
+    """A cell of a store, and the machine's pace when it was measured; None where its reference stayed."""
+
+    stored: StoredCell
+    pace: float | None = None
+
+    @property
+    def result(self) -> Result | None:
+        """What came of measuring it; None where it is to be measured, if again."""
+        return self.stored.result if self.stored.status != "pending" else None
+
+    @property
+    def latency(self) -> Latency | None:
+        """What was measured."""
+        from mnfpn_cli.measure.statistics import Latency
+
+        return Latency(self.result.samples) if self.result and self.stored.measured else None
+
+    @property
+    def command(self) -> str:
+        """What measures it once more."""
+        return f"mnfpn {shlex.join(bench_arguments(self.stored.cell))}"
+
+
+def rows_of(cells: Sequence[StoredCell], references: Sequence[Reference]) -> list[CellRow]:
+    """Cells, the one that was measured last first; behind them those that were not."""
+    paces = paces_of(cells, references)
+    rows = [CellRow(one, paces.get(one.key)) for one in cells]
+    return sorted(rows, key=lambda row: row.result.finished if row.result else "", reverse=True)
+
+
+def cell_document(row: CellRow) -> dict[str, Any]:
+    """A cell under the keys that scripts rely on; null is what was not measured. Seconds, bytes, MACs, parameters."""
+    stored, result = row.stored, row.result
+    run = (stored.measured or {}).get("run", {})
+    latency = run.get("latency_s")
+    return {
+        "key": stored.key,
+        "status": stored.status,
+        **planned_document(stored.planned),
+        "size": str(stored.cell.size),
+        "batch": stored.cell.execution.batch,
+        "device": stored.device,
+        "threads": run.get("threads", stored.cell.execution.threads),
+        "place": stored.place,
+        "node": result.node if result else None,
+        "latency_s": latency,
+        "pace": row.pace,
+        "corrected_s": latency["median"] / row.pace if latency and row.pace else None,
+        "sweep": result.sweep if result else None,
+        "started": result.started if result else None,
+        "finished": result.finished if result else None,
+        "reason": result.reason if result else None,
+        "command": row.command,
+    }
+
+
+def list_document(store: str, rows: Sequence[CellRow], sweeps: Sequence[Sweep]) -> dict[str, Any]:
+    """The list of a store's cells, and of its sweeps."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "mnfpn_version": __version__,
+        "command": "runs list",
+        "store": store,
+        "sweeps": [{**vars(one), "plan": dict(one.plan), "counts": dict(one.counts)} for one in sweeps],
+        "cells": [cell_document(row) for row in rows],
+    }
+
+
+def list_report(store: str, rows: Sequence[CellRow], sweeps: Sequence[Sweep], limit: int | None) -> Report:
+    """The sweeps of a store, its cells, and why some failed."""
+    shown = rows[:limit]
+    left = len(rows) - len(shown)
+    return [
+        *_sweeps_table(sweeps),
+        *(_cells_table(store, shown, len(rows)) if shown else [note(f"No such cells in {store}.")]),
+        *([note(f"{count(left)} more: --limit {len(rows)}, or --json", "dim")] if left else []),
+        *_failures(shown),
+    ]
+
+
+def _sweeps_table(sweeps: Sequence[Sweep]) -> Report:
+    if not sweeps:
+        return []
+    made = table("Sweeps", ">#", "Started (UTC)", ">Cells", ">Done", ">Failed", ">Pending", "Command")
+    for one in sweeps[-SWEEPS_SHOWN:]:
+        numbers = [one.counts.get(status, 0) for status in ("done", "failed", "pending")]
+        told = note(str(one.plan.get("command", "")))
+        made.add_row(str(one.id), _moment(one.started), *map(count, (sum(numbers), *numbers)), told)
+    older = len(sweeps) - SWEEPS_SHOWN
+    return [made, *([note(f"{count(older)} older: --json", "dim")] if older > 0 else [])]
+
+
+def _cells_table(store: str, rows: Sequence[CellRow], total: int) -> Report:
+    """A row a cell; what is the same for all of them stands above it."""
+    names = names_of([row.stored for row in rows])
+    columns: dict[str, list[str]] = {
+        "Status": [str(row.stored.status) for row in rows],
+        "Size": [str(row.stored.cell.size) for row in rows],
+        "Batch": [str(row.stored.cell.execution.batch) for row in rows],
+        "Runtime": [row.stored.cell.execution.runtime for row in rows],
+        "Device": [row.stored.device for row in rows],
+        "Node": [row.result.node if row.result else "" for row in rows],
+    }
+    same = {name: values[0] for name, values in columns.items() if len(set(values)) == 1}
+    differing = {name: values for name, values in columns.items() if name not in same}
+    title = f"{count(total)} cells in {store}"
+    common = ", ".join(f"{name.lower()} {value}" for name, value in same.items() if value)
+    made = table(title, "Key", "Network", *differing, ">Median", ">±95 %", "Ended (UTC)")
+    for index, (row, name) in enumerate(zip(rows, names, strict=True)):
+        words = [values[index] for values in differing.values()]
+        made.add_row(row.stored.key[:KEY_DIGITS], note(name), *map(note, words), *_times(row))
+    return [made, *([note(f"All: {common}.", "dim")] if common else [])]
+
+
+def _times(row: CellRow) -> tuple[str, str, str]:
+    latency = row.latency
+    finished = _moment(row.result.finished) if row.result else ""
+    return (seconds(latency.median), half_width(latency), finished) if latency else ("", "", finished)
+
+
+def _failures(rows: Sequence[CellRow]) -> list[Table]:
+    failed = [row for row in rows if row.stored.status == "failed"]
+    if not failed:
+        return []
+    made = table("Failed", "Key", "Why")
+    for row in failed:
+        made.add_row(row.stored.key[:KEY_DIGITS], note(_line((row.result and row.result.reason) or "")))
+    return [made]
+
+
+def _line(text: str) -> str:
+    return " / ".join(text.splitlines())
+
+
+def _moment(iso: str) -> str:
+    """``2026-11-21T17:20:34.096+00:00`` in as little as a narrow terminal has room for: ``11-21 17:20``."""
+    return iso[5:16].replace("T", " ")
+
+
+def as_text(value: Any) -> str:
+    """A setting in one word or line."""
+    return value if isinstance(value, str) else json.dumps(value)

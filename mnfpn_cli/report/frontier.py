@@ -1,0 +1,122 @@
+"""`mnfpn report` in the terminal: the measured frontier as tables, with a plot, and as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mnfpn_cli import FORMAT_VERSION, __version__
+from mnfpn_cli.report.points import KEPT, Point, Points
+from mnfpn_cli.report.runs import half_width
+from mnfpn_cli.report.sweep import planned_document
+from mnfpn_cli.report.tables import Report, keep_short_text_whole, least_width, note, table
+from mnfpn_cli.report.terminal_plot import TerminalPlot
+from mnfpn_cli.report.units import count, scaled, seconds, size_in_bytes
+from mnfpn_cli.space.frontier import Bench, bench_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.table import Table
+
+
+def frontier_report(points: Points, width: int | None = None) -> Report:
+    """A table for each bench, a plot of it below, and what stands in the tables.
+
+    ``width``: the columns of the terminal, where there is one.
+    """
+    report: Report = []
+    for bench, some in points.frontier.items():
+        everything = [one for one in points.all if one.latency and bench_of(one.stored) == bench]
+        report += [_table(bench, some, len(everything), width), TerminalPlot(everything)]
+    if points.frontier:
+        report.append(note(KEPT, "dim"))
+    return [*report, *_counts(points), *_moved(points)]
+
+
+def bench_name(bench: Bench, among: Mapping[Bench, object]) -> str:
+    """A bench as titles call it: its machine, and the batch where there are several."""
+    batches = {one.batch for one in among} | {1}
+    return f"{bench.device} of {bench.machine}" + (f", batch {bench.batch}" if len(batches) > 1 else "")
+
+
+def _table(bench: Bench, frontier: Sequence[Point], cells: int, width: int | None) -> Table:
+    """The cells of a frontier; in a narrow terminal, sizes and runtimes stand below the networks."""
+    title = f"Frontier on {bench_name(bench, {bench: None})}: {count(len(frontier))} of {count(cells)} cells"
+    title = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in title)
+    made = table(title, "Network", ">Size", "Runtime", *NUMBERS)
+    for one in frontier:
+        how = one.stored.cell.execution
+        made.add_row(note(one.name), str(one.stored.cell.size), how.runtime, *_numbers(one))
+    if width is None:
+        return made
+    keep_short_text_whole(made)
+    if least_width(made) <= width:
+        return made
+    made = table(title, "Network", *NUMBERS)
+    for one in frontier:
+        how = one.stored.cell.execution
+        made.add_row(note(f"{one.name}, {one.stored.cell.size}, {how.runtime}"), *_numbers(one))
+    return made
+
+
+NUMBERS = (">Median", ">±95 %", ">MACs", ">Parameters", ">Memory", ">Kept")
+
+
+def _numbers(point: Point) -> list[str]:
+    figures = point.stored.figures
+    assert point.latency
+    return [
+        seconds(point.latency.median),
+        half_width(point.latency),
+        scaled(figures.macs),
+        scaled(figures.parameters),
+        size_in_bytes(figures.memory_bytes),
+        f"{100 * point.kept:.1f} %",
+    ]
+
+
+def _counts(points: Points) -> Report:
+    if not points.all:
+        return [note("The store has no cells yet: mnfpn sweep --store STORE puts some in, and measures them.")]
+    parts = {status: points.count(status) for status in ("done", "failed", "pending")}
+    text = ", ".join(f"{count(number)} {status}" for status, number in parts.items() if number)
+    cells = f"{count(len(points.all))} cell{'s' * (len(points.all) != 1)}: {text}."
+    return [note(cells if parts["done"] else f"{cells} There is no frontier before a cell is measured.")]
+
+
+def _moved(points: Points) -> Report:
+    if not points.moved:
+        return []
+    worst = max(points.moved, key=lambda one: abs(one.pace - 1))
+    text = f"the reference cell took {worst.pace:.2f} × its first time at {worst.finished} on {worst.node}"
+    return [note(f"Warning: {text}. The page (--output report.html) has times corrected for it.", "yellow")]
+
+
+def report_document(points: Points) -> dict[str, Any]:
+    """The same under the keys that scripts rely on: seconds, bytes, MACs, parameters, shares."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "mnfpn_version": __version__,
+        "command": "report",
+        "counts": {status: points.count(status) for status in ("done", "failed", "pending")},
+        "frontier": [
+            {**bench._asdict(), "cells": [_row(one) for one in some]} for bench, some in points.frontier.items()
+        ],
+        "reference_moved": [{"node": one.node, "finished": one.finished, "pace": one.pace} for one in points.moved],
+    }
+
+
+def _row(point: Point) -> dict[str, Any]:
+    stored, latency = point.stored, point.latency
+    assert latency
+    return {
+        "key": stored.key,
+        "name": point.name,
+        **planned_document(stored.planned),
+        "device": stored.device,
+        "node": point.node,
+        "latency_s": latency.median,
+        "ci95": list(latency.interval) if latency.interval else None,
+        "corrected_s": point.corrected_s,
+        "kept": point.kept,
+    }

@@ -1,0 +1,1 @@
+"""`mnfpn report --output report.html`: one page with everything in it, which fetches nothing."""

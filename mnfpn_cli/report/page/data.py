@@ -1,0 +1,201 @@
+"""What the page's script works with, as JSON: cells, the columns of their table, plots, profiles and diagrams."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from mnfpn_cli.report.figures.frontier import COSTS, frontier_figure
+from mnfpn_cli.report.figures.parts import part_colours, parts_figure
+from mnfpn_cli.report.figures.sizes import sizes_figure
+from mnfpn_cli.report.figures.style import text
+from mnfpn_cli.report.page.diagrams import diagrams
+from mnfpn_cli.report.runs import half_width
+from mnfpn_cli.report.units import scaled, seconds, seconds_range, size_in_bytes
+from mnfpn_cli.space.cells import bench_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mnfpn_cli.report.points import Point, Points
+
+FILTERS = (
+    ("status", "Status"),
+    ("runtime", "Runtime"),
+    ("device", "Device"),
+    ("size", "Size"),
+    ("batch", "Batch"),
+    ("node", "Node"),
+)
+Value = str | float | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table: what it is sorted by, and what stands there. ``kind`` is its class in the style sheet."""
+
+    title: str
+    kind: str
+    value: Callable[[Point], Value]
+    words: Callable[[Point], str] | None = None
+
+    def cell(self, point: Point) -> tuple[Value, str]:
+        """What a row has in this column."""
+        value = self.value(point)
+        if value is None:
+            return None, ""
+        return value, self.words(point) if self.words else str(value)
+
+
+COLUMNS = (
+    Column("Network", "text long", lambda one: one.name),
+    Column("Size", "", lambda one: float(prod(one.stored.cell.size)), lambda one: str(one.stored.cell.size)),
+    Column("Batch", "number", lambda one: one.stored.cell.execution.batch),
+    Column("Runtime", "", lambda one: one.stored.cell.execution.runtime),
+    Column("Device", "", lambda one: one.stored.device),
+    Column("Node", "text", lambda one: one.node),
+    Column("Status", "", lambda one: one.stored.status),
+    Column("Median", "number", lambda one: one.stored.latency_s, lambda one: _median(one)),
+    Column("±95 %", "number", lambda one: _half_width(one), lambda one: half_width(one.latency) if one.latency else ""),
+    Column("Corrected", "number", lambda one: one.corrected_s, lambda one: seconds(one.corrected_s or 0)),
+    Column("MACs", "number", lambda one: one.stored.figures.macs, lambda one: scaled(one.stored.figures.macs)),
+    Column(
+        "Parameters",
+        "number",
+        lambda one: one.stored.figures.parameters,
+        lambda one: scaled(one.stored.figures.parameters),
+    ),
+    Column(
+        "Memory",
+        "number",
+        lambda one: one.stored.figures.memory_bytes,
+        lambda one: size_in_bytes(one.stored.figures.memory_bytes),
+    ),
+    Column("Kept", "number", lambda one: one.kept, lambda one: f"{100 * one.kept:.1f} %"),
+    Column("Frontier", "", lambda one: "yes" if one.on_frontier else None),
+    Column("Reason", "text long", lambda one: _reason(one) or None),
+)
+ONLY_WHERE_FILLED = ("Corrected", "Reason", "Frontier")
+"""Columns that are left out where no cell has anything in them."""
+ONLY_WHERE_DIFFERENT = ("Batch", "Device", "Node", "Status")
+"""Columns that are left out where all cells have the same in them: the room is scarce."""
+SORT_BY = "Median"
+
+
+def page_data(points: Points) -> dict[str, Any]:
+    """Everything that the script needs.
+
+    Raises:
+        MnfpnError: where plotly is not installed.
+    """
+    columns = [one for one in COLUMNS if _says_something(one, points)]
+    names = dict[str, int]()
+    profiles = {
+        str(index): _profile(one, names) for index, one in enumerate(points.all) if _measured(one).get("profile")
+    }
+    return {
+        "rows": [_row(one, columns) for one in points.all],
+        "columns": [{"title": one.title, "kind": one.kind, "number": one.kind == "number"} for one in columns],
+        "sortBy": [one.title for one in columns].index(SORT_BY),
+        "filters": FILTERS,
+        "costs": {cost: title for cost, (title, _) in COSTS.items()},
+        "figures": _figures(points) if points.frontier else None,
+        "profiles": profiles,
+        "names": list(names),
+        "partColours": part_colours(),
+        "diagrams": diagrams(points),
+    }
+
+
+def _says_something(column: Column, points: Points) -> bool:
+    if column.title in ONLY_WHERE_DIFFERENT:
+        return len(set(map(column.value, points.all))) > 1
+    return column.title not in ONLY_WHERE_FILLED or any(map(column.value, points.all))
+
+
+def _figures(points: Points) -> dict[str, Any]:
+    made = {"frontier": frontier_figure(points), "sizes": sizes_figure(points), "parts": parts_figure()}
+    return {name: json.loads(figure.to_json()) for name, figure in made.items()}
+
+
+def _row(point: Point, columns: list[Column]) -> dict[str, Any]:
+    stored = point.stored
+    cell, how = stored.cell, stored.cell.execution
+    cells = [one.cell(point) for one in columns]
+    return {
+        "status": stored.status,
+        "runtime": how.runtime,
+        "device": stored.device,
+        "size": str(cell.size),
+        "batch": str(how.batch),
+        "node": point.node,
+        "frontier": point.on_frontier,
+        "title": f"{point.name}, {cell.size}, batch {how.batch}, {how.runtime} on {stored.device}",
+        "command": f"mnfpn {shlex.join(bench_arguments(cell))}",
+        "costs": {cost: of(stored.figures) for cost, (_, of) in COSTS.items()},
+        "search": " ".join([*(words for _, words in cells), stored.key]).lower(),
+        "hover": "<br>".join(map(text, _hover(point))) if point.latency else "",
+        "cells": cells,
+    }
+
+
+def _hover(point: Point) -> list[str]:
+    stored, latency = point.stored, point.latency
+    how, figures = stored.cell.execution, stored.figures
+    assert latency
+    interval = f" ({seconds_range(*latency.interval)})" if latency.interval else ""
+    corrected = [f"{seconds(point.corrected_s)} corrected for drift"] if point.corrected_s else []
+    return [
+        *point.name.split(", "),
+        f"{stored.cell.size}, batch {how.batch}, {how.runtime}",
+        f"{stored.device} on {point.node}, {how.dtype}",
+        f"{seconds(latency.median)}{interval}",
+        *corrected,
+        f"{scaled(figures.macs)} MACs, {scaled(figures.parameters)} parameters",
+        f"{size_in_bytes(figures.memory_bytes)}, {100 * point.kept:.1f} % kept" + " · frontier" * point.on_frontier,
+    ]
+
+
+def _profile(point: Point, names: dict[str, int]) -> dict[str, Any]:
+    """Times by part and by layer; names by number, as those of layers are many times the same."""
+    found = _measured(point)["profile"]
+
+    def number(name: str) -> int:
+        return names.setdefault(text(name), len(names))
+
+    def short(value: float | None) -> float:
+        return float(f"{value or 0.0:.4g}")
+
+    advice = found.get("advice")
+    said = advice["sentence"].replace("`", "") if advice else ""
+    return {
+        "measured": short(found["measured_s"]),
+        "advice": f"{said[0].upper()}{said[1:]}." if said else "",
+        "parts": [[number(one["part"]), number(one["part"]), short(one["seconds"])] for one in found["parts"]],
+        "layers": [
+            [number(one["path"] or one["part"]), number(one["part"]), short(one["seconds"])] for one in found["layers"]
+        ],
+    }
+
+
+def _measured(point: Point) -> Any:
+    return point.stored.measured or {}
+
+
+def _reason(point: Point) -> str:
+    result = point.stored.result
+    return (result.reason or "") if result and point.stored.status == "failed" else ""
+
+
+def _median(point: Point) -> str:
+    return seconds(point.latency.median) if point.latency else ""
+
+
+def _half_width(point: Point) -> float | None:
+    """Over the median; None where there is no interval."""
+    from mnfpn_cli.measure.statistics import relative_half_width
+
+    return relative_half_width(point.latency) if point.latency and point.latency.interval else None

@@ -1,0 +1,309 @@
+"use strict";
+// The page's data are cells (`rows`), the columns of their table, and plots made by plotly. Everything that was read
+// from the store is put into the page as text, never as markup.
+const data = JSON.parse(document.getElementById("data").textContent);
+const rows = data.rows;
+const $ = (id) => document.getElementById(id);
+// Only buttons that are named here: plotly has one that would send the plot to its makers.
+const BUTTONS = [["toImage", "zoom2d", "pan2d", "resetScale2d"]];
+const SETTINGS = { responsive: true, displaylogo: false, plotlyServerURL: "", modeBarButtons: BUTTONS };
+const ROWS_AT_FIRST = 300;
+let visible = rows.map((_, index) => index);
+
+function make(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+function options(select, pairs) {
+  select.replaceChildren(...pairs.map(([value, text]) => make("option", { value, textContent: text })));
+}
+
+// -- light and dark ---------------------------------------------------------------------------------------------------
+
+const system = matchMedia("(prefers-color-scheme: dark)");
+const isDark = () => document.documentElement.dataset.theme === "dark";
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+function setTheme(dark) {
+  document.documentElement.dataset.theme = dark ? "dark" : "light";
+  $("theme").setAttribute("aria-pressed", String(dark));
+  for (const plot of document.querySelectorAll(".js-plotly-plot")) {
+    Plotly.update(plot, inkOfTraces(plot.data), themed());
+  }
+  showDiagram();
+}
+
+function themed() {
+  const axis = (name) => ({ [`${name}.gridcolor`]: colour("grid"), [`${name}.linecolor`]: colour("line"), [`${name}.tickcolor`]: colour("line") });
+  return {
+    "font.color": colour("ink"), "hoverlabel.bgcolor": colour("card"), "hoverlabel.bordercolor": colour("soft"),
+    "hoverlabel.font.color": colour("ink"), "modebar.color": colour("soft"), "modebar.activecolor": colour("accent"),
+    ...axis("xaxis"), ...axis("yaxis"),
+  };
+}
+
+// The frontier's line has the colour of text; every other trace keeps its own.
+function inkOfTraces(traces) {
+  const ink = (trace, own) => (trace.meta?.kind === "frontier" ? colour("ink") : own);
+  return {
+    "line.color": traces.map((trace) => ink(trace, trace.line && trace.line.color)),
+    "marker.color": traces.map((trace) => ink(trace, trace.marker && trace.marker.color)),
+  };
+}
+
+// -- copying ----------------------------------------------------------------------------------------------------------
+
+let toastEnds;
+function toast(text) {
+  $("toast").textContent = text;
+  $("toast").classList.add("on");
+  clearTimeout(toastEnds);
+  toastEnds = setTimeout(() => $("toast").classList.remove("on"), 6000);
+}
+
+async function copyCommand(row) {
+  const copied = await toClipboard(row.command);
+  toast(copied ? `Copied: ${row.command}` : `Could not copy. The command is: ${row.command}`);
+}
+
+async function toClipboard(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = make("textarea", { value: text }); // browsers that keep the clipboard from pages on disk
+    document.body.append(area);
+    area.select();
+    const copied = document.execCommand("copy");
+    area.remove();
+    return copied;
+  }
+}
+
+// -- filters ----------------------------------------------------------------------------------------------------------
+
+function makeFilters() {
+  for (const [field, title] of data.filters) {
+    const choices = [...new Set(rows.map((row) => row[field]))].sort((one, other) => one.localeCompare(other, "en", { numeric: true }));
+    if (choices.length < 2) continue;
+    const select = make("select", { id: `by-${field}` });
+    options(select, [["", "all"], ...choices.map((value) => [value, value || "–"])]);
+    select.addEventListener("change", applyFilters);
+    $("selects").append(make("label", {}, make("span", { textContent: title }), select));
+  }
+  let typed;
+  $("find").addEventListener("input", () => {
+    clearTimeout(typed);
+    typed = setTimeout(applyFilters, 150); // drawing thousands of cells takes a while
+  });
+  $("only").addEventListener("change", applyFilters);
+  $("reset").addEventListener("click", () => {
+    $("find").value = "";
+    $("only").checked = false;
+    for (const select of $("selects").querySelectorAll("select")) select.selectedIndex = 0;
+    applyFilters();
+  });
+}
+
+function applyFilters() {
+  const words = $("find").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const chosen = data.filters.map(([field]) => [field, $(`by-${field}`)]).filter(([, select]) => select && select.selectedIndex > 0);
+  visible = rows.map((_, index) => index).filter((index) => {
+    const row = rows[index];
+    return (!$("only").checked || row.frontier)
+      && chosen.every(([field, select]) => String(row[field]) === select.value)
+      && words.every((word) => row.search.includes(word));
+  });
+  $("shown").textContent = `${visible.length} of ${rows.length} cells`;
+  drawTable();
+  drawClouds();
+}
+
+// -- plots of cells ---------------------------------------------------------------------------------------------------
+
+const cost = () => document.querySelector("input[name=cost]:checked").value;
+
+// A figure with only the cells that the filters leave.
+function filtered(figure, at) {
+  const left = new Set(visible);
+  const traces = figure.data.map((trace) => {
+    if (trace.meta.kind === "key") return trace;
+    if (trace.meta.kind === "joins") return { ...trace, visible: left.size === rows.length };
+    const kept = trace.customdata.map((index, position) => [index, position]).filter(([index]) => left.has(index));
+    const pick = (values) => kept.map(([, position]) => values[position]);
+    const made = { ...trace, x: at ? kept.map(([index]) => rows[index].costs[at]) : pick(trace.x), y: pick(trace.y) };
+    made.customdata = kept.map(([index]) => index);
+    made.text = kept.map(([index]) => rows[index].hover);
+    if (trace.error_y) made.error_y = { ...trace.error_y, array: pick(trace.error_y.array), arrayminus: pick(trace.error_y.arrayminus) };
+    return made;
+  });
+  const ink = inkOfTraces(traces);
+  traces.forEach((trace, index) => {
+    if (trace.meta.kind === "frontier") {
+      trace.line = { ...trace.line, color: ink["line.color"][index] };
+      trace.marker = { ...trace.marker, color: ink["marker.color"][index] };
+    }
+  });
+  return traces;
+}
+
+function layoutOf(figure) {
+  const layout = structuredClone(figure.layout);
+  for (const [path, value] of Object.entries(themed())) {
+    const names = path.split(".");
+    const last = names.pop();
+    names.reduce((inner, name) => (inner[name] ??= {}), layout)[last] = value;
+  }
+  return layout;
+}
+
+// Within two powers of ten plotly would name every digit, and some on top of others.
+function fewTicks() {
+  const costs = visible.map((index) => rows[index].costs[cost()]);
+  return Math.max(...costs) < 100 * Math.min(...costs);
+}
+
+function drawClouds() {
+  if (!data.figures) return;
+  const layout = layoutOf(data.figures.frontier);
+  layout.xaxis.title.text = data.costs[cost()];
+  Object.assign(layout.xaxis, { nticks: fewTicks() ? 4 : 0, tickformat: cost() === "memory_bytes" ? ",~g" : "~s" });
+  Plotly.react("plot-frontier", filtered(data.figures.frontier, cost()), layout, SETTINGS);
+  Plotly.react("plot-sizes", filtered(data.figures.sizes), layoutOf(data.figures.sizes), SETTINGS);
+}
+
+function startClouds() {
+  if (!data.figures) return;
+  for (const id of ["plot-frontier", "plot-sizes"]) {
+    $(id).on("plotly_click", (event) => copyCommand(rows[event.points[0].customdata]));
+  }
+  for (const input of document.querySelectorAll("input[name=cost]")) input.addEventListener("change", drawClouds);
+}
+
+// -- where the time goes ----------------------------------------------------------------------------------------------
+
+const MOST_BARS = 40;
+
+function startParts() {
+  const known = Object.keys(data.profiles);
+  if (!known.length) return;
+  $("parts").hidden = false;
+  options($("parts-cell"), known.map((index) => [index, rows[index].title]));
+  const first = known.find((index) => rows[index].frontier);
+  if (first) $("parts-cell").value = first;
+  $("parts-cell").addEventListener("change", drawParts);
+  for (const input of document.querySelectorAll("input[name=detail]")) input.addEventListener("change", drawParts);
+  drawParts();
+}
+
+function drawParts() {
+  const profile = data.profiles[$("parts-cell").value];
+  const detail = document.querySelector("input[name=detail]:checked").value;
+  const total = profile.parts.reduce((sum, [, , seconds]) => sum + seconds, 0);
+  const all = profile[detail].filter(([, , seconds]) => seconds > 0);
+  const bars = detail === "layers" && all.length > MOST_BARS
+    ? [...all].sort((one, other) => other[2] - one[2]).slice(0, MOST_BARS) : all;
+  const share = (seconds) => `${(100 * seconds / total).toPrecision(2)} %`;
+  const names = bars.map(([name]) => data.names[name]);
+  const figure = data.figures.parts;
+  const trace = {
+    ...figure.data[0], y: names, x: bars.map(([, , seconds]) => 1000 * seconds),
+    text: bars.map(([, , seconds]) => share(seconds)),
+    hovertext: bars.map(([name, , seconds]) => `${data.names[name]}<br>${milliseconds(seconds)}, ${share(seconds)}`),
+    marker: { color: bars.map(([, part]) => data.partColours[data.names[part].split(/[ .]/)[0]] ?? "#818b98") },
+  };
+  const layout = layoutOf(figure);
+  const room = 55 / Math.max(100, $("plot-parts").clientWidth - 200); // behind the longest bar, for its label
+  layout.xaxis.range = [0, (1 + room) * Math.max(...trace.x)];
+  $("plot-parts").style.height = `${90 + 22 * Math.max(4, bars.length)}px`;
+  Plotly.react("plot-parts", [trace], layout, SETTINGS);
+  Plotly.Plots.resize("plot-parts");
+  const cut = bars.length < all.length ? ` The ${MOST_BARS} slowest of ${all.length} layers.` : "";
+  $("parts-note").textContent = `Timed layer by layer, which adds up to ${milliseconds(total)}; the pass itself took `
+    + `${milliseconds(profile.measured)}.${cut}${profile.advice ? ` ${profile.advice}` : ""}`;
+}
+
+const milliseconds = (seconds) => `${(1000 * seconds).toPrecision(4)} ms`;
+
+// -- diagrams ---------------------------------------------------------------------------------------------------------
+
+function startDiagrams() {
+  if (!data.diagrams.length) return;
+  $("diagrams").hidden = false;
+  options($("diagrams-cell"), data.diagrams.map(({ name }, index) => [index, name]));
+  $("diagrams-cell").addEventListener("change", showDiagram);
+}
+
+// As an image its styles and names are its own; its colours follow the page's, not the system's.
+function showDiagram() {
+  const diagram = data.diagrams[$("diagrams-cell").selectedIndex];
+  if (!diagram) return;
+  const svg = diagram.svg.replace("@media(prefers-color-scheme:dark)", isDark() ? "@media all" : "@media not all");
+  $("diagram").src = `data:image/svg+xml,${encodeURIComponent(svg)}`;
+  $("diagram").alt = diagram.title;
+}
+
+// -- the table --------------------------------------------------------------------------------------------------------
+
+let sorted = { column: data.sortBy, down: false };
+let limit = ROWS_AT_FIRST;
+
+function makeTable() {
+  if (!rows.length) return;
+  for (const id of ["cells", "filters"]) $(id).hidden = false;
+  for (const id of ["frontier", "sizes"]) $(id).hidden = !data.figures;
+  const head = make("tr");
+  data.columns.forEach((column, index) => {
+    const button = make("button", { type: "button", textContent: column.title });
+    button.addEventListener("click", () => {
+      sorted = { column: index, down: sorted.column === index && !sorted.down };
+      drawTable();
+    });
+    head.append(make("th", { scope: "col", className: column.number ? "number" : "" }, button));
+  });
+  head.append(make("td")); // above the buttons that copy
+  $("table").tHead.replaceChildren(head);
+  $("more").addEventListener("click", () => { limit = Infinity; drawTable(); });
+  applyFilters();
+}
+
+function compare(one, other) {
+  const [a, b] = [one, other].map((index) => rows[index].cells[sorted.column][0]);
+  if (a === null || b === null) return (a === null) - (b === null) || one - other; // nothing known comes last, always
+  const order = typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true });
+  return (sorted.down ? -order : order) || one - other;
+}
+
+function drawTable() {
+  [...$("table").tHead.rows[0].cells].forEach((cell, index) => {
+    if (index === data.columns.length) return;
+    cell.setAttribute("aria-sort", index === sorted.column ? (sorted.down ? "descending" : "ascending") : "none");
+  });
+  const shown = [...visible].sort(compare).slice(0, limit);
+  $("table").tBodies[0].replaceChildren(...shown.map(tableRow));
+  $("more").hidden = shown.length === visible.length;
+  $("more").textContent = `Show all ${visible.length} rows`;
+}
+
+function tableRow(index) {
+  const row = rows[index];
+  const cells = data.columns.map((column, at) => make("td", { className: column.kind, textContent: row.cells[at][1] }));
+  const copy = make("button", { type: "button", textContent: "Copy", title: row.command, ariaLabel: `Copy the command of ${row.title}` });
+  copy.addEventListener("click", () => copyCommand(row));
+  const kind = row.status === "failed" ? "failed" : row.frontier ? "frontier" : "";
+  return make("tr", { className: kind }, ...cells, make("td", {}, copy));
+}
+
+// -- all of it --------------------------------------------------------------------------------------------------------
+
+setTheme(system.matches);
+system.addEventListener("change", (event) => setTheme(event.matches));
+$("theme").addEventListener("click", () => setTheme(!isDark()));
+makeFilters();
+makeTable();
+startClouds();
+startParts();
+startDiagrams();
+showDiagram();

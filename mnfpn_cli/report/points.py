@@ -1,0 +1,133 @@
+"""The cells of a store as reports show them: named, held against each other, corrected for the machine's pace."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mnfpn_cli.settings.spelled import as_options
+from mnfpn_cli.space.frontier import Bench, largest_product, measured_frontier
+from mnfpn_cli.space.names import differences
+from mnfpn_cli.space.planned import kept
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnfpn_cli.measure.statistics import Latency
+    from mnfpn_cli.store.rows import Reference, StoredCell, Sweep
+    from mnfpn_cli.sweep.drift import Moved
+
+IN_COLUMNS = ("size", "batch", "runtime", "device")
+"""What cells differ in that has a column of its own, and need not be in their names."""
+
+KEPT = (
+    "Kept: capacity, in per cent of the most here: the geometric mean of four shares, of the channels of the "
+    "backbone's tapped maps, the channels of the levels, the number of levels, and the cells of the finest level. "
+    "It is no accuracy: depth, kernels and training are not in it."
+)
+"""What reports and recommendations go by, in so many words."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A cell of a report.
+
+    Attributes:
+        stored: the cell, with its newest result.
+        name: its settings, as far as they differ between the cells.
+        kept: the capacity that it keeps, as a share of the most in the report.
+        latency: what was measured; None where nothing was.
+        pace: of the machine when it was measured, against the first time of the reference; None where that stayed.
+        on_frontier: whether no cell of its bench is as fast and keeps more, or faster and keeps as much.
+    """
+
+    stored: StoredCell
+    name: str
+    kept: float
+    latency: Latency | None
+    pace: float | None
+    on_frontier: bool
+
+    @property
+    def node(self) -> str:
+        """The machine that measured it; empty where none did."""
+        return self.stored.result.node if self.stored.result else ""
+
+    @property
+    def corrected_s(self) -> float | None:
+        """The median in seconds over the machine's pace; None where the reference stayed."""
+        return self.latency.median / self.pace if self.latency and self.pace else None
+
+
+@dataclass(frozen=True)
+class Points:
+    """What a report is of: all cells, the frontier of each bench, the sweeps, and where a reference cell moved."""
+
+    all: Sequence[Point]
+    frontier: dict[Bench, list[Point]]
+    sweeps: Sequence[Sweep]
+    moved: Sequence[Moved]
+
+    def count(self, status: str) -> int:
+        """The cells of a status."""
+        return sum(one.stored.status == status for one in self.all)
+
+
+def points_of(cells: Sequence[StoredCell], sweeps: Sequence[Sweep], references: Sequence[Reference]) -> Points:
+    """Work out what a report says of cells; of the reference cells, those count that were timed between them."""
+    own = {one.result.sweep for one in cells if one.result}
+    references = [one for one in references if one.sweep in own]
+    frontier = measured_frontier(cells)
+    best = {one.key for some in frontier.values() for one in some}
+    most, paces, moved = largest_product(cells), paces_of(cells, references), _moved(references)
+    found = {
+        one.key: Point(one, name, kept(one.figures.capacity, most), _latency(one), paces.get(one.key), one.key in best)
+        for one, name in zip(cells, names_of(cells), strict=True)
+    }
+    lines = {bench: [found[one.key] for one in some] for bench, some in frontier.items()}
+    return Points(list(found.values()), lines, sweeps, moved)
+
+
+def names_of(cells: Sequence[StoredCell]) -> list[str]:
+    """What cells are called: the settings in which they differ; their options, where they differ in none."""
+    columns = {key: words for key, words in differences([one.cell for one in cells]).items() if key not in IN_COLUMNS}
+    if not columns:
+        return [" ".join(as_options(one.cell.settings)) or "the default network" for one in cells]
+    rows = zip(*columns.values(), strict=True)
+    keys = [key.rpartition(".")[2] for key in columns]
+    return [", ".join(f"{key} {word}" for key, word in zip(keys, row, strict=True)) for row in rows]
+
+
+def _latency(cell: StoredCell) -> Latency | None:
+    from mnfpn_cli.measure.statistics import Latency
+
+    return Latency(cell.result.samples) if cell.measured and cell.result else None
+
+
+def _moved(references: Sequence[Reference]) -> list[Moved]:
+    from mnfpn_cli.sweep.drift import moves
+
+    return moves(references)
+
+
+def paces_of(cells: Sequence[StoredCell], references: Sequence[Reference]) -> dict[str, float]:
+    """The machine's pace at each cell of the sweeps and nodes on which the reference moved."""
+    from mnfpn_cli.measure.statistics import Latency
+    from mnfpn_cli.sweep.drift import moves, pace_at
+
+    groups = defaultdict[tuple[int, str], list["Reference"]](list)
+    for one in references:
+        groups[one.sweep, one.node].append(one)
+    # Only the medians count from here on, and a single sample is its own.
+    shifted = {
+        where: [replace(one, samples=(Latency(one.samples).median,)) for one in group]
+        for where, group in groups.items()
+        if moves(group)
+    }
+    found = {}
+    for cell in cells:
+        result = cell.result
+        if cell.measured and result and (group := shifted.get((result.sweep, result.node))):
+            found[cell.key] = pace_at(group, result.node, result.finished)
+    return found

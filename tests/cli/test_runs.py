@@ -1,0 +1,336 @@
+"""`mnfpn runs`: what a store holds, listed, shown, removed, merged, exported."""
+
+import csv
+import io
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mnfpn_cli.cli.main import run
+from mnfpn_cli.settings.input import Size
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.space.cells import Execution, cell_key
+from mnfpn_cli.space.planned import plan_cells
+from mnfpn_cli.store.claims import Claims
+from mnfpn_cli.store.rows import Reference
+from mnfpn_cli.store.store import open_store
+from mnfpn_cli.store.sweeps import add_reference, add_sweep
+from tests.cli.test_commands import in_terminal
+from tests.conftest import Mnfpn
+from tests.store.made import PLACE, PLAN, measure, planned, result, swept
+
+SLOW = "2026-01-01T00:00:09.000+00:00"
+EVIL = "=HYPERLINK(1)|<b>\nand \x1b[31mmore"
+
+
+@pytest.fixture
+def keys() -> list[str]:
+    """The keys of the cells: done, failed, pending, done."""
+    return [key for key, _ in planned(4)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    """A store whose cells are done, failed, pending and done, on a machine that became twice as slow."""
+    name = str(tmp_path / "runs.db")
+    with open_store(name, create=True) as opened:
+        sweep, keys = swept(opened)
+        measure(opened, keys[0], result(sweep, finished=SLOW))
+        measure(opened, keys[1], result(sweep, status="failed", reason=EVIL, finished="2026-01-01T00:00:06.000+00:00"))
+        measure(opened, keys[3], result(sweep, [0.001], finished="2026-01-01T00:00:05.000+00:00"))
+        for index, (finished, time) in enumerate((("2026-01-01T00:00:05.000+00:00", 0.01), (SLOW, 0.02))):
+            add_reference(opened, Reference(f"{index:032}", sweep, keys[0], "here", finished, (time,) * 9))
+    return name
+
+
+def exported(mnfpn: Mnfpn, store: str, *more: str) -> list[dict[str, Any]]:
+    """The rows of the JSON export."""
+    done = mnfpn("runs", "export", "--store", store, *more)
+    assert (done.code, done.err) == (0, "")
+    rows: list[dict[str, Any]] = json.loads(done.out)
+    return rows
+
+
+def test_list_shows_sweeps_cells_and_failures(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
+    """What is the same for all stands once."""
+    done = mnfpn("runs", "list", "--store", store)
+    assert (done.code, done.err) == (0, "")
+    assert re.search(r"^1  [-0-9: ]+      4     2       1        1  mnfpn sweep$", done.out, re.MULTILINE)
+    lines = [line.split("  ") for line in done.out.splitlines()]
+    listed = [line[0] for line in lines if line[0] in {key[:8] for key in keys}]
+    assert listed == [keys[index][:8] for index in (0, 1, 3, 2, 1)]  # the last done first, and why one failed
+    assert f"{keys[0][:8]}  width_mult 0.25  done     here  11.00 ms   18 %  01-01 00:00" in done.out
+    assert f"{keys[1][:8]}  =HYPERLINK(1)|<b> / and \\x1b[31mmore" in done.out
+    assert "All: size 64x64, batch 1, runtime eager, device cpu." in done.out
+
+
+@pytest.mark.parametrize(("status", "count"), [("done", 2), ("failed", 1), ("pending", 1)])
+def test_list_and_export_of_one_status(mnfpn: Mnfpn, store: str, status: str, count: int) -> None:
+    """Only those cells."""
+    listed = json.loads(mnfpn("runs", "list", "--store", store, "--json", "--status", status).out)
+    assert [one["status"] for one in listed["cells"]] == [status] * count
+    assert listed["cells"] == exported(mnfpn, store, "--status", status)
+
+
+def test_list_of_one_sweep(mnfpn: Mnfpn, store: str) -> None:
+    """Only its cells; one that there is not is told."""
+    with open_store(store) as opened:
+        swept(opened, 1)
+    listed = json.loads(mnfpn("runs", "list", "--store", store, "--json", "--sweep", "2").out)
+    assert ([one["id"] for one in listed["sweeps"]], len(listed["cells"])) == ([2], 1)
+    done = mnfpn("runs", "list", "--store", store, "--sweep", "3")
+    assert (done.code, done.err) == (2, f"error: --sweep: must be a sweep of '{store}': 1, 2, got 3\n")
+
+
+def test_a_terminal_gets_no_more_than_it_can_show(store: str) -> None:
+    """And is told how many there are; all of it fits 80 columns."""
+    with open_store(store) as opened:
+        swept(opened, 70)
+    code, screen = in_terminal("runs", "list", "--store", store, columns=80)
+    assert code == 0
+    assert "20 more: --limit 70, or --json" in screen
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", screen)
+    assert max(len(line.rstrip()) for line in plain.splitlines() if ".db" not in line) <= 80
+
+
+def test_show_tells_everything_of_a_cell(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
+    """Settings, cost, results, environment, warnings, and the command."""
+    done = mnfpn("runs", "show", keys[0][:8], "--store", store)
+    assert (done.code, done.err) == (0, "")
+    for line in (
+        f"Cell {keys[0]}",
+        "width_mult  0.25",
+        "input    1×3×64×64",
+        "2026-01-01 00:00:09      1  here  done    11.00 ms   18 %       7",
+        "corrected for the machine's pace  5.500 ms: the reference took 2.00 × its first time",
+        "torch  2.13.0",
+        "Warning: passes became slower. What helps: wait.",
+        "Again: mnfpn bench --width-mult 0.25 --size 64x64 --device cpu",
+    ):
+        assert line in done.out
+
+
+def test_show_of_a_cell_that_failed_says_why(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
+    """As one line that steers no terminal."""
+    done = mnfpn("runs", "show", keys[1].upper(), "--store", store)
+    assert r"Failed: =HYPERLINK(1)|<b>\nand \x1b[31mmore" in done.out
+
+
+def test_show_as_json_has_all_results(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
+    """Each with what `mnfpn bench --json` said."""
+    shown = json.loads(mnfpn("runs", "show", keys[0], "--store", store, "--json").out)
+    assert shown["settings"]["width_mult"] == 0.25
+    (only,) = shown["results"]
+    assert only["run"]["latency_s"] == shown["cell"]["latency_s"]
+    assert (only["environment"]["cpu"], only["warnings"][0]["kind"]) == ("a CPU", "drift")
+    pending = json.loads(mnfpn("runs", "show", keys[2], "--store", store, "--json").out)
+    assert (pending["results"], pending["cell"]["latency_s"], pending["cell"]["node"]) == ([], None, None)
+
+
+def test_the_command_measures_the_same_cell(mnfpn: Mnfpn, store: str) -> None:
+    """Its settings are those of the row."""
+    row = exported(mnfpn, store)[0]
+    program, command, *options = shlex.split(row["command"])
+    assert (program, command) == ("mnfpn", "bench")
+    network = [one for one in options if one not in ("--size", "64x64", "--device", "cpu")]
+    assert json.loads(mnfpn("settings", "show", *network).out) == row["settings"]
+
+
+def test_prune_must_be_told_what(mnfpn: Mnfpn, store: str) -> None:
+    """Nothing is removed by leaving something out."""
+    done = mnfpn("runs", "prune", "--store", store)
+    rule = "error: prune: must be told what: --failed, --pending, --superseded, or keys\n"
+    assert (done.code, done.out, done.err) == (2, "", rule)
+
+
+def test_prune_says_what_it_removed(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
+    """And with --dry-run, what it would."""
+    arguments = ["runs", "prune", "--failed", "--pending", keys[3][:6], "--store", store]
+    assert mnfpn(*arguments, "--dry-run").out == "Would remove: 3 cells, 2 results.\n"
+    assert mnfpn(*arguments).out == "Removed: 3 cells, 2 results.\n"
+    assert [row["key"] for row in exported(mnfpn, store)] == [keys[0]]
+    said = json.loads(mnfpn("runs", "prune", "--failed", "--store", store, "--json").out)
+    assert said == {"cells": 0, "results": 0, "restored": 0, "busy": 0, "dry_run": False}
+
+
+def test_prune_frees_what_dead_processes_had(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
+    """Nobody measures that; what a living one measures stays."""
+    with open_store(store) as opened:
+        mine = Claims(opened)
+        Claims(opened, me=f"{mine.host}/{2**22 + 1}/1000.00/aa").claim(keys[2])
+        assert mnfpn("runs", "prune", "--pending", "--store", store).out == "Removed: 1 cell, 0 results.\n"
+        swept(opened)
+        mine.claim(keys[2])
+        done = mnfpn("runs", "prune", "--pending", "--store", store)
+        assert done.out == "Removed: 0 cells, 0 results.\n1 cell being measured right now stay.\n"
+
+
+def test_merge_brings_in_results_once(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
+    """Into a store that it makes."""
+    target = str(tmp_path / "all.db")
+    for new in ("3 new results", "0 new results"):
+        done = mnfpn("runs", "merge", store, "--store", target)
+        assert (done.code, done.out) == (0, f"Merged: {new} from '{store}' into '{target}'.\n")
+    there = [row for row in exported(mnfpn, store) if row["status"] != "pending"]
+    assert exported(mnfpn, target) == there
+
+
+def test_a_store_that_is_not_there_is_not_merged(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """And nothing is made for it."""
+    done = mnfpn("runs", "merge", str(tmp_path / "none.db"), "--store", str(tmp_path / "all.db"))
+    assert (done.code, list(tmp_path.iterdir())) == (2, [])
+
+
+def test_the_json_export_is_a_list_of_rows(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
+    """Under the keys that scripts rely on; null where nothing was measured."""
+    rows = {row["key"]: row for row in exported(mnfpn, store)}
+    assert set(rows) == set(keys)
+    done, failed, pending = (rows[keys[index]] for index in (0, 1, 2))
+    assert [one["status"] for one in (done, failed, pending)] == ["done", "failed", "pending"]
+    assert done["settings"] == NetworkSettings.model_validate({"width_mult": 0.25}).model_dump(mode="json")
+    assert (done["device"], done["runtime"], done["node"], done["place"]) == ("cpu", "eager", "here", PLACE)
+    assert done["input"] == {"batch": 1, "channels": 3, "height": 64, "width": 64}
+    assert (done["size"], done["batch"], done["dtype"], done["threads"]) == ("64x64", 1, "float32", 2)
+    assert done["latency_s"]["median"] == 0.011
+    assert len(done["latency_s"]["samples"]) == 7
+    assert (done["pace"], done["corrected_s"]) == (2.0, 0.0055)
+    figures = planned(1)[0][1].figures
+    assert (done["cost"]["parameters"], done["cost"]["macs"]) == (figures.parameters, figures.macs)
+    assert done["cost"]["capacity"] == figures.capacity._asdict()
+    assert (done["sweep"], done["finished"], done["reason"]) == (1, SLOW, None)
+    assert (failed["reason"], failed["latency_s"], failed["node"]) == (EVIL, None, "here")
+    assert {pending[name] for name in ("latency_s", "node", "sweep", "started", "finished", "reason")} == {None}
+    assert all(list(row) == list(done) for row in rows.values())
+
+
+def test_the_csv_export_is_read_back_and_safe_in_a_spreadsheet(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
+    """Settings under dotted names, tables of stages as JSON, and no formula."""
+    rows = {
+        row["key"]: row
+        for row in csv.DictReader(io.StringIO(mnfpn("runs", "export", "--store", store, "--format", "csv").out))
+    }
+    done = rows[keys[0]]
+    assert float(done["latency_s.median"]) == 0.011
+    assert json.loads(done["latency_s.samples"])[2] == 0.012
+    assert json.loads(done["settings.stages"])[1] == {"expansion": 6, "channels": 24, "repeats": 2, "stride": 2}
+    assert (done["settings.width_mult"], done["settings.pyramid.smooth_shared"]) == ("0.25", "false")
+    assert rows[keys[1]]["reason"] == f"'{EVIL}"
+    assert rows[keys[2]]["latency_s.median"] == ""
+    assert all(None not in row and None not in row.values() for row in rows.values())
+
+
+def test_the_parquet_export_has_types(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
+    """Numbers are numbers, moments are moments, samples are a list; what was not measured is null."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    file = tmp_path / "runs.parquet"
+    assert mnfpn("runs", "export", "--store", store, "--output", str(file)).out == ""
+    table = parquet.read_table(file)
+    types = {field.name: str(field.type) for field in table.schema}
+    assert types["settings.width_mult"] == types["latency_s.median"] == types["corrected_s"] == "double"
+    assert types["cost.macs"] == types["batch"] == types["settings.pyramid.channels"] == "int64"
+    assert types["settings.pyramid.smooth_shared"] == "bool"
+    assert types["finished"] == "timestamp[ms, tz=UTC]"
+    assert types["latency_s.samples"].startswith("list<")
+    rows = table.to_pylist()
+    assert [row["status"] for row in rows] == ["done", "failed", "done", "pending"]
+    assert rows[0]["finished"].isoformat(timespec="milliseconds") == SLOW
+    assert (rows[0]["latency_s.samples"][2], rows[3]["latency_s.samples"], rows[3]["finished"]) == (0.012, None, None)
+
+
+def test_rows_of_different_networks_share_the_columns(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """A setting that one kind of network has not is empty there; of mixed values there is text."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    store, file = str(tmp_path / "x.db"), tmp_path / "x.parquet"
+    kinds = [{}, {"pyramid": {"levels": ["p3", "p4"]}}, {"pyramid": None, "head": {"kind": "classifier"}}]
+    with open_store(store, create=True) as opened:
+        settings = [NetworkSettings.model_validate(kind) for kind in kinds]
+        cells = [one for each in settings for one in plan_cells(each, Size(64, 64), [Execution()])]
+        add_sweep(opened, PLAN, PLACE, [(cell_key(one.cell, PLACE), one) for one in cells])
+    mnfpn("runs", "export", "--store", store, "--output", str(file))
+    rows = parquet.read_table(file).to_pylist()
+    assert {row["settings.pyramid.levels"] for row in rows} == {"all", '["p3", "p4"]', None}
+    assert {row["settings.pyramid.channels"] for row in rows} == {256, None}
+    assert "settings.pyramid" not in rows[0]
+
+
+def test_the_markdown_export_is_a_table_of_what_differs(
+    mnfpn: Mnfpn, store: str, tmp_path: Path, keys: list[str]
+) -> None:
+    """Nothing in a cell ends it or becomes HTML."""
+    file = tmp_path / "runs.md"
+    mnfpn("runs", "export", "--store", store, "--output", str(file))
+    head, line, *rows = file.read_text().splitlines()
+    assert head.startswith("| key | status | settings.width_mult | size |")
+    assert len(rows) == 4
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in (head, line, *rows)} == {head.count("|")}
+    assert rows[1].endswith(r"| =HYPERLINK(1)\|&lt;b> and \\x1b[31mmore |")
+    assert rows[0].startswith(f"| {keys[0]} | done | 0.25 | 64x64 |")
+
+
+def test_an_empty_store_is_exported_as_no_rows(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """In every form."""
+    store = str(tmp_path / "x.db")
+    with open_store(store, create=True):
+        pass
+    assert exported(mnfpn, store) == []
+    assert mnfpn("runs", "export", "--store", store, "--format", "csv").out.startswith("key,status,size,")
+    assert mnfpn("runs", "export", "--store", store, "--format", "markdown").out == "| key | status |\n|---|---|\n"
+    assert mnfpn("runs", "export", "--store", store, "--output", str(tmp_path / "x.parquet")).code == 0
+    assert "No such cells in" in mnfpn("runs", "list", "--store", store).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (["--format", "parquet"], "--format: parquet is no text, and must go to a file: --output"),
+        (["--format", "xml"], "--format: must be one of csv, json, parquet, markdown, got 'xml'"),
+        (
+            ["--output", "runs.xml"],
+            "--output: must end in .csv, .json, .parquet, .md where --format does not say which",
+        ),
+        (["--output", "none/runs.csv"], "--output: must be in a folder that exists, but 'none' is none"),
+        (["--status", "well"], "--status: must be one of done, failed, pending, got 'well'"),
+        (["--sweep", "0"], "--sweep: must be a whole number, 1 or more, got 0"),
+    ],
+)
+def test_what_cannot_be_exported(mnfpn: Mnfpn, store: str, arguments: list[str], rule: str) -> None:
+    """Place, rule and value."""
+    done = mnfpn("runs", "export", "--store", store, *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"error: {rule}")
+
+
+def test_parquet_needs_pyarrow(mnfpn: Mnfpn, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line that installs it is given, and no file is left."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    file = tmp_path / "runs.parquet"
+    done = mnfpn("runs", "export", "--store", store, "--output", str(file))
+    assert (done.code, file.exists()) == (1, False)
+    assert done.err == "error: --format parquet: needs pyarrow, which is not installed: pip install 'mnfpn[parquet]'\n"
+
+
+def test_an_export_that_fails_leaves_the_file_as_it_was(
+    mnfpn: Mnfpn, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written whole or not at all."""
+    file = tmp_path / "runs.csv"
+    file.write_text("before")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    done = mnfpn("runs", "export", "--store", store, "--output", str(file))
+    assert (done.code, file.read_text()) == (1, "before")
+    assert done.err == f"error: --output: '{file}' could not be written: No space left on device\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs.csv", "runs.db"]
+
+
+def test_a_store_must_be_named() -> None:
+    """There is no default: results of one team are not those of another."""
+    assert [run(["runs", command]) for command in ("list", "export", "prune")] == [2, 2, 2]

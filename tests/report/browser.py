@@ -1,0 +1,100 @@
+"""A real browser, without a network, for what is drawn by scripts."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+LOCAL = ("file:", "data:", "blob:")
+
+
+def browser_path() -> str:
+    """The system's Chromium; the test is skipped where there is none, and fails where MNFPN_TEST_BROWSER is set."""
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    if not found:
+        why = f"there is no browser: none of {', '.join(NAMES)}"
+        if os.environ.get("MNFPN_TEST_BROWSER"):
+            pytest.fail(why)
+        pytest.skip(why)
+    return found
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """Chromium without a window, with a new profile."""
+    path = browser_path()
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+@dataclass
+class Watched:
+    """A page, what it said in the console, and what it wanted from elsewhere."""
+
+    page: Page
+    said: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("console", self._console)
+        self.page.on("pageerror", self._error)
+        self.page.on("request", self._request)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        self.said.append(f"{message.type}: {message.text}")
+
+    def _error(self, error: Error) -> None:
+        self.said.append(f"error: {error}")
+
+    def _request(self, request: Request) -> None:
+        if not request.url.startswith(LOCAL):
+            self.requests.append(request.url)
+
+    def count(self, selector: str) -> int:
+        """How many elements there are."""
+        return self.page.locator(selector).count()
+
+    def number(self, script: str) -> float:
+        """What a script gives."""
+        return float(self.page.evaluate(script))
+
+
+@contextmanager
+def opened(
+    browser: Browser, file: Path, width: int = 1280, height: int = 900, scheme: str = "light"
+) -> Iterator[Watched]:
+    """A page from disk; when it is closed, its console is to be empty, and nothing is to have been fetched."""
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if scheme == "dark" else "light",
+        reduced_motion="reduce",
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    context.set_offline(True)
+    try:
+        watched = Watched(context.new_page())
+        watched.page.goto(file.as_uri())
+        watched.page.wait_for_selector("footer")
+        yield watched
+        assert watched.said == [], watched.said
+        assert watched.requests == [], watched.requests
+    finally:
+        context.close()

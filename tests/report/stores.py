@@ -1,0 +1,131 @@
+"""Stores with results that were made up: what a report is to show, without measuring."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Literal
+
+from mnfpn_cli.settings.input import Size
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.space.cells import Cell, Execution, cell_key
+from mnfpn_cli.space.planned import Planned, plan_cells
+from mnfpn_cli.store.claims import Claims
+from mnfpn_cli.store.rows import Reference, Result
+from mnfpn_cli.store.store import open_store
+from mnfpn_cli.store.sweeps import add_reference, add_sweep
+
+ENVIRONMENT = {
+    "cpu": "A CPU",
+    "cores": 2,
+    "memory_bytes": 2**34,
+    "gpu": None,
+    "driver": None,
+    "cuda": None,
+    "tf32": None,
+    "torch": "2.13.0",
+    "python": "3.11.7",
+    "platform": "Linux",
+    "mnfpn": "0.1.0",
+    "date": "2026-11-21T10:00:00+00:00",
+}
+WARNING = {"kind": "drift", "cause": "passes became slower", "helps": "let it run longer"}
+
+
+CHANNELS_LAST = Execution(device="cpu", runtime="channels-last")
+EAGER = Execution(device="cpu", runtime="eager")
+SMALL, LARGE = Size(64, 64), Size(128, 128)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A cell and what came of it: a time in seconds, a reason why there is none, or neither.
+
+    ``by_layer``: seconds of parts; ``samples``: how many there are, fewer than six for no interval.
+    """
+
+    width_mult: float = 1.0
+    size: Size = SMALL
+    execution: Execution = EAGER
+    latency_s: float | None = None
+    reason: str | None = None
+    node: str = "here"
+    by_layer: Mapping[str, float] = field(default_factory=dict)
+    minute: int = 0
+    samples: int = 11
+
+    @property
+    def planned(self) -> Planned:
+        """The cell with what its plan says."""
+        settings = NetworkSettings(width_mult=self.width_mult)
+        (planned,) = plan_cells(settings, self.size, [self.execution])
+        return planned
+
+    @property
+    def document(self) -> dict[str, Any] | None:
+        """What `mnfpn bench --json` would have said."""
+        if self.latency_s is None:
+            return None
+        samples = [self.latency_s * (1 + 0.01 * (index - 5)) for index in range(self.samples)]
+        run = {"latency_s": {"samples": samples, "median": self.latency_s}, "device": self.execution.device}
+        profile = _profile(self.latency_s, self.by_layer) if self.by_layer else None
+        return {"run": run, "warnings": [WARNING], "environment": ENVIRONMENT, "profile": profile}
+
+    def result(self, sweep: int) -> Result:
+        """What a sweep put down."""
+        status: Literal["done", "failed"] = "done" if self.reason is None else "failed"
+        moment = at(self.minute)
+        return Result(token_hex(16), sweep, status, self.node, moment, moment, self.reason, self.document)
+
+
+def _profile(measured_s: float, parts: Mapping[str, float]) -> dict[str, Any]:
+    rows = [{"part": part, "seconds": seconds, "macs": 1, "bytes": 1} for part, seconds in parts.items()]
+    layers = [{"path": f"{row['part']}.conv", **row} for row in rows]
+    return {"measured_s": measured_s, "advice": None, "parts": rows, "layers": layers}
+
+
+def make_store(
+    path: Path, cells: Sequence[Made], references: Sequence[tuple[int, float]] = (), command: str = "mnfpn sweep"
+) -> Path:
+    """A store with one sweep of these cells; ``references``: minutes, and the reference cell's seconds then."""
+    with open_store(str(path), create=True) as store:
+        keyed = [(cell_key(one.planned.cell, "A CPU, 2 cores"), one) for one in cells]
+        plan = {"command": command, "invalid": {"no network": 3}, "cut": {}}
+        sweep = add_sweep(store, plan, "A CPU, 2 cores", [(key, one.planned) for key, one in keyed])
+        claims = Claims(store)
+        for key, one in keyed:
+            if one.latency_s is None and one.reason is None:
+                continue
+            assert claims.claim(key)
+            assert claims.finish(key, one.result(sweep))
+        for minute, seconds in references:
+            samples = tuple(seconds * (1 + 0.001 * index) for index in range(-5, 6))
+            add_reference(store, Reference(token_hex(16), sweep, keyed[0][0], "here", at(minute), samples))
+    return path
+
+
+def at(minute: int) -> str:
+    """A minute past the hour."""
+    return f"2026-11-21T10:{minute:02}:00.000+00:00"
+
+
+def cell_of(made: Made) -> Cell:
+    """The cell alone."""
+    return made.planned.cell
+
+
+PARTS = {"stem": 0.001, "stages.1": 0.004, "smooth p2": 0.002}
+
+SAMPLE = (
+    Made(0.35, SMALL, CHANNELS_LAST, 0.005, by_layer=PARTS),
+    Made(0.5, SMALL, CHANNELS_LAST, 0.009),
+    Made(1.0, SMALL, CHANNELS_LAST, 0.008),
+    Made(0.35, SMALL, EAGER, 0.006),
+    Made(1.0, SMALL, EAGER, 0.010),
+    Made(0.35, LARGE, CHANNELS_LAST, 0.012),
+    Made(1.0, LARGE, CHANNELS_LAST, 0.030, minute=30),
+    Made(1.0, LARGE, EAGER, reason="out of memory <script>alert(1)</script>"),
+    Made(0.5, LARGE, EAGER),
+)
+"""On the frontier: the 1st, the 3rd, the 6th and the 7th."""
+FRONTIER = (0, 2, 5, 6)

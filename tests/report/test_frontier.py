@@ -1,0 +1,200 @@
+"""The measured frontier, as a table, as a plot and as JSON."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from mnfpn_cli.cli.output import as_text
+from mnfpn_cli.report.figures.frontier import frontier_figure
+from mnfpn_cli.report.frontier import frontier_report, report_document
+from mnfpn_cli.report.points import Points, points_of
+from mnfpn_cli.report.terminal_plot import HINT, TerminalPlot, round_numbers, short
+from mnfpn_cli.settings.input import Size
+from mnfpn_cli.space.cells import Execution
+from mnfpn_cli.space.frontier import measured_frontier
+from mnfpn_cli.store.read import read_cells
+from mnfpn_cli.store.rows import StoredCell
+from mnfpn_cli.store.store import open_store
+from mnfpn_cli.store.sweeps import references, sweeps
+from tests.report.stores import EAGER, FRONTIER, LARGE, SAMPLE, SMALL, Made, cell_of, make_store
+
+
+def points(path: Path, cells: Sequence[Made], times: Sequence[tuple[int, float]] = ()) -> Points:
+    """What a report says of made-up cells."""
+    with open_store(str(make_store(path / "runs.db", cells, times))) as store:
+        return points_of(read_cells(store), sweeps(store), references(store))
+
+
+def stored(path: Path, cells: Sequence[Made]) -> list[StoredCell]:
+    """The cells as a store has them."""
+    with open_store(str(make_store(path / "runs.db", cells))) as store:
+        return read_cells(store)
+
+
+def test_a_cell_is_on_the_frontier_where_none_is_as_fast_and_keeps_more(tmp_path: Path) -> None:
+    """Or faster, and keeps as much; the fastest first. What failed, or is pending, is not on it."""
+    (some,) = measured_frontier(stored(tmp_path, SAMPLE)).values()
+    assert [one.cell for one in some] == [cell_of(SAMPLE[index]) for index in FRONTIER]
+
+
+def test_machines_devices_and_batches_have_frontiers_of_their_own(tmp_path: Path) -> None:
+    """A pass over eight images is not slower than one over one: it is another thing."""
+    eight = replace(EAGER, batch=8)
+    cells = [Made(1.0, SMALL, EAGER, 0.01), Made(0.5, SMALL, eight, 0.05), Made(1.0, SMALL, eight, 0.06)]
+    cells.append(Made(1.0, SMALL, Execution(device="cuda"), 0.001))
+    found = measured_frontier(stored(tmp_path, cells))
+    assert [(bench.device, bench.batch, len(some)) for bench, some in found.items()] == [
+        ("cpu", 1, 1),
+        ("cpu", 8, 2),
+        ("cuda", 1, 1),
+    ]
+
+
+def test_the_table_has_the_frontier_and_says_what_kept_is(tmp_path: Path) -> None:
+    """The most in the report is 100 %, measured or not; it is no accuracy."""
+    text = as_text(frontier_report(points(tmp_path, SAMPLE)))
+    lines = text.splitlines()
+    assert lines[0] == "Frontier on cpu of A CPU, 2 cores: 4 of 7 cells"
+    assert " ".join(lines[1].split()) == "Network Size Runtime Median ±95 % MACs Parameters Memory Kept"
+    assert [line.split()[1] for line in lines[2:6]] == ["0.35", "1.0", "0.35", "1.0"]
+    assert lines[5].endswith("100.0 %")
+    assert "5.000 ms" in lines[2]
+    assert "It is no accuracy" in text
+    assert "9 cells: 7 done, 1 failed, 1 pending." in text
+
+
+def test_a_narrow_terminal_has_size_and_runtime_with_the_network(tmp_path: Path) -> None:
+    """So that no number is broken at 80 columns; where there is room they have columns of their own."""
+    found = points(tmp_path, SAMPLE)
+    narrow, wide = (frontier_report(found, width)[0] for width in (80, 140))
+    assert isinstance(narrow, Table)
+    assert isinstance(wide, Table)
+    assert (len(narrow.columns), len(wide.columns)) == (7, 9)
+    screen = Console(file=StringIO(), width=80)
+    screen.print(narrow)
+    assert isinstance(screen.file, StringIO)
+    assert "64x64" in screen.file.getvalue()
+    assert screen.file.getvalue().count(" ms") == len(FRONTIER)
+
+
+def test_what_is_kept_is_the_fourth_root_of_the_share_of_the_product(tmp_path: Path) -> None:
+    """At half the height and width, and all else alike, a quarter of the cells: 0.25 ** 0.25."""
+    cells = [Made(1.0, SMALL, EAGER, 0.01), Made(1.0, LARGE, EAGER, 0.02)]
+    (one,) = report_document(points(tmp_path, cells))["frontier"]
+    assert [cell["kept"] for cell in one["cells"]] == pytest.approx([0.25**0.25, 1.0])
+
+
+def test_a_cluster_gives_a_table_for_each_machine(tmp_path: Path) -> None:
+    """And for each batch."""
+    cells = [Made(latency_s=0.01), Made(execution=Execution(device="cuda"), latency_s=0.001)]
+    text = as_text(frontier_report(points(tmp_path, cells)))
+    assert "Frontier on cpu of A CPU, 2 cores: 1 of 1 cells" in text
+    assert "Frontier on cuda of" in text
+
+
+def test_json_has_the_frontier_in_base_units(tmp_path: Path) -> None:
+    """Seconds, bytes, shares; with what each cell is and costs."""
+    found = report_document(points(tmp_path, SAMPLE, [(0, 0.01), (30, 0.012)]))
+    assert found["counts"] == {"done": 7, "failed": 1, "pending": 1}
+    (bench,) = found["frontier"]
+    assert (bench["machine"], bench["device"], bench["batch"]) == ("A CPU, 2 cores", "cpu", 1)
+    last = bench["cells"][-1]
+    assert last["latency_s"] == 0.030
+    assert last["ci95"][0] < 0.030 < last["ci95"][1]
+    assert last["corrected_s"] == pytest.approx(0.025)
+    assert last["settings"]["width_mult"] == 1.0
+    assert last["input"]["height"] == 128
+    assert found["reference_moved"][0]["pace"] == pytest.approx(1.2)
+
+
+def test_a_machine_that_stayed_needs_no_correction(tmp_path: Path) -> None:
+    """No column of times that are the same."""
+    found = points(tmp_path, SAMPLE, [(0, 0.01), (30, 0.0101)])
+    assert not found.moved
+    assert all(one.corrected_s is None for one in found.all)
+
+
+def test_another_sweeps_machine_is_none_of_this_reports(tmp_path: Path) -> None:
+    """Only the reference cells that were timed between these cells count."""
+    make_store(tmp_path / "runs.db", SAMPLE[:1])
+    with open_store(str(make_store(tmp_path / "runs.db", SAMPLE[1:2], [(0, 0.01), (30, 0.02)]))) as store:
+        first, second = (points_of(read_cells(store, sweep), sweeps(store), references(store)) for sweep in (1, 2))
+    assert (len(first.moved), len(second.moved)) == (0, 1)
+
+
+def test_few_samples_have_no_interval(tmp_path: Path) -> None:
+    """The table has none, JSON has null, and the plots have no bars."""
+    found = points(tmp_path, [replace(SAMPLE[0], samples=5)])
+    assert found.all[0].latency
+    assert report_document(found)["frontier"][0]["cells"][0]["ci95"] is None
+    assert "±95 %" in as_text(frontier_report(found))
+    clouds = [one for one in frontier_figure(found).data if one.meta["kind"] == "cells"]
+    assert [one.error_y.array for one in clouds] == [(0.0,)]
+
+
+def test_an_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
+    """Instead of an empty table."""
+    assert "no cells yet" in as_text(frontier_report(points(tmp_path, ())))
+
+
+def test_without_a_measured_cell_there_is_no_frontier(tmp_path: Path) -> None:
+    """And the report says so."""
+    text = as_text(frontier_report(points(tmp_path, SAMPLE[7:])))
+    assert text == "2 cells: 1 failed, 1 pending. There is no frontier before a cell is measured.\n"
+
+
+def test_cells_that_differ_in_nothing_are_called_by_their_options(tmp_path: Path) -> None:
+    """A single one, too."""
+    assert points(tmp_path, SAMPLE[:1]).all[0].name == "--width-mult 0.35"
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_plot_is_as_wide_as_the_terminal(tmp_path: Path, width: int) -> None:
+    """With a symbol for each runtime, filled on the frontier; wide terminals leave some room."""
+    plot = TerminalPlot([one for one in points(tmp_path, SAMPLE).all if one.latency])
+    screen = Console(file=StringIO(), width=width, force_terminal=True)
+    screen.print(plot)
+    text = screen.file.getvalue() if isinstance(screen.file, StringIO) else ""
+    assert "\x1b[" in text
+    plain = Console(file=StringIO(), width=width)
+    plain.print(plot)
+    lines = plain.file.getvalue().splitlines() if isinstance(plain.file, StringIO) else []
+    assert max(map(len, lines)) == 80
+    assert "\x1b[" not in "".join(lines)
+    assert "".join(lines[:-1]).count("●") == len(FRONTIER)
+    assert lines[-1].split() == ["●○", "channels-last", "■□", "eager"]
+
+
+def test_one_cell_can_be_plotted(tmp_path: Path) -> None:
+    """Though it spans no range."""
+    text = as_text(frontier_report(points(tmp_path, SAMPLE[:1])))
+    assert text.count("●") == 2
+
+
+def test_without_plotext_there_is_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tables need nothing."""
+    monkeypatch.setitem(sys.modules, "plotext", None)
+    text = as_text(frontier_report(points(tmp_path, SAMPLE)))
+    assert HINT in text
+    assert "Frontier on cpu" in text
+
+
+def test_an_axis_has_round_numbers_and_not_too_many() -> None:
+    """Of one, two and five where there is room."""
+    assert round_numbers(0.9, 110, 7) == pytest.approx([1, 2, 5, 10, 20, 50, 100])
+    assert round_numbers(0.9, 110, 3) == pytest.approx([1, 10, 100])
+    assert len(round_numbers(1e-6, 1e6, 5)) <= 5
+    assert round_numbers(1.21, 1.22, 5) == [1.21, 1.22]
+    assert [short(one) for one in ("20.00 ms", "1.500 G", "300", "10")] == ["20 ms", "1.5 G", "300", "10"]
+
+
+def test_sizes_are_in_the_table(tmp_path: Path) -> None:
+    """Height first."""
+    cells = [Made(1.0, Size(64, 96), EAGER, 0.01)]
+    assert "64x96" in as_text(frontier_report(points(tmp_path, cells)))

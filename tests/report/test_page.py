@@ -1,0 +1,277 @@
+"""The page of a report, in a real browser: it draws, sorts, filters, copies, and needs nothing from elsewhere."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from mnfpn_cli.report.page.page import report_page
+from mnfpn_cli.report.points import Points, points_of
+from mnfpn_cli.space.cells import bench_arguments
+from mnfpn_cli.store.read import read_cells
+from mnfpn_cli.store.store import open_store
+from mnfpn_cli.store.sweeps import references, sweeps
+from tests.report.browser import Watched, browser, opened
+from tests.report.stores import FRONTIER, SAMPLE, Made, cell_of, make_store
+
+CIRCLES = "#plot-frontier .scatterlayer .trace .points path"
+
+
+def read(path: Path) -> Points:
+    """What a report says of a store."""
+    with open_store(str(path)) as store:
+        return points_of(read_cells(store), sweeps(store), references(store))
+
+
+def page_of(folder: Path, cells: tuple[Made, ...], moved: bool = False, command: str = "mnfpn sweep") -> Path:
+    """A page of made-up cells."""
+    times = [(0, 0.01), (30, 0.012)] if moved else []
+    points = read(make_store(folder / "runs.db", cells, times, command))
+    page = folder / "report.html"
+    page.write_text(report_page(points, "runs.db"), encoding="utf-8")
+    return page
+
+
+def data_of(page: Path) -> dict[str, Any]:
+    """The data that a page carries."""
+    match = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.DOTALL)
+    assert match
+    found: dict[str, Any] = json.loads(match[1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """One browser for all of these tests."""
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of nine cells, one failed and one pending, whose reference moved."""
+    return page_of(tmp_path_factory.mktemp("page"), SAMPLE, moved=True)
+
+
+@pytest.fixture(scope="module")
+def kept_open(chromium: Browser, sample: Path) -> Iterator[Watched]:
+    """That page, in a browser: loading it takes seconds."""
+    with opened(chromium, sample) as watched:
+        yield watched
+
+
+@pytest.fixture
+def shown(kept_open: Watched) -> Watched:
+    """The same as it is at first; so far its console is clean and it has fetched nothing."""
+    page = kept_open.page
+    page.locator("#reset").click()
+    page.evaluate("sorted = { column: data.sortBy, down: false }; setTheme(false); drawTable()")
+    for first in ("cost", "detail"):
+        page.locator(f"input[name={first}]").first.check(force=True)
+    page.mouse.move(0, 0)
+    assert kept_open.said == []
+    return kept_open
+
+
+def column(shown: Watched, title: str) -> list[str]:
+    """What stands in a column of the table, from top to bottom."""
+    titles = shown.page.locator("#table thead th").all_inner_texts()
+    place = [one.strip(" ▲▼") for one in titles].index(title) + 1
+    return shown.page.locator(f"#table tbody tr td:nth-child({place})").all_inner_texts()
+
+
+def test_every_measured_cell_is_a_point_of_both_plots(shown: Watched) -> None:
+    """With its interval; those on the frontier have a ring around."""
+    assert shown.count("#plot-frontier .errorbar") == 7
+    assert shown.count("#plot-sizes .errorbar") == 7
+    assert shown.count("#plot-frontier .scatterlayer .js-line") == 1
+    rings = "document.getElementById('plot-frontier').data.find((one) => one.meta.kind === 'frontier').x.length"
+    assert shown.number(rings) == len(FRONTIER)
+    assert shown.count("#plot-parts .bars .point") == 3
+
+
+def test_the_cost_can_be_switched(shown: Watched) -> None:
+    """From MACs to parameters to memory, by keyboard too."""
+    first = "document.getElementById('plot-frontier').data[0].x[0]"
+    macs = shown.number(first)
+    shown.page.get_by_text("Parameters", exact=True).first.click()
+    assert shown.number(first) < macs
+    shown.page.keyboard.press("ArrowRight")
+    expect(shown.page.locator("#plot-frontier .xtitle")).to_contain_text("MiB")
+
+
+def test_hover_shows_the_settings(shown: Watched) -> None:
+    """In few words, with time, cost and capacity."""
+    shown.page.locator(CIRCLES).first.hover(force=True)
+    text = shown.page.locator("#plot-frontier .hoverlayer").text_content() or ""
+    for word in ("width_mult 0.35", "64x64, batch 1, channels-last", "cpu on here", "5.000 ms", "MACs", "% kept"):
+        assert word in text
+
+
+def test_click_copies_the_command_that_measures_the_cell_again(shown: Watched) -> None:
+    """It is in the clipboard, and a toast says so."""
+    shown.page.locator(CIRCLES).first.click(force=True)
+    command = "mnfpn " + " ".join(bench_arguments(cell_of(SAMPLE[0])))
+    expect(shown.page.locator("#toast")).to_have_text(f"Copied: {command}")
+    assert shown.page.evaluate("navigator.clipboard.readText()") == command
+
+
+def test_each_row_has_a_button_that_copies(shown: Watched) -> None:
+    """For those who use no mouse."""
+    button = shown.page.locator("#table tbody tr").first.get_by_role("button")
+    button.focus()
+    shown.page.keyboard.press("Enter")
+    expect(shown.page.locator("#toast")).to_contain_text("Copied: mnfpn bench --width-mult 0.35")
+
+
+def test_the_table_sorts_by_each_column(shown: Watched) -> None:
+    """Up at the first click, down at the second."""
+    for title in ("Network", "Runtime", "Status", "±95 %", "MACs", "Parameters", "Memory", "Kept", "Median"):
+        button = shown.page.get_by_role("columnheader", name=title).get_by_role("button")
+        button.click()
+        up = [one for one in column(shown, title) if one]
+        assert shown.page.locator("th[aria-sort=ascending]").inner_text().startswith(title)
+        button.click()
+        down = [one for one in column(shown, title) if one]
+        assert (down[0], down[-1]) == (up[-1], up[0])
+        assert sorted(up) == sorted(down)
+
+
+def test_numbers_are_sorted_as_numbers(shown: Watched) -> None:
+    """By keyboard too; what has no value comes last, either way."""
+    assert column(shown, "Median")[:3] == ["5.000 ms", "6.000 ms", "8.000 ms"]
+    assert column(shown, "Median")[-3:] == ["30.00 ms", "", ""]
+    shown.page.get_by_role("columnheader", name="Median").get_by_role("button").focus()
+    shown.page.keyboard.press("Enter")
+    assert column(shown, "Median")[0] == "30.00 ms"
+    assert column(shown, "Median")[-2:] == ["", ""]
+    shown.page.get_by_role("columnheader", name="Size").get_by_role("button").click()
+    assert column(shown, "Size") == ["64x64"] * 5 + ["128x128"] * 4
+
+
+def test_filters_work_on_the_table_and_on_the_plots(shown: Watched) -> None:
+    """Selects, text and frontier together; reset brings everything back."""
+    rows, points = "#table tbody tr", "#plot-frontier .errorbar"
+    shown.page.get_by_label("Runtime").select_option("channels-last")
+    expect(shown.page.locator(rows)).to_have_count(5)
+    expect(shown.page.locator(points)).to_have_count(5)
+    shown.page.get_by_label("Find").fill("0.35 128X128")
+    expect(shown.page.locator(rows)).to_have_count(1)
+    expect(shown.page.locator(points)).to_have_count(1)
+    expect(shown.page.locator("#shown")).to_have_text("1 of 9 cells")
+    shown.page.get_by_label("Find").fill("nothing like this")
+    expect(shown.page.locator(rows)).to_have_count(0)
+    shown.page.locator("#reset").click()
+    expect(shown.page.locator(rows)).to_have_count(9)
+    shown.page.get_by_label("frontier only").check()
+    expect(shown.page.locator(rows)).to_have_count(len(FRONTIER))
+    expect(shown.page.locator("#plot-sizes .errorbar")).to_have_count(len(FRONTIER))
+
+
+def test_plots_have_no_button_that_sends_them_anywhere(shown: Watched) -> None:
+    """Plotly has one of its own, and may have others tomorrow."""
+    names = shown.page.locator(".modebar-btn").evaluate_all("all => [...new Set(all.map((one) => one.dataset.title))]")
+    assert names == ["Download plot as a PNG", "Zoom", "Pan", "Reset axes"]
+
+
+def test_what_failed_is_in_the_table_with_its_reason(shown: Watched) -> None:
+    """As text, whatever it looks like."""
+    shown.page.get_by_label("Status").select_option("failed")
+    assert column(shown, "Reason") == ["out of memory <script>alert(1)</script>"]
+
+
+def test_the_chosen_cells_layers_are_shown(shown: Watched) -> None:
+    """Parts first, layers on demand."""
+    names = "#plot-parts .ytick"
+    assert sorted(shown.page.locator(names).all_text_contents()) == ["smooth p2", "stages.1", "stem"]
+    shown.page.get_by_text("Layers", exact=True).click()
+    assert sorted(shown.page.locator(names).all_text_contents()) == ["smooth p2.conv", "stages.1.conv", "stem.conv"]
+
+
+def test_each_network_of_the_frontier_has_a_diagram(shown: Watched) -> None:
+    """Each network and size once."""
+    assert shown.count("#diagrams-cell option") == len(FRONTIER)
+    assert shown.number("document.getElementById('diagram').naturalWidth") > 300
+    assert "p5 256×2×2" in str(shown.page.locator("#diagram").get_attribute("alt"))
+
+
+def test_a_machine_that_moved_is_told_and_corrected_for(shown: Watched) -> None:
+    """The cell at the end, when everything took a fifth longer, is a sixth faster than it was measured."""
+    expect(shown.page.locator("#warnings")).to_contain_text("20.0 % slower")
+    assert column(shown, "Corrected")[6] == "25.00 ms"
+
+
+def test_dark_mode_changes_the_colours(shown: Watched) -> None:
+    """By the button; of the page, of the plots and of the diagram."""
+    look = """() => [getComputedStyle(document.body).backgroundColor, document.getElementById("diagram").src,
+        getComputedStyle(document.querySelector("#plot-frontier .xtick text")).fill]"""
+    light = shown.page.evaluate(look)
+    shown.page.get_by_role("button", name="light and dark").click()
+    assert all(one != other for one, other in zip(light, shown.page.evaluate(look), strict=True))
+    shown.page.get_by_role("button", name="light and dark").click()
+    assert shown.page.evaluate(look) == light
+
+
+def test_a_phone_shows_all_of_it_without_scrolling_sideways(chromium: Browser, sample: Path) -> None:
+    """At 375 pixels; the table scrolls in its box. The page is dark where the system is, without a click."""
+    with opened(chromium, sample, width=375, height=800, scheme="dark") as shown:
+        assert shown.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(13, 17, 23)"
+        assert shown.number("document.documentElement.scrollWidth") == 375
+        assert shown.number("document.querySelector('.tall').scrollWidth") > 375
+        assert shown.number("document.querySelector('#plot-frontier .main-svg').getBoundingClientRect().width") < 375
+
+
+def test_whatever_a_store_holds_is_text(chromium: Browser, tmp_path: Path) -> None:
+    """Nodes, reasons and commands with markup in them are shown as they are, and do nothing."""
+    evil = "</script><img src=x onerror=alert(1)><b>&amp;"
+    cells = [replace(one, node=evil, reason=one.reason and evil) for one in SAMPLE]
+    page = page_of(tmp_path, tuple(cells), command=evil)
+    assert data_of(page)["rows"][0]["title"]
+    with opened(chromium, page) as shown:
+        assert shown.count("img") == 1
+        expect(shown.page.locator("header code")).to_have_text(evil)
+        expect(shown.page.locator("#environment td").first).to_have_text(evil)
+        shown.page.locator(CIRCLES).first.hover(force=True)
+        assert evil in (shown.page.locator("#plot-frontier .hoverlayer").text_content() or "")
+
+
+@pytest.mark.parametrize(
+    ("cells", "text"),
+    [
+        ((), "no cells yet"),
+        (SAMPLE[7:], "No cell is measured yet"),
+        (SAMPLE[:1], "1 cell: 1 done; 1 on the frontier"),
+        (SAMPLE[1:2], "mnfpn sweep --by-layer"),
+    ],
+    ids=["empty", "nothing measured", "one cell", "no layers"],
+)
+def test_a_store_with_little_in_it_gives_a_page_that_says_so(
+    chromium: Browser, tmp_path: Path, cells: tuple[Made, ...], text: str
+) -> None:
+    """No empty plots, no errors."""
+    page = page_of(tmp_path, cells)
+    measured = sum(one.latency_s is not None for one in cells)
+    with opened(chromium, page) as shown:
+        expect(shown.page.locator("body")).to_contain_text(text)
+        assert shown.count("#plot-frontier .errorbar") == measured
+        assert shown.count("#table tbody tr") == len(cells)
+
+
+def test_the_page_says_that_capacity_is_no_accuracy(sample: Path) -> None:
+    """In so many words."""
+    text = sample.read_text(encoding="utf-8")
+    assert "It is no accuracy" in text
+    assert "geometric mean of four shares" in text
+
+
+def test_scripts_that_are_not_the_pages_own_do_not_run(chromium: Browser, sample: Path, tmp_path: Path) -> None:
+    """Even if a text got through as markup, the page's policy would stop it: the check of the console can fail."""
+    page = tmp_path / "spoilt.html"
+    page.write_text(sample.read_text(encoding="utf-8").replace("<footer>", "<script>window.bad = 1</script><footer>"))
+    with pytest.raises(AssertionError, match="Content Security Policy"), opened(chromium, page) as shown:
+        assert shown.page.evaluate("window.bad") is None
