@@ -59,9 +59,9 @@ def main() -> None:
             start = time.perf_counter()
             planned = plan_space(space, Budget())
             middle = time.perf_counter()
-            frontier = planned_frontier(planned.cells)
+            best = planned_frontier(planned.cells)
             timed.setdefault(name, []).append((middle - start, time.perf_counter() - middle))
-            counts[name] = (len(planned.cells), len(frontier))
+            counts[name] = (len(planned.cells), len(best))
     print(f"{'space':18}{'cells':>9}{'plan':>10}{'a cell':>10}{'frontier':>11}{'of':>6}   target")
     for name, times in timed.items():
         plan, choose = (median(column) for column in zip(*times, strict=True))

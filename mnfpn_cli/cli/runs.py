@@ -21,6 +21,7 @@ STATUSES = ("done", "failed", "pending")
 FORMATS = ("csv", "json", "parquet", "markdown")
 ON_SCREEN, IN_PIPE = 50, 10_000
 """Cells that are listed, unless more are asked for: a table of many more takes minutes."""
+USUAL = f"{ON_SCREEN} in a terminal, else {IN_PIPE}"
 
 runs_app = Typer(help="List, show, remove, merge and export what a store holds.", no_args_is_help=True)
 
@@ -42,7 +43,7 @@ def list_(
     sweep: SweepOption = None,
     limit: Annotated[
         int | None,
-        Option(help="So many cells at most.", metavar="N", parser=whole("--limit", 1), show_default=f"{ON_SCREEN} in a terminal, else {IN_PIPE}"),
+        Option(help="So many cells at most.", metavar="N", parser=whole("--limit", 1), show_default=USUAL),
     ] = None,
 ) -> None:
     """List sweeps and cells, the one that was measured last first."""

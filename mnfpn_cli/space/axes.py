@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from math import prod
 from typing import Any
 
@@ -66,12 +66,20 @@ class Space:
             largest = ", ".join(f"{axis.key} {len(axis.values):,}" for axis in self.axes if len(axis.values) > 1)
             raise UsageError(f"the space: must have at most {MAX_CELLS:,} cells, got {self.count:,} ({largest})")
 
-    def networks(self) -> Iterator[tuple[NetworkSettings, Size] | Invalid]:
-        """Each network at each size, or why it is none; those that share a backbone come in a row."""
+    @property
+    def combinations(self) -> int:
+        """How many combinations of settings there are, sizes and ways to run them apart."""
+        return prod(len(axis.values) for axis in self._of_settings())
+
+    def networks(self, first: int = 0, end: int | None = None) -> Iterator[tuple[NetworkSettings, Size] | Invalid]:
+        """Each network at each size, or why it is none; those that share a backbone come in a row.
+
+        ``first``, ``end``: only the combinations of settings from one to before the other.
+        """
         axes = [axis.sources() for axis in sorted(self._of_settings(), key=_in_order)]
         sizes = next((axis.values for axis in self.axes if axis.key == "size"), ())
         runs = len(self.executions())
-        for sources in product(*axes):
+        for sources in islice(product(*axes), first, end):
             try:
                 settings = resolve(sources)
             except UsageError as error:

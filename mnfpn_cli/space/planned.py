@@ -110,7 +110,7 @@ def _plan_space(space: Space, budget: Budget, progress: Progress) -> PlannedSpac
                 made.repeated += len(executions)
                 continue
             seen.add(one)
-            _sort_in(made, plan_cells(*one, executions), budget)
+            sort_in(made, plan_cells(*one, executions), budget)
         if done % 100 < len(executions):
             progress("planning", done / total)
     return made
@@ -131,7 +131,8 @@ def plan_cells(settings: NetworkSettings, size: Size, executions: Iterable[Execu
         yield Planned(Cell(settings, size, execution), Figures(cost.parameters, cost.macs, memory, capacity))
 
 
-def _sort_in(made: PlannedSpace, cells: Iterable[Planned], budget: Budget) -> None:
+def sort_in(made: PlannedSpace, cells: Iterable[Planned], budget: Budget) -> None:
+    """Put cells where they belong: among those within the budget, or among those that are cut."""
     for one in cells:
         exceeded = budget.exceeded(one.figures)
         if exceeded:

@@ -1,15 +1,40 @@
-"""Changes of a store that people ask for: trying again, removing, merging."""
+"""Changes of a store that people ask for: trying again, and removing."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from mnfpn_cli.store import tables as t
+from mnfpn_cli.store.read import newest
 from mnfpn_cli.store.rows import Status
-from mnfpn_cli.store.store import Store
-from mnfpn_cli.store.sweeps import now
+from mnfpn_cli.store.store import Store, parts
 
-PARTS = 500
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """What is to be removed: cells of some statuses, with some keys, and results that newer ones have replaced."""
+
+    statuses: Sequence[Status] = ()
+    keys: Sequence[str] = ()
+    superseded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What was removed.
+
+    Attributes:
+        cells: that are gone, with all that was measured of them.
+        results: that are gone, those of such cells too.
+        restored: cells that were to be measured again, and stay as they were measured before.
+        busy: cells that are being measured, and stay.
+    """
+
+    cells: int = 0
+    results: int = 0
+    restored: int = 0
+    busy: int = 0
 
 
 def try_again(store: Store, sweep: int | None = None) -> int:
@@ -24,72 +49,57 @@ def try_again(store: Store, sweep: int | None = None) -> int:
     return store.write(lambda connection: connection.execute(failed.values(status="pending")).rowcount)
 
 
-def remove(store: Store, statuses: Sequence[Status], keys: Sequence[str], superseded: bool) -> tuple[int, int]:
-    """Remove cells by status or key with all that was measured of them, and results that newer ones have replaced.
+def remove(store: Store, unwanted: Unwanted, pretend: bool = False) -> Removed:
+    """Remove what is not wanted; ``pretend``: only say what that would be.
 
-    Cells that are being measured stay.
-
-    Returns:
-        How many cells, and how many results.
+    Cells that are being measured stay. One that is pending and was measured before is no longer pending then; what was
+    measured is removed only by key, or with the cells that failed.
 
     Raises:
         StoreError: where the store cannot be written.
     """
 
-    def change(connection: Connection) -> tuple[int, int]:
-        idle = t.cells.c.claimed_by.is_(None)
-        chosen = t.cells.c.status.in_(statuses) | t.cells.c.key.in_(keys)
-        gone = connection.execute(select(t.cells.c.key).where(chosen, idle)).scalars().all()
-        results = 0
-        for start in range(0, len(gone), PARTS):
-            part = gone[start : start + PARTS]
-            connection.execute(delete(t.references).where(t.references.c.key.in_(part)))
-            connection.execute(delete(t.members).where(t.members.c.key.in_(part)))
-            results += connection.execute(delete(t.results).where(t.results.c.key.in_(part))).rowcount
-            connection.execute(delete(t.cells).where(t.cells.c.key.in_(part)))
-        if superseded:
-            newest = select(func.max(t.results.c.finished)).where(t.results.c.key == t.cells.c.key).scalar_subquery()
-            kept = select(t.results.c.id).join(t.cells).where(t.results.c.finished == newest)
-            results += connection.execute(delete(t.results).where(t.results.c.id.not_in(kept))).rowcount
-        used = select(t.cells.c.network)
-        connection.execute(delete(t.networks).where(t.networks.c.id.not_in(used)))
-        return len(gone), results
+    def change(connection: Connection) -> Removed:
+        store.alone(connection)
+        return _remove(connection, unwanted)
 
-    return store.write(change)
+    return store.rehearse(change) if pretend else store.write(change)
 
 
-def merge(store: Store, other: Store) -> int:
-    """Copy all that was measured from another store, and return how many results are new here.
+def _remove(connection: Connection, unwanted: Unwanted) -> Removed:
+    rows = connection.execute(select(t.cells.c.key, t.cells.c.status, t.cells.c.claimed_by).with_for_update()).all()
+    kept = newest(connection, {row.key: row.status for row in rows})
+    by_key = set(unwanted.keys)
+    chosen = [row for row in rows if row.key in by_key or row.status in unwanted.statuses]
+    idle = [row for row in chosen if row.claimed_by is None]
+    again = [row.key for row in idle if row.status == "pending" and row.key in kept and row.key not in by_key]
+    gone = list({row.key for row in idle} - set(again))
+    results = sum(_remove_cells(connection, part) for part in parts(gone))
+    for part in parts([kept[key] for key in again]):
+        _restore(connection, part)
+    if unwanted.superseded:
+        results += _remove_old(connection, set(kept.values()))
+    connection.execute(delete(t.networks).where(t.networks.c.id.not_in(select(t.cells.c.network))))
+    return Removed(len(gone), results, len(again), len(chosen) - len(idle))
 
-    What is here stays; a cell that was measured in one of the two is measured.
 
-    Raises:
-        StoreError: where one cannot be read, or the other written.
-    """
-    tables = (t.networks, t.cells, t.results)
-    rows = other.read(
-        lambda source: {one: [dict(row._mapping) for row in source.execute(select(one))] for one in tables}
-    )
-    measured = {row["key"] for row in rows[t.results]}
+def _remove_cells(connection: Connection, keys: Sequence[str]) -> int:
+    """Remove cells, and return how many results went with them."""
+    connection.execute(delete(t.references).where(t.references.c.key.in_(keys)))
+    connection.execute(delete(t.members).where(t.members.c.key.in_(keys)))
+    results = connection.execute(delete(t.results).where(t.results.c.key.in_(keys))).rowcount
+    connection.execute(delete(t.cells).where(t.cells.c.key.in_(keys)))
+    return results
 
-    def change(connection: Connection) -> int:
-        before = connection.execute(select(func.count()).select_from(t.results)).scalar_one()
-        plan = {"merged": other.name}
-        sweep = connection.execute(
-            insert(t.sweeps).values(started=now(), place="", plan=plan).returning(t.sweeps.c.id)
-        ).scalar_one()
-        copied = {
-            t.networks: rows[t.networks],
-            t.cells: [{**row, "claimed_by": None, "beat": 0} for row in rows[t.cells] if row["key"] in measured],
-            t.results: [{**row, "sweep": sweep} for row in rows[t.results]],
-        }
-        for table, values in copied.items():
-            for start in range(0, len(values), PARTS):
-                connection.execute(store.upsert()(table).on_conflict_do_nothing(), values[start : start + PARTS])
-        for row in rows[t.results]:
-            known = update(t.cells).where(t.cells.c.key == row["key"], t.cells.c.status == "pending")
-            connection.execute(known.values(status=row["status"]))
-        after: int = connection.execute(select(func.count()).select_from(t.results)).scalar_one()
-        return after - before
 
-    return store.write(change)
+def _restore(connection: Connection, results: Sequence[str]) -> None:
+    """Give the cells of some results back the status that was measured."""
+    for status in ("done", "failed"):
+        keys = select(t.results.c.key).where(t.results.c.id.in_(results), t.results.c.status == status)
+        connection.execute(update(t.cells).where(t.cells.c.key.in_(keys)).values(status=status))
+
+
+def _remove_old(connection: Connection, kept: Set[str]) -> int:
+    """Remove all results but these, and return how many."""
+    old = [id for id in connection.execute(select(t.results.c.id)).scalars() if id not in kept]
+    return sum(connection.execute(delete(t.results).where(t.results.c.id.in_(part))).rowcount for part in parts(old))

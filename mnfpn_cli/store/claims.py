@@ -2,7 +2,8 @@
 
 A claim carries the process that made it. It ends with the result, or when that process is seen to be dead: at once
 where it was one of this machine, else when its beat has stood still for `LAPSE_S` on the clock of the one who waits, so
-that the clocks of two machines need not agree.
+that the clocks of two machines need not agree. Time in which nobody looked does not count: the store may have been away
+for all.
 """
 
 import os
@@ -10,17 +11,40 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from secrets import token_hex
 
 import psutil
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from mnfpn_cli.store import tables as t
-from mnfpn_cli.store.rows import Result
+from mnfpn_cli.store.rows import Result, result_columns
 from mnfpn_cli.store.store import Store
 
 BEAT_S = 10.0
 LAPSE_S = 60.0
+UNSEEN_S = 30.0
+"""Longer between two looks, and what was seen before says nothing."""
+
+SAME_START_S = 30.0
+"""Two starts of a process with one number within this are one: the system's clock may have been set meanwhile."""
+
+
+def this_host() -> str:
+    """This machine's name; in a container, whose processes others of that name cannot see, with the container's."""
+    try:
+        return f"{socket.gethostname()}:{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return socket.gethostname()
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A beat, since when it stands still, and when it was looked at last."""
+
+    beat: int
+    since: float
+    looked: float
 
 
 @dataclass
@@ -28,11 +52,12 @@ class Claims:
     """The claims of one process on cells of a store."""
 
     store: Store
-    host: str = field(default_factory=socket.gethostname)
+    host: str = field(default_factory=this_host)
     clock: Callable[[], float] = time.monotonic
     me: str = ""
-    _beaten: float = 0.0
-    _seen: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _beats: int = 0
+    _beaten: float = float("-inf")
+    _seen: dict[str, _Seen] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         process = psutil.Process()
@@ -47,7 +72,7 @@ class Claims:
         free = (t.cells.c.key == key, t.cells.c.status == "pending", t.cells.c.claimed_by.is_(None))
 
         def change(connection: Connection) -> bool:
-            connection.execute(update(t.cells).where(*free).values(claimed_by=self.me, beat=0))
+            connection.execute(update(t.cells).where(*free).values(claimed_by=self.me, beat=self._beats))
             holder = select(t.cells.c.claimed_by).where(t.cells.c.key == key)
             return connection.execute(holder).scalar_one_or_none() == self.me
 
@@ -59,22 +84,17 @@ class Claims:
         Raises:
             StoreError: where the store cannot be written.
         """
-        row = {
-            **{name: getattr(result, name) for name in ("id", "sweep", "status", "node", "started", "finished")},
-            "key": key,
-            "latency_s": result.latency_s,
-            "reason": result.reason,
-            "document": dict(result.document) if result.document else None,
-        }
 
         def change(connection: Connection) -> bool:
             if connection.execute(select(t.results.c.id).where(t.results.c.id == result.id)).first():
                 return True  # the commit before this try had come through
             ours = (t.cells.c.key == key, t.cells.c.claimed_by == self.me)
-            if not connection.execute(select(t.cells.c.key).where(*ours)).first():
+            # The cell first: from here on nobody can take it away.
+            if not connection.execute(
+                update(t.cells).where(*ours).values(status=result.status, claimed_by=None)
+            ).rowcount:
                 return False
-            connection.execute(insert(t.results).values(row))
-            connection.execute(update(t.cells).where(*ours).values(status=result.status, claimed_by=None))
+            connection.execute(insert(t.results).values(result_columns(key, result)))
             return True
 
         return self.store.write(change)
@@ -98,11 +118,10 @@ class Claims:
         now = self.clock()
         if now - self._beaten < BEAT_S:
             return
-        self._beaten = now
-        ours = t.cells.c.claimed_by == self.me
-        self.store.write(
-            lambda connection: connection.execute(update(t.cells).where(ours).values(beat=t.cells.c.beat + 1))
-        )
+        ours, beats = t.cells.c.claimed_by == self.me, self._beats + 1
+        self.store.write(lambda connection: connection.execute(update(t.cells).where(ours).values(beat=beats)))
+        # Behind it: a store that was away for long must not make the next one late.
+        self._beaten, self._beats = now, beats
 
     def free_lapsed(self) -> Sequence[str]:
         """Free the cells of processes that are dead, and return those processes.
@@ -110,31 +129,32 @@ class Claims:
         Raises:
             StoreError: where the store cannot be written.
         """
-        query = select(t.cells.c.claimed_by, t.cells.c.beat).where(t.cells.c.claimed_by.is_not(None)).distinct()
-        rows = self.store.read(lambda connection: connection.execute(query).all())
-        beats = {str(row.claimed_by): int(row.beat) for row in rows if row.claimed_by != self.me}
-        dead = [who for who, beat in beats.items() if self._lapsed(who, beat)]
-        for who in dead:
-            self._free(who, beats[who])
-        return dead
+        who, beat = t.cells.c.claimed_by, func.max(t.cells.c.beat).label("beat")
+        others = select(who, beat).where(who.is_not(None), who != self.me).group_by(who)
+        rows = self.store.read(lambda connection: connection.execute(others).all())
+        dead = [row for row in rows if self._lapsed(row.claimed_by, row.beat)]
+        for row in dead:
+            self._free(row.claimed_by, row.beat)
+        return [row.claimed_by for row in dead]
 
     def _free(self, who: str, beat: int) -> None:
-        theirs = (t.cells.c.claimed_by == who, t.cells.c.beat == beat)
+        """Free what a process has claimed, unless it has shown since that it lives."""
+        theirs = (t.cells.c.claimed_by == who, t.cells.c.beat <= beat)
         self.store.write(lambda connection: connection.execute(update(t.cells).where(*theirs).values(claimed_by=None)))
 
     def _lapsed(self, who: str, beat: int) -> bool:
         host, pid, created, _ = who.rsplit("/", 3)
         if host == self.host:
             return not _lives(int(pid), float(created))
-        before, since = self._seen.get(who, (None, 0.0))
-        if before != beat:
-            self._seen[who] = (beat, self.clock())
-            return False
-        return self.clock() - since >= LAPSE_S
+        now, before = self.clock(), self._seen.get(who)
+        known = before is not None and before.beat == beat and now - before.looked < UNSEEN_S
+        since = before.since if before and known else now
+        self._seen[who] = _Seen(beat, since, now)
+        return now - since >= LAPSE_S
 
 
 def _lives(pid: int, created: float) -> bool:
     try:
-        return abs(psutil.Process(pid).create_time() - created) < 1.0
+        return abs(psutil.Process(pid).create_time() - created) < SAME_START_S
     except psutil.Error:
         return False

@@ -1,52 +1,39 @@
-"""Opening a store: a file or a server, its version, and transactions that are tried again where that helps."""
+"""Opening a store: an engine on a file or a server, its tables, and their version."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import NoSuchModuleError
 
 from mnfpn_cli import __version__
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.store import tables
-from mnfpn_cli.store.errors import StoreError, explained, passes, shown
+from mnfpn_cli.store.errors import StoreError, shown
+from mnfpn_cli.store.tries import OPENING_WAITS_S, retried, told
+from mnfpn_cli.store.urls import check_file
 
-T = TypeVar("T")
+BUSY_S = 5
+"""So long one try waits for a file that another process has locked."""
 
-WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-"""Between tries where a server has gone away, or a file is locked."""
+SERVER = {
+    "connect_timeout": 5,
+    # A network that swallows everything is noticed in less than a minute; without these, in hours.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "application_name": "mnfpn",
+    "prepare_threshold": None,  # poolers between us and the server do not keep prepared statements
+}
+"""How a server is spoken to; the URL may say otherwise. Times in seconds, but for the timeout in milliseconds."""
 
-CONNECT_S = 10
-BUSY_S = 10
+LIMITS = ("SET lock_timeout = '30s'", "SET idle_in_transaction_session_timeout = '60s'")
+"""A process that died, or hangs, in the middle of a write holds the others up for so long at most."""
+
 CREATING = 0x6D6E6670
 """The advisory lock under which a server's tables are made: two sweeps may come first."""
-
-
-def store_url(name: str) -> URL:
-    """A file, or a URL of SQLite or PostgreSQL.
-
-    Raises:
-        UsageError: where it is neither.
-    """
-    if "://" not in name:
-        if not name or "\0" in name:
-            raise UsageError(f"--store: must be a file or a URL, got '{name}'")
-        return URL.create("sqlite", database=name)
-    try:
-        url = make_url(name)
-    except (ArgumentError, ValueError):
-        raise UsageError("--store: must be a file or a URL, as postgresql+psycopg://user@host/database") from None
-    if url.drivername == "postgresql":
-        url = url.set(drivername="postgresql+psycopg")
-    if url.drivername not in ("sqlite", "postgresql+psycopg"):
-        raise UsageError(f"--store: must be a file, or a URL of sqlite or postgresql+psycopg, got {url.drivername}")
-    if url.drivername == "sqlite" and url.database in (None, "", ":memory:"):
-        raise UsageError("--store: must be a file: what is in memory would be lost")
-    return url
 
 
 def connect(url: URL, create: bool) -> Engine:
@@ -58,41 +45,19 @@ def connect(url: URL, create: bool) -> Engine:
     """
     is_file = url.get_backend_name() == "sqlite"
     if is_file:
-        _check_file(Path(str(url.database)), create)
+        check_file(Path(str(url.database)), create)
     engine = _engine(url, is_file)
-    with told(url):
-        known = retried(lambda: _read_version(engine))
-        if known is None and create:
-            retried(lambda: _make(engine))
-            known = retried(lambda: _read_version(engine))
-    _check_version(url, known)
-    return engine
-
-
-def retried(work: Callable[[], T], waits: tuple[float, ...] = WAITS_S, sleep: Callable[[float], Any] = time.sleep) -> T:
-    """Do what a database may fail at for a moment, again and again with growing waits."""
-    for wait in waits:
-        try:
-            return work()
-        except SQLAlchemyError as error:
-            if not passes(error):
-                raise
-        sleep(wait)
-    return work()
-
-
-@contextmanager
-def told(url: URL) -> Iterator[None]:
-    """Tell errors of the database in words.
-
-    Raises:
-        UsageError: where it is no store.
-        StoreError: where it cannot be read or written.
-    """
     try:
-        yield
-    except SQLAlchemyError as error:
-        raise explained(error, url) from error
+        with told(url):
+            known = retried(lambda: _read_version(engine), OPENING_WAITS_S)
+            if not known and create:
+                retried(lambda: _make(engine), OPENING_WAITS_S)
+                known = retried(lambda: _read_version(engine), OPENING_WAITS_S)
+        _check_version(url, known)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
 
 
 def _engine(url: URL, is_file: bool) -> Engine:
@@ -101,17 +66,21 @@ def _engine(url: URL, is_file: bool) -> Engine:
         event.listen(engine, "connect", _no_transactions_of_its_own)
         event.listen(engine, "begin", _begin)
         return engine
+    said = {name: value for name, value in SERVER.items() if name not in url.query}
     try:
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_S})
-    except (ModuleNotFoundError, NoSuchModuleError):
+        engine = create_engine(url, pool_pre_ping=True, connect_args=said)
+    except (ImportError, NoSuchModuleError):
         raise MnfpnError(
             "--store: a PostgreSQL server needs psycopg, which is not installed: pip install 'mnfpn[postgres]'"
         ) from None
+    event.listen(engine, "connect", _limited)
+    return engine
 
 
 def _no_transactions_of_its_own(connection: Any, _record: Any) -> None:
     """Leave transactions to SQLAlchemy: Python's sqlite3 begins them late, and some statements end them."""
     connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _begin(connection: Connection) -> None:
@@ -120,17 +89,14 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _check_file(path: Path, create: bool) -> None:
-    if path.is_dir():
-        raise UsageError(f"--store: must be a file, but '{path}' is a folder")
-    if not path.exists() and not create:
-        raise UsageError(f"--store: must be a store, but there is no file '{path}'")
-    if not path.parent.is_dir():
-        raise UsageError(f"--store: must be in a folder that exists, but '{path.parent}' is none")
+def _limited(connection: Any, _record: Any) -> None:
+    for limit in LIMITS:
+        connection.execute(limit)
+    connection.commit()
 
 
-def _read_version(engine: Engine) -> str | None:
-    """The version of the store's tables; None where there are none."""
+def _read_version(engine: Engine) -> dict[str, str]:
+    """What the store says of its tables; nothing where there are none."""
     with engine.connect() as connection:
         names = inspect(connection).get_table_names()
         if tables.store.name not in names:
@@ -138,9 +104,11 @@ def _read_version(engine: Engine) -> str | None:
                 raise UsageError(
                     f"--store: must be a store of mnfpn, but {shown(engine.url)} holds other tables: {names[0]}, …"
                 )
-            return None
+            return {}
         values = {row.name: row.value for row in connection.execute(select(tables.store))}
-        return f"{values['schema_version']} {values['mnfpn_version']}"
+        if not {"schema_version", "mnfpn_version"} <= values.keys():
+            raise StoreError(f"--store: {shown(engine.url)} is damaged: it does not say which version it is of")
+        return values
 
 
 def _make(engine: Engine) -> None:
@@ -154,15 +122,12 @@ def _make(engine: Engine) -> None:
         connection.execute(insert(tables.store), [{"name": name, "value": value} for name, value in version.items()])
 
 
-def _check_version(url: URL, known: str | None) -> None:
-    if known is None:
-        raise UsageError(f"--store: must be a store of mnfpn, but {shown(url)} is empty")
-    version, made_by = known.split(" ", 1)
+def _check_version(url: URL, known: dict[str, str]) -> None:
+    if not known:
+        raise UsageError(f"--store: must be a store of mnfpn, but {shown(url)} has no tables of one")
+    version, made_by = known["schema_version"], known["mnfpn_version"]
     if version != str(tables.SCHEMA_VERSION):
         raise UsageError(
             f"--store: {shown(url)} has version {version} of the tables and was made by mnfpn {made_by}; "
             f"this is mnfpn {__version__}, which reads version {tables.SCHEMA_VERSION}"
         )
-
-
-__all__ = ["StoreError", "connect", "retried", "store_url", "told"]

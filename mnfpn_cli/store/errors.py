@@ -1,7 +1,10 @@
-"""What can go wrong with a store, in words."""
+"""What can go wrong with a store, in words; and what may be well again in a moment."""
+
+import sqlite3
+from typing import Any
 
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from mnfpn_cli.errors import MnfpnError, UsageError
 
@@ -10,48 +13,91 @@ class StoreError(MnfpnError):
     """The store could not be read or written; what it holds is as it was."""
 
 
-PASSING = ("database is locked", "database table is locked", "disk i/o error", "unable to open database")
-"""What SQLite says of a file that may be well again in a moment."""
+PRIMARY = 0xFF
+"""The bits of SQLite's codes that name the kind of error."""
 
-LASTING = {
-    "file is not a database": (UsageError, "must be a store of mnfpn, but it is no SQLite database"),
-    "file is encrypted": (UsageError, "must be a store of mnfpn, but it is no SQLite database"),
-    "malformed": (StoreError, "is damaged: SQLite finds its pages malformed"),
-    "readonly database": (StoreError, "could not be written: it is read-only"),
-    "disk is full": (StoreError, "could not be written: the disk is full"),
-    "locked": (StoreError, "is locked by another process"),
-    "unable to open": (StoreError, "could not be opened: is its folder there, and may it be written?"),
-    "disk i/o error": (StoreError, "could not be read or written: the disk reports an error"),
+PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+"""What SQLite says of a file that may be well again in a moment: another process has it, a network drive is away."""
+
+SAYS: dict[int, tuple[type[MnfpnError], str]] = {
+    sqlite3.SQLITE_NOTADB: (UsageError, "must be a store of mnfpn, but is no SQLite database: {}"),
+    sqlite3.SQLITE_CORRUPT: (StoreError, "{} is damaged: SQLite finds its pages malformed"),
+    sqlite3.SQLITE_READONLY: (StoreError, "{} could not be written: it, or its folder, is read-only"),
+    sqlite3.SQLITE_PERM: (StoreError, "{} could not be opened: this user may not"),
+    sqlite3.SQLITE_FULL: (StoreError, "{} could not be written: the disk is full"),
+    sqlite3.SQLITE_BUSY: (StoreError, "{} could not be read or written: another process has locked it"),
+    sqlite3.SQLITE_LOCKED: (StoreError, "{} could not be read or written: it is locked"),
+    sqlite3.SQLITE_CANTOPEN: (StoreError, "{} could not be opened: may this user read and write it, and its folder?"),
+    sqlite3.SQLITE_IOERR: (StoreError, "{} could not be read or written: the disk reports an error"),
 }
-"""What SQLite says, and what it means."""
+"""What SQLite's codes mean."""
+
+PASSING_STATES = ("08", "40", "53", "55P03", "57P01", "57P02", "57P03", "25P03")
+"""PostgreSQL's codes, or how they begin, of what may pass: a connection lost, a deadlock, a server that starts."""
+
+STATES = {
+    "53100": "could not be written: the server's disk is full",
+    "25006": "could not be written: the server is read-only",
+    "42P01": "lacks tables that a store of mnfpn has",
+    "55P03": "could not be written: another process has locked it",
+}
+"""What some of PostgreSQL's codes mean; what the server says of the others is told as it is."""
+
+REFUSALS = ("authentication failed", "does not exist", "no password supplied", "pg_hba.conf", "invalid connection")
+"""Reasons why a server lets nobody in that do not pass by themselves. Such errors have no code."""
 
 
 def passes(error: Exception) -> bool:
     """Whether trying again may help: a server that went away, a file that another process holds."""
-    if not isinstance(error, DBAPIError):
+    cause = getattr(error, "orig", None)
+    if not isinstance(error, DBAPIError) or cause is None:
         return False
-    text = str(error.orig).lower()
-    if error.dialect_name == "sqlite" if hasattr(error, "dialect_name") else "sqlite" in type(error.orig).__module__:
-        return any(sign in text for sign in PASSING)
-    return error.connection_invalidated or "connect" in text or "shut" in text or "recovery" in text
+    if isinstance(cause, sqlite3.Error):
+        return _sqlite_code(cause) in PASSING
+    state = getattr(cause, "sqlstate", None)
+    if state:
+        return state not in ("53100",) and state.startswith(PASSING_STATES)
+    return _names(error, "OperationalError", "InterfaceError") and not any(sign in str(cause) for sign in REFUSALS)
 
 
-def explained(error: Exception, url: URL) -> MnfpnError:
-    """The error of a database as one of ours."""
-    name = shown(url)
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    text = str(cause).strip().partition("\n")[0]
-    if url.get_backend_name() == "sqlite":
-        for sign, (kind, words) in LASTING.items():
-            if sign in text.lower():
-                return kind(f"--store: {name} {words}")
-    if isinstance(error, SQLAlchemyError):
-        return StoreError(f"--store: {name}: {text}")
-    raise error
+def explained(error: DBAPIError, url: URL) -> MnfpnError | None:
+    """The error of a database as one of ours; None where it is no fault of the database's, but of this program."""
+    cause: Any = error.orig
+    if isinstance(cause, sqlite3.Error):
+        return _of_sqlite(cause, shown(url))
+    state = getattr(cause, "sqlstate", None) or ""
+    line = str(cause).strip().partition("\n")[0]
+    if state in STATES:
+        return StoreError(f"--store: {shown(url)} {STATES[state]}")
+    if _names(error, "OperationalError", "InterfaceError", "InternalError") or state in ("42501", "3F000"):
+        return StoreError(f"--store: {shown(url)}: {line}")
+    if not state and any(sign in line for sign in REFUSALS):
+        return UsageError(f"--store: {shown(url)}: {line}")
+    return None
 
 
 def shown(url: URL) -> str:
-    """A store as messages name it: a file, or a server without its password."""
+    """A store as messages name it: a file, or a server without any password."""
     if url.get_backend_name() == "sqlite":
         return f"'{url.database}'"
-    return f"'{url.render_as_string(hide_password=True)}'"
+    return f"'{url.set(query={}).render_as_string(hide_password=True)}'"
+
+
+def _of_sqlite(cause: sqlite3.Error, name: str) -> MnfpnError | None:
+    code = _sqlite_code(cause)
+    if code in SAYS:
+        kind, words = SAYS[code]
+        return kind(f"--store: {words.format(name)}")
+    if "no such table" in str(cause):
+        return StoreError(f"--store: {name} lacks tables that a store of mnfpn has")
+    if code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISUSE, 0):
+        return None
+    return StoreError(f"--store: {name} could not be read or written: {cause}")
+
+
+def _sqlite_code(cause: sqlite3.Error) -> int:
+    return getattr(cause, "sqlite_errorcode", 0) & PRIMARY
+
+
+def _names(error: DBAPIError, *names: str) -> bool:
+    return type(error).__name__ in names

@@ -1,15 +1,15 @@
 """The cells of a store, with their newest results."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.settings.models import NetworkSettings
 from mnfpn_cli.store import tables as t
+from mnfpn_cli.store.networks import read_networks
 from mnfpn_cli.store.rows import Result, Status, StoredCell, cell_of, result_of
-from mnfpn_cli.store.store import Store
+from mnfpn_cli.store.store import AT_ONCE, Store, select_by
 
 SHORTEST_KEY = 4
 
@@ -37,14 +37,37 @@ def read_cell(store: Store, key: str) -> tuple[StoredCell, list[Result]]:
         UsageError: where no cell, or more than one, has such a key.
         StoreError: where the store cannot be read.
     """
+    whole = full_key(store, key)
+    query = select(t.results).where(t.results.c.key == whole).order_by(t.results.c.finished)
+
+    def find(connection: Connection) -> tuple[list[StoredCell], list[Result]]:
+        cells = _cells(connection, select(t.cells).where(t.cells.c.key == whole))
+        return cells, [result_of(row) for row in connection.execute(query)]
+
+    cells, results = store.read(find)
+    if not cells:
+        raise UsageError(f"KEY: must be that of a cell of {store.name}, got '{key}', which was removed")
+    return cells[0], results
+
+
+def full_key(store: Store, key: str) -> str:
+    """The key of the one cell whose key begins so.
+
+    Raises:
+        UsageError: where no cell, or more than one, has such a key.
+        StoreError: where the store cannot be read.
+    """
     if len(key) < SHORTEST_KEY or not all(sign in "0123456789abcdef" for sign in key):
         raise UsageError(f"KEY: must be {SHORTEST_KEY} or more of a key's hexadecimal digits, got '{key}'")
-    found = store.read(lambda connection: _cells(connection, select(t.cells).where(t.cells.c.key.startswith(key))))
-    if len(found) != 1:
-        raise UsageError(f"KEY: must be that of one cell of {store.name}, got '{key}', which {len(found)} have")
-    query = select(t.results).where(t.results.c.key == found[0].key).order_by(t.results.c.finished)
-    results = store.read(lambda connection: [result_of(row) for row in connection.execute(query)])
-    return found[0], results
+    query = select(t.cells.c.key).where(t.cells.c.key.startswith(key)).order_by(t.cells.c.key).limit(2)
+    found = store.read(lambda connection: connection.execute(query).scalars().all())
+    if not found:
+        raise UsageError(f"KEY: must be that of a cell of {store.name}, got '{key}', which none has")
+    if len(found) > 1:
+        raise UsageError(
+            f"KEY: must be that of one cell of {store.name}, got '{key}', which {found[0]} has, and others"
+        )
+    return str(found[0])
 
 
 def pending_keys(store: Store, sweep: int) -> Sequence[str]:
@@ -64,10 +87,20 @@ def pending_keys(store: Store, sweep: int) -> Sequence[str]:
 
 def _cells(connection: Connection, query: Select[Any]) -> list[StoredCell]:
     rows = connection.execute(query).all()
-    networks = dict[str, NetworkSettings]()
-    wanted = {row.network for row in rows}
-    for row in connection.execute(select(t.networks)):
-        if row.id in wanted:
-            networks[row.id] = NetworkSettings.model_validate(row.settings)
-    newest = {row.key: result_of(row) for row in connection.execute(select(t.results).order_by(t.results.c.finished))}
-    return [cell_of(row, networks[row.network], newest.get(row.key)) for row in rows]
+    networks = read_networks(connection, list({row.network for row in rows}))
+    ids = list(newest(connection, {row.key: row.status for row in rows}).values())
+    results = {row.key: result_of(row) for row in select_by(connection, select(t.results), t.results.c.id, ids)}
+    return [cell_of(row, networks[row.network], results.get(row.key)) for row in rows]
+
+
+def newest(connection: Connection, statuses: Mapping[str, Status]) -> dict[str, str]:
+    """The identifier of the newest result of each of some cells: of those that have the status of the cell, if any."""
+    columns = select(t.results.c.key, t.results.c.status, t.results.c.finished, t.results.c.id)
+    few = len(statuses) <= AT_ONCE
+    rows = select_by(connection, columns, t.results.c.key, list(statuses)) if few else connection.execute(columns)
+    best = dict[str, tuple[bool, str, str]]()
+    for row in rows:
+        if row.key in statuses:
+            one = (row.status == statuses[row.key], row.finished, row.id)
+            best[row.key] = max(one, best.get(row.key, one))
+    return {key: id for key, (_, _, id) in best.items()}

@@ -51,7 +51,7 @@ class Result:
 
 @dataclass(frozen=True)
 class StoredCell:
-    """A cell in a store, and the newest result that it has."""
+    """A cell in a store, and the newest result that it has: of one that is done, of those that are."""
 
     key: str
     cell: Cell
@@ -70,6 +70,16 @@ class StoredCell:
         """Where it ran, or where it is to run: ``auto`` is known only then."""
         document = self.measured
         return str(document["run"]["device"]) if document else self.cell.execution.device
+
+    @property
+    def machine(self) -> str:
+        """The kind of machine that it was measured on: of a cluster any may be asked for; else the one it is for."""
+        document = self.measured
+        if not document:
+            return self.place
+        there = document["environment"]
+        on_gpu = self.device.startswith("cuda") and there["gpu"]
+        return str(there["gpu"]) if on_gpu else f"{there['cpu']}, {there['cores']} cores"
 
     @property
     def measured(self) -> Mapping[str, Any] | None:
@@ -152,3 +162,15 @@ def columns_of(key: str, planned: Planned, place: str, network: str) -> dict[str
 def result_of(row: Row[Any]) -> Result:
     """A row of `mnfpn_results`."""
     return Result(row.id, row.sweep, row.status, row.node, row.started, row.finished, row.reason, row.document)
+
+
+def result_columns(key: str, result: Result) -> dict[str, Any]:
+    """The row of a result of a cell."""
+    return {
+        **{name: getattr(result, name) for name in ("id", "sweep", "status", "node", "started", "finished")},
+        "key": key,
+        "latency_s": result.latency_s,
+        # What a process said in its last moments can be anything; servers keep no zeros in texts.
+        "reason": result.reason.replace("\0", "\N{REPLACEMENT CHARACTER}") if result.reason else result.reason,
+        "document": dict(result.document) if result.document else None,
+    }

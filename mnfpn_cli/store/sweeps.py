@@ -1,21 +1,18 @@
 """What a store knows of sweeps: which there are, what each has to do, and its reference cell's times."""
 
-import hashlib
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from secrets import token_hex
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
 from mnfpn_cli.space.planned import Planned
 from mnfpn_cli.store import tables as t
+from mnfpn_cli.store.networks import Networks
 from mnfpn_cli.store.rows import Reference, Sweep, columns_of
-from mnfpn_cli.store.store import Store
-
-AT_ONCE = 1000
-"""Rows in one statement: servers have limits."""
+from mnfpn_cli.store.store import Store, parts
 
 
 def now() -> str:
@@ -38,30 +35,50 @@ def add_sweep(
     Raises:
         StoreError: where the store cannot be written.
     """
-    started = now()
+    started, named = now(), {**plan, "id": token_hex(16)}
+    networks = Networks(planned.cell.settings for _, planned in cells)
+    # In the order of their keys: two sweeps that write the same rows do not wait for each other then.
+    rows = [columns_of(key, one, place, networks.id_of(one.cell.settings)) for key, one in sorted(cells, key=_key)]
+    keys = [key for key, _ in cells]
 
     def change(connection: Connection) -> int:
-        sweep: int = connection.execute(
-            insert(t.sweeps).values(started=started, place=place, plan=dict(plan)).returning(t.sweeps.c.id)
-        ).scalar_one()
-        for part in _parts(cells):
-            networks = {_network_id(planned): planned.cell.settings.model_dump(mode="json") for _, planned in part}
-            rows = [columns_of(key, planned, place, _network_id(planned)) for key, planned in part]
-            _put(store, connection, t.networks, [{"id": key, "settings": one} for key, one in networks.items()])
-            _put(store, connection, t.cells, rows)
-            if again:
-                keys = [key for key, _ in part]
-                connection.execute(
-                    update(t.cells)
-                    .where(t.cells.c.key.in_(keys), t.cells.c.claimed_by.is_(None))
-                    .values(status="pending")
-                )
-        members = [{"sweep": sweep, "key": key, "position": index} for index, (key, _) in enumerate(cells)]
-        for part in _parts(members):
-            connection.execute(insert(t.members), list(part))
+        store.alone(connection)
+        known = sweep_of(connection, named, started)
+        if known is not None:
+            return known  # the commit before this try had come through
+        store.put(connection, t.networks, networks.rows())
+        store.put(connection, t.cells, rows)
+        if again:
+            _measure_again(connection, keys)
+        sweep = new_sweep(connection, named, started, place)
+        store.put(connection, t.members, [{"sweep": sweep, "key": key, "position": i} for i, key in enumerate(keys)])
+        store.look_at(connection, t.cells, t.members)
         return sweep
 
     return store.write(change)
+
+
+def new_sweep(connection: Connection, plan: Mapping[str, Any], started: str, place: str) -> int:
+    """Put a sweep down without any cells, and return its number."""
+    row = insert(t.sweeps).values(started=started, place=place, plan=dict(plan)).returning(t.sweeps.c.id)
+    number: int = connection.execute(row).scalar_one()
+    return number
+
+
+def sweep_of(connection: Connection, plan: Mapping[str, Any], started: str) -> int | None:
+    """The number of a sweep that a store has already: the same one, whatever its number elsewhere."""
+    rows = connection.execute(select(t.sweeps).where(t.sweeps.c.started == started).order_by(t.sweeps.c.id))
+    return next((row.id for row in rows if row.plan.get("id") == plan.get("id")), None)
+
+
+def _measure_again(connection: Connection, keys: Sequence[str]) -> None:
+    for part in parts(keys):
+        free = (t.cells.c.key.in_(part), t.cells.c.claimed_by.is_(None))
+        connection.execute(update(t.cells).where(*free).values(status="pending"))
+
+
+def _key(cell: tuple[str, Planned]) -> str:
+    return cell[0]
 
 
 def sweeps(store: Store) -> list[Sweep]:
@@ -93,7 +110,13 @@ def add_reference(store: Store, reference: Reference) -> None:
         StoreError: where the store cannot be written.
     """
     row = {**vars(reference), "samples": list(reference.samples)}
-    store.write(lambda connection: _put(store, connection, t.references, [row]))
+    there = select(t.cells.c.key).where(t.cells.c.key == reference.key).with_for_update(read=True)
+
+    def change(connection: Connection) -> None:
+        if connection.execute(there).first():  # else it was removed meanwhile
+            store.put(connection, t.references, [row])
+
+    store.write(change)
 
 
 def references(store: Store) -> list[Reference]:
@@ -105,17 +128,3 @@ def references(store: Store) -> list[Reference]:
     query = select(t.references).order_by(t.references.c.finished)
     rows = store.read(lambda connection: connection.execute(query).all())
     return [Reference(row.id, row.sweep, row.key, row.node, row.finished, tuple(row.samples)) for row in rows]
-
-
-def _network_id(planned: Planned) -> str:
-    text = json.dumps(planned.cell.settings.model_dump(mode="json"), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _put(store: Store, connection: Connection, table: Any, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Insert rows; those that are there stay as they are."""
-    connection.execute(store.upsert()(table).on_conflict_do_nothing(), list(rows))
-
-
-def _parts(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (items[start : start + AT_ONCE] for start in range(0, len(items), AT_ONCE))

@@ -6,6 +6,7 @@ SCHEMA_VERSION = 1
 """Raised where an older mnfpn could not read, or would spoil, what a newer one writes."""
 
 metadata = MetaData()
+# What another table refers to has an index there: a row that is removed is looked for in all of them.
 
 store = Table(
     "mnfpn_store",
@@ -25,7 +26,7 @@ cells = Table(
     "mnfpn_cells",
     metadata,
     Column("key", String(32), primary_key=True),
-    Column("network", ForeignKey(networks.c.id), nullable=False),
+    Column("network", ForeignKey(networks.c.id), nullable=False, index=True),
     Column("height", Integer, nullable=False),
     Column("width", Integer, nullable=False),
     Column("batch", Integer, nullable=False),
@@ -75,7 +76,7 @@ members = Table(
     "mnfpn_members",
     metadata,
     Column("sweep", ForeignKey(sweeps.c.id), primary_key=True),
-    Column("key", ForeignKey(cells.c.key), primary_key=True),
+    Column("key", ForeignKey(cells.c.key), primary_key=True, index=True),
     Column("position", Integer, nullable=False),
 )
 
@@ -84,7 +85,7 @@ references = Table(
     metadata,
     Column("id", String(32), primary_key=True),
     Column("sweep", ForeignKey(sweeps.c.id), nullable=False, index=True),
-    Column("key", ForeignKey(cells.c.key), nullable=False),
+    Column("key", ForeignKey(cells.c.key), nullable=False, index=True),
     Column("node", Text, nullable=False),
     Column("finished", String(40), nullable=False),
     Column("samples", JSON, nullable=False),

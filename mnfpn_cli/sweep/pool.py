@@ -46,8 +46,11 @@ class Pool(Protocol):
     def wait(self, seconds: float) -> Sequence[tuple[Lane, Outcome | Lost]]:
         """Wait so long at most, and tell what was finished, or lost."""
 
-    def alive(self) -> bool:
-        """Whether there is a lane, or may be one again."""
+    def alive(self, cell: Cell) -> bool:
+        """Whether there is a lane for a cell, or may be one again."""
+
+    def notes(self) -> Sequence[str]:
+        """What people should know of the lanes, since this was asked last."""
 
     def close(self) -> None:
         """End what is being done."""
@@ -82,9 +85,13 @@ class LocalPool:
         outcome, self._running = self._running.result(), None
         return [(self.lane, outcome)]
 
-    def alive(self) -> bool:
+    def alive(self, cell: Cell) -> bool:  # noqa: ARG002
         """It is here."""
         return True
+
+    def notes(self) -> Sequence[str]:
+        """There is nothing to say of it."""
+        return ()
 
     def close(self) -> None:
         """Kill the process that measures."""

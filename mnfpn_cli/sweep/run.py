@@ -11,10 +11,12 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.settings.measuring import LAYERED
 from mnfpn_cli.space.cells import bench_arguments
 from mnfpn_cli.store.claims import Claims
+from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.read import pending_keys, read_cells
+from mnfpn_cli.store.rescue import rescue
 from mnfpn_cli.store.rows import Reference, Result, StoredCell
 from mnfpn_cli.store.store import Store
-from mnfpn_cli.store.sweeps import add_reference, now
+from mnfpn_cli.store.sweeps import add_reference, now, sweeps
 from mnfpn_cli.sweep.drift import pace_at
 from mnfpn_cli.sweep.order import References
 from mnfpn_cli.sweep.pool import Lane, Lost, Pool
@@ -108,6 +110,7 @@ class SweepRun:
 
     def __post_init__(self) -> None:
         self.cells: Mapping[str, StoredCell] = {one.key: one for one in read_cells(self.store, self.sweep)}
+        self._known = sweeps(self.store)
         self.claims = Claims(self.store)
         self.references = References(self.cells, self.how.reference_every)
         self.rates = Rates(self.how.latency_s)
@@ -115,6 +118,8 @@ class SweepRun:
         for one in self.cells.values():
             if one.status != "pending":
                 self._count(one)
+        for one in read_cells(self.store, status="done"):
+            self.rates.learn(one)
         self._queue = deque(pending_keys(self.store, self.sweep))
 
     def run(self) -> State:
@@ -123,6 +128,7 @@ class SweepRun:
         Raises:
             MnfpnError: where no machine is left, or the store fails; what was measured by then is kept.
         """
+        reachable = True
         try:
             while not self.stopped():
                 self.claims.beat()
@@ -134,9 +140,13 @@ class SweepRun:
                 for line in self.pool.notes():
                     self._note(line)
                 self.tell(self.state)
+        except StoreError:
+            reachable = False  # the claims lapse without us
+            raise
         finally:
             self.pool.close()
-            self.claims.release()
+            if reachable:
+                self.claims.release()
         return self.state
 
     def _keep_busy(self) -> None:
@@ -194,7 +204,12 @@ class SweepRun:
             self._put_down(cell, result)
 
     def _put_down(self, cell: StoredCell, result: Result) -> None:
-        if self.claims.finish(cell.key, result):
+        try:
+            ours = self.claims.finish(cell.key, result)
+        except StoreError as error:
+            file = rescue(error, cell, result, next(one for one in self._known if one.id == self.sweep))
+            raise StoreError(f"{error}\nwhat was measured last is in {file}; mnfpn runs merge brings it in") from error
+        if ours:
             measured = replace(cell, status=result.status, result=result)
             self.cells = {**self.cells, cell.key: measured}
             self._count(measured)

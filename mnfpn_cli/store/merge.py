@@ -1,0 +1,116 @@
+"""What was measured elsewhere, brought into a store."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from mnfpn_cli.store import tables as t
+from mnfpn_cli.store.store import Store
+from mnfpn_cli.store.sweeps import new_sweep, sweep_of
+
+PART = 100
+"""Results that are carried at once: with the times of all layers, one is tens of kilobytes."""
+
+Progress = Callable[[str, float], None]
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Rows as the tables have them: whole, so that they can be put into another store."""
+
+    sweeps: Sequence[Row]
+    networks: Sequence[Row] = ()
+    cells: Sequence[Row] = ()
+    members: Sequence[Row] = ()
+    results: Sequence[Row] = ()
+    references: Sequence[Row] = field(default=())
+
+
+def merge(store: Store, other: Store, progress: Progress = lambda _doing, _share: None) -> int:
+    """Copy all that was measured from another store, and return how many results are new here.
+
+    What is here stays; a cell that was measured in one of the two is measured. Results keep their sweep: one that both
+    stores know is one, any other becomes one of this store, with what it has measured. Broken off in the middle, it can
+    be done again.
+
+    Raises:
+        StoreError: where one cannot be read, or the other written.
+    """
+    known = set(store.read(lambda connection: connection.execute(select(t.results.c.id)).scalars().all()))
+    theirs = other.read(
+        lambda connection: connection.execute(select(t.results.c.id).order_by(t.results.c.finished)).scalars().all()
+    )
+    new = [one for one in theirs if one not in known]
+    for start in range(0, len(new), PART):
+        progress("merging", start / len(new))
+        bring_in(store, _parcel(other, new[start : start + PART]))
+    bring_in(store, other.read(_references))
+    return len(new)
+
+
+def bring_in(store: Store, parcel: Parcel) -> None:
+    """Put rows of another store into this one.
+
+    Raises:
+        StoreError: where it cannot be written.
+    """
+
+    def change(connection: Connection) -> None:
+        store.alone(connection)
+        here = {row["id"]: _sweep(connection, row) for row in parcel.sweeps}
+        store.put(connection, t.networks, sorted(parcel.networks, key=lambda row: str(row["id"])))
+        store.put(connection, t.cells, [{**row, "claimed_by": None, "beat": 0} for row in parcel.cells])
+        store.put(connection, t.members, [{**row, "sweep": here[row["sweep"]]} for row in parcel.members])
+        store.put(connection, t.results, [{**row, "sweep": here.get(row["sweep"], 0)} for row in parcel.results])
+        _count(connection, parcel.results)
+        cells = select(t.cells.c.key).where(t.cells.c.key.in_([row["key"] for row in parcel.references]))
+        there = set(connection.execute(cells).scalars())
+        times = [{**row, "sweep": here[row["sweep"]]} for row in parcel.references if row["key"] in there]
+        store.put(connection, t.references, times)
+
+    store.write(change)
+
+
+def _sweep(connection: Connection, row: Row) -> int:
+    known = sweep_of(connection, row["plan"], row["started"])
+    return new_sweep(connection, row["plan"], row["started"], row["place"]) if known is None else known
+
+
+def _count(connection: Connection, results: Sequence[Row]) -> None:
+    """Have cells say that they were measured: done counts for more than failed, and that for more than pending."""
+    for status, below in (("failed", ("pending",)), ("done", ("pending", "failed"))):
+        keys = [row["key"] for row in results if row["status"] == status]
+        less = (t.cells.c.key.in_(keys), t.cells.c.status.in_(below))
+        connection.execute(update(t.cells).where(*less).values(status=status, claimed_by=None))
+
+
+def _parcel(other: Store, results: Sequence[str]) -> Parcel:
+    """Some results, and all that they need."""
+    chosen = select(t.results).where(t.results.c.id.in_(results))
+    keys = chosen.with_only_columns(t.results.c.key)
+    cells = select(t.cells).where(t.cells.c.key.in_(keys)).order_by(t.cells.c.key)
+    networks = cells.with_only_columns(t.cells.c.network).order_by(None)
+    sweeps = chosen.with_only_columns(t.results.c.sweep)
+
+    def read(connection: Connection) -> Parcel:
+        return Parcel(
+            _rows(connection, select(t.sweeps).where(t.sweeps.c.id.in_(sweeps)).order_by(t.sweeps.c.id)),
+            _rows(connection, select(t.networks).where(t.networks.c.id.in_(networks))),
+            _rows(connection, cells),
+            _rows(connection, select(t.members).where(t.members.c.key.in_(keys), t.members.c.sweep.in_(sweeps))),
+            _rows(connection, chosen),
+        )
+
+    return other.read(read)
+
+
+def _references(connection: Connection) -> Parcel:
+    sweeps = select(t.sweeps).where(t.sweeps.c.id.in_(select(t.references.c.sweep))).order_by(t.sweeps.c.id)
+    return Parcel(_rows(connection, sweeps), references=_rows(connection, select(t.references)))
+
+
+def _rows(connection: Connection, query: Any) -> list[Row]:
+    return [dict(row) for row in connection.execute(query).mappings()]

@@ -1,0 +1,83 @@
+"""Which measured cell to take under a budget: the one that keeps the most capacity, and what more of it would cost."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mnfpn_cli.measure.statistics import Latency
+from mnfpn_cli.space.budget import Budget
+from mnfpn_cli.space.frontier import Bench, bench_of, measured_frontier
+from mnfpn_cli.store.rows import StoredCell
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A cell under the budget; ``sure``: its whole 95 % interval is within the latency that was asked for."""
+
+    cell: StoredCell
+    latency_s: float
+    sure: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """What to take on one bench.
+
+    Attributes:
+        bench: the machine, its device, the batch.
+        picks: the cells of the frontier within the budget, the one that keeps the most first.
+        step: the cell that is next on the frontier of all: what more capacity would cost.
+        measured: how many cells were compared.
+        within: how many of them are within the budget.
+        fastest: of all.
+        most: the largest capacity that any of them has.
+    """
+
+    bench: Bench
+    picks: tuple[Pick, ...]
+    step: Pick | None
+    measured: int
+    within: int
+    fastest: Pick
+    most: int
+
+
+def recommend(cells: Iterable[StoredCell], budget: Budget) -> list[Recommendation]:
+    """For each bench the best measured cells within a budget."""
+    timed = [one for one in cells if one.latency_s is not None]
+    allowed = [one for one in timed if _allowed(one, budget)]
+    every, within = measured_frontier(timed), measured_frontier(allowed)
+    most = {where: max(_product(one) for one in timed if bench_of(one) == where) for where in every}
+    return [
+        Recommendation(
+            where,
+            tuple(_pick(one, budget) for one in reversed(within.get(where, []))),
+            _step(frontier, within.get(where, []), budget),
+            sum(bench_of(one) == where for one in timed),
+            sum(bench_of(one) == where for one in allowed),
+            _pick(frontier[0], budget),
+            most[where],
+        )
+        for where, frontier in every.items()
+    ]
+
+
+def _allowed(cell: StoredCell, budget: Budget) -> bool:
+    slow = budget.latency_s is not None and (cell.latency_s or 0.0) > budget.latency_s
+    return not slow and not budget.exceeded(cell.figures)
+
+
+def _step(frontier: Sequence[StoredCell], within: Sequence[StoredCell], budget: Budget) -> Pick | None:
+    """The fastest cell that keeps more than any within the budget."""
+    most = max((_product(one) for one in within), default=0)
+    above = [one for one in frontier if _product(one) > most]
+    return _pick(above[0], budget) if above and within else None
+
+
+def _pick(cell: StoredCell, budget: Budget) -> Pick:
+    interval = Latency(cell.result.samples).interval if cell.result else None
+    sure = budget.latency_s is None or (interval is not None and interval.high <= budget.latency_s)
+    return Pick(cell, cell.latency_s or 0.0, sure)
+
+
+def _product(cell: StoredCell) -> int:
+    return cell.figures.capacity.product

@@ -1,0 +1,74 @@
+"""Cells and results as a sweep would make them, without measuring."""
+
+from collections.abc import Mapping, Sequence
+from secrets import token_hex
+from typing import Any, Literal
+
+from mnfpn_cli.settings.input import Size
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.space.cells import Execution, cell_key
+from mnfpn_cli.space.planned import Planned, plan_cells
+from mnfpn_cli.store.claims import Claims
+from mnfpn_cli.store.rows import Result
+from mnfpn_cli.store.store import Store
+from mnfpn_cli.store.sweeps import add_sweep
+
+PLACE = "a CPU, 2 cores"
+PLAN = {"command": "mnfpn sweep", "measure": "all", "space": {"cells": 4, "repeated": 0}, "invalid": {}, "cut": {}}
+
+
+def planned(count: int = 4) -> list[tuple[str, Planned]]:
+    """Cells of as many networks, with their keys."""
+    size, how = Size(64, 64), [Execution(device="cpu")]
+    cells = [
+        one
+        for index in range(count)
+        for one in plan_cells(NetworkSettings.model_validate({"width_mult": 0.25 + index / 100}), size, how)
+    ]
+    return [(cell_key(one.cell, PLACE), one) for one in cells]
+
+
+def swept(store: Store, count: int = 4, **more: Any) -> tuple[int, list[str]]:
+    """A sweep of some cells, and their keys in order."""
+    cells = planned(count)
+    return add_sweep(store, PLAN, PLACE, cells, **more), [key for key, _ in cells]
+
+
+def result(
+    sweep: int,
+    samples: Sequence[float] = (0.010, 0.011, 0.012, 0.010, 0.011, 0.013, 0.010),
+    status: Literal["done", "failed"] = "done",
+    finished: str = "2026-01-01T00:00:05.000+00:00",
+    reason: str | None = None,
+) -> Result:
+    """What a process would have said."""
+    document = measured(samples) if status == "done" else None
+    return Result(token_hex(16), sweep, status, "here", "2026-01-01T00:00:00.000+00:00", finished, reason, document)
+
+
+def measured(samples: Sequence[float]) -> Mapping[str, Any]:
+    """The document of a result."""
+    from mnfpn_cli.measure.statistics import Latency
+    from mnfpn_cli.report.bench_document import latency_document
+
+    run = {
+        "runtime": "eager",
+        "device": "cpu",
+        "dtype": "float32",
+        "batch": 1,
+        "threads": 2,
+        "ended_by": "precision",
+        "latency_s": latency_document(Latency(tuple(samples))),
+        "throughput_per_s": 90.0,
+        "peak_memory_bytes": None,
+        "failure": None,
+    }
+    environment = {"cpu": "a CPU", "cores": 2, "gpu": None, "torch": "2.13.0", "date": "2026-01-01T00:00:00+00:00"}
+    warning = {"kind": "drift", "cause": "passes became slower", "helps": "wait"}
+    return {"run": run, "warnings": [warning], "environment": environment, "profile": None}
+
+
+def measure(store: Store, key: str, one: Result, claims: Claims | None = None) -> bool:
+    """Put a result down as a sweep does."""
+    claims = claims or Claims(store)
+    return claims.claim(key) and claims.finish(key, one)

@@ -1,0 +1,265 @@
+"""Stores that are none, or cannot be used: what the command line says of each."""
+
+import os
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from mnfpn_cli.store import connect as connect_module
+from mnfpn_cli.store.connect import BUSY_S
+from mnfpn_cli.store.store import open_store
+from mnfpn_cli.store.tries import OPENING_WAITS_S, WAITS_S
+from tests.conftest import Mnfpn
+from tests.store.conftest import NewStore
+from tests.store.made import measure, result, swept
+
+NOBODY = 65534
+
+
+@pytest.fixture(autouse=True)
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Waits between tries, which take no time here."""
+    waits = list[float]()
+    monkeypatch.setattr("time.sleep", waits.append)
+    monkeypatch.setattr(connect_module, "BUSY_S", 0.01)
+    return waits
+
+
+def write(content: bytes) -> Callable[[Path], None]:
+    """Make a file of some bytes."""
+
+    def make(path: Path) -> None:
+        path.write_bytes(content)
+
+    return make
+
+
+def other_program(path: Path) -> None:
+    """Make a database of somebody else's."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE photos (id)")
+    connection.close()
+
+
+def changed(statement: str) -> Callable[[Path], None]:
+    """Make a store, and change something in it."""
+
+    def make(path: Path) -> None:
+        with open_store(str(path), create=True) as store:
+            store.write(lambda connection: connection.execute(text(statement)))
+
+    return make
+
+
+def damaged(path: Path) -> None:
+    """Make a store whose pages are overwritten."""
+    with open_store(str(path), create=True) as store:
+        sweep, keys = swept(store)
+        measure(store, keys[0], result(sweep))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+
+
+NEWER = "UPDATE mnfpn_store SET value = '9' WHERE name = 'schema_version'"
+NEWER_RULE = "has version 9 of the tables and was made by mnfpn 0.1.0; this is mnfpn 0.1.0, which reads version 1"
+
+FILES: list[tuple[str, Callable[[Path], None], int, str]] = [
+    ("nothing", lambda _: None, 2, "must be a store, but there is no file '{}'"),
+    ("folder", Path.mkdir, 2, "must be a file, but '{}' is a folder"),
+    ("pipe", lambda path: os.mkfifo(path), 2, "must be a file, but '{}' is a device or a pipe"),
+    ("text", write(b"hello " * 1000), 2, "must be a store of mnfpn, but is no SQLite database: '{}'"),
+    ("empty", write(b""), 2, "must be a store of mnfpn, but '{}' has no tables of one"),
+    ("other program", other_program, 2, "must be a store of mnfpn, but '{}' holds other tables: photos, …"),
+    ("damaged", damaged, 1, "'{}' is damaged: SQLite finds its pages malformed"),
+    ("newer", changed(NEWER), 2, f"'{{}}' {NEWER_RULE}"),
+    ("versionless", changed("DELETE FROM mnfpn_store"), 1, "'{}' is damaged: it does not say which version it is of"),
+    ("tables gone", changed("DROP TABLE mnfpn_cells"), 1, "'{}' lacks tables that a store of mnfpn has"),
+]
+
+
+@pytest.mark.parametrize(("make", "code", "rule"), [row[1:] for row in FILES], ids=[row[0] for row in FILES])
+def test_a_file_that_is_no_store(
+    mnfpn: Mnfpn, waited: list[float], tmp_path: Path, make: Callable[[Path], None], code: int, rule: str
+) -> None:
+    """What it is instead, at once, and nothing on standard output; the file stays as it was."""
+    path = tmp_path / "x.db"
+    make(path)
+    before = path.read_bytes() if path.is_file() else None
+    for command in (["list"], ["export"], ["show", "abcd"], ["prune", "--failed"]):
+        done = mnfpn("runs", *command, "--store", str(path))
+        assert (done.code, done.out, done.err) == (code, "", f"error: --store: {rule.format(path)}\n")
+    assert (path.read_bytes() if path.is_file() else None) == before
+    assert waited == []
+
+
+NAMES: list[tuple[str, str]] = [
+    ("", "must be a file or a URL, got ''"),
+    ("none/x.db", "must be in a folder that exists, but 'none' is none"),
+    ("x" * 300, "must be a file that can be opened, got "),
+    ("mysql://me:secret@host/db", "must be a file, or a URL of sqlite or postgresql+psycopg, got mysql"),
+    ("postgresql+asyncpg://me:secret@host/db", "must be a file, or a URL of sqlite or postgresql+psycopg"),
+    ("://me:secret@host", "must be a file or a URL, as postgresql+psycopg://user@host/database"),
+    ("postgresql://me:secret@host:port/db", "must be a file or a URL, as postgresql+psycopg://user@host/database"),
+    ("sqlite://", "must be a file: what is in memory would be lost"),
+    ("sqlite:///:memory:", "must be a file: what is in memory would be lost"),
+]
+
+
+@pytest.mark.parametrize(("name", "rule"), NAMES, ids=[name[:20] for name, _ in NAMES])
+def test_a_name_that_is_none_of_a_store(mnfpn: Mnfpn, name: str, rule: str) -> None:
+    """Also where a store would be made; without the password that it may hold."""
+    for arguments in (["list"], ["merge", name]):
+        done = mnfpn("runs", *arguments, "--store", name)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith(f"error: --store: {rule}")
+        assert done.err.count("\n") == 1
+        assert "secret" not in done.err
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without root's rights, to whom every file is open; for others modes are enough."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that others can look into, as pytest's own are not."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are Unix's")
+@pytest.mark.parametrize(
+    ("file_mode", "folder_mode", "code", "rule"),
+    [
+        (0o444, 0o755, 1, "'{}' could not be written: it, or its folder, is read-only"),
+        (0o666, 0o555, 1, "'{}' could not be written: it, or its folder, is read-only"),
+        (0o000, 0o755, 1, "'{}' could not be opened: may this user read and write it, and its folder?"),
+        (0o666, 0o000, 2, "must be a file that can be opened, got '{}': [Errno 13] Permission denied: '{}'"),
+    ],
+)
+def test_a_store_that_may_not_be_written(
+    mnfpn: Mnfpn, folder: Path, file_mode: int, folder_mode: int, code: int, rule: str
+) -> None:
+    """It is as it was, and can be read where its user may."""
+    path = folder / "x.db"
+    with open_store(str(path), create=True) as store:
+        swept(store)
+    before = path.read_bytes()
+    path.chmod(file_mode)
+    folder.chmod(folder_mode)
+    mnfpn("runs", "prune", "--failed", "--store", "none.db")  # what a command imports may be closed to nobody
+    with as_nobody():
+        done = mnfpn("runs", "prune", "--pending", "--store", str(path))
+        listed = mnfpn("runs", "list", "--store", str(path))
+    folder.chmod(0o755)
+    assert (done.code, done.out, done.err) == (code, "", f"error: --store: {rule.format(path, path)}\n")
+    assert listed.code == (0 if file_mode & 0o444 and folder_mode & 0o111 else code)
+    assert path.read_bytes() == before
+
+
+def test_a_locked_store_is_told(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """After some waiting."""
+    path = tmp_path / "x.db"
+    with open_store(str(path), create=True) as store:
+        swept(store)
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    done = mnfpn("runs", "list", "--store", str(path))
+    holder.close()
+    rule = f"error: --store: '{path}' could not be read or written: another process has locked it\n"
+    assert (done.code, done.err) == (1, rule)
+
+
+def test_waiting_has_an_end() -> None:
+    """A minute and a bit for what was measured, and a quarter of one where a store is opened."""
+    assert sum(WAITS_S) + BUSY_S * (len(WAITS_S) + 1) < 70
+    assert sum(OPENING_WAITS_S) + BUSY_S * (len(OPENING_WAITS_S) + 1) < 20
+
+
+def test_a_server_needs_psycopg(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line that installs it is given."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    done = mnfpn("runs", "list", "--store", "postgresql://me:secret@127.0.0.1/db")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == (
+        "error: --store: a PostgreSQL server needs psycopg, which is not installed: pip install 'mnfpn[postgres]'\n"
+    )
+
+
+def test_no_such_server(mnfpn: Mnfpn) -> None:
+    """Where nobody listens, and where there is no machine of that name."""
+    pytest.importorskip("psycopg")
+    for where, rule in (("127.0.0.1:1", "Connection refused"), ("nowhere.invalid", "failed to resolve host")):
+        done = mnfpn("runs", "list", "--store", f"postgresql+psycopg://me:secret@{where}/db")
+        assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+        assert done.err.startswith(f"error: --store: 'postgresql+psycopg://me:***@{where}/db': ")
+        assert rule in done.err
+        assert "secret" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "rule"),
+    [
+        ({"password": "secret"}, 1, "password authentication failed"),
+        ({"database": "nono"}, 1, 'database "nono" does not exist'),
+        ({"query": {"nonsense": "1"}}, 2, 'invalid connection option "nonsense"'),
+        ({"query": {"options": "-csearch_path=nono"}}, 2, "must be a store of mnfpn, but"),
+    ],
+    ids=str,
+)
+def test_a_server_that_lets_nobody_in(
+    mnfpn: Mnfpn, waited: list[float], new_schema: NewStore, change: dict[str, object], code: int, rule: str
+) -> None:
+    """Why, at once, and without the password."""
+    url = make_url(new_schema()).set(**change)  # type: ignore[arg-type]
+    done = mnfpn("runs", "list", "--store", url.render_as_string(hide_password=False))
+    assert (done.code, done.out, done.err.count("\n")) == (code, "", 1)
+    assert rule in done.err
+    assert str(url.password) not in done.err
+    assert waited == []
+
+
+def test_a_server_of_a_newer_version(mnfpn: Mnfpn, new_schema: NewStore) -> None:
+    """As a file."""
+    name = new_schema()
+    with open_store(name, create=True) as store:
+        store.write(lambda connection: connection.execute(text(NEWER)))
+    done = mnfpn("runs", "list", "--store", name)
+    assert (done.code, done.out) == (2, "")
+    assert NEWER_RULE in done.err
+
+
+def test_a_server_on_which_this_user_may_not_make_tables(mnfpn: Mnfpn, new_schema: NewStore, tmp_path: Path) -> None:
+    """What it lacks is the server's to say."""
+    source = tmp_path / "x.db"
+    with open_store(str(source), create=True) as store:
+        swept(store)
+    url = make_url(new_schema())
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP ROLE IF EXISTS mnfpn_guest"))
+        connection.execute(text("CREATE ROLE mnfpn_guest LOGIN PASSWORD 'guest'"))
+    guest = url.set(username="mnfpn_guest", password="guest", query={})
+    done = mnfpn("runs", "merge", str(source), "--store", guest.render_as_string(hide_password=False))
+    with engine.begin() as connection:
+        connection.execute(text("DROP ROLE mnfpn_guest"))
+    engine.dispose()
+    assert (done.code, done.out) == (1, "")
+    assert "permission denied for schema public" in done.err

@@ -1,0 +1,150 @@
+"""What is put into a store comes out of it, on a file and on a server."""
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import Connection, select, update
+
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.store import tables as t
+from mnfpn_cli.store.claims import Claims
+from mnfpn_cli.store.errors import StoreError
+from mnfpn_cli.store.read import pending_keys, read_cell, read_cells
+from mnfpn_cli.store.rows import Reference
+from mnfpn_cli.store.store import Store, open_store
+from mnfpn_cli.store.sweeps import add_reference, add_sweep, references, sweeps
+from tests.store.made import PLACE, PLAN, measure, planned, result, swept
+
+
+def test_cells_come_back_as_they_were_put_down(store: Store) -> None:
+    """Settings, size, execution, figures, in the sweep's order."""
+    cells = planned(5)[::-1]
+    sweep = add_sweep(store, PLAN, PLACE, cells)
+    back = read_cells(store, sweep)
+    assert [(one.key, one.planned, one.place, one.status) for one in back] == [
+        (key, one, PLACE, "pending") for key, one in cells
+    ]
+    assert pending_keys(store, sweep) == [key for key, _ in cells]
+
+
+def test_a_store_keeps_what_it_has(name: str) -> None:
+    """Opened again, it has the same."""
+    with open_store(name, create=True) as store:
+        sweep, keys = swept(store)
+        measure(store, keys[0], result(sweep))
+    with open_store(name) as store:
+        assert [one.status for one in read_cells(store, sweep)] == ["done", "pending", "pending", "pending"]
+
+
+def test_a_result_comes_back_whole(store: Store) -> None:
+    """Samples, environment, warnings, times."""
+    sweep, keys = swept(store)
+    one = result(sweep)
+    assert measure(store, keys[1], one)
+    cell, results = read_cell(store, keys[1][:6])
+    assert (cell.status, cell.result, results) == ("done", one, [one])
+    assert cell.latency_s == 0.011
+
+
+def test_a_reason_may_hold_anything(store: Store) -> None:
+    """Servers refuse zeros in texts; what a dying process says may have them."""
+    sweep, keys = swept(store)
+    assert measure(store, keys[0], result(sweep, status="failed", reason="a\0b\nc '\"%s"))
+    (failed,) = read_cells(store, status="failed")
+    assert failed.result
+    assert failed.result.reason == "a\N{REPLACEMENT CHARACTER}b\nc '\"%s"
+
+
+def test_cells_that_are_there_stay_and_are_part_of_the_new_sweep_too(store: Store) -> None:
+    """A sweep repeated measures nothing twice."""
+    first, keys = swept(store)
+    measure(store, keys[0], result(first))
+    second, _ = swept(store, 6)
+    assert [one.counts for one in sweeps(store)] == [{"done": 1, "pending": 3}, {"done": 1, "pending": 5}]
+    assert [one.id for one in sweeps(store)] == [first, second]
+
+
+def test_again_makes_pending_what_was_measured_and_keeps_the_result(store: Store) -> None:
+    """But not what is being measured."""
+    first, keys = swept(store)
+    measure(store, keys[0], result(first))
+    claims = Claims(store)
+    claims.claim(keys[1])
+    second, _ = swept(store, again=True)
+    cell, results = read_cell(store, keys[0])
+    assert (cell.status, cell.measured, len(results)) == ("pending", None, 1)
+    assert claims.finish(keys[1], result(second))
+
+
+def test_the_newest_result_of_the_cells_status_counts(store: Store) -> None:
+    """Whatever the order in which they were put down."""
+    sweep, keys = swept(store)
+    days = ("02", "03", "01")
+    for day in days:
+        store.write(lambda connection: connection.execute(update(t.cells).values(status="pending")))
+        measure(store, keys[0], result(sweep, [float(day)], finished=f"2026-01-{day}T00:00:00.000+00:00"))
+    assert read_cell(store, keys[0])[0].latency_s == 3.0
+    assert [one.latency_s for one in read_cells(store, status="done")] == [3.0]
+    failure = result(sweep, status="failed", finished="2026-02-01T00:00:00.000+00:00", reason="no")
+    store.write(lambda connection: connection.execute(update(t.cells).values(status="pending")))
+    measure(store, keys[0], failure)
+    store.write(lambda connection: connection.execute(update(t.cells).values(status="done")))
+    assert read_cell(store, keys[0])[0].latency_s == 3.0
+
+
+@pytest.mark.parametrize(
+    ("key", "rule"),
+    [
+        ("abc", "must be 4 or more of a key's hexadecimal digits, got 'abc'"),
+        ("wxyz", "must be 4 or more of a key's hexadecimal digits, got 'wxyz'"),
+        ("%%%%", "must be 4 or more"),
+        ("00000", "must be that of a cell of"),
+    ],
+)
+def test_a_key_must_be_one_of_a_cell(store: Store, key: str, rule: str) -> None:
+    """Or the beginning of one."""
+    swept(store)
+    with pytest.raises(UsageError, match=rule):
+        read_cell(store, key)
+
+
+def test_a_key_must_be_that_of_one_cell(store: Store) -> None:
+    """Two that begin alike are not told apart by that."""
+    (_, one), *_ = planned(1)
+    add_sweep(store, PLAN, PLACE, [("aaaa1" + "0" * 27, one), ("aaaa2" + "0" * 27, one)])
+    with pytest.raises(UsageError, match=r"'aaaa', which aaaa10+ has, and others"):
+        read_cell(store, "aaaa")
+    assert read_cell(store, "aaaa2")[0].key == "aaaa2" + "0" * 27
+
+
+def test_times_of_references_come_back(store: Store) -> None:
+    """One of a cell that was removed meanwhile is not worth keeping, nor an error."""
+    sweep, keys = swept(store)
+    one = Reference("1" * 32, sweep, keys[0], "here", "2026-01-01T00:00:00.000+00:00", (0.5, 0.25))
+    for _ in range(2):
+        add_reference(store, one)
+    add_reference(store, replace(one, id="2" * 32, key="f" * 32))
+    assert references(store) == [one]
+
+
+def test_settings_that_are_none_are_told(store: Store) -> None:
+    """A store that was written by hand, or by a later version."""
+    swept(store)
+    store.write(lambda connection: connection.execute(update(t.networks).values(settings={"widht": 1})))
+    with pytest.raises(StoreError, match=r"is damaged: its network .* is none: widht"):
+        read_cells(store)
+
+
+def test_a_read_sees_one_moment(name: str) -> None:
+    """What others write in between is not seen by half."""
+    with open_store(name, create=True) as one, open_store(name) as other:
+        seen = list[int]()
+
+        def query(connection: Connection) -> None:
+            seen.append(len(connection.execute(select(t.cells.c.key)).all()))
+            if one.engine.dialect.name == "postgresql":  # a file's writer waits until this is through
+                swept(other)
+            seen.append(len(connection.execute(select(t.cells.c.key)).all()))
+
+        one.read(query)
+        assert seen == [0, 0]

@@ -1,0 +1,197 @@
+"""A cell is measured by one process at a time, and never for nothing: on a file and on a server."""
+
+import multiprocessing
+import os
+from dataclasses import dataclass, replace
+
+import psutil
+import pytest
+from sqlalchemy import select
+
+from mnfpn_cli.store import tables as t
+from mnfpn_cli.store.claims import BEAT_S, LAPSE_S, Claims
+from mnfpn_cli.store.read import pending_keys, read_cell, read_cells
+from mnfpn_cli.store.store import Store, open_store
+from tests.store.made import result, swept
+
+AWAY = "elsewhere/1/0.00/aa"
+
+
+@dataclass
+class Clock:
+    """Time that passes when it is told to."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        """The time in seconds."""
+        return self.now
+
+
+def test_a_cell_is_claimed_once(store: Store) -> None:
+    """By whoever comes first; by the same again it is still its own."""
+    sweep, keys = swept(store)
+    one, other = Claims(store), Claims(store)
+    assert one.claim(keys[0])
+    assert not other.claim(keys[0])
+    assert one.claim(keys[0])
+    assert pending_keys(store, sweep) == keys[1:]
+    one.release(keys[0])
+    assert other.claim(keys[0])
+
+
+def test_what_is_measured_is_claimed_no_more(store: Store) -> None:
+    """Neither what is done nor what failed, nor what does not exist."""
+    sweep, keys = swept(store)
+    claims = Claims(store)
+    assert claims.claim(keys[0])
+    assert claims.finish(keys[0], result(sweep))
+    assert not claims.claim(keys[0])
+    assert not claims.claim("0" * 32)
+
+
+def test_a_result_is_put_down_once_though_its_answer_was_lost(store: Store) -> None:
+    """The commit came through; what was told to try again finds it there."""
+    sweep, keys = swept(store)
+    claims, one = Claims(store), result(sweep)
+    claims.claim(keys[0])
+    assert claims.finish(keys[0], one)
+    assert claims.finish(keys[0], one)
+    assert read_cell(store, keys[0])[1] == [one]
+
+
+def test_a_claim_that_lapsed_puts_nothing_down(store: Store) -> None:
+    """Another process has the cell by then."""
+    sweep, keys = swept(store)
+    late, other = Claims(store), Claims(store)
+    late.claim(keys[0])
+    late.release()
+    other.claim(keys[0])
+    assert not late.finish(keys[0], result(sweep))
+    assert other.finish(keys[0], result(sweep))
+    assert len(read_cell(store, keys[0])[1]) == 1
+
+
+def _nobody() -> None:
+    return
+
+
+def test_cells_of_a_dead_process_of_this_machine_are_free_at_once(store: Store) -> None:
+    """Those of one that lives are not."""
+    _, keys = swept(store)
+    child = multiprocessing.get_context("spawn").Process(target=_nobody)
+    child.start()
+    created = psutil.Process(child.pid).create_time()
+    child.join()
+    mine = Claims(store)
+    dead = replace(mine, me=f"{mine.host}/{child.pid}/{created:.2f}/aa")
+    dead.claim(keys[0])
+    living = Claims(store)
+    living.claim(keys[1])
+    assert mine.free_lapsed() == [dead.me]
+    assert mine.claim(keys[0])
+    assert not mine.claim(keys[1])
+
+
+def test_another_process_of_the_same_number_is_another(store: Store) -> None:
+    """Numbers come back; the moment of the start does not."""
+    _, keys = swept(store)
+    mine = Claims(store)
+    before = replace(mine, me=f"{mine.host}/{os.getpid()}/1000.00/aa")
+    before.claim(keys[0])
+    assert mine.free_lapsed() == [before.me]
+
+
+def test_processes_of_a_container_are_not_looked_for_outside(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers may have one name: who does not see the other's processes waits for its beat."""
+    monkeypatch.setattr("socket.gethostname", lambda: "localhost")
+    _, keys = swept(store)
+    mine = Claims(store)
+    assert mine.host.startswith("localhost:pid")
+    inside = Claims(store, host="localhost:pid:[1]", me="localhost:pid:[1]/1/0.00/aa")
+    inside.claim(keys[0])
+    assert mine.free_lapsed() == []
+
+
+def test_cells_of_another_machine_are_free_when_its_beat_stands_still(store: Store) -> None:
+    """On the clock of the one who waits."""
+    _, keys = swept(store)
+    theirs, ours = Clock(), Clock(1000.0)
+    away, mine = Claims(store, clock=theirs, me=AWAY), Claims(store, clock=ours)
+    for key in keys[:2]:
+        away.claim(key)
+        theirs.now += BEAT_S
+        away.beat()  # the second cell is claimed later, and is as much alive
+    for _ in range(int(LAPSE_S / 10)):
+        assert mine.free_lapsed() == []
+        ours.now += 10
+    assert mine.free_lapsed() == [AWAY]
+    assert mine.claim(keys[0])
+    assert mine.claim(keys[1])
+
+
+def test_a_machine_whose_beat_goes_on_keeps_its_cells(store: Store) -> None:
+    """For however long, and though it gives back one cell and takes another."""
+    _, keys = swept(store)
+    theirs, ours = Clock(), Clock(1000.0)
+    away, mine = Claims(store, clock=theirs, me=AWAY), Claims(store, clock=ours)
+    away.claim(keys[0])
+    for turn in range(20):
+        assert mine.free_lapsed() == []
+        theirs.now += 20
+        ours.now += 20
+        away.release()
+        away.claim(keys[turn % 2])
+        away.beat()
+
+
+def test_time_in_which_nobody_looked_does_not_count(store: Store) -> None:
+    """The store may have been away for all: then the others could not beat either."""
+    _, keys = swept(store)
+    ours = Clock()
+    Claims(store, me=AWAY).claim(keys[0])
+    mine = Claims(store, clock=ours)
+    mine.free_lapsed()
+    ours.now += 10 * LAPSE_S
+    assert mine.free_lapsed() == []
+
+
+def test_a_process_that_shows_in_between_that_it_lives_keeps_its_cells(store: Store) -> None:
+    """Between the look and the change."""
+    _, keys = swept(store)
+    theirs, ours = Clock(), Clock()
+    away, mine = Claims(store, clock=theirs, me=AWAY), Claims(store, clock=ours)
+    away.claim(keys[0])
+    mine.free_lapsed()
+    ours.now += 20
+    mine.free_lapsed()
+    theirs.now += BEAT_S
+    away.beat()
+    mine._free(AWAY, 0)  # as if the look had been before the beat
+    assert not mine.claim(keys[0])
+
+
+def _measure_all(name: str, sweep: int, seed: int) -> None:
+    with open_store(name) as store:
+        claims = Claims(store)
+        keys = pending_keys(store, sweep)
+        for key in [*keys[seed:], *keys[:seed]]:
+            if claims.claim(key):
+                assert claims.finish(key, result(sweep))
+
+
+def test_many_processes_measure_every_cell_once(name: str) -> None:
+    """Whoever wins, nothing is measured twice and nothing is left."""
+    with open_store(name, create=True) as store:
+        sweep, keys = swept(store, 24)
+        store.engine.dispose()
+        context = multiprocessing.get_context("spawn")
+        children = [context.Process(target=_measure_all, args=(name, sweep, index * 3)) for index in range(3)]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join()
+        assert [child.exitcode for child in children] == [0] * 3
+        assert {one.status for one in read_cells(store)} == {"done"}
+        measured = store.read(lambda connection: connection.execute(select(t.results.c.key)).scalars().all())
+        assert sorted(measured) == sorted(keys)

@@ -1,0 +1,94 @@
+"""SIGKILL at any moment loses the cell in flight, and nothing else."""
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from sqlalchemy import text
+
+from mnfpn_cli.store.claims import Claims
+from mnfpn_cli.store.read import pending_keys, read_cells
+from mnfpn_cli.store.store import open_store
+from tests.store.made import swept
+
+CELLS, KILLS = 120, 5
+
+WRITER = """
+import sys
+from mnfpn_cli.store.claims import Claims
+from mnfpn_cli.store.read import pending_keys
+from mnfpn_cli.store.store import open_store
+from tests.store.made import result
+with open_store(sys.argv[1]) as store:
+    claims, sweep = Claims(store), int(sys.argv[2])
+    for key in pending_keys(store, sweep):
+        if claims.claim(key) and claims.finish(key, result(sweep, [0.001] * 500)):
+            sys.stdout.write(key + "\\n")
+            sys.stdout.flush()
+"""
+
+
+HALF = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")  # so that pages are written before the commit
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("UPDATE mnfpn_cells SET status = 'done'")
+for index in range(99):
+    connection.execute("INSERT INTO mnfpn_store VALUES (?, zeroblob(10000))", [f"n{index}"])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def _write_until_killed(name: str, sweep: int, seed: int) -> list[str]:
+    """Have a process write rows, kill it after a few, and return what it had been told was put down."""
+    rows = random.Random(seed)
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, name, str(sweep)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout
+    told = [writer.stdout.readline().strip() for _ in range(rows.randint(1, 8))]
+    # Anywhere in the writing of a row: as long as a claim and a commit take, or a part of that.
+    time.sleep(rows.uniform(0, 0.02))
+    writer.kill()
+    rest, _ = writer.communicate()
+    return [key for key in [*told, *rest.split()] if len(key) == 32]
+
+
+def test_a_writer_that_is_killed_loses_the_cell_in_flight_and_nothing_else(name: str) -> None:
+    """Every row that it was told is there, the store is whole, and what it had claimed is free."""
+    with open_store(name, create=True) as store:
+        sweep, keys = swept(store, CELLS)
+    told = list[str]()
+    for seed in range(KILLS):
+        before = len(told)
+        told += _write_until_killed(name, sweep, seed)
+        assert len(told) > before
+        with open_store(name) as store:
+            Claims(store).free_lapsed()
+            done = [one.key for one in read_cells(store, status="done")]
+            assert set(told) <= set(done)
+            assert len(done) - len(told) <= seed + 1  # the answer of the last one may have been lost with the process
+            assert sorted([*done, *pending_keys(store, sweep)]) == sorted(keys)
+            if store.engine.dialect.name == "sqlite":
+                check = store.read(lambda connection: connection.execute(text("PRAGMA integrity_check")).scalar_one())
+                assert check == "ok"
+
+
+def test_a_file_whose_writer_died_in_a_commit_is_as_before(tmp_path: Path) -> None:
+    """The pages that were written without the commit are taken back by whoever opens it next."""
+    path = tmp_path / "x.db"
+    with open_store(str(path), create=True) as store:
+        swept(store)
+    subprocess.run([sys.executable, "-c", HALF, str(path)], check=False)
+    assert Path(f"{path}-journal").stat().st_size > 0
+    with open_store(str(path)) as store:
+        assert {one.status for one in read_cells(store)} == {"pending"}
+
+
+def test_a_store_whose_making_was_cut_short_is_made_by_the_next(tmp_path: Path) -> None:
+    """An empty file is what is left of it."""
+    path = tmp_path / "x.db"
+    path.touch()
+    with open_store(str(path), create=True) as store:
+        assert read_cells(store) == []

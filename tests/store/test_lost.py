@@ -1,0 +1,240 @@
+"""Answers that are lost, servers that go away, files that are locked: nothing is done twice, nothing hangs."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, StatementError
+
+from mnfpn_cli.store import connect as connect_module
+from mnfpn_cli.store.claims import Claims
+from mnfpn_cli.store.errors import StoreError, passes, shown
+from mnfpn_cli.store.merge import merge
+from mnfpn_cli.store.read import read_cell, read_cells
+from mnfpn_cli.store.rows import Reference
+from mnfpn_cli.store.store import Store, open_store
+from mnfpn_cli.store.sweeps import add_reference, references, sweeps
+from mnfpn_cli.store.tries import WAITS_S
+from tests.store.conftest import NewStore
+from tests.store.made import measure, result, swept
+
+LOST = sqlite3.OperationalError("database is locked")
+LOST.sqlite_errorcode = sqlite3.SQLITE_BUSY
+
+
+@pytest.fixture
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Waits between tries, which take no time here."""
+    waits = list[float]()
+    monkeypatch.setattr("time.sleep", waits.append)
+    return waits
+
+
+@pytest.fixture
+def answers_lost(monkeypatch: pytest.MonkeyPatch, waited: list[float]) -> None:
+    """Every write comes through, and its first answer is lost."""
+    write = Store._write
+
+    def lose(store: Store, change: Callable[[Connection], object]) -> object:
+        done = write(store, change)
+        if not waited:
+            raise OperationalError("COMMIT", None, LOST)
+        waited.clear()
+        return done
+
+    monkeypatch.setattr(Store, "_write", lose)
+
+
+@pytest.mark.usefixtures("answers_lost")
+def test_every_change_may_be_done_twice(store: Store, new_name: NewStore) -> None:
+    """It came through, and nobody heard: what is done again then changes nothing."""
+    sweep, keys = swept(store)
+    claims, one = Claims(store), result(sweep)
+    assert claims.claim(keys[0])
+    assert claims.finish(keys[0], one)
+    reference = Reference("1" * 32, sweep, keys[0], "here", one.finished, (0.5,))
+    add_reference(store, reference)
+    with open_store(new_name(), create=True) as other:
+        merge(other, store)
+        assert len(sweeps(other)) == 1
+        assert read_cell(other, keys[0])[1] == [one]
+    assert [one.counts for one in sweeps(store)] == [{"done": 1, "pending": 3}]
+    assert references(store) == [reference]
+
+
+def _backends_ended(name: str) -> None:
+    """End all connections to a store but our own, as a server does that is shut down."""
+    engine = create_engine(make_url(name).set(query={}))
+    with engine.begin() as connection:
+        ours = "application_name = 'mnfpn' AND pid <> pg_backend_pid()"
+        connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {ours}"))
+    engine.dispose()
+
+
+@pytest.fixture
+def server(new_schema: NewStore) -> Iterator[tuple[str, Store]]:
+    """A store on a server, and its name."""
+    name = new_schema()
+    with open_store(name, create=True) as store:
+        yield name, store
+
+
+def test_a_server_that_comes_back_is_written_to_again(server: tuple[str, Store], waited: list[float]) -> None:
+    """In the middle of a write, and between two of them."""
+    name, store = server
+    sweep, keys = swept(store)
+    _backends_ended(name)
+    assert measure(store, keys[0], result(sweep))
+    ended = list[int]()
+
+    def end_once(_connection: Connection) -> None:
+        if not ended:
+            ended.append(1)
+            _backends_ended(name)
+
+    event.listen(store.engine, "commit", end_once)
+    assert measure(store, keys[1], result(sweep))
+    assert [one.status for one in read_cells(store, sweep)] == ["done", "done", "pending", "pending"]
+    assert waited == list(WAITS_S[:1])
+
+
+def test_a_server_that_stays_away_is_given_up(server: tuple[str, Store], waited: list[float]) -> None:
+    """After as many tries as there are waits; what was committed is still there."""
+    name, store = server
+    sweep, keys = swept(store)
+    measure(store, keys[0], result(sweep))
+    claims = Claims(store)
+    claims.claim(keys[1])
+    there = store.engine.url
+
+    def away(_dialect: object, _record: object, _arguments: object, parameters: dict[str, object]) -> None:
+        parameters["port"] = 1  # where nobody listens
+
+    event.listen(store.engine, "do_connect", away)
+    _backends_ended(name)
+    with pytest.raises(StoreError, match="Connection refused") as told:
+        claims.finish(keys[1], result(sweep))
+    assert str(there.password) not in str(told.value)
+    assert waited == list(WAITS_S)
+    with open_store(name) as again:
+        assert [one.status for one in read_cells(again, sweep)] == ["done", "pending", "pending", "pending"]
+
+
+def test_a_file_that_another_process_has_locked_is_waited_for(
+    tmp_path: Path, waited: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And written when it is free."""
+    monkeypatch.setattr(connect_module, "BUSY_S", 0.01)
+    path = tmp_path / "x.db"
+    with open_store(str(path), create=True) as store:
+        sweep, keys = swept(store)
+        holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        holder.execute("BEGIN EXCLUSIVE")
+
+        def wait(seconds: float) -> None:
+            waited.append(seconds)
+            if len(waited) == 3:
+                holder.rollback()
+
+        monkeypatch.setattr("time.sleep", wait)
+        assert measure(store, keys[0], result(sweep))
+        assert waited == list(WAITS_S[:3])
+        holder.close()
+
+
+@pytest.mark.parametrize("verb", ["read", "written"])
+def test_a_file_that_stays_locked_is_given_up(
+    verb: str, tmp_path: Path, waited: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In words, and with what it has."""
+    monkeypatch.setattr(connect_module, "BUSY_S", 0.01)
+    path = tmp_path / "x.db"
+    with open_store(str(path), create=True) as store:
+        sweep, keys = swept(store)
+        holder = sqlite3.connect(path, isolation_level=None)
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match="could not be read or written: another process has locked it"):
+            measure(store, keys[0], result(sweep)) if verb == "written" else read_cells(store)
+        assert waited == list(WAITS_S)
+        holder.rollback()
+        holder.close()
+        assert len(read_cells(store)) == 4
+
+
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    """As SQLite says it; what is there stays."""
+    path = tmp_path / "x.db"
+    with open_store(str(path), create=True) as store:
+        sweep, keys = swept(store)
+        pages = store.read(lambda connection: connection.execute(text("PRAGMA page_count")).scalar_one())
+        store.engine.dispose()
+        event.listen(store.engine, "connect", lambda raw, _: raw.execute(f"PRAGMA max_page_count = {pages}"))
+        claims = Claims(store)
+        claims.claim(keys[0])
+        with pytest.raises(StoreError, match="could not be written: the disk is full"):
+            claims.finish(keys[0], result(sweep, [0.1] * 5000))
+        assert len(read_cells(store)) == 4
+
+
+def test_what_is_wrong_with_the_program_is_no_error_of_the_store(store: Store) -> None:
+    """It is a bug, and keeps its traceback."""
+    for statement in ("SELEC 1", "SELECT nonsense FROM mnfpn_cells"):
+        with pytest.raises(DBAPIError):
+            store.read(lambda connection, said=statement: connection.execute(text(said)))  # type: ignore[misc]
+    with pytest.raises(StatementError):
+        store.write(lambda connection: connection.execute(text("SELECT :a"), {}))
+    with pytest.raises(ZeroDivisionError):
+        store.write(lambda _: 1 / 0)
+
+
+def test_tables_that_are_gone_are_told(store: Store) -> None:
+    """Somebody dropped them."""
+    store.write(lambda connection: connection.execute(text("DROP TABLE mnfpn_references")))
+    with pytest.raises(StoreError, match="lacks tables that a store of mnfpn has"):
+        references(store)
+
+
+class ServerError(Exception):
+    """What psycopg raises, as far as it counts."""
+
+    def __init__(self, sqlstate: str | None, words: str = "") -> None:
+        super().__init__(words)
+        self.sqlstate = sqlstate
+
+
+@pytest.mark.parametrize(
+    ("state", "words", "may_pass"),
+    [
+        ("57P01", "terminating connection due to administrator command", True),
+        ("57P03", "the database system is starting up", True),
+        ("08006", "connection failure", True),
+        ("40P01", "deadlock detected", True),
+        ("53300", "sorry, too many clients already", True),
+        ("55P03", "canceling statement due to lock timeout", True),
+        ("53100", "No space left on device", False),
+        ("25006", "cannot execute INSERT in a read-only transaction", False),
+        (None, "connection failed: Connection refused", True),
+        (None, "server closed the connection unexpectedly", True),
+        (None, 'FATAL: password authentication failed for user "x"', False),
+        (None, 'FATAL: database "x" does not exist', False),
+    ],
+)
+def test_what_may_pass_is_tried_again(state: str | None, words: str, may_pass: bool) -> None:
+    """And nothing else."""
+    assert passes(OperationalError("SELECT 1", None, ServerError(state, words))) is may_pass
+
+
+def test_a_mistake_in_a_statement_does_not_pass() -> None:
+    """It stays one."""
+    assert not passes(ProgrammingError("SELEC", None, ServerError("42601")))
+    assert not passes(ValueError())
+
+
+@pytest.mark.parametrize("query", [{}, {"password": "secret"}, {"options": "-c secret"}])
+def test_a_servers_name_has_no_password(query: dict[str, str]) -> None:
+    """Wherever in the URL it stands."""
+    url = make_url("postgresql+psycopg://me:secret@host/db").set(query=query)
+    assert shown(url) == "'postgresql+psycopg://me:***@host/db'"
