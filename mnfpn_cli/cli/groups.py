@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import shlex
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
@@ -45,3 +46,16 @@ def _parameters(group: Any) -> list[inspect.Parameter]:
         )
         for field in fields(group)
     ]
+
+
+def spelled(command: str, *groups: Any) -> str:
+    """A command with the options of some groups that are not as they are by default, to be typed again."""
+    words = list[str]()
+    for group in groups:
+        for field in fields(group):
+            value, option = getattr(group, field.name), f"--{field.name.replace('_', '-')}"
+            if value == field.default:
+                continue
+            for one in value if isinstance(value, list) else [value]:
+                words += [option] if one is True else [option, str(one)]
+    return shlex.join([*command.split(), *words])

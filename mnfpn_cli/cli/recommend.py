@@ -35,7 +35,7 @@ def recommend(
     if device is not None:
         check_device_name(device)
     with open_store(store) as opened:
-        cells = read_cells(opened, status="done")
+        cells, name = read_cells(opened, status="done"), opened.name
     wanted = [
         one
         for one in cells
@@ -44,7 +44,7 @@ def recommend(
         and (batch is None or one.cell.execution.batch == batch)
     ]
     if not wanted:
-        raise MnfpnError(f"--store: no cell in '{store}' was measured that way; it has {len(cells)} measured cells")
+        raise MnfpnError(f"--store: no cell in {name} was measured that way; it has {len(cells)} measured cells")
     found = choose(wanted, limits)
     emit(recommend_report(found, words), network_document("recommend", None, None, recommend_document(found)), output)
     if not any(one.picks for one in found):

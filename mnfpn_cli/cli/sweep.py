@@ -1,10 +1,9 @@
 """`mnfpn sweep`."""
 
-import shlex
-import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.cli.groups import grouped
+from mnfpn_cli.cli.groups import grouped, spelled
 from mnfpn_cli.cli.measuring import SamplingOptions
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.cli.space import BudgetOptions, SpaceOptions
@@ -34,7 +33,8 @@ def sweep(
         assert store is not None
         go_on(store, how, output)
         return
-    chosen, manner = _choose(space, budget, how), how.how(sampling, budget.budget().latency_s)
+    command = spelled("mnfpn sweep", space, budget, replace(how, dry_run=False, again=False, ray=None), sampling)
+    chosen, manner = _choose(space, budget, how, command), how.how(sampling, budget.budget().latency_s)
     if store is None or how.dry_run:
         expected = expect_of(store, chosen, manner, sampling.sampling(), how) if chosen.cells else None
         show(chosen, expected, output)
@@ -42,7 +42,7 @@ def sweep(
     measure(store, chosen, manner, how, output)
 
 
-def _choose(space: SpaceOptions, budget: BudgetOptions, how: HowOptions) -> "Chosen":
+def _choose(space: SpaceOptions, budget: BudgetOptions, how: HowOptions, command: str) -> "Chosen":
     """The space worked out, and the cells of it that are to be measured.
 
     Raises:
@@ -57,4 +57,4 @@ def _choose(space: SpaceOptions, budget: BudgetOptions, how: HowOptions) -> "Cho
         planned = plan_space(space.read(), budget.budget(), progress)
     if planned.invalid and not planned.cells and not planned.cut:
         raise UsageError("\n".join(planned.invalid))
-    return Chosen(choose(planned.cells, how.measure), planned, how.measure, "mnfpn " + shlex.join(sys.argv[1:]))
+    return Chosen(choose(planned.cells, how.measure), planned, how.measure, command)

@@ -1,6 +1,5 @@
 """A sweep at the prompt: begun or gone on with, its progress shown, what came of it printed."""
 
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -44,9 +43,9 @@ def measure(name: str, chosen: "Chosen", how: "How", options: HowOptions, output
         sweep = begin(store, chosen, how, _place(options), options.again)
         if options.measure == "none":
             show(replace(chosen, cells=()), None, output)
-            warn(f"all {len(chosen.cells):,} cells are put down; to measure them: {_resume(name)}")
+            warn(f"all {len(chosen.cells):,} cells are put down; to measure them: {_resume(store)}")
             return
-        _run(store, name, [sweep], options, output)
+        _run(store, [sweep], options, output)
 
 
 def expect_of(store: str | None, chosen: "Chosen", how: "How", sampling: "Sampling", options: HowOptions) -> "Expected":
@@ -99,7 +98,7 @@ def go_on(name: str, options: HowOptions, output: OutputOptions) -> None:
                 warn(f"sweep {one.id} is for {one.place}, this is {place}: its {one.counts['pending']} cells stay")
         if not here and left:
             raise MnfpnError("--resume: no cell that is left is for this kind of machine")
-        _run(store, name, [one.id for one in here], options, output)
+        _run(store, [one.id for one in here], options, output)
 
 
 def _place(options: HowOptions) -> str:
@@ -111,7 +110,7 @@ def _place(options: HowOptions) -> str:
     return this_machine()
 
 
-def _run(store: "Store", name: str, numbers: Sequence[int], options: HowOptions, output: OutputOptions) -> None:
+def _run(store: "Store", numbers: Sequence[int], options: HowOptions, output: OutputOptions) -> None:
     """Measure sweeps one after the other, and print what came of them."""
     from mnfpn_cli.cli.sweep_progress import sweep_bar
     from mnfpn_cli.store.read import read_cells
@@ -129,14 +128,14 @@ def _run(store: "Store", name: str, numbers: Sequence[int], options: HowOptions,
                 notes += run.run().notes
             if stopped():
                 break
-    _print(store, name, [known[number] for number in numbers], notes, output)
+    _print(store, [known[number] for number in numbers], notes, output)
     if stopped():
         left = sum(one.counts.get("pending", 0) for one in sweeps(store) if one.id in numbers)
-        raise SweepInterruptedError(f"interrupted: {left} cells are left; go on with them by: {_resume(name)}")
+        raise SweepInterruptedError(f"interrupted: {left} cells are left; go on with them by: {_resume(store)}")
 
 
-def _resume(name: str) -> str:
-    return f"mnfpn sweep --resume --store {shlex.quote(name)}"
+def _resume(store: "Store") -> str:
+    return f"mnfpn sweep --resume --store {store.argument}"
 
 
 @contextmanager
@@ -157,7 +156,7 @@ def _pool(cells: "Sequence[StoredCell]", options: HowOptions) -> "Iterator[Pool]
         yield pool
 
 
-def _print(store: "Store", name: str, ran: "Sequence[Sweep]", notes: Sequence[str], output: OutputOptions) -> None:
+def _print(store: "Store", ran: "Sequence[Sweep]", notes: Sequence[str], output: OutputOptions) -> None:
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.document import network_document
     from mnfpn_cli.report.swept import Swept, swept_document, swept_report
@@ -166,5 +165,5 @@ def _print(store: "Store", name: str, ran: "Sequence[Sweep]", notes: Sequence[st
 
     cells = {one.key: one for sweep in ran for one in read_cells(store, sweep.id)}
     taken = [one for one in references(store) if one.sweep in {sweep.id for sweep in ran}]
-    swept = Swept(name, tuple(ran), tuple(cells.values()), tuple(taken), tuple(notes))
+    swept = Swept(store.argument, tuple(ran), tuple(cells.values()), tuple(taken), tuple(notes))
     emit(swept_report(swept), network_document("sweep", None, None, swept_document(swept)), output)

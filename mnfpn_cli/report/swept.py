@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What one call of `mnfpn sweep` is through with: in which store, which sweeps, and all their cells as they are."""
+    """What one call of `mnfpn sweep` is through with: which sweeps, with all their cells, of which ``--store``."""
 
     store: str
     sweeps: tuple[Sweep, ...]
@@ -44,9 +43,9 @@ def swept_report(swept: Swept) -> Report:
     rows = [(status, count(number)) for status, number in swept.counts.items() if number or status == "done"]
     left_out = [part for sweep in swept.sweeps for part in _left_out(sweep)]
     timed = f"timed {len(swept.references)} times" if swept.references else "not timed"
-    store = shlex.quote(swept.store)
+    store = swept.store
     return [
-        pairs(f"Sweep, in {swept.store}", [*rows, *left_out, ("reference cell", timed)]),
+        pairs(f"Sweep, in {store}", [*rows, *left_out, ("reference cell", timed)]),
         *(table_ for sweep in swept.sweeps for table_ in reasons_report(sweep.plan.get("invalid", {}))),
         *_failures(swept.cells),
         *(note(f"Warning: {line}", "yellow") for line in swept.warnings),

@@ -87,7 +87,7 @@ def plan_space(space: Space, budget: Budget, progress: Progress = lambda _doing,
 
 @contextmanager
 def _without_collecting() -> Iterator[None]:
-    """Leave garbage alone: what is made here has no cycles and stays, and looking through it takes a tenth of the time."""
+    """Leave garbage alone: what is made here has no cycles and stays; looking through it takes a tenth of the time."""
     was = gc.isenabled()
     gc.disable()
     try:

@@ -1,6 +1,7 @@
 """A store that is open: what reads and writes it, as a whole or not at all."""
 
 import json
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,11 @@ class Store:
     def name(self) -> str:
         """How messages call it: a server without its password."""
         return shown(self.engine.url)
+
+    @property
+    def argument(self) -> str:
+        """The same for ``--store`` in a shell; a password is to be filled in."""
+        return shlex.quote(self.name[1:-1])
 
     def read(self, query: Callable[[Connection], T]) -> T:
         """What a query gives; all of its statements see the store as it was at one moment.

@@ -1,6 +1,5 @@
 """How long a sweep will take, before it is begun: by what cells took so far, or else by what they are asked to take."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean
@@ -57,5 +56,4 @@ def expect(chosen: Chosen, how: How, sampling: Sampling, place: str, store: Stor
 
 
 def _took(result: Result) -> float:
-    ends: Sequence[datetime] = [datetime.fromisoformat(one) for one in (result.started, result.finished)]
-    return (ends[1] - ends[0]).total_seconds()
+    return (datetime.fromisoformat(result.finished) - datetime.fromisoformat(result.started)).total_seconds()

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from mnfpn_cli.store import tables
 from mnfpn_cli.store.read import read_cells
 from mnfpn_cli.store.store import open_store
+from mnfpn_cli.store.sweeps import sweeps
 from tests.conftest import Mnfpn
 
 QUICK = ("--runs", "6", "--warmup", "1")
@@ -202,3 +203,13 @@ def test_ctrl_c_ends_a_sweep_between_two_cells() -> None:
     with open_store("runs.db") as store:
         claimed = store.read(lambda connection: connection.execute(select(tables.cells.c.claimed_by)).scalars().all())
     assert set(claimed) == {None}
+
+
+def test_a_sweeps_command_is_kept_without_the_store(mnfpn: Mnfpn) -> None:
+    """It can be typed again; a server's password is in no row."""
+    arguments = ("--width-mult", "0.35", "--size", "64,96", "--max-macs", "5G", "--by-layer", *QUICK)
+    mnfpn("sweep", *arguments, "--measure", "none", "--store", "runs.db")
+    with open_store("runs.db") as store:
+        (sweep,) = sweeps(store)
+    words = "--size 64,96 --max-macs 5G --measure none --by-layer --runs 6 --warmup 1"
+    assert sweep.plan["command"] == f"mnfpn sweep --width-mult 0.35 {words}"

@@ -1,0 +1,514 @@
+"""A sweep on a Ray cluster: real nodes on this machine, one of them killed, others that cannot measure."""
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import psutil
+import pytest
+from sqlalchemy import select
+
+from mnfpn_cli import __version__
+from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.space.budget import Budget
+from mnfpn_cli.space.cells import KEY_VERSION
+from mnfpn_cli.space.planned import plan_space
+from mnfpn_cli.store import tables
+from mnfpn_cli.store.store import Store, open_store
+from mnfpn_cli.sweep import ray_checks, ray_connect, ray_members, ray_plan
+from mnfpn_cli.sweep import ray_pool as ray_pool_module
+from mnfpn_cli.sweep.pool import Lane, Lost
+from mnfpn_cli.sweep.process import Outcome, Task
+from mnfpn_cli.sweep.ray_checks import on_node, problem_of
+from mnfpn_cli.sweep.ray_connect import connected
+from mnfpn_cli.sweep.ray_members import Measure
+from mnfpn_cli.sweep.ray_nodes import Node, Place, Wanted, alive, check_wanted, node_name, places
+from mnfpn_cli.sweep.ray_plan import plan_on
+from mnfpn_cli.sweep.ray_pool import RayPool, ray_pool
+from mnfpn_cli.sweep.run import How, State, SweepRun
+from mnfpn_cli.sweep.start import Chosen, begin
+from tests.space.spaces import space_of
+
+pytest.importorskip("ray")
+
+PATIENCE_S = 60.0
+HEALTH = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 2}
+QUICKLY = ("--max-time", "0.5", "--warmup", "0")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A cluster of one node with one core; tests add others, and take them away again."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, "_system_config": HEALTH}
+    )
+    yield made
+    made.shutdown()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes come and go in these tests."""
+    monkeypatch.setattr(ray_pool_module, "LOOK_S", 0.3)
+
+
+@pytest.fixture
+def add_node(cluster: Any) -> Iterator[Callable[..., Any]]:
+    """Add nodes, which are gone after the test."""
+    added = []
+
+    def add(**options: Any) -> Any:
+        added.append(cluster.add_node(**{"num_cpus": 1, **options}))
+        return added[-1]
+
+    yield add
+    for node in added:
+        if node in cluster.worker_nodes:
+            cluster.remove_node(node)
+    cluster.wait_for_nodes()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An empty store."""
+    with open_store(str(tmp_path / "runs.db"), create=True) as opened:
+        yield opened
+
+
+def quick(work: Callable[[str], None] = lambda _node: None) -> Measure:
+    """Measure nothing: do some work, which is given the node's id, and make up what came of it."""
+
+    def measure(_arguments: tuple[str, ...], _timeout_s: float) -> dict[str, Any]:
+        import ray
+
+        work(ray.get_runtime_context().get_node_id())
+        latency = {"samples": [0.01] * 8, "median": 0.01}
+        run = {"latency_s": latency, "device": "cpu", "runtime": "eager", "failure": None}
+        environment = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")}
+        document: dict[str, Any] = {"run": run, "warnings": [], "environment": environment, "profile": None}
+        now = "2026-11-21T00:00:00.000+00:00"
+        return {"status": "done", "node": "", "started": now, "finished": now, "document": document}
+
+    return measure
+
+
+def sweep_of(store: Store, how: How, widths: int) -> int:
+    """A sweep over some widths, put down."""
+    space = space_of(width_mult=[round(0.35 + index / 10, 2) for index in range(widths)], size=["64"])
+    planned = plan_space(space, Budget())
+    return begin(store, Chosen(planned.cells, planned, "all", "mnfpn sweep"), how, "Ray, any machine")
+
+
+def run(
+    store: Store, pool: RayPool, widths: int, how: How | None = None, tell: Callable[[State], None] = lambda _: None
+) -> State:
+    """Measure a sweep over some widths."""
+    how = how or How()
+    return SweepRun(store, sweep_of(store, how, widths), pool, how, tell=tell).run()
+
+
+def rows(store: Store) -> list[tuple[str, str]]:
+    """The key and the node of each result."""
+    query = select(tables.results.c.key, tables.results.c.node)
+    return store.read(lambda connection: [(row.key, row.node) for row in connection.execute(query)])
+
+
+def until(pool: RayPool, lanes: int) -> list[Lane]:
+    """Wait until so many lanes are idle."""
+    end = time.monotonic() + PATIENCE_S
+    while len(pool.idle()) < lanes:
+        assert time.monotonic() < end, f"{pool.idle()} of {lanes} lanes"
+        pool.wait(0.1)
+    return list(pool.idle())
+
+
+def measured(pool: RayPool, lane: Lane, *arguments: str) -> Outcome | Lost:
+    """What comes of measuring on a lane."""
+    pool.start(lane, Task(arguments, 60))
+    while True:
+        for one, outcome in pool.wait(1):
+            assert one == lane
+            return outcome
+
+
+def test_a_node_that_dies_costs_no_cell(
+    cluster: Any, add_node: Callable[..., Any], store: Store, tmp_path: Path
+) -> None:
+    """Killed in the middle of a cell: each cell is in the store once, measured by one of two nodes or the other."""
+    victim, stuck = add_node(), tmp_path / "stuck"
+    victim_id = victim.node_id
+
+    def work(node: str) -> None:
+        if node == victim_id:
+            if list(tmp_path.glob("measured*")):
+                stuck.touch()
+                time.sleep(PATIENCE_S)
+            (tmp_path / f"measured-{time.time_ns()}").touch()
+        else:
+            time.sleep(0.3)
+
+    def kill(_state: State) -> None:
+        if stuck.exists() and victim in cluster.worker_nodes:
+            cluster.remove_node(victim, allow_graceful=False)
+
+    with ray_pool(cluster.address, {"auto"}, measure=quick(work)) as pool:
+        state = run(store, pool, 16, tell=kill)
+    assert victim not in cluster.worker_nodes, "it was killed in this sweep"
+    assert (state.done, state.failed) == (16, 0)
+    assert Counter(key for key, _ in rows(store)).most_common(1)[0][1] == 1
+    assert len(rows(store)) == 16
+    assert any("is lost" in line and victim_id[:6] in line for line in state.notes)
+    assert {node for _, node in rows(store)} <= {f"{socket.gethostname()} ({key[:6]})" for key in _ids(cluster, victim)}
+
+
+def test_a_node_that_joins_measures_too(
+    cluster: Any, add_node: Callable[..., Any], store: Store, tmp_path: Path
+) -> None:
+    """The first node waits in its second cell until the new one has measured."""
+    head, joined = cluster.head_node.node_id, tmp_path / "joined"
+
+    def work(node: str) -> None:
+        if node != head:
+            joined.touch()
+        end = time.monotonic() + PATIENCE_S
+        while (tmp_path / "first").exists() and not joined.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        (tmp_path / "first").touch()
+
+    def add(_state: State) -> None:
+        if (tmp_path / "first").exists() and not cluster.worker_nodes:
+            add_node()
+
+    with ray_pool(cluster.address, {"auto"}, measure=quick(work)) as pool:
+        state = run(store, pool, 6, tell=add)
+    assert joined.exists()
+    assert (state.done, len(rows(store))) == (6, 6)
+    assert len({node for _, node in rows(store)}) == 2
+
+
+def test_cells_are_measured_by_a_fresh_process_on_their_node(cluster: Any, store: Store) -> None:
+    """As on one machine."""
+    how = How(QUICKLY, reference_every=100)
+    with ray_pool(cluster.address, {"auto"}) as pool:
+        state = run(store, pool, 2, how)
+    assert (state.done, state.failed) == (2, 0), state.notes
+    assert sorted(Counter(key for key, _ in rows(store)).values()) == [1, 1]
+    (one, *_) = store.read(lambda connection: connection.execute(select(tables.results.c.document)).all())
+    assert one.document["run"]["latency_s"]["median"] > 0
+
+
+def test_the_process_that_measures_ends_with_its_actor(cluster: Any) -> None:
+    """Closing the pool ends what is being measured."""
+    mark = "61.25"
+    with ray_pool(cluster.address, {"auto"}) as pool:
+        (lane,) = until(pool, 1)
+        pool.start(lane, Task(("bench", "--size", "64x64", "--min-time", mark), 90))
+        _wait_for(lambda: _measuring(mark))
+        pool.close()
+        _wait_for(lambda: not _measuring(mark))
+
+
+def test_nodes_that_cannot_measure_are_told_before_the_first_cell(
+    cluster: Any, add_node: Callable[..., Any], store: Store, tmp_path: Path
+) -> None:
+    """No package, or another version of it: the others measure all, and no cell fails."""
+    add_node(env_vars={"PYTHONPATH": _without_package(tmp_path / "without")})
+    add_node(env_vars={"PYTHONPATH": _other_version(tmp_path / "other")})
+    with ray_pool(cluster.address, {"auto"}, measure=quick()) as pool:
+        state = run(store, pool, 3)
+    assert (state.done, state.failed) == (3, 0)
+    without, other = sorted(state.notes, key=lambda line: "it has mnfpn" in line)
+    assert "is not used: its Python" in without
+    assert f"has no mnfpn: pip install mnfpn=={__version__}" in without
+    assert f"is not used: it has mnfpn 0.0.1, this is {__version__}" in other
+
+
+def test_a_cluster_where_no_node_can_measure_is_an_error(
+    cluster: Any, add_node: Callable[..., Any], tmp_path: Path
+) -> None:
+    """With each node's reason; of those with the accelerator that was asked for."""
+    h100 = {"resources": {"accelerator_type:H100": 1}, "num_gpus": 1}
+    add_node(env_vars={"PYTHONPATH": _without_package(tmp_path)}, **h100)
+    with (
+        pytest.raises(MnfpnError, match=r"no node can measure:\n.* is not used: its Python .* has no mnfpn"),
+        ray_pool(cluster.address, {"cuda"}, "h100", quick()),
+    ):
+        pass
+
+
+def test_each_gpu_is_a_lane_that_sees_itself_alone(cluster: Any, add_node: Callable[..., Any]) -> None:
+    """Ray gives them out; a row says which one measured it. Nodes without the accelerator are not used."""
+    add_node(num_cpus=3, num_gpus=2, resources={"accelerator_type:T4": 1})
+    with ray_pool(cluster.address, {"cuda"}, "T4", quick()) as pool:
+        lanes = until(pool, 2)
+        assert [lane.kind for lane in lanes] == ["cuda", "cuda"]
+        assert len({lane.node for lane in lanes}) == 2
+        for lane in lanes:
+            outcome = measured(pool, lane)
+            assert isinstance(outcome, Outcome)
+            assert outcome.document is not None
+            threads = outcome.document["environment"]["OMP_NUM_THREADS"]
+            assert threads == os.environ.get("OMP_NUM_THREADS"), "as if Ray had not counted cores"
+            assert lane.node.endswith(f", GPU {outcome.document['environment']['CUDA_VISIBLE_DEVICES']}")
+            assert outcome.node == lane.node
+    with pytest.raises(MnfpnError, match=r"must be a kind of GPU that the cluster has \(T4\), got 'H100'"):
+        _join(cluster, {"cuda"}, "H100")
+
+
+def test_without_a_gpu_in_the_cluster_cells_for_one_are_an_error(cluster: Any) -> None:
+    """And a device that no cluster can give is one before anything is asked."""
+    with pytest.raises(MnfpnError, match=r"--device cuda: none of the cluster's nodes has a GPU, of 1 at "):
+        _join(cluster, {"cpu", "cuda"})
+    with pytest.raises(UsageError, match="which picks the GPU, got 'cuda:3'"):
+        _join(cluster, {"cuda:3"})
+
+
+def test_a_node_whose_cores_are_taken_is_waited_for_while_others_measure(
+    cluster: Any, add_node: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a lane as soon as the other work is done; it is told where that takes long."""
+    import ray
+
+    monkeypatch.setattr(ray_members, "PATIENCE_S", 0.5)
+
+    class Other:
+        def there(self) -> None:
+            """Answer."""
+
+    taken = add_node().node_id
+    with connected(cluster.address):
+        other = on_node(ray.remote(Other), alive()[taken], num_cpus=1).remote()
+        ray.get(other.there.remote())
+        pool = RayPool(cluster.address, Wanted(frozenset({"auto"})), quick())
+        pool.join()
+        (lane,) = until(pool, 1)
+        assert isinstance(measured(pool, lane), Outcome)
+        _wait_for(lambda: pool.wait(0.1) or any("is waited for" in line for line in pool.notes()))
+        assert not any(taken in one.id for one in pool.idle())
+        ray.kill(other)
+        assert any(taken in one.id for one in until(pool, 2))
+        pool.close()
+
+
+def test_a_node_that_loses_every_cell_is_left_out(cluster: Any) -> None:
+    """A lane that was lost is not used again; the node gets another, but not for ever."""
+    used = set[Lane]()
+    with ray_pool(cluster.address, {"auto"}, measure=quick(lambda _node: os._exit(1))) as pool:
+        for _ in range(3):
+            (lane,) = until(pool, 1)
+            assert lane not in used
+            used.add(lane)
+            assert isinstance(measured(pool, lane), Lost)
+            assert lane not in pool.idle()
+        assert "is not used any more: 3 times in a row" in pool.notes()[-1]
+        (cell, *_) = plan_space(space_of(width_mult=[0.35], size=["64"]), Budget()).cells
+        now = time.monotonic()
+        assert pool.alive(cell.cell)
+        pool.clock = lambda: now + 1000
+        assert not pool.alive(cell.cell)
+
+
+def test_a_space_planned_on_a_cluster_is_the_same(
+    cluster: Any, add_node: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cells, order and counts, also of what two parts have in common; a node without the package is left alone."""
+    add_node()
+    add_node(env_vars={"PYTHONPATH": _without_package(tmp_path)})
+    monkeypatch.setattr(ray_plan, "CELLS_AT_ONCE", 24)
+    first = {"expansion": 1, "channels": 16, "repeats": 1, "stride": 1}  # the same in other words
+    space = space_of(
+        stages=[[[1, 16, 1, 1], [6, 24, 2, 2]], [first, [6, 24, 2, 2]]],
+        width_mult=[0.35, 0.5, 1.0],
+        pyramid__channels=[8, 16, 64],
+        pyramid__smooth=["conv", "separable"],
+        size=["1x1", "64", "96x64"],
+        batch=[1, 4],
+    )
+    budget, shares = Budget(macs=4_000_000), list[float]()
+    expected = plan_space(space, budget)
+    made = plan_on(cluster.address, space, budget, lambda _doing, share: shares.append(share))
+    assert made == expected
+    assert made.cells
+    assert made.cut
+    assert made.invalid
+    assert made.repeated
+    assert len(shares) > 2
+    assert shares[-1] == 1
+
+
+def test_a_cluster_without_the_package_cannot_plan(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told before anything is planned."""
+    monkeypatch.setattr(ray_checks, "__version__", "9.9.9")
+    with pytest.raises(MnfpnError, match=rf"no node can plan:\n.*it has mnfpn {__version__}, this is 9.9.9"):
+        plan_on(cluster.address, space_of(size=["64"]), Budget())
+
+
+def test_ctrl_c_stays_the_sweeps_own(cluster: Any) -> None:
+    """Ray puts a handler of its own in place of others'; it is put back while Ray is used."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    with connected(cluster.address):
+        assert [signal.getsignal(number) for number in numbers] == before
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+@pytest.mark.parametrize(
+    "address", ["", "ray://host", "http://host:80", "host", "host:0", "host:99999", "ray://:1", "a b:1"]
+)
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    """With what it may be."""
+    with (
+        pytest.raises(UsageError, match="--ray: must be auto, local, ray://host:port or host:port, got"),
+        ray_pool(address, {"auto"}),
+    ):
+        pass
+
+
+def test_an_address_where_nothing_listens_is_told() -> None:
+    """At once, with what to look at."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nothing listens there, nor will
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(MnfpnError, match=f"--ray {address}: does not answer: .*; does the cluster run"):
+            _join_at(address)
+
+
+def test_an_address_where_something_else_listens_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray would wait for minutes; it is asked in a process that can be ended."""
+    assert ray_connect.ANSWER_S < 19
+    monkeypatch.setattr(ray_connect, "ANSWER_S", 3.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(
+            MnfpnError, match=f"--ray {address}: something listens there, but no cluster answers within"
+        ):
+            _join_at(address)
+
+
+@pytest.mark.parametrize(("missing", "address"), [("ray", "auto"), ("grpc", "ray://127.0.0.1:10001")])
+def test_what_is_not_installed_is_told(missing: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the line that installs it."""
+    monkeypatch.setattr(ray_connect, "find_spec", lambda name: None if name == missing else sys)
+    with pytest.raises(MnfpnError, match=r"pip install 'mnfpn\[ray\]'"):
+        _join_at(address)
+
+
+def node(key: str = "a" * 56, **said: Any) -> Node:
+    """A node."""
+    usual = {"host": "one", "address": "10.0.0.1", "label": "10.0.0.1", "cpus": 8.0, "gpus": 0, "accelerators": ()}
+    return Node(key, **{**usual, **said})
+
+
+@pytest.mark.parametrize(
+    ("gpus", "devices", "expected"),
+    [
+        (0, {"auto"}, [Place("cpu", 8)]),
+        (0, {"cuda"}, []),
+        (0, {"cpu", "cuda"}, [Place("cpu", 8)]),
+        (2, {"auto"}, [Place("cuda", 4, 1)] * 2),
+        (2, {"cpu"}, [Place("cpu", 8)]),
+        (2, {"cpu", "cuda"}, [Place("", 8, 1)]),
+        (3, {"cuda"}, [Place("cuda", 2, 1)] * 3),
+    ],
+)
+def test_where_a_node_measures(gpus: int, devices: set[str], expected: list[Place]) -> None:
+    """By what it has, and what cells are for; all of its cores are reserved."""
+    assert places(node(gpus=gpus), Wanted(frozenset(devices))) == expected
+
+
+def test_a_node_without_cores_for_work_is_not_used() -> None:
+    """As the head of many clusters is."""
+    with pytest.raises(MnfpnError, match="no node of the cluster has a core"):
+        check_wanted("auto", [node(cpus=0)], Wanted(frozenset({"auto"})))
+
+
+def test_nodes_are_called_by_what_tells_them_apart() -> None:
+    """The machine's name where that is enough."""
+    one, other = node("a" * 56), node("b" * 56)
+    assert node_name(one, [one]) == "one"
+    assert node_name(one, [one, node("b" * 56, host="two")]) == "one"
+    assert node_name(one, [one, other]) == "one (aaaaaa)"
+    assert node_name(one, [one, node("b" * 56, label="10.0.0.2", address="10.0.0.2")]) == "one (10.0.0.1)"
+    assert node_name(node(label="left"), [one, other]) == "one (left)"
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({}, ""),
+        ({"version": "0.0.1"}, f"it has mnfpn 0.0.1, this is {__version__}"),
+        ({"version": None}, f"its Python (py) has no mnfpn: pip install mnfpn=={__version__}"),
+        ({"key_version": 0}, f"its mnfpn measures cells of version 0, this one of {KEY_VERSION}"),
+        ({"torch": False}, "its Python (py) has no torch"),
+    ],
+)
+def test_what_a_node_must_have(changed: dict[str, Any], problem: str) -> None:
+    """The same package, so that times can be held against each other."""
+    said = {"python": "py", "version": __version__, "key_version": KEY_VERSION, "torch": True}
+    assert problem_of({**said, **changed}) == problem
+
+
+def _join(cluster: Any, devices: set[str], accelerator: str | None = None) -> None:
+    with ray_pool(cluster.address, devices, accelerator, quick()):
+        pass
+
+
+def _join_at(address: str) -> None:
+    with ray_pool(address, {"auto"}):
+        pass
+
+
+def _ids(cluster: Any, *others: Any) -> list[str]:
+    return [one.node_id for one in (*cluster.list_all_nodes(), *others)]
+
+
+def _wait_for(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def _measuring(mark: str) -> list[int]:
+    """The processes that have this argument, and belong to nothing of this test's own."""
+    return [one.pid for one in psutil.process_iter(["cmdline"]) if mark in (one.info["cmdline"] or ())]
+
+
+def _without_package(folder: Path) -> str:
+    """A folder for a node's path that makes its Python one without this package."""
+    return _customized(folder, "raise ModuleNotFoundError(name)")
+
+
+def _other_version(folder: Path) -> str:
+    """A folder for a node's path whose package is of another version."""
+    here = folder / "mnfpn_cli"
+    here.mkdir(parents=True)
+    (here / "__init__.py").write_text('__version__ = "0.0.1"\n')
+    return _customized(folder, f"return spec_from_file_location(name, {str(here / '__init__.py')!r})")
+
+
+def _customized(folder: Path, body: str) -> str:
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(
+        dedent(f"""
+            import sys
+            from importlib.util import spec_from_file_location
+
+            class Finder:
+                def find_spec(self, name, path=None, target=None):
+                    if name == "mnfpn_cli":
+                        {body}
+
+            sys.meta_path.insert(0, Finder())
+        """)
+    )
+    return str(folder)
