@@ -11,7 +11,7 @@ than 5 % of the time in which a cell is timed.
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,14 +23,12 @@ from ray.cluster_utils import Cluster
 
 from mnfpn_cli.space.axes import Space
 from mnfpn_cli.space.budget import Budget
-from mnfpn_cli.space.cells import Cell
 from mnfpn_cli.space.planned import plan_space
 from mnfpn_cli.space.read import axis_of, merged
 from mnfpn_cli.store.read import read_cells
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.sweep.order import References
-from mnfpn_cli.sweep.pool import Lane, Lost
-from mnfpn_cli.sweep.process import Outcome, Task, run_task
+from mnfpn_cli.sweep.process import Outcome, run_task
 from mnfpn_cli.sweep.ray_connect import connected
 from mnfpn_cli.sweep.ray_plan import plan_by, usable_nodes
 from mnfpn_cli.sweep.ray_pool import RayPool, ray_pool
@@ -39,36 +37,6 @@ from mnfpn_cli.sweep.start import Chosen, begin
 
 TARGET = 0.05
 TIMED = How(("--min-time", "10", "--max-time", "10"))
-
-
-@dataclass
-class Kept:
-    """A pool that stays open when a sweep ends."""
-
-    pool: RayPool
-
-    def idle(self) -> Sequence[Lane]:
-        """As the pool."""
-        return self.pool.idle()
-
-    def start(self, lane: Lane, task: Task) -> None:
-        """As the pool."""
-        self.pool.start(lane, task)
-
-    def wait(self, seconds: float) -> Sequence[tuple[Lane, Outcome | Lost]]:
-        """As the pool."""
-        return self.pool.wait(seconds)
-
-    def alive(self, cell: Cell) -> bool:
-        """As the pool."""
-        return self.pool.alive(cell)
-
-    def notes(self) -> Sequence[str]:
-        """As the pool."""
-        return self.pool.notes()
-
-    def close(self) -> None:
-        """It is closed when all is done."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +107,8 @@ def measuring(address: str, rounds: int) -> None:
             for _ in range(rounds):
                 sweep = begin(store, chosen, TIMED, "here", again=True)
                 (cell,) = read_cells(store, sweep)
-                here, kept = partial(run_task, TIMED.task(cell, False)), Kept(pool)
-                both.append((spent(here), spent(partial(sweep_once, store, sweep, kept))))
+                here = partial(run_task, TIMED.task(cell, False))
+                both.append((spent(here), spent(partial(sweep_once, store, sweep, pool))))
     direct, through = [one for one, _ in both], [one for _, one in both]
     print(f"\n{'a cell, timed for 10 s':24}{'whole':>10}{'its process':>13}{'timed':>10}{'around it':>12}")
     for name, seen in (("run_task", direct), ("sweep, Ray and store", through)):
@@ -154,7 +122,7 @@ def measuring(address: str, rounds: int) -> None:
     print(f"whole calls differ by {whole:+.2f} s, of which the processes' own differ by {whole - more:+.2f} s")
 
 
-def sweep_once(store: Store, sweep: int, pool: Kept) -> Outcome:
+def sweep_once(store: Store, sweep: int, pool: RayPool) -> Outcome:
     """Measure the one cell of a sweep, as `mnfpn sweep` does but for the reference."""
     run = SweepRun(store, sweep, pool, TIMED)
     run.references = References({})

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from mnfpn_cli.sweep.start import Chosen
 
 
+WORTH_A_CLUSTER = 100_000
+"""Cells from which on a cluster plans them: fewer take less time here than sending them around."""
+
+
 @grouped
 def sweep(
     space: SpaceOptions,
@@ -25,7 +29,8 @@ def sweep(
 ) -> None:
     """Plan every cell of a design space, choose by budget and frontier, and measure them one at a time."""
     from mnfpn_cli.cli.output import check_output
-    from mnfpn_cli.cli.sweeping import expect_of, go_on, measure, show
+    from mnfpn_cli.cli.sweep_shown import expect_of, show
+    from mnfpn_cli.cli.sweeping import go_on, measure
 
     check_output(output)
     how.check(space, budget, sampling, store)
@@ -53,8 +58,14 @@ def _choose(space: SpaceOptions, budget: BudgetOptions, how: HowOptions, command
     from mnfpn_cli.space.planned import plan_space
     from mnfpn_cli.sweep.start import Chosen
 
+    stated, limits = space.read(), budget.budget()
     with progress_bar() as progress:
-        planned = plan_space(space.read(), budget.budget(), progress)
+        if how.ray is not None and stated.count >= WORTH_A_CLUSTER:
+            from mnfpn_cli.sweep.ray_plan import plan_on
+
+            planned = plan_on(how.ray, stated, limits, progress)
+        else:
+            planned = plan_space(stated, limits, progress)
     if planned.invalid and not planned.cells and not planned.cut:
         raise UsageError("\n".join(planned.invalid))
     return Chosen(choose(planned.cells, how.measure), planned, how.measure, command)

@@ -27,6 +27,11 @@ def sweep_option(help: str, metavar: str | None = None, **more: Any) -> Any:
     return Option(help=help, metavar=metavar, rich_help_panel="Sweep", **more)
 
 
+def sweep_flag(name: str, help: str) -> Any:
+    """A switch in the same panel, without a ``--no-`` of its own."""
+    return Option(name, help=help, rich_help_panel="Sweep")
+
+
 def parse_measure(text: str) -> str:
     """Which cells to measure: a word or a number.
 
@@ -53,17 +58,24 @@ class HowOptions:
             parser=parse_measure,
         ),
     ] = "all"
-    dry_run: Annotated[bool, sweep_option("Only say how many cells there are, and about how long they take.")] = False
-    resume: Annotated[bool, sweep_option("Go on with the sweeps of the store that have cells left.")] = False
-    again: Annotated[bool, sweep_option("Measure also what the store has already; what it has stays.")] = False
-    retry_failed: Annotated[bool, sweep_option("With --resume: also the cells that failed.")] = False
-    by_layer: Annotated[bool, sweep_option("Also time each layer, by runtimes that run layer by layer.")] = False
+    dry_run: Annotated[
+        bool, sweep_flag("--dry-run", "Only say how many cells there are, and about how long they take.")
+    ] = False
+    resume: Annotated[bool, sweep_flag("--resume", "Go on with the sweeps of the store that have cells left.")] = False
+    again: Annotated[bool, sweep_flag("--again", "Measure also what the store has already; what it has stays.")] = False
+    retry_failed: Annotated[bool, sweep_flag("--retry-failed", "With --resume: also the cells that failed.")] = False
+    by_layer: Annotated[
+        bool, sweep_flag("--by-layer", "Also time each layer, by runtimes that run layer by layer.")
+    ] = False
     reference_every: Annotated[
         int,
         sweep_option("Time the reference cell again after so many cells.", "N", parser=whole("--reference-every", 1)),
     ] = 10
     cell_timeout: Annotated[
-        float, sweep_option("Give a cell up after so many seconds.", "SECONDS", parser=number("--cell-timeout"))
+        float,
+        sweep_option(
+            "Give a cell up after so many seconds.", "SECONDS", parser=number("--cell-timeout"), show_default="900"
+        ),
     ] = 900.0
     ray: Annotated[
         str | None,

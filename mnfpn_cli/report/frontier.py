@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli import FORMAT_VERSION, __version__
+from mnfpn_cli.report.bench_document import latency_document
 from mnfpn_cli.report.points import KEPT, Point, Points
 from mnfpn_cli.report.runs import half_width
 from mnfpn_cli.report.sweep import planned_document
@@ -115,8 +116,7 @@ def _row(point: Point) -> dict[str, Any]:
         **planned_document(stored.planned),
         "device": stored.device,
         "node": point.node,
-        "latency_s": latency.median,
-        "ci95": list(latency.interval) if latency.interval else None,
+        "latency_s": latency_document(latency),
         "corrected_s": point.corrected_s,
         "kept": point.kept,
     }

@@ -1,7 +1,9 @@
 """What measures cells: lanes, each of which measures one at a time. Here there is one; a cluster has one a machine."""
 
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Protocol
@@ -52,8 +54,16 @@ class Pool(Protocol):
     def notes(self) -> Sequence[str]:
         """What people should know of the lanes, since this was asked last."""
 
-    def close(self) -> None:
-        """End what is being done."""
+
+@contextmanager
+def local_pool() -> "Iterator[LocalPool]":
+    """This machine; at the end what it measures is ended."""
+    node = socket.gethostname()
+    pool = LocalPool(Lane(node, node))
+    try:
+        yield pool
+    finally:
+        pool.close()
 
 
 @dataclass

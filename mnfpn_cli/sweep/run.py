@@ -144,7 +144,6 @@ class SweepRun:
             reachable = False  # the claims lapse without us
             raise
         finally:
-            self.pool.close()
             if reachable:
                 self.claims.release()
         return self.state

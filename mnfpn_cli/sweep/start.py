@@ -1,5 +1,6 @@
 """A sweep begun: its cells chosen, put in random order, and put down; or one that was begun before."""
 
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -27,9 +28,20 @@ class Chosen:
 
 
 def this_machine() -> str:
-    """The kind of machine that this is: its times are those of others of this kind."""
+    """The kind of machine that this is, by its processor and its GPUs: its times are those of others of this kind."""
     with reading_cpu_name() as name:
-        return f"{name()}, {psutil.cpu_count(logical=False)} cores"
+        return ", ".join([f"{name()}, {psutil.cpu_count(logical=False)} cores", *_gpus()])
+
+
+def _gpus() -> list[str]:
+    """The names of NVIDIA's GPUs, by their driver's own program: torch would take seconds."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    names = [line.strip() for line in answer.stdout.splitlines() if line.strip()]
+    return [f"{names.count(name)} × {name}" for name in dict.fromkeys(names)]
 
 
 def begin(store: Store, chosen: Chosen, how: How, place: str, again: bool = False) -> int:

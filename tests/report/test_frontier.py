@@ -105,8 +105,8 @@ def test_json_has_the_frontier_in_base_units(tmp_path: Path) -> None:
     (bench,) = found["frontier"]
     assert (bench["machine"], bench["device"], bench["batch"]) == ("A CPU, 2 cores", "cpu", 1)
     last = bench["cells"][-1]
-    assert last["latency_s"] == 0.030
-    assert last["ci95"][0] < 0.030 < last["ci95"][1]
+    assert last["latency_s"]["median"] == 0.030
+    assert last["latency_s"]["ci95"][0] < 0.030 < last["latency_s"]["ci95"][1]
     assert last["corrected_s"] == pytest.approx(0.025)
     assert last["settings"]["width_mult"] == 1.0
     assert last["input"]["height"] == 128
@@ -132,7 +132,7 @@ def test_few_samples_have_no_interval(tmp_path: Path) -> None:
     """The table has none, JSON has null, and the plots have no bars."""
     found = points(tmp_path, [replace(SAMPLE[0], samples=5)])
     assert found.all[0].latency
-    assert report_document(found)["frontier"][0]["cells"][0]["ci95"] is None
+    assert report_document(found)["frontier"][0]["cells"][0]["latency_s"]["ci95"] is None
     assert "±95 %" in as_text(frontier_report(found))
     clouds = [one for one in frontier_figure(found).data if one.meta["kind"] == "cells"]
     assert [one.error_y.array for one in clouds] == [(0.0,)]

@@ -38,7 +38,6 @@ class FakePool:
     measure: Callable[[Task], Outcome | Lost] = steady
     lanes: list[Lane] = field(default_factory=lambda: [Lane("1", "here")])
     tasks: list[tuple[Lane, Task]] = field(default_factory=list)
-    closed: bool = False
     _running: dict[Lane, Task] = field(default_factory=dict)
 
     def idle(self) -> Sequence[Lane]:
@@ -68,7 +67,3 @@ class FakePool:
     def notes(self) -> Sequence[str]:
         """There is nothing to say."""
         return ()
-
-    def close(self) -> None:
-        """Nothing is to be ended."""
-        self.closed = True

@@ -1,0 +1,67 @@
+"""What a sweep is to do, and what came of it, printed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnfpn_cli.cli.options import OutputOptions
+from mnfpn_cli.cli.sweep_options import HowOptions
+
+if TYPE_CHECKING:
+    from mnfpn_cli.settings.measuring import Sampling
+    from mnfpn_cli.store.rows import Sweep
+    from mnfpn_cli.store.store import Store
+    from mnfpn_cli.sweep.expected import Expected
+    from mnfpn_cli.sweep.run import How
+    from mnfpn_cli.sweep.start import Chosen
+
+
+def place_of(options: HowOptions) -> str:
+    """The kind of machine that cells are for."""
+    from mnfpn_cli.sweep.start import this_machine
+
+    if options.ray is not None:
+        return f"Ray, {options.accelerator or 'any machine'}"
+    return this_machine()
+
+
+def expect_of(store: str | None, chosen: "Chosen", how: "How", sampling: "Sampling", options: HowOptions) -> "Expected":
+    """How long a sweep may take; nothing is written.
+
+    Raises:
+        MnfpnError: where there is a store, and it cannot be read.
+    """
+    from mnfpn_cli.store.store import open_store
+    from mnfpn_cli.sweep.expected import expect
+
+    place = place_of(options)
+    if store is None or ("://" not in store and not Path(store).exists()):
+        return expect(chosen, how, sampling, place, None)
+    with open_store(store) as opened:
+        return expect(chosen, how, sampling, place, opened)
+
+
+def show(chosen: "Chosen", expected: "Expected | None", output: OutputOptions) -> None:
+    """Print what a space holds, and what of it would be measured."""
+    from mnfpn_cli.cli.output import emit
+    from mnfpn_cli.report.document import network_document
+    from mnfpn_cli.report.sweep import space_document, space_report
+    from mnfpn_cli.space.frontier import planned_frontier
+
+    frontier = planned_frontier(chosen.space.cells)
+    body = space_document(chosen, frontier, expected)
+    emit(space_report(chosen, frontier, expected), network_document("sweep", None, None, body), output)
+
+
+def show_swept(store: "Store", ran: "Sequence[Sweep]", notes: Sequence[str], output: OutputOptions) -> None:
+    """Print how many cells are measured, what failed, and what to do next."""
+    from mnfpn_cli.cli.output import emit
+    from mnfpn_cli.report.document import network_document
+    from mnfpn_cli.report.swept import Swept, swept_document, swept_report
+    from mnfpn_cli.store.read import read_cells
+    from mnfpn_cli.store.sweeps import references
+
+    cells = {one.key: one for sweep in ran for one in read_cells(store, sweep.id)}
+    taken = [one for one in references(store) if one.sweep in {sweep.id for sweep in ran}]
+    swept = Swept(store.argument, tuple(ran), tuple(cells.values()), tuple(taken), tuple(notes))
+    emit(swept_report(swept), network_document("sweep", None, None, swept_document(swept)), output)

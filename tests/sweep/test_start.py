@@ -1,0 +1,47 @@
+"""What a sweep is begun with: the kind of machine, and keys that go with it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mnfpn_cli.settings.input import Size
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.space.cells import Cell, Execution, cell_key
+from mnfpn_cli.sweep.start import this_machine
+
+
+def with_program(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Put an `nvidia-smi` of our own first."""
+    program = folder / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{text}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_a_machine_is_known_by_its_processor_and_its_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two machines that differ in their GPUs alone have cells of their own."""
+    with_program(tmp_path, monkeypatch, "exit 9")
+    bare = this_machine()
+    assert bare.endswith(" cores")
+    with_program(tmp_path, monkeypatch, "echo NVIDIA H100; echo NVIDIA H100; echo NVIDIA T4")
+    assert this_machine() == f"{bare}, 2 × NVIDIA H100, 1 × NVIDIA T4"
+
+
+def test_a_key_is_the_hash_of_all_that_determines_a_measurement() -> None:
+    """Any change of it is another cell; the same again is the same cell."""
+    settings, size = NetworkSettings(), Size(64, 64)
+    cells = [
+        Cell(settings, size),
+        Cell(settings.model_copy(update={"width_mult": 0.5}), size),
+        Cell(settings, Size(64, 96)),
+        Cell(settings, size, Execution(batch=2)),
+        Cell(settings, size, Execution(runtime="fused")),
+        Cell(settings, size, Execution(device="cpu")),
+        Cell(settings, size, Execution(dtype="bfloat16")),
+        Cell(settings, size, Execution(threads=1)),
+    ]
+    keys = [cell_key(cell, place) for cell in cells for place in ("here", "there")]
+    assert len(set(keys)) == 16
+    assert cell_key(Cell(NetworkSettings(), Size(64, 64)), "here") == keys[0]
+    assert len(keys[0]) == 32
