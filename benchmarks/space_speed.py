@@ -36,7 +36,7 @@ def spaces(cells: int) -> dict[str, Space]:
         "other networks": _space(
             ("width_mult", every[:: cells // 100]), ("pyramid.channels", list(range(1, cells // 100 + 1)))
         ),
-        "other backbones": _space(("width_mult", every)),
+        "other backbones": _space(("width_mult", every), ("rounding", ["truncate"])),
     }
 
 

@@ -11,7 +11,7 @@ from mnfpn_cli.cli.space import BudgetOptions, SpaceOptions
 from mnfpn_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from mnfpn_cli.sweep.run import How
+    from mnfpn_cli.sweep.how import How
 
 StoreIfSaid = Annotated[
     str | None,
@@ -91,7 +91,7 @@ class HowOptions:
         Raises:
             UsageError: where options are wrong, or contradict each other.
         """
-        from mnfpn_cli.sweep.run import How
+        from mnfpn_cli.sweep.how import How
 
         if not 1 <= self.cell_timeout <= 1e6:
             raise UsageError(f"--cell-timeout: must be 1 to 1000000 seconds, got {self.cell_timeout:g}")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mnfpn_cli.space.cells import Cell
     from mnfpn_cli.store.rows import StoredCell
-    from mnfpn_cli.sweep.run import State
+    from mnfpn_cli.sweep.state import State
 
 
 @contextmanager

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.store.rows import Sweep
     from mnfpn_cli.store.store import Store
     from mnfpn_cli.sweep.expected import Expected
-    from mnfpn_cli.sweep.run import How
+    from mnfpn_cli.sweep.how import How
     from mnfpn_cli.sweep.start import Chosen
 
 

@@ -14,8 +14,8 @@ from mnfpn_cli.errors import INTERRUPTED, MnfpnError
 if TYPE_CHECKING:
     from mnfpn_cli.space.cells import Cell
     from mnfpn_cli.store.store import Store
+    from mnfpn_cli.sweep.how import How
     from mnfpn_cli.sweep.pool import Pool
-    from mnfpn_cli.sweep.run import How
     from mnfpn_cli.sweep.start import Chosen
 
 

@@ -6,13 +6,12 @@ al. 2016, "Deep Residual Learning for Image Recognition", section 4.1 and table 
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
 
 from mnfpn_cli.plan.blocks import BOTTLENECK_EXPANSION, BlockPlan, bottleneck, inverted_residual
 from mnfpn_cli.plan.layers import Activation, ConvPlan
-from mnfpn_cli.settings.backbones import Backbone, MobileNetV2Settings, ResNetSettings
+from mnfpn_cli.settings.backbones import MobileNetV2Settings, ResNetSettings
 from mnfpn_cli.settings.models import NetworkSettings
-from mnfpn_cli.settings.rounding import Rounding, scale_channels, scale_stage, scale_stem
+from mnfpn_cli.settings.rounding import scale_channels, scale_stage, scale_stem
 from mnfpn_cli.settings.stages import StageSettings
 
 
@@ -53,60 +52,48 @@ class BackbonePlan:
 
 def plan_backbone(settings: NetworkSettings, last_stage: int | None = None) -> BackbonePlan:
     """Work out the backbone, up to a stage and with it, or all of it."""
-    return _plan(
-        settings.backbone,
-        settings.in_channels,
-        settings.stages or (),
-        _Width(settings.stem_channels, settings.width_mult, settings.rounding),
-        None if last_stage is None else last_stage + 1,
-    )
+    end = None if last_stage is None else last_stage + 1
+    width, rounding = settings.width_mult, settings.rounding
+    stem, rows = scale_stem(settings.stem_channels, width, rounding), (settings.stages or ())[:end]
+    if isinstance(settings.backbone, ResNetSettings):
+        repeats = settings.backbone.blocks[:end]
+        widths = tuple(scale_channels(settings.stem_channels << k, width, rounding) for k in range(len(repeats)))
+        return _plan_resnet(settings.in_channels, stem, repeats, widths)
+    widths = tuple(scale_stage(row.channels, row.expansion, width, rounding) for row in rows)
+    return _plan_mobilenet_v2(settings.backbone, settings.in_channels, stem, rows, widths)
 
 
-class _Width(NamedTuple):
-    """What the channels of a backbone follow from, besides its stages."""
-
-    stem_channels: int
-    width_mult: float
-    rounding: Rounding
-
-
-# A sweep asks for the same backbone under each of its pyramids; all that it depends on is in the key.
+# A sweep asks for the same backbone under each of its pyramids, and many widths round to the same channels.
 @lru_cache(maxsize=256)
-def _plan(
-    backbone: Backbone, in_channels: int, rows: tuple[StageSettings, ...], width: _Width, stages: int | None
+def _plan_mobilenet_v2(
+    backbone: MobileNetV2Settings,
+    in_channels: int,
+    channels: int,
+    rows: tuple[StageSettings, ...],
+    widths: tuple[int, ...],
 ) -> BackbonePlan:
-    channels = scale_stem(*width)
-    if isinstance(backbone, ResNetSettings):
-        stem = ConvPlan(in_channels, channels, kernel=7, stride=2, norm=True, activation="relu")
-        return BackbonePlan(stem, True, _plan_resnet(width, backbone.blocks[:stages], channels), "relu", False)
     bare, bias = backbone.bare_stem, backbone.conv_bias
     activation: Activation | None = None if bare else "relu6"
     stem = ConvPlan(in_channels, channels, 3, 2, bias=bare or bias, norm=not bare, activation=activation)
-    return BackbonePlan(stem, False, _plan_mobilenet_v2(width, backbone, rows[:stages], channels), "relu6", bias)
-
-
-def _plan_mobilenet_v2(
-    width: _Width, backbone: MobileNetV2Settings, rows: tuple[StageSettings, ...], channels: int
-) -> tuple[StagePlan, ...]:
     stages = []
-    for row in rows:
-        out = scale_stage(row.channels, row.expansion, width.width_mult, width.rounding)
-        blocks: tuple[BlockPlan, ...] = (inverted_residual(channels, out, row.expansion, row.stride, backbone),)
+    for row, width in zip(rows, widths, strict=True):
+        blocks: tuple[BlockPlan, ...] = (inverted_residual(channels, width, row.expansion, row.stride, backbone),)
         if row.repeats > 1:  # the repeats are equal, and frozen: one plan stands for all of them
-            blocks += (inverted_residual(out, out, row.expansion, 1, backbone),) * (row.repeats - 1)
+            blocks += (inverted_residual(width, width, row.expansion, 1, backbone),) * (row.repeats - 1)
         stages.append(StagePlan(blocks, row.stride))
-        channels = out
-    return tuple(stages)
+        channels = width
+    return BackbonePlan(stem, False, tuple(stages), "relu6", bias)
 
 
-def _plan_resnet(width: _Width, repeats_of_stages: tuple[int, ...], channels: int) -> tuple[StagePlan, ...]:
+@lru_cache(maxsize=256)
+def _plan_resnet(in_channels: int, channels: int, repeats: tuple[int, ...], widths: tuple[int, ...]) -> BackbonePlan:
+    stem = ConvPlan(in_channels, channels, kernel=7, stride=2, norm=True, activation="relu")
     stages = []
-    for index, repeats in enumerate(repeats_of_stages):
+    for index, (count, width) in enumerate(zip(repeats, widths, strict=True)):
         stride = 1 if index == 0 else 2
-        middle = scale_channels(width.stem_channels << index, width.width_mult, width.rounding)
-        blocks: tuple[BlockPlan, ...] = (bottleneck(channels, middle, stride),)
-        channels = middle * BOTTLENECK_EXPANSION
-        if repeats > 1:
-            blocks += (bottleneck(channels, middle, 1),) * (repeats - 1)
+        blocks: tuple[BlockPlan, ...] = (bottleneck(channels, width, stride),)
+        channels = width * BOTTLENECK_EXPANSION
+        if count > 1:
+            blocks += (bottleneck(channels, width, 1),) * (count - 1)
         stages.append(StagePlan(blocks, stride))
-    return tuple(stages)
+    return BackbonePlan(stem, True, tuple(stages), "relu", False)

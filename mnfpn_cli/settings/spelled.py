@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from mnfpn_cli.settings.models import NetworkSettings
@@ -12,14 +13,12 @@ OF_THEIR_OWN = {("width_mult",): "--width-mult", ("pyramid", "channels"): "--pyr
 
 def as_options(settings: NetworkSettings) -> list[str]:
     """The options that say what differs from the defaults: no preset, no file, and only as many as it takes."""
-    wanted = settings.model_dump(mode="json")
-    kinds = {part: {"kind": wanted[part]["kind"]} for part in ("backbone", "head")}
-    usual = NetworkSettings.model_validate(kinds).model_dump(mode="json")
-    default = NetworkSettings().model_dump(mode="json")
+    wanted, default = settings.model_dump(mode="json"), NetworkSettings.model_fields
+    usual = _usual(settings.backbone.kind, settings.head.kind)
     options = list[str]()
-    for part, kind in kinds.items():
-        if kind["kind"] != default[part]["kind"]:
-            options += ["--set", f"{part}.kind={kind['kind']}"]
+    for part in ("backbone", "head"):
+        if wanted[part]["kind"] != default[part].default.kind:
+            options += ["--set", f"{part}.kind={wanted[part]['kind']}"]
     for path, value in _differences(wanted, usual, ()):
         if path == ("stages",):
             options += ["--stages", " ".join(",".join(map(str, row.values())) for row in value)]
@@ -28,6 +27,14 @@ def as_options(settings: NetworkSettings) -> list[str]:
         else:
             options += ["--set", f"{'.'.join(path)}={value if _is_word(value) else json.dumps(value)}"]
     return options
+
+
+@lru_cache
+def _usual(backbone: str, head: str) -> Mapping[str, Any]:
+    """What settings of these kinds are where nothing else is said."""
+    return NetworkSettings.model_validate({"backbone": {"kind": backbone}, "head": {"kind": head}}).model_dump(
+        mode="json"
+    )
 
 
 def _differences(wanted: Any, usual: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

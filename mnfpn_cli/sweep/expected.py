@@ -9,7 +9,7 @@ from mnfpn_cli.space.cells import cell_key
 from mnfpn_cli.store.read import read_cells
 from mnfpn_cli.store.rows import Result
 from mnfpn_cli.store.store import Store
-from mnfpn_cli.sweep.run import How
+from mnfpn_cli.sweep.how import How
 from mnfpn_cli.sweep.start import Chosen
 
 STARTED_S = 5.0

@@ -8,8 +8,6 @@ from secrets import token_hex
 from statistics import fmean
 
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.settings.measuring import LAYERED
-from mnfpn_cli.space.cells import bench_arguments
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.read import pending_keys, read_cells
@@ -18,69 +16,16 @@ from mnfpn_cli.store.rows import Reference, Result, StoredCell
 from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import add_reference, now, sweeps
 from mnfpn_cli.sweep.drift import pace_at
+from mnfpn_cli.sweep.how import How
 from mnfpn_cli.sweep.order import References
 from mnfpn_cli.sweep.pool import Lane, Lost, Pool
-from mnfpn_cli.sweep.process import Outcome, Task
+from mnfpn_cli.sweep.process import Outcome
 from mnfpn_cli.sweep.rates import Rates
+from mnfpn_cli.sweep.state import State
 
 POLL_S = 0.25
 MAX_LOSSES = 3
 """So often a cell's machine may die before the cell itself is held to be the reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class How:
-    """How cells are measured.
-
-    Attributes:
-        arguments: of `mnfpn bench`, for all cells.
-        by_layer: whether layers are timed, by the runtimes that run layer by layer.
-        timeout_s: after which a cell is given up.
-        reference_every: cells between two times of the reference.
-        latency_s: cells that cannot keep to it are not measured.
-    """
-
-    arguments: tuple[str, ...] = ()
-    by_layer: bool = False
-    timeout_s: float = 900.0
-    reference_every: int = 10
-    latency_s: float | None = None
-
-    def task(self, cell: StoredCell, is_reference: bool) -> Task:
-        """What a process is to measure."""
-        layers = self.by_layer and not is_reference and cell.cell.execution.runtime in LAYERED
-        return Task((*bench_arguments(cell.cell), *self.arguments, *["--by-layer"] * layers), self.timeout_s)
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """How far a sweep is.
-
-    Attributes:
-        total: cells, those measured before included.
-        done, failed: of them.
-        skipped: cells that cannot keep to the latency.
-        others: cells that another sweep measures.
-        left_s: about the time that is left.
-        best: the cell that keeps the most within the latency; without a limit, the fastest.
-        pace: how many times its first time the reference cell took when it was timed last.
-        notes: what went wrong besides.
-    """
-
-    total: int
-    done: int = 0
-    failed: int = 0
-    skipped: int = 0
-    others: int = 0
-    left_s: float | None = None
-    best: StoredCell | None = None
-    pace: float = 1.0
-    notes: tuple[str, ...] = ()
-
-    @property
-    def left(self) -> int:
-        """Cells that are still to be measured."""
-        return self.total - self.done - self.failed - self.skipped
 
 
 @dataclass

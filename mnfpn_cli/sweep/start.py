@@ -14,7 +14,7 @@ from mnfpn_cli.space.planned import Planned, PlannedSpace
 from mnfpn_cli.store.rows import Sweep
 from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import add_sweep, sweeps
-from mnfpn_cli.sweep.run import How
+from mnfpn_cli.sweep.how import How
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,3 +213,20 @@ def test_a_sweeps_command_is_kept_without_the_store(mnfpn: Mnfpn) -> None:
         (sweep,) = sweeps(store)
     words = "--size 64,96 --max-macs 5G --measure none --by-layer --runs 6 --warmup 1"
     assert sweep.plan["command"] == f"mnfpn sweep --width-mult 0.35 {words}"
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "message"),
+    [
+        ("here", 2, "--ray: must be auto, local, ray://host:port or host:port, got 'here'"),
+        ("127.0.0.1:1", 1, "--ray 127.0.0.1:1: "),
+        ("ray://127.0.0.1:1", 1, "--ray ray://127.0.0.1:1: "),
+    ],
+)
+def test_a_cluster_that_does_not_answer_leaves_no_sweep(mnfpn: Mnfpn, address: str, code: int, message: str) -> None:
+    """It is asked before anything is put down, so that nothing is left to go on with."""
+    outcome = mnfpn("sweep", "--size", "64", *QUICK, "--ray", address, "--store", "runs.db")
+    assert outcome.code == code
+    assert f"error: {message}" in outcome.err
+    with open_store("runs.db") as store:
+        assert sweeps(store) == []

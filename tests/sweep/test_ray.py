@@ -24,6 +24,7 @@ from mnfpn_cli.store import tables
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.sweep import ray_checks, ray_connect, ray_members, ray_plan
 from mnfpn_cli.sweep import ray_pool as ray_pool_module
+from mnfpn_cli.sweep.how import How
 from mnfpn_cli.sweep.pool import Lane, Lost
 from mnfpn_cli.sweep.process import Outcome, Task
 from mnfpn_cli.sweep.ray_checks import on_node, problem_of
@@ -32,8 +33,9 @@ from mnfpn_cli.sweep.ray_members import Measure
 from mnfpn_cli.sweep.ray_nodes import Node, Place, Wanted, alive, check_wanted, node_name, places
 from mnfpn_cli.sweep.ray_plan import plan_on
 from mnfpn_cli.sweep.ray_pool import RayPool, ray_pool
-from mnfpn_cli.sweep.run import How, State, SweepRun
+from mnfpn_cli.sweep.run import SweepRun
 from mnfpn_cli.sweep.start import Chosen, begin
+from mnfpn_cli.sweep.state import State
 from tests.space.spaces import space_of
 
 pytest.importorskip("ray")

@@ -13,13 +13,18 @@ from mnfpn_cli.space.planned import plan_space
 from mnfpn_cli.store import tables
 from mnfpn_cli.store.change import try_again
 from mnfpn_cli.store.claims import Claims
+from mnfpn_cli.store.errors import StoreError
+from mnfpn_cli.store.merge import merge
 from mnfpn_cli.store.read import read_cells
+from mnfpn_cli.store.rows import Result
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import references
+from mnfpn_cli.sweep.how import How
 from mnfpn_cli.sweep.pool import Lane, Lost
 from mnfpn_cli.sweep.process import Outcome, Task
-from mnfpn_cli.sweep.run import How, State, SweepRun
+from mnfpn_cli.sweep.run import SweepRun
 from mnfpn_cli.sweep.start import Chosen, begin
+from mnfpn_cli.sweep.state import State
 from tests.space.spaces import space_of
 from tests.sweep.pools import FakePool, failed, measured, steady
 
@@ -234,3 +239,28 @@ def test_layers_are_timed_where_a_runtime_has_them(store: Store) -> None:
     asked = Counter(("fused" in task.arguments, "--by-layer" in task.arguments) for _, task in pool.tasks)
     assert asked[True, True] == 0
     assert asked[False, True] == 2
+
+
+def test_what_the_store_does_not_take_goes_to_a_file(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep ends, all that it put down is safe, and merging the file brings in what it measured last."""
+    sweep, finish, finished = sweep_of(store, widths=4), Claims.finish, list[str]()
+
+    def away_at_the_third(claims: Claims, key: str, result: Result) -> bool:
+        finished.append(key)
+        if len(finished) == 3:
+            raise StoreError("--store: 'runs.db': the server has gone away")
+        return finish(claims, key, result)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Claims, "finish", away_at_the_third)
+    with pytest.raises(
+        StoreError, match=r"has gone away\nwhat was measured last is in mnfpn-rescued-.*\.db; mnfpn runs"
+    ):
+        run(store, sweep, FakePool())
+    assert len(results(store)) == 2
+    (rescued,) = tmp_path.glob("mnfpn-rescued-*.db")
+    with open_store(str(rescued)) as other:
+        assert merge(store, other) == 1
+    assert set(results(store)) == set(finished)
