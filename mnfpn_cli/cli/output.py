@@ -22,6 +22,9 @@ from mnfpn_cli.report.tables import Report, keep_short_text_whole, least_width, 
 SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown"}
 """The forms that the name of a file asks for."""
 
+DATABASE = b"SQLite format 3\0"
+"""How an SQLite database begins."""
+
 WIDE = 10_000
 """Columns where nothing has to fit a screen."""
 
@@ -53,10 +56,26 @@ def check_file(path: Path, option: str) -> None:
         raise UsageError(f"{option}: must be a name that a file can have, got '{path}': {error}") from None
     if is_folder:
         raise UsageError(f"{option}: must be a file, but '{path}' is a folder")
+    _refuse_database(path, option)
     if not target.parent.is_dir():
         raise UsageError(f"{option}: must be in a folder that exists, but '{target.parent}' is none")
     if not os.access(target.parent, os.W_OK):
         raise UsageError(f"{option}: must be in a folder that can be written, but '{target.parent}' cannot")
+
+
+def _refuse_database(path: Path, option: str) -> None:
+    """Keep a store from being written over: it holds what took hours to measure.
+
+    Raises:
+        UsageError: where the file is an SQLite database.
+    """
+    try:
+        with path.open("rb") as file:
+            is_database = file.read(len(DATABASE)) == DATABASE
+    except OSError:
+        return  # there is none, or what is wrong with it is told when it is written
+    if is_database:
+        raise UsageError(f"{option}: must not be a store, but '{path}' is an SQLite database")
 
 
 Texts = Mapping[str, Callable[[], str]]
@@ -149,6 +168,7 @@ def write_bytes(path: Path, content: bytes, option: str = "--output") -> None:
         MnfpnError: where it cannot be written.
     """
     if not is_device(path):
+        _refuse_database(path, option)  # a sweep's own, which was not there when it began
         with tidy_when_terminated():
             write_whole(path, content, check=lambda _: None, option=option)
         return

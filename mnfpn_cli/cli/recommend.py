@@ -26,8 +26,11 @@ def recommend(
     from mnfpn_cli.cli.output import check_output, emit
     from mnfpn_cli.report.document import network_document
     from mnfpn_cli.report.recommend import recommend_document, recommend_report
+    from mnfpn_cli.report.swept import drift_lines
+    from mnfpn_cli.space.frontier import largest_product
     from mnfpn_cli.store.read import read_cells
     from mnfpn_cli.store.store import open_store
+    from mnfpn_cli.store.sweeps import references
     from mnfpn_cli.sweep.recommend import recommend as choose
 
     check_output(output)
@@ -36,6 +39,7 @@ def recommend(
         check_device_name(device)
     with open_store(store) as opened:
         cells, name = read_cells(opened, status="done"), opened.name
+        drift = drift_lines(references(opened))
     wanted = [
         one
         for one in cells
@@ -45,8 +49,9 @@ def recommend(
     ]
     if not wanted:
         raise MnfpnError(f"--store: no cell in {name} was measured that way; it has {len(cells)} measured cells")
-    found = choose(wanted, limits)
-    emit(recommend_report(found, words), network_document("recommend", None, None, recommend_document(found)), output)
+    found = choose(wanted, limits, largest_product(cells))
+    document = network_document("recommend", None, None, recommend_document(found, drift))
+    emit(recommend_report(found, words, drift), document, output)
     if not any(one.picks for one in found):
         raise MnfpnError(f"no measured cell is within {words}")
 

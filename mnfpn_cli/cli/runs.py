@@ -104,6 +104,7 @@ def prune(
 ) -> None:
     """Remove cells from a store, with what was measured of them. What is being measured stays."""
     from mnfpn_cli.cli.output import check_output, emit
+    from mnfpn_cli.report.document import network_document
     from mnfpn_cli.report.removed import removed_report
     from mnfpn_cli.store.change import Unwanted, remove
     from mnfpn_cli.store.claims import Claims
@@ -119,7 +120,8 @@ def prune(
         if not dry_run:
             Claims(opened).free_lapsed()
         removed = remove(opened, unwanted, pretend=dry_run)
-    emit(removed_report(removed, dry_run), {**asdict(removed), "dry_run": dry_run}, output)
+    document = network_document("runs prune", None, None, {**asdict(removed), "dry_run": dry_run})
+    emit(removed_report(removed, dry_run), document, output)
 
 
 @runs_app.command("merge")
@@ -132,6 +134,7 @@ def merge(
     """Copy what was measured from another store; the store is made where there is none."""
     from mnfpn_cli.cli.output import check_output, emit
     from mnfpn_cli.cli.progress import progress_bar
+    from mnfpn_cli.report.document import network_document
     from mnfpn_cli.report.removed import merged_report
     from mnfpn_cli.store.merge import merge as merge_stores
     from mnfpn_cli.store.store import open_store
@@ -140,7 +143,7 @@ def merge(
     with open_store(other) as source, open_store(store, create=True) as target, progress_bar() as progress:
         results = merge_stores(target, source, progress)
         names = source.name, target.name
-    emit(merged_report(results, *names), {"results": results}, output)
+    emit(merged_report(results, *names), network_document("runs merge", None, None, {"results": results}), output)
 
 
 @runs_app.command("export")

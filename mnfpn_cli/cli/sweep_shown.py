@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from mnfpn_cli.sweep.start import Chosen
 
 
+ON_RAY = "Ray, "
+"""How the place of a cluster's cells begins."""
+
+
 def place_of(options: HowOptions) -> str:
     """The kind of machine that cells are for."""
     from mnfpn_cli.sweep.start import this_machine
 
     if options.ray is not None:
-        return f"Ray, {options.accelerator or 'any machine'}"
+        return f"{ON_RAY}{options.accelerator or 'any machine'}"
     return this_machine()
 
 
@@ -36,9 +40,9 @@ def expect_of(store: str | None, chosen: "Chosen", how: "How", sampling: "Sampli
 
     place = place_of(options)
     if store is None or ("://" not in store and not Path(store).exists()):
-        return expect(chosen, how, sampling, place, None)
+        return expect(chosen, how, sampling, place, None, options.again)
     with open_store(store) as opened:
-        return expect(chosen, how, sampling, place, opened)
+        return expect(chosen, how, sampling, place, opened, options.again)
 
 
 def show(chosen: "Chosen", expected: "Expected | None", output: OutputOptions) -> None:
@@ -53,7 +57,9 @@ def show(chosen: "Chosen", expected: "Expected | None", output: OutputOptions) -
     emit(space_report(chosen, frontier, expected), network_document("sweep", None, None, body), output)
 
 
-def show_swept(store: "Store", ran: "Sequence[Sweep]", notes: Sequence[str], output: OutputOptions) -> None:
+def show_swept(
+    store: "Store", ran: "Sequence[Sweep]", notes: Sequence[str], skipped: int, output: OutputOptions
+) -> None:
     """Print how many cells are measured, what failed, and what to do next."""
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.document import network_document
@@ -63,5 +69,5 @@ def show_swept(store: "Store", ran: "Sequence[Sweep]", notes: Sequence[str], out
 
     cells = {one.key: one for sweep in ran for one in read_cells(store, sweep.id)}
     taken = [one for one in references(store) if one.sweep in {sweep.id for sweep in ran}]
-    swept = Swept(store.argument, tuple(ran), tuple(cells.values()), tuple(taken), tuple(notes))
+    swept = Swept(store.argument, tuple(ran), tuple(cells.values()), tuple(taken), tuple(notes), skipped)
     emit(swept_report(swept), network_document("sweep", None, None, swept_document(swept)), output)

@@ -1,5 +1,6 @@
 """A sweep at the prompt: begun, or gone on with."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 from mnfpn_cli.cli.interrupts import stopping
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.cli.sweep_options import HowOptions
-from mnfpn_cli.cli.sweep_shown import place_of, show, show_swept
+from mnfpn_cli.cli.sweep_shown import ON_RAY, place_of, show, show_swept
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError
 
 if TYPE_CHECKING:
@@ -36,11 +37,13 @@ def measure(name: str, chosen: "Chosen", how: "How", options: HowOptions, output
     from mnfpn_cli.sweep.start import begin
 
     with open_store(name, create=True) as store:
+        if not chosen.space.cells:
+            raise MnfpnError(f"no cell is within the budget: {sum(chosen.space.cut.values()):,} are beyond it")
         if options.measure == "none":
             chosen = replace(chosen, cells=chosen.space.cells)
             begin(store, chosen, how, place_of(options), options.again)
             show(replace(chosen, cells=()), None, output)
-            warn(f"all {len(chosen.cells):,} cells are put down; to measure them: {_resume(store)}")
+            warn(f"{len(chosen.cells):,} to measure later, all put down: {_resume(store)}")
             return
         with _machines(options, [one.cell for one in chosen.cells]) as pool:  # before a sweep is there to go on with
             sweep = begin(store, chosen, how, place_of(options), options.again)
@@ -57,6 +60,7 @@ def go_on(name: str, options: HowOptions, output: OutputOptions) -> None:
     from mnfpn_cli.store.change import try_again
     from mnfpn_cli.store.read import read_cells
     from mnfpn_cli.store.store import open_store
+    from mnfpn_cli.store.sweeps import sweeps
     from mnfpn_cli.sweep.start import unfinished
 
     with open_store(name) as store:
@@ -65,9 +69,20 @@ def go_on(name: str, options: HowOptions, output: OutputOptions) -> None:
         left = unfinished(store)
         place = place_of(options) if left else ""
         here = [one for one in left if one.place == place]
+        if not left:
+            counts = _counts(store)
+            more = f"; {counts['failed']} failed: --retry-failed tries them again" if counts["failed"] else ""
+            warn(f"nothing is left: {counts['done']} cells of {store.name} are measured{more}")
+            show_swept(store, sweeps(store), (), 0, output)
+            return
         for one in left:
             if one.place != place:
-                warn(f"sweep {one.id} is for {one.place}, this is {place}: its {one.counts['pending']} cells stay")
+                hint = (
+                    " (--ray ADDRESS goes on with it)" if one.place.startswith(ON_RAY) and options.ray is None else ""
+                )
+                warn(
+                    f"sweep {one.id} is for {one.place}, this is {place}: its {one.counts['pending']} cells stay{hint}"
+                )
         if not here and left:
             raise MnfpnError("--resume: no cell that is left is for this kind of machine")
         cells = [one.cell for sweep in here for one in read_cells(store, sweep.id, "pending")]
@@ -84,19 +99,30 @@ def _run(store: "Store", numbers: Sequence[int], pool: "Pool", output: OutputOpt
     from mnfpn_cli.sweep.start import how_of
 
     known = {one.id: one for one in sweeps(store)}
-    notes = list[str]()
+    notes, skipped = list[str](), 0
     with stopping() as stopped:
         for number in numbers:
             cells = read_cells(store, number)
             with sweep_bar(cells) as tell:
                 run = SweepRun(store, number, pool, how_of(known[number].plan), stopped, tell)
-                notes += run.run().notes
+                state = run.run()
+                notes, skipped = [*notes, *state.notes], skipped + state.skipped
             if stopped():
                 break
-    show_swept(store, [known[number] for number in numbers], notes, output)
+    ran = {one.id: one for one in sweeps(store) if one.id in numbers}
+    show_swept(store, [ran[number] for number in numbers], notes, skipped, output)
     if stopped():
-        left = sum(one.counts.get("pending", 0) for one in sweeps(store) if one.id in numbers)
+        left = sum(one.counts.get("pending", 0) for one in ran.values())
         raise SweepInterruptedError(f"interrupted: {left} cells are left; go on with them by: {_resume(store)}")
+    if not skipped and not any(one.counts.get("done") for one in ran.values()):
+        raise MnfpnError("no cell was measured")
+
+
+def _counts(store: "Store") -> "Counter[str]":
+    """The cells of all sweeps by status, each once."""
+    from mnfpn_cli.store.read import read_cells
+
+    return Counter(one.status for one in read_cells(store))
 
 
 def _resume(store: "Store") -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mnfpn_cli import FORMAT_VERSION, __version__
 from mnfpn_cli.report.bench_document import latency_document
+from mnfpn_cli.report.document import network_document
 from mnfpn_cli.report.points import KEPT, Point, Points
 from mnfpn_cli.report.runs import half_width
 from mnfpn_cli.report.sweep import planned_document
@@ -96,9 +96,7 @@ def _moved(points: Points) -> Report:
 def report_document(points: Points) -> dict[str, Any]:
     """The same under the keys that scripts rely on: seconds, bytes, MACs, parameters, shares."""
     return {
-        "format_version": FORMAT_VERSION,
-        "mnfpn_version": __version__,
-        "command": "report",
+        **network_document("report", None, None, {}),
         "counts": {status: points.count(status) for status in ("done", "failed", "pending")},
         "frontier": [
             {**bench._asdict(), "cells": [_row(one) for one in some]} for bench, some in points.frontier.items()

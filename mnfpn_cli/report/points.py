@@ -80,7 +80,8 @@ def points_of(cells: Sequence[StoredCell], sweeps: Sequence[Sweep], references: 
     references = [one for one in references if one.sweep in own]
     frontier = measured_frontier(cells)
     best = {one.key for some in frontier.values() for one in some}
-    most, paces, moved = largest_product(cells), paces_of(cells, references), _moved(references)
+    measured = [one for one in cells if one.measured]
+    most, paces, moved = largest_product(measured or cells), paces_of(cells, references), _moved(references)
     found = {
         one.key: Point(one, name, kept(one.figures.capacity, most), _latency(one), paces.get(one.key), one.key in best)
         for one, name in zip(cells, names_of(cells), strict=True)

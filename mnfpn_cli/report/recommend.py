@@ -6,8 +6,9 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.report.points import KEPT
+from mnfpn_cli.report.runs import half_width
 from mnfpn_cli.report.tables import Report, note, table
-from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_in_bytes
+from mnfpn_cli.report.units import count, scaled, seconds, size_in_bytes
 from mnfpn_cli.space.cells import bench_arguments, network_arguments
 from mnfpn_cli.space.names import namer
 from mnfpn_cli.space.planned import Capacity, kept
@@ -26,7 +27,7 @@ OBJECTIVE = f"What is best here is what keeps the most. {KEPT} Train the first f
 """What a recommendation goes by."""
 
 
-def recommend_report(found: Sequence[Recommendation], budget: str) -> Report:
+def recommend_report(found: Sequence[Recommendation], budget: str, warnings: Sequence[str]) -> Report:
     """For each machine the best cells, why, what more would cost, and what to do next."""
     report: Report = []
     for one in found:
@@ -38,13 +39,13 @@ def recommend_report(found: Sequence[Recommendation], budget: str) -> Report:
             )
             continue
         report += [_table(one, f"Within {budget} on {where}"), *_reasons(one, budget), *_commands(one.picks[0].cell)]
-    return [*report, note(OBJECTIVE, "dim")]
+    return [*report, *(note(f"Warning: {line}", "yellow") for line in warnings), note(OBJECTIVE, "dim")]
 
 
 def _table(one: Recommendation, title: str) -> Table:
     picks = [*one.picks[:SHOWN], *([one.step] if one.step else [])]
     name = namer([pick.cell.cell for pick in picks])
-    made = table(title, "", "Network", ">Median", ">95 % interval", ">MACs", ">Parameters", ">Memory", ">Kept")
+    made = table(title, "", "Network", ">Median", ">±95 %", ">MACs", ">Parameters", ">Memory", ">Kept")
     for index, pick in enumerate(picks):
         if pick is one.step:
             made.add_section()
@@ -53,7 +54,7 @@ def _table(one: Recommendation, title: str) -> Table:
             "next step up" if pick is one.step else f"{index + 1}",
             name(pick.cell.cell) or str(pick.cell.cell),
             seconds(pick.latency_s),
-            _interval(pick),
+            _half_width(pick),
             scaled(figures.macs),
             scaled(figures.parameters),
             size_in_bytes(figures.memory_bytes),
@@ -62,11 +63,10 @@ def _table(one: Recommendation, title: str) -> Table:
     return made
 
 
-def _interval(pick: Pick) -> str:
+def _half_width(pick: Pick) -> str:
     from mnfpn_cli.measure.statistics import Latency
 
-    interval = Latency(pick.cell.result.samples).interval if pick.cell.result else None
-    return seconds_range(*interval) if interval else ""
+    return half_width(Latency(pick.cell.result.samples)) if pick.cell.result else ""
 
 
 def _kept(one: Recommendation, pick: Pick) -> str:
@@ -114,10 +114,11 @@ def _commands(cell: StoredCell) -> Report:
     return [note(f"{what:8} {command}", "bold") for what, command in commands(cell).items()]
 
 
-def recommend_document(found: Sequence[Recommendation]) -> dict[str, Any]:
+def recommend_document(found: Sequence[Recommendation], warnings: Sequence[str]) -> dict[str, Any]:
     """The same under the keys that scripts rely on; times in seconds."""
     return {
         "objective": OBJECTIVE,
+        "warnings": list(warnings),
         "recommendations": [
             {
                 **one.bench._asdict(),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from mnfpn_cli.report.points import KEPT
 from mnfpn_cli.report.tables import Report, note, pairs, table
 from mnfpn_cli.report.units import count, duration, scaled, size_in_bytes
-from mnfpn_cli.space.cells import Cell
-from mnfpn_cli.space.names import namer
+from mnfpn_cli.space.cells import Cell, Execution
+from mnfpn_cli.space.names import differences, namer
 from mnfpn_cli.space.planned import kept
 
 if TYPE_CHECKING:
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 SHOWN = 10
 """Reasons, and cells of a frontier, that are shown; JSON has all."""
 
+ASKED = 2000
+"""Cells of a space that are looked at for what they differ in."""
+
 
 def space_report(chosen: Chosen, frontier: Sequence[Planned], expected: Expected | None) -> Report:
     """What there is, what is left out and why, and the cells that keep the most capacity for their MACs."""
     report: Report = [_counts(chosen.space, chosen, expected), *reasons_report(chosen.space.invalid)]
     if frontier:
-        report += [frontier_table(frontier), note(KEPT, "dim")]
+        report += [*frontier_report(frontier, chosen.space.cells), note(KEPT, "dim")]
     return report
 
 
@@ -68,30 +71,45 @@ def reasons_report(invalid: Mapping[str, int]) -> Report:
     return [made, *more]
 
 
-def frontier_table(frontier: Sequence[Planned]) -> Table:
-    """The networks of a frontier by their plans, the cheapest first; of many, some from end to end."""
-    networks = list({one.cell.network: one for one in frontier}.values())
-    shown = networks
-    if len(networks) > 2 * SHOWN:
-        step = (len(networks) - 1) / (2 * SHOWN - 1)
-        shown = [networks[round(index * step)] for index in range(2 * SHOWN)]
+def frontier_report(frontier: Sequence[Planned], cells: Sequence[Planned]) -> Report:
+    """The networks of a frontier by their plans, the cheapest first; of many, some from end to end.
+
+    ``cells``: those that it is the frontier of: what they differ in, and the networks shown do not, is said once.
+    """
+    networks = list({_bare(one.cell): one for one in frontier}.values())
+    shown = _some(networks, 2 * SHOWN)
     of = f", {len(shown)} of {count(len(networks))} networks" if len(shown) < len(networks) else ""
-    made = table(
-        f"Frontier: the most kept for its MACs{of}", "Network", ">MACs", ">Parameters", ">Memory", ">Levels", ">Kept"
-    )
-    name = namer([Cell(one.cell.settings, one.cell.size) for one in shown])
-    best = max(one.figures.capacity.product for one in networks)
-    for one in shown:
+    title = f"Frontier: the most kept for its MACs{of}"
+    made = table(title, "Network", ">MACs", ">Parameters", ">Memory", ">Levels", ">Kept")
+    bare = [_bare(one.cell) for one in shown]
+    name, best = namer(bare), max(one.figures.capacity.product for one in networks)
+    for one, cell in zip(shown, bare, strict=True):
         figures = one.figures
         made.add_row(
-            name(Cell(one.cell.settings, one.cell.size)) or str(one.cell.size),
+            name(cell) or "this one",
             scaled(figures.macs),
             scaled(figures.parameters),
             size_in_bytes(figures.memory_bytes),
             str(figures.capacity.levels),
             f"{100 * kept(figures.capacity, best):.1f} %",
         )
-    return made
+    others = differences([*bare, *(_bare(one.cell) for one in _some(cells, ASKED))])
+    alike = {key: words[0] for key, words in others.items() if len(set(words[: len(bare)])) == 1}
+    said = ", ".join(f"{key} {word}" for key, word in alike.items())
+    return [made, *([note(f"All of these: {said}.")] if said else [])]
+
+
+def _bare(cell: Cell) -> Cell:
+    """What cost and capacity depend on: not on what executes it, and where."""
+    return Cell(cell.settings, cell.size, Execution(batch=cell.execution.batch, dtype=cell.execution.dtype))
+
+
+def _some(items: Sequence[Planned], most: int) -> Sequence[Planned]:
+    """So many of them at most, from end to end."""
+    if len(items) <= most:
+        return items
+    step = (len(items) - 1) / (most - 1)
+    return [items[round(index * step)] for index in range(most)]
 
 
 def space_document(chosen: Chosen, frontier: Sequence[Planned], expected: Expected | None) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class Swept:
     cells: tuple[StoredCell, ...]
     references: tuple[Reference, ...]
     notes: tuple[str, ...]
+    skipped: int = 0
 
     @property
     def counts(self) -> dict[str, int]:
@@ -42,7 +43,9 @@ def swept_report(swept: Swept) -> Report:
     """How many cells were measured, what was left out or failed, whether the machine stayed the same, what next."""
     rows = [(status, count(number)) for status, number in swept.counts.items() if number or status == "done"]
     left_out = [part for sweep in swept.sweeps for part in _left_out(sweep)]
-    timed = f"timed {len(swept.references)} times" if swept.references else "not timed"
+    left_out += [("too slow", f"{count(swept.skipped)} by --max-latency, and not measured")] if swept.skipped else []
+    times = len(swept.references)
+    timed = f"timed {count(times)} {'time' if times == 1 else 'times'}" if times else "not timed"
     store = swept.store
     return [
         pairs(f"Sweep, in {store}", [*rows, *left_out, ("reference cell", timed)]),
@@ -92,8 +95,9 @@ def swept_document(swept: Swept) -> dict[str, Any]:
     """The same under the keys that scripts rely on; the rows themselves are what `mnfpn runs export` gives."""
     return {
         "store": swept.store,
-        "sweeps": [{"id": one.id, "started": one.started, **one.plan} for one in swept.sweeps],
+        "sweeps": [{**one.plan, "id": one.id, "started": one.started} for one in swept.sweeps],
         "counts": swept.counts,
+        "skipped": swept.skipped,
         "references": len(swept.references),
         "keys": [one.key for one in swept.cells],
         "warnings": swept.warnings,

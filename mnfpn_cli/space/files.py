@@ -64,7 +64,7 @@ def _choices(name: str, value: Any) -> list[Any]:
     low, high, step = value["from"], value["to"], value.get("step", 1)
     if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in (low, high, step)):
         raise UsageError(f"{name}: a range must be of numbers, got {json.dumps(value)[:60]}")
-    if step <= 0 or high < low or not (high - low) / step < MAX_CELLS:
+    if step <= 0 or high < low or not high - low < step * MAX_CELLS:
         rule = f"a range must go up from 'from' to 'to' by a positive step, in at most {MAX_CELLS:,} steps"
         raise UsageError(f"{name}: {rule}, got {json.dumps(value)[:60]}")
     count = int((high - low) / step + 1e-9) + 1

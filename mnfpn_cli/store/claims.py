@@ -7,6 +7,7 @@ for all.
 """
 
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -143,9 +144,9 @@ class Claims:
         self.store.write(lambda connection: connection.execute(update(t.cells).where(*theirs).values(claimed_by=None)))
 
     def _lapsed(self, who: str, beat: int) -> bool:
-        host, pid, created, _ = who.rsplit("/", 3)
-        if host == self.host:
-            return not _lives(int(pid), float(created))
+        named = re.fullmatch(r"(.*)/([0-9]+)/([0-9.]+)/[^/]*", who)
+        if named and named[1] == self.host:
+            return not _lives(int(named[2]), float(named[3]))
         now, before = self.clock(), self._seen.get(who)
         known = before is not None and before.beat == beat and now - before.looked < UNSEEN_S
         since = before.since if before and known else now

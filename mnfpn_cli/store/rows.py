@@ -171,6 +171,6 @@ def result_columns(key: str, result: Result) -> dict[str, Any]:
         "key": key,
         "latency_s": result.latency_s,
         # What a process said in its last moments can be anything; servers keep no zeros in texts.
-        "reason": result.reason.replace("\0", "\N{REPLACEMENT CHARACTER}") if result.reason else result.reason,
+        "reason": result.reason.replace("\0", "\ufffd") if result.reason else result.reason,
         "document": dict(result.document) if result.document else None,
     }

@@ -38,15 +38,17 @@ class Expected:
         return (self.cells + self.references) * self.each_s
 
 
-def expect(chosen: Chosen, how: How, sampling: Sampling, place: str, store: Store | None) -> Expected:
-    """Work out how long a sweep may take; ``store``: one that may have some of its cells.
+def expect(chosen: Chosen, how: How, sampling: Sampling, place: str, store: Store | None, again: bool) -> Expected:
+    """Work out how long a sweep may take.
+
+    ``store``: one that may have some of its cells; ``again``: whether these are measured, too.
 
     Raises:
         StoreError: where the store cannot be read.
     """
     known = {one.key: one for one in read_cells(store)} if store else {}
     keys = [cell_key(one.cell, place) for one in chosen.cells]
-    left = sum(key not in known or known[key].status == "pending" for key in keys)
+    left = sum(again or key not in known or known[key].status == "pending" for key in keys)
     references = 1 + -(-left // how.reference_every) if left else 0
     took = [_took(one.result) for one in known.values() if one.result and one.measured]
     if took:

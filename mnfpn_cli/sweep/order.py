@@ -10,6 +10,9 @@ from mnfpn_cli.sweep.pool import Lane
 REFERENCE_EVERY = 10
 """Cells between two times of the reference: a tenth of the time goes there."""
 
+MAX_BROKEN = 3
+"""Cells that fail as the reference, after which it is given up."""
+
 
 @dataclass
 class References:
@@ -22,18 +25,23 @@ class References:
     every: int = REFERENCE_EVERY
     _since: dict[tuple[str, str], int] = field(default_factory=dict)
     _broken: set[str] = field(default_factory=set)
+    _chosen: dict[str, StoredCell] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._choose()
+
+    def _choose(self) -> None:
         by_device = defaultdict[str, list[StoredCell]](list)
         for one in self.cells.values():
-            by_device[one.cell.execution.device].append(one)
+            if one.status != "failed" and one.key not in self._broken:
+                by_device[one.cell.execution.device].append(one)
         self._chosen = {device: _middle(cells) for device, cells in by_device.items()}
 
     def due(self, lane: Lane, last: bool = False) -> StoredCell | None:
         """The reference cell that a lane is to time now; ``last``: there is nothing else to do."""
         for device, cell in self._chosen.items():
             since = self._since.get((lane.node, device))
-            if cell.key in self._broken or not lane.takes(cell.cell) or (last and not since):
+            if not lane.takes(cell.cell) or (last and not since):
                 continue
             if since is None or since >= self.every or last:
                 return cell
@@ -45,8 +53,12 @@ class References:
         self._since[place] = 0 if is_reference else self._since.get(place, 0) + 1
 
     def failed(self, cell: StoredCell) -> None:
-        """This one is no reference: it cannot be timed."""
+        """This one is no reference, as it cannot be timed: another is chosen; after a few of them, none."""
         self._broken.add(cell.key)
+        self._since = {place: since for place, since in self._since.items() if place[1] != cell.cell.execution.device}
+        self._choose()
+        if len(self._broken) >= MAX_BROKEN:
+            self._chosen = {}
 
 
 def _middle(cells: list[StoredCell]) -> StoredCell:

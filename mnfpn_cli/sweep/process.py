@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -52,16 +53,20 @@ def run_task(task: Task, stopped: Callable[[], bool] = lambda: False) -> Outcome
         task: what to measure.
         stopped: asked all the time; the process is killed where it says so.
     """
-    with _alone(task, stopped):
-        started = now()
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            code = _run(task, stopped, out, err)
-            out.seek(0)
-            err.seek(0)
-            printed, said = out.read(), err.read()
+    started, node = now(), socket.gethostname()
+    try:
+        with _alone(task, stopped):
+            started = now()
+            with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+                code = _run(task, stopped, out, err)
+                out.seek(0)
+                err.seek(0)
+                printed, said = out.read(), err.read()
+    except OSError as error:  # no process to be had, no room for temporary files
+        return Outcome("failed", node, started, now(), f"no process could be started to measure it: {error}")
     reason, document = _read(code, printed, said, task.timeout_s)
     status: Literal["done", "failed"] = "failed" if document is None else "done"
-    return Outcome(status, socket.gethostname(), started, now(), reason, document)
+    return Outcome(status, node, started, now(), reason, document)
 
 
 def _run(task: Task, stopped: Callable[[], bool], out: Any, err: Any) -> int | None:
@@ -138,7 +143,13 @@ def _alone(task: Task, stopped: Callable[[], bool]) -> Iterator[None]:
 
 
 def _device(arguments: Sequence[str]) -> str:
-    """The device, as the name of a file can hold it; a GPU is known by what makes it visible."""
+    """The device, as the name of a file can hold it: ``auto`` is what it would be, and a GPU is known by its number."""
     named = arguments[arguments.index("--device") + 1] if "--device" in arguments else "auto"
-    visible = "" if named == "cpu" else os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return re.sub(r"[^A-Za-z0-9]+", "-", f"{named} {visible}".strip())
+    if named == "auto":
+        named = "cuda" if shutil.which("nvidia-smi") else "cpu"
+    kind, _, number = named.partition(":")
+    if kind != "cuda":
+        return kind
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    index = int(number or 0)
+    return re.sub(r"[^A-Za-z0-9]+", "-", f"cuda {visible[index] if index < len(visible) and visible[index] else index}")

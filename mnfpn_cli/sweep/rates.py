@@ -28,13 +28,14 @@ class Rates:
         rate = self._best.get(_like(cell))
         if self.latency_s is None or rate is None:
             return False
-        slow = cell.figures.macs * cell.cell.execution.batch / rate > self.latency_s
-        if slow:
-            self._skipped.add(cell.key)
-        return slow
+        return cell.figures.macs * cell.cell.execution.batch / rate > self.latency_s
+
+    def skip(self, cell: StoredCell) -> None:
+        """A cell is not measured, being too slow."""
+        self._skipped.add(cell.key)
 
     def skipped(self, key: str) -> bool:
-        """Whether a cell was found too slow."""
+        """Whether a cell is not measured for that."""
         return key in self._skipped
 
     def better(self, best: StoredCell | None, cell: StoredCell) -> StoredCell | None:

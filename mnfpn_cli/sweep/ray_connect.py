@@ -114,7 +114,10 @@ def _check(address: str) -> str:
     if address == "auto":
         return "; does a cluster run on this machine (`ray status`), or does RAY_ADDRESS name one?"
     if address.startswith("ray://"):
-        return "; does the cluster run, and is the port of its client server, usually 10001, open to this machine?"
+        return (
+            "; does the cluster run, and is the port of its client server, usually 10001, open to this machine? "
+            "Where the cluster wants a token, RAY_AUTH_MODE=token must be set here too"
+        )
     return "; does the cluster run, and is this machine one of its nodes? From outside it is ray://host:10001"
 
 

@@ -41,12 +41,11 @@ class Recommendation:
     most: int
 
 
-def recommend(cells: Iterable[StoredCell], budget: Budget) -> list[Recommendation]:
-    """For each bench the best measured cells within a budget."""
+def recommend(cells: Iterable[StoredCell], budget: Budget, most: int) -> list[Recommendation]:
+    """For each bench the best measured cells within a budget; ``most``: the largest capacity of all in their store."""
     timed = [one for one in cells if one.latency_s is not None]
     allowed = [one for one in timed if _allowed(one, budget)]
     every, within = measured_frontier(timed), measured_frontier(allowed)
-    most = {where: max(_product(one) for one in timed if bench_of(one) == where) for where in every}
     return [
         Recommendation(
             where,
@@ -55,7 +54,7 @@ def recommend(cells: Iterable[StoredCell], budget: Budget) -> list[Recommendatio
             sum(bench_of(one) == where for one in timed),
             sum(bench_of(one) == where for one in allowed),
             _pick(frontier[0], budget),
-            most[where],
+            most,
         )
         for where, frontier in every.items()
     ]

@@ -105,13 +105,15 @@ class SweepRun:
                 self.pool.start(lane, self.how.task(cell, is_reference))
 
     def _has_work(self, lane: Lane) -> bool:
-        return any(lane.takes(self.cells[key].cell) for key in self._queue)
+        cells = (self.cells[key] for key in self._queue)
+        return any(lane.takes(one.cell) and not self.rates.too_slow(one) for one in cells)
 
     def _next(self, lane: Lane) -> StoredCell | None:
         """The next cell that this lane can measure and nobody else does, claimed."""
         for key in [key for key in self._queue if lane.takes(self.cells[key].cell)]:
             self._queue.remove(key)
             if self.rates.too_slow(self.cells[key]):
+                self.rates.skip(self.cells[key])
                 self.state = replace(self.state, skipped=self.state.skipped + 1)
             elif self.claims.claim(key):
                 return self.cells[key]
@@ -161,7 +163,9 @@ class SweepRun:
     def _refer(self, cell: StoredCell, result: Result) -> None:
         if result.status == "failed":
             self.references.failed(cell)
-            self._note(f"the reference cell ({cell.cell}) failed, so drift of the machine is not seen: {result.reason}")
+            self._note(
+                f"the reference cell ({cell.cell}) failed, and drift of the machine is not seen: {result.reason}"
+            )
         else:
             one = Reference(result.id, self.sweep, cell.key, result.node, result.finished, result.samples)
             add_reference(self.store, one)

@@ -2,11 +2,13 @@
 
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import psutil
+from pydantic import TypeAdapter, ValidationError
 
+from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.cpu import reading_cpu_name
 from mnfpn_cli.space.cells import cell_key
 from mnfpn_cli.space.frontier import shuffled
@@ -73,5 +75,15 @@ def unfinished(store: Store) -> list[Sweep]:
 
 
 def how_of(plan: Mapping[str, Any]) -> How:
-    """How the cells of a sweep are measured."""
-    return How(**{**plan["how"], "arguments": tuple(plan["how"]["arguments"])})
+    """How the cells of a sweep are measured.
+
+    Raises:
+        MnfpnError: where another version of mnfpn has begun it.
+    """
+    stored = plan.get("how") if isinstance(plan, Mapping) else None
+    try:
+        if isinstance(stored, Mapping) and stored.keys() == {one.name for one in fields(How)}:
+            return TypeAdapter(How).validate_python(stored)
+    except ValidationError:
+        pass
+    raise MnfpnError("--resume: a sweep was begun by another version of mnfpn, or its plan is damaged; begin it anew")

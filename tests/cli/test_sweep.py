@@ -9,11 +9,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from mnfpn_cli.store import tables
 from mnfpn_cli.store.read import read_cells
-from mnfpn_cli.store.store import open_store
+from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import sweeps
 from tests.conftest import Mnfpn
 
@@ -30,6 +30,11 @@ def results(store: str) -> Counter[str]:
     """How many results each cell of a store has."""
     with open_store(store) as opened:
         return Counter(opened.read(lambda connection: connection.execute(select(tables.results.c.key)).scalars().all()))
+
+
+def put_plan(store: Store, plan: dict[str, object]) -> None:
+    """Change what the only sweep of a store was begun with."""
+    store.write(lambda connection: connection.execute(update(tables.sweeps).values(plan=plan)))
 
 
 BAD: list[tuple[list[str], str]] = [
@@ -110,7 +115,7 @@ def test_cells_can_be_put_down_now_and_measured_later(mnfpn: Mnfpn) -> None:
     """All within the budget, as pending; going on with the sweep measures them."""
     outcome = mnfpn("sweep", "--width-mult", "0.35", "--size", "64", *QUICK, "--measure", "none", "--store", "runs.db")
     assert outcome.code == 0
-    assert "all 1 cells are put down; to measure them: mnfpn sweep --resume --store runs.db" in outcome.err
+    assert "1 to measure later, all put down: mnfpn sweep --resume --store runs.db" in outcome.err
     with open_store("runs.db") as store:
         assert [one.status for one in read_cells(store)] == ["pending"]
     assert "timed 2 times" in mnfpn("sweep", "--resume", "--store", "runs.db").out
@@ -156,7 +161,7 @@ def _done() -> int:
         with open_store("runs.db") as store:
             return len(read_cells(store, status="done"))
     except Exception as error:
-        if "empty" in str(error):  # it is being made
+        if "empty" in str(error) or "no tables" in str(error):  # it is being made
             return 0
         raise
 
@@ -230,3 +235,54 @@ def test_a_cluster_that_does_not_answer_leaves_no_sweep(mnfpn: Mnfpn, address: s
     assert f"error: {message}" in outcome.err
     with open_store("runs.db") as store:
         assert sweeps(store) == []
+
+
+def test_a_store_is_not_written_over(mnfpn: Mnfpn) -> None:
+    """It holds what took hours to measure: whichever command is asked to, and also where it was just made."""
+    begin = ("sweep", "--width-mult", "0.35", "--size", "64", *QUICK, "--measure", "none", "--store", "runs.db")
+    fresh = mnfpn(*begin, "--output", "runs.db")
+    assert "--output: must not be a store, but 'runs.db' is an SQLite database" in fresh.err
+    for command in (
+        begin,
+        ("report", "--store", "runs.db"),
+        ("runs", "export", "--store", "runs.db", "--format", "csv"),
+    ):
+        outcome = mnfpn(*command, "--output", "runs.db")
+        assert outcome.code == 2
+        assert "--output: must not be a store, but 'runs.db' is an SQLite database" in outcome.err
+    with open_store("runs.db") as store:
+        assert len(read_cells(store)) == 1
+
+
+def test_going_on_with_what_is_finished_says_so(mnfpn: Mnfpn) -> None:
+    """How many cells are measured, and that failures can be tried again; a sweep that measured none exits with 1."""
+    failing = mnfpn("sweep", "--size", "60000", "--device", "cpu", *QUICK, "--store", "runs.db")
+    assert failing.code == 1
+    assert "error: no cell was measured" in failing.err
+    assert "must fit the memory that cpu has free" in failing.out
+    again = mnfpn("sweep", "--resume", "--store", "runs.db")
+    assert again.code == 0
+    assert "nothing is left: 0 cells of 'runs.db' are measured; 1 failed: --retry-failed tries them again" in again.err
+    assert "failed          1" in again.out
+
+
+def test_a_budget_that_leaves_nothing_is_told(mnfpn: Mnfpn) -> None:
+    """And no sweep is put down."""
+    outcome = mnfpn("sweep", "--size", "64", "--max-parameters", "1", "--store", "runs.db")
+    assert outcome.code == 1
+    assert "error: no cell is within the budget: 1 are beyond it" in outcome.err
+
+
+def test_a_sweep_of_another_version_is_not_gone_on_with(mnfpn: Mnfpn) -> None:
+    """In words, whatever stands in its plan."""
+    mnfpn("sweep", "--width-mult", "0.35", "--size", "64", *QUICK, "--measure", "none", "--store", "runs.db")
+    for how in ({"novel": 1}, {}, None, {"timeout_s": "x"}):
+        with open_store("runs.db") as store:
+            (sweep,) = sweeps(store)
+            plan = {**sweep.plan, "how": how if how is None else {**sweep.plan["how"], **how} if how else {}}
+            put_plan(store, plan)
+        outcome = mnfpn("sweep", "--resume", "--store", "runs.db")
+        assert outcome.code == 1
+        assert "a sweep was begun by another version of mnfpn, or its plan is damaged" in outcome.err
+        with open_store("runs.db") as store:
+            put_plan(store, dict(sweep.plan))

@@ -86,6 +86,7 @@ BAD: list[tuple[Any, str]] = [
     ({"width_mult": {"from": 1, "to": 0}}, "a range must go up from 'from' to 'to' by a positive step"),
     ({"width_mult": {"from": 0, "to": 1, "step": 0}}, "a range must go up from 'from' to 'to' by a positive step"),
     ({"width_mult": {"from": 0, "to": 1e18, "step": 1e-9}}, "in at most 1,000,000 steps"),
+    ({"in_channels": {"from": 1, "to": 10**400}}, "in at most 1,000,000 steps"),
     ({"width_mult": {"from": 0, "to": "x"}}, "width_mult: a range must be of numbers"),
     (
         {"width_mult": {"from": 0, "to": 1, "stop": 1}},

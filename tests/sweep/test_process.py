@@ -1,6 +1,7 @@
 """A cell in a process of its own: whatever happens to that, the sweep goes on, and a row says so."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,8 @@ SMALL = ("bench", "--width-mult", "0.35", "--size", "64", "--device", "cpu", "--
 
 def children() -> list[psutil.Process]:
     """The processes that measure cells."""
-    return [one for one in psutil.Process().children() if "mnfpn_cli.cli.worker" in " ".join(one.cmdline())]
+    alive = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
+    return [one for one in alive if "mnfpn_cli.cli.worker" in " ".join(one.cmdline())]
 
 
 def in_the_middle(signal_number: int) -> Outcome:
@@ -115,8 +117,12 @@ def test_the_system_takes_the_cell_first_when_memory_runs_out() -> None:
         started.communicate(b"\n")
 
 
-def test_two_measurements_do_not_run_on_one_device_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They would slow each other: the second waits."""
+@pytest.mark.parametrize("other", [(*SMALL[:-6], *SMALL[-4:]), ("bench", "--size", "64")])
+def test_two_measurements_do_not_run_on_one_device_at_once(
+    monkeypatch: pytest.MonkeyPatch, other: tuple[str, ...]
+) -> None:
+    """They would slow each other: the second waits; ``auto`` is the CPU where there is no GPU."""
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
     running, most = 0, 0
 
     def measuring(*_: object) -> int:
@@ -128,7 +134,7 @@ def test_two_measurements_do_not_run_on_one_device_at_once(monkeypatch: pytest.M
         return 1
 
     monkeypatch.setattr(process, "_run", measuring)
-    threads = [Thread(target=run_task, args=(Task(SMALL, 60),)) for _ in range(3)]
+    threads = [Thread(target=run_task, args=(Task(each, 60),)) for each in (SMALL, other, SMALL)]
     for thread in threads:
         thread.start()
     for thread in threads:

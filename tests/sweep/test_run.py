@@ -125,13 +125,26 @@ def test_a_cell_that_fails_is_a_row_that_says_so(store: Store) -> None:
     assert run(store, sweep, FakePool()).failed == 0
 
 
-def test_a_reference_that_fails_is_told_and_not_timed_again(store: Store) -> None:
-    """Then there is no word on drift, but every cell is measured."""
-    sweep, pool = sweep_of(store), FakePool(lambda _: failed("too large"))
-    state = run(store, sweep, pool)
-    assert state.failed == 12
-    assert len(pool.tasks) == 13
-    assert "drift of the machine is not seen: too large" in state.notes[0]
+def test_a_reference_that_fails_is_told_and_another_is_taken(store: Store) -> None:
+    """The next in the middle; every cell is measured."""
+    failures = iter([True])
+
+    def first_fails(task: Task) -> Outcome:
+        return failed("too large") if next(failures, False) else steady(task)
+
+    pool = FakePool(first_fails)
+    state = run(store, sweep_of(store), pool)
+    assert (state.done, state.failed) == (12, 0)
+    assert "failed, and drift of the machine is not seen: too large" in state.notes[0]
+    assert pool.tasks[0][1].arguments != pool.tasks[1][1].arguments == pool.tasks[-1][1].arguments
+    assert len(references(store)) == 3
+
+
+def test_references_that_fail_again_and_again_are_given_up(store: Store) -> None:
+    """After three of them there is no word on drift, but a row for every cell."""
+    pool = FakePool(lambda _: failed("too large"))
+    assert run(store, sweep_of(store), pool).failed == 12
+    assert len(pool.tasks) == 15
 
 
 def test_a_cell_whose_machine_died_is_measured_elsewhere(store: Store) -> None:
