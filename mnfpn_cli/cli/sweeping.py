@@ -60,34 +60,39 @@ def go_on(name: str, options: HowOptions, output: OutputOptions) -> None:
     from mnfpn_cli.store.change import try_again
     from mnfpn_cli.store.read import read_cells
     from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.store.sweeps import sweeps
     from mnfpn_cli.sweep.start import unfinished
 
     with open_store(name) as store:
         if options.retry_failed:
             try_again(store)
         left = unfinished(store)
-        place = place_of(options) if left else ""
-        here = [one for one in left if one.place == place]
         if not left:
-            counts = _counts(store)
-            more = f"; {counts['failed']} failed: --retry-failed tries them again" if counts["failed"] else ""
-            warn(f"nothing is left: {counts['done']} cells of {store.name} are measured{more}")
-            show_swept(store, sweeps(store), (), 0, output)
+            _nothing_left(store, output)
             return
+        place = place_of(options)
+        here = [one for one in left if one.place == place]
         for one in left:
             if one.place != place:
-                hint = (
-                    " (--ray ADDRESS goes on with it)" if one.place.startswith(ON_RAY) and options.ray is None else ""
-                )
-                warn(
-                    f"sweep {one.id} is for {one.place}, this is {place}: its {one.counts['pending']} cells stay{hint}"
-                )
-        if not here and left:
+                hint = " (--ray ADDRESS goes on with it)" * (one.place.startswith(ON_RAY) and options.ray is None)
+                stay = f"its {one.counts['pending']} cells stay{hint}"
+                warn(f"sweep {one.id} is for {one.place}, this is {place}: {stay}")
+        if not here:
             raise MnfpnError("--resume: no cell that is left is for this kind of machine")
         cells = [one.cell for sweep in here for one in read_cells(store, sweep.id, "pending")]
         with _machines(options, cells) as pool:
             _run(store, [one.id for one in here], pool, output)
+
+
+def _nothing_left(store: "Store", output: OutputOptions) -> None:
+    """Say how many cells are measured, and what can still be done."""
+    from mnfpn_cli.cli.output import warn
+    from mnfpn_cli.store.read import read_cells
+    from mnfpn_cli.store.sweeps import sweeps
+
+    counts = Counter(one.status for one in read_cells(store))
+    more = f"; {counts['failed']} failed: --retry-failed tries them again" if counts["failed"] else ""
+    warn(f"nothing is left: {counts['done']} cells of {store.name} are measured{more}")
+    show_swept(store, sweeps(store), (), 0, output)
 
 
 def _run(store: "Store", numbers: Sequence[int], pool: "Pool", output: OutputOptions) -> None:
@@ -116,13 +121,6 @@ def _run(store: "Store", numbers: Sequence[int], pool: "Pool", output: OutputOpt
         raise SweepInterruptedError(f"interrupted: {left} cells are left; go on with them by: {_resume(store)}")
     if not skipped and not any(one.counts.get("done") for one in ran.values()):
         raise MnfpnError("no cell was measured")
-
-
-def _counts(store: "Store") -> "Counter[str]":
-    """The cells of all sweeps by status, each once."""
-    from mnfpn_cli.store.read import read_cells
-
-    return Counter(one.status for one in read_cells(store))
 
 
 def _resume(store: "Store") -> str:

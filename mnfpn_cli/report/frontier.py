@@ -9,6 +9,7 @@ from mnfpn_cli.report.document import network_document
 from mnfpn_cli.report.points import KEPT, Point, Points
 from mnfpn_cli.report.runs import half_width
 from mnfpn_cli.report.sweep import planned_document
+from mnfpn_cli.report.swept import moved_lines
 from mnfpn_cli.report.tables import Report, keep_short_text_whole, least_width, note, table
 from mnfpn_cli.report.terminal_plot import TerminalPlot
 from mnfpn_cli.report.units import count, scaled, seconds, size_in_bytes
@@ -86,11 +87,7 @@ def _counts(points: Points) -> Report:
 
 
 def _moved(points: Points) -> Report:
-    if not points.moved:
-        return []
-    worst = max(points.moved, key=lambda one: abs(one.pace - 1))
-    text = f"the reference cell took {worst.pace:.2f} × its first time at {worst.finished} on {worst.node}"
-    return [note(f"Warning: {text}. The page (--output report.html) has times corrected for it.", "yellow")]
+    return [note(f"Warning: {line}", "yellow") for line in moved_lines(points.moved)]
 
 
 def report_document(points: Points) -> dict[str, Any]:

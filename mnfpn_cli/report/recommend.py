@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.report.points import KEPT
 from mnfpn_cli.report.runs import half_width
+from mnfpn_cli.report.sweep import cost_document
 from mnfpn_cli.report.tables import Report, note, table
 from mnfpn_cli.report.units import count, scaled, seconds, size_in_bytes
 from mnfpn_cli.space.cells import bench_arguments, network_arguments
@@ -33,7 +34,7 @@ def recommend_report(found: Sequence[Recommendation], budget: str, warnings: Seq
     for one in found:
         where = f"{one.bench.device} ({one.bench.machine}), batch {one.bench.batch}"
         if not one.picks:
-            fastest = f"{seconds(one.fastest.latency_s)}: {one.fastest.cell.cell}"
+            fastest = f"{seconds(one.fastest.latency.median)}: {one.fastest.cell.cell}"
             report.append(
                 note(f"{where}: none of {one.measured} measured cells is within {budget}; fastest {fastest}.")
             )
@@ -53,20 +54,14 @@ def _table(one: Recommendation, title: str) -> Table:
         made.add_row(
             "next step up" if pick is one.step else f"{index + 1}",
             name(pick.cell.cell) or str(pick.cell.cell),
-            seconds(pick.latency_s),
-            _half_width(pick),
+            seconds(pick.latency.median),
+            half_width(pick.latency),
             scaled(figures.macs),
             scaled(figures.parameters),
             size_in_bytes(figures.memory_bytes),
             _kept(one, pick),
         )
     return made
-
-
-def _half_width(pick: Pick) -> str:
-    from mnfpn_cli.measure.statistics import Latency
-
-    return half_width(Latency(pick.cell.result.samples)) if pick.cell.result else ""
 
 
 def _kept(one: Recommendation, pick: Pick) -> str:
@@ -80,7 +75,7 @@ def _reasons(one: Recommendation, budget: str) -> Report:
     if not first.sure:
         lines.append("Its 95 % interval reaches beyond the limit: measure it for longer before you rely on it.")
     if one.step:
-        more, share = one.step.latency_s - first.latency_s, one.step.latency_s / first.latency_s - 1
+        more, share = one.step.latency.median - first.latency.median, one.step.latency.median / first.latency.median - 1
         kept_then = f"keeps {_kept(one, one.step)} instead of {_kept(one, first)}"
         cost = f"{seconds(abs(more))} {'more' if more >= 0 else 'less'} ({share:+.0%})"
         lines.append(
@@ -133,24 +128,16 @@ def recommend_document(found: Sequence[Recommendation], warnings: Sequence[str])
 
 
 def _pick(one: Recommendation, pick: Pick) -> dict[str, Any]:
-    from mnfpn_cli.measure.statistics import Latency
-
-    interval = Latency(pick.cell.result.samples).interval if pick.cell.result else None
-    figures = pick.cell.figures
+    interval = pick.latency.interval
     return {
         "key": pick.cell.key,
         "settings": pick.cell.cell.settings.model_dump(mode="json"),
         "runtime": pick.cell.cell.execution.runtime,
         "size": dict(zip(("height", "width"), pick.cell.cell.size, strict=True)),
-        "median_s": pick.latency_s,
+        "median_s": pick.latency.median,
         "ci95_s": list(interval) if interval else None,
         "within_surely": pick.sure,
-        "cost": {
-            "parameters": figures.parameters,
-            "macs": figures.macs,
-            "memory_bytes": figures.memory_bytes,
-            "capacity": figures.capacity._asdict(),
-        },
-        "kept": kept(figures.capacity, one.most),
+        "cost": cost_document(pick.cell.planned),
+        "kept": kept(pick.cell.figures.capacity, one.most),
         "commands": commands(pick.cell),
     }

@@ -31,10 +31,19 @@ def read_config(name: str) -> Source:
         if sys.stdin is None:
             raise UsageError("--config -: standard input is closed")
         return Source("standard input", parse_settings("standard input", _read(sys.stdin.buffer, "standard input")))
-    path = Path(name)
+    return Source(name, parse_settings(name, read_bytes(name)))
+
+
+def read_bytes(name: str) -> bytes:
+    """What a file of settings, or of a design space, holds.
+
+    Raises:
+        UsageError: where there is no such file, or it is too large to be one.
+        MnfpnError: where it cannot be read.
+    """
     try:
-        with path.open("rb") as file:
-            data = _read(file, name)
+        with Path(name).open("rb") as file:
+            return _read(file, name)
     except FileNotFoundError:
         raise UsageError(f"{name}: must be a file, but there is none of that name") from None
     except IsADirectoryError:
@@ -42,7 +51,6 @@ def read_config(name: str) -> Source:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise MnfpnError(f"{name}: could not be read: {reason}") from None
-    return Source(name, parse_settings(name, data))
 
 
 def preset_names() -> list[str]:
@@ -78,8 +86,22 @@ def parse_settings(name: str, data: bytes) -> dict[str, Any]:
     Raises:
         UsageError: where it is not UTF-8, not JSON (with line and column), or neither of the two.
     """
+    value = parse_document(name, data)
+    if isinstance(value, list):
+        return {"stages": value}
+    if not isinstance(value, dict):
+        raise UsageError(f"{name}: must be an object of settings or a list of stages, got {json.dumps(value)[:60]}")
+    return {key: item for key, item in value.items() if key not in ANNOTATIONS}
+
+
+def parse_document(name: str, data: bytes) -> Any:
+    """Read JSON strictly; ``name`` is what errors call it.
+
+    Raises:
+        UsageError: where it is not UTF-8, or not JSON, with line and column.
+    """
     try:
-        value = parse_json(data.decode("utf-8-sig"))
+        return parse_json(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise UsageError(f"{name}: must be UTF-8 text, but byte {error.start} is not") from None
     except json.JSONDecodeError as error:
@@ -87,11 +109,6 @@ def parse_settings(name: str, data: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(";")[0]
         raise UsageError(f"{name}: must be JSON: {reason}") from None
-    if isinstance(value, list):
-        return {"stages": value}
-    if not isinstance(value, dict):
-        raise UsageError(f"{name}: must be an object of settings or a list of stages, got {json.dumps(value)[:60]}")
-    return {key: item for key, item in value.items() if key not in ANNOTATIONS}
 
 
 def parse_json(text: str) -> Any:

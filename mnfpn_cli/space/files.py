@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mnfpn_cli.errors import MnfpnError, UsageError
-from mnfpn_cli.settings.files import ANNOTATIONS, MAX_BYTES, parse_json
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.settings.files import ANNOTATIONS, parse_document, read_bytes
 from mnfpn_cli.space.axes import MAX_CELLS, Axis
 from mnfpn_cli.space.read import axis_of
 
@@ -20,22 +20,7 @@ def read_space(path: Path) -> list[Axis]:
         UsageError: where it is no such file.
         MnfpnError: where it cannot be read.
     """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path}: a space must have at most {MAX_BYTES / 1e6:g} MB")
-        document = parse_json(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise UsageError(f"{path}: must be a file, but there is none of that name") from None
-    except IsADirectoryError:
-        raise UsageError(f"{path}: must be a file, but it is a folder") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: must be UTF-8 text, but byte {error.start} is not") from None
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{path}: line {error.lineno}, column {error.colno}: must be JSON: {error.msg}") from None
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: must be JSON: {error}") from None
-    except OSError as error:
-        raise MnfpnError(f"{path}: could not be read: {error.strerror}") from None
+    document = parse_document(str(path), read_bytes(str(path)))
     if not isinstance(document, dict):
         raise UsageError(f"{path}: must be an object of keys with their choices, got {json.dumps(document)[:60]}")
     return [axis_of(key, f"{path}: {key}", values) for key, values in _keys(str(path), document, "")]

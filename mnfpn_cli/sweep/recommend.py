@@ -11,10 +11,10 @@ from mnfpn_cli.store.rows import StoredCell
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A cell under the budget; ``sure``: its whole 95 % interval is within the latency that was asked for."""
+    """A measured cell; ``sure``: its whole 95 % interval is within the latency that was asked for."""
 
     cell: StoredCell
-    latency_s: float
+    latency: Latency
     sure: bool
 
 
@@ -73,9 +73,9 @@ def _step(frontier: Sequence[StoredCell], within: Sequence[StoredCell], budget: 
 
 
 def _pick(cell: StoredCell, budget: Budget) -> Pick:
-    interval = Latency(cell.result.samples).interval if cell.result else None
-    sure = budget.latency_s is None or (interval is not None and interval.high <= budget.latency_s)
-    return Pick(cell, cell.latency_s or 0.0, sure)
+    latency = Latency(cell.result.samples if cell.result else ())
+    sure = budget.latency_s is None or (latency.interval is not None and latency.interval.high <= budget.latency_s)
+    return Pick(cell, latency, sure)
 
 
 def _product(cell: StoredCell) -> int:
