@@ -52,13 +52,14 @@ class References:
         place = (lane.node, cell.cell.execution.device)
         self._since[place] = 0 if is_reference else self._since.get(place, 0) + 1
 
-    def failed(self, cell: StoredCell) -> None:
-        """This one is no reference, as it cannot be timed: another is chosen; after a few of them, none."""
+    def failed(self, cell: StoredCell) -> bool:
+        """This one is no reference, as it cannot be timed: whether another is chosen; after a few of them, none is."""
         self._broken.add(cell.key)
         self._since = {place: since for place, since in self._since.items() if place[1] != cell.cell.execution.device}
         self._choose()
         if len(self._broken) >= MAX_BROKEN:
             self._chosen = {}
+        return cell.cell.execution.device in self._chosen
 
 
 def _middle(cells: list[StoredCell]) -> StoredCell:
