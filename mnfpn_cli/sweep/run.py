@@ -162,10 +162,8 @@ class SweepRun:
 
     def _refer(self, cell: StoredCell, result: Result) -> None:
         if result.status == "failed":
-            self.references.failed(cell)
-            self._note(
-                f"the reference cell ({cell.cell}) failed, and drift of the machine is not seen: {result.reason}"
-            )
+            then = "another is taken" if self.references.failed(cell) else "drift of the machine is not seen"
+            self._note(f"the reference cell ({cell.cell}) failed, and {then}: {result.reason}")
         else:
             one = Reference(result.id, self.sweep, cell.key, result.node, result.finished, result.samples)
             add_reference(self.store, one)
