@@ -86,7 +86,13 @@ VARYING = re.compile(
 def words(lines: list[str], count: int) -> list[str]:
     """The first words of lines, those that are the same everywhere: of a row, its name."""
     kept = [line for line in lines if line and not VARYING.match(line)]
-    return [" ".join(word for word in line.split()[:count] if not word[:1].isdigit()) for line in kept]
+    return [
+        " ".join(word for word in MACHINE.sub(r"\1", line).split()[:count] if not word[:1].isdigit()) for line in kept
+    ]
+
+
+MACHINE = re.compile(r"^(CPU|GPU|memory|software|system|date) .*")
+"""Rows of "Measured on": what is named differs from machine to machine."""
 
 
 @pytest.fixture(scope="module")
