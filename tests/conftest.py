@@ -1,4 +1,4 @@
-"""What every test can ask for."""
+"""What every test can ask for, and the two tiers: all but the tests marked slow, and with ``--all`` those too."""
 
 import os
 import subprocess
@@ -6,19 +6,56 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import psutil
 import pytest
-import torch
 from hypothesis import settings
 
 from mnfpn_cli.cli.main import run
-from mnfpn_cli.models.torchvision import declare_operators
 
-settings.register_profile("mnfpn", deadline=None, max_examples=int(os.environ.get("MNFPN_EXAMPLES", "60")))
-settings.load_profile("mnfpn")
+WORKER_BYTES = 2 * 2**30
+"""Memory that one process of tests may take."""
+
+MOST_WORKERS = 8
+"""More processes wait for the longest file of tests anyway, and each imports torch."""
+
+settings.register_profile("quick", deadline=None, max_examples=10, derandomize=True)
+settings.register_profile("all", deadline=None, max_examples=60, print_blob=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare ``--all``."""
+    parser.addoption(
+        "--all", action="store_true", help="Run the slow tests too, and more examples of the property tests."
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose how many examples property tests take, and make torchvision importable for all tests."""
+    settings.load_profile("all" if config.getoption("--all") else "quick")
+    starts_workers = config.getoption("numprocesses", 0) and not hasattr(config, "workerinput")
+    if not starts_workers:
+        import_torchvision()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the slow tests, unless all are wanted."""
+    if config.getoption("--all"):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """As many processes as this one may use cores, and as memory is there for."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, MOST_WORKERS, psutil.virtual_memory().available // WORKER_BYTES))
 
 
 def import_torchvision() -> None:
     """Let torchvision be imported beside a torch without CUDA, as `--model` does; what needs it says so itself."""
+    from mnfpn_cli.models.torchvision import declare_operators
+
     try:
         import torchvision  # noqa: F401
     except ImportError:
@@ -26,11 +63,6 @@ def import_torchvision() -> None:
     except RuntimeError as error:
         if not declare_operators(error):
             raise
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Make torchvision importable for all tests."""
-    import_torchvision()
 
 
 @dataclass(frozen=True)
@@ -72,6 +104,8 @@ def mnfpn_process() -> Mnfpn:
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> Iterator[None]:
     """Small maps on one thread: where cores are shared, torch's threads wait for each other, a minute at worst."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

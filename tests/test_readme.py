@@ -1,6 +1,6 @@
 """The README cannot drift: its commands are run, and their output is what it shows.
 
-`MNFPN_WRITE_README=1 python -m pytest tests/test_readme.py` writes the outputs and the picture anew.
+`MNFPN_WRITE_README=1 python -m pytest --all tests/test_readme.py` writes the outputs and the picture anew.
 """
 
 import html
@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import torch
 from rich.console import Console
 
 from mnfpn_cli.cli.main import run
+from mnfpn_cli.measure.runtime import load_runtime
 from mnfpn_cli.models.target import InputSpec
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
@@ -29,11 +31,13 @@ from mnfpn_cli.report.summary import summary_tables
 from mnfpn_cli.report.units import sides
 from mnfpn_cli.settings.files import preset_description, preset_names, read_preset
 from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.measuring import runtime_names
 from mnfpn_cli.settings.models import NetworkSettings
 from mnfpn_cli.settings.sources import resolve
 from tests.conftest import Mnfpn
 from tests.golden.cases import CASES
 from tests.inspection.looked import tree_of
+from tests.structure import structure
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -58,41 +62,50 @@ def examples() -> Iterator[Example]:
             yield Example(command, shown)
 
 
-def fixed(example: Example) -> str:
-    """The part of an output that is the same everywhere: of a benchmark all but times, of exports all but rounding."""
-    if example.command.startswith("mnfpn export"):
-        return re.sub(r" +(\d\.\de-\d\d|0)\b", " …", example.shown)
-    if example.command.startswith("mnfpn compare"):
-        return "\n".join(words(example.shown.splitlines(), 1))
-    if example.command.startswith(STORED):
-        return "\n".join(" ".join(line.split()) for line in example.shown.splitlines() if "Median" in line)
-    if not example.command.startswith("mnfpn bench"):
-        return "\n".join(line for line in example.shown.splitlines() if not line.startswith("Warning: the reference"))
-    lines = example.shown.splitlines()
-    timed = next(index for index, line in enumerate(lines) if line.startswith("Latency of a pass"))
-    title = re.sub(r"\d+ threads?", "… threads", lines[timed])
-    return "\n".join([*lines[:timed], title, *words(lines[timed + 1 :], 2)])
+MEASURED = ("bench", "compare", "recommend", "report", "runs", "sweep --width-mult 0.35,0.5 ")
+"""Commands that show what was measured."""
+
+BUDGET = {"--runs": "6", "--max-time": "1"}
+"""Enough for every figure that the README shows: an interval takes six samples."""
 
 
-STORED = ("mnfpn recommend", "mnfpn report", "mnfpn runs")
-"""Commands that show measured times, the order of which is the machine's: their columns stay."""
-
-VARYING = re.compile(
-    r"Warning: |Ended by: |p9\d |GPU|rest|Inconclusive|A is|B is|The same|.* of the time: |.* a pass took "
-)
-"""Lines that stand there or not, or say something else, as the machine is."""
-
-
-def words(lines: list[str], count: int) -> list[str]:
-    """The first words of lines, those that are the same everywhere: of a row, its name."""
-    kept = [line for line in lines if line and not VARYING.match(line)]
-    return [
-        " ".join(word for word in MACHINE.sub(r"\1", line).split()[:count] if not word[:1].isdigit()) for line in kept
-    ]
+def short(command: str) -> list[str]:
+    """The arguments of a command of the README, and of one that measures such as take it little time."""
+    words = shlex.split(command)[1:]
+    if WRITE:
+        return words
+    told = [BUDGET.get(before, word) for before, word in zip(["", *words], words, strict=False)]
+    unlimited = words[0] == "bench" and not BUDGET.keys() & set(words)
+    return [*told, "--runs", "6", "--warmup", "1"] if unlimited else told
 
 
-MACHINE = re.compile(r"^(CPU|GPU|memory|software|system|date) .*")
-"""Rows of "Measured on": what is named differs from machine to machine."""
+def fixed(example: Example) -> list[str]:
+    """The part of an output that is the same everywhere: of measurements the structure, of exports all but rounding."""
+    command = example.command.removeprefix("mnfpn ")
+    if not command.startswith(MEASURED):
+        return re.sub(r" +(\d\.\de-\d\d|0)\b", " …", example.shown).splitlines()
+    if command.startswith(STORED):
+        return structure(re.sub("|".join(runtime_names()), "runtime", example.shown))
+    exact, title, measured = re.split(r"^(Latency of a pass|Time of a pass|Sweep, )", example.shown, flags=re.MULTILINE)
+    return [*re.sub(r"\d+ threads?", "# threads", exact).splitlines(), *structure(title + measured)]
+
+
+STORED = ("recommend", "report", "runs")
+"""Those that show what a sweep measured: which runtime is the faster one is the machine's."""
+
+
+def missing(command: str) -> str | None:
+    """What this machine lacks for a command: a package, or a runtime that says why it cannot run."""
+    needed = [package for part, packages in PACKAGES.items() if part in command for package in packages]
+    lacking = [f"{package} is not installed" for package in needed if find_spec(package) is None]
+    if "--runtime all" in command:
+        cpu = {name: load_runtime(name).impossible(torch.device("cpu"), "float32", False) for name in runtime_names()}
+        lacking += [f"{name}: {why}" for name, why in cpu.items() if why and name != "cuda-graph"]
+    return "; ".join(lacking) or None
+
+
+PACKAGES = {"--format onnx": ("onnx", "onnxscript", "onnxruntime"), "--model torchvision": ("torchvision",)}
+"""Words of a command, and what it takes beyond mnfpn itself."""
 
 
 @pytest.fixture(scope="module")
@@ -102,26 +115,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in re.findall(r"<!-- (\S+\.\w+) -->\n```\w+\n(.*?)```", README.read_text(), flags=re.DOTALL):
         (folder / name).write_text(text)
     keys = next(case for case in CASES if case.file == "torchvision_w1").reference()["state_dict"]
-    torch.save(
-        {key: torch.zeros(shape) if shape else torch.tensor(0) for key, shape in keys}, folder / "mobilenet_v2.pth"
-    )
+    zeros = {key: torch.zeros(shape) if shape else torch.tensor(0) for key, shape in keys}
+    torch.save(zeros, folder / "mobilenet_v2.pth")
     narrow = build_network(NetworkSettings(width_mult=0.5)).state_dict()
     torch.save({key: tensor for key, tensor in narrow.items() if "pyramid" not in key}, folder / "backbone.pth")
-    for name, options in (("old", []), ("new", ["--set", "pyramid.levels=p3-p5"])):
-        run(
-            [
-                "bench",
-                "--device",
-                "cpu",
-                "--size",
-                "192",
-                "--max-time",
-                "3",
-                *options,
-                "--output",
-                f"{folder}/{name}.json",
-            ]
-        )
+    for name, levels in (("old", "all"), ("new", "p3-p5")):
+        command = f"mnfpn bench --device cpu --size 192 --max-time 3 --set pyramid.levels={levels}"
+        run([*short(command), "--output", f"{folder}/{name}.json"])
     return folder
 
 
@@ -139,11 +139,15 @@ def folder(files: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("example", list(examples()), ids=lambda example: example.command)
 def test_an_example_shows_what_the_command_prints(mnfpn: Mnfpn, example: Example) -> None:
-    """Word for word, but for the times of a benchmark."""
-    outcome = mnfpn(*shlex.split(example.command)[1:])
+    """Word for word, but for what was measured."""
+    lacking = missing(example.command)
+    if lacking:
+        pytest.skip(lacking)
+    outcome = mnfpn(*short(example.command))
     printed = Example(example.command, outcome.out + outcome.err)
     if WRITE:
         old, new = f"$ {example.command}\n{example.shown}", f"$ {example.command}\n{printed.shown}"
@@ -175,6 +179,7 @@ def test_the_table_of_networks_is_what_the_plan_says() -> None:
         assert parts[2].strip() == table
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """Its blocks in order, in one namespace, but for files; what is printed is what stands beside it."""

@@ -26,7 +26,7 @@ def new_schema() -> Iterator[NewStore]:
         made.append(f"mnfpn_{token_hex(4)}")
         with engine.begin() as connection:
             connection.execute(text(f"CREATE SCHEMA {made[-1]}"))
-        return f"{os.environ[SERVER]}?options=-csearch_path%3D{made[-1]}"
+        return f"{os.environ[SERVER]}?options=-csearch_path%3D{made[-1]}&application_name={made[-1]}"
 
     yield make
     with engine.begin() as connection:
@@ -35,7 +35,7 @@ def new_schema() -> Iterator[NewStore]:
     engine.dispose()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def new_name(request: pytest.FixtureRequest, tmp_path: Path) -> NewStore:
     """Make names of empty stores, of either kind."""
     if request.param == "sqlite":

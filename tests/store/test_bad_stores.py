@@ -214,6 +214,7 @@ def test_no_such_server(mnfpn: Mnfpn) -> None:
         assert "secret" not in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "code", "rule"),
     [
@@ -236,6 +237,7 @@ def test_a_server_that_lets_nobody_in(
     assert waited == []
 
 
+@pytest.mark.slow
 def test_a_server_of_a_newer_version(mnfpn: Mnfpn, new_schema: NewStore) -> None:
     """As a file."""
     name = new_schema()
@@ -246,6 +248,7 @@ def test_a_server_of_a_newer_version(mnfpn: Mnfpn, new_schema: NewStore) -> None
     assert NEWER_RULE in done.err
 
 
+@pytest.mark.slow
 def test_a_server_on_which_this_user_may_not_make_tables(mnfpn: Mnfpn, new_schema: NewStore, tmp_path: Path) -> None:
     """What it lacks is the server's to say."""
     source = tmp_path / "x.db"

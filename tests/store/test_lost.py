@@ -66,10 +66,11 @@ def test_every_change_may_be_done_twice(store: Store, new_name: NewStore) -> Non
 
 
 def _backends_ended(name: str) -> None:
-    """End all connections to a store but our own, as a server does that is shut down."""
-    engine = create_engine(make_url(name).set(query={}))
+    """End all connections to a store, as a server does that is shut down."""
+    url = make_url(name)
+    engine = create_engine(url.set(query={}))
     with engine.begin() as connection:
-        ours = "application_name = 'mnfpn' AND pid <> pg_backend_pid()"
+        ours = f"application_name = '{url.query['application_name']}'"
         connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {ours}"))
     engine.dispose()
 
@@ -82,6 +83,7 @@ def server(new_schema: NewStore) -> Iterator[tuple[str, Store]]:
         yield name, store
 
 
+@pytest.mark.slow
 def test_a_server_that_comes_back_is_written_to_again(server: tuple[str, Store], waited: list[float]) -> None:
     """In the middle of a write, and between two of them."""
     name, store = server
@@ -101,6 +103,7 @@ def test_a_server_that_comes_back_is_written_to_again(server: tuple[str, Store],
     assert waited == list(WAITS_S[:1])
 
 
+@pytest.mark.slow
 def test_a_server_that_stays_away_is_given_up(server: tuple[str, Store], waited: list[float]) -> None:
     """After as many tries as there are waits; what was committed is still there."""
     name, store = server
