@@ -96,6 +96,7 @@ def test_what_it_prints_is_not_in_the_result(mnfpn_process: Mnfpn, monkeypatch: 
         assert f"hello from {who}" in outcome.err
 
 
+@pytest.mark.slow
 def test_all_runtimes_are_rows(bench: Bench) -> None:
     """Those that cannot run here or take no network of others say so, and are no failure."""
     document = bench(*LEVELS, *SMALL, "--runtime", "all")

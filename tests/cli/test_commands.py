@@ -162,6 +162,7 @@ def test_ctrl_c_prints_and_writes_what_was_measured(tmp_path: Path) -> None:
     assert written["runs"][0]["latency_s"]["samples"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_other_signals_keep_what_was_measured_too(number: signal.Signals, tmp_path: Path) -> None:
     """As `timeout` sends them in a pipeline, or a terminal that is closed."""
@@ -179,6 +180,7 @@ def test_ctrl_c_before_anything_is_measured_says_so() -> None:
     assert screen.rstrip().splitlines()[-1].endswith("error: interrupted before anything was measured")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wait", [0.0, 0.4, 0.8, 1.2])
 def test_ctrl_c_ends_quietly_while_torch_is_loading(wait: float) -> None:
     """Libraries catch what is raised in their imports; the command must not go on."""

@@ -240,6 +240,7 @@ def test_arguments_mean_an_export(
     assert all(torch.equal(weights[key], expected[key]) for key in expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_what_was_there(tmp_path: Path, number: signal.Signals) -> None:
     """While the file is being checked: the temporary one goes, quietly."""

@@ -68,6 +68,7 @@ def test_the_page_does_not_tell_where_the_store_is(mnfpn: Mnfpn, store: str, tmp
     assert str(Path(store).parent) not in page.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "begins"), [("plot.png", b"\x89PNG"), ("plot.svg", b"<svg")])
 def test_a_picture_is_drawn(mnfpn: Mnfpn, store: str, tmp_path: Path, name: str, begins: bytes) -> None:
     """By the system's browser."""

@@ -131,6 +131,7 @@ def test_a_dry_run_says_how_many_cells_and_how_long(mnfpn: Mnfpn) -> None:
     assert not Path("runs.db").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_killed_twice_ends_with_every_cell_once(mnfpn: Mnfpn) -> None:
     """SIGKILL comes at any moment; what was put down is there, and going on measures the rest, and no cell twice."""
     command = [sys.executable, "-m", "mnfpn_cli", "sweep"]
@@ -194,6 +195,7 @@ def _recommend(mnfpn: Mnfpn) -> None:
     assert mnfpn("recommend", "--store", "runs.db").code == 2
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_sweep_between_two_cells() -> None:
     """It says how many are left and how to go on, exit code 130; what was measured stays, nothing is claimed."""
     command = [sys.executable, "-m", "mnfpn_cli", "sweep", *SMALL, *QUICK, "--store", "runs.db"]
@@ -254,6 +256,7 @@ def test_a_store_is_not_written_over(mnfpn: Mnfpn) -> None:
         assert len(read_cells(store)) == 1
 
 
+@pytest.mark.slow
 def test_going_on_with_what_is_finished_says_so(mnfpn: Mnfpn) -> None:
     """How many cells are measured, and that failures can be tried again; a sweep that measured none exits with 1."""
     failing = mnfpn("sweep", "--size", "60000", "--device", "cpu", *QUICK, "--store", "runs.db")

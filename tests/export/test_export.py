@@ -24,6 +24,7 @@ from mnfpn_cli.settings.files import preset_names
 from mnfpn_cli.settings.input import Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
 from tests.export.networks import FLAT, SMALL, shortened
+from tests.tiers import slow_but
 
 SIZE = Size(32, 48)
 INPUT = network_input(SMALL, SIZE, batch=2)
@@ -83,6 +84,7 @@ def test_onnx_has_names_metadata_and_nothing_of_this_machine(tmp_path: Path, cap
         assert np.allclose(output, expected.numpy(), rtol=0, atol=1e-5 * expected.abs().max().item())
 
 
+@pytest.mark.slow
 def test_torch_export_is_loaded_in_another_process(tmp_path: Path) -> None:
     """Which has never heard of mnfpn: a dictionary of outputs, at a size that nothing was tried with."""
     path, images = tmp_path / "out.pt2", images_at(Size(9, 95))
@@ -119,7 +121,7 @@ def test_safetensors_hold_the_state_dict(tmp_path: Path) -> None:
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
-@pytest.mark.parametrize("preset", preset_names())
+@pytest.mark.parametrize("preset", slow_but("mobilenetv2-fpnlite", preset_names()))
 def test_every_preset_is_exported_to_onnx(tmp_path: Path, preset: str) -> None:
     """With free sides where that brings anything new: then down to the least size, where maps have one cell."""
     settings = shortened(preset).at(Size(64, 96))
@@ -133,6 +135,7 @@ def test_every_preset_is_exported_to_onnx(tmp_path: Path, preset: str) -> None:
     assert sides == [1, 3, *(("height", "width") if dynamic else (64, 96))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["fpnssd", "mobilenetv2-dynamic-fpn"])
 def test_what_is_hardest_to_free_is_exported_to_torch_export(tmp_path: Path, preset: str) -> None:
     """Levels of one cell, and a top that is pooled to one: sizes at which torch would like to broadcast."""

@@ -163,6 +163,7 @@ def test_what_is_no_fault_of_the_file_is_raised_as_what_it_is(
     assert [entry.name for entry in older.parent.iterdir()] == ["out"]
 
 
+@pytest.mark.slow
 def test_maps_of_one_channel_and_one_cell_cannot_be_left_free(older: Path) -> None:
     """Torch has to know the order of their elements in memory; it is told, and not found out by whoever loads them."""
     thin = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2), (2, 16, 1, 2)], "pyramid": {"channels": 1}})

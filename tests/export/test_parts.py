@@ -136,6 +136,7 @@ def test_a_package_that_does_not_work_is_named_with_the_reason(monkeypatch: pyte
         import_packages("onnx")
 
 
+@pytest.mark.slow
 def test_no_format_is_loaded_before_it_is_asked_for() -> None:
     """Importing what exports imports neither onnx nor what runs it."""
     program = "import sys, mnfpn_cli.export.export; print({'onnx', 'onnxruntime', 'onnxscript'} & set(sys.modules))"

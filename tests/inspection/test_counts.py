@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 import torchinfo
-from hypothesis import given, settings
+from hypothesis import given
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -21,6 +21,7 @@ from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.models import NetworkSettings
 from tests.inspection.counted import MEASURED, Measured, PlainList, encoder, torchvision_model
 from tests.strategies import settings_and_size
+from tests.tiers import at_most
 
 
 def totals_of(network: nn.Module, *shapes: Shape) -> dict[str, ToolTotal]:
@@ -130,7 +131,7 @@ def test_the_default_network_has_the_totals_that_the_tools_print() -> None:
     assert all(one.exact and not one.note for one in found.values())
 
 
-@settings(max_examples=25)
+@at_most(25)
 @given(settings_and_size())
 def test_any_network_of_ours_has_the_totals_that_the_tools_print(drawn: tuple[NetworkSettings, Size]) -> None:
     """fvcore, torchinfo and FlopCounterMode agree with their derived totals on random settings, odd sizes included."""
@@ -152,6 +153,10 @@ def test_torchvisions_convolutional_networks_have_the_totals_that_the_tools_prin
     assert printed(network, (2, 3, 64, 96)) == {tool: found[tool].total for tool in THREE}
 
 
+LARGE = ("vit_b_16", "swin_t", "timm_vit_tiny")
+
+
+@pytest.mark.slow
 def test_a_vision_transformer_has_the_totals_that_the_tools_print() -> None:
     """Two on a CPU; FlopCounterMode on the meta device, where no kernel hides attention from it."""
     network = torchvision_model("vit_b_16")()
@@ -165,7 +170,9 @@ def test_a_vision_transformer_has_the_totals_that_the_tools_print() -> None:
     assert "no_grad" in found["fvcore"].note
 
 
-@pytest.mark.parametrize("row", MEASURED, ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, id=row.name, marks=[pytest.mark.slow] * (row.name in LARGE)) for row in MEASURED]
+)
 def test_tools_that_are_not_installed_have_the_totals_that_they_printed(row: Measured) -> None:
     """ptflops, thop and calflops: presets, torchvision, recurrent layers, transformers, shared and hidden layers."""
     found = totals_of(row.make(), *row.inputs)

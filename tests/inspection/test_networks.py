@@ -1,5 +1,7 @@
 """Eight mistakes as people make them are found where they are, and healthy networks are accused of nothing."""
 
+from functools import cache
+
 import pytest
 
 from mnfpn_cli.inspection.inspect import Inspection, inspect_network
@@ -11,8 +13,9 @@ every_defective = pytest.mark.parametrize("case", DEFECTIVE, ids=lambda case: ca
 every_healthy = pytest.mark.parametrize("case", HEALTHY, ids=lambda case: case.name)
 
 
+@cache
 def inspected(case: Case) -> Inspection:
-    """What is said of a fresh copy, as training has it."""
+    """What is said of a fresh copy, as training has it; each is looked at once for all tests."""
     return inspect_network(case.make().train(), case.inputs)
 
 

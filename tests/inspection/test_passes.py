@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -22,6 +22,7 @@ from mnfpn_cli.settings.input import Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
 from tests.inspection.looked import inspected, tree_of
 from tests.strategies import settings_and_size
+from tests.tiers import at_most
 
 
 class Decides(nn.Module):
@@ -119,7 +120,7 @@ def test_an_inspection_leaves_a_network_as_it_was_where_it_fails() -> None:
     assert not hasattr(network, "cache")
 
 
-@settings(max_examples=30)
+@at_most(30)
 @given(settings_and_size())
 def test_the_peak_of_activations_is_the_plans(case: tuple[NetworkSettings, Size]) -> None:
     """Which another test holds against a real pass; to the byte, for two images, with gradients on or off."""

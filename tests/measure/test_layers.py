@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,6 +23,7 @@ from mnfpn_cli.settings.input import Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
 from tests.measure.clocks import FakeDevice
 from tests.strategies import settings_and_size
+from tests.tiers import at_most
 
 SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 2, 2), (2, 8, 1, 2)], "pyramid": {"channels": 8}})
 SIZE = Size(33, 47)
@@ -74,7 +75,7 @@ def time_them(settings: NetworkSettings, size: Size, marks: Marks, passes: int =
     return time_layers(lambda: network(image), network, works, marks, passes)
 
 
-@settings(max_examples=25)
+@at_most(25)
 @given(settings_and_size())
 def test_each_layer_gets_its_own_time(case: tuple[NetworkSettings, Size]) -> None:
     """Where a MAC takes a second, a layer's seconds are its MACs: in blocks, in pairs, and where levels share one."""

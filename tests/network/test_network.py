@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 
 from mnfpn_cli.measure.flops import count_with_fvcore
 from mnfpn_cli.network.build import build_meta, build_network
@@ -16,6 +16,7 @@ from mnfpn_cli.settings.input import Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
 from tests.inspection.looked import tree_of
 from tests.strategies import settings_and_size
+from tests.tiers import at_most
 
 
 @given(settings_and_size())
@@ -49,7 +50,7 @@ def test_the_plan_equals_the_network_on_the_meta_device(case: tuple[NetworkSetti
         assert found == (planned_cost.parameters, planned_cost.macs)
 
 
-@settings(max_examples=25)
+@at_most(25)
 @given(settings_and_size())
 def test_the_plan_equals_the_network_on_real_tensors_and_fvcore(case: tuple[NetworkSettings, Size]) -> None:
     """Output shapes and parameters of a real pass, and fvcore's count of it in closed form."""

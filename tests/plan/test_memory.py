@@ -4,7 +4,7 @@ import weakref
 from typing import Any
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -14,6 +14,7 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import NetworkInput, Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
 from tests.strategies import settings_and_size
+from tests.tiers import at_most
 
 
 class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -49,7 +50,7 @@ def real_peak(network_settings: NetworkSettings, input: NetworkInput) -> int:
     return int(live.peak)
 
 
-@settings(max_examples=30)
+@at_most(30)
 @given(settings_and_size())
 def test_peak_activations_are_those_of_a_real_pass(case: tuple[NetworkSettings, Size]) -> None:
     """To the byte, for two images."""

@@ -85,6 +85,7 @@ def column(shown: Watched, title: str) -> list[str]:
     return shown.page.locator(f"#table tbody tr td:nth-child({place})").all_inner_texts()
 
 
+@pytest.mark.slow
 def test_every_measured_cell_is_a_point_of_both_plots(shown: Watched) -> None:
     """With its interval; those on the frontier have a ring around."""
     assert shown.count("#plot-frontier .errorbar") == 7
@@ -95,6 +96,7 @@ def test_every_measured_cell_is_a_point_of_both_plots(shown: Watched) -> None:
     assert shown.count("#plot-parts .bars .point") == 3
 
 
+@pytest.mark.slow
 def test_the_cost_can_be_switched(shown: Watched) -> None:
     """From MACs to parameters to memory, by keyboard too."""
     first = "document.getElementById('plot-frontier').data[0].x[0]"
@@ -105,6 +107,7 @@ def test_the_cost_can_be_switched(shown: Watched) -> None:
     expect(shown.page.locator("#plot-frontier .xtitle")).to_contain_text("MiB")
 
 
+@pytest.mark.slow
 def test_hover_shows_the_settings(shown: Watched) -> None:
     """In few words, with time, cost and capacity."""
     shown.page.locator(CIRCLES).first.hover(force=True)
@@ -113,6 +116,7 @@ def test_hover_shows_the_settings(shown: Watched) -> None:
         assert word in text
 
 
+@pytest.mark.slow
 def test_click_copies_the_command_that_measures_the_cell_again(shown: Watched) -> None:
     """It is in the clipboard, and a toast says so."""
     shown.page.locator(CIRCLES).first.click(force=True)
@@ -121,6 +125,7 @@ def test_click_copies_the_command_that_measures_the_cell_again(shown: Watched) -
     assert shown.page.evaluate("navigator.clipboard.readText()") == command
 
 
+@pytest.mark.slow
 def test_each_row_has_a_button_that_copies(shown: Watched) -> None:
     """For those who use no mouse."""
     button = shown.page.locator("#table tbody tr").first.get_by_role("button")
@@ -129,6 +134,7 @@ def test_each_row_has_a_button_that_copies(shown: Watched) -> None:
     expect(shown.page.locator("#toast")).to_contain_text("Copied: mnfpn bench --width-mult 0.35")
 
 
+@pytest.mark.slow
 def test_the_table_sorts_by_each_column(shown: Watched) -> None:
     """Up at the first click, down at the second."""
     for title in ("Network", "Runtime", "Status", "±95 %", "MACs", "Parameters", "Memory", "Kept", "Median"):
@@ -142,6 +148,7 @@ def test_the_table_sorts_by_each_column(shown: Watched) -> None:
         assert sorted(up) == sorted(down)
 
 
+@pytest.mark.slow
 def test_numbers_are_sorted_as_numbers(shown: Watched) -> None:
     """By keyboard too; what has no value comes last, either way."""
     assert column(shown, "Median")[:3] == ["5.000 ms", "6.000 ms", "8.000 ms"]
@@ -154,6 +161,7 @@ def test_numbers_are_sorted_as_numbers(shown: Watched) -> None:
     assert column(shown, "Size") == ["64x64"] * 5 + ["128x128"] * 4
 
 
+@pytest.mark.slow
 def test_filters_work_on_the_table_and_on_the_plots(shown: Watched) -> None:
     """Selects, text and frontier together; reset brings everything back."""
     rows, points = "#table tbody tr", "#plot-frontier .errorbar"
@@ -173,18 +181,21 @@ def test_filters_work_on_the_table_and_on_the_plots(shown: Watched) -> None:
     expect(shown.page.locator("#plot-sizes .errorbar")).to_have_count(len(FRONTIER))
 
 
+@pytest.mark.slow
 def test_plots_have_no_button_that_sends_them_anywhere(shown: Watched) -> None:
     """Plotly has one of its own, and may have others tomorrow."""
     names = shown.page.locator(".modebar-btn").evaluate_all("all => [...new Set(all.map((one) => one.dataset.title))]")
     assert names == ["Download plot as a PNG", "Zoom", "Pan", "Reset axes"]
 
 
+@pytest.mark.slow
 def test_what_failed_is_in_the_table_with_its_reason(shown: Watched) -> None:
     """As text, whatever it looks like."""
     shown.page.get_by_label("Status").select_option("failed")
     assert column(shown, "Reason") == ["out of memory <script>alert(1)</script>"]
 
 
+@pytest.mark.slow
 def test_the_chosen_cells_layers_are_shown(shown: Watched) -> None:
     """Parts first, layers on demand."""
     names = "#plot-parts .ytick"
@@ -193,6 +204,7 @@ def test_the_chosen_cells_layers_are_shown(shown: Watched) -> None:
     assert sorted(shown.page.locator(names).all_text_contents()) == ["smooth p2.conv", "stages.1.conv", "stem.conv"]
 
 
+@pytest.mark.slow
 def test_each_network_of_the_frontier_has_a_diagram(shown: Watched) -> None:
     """Each network and size once."""
     assert shown.count("#diagrams-cell option") == len(FRONTIER)
@@ -200,12 +212,14 @@ def test_each_network_of_the_frontier_has_a_diagram(shown: Watched) -> None:
     assert "p5 256×2×2" in str(shown.page.locator("#diagram").get_attribute("alt"))
 
 
+@pytest.mark.slow
 def test_a_machine_that_moved_is_told_and_corrected_for(shown: Watched) -> None:
     """The cell at the end, when everything took a fifth longer, is a sixth faster than it was measured."""
     expect(shown.page.locator("#warnings")).to_contain_text("20.0 % slower")
     assert column(shown, "Corrected")[6] == "25.00 ms"
 
 
+@pytest.mark.slow
 def test_dark_mode_changes_the_colours(shown: Watched) -> None:
     """By the button; of the page, of the plots and of the diagram."""
     look = """() => [getComputedStyle(document.body).backgroundColor, document.getElementById("diagram").src,
@@ -217,6 +231,7 @@ def test_dark_mode_changes_the_colours(shown: Watched) -> None:
     assert shown.page.evaluate(look) == light
 
 
+@pytest.mark.slow
 def test_a_phone_shows_all_of_it_without_scrolling_sideways(chromium: Browser, sample: Path) -> None:
     """At 375 pixels; the table scrolls in its box. The page is dark where the system is, without a click."""
     with opened(chromium, sample, width=375, height=800, scheme="dark") as shown:
@@ -226,6 +241,7 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(chromium: Browser, s
         assert shown.number("document.querySelector('#plot-frontier .main-svg').getBoundingClientRect().width") < 375
 
 
+@pytest.mark.slow
 def test_whatever_a_store_holds_is_text(chromium: Browser, tmp_path: Path) -> None:
     """Nodes, reasons and commands with markup in them are shown as they are, and do nothing."""
     evil = "</script><img src=x onerror=alert(1)><b>&amp;"
@@ -240,6 +256,7 @@ def test_whatever_a_store_holds_is_text(chromium: Browser, tmp_path: Path) -> No
         assert evil in (shown.page.locator("#plot-frontier .hoverlayer").text_content() or "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cells", "text"),
     [
@@ -269,6 +286,7 @@ def test_the_page_says_that_capacity_is_no_accuracy(sample: Path) -> None:
     assert "geometric mean of four shares" in text
 
 
+@pytest.mark.slow
 def test_scripts_that_are_not_the_pages_own_do_not_run(chromium: Browser, sample: Path, tmp_path: Path) -> None:
     """Even if a text got through as markup, the page's policy would stop it: the check of the console can fail."""
     page = tmp_path / "spoilt.html"

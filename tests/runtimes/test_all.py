@@ -26,12 +26,19 @@ HERE = [name for name in runtime_names() if load_runtime(name).impossible(CPU, "
 QUICK = [name for name in HERE if name != "compiled"]
 """The compiler takes its time: tests/runtimes/test_compiled.py has it compile a tiny network."""
 
+SESSIONS = ("onnxruntime", "openvino")
+PAIRS = [
+    pytest.param(name, preset, marks=[pytest.mark.slow] * (name in SESSIONS and preset != "mobilenetv2-fpn"))
+    for name in QUICK
+    for preset in preset_names()
+]
+"""Each session of another library takes seconds to convert its network: in the quick tier of one preset."""
+
 INFERENCE_ONLY = ("cuda-graph", "onnxruntime", "openvino")
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("preset", preset_names())
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize(("name", "preset"), PAIRS)
 def test_outputs_are_those_of_eager(name: str, preset: str, capfd: pytest.CaptureFixture[str]) -> None:
     """For two images, in every pass, with nothing written to the terminal by others, and no memory given back early."""
     settings, shape = shortened(preset).at(SIZE), (2, 3, *SIZE)

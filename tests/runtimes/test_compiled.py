@@ -27,6 +27,7 @@ def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(here is not None, reason=str(here))
 @torch.inference_mode()
 def test_outputs_are_those_of_eager(capfd: pytest.CaptureFixture[str]) -> None:
@@ -38,6 +39,7 @@ def test_outputs_are_those_of_eager(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("uncompiled")
 @torch.inference_mode()
 def test_each_is_compiled_once_and_kept() -> None:

@@ -5,7 +5,7 @@ from copy import deepcopy
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -23,6 +23,7 @@ from mnfpn_cli.settings.models import NetworkSettings
 from mnfpn_cli.settings.pyramid import Upsample
 from tests.network.comparing import SEEDS, TOLERANCE, randomised
 from tests.strategies import settings_and_size
+from tests.tiers import at_most
 
 CPU = torch.device("cpu")
 ROUNDING = 1e-4
@@ -79,7 +80,7 @@ def test_what_is_computed_is_the_same_to_the_rounding_of_float64(
 
 
 @needs_onednn
-@settings(max_examples=25)
+@at_most(25)
 @torch.inference_mode()
 @given(settings_and_size(), SEEDS, st.integers(1, 2), st.sampled_from(SAVINGS))
 def test_every_saving_computes_the_same_in_float32(

@@ -4,13 +4,14 @@ import contextlib
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.files import MAX_BYTES, parse_settings, read_config
 from mnfpn_cli.settings.overrides import parse_override, parse_stages
 from mnfpn_cli.settings.sources import Source, resolve
+from tests.tiers import at_most
 
 FILES: list[tuple[str, str]] = [
     ('{"width_mult": ', "line 1, column 16: must be JSON: Expecting value"),
@@ -107,7 +108,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@at_most(300)
 @given(JSON, KEYS, JSON)
 def test_whatever_json_says_is_settings_or_a_usage_error(file: object, key: str, value: object) -> None:
     """Nothing else is ever raised: a traceback is a bug."""

@@ -180,6 +180,7 @@ def _measure_all(name: str, sweep: int, seed: int) -> None:
                 assert claims.finish(key, result(sweep))
 
 
+@pytest.mark.slow
 def test_many_processes_measure_every_cell_once(name: str) -> None:
     """Whoever wins, nothing is measured twice and nothing is left."""
     with open_store(name, create=True) as store:

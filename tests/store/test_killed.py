@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 
 from mnfpn_cli.store.claims import Claims
@@ -55,6 +56,7 @@ def _write_until_killed(name: str, sweep: int, seed: int) -> list[str]:
     return [key for key in [*told, *rest.split()] if len(key) == 32]
 
 
+@pytest.mark.slow
 def test_a_writer_that_is_killed_loses_the_cell_in_flight_and_nothing_else(name: str) -> None:
     """Every row that it was told is there, the store is whole, and what it had claimed is free."""
     with open_store(name, create=True) as store:

@@ -48,6 +48,7 @@ def test_a_cell_is_measured_as_bench_measures_it() -> None:
     assert outcome.started < outcome.finished
 
 
+@pytest.mark.slow
 def test_a_process_that_the_system_kills_is_a_failure_that_says_so() -> None:
     """As when memory runs out."""
     outcome = in_the_middle(signal.SIGKILL)
@@ -77,6 +78,7 @@ def test_a_cell_that_takes_too_long_is_given_up() -> None:
     assert children() == []
 
 
+@pytest.mark.slow
 def test_a_cell_ends_when_its_sweep_is_stopped() -> None:
     """At once."""
     start = time.monotonic()
@@ -92,6 +94,7 @@ run_task(Task(("bench", "--min-time", "60"), 60))
 """
 
 
+@pytest.mark.slow
 def test_a_cell_dies_with_its_sweep() -> None:
     """Even where that is killed on the spot: nothing is left that measures for nobody."""
     parent = subprocess.Popen([sys.executable, "-c", PARENT])

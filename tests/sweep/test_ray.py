@@ -142,6 +142,7 @@ def measured(pool: RayPool, lane: Lane, *arguments: str) -> Outcome | Lost:
             return outcome
 
 
+@pytest.mark.slow
 def test_a_node_that_dies_costs_no_cell(
     cluster: Any, add_node: Callable[..., Any], store: Store, tmp_path: Path
 ) -> None:
@@ -172,6 +173,7 @@ def test_a_node_that_dies_costs_no_cell(
     assert {node for _, node in rows(store)} <= {f"{socket.gethostname()} ({key[:6]})" for key in _ids(cluster, victim)}
 
 
+@pytest.mark.slow
 def test_a_node_that_joins_measures_too(
     cluster: Any, add_node: Callable[..., Any], store: Store, tmp_path: Path
 ) -> None:
@@ -197,6 +199,7 @@ def test_a_node_that_joins_measures_too(
     assert len({node for _, node in rows(store)}) == 2
 
 
+@pytest.mark.slow
 def test_cells_are_measured_by_a_fresh_process_on_their_node(cluster: Any, store: Store) -> None:
     """As on one machine."""
     how = How(QUICKLY, reference_every=100)
@@ -208,6 +211,7 @@ def test_cells_are_measured_by_a_fresh_process_on_their_node(cluster: Any, store
     assert one.document["run"]["latency_s"]["median"] > 0
 
 
+@pytest.mark.slow
 def test_the_process_that_measures_ends_with_its_actor(cluster: Any) -> None:
     """Closing the pool ends what is being measured."""
     mark = "61.25"
@@ -219,6 +223,7 @@ def test_the_process_that_measures_ends_with_its_actor(cluster: Any) -> None:
         _wait_for(lambda: not _measuring(mark))
 
 
+@pytest.mark.slow
 def test_nodes_that_cannot_measure_are_told_before_the_first_cell(
     cluster: Any, add_node: Callable[..., Any], store: Store, tmp_path: Path
 ) -> None:
@@ -234,6 +239,7 @@ def test_nodes_that_cannot_measure_are_told_before_the_first_cell(
     assert f"is not used: it has mnfpn 0.0.1, this is {__version__}" in other
 
 
+@pytest.mark.slow
 def test_a_cluster_where_no_node_can_measure_is_an_error(
     cluster: Any, add_node: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -247,6 +253,7 @@ def test_a_cluster_where_no_node_can_measure_is_an_error(
         pass
 
 
+@pytest.mark.slow
 def test_each_gpu_is_a_lane_that_sees_itself_alone(cluster: Any, add_node: Callable[..., Any]) -> None:
     """Ray gives them out; a row says which one measured it. Nodes without the accelerator are not used."""
     add_node(num_cpus=3, num_gpus=2, resources={"accelerator_type:T4": 1})
@@ -266,6 +273,7 @@ def test_each_gpu_is_a_lane_that_sees_itself_alone(cluster: Any, add_node: Calla
         _join(cluster, {"cuda"}, "H100")
 
 
+@pytest.mark.slow
 def test_without_a_gpu_in_the_cluster_cells_for_one_are_an_error(cluster: Any) -> None:
     """And a device that no cluster can give is one before anything is asked."""
     with pytest.raises(MnfpnError, match=r"--device cuda: none of the cluster's nodes has a GPU, of 1 at "):
@@ -274,6 +282,7 @@ def test_without_a_gpu_in_the_cluster_cells_for_one_are_an_error(cluster: Any) -
         _join(cluster, {"cuda:3"})
 
 
+@pytest.mark.slow
 def test_a_node_whose_cores_are_taken_is_waited_for_while_others_measure(
     cluster: Any, add_node: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,6 +310,7 @@ def test_a_node_whose_cores_are_taken_is_waited_for_while_others_measure(
         pool.close()
 
 
+@pytest.mark.slow
 def test_a_node_that_loses_every_cell_is_left_out(cluster: Any) -> None:
     """A lane that was lost is not used again; the node gets another, but not for ever."""
     used = set[Lane]()
@@ -319,6 +329,7 @@ def test_a_node_that_loses_every_cell_is_left_out(cluster: Any) -> None:
         assert not pool.alive(cell.cell)
 
 
+@pytest.mark.slow
 def test_a_space_planned_on_a_cluster_is_the_same(
     cluster: Any, add_node: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,6 +358,7 @@ def test_a_space_planned_on_a_cluster_is_the_same(
     assert shares[-1] == 1
 
 
+@pytest.mark.slow
 def test_a_cluster_without_the_package_cannot_plan(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told before anything is planned."""
     monkeypatch.setattr(ray_checks, "__version__", "9.9.9")
@@ -354,6 +366,7 @@ def test_a_cluster_without_the_package_cannot_plan(cluster: Any, monkeypatch: py
         plan_on(cluster.address, space_of(size=["64"]), Budget())
 
 
+@pytest.mark.slow
 def test_ctrl_c_stays_the_sweeps_own(cluster: Any) -> None:
     """Ray puts a handler of its own in place of others'; it is put back while Ray is used."""
     numbers = (signal.SIGINT, signal.SIGTERM)
@@ -384,6 +397,7 @@ def test_an_address_where_nothing_listens_is_told() -> None:
             _join_at(address)
 
 
+@pytest.mark.slow
 def test_an_address_where_something_else_listens_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray would wait for minutes; it is asked in a process that can be ended."""
     assert ray_connect.ANSWER_S < 19
