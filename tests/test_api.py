@@ -63,7 +63,7 @@ def test_the_settings_are_those_of_the_command_line(tmp_path: Path) -> None:
         ({"overrides": {"pyramid": {"width": 1}}}, "overrides pyramid: pyramid.width: unknown key; did you mean"),
         ({"overrides": {"pyramid..channels": 1}}, "overrides: must "),
         ({"overrides": {"a=b": 1}}, "overrides: must "),
-        ({"overrides": {"width_mult": object()}}, "overrides width_mult: must be what JSON can say: "),
+        ({"overrides": {"width_mult": {1}}}, "overrides width_mult: must be what JSON can say: "),
         (
             {"preset": {"width_mult": 1}},
             "preset: must be the name of a preset, got an object of type dict; config= takes files and settings",
