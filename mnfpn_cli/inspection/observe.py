@@ -149,7 +149,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _record(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         kind, name = OPERATIONS[packet]
         output = next((tuple(tensor.shape) for tensor in _tensors((result,))), ())
-        check_not_empty(name, output, args)
+        check_not_empty(kind, name, output, args)
         macs, bias = macs_of(packet, args, kwargs, result), bias_elements(packet, args, prod(output))
         read = next((tensor.numel() for tensor in _tensors(args)), 0)
         self.events.append(Operation(kind, name, self._open[-1].module, output, macs, bias, read))

@@ -63,6 +63,23 @@ def test_a_network_that_cannot_run_fails_here_too(layers: list[nn.Module]) -> No
         inspected(nn.Sequential(*layers), IMAGE)
 
 
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda net, x: torch.tensor(0.5) * net.first(x).flatten()[:0],
+        lambda net, x: F.linear(net.first(x).flatten(1)[:0], torch.ones(4, 8 * 64 * 64), torch.ones(4)),
+        lambda net, x: torch.clamp(torch.ones(1), net.first(x).flatten()[:0]),
+        lambda net, x: net.first(x[:0]),
+    ],
+    ids=["product", "dense layer", "limits", "no images"],
+)
+def test_an_empty_tensor_is_one_too(run: Callable[[Any, Tensor], Any]) -> None:
+    """As the boxes of a detector that finds none: what was empty before is no map that vanished."""
+    found = inspected(Net(run), IMAGE)
+    assert found.facts.seen.how == "meta"
+    assert 0 in found.facts.seen.outputs[0][1]
+
+
 class MaxNorm(nn.Conv2d):
     """Assigns its weight anew, as EEGNet does."""
 
