@@ -22,7 +22,7 @@ KEPT: list[torch.library.Library] = []
 """What a library declares goes when it does."""
 
 RAN: set[str] = set()
-"""The operators that ran in plain torch in this process."""
+"""The operators that ran in plain torch since they were last asked for."""
 
 
 def declare_operators(error: Exception) -> bool:
@@ -50,6 +50,13 @@ def declare_operators(error: Exception) -> bool:
         module: Any = sys.modules[f"torchvision.ops.{name}"]
         module._has_ops, module._assert_has_ops = lambda: True, lambda: None
     return True
+
+
+def plain_operators() -> tuple[str, ...]:
+    """The operators that ran in plain torch since this was last called."""
+    ran = tuple(sorted(RAN))
+    RAN.clear()
+    return ran
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
