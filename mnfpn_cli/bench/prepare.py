@@ -10,8 +10,7 @@ import torch
 
 from mnfpn_cli.bench.outputs import Judged, Named, judge, named_outputs
 from mnfpn_cli.bench.results import FirstPass
-from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.devices import first_line
+from mnfpn_cli.errors import MnfpnError, first_line
 from mnfpn_cli.measure.engine import WarmUp, warm_up
 from mnfpn_cli.measure.memory import PeakMemory, out_of_memory_explained
 from mnfpn_cli.measure.runtime import Job, Prepared, as_tensors, load_runtime
@@ -70,9 +69,7 @@ def explained(doing: str) -> Iterator[None]:
         raise MnfpnError(f"could not run {doing}: {kind}{first_line(error)}") from error
 
 
-def prepare(
-    name: str, job: Job, timer: Timer, passes: int | None, reference: Named | None, doing: str
-) -> Ready:
+def prepare(name: str, job: Job, timer: Timer, passes: int | None, reference: Named | None, doing: str) -> Ready:
     """Prepare a runtime, take the time to its first result, and warm it up.
 
     Raises:

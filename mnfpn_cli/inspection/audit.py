@@ -137,8 +137,8 @@ class Training:
             names = [name for name, one in self._facts.network.named_parameters() if id(one) in self.open]
             count = numel(list(self.open.values()))
             yield (
-                f"Whether {count:,} parameters learn is therefore not judged, as no gradient of the outputs in eval mode "
-                f"reaches them: {_common(names)}."
+                f"Whether {count:,} parameters learn is therefore not judged, as no gradient of the outputs in eval "
+                f"mode reaches them: {_common(names)}."
             )
 
 

@@ -86,7 +86,7 @@ def _python_roi_align() -> Callable[..., Tensor]:
     return function
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001 - torch gives them by name
     x, regions, *ctx.how = inputs
     ctx.save_for_backward(x, regions)
 

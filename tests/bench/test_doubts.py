@@ -21,7 +21,10 @@ CASES: dict[str, tuple[BenchRun, str]] = {
     "two_humps": (timed(TWO_HUMPS), "passes take 100"),
     "slow_first": (timed([0.4, *STEADY]), "the first timed pass was an outlier"),
     "launch_bound": (timed(STEADY, enqueue=Latency(tuple(0.9 * x for x in STEADY))), "takes 90% of a pass"),
-    "not_finite": (timed(STEADY, doubts=(Unsteady("not_finite", "its output p2 is not finite", "other weights"),)), "p2"),
+    "not_finite": (
+        timed(STEADY, doubts=(Unsteady("not_finite", "its output p2 is not finite", "other weights"),)),
+        "p2",
+    ),
 }
 
 
