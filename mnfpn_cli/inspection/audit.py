@@ -166,4 +166,6 @@ def _notes(facts: Facts, training: Training) -> Sequence[str]:
         )
     if facts.seen.how == "real":
         notes.append("Run on real tensors, as it does not run on the meta device.")
+    if facts.seen.depends:
+        notes.append("Shapes in it depend on the numbers in an image: what is counted is for one random image.")
     return notes

@@ -184,7 +184,7 @@ def test_a_warm_up_that_never_settled_is_told(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(("dtype", "fails"), [("float32", True), ("bfloat16", False)])
 def test_outputs_that_are_not_finite_are_told(monkeypatch: pytest.MonkeyPatch, dtype: DType, fails: bool) -> None:
-    """A fast network that computes nothing is no better one: in float32 it is none, in less it may be too much for it."""
+    """A fast network that computes nothing is no better one: in float32 it is none, in less it overflows."""
     monkeypatch.setattr(channels_last, "prepare", lambda _: Prepared(lambda: (torch.full((1,), float("nan")),)))
     monkeypatch.setattr(
         sides, "reference", lambda group, _: None if group.case.runtimes == ("eager",) else [("p2", torch.zeros(1))]

@@ -89,7 +89,9 @@ def test_a_known_package_that_is_missing_is_installed_by_its_name(
 ) -> None:
     """Other names on PyPI are not known, and not made up."""
     monkeypatch.setattr("mnfpn_cli.models.near.PACKAGES", ("nix_nix",))
-    assert mnfpn("audit", "--model", "nix_nix.models:Net").err.endswith("no module 'nix_nix' here; pip install nix_nix\n")
+    assert mnfpn("audit", "--model", "nix_nix.models:Net").err.endswith(
+        "no module 'nix_nix' here; pip install nix_nix\n"
+    )
 
 
 def test_a_syntax_error_is_told_with_its_place(mnfpn: Mnfpn, tmp_path: Path) -> None:

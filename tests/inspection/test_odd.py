@@ -80,6 +80,22 @@ def test_an_empty_tensor_is_one_too(run: Callable[[Any, Tensor], Any]) -> None:
     assert 0 in found.facts.seen.outputs[0][1]
 
 
+@pytest.mark.parametrize(
+    ("choose", "depends"),
+    [
+        (lambda y: y[y > 0], True),
+        (lambda y: y.nonzero().float(), True),
+        (lambda y: y[:, torch.tensor([1, 0])], False),
+        (lambda y: y * (y.sum().item() > 0), False),
+    ],
+    ids=["mask", "places", "indices", "number"],
+)
+def test_that_shapes_depend_on_numbers_is_told(choose: Callable[[Tensor], Tensor], depends: bool) -> None:
+    """What is counted is then for one image, as in a detector that keeps some of its boxes."""
+    audit = audit_of(Net(lambda net, x: choose(net.first(x))))
+    assert any("depend on the numbers" in note for note in audit.notes) == depends
+
+
 class MaxNorm(nn.Conv2d):
     """Assigns its weight anew, as EEGNet does."""
 

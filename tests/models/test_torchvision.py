@@ -10,7 +10,7 @@ from mnfpn_cli.models.torchvision import nms
 
 pytest.importorskip("torchvision")
 
-from torchvision.ops import box_iou  # noqa: E402
+from torchvision.ops import box_iou
 
 
 @given(st.integers(0, 30), st.integers(0, 2**16), st.sampled_from([0.0, 0.3, 0.5, 1.0]))
