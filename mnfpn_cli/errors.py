@@ -1,5 +1,10 @@
 """The errors that a user can cause or meet. Only the command line turns them into text and an exit code."""
 
+import re
+
+ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+"""What colours a terminal (ECMA-48, 5.4)."""
+
 INTERRUPTED = 130
 """The exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
 
@@ -28,3 +33,13 @@ class CheckError(MnfpnError):
     """A check that the user asked for did not hold."""
 
     exit_code = 3
+
+
+def plain(text: str) -> str:
+    """A message of a library's without the colours that some put into it."""
+    return ESCAPES.sub("", text)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's message, which may go on for pages."""
+    return plain(str(error)).strip().partition("\n")[0]

@@ -1,13 +1,12 @@
 """Two networks timed in turn, A B B A, in one process, until the interval of their ratio is narrow enough."""
 
 from collections.abc import Callable, Iterator, Sequence
-from math import isinf
+from dataclasses import replace
 
 import torch
 
 from mnfpn_cli.bench.bench import conditions
 from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts
-from mnfpn_cli.bench.doubts import NOT_FINITE
 from mnfpn_cli.bench.group import Group, Progress
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready
 from mnfpn_cli.bench.sides import Side, Together, make_ready, naming, side_facts, side_group
@@ -102,12 +101,11 @@ def _doubts(facts: Sequence[SideFacts], ready: Sequence[Ready]) -> Iterator[Unst
         images = all(isinstance(side.input, NetworkInput) for side in facts)
         cause = f"A takes {'images of ' * images}{sizes[0]}, B {'of ' * images}{sizes[1]}"
         yield Unsteady("sizes", cause, "--size, which both then take" if images else "inputs of the same shapes")
-    for name, side, one in zip("AB", facts, ready, strict=True):
+    for name, one in zip("AB", ready, strict=True):
         if one.warm_up.settled is False:
             cause = f"{name}: {one.warm_up.passes} passes of warm-up never became steady"
             yield Unsteady("not_settled", cause, "a longer --warmup, or an idle machine")
-        if side.difference is not None and isinf(side.difference):
-            yield Unsteady("not_finite", f"{name}: {NOT_FINITE}", "another --dtype, or other weights")
+        yield from (replace(doubt, cause=f"{name}: {doubt.cause}") for doubt in one.doubts)
 
 
 def _row_name(facts: Sequence[SideFacts]) -> str:

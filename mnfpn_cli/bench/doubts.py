@@ -1,7 +1,7 @@
 """What makes a row less sure than it looks, seen from its samples."""
 
 from collections.abc import Iterator
-from math import isinf
+from dataclasses import replace
 
 from mnfpn_cli.bench.results import BenchRun
 from mnfpn_cli.measure.patterns import drift, humps
@@ -11,8 +11,6 @@ GRAPHS = ("cuda-graph", "compiled")
 """Runtimes that queue a pass as one graph already."""
 
 IDLE = "measure when the machine is idle, or longer (--min-time)"
-
-NOT_FINITE = "its outputs are not finite, or not of the shapes that eager float32 gives"
 
 
 def doubts(run: BenchRun, train: bool = False) -> Iterator[Unsteady]:
@@ -52,5 +50,4 @@ def doubts(run: BenchRun, train: bool = False) -> Iterator[Unsteady]:
             if train or run.cell.runtime in GRAPHS
             else "CUDA graphs (--runtime cuda-graph), or larger batches",
         )
-    if run.difference is not None and isinf(run.difference):
-        yield Unsteady("not_finite", f"{where}: {NOT_FINITE}", "another --dtype, or other weights")
+    yield from (replace(doubt, cause=f"{where}: {doubt.cause}") for doubt in run.doubts)

@@ -1,13 +1,14 @@
 """The rows that are timed in turn: all runtimes on one device and one input."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mnfpn_cli.bench.candidate import Candidate
+from mnfpn_cli.bench.outputs import Named
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare, reference_outputs
 from mnfpn_cli.bench.results import BenchRun, Cell, NotRun, Row
 from mnfpn_cli.bench.watch import Watch, watch
@@ -114,7 +115,7 @@ def _make_ready(group: Group, timer: Timer, progress: Progress) -> tuple[Mapping
     return ready, not_run
 
 
-def reference(group: Group, progress: Progress) -> Sequence[Tensor] | None:
+def reference(group: Group, progress: Progress) -> Named | None:
     """What eager float32 gives; None where there is nothing to compare with it, or it does not fit."""
     here = (group.device.type, group.case.dtype, group.case.runtimes)
     if group.case.train or here == ("cpu", "float32", ("eager",)):
@@ -145,4 +146,5 @@ def _row(cell: Cell, ready: Ready, subject: Subject, ended: Ended, watched: Watc
         gpu=watched.gpu,
         energy_j=None if watts is None else watts * latency.median,  # of rows in turn, each one's power is not known
         failure=subject.failure,
+        doubts=ready.doubts,
     )

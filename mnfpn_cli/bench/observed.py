@@ -72,8 +72,7 @@ class Observed:
         Raises:
             ModelError: where the network fails.
         """
-        parameters, buffers = numel(list(self.network.parameters())), numel(list(self.network.buffers()))
-        return WholeCost(Cost(parameters, buffers, self._seen(self.input(1), "float32").macs))
+        return WholeCost(Cost(numel(list(self.network.parameters())), macs=self._seen(self.input(1), "float32").macs))
 
     def build(self) -> tuple[nn.Module, None]:
         """It is made already, and has the weights that its constructor gave it."""

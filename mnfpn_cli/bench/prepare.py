@@ -6,17 +6,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+import torch
 
+from mnfpn_cli.bench.outputs import Judged, Named, judge, named_outputs
 from mnfpn_cli.bench.results import FirstPass
-from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.devices import first_line
-from mnfpn_cli.measure.difference import largest_difference
+from mnfpn_cli.errors import MnfpnError, first_line
 from mnfpn_cli.measure.engine import WarmUp, warm_up
 from mnfpn_cli.measure.memory import PeakMemory, out_of_memory_explained
-from mnfpn_cli.measure.runtime import Job, as_tensors, load_runtime
+from mnfpn_cli.measure.runtime import Job, Prepared, as_tensors, load_runtime
 from mnfpn_cli.measure.tf32 import without_tf32
 from mnfpn_cli.measure.timers import Timer, Timing
+from mnfpn_cli.measure.unsteady import Unsteady
+from mnfpn_cli.models.torchvision import plain_operators
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Ready:
     difference: float | None
     peak_memory_bytes: int | None
     added_memory_bytes: int | None
+    doubts: tuple[Unsteady, ...]
     queued: bool = True
 
 
@@ -67,35 +69,53 @@ def explained(doing: str) -> Iterator[None]:
         raise MnfpnError(f"could not run {doing}: {kind}{first_line(error)}") from error
 
 
-def prepare(
-    name: str, job: Job, timer: Timer, passes: int | None, reference: Sequence[Tensor] | None, doing: str
-) -> Ready:
+def prepare(name: str, job: Job, timer: Timer, passes: int | None, reference: Named | None, doing: str) -> Ready:
     """Prepare a runtime, take the time to its first result, and warm it up.
 
     Raises:
-        MnfpnError: where it cannot be prepared, or run.
+        MnfpnError: where it cannot be prepared, or run, or does not compute the network.
     """
     with explained(doing):
         peak = PeakMemory(job.device)
+        plain_operators()  # those of other passes
         start = time.perf_counter()
         prepared = load_runtime(name).prepare(job)
         seconds = time.perf_counter() - start
         outputs: list[Any] = []
         first = timer(lambda: outputs.append(prepared.run()))
-        difference = None if reference is None else largest_difference(prepared.outputs(outputs.pop()), reference)
+        judged = _judged(outputs.pop(), prepared, reference, job)
+        operators = plain_operators()
         warm = warm_up(prepared.run, timer, passes)
         memory = (None, None) if prepared.outside_torch else (peak.bytes(), peak.added())
         return Ready(
             prepared.run,
             FirstPass(seconds, first.seconds),
             warm,
-            difference,
+            judged.difference,
             *memory,
+            doubts=(*judged.doubts, *_in_plain_torch(operators)),
             queued=not prepared.outside_torch,
         )
 
 
-def reference_outputs(job: Job) -> Sequence[Tensor]:
+def _judged(outputs: Any, prepared: Prepared, reference: Named | None, job: Job) -> Judged:
+    if job.train:  # a step returns a loss
+        return Judged(None)
+    return judge(named_outputs(job.network, outputs, prepared.outputs(outputs)), reference, job)
+
+
+def _in_plain_torch(operators: Sequence[str]) -> Iterator[Unsteady]:
+    """That a time is not the one that torchvision's own operators would give."""
+    if operators:
+        yield Unsteady(
+            "plain_operators",
+            f"{', '.join(operators)} of torchvision ran in plain torch, which takes longer: "
+            f"the library of torchvision's own does not load beside torch {torch.__version__}",
+            "a torchvision that was built for this torch",
+        )
+
+
+def reference_outputs(job: Job) -> Named:
     """The outputs of the network in eager float32, without the TF32 that torch's convolutions use on GPUs by default.
 
     Raises:
@@ -104,4 +124,4 @@ def reference_outputs(job: Job) -> Sequence[Tensor]:
     with explained(f"eager float32 on {job.device}, which others are compared with"), without_tf32():
         network, inputs = job.network.to(job.device), (one.to(job.device) for one in job.inputs)
         outputs = network(*inputs)
-        return [tensor.cpu() for tensor in as_tensors(outputs)]
+        return named_outputs(network, outputs, [tensor.cpu() for tensor in as_tensors(outputs)])

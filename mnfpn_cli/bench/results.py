@@ -66,6 +66,7 @@ class BenchRun:
         gpu: clocks, temperature and power behind the last pass, as far as they can be read.
         energy_j: of one pass, where power was read.
         failure: why it failed, after so many passes.
+        doubts: what its outputs leave in doubt.
         status: tells it from a row that was not run.
     """
 
@@ -83,6 +84,7 @@ class BenchRun:
     gpu: GpuState | None = None
     energy_j: float | None = None
     failure: str | None = None
+    doubts: tuple[Unsteady, ...] = ()
     status: Literal["measured"] = "measured"
 
     @property

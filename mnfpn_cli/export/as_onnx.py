@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, first_line
 from mnfpn_cli.export.metadata import metadata
 from mnfpn_cli.export.opened import Opened
 from mnfpn_cli.export.trace import INPUT, trace, trace_pass
-from mnfpn_cli.measure.devices import first_line
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.models import NetworkSettings

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from mnfpn_cli.errors import CheckError, MnfpnError
+from mnfpn_cli.errors import CheckError, MnfpnError, first_line
 from mnfpn_cli.export import as_onnx, as_program, as_safetensors
 from mnfpn_cli.export.compare import Comparison, compare
 from mnfpn_cli.export.formats import Format
@@ -14,7 +14,6 @@ from mnfpn_cli.export.inputs import inputs_to_check
 from mnfpn_cli.export.metadata import metadata
 from mnfpn_cli.export.opened import Opened
 from mnfpn_cli.files import write_whole
-from mnfpn_cli.measure.devices import first_line
 from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import plan_network

@@ -70,6 +70,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         used: by storage, each tensor that was used and that the pass did not make itself.
         met: the storages of those that met a map which depends on parameters, as a weight does, and a mean does not.
         live: the memory of what the pass made.
+        depends: whether the shapes of tensors depended on numbers, as those of the boxes that a detector keeps do.
     """
 
     @classmethod
@@ -84,6 +85,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.used: dict[int, Tensor] = {}
         self.met: set[int] = set()
         self.live = LiveStorages()
+        self.depends = False
         self._on_meta = on_meta
         self._open: list[ModuleCall] = []
         self._stand_ins: dict[int, tuple[Tensor, Tensor]] = {}
@@ -108,6 +110,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = run_on_meta(func, args, kwargs) if self._on_meta else NotImplemented
         if result is NotImplemented:
             result = func(*args, **kwargs)
+        self.depends |= _depends_on_numbers(func, args)
         if not is_alias(func):
             for tensor in _tensors((result,)):
                 self.live.made(tensor)
@@ -149,7 +152,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _record(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         kind, name = OPERATIONS[packet]
         output = next((tuple(tensor.shape) for tensor in _tensors((result,))), ())
-        check_not_empty(name, output, args)
+        check_not_empty(kind, name, output, args)
         macs, bias = macs_of(packet, args, kwargs, result), bias_elements(packet, args, prod(output))
         read = next((tensor.numel() for tensor in _tensors(args)), 0)
         self.events.append(Operation(kind, name, self._open[-1].module, output, macs, bias, read))
@@ -180,6 +183,18 @@ def hooked(enter: Callable[[nn.Module, Any], None], leave: Callable[[nn.Module, 
 def _takes_device(func: Any) -> bool:
     """Whether an operation is told the device that it makes its result on."""
     return any(argument.name == "device" for argument in func._schema.arguments)
+
+
+@cache
+def _may_depend_on_numbers(func: Any) -> bool:
+    return torch.Tag.dynamic_output_shape in func.tags
+
+
+def _depends_on_numbers(func: Any, args: tuple[Any, ...]) -> bool:
+    """Whether the shape of a result depends on numbers: of an index, where that is a mask."""
+    if func is aten.index.Tensor:
+        return any(one.dtype in (torch.bool, torch.uint8) for one in _tensors((args[1],)))
+    return _may_depend_on_numbers(func)
 
 
 def _tensors(values: tuple[Any, ...]) -> Iterator[Tensor]:

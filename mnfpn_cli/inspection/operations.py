@@ -96,11 +96,15 @@ def check_channels(packet: Any, args: tuple[Any, ...]) -> None:
         raise RuntimeError(f"a convolution of {channels} channels is given {tuple(x.shape)}")
 
 
-def check_not_empty(name: str, output: tuple[int, ...], args: tuple[Any, ...]) -> None:
-    """Make sure that something is left of a map: without numbers, torch lets it vanish.
+WINDOWED: tuple[Kind, ...] = ("convolution", "pooling", "resize")
+"""Work on windows of a map: torch does not run it where no window fits."""
+
+
+def check_not_empty(kind: Kind, name: str, output: tuple[int, ...], args: tuple[Any, ...]) -> None:
+    """Make sure that something is left of a map behind windows: without numbers, torch lets it vanish.
 
     Raises:
         RuntimeError: where nothing is.
     """
-    if 0 in output and isinstance(args[0], torch.Tensor) and args[0].numel():
+    if kind in WINDOWED and 0 in output and isinstance(args[0], torch.Tensor) and args[0].numel():
         raise RuntimeError(f"nothing is left of {tuple(args[0].shape)} behind {name}")

@@ -45,6 +45,7 @@ class Pass:
         peak_bytes: of the inputs and of what was made, alive together.
         met: the storages of those tensors that met a map which depends on parameters.
         reached: the storages that gradients of the outputs reach; None where none were asked for.
+        depends: whether shapes depended on numbers.
         unfollowed: why gradients cannot be followed; empty where they can.
     """
 
@@ -56,6 +57,7 @@ class Pass:
     peak_bytes: int
     met: frozenset[int]
     reached: frozenset[int] | None
+    depends: bool
     unfollowed: str
 
 
@@ -118,6 +120,7 @@ def run_pass(
         peak_bytes=peak,
         met=frozenset(observer.met),
         reached=reached,
+        depends=observer.depends,
         unfollowed=unfollowed,
     )
 

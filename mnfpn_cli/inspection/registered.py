@@ -92,15 +92,19 @@ def _unused_parameters(facts: Facts, path: str, module: nn.Module) -> Iterator[F
             )
 
 
-def without_gradient(facts: Facts) -> Iterator[Finding]:
-    """Parameters that took part and cannot learn: cut off from every output, or frozen while others are not."""
+def without_gradient(facts: Facts, in_training: Callable[[Tensor], bool]) -> Iterator[Finding]:
+    """Parameters that took part and cannot learn: cut off from every output, or frozen while others are not.
+
+    ``in_training``: whether a gradient may reach a parameter in training mode, as in detectors, whose proposals are
+    detached, and learn by a loss of their own.
+    """
     everything = list(facts.network.parameters())
     if facts.reached is None or not any(one.requires_grad for one in everything):
         return
     reached = facts.reached
 
     def is_cut(one: Tensor) -> bool:
-        return facts.used(one) and one.requires_grad and storage_key(one) not in reached
+        return facts.used(one) and one.requires_grad and storage_key(one) not in reached and not in_training(one)
 
     def is_frozen(one: Tensor) -> bool:
         return facts.used(one) and not one.requires_grad

@@ -9,6 +9,9 @@ from mnfpn_cli.models.subject import Subject
 from mnfpn_cli.network.build import build_meta
 from mnfpn_cli.plan.network import plan_network
 
+SEED = 0
+"""Of random weights: what a detector finds, and so computes, depends on them."""
+
 
 def build_subject(subject: Subject) -> nn.Module:
     """The network, on the meta device where its settings say all, else as the code of others makes it.
@@ -20,7 +23,7 @@ def build_subject(subject: Subject) -> nn.Module:
     if subject.settings is not None:
         return build_meta(plan_network(subject.settings))
     assert subject.target is not None
-    network = load_model(subject.target)
+    network = load_model(subject.target, SEED)
     check_arguments(network, len(subject.inputs))
     return network
 

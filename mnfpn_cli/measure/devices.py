@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, first_line
 
 UNLIMITED = 2**63
 
@@ -36,11 +36,6 @@ def choose_devices(names: Sequence[str]) -> list[torch.device]:
     for device in devices:
         _start(device)
     return devices
-
-
-def first_line(error: Exception) -> str:
-    """The first line of a message of torch's, which may go on for pages."""
-    return str(error).strip().partition("\n")[0]
 
 
 def describe(device: torch.device) -> str:

@@ -24,8 +24,9 @@ def relative_difference(found: Tensor, expected: Tensor) -> float:
 
 
 def largest_difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
-    """The largest relative difference over all outputs, in float32 and on the CPU."""
-    return max(
+    """The largest relative difference over all outputs, 0 of none, in float32 and on the CPU."""
+    differences = (
         relative_difference(one.detach().cpu().float(), other.detach().cpu().float())
         for one, other in zip(found, expected, strict=True)
     )
+    return max(differences, default=0.0)

@@ -40,6 +40,8 @@ def count_with_fvcore(network: nn.Module, input: Inputs) -> FvcoreCount:
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated", category=DeprecationWarning)
         # That a trace holds for one size is no news: it is made for that size alone.
         warnings.filterwarnings("ignore", category=TracerWarning)
+        # In a trace sizes are tensors, and code that makes tensors of them is warned of copying.
+        warnings.filterwarnings("ignore", message="To copy construct from a tensor", category=UserWarning)
         analysis = FlopCountAnalysis(network, inputs)
         # It would warn of ReLU6 and additions, which it does not count, and of modules that trace away.
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)

@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.devices import first_line
+from mnfpn_cli.errors import MnfpnError, first_line
 from mnfpn_cli.measure.runtime import as_tensors
 
 LEARNING_RATE = 1e-6

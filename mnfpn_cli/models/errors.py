@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, plain
 
 PACKAGE = Path(__file__).resolve().parent.parent
 MACHINERY = ("torch", "typer", "importlib", "contextlib.py")
@@ -21,10 +21,12 @@ def model_error(doing: str, error: BaseException) -> ModelError:
     if isinstance(error, SystemExit):
         what = f"sys.exit({error.code!r}) was called"
     else:
-        what = "".join(traceback.format_exception_only(error)).strip()
-    made = ModelError(f"{doing} failed: {what.splitlines()[0]}")
-    frames = _frames(error)
-    if frames:
+        what = plain("".join(traceback.format_exception_only(error))).rstrip()
+    first, frames = what.splitlines()[0], _frames(error)
+    if isinstance(error, SyntaxError) and error.filename:  # a place that no frame tells
+        first = f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
+    made = ModelError(f"{doing} failed: {first}")
+    if frames or what.startswith(" "):
         made.details = "".join(["Traceback, the network's own frames:\n", *frames, what, "\n"])
     return made
 

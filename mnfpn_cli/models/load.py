@@ -14,6 +14,7 @@ from torch import nn
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.models.guard import others_code
+from mnfpn_cli.models.near import near_module
 from mnfpn_cli.models.target import Target
 from mnfpn_cli.models.torchvision import declare_operators
 
@@ -35,7 +36,7 @@ def load_model(target: Target, seed: int | None = None) -> nn.Module:
         except ModuleNotFoundError as error:
             if error.name is None or not f"{target.place}.".startswith(f"{error.name}."):
                 raise  # something that it imports itself
-            hint = f"; pip install {error.name}?" if "." not in error.name else ""
+            hint = near_module(target.place, target.attribute, error.name)
             raise UsageError(f"--model: there is no module '{error.name}' here{hint}") from None
     with others_code(f"making {target.text}"), _findable(target):
         if seed is not None:

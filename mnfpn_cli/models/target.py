@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mnfpn_cli.errors import UsageError
+from mnfpn_cli.models.near import near_file
 
 INPUT_TYPES = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool")
 MOST_ELEMENTS = 2**40
@@ -59,9 +60,11 @@ def parse_target(text: str, arguments: Sequence[str] = ()) -> Target:
     names = attribute.split(".")
     is_module = re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", place)
     if not colon or not all(map(str.isidentifier, names)) or not (place.endswith(".py") or is_module):
-        raise UsageError(f"--model: must be package.module:attribute or path/to/file.py:attribute, got '{text}'")
+        hint = near_file(f"{place}.py", attribute) if colon else ""
+        must = "must be package.module:attribute or path/to/file.py:attribute"
+        raise UsageError(f"--model: {must}, got '{text}'{hint}")
     if place.endswith(".py") and not Path(place).is_file():
-        raise UsageError(f"--model: there is no file '{place}'")
+        raise UsageError(f"--model: there is no file '{place}'{near_file(place, attribute)}")
     return Target(text, place, attribute, tuple(dict(map(_argument, arguments)).items()))
 
 

@@ -17,14 +17,18 @@ from mnfpn_cli.plan.steps import (
     head_steps,
     pyramid_steps,
 )
-from mnfpn_cli.settings.input import Size
+from mnfpn_cli.settings.input import ITEM_BYTES, DType, Size
+
+COUNTER_BYTES = 8
+"""Of batch norm's count of batches, an int64."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Parameters, and per image the MACs of convolutions and dense layers and the elements that other steps go through.
 
-    Pooled elements are those of the maps that are averaged.
+    Pooled elements are those of the maps that are averaged. Buffers are batch norm's means and variances; its counters,
+    one whole number a norm, are apart, as no dtype changes them.
     """
 
     parameters: int = 0
@@ -34,6 +38,7 @@ class Cost:
     resized_elements: int = 0
     added_elements: int = 0
     pooled_elements: int = 0
+    counters: int = 0
 
     @property
     def flops(self) -> int:
@@ -49,6 +54,7 @@ class Cost:
             self.resized_elements + other.resized_elements,
             self.added_elements + other.added_elements,
             self.pooled_elements + other.pooled_elements,
+            self.counters + other.counters,
         )
 
 
@@ -70,6 +76,11 @@ class NetworkCost:
         """Those that the network has, by name."""
         named = {"backbone": self.backbone, "pyramid": self.pyramid, "head": self.head}
         return {name: part for name, part in named.items() if part.parameters}
+
+    def state_bytes(self, dtype: DType) -> int:
+        """Bytes of the weights in a dtype: of parameters, and of batch norm's means, variances and counters."""
+        total = self.total
+        return (total.parameters + total.buffers) * ITEM_BYTES[dtype] + total.counters * COUNTER_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +115,7 @@ def _backbone_cost(plan: BackbonePlan, size: Size) -> Cost:
 
 
 def _total(steps: Iterable[Step]) -> Cost:
-    parameters = buffers = macs = norms = resized = added = pooled = 0
+    parameters = buffers = macs = norms = resized = added = pooled = counters = 0
     for step in steps:
         if isinstance(step, ConvStep):  # told apart by hand: a match statement takes twice the time, for millions
             conv, output = step.conv, step.output
@@ -114,6 +125,7 @@ def _total(steps: Iterable[Step]) -> Cost:
             if not step.again:
                 parameters += conv.parameters
                 buffers += conv.buffers
+                counters += conv.norm
         elif isinstance(step, LinearStep):
             parameters += step.linear.parameters
             macs += step.linear.macs
@@ -123,4 +135,4 @@ def _total(steps: Iterable[Step]) -> Cost:
             resized += step.channels * step.output.height * step.output.width
         else:
             added += step.channels * step.size.height * step.size.width
-    return Cost(parameters, buffers, macs, norms, resized, added, pooled)
+    return Cost(parameters, buffers, macs, norms, resized, added, pooled, counters)

@@ -23,8 +23,7 @@ INDEX_BYTES = 8
 
 def memory_needed(plan: NetworkPlan, input: NetworkInput, dtype: DType) -> int:
     """Bytes of the weights and of the activations alive together at the fullest moment of an inference pass."""
-    cost = network_cost(plan, input.size).total
-    return (cost.parameters + cost.buffers) * ITEM_BYTES[dtype] + activation_bytes(plan, input, dtype)
+    return network_cost(plan, input.size).state_bytes(dtype) + activation_bytes(plan, input, dtype)
 
 
 def activation_bytes(plan: NetworkPlan, input: NetworkInput, dtype: DType) -> int:

@@ -92,7 +92,9 @@ def _place(side: SideFacts) -> str:
 
 
 def _difference(side: SideFacts) -> str:
-    return "" if side.difference is None else f"{tiny(side.difference)} from eager float32"
+    if side.difference is None:
+        return ""
+    return f"{tiny(side.difference)} from eager float32" if isfinite(side.difference) else "not comparable"
 
 
 def _times_table(result: Comparison) -> Table:

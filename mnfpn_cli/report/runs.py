@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.models.inputs import in_words
@@ -93,12 +94,18 @@ def _latency_table(result: Benchmark, name: Callable[[Cell], str]) -> Table:
     columns[">Memory"] = lambda run: "" if run.added_memory_bytes is None else size_in_bytes(run.added_memory_bytes)
     columns[">First"] = lambda run: seconds(run.first.seconds)
     if any(run.difference is not None for run in result.runs):
-        columns[">Differs"] = lambda run: "" if run.difference is None else tiny(run.difference)
+        columns[">Differs"] = _differs
     made = table(_title(result), "Runtime", *columns)
     for row in result.rows:
         figures = [show(row) for show in columns.values()] if row.status == "measured" else [_why_in_a_word(row)]
         made.add_row(name(row.cell), *figures)
     return made
+
+
+def _differs(run: BenchRun) -> str:
+    if run.difference is None:
+        return ""
+    return tiny(run.difference) if isfinite(run.difference) else "not comparable"
 
 
 def _why_in_a_word(row: NotRun) -> str:

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.devices import first_line
+from mnfpn_cli.errors import MnfpnError, first_line, plain
 from mnfpn_cli.measure.runtime import Job, Prepared
 from mnfpn_cli.measure.training import training_step
 from mnfpn_cli.runtimes.eager import move
@@ -131,5 +130,5 @@ def _compiler_failure_explained() -> Iterator[None]:
 def _reason(error: Exception) -> str:
     """What stopped the compiler: a C++ compiler's first error, or the first line of the exception that torch wraps."""
     cause = getattr(error, "inner_exception", error)
-    errors = (line.strip() for line in str(cause).splitlines() if "error: " in line)
+    errors = (line.strip() for line in plain(str(cause)).splitlines() if "error: " in line)
     return next(errors, first_line(cause) or type(cause).__name__)

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.devices import first_line
+from mnfpn_cli.errors import MnfpnError, first_line
 from mnfpn_cli.measure.runtime import Job, Prepared
 from mnfpn_cli.runtimes.eager import move
 from mnfpn_cli.settings.input import DType

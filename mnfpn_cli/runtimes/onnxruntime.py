@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.devices import first_line
+from mnfpn_cli.errors import MnfpnError, first_line
 from mnfpn_cli.measure.memory import ran_out_of_memory
 from mnfpn_cli.measure.runtime import Job, Prepared
 from mnfpn_cli.settings.input import DType

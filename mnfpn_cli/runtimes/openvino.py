@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.devices import first_line
+from mnfpn_cli.errors import MnfpnError, first_line, plain
 from mnfpn_cli.measure.memory import ran_out_of_memory
 from mnfpn_cli.measure.runtime import Job, Prepared
 from mnfpn_cli.settings.input import DType
@@ -132,5 +131,5 @@ def _openvino() -> Any:
 
 def _reason(error: Exception) -> str:
     """OpenVINO's messages begin with places in its source, a line each."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in plain(str(error)).splitlines() if line.strip()]
     return next((line for line in lines if not line.startswith(("Exception from", "Check '"))), first_line(error))

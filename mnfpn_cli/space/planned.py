@@ -11,7 +11,7 @@ from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.memory import activation_bytes
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.plan.sizes import level_sizes, stage_sizes
-from mnfpn_cli.settings.input import ITEM_BYTES, NetworkInput, Size
+from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.models import NetworkSettings
 from mnfpn_cli.space.axes import Invalid, Space
 from mnfpn_cli.space.budget import Budget
@@ -119,16 +119,16 @@ def _plan_space(space: Space, budget: Budget, progress: Progress) -> PlannedSpac
 def plan_cells(settings: NetworkSettings, size: Size, executions: Iterable[Execution]) -> Iterator[Planned]:
     """A network at a size, run in each of some ways."""
     plan = plan_network(settings)
-    cost = network_cost(plan, size).total
+    cost = network_cost(plan, size)
+    total = cost.total
     capacity = _capacity(plan, size)
     image, activations = NetworkInput(1, settings.in_channels, size), dict[str, int]()
     for execution in executions:
         dtype = execution.dtype
         if dtype not in activations:
             activations[dtype] = activation_bytes(plan, image, dtype)
-        weights = (cost.parameters + cost.buffers) * ITEM_BYTES[dtype]
-        memory = weights + execution.batch * activations[dtype]
-        yield Planned(Cell(settings, size, execution), Figures(cost.parameters, cost.macs, memory, capacity))
+        memory = cost.state_bytes(dtype) + execution.batch * activations[dtype]
+        yield Planned(Cell(settings, size, execution), Figures(total.parameters, total.macs, memory, capacity))
 
 
 def sort_in(made: PlannedSpace, cells: Iterable[Planned], budget: Budget) -> None:

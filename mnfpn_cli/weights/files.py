@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.errors import MnfpnError, UsageError, plain
 from mnfpn_cli.settings.sources import Source
 from mnfpn_cli.weights.header import Kind, kind_of_file, settings_in
 
@@ -178,5 +178,5 @@ def _without_prefix(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 
 def _first_line(error: Exception) -> str:
-    sentence = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
+    sentence = (plain(str(error)).splitlines() or [type(error).__name__])[0].split(". ")[0]
     return sentence[:200]

@@ -10,7 +10,6 @@ from mnfpn_cli.bench import sides
 from mnfpn_cli.bench.candidate import Planned
 from mnfpn_cli.bench.compare import compare_networks
 from mnfpn_cli.bench.comparison import Comparison
-from mnfpn_cli.bench.doubts import NOT_FINITE
 from mnfpn_cli.bench.prepare import Ready, prepare
 from mnfpn_cli.bench.sides import Side, Together
 from mnfpn_cli.errors import MnfpnError, UsageError
@@ -20,7 +19,7 @@ from mnfpn_cli.measure.rules import NarrowRatio
 from mnfpn_cli.measure.runtime import Job, Prepared
 from mnfpn_cli.measure.timers import HostTimer
 from mnfpn_cli.runtimes import channels_last, eager
-from mnfpn_cli.settings.input import NetworkInput, Size
+from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.measuring import Sampling
 from mnfpn_cli.settings.models import NetworkSettings
 from tests.bench.broken import broken
@@ -183,11 +182,17 @@ def test_a_warm_up_that_never_settled_is_told(monkeypatch: pytest.MonkeyPatch) -
     ]
 
 
-def test_outputs_that_are_not_finite_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fast network that computes nothing is no better one."""
+@pytest.mark.parametrize(("dtype", "fails"), [("float32", True), ("bfloat16", False)])
+def test_outputs_that_are_not_finite_are_told(monkeypatch: pytest.MonkeyPatch, dtype: DType, fails: bool) -> None:
+    """A fast network that computes nothing is no better one: in float32 it is none, in less it overflows."""
     monkeypatch.setattr(channels_last, "prepare", lambda _: Prepared(lambda: (torch.full((1,), float("nan")),)))
     monkeypatch.setattr(
-        sides, "reference", lambda group, _: None if group.case.runtimes == ("eager",) else (torch.zeros(1),)
+        sides, "reference", lambda group, _: None if group.case.runtimes == ("eager",) else [("p2", torch.zeros(1))]
     )
-    result = compared(b=OTHER)
-    assert [one.cause for one in result.warnings if one.kind == "not_finite"] == [f"B: {NOT_FINITE}"]
+    other = replace(OTHER, dtype=dtype)
+    if fails:
+        with pytest.raises(MnfpnError, match=r"^B \(.*\): its output p2 is not finite, where eager float32's are"):
+            compared(b=other)
+        return
+    causes = [one.cause for one in compared(b=other).warnings if one.kind == "not_finite"]
+    assert causes == ["B: its output p2 is not finite in bfloat16, where eager float32's are"]

@@ -1,7 +1,6 @@
 """What leaves a row in doubt is told with its cause, its figures and what helps; a good row is left in peace."""
 
 import random
-from math import inf
 
 import pytest
 
@@ -9,6 +8,7 @@ from mnfpn_cli.bench.doubts import doubts
 from mnfpn_cli.bench.results import BenchRun
 from mnfpn_cli.measure.engine import WarmUp
 from mnfpn_cli.measure.statistics import Latency
+from mnfpn_cli.measure.unsteady import Unsteady
 from tests.bench.made import cell, timed
 
 NOISE = random.Random(1)
@@ -21,7 +21,10 @@ CASES: dict[str, tuple[BenchRun, str]] = {
     "two_humps": (timed(TWO_HUMPS), "passes take 100"),
     "slow_first": (timed([0.4, *STEADY]), "the first timed pass was an outlier"),
     "launch_bound": (timed(STEADY, enqueue=Latency(tuple(0.9 * x for x in STEADY))), "takes 90% of a pass"),
-    "not_finite": (timed(STEADY, difference=inf), "not finite"),
+    "not_finite": (
+        timed(STEADY, doubts=(Unsteady("not_finite", "its output p2 is not finite", "other weights"),)),
+        "p2",
+    ),
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mnfpn_cli.errors import first_line
 from tests.conftest import Mnfpn
 
 NETS = str(Path(__file__).parent.parent / "models" / "nets.py")
@@ -48,7 +49,7 @@ def test_a_target_that_is_no_network_is_refused(mnfpn: Mnfpn, name: str) -> None
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("nix_nix:Net", "error: --model: there is no module 'nix_nix' here; pip install nix_nix?"),
+        ("nix_nix:Net", "error: --model: there is no module 'nix_nix' here"),
         ("os.nix:Net", "error: --model: there is no module 'os.nix' here"),
     ],
 )
@@ -56,6 +57,63 @@ def test_a_module_that_is_not_there_is_told(mnfpn: Mnfpn, target: str, message: 
     """By its name."""
     outcome = mnfpn("audit", "--model", target)
     assert (outcome.code, outcome.err.strip()) == (2, message)
+
+
+NEAR = {
+    "modell:Net": "there is no module 'modell' here; did you mean 'model.py:Net'?",
+    "inner:Net": "there is no module 'inner' here; did you mean 'nets/inner.py:Net'?",
+    "nets/inner:Net": "must be package.module:attribute or path/to/file.py:attribute, got 'nets/inner:Net'; "
+    "did you mean 'nets/inner.py:Net'?",
+    "nets/iner.py:Net": "there is no file 'nets/iner.py'; did you mean 'nets/inner.py:Net'?",
+    "torchvison.models:vit": "there is no module 'torchvison' here; did you mean 'torchvision.models:vit'?",
+    "xml.dome.minidom:Net": "there is no module 'xml.dome' here; did you mean 'xml.dom.minidom:Net'?",
+    "numpi:Net": "there is no module 'numpi' here",
+}
+
+
+@pytest.mark.parametrize("target", NEAR)
+def test_a_place_of_a_similar_name_is_offered(
+    mnfpn: Mnfpn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    """A file, a module beside it, a known package; and nothing is offered that is not known to be there."""
+    (tmp_path / "nets").mkdir()
+    for name in ("model.py", "nets/inner.py"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    outcome = mnfpn("audit", "--model", target)
+    assert (outcome.code, outcome.err) == (2, f"error: --model: {NEAR[target]}\n")
+
+
+def test_a_known_package_that_is_missing_is_installed_by_its_name(
+    mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other names on PyPI are not known, and not made up."""
+    monkeypatch.setattr("mnfpn_cli.models.near.PACKAGES", ("nix_nix",))
+    assert mnfpn("audit", "--model", "nix_nix.models:Net").err.endswith(
+        "no module 'nix_nix' here; pip install nix_nix\n"
+    )
+
+
+def test_a_syntax_error_is_told_with_its_place(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """The file, the line, and what is in it."""
+    path = tmp_path / "typo.py"
+    path.write_text("import torch\n\ndef made(:\n    pass\n")
+    outcome = mnfpn("audit", "--model", f"{path}:made")
+    first, _, second, *shown = outcome.err.splitlines()
+    assert (outcome.code, outcome.out) == (1, "")
+    assert first == f"error: importing {path} failed: SyntaxError: invalid syntax ({path}, line 3)"
+    assert second == f'  File "{path}", line 3'
+    assert shown[0].strip() == "def made(:"
+
+
+def test_colours_in_a_message_of_others_are_left_out(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """Whatever a library writes into its errors."""
+    path = tmp_path / "coloured.py"
+    path.write_text("def made():\n    raise ValueError(chr(27) + '[96mno' + chr(27) + '[0m width')\n")
+    outcome = mnfpn("audit", "--model", f"{path}:made")
+    assert outcome.err.splitlines()[0] == f"error: making {path}:made failed: ValueError: no width"
+    assert first_line(RuntimeError("\x1b[96mstep 1\x1b[0m: no\nmore")) == "step 1: no"
+    assert "[96m" not in outcome.err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("command", ["audit", "summary", "shapes"])

@@ -63,6 +63,39 @@ def test_a_network_that_cannot_run_fails_here_too(layers: list[nn.Module]) -> No
         inspected(nn.Sequential(*layers), IMAGE)
 
 
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda net, x: torch.tensor(0.5) * net.first(x).flatten()[:0],
+        lambda net, x: F.linear(net.first(x).flatten(1)[:0], torch.ones(4, 8 * 64 * 64), torch.ones(4)),
+        lambda net, x: torch.clamp(torch.ones(1), net.first(x).flatten()[:0]),
+        lambda net, x: net.first(x[:0]),
+    ],
+    ids=["product", "dense layer", "limits", "no images"],
+)
+def test_an_empty_tensor_is_one_too(run: Callable[[Any, Tensor], Any]) -> None:
+    """As the boxes of a detector that finds none: what was empty before is no map that vanished."""
+    found = inspected(Net(run), IMAGE)
+    assert found.facts.seen.how == "meta"
+    assert 0 in found.facts.seen.outputs[0][1]
+
+
+@pytest.mark.parametrize(
+    ("choose", "depends"),
+    [
+        (lambda y: y[y > 0], True),
+        (lambda y: y.nonzero().float(), True),
+        (lambda y: y[:, torch.tensor([1, 0])], False),
+        (lambda y: y * (y.sum().item() > 0), False),
+    ],
+    ids=["mask", "places", "indices", "number"],
+)
+def test_that_shapes_depend_on_numbers_is_told(choose: Callable[[Tensor], Tensor], depends: bool) -> None:
+    """What is counted is then for one image, as in a detector that keeps some of its boxes."""
+    audit = audit_of(Net(lambda net, x: choose(net.first(x))))
+    assert any("depend on the numbers" in note for note in audit.notes) == depends
+
+
 class MaxNorm(nn.Conv2d):
     """Assigns its weight anew, as EEGNet does."""
 

@@ -147,7 +147,36 @@ def test_a_network_that_fails_in_training_is_accused_with_a_note() -> None:
 
     audit = audit_of(Detector())
     assert told(audit) == [("never_called", ("spare",), 12)]
-    assert [note.partition(":")[0] for note in audit.notes] == ["It fails in training mode"]
+    assert audit.notes == (
+        "It fails in training mode: running Detector failed: ValueError: targets should not be none.",
+        "What training alone would call is therefore among what is never called.",
+    )
+
+
+@pytest.mark.parametrize("targets", ["none", "own loss", "cut"])
+def test_what_is_detached_in_eval_mode_alone_is_not_accused(targets: str) -> None:
+    """As the proposals of a detector are, which learn by a loss in training: whether they do may be out of sight."""
+
+    class Proposes(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.propose = conv()
+
+        def forward(self, x: Tensor) -> Any:
+            if self.training and targets == "none":
+                raise ValueError("targets should not be none")
+            proposals = self.propose(x)
+            y = super().forward(x + proposals.detach())
+            return (y, proposals) if self.training and targets == "own loss" else y
+
+    audit = audit_of(Proposes())
+    assert told(audit) == [("without_gradient", ("propose",), 12)] * (targets == "cut")
+    failed = (
+        "It fails in training mode: running Proposes failed: ValueError: targets should not be none.",
+        "Whether 12 parameters learn is therefore not judged, as no gradient of the outputs in eval mode reaches them: "
+        "propose.",
+    )
+    assert audit.notes == failed * (targets == "none")
 
 
 def test_layers_without_parameters_may_be_idle() -> None:

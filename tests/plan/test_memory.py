@@ -8,11 +8,14 @@ from hypothesis import given
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mnfpn_cli.network.build import build_network
+from mnfpn_cli.bench.candidate import model_bytes
+from mnfpn_cli.network.build import build_meta, build_network
+from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.memory import activation_bytes, memory_needed
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.settings.input import NetworkInput, Size, network_input
+from mnfpn_cli.settings.input import ITEM_BYTES, NetworkInput, Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
+from tests.inspection.looked import tree_of
 from tests.strategies import settings_and_size
 from tests.tiers import at_most
 
@@ -69,9 +72,24 @@ def test_a_wide_pyramid_is_the_fullest_moment() -> None:
         assert planned == real_peak(network_settings, input)
 
 
-def test_memory_needed_adds_the_weights_and_follows_the_element_type() -> None:
-    """Half the bytes an element, half the memory."""
+@given(settings_and_size())
+def test_weights_are_the_state_of_the_real_network(case: tuple[NetworkSettings, Size]) -> None:
+    """To the byte in each dtype, batch norm's counters included; and as `summary` and `bench` add them up."""
+    network_settings, size = case
+    plan, input = plan_network(network_settings), network_input(network_settings, size)
+    network = build_meta(plan)
+    assert tree_of(network, input.shape).state_bytes == network_cost(plan, size).state_bytes("float32")
+    for dtype in ITEM_BYTES:
+        weights = network_cost(plan, size).state_bytes(dtype)
+        assert model_bytes(network, dtype) == weights
+        assert memory_needed(plan, input, dtype) == weights + activation_bytes(plan, input, dtype)
+        cast = build_meta(plan).to(getattr(torch, dtype))
+        assert sum(one.nbytes for one in (*cast.parameters(), *cast.buffers())) == weights
+
+
+def test_memory_needed_follows_the_element_type() -> None:
+    """Half the bytes an element, half the memory; but of the counters of 51 batch norms, which stay as they are."""
     plan, input = plan_network(NetworkSettings()), network_input(NetworkSettings(), Size(600, 900))
-    weights = 4 * (4_293_888 + 31_552)
+    weights = 4 * (4_293_888 + 31_552) + 51 * 8
     assert memory_needed(plan, input, "float32") == weights + activation_bytes(plan, input, "float32")
-    assert memory_needed(plan, input, "bfloat16") * 2 == memory_needed(plan, input, "float32")
+    assert memory_needed(plan, input, "bfloat16") * 2 == memory_needed(plan, input, "float32") + 51 * 8
