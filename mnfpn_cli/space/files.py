@@ -47,6 +47,10 @@ def _choices(name: str, value: Any) -> list[Any]:
     if unknown or not {"from", "to"} <= value.keys():
         raise UsageError(f"{name}: a range must have from, to and perhaps step, got {', '.join(sorted(value))}")
     low, high, step = value["from"], value["to"], value.get("step", 1)
+    if "step" not in value and isinstance(low, float) | isinstance(high, float):
+        raise UsageError(
+            f"{name}: a range must have a step, unless from and to are whole numbers, got {json.dumps(value)[:60]}"
+        )
     if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in (low, high, step)):
         raise UsageError(f"{name}: a range must be of numbers, got {json.dumps(value)[:60]}")
     if step <= 0 or high < low or not high - low < step * MAX_CELLS:

@@ -65,10 +65,15 @@ BAD: list[tuple[list[str], str]] = [
     (["--measure", "none", "--space", "none.json"], "none.json: must be a file, but there is none of that name"),
     (
         ["--measure", "none", "--max-macs", "many"],
-        "--max-macs: must be a number above 0, as 5G, 4M or 400000, got 'many'",
+        "--max-macs: must be a number of 1 or more, as 5G, 5e9 or 400000, got 'many'",
     ),
     (["--measure", "none", "--max-latency", "30"], "--max-latency: must be a duration above 0 with its unit"),
     (["--measure", "none", "--pyramid-channels", "0"], "--pyramid-channels: must be at least 1, got 0"),
+    (
+        ["--measure", "none", "--width-mult", "1", "--set", "width_mult=2"],
+        "--width-mult, --set width_mult: must not both give choices for one key; name all in one",
+    ),
+    (["--measure", "none", "--set", "pyramid.levels=p3,p4"], "--set pyramid.levels: 'p3,p4' is one list in other"),
     (["--store", "x.db", "--cell-timeout", "0"], "--cell-timeout: must be 1 to 1000000 seconds, got 0"),
     (["--store", "x.db", "--runs", "5", "--precision", "1%"], "--precision: has no meaning with --runs"),
     (["--store", "mysql://host/x"], "--store: must be a file, or a URL of sqlite or postgresql+psycopg, got mysql"),
