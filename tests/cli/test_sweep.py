@@ -199,6 +199,22 @@ def _recommend(mnfpn: Mnfpn) -> None:
     assert mnfpn("recommend", "--store", "runs.db").code == 2
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--runtime", "fast"), "--runtime: must be one of eager, "),
+        (("--device", "gpu"), "--device: must be auto, cpu, cuda, cuda:N or mps, got 'gpu'"),
+    ],
+)
+def test_a_recommendation_for_what_there_is_not_is_wrong_usage(
+    mnfpn: Mnfpn, option: tuple[str, str], message: str
+) -> None:
+    """With the names that there are, before the store is read; several runtimes may be named."""
+    outcome = mnfpn("recommend", "--store", "none.db", "--max-latency", "1s", *option)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"error: {message}")
+
+
 def test_ctrl_c_ends_a_sweep_between_two_cells() -> None:
     """It says how many are left and how to go on, exit code 130; what was measured stays, nothing is claimed."""
     command = [sys.executable, "-m", "mnfpn_cli", "sweep", *SMALL, *QUICK, "--store", "runs.db"]
