@@ -8,8 +8,18 @@ from mnfpn_cli.space.budget import parse_bytes, parse_count, parse_duration
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("5G", 5_000_000_000), ("4M", 4_000_000), ("1.5k", 1500), ("400000", 400_000), ("5 G", 5_000_000_000)]
-    + [("1e9", 10**9), ("2.5e6", 2_500_000), ("1E+3", 1000), ("1e-3G", 10**6), ("5.G", 5_000_000_000)],
+    [
+        ("5G", 5_000_000_000),
+        ("4M", 4_000_000),
+        ("1.5k", 1500),
+        ("400000", 400_000),
+        ("5 G", 5_000_000_000),
+        ("1e9", 10**9),
+        ("2.5e6", 2_500_000),
+        ("1E+3", 1000),
+        ("1e-3G", 10**6),
+        ("5.G", 5_000_000_000),
+    ],
 )
 def test_counts_have_decimal_prefixes(text: str, number: int) -> None:
     """MACs and parameters are counted in thousands; scientific notation is a number, too."""
