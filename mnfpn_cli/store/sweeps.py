@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, insert, select
 from mnfpn_cli.space.planned import Planned
 from mnfpn_cli.store import tables as t
 from mnfpn_cli.store.again import NOT_AGAIN, Again, make_pending, measured_again
+from mnfpn_cli.store.damage import checked
 from mnfpn_cli.store.networks import Networks
 from mnfpn_cli.store.rows import Reference, Sweep, columns_of
 from mnfpn_cli.store.store import Store
@@ -91,7 +92,7 @@ def sweeps(store: Store) -> list[Sweep]:
         counts = defaultdict[int, dict[str, int]](dict)
         for row in connection.execute(count):
             counts[row.sweep][row.status] = row.cells
-        rows = connection.execute(select(t.sweeps).order_by(t.sweeps.c.id))
+        rows = [checked(row, t.sweeps) for row in connection.execute(select(t.sweeps).order_by(t.sweeps.c.id))]
         return [Sweep(row.id, row.started, row.place, row.plan, counts[row.id]) for row in rows]
 
     return store.read(query)
@@ -120,5 +121,5 @@ def references(store: Store) -> list[Reference]:
         StoreError: where the store cannot be read.
     """
     query = select(t.references).order_by(t.references.c.finished)
-    rows = store.read(lambda connection: connection.execute(query).all())
+    rows = store.read(lambda connection: [checked(row, t.references) for row in connection.execute(query)])
     return [Reference(row.id, row.sweep, row.key, row.node, row.finished, tuple(row.samples)) for row in rows]

@@ -132,7 +132,7 @@ def test_settings_that_are_none_are_told(store: Store) -> None:
     """A store that was written by hand, or by a later version."""
     swept(store)
     store.write(lambda connection: connection.execute(update(t.networks).values(settings={"widht": 1})))
-    with pytest.raises(StoreError, match=r"is damaged: its network .* is none: widht"):
+    with pytest.raises(StoreError, match=r"is damaged: network .*: settings.widht"):
         read_cells(store)
 
 
