@@ -81,12 +81,12 @@ def show_swept(store: "Store", ran: "Sequence[Sweep]", states: "Sequence[State]"
         tuple(one for one in references(store) if one.sweep in by_sweep),
         tuple(note for one in states for note in one.notes),
         sum(one.skipped for one in states),
-        tuple(left_out for one in states for left_out in one.not_run),
+        tuple({left_out.cell.key: left_out for one in states for left_out in one.not_run}.values()),
         tuple(found for sweep in ran for found in reused(sweep, by_sweep[sweep.id], known)),
     )
     emit(swept_report(swept), network_document("sweep", None, None, swept_document(swept)), output)
     named = [one for state in states if not _all_runtimes(known[state.sweep]) for one in state.not_run]
-    return failures(swept.cells, named)
+    return failures(swept.cells, list({one.cell.key: one for one in named}.values()))
 
 
 def _all_runtimes(sweep: "Sweep") -> bool:

@@ -53,7 +53,9 @@ class Swept:
 
 def swept_report(swept: Swept) -> Report:
     """How many cells were measured, what was left out or failed, whether the machine stayed the same, what next."""
-    rows = [(status, count(number)) for status, number in swept.counts.items() if number or status == "done"]
+    left = swept.counts["pending"] - swept.skipped - len(swept.not_run)  # those are told below, with the reason
+    counts = {**swept.counts, "pending": max(0, left)}
+    rows = [(status, count(number)) for status, number in counts.items() if number or status == "done"]
     left_out = [part for sweep in swept.sweeps for part in _left_out(sweep)]
     left_out += [("too slow", f"{count(swept.skipped)} by --max-latency, and not measured")] if swept.skipped else []
     left_out += [

@@ -106,7 +106,13 @@ CHOICES: dict[Column[Any], tuple[str, ...]] = {
 MOMENTS = {t.results.c.started, t.results.c.finished, t.sweeps.c.started, t.references.c.finished}
 MAY_BE_ZERO = {t.cells.c.beat, t.results.c.sweep, t.members.c.position}
 
-NAMES = {t.cells: "cell", t.results: "result", t.sweeps: "sweep", t.references: "time of a reference"}
+NAMES = {
+    t.cells: "cell",
+    t.results: "result",
+    t.sweeps: "sweep",
+    t.references: "time of a reference",
+    t.networks: "network",
+}
 DIGITS = 8
 
 

@@ -64,21 +64,14 @@ def bring_in(store: Store, parcel: Parcel) -> None:
         here = {row["id"]: _sweep(connection, row) for row in parcel.sweeps}
         store.put(connection, t.networks, sorted(parcel.networks, key=lambda row: str(row["id"])))
         store.put(connection, t.cells, [{**row, "claimed_by": None, "beat": 0} for row in parcel.cells])
-        store.put(
-            connection,
-            t.members,
-            [{**row, "sweep": here[row["sweep"]]} for row in parcel.members if row["sweep"] in here],
-        )
+        members = [row for row in parcel.members if row["sweep"] in here]
+        store.put(connection, t.members, [{**row, "sweep": here[row["sweep"]]} for row in members])
         store.put(connection, t.results, [{**row, "sweep": here.get(row["sweep"], 0)} for row in parcel.results])
         _count(connection, parcel.results)
         cells = select(t.cells.c.key).where(t.cells.c.key.in_([row["key"] for row in parcel.references]))
         there = set(connection.execute(cells).scalars())
-        times = [
-            {**row, "sweep": here[row["sweep"]]}
-            for row in parcel.references
-            if row["key"] in there and row["sweep"] in here
-        ]
-        store.put(connection, t.references, times)
+        times = [row for row in parcel.references if row["key"] in there and row["sweep"] in here]
+        store.put(connection, t.references, [{**row, "sweep": here[row["sweep"]]} for row in times])
 
     store.write(change)
 

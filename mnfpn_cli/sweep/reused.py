@@ -27,7 +27,7 @@ def reused(sweep: Sweep, cells: Sequence[StoredCell], known: Mapping[int, Sweep]
         if one.measured and one.result and one.result.sweep != sweep.id:
             layered = one.cell.execution.runtime in LAYERED and by_layer(sweep.plan)
             before = known.get(one.result.sweep)
-            theirs, ours = before and _options(before, layered), _options(sweep, layered)
+            theirs, ours = _options(before, layered) if before else None, _options(sweep, layered)
             if theirs != ours and ours is not None:
                 found[theirs, ours] += 1
     return [Reused(number, theirs, ours) for (theirs, ours), number in found.most_common()]

@@ -170,7 +170,8 @@ def test_a_row_that_was_damaged_is_named(mnfpn: Mnfpn, tmp_path: Path, statement
     assert done.err.startswith(f"error: --store: '{path}' is damaged: ")
     assert re.sub("{(.*?)}", lambda found: names.get(found[1], found[0]), rule) in done.err
     merged = mnfpn("runs", "merge", str(path), "--store", str(tmp_path / "other.db"))
-    assert (merged.code, merged.err) in ((0, ""), (1, done.err))
+    assert merged.code in (0, 1)
+    assert merged.code == 0 or merged.err.startswith(f"error: --store: '{path}' is damaged: ")
 
 
 @pytest.mark.parametrize("table", MISSING)
