@@ -123,7 +123,8 @@ def _failures(cells: Sequence[StoredCell]) -> Report:
     for one in failed[:SHOWN]:
         made.add_row(note(str(one.cell)), note(one.result.reason or "" if one.result else ""))
     more = len(failed) - SHOWN
-    return [made, *([note(f"{count(more)} more: mnfpn runs list --status failed", "dim")] if more > 0 else [])]
+    left_out = [note(f"{count(more)} more: mnfpn runs list --status failed", "dim")] if more > 0 else []
+    return [made, *left_out, note("--retry-failed measures them again.", "dim")]
 
 
 def swept_document(swept: Swept) -> dict[str, Any]:

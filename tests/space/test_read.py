@@ -108,6 +108,8 @@ BAD: list[tuple[Any, str]] = [
     ({"width_mutl": [1]}, "width_mutl: unknown key; did you mean 'width_mult'?"),
     ({"sizes": ["64"]}, "sizes: unknown key; did you mean 'size'?"),
     ({"pyramid": {"chanels": [64]}}, "pyramid.chanels: unknown key; did you mean 'channels'?"),
+    ({"width_mult": [1], "width_mult ": [2]}, "width_mult : must be given once, got it in two spellings"),
+    ({"pyramid.channels": [64], "pyramid": {"channels": [32]}}, "pyramid.channels: must be given once, got it in two"),
     ({"width_mult": []}, "width_mult: must have at least one value, got none"),
     ({"width_mult": {"from": 0.1}}, "width_mult: a range must have from, to and perhaps step, got from"),
     ({"width_mult": {"from": 1, "to": 0}}, "a range must go up from 'from' to 'to' by a positive step"),
