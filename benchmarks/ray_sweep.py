@@ -25,6 +25,7 @@ from mnfpn_cli.space.axes import Space
 from mnfpn_cli.space.budget import Budget
 from mnfpn_cli.space.planned import plan_space
 from mnfpn_cli.space.read import axis_of, merged
+from mnfpn_cli.store.again import Again
 from mnfpn_cli.store.read import read_cells
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.sweep.how import How
@@ -106,7 +107,7 @@ def measuring(address: str, rounds: int) -> None:
             pool.wait(0.1)
         with open_store(str(Path(folder) / "runs.db"), create=True) as store:
             for _ in range(rounds):
-                sweep = begin(store, chosen, TIMED, "here", again=True)
+                sweep = begin(store, chosen, TIMED, "here", again=Again(every=True))
                 (cell,) = read_cells(store, sweep)
                 here = partial(run_task, TIMED.task(cell, False))
                 both.append((spent(here), spent(partial(sweep_once, store, sweep, pool))))

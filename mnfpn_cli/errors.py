@@ -9,12 +9,20 @@ INTERRUPTED = 130
 """The exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
 
 
+UNAVAILABLE = 69
+"""The exit code by which a sweep's worker says that a runtime cannot run there; sysexits.h has it as EX_UNAVAILABLE."""
+
+
 class MnfpnError(Exception):
     """Something could not be done, for a reason the user can read: no such device, out of memory."""
 
     exit_code = 1
     details = ""
     """What is printed below the message, as it is: a traceback of the user's own code."""
+
+
+class UnavailableError(MnfpnError):
+    """It cannot run on this machine: what it needs is not installed, or not possible on the device."""
 
 
 class NothingMeasuredError(MnfpnError):

@@ -14,7 +14,7 @@ from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.profile import profile_group
 from mnfpn_cli.bench.results import Benchmark, Cell, CellProfile, NoProfile, NotRun, Row
 from mnfpn_cli.bench.sized import sized_networks
-from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.errors import MnfpnError, UnavailableError, UsageError
 from mnfpn_cli.measure.devices import choose_devices
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed
@@ -172,7 +172,7 @@ def _check_any(rows: Sequence[Row], complete: bool) -> None:
 
     Raises:
         KeyboardInterrupt: where it was interrupted before anything was measured.
-        MnfpnError: where nothing could be measured.
+        MnfpnError: where nothing could be measured; an UnavailableError where nothing of it can run here.
     """
     not_run = [row for row in rows if row.status != "measured"]
     if len(not_run) < len(rows):
@@ -181,6 +181,7 @@ def _check_any(rows: Sequence[Row], complete: bool) -> None:
         raise KeyboardInterrupt
     too_large = all(row.status == "too_large" for row in not_run)
     reasons = "\n".join(dict.fromkeys(row.reason if too_large else f"{row.cell}: {row.reason}" for row in not_run))
-    failure = (UsageError if too_large else MnfpnError)(reasons)
+    unavailable = all(row.status == "unavailable" for row in not_run)
+    failure = (UsageError if too_large else UnavailableError if unavailable else MnfpnError)(reasons)
     failure.details = "\n".join(dict.fromkeys(row.details for row in not_run if row.details))
     raise failure

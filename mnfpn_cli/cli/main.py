@@ -6,7 +6,8 @@ Exit codes: 0 fine, 1 could not do it, 2 wrong usage or settings, 3 a check that
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, TextIO
 
 import typer
@@ -61,8 +62,11 @@ def mnfpn(
     """A workbench for MobileNetV2 backbones with feature pyramids: what is in it, what comes out, what it costs."""
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run the command line with these arguments, and return the exit code. No error of a user's leaves it."""
+def run(arguments: Sequence[str], exit_codes: Mapping[type[MnfpnError], int] = MappingProxyType({})) -> int:
+    """Run the command line with these arguments, and return the exit code. No error of a user's leaves it.
+
+    ``exit_codes``: other codes than the usual ones, for a program that has to tell some errors from others.
+    """
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - closed by the shell, as with `>&-`
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
@@ -72,7 +76,7 @@ def run(arguments: Sequence[str]) -> int:
         code = get_command(app)(list(arguments), prog_name="mnfpn", standalone_mode=False)
         sys.stdout.flush()
     except MnfpnError as error:
-        return _fail(str(error), error.exit_code, error.details)
+        return _fail(str(error), exit_codes.get(type(error), error.exit_code), error.details)
     except typer.TyperException as error:
         message = " ".join(error.format_message().split())  # typer lists choices on lines of their own
         if not message:  # no arguments at all: typer has shown the help

@@ -10,7 +10,7 @@ from mnfpn_cli.cli.options import OutputOptions, whole
 from mnfpn_cli.cli.space import BudgetOptions
 from mnfpn_cli.cli.sweep_options import StoreOption
 from mnfpn_cli.errors import MnfpnError, UsageError
-from mnfpn_cli.settings.measuring import check_device_name
+from mnfpn_cli.settings.measuring import check_device_name, choose_runtimes
 
 
 @grouped
@@ -19,7 +19,9 @@ def recommend(
     budget: BudgetOptions,
     output: OutputOptions,
     device: Annotated[str | None, Option(help="Of this device only: cpu, cuda, …", metavar="DEVICE")] = None,
-    runtime: Annotated[str | None, Option(help="Of this runtime only.", metavar="NAME")] = None,
+    runtime: Annotated[
+        str | None, Option(help="Of this runtime only; several, as eager,fused.", metavar="NAME")
+    ] = None,
     batch: Annotated[int | None, Option(help="Of this batch only.", metavar="N", parser=whole("--batch", 1))] = None,
 ) -> None:
     """Name the measured cells that keep the most capacity under a budget, and what more would cost."""
@@ -37,6 +39,7 @@ def recommend(
     words, limits = _in_words(budget), budget.budget()
     if device is not None:
         check_device_name(device)
+    runtimes = None if runtime is None else choose_runtimes([runtime])
     with open_store(store) as opened:
         cells, name = read_cells(opened, status="done"), opened.name
         drift = drift_lines(references(opened))
@@ -44,7 +47,7 @@ def recommend(
         one
         for one in cells
         if (device is None or one.device == device or one.device.partition(":")[0] == device)
-        and (runtime is None or one.cell.execution.runtime == runtime)
+        and (runtimes is None or one.cell.execution.runtime in runtimes)
         and (batch is None or one.cell.execution.batch == batch)
     ]
     if not wanted:

@@ -62,10 +62,11 @@ class SpaceOptions:
             MnfpnError: where a file cannot be read.
         """
         from mnfpn_cli.settings.overrides import parse_stages
+        from mnfpn_cli.space.axes import Axis
         from mnfpn_cli.space.files import read_space
-        from mnfpn_cli.space.read import axis_of, merged, override_axis, split_choices
+        from mnfpn_cli.space.read import axis_of, joined, merged, override_axis, split_choices
 
-        axes = read_space(self.space) if self.space is not None else []
+        in_file, axes = read_space(self.space) if self.space is not None else [], list[Axis]()
         if self.stages is not None:
             axes.append(axis_of("stages", "--stages", [parse_stages(text).value for text in self.stages]))
         if self.config is not None:
@@ -77,7 +78,7 @@ class SpaceOptions:
                 numbers = name in NUMBERS
                 axes.append(axis_of(key, option, [_number(option, one) for one in texts] if numbers else texts))
         axes += [override_axis(text) for text in self.set or ()]
-        return merged(axes)
+        return merged([*in_file, *joined(axes)])
 
 
 NAMED = {

@@ -38,7 +38,9 @@ def sweep(
         assert store is not None
         go_on(store, how, output)
         return
-    command = spelled("mnfpn sweep", space, budget, replace(how, dry_run=False, again=False, ray=None), sampling)
+    command = spelled(
+        "mnfpn sweep", space, budget, replace(how, dry_run=False, again=False, retry_failed=False, ray=None), sampling
+    )
     chosen, manner = _choose(space, budget, how, command), how.how(sampling, budget.budget().latency_s)
     if store is None or how.dry_run:
         expected = expect_of(store, chosen, manner, sampling.sampling(), how) if chosen.cells else None

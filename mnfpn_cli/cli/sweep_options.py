@@ -1,6 +1,6 @@
 """The options of `mnfpn sweep` that say what of a space is measured, and how."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
@@ -11,6 +11,7 @@ from mnfpn_cli.cli.space import BudgetOptions, SpaceOptions
 from mnfpn_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from mnfpn_cli.store.again import Again
     from mnfpn_cli.sweep.how import How
 
 StoreIfSaid = Annotated[
@@ -63,20 +64,25 @@ class HowOptions:
     ] = False
     resume: Annotated[bool, sweep_flag("--resume", "Go on with the sweeps of the store that have cells left.")] = False
     again: Annotated[bool, sweep_flag("--again", "Measure also what the store has already; what it has stays.")] = False
-    retry_failed: Annotated[bool, sweep_flag("--retry-failed", "With --resume: also the cells that failed.")] = False
+    retry_failed: Annotated[bool, sweep_flag("--retry-failed", "Measure also the cells that failed before.")] = False
     by_layer: Annotated[
         bool, sweep_flag("--by-layer", "Also time each layer, by runtimes that run layer by layer.")
     ] = False
     reference_every: Annotated[
-        int,
-        sweep_option("Time the reference cell again after so many cells.", "N", parser=whole("--reference-every", 1)),
-    ] = 10
+        int | None,
+        sweep_option(
+            "Time the reference cell again after so many cells.",
+            "N",
+            parser=whole("--reference-every", 1),
+            show_default="10",
+        ),
+    ] = None
     cell_timeout: Annotated[
-        float,
+        float | None,
         sweep_option(
             "Give a cell up after so many seconds.", "SECONDS", parser=number("--cell-timeout"), show_default="900"
         ),
-    ] = 900.0
+    ] = None
     ray: Annotated[
         str | None,
         sweep_option("Measure on a Ray cluster: auto, local, or ray://host:10001.", "ADDRESS"),
@@ -89,39 +95,47 @@ class HowOptions:
         """How cells are measured.
 
         Raises:
-            UsageError: where options are wrong, or contradict each other.
+            UsageError: where options on sampling contradict each other.
         """
         from mnfpn_cli.sweep.how import How
 
-        if not 1 <= self.cell_timeout <= 1e6:
-            raise UsageError(f"--cell-timeout: must be 1 to 1000000 seconds, got {self.cell_timeout:g}")
-        arguments = tuple(sampling.arguments())
-        return How(arguments, self.by_layer, self.cell_timeout, self.reference_every, latency_s)
+        return self.going_on(How(tuple(sampling.arguments()), self.by_layer, latency_s=latency_s))
+
+    def going_on(self, how: "How") -> "How":
+        """The same with what can be said anew each time, as far as it is."""
+        every = how.reference_every if self.reference_every is None else self.reference_every
+        timeout_s = how.timeout_s if self.cell_timeout is None else self.cell_timeout
+        return replace(how, reference_every=every, timeout_s=timeout_s)
+
+    def measured_again(self) -> "Again":
+        """Which cells are measured though the store has a result of them."""
+        from mnfpn_cli.store.again import Again
+
+        return Again(self.again, self.retry_failed, self.by_layer)
 
     def check(self, space: SpaceOptions, budget: BudgetOptions, sampling: SamplingOptions, store: str | None) -> None:
-        """Make sure that options do not contradict each other.
+        """Make sure that options are in their bounds, and do not contradict each other.
 
         Raises:
-            UsageError: where they do.
+            UsageError: where they are not, or do.
         """
+        if self.cell_timeout is not None and not 1 <= self.cell_timeout <= 1e6:
+            raise UsageError(f"--cell-timeout: must be 1 to 1000000 seconds, got {self.cell_timeout:g}")
         if self.accelerator is not None and self.ray is None:
             raise UsageError("--accelerator: has no meaning without --ray")
         if store is None and (self.resume or not (self.dry_run or self.measure == "none")):
             raise UsageError("--store: must be given: a file or a server that keeps what is measured")
         if not self.resume:
-            if self.retry_failed:
-                raise UsageError("--retry-failed: has no meaning without --resume")
             return
-        said = [*space.given(), *_given(budget), *_given(sampling)]
-        said += [
-            f"--{name.replace('_', '-')}" for name in OF_THE_START if getattr(self, name) != getattr(HowOptions, name)
-        ]
-        if said:
-            raise UsageError(f"{', '.join(said)}: are as the sweep was begun with, and cannot be given beside --resume")
+        kept = [*space.given(), *_given(budget), *_given(sampling), *self._said("measure", "by_layer")]
+        if kept:
+            raise UsageError(f"{', '.join(kept)}: must not be given beside --resume: they stay as a sweep began")
+        begun = self._said("dry_run", "again")
+        if begun:
+            raise UsageError(f"{', '.join(begun)}: must not be given beside --resume, which measures what is left")
 
-
-OF_THE_START = ("measure", "dry_run", "again", "by_layer", "reference_every", "cell_timeout")
-"""Options that a sweep keeps."""
+    def _said(self, *names: str) -> list[str]:
+        return [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) != getattr(HowOptions, name)]
 
 
 def _given(options: Any) -> list[str]:

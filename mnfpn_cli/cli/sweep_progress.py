@@ -37,7 +37,7 @@ def sweep_bar(cells: Sequence[StoredCell]) -> Iterator[Callable[[State], None]]:
                 told.append(line)
             best = f"best {_best(state, name)}" if state.best else "measuring"
             moved = f"machine {state.pace - 1:+.0%}" if abs(state.pace - 1) > MOVED else ""
-            completed = state.done + state.failed + state.skipped
+            completed = state.total - state.left
             bars.update(
                 task, description=best, completed=completed, said=" · ".join(filter(None, [*_said(state), moved]))
             )
@@ -54,6 +54,7 @@ def _said(state: State) -> list[str]:
     return [
         f"{state.failed} failed" if state.failed else "",
         f"{state.skipped} too slow" if state.skipped else "",
+        f"{len(state.not_run)} not run" if state.not_run else "",
         f"{state.others} with another sweep" if state.others else "",
         f"{duration(state.left_s)} left" if state.left_s is not None and state.left else "",
     ]

@@ -1,6 +1,5 @@
 """What a sweep is to do, and what came of it, printed."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,12 +7,15 @@ from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.cli.sweep_options import HowOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mnfpn_cli.settings.measuring import Sampling
     from mnfpn_cli.store.rows import Sweep
     from mnfpn_cli.store.store import Store
     from mnfpn_cli.sweep.expected import Expected
     from mnfpn_cli.sweep.how import How
     from mnfpn_cli.sweep.start import Chosen
+    from mnfpn_cli.sweep.state import State
 
 
 ON_RAY = "Ray, "
@@ -40,9 +42,9 @@ def expect_of(store: str | None, chosen: "Chosen", how: "How", sampling: "Sampli
 
     place = place_of(options)
     if store is None or ("://" not in store and not Path(store).exists()):
-        return expect(chosen, how, sampling, place, None, options.again)
+        return expect(chosen, how, sampling, place, None, options.measured_again())
     with open_store(store) as opened:
-        return expect(chosen, how, sampling, place, opened, options.again)
+        return expect(chosen, how, sampling, place, opened, options.measured_again())
 
 
 def show(chosen: "Chosen", expected: "Expected | None", output: OutputOptions) -> None:
@@ -57,17 +59,37 @@ def show(chosen: "Chosen", expected: "Expected | None", output: OutputOptions) -
     emit(space_report(chosen, frontier, expected), network_document("sweep", None, None, body), output)
 
 
-def show_swept(
-    store: "Store", ran: "Sequence[Sweep]", notes: Sequence[str], skipped: int, output: OutputOptions
-) -> None:
-    """Print how many cells are measured, what failed, and what to do next."""
+def show_swept(store: "Store", ran: "Sequence[Sweep]", states: "Sequence[State]", output: OutputOptions) -> list[str]:
+    """Print how many cells are measured, what failed, and what to do next; return what could not be done, in lines.
+
+    ``ran``: the sweeps; ``states``: how far they came this time, those that were measured.
+    """
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.document import network_document
     from mnfpn_cli.report.swept import Swept, swept_document, swept_report
     from mnfpn_cli.store.read import read_cells
-    from mnfpn_cli.store.sweeps import references
+    from mnfpn_cli.store.sweeps import references, sweeps
+    from mnfpn_cli.sweep.failures import failures
+    from mnfpn_cli.sweep.reused import reused
 
-    cells = {one.key: one for sweep in ran for one in read_cells(store, sweep.id)}
-    taken = [one for one in references(store) if one.sweep in {sweep.id for sweep in ran}]
-    swept = Swept(store.argument, tuple(ran), tuple(cells.values()), tuple(taken), tuple(notes), skipped)
+    known, by_sweep = {one.id: one for one in sweeps(store)}, {one.id: read_cells(store, one.id) for one in ran}
+    cells = {one.key: one for some in by_sweep.values() for one in some}
+    swept = Swept(
+        store.argument,
+        tuple(ran),
+        tuple(cells.values()),
+        tuple(one for one in references(store) if one.sweep in by_sweep),
+        tuple(note for one in states for note in one.notes),
+        sum(one.skipped for one in states),
+        tuple({left_out.cell.key: left_out for one in states for left_out in one.not_run}.values()),
+        tuple(found for sweep in ran for found in reused(sweep, by_sweep[sweep.id], known)),
+    )
     emit(swept_report(swept), network_document("sweep", None, None, swept_document(swept)), output)
+    named = [one for state in states if not _all_runtimes(known[state.sweep]) for one in state.not_run]
+    return failures(swept.cells, list({one.cell.key: one for one in named}.values()))
+
+
+def _all_runtimes(sweep: "Sweep") -> bool:
+    """Whether a sweep asked for whatever runtimes there are: one that cannot run is then no failure."""
+    space = sweep.plan.get("space")
+    return isinstance(space, dict) and space.get("all_runtimes") is True

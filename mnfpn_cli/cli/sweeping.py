@@ -41,13 +41,13 @@ def measure(name: str, chosen: "Chosen", how: "How", options: HowOptions, output
             raise MnfpnError(f"no cell is within the budget: {sum(chosen.space.cut.values()):,} are beyond it")
         if options.measure == "none":
             chosen = replace(chosen, cells=chosen.space.cells)
-            begin(store, chosen, how, place_of(options), options.again)
+            begin(store, chosen, how, place_of(options), options.measured_again())
             show(replace(chosen, cells=()), None, output)
             warn(f"{len(chosen.cells):,} to measure later, all put down: {_resume(store)}")
             return
         with _machines(options, [one.cell for one in chosen.cells]) as pool:  # before a sweep is there to go on with
-            sweep = begin(store, chosen, how, place_of(options), options.again)
-            _run(store, [sweep], pool, output)
+            sweep = begin(store, chosen, how, place_of(options), options.measured_again())
+            _run(store, [sweep], pool, options, output)
 
 
 def go_on(name: str, options: HowOptions, output: OutputOptions) -> None:
@@ -60,16 +60,18 @@ def go_on(name: str, options: HowOptions, output: OutputOptions) -> None:
     from mnfpn_cli.store.change import try_again
     from mnfpn_cli.store.read import read_cells
     from mnfpn_cli.store.store import open_store
+    from mnfpn_cli.store.sweeps import sweeps
     from mnfpn_cli.sweep.start import unfinished
 
     with open_store(name) as store:
-        if options.retry_failed:
-            try_again(store)
+        place = place_of(options)
+        for one in sweeps(store) if options.retry_failed else ():
+            if one.place == place:
+                try_again(store, one.id)
         left = unfinished(store)
         if not left:
             _nothing_left(store, output)
             return
-        place = place_of(options)
         here = [one for one in left if one.place == place]
         for one in left:
             if one.place != place:
@@ -80,11 +82,15 @@ def go_on(name: str, options: HowOptions, output: OutputOptions) -> None:
             raise MnfpnError("--resume: no cell that is left is for this kind of machine")
         cells = [one.cell for sweep in here for one in read_cells(store, sweep.id, "pending")]
         with _machines(options, cells) as pool:
-            _run(store, [one.id for one in here], pool, output)
+            _run(store, [one.id for one in here], pool, options, output)
 
 
 def _nothing_left(store: "Store", output: OutputOptions) -> None:
-    """Say how many cells are measured, and what can still be done."""
+    """Say how many cells are measured, and what can still be done.
+
+    Raises:
+        MnfpnError: where some failed.
+    """
     from mnfpn_cli.cli.output import warn
     from mnfpn_cli.store.read import read_cells
     from mnfpn_cli.store.sweeps import sweeps
@@ -92,35 +98,44 @@ def _nothing_left(store: "Store", output: OutputOptions) -> None:
     counts = Counter(one.status for one in read_cells(store))
     more = f"; {counts['failed']} failed: --retry-failed tries them again" if counts["failed"] else ""
     warn(f"nothing is left: {counts['done']} cells of {store.name} are measured{more}")
-    show_swept(store, sweeps(store), (), 0, output)
+    failed = show_swept(store, sweeps(store), (), output)
+    if failed:
+        raise MnfpnError("\n".join(failed))
 
 
-def _run(store: "Store", numbers: Sequence[int], pool: "Pool", output: OutputOptions) -> None:
-    """Measure sweeps one after the other, and print what came of them."""
+def _run(store: "Store", numbers: Sequence[int], pool: "Pool", options: HowOptions, output: OutputOptions) -> None:
+    """Measure sweeps one after the other, and print what came of them.
+
+    The newest comes first: what several have left is measured as it was asked for last.
+
+    Raises:
+        MnfpnError: where cells failed, or none was measured.
+    """
     from mnfpn_cli.cli.sweep_progress import sweep_bar
     from mnfpn_cli.store.read import read_cells
     from mnfpn_cli.store.sweeps import sweeps
     from mnfpn_cli.sweep.run import SweepRun
     from mnfpn_cli.sweep.start import how_of
+    from mnfpn_cli.sweep.state import State
 
     known = {one.id: one for one in sweeps(store)}
-    notes, skipped = list[str](), 0
+    states = list[State]()
     with stopping() as stopped:
-        for number in numbers:
-            cells = read_cells(store, number)
+        for number in sorted(numbers, reverse=True):
+            cells, how = read_cells(store, number), options.going_on(how_of(known[number].plan))
             with sweep_bar(cells) as tell:
-                run = SweepRun(store, number, pool, how_of(known[number].plan), stopped, tell)
-                state = run.run()
-                notes, skipped = [*notes, *state.notes], skipped + state.skipped
+                states.append(SweepRun(store, number, pool, how, stopped, tell).run())
             if stopped():
                 break
-    ran = {one.id: one for one in sweeps(store) if one.id in numbers}
-    show_swept(store, [ran[number] for number in numbers], notes, skipped, output)
+    ran = [one for one in sweeps(store) if one.id in numbers]
+    failed = show_swept(store, ran, states, output)
     if stopped():
-        left = sum(one.counts.get("pending", 0) for one in ran.values())
+        left = sum(one.counts.get("pending", 0) for one in ran)
         raise SweepInterruptedError(f"interrupted: {left} cells are left; go on with them by: {_resume(store)}")
-    if not skipped and not any(one.counts.get("done") for one in ran.values()):
-        raise MnfpnError("no cell was measured")
+    if not any(one.skipped for one in states) and not any(one.counts.get("done") for one in ran):
+        failed = ["no cell was measured", *failed]
+    if failed:
+        raise MnfpnError("\n".join(failed))
 
 
 def _resume(store: "Store") -> str:

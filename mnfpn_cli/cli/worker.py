@@ -5,7 +5,7 @@ import sys
 import threading
 
 from mnfpn_cli.cli.main import run
-from mnfpn_cli.errors import INTERRUPTED
+from mnfpn_cli.errors import INTERRUPTED, UNAVAILABLE, UnavailableError
 
 
 def _end_with_parent() -> None:
@@ -17,6 +17,6 @@ def _end_with_parent() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    code = run(sys.argv[1:])
+    code = run(sys.argv[1:], {UnavailableError: UNAVAILABLE})
     sys.stdout.flush()
     os._exit(code)  # libraries' threads have nothing to tidy up, and some take seconds for it

@@ -124,9 +124,9 @@ def _newest(row: CellRow) -> list[Table]:
         ("quartiles", seconds_range(*latency.quartiles)),
         ("fastest", seconds(latency.min)),
         ("outliers", count(len(latency.outliers))),
-        ("images per second", f"{run['throughput_per_s']:.4g}"),
-        ("peak memory", size_in_bytes(run["peak_memory_bytes"]) if run["peak_memory_bytes"] else "not known"),
-        ("ended by", str(run["ended_by"])),
+        ("images per second", f"{row.stored.cell.execution.batch / latency.median:.4g}"),
+        ("peak memory", size_in_bytes(run["peak_memory_bytes"]) if run.get("peak_memory_bytes") else "not known"),
+        ("ended by", str(run.get("ended_by"))),
     ]
     return [pairs("The newest of them", rows)]
 

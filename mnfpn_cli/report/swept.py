@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from mnfpn_cli.store.rows import Reference, StoredCell, Sweep
     from mnfpn_cli.sweep.drift import Moved
+    from mnfpn_cli.sweep.reused import Reused
+    from mnfpn_cli.sweep.state import NotRun
 
 SHOWN = 10
 
@@ -28,6 +31,8 @@ class Swept:
     references: tuple[Reference, ...]
     notes: tuple[str, ...]
     skipped: int = 0
+    not_run: tuple[NotRun, ...] = ()
+    reused: tuple[Reused, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -37,14 +42,26 @@ class Swept:
     @property
     def warnings(self) -> list[str]:
         """What makes the figures less sure than they look."""
-        return [*self.notes, *drift_lines(self.references)]
+        return [*self.notes, *reused_lines(self.reused), *drift_lines(self.references)]
+
+    @property
+    def ways_not_run(self) -> dict[tuple[str, str, str, str], int]:
+        """How many cells could not be run, by runtime, device, dtype and reason."""
+        hows = [(one.cell.cell.execution, one.reason) for one in self.not_run]
+        return dict(Counter((how.runtime, how.device, how.dtype, reason) for how, reason in hows))
 
 
 def swept_report(swept: Swept) -> Report:
     """How many cells were measured, what was left out or failed, whether the machine stayed the same, what next."""
-    rows = [(status, count(number)) for status, number in swept.counts.items() if number or status == "done"]
+    left = swept.counts["pending"] - swept.skipped - len(swept.not_run)  # those are told below, with the reason
+    counts = {**swept.counts, "pending": max(0, left)}
+    rows = [(status, count(number)) for status, number in counts.items() if number or status == "done"]
     left_out = [part for sweep in swept.sweeps for part in _left_out(sweep)]
     left_out += [("too slow", f"{count(swept.skipped)} by --max-latency, and not measured")] if swept.skipped else []
+    left_out += [
+        ("not run", f"{count(number)}: {runtime} on {device}, {dtype}: {reason}")
+        for (runtime, device, dtype, reason), number in swept.ways_not_run.items()
+    ]
     times = len(swept.references)
     timed = f"timed {count(times)} {'time' if times == 1 else 'times'}" if times else "not timed"
     store = swept.store
@@ -63,6 +80,19 @@ def _left_out(sweep: Sweep) -> list[tuple[str, str]]:
     rows = [("over budget", f"{count(number)} by {option}") for option, number in plan.get("cut", {}).items()]
     not_chosen = plan["space"]["cells"] - sum(sweep.counts.values()) if "space" in plan else 0
     return [*rows, *([("not chosen", f"{count(not_chosen)} (--measure {plan['measure']})")] if not_chosen > 0 else [])]
+
+
+def reused_lines(reused: Sequence[Reused]) -> list[str]:
+    """What was measured before, with other options than were asked for this time."""
+    return [
+        f"{count(one.cells)} {'result is' if one.cells == 1 else 'results are'} of another sweep, measured with "
+        f"{_options(one.measured_with)}, not with {_options(one.wanted)}: --again measures anew"
+        for one in reused
+    ]
+
+
+def _options(options: str | None) -> str:
+    return "options that are not known" if options is None else options or "the default options"
 
 
 def drift_lines(references: Sequence[Reference]) -> list[str]:
@@ -93,7 +123,8 @@ def _failures(cells: Sequence[StoredCell]) -> Report:
     for one in failed[:SHOWN]:
         made.add_row(note(str(one.cell)), note(one.result.reason or "" if one.result else ""))
     more = len(failed) - SHOWN
-    return [made, *([note(f"{count(more)} more: mnfpn runs list --status failed", "dim")] if more > 0 else [])]
+    left_out = [note(f"{count(more)} more: mnfpn runs list --status failed", "dim")] if more > 0 else []
+    return [made, *left_out, note("--retry-failed measures them again.", "dim")]
 
 
 def swept_document(swept: Swept) -> dict[str, Any]:
@@ -103,6 +134,10 @@ def swept_document(swept: Swept) -> dict[str, Any]:
         "sweeps": [{**one.plan, "id": one.id, "started": one.started} for one in swept.sweeps],
         "counts": swept.counts,
         "skipped": swept.skipped,
+        "not_run": [
+            dict(zip(("runtime", "device", "dtype", "reason", "cells"), (*way, number), strict=True))
+            for way, number in swept.ways_not_run.items()
+        ],
         "references": len(swept.references),
         "keys": [one.key for one in swept.cells],
         "warnings": swept.warnings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -41,21 +42,21 @@ class Budget:
 
 
 def parse_count(option: str, text: str) -> int:
-    """Read ``5G`` or ``4000000``.
+    """Read ``5G``, ``5e9`` or ``4000000``.
 
     Raises:
-        UsageError: where it is no number above 0.
+        UsageError: where it is no number from 1 on.
     """
-    return round(_quantity(option, text, DECIMAL, "a number above 0, as 5G, 4M or 400000"))
+    return round(_quantity(option, text, DECIMAL, "a number of 1 or more, as 5G, 5e9 or 400000", least=1.0))
 
 
 def parse_bytes(option: str, text: str) -> int:
     """Read ``200MiB``, ``1.5G`` or ``1000000``.
 
     Raises:
-        UsageError: where it is no number above 0.
+        UsageError: where it is no number from 1 on.
     """
-    return round(_quantity(option, text, BYTES, "a number of bytes above 0, as 200MiB or 1.5GB"))
+    return round(_quantity(option, text, BYTES, "1 byte or more, as 200MiB, 1.5GB or 2e8", least=1.0))
 
 
 def parse_duration(option: str, text: str) -> float:
@@ -67,9 +68,12 @@ def parse_duration(option: str, text: str) -> float:
     return _quantity(option, text, SECONDS, "a duration above 0 with its unit, as 30ms or 0.5s")
 
 
-def _quantity(option: str, text: str, units: dict[str, float], rule: str) -> float:
-    match = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([A-Za-zµ]*)", text.strip())
+NUMBER = r"[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE][+-]?[0-9]{1,3})?"
+
+
+def _quantity(option: str, text: str, units: dict[str, float], rule: str, least: float = 0.0) -> float:
+    match = re.fullmatch(rf"({NUMBER})\s*([A-Za-zµ]*)", text.strip())
     value = float(match[1]) * units[match[2]] if match and match[2] in units else 0.0
-    if not value:
+    if not (value > 0 and least <= value < math.inf):
         raise UsageError(f"{option}: must be {rule}, got '{text}'")
     return value

@@ -7,6 +7,7 @@ from typing import Any
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.files import ANNOTATIONS, parse_document, read_bytes
+from mnfpn_cli.settings.overrides import path_of
 from mnfpn_cli.space.axes import MAX_CELLS, Axis
 from mnfpn_cli.space.read import axis_of
 
@@ -23,7 +24,12 @@ def read_space(path: Path) -> list[Axis]:
     document = parse_document(str(path), read_bytes(str(path)))
     if not isinstance(document, dict):
         raise UsageError(f"{path}: must be an object of keys with their choices, got {json.dumps(document)[:60]}")
-    return [axis_of(key, f"{path}: {key}", values) for key, values in _keys(str(path), document, "")]
+    axes = [axis_of(key, f"{path}: {key}", values) for key, values in _keys(str(path), document, "")]
+    paths = [path_of(axis.key) for axis in axes]
+    for index, axis in enumerate(axes):
+        if paths[index] in paths[:index]:
+            raise UsageError(f"{axis.name}: must be given once, got it in two spellings")
+    return axes
 
 
 def _keys(file: str, value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, list[Any]]]:
@@ -47,6 +53,10 @@ def _choices(name: str, value: Any) -> list[Any]:
     if unknown or not {"from", "to"} <= value.keys():
         raise UsageError(f"{name}: a range must have from, to and perhaps step, got {', '.join(sorted(value))}")
     low, high, step = value["from"], value["to"], value.get("step", 1)
+    if "step" not in value and isinstance(low, float) | isinstance(high, float):
+        raise UsageError(
+            f"{name}: a range must have a step, unless from and to are whole numbers, got {json.dumps(value)[:60]}"
+        )
     if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in (low, high, step)):
         raise UsageError(f"{name}: a range must be of numbers, got {json.dumps(value)[:60]}")
     if step <= 0 or high < low or not high - low < step * MAX_CELLS:

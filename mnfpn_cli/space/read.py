@@ -1,8 +1,10 @@
 """The choices for each key of a design space: read from options, checked where they are no settings."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from mnfpn_cli.errors import UsageError
@@ -11,14 +13,33 @@ from mnfpn_cli.settings.input import ITEM_BYTES, MAX_BATCH, parse_size
 from mnfpn_cli.settings.measuring import check_device_name, choose_runtimes
 from mnfpn_cli.settings.overrides import parse_value, path_of
 from mnfpn_cli.settings.problems import check_key
+from mnfpn_cli.settings.sources import Path
 from mnfpn_cli.space.axes import MAX_CELLS, Axis, Space
 
 MAX_THREADS = 4096
+LEVELS = ("pyramid", "levels")
+"""The one setting that text with commas is a value of."""
 
 
 def merged(axes: Iterable[Axis]) -> Space:
     """The space of some axes; of those with one key the last counts: options come after files."""
     return Space(tuple({path_of(axis.key): axis for axis in axes}.values()))
+
+
+def joined(axes: Iterable[Axis]) -> list[Axis]:
+    """The axes of options, each key once: an option that repeats gives more choices.
+
+    Raises:
+        UsageError: where two options give one key.
+    """
+    found = dict[Path, Axis]()
+    for axis in axes:
+        path = path_of(axis.key)
+        before = found.setdefault(path, axis)
+        if before.name.split()[0] != axis.name.split()[0]:
+            raise UsageError(f"{before.name}, {axis.name}: must not both give choices for one key; name all in one")
+        found[path] = replace(before, values=_each_once((*before.values, *axis.values)))
+    return list(found.values())
 
 
 def split_choices(name: str, text: str) -> list[str]:
@@ -55,7 +76,11 @@ def axis_of(key: str, name: str, values: Iterable[Any]) -> Axis:
         raise UsageError(f"{name}: must have at least one value, got none")
     if len(found) > MAX_CELLS:
         raise UsageError(f"{name}: must have at most {MAX_CELLS:,} values, got {len(found):,}")
-    return Axis(key, name, tuple({repr(one): one for one in found}.values()))
+    return Axis(key, name, _each_once(found))
+
+
+def _each_once(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple({repr(one): one for one in values}.values())
 
 
 def override_axis(text: str) -> Axis:
@@ -68,7 +93,14 @@ def override_axis(text: str) -> Axis:
     if not equals or "" in path_of(key):
         raise UsageError(f"--set: must be key=value with a dotted key, as pyramid.smooth=conv,separable, got '{text}'")
     name = f"--set {key.strip()}"
-    return axis_of(key.strip(), name, [parse_value(one) for one in split_choices(name, value)])
+    choices = split_choices(name, value)
+    if len(choices) > 1 and path_of(key) == LEVELS and all(re.fullmatch("p[0-9]+", one) for one in choices):
+        as_list = json.dumps(choices, separators=(",", ":"))
+        raise UsageError(
+            f"{name}: '{value}' is one list in other commands, and would be {len(choices)} choices here: "
+            f"write {key.strip()}='{as_list}' for the list, or repeat --set for each choice"
+        )
+    return axis_of(key.strip(), name, [parse_value(one) for one in choices])
 
 
 def _size(name: str, value: Any) -> Any:

@@ -90,6 +90,8 @@ def _of_sqlite(cause: sqlite3.Error, name: str) -> MnfpnError | None:
         return kind(f"--store: {words.format(name)}")
     if "no such table" in str(cause):
         return StoreError(f"--store: {name} lacks tables that a store of mnfpn has")
+    if "decode to UTF-8" in str(cause):
+        return StoreError(f"--store: {name} is damaged: {str(cause)[:1].lower()}{str(cause)[1:]}")
     if code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISUSE, 0):
         return None
     return StoreError(f"--store: {name} could not be read or written: {cause}")

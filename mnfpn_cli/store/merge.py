@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Table, select, update
 
 from mnfpn_cli.store import tables as t
+from mnfpn_cli.store.damage import DIGITS, DamagedError, checked
 from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import new_sweep, sweep_of
 
@@ -63,13 +64,14 @@ def bring_in(store: Store, parcel: Parcel) -> None:
         here = {row["id"]: _sweep(connection, row) for row in parcel.sweeps}
         store.put(connection, t.networks, sorted(parcel.networks, key=lambda row: str(row["id"])))
         store.put(connection, t.cells, [{**row, "claimed_by": None, "beat": 0} for row in parcel.cells])
-        store.put(connection, t.members, [{**row, "sweep": here[row["sweep"]]} for row in parcel.members])
+        members = [row for row in parcel.members if row["sweep"] in here]
+        store.put(connection, t.members, [{**row, "sweep": here[row["sweep"]]} for row in members])
         store.put(connection, t.results, [{**row, "sweep": here.get(row["sweep"], 0)} for row in parcel.results])
         _count(connection, parcel.results)
         cells = select(t.cells.c.key).where(t.cells.c.key.in_([row["key"] for row in parcel.references]))
         there = set(connection.execute(cells).scalars())
-        times = [{**row, "sweep": here[row["sweep"]]} for row in parcel.references if row["key"] in there]
-        store.put(connection, t.references, times)
+        times = [row for row in parcel.references if row["key"] in there and row["sweep"] in here]
+        store.put(connection, t.references, [{**row, "sweep": here[row["sweep"]]} for row in times])
 
     store.write(change)
 
@@ -94,23 +96,40 @@ def _parcel(other: Store, results: Sequence[str]) -> Parcel:
     cells = select(t.cells).where(t.cells.c.key.in_(keys)).order_by(t.cells.c.key)
     networks = cells.with_only_columns(t.cells.c.network).order_by(None)
     sweeps = chosen.with_only_columns(t.results.c.sweep)
+    members = select(t.members).where(t.members.c.key.in_(keys), t.members.c.sweep.in_(sweeps))
 
     def read(connection: Connection) -> Parcel:
-        return Parcel(
-            _rows(connection, select(t.sweeps).where(t.sweeps.c.id.in_(sweeps)).order_by(t.sweeps.c.id)),
-            _rows(connection, select(t.networks).where(t.networks.c.id.in_(networks))),
-            _rows(connection, cells),
-            _rows(connection, select(t.members).where(t.members.c.key.in_(keys), t.members.c.sweep.in_(sweeps))),
-            _rows(connection, chosen),
+        parcel = Parcel(
+            _rows(connection, t.sweeps, select(t.sweeps).where(t.sweeps.c.id.in_(sweeps)).order_by(t.sweeps.c.id)),
+            _rows(connection, t.networks, select(t.networks).where(t.networks.c.id.in_(networks))),
+            _rows(connection, t.cells, cells),
+            _rows(connection, t.members, members),
+            _rows(connection, t.results, chosen),
         )
+        _check_whole(parcel)
+        return parcel
 
     return other.read(read)
 
 
+def _check_whole(parcel: Parcel) -> None:
+    """Make sure that rows have what they refer to.
+
+    Raises:
+        DamagedError: where a cell or a network is missing.
+    """
+    networks, cells = {row["id"] for row in parcel.networks}, {row["key"] for row in parcel.cells}
+    for row in (row for row in parcel.cells if row["network"] not in networks):
+        raise DamagedError(f"network {row['network'][:DIGITS]}: is missing, and cells are of it")
+    for row in (row for row in parcel.results if row["key"] not in cells):
+        raise DamagedError(f"cell {row['key'][:DIGITS]}: is missing, and results are of it")
+
+
 def _references(connection: Connection) -> Parcel:
     sweeps = select(t.sweeps).where(t.sweeps.c.id.in_(select(t.references.c.sweep))).order_by(t.sweeps.c.id)
-    return Parcel(_rows(connection, sweeps), references=_rows(connection, select(t.references)))
+    times = _rows(connection, t.references, select(t.references))
+    return Parcel(_rows(connection, t.sweeps, sweeps), references=times)
 
 
-def _rows(connection: Connection, query: Any) -> list[Row]:
-    return [dict(row) for row in connection.execute(query).mappings()]
+def _rows(connection: Connection, table: Table, query: Any) -> list[Row]:
+    return [dict(checked(row, table)._mapping) for row in connection.execute(query)]

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from mnfpn_cli.settings.models import NetworkSettings
 from mnfpn_cli.store import tables as t
-from mnfpn_cli.store.errors import StoreError
+from mnfpn_cli.store.damage import DIGITS, DamagedError, first_problem
 from mnfpn_cli.store.store import select_by
 
 
@@ -36,10 +36,13 @@ def read_networks(connection: Connection, wanted: Sequence[str]) -> dict[str, Ne
     """The networks of some identifiers.
 
     Raises:
-        StoreError: where one is no network.
+        DamagedError: where one is no network, or missing.
     """
     rows = select_by(connection, select(t.networks), t.networks.c.id, wanted)
-    return {row.id: _settings(row.id, row.settings) for row in rows}
+    found = {row.id: _settings(row.id, row.settings) for row in rows}
+    for missing in (one for one in wanted if one not in found):
+        raise DamagedError(f"network {missing[:DIGITS]}: is missing, and cells are of it")
+    return found
 
 
 def _row(settings: NetworkSettings) -> dict[str, Any]:
@@ -52,6 +55,4 @@ def _settings(network: str, said: Any) -> NetworkSettings:
     try:
         return NetworkSettings.model_validate(said)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise StoreError(f"--store: is damaged: its network {network[:8]} is none: {where}: {problem['msg']}") from None
+        raise DamagedError(f"network {network[:DIGITS]}: settings{first_problem(error)}") from None

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Select, select
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.store import tables as t
+from mnfpn_cli.store.damage import checked
 from mnfpn_cli.store.networks import read_networks
 from mnfpn_cli.store.rows import Result, Status, StoredCell, cell_of, result_of
 from mnfpn_cli.store.store import AT_ONCE, Store, select_by
@@ -42,7 +43,7 @@ def read_cell(store: Store, key: str) -> tuple[StoredCell, list[Result]]:
 
     def find(connection: Connection) -> tuple[list[StoredCell], list[Result]]:
         cells = _cells(connection, select(t.cells).where(t.cells.c.key == whole))
-        return cells, [result_of(row) for row in connection.execute(query)]
+        return cells, [result_of(checked(row, t.results)) for row in connection.execute(query)]
 
     cells, results = store.read(find)
     if not cells:
@@ -86,10 +87,11 @@ def pending_keys(store: Store, sweep: int) -> Sequence[str]:
 
 
 def _cells(connection: Connection, query: Select[Any]) -> list[StoredCell]:
-    rows = connection.execute(query).all()
+    rows = [checked(row, t.cells) for row in connection.execute(query)]
     networks = read_networks(connection, list({row.network for row in rows}))
     ids = list(newest(connection, {row.key: row.status for row in rows}).values())
-    results = {row.key: result_of(row) for row in select_by(connection, select(t.results), t.results.c.id, ids)}
+    newest_rows = select_by(connection, select(t.results), t.results.c.id, ids)
+    results = {row.key: result_of(checked(row, t.results)) for row in newest_rows}
     return [cell_of(row, networks[row.network], results.get(row.key)) for row in rows]
 
 

@@ -24,7 +24,7 @@ class Result:
         status: ``done``, or ``failed`` with the reason.
         node: the name of the machine.
         started, finished: UTC, ISO 8601.
-        reason: why it failed.
+        reason: why it failed; of one that is done, why its layers could not be timed.
         document: what `mnfpn bench --json` said: ``run`` (one of its ``runs``), ``warnings``, ``environment``, and
             ``profile`` where layers were timed.
     """
@@ -109,6 +109,17 @@ class Sweep:
     place: str
     plan: Mapping[str, Any]
     counts: Mapping[str, int]
+
+
+def how_asked(plan: Any) -> Mapping[str, Any]:
+    """How the cells of a sweep were to be measured, by its plan; nothing where that does not say it."""
+    how = plan.get("how") if isinstance(plan, Mapping) else None
+    return how if isinstance(how, Mapping) else {}
+
+
+def by_layer(plan: Any) -> bool:
+    """Whether a sweep was to time layers, by its plan."""
+    return how_asked(plan).get("by_layer") is True
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select
 
 from mnfpn_cli.space.planned import Planned
 from mnfpn_cli.store import tables as t
+from mnfpn_cli.store.again import NOT_AGAIN, Again, make_pending, measured_again
+from mnfpn_cli.store.damage import checked
 from mnfpn_cli.store.networks import Networks
 from mnfpn_cli.store.rows import Reference, Sweep, columns_of
-from mnfpn_cli.store.store import Store, parts
+from mnfpn_cli.store.store import Store
 
 
 def now() -> str:
@@ -21,7 +23,7 @@ def now() -> str:
 
 
 def add_sweep(
-    store: Store, plan: Mapping[str, Any], place: str, cells: Sequence[tuple[str, Planned]], again: bool = False
+    store: Store, plan: Mapping[str, Any], place: str, cells: Sequence[tuple[str, Planned]], again: Again = NOT_AGAIN
 ) -> int:
     """Put down what is to be measured, in order, and return the sweep's number; cells that are there stay as they are.
 
@@ -30,7 +32,7 @@ def add_sweep(
         plan: what was asked for.
         place: the kind of machine that the cells are for.
         cells: each with its key.
-        again: whether cells that were measured become pending again; what was measured stays, too.
+        again: which cells that were measured become pending again; what was measured stays, too.
 
     Raises:
         StoreError: where the store cannot be written.
@@ -48,8 +50,7 @@ def add_sweep(
             return known  # the commit before this try had come through
         store.put(connection, t.networks, networks.rows())
         store.put(connection, t.cells, rows)
-        if again:
-            _measure_again(connection, keys)
+        make_pending(connection, measured_again(connection, keys, again))
         sweep = new_sweep(connection, named, started, place)
         store.put(connection, t.members, [{"sweep": sweep, "key": key, "position": i} for i, key in enumerate(keys)])
         store.look_at(connection, t.cells, t.members)
@@ -69,12 +70,6 @@ def sweep_of(connection: Connection, plan: Mapping[str, Any], started: str) -> i
     """The number of a sweep that a store has already: the same one, whatever its number elsewhere."""
     rows = connection.execute(select(t.sweeps).where(t.sweeps.c.started == started).order_by(t.sweeps.c.id))
     return next((row.id for row in rows if row.plan.get("id") == plan.get("id")), None)
-
-
-def _measure_again(connection: Connection, keys: Sequence[str]) -> None:
-    for part in parts(keys):
-        free = (t.cells.c.key.in_(part), t.cells.c.claimed_by.is_(None))
-        connection.execute(update(t.cells).where(*free).values(status="pending"))
 
 
 def _key(cell: tuple[str, Planned]) -> str:
@@ -97,7 +92,7 @@ def sweeps(store: Store) -> list[Sweep]:
         counts = defaultdict[int, dict[str, int]](dict)
         for row in connection.execute(count):
             counts[row.sweep][row.status] = row.cells
-        rows = connection.execute(select(t.sweeps).order_by(t.sweeps.c.id))
+        rows = [checked(row, t.sweeps) for row in connection.execute(select(t.sweeps).order_by(t.sweeps.c.id))]
         return [Sweep(row.id, row.started, row.place, row.plan, counts[row.id]) for row in rows]
 
     return store.read(query)
@@ -126,5 +121,5 @@ def references(store: Store) -> list[Reference]:
         StoreError: where the store cannot be read.
     """
     query = select(t.references).order_by(t.references.c.finished)
-    rows = store.read(lambda connection: connection.execute(query).all())
+    rows = store.read(lambda connection: [checked(row, t.references) for row in connection.execute(query)])
     return [Reference(row.id, row.sweep, row.key, row.node, row.finished, tuple(row.samples)) for row in rows]

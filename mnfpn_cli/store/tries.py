@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
+from mnfpn_cli.store.damage import DamagedError
 from mnfpn_cli.store.errors import StoreError, explained, passes, shown
 
 T = TypeVar("T")
@@ -49,5 +50,7 @@ def told(url: URL) -> Iterator[None]:
         if said is None:
             raise
         raise said from error
-    except json.JSONDecodeError as error:
+    except DamagedError as error:
+        raise StoreError(f"--store: {shown(url)} is damaged: {error}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise StoreError(f"--store: {shown(url)} is damaged: it holds text that should be JSON: {error}") from error

@@ -6,6 +6,7 @@ from statistics import fmean
 
 from mnfpn_cli.settings.measuring import Sampling
 from mnfpn_cli.space.cells import cell_key
+from mnfpn_cli.store.again import Again, measured_again
 from mnfpn_cli.store.read import read_cells
 from mnfpn_cli.store.rows import Result
 from mnfpn_cli.store.store import Store
@@ -38,17 +39,18 @@ class Expected:
         return (self.cells + self.references) * self.each_s
 
 
-def expect(chosen: Chosen, how: How, sampling: Sampling, place: str, store: Store | None, again: bool) -> Expected:
+def expect(chosen: Chosen, how: How, sampling: Sampling, place: str, store: Store | None, again: Again) -> Expected:
     """Work out how long a sweep may take.
 
-    ``store``: one that may have some of its cells; ``again``: whether these are measured, too.
+    ``store``: one that may have some of its cells; ``again``: which of these are measured again.
 
     Raises:
         StoreError: where the store cannot be read.
     """
     known = {one.key: one for one in read_cells(store)} if store else {}
     keys = [cell_key(one.cell, place) for one in chosen.cells]
-    left = sum(again or key not in known or known[key].status == "pending" for key in keys)
+    anew = set(store.read(lambda connection: measured_again(connection, keys, again))) if store else set()
+    left = sum(key in anew or key not in known or known[key].status == "pending" for key in keys)
     references = 1 + -(-left // how.reference_every) if left else 0
     took = [_took(one.result) for one in known.values() if one.result and one.measured]
     if took:

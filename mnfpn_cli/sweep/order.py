@@ -13,6 +13,15 @@ REFERENCE_EVERY = 10
 MAX_BROKEN = 3
 """Cells that fail as the reference, after which it is given up."""
 
+Way = tuple[str, str, str]
+"""The runtime, device and dtype of a cell: what decides whether a machine can run it."""
+
+
+def way_of(cell: StoredCell) -> Way:
+    """How a cell is run."""
+    how = cell.cell.execution
+    return how.runtime, how.device, how.dtype
+
 
 @dataclass
 class References:
@@ -25,6 +34,7 @@ class References:
     every: int = REFERENCE_EVERY
     _since: dict[tuple[str, str], int] = field(default_factory=dict)
     _broken: set[str] = field(default_factory=set)
+    _unfit: set[Way] = field(default_factory=set)
     _chosen: dict[str, StoredCell] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -33,7 +43,7 @@ class References:
     def _choose(self) -> None:
         by_device = defaultdict[str, list[StoredCell]](list)
         for one in self.cells.values():
-            if one.status != "failed" and one.key not in self._broken:
+            if one.status != "failed" and one.key not in self._broken and way_of(one) not in self._unfit:
                 by_device[one.cell.execution.device].append(one)
         self._chosen = {device: _middle(cells) for device, cells in by_device.items()}
 
@@ -51,6 +61,14 @@ class References:
         """A lane is through with a cell."""
         place = (lane.node, cell.cell.execution.device)
         self._since[place] = 0 if is_reference else self._since.get(place, 0) + 1
+
+    def cannot_run(self, cell: StoredCell) -> None:
+        """No cell that is run in this way is a reference: there is a machine that cannot."""
+        before = self._chosen
+        self._unfit.add(way_of(cell))
+        self._choose()
+        same = {device for device, one in before.items() if self._chosen.get(device) == one}
+        self._since = {place: since for place, since in self._since.items() if place[1] in same}
 
     def failed(self, cell: StoredCell) -> bool:
         """This one is no reference, as it cannot be timed: whether another is chosen; after a few of them, none is."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mnfpn_cli.errors import UNAVAILABLE
 from mnfpn_cli.store.sweeps import now
 
 POLL_S = 0.05
@@ -28,9 +29,13 @@ BADNESS = "1000"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of measuring a cell on a node; see `store.rows.Result`."""
+    """What came of measuring a cell on a node; see `store.rows.Result`.
 
-    status: Literal["done", "failed"]
+    ``unavailable``: the runtime cannot run there, for the reason that is given: nothing was measured, and nothing
+    failed. A reason beside ``done`` is why layers were not timed.
+    """
+
+    status: Literal["done", "failed", "unavailable"]
     node: str
     started: str
     finished: str
@@ -64,6 +69,8 @@ def run_task(task: Task, stopped: Callable[[], bool] = lambda: False) -> Outcome
                 printed, said = out.read(), err.read()
     except OSError as error:  # no process to be had, no room for temporary files
         return Outcome("failed", node, started, now(), f"no process could be started to measure it: {error}")
+    if code == UNAVAILABLE:  # the device, batch and size that the reason begins with are the cell's
+        return Outcome("unavailable", node, started, now(), _why(said, code).partition(": ")[2])
     reason, document = _read(code, printed, said, task.timeout_s)
     status: Literal["done", "failed"] = "failed" if document is None else "done"
     return Outcome(status, node, started, now(), reason, document)
@@ -98,7 +105,7 @@ def _offer_when_memory_runs_out(pid: int) -> None:
 
 
 def _read(code: int | None, printed: bytes, said: bytes, timeout_s: float) -> tuple[str | None, dict[str, Any] | None]:
-    """Why there is no result, or the result."""
+    """Why there is no result, or a part is missing; and the result."""
     if code is None:
         return f"it took more than {timeout_s:g} s (--cell-timeout)", None
     if code < 0:
@@ -114,7 +121,7 @@ def _read(code: int | None, printed: bytes, said: bytes, timeout_s: float) -> tu
         return measured["failure"] or "it was interrupted", None
     kept = {"run": measured, "warnings": result["warnings"], "environment": result["environment"]}
     profile = next(iter(result.get("profiles", ())), None)
-    return None, {**kept, "profile": profile}
+    return "\n".join(result["failures"]) or None, {**kept, "profile": profile}
 
 
 def _why(said: bytes, code: int) -> str:

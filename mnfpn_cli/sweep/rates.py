@@ -15,7 +15,6 @@ class Rates:
 
     latency_s: float | None
     _best: dict[object, float] = field(default_factory=dict)
-    _skipped: set[str] = field(default_factory=set)
 
     def learn(self, cell: StoredCell) -> None:
         """Take a measured cell into account."""
@@ -29,14 +28,6 @@ class Rates:
         if self.latency_s is None or rate is None:
             return False
         return cell.figures.macs * cell.cell.execution.batch / rate > self.latency_s
-
-    def skip(self, cell: StoredCell) -> None:
-        """A cell is not measured, being too slow."""
-        self._skipped.add(cell.key)
-
-    def skipped(self, key: str) -> bool:
-        """Whether a cell is not measured for that."""
-        return key in self._skipped
 
     def better(self, best: StoredCell | None, cell: StoredCell) -> StoredCell | None:
         """The one of two that keeps more capacity within the latency; without a limit, the faster one."""

@@ -17,11 +17,11 @@ from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import add_reference, now, sweeps
 from mnfpn_cli.sweep.drift import pace_at
 from mnfpn_cli.sweep.how import How
-from mnfpn_cli.sweep.order import References
+from mnfpn_cli.sweep.order import References, Way, way_of
 from mnfpn_cli.sweep.pool import Lane, Lost, Pool
 from mnfpn_cli.sweep.process import Outcome
 from mnfpn_cli.sweep.rates import Rates
-from mnfpn_cli.sweep.state import State
+from mnfpn_cli.sweep.state import NotRun, State
 
 POLL_S = 0.25
 MAX_LOSSES = 3
@@ -49,6 +49,8 @@ class SweepRun:
     tell: Callable[[State], None] = lambda _state: None
     clock: Callable[[], float] = time.monotonic
     _running: dict[Lane, tuple[StoredCell, bool, float]] = field(default_factory=dict)
+    _cannot: dict[tuple[Lane, Way], str] = field(default_factory=dict)
+    _left_out: set[str] = field(default_factory=set)
     _losses: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _seconds: list[float] = field(default_factory=list)
     _taken: list[Reference] = field(default_factory=list)
@@ -59,7 +61,7 @@ class SweepRun:
         self.claims = Claims(self.store)
         self.references = References(self.cells, self.how.reference_every)
         self.rates = Rates(self.how.latency_s)
-        self.state = State(len(self.cells))
+        self.state = State(self.sweep, len(self.cells))
         for one in self.cells.values():
             if one.status != "pending":
                 self._count(one)
@@ -94,6 +96,8 @@ class SweepRun:
         return self.state
 
     def _keep_busy(self) -> None:
+        if not self._running:
+            self._leave_out_what_cannot_run()
         for lane in self.pool.idle():
             cell, is_reference = self.references.due(lane) if self._has_work(lane) else None, True
             if cell is None:
@@ -106,14 +110,29 @@ class SweepRun:
 
     def _has_work(self, lane: Lane) -> bool:
         cells = (self.cells[key] for key in self._queue)
-        return any(lane.takes(one.cell) and not self.rates.too_slow(one) for one in cells)
+        return any(self._can(lane, one) and not self.rates.too_slow(one) for one in cells)
+
+    def _can(self, lane: Lane, cell: StoredCell) -> bool:
+        return lane.takes(cell.cell) and (lane, way_of(cell)) not in self._cannot
+
+    def _leave_out_what_cannot_run(self) -> None:
+        """Pass over the cells that no lane can run: one of each way was tried on each lane."""
+        lanes, found = self.pool.idle(), list[NotRun]()
+        for cell in [self.cells[key] for key in self._queue] if self._cannot else ():
+            taking = [lane for lane in lanes if lane.takes(cell.cell)]
+            if taking and not any(self._can(lane, cell) for lane in taking):
+                found.append(NotRun(cell, self._cannot[taking[0], way_of(cell)]))
+        if found:
+            self._left_out |= {one.cell.key for one in found}
+            self._queue = deque(key for key in self._queue if key not in self._left_out)
+            self.state = replace(self.state, not_run=(*self.state.not_run, *found))
 
     def _next(self, lane: Lane) -> StoredCell | None:
         """The next cell that this lane can measure and nobody else does, claimed."""
-        for key in [key for key in self._queue if lane.takes(self.cells[key].cell)]:
+        for key in [key for key in self._queue if self._can(lane, self.cells[key])]:
             self._queue.remove(key)
             if self.rates.too_slow(self.cells[key]):
-                self.rates.skip(self.cells[key])
+                self._left_out.add(key)
                 self.state = replace(self.state, skipped=self.state.skipped + 1)
             elif self.claims.claim(key):
                 return self.cells[key]
@@ -131,8 +150,8 @@ class SweepRun:
             if one.status != "pending" and self.cells[key].status == "pending":
                 self._count(one)  # another sweep has measured it
         self.cells = {**self.cells, **fresh}
-        self._queue.extend(key for key in pending_keys(self.store, self.sweep) if not self.rates.skipped(key))
-        others = sum(one.status == "pending" and not self.rates.skipped(key) for key, one in fresh.items())
+        self._queue.extend(key for key in pending_keys(self.store, self.sweep) if key not in self._left_out)
+        others = sum(one.status == "pending" and key not in self._left_out for key, one in fresh.items())
         self.state = replace(self.state, others=others - len(self._queue))
         return others > 0
 
@@ -141,6 +160,9 @@ class SweepRun:
         if isinstance(outcome, Lost):
             self._lost(lane, cell, is_reference, outcome)
             return
+        if outcome.status == "unavailable":
+            self._cannot_run(lane, cell, is_reference, outcome.reason or "")
+            return
         self._seconds.append(self.clock() - started)
         self.references.measured(lane, cell, is_reference)
         result = Result(token_hex(16), self.sweep, **{one.name: getattr(outcome, one.name) for one in fields(outcome)})
@@ -148,6 +170,13 @@ class SweepRun:
             self._refer(cell, result)
         elif not self.stopped() or outcome.status == "done":
             self._put_down(cell, result)
+
+    def _cannot_run(self, lane: Lane, cell: StoredCell, is_reference: bool, reason: str) -> None:
+        self._cannot[lane, way_of(cell)] = reason
+        self.references.cannot_run(cell)
+        if not is_reference:
+            self.claims.release(cell.key)
+            self._queue.appendleft(cell.key)
 
     def _put_down(self, cell: StoredCell, result: Result) -> None:
         try:

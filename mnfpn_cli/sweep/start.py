@@ -10,10 +10,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.cpu import reading_cpu_name
+from mnfpn_cli.settings.measuring import runtime_names
 from mnfpn_cli.space.cells import cell_key
 from mnfpn_cli.space.frontier import shuffled
 from mnfpn_cli.space.planned import Planned, PlannedSpace
-from mnfpn_cli.store.rows import Sweep
+from mnfpn_cli.store.again import NOT_AGAIN, Again
+from mnfpn_cli.store.rows import Sweep, how_asked
 from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import add_sweep, sweeps
 from mnfpn_cli.sweep.how import How
@@ -46,8 +48,8 @@ def _gpus() -> list[str]:
     return [f"{names.count(name)} × {name}" for name in dict.fromkeys(names)]
 
 
-def begin(store: Store, chosen: Chosen, how: How, place: str, again: bool = False) -> int:
-    """Put a sweep down, and return its number; ``again``: also what was measured before.
+def begin(store: Store, chosen: Chosen, how: How, place: str, again: Again = NOT_AGAIN) -> int:
+    """Put a sweep down, and return its number; ``again``: what of it is measured though it was before.
 
     Raises:
         StoreError: where the store cannot be written.
@@ -57,12 +59,17 @@ def begin(store: Store, chosen: Chosen, how: How, place: str, again: bool = Fals
         "command": chosen.command,
         "how": asdict(how),
         "measure": chosen.measure,
-        "space": {"cells": len(space.cells), "repeated": space.repeated},
+        "space": {"cells": len(space.cells), "repeated": space.repeated, "all_runtimes": _all_runtimes(space)},
         "invalid": dict(space.invalid),
         "cut": dict(space.cut),
     }
     cells = [(cell_key(one.cell, place), one) for one in shuffled(chosen.cells)]
     return add_sweep(store, plan, place, cells, again)
+
+
+def _all_runtimes(space: PlannedSpace) -> bool:
+    """Whether all runtimes were asked for, so that those may be missing which cannot run there."""
+    return {one.cell.execution.runtime for one in space.cells} >= set(runtime_names())
 
 
 def unfinished(store: Store) -> list[Sweep]:
@@ -80,9 +87,9 @@ def how_of(plan: Mapping[str, Any]) -> How:
     Raises:
         MnfpnError: where another version of mnfpn has begun it.
     """
-    stored = plan.get("how") if isinstance(plan, Mapping) else None
+    stored = how_asked(plan)
     try:
-        if isinstance(stored, Mapping) and stored.keys() == {one.name for one in fields(How)}:
+        if stored.keys() == {one.name for one in fields(How)}:
             return TypeAdapter(How).validate_python(stored)
     except ValidationError:
         pass

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,9 @@ from mnfpn_cli.store import tables
 from mnfpn_cli.store.read import read_cells
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import sweeps
+from mnfpn_cli.sweep.process import Outcome, Task
 from tests.conftest import Mnfpn
+from tests.sweep.pools import FakePool, failed, no_graphs, steady
 
 QUICK = ("--runs", "6", "--warmup", "1")
 SMALL = ("--width-mult", "0.35,0.5,0.75", "--size", "64x64,64x96", "--device", "cpu", "--threads", "1")
@@ -42,10 +46,14 @@ BAD: list[tuple[list[str], str]] = [
     (["--resume"], "--store: must be given"),
     (["--resume", "--store", "none.db"], "--store: must be a store, but there is no file 'none.db'"),
     (
-        ["--resume", "--store", "x.db", "--size", "64", "--max-macs", "1G", "--runs", "5", "--again"],
-        "--size, --max-macs, --runs, --again: are as the sweep was begun with, and cannot be given beside --resume",
+        ["--resume", "--store", "x.db", "--size", "64", "--max-macs", "1G", "--runs", "5", "--by-layer"],
+        "--size, --max-macs, --runs, --by-layer: must not be given beside --resume: they stay as a sweep began",
     ),
-    (["--store", "x.db", "--retry-failed"], "--retry-failed: has no meaning without --resume"),
+    (
+        ["--resume", "--store", "x.db", "--again", "--dry-run"],
+        "--dry-run, --again: must not be given beside --resume, which measures what is left",
+    ),
+    (["--resume", "--store", "x.db", "--cell-timeout", "0"], "--cell-timeout: must be 1 to 1000000 seconds, got 0"),
     (["--store", "x.db", "--accelerator", "H100"], "--accelerator: has no meaning without --ray"),
     (
         ["--store", "x.db", "--measure", "some"],
@@ -65,10 +73,15 @@ BAD: list[tuple[list[str], str]] = [
     (["--measure", "none", "--space", "none.json"], "none.json: must be a file, but there is none of that name"),
     (
         ["--measure", "none", "--max-macs", "many"],
-        "--max-macs: must be a number above 0, as 5G, 4M or 400000, got 'many'",
+        "--max-macs: must be a number of 1 or more, as 5G, 5e9 or 400000, got 'many'",
     ),
     (["--measure", "none", "--max-latency", "30"], "--max-latency: must be a duration above 0 with its unit"),
     (["--measure", "none", "--pyramid-channels", "0"], "--pyramid-channels: must be at least 1, got 0"),
+    (
+        ["--measure", "none", "--width-mult", "1", "--set", "width_mult=2"],
+        "--width-mult, --set width_mult: must not both give choices for one key; name all in one",
+    ),
+    (["--measure", "none", "--set", "pyramid.levels=p3,p4"], "--set pyramid.levels: 'p3,p4' is one list in other"),
     (["--store", "x.db", "--cell-timeout", "0"], "--cell-timeout: must be 1 to 1000000 seconds, got 0"),
     (["--store", "x.db", "--runs", "5", "--precision", "1%"], "--precision: has no meaning with --runs"),
     (["--store", "mysql://host/x"], "--store: must be a file, or a URL of sqlite or postgresql+psycopg, got mysql"),
@@ -195,6 +208,22 @@ def _recommend(mnfpn: Mnfpn) -> None:
     assert mnfpn("recommend", "--store", "runs.db").code == 2
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--runtime", "fast"), "--runtime: must be one of eager, "),
+        (("--device", "gpu"), "--device: must be auto, cpu, cuda, cuda:N or mps, got 'gpu'"),
+    ],
+)
+def test_a_recommendation_for_what_there_is_not_is_wrong_usage(
+    mnfpn: Mnfpn, option: tuple[str, str], message: str
+) -> None:
+    """With the names that there are, before the store is read; several runtimes may be named."""
+    outcome = mnfpn("recommend", "--store", "none.db", "--max-latency", "1s", *option)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"error: {message}")
+
+
 @pytest.mark.slow
 def test_ctrl_c_ends_a_sweep_between_two_cells() -> None:
     """It says how many are left and how to go on, exit code 130; what was measured stays, nothing is claimed."""
@@ -256,15 +285,100 @@ def test_a_store_is_not_written_over(mnfpn: Mnfpn) -> None:
         assert len(read_cells(store)) == 1
 
 
+def quickly(monkeypatch: pytest.MonkeyPatch, measure: Callable[[Task], Outcome] = steady) -> FakePool:
+    """Have sweeps measure on a machine that takes no time."""
+    pool = FakePool(measure)
+    monkeypatch.setattr("mnfpn_cli.sweep.pool.local_pool", lambda: nullcontext(pool))
+    return pool
+
+
+def slow_at_64(task: Task) -> Outcome:
+    """One size takes too long, until that is given more time."""
+    slow = "64x64" in task.arguments and task.timeout_s < 900
+    return failed(f"it took more than {task.timeout_s:g} s (--cell-timeout)") if slow else steady(task)
+
+
+FAILING = ("sweep", "--size", "64,96", "--store", "runs.db")
+
+
+def test_cells_that_fail_are_an_error_after_the_results(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in bench: exit code 1, and a line a reason with how many there are; with --json, too."""
+    quickly(monkeypatch, slow_at_64)
+    for arguments in (("--cell-timeout", "10"), ("--json",)):
+        outcome = mnfpn(*FAILING, *arguments)
+        assert outcome.code == 1
+        assert outcome.err == "error: 1 cell failed: it took more than 10 s (--cell-timeout)\n"
+    assert json.loads(outcome.out)["counts"] == {"done": 1, "failed": 1, "pending": 0}
+
+
+@pytest.mark.parametrize("how", [FAILING, ("sweep", "--resume", "--store", "runs.db")])
+def test_what_failed_is_tried_again_with_more_time(
+    mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch, how: tuple[str, ...]
+) -> None:
+    """By a repeated sweep and by one that goes on: how long to wait is not of the start."""
+    quickly(monkeypatch, slow_at_64)
+    assert mnfpn(*FAILING, "--cell-timeout", "10").code == 1
+    assert mnfpn(*how, "--retry-failed", "--cell-timeout", "20").code == 1
+    outcome = mnfpn(*how, "--retry-failed", "--cell-timeout", "1000", "--reference-every", "1", "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert json.loads(outcome.out)["counts"] == {"done": 2, "failed": 0, "pending": 0}
+
+
+def test_cells_of_another_machine_stay_failed(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Going on here with what failed there would leave them unmeasured, and no longer failed."""
+    quickly(monkeypatch, slow_at_64)
+    mnfpn(*FAILING, "--cell-timeout", "10")
+    monkeypatch.setattr("mnfpn_cli.sweep.start.this_machine", lambda: "another CPU, 1 cores")
+    assert mnfpn("sweep", "--resume", "--store", "runs.db", "--retry-failed").code == 1
+    with open_store("runs.db") as store:
+        assert len(read_cells(store, status="failed")) == 1
+
+
+def test_a_runtime_that_cannot_run_here_is_a_failure_where_it_is_named(
+    mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not where all are asked for: it is told, and counted apart from what failed; as in bench."""
+    quickly(monkeypatch, no_graphs)
+    every = mnfpn("sweep", "--size", "64", "--runtime", "all", "--store", "all.db")
+    assert (every.code, every.err) == (0, "")
+    assert "not run         1: cuda-graph on auto, float32: runs on CUDA alone" in every.out
+    assert "failed" not in every.out
+    named = mnfpn("sweep", "--size", "64", "--runtime", "eager,cuda-graph", "--store", "some.db", "--json")
+    assert named.code == 1
+    assert named.err == "error: 1 cell not run: cuda-graph on auto, float32: runs on CUDA alone\n"
+    document = json.loads(named.out)
+    assert document["counts"] == {"done": 1, "failed": 0, "pending": 1}
+    (left_out,) = document["not_run"]
+    assert (left_out["runtime"], left_out["cells"], left_out["reason"]) == ("cuda-graph", 1, "runs on CUDA alone")
+
+
+def test_results_of_other_options_are_told_and_layers_are_measured(
+    mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a stored result that was measured otherwise there is a warning; one without layers is measured again."""
+    pool = quickly(monkeypatch)
+    sweep = ("sweep", "--size", "64,96", "--store", "runs.db")
+    assert "other" not in mnfpn(*sweep, "--runs", "6").out
+    again, tried = mnfpn(*sweep), len(pool.tasks)
+    line = "2 results are of another sweep, measured with --runs 6, not with the default options: --again measures anew"
+    assert f"Warning: {line}" in again.out
+    planned = mnfpn(*sweep, "--by-layer", "--dry-run")
+    assert "2 cells and 2 times of the reference cell" in planned.out
+    layered = mnfpn(*sweep, "--by-layer")
+    assert sum("--by-layer" in task.arguments for _, task in pool.tasks[tried:]) == 2
+    assert "another sweep" not in layered.out
+    assert mnfpn(*sweep, "--by-layer", "--dry-run").out.count("none: all of them are measured") == 1
+
+
 @pytest.mark.slow
 def test_going_on_with_what_is_finished_says_so(mnfpn: Mnfpn) -> None:
-    """How many cells are measured, and that failures can be tried again; a sweep that measured none exits with 1."""
+    """How many cells are measured, and that failures can be tried again; with failures, it exits with 1."""
     failing = mnfpn("sweep", "--size", "60000", "--device", "cpu", *QUICK, "--store", "runs.db")
     assert failing.code == 1
     assert "error: no cell was measured" in failing.err
     assert "must fit the memory that cpu has free" in failing.out
     again = mnfpn("sweep", "--resume", "--store", "runs.db")
-    assert again.code == 0
+    assert again.code == 1
     assert "nothing is left: 0 cells of 'runs.db' are measured; 1 failed: --retry-failed tries them again" in again.err
     assert "failed          1" in again.out
 

@@ -8,31 +8,47 @@ from mnfpn_cli.space.budget import parse_bytes, parse_count, parse_duration
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("5G", 5_000_000_000), ("4M", 4_000_000), ("1.5k", 1500), ("400000", 400_000), ("5 G", 5_000_000_000)],
+    [
+        ("5G", 5_000_000_000),
+        ("4M", 4_000_000),
+        ("1.5k", 1500),
+        ("400000", 400_000),
+        ("5 G", 5_000_000_000),
+        ("1e9", 10**9),
+        ("2.5e6", 2_500_000),
+        ("1E+3", 1000),
+        ("1e-3G", 10**6),
+        ("5.G", 5_000_000_000),
+    ],
 )
 def test_counts_have_decimal_prefixes(text: str, number: int) -> None:
-    """MACs and parameters are counted in thousands."""
+    """MACs and parameters are counted in thousands; scientific notation is a number, too."""
     assert parse_count("--max-macs", text) == number
 
 
 @pytest.mark.parametrize(
-    ("text", "number"), [("200MiB", 209_715_200), ("1.5GB", 1_500_000_000), ("64k", 64_000), ("7", 7)]
+    ("text", "number"),
+    [("200MiB", 209_715_200), ("1.5GB", 1_500_000_000), ("64k", 64_000), ("7", 7), ("1e3MiB", 1000 * 2**20)],
 )
 def test_bytes_have_decimal_or_binary_prefixes(text: str, number: int) -> None:
     """MB are a million, MiB are 2^20."""
     assert parse_bytes("--max-memory", text) == number
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("30ms", 0.03), ("0.5s", 0.5), ("500us", 0.0005), ("500µs", 0.0005)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30ms", 0.03), ("0.5s", 0.5), ("500us", 0.0005), ("500µs", 0.0005), ("1e-3s", 0.001)]
+)
 def test_durations_have_their_unit(text: str, seconds: float) -> None:
     """Seconds, milliseconds, microseconds."""
     assert parse_duration("--max-latency", text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("text", ["", "G", "-5G", "0", "5g", "1e9", "nan", "5 Gi B", "9" * 40])
+@pytest.mark.parametrize(
+    "text", ["", "G", "-5G", "0", "5g", "1e999", "1e", "e9", "1e-9", "0.4", "nan", "5 Gi B", "9" * 40]
+)
 def test_what_is_no_quantity_is_refused(text: str) -> None:
     """With the option, the rule and the value."""
-    with pytest.raises(UsageError, match="--max-macs: must be a number above 0, as 5G, 4M or 400000, got"):
+    with pytest.raises(UsageError, match="--max-macs: must be a number of 1 or more, as 5G, 5e9 or 400000, got"):
         parse_count("--max-macs", text)
 
 

@@ -9,7 +9,7 @@ import pytest
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.space.files import read_space
-from mnfpn_cli.space.read import axis_of, merged, override_axis, split_choices
+from mnfpn_cli.space.read import axis_of, joined, merged, override_axis, split_choices
 from tests.space.spaces import space_of
 
 TABLE = [[1, 16, 1, 1], [6, 24, 2, 2]]
@@ -57,12 +57,14 @@ def test_lists_ranges_and_single_values_are_read(tmp_path: Path) -> None:
         "pyramid": {"channels": {"from": 64, "to": 192, "step": 64}, "smooth": "conv"},
         "stages": [TABLE],
         "size": ["64x96", 128],
+        "in_channels": {"from": 1, "to": 3},
         "runtime": "all",
         "batch": [1, 8, 1],
     }
     read = choices(in_file(tmp_path, space))
     assert read["width_mult"] == (0.5, 0.75, 1.0)
     assert read["pyramid.channels"] == (64, 128, 192)
+    assert read["in_channels"] == (1, 2, 3)
     assert read["pyramid.smooth"] == ("conv",)
     assert read["stages"] == (TABLE,)
     assert read["size"] == (Size(64, 96), Size(128, 128))
@@ -77,16 +79,47 @@ def test_options_take_the_place_of_what_a_file_says() -> None:
     assert [axis.values for axis in space.axes] == [(32,)]
 
 
+def test_an_option_that_repeats_gives_more_choices() -> None:
+    """`--set` as any other, each choice once, however the key is written."""
+    axes = joined(map(override_axis, ("stages[3].channels=32,48", "stages.3.channels=64,32", "in_channels=1")))
+    assert [axis.values for axis in axes] == [(32, 48, 64), (1,)]
+
+
+def test_two_options_do_not_give_choices_for_one_key() -> None:
+    """Elsewhere the later one would count; here nobody could say whether it does."""
+    with pytest.raises(UsageError, match="--width-mult, --set width_mult: must not both give choices for one key"):
+        joined([axis_of("width_mult", "--width-mult", [1.0]), override_axis("width_mult=2")])
+
+
+def test_a_list_of_levels_parted_by_commas_is_refused() -> None:
+    """Other commands read it as one list: both spellings are named, for one network and for several."""
+    rule = (
+        "--set pyramid.levels: 'p3,p4' is one list in other commands, and would be 2 choices here: "
+        """write pyramid.levels='["p3","p4"]' for the list, or repeat --set for each choice"""
+    )
+    with pytest.raises(UsageError) as error:
+        override_axis("pyramid.levels=p3,p4")
+    assert str(error.value) == rule
+    assert override_axis('pyramid.levels=["p3","p4"],all').values == (["p3", "p4"], "all")
+    assert override_axis("pyramid.levels=p3-p5,all").values == ("p3-p5", "all")
+
+
 BAD: list[tuple[Any, str]] = [
     ({"width_mutl": [1]}, "width_mutl: unknown key; did you mean 'width_mult'?"),
     ({"sizes": ["64"]}, "sizes: unknown key; did you mean 'size'?"),
     ({"pyramid": {"chanels": [64]}}, "pyramid.chanels: unknown key; did you mean 'channels'?"),
+    ({"width_mult": [1], "width_mult ": [2]}, "width_mult : must be given once, got it in two spellings"),
+    ({"pyramid.channels": [64], "pyramid": {"channels": [32]}}, "pyramid.channels: must be given once, got it in two"),
     ({"width_mult": []}, "width_mult: must have at least one value, got none"),
     ({"width_mult": {"from": 0.1}}, "width_mult: a range must have from, to and perhaps step, got from"),
     ({"width_mult": {"from": 1, "to": 0}}, "a range must go up from 'from' to 'to' by a positive step"),
     ({"width_mult": {"from": 0, "to": 1, "step": 0}}, "a range must go up from 'from' to 'to' by a positive step"),
     ({"width_mult": {"from": 0, "to": 1e18, "step": 1e-9}}, "in at most 1,000,000 steps"),
     ({"in_channels": {"from": 1, "to": 10**400}}, "in at most 1,000,000 steps"),
+    (
+        {"width_mult": {"from": 0.5, "to": 1.0}},
+        'width_mult: a range must have a step, unless from and to are whole numbers, got {"from": 0.5, "to": 1.0}',
+    ),
     ({"width_mult": {"from": 0, "to": "x"}}, "width_mult: a range must be of numbers"),
     (
         {"width_mult": {"from": 0, "to": 1, "stop": 1}},

@@ -1,6 +1,7 @@
 """Stores that are none, or cannot be used: what the command line says of each."""
 
 import os
+import re
 import sqlite3
 import sys
 import tempfile
@@ -14,7 +15,9 @@ from sqlalchemy.engine import make_url
 
 from mnfpn_cli.store import connect as connect_module
 from mnfpn_cli.store.connect import BUSY_S
+from mnfpn_cli.store.rows import Reference
 from mnfpn_cli.store.store import open_store
+from mnfpn_cli.store.sweeps import add_reference
 from mnfpn_cli.store.tries import OPENING_WAITS_S, WAITS_S
 from tests.conftest import Mnfpn
 from tests.store.conftest import NewStore
@@ -97,6 +100,88 @@ def test_a_file_that_is_no_store(
         assert (done.code, done.out, done.err) == (code, "", f"error: --store: {rule.format(path)}\n")
     assert (path.read_bytes() if path.is_file() else None) == before
     assert waited == []
+
+
+DAMAGE: list[tuple[str, str]] = [
+    ("UPDATE mnfpn_results SET finished = 'yesterday'", "result {result}: finished: must be a moment, as 2026-01-31"),
+    ("UPDATE mnfpn_results SET started = '2026-01-01'", "result {result}: started: must be a moment, as 2026-01-31"),
+    ("UPDATE mnfpn_results SET status = 'fine'", "result {result}: status: must be one of done, failed, got 'fine'"),
+    ("UPDATE mnfpn_results SET document = '{}'", "result {result}: document.run: field required"),
+    ("UPDATE mnfpn_results SET document = '[1'", "it holds text that should be JSON"),
+    ("UPDATE mnfpn_results SET document = json_set(document, '$.run.latency_s.samples', json('[]'))", "samples: list"),
+    ("UPDATE mnfpn_results SET document = json_set(document, '$.run.latency_s.median', 'x')", "median: input should"),
+    ("UPDATE mnfpn_results SET document = json_set(document, '$.profile', 1)", "document.profile: input should be"),
+    ("UPDATE mnfpn_results SET node = CAST(x'ff' AS TEXT)", "could not decode to UTF-8 column 'node'"),
+    ("UPDATE mnfpn_cells SET height = 'tall'", "cell {cell}: height: must be a whole number, 1 or more, got 'tall'"),
+    (
+        "UPDATE mnfpn_cells SET finest_cells = 0",
+        "cell {cell}: finest_cells: must be a whole number, 1 or more, got '0'",
+    ),
+    ("UPDATE mnfpn_cells SET status = 'lost'", "cell {cell}: status: must be one of pending, done, failed, got 'lost'"),
+    ("UPDATE mnfpn_cells SET dtype = 'int3'", "cell {cell}: dtype: must be one of float32, bfloat16, float16"),
+    ("DELETE FROM mnfpn_networks", "network {network}: is missing, and cells are of it"),
+    ("UPDATE mnfpn_networks SET settings = '[]'", "network {network}: settings: input should be a valid dictionary"),
+    ("UPDATE mnfpn_sweeps SET plan = '5'", "sweep 1: plan: input should be a valid dictionary"),
+    ("UPDATE mnfpn_sweeps SET plan = '{\"space\": 5}'", "sweep 1: plan.space: input should be a valid dictionary"),
+    (
+        "UPDATE mnfpn_sweeps SET started = ''",
+        "sweep 1: started: must be a moment, as 2026-01-31T12:00:00+00:00, got ''",
+    ),
+    ("UPDATE mnfpn_references SET finished = 'x'", "time of a reference 11111111: finished: must be a moment"),
+    ("UPDATE mnfpn_references SET samples = '[0]'", "time of a reference 11111111: samples.0: input should be greater"),
+]
+
+MISSING = ["mnfpn_results", "mnfpn_cells", "mnfpn_members", "mnfpn_sweeps", "mnfpn_references"]
+
+COMMANDS: list[tuple[str, ...]] = [
+    ("runs", "list"),
+    ("runs", "list", "--json"),
+    ("runs", "export", "--format", "csv"),
+    ("runs", "prune", "--failed", "--superseded", "--dry-run"),
+    ("report",),
+    ("recommend", "--max-latency", "1s"),
+    ("sweep", "--resume"),
+    ("sweep", "--width-mult", "0.25", "--size", "64", "--by-layer", "--dry-run"),
+]
+
+
+def put_and_damage(path: Path, statement: str) -> dict[str, str]:
+    """A store with one cell that was measured, changed by hand; its identifiers as messages have them."""
+    with open_store(str(path), create=True) as store:
+        sweep, (key,) = swept(store, 1)
+        one = result(sweep)
+        measure(store, key, one)
+        add_reference(store, Reference("1" * 32, sweep, key, "here", one.finished, one.samples))
+    with sqlite3.connect(path) as connection:
+        ((network,),) = connection.execute("SELECT network FROM mnfpn_cells")
+        connection.execute(statement)
+    connection.close()
+    return {"result": one.id[:8], "cell": key[:8], "network": network[:8]}
+
+
+@pytest.mark.parametrize(("statement", "rule"), DAMAGE, ids=[statement[7:60] for statement, _ in DAMAGE])
+def test_a_row_that_was_damaged_is_named(mnfpn: Mnfpn, tmp_path: Path, statement: str, rule: str) -> None:
+    """With the store, and what it must hold; whatever reads it ends in words, and so does merging it."""
+    path = tmp_path / "x.db"
+    names = put_and_damage(path, statement)
+    ended = [mnfpn(*command, "--store", str(path)) for command in (("runs", "list"), ("runs", "show", names["cell"]))]
+    done = next(one for one in ended if one.code)
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert done.err.startswith(f"error: --store: '{path}' is damaged: ")
+    assert re.sub("{(.*?)}", lambda found: names.get(found[1], found[0]), rule) in done.err
+    merged = mnfpn("runs", "merge", str(path), "--store", str(tmp_path / "other.db"))
+    assert merged.code in (0, 1)
+    assert merged.code == 0 or merged.err.startswith(f"error: --store: '{path}' is damaged: ")
+
+
+@pytest.mark.parametrize("table", MISSING)
+def test_rows_that_are_missing_are_no_traceback(mnfpn: Mnfpn, tmp_path: Path, table: str) -> None:
+    """What is there is shown."""
+    path = tmp_path / "x.db"
+    put_and_damage(path, f"DELETE FROM {table}")
+    for command in COMMANDS:
+        assert mnfpn(*command, "--store", str(path)).code in (0, 1)
+    assert mnfpn("runs", "merge", str(path), "--store", str(tmp_path / "other.db")).code in (0, 1)
 
 
 NAMES: list[tuple[str, str]] = [

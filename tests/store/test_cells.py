@@ -7,6 +7,7 @@ from sqlalchemy import Connection, select, update
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.store import tables as t
+from mnfpn_cli.store.again import Again
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.read import pending_keys, read_cell, read_cells
@@ -70,7 +71,7 @@ def test_again_makes_pending_what_was_measured_and_keeps_the_result(store: Store
     measure(store, keys[0], result(first))
     claims = Claims(store)
     claims.claim(keys[1])
-    second, _ = swept(store, again=True)
+    second, _ = swept(store, again=Again(every=True))
     cell, results = read_cell(store, keys[0])
     assert (cell.status, cell.measured, len(results)) == ("pending", None, 1)
     assert claims.finish(keys[1], result(second))
@@ -131,7 +132,7 @@ def test_settings_that_are_none_are_told(store: Store) -> None:
     """A store that was written by hand, or by a later version."""
     swept(store)
     store.write(lambda connection: connection.execute(update(t.networks).values(settings={"widht": 1})))
-    with pytest.raises(StoreError, match=r"is damaged: its network .* is none: widht"):
+    with pytest.raises(StoreError, match=r"is damaged: network .*: settings.widht"):
         read_cells(store)
 
 

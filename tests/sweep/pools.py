@@ -1,24 +1,28 @@
-"""A pool that measures nothing: what each cell takes is made up."""
+"""A pool that measures nothing: what each cell takes is made up, and all else is as a worker said it (`recorded`)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from mnfpn_cli.measure.statistics import Latency
+from mnfpn_cli.report.bench_document import latency_document
 from mnfpn_cli.space.cells import Cell
 from mnfpn_cli.store.sweeps import now
 from mnfpn_cli.sweep.pool import Lane, Lost
 from mnfpn_cli.sweep.process import Outcome, Task
+from tests.sweep.recorded import recorded
 
-ENVIRONMENT = {"cpu": "a CPU", "cores": 2, "gpu": None, "torch": "2.13.0", "date": "2026-11-21T00:00:00+00:00"}
 
-
-def measured(samples: Sequence[float], runtime: str = "eager", node: str = "here") -> Outcome:
+def measured(samples: Sequence[float], runtime: str = "eager", node: str = "here", by_layer: bool = False) -> Outcome:
     """A cell that was measured."""
-    ordered = sorted(samples)
-    latency = {"samples": list(samples), "median": ordered[len(ordered) // 2]}
-    run = {"latency_s": latency, "device": "cpu", "runtime": runtime, "failure": None}
-    document: dict[str, Any] = {"run": run, "warnings": [], "environment": ENVIRONMENT, "profile": None}
+    was = recorded()
+    run = {**was["run"], "latency_s": latency_document(Latency(tuple(samples))), "runtime": runtime}
+    document = {**was, "run": run, "warnings": [], "profile": was["profile"] if by_layer else None}
     return Outcome("done", node, now(), now(), None, document)
+
+
+def unavailable(reason: str, node: str = "here") -> Outcome:
+    """A cell whose runtime cannot run there."""
+    return Outcome("unavailable", node, now(), now(), reason)
 
 
 def failed(reason: str, node: str = "here") -> Outcome:
@@ -26,9 +30,14 @@ def failed(reason: str, node: str = "here") -> Outcome:
     return Outcome("failed", node, now(), now(), reason)
 
 
-def steady(_task: Task) -> Outcome:
+def steady(task: Task) -> Outcome:
     """Every cell takes 10 ms."""
-    return measured([0.01] * 8)
+    return measured([0.01] * 8, by_layer="--by-layer" in task.arguments)
+
+
+def no_graphs(task: Task) -> Outcome:
+    """What a machine without a GPU says."""
+    return unavailable("runs on CUDA alone") if "cuda-graph" in task.arguments else steady(task)
 
 
 @dataclass

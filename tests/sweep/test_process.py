@@ -71,6 +71,12 @@ def test_what_bench_refuses_is_the_reason() -> None:
     assert (outcome.reason or "").startswith("--size, --batch: must fit the memory that cpu has free")
 
 
+def test_a_runtime_that_cannot_run_here_has_not_failed() -> None:
+    """Why it cannot is told apart from what goes wrong."""
+    outcome = run_task(Task(("bench", "--size", "32", "--device", "cpu", "--runtime", "cuda-graph"), 60))
+    assert (outcome.status, outcome.reason) == ("unavailable", "runs on CUDA alone")
+
+
 def test_a_cell_that_takes_too_long_is_given_up() -> None:
     """And its process is gone."""
     outcome = run_task(Task(("bench", "--min-time", "60"), 0.5))

@@ -11,6 +11,7 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.space.budget import Budget
 from mnfpn_cli.space.planned import plan_space
 from mnfpn_cli.store import tables
+from mnfpn_cli.store.again import NOT_AGAIN, Again
 from mnfpn_cli.store.change import try_again
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
@@ -18,15 +19,16 @@ from mnfpn_cli.store.merge import merge
 from mnfpn_cli.store.read import read_cells
 from mnfpn_cli.store.rows import Result
 from mnfpn_cli.store.store import Store, open_store
-from mnfpn_cli.store.sweeps import references
+from mnfpn_cli.store.sweeps import references, sweeps
 from mnfpn_cli.sweep.how import How
 from mnfpn_cli.sweep.pool import Lane, Lost
 from mnfpn_cli.sweep.process import Outcome, Task
+from mnfpn_cli.sweep.reused import Reused, reused
 from mnfpn_cli.sweep.run import SweepRun
 from mnfpn_cli.sweep.start import Chosen, begin
 from mnfpn_cli.sweep.state import State
 from tests.space.spaces import space_of
-from tests.sweep.pools import FakePool, failed, measured, steady
+from tests.sweep.pools import FakePool, failed, measured, no_graphs, steady
 
 PLACE = "a CPU, 2 cores"
 
@@ -38,11 +40,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def sweep_of(store: Store, how: How | None = None, widths: int = 12, **axes: list[object]) -> int:
+def sweep_of(
+    store: Store, how: How | None = None, widths: int = 12, again: Again = NOT_AGAIN, **axes: list[object]
+) -> int:
     """A sweep over some widths, put down."""
     space = space_of(width_mult=[round(0.35 + index / 10, 2) for index in range(widths)], size=["64"], **axes)
     planned = plan_space(space, Budget())
-    return begin(store, Chosen(planned.cells, planned, "all", "mnfpn sweep"), how or How(), PLACE)
+    return begin(store, Chosen(planned.cells, planned, "all", "mnfpn sweep"), how or How(), PLACE, again)
 
 
 def run(store: Store, sweep: int, pool: FakePool, how: How | None = None) -> State:
@@ -85,7 +89,7 @@ def test_what_is_asked_for_again_is_measured_again_and_nothing_is_lost(store: St
     """Two results, of which the newer counts."""
     run(store, sweep_of(store, widths=2), FakePool())
     planned = plan_space(space_of(width_mult=[0.35, 0.45], size=["64"]), Budget())
-    again = begin(store, Chosen(planned.cells, planned, "all", ""), How(), PLACE, again=True)
+    again = begin(store, Chosen(planned.cells, planned, "all", ""), How(), PLACE, again=Again(every=True))
     run(store, again, FakePool(lambda _: measured([0.02] * 8)))
     assert sorted(results(store).values()) == [2, 2]
     assert [one.latency_s for one in read_cells(store)] == [0.02, 0.02]
@@ -246,7 +250,77 @@ def test_lanes_get_the_cells_of_their_kind(store: Store) -> None:
         assert asked in (lane.kind, "auto")
 
 
-def test_layers_are_timed_where_a_runtime_has_them(store: Store) -> None:
+def test_what_cannot_run_is_left_out_with_its_reason(store: Store) -> None:
+    """One cell of each runtime is tried; they have not failed, stay to be measured, and none is the reference."""
+    sweep, pool = sweep_of(store, widths=4, runtime=["cuda-graph", "eager"]), FakePool(no_graphs)
+    state = run(store, sweep, pool)
+    assert (state.done, state.failed, state.left, state.notes) == (4, 0, 0, ())
+    assert [(one.cell.cell.execution.runtime, one.reason) for one in state.not_run] == [
+        ("cuda-graph", "runs on CUDA alone")
+    ] * 4
+    assert len(references(store)) == 2
+    assert all("cuda-graph" not in task.arguments for _, task in pool.tasks[2:])
+    assert len(read_cells(store, status="pending")) == 4
+    assert run(store, sweep, FakePool()).done == 8
+
+
+def test_what_one_machine_cannot_run_another_measures(store: Store) -> None:
+    """It waits for a lane that can."""
+    sweep = sweep_of(store, widths=4, runtime=["cuda-graph", "eager"])
+    pool = FakePool(lanes=[Lane("1", "one"), Lane("2", "two")])
+
+    def one_cannot(task: Task) -> Outcome:
+        (lane,) = [lane for lane, given in reversed(pool.tasks) if given is task][:1]
+        return no_graphs(task) if lane.node == "one" else steady(task)
+
+    pool.measure = one_cannot
+    state = run(store, sweep, pool)
+    assert (state.done, state.not_run) == (8, ())
+
+
+def test_layers_are_timed_where_the_store_lacks_them(store: Store) -> None:
+    """A repeated sweep that asks for layers measures again what has none, by runtimes that have layers; once."""
+    run(store, sweep_of(store, widths=2, runtime=["eager", "fused"]), FakePool())
+    how = How(by_layer=True)
+    for times in (2, 0):
+        pool = FakePool()
+        sweep = sweep_of(store, how, 2, Again(for_layers=True), runtime=["eager", "fused"])
+        assert run(store, sweep, pool, how).done == 4
+        assert sum("--by-layer" in task.arguments for _, task in pool.tasks) == times
+    profiles = [one.result.document["profile"] for one in read_cells(store) if one.result and one.result.document]
+    assert sum(one is not None for one in profiles) == 2
+    assert sorted(results(store).values()) == [1, 1, 2, 2]
+
+
+def test_a_repeated_sweep_tries_again_what_failed_where_that_is_asked_for(store: Store) -> None:
+    """And nothing else."""
+    run(
+        store,
+        sweep_of(store, widths=3),
+        FakePool(lambda task: failed("x") if "0.45" in task.arguments else steady(task)),
+    )
+    assert run(store, sweep_of(store, widths=3), FakePool()).failed == 1
+    assert run(store, sweep_of(store, widths=3, again=Again(failed=True)), FakePool()).done == 3
+    assert sorted(results(store).values()) == [1, 1, 2]
+
+
+def test_results_of_other_options_are_known(store: Store) -> None:
+    """So many of them, and of which options; not those that were measured with the same."""
+    few, many = How(("--runs", "6")), How(("--runs", "30"))
+    run(store, sweep_of(store, few, 2), FakePool(), few)
+    same, other, layered = (sweep_of(store, how, 4) for how in (few, many, How(by_layer=True)))
+    run(store, other, FakePool(), many)
+    known = {one.id: one for one in sweeps(store)}
+    found = {sweep: reused(known[sweep], read_cells(store, sweep), known) for sweep in (same, other, layered)}
+    assert found[other] == [Reused(2, "--runs 6", "--runs 30")]
+    assert found[same] == [Reused(2, "--runs 30", "--runs 6")]
+    assert {(one.cells, one.measured_with, one.wanted) for one in found[layered]} == {
+        (2, "--runs 6", "--by-layer"),
+        (2, "--runs 30", "--by-layer"),
+    }
+
+
+def test_layers_are_timed_where_a_runtime_a_runtime_has_them(store: Store) -> None:
     """Not for the reference, nor by runtimes that join layers."""
     how = How(by_layer=True)
     sweep, pool = sweep_of(store, how, 2, runtime=["eager", "fused"]), FakePool()

@@ -1,0 +1,169 @@
+"""What a row of a store must hold: one that was changed by hand, or by a fault of the disk, is told, and not used."""
+
+from datetime import datetime
+from typing import Annotated, Any, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from sqlalchemy import JSON, Column, Float, Integer, Row, Table
+
+from mnfpn_cli.settings.input import ITEM_BYTES
+from mnfpn_cli.store import tables as t
+from mnfpn_cli.store.rows import Status
+
+Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Samples = Annotated[list[Amount], Field(min_length=1)]
+
+
+class DamagedError(Exception):
+    """A row is not what a store holds; the message names the row and the rule. `store.tries.told` names the store."""
+
+
+class _Document(BaseModel):
+    """What reports rely on; what is not said here may be anything."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class _Latency(_Document):
+    median: Amount
+    samples: Samples
+
+
+class _Run(_Document):
+    device: str
+    latency_s: _Latency
+    threads: int | None = None
+    ended_by: str | None = None
+    peak_memory_bytes: int | None = None
+
+
+class _Warning(_Document):
+    kind: str
+    cause: str
+    helps: str
+
+
+class _Environment(_Document):
+    cpu: str
+    cores: int | None
+    gpu: str | None
+
+
+class _Part(_Document):
+    part: str
+    seconds: float | None
+
+
+class _Layer(_Part):
+    path: str | None
+
+
+class _Advice(_Document):
+    sentence: Annotated[str, Field(min_length=1)]
+
+
+class _Profile(_Document):
+    measured_s: Amount
+    advice: _Advice | None = None
+    parts: list[_Part]
+    layers: list[_Layer]
+
+
+class _Measured(_Document):
+    run: _Run
+    warnings: list[_Warning]
+    environment: _Environment
+    profile: _Profile | None
+
+
+class _Space(_Document):
+    cells: int
+
+
+class _Plan(_Document):
+    command: str = ""
+    measure: str = "all"
+    space: _Space | None = None
+    invalid: dict[str, int] = {}
+    cut: dict[str, int] = {}
+
+
+DOCUMENTS: dict[Column[Any], TypeAdapter[Any]] = {
+    t.results.c.document: TypeAdapter(_Measured | None),
+    t.sweeps.c.plan: TypeAdapter(_Plan),
+    t.references.c.samples: TypeAdapter(Samples),
+    t.networks.c.settings: TypeAdapter(dict[str, Any]),
+}
+"""What the columns of JSON must hold."""
+
+CHOICES: dict[Column[Any], tuple[str, ...]] = {
+    t.cells.c.status: get_args(Status),
+    t.results.c.status: ("done", "failed"),
+    t.cells.c.dtype: tuple(ITEM_BYTES),
+}
+"""The words that there are for some columns."""
+
+MOMENTS = {t.results.c.started, t.results.c.finished, t.sweeps.c.started, t.references.c.finished}
+MAY_BE_ZERO = {t.cells.c.beat, t.results.c.sweep, t.members.c.position}
+
+NAMES = {
+    t.cells: "cell",
+    t.results: "result",
+    t.sweeps: "sweep",
+    t.references: "time of a reference",
+    t.networks: "network",
+}
+DIGITS = 8
+
+
+def checked(row: Row[Any], table: Table) -> Row[Any]:
+    """A row of a table, if it holds what one must.
+
+    Raises:
+        DamagedError: where it does not.
+    """
+    for column in table.columns:
+        value = getattr(row, column.name)
+        if value is None and column.nullable:
+            continue
+        problem = _problem(column, value)
+        if problem:
+            (key,) = (str(getattr(row, one.name))[:DIGITS] for one in list(table.primary_key)[:1])
+            raise DamagedError(f"{NAMES.get(table, 'row')} {key}: {column.name}{problem}")
+    return row
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing that is wrong with a document, behind the name of what holds it."""
+    problem = error.errors(include_url=False)[0]
+    where = "".join(f".{one}" for one in problem["loc"])
+    return f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
+
+
+def _problem(column: Column[Any], value: Any) -> str:
+    """What is wrong with the value of a column; nothing where it may be."""
+    if isinstance(column.type, JSON):
+        try:
+            DOCUMENTS[column].validate_python(value)
+        except ValidationError as error:
+            return first_problem(error)
+        return ""
+    if isinstance(column.type, Integer):
+        least = 0 if column in MAY_BE_ZERO else 1
+        fine, rule = isinstance(value, int) and value >= least, f"must be a whole number, {least} or more"
+    elif isinstance(column.type, Float):
+        fine, rule = isinstance(value, int | float) and value > 0, "must be a number above 0"
+    elif column in MOMENTS:
+        fine, rule = _is_moment(value), "must be a moment, as 2026-01-31T12:00:00+00:00"
+    elif column in CHOICES:
+        fine, rule = value in CHOICES[column], f"must be one of {', '.join(CHOICES[column])}"
+    else:
+        fine, rule = isinstance(value, str), "must be text"
+    return "" if fine else f": {rule}, got {str(value)[:60]!r}"
+
+
+def _is_moment(value: Any) -> bool:
+    try:
+        return datetime.fromisoformat(value).tzinfo is not None
+    except (TypeError, ValueError):
+        return False

@@ -1,0 +1,53 @@
+"""A real result of a worker, recorded: what pools that measure nothing make theirs of.
+
+`MNFPN_RECORD=1 python -m pytest tests/sweep/test_recorded.py` records it anew.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("recorded.json")
+
+ARGUMENTS = (
+    *("bench", "--stages", "1,8,1,2 6,8,1,2", "--size", "32", "--device", "cpu", "--threads", "1"),
+    *("--runs", "8", "--warmup", "2", "--by-layer"),
+)
+"""What was recorded: a tiny network, with its layers."""
+
+NEUTRAL = {
+    "cpu": "a CPU",
+    "cores": 2,
+    "memory_bytes": 2**34,
+    "platform": "Linux-x86_64",
+    "date": "2026-11-21T00:00:00+00:00",
+}
+"""What the environment says in the record: nothing of the machine that it was made on."""
+
+
+def recorded() -> dict[str, Any]:
+    """The document of a result, as a sweep puts it down."""
+    document: dict[str, Any] = json.loads(FILE.read_text())
+    return document
+
+
+def record(document: Mapping[str, Any]) -> None:
+    """Keep a document as the record, without the names of its machine."""
+    neutral = {**document, "environment": {**document["environment"], **NEUTRAL}}
+    FILE.write_text(json.dumps(neutral, indent=1) + "\n")
+
+
+def unlike(one: Any, other: Any, place: str = "") -> Iterator[str]:
+    """Where two documents differ in their keys or types. None is what could not be read, and like anything."""
+    if one is None or other is None:
+        return
+    if type(one) is not type(other):
+        yield f"{place}: {type(one).__name__} is not {type(other).__name__}"
+    elif isinstance(one, dict):
+        yield from (f"{place}.{key}: is in one alone" for key in sorted(one.keys() ^ other.keys()))
+        for key in sorted(one.keys() & other.keys()):
+            yield from unlike(one[key], other[key], f"{place}.{key}")
+    elif isinstance(one, list) and one and other:
+        for index, item in enumerate(other):
+            yield from unlike(one[0], item, f"{place}[{index}]")

@@ -1,0 +1,58 @@
+"""The record that other tests stand on is what workers say today."""
+
+import os
+from typing import Any
+
+import pytest
+
+from mnfpn_cli.store.rows import Result
+from mnfpn_cli.sweep.process import Outcome, Task, run_task
+from tests.sweep import pools
+from tests.sweep.recorded import ARGUMENTS, NEUTRAL, record, recorded, unlike
+
+
+@pytest.fixture(scope="module")
+def fresh() -> Outcome:
+    """What a worker says now; it becomes the record where that is asked for."""
+    outcome = run_task(Task(ARGUMENTS, 120))
+    if os.environ.get("MNFPN_RECORD") and outcome.document:
+        record(outcome.document)
+    return outcome
+
+
+def test_a_worker_says_what_was_recorded(fresh: Outcome) -> None:
+    """The same keys and types at all levels: `MNFPN_RECORD=1` records it anew where it is meant to change."""
+    assert (fresh.status, fresh.reason) == ("done", None)
+    assert list(unlike(recorded(), fresh.document)) == []
+
+
+def test_the_record_names_no_machine() -> None:
+    """Processor, memory, platform and date are neutral."""
+    environment = recorded()["environment"]
+    assert {key: environment[key] for key in NEUTRAL} == NEUTRAL
+
+
+@pytest.mark.parametrize("by_layer", [True, False])
+def test_pools_that_measure_nothing_say_the_same(by_layer: bool) -> None:
+    """All of the record but the samples and what follows from them; layers only where they are asked for."""
+    task = Task(ARGUMENTS if by_layer else ARGUMENTS[:-1], 1)
+    outcome = pools.steady(task)
+    assert outcome.document is not None
+    assert list(unlike(recorded(), outcome.document)) == []
+    assert (outcome.document["profile"] is not None) == by_layer
+    assert Result("1", 1, "done", "here", "", "", None, outcome.document).latency_s == 0.01
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "found"),
+    [
+        ({"a": 1}, {"a": 2}, []),
+        ({"a": 1}, {"b": 1}, [".a: is in one alone", ".b: is in one alone"]),
+        ({"a": [{"b": 1.0}]}, {"a": [{"b": 2.0}, {"b": "x"}]}, [".a[1].b: float is not str"]),
+        ({"a": None}, {"a": {"b": 1}}, []),
+        ({"a": True}, {"a": 1}, [".a: bool is not int"]),
+    ],
+)
+def test_a_document_that_changed_is_seen(one: Any, other: Any, found: list[str]) -> None:
+    """Keys and types, not values."""
+    assert list(unlike(one, other)) == found
