@@ -108,6 +108,10 @@ class HowOptions:
             raise UsageError("--accelerator: has no meaning without --ray")
         if store is None and (self.resume or not (self.dry_run or self.measure == "none")):
             raise UsageError("--store: must be given: a file or a server that keeps what is measured")
+        if store is not None:
+            from mnfpn_cli.store.urls import store_url
+
+            store_url(store)  # before a space is planned, which can take a minute
         if not self.resume:
             if self.retry_failed:
                 raise UsageError("--retry-failed: has no meaning without --resume")

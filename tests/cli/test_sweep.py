@@ -71,6 +71,7 @@ BAD: list[tuple[list[str], str]] = [
     (["--measure", "none", "--pyramid-channels", "0"], "--pyramid-channels: must be at least 1, got 0"),
     (["--store", "x.db", "--cell-timeout", "0"], "--cell-timeout: must be 1 to 1000000 seconds, got 0"),
     (["--store", "x.db", "--runs", "5", "--precision", "1%"], "--precision: has no meaning with --runs"),
+    (["--store", ":memory:", "--dry-run"], "--store: must be a file: what is in memory would be lost, got ':memory:'"),
     (["--store", "mysql://host/x"], "--store: must be a file, or a URL of sqlite or postgresql+psycopg, got mysql"),
 ]
 
