@@ -28,11 +28,9 @@ def sweep(
     store: StoreIfSaid = None,
 ) -> None:
     """Plan every cell of a design space, choose by budget and frontier, and measure them one at a time."""
-    from mnfpn_cli.cli.output import check_output
     from mnfpn_cli.cli.sweep_shown import expect_of, show
     from mnfpn_cli.cli.sweeping import go_on, measure
 
-    check_output(output)
     how.check(space, budget, sampling, store)
     if how.resume:
         assert store is not None

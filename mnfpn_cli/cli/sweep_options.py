@@ -1,24 +1,41 @@
 """The options of `mnfpn sweep` that say what of a space is measured, and how."""
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
 from mnfpn_cli.cli.measuring import SamplingOptions
 from mnfpn_cli.cli.options import number, whole
+from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.cli.space import BudgetOptions, SpaceOptions
 from mnfpn_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from mnfpn_cli.sweep.how import How
 
+
+def files_of_store(name: str) -> tuple[Path, ...]:
+    """The file that a store is; none where it is a server.
+
+    Raises:
+        UsageError: where it is neither.
+    """
+    from mnfpn_cli.store.urls import store_files
+
+    return store_files(name)
+
+
 StoreIfSaid = Annotated[
     str | None,
     Option(help="Where cells and results are kept: an SQLite file, or a URL of a PostgreSQL server.", metavar="STORE"),
+    Reads(files_of_store),
 ]
 StoreOption = Annotated[
-    str, Option(help="The store: an SQLite file, or a URL of a PostgreSQL server.", metavar="STORE")
+    str,
+    Option(help="The store: an SQLite file, or a URL of a PostgreSQL server.", metavar="STORE"),
+    Reads(files_of_store),
 ]
 
 
