@@ -1,7 +1,7 @@
 """The errors that a user can cause or meet. Only the command line turns them into text and an exit code."""
 
 INTERRUPTED = 130
-"""The exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+"""The exit code after Ctrl-C: 128 + SIGINT, as shells have it. Another signal gives its own in the end."""
 
 
 class MnfpnError(Exception):

@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Option
 
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.interrupts import ending_at_once, tidy_when_terminated
+from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.options import (
     BatchOption,
     NetworkOptions,
@@ -63,8 +63,7 @@ def export(
             from mnfpn_cli.export.export import build_for_export, export_network
 
         built, loaded = build_for_export(settings, input, seed, weights)
-        with tidy_when_terminated():
-            result = export_network(built, settings, input, format, output, dynamic, progress)
+        result = export_network(built, settings, input, format, output, dynamic, progress)
     body = weights_document(loaded) | export_document(result)
     report = weights_report(loaded) + export_tables(result)
     emit(report, document("export", settings, body), OutputOptions(json=json))

@@ -11,7 +11,6 @@ from typing import Any
 from rich.console import Console, ConsoleDimensions, RenderableType
 from rich.table import Table
 
-from mnfpn_cli.cli.interrupts import tidy_when_terminated
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.files import is_device, write_whole
@@ -106,8 +105,7 @@ def write_bytes(path: Path, content: bytes, option: str = "--output") -> None:
         MnfpnError: where it cannot be written.
     """
     if not is_device(path):
-        with tidy_when_terminated():
-            write_whole(path, content, check=lambda _: None, option=option)
+        write_whole(path, content, check=lambda _: None, option=option)
         return
     try:
         path.write_bytes(content)

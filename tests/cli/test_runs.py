@@ -295,7 +295,7 @@ def test_an_empty_store_is_exported_as_no_rows(mnfpn: Mnfpn, tmp_path: Path) -> 
         (["--format", "xml"], "--format: must be one of csv, json, parquet, markdown, got 'xml'"),
         (
             ["--output", "runs.xml"],
-            "--output: must end in .csv, .json, .parquet, .md where --format does not say which",
+            "--output: must end in .json, .csv, .md, .parquet where --format is not given",
         ),
         (["--output", "none/runs.csv"], "--output: must be in a folder that exists, but 'none' is none"),
         (["--status", "well"], "--status: must be one of done, failed, pending, got 'well'"),

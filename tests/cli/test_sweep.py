@@ -15,6 +15,7 @@ from mnfpn_cli.store import tables
 from mnfpn_cli.store.read import read_cells
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import sweeps
+from tests.cli.signals import signals_by_default
 from tests.conftest import Mnfpn
 
 QUICK = ("--runs", "6", "--warmup", "1")
@@ -195,15 +196,17 @@ def _recommend(mnfpn: Mnfpn) -> None:
     assert mnfpn("recommend", "--store", "runs.db").code == 2
 
 
-def test_ctrl_c_ends_a_sweep_between_two_cells() -> None:
-    """It says how many are left and how to go on, exit code 130; what was measured stays, nothing is claimed."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_sweep_between_two_cells(number: signal.Signals) -> None:
+    """It says how many are left and how to go on; what was measured stays, nothing is claimed."""
     command = [sys.executable, "-m", "mnfpn_cli", "sweep", *SMALL, *QUICK, "--store", "runs.db"]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with signals_by_default():
+        running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while running.poll() is None and (not Path("runs.db").exists() or _done() < 1):
         time.sleep(0.1)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(number)
     out, err = running.communicate(timeout=60)
-    assert running.returncode == 130, err
+    assert running.returncode == 128 + number, err
     assert "cells are left; go on with them by: mnfpn sweep --resume --store runs.db" in err
     assert "done" in out
     with open_store("runs.db") as store:
