@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
+from mnfpn_cli.cli.sweep_progress import sweep_bar
 from mnfpn_cli.store import tables
 from mnfpn_cli.store.read import read_cells
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import sweeps
+from mnfpn_cli.sweep.state import State
 from tests.cli.signals import signals_by_default
 from tests.conftest import Mnfpn
 
@@ -194,6 +196,13 @@ def _recommend(mnfpn: Mnfpn) -> None:
     assert elsewhere.code == 1
     assert "no cell in 'runs.db' was measured that way; it has 6 measured cells" in elsewhere.err
     assert mnfpn("recommend", "--store", "runs.db").code == 2
+
+
+def test_a_note_is_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    """However long it is; a terminal breaks it itself."""
+    with sweep_bar([]) as tell:
+        tell(State(0, notes=("word " * 60,)))
+    assert capsys.readouterr().err == f"warning: {'word ' * 60}\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
