@@ -76,17 +76,26 @@ def check_paths(annotations: Mapping[str, Any], values: Mapping[str, Any]) -> No
     for option, path in written.items():
         check_file(path, option)
     for option, path in written.items():
-        if is_device(path):
-            continue
-        if any(_same(path, one) for one in files_read(annotations, values)):
-            raise UsageError(f"{option}: must not be a file that the command reads, got '{path}'")
+        check_not_read(option, path, files_read(annotations, values))
         for other, one in written.items():
             if other != option and _same(path, one):
                 raise UsageError(f"{option}: must not be the file of {other}, got '{path}'")
 
 
+def check_not_read(option: str, path: Path, read: Iterable[Path]) -> None:
+    """Make sure that a file that is written is none of those that are read.
+
+    Raises:
+        UsageError: where it is.
+    """
+    if any(_same(path, one) for one in read):
+        raise UsageError(f"{option}: must not be a file that the command reads, got '{path}'")
+
+
 def _same(one: Path, other: Path) -> bool:
-    """Whether two names are of one file, be it there already or not."""
+    """Whether two names are of one file that can be lost, be it there already or not."""
+    if is_device(one):
+        return False
     try:
         return one.samefile(other)
     except (OSError, ValueError):

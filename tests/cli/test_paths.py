@@ -18,6 +18,7 @@ CONTENTS = {
     "c.json": "{}",
     "a.json": "{}",
     "b.json": "{}",
+    "of.json": '{"config": ["a.json", "c.json"]}',
     "s.json": '{"width_mult": [0.5]}',
 }
 
@@ -43,6 +44,7 @@ INPUTS: list[tuple[list[str], str, str]] = [
     (["shapes", "--config", "c.json", "--output", "../{folder}/c.json"], "--output", "../{folder}/c.json"),
     (["summary", "--config", "c.json", "--svg", "c.json"], "--svg", "c.json"),
     (["sweep", "--space", "s.json", "--measure", "none", "--output", "s.json"], "--output", "s.json"),
+    (["sweep", "--space", "of.json", "--measure", "none", "--output", "./c.json"], "--output", "c.json"),
     (
         ["sweep", "--config", "b.json", "--config", "c.json", "--measure", "none", "--output", "c.json"],
         "--output",
