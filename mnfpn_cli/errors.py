@@ -6,7 +6,7 @@ ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 """What colours a terminal (ECMA-48, 5.4)."""
 
 INTERRUPTED = 130
-"""The exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+"""The exit code after Ctrl-C: 128 + SIGINT, as shells have it. Another signal gives its own in the end."""
 
 
 UNAVAILABLE = 69

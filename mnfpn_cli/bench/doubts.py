@@ -6,6 +6,7 @@ from dataclasses import replace
 from mnfpn_cli.bench.results import BenchRun
 from mnfpn_cli.measure.patterns import drift, humps
 from mnfpn_cli.measure.unsteady import Unsteady
+from mnfpn_cli.percent import percent
 
 GRAPHS = ("cuda-graph", "compiled")
 """Runtimes that queue a pass as one graph already."""
@@ -27,7 +28,7 @@ def doubts(run: BenchRun, train: bool = False) -> Iterator[Unsteady]:
         slower = "slower" if change > 0 else "faster"
         yield Unsteady(
             "drift",
-            f"{where}: passes became {abs(change):.1%} {slower} from the first third of the run to the last",
+            f"{where}: passes became {percent(abs(change))} {slower} from the first third of the run to the last",
             "let it run longer (--min-time), and look at what heats, throttles or loads the machine",
         )
     two = humps(latency)
@@ -35,7 +36,7 @@ def doubts(run: BenchRun, train: bool = False) -> Iterator[Unsteady]:
         yield Unsteady(
             "two_humps",
             f"{where}: passes take {two.fast * 1e3:.4g} ms or {two.slow * 1e3:.4g} ms, "
-            f"{two.share_slow:.0%} of them the latter: the median is one of two truths",
+            f"{percent(two.share_slow, '.0f')} of them the latter: the median is one of two truths",
             "fix the number of threads and the clock, and measure when the machine is idle",
         )
     if latency.slow_first:
@@ -45,7 +46,8 @@ def doubts(run: BenchRun, train: bool = False) -> Iterator[Unsteady]:
     if run.launch_bound:
         yield Unsteady(
             "launch_bound",
-            f"{where}: the host takes {run.enqueue_share:.0%} of a pass to queue its work: the GPU waits for launches",
+            f"{where}: the host takes {percent(run.enqueue_share or 0, '.0f')} of a pass to queue its work: "
+            "the GPU waits for launches",
             "larger batches"
             if train or run.cell.runtime in GRAPHS
             else "CUDA graphs (--runtime cuda-graph), or larger batches",

@@ -15,11 +15,10 @@ def audit(
     size: SizeOption = None,
 ) -> None:
     """Check that all layers are registered, called, trained and counted, and the pyramid's strides; exit 3 if not."""
-    from mnfpn_cli.cli.output import check_output, emit
+    from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.audit import audit_document, audit_report, audit_title, levels_document
     from mnfpn_cli.report.document import subject_document
 
-    check_output(output)
     subject = model.subject(network, size)
     with ending_at_once():
         from mnfpn_cli.inspection.inspect import inspect_subject

@@ -92,14 +92,13 @@ def bench(
     size: SizesOption = None,
 ) -> None:
     """Measure what the network costs and how fast it runs here: by runtimes side by side, on each device."""
-    from mnfpn_cli.cli.output import check_output, emit
+    from mnfpn_cli.cli.output import emit
     from mnfpn_cli.cli.progress import progress_bar
     from mnfpn_cli.measure.cpu import reading_cpu_name
     from mnfpn_cli.report.bench import bench_tables
     from mnfpn_cli.report.bench_document import bench_document
     from mnfpn_cli.report.document import network_document
 
-    check_output(output)
     by_plan = ["--by-layer"] * what.by_layer + ["--roofline"] * what.roofline
     make, case = find(network, model, several_sizes(size), what.batch, weights, by_plan), what.case(sampling)
     devices = [check_device_name(name) for name in device or ["auto"]]

@@ -11,6 +11,8 @@ from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once, interruptible
 from mnfpn_cli.cli.measuring import SamplingOptions, measuring_option
 from mnfpn_cli.cli.options import BatchIfSaid, OutputOptions, SizeOption, share, whole
+from mnfpn_cli.cli.paths import Reads
+from mnfpn_cli.cli.sides import files_of_side, naming, parse_side
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError, UsageError
 from mnfpn_cli.settings.input import parse_size
 from mnfpn_cli.settings.measuring import check_device_name
@@ -58,20 +60,21 @@ def compare(
     sampling: SamplingOptions,
     output: OutputOptions,
     files: Annotated[
-        list[Path] | None, Argument(help="Two results of mnfpn bench, in JSON.", metavar="[OLD.json NEW.json]")
+        list[Path] | None, Argument(help="Two results of mnfpn bench, in JSON.", metavar="[OLD.json NEW.json]"), Reads()
     ] = None,
     a: Annotated[
-        str | None, Option("--a", help="One network: its options, --runtime and --dtype.", metavar="'OPTIONS'")
+        str | None,
+        Option("--a", help="One network: its options, --runtime and --dtype.", metavar="'OPTIONS'"),
+        Reads(files_of_side),
     ] = None,
-    b: Annotated[str | None, Option("--b", help="The other.", metavar="'OPTIONS'")] = None,
+    b: Annotated[str | None, Option("--b", help="The other.", metavar="'OPTIONS'"), Reads(files_of_side)] = None,
 ) -> None:
     """Say which of two networks is faster: timed in turn here, or from two results of bench."""
     from mnfpn_cli.bench.comparison import check_gates_apply
-    from mnfpn_cli.cli.output import check_output, emit
+    from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.compare import compare_document, compare_tables
     from mnfpn_cli.report.document import network_document
 
-    check_output(output)
     wanted, environment = gates.gates(), None
     if files:
         _check_files_alone(a, b, place, sampling)
@@ -121,7 +124,6 @@ def _measured(
     a: str | None, b: str | None, place: PlaceOptions, sampling: SamplingOptions
 ) -> "tuple[Comparison, Environment]":
     from mnfpn_cli.cli.progress import progress_bar
-    from mnfpn_cli.cli.sides import naming, parse_side
     from mnfpn_cli.measure.cpu import reading_cpu_name
 
     if a is None and b is None:

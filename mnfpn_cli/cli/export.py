@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Option
 
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.interrupts import ending_at_once, tidy_when_terminated
+from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.options import (
     BatchOption,
     NetworkOptions,
@@ -16,8 +16,10 @@ from mnfpn_cli.cli.options import (
     choice,
     whole,
 )
+from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.export.formats import FORMATS, Format  # noqa: TID253 - needs no torch
+from mnfpn_cli.files import is_device
 from mnfpn_cli.settings.input import network_input, sized
 
 
@@ -27,7 +29,9 @@ def export(
     format: Annotated[
         Format, Option(help="Format of the file.", metavar="|".join(FORMATS), parser=choice("--format", FORMATS))
     ],
-    output: Annotated[Path, Option(help="The file: written whole and checked, or not at all.", metavar="FILE")],
+    output: Annotated[
+        Path, Option(help="The file: written whole and checked, or not at all.", metavar="FILE"), Writes()
+    ],
     weights: WeightsOption = None,
     size: SizeOption = None,
     batch: BatchOption = 1,
@@ -45,7 +49,9 @@ def export(
     from mnfpn_cli.report.export import export_document, export_tables
     from mnfpn_cli.report.weights import weights_document, weights_report
 
-    check_file(output)
+    form_of_file("--output", output, FORMATS, format)
+    if is_device(output):
+        raise UsageError(f"--output: must be a file, which is replaced whole, but '{output}' is a device or a pipe")
     settings, image = sized(network.settings(weights), size)
     input = network_input(settings, image, batch)
     if dynamic:
@@ -57,23 +63,7 @@ def export(
             from mnfpn_cli.export.export import build_for_export, export_network
 
         built, loaded = build_for_export(settings, input, seed, weights)
-        with tidy_when_terminated():
-            result = export_network(built, settings, input, format, output, dynamic, progress)
+        result = export_network(built, settings, input, format, output, dynamic, progress)
     body = weights_document(loaded) | export_document(result)
     report = weights_report(loaded) + export_tables(result)
     emit(report, document("export", settings, body), OutputOptions(json=json))
-
-
-def check_file(path: Path) -> None:
-    """Make sure, before any work is done, that a file can be put there.
-
-    Raises:
-        UsageError: where it cannot.
-    """
-    from mnfpn_cli.cli.output import check_output
-
-    if path == Path("-"):
-        raise UsageError("--output: must be a file, which is read back to be checked, got '-'")
-    check_output(OutputOptions(output=path))
-    if path.exists() and not path.is_file():
-        raise UsageError(f"--output: must be a file, which is replaced whole, but '{path}' is a device or a pipe")

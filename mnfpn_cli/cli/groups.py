@@ -7,11 +7,16 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
+from mnfpn_cli.cli.paths import check_paths
+
 T = TypeVar("T")
 
 
 def grouped(command: Callable[..., T]) -> Callable[..., T]:
-    """Replace each parameter of a command that is a dataclass by that dataclass's fields, for typer to see."""
+    """Replace each parameter of a command that is a dataclass by that dataclass's fields, for typer to see.
+
+    Before the command runs, the files that its options name are checked.
+    """
     hints = get_type_hints(command, include_extras=True)
     own = inspect.signature(command).parameters
     groups: dict[str, Any] = {name: hints[name] for name in own if is_dataclass(hints[name])}
@@ -22,8 +27,11 @@ def grouped(command: Callable[..., T]) -> Callable[..., T]:
         else:
             parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
 
+    annotations = {parameter.name: parameter.annotation for parameter in parameters}
+
     @functools.wraps(command)
     def run(**values: Any) -> T:
+        check_paths(annotations, values)
         made = {
             name: group(**{field.name: values.pop(field.name) for field in fields(group)})
             for name, group in groups.items()
@@ -31,7 +39,7 @@ def grouped(command: Callable[..., T]) -> Callable[..., T]:
         return command(**made, **values)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__annotations__ = annotations
     return run
 
 

@@ -1,13 +1,16 @@
 """The options that name a network which others wrote, and what they and the options on settings come to."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Annotated, Any
 
 from typer import Option
 
 from mnfpn_cli.cli.options import NetworkOptions
+from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.models.inputs import Inputs, TensorInputs, specs_of
 from mnfpn_cli.models.subject import Subject
@@ -22,6 +25,22 @@ def model_option(help: str, metavar: str) -> Any:
     return Option(help=help, metavar=metavar, rich_help_panel="Any other network (runs its code)")
 
 
+def files_of_target(text: str) -> Iterator[Path]:
+    """The file that a target is in, be it named or found as Python would find the module."""
+    place = text.rpartition(":")[0]
+    if place.endswith(".py"):
+        yield Path(place)
+        return
+    folders: Sequence[str] = [str(Path.cwd()), *sys.path]
+    for name in place.split("."):
+        spec = PathFinder.find_spec(name, folders)
+        if spec is None:
+            return
+        folders = spec.submodule_search_locations or ()
+        if spec.origin is not None:
+            yield Path(spec.origin)
+
+
 @dataclass(frozen=True)
 class ModelOptions:
     """A network of others: where it is, how it is called, and on what it runs."""
@@ -29,6 +48,7 @@ class ModelOptions:
     model: Annotated[
         str | None,
         model_option("An nn.Module, or a class or function that returns one: module:name, file.py:name.", "TARGET"),
+        Reads(files_of_target),
     ] = None
     model_arg: Annotated[list[str] | None, model_option("An argument to call it with; may repeat.", "KEY=VALUE")] = None
     input: Annotated[

@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from typer import Option
 
+from mnfpn_cli.cli.paths import Reads, Writes, form_of_file
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, DEFAULT_SIZE, ITEM_BYTES, MAX_BATCH, DType
 
@@ -98,7 +99,9 @@ class NetworkOptions:
     """What network: the same on every command that builds one. Later beats earlier: preset, file, options."""
 
     preset: Annotated[str | None, network_option("Start from a preset (see `mnfpn settings presets`).", "NAME")] = None
-    config: Annotated[str | None, network_option("Read settings from a JSON file; - is standard input.", "FILE")] = None
+    config: Annotated[
+        str | None, network_option("Read settings from a JSON file; - is standard input.", "FILE"), Reads()
+    ] = None
     stages: Annotated[
         str | None,
         network_option("Rows of expansion, channels, repeats, stride: '1,16,1,1 6,24,2,2'.", "'t,c,n,s ...'"),
@@ -162,7 +165,29 @@ class OutputOptions:
             metavar="FILE",
             rich_help_panel="Output",
         ),
+        Writes(),
     ] = None
+
+    forms: ClassVar[tuple[str, ...]] = ("text", "json")
+    """In which the result can be written."""
+
+    def __post_init__(self) -> None:
+        _ = self.file_form  # what is wrong with it is told before any work is done
+
+    @property
+    def form(self) -> str:
+        """The form in which the result is printed."""
+        return "json" if self.json else "text"
+
+    @property
+    def file_form(self) -> str:
+        """The form in which the file is written.
+
+        Raises:
+            UsageError: where its name asks for another than the options do, or for one that there is not.
+        """
+        said = self.form if self.form != "text" else None
+        return form_of_file("--output", self.output, self.forms, said, "text") if self.output else self.form
 
 
 FORMATS = ("text", "json", "csv", "markdown")
@@ -182,9 +207,17 @@ class RowOutputOptions(OutputOptions):
         ),
     ] = "text"
 
+    forms: ClassVar[tuple[str, ...]] = FORMATS
+
     def __post_init__(self) -> None:
         if self.json and self.format not in ("text", "json"):
             raise UsageError(f"--json: is --format json, and cannot be given beside --format {self.format}")
+        super().__post_init__()
+
+    @property
+    def form(self) -> str:
+        """The form in which the result is printed."""
+        return "json" if self.json else self.format
 
 
 WeightsOption = Annotated[
@@ -194,6 +227,7 @@ WeightsOption = Annotated[
         metavar="FILE",
         rich_help_panel="Network",
     ),
+    Reads(),
 ]
 _SIZE = "Size of the image: height x width in pixels, or one side"
 SizeOption = Annotated[str | None, Option(help=f"{_SIZE}.", metavar="HxW", show_default=DEFAULT_SIZE)]

@@ -25,7 +25,7 @@ def recommend(
     batch: Annotated[int | None, Option(help="Of this batch only.", metavar="N", parser=whole("--batch", 1))] = None,
 ) -> None:
     """Name the measured cells that keep the most capacity under a budget, and what more would cost."""
-    from mnfpn_cli.cli.output import check_output, emit
+    from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.document import network_document
     from mnfpn_cli.report.recommend import recommend_document, recommend_report
     from mnfpn_cli.report.swept import drift_lines
@@ -35,7 +35,6 @@ def recommend(
     from mnfpn_cli.store.sweeps import references
     from mnfpn_cli.sweep.recommend import recommend as choose
 
-    check_output(output)
     words, limits = _in_words(budget), budget.budget()
     if device is not None:
         check_device_name(device)

@@ -9,6 +9,7 @@ from typer import Option
 
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.options import choice, whole
+from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.cli.sweep_options import StoreOption
 from mnfpn_cli.errors import UsageError
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from mnfpn_cli.store.rows import StoredCell, Sweep
 
 FORMATS = ("html", "png", "svg")
-SUFFIXES = {".html": "html", ".htm": "html", ".png": "png", ".svg": "svg"}
 
 
 @grouped
@@ -28,6 +28,7 @@ def report(
     output: Annotated[
         Path | None,
         Option(help="Write the page, or the frontier's plot as a picture: report.html, plot.png.", metavar="FILE"),
+        Writes(),
     ] = None,
     format: Annotated[
         str | None,
@@ -70,19 +71,13 @@ def _form(output: Path | None, format: str | None) -> str:
     """What kind of file is to be written.
 
     Raises:
-        UsageError: where it cannot be written, or nothing says which kind it is to be.
+        UsageError: where its name says another kind than the options, or nothing says which it is to be.
     """
-    from mnfpn_cli.cli.output import check_file
-
     if output is None:
         if format is not None:
             raise UsageError("--format: is that of a file, and needs --output FILE")
         return ""
-    check_file(output, "--output")
-    form = format or SUFFIXES.get(output.suffix.lower(), "")
-    if not form:
-        raise UsageError(f"--output: must end in {', '.join(SUFFIXES)} where --format is not given, got '{output}'")
-    return form
+    return form_of_file("--output", output, FORMATS, format)
 
 
 def _read(store: str, device: str | None, sweep: int | None) -> "tuple[Points, str]":

@@ -9,7 +9,8 @@ from typer import Argument, Option, Typer
 
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.options import OutputOptions, choice, whole
-from mnfpn_cli.cli.sweep_options import StoreOption
+from mnfpn_cli.cli.paths import Reads, Writes, form_of_file
+from mnfpn_cli.cli.sweep_options import StoreOption, files_of_store
 from mnfpn_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,12 +48,11 @@ def list_(
     ] = None,
 ) -> None:
     """List sweeps and cells, the one that was measured last first."""
-    from mnfpn_cli.cli.output import check_output, emit
+    from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.cells import list_document, list_report
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import sweeps
 
-    check_output(output)
     with open_store(store) as opened:
         rows, known = _rows(opened, status, sweep), sweeps(opened)
         name = opened.name
@@ -71,14 +71,13 @@ def show(
     output: OutputOptions,
 ) -> None:
     """Show all that is known of one cell: settings, cost, results, environment, and the command that measures it."""
-    from mnfpn_cli.cli.output import check_output, emit
+    from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.cell import show_document, show_report
     from mnfpn_cli.report.cells import rows_of
     from mnfpn_cli.store.read import read_cell
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import references
 
-    check_output(output)
     with open_store(store) as opened:
         cell, results = read_cell(opened, key.lower())
         (row,) = rows_of([cell], references(opened))
@@ -103,7 +102,7 @@ def prune(
     dry_run: Annotated[bool, Option("--dry-run", help="Only say what would be removed.")] = False,
 ) -> None:
     """Remove cells from a store, with what was measured of them. What is being measured stays."""
-    from mnfpn_cli.cli.output import check_output, emit
+    from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.document import network_document
     from mnfpn_cli.report.removed import removed_report
     from mnfpn_cli.store.change import Unwanted, remove
@@ -111,7 +110,6 @@ def prune(
     from mnfpn_cli.store.read import full_key
     from mnfpn_cli.store.store import open_store
 
-    check_output(output)
     statuses: list[Status] = [*(["failed"] * failed), *(["pending"] * pending)]  # type: ignore[list-item]
     if not (statuses or superseded or keys):
         raise UsageError("prune: must be told what: --failed, --pending, --superseded, or keys")
@@ -127,19 +125,22 @@ def prune(
 @runs_app.command("merge")
 @grouped
 def merge(
-    other: Annotated[str, Argument(help="The store whose results are copied: a file or a URL.", metavar="OTHER")],
+    other: Annotated[
+        str,
+        Argument(help="The store whose results are copied: a file or a URL.", metavar="OTHER"),
+        Reads(files_of_store),
+    ],
     store: StoreOption,
     output: OutputOptions,
 ) -> None:
     """Copy what was measured from another store; the store is made where there is none."""
-    from mnfpn_cli.cli.output import check_output, emit
+    from mnfpn_cli.cli.output import emit
     from mnfpn_cli.cli.progress import progress_bar
     from mnfpn_cli.report.document import network_document
     from mnfpn_cli.report.removed import merged_report
     from mnfpn_cli.store.merge import merge as merge_stores
     from mnfpn_cli.store.store import open_store
 
-    check_output(output)
     with open_store(other) as source, open_store(store, create=True) as target, progress_bar() as progress:
         results = merge_stores(target, source, progress)
         names = source.name, target.name
@@ -159,19 +160,19 @@ def export(
         ),
     ] = None,
     output: Annotated[
-        Path | None, Option(help="The file; standard output unless given. Written whole or not at all.", metavar="FILE")
+        Path | None,
+        Option(help="The file; standard output unless given. Written whole or not at all.", metavar="FILE"),
+        Writes(),
     ] = None,
     status: StatusOption = None,
     sweep: SweepOption = None,
 ) -> None:
     """Write the cells as rows that other programs read."""
-    from mnfpn_cli.cli.output import check_file, write_bytes
+    from mnfpn_cli.cli.output import write_bytes
     from mnfpn_cli.report.cell_files import cells_bytes
     from mnfpn_cli.store.store import open_store
 
     form = _form(format, output)
-    if output is not None:
-        check_file(output, "--output")
     with open_store(store) as opened:
         rows = _rows(opened, status, sweep)
     content = cells_bytes(form, rows)
@@ -182,13 +183,7 @@ def export(
 
 
 def _form(said: str | None, output: Path | None) -> str:
-    from mnfpn_cli.report.cell_files import SUFFIXES
-
-    form = said or (SUFFIXES.get(output.suffix.lower()) if output else "json")
-    if form is None:
-        raise UsageError(
-            f"--output: must end in {', '.join(SUFFIXES)} where --format does not say which form, got '{output}'"
-        )
+    form = form_of_file("--output", output, FORMATS, said) if output else said or "json"
     if form == "parquet" and output is None:
         raise UsageError("--format: parquet is no text, and must go to a file: --output")
     return form

@@ -23,9 +23,6 @@ def shapes(
     verify: Annotated[bool, Option("--verify", help="Run the real network too; exit 3 if anything differs.")] = False,
 ) -> None:
     """Show which feature maps come out, for each size: level, stride, tap, shape, bytes."""
-    from mnfpn_cli.cli.output import check_output
-
-    check_output(output)
     if model.model is None:
         model.check_unused()
         _planned(network, output, size, batch, dtype or DEFAULT_DTYPE, verify)

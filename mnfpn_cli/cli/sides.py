@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.measuring import RuntimeOption
 from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import DTypeOption, NetworkOptions, WeightsOption
+from mnfpn_cli.cli.paths import files_of
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, choose_runtimes
@@ -30,6 +31,11 @@ class SideOptions:
     runtime: str
     dtype: DType
     weights: Path | None
+
+    @property
+    def files(self) -> Iterator[Path]:
+        """Those that are read."""
+        yield from (*files_of(self.network), *files_of(self.model), *([self.weights] if self.weights else []))
 
     def find(self, size: str | None, batch: int | None) -> Making:
         """What makes the network; ``batch`` is None where it was not said.
@@ -68,6 +74,12 @@ def naming(option: str) -> Iterator[None]:
         named = type(error)("\n".join(f"{option}: {line}" for line in str(error).splitlines()))
         named.details = error.details
         raise named from None
+
+
+def files_of_side(text: str) -> Iterator[Path]:
+    """The files that a side reads; none where it is no such text, which its option tells."""
+    with suppress(MnfpnError):
+        yield from parse_side("", text).files
 
 
 def parse_side(option: str, text: str) -> SideOptions:

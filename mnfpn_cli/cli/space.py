@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
+from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ class SpaceOptions:
     """The choices for each key."""
 
     space: Annotated[
-        Path | None, Option(help="Read choices from a JSON file.", metavar="FILE", rich_help_panel="Space")
+        Path | None, Option(help="Read choices from a JSON file.", metavar="FILE", rich_help_panel="Space"), Reads()
     ] = None
     preset: Annotated[list[str] | None, space_option("Presets.", "NAME,...")] = None
     config: Annotated[
-        list[str] | None, Option(help="A settings file; repeats for several.", metavar="FILE", rich_help_panel="Space")
+        list[str] | None,
+        Option(help="A settings file; repeats for several.", metavar="FILE", rich_help_panel="Space"),
+        Reads(),
     ] = None
     stages: Annotated[
         list[str] | None,

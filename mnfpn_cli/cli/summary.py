@@ -10,6 +10,7 @@ from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import NetworkOptions, RowOutputOptions, SizeOption, WeightsOption, choice, whole
+from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.report.rows import SORT_KEYS, Selection, SortKey
 
@@ -62,23 +63,21 @@ class PictureOptions:
     """The network as a diagram."""
 
     tree: Annotated[bool, Option("--tree", help="Draw stages, laterals and levels instead, as a diagram.")] = False
-    svg: Annotated[Path | None, Option(help="Write that diagram as a picture.", metavar="FILE")] = None
+    svg: Annotated[Path | None, Option(help="Write that diagram as a picture.", metavar="FILE"), Writes()] = None
 
     def check(self, subject: "Subject", output: RowOutputOptions) -> None:
-        """Make sure, before any work is done, that there is something to draw, and a place for it.
+        """Make sure, before any work is done, that there is something to draw, and that its file is named for it.
 
         Raises:
             UsageError: where there is not.
         """
-        from mnfpn_cli.cli.output import check_file, form_of
-
         asked = ["--tree"] * self.tree + ["--svg"] * (self.svg is not None)
         if asked and subject.settings is None:
             raise UsageError(f"{asked[0]}: draws networks from settings, and cannot be given beside --model")
-        if self.tree and form_of(output) != "text":
+        if self.tree and {output.form, output.file_form} != {"text"}:
             raise UsageError("--tree: is a picture made of text; mnfpn shapes --json has its levels as data")
         if self.svg is not None:
-            check_file(self.svg, "--svg")
+            form_of_file("--svg", self.svg, ["svg"], "svg")
 
     def draw(self, subject: "Subject") -> "Report":
         """The diagram for the terminal; the picture is written."""
@@ -114,14 +113,13 @@ def summary(
     audit: Annotated[bool, Option("--audit/--no-audit", help="Check registration and pyramid too.")] = True,
 ) -> None:
     """Show what is in the network: the layer tree with shapes, parameters and MACs, and whether all is registered."""
-    from mnfpn_cli.cli.output import check_output, emit
+    from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.audit import audit_document, audit_report, levels_document
     from mnfpn_cli.report.document import subject_document
     from mnfpn_cli.report.rows import rows_csv, rows_markdown, select
     from mnfpn_cli.report.summary import summary_document, summary_tables
     from mnfpn_cli.report.weights import weights_document, weights_report
 
-    check_output(output)
     subject = model.subject(network, size, weights=weights)
     picture.check(subject, output)
     if picture.tree or picture.svg is not None:

@@ -1,11 +1,13 @@
 """`mnfpn sweep`."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.cli.groups import grouped, spelled
 from mnfpn_cli.cli.measuring import SamplingOptions
 from mnfpn_cli.cli.options import OutputOptions
+from mnfpn_cli.cli.paths import check_not_read
 from mnfpn_cli.cli.space import BudgetOptions, SpaceOptions
 from mnfpn_cli.cli.sweep_options import HowOptions, StoreIfSaid
 from mnfpn_cli.errors import UsageError
@@ -28,11 +30,9 @@ def sweep(
     store: StoreIfSaid = None,
 ) -> None:
     """Plan every cell of a design space, choose by budget and frontier, and measure them one at a time."""
-    from mnfpn_cli.cli.output import check_output
     from mnfpn_cli.cli.sweep_shown import expect_of, show
     from mnfpn_cli.cli.sweeping import go_on, measure
 
-    check_output(output)
     how.check(space, budget, sampling, store)
     if how.resume:
         assert store is not None
@@ -41,7 +41,7 @@ def sweep(
     command = spelled(
         "mnfpn sweep", space, budget, replace(how, dry_run=False, again=False, retry_failed=False, ray=None), sampling
     )
-    chosen, manner = _choose(space, budget, how, command), how.how(sampling, budget.budget().latency_s)
+    chosen, manner = _choose(space, budget, how, command, output.output), how.how(sampling, budget.budget().latency_s)
     if store is None or how.dry_run:
         expected = expect_of(store, chosen, manner, sampling.sampling(), how) if chosen.cells else None
         show(chosen, expected, output)
@@ -49,11 +49,11 @@ def sweep(
     measure(store, chosen, manner, how, output)
 
 
-def _choose(space: SpaceOptions, budget: BudgetOptions, how: HowOptions, command: str) -> "Chosen":
+def _choose(space: SpaceOptions, budget: BudgetOptions, how: HowOptions, command: str, output: Path | None) -> "Chosen":
     """The space worked out, and the cells of it that are to be measured.
 
     Raises:
-        UsageError: where no cell is valid.
+        UsageError: where no cell is valid, or the output would replace a settings file that the space names.
     """
     from mnfpn_cli.cli.progress import progress_bar
     from mnfpn_cli.space.frontier import choose
@@ -61,6 +61,8 @@ def _choose(space: SpaceOptions, budget: BudgetOptions, how: HowOptions, command
     from mnfpn_cli.sweep.start import Chosen
 
     stated, limits = space.read(), budget.budget()
+    if output is not None:
+        check_not_read("--output", output, stated.files)
     with progress_bar() as progress:
         if how.ray is not None and stated.count >= WORTH_A_CLUSTER:
             from mnfpn_cli.sweep.ray_plan import plan_on

@@ -1,12 +1,14 @@
 """The options of `mnfpn sweep` that say what of a space is measured, and how."""
 
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
 from mnfpn_cli.cli.measuring import SamplingOptions
 from mnfpn_cli.cli.options import number, whole
+from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.cli.space import BudgetOptions, SpaceOptions
 from mnfpn_cli.errors import UsageError
 
@@ -14,12 +16,27 @@ if TYPE_CHECKING:
     from mnfpn_cli.store.again import Again
     from mnfpn_cli.sweep.how import How
 
+
+def files_of_store(name: str) -> tuple[Path, ...]:
+    """The file that a store is; none where it is a server.
+
+    Raises:
+        UsageError: where it is neither.
+    """
+    from mnfpn_cli.store.urls import store_files
+
+    return store_files(name)
+
+
 StoreIfSaid = Annotated[
     str | None,
     Option(help="Where cells and results are kept: an SQLite file, or a URL of a PostgreSQL server.", metavar="STORE"),
+    Reads(files_of_store),
 ]
 StoreOption = Annotated[
-    str, Option(help="The store: an SQLite file, or a URL of a PostgreSQL server.", metavar="STORE")
+    str,
+    Option(help="The store: an SQLite file, or a URL of a PostgreSQL server.", metavar="STORE"),
+    Reads(files_of_store),
 ]
 
 
@@ -125,6 +142,10 @@ class HowOptions:
             raise UsageError("--accelerator: has no meaning without --ray")
         if store is None and (self.resume or not (self.dry_run or self.measure == "none")):
             raise UsageError("--store: must be given: a file or a server that keeps what is measured")
+        if store is not None:
+            from mnfpn_cli.store.urls import store_url
+
+            store_url(store)  # before a space is planned, which can take a minute
         if not self.resume:
             return
         kept = [*space.given(), *_given(budget), *_given(sampling), *self._said("measure", "by_layer")]

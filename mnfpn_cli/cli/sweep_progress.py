@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mnfpn_cli.percent import percent
 from mnfpn_cli.report.tables import note
 from mnfpn_cli.report.units import duration, seconds
 from mnfpn_cli.space.names import namer
@@ -33,10 +34,10 @@ def sweep_bar(cells: Sequence[StoredCell]) -> Iterator[Callable[[State], None]]:
 
         def tell(state: State) -> None:
             for line in state.notes[len(told) :]:
-                bars.console.print(note(f"warning: {line}"), highlight=False)
+                bars.console.print(note(f"warning: {line}"), highlight=False, soft_wrap=True)
                 told.append(line)
             best = f"best {_best(state, name)}" if state.best else "measuring"
-            moved = f"machine {state.pace - 1:+.0%}" if abs(state.pace - 1) > MOVED else ""
+            moved = f"machine {percent(state.pace - 1, '+.0f')}" if abs(state.pace - 1) > MOVED else ""
             completed = state.total - state.left
             bars.update(
                 task, description=best, completed=completed, said=" · ".join(filter(None, [*_said(state), moved]))

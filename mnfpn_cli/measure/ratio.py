@@ -16,8 +16,8 @@ from mnfpn_cli.measure.statistics import NORMAL_QUANTILE, Interval, median_inter
 
 Verdict = Literal["a_faster", "b_faster", "same", "inconclusive"]
 
-PAIRED = "median of the ratios of interleaved ABBA blocks, distribution-free 95% interval"
-UNPAIRED = "Hodges-Lehmann ratio of independent samples, Mann-Whitney 95% interval"
+PAIRED = "median of the ratios of interleaved ABBA blocks, distribution-free 95 % interval"
+UNPAIRED = "Hodges-Lehmann ratio of independent samples, Mann-Whitney 95 % interval"
 
 MOST_UNPAIRED = 500
 """Samples of a side that are compared each with each of the other's; of more, every second, third, … is taken."""

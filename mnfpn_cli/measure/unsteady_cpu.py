@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.measure.unsteady import Unsteady, deciles
+from mnfpn_cli.percent import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +86,7 @@ def _who(interval: Interval, other: float) -> str:
 
 
 def _of_cores(cores: float) -> str:
-    return f"{100 * cores:.0f} % of a core" if cores < 0.995 else f"{cores:.1f} cores"
+    return f"{percent(cores, '.0f')} of a core" if cores < 0.995 else f"{cores:.1f} cores"
 
 
 def _steal(interval: Interval) -> Unsteady | None:
@@ -95,7 +96,7 @@ def _steal(interval: Interval) -> Unsteady | None:
         return None
     return Unsteady(
         "steal",
-        f"the host gave {100 * interval.steal_share:.0f} % of this virtual machine's CPU time to others (steal)",
+        f"the host gave {percent(interval.steal_share, '.0f')} of this virtual machine's CPU time to others (steal)",
         "a machine with CPUs of its own, or measuring again at another time",
     )
 
@@ -137,7 +138,7 @@ def _contention(interval: Interval, threads: int) -> Unsteady | None:
         return None
     return Unsteady(
         "contention",
-        f"our threads waited {100 * share:.0f} % of the time for each other: one runtime's for another's",
+        f"our threads waited {percent(share, '.0f')} of the time for each other: one runtime's for another's",
         "measuring one runtime at a time",
     )
 

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from mnfpn_cli.report.cells import CellRow
 
-FORMATS = ("csv", "json", "parquet", "markdown")
-SUFFIXES = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markdown"}
-
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for a formula where a text begins with it."""
 

@@ -7,11 +7,12 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.models.inputs import in_words
+from mnfpn_cli.percent import percent
 from mnfpn_cli.report.bench import environment_table
 from mnfpn_cli.report.bench_document import latency_document
 from mnfpn_cli.report.document import input_document, whose_document
 from mnfpn_cli.report.runs import ENDED
-from mnfpn_cli.report.tables import Report, note, table
+from mnfpn_cli.report.tables import Report, note, table, warning
 from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_in_bytes, tiny
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def compare_tables(result: Comparison, environment: Environment | None = None) -
     ended = {pair.ended for pair in result.pairs if pair.ended}
     report += [note(f"Ended by: {', '.join(ENDED[one] for one in ended)}.", "dim")] if ended else []
     for one in result.warnings:
-        report.append(note(f"Warning: {one.cause}." + (f" What helps: {one.helps}." if one.helps else ""), "yellow"))
+        report.append(warning(f"{one.cause}." + (f" What helps: {one.helps}." if one.helps else "")))
     report += [environment_table(environment)] if environment else []
     if "interrupted" in ended:
         report.append(note("Interrupted: the measurement is incomplete.", "bold yellow"))
@@ -60,8 +61,8 @@ def sentence(pair: Pair, margin: float) -> str:
     words = {
         "a_faster": "A is faster",
         "b_faster": "B is faster",
-        "same": f"The same within {100 * margin:g} %",
-        "inconclusive": f"Inconclusive at a margin of {100 * margin:g} %",
+        "same": f"The same within {percent(margin, 'g')}",
+        "inconclusive": f"Inconclusive at a margin of {percent(margin, 'g')}",
     }
     return f"{words[pair.verdict]}: {figures}."
 

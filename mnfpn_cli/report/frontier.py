@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mnfpn_cli.percent import percent
 from mnfpn_cli.report.bench_document import latency_document
 from mnfpn_cli.report.document import network_document
 from mnfpn_cli.report.points import KEPT, Point, Points
 from mnfpn_cli.report.runs import half_width
 from mnfpn_cli.report.sweep import planned_document
 from mnfpn_cli.report.swept import moved_lines
-from mnfpn_cli.report.tables import Report, keep_short_text_whole, least_width, note, table
+from mnfpn_cli.report.tables import Report, keep_short_text_whole, least_width, note, table, warning
 from mnfpn_cli.report.terminal_plot import TerminalPlot
 from mnfpn_cli.report.units import count, scaled, seconds, size_in_bytes
 from mnfpn_cli.space.frontier import Bench, bench_of
@@ -73,7 +74,7 @@ def _numbers(point: Point) -> list[str]:
         scaled(figures.macs),
         scaled(figures.parameters),
         size_in_bytes(figures.memory_bytes),
-        f"{100 * point.kept:.1f} %",
+        percent(point.kept),
     ]
 
 
@@ -87,7 +88,7 @@ def _counts(points: Points) -> Report:
 
 
 def _moved(points: Points) -> Report:
-    return [note(f"Warning: {line}", "yellow") for line in moved_lines(points.moved)]
+    return [warning(line) for line in moved_lines(points.moved)]
 
 
 def report_document(points: Points) -> dict[str, Any]:

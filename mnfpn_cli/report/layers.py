@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mnfpn_cli.report.tables import Report, note, table
+from mnfpn_cli.percent import percent
+from mnfpn_cli.report.tables import Report, note, table, warning
 from mnfpn_cli.report.units import per_cent, scaled, seconds
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def advice_sentence(advice: Advice) -> str:
     """What takes most of the time, and what would help: a sentence without its full stop."""
     kind, _, which = advice.part.partition(" ")
     takes = NAMES.get(kind, "stage {} takes").format(which or advice.part)
-    share, times = f"{100 * advice.share:.0f} %", f"{advice.speedup:.1f} ×"
+    share, times = percent(advice.share, ".0f"), f"{advice.speedup:.1f} ×"
     return f"{takes} {share} of the time: `{advice.option}` would make the network about {times} faster"
 
 
@@ -124,7 +125,7 @@ def _cells(part: _Part, total: _Part, profile: Profile) -> list[str]:
 
 def _time_notes(times: LayerTimes, launch_bound: bool) -> Report:
     text = f"The layers add up to {seconds(times.seconds)}; a pass took {seconds(times.undisturbed)} undisturbed"
-    cost = f"{seconds(times.marked)} while they were timed ({100 * (times.marked / times.undisturbed - 1):+.1f} %)."
+    cost = f"{seconds(times.marked)} while they were timed ({percent(times.marked / times.undisturbed - 1, '+.1f')})."
     waits = "the time that the host needs to queue it. Less work in a layer would make it no faster."
     notes: Report = [note(f"{text}, {waits}", "yellow") if launch_bound else note(f"{text}, {cost}", "dim")]
     rest = sum(row.seconds for row in times.rows if row.part == "rest")
@@ -138,7 +139,7 @@ def _disagreement(times: LayerTimes, measured: float) -> Report:
     if abs(times.undisturbed / measured - 1) <= MOST_APART:
         return []
     passes = f"a pass took {seconds(measured)} before, and {seconds(times.undisturbed)} while layers were timed"
-    return [note(f"Warning: {passes}: the shares are not those of the latency above.", "yellow")]
+    return [warning(f"{passes}: the shares are not those of the latency above.")]
 
 
 def _floor_notes(roof: Roofline, measured: float) -> Report:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from mnfpn_cli.percent import percent
 from mnfpn_cli.report.points import KEPT
 from mnfpn_cli.report.runs import half_width
 from mnfpn_cli.report.sweep import cost_document
-from mnfpn_cli.report.tables import Report, note, table
+from mnfpn_cli.report.tables import Report, note, table, warning
 from mnfpn_cli.report.units import count, scaled, seconds, size_in_bytes
 from mnfpn_cli.space.cells import bench_arguments, network_arguments
 from mnfpn_cli.space.names import namer
@@ -40,7 +41,7 @@ def recommend_report(found: Sequence[Recommendation], budget: str, warnings: Seq
             )
             continue
         report += [_table(one, f"Within {budget} on {where}"), *_reasons(one, budget), *_commands(one.picks[0].cell)]
-    return [*report, *(note(f"Warning: {line}", "yellow") for line in warnings), note(OBJECTIVE, "dim")]
+    return [*report, *(warning(line) for line in warnings), note(OBJECTIVE, "dim")]
 
 
 def _table(one: Recommendation, title: str) -> Table:
@@ -65,7 +66,7 @@ def _table(one: Recommendation, title: str) -> Table:
 
 
 def _kept(one: Recommendation, pick: Pick) -> str:
-    return f"{100 * kept(pick.cell.figures.capacity, one.most):.1f} %"
+    return percent(kept(pick.cell.figures.capacity, one.most))
 
 
 def _reasons(one: Recommendation, budget: str) -> Report:
@@ -77,7 +78,7 @@ def _reasons(one: Recommendation, budget: str) -> Report:
     if one.step:
         more, share = one.step.latency.median - first.latency.median, one.step.latency.median / first.latency.median - 1
         kept_then = f"keeps {_kept(one, one.step)} instead of {_kept(one, first)}"
-        cost = f"{seconds(abs(more))} {'more' if more >= 0 else 'less'} ({share:+.0%})"
+        cost = f"{seconds(abs(more))} {'more' if more >= 0 else 'less'} ({percent(share, '+.0f')})"
         lines.append(
             f"The next step up takes {cost} and {kept_then}: {capacity_words(one.step.cell.figures.capacity)}."
         )

@@ -7,7 +7,7 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.models.inputs import in_words
-from mnfpn_cli.report.tables import Report, note, table
+from mnfpn_cli.report.tables import Report, note, table, warning
 from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, share, size_in_bytes, times, tiny
 from mnfpn_cli.settings.input import NetworkInput
 
@@ -41,7 +41,7 @@ def runs_report(result: Benchmark) -> Report:
         _spread_table(result.runs, name),
         *_spread_notes(result, name),
         *_not_run_table(result, name),
-        *(note(f"Warning: {one.cause}. What helps: {one.helps}.", "yellow") for one in result.warnings),
+        *(warning(f"{one.cause}. What helps: {one.helps}.") for one in result.warnings),
     ]
 
 

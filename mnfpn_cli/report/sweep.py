@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mnfpn_cli.percent import percent
 from mnfpn_cli.report.points import KEPT
 from mnfpn_cli.report.tables import Report, note, pairs, table
 from mnfpn_cli.report.units import count, duration, scaled, size_in_bytes
@@ -91,7 +92,7 @@ def frontier_report(frontier: Sequence[Planned], cells: Sequence[Planned]) -> Re
             scaled(figures.parameters),
             size_in_bytes(figures.memory_bytes),
             str(figures.capacity.levels),
-            f"{100 * kept(figures.capacity, best):.1f} %",
+            percent(kept(figures.capacity, best)),
         )
     others = differences([*bare, *(_bare(one.cell) for one in _some(cells, ASKED))])
     alike = {key: words[0] for key, words in others.items() if len(set(words[: len(bare)])) == 1}

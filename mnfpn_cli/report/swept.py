@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mnfpn_cli.percent import percent
 from mnfpn_cli.report.sweep import reasons_report
-from mnfpn_cli.report.tables import Report, note, pairs, table
-from mnfpn_cli.report.units import count, per_cent
+from mnfpn_cli.report.tables import Report, note, pairs, table, warning
+from mnfpn_cli.report.units import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +70,7 @@ def swept_report(swept: Swept) -> Report:
         pairs(f"Sweep, in {store}", [*rows, *left_out, ("reference cell", timed)]),
         *(table_ for sweep in swept.sweeps for table_ in reasons_report(sweep.plan.get("invalid", {}))),
         *_failures(swept.cells),
-        *(note(f"Warning: {line}", "yellow") for line in swept.warnings),
+        *(warning(line) for line in swept.warnings),
         note(f"The frontier: mnfpn report --store {store}. Which to take: mnfpn recommend --store {store}.", "dim"),
     ]
 
@@ -108,7 +109,7 @@ def moved_lines(found: Sequence[Moved]) -> list[str]:
         return []
     worst = max(found, key=lambda one: abs(one.pace - 1))
     slower = "slower" if worst.pace > 1 else "faster"
-    how = f"{per_cent(abs(worst.pace - 1), 1)} % {slower} than at first at {worst.finished} on {worst.node}"
+    how = f"{percent(abs(worst.pace - 1))} {slower} than at first at {worst.finished} on {worst.node}"
     return [
         f"the reference cell moved: at worst it was {how}. The page of mnfpn report, and mnfpn runs export, have times "
         "corrected for it; an idle machine needs none."

@@ -63,3 +63,8 @@ def pairs(title: str, rows: Iterable[tuple[str, str]]) -> Table:
 def note(text: str, style: str = "") -> Text:
     """A line of its own, never read as markup; names out of files can hold anything, and must not steer a terminal."""
     return Text("".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text), style=style)
+
+
+def warning(text: str) -> Text:
+    """What makes a result less sure than it looks, spelled as on standard error."""
+    return note(f"warning: {text}", "yellow")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, product
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from mnfpn_cli.errors import UsageError
@@ -55,6 +56,11 @@ class Space:
     def count(self) -> int:
         """How many combinations there are, valid or not."""
         return prod(len(axis.values) for axis in self.axes)
+
+    @property
+    def files(self) -> list[Path]:
+        """The settings files among the choices."""
+        return [Path(source.name) for axis in self.axes if axis.key == "config" for source in axis.sources()]
 
     def check_count(self) -> None:
         """Refuse what nobody can wait for.

@@ -17,7 +17,7 @@ def store_url(name: str) -> URL:
     if "://" not in name:
         if not name or "\0" in name:
             raise UsageError(f"--store: must be a file or a URL, got '{name}'")
-        return URL.create("sqlite", database=name)
+        return _kept(URL.create("sqlite", database=name), name)
     try:
         url = make_url(name)
     except (ArgumentError, ValueError):  # its message would show the password
@@ -26,9 +26,31 @@ def store_url(name: str) -> URL:
         url = url.set(drivername="postgresql+psycopg")
     if url.drivername not in ("sqlite", "postgresql+psycopg"):
         raise UsageError(f"--store: must be a file, or a URL of sqlite or postgresql+psycopg, got {url.drivername}")
-    if url.drivername == "sqlite" and url.database in (None, "", ":memory:"):
-        raise UsageError("--store: must be a file: what is in memory would be lost")
+    return _kept(url, name) if url.drivername == "sqlite" else url
+
+
+def _kept(url: URL, name: str) -> URL:
+    """The same URL of SQLite, if what is put there is there afterwards.
+
+    Raises:
+        UsageError: where it is not.
+    """
+    file = url.database or ""
+    if file.startswith("file:"):  # which may mean memory, or a file that others know by another name
+        raise UsageError(f"--store: must be the name of a file, and no URI of SQLite's own, got '{name}'")
+    if file in ("", ":memory:") or "memory" in url.normalized_query.get("mode", ()):
+        raise UsageError(f"--store: must be a file: what is in memory would be lost, got '{name}'")
     return url
+
+
+def store_files(name: str) -> tuple[Path, ...]:
+    """The file that a store is; none where it is a server.
+
+    Raises:
+        UsageError: as `store_url`.
+    """
+    url = store_url(name)
+    return (Path(str(url.database)),) if url.get_backend_name() == "sqlite" else ()
 
 
 def check_file(path: Path, create: bool) -> None:

@@ -20,7 +20,7 @@ CASES: dict[str, tuple[BenchRun, str]] = {
     "drift": (timed([x * (1 + k / 500) for k, x in enumerate(STEADY)]), "% slower from the first third"),
     "two_humps": (timed(TWO_HUMPS), "passes take 100"),
     "slow_first": (timed([0.4, *STEADY]), "the first timed pass was an outlier"),
-    "launch_bound": (timed(STEADY, enqueue=Latency(tuple(0.9 * x for x in STEADY))), "takes 90% of a pass"),
+    "launch_bound": (timed(STEADY, enqueue=Latency(tuple(0.9 * x for x in STEADY))), "takes 90 % of a pass"),
     "not_finite": (
         timed(STEADY, doubts=(Unsteady("not_finite", "its output p2 is not finite", "other weights"),)),
         "p2",

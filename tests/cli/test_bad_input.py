@@ -39,7 +39,7 @@ ROWS: list[tuple[list[str], int, str]] = [
     (["shapes", "--config", "none.json"], 2, "none.json: must be a file, but there is none of that name"),
     (["shapes", "--config", "."], 2, ".: must be a file, but it is a folder"),
     (["shapes", "--output", "none/out.json"], 2, "--output: must be in a folder that exists, but 'none' is none"),
-    (["shapes", "--output", "-"], 2, "--output: must be a file; the result goes to standard output anyway, got '-'"),
+    (["shapes", "--output", "-"], 2, "--output: must be a file, not standard output, got '-'"),
     (["shapes", "--output", "x" * 300], 2, "--output: must be a name that a file can have"),
     (["shapes", "--config", ""], 2, "--config: must be the name of a file, or -, got ''"),
     (["shapes", "--config", "/dev/zero"], 2, "/dev/zero: a settings file must have at most 1 MB"),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.signals import signals_by_default
 from tests.conftest import Mnfpn
 
 COMMAND = [sys.executable, "-m", "mnfpn_cli"]
@@ -25,9 +26,10 @@ def in_terminal(
     """Run a command in a pseudo-terminal; interrupt it as Ctrl-C does, a while after ``until`` is on the screen."""
     main, terminal = pty.openpty()
     environment = os.environ | {"COLUMNS": str(columns), "TERM": "xterm-256color"}
-    process = subprocess.Popen(
-        [*COMMAND, *arguments], stdout=terminal, stderr=terminal, env=environment, process_group=0
-    )
+    with signals_by_default():
+        process = subprocess.Popen(
+            [*COMMAND, *arguments], stdout=terminal, stderr=terminal, env=environment, process_group=0
+        )
     os.close(terminal)
     screen, interrupted, end = b"", False, time.monotonic() + 120
     while time.monotonic() < end:
@@ -169,7 +171,7 @@ def test_other_signals_keep_what_was_measured_too(number: signal.Signals, tmp_pa
     file = tmp_path / "out.json"
     options = ["--size", "64", "--min-time", "600", "--device", "cpu", "--output", str(file)]
     code, _ = in_terminal("bench", *options, until="timing on cpu", wait=2.0, number=number)
-    assert code == 130
+    assert code == 128 + number
     assert json.loads(file.read_text())["complete"] is False
 
 
@@ -181,11 +183,13 @@ def test_ctrl_c_before_anything_is_measured_says_so() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("wait", [0.0, 0.4, 0.8, 1.2])
-def test_ctrl_c_ends_quietly_while_torch_is_loading(wait: float) -> None:
+@pytest.mark.parametrize("wait", [0.0, 0.6, 1.2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_quietly_while_torch_is_loading(wait: float, number: signal.Signals) -> None:
     """Libraries catch what is raised in their imports; the command must not go on."""
-    code, screen = in_terminal("bench", "--min-time", "600", "--device", "cpu", until="loading torch", wait=wait)
-    assert code == 130
+    options = ["--min-time", "600", "--device", "cpu"]
+    code, screen = in_terminal("bench", *options, until="loading torch", wait=wait, number=number)
+    assert code == 128 + number
     assert "Traceback" not in screen
     assert "Error" not in screen
 

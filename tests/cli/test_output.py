@@ -3,14 +3,12 @@
 import json
 import os
 import re
-import signal
 import sys
 from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from mnfpn_cli.cli.interrupts import tidy_when_terminated
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.cli.output import emit, write_text
 from mnfpn_cli.report.summary import PathCell
@@ -109,19 +107,3 @@ def test_a_path_gives_way_to_short_text_beside_it(monkeypatch: pytest.MonkeyPatc
         mixed.add_row(PathCell(path, 2), "LevelClassifiers", "1234567890")
     words = [line.split() for line in lines_in_terminal(monkeypatch, [mixed], 42, "xterm")]
     assert words[-2:] == [[name, "LevelClassifiers", "1234567890"] for name in ("lateral", "smooth")]
-
-
-def test_signals_raise_only_while_files_are_written_and_where_they_would_end_the_process() -> None:
-    """One that is ignored, as under `nohup`, stays ignored; afterwards all is as before."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        with tidy_when_terminated():
-            signal.raise_signal(signal.SIGTERM)
-            with pytest.raises(SystemExit) as caught:
-                signal.raise_signal(signal.SIGHUP)
-        assert caught.value.code == 128 + signal.SIGHUP
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -78,9 +78,9 @@ def test_a_picture_is_drawn(mnfpn: Mnfpn, store: str, tmp_path: Path, name: str,
     assert file.read_bytes().startswith(begins)
 
 
-def test_the_format_beats_the_name(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
+def test_the_format_is_enough_where_the_name_says_nothing(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
     """As with other commands."""
-    file = tmp_path / "plot.png"
+    file = tmp_path / "page"
     assert mnfpn("report", "--store", store, "--output", str(file), "--format", "html").code == 0
     assert file.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 

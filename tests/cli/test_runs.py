@@ -109,7 +109,7 @@ def test_show_tells_everything_of_a_cell(mnfpn: Mnfpn, store: str, keys: list[st
         "2026-01-01 00:00:09      1  here  done    11.00 ms   18 %       7",
         "corrected for the machine's pace  5.500 ms: the reference took 2.00 × its first time",
         "torch  2.13.0",
-        "Warning: passes became slower. What helps: wait.",
+        "warning: passes became slower. What helps: wait.",
         "Again: mnfpn bench --width-mult 0.25 --size 64x64 --device cpu",
     ):
         assert line in done.out
@@ -295,7 +295,7 @@ def test_an_empty_store_is_exported_as_no_rows(mnfpn: Mnfpn, tmp_path: Path) -> 
         (["--format", "xml"], "--format: must be one of csv, json, parquet, markdown, got 'xml'"),
         (
             ["--output", "runs.xml"],
-            "--output: must end in .csv, .json, .parquet, .md where --format does not say which",
+            "--output: must end in .json, .csv, .md, .parquet where --format is not given",
         ),
         (["--output", "none/runs.csv"], "--output: must be in a folder that exists, but 'none' is none"),
         (["--status", "well"], "--status: must be one of done, failed, pending, got 'well'"),

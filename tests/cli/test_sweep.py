@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
+from mnfpn_cli.cli.sweep_progress import sweep_bar
 from mnfpn_cli.store import tables
 from mnfpn_cli.store.read import read_cells
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import sweeps
 from mnfpn_cli.sweep.process import Outcome, Task
+from mnfpn_cli.sweep.state import State
+from tests.cli.signals import signals_by_default
 from tests.conftest import Mnfpn
 from tests.sweep.pools import FakePool, failed, no_graphs, steady
 
@@ -84,6 +87,7 @@ BAD: list[tuple[list[str], str]] = [
     (["--measure", "none", "--set", "pyramid.levels=p3,p4"], "--set pyramid.levels: 'p3,p4' is one list in other"),
     (["--store", "x.db", "--cell-timeout", "0"], "--cell-timeout: must be 1 to 1000000 seconds, got 0"),
     (["--store", "x.db", "--runs", "5", "--precision", "1%"], "--precision: has no meaning with --runs"),
+    (["--store", ":memory:", "--dry-run"], "--store: must be a file: what is in memory would be lost, got ':memory:'"),
     (["--store", "mysql://host/x"], "--store: must be a file, or a URL of sqlite or postgresql+psycopg, got mysql"),
 ]
 
@@ -224,16 +228,25 @@ def test_a_recommendation_for_what_there_is_not_is_wrong_usage(
     assert outcome.err.startswith(f"error: {message}")
 
 
+def test_a_note_is_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    """However long it is; a terminal breaks it itself."""
+    with sweep_bar([]) as tell:
+        tell(State(0, notes=("word " * 60,)))
+    assert capsys.readouterr().err == f"warning: {'word ' * 60}\n"
+
+
 @pytest.mark.slow
-def test_ctrl_c_ends_a_sweep_between_two_cells() -> None:
-    """It says how many are left and how to go on, exit code 130; what was measured stays, nothing is claimed."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_sweep_between_two_cells(number: signal.Signals) -> None:
+    """It says how many are left and how to go on; what was measured stays, nothing is claimed."""
     command = [sys.executable, "-m", "mnfpn_cli", "sweep", *SMALL, *QUICK, "--store", "runs.db"]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with signals_by_default():
+        running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while running.poll() is None and (not Path("runs.db").exists() or _done() < 1):
         time.sleep(0.1)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(number)
     out, err = running.communicate(timeout=60)
-    assert running.returncode == 130, err
+    assert running.returncode == 128 + number, err
     assert "cells are left; go on with them by: mnfpn sweep --resume --store runs.db" in err
     assert "done" in out
     with open_store("runs.db") as store:
@@ -361,7 +374,7 @@ def test_results_of_other_options_are_told_and_layers_are_measured(
     assert "other" not in mnfpn(*sweep, "--runs", "6").out
     again, tried = mnfpn(*sweep), len(pool.tasks)
     line = "2 results are of another sweep, measured with --runs 6, not with the default options: --again measures anew"
-    assert f"Warning: {line}" in again.out
+    assert f"warning: {line}" in again.out
     planned = mnfpn(*sweep, "--by-layer", "--dry-run")
     assert "2 cells and 2 times of the reference cell" in planned.out
     layered = mnfpn(*sweep, "--by-layer")

@@ -131,8 +131,8 @@ def test_what_makes_it_less_sure_is_told() -> None:
     """With what helps, if anything does."""
     warnings = (Unsteady("load", "chrome used 1.5 cores", "close it"), Unsteady("x", "something else", ""))
     text = as_text(compare_tables(replace(RESULT, warnings=warnings))).splitlines()
-    assert "Warning: chrome used 1.5 cores. What helps: close it." in text
-    assert "Warning: something else." in text
+    assert "warning: chrome used 1.5 cores. What helps: close it." in text
+    assert "warning: something else." in text
 
 
 def test_what_ended_it_early_is_told() -> None:

@@ -200,5 +200,5 @@ def test_a_pass_that_waits_for_the_host_says_so() -> None:
 def test_the_advice_stands_beside_a_warning_that_the_machine_was_in_another_state() -> None:
     """The shares that it follows from are of one state."""
     text = "\n".join(text_of(replace(PROFILE, measured=0.05)))
-    assert "Warning: a pass took 50.00 ms before, and 35.20 ms while layers were timed" in text
+    assert "warning: a pass took 50.00 ms before, and 35.20 ms while layers were timed" in text
     assert "`--set pyramid.levels=p3-p5` would make the network about 2.4 × faster." in text

@@ -103,7 +103,7 @@ def test_what_ended_each_row_is_said() -> None:
 def test_warnings_name_the_cause_and_what_helps() -> None:
     """Process names can hold anything, and are not read as markup."""
     text = lines(timed(FAST), warnings=(Unsteady("load", "[kworker] used 1.3 cores", "wait"),))
-    assert "Warning: [kworker] used 1.3 cores. What helps: wait." in text
+    assert "warning: [kworker] used 1.3 cores. What helps: wait." in text
 
 
 def test_training_and_cold_caches_are_labelled() -> None:

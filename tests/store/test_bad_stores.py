@@ -192,12 +192,18 @@ NAMES: list[tuple[str, str]] = [
     ("postgresql+asyncpg://me:secret@host/db", "must be a file, or a URL of sqlite or postgresql+psycopg"),
     ("://me:secret@host", "must be a file or a URL, as postgresql+psycopg://user@host/database"),
     ("postgresql://me:secret@host:port/db", "must be a file or a URL, as postgresql+psycopg://user@host/database"),
-    ("sqlite://", "must be a file: what is in memory would be lost"),
-    ("sqlite:///:memory:", "must be a file: what is in memory would be lost"),
+    ("sqlite://", "must be a file: what is in memory would be lost, got 'sqlite://'"),
+    ("sqlite:///", "must be a file: what is in memory would be lost, got 'sqlite:///'"),
+    ("sqlite:///:memory:", "must be a file: what is in memory would be lost, got 'sqlite:///:memory:'"),
+    (":memory:", "must be a file: what is in memory would be lost, got ':memory:'"),
+    ("file::memory:", "must be the name of a file, and no URI of SQLite's own, got 'file::memory:'"),
+    ("file:x.db?mode=memory", "must be the name of a file, and no URI of SQLite's own"),
+    ("sqlite:///file:x?mode=memory&uri=true", "must be the name of a file, and no URI of SQLite's own"),
+    ("sqlite:///x.db?mode=memory", "must be a file: what is in memory would be lost"),
 ]
 
 
-@pytest.mark.parametrize(("name", "rule"), NAMES, ids=[name[:20] for name, _ in NAMES])
+@pytest.mark.parametrize(("name", "rule"), NAMES, ids=[name[:30] for name, _ in NAMES])
 def test_a_name_that_is_none_of_a_store(mnfpn: Mnfpn, name: str, rule: str) -> None:
     """Also where a store would be made; without the password that it may hold."""
     for arguments in (["list"], ["merge", name]):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from mnfpn_cli.percent import percent
 from mnfpn_cli.report.figures.frontier import COSTS, frontier_figure
 from mnfpn_cli.report.figures.parts import part_colours, parts_figure
 from mnfpn_cli.report.figures.sizes import sizes_figure
@@ -74,7 +75,7 @@ COLUMNS = (
         lambda one: one.stored.figures.memory_bytes,
         lambda one: size_in_bytes(one.stored.figures.memory_bytes),
     ),
-    Column("Kept", "number", lambda one: one.kept, lambda one: f"{100 * one.kept:.1f} %"),
+    Column("Kept", "number", lambda one: one.kept, lambda one: percent(one.kept)),
     Column("Frontier", "", lambda one: "yes" if one.on_frontier else None),
     Column("Reason", "text long", lambda one: _reason(one) or None),
 )
@@ -155,7 +156,7 @@ def _hover(point: Point) -> list[str]:
         f"{seconds(latency.median)}{interval}",
         *corrected,
         f"{scaled(figures.macs)} MACs, {scaled(figures.parameters)} parameters",
-        f"{size_in_bytes(figures.memory_bytes)}, {100 * point.kept:.1f} % kept" + " · frontier" * point.on_frontier,
+        f"{size_in_bytes(figures.memory_bytes)}, {percent(point.kept)} kept" + " · frontier" * point.on_frontier,
     ]
 
 

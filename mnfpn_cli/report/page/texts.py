@@ -7,7 +7,8 @@ from collections import defaultdict
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from mnfpn_cli.report.units import count, per_cent, size_in_bytes
+from mnfpn_cli.percent import percent
+from mnfpn_cli.report.units import count, size_in_bytes
 from mnfpn_cli.space.names import differences
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _drift(points: Points) -> list[str]:
     ]
     worst = max(points.moved, key=lambda one: abs(one.pace - 1))
     way = "slower" if worst.pace > 1 else "faster"
-    much = f"{per_cent(abs(worst.pace - 1), 1)} % {way}"
+    much = f"{percent(abs(worst.pace - 1))} {way}"
     what = (
         f"The machine moved: the reference cell, timed in between, was up to {much} than at first. "
         "The column Corrected has each median over the pace of the machine at that moment."
