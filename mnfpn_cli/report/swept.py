@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mnfpn_cli.report.fitting import phrases
 from mnfpn_cli.report.sweep import reasons_report
 from mnfpn_cli.report.tables import Report, note, pairs, table
 from mnfpn_cli.report.units import count, per_cent
@@ -91,7 +92,7 @@ def _failures(cells: Sequence[StoredCell]) -> Report:
         return []
     made = table("Failed", "Cell", "Why")
     for one in failed[:SHOWN]:
-        made.add_row(note(str(one.cell)), note(one.result.reason or "" if one.result else ""))
+        made.add_row(phrases(str(one.cell)), note(one.result.reason or "" if one.result else ""))
     more = len(failed) - SHOWN
     return [made, *([note(f"{count(more)} more: mnfpn runs list --status failed", "dim")] if more > 0 else [])]
 

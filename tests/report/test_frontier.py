@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from rich.table import Table
 
 from mnfpn_cli.cli.output import as_text
 from mnfpn_cli.report.figures.frontier import frontier_figure
@@ -61,26 +60,12 @@ def test_the_table_has_the_frontier_and_says_what_kept_is(tmp_path: Path) -> Non
     text = as_text(frontier_report(points(tmp_path, SAMPLE)))
     lines = text.splitlines()
     assert lines[0] == "Frontier on cpu of A CPU, 2 cores: 4 of 7 cells"
-    assert " ".join(lines[1].split()) == "Network Size Runtime Median ±95 % MACs Parameters Memory Kept"
+    assert " ".join(lines[1].split()) == "Network Size Median ±95 % MACs Parameters Memory Kept"
     assert [line.split()[1] for line in lines[2:6]] == ["0.35", "1.0", "0.35", "1.0"]
     assert lines[5].endswith("100.0 %")
     assert "5.000 ms" in lines[2]
     assert "It is no accuracy" in text
     assert "9 cells: 7 done, 1 failed, 1 pending." in text
-
-
-def test_a_narrow_terminal_has_size_and_runtime_with_the_network(tmp_path: Path) -> None:
-    """So that no number is broken at 80 columns; where there is room they have columns of their own."""
-    found = points(tmp_path, SAMPLE)
-    narrow, wide = (frontier_report(found, width)[0] for width in (80, 140))
-    assert isinstance(narrow, Table)
-    assert isinstance(wide, Table)
-    assert (len(narrow.columns), len(wide.columns)) == (7, 9)
-    screen = Console(file=StringIO(), width=80)
-    screen.print(narrow)
-    assert isinstance(screen.file, StringIO)
-    assert "64x64" in screen.file.getvalue()
-    assert screen.file.getvalue().count(" ms") == len(FRONTIER)
 
 
 def test_what_is_kept_is_the_fourth_root_of_the_share_of_the_product(tmp_path: Path) -> None:
