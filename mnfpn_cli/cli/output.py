@@ -13,6 +13,7 @@ from rich.console import Console, ConsoleDimensions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mnfpn_cli.cli.errors import write_error
 from mnfpn_cli.cli.interrupts import tidy_when_terminated
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.errors import MnfpnError, UsageError
@@ -98,10 +99,18 @@ def emit(report: Report, document: dict[str, Any], options: OutputOptions, texts
             form = printed if printed != "text" else SUFFIXES.get(options.output.suffix.lower(), "text")
             write_text(options.output, _in_form(form, report, document, texts))
     finally:
-        if printed == "text" and sys.stdout.isatty():
-            print_report(report, Console())
+        if printed == "text":
+            print_text(report)
         else:
             sys.stdout.write(_in_form(printed, report, document, texts))
+
+
+def print_text(report: Report) -> None:
+    """Print a report so that it fits a terminal; complete into a pipe."""
+    if sys.stdout.isatty():
+        print_report(report, Console())
+    else:
+        sys.stdout.write(as_text(report))
 
 
 def form_of(options: OutputOptions) -> str:
@@ -117,7 +126,7 @@ def _in_form(form: str, report: Report, document: dict[str, Any], texts: Texts) 
 
 def warn(line: str) -> None:
     """Tell something that is neither a result nor a reason to fail."""
-    sys.stderr.write(f"warning: {line}\n")
+    write_error(f"warning: {line}")
 
 
 def as_text(report: Report) -> str:
