@@ -24,6 +24,7 @@ from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.input import NetworkInput, Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
 from tests.conftest import Mnfpn
+from tests.needs import needs_onnx
 
 SMALL = ["--stages", "2,8,1,2 2,16,1,2", "--pyramid-channels", "8"]
 SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2), (2, 16, 1, 2)], "pyramid": {"channels": 8}})
@@ -62,7 +63,7 @@ def test_a_file_for_any_size_is_checked_at_several(mnfpn: Mnfpn, tmp_path: Path)
     ]
 
 
-@pytest.mark.parametrize("format", ["onnx", "safetensors"])
+@pytest.mark.parametrize("format", [pytest.param("onnx", marks=needs_onnx), "safetensors"])
 def test_what_cannot_fit_is_refused_before_it_is_built(
     mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, format: str
 ) -> None:
@@ -85,6 +86,7 @@ def test_what_cannot_fit_is_refused_before_it_is_built(
     assert list(tmp_path.iterdir()) == []
 
 
+@needs_onnx
 def test_json_through_a_pipe_is_all_that_is_printed(mnfpn_process: Mnfpn, tmp_path: Path) -> None:
     """Torch's exporter and ONNX Runtime have a lot to say, and none of it on either stream."""
     path = tmp_path / "out.onnx"

@@ -21,6 +21,7 @@ from mnfpn_cli.store.read import read_cells
 from mnfpn_cli.store.rows import StoredCell
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import references, sweeps
+from tests.needs import needs
 from tests.report.stores import EAGER, FRONTIER, LARGE, SAMPLE, SMALL, Made, cell_of, make_store
 
 
@@ -113,6 +114,7 @@ def test_another_sweeps_machine_is_none_of_this_reports(tmp_path: Path) -> None:
     assert (len(first.moved), len(second.moved)) == (0, 1)
 
 
+@needs("plotly")
 def test_few_samples_have_no_interval(tmp_path: Path) -> None:
     """The table has none, JSON has null, and the plots have no bars."""
     found = points(tmp_path, [replace(SAMPLE[0], samples=5)])
@@ -139,6 +141,7 @@ def test_cells_that_differ_in_nothing_are_called_by_their_options(tmp_path: Path
     assert points(tmp_path, SAMPLE[:1]).all[0].name == "--width-mult 0.35"
 
 
+@needs("plotext")
 @pytest.mark.parametrize("width", [80, 140])
 def test_the_plot_is_as_wide_as_the_terminal(tmp_path: Path, width: int) -> None:
     """With a symbol for each runtime, filled on the frontier; wide terminals leave some room."""
@@ -156,6 +159,7 @@ def test_the_plot_is_as_wide_as_the_terminal(tmp_path: Path, width: int) -> None
     assert lines[-1].split() == ["●○", "channels-last", "■□", "eager"]
 
 
+@needs("plotext")
 def test_one_cell_can_be_plotted(tmp_path: Path) -> None:
     """Though it spans no range."""
     text = as_text(frontier_report(points(tmp_path, SAMPLE[:1])))
