@@ -25,6 +25,7 @@ from mnfpn_cli.settings.input import NetworkInput, Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
 from tests.conftest import Mnfpn
 from tests.needs import needs_onnx
+from tests.processes import MNFPN, heeding_signals
 
 SMALL = ["--stages", "2,8,1,2 2,16,1,2", "--pyramid-channels", "8"]
 SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2), (2, 16, 1, 2)], "pyramid": {"channels": 8}})
@@ -247,9 +248,9 @@ def test_a_signal_leaves_what_was_there(tmp_path: Path, number: signal.Signals) 
     """While the file is being checked: the temporary one goes, quietly."""
     path = tmp_path / "out.pt2"
     path.write_text("older")
-    command = [sys.executable, "-m", "mnfpn_cli", "export", "--size", "512", "--batch", "4"]
+    command = [*MNFPN, "export", "--size", "512", "--batch", "4"]
     command += ["--format", "safetensors", "--output", str(path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(heeding_signals(command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 60
     while len(list(tmp_path.iterdir())) == 1 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.005)

@@ -151,9 +151,10 @@ def test_a_path_gives_way_to_short_text_beside_it(monkeypatch: pytest.MonkeyPatc
 
 def test_signals_raise_only_while_files_are_written_and_where_they_would_end_the_process() -> None:
     """One that is ignored, as under `nohup`, stays ignored; afterwards all is as before."""
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         with tidy_when_terminated():
             signal.raise_signal(signal.SIGTERM)
             with pytest.raises(SystemExit) as caught:
@@ -162,4 +163,5 @@ def test_signals_raise_only_while_files_are_written_and_where_they_would_end_the
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
