@@ -17,6 +17,7 @@ from mnfpn_cli import __version__
 from mnfpn_cli.cli.audit import audit
 from mnfpn_cli.cli.bench import bench
 from mnfpn_cli.cli.compare import compare
+from mnfpn_cli.cli.errors import write_error
 from mnfpn_cli.cli.export import export
 from mnfpn_cli.cli.recommend import recommend
 from mnfpn_cli.cli.report import report
@@ -98,16 +99,10 @@ def run(arguments: Sequence[str], exit_codes: Mapping[type[MnfpnError], int] = M
 def _fail(message: str, code: int, hint: str = "") -> int:
     try:
         sys.stdout.flush()
-        sys.stderr.writelines(f"error: {_printable(line)}\n" for line in message.split("\n"))
-        sys.stderr.write("".join(f"{_printable(line)}\n" for line in hint.splitlines()))
+        write_error("\n".join([*(f"error: {line}" for line in message.split("\n")), *hint.splitlines()]))
     except BrokenPipeError:
         _discard(sys.stdout)
     return code
-
-
-def _printable(text: str) -> str:
-    """What a file or an argument holds can be anything, but must not steer the terminal."""
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def _hint(error: typer.TyperException) -> str:

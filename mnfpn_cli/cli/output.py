@@ -10,12 +10,15 @@ from typing import Any
 
 from rich.console import Console, ConsoleDimensions, RenderableType
 from rich.table import Table
+from rich.text import Text
 
+from mnfpn_cli.cli.errors import write_error
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.files import is_device, write_whole
 from mnfpn_cli.report.document import to_json
-from mnfpn_cli.report.tables import Report, keep_short_text_whole, least_width, note
+from mnfpn_cli.report.fitting import Forms, fitted, least_width
+from mnfpn_cli.report.tables import Report, note
 
 WIDE = 10_000
 """Columns where nothing has to fit a screen."""
@@ -38,10 +41,18 @@ def emit(report: Report, document: dict[str, Any], options: OutputOptions, texts
         if options.output is not None:
             write_text(options.output, _in_form(options.file_form, report, document, texts))
     finally:
-        if printed == "text" and sys.stdout.isatty():
-            _print(report, Console())
+        if printed == "text":
+            print_text(report)
         else:
             sys.stdout.write(_in_form(printed, report, document, texts))
+
+
+def print_text(report: Report) -> None:
+    """Print a report so that it fits a terminal; complete into a pipe."""
+    if sys.stdout.isatty():
+        print_report(report, Console())
+    else:
+        sys.stdout.write(as_text(report))
 
 
 def _in_form(form: str, report: Report, document: dict[str, Any], texts: Texts) -> str:
@@ -52,18 +63,20 @@ def _in_form(form: str, report: Report, document: dict[str, Any], texts: Texts) 
 
 def warn(line: str) -> None:
     """Tell something that is neither a result nor a reason to fail."""
-    sys.stderr.write(f"warning: {line}\n")
+    write_error(f"warning: {line}")
 
 
 def as_text(report: Report) -> str:
     """The report without colours and lines, every cell complete."""
     buffer = StringIO()
-    _print([_plain(item) for item in report], Console(file=buffer, width=WIDE, color_system=None))
+    print_report([_plain(item) for item in report], Console(file=buffer, width=WIDE, color_system=None))
     return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 
 
 def _plain(item: RenderableType) -> RenderableType:
-    """A table without lines, its columns two spaces apart; everything else as it is."""
+    """A table in its widest form, without lines, its columns two spaces apart; everything else as it is."""
+    if isinstance(item, Forms):
+        item = item.tables[0]
     if not isinstance(item, Table):
         return item
     plain = copy(item)
@@ -71,22 +84,29 @@ def _plain(item: RenderableType) -> RenderableType:
     return plain
 
 
-def _print(report: Report, console: Console) -> None:
-    screen = console.size
+def print_report(report: Report, console: Console) -> None:
+    """Print what fits the screen, with an empty line above each table; only what stays too wide the terminal breaks."""
     for index, item in enumerate(report):
-        width = screen.width
-        if isinstance(item, Table):
-            keep_short_text_whole(item)
-            # A terminal that is narrower than this breaks the lines itself; rich would cut digits off instead.
-            width = max(width, least_width(item))
-            if index:
+        if not isinstance(item, Table | Forms):
+            console.print(item, soft_wrap=isinstance(item, Text) and bool(item.no_wrap))
+            continue
+        for part in fitted(item, console.width):
+            if index or part.title is None:
                 console.print()
-            console.print(note(str(item.title), "bold"))  # within the table it would be broken at the table's width
-            item = copy(item)
-            item.title = None
-        console.size = ConsoleDimensions(width, screen.height)  # the width alone would not count on a dumb terminal
-        console.print(item)
-        console.size = screen
+            _print_table(part, console)
+
+
+def _print_table(table: Table, console: Console) -> None:
+    """Print a table, wider than the screen where it must be: rich would cut digits off."""
+    if table.title:
+        console.print(note(str(table.title), "bold"))  # within the table it would be broken at the table's width
+    table = copy(table)
+    table.title = None
+    screen = console.size
+    # The width alone would not count on a dumb terminal.
+    console.size = ConsoleDimensions(max(screen.width, least_width(table)), screen.height)
+    console.print(table)
+    console.size = screen
 
 
 def write_text(path: Path, text: str, option: str = "--output") -> None:

@@ -1,7 +1,5 @@
 """`mnfpn report`."""
 
-import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,16 +53,11 @@ def report(
 
     form = _form(output, format)
     points, name = _read(store, device, sweep)
-    lines, body = frontier_report(points, _width()), report_document(points)
+    lines, body = frontier_report(points), report_document(points)
     if output is not None:
         written = _write(output, form, points, name)
         lines, body = [note(written)], body | {"output": str(output)}
     emit(lines, body, OutputOptions(json=json))
-
-
-def _width() -> int | None:
-    """The columns of the terminal; None where there is none."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _form(output: Path | None, format: str | None) -> str:

@@ -31,8 +31,8 @@ def schema() -> None:
 @settings_app.command("presets")
 def presets() -> None:
     """List the presets, one line each."""
+    from mnfpn_cli.cli.output import print_text
+    from mnfpn_cli.report.tables import pairs
     from mnfpn_cli.settings.files import preset_description, preset_names
 
-    names = preset_names()
-    width = max(len(name) for name in names)
-    sys.stdout.writelines(f"{name:{width}}  {preset_description(name)}\n" for name in names)
+    print_text([pairs("", [(name, preset_description(name)) for name in preset_names()])])

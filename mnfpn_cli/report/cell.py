@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mnfpn_cli.report.cells import CellRow, as_text, cell_document
 from mnfpn_cli.report.document import document
 from mnfpn_cli.report.runs import half_width
-from mnfpn_cli.report.tables import Report, note, pairs, table, warning
+from mnfpn_cli.report.tables import Report, command, note, pairs, table, warning
 from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_in_bytes
 from mnfpn_cli.settings.models import NetworkSettings
 from mnfpn_cli.space.names import flat
@@ -45,7 +45,7 @@ def show_report(row: CellRow, results: Sequence[Result]) -> Report:
         *([_environment(measured["environment"])] if measured.get("environment") else []),
         *(note(f"Failed: {row.result.reason}", "red") for _ in [0] if row.result and row.result.status == "failed"),
         *(warning(f"{one['cause']}. What helps: {one['helps']}.") for one in measured.get("warnings", ())),
-        note(f"Again: {row.command}"),
+        command(f"Again: {row.command}"),
     ]
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli import FORMAT_VERSION, __version__
-from mnfpn_cli.report.points import names_of, paces_of
+from mnfpn_cli.report.cell_tables import Differing, alike_words, cells_table, columns_of
+from mnfpn_cli.report.points import paces_of, words_of
 from mnfpn_cli.report.runs import half_width
 from mnfpn_cli.report.sweep import planned_document
 from mnfpn_cli.report.tables import Report, note, table
@@ -124,9 +125,8 @@ def _sweeps_table(sweeps: Sequence[Sweep]) -> Report:
 
 
 def _cells_table(store: str, rows: Sequence[CellRow], total: int) -> Report:
-    """A row a cell; what is the same for all of them stands above it."""
-    names = names_of([row.stored for row in rows])
-    columns: dict[str, list[str]] = {
+    """A row a cell; what is the same for all of them stands below it."""
+    columns = {
         "Status": [str(row.stored.status) for row in rows],
         "Size": [str(row.stored.cell.size) for row in rows],
         "Batch": [str(row.stored.cell.execution.batch) for row in rows],
@@ -134,21 +134,19 @@ def _cells_table(store: str, rows: Sequence[CellRow], total: int) -> Report:
         "Device": [row.stored.device for row in rows],
         "Node": [row.result.node if row.result else "" for row in rows],
     }
-    same = {name: values[0] for name, values in columns.items() if len(set(values)) == 1}
-    differing = {name: values for name, values in columns.items() if name not in same}
-    title = f"{count(total)} cells in {store}"
-    common = ", ".join(f"{name.lower()} {value}" for name, value in same.items() if value)
-    made = table(title, "Key", "Network", *differing, ">Median", ">±95 %", "Ended (UTC)")
-    for index, (row, name) in enumerate(zip(rows, names, strict=True)):
-        words = [values[index] for values in differing.values()]
-        made.add_row(row.stored.key[:KEY_DIGITS], note(name), *map(note, words), *_times(row))
+    same = {name: words[0] for name, words in columns.items() if len(set(words)) == 1}
+    names = columns_of(words_of([row.stored for row in rows]))
+    differing = Differing(names, {name: words for name, words in columns.items() if name not in same})
+    latencies = [row.latency for row in rows]
+    figures = {
+        ">Median": [seconds(one.median) if one else "" for one in latencies],
+        ">±95 %": [half_width(one) if one else "" for one in latencies],
+        "Ended (UTC)": [_moment(row.result.finished) if row.result else "" for row in rows],
+    }
+    keys = {"Key": [row.stored.key[:KEY_DIGITS] for row in rows]}
+    made = cells_table(f"{count(total)} cells in {store}", differing, figures, keys)
+    common = alike_words({name: word for name, word in same.items() if word})
     return [made, *([note(f"All: {common}.", "dim")] if common else [])]
-
-
-def _times(row: CellRow) -> tuple[str, str, str]:
-    latency = row.latency
-    finished = _moment(row.result.finished) if row.result else ""
-    return (seconds(latency.median), half_width(latency), finished) if latency else ("", "", finished)
 
 
 def _failures(rows: Sequence[CellRow]) -> list[Table]:

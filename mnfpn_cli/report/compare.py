@@ -11,6 +11,7 @@ from mnfpn_cli.percent import percent
 from mnfpn_cli.report.bench import environment_table
 from mnfpn_cli.report.bench_document import latency_document
 from mnfpn_cli.report.document import input_document, whose_document
+from mnfpn_cli.report.fitting import phrases
 from mnfpn_cli.report.runs import ENDED
 from mnfpn_cli.report.tables import Report, note, table, warning
 from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_in_bytes, tiny
@@ -106,7 +107,7 @@ def _times_table(result: Comparison) -> Table:
         for name, latency in (("A", pair.a), ("B", pair.b)):
             interval = seconds_range(*latency.interval) if latency.interval else ""
             cells = [name, seconds(latency.median), interval, seconds(latency.min), count(len(latency.samples))]
-            made.add_row(*([pair.name if name == "A" else ""] if several else []), *cells)
+            made.add_row(*([phrases(pair.name if name == "A" else "")] if several else []), *cells)
     return made
 
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.percent import percent
 from mnfpn_cli.report.bench_document import latency_document
+from mnfpn_cli.report.cell_tables import Differing, cells_report, columns_of
 from mnfpn_cli.report.document import network_document
 from mnfpn_cli.report.points import KEPT, Point, Points
 from mnfpn_cli.report.runs import half_width
 from mnfpn_cli.report.sweep import planned_document
 from mnfpn_cli.report.swept import moved_lines
-from mnfpn_cli.report.tables import Report, keep_short_text_whole, least_width, note, table, warning
+from mnfpn_cli.report.tables import Report, note, printable, warning
 from mnfpn_cli.report.terminal_plot import TerminalPlot
 from mnfpn_cli.report.units import count, scaled, seconds, size_in_bytes
 from mnfpn_cli.space.frontier import Bench, bench_of
@@ -19,18 +20,13 @@ from mnfpn_cli.space.frontier import Bench, bench_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rich.table import Table
 
-
-def frontier_report(points: Points, width: int | None = None) -> Report:
-    """A table for each bench, a plot of it below, and what stands in the tables.
-
-    ``width``: the columns of the terminal, where there is one.
-    """
+def frontier_report(points: Points) -> Report:
+    """A table for each bench, a plot of it below, and what stands in the tables."""
     report: Report = []
     for bench, some in points.frontier.items():
         everything = [one for one in points.all if one.latency and bench_of(one.stored) == bench]
-        report += [_table(bench, some, len(everything), width), TerminalPlot(everything)]
+        report += [*_table(bench, some, len(everything)), TerminalPlot(everything)]
     if points.frontier:
         report.append(note(KEPT, "dim"))
     return [*report, *_counts(points), *_moved(points)]
@@ -42,40 +38,27 @@ def bench_name(bench: Bench, among: Mapping[Bench, object]) -> str:
     return f"{bench.device} of {bench.machine}" + (f", batch {bench.batch}" if len(batches) > 1 else "")
 
 
-def _table(bench: Bench, frontier: Sequence[Point], cells: int, width: int | None) -> Table:
-    """The cells of a frontier; in a narrow terminal, sizes and runtimes stand below the networks."""
+def _table(bench: Bench, frontier: Sequence[Point], cells: int) -> Report:
+    """The cells of a frontier; sizes and runtimes stand beside the networks where there is room."""
     title = f"Frontier on {bench_name(bench, {bench: None})}: {count(len(frontier))} of {count(cells)} cells"
-    title = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in title)
-    made = table(title, "Network", ">Size", "Runtime", *NUMBERS)
-    for one in frontier:
-        how = one.stored.cell.execution
-        made.add_row(note(one.name), str(one.stored.cell.size), how.runtime, *_numbers(one))
-    if width is None:
-        return made
-    keep_short_text_whole(made)
-    if least_width(made) <= width:
-        return made
-    made = table(title, "Network", *NUMBERS)
-    for one in frontier:
-        how = one.stored.cell.execution
-        made.add_row(note(f"{one.name}, {one.stored.cell.size}, {how.runtime}"), *_numbers(one))
-    return made
-
-
-NUMBERS = (">Median", ">±95 %", ">MACs", ">Parameters", ">Memory", ">Kept")
-
-
-def _numbers(point: Point) -> list[str]:
-    figures = point.stored.figures
-    assert point.latency
-    return [
-        seconds(point.latency.median),
-        half_width(point.latency),
-        scaled(figures.macs),
-        scaled(figures.parameters),
-        size_in_bytes(figures.memory_bytes),
-        percent(point.kept),
-    ]
+    differing = Differing(
+        columns_of([one.words for one in frontier]),
+        {
+            ">Size": [str(one.stored.cell.size) for one in frontier],
+            "Runtime": [one.stored.cell.execution.runtime for one in frontier],
+        },
+    )
+    latencies = [one.latency for one in frontier if one.latency]  # all of them: a frontier is of what was measured
+    figures = [one.stored.figures for one in frontier]
+    numbers = {
+        ">Median": [seconds(one.median) for one in latencies],
+        ">±95 %": [half_width(one) for one in latencies],
+        ">MACs": [scaled(one.macs) for one in figures],
+        ">Parameters": [scaled(one.parameters) for one in figures],
+        ">Memory": [size_in_bytes(one.memory_bytes) for one in figures],
+        ">Kept": [percent(one.kept) for one in frontier],
+    }
+    return cells_report(printable(title), differing, numbers)
 
 
 def _counts(points: Points) -> Report:

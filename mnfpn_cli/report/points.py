@@ -12,7 +12,7 @@ from mnfpn_cli.space.names import differences
 from mnfpn_cli.space.planned import kept
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mnfpn_cli.measure.statistics import Latency
     from mnfpn_cli.store.rows import Reference, StoredCell, Sweep
@@ -35,7 +35,7 @@ class Point:
 
     Attributes:
         stored: the cell, with its newest result.
-        name: its settings, as far as they differ between the cells.
+        words: its settings by their keys, as far as they differ between the cells; else its whole name by no key.
         kept: the capacity that it keeps, as a share of the most in the report.
         latency: what was measured; None where nothing was.
         pace: of the machine when it was measured, against the first time of the reference; None where that stayed.
@@ -43,11 +43,16 @@ class Point:
     """
 
     stored: StoredCell
-    name: str
+    words: Mapping[str, str]
     kept: float
     latency: Latency | None
     pace: float | None
     on_frontier: bool
+
+    @property
+    def name(self) -> str:
+        """What it differs in from the other cells, as ``width_mult 0.5, channels 64``."""
+        return name_of(self.words)
 
     @property
     def node(self) -> str:
@@ -83,21 +88,24 @@ def points_of(cells: Sequence[StoredCell], sweeps: Sequence[Sweep], references: 
     measured = [one for one in cells if one.measured]
     most, paces, moved = largest_product(measured or cells), paces_of(cells, references), _moved(references)
     found = {
-        one.key: Point(one, name, kept(one.figures.capacity, most), _latency(one), paces.get(one.key), one.key in best)
-        for one, name in zip(cells, names_of(cells), strict=True)
+        one.key: Point(one, words, kept(one.figures.capacity, most), _latency(one), paces.get(one.key), one.key in best)
+        for one, words in zip(cells, words_of(cells), strict=True)
     }
     lines = {bench: [found[one.key] for one in some] for bench, some in frontier.items()}
     return Points(list(found.values()), lines, sweeps, moved)
 
 
-def names_of(cells: Sequence[StoredCell]) -> list[str]:
-    """What cells are called: the settings in which they differ; their options, where they differ in none."""
+def words_of(cells: Sequence[StoredCell]) -> list[dict[str, str]]:
+    """The settings of each cell in which they differ; by no key its options, where they differ in none."""
     columns = {key: words for key, words in differences([one.cell for one in cells]).items() if key not in IN_COLUMNS}
     if not columns:
-        return [" ".join(as_options(one.cell.settings)) or "the default network" for one in cells]
-    rows = zip(*columns.values(), strict=True)
-    keys = [key.rpartition(".")[2] for key in columns]
-    return [", ".join(f"{key} {word}" for key, word in zip(keys, row, strict=True)) for row in rows]
+        return [{"": " ".join(as_options(one.cell.settings)) or "the default network"} for one in cells]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def name_of(words: Mapping[str, str]) -> str:
+    """The settings of a cell in one line."""
+    return ", ".join(f"{key.rpartition('.')[2]} {word}".lstrip() for key, word in words.items())
 
 
 def _latency(cell: StoredCell) -> Latency | None:

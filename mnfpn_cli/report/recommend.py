@@ -6,24 +6,26 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.percent import percent
+from mnfpn_cli.report.cell_tables import Differing, cells_report
 from mnfpn_cli.report.points import KEPT
 from mnfpn_cli.report.runs import half_width
 from mnfpn_cli.report.sweep import cost_document
-from mnfpn_cli.report.tables import Report, note, table, warning
+from mnfpn_cli.report.tables import Report, command, note, printable, warning
 from mnfpn_cli.report.units import count, scaled, seconds, size_in_bytes
 from mnfpn_cli.space.cells import bench_arguments, network_arguments
-from mnfpn_cli.space.names import namer
+from mnfpn_cli.space.names import differences
 from mnfpn_cli.space.planned import Capacity, kept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
-
     from mnfpn_cli.store.rows import StoredCell
     from mnfpn_cli.sweep.recommend import Pick, Recommendation
 
 SHOWN = 3
+
+APART = {">Size": "size", "Runtime": "runtime"}
+"""What cells differ in that has a column of its own."""
 
 OBJECTIVE = f"What is best here is what keeps the most. {KEPT} Train the first few, and compare."
 """What a recommendation goes by."""
@@ -40,29 +42,28 @@ def recommend_report(found: Sequence[Recommendation], budget: str, warnings: Seq
                 note(f"{where}: none of {one.measured} measured cells is within {budget}; fastest {fastest}.")
             )
             continue
-        report += [_table(one, f"Within {budget} on {where}"), *_reasons(one, budget), *_commands(one.picks[0].cell)]
+        report += [*_table(one, f"Within {budget} on {where}"), *_reasons(one, budget), *_commands(one.picks[0].cell)]
     return [*report, *(warning(line) for line in warnings), note(OBJECTIVE, "dim")]
 
 
-def _table(one: Recommendation, title: str) -> Table:
+def _table(one: Recommendation, title: str) -> Report:
     picks = [*one.picks[:SHOWN], *([one.step] if one.step else [])]
-    name = namer([pick.cell.cell for pick in picks])
-    made = table(title, "", "Network", ">Median", ">±95 %", ">MACs", ">Parameters", ">Memory", ">Kept")
-    for index, pick in enumerate(picks):
-        if pick is one.step:
-            made.add_section()
-        figures = pick.cell.figures
-        made.add_row(
-            "next step up" if pick is one.step else f"{index + 1}",
-            name(pick.cell.cell) or str(pick.cell.cell),
-            seconds(pick.latency.median),
-            half_width(pick.latency),
-            scaled(figures.macs),
-            scaled(figures.parameters),
-            size_in_bytes(figures.memory_bytes),
-            _kept(one, pick),
-        )
-    return made
+    cells, figures = [pick.cell.cell for pick in picks], [pick.cell.figures for pick in picks]
+    found = differences(cells) or {"": list(map(str, cells))}
+    settings = {key: words for key, words in found.items() if key not in APART.values()}
+    differing = Differing(settings, {name: found[key] for name, key in APART.items() if key in found})
+    numbers = {
+        ">Median": [seconds(pick.latency.median) for pick in picks],
+        ">±95 %": [half_width(pick.latency) for pick in picks],
+        ">MACs": [scaled(each.macs) for each in figures],
+        ">Parameters": [scaled(each.parameters) for each in figures],
+        ">Memory": [size_in_bytes(each.memory_bytes) for each in figures],
+        ">Kept": [_kept(one, pick) for pick in picks],
+    }
+    places = {"": ["next" if pick is one.step else f"{index + 1}" for index, pick in enumerate(picks)]}
+    return cells_report(
+        printable(title), differing, numbers, places, section=picks.index(one.step) if one.step else None
+    )
 
 
 def _kept(one: Recommendation, pick: Pick) -> str:
@@ -107,7 +108,7 @@ def commands(cell: StoredCell) -> dict[str, str]:
 
 
 def _commands(cell: StoredCell) -> Report:
-    return [note(f"{what:8} {command}", "bold") for what, command in commands(cell).items()]
+    return [command(f"{what:8} {line}", "bold") for what, line in commands(cell).items()]
 
 
 def recommend_document(found: Sequence[Recommendation], warnings: Sequence[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.models.inputs import in_words
+from mnfpn_cli.report.fitting import phrases
 from mnfpn_cli.report.tables import Report, note, table, warning
 from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, share, size_in_bytes, times, tiny
 from mnfpn_cli.settings.input import NetworkInput
@@ -98,7 +99,7 @@ def _latency_table(result: Benchmark, name: Callable[[Cell], str]) -> Table:
     made = table(_title(result), "Runtime", *columns)
     for row in result.rows:
         figures = [show(row) for show in columns.values()] if row.status == "measured" else [_why_in_a_word(row)]
-        made.add_row(name(row.cell), *figures)
+        made.add_row(phrases(name(row.cell)), *figures)
     return made
 
 
@@ -154,7 +155,7 @@ def _spread_table(runs: Iterable[BenchRun], name: Callable[[Cell], str]) -> Tabl
         columns[">Outliers"] = lambda run: count(len(run.latency.outliers)) if run.latency.outliers else ""
     made = table("Samples", "Runtime", *columns)
     for run in runs:
-        made.add_row(name(run.cell), *(show(run) for show in columns.values()))
+        made.add_row(phrases(name(run.cell)), *(show(run) for show in columns.values()))
     return made
 
 
@@ -189,5 +190,5 @@ def _not_run_table(result: Benchmark, name: Callable[[Cell], str]) -> Report:
         return []
     made = table("Not run", "Runtime", "Why")
     for row in result.not_run:
-        made.add_row(name(row.cell), note(row.reason))  # markup would swallow what stands in brackets
+        made.add_row(phrases(name(row.cell)), note(row.reason))  # markup would swallow what stands in brackets
     return [made]

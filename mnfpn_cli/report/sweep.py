@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.percent import percent
+from mnfpn_cli.report.cell_tables import Differing, cells_report
 from mnfpn_cli.report.points import KEPT
 from mnfpn_cli.report.tables import Report, note, pairs, table
 from mnfpn_cli.report.units import count, duration, scaled, size_in_bytes
 from mnfpn_cli.space.cells import Cell, Execution
-from mnfpn_cli.space.names import differences, namer
+from mnfpn_cli.space.names import differences
 from mnfpn_cli.space.planned import kept
 
 if TYPE_CHECKING:
@@ -80,24 +81,18 @@ def frontier_report(frontier: Sequence[Planned], cells: Sequence[Planned]) -> Re
     networks = list({_bare(one.cell): one for one in frontier}.values())
     shown = _some(networks, 2 * SHOWN)
     of = f", {len(shown)} of {count(len(networks))} networks" if len(shown) < len(networks) else ""
-    title = f"Frontier: the most kept for its MACs{of}"
-    made = table(title, "Network", ">MACs", ">Parameters", ">Memory", ">Levels", ">Kept")
     bare = [_bare(one.cell) for one in shown]
-    name, best = namer(bare), max(one.figures.capacity.product for one in networks)
-    for one, cell in zip(shown, bare, strict=True):
-        figures = one.figures
-        made.add_row(
-            name(cell) or "this one",
-            scaled(figures.macs),
-            scaled(figures.parameters),
-            size_in_bytes(figures.memory_bytes),
-            str(figures.capacity.levels),
-            percent(kept(figures.capacity, best)),
-        )
-    others = differences([*bare, *(_bare(one.cell) for one in _some(cells, ASKED))])
-    alike = {key: words[0] for key, words in others.items() if len(set(words[: len(bare)])) == 1}
-    said = ", ".join(f"{key} {word}" for key, word in alike.items())
-    return [made, *([note(f"All of these: {said}.")] if said else [])]
+    most = max(one.figures.capacity.product for one in networks)
+    asked = [*bare, *(_bare(one.cell) for one in _some(cells, ASKED))]
+    settings = {key: words[: len(bare)] for key, words in differences(asked).items()}
+    figures = {
+        ">MACs": [scaled(one.figures.macs) for one in shown],
+        ">Parameters": [scaled(one.figures.parameters) for one in shown],
+        ">Memory": [size_in_bytes(one.figures.memory_bytes) for one in shown],
+        ">Levels": [str(one.figures.capacity.levels) for one in shown],
+        ">Kept": [percent(kept(one.figures.capacity, most)) for one in shown],
+    }
+    return cells_report(f"Frontier: the most kept for its MACs{of}", Differing(settings), figures)
 
 
 def _bare(cell: Cell) -> Cell:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.percent import percent
+from mnfpn_cli.report.fitting import phrases
 from mnfpn_cli.report.sweep import reasons_report
 from mnfpn_cli.report.tables import Report, note, pairs, table, warning
 from mnfpn_cli.report.units import count
@@ -122,7 +123,7 @@ def _failures(cells: Sequence[StoredCell]) -> Report:
         return []
     made = table("Failed", "Cell", "Why")
     for one in failed[:SHOWN]:
-        made.add_row(note(str(one.cell)), note(one.result.reason or "" if one.result else ""))
+        made.add_row(phrases(str(one.cell)), note(one.result.reason or "" if one.result else ""))
     more = len(failed) - SHOWN
     left_out = [note(f"{count(more)} more: mnfpn runs list --status failed", "dim")] if more > 0 else []
     return [made, *left_out, note("--retry-failed measures them again.", "dim")]

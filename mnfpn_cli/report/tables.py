@@ -3,13 +3,9 @@
 from collections.abc import Iterable
 
 from rich import box
-from rich.cells import cell_len
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
-
-TEXT_WIDTH = 16
-"""The least width of a column of text; one that is no wider than this is never broken."""
 
 Report = list[RenderableType]
 
@@ -34,23 +30,6 @@ def table(title: str, *columns: str) -> Table:
     return made
 
 
-def keep_short_text_whole(table: Table) -> None:
-    """Have a table broken only where its text is long: rich would break ``all`` as well as a path beside it."""
-    for column in table.columns:
-        cells = [column.header, *column.cells]
-        # A cell that is no string has shorter forms of its own for a narrow column.
-        column.no_wrap |= all(isinstance(cell, str) and cell_len(cell) <= TEXT_WIDTH for cell in cells)
-
-
-def least_width(table: Table) -> int:
-    """The width of a table whose numbers are whole and whose text is broken into lines."""
-    widths = 2 * (len(table.columns) - 1)
-    for column in table.columns:
-        longest = max(cell_len(str(cell)) for cell in (column.header, *column.cells))
-        widths += longest if column.no_wrap else min(longest, TEXT_WIDTH)
-    return widths
-
-
 def pairs(title: str, rows: Iterable[tuple[str, str]]) -> Table:
     """A table of names and values."""
     made = table(title, "", "")
@@ -62,9 +41,19 @@ def pairs(title: str, rows: Iterable[tuple[str, str]]) -> Table:
 
 def note(text: str, style: str = "") -> Text:
     """A line of its own, never read as markup; names out of files can hold anything, and must not steer a terminal."""
-    return Text("".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text), style=style)
+    return Text(printable(text), style=style)
 
 
 def warning(text: str) -> Text:
     """What makes a result less sure than it looks, spelled as on standard error."""
     return note(f"warning: {text}", "yellow")
+
+
+def command(text: str, style: str = "") -> Text:
+    """What is to be copied from a terminal: one line, which only the terminal itself may break."""
+    return Text(printable(text), style=style, no_wrap=True, overflow="ignore")
+
+
+def printable(text: str) -> str:
+    """A text whose signs are shown, and do nothing else."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)

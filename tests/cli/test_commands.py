@@ -8,16 +8,13 @@ import select
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.cli.signals import signals_by_default
 from tests.conftest import Mnfpn
-
-COMMAND = [sys.executable, "-m", "mnfpn_cli"]
+from tests.processes import MNFPN, signals_by_default
 
 
 def in_terminal(
@@ -28,7 +25,7 @@ def in_terminal(
     environment = os.environ | {"COLUMNS": str(columns), "TERM": "xterm-256color"}
     with signals_by_default():
         process = subprocess.Popen(
-            [*COMMAND, *arguments], stdout=terminal, stderr=terminal, env=environment, process_group=0
+            [*MNFPN, *arguments], stdout=terminal, stderr=terminal, env=environment, process_group=0
         )
     os.close(terminal)
     screen, interrupted, end = b"", False, time.monotonic() + 120
@@ -199,7 +196,7 @@ def test_a_signal_ends_quietly_while_torch_is_loading(wait: float, number: signa
 def test_a_reader_that_goes_away_causes_no_traceback(arguments: list[str], unbuffered: str) -> None:
     """As `| head` does."""
     process = subprocess.Popen(
-        [*COMMAND, *arguments],
+        [*MNFPN, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -216,14 +213,14 @@ def test_a_reader_that_goes_away_causes_no_traceback(arguments: list[str], unbuf
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-"])
 def test_a_closed_stream_is_no_reason_to_fail(closed: str) -> None:
     """There is then nobody to tell."""
-    command = f"exec {shlex.join([*COMMAND, 'shapes'])} {closed}"
+    command = f"exec {shlex.join([*MNFPN, 'shapes'])} {closed}"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_settings_from_a_closed_standard_input_are_refused() -> None:
     """There is nothing to read."""
-    command = f"exec {shlex.join([*COMMAND, 'shapes', '--config', '-'])} <&-"
+    command = f"exec {shlex.join([*MNFPN, 'shapes', '--config', '-'])} <&-"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (2, "error: --config -: standard input is closed\n")
 
@@ -236,7 +233,7 @@ def test_a_full_disk_is_told(arguments: list[str], unbuffered: str) -> None:
     with Path("/dev/full").open("w") as full:
         environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
         done = subprocess.run(
-            [*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False
+            [*MNFPN, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False
         )
     message = "error: standard output could not be written: No space left on device\n"
     assert (done.returncode, done.stderr) == (1, message)
@@ -252,7 +249,7 @@ def test_ctrl_c_is_quiet_from_the_first_import_on(tmp_path: Path) -> None:
         "sys.meta_path.insert(0, Interrupt())\n"
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run([*COMMAND, "shapes"], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run([*MNFPN, "shapes"], capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
@@ -284,6 +281,6 @@ def test_what_is_told_does_not_steer_the_terminal(mnfpn: Mnfpn) -> None:
 def test_a_terminal_without_unicode_is_no_reason_to_fail() -> None:
     """What it lacks is replaced."""
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
-    done = subprocess.run([*COMMAND, "shapes"], capture_output=True, env=environment, timeout=60, check=False)
+    done = subprocess.run([*MNFPN, "shapes"], capture_output=True, env=environment, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"256?150?225" in done.stdout

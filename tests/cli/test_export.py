@@ -23,8 +23,9 @@ from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.input import NetworkInput, Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
-from tests.cli.signals import signals_by_default
 from tests.conftest import Mnfpn
+from tests.needs import needs_onnx
+from tests.processes import MNFPN, signals_by_default
 
 SMALL = ["--stages", "2,8,1,2 2,16,1,2", "--pyramid-channels", "8"]
 SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2), (2, 16, 1, 2)], "pyramid": {"channels": 8}})
@@ -63,7 +64,7 @@ def test_a_file_for_any_size_is_checked_at_several(mnfpn: Mnfpn, tmp_path: Path)
     ]
 
 
-@pytest.mark.parametrize("format", ["onnx", "safetensors"])
+@pytest.mark.parametrize("format", [pytest.param("onnx", marks=needs_onnx), "safetensors"])
 def test_what_cannot_fit_is_refused_before_it_is_built(
     mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, format: str
 ) -> None:
@@ -86,6 +87,7 @@ def test_what_cannot_fit_is_refused_before_it_is_built(
     assert list(tmp_path.iterdir()) == []
 
 
+@needs_onnx
 def test_json_through_a_pipe_is_all_that_is_printed(mnfpn_process: Mnfpn, tmp_path: Path) -> None:
     """Torch's exporter and ONNX Runtime have a lot to say, and none of it on either stream."""
     path = tmp_path / "out.onnx"
@@ -247,7 +249,7 @@ def test_a_signal_leaves_what_was_there(tmp_path: Path, number: signal.Signals) 
     """While the file is being checked: the temporary one goes, quietly."""
     path = tmp_path / "out"
     path.write_text("older")
-    command = [sys.executable, "-m", "mnfpn_cli", "export", "--size", "512", "--batch", "4"]
+    command = [*MNFPN, "export", "--size", "512", "--batch", "4"]
     command += ["--format", "safetensors", "--output", str(path)]
     with signals_by_default():
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -11,7 +11,7 @@ import pytest
 from mnfpn_cli.cli import interrupts
 from mnfpn_cli.cli.interrupts import ENDING, exit_code, interruptible, stopping
 from mnfpn_cli.errors import INTERRUPTED, NothingMeasuredError
-from tests.cli.signals import signals_by_default
+from tests.processes import signals_by_default
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from mnfpn_cli.cli.errors import write_error
+from mnfpn_cli.cli.main import run
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.cli.output import emit, write_text
 from mnfpn_cli.report.summary import PathCell
 from mnfpn_cli.report.tables import Report, note, table
+from mnfpn_cli.settings.files import preset_names
 from tests.conftest import Mnfpn
 
 
@@ -88,16 +91,51 @@ def lines_in_terminal(monkeypatch: pytest.MonkeyPatch, report: Report, columns: 
 
 
 @pytest.mark.parametrize("kind", ["dumb", "xterm-256color"])
-def test_a_table_wider_than_the_terminal_is_whole_and_a_note_is_broken(
+def test_a_table_wider_than_the_terminal_stands_in_parts_and_a_note_is_broken(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """Also on a terminal that rich takes for one of eighty columns; and the note as if there were no table."""
+    """Each part with the first column; also on a terminal that rich takes for one of eighty columns."""
     wide = table("Wide", "Name", *[f">{number}" for number in range(9)])
     wide.add_row("all", *["1234567890"] * 9)
     lines = lines_in_terminal(monkeypatch, [wide, note("word " * 30)], 60, kind)
-    assert ["all", *["1234567890"] * 9] in [line.split() for line in lines]
+    parts = (6, 3) if kind == "dumb" else (4, 4, 1)
+    rows = [line.split() for line in lines if line.startswith("all")]
+    assert rows == [["all", *["1234567890"] * columns] for columns in parts]
     notes = [line for line in lines if line.startswith("word")]
     assert [line.count("word") for line in notes] == ([16, 14] if kind == "dumb" else [12, 12, 6])
+
+
+@pytest.mark.parametrize("width", [40, 60, 1000])
+def test_an_error_is_broken_at_words_in_a_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """The terminal would break it within words, and what is indented would lose that; a pipe has whole lines."""
+    text = (
+        "error: --size: must be two whole numbers such as 600x900, got '1'\n  in what was read from a-file-with-a-name"
+    )
+    screen = Terminal()
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(sys, "stderr", screen)
+    write_error(text)
+    lines = screen.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert screen.getvalue().split() == text.split()
+    assert lines[-1].startswith("  ")
+    pipe = StringIO()
+    monkeypatch.setattr(sys, "stderr", pipe)
+    write_error(text)
+    assert pipe.getvalue() == f"{text}\n"
+
+
+def test_the_presets_fit_a_terminal_and_are_a_line_each_in_a_pipe(
+    mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A description is broken into lines beside the name."""
+    assert len(mnfpn("settings", "presets").out.splitlines()) == len(preset_names())
+    screen = Terminal()
+    monkeypatch.setenv("COLUMNS", "70")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stdout", screen)
+    assert run(["settings", "presets"]) == 0
+    assert max(map(len, screen.getvalue().splitlines())) <= 70
 
 
 def test_a_path_gives_way_to_short_text_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,11 @@ import pytest
 from mnfpn_cli.report.figures import picture
 from tests.cli.test_imports import loaded
 from tests.conftest import Mnfpn
-from tests.report.browser import browser_path
+from tests.needs import browser_path, needs
 from tests.report.stores import EAGER, SAMPLE, SMALL, Made, make_store
+
+needs_plotly = needs("plotly")
+needs_kaleido = needs("plotly", "kaleido")
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +22,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(make_store(tmp_path_factory.mktemp("report") / "runs.db", SAMPLE))
 
 
+@needs("plotext")
 def test_the_terminal_has_the_frontier(mnfpn: Mnfpn, store: str) -> None:
     """As a table with a plot below."""
     done = mnfpn("report", "--store", store)
@@ -32,6 +36,7 @@ def test_a_report_needs_no_torch(store: str) -> None:
     assert loaded("report", "--store", store) == "0 ['pydantic']"
 
 
+@needs_kaleido
 def test_nothing_measured_is_no_picture(mnfpn: Mnfpn, tmp_path: Path) -> None:
     """An empty plot would say less."""
     path = make_store(tmp_path / "runs.db", SAMPLE[7:])
@@ -50,6 +55,7 @@ def test_json_is_one_document(mnfpn: Mnfpn, store: str) -> None:
     assert len(found["frontier"][0]["cells"]) == 4
 
 
+@needs_plotly
 def test_the_page_is_written_and_told_of(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
     """By the name's suffix; in JSON with the file's name."""
     page = tmp_path / "report.html"
@@ -61,6 +67,7 @@ def test_the_page_is_written_and_told_of(mnfpn: Mnfpn, store: str, tmp_path: Pat
     assert json.loads(again.out)["output"] == str(page)
 
 
+@needs_plotly
 def test_the_page_does_not_tell_where_the_store_is(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
     """People pass it on."""
     page = tmp_path / "report.html"
@@ -69,6 +76,7 @@ def test_the_page_does_not_tell_where_the_store_is(mnfpn: Mnfpn, store: str, tmp
 
 
 @pytest.mark.slow
+@needs_kaleido
 @pytest.mark.parametrize(("name", "begins"), [("plot.png", b"\x89PNG"), ("plot.svg", b"<svg")])
 def test_a_picture_is_drawn(mnfpn: Mnfpn, store: str, tmp_path: Path, name: str, begins: bytes) -> None:
     """By the system's browser."""
@@ -78,6 +86,7 @@ def test_a_picture_is_drawn(mnfpn: Mnfpn, store: str, tmp_path: Path, name: str,
     assert file.read_bytes().startswith(begins)
 
 
+@needs_plotly
 def test_the_format_is_enough_where_the_name_says_nothing(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
     """As with other commands."""
     file = tmp_path / "page"
@@ -121,7 +130,9 @@ def test_a_store_that_is_not_there_is_not_made(mnfpn: Mnfpn, tmp_path: Path) -> 
     assert not (tmp_path / "none.db").exists()
 
 
-@pytest.mark.parametrize(("package", "name"), [("plotly", "report.html"), ("kaleido", "plot.png")])
+@pytest.mark.parametrize(
+    ("package", "name"), [("plotly", "report.html"), pytest.param("kaleido", "plot.png", marks=needs_plotly)]
+)
 def test_an_absent_package_is_named_with_what_brings_it(
     mnfpn: Mnfpn, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, name: str
 ) -> None:
@@ -136,6 +147,7 @@ def test_an_absent_package_is_named_with_what_brings_it(
     assert not (tmp_path / name).exists()
 
 
+@needs_kaleido
 def test_without_a_browser_a_picture_says_what_to_install(
     mnfpn: Mnfpn, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +159,7 @@ def test_without_a_browser_a_picture_says_what_to_install(
     assert picture.INSTALL in done.err
 
 
+@needs_kaleido
 @pytest.mark.parametrize("named", ["no-such-browser", "true"])
 def test_a_browser_that_is_none_is_told(
     mnfpn: Mnfpn, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str

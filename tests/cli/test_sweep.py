@@ -20,8 +20,8 @@ from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import sweeps
 from mnfpn_cli.sweep.process import Outcome, Task
 from mnfpn_cli.sweep.state import State
-from tests.cli.signals import signals_by_default
 from tests.conftest import Mnfpn
+from tests.processes import signals_by_default
 from tests.sweep.pools import FakePool, failed, no_graphs, steady
 
 QUICK = ("--runs", "6", "--warmup", "1")

@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
 from safetensors import safe_open
@@ -17,13 +15,14 @@ from mnfpn_cli import __version__
 from mnfpn_cli.errors import CheckError, MnfpnError, UsageError
 from mnfpn_cli.export import as_onnx
 from mnfpn_cli.export.export import Exported, export_network
-from mnfpn_cli.export.formats import FORMATS, Format
+from mnfpn_cli.export.formats import Format
 from mnfpn_cli.measure import memory
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.settings.files import preset_names
 from mnfpn_cli.settings.input import Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
-from tests.export.networks import FLAT, SMALL, shortened
+from tests.export.networks import EACH_FORMAT, FLAT, SMALL, shortened
+from tests.needs import needs_onnx
 from tests.tiers import slow_but
 
 SIZE = Size(32, 48)
@@ -51,7 +50,7 @@ def maps_of(settings: NetworkSettings, images: torch.Tensor) -> tuple[torch.Tens
     return maps
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", EACH_FORMAT)
 def test_what_is_written_was_compared_with_the_network(tmp_path: Path, format: Format) -> None:
     """One table of differences; each output by its name, with the shape that the plan gives."""
     path = tmp_path / "out"
@@ -61,15 +60,19 @@ def test_what_is_written_was_compared_with_the_network(tmp_path: Path, format: F
     (comparison,) = result.checks
     assert comparison.input == INPUT
     assert [(one.name, one.shape) for one in comparison.outputs] == [("p2", (2, 8, 8, 12)), ("p3", (2, 8, 4, 6))]
-    assert all(one.relative <= (1e-5 if format == "onnx" else 0.0) for one in comparison.outputs)
+    assert all(one.relative <= (1e-4 if format == "onnx" else 0.0) for one in comparison.outputs)
 
 
+@needs_onnx
 def test_onnx_has_names_metadata_and_nothing_of_this_machine(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Read by onnx, run by ONNX Runtime; and not a word of torch's on either stream."""
+    """Read by onnx, run by ONNX Runtime; and not a word of torch's on either stream.
+
+    What it computes is the network's but for rounding, in which kernels differ by processor: by the export's own bound.
+    """
     path = tmp_path / "out.onnx"
     exported("onnx", path)
     assert capfd.readouterr() == ("", "")
-    model = onnx.load(str(path))
+    model = pytest.importorskip("onnx").load(str(path))
     sides = [[one.dim_value for one in value.type.tensor_type.shape.dim] for value in model.graph.output]
     assert [value.name for value in model.graph.output] == ["p2", "p3"]
     assert sides == [[2, 8, 8, 12], [2, 8, 4, 6]]
@@ -78,10 +81,10 @@ def test_onnx_has_names_metadata_and_nothing_of_this_machine(tmp_path: Path, cap
     assert carried["mnfpn_version"] == __version__
     assert "stages.1.0.expand.conv.weight" in {tensor.name for tensor in model.graph.initializer}
     assert str(Path(__file__).parents[2]).encode() not in path.read_bytes()
-    session = onnxruntime.InferenceSession(str(path))
+    session = pytest.importorskip("onnxruntime").InferenceSession(str(path))
     outputs = session.run(["p2", "p3"], {"images": images_at(SIZE).numpy()})
     for output, expected in zip(outputs, maps_of(SMALL, images_at(SIZE)), strict=True):
-        assert np.allclose(output, expected.numpy(), rtol=0, atol=1e-5 * expected.abs().max().item())
+        assert np.allclose(output, expected.numpy(), rtol=0, atol=1e-4 * expected.abs().max().item())
 
 
 @pytest.mark.slow
@@ -93,6 +96,7 @@ def test_torch_export_is_loaded_in_another_process(tmp_path: Path) -> None:
     torch.save({"images": images, "maps": maps_of(SMALL, images)}, tmp_path / "expected")
     program = (
         "import sys, torch\n"
+        "torch.set_num_threads(1)\n"  # as here: to the last bit, the same kernels on the same parts of a map
         "extra = {'mnfpn_settings.json': '', 'mnfpn_version.txt': ''}\n"
         "program = torch.export.load('out.pt2', extra_files=extra)\n"
         "expected = torch.load('expected')\n"
@@ -121,6 +125,7 @@ def test_safetensors_hold_the_state_dict(tmp_path: Path) -> None:
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
+@needs_onnx
 @pytest.mark.parametrize("preset", slow_but("mobilenetv2-fpnlite", preset_names()))
 def test_every_preset_is_exported_to_onnx(tmp_path: Path, preset: str) -> None:
     """With free sides where that brings anything new: then down to the least size, where maps have one cell."""
@@ -130,7 +135,7 @@ def test_every_preset_is_exported_to_onnx(tmp_path: Path, preset: str) -> None:
     result = export_network(build_network(settings), settings, input, "onnx", path, dynamic)
     sizes = [str(one.input.size) for one in result.checks]
     assert sizes == (["64x96", "33x49", "32x32"] if dynamic else ["64x96"])
-    (images,) = onnx.load(path).graph.input
+    (images,) = pytest.importorskip("onnx").load(path).graph.input
     sides = [one.dim_param or one.dim_value for one in images.type.tensor_type.shape.dim]
     assert sides == [1, 3, *(("height", "width") if dynamic else (64, 96))]
 
@@ -146,13 +151,14 @@ def test_what_is_hardest_to_free_is_exported_to_torch_export(tmp_path: Path, pre
     assert {one.relative for comparison in result.checks for one in comparison.outputs} == {0.0}
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", EACH_FORMAT)
 def test_a_head_on_flattened_maps_is_exported(tmp_path: Path, format: Format) -> None:
     """Its one output is called logits."""
     (comparison,) = exported(format, tmp_path / "out", settings=FLAT).checks
     assert [(one.name, one.shape) for one in comparison.outputs] == [("logits", (2, 3))]
 
 
+@needs_onnx
 def test_onnx_refuses_what_no_file_of_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before any work."""
     monkeypatch.setattr(as_onnx, "MAX_BYTES", 10_000)
@@ -161,6 +167,7 @@ def test_onnx_refuses_what_no_file_of_it_holds(tmp_path: Path, monkeypatch: pyte
     assert list(tmp_path.iterdir()) == []
 
 
+@needs_onnx
 def test_what_torch_cannot_write_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one line of torch's."""
 

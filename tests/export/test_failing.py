@@ -12,12 +12,12 @@ from torch import Tensor
 from mnfpn_cli.errors import CheckError, MnfpnError
 from mnfpn_cli.export import export as exporting
 from mnfpn_cli.export.export import FILE_FORMATS, FileFormat, export_network
-from mnfpn_cli.export.formats import FORMATS, Format
+from mnfpn_cli.export.formats import Format
 from mnfpn_cli.export.opened import Opened
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.settings.input import Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
-from tests.export.networks import SMALL
+from tests.export.networks import EACH_FORMAT, SMALL
 
 INPUT = network_input(SMALL, Size(32, 48))
 Outputs = dict[str, Tensor]
@@ -100,7 +100,7 @@ def test_every_size_is_checked(monkeypatch: pytest.MonkeyPatch, older: Path) -> 
 
 
 @pytest.mark.parametrize("content", [b"", b"half", b"other"], ids=["empty", "half", "something else"])
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", EACH_FORMAT)
 def test_a_file_that_cannot_be_read_is_refused(
     monkeypatch: pytest.MonkeyPatch, older: Path, capfd: pytest.CaptureFixture[str], format: Format, content: bytes
 ) -> None:
@@ -116,7 +116,7 @@ def test_a_file_that_cannot_be_read_is_refused(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", EACH_FORMAT)
 def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, older: Path, format: Format) -> None:
     """One bias of one layer off by a hundredth, in the file itself."""
     form = FILE_FORMATS[format]
@@ -131,7 +131,7 @@ def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, older: Path,
     assert "not kept: at 32x48 p2 differs by " in refused(older, format)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", EACH_FORMAT)
 def test_other_settings_are_refused(monkeypatch: pytest.MonkeyPatch, older: Path, format: Format) -> None:
     """Whoever builds the network from the file would get another one."""
     monkeypatch.setattr(exporting, "metadata", lambda _: {"mnfpn_settings": "{}"})

@@ -22,6 +22,7 @@ from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.input import NetworkInput, Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
 from tests.export.networks import FLAT, SMALL
+from tests.needs import needs_onnx
 
 DEEP = NetworkSettings.model_validate({"stages": [(6, 16, 30, 2), (6, 24, 30, 2)], "pyramid": {"channels": 8}})
 
@@ -110,6 +111,7 @@ def test_a_torch_that_keeps_maps_of_one_cell_apart_is_too_old(monkeypatch: pytes
         trace(build_network(SMALL), SMALL, input, dynamic=True)
 
 
+@needs_onnx
 @pytest.mark.parametrize("name", ["onnx", "onnxscript", "onnxruntime"])
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """With the command that installs it; no other format needs it."""
@@ -123,6 +125,7 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     import_packages("safetensors")
 
 
+@needs_onnx
 def test_a_package_that_does_not_work_is_named_with_the_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Installed, but for another system; or without what it needs itself."""
     (tmp_path / "onnxruntime.py").write_text("raise ImportError('libc is too old')\n")

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -118,9 +119,7 @@ def torchvision_model(name: str) -> Callable[[], nn.Module]:
     """A model of torchvision, imported when it is made."""
 
     def make() -> nn.Module:
-        import torchvision
-
-        network: nn.Module = getattr(torchvision.models, name)()
+        network: nn.Module = getattr(pytest.importorskip("torchvision.models"), name)()
         return network.eval()
 
     return make
@@ -130,9 +129,7 @@ def timm_model(name: str) -> Callable[[], nn.Module]:
     """A model of timm, imported when it is made."""
 
     def make() -> nn.Module:
-        import timm
-
-        network: nn.Module = timm.create_model(name)
+        network: nn.Module = pytest.importorskip("timm").create_model(name)
         return network.eval()
 
     return make

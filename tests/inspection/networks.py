@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -56,9 +57,7 @@ class Backbone(nn.Module):
 
     def __init__(self, ends: Sequence[int] = (4, 7, 14, 18)) -> None:
         super().__init__()
-        from torchvision.models import mobilenet_v2
-
-        features = mobilenet_v2().features
+        features = pytest.importorskip("torchvision.models").mobilenet_v2().features
         self.parts = nn.ModuleList(features[start:end] for start, end in zip((0, *ends), ends, strict=False))
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -114,9 +113,8 @@ class OneInFivePlaces(nn.Module):
 
 def torchvision_pyramid() -> nn.Module:
     """Torchvision's own, by its defaults: two maps of stride 32, and the first layers frozen (its issue 5838)."""
-    from torchvision.models.detection.backbone_utils import mobilenet_backbone
-
-    network: nn.Module = mobilenet_backbone(backbone_name="mobilenet_v2", weights=None, fpn=True)
+    utils = pytest.importorskip("torchvision.models.detection.backbone_utils")
+    network: nn.Module = utils.mobilenet_backbone(backbone_name="mobilenet_v2", weights=None, fpn=True)
     return network
 
 
@@ -232,17 +230,13 @@ class Recurrent(nn.Module):
 
 def torchvisions(name: str) -> nn.Module:
     """One of torchvision's classifiers."""
-    from torchvision.models import get_model
-
-    network: nn.Module = get_model(name, weights=None)
+    network: nn.Module = pytest.importorskip("torchvision.models").get_model(name, weights=None)
     return network
 
 
 def timms(name: str) -> nn.Module:
     """One of timm's."""
-    import timm
-
-    network: nn.Module = timm.create_model(name, pretrained=False)
+    network: nn.Module = pytest.importorskip("timm").create_model(name, pretrained=False)
     return network
 
 

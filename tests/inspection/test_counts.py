@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-import torchinfo
 from hypothesis import given
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -32,6 +31,7 @@ def totals_of(network: nn.Module, *shapes: Shape) -> dict[str, ToolTotal]:
 
 def printed(network: nn.Module, *shapes: Shape) -> dict[str, int]:
     """What the three tools that are at hand print; torchinfo, the last, may leave its marks on the network."""
+    torchinfo = pytest.importorskip("torchinfo")
     inputs = tuple(torch.zeros(shape) for shape in shapes)
     with warnings.catch_warnings():
         # fvcore traces with torch.jit, which torch has deprecated, and which warns of sizes that become constants

@@ -136,9 +136,8 @@ def test_strides_are_told_from_real_passes_too() -> None:
 
 def test_torchvisions_own_mobile_pyramid_has_two_levels_of_one_stride() -> None:
     """By default, as its issue 5838 says; and by name."""
-    from torchvision.models.detection.backbone_utils import mobilenet_backbone
-
-    network = mobilenet_backbone(backbone_name="mobilenet_v2", weights=None, fpn=True, trainable_layers=6)
+    utils = pytest.importorskip("torchvision.models.detection.backbone_utils")
+    network = utils.mobilenet_backbone(backbone_name="mobilenet_v2", weights=None, fpn=True, trainable_layers=6)
     audit = inspected(network, (1, 3, 600, 900)).audit
     assert audit is not None
     (finding,) = audit.findings

@@ -3,10 +3,7 @@
 import pytest
 import torch
 from hypothesis import given
-from torch import Tensor
-from torchvision.models.detection import FasterRCNN, RetinaNet
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.ops import MultiScaleRoIAlign
+from torch import Tensor, nn
 
 from mnfpn_cli.api import build_network, detector_backbone, settings
 from mnfpn_cli.errors import UsageError
@@ -16,6 +13,9 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size, network_input
 from mnfpn_cli.settings.models import NetworkSettings
 from tests.strategies import settings_and_size
+
+detection = pytest.importorskip("torchvision.models.detection")
+ops = pytest.importorskip("torchvision.ops")
 
 LEVELS = ["p3", "p4", "p5", "p6", "p7"]
 TARGETS = [
@@ -31,15 +31,19 @@ def images() -> list[Tensor]:
     return list(torch.rand(2, 3, 128, 160))
 
 
-def anchors(levels: int) -> AnchorGenerator:
+def anchors(levels: int) -> nn.Module:
     """One size for each level, in three shapes."""
-    return AnchorGenerator(tuple((32 << k,) for k in range(levels)), ((0.5, 1.0, 2.0),) * levels)
+    scales = tuple((32 << k,) for k in range(levels))
+    made: nn.Module = detection.anchor_utils.AnchorGenerator(scales, ((0.5, 1.0, 2.0),) * levels)
+    return made
 
 
 def test_retinanet_trains_on_it(images: list[Tensor]) -> None:
     """One step: a gradient for every parameter of the backbone, every convolution of its stages moves, less loss."""
     backbone = detector_backbone(build_network(settings("mobilenetv2-fpnlite")))
-    model = RetinaNet(backbone, num_classes=3, anchor_generator=anchors(5), min_size=128, max_size=160).train()
+    model = detection.RetinaNet(
+        backbone, num_classes=3, anchor_generator=anchors(5), min_size=128, max_size=160
+    ).train()
     before = {name: parameter.detach().clone() for name, parameter in backbone.named_parameters()}
     losses = model(images, TARGETS)
     loss = losses["classification"] + losses["bbox_regression"]
@@ -56,10 +60,10 @@ def test_retinanet_trains_on_it(images: list[Tensor]) -> None:
 
 def test_faster_rcnn_proposes_on_its_levels(images: list[Tensor]) -> None:
     """As many proposals as anchors, on all levels; and the levels that boxes are pooled from are found by name."""
-    pool = MultiScaleRoIAlign(["p3", "p4", "p5"], output_size=7, sampling_ratio=2)
+    pool = ops.MultiScaleRoIAlign(["p3", "p4", "p5"], output_size=7, sampling_ratio=2)
     backbone = detector_backbone(build_network(settings("mobilenetv2-fpnlite")))
     sizes = {"min_size": 128, "max_size": 160}
-    model = FasterRCNN(backbone, 3, rpn_anchor_generator=anchors(5), box_roi_pool=pool, **sizes)
+    model = detection.FasterRCNN(backbone, 3, rpn_anchor_generator=anchors(5), box_roi_pool=pool, **sizes)
     transformed, _ = model.transform(images)
     maps = model.backbone(transformed.tensors)
     scores, _ = model.rpn.head(list(maps.values()))

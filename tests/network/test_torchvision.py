@@ -8,9 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torchvision.models import mobilenet_v2, resnet50
-from torchvision.ops import FeaturePyramidNetwork
-from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, LastLevelMaxPool, LastLevelP6P7
 
 from mnfpn_cli.api import plan, settings
 from mnfpn_cli.network.build import build_meta
@@ -27,6 +24,9 @@ from tests.network.comparing import (
     randomised,
     share,
 )
+
+models = pytest.importorskip("torchvision.models")
+pyramids = pytest.importorskip("torchvision.ops.feature_pyramid_network")
 
 CLASSES = st.integers(1, 12)
 RESNET50 = {"backbone": {"kind": "resnet", "blocks": [3, 4, 6, 3]}, "head": {"kind": "classifier"}}
@@ -60,7 +60,7 @@ def blocks(network: Network) -> list[nn.Module]:
 @given(CLASSES, SIDES, SIDES, SEEDS)
 def test_mobilenet_v2(width: float, classes: int, h: int, w: int, seed: int) -> None:
     """Every feature map, the stem's to the last convolution's, and the logits."""
-    theirs = randomised(lambda: mobilenet_v2(num_classes=classes, width_mult=width), seed)
+    theirs = randomised(lambda: models.mobilenet_v2(num_classes=classes, width_mult=width), seed)
     overrides = {"width_mult": width, "head.classes": classes}
     ours = ours_as(theirs, settings("mobilenetv2-classifier", overrides=overrides))
     parts, x = [ours.stem, *blocks(ours), ours.get_submodule("head.last")], image(h, w, seed)
@@ -74,7 +74,7 @@ def test_mobilenet_v2(width: float, classes: int, h: int, w: int, seed: int) -> 
 @given(CLASSES, SIDES, SIDES, SEEDS)
 def test_resnet50(classes: int, h: int, w: int, seed: int) -> None:
     """The maps of its four stages, and the logits."""
-    theirs = randomised(lambda: resnet50(num_classes=classes), seed)
+    theirs = randomised(lambda: models.resnet50(num_classes=classes), seed)
     ours = ours_as(theirs, settings(config=RESNET50, overrides={"head.classes": classes}))
     layers, x = [theirs.layer1, theirs.layer2, theirs.layer3, theirs.layer4], image(h, w, seed)
     with torch.inference_mode(), outputs_of(layers) as expected, outputs_of(ours.stages) as found:
@@ -96,25 +96,26 @@ def test_feature_pyramid(extra: str, data: st.DataObject) -> None:
         ours(x)
         widths = [tap.shape[1] for tap in maps]
         last = last_level(extra, widths[-1], channels)
-        theirs = randomised(lambda: FeaturePyramidNetwork(widths, channels, last), seed)
+        theirs = randomised(lambda: pyramids.FeaturePyramidNetwork(widths, channels, last), seed)
         assert ours.pyramid
         share(theirs, ours.pyramid)
         assert_equal(ours.pyramid(maps), list(theirs(OrderedDict(enumerate(maps))).values()))
 
 
-def last_level(extra: str, tapped: int, channels: int) -> ExtraFPNBlock | None:
+def last_level(extra: str, tapped: int, channels: int) -> nn.Module | None:
     """Torchvision's extra levels; P6 is made of P5 where it has as many channels as C5 is said to have, else of C5."""
     if "conv" in extra:
-        return LastLevelP6P7(tapped if "tap" in extra else channels, channels)
-    return LastLevelMaxPool() if "maxpool" in extra else None
+        level: nn.Module = pyramids.LastLevelP6P7(tapped if "tap" in extra else channels, channels)
+        return level
+    return pyramids.LastLevelMaxPool() if "maxpool" in extra else None
 
 
 @a_few
 @given(SIDES, SEEDS, st.integers(1, 17))
 def test_one_weight_that_differs_is_seen(side: int, seed: int, block: int) -> None:
     """A millionth more in one block shows in its map and in all behind it: the tests above can fail."""
-    theirs = randomised(lambda: mobilenet_v2(width_mult=0.35), seed)
-    changed = randomised(lambda: mobilenet_v2(width_mult=0.35), seed)
+    theirs = randomised(lambda: models.mobilenet_v2(width_mult=0.35), seed)
+    changed = randomised(lambda: models.mobilenet_v2(width_mult=0.35), seed)
     x = image(side, side, seed)
     with torch.inference_mode(), outputs_of(theirs.features) as expected, outputs_of(changed.features) as found:
         norm = [part for part in changed.features[block].modules() if isinstance(part, nn.BatchNorm2d)][-1]

@@ -1,16 +1,23 @@
 """A real browser, without a network, for what is drawn by scripts."""
 
-import os
-import shutil
-from collections.abc import Iterator
+from __future__ import annotations
+
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, sync_playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+from tests.needs import browser_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request
+
+sync_api = pytest.importorskip("playwright.sync_api")
+
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -22,22 +29,11 @@ ARGUMENTS = (
 LOCAL = ("file:", "data:", "blob:")
 
 
-def browser_path() -> str:
-    """The system's Chromium; the test is skipped where there is none, and fails where MNFPN_TEST_BROWSER is set."""
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
-    if not found:
-        why = f"there is no browser: none of {', '.join(NAMES)}"
-        if os.environ.get("MNFPN_TEST_BROWSER"):
-            pytest.fail(why)
-        pytest.skip(why)
-    return found
-
-
 @contextmanager
 def browser() -> Iterator[Browser]:
     """Chromium without a window, with a new profile."""
     path = browser_path()
-    with sync_playwright() as playwright:
+    with sync_api.sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         try:
             yield opened

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.pyramid import PyramidSettings
 from mnfpn_cli.space.cells import Cell, Execution, cell_key
 from mnfpn_cli.space.planned import Planned, plan_cells
 from mnfpn_cli.store.claims import Claims
@@ -41,7 +42,8 @@ SMALL, LARGE = Size(64, 64), Size(128, 128)
 class Made:
     """A cell and what came of it: a time in seconds, a reason why there is none, or neither.
 
-    ``by_layer``: seconds of parts; ``samples``: how many there are, fewer than six for no interval.
+    ``by_layer``: seconds of parts; ``samples``: how many there are, fewer than six for no interval;
+    ``channels``: of the pyramid's levels.
     """
 
     width_mult: float = 1.0
@@ -53,11 +55,12 @@ class Made:
     by_layer: Mapping[str, float] = field(default_factory=dict)
     minute: int = 0
     samples: int = 11
+    channels: int = 256
 
     @property
     def planned(self) -> Planned:
         """The cell with what its plan says."""
-        settings = NetworkSettings(width_mult=self.width_mult)
+        settings = NetworkSettings(width_mult=self.width_mult, pyramid=PyramidSettings(channels=self.channels))
         (planned,) = plan_cells(settings, self.size, [self.execution])
         return planned
 
@@ -67,7 +70,13 @@ class Made:
         if self.latency_s is None:
             return None
         samples = [self.latency_s * (1 + 0.01 * (index - 5)) for index in range(self.samples)]
-        run = {"latency_s": {"samples": samples, "median": self.latency_s}, "device": self.execution.device}
+        run = {
+            "latency_s": {"samples": samples, "median": self.latency_s},
+            "device": self.execution.device,
+            "throughput_per_s": 1 / self.latency_s,
+            "peak_memory_bytes": None,
+            "ended_by": "runs",
+        }
         profile = _profile(self.latency_s, self.by_layer) if self.by_layer else None
         return {"run": run, "warnings": [WARNING], "environment": ENVIRONMENT, "profile": profile}
 

@@ -17,9 +17,9 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import NetworkShapes, network_shapes
 from mnfpn_cli.plan.sizes import stage_sizes
 from mnfpn_cli.report.diagram import diagram
+from mnfpn_cli.report.fitting import least_width
 from mnfpn_cli.report.layout import Layout, network_layout
 from mnfpn_cli.report.svg import diagram_svg
-from mnfpn_cli.report.tables import least_width
 from mnfpn_cli.report.units import shape
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import Size, network_input, parse_size

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from rich.table import Table
 
 from mnfpn_cli.cli.output import as_text
 from mnfpn_cli.report.figures.frontier import frontier_figure
@@ -22,6 +21,7 @@ from mnfpn_cli.store.read import read_cells
 from mnfpn_cli.store.rows import StoredCell
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import references, sweeps
+from tests.needs import needs
 from tests.report.stores import EAGER, FRONTIER, LARGE, SAMPLE, SMALL, Made, cell_of, make_store
 
 
@@ -61,26 +61,12 @@ def test_the_table_has_the_frontier_and_says_what_kept_is(tmp_path: Path) -> Non
     text = as_text(frontier_report(points(tmp_path, SAMPLE)))
     lines = text.splitlines()
     assert lines[0] == "Frontier on cpu of A CPU, 2 cores: 4 of 7 cells"
-    assert " ".join(lines[1].split()) == "Network Size Runtime Median ±95 % MACs Parameters Memory Kept"
+    assert " ".join(lines[1].split()) == "Network Size Median ±95 % MACs Parameters Memory Kept"
     assert [line.split()[1] for line in lines[2:6]] == ["0.35", "1.0", "0.35", "1.0"]
     assert lines[5].endswith("100.0 %")
     assert "5.000 ms" in lines[2]
     assert "It is no accuracy" in text
     assert "9 cells: 7 done, 1 failed, 1 pending." in text
-
-
-def test_a_narrow_terminal_has_size_and_runtime_with_the_network(tmp_path: Path) -> None:
-    """So that no number is broken at 80 columns; where there is room they have columns of their own."""
-    found = points(tmp_path, SAMPLE)
-    narrow, wide = (frontier_report(found, width)[0] for width in (80, 140))
-    assert isinstance(narrow, Table)
-    assert isinstance(wide, Table)
-    assert (len(narrow.columns), len(wide.columns)) == (7, 9)
-    screen = Console(file=StringIO(), width=80)
-    screen.print(narrow)
-    assert isinstance(screen.file, StringIO)
-    assert "64x64" in screen.file.getvalue()
-    assert screen.file.getvalue().count(" ms") == len(FRONTIER)
 
 
 def test_what_is_kept_is_the_fourth_root_of_the_share_of_the_product(tmp_path: Path) -> None:
@@ -128,6 +114,7 @@ def test_another_sweeps_machine_is_none_of_this_reports(tmp_path: Path) -> None:
     assert (len(first.moved), len(second.moved)) == (0, 1)
 
 
+@needs("plotly")
 def test_few_samples_have_no_interval(tmp_path: Path) -> None:
     """The table has none, JSON has null, and the plots have no bars."""
     found = points(tmp_path, [replace(SAMPLE[0], samples=5)])
@@ -154,6 +141,7 @@ def test_cells_that_differ_in_nothing_are_called_by_their_options(tmp_path: Path
     assert points(tmp_path, SAMPLE[:1]).all[0].name == "--width-mult 0.35"
 
 
+@needs("plotext")
 @pytest.mark.parametrize("width", [80, 140])
 def test_the_plot_is_as_wide_as_the_terminal(tmp_path: Path, width: int) -> None:
     """With a symbol for each runtime, filled on the frontier; wide terminals leave some room."""
@@ -171,6 +159,7 @@ def test_the_plot_is_as_wide_as_the_terminal(tmp_path: Path, width: int) -> None
     assert lines[-1].split() == ["●○", "channels-last", "■□", "eager"]
 
 
+@needs("plotext")
 def test_one_cell_can_be_plotted(tmp_path: Path) -> None:
     """Though it spans no range."""
     text = as_text(frontier_report(points(tmp_path, SAMPLE[:1])))

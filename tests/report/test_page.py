@@ -1,14 +1,13 @@
 """The page of a report, in a real browser: it draws, sorts, filters, copies, and needs nothing from elsewhere."""
 
+from __future__ import annotations
+
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, expect
 
 from mnfpn_cli.report.page.page import report_page
 from mnfpn_cli.report.points import Points, points_of
@@ -18,6 +17,15 @@ from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import references, sweeps
 from tests.report.browser import Watched, browser, opened
 from tests.report.stores import FRONTIER, SAMPLE, Made, cell_of, make_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser
+
+pytest.importorskip("plotly")
+expect = pytest.importorskip("playwright.sync_api").expect
 
 CIRCLES = "#plot-frontier .scatterlayer .trace .points path"
 

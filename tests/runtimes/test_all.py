@@ -16,6 +16,7 @@ from mnfpn_cli.settings.files import preset_names
 from mnfpn_cli.settings.input import DType, Size
 from mnfpn_cli.settings.measuring import runtime_names
 from tests.export.networks import SMALL, shortened
+from tests.needs import needs_onnx
 from tests.runtimes.jobs import CPU, expected, job
 
 SIZE = Size(64, 96)
@@ -91,7 +92,7 @@ def test_what_cannot_train_says_so_before_anything_else(name: str) -> None:
     assert load_runtime(name).impossible(CPU, "float32", True) == "inference only"
 
 
-@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("name", [pytest.param("onnxruntime", marks=needs_onnx), "openvino"])
 def test_a_failure_is_an_error_in_words(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the library raises; its first line is in it."""
 

@@ -44,7 +44,7 @@ def test_outputs_are_the_networks_own(name: str, network: str) -> None:
     for _ in range(2):
         found = prepared.outputs(prepared.run())
         assert [(one.shape, one.dtype) for one in found] == [(one.shape, one.dtype) for one in expected]
-        assert largest_difference(found, expected) < 1e-5
+        assert largest_difference(found, expected) < 1e-4  # rounding: each runtime has kernels of its own
 
 
 def test_every_runtime_says_whether_it_takes_them() -> None:

@@ -2,13 +2,13 @@
 
 from types import SimpleNamespace
 
-import onnxruntime as library
 import pytest
 import torch
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export import as_onnx
 from mnfpn_cli.runtimes import onnxruntime
+from tests.needs import needs_onnx
 from tests.runtimes.jobs import CPU, job
 
 CUDA = torch.device("cuda:1")
@@ -21,15 +21,17 @@ def test_a_package_that_is_missing_is_installed_with_the_extra(missing: str, mon
     assert onnxruntime.impossible(CPU, "float32", False) == "not installed: pip install 'mnfpn[onnx]'"
 
 
+@needs_onnx
 def test_a_gpu_needs_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """The usual one has the CPU alone."""
     providers = ["CPUExecutionProvider"]
-    monkeypatch.setattr(library, "get_available_providers", lambda: providers)
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: providers)
     assert onnxruntime.impossible(CUDA, "float32", False) == "installed for CPUs only: pip install onnxruntime-gpu"
     providers.insert(0, "CUDAExecutionProvider")
     assert onnxruntime.impossible(CUDA, "float32", False) is None
 
 
+@needs_onnx
 def test_other_devices_and_dtypes_are_refused() -> None:
     """The graph is in float32."""
     assert onnxruntime.impossible(torch.device("mps"), "float32", False) == "runs on the CPU and on CUDA alone"
@@ -37,6 +39,7 @@ def test_other_devices_and_dtypes_are_refused() -> None:
     assert onnxruntime.impossible(CUDA, "float16", False) == "float32 only"
 
 
+@needs_onnx
 def test_threads_are_torchs_and_stop_after_a_pass() -> None:
     """Else they would take the cores from what is timed next."""
     torch.set_num_threads(2)
@@ -48,6 +51,7 @@ def test_threads_are_torchs_and_stop_after_a_pass() -> None:
     assert options.get_session_config_entry("session.force_spinning_stop") == "1"
 
 
+@needs_onnx
 def test_a_provider_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """ONNX Runtime would go on with the CPU, and the figures would be another device's."""
     asked = list[object]()
@@ -56,12 +60,13 @@ def test_a_provider_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPa
         asked.extend((providers, enable_fallback))
         return SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
 
-    monkeypatch.setattr(library, "InferenceSession", session)
+    monkeypatch.setattr("onnxruntime.InferenceSession", session)
     with pytest.raises(MnfpnError, match=r"^ONNX Runtime's CUDAExecutionProvider does not start on this machine$"):
         onnxruntime._session(b"", CUDA)
     assert asked == [[("CUDAExecutionProvider", {"device_id": 1})], 0]
 
 
+@needs_onnx
 def test_what_cannot_be_written_is_told_without_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody said --format."""
     monkeypatch.setattr(as_onnx, "MAX_BYTES", 0)

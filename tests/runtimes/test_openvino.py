@@ -7,7 +7,10 @@ import torch
 
 from mnfpn_cli.runtimes import openvino
 from mnfpn_cli.settings.input import DType
+from tests.needs import needs
 from tests.runtimes.jobs import CPU, job
+
+needs_openvino = needs("openvino")
 
 
 def test_it_is_installed_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,11 +19,13 @@ def test_it_is_installed_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None
     assert openvino.impossible(CPU, "float32", False) == "not installed: pip install 'mnfpn[openvino]'"
 
 
+@needs_openvino
 def test_it_runs_on_the_cpu_alone() -> None:
     """There is device of torch's for Intel's GPUs here."""
     assert openvino.impossible(torch.device("cuda:0"), "float32", False) == "runs on the CPU alone"
 
 
+@needs_openvino
 @pytest.mark.parametrize(("dtype", "capability"), [("bfloat16", "BF16"), ("float16", "FP16")])
 def test_a_dtype_needs_the_cpus_instructions(dtype: DType, capability: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without them it computes in float32, and the figures would be another dtype's."""
@@ -31,11 +36,13 @@ def test_a_dtype_needs_the_cpus_instructions(dtype: DType, capability: str, monk
     assert openvino.impossible(CPU, dtype, False) is None
 
 
+@needs_openvino
 def test_capabilities_are_the_cpus() -> None:
     """Every CPU has float32."""
     assert "FP32" in openvino._capabilities()
 
 
+@needs_openvino
 def test_it_is_set_up_for_one_pass_at_a_time_on_torchs_threads() -> None:
     """In float32: where a CPU has bfloat16, it would take that by itself."""
     assert torch.get_num_threads() == 1  # by tests/conftest.py; it would take all cores by itself
@@ -46,6 +53,7 @@ def test_it_is_set_up_for_one_pass_at_a_time_on_torchs_threads() -> None:
     assert list(model.inputs[0].partial_shape.to_shape()) == [2, 3, 32, 48]
 
 
+@needs_openvino
 def test_nobody_is_told() -> None:
     """The package that would tell Google Analytics has not been imported by any test; others still can."""
     openvino._compiled(job())

@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import jsonschema
 import pytest
 from hypothesis import given
 
@@ -13,6 +12,8 @@ from mnfpn_cli.settings.models import NetworkSettings
 from mnfpn_cli.settings.schema import settings_schema
 from mnfpn_cli.settings.sources import Source, resolve
 from tests.strategies import network_settings
+
+jsonschema = pytest.importorskip("jsonschema")
 
 VALIDATOR = jsonschema.Draft202012Validator(settings_schema())
 

@@ -1,0 +1,230 @@
+"""What every report looks like on a screen: in eighty columns as in the files of `outputs`, and in any other whole."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from mnfpn_cli.bench.comparison import Comparison
+from mnfpn_cli.cli.output import as_text, print_report
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.shapes import network_shapes
+from mnfpn_cli.report.bench import bench_tables
+from mnfpn_cli.report.cell import show_report
+from mnfpn_cli.report.cells import list_report, rows_of
+from mnfpn_cli.report.compare import compare_tables
+from mnfpn_cli.report.counts import counts_tables
+from mnfpn_cli.report.frontier import frontier_report
+from mnfpn_cli.report.layers import layers_tables
+from mnfpn_cli.report.points import points_of
+from mnfpn_cli.report.recommend import recommend_report
+from mnfpn_cli.report.shapes import shapes_tables
+from mnfpn_cli.report.sweep import space_report
+from mnfpn_cli.report.swept import Swept, swept_report
+from mnfpn_cli.report.tables import Report
+from mnfpn_cli.report.terminal_plot import TerminalPlot
+from mnfpn_cli.settings.input import DType, Size, network_input
+from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.space.budget import Budget
+from mnfpn_cli.space.cells import Execution
+from mnfpn_cli.space.frontier import largest_product, planned_frontier
+from mnfpn_cli.space.planned import Planned, PlannedSpace
+from mnfpn_cli.store.read import read_cells
+from mnfpn_cli.store.store import open_store
+from mnfpn_cli.store.sweeps import references, sweeps
+from mnfpn_cli.sweep.expected import Expected
+from mnfpn_cli.sweep.recommend import recommend
+from mnfpn_cli.sweep.start import Chosen
+from tests.bench.made import benchmark, cell, missing, timed
+from tests.report.stores import EAGER, Made, at, make_store
+from tests.report.test_compare import FASTER, RESULT
+from tests.report.test_counts import DOUBTFUL, EXACT, FAILED, WORK
+from tests.report.test_layers import PROFILE
+from tests.snapshots import check
+
+if TYPE_CHECKING:
+    from mnfpn_cli.store.rows import Reference, StoredCell, Sweep
+
+OUTPUTS = Path(__file__).parent / "outputs"
+
+CHANNELS_LAST = Execution(device="cpu", runtime="channels-last")
+SMALL, LARGE = Size(320, 320), Size(600, 900)
+SWEPT = (
+    Made(0.35, SMALL, CHANNELS_LAST, 0.0101, channels=64),
+    Made(0.35, LARGE, EAGER, 0.0612, channels=64, minute=12),
+    Made(0.5, SMALL, EAGER, 0.0143, channels=128),
+    Made(0.75, SMALL, CHANNELS_LAST, 0.0204),
+    Made(0.75, LARGE, CHANNELS_LAST, 0.1215, channels=128, samples=5),
+    Made(1.0, LARGE, EAGER, 0.7372, minute=30),
+    Made(1.0, SMALL, EAGER, 0.7001, minute=31),
+    Made(1.0, LARGE, CHANNELS_LAST, reason="out of memory: 121.6 MiB were asked for, and 64.25 MiB are left"),
+    Made(0.5, LARGE, EAGER),
+)
+COMMAND = (
+    "mnfpn sweep --width-mult 0.35,0.5,0.75,1.0 --pyramid-channels 64,128,256 --size 320x320,600x900 "
+    "--runtime eager,channels-last --device cpu --max-latency 800ms"
+)
+
+
+class Stored:
+    """What a store of these cells holds."""
+
+    def __init__(self, folder: Path, made: Sequence[Made]) -> None:
+        with open_store(str(make_store(folder / "runs.db", made, [(0, 0.01), (30, 0.012)], COMMAND))) as store:
+            self.cells: list[StoredCell] = read_cells(store)
+            self.sweeps: Sequence[Sweep] = [replace(one, started=at(0)) for one in sweeps(store)]
+            self.references: Sequence[Reference] = references(store)
+
+    def without_keys(self, text: str) -> str:
+        """A text whose keys, hashes of all that there is to settings, are numbers."""
+        for index, one in enumerate(self.cells):
+            text = text.replace(one.key, f"{index:032}").replace(one.key[:8], f"{index:08}")
+        return text
+
+
+def report_of(stored: Stored) -> Report:
+    """`mnfpn report`, without the plot: plotext may be missing."""
+    found = frontier_report(points_of(stored.cells, stored.sweeps, stored.references))
+    return [item for item in found if not isinstance(item, TerminalPlot)]
+
+
+def recommend_of(stored: Stored, most_s: float = 0.1) -> Report:
+    """`mnfpn recommend`."""
+    found = recommend(stored.cells, Budget(latency_s=most_s), largest_product(stored.cells))
+    return recommend_report(found, f"--max-latency {most_s}s", [])
+
+
+def list_of(stored: Stored) -> Report:
+    """`mnfpn runs list`."""
+    return list_report("'runs.db'", rows_of(stored.cells, stored.references), stored.sweeps, None)
+
+
+def show_of(stored: Stored) -> Report:
+    """`mnfpn runs show`, of a cell that was measured."""
+    (row,) = (row for row in rows_of(stored.cells, stored.references) if row.latency and row.latency.median > 0.72)
+    return show_report(row, [row.result] if row.result else [])
+
+
+def swept_of(stored: Stored) -> Report:
+    """What `mnfpn sweep` ends with."""
+    return swept_report(Swept("runs.db", tuple(stored.sweeps), tuple(stored.cells), tuple(stored.references), ()))
+
+
+OF_STORES: dict[str, Callable[[Stored], Report]] = {
+    "report": report_of,
+    "recommend": recommend_of,
+    "runs-list": list_of,
+    "runs-show": show_of,
+    "swept": swept_of,
+}
+
+
+def space_of(planned: Sequence[Planned]) -> Report:
+    """`mnfpn sweep --dry-run`."""
+    space = PlannedSpace(list(planned), Counter({"stages[3].stride: must be 1 or 2, got 3": 12}), Counter(), 1)
+    return space_report(
+        Chosen(planned, space, "all", COMMAND), planned_frontier(planned), Expected(9, 2, 12.5, most_s=90.0)
+    )
+
+
+def bench_of() -> Report:
+    """`mnfpn bench`: many rows, and rows that were not run."""
+    times = [0.1 + k / 1e5 for k in range(30)]
+    rows = [
+        timed([*times, 0.3], cell(runtime, batch=batch), difference=1.9e-6, added_memory_bytes=2**27)
+        for runtime in ("eager", "channels-last", "onnxruntime")
+        for batch in (1, 8)
+    ]
+    many = timed(times * 30, cell("openvino"), difference=0.0, added_memory_bytes=2**30)
+    return bench_tables(benchmark(*rows, many, missing(cell("cuda-graph"), "runs on CUDA alone")))
+
+
+def compare_of() -> Report:
+    """`mnfpn compare`: sides with long names, one row and several."""
+    slow = replace(FASTER, name="channels-last on cpu, batch 1, 600x900, float32")
+    result = replace(RESULT, a=replace(RESULT.a, name="results/2026-01-01/a-machine-with-a-long-name/w1.json"))
+    return [*compare_tables(result), *compare_tables(Comparison(result.a, result.b, (FASTER, slow), 0.01))]
+
+
+def shapes_of() -> Report:
+    """`mnfpn shapes`."""
+    settings, size = NetworkSettings(), Size(600, 900)
+    dtype: DType = "float32"
+    found = network_shapes(plan_network(settings), network_input(settings, size))
+    return shapes_tables([found], dtype, verified=True)
+
+
+OTHERS: dict[str, Callable[[], Report]] = {
+    "space": lambda: space_of([one.planned for one in SWEPT]),
+    "bench": bench_of,
+    "by-layer": lambda: layers_tables("Where the time goes", PROFILE),
+    "compare": compare_of,
+    "counts": lambda: counts_tables(WORK, [EXACT, DOUBTFUL, FAILED]),
+    "shapes": shapes_of,
+}
+WIDTHS = (60, 72, 80, 100, 120, 200)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
+    """A store whose cells differ in all that cells of a usual sweep differ in."""
+    return Stored(tmp_path_factory.mktemp("store"), SWEPT)
+
+
+@pytest.fixture(params=[*OF_STORES, *OTHERS])
+def named(request: pytest.FixtureRequest, stored: Stored) -> tuple[str, Report]:
+    """Each report with its name."""
+    name = request.param
+    return name, OF_STORES[name](stored) if name in OF_STORES else OTHERS[name]()
+
+
+def on_screen(report: Report, width: int) -> str:
+    """The report as a terminal of so many columns shows it, without colours."""
+    buffer = StringIO()
+    print_report(report, Console(file=buffer, width=width, height=25, color_system=None))
+    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+
+
+def test_it_is_what_it_was_in_eighty_columns(named: tuple[str, Report], stored: Stored) -> None:
+    """A change of any output is seen, and looked at, where it is made."""
+    name, report = named
+    check(OUTPUTS / f"{name}.txt", stored.without_keys(on_screen(report, 80)))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_it_fits_any_screen(named: tuple[str, Report], width: int) -> None:
+    """Commands alone are longer: a terminal breaks them so that they can be copied whole."""
+    _, report = named
+    long = [line for line in on_screen(report, width).splitlines() if len(line) > width]
+    assert [line for line in long if "mnfpn " not in line] == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_number_is_lost_or_broken(named: tuple[str, Report], width: int) -> None:
+    """Every word with a digit that a file has is on any screen, too."""
+    _, report = named
+    in_file, shown = (
+        {word.rstrip(",.;:") for word in text.split()} for text in (as_text(report), on_screen(report, width))
+    )
+    assert [word for word in in_file - shown if re.search(r"\d", word) and len(word) <= 16] == []
+
+
+def test_a_file_has_a_row_on_a_line(stored: Stored) -> None:
+    """However long, and with the names of networks whole."""
+    for report in (report_of(stored), list_of(stored)):
+        lines = as_text(report).splitlines()
+        assert sum("width_mult 0.75, channels 128" in line and "117.9 ms" in line for line in lines) == 1
+
+
+def test_what_all_rows_have_in_common_stands_once_below_them(tmp_path: Path) -> None:
+    """It needs no column of the table, which has no room to spare."""
+    cells = [replace(one, execution=EAGER) for one in (*SWEPT[:2], Made(latency_s=0.9))]
+    text = as_text(report_of(Stored(tmp_path, cells)))
+    assert "All of these: width_mult 0.35, pyramid.channels 64, runtime eager." in text
+    assert text.count("eager") == text.count("width_mult") == 1
