@@ -1,5 +1,9 @@
 """The errors that a user can cause or meet. Only the command line turns them into text and an exit code."""
 
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from types import MappingProxyType
+
 INTERRUPTED = 130
 """The exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
 
@@ -28,3 +32,15 @@ class CheckError(MnfpnError):
     """A check that the user asked for did not hold."""
 
     exit_code = 3
+
+
+def did_you_mean(
+    word: str, known: Iterable[str], says: Mapping[str, str] = MappingProxyType({}), likeness: float = 0.6
+) -> str:
+    """The end of a message about a word that is none of those known: the nearest of them, or nothing.
+
+    ``says``: how to name those that have another name in the message.
+    """
+    by_lower = {one.lower(): says.get(one, one) for one in known}
+    near = get_close_matches(word.lower(), by_lower, 1, likeness)
+    return f"; did you mean '{by_lower[near[0]]}'?" if near else ""
