@@ -104,7 +104,7 @@ def emit(report: Report, document: dict[str, Any], options: OutputOptions, texts
 
 def form_of(options: OutputOptions) -> str:
     """The form in which a result is printed."""
-    return "json" if options.json else getattr(options, "format", "text")
+    return "json" if options.json else getattr(options, "format", None) or "text"
 
 
 def _in_form(form: str, report: Report, document: dict[str, Any], texts: Texts) -> str:
