@@ -83,11 +83,15 @@ def test_the_script_of_the_shell_that_is_named_is_printed(mnfpn: Mnfpn, shell: s
 
 
 @pytest.mark.parametrize("option", ["--show-completion", "--install-completion"])
-def test_an_unknown_shell_is_refused_with_the_nearest(mnfpn: Mnfpn, option: str) -> None:
-    """Exit code 2."""
+def test_an_unknown_shell_is_refused_with_the_nearest(
+    mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: str
+) -> None:
+    """Exit code 2; and nothing is written, least of all at home, should this fail."""
+    monkeypatch.setenv("HOME", str(tmp_path))
     outcome = mnfpn(option, "bsh")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith(f"error: {option}: must be one of bash, zsh, fish, powershell, pwsh, got 'bsh'; did ")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("shell", "file"), [("bash", ".bash_completions/mnfpn.sh"), ("zsh", ".zfunc/_mnfpn")])
