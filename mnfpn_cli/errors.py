@@ -1,6 +1,9 @@
 """The errors that a user can cause or meet. Only the command line turns them into text and an exit code."""
 
 import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from types import MappingProxyType
 
 ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 """What colours a terminal (ECMA-48, 5.4)."""
@@ -51,3 +54,15 @@ def plain(text: str) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of a library's message, which may go on for pages."""
     return plain(str(error)).strip().partition("\n")[0]
+
+
+def did_you_mean(
+    word: str, known: Iterable[str], says: Mapping[str, str] = MappingProxyType({}), likeness: float = 0.6
+) -> str:
+    """The end of a message about a word that is none of those known: the nearest of them, or nothing.
+
+    ``says``: how to name those that have another name in the message.
+    """
+    by_lower = {one.lower(): says.get(one, one) for one in known}
+    near = get_close_matches(word.lower(), by_lower, 1, likeness)
+    return f"; did you mean '{by_lower[near[0]]}'?" if near else ""

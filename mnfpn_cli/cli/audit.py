@@ -9,12 +9,21 @@ from mnfpn_cli.errors import CheckError
 
 @grouped
 def audit(
+    *,
+    size: SizeOption = None,
     network: NetworkOptions,
     model: ModelOptions,
     output: OutputOptions,
-    size: SizeOption = None,
 ) -> None:
-    """Check that all layers are registered, called, trained and counted, and the pyramid's strides; exit 3 if not."""
+    """Check layers and pyramid for mistakes; exit 3 if there are any.
+
+    All layers must be registered, called, trained and counted, and each level must have its stride.
+
+    Examples:
+        mnfpn audit
+        mnfpn audit --preset fpnssd
+        mnfpn audit --model file.py:Net --input 1x3x224x224
+    """
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.audit import audit_document, audit_report, audit_title, levels_document
     from mnfpn_cli.report.document import subject_document

@@ -7,18 +7,21 @@ from typer import Exit, Option
 
 from mnfpn_cli.cli.candidates import find
 from mnfpn_cli.cli.groups import grouped
+from mnfpn_cli.cli.help import MORE, OPTIONS
 from mnfpn_cli.cli.interrupts import ending_at_once, interruptible
-from mnfpn_cli.cli.measuring import RuntimeOption, SamplingOptions, measuring_option
+from mnfpn_cli.cli.measuring import RuntimeOption, SamplingOptions, measuring_flag
 from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import (
     DTypeOption,
     NetworkOptions,
     OutputOptions,
+    SeedOption,
     SizesOption,
+    ThreadsOption,
     WeightsOption,
+    device_option,
     several_batches,
     several_sizes,
-    whole,
 )
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError, UsageError
 from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, LAYERED, BenchCase, check_device_name, choose_runtimes
@@ -28,23 +31,20 @@ from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, LAYERED, BenchCase, ch
 class CaseOptions:
     """What to run."""
 
+    batch: Annotated[str | None, Option(help="Images in a batch, as 1,8,32; 1 unless given.", metavar="N")] = None
     runtime: RuntimeOption = None
     dtype: DTypeOption = "float32"
-    batch: Annotated[
-        str | None, measuring_option("Images in a batch; several, as 1,8,32.", "N", parser=str, show_default="1")
-    ] = None
-    train: Annotated[bool, measuring_option("Time training steps: forward, backward and SGD.")] = False
-    cold_cache: Annotated[bool, measuring_option("Clear the caches before each pass.")] = False
-    by_layer: Annotated[bool, measuring_option("Also time each layer, and say what would help most.")] = False
+    train: Annotated[bool, measuring_flag("--train", "Time training steps: forward, backward, SGD.", OPTIONS)] = False
+    by_layer: Annotated[bool, measuring_flag("--by-layer", "Also time each layer, and say what would help most.")] = (
+        False
+    )
     roofline: Annotated[
-        bool, measuring_option("Also measure what the device can do, and how near each layer comes to it.")
+        bool, measuring_flag("--roofline", "Also measure the device's limits, and how near each layer comes.")
     ] = False
-    channels_last: Annotated[bool, measuring_option("The same as --runtime channels-last.")] = False
-    threads: Annotated[
-        int | None,
-        measuring_option("CPU threads.", "N", parser=whole("--threads", 1, 4096), show_default="torch's choice"),
-    ] = None
-    seed: Annotated[int, measuring_option("Seed of the weights.", "N", parser=whole("--seed", 0, 2**63 - 1))] = 0
+    cold_cache: Annotated[bool, measuring_flag("--cold-cache", "Clear the caches before each pass.", MORE)] = False
+    channels_last: Annotated[bool, measuring_flag("--channels-last", "Same as --runtime channels-last.", MORE)] = False
+    threads: ThreadsOption = None
+    seed: SeedOption = 0
 
     def case(self, sampling: SamplingOptions) -> BenchCase:
         """What these options ask to measure.
@@ -79,19 +79,27 @@ class CaseOptions:
 
 @grouped
 def bench(
-    network: NetworkOptions,
-    model: ModelOptions,
+    *,
+    size: SizesOption = None,
+    device: Annotated[
+        list[str] | None, device_option("Run on auto (unless given), cpu, cuda, cuda:N or mps; may repeat.")
+    ] = None,
     what: CaseOptions,
+    network: NetworkOptions,
+    weights: WeightsOption = None,
+    model: ModelOptions,
     sampling: SamplingOptions,
     output: OutputOptions,
-    device: Annotated[
-        list[str] | None,
-        Option(help="auto, cpu, cuda, cuda:N or mps; may repeat.", metavar="DEVICE", show_default="auto"),
-    ] = None,
-    weights: WeightsOption = None,
-    size: SizesOption = None,
 ) -> None:
-    """Measure what the network costs and how fast it runs here: by runtimes side by side, on each device."""
+    """Measure what a network costs and how fast it runs here.
+
+    Runtimes are timed in turn with each other, on each device.
+
+    Examples:
+        mnfpn bench --size 320 --batch 1,8
+        mnfpn bench --preset mobilenetv2-fpnlite --runtime all
+        mnfpn bench --model torchvision.models:resnet18 --batch 8
+    """
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.cli.progress import progress_bar
     from mnfpn_cli.measure.cpu import reading_cpu_name

@@ -8,9 +8,10 @@ from typer import Argument, Exit, Option
 
 from mnfpn_cli.cli.gates import GateOptions, apply, judge
 from mnfpn_cli.cli.groups import grouped
+from mnfpn_cli.cli.help import OPTIONS
 from mnfpn_cli.cli.interrupts import ending_at_once, interruptible
-from mnfpn_cli.cli.measuring import SamplingOptions, measuring_option
-from mnfpn_cli.cli.options import BatchIfSaid, OutputOptions, SizeOption, share, whole
+from mnfpn_cli.cli.measuring import SamplingOptions, measuring_flag, measuring_option
+from mnfpn_cli.cli.options import BatchIfSaid, OutputOptions, SizeOption, ThreadsOption, device_option, share
 from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.cli.sides import files_of_side, naming, parse_side
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError, UsageError
@@ -29,23 +30,19 @@ DEFAULT_SEED = 0
 class PlaceOptions:
     """Where, and on what, both sides run."""
 
-    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE")] = "auto"
     size: SizeOption = None
     batch: BatchIfSaid = None
-    train: Annotated[bool, measuring_option("Compare training steps.")] = False
-    threads: Annotated[
-        int | None,
-        measuring_option("CPU threads.", "N", parser=whole("--threads", 1, 4096), show_default="torch's choice"),
-    ] = None
+    device: Annotated[str, device_option("Run on auto (unless given), cpu, cuda, cuda:N or mps.")] = "auto"
+    train: Annotated[bool, measuring_flag("--train", "Compare training steps.", OPTIONS)] = False
     margin: Annotated[
         float | None,
         measuring_option(
-            "A difference that does not matter.",
+            f"Ignore a difference up to this share; {DEFAULT_MARGIN:.0%} unless given.",
             "SHARE",
             parser=share("--margin"),
-            show_default=f"{DEFAULT_MARGIN:.0%}",
         ),
     ] = None
+    threads: ThreadsOption = None
 
     @property
     def margin_or_default(self) -> float:
@@ -55,21 +52,32 @@ class PlaceOptions:
 
 @grouped
 def compare(
-    gates: GateOptions,
-    place: PlaceOptions,
-    sampling: SamplingOptions,
-    output: OutputOptions,
+    *,
     files: Annotated[
-        list[Path] | None, Argument(help="Two results of mnfpn bench, in JSON.", metavar="[OLD.json NEW.json]"), Reads()
+        list[Path] | None, Argument(help="Two JSON results of mnfpn bench.", metavar="[OLD.json NEW.json]"), Reads()
     ] = None,
     a: Annotated[
         str | None,
-        Option("--a", help="One network: its options, --runtime and --dtype.", metavar="'OPTIONS'"),
+        Option("--a", help="Options of the first network, with --runtime and --dtype.", metavar="'OPTIONS'"),
         Reads(files_of_side),
     ] = None,
-    b: Annotated[str | None, Option("--b", help="The other.", metavar="'OPTIONS'"), Reads(files_of_side)] = None,
+    b: Annotated[
+        str | None, Option("--b", help="Options of the second network.", metavar="'OPTIONS'"), Reads(files_of_side)
+    ] = None,
+    place: PlaceOptions,
+    gates: GateOptions,
+    sampling: SamplingOptions,
+    output: OutputOptions,
 ) -> None:
-    """Say which of two networks is faster: timed in turn here, or from two results of bench."""
+    """Say which of two networks is faster.
+
+    Both are timed in turn here, or two results of bench are compared.
+
+    Examples:
+        mnfpn compare --a "--runtime eager" --b "--runtime fused"
+        mnfpn compare --a "--width-mult 1.0" --b "--width-mult 0.75" --size 320
+        mnfpn compare old.json new.json --fail-if-slower 3%
+    """
     from mnfpn_cli.bench.comparison import check_gates_apply
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.compare import compare_document, compare_tables

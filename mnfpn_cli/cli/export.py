@@ -8,13 +8,14 @@ from typer import Option
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.options import (
-    BatchOption,
+    BatchIfSaid,
     NetworkOptions,
     OutputOptions,
+    SeedOption,
     SizeOption,
     WeightsOption,
-    choice,
-    whole,
+    choice_option,
+    json_option,
 )
 from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.errors import UsageError
@@ -25,23 +26,28 @@ from mnfpn_cli.settings.input import network_input, sized
 
 @grouped
 def export(
-    network: NetworkOptions,
+    *,
     format: Annotated[
-        Format, Option(help="Format of the file.", metavar="|".join(FORMATS), parser=choice("--format", FORMATS))
+        Format, choice_option("--format", FORMATS, f"The form of the file: {', '.join(FORMATS)}.", "FORMAT")
     ],
     output: Annotated[
         Path, Option(help="The file: written whole and checked, or not at all.", metavar="FILE"), Writes()
     ],
-    weights: WeightsOption = None,
     size: SizeOption = None,
-    batch: BatchOption = 1,
+    batch: BatchIfSaid = None,
     dynamic: Annotated[bool, Option("--dynamic", help="Leave height and width of the images free.")] = False,
-    seed: Annotated[int, Option(help="Seed of the weights.", metavar="N", parser=whole("--seed", 0, 2**63 - 1))] = 0,
-    json: Annotated[
-        bool, Option("--json", help="Print one JSON document instead of tables.", rich_help_panel="Output")
-    ] = False,
+    network: NetworkOptions,
+    weights: WeightsOption = None,
+    json: Annotated[bool, json_option()] = False,
+    seed: SeedOption = 0,
 ) -> None:
-    """Write the network to a file that other programs can run, and check the file against the network."""
+    """Write a network to a file, and check the file against the network.
+
+    Examples:
+        mnfpn export --format onnx --output net.onnx
+        mnfpn export --format onnx --output net.onnx --size 320 --dynamic
+        mnfpn export --format safetensors --output net.safetensors
+    """
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.cli.progress import progress_bar
     from mnfpn_cli.export.formats import check_dynamic, import_packages
@@ -53,7 +59,7 @@ def export(
     if is_device(output):
         raise UsageError(f"--output: must be a file, which is replaced whole, but '{output}' is a device or a pipe")
     settings, image = sized(network.settings(weights), size)
-    input = network_input(settings, image, batch)
+    input = network_input(settings, image, batch or 1)
     if dynamic:
         check_dynamic(settings, format)
     with progress_bar() as progress:

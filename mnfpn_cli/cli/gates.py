@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
+from mnfpn_cli.cli.help import GATES
 from mnfpn_cli.cli.options import share
 from mnfpn_cli.errors import CheckError, UsageError
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def gate_option(name: str, help: str) -> Any:
     """A gate: an option that gives a share."""
-    return Option(name, help=help, metavar="SHARE", parser=share(name, zero=True), rich_help_panel="Gates")
+    return Option(name, help=help, metavar="SHARE", parser=share(name, zero=True), rich_help_panel=GATES)
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,15 @@ class GateOptions:
     """What makes the exit code 3."""
 
     slower: Annotated[
-        float | None, gate_option("--fail-if-slower", "Exit with 3 if B is slower than A by more than this.")
+        float | None, gate_option("--fail-if-slower", "Exit 3 if B is slower than A by more than this.")
     ] = None
     larger: Annotated[
         float | None,
-        gate_option("--fail-if-larger", "Exit with 3 if B has more parameters, MACs or memory, by more than this."),
+        gate_option("--fail-if-larger", "Exit 3 if B has more parameters, MACs or memory by more than this."),
     ] = None
     strict: Annotated[
         bool,
-        Option("--strict", help="Exit with 3 also where --fail-if-slower is inconclusive.", rich_help_panel="Gates"),
+        Option("--strict", help="Exit 3 also where --fail-if-slower is inconclusive.", rich_help_panel=GATES),
     ] = False
 
     def gates(self) -> "Gates":

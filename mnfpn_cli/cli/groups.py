@@ -1,15 +1,48 @@
-"""Options that several commands share, written once: a command takes a dataclass, its fields become options."""
+"""Options that several commands share, written once: a command takes a dataclass, its fields become options.
+
+What takes one value takes it once. Typer would let the last of several win, in silence.
+"""
 
 import functools
 import inspect
 import shlex
-from collections.abc import Callable
-from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, TypeVar, get_type_hints
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from typer.models import OptionInfo
 
 from mnfpn_cli.cli.paths import check_paths
+from mnfpn_cli.errors import UsageError
 
 T = TypeVar("T")
+EMPTY = inspect.Parameter.empty
+UNIONS = (Union, UnionType)
+
+
+@dataclass(frozen=True)
+class Single:
+    """An option of one value: typer collects all that are given, as text."""
+
+    option: str
+    read: Callable[[str], Any]
+    default: Any
+
+    def value(self, texts: Sequence[str] | None) -> Any:
+        """The value that was given, or the default.
+
+        Raises:
+            UsageError: where it was given more than once, or is wrong.
+        """
+        if not texts:
+            return self.default
+        if len(texts) > 1:
+            *others, last = [f"'{text}'" for text in texts]
+            raise UsageError(f"{self.option}: must be given once, got {', '.join(others)} and {last}")
+        return self.read(texts[0])
 
 
 def grouped(command: Callable[..., T]) -> Callable[..., T]:
@@ -20,17 +53,20 @@ def grouped(command: Callable[..., T]) -> Callable[..., T]:
     hints = get_type_hints(command, include_extras=True)
     own = inspect.signature(command).parameters
     groups: dict[str, Any] = {name: hints[name] for name in own if is_dataclass(hints[name])}
-    parameters = []
+    parameters = list[inspect.Parameter]()
     for name, parameter in own.items():
         if name in groups:
             parameters.extend(_parameters(groups[name]))
         else:
             parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
+    singles = {one.name: single for one in parameters if (single := _single(one))}
+    shown = [_repeating(one) if one.name in singles else one for one in parameters]
 
     annotations = {parameter.name: parameter.annotation for parameter in parameters}
 
     @functools.wraps(command)
-    def run(**values: Any) -> T:
+    def run(**given: Any) -> T:
+        values = {name: singles[name].value(one) if name in singles else one for name, one in given.items()}
         check_paths(annotations, values)
         made = {
             name: group(**{field.name: values.pop(field.name) for field in fields(group)})
@@ -38,8 +74,8 @@ def grouped(command: Callable[..., T]) -> Callable[..., T]:
         }
         return command(**made, **values)
 
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = annotations
+    run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
     return run
 
 
@@ -50,10 +86,32 @@ def _parameters(group: Any) -> list[inspect.Parameter]:
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             annotation=hints[field.name],
-            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            default=EMPTY if field.default is MISSING else field.default,
         )
         for field in fields(group)
     ]
+
+
+def _single(parameter: inspect.Parameter) -> Single | None:
+    """What reads an option of one value; None for arguments, switches, and options that may repeat."""
+    kind, info = get_args(parameter.annotation)
+    if not isinstance(info, OptionInfo):
+        return None
+    kinds = [one for one in get_args(kind) if one is not type(None)] if get_origin(kind) in UNIONS else [kind]
+    if kinds[0] is bool or get_origin(kinds[0]) is list:
+        return None
+    names = [name for name in info.param_decls or () if name.startswith("--")]
+    option = names[0] if names else f"--{parameter.name.replace('_', '-')}"
+    return Single(option, info.parser or (Path if kinds[0] is Path else str), parameter.default)
+
+
+def _repeating(parameter: inspect.Parameter) -> inspect.Parameter:
+    """The option as typer sees it: any number of texts."""
+    info = copy(get_args(parameter.annotation)[1])
+    info.parser = None
+    if parameter.default is EMPTY:
+        return parameter.replace(annotation=Annotated[list[str], info])
+    return parameter.replace(annotation=Annotated[list[str] | None, info], default=None)
 
 
 def spelled(command: str, *groups: Any) -> str:

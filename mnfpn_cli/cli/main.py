@@ -6,9 +6,9 @@ Exit codes: 0 fine, 1 could not do it, 2 wrong usage or settings, 3 a check that
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.main import get_command
@@ -17,8 +17,10 @@ from mnfpn_cli import __version__
 from mnfpn_cli.cli.audit import audit
 from mnfpn_cli.cli.bench import bench
 from mnfpn_cli.cli.compare import compare
+from mnfpn_cli.cli.completion import AUTO, SHELLS, VARIABLE, install, script, words
 from mnfpn_cli.cli.errors import write_error
 from mnfpn_cli.cli.export import export
+from mnfpn_cli.cli.help import Command, Group, told
 from mnfpn_cli.cli.recommend import recommend
 from mnfpn_cli.cli.report import report
 from mnfpn_cli.cli.runs import runs_app
@@ -28,39 +30,100 @@ from mnfpn_cli.cli.summary import summary
 from mnfpn_cli.cli.sweep import sweep
 from mnfpn_cli.errors import MnfpnError
 
+FIRST_SCREEN = """\
+mnfpn: a workbench for MobileNetV2 backbones with feature pyramids.
+
+Try:
+  mnfpn summary --tree              Draw the network: stages, laterals, levels.
+  mnfpn shapes --size 600x900       Show the feature maps that come out.
+  mnfpn bench --size 320            Measure how fast it runs here.
+
+Help:
+  mnfpn --help                      List all commands.
+  mnfpn bench --help                Show the options of one.
+  mnfpn settings presets            List networks to start from."""
+
+
+class Mnfpn(Group):
+    """The command itself."""
+
+    first_screen = FIRST_SCREEN
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read what comes before the command's name; a shell that is not named is the one in use."""
+        unnamed = args[-1:] in (["--show-completion"], ["--install-completion"])
+        return super().parse_args(ctx, [*args, AUTO] if unnamed and not ctx.resilient_parsing else args)
+
+
 app = typer.Typer(
     name="mnfpn",
-    no_args_is_help=True,
+    cls=Mnfpn,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Later beats earlier: preset, file, options. Without options: MobileNetV2 with a pyramid at 600x900.",
+    epilog="`mnfpn COMMAND --help` has examples of each. Options beat a settings file, and a file beats a preset. "
+    "Exit codes: 0 fine, 1 could not be done, 2 wrong usage, 3 a check failed, 130 interrupted.",
 )
-app.command()(summary)
-app.command()(audit)
-app.command()(shapes)
-app.command()(bench)
-app.command()(compare)
-app.command()(export)
-app.command()(sweep)
-app.command()(report)
-app.command()(recommend)
-app.add_typer(runs_app, name="runs")
-app.add_typer(settings_app, name="settings")
+LOOK, MEASURE, SEARCH = "Look into a network", "Measure and export", "Search among many networks"
+for _panel, _commands in {
+    LOOK: (summary, shapes, audit),
+    MEASURE: (bench, compare, export),
+    SEARCH: (sweep, report, recommend),
+}.items():
+    for _command in _commands:
+        app.command(cls=Command, rich_help_panel=_panel)(_command)
+app.add_typer(runs_app, name="runs", cls=Group, rich_help_panel=SEARCH)
+app.add_typer(settings_app, name="settings", cls=Group, rich_help_panel="Settings")
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
-        sys.stdout.write(f"mnfpn {__version__}\n")
-        raise typer.Exit
+def _printing(made: Callable[[str], str]) -> Callable[[typer.Context, str | None], None]:
+    """What prints a text as soon as its option is read, and ends."""
+
+    def show(ctx: typer.Context, asked: str | None) -> None:
+        if asked and not ctx.resilient_parsing:  # which a shell does that completes
+            sys.stdout.write(made(asked))
+            raise typer.Exit
+
+    return show
 
 
 @app.callback()
 def mnfpn(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version.",
+            callback=_printing(lambda _: f"mnfpn {__version__}\n"),
+            is_eager=True,
+        ),
     ] = False,
+    show_completion: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Print the completion script of a shell: {', '.join(SHELLS)}.",
+            metavar="[SHELL]",
+            callback=_printing(script),
+            autocompletion=words(*SHELLS),
+        ),
+    ] = None,
+    install_completion: Annotated[
+        str | None,
+        typer.Option(
+            help="Install that script for a shell; for the one in use unless named.",
+            metavar="[SHELL]",
+            callback=_printing(install),
+            autocompletion=words(*SHELLS),
+        ),
+    ] = None,
 ) -> None:
-    """A workbench for MobileNetV2 backbones with feature pyramids: what is in it, what comes out, what it costs."""
+    """Work on MobileNetV2 backbones with feature pyramids: see what is in them, what comes out, and what it costs.
+
+    Examples:
+        mnfpn summary --tree
+        mnfpn shapes --size 600x900
+        mnfpn bench --preset mobilenetv2-fpnlite --runtime all
+    """
 
 
 def run(arguments: Sequence[str], exit_codes: Mapping[type[MnfpnError], int] = MappingProxyType({})) -> int:
@@ -74,15 +137,16 @@ def run(arguments: Sequence[str], exit_codes: Mapping[type[MnfpnError], int] = M
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that lacks "×" is no reason to fail
     try:
+        if os.environ.get(VARIABLE):
+            from typer._completion_classes import completion_init
+
+            completion_init()
         code = get_command(app)(list(arguments), prog_name="mnfpn", standalone_mode=False)
         sys.stdout.flush()
     except MnfpnError as error:
         return _fail(str(error), exit_codes.get(type(error), error.exit_code), error.details)
     except typer.TyperException as error:
-        message = " ".join(error.format_message().split())  # typer lists choices on lines of their own
-        if not message:  # no arguments at all: typer has shown the help
-            return error.exit_code
-        return _fail(message, error.exit_code, _hint(error))
+        return _fail(told(error), error.exit_code, _hint(error))
     except typer.Abort:
         return _fail("aborted", 1)
     except SystemExit as end:  # a signal, or typer where the reader of a pipe has gone, as `| head` does, unbuffered

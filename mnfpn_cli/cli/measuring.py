@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 from typer import Option
 
+from mnfpn_cli.cli.completion import offering, runtime_words
+from mnfpn_cli.cli.help import MEASURING, MORE
 from mnfpn_cli.cli.options import number, share, whole
 from mnfpn_cli.settings.measuring import (
     DEFAULT_MAX_TIME_S,
@@ -13,21 +15,27 @@ from mnfpn_cli.settings.measuring import (
     DEFAULT_RUNTIME,
     LEAST_SAMPLES,
     Sampling,
+    runtime_names,
     sampling,
 )
 
 
-def measuring_option(help: str, metavar: str | None = None, **more: Any) -> Any:
-    """An option in the help's panel on measuring."""
-    return Option(help=help, metavar=metavar, rich_help_panel="Measuring", **more)
+def measuring_option(help: str, metavar: str, panel: str = MEASURING, **more: Any) -> Any:
+    """An option on how to measure."""
+    return Option(help=help, metavar=metavar, rich_help_panel=panel, **more)
+
+
+def measuring_flag(name: str, help: str, panel: str = MEASURING) -> Any:
+    """A switch in the same panel."""
+    return Option(name, help=help, rich_help_panel=panel)
 
 
 RuntimeOption = Annotated[
     list[str] | None,
-    measuring_option(
-        "What executes the network: eager, channels-last, fused, …, or all; may repeat.",
-        "NAME",
-        show_default=DEFAULT_RUNTIME,
+    Option(
+        help=f"Run it by {DEFAULT_RUNTIME} (unless given), {', '.join(runtime_names()[1:])} or all; may repeat.",
+        metavar="NAME",
+        autocompletion=offering(runtime_words),
     ),
 ]
 
@@ -39,43 +47,41 @@ class SamplingOptions:
     precision: Annotated[
         float | None,
         measuring_option(
-            "Time passes until the 95% interval is within this share: of the median; in compare, of the ratio.",
+            "Time passes until the median's 95% interval is within this share; "
+            f"{DEFAULT_PRECISION:.0%} unless given (compare: half the margin).",
             "SHARE",
             parser=share("--precision"),
-            show_default=f"{DEFAULT_PRECISION:.0%}; in compare half the margin",
         ),
+    ] = None
+    runs: Annotated[
+        int | None,
+        measuring_option("Time this many passes instead.", "N", parser=whole("--runs", 1)),
     ] = None
     max_time: Annotated[
         float | None,
         measuring_option(
-            f"Stop after so many seconds of passes, precise or not, with {LEAST_SAMPLES} passes at least.",
+            f"Stop after this many seconds, precise or not, but not before {LEAST_SAMPLES} passes; "
+            f"{DEFAULT_MAX_TIME_S:g} unless given, and no limit with --runs.",
             "SECONDS",
             parser=number("--max-time"),
-            show_default=f"{DEFAULT_MAX_TIME_S:g}; none with --runs",
         ),
     ] = None
     min_time: Annotated[
         float | None,
         measuring_option(
-            "Time passes for at least so many seconds.",
+            f"Time passes for at least this many seconds; {DEFAULT_MIN_TIME_S:g} unless given, 0 with --runs.",
             "SECONDS",
+            MORE,
             parser=number("--min-time"),
-            show_default=f"{DEFAULT_MIN_TIME_S:g}; 0 with --runs",
-        ),
-    ] = None
-    runs: Annotated[
-        int | None,
-        measuring_option(
-            "Time so many passes, and more only where --min-time asks for it.",
-            "N",
-            parser=whole("--runs", 1),
-            show_default="as many as the precision takes",
         ),
     ] = None
     warmup: Annotated[
         int | None,
         measuring_option(
-            "Passes before the timed ones.", "N", parser=whole("--warmup", 0), show_default="until they are steady"
+            "Run this many passes before the timed ones; until they are steady unless given.",
+            "N",
+            MORE,
+            parser=whole("--warmup", 0),
         ),
     ] = None
 

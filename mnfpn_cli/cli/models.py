@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
+from mnfpn_cli.cli.help import OTHERS
 from mnfpn_cli.cli.options import NetworkOptions
 from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.errors import UsageError
@@ -21,8 +22,8 @@ DEFAULT_CHANNELS = 3
 
 
 def model_option(help: str, metavar: str) -> Any:
-    """An option in the help's panel on networks of others."""
-    return Option(help=help, metavar=metavar, rich_help_panel="Any other network (runs its code)")
+    """An option on networks of others."""
+    return Option(help=help, metavar=metavar, rich_help_panel=OTHERS)
 
 
 def files_of_target(text: str) -> Iterator[Path]:
@@ -47,13 +48,13 @@ class ModelOptions:
 
     model: Annotated[
         str | None,
-        model_option("An nn.Module, or a class or function that returns one: module:name, file.py:name.", "TARGET"),
+        model_option("Take an nn.Module, or what returns one: module:name or file.py:name.", "TARGET"),
         Reads(files_of_target),
     ] = None
-    model_arg: Annotated[list[str] | None, model_option("An argument to call it with; may repeat.", "KEY=VALUE")] = None
+    model_arg: Annotated[list[str] | None, model_option("Call it with this argument; may repeat.", "KEY=VALUE")] = None
     input: Annotated[
         list[str] | None,
-        model_option("Shape of an input, as 1x3x600x900 or 1x128:int64; repeats for several inputs.", "SHAPE"),
+        model_option("Give it an input of this shape, as 1x3x600x900 or 1x128:int64; repeat it for more.", "SHAPE"),
     ] = None
 
     def subject(

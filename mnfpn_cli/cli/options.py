@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from typer import Option
 
+from mnfpn_cli.cli.completion import complete_setting, offering, preset_words, words
+from mnfpn_cli.cli.help import MORE, NETWORK, OPTIONS, OUTPUT
 from mnfpn_cli.cli.paths import Reads, Writes, form_of_file
-from mnfpn_cli.errors import UsageError
-from mnfpn_cli.settings.input import DEFAULT_DTYPE, DEFAULT_SIZE, ITEM_BYTES, MAX_BATCH, DType
+from mnfpn_cli.errors import UsageError, did_you_mean
+from mnfpn_cli.settings.input import DEFAULT_SIZE, ITEM_BYTES, MAX_BATCH, DType
+from mnfpn_cli.settings.measuring import DEVICES
 
 if TYPE_CHECKING:
     from mnfpn_cli.settings.models import NetworkSettings
@@ -78,47 +81,62 @@ def several_sizes(texts: Sequence[str] | None) -> list[str | None]:
     return list(dict.fromkeys(part for text in texts for part in text.split(","))) if texts else [None]
 
 
-def choice(option: str, choices: Sequence[str]) -> Callable[[str], str]:
-    """A parser of one word out of some, whose errors give the option, the rule and the value."""
+def choice_option(option: str, choices: Sequence[str], help: str, metavar: str, panel: str = OPTIONS) -> Any:
+    """An option that takes one word out of some: whose errors name the nearest, and which shells complete."""
 
     def parse(text: str) -> str:
         if text not in choices:
-            raise UsageError(f"{option}: must be one of {', '.join(choices)}, got '{text}'")
+            rule = f"must be one of {', '.join(choices)}"
+            raise UsageError(f"{option}: {rule}, got '{text}'{did_you_mean(text, choices)}")
         return text
 
-    return parse
+    return Option(
+        option, help=help, metavar=metavar, parser=parse, autocompletion=words(*choices), rich_help_panel=panel
+    )
 
 
-def network_option(help: str, metavar: str, **more: Any) -> Any:
-    """An option in the help's panel on the network."""
-    return Option(help=help, metavar=metavar, rich_help_panel="Network", **more)
+def json_option() -> Any:
+    """The switch that every command with a result has."""
+    return Option("--json", help="Print one JSON document instead of tables.", rich_help_panel=OUTPUT)
+
+
+def network_option(help: str, metavar: str, panel: str = NETWORK, **more: Any) -> Any:
+    """An option on the network."""
+    return Option(help=help, metavar=metavar, rich_help_panel=panel, **more)
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
     """What network: the same on every command that builds one. Later beats earlier: preset, file, options."""
 
-    preset: Annotated[str | None, network_option("Start from a preset (see `mnfpn settings presets`).", "NAME")] = None
-    config: Annotated[
-        str | None, network_option("Read settings from a JSON file; - is standard input.", "FILE"), Reads()
-    ] = None
-    stages: Annotated[
+    preset: Annotated[
         str | None,
-        network_option("Rows of expansion, channels, repeats, stride: '1,16,1,1 6,24,2,2'.", "'t,c,n,s ...'"),
+        network_option(
+            "Start from a preset; `mnfpn settings presets` lists them.", "NAME", autocompletion=offering(preset_words)
+        ),
     ] = None
     width_mult: Annotated[
-        float | None, network_option("Width multiplier of the backbone.", "X", parser=number("--width-mult"))
+        float | None,
+        network_option("Scale the channels of the backbone.", "X", parser=number("--width-mult")),
     ] = None
     pyramid_channels: Annotated[
         int | None,
-        network_option("Channels of every pyramid level.", "N", parser=whole("--pyramid-channels")),
-    ] = None
-    in_channels: Annotated[
-        int | None, network_option("Channels of the input image.", "N", parser=whole("--in-channels"))
+        network_option("Give every pyramid level this many channels.", "N", parser=whole("--pyramid-channels")),
     ] = None
     set: Annotated[
         list[str] | None,
-        network_option("Set anything else: pyramid.smooth=separable; may repeat.", "KEY=VALUE"),
+        network_option(
+            "Set any other key, as pyramid.smooth=separable; may repeat.", "KEY=VALUE", autocompletion=complete_setting
+        ),
+    ] = None
+    config: Annotated[str | None, network_option("Read settings from a JSON file; - is standard input.", "FILE")] = None
+    stages: Annotated[
+        str | None,
+        network_option("Give the rows of expansion, channels, repeats, stride: '1,16,1,1 6,24,2,2'.", "ROWS", MORE),
+    ] = None
+    in_channels: Annotated[
+        int | None,
+        network_option("Channels of the input image; 3 unless given.", "N", MORE, parser=whole("--in-channels")),
     ] = None
 
     def settings(self, weights: Path | None = None) -> "NetworkSettings":
@@ -131,7 +149,7 @@ class NetworkOptions:
         """
         from mnfpn_cli.settings.files import read_config, read_preset
         from mnfpn_cli.settings.overrides import parse_override, parse_stages
-        from mnfpn_cli.settings.sources import Source, resolve
+        from mnfpn_cli.settings.sources import Source, check_once, resolve
 
         named = {
             "--width-mult": (self.width_mult, ("width_mult",)),
@@ -148,6 +166,7 @@ class NetworkOptions:
         sources += [parse_stages(self.stages)] if self.stages is not None else []
         sources += [Source(name, value, path) for name, (value, path) in named.items() if value is not None]
         sources += [parse_override(text) for text in self.set or ()]
+        check_once(sources)
         return resolve(sources)
 
 
@@ -155,15 +174,13 @@ class NetworkOptions:
 class OutputOptions:
     """Where the result goes and in what form."""
 
-    json: Annotated[
-        bool, Option("--json", help="Print one JSON document instead of tables.", rich_help_panel="Output")
-    ] = False
+    json: Annotated[bool, json_option()] = False
     output: Annotated[
         Path | None,
         Option(
-            help="Also write the result to a file: JSON with --json or a name in .json, else text.",
+            help="Also write the result to this file, as JSON if its name ends in .json.",
             metavar="FILE",
-            rich_help_panel="Output",
+            rich_help_panel=OUTPUT,
         ),
         Writes(),
     ] = None
@@ -198,56 +215,68 @@ class RowOutputOptions(OutputOptions):
     """The same for results that are rows."""
 
     format: Annotated[
-        str,
-        Option(
-            help="text, json, csv or markdown; of a file, its name says which too.",
-            metavar="|".join(FORMATS),
-            parser=choice("--format", FORMATS),
-            rich_help_panel="Output",
-        ),
-    ] = "text"
+        str | None,
+        choice_option("--format", FORMATS, "Print text, json, csv or markdown; text unless given.", "FORMAT", OUTPUT),
+    ] = None
 
     forms: ClassVar[tuple[str, ...]] = FORMATS
 
     def __post_init__(self) -> None:
-        if self.json and self.format not in ("text", "json"):
+        if self.json and self.format not in (None, "json"):
             raise UsageError(f"--json: is --format json, and cannot be given beside --format {self.format}")
         super().__post_init__()
 
     @property
     def form(self) -> str:
         """The form in which the result is printed."""
-        return "json" if self.json else self.format
+        return "json" if self.json else self.format or "text"
 
 
 WeightsOption = Annotated[
     Path | None,
-    Option(
-        help="Load a checkpoint: torchvision's, timm's, tonylins', pytorch-fpn's or ours; .pth or .safetensors.",
-        metavar="FILE",
-        rich_help_panel="Network",
+    network_option(
+        "Load a checkpoint of torchvision, timm, tonylins, pytorch-fpn or mnfpn, .pth or .safetensors.", "FILE"
     ),
     Reads(),
 ]
-_SIZE = "Size of the image: height x width in pixels, or one side"
-SizeOption = Annotated[str | None, Option(help=f"{_SIZE}.", metavar="HxW", show_default=DEFAULT_SIZE)]
-SizesOption = Annotated[
-    list[str] | None, Option(help=f"{_SIZE}; may repeat.", metavar="HxW", show_default=DEFAULT_SIZE)
+_SIZE = f"Image size, height first; {DEFAULT_SIZE} unless given"
+SizeOption = Annotated[str | None, Option(help=f"{_SIZE}.", metavar="HxW")]
+SizesOption = Annotated[list[str] | None, Option(help=f"{_SIZE}. May repeat.", metavar="HxW")]
+
+
+def dtype_option(help: str) -> Any:
+    """An option for the type of the elements of maps and weights."""
+    first, *others, last = ITEM_BYTES
+    text = f"{help} {first} (unless given), {', '.join(others)} or {last}."
+    return choice_option("--dtype", tuple(ITEM_BYTES), text, "TYPE")
+
+
+DTypeOption = Annotated[DType, dtype_option("Compute in")]
+DTypeIfSaid = Annotated[DType | None, dtype_option("Count bytes as")]
+BatchIfSaid = Annotated[
+    int | None,
+    Option(help="Images in a batch; 1 unless given.", metavar="N", parser=whole("--batch", 1, MAX_BATCH)),
+]
+SeedOption = Annotated[
+    int,
+    Option(
+        help="Seed of the random weights; 0 unless given.",
+        metavar="N",
+        parser=whole("--seed", 0, 2**63 - 1),
+        rich_help_panel=MORE,
+    ),
+]
+ThreadsOption = Annotated[
+    int | None,
+    Option(
+        help="CPU threads; torch's choice unless given.",
+        metavar="N",
+        parser=whole("--threads", 1, 4096),
+        rich_help_panel=MORE,
+    ),
 ]
 
 
-def _dtype_option(**more: Any) -> Any:
-    help = "Type of the elements of maps and weights."
-    return Option(help=help, metavar="|".join(ITEM_BYTES), parser=choice("--dtype", tuple(ITEM_BYTES)), **more)
-
-
-DTypeOption = Annotated[DType, _dtype_option()]
-DTypeIfSaid = Annotated[DType | None, _dtype_option(show_default=DEFAULT_DTYPE)]
-
-
-def _batch_option(**more: Any) -> Any:
-    return Option(help="Images in a batch.", metavar="N", parser=whole("--batch", 1, MAX_BATCH), **more)
-
-
-BatchOption = Annotated[int, _batch_option()]
-BatchIfSaid = Annotated[int | None, _batch_option(show_default="1")]
+def device_option(help: str) -> Any:
+    """An option that names a device, or several."""
+    return Option(help=help, metavar="DEVICE", autocompletion=words(*DEVICES))

@@ -5,8 +5,9 @@ from typing import Annotated
 
 from typer import Option
 
+from mnfpn_cli.cli.completion import offering, runtime_words
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.options import OutputOptions, whole
+from mnfpn_cli.cli.options import OutputOptions, device_option, whole
 from mnfpn_cli.cli.space import BudgetOptions
 from mnfpn_cli.cli.sweep_options import StoreOption
 from mnfpn_cli.errors import MnfpnError, UsageError
@@ -18,13 +19,27 @@ def recommend(
     store: StoreOption,
     budget: BudgetOptions,
     output: OutputOptions,
-    device: Annotated[str | None, Option(help="Of this device only: cpu, cuda, …", metavar="DEVICE")] = None,
+    device: Annotated[str | None, device_option("Only cells measured on this device.")] = None,
     runtime: Annotated[
-        str | None, Option(help="Of this runtime only; several, as eager,fused.", metavar="NAME")
+        str | None,
+        Option(
+            help="Only cells of this runtime; several, as eager,fused.",
+            metavar="NAME",
+            autocompletion=offering(runtime_words),
+        ),
     ] = None,
-    batch: Annotated[int | None, Option(help="Of this batch only.", metavar="N", parser=whole("--batch", 1))] = None,
+    batch: Annotated[
+        int | None, Option(help="Only cells of this batch.", metavar="N", parser=whole("--batch", 1))
+    ] = None,
 ) -> None:
-    """Name the measured cells that keep the most capacity under a budget, and what more would cost."""
+    """Name the best measured cells under a budget.
+
+    The best keep the most capacity. It also says what more would cost.
+
+    Examples:
+        mnfpn recommend --store runs.db --max-latency 30ms
+        mnfpn recommend --store runs.db --max-macs 5G --device cuda
+    """
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.document import network_document
     from mnfpn_cli.report.recommend import recommend_document, recommend_report

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.options import choice, whole
+from mnfpn_cli.cli.options import choice_option, device_option, json_option, whole
 from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.cli.sweep_options import StoreOption
 from mnfpn_cli.errors import UsageError
@@ -25,27 +25,25 @@ def report(
     store: StoreOption,
     output: Annotated[
         Path | None,
-        Option(help="Write the page, or the frontier's plot as a picture: report.html, plot.png.", metavar="FILE"),
+        Option(help="Write a page or a plot instead: report.html, plot.png, plot.svg.", metavar="FILE"),
         Writes(),
     ] = None,
     format: Annotated[
         str | None,
-        Option(
-            help="Of the file.",
-            metavar="|".join(FORMATS),
-            parser=choice("--format", FORMATS),
-            show_default="by its name",
-        ),
+        choice_option("--format", FORMATS, f"Write {', '.join(FORMATS)}; by the file's name unless given.", "FORMAT"),
     ] = None,
-    device: Annotated[str | None, Option(help="Only cells of this device, cpu or cuda say.", metavar="DEVICE")] = None,
+    device: Annotated[str | None, device_option("Only cells measured on this device.")] = None,
     sweep: Annotated[
-        int | None, Option(help="Only cells of the sweep of this number.", metavar="N", parser=whole("--sweep", 1))
+        int | None, Option(help="Only cells of this sweep.", metavar="N", parser=whole("--sweep", 1))
     ] = None,
-    json: Annotated[
-        bool, Option("--json", help="Print one JSON document instead of tables.", rich_help_panel="Output")
-    ] = False,
+    json: Annotated[bool, json_option()] = False,
 ) -> None:
-    """Show the measured frontier of a store: in the terminal, as a page for a browser, or as a picture."""
+    """Show the measured frontier of a store, also as a page or picture.
+
+    Examples:
+        mnfpn report --store runs.db
+        mnfpn report --store runs.db --output report.html
+    """
     from mnfpn_cli.cli.options import OutputOptions
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.frontier import frontier_report, report_document

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option, Typer
 
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.options import OutputOptions, choice, whole
+from mnfpn_cli.cli.help import Command
+from mnfpn_cli.cli.options import OutputOptions, choice_option, whole
 from mnfpn_cli.cli.paths import Reads, Writes, form_of_file
 from mnfpn_cli.cli.sweep_options import StoreOption, files_of_store
 from mnfpn_cli.errors import UsageError
@@ -22,20 +23,24 @@ STATUSES = ("done", "failed", "pending")
 FORMATS = ("csv", "json", "parquet", "markdown")
 ON_SCREEN, IN_PIPE = 50, 10_000
 """Cells that are listed, unless more are asked for: a table of many more takes minutes."""
-USUAL = f"{ON_SCREEN} in a terminal, else {IN_PIPE}"
+USUAL = f"{ON_SCREEN} in a terminal and {IN_PIPE} elsewhere"
 
-runs_app = Typer(help="List, show, remove, merge and export what a store holds.", no_args_is_help=True)
+HELP = """List, show, remove, merge and export what a store holds.
+
+Examples:
+    mnfpn runs list --store runs.db
+    mnfpn runs export --store runs.db --output cells.csv
+"""
+runs_app = Typer(help=HELP)
 
 StatusOption = Annotated[
     str | None,
-    Option(help="Only cells of this status.", metavar="|".join(STATUSES), parser=choice("--status", STATUSES)),
+    choice_option("--status", STATUSES, f"Only cells that are {', '.join(STATUSES)}.", "STATUS"),
 ]
-SweepOption = Annotated[
-    int | None, Option(help="Only the cells of this sweep.", metavar="N", parser=whole("--sweep", 1))
-]
+SweepOption = Annotated[int | None, Option(help="Only cells of this sweep.", metavar="N", parser=whole("--sweep", 1))]
 
 
-@runs_app.command("list")
+@runs_app.command("list", cls=Command)
 @grouped
 def list_(
     store: StoreOption,
@@ -44,10 +49,15 @@ def list_(
     sweep: SweepOption = None,
     limit: Annotated[
         int | None,
-        Option(help="So many cells at most.", metavar="N", parser=whole("--limit", 1), show_default=USUAL),
+        Option(help=f"List at most this many cells; {USUAL} unless given.", metavar="N", parser=whole("--limit", 1)),
     ] = None,
 ) -> None:
-    """List sweeps and cells, the one that was measured last first."""
+    """List sweeps and cells, the latest first.
+
+    Examples:
+        mnfpn runs list --store runs.db
+        mnfpn runs list --store runs.db --status failed
+    """
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.cells import list_document, list_report
     from mnfpn_cli.store.store import open_store
@@ -63,14 +73,20 @@ def list_(
     emit(list_report(name, rows, shown, limit or usual), document, output)
 
 
-@runs_app.command("show")
+@runs_app.command("show", cls=Command)
 @grouped
 def show(
-    key: Annotated[str, Argument(help="The key of a cell, or the beginning of one.", metavar="KEY")],
+    key: Annotated[str, Argument(help="The key of a cell, or its beginning.", metavar="KEY")],
     store: StoreOption,
     output: OutputOptions,
 ) -> None:
-    """Show all that is known of one cell: settings, cost, results, environment, and the command that measures it."""
+    """Show all about one cell: settings, cost, results, environment.
+
+    It also gives the command that measures the cell.
+
+    Examples:
+        mnfpn runs show 3f2a --store runs.db
+    """
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.cell import show_document, show_report
     from mnfpn_cli.report.cells import rows_of
@@ -84,24 +100,31 @@ def show(
     emit(show_report(row, results), show_document(row, results), output)
 
 
-@runs_app.command("prune")
+@runs_app.command("prune", cls=Command)
 @grouped
 def prune(
     store: StoreOption,
     output: OutputOptions,
     keys: Annotated[
-        list[str] | None, Argument(help="Cells by key, or the beginning of one, with all results.", metavar="[KEY]...")
+        list[str] | None, Argument(help="Cells to remove by key, or its beginning.", metavar="[KEY]...")
     ] = None,
     failed: Annotated[bool, Option("--failed", help="Remove the cells that failed.")] = False,
     pending: Annotated[
-        bool, Option("--pending", help="Remove the cells that are not measured yet: sweeps are then finished.")
+        bool, Option("--pending", help="Remove the cells that are not measured yet, which ends their sweeps.")
     ] = False,
     superseded: Annotated[
-        bool, Option("--superseded", help="Remove results of cells that were measured again since.")
+        bool, Option("--superseded", help="Remove results of cells that were measured again.")
     ] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Only say what would be removed.")] = False,
 ) -> None:
-    """Remove cells from a store, with what was measured of them. What is being measured stays."""
+    """Remove cells from a store, with their results.
+
+    What is being measured stays.
+
+    Examples:
+        mnfpn runs prune --store runs.db --failed --dry-run
+        mnfpn runs prune 3f2a --store runs.db
+    """
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.document import network_document
     from mnfpn_cli.report.removed import removed_report
@@ -122,7 +145,7 @@ def prune(
     emit(removed_report(removed, dry_run), document, output)
 
 
-@runs_app.command("merge")
+@runs_app.command("merge", cls=Command)
 @grouped
 def merge(
     other: Annotated[
@@ -133,7 +156,13 @@ def merge(
     store: StoreOption,
     output: OutputOptions,
 ) -> None:
-    """Copy what was measured from another store; the store is made where there is none."""
+    """Copy what was measured from another store.
+
+    The store is made where there is none.
+
+    Examples:
+        mnfpn runs merge other.db --store runs.db
+    """
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.cli.progress import progress_bar
     from mnfpn_cli.report.document import network_document
@@ -147,27 +176,33 @@ def merge(
     emit(merged_report(results, *names), network_document("runs merge", None, None, {"results": results}), output)
 
 
-@runs_app.command("export")
+@runs_app.command("export", cls=Command)
 @grouped
 def export(
     store: StoreOption,
     format: Annotated[
         str | None,
-        Option(
-            help="The form; unless given, by the file's name, and JSON to standard output.",
-            metavar="|".join(FORMATS),
-            parser=choice("--format", FORMATS),
+        choice_option(
+            "--format",
+            FORMATS,
+            f"Write {', '.join(FORMATS)}; by the file's name unless given, and json to standard output.",
+            "FORMAT",
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        Option(help="The file; standard output unless given. Written whole or not at all.", metavar="FILE"),
+        Option(help="Write this file, whole or not at all; to standard output unless given.", metavar="FILE"),
         Writes(),
     ] = None,
     status: StatusOption = None,
     sweep: SweepOption = None,
 ) -> None:
-    """Write the cells as rows that other programs read."""
+    """Write the cells as rows that other programs read.
+
+    Examples:
+        mnfpn runs export --store runs.db --output cells.csv
+        mnfpn runs export --store runs.db --format json --status done
+    """
     from mnfpn_cli.cli.output import write_bytes
     from mnfpn_cli.report.cell_files import cells_bytes
     from mnfpn_cli.store.store import open_store

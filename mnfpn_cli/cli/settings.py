@@ -5,32 +5,52 @@ import sys
 from typer import Typer
 
 from mnfpn_cli.cli.groups import grouped
+from mnfpn_cli.cli.help import Command
 from mnfpn_cli.cli.options import NetworkOptions
 
-settings_app = Typer(help="Show settings, their JSON Schema, and the presets.", no_args_is_help=True)
+HELP = """Show settings, their JSON Schema, and the presets.
+
+Examples:
+    mnfpn settings presets
+    mnfpn settings show --preset fpnssd
+"""
+settings_app = Typer(help=HELP)
 
 
-@settings_app.command("show")
+@settings_app.command("show", cls=Command)
 @grouped
 def show(network: NetworkOptions) -> None:
-    """Print the resolved settings as JSON that --config reads back."""
+    """Print the settings that options give, as JSON for --config.
+
+    Examples:
+        mnfpn settings show --preset fpnssd
+        mnfpn settings show --width-mult 0.75 --set pyramid.smooth=separable
+    """
     from mnfpn_cli.report.document import to_json
 
     sys.stdout.write(to_json(network.settings().model_dump(mode="json")))
 
 
-@settings_app.command("schema")
+@settings_app.command("schema", cls=Command)
 def schema() -> None:
-    """Print the JSON Schema of a settings file, for editors."""
+    """Print the JSON Schema of a settings file, for editors.
+
+    Examples:
+        mnfpn settings schema
+    """
     from mnfpn_cli.report.document import to_json
     from mnfpn_cli.settings.schema import settings_schema
 
     sys.stdout.write(to_json(settings_schema()))
 
 
-@settings_app.command("presets")
+@settings_app.command("presets", cls=Command)
 def presets() -> None:
-    """List the presets, one line each."""
+    """List the presets, one line each.
+
+    Examples:
+        mnfpn settings presets
+    """
     from mnfpn_cli.cli.output import print_text
     from mnfpn_cli.report.tables import pairs
     from mnfpn_cli.settings.files import preset_description, preset_names

@@ -7,32 +7,40 @@ from typer import Option
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.models import ModelOptions
-from mnfpn_cli.cli.options import BatchOption, DTypeIfSaid, NetworkOptions, OutputOptions, SizesOption
+from mnfpn_cli.cli.options import BatchIfSaid, DTypeIfSaid, NetworkOptions, OutputOptions, SizesOption
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType, network_input, sized
 
 
 @grouped
 def shapes(
+    *,
+    size: SizesOption = None,
+    batch: BatchIfSaid = None,
+    dtype: DTypeIfSaid = None,
+    verify: Annotated[bool, Option("--verify", help="Run the real network too; exit 3 if anything differs.")] = False,
     network: NetworkOptions,
     model: ModelOptions,
     output: OutputOptions,
-    size: SizesOption = None,
-    batch: BatchOption = 1,
-    dtype: DTypeIfSaid = None,
-    verify: Annotated[bool, Option("--verify", help="Run the real network too; exit 3 if anything differs.")] = False,
 ) -> None:
-    """Show which feature maps come out, for each size: level, stride, tap, shape, bytes."""
+    """Show the feature maps that come out: level, stride, shape, bytes.
+
+    Examples:
+        mnfpn shapes --size 600x900
+        mnfpn shapes --size 512 --size 800x1333 --batch 8 --dtype float16
+        mnfpn shapes --preset retina-fpn --set pyramid.levels=p3-p5
+    """
     if model.model is None:
         model.check_unused()
-        _planned(network, output, size, batch, dtype or DEFAULT_DTYPE, verify)
+        _planned(network, output, size, batch or 1, dtype or DEFAULT_DTYPE, verify)
         return
     if verify or dtype is not None:
         given = "--verify" if verify else "--dtype"
         raise UsageError(
             f"{given}: of networks from settings, and cannot be given beside --model, which is run as it is"
         )
-    _observed(network, model, output, size, batch)
+    model.check_batch(batch)
+    _observed(network, model, output, size, batch or 1)
 
 
 def _planned(

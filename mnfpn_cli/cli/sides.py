@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from mnfpn_cli.cli.candidates import Making, find
 from mnfpn_cli.cli.groups import grouped
+from mnfpn_cli.cli.help import told
 from mnfpn_cli.cli.measuring import RuntimeOption
 from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import DTypeOption, NetworkOptions, WeightsOption
@@ -99,6 +100,6 @@ def parse_side(option: str, text: str) -> SideOptions:
         try:
             made: SideOptions = get_command(app)(words, prog_name=option, standalone_mode=False)
         except typer.TyperException as error:
-            message = " ".join(error.format_message().split())
+            message = told(error)
             raise UsageError(f"{message}{QUOTES if 'extra argument' in message else ''}") from None
     return made

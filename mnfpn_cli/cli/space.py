@@ -6,52 +6,64 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
+from mnfpn_cli.cli.completion import complete_setting, offering, preset_words, runtime_words, words
+from mnfpn_cli.cli.help import BUDGET, MORE, SPACE
 from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.errors import UsageError
+from mnfpn_cli.settings.input import ITEM_BYTES
+from mnfpn_cli.settings.measuring import DEVICES
 
 if TYPE_CHECKING:
     from mnfpn_cli.space.axes import Space
     from mnfpn_cli.space.budget import Budget
 
 
-def space_option(help: str, metavar: str) -> Any:
+def space_option(help: str, metavar: str, panel: str = SPACE, **more: Any) -> Any:
     """An option in the help's panel on the space."""
-    return Option(help=help, metavar=metavar, rich_help_panel="Space: each takes several, parted by commas")
+    return Option(help=help, metavar=metavar, rich_help_panel=panel, **more)
 
 
 @dataclass(frozen=True)
 class SpaceOptions:
     """The choices for each key."""
 
-    space: Annotated[
-        Path | None, Option(help="Read choices from a JSON file.", metavar="FILE", rich_help_panel="Space"), Reads()
-    ] = None
-    preset: Annotated[list[str] | None, space_option("Presets.", "NAME,...")] = None
-    config: Annotated[
+    width_mult: Annotated[list[str] | None, space_option("Scale the channels of the backbone.", "X,...")] = None
+    pyramid_channels: Annotated[list[str] | None, space_option("Channels of every pyramid level.", "N,...")] = None
+    set: Annotated[
         list[str] | None,
-        Option(help="A settings file; repeats for several.", metavar="FILE", rich_help_panel="Space"),
-        Reads(),
+        space_option(
+            "Set any other key, as pyramid.smooth=conv,separable; may repeat.",
+            "KEY=VALUE,...",
+            autocompletion=complete_setting,
+        ),
+    ] = None
+    preset: Annotated[
+        list[str] | None, space_option("Start from presets.", "NAME,...", autocompletion=offering(preset_words))
+    ] = None
+    size: Annotated[list[str] | None, space_option("Image sizes, as 320x320,600x900.", "HxW,...")] = None
+    batch: Annotated[list[str] | None, space_option("Images in a batch.", "N,...")] = None
+    runtime: Annotated[
+        list[str] | None,
+        space_option("Runtimes, or all.", "NAME,...", autocompletion=offering(runtime_words)),
+    ] = None
+    device: Annotated[
+        list[str] | None,
+        space_option("Devices: auto, cpu, cuda, cuda:N, mps.", "DEVICE,...", autocompletion=words(*DEVICES)),
+    ] = None
+    dtype: Annotated[
+        list[str] | None,
+        space_option("Types: float32, bfloat16, float16.", "TYPE,...", autocompletion=words(*ITEM_BYTES)),
+    ] = None
+    space: Annotated[Path | None, space_option("Read choices from a JSON file.", "FILE"), Reads()] = None
+    config: Annotated[
+        list[str] | None, space_option("Read settings from a file; repeat it for more.", "FILE", MORE), Reads()
     ] = None
     stages: Annotated[
         list[str] | None,
-        Option(
-            help="A whole table of stages: '1,16,1,1 6,24,2,2'; repeats for several.",
-            metavar="'t,c,n,s ...'",
-            rich_help_panel="Space",
-        ),
+        space_option("Give a table of stages: '1,16,1,1 6,24,2,2'; repeat it for more.", "ROWS", MORE),
     ] = None
-    width_mult: Annotated[list[str] | None, space_option("Width multipliers.", "X,...")] = None
-    pyramid_channels: Annotated[list[str] | None, space_option("Channels of the levels.", "N,...")] = None
-    in_channels: Annotated[list[str] | None, space_option("Channels of the image.", "N,...")] = None
-    set: Annotated[
-        list[str] | None, space_option("Anything else: pyramid.smooth=conv,separable; may repeat.", "KEY=VALUE,...")
-    ] = None
-    size: Annotated[list[str] | None, space_option("Sizes of the image, as 320x320,600x900.", "HxW,...")] = None
-    batch: Annotated[list[str] | None, space_option("Images in a batch.", "N,...")] = None
-    runtime: Annotated[list[str] | None, space_option("What executes the network, or all.", "NAME,...")] = None
-    device: Annotated[list[str] | None, space_option("auto, cpu, cuda, cuda:N or mps.", "DEVICE,...")] = None
-    dtype: Annotated[list[str] | None, space_option("float32, bfloat16, float16.", "TYPE,...")] = None
-    threads: Annotated[list[str] | None, space_option("CPU threads.", "N,...")] = None
+    in_channels: Annotated[list[str] | None, space_option("Channels of the input image.", "N,...", MORE)] = None
+    threads: Annotated[list[str] | None, space_option("CPU threads.", "N,...", MORE)] = None
 
     def given(self) -> list[str]:
         """The options that were given."""
@@ -106,22 +118,26 @@ def _number(option: str, text: str) -> float | int:
 
 def budget_option(name: str, help: str, metavar: str) -> Any:
     """An option in the help's panel on the budget."""
-    return Option(name, help=help, metavar=metavar, rich_help_panel="Budget")
+    return Option(name, help=help, metavar=metavar, rich_help_panel=BUDGET)
 
 
 @dataclass(frozen=True)
 class BudgetOptions:
     """What a cell may cost."""
 
-    max_macs: Annotated[str | None, budget_option("--max-macs", "MACs of one image, as 5G.", "N")] = None
-    max_parameters: Annotated[str | None, budget_option("--max-parameters", "Parameters, as 4M.", "N")] = None
-    max_memory: Annotated[
-        str | None, budget_option("--max-memory", "Weights and activations of a pass, as 200MiB.", "BYTES")
+    max_macs: Annotated[str | None, budget_option("--max-macs", "At most this many MACs of one image, as 5G.", "N")] = (
+        None
+    )
+    max_parameters: Annotated[
+        str | None, budget_option("--max-parameters", "At most this many parameters, as 4M.", "N")
     ] = None
-    min_levels: Annotated[str | None, budget_option("--min-levels", "Levels of the pyramid, at least.", "N")] = None
+    max_memory: Annotated[
+        str | None, budget_option("--max-memory", "At most this much for weights and activations, as 200MiB.", "BYTES")
+    ] = None
+    min_levels: Annotated[str | None, budget_option("--min-levels", "At least this many pyramid levels.", "N")] = None
     max_latency: Annotated[
         str | None,
-        budget_option("--max-latency", "Leave out what cannot keep to this, as 30ms, by what was measured.", "TIME"),
+        budget_option("--max-latency", "At most this measured time for a pass, as 30ms.", "TIME"),
     ] = None
 
     def budget(self) -> "Budget":

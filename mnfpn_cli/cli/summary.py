@@ -1,6 +1,7 @@
 """`mnfpn summary`."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,7 @@ from typer import Option
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.models import ModelOptions
-from mnfpn_cli.cli.options import NetworkOptions, RowOutputOptions, SizeOption, WeightsOption, choice, whole
+from mnfpn_cli.cli.options import NetworkOptions, RowOutputOptions, SizeOption, WeightsOption, choice_option, whole
 from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.report.rows import SORT_KEYS, Selection, SortKey
@@ -32,24 +33,27 @@ class RowOptions:
     depth: Annotated[
         int | None,
         Option(
-            help="Show layers down to this depth.",
+            help=f"Show layers down to this depth; {DEFAULT_DEPTH} unless given, all in other formats than text.",
             metavar="N",
             parser=whole("--depth", 1),
-            show_default=f"{DEFAULT_DEPTH}; all in JSON, CSV and Markdown",
         ),
     ] = None
     sort: Annotated[
         SortKey | None,
-        Option(
-            help="Show single layers, those with the most of it first.",
-            metavar="|".join(SORT_KEYS),
-            parser=choice("--sort", SORT_KEYS),
+        choice_option(
+            "--sort", SORT_KEYS, f"Show single layers, sorted by {', '.join(SORT_KEYS[:-1])} or {SORT_KEYS[-1]}.", "KEY"
         ),
     ] = None
+    top: Annotated[int | None, Option(help="Show at most this many rows.", metavar="N", parser=whole("--top", 1))] = (
+        None
+    )
     filter: Annotated[
         str | None, Option(help="Show layers whose path matches: 'pyramid.*', '*.conv'.", metavar="GLOB")
     ] = None
-    top: Annotated[int | None, Option(help="Show so many rows at most.", metavar="N", parser=whole("--top", 1))] = None
+
+    def given(self) -> list[str]:
+        """The options that were given."""
+        return [f"--{one.name}" for one in fields(self) if getattr(self, one.name) is not None]
 
     def selection(self, everything: bool) -> Selection:
         """The rows that are wanted; ``everything``: whether no depth means all."""
@@ -62,11 +66,13 @@ class RowOptions:
 class PictureOptions:
     """The network as a diagram."""
 
-    tree: Annotated[bool, Option("--tree", help="Draw stages, laterals and levels instead, as a diagram.")] = False
-    svg: Annotated[Path | None, Option(help="Write that diagram as a picture.", metavar="FILE"), Writes()] = None
+    tree: Annotated[bool, Option("--tree", help="Draw stages, laterals and levels instead.")] = False
+    svg: Annotated[Path | None, Option(help="Write that drawing as a picture too.", metavar="FILE"), Writes()] = None
 
-    def check(self, subject: "Subject", output: RowOutputOptions) -> None:
+    def check(self, subject: "Subject", output: RowOutputOptions, of_layers: Sequence[str]) -> None:
         """Make sure, before any work is done, that there is something to draw, and that its file is named for it.
+
+        ``of_layers``: options that were given too, and say which layers are shown, and how.
 
         Raises:
             UsageError: where there is not.
@@ -74,6 +80,10 @@ class PictureOptions:
         asked = ["--tree"] * self.tree + ["--svg"] * (self.svg is not None)
         if asked and subject.settings is None:
             raise UsageError(f"{asked[0]}: draws networks from settings, and cannot be given beside --model")
+        if self.tree and of_layers:
+            raise UsageError(
+                f"{', '.join(of_layers)}: of the layers, and cannot be given beside --tree, which draws levels"
+            )
         if self.tree and {output.form, output.file_form} != {"text"}:
             raise UsageError("--tree: is a picture made of text; mnfpn shapes --json has its levels as data")
         if self.svg is not None:
@@ -100,19 +110,26 @@ class PictureOptions:
 
 @grouped
 def summary(
-    network: NetworkOptions,
-    model: ModelOptions,
-    rows: RowOptions,
+    *,
     picture: PictureOptions,
-    output: RowOutputOptions,
-    weights: WeightsOption = None,
     size: SizeOption = None,
+    rows: RowOptions,
     counts: Annotated[
-        bool, Option("--counts", help="Show what there is to compute, and what other counters print for it.")
+        bool, Option("--counts", help="Also show the operations, and what other counters print.")
     ] = False,
-    audit: Annotated[bool, Option("--audit/--no-audit", help="Check registration and pyramid too.")] = True,
+    audit: Annotated[bool, Option("--audit/--no-audit", help="Leave out the checks of mnfpn audit.")] = True,
+    network: NetworkOptions,
+    weights: WeightsOption = None,
+    model: ModelOptions,
+    output: RowOutputOptions,
 ) -> None:
-    """Show what is in the network: the layer tree with shapes, parameters and MACs, and whether all is registered."""
+    """Show the layers of a network: shapes, parameters, MACs.
+
+    Examples:
+        mnfpn summary --tree
+        mnfpn summary --sort macs --top 10
+        mnfpn summary --model torchvision.models:resnet18 --depth 1
+    """
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.audit import audit_document, audit_report, levels_document
     from mnfpn_cli.report.document import subject_document
@@ -121,11 +138,14 @@ def summary(
     from mnfpn_cli.report.weights import weights_document, weights_report
 
     subject = model.subject(network, size, weights=weights)
-    picture.check(subject, output)
+    of_layers = [*rows.given(), *["--counts"] * counts, *["--no-audit"] * (not audit)]
+    picture.check(subject, output, of_layers)
+    if counts and output.format in ("csv", "markdown"):
+        raise UsageError(f"--counts: is in text and JSON, and cannot be given beside --format {output.format}")
     if picture.tree or picture.svg is not None:
         drawn = picture.draw(subject)
         if picture.tree:
-            emit(drawn, {}, output)
+            emit(drawn + _fit(subject, weights), {}, output)
             return
     with ending_at_once():
         from mnfpn_cli.inspection.inspect import inspect_subject
@@ -146,6 +166,16 @@ def summary(
     body |= weights_document(loaded)
     texts = {"csv": lambda: rows_csv(select(tree, every)), "markdown": lambda: rows_markdown(select(tree, every))}
     emit(report, subject_document("summary", subject, body), output, texts)
+
+
+def _fit(subject: "Subject", weights: Path | None) -> "Report":
+    """What would become of a checkpoint, in the network that is drawn."""
+    if weights is None:
+        return []
+    from mnfpn_cli.inspection.subjects import build_subject
+    from mnfpn_cli.report.weights import weights_report
+
+    return weights_report(_checked(build_subject(subject), subject, weights))
 
 
 def _checked(network: "nn.Module", subject: "Subject", weights: Path | None) -> "Loaded | None":

@@ -22,14 +22,23 @@ WORTH_A_CLUSTER = 100_000
 
 @grouped
 def sweep(
+    *,
+    store: StoreIfSaid = None,
+    how: HowOptions,
     space: SpaceOptions,
     budget: BudgetOptions,
-    how: HowOptions,
     sampling: SamplingOptions,
     output: OutputOptions,
-    store: StoreIfSaid = None,
 ) -> None:
-    """Plan every cell of a design space, choose by budget and frontier, and measure them one at a time."""
+    """Plan every network of a design space, and measure the chosen ones.
+
+    The budget and --measure choose. Each cell is measured by itself.
+
+    Examples:
+        mnfpn sweep --width-mult 0.5,0.75,1.0 --size 320,640 --measure none
+        mnfpn sweep --width-mult 0.5,1.0 --store runs.db --dry-run
+        mnfpn sweep --resume --store runs.db
+    """
     from mnfpn_cli.cli.sweep_shown import expect_of, show
     from mnfpn_cli.cli.sweeping import go_on, measure
 

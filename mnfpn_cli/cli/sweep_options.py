@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
+from mnfpn_cli.cli.completion import words
+from mnfpn_cli.cli.help import MEASURING, MORE, OPTIONS
 from mnfpn_cli.cli.measuring import SamplingOptions
 from mnfpn_cli.cli.options import number, whole
 from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.cli.space import BudgetOptions, SpaceOptions
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from mnfpn_cli.store.again import Again
@@ -30,24 +32,27 @@ def files_of_store(name: str) -> tuple[Path, ...]:
 
 StoreIfSaid = Annotated[
     str | None,
-    Option(help="Where cells and results are kept: an SQLite file, or a URL of a PostgreSQL server.", metavar="STORE"),
+    Option(help="Keep results here: an SQLite file or the URL of a PostgreSQL server.", metavar="STORE"),
     Reads(files_of_store),
 ]
 StoreOption = Annotated[
     str,
-    Option(help="The store: an SQLite file, or a URL of a PostgreSQL server.", metavar="STORE"),
+    Option(help="The store: an SQLite file or the URL of a PostgreSQL server.", metavar="STORE"),
     Reads(files_of_store),
 ]
 
 
-def sweep_option(help: str, metavar: str | None = None, **more: Any) -> Any:
-    """An option in the help's panel on the sweep."""
-    return Option(help=help, metavar=metavar, rich_help_panel="Sweep", **more)
+def sweep_option(help: str, metavar: str, panel: str = MORE, **more: Any) -> Any:
+    """An option on the sweep."""
+    return Option(help=help, metavar=metavar, rich_help_panel=panel, **more)
 
 
-def sweep_flag(name: str, help: str) -> Any:
-    """A switch in the same panel, without a ``--no-`` of its own."""
-    return Option(name, help=help, rich_help_panel="Sweep")
+def sweep_flag(name: str, help: str, panel: str = OPTIONS) -> Any:
+    """A switch on the sweep."""
+    return Option(name, help=help, rich_help_panel=panel)
+
+
+WORDS = ("all", "frontier", "none")
 
 
 def parse_measure(text: str) -> str:
@@ -56,11 +61,13 @@ def parse_measure(text: str) -> str:
     Raises:
         UsageError: where it is neither.
     """
-    if text not in ("all", "frontier", "none"):
+    if text not in WORDS:
         try:
             return str(whole("--measure", 1)(text))
         except UsageError:
-            raise UsageError(f"--measure: must be all, frontier, none or a number of cells, got '{text}'") from None
+            near = did_you_mean(text, WORDS)
+            rule = "must be all, frontier, none or a number of cells"
+            raise UsageError(f"--measure: {rule}, got '{text}'{near}") from None
     return text
 
 
@@ -71,42 +78,39 @@ class HowOptions:
     measure: Annotated[
         str,
         sweep_option(
-            "The cells to measure: all, those on the frontier of MACs and capacity, none, or N spread along it.",
-            "all|frontier|none|N",
+            "Measure all (unless given), frontier, none, or a number of cells along the frontier of MACs and capacity.",
+            "CELLS",
+            OPTIONS,
             parser=parse_measure,
+            autocompletion=words(*WORDS),
         ),
     ] = "all"
-    dry_run: Annotated[
-        bool, sweep_flag("--dry-run", "Only say how many cells there are, and about how long they take.")
-    ] = False
-    resume: Annotated[bool, sweep_flag("--resume", "Go on with the sweeps of the store that have cells left.")] = False
-    again: Annotated[bool, sweep_flag("--again", "Measure also what the store has already; what it has stays.")] = False
-    retry_failed: Annotated[bool, sweep_flag("--retry-failed", "Measure also the cells that failed before.")] = False
+    dry_run: Annotated[bool, sweep_flag("--dry-run", "Only say how many cells there are, and how long they take.")] = (
+        False
+    )
+    resume: Annotated[bool, sweep_flag("--resume", "Measure what the sweeps of the store have left.")] = False
+    again: Annotated[bool, sweep_flag("--again", "Measure again what the store already has.", MORE)] = False
+    retry_failed: Annotated[bool, sweep_flag("--retry-failed", "Measure also the cells that failed before.", MORE)] = (
+        False
+    )
     by_layer: Annotated[
-        bool, sweep_flag("--by-layer", "Also time each layer, by runtimes that run layer by layer.")
+        bool, sweep_flag("--by-layer", "Also time each layer, where the runtime has layers.", MEASURING)
     ] = False
     reference_every: Annotated[
         int | None,
         sweep_option(
-            "Time the reference cell again after so many cells.",
-            "N",
-            parser=whole("--reference-every", 1),
-            show_default="10",
+            "Time the reference cell after every N cells; 10 unless given.", "N", parser=whole("--reference-every", 1)
         ),
     ] = None
     cell_timeout: Annotated[
         float | None,
-        sweep_option(
-            "Give a cell up after so many seconds.", "SECONDS", parser=number("--cell-timeout"), show_default="900"
-        ),
+        sweep_option("Give a cell up after this time; 900 unless given.", "SECONDS", parser=number("--cell-timeout")),
     ] = None
     ray: Annotated[
         str | None,
-        sweep_option("Measure on a Ray cluster: auto, local, or ray://host:10001.", "ADDRESS"),
+        sweep_option("Measure on a Ray cluster: auto, local or ray://host:10001.", "ADDRESS"),
     ] = None
-    accelerator: Annotated[str | None, sweep_option("With --ray: measure on GPUs of this kind, as H100.", "NAME")] = (
-        None
-    )
+    accelerator: Annotated[str | None, sweep_option("With --ray, use GPUs of this kind, as H100.", "NAME")] = None
 
     def how(self, sampling: SamplingOptions, latency_s: float | None) -> "How":
         """How cells are measured.

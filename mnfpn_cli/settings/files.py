@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.errors import MnfpnError, UsageError, did_you_mean
 from mnfpn_cli.settings.sources import Source
 
 MAX_BYTES = 1_000_000
@@ -75,8 +75,9 @@ def preset_description(name: str) -> str:
 
 
 def _preset_bytes(name: str) -> bytes:
-    if name not in preset_names():
-        raise UsageError(f"--preset: must be one of {', '.join(preset_names())}, got '{name}'")
+    names = preset_names()
+    if name not in names:
+        raise UsageError(f"--preset: must be one of {', '.join(names)}, got '{name}'{did_you_mean(name, names)}")
     return (files("mnfpn_cli") / "presets" / f"{name}.json").read_bytes()
 
 

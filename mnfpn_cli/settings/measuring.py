@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import UsageError, did_you_mean
 from mnfpn_cli.settings.input import DType
 
 DEFAULT_PRECISION = 0.01
@@ -14,6 +14,7 @@ DEFAULT_MIN_TIME_S = 2.0
 DEFAULT_MAX_TIME_S = 60.0
 LEAST_SAMPLES = 10
 DEFAULT_RUNTIME = "eager"
+DEVICES = ("auto", "cpu", "cuda", "mps")
 LAYERED = ("eager", "channels-last")
 """The runtimes that run layer by layer, so that each layer can be timed; the others join them."""
 
@@ -114,7 +115,8 @@ def choose_runtimes(named: Sequence[str]) -> tuple[str, ...]:
     chosen = [name for text in named for name in text.split(",")]
     for name in chosen:
         if name not in (*known, "all"):
-            raise UsageError(f"--runtime: must be one of {', '.join(known)} or all, got '{name}'")
+            near = did_you_mean(name, (*known, "all"))
+            raise UsageError(f"--runtime: must be one of {', '.join(known)} or all, got '{name}'{near}")
     return tuple(dict.fromkeys(one for name in chosen for one in (known if name == "all" else (name,))))
 
 
@@ -125,5 +127,6 @@ def check_device_name(name: str) -> str:
         UsageError: where no device has such a name.
     """
     if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", name):
-        raise UsageError(f"--device: must be auto, cpu, cuda, cuda:N or mps, got '{name}'")
+        near = did_you_mean(name, (*DEVICES, "gpu"), {"gpu": "cuda"})
+        raise UsageError(f"--device: must be auto, cpu, cuda, cuda:N or mps, got '{name}'{near}")
     return name

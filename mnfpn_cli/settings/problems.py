@@ -2,37 +2,15 @@
 
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from mnfpn_cli.errors import UsageError
-from mnfpn_cli.settings.backbones import MobileNetV2Settings, ResNetSettings
-from mnfpn_cli.settings.heads import ClassifierHead, LevelClassifiersHead, NoHead
-from mnfpn_cli.settings.models import NetworkSettings
-from mnfpn_cli.settings.pyramid import PyramidSettings
-from mnfpn_cli.settings.stages import ORIGINAL_SPELLING, StageSettings
-
-PARTS: dict[str, dict[str, type[BaseModel]]] = {
-    "backbone": {"mobilenet_v2": MobileNetV2Settings, "resnet": ResNetSettings},
-    "head": {"none": NoHead, "classifier": ClassifierHead, "level_classifiers": LevelClassifiersHead},
-}
-"""The parts of a network that are of several kinds, and the settings of each kind."""
-
-USUAL_KINDS = {part: next(iter(kinds)) for part, kinds in PARTS.items()}
-"""The kind of each part where none is said."""
-
-KEYS = {
-    "": list(NetworkSettings.model_fields),
-    "stages[]": [*StageSettings.model_fields, *ORIGINAL_SPELLING],
-    "pyramid": list(PyramidSettings.model_fields),
-    **{part: list({key: 0 for kind in kinds.values() for key in kind.model_fields}) for part, kinds in PARTS.items()},
-}
-"""The keys of each place in the settings: what a misspelt one is compared with."""
+from mnfpn_cli.errors import UsageError, did_you_mean
+from mnfpn_cli.settings.keys import KEYS, PARTS, every_key
 
 
 @dataclass(frozen=True)
@@ -78,8 +56,7 @@ def check_key(name: str, path: Sequence[str | int], others: Collection[str] = ()
     here, _, key = re.sub(r"\[\d+\]", "[]", place).rpartition(".")
     if key in KEYS.get(here, ()) or key in KEYS:
         return
-    near = get_close_matches(place, others, 1)
-    raise UsageError(f"{name}: unknown key" + (f"; did you mean '{near[0]}'?" if near else _nearest(tuple(path))))
+    raise UsageError(f"{name}: unknown key{did_you_mean(place, others) or _nearest(tuple(path))}")
 
 
 def _problem(details: ErrorDetails) -> Problem:
@@ -90,18 +67,23 @@ def _problem(details: ErrorDetails) -> Problem:
     if where[0] in PARTS and len(where) > 1:  # pydantic puts the kind into the place
         kind, where = str(where[1]), (where[0], *where[2:])
     if where[:2] == ("pyramid", "levels"):  # a union, to which pydantic adds its branches; a user knows none
+        got = details["input"]
         rule = "must be 'all', a range as p3-p5, or a list of levels"
-        return Problem(where[:2], f"{rule}, got {_shown(details['input'])}")
+        near = did_you_mean(str(got[0] if isinstance(got, list) and got else got), ("all",))
+        return Problem(where[:2], f"{rule}, got {_shown(got)}{near}")
     if details["type"] == "extra_forbidden":
         return Problem(where, _other_kind(where, kind) or f"unknown key{_nearest(where)}")
     if details["type"] == "union_tag_invalid":
-        rule = f"must be {' or '.join(map(repr, PARTS[str(where[0])]))}"
-        return Problem((*where, "kind"), f"{rule}, got {_shown(details['input']['kind'])}")
+        kinds, got = PARTS[str(where[0])], details["input"]["kind"]
+        rule = f"must be {' or '.join(map(repr, kinds))}"
+        return Problem((*where, "kind"), f"{rule}, got {_shown(got)}{did_you_mean(str(got), kinds)}")
     if details["type"] == "model_type" and where[:1] == ("stages",):
         return Problem(where, f"must be an object or a row of four numbers, got {_shown(details['input'])}")
     if details["type"] == "missing":
         return Problem(where, "is required")
-    return Problem(where, f"{_rule(details['type'], context, details['msg'])}, got {_shown(details['input'])}")
+    words = re.findall(r"'([^']*)'", context["expected"]) if details["type"] == "literal_error" else ()
+    rule = _rule(details["type"], context, details["msg"])
+    return Problem(where, f"{rule}, got {_shown(details['input'])}{did_you_mean(str(details['input']), words)}")
 
 
 def _other_kind(where: tuple[str | int, ...], kind: str) -> str:
@@ -161,12 +143,5 @@ def _nearest(where: tuple[str | int, ...]) -> str:
     """Name the known key that is nearest to an unknown one, first close by, then anywhere."""
     misspelt = str(where[-1])
     here = re.sub(r"\[\d+\]", "[]", dotted(where[:-1]))
-    beside = get_close_matches(misspelt, KEYS.get(here, []), 1, cutoff=0.8)
-    anywhere = {name: key for key in _every_key() for name in (key, key.rpartition(".")[2])}
-    found = beside or [anywhere[name] for name in get_close_matches(misspelt, anywhere, 1)]
-    return f"; did you mean '{found[0]}'?" if found else ""
-
-
-def _every_key() -> Iterator[str]:
-    for place, names in KEYS.items():
-        yield from (f"{place}.{name}".removeprefix(".") for name in names)
+    anywhere = {name: key for key in every_key() for name in (key, key.rpartition(".")[2])}
+    return did_you_mean(misspelt, KEYS.get(here, []), likeness=0.8) or did_you_mean(misspelt, anywhere, anywhere)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import PydanticCustomError
 
+from mnfpn_cli.errors import did_you_mean
 from mnfpn_cli.settings.backbones import ResNetSettings
 from mnfpn_cli.settings.heads import ClassifierHead, LevelClassifiersHead
 from mnfpn_cli.settings.input import MAX_SIDE
@@ -119,7 +120,7 @@ def _check_levels(settings: NetworkSettings, pyramid: PyramidSettings) -> None:
     beyond = settings.extra_levels
     if beyond and pyramid.extra == "none":
         rule = f"must be among the levels that the stages give ({', '.join(taps)})"
-        raise problem("pyramid.levels", rule, ", ".join(beyond))
+        raise problem("pyramid.levels", rule, f"{', '.join(beyond)}{did_you_mean(beyond[0], taps)}")
     coarsest = int(taps[-1][1:])
     if beyond and (taps[-1] not in chosen or beyond != tuple(f"p{coarsest + k + 1}" for k in range(len(beyond)))):
         rule = f"must hold {taps[-1]} and no gap after it, as each extra level is made of the one before"

@@ -1,5 +1,6 @@
 """Where settings come from: presets, files, options. Later beats earlier, and all end as one `NetworkSettings`."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,9 @@ from pydantic_core import PydanticCustomError
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.backbones import MOBILENET_V2, RESNET_STEM_CHANNELS
+from mnfpn_cli.settings.keys import PARTS, USUAL_KINDS
 from mnfpn_cli.settings.models import NetworkSettings, kind_of
-from mnfpn_cli.settings.problems import PARTS, USUAL_KINDS, describe
+from mnfpn_cli.settings.problems import describe
 from mnfpn_cli.settings.stages import read_stage
 
 Path = tuple[str | int, ...]
@@ -70,6 +72,23 @@ def resolve(sources: Sequence[Source]) -> NetworkSettings:
         return NetworkSettings.model_validate(merged)
     except ValidationError as error:
         raise UsageError("\n".join(_problems(error, sources))) from None
+
+
+def check_once(sources: Sequence[Source]) -> None:
+    """Make sure that no option is lost because another, which comes after it, gives the same key.
+
+    An option that comes after one it is a part of refines it: ``--stages``, then ``--set stages.2.stride=1``.
+
+    Raises:
+        UsageError: naming both options.
+    """
+    for index, later in enumerate(sources):
+        for earlier in sources[:index]:
+            both = earlier.path and later.path
+            if both and len(later.path) <= len(earlier.path) and later.gave(earlier.path):
+                names = earlier.name if earlier.name == later.name else f"{earlier.name}, {later.name}"
+                got = f"{json.dumps(earlier.value)} and {json.dumps(later.value)}"
+                raise UsageError(f"{names}: must give a key once, got {got}")
 
 
 def _last_kind(sources: Sequence[Source], part: str) -> Any:

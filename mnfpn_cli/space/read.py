@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import UsageError, did_you_mean
 from mnfpn_cli.settings.files import read_config, read_preset
 from mnfpn_cli.settings.input import ITEM_BYTES, MAX_BATCH, parse_size
 from mnfpn_cli.settings.measuring import check_device_name, choose_runtimes
@@ -135,7 +135,8 @@ def _runtimes(name: str, values: Iterable[Any]) -> tuple[str, ...]:
 
 def _dtype(text: str) -> None:
     if text not in ITEM_BYTES:
-        raise UsageError(f"--dtype: must be one of {', '.join(ITEM_BYTES)}, got '{text}'")
+        near = did_you_mean(text, ITEM_BYTES)
+        raise UsageError(f"--dtype: must be one of {', '.join(ITEM_BYTES)}, got '{text}'{near}")
 
 
 @contextmanager

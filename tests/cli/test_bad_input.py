@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mnfpn_cli.measure import memory
+from mnfpn_cli.settings.files import preset_names
 from tests.conftest import Mnfpn
 
 ROWS: list[tuple[list[str], int, str]] = [
@@ -33,8 +34,8 @@ ROWS: list[tuple[list[str], int, str]] = [
     (["shapes", "--stages", ""], 2, "--stages: must have at least 1 item, got []"),
     (["shapes", "--stages", "6,24,2,1"], 2, "--stages: must hold a stage of stride 2"),
     (["shapes", "--set", "pyramid.levels=p9"], 2, "--set pyramid.levels: must be among the levels that the stages"),
-    (["export", "--output", "x"], 2, "Missing option '--format'. Choose from: onnx, torch-export, safetensors"),
-    (["export", "--format", "onnx"], 2, "Missing option '--output'."),
+    (["export", "--output", "x"], 2, "--format: must be given. The form of the file: onnx, torch-export, safetensors."),
+    (["export", "--format", "onnx"], 2, "--output: must be given. The file: written whole and checked, or not at all."),
     (["shapes", "--preset", "resnet"], 2, "--preset: must be one of fpn-classifier, fpnssd, "),
     (["shapes", "--config", "none.json"], 2, "none.json: must be a file, but there is none of that name"),
     (["shapes", "--config", "."], 2, ".: must be a file, but it is a folder"),
@@ -45,11 +46,11 @@ ROWS: list[tuple[list[str], int, str]] = [
     (["shapes", "--config", "/dev/zero"], 2, "/dev/zero: a settings file must have at most 1 MB"),
     (["shapes", "--in-channels", "1_000"], 2, "--in-channels: must be a whole number, got '1_000'"),
     (["shapes", "--output", "."], 2, "--output: must be a file, but '.' is a folder"),
-    (["shapes", "--bacth", "2"], 2, "No such option: --bacth"),
+    (["shapes", "--bacth", "2"], 2, "--bacth: no such option; did you mean '--batch'?"),
     (["shapes", "600x900"], 2, "Got unexpected extra argument(s) (600x900)"),
     (["shapes", "--size"], 2, "Option '--size' requires an argument."),
     (["shapes", "--dtype", "float64"], 2, "--dtype: must be one of float32, bfloat16, float16, got 'float64'"),
-    (["shaeps"], 2, "No such command 'shaeps'."),
+    (["shaeps"], 2, "shaeps: no such command; did you mean 'shapes'?"),
     (["bench", "--runs", "0"], 2, "--runs: must be a whole number, 1 or more, got 0"),
     (["bench", "--warmup", "-1"], 2, "--warmup: must be a whole number, 0 or more, got -1"),
     (["bench", "--threads", "0"], 2, "--threads: must be a whole number from 1 to 4096, got 0"),
@@ -86,6 +87,143 @@ ROWS: list[tuple[list[str], int, str]] = [
     ),
     (["bench", "--train", "--by-layer"], 2, "--by-layer, --roofline: are of inference passes"),
     (["bench", "--device", "gpu"], 2, "--device: must be auto, cpu, cuda, cuda:N or mps, got 'gpu'"),
+    # What is misspelt names the nearest.
+    (
+        ["shapes", "--preset", "fpnsd"],
+        2,
+        f"--preset: must be one of {', '.join(preset_names())}, got 'fpnsd'; did you mean 'fpnssd'?",
+    ),
+    (["shapes", "--set", "pyramid.smoth=none"], 2, "--set pyramid.smoth: unknown key; did you mean 'smooth'?"),
+    (
+        ["shapes", "--set", "pyramid.smooth=seperable"],
+        2,
+        "--set pyramid.smooth: must be 'conv', 'separable' or 'none', got 'seperable'; did you mean 'separable'?",
+    ),
+    (
+        ["shapes", "--set", "backbone.kind=resnt"],
+        2,
+        "--set backbone.kind: must be 'mobilenet_v2' or 'resnet', got 'resnt'; did you mean 'resnet'?",
+    ),
+    (
+        ["shapes", "--set", "pyramid.levels=p33"],
+        2,
+        "--set pyramid.levels: must be among the levels that the stages give (p2, p3, p4, p5), got p33; did you mean",
+    ),
+    (
+        ["shapes", "--set", "pyramid.levels=al"],
+        2,
+        "--set pyramid.levels: must be 'all', a range as p3-p5, or a list of levels, got [\"al\"]; did you mean 'all'?",
+    ),
+    (["bench", "--device", "cdua"], 2, "--device: must be auto, cpu, cuda, cuda:N or mps, got 'cdua'; did you mean 'c"),
+    (
+        ["bench", "--device", "gpu"],
+        2,
+        "--device: must be auto, cpu, cuda, cuda:N or mps, got 'gpu'; did you mean 'cuda'?",
+    ),
+    (
+        ["bench", "--dtype", "flot16"],
+        2,
+        "--dtype: must be one of float32, bfloat16, float16, got 'flot16'; did you mean 'float16'?",
+    ),
+    (
+        ["summary", "--format", "markdwon"],
+        2,
+        "--format: must be one of text, json, csv, markdown, got 'markdwon'; did you mean 'markdown'?",
+    ),
+    (
+        ["sweep", "--dtype", "flot16", "--measure", "none"],
+        2,
+        "--dtype: must be one of float32, bfloat16, float16, got 'flot16'; did you mean 'float16'?",
+    ),
+    (
+        ["sweep", "--measure", "frontir"],
+        2,
+        "--measure: must be all, frontier, none or a number of cells, got 'frontir'; did you mean 'frontier'?",
+    ),
+    # What takes one value takes it once, and a key is given once.
+    (["shapes", "--batch", "2", "--batch", "4"], 2, "--batch: must be given once, got '2' and '4'"),
+    (["summary", "--size", "64", "--size", "64"], 2, "--size: must be given once, got '64' and '64'"),
+    (["shapes", "--preset", "fpnssd", "--preset", "x"], 2, "--preset: must be given once, got 'fpnssd' and 'x'"),
+    (["shapes", "--config", "a", "--config", "b"], 2, "--config: must be given once, got 'a' and 'b'"),
+    (["summary", "--weights", "a", "--weights=b"], 2, "--weights: must be given once, got 'a' and 'b'"),
+    (["audit", "--output", "a", "--output", "b"], 2, "--output: must be given once, got 'a' and 'b'"),
+    (
+        ["bench", "--dtype", "float32", "--dtype", "float16", "--dtype", "x"],
+        2,
+        "--dtype: must be given once, got 'float32', 'float16' and 'x'",
+    ),
+    (["bench", "--runs", "5", "--runs", "7"], 2, "--runs: must be given once, got '5' and '7'"),
+    (
+        ["export", "--format", "onnx", "--format", "onnx", "--output", "x"],
+        2,
+        "--format: must be given once, got 'onnx'",
+    ),
+    (
+        ["compare", "--a", "", "--a", "--width-mult 1", "--b", ""],
+        2,
+        "--a: must be given once, got '' and '--width-mult",
+    ),
+    (
+        ["compare", "--a", "--preset fpnssd --preset fpnssd", "--b", ""],
+        2,
+        "--a: --preset: must be given once, got 'fpnssd' and 'fpnssd'",
+    ),
+    (["sweep", "--store", "a", "--store", "b"], 2, "--store: must be given once, got 'a' and 'b'"),
+    (["report", "--store", "a", "--store", "b"], 2, "--store: must be given once, got 'a' and 'b'"),
+    (
+        ["recommend", "--store", "a", "--max-macs", "1G", "--max-macs", "2G"],
+        2,
+        "--max-macs: must be given once, got '1G'",
+    ),
+    (
+        ["shapes", "--width-mult", "0.5", "--set", "width_mult=0.75"],
+        2,
+        "--width-mult, --set width_mult: must give a key once, got 0.5 and 0.75",
+    ),
+    (
+        ["shapes", "--set", "rounding=ceil8", "--set", "rounding=truncate"],
+        2,
+        '--set rounding: must give a key once, got "ceil8" and "truncate"',
+    ),
+    (
+        ["shapes", "--set", "stages[3].width_factor=48", "--set", "stages.3.channels=64"],
+        2,
+        "--set stages[3].width_factor, --set stages.3.channels: must give a key once, got 48 and 64",
+    ),
+    (
+        ["shapes", "--pyramid-channels", "64", "--set", 'pyramid={"channels":32}'],
+        2,
+        '--pyramid-channels, --set pyramid: must give a key once, got 64 and {"channels": 32}',
+    ),
+    # An option that would have no effect is refused.
+    (
+        [
+            "summary",
+            "--tree",
+            "--depth",
+            "1",
+            "--sort",
+            "macs",
+            "--top",
+            "2",
+            "--filter",
+            "*",
+            "--counts",
+            "--no-audit",
+        ],
+        2,
+        "--depth, --sort, --top, --filter, --counts, --no-audit: of the layers, and cannot be given beside --tree",
+    ),
+    (
+        ["summary", "--tree", "--output", "a.json"],
+        2,
+        "--output: must be text with --tree, a picture made of it, got 'a",
+    ),
+    (
+        ["shapes", "--model", "a:b", "--input", "1x3x64x64", "--batch", "2"],
+        2,
+        "--batch: is in the shapes of --input, and cannot be given beside it",
+    ),
 ]
 
 
@@ -102,12 +240,12 @@ def test_a_wrong_argument_is_told(mnfpn: Mnfpn, arguments: list[str], code: int,
         assert "Traceback" not in outcome.err
 
 
-@pytest.mark.parametrize("arguments", [[], ["settings"]], ids=["mnfpn", "mnfpn settings"])
-def test_no_arguments_show_the_help(mnfpn: Mnfpn, arguments: list[str]) -> None:
+@pytest.mark.parametrize("group", ["settings", "runs"])
+def test_a_group_without_a_command_shows_its_help(mnfpn: Mnfpn, group: str) -> None:
     """Exit code 2, and nothing on standard error: the help says it all."""
-    outcome = mnfpn(*arguments)
+    outcome = mnfpn(group)
     assert (outcome.code, outcome.err) == (2, "")
-    assert "Usage: mnfpn" in outcome.out
+    assert outcome.out == mnfpn(group, "--help").out
 
 
 def test_a_device_that_is_not_there_is_exit_code_1(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:

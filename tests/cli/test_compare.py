@@ -141,7 +141,7 @@ ROWS: list[tuple[list[str], str]] = [
     (["x.json", "y.json", "--b", ""], "compare: takes two result files, or --a and --b, not both"),
     (
         ["x.json", "y.json", "--device", "cpu", "--batch", "2", "--max-time", "1"],
-        "--device, --batch, --max-time: no meaning with result files, which were measured before",
+        "--batch, --device, --max-time: no meaning with result files, which were measured before",
     ),
     (["--a", ""], "--b: is missing; a comparison takes --a and --b"),
     (["--b", ""], "--a: is missing; a comparison takes --a and --b"),
@@ -153,9 +153,9 @@ ROWS: list[tuple[list[str], str]] = [
         ["--a", "", "--b", "x\\"],
         "--b: must be options as a shell reads them, but has no escaped character, got 'x\\\\'",
     ),
-    (["--a", "--widht-mult 1", "--b", ""], "--a: No such option: --widht-mult"),
-    (["--a", "", "--b", "--help"], "--b: No such option: --help"),
-    (["--a", "", "--b", "--size 64"], "--b: No such option: --size"),
+    (["--a", "--widht-mult 1", "--b", ""], "--a: --widht-mult: no such option; did you mean '--width-mult'?"),
+    (["--a", "", "--b", "--help"], "--b: --help: no such option"),
+    (["--a", "", "--b", "--size 64"], "--b: --size: no such option"),
     (
         ["--a", "--stages 2,8,1,2 2,8,1,2", "--b", ""],
         "--a: Got unexpected extra argument(s) (2,8,1,2); what has spaces takes quotes of its own, as "

@@ -130,8 +130,8 @@ def same_weights(one: Path, other: Path) -> bool:
 
 
 REFUSED: list[tuple[list[str], str]] = [
-    (["--output", "out"], "Missing option '--format'."),
-    (["--format", "onnx"], "Missing option '--output'."),
+    (["--output", "out"], "--format: must be given."),
+    (["--format", "onnx"], "--output: must be given."),
     (
         ["--format", "tflite", "--output", "out"],
         "--format: must be one of onnx, torch-export, safetensors, got 'tflite'",

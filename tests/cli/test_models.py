@@ -237,6 +237,14 @@ def test_a_long_list_is_cut_on_the_screen_and_whole_in_json(mnfpn: Mnfpn) -> Non
             ("summary", "--tree", "--json"),
             "--tree: is a picture made of text; mnfpn shapes --json has its levels as data",
         ),
+        (
+            ("summary", "--counts", "--format", "csv"),
+            "--counts: is in text and JSON, and cannot be given beside --format csv",
+        ),
+        (
+            ("summary", "--json", "--format", "text"),
+            "--json: is --format json, and cannot be given beside --format text",
+        ),
         (("summary", "--json", "--format", "csv"), "--json: is --format json, and cannot be given beside --format csv"),
         (("summary", "--sort", "size"), "--sort: must be one of macs, parameters, activations, got 'size'"),
         (("summary", "--svg", "/nix/nix.svg"), "--svg: must be in a folder that exists, but '/nix' is none"),

@@ -37,8 +37,17 @@ NETWORKS: list[tuple[str, list[str], dict[str, Any]]] = [
     ("set text", ["--set", "pyramid.smooth=separable"], {"pyramid": pyramid(smooth="separable")}),
     ("set number", ["--set", "stem_channels=16"], {"stem_channels": 16}),
     ("set range", ["--set", "pyramid.levels=p3-p5"], {"pyramid": pyramid(levels=["p3", "p4", "p5"])}),
-    ("set twice", ["--set", "rounding=ceil8", "--set", "rounding=truncate"], {"rounding": "truncate"}),
-    ("set beats option", ["--width-mult", "0.5", "--set", "width_mult=0.75"], {"width_mult": 0.75}),
+    ("set list", ["--set", "pyramid.levels=p3,p4"], {"pyramid": pyramid(levels=["p3", "p4"])}),
+    (
+        "set refines set",
+        ["--set", 'pyramid={"channels":64,"smooth":"none"}', "--set", "pyramid.smooth=separable"],
+        {"pyramid": pyramid(channels=64, smooth="separable")},
+    ),
+    (
+        "set refines stages",
+        ["--stages", "1,16,1,1 6,24,2,1", "--set", "stages.1.stride=2"],
+        {"stages": STAGES},
+    ),
     ("file", ["--config", "FILE"], {"width_mult": 0.5, "pyramid": pyramid(channels=32)}),
     (
         "option beats file",

@@ -231,7 +231,7 @@ def test_a_recommendation_for_what_there_is_not_is_wrong_usage(
 def test_a_note_is_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     """However long it is; a terminal breaks it itself."""
     with sweep_bar([]) as tell:
-        tell(State(0, notes=("word " * 60,)))
+        tell(State(0, 0, notes=("word " * 60,)))
     assert capsys.readouterr().err == f"warning: {'word ' * 60}\n"
 
 

@@ -55,6 +55,16 @@ def test_options_go_on_top_of_carried_settings_and_a_preset_takes_their_place(mn
     assert "ours.safetensors: must be a checkpoint of this network" in other.err
 
 
+def test_a_checkpoint_beside_a_drawing_is_checked_too(mnfpn: Mnfpn, ours: Path) -> None:
+    """`--tree` draws the settings that it carries, and says whether it fits others."""
+    drawn = mnfpn("summary", "--tree", "--weights", str(ours), "--size", "64")
+    assert drawn.code == 0
+    assert f"Weights of {ours}: " in drawn.out
+    other = mnfpn("summary", "--tree", "--weights", str(ours), "--preset", "mobilenetv2-fpn")
+    assert (other.code, other.out) == (2, "")
+    assert "ours.safetensors: must be a checkpoint of this network" in other.err
+
+
 def test_carried_settings_are_checked_like_any_others(mnfpn: Mnfpn, weights: dict[str, Tensor], tmp_path: Path) -> None:
     """A file is no more trusted than a person."""
     path = tmp_path / "bad.safetensors"

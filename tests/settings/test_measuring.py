@@ -110,11 +110,14 @@ def test_runtimes_are_chosen_in_the_order_in_which_they_are_named(named: list[st
 
 @pytest.mark.parametrize("name", ["", "fast", "Eager", "channels_last", "eager,", "eager channels-last", "--init--"])
 def test_an_unknown_runtime_is_refused_with_those_that_there_are(name: str) -> None:
-    """Also beside a known one."""
+    """Also beside a known one; the nearest is named."""
     unknown = name.split(",")[-1]
     with pytest.raises(UsageError) as caught:
         choose_runtimes(["eager", name])
-    assert str(caught.value) == f"--runtime: must be one of {', '.join(runtime_names())} or all, got '{unknown}'"
+    near = {"Eager": "eager", "channels_last": "channels-last", "eager channels-last": "channels-last"}
+    hint = f"; did you mean '{near[name]}'?" if name in near else ""
+    rule = f"must be one of {', '.join(runtime_names())} or all"
+    assert str(caught.value) == f"--runtime: {rule}, got '{unknown}'{hint}"
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu", "mps", "cuda", "cuda:0", "cuda:12"])

@@ -1,0 +1,145 @@
+"""What shells complete: the words that options take; and the scripts that ask for them. None of it imports torch."""
+
+from collections.abc import Callable, Iterable
+
+from mnfpn_cli.errors import MnfpnError, UsageError, did_you_mean
+
+SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
+AUTO = "auto"
+"""The shell that mnfpn is started from."""
+
+VARIABLE = "_MNFPN_COMPLETE"
+"""What tells mnfpn, in its environment, to complete: typer's own protocol."""
+
+ASKED = '_TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS="$line" _MNFPN_COMPLETE=complete_fish'
+
+BASH = f"""\
+# Completion of mnfpn, for bash.
+_mnfpn_completion() {{
+    local line="${{COMP_LINE:0:COMP_POINT}}" IFS=$'\\n' sign word
+    COMPREPLY=( $( env {ASKED} "$1" 2>/dev/null ) )
+    COMPREPLY=( "${{COMPREPLY[@]%%$'\\t'*}}" )
+    word="${{line##* }}"
+    for sign in = :; do  # bash takes what follows these signs for a word of its own
+        if [[ $COMP_WORDBREAKS == *$sign* && $word == *$sign* ]]; then
+            COMPREPLY=( "${{COMPREPLY[@]#"${{word%"$sign"*}}$sign"}}" )
+            word="${{word##*"$sign"}}"
+        fi
+    done
+    [[ ${{#COMPREPLY[@]}} -eq 1 && ${{COMPREPLY[0]}} == *= ]] && compopt -o nospace
+    return 0
+}}
+complete -o default -F _mnfpn_completion mnfpn
+"""
+
+ZSH = f"""\
+#compdef mnfpn
+# Completion of mnfpn, for zsh.
+_mnfpn_completion() {{
+    local line="${{words[1,$CURRENT]}}" one
+    local -a lines open closed
+    lines=( "${{(@f)$( env {ASKED} $words[1] 2>/dev/null )}}" )
+    for one in $lines; do
+        local value="${{one%%$'\\t'*}}" text="${{one#*$'\\t'}}"
+        local described="${{value//:/\\\\:}}"
+        [[ $text != $one ]] && described+=":$text"
+        if [[ $value == *= ]]; then open+=( "$described" ); else closed+=( "$described" ); fi
+    done
+    (( $#open + $#closed )) || {{ _files; return }}
+    (( $#closed )) && _describe -V value closed
+    (( $#open )) && _describe -V key open -S ''
+}}
+if [[ $funcstack[1] == _mnfpn ]]; then _mnfpn_completion "$@"; else compdef _mnfpn_completion mnfpn; fi
+"""
+
+SCRIPTS = {"bash": BASH, "zsh": ZSH}
+"""Those of typer know nothing of a value with a sign in it, as ``--set pyramid.smooth=``."""
+
+
+def words(*choices: str) -> Callable[[str], list[str]]:
+    """Complete one of some words, also behind a comma."""
+    return offering(lambda: choices)
+
+
+def offering(choices: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """The same of words that are found out when they are asked for."""
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, _ = incomplete.rpartition(",")
+        return [f"{before}{comma}{one}" for one in choices()]
+
+    return complete
+
+
+def preset_words() -> list[str]:
+    """The names of the presets."""
+    from mnfpn_cli.settings.files import preset_names
+
+    return preset_names()
+
+
+def runtime_words() -> list[str]:
+    """The names of the runtimes, and all."""
+    from mnfpn_cli.settings.measuring import runtime_names
+
+    return [*runtime_names(), "all"]
+
+
+def complete_setting(incomplete: str) -> list[str]:
+    """Complete ``--set``: a key, and behind ``=`` the words that it takes."""
+    from mnfpn_cli.settings.keys import PARTS, every_key, words_of
+
+    key, equals, value = incomplete.partition("=")
+    if equals:
+        before, comma, _ = value.rpartition(",")
+        return [f"{key}={before}{comma}{one}" for one in words_of(key)]
+    whole = (*PARTS, "pyramid", "stages")
+    return [f"{one}=" for one in every_key() if one not in whole and "[]" not in one]
+
+
+def script(shell: str) -> str:
+    """The code that makes a shell complete mnfpn's options.
+
+    Raises:
+        UsageError: where there is no such shell.
+        MnfpnError: where the shell that mnfpn is started from is none of them.
+    """
+    from typer._completion_shared import get_completion_script
+
+    shell = _shell("--show-completion", shell)
+    if shell in SCRIPTS:
+        return SCRIPTS[shell]
+    return get_completion_script(prog_name="mnfpn", complete_var=VARIABLE, shell=shell) + "\n"
+
+
+def install(shell: str) -> str:
+    """Put that code where the shell reads it, and say where that is.
+
+    Raises:
+        UsageError: where there is no such shell.
+        MnfpnError: where the shell that mnfpn is started from is none of them, or the files cannot be written.
+    """
+    from typer._completion_shared import install as put
+
+    shell = _shell("--install-completion", shell)
+    try:
+        _, path = put(shell=shell, prog_name="mnfpn", complete_var=VARIABLE)
+        if shell in SCRIPTS:
+            path.write_text(SCRIPTS[shell])
+    except OSError as error:
+        raise MnfpnError(f"--install-completion: could not be written: {error}") from None
+    return f"The completion for {shell} is in {path}. Start a new shell to use it.\n"
+
+
+def _shell(option: str, name: str) -> str:
+    if name != AUTO:
+        if name not in SHELLS:
+            raise UsageError(f"{option}: must be one of {', '.join(SHELLS)}, got '{name}'{did_you_mean(name, SHELLS)}")
+        return name
+    import psutil
+
+    parents = [one.name().lstrip("-").removesuffix(".exe") for one in psutil.Process().parents()]
+    found = next((one for one in parents if one in SHELLS), None)
+    if found is None:
+        raise UsageError(f"{option}: must be given a shell, as the one in use is none of {', '.join(SHELLS)}")
+    return found

@@ -1,0 +1,168 @@
+"""Help pages: what a command does, examples, then its options by how often they are needed. One page, 80 columns.
+
+They are plain text: typer's own boxes take half of the width, and print what no one needs to know, such as the type of
+a switch.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import Any
+
+import typer
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+
+from mnfpn_cli.errors import did_you_mean
+
+WIDTH = 80
+LABEL = 24
+"""Columns of a page, and of an option with its value."""
+
+OPTIONS = "Options"
+NETWORK = "Network: a MobileNetV2 with a pyramid, changed by"
+SPACE = "Choices, parted by commas"
+BUDGET = "Budget"
+GATES = "Gates"
+OUTPUT = "Output"
+MEASURING = "Measuring"
+OTHERS = "Any other network (this runs its code)"
+MORE = "More options"
+PANELS = (OPTIONS, SPACE, NETWORK, BUDGET, GATES, OUTPUT, MEASURING, OTHERS, MORE)
+"""The headings above options, in the order of a page."""
+
+Rows = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, and what stands below it: labels, each with a text."""
+
+    title: str
+    rows: Rows
+
+
+class Command(TyperCommand):
+    """A command whose help is one of our pages."""
+
+    def get_help(self, ctx: Any) -> str:
+        """The page, without escape sequences where no terminal shows it."""
+        return _page(self, ctx)
+
+
+class Group(TyperGroup):
+    """Commands below one name. Given none, it prints its first screen, and fails as a wrong usage."""
+
+    first_screen = ""
+    """What to try first; nothing where that is the page."""
+
+    def get_help(self, ctx: Any) -> str:
+        """The page, without escape sequences where no terminal shows it."""
+        return _page(self, ctx)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read what comes before the command's name."""
+        if not args and not ctx.resilient_parsing:
+            typer.echo(self.first_screen or self.get_help(ctx))
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
+
+
+def told(error: typer.TyperException) -> str:
+    """What is wrong with the arguments, in our words."""
+    context: Any = getattr(error, "ctx", None)  # typer keeps its classes of errors to itself
+    name = getattr(error, "option_name", None)
+    if name is not None and hasattr(error, "possibilities"):
+        known = {one.lstrip("-"): one for param in context.command.get_params(context) for one in _names(param)}
+        return f"{name}: no such option{did_you_mean(name.lstrip('-'), known, known)}"
+    param = getattr(error, "param", None)
+    if isinstance(param, TyperOption) and param.required:
+        return f"{param.opts[0]}: must be given. {param.help or ''}".rstrip()
+    message = " ".join(error.format_message().split())
+    if isinstance(getattr(context, "command", None), TyperGroup) and message.startswith("No such command"):
+        wrong = message.split("'")[1]
+        return f"{wrong}: no such command{did_you_mean(wrong, list(context.command.commands))}"
+    return message
+
+
+def _names(param: object) -> list[str]:
+    return [*param.opts, *param.secondary_opts] if isinstance(param, TyperOption) else []
+
+
+def _page(command: TyperCommand | TyperGroup, context: Any) -> str:
+    screen = sys.stdout.isatty()
+    width = min(WIDTH, shutil.get_terminal_size().columns) if screen else WIDTH
+    bold = screen and os.environ.get("TERM") != "dumb"
+    text, _, examples = (command.help or "").partition("Examples:")
+    blocks = [_folded(text, width), [f"{_heading('Usage:', bold)} {' '.join(_usage(command, context))}"]]
+    if examples:
+        blocks.append([_heading("Examples:", bold), *(f"  {line.strip()}" for line in examples.strip().splitlines())])
+    for sections in (list(_commands(command)), list(_parameters(command, context))):
+        label = min(LABEL, max((len(name) for section in sections for name, _ in section.rows), default=0))
+        for section in sections:
+            rows = [line for name, help in section.rows for line in _row(name, help, label, width)]
+            blocks.append([_heading(f"{section.title}:", bold), *rows])
+    if command.epilog:
+        blocks.append(_folded(command.epilog, width))
+    return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def _heading(text: str, bold: bool) -> str:
+    return typer.style(text, bold=True) if bold else text
+
+
+def _folded(text: str, width: int) -> list[str]:
+    return wrap(" ".join(text.split()), width, break_long_words=False, break_on_hyphens=False)
+
+
+def _row(label: str, help: str, width: int, page: int) -> Iterator[str]:
+    """An option and its text beside it, or below where it is too long for that."""
+    lines = _folded(help, max(20, page - width - 4)) or [""]
+    if len(label) > width:
+        yield f"  {label}"
+    else:
+        yield f"  {label:{width}}  {lines.pop(0)}".rstrip()
+    yield from (f"  {'':{width}}  {line}" for line in lines)
+
+
+def _usage(command: TyperCommand | TyperGroup, context: Any) -> Iterator[str]:
+    yield context.command_path
+    params = command.get_params(context)
+    yield from (_label(one) for one in params if isinstance(one, TyperOption) and one.required)
+    yield "COMMAND [OPTIONS]" if isinstance(command, TyperGroup) else "[OPTIONS]"
+    yield from (_label(one) for one in params if isinstance(one, TyperArgument))
+
+
+def _commands(command: TyperCommand | TyperGroup) -> Iterator[Section]:
+    if not isinstance(command, TyperGroup):
+        return
+    panels = dict[str, list[tuple[str, str]]]()
+    for name, one in command.commands.items():
+        text = (one.help or "").partition("\n\n")[0]
+        title = getattr(one, "rich_help_panel", None) or "Commands"
+        panels.setdefault(str(title), []).append((name, text))
+    yield from (Section(title, rows) for title, rows in panels.items())
+
+
+def _parameters(command: TyperCommand | TyperGroup, context: Any) -> Iterator[Section]:
+    params = command.get_params(context)
+    arguments = [one for one in params if isinstance(one, TyperArgument)]
+    if arguments:
+        yield Section("Arguments", [(_label(one), one.help or "") for one in arguments])
+    panels = dict[str, list[tuple[str, str]]]()
+    for option in params:
+        if isinstance(option, TyperOption) and not option.hidden and option.name != "help":
+            panels.setdefault(option.rich_help_panel or OPTIONS, []).append((_label(option), option.help or ""))
+    last = MORE if MORE in panels else OUTPUT if OUTPUT in panels else OPTIONS
+    panels.setdefault(last, []).append(("-h, --help", "Print this page."))
+    yield from (Section(title, panels[title]) for title in sorted(panels, key=PANELS.index))
+
+
+def _label(param: TyperOption | TyperArgument) -> str:
+    if isinstance(param, TyperArgument):
+        return str(param.metavar or param.name)
+    if param.is_flag:  # one that is on by default is only ever turned off
+        return param.secondary_opts[0] if param.secondary_opts and param.default else param.opts[0]
+    return f"{param.opts[0]} {param.metavar}"
