@@ -66,6 +66,7 @@ def _runtimes(points: Sequence[Point]) -> list[str]:
 def _drawn(points: Sequence[Point], width: int, height: int, coloured: bool) -> str:
     import plotext
 
+    plotext.terminal.limit(width=False, height=False)  # it would go by COLUMNS, which a pipe has, too
     figure = plotext.figure
     figure.clear()
     figure.theme("simple")

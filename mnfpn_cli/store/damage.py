@@ -1,6 +1,9 @@
 """What a row of a store must hold: one that was changed by hand, or by a fault of the disk, is told, and not used."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -116,20 +119,26 @@ NAMES = {
 DIGITS = 8
 
 
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """What the value of a column must be: ``fits`` says whether it is, ``problem`` what is wrong with it."""
+
+    name: str
+    may_be_null: bool
+    fits: Callable[[Any], bool]
+    problem: Callable[[Any], str]
+
+
 def checked(row: Row[Any], table: Table) -> Row[Any]:
-    """A row of a table, if it holds what one must.
+    """A row with all columns of a table, if it holds what one must.
 
     Raises:
         DamagedError: where it does not.
     """
-    for column in table.columns:
-        value = getattr(row, column.name)
-        if value is None and column.nullable:
-            continue
-        problem = _problem(column, value)
-        if problem:
-            (key,) = (str(getattr(row, one.name))[:DIGITS] for one in list(table.primary_key)[:1])
-            raise DamagedError(f"{NAMES.get(table, 'row')} {key}: {column.name}{problem}")
+    for value, check in zip(row, _checks(table), strict=True):
+        if not (check.fits(value) or (value is None and check.may_be_null)):
+            key = str(getattr(row, next(iter(table.primary_key)).name))[:DIGITS]
+            raise DamagedError(f"{NAMES.get(table, 'row')} {key}: {check.name}{check.problem(value)}")
     return row
 
 
@@ -140,26 +149,38 @@ def first_problem(error: ValidationError) -> str:
     return f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
 
 
-def _problem(column: Column[Any], value: Any) -> str:
-    """What is wrong with the value of a column; nothing where it may be."""
+@lru_cache
+def _checks(table: Table) -> tuple[_Check, ...]:
+    return tuple(_check(column) for column in table.columns)
+
+
+def _check(column: Column[Any]) -> _Check:
     if isinstance(column.type, JSON):
+        return _Check(column.name, bool(column.nullable), *_of_document(DOCUMENTS[column]))
+    if isinstance(column.type, Integer):
+        least = 0 if column in MAY_BE_ZERO else 1
+        fits, rule = lambda value: isinstance(value, int) and value >= least, f"must be a whole number, {least} or more"
+    elif isinstance(column.type, Float):
+        fits, rule = lambda value: isinstance(value, int | float) and value > 0, "must be a number above 0"
+    elif column in MOMENTS:
+        fits, rule = _is_moment, "must be a moment, as 2026-01-31T12:00:00+00:00"
+    elif column in CHOICES:
+        words = CHOICES[column]
+        fits, rule = lambda value: value in words, f"must be one of {', '.join(words)}"
+    else:
+        fits, rule = lambda value: isinstance(value, str), "must be text"
+    return _Check(column.name, bool(column.nullable), fits, lambda value: f": {rule}, got {str(value)[:60]!r}")
+
+
+def _of_document(kind: TypeAdapter[Any]) -> tuple[Callable[[Any], bool], Callable[[Any], str]]:
+    def problem(value: Any) -> str:
         try:
-            DOCUMENTS[column].validate_python(value)
+            kind.validate_python(value)
         except ValidationError as error:
             return first_problem(error)
         return ""
-    if isinstance(column.type, Integer):
-        least = 0 if column in MAY_BE_ZERO else 1
-        fine, rule = isinstance(value, int) and value >= least, f"must be a whole number, {least} or more"
-    elif isinstance(column.type, Float):
-        fine, rule = isinstance(value, int | float) and value > 0, "must be a number above 0"
-    elif column in MOMENTS:
-        fine, rule = _is_moment(value), "must be a moment, as 2026-01-31T12:00:00+00:00"
-    elif column in CHOICES:
-        fine, rule = value in CHOICES[column], f"must be one of {', '.join(CHOICES[column])}"
-    else:
-        fine, rule = isinstance(value, str), "must be text"
-    return "" if fine else f": {rule}, got {str(value)[:60]!r}"
+
+    return lambda value: not problem(value), problem
 
 
 def _is_moment(value: Any) -> bool:

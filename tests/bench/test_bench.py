@@ -80,7 +80,7 @@ def test_every_runtime_is_held_against_eager_float32() -> None:
     assert exact[1].difference is not None
     assert exact[1].difference < 1e-4  # rounding, by the kernels that the processor has
     assert rounded[0].difference is not None
-    assert 1e-4 < rounded[0].difference < 0.2
+    assert 1e-4 < rounded[0].difference < 0.5  # sixty layers of roundings to eight bits
     assert measure().runs[0].difference is None
 
 

@@ -115,8 +115,11 @@ def test_a_device_and_a_sweep_can_be_chosen(mnfpn: Mnfpn, tmp_path: Path) -> Non
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_cannot_be_is_refused(mnfpn: Mnfpn, store: str, arguments: list[str], error: str) -> None:
+def test_what_cannot_be_is_refused(
+    mnfpn: Mnfpn, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], error: str
+) -> None:
     """With place, rule and value."""
+    monkeypatch.chdir(tmp_path)  # the folder that tests are run from may be one that cannot be written
     done = mnfpn("report", "--store", store, *arguments)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"error: {error}")

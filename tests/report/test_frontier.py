@@ -143,8 +143,9 @@ def test_cells_that_differ_in_nothing_are_called_by_their_options(tmp_path: Path
 
 @needs("plotext")
 @pytest.mark.parametrize("width", [80, 140])
-def test_the_plot_is_as_wide_as_the_terminal(tmp_path: Path, width: int) -> None:
-    """With a symbol for each runtime, filled on the frontier; wide terminals leave some room."""
+def test_the_plot_is_as_wide_as_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """With a symbol for each runtime, filled on the frontier; wide terminals leave some room, and COLUMNS is none."""
+    monkeypatch.setenv("COLUMNS", "60")
     plot = TerminalPlot([one for one in points(tmp_path, SAMPLE).all if one.latency])
     screen = Console(file=StringIO(), width=width, force_terminal=True)
     screen.print(plot)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from mnfpn_cli.space.cells import Execution
-from mnfpn_cli.store.rows import Result, StoredCell
+from mnfpn_cli.store.rows import Result, Status, StoredCell
 from mnfpn_cli.sweep.failures import MOST, failures
 from mnfpn_cli.sweep.state import NotRun
 from tests.store.made import PLACE, planned, result
@@ -12,7 +12,7 @@ from tests.store.made import PLACE, planned, result
 DONE = StoredCell(KEY, ONE.cell, PLACE, ONE.figures, "done", result(1))
 
 
-def cell(reason: str | None, status: str = "failed") -> StoredCell:
+def cell(reason: str | None, status: Status = "failed") -> StoredCell:
     """A cell, and why it failed, or is not whole."""
     same: Result = replace(result(1), reason=reason)
     return replace(DONE, status=status, result=same)

@@ -37,6 +37,7 @@ from mnfpn_cli.sweep.run import SweepRun
 from mnfpn_cli.sweep.start import Chosen, begin
 from mnfpn_cli.sweep.state import State
 from tests.space.spaces import space_of
+from tests.sweep.pools import measured as made_up
 
 pytest.importorskip("ray")
 
@@ -88,15 +89,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def quick(work: Callable[[str], None] = lambda _node: None) -> Measure:
     """Measure nothing: do some work, which is given the node's id, and make up what came of it."""
+    made = dict(made_up([0.01] * 8).document or {})  # here: a node's process does not have these tests
 
     def measure(_arguments: tuple[str, ...], _timeout_s: float) -> dict[str, Any]:
         import ray
 
         work(ray.get_runtime_context().get_node_id())
-        latency = {"samples": [0.01] * 8, "median": 0.01}
-        run = {"latency_s": latency, "device": "cpu", "runtime": "eager", "failure": None}
         environment = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")}
-        document: dict[str, Any] = {"run": run, "warnings": [], "environment": environment, "profile": None}
+        document = {**made, "environment": {**made["environment"], **environment}}
         now = "2026-11-21T00:00:00.000+00:00"
         return {"status": "done", "node": "", "started": now, "finished": now, "document": document}
 
