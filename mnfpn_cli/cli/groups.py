@@ -94,7 +94,7 @@ def _parameters(group: Any) -> list[inspect.Parameter]:
 
 def _single(parameter: inspect.Parameter) -> Single | None:
     """What reads an option of one value; None for arguments, switches, and options that may repeat."""
-    kind, info = get_args(parameter.annotation)
+    kind, info, *_ = get_args(parameter.annotation)
     if not isinstance(info, OptionInfo):
         return None
     kinds = [one for one in get_args(kind) if one is not type(None)] if get_origin(kind) in UNIONS else [kind]
