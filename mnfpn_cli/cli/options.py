@@ -129,7 +129,9 @@ class NetworkOptions:
             "Set any other key, as pyramid.smooth=separable; may repeat.", "KEY=VALUE", autocompletion=complete_setting
         ),
     ] = None
-    config: Annotated[str | None, network_option("Read settings from a JSON file; - is standard input.", "FILE")] = None
+    config: Annotated[
+        str | None, network_option("Read settings from a JSON file; - is standard input.", "FILE"), Reads()
+    ] = None
     stages: Annotated[
         str | None,
         network_option("Give the rows of expansion, channels, repeats, stride: '1,16,1,1 6,24,2,2'.", "ROWS", MORE),

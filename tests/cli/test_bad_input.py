@@ -217,7 +217,7 @@ ROWS: list[tuple[list[str], int, str]] = [
     (
         ["summary", "--tree", "--output", "a.json"],
         2,
-        "--output: must be text with --tree, a picture made of it, got 'a",
+        "--tree: is a picture made of text; mnfpn shapes --json has its levels as data",
     ),
     (
         ["shapes", "--model", "a:b", "--input", "1x3x64x64", "--batch", "2"],
