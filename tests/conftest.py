@@ -18,7 +18,7 @@ WORKER_BYTES = 2 * 2**30
 MOST_WORKERS = 8
 """More processes wait for the longest file of tests anyway, and each imports torch."""
 
-settings.register_profile("quick", deadline=None, max_examples=10, derandomize=True)
+settings.register_profile("quick", deadline=None, max_examples=10, derandomize=True, database=None)
 settings.register_profile("all", deadline=None, max_examples=60, print_blob=True)
 
 
@@ -99,6 +99,15 @@ def mnfpn_process() -> Mnfpn:
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return call
+
+
+@pytest.fixture(autouse=True)
+def _eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same terminal for all tests, whatever the one is that they are run from."""
+    for name in ("LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "PY_COLORS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm-256color")
 
 
 @pytest.fixture(autouse=True, scope="session")

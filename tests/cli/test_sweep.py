@@ -292,7 +292,7 @@ def test_a_store_is_not_written_over(mnfpn: Mnfpn) -> None:
     ):
         outcome = mnfpn(*command, "--output", "runs.db")
         assert outcome.code == 2
-        assert "--output: must not be a file that the command reads, got 'runs.db'" in outcome.err
+        assert "--output: must not be a store, but 'runs.db' is an SQLite database" in outcome.err
     with open_store("runs.db") as store:
         assert len(read_cells(store)) == 1
 
