@@ -30,8 +30,10 @@ class Judged:
 
 def named_outputs(network: nn.Module, outputs: Any, tensors: Sequence[Tensor]) -> Named:
     """The tensors in what a pass returned: of a network from settings by level, of others by place in it."""
-    named = isinstance(network, Network)
-    names = [str(one) for one in network.outputs] if named else [name or "0" for name, _ in named_tensors(outputs)]
+    if isinstance(network, Network):
+        names = [str(name) for name in network.outputs]
+    else:
+        names = [name or "0" for name, _ in named_tensors(outputs)]
     if len(names) != len(tensors):  # a runtime returned an object of its own
         names = [str(index) for index in range(len(tensors))]
     return list(zip(names, tensors, strict=True))

@@ -17,6 +17,7 @@ from mnfpn_cli.measure.runtime import Job, Prepared, as_tensors, load_runtime
 from mnfpn_cli.measure.tf32 import without_tf32
 from mnfpn_cli.measure.timers import Timer, Timing
 from mnfpn_cli.measure.unsteady import Unsteady
+from mnfpn_cli.models.errors import own_traceback
 from mnfpn_cli.models.torchvision import plain_operators
 
 
@@ -66,7 +67,9 @@ def explained(doing: str) -> Iterator[None]:
         raise MnfpnError(f"could not run {doing}: sys.exit({error.code!r}) was called") from error
     except Exception as error:
         kind = "" if type(error) is RuntimeError else f"{type(error).__name__}: "
-        raise MnfpnError(f"could not run {doing}: {kind}{first_line(error)}") from error
+        failure = MnfpnError(f"could not run {doing}: {kind}{first_line(error)}")
+        failure.details = own_traceback(error, f"{type(error).__name__}: {first_line(error)}")
+        raise failure from error
 
 
 def prepare(name: str, job: Job, timer: Timer, passes: int | None, reference: Named | None, doing: str) -> Ready:

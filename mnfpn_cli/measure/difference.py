@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import inf
 
+import torch
 from torch import Tensor
 
 
@@ -26,7 +27,12 @@ def relative_difference(found: Tensor, expected: Tensor) -> float:
 def largest_difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
     """The largest relative difference over all outputs, 0 of none, in float32 and on the CPU."""
     differences = (
-        relative_difference(one.detach().cpu().float(), other.detach().cpu().float())
-        for one, other in zip(found, expected, strict=True)
+        relative_difference(_in_float32(one), _in_float32(other)) for one, other in zip(found, expected, strict=True)
     )
     return max(differences, default=0.0)
+
+
+def _in_float32(tensor: Tensor) -> Tensor:
+    """On the CPU; of complex numbers, both parts."""
+    tensor = tensor.detach().cpu()
+    return (torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor).float()

@@ -9,7 +9,7 @@ from types import TracebackType
 from mnfpn_cli.errors import MnfpnError, plain
 
 PACKAGE = Path(__file__).resolve().parent.parent
-MACHINERY = ("torch", "typer", "importlib", "contextlib.py")
+MACHINERY = ("torch", "typer", "importlib", "contextlib.py", "onnx", "onnxruntime", "onnxscript", "openvino", "nncf")
 
 
 class ModelError(MnfpnError):
@@ -22,13 +22,26 @@ def model_error(doing: str, error: BaseException) -> ModelError:
         what = f"sys.exit({error.code!r}) was called"
     else:
         what = plain("".join(traceback.format_exception_only(error))).rstrip()
-    first, frames = what.splitlines()[0], _frames(error)
+    first = _first_words(what)
     if isinstance(error, SyntaxError) and error.filename:  # a place that no frame tells
         first = f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
     made = ModelError(f"{doing} failed: {first}")
-    if frames or what.startswith(" "):
-        made.details = "".join(["Traceback, the network's own frames:\n", *frames, what, "\n"])
+    made.details = own_traceback(error, what)
     return made
+
+
+def own_traceback(error: BaseException, what: str) -> str:
+    """The frames of a network's own code, and what it said; empty where it has no part in an error."""
+    frames = _frames(error)
+    if not frames and not what.startswith(" "):  # the place of a syntax error is no frame
+        return ""
+    return "".join(["Traceback, the network's own frames:\n", *frames, what, "\n"])
+
+
+def _first_words(what: str) -> str:
+    """The first line of an error that says more than its class: some messages begin with an empty one."""
+    lines = [line.strip() for line in what.splitlines() if line.strip()]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 def _frames(error: BaseException) -> list[str]:

@@ -18,6 +18,9 @@ ROI_ALIGN = (
 DEVICES = "CompositeExplicitAutograd"
 """The key of a kernel for every device."""
 
+REGIONS = 32
+"""That are resampled at a time: 1000 of them together take 2 GiB."""
+
 KEPT: list[torch.library.Library] = []
 """What a library declares goes when it does."""
 
@@ -74,9 +77,10 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
 
 
 def roi_align(x: Tensor, regions: Tensor, *how: Any) -> Tensor:
-    """Regions (n, 5) of maps, resampled, as torchvision's own Python computes it."""
+    """Regions (n, 5) of maps, resampled by the Python that torchvision has for it, a few at a time."""
     RAN.add("roi_align")
-    return _python_roi_align()(x, regions, *how)
+    align = _python_roi_align()
+    return torch.cat([align(x, some, *how) for some in torch.split(regions, REGIONS)])
 
 
 def _python_roi_align() -> Callable[..., Tensor]:

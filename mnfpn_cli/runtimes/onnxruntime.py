@@ -118,6 +118,10 @@ def _session(content: bytes, device: torch.device) -> "InferenceSession":
 
 def _bound(session: "InferenceSession", inputs: Sequence[Tensor]) -> BoundPass:
     device = inputs[0].device
+    for one in session.get_outputs():
+        if not all(isinstance(side, int) and side for side in one.shape):
+            shape = "×".join(map(str, one.shape))
+            raise MnfpnError(f"its output {one.name} is {shape}: an output must not be empty, nor depend on numbers")
     outputs = [torch.empty(one.shape, dtype=TYPES[one.type], device=device) for one in session.get_outputs()]
     binding = session.io_binding()
     for one, tensor in zip(session.get_inputs(), inputs, strict=True):

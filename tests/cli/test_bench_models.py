@@ -254,3 +254,16 @@ def test_a_result_of_no_network_is_none(mnfpn: Mnfpn, tmp_path: Path, changes: d
     outcome = mnfpn("compare", str(good), str(bad))
     assert outcome.code == 2
     assert outcome.err.startswith(f"error: {bad}: {message}")
+
+
+def test_code_that_fails_in_a_timed_pass_shows_its_own_frames(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """As a detector does that is trained without targets."""
+    path = tmp_path / "targets.py"
+    path.write_text(
+        "from torch import nn\n\nclass Net(nn.Conv2d):\n    def __init__(self):\n        super().__init__(3, 3, 1)\n\n"
+        "    def forward(self, x):\n        assert not self.training, 'targets'\n        return super().forward(x)\n"
+    )
+    outcome = mnfpn("bench", "--model", f"{path}:Net", "--size", "8", "--train", "--runs", "1", "--warmup", "0")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "AssertionError: targets" in outcome.err.splitlines()[0]
+    assert f'  File "{path}", line 8, in forward' in outcome.err.splitlines()

@@ -29,17 +29,21 @@ ZOO = (
 UNTRAINED = ("--model-arg", "weights=none", "--model-arg", "weights_backbone=none")
 
 
-def documents(mnfpn: Mnfpn, *model: str) -> list[dict[str, Any]]:
+Document = dict[str, Any]
+
+
+def documents(mnfpn: Mnfpn, *model: str) -> tuple[Document, Document, Document]:
     """What the three commands give, each with exit code 0."""
     made = []
     for command, options in (("audit", ()), ("summary", ()), ("bench", ("--runs", "1", "--warmup", "0"))):
         outcome = mnfpn(command, "--model", *model, *options, "--json")
         assert outcome.code == 0, outcome.err
         made.append(json.loads(outcome.out))
-    return made
+    audit, summary, bench = made
+    return audit, summary, bench
 
 
-def check(audit: dict[str, Any], summary: dict[str, Any], bench: dict[str, Any], proposes: bool) -> None:
+def check(audit: Document, summary: Document, bench: Document, proposes: bool) -> None:
     """A healthy detector is accused of nothing; that what proposes regions is trained cannot be seen, and is said."""
     assert (audit["findings"], audit["how"]) == ([], "real")
     assert any("depend on the numbers" in note for note in audit["notes"])

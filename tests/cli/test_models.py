@@ -112,6 +112,9 @@ def test_colours_in_a_message_of_others_are_left_out(mnfpn: Mnfpn, tmp_path: Pat
     path.write_text("def made():\n    raise ValueError(chr(27) + '[96mno' + chr(27) + '[0m width')\n")
     outcome = mnfpn("audit", "--model", f"{path}:made")
     assert outcome.err.splitlines()[0] == f"error: making {path}:made failed: ValueError: no width"
+    path.write_text("def made():\n    raise ValueError('\\nno width\\nat all')\n")
+    outcome = mnfpn("audit", "--model", f"{path}:made")
+    assert outcome.err.splitlines()[0] == f"error: making {path}:made failed: ValueError: no width"
     assert first_line(RuntimeError("\x1b[96mstep 1\x1b[0m: no\nmore")) == "step 1: no"
     assert "[96m" not in outcome.err.splitlines()[-1]
 

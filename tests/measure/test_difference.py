@@ -32,6 +32,11 @@ def test_the_largest_difference_is_relative_to_the_largest_value(
     assert relative_difference(tensor(found), tensor(expected)) == difference
 
 
+def test_both_parts_of_complex_numbers_count() -> None:
+    """Neither is left out."""
+    assert largest_difference([tensor([1 + 3j, 4j])], [tensor([1 + 2j, 4j])]) == 0.25
+
+
 def test_the_output_that_is_farthest_off_counts() -> None:
     """Each is held against its own largest value: a level with small values is not drowned by one with large ones."""
     expected = [tensor([100.0, 0.0]), tensor([1.0, 0.0])]

@@ -23,10 +23,12 @@ def anchors() -> AnchorGenerator:
 
 def retinanet() -> nn.Module:
     """As the README has it."""
-    return RetinaNet(backbone(), num_classes=3, anchor_generator=anchors(), **SIZES)
+    detector: nn.Module = RetinaNet(backbone(), num_classes=3, anchor_generator=anchors(), **SIZES)
+    return detector
 
 
 def faster_rcnn() -> nn.Module:
     """One that proposes regions, and pools them."""
     pool = MultiScaleRoIAlign(["p3", "p4", "p5"], output_size=3, sampling_ratio=2)
-    return FasterRCNN(backbone(), 3, rpn_anchor_generator=anchors(), box_roi_pool=pool, **SIZES)
+    made: nn.Module = FasterRCNN(backbone(), 3, rpn_anchor_generator=anchors(), box_roi_pool=pool, **SIZES)
+    return made

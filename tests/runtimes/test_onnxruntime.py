@@ -1,12 +1,15 @@
 """ONNX Runtime: where it runs, and how it is set up."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export import as_onnx
+from mnfpn_cli.measure.runtime import Job
 from mnfpn_cli.runtimes import onnxruntime
 from tests.needs import needs_onnx
 from tests.runtimes.jobs import CPU, job
@@ -64,6 +67,20 @@ def test_a_provider_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPa
     with pytest.raises(MnfpnError, match=r"^ONNX Runtime's CUDAExecutionProvider does not start on this machine$"):
         onnxruntime._session(b"", CUDA)
     assert asked == [[("CUDAExecutionProvider", {"device_id": 1})], 0]
+
+
+@needs_onnx
+@pytest.mark.parametrize("choose", [lambda x: x[x > 0.5], lambda x: 2 * x.flatten()[:0]], ids=["mask", "empty"])
+def test_outputs_that_cannot_be_bound_are_told(choose: Callable[[Tensor], Tensor]) -> None:
+    """As those of a detector, whose number depends on the image."""
+
+    class Chooses(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return choose(x)
+
+    made = Job(Chooses(), None, (torch.rand(1, 3, 4, 4),), torch.device("cpu"), "float32")
+    with pytest.raises(MnfpnError, match=r"an output must not be empty, nor depend on numbers"):
+        onnxruntime.prepare(made)
 
 
 @needs_onnx
