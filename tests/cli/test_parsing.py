@@ -160,8 +160,11 @@ def test_settings_are_read_from_standard_input(mnfpn_process: Mnfpn) -> None:
 
 
 @pytest.mark.parametrize("command", [("summary",), ("shapes",), ("bench",), ("settings", "show")])
-def test_the_network_options_are_the_same_everywhere(mnfpn: Mnfpn, command: tuple[str, ...]) -> None:
+def test_the_network_options_are_the_same_everywhere(
+    mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
     """One set, on every command that builds a network."""
+    monkeypatch.setenv("COLUMNS", "120")  # else as many as the terminal has that the tests are run from
     help = mnfpn(*command, "--help").out
     for option in ("preset", "config", "stages", "width-mult", "pyramid-channels", "in-channels", "set"):
         assert f"--{option} " in help
