@@ -110,7 +110,7 @@ def test_shapes_are_verified_on_the_real_network(mnfpn: Mnfpn) -> None:
 
 def test_bench_through_a_pipe(mnfpn_process: Mnfpn) -> None:
     """Raw numbers in base units, no progress on standard error."""
-    arguments = ["--stages", "1,16,1,1 6,24,2,2 6,32,3,2 6,64,4,2", "--size", "320x320", "--runs", "3", "--json"]
+    arguments = ["--stages", "1,16,1,1 6,24,2,2 6,32,3,2 6,64,4,2", "--size", "64x64", "--runs", "3", "--json"]
     done = mnfpn_process("bench", "--device", "cpu", *arguments)
     assert (done.code, done.err) == (0, "")
     document = json.loads(done.out)

@@ -128,6 +128,7 @@ def test_without_measuring_a_sweep_is_a_table(mnfpn: Mnfpn) -> None:
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.slow
 def test_cells_can_be_put_down_now_and_measured_later(mnfpn: Mnfpn) -> None:
     """All within the budget, as pending; going on with the sweep measures them."""
     outcome = mnfpn("sweep", "--width-mult", "0.35", "--size", "64", *QUICK, "--measure", "none", "--store", "runs.db")
