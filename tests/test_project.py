@@ -11,25 +11,27 @@ ROOT = Path(__file__).parent.parent
 
 def test_the_licence_is_the_same_everywhere() -> None:
     """Declared in the package and in the citation, named in the README, and there in full."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["license"] == "Apache-2.0"
-    assert "license: Apache-2.0\n" in (ROOT / "CITATION.cff").read_text()
-    assert "[Apache 2.0](LICENSE)" in (ROOT / "README.md").read_text()
-    assert "Apache License\n                           Version 2.0" in (ROOT / "LICENSE").read_text()
+    assert "license: Apache-2.0\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert "[Apache 2.0](LICENSE)" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "Apache License\n                           Version 2.0" in (ROOT / "LICENSE").read_text(encoding="utf-8")
 
 
 def test_the_citation_is_of_this_version() -> None:
     """Otherwise people cite what they did not use."""
-    assert re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE) == [__version__]
+    assert re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE) == [
+        __version__
+    ]
 
 
 def test_every_package_that_is_installed_is_pinned() -> None:
     """Else a new release of one breaks the tests on a new machine."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = project["dependencies"] + [one for extra in project["optional-dependencies"].values() for one in extra]
     names = {re.split(r"[\[>=<;]", one)[0].lower().replace("_", "-") for one in wanted} - {"mnfpn"}
     pinned = {
         line.partition("==")[0].lower().replace("_", "-")
-        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     }
     assert names - pinned == set()

@@ -56,7 +56,7 @@ class Example:
 
 def examples() -> Iterator[Example]:
     """Every command of every console block."""
-    for block in re.findall(r"```console\n(.*?)```", README.read_text(), flags=re.DOTALL):
+    for block in re.findall(r"```console\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, _, shown = part.partition("\n")
             yield Example(command, shown)
@@ -87,7 +87,8 @@ def fixed(example: Example) -> list[str]:
     if command.startswith(STORED):
         return structure(re.sub("|".join(runtime_names()), "runtime", example.shown))
     exact, title, measured = re.split(r"^(Latency of a pass|Time of a pass|Sweep, )", example.shown, flags=re.MULTILINE)
-    return [*re.sub(r"\d+ threads?", "# threads", exact).splitlines(), *structure(title + measured)]
+    plain = re.sub(r" {2,}", "  ", re.sub(r"\d+ threads?", "# threads", exact))  # columns are as wide as the threads
+    return [*plain.splitlines(), *structure(title + measured)]
 
 
 STORED = ("recommend", "report", "runs")
@@ -112,8 +113,10 @@ PACKAGES = {"--format onnx": ("onnx", "onnxscript", "onnxruntime"), "--model tor
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds the files of the README, and two checkpoints: torchvision's, and one of ours."""
     folder = tmp_path_factory.mktemp("readme")
-    for name, text in re.findall(r"<!-- (\S+\.\w+) -->\n```\w+\n(.*?)```", README.read_text(), flags=re.DOTALL):
-        (folder / name).write_text(text)
+    for name, text in re.findall(
+        r"<!-- (\S+\.\w+) -->\n```\w+\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL
+    ):
+        (folder / name).write_text(text, encoding="utf-8")
     keys = next(case for case in CASES if case.file == "torchvision_w1").reference()["state_dict"]
     zeros = {key: torch.zeros(shape) if shape else torch.tensor(0) for key, shape in keys}
     torch.save(zeros, folder / "mobilenet_v2.pth")
@@ -151,7 +154,7 @@ def test_an_example_shows_what_the_command_prints(mnfpn: Mnfpn, example: Example
     printed = Example(example.command, outcome.out + outcome.err)
     if WRITE:
         old, new = f"$ {example.command}\n{example.shown}", f"$ {example.command}\n{printed.shown}"
-        README.write_text(README.read_text().replace(old, new, 1))
+        README.write_text(README.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
     else:
         assert fixed(example) == fixed(printed)
 
@@ -172,9 +175,9 @@ def networks_table() -> str:
 def test_the_table_of_networks_is_what_the_plan_says() -> None:
     """Every preset, its parameters and its MACs."""
     table = networks_table()
-    parts = re.split(r"(<!-- /?networks -->)", README.read_text())
+    parts = re.split(r"(<!-- /?networks -->)", README.read_text(encoding="utf-8"))
     if WRITE:
-        README.write_text("".join([*parts[:2], f"\n{table}\n", *parts[3:]]))
+        README.write_text("".join([*parts[:2], f"\n{table}\n", *parts[3:]]), encoding="utf-8")
     else:
         assert parts[2].strip() == table
 
@@ -183,7 +186,7 @@ def test_the_table_of_networks_is_what_the_plan_says() -> None:
 @pytest.mark.usefixtures("folder")
 def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """Its blocks in order, in one namespace, but for files; what is printed is what stands beside it."""
-    blocks = re.findall(r"(?<!\.py -->\n)```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    blocks = re.findall(r"(?<!\.py -->\n)```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
     names: dict[str, object] = {}
     for block in blocks:
         exec(block, names)
@@ -219,7 +222,9 @@ def test_every_option_and_command_of_the_readme_exists(mnfpn: Mnfpn) -> None:
         (),
     ]
     help = " ".join(mnfpn(*page, "--help").out for page in pages)
-    ours = re.findall(r"`(--[a-z-]+)", README.read_text()) + re.findall(r"\$ mnfpn.*?(--[a-z-]+)", README.read_text())
+    ours = re.findall(r"`(--[a-z-]+)", README.read_text(encoding="utf-8")) + re.findall(
+        r"\$ mnfpn.*?(--[a-z-]+)", README.read_text(encoding="utf-8")
+    )
     assert len(set(ours)) > 15
     assert [option for option in ours if f"{option} " not in help] == []
 
@@ -240,7 +245,7 @@ def test_the_picture_of_the_pyramid_is_what_svg_writes(mnfpn: Mnfpn, tmp_path: P
     """To the byte."""
     file = PYRAMID if WRITE else tmp_path / "pyramid.svg"
     mnfpn("summary", "--tree", "--svg", str(file))
-    assert PYRAMID.read_text() == file.read_text()
+    assert PYRAMID.read_text(encoding="utf-8") == file.read_text(encoding="utf-8")
 
 
 def test_the_picture_shows_what_the_commands_print() -> None:
@@ -250,7 +255,7 @@ def test_the_picture_shows_what_the_commands_print() -> None:
     text = console.export_text(clear=False).split()
     if WRITE:
         PICTURE.parent.mkdir(exist_ok=True)
-        PICTURE.write_text(console.export_svg(title="mnfpn"))
-    texts = re.findall(r"<text [^>]*>([^<]*)</text>", PICTURE.read_text())
+        PICTURE.write_text(console.export_svg(title="mnfpn"), encoding="utf-8")
+    texts = re.findall(r"<text [^>]*>([^<]*)</text>", PICTURE.read_text(encoding="utf-8"))
     words = html.unescape(" ".join(texts)).replace("\xa0", " ").split()
     assert "".join(words).startswith("mnfpn" + "".join(text))
