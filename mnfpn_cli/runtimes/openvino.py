@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +102,7 @@ def _compiled(job: Job) -> "CompiledModel":
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "INFERENCE_PRECISION_HINT": PRECISIONS[job.dtype],
     }
-    return openvino.Core().compile_model(model, "CPU", settings)
+    return _core().compile_model(model, "CPU", settings)
 
 
 @contextmanager
@@ -113,8 +114,18 @@ def _deprecations_ignored() -> Iterator[None]:
 
 
 def _capabilities() -> list[str]:
-    found: list[str] = _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    found: list[str] = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return found
+
+
+@cache
+def _core() -> Any:
+    """The one core of this process.
+
+    Each core gives the process another stack for signals, and takes it back when it goes. Two that go in the order in
+    which they came leave one behind that is no memory any more, and the next Ctrl-C ends in a segmentation fault.
+    """
+    return _openvino().Core()
 
 
 def _openvino() -> Any:

@@ -229,8 +229,17 @@ ROWS: list[tuple[list[str], int, str]] = [
 
 @pytest.mark.parametrize(("arguments", "code", "message"), ROWS, ids=[" ".join(row[0])[:60] for row in ROWS])
 @pytest.mark.parametrize("json", [False, True], ids=["text", "json"])
-def test_a_wrong_argument_is_told(mnfpn: Mnfpn, arguments: list[str], code: int, message: str, json: bool) -> None:
+def test_a_wrong_argument_is_told(
+    mnfpn: Mnfpn,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
+    message: str,
+    json: bool,
+) -> None:
     """One line that begins with `error:`, and no traceback."""
+    monkeypatch.chdir(tmp_path)
     command, *rest = arguments
     outcome = mnfpn(command, *(["--json"] if json else []), *rest)
     assert outcome.code == code

@@ -302,8 +302,11 @@ def test_an_empty_store_is_exported_as_no_rows(mnfpn: Mnfpn, tmp_path: Path) -> 
         (["--sweep", "0"], "--sweep: must be a whole number, 1 or more, got 0"),
     ],
 )
-def test_what_cannot_be_exported(mnfpn: Mnfpn, store: str, arguments: list[str], rule: str) -> None:
+def test_what_cannot_be_exported(
+    mnfpn: Mnfpn, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], rule: str
+) -> None:
     """Place, rule and value."""
+    monkeypatch.chdir(tmp_path)
     done = mnfpn("runs", "export", "--store", store, *arguments)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"error: {rule}")

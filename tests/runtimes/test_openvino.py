@@ -1,5 +1,6 @@
 """OpenVINO: where it runs, how it is set up, and that it tells nobody."""
 
+import subprocess
 import sys
 
 import pytest
@@ -66,3 +67,30 @@ def test_a_failure_is_told_by_its_own_line() -> None:
     assert openvino._reason(error) == "no such kernel"
     assert openvino._reason(RuntimeError("plain")) == "plain"
     assert openvino._reason(RuntimeError("Exception from src/core.cpp:7:")) == "Exception from src/core.cpp:7:"
+
+
+AFTER_TWO = """
+import faulthandler, gc, signal
+from mnfpn_cli.measure.runtime import load_runtime
+from tests.runtimes.jobs import job
+
+faulthandler.enable()
+first, second = (load_runtime("openvino").prepare(job()) for _ in range(2))
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@needs_openvino
+@pytest.mark.slow
+def test_ctrl_c_after_two_networks_is_no_crash() -> None:
+    """Whichever of them goes first."""
+    done = subprocess.run([sys.executable, "-c", AFTER_TWO], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr

@@ -262,6 +262,7 @@ def test_a_store_that_may_not_be_written(
     folder.chmod(0o755)
     assert (done.code, done.out, done.err) == (code, "", f"error: --store: {rule.format(path, path)}\n")
     assert listed.code == (0 if file_mode & 0o444 and folder_mode & 0o111 else code)
+    path.chmod(0o644)
     assert path.read_bytes() == before
 
 
