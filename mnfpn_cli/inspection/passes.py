@@ -61,6 +61,14 @@ class Pass:
     unfollowed: str
 
 
+def notes_on(seen: Pass) -> Iterator[str]:
+    """What is worth knowing of how a pass was run: numbers that were made up may decide what it shows."""
+    if seen.how == "real":
+        yield "Run on real tensors, as it does not run on the meta device."
+    if seen.depends:
+        yield "Shapes in it depend on the numbers in an image: what is counted is for one random image."
+
+
 def first_pass(network: nn.Module, inputs: Sequence[Input], others: Sequence[nn.Module] = ()) -> Pass:
     """Run a network in eval mode, in the cheapest way in which it runs; it is left as it was.
 

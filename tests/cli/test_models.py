@@ -259,6 +259,22 @@ def test_options_that_do_not_go_together_are_refused(mnfpn: Mnfpn, arguments: tu
     assert (outcome.code, outcome.out, outcome.err.splitlines()[0]) == (2, "", f"error: {message}")
 
 
+def test_shapes_that_depend_on_numbers_are_said_to(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """By `shapes` as by `audit`: in words, and in the document."""
+    path = tmp_path / "keeps.py"
+    path.write_text(
+        "from torch import nn\n\nclass Net(nn.Conv2d):\n    def __init__(self):\n        super().__init__(3, 4, 1)\n\n"
+        "    def forward(self, x):\n        y = super().forward(x)\n        return y[y > 0]\n"
+    )
+    shapes, audit = (
+        json.loads(mnfpn(name, "--model", f"{path}:Net", *SIZE, "--json").out) for name in ("shapes", "audit")
+    )
+    (notes,) = [one["notes"] for one in shapes["results"]]
+    assert any("depend on the numbers" in note for note in notes)
+    assert notes == audit["notes"]
+    assert "depend on the numbers" in mnfpn("shapes", "--model", f"{path}:Net", *SIZE).out
+
+
 def test_torchvisions_pyramid_names_the_doubled_stride(mnfpn: Mnfpn) -> None:
     """Through `shapes`, which names both levels."""
     target = "torchvision.models.detection.backbone_utils:mobilenet_backbone"
