@@ -140,12 +140,13 @@ def test_code_that_fails_shows_its_own_frames(
     assert all(NETS in line for line in lines if line.startswith('  File "'))
 
 
-@pytest.mark.parametrize("what", ["none", "3", '["a"]'])
-def test_what_returns_no_tensors_is_told(mnfpn: Mnfpn, what: str) -> None:
+@pytest.mark.parametrize(
+    ("what", "kind"), [("none", "NoneType"), ("3", "int"), ('["a"]', "list"), ("[]", "an empty list")]
+)
+def test_what_returns_no_tensors_is_told(mnfpn: Mnfpn, what: str, kind: str) -> None:
     """With what it returned instead."""
     outcome = mnfpn("summary", "--model", f"{NETS}:Returns", "--model-arg", f"what={what}", *SIZE)
     assert outcome.code == 1
-    kind = {"none": "NoneType", "3": "int"}.get(what, "list")
     assert outcome.err.splitlines()[-1] == f"error: Returns returned no tensors, but {kind}"
 
 
