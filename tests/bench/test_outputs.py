@@ -71,11 +71,11 @@ def test_a_network_that_is_not_finite_in_float32_has_failed(name: str) -> None:
 
 def test_weights_that_are_not_finite_are_named() -> None:
     """Four of them at most."""
-    network = nn.Sequential(*(nn.Linear(1, 1) for _ in range(4)))
-    for layer in network[:3]:
+    layers = [nn.Linear(1, 1) for _ in range(4)]
+    for layer in layers[:3]:
         nn.init.constant_(layer.weight, nan)
         nn.init.constant_(layer.bias, inf)
-    weights = weights_not_finite(network)
+    weights = weights_not_finite(nn.Sequential(*layers))
     assert weights == [f"{index}.{name}" for index in range(3) for name in ("weight", "bias")]
     assert judge(BROKEN, None, "float32", weights).failure == (
         f"{NOT_FINITE} in float32, nor are its weights 0.weight, 0.bias, 1.weight, 1.bias and 2 more"
