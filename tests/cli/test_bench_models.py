@@ -152,6 +152,9 @@ def test_a_network_that_is_not_finite_has_failed(mnfpn: Mnfpn, tmp_path: Path) -
     document = json.loads(outcome.out)
     assert document["failures"] == failures
     assert [len(run["latency_s"]["samples"]) for run in document["runs"]] == [3, 3]
+    side = f"--model '{path}:net'"
+    both = mnfpn("compare", "--a", side, "--b", side, "--size", "8", *PASSES, "--json")
+    assert (both.code, json.loads(both.out)["failure"]) == (1, f"A: {why}\nB: {why}")
 
 
 def test_training_steps_are_timed(bench: Bench) -> None:
