@@ -65,7 +65,7 @@ def _compare(
         together.margin,
         (*unsteady, *_doubts(facts, ready)),
         complete=ended not in ("interrupted", "failed"),
-        failure=_failure(subjects),
+        failure=_failure([subject.failure or one.failure for subject, one in zip(subjects, ready, strict=True)]),
     ), environment
 
 
@@ -84,13 +84,13 @@ def _time(
     ended = take_samples(subjects, rule, watched.look, rest)
     if all(subject.samples for subject in subjects):
         return subjects, ended, watched.unsteady()
-    failure = _failure(subjects)
+    failure = _failure([subject.failure for subject in subjects])
     raise MnfpnError(failure) if failure else KeyboardInterrupt
 
 
-def _failure(subjects: Sequence[Subject]) -> str | None:
+def _failure(failures: Sequence[str | None]) -> str | None:
     """Whose passes failed, and why."""
-    failed = [f"{name}: {subject.failure}" for name, subject in zip("AB", subjects, strict=True) if subject.failure]
+    failed = [f"{name}: {failure}" for name, failure in zip("AB", failures, strict=True) if failure]
     return "\n".join(failed) or None
 
 

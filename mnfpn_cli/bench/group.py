@@ -145,6 +145,6 @@ def _row(cell: Cell, ready: Ready, subject: Subject, ended: Ended, watched: Watc
         added_memory_bytes=ready.added_memory_bytes,
         gpu=watched.gpu,
         energy_j=None if watts is None else watts * latency.median,  # of rows in turn, each one's power is not known
-        failure=subject.failure,
+        failure=subject.failure or ready.failure,
         doubts=ready.doubts,
     )

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.inspection.observe import named_tensors
 from mnfpn_cli.measure.difference import largest_difference
-from mnfpn_cli.measure.runtime import Job
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.network.network import Network
+from mnfpn_cli.settings.input import DType
 
 MOST_NAMES = 4
 """Outputs, or weights, that a message names."""
@@ -22,10 +22,17 @@ Named = Sequence[tuple[str, Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The largest relative difference, infinite where there is nothing to compare and None where none was taken."""
+    """What the outputs of a first pass say.
+
+    Attributes:
+        difference: the largest relative one, infinite where there is nothing to compare and None where none was taken.
+        doubts: what leaves them in doubt.
+        failure: why the network is none to be timed, whatever the runtime.
+    """
 
     difference: float | None
     doubts: tuple[Unsteady, ...] = ()
+    failure: str | None = None
 
 
 def named_outputs(network: nn.Module, outputs: Any, tensors: Sequence[Tensor]) -> Named:
@@ -39,27 +46,51 @@ def named_outputs(network: nn.Module, outputs: Any, tensors: Sequence[Tensor]) -
     return list(zip(names, tensors, strict=True))
 
 
-def judge(found: Named, expected: Named | None, job: Job) -> Judged:
+def weights_not_finite(network: nn.Module) -> list[str]:
+    """The names of the tensors in its state that are not finite."""
+    return _not_finite([(name, one) for name, one in network.state_dict().items() if isinstance(one, Tensor)])
+
+
+def judge(found: Named, expected: Named | None, dtype: DType, weights: Sequence[str] = ()) -> Judged:
     """Hold what a runtime returned against what eager float32 returns, where that is known.
+
+    Args:
+        found: what the runtime returned.
+        expected: what eager float32 returns.
+        dtype: that the runtime computes in.
+        weights: those that are not finite, before a runtime folds them into others.
 
     Raises:
         MnfpnError: where a runtime computes in float32, and makes what is not finite of a network that is.
     """
     if expected is None:
-        return Judged(None, tuple(_not_finite_at_all(_not_finite(found), job)))
+        return _judged_alone(_not_finite(found), dtype, weights)
     network = _not_finite(expected)
     if network:
-        return Judged(inf, tuple(_not_finite_at_all(network, job)))
+        return Judged(inf, failure=_not_finite_at_all(network, weights))
     other = tuple(_other_shapes(found, expected))
     if other:
         return Judged(inf, other)
     broken = _not_finite([(name, tensor) for (_, tensor), (name, _) in zip(found, expected, strict=True)])
     if not broken:
         return Judged(largest_difference([tensor for _, tensor in found], [tensor for _, tensor in expected]))
-    if job.dtype == "float32":
+    if dtype == "float32":
         raise MnfpnError(f"{_are(broken)} not finite, where eager float32's are: it does not compute this network")
-    cause = f"{_are(broken)} not finite in {job.dtype}, where eager float32's are"
-    return Judged(inf, (Unsteady("not_finite", cause, "another --dtype, or other weights"),))
+    cause = f"{_are(broken)} not finite in {dtype}, where eager float32's are"
+    return Judged(inf, (_overflow(cause),))
+
+
+def _judged_alone(broken: Sequence[str], dtype: DType, weights: Sequence[str]) -> Judged:
+    """Of outputs with nothing to compare them with, what is not finite: in a smaller dtype it may be an overflow."""
+    if not broken:
+        return Judged(None)
+    if dtype == "float32":
+        return Judged(None, failure=_not_finite_at_all(broken, weights))
+    return Judged(None, (_overflow(f"{_are(broken)} not finite in {dtype}"),))
+
+
+def _overflow(cause: str) -> Unsteady:
+    return Unsteady("not_finite", cause, "another --dtype, or other weights")
 
 
 def _not_finite(outputs: Named) -> list[str]:
@@ -75,13 +106,10 @@ def _some(names: Sequence[str]) -> str:
     return f"{', '.join(names[:MOST_NAMES])}{more}"
 
 
-def _not_finite_at_all(outputs: Sequence[str], job: Job) -> Iterator[Unsteady]:
+def _not_finite_at_all(outputs: Sequence[str], weights: Sequence[str]) -> str:
     """Outputs that are not finite whatever the runtime, and the weights that explain it."""
-    if outputs:
-        state = [(name, one) for name, one in job.network.state_dict().items() if isinstance(one, Tensor)]
-        weights = _not_finite(state)
-        why = f", nor are the weights {_some(weights)}" if weights else ""
-        yield Unsteady("not_finite", f"{_are(outputs)} not finite{why}", "other weights")
+    why = f", nor are its weights {_some(weights)}" if weights else ""
+    return f"{_are(outputs)} not finite in float32{why}"
 
 
 def _other_shapes(found: Named, expected: Named) -> Iterator[Unsteady]:

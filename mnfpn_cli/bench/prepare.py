@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mnfpn_cli.bench.outputs import Judged, Named, judge, named_outputs
+from mnfpn_cli.bench.outputs import Judged, Named, judge, named_outputs, weights_not_finite
 from mnfpn_cli.bench.results import FirstPass
 from mnfpn_cli.errors import MnfpnError, first_line
 from mnfpn_cli.measure.engine import WarmUp, warm_up
@@ -32,6 +32,7 @@ class Ready:
     peak_memory_bytes: int | None
     added_memory_bytes: int | None
     doubts: tuple[Unsteady, ...]
+    failure: str | None = None
     queued: bool = True
 
 
@@ -79,6 +80,7 @@ def prepare(name: str, job: Job, timer: Timer, passes: int | None, reference: Na
         MnfpnError: where it cannot be prepared, or run, or does not compute the network.
     """
     with explained(doing):
+        weights = weights_not_finite(job.network)
         peak = PeakMemory(job.device)
         plain_operators()  # those of other passes
         start = time.perf_counter()
@@ -86,7 +88,7 @@ def prepare(name: str, job: Job, timer: Timer, passes: int | None, reference: Na
         seconds = time.perf_counter() - start
         outputs: list[Any] = []
         first = timer(lambda: outputs.append(prepared.run()))
-        judged = _judged(outputs.pop(), prepared, reference, job)
+        judged = _judged(outputs.pop(), prepared, reference, job, weights)
         operators = plain_operators()
         warm = warm_up(prepared.run, timer, passes)
         memory = (None, None) if prepared.outside_torch else (peak.bytes(), peak.added())
@@ -97,14 +99,15 @@ def prepare(name: str, job: Job, timer: Timer, passes: int | None, reference: Na
             judged.difference,
             *memory,
             doubts=(*judged.doubts, *_in_plain_torch(operators)),
+            failure=judged.failure,
             queued=not prepared.outside_torch,
         )
 
 
-def _judged(outputs: Any, prepared: Prepared, reference: Named | None, job: Job) -> Judged:
+def _judged(outputs: Any, prepared: Prepared, reference: Named | None, job: Job, weights: Sequence[str]) -> Judged:
     if job.train:  # a step returns a loss
         return Judged(None)
-    return judge(named_outputs(job.network, outputs, prepared.outputs(outputs)), reference, job)
+    return judge(named_outputs(job.network, outputs, prepared.outputs(outputs)), reference, job.dtype, weights)
 
 
 def _in_plain_torch(operators: Sequence[str]) -> Iterator[Unsteady]:

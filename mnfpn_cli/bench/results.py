@@ -65,7 +65,7 @@ class BenchRun:
         added_memory_bytes: that less what was in use before.
         gpu: clocks, temperature and power behind the last pass, as far as they can be read.
         energy_j: of one pass, where power was read.
-        failure: why it failed, after so many passes.
+        failure: why it failed: after so many passes, or in what it returns.
         doubts: what its outputs leave in doubt.
         status: tells it from a row that was not run.
     """

@@ -8,7 +8,7 @@ from typer import Exit, Option
 from mnfpn_cli.cli.candidates import find
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.help import MORE, OPTIONS
-from mnfpn_cli.cli.interrupts import ending_at_once, interruptible
+from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interruptible
 from mnfpn_cli.cli.measuring import RuntimeOption, SamplingOptions, measuring_flag
 from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import (
@@ -112,7 +112,7 @@ def bench(
     devices = [check_device_name(name) for name in device or ["auto"]]
     with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
         progress("loading torch", 0.0)
-        with ending_at_once():
+        with ending_at_once(NOTHING_MEASURED):
             from mnfpn_cli.bench.bench import benchmark
 
         candidates = make(what.seed)

@@ -9,7 +9,7 @@ from typer import Argument, Exit, Option
 from mnfpn_cli.cli.gates import GateOptions, apply, judge
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.help import OPTIONS
-from mnfpn_cli.cli.interrupts import ending_at_once, interruptible
+from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interruptible
 from mnfpn_cli.cli.measuring import SamplingOptions, measuring_flag, measuring_option
 from mnfpn_cli.cli.options import BatchIfSaid, OutputOptions, SizeOption, ThreadsOption, device_option, share
 from mnfpn_cli.cli.paths import Reads
@@ -151,7 +151,7 @@ def _measured(
             made.append(one.find(place.size, place.batch))
     with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
         progress("loading torch", 0.0)
-        with ending_at_once():
+        with ending_at_once(NOTHING_MEASURED):
             from mnfpn_cli.bench.compare import compare_networks
             from mnfpn_cli.bench.sides import Side, Together
 

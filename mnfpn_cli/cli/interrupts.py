@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -18,6 +19,7 @@ from mnfpn_cli.errors import NothingMeasuredError
 Progress = Callable[[str, float], None]
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 CLEAR_LINE_AND_SHOW_CURSOR = "\r\x1b[2K\x1b[?25h"
+NOTHING_MEASURED = "interrupted before anything was measured"
 
 seen: list[int] = []
 """The signals that asked this process to end."""
@@ -53,22 +55,23 @@ def interrupt(_number: int) -> None:
     raise KeyboardInterrupt
 
 
-def end_at_once(number: int) -> None:
-    """End the process quietly."""
-    if sys.stderr.isatty():
-        sys.stderr.write(CLEAR_LINE_AND_SHOW_CURSOR)
-        sys.stderr.flush()
+def end_at_once(number: int, error: str = "") -> None:
+    """End the process: quietly, or with an error."""
+    text = CLEAR_LINE_AND_SHOW_CURSOR if sys.stderr.isatty() else ""
+    text += f"error: {error}\n" if error else ""
+    with suppress(OSError):  # nobody reads it
+        os.write(sys.stderr.fileno(), text.encode())  # sys.stderr may be writing right now: it refuses to do so twice
     os._exit(128 + number)
 
 
 @contextmanager
-def ending_at_once() -> Iterator[None]:
-    """End the process quietly where a signal asks for it, at once.
+def ending_at_once(error: str = "") -> Iterator[None]:
+    """End the process where a signal asks for it, at once: quietly, or with an error.
 
     numpy and torch catch what is raised in the middle of their imports and go on, or fail with an error of their own.
     Nothing has been measured or written by then, so there is nothing to lose.
     """
-    with taking(end_at_once):
+    with taking(partial(end_at_once, error=error)):
         yield
 
 
@@ -92,7 +95,7 @@ def interruptible(progress: Progress) -> Iterator[Progress]:
         with taking(interrupt):
             yield look
     except KeyboardInterrupt:
-        raise NothingMeasuredError("interrupted before anything was measured") from None
+        raise NothingMeasuredError(NOTHING_MEASURED) from None
 
 
 @contextmanager

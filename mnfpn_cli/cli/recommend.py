@@ -5,6 +5,7 @@ from typing import Annotated
 
 from typer import Option
 
+from mnfpn_cli.cli.cells import CellFilter, choose_cells, device_filter
 from mnfpn_cli.cli.completion import offering, runtime_words
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.options import OutputOptions, device_option, whole
@@ -51,26 +52,35 @@ def recommend(
     from mnfpn_cli.sweep.recommend import recommend as choose
 
     words, limits = _in_words(budget), budget.budget()
-    if device is not None:
-        check_device_name(device)
-    runtimes = None if runtime is None else choose_runtimes([runtime])
+    filters = _filters(device, runtime, batch)
     with open_store(store) as opened:
         cells, name = read_cells(opened, status="done"), opened.name
         drift = drift_lines(references(opened))
-    wanted = [
-        one
-        for one in cells
-        if (device is None or one.device == device or one.device.partition(":")[0] == device)
-        and (runtimes is None or one.cell.execution.runtime in runtimes)
-        and (batch is None or one.cell.execution.batch == batch)
-    ]
-    if not wanted:
-        raise MnfpnError(f"--store: no cell in {name} was measured that way; it has {len(cells)} measured cells")
+    if not cells:
+        raise MnfpnError(f"--store: no cell in {name} is measured yet")
+    wanted = choose_cells(cells, filters, "measured cells")
     found = choose(wanted, limits, largest_product(cells))
     document = network_document("recommend", None, None, recommend_document(found, drift))
     emit(recommend_report(found, words, drift), document, output)
     if not any(one.picks for one in found):
         raise MnfpnError(f"no measured cell is within {words}")
+
+
+def _filters(device: str | None, runtime: str | None, batch: int | None) -> list[CellFilter]:
+    """What the options ask for.
+
+    Raises:
+        UsageError: where no device or runtime has such a name.
+    """
+    filters = []
+    if device is not None:
+        filters.append(device_filter(check_device_name(device)))
+    if runtime is not None:
+        runtimes = choose_runtimes([runtime])
+        filters.append(CellFilter("--runtime", runtime, lambda one: one.cell.execution.runtime, runtimes.__contains__))
+    if batch is not None:
+        filters.append(CellFilter("--batch", batch, lambda one: one.cell.execution.batch, batch.__eq__))
+    return filters
 
 
 def _in_words(budget: BudgetOptions) -> str:

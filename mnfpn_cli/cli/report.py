@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
+from mnfpn_cli.cli.cells import choose_cells, device_filter
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.options import choice_option, device_option, json_option, whole
 from mnfpn_cli.cli.paths import Writes, form_of_file
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnfpn_cli.report.points import Points
-    from mnfpn_cli.store.rows import StoredCell, Sweep
+    from mnfpn_cli.store.rows import Sweep
 
 FORMATS = ("html", "png", "svg")
 
@@ -80,7 +81,7 @@ def _read(store: str, device: str | None, sweep: int | None) -> "tuple[Points, s
 
     with open_store(store) as opened:
         known = _chosen(sweeps(opened), sweep)
-        cells = _of_device(read_cells(opened, sweep), device)
+        cells = choose_cells(read_cells(opened, sweep), [] if device is None else [device_filter(device)])
         return points_of(cells, known, references(opened)), Path(str(opened.engine.url.database)).name
 
 
@@ -89,15 +90,6 @@ def _chosen(known: "Sequence[Sweep]", sweep: int | None) -> "Sequence[Sweep]":
     if sweep is not None and not chosen:
         numbers = ", ".join(str(one.id) for one in known) or "none"
         raise UsageError(f"--sweep: must be the number of a sweep in the store ({numbers}), got {sweep}")
-    return chosen
-
-
-def _of_device(cells: "list[StoredCell]", device: str | None) -> "list[StoredCell]":
-    """The cells that ran, or are to run, on a device; ``cuda`` is any of them."""
-    chosen = [one for one in cells if device in (None, one.device, one.device.partition(":")[0])]
-    if cells and not chosen:
-        devices = ", ".join(sorted({one.device for one in cells}))
-        raise UsageError(f"--device: must be one that the store has cells of ({devices}), got '{device}'")
     return chosen
 
 

@@ -1,6 +1,8 @@
 """`mnfpn runs`: what a store holds."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +14,7 @@ from mnfpn_cli.cli.help import Command
 from mnfpn_cli.cli.options import OutputOptions, choice_option, whole
 from mnfpn_cli.cli.paths import Reads, Writes, form_of_file
 from mnfpn_cli.cli.sweep_options import StoreOption, files_of_store
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import MnfpnError, UsageError
 
 if TYPE_CHECKING:
     from mnfpn_cli.report.cells import CellRow
@@ -145,13 +147,33 @@ def prune(
     emit(removed_report(removed, dry_run), document, output)
 
 
+@contextmanager
+def _as_other() -> Iterator[None]:
+    """Call a store OTHER in messages, which know stores as those of --store."""
+    try:
+        yield
+    except MnfpnError as error:
+        error.args = (str(error).replace("--store:", "OTHER:", 1),)
+        raise
+
+
+def files_of_other(name: str) -> tuple[Path, ...]:
+    """The file that the other store is; none where it is a server.
+
+    Raises:
+        UsageError: where it is neither.
+    """
+    with _as_other():
+        return files_of_store(name)
+
+
 @runs_app.command("merge", cls=Command)
 @grouped
 def merge(
     other: Annotated[
         str,
         Argument(help="The store whose results are copied: a file or a URL.", metavar="OTHER"),
-        Reads(files_of_store),
+        Reads(files_of_other),
     ],
     store: StoreOption,
     output: OutputOptions,
@@ -170,7 +192,11 @@ def merge(
     from mnfpn_cli.store.merge import merge as merge_stores
     from mnfpn_cli.store.store import open_store
 
-    with open_store(other) as source, open_store(store, create=True) as target, progress_bar() as progress:
+    with ExitStack() as stack:
+        with _as_other():
+            source = stack.enter_context(open_store(other))
+        target = stack.enter_context(open_store(store, create=True))
+        progress = stack.enter_context(progress_bar())
         results = merge_stores(target, source, progress)
         names = source.name, target.name
     emit(merged_report(results, *names), network_document("runs merge", None, None, {"results": results}), output)

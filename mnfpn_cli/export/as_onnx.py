@@ -80,9 +80,17 @@ def _converted(program: ExportedProgram, **names: Any) -> torch.onnx.ONNXProgram
                 **names,
             )
         except torch.onnx.OnnxExporterError as error:
-            raise MnfpnError(f"--format onnx: torch could not write this network: {first_line(error)}") from error
+            raise MnfpnError(f"--format onnx: torch could not write this network: {_reason(error)}") from error
     assert made is not None  # it is where no file is asked for
     return made
+
+
+def _reason(error: BaseException) -> str:
+    """What made torch's exporter fail: it raises a cause wrapped in errors that say where it was, and give advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    kind = "" if isinstance(error, torch.onnx.OnnxExporterError) else type(error).__name__
+    return ": ".join(filter(None, (kind, first_line(error))))
 
 
 def read(path: Path, _settings: NetworkSettings) -> Opened:

@@ -10,7 +10,7 @@ from mnfpn_cli.inspection.facts import Facts, has_forward, has_state, numel, own
 from mnfpn_cli.inspection.findings import Finding
 from mnfpn_cli.inspection.memory import storage_key
 from mnfpn_cli.inspection.observe import ModuleCall
-from mnfpn_cli.inspection.passes import How, Input, Pass, run_pass
+from mnfpn_cli.inspection.passes import How, Input, Pass, notes_on, run_pass
 from mnfpn_cli.inspection.registered import counted, miscounted, never_called, shared, without_gradient
 from mnfpn_cli.inspection.unregistered import constants, unregistered
 from mnfpn_cli.models.errors import ModelError
@@ -164,8 +164,4 @@ def _notes(facts: Facts, training: Training) -> Sequence[str]:
         notes.append(
             f"Constants that no state dict has and no .to(device) moves: {', '.join(loose)}; register_buffer does."
         )
-    if facts.seen.how == "real":
-        notes.append("Run on real tensors, as it does not run on the meta device.")
-    if facts.seen.depends:
-        notes.append("Shapes in it depend on the numbers in an image: what is counted is for one random image.")
-    return notes
+    return [*notes, *notes_on(facts.seen)]

@@ -10,7 +10,7 @@ from mnfpn_cli.inspection.facts import look
 from mnfpn_cli.inspection.findings import Finding
 from mnfpn_cli.inspection.levels import observe_levels
 from mnfpn_cli.inspection.observe import Shape
-from mnfpn_cli.inspection.passes import Input
+from mnfpn_cli.inspection.passes import Input, notes_on
 from mnfpn_cli.inspection.pyramid import pyramid_findings, pyramid_notes
 from mnfpn_cli.models.target import InputSpec
 
@@ -34,6 +34,12 @@ class Maps:
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
 
+    @property
+    def batched(self) -> bool:
+        """Whether all that comes out begins with the batch, and has more: a detector's boxes, of any number, do not."""
+        batches = {one.shape[:1] for one in self.inputs}
+        return all(len(one.shape) > 1 and {one.shape[:1]} == batches for one in self.outputs)
+
 
 def observe_maps(network: nn.Module, specs: tuple[InputSpec, ...], inputs: tuple[Input, ...]) -> Maps:
     """Run a network on an input, and at more sizes where it returns several maps.
@@ -49,4 +55,5 @@ def observe_maps(network: nn.Module, specs: tuple[InputSpec, ...], inputs: tuple
         for name, shape, item_bytes in facts.seen.outputs
     )
     findings = tuple(finding for one in pyramids for finding in pyramid_findings(one))
-    return Maps(specs, outputs, findings, tuple(dict.fromkeys(text for one in pyramids for text in pyramid_notes(one))))
+    notes = (*notes_on(facts.seen), *(text for one in pyramids for text in pyramid_notes(one)))
+    return Maps(specs, outputs, findings, tuple(dict.fromkeys(notes)))

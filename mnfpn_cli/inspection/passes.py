@@ -3,7 +3,7 @@
 import logging
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -40,7 +40,7 @@ class Pass:
         how: it was run.
         events: calls and operations, in order.
         used: by storage, each tensor that took part and was not made in the pass.
-        returned: the type of what came out.
+        returned: what came out, in words: its type, and whether it is empty.
         outputs: the name, shape and bytes of an element of each tensor that came out.
         peak_bytes: of the inputs and of what was made, alive together.
         met: the storages of those tensors that met a map which depends on parameters.
@@ -59,6 +59,14 @@ class Pass:
     reached: frozenset[int] | None
     depends: bool
     unfollowed: str
+
+
+def notes_on(seen: Pass) -> Iterator[str]:
+    """What is worth knowing of how a pass was run: numbers that were made up may decide what it shows."""
+    if seen.how == "real":
+        yield "Run on real tensors, as it does not run on the meta device."
+    if seen.depends:
+        yield "Shapes in it depend on the numbers in an image: what is counted is for one random image."
 
 
 def first_pass(network: nn.Module, inputs: Sequence[Input], others: Sequence[nn.Module] = ()) -> Pass:
@@ -115,7 +123,7 @@ def run_pass(
         how=how,
         events=tuple(observer.events),
         used=observer.used,
-        returned=type(outputs).__name__,
+        returned=_in_words(outputs),
         outputs=shapes,
         peak_bytes=peak,
         met=frozenset(observer.met),
@@ -123,6 +131,11 @@ def run_pass(
         depends=observer.depends,
         unfollowed=unfollowed,
     )
+
+
+def _in_words(outputs: Any) -> str:
+    empty = isinstance(outputs, Sized) and not isinstance(outputs, Tensor) and len(outputs) == 0
+    return f"an empty {type(outputs).__name__}" if empty else type(outputs).__name__
 
 
 def _watched(network: nn.Module, inputs: Sequence[Tensor], observer: Observer) -> Any:

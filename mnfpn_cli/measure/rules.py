@@ -48,9 +48,9 @@ class EnoughOfEach:
         return min(self.rounds / self.sampling.runs, by_time, 1.0)
 
     def _by_number(self) -> Ended | None:
-        if self.spent > self.sampling.max_time_s:
-            return "max_time"
-        return _reached(self.rounds, self.sampling.runs or 0, self.spent, self.sampling.min_time_s)
+        reached = _reached(self.rounds, self.sampling.runs or 0, self.spent, self.sampling.min_time_s)
+        late = self.rounds >= LEAST_SAMPLES and self.spent >= self.sampling.max_time_s
+        return reached or ("max_time" if late else None)
 
     def _by_precision(self, subjects: Sequence[Subject]) -> Ended | None:
         if self.rounds < LEAST_SAMPLES or self.spent < self.sampling.min_time_s:
@@ -105,9 +105,9 @@ class NarrowRatio:
         return ended
 
     def _by_number(self, runs: int) -> Ended | None:
-        if self.spent > self.sampling.max_time_s:
-            return "max_time"
-        return _reached(self.rounds, runs + runs % 2, self.spent, self.sampling.min_time_s)
+        reached = _reached(self.rounds, runs + runs % 2, self.spent, self.sampling.min_time_s)
+        late = self.rounds >= 2 * LEAST_BLOCKS and self.spent >= self.sampling.max_time_s
+        return reached or ("max_time" if late else None)
 
     def _by_precision(self, subjects: Sequence[Subject]) -> Ended | None:
         if self.rounds < 2 * LEAST_BLOCKS or self.spent < self.sampling.min_time_s:

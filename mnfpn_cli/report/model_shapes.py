@@ -30,9 +30,11 @@ def maps_tables(results: Sequence[Maps]) -> Report:
 
 
 def _table(maps: Maps) -> Table:
-    made = table(inputs_title(maps.inputs), "Output", ">Stride", ">Shape", ">Bytes")
+    shape = ">Shape" if maps.batched else ">Shape with batch"
+    made = table(inputs_title(maps.inputs), "Output", ">Stride", shape, ">Bytes")
     for one in maps.outputs:
-        made.add_row(one.name or "output", _stride(one), "×".join(map(str, one.shape[1:])), size_in_bytes(one.bytes))
+        sides = "×".join(map(str, one.shape[maps.batched :])) or "a number"
+        made.add_row(one.name or "output", _stride(one), sides, size_in_bytes(one.bytes))
     made.add_section()
     made.add_row("all", "", "", size_in_bytes(sum(one.bytes for one in maps.outputs)))
     return made

@@ -28,7 +28,7 @@ class Sampling:
         runs: timed passes, exactly, unless the least time asks for more; None for as many as the precision takes.
         precision: how far the median's 95 % interval may reach, relative to the median.
         min_time_s: the least time of timed passes in seconds.
-        max_time_s: the time after which a measurement ends, precise or not.
+        max_time_s: the time after which a measurement ends, precise or not, but never before its least passes.
     """
 
     warmup: int | None = None

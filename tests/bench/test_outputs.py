@@ -7,20 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mnfpn_cli.bench.outputs import Named, judge, named_outputs
+from mnfpn_cli.bench.outputs import Named, judge, named_outputs, weights_not_finite
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.runtime import Job
 from mnfpn_cli.network.build import build_meta
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.models import NetworkSettings
-
-
-def job(dtype: DType = "float32", weight: float = 1.0) -> Job:
-    """Of a network with one weight."""
-    network = nn.Conv2d(1, 1, 1, bias=False)
-    nn.init.constant_(network.weight, weight)
-    return Job(network, None, (), torch.device("cpu"), dtype)
 
 
 def named(*values: Sequence[float]) -> Named:
@@ -30,40 +22,70 @@ def named(*values: Sequence[float]) -> Named:
 
 FINE, BROKEN, OTHER = named([1.0, 2.0], [4.0]), named([1.0, nan], [4.0]), named([1.0], [4.0])
 
-CASES: dict[str, tuple[Named, Named | None, Job, float | None, str]] = {
-    "alike": (FINE, FINE, job(), 0.0, ""),
-    "different": (FINE, named([1.0, 2.0], [5.0]), job(), 0.2, ""),
-    "nothing to compare with": (FINE, None, job(), None, ""),
-    "eager itself": (BROKEN, None, job(), None, "its output p2 is not finite"),
-    "its weights": (BROKEN, None, job(weight=nan), None, "its output p2 is not finite, nor are the weights weight"),
-    "the network": (BROKEN, BROKEN, job(), inf, "its output p2 is not finite"),
-    "the network alone": (FINE, named([inf, 1.0], [nan]), job(), inf, "its outputs p2, p3 are not finite"),
-    "overflow": (
-        BROKEN,
-        FINE,
-        job("float16"),
-        inf,
-        "its output p2 is not finite in float16, where eager float32's are",
-    ),
-    "shapes": (OTHER, FINE, job(), inf, "its output p2 is 1, eager float32's 2"),
-    "fewer": (FINE[:1], FINE, job(), inf, "it returns 1 outputs, eager float32 2"),
-    "none of both": ([], [], job(), 0.0, ""),
+NOT_FINITE = "its output p2 is not finite"
+IN_HALF = f"{NOT_FINITE} in float16, where eager float32's are"
+
+DOUBTS: dict[str, tuple[Named, Named | None, DType, float | None, str]] = {
+    "alike": (FINE, FINE, "float32", 0.0, ""),
+    "different": (FINE, named([1.0, 2.0], [5.0]), "float32", 0.2, ""),
+    "nothing to compare with": (FINE, None, "float32", None, ""),
+    "overflow": (BROKEN, FINE, "float16", inf, IN_HALF),
+    "perhaps an overflow": (BROKEN, None, "float16", None, f"{NOT_FINITE} in float16"),
+    "shapes": (OTHER, FINE, "float32", inf, "its output p2 is 1, eager float32's 2"),
+    "fewer": (FINE[:1], FINE, "float32", inf, "it returns 1 outputs, eager float32 2"),
+    "none of both": ([], [], "float32", 0.0, ""),
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+FAILURES: dict[str, tuple[Named, Named | None, DType, float | None, str]] = {
+    "eager itself": (BROKEN, None, "float32", None, f"{NOT_FINITE} in float32"),
+    "the network": (BROKEN, BROKEN, "float32", inf, f"{NOT_FINITE} in float32"),
+    "the network alone": (
+        FINE,
+        named([inf, 1.0], [nan]),
+        "float32",
+        inf,
+        "its outputs p2, p3 are not finite in float32",
+    ),
+    "in any dtype": (BROKEN, BROKEN, "float16", inf, f"{NOT_FINITE} in float32"),
+}
+
+
+@pytest.mark.parametrize("name", DOUBTS)
 def test_what_cannot_be_compared_is_told(name: str) -> None:
-    """Which output it is, and whether the network, its weights or the dtype is why."""
-    found, expected, made, difference, doubt = CASES[name]
-    judged = judge(found, expected, made)
+    """Which output it is, and whether its shape or the dtype is why."""
+    found, expected, dtype, difference, doubt = DOUBTS[name]
+    judged = judge(found, expected, dtype)
     assert judged.difference == pytest.approx(difference)
     assert [one.cause for one in judged.doubts] == [doubt] * bool(doubt)
+    assert judged.failure is None
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_network_that_is_not_finite_in_float32_has_failed(name: str) -> None:
+    """Whatever the runtime and the dtype: the failure names the outputs, and the weights that explain them."""
+    found, expected, dtype, difference, failure = FAILURES[name]
+    judged = judge(found, expected, dtype)
+    assert (judged.difference, judged.failure, judged.doubts) == (difference, failure, ())
+
+
+def test_weights_that_are_not_finite_are_named() -> None:
+    """Four of them at most."""
+    layers = [nn.Linear(1, 1) for _ in range(4)]
+    for layer in layers[:3]:
+        nn.init.constant_(layer.weight, nan)
+        nn.init.constant_(layer.bias, inf)
+    weights = weights_not_finite(nn.Sequential(*layers))
+    assert weights == [f"{index}.{name}" for index in range(3) for name in ("weight", "bias")]
+    assert judge(BROKEN, None, "float32", weights).failure == (
+        f"{NOT_FINITE} in float32, nor are its weights 0.weight, 0.bias, 1.weight, 1.bias and 2 more"
+    )
 
 
 def test_a_runtime_that_alone_makes_what_is_not_finite_fails() -> None:
     """In float32 nothing excuses it: what it computes is not this network, so that its time is none of it."""
     with pytest.raises(MnfpnError, match=r"^its output p2 is not finite, where eager float32's are: it does not comp"):
-        judge(BROKEN, FINE, job())
+        judge(BROKEN, FINE, "float32")
 
 
 def test_outputs_are_called_as_the_network_calls_them() -> None:

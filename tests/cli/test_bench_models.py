@@ -135,6 +135,28 @@ def test_code_that_fails_shows_its_own_frames(mnfpn: Mnfpn, options: list[str], 
     assert "mnfpn_cli" not in outcome.err
 
 
+def test_a_network_that_is_not_finite_has_failed(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """Exit code 1, and an error that names the output and the weights; the rows are written all the same."""
+    path = tmp_path / "nan.py"
+    path.write_text(
+        "from torch import nn\n\ndef net():\n    made = nn.Conv2d(3, 3, 1)\n"
+        "    nn.init.constant_(made.bias, float('nan'))\n    return made\n"
+    )
+    outcome = mnfpn(
+        "bench", "--model", f"{path}:net", "--size", "8", *PASSES, "--runtime", "eager,channels-last", "--json"
+    )
+    why = "its output 0 is not finite in float32, nor are its weights bias"
+    failures = [f"{runtime} on cpu, batch 1, 8x8: {why}" for runtime in ("eager", "channels-last")]
+    assert outcome.code == 1
+    assert outcome.err.splitlines()[-2:] == [f"error: {failures[0]}", f"error: {failures[1]}"]
+    document = json.loads(outcome.out)
+    assert document["failures"] == failures
+    assert [len(run["latency_s"]["samples"]) for run in document["runs"]] == [3, 3]
+    side = f"--model '{path}:net'"
+    both = mnfpn("compare", "--a", side, "--b", side, "--size", "8", *PASSES, "--json")
+    assert (both.code, json.loads(both.out)["failure"]) == (1, f"A: {why}\nB: {why}")
+
+
 def test_training_steps_are_timed(bench: Bench) -> None:
     """Of outputs that are nested, some of whole numbers."""
     document = bench("--model", f"{FILE}:Detector", *SMALL, "--train")

@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -77,17 +77,32 @@ sys.meta_path.insert(0, Finder())
 """A signal that comes in the middle of an import, for `sitecustomize`."""
 
 
+NOTHING = "error: interrupted before anything was measured\n"
+SUMMARY, BENCH = ("summary", "--size", "64"), ("bench", "--size", "64")
+
+
 @pytest.mark.parametrize(
-    ("name", "number"),
-    [("typer", signal.SIGTERM), ("pydantic", signal.SIGTERM), *(("torch", number) for number in ENDING)],
+    ("name", "number", "arguments", "says"),
+    [
+        ("typer", signal.SIGTERM, SUMMARY, ""),
+        ("pydantic", signal.SIGTERM, SUMMARY, ""),
+        *(("torch", number, SUMMARY, "") for number in ENDING),
+        *(("torch", number, BENCH, NOTHING) for number in ENDING),
+        ("torch", signal.SIGINT, ("compare", "--a", "", "--b", ""), NOTHING),
+    ],
 )
-def test_every_command_ends_with_the_signals_number(tmp_path: Path, name: str, number: signal.Signals) -> None:
-    """Quietly, whenever it comes: in the first imports, while settings are read, while torch is loaded."""
+def test_every_command_ends_with_the_signals_number(
+    tmp_path: Path, name: str, number: signal.Signals, arguments: Sequence[str], says: str
+) -> None:
+    """Whenever it comes: in the first imports, while settings are read, while torch is loaded.
+
+    What measures says that it did not; all else is quiet.
+    """
     (tmp_path / "sitecustomize.py").write_text(RAISING.format(name=name, number=int(number)))
     command = "import sys; sys.path.insert(0, {!r}); import sitecustomize; from mnfpn_cli.__main__ import main; main()"
-    program = [sys.executable, "-c", command.format(str(tmp_path)), "summary", "--size", "64"]
+    program = [sys.executable, "-c", command.format(str(tmp_path)), *arguments]
     done = subprocess.run(program, capture_output=True, text=True, timeout=120, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", says)
 
 
 NETWORK = """

@@ -140,12 +140,13 @@ def test_code_that_fails_shows_its_own_frames(
     assert all(NETS in line for line in lines if line.startswith('  File "'))
 
 
-@pytest.mark.parametrize("what", ["none", "3", '["a"]'])
-def test_what_returns_no_tensors_is_told(mnfpn: Mnfpn, what: str) -> None:
+@pytest.mark.parametrize(
+    ("what", "kind"), [("none", "NoneType"), ("3", "int"), ('["a"]', "list"), ("[]", "an empty list")]
+)
+def test_what_returns_no_tensors_is_told(mnfpn: Mnfpn, what: str, kind: str) -> None:
     """With what it returned instead."""
     outcome = mnfpn("summary", "--model", f"{NETS}:Returns", "--model-arg", f"what={what}", *SIZE)
     assert outcome.code == 1
-    kind = {"none": "NoneType", "3": "int"}.get(what, "list")
     assert outcome.err.splitlines()[-1] == f"error: Returns returned no tensors, but {kind}"
 
 
@@ -257,6 +258,22 @@ def test_options_that_do_not_go_together_are_refused(mnfpn: Mnfpn, arguments: tu
     """Before anything is imported."""
     outcome = mnfpn(*arguments)
     assert (outcome.code, outcome.out, outcome.err.splitlines()[0]) == (2, "", f"error: {message}")
+
+
+def test_shapes_that_depend_on_numbers_are_said_to(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """By `shapes` as by `audit`: in words, and in the document."""
+    path = tmp_path / "keeps.py"
+    path.write_text(
+        "from torch import nn\n\nclass Net(nn.Conv2d):\n    def __init__(self):\n        super().__init__(3, 4, 1)\n\n"
+        "    def forward(self, x):\n        y = super().forward(x)\n        return y[y > 0]\n"
+    )
+    shapes, audit = (
+        json.loads(mnfpn(name, "--model", f"{path}:Net", *SIZE, "--json").out) for name in ("shapes", "audit")
+    )
+    (notes,) = [one["notes"] for one in shapes["results"]]
+    assert any("depend on the numbers" in note for note in notes)
+    assert notes == audit["notes"]
+    assert "depend on the numbers" in mnfpn("shapes", "--model", f"{path}:Net", *SIZE).out
 
 
 def test_torchvisions_pyramid_names_the_doubled_stride(mnfpn: Mnfpn) -> None:

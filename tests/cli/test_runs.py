@@ -184,10 +184,28 @@ def test_merge_brings_in_results_once(mnfpn: Mnfpn, store: str, tmp_path: Path) 
     assert exported(mnfpn, target) == there
 
 
-def test_a_store_that_is_not_there_is_not_merged(mnfpn: Mnfpn, tmp_path: Path) -> None:
-    """And nothing is made for it."""
-    done = mnfpn("runs", "merge", str(tmp_path / "none.db"), "--store", str(tmp_path / "all.db"))
-    assert (done.code, list(tmp_path.iterdir())) == (2, [])
+@pytest.mark.parametrize(
+    ("other", "store", "message"),
+    [
+        ("none.db", "all.db", "OTHER: must be a store, but there is no file 'none.db'"),
+        ("", "all.db", "OTHER: must be a file or a URL, got ''"),
+        ("none.db", "no/all.db", "OTHER: must be a store, but there is no file 'none.db'"),
+    ],
+)
+def test_a_store_that_is_not_there_is_not_merged(
+    mnfpn: Mnfpn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str, store: str, message: str
+) -> None:
+    """And nothing is made for it; the message says which of both stores it is."""
+    monkeypatch.chdir(tmp_path)
+    done = mnfpn("runs", "merge", other, "--store", store)
+    assert (done.code, done.out, done.err, list(tmp_path.iterdir())) == (2, "", f"error: {message}\n", [])
+
+
+def test_a_store_that_cannot_be_made_is_not_merged_into(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
+    """It is that of --store."""
+    done = mnfpn("runs", "merge", store, "--store", str(tmp_path / "no" / "all.db"))
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: --store: must be in a folder that exists")
 
 
 def test_the_json_export_is_a_list_of_rows(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:

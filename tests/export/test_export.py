@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -168,15 +169,30 @@ def test_onnx_refuses_what_no_file_of_it_holds(tmp_path: Path, monkeypatch: pyte
 
 
 @needs_onnx
-def test_what_torch_cannot_write_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one line of torch's."""
+@pytest.mark.parametrize(
+    ("causes", "reason"),
+    [
+        ([], "Failed in step 3/3"),
+        ([torch.onnx.OnnxExporterError("no such operator\nand more")], "no such operator"),
+        ([torch.onnx.OnnxExporterError("at a node"), TypeError("no tensor")], "TypeError: no tensor"),
+        ([AssertionError()], "AssertionError"),
+    ],
+)
+def test_what_torch_cannot_write_is_told(
+    causes: list[Exception], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line: that of the first cause, where torch tells one, and none of its advice."""
 
     def fail(*_: object, **__: object) -> None:
-        raise torch.onnx.OnnxExporterError("no such operator\nand a page of advice")
+        error: Exception = torch.onnx.OnnxExporterError("Failed in step 3/3\n- a page of advice")
+        for outer, inner in pairwise([error, *causes]):
+            outer.__cause__ = inner
+        raise error
 
     monkeypatch.setattr(torch.onnx, "export", fail)
-    with pytest.raises(MnfpnError, match=r"^--format onnx: torch could not write this network: no such operator$"):
+    with pytest.raises(MnfpnError) as caught:
         exported("onnx", tmp_path / "out.onnx")
+    assert str(caught.value) == f"--format onnx: torch could not write this network: {reason}"
 
 
 def test_what_cannot_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,11 +112,22 @@ def test_the_most_time_ends_a_benchmark_that_is_not_precise() -> None:
 
 
 @pytest.mark.parametrize("max_time_s", [0.0, 1.5])
-def test_the_most_time_leaves_a_benchmark_its_least_number_of_samples(max_time_s: float) -> None:
-    """A slow network gets them all the same."""
+@pytest.mark.parametrize(
+    ("runs", "ended", "passes"),
+    [
+        (None, "max_time", LEAST_SAMPLES),
+        (1000, "max_time", LEAST_SAMPLES),
+        (LEAST_SAMPLES, "runs", LEAST_SAMPLES),
+        (3, "runs", 3),
+    ],
+)
+def test_the_most_time_leaves_a_benchmark_its_least_number_of_samples(
+    max_time_s: float, runs: int | None, ended: Ended, passes: int
+) -> None:
+    """A slow network gets them all the same; fewer where fewer were asked for."""
     subject = scripted(repeat(4.0))
-    assert enough([subject], Sampling(min_time_s=0.0, max_time_s=max_time_s))[0] == "max_time"
-    assert len(subject.samples) == LEAST_SAMPLES
+    assert enough([subject], Sampling(runs=runs, min_time_s=0.0, max_time_s=max_time_s))[0] == ended
+    assert len(subject.samples) == passes
 
 
 def test_the_least_time_is_used_however_precise_it_is() -> None:
@@ -145,8 +156,8 @@ def test_passes_go_on_until_both_their_number_and_the_least_time_are_reached() -
 def test_the_most_time_ends_a_number_of_passes_too_where_it_was_asked_for() -> None:
     """And says so."""
     subject = scripted(repeat(1.0))
-    assert enough([subject], Sampling(runs=100, min_time_s=0.0, max_time_s=4.5))[0] == "max_time"
-    assert len(subject.samples) == 5
+    assert enough([subject], Sampling(runs=100, min_time_s=0.0, max_time_s=14.5))[0] == "max_time"
+    assert len(subject.samples) == 15
 
 
 def test_a_subject_that_fails_leaves_the_others_to_become_precise() -> None:
@@ -261,9 +272,10 @@ def test_the_least_and_the_most_time_bound_a_comparison() -> None:
     assert len(subjects[0].samples) % 2 == 0
 
 
-def test_the_most_time_leaves_a_comparison_the_blocks_that_an_interval_takes() -> None:
+@pytest.mark.parametrize("runs", [None, 30])
+def test_the_most_time_leaves_a_comparison_the_blocks_that_an_interval_takes(runs: int | None) -> None:
     """Six: with fewer there could be no verdict."""
-    ended, subjects = compared(np.ones(100), 1.5, Sampling(min_time_s=0.0, max_time_s=0.0))
+    ended, subjects = compared(np.ones(100), 1.5, Sampling(runs=runs, min_time_s=0.0, max_time_s=0.0))
     assert ended == "max_time"
     assert [len(subject.samples) for subject in subjects] == [2 * LEAST_BLOCKS] * 2
     assert verdict_of(subjects) == "a_faster"
