@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from mnfpn_cli.errors import UsageError, did_you_mean
 from mnfpn_cli.settings.keys import KEYS, PARTS, every_key
+from mnfpn_cli.settings.pyramid import LEVEL
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,7 @@ def _problem(details: ErrorDetails) -> Problem:
     if where[:2] == ("pyramid", "levels"):  # a union, to which pydantic adds its branches; a user knows none
         got = details["input"]
         rule = "must be 'all', a range as p3-p5, or a list of levels"
-        near = did_you_mean(str(got[0] if isinstance(got, list) and got else got), ("all",))
-        return Problem(where[:2], f"{rule}, got {_shown(got)}{near}")
+        return Problem(where[:2], f"{rule}, got {_shown(got)}{_near_levels(got)}")
     if details["type"] == "extra_forbidden":
         return Problem(where, _other_kind(where, kind) or f"unknown key{_nearest(where)}")
     if details["type"] == "union_tag_invalid":
@@ -127,6 +127,13 @@ def _rule(kind: str, context: dict[str, Any], otherwise: str) -> str:
             return otherwise[:1].lower() + otherwise[1:]
 
 
+def _near_levels(got: Any) -> str:
+    """Name the level, or the word, that is nearest to the first of some levels that is none."""
+    names = [str(one) for one in (got if isinstance(got, list) else [got])]
+    wrong = next((name for name in names if not re.fullmatch(LEVEL, name)), "")
+    return did_you_mean(wrong, ("all", *(f"p{k}" for k in range(1, 10))))
+
+
 def _shown(value: Any) -> str:
     """A value as JSON would show it, cut where it is long."""
     if isinstance(value, str):
@@ -144,4 +151,5 @@ def _nearest(where: tuple[str | int, ...]) -> str:
     misspelt = str(where[-1])
     here = re.sub(r"\[\d+\]", "[]", dotted(where[:-1]))
     anywhere = {name: key for key in every_key() for name in (key, key.rpartition(".")[2])}
-    return did_you_mean(misspelt, KEYS.get(here, []), likeness=0.8) or did_you_mean(misspelt, anywhere, anywhere)
+    beside = {key: dotted((*where[:-1], key)) for key in KEYS.get(here, ())}
+    return did_you_mean(misspelt, beside, beside, 0.8) or did_you_mean(misspelt, anywhere, anywhere)

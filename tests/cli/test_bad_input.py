@@ -8,6 +8,7 @@ import torch
 
 from mnfpn_cli.measure import memory
 from mnfpn_cli.settings.files import preset_names
+from mnfpn_cli.settings.measuring import runtime_names
 from tests.conftest import Mnfpn
 
 ROWS: list[tuple[list[str], int, str]] = [
@@ -93,7 +94,29 @@ ROWS: list[tuple[list[str], int, str]] = [
         2,
         f"--preset: must be one of {', '.join(preset_names())}, got 'fpnsd'; did you mean 'fpnssd'?",
     ),
-    (["shapes", "--set", "pyramid.smoth=none"], 2, "--set pyramid.smoth: unknown key; did you mean 'smooth'?"),
+    (["shapes", "--set", "pyramid.smoth=none"], 2, "--set pyramid.smoth: unknown key; did you mean 'pyramid.smooth'?"),
+    (
+        ["bench", "--runtime", "onnx"],
+        2,
+        f"--runtime: must be one of {', '.join(runtime_names())} or all, got 'onnx'; did you mean 'onnxruntime'?",
+    ),
+    (
+        ["shapes", "--set", "pyramid.levels=p3,p9"],
+        2,
+        "--set pyramid.levels: must be among the levels that the stages give (p2, p3, p4, p5), got p9; did you mean 'p5",
+    ),
+    (
+        ["shapes", "--set", "pyramid.levels=p3-p55"],
+        2,
+        "--set pyramid.levels: must be among the levels that the stages give (p2, p3, p4, p5), got p6, p7, …, p55; did "
+        "you mean 'p5'?",
+    ),
+    (
+        ["shapes", "--set", "pyramid.levels=p3,pp4"],
+        2,
+        "--set pyramid.levels: must be 'all', a range as p3-p5, or a list of levels, got [\"p3\", \"pp4\"]; did you mean "
+        "'p4'?",
+    ),
     (
         ["shapes", "--set", "pyramid.smooth=seperable"],
         2,

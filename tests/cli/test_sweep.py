@@ -67,7 +67,7 @@ BAD: list[tuple[list[str], str]] = [
     (["--measure", "none", "--width-mult", "1,,2"], "--width-mult: must have a value before and behind each comma"),
     (
         ["--measure", "none", "--set", "pyramid.chanels=64"],
-        "--set pyramid.chanels: unknown key; did you mean 'channels'?",
+        "--set pyramid.chanels: unknown key; did you mean 'pyramid.channels'?",
     ),
     (["--measure", "none", "--set", "pyramid.channels"], "--set: must be key=value with a dotted key"),
     (["--measure", "none", "--set", "pyramid.channels="], "--set pyramid.channels: must have a value"),

@@ -107,7 +107,7 @@ def test_a_list_of_levels_parted_by_commas_is_refused() -> None:
 BAD: list[tuple[Any, str]] = [
     ({"width_mutl": [1]}, "width_mutl: unknown key; did you mean 'width_mult'?"),
     ({"sizes": ["64"]}, "sizes: unknown key; did you mean 'size'?"),
-    ({"pyramid": {"chanels": [64]}}, "pyramid.chanels: unknown key; did you mean 'channels'?"),
+    ({"pyramid": {"chanels": [64]}}, "pyramid.chanels: unknown key; did you mean 'pyramid.channels'?"),
     ({"width_mult": [1], "width_mult ": [2]}, "width_mult : must be given once, got it in two spellings"),
     ({"pyramid.channels": [64], "pyramid": {"channels": [32]}}, "pyramid.channels: must be given once, got it in two"),
     ({"width_mult": []}, "width_mult: must have at least one value, got none"),
