@@ -20,6 +20,8 @@ class Problem:
 
     where: tuple[str | int, ...]
     text: str
+    between: bool = False
+    """Whether the rule is one between keys, so that another value of another key could mend it."""
 
     def __str__(self) -> str:
         place = dotted(self.where)
@@ -63,7 +65,7 @@ def check_key(name: str, path: Sequence[str | int], others: Collection[str] = ()
 def _problem(details: ErrorDetails) -> Problem:
     context = details.get("ctx", {})
     if "where" in context:
-        return Problem(tuple(context["where"].split(".")), f"{context['rule']}, got {context['got']}")
+        return Problem(tuple(context["where"].split(".")), f"{context['rule']}, got {context['got']}", True)
     where, kind = details["loc"], ""
     if where[0] in PARTS and len(where) > 1:  # pydantic puts the kind into the place
         kind, where = str(where[1]), (where[0], *where[2:])
@@ -72,7 +74,8 @@ def _problem(details: ErrorDetails) -> Problem:
         rule = "must be 'all', a range as p3-p5, or a list of levels"
         return Problem(where[:2], f"{rule}, got {_shown(got)}{_near_levels(got)}")
     if details["type"] == "extra_forbidden":
-        return Problem(where, _other_kind(where, kind) or f"unknown key{_nearest(where)}")
+        other = _other_kind(where, kind)
+        return Problem(where, other or f"unknown key{_nearest(where)}", bool(other))
     if details["type"] == "union_tag_invalid":
         kinds, got = PARTS[str(where[0])], details["input"]["kind"]
         rule = f"must be {' or '.join(map(repr, kinds))}"

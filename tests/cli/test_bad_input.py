@@ -114,7 +114,7 @@ ROWS: list[tuple[list[str], int, str]] = [
     (
         ["shapes", "--set", "pyramid.levels=p3,pp4"],
         2,
-        "--set pyramid.levels: must be 'all', a range as p3-p5, or a list of levels, got [\"p3\", \"pp4\"]; did you mean "
+        '--set pyramid.levels: must be \'all\', a range as p3-p5, or a list of levels, got ["p3", "pp4"]; did you mean '
         "'p4'?",
     ),
     (

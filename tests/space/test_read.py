@@ -166,4 +166,4 @@ def test_a_million_million_cells_are_refused_with_the_count() -> None:
     """Before anything is worked out."""
     space = space_of(width_mult=range(1, 10_001), pyramid__channels=range(1, 10_001), in_channels=range(1, 10_001))
     with pytest.raises(UsageError, match=r"at most 1,000,000 cells, got 1,000,000,000,000 \(width_mult 10,000, "):
-        space.check_count()
+        space.check()
