@@ -10,7 +10,7 @@ from typer import Argument, Option, Typer
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.help import Command
 from mnfpn_cli.cli.options import OutputOptions, choice_option, whole
-from mnfpn_cli.cli.paths import Reads, Writes, form_of_file
+from mnfpn_cli.cli.paths import Reads, Writes, check_not_read, form_of_file
 from mnfpn_cli.cli.sweep_options import StoreOption, files_of_store
 from mnfpn_cli.errors import UsageError
 
@@ -25,7 +25,7 @@ ON_SCREEN, IN_PIPE = 50, 10_000
 """Cells that are listed, unless more are asked for: a table of many more takes minutes."""
 USUAL = f"{ON_SCREEN} in a terminal and {IN_PIPE} elsewhere"
 
-HELP = """List, show, remove, merge and export what a store holds.
+HELP = """List, show, prune, merge and export what a store holds.
 
 Examples:
     mnfpn runs list --store runs.db
@@ -170,6 +170,8 @@ def merge(
     from mnfpn_cli.store.merge import merge as merge_stores
     from mnfpn_cli.store.store import open_store
 
+    for path in files_of_store(store):
+        check_not_read("--store", path, files_of_store(other))
     with open_store(other) as source, open_store(store, create=True) as target, progress_bar() as progress:
         results = merge_stores(target, source, progress)
         names = source.name, target.name

@@ -110,8 +110,13 @@ def check_once(sources: Sequence[Source]) -> None:
             both = earlier.path and later.path
             if both and len(later.path) <= len(earlier.path) and later.gave(earlier.path):
                 names = earlier.name if earlier.name == later.name else f"{earlier.name}, {later.name}"
-                got = f"{json.dumps(earlier.value)} and {json.dumps(later.value)}"
+                got = f"{_typed(earlier.value)} and {_typed(later.value)}"
                 raise UsageError(f"{names}: must give a key once, got {got}")
+
+
+def _typed(value: Any) -> str:
+    """A value as it was typed, most likely: ``2``, where an option of any number made 2.0 of it."""
+    return json.dumps(value).removesuffix(".0" if isinstance(value, float) else "")
 
 
 def _last_kind(sources: Sequence[Source], part: str) -> Any:

@@ -78,7 +78,19 @@ BAD: list[tuple[list[str], str]] = [
         ["--measure", "none", "--max-macs", "many"],
         "--max-macs: must be a number of 1 or more, as 5G, 5e9 or 400000, got 'many'",
     ),
-    (["--measure", "none", "--max-latency", "30"], "--max-latency: must be a duration above 0 with its unit"),
+    (["--store", "x.db", "--max-latency", "1ns"], "--max-latency: must be a duration above 0 in s, ms, us or µs, as 3"),
+    (
+        ["--measure", "none", "--runs", "5", "--warmup", "1", "--by-layer", "--cell-timeout", "9", "--again"],
+        "--runs, --warmup, --by-layer, --cell-timeout, --again: must not be given where there is no --store",
+    ),
+    (
+        ["--measure", "none", "--reference-every", "9", "--retry-failed", "--max-latency", "9ms"],
+        "--reference-every, --retry-failed, --max-latency: must not be given where there is no --store",
+    ),
+    (
+        ["--dry-run", "--runs", "5", "--max-latency", "9ms"],
+        "--max-latency: must not be given where there is no --store",
+    ),
     (["--measure", "none", "--pyramid-channels", "0"], "--pyramid-channels: must be at least 1, got 0"),
     (
         ["--measure", "none", "--width-mult", "1", "--set", "width_mult=2"],

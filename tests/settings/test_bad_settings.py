@@ -55,7 +55,8 @@ FILES: list[tuple[str, str]] = [
     ('{"pyramid": {"smooth": "yes"}}', "pyramid.smooth: must be 'conv', 'separable' or 'none', got 'yes'"),
     (
         '{"pyramid": {"levels": "p3-p9"}}',
-        "pyramid.levels: must be among the levels that the stages give (p2, p3, p4, p5), got p6, p7, p8, p9; did you mean 'p5'?",
+        "pyramid.levels: must be among the levels that the stages give (p2, p3, p4, p5), got p6, p7, p8, p9; "
+        "did you mean 'p5'?",
     ),
     ('{"pyramid": {"levels": ["p3", "p3"]}}', "pyramid.levels: must name at least one level, and each once, got p3,p3"),
     ('{"pyramid": {"levels": []}}', "pyramid.levels: must name at least one level, and each once, got none"),
