@@ -16,6 +16,10 @@ UNAVAILABLE = 69
 """The exit code by which a sweep's worker says that a runtime cannot run there; sysexits.h has it as EX_UNAVAILABLE."""
 
 
+SHORTEST_BEGINNING = 3
+"""Letters from which on a word may stand for one that begins with it: fewer begin too many."""
+
+
 class MnfpnError(Exception):
     """Something could not be done, for a reason the user can read: no such device, out of memory."""
 
@@ -61,8 +65,12 @@ def did_you_mean(
 ) -> str:
     """The end of a message about a word that is none of those known: the nearest of them, or nothing.
 
+    The nearest is spelled alike; or else it begins with the word, as ``onnxruntime`` does with ``onnx``.
+
     ``says``: how to name those that have another name in the message.
     """
     by_lower = {one.lower(): says.get(one, one) for one in known}
     near = get_close_matches(word.lower(), by_lower, 1, likeness)
+    if not near and len(word) >= SHORTEST_BEGINNING:
+        near = [one for one in by_lower if one.startswith(word.lower())]
     return f"; did you mean '{by_lower[near[0]]}'?" if near else ""

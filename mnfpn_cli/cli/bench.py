@@ -31,7 +31,10 @@ from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, LAYERED, BenchCase, ch
 class CaseOptions:
     """What to run."""
 
-    batch: Annotated[str | None, Option(help="Images in a batch, as 1,8,32; 1 unless given.", metavar="N")] = None
+    batch: Annotated[
+        list[str] | None,
+        Option(help="Images in a batch; 1 unless given. May repeat, or hold several: 1,8,32.", metavar="N"),
+    ] = None
     runtime: RuntimeOption = None
     dtype: DTypeOption = "float32"
     train: Annotated[bool, measuring_flag("--train", "Time training steps: forward, backward, SGD.", OPTIONS)] = False
@@ -46,6 +49,11 @@ class CaseOptions:
     threads: ThreadsOption = None
     seed: SeedOption = 0
 
+    @property
+    def of_layers(self) -> list[str]:
+        """The options that were given, and are of single layers."""
+        return ["--by-layer"] * self.by_layer + ["--roofline"] * self.roofline
+
     def case(self, sampling: SamplingOptions) -> BenchCase:
         """What these options ask to measure.
 
@@ -54,17 +62,18 @@ class CaseOptions:
         """
         if self.channels_last and self.runtime:
             raise UsageError("--channels-last: is --runtime channels-last, and cannot be given beside --runtime")
-        if self.train and (self.by_layer or self.roofline):
-            raise UsageError("--by-layer, --roofline: are of inference passes, and cannot be given beside --train")
+        layered = ", ".join(self.of_layers)
+        if self.train and layered:
+            raise UsageError(f"{layered}: must not be given beside --train, as layers are timed in inference passes")
         named = ["channels-last"] if self.channels_last else self.runtime or [DEFAULT_RUNTIME]
         chosen = choose_runtimes(named)
-        if (self.by_layer or self.roofline) and not set(chosen) & set(LAYERED):
+        if layered and not set(chosen) & set(LAYERED):
             raise UsageError(
-                f"--by-layer, --roofline: must have --runtime {' or '.join(LAYERED)}, which run layer by layer, "
+                f"{layered}: must have --runtime {' or '.join(LAYERED)}, which run layer by layer, "
                 f"got {', '.join(chosen)}"
             )
         return BenchCase(
-            batches=several_batches(self.batch or "1"),
+            batches=several_batches(self.batch or ["1"]),
             runtimes=chosen,
             all_runtimes="all" in named,
             dtype=self.dtype,
@@ -107,8 +116,8 @@ def bench(
     from mnfpn_cli.report.bench_document import bench_document
     from mnfpn_cli.report.document import network_document
 
-    by_plan = ["--by-layer"] * what.by_layer + ["--roofline"] * what.roofline
-    make, case = find(network, model, several_sizes(size), what.batch, weights, by_plan), what.case(sampling)
+    make = find(network, model, several_sizes(size), what.batch, weights, what.of_layers)
+    case = what.case(sampling)
     devices = [check_device_name(name) for name in device or ["auto"]]
     with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
         progress("loading torch", 0.0)

@@ -10,7 +10,7 @@ from mnfpn_cli.cli.gates import GateOptions, apply, judge
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.help import OPTIONS
 from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interruptible
-from mnfpn_cli.cli.measuring import SamplingOptions, measuring_flag, measuring_option
+from mnfpn_cli.cli.measuring import PairSamplingOptions, measuring_flag, measuring_option
 from mnfpn_cli.cli.options import BatchIfSaid, OutputOptions, SizeOption, ThreadsOption, device_option, share
 from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.cli.sides import files_of_side, naming, parse_side
@@ -66,7 +66,7 @@ def compare(
     ] = None,
     place: PlaceOptions,
     gates: GateOptions,
-    sampling: SamplingOptions,
+    sampling: PairSamplingOptions,
     output: OutputOptions,
 ) -> None:
     """Say which of two networks is faster.
@@ -102,7 +102,7 @@ def compare(
     apply(judged, wanted.strict)
 
 
-def _check_files_alone(a: str | None, b: str | None, place: PlaceOptions, sampling: SamplingOptions) -> None:
+def _check_files_alone(a: str | None, b: str | None, place: PlaceOptions, sampling: PairSamplingOptions) -> None:
     """Make sure that nothing was said of a measurement, where results of earlier ones are compared.
 
     Raises:
@@ -117,7 +117,7 @@ def _check_files_alone(a: str | None, b: str | None, place: PlaceOptions, sampli
         if field.name != "margin" and getattr(options, field.name) != field.default
     ]
     if said:
-        raise UsageError(f"{', '.join(said)}: no meaning with result files, which were measured before")
+        raise UsageError(f"{', '.join(said)}: has no meaning with result files, which were measured before")
 
 
 def _from_files(files: list[Path], place: PlaceOptions) -> "Comparison":
@@ -129,7 +129,7 @@ def _from_files(files: list[Path], place: PlaceOptions) -> "Comparison":
 
 
 def _measured(
-    a: str | None, b: str | None, place: PlaceOptions, sampling: SamplingOptions
+    a: str | None, b: str | None, place: PlaceOptions, sampling: PairSamplingOptions
 ) -> "tuple[Comparison, Environment]":
     from mnfpn_cli.cli.progress import progress_bar
     from mnfpn_cli.measure.cpu import reading_cpu_name

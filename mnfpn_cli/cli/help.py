@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from textwrap import wrap
+from textwrap import shorten, wrap
 from typing import Any
 
 import typer
@@ -18,6 +18,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from mnfpn_cli.errors import did_you_mean
 
 WIDTH = 80
+ONE_LINE = 60
 LABEL = 24
 """Columns of a page, and of an option with its value."""
 
@@ -50,6 +51,13 @@ class Command(TyperCommand):
     def get_help(self, ctx: Any) -> str:
         """The page, without escape sequences where no terminal shows it."""
         return _page(self, ctx)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """What completes a word, its help on one line: a shell takes each further line for a word to offer."""
+        items = super().shell_complete(ctx, incomplete)
+        for item in items:
+            item.help = shorten(item.help, ONE_LINE, placeholder=" …") if item.help else item.help
+        return items
 
 
 class Group(TyperGroup):

@@ -62,7 +62,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="`mnfpn COMMAND --help` has examples of each. Options beat a settings file, and a file beats a preset. "
-    "Exit codes: 0 fine, 1 could not be done, 2 wrong usage, 3 a check failed, 130 interrupted.",
+    "Exit codes: 0 fine, 1 could not be done, 2 wrong usage, 3 a check failed, 128 + n ended by signal n "
+    "(130: Ctrl-C).",
 )
 LOOK, MEASURE, SEARCH = "Look into a network", "Measure and export", "Search among many networks"
 for _panel, _commands in {

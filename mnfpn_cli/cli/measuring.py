@@ -40,19 +40,20 @@ RuntimeOption = Annotated[
 ]
 
 
+def precision_option(usual: str) -> Any:
+    """The option on how sure a median must be; ``usual``: what it is unless given."""
+    return measuring_option(
+        f"Time passes until the median's 95% interval is within this share; {usual} unless given.",
+        "SHARE",
+        parser=share("--precision"),
+    )
+
+
 @dataclass(frozen=True)
 class SamplingOptions:
     """When a measurement is warm, and when it is enough."""
 
-    precision: Annotated[
-        float | None,
-        measuring_option(
-            "Time passes until the median's 95% interval is within this share; "
-            f"{DEFAULT_PRECISION:.0%} unless given (compare: half the margin).",
-            "SHARE",
-            parser=share("--precision"),
-        ),
-    ] = None
+    precision: Annotated[float | None, precision_option(f"{DEFAULT_PRECISION:.0%}")] = None
     runs: Annotated[
         int | None,
         measuring_option("Time this many passes instead.", "N", parser=whole("--runs", 1)),
@@ -103,3 +104,10 @@ class SamplingOptions:
         said = {one.name: getattr(self, one.name) for one in fields(self)}
         given = {f"--{name.replace('_', '-')}": str(value) for name, value in said.items() if value is not None}
         return [text for pair in given.items() for text in pair]
+
+
+@dataclass(frozen=True)
+class PairSamplingOptions(SamplingOptions):
+    """The same where two networks are compared."""
+
+    precision: Annotated[float | None, precision_option("half the margin")] = None

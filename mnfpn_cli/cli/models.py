@@ -81,7 +81,7 @@ class ModelOptions:
         said = [f"--{one.name.replace('_', '-')}" for one in fields(network) if getattr(network, one.name) is not None]
         said = [name for name in said if name != "--in-channels"] + list(others)
         if said:
-            raise UsageError(f"{', '.join(said)}: of networks from settings, and cannot be given beside --model")
+            raise UsageError(f"{', '.join(said)}: must not be given beside --model, whose network has no settings")
         assert self.model is not None
         return parse_target(self.model, self.model_arg or ())
 
@@ -96,8 +96,9 @@ class ModelOptions:
                 raise UsageError(f"--in-channels: must be 1 or more, got {channels}")
             image = parse_size(size if size is not None else DEFAULT_SIZE)
             return NetworkInput(batch, channels or DEFAULT_CHANNELS, image)
-        if size is not None or channels is not None:
-            raise UsageError("--size, --in-channels: are in the shapes of --input, and cannot be given beside it")
+        said = ["--size"] * (size is not None) + ["--in-channels"] * (channels is not None)
+        if said:
+            raise UsageError(f"{', '.join(said)}: must not be given beside --input, whose shapes say it")
         return TensorInputs(tuple(map(parse_input, self.input)))
 
     def check_batch(self, batch: object) -> None:
@@ -107,7 +108,7 @@ class ModelOptions:
             UsageError: where it is.
         """
         if self.input and batch is not None:
-            raise UsageError("--batch: is in the shapes of --input, and cannot be given beside it")
+            raise UsageError("--batch: must not be given beside --input, whose shapes say it")
 
     def check_unused(self) -> None:
         """Make sure that nothing is said of a network that is not named.

@@ -67,13 +67,13 @@ def share(option: str, zero: bool = False) -> Callable[[str], float]:
     return parse
 
 
-def several_batches(text: str) -> tuple[int, ...]:
-    """Read ``1,8,32``, each once.
+def several_batches(texts: Sequence[str]) -> tuple[int, ...]:
+    """The numbers of an option that may repeat or hold several, each once.
 
     Raises:
         UsageError: where one is no number of images.
     """
-    return tuple(dict.fromkeys(whole("--batch", 1, MAX_BATCH)(part) for part in str(text).split(",")))
+    return tuple(dict.fromkeys(whole("--batch", 1, MAX_BATCH)(part) for text in texts for part in text.split(",")))
 
 
 def several_sizes(texts: Sequence[str] | None) -> list[str | None]:
@@ -243,7 +243,7 @@ WeightsOption = Annotated[
 ]
 _SIZE = f"Image size, height first; {DEFAULT_SIZE} unless given"
 SizeOption = Annotated[str | None, Option(help=f"{_SIZE}.", metavar="HxW")]
-SizesOption = Annotated[list[str] | None, Option(help=f"{_SIZE}. May repeat.", metavar="HxW")]
+SizesOption = Annotated[list[str] | None, Option(help=f"{_SIZE}. May repeat, or hold several: 320,640.", metavar="HxW")]
 
 
 def dtype_option(help: str) -> Any:

@@ -27,8 +27,12 @@ FORMS = {
     ".onnx": "onnx",
     ".pt2": "torch-export",
     ".safetensors": "safetensors",
+    ".txt": "text",
+    **dict.fromkeys((".pth", ".pt"), "checkpoint"),
+    **dict.fromkeys((".db", ".sqlite"), "store"),
+    ".py": "Python",
 }
-"""The forms that names of files ask for, of all that some command writes."""
+"""The forms that names of files ask for; the last three are written under no name that an output may have."""
 
 
 def _itself(text: str) -> Iterable[Path]:

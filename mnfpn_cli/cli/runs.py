@@ -12,7 +12,7 @@ from typer import Argument, Option, Typer
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.help import Command
 from mnfpn_cli.cli.options import OutputOptions, choice_option, whole
-from mnfpn_cli.cli.paths import Reads, Writes, form_of_file
+from mnfpn_cli.cli.paths import Reads, Writes, check_not_read, form_of_file
 from mnfpn_cli.cli.sweep_options import StoreOption, files_of_store
 from mnfpn_cli.errors import MnfpnError, UsageError
 
@@ -27,7 +27,7 @@ ON_SCREEN, IN_PIPE = 50, 10_000
 """Cells that are listed, unless more are asked for: a table of many more takes minutes."""
 USUAL = f"{ON_SCREEN} in a terminal and {IN_PIPE} elsewhere"
 
-HELP = """List, show, remove, merge and export what a store holds.
+HELP = """List, show, prune, merge and export what a store holds.
 
 Examples:
     mnfpn runs list --store runs.db
@@ -192,6 +192,8 @@ def merge(
     from mnfpn_cli.store.merge import merge as merge_stores
     from mnfpn_cli.store.store import open_store
 
+    for path in files_of_store(store):
+        check_not_read("--store", path, files_of_store(other))
     with ExitStack() as stack:
         with _as_other():
             source = stack.enter_context(open_store(other))

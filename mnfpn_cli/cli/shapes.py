@@ -7,7 +7,7 @@ from typer import Option
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.models import ModelOptions
-from mnfpn_cli.cli.options import BatchIfSaid, DTypeIfSaid, NetworkOptions, OutputOptions, SizesOption
+from mnfpn_cli.cli.options import BatchIfSaid, DTypeIfSaid, NetworkOptions, OutputOptions, SizesOption, several_sizes
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType, network_input, sized
 
@@ -37,7 +37,7 @@ def shapes(
     if verify or dtype is not None:
         given = "--verify" if verify else "--dtype"
         raise UsageError(
-            f"{given}: of networks from settings, and cannot be given beside --model, which is run as it is"
+            f"{given}: must not be given beside --model, whose network has no settings and is run as it is"
         )
     model.check_batch(batch)
     _observed(network, model, output, size, batch or 1)
@@ -54,7 +54,7 @@ def _planned(
     from mnfpn_cli.report.shapes import shapes_document, shapes_tables
 
     settings = network.settings()
-    cases = [sized(settings, text) for text in size or (None,)]
+    cases = [sized(settings, text) for text in several_sizes(size)]
     inputs = [network_input(at_size, one, batch) for at_size, one in cases]
     results = [network_shapes(plan_network(at_size), input) for (at_size, _), input in zip(cases, inputs, strict=True)]
     if verify:
@@ -75,7 +75,7 @@ def _observed(
     from mnfpn_cli.report.document import subject_document
     from mnfpn_cli.report.model_shapes import maps_document, maps_tables
 
-    subjects = [model.subject(network, text, batch) for text in size or (None,)]
+    subjects = [model.subject(network, text, batch) for text in several_sizes(size)]
     with ending_at_once():
         from mnfpn_cli.inspection.maps import observe_maps
         from mnfpn_cli.inspection.subjects import build_subject, inputs_of

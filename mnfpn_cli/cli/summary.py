@@ -12,13 +12,14 @@ from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import NetworkOptions, RowOutputOptions, SizeOption, WeightsOption, choice_option, whole
 from mnfpn_cli.cli.paths import Writes, form_of_file
-from mnfpn_cli.errors import UsageError
-from mnfpn_cli.report.rows import SORT_KEYS, Selection, SortKey
+from mnfpn_cli.errors import UsageError, did_you_mean
+from mnfpn_cli.report.rows import SORT_KEYS, Selection, SortKey, select
 
 if TYPE_CHECKING:
     from torch import nn
 
     from mnfpn_cli.inspection.facts import Facts
+    from mnfpn_cli.inspection.tree import LayerTree
     from mnfpn_cli.models.subject import Subject
     from mnfpn_cli.report.tables import Report
     from mnfpn_cli.weights.load import Loaded
@@ -61,6 +62,23 @@ class RowOptions:
         depth = self.depth if everything or flat else self.depth or DEFAULT_DEPTH
         return Selection(depth, self.filter, self.sort, self.top)
 
+    def check(self, tree: "LayerTree") -> None:
+        """Make sure that there are layers to show.
+
+        Raises:
+            UsageError: where no layer is what was asked for.
+        """
+        matched = select(tree, Selection(pattern=self.filter))
+        if self.filter is not None and not matched:
+            near = did_you_mean(self.filter, [row.path for row in tree.rows[1:]])
+            raise UsageError(f"--filter: must match the path of a layer, got '{self.filter}'{near}")
+        shown = select(tree, Selection(pattern=self.filter, sort=self.sort))
+        if matched and not shown:
+            raise UsageError(f"--filter: must match single layers, which --sort shows, got '{self.filter}'")
+        first = min((row.depth for row in shown), default=0)
+        if self.depth is not None and self.depth < first:
+            raise UsageError(f"--depth: must be {first} or more, where the first such layer is, got {self.depth}")
+
 
 @dataclass(frozen=True)
 class PictureOptions:
@@ -81,9 +99,7 @@ class PictureOptions:
         if asked and subject.settings is None:
             raise UsageError(f"{asked[0]}: draws networks from settings, and cannot be given beside --model")
         if self.tree and of_layers:
-            raise UsageError(
-                f"{', '.join(of_layers)}: of the layers, and cannot be given beside --tree, which draws levels"
-            )
+            raise UsageError(f"{', '.join(of_layers)}: must not be given beside --tree, which draws levels, not layers")
         if self.tree and {output.form, output.file_form} != {"text"}:
             raise UsageError("--tree: is a picture made of text; mnfpn shapes --json has its levels as data")
         if self.svg is not None:
@@ -133,7 +149,7 @@ def summary(
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.audit import audit_document, audit_report, levels_document
     from mnfpn_cli.report.document import subject_document
-    from mnfpn_cli.report.rows import rows_csv, rows_markdown, select
+    from mnfpn_cli.report.rows import rows_csv, rows_markdown
     from mnfpn_cli.report.summary import summary_document, summary_tables
     from mnfpn_cli.report.weights import weights_document, weights_report
 
@@ -154,6 +170,7 @@ def summary(
     built, found = inspect_subject(subject, audited=audit)
     loaded = _checked(built, subject, weights)
     tree = layer_tree(found.facts)
+    rows.check(tree)
     every = rows.selection(everything=True)
     report = summary_tables(tree, subject.inputs, rows.selection(everything=False)) + weights_report(loaded)
     body = summary_document(tree, subject.inputs, every)

@@ -146,6 +146,9 @@ class HowOptions:
             raise UsageError("--accelerator: has no meaning without --ray")
         if store is None and (self.resume or not (self.dry_run or self.measure == "none")):
             raise UsageError("--store: must be given: a file or a server that keeps what is measured")
+        idle = self._without_effect(budget, sampling) if store is None else []
+        if idle:
+            raise UsageError(f"{', '.join(idle)}: must not be given where there is no --store and nothing is measured")
         if store is not None:
             from mnfpn_cli.store.urls import store_url
 
@@ -158,6 +161,12 @@ class HowOptions:
         begun = self._said("dry_run", "again")
         if begun:
             raise UsageError(f"{', '.join(begun)}: must not be given beside --resume, which measures what is left")
+
+    def _without_effect(self, budget: BudgetOptions, sampling: SamplingOptions) -> list[str]:
+        """The options that say nothing of what is shown without a store: a dry run still tells how long it takes."""
+        timing = [] if self.dry_run else [*_given(sampling), *self._said("by_layer", "reference_every", "cell_timeout")]
+        latency = ["--max-latency"] if budget.max_latency is not None else []
+        return [*timing, *self._said("again", "retry_failed"), *latency]
 
     def _said(self, *names: str) -> list[str]:
         return [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) != getattr(HowOptions, name)]

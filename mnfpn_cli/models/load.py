@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import UsageError, did_you_mean
 from mnfpn_cli.models.guard import others_code
 from mnfpn_cli.models.near import near_module
 from mnfpn_cli.models.target import Target
@@ -99,12 +99,24 @@ def _imported(target: Target) -> Any:
 
 def _attribute(target: Target, module: Any) -> Any:
     found = module
-    for name in target.attribute.split("."):
+    names = target.attribute.split(".")
+    for index, name in enumerate(names):
         if not hasattr(found, name):
-            known = ", ".join(sorted(_networks(module))) or "none"
-            raise UsageError(f"--model: {target.place} has no '{target.attribute}'; networks in it: {known}")
+            known = ", ".join(sorted(_networks(module)))
+            typed = {
+                one: ".".join([f"{target.place}:", *names[:index], one]).replace(":.", ":") for one in _makers(found)
+            }
+            hint = did_you_mean(name, typed, typed) or (f"; networks in it: {known}" if known else "")
+            raise UsageError(f"--model: {target.place} has no '{target.attribute}'{hint}")
         found = getattr(found, name)
     return found
+
+
+def _makers(holder: Any) -> Iterator[str]:
+    """The names of what could be a network or could make one: modules, classes, functions."""
+    for name, value in getattr(holder, "__dict__", {}).items():
+        if isinstance(value, nn.Module) or (callable(value) and not name.startswith("_")):
+            yield name
 
 
 def _networks(module: Any) -> Iterator[str]:

@@ -14,6 +14,10 @@ MOST_FILES = 2000
 """Files that are looked at."""
 
 
+LIKENESS = 0.75
+"""Of names of files, from which on one may have been meant for another."""
+
+
 def near_module(place: str, attribute: str, missing: str) -> str:
     """What to write in place of a module, the missing part of which is ``missing``; or what to install."""
     if missing in PACKAGES:
@@ -34,12 +38,18 @@ def _submodules(package: str) -> Iterator[pkgutil.ModuleInfo]:
 
 
 def near_file(path: str, attribute: str) -> str:
-    """The file of a similar name: beside it, in the current folder, or one below."""
+    """The file of a similar name: beside it, in the current folder, or one below.
+
+    A folder that is named must be alike too: ``bad.py`` is not near to ``foo/bar.py``.
+    """
     wanted = Path(path)
     if wanted.is_file():
         return _meant(f"{path}:{attribute}")
     found = {str(one): one.name for one in _files({wanted.parent, Path()})}
-    near = get_close_matches(wanted.name, list(found.values()), 1, cutoff=0.75)
+    if wanted.parent != Path():
+        alike = get_close_matches(str(wanted), found, len(found) or 1, LIKENESS)
+        found = {one: name for one, name in found.items() if one in alike}
+    near = get_close_matches(wanted.name, list(found.values()), 1, LIKENESS)
     return _meant(f"{next(one for one, name in found.items() if name == near[0])}:{attribute}") if near else ""
 
 

@@ -54,7 +54,7 @@ def parse_target(text: str, arguments: Sequence[str] = ()) -> Target:
     """Read ``package.module:attribute`` or ``path/to/file.py:attribute``, and ``key=value`` for each argument.
 
     Raises:
-        UsageError: where it is neither, or an argument has no name.
+        UsageError: where it is neither, or an argument has no name, or is given twice.
     """
     place, colon, attribute = text.rpartition(":")
     names = attribute.split(".")
@@ -65,7 +65,13 @@ def parse_target(text: str, arguments: Sequence[str] = ()) -> Target:
         raise UsageError(f"--model: {must}, got '{text}'{hint}")
     if place.endswith(".py") and not Path(place).is_file():
         raise UsageError(f"--model: there is no file '{place}'{near_file(place, attribute)}")
-    return Target(text, place, attribute, tuple(dict(map(_argument, arguments)).items()))
+    given = [_argument(one) for one in arguments]
+    names = [name for name, _ in given]
+    for name in names:
+        if names.count(name) > 1:
+            got = " and ".join(f"'{one}'" for one in arguments if one.startswith(f"{name}="))
+            raise UsageError(f"--model-arg: must give an argument once, got {got}")
+    return Target(text, place, attribute, tuple(given))
 
 
 def _argument(text: str) -> tuple[str, Any]:

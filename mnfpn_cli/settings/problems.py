@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from mnfpn_cli.errors import UsageError, did_you_mean
 from mnfpn_cli.settings.keys import KEYS, PARTS, every_key
+from mnfpn_cli.settings.pyramid import LEVEL
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Problem:
 
     where: tuple[str | int, ...]
     text: str
+    between: bool = False
+    """Whether the rule is one between keys, so that another value of another key could mend it."""
 
     def __str__(self) -> str:
         place = dotted(self.where)
@@ -62,17 +65,17 @@ def check_key(name: str, path: Sequence[str | int], others: Collection[str] = ()
 def _problem(details: ErrorDetails) -> Problem:
     context = details.get("ctx", {})
     if "where" in context:
-        return Problem(tuple(context["where"].split(".")), f"{context['rule']}, got {context['got']}")
+        return Problem(tuple(context["where"].split(".")), f"{context['rule']}, got {context['got']}", True)
     where, kind = details["loc"], ""
     if where[0] in PARTS and len(where) > 1:  # pydantic puts the kind into the place
         kind, where = str(where[1]), (where[0], *where[2:])
     if where[:2] == ("pyramid", "levels"):  # a union, to which pydantic adds its branches; a user knows none
         got = details["input"]
         rule = "must be 'all', a range as p3-p5, or a list of levels"
-        near = did_you_mean(str(got[0] if isinstance(got, list) and got else got), ("all",))
-        return Problem(where[:2], f"{rule}, got {_shown(got)}{near}")
+        return Problem(where[:2], f"{rule}, got {_shown(got)}{_near_levels(got)}")
     if details["type"] == "extra_forbidden":
-        return Problem(where, _other_kind(where, kind) or f"unknown key{_nearest(where)}")
+        other = _other_kind(where, kind)
+        return Problem(where, other or f"unknown key{_nearest(where)}", bool(other))
     if details["type"] == "union_tag_invalid":
         kinds, got = PARTS[str(where[0])], details["input"]["kind"]
         rule = f"must be {' or '.join(map(repr, kinds))}"
@@ -127,6 +130,13 @@ def _rule(kind: str, context: dict[str, Any], otherwise: str) -> str:
             return otherwise[:1].lower() + otherwise[1:]
 
 
+def _near_levels(got: Any) -> str:
+    """Name the level, or the word, that is nearest to the first of some levels that is none."""
+    names = [str(one) for one in (got if isinstance(got, list) else [got])]
+    wrong = next((name for name in names if not re.fullmatch(LEVEL, name)), "")
+    return did_you_mean(wrong, ("all", *(f"p{k}" for k in range(1, 10))))
+
+
 def _shown(value: Any) -> str:
     """A value as JSON would show it, cut where it is long."""
     if isinstance(value, str):
@@ -144,4 +154,5 @@ def _nearest(where: tuple[str | int, ...]) -> str:
     misspelt = str(where[-1])
     here = re.sub(r"\[\d+\]", "[]", dotted(where[:-1]))
     anywhere = {name: key for key in every_key() for name in (key, key.rpartition(".")[2])}
-    return did_you_mean(misspelt, KEYS.get(here, []), likeness=0.8) or did_you_mean(misspelt, anywhere, anywhere)
+    beside = {key: dotted((*where[:-1], key)) for key in KEYS.get(here, ())}
+    return did_you_mean(misspelt, beside, beside, 0.8) or did_you_mean(misspelt, anywhere, anywhere)

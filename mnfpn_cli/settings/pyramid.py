@@ -22,7 +22,10 @@ def read_levels(value: Any) -> Any:
 Upsample = Literal["bilinear", "nearest"]
 Merge = Literal["add", "concat"]
 Extra = Literal["none", "maxpool", "conv", "separable"]
-LevelName = Annotated[str, Field(pattern=r"^p[1-9][0-9]?$", strict=True)]
+LEVEL = "p[1-9][0-9]?"
+"""How the name of a level is written."""
+
+LevelName = Annotated[str, Field(pattern=f"^{LEVEL}$", strict=True)]
 LevelList = Annotated[list[LevelName], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
 LevelText = Annotated[str, Field(pattern=r"^(all|p[1-9][0-9]?( *[-–] *p[1-9][0-9]?|( *, *p[1-9][0-9]?)*))$")]
 Levels = Annotated[

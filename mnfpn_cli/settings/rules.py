@@ -14,12 +14,13 @@ from mnfpn_cli.settings.rounding import scale_channels, scale_last, scale_stage,
 from mnfpn_cli.settings.stages import MAX_CHANNELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mnfpn_cli.settings.models import NetworkSettings
     from mnfpn_cli.settings.pyramid import PyramidSettings
 
 MAX_BLOCKS = 1000
+MOST_LISTED = 6
 COARSEST = MAX_SIDE.bit_length() - 1
 """The coarsest level that the largest image could fill."""
 
@@ -120,13 +121,24 @@ def _check_levels(settings: NetworkSettings, pyramid: PyramidSettings) -> None:
     beyond = settings.extra_levels
     if beyond and pyramid.extra == "none":
         rule = f"must be among the levels that the stages give ({', '.join(taps)})"
-        raise problem("pyramid.levels", rule, f"{', '.join(beyond)}{did_you_mean(beyond[0], taps)}")
+        raise problem("pyramid.levels", rule, f"{_listed(beyond)}{_near_level(beyond[-1], taps)}")
     coarsest = int(taps[-1][1:])
     if beyond and (taps[-1] not in chosen or beyond != tuple(f"p{coarsest + k + 1}" for k in range(len(beyond)))):
         rule = f"must hold {taps[-1]} and no gap after it, as each extra level is made of the one before"
-        raise problem("pyramid.levels", rule, ", ".join(chosen))
+        raise problem("pyramid.levels", rule, _listed(chosen))
     if len(beyond) + coarsest > max(coarsest, COARSEST):
         raise problem("pyramid.levels", f"must end at p{COARSEST}, which the largest image fills", beyond[-1])
+
+
+def _listed(levels: Sequence[str]) -> str:
+    """Levels in a message: the first and the last where there are many, as a range may have."""
+    return ", ".join(levels) if len(levels) <= MOST_LISTED else f"{levels[0]}, {levels[1]}, …, {levels[-1]}"
+
+
+def _near_level(name: str, levels: Sequence[str]) -> str:
+    """The level that is spelled alike, or else the one of the nearest stride."""
+    nearest = min(levels, key=lambda level: abs(int(level[1:]) - int(name[1:])))
+    return did_you_mean(name, levels) or f"; did you mean '{nearest}'?"
 
 
 def problem(where: str, rule: str, got: object) -> PydanticCustomError:

@@ -1,7 +1,7 @@
 """Where settings come from: presets, files, options. Later beats earlier, and all end as one `NetworkSettings`."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.backbones import MOBILENET_V2, RESNET_STEM_CHANNELS
 from mnfpn_cli.settings.keys import PARTS, USUAL_KINDS
 from mnfpn_cli.settings.models import NetworkSettings, kind_of
-from mnfpn_cli.settings.problems import describe
+from mnfpn_cli.settings.problems import Problem, describe
 from mnfpn_cli.settings.stages import read_stage
 
 Path = tuple[str | int, ...]
@@ -57,6 +57,32 @@ def resolve(sources: Sequence[Source]) -> NetworkSettings:
     Raises:
         UsageError: where a value breaks a rule, naming the source that gave it.
     """
+    try:
+        return NetworkSettings.model_validate(_merged(sources))
+    except ValidationError as error:
+        raise UsageError("\n".join(_lines(describe(error), sources))) from None
+
+
+def problems_alone(source: Source) -> list[str]:
+    """What is wrong with a value of a source whatever the other sources say; rules between keys are not asked."""
+    part, key = (*source.path, "", "")[:2]
+    kinds = [kind for kind, model in PARTS.get(str(part), {}).items() if key in model.model_fields and key != "kind"]
+    sources = [*(Source("", kind, (part, "kind")) for kind in kinds[:1]), source]
+    try:
+        NetworkSettings.model_validate(_merged(sources))
+    except ValidationError as error:
+        return _lines([problem for problem in describe(error) if not problem.between], sources)
+    except UsageError:  # an index, which is one of the stages that another source gives
+        pass
+    return []
+
+
+def _merged(sources: Sequence[Source]) -> Any:
+    """The values of some sources in one tree, not checked yet.
+
+    Raises:
+        UsageError: where a place of a source is none.
+    """
     merged: Any = {}
     for index, source in enumerate(sources):
         if source.path[:1] == ("stages",) and len(source.path) > 1 and not merged.get("stages"):
@@ -68,10 +94,7 @@ def resolve(sources: Sequence[Source]) -> NetworkSettings:
                 value = _without_other_kinds(value, part, was, _last_kind(sources[index + 1 :], part))
         merged = _put(merged, source, source.path, value)
         merged["stages"] = _with_field_names(merged.get("stages"))
-    try:
-        return NetworkSettings.model_validate(merged)
-    except ValidationError as error:
-        raise UsageError("\n".join(_problems(error, sources))) from None
+    return merged
 
 
 def check_once(sources: Sequence[Source]) -> None:
@@ -87,8 +110,13 @@ def check_once(sources: Sequence[Source]) -> None:
             both = earlier.path and later.path
             if both and len(later.path) <= len(earlier.path) and later.gave(earlier.path):
                 names = earlier.name if earlier.name == later.name else f"{earlier.name}, {later.name}"
-                got = f"{json.dumps(earlier.value)} and {json.dumps(later.value)}"
+                got = f"{_typed(earlier.value)} and {_typed(later.value)}"
                 raise UsageError(f"{names}: must give a key once, got {got}")
+
+
+def _typed(value: Any) -> str:
+    """A value as it was typed, most likely: ``2``, where an option of any number made 2.0 of it."""
+    return json.dumps(value).removesuffix(".0" if isinstance(value, float) else "")
 
 
 def _last_kind(sources: Sequence[Source], part: str) -> Any:
@@ -134,9 +162,10 @@ def _without_other_kinds(value: Any, part: str, was: Any, wanted: Any) -> Any:
     return kept
 
 
-def _problems(error: ValidationError, sources: Sequence[Source]) -> list[str]:
+def _lines(problems: Iterable[Problem], sources: Sequence[Source]) -> list[str]:
+    """The problems in words, each with the name of the source that gave the value."""
     lines = []
-    for problem in describe(error):
+    for problem in problems:
         source = next((s for s in reversed(sources) if s.gave(problem.where)), None)
         if source is None:
             lines.append(str(problem))

@@ -11,7 +11,7 @@ from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.input import DEFAULT_SIZE, Size, network_input, parse_size
 from mnfpn_cli.settings.models import NetworkSettings
 from mnfpn_cli.settings.overrides import path_of
-from mnfpn_cli.settings.sources import Source, resolve
+from mnfpn_cli.settings.sources import Source, problems_alone, resolve
 from mnfpn_cli.space.cells import Execution
 
 MAX_CELLS = 1_000_000
@@ -62,15 +62,18 @@ class Space:
         """The settings files among the choices."""
         return [Path(source.name) for axis in self.axes if axis.key == "config" for source in axis.sources()]
 
-    def check_count(self) -> None:
-        """Refuse what nobody can wait for.
+    def check(self) -> None:
+        """Refuse what nobody can wait for, and choices that no other key can make valid.
 
         Raises:
-            UsageError: with the count.
+            UsageError: with the count, or the choices.
         """
         if self.count > MAX_CELLS:
             largest = ", ".join(f"{axis.key} {len(axis.values):,}" for axis in self.axes if len(axis.values) > 1)
             raise UsageError(f"the space: must have at most {MAX_CELLS:,} cells, got {self.count:,} ({largest})")
+        wrong = [line for axis in self._of_settings() for one in axis.sources() for line in problems_alone(one)]
+        if wrong:
+            raise UsageError("\n".join(dict.fromkeys(wrong)))
 
     @property
     def combinations(self) -> int:

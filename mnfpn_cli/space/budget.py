@@ -65,7 +65,7 @@ def parse_duration(option: str, text: str) -> float:
     Raises:
         UsageError: where it has no unit, or is not above 0.
     """
-    return _quantity(option, text, SECONDS, "a duration above 0 with its unit, as 30ms or 0.5s")
+    return _quantity(option, text, SECONDS, "a duration above 0 in s, ms, us or µs, as 30ms or 0.5s")
 
 
 NUMBER = r"[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE][+-]?[0-9]{1,3})?"

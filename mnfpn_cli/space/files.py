@@ -7,9 +7,10 @@ from typing import Any
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.files import ANNOTATIONS, parse_document, read_bytes
+from mnfpn_cli.settings.keys import KEYS, every_key
 from mnfpn_cli.settings.overrides import path_of
 from mnfpn_cli.space.axes import MAX_CELLS, Axis
-from mnfpn_cli.space.read import axis_of
+from mnfpn_cli.space.read import CHECKS, axis_of
 
 RANGE = {"from", "to", "step"}
 
@@ -37,10 +38,15 @@ def _keys(file: str, value: Mapping[str, Any], prefix: str) -> Iterator[tuple[st
         if not prefix and key in ANNOTATIONS:
             continue
         name = f"{prefix}{key}"
-        if isinstance(item, dict) and not RANGE & item.keys():
+        if isinstance(item, dict) and not (RANGE & item.keys() or _is_of_numbers(name)):
             yield from _keys(file, item, f"{name}.")
         else:
             yield name, _choices(f"{file}: {name}", item)
+
+
+def _is_of_numbers(name: str) -> bool:
+    """Whether a key has a value, and no keys below it, so that an object can only be a range."""
+    return (name in CHECKS or name in every_key()) and name not in (*KEYS, "stages")
 
 
 def _choices(name: str, value: Any) -> list[Any]:

@@ -78,9 +78,9 @@ def plan_space(space: Space, budget: Budget, progress: Progress = lambda _doing,
     """Work out every cell.
 
     Raises:
-        UsageError: where there are more cells than anybody can wait for.
+        UsageError: where a choice is wrong by itself, or there are more cells than anybody can wait for.
     """
-    space.check_count()
+    space.check()
     with _without_collecting():
         return _plan_space(space, budget, progress)
 

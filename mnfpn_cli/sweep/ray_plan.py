@@ -28,12 +28,13 @@ def plan_on(
     """Work out every cell, as `plan_space` does and with what it gives, on all cores of a cluster.
 
     Raises:
-        UsageError: where there are more cells than anybody can wait for, or the address is none.
+        UsageError: where a choice is wrong by itself, there are more cells than anybody can wait for, or the address is
+            none.
         MnfpnError: where the cluster does not answer, or no node of it has this package.
     """
     import ray
 
-    space.check_count()
+    space.check()
     with connected(address):
         try:
             return plan_by(usable_nodes(address), space, budget, progress)

@@ -8,6 +8,7 @@ import torch
 
 from mnfpn_cli.measure import memory
 from mnfpn_cli.settings.files import preset_names
+from mnfpn_cli.settings.measuring import runtime_names
 from tests.conftest import Mnfpn
 
 ROWS: list[tuple[list[str], int, str]] = [
@@ -83,9 +84,9 @@ ROWS: list[tuple[list[str], int, str]] = [
     (
         ["bench", "--runtime", "fused", "--by-layer"],
         2,
-        "--by-layer, --roofline: must have --runtime eager or channels-la",
+        "--by-layer: must have --runtime eager or channels-last, ",
     ),
-    (["bench", "--train", "--by-layer"], 2, "--by-layer, --roofline: are of inference passes"),
+    (["bench", "--train", "--by-layer"], 2, "--by-layer: must not be given beside --train, as layers"),
     (["bench", "--device", "gpu"], 2, "--device: must be auto, cpu, cuda, cuda:N or mps, got 'gpu'"),
     # What is misspelt names the nearest.
     (
@@ -93,7 +94,29 @@ ROWS: list[tuple[list[str], int, str]] = [
         2,
         f"--preset: must be one of {', '.join(preset_names())}, got 'fpnsd'; did you mean 'fpnssd'?",
     ),
-    (["shapes", "--set", "pyramid.smoth=none"], 2, "--set pyramid.smoth: unknown key; did you mean 'smooth'?"),
+    (["shapes", "--set", "pyramid.smoth=none"], 2, "--set pyramid.smoth: unknown key; did you mean 'pyramid.smooth'?"),
+    (
+        ["bench", "--runtime", "onnx"],
+        2,
+        f"--runtime: must be one of {', '.join(runtime_names())} or all, got 'onnx'; did you mean 'onnxruntime'?",
+    ),
+    (
+        ["shapes", "--set", "pyramid.levels=p3,p9"],
+        2,
+        "--set pyramid.levels: must be among the levels that the stages give (p2, p3, p4, p5), got p9; did you mean",
+    ),
+    (
+        ["shapes", "--set", "pyramid.levels=p3-p55"],
+        2,
+        "--set pyramid.levels: must be among the levels that the stages give (p2, p3, p4, p5), got p6, p7, …, p55; did "
+        "you mean 'p5'?",
+    ),
+    (
+        ["shapes", "--set", "pyramid.levels=p3,pp4"],
+        2,
+        '--set pyramid.levels: must be \'all\', a range as p3-p5, or a list of levels, got ["p3", "pp4"]; did you mean '
+        "'p4'?",
+    ),
     (
         ["shapes", "--set", "pyramid.smooth=seperable"],
         2,
@@ -181,6 +204,11 @@ ROWS: list[tuple[list[str], int, str]] = [
         "--width-mult, --set width_mult: must give a key once, got 0.5 and 0.75",
     ),
     (
+        ["shapes", "--width-mult", "2", "--set", "width_mult=1"],
+        2,
+        "--width-mult, --set width_mult: must give a key once, got 2 and 1",
+    ),
+    (
         ["shapes", "--set", "rounding=ceil8", "--set", "rounding=truncate"],
         2,
         '--set rounding: must give a key once, got "ceil8" and "truncate"',
@@ -212,8 +240,26 @@ ROWS: list[tuple[list[str], int, str]] = [
             "--no-audit",
         ],
         2,
-        "--depth, --sort, --top, --filter, --counts, --no-audit: of the layers, and cannot be given beside --tree",
+        "--depth, --sort, --top, --filter, --counts, --no-audit: must not be given beside --tree, which draws levels",
     ),
+    (
+        ["summary", "--sort", "macs", "--depth", "1"],
+        2,
+        "--depth: must be 2 or more, where the first such layer is, got",
+    ),
+    (["summary", "--filter", "nosuch*"], 2, "--filter: must match the path of a layer, got 'nosuch*'"),
+    (
+        ["summary", "--filter", "pyramid", "--sort", "macs"],
+        2,
+        "--filter: must match single layers, which --sort shows, got 'pyramid'",
+    ),
+    (
+        ["audit", "--model", "a:b", "--input", "1x3x64x64", "--size", "64"],
+        2,
+        "--size: must not be given beside --input, whose shapes say it",
+    ),
+    (["bench", "--batch", "2", "--batch", "0,4"], 2, "--batch: must be a whole number from 1 to 65536, got 0"),
+    (["shapes", "--size", "64,96"], 0, ""),
     (
         ["summary", "--tree", "--output", "a.json"],
         2,
@@ -222,7 +268,7 @@ ROWS: list[tuple[list[str], int, str]] = [
     (
         ["shapes", "--model", "a:b", "--input", "1x3x64x64", "--batch", "2"],
         2,
-        "--batch: is in the shapes of --input, and cannot be given beside it",
+        "--batch: must not be given beside --input, whose shapes say it",
     ),
 ]
 

@@ -19,13 +19,13 @@ WORDS = ("--model", f"{FILE}:Words", "--input", "1x5:int64", "--input", "1x5x1")
 Bench = Callable[..., dict[str, Any]]
 
 ROWS = [
-    ([*WORDS, "--batch", "2"], "--batch: is in the shapes of --input, and cannot be given beside it"),
-    ([*WORDS, "--size", "8"], "--size, --in-channels: are in the shapes of --input, and cannot be given beside it"),
-    ([*LEVELS, "--by-layer"], "--by-layer: of networks from settings, and cannot be given beside --model"),
-    ([*LEVELS, "--roofline"], "--roofline: of networks from settings, and cannot be given beside --model"),
+    ([*WORDS, "--batch", "2"], "--batch: must not be given beside --input, whose shapes say it"),
+    ([*WORDS, "--size", "8"], "--size: must not be given beside --input, whose shapes say it"),
+    ([*LEVELS, "--by-layer"], "--by-layer: must not be given beside --model, whose network has no settings"),
+    ([*LEVELS, "--roofline"], "--roofline: must not be given beside --model, whose network has no settings"),
     (
         [*LEVELS, "--preset", "resnet-fpn", "--weights", "x.pth", "--roofline"],
-        "--preset, --weights, --roofline: of networks from settings, and cannot be given beside --model",
+        "--preset, --weights, --roofline: must not be given beside --model, whose network has no settings",
     ),
     (["--model-arg", "width=3"], "--model-arg: has no meaning without --model"),
     (["--input", "1x3"], "--input: has no meaning without --model; networks from settings take --size"),
@@ -203,9 +203,9 @@ def test_inputs_that_differ_are_warned_of(mnfpn: Mnfpn) -> None:
 @pytest.mark.parametrize(
     ("b", "more", "message"),
     [
-        ("--model {file}:Words --input 1x5:int64", ["--batch", "2"], "--b: --batch: is in the shapes of --input"),
-        ("--model {file}:Words --input 1x5:int64", ["--size", "64"], "--b: --size, --in-channels: are in the shapes"),
-        ("--model {file}:Levels --preset x", [], "--b: --preset: of networks from settings"),
+        ("--model {file}:Words --input 1x5:int64", ["--batch", "2"], "--b: --batch: must not be given beside --input"),
+        ("--model {file}:Words --input 1x5:int64", ["--size", "64"], "--b: --size: must not be given beside --input"),
+        ("--model {file}:Levels --preset x", [], "--b: --preset: must not be given beside --model"),
         ("--model {file}:None", ["--size", "64"], "--b: --model: {file} has no 'None'"),
         ("--model {file}:Words", ["--size", "64"], "--b: --input: forward of Words takes"),
     ],

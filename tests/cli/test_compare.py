@@ -141,7 +141,7 @@ ROWS: list[tuple[list[str], str]] = [
     (["x.json", "y.json", "--b", ""], "compare: takes two result files, or --a and --b, not both"),
     (
         ["x.json", "y.json", "--device", "cpu", "--batch", "2", "--max-time", "1"],
-        "--batch, --device, --max-time: no meaning with result files, which were measured before",
+        "--batch, --device, --max-time: has no meaning with result files, which were measured before",
     ),
     (["--a", ""], "--b: is missing; a comparison takes --a and --b"),
     (["--b", ""], "--a: is missing; a comparison takes --a and --b"),

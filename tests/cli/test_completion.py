@@ -19,6 +19,7 @@ ASKED: list[tuple[str, list[str]]] = [
     ("summ", ["summary"]),
     ("runs pr", ["prune"]),
     ("shapes --siz", ["--size"]),
+    ("bench --max-t", ["--max-time"]),
     ("shapes --preset mobilenetv2-fpn", ["mobilenetv2-fpn", "mobilenetv2-fpnlite"]),
     ("bench --runtime f", ["fused"]),
     ("bench --runtime eager,f", ["eager,fused"]),

@@ -14,7 +14,7 @@ from tests.conftest import Mnfpn
 NETS = str(Path(__file__).parent.parent / "models" / "nets.py")
 SIZE = ("--size", "8")
 
-BESIDE = "of networks from settings, and cannot be given beside --model"
+BESIDE = "must not be given beside --model, whose network has no settings"
 HAS = "FailsInside, Listed, Net, Returns, Two, made"
 TWO = "(x: torch.Tensor, places: torch.Tensor) -> Any"
 REPEAT = "repeat --input for each, as --input 1x3x600x900 --input 1x4"
@@ -24,6 +24,13 @@ NO_NETWORK = "must be an nn.Module, a class or a function, got an object of type
 
 REFUSED = {
     "no such attribute": (("Nix",), "--model: {nets} has no 'Nix'; networks in it: " + HAS),
+    "attribute of a similar name": (("Nett",), "--model: {nets} has no 'Nett'; did you mean '{nets}:Net'?"),
+    "below a class": (("Zoo.smal",), "--model: {nets} has no 'Zoo.smal'; did you mean '{nets}:Zoo.small'?"),
+    "function of a similar name": (("helpr",), "--model: {nets} has no 'helpr'; did you mean '{nets}:helper'?"),
+    "argument given twice": (
+        ("Net", "--model-arg", "channels=4", "--model-arg", "channels=5"),
+        "--model-arg: must give an argument once, got 'channels=4' and 'channels=5'",
+    ),
     "no network": (("number",), "--model: {nets}:number " + NO_NETWORK),
     "returns none": (("os.getpid",), "--model: {nets}:os.getpid must return an nn.Module, got an object of type int"),
     "unknown argument": (("Net", "--model-arg", "width=3"), "--model-arg: " + UNKNOWN),
@@ -67,6 +74,8 @@ NEAR = {
     "nets/iner.py:Net": "there is no file 'nets/iner.py'; did you mean 'nets/inner.py:Net'?",
     "torchvison.models:vit": "there is no module 'torchvison' here; did you mean 'torchvision.models:vit'?",
     "xml.dome.minidom:Net": "there is no module 'xml.dome' here; did you mean 'xml.dom.minidom:Net'?",
+    "foo.modal:Net": "there is no module 'foo' here",
+    "net.inner:Net": "there is no module 'net' here; did you mean 'nets/inner.py:Net'?",
     "numpi:Net": "there is no module 'numpi' here",
 }
 
@@ -225,8 +234,8 @@ def test_a_long_list_is_cut_on_the_screen_and_whole_in_json(mnfpn: Mnfpn) -> Non
             ("summary", "--model", "timm:x", "--tree"),
             "--tree: draws networks from settings, and cannot be given beside --model",
         ),
-        (("shapes", "--model", "timm:x", "--verify"), f"--verify: {BESIDE}, which is run as it is"),
-        (("shapes", "--model", "timm:x", "--dtype", "float16"), f"--dtype: {BESIDE}, which is run as it is"),
+        (("shapes", "--model", "timm:x", "--verify"), f"--verify: {BESIDE} and is run as it is"),
+        (("shapes", "--model", "timm:x", "--dtype", "float16"), f"--dtype: {BESIDE} and is run as it is"),
         (("audit", "--model-arg", "a=1"), "--model-arg: has no meaning without --model"),
         (
             ("shapes", "--input", "1x3x8x8"),
@@ -234,7 +243,7 @@ def test_a_long_list_is_cut_on_the_screen_and_whole_in_json(mnfpn: Mnfpn) -> Non
         ),
         (
             ("audit", "--model", "timm:x", "--input", "1x3", "--size", "8"),
-            "--size, --in-channels: are in the shapes of --input, and cannot be given beside it",
+            "--size: must not be given beside --input, whose shapes say it",
         ),
         (("audit", "--model", "timm:x", "--in-channels", "0"), "--in-channels: must be 1 or more, got 0"),
         (

@@ -85,7 +85,7 @@ CASES: list[tuple[list[str], BenchCase, list[str], int, list[str]]] = [
     ([], CASE, ["auto"], 0, SIZES),
     (["--size", "64", "--batch", "8"], replace(CASE, batches=(8,)), ["auto"], 0, ["64x64"]),
     (
-        ["--size", "64,96x128", "--size", "64", "--batch", "1,8,32"],
+        ["--size", "64,96x128", "--size", "64", "--batch", "1,8", "--batch", "8,32"],
         replace(CASE, batches=(1, 8, 32)),
         ["auto"],
         0,

@@ -208,6 +208,14 @@ def test_a_store_that_cannot_be_made_is_not_merged_into(mnfpn: Mnfpn, store: str
     assert done.err.startswith("error: --store: must be in a folder that exists")
 
 
+@pytest.mark.parametrize("spelling", ["{store}", "sqlite:///{store}"])
+def test_a_store_is_not_merged_into_itself(mnfpn: Mnfpn, store: str, spelling: str) -> None:
+    """However it is spelled."""
+    done = mnfpn("runs", "merge", store, "--store", spelling.format(store=store))
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"error: --store: must not be a file that the command reads, got '{store}'\n"
+
+
 def test_the_json_export_is_a_list_of_rows(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
     """Under the keys that scripts rely on; null where nothing was measured."""
     rows = {row["key"]: row for row in exported(mnfpn, store)}

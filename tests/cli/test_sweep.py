@@ -69,7 +69,7 @@ BAD: list[tuple[list[str], str]] = [
     (["--measure", "none", "--width-mult", "1,,2"], "--width-mult: must have a value before and behind each comma"),
     (
         ["--measure", "none", "--set", "pyramid.chanels=64"],
-        "--set pyramid.chanels: unknown key; did you mean 'channels'?",
+        "--set pyramid.chanels: unknown key; did you mean 'pyramid.channels'?",
     ),
     (["--measure", "none", "--set", "pyramid.channels"], "--set: must be key=value with a dotted key"),
     (["--measure", "none", "--set", "pyramid.channels="], "--set pyramid.channels: must have a value"),
@@ -80,13 +80,33 @@ BAD: list[tuple[list[str], str]] = [
         ["--measure", "none", "--max-macs", "many"],
         "--max-macs: must be a number of 1 or more, as 5G, 5e9 or 400000, got 'many'",
     ),
-    (["--measure", "none", "--max-latency", "30"], "--max-latency: must be a duration above 0 with its unit"),
+    (["--store", "x.db", "--max-latency", "1ns"], "--max-latency: must be a duration above 0 in s, ms, us or µs, as 3"),
+    (
+        ["--measure", "none", "--runs", "5", "--warmup", "1", "--by-layer", "--cell-timeout", "9", "--again"],
+        "--runs, --warmup, --by-layer, --cell-timeout, --again: must not be given where there is no --store",
+    ),
+    (
+        ["--measure", "none", "--reference-every", "9", "--retry-failed", "--max-latency", "9ms"],
+        "--reference-every, --retry-failed, --max-latency: must not be given where there is no --store",
+    ),
+    (
+        ["--dry-run", "--runs", "5", "--max-latency", "9ms"],
+        "--max-latency: must not be given where there is no --store",
+    ),
     (["--measure", "none", "--pyramid-channels", "0"], "--pyramid-channels: must be at least 1, got 0"),
     (
         ["--measure", "none", "--width-mult", "1", "--set", "width_mult=2"],
         "--width-mult, --set width_mult: must not both give choices for one key; name all in one",
     ),
     (["--measure", "none", "--set", "pyramid.levels=p3,p4"], "--set pyramid.levels: 'p3,p4' is one list in other"),
+    (
+        ["--measure", "none", "--set", "pyramid.smooth=none,seperable"],
+        "--set pyramid.smooth: must be 'conv', 'separable' or 'none', got 'seperable'; did you mean 'separable'?",
+    ),
+    (
+        ["--measure", "none", "--set", "backbone.kind=resnet,mobilenet_v2", "--set", 'backbone.blocks=[1,1],"x"'],
+        "--set backbone.blocks: must be a list, got 'x'",
+    ),
     (["--store", "x.db", "--cell-timeout", "0"], "--cell-timeout: must be 1 to 1000000 seconds, got 0"),
     (["--store", "x.db", "--runs", "5", "--precision", "1%"], "--precision: has no meaning with --runs"),
     (["--store", ":memory:", "--dry-run"], "--store: must be a file: what is in memory would be lost, got ':memory:'"),
@@ -116,16 +136,23 @@ def test_a_million_million_cells_are_refused_with_the_count(mnfpn: Mnfpn) -> Non
 
 def test_without_measuring_a_sweep_is_a_table(mnfpn: Mnfpn) -> None:
     """What is invalid and what is over budget is counted; the frontier is worked out; nothing is written."""
-    arguments = ("--width-mult", "0.5,1.0", "--set", "pyramid.smooth=conv,separable,both", "--size", "320")
+    arguments = (
+        "--width-mult",
+        "0.5,1.0",
+        "--set",
+        "pyramid.smooth=conv,separable,none",
+        "--set",
+        "pyramid.merge=concat",
+    )
     outcome = mnfpn("sweep", *arguments, "--max-parameters", "3M", "--measure", "none")
     assert outcome.code == 0
     assert "4 valid" in outcome.out
-    assert "--set pyramid.smooth: must be 'conv', 'separable' or 'none', got 'both'" in outcome.out
-    assert "1 by --max-parameters" in outcome.out
+    assert "--set pyramid.smooth: must not be none with pyramid.merge 'concat'" in outcome.out
+    assert "2 by --max-parameters" in outcome.out
     document = json.loads(mnfpn("sweep", *arguments, "--max-parameters", "3M", "--measure", "none", "--json").out)
     assert document["cells"] == 4
     assert [one["cells"] for one in document["invalid"]] == [2]
-    assert document["over_budget"] == {"--max-parameters": 1}
+    assert document["over_budget"] == {"--max-parameters": 2}
     assert all(one["cost"]["parameters"] <= 3_000_000 for one in document["frontier"])
     assert list(Path().iterdir()) == []
 

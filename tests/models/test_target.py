@@ -41,10 +41,10 @@ def test_a_file_that_is_not_there_is_told_by_name() -> None:
 
 
 def test_arguments_are_numbers_words_json_or_text() -> None:
-    """The last of a name counts."""
-    texts = ["a=1", "b=0.5", "c=true", "d=None", "e=[1, 2]", "f=mobilenetv2_100", "g=x=y", 'h="1"', "a=2"]
+    """As they read."""
+    texts = ["a=1", "b=0.5", "c=true", "d=None", "e=[1, 2]", "f=mobilenetv2_100", "g=x=y", 'h="1"']
     target = parse_target("timm:create_model", texts)
-    expected = {"a": 2, "b": 0.5, "c": True, "d": None, "e": [1, 2], "f": "mobilenetv2_100", "g": "x=y", "h": "1"}
+    expected = {"a": 1, "b": 0.5, "c": True, "d": None, "e": [1, 2], "f": "mobilenetv2_100", "g": "x=y", "h": "1"}
     assert target == Target("timm:create_model", "timm", "create_model", tuple(expected.items()))
 
 

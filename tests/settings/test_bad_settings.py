@@ -23,7 +23,7 @@ FILES: list[tuple[str, str]] = [
     ("null", "must be an object of settings or a list of stages, got null"),
     ('{"chanels": 3}', "chanels: unknown key; did you mean 'pyramid.channels'?"),
     ('{"smooth": "conv"}', "smooth: unknown key; did you mean 'pyramid.smooth'?"),
-    ('{"pyramid": {"chanels": 3}}', "pyramid.chanels: unknown key; did you mean 'channels'?"),
+    ('{"pyramid": {"chanels": 3}}', "pyramid.chanels: unknown key; did you mean 'pyramid.channels'?"),
     ('{"stages": [{"expansion": 6, "channels": 24, "repeats": 2, "strid": 2}]}', "stages[0].stride: is required"),
     ('{"zzz": 3}', "zzz: unknown key"),
     ('{"width-mult": 3}', "width-mult: unknown key; did you mean 'width_mult'?"),
@@ -55,7 +55,8 @@ FILES: list[tuple[str, str]] = [
     ('{"pyramid": {"smooth": "yes"}}', "pyramid.smooth: must be 'conv', 'separable' or 'none', got 'yes'"),
     (
         '{"pyramid": {"levels": "p3-p9"}}',
-        "pyramid.levels: must be among the levels that the stages give (p2, p3, p4, p5), got p6, p7, p8, p9",
+        "pyramid.levels: must be among the levels that the stages give (p2, p3, p4, p5), got p6, p7, p8, p9; "
+        "did you mean 'p5'?",
     ),
     ('{"pyramid": {"levels": ["p3", "p3"]}}', "pyramid.levels: must name at least one level, and each once, got p3,p3"),
     ('{"pyramid": {"levels": []}}', "pyramid.levels: must name at least one level, and each once, got none"),
@@ -65,7 +66,7 @@ FILES: list[tuple[str, str]] = [
     ),
     (
         '{"pyramid": {"levels": [7]}}',
-        "pyramid.levels: must be 'all', a range as p3-p5, or a list of levels, got [7]",
+        "pyramid.levels: must be 'all', a range as p3-p5, or a list of levels, got [7]; did you mean 'p7'?",
     ),
     ("[]", "stages: must have at least 1 item, got []"),
     ('{"stages": 7}', "stages: must be a list, got 7"),
@@ -146,7 +147,7 @@ def test_bad_rows_on_the_command_line_are_refused(text: str, message: str) -> No
         ("stages.9.channels=8", "--set stages.9.channels: the index must be 0 to 6, got '9'"),
         ("stages.x=8", "--set stages.x: the index must be 0 to 6, got 'x'"),
         ("width_mult.x=8", '--set width_mult.x: width_mult: must be a number, got {"x": 8}'),
-        ("pyramid.smoth=none", "--set pyramid.smoth: unknown key; did you mean 'smooth'?"),
+        ("pyramid.smoth=none", "--set pyramid.smoth: unknown key; did you mean 'pyramid.smooth'?"),
         ("stages.٣.stride=1", "--set stages.٣.stride: the index must be 0 to 6, got '٣'"),
         ("$x=1", "--set $x: unknown key"),
         ("stages=[]", "--set stages: must have at least 1 item, got []"),

@@ -54,5 +54,5 @@ def test_what_is_no_quantity_is_refused(text: str) -> None:
 
 def test_a_latency_without_a_unit_is_refused() -> None:
     """30 could be milliseconds or seconds."""
-    with pytest.raises(UsageError, match=r"must be a duration above 0 with its unit, as 30ms or 0\.5s, got '30'"):
+    with pytest.raises(UsageError, match=r"must be a duration above 0 in s, ms, us or µs, as 30ms or 0\.5s, got '30'"):
         parse_duration("--max-latency", "30")

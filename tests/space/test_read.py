@@ -107,11 +107,15 @@ def test_a_list_of_levels_parted_by_commas_is_refused() -> None:
 BAD: list[tuple[Any, str]] = [
     ({"width_mutl": [1]}, "width_mutl: unknown key; did you mean 'width_mult'?"),
     ({"sizes": ["64"]}, "sizes: unknown key; did you mean 'size'?"),
-    ({"pyramid": {"chanels": [64]}}, "pyramid.chanels: unknown key; did you mean 'channels'?"),
+    ({"pyramid": {"chanels": [64]}}, "pyramid.chanels: unknown key; did you mean 'pyramid.channels'?"),
     ({"width_mult": [1], "width_mult ": [2]}, "width_mult : must be given once, got it in two spellings"),
     ({"pyramid.channels": [64], "pyramid": {"channels": [32]}}, "pyramid.channels: must be given once, got it in two"),
     ({"width_mult": []}, "width_mult: must have at least one value, got none"),
     ({"width_mult": {"from": 0.1}}, "width_mult: a range must have from, to and perhaps step, got from"),
+    ({"width_mult": {"min": 1, "max": 2}}, "width_mult: a range must have from, to and perhaps step, got max, min"),
+    ({"pyramid": {"channels": {"min": 1}}}, "pyramid.channels: a range must have from, to and perhaps step, got min"),
+    ({"size": {"min": 64}}, "size: a range must have from, to and perhaps step, got min"),
+    ({"pyramyd": {"channels": [1]}}, "pyramyd.channels: unknown key; did you mean 'pyramid.channels'?"),
     ({"width_mult": {"from": 1, "to": 0}}, "a range must go up from 'from' to 'to' by a positive step"),
     ({"width_mult": {"from": 0, "to": 1, "step": 0}}, "a range must go up from 'from' to 'to' by a positive step"),
     ({"width_mult": {"from": 0, "to": 1e18, "step": 1e-9}}, "in at most 1,000,000 steps"),
@@ -166,4 +170,4 @@ def test_a_million_million_cells_are_refused_with_the_count() -> None:
     """Before anything is worked out."""
     space = space_of(width_mult=range(1, 10_001), pyramid__channels=range(1, 10_001), in_channels=range(1, 10_001))
     with pytest.raises(UsageError, match=r"at most 1,000,000 cells, got 1,000,000,000,000 \(width_mult 10,000, "):
-        space.check_count()
+        space.check()
