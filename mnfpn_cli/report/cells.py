@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli import FORMAT_VERSION, __version__
-from mnfpn_cli.report.cell_tables import Differing, alike_words, cells_table, columns_of
+from mnfpn_cli.report.cell_tables import Differing, cells_report, columns_of
 from mnfpn_cli.report.points import paces_of, words_of
 from mnfpn_cli.report.runs import half_width
 from mnfpn_cli.report.sweep import planned_document
 from mnfpn_cli.report.tables import Report, note, table
-from mnfpn_cli.report.units import count, seconds
+from mnfpn_cli.report.units import count, counted, seconds
 from mnfpn_cli.space.cells import bench_arguments
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _sweeps_table(sweeps: Sequence[Sweep]) -> Report:
 
 def _cells_table(store: str, rows: Sequence[CellRow], total: int) -> Report:
     """A row a cell; what is the same for all of them stands below it."""
-    columns = {
+    apart = {
         "Status": [str(row.stored.status) for row in rows],
         "Size": [str(row.stored.cell.size) for row in rows],
         "Batch": [str(row.stored.cell.execution.batch) for row in rows],
@@ -134,9 +134,6 @@ def _cells_table(store: str, rows: Sequence[CellRow], total: int) -> Report:
         "Device": [row.stored.device for row in rows],
         "Node": [row.result.node if row.result else "" for row in rows],
     }
-    same = {name: words[0] for name, words in columns.items() if len(set(words)) == 1}
-    names = columns_of(words_of([row.stored for row in rows]))
-    differing = Differing(names, {name: words for name, words in columns.items() if name not in same})
     latencies = [row.latency for row in rows]
     figures = {
         ">Median": [seconds(one.median) if one else "" for one in latencies],
@@ -144,9 +141,8 @@ def _cells_table(store: str, rows: Sequence[CellRow], total: int) -> Report:
         "Ended (UTC)": [_moment(row.result.finished) if row.result else "" for row in rows],
     }
     keys = {"Key": [row.stored.key[:KEY_DIGITS] for row in rows]}
-    made = cells_table(f"{count(total)} cells in {store}", differing, figures, keys)
-    common = alike_words({name: word for name, word in same.items() if word})
-    return [made, *([note(f"All: {common}.", "dim")] if common else [])]
+    differing = Differing(columns_of(words_of([row.stored for row in rows])), apart)
+    return cells_report(f"{counted(total, 'cell')} in {store}", differing, figures, keys)
 
 
 def _failures(rows: Sequence[CellRow]) -> list[Table]:

@@ -10,7 +10,7 @@ from mnfpn_cli.report.points import KEPT
 from mnfpn_cli.report.tables import Report, note, pairs, table
 from mnfpn_cli.report.units import count, duration, scaled, size_in_bytes
 from mnfpn_cli.space.cells import Cell, Execution
-from mnfpn_cli.space.names import differences
+from mnfpn_cli.space.names import named
 from mnfpn_cli.space.planned import kept
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def frontier_report(frontier: Sequence[Planned], cells: Sequence[Planned]) -> Re
     bare = [_bare(one.cell) for one in shown]
     most = max(one.figures.capacity.product for one in networks)
     asked = [*bare, *(_bare(one.cell) for one in _some(cells, ASKED))]
-    settings = {key: words[: len(bare)] for key, words in differences(asked).items()}
+    settings = {key: words[: len(bare)] for key, words in named(asked).items()}
     figures = {
         ">MACs": [scaled(one.figures.macs) for one in shown],
         ">Parameters": [scaled(one.figures.parameters) for one in shown],

@@ -11,6 +11,7 @@ from mnfpn_cli.report.fitting import phrases
 from mnfpn_cli.report.sweep import reasons_report
 from mnfpn_cli.report.tables import Report, note, pairs, table, warning
 from mnfpn_cli.report.units import count
+from mnfpn_cli.space.names import namer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,9 +122,9 @@ def _failures(cells: Sequence[StoredCell]) -> Report:
     failed = [one for one in cells if one.status == "failed" and one.result]
     if not failed:
         return []
-    made = table("Failed", "Cell", "Why")
+    made, name = table("Failed", "Cell", "Why"), namer([one.cell for one in cells])
     for one in failed[:SHOWN]:
-        made.add_row(phrases(str(one.cell)), note(one.result.reason or "" if one.result else ""))
+        made.add_row(phrases(name(one.cell)), note(one.result.reason or "" if one.result else ""))
     more = len(failed) - SHOWN
     left_out = [note(f"{count(more)} more: mnfpn runs list --status failed", "dim")] if more > 0 else []
     return [made, *left_out, note("--retry-failed measures them again.", "dim")]

@@ -1,7 +1,7 @@
 """Cells told apart in few words: by what differs between them."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from mnfpn_cli.settings.models import NetworkSettings
@@ -17,11 +17,23 @@ def differences(cells: Sequence[Cell]) -> dict[str, list[str]]:
     return {key: _numbered(words) if key == "stages" else words for key, words in differing.items()}
 
 
+def named(cells: Sequence[Cell], apart: Collection[str] = ()) -> dict[str, list[str]]:
+    """What names cells: what differs between them; where nothing does, what is not the default in all of them.
+
+    ``apart``: keys that are told elsewhere. By no key stands what has no other name.
+    """
+    found = {key: words for key, words in differences(cells).items() if key not in apart}
+    if found or not cells:
+        return found
+    changed = _changed(cells[0].settings)
+    return {key: [word] * len(cells) for key, word in changed.items()} or {"": ["the default network"] * len(cells)}
+
+
 def namer(cells: Sequence[Cell]) -> Callable[[Cell], str]:
     """How to name each of some cells, as ``width_mult 0.5, channels 64``."""
-    differing = differences(cells)
+    differing = named(cells)
     names = {
-        cell: ", ".join(f"{key.rpartition('.')[2]} {words[index]}" for key, words in differing.items())
+        cell: ", ".join(f"{key.rpartition('.')[2]} {words[index]}".lstrip() for key, words in differing.items())
         for index, cell in enumerate(cells)
     }
     return lambda cell: names[cell]
@@ -29,10 +41,22 @@ def namer(cells: Sequence[Cell]) -> Callable[[Cell], str]:
 
 def _words(cell: Cell) -> dict[str, str]:
     how = cell.execution
-    words = {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat(cell.settings).items()}
+    words = {key: _word(value) for key, value in flat(cell.settings).items()}
     words.pop("head.size", None)  # follows from the size of the image
     words |= {"size": str(cell.size), "batch": str(how.batch), "runtime": how.runtime, "device": how.device}
     return words | {"dtype": how.dtype, "threads": "torch's choice" if how.threads is None else str(how.threads)}
+
+
+def _changed(settings: NetworkSettings) -> dict[str, str]:
+    """The settings that are not what they are where nothing is said."""
+    usual = flat(NetworkSettings())
+    changed = {key: value for key, value in flat(settings).items() if key not in usual or value != usual[key]}
+    changed.pop("head.size", None)  # follows from the size of the image
+    return {key: "of its own" if key == "stages" else _word(value) for key, value in changed.items()}
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def flat(settings: NetworkSettings) -> dict[str, Any]:

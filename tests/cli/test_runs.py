@@ -66,7 +66,7 @@ def test_list_shows_sweeps_cells_and_failures(mnfpn: Mnfpn, store: str, keys: li
     assert listed == [keys[index][:8] for index in (0, 1, 3, 2, 1)]  # the last done first, and why one failed
     assert f"{keys[0][:8]}  width_mult 0.25  done     here  11.00 ms   18 %  01-01 00:00" in done.out
     assert f"{keys[1][:8]}  =HYPERLINK(1)|<b> / and \\x1b[31mmore" in done.out
-    assert "All: size 64x64, batch 1, runtime eager, device cpu." in done.out
+    assert "All of these: size 64x64, batch 1, runtime eager, device cpu." in done.out
 
 
 @pytest.mark.parametrize(("status", "count"), [("done", 2), ("failed", 1), ("pending", 1)])

@@ -222,6 +222,30 @@ def test_a_file_has_a_row_on_a_line(stored: Stored) -> None:
         assert sum("width_mult 0.75, channels 128" in line and "117.9 ms" in line for line in lines) == 1
 
 
+@pytest.mark.parametrize("of", [report_of, recommend_of, list_of])
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        (Made(0.75, SMALL, latency_s=0.02, samples=5), "width_mult 0.75"),
+        (Made(1.0, SMALL, latency_s=0.02, samples=5), "the default network"),
+    ],
+)
+def test_a_single_cell_is_one_row_and_named_as_among_others(
+    tmp_path: Path, of: Callable[[Stored], Report], made: Made, name: str
+) -> None:
+    """What it is stands below the table, where nothing is broken; a column that is empty is left out."""
+    report = of(Stored(tmp_path, [made]))
+    lines = on_screen(report, 80).splitlines()
+    assert sum("19.40 ms" in line for line in lines) == 1
+    (common,) = (line for line in lines if line.startswith("The cell: "))
+    assert name in common
+    assert "size 320x320" in common
+    header = next(line for line in lines if "Median" in line)
+    assert "Network" not in header
+    assert "±95 %" not in header
+    assert not any("1 of 1 measured cells" in line for line in lines)
+
+
 def test_what_all_rows_have_in_common_stands_once_below_them(tmp_path: Path) -> None:
     """It needs no column of the table, which has no room to spare."""
     cells = [replace(one, execution=EAGER) for one in (*SWEPT[:2], Made(latency_s=0.9))]
