@@ -61,6 +61,11 @@ def _time(expected: Expected) -> str:
     return f"{duration(expected.seconds)} to {duration(most)}: {runs}; nothing is measured yet that would tell"
 
 
+def asked_for(plan: Mapping[str, Any]) -> str:
+    """The command that a sweep was begun by; nothing where it is not known."""
+    return str(plan.get("command") or "")
+
+
 def reasons_report(invalid: Mapping[str, int]) -> Report:
     """Why combinations are no networks, and how many cells that are; the most common reasons first."""
     if not invalid:

@@ -258,11 +258,17 @@ def test_a_signal_ends_a_sweep_between_two_cells(number: signal.Signals) -> None
 def test_a_sweeps_command_is_kept_without_the_store(mnfpn: Mnfpn) -> None:
     """It can be typed again; a server's password is in no row."""
     arguments = ("--width-mult", "0.35", "--size", "64,96", "--max-macs", "5G", "--by-layer", *QUICK)
+    numbers = ("--cell-timeout", "1", "--max-time", "5", "--precision", "0.015")
     mnfpn("sweep", *arguments, "--measure", "none", "--store", "runs.db")
+    mnfpn("sweep", "--size", "64", *numbers, "--measure", "none", "--store", "runs.db")
     with open_store("runs.db") as store:
-        (sweep,) = sweeps(store)
+        first, second = sweeps(store)
     words = "--size 64,96 --max-macs 5G --measure none --by-layer --runs 6 --warmup 1"
-    assert sweep.plan["command"] == f"mnfpn sweep --width-mult 0.35 {words}"
+    assert first.plan["command"] == f"mnfpn sweep --width-mult 0.35 {words}"
+    assert second.plan["command"] == (
+        "mnfpn sweep --size 64 --measure none --cell-timeout 1 --precision 0.015 --max-time 5"
+    )
+    assert second.plan["how"]["arguments"] == ["--precision", "0.015", "--max-time", "5"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.percent import percent
+from mnfpn_cli.report.sweep import asked_for
 from mnfpn_cli.report.units import count, size_in_bytes
 from mnfpn_cli.space.names import differences
 
@@ -42,9 +43,8 @@ def _sweep(sweep: Sweep) -> str:
     for key, words in (("invalid", "invalid"), ("cut", "over budget")):
         number = sum(plan.get(key, {}).values())
         left_out += [f"{count(number)} {words}"] if number else []
-    what = plan.get("command") or (f"merged from {plan['merged']}" if "merged" in plan else "")
     out = f" ({', '.join(left_out)} left out)" if left_out else ""
-    return f"<p>Sweep {sweep.id}, {escape(when)} UTC{escape(out)}: <code>{escape(str(what))}</code></p>"
+    return f"<p>Sweep {sweep.id}, {escape(when)} UTC{escape(out)}: <code>{escape(asked_for(plan))}</code></p>"
 
 
 def _few(words: Sequence[str]) -> str:
