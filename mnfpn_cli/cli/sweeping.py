@@ -119,11 +119,11 @@ def _run(store: "Store", numbers: Sequence[int], pool: "Pool", options: HowOptio
     from mnfpn_cli.sweep.state import State
 
     known = {one.id: one for one in sweeps(store)}
-    states = list[State]()
+    states, told = list[State](), set[str]()
     with stopping() as stopped:
         for number in sorted(numbers, reverse=True):
             cells, how = read_cells(store, number), options.going_on(how_of(known[number].plan))
-            with sweep_bar(cells) as tell:
+            with sweep_bar(cells, told) as tell:
                 states.append(SweepRun(store, number, pool, how, stopped, tell).run())
             if stopped():
                 break

@@ -10,7 +10,7 @@ from mnfpn_cli.percent import percent
 from mnfpn_cli.report.fitting import phrases
 from mnfpn_cli.report.sweep import reasons_report
 from mnfpn_cli.report.tables import Report, note, pairs, table, warning
-from mnfpn_cli.report.units import count
+from mnfpn_cli.report.units import count, counted, times
 from mnfpn_cli.space.names import namer
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from mnfpn_cli.sweep.state import NotRun
 
 SHOWN = 10
+
+MUCH = 2
+"""Times from which on per cent are no help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +46,14 @@ class Swept:
         return {status: sum(one.status == status for one in self.cells) for status in ("done", "failed", "pending")}
 
     @property
+    def doubts(self) -> list[str]:
+        """What makes the figures less sure than they look, once all are there."""
+        return [*reused_lines(self.reused), *drift_lines(self.references)]
+
+    @property
     def warnings(self) -> list[str]:
-        """What makes the figures less sure than they look."""
-        return [*self.notes, *reused_lines(self.reused), *drift_lines(self.references)]
+        """The same, behind what went wrong meanwhile and was told then."""
+        return [*self.notes, *self.doubts]
 
     @property
     def ways_not_run(self) -> dict[tuple[str, str, str, str], int]:
@@ -65,14 +73,13 @@ def swept_report(swept: Swept) -> Report:
         ("not run", f"{count(number)}: {runtime} on {device}, {dtype}: {reason}")
         for (runtime, device, dtype, reason), number in swept.ways_not_run.items()
     ]
-    times = len(swept.references)
-    timed = f"timed {count(times)} {'time' if times == 1 else 'times'}" if times else "not timed"
+    timed = f"timed {counted(len(swept.references), 'time')}" if swept.references else "not timed"
     store = swept.store
     return [
         pairs(f"Sweep, in {store}", [*rows, *left_out, ("reference cell", timed)]),
         *(table_ for sweep in swept.sweeps for table_ in reasons_report(sweep.plan.get("invalid", {}))),
         *_failures(swept.cells),
-        *(warning(line) for line in swept.warnings),
+        *(warning(line) for line in swept.doubts),
         note(f"The frontier: mnfpn report --store {store}. Which to take: mnfpn recommend --store {store}.", "dim"),
     ]
 
@@ -89,7 +96,7 @@ def reused_lines(reused: Sequence[Reused]) -> list[str]:
     """What was measured before, with other options than were asked for this time."""
     return [
         f"{count(one.cells)} {'result is' if one.cells == 1 else 'results are'} of another sweep, measured with "
-        f"{_options(one.measured_with)}, not with {_options(one.wanted)}: --again measures anew"
+        f"{_options(one.measured_with)}, not with {_options(one.wanted)}: repeat the sweep with --again to measure anew"
         for one in reused
     ]
 
@@ -111,10 +118,16 @@ def moved_lines(found: Sequence[Moved]) -> list[str]:
         return []
     worst = max(found, key=lambda one: abs(one.pace - 1))
     slower = "slower" if worst.pace > 1 else "faster"
-    how = f"{percent(abs(worst.pace - 1))} {slower} than at first at {worst.finished} on {worst.node}"
+    much = worst.pace >= MUCH or worst.pace <= 1 / MUCH
+    how = (
+        f"took {times(worst.pace)} × its first time"
+        if much
+        else (f"was {percent(abs(worst.pace - 1))} {slower} than at first")
+    )
+    when = f"{worst.finished[:19].replace('T', ' ')} UTC, on {worst.node}"
     return [
-        f"the reference cell moved: at worst it was {how}. The page of mnfpn report, and mnfpn runs export, have times "
-        "corrected for it; an idle machine needs none."
+        f"the reference cell moved: at worst it {how} ({when}). The page of mnfpn report, and mnfpn runs "
+        "export, have times corrected for it; an idle machine needs none."
     ]
 
 

@@ -229,11 +229,25 @@ def test_a_recommendation_for_what_there_is_not_is_wrong_usage(
     assert outcome.err.startswith(f"error: {message}")
 
 
-def test_a_note_is_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
-    """However long it is; a terminal breaks it itself."""
-    with sweep_bar([]) as tell:
-        tell(State(0, 0, notes=("word " * 60,)))
+def test_a_note_is_one_line_in_a_pipe_and_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """However long it is; a terminal breaks it itself. Of another sweep the same is not told again."""
+    told = set[str]()
+    for number in (0, 1):
+        with sweep_bar([], told) as tell:
+            tell(State(number, 0, notes=("word " * 60,)))
     assert capsys.readouterr().err == f"warning: {'word ' * 60}\n"
+
+
+def test_what_went_wrong_is_told_while_it_does_and_not_again_with_the_results(
+    mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On standard error; a document has it, too."""
+    quickly(monkeypatch, lambda task: failed("too large") if "96x96" in task.arguments else steady(task))
+    outcome = mnfpn("sweep", "--size", "64,96", "--store", "runs.db")
+    assert outcome.err.count("the reference cell (") == 1
+    assert "the reference cell (" not in outcome.out
+    again = mnfpn("sweep", "--size", "64,96", "--store", "runs.db", "--again", "--json")
+    assert any("the reference cell (" in line for line in json.loads(again.out)["warnings"])
 
 
 @pytest.mark.slow
@@ -379,8 +393,9 @@ def test_results_of_other_options_are_told_and_layers_are_measured(
     sweep = ("sweep", "--size", "64,96", "--store", "runs.db")
     assert "other" not in mnfpn(*sweep, "--runs", "6").out
     again, tried = mnfpn(*sweep), len(pool.tasks)
-    line = "2 results are of another sweep, measured with --runs 6, not with the default options: --again measures anew"
-    assert f"warning: {line}" in again.out
+    line = "2 results are of another sweep, measured with --runs 6, not with the default options"
+    assert f"warning: {line}: repeat the sweep with --again to measure anew" in again.out
+    assert mnfpn("sweep", "--resume", "--store", "runs.db").out.count("results are of another sweep") == 1
     planned = mnfpn(*sweep, "--by-layer", "--dry-run")
     assert "2 cells and 2 times of the reference cell" in planned.out
     layered = mnfpn(*sweep, "--by-layer")
