@@ -98,8 +98,8 @@ def capacity_words(capacity: Capacity) -> str:
     """What a network keeps, in words: levels, their channels, cells of the finest, channels of the backbone."""
     levels = "1 map" if capacity.levels == 1 else f"{capacity.levels} levels"
     return (
-        f"{levels} of {count(capacity.channels)} channels, the finest of {count(capacity.cells)} cells, "
-        f"on {count(capacity.backbone_channels)} channels of the backbone"
+        f"{levels} of {counted(capacity.channels, 'channel')}, the finest of {counted(capacity.cells, 'cell')}, "
+        f"on {counted(capacity.backbone_channels, 'channel')} of the backbone"
     )
 
 

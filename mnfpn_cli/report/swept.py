@@ -75,12 +75,13 @@ def swept_report(swept: Swept) -> Report:
     ]
     timed = f"timed {counted(len(swept.references), 'time')}" if swept.references else "not timed"
     store = swept.store
+    advice = f"The frontier: mnfpn report --store {store}. Which to take: mnfpn recommend --store {store}."
     return [
         pairs(f"Sweep, in {store}", [*rows, *left_out, ("reference cell", timed)]),
         *(table_ for sweep in swept.sweeps for table_ in reasons_report(sweep.plan.get("invalid", {}))),
         *_failures(swept.cells),
         *(warning(line) for line in swept.doubts),
-        note(f"The frontier: mnfpn report --store {store}. Which to take: mnfpn recommend --store {store}.", "dim"),
+        *([note(advice, "dim")] if swept.counts["done"] else []),
     ]
 
 
@@ -95,7 +96,7 @@ def _left_out(sweep: Sweep) -> list[tuple[str, str]]:
 def reused_lines(reused: Sequence[Reused]) -> list[str]:
     """What was measured before, with other options than were asked for this time."""
     return [
-        f"{count(one.cells)} {'result is' if one.cells == 1 else 'results are'} of another sweep, measured with "
+        f"{counted(one.cells, 'result')} {'is' if one.cells == 1 else 'are'} of another sweep, measured with "
         f"{_options(one.measured_with)}, not with {_options(one.wanted)}: repeat the sweep with --again to measure anew"
         for one in reused
     ]

@@ -133,10 +133,38 @@ def test_cells_can_be_put_down_now_and_measured_later(mnfpn: Mnfpn) -> None:
     """All within the budget, as pending; going on with the sweep measures them."""
     outcome = mnfpn("sweep", "--width-mult", "0.35", "--size", "64", *QUICK, "--measure", "none", "--store", "runs.db")
     assert outcome.code == 0
-    assert "1 to measure later, all put down: mnfpn sweep --resume --store runs.db" in outcome.err
+    assert "1 cell to measure later: mnfpn sweep --resume --store runs.db" in outcome.err
     with open_store("runs.db") as store:
         assert [one.status for one in read_cells(store)] == ["pending"]
     assert "timed 2 times" in mnfpn("sweep", "--resume", "--store", "runs.db").out
+
+
+def test_only_what_is_left_is_to_measure(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a dry run, in a sweep that is put down, and in one that has nothing left; one cell is one cell."""
+    quickly(monkeypatch)
+    stored = ("--runtime", "eager,fused", "--store", "runs.db")
+    assert mnfpn("sweep", "--size", "64", "--store", "runs.db").code == 0
+    dry = mnfpn("sweep", "--size", "64", *stored, "--dry-run").out
+    assert "to measure  1 of 2 (--measure all)" in dry
+    assert ": 1 cell and 2 times of the reference cell" in dry
+    assert "cannot run" not in dry
+    put_down = mnfpn("sweep", "--size", "64", *stored, "--measure", "none")
+    assert put_down.err.startswith("warning: 1 cell to measure later: mnfpn sweep --resume ")
+    assert mnfpn("sweep", "--resume", "--store", "runs.db").code == 0
+    for again in (("--resume", "--store", "runs.db"), ("--size", "64", *stored, "--measure", "none")):
+        assert mnfpn("sweep", *again).err == "warning: nothing is left to measure in 'runs.db': 2 cells measured\n"
+    every = mnfpn("sweep", "--size", "64", "--runtime", "all", "--dry-run").out
+    assert "less those whose runtime cannot run there" in every
+
+
+def test_where_nothing_was_measured_no_cell_is_advised(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no frontier yet, and nothing to take."""
+    quickly(monkeypatch, lambda _: failed("too large"))
+    outcome = mnfpn("sweep", "--size", "64", "--store", "runs.db")
+    assert outcome.code == 1
+    assert "mnfpn recommend" not in outcome.out
+    again = mnfpn("sweep", "--resume", "--store", "runs.db")
+    assert "nothing is left to measure in 'runs.db': 1 cell failed (--retry-failed tries again)" in again.err
 
 
 def test_a_dry_run_says_how_many_cells_and_how_long(mnfpn: Mnfpn) -> None:
@@ -262,7 +290,7 @@ def test_a_signal_ends_a_sweep_between_two_cells(number: signal.Signals) -> None
     running.send_signal(number)
     out, err = running.communicate(timeout=60)
     assert running.returncode == 128 + number, err
-    assert "cells are left; go on with them by: mnfpn sweep --resume --store runs.db" in err
+    assert "left; go on by: mnfpn sweep --resume --store runs.db" in err
     assert "done" in out
     with open_store("runs.db") as store:
         claimed = store.read(lambda connection: connection.execute(select(tables.cells.c.claimed_by)).scalars().all())
@@ -413,7 +441,8 @@ def test_going_on_with_what_is_finished_says_so(mnfpn: Mnfpn) -> None:
     assert "must fit the memory that cpu has free" in failing.out
     again = mnfpn("sweep", "--resume", "--store", "runs.db")
     assert again.code == 1
-    assert "nothing is left: 0 cells of 'runs.db' are measured; 1 failed: --retry-failed tries them again" in again.err
+    assert "nothing is left to measure in 'runs.db': 1 cell failed (--retry-failed tries again)" in again.err
+    assert "mnfpn recommend" not in again.out
     assert "failed          1" in again.out
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.percent import percent
 from mnfpn_cli.report.sweep import asked_for
-from mnfpn_cli.report.units import count, size_in_bytes
+from mnfpn_cli.report.units import count, counted, size_in_bytes
 from mnfpn_cli.space.names import differences
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def subtitle_html(points: Points) -> str:
     parts = {status: points.count(status) for status in ("done", "failed", "pending")}
     counts = ", ".join(f"{count(number)} {status}" for status, number in parts.items() if number)
     frontier = sum(map(len, points.frontier.values()))
-    total = f"{count(len(points.all))} cell{'s' * (len(points.all) != 1)}"
+    total = counted(len(points.all), "cell")
     lines = [
         f"<p>{total}{f': {counts}' if counts else ''}{f'; {count(frontier)} on the frontier' * bool(frontier)}.</p>"
     ]
