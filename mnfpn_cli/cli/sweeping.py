@@ -1,7 +1,7 @@
 """A sweep at the prompt: begun, or gone on with."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from mnfpn_cli.report.units import counted
 
 if TYPE_CHECKING:
     from mnfpn_cli.space.cells import Cell
+    from mnfpn_cli.store.rows import Status
     from mnfpn_cli.store.store import Store
     from mnfpn_cli.sweep.how import How
     from mnfpn_cli.sweep.pool import Pool
@@ -89,7 +90,7 @@ def go_on(name: str, options: HowOptions, output: OutputOptions) -> None:
             _run(store, [one.id for one in here], pool, options, output)
 
 
-def _nothing_left(store: "Store", counts: Mapping[str, int]) -> str:
+def _nothing_left(store: "Store", counts: "Counter[Status]") -> str:
     """How many cells are measured, and what can still be done."""
     parts = [f"{counted(counts['done'], 'cell')} measured"] if counts["done"] else []
     parts += [f"{counted(counts['failed'], 'cell')} failed (--retry-failed tries again)"] if counts["failed"] else []
