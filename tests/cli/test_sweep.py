@@ -128,6 +128,19 @@ def test_without_measuring_a_sweep_is_a_table(mnfpn: Mnfpn) -> None:
     assert list(Path().iterdir()) == []
 
 
+def test_presets_are_told_apart_by_their_names(mnfpn: Mnfpn) -> None:
+    """Rather than by all that they differ in, as long as nothing else of them does."""
+    presets = ("sweep", "--preset", "fpnssd", "--preset", "retina-fpn", "--measure", "none")
+    assert {"fpnssd", "retina-fpn"} <= {
+        line.split(" ")[1] for line in _preset_rows(mnfpn(*presets, "--size", "64").out)
+    }
+    assert _preset_rows(mnfpn(*presets, "--width-mult", "0.5,1.0").out) == []
+
+
+def _preset_rows(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("preset ")]
+
+
 @pytest.mark.slow
 def test_cells_can_be_put_down_now_and_measured_later(mnfpn: Mnfpn) -> None:
     """All within the budget, as pending; going on with the sweep measures them."""
