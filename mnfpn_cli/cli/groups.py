@@ -114,6 +114,11 @@ def _repeating(parameter: inspect.Parameter) -> inspect.Parameter:
     return parameter.replace(annotation=Annotated[list[str] | None, info], default=None)
 
 
+def typed(value: object) -> str:
+    """A value as it is typed: ``5`` rather than ``5.0``."""
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
 def spelled(command: str, *groups: Any) -> str:
     """A command with the options of some groups that are not as they are by default, to be typed again."""
     words = list[str]()
@@ -123,5 +128,5 @@ def spelled(command: str, *groups: Any) -> str:
             if value == field.default:
                 continue
             for one in value if isinstance(value, list) else [value]:
-                words += [option] if one is True else [option, str(one)]
+                words += [option] if one is True else [option, typed(one)]
     return shlex.join([*command.split(), *words])

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from typer import Option
 
 from mnfpn_cli.cli.completion import offering, runtime_words
+from mnfpn_cli.cli.groups import typed
 from mnfpn_cli.cli.help import MEASURING, MORE
 from mnfpn_cli.cli.options import number, share, whole
 from mnfpn_cli.settings.measuring import (
@@ -102,7 +103,7 @@ class SamplingOptions:
         """
         self.sampling()
         said = {one.name: getattr(self, one.name) for one in fields(self)}
-        given = {f"--{name.replace('_', '-')}": str(value) for name, value in said.items() if value is not None}
+        given = {f"--{name.replace('_', '-')}": typed(value) for name, value in said.items() if value is not None}
         return [text for pair in given.items() for text in pair]
 
 

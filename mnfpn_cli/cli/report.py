@@ -100,7 +100,7 @@ def _write(output: Path, form: str, points: "Points", name: str) -> str:
         MnfpnError: where it cannot be made or written.
     """
     from mnfpn_cli.cli.output import write_bytes
-    from mnfpn_cli.report.units import count, size_in_bytes
+    from mnfpn_cli.report.units import counted, size_in_bytes
 
     if form == "html":
         from mnfpn_cli.report.page.page import report_page
@@ -112,4 +112,4 @@ def _write(output: Path, form: str, points: "Points", name: str) -> str:
         content = frontier_picture(points, form)
     write_bytes(output, content)
     what = "the page" if form == "html" else "the frontier's plot"
-    return f"{output}: {what} of {count(len(points.all))} cells, {size_in_bytes(len(content))}."
+    return f"{output}: {what} of {counted(len(points.all), 'cell')}, {size_in_bytes(len(content))}."

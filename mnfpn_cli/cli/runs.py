@@ -69,7 +69,7 @@ def list_(
         rows, known = _rows(opened, status, sweep), sweeps(opened)
         name = opened.name
     usual = ON_SCREEN if sys.stdout.isatty() and output.output is None else IN_PIPE
-    shown = [one for one in known if sweep in (None, one.id)]
+    shown = [one for one in reversed(known) if sweep in (None, one.id)]
     wanted = output.json or output.output is not None  # of a large store it takes seconds
     document = list_document(name.strip("'"), rows[:limit], shown) if wanted else {}
     emit(list_report(name, rows, shown, limit or usual), document, output)

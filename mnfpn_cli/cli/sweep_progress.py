@@ -23,19 +23,22 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def sweep_bar(cells: Sequence[StoredCell]) -> Iterator[Callable[[State], None]]:
-    """Give a function that shows how far the sweep of some cells is; all is gone at the end."""
+def sweep_bar(cells: Sequence[StoredCell], told: set[str]) -> Iterator[Callable[[State], None]]:
+    """Give a function that shows how far the sweep of some cells is; all but warnings is gone at the end.
+
+    ``told``: warnings that are not given again; those that are given are added.
+    """
     from mnfpn_cli.sweep.drift import MOVED
 
     console, name = Console(stderr=True), namer([one.cell for one in cells])
     bar = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
     with Progress(*bar, TimeElapsedColumn(), console=console, transient=True, disable=not sys.stderr.isatty()) as bars:
-        task, told = bars.add_task("measuring", total=len(cells), said=""), list[str]()
+        task = bars.add_task("measuring", total=len(cells), said="")
 
         def tell(state: State) -> None:
-            for line in state.notes[len(told) :]:
+            for line in [one for one in dict.fromkeys(state.notes) if one not in told]:
                 bars.console.print(note(f"warning: {line}"), highlight=False, soft_wrap=True)
-                told.append(line)
+                told.add(line)
             best = f"best {_best(state, name)}" if state.best else "measuring"
             moved = f"machine {percent(state.pace - 1, '+.0f')}" if abs(state.pace - 1) > MOVED else ""
             completed = state.total - state.left

@@ -70,7 +70,7 @@ def show_swept(store: "Store", ran: "Sequence[Sweep]", states: "Sequence[State]"
     from mnfpn_cli.store.read import read_cells
     from mnfpn_cli.store.sweeps import references, sweeps
     from mnfpn_cli.sweep.failures import failures
-    from mnfpn_cli.sweep.reused import reused
+    from mnfpn_cli.sweep.reused import reused_by_any
 
     known, by_sweep = {one.id: one for one in sweeps(store)}, {one.id: read_cells(store, one.id) for one in ran}
     cells = {one.key: one for some in by_sweep.values() for one in some}
@@ -79,10 +79,10 @@ def show_swept(store: "Store", ran: "Sequence[Sweep]", states: "Sequence[State]"
         tuple(ran),
         tuple(cells.values()),
         tuple(one for one in references(store) if one.sweep in by_sweep),
-        tuple(note for one in states for note in one.notes),
+        tuple(dict.fromkeys(note for one in states for note in one.notes)),
         sum(one.skipped for one in states),
         tuple({left_out.cell.key: left_out for one in states for left_out in one.not_run}.values()),
-        tuple(found for sweep in ran for found in reused(sweep, by_sweep[sweep.id], known)),
+        tuple(reused_by_any(ran, by_sweep, known)),
     )
     emit(swept_report(swept), network_document("sweep", None, None, swept_document(swept)), output)
     named = [one for state in states if not _all_runtimes(known[state.sweep]) for one in state.not_run]

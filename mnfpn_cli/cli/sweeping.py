@@ -11,9 +11,11 @@ from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.cli.sweep_options import HowOptions
 from mnfpn_cli.cli.sweep_shown import ON_RAY, place_of, show, show_swept
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError
+from mnfpn_cli.report.units import counted
 
 if TYPE_CHECKING:
     from mnfpn_cli.space.cells import Cell
+    from mnfpn_cli.store.rows import Status
     from mnfpn_cli.store.store import Store
     from mnfpn_cli.sweep.how import How
     from mnfpn_cli.sweep.pool import Pool
@@ -33,6 +35,7 @@ def measure(name: str, chosen: "Chosen", how: "How", options: HowOptions, output
         MnfpnError: where the store or the machines fail; what was measured by then is kept.
     """
     from mnfpn_cli.cli.output import warn
+    from mnfpn_cli.store.read import read_cells
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.sweep.start import begin
 
@@ -41,9 +44,11 @@ def measure(name: str, chosen: "Chosen", how: "How", options: HowOptions, output
             raise MnfpnError(f"no cell is within the budget: {sum(chosen.space.cut.values()):,} are beyond it")
         if options.measure == "none":
             chosen = replace(chosen, cells=chosen.space.cells)
-            begin(store, chosen, how, place_of(options), options.measured_again())
+            sweep = begin(store, chosen, how, place_of(options), options.measured_again())
             show(replace(chosen, cells=()), None, output)
-            warn(f"{len(chosen.cells):,} to measure later, all put down: {_resume(store)}")
+            counts = Counter(one.status for one in read_cells(store, sweep))
+            later = f"{counted(counts['pending'], 'cell')} to measure later: {_resume(store)}"
+            warn(later if counts["pending"] else _nothing_left(store, counts))
             return
         with _machines(options, [one.cell for one in chosen.cells]) as pool:  # before a sweep is there to go on with
             sweep = begin(store, chosen, how, place_of(options), options.measured_again())
@@ -70,14 +75,14 @@ def go_on(name: str, options: HowOptions, output: OutputOptions) -> None:
                 try_again(store, one.id)
         left = unfinished(store)
         if not left:
-            _nothing_left(store, output)
+            _finished(store, output)
             return
         here = [one for one in left if one.place == place]
         for one in left:
             if one.place != place:
                 hint = " (--ray ADDRESS goes on with it)" * (one.place.startswith(ON_RAY) and options.ray is None)
-                stay = f"its {one.counts['pending']} cells stay{hint}"
-                warn(f"sweep {one.id} is for {one.place}, this is {place}: {stay}")
+                left_there = f"{counted(one.counts['pending'], 'cell')} of it left{hint}"
+                warn(f"sweep {one.id} is for {one.place}, this is {place}: {left_there}")
         if not here:
             raise MnfpnError("--resume: no cell that is left is for this kind of machine")
         cells = [one.cell for sweep in here for one in read_cells(store, sweep.id, "pending")]
@@ -85,8 +90,15 @@ def go_on(name: str, options: HowOptions, output: OutputOptions) -> None:
             _run(store, [one.id for one in here], pool, options, output)
 
 
-def _nothing_left(store: "Store", output: OutputOptions) -> None:
-    """Say how many cells are measured, and what can still be done.
+def _nothing_left(store: "Store", counts: "Counter[Status]") -> str:
+    """How many cells are measured, and what can still be done."""
+    parts = [f"{counted(counts['done'], 'cell')} measured"] if counts["done"] else []
+    parts += [f"{counted(counts['failed'], 'cell')} failed (--retry-failed tries again)"] if counts["failed"] else []
+    return f"nothing is left to measure in {store.name}: {', '.join(parts) or 'it has no cells'}"
+
+
+def _finished(store: "Store", output: OutputOptions) -> None:
+    """Show what came of sweeps that have nothing left.
 
     Raises:
         MnfpnError: where some failed.
@@ -95,9 +107,7 @@ def _nothing_left(store: "Store", output: OutputOptions) -> None:
     from mnfpn_cli.store.read import read_cells
     from mnfpn_cli.store.sweeps import sweeps
 
-    counts = Counter(one.status for one in read_cells(store))
-    more = f"; {counts['failed']} failed: --retry-failed tries them again" if counts["failed"] else ""
-    warn(f"nothing is left: {counts['done']} cells of {store.name} are measured{more}")
+    warn(_nothing_left(store, Counter(one.status for one in read_cells(store))))
     failed = show_swept(store, sweeps(store), (), output)
     if failed:
         raise MnfpnError("\n".join(failed))
@@ -119,11 +129,11 @@ def _run(store: "Store", numbers: Sequence[int], pool: "Pool", options: HowOptio
     from mnfpn_cli.sweep.state import State
 
     known = {one.id: one for one in sweeps(store)}
-    states = list[State]()
+    states, told = list[State](), set[str]()
     with stopping() as stopped:
         for number in sorted(numbers, reverse=True):
             cells, how = read_cells(store, number), options.going_on(how_of(known[number].plan))
-            with sweep_bar(cells) as tell:
+            with sweep_bar(cells, told) as tell:
                 states.append(SweepRun(store, number, pool, how, stopped, tell).run())
             if stopped():
                 break
@@ -131,7 +141,7 @@ def _run(store: "Store", numbers: Sequence[int], pool: "Pool", options: HowOptio
     failed = show_swept(store, ran, states, output)
     if stopped():
         left = sum(one.counts.get("pending", 0) for one in ran)
-        raise SweepInterruptedError(f"interrupted: {left} cells are left; go on with them by: {_resume(store)}")
+        raise SweepInterruptedError(f"interrupted: {counted(left, 'cell')} left; go on by: {_resume(store)}")
     if not any(one.skipped for one in states) and not any(one.counts.get("done") for one in ran):
         failed = ["no cell was measured", *failed]
     if failed:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.padding import Padding
 
 from mnfpn_cli.report.tables import Report, note
-from mnfpn_cli.report.units import count, inputs_title
+from mnfpn_cli.report.units import count, counted, inputs_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ def audit_report(audit: Audit, pyramids: Sequence[Levels]) -> Report:
         report: Report = [note(clean_line(audit), "green")]
         return [*report, *_levels(pyramids), *_notes(audit.notes)]
     found = len(audit.findings)
-    report = [note(f"Audit: {found} finding{'s' * (found > 1)}. {_called(audit)}.", "bold red")]
+    report = [note(f"Audit: {counted(found, 'finding')}. {_called(audit)}.", "bold red")]
     for finding in audit.findings:
         report += finding_lines(finding)
     return [*report, *_notes(audit.notes)]
@@ -50,7 +50,7 @@ def clean_line(audit: Audit) -> str:
 
 def _called(audit: Audit) -> str:
     idle = f" ({audit.idle} without parameters idle)" if audit.idle else ""
-    return f"{audit.called} modules called, {audit.registered} registered{idle}"
+    return f"{counted(audit.called, 'module')} called, {audit.registered} registered{idle}"
 
 
 def finding_lines(finding: Finding) -> Report:

@@ -31,9 +31,9 @@ class Differing:
 
     @property
     def alike(self) -> dict[str, str]:
-        """What all rows have in common, where there are several."""
+        """What all rows have in common: of a single row, all that there is to it."""
         both = {**self.settings, **self.apart}
-        return {key: words[0] for key, words in both.items() if key and len(words) > 1 and len(set(words)) == 1}
+        return {key: words[0] for key, words in both.items() if len(set(words)) == 1}
 
     def without(self, keys: Mapping[str, str]) -> Differing:
         """The same, less what stands elsewhere."""
@@ -49,18 +49,15 @@ def columns_of(rows: Sequence[Mapping[str, str]]) -> Columns:
 def cells_report(
     title: str, differing: Differing, figures: Columns, lead: Columns | None = None, section: int | None = None
 ) -> Report:
-    """The table, and below it what all rows have in common."""
-    alike = differing.alike
-    made = cells_table(title, differing.without(alike), figures, lead, section)
-    return [made, *([note(f"All of these: {alike_words(alike)}.")] if alike else [])]
+    """The table, and below it what all rows have in common; a column without a figure is left out."""
+    alike, shown = differing.alike, {name: words for name, words in figures.items() if any(words)}
+    rows = max(map(len, figures.values()))
+    made = _cells_table(title, differing.without(alike), shown, lead, section)
+    words = ", ".join(f"{key.removeprefix('>').lower()} {word}".lstrip() for key, word in alike.items() if word)
+    return [made, *([note(f"{'The cell' if rows == 1 else 'All of these'}: {words}.")] if words else [])]
 
 
-def alike_words(alike: Mapping[str, str]) -> str:
-    """What rows have in common, as a line below their table says it."""
-    return ", ".join(f"{key.removeprefix('>').lower()} {word}" for key, word in alike.items())
-
-
-def cells_table(
+def _cells_table(
     title: str, differing: Differing, figures: Columns, lead: Columns | None = None, section: int | None = None
 ) -> Forms:
     """A row for each cell: ``lead``, what the cells differ in, the figures; a line above the row of index ``section``.
@@ -80,7 +77,8 @@ def cells_table(
     ]
     folded = {"Network": [Items(words) for words in _rows(phrases)]} if phrases else {}
     made.append(_table(title, [_shown(lead), folded, _shown(figures)], section))
-    made[0].columns[len(lead or {})].no_wrap = True
+    if settings:
+        made[0].columns[len(lead or {})].no_wrap = True
     return Forms(tuple(made))
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli import FORMAT_VERSION, __version__
-from mnfpn_cli.report.cell_tables import Differing, alike_words, cells_table, columns_of
+from mnfpn_cli.report.cell_tables import Differing, cells_report, columns_of
 from mnfpn_cli.report.points import paces_of, words_of
 from mnfpn_cli.report.runs import half_width
-from mnfpn_cli.report.sweep import planned_document
-from mnfpn_cli.report.tables import Report, note, table
-from mnfpn_cli.report.units import count, seconds
+from mnfpn_cli.report.sweep import asked_for, planned_document
+from mnfpn_cli.report.tables import Report, command, note, table
+from mnfpn_cli.report.units import count, counted, seconds
 from mnfpn_cli.space.cells import bench_arguments
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def cell_document(row: CellRow) -> dict[str, Any]:
 
 
 def list_document(store: str, rows: Sequence[CellRow], sweeps: Sequence[Sweep]) -> dict[str, Any]:
-    """The list of a store's cells, and of its sweeps."""
+    """The list of a store's cells, and of its sweeps, in the order in which they come."""
     return {
         "format_version": FORMAT_VERSION,
         "mnfpn_version": __version__,
@@ -101,7 +101,7 @@ def list_document(store: str, rows: Sequence[CellRow], sweeps: Sequence[Sweep]) 
 
 
 def list_report(store: str, rows: Sequence[CellRow], sweeps: Sequence[Sweep], limit: int | None) -> Report:
-    """The sweeps of a store, its cells, and why some failed."""
+    """The sweeps of a store, the latest first, with their commands below; its cells, and why some failed."""
     shown = rows[:limit]
     left = len(rows) - len(shown)
     return [
@@ -115,18 +115,21 @@ def list_report(store: str, rows: Sequence[CellRow], sweeps: Sequence[Sweep], li
 def _sweeps_table(sweeps: Sequence[Sweep]) -> Report:
     if not sweeps:
         return []
-    made = table("Sweeps", ">#", "Started (UTC)", ">Cells", ">Done", ">Failed", ">Pending", "Command")
-    for one in sweeps[-SWEEPS_SHOWN:]:
+    made, shown = (
+        table("Sweeps", ">#", "Started (UTC)", ">Cells", ">Done", ">Failed", ">Pending"),
+        sweeps[:SWEEPS_SHOWN],
+    )
+    for one in shown:
         numbers = [one.counts.get(status, 0) for status in ("done", "failed", "pending")]
-        told = note(str(one.plan.get("command", "")))
-        made.add_row(str(one.id), _moment(one.started), *map(count, (sum(numbers), *numbers)), told)
+        made.add_row(str(one.id), _moment(one.started), *map(count, (sum(numbers), *numbers)))
+    asked = [command(f"{one.id}: {words}") for one in shown if (words := asked_for(one.plan))]
     older = len(sweeps) - SWEEPS_SHOWN
-    return [made, *([note(f"{count(older)} older: --json", "dim")] if older > 0 else [])]
+    return [made, *asked, *([note(f"{count(older)} older: --json", "dim")] if older > 0 else [])]
 
 
 def _cells_table(store: str, rows: Sequence[CellRow], total: int) -> Report:
     """A row a cell; what is the same for all of them stands below it."""
-    columns = {
+    apart = {
         "Status": [str(row.stored.status) for row in rows],
         "Size": [str(row.stored.cell.size) for row in rows],
         "Batch": [str(row.stored.cell.execution.batch) for row in rows],
@@ -134,9 +137,6 @@ def _cells_table(store: str, rows: Sequence[CellRow], total: int) -> Report:
         "Device": [row.stored.device for row in rows],
         "Node": [row.result.node if row.result else "" for row in rows],
     }
-    same = {name: words[0] for name, words in columns.items() if len(set(words)) == 1}
-    names = columns_of(words_of([row.stored for row in rows]))
-    differing = Differing(names, {name: words for name, words in columns.items() if name not in same})
     latencies = [row.latency for row in rows]
     figures = {
         ">Median": [seconds(one.median) if one else "" for one in latencies],
@@ -144,9 +144,8 @@ def _cells_table(store: str, rows: Sequence[CellRow], total: int) -> Report:
         "Ended (UTC)": [_moment(row.result.finished) if row.result else "" for row in rows],
     }
     keys = {"Key": [row.stored.key[:KEY_DIGITS] for row in rows]}
-    made = cells_table(f"{count(total)} cells in {store}", differing, figures, keys)
-    common = alike_words({name: word for name, word in same.items() if word})
-    return [made, *([note(f"All: {common}.", "dim")] if common else [])]
+    differing = Differing(columns_of(words_of([row.stored for row in rows])), apart)
+    return cells_report(f"{counted(total, 'cell')} in {store}", differing, figures, keys)
 
 
 def _failures(rows: Sequence[CellRow]) -> list[Table]:

@@ -14,7 +14,7 @@ from mnfpn_cli.report.sweep import planned_document
 from mnfpn_cli.report.swept import moved_lines
 from mnfpn_cli.report.tables import Report, note, printable, warning
 from mnfpn_cli.report.terminal_plot import TerminalPlot
-from mnfpn_cli.report.units import count, scaled, seconds, size_in_bytes
+from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
 from mnfpn_cli.space.frontier import Bench, bench_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def bench_name(bench: Bench, among: Mapping[Bench, object]) -> str:
 
 def _table(bench: Bench, frontier: Sequence[Point], cells: int) -> Report:
     """The cells of a frontier; sizes and runtimes stand beside the networks where there is room."""
-    title = f"Frontier on {bench_name(bench, {bench: None})}: {count(len(frontier))} of {count(cells)} cells"
+    title = f"Frontier on {bench_name(bench, {bench: None})}: {count(len(frontier))} of {counted(cells, 'cell')}"
     differing = Differing(
         columns_of([one.words for one in frontier]),
         {
@@ -66,7 +66,7 @@ def _counts(points: Points) -> Report:
         return [note("The store has no cells yet: mnfpn sweep --store STORE puts some in, and measures them.")]
     parts = {status: points.count(status) for status in ("done", "failed", "pending")}
     text = ", ".join(f"{count(number)} {status}" for status, number in parts.items() if number)
-    cells = f"{count(len(points.all))} cell{'s' * (len(points.all) != 1)}: {text}."
+    cells = f"{counted(len(points.all), 'cell')}: {text}."
     return [note(cells if parts["done"] else f"{cells} There is no frontier before a cell is measured.")]
 
 

@@ -6,9 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.settings.spelled import as_options
 from mnfpn_cli.space.frontier import Bench, largest_product, measured_frontier
-from mnfpn_cli.space.names import differences
+from mnfpn_cli.space.names import named
 from mnfpn_cli.space.planned import kept
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ class Point:
 
     Attributes:
         stored: the cell, with its newest result.
-        words: its settings by their keys, as far as they differ between the cells; else its whole name by no key.
+        words: its settings by their keys, as far as they differ between the cells; else those that are no defaults.
         kept: the capacity that it keeps, as a share of the most in the report.
         latency: what was measured; None where nothing was.
         pace: of the machine when it was measured, against the first time of the reference; None where that stayed.
@@ -96,10 +95,8 @@ def points_of(cells: Sequence[StoredCell], sweeps: Sequence[Sweep], references: 
 
 
 def words_of(cells: Sequence[StoredCell]) -> list[dict[str, str]]:
-    """The settings of each cell in which they differ; by no key its options, where they differ in none."""
-    columns = {key: words for key, words in differences([one.cell for one in cells]).items() if key not in IN_COLUMNS}
-    if not columns:
-        return [{"": " ".join(as_options(one.cell.settings)) or "the default network"} for one in cells]
+    """What names each cell: the settings in which they differ, or else those that are not the defaults."""
+    columns = named([one.cell for one in cells], IN_COLUMNS)
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

@@ -6,14 +6,13 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.percent import percent
-from mnfpn_cli.report.cell_tables import Differing, cells_report
-from mnfpn_cli.report.points import KEPT
+from mnfpn_cli.report.cell_tables import Differing, cells_report, columns_of
+from mnfpn_cli.report.points import KEPT, name_of, words_of
 from mnfpn_cli.report.runs import half_width
 from mnfpn_cli.report.sweep import cost_document
 from mnfpn_cli.report.tables import Report, command, note, printable, warning
-from mnfpn_cli.report.units import count, scaled, seconds, size_in_bytes
+from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
 from mnfpn_cli.space.cells import bench_arguments, network_arguments
-from mnfpn_cli.space.names import differences
 from mnfpn_cli.space.planned import Capacity, kept
 
 if TYPE_CHECKING:
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from mnfpn_cli.sweep.recommend import Pick, Recommendation
 
 SHOWN = 3
-
-APART = {">Size": "size", "Runtime": "runtime"}
-"""What cells differ in that has a column of its own."""
 
 OBJECTIVE = f"What is best here is what keeps the most. {KEPT} Train the first few, and compare."
 """What a recommendation goes by."""
@@ -37,9 +33,13 @@ def recommend_report(found: Sequence[Recommendation], budget: str, warnings: Seq
     for one in found:
         where = f"{one.bench.device} ({one.bench.machine}), batch {one.bench.batch}"
         if not one.picks:
-            fastest = f"{seconds(one.fastest.latency.median)}: {one.fastest.cell.cell}"
+            cell = one.fastest.cell
+            name = f"{name_of(words_of([cell])[0])}, {cell.cell.size}, {cell.cell.execution.runtime}"
+            fastest = f"{seconds(one.fastest.latency.median)}: {name}"
             report.append(
-                note(f"{where}: none of {one.measured} measured cells is within {budget}; fastest {fastest}.")
+                note(
+                    f"{where}: none of {counted(one.measured, 'measured cell')} is within {budget}; fastest {fastest}."
+                )
             )
             continue
         report += [*_table(one, f"Within {budget} on {where}"), *_reasons(one, budget), *_commands(one.picks[0].cell)]
@@ -48,10 +48,14 @@ def recommend_report(found: Sequence[Recommendation], budget: str, warnings: Seq
 
 def _table(one: Recommendation, title: str) -> Report:
     picks = [*one.picks[:SHOWN], *([one.step] if one.step else [])]
-    cells, figures = [pick.cell.cell for pick in picks], [pick.cell.figures for pick in picks]
-    found = differences(cells) or {"": list(map(str, cells))}
-    settings = {key: words for key, words in found.items() if key not in APART.values()}
-    differing = Differing(settings, {name: found[key] for name, key in APART.items() if key in found})
+    figures = [pick.cell.figures for pick in picks]
+    differing = Differing(
+        columns_of(words_of([pick.cell for pick in picks])),
+        {
+            ">Size": [str(pick.cell.cell.size) for pick in picks],
+            "Runtime": [pick.cell.cell.execution.runtime for pick in picks],
+        },
+    )
     numbers = {
         ">Median": [seconds(pick.latency.median) for pick in picks],
         ">±95 %": [half_width(pick.latency) for pick in picks],
@@ -72,10 +76,12 @@ def _kept(one: Recommendation, pick: Pick) -> str:
 
 def _reasons(one: Recommendation, budget: str) -> Report:
     first = one.picks[0]
-    within = f"{count(one.within)} of {count(one.measured)} measured cells are within {budget}"
+    are = "is" if one.within == 1 else "are"
+    within = f"{count(one.within)} of {counted(one.measured, 'measured cell')} {are} within {budget}"
     lines = [f"{within}; the first keeps the most: {capacity_words(first.cell.figures.capacity)}."]
     if not first.sure:
-        lines.append("Its 95 % interval reaches beyond the limit: measure it for longer before you rely on it.")
+        why = "Its 95 % interval reaches beyond the limit" if first.latency.interval else "It has no 95 % interval"
+        lines.append(f"{why}: measure it for longer before you rely on it.")
     if one.step:
         more, share = one.step.latency.median - first.latency.median, one.step.latency.median / first.latency.median - 1
         kept_then = f"keeps {_kept(one, one.step)} instead of {_kept(one, first)}"
@@ -92,8 +98,8 @@ def capacity_words(capacity: Capacity) -> str:
     """What a network keeps, in words: levels, their channels, cells of the finest, channels of the backbone."""
     levels = "1 map" if capacity.levels == 1 else f"{capacity.levels} levels"
     return (
-        f"{levels} of {count(capacity.channels)} channels, the finest of {count(capacity.cells)} cells, "
-        f"on {count(capacity.backbone_channels)} channels of the backbone"
+        f"{levels} of {counted(capacity.channels, 'channel')}, the finest of {counted(capacity.cells, 'cell')}, "
+        f"on {counted(capacity.backbone_channels, 'channel')} of the backbone"
     )
 
 

@@ -8,9 +8,9 @@ from mnfpn_cli.percent import percent
 from mnfpn_cli.report.cell_tables import Differing, cells_report
 from mnfpn_cli.report.points import KEPT
 from mnfpn_cli.report.tables import Report, note, pairs, table
-from mnfpn_cli.report.units import count, duration, scaled, size_in_bytes
+from mnfpn_cli.report.units import count, counted, duration, scaled, size_in_bytes
 from mnfpn_cli.space.cells import Cell, Execution
-from mnfpn_cli.space.names import differences
+from mnfpn_cli.space.names import named
 from mnfpn_cli.space.planned import kept
 
 if TYPE_CHECKING:
@@ -38,27 +38,41 @@ def space_report(chosen: Chosen, frontier: Sequence[Planned], expected: Expected
 
 
 def _counts(space: PlannedSpace, chosen: Chosen, expected: Expected | None) -> Table:
+    from mnfpn_cli.sweep.start import all_runtimes
+
     invalid, cut = sum(space.invalid.values()), sum(space.cut.values())
     rows = [
         ("cells", f"{count(len(space.cells) + cut)} valid"),
         ("", f"{count(space.repeated)} given twice" if space.repeated else ""),
         ("invalid", count(invalid) if invalid else ""),
         ("over budget", ", ".join(f"{count(number)} by {option}" for option, number in space.cut.items())),
-        ("to measure", f"{count(len(chosen.cells))} (--measure {chosen.measure})"),
+        ("to measure", f"{_left(chosen, expected)} (--measure {chosen.measure})"),
+        ("", "less those whose runtime cannot run there" if chosen.cells and all_runtimes(space) else ""),
         ("time", _time(expected) if expected else ""),
     ]
     return pairs("Space", [row for row in rows if row[1]])
 
 
+def _left(chosen: Chosen, expected: Expected | None) -> str:
+    """How many cells are to be measured: less those that the store has, where one was asked."""
+    left = expected.cells if expected else len(chosen.cells)
+    return count(left) + (f" of {count(len(chosen.cells))}" if left < len(chosen.cells) else "")
+
+
 def _time(expected: Expected) -> str:
     """About how long it takes, and by what that is known."""
-    runs = f"{count(expected.cells)} cells and {count(expected.references)} times of the reference cell"
+    runs = f"{counted(expected.cells, 'cell')} and {counted(expected.references, 'time')} of the reference cell"
     if not expected.cells:
         return "none: all of them are measured"
     if expected.most_s is None:
         return f"about {duration(expected.seconds)}: {runs}, {duration(expected.each_s)} each"
     most = (expected.cells + expected.references) * expected.most_s
     return f"{duration(expected.seconds)} to {duration(most)}: {runs}; nothing is measured yet that would tell"
+
+
+def asked_for(plan: Mapping[str, Any]) -> str:
+    """The command that a sweep was begun by; nothing where it is not known."""
+    return str(plan.get("command") or "")
 
 
 def reasons_report(invalid: Mapping[str, int]) -> Report:
@@ -84,7 +98,7 @@ def frontier_report(frontier: Sequence[Planned], cells: Sequence[Planned]) -> Re
     bare = [_bare(one.cell) for one in shown]
     most = max(one.figures.capacity.product for one in networks)
     asked = [*bare, *(_bare(one.cell) for one in _some(cells, ASKED))]
-    settings = {key: words[: len(bare)] for key, words in differences(asked).items()}
+    settings = {key: words[: len(bare)] for key, words in named(asked).items()}
     figures = {
         ">MACs": [scaled(one.figures.macs) for one in shown],
         ">Parameters": [scaled(one.figures.parameters) for one in shown],

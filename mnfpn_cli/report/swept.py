@@ -10,7 +10,8 @@ from mnfpn_cli.percent import percent
 from mnfpn_cli.report.fitting import phrases
 from mnfpn_cli.report.sweep import reasons_report
 from mnfpn_cli.report.tables import Report, note, pairs, table, warning
-from mnfpn_cli.report.units import count
+from mnfpn_cli.report.units import count, counted, times
+from mnfpn_cli.space.names import namer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from mnfpn_cli.sweep.state import NotRun
 
 SHOWN = 10
+
+MUCH = 2
+"""Times from which on per cent are no help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +46,14 @@ class Swept:
         return {status: sum(one.status == status for one in self.cells) for status in ("done", "failed", "pending")}
 
     @property
+    def doubts(self) -> list[str]:
+        """What makes the figures less sure than they look, once all are there."""
+        return [*reused_lines(self.reused), *drift_lines(self.references)]
+
+    @property
     def warnings(self) -> list[str]:
-        """What makes the figures less sure than they look."""
-        return [*self.notes, *reused_lines(self.reused), *drift_lines(self.references)]
+        """The same, behind what went wrong meanwhile and was told then."""
+        return [*self.notes, *self.doubts]
 
     @property
     def ways_not_run(self) -> dict[tuple[str, str, str, str], int]:
@@ -64,15 +73,15 @@ def swept_report(swept: Swept) -> Report:
         ("not run", f"{count(number)}: {runtime} on {device}, {dtype}: {reason}")
         for (runtime, device, dtype, reason), number in swept.ways_not_run.items()
     ]
-    times = len(swept.references)
-    timed = f"timed {count(times)} {'time' if times == 1 else 'times'}" if times else "not timed"
+    timed = f"timed {counted(len(swept.references), 'time')}" if swept.references else "not timed"
     store = swept.store
+    advice = f"The frontier: mnfpn report --store {store}. Which to take: mnfpn recommend --store {store}."
     return [
         pairs(f"Sweep, in {store}", [*rows, *left_out, ("reference cell", timed)]),
         *(table_ for sweep in swept.sweeps for table_ in reasons_report(sweep.plan.get("invalid", {}))),
         *_failures(swept.cells),
-        *(warning(line) for line in swept.warnings),
-        note(f"The frontier: mnfpn report --store {store}. Which to take: mnfpn recommend --store {store}.", "dim"),
+        *(warning(line) for line in swept.doubts),
+        *([note(advice, "dim")] if swept.counts["done"] else []),
     ]
 
 
@@ -87,8 +96,8 @@ def _left_out(sweep: Sweep) -> list[tuple[str, str]]:
 def reused_lines(reused: Sequence[Reused]) -> list[str]:
     """What was measured before, with other options than were asked for this time."""
     return [
-        f"{count(one.cells)} {'result is' if one.cells == 1 else 'results are'} of another sweep, measured with "
-        f"{_options(one.measured_with)}, not with {_options(one.wanted)}: --again measures anew"
+        f"{counted(one.cells, 'result')} {'is' if one.cells == 1 else 'are'} of another sweep, measured with "
+        f"{_options(one.measured_with)}, not with {_options(one.wanted)}: repeat the sweep with --again to measure anew"
         for one in reused
     ]
 
@@ -110,10 +119,16 @@ def moved_lines(found: Sequence[Moved]) -> list[str]:
         return []
     worst = max(found, key=lambda one: abs(one.pace - 1))
     slower = "slower" if worst.pace > 1 else "faster"
-    how = f"{percent(abs(worst.pace - 1))} {slower} than at first at {worst.finished} on {worst.node}"
+    much = worst.pace >= MUCH or worst.pace <= 1 / MUCH
+    how = (
+        f"took {times(worst.pace)} × its first time"
+        if much
+        else (f"was {percent(abs(worst.pace - 1))} {slower} than at first")
+    )
+    when = f"{worst.finished[:19].replace('T', ' ')} UTC, on {worst.node}"
     return [
-        f"the reference cell moved: at worst it was {how}. The page of mnfpn report, and mnfpn runs export, have times "
-        "corrected for it; an idle machine needs none."
+        f"the reference cell moved: at worst it {how} ({when}). The page of mnfpn report, and mnfpn runs "
+        "export, have times corrected for it; an idle machine needs none."
     ]
 
 
@@ -121,9 +136,9 @@ def _failures(cells: Sequence[StoredCell]) -> Report:
     failed = [one for one in cells if one.status == "failed" and one.result]
     if not failed:
         return []
-    made = table("Failed", "Cell", "Why")
+    made, name = table("Failed", "Cell", "Why"), namer([one.cell for one in cells])
     for one in failed[:SHOWN]:
-        made.add_row(phrases(str(one.cell)), note(one.result.reason or "" if one.result else ""))
+        made.add_row(phrases(name(one.cell)), note(one.result.reason or "" if one.result else ""))
     more = len(failed) - SHOWN
     left_out = [note(f"{count(more)} more: mnfpn runs list --status failed", "dim")] if more > 0 else []
     return [made, *left_out, note("--retry-failed measures them again.", "dim")]

@@ -10,6 +10,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def counted(number: int, what: str) -> str:
+    """So many of something: ``1 cell``, ``1,200 cells``."""
+    return f"{count(number)} {what}{'s' * (number != 1)}"
+
+
 def scaled(number: float, unit: str = "") -> str:
     """Four significant digits with a decimal prefix: ``29.95 GMAC``."""
     for factor, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):

@@ -33,6 +33,22 @@ def reused(sweep: Sweep, cells: Sequence[StoredCell], known: Mapping[int, Sweep]
     return [Reused(number, theirs, ours) for (theirs, ours), number in found.most_common()]
 
 
+def reused_by_any(
+    ran: Sequence[Sweep], cells: Mapping[int, Sequence[StoredCell]], known: Mapping[int, Sweep]
+) -> list[Reused]:
+    """The same of several sweeps, the oldest first: each cell is held against the newest of them that has it.
+
+    ``cells``: of each sweep, by its number.
+    """
+    newest = {cell.key: sweep.id for sweep in ran for cell in cells[sweep.id]}
+    found = Counter[tuple[str | None, str]]()
+    for sweep in ran:
+        own = [cell for cell in cells[sweep.id] if newest[cell.key] == sweep.id]
+        for one in reused(sweep, own, known):
+            found[one.measured_with, one.wanted] += one.cells
+    return [Reused(number, theirs, ours) for (theirs, ours), number in found.most_common()]
+
+
 def _options(sweep: Sweep, layered: bool) -> str | None:
     """The options that a sweep measures with, as they are typed; of layers only where these are asked for."""
     arguments = how_asked(sweep.plan).get("arguments")

@@ -59,7 +59,7 @@ def begin(store: Store, chosen: Chosen, how: How, place: str, again: Again = NOT
         "command": chosen.command,
         "how": asdict(how),
         "measure": chosen.measure,
-        "space": {"cells": len(space.cells), "repeated": space.repeated, "all_runtimes": _all_runtimes(space)},
+        "space": {"cells": len(space.cells), "repeated": space.repeated, "all_runtimes": all_runtimes(space)},
         "invalid": dict(space.invalid),
         "cut": dict(space.cut),
     }
@@ -67,7 +67,7 @@ def begin(store: Store, chosen: Chosen, how: How, place: str, again: Again = NOT
     return add_sweep(store, plan, place, cells, again)
 
 
-def _all_runtimes(space: PlannedSpace) -> bool:
+def all_runtimes(space: PlannedSpace) -> bool:
     """Whether all runtimes were asked for, so that those may be missing which cannot run there."""
     return {one.cell.execution.runtime for one in space.cells} >= set(runtime_names())
 

@@ -75,7 +75,7 @@ def test_the_readmes_detector_is_audited_summarised_and_timed(mnfpn: Mnfpn) -> N
 @pytest.mark.parametrize("name", ZOO)
 def test_each_detector_of_torchvision_is_audited_summarised_and_timed(mnfpn: Mnfpn, name: str) -> None:
     """With random weights; on images that it does not enlarge to its usual 800 pixels, and of few regions."""
-    fewer = () if name.startswith("ssd") else ("min_size=64", "max_size=64")
+    fewer: tuple[str, ...] = () if name.startswith("ssd") else ("min_size=64", "max_size=64")
     fewer += ("rpn_post_nms_top_n_test=20",) if "rcnn" in name else ()
     options = [word for argument in (*UNTRAINED, *fewer) for word in ("--model-arg", argument)]
     model = (f"torchvision.models.detection:{name}", *options, "--size", "128x128")

@@ -60,13 +60,14 @@ def test_list_shows_sweeps_cells_and_failures(mnfpn: Mnfpn, store: str, keys: li
     """What is the same for all stands once."""
     done = mnfpn("runs", "list", "--store", store)
     assert (done.code, done.err) == (0, "")
-    assert re.search(r"^1  [-0-9: ]+      4     2       1        1  mnfpn sweep$", done.out, re.MULTILINE)
+    assert re.search(r"^1  [-0-9: ]+      4     2       1        1$", done.out, re.MULTILINE)
+    assert "\n1: mnfpn sweep\n" in done.out
     lines = [line.split("  ") for line in done.out.splitlines()]
     listed = [line[0] for line in lines if line[0] in {key[:8] for key in keys}]
     assert listed == [keys[index][:8] for index in (0, 1, 3, 2, 1)]  # the last done first, and why one failed
     assert f"{keys[0][:8]}  width_mult 0.25  done     here  11.00 ms   18 %  01-01 00:00" in done.out
     assert f"{keys[1][:8]}  =HYPERLINK(1)|<b> / and \\x1b[31mmore" in done.out
-    assert "All: size 64x64, batch 1, runtime eager, device cpu." in done.out
+    assert "All of these: size 64x64, batch 1, runtime eager, device cpu." in done.out
 
 
 @pytest.mark.parametrize(("status", "count"), [("done", 2), ("failed", 1), ("pending", 1)])
@@ -82,6 +83,8 @@ def test_list_of_one_sweep(mnfpn: Mnfpn, store: str) -> None:
     with open_store(store) as opened:
         swept(opened, 1)
     listed = json.loads(mnfpn("runs", "list", "--store", store, "--json", "--sweep", "2").out)
+    every = json.loads(mnfpn("runs", "list", "--store", store, "--json").out)
+    assert [one["id"] for one in every["sweeps"]] == [2, 1]  # the latest first
     assert ([one["id"] for one in listed["sweeps"]], len(listed["cells"])) == ([2], 1)
     done = mnfpn("runs", "list", "--store", store, "--sweep", "3")
     assert (done.code, done.err) == (2, f"error: --sweep: must be a sweep of '{store}': 1, 2, got 3\n")

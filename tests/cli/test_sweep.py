@@ -157,15 +157,56 @@ def test_without_measuring_a_sweep_is_a_table(mnfpn: Mnfpn) -> None:
     assert list(Path().iterdir()) == []
 
 
+def test_presets_are_told_apart_by_their_names(mnfpn: Mnfpn) -> None:
+    """Rather than by all that they differ in, as long as nothing else of them does."""
+    presets = ("sweep", "--preset", "fpnssd", "--preset", "retina-fpn", "--measure", "none")
+    assert {"fpnssd", "retina-fpn"} <= {
+        line.split(" ")[1] for line in _preset_rows(mnfpn(*presets, "--size", "64").out)
+    }
+    assert _preset_rows(mnfpn(*presets, "--width-mult", "0.5,1.0").out) == []
+
+
+def _preset_rows(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("preset ")]
+
+
 @pytest.mark.slow
 def test_cells_can_be_put_down_now_and_measured_later(mnfpn: Mnfpn) -> None:
     """All within the budget, as pending; going on with the sweep measures them."""
     outcome = mnfpn("sweep", "--width-mult", "0.35", "--size", "64", *QUICK, "--measure", "none", "--store", "runs.db")
     assert outcome.code == 0
-    assert "1 to measure later, all put down: mnfpn sweep --resume --store runs.db" in outcome.err
+    assert "1 cell to measure later: mnfpn sweep --resume --store runs.db" in outcome.err
     with open_store("runs.db") as store:
         assert [one.status for one in read_cells(store)] == ["pending"]
     assert "timed 2 times" in mnfpn("sweep", "--resume", "--store", "runs.db").out
+
+
+def test_only_what_is_left_is_to_measure(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a dry run, in a sweep that is put down, and in one that has nothing left; one cell is one cell."""
+    quickly(monkeypatch)
+    stored = ("--runtime", "eager,fused", "--store", "runs.db")
+    assert mnfpn("sweep", "--size", "64", "--store", "runs.db").code == 0
+    dry = mnfpn("sweep", "--size", "64", *stored, "--dry-run").out
+    assert "to measure  1 of 2 (--measure all)" in dry
+    assert ": 1 cell and 2 times of the reference cell" in dry
+    assert "cannot run" not in dry
+    put_down = mnfpn("sweep", "--size", "64", *stored, "--measure", "none")
+    assert put_down.err.startswith("warning: 1 cell to measure later: mnfpn sweep --resume ")
+    assert mnfpn("sweep", "--resume", "--store", "runs.db").code == 0
+    for again in (("--resume", "--store", "runs.db"), ("--size", "64", *stored, "--measure", "none")):
+        assert mnfpn("sweep", *again).err == "warning: nothing is left to measure in 'runs.db': 2 cells measured\n"
+    every = mnfpn("sweep", "--size", "64", "--runtime", "all", "--dry-run").out
+    assert "less those whose runtime cannot run there" in every
+
+
+def test_where_nothing_was_measured_no_cell_is_advised(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no frontier yet, and nothing to take."""
+    quickly(monkeypatch, lambda _: failed("too large"))
+    outcome = mnfpn("sweep", "--size", "64", "--store", "runs.db")
+    assert outcome.code == 1
+    assert "mnfpn recommend" not in outcome.out
+    again = mnfpn("sweep", "--resume", "--store", "runs.db")
+    assert "nothing is left to measure in 'runs.db': 1 cell failed (--retry-failed tries again)" in again.err
 
 
 def test_a_dry_run_says_how_many_cells_and_how_long(mnfpn: Mnfpn) -> None:
@@ -284,11 +325,25 @@ def test_a_recommendation_takes_measured_cells(mnfpn: Mnfpn, tmp_path: Path) -> 
     assert (outcome.code, outcome.err) == (1, f"error: --store: no cell in '{path}' is measured yet\n")
 
 
-def test_a_note_is_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
-    """However long it is; a terminal breaks it itself."""
-    with sweep_bar([]) as tell:
-        tell(State(0, 0, notes=("word " * 60,)))
+def test_a_note_is_one_line_in_a_pipe_and_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """However long it is; a terminal breaks it itself. Of another sweep the same is not told again."""
+    told = set[str]()
+    for number in (0, 1):
+        with sweep_bar([], told) as tell:
+            tell(State(number, 0, notes=("word " * 60,)))
     assert capsys.readouterr().err == f"warning: {'word ' * 60}\n"
+
+
+def test_what_went_wrong_is_told_while_it_does_and_not_again_with_the_results(
+    mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On standard error; a document has it, too."""
+    quickly(monkeypatch, lambda task: failed("too large") if "96x96" in task.arguments else steady(task))
+    outcome = mnfpn("sweep", "--size", "64,96", "--store", "runs.db")
+    assert outcome.err.count("the reference cell (") == 1
+    assert "the reference cell (" not in outcome.out
+    again = mnfpn("sweep", "--size", "64,96", "--store", "runs.db", "--again", "--json")
+    assert any("the reference cell (" in line for line in json.loads(again.out)["warnings"])
 
 
 @pytest.mark.slow
@@ -303,7 +358,7 @@ def test_a_signal_ends_a_sweep_between_two_cells(number: signal.Signals) -> None
     running.send_signal(number)
     out, err = running.communicate(timeout=60)
     assert running.returncode == 128 + number, err
-    assert "cells are left; go on with them by: mnfpn sweep --resume --store runs.db" in err
+    assert "left; go on by: mnfpn sweep --resume --store runs.db" in err
     assert "done" in out
     with open_store("runs.db") as store:
         claimed = store.read(lambda connection: connection.execute(select(tables.cells.c.claimed_by)).scalars().all())
@@ -313,11 +368,17 @@ def test_a_signal_ends_a_sweep_between_two_cells(number: signal.Signals) -> None
 def test_a_sweeps_command_is_kept_without_the_store(mnfpn: Mnfpn) -> None:
     """It can be typed again; a server's password is in no row."""
     arguments = ("--width-mult", "0.35", "--size", "64,96", "--max-macs", "5G", "--by-layer", *QUICK)
+    numbers = ("--cell-timeout", "1", "--max-time", "5", "--precision", "0.015")
     mnfpn("sweep", *arguments, "--measure", "none", "--store", "runs.db")
+    mnfpn("sweep", "--size", "64", *numbers, "--measure", "none", "--store", "runs.db")
     with open_store("runs.db") as store:
-        (sweep,) = sweeps(store)
+        first, second = sweeps(store)
     words = "--size 64,96 --max-macs 5G --measure none --by-layer --runs 6 --warmup 1"
-    assert sweep.plan["command"] == f"mnfpn sweep --width-mult 0.35 {words}"
+    assert first.plan["command"] == f"mnfpn sweep --width-mult 0.35 {words}"
+    assert second.plan["command"] == (
+        "mnfpn sweep --size 64 --measure none --cell-timeout 1 --precision 0.015 --max-time 5"
+    )
+    assert second.plan["how"]["arguments"] == ["--precision", "0.015", "--max-time", "5"]
 
 
 @pytest.mark.parametrize(
@@ -428,8 +489,9 @@ def test_results_of_other_options_are_told_and_layers_are_measured(
     sweep = ("sweep", "--size", "64,96", "--store", "runs.db")
     assert "other" not in mnfpn(*sweep, "--runs", "6").out
     again, tried = mnfpn(*sweep), len(pool.tasks)
-    line = "2 results are of another sweep, measured with --runs 6, not with the default options: --again measures anew"
-    assert f"warning: {line}" in again.out
+    line = "2 results are of another sweep, measured with --runs 6, not with the default options"
+    assert f"warning: {line}: repeat the sweep with --again to measure anew" in again.out
+    assert mnfpn("sweep", "--resume", "--store", "runs.db").out.count("results are of another sweep") == 1
     planned = mnfpn(*sweep, "--by-layer", "--dry-run")
     assert "2 cells and 2 times of the reference cell" in planned.out
     layered = mnfpn(*sweep, "--by-layer")
@@ -447,7 +509,8 @@ def test_going_on_with_what_is_finished_says_so(mnfpn: Mnfpn) -> None:
     assert "must fit the memory that cpu has free" in failing.out
     again = mnfpn("sweep", "--resume", "--store", "runs.db")
     assert again.code == 1
-    assert "nothing is left: 0 cells of 'runs.db' are measured; 1 failed: --retry-failed tries them again" in again.err
+    assert "nothing is left to measure in 'runs.db': 1 cell failed (--retry-failed tries again)" in again.err
+    assert "mnfpn recommend" not in again.out
     assert "failed          1" in again.out
 
 

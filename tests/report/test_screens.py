@@ -26,7 +26,7 @@ from mnfpn_cli.report.points import points_of
 from mnfpn_cli.report.recommend import recommend_report
 from mnfpn_cli.report.shapes import shapes_tables
 from mnfpn_cli.report.sweep import space_report
-from mnfpn_cli.report.swept import Swept, swept_report
+from mnfpn_cli.report.swept import Swept, moved_lines, swept_report
 from mnfpn_cli.report.tables import Report
 from mnfpn_cli.report.terminal_plot import TerminalPlot
 from mnfpn_cli.settings.input import DType, Size, network_input
@@ -38,6 +38,7 @@ from mnfpn_cli.space.planned import Planned, PlannedSpace
 from mnfpn_cli.store.read import read_cells
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import references, sweeps
+from mnfpn_cli.sweep.drift import Moved
 from mnfpn_cli.sweep.expected import Expected
 from mnfpn_cli.sweep.recommend import recommend
 from mnfpn_cli.sweep.start import Chosen
@@ -220,6 +221,45 @@ def test_a_file_has_a_row_on_a_line(stored: Stored) -> None:
     for report in (report_of(stored), list_of(stored)):
         lines = as_text(report).splitlines()
         assert sum("width_mult 0.75, channels 128" in line and "117.9 ms" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("of", [report_of, recommend_of, list_of])
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        (Made(0.75, SMALL, latency_s=0.02, samples=5), "width_mult 0.75"),
+        (Made(1.0, SMALL, latency_s=0.02, samples=5), "the default network"),
+    ],
+)
+def test_a_single_cell_is_one_row_and_named_as_among_others(
+    tmp_path: Path, of: Callable[[Stored], Report], made: Made, name: str
+) -> None:
+    """What it is stands below the table, where nothing is broken; a column that is empty is left out."""
+    report = of(Stored(tmp_path, [made]))
+    lines = on_screen(report, 80).splitlines()
+    assert sum("19.40 ms" in line for line in lines) == 1
+    (common,) = (line for line in lines if line.startswith("The cell: "))
+    assert name in common
+    assert "size 320x320" in common
+    header = next(line for line in lines if "Median" in line)
+    assert "Network" not in header
+    assert "±95 %" not in header
+    assert not any("1 of 1 measured cells" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("pace", "words"),
+    [
+        (18.817, "at worst it took 18.82 × its first time (2026-11-21 10:30:00 UTC, on here)."),
+        (0.4, "at worst it took 0.40 × its first time (2026-11-21 10:30:00 UTC, on here)."),
+        (1.2, "at worst it was 20.0 % slower than at first (2026-11-21 10:30:00 UTC, on here)."),
+        (0.9, "at worst it was 10.0 % faster than at first (2026-11-21 10:30:00 UTC, on here)."),
+    ],
+)
+def test_a_machine_that_changed_much_is_told_in_times_and_else_in_per_cent(pace: float, words: str) -> None:
+    """With the moment in whole seconds."""
+    (line,) = moved_lines([Moved("here", at(30), pace)])
+    assert line.startswith(f"the reference cell moved: {words}")
 
 
 def test_what_all_rows_have_in_common_stands_once_below_them(tmp_path: Path) -> None:

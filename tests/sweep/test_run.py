@@ -23,7 +23,7 @@ from mnfpn_cli.store.sweeps import references, sweeps
 from mnfpn_cli.sweep.how import How
 from mnfpn_cli.sweep.pool import Lane, Lost
 from mnfpn_cli.sweep.process import Outcome, Task
-from mnfpn_cli.sweep.reused import Reused, reused
+from mnfpn_cli.sweep.reused import Reused, reused, reused_by_any
 from mnfpn_cli.sweep.run import SweepRun
 from mnfpn_cli.sweep.start import Chosen, begin
 from mnfpn_cli.sweep.state import State
@@ -318,6 +318,21 @@ def test_results_of_other_options_are_known(store: Store) -> None:
         (2, "--runs 6", "--by-layer"),
         (2, "--runs 30", "--by-layer"),
     }
+
+
+def test_a_cell_is_held_against_the_newest_sweep_that_asked_for_it(store: Store) -> None:
+    """What an older sweep wanted of it is superseded; of several sweeps like sentences are one."""
+    few, many = How(("--runs", "6")), How(("--runs", "30"))
+    run(store, sweep_of(store, few, 2), FakePool(), few)
+    run(store, sweep_of(store, many, 2, Again(every=True)), FakePool(), many)
+    known = {one.id: one for one in sweeps(store)}
+    by_sweep = {number: read_cells(store, number) for number in known}
+    assert reused_by_any(list(known.values()), by_sweep, known) == []
+    for widths in (1, 2):
+        number = sweep_of(store, few, widths)
+        known = {one.id: one for one in sweeps(store)}
+        by_sweep[number] = read_cells(store, number)
+    assert reused_by_any(list(known.values()), by_sweep, known) == [Reused(2, "--runs 30", "--runs 6")]
 
 
 def test_layers_are_timed_where_a_runtime_a_runtime_has_them(store: Store) -> None:

@@ -8,7 +8,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.percent import percent
-from mnfpn_cli.report.units import count, size_in_bytes
+from mnfpn_cli.report.sweep import asked_for
+from mnfpn_cli.report.units import count, counted, size_in_bytes
 from mnfpn_cli.space.names import differences
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def subtitle_html(points: Points) -> str:
     parts = {status: points.count(status) for status in ("done", "failed", "pending")}
     counts = ", ".join(f"{count(number)} {status}" for status, number in parts.items() if number)
     frontier = sum(map(len, points.frontier.values()))
-    total = f"{count(len(points.all))} cell{'s' * (len(points.all) != 1)}"
+    total = counted(len(points.all), "cell")
     lines = [
         f"<p>{total}{f': {counts}' if counts else ''}{f'; {count(frontier)} on the frontier' * bool(frontier)}.</p>"
     ]
@@ -42,9 +43,8 @@ def _sweep(sweep: Sweep) -> str:
     for key, words in (("invalid", "invalid"), ("cut", "over budget")):
         number = sum(plan.get(key, {}).values())
         left_out += [f"{count(number)} {words}"] if number else []
-    what = plan.get("command") or (f"merged from {plan['merged']}" if "merged" in plan else "")
     out = f" ({', '.join(left_out)} left out)" if left_out else ""
-    return f"<p>Sweep {sweep.id}, {escape(when)} UTC{escape(out)}: <code>{escape(str(what))}</code></p>"
+    return f"<p>Sweep {sweep.id}, {escape(when)} UTC{escape(out)}: <code>{escape(asked_for(plan))}</code></p>"
 
 
 def _few(words: Sequence[str]) -> str:
