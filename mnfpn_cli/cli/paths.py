@@ -32,7 +32,7 @@ FORMS = {
     **dict.fromkeys((".db", ".sqlite"), "store"),
     ".py": "Python",
 }
-"""The forms that names of files ask for; the last three are written under no name that an output may have."""
+"""The forms that names of files ask for. No output is a checkpoint, a store or Python: such a name is refused."""
 
 
 def _itself(text: str) -> Iterable[Path]:
