@@ -192,11 +192,11 @@ def merge(
     from mnfpn_cli.store.merge import merge as merge_stores
     from mnfpn_cli.store.store import open_store
 
-    for path in files_of_store(store):
-        check_not_read("--store", path, files_of_store(other))
     with ExitStack() as stack:
         with _as_other():
             source = stack.enter_context(open_store(other))
+        for path in files_of_store(store):
+            check_not_read("--store", path, files_of_store(other))
         target = stack.enter_context(open_store(store, create=True))
         progress = stack.enter_context(progress_bar())
         results = merge_stores(target, source, progress)

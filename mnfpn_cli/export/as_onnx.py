@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from mnfpn_cli.errors import MnfpnError, first_line
+from mnfpn_cli.export.formats import import_onnxruntime
 from mnfpn_cli.export.metadata import metadata
 from mnfpn_cli.export.opened import Opened
 from mnfpn_cli.export.trace import INPUT, trace, trace_pass
@@ -96,8 +97,8 @@ def _reason(error: BaseException) -> str:
 def read(path: Path, _settings: NetworkSettings) -> Opened:
     """The model of the file, checked by onnx, in ONNX Runtime on the CPU."""
     import onnx
-    import onnxruntime
 
+    onnxruntime = import_onnxruntime()
     onnx.checker.check_model(str(path), full_check=True)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY

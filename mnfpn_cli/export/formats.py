@@ -1,7 +1,8 @@
 """The formats that a network can be written in, and what they ask for. No torch, no pydantic: for the help."""
 
+import os
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mnfpn_cli.errors import MnfpnError, UsageError
 
@@ -29,12 +30,18 @@ def import_packages(format: Format) -> None:
 def _import_failure(name: str) -> str:
     """Why a package cannot be imported; nothing where it can."""
     try:
-        import_module(name)
+        import_onnxruntime() if name == "onnxruntime" else import_module(name)
     except ModuleNotFoundError as error:
         return "not installed" if error.name == name else f"which needs {error.name}"
     except ImportError as error:
         return str(error)
     return ""
+
+
+def import_onnxruntime() -> Any:
+    """Import ONNX Runtime without its telemetry, which begins with the import, unless the environment asks for it."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    return import_module("onnxruntime")
 
 
 def check_dynamic(settings: "NetworkSettings", format: Format) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mnfpn_cli.errors import MnfpnError, first_line
+from mnfpn_cli.export.formats import import_onnxruntime
 from mnfpn_cli.measure.memory import ran_out_of_memory
 from mnfpn_cli.measure.runtime import Job, Prepared
 from mnfpn_cli.settings.input import DType
@@ -49,8 +50,7 @@ def impossible(device: torch.device, dtype: DType, train: bool) -> str | None:
 
 
 def _missing_for_cuda() -> str | None:
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     there = PROVIDERS["cuda"] in onnxruntime.get_available_providers()
     return None if there else "installed for CPUs only: pip install onnxruntime-gpu"
 
@@ -99,8 +99,7 @@ def _written(job: Job) -> bytes:
 
 
 def _session(content: bytes, device: torch.device) -> "InferenceSession":
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     provider = PROVIDERS[device.type]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only

@@ -206,10 +206,10 @@ NAMES: list[tuple[str, str]] = [
 @pytest.mark.parametrize(("name", "rule"), NAMES, ids=[name[:30] for name, _ in NAMES])
 def test_a_name_that_is_none_of_a_store(mnfpn: Mnfpn, name: str, rule: str) -> None:
     """Also where a store would be made; without the password that it may hold."""
-    for arguments in (["list"], ["merge", name]):
+    for place, arguments in (("--store", ["list"]), ("OTHER", ["merge", name])):
         done = mnfpn("runs", *arguments, "--store", name)
         assert (done.code, done.out) == (2, "")
-        assert done.err.startswith(f"error: --store: {rule}")
+        assert done.err.startswith(f"error: {place}: {rule}")
         assert done.err.count("\n") == 1
         assert "secret" not in done.err
 
@@ -252,10 +252,11 @@ def test_a_store_that_may_not_be_written(
     path = folder / "x.db"
     with open_store(str(path), create=True) as store:
         swept(store)
+    for command in (("prune", "--failed"), ("list",)):  # what a command imports may be closed to nobody
+        mnfpn("runs", *command, "--store", str(path))
     before = path.read_bytes()
     path.chmod(file_mode)
     folder.chmod(folder_mode)
-    mnfpn("runs", "prune", "--failed", "--store", "none.db")  # what a command imports may be closed to nobody
     with as_nobody():
         done = mnfpn("runs", "prune", "--pending", "--store", str(path))
         listed = mnfpn("runs", "list", "--store", str(path))
