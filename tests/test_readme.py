@@ -85,7 +85,9 @@ def fixed(example: Example) -> list[str]:
     if not command.startswith(MEASURED):
         return re.sub(r" +(\d\.\de-\d\d|0)\b", " …", example.shown).splitlines()
     if command.startswith(STORED):
-        return structure(re.sub("|".join(runtime_names()), "runtime", example.shown))
+        lines = structure(re.sub("|".join(runtime_names()), "runtime", example.shown))
+        recommended = command.startswith("recommend")
+        return [PICKED.sub("", line) for line in lines if not PICK.match(line)] if recommended else lines
     exact, title, measured = re.split(r"^(Latency of a pass|Time of a pass|Sweep, )", example.shown, flags=re.MULTILINE)
     plain = re.sub(r" {2,}", "  ", re.sub(r"\d+ threads?", "# threads", exact))  # columns are as wide as the threads
     return [*plain.splitlines(), *structure(title + measured)]
@@ -93,6 +95,9 @@ def fixed(example: Example) -> list[str]:
 
 STORED = ("recommend", "report", "runs")
 """Those that show what a sweep measured: which runtime is the faster one is the machine's."""
+
+PICK, PICKED = re.compile(r"#  |All of these: "), re.compile(r"^.*(?=Median)")
+"""What is recommended, and the columns in which it differs: both are the machine's."""
 
 
 def missing(command: str) -> str | None:
