@@ -4,6 +4,7 @@ import platform
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 
 from cpuinfo import get_cpu_info
 
@@ -12,11 +13,12 @@ from cpuinfo import get_cpu_info
 def reading_cpu_name() -> Iterator[Callable[[], str]]:
     """Read the CPU's model name beside other work, and give a function that waits for it.
 
-    py-cpuinfo asks a process of its own, which takes a second. It must have ended before anything is timed.
+    py-cpuinfo starts a process, which takes a second: it must have ended before anything is timed, and is asked once.
     """
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit(_cpu_name).result
 
 
+@cache
 def _cpu_name() -> str:
     return str(get_cpu_info().get("brand_raw") or platform.processor() or platform.machine())

@@ -46,24 +46,38 @@ def columns_of(rows: Sequence[Mapping[str, str]]) -> Columns:
     return {key: [row[key] for row in rows] for key in (rows[0] if rows else ())}
 
 
+def numbers_of(rows: Sequence[object]) -> Columns:
+    """The first column of a table that may stand in parts: the number of each row, from 1."""
+    return {"": [str(index + 1) for index in range(len(rows))]}
+
+
 def cells_report(
-    title: str, differing: Differing, figures: Columns, lead: Columns | None = None, section: int | None = None
+    title: str,
+    differing: Differing,
+    figures: Columns,
+    lead: Columns | None = None,
+    section: int | None = None,
+    *,
+    fold: bool = False,
 ) -> Report:
-    """The table, and below it what all rows have in common; a column without a figure is left out."""
+    """The table, and below it what all rows have in common; a column without a figure is left out.
+
+    Where a screen has no room for it, ``fold`` breaks rows into lines; else it stands in parts, ``lead`` before each.
+    """
     alike, shown = differing.alike, {name: words for name, words in figures.items() if any(words)}
     rows = max(map(len, figures.values()))
-    made = _cells_table(title, differing.without(alike), shown, lead, section)
+    made = _cells_table(title, differing.without(alike), shown, lead, section, fold=fold)
     words = ", ".join(f"{key.removeprefix('>').lower()} {word}".lstrip() for key, word in alike.items() if word)
     return [made, *([note(f"{'The cell' if rows == 1 else 'All of these'}: {words}.")] if words else [])]
 
 
 def _cells_table(
-    title: str, differing: Differing, figures: Columns, lead: Columns | None = None, section: int | None = None
+    title: str, differing: Differing, figures: Columns, lead: Columns | None, section: int | None, *, fold: bool
 ) -> Forms:
     """A row for each cell: ``lead``, what the cells differ in, the figures; a line above the row of index ``section``.
 
     The settings of a network stand in one column where that need not be broken; else in a column each where there is
-    room for that; else all that cells differ in stands in one column, broken into lines.
+    room for that; else, to ``fold``, all that cells differ in stands in one column, broken into lines.
     """
     settings, apart = differing.settings, differing.apart
     phrases = {key: [_phrase(key, word) for word in words] for key, words in {**settings, **apart}.items()}
@@ -75,8 +89,9 @@ def _cells_table(
         _table(title, [_shown(lead), _shown(one), _shown(apart), _shown(figures)], section)
         for one in ((names if settings else {}), each)
     ]
-    folded = {"Network": [Items(words) for words in _rows(phrases)]} if phrases else {}
-    made.append(_table(title, [_shown(lead), folded, _shown(figures)], section))
+    if fold:
+        folded = {"Network": [Items(words) for words in _rows(phrases)]} if phrases else {}
+        made.append(_table(title, [_shown(lead), folded, _shown(figures)], section))
     if settings:
         made[0].columns[len(lead or {})].no_wrap = True
     return Forms(tuple(made))

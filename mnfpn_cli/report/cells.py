@@ -145,7 +145,7 @@ def _cells_table(store: str, rows: Sequence[CellRow], total: int) -> Report:
     }
     keys = {"Key": [row.stored.key[:KEY_DIGITS] for row in rows]}
     differing = Differing(columns_of(words_of([row.stored for row in rows])), apart)
-    return cells_report(f"{counted(total, 'cell')} in {store}", differing, figures, keys)
+    return cells_report(f"{counted(total, 'cell')} in {store}", differing, figures, keys, fold=True)
 
 
 def _failures(rows: Sequence[CellRow]) -> list[Table]:

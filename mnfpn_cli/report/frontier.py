@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.percent import percent
 from mnfpn_cli.report.bench_document import latency_document
-from mnfpn_cli.report.cell_tables import Differing, cells_report, columns_of
+from mnfpn_cli.report.cell_tables import Differing, cells_report, columns_of, numbers_of
 from mnfpn_cli.report.document import network_document
 from mnfpn_cli.report.points import KEPT, Point, Points
 from mnfpn_cli.report.runs import half_width
@@ -58,7 +58,7 @@ def _table(bench: Bench, frontier: Sequence[Point], cells: int) -> Report:
         ">Memory": [size_in_bytes(one.memory_bytes) for one in figures],
         ">Kept": [percent(one.kept) for one in frontier],
     }
-    return cells_report(printable(title), differing, numbers)
+    return cells_report(printable(title), differing, numbers, numbers_of(frontier))
 
 
 def _counts(points: Points) -> Report:

@@ -106,7 +106,7 @@ def frontier_report(frontier: Sequence[Planned], cells: Sequence[Planned]) -> Re
         ">Levels": [str(one.figures.capacity.levels) for one in shown],
         ">Kept": [percent(kept(one.figures.capacity, most)) for one in shown],
     }
-    return cells_report(f"Frontier: the most kept for its MACs{of}", Differing(settings), figures)
+    return cells_report(f"Frontier: the most kept for its MACs{of}", Differing(settings), figures, fold=True)
 
 
 def _bare(cell: Cell) -> Cell:

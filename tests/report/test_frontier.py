@@ -62,7 +62,7 @@ def test_the_table_has_the_frontier_and_says_what_kept_is(tmp_path: Path) -> Non
     lines = text.splitlines()
     assert lines[0] == "Frontier on cpu of A CPU, 2 cores: 4 of 7 cells"
     assert " ".join(lines[1].split()) == "Network Size Median ±95 % MACs Parameters Memory Kept"
-    assert [line.split()[1] for line in lines[2:6]] == ["0.35", "1.0", "0.35", "1.0"]
+    assert [line.split()[2] for line in lines[2:6]] == ["0.35", "1.0", "0.35", "1.0"]
     assert lines[5].endswith("100.0 %")
     assert "5.000 ms" in lines[2]
     assert "It is no accuracy" in text
