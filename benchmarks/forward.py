@@ -18,13 +18,13 @@ from mnfpn_cli.measure.devices import choose_devices
 from mnfpn_cli.measure.difference import largest_difference
 from mnfpn_cli.measure.engine import Subject, take_samples, warm_up
 from mnfpn_cli.measure.rules import EnoughOfEach
-from mnfpn_cli.measure.runtime import Job, load_runtime
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.timers import timer_for
 from mnfpn_cli.network.build import build_network
+from mnfpn_cli.runtimes.runtime import Job, load_runtime
 from mnfpn_cli.settings.input import parse_size
 from mnfpn_cli.settings.measuring import Sampling, runtime_names
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from tests.conftest import import_torchvision
 from tests.network.comparing import share
 

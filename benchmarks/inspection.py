@@ -25,10 +25,10 @@ import torchinfo
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mnfpn_cli.inspection.inspect import inspect_network
-from mnfpn_cli.inspection.tree import layer_tree
+from mnfpn_cli.audit.inspect import inspect_network
+from mnfpn_cli.audit.tree import layer_tree
+from tests.audit.networks import DEFECTIVE, HEALTHY, Case
 from tests.conftest import import_torchvision
-from tests.inspection.networks import DEFECTIVE, HEALTHY, Case
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # torch.jit is deprecated
@@ -50,11 +50,11 @@ INSPECTION = """
 import time, torch
 from mnfpn_cli.network.build import build_meta
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 network = build_meta(plan_network(NetworkSettings()))
 start = time.perf_counter()
-from mnfpn_cli.inspection.inspect import inspect_network
-from mnfpn_cli.inspection.passes import Input
+from mnfpn_cli.audit.inspect import inspect_network
+from mnfpn_cli.trace.passes import Input
 inspect_network(network, [Input((1, 3, 600, 900))], [str(name) for name in network.outputs])
 print(time.perf_counter() - start)
 """

@@ -19,10 +19,7 @@ from typing import Any
 
 import torch
 
-from mnfpn_cli.inspection.facts import look
-from mnfpn_cli.inspection.observe import Shape
-from mnfpn_cli.inspection.passes import Input
-from mnfpn_cli.inspection.tree import layer_tree
+from mnfpn_cli.audit.tree import layer_tree
 from mnfpn_cli.measure.flops import count_with_fvcore
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.cost import NetworkCost, network_cost
@@ -31,7 +28,10 @@ from mnfpn_cli.plan.shapes import NetworkShapes, network_shapes
 from mnfpn_cli.settings.backbones import MOBILENET_V2
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import Size, network_input
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.trace.facts import look
+from mnfpn_cli.trace.observe import Shape
+from mnfpn_cli.trace.passes import Input
 
 
 def random_values(preset: str, generator: random.Random) -> dict[str, Any]:

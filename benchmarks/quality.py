@@ -24,7 +24,7 @@ from mnfpn_cli.measure.rules import NarrowRatio
 from mnfpn_cli.measure.timers import HostTimer
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.settings.measuring import Sampling
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 
 MARGIN = 0.01
 DELAY = 0.03

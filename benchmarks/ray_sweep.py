@@ -22,20 +22,18 @@ from statistics import median
 from ray.cluster_utils import Cluster
 
 from mnfpn_cli.space.axes import Space
-from mnfpn_cli.space.budget import Budget
-from mnfpn_cli.space.planned import plan_space
+from mnfpn_cli.space.planned import Budget, plan_space
 from mnfpn_cli.space.read import axis_of, merged
-from mnfpn_cli.store.again import Again
 from mnfpn_cli.store.read import read_cells
 from mnfpn_cli.store.store import Store, open_store
-from mnfpn_cli.sweep.how import How
+from mnfpn_cli.store.sweeps import Again
 from mnfpn_cli.sweep.order import References
 from mnfpn_cli.sweep.process import Outcome, run_task
-from mnfpn_cli.sweep.ray_connect import connected
-from mnfpn_cli.sweep.ray_plan import plan_by, usable_nodes
-from mnfpn_cli.sweep.ray_pool import RayPool, ray_pool
+from mnfpn_cli.sweep.ray.connect import connected
+from mnfpn_cli.sweep.ray.plan import plan_by, usable_nodes
+from mnfpn_cli.sweep.ray.pool import RayPool, ray_pool
 from mnfpn_cli.sweep.run import SweepRun
-from mnfpn_cli.sweep.start import Chosen, begin
+from mnfpn_cli.sweep.start import Chosen, How, begin
 
 TARGET = 0.05
 TIMED = How(("--min-time", "10", "--max-time", "10"))

@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from statistics import median
 
 from mnfpn_cli.space.axes import Axis, Space
-from mnfpn_cli.space.budget import Budget
 from mnfpn_cli.space.frontier import planned_frontier
-from mnfpn_cli.space.planned import plan_space
+from mnfpn_cli.space.planned import Budget, plan_space
 from mnfpn_cli.space.read import axis_of, merged
 
 TARGET_S = 30.0

@@ -13,12 +13,12 @@ from mnfpn_cli.errors import UsageError
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.settings.files import parse_settings, read_config, read_preset
 from mnfpn_cli.settings.input import network_input, parse_size
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.settings.sources import Source, resolve
 
 if TYPE_CHECKING:
-    from mnfpn_cli.network.detector import DetectorBackbone
+    from mnfpn_cli.network.build import DetectorBackbone
     from mnfpn_cli.network.network import Network
     from mnfpn_cli.weights.load import Loaded
 
@@ -103,7 +103,7 @@ def detector_backbone(network: "Network") -> "DetectorBackbone":
     Raises:
         UsageError: where the network has a head.
     """
-    from mnfpn_cli.network.detector import DetectorBackbone
+    from mnfpn_cli.network.build import DetectorBackbone
 
     _check_network(network)
     return DetectorBackbone(network)

@@ -54,7 +54,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def import_torchvision() -> None:
     """Let torchvision be imported beside a torch without CUDA, as `--model` does; what needs it says so itself."""
-    from mnfpn_cli.models.torchvision import declare_operators
+    from mnfpn_cli.external.torchvision import declare_operators
 
     try:
         import torchvision  # noqa: F401

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mnfpn_cli.settings.input import Size
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 
 ROUNDINGS = ("nearest8", "ceil8", "truncate")
 

@@ -16,7 +16,7 @@ from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.network import build
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 
 PROGRAM = """
 import sys

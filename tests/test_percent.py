@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import mnfpn_cli
-from mnfpn_cli.percent import percent
+from mnfpn_cli.text import percent
 
 SOURCES = sorted(Path(mnfpn_cli.__file__).parent.rglob("*.py"))
 HELP = ("cli/compare.py", "cli/measuring.py")

@@ -19,24 +19,23 @@ import torch
 from rich.console import Console
 
 from mnfpn_cli.cli.main import run
-from mnfpn_cli.measure.runtime import load_runtime
-from mnfpn_cli.models.target import InputSpec
+from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
-from mnfpn_cli.report.rows import Selection
-from mnfpn_cli.report.shapes import shapes_tables
-from mnfpn_cli.report.summary import summary_tables
+from mnfpn_cli.report.terminal.shapes import shapes_tables
+from mnfpn_cli.report.terminal.summary import Selection, summary_tables
 from mnfpn_cli.report.units import sides
+from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.files import preset_description, preset_names, read_preset
 from mnfpn_cli.settings.input import Size, network_input
 from mnfpn_cli.settings.measuring import runtime_names
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.sources import resolve
+from tests.audit.looked import tree_of
 from tests.conftest import Mnfpn
 from tests.golden.cases import CASES
-from tests.inspection.looked import tree_of
 from tests.structure import structure
 
 ROOT = Path(__file__).parent.parent

@@ -2,25 +2,112 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
 import torch
+from torch import nn
 
-from mnfpn_cli.bench.candidate import Candidate
-from mnfpn_cli.bench.doubts import doubts
+from mnfpn_cli.bench.candidate import Candidate, model_bytes
 from mnfpn_cli.bench.group import Group, Progress, Timed, time_group
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.profile import profile_group
-from mnfpn_cli.bench.results import Benchmark, Cell, CellProfile, NoProfile, NotRun, Row
-from mnfpn_cli.bench.sized import sized_networks
+from mnfpn_cli.bench.results import Benchmark, BenchRun, Cell, CellProfile, NoProfile, NotRun, Row, SizeCost
 from mnfpn_cli.errors import MnfpnError, UnavailableError, UsageError
+from mnfpn_cli.external.guard import output_to_stderr
 from mnfpn_cli.measure.devices import choose_devices
 from mnfpn_cli.measure.environment import read_environment
-from mnfpn_cli.measure.memory import check_needed
+from mnfpn_cli.measure.memory import check_needed, out_of_memory_explained
+from mnfpn_cli.measure.statistics import drift, humps
 from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.models.guard import output_to_stderr
 from mnfpn_cli.settings.measuring import BenchCase
+from mnfpn_cli.text import percent
+from mnfpn_cli.weights.load import Loaded
+
+GRAPHS = ("cuda-graph", "compiled")
+"""Runtimes that queue a pass as one graph already."""
+
+IDLE = "measure when the machine is idle, or longer (--min-time)"
+
+
+def doubts(run: BenchRun, train: bool = False) -> Iterator[Unsteady]:
+    """What the samples of a row, and its outputs, leave in doubt."""
+    where, latency = str(run.cell), run.latency
+    if run.warm_up.settled is False:
+        yield Unsteady(
+            "not_settled",
+            f"{where}: {run.warm_up.passes} passes of warm-up ({run.warm_up.seconds:.1f} s) never became steady",
+            IDLE,
+        )
+    change = drift(latency.samples)
+    if change is not None:
+        slower = "slower" if change > 0 else "faster"
+        yield Unsteady(
+            "drift",
+            f"{where}: passes became {percent(abs(change))} {slower} from the first third of the run to the last",
+            "let it run longer (--min-time), and look at what heats, throttles or loads the machine",
+        )
+    two = humps(latency)
+    if two:
+        yield Unsteady(
+            "two_humps",
+            f"{where}: passes take {two.fast * 1e3:.4g} ms or {two.slow * 1e3:.4g} ms, "
+            f"{percent(two.share_slow, '.0f')} of them the latter: the median is one of two truths",
+            "fix the number of threads and the clock, and measure when the machine is idle",
+        )
+    if latency.slow_first:
+        yield Unsteady(
+            "slow_first", f"{where}: the first timed pass was an outlier", "more passes of warm-up (--warmup)"
+        )
+    if run.launch_bound:
+        yield Unsteady(
+            "launch_bound",
+            f"{where}: the host takes {percent(run.enqueue_share or 0, '.0f')} of a pass to queue its work: "
+            "the GPU waits for launches",
+            "larger batches"
+            if train or run.cell.runtime in GRAPHS
+            else "CUDA graphs (--runtime cuda-graph), or larger batches",
+        )
+    yield from (replace(doubt, cause=f"{where}: {doubt.cause}") for doubt in run.doubts)
+
+
+@dataclass(frozen=True)
+class Sized:
+    """A network for inputs of one size: a head can be made for it."""
+
+    candidate: Candidate
+    network: nn.Module
+    cost: SizeCost
+    weights: Loaded | None
+
+
+def sized_networks(candidates: Sequence[Candidate], case: BenchCase, progress: Progress) -> list[Sized]:
+    """Build each network once, and count what it costs at each size; ``progress`` is told.
+
+    Raises:
+        UsageError: where the weights are another network's.
+        MnfpnError: where memory runs out.
+    """
+    made: list[Sized] = []
+    for candidate in candidates:
+        progress("counting", len(made) / len(candidates))
+        with out_of_memory_explained(f"counting {candidate.input(1).size} with fvcore"):
+            same = next((one for one in made if one.candidate.settings == candidate.settings), None)
+            network, loaded = (same.network, same.weights) if same else candidate.build()
+            made.append(Sized(candidate, network, _cost(candidate, network, case), loaded))
+    return made
+
+
+def _cost(candidate: Candidate, network: nn.Module, case: BenchCase) -> SizeCost:
+    first = candidate.input(case.batches[0])
+    return SizeCost(
+        size=first.size,
+        cost=candidate.cost(),
+        fvcore=candidate.fvcore(network),
+        activation_bytes=candidate.needed(first, case.dtype).activations,
+        model_bytes=model_bytes(network, case.dtype),
+    )
 
 
 def benchmark(

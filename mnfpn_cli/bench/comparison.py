@@ -4,13 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.measure.ended import Ended
+from mnfpn_cli.external.inputs import Inputs
+from mnfpn_cli.external.target import Target
 from mnfpn_cli.measure.ratio import Ratio, Verdict
-from mnfpn_cli.measure.statistics import Latency
+from mnfpn_cli.measure.statistics import Ended, Latency
 from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.models.inputs import Inputs
-from mnfpn_cli.models.target import Target
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 
 FIGURES = {
     "parameters": "parameters",

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts
-from mnfpn_cli.bench.recorded import Recorded, RecordedInput, RecordedRun
-from mnfpn_cli.bench.result_files import read_result
+from mnfpn_cli.bench.recorded import Recorded, RecordedInput, RecordedRun, read_result
 from mnfpn_cli.errors import UsageError
+from mnfpn_cli.external.inputs import in_words
 from mnfpn_cli.measure.ratio import unpaired_ratio
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.models.inputs import in_words
 from mnfpn_cli.settings.problems import dotted
 
 HARDWARE = ("cpu", "cores", "memory_bytes", "gpu")

@@ -1,8 +1,9 @@
-"""The rows that are timed in turn: all runtimes on one device and one input."""
+"""The runs that are timed in turn: all runtimes on one device and one input."""
 
+import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -11,20 +12,74 @@ from mnfpn_cli.bench.candidate import Candidate
 from mnfpn_cli.bench.outputs import Named
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare, reference_outputs
 from mnfpn_cli.bench.results import BenchRun, Cell, NotRun, Row
-from mnfpn_cli.bench.watch import Watch, watch
 from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.external.inputs import Inputs
 from mnfpn_cli.measure.caches import cache_clearer
-from mnfpn_cli.measure.ended import Ended
+from mnfpn_cli.measure.conditions import ClockWatch, Conditions, between, read_conditions
 from mnfpn_cli.measure.engine import Subject, rest_between, rewarm, take_samples
-from mnfpn_cli.measure.inputs import random_tensors
+from mnfpn_cli.measure.machine import read_cores
+from mnfpn_cli.measure.nvml import GpuReader, GpuState, energy_used, gpu_reader, typical
 from mnfpn_cli.measure.rules import EnoughOfEach
-from mnfpn_cli.measure.runtime import Job, why_not
-from mnfpn_cli.measure.statistics import Latency
+from mnfpn_cli.measure.statistics import Ended, Latency
 from mnfpn_cli.measure.timers import ColdTimer, Timer, timer_for
-from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.models.inputs import Inputs
+from mnfpn_cli.measure.unsteady import Unsteady, unsteady_cpu, unsteady_gpu
+from mnfpn_cli.runtimes.runtime import Job, random_tensors, why_not
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.measuring import BenchCase
+
+GPU_PERIOD_S = 0.25
+"""Between readings of a GPU: NVML answers within milliseconds, and has nothing new more often than that."""
+
+
+@dataclass
+class Watch:
+    """Conditions from before the first timed pass to behind the last; `look` is called between rounds of passes."""
+
+    device: torch.device
+    reader: GpuReader
+    clock: Callable[[], float] = time.perf_counter
+    before: Conditions = field(default_factory=read_conditions)
+    cpu_clock: ClockWatch = field(default_factory=ClockWatch)
+    gpu_states: list[GpuState] = field(default_factory=list)
+    started: float = 0.0
+    ended: float = 0.0
+
+    def look(self) -> None:
+        """Read what has to be read while it goes on."""
+        self.cpu_clock.sample()
+        now = self.clock()
+        if not self.gpu_states:
+            self.started = now
+        if not self.gpu_states or now - self.ended >= GPU_PERIOD_S:
+            self.gpu_states.append(self.reader.read())
+            self.ended = now
+
+    def unsteady(self) -> tuple[Unsteady, ...]:
+        """What was wrong with the machine."""
+        threads = torch.get_num_threads() if self.device.type == "cpu" else None
+        interval = between(self.before, read_conditions())
+        return (
+            *unsteady_cpu(interval, read_cores(), threads, self.cpu_clock.samples_hz),
+            *unsteady_gpu(self.gpu_states),
+        )
+
+    @property
+    def gpu(self) -> GpuState | None:
+        """What the GPU was like; None where nothing could be read."""
+        return typical(self.gpu_states)
+
+    @property
+    def watts(self) -> float | None:
+        """Mean power between the first and the last reading."""
+        seconds = self.ended - self.started
+        joules = energy_used(self.gpu_states, seconds)
+        return None if joules is None else joules / seconds
+
+
+def watch(device: torch.device) -> Watch:
+    """Begin to watch a device, and the CPU in any case."""
+    return Watch(device, gpu_reader(device))
+
 
 Progress = Callable[[str, float], None]
 """Told what is being done, and which share of it is."""

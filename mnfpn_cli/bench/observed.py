@@ -8,21 +8,19 @@ import torch
 from torch import nn
 
 from mnfpn_cli.bench.candidate import model_bytes
-from mnfpn_cli.inspection.facts import look, numel
-from mnfpn_cli.inspection.observe import Operation
-from mnfpn_cli.inspection.passes import Input
+from mnfpn_cli.external.guard import ModelError, others_code
+from mnfpn_cli.external.inputs import Inputs, specs_of
+from mnfpn_cli.external.load import check_arguments, load_model
+from mnfpn_cli.external.target import InputSpec, Target
 from mnfpn_cli.measure.flops import FvcoreCount, count_with_fvcore
-from mnfpn_cli.measure.inputs import torch_dtype
 from mnfpn_cli.measure.memory import Needed
-from mnfpn_cli.measure.runtime import Job
-from mnfpn_cli.models.errors import ModelError
-from mnfpn_cli.models.guard import others_code
-from mnfpn_cli.models.inputs import Inputs, specs_of
-from mnfpn_cli.models.load import check_arguments, load_model
-from mnfpn_cli.models.target import InputSpec, Target
 from mnfpn_cli.plan.cost import Cost, WholeCost
 from mnfpn_cli.runtimes.eager import move
+from mnfpn_cli.runtimes.runtime import Job, torch_dtype
 from mnfpn_cli.settings.input import DType, NetworkInput
+from mnfpn_cli.trace.facts import look, numel
+from mnfpn_cli.trace.observe import Operation
+from mnfpn_cli.trace.passes import Input
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.inspection.observe import named_tensors
 from mnfpn_cli.measure.difference import largest_difference
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.input import DType
+from mnfpn_cli.trace.observe import named_tensors
 
 MOST_NAMES = 4
 """Outputs, or weights, that a message names."""

@@ -12,12 +12,11 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.layers import LayerTimes, Profile, time_layers
 from mnfpn_cli.measure.marks import marks_for
 from mnfpn_cli.measure.peaks import measure_peaks
-from mnfpn_cli.measure.runtime import load_runtime
 from mnfpn_cli.measure.timers import timer_for
 from mnfpn_cli.plan.advice import best_advice
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.plan.roofline import Peaks, roofline
-from mnfpn_cli.plan.work import LayerWork, network_work
+from mnfpn_cli.plan.roofline import LayerWork, Peaks, network_work, roofline
+from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput
 from mnfpn_cli.settings.measuring import LAYERED
 

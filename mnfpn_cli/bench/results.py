@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mnfpn_cli.measure.ended import Ended
+from mnfpn_cli.external.inputs import Inputs
 from mnfpn_cli.measure.engine import WarmUp
 from mnfpn_cli.measure.environment import Environment
 from mnfpn_cli.measure.flops import FvcoreCount
 from mnfpn_cli.measure.layers import Profile
 from mnfpn_cli.measure.nvml import GpuState
-from mnfpn_cli.measure.statistics import Latency
+from mnfpn_cli.measure.statistics import Ended, Latency
 from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.models.inputs import Inputs
 from mnfpn_cli.plan.cost import NetworkCost, WholeCost
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.measuring import BenchCase

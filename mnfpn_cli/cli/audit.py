@@ -25,12 +25,12 @@ def audit(
         mnfpn audit --model file.py:Net --input 1x3x224x224
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.audit import audit_document, audit_report, audit_title, levels_document
-    from mnfpn_cli.report.document import subject_document
+    from mnfpn_cli.report.documents import subject_document
+    from mnfpn_cli.report.terminal.audit import audit_document, audit_report, audit_title, levels_document
 
     subject = model.subject(network, size)
     with ending_at_once():
-        from mnfpn_cli.inspection.inspect import inspect_subject
+        from mnfpn_cli.audit.inspect import inspect_subject
 
     _, found = inspect_subject(subject)
     assert found.audit is not None

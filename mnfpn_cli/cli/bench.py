@@ -5,12 +5,11 @@ from typing import Annotated
 
 from typer import Exit, Option
 
-from mnfpn_cli.cli.candidates import find
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.help import MORE, OPTIONS
 from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interruptible
 from mnfpn_cli.cli.measuring import RuntimeOption, SamplingOptions, measuring_flag
-from mnfpn_cli.cli.models import ModelOptions
+from mnfpn_cli.cli.models import ModelOptions, find
 from mnfpn_cli.cli.options import (
     DTypeOption,
     NetworkOptions,
@@ -109,12 +108,11 @@ def bench(
         mnfpn bench --preset mobilenetv2-fpnlite --runtime all
         mnfpn bench --model torchvision.models:resnet18 --batch 8
     """
-    from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.cli.progress import progress_bar
-    from mnfpn_cli.measure.cpu import reading_cpu_name
-    from mnfpn_cli.report.bench import bench_tables
+    from mnfpn_cli.cli.output import emit, progress_bar
+    from mnfpn_cli.measure.machine import reading_cpu_name
     from mnfpn_cli.report.bench_document import bench_document
-    from mnfpn_cli.report.document import network_document
+    from mnfpn_cli.report.documents import network_document
+    from mnfpn_cli.report.terminal.bench import bench_tables
 
     make = find(network, model, several_sizes(size), what.batch, weights, what.of_layers)
     case = what.case(sampling)

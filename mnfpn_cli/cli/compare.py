@@ -1,26 +1,91 @@
-"""`mnfpn compare`."""
+"""`mnfpn compare`, and the gates that make its exit code 3."""
 
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Exit, Option
 
-from mnfpn_cli.cli.gates import GateOptions, apply, judge
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.help import OPTIONS
+from mnfpn_cli.cli.help import GATES, OPTIONS
 from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interruptible
 from mnfpn_cli.cli.measuring import PairSamplingOptions, measuring_flag, measuring_option
 from mnfpn_cli.cli.options import BatchIfSaid, OutputOptions, SizeOption, ThreadsOption, device_option, share
 from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.cli.sides import files_of_side, naming, parse_side
-from mnfpn_cli.errors import INTERRUPTED, MnfpnError, UsageError
+from mnfpn_cli.errors import INTERRUPTED, CheckError, MnfpnError, UsageError
 from mnfpn_cli.settings.input import parse_size
 from mnfpn_cli.settings.measuring import check_device_name
 
 if TYPE_CHECKING:
-    from mnfpn_cli.bench.comparison import Comparison
+    from mnfpn_cli.bench.comparison import Comparison, Gates
     from mnfpn_cli.measure.environment import Environment
+
+
+def gate_option(name: str, help: str) -> Any:
+    """A gate: an option that gives a share."""
+    return Option(name, help=help, metavar="SHARE", parser=share(name, zero=True), rich_help_panel=GATES)
+
+
+@dataclass(frozen=True)
+class GateOptions:
+    """What makes the exit code 3."""
+
+    slower: Annotated[
+        float | None, gate_option("--fail-if-slower", "Exit 3 if B is slower than A by more than this.")
+    ] = None
+    larger: Annotated[
+        float | None,
+        gate_option("--fail-if-larger", "Exit 3 if B has more parameters, MACs or memory by more than this."),
+    ] = None
+    strict: Annotated[
+        bool,
+        Option("--strict", help="Exit 3 also where --fail-if-slower is inconclusive.", rich_help_panel=GATES),
+    ] = False
+
+    def gates(self) -> "Gates":
+        """What these options ask for.
+
+        Raises:
+            UsageError: where they ask for nothing.
+        """
+        from mnfpn_cli.bench.comparison import Gates
+
+        if self.strict and self.slower is None:
+            raise UsageError(
+                "--strict: has no meaning without --fail-if-slower, the only gate that can be inconclusive"
+            )
+        return Gates(self.slower, self.larger, self.strict)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the gates say, a line each."""
+
+    broken: list[str]
+    undecided: list[str]
+
+
+def judge(result: "Comparison", gates: "Gates") -> Judged:
+    """Hold a comparison against the gates."""
+    from mnfpn_cli.bench.comparison import broken_gates, open_gates
+
+    return Judged(list(broken_gates(result, gates)), list(open_gates(result, gates)))
+
+
+def apply(judged: Judged, strict: bool) -> None:
+    """Tell what is undecided, and fail by what is broken.
+
+    Raises:
+        CheckError: where a gate is broken, or undecided and that is not allowed.
+    """
+    from mnfpn_cli.cli.output import warn
+
+    if judged.broken or (judged.undecided and strict):
+        raise CheckError("\n".join([*judged.broken, *judged.undecided]))
+    for line in judged.undecided:
+        warn(line)
+
 
 DEFAULT_MARGIN = 0.01
 DEFAULT_SEED = 0
@@ -80,8 +145,8 @@ def compare(
     """
     from mnfpn_cli.bench.comparison import check_gates_apply
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.compare import compare_document, compare_tables
-    from mnfpn_cli.report.document import network_document
+    from mnfpn_cli.report.documents import network_document
+    from mnfpn_cli.report.terminal.compare import compare_document, compare_tables
 
     wanted, environment = gates.gates(), None
     if files:
@@ -131,8 +196,8 @@ def _from_files(files: list[Path], place: PlaceOptions) -> "Comparison":
 def _measured(
     a: str | None, b: str | None, place: PlaceOptions, sampling: PairSamplingOptions
 ) -> "tuple[Comparison, Environment]":
-    from mnfpn_cli.cli.progress import progress_bar
-    from mnfpn_cli.measure.cpu import reading_cpu_name
+    from mnfpn_cli.cli.output import progress_bar
+    from mnfpn_cli.measure.machine import reading_cpu_name
 
     if a is None and b is None:
         raise UsageError("compare: takes two result files, or --a and --b")
@@ -152,8 +217,7 @@ def _measured(
     with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
         progress("loading torch", 0.0)
         with ending_at_once(NOTHING_MEASURED):
-            from mnfpn_cli.bench.compare import compare_networks
-            from mnfpn_cli.bench.sides import Side, Together
+            from mnfpn_cli.bench.compare import Side, Together, compare_networks
 
         sides = []
         for name, text, one, make in zip(("--a", "--b"), (a, b), options, made, strict=True):

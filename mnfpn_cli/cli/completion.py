@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
-from mnfpn_cli.errors import MnfpnError, UsageError, did_you_mean
+from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.text import did_you_mean
 
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 AUTO = "auto"

@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from mnfpn_cli.errors import did_you_mean
+from mnfpn_cli.text import did_you_mean
 
 WIDTH = 80
 ONE_LINE = 60

@@ -18,9 +18,9 @@ from mnfpn_cli.cli.audit import audit
 from mnfpn_cli.cli.bench import bench
 from mnfpn_cli.cli.compare import compare
 from mnfpn_cli.cli.completion import AUTO, SHELLS, VARIABLE, install, script, words
-from mnfpn_cli.cli.errors import write_error
 from mnfpn_cli.cli.export import export
 from mnfpn_cli.cli.help import Command, Group, told
+from mnfpn_cli.cli.output import write_error
 from mnfpn_cli.cli.recommend import recommend
 from mnfpn_cli.cli.report import report
 from mnfpn_cli.cli.runs import runs_app

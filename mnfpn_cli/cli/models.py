@@ -1,11 +1,11 @@
-"""The options that name a network which others wrote, and what they and the options on settings come to."""
+"""The options that name a network, of settings or of others, and the network that they come to."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
@@ -13,10 +13,12 @@ from mnfpn_cli.cli.help import OTHERS
 from mnfpn_cli.cli.options import NetworkOptions
 from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.models.inputs import Inputs, TensorInputs, specs_of
-from mnfpn_cli.models.subject import Subject
-from mnfpn_cli.models.target import InputSpec, Target, parse_input, parse_target
+from mnfpn_cli.external.inputs import Inputs, Subject, TensorInputs, specs_of
+from mnfpn_cli.external.target import InputSpec, Target, parse_input, parse_target
 from mnfpn_cli.settings.input import DEFAULT_SIZE, NetworkInput, network_input, parse_size, sized
+
+if TYPE_CHECKING:
+    from mnfpn_cli.bench.candidate import Candidate
 
 DEFAULT_CHANNELS = 3
 
@@ -120,3 +122,57 @@ class ModelOptions:
             raise UsageError("--model-arg: has no meaning without --model")
         if self.input:
             raise UsageError("--input: has no meaning without --model; networks from settings take --size")
+
+
+Making = Callable[[int], "Sequence[Candidate]"]
+"""Makes the network from a seed, for each size; of others it runs their code."""
+
+
+def find(
+    network: NetworkOptions,
+    model: ModelOptions,
+    sizes: Sequence[str | None],
+    batch: object,
+    weights: Path | None,
+    of_settings: Sequence[str] = (),
+) -> Making:
+    """What makes the network that options name.
+
+    Args:
+        network: the options on settings.
+        model: those on networks of others.
+        sizes: of images, as they were said.
+        batch: None where ``--batch`` was not given.
+        weights: a checkpoint.
+        of_settings: other options that were given, and are of networks from settings.
+
+    Raises:
+        UsageError: where the options are wrong, or contradict each other.
+    """
+    if model.model is None:
+        model.check_unused()
+        return _planned(network, sizes, weights)
+    target = model.target(network, [*["--weights"] * (weights is not None), *of_settings])
+    model.check_batch(batch)
+    inputs = [model.inputs(network.in_channels, size) for size in sizes]
+
+    def make(seed: int) -> "Sequence[Candidate]":
+        from mnfpn_cli.bench.observed import load_observed
+
+        return load_observed(target, inputs, seed)
+
+    return make
+
+
+def _planned(network: NetworkOptions, sizes: Sequence[str | None], weights: Path | None) -> Making:
+    settings = network.settings(weights)
+    cases = [sized(settings, size) for size in sizes]
+    for at_size, image in cases:
+        network_input(at_size, image)
+
+    def make(seed: int) -> "Sequence[Candidate]":
+        from mnfpn_cli.bench.candidate import Planned
+
+        return [Planned(at_size, image, seed, weights) for at_size, image in cases]
+
+    return make

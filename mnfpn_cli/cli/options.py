@@ -11,12 +11,13 @@ from typer import Option
 from mnfpn_cli.cli.completion import complete_setting, offering, preset_words, words
 from mnfpn_cli.cli.help import MORE, NETWORK, OPTIONS, OUTPUT
 from mnfpn_cli.cli.paths import Reads, Writes, form_of_file
-from mnfpn_cli.errors import UsageError, did_you_mean
+from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.input import DEFAULT_SIZE, ITEM_BYTES, MAX_BATCH, DType
 from mnfpn_cli.settings.measuring import DEVICES
+from mnfpn_cli.text import did_you_mean
 
 if TYPE_CHECKING:
-    from mnfpn_cli.settings.models import NetworkSettings
+    from mnfpn_cli.settings.network import NetworkSettings
 
 
 def whole(option: str, low: int | None = None, high: int | None = None) -> Callable[[str], int]:

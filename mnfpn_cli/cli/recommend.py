@@ -42,9 +42,9 @@ def recommend(
         mnfpn recommend --store runs.db --max-macs 5G --device cuda
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.document import network_document
-    from mnfpn_cli.report.recommend import recommend_document, recommend_report
-    from mnfpn_cli.report.swept import drift_lines
+    from mnfpn_cli.report.documents import network_document
+    from mnfpn_cli.report.terminal.recommend import recommend_document, recommend_report
+    from mnfpn_cli.report.terminal.sweep import drift_lines
     from mnfpn_cli.space.frontier import largest_product
     from mnfpn_cli.store.read import read_cells
     from mnfpn_cli.store.store import open_store

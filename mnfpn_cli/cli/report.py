@@ -47,8 +47,8 @@ def report(
     """
     from mnfpn_cli.cli.options import OutputOptions
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.frontier import frontier_report, report_document
-    from mnfpn_cli.report.tables import note
+    from mnfpn_cli.report.terminal.frontier import frontier_report, report_document
+    from mnfpn_cli.report.terminal.tables import note
 
     form = _form(output, format)
     points, name = _read(store, device, sweep)

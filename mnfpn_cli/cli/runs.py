@@ -17,7 +17,7 @@ from mnfpn_cli.cli.sweep_options import StoreOption, files_of_store
 from mnfpn_cli.errors import MnfpnError, UsageError
 
 if TYPE_CHECKING:
-    from mnfpn_cli.report.cells import CellRow
+    from mnfpn_cli.report.terminal.cells import CellRow
     from mnfpn_cli.store.rows import Status
     from mnfpn_cli.store.store import Store
 
@@ -61,7 +61,7 @@ def list_(
         mnfpn runs list --store runs.db --status failed
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.cells import list_document, list_report
+    from mnfpn_cli.report.terminal.cells import list_document, list_report
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import sweeps
 
@@ -90,8 +90,7 @@ def show(
         mnfpn runs show 3f2a --store runs.db
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.cell import show_document, show_report
-    from mnfpn_cli.report.cells import rows_of
+    from mnfpn_cli.report.terminal.cells import rows_of, show_document, show_report
     from mnfpn_cli.store.read import read_cell
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import references
@@ -128,8 +127,8 @@ def prune(
         mnfpn runs prune 3f2a --store runs.db
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.document import network_document
-    from mnfpn_cli.report.removed import removed_report
+    from mnfpn_cli.report.documents import network_document
+    from mnfpn_cli.report.terminal.cells import removed_report
     from mnfpn_cli.store.change import Unwanted, remove
     from mnfpn_cli.store.claims import Claims
     from mnfpn_cli.store.read import full_key
@@ -185,10 +184,9 @@ def merge(
     Examples:
         mnfpn runs merge other.db --store runs.db
     """
-    from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.cli.progress import progress_bar
-    from mnfpn_cli.report.document import network_document
-    from mnfpn_cli.report.removed import merged_report
+    from mnfpn_cli.cli.output import emit, progress_bar
+    from mnfpn_cli.report.documents import network_document
+    from mnfpn_cli.report.terminal.cells import merged_report
     from mnfpn_cli.store.merge import merge as merge_stores
     from mnfpn_cli.store.store import open_store
 
@@ -259,7 +257,7 @@ def _rows(store: "Store", status: str | None, sweep: int | None) -> "list[CellRo
         UsageError: where there is no such sweep.
         StoreError: where the store cannot be read.
     """
-    from mnfpn_cli.report.cells import rows_of
+    from mnfpn_cli.report.terminal.cells import rows_of
     from mnfpn_cli.store.read import read_cells
     from mnfpn_cli.store.sweeps import references, sweeps
 

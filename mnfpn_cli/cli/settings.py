@@ -26,7 +26,7 @@ def show(network: NetworkOptions) -> None:
         mnfpn settings show --preset fpnssd
         mnfpn settings show --width-mult 0.75 --set pyramid.smooth=separable
     """
-    from mnfpn_cli.report.document import to_json
+    from mnfpn_cli.report.documents import to_json
 
     sys.stdout.write(to_json(network.settings().model_dump(mode="json")))
 
@@ -38,7 +38,7 @@ def schema() -> None:
     Examples:
         mnfpn settings schema
     """
-    from mnfpn_cli.report.document import to_json
+    from mnfpn_cli.report.documents import to_json
     from mnfpn_cli.settings.schema import settings_schema
 
     sys.stdout.write(to_json(settings_schema()))
@@ -52,7 +52,7 @@ def presets() -> None:
         mnfpn settings presets
     """
     from mnfpn_cli.cli.output import print_text
-    from mnfpn_cli.report.tables import pairs
+    from mnfpn_cli.report.terminal.tables import pairs
     from mnfpn_cli.settings.files import preset_description, preset_names
 
     print_text([pairs("", [(name, preset_description(name)) for name in preset_names()])])

@@ -50,8 +50,8 @@ def _planned(
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.plan.network import plan_network
     from mnfpn_cli.plan.shapes import network_shapes
-    from mnfpn_cli.report.document import document
-    from mnfpn_cli.report.shapes import shapes_document, shapes_tables
+    from mnfpn_cli.report.documents import document
+    from mnfpn_cli.report.terminal.shapes import shapes_document, shapes_tables
 
     settings = network.settings()
     cases = [sized(settings, text) for text in several_sizes(size)]
@@ -72,13 +72,13 @@ def _observed(
 ) -> None:
     """The maps of a network that others wrote: from runs on the meta device."""
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.document import subject_document
-    from mnfpn_cli.report.model_shapes import maps_document, maps_tables
+    from mnfpn_cli.report.documents import subject_document
+    from mnfpn_cli.report.terminal.shapes import maps_document, maps_tables
 
     subjects = [model.subject(network, text, batch) for text in several_sizes(size)]
     with ending_at_once():
-        from mnfpn_cli.inspection.maps import observe_maps
-        from mnfpn_cli.inspection.subjects import build_subject, inputs_of
+        from mnfpn_cli.audit.inspect import build_subject, inputs_of
+        from mnfpn_cli.audit.pyramid import observe_maps
 
     built = build_subject(subjects[0])
     results = [observe_maps(built, subject.inputs, inputs_of(subject)) for subject in subjects]

@@ -9,11 +9,10 @@ from pathlib import Path
 import typer
 from typer.main import get_command
 
-from mnfpn_cli.cli.candidates import Making, find
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.help import told
 from mnfpn_cli.cli.measuring import RuntimeOption
-from mnfpn_cli.cli.models import ModelOptions
+from mnfpn_cli.cli.models import Making, ModelOptions, find
 from mnfpn_cli.cli.options import DTypeOption, NetworkOptions, WeightsOption
 from mnfpn_cli.cli.paths import files_of
 from mnfpn_cli.errors import MnfpnError, UsageError

@@ -15,7 +15,7 @@ from mnfpn_cli.settings.measuring import DEVICES
 
 if TYPE_CHECKING:
     from mnfpn_cli.space.axes import Space
-    from mnfpn_cli.space.budget import Budget
+    from mnfpn_cli.space.planned import Budget
 
 
 def space_option(help: str, metavar: str, panel: str = SPACE, **more: Any) -> Any:
@@ -78,8 +78,7 @@ class SpaceOptions:
         """
         from mnfpn_cli.settings.overrides import parse_stages
         from mnfpn_cli.space.axes import Axis
-        from mnfpn_cli.space.files import read_space
-        from mnfpn_cli.space.read import axis_of, joined, merged, override_axis, split_choices
+        from mnfpn_cli.space.read import axis_of, joined, merged, override_axis, read_space, split_choices
 
         in_file, axes = read_space(self.space) if self.space is not None else [], list[Axis]()
         if self.stages is not None:
@@ -147,7 +146,7 @@ class BudgetOptions:
             UsageError: where one is no quantity.
         """
         from mnfpn_cli.cli.options import whole
-        from mnfpn_cli.space.budget import Budget, parse_bytes, parse_count, parse_duration
+        from mnfpn_cli.space.planned import Budget, parse_bytes, parse_count, parse_duration
 
         return Budget(
             parse_count("--max-macs", self.max_macs) if self.max_macs is not None else None,

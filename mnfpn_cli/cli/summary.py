@@ -12,16 +12,17 @@ from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import NetworkOptions, RowOutputOptions, SizeOption, WeightsOption, choice_option, whole
 from mnfpn_cli.cli.paths import Writes, form_of_file
-from mnfpn_cli.errors import UsageError, did_you_mean
-from mnfpn_cli.report.rows import SORT_KEYS, Selection, SortKey, select
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.report.terminal.summary import SORT_KEYS, Selection, SortKey, select
+from mnfpn_cli.text import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from mnfpn_cli.inspection.facts import Facts
-    from mnfpn_cli.inspection.tree import LayerTree
-    from mnfpn_cli.models.subject import Subject
-    from mnfpn_cli.report.tables import Report
+    from mnfpn_cli.audit.tree import LayerTree
+    from mnfpn_cli.external.inputs import Subject
+    from mnfpn_cli.report.terminal.tables import Report
+    from mnfpn_cli.trace.facts import Facts
     from mnfpn_cli.weights.load import Loaded
 
 DEFAULT_DEPTH = 2
@@ -110,9 +111,9 @@ class PictureOptions:
         from mnfpn_cli.cli.output import write_text
         from mnfpn_cli.plan.network import plan_network
         from mnfpn_cli.plan.shapes import network_shapes
-        from mnfpn_cli.report.diagram import diagram
+        from mnfpn_cli.report.figures.svg import diagram_svg
         from mnfpn_cli.report.layout import network_layout
-        from mnfpn_cli.report.svg import diagram_svg
+        from mnfpn_cli.report.terminal.diagram import diagram
         from mnfpn_cli.settings.input import NetworkInput, Size
 
         assert subject.settings is not None
@@ -147,11 +148,10 @@ def summary(
         mnfpn summary --model torchvision.models:resnet18 --depth 1
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.audit import audit_document, audit_report, levels_document
-    from mnfpn_cli.report.document import subject_document
-    from mnfpn_cli.report.rows import rows_csv, rows_markdown
-    from mnfpn_cli.report.summary import summary_document, summary_tables
-    from mnfpn_cli.report.weights import weights_document, weights_report
+    from mnfpn_cli.report.documents import subject_document
+    from mnfpn_cli.report.terminal.audit import audit_document, audit_report, levels_document
+    from mnfpn_cli.report.terminal.export import weights_document, weights_report
+    from mnfpn_cli.report.terminal.summary import rows_csv, rows_markdown, summary_document, summary_tables
 
     subject = model.subject(network, size, weights=weights)
     of_layers = [*rows.given(), *["--counts"] * counts, *["--no-audit"] * (not audit)]
@@ -164,8 +164,8 @@ def summary(
             emit(drawn + _fit(subject, weights), {}, output)
             return
     with ending_at_once():
-        from mnfpn_cli.inspection.inspect import inspect_subject
-        from mnfpn_cli.inspection.tree import layer_tree
+        from mnfpn_cli.audit.inspect import inspect_subject
+        from mnfpn_cli.audit.tree import layer_tree
 
     built, found = inspect_subject(subject, audited=audit)
     loaded = _checked(built, subject, weights)
@@ -189,8 +189,8 @@ def _fit(subject: "Subject", weights: Path | None) -> "Report":
     """What would become of a checkpoint, in the network that is drawn."""
     if weights is None:
         return []
-    from mnfpn_cli.inspection.subjects import build_subject
-    from mnfpn_cli.report.weights import weights_report
+    from mnfpn_cli.audit.inspect import build_subject
+    from mnfpn_cli.report.terminal.export import weights_report
 
     return weights_report(_checked(build_subject(subject), subject, weights))
 
@@ -209,8 +209,8 @@ def _checked(network: "nn.Module", subject: "Subject", weights: Path | None) -> 
 
 def _counted(facts: "Facts") -> "tuple[Report, dict[str, Any]]":
     """What there is to compute, and what other counters print for it."""
-    from mnfpn_cli.inspection.counts import count_work, tool_totals
-    from mnfpn_cli.report.counts import counts_document, counts_tables
+    from mnfpn_cli.audit.counts import count_work, tool_totals
+    from mnfpn_cli.report.terminal.counts import counts_document, counts_tables
 
     work, totals = count_work(facts), tool_totals(facts)
     return counts_tables(work, totals), counts_document(work, totals)

@@ -64,7 +64,7 @@ def _choose(space: SpaceOptions, budget: BudgetOptions, how: HowOptions, command
     Raises:
         UsageError: where no cell is valid, or the output would replace a settings file that the space names.
     """
-    from mnfpn_cli.cli.progress import progress_bar
+    from mnfpn_cli.cli.output import progress_bar
     from mnfpn_cli.space.frontier import choose
     from mnfpn_cli.space.planned import plan_space
     from mnfpn_cli.sweep.start import Chosen
@@ -74,7 +74,7 @@ def _choose(space: SpaceOptions, budget: BudgetOptions, how: HowOptions, command
         check_not_read("--output", output, stated.files)
     with progress_bar() as progress:
         if how.ray is not None and stated.count >= WORTH_A_CLUSTER:
-            from mnfpn_cli.sweep.ray_plan import plan_on
+            from mnfpn_cli.sweep.ray.plan import plan_on
 
             planned = plan_on(how.ray, stated, limits, progress)
         else:

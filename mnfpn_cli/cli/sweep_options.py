@@ -12,11 +12,12 @@ from mnfpn_cli.cli.measuring import SamplingOptions
 from mnfpn_cli.cli.options import number, whole
 from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.cli.space import BudgetOptions, SpaceOptions
-from mnfpn_cli.errors import UsageError, did_you_mean
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.text import did_you_mean
 
 if TYPE_CHECKING:
-    from mnfpn_cli.store.again import Again
-    from mnfpn_cli.sweep.how import How
+    from mnfpn_cli.store.sweeps import Again
+    from mnfpn_cli.sweep.start import How
 
 
 def files_of_store(name: str) -> tuple[Path, ...]:
@@ -25,7 +26,7 @@ def files_of_store(name: str) -> tuple[Path, ...]:
     Raises:
         UsageError: where it is neither.
     """
-    from mnfpn_cli.store.urls import store_files
+    from mnfpn_cli.store.connect import store_files
 
     return store_files(name)
 
@@ -118,7 +119,7 @@ class HowOptions:
         Raises:
             UsageError: where options on sampling contradict each other.
         """
-        from mnfpn_cli.sweep.how import How
+        from mnfpn_cli.sweep.start import How
 
         return self.going_on(How(tuple(sampling.arguments()), self.by_layer, latency_s=latency_s))
 
@@ -130,7 +131,7 @@ class HowOptions:
 
     def measured_again(self) -> "Again":
         """Which cells are measured though the store has a result of them."""
-        from mnfpn_cli.store.again import Again
+        from mnfpn_cli.store.sweeps import Again
 
         return Again(self.again, self.retry_failed, self.by_layer)
 
@@ -150,7 +151,7 @@ class HowOptions:
         if idle:
             raise UsageError(f"{', '.join(idle)}: must not be given where there is no --store and nothing is measured")
         if store is not None:
-            from mnfpn_cli.store.urls import store_url
+            from mnfpn_cli.store.connect import store_url
 
             store_url(store)  # before a space is planned, which can take a minute
         if not self.resume:

@@ -1,21 +1,74 @@
-"""What a sweep is to do, and what came of it, printed."""
+"""What a sweep is to do, how far it is, and what came of it, printed."""
 
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.cli.options import OutputOptions
-from mnfpn_cli.cli.sweep_options import HowOptions
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from mnfpn_cli.report.terminal.tables import note
+from mnfpn_cli.report.units import duration, seconds
+from mnfpn_cli.space.names import namer
+from mnfpn_cli.text import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from mnfpn_cli.cli.options import OutputOptions
+    from mnfpn_cli.cli.sweep_options import HowOptions
     from mnfpn_cli.settings.measuring import Sampling
-    from mnfpn_cli.store.rows import Sweep
+    from mnfpn_cli.space.cells import Cell
+    from mnfpn_cli.store.rows import StoredCell, Sweep
     from mnfpn_cli.store.store import Store
     from mnfpn_cli.sweep.expected import Expected
-    from mnfpn_cli.sweep.how import How
-    from mnfpn_cli.sweep.start import Chosen
+    from mnfpn_cli.sweep.start import Chosen, How
     from mnfpn_cli.sweep.state import State
+
+
+@contextmanager
+def sweep_bar(cells: Sequence[StoredCell], told: set[str]) -> Iterator[Callable[[State], None]]:
+    """Give a function that shows how far the sweep of some cells is; all but warnings is gone at the end.
+
+    ``told``: warnings that are not given again; those that are given are added.
+    """
+    from mnfpn_cli.sweep.drift import MOVED
+
+    console, name = Console(stderr=True), namer([one.cell for one in cells])
+    bar = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
+    with Progress(*bar, TimeElapsedColumn(), console=console, transient=True, disable=not sys.stderr.isatty()) as bars:
+        task = bars.add_task("measuring", total=len(cells), said="")
+
+        def tell(state: State) -> None:
+            for line in [one for one in dict.fromkeys(state.notes) if one not in told]:
+                bars.console.print(note(f"warning: {line}"), highlight=False, soft_wrap=True)
+                told.add(line)
+            best = f"best {_best(state, name)}" if state.best else "measuring"
+            moved = f"machine {percent(state.pace - 1, '+.0f')}" if abs(state.pace - 1) > MOVED else ""
+            completed = state.total - state.left
+            bars.update(
+                task, description=best, completed=completed, said=" · ".join(filter(None, [*_said(state), moved]))
+            )
+
+        yield tell
+
+
+def _best(state: State, name: Callable[[Cell], str]) -> str:
+    best = state.best
+    return f"{seconds(best.latency_s)}, {name(best.cell)}" if best and best.latency_s else ""
+
+
+def _said(state: State) -> list[str]:
+    return [
+        f"{state.failed} failed" if state.failed else "",
+        f"{state.skipped} too slow" if state.skipped else "",
+        f"{len(state.not_run)} not run" if state.not_run else "",
+        f"{state.others} with another sweep" if state.others else "",
+        f"{duration(state.left_s)} left" if state.left_s is not None and state.left else "",
+    ]
 
 
 ON_RAY = "Ray, "
@@ -31,7 +84,7 @@ def place_of(options: HowOptions) -> str:
     return this_machine()
 
 
-def expect_of(store: str | None, chosen: "Chosen", how: "How", sampling: "Sampling", options: HowOptions) -> "Expected":
+def expect_of(store: str | None, chosen: Chosen, how: How, sampling: Sampling, options: HowOptions) -> Expected:
     """How long a sweep may take; nothing is written.
 
     Raises:
@@ -47,11 +100,11 @@ def expect_of(store: str | None, chosen: "Chosen", how: "How", sampling: "Sampli
         return expect(chosen, how, sampling, place, opened, options.measured_again())
 
 
-def show(chosen: "Chosen", expected: "Expected | None", output: OutputOptions) -> None:
+def show(chosen: Chosen, expected: Expected | None, output: OutputOptions) -> None:
     """Print what a space holds, and what of it would be measured."""
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.document import network_document
-    from mnfpn_cli.report.sweep import space_document, space_report
+    from mnfpn_cli.report.documents import network_document
+    from mnfpn_cli.report.terminal.sweep import space_document, space_report
     from mnfpn_cli.space.frontier import planned_frontier
 
     frontier = planned_frontier(chosen.space.cells)
@@ -59,18 +112,18 @@ def show(chosen: "Chosen", expected: "Expected | None", output: OutputOptions) -
     emit(space_report(chosen, frontier, expected), network_document("sweep", None, None, body), output)
 
 
-def show_swept(store: "Store", ran: "Sequence[Sweep]", states: "Sequence[State]", output: OutputOptions) -> list[str]:
+def show_swept(store: Store, ran: Sequence[Sweep], states: Sequence[State], output: OutputOptions) -> list[str]:
     """Print how many cells are measured, what failed, and what to do next; return what could not be done, in lines.
 
     ``ran``: the sweeps; ``states``: how far they came this time, those that were measured.
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.document import network_document
-    from mnfpn_cli.report.swept import Swept, swept_document, swept_report
+    from mnfpn_cli.report.documents import network_document
+    from mnfpn_cli.report.terminal.sweep import Swept, swept_document, swept_report
     from mnfpn_cli.store.read import read_cells
     from mnfpn_cli.store.sweeps import references, sweeps
-    from mnfpn_cli.sweep.failures import failures
-    from mnfpn_cli.sweep.reused import reused_by_any
+    from mnfpn_cli.sweep.expected import reused_by_any
+    from mnfpn_cli.sweep.state import failures
 
     known, by_sweep = {one.id: one for one in sweeps(store)}, {one.id: read_cells(store, one.id) for one in ran}
     cells = {one.key: one for some in by_sweep.values() for one in some}
@@ -89,7 +142,7 @@ def show_swept(store: "Store", ran: "Sequence[Sweep]", states: "Sequence[State]"
     return failures(swept.cells, list({one.cell.key: one for one in named}.values()))
 
 
-def _all_runtimes(sweep: "Sweep") -> bool:
+def _all_runtimes(sweep: Sweep) -> bool:
     """Whether a sweep asked for whatever runtimes there are: one that cannot run is then no failure."""
     space = sweep.plan.get("space")
     return isinstance(space, dict) and space.get("all_runtimes") is True

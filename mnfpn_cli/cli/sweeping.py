@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from mnfpn_cli.space.cells import Cell
     from mnfpn_cli.store.rows import Status
     from mnfpn_cli.store.store import Store
-    from mnfpn_cli.sweep.how import How
     from mnfpn_cli.sweep.pool import Pool
-    from mnfpn_cli.sweep.start import Chosen
+    from mnfpn_cli.sweep.start import Chosen, How
 
 
 class SweepInterruptedError(MnfpnError):
@@ -121,7 +120,7 @@ def _run(store: "Store", numbers: Sequence[int], pool: "Pool", options: HowOptio
     Raises:
         MnfpnError: where cells failed, or none was measured.
     """
-    from mnfpn_cli.cli.sweep_progress import sweep_bar
+    from mnfpn_cli.cli.sweep_shown import sweep_bar
     from mnfpn_cli.store.read import read_cells
     from mnfpn_cli.store.sweeps import sweeps
     from mnfpn_cli.sweep.run import SweepRun
@@ -165,7 +164,7 @@ def _machines(options: HowOptions, cells: "Sequence[Cell]") -> "Iterator[Pool]":
         with local_pool() as local:
             yield local
         return
-    from mnfpn_cli.sweep.ray_pool import ray_pool
+    from mnfpn_cli.sweep.ray.pool import ray_pool
 
     with ray_pool(options.ray, {one.execution.device for one in cells}, options.accelerator) as pool:
         yield pool

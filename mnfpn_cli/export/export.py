@@ -6,19 +6,20 @@ from pathlib import Path
 
 import torch
 
-from mnfpn_cli.errors import CheckError, MnfpnError, first_line
-from mnfpn_cli.export import as_onnx, as_program, as_safetensors
-from mnfpn_cli.export.compare import Comparison, compare
+from mnfpn_cli.errors import CheckError, MnfpnError
+from mnfpn_cli.export import onnx as as_onnx
+from mnfpn_cli.export import program as as_program
+from mnfpn_cli.export import safetensors as as_safetensors
+from mnfpn_cli.export.check import Comparison, compare, inputs_to_check
 from mnfpn_cli.export.formats import Format
-from mnfpn_cli.export.inputs import inputs_to_check
-from mnfpn_cli.export.metadata import metadata
-from mnfpn_cli.export.opened import Opened
+from mnfpn_cli.export.written import Opened, metadata
 from mnfpn_cli.files import write_whole
 from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import NetworkInput
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.text import first_line
 from mnfpn_cli.weights.load import Loaded, build_with_weights
 
 Progress = Callable[[str, float], None]

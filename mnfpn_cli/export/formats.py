@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from mnfpn_cli.errors import MnfpnError, UsageError
 
 if TYPE_CHECKING:
-    from mnfpn_cli.settings.models import NetworkSettings
+    from mnfpn_cli.settings.network import NetworkSettings
 
 Format = Literal["onnx", "torch-export", "safetensors"]
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -6,7 +6,8 @@ from pathlib import Path
 import psutil
 import torch
 
-from mnfpn_cli.errors import MnfpnError, first_line
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.text import first_line
 
 UNLIMITED = 2**63
 

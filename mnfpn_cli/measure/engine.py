@@ -11,7 +11,7 @@ from functools import partial
 from statistics import median
 
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.ended import Ended
+from mnfpn_cli.measure.statistics import Ended
 from mnfpn_cli.measure.timers import Timer
 
 WINDOW_PASSES = 3

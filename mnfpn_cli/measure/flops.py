@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.jit._trace import TracerWarning  # torch.jit has it, and does not say so
 
-from mnfpn_cli.measure.inputs import random_tensors
-from mnfpn_cli.models.inputs import Inputs
+from mnfpn_cli.external.inputs import Inputs
+from mnfpn_cli.runtimes.runtime import random_tensors
 from mnfpn_cli.settings.input import NetworkInput
 
 with warnings.catch_warnings():

@@ -11,8 +11,7 @@ from torch import nn
 
 from mnfpn_cli.measure.marks import Marks
 from mnfpn_cli.plan.advice import Advice
-from mnfpn_cli.plan.roofline import Roofline
-from mnfpn_cli.plan.work import LayerWork, Row, part_of
+from mnfpn_cli.plan.roofline import LayerWork, Roofline, Row, part_of
 
 REST = "rest"
 """The part of what the network computes itself, beside all of its layers: next to nothing, and the hooks' own time."""

@@ -1,13 +1,34 @@
-"""This machine: its processes, the cores that this process may use, and where all that is read."""
+"""This machine: its processor's name, its processes, and the cores that this process may use. No torch here."""
 
 import os
+import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+from cpuinfo import get_cpu_info
+
+
+@contextmanager
+def reading_cpu_name() -> Iterator[Callable[[], str]]:
+    """Read the CPU's model name beside other work, and give a function that waits for it.
+
+    py-cpuinfo starts a process, which takes a second: it must have ended before anything is timed, and is asked once.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(_cpu_name).result
+
+
+@cache
+def _cpu_name() -> str:
+    return str(get_cpu_info().get("brand_raw") or platform.processor() or platform.machine())
+
 
 T = TypeVar("T")
 

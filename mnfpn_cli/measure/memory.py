@@ -12,8 +12,8 @@ import psutil
 import torch
 
 from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.external.inputs import Inputs
 from mnfpn_cli.measure.devices import free_memory
-from mnfpn_cli.models.inputs import Inputs
 from mnfpn_cli.plan.memory import activation_bytes, memory_needed
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import DType, NetworkInput

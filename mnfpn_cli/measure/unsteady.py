@@ -1,8 +1,20 @@
-"""What makes a measurement less than it seems, in words: the cause, with figures, and what helps."""
+"""What makes a measurement less than it seems, in words: the cause, with figures, and what helps. No torch here."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import quantiles
+from statistics import median, quantiles
+from typing import TYPE_CHECKING
+
+from mnfpn_cli.text import percent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnfpn_cli.measure.conditions import Interval
+    from mnfpn_cli.measure.machine import Cores
+    from mnfpn_cli.measure.nvml import GpuState
 
 MIN_CLOCKS = 4
 """Fewer samples have no deciles to speak of."""
@@ -29,3 +41,202 @@ def deciles(clocks_hz: Sequence[float]) -> tuple[float, float]:
         return 0.0, 0.0
     low, *_, high = quantiles(clocks_hz, n=10, method="inclusive")
     return low, high
+
+
+MIN_CPU_S = 0.05
+"""Of CPU time, before a share of it is believed: the kernel counts in steps of 10 ms, on each core."""
+
+LOAD_CORES = 0.10
+"""Of a core that our threads wanted. All threads wait for the slowest; an idle system uses 1 to 3 %."""
+
+LOAD_SHARE = 0.01
+"""Of all the cores that our threads wanted: large machines have more daemons, and each of them matters less."""
+
+SPARE_LOAD_SHARE = 0.25
+"""Of all cores, where our threads leave that many free: caches, memory and turbo are shared even so."""
+
+STEAL_SHARE = 0.02
+"""Of the CPUs' time: on a quiet machine, medians of one network measured twice, in turns, differ by about as much."""
+
+THROTTLED_PERIODS = 0.01
+"""Of a container's periods of 0.1 s: more than one pass in a hundred may have been stopped."""
+
+CONTENTION_SHARE = 0.05
+"""Of our threads' time. One runtime has less than 1 %; two in turns had 10 % where a pass took a third longer by it,
+and 40 % where it took twice as long."""
+
+CPU_CLOCK_SPREAD = 0.10
+"""Between deciles of samples: turbo moves by some steps of 0.1 GHz all the time."""
+
+
+def unsteady_cpu(
+    interval: Interval, cores: Cores, threads: int | None, clocks_hz: Sequence[float] = ()
+) -> tuple[Unsteady, ...]:
+    """What was wrong with the CPUs while something was measured; nothing on a quiet machine.
+
+    Args:
+        interval: what lay between the readings before and after.
+        cores: that this process may use.
+        threads: that computed; None where a GPU did, and the CPU only fed it.
+        clocks_hz: samples of the CPU's clock.
+    """
+    found = (
+        _load(interval, cores, threads or 1),
+        _steal(interval),
+        _quota(interval, cores),
+        None if threads is None else _threads(cores, threads) or _contention(interval, threads),
+        _clock(clocks_hz),
+    )
+    return tuple(one for one in found if one)
+
+
+def _load(interval: Interval, cores: Cores, threads: int) -> Unsteady | None:
+    """Other processes, where they and our threads together are more than the cores, or where they are very busy."""
+    other = interval.other_cores
+    if other is None or other * interval.seconds < MIN_CPU_S:
+        return None
+    wanted = min(threads, cores.physical)
+    taken = other - (cores.physical - wanted)
+    if taken < max(LOAD_CORES, LOAD_SHARE * wanted) and other < SPARE_LOAD_SHARE * cores.physical:
+        return None
+    return Unsteady(
+        "load",
+        f"{_who(interval, other)} used {_of_cores(other)} while this was measured",
+        "close what else is running, or measure when the machine is idle",
+    )
+
+
+def _who(interval: Interval, other: float) -> str:
+    """Who it was: a process that made most of the load has a name; of many short ones nothing is known but the sum."""
+    busiest = interval.busiest
+    if busiest is None or busiest.cpu_s < 0.5 * other * interval.seconds:
+        return "other processes"
+    named = f"{busiest.name} (process {busiest.pid})"
+    return named if busiest.cpu_s > 0.9 * other * interval.seconds else f"{named} and other processes"
+
+
+def _of_cores(cores: float) -> str:
+    return f"{percent(cores, '.0f')} of a core" if cores < 0.995 else f"{cores:.1f} cores"
+
+
+def _steal(interval: Interval) -> Unsteady | None:
+    if interval.steal_share is None or interval.steal_share < STEAL_SHARE:
+        return None
+    if interval.steal_share * interval.seconds < MIN_CPU_S:
+        return None
+    return Unsteady(
+        "steal",
+        f"the host gave {percent(interval.steal_share, '.0f')} of this virtual machine's CPU time to others (steal)",
+        "a machine with CPUs of its own, or measuring again at another time",
+    )
+
+
+def _quota(interval: Interval, cores: Cores) -> Unsteady | None:
+    stopped, periods = interval.throttled_periods, interval.periods
+    if not stopped or not periods or stopped < THROTTLED_PERIODS * periods:
+        return None
+    limit = "CPU limit" if cores.quota is None else f"limit of {cores.quota:g} {_cores(cores.quota)}"
+    return Unsteady(
+        "cpu_quota",
+        f"the container's {limit} stopped this process in {stopped} of {periods} periods",
+        f"--threads {cores.usable}, or a container with more CPU",
+    )
+
+
+def _threads(cores: Cores, threads: int) -> Unsteady | None:
+    if threads <= cores.usable:
+        return None
+    there = f"{cores.physical} {_cores(cores.physical)}"
+    if cores.quota is not None and cores.quota < cores.physical:
+        there = f"the {cores.quota:g} {_cores(cores.quota)} that the container may use"
+    elif cores.logical > cores.physical:
+        there += f" ({cores.logical} CPUs, of which several share a core)"
+    return Unsteady("threads", f"{threads} threads on {there}", f"--threads {cores.usable}")
+
+
+def _contention(interval: Interval, threads: int) -> Unsteady | None:
+    """Our own threads in each other's way, though they are no more than the cores.
+
+    What we waited for others is at most what these computed. The rest we waited for ourselves: the workers of a
+    runtime spin for some milliseconds after its pass, and take the cores from those of the next.
+    """
+    if interval.waited_s is None or interval.other_cores is None or interval.throttled_periods:
+        return None
+    waited = interval.waited_s - interval.other_cores * interval.seconds
+    share = min(1.0, waited / interval.seconds / threads)
+    if waited < MIN_CPU_S or share < CONTENTION_SHARE:
+        return None
+    return Unsteady(
+        "contention",
+        f"our threads waited {percent(share, '.0f')} of the time for each other: one runtime's for another's",
+        "measuring one runtime at a time",
+    )
+
+
+def _cores(number: float) -> str:
+    return "core" if number == 1 else "cores"
+
+
+def _clock(clocks_hz: Sequence[float]) -> Unsteady | None:
+    low, high = deciles(clocks_hz)
+    if low >= (1 - CPU_CLOCK_SPREAD) * high:
+        return None
+    return Unsteady(
+        "clock",
+        f"the CPU's clock moved between {low / 1e9:.2f} and {high / 1e9:.2f} GHz while this was measured",
+        "a longer --warmup, mains power, and the governor 'performance' (cpupower frequency-set -g performance)",
+    )
+
+
+GPU_CLOCK_SPREAD = 0.05
+"""Between deciles of samples: a GPU's steps are 15 MHz, and the clock stays where nothing limits it."""
+
+THROTTLED_READINGS = 0.10
+"""Of readings of a GPU: a limit met once, for a moment, moves no median."""
+
+THROTTLING_HELPS = {
+    "power limit": "lock a clock that the power allows (nvidia-smi --lock-gpu-clocks), or raise its --power-limit",
+    "thermal limit": "let it cool down, or cool it better",
+    "hardware thermal limit": "let it cool down, or cool it better",
+    "power brake": "look after its power supply",
+    "hardware slowdown": "look after its cooling and its power supply",
+}
+"""The hardware's slowdown comes last: it is also set where heat or the power brake is the reason."""
+
+
+def unsteady_gpu(states: Sequence[GpuState]) -> tuple[Unsteady, ...]:
+    """What was wrong with a GPU, by readings taken while it worked. A clock that a limit explains is not told twice."""
+    found = _throttled(states) or _gpu_clock(states)
+    return (found,) if found else ()
+
+
+def _throttled(states: Sequence[GpuState]) -> Unsteady | None:
+    read = [state for state in states if state.throttle_reasons is not None]
+    slow = [state for state in read if state.throttle_reasons]
+    if not slow or len(slow) < THROTTLED_READINGS * len(read):
+        return None
+    seen = {reason for state in slow for reason in state.throttle_reasons or ()}
+    reasons = [reason for reason in THROTTLING_HELPS if reason in seen]
+    figures = [f"in {len(slow)} of {len(read)} readings"]
+    if clocks := [state.sm_clock_hz for state in slow if state.sm_clock_hz]:
+        figures.append(f"at {median(clocks) / 1e6:.0f} MHz")
+        if highest := slow[0].max_sm_clock_hz:
+            figures[-1] += f" of {highest / 1e6:.0f}"
+    if temperatures := [state.temperature_c for state in slow if state.temperature_c is not None]:
+        figures.append(f"up to {max(temperatures):.0f} °C")
+    return Unsteady(
+        "gpu_throttled",
+        f"the GPU was slowed down ({' and '.join(reasons)}) {', '.join(figures)}",
+        THROTTLING_HELPS[reasons[0]],
+    )
+
+
+def _gpu_clock(states: Sequence[GpuState]) -> Unsteady | None:
+    low, high = deciles([state.sm_clock_hz for state in states if state.sm_clock_hz])
+    if low >= (1 - GPU_CLOCK_SPREAD) * high:
+        return None
+    return Unsteady(
+        "gpu_clock",
+        f"the GPU's clock moved between {low / 1e6:.0f} and {high / 1e6:.0f} MHz while this was measured",
+        "a longer --warmup, or one clock for all the time (nvidia-smi --lock-gpu-clocks)",
+    )

@@ -12,7 +12,7 @@ from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.plan.shapes import NetworkShapes
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 
 
 def verify_shapes(settings: NetworkSettings, shapes: NetworkShapes) -> None:

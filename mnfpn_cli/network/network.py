@@ -1,12 +1,206 @@
-"""The whole network: a backbone, and the feature pyramid, the head, or both, on its maps."""
+"""The plan as torch modules, from single convolutions to the whole network."""
 
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
-from mnfpn_cli.network.backbone import Stage
-from mnfpn_cli.network.head import head
-from mnfpn_cli.network.layers import ConvNormAct
-from mnfpn_cli.network.pyramid import Pyramid
+from mnfpn_cli.plan.backbone import BlockPlan, StagePlan
+from mnfpn_cli.plan.head import ClassifierPlan, HeadPlan, LevelClassifiersPlan
+from mnfpn_cli.plan.layers import Activation, ConvPlan, LinearPlan
 from mnfpn_cli.plan.network import NetworkPlan
+from mnfpn_cli.plan.pyramid import ExtraPlan, LevelPlan, PyramidPlan, SeparablePlan
+
+
+class ConvNormAct(nn.Sequential):
+    """A convolution, and batch norm and an activation if the plan has them: (n, in, h, w) to (n, out, h/s, w/s)."""
+
+    def __init__(self, plan: ConvPlan):
+        layers: OrderedDict[str, nn.Module] = OrderedDict(conv=conv2d(plan))
+        if plan.norm:
+            layers["norm"] = nn.BatchNorm2d(plan.out_channels)
+        if plan.activation:
+            layers["act"] = activation(plan.activation)
+        super().__init__(layers)
+
+
+class SeparableConv(nn.Sequential):
+    """A depthwise 3×3 convolution and a 1×1: (n, in, h, w) to (n, out, h/s, w/s)."""
+
+    def __init__(self, plan: SeparablePlan):
+        super().__init__(OrderedDict(depthwise=conv2d(plan.depthwise), pointwise=conv2d(plan.pointwise)))
+
+
+def conv2d(plan: ConvPlan) -> nn.Conv2d:
+    """The bare convolution of a plan, padded so that only the stride changes the size."""
+    return nn.Conv2d(
+        plan.in_channels,
+        plan.out_channels,
+        plan.kernel,
+        stride=plan.stride,
+        padding=plan.kernel // 2,
+        groups=plan.groups,
+        bias=plan.bias,
+    )
+
+
+def bare(plan: ConvPlan | SeparablePlan) -> nn.Module:
+    """A convolution without norm and activation, as the pyramid has them."""
+    return SeparableConv(plan) if isinstance(plan, SeparablePlan) else conv2d(plan)
+
+
+def activation(name: Activation) -> nn.Module:
+    """An activation that works in place."""
+    return nn.ReLU6(inplace=True) if name == "relu6" else nn.ReLU(inplace=True)
+
+
+class InvertedResidual(nn.Sequential):
+    """Expand, filter depthwise, project; the input is added where the plan says so."""
+
+    def __init__(self, plan: BlockPlan):
+        super().__init__(OrderedDict((name, ConvNormAct(conv)) for name, conv in plan.layers))
+        self.residual = plan.residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, in, h, w) to (n, out, h/s, w/s)."""
+        y: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
+        return x + y if self.residual else y
+
+
+class Bottleneck(nn.Module):
+    """Reduce, convolve 3×3, restore; the input or its shortcut is added, and an activation follows."""
+
+    def __init__(self, plan: BlockPlan):
+        super().__init__()
+        self.reduce, self.spatial, self.restore = (ConvNormAct(conv) for _, conv in plan.layers)
+        self.shortcut = ConvNormAct(plan.shortcut) if plan.shortcut else None
+        self.act = activation(plan.activation or "relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, in, h, w) to (n, out, h/s, w/s)."""
+        y = self.restore(self.spatial(self.reduce(x)))  # (n, out, h/s, w/s)
+        z: Tensor = self.act(y + (self.shortcut(x) if self.shortcut else x))
+        return z
+
+
+class Stage(nn.Sequential):
+    """Blocks in a row; the first of them has the stride."""
+
+    def __init__(self, plan: StagePlan):
+        super().__init__(*(block(one) for one in plan.blocks))
+
+
+def block(plan: BlockPlan) -> nn.Module:
+    """The block of a plan: a bottleneck is what has an activation behind the sum."""
+    return Bottleneck(plan) if plan.activation else InvertedResidual(plan)
+
+
+SHARED = "shared"
+"""The name of a smoothing that levels have in common: one module in one place, so that it is counted once."""
+
+
+class Pyramid(nn.Module):
+    """Laterals on the taps, the top-down path, smoothing, and extra levels."""
+
+    def __init__(self, plan: PyramidPlan):
+        super().__init__()
+        self.lateral = nn.ModuleDict({level.name: lateral(level) for level in plan.levels})
+        self.smoothing = {
+            level.name: SHARED if plan.smooth_shared else level.name for level in plan.levels if level.smooth
+        }
+        layers = {self.smoothing[level.name]: level.smooth for level in plan.levels if level.smooth}
+        self.smooth = nn.ModuleDict({name: bare(layer) for name, layer in layers.items()})
+        extra = {extra.name: halving(extra) for extra in plan.extra}
+        self.extra = nn.ModuleDict(extra) if extra else None
+        self.channels, self.upsample, self.merge = plan.channels, plan.upsample, plan.merge
+        self.extra_on_tap, self.extra_relu = plan.extra_stage is not None, plan.extra_relu
+
+    def forward(self, taps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Turn taps (n, c_k, h/2^k, w/2^k), finest first, into maps (n, channels, h/2^k, w/2^k) in that order."""
+        maps = [lateral(tap) for lateral, tap in zip(self.lateral.values(), taps, strict=True)]
+        for k in reversed(range(len(maps) - 1)):
+            maps[k] = self._merge(maps[k], self._resize(maps[k + 1], maps[k]))  # (n, merged, h/2^k, w/2^k)
+        levels = [self._smooth(name, x) for name, x in zip(self.lateral, maps, strict=True)]
+        x = taps[-1] if self.extra_on_tap else levels[-1]
+        for index, halve in enumerate(self.extra.values() if self.extra else ()):
+            x = halve(F.relu(x) if index and self.extra_relu else x)  # (n, channels, h/2^k, w/2^k), k one more
+            levels.append(x)
+        return tuple(levels)
+
+    def _merge(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        return fine + coarse if self.merge == "add" else torch.cat((fine, coarse), dim=1)
+
+    def _smooth(self, name: str, x: Tensor) -> Tensor:
+        smoothed: Tensor = self.smooth[self.smoothing[name]](x) if name in self.smoothing else x
+        return smoothed
+
+    def _resize(self, coarse: Tensor, like: Tensor) -> Tensor:
+        """Resize to the exact size of a finer map: twice the size, less one where that is odd."""
+        # Corners are not aligned: pixels are areas, as in torchvision, detectron2 and OpenCV.
+        align_corners = False if self.upsample == "bilinear" else None
+        return F.interpolate(coarse, size=like.shape[-2:], mode=self.upsample, align_corners=align_corners)
+
+
+def lateral(plan: LevelPlan) -> nn.Module:
+    """The 1×1 convolution on a tap, or on its average: (n, c, h, w) to (n, channels, h, w) or (n, channels, 1, 1)."""
+    conv = bare(plan.lateral)
+    return nn.Sequential(OrderedDict(pool=nn.AdaptiveAvgPool2d(1), conv=conv)) if plan.pooled else conv
+
+
+def halving(plan: ExtraPlan) -> nn.Module:
+    """What makes an extra level of the one before: (n, c, h, w) to (n, channels, h/2, w/2)."""
+    return bare(plan.layer) if plan.layer else nn.MaxPool2d(kernel_size=1, stride=2)
+
+
+class Classifier(nn.Sequential):
+    """A last convolution, average pooling, dropout, and a dense layer: (n, c, h, w) to logits (n, classes)."""
+
+    def __init__(self, plan: ClassifierPlan):
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        if plan.last:
+            layers["last"] = ConvNormAct(plan.last) if plan.last.norm else conv2d(plan.last)
+        layers["pool"] = nn.AdaptiveAvgPool2d(1)
+        layers["dropout"] = nn.Dropout(plan.dropout)
+        if isinstance(plan.dense, ConvPlan):
+            layers.update(dense=conv2d(plan.dense), flatten=nn.Flatten())
+        else:
+            layers.update(flatten=nn.Flatten(), dense=linear(plan.dense))
+        super().__init__(layers)
+
+
+class LevelClassifiers(nn.Module):
+    """A classifier on each level, and a dense layer over all: maps (n, c, h/2^k, w/2^k) to logits (n, classes)."""
+
+    def __init__(self, plan: LevelClassifiersPlan):
+        super().__init__()
+        self.levels = nn.ModuleDict({name: level_classifier(plan, layer) for name, layer in plan.levels})
+        self.final = linear(plan.final)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Classify each level, and from all of them together."""
+        votes = [classify(x) for classify, x in zip(self.levels.values(), maps, strict=True)]  # (n, classes) each
+        logits: Tensor = self.final(torch.cat(votes, dim=1))  # (n, levels × classes) to (n, classes)
+        return logits
+
+
+def level_classifier(plan: LevelClassifiersPlan, layer: LinearPlan) -> nn.Module:
+    """One level's: the map flattened, or averaged, then dropout, a dense layer and ReLU."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict(pool=nn.AdaptiveAvgPool2d(1)) if plan.pool else OrderedDict()
+    dropout, dense, act = nn.Dropout(plan.dropout), linear(layer), nn.ReLU(inplace=True)
+    layers.update(flatten=nn.Flatten(), dropout=dropout, dense=dense, act=act)
+    return nn.Sequential(layers)
+
+
+def linear(plan: LinearPlan) -> nn.Linear:
+    """The dense layer of a plan."""
+    return nn.Linear(plan.in_features, plan.out_features)
+
+
+def head(plan: HeadPlan) -> Classifier | LevelClassifiers:
+    """The head of a plan."""
+    return Classifier(plan) if isinstance(plan, ClassifierPlan) else LevelClassifiers(plan)
 
 
 class Network(nn.Module):

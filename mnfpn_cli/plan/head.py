@@ -11,9 +11,9 @@ from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.layers import ConvPlan, LinearPlan
 from mnfpn_cli.plan.pyramid import PyramidPlan
 from mnfpn_cli.plan.sizes import level_sizes, stage_sizes
+from mnfpn_cli.settings.backbones import scale_last
 from mnfpn_cli.settings.heads import ClassifierHead, LevelClassifiersHead
-from mnfpn_cli.settings.models import NetworkSettings
-from mnfpn_cli.settings.rounding import scale_last
+from mnfpn_cli.settings.network import NetworkSettings
 
 
 @dataclass(frozen=True, slots=True)

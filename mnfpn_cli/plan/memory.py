@@ -7,8 +7,7 @@ comes on top, so it says what certainly does not fit, not what certainly does.
 from collections.abc import Sequence
 from functools import lru_cache
 
-from mnfpn_cli.plan.backbone import BackbonePlan
-from mnfpn_cli.plan.blocks import BlockPlan
+from mnfpn_cli.plan.backbone import BackbonePlan, BlockPlan
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.head import ClassifierPlan, HeadPlan
 from mnfpn_cli.plan.layers import ConvPlan, halved

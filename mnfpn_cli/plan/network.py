@@ -6,7 +6,7 @@ from mnfpn_cli.plan.backbone import BackbonePlan, plan_backbone
 from mnfpn_cli.plan.head import HeadPlan, plan_classifier, plan_level_classifiers
 from mnfpn_cli.plan.pyramid import PyramidPlan, plan_pyramid
 from mnfpn_cli.settings.heads import ClassifierHead, LevelClassifiersHead
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 
 LOGITS = "logits"
 """The name of a head's output."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.layers import ConvPlan
-from mnfpn_cli.settings.models import NetworkSettings, level_stride
+from mnfpn_cli.settings.network import NetworkSettings, level_stride
 from mnfpn_cli.settings.pyramid import Merge, PyramidSettings, Upsample
 
 

@@ -1,14 +1,151 @@
-"""The least time that a network can take on a device, from the work of its layers and what the device can do.
+"""The work of each layer on a batch, and the least time that a device needs for it."""
 
-Source: Williams, Waterman and Patterson 2009, "Roofline: An Insightful Visual Performance Model for Multicore
-Architectures". Here it is turned around: not the rate that a kernel can reach, but the time that it cannot beat.
-"""
-
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from mnfpn_cli.plan.work import LayerWork, Row
+from mnfpn_cli.plan.layers import ConvPlan, halved
+from mnfpn_cli.plan.network import NetworkPlan
+from mnfpn_cli.plan.pyramid import PyramidPlan
+from mnfpn_cli.plan.sizes import level_sizes, stage_sizes
+from mnfpn_cli.plan.steps import ConvStep, LinearStep, PoolStep, ResizeStep, Step, steps
+from mnfpn_cli.settings.input import NetworkInput, Size
+
+Operation = Literal["conv", "pointwise", "depthwise", "dense", "move"]
+"""What a layer does: a convolution over several cells, over one, or channel by channel; a dense layer; or it only moves
+a map: it adds, resizes, joins or pools."""
+
+Row = tuple[str, str]
+"""The path and the part of a layer, or of a container that computes something beside its layers: unique together."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerWork:
+    """What a layer does with a batch.
+
+    Attributes:
+        path: its module's attribute path in the network. What a module computes beside its children goes by its own
+            path: a block's addition by the block's, the top-down path by ``pyramid``.
+        part: the part of the network that it belongs to: ``stem``, ``stages.0``, ``laterals``, ``top-down``,
+            ``smooth p2``, ``extra p6``, ``head``.
+        operation: what it does.
+        macs: multiply-accumulates.
+        bytes: read and written.
+    """
+
+    path: str
+    part: str
+    operation: Operation
+    macs: int
+    bytes: int
+
+    @property
+    def row(self) -> Row:
+        """The path and the part."""
+        return self.path, self.part
+
+
+class _Moved(NamedTuple):
+    """A layer's work on one image, in elements; weights are read once for the whole batch."""
+
+    path: str
+    operation: Operation
+    macs: int
+    elements: int
+    weights: int = 0
+
+
+def network_work(plan: NetworkPlan, input: NetworkInput, item_bytes: int) -> tuple[LayerWork, ...]:
+    """The work of every layer on a batch, in the order in which they run; each pair of path and part comes once.
+
+    ``item_bytes`` are those of one element. The MACs add up to `network_cost`'s for each image. The ReLU between extra
+    levels is left out: it goes over the smallest maps.
+    """
+    shared = [level.name for level in plan.pyramid.levels if level.smooth] if plan.pyramid else []
+    calls = Counter[str]()
+    found: dict[Row, LayerWork] = {}
+    for moved in _moved(plan, input.size):
+        part = _part(moved.path, shared[calls[moved.path] :])
+        calls[moved.path] += 1
+        macs = input.batch * moved.macs
+        size = (input.batch * moved.elements + moved.weights) * item_bytes
+        before = found.get((moved.path, part))
+        if before:  # the resizes and additions of the top-down path
+            macs, size = macs + before.macs, size + before.bytes
+        found[moved.path, part] = LayerWork(moved.path, part, moved.operation, macs, size)
+    return tuple(found.values())
+
+
+def part_of(path: str) -> str:
+    """The part of the network that a module or its own computation belongs to, by its path."""
+    names = path.split(".")
+    match names:
+        case ["stem" | "stem_pool"]:
+            return "stem"
+        case ["stages", index, *_]:
+            return f"stages.{index}"
+        case ["pyramid", "lateral", *_]:
+            return "laterals"
+        case ["pyramid", "smooth" | "extra" as kind, level, *_]:
+            return f"{kind} {level}"
+        case ["pyramid"]:
+            return "top-down"
+        case _:
+            return names[0]
+
+
+def _part(path: str, shared: list[str]) -> str:
+    """The part of a call; ``shared`` begins with the level that a smoothing shared by all is called for."""
+    return part_of(path.replace(".shared", f".{shared[0]}", 1) if path.startswith("pyramid.smooth.shared") else path)
+
+
+def _moved(plan: NetworkPlan, size: Size) -> Iterator[_Moved]:
+    """Every step of the plan, and the pooling and joining that it has no step for."""
+    for step in steps(plan, size):
+        yield _of_step(step)
+        if isinstance(step, ConvStep) and step.path == "stem" and plan.backbone.stem_pool:
+            pooled = step.conv.elements(halved(step.output))
+            yield _Moved("stem_pool", "move", 0, step.conv.elements(step.output) + pooled)
+        if isinstance(step, ResizeStep) and plan.pyramid and plan.pyramid.merge == "concat":
+            joined = (plan.pyramid.channels + step.channels) * _cells(step.output)
+            yield _Moved("pyramid", "move", 0, 2 * joined)
+    if plan.pyramid:
+        yield from _max_pools(plan.pyramid, level_sizes(plan.pyramid, stage_sizes(plan.backbone, size)))
+
+
+def _of_step(step: Step) -> _Moved:
+    if isinstance(step, ConvStep):
+        conv = step.conv
+        elements = conv.in_channels * _cells(step.input) + conv.elements(step.output)
+        return _Moved(step.path, _operation(conv), conv.macs(step.output), elements, conv.parameters + conv.buffers)
+    if isinstance(step, LinearStep):
+        linear = step.linear
+        elements = linear.in_features + linear.out_features
+        return _Moved(step.path, "dense", linear.macs, elements, linear.parameters)
+    if isinstance(step, PoolStep):
+        return _Moved(step.path, "move", 0, step.channels * (_cells(step.input) + 1))
+    if isinstance(step, ResizeStep):
+        return _Moved("pyramid", "move", 0, step.channels * (_cells(step.input) + _cells(step.output)))
+    return _Moved(step.path, "move", 0, 3 * step.channels * _cells(step.size))
+
+
+def _operation(conv: ConvPlan) -> Operation:
+    if conv.groups > 1:
+        return "depthwise"
+    return "pointwise" if conv.kernel == 1 else "conv"
+
+
+def _max_pools(plan: PyramidPlan, sizes: Sequence[Size]) -> Iterator[_Moved]:
+    """Extra levels by max-pooling of 1×1 with stride 2, which reads only the cells that it keeps."""
+    for extra, size in zip(plan.extra, sizes[len(plan.levels) :], strict=True):
+        if extra.layer is None:
+            yield _Moved(f"pyramid.extra.{extra.name}", "move", 0, 2 * plan.channels * _cells(size))
+
+
+def _cells(size: Size) -> int:
+    return size.height * size.width
+
 
 Bound = Literal["compute", "memory"]
 

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from mnfpn_cli.report.document import input_document
-from mnfpn_cli.report.layers import layers_document
-from mnfpn_cli.report.weights import weights_document
+from mnfpn_cli.report.documents import input_document
+from mnfpn_cli.report.terminal.export import weights_document
+from mnfpn_cli.report.terminal.layers import layers_document
 
 if TYPE_CHECKING:
     from mnfpn_cli.bench.results import Benchmark, BenchRun, Cell, NotRun, SizeCost

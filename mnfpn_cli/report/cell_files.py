@@ -7,14 +7,14 @@ from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.report.cells import cell_document
-from mnfpn_cli.report.document import to_json
+from mnfpn_cli.report.documents import to_json
+from mnfpn_cli.report.terminal.cells import cell_document
 from mnfpn_cli.space.names import flat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnfpn_cli.report.cells import CellRow
+    from mnfpn_cli.report.terminal.cells import CellRow
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for a formula where a text begins with it."""

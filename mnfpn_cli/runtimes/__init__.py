@@ -1,1 +1,1 @@
-"""What executes a network: one module each, found by its name; `mnfpn_cli.measure.runtime` says what it must have."""
+"""What executes a network: one module each, found by its name; `mnfpn_cli.runtimes.runtime` says what it must have."""

@@ -2,8 +2,8 @@
 
 import torch
 
-from mnfpn_cli.measure.runtime import Job, Prepared
 from mnfpn_cli.runtimes import eager
+from mnfpn_cli.runtimes.runtime import Job, Prepared
 
 ANY_NETWORK = eager.ANY_NETWORK
 impossible = eager.impossible

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mnfpn_cli.errors import MnfpnError, first_line, plain
-from mnfpn_cli.measure.runtime import Job, Prepared
-from mnfpn_cli.measure.training import training_step
+from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.runtimes.eager import move
+from mnfpn_cli.runtimes.runtime import Job, Prepared, training_step
 from mnfpn_cli.settings.input import DType
+from mnfpn_cli.text import first_line, plain
 
 LEAST_CAPABILITY = (7, 0)
 """The compute capability from which on Triton, which torch compiles with for GPUs, has a GPU's instructions."""

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mnfpn_cli.errors import MnfpnError, first_line
-from mnfpn_cli.measure.runtime import Job, Prepared
+from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.runtimes.eager import move
+from mnfpn_cli.runtimes.runtime import Job, Prepared
 from mnfpn_cli.settings.input import DType
+from mnfpn_cli.text import first_line
 
 WARM_UP = 3
 """Passes before the recording: libraries choose kernels and allocate workspaces, which must not happen within it."""

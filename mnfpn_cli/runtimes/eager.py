@@ -5,8 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from mnfpn_cli.measure.runtime import Job, Prepared
-from mnfpn_cli.measure.training import training_step
+from mnfpn_cli.runtimes.runtime import Job, Prepared, training_step
 from mnfpn_cli.settings.input import DType
 
 ANY_NETWORK = True

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mnfpn_cli.errors import MnfpnError, first_line
+from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export.formats import import_onnxruntime
 from mnfpn_cli.measure.memory import ran_out_of_memory
-from mnfpn_cli.measure.runtime import Job, Prepared
+from mnfpn_cli.runtimes.runtime import Job, Prepared
 from mnfpn_cli.settings.input import DType
+from mnfpn_cli.text import first_line
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, IOBinding

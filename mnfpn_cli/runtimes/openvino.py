@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mnfpn_cli.errors import MnfpnError, first_line, plain
+from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.memory import ran_out_of_memory
-from mnfpn_cli.measure.runtime import Job, Prepared
+from mnfpn_cli.runtimes.runtime import Job, Prepared
 from mnfpn_cli.settings.input import DType
+from mnfpn_cli.text import first_line, plain
 
 if TYPE_CHECKING:
     from openvino import CompiledModel, InferRequest, Type
@@ -89,7 +90,7 @@ def _torch_dtype(type: "Type") -> torch.dtype:
 
 
 def _compiled(job: Job) -> "CompiledModel":
-    from mnfpn_cli.export.trace import trace_pass  # takes two seconds, which only a run should pay
+    from mnfpn_cli.export.program import trace_pass  # takes two seconds, which only a run should pay
 
     openvino = _openvino()
     program = trace_pass(job.network, job.inputs)

@@ -1,11 +1,120 @@
-"""The backbones: which one, and what each has of its own."""
+"""The backbones, and the rows of MobileNetV2's table in each spelling that is read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from mnfpn_cli.settings.stages import Repeats, StageSettings
+Rounding = Literal["nearest8", "ceil8", "truncate"]
+
+
+def scale_channels(channels: int, width_mult: float, rounding: Rounding) -> int:
+    """Scale a channel count by the width multiplier.
+
+    * ``nearest8``: the nearest multiple of 8, at least 8, and never less than 90 % of the exact value
+      (``_make_divisible`` of the TensorFlow models repository, and of torchvision and timm after it).
+    * ``ceil8``: up to a multiple of 8 (tonylins/pytorch-mobilenet-v2).
+    * ``truncate``: ``int(channels × width_mult)``; may be 0, which the settings refuse.
+    """
+    exact = channels * width_mult
+    match rounding:
+        case "nearest8":
+            rounded = max(8, int(exact + 4) // 8 * 8)
+            return rounded + 8 if rounded < 0.9 * exact else rounded
+        case "ceil8":
+            return ceil(exact / 8) * 8
+        case "truncate":
+            return int(exact)
+
+
+def scale_stem(channels: int, width_mult: float, rounding: Rounding) -> int:
+    """Scale the stem's channels; ``ceil8`` leaves them as they are."""
+    return channels if rounding == "ceil8" else scale_channels(channels, width_mult, rounding)
+
+
+def scale_stage(channels: int, expansion: int, width_mult: float, rounding: Rounding) -> int:
+    """Scale a stage's channels; ``ceil8`` leaves a stage of expansion 1 as it is."""
+    if rounding == "ceil8" and expansion == 1:
+        return channels
+    return scale_channels(channels, width_mult, rounding)
+
+
+def scale_last(channels: int, width_mult: float, rounding: Rounding) -> int:
+    """Scale the channels of the classifier's last convolution, which grow with widths above 1 and never shrink.
+
+    ``ceil8`` rounds them only where they grow.
+    """
+    if rounding == "ceil8" and width_mult <= 1:
+        return channels
+    return scale_channels(channels, max(1.0, width_mult), rounding)
+
+
+MAX_CHANNELS = 65_536
+
+Channels = Annotated[int, Field(strict=True, ge=1, le=MAX_CHANNELS)]
+Expansion = Annotated[int, Field(strict=True, ge=1, le=128)]
+Repeats = Annotated[int, Field(strict=True, ge=1, le=1000)]
+
+
+def read_stride(value: Any) -> Any:
+    """Refuse what only equals a stride: 2.0 and true."""
+    if type(value) is not int:
+        raise PydanticKnownError("int_type")
+    return value
+
+
+Stride = Annotated[Literal[1, 2], BeforeValidator(read_stride)]
+
+
+class StageSettings(BaseModel):
+    """One row of the table of inverted residuals (Sandler et al. 2018, "MobileNetV2", table 2)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    expansion: Annotated[Expansion, Field(description="Expansion factor t.")]
+    channels: Annotated[Channels, Field(description="Output channels c, at width 1.0.")]
+    repeats: Annotated[Repeats, Field(description="Number of blocks n.")]
+    stride: Annotated[Stride, Field(description="Stride s of the first block.")]
+
+
+class OriginalStage(BaseModel):
+    """The spelling of the project that mnfpn descends from."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    expansion_factor: Expansion
+    width_factor: Channels
+    n: Repeats
+    stride: Stride
+
+
+PaperRow = Annotated[tuple[Expansion, Channels, Repeats, Stride], Field(description="The paper's row: t, c, n, s.")]
+
+ORIGINAL_SPELLING = {"expansion_factor": "expansion", "width_factor": "channels", "n": "repeats"}
+
+
+def read_stage(value: Any) -> Any:
+    """Turn a row or the original project's spelling into our field names; leave the rest to validation."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        if len(value) != len(StageSettings.model_fields):
+            raise PydanticCustomError("stage_row", "must be four numbers (expansion, channels, repeats, stride)")
+        return dict(zip(StageSettings.model_fields, value, strict=True))
+    if isinstance(value, Mapping) and not ORIGINAL_SPELLING.keys().isdisjoint(value):
+        mixed = [key for key in ORIGINAL_SPELLING.values() if key in value]
+        if mixed:
+            theirs = " ".join(ORIGINAL_SPELLING)
+            raise PydanticCustomError("stage_mixed", f"must not mix '{mixed[0]}' with the spelling {theirs}")
+        return {ORIGINAL_SPELLING.get(key, key): item for key, item in value.items()}
+    return value
+
+
+Stage = Annotated[
+    StageSettings,
+    BeforeValidator(read_stage, json_schema_input_type=StageSettings | OriginalStage | PaperRow),
+]
+
 
 MOBILENET_V2 = tuple(
     StageSettings(expansion=t, channels=c, repeats=n, stride=s)

@@ -7,8 +7,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from mnfpn_cli.errors import MnfpnError, UsageError, did_you_mean
+from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.settings.sources import Source
+from mnfpn_cli.text import did_you_mean
 
 MAX_BYTES = 1_000_000
 """A settings file of MAX_BLOCKS rows has a tenth of this; more is a mistake, such as a checkpoint."""

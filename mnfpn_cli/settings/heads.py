@@ -6,9 +6,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.settings.backbones import Switch, with_kind
+from mnfpn_cli.settings.backbones import Channels, Switch, with_kind
 from mnfpn_cli.settings.input import MAX_SIDE, Size, parse_size
-from mnfpn_cli.settings.stages import Channels
 
 Dropout = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from mnfpn_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from mnfpn_cli.settings.models import NetworkSettings
+    from mnfpn_cli.settings.network import NetworkSettings
 
 DEFAULT_SIZE = "600x900"
 MAX_SIDE = 65_536

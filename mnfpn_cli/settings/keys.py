@@ -6,11 +6,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from mnfpn_cli.settings.backbones import MobileNetV2Settings, ResNetSettings
+from mnfpn_cli.settings.backbones import ORIGINAL_SPELLING, MobileNetV2Settings, ResNetSettings, StageSettings
 from mnfpn_cli.settings.heads import ClassifierHead, LevelClassifiersHead, NoHead
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.pyramid import PyramidSettings
-from mnfpn_cli.settings.stages import ORIGINAL_SPELLING, StageSettings
 
 PARTS: dict[str, dict[str, type[BaseModel]]] = {
     "backbone": {"mobilenet_v2": MobileNetV2Settings, "resnet": ResNetSettings},

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnfpn_cli.errors import UsageError, did_you_mean
+from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.input import DType
+from mnfpn_cli.text import did_you_mean
 
 DEFAULT_PRECISION = 0.01
 DEFAULT_MIN_TIME_S = 2.0

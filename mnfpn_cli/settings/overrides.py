@@ -1,12 +1,16 @@
-"""Reading the options that override settings: ``--stages`` and ``--set``."""
+"""Options that override settings, ``--stages`` and ``--set``: read, and written from settings."""
 
+import json
 import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from mnfpn_cli.errors import UsageError
+from mnfpn_cli.settings.backbones import ORIGINAL_SPELLING
 from mnfpn_cli.settings.files import parse_json
-from mnfpn_cli.settings.sources import Path, Source
-from mnfpn_cli.settings.stages import ORIGINAL_SPELLING
+from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.settings.sources import KeyPath, Source
 
 
 def parse_stages(text: str) -> Source:
@@ -38,7 +42,7 @@ def parse_override(text: str) -> Source:
     return Source(f"--set {key.strip()}", parse_value(value), path)
 
 
-def path_of(key: str) -> Path:
+def path_of(key: str) -> KeyPath:
     """Where a dotted key points to: ``stages[3].channels``."""
     names = re.sub(r"\[([0-9]+)\]", r".\1", key.strip()).split(".")
     if names[0] == "stages":
@@ -59,3 +63,48 @@ def _whole(number: str, row: str) -> int:
         return int(number)
     except ValueError:
         raise UsageError(f"--stages: a row must be four whole numbers t,c,n,s, got '{row}'") from None
+
+
+OF_THEIR_OWN = {("width_mult",): "--width-mult", ("pyramid", "channels"): "--pyramid-channels"}
+"""Settings that have options of their own."""
+
+
+def as_options(settings: NetworkSettings) -> list[str]:
+    """The options that say what differs from the defaults: no preset, no file, and only as many as it takes."""
+    wanted, default = settings.model_dump(mode="json"), NetworkSettings.model_fields
+    usual = _usual(settings.backbone.kind, settings.head.kind)
+    options = list[str]()
+    for part in ("backbone", "head"):
+        if wanted[part]["kind"] != default[part].default.kind:
+            options += ["--set", f"{part}.kind={wanted[part]['kind']}"]
+    for path, value in _differences(wanted, usual, ()):
+        if path == ("stages",):
+            options += ["--stages", " ".join(",".join(map(str, row.values())) for row in value)]
+        elif path in OF_THEIR_OWN:
+            options += [OF_THEIR_OWN[path], f"{value}"]
+        else:
+            options += ["--set", f"{'.'.join(path)}={value if _is_word(value) else json.dumps(value)}"]
+    return options
+
+
+@lru_cache
+def _usual(backbone: str, head: str) -> Mapping[str, Any]:
+    """What settings of these kinds are where nothing else is said."""
+    return NetworkSettings.model_validate({"backbone": {"kind": backbone}, "head": {"kind": head}}).model_dump(
+        mode="json"
+    )
+
+
+def _differences(wanted: Any, usual: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if wanted == usual:
+        return
+    if isinstance(wanted, Mapping) and isinstance(usual, Mapping):
+        for key, value in wanted.items():
+            yield from _differences(value, usual.get(key), (*path, key))
+    else:
+        yield path, wanted
+
+
+def _is_word(value: Any) -> bool:
+    """Whether it is text that reads as itself, not as JSON."""
+    return isinstance(value, str) and value[:1].isalpha() and value not in ("true", "false", "null")

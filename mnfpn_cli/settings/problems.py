@@ -9,9 +9,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from mnfpn_cli.errors import UsageError, did_you_mean
+from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.keys import KEYS, PARTS, every_key
 from mnfpn_cli.settings.pyramid import LEVEL
+from mnfpn_cli.text import did_you_mean
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from mnfpn_cli.settings.backbones import Switch
-from mnfpn_cli.settings.stages import Channels
+from mnfpn_cli.settings.backbones import Channels, Switch
 
 
 def read_levels(value: Any) -> Any:

@@ -6,17 +6,22 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import PydanticCustomError
 
-from mnfpn_cli.errors import did_you_mean
-from mnfpn_cli.settings.backbones import ResNetSettings
+from mnfpn_cli.settings.backbones import (
+    MAX_CHANNELS,
+    ResNetSettings,
+    scale_channels,
+    scale_last,
+    scale_stage,
+    scale_stem,
+)
 from mnfpn_cli.settings.heads import ClassifierHead, LevelClassifiersHead
 from mnfpn_cli.settings.input import MAX_SIDE
-from mnfpn_cli.settings.rounding import scale_channels, scale_last, scale_stage, scale_stem
-from mnfpn_cli.settings.stages import MAX_CHANNELS
+from mnfpn_cli.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mnfpn_cli.settings.models import NetworkSettings
+    from mnfpn_cli.settings.network import NetworkSettings
     from mnfpn_cli.settings.pyramid import PyramidSettings
 
 MAX_BLOCKS = 1000

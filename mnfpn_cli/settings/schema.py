@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from mnfpn_cli.settings.files import ANNOTATIONS
-from mnfpn_cli.settings.models import NetworkSettings, Stages
+from mnfpn_cli.settings.network import NetworkSettings, Stages
 
 
 def settings_schema() -> dict[str, Any]:

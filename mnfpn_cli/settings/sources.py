@@ -9,13 +9,12 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.settings.backbones import MOBILENET_V2, RESNET_STEM_CHANNELS
+from mnfpn_cli.settings.backbones import MOBILENET_V2, RESNET_STEM_CHANNELS, read_stage
 from mnfpn_cli.settings.keys import PARTS, USUAL_KINDS
-from mnfpn_cli.settings.models import NetworkSettings, kind_of
+from mnfpn_cli.settings.network import NetworkSettings, kind_of
 from mnfpn_cli.settings.problems import Problem, describe
-from mnfpn_cli.settings.stages import read_stage
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 USUAL_STEMS = {
     "mobilenet_v2": NetworkSettings.model_fields["stem_channels"].default,
@@ -34,9 +33,9 @@ class Source:
 
     name: str
     value: Any
-    path: Path = ()
+    path: KeyPath = ()
 
-    def gave(self, where: Path) -> bool:
+    def gave(self, where: KeyPath) -> bool:
         """Whether this source gave the value at ``where``, or a part of the settings that holds it."""
         depth = min(len(self.path), len(where))
         if self.path[:depth] != where[:depth]:
@@ -174,7 +173,7 @@ def _lines(problems: Iterable[Problem], sources: Sequence[Source]) -> list[str]:
     return lines
 
 
-def _put(tree: Any, source: Source, path: Path, value: Any) -> Any:
+def _put(tree: Any, source: Source, path: KeyPath, value: Any) -> Any:
     """A copy of ``tree`` with ``value`` at ``path``; mappings are merged, everything else is replaced."""
     if not path:
         if isinstance(tree, Mapping) and isinstance(value, Mapping):

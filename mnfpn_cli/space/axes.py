@@ -9,7 +9,7 @@ from typing import Any
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.input import DEFAULT_SIZE, Size, network_input, parse_size
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import path_of
 from mnfpn_cli.settings.sources import Source, problems_alone, resolve
 from mnfpn_cli.space.cells import Execution

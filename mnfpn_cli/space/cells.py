@@ -7,8 +7,8 @@ from typing import Any
 
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME
-from mnfpn_cli.settings.models import NetworkSettings
-from mnfpn_cli.settings.spelled import as_options
+from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.settings.overrides import as_options
 
 KEY_VERSION = 1
 """Raised where the same cell would be measured differently: old rows are then no longer its result."""

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from mnfpn_cli.settings.files import preset_names, read_preset
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.sources import resolve
 from mnfpn_cli.space.cells import Cell
 

@@ -1,14 +1,19 @@
-"""What was measured elsewhere, brought into a store."""
+"""What was measured elsewhere, brought into a store; and what waits in a file until its store is back."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Table, select, update
 
 from mnfpn_cli.store import tables as t
 from mnfpn_cli.store.damage import DIGITS, DamagedError, checked
-from mnfpn_cli.store.store import Store
+from mnfpn_cli.store.errors import StoreError
+from mnfpn_cli.store.read import Networks
+from mnfpn_cli.store.rows import Result, StoredCell, Sweep, columns_of, result_columns
+from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import new_sweep, sweep_of
 
 PART = 100
@@ -133,3 +138,37 @@ def _references(connection: Connection) -> Parcel:
 
 def _rows(connection: Connection, table: Table, query: Any) -> list[Row]:
     return [dict(checked(row, table)._mapping) for row in connection.execute(query)]
+
+
+def rescue(error: StoreError, cell: StoredCell, result: Result, sweep: Sweep, folder: Path | None = None) -> Path:
+    """Put a result that its store would not take into a new store: `mnfpn runs merge FILE` brings it in.
+
+    Args:
+        error: why the store would not take it.
+        cell: what was measured.
+        result: what came of it.
+        sweep: that it was measured for; what is merged becomes part of it again.
+        folder: for the file; the current one unless given.
+
+    Returns:
+        The file, named after the moment; all that is rescued in one second is in one.
+
+    Raises:
+        StoreError: where that cannot be written either; the first error is its cause.
+    """
+    path = (folder or Path()) / f"mnfpn-rescued-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.db"
+    networks = Networks([cell.cell.settings])
+    network = networks.id_of(cell.cell.settings)
+    parcel = Parcel(
+        sweeps=[{"id": sweep.id, "started": sweep.started, "place": sweep.place, "plan": dict(sweep.plan)}],
+        networks=networks.rows(),
+        cells=[{**columns_of(cell.key, cell.planned, cell.place, network), "status": result.status}],
+        members=[{"sweep": sweep.id, "key": cell.key, "position": 0}],
+        results=[{**result_columns(cell.key, result), "sweep": sweep.id}],
+    )
+    try:
+        with open_store(str(path), create=True) as store:
+            bring_in(store, parcel)
+    except StoreError as second:
+        raise StoreError(f"{error}\nand what was measured could not be put into a file either: {second}") from error
+    return path

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from sqlalchemy import Row
 
 from mnfpn_cli.settings.input import Size
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.cells import Cell, Execution
 from mnfpn_cli.space.planned import Capacity, Figures, Planned
 

@@ -10,10 +10,8 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table, text
 from sqlalchemy.dialects import sqlite
 
-from mnfpn_cli.store.connect import connect
-from mnfpn_cli.store.errors import shown
-from mnfpn_cli.store.tries import retried, told
-from mnfpn_cli.store.urls import store_url
+from mnfpn_cli.store.connect import connect, store_url
+from mnfpn_cli.store.errors import retried, shown, told
 
 T = TypeVar("T")
 

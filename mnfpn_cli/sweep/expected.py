@@ -1,17 +1,18 @@
-"""How long a sweep will take, before it is begun: by what cells took so far, or else by what they are asked to take."""
+"""How long a sweep will take, and which results it takes from an earlier one."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean
 
-from mnfpn_cli.settings.measuring import Sampling
+from mnfpn_cli.settings.measuring import LAYERED, Sampling
 from mnfpn_cli.space.cells import cell_key
-from mnfpn_cli.store.again import Again, measured_again
 from mnfpn_cli.store.read import read_cells
-from mnfpn_cli.store.rows import Result
+from mnfpn_cli.store.rows import Result, StoredCell, Sweep, by_layer, how_asked
 from mnfpn_cli.store.store import Store
-from mnfpn_cli.sweep.how import How
-from mnfpn_cli.sweep.start import Chosen
+from mnfpn_cli.store.sweeps import Again, measured_again
+from mnfpn_cli.sweep.start import Chosen, How
 
 STARTED_S = 5.0
 """What a cell's process takes besides timed passes: imports, counting, warming up (benchmarks/README.md)."""
@@ -61,3 +62,52 @@ def expect(chosen: Chosen, how: How, sampling: Sampling, place: str, store: Stor
 
 def _took(result: Result) -> float:
     return (datetime.fromisoformat(result.finished) - datetime.fromisoformat(result.started)).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """So many cells of a sweep have results of options that are not its own; None where these are not known."""
+
+    cells: int
+    measured_with: str | None
+    wanted: str
+
+
+def reused(sweep: Sweep, cells: Sequence[StoredCell], known: Mapping[int, Sweep]) -> list[Reused]:
+    """The cells of a sweep that were measured with other options than it asks for, the most common options first.
+
+    ``known``: all sweeps of the store.
+    """
+    found = Counter[tuple[str | None, str]]()
+    for one in cells:
+        if one.measured and one.result and one.result.sweep != sweep.id:
+            layered = one.cell.execution.runtime in LAYERED and by_layer(sweep.plan)
+            before = known.get(one.result.sweep)
+            theirs, ours = _options(before, layered) if before else None, _options(sweep, layered)
+            if theirs != ours and ours is not None:
+                found[theirs, ours] += 1
+    return [Reused(number, theirs, ours) for (theirs, ours), number in found.most_common()]
+
+
+def reused_by_any(
+    ran: Sequence[Sweep], cells: Mapping[int, Sequence[StoredCell]], known: Mapping[int, Sweep]
+) -> list[Reused]:
+    """The same of several sweeps, the oldest first: each cell is held against the newest of them that has it.
+
+    ``cells``: of each sweep, by its number.
+    """
+    newest = {cell.key: sweep.id for sweep in ran for cell in cells[sweep.id]}
+    found = Counter[tuple[str | None, str]]()
+    for sweep in ran:
+        own = [cell for cell in cells[sweep.id] if newest[cell.key] == sweep.id]
+        for one in reused(sweep, own, known):
+            found[one.measured_with, one.wanted] += one.cells
+    return [Reused(number, theirs, ours) for (theirs, ours), number in found.most_common()]
+
+
+def _options(sweep: Sweep, layered: bool) -> str | None:
+    """The options that a sweep measures with, as they are typed; of layers only where these are asked for."""
+    arguments = how_asked(sweep.plan).get("arguments")
+    if not isinstance(arguments, list | tuple):
+        return None
+    return " ".join([*map(str, arguments), *["--by-layer"] * (layered and by_layer(sweep.plan))])

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mnfpn_cli.measure.statistics import Latency
-from mnfpn_cli.space.budget import Budget
 from mnfpn_cli.space.frontier import Bench, bench_of, measured_frontier
+from mnfpn_cli.space.planned import Budget
 from mnfpn_cli.store.rows import StoredCell
 
 

@@ -10,17 +10,16 @@ from statistics import fmean
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
+from mnfpn_cli.store.merge import rescue
 from mnfpn_cli.store.read import pending_keys, read_cells
-from mnfpn_cli.store.rescue import rescue
 from mnfpn_cli.store.rows import Reference, Result, StoredCell
 from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import add_reference, now, sweeps
 from mnfpn_cli.sweep.drift import pace_at
-from mnfpn_cli.sweep.how import How
-from mnfpn_cli.sweep.order import References, Way, way_of
+from mnfpn_cli.sweep.order import Rates, References, Way, way_of
 from mnfpn_cli.sweep.pool import Lane, Lost, Pool
 from mnfpn_cli.sweep.process import Outcome
-from mnfpn_cli.sweep.rates import Rates
+from mnfpn_cli.sweep.start import How
 from mnfpn_cli.sweep.state import NotRun, State
 
 POLL_S = 0.25

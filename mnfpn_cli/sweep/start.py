@@ -1,4 +1,4 @@
-"""A sweep begun: its cells chosen, put in random order, and put down; or one that was begun before."""
+"""A sweep begun: its cells chosen, put in random order, and how they are measured; or one that was begun before."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -9,16 +9,39 @@ import psutil
 from pydantic import TypeAdapter, ValidationError
 
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.cpu import reading_cpu_name
-from mnfpn_cli.settings.measuring import runtime_names
-from mnfpn_cli.space.cells import cell_key
+from mnfpn_cli.measure.machine import reading_cpu_name
+from mnfpn_cli.settings.measuring import LAYERED, runtime_names
+from mnfpn_cli.space.cells import bench_arguments, cell_key
 from mnfpn_cli.space.frontier import shuffled
 from mnfpn_cli.space.planned import Planned, PlannedSpace
-from mnfpn_cli.store.again import NOT_AGAIN, Again
-from mnfpn_cli.store.rows import Sweep, how_asked
+from mnfpn_cli.store.rows import StoredCell, Sweep, how_asked
 from mnfpn_cli.store.store import Store
-from mnfpn_cli.store.sweeps import add_sweep, sweeps
-from mnfpn_cli.sweep.how import How
+from mnfpn_cli.store.sweeps import NOT_AGAIN, Again, add_sweep, sweeps
+from mnfpn_cli.sweep.process import Task
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How cells are measured.
+
+    Attributes:
+        arguments: of `mnfpn bench`, for all cells.
+        by_layer: whether layers are timed, by the runtimes that run layer by layer.
+        timeout_s: after which a cell is given up.
+        reference_every: cells between two times of the reference.
+        latency_s: cells that cannot keep to it are not measured.
+    """
+
+    arguments: tuple[str, ...] = ()
+    by_layer: bool = False
+    timeout_s: float = 900.0
+    reference_every: int = 10
+    latency_s: float | None = None
+
+    def task(self, cell: StoredCell, is_reference: bool) -> Task:
+        """What a process is to measure."""
+        layers = self.by_layer and not is_reference and cell.cell.execution.runtime in LAYERED
+        return Task((*bench_arguments(cell.cell), *self.arguments, *["--by-layer"] * layers), self.timeout_s)
 
 
 @dataclass(frozen=True, slots=True)

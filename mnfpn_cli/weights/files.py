@@ -14,8 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mnfpn_cli.errors import MnfpnError, UsageError, plain
+from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.settings.sources import Source
+from mnfpn_cli.text import plain
 from mnfpn_cli.weights.header import Kind, kind_of_file, settings_in
 
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")

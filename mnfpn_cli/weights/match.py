@@ -1,12 +1,121 @@
 """Which tensor of a checkpoint belongs where in a network; or that it is a checkpoint of another one."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.plan.network import NetworkPlan
-from mnfpn_cli.weights.layouts import LAYOUTS, OURS
-from mnfpn_cli.weights.names import Names, part_of
+from mnfpn_cli.weights.layouts import LAYOUTS, OURS, Layout
+from mnfpn_cli.weights.places import PARTS, Place, head_facts, places
+
+SPARE = "stages that no level needs"
+"""What a checkpoint has of the backbone, and the network does not."""
+
+OTHER = "another program's"
+"""What a checkpoint has beside backbone, pyramid and classifier: a detector's heads."""
+
+
+def part_of(key: str) -> str:
+    """The part of the network that a key of ours belongs to: ``stages``, ``pyramid.lateral``, ``head.dense``."""
+    return ".".join(key.split(".")[:2]) if key.startswith(("pyramid.", "head.")) else key.split(".")[0]
+
+
+class Names:
+    """How a layout calls the modules of a network, and what it makes of a checkpoint's.
+
+    Attributes:
+        layout: its name.
+        hits: how many modules of the network the checkpoint has under these names.
+    """
+
+    def __init__(
+        self, layout: Layout, plan: NetworkPlan, whole: NetworkPlan, ours: Collection[str], modules: Collection[str]
+    ) -> None:
+        self.layout = layout.name
+        self._layout = layout
+        self._plan, self._whole = plan, whole
+        self._modules = {path: [path] for path in ours} if layout is OURS else self._named(places(plan))
+        self._normal = {module: layout.normal(module) for module in modules}
+        present = set(self._normal.values())
+        self.hits = sum(name in present for names in self._modules.values() for name in names)
+
+    def sources(self, theirs: Sequence[str], ours: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """For each key of ours all keys of the checkpoint that stand for it, in its order; none if one is missing."""
+        order = {key: index for index, key in enumerate(theirs)}
+        given = {self._normal_key(key): key for key in theirs}
+        found: dict[str, tuple[str, ...]] = {}
+        for key in ours:
+            module, _, leaf = key.rpartition(".")
+            names = [f"{name}.{leaf}" for name in self._modules.get(module, ())]
+            if len(names) == 1 and names[0] in given:
+                found[key] = (given[names[0]],)
+            elif names and all(name in given for name in names):
+                found[key] = tuple(sorted((given[name] for name in names), key=order.__getitem__))
+        return found
+
+    def expected(self, key: str) -> str:
+        """What the checkpoint would call a key of ours; our own name where the layout has no such layer."""
+        module, _, leaf = key.rpartition(".")
+        names = self._modules.get(module, ())
+        return f"{names[0]}.{leaf}" if len(names) == 1 else key
+
+    def part(self, key: str) -> str | None:
+        """The part that a key of the checkpoint belongs to, of this network or of another; None where it is unknown."""
+        normal = self._normal_key(key)
+        if self._layout.others and re.match(self._layout.others, key):
+            return OTHER
+        for part, pattern in self._patterns.items():
+            if pattern.fullmatch(normal):
+                return part
+        return SPARE if normal.rpartition(".")[0] in self._spare else None
+
+    def says_level(self, part: str) -> bool:
+        """Whether tensors of a part that are left over are certainly those of levels that the network has not.
+
+        Extra levels follow each other from the first on. What counts from the top agrees where the top is the same.
+        """
+        if part == "pyramid.extra" or self._layout is OURS:
+            return True
+        pyramid = self._plan.pyramid
+        same_top = pyramid is not None and pyramid.levels[-1].stage == len(self._whole.backbone.stages) - 1
+        return self._layout.from_top and same_top and part in ("pyramid.lateral", "pyramid.smooth")
+
+    def _normal_key(self, key: str) -> str:
+        module, dot, leaf = key.rpartition(".")
+        return f"{self._normal[module]}{dot}{leaf}"
+
+    def _named(self, layers: Iterable[Place]) -> dict[str, list[str]]:
+        modules: dict[str, list[str]] = defaultdict(list)
+        for place in layers:
+            name = self._layout.name_of(place.role, place.path, place.facts)
+            if name and name not in modules[place.path]:
+                modules[place.path].append(name)
+        if not self._layout.shares:  # what has several names here is several layers there
+            return {path: names for path, names in modules.items() if len(names) == 1}
+        return modules
+
+    @cached_property
+    def _spare(self) -> set[str]:
+        """The modules of stages that no level of the network needs."""
+        if len(self._whole.backbone.stages) == len(self._plan.backbone.stages):
+            return set()
+        whole = self._named(places(self._whole))
+        return {name for path, names in whole.items() if path not in self._modules for name in names}
+
+    @cached_property
+    def _patterns(self) -> dict[str, re.Pattern[str]]:
+        """The keys of each part beside the backbone, of whatever levels and classes."""
+        facts, patterns = head_facts(self._whole.backbone), {}
+        for part, roles in PARTS.items():
+            templates = [self._layout.pattern(role, part, facts) for role in roles]
+            patterns[part] = re.compile(
+                rf"(?:{'|'.join(template for template in templates if template) or '(?!)'})\.\w+"
+            )
+        return patterns
+
 
 COUNTER = "num_batches_tracked"
 """What batch norm counts and never needs; older checkpoints have none."""

@@ -5,7 +5,7 @@ from itertools import count
 from types import ModuleType
 from unittest.mock import patch
 
-from mnfpn_cli.measure.runtime import Job, Prepared
+from mnfpn_cli.runtimes.runtime import Job, Prepared
 
 
 def broken(runtime: ModuleType, at: int, error: BaseException) -> AbstractContextManager[object]:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 
 MACHINE = {
     "cpu": "a CPU",

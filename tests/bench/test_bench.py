@@ -12,15 +12,15 @@ from mnfpn_cli.bench.candidate import Planned
 from mnfpn_cli.bench.results import Benchmark
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.measure import environment, memory
-from mnfpn_cli.measure.cpu import reading_cpu_name
 from mnfpn_cli.measure.environment import read_environment
-from mnfpn_cli.measure.runtime import Job
+from mnfpn_cli.measure.machine import reading_cpu_name
 from mnfpn_cli.measure.timers import Timing
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.runtimes import channels_last, eager
+from mnfpn_cli.runtimes.runtime import Job
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from tests.bench.broken import broken
 
 SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 2, 2)], "pyramid": {"channels": 8}})

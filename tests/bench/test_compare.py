@@ -6,22 +6,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from mnfpn_cli.bench import sides
+from mnfpn_cli.bench import compare as sides
 from mnfpn_cli.bench.candidate import Planned
-from mnfpn_cli.bench.compare import compare_networks
+from mnfpn_cli.bench.compare import Side, Together, compare_networks
 from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.bench.prepare import Ready, prepare
-from mnfpn_cli.bench.sides import Side, Together
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.measure import memory
 from mnfpn_cli.measure.engine import Subject
 from mnfpn_cli.measure.rules import NarrowRatio
-from mnfpn_cli.measure.runtime import Job, Prepared
 from mnfpn_cli.measure.timers import HostTimer
 from mnfpn_cli.runtimes import channels_last, eager
+from mnfpn_cli.runtimes.runtime import Job, Prepared
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.measuring import Sampling
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from tests.bench.broken import broken
 
 SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 8}})

@@ -18,7 +18,7 @@ from mnfpn_cli.measure.ratio import Ratio
 from mnfpn_cli.measure.statistics import Interval, Latency
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.settings.input import NetworkInput, Size
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 
 A = SideFacts(
     name="a",

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from mnfpn_cli.bench.doubts import doubts
+from mnfpn_cli.bench.bench import doubts
 from mnfpn_cli.bench.results import BenchRun
 from mnfpn_cli.measure.engine import WarmUp
 from mnfpn_cli.measure.statistics import Latency

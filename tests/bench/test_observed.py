@@ -10,9 +10,9 @@ from mnfpn_cli.bench.bench import benchmark
 from mnfpn_cli.bench.observed import Observed, load_observed
 from mnfpn_cli.bench.results import Benchmark
 from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.external.inputs import Inputs, TensorInputs
+from mnfpn_cli.external.target import InputSpec, parse_target
 from mnfpn_cli.measure import memory
-from mnfpn_cli.models.inputs import Inputs, TensorInputs
-from mnfpn_cli.models.target import InputSpec, parse_target
 from mnfpn_cli.plan.cost import Cost
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.measuring import BenchCase, Sampling

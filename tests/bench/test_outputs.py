@@ -12,7 +12,7 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.network.build import build_meta
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import DType
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 
 
 def named(*values: Sequence[float]) -> Named:

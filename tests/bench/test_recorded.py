@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from mnfpn_cli.bench import result_files
+from mnfpn_cli.bench import recorded as result_files
 from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.bench.counterparts import compare_recorded
-from mnfpn_cli.bench.result_files import read_result
+from mnfpn_cli.bench.recorded import read_result
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.settings.input import NetworkInput, Size
 from tests.bench.documents import COST, INPUT, MACHINE, result, row, times, written

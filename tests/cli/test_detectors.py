@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mnfpn_cli.models.torchvision import KEPT
+from mnfpn_cli.external.torchvision import KEPT
 from tests.conftest import Mnfpn
 
 pytest.importorskip("torchvision")

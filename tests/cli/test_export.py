@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export import export as exporting
 from mnfpn_cli.export.export import FILE_FORMATS
-from mnfpn_cli.export.opened import Opened
+from mnfpn_cli.export.written import Opened
 from mnfpn_cli.measure import memory
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.input import NetworkInput, Size, network_input
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from tests.conftest import Mnfpn
 from tests.needs import needs_onnx
 from tests.processes import MNFPN, signals_by_default

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mnfpn_cli.errors import first_line
+from mnfpn_cli.text import first_line
 from tests.conftest import Mnfpn
 
 NETS = str(Path(__file__).parent.parent / "models" / "nets.py")
@@ -97,7 +97,7 @@ def test_a_known_package_that_is_missing_is_installed_by_its_name(
     mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other names on PyPI are not known, and not made up."""
-    monkeypatch.setattr("mnfpn_cli.models.near.PACKAGES", ("nix_nix",))
+    monkeypatch.setattr("mnfpn_cli.external.target.PACKAGES", ("nix_nix",))
     assert mnfpn("audit", "--model", "nix_nix.models:Net").err.endswith(
         "no module 'nix_nix' here; pip install nix_nix\n"
     )

@@ -13,7 +13,7 @@ from mnfpn_cli.bench import bench
 from mnfpn_cli.bench.candidate import Planned
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.settings.measuring import BenchCase, Sampling, runtime_names
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from tests.conftest import Mnfpn
 
 DEFAULT = NetworkSettings().model_dump(mode="json")

@@ -13,7 +13,7 @@ import pytest
 
 from mnfpn_cli.cli.main import run
 from mnfpn_cli.settings.input import Size
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.cells import Execution, cell_key
 from mnfpn_cli.space.planned import plan_cells
 from mnfpn_cli.store.claims import Claims

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from mnfpn_cli.cli.sweep_progress import sweep_bar
+from mnfpn_cli.cli.sweep_shown import sweep_bar
 from mnfpn_cli.space.cells import Execution
 from mnfpn_cli.store import tables
 from mnfpn_cli.store.read import read_cells

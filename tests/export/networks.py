@@ -4,7 +4,7 @@ import pytest
 
 from mnfpn_cli.export.formats import FORMATS
 from mnfpn_cli.settings.files import read_preset
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.sources import resolve
 from tests.needs import needs_onnx
 

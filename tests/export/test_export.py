@@ -14,14 +14,14 @@ from safetensors.torch import load_file
 
 from mnfpn_cli import __version__
 from mnfpn_cli.errors import CheckError, MnfpnError, UsageError
-from mnfpn_cli.export import as_onnx
+from mnfpn_cli.export import onnx as as_onnx
 from mnfpn_cli.export.export import Exported, export_network
 from mnfpn_cli.export.formats import Format
 from mnfpn_cli.measure import memory
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.settings.files import preset_names
 from mnfpn_cli.settings.input import Size, network_input
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from tests.export.networks import EACH_FORMAT, FLAT, SMALL, shortened
 from tests.needs import needs_onnx
 from tests.tiers import slow_but

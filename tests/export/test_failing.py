@@ -13,10 +13,10 @@ from mnfpn_cli.errors import CheckError, MnfpnError
 from mnfpn_cli.export import export as exporting
 from mnfpn_cli.export.export import FILE_FORMATS, FileFormat, export_network
 from mnfpn_cli.export.formats import Format
-from mnfpn_cli.export.opened import Opened
+from mnfpn_cli.export.written import Opened
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.settings.input import Size, network_input
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from tests.export.networks import EACH_FORMAT, SMALL
 
 INPUT = network_input(SMALL, Size(32, 48))

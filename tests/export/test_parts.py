@@ -12,15 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from mnfpn_cli.errors import CheckError, MnfpnError, UsageError
-from mnfpn_cli.export import trace as tracing
-from mnfpn_cli.export.compare import Comparison, compare
+from mnfpn_cli.export import program as tracing
+from mnfpn_cli.export.check import Comparison, compare, inputs_to_check
 from mnfpn_cli.export.formats import check_dynamic, import_packages
-from mnfpn_cli.export.inputs import inputs_to_check
-from mnfpn_cli.export.trace import NamedOutputs, trace
+from mnfpn_cli.export.program import NamedOutputs, trace
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.input import NetworkInput, Size, network_input
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from tests.export.networks import FLAT, SMALL
 from tests.needs import needs_onnx
 

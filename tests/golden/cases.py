@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mnfpn_cli.settings.files import read_preset
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.settings.sources import resolve
 

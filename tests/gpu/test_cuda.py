@@ -11,8 +11,8 @@ import torch
 
 from mnfpn_cli.measure.difference import largest_difference
 from mnfpn_cli.measure.nvml import gpu_reader
-from mnfpn_cli.measure.runtime import load_runtime
 from mnfpn_cli.measure.timers import timer_for
+from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.files import preset_names
 from mnfpn_cli.settings.input import DType, Size
 from mnfpn_cli.settings.measuring import runtime_names

@@ -3,7 +3,7 @@
 from mnfpn_cli.measure.flops import count_with_fvcore
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.settings.input import Size, network_input
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 
 
 def test_the_reference_network_has_fvcores_total() -> None:

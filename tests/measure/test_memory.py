@@ -11,7 +11,7 @@ from mnfpn_cli.measure.memory import PeakMemory, check_fits, out_of_memory_expla
 from mnfpn_cli.plan.memory import memory_needed
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size, network_input
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 
 CPU = torch.device("cpu")
 

@@ -7,8 +7,7 @@ import pytest
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from mnfpn_cli.measure.patterns import LEAST_FOR_DRIFT, LEAST_FOR_HUMPS, drift, humps
-from mnfpn_cli.measure.statistics import Latency
+from mnfpn_cli.measure.statistics import LEAST_FOR_DRIFT, LEAST_FOR_HUMPS, Latency, drift, humps
 
 Draw = Callable[[Generator, int], NDArray[np.float64]]
 

@@ -6,8 +6,7 @@ import pytest
 
 from mnfpn_cli.measure.conditions import Interval
 from mnfpn_cli.measure.machine import Cores, Process
-from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.measure.unsteady_cpu import unsteady_cpu
+from mnfpn_cli.measure.unsteady import Unsteady, unsteady_cpu
 from tests.measure.warned import kinds, only
 
 QUIET = Interval(

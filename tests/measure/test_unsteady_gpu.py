@@ -3,8 +3,7 @@
 from dataclasses import replace
 
 from mnfpn_cli.measure.nvml import GpuState
-from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.measure.unsteady_gpu import unsteady_gpu
+from mnfpn_cli.measure.unsteady import Unsteady, unsteady_gpu
 from tests.measure.warned import kinds, only
 
 FULL = GpuState(sm_clock_hz=1.98e9, max_sm_clock_hz=1.98e9, temperature_c=60.0, throttle_reasons=())

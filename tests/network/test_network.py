@@ -13,8 +13,8 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.plan.steps import ConvStep, LinearStep, ResizeStep, steps
 from mnfpn_cli.settings.input import Size, network_input
-from mnfpn_cli.settings.models import NetworkSettings
-from tests.inspection.looked import tree_of
+from mnfpn_cli.settings.network import NetworkSettings
+from tests.audit.looked import tree_of
 from tests.strategies import settings_and_size
 from tests.tiers import at_most
 

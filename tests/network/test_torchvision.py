@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mnfpn_cli.api import plan, settings
 from mnfpn_cli.network.build import build_meta
 from mnfpn_cli.network.network import Network
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from tests.network.comparing import (
     SEEDS,
     SIDES,

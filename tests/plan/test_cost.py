@@ -11,7 +11,7 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.steps import AddStep, ConvStep, steps
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.input import Size, network_input
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.sources import Source, resolve
 
 SIZE = Size(600, 900)

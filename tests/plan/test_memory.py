@@ -14,8 +14,8 @@ from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.memory import activation_bytes, memory_needed
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import ITEM_BYTES, NetworkInput, Size, network_input
-from mnfpn_cli.settings.models import NetworkSettings
-from tests.inspection.looked import tree_of
+from mnfpn_cli.settings.network import NetworkSettings
+from tests.audit.looked import tree_of
 from tests.strategies import settings_and_size
 from tests.tiers import at_most
 

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnfpn_cli.plan.roofline import Peaks, roofline
-from mnfpn_cli.plan.work import LayerWork
+from mnfpn_cli.plan.roofline import LayerWork, Peaks, roofline
 
 PEAKS = Peaks(macs_per_s=100.0, bytes_per_s=10.0)
 NUMBERS = st.integers(1, 10**12)

@@ -3,7 +3,7 @@
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.settings.input import Size, network_input
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 
 SETTINGS = NetworkSettings()
 

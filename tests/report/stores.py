@@ -7,7 +7,7 @@ from secrets import token_hex
 from typing import Any, Literal
 
 from mnfpn_cli.settings.input import Size
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.pyramid import PyramidSettings
 from mnfpn_cli.space.cells import Cell, Execution, cell_key
 from mnfpn_cli.space.planned import Planned, plan_cells

@@ -13,10 +13,10 @@ from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.ratio import Ratio, Verdict
 from mnfpn_cli.measure.statistics import Interval, Latency
 from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.report.compare import compare_document, compare_tables
-from mnfpn_cli.report.document import to_json
+from mnfpn_cli.report.documents import to_json
+from mnfpn_cli.report.terminal.compare import compare_document, compare_tables
 from mnfpn_cli.settings.input import NetworkInput, Size
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 
 A = SideFacts(
     name="--width-mult 1.0",

@@ -5,8 +5,8 @@ from dataclasses import fields
 
 from rich.console import Console
 
-from mnfpn_cli.inspection.counts import ToolTotal, WorkCounts
-from mnfpn_cli.report.counts import KINDS, counts_document, counts_tables
+from mnfpn_cli.audit.counts import ToolTotal, WorkCounts
+from mnfpn_cli.report.terminal.counts import KINDS, counts_document, counts_tables
 
 WORK = WorkCounts(
     convolution_macs=29_949_721_552,

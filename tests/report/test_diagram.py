@@ -16,14 +16,14 @@ from mnfpn_cli.cli.output import as_text
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import NetworkShapes, network_shapes
 from mnfpn_cli.plan.sizes import stage_sizes
-from mnfpn_cli.report.diagram import diagram
-from mnfpn_cli.report.fitting import least_width
+from mnfpn_cli.report.figures.svg import diagram_svg
 from mnfpn_cli.report.layout import Layout, network_layout
-from mnfpn_cli.report.svg import diagram_svg
+from mnfpn_cli.report.terminal.diagram import diagram
+from mnfpn_cli.report.terminal.tables import least_width
 from mnfpn_cli.report.units import shape
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import Size, network_input, parse_size
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.sources import Source, resolve
 from tests.strategies import settings_and_size
 
@@ -346,5 +346,7 @@ def test_a_pipe_gets_the_same_picture() -> None:
 
 def test_drawing_needs_no_torch() -> None:
     """The plan says it all."""
-    code = "import mnfpn_cli.report.diagram, mnfpn_cli.report.svg, sys; sys.exit('torch' in sys.modules)"
+    code = (
+        "import mnfpn_cli.report.terminal.diagram, mnfpn_cli.report.figures.svg, sys; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

@@ -11,9 +11,15 @@ from rich.console import Console
 
 from mnfpn_cli.cli.output import as_text
 from mnfpn_cli.report.figures.frontier import frontier_figure
-from mnfpn_cli.report.frontier import frontier_report, report_document
 from mnfpn_cli.report.points import Points, points_of
-from mnfpn_cli.report.terminal_plot import HINT, TerminalPlot, round_numbers, short
+from mnfpn_cli.report.terminal.frontier import (
+    HINT,
+    TerminalPlot,
+    frontier_report,
+    report_document,
+    round_numbers,
+    short,
+)
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.space.cells import Execution
 from mnfpn_cli.space.frontier import measured_frontier

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from mnfpn_cli.audit.pyramid import Maps, OutputMap
 from mnfpn_cli.cli.output import as_text
-from mnfpn_cli.inspection.maps import Maps, OutputMap
-from mnfpn_cli.inspection.observe import Shape
-from mnfpn_cli.models.target import InputSpec
-from mnfpn_cli.report.model_shapes import maps_tables
+from mnfpn_cli.external.target import InputSpec
+from mnfpn_cli.report.terminal.shapes import maps_tables
+from mnfpn_cli.trace.observe import Shape
 
 IMAGE = (2, 3, 64, 64)
 BATCHED: list[tuple[Sequence[Shape], Sequence[Shape], list[str]]] = [

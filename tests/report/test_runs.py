@@ -10,10 +10,9 @@ from mnfpn_cli.cli.output import as_text
 from mnfpn_cli.measure.nvml import GpuState
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.report.bench import bench_tables
 from mnfpn_cli.report.bench_document import bench_document
-from mnfpn_cli.report.document import to_json
-from mnfpn_cli.report.runs import runs_report
+from mnfpn_cli.report.documents import to_json
+from mnfpn_cli.report.terminal.bench import bench_tables, runs_report
 from mnfpn_cli.settings.measuring import BenchCase
 from tests.bench.made import benchmark, cell, missing, timed
 

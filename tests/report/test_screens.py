@@ -15,26 +15,22 @@ from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.cli.output import as_text, print_report
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
-from mnfpn_cli.report.bench import bench_tables
-from mnfpn_cli.report.cell import show_report
-from mnfpn_cli.report.cells import list_report, rows_of
-from mnfpn_cli.report.compare import compare_tables
-from mnfpn_cli.report.counts import counts_tables
-from mnfpn_cli.report.frontier import frontier_report
-from mnfpn_cli.report.layers import layers_tables
 from mnfpn_cli.report.points import points_of
-from mnfpn_cli.report.recommend import recommend_report
-from mnfpn_cli.report.shapes import shapes_tables
-from mnfpn_cli.report.sweep import space_report
-from mnfpn_cli.report.swept import Swept, moved_lines, swept_report
-from mnfpn_cli.report.tables import Report
-from mnfpn_cli.report.terminal_plot import TerminalPlot
+from mnfpn_cli.report.terminal.bench import bench_tables
+from mnfpn_cli.report.terminal.cells import list_report, rows_of, show_report
+from mnfpn_cli.report.terminal.compare import compare_tables
+from mnfpn_cli.report.terminal.counts import counts_tables
+from mnfpn_cli.report.terminal.frontier import TerminalPlot, frontier_report
+from mnfpn_cli.report.terminal.layers import layers_tables
+from mnfpn_cli.report.terminal.recommend import recommend_report
+from mnfpn_cli.report.terminal.shapes import shapes_tables
+from mnfpn_cli.report.terminal.sweep import Swept, moved_lines, space_report, swept_report
+from mnfpn_cli.report.terminal.tables import Report
 from mnfpn_cli.settings.input import DType, Size, network_input
-from mnfpn_cli.settings.models import NetworkSettings
-from mnfpn_cli.space.budget import Budget
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.cells import Execution
 from mnfpn_cli.space.frontier import largest_product, planned_frontier
-from mnfpn_cli.space.planned import Planned, PlannedSpace
+from mnfpn_cli.space.planned import Budget, Planned, PlannedSpace
 from mnfpn_cli.store.read import read_cells
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import references, sweeps

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mnfpn_cli.measure.runtime import Job, as_tensors
 from mnfpn_cli.network.build import build_network
+from mnfpn_cli.runtimes.runtime import Job, as_tensors
 from mnfpn_cli.settings.input import DType
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 
 CPU = torch.device("cpu")
 TINY = NetworkSettings.model_validate({"stages": [(1, 8, 1, 2)], "pyramid": {"channels": 8, "levels": ["p2"]}})

@@ -11,7 +11,7 @@ import torch
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.difference import largest_difference
-from mnfpn_cli.measure.runtime import load_runtime
+from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.files import preset_names
 from mnfpn_cli.settings.input import DType, Size
 from mnfpn_cli.settings.measuring import runtime_names
@@ -109,7 +109,7 @@ def test_asking_what_is_possible_imports_nothing_that_takes_long() -> None:
     """Else the list of runtimes would take seconds."""
     program = """
 import sys, torch
-from mnfpn_cli.measure.runtime import load_runtime
+from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.measuring import runtime_names
 for name in runtime_names():
     load_runtime(name).impossible(torch.device("cpu"), "float32", False)

@@ -7,12 +7,11 @@ import torch
 from torch import nn
 
 from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.external.inputs import Inputs, TensorInputs
+from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.measure.difference import largest_difference
-from mnfpn_cli.measure.inputs import random_tensors
-from mnfpn_cli.measure.runtime import Job, as_tensors, load_runtime, why_not
-from mnfpn_cli.models.inputs import Inputs, TensorInputs
-from mnfpn_cli.models.target import InputSpec
 from mnfpn_cli.runtimes import eager
+from mnfpn_cli.runtimes.runtime import Job, as_tensors, load_runtime, random_tensors, why_not
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.measuring import runtime_names
 from tests.bench.others import Detector, Levels, Words

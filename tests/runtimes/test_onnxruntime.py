@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.export import as_onnx
-from mnfpn_cli.measure.runtime import Job
+from mnfpn_cli.export import onnx as as_onnx
 from mnfpn_cli.runtimes import onnxruntime
+from mnfpn_cli.runtimes.runtime import Job
 from tests.needs import needs_onnx
 from tests.runtimes.jobs import CPU, job
 

@@ -71,7 +71,7 @@ def test_a_failure_is_told_by_its_own_line() -> None:
 
 AFTER_TWO = """
 import faulthandler, gc, signal
-from mnfpn_cli.measure.runtime import load_runtime
+from mnfpn_cli.runtimes.runtime import load_runtime
 from tests.runtimes.jobs import job
 
 faulthandler.enable()

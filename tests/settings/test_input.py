@@ -4,7 +4,7 @@ import pytest
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.input import MAX_SIDE, Size, network_input, parse_size
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from hypothesis import given
 from pydantic import ValidationError
 
 from mnfpn_cli.settings.files import preset_names, read_preset
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.sources import resolve
 from tests.strategies import network_settings
 

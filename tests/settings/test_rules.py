@@ -9,7 +9,7 @@ from mnfpn_cli.errors import UsageError
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.files import parse_settings, preset_names, read_preset
 from mnfpn_cli.settings.input import Size, network_input, sized
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.settings.sources import Source, resolve
 

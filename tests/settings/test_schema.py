@@ -8,7 +8,7 @@ from hypothesis import given
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.files import parse_settings
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.schema import settings_schema
 from mnfpn_cli.settings.sources import Source, resolve
 from tests.strategies import network_settings

@@ -4,10 +4,9 @@ import pytest
 from hypothesis import given
 
 from mnfpn_cli.settings.files import preset_names, read_preset
-from mnfpn_cli.settings.models import NetworkSettings
-from mnfpn_cli.settings.overrides import parse_override, parse_stages
+from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.settings.overrides import as_options, parse_override, parse_stages
 from mnfpn_cli.settings.sources import Source, resolve
-from mnfpn_cli.settings.spelled import as_options
 from tests.strategies import network_settings
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.space.budget import parse_bytes, parse_count, parse_duration
+from mnfpn_cli.space.planned import parse_bytes, parse_count, parse_duration
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnfpn_cli.space.budget import Budget
 from mnfpn_cli.space.frontier import choose, pareto, planned_frontier, spread
-from mnfpn_cli.space.planned import Planned, plan_space
+from mnfpn_cli.space.planned import Budget, Planned, plan_space
 from tests.space.spaces import space_of
 
 POINTS = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=30)

@@ -8,10 +8,9 @@ from mnfpn_cli.plan.memory import memory_needed
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
-from mnfpn_cli.settings.models import NetworkSettings
-from mnfpn_cli.space.budget import Budget
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.cells import Execution
-from mnfpn_cli.space.planned import kept, plan_cells, plan_space
+from mnfpn_cli.space.planned import Budget, kept, plan_cells, plan_space
 from tests.space.spaces import space_of
 from tests.strategies import settings_and_size
 

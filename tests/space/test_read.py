@@ -8,8 +8,7 @@ import pytest
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.input import Size
-from mnfpn_cli.space.files import read_space
-from mnfpn_cli.space.read import axis_of, joined, merged, override_axis, split_choices
+from mnfpn_cli.space.read import axis_of, joined, merged, override_axis, read_space, split_choices
 from tests.space.spaces import space_of
 
 TABLE = [[1, 16, 1, 1], [6, 24, 2, 2]]

@@ -15,10 +15,10 @@ from sqlalchemy.engine import make_url
 
 from mnfpn_cli.store import connect as connect_module
 from mnfpn_cli.store.connect import BUSY_S
+from mnfpn_cli.store.errors import OPENING_WAITS_S, WAITS_S
 from mnfpn_cli.store.rows import Reference
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import add_reference
-from mnfpn_cli.store.tries import OPENING_WAITS_S, WAITS_S
 from tests.conftest import Mnfpn
 from tests.store.conftest import NewStore
 from tests.store.made import measure, result, swept

@@ -7,13 +7,12 @@ from sqlalchemy import Connection, select, update
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.store import tables as t
-from mnfpn_cli.store.again import Again
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.read import pending_keys, read_cell, read_cells
 from mnfpn_cli.store.rows import Reference
 from mnfpn_cli.store.store import Store, open_store
-from mnfpn_cli.store.sweeps import add_reference, add_sweep, references, sweeps
+from mnfpn_cli.store.sweeps import Again, add_reference, add_sweep, references, sweeps
 from tests.store.made import PLACE, PLAN, measure, planned, result, swept
 
 

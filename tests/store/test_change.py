@@ -5,14 +5,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 
-from mnfpn_cli.store import rescue as rescue_module
+from mnfpn_cli.store import merge as rescue_module
 from mnfpn_cli.store import tables as t
 from mnfpn_cli.store.change import Removed, Unwanted, remove, try_again
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
-from mnfpn_cli.store.merge import merge
+from mnfpn_cli.store.merge import merge, rescue
 from mnfpn_cli.store.read import pending_keys, read_cell, read_cells
-from mnfpn_cli.store.rescue import rescue
 from mnfpn_cli.store.rows import Reference
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import add_reference, references, sweeps

@@ -11,13 +11,12 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, State
 
 from mnfpn_cli.store import connect as connect_module
 from mnfpn_cli.store.claims import Claims
-from mnfpn_cli.store.errors import StoreError, passes, shown
+from mnfpn_cli.store.errors import WAITS_S, StoreError, passes, shown
 from mnfpn_cli.store.merge import merge
 from mnfpn_cli.store.read import read_cell, read_cells
 from mnfpn_cli.store.rows import Reference
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import add_reference, references, sweeps
-from mnfpn_cli.store.tries import WAITS_S
 from tests.store.conftest import NewStore
 from tests.store.made import measure, result, swept
 

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 from mnfpn_cli.space.cells import Execution
 from mnfpn_cli.store.rows import Result, Status, StoredCell
-from mnfpn_cli.sweep.failures import MOST, failures
-from mnfpn_cli.sweep.state import NotRun
+from mnfpn_cli.sweep.state import MOST, NotRun, failures
 from tests.store.made import PLACE, planned, result
 
 ((KEY, ONE),) = planned(1)

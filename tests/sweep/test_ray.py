@@ -17,24 +17,24 @@ from sqlalchemy import select
 
 from mnfpn_cli import __version__
 from mnfpn_cli.errors import MnfpnError, UsageError
-from mnfpn_cli.space.budget import Budget
 from mnfpn_cli.space.cells import KEY_VERSION
-from mnfpn_cli.space.planned import plan_space
+from mnfpn_cli.space.planned import Budget, plan_space
 from mnfpn_cli.store import tables
 from mnfpn_cli.store.store import Store, open_store
-from mnfpn_cli.sweep import ray_checks, ray_connect, ray_members, ray_plan
-from mnfpn_cli.sweep import ray_pool as ray_pool_module
-from mnfpn_cli.sweep.how import How
 from mnfpn_cli.sweep.pool import Lane, Lost
 from mnfpn_cli.sweep.process import Outcome, Task
-from mnfpn_cli.sweep.ray_checks import on_node, problem_of
-from mnfpn_cli.sweep.ray_connect import connected
-from mnfpn_cli.sweep.ray_members import Measure
-from mnfpn_cli.sweep.ray_nodes import Node, Place, Wanted, alive, check_wanted, node_name, places
-from mnfpn_cli.sweep.ray_plan import plan_on
-from mnfpn_cli.sweep.ray_pool import RayPool, ray_pool
+from mnfpn_cli.sweep.ray import connect as ray_connect
+from mnfpn_cli.sweep.ray import members as ray_checks
+from mnfpn_cli.sweep.ray import members as ray_members
+from mnfpn_cli.sweep.ray import plan as ray_plan
+from mnfpn_cli.sweep.ray import pool as ray_pool_module
+from mnfpn_cli.sweep.ray.connect import connected
+from mnfpn_cli.sweep.ray.members import Measure, on_node, problem_of
+from mnfpn_cli.sweep.ray.nodes import Node, Place, Wanted, alive, check_wanted, node_name, places
+from mnfpn_cli.sweep.ray.plan import plan_on
+from mnfpn_cli.sweep.ray.pool import RayPool, ray_pool
 from mnfpn_cli.sweep.run import SweepRun
-from mnfpn_cli.sweep.start import Chosen, begin
+from mnfpn_cli.sweep.start import Chosen, How, begin
 from mnfpn_cli.sweep.state import State
 from tests.space.spaces import space_of
 from tests.sweep.pools import measured as made_up

@@ -8,10 +8,8 @@ import pytest
 from sqlalchemy import func, select
 
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.space.budget import Budget
-from mnfpn_cli.space.planned import plan_space
+from mnfpn_cli.space.planned import Budget, plan_space
 from mnfpn_cli.store import tables
-from mnfpn_cli.store.again import NOT_AGAIN, Again
 from mnfpn_cli.store.change import try_again
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
@@ -19,13 +17,12 @@ from mnfpn_cli.store.merge import merge
 from mnfpn_cli.store.read import read_cells
 from mnfpn_cli.store.rows import Result
 from mnfpn_cli.store.store import Store, open_store
-from mnfpn_cli.store.sweeps import references, sweeps
-from mnfpn_cli.sweep.how import How
+from mnfpn_cli.store.sweeps import NOT_AGAIN, Again, references, sweeps
+from mnfpn_cli.sweep.expected import Reused, reused, reused_by_any
 from mnfpn_cli.sweep.pool import Lane, Lost
 from mnfpn_cli.sweep.process import Outcome, Task
-from mnfpn_cli.sweep.reused import Reused, reused, reused_by_any
 from mnfpn_cli.sweep.run import SweepRun
-from mnfpn_cli.sweep.start import Chosen, begin
+from mnfpn_cli.sweep.start import Chosen, How, begin
 from mnfpn_cli.sweep.state import State
 from tests.space.spaces import space_of
 from tests.sweep.pools import FakePool, failed, measured, no_graphs, steady

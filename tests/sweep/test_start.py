@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mnfpn_cli.settings.input import Size
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.cells import Cell, Execution, cell_key
 from mnfpn_cli.sweep.start import this_machine
 

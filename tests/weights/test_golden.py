@@ -13,7 +13,7 @@ from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size, network_input
-from mnfpn_cli.settings.models import NetworkSettings
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.weights.files import Checkpoint
 from mnfpn_cli.weights.load import load_weights
 from tests.golden.cases import CASES, GOLDEN, Case

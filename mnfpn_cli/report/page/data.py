@@ -8,20 +8,45 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from mnfpn_cli.percent import percent
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.report.figures.frontier import COSTS, frontier_figure
-from mnfpn_cli.report.figures.parts import part_colours, parts_figure
 from mnfpn_cli.report.figures.sizes import sizes_figure
-from mnfpn_cli.report.figures.style import text
-from mnfpn_cli.report.page.diagrams import diagrams
-from mnfpn_cli.report.runs import half_width
+from mnfpn_cli.report.figures.style import part_colours, parts_figure, text
+from mnfpn_cli.report.figures.svg import diagram_svg
+from mnfpn_cli.report.layout import network_layout
+from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.units import scaled, seconds, seconds_range, size_in_bytes
+from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.space.cells import bench_arguments
+from mnfpn_cli.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mnfpn_cli.report.points import Point, Points
+    from mnfpn_cli.settings.input import Size
+    from mnfpn_cli.settings.network import NetworkSettings
+
+
+MOST = 60
+
+
+def diagrams(points: Points) -> list[dict[str, str]]:
+    """Each network of the frontier once, at each of its sizes, the fastest first; of very many the first ones."""
+    found = dict[tuple["NetworkSettings", "Size"], "Point"]()
+    for some in points.frontier.values():
+        for one in some:
+            found.setdefault(one.stored.cell.network, one)
+    return [_diagram(settings, size, one) for (settings, size), one in list(found.items())[:MOST]]
+
+
+def _diagram(settings: NetworkSettings, size: Size, point: Point) -> dict[str, str]:
+    plan = plan_network(settings)
+    layout = network_layout(plan, network_shapes(plan, NetworkInput(1, settings.in_channels, size)))
+    name, levels = f"{point.name}, {size}", ", ".join(f"{level.name} {level.shape}" for level in layout.levels)
+    return {"name": name, "title": f"{name}. {layout.title}: {levels}", "svg": diagram_svg(layout)}
+
 
 FILTERS = (
     ("status", "Status"),

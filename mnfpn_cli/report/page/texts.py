@@ -7,10 +7,10 @@ from collections import defaultdict
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from mnfpn_cli.percent import percent
-from mnfpn_cli.report.sweep import asked_for
+from mnfpn_cli.report.terminal.sweep import asked_for
 from mnfpn_cli.report.units import count, counted, size_in_bytes
 from mnfpn_cli.space.names import differences
+from mnfpn_cli.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

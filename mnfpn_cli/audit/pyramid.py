@@ -1,0 +1,223 @@
+"""What comes out of a network as a pyramid, whoever built it, and what is wrong with it."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from math import prod
+
+from torch import nn
+
+from mnfpn_cli.audit.findings import Finding
+from mnfpn_cli.audit.levels import BATCH, Level, Levels, follows, observe_levels
+from mnfpn_cli.external.target import InputSpec
+from mnfpn_cli.settings.input import Size
+from mnfpn_cli.trace.facts import look
+from mnfpn_cli.trace.observe import Shape
+from mnfpn_cli.trace.passes import Input, notes_on
+
+
+def pyramid_findings(levels: Levels) -> Iterator[Finding]:
+    """Every fault of maps that come out together, each with its levels; none where they are no pyramid."""
+    if _one_stride(levels):
+        return
+    misplaced = list(_layout(levels))
+    yield from misplaced
+    yield from _no_stride(levels.levels)
+    for head in _heads(levels.levels):
+        strided = [level for level in head if level.stride is not None and level.stride.denominator == 1]
+        yield from _same_stride(strided)
+        yield from _gaps(strided)
+        yield from _order(strided)
+        yield from _sizes(strided, levels.asked)
+        if not misplaced:  # else what is taken for channels is something else
+            yield from _channels(head)
+
+
+def pyramid_notes(levels: Levels) -> Iterator[str]:
+    """What is worth knowing of the maps, and wrong in nothing."""
+    one = _one_stride(levels)
+    if one:
+        yield f"Maps of one stride, {one}: {', '.join(_names(levels.levels))}. They are not judged as a pyramid."
+    pooled = [level.name for level in levels.levels if level.is_pooled]
+    if pooled:
+        yield f"Level {', '.join(pooled)} is one cell at every size: an average of the whole image, without a stride."
+    if levels.failed:
+        sizes = ", ".join(map(str, levels.failed))
+        yield f"Does not run at {sizes}: strides are judged from the sizes at which it does."
+
+
+def _one_stride(levels: Levels) -> Fraction | None:
+    """The stride of all maps, where they have the same: heads on one map, as logits and auxiliary logits."""
+    strides = {level.stride for level in levels.levels}
+    return strides.pop() if len(strides) == 1 else None
+
+
+def _heads(levels: Sequence[Level]) -> list[Sequence[Level]]:
+    """Levels by their channels, where each set of them has the same strides: classes and boxes on each level."""
+    by_channels: dict[int, list[Level]] = {}
+    for level in levels:
+        by_channels.setdefault(level.channels, []).append(level)
+    strides = {tuple(level.stride for level in head) for head in by_channels.values()}
+    apart = len(strides) == 1 and len(strides.copy().pop()) > 1
+    return list(by_channels.values()) if apart else [levels]
+
+
+def _names(levels: Sequence[Level]) -> tuple[str, ...]:
+    return tuple(level.name for level in levels)
+
+
+def _layout(levels: Levels) -> Iterator[Finding]:
+    remedy = "return maps as (batch, channels, height, width)"
+    if levels.channels_last:
+        shown = ", ".join(f"{level.name} {level.sizes[levels.asked]}x{level.channels}" for level in levels.levels)
+        what = f"channels come last: {shown}; convolutions take them before height and width"
+        yield Finding("layout", _names(levels.levels), 0, what, remedy)
+    for name, shape in levels.shapes.items():
+        if shape[0] == BATCH:
+            continue
+        swapped = shape[1] == BATCH
+        what = "batch and channels have changed places" if swapped else "the batch is not its first dimension"
+        yield Finding("layout", (name,), 0, f"{what}: {'×'.join(map(str, shape))} for {BATCH} images", remedy)
+
+
+def _no_stride(levels: Sequence[Level]) -> Iterator[Finding]:
+    for level in levels:
+        if level.is_pooled or (level.stride is not None and level.stride.denominator == 1):
+            continue
+        seen = ", ".join(f"{size} for {image}" for image, size in sorted(level.sizes.items()))
+        yield Finding(
+            "no_stride",
+            (level.name,),
+            0,
+            f"the size of {level.name} is the input's by no whole stride: {seen}",
+            "halve the sides by layers of stride 2, and resize to the size of another map, not to a fixed one",
+        )
+
+
+def _same_stride(levels: Sequence[Level]) -> Iterator[Finding]:
+    groups: dict[int, list[Level]] = {}
+    for level in levels:
+        groups.setdefault(int(level.stride or 0), []).append(level)
+    for stride, group in groups.items():
+        if len(group) > 1:
+            size = next(iter(group[0].sizes.values()))
+            yield Finding(
+                "same_stride",
+                _names(group),
+                0,
+                f"{len(group)} levels of stride {stride}, each {size}: {', '.join(_names(group))}",
+                "tap each stage once, where its resolution ends; one of them is paid for and adds no scale",
+            )
+
+
+def _gaps(levels: Sequence[Level]) -> Iterator[Finding]:
+    for fine, coarse in pairwise(sorted(levels, key=lambda level: level.stride or 0)):
+        if fine.stride and coarse.stride and coarse.stride > 2 * fine.stride:
+            yield Finding(
+                "stride_gap",
+                _names([fine, coarse]),
+                0,
+                f"no level between {fine.name} of stride {fine.stride} and {coarse.name} of stride {coarse.stride}: "
+                "objects of the sizes in between have none of their own",
+                f"tap the stage of stride {2 * fine.stride}",
+            )
+
+
+def _order(levels: Sequence[Level]) -> Iterator[Finding]:
+    strides = [level.stride for level in levels if level.stride is not None]
+    if strides == sorted(strides):
+        return
+    what = "coarsest first" if strides == sorted(strides, reverse=True) else "in no order"
+    yield Finding(
+        "order",
+        _names(levels),
+        0,
+        f"levels come {what}: strides {', '.join(map(str, strides))}",
+        "return the finest first, as heads and anchors take them",
+    )
+
+
+def _sizes(levels: Sequence[Level], asked: Size) -> Iterator[Finding]:
+    """Levels that are not input / stride, judged at the sizes that strides divide: others may be padded first."""
+    wrong: list[tuple[Level, Size, Size]] = []
+    for level in levels:
+        assert level.stride is not None
+        sizes = {image: size for image, size in level.sizes.items() if image != asked} or level.sizes
+        off = [(image, size) for image, size in sizes.items() if not follows(image, size, level.stride)]
+        wrong += [(level, *off[0])] if off else []
+    if not wrong:
+        return
+    level, image, size = wrong[0]
+    right = f"{float(image.height / (level.stride or 1)):g}x{float(image.width / (level.stride or 1)):g}"
+    yield Finding(
+        "size",
+        tuple(each.name for each, _, _ in wrong),
+        0,
+        f"{level.name} of stride {level.stride} is {size} for {image}, where {right} is due: "
+        "cells and anchors do not meet their pixels",
+        "pad by kernel // 2, and resize to the size of another map",
+    )
+
+
+def _channels(levels: Sequence[Level]) -> Iterator[Finding]:
+    """Levels of a pyramid have the same channels; maps of a backbone have more, the coarser they are."""
+    counts = Counter(level.channels for level in levels)
+    channels = [level.channels for level in levels]
+    usual, times = counts.most_common(1)[0]
+    if len(counts) == 1 or (channels == sorted(channels) and times <= len(levels) / 2):
+        return
+    odd = [level for level in levels if level.channels != usual] if times > len(levels) / 2 else list(levels)
+    shown = ", ".join(f"{level.name} {level.channels}" for level in levels)
+    yield Finding(
+        "unequal_channels",
+        _names(odd),
+        0,
+        f"levels have different channels: {shown}; heads that share weights cannot take them",
+        "one lateral convolution for each level, to the same channels",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OutputMap:
+    """A tensor that comes out: its key or position, its stride where it has one, its shape, and its bytes."""
+
+    name: str
+    stride: Fraction | None
+    shape: Shape
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """All that comes out for an input, and what is wrong with it as a pyramid."""
+
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[OutputMap, ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def batched(self) -> bool:
+        """Whether all that comes out begins with the batch, and has more: a detector's boxes, of any number, do not."""
+        batches = {one.shape[:1] for one in self.inputs}
+        return all(len(one.shape) > 1 and {one.shape[:1]} == batches for one in self.outputs)
+
+
+def observe_maps(network: nn.Module, specs: tuple[InputSpec, ...], inputs: tuple[Input, ...]) -> Maps:
+    """Run a network on an input, and at more sizes where it returns several maps.
+
+    Raises:
+        MnfpnError: where it fails, or returns no tensors.
+    """
+    facts = look(network, inputs, gradients=False)
+    pyramids = observe_levels(facts, ())
+    strides = {level.name: level.stride for one in pyramids for level in one.levels}
+    outputs = tuple(
+        OutputMap(name, strides.get(name), shape, prod(shape) * item_bytes)
+        for name, shape, item_bytes in facts.seen.outputs
+    )
+    findings = tuple(finding for one in pyramids for finding in pyramid_findings(one))
+    notes = (*notes_on(facts.seen), *(text for one in pyramids for text in pyramid_notes(one)))
+    return Maps(specs, outputs, findings, tuple(dict.fromkeys(notes)))

@@ -1,0 +1,57 @@
+"""What a command looks at: a network, and the images or tensors that one pass of it is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mnfpn_cli.external.target import InputSpec
+from mnfpn_cli.settings.input import NetworkInput
+
+if TYPE_CHECKING:
+    from mnfpn_cli.external.target import Target
+    from mnfpn_cli.settings.network import NetworkSettings  # pydantic, which --help need not pay for
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInputs:
+    """Tensors of any shapes and element types, in the order in which a network takes them."""
+
+    specs: tuple[InputSpec, ...]
+
+    @property
+    def batch(self) -> int:
+        """The first dimension of the first."""
+        return self.specs[0].shape[0]
+
+    @property
+    def size(self) -> str:
+        """All of them in words: ``1×128 int64, 1×4``."""
+        return in_words(self)
+
+
+Inputs = NetworkInput | TensorInputs
+
+
+def specs_of(inputs: Inputs) -> tuple[InputSpec, ...]:
+    """The tensors that a pass is given."""
+    return (InputSpec(inputs.shape),) if isinstance(inputs, NetworkInput) else inputs.specs
+
+
+def in_words(inputs: Inputs) -> str:
+    """The shapes, and element types where they were said: ``1×3×600×900``."""
+    return ", ".join(map(str, specs_of(inputs)))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network, and the inputs of a pass. It has settings or a target, never both."""
+
+    inputs: tuple[InputSpec, ...]
+    settings: NetworkSettings | None = None
+    target: Target | None = None
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.target.text if self.target else "the network of the settings"

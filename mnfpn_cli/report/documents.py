@@ -1,0 +1,76 @@
+"""What every JSON document of mnfpn has: version, command, settings."""
+
+import json
+from typing import Any
+
+from mnfpn_cli import FORMAT_VERSION, __version__
+from mnfpn_cli.external.inputs import Inputs, Subject
+from mnfpn_cli.external.target import Target
+from mnfpn_cli.settings.input import NetworkInput
+from mnfpn_cli.settings.network import NetworkSettings
+
+
+def document(command: str, settings: NetworkSettings, body: dict[str, Any]) -> dict[str, Any]:
+    """A command's result with what it was made from. Numbers are raw, in seconds, bytes, MACs and parameters."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "mnfpn_version": __version__,
+        "command": command,
+        "settings": settings.model_dump(mode="json"),
+        **body,
+    }
+
+
+def subject_document(command: str, subject: Subject, body: dict[str, Any]) -> dict[str, Any]:
+    """The same of what a command looked at."""
+    return network_document(command, subject.settings, subject.target, body)
+
+
+def network_document(
+    command: str, settings: NetworkSettings | None, target: Target | None, body: dict[str, Any]
+) -> dict[str, Any]:
+    """The same of a network that may be anybody's: ``settings`` is then null, and ``model`` says where it is."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "mnfpn_version": __version__,
+        "command": command,
+        **whose_document(settings, target),
+        **body,
+    }
+
+
+def whose_document(settings: NetworkSettings | None, target: Target | None) -> dict[str, Any]:
+    """Which network: its settings, or where it is."""
+    return {
+        "settings": settings.model_dump(mode="json") if settings else None,
+        "model": {"target": target.text, "arguments": dict(target.arguments)} if target else None,
+    }
+
+
+def input_document(input: Inputs) -> dict[str, Any]:
+    """An input under the keys batch, channels, height and width; of tensors of given shapes under ``shapes``."""
+    if isinstance(input, NetworkInput):
+        return dict(zip(("batch", "channels", "height", "width"), input.shape, strict=True))
+    shapes = [{"shape": list(one.shape), "dtype": one.dtype} for one in input.specs]
+    return {"batch": input.batch, "channels": None, "height": None, "width": None, "shapes": shapes}
+
+
+def to_json(value: Any) -> str:
+    """JSON for people and programs: whatever fits on a line stands on one. Ends with a line break.
+
+    Raises:
+        ValueError: where a number is not finite, which JSON has no word for.
+    """
+    return _lines(value, indent="") + "\n"
+
+
+def _lines(value: Any, indent: str) -> str:
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    deeper = f"{indent}  "
+    if len(indent) + len(line) <= 100 or not isinstance(value, dict | list):
+        return line
+    if isinstance(value, list):
+        items = [_lines(item, deeper) for item in value]
+        return f"[\n{deeper}" + f",\n{deeper}".join(items) + f"\n{indent}]"
+    items = [f"{json.dumps(key)}: {_lines(item, deeper)}" for key, item in value.items()]
+    return f"{{\n{deeper}" + f",\n{deeper}".join(items) + f"\n{indent}}}"

@@ -1,0 +1,306 @@
+"""`mnfpn summary --svg`: the diagram as a picture for a README."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from xml.sax.saxutils import escape
+
+from mnfpn_cli.report.layout import Layout, Node, Path, Votes
+
+FONTS = {"text": 12, "name": 13, "small": 11}
+"""Sizes of text in pixels, by class."""
+
+ADVANCE = 0.61
+"""Width of a sign over the size of its text: no common fixed-width font is wider."""
+
+MONO = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
+
+LIGHT = {
+    "card": ("#ffffff", "#d0d7de"),
+    "plain": ("#f6f8fa", "#afb8c1"),
+    "tap": ("#ddf4ff", "#54aeff"),
+    "level": ("#dafbe1", "#4ac26b"),
+    "head": ("#fff8c5", "#d4a72c"),
+    "pill": ("#ffffff", "#818b98"),
+    "line": ("none", "#818b98"),
+    "tip": ("#818b98", "none"),
+    "text": ("#1f2328", "none"),
+    "name": ("#1f2328", "none"),
+    "small": ("#59636e", "none"),
+}
+DARK = {
+    "card": ("#0d1117", "#3d444d"),
+    "plain": ("#151b23", "#656c76"),
+    "tap": ("#0c2d4d", "#4493f8"),
+    "level": ("#12341d", "#3fb950"),
+    "head": ("#3a2d0c", "#d29922"),
+    "pill": ("#0d1117", "#9198a1"),
+    "line": ("none", "#9198a1"),
+    "tip": ("#9198a1", "none"),
+    "text": ("#f0f6fc", "none"),
+    "name": ("#f0f6fc", "none"),
+    "small": ("#a9b1ba", "none"),
+}
+
+
+def text_width(text: str, kind: str) -> float:
+    """The room that a text needs, in pixels."""
+    return len(text) * ADVANCE * FONTS[kind]
+
+
+def pill_width(label: str) -> int:
+    """The width of a pill around a label."""
+    return round(text_width(label, "small")) + 16
+
+
+def text(x: float, y: float, content: str, kind: str, anchor: str = "start") -> str:
+    """A line of text on a baseline at ``y``."""
+    return f'<text class="{kind}" x="{x:g}" y="{y:g}" text-anchor="{anchor}">{escape(content)}</text>'
+
+
+def box(x: float, y: float, width: float, height: float, kind: str, radius: float = 6) -> str:
+    """A box with round corners around a centre."""
+    corner = f'x="{x - width / 2:g}" y="{y - height / 2:g}"'
+    return f'<rect class="{kind}" {corner} width="{width:g}" height="{height:g}" rx="{radius:g}"/>'
+
+
+def pill(x: float, y: float, label: str) -> list[str]:
+    """A label on a line, which it covers."""
+    return [box(x, y, pill_width(label), 20, "pill", 10), text(x, y + 4, label, "small", "middle")]
+
+
+def plus(x: float, y: float, radius: float) -> list[str]:
+    """An addition: a plus in a circle."""
+    arm = radius / 2
+    return [
+        f'<circle class="pill" cx="{x:g}" cy="{y:g}" r="{radius:g}"/>',
+        f'<path class="line" d="M{x - arm:g} {y:g}h{2 * arm:g}M{x:g} {y - arm:g}v{2 * arm:g}"/>',
+    ]
+
+
+def dot(x: float, y: float) -> str:
+    """Where a line leaves another."""
+    return f'<circle class="tip" cx="{x:g}" cy="{y:g}" r="3"/>'
+
+
+def line(*points: tuple[float, float], tip: bool = True) -> str:
+    """A line through points, with the tip of an arrow at its end."""
+    way = "L".join(f"{x:g} {y:g}" for x, y in points)
+    end = ' marker-end="url(#tip)"' if tip else ""
+    return f'<path class="line" d="M{way}"{end}/>'
+
+
+def document(width: int, height: int, title: str, parts: Sequence[str]) -> str:
+    """The whole picture: a card with everything on it; ``title`` is for those who cannot see it."""
+    style = f"{_fonts()}{_colours(LIGHT)}@media(prefers-color-scheme:dark){{{_colours(DARK)}}}"
+    tip = '<marker id="tip" viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+    return "\n".join(
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+            'role="img">',
+            f"<title>{escape(title)}</title>",
+            f"<style>{style}</style>",
+            f'<defs>{tip}<path class="tip" d="M0 .5 8 4 0 7.5z"/></marker></defs>',
+            box(width / 2, height / 2, width - 1, height - 1, "card", 10),
+            *parts,
+            "</svg>\n",
+        )
+    )
+
+
+def _fonts() -> str:
+    sizes = "".join(f".{kind}{{font-size:{size}px}}" for kind, size in FONTS.items())
+    return f"text{{font-family:{MONO}}}.name{{font-weight:600}}.line{{stroke-width:1.5}}{sizes}"
+
+
+def _colours(palette: dict[str, tuple[str, str]]) -> str:
+    return "".join(f".{kind}{{fill:{fill};stroke:{stroke}}}" for kind, (fill, stroke) in palette.items())
+
+
+MARGIN = 28
+TOP = 44
+"""The height of the headings, with the margin above them."""
+PITCH, HEIGHT = 64, 42
+"""From one row to the next, and the height of a node."""
+WIDEST, NARROWER = 240, 15
+"""The width of a node as large as the image, and by how much each halving makes it narrower."""
+GAP = 32
+"""The least length of a line that is in sight."""
+RADIUS = 11
+"""Of the circle around a plus."""
+LABEL = 9
+"""From an arrow to the label beside it."""
+
+
+def diagram_svg(layout: Layout) -> str:
+    """The stages down the left, the levels on the right, and across what leads from one to the other.
+
+    The picture is complete in itself, and readable on light and on dark pages.
+    """
+    at = _columns(layout)
+    parts = [*_headings(at, layout), *_backbone(at, layout), *_top_down(at, layout), *_extra_levels(at, layout)]
+    for index, row in enumerate(layout.rows):
+        if row.stage and row.path and row.level:
+            parts += _path(at, _y(index), row.stage, row.path, row.level)
+    if layout.votes:
+        parts += _votes(at, layout, layout.votes)
+    for index, row in enumerate(layout.rows):
+        if row.stage:
+            parts += _node(at.stage, _y(index), row.stage, "tap" if row.path else "plain")
+        if row.level:
+            parts += _node(at.level, _y(index), row.level, "level")
+    rows = len(layout.rows) + bool(layout.votes)
+    bottom = _y(rows - 1) + HEIGHT / 2 + MARGIN
+    parts += [text(MARGIN, bottom + 20 * k, note, "small") for k, note in enumerate(layout.notes)]
+    height = round(bottom) + 20 * len(layout.notes)
+    levels = ", ".join(f"{level.name} {level.shape}" for level in layout.levels)
+    return document(at.width, height, f"{layout.title}: {levels}" if levels else layout.title, parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """The middle of everything that stands in a column; ``bus`` is where lines from all levels meet."""
+
+    stage: float
+    lateral: float
+    merge: float
+    smooth: float
+    level: float
+    votes: float
+    bus: float
+    width: int
+
+
+def _columns(layout: Layout) -> _Columns:
+    votes = pill_width(layout.votes.each) if layout.votes else 0
+    widths = (
+        max(_width(node) for node in layout.stages),
+        max((pill_width(path.lateral) for path in layout.paths), default=0),
+        max((_merge_width(path) for path in layout.paths), default=0),
+        max((pill_width(path.smooth) for path in layout.paths if path.smooth), default=0),
+        max((_width(node) for node in layout.levels), default=0),
+        votes,
+    )
+    middles, right = [], float(MARGIN)
+    for width in widths:
+        middles.append(right + width / 2)
+        right += width + GAP if width else 0
+    stage, lateral, merge, smooth, level, vote = middles
+    edge = right if votes else right - GAP  # lines from all levels meet a gap behind the last column
+    beside = [(stage, node) for node in layout.stages] + [(level, node) for node in layout.levels]
+    labels = max(x + LABEL + text_width(node.step, "small") for x, node in beside)
+    return _Columns(stage, lateral, merge, smooth, level, vote, bus=right, width=round(max(edge, labels)) + MARGIN)
+
+
+def _width(node: Node) -> float:
+    """A node is narrower the coarser its map, but never too narrow for its text."""
+    halvings = (node.stride or 1).bit_length() - 1
+    first = text_width(node.name, "name") + 12 + text_width(_stride(node), "small")
+    return max(first + 24, text_width(node.shape, "text") + 24, WIDEST - NARROWER * halvings if node.stride else 0)
+
+
+def _merge_width(path: Path) -> int:
+    return pill_width(f"concat {path.merged}") if path.merge == "concat" else 2 * RADIUS
+
+
+def _stride(node: Node) -> str:
+    return f"stride {node.stride}" if node.stride else ""
+
+
+def _y(index: int) -> float:
+    return TOP + HEIGHT / 2 + PITCH * index
+
+
+def _headings(at: _Columns, layout: Layout) -> list[str]:
+    paths = layout.paths
+    headings = {
+        "Stage": at.stage,
+        "Lateral": at.lateral if paths else None,
+        "Top-down": at.merge if len(paths) > 1 else None,
+        "Smooth": at.smooth if any(path.smooth for path in paths) else None,
+        "Level": at.level if paths else None,
+    }
+    return [text(x, TOP - 16, name, "small", "middle") for name, x in headings.items() if x]
+
+
+def _node(x: float, y: float, node: Node, kind: str) -> list[str]:
+    width = _width(node)
+    left, right = x - width / 2 + 12, x + width / 2 - 12
+    parts = [
+        box(x, y, width, HEIGHT, "head" if node.in_head else kind),
+        text(left, y - 4, node.name, "name"),
+        text(left, y + 13, node.shape, "text"),
+    ]
+    return [*parts, text(right, y - 4, _stride(node), "small", "end")] if node.stride else parts
+
+
+def _backbone(at: _Columns, layout: Layout) -> list[str]:
+    """The arrows down the left; from them, the one to an extra level that is made of a tap."""
+    parts: list[str] = []
+    rows = [index for index, row in enumerate(layout.rows) if row.stage]
+    for upper, lower in pairwise(rows):
+        parts += _down(at.stage, upper, lower, layout.rows[lower].stage)
+    for index, row in enumerate(layout.rows):
+        if row.level and row.on_tap:
+            y = _y(index)
+            parts.append(line((at.stage, _y(index - 1)), (at.stage, y), (_left(at, row.level), y)))
+            parts += pill(at.lateral, y, row.level.step)
+    return parts
+
+
+def _down(x: float, upper: int, lower: int, node: Node | None) -> list[str]:
+    """An arrow from one row's node down to another's, beside it what it stands for."""
+    y = _y(lower) - HEIGHT / 2
+    label = text(x + LABEL, y - 7, node.step, "small") if node and node.step else ""
+    return [line((x, _y(upper) + HEIGHT / 2), (x, y)), label]
+
+
+def _path(at: _Columns, y: float, stage: Node, path: Path, level: Node) -> list[str]:
+    start, end = at.stage + _width(stage) / 2, _left(at, level)
+    half = _merge_width(path) / 2
+    if path.merge:
+        parts = [line((start, y), (at.merge - half, y)), line((at.merge + half, y), (end, y))]
+        parts += plus(at.merge, y, RADIUS) if path.merge == "add" else pill(at.merge, y, f"concat {path.merged}")
+    else:
+        parts = [line((start, y), (end, y))]
+    parts += pill(at.lateral, y, path.lateral)
+    return parts + (pill(at.smooth, y, path.smooth) if path.smooth else [])
+
+
+def _left(at: _Columns, level: Node) -> float:
+    return at.level - _width(level) / 2
+
+
+def _top_down(at: _Columns, layout: Layout) -> list[str]:
+    parts: list[str] = []
+    for upper, lower in pairwise(layout.merging):
+        path = layout.rows[lower].path
+        if path and not path.merge:
+            parts.append(dot(at.merge, _y(lower)))
+        parts.append(line((at.merge, _y(lower)), (at.merge, _y(upper) + RADIUS)))
+        parts.append(text(at.merge + LABEL, _y(upper) + PITCH / 2 + 4, layout.resize, "small"))
+    return parts
+
+
+def _extra_levels(at: _Columns, layout: Layout) -> list[str]:
+    parts: list[str] = []
+    for index, row in enumerate(layout.rows):
+        if row.level and not row.path and not row.on_tap:
+            parts += _down(at.level, index - 1, index, row.level)
+    return parts
+
+
+def _votes(at: _Columns, layout: Layout, votes: Votes) -> list[str]:
+    """Lines from all levels, which meet on the right and come back to the logits."""
+    levels = [(row.level, _y(index)) for index, row in enumerate(layout.rows) if row.level]
+    y, logits = _y(len(layout.rows)), votes.logits
+    parts = [
+        line((at.bus, levels[0][1]), (at.bus, y), (at.level + _width(logits) / 2, y)),
+        *pill(at.votes, y, logits.step),
+    ]
+    for level, height in levels:
+        parts += [
+            line((at.level + _width(level) / 2, height), (at.bus, height), tip=False),
+            *pill(at.votes, height, votes.each),
+        ]
+    return [*parts, *_node(at.level, y, logits, "head")]

@@ -1,0 +1,113 @@
+"""What an audit found, in lines and in JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.padding import Padding
+
+from mnfpn_cli.report.terminal.tables import Report, note
+from mnfpn_cli.report.units import count, counted, inputs_title
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnfpn_cli.audit.audit import Audit
+    from mnfpn_cli.audit.findings import Finding
+    from mnfpn_cli.audit.levels import Levels
+    from mnfpn_cli.external.inputs import Subject
+
+MOST_PATHS = 6
+"""Paths of a finding that are shown; JSON has them all."""
+
+
+INDENT = (0, 0, 0, 2)
+
+
+def audit_title(subject: Subject) -> Report:
+    """What was audited, and on which inputs."""
+    return [note(f"{subject.name}: {inputs_title(subject.inputs)}", "bold")]
+
+
+def audit_report(audit: Audit, pyramids: Sequence[Levels]) -> Report:
+    """One line where all is well; else each finding with what is wrong and the remedy."""
+    if not audit.findings:
+        report: Report = [note(clean_line(audit), "green")]
+        return [*report, *_levels(pyramids), *_notes(audit.notes)]
+    found = len(audit.findings)
+    report = [note(f"Audit: {counted(found, 'finding')}. {_called(audit)}.", "bold red")]
+    for finding in audit.findings:
+        report += finding_lines(finding)
+    return [*report, *_notes(audit.notes)]
+
+
+def clean_line(audit: Audit) -> str:
+    """What is true of a network that nothing is wrong with."""
+    counts = f"{count(audit.counts.parameters)} parameters in the tree, in parameters() and in the state dict"
+    return f"{_called(audit)}, none shared, none unused: {counts}."
+
+
+def _called(audit: Audit) -> str:
+    idle = f" ({audit.idle} without parameters idle)" if audit.idle else ""
+    return f"{counted(audit.called, 'module')} called, {audit.registered} registered{idle}"
+
+
+def finding_lines(finding: Finding) -> Report:
+    """A finding on three lines: where, what, and what to do."""
+    parameters = f": {count(finding.parameters)} parameters" if finding.parameters else ""
+    kind = finding.kind.replace("_", " ")
+    return [
+        note(f"{kind}: {_paths(finding.paths)}{parameters}", "bold"),
+        Padding(note(finding.message), INDENT, expand=False),
+        Padding(note(f"Remedy: {finding.remedy}", "cyan"), INDENT, expand=False),
+    ]
+
+
+def _paths(paths: Sequence[str]) -> str:
+    shown = ", ".join(path or "the whole network" for path in paths[:MOST_PATHS])
+    return shown if len(paths) <= MOST_PATHS else f"{shown} and {len(paths) - MOST_PATHS} more"
+
+
+def _levels(pyramids: Sequence[Levels]) -> Report:
+    lines: Report = []
+    for one in pyramids:
+        strides = [level.stride for level in one.levels if level.stride]
+        if len(set(strides)) > 1:
+            shown = ", ".join(f"{level.name} {level.stride}" for level in one.levels if level.stride)
+            lines.append(note(f"{len(one.levels)} levels, one of each stride, finest first: {shown}.", "green"))
+    return lines
+
+
+def _notes(notes: Sequence[str]) -> Report:
+    return [note(text, "dim") for text in notes]
+
+
+def audit_document(audit: Audit) -> dict[str, Any]:
+    """The same under the keys that scripts rely on."""
+    return {
+        "clean": not audit.findings,
+        "how": audit.how,
+        "called": audit.called,
+        "registered": audit.registered,
+        "idle": audit.idle,
+        "parameters": asdict(audit.counts),
+        "findings": [asdict(finding) for finding in audit.findings],
+        "notes": list(audit.notes),
+    }
+
+
+def levels_document(pyramids: Sequence[Levels]) -> list[dict[str, Any]] | None:
+    """The maps that come out; ``stride`` is null where a map follows none. Null where there are not several."""
+    if not pyramids:
+        return None
+    return [
+        {
+            "name": level.name,
+            "stride": int(level.stride) if level.stride and level.stride.denominator == 1 else None,
+            "channels": level.channels,
+            "sizes": [{"input": image._asdict(), **size._asdict()} for image, size in level.sizes.items()],
+        }
+        for one in pyramids
+        for level in one.levels
+    ]

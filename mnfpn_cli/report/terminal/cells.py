@@ -1,0 +1,310 @@
+"""`mnfpn runs` as tables and as JSON: the cells of a store, all that is known of one, what was removed."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mnfpn_cli import FORMAT_VERSION, __version__
+from mnfpn_cli.report.documents import document
+from mnfpn_cli.report.points import paces_of, words_of
+from mnfpn_cli.report.terminal.bench import half_width
+from mnfpn_cli.report.terminal.cell_tables import Differing, cells_report, columns_of
+from mnfpn_cli.report.terminal.sweep import asked_for, planned_document
+from mnfpn_cli.report.terminal.tables import Report, command, note, pairs, table, warning
+from mnfpn_cli.report.units import count, counted, scaled, seconds, seconds_range, size_in_bytes
+from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.space.cells import bench_arguments
+from mnfpn_cli.space.names import flat
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.table import Table
+
+    from mnfpn_cli.measure.statistics import Latency
+    from mnfpn_cli.store.change import Removed
+    from mnfpn_cli.store.rows import Reference, Result, StoredCell, Sweep
+
+KEY_DIGITS = 8
+"""So many tell the cells of a store apart."""
+
+SWEEPS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class CellRow:
+    """A cell of a store, and the machine's pace when it was measured; None where its reference stayed."""
+
+    stored: StoredCell
+    pace: float | None = None
+
+    @property
+    def result(self) -> Result | None:
+        """What came of measuring it; None where it is to be measured, if again."""
+        return self.stored.result if self.stored.status != "pending" else None
+
+    @property
+    def latency(self) -> Latency | None:
+        """What was measured."""
+        from mnfpn_cli.measure.statistics import Latency
+
+        return Latency(self.result.samples) if self.result and self.stored.measured else None
+
+    @property
+    def command(self) -> str:
+        """What measures it once more."""
+        return f"mnfpn {shlex.join(bench_arguments(self.stored.cell))}"
+
+
+def rows_of(cells: Sequence[StoredCell], references: Sequence[Reference]) -> list[CellRow]:
+    """Cells, the one that was measured last first; behind them those that were not."""
+    paces = paces_of(cells, references)
+    rows = [CellRow(one, paces.get(one.key)) for one in cells]
+    return sorted(rows, key=lambda row: row.result.finished if row.result else "", reverse=True)
+
+
+def cell_document(row: CellRow) -> dict[str, Any]:
+    """A cell under the keys that scripts rely on; null is what was not measured. Seconds, bytes, MACs, parameters."""
+    stored, result = row.stored, row.result
+    run = (stored.measured or {}).get("run", {})
+    latency = run.get("latency_s")
+    return {
+        "key": stored.key,
+        "status": stored.status,
+        **planned_document(stored.planned),
+        "size": str(stored.cell.size),
+        "batch": stored.cell.execution.batch,
+        "device": stored.device,
+        "threads": run.get("threads", stored.cell.execution.threads),
+        "place": stored.place,
+        "node": result.node if result else None,
+        "latency_s": latency,
+        "pace": row.pace,
+        "corrected_s": latency["median"] / row.pace if latency and row.pace else None,
+        "sweep": result.sweep if result else None,
+        "started": result.started if result else None,
+        "finished": result.finished if result else None,
+        "reason": result.reason if result else None,
+        "command": row.command,
+    }
+
+
+def list_document(store: str, rows: Sequence[CellRow], sweeps: Sequence[Sweep]) -> dict[str, Any]:
+    """The list of a store's cells, and of its sweeps, in the order in which they come."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "mnfpn_version": __version__,
+        "command": "runs list",
+        "store": store,
+        "sweeps": [{**vars(one), "plan": dict(one.plan), "counts": dict(one.counts)} for one in sweeps],
+        "cells": [cell_document(row) for row in rows],
+    }
+
+
+def list_report(store: str, rows: Sequence[CellRow], sweeps: Sequence[Sweep], limit: int | None) -> Report:
+    """The sweeps of a store, the latest first, with their commands below; its cells, and why some failed."""
+    shown = rows[:limit]
+    left = len(rows) - len(shown)
+    return [
+        *_sweeps_table(sweeps),
+        *(_cells_table(store, shown, len(rows)) if shown else [note(f"No such cells in {store}.")]),
+        *([note(f"{count(left)} more: --limit {len(rows)}, or --json", "dim")] if left else []),
+        *_failures(shown),
+    ]
+
+
+def _sweeps_table(sweeps: Sequence[Sweep]) -> Report:
+    if not sweeps:
+        return []
+    made, shown = (
+        table("Sweeps", ">#", "Started (UTC)", ">Cells", ">Done", ">Failed", ">Pending"),
+        sweeps[:SWEEPS_SHOWN],
+    )
+    for one in shown:
+        numbers = [one.counts.get(status, 0) for status in ("done", "failed", "pending")]
+        made.add_row(str(one.id), _moment(one.started), *map(count, (sum(numbers), *numbers)))
+    asked = [command(f"{one.id}: {words}") for one in shown if (words := asked_for(one.plan))]
+    older = len(sweeps) - SWEEPS_SHOWN
+    return [made, *asked, *([note(f"{count(older)} older: --json", "dim")] if older > 0 else [])]
+
+
+def _cells_table(store: str, rows: Sequence[CellRow], total: int) -> Report:
+    """A row a cell; what is the same for all of them stands below it."""
+    apart = {
+        "Status": [str(row.stored.status) for row in rows],
+        "Size": [str(row.stored.cell.size) for row in rows],
+        "Batch": [str(row.stored.cell.execution.batch) for row in rows],
+        "Runtime": [row.stored.cell.execution.runtime for row in rows],
+        "Device": [row.stored.device for row in rows],
+        "Node": [row.result.node if row.result else "" for row in rows],
+    }
+    latencies = [row.latency for row in rows]
+    figures = {
+        ">Median": [seconds(one.median) if one else "" for one in latencies],
+        ">±95 %": [half_width(one) if one else "" for one in latencies],
+        "Ended (UTC)": [_moment(row.result.finished) if row.result else "" for row in rows],
+    }
+    keys = {"Key": [row.stored.key[:KEY_DIGITS] for row in rows]}
+    differing = Differing(columns_of(words_of([row.stored for row in rows])), apart)
+    return cells_report(f"{counted(total, 'cell')} in {store}", differing, figures, keys, fold=True)
+
+
+def _failures(rows: Sequence[CellRow]) -> list[Table]:
+    failed = [row for row in rows if row.stored.status == "failed"]
+    if not failed:
+        return []
+    made = table("Failed", "Key", "Why")
+    for row in failed:
+        made.add_row(row.stored.key[:KEY_DIGITS], note(_line((row.result and row.result.reason) or "")))
+    return [made]
+
+
+def _line(text: str) -> str:
+    return " / ".join(text.splitlines())
+
+
+def _moment(iso: str) -> str:
+    """``2026-11-21T17:20:34.096+00:00`` in as little as a narrow terminal has room for: ``11-21 17:20``."""
+    return iso[5:16].replace("T", " ")
+
+
+def as_text(value: Any) -> str:
+    """A setting in one word or line."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def show_document(row: CellRow, results: Sequence[Result]) -> dict[str, Any]:
+    """A cell, and everything that was measured of it, the oldest first."""
+    body = {"cell": cell_document(row), "results": [_result_document(one) for one in results]}
+    return document("runs show", row.stored.cell.settings, body)
+
+
+def _result_document(result: Result) -> dict[str, Any]:
+    names = ("id", "sweep", "status", "node", "started", "finished", "reason")
+    measured = result.document or {}
+    parts = {name: measured.get(name) for name in ("run", "warnings", "environment", "profile")}
+    return {**{name: getattr(result, name) for name in names}, **parts}
+
+
+def show_report(row: CellRow, results: Sequence[Result]) -> Report:
+    """What the cell is, what it costs, what was measured of it, and how to measure it again."""
+    measured = row.stored.measured or {}
+    return [
+        _what(row),
+        _settings(row.stored.cell.settings),
+        _cost(row),
+        *_results(results),
+        *_newest(row),
+        *([_environment(measured["environment"])] if measured.get("environment") else []),
+        *(note(f"Failed: {row.result.reason}", "red") for _ in [0] if row.result and row.result.status == "failed"),
+        *(warning(f"{one['cause']}. What helps: {one['helps']}.") for one in measured.get("warnings", ())),
+        command(f"Again: {row.command}"),
+    ]
+
+
+def _what(row: CellRow) -> Table:
+    stored, how = row.stored, row.stored.cell.execution
+    rows = [
+        ("status", stored.status),
+        ("input", "×".join(map(str, stored.cell.input.shape))),
+        ("runtime", how.runtime),
+        ("device", stored.device if stored.device == how.device else f"{stored.device}, {how.device} was asked for"),
+        ("dtype", how.dtype),
+        ("threads", "torch's choice" if how.threads is None else str(how.threads)),
+        ("for", stored.place),
+    ]
+    return pairs(f"Cell {stored.key}", rows)
+
+
+def _settings(settings: NetworkSettings) -> Table:
+    usual = flat(NetworkSettings())
+    rows = [(key, value) for key, value in flat(settings).items() if key not in usual or usual[key] != value]
+    shown = [(key, _stages(value) if key == "stages" else as_text(value)) for key, value in rows]
+    return pairs("Settings that are not the defaults", shown or [("none", "")])
+
+
+def _stages(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table of stages as ``--stages`` takes it."""
+    return " ".join(",".join(str(value) for value in row.values()) for row in rows)
+
+
+def _cost(row: CellRow) -> Table:
+    figures, capacity = row.stored.figures, row.stored.figures.capacity
+    return pairs(
+        "Cost, and capacity kept",
+        [
+            ("parameters", count(figures.parameters)),
+            ("MACs of one image", f"{count(figures.macs)} ({scaled(figures.macs)})"),
+            ("weights and activations", size_in_bytes(figures.memory_bytes)),
+            ("channels of the tapped maps", count(capacity.backbone_channels)),
+            ("channels of a level", count(capacity.channels)),
+            ("levels", count(capacity.levels)),
+            ("cells of the finest level", count(capacity.cells)),
+        ],
+    )
+
+
+def _results(results: Sequence[Result]) -> list[Table]:
+    if not results:
+        return []
+    made = table("Measured", "Finished (UTC)", ">Sweep", "Node", "Status", ">Median", ">±95 %", ">Passes")
+    for one in results:
+        when = one.finished[:19].replace("T", " ")
+        made.add_row(when, str(one.sweep), note(one.node), one.status, *_figures(one))
+    return [made]
+
+
+def _figures(result: Result) -> tuple[str, str, str]:
+    from mnfpn_cli.measure.statistics import Latency
+
+    if not result.samples:
+        return "", "", ""
+    latency = Latency(result.samples)
+    return seconds(latency.median), half_width(latency), count(len(result.samples))
+
+
+def _newest(row: CellRow) -> list[Table]:
+    latency, run = row.latency, (row.stored.measured or {}).get("run", {})
+    if latency is None:
+        return []
+    rows = [("median", seconds(latency.median))]
+    rows += [("95 % interval of it", seconds_range(*latency.interval))] if latency.interval else []
+    rows += [("corrected for the machine's pace", _corrected(latency.median, row.pace))] if row.pace else []
+    rows += [
+        ("quartiles", seconds_range(*latency.quartiles)),
+        ("fastest", seconds(latency.min)),
+        ("outliers", count(len(latency.outliers))),
+        ("images per second", f"{row.stored.cell.execution.batch / latency.median:.4g}"),
+        ("peak memory", size_in_bytes(run["peak_memory_bytes"]) if run.get("peak_memory_bytes") else "not known"),
+        ("ended by", str(run.get("ended_by"))),
+    ]
+    return [pairs("The newest of them", rows)]
+
+
+def _corrected(median: float, pace: float) -> str:
+    return f"{seconds(median / pace)}: the reference took {pace:.2f} × its first time"
+
+
+def _environment(environment: Mapping[str, Any]) -> Table:
+    return pairs("Environment", [(key, as_text(value)) for key, value in environment.items() if value is not None])
+
+
+def removed_report(removed: Removed, dry_run: bool) -> Report:
+    """What was removed, or would be, and what stays."""
+    verb = "Would remove" if dry_run else "Removed"
+    report: Report = [note(f"{verb}: {counted(removed.cells, 'cell')}, {counted(removed.results, 'result')}.")]
+    if removed.restored:
+        report.append(
+            note(f"{counted(removed.restored, 'cell')} that were to be measured again stay as they were measured.")
+        )
+    if removed.busy:
+        report.append(note(f"{counted(removed.busy, 'cell')} being measured right now stay."))
+    return report
+
+
+def merged_report(results: int, source: str, target: str) -> Report:
+    """What was copied from where to where."""
+    return [note(f"Merged: {counted(results, 'new result')} from {source} into {target}.")]

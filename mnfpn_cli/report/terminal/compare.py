@@ -1,0 +1,155 @@
+"""`mnfpn compare` as tables and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from mnfpn_cli.external.inputs import in_words
+from mnfpn_cli.report.bench_document import latency_document
+from mnfpn_cli.report.documents import input_document, whose_document
+from mnfpn_cli.report.terminal.bench import ENDED, environment_table
+from mnfpn_cli.report.terminal.tables import Report, note, phrases, table, warning
+from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_in_bytes, tiny
+from mnfpn_cli.text import percent
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts
+    from mnfpn_cli.measure.environment import Environment
+    from mnfpn_cli.measure.ratio import Verdict
+
+STYLES: dict[Verdict, str] = {
+    "a_faster": "bold green",
+    "b_faster": "bold green",
+    "same": "bold",
+    "inconclusive": "bold yellow",
+}
+
+
+def compare_tables(result: Comparison, environment: Environment | None = None) -> Report:
+    """What each side is and costs, the times side by side, and the verdict in a sentence."""
+    report: Report = [_sides_table(result), _times_table(result)]
+    for pair in result.pairs:
+        where = f"{pair.name}: " if len(result.pairs) > 1 else ""
+        report.append(note(f"{where}{sentence(pair, result.margin)}", STYLES[pair.verdict]))
+    report += [note(f"Method: {method}.", "dim") for method in _methods(result)]
+    ended = {pair.ended for pair in result.pairs if pair.ended}
+    report += [note(f"Ended by: {', '.join(ENDED[one] for one in ended)}.", "dim")] if ended else []
+    for one in result.warnings:
+        report.append(warning(f"{one.cause}." + (f" What helps: {one.helps}." if one.helps else "")))
+    report += [environment_table(environment)] if environment else []
+    if "interrupted" in ended:
+        report.append(note("Interrupted: the measurement is incomplete.", "bold yellow"))
+    report += [note(f"Failed: {line}", "bold red") for line in (result.failure or "").splitlines()]
+    return report
+
+
+def _methods(result: Comparison) -> list[str]:
+    return list(dict.fromkeys(pair.ratio.method for pair in result.pairs if pair.ratio))
+
+
+def sentence(pair: Pair, margin: float) -> str:
+    """The verdict on one row in words."""
+    if pair.ratio is None or pair.ratio.interval is None:
+        return "Inconclusive: too few passes for an interval."
+    low, high = pair.ratio.interval
+    figures = f"B takes {pair.ratio.value:.4f} × A's time, 95 % interval {low:.4f} to {high:.4f}"
+    words = {
+        "a_faster": "A is faster",
+        "b_faster": "B is faster",
+        "same": f"The same within {percent(margin, 'g')}",
+        "inconclusive": f"Inconclusive at a margin of {percent(margin, 'g')}",
+    }
+    return f"{words[pair.verdict]}: {figures}."
+
+
+def _sides_table(result: Comparison) -> Table:
+    from mnfpn_cli.bench.comparison import FIGURES
+
+    made = table("Compared", "", "A", "B", ">B / A")
+    a, b = result.a, result.b
+    made.add_row("", note(a.name), note(b.name), "")  # options and names of files, never read as markup
+    if len(result.pairs) == 1:  # of several rows, each has these in its name
+        made.add_row("runtime", *(f"{side.runtime}, {side.dtype}" for side in (a, b)), "")
+        made.add_row("on", *(_place(side) for side in (a, b)), "")
+    made.add_row("input", *(in_words(side.input) for side in (a, b)), "")
+    for figure, words in FIGURES.items():
+        show = size_in_bytes if figure.endswith("bytes") else (count if figure == "parameters" else scaled)
+        growth = result.growth(figure)
+        cells = [show(side.figures[figure]) if figure in side.figures else "" for side in (a, b)]
+        made.add_row(words, *cells, "" if growth is None else f"{growth:.4f}")
+    if len(result.pairs) == 1 and (a.difference, b.difference) != (None, None):
+        made.add_row("difference", *(_difference(side) for side in (a, b)), "")
+    return made
+
+
+def _place(side: SideFacts) -> str:
+    threads = f", {side.threads} {'thread' if side.threads == 1 else 'threads'}" if side.device == "cpu" else ""
+    return f"{side.device}{threads}"
+
+
+def _difference(side: SideFacts) -> str:
+    if side.difference is None:
+        return ""
+    return f"{tiny(side.difference)} from eager float32" if isfinite(side.difference) else "not comparable"
+
+
+def _times_table(result: Comparison) -> Table:
+    several = len(result.pairs) > 1
+    title = "Time of a training step" if result.a.train else "Time of a pass"
+    made = table(title, *(["Row"] if several else []), "", ">Median", ">95 % interval", ">Min", ">Passes")
+    for pair in result.pairs:
+        for name, latency in (("A", pair.a), ("B", pair.b)):
+            interval = seconds_range(*latency.interval) if latency.interval else ""
+            cells = [name, seconds(latency.median), interval, seconds(latency.min), count(len(latency.samples))]
+            made.add_row(*([phrases(pair.name if name == "A" else "")] if several else []), *cells)
+    return made
+
+
+def compare_document(result: Comparison) -> dict[str, Any]:
+    """The comparison under the keys that scripts rely on; those of the first row also stand at the top."""
+    pairs = [_pair(pair) for pair in result.pairs]
+    first = {key: pairs[0][key] for key in ("verdict", "ratio", "ratio_ci95", "method")}
+    a, b = result.pairs[0].a, result.pairs[0].b
+    return {
+        "complete": result.complete,
+        "failure": result.failure,
+        **first,
+        "margin": result.margin,
+        "a": {**_side(result.a), "latency_s": latency_document(a)},
+        "b": {**_side(result.b), "latency_s": latency_document(b)},
+        "rows": pairs,
+        "warnings": [asdict(one) for one in result.warnings],
+    }
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    ratio = pair.ratio
+    return {
+        "name": pair.name,
+        "verdict": pair.verdict,
+        "ratio": ratio.value if ratio else None,
+        "ratio_ci95": list(ratio.interval) if ratio and ratio.interval else None,
+        "method": ratio.method if ratio else None,
+        "ended_by": pair.ended,
+        "a": {"latency_s": latency_document(pair.a)},
+        "b": {"latency_s": latency_document(pair.b)},
+    }
+
+
+def _side(side: SideFacts) -> dict[str, Any]:
+    return {
+        "name": side.name,
+        "runtime": side.runtime,
+        "dtype": side.dtype,
+        "device": side.device,
+        "threads": side.threads,
+        "train": side.train,
+        "input": input_document(side.input),
+        **whose_document(side.settings, side.target),
+        **side.figures,
+        "max_difference": side.difference if side.difference is not None and isfinite(side.difference) else None,
+    }

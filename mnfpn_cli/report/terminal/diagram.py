@@ -1,0 +1,201 @@
+"""`mnfpn summary --tree`: the network as a diagram of text."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from rich.text import Text
+
+from mnfpn_cli.report.layout import Layout, Node, Path, Votes
+from mnfpn_cli.report.terminal.tables import Report, note, table
+
+BACKBONE = 2
+"""The column in which the backbone comes down, under the names of its maps."""
+
+LINES = r"[─│┴└├┐┤┘▼▲▶◀⊕]+"
+
+
+def diagram(layout: Layout) -> Report:
+    """The stages down the left, the levels on the right, and across what leads from one to the other.
+
+    The picture is a table of one column, so that whatever prints tables keeps its lines whole.
+    """
+    made = table(layout.title, "")
+    made.show_header = False
+    made.columns[0].no_wrap = True
+    names = [node.name for node in (*layout.stages, *layout.levels)]
+    for index, line in enumerate(_lines(layout)):
+        text = Text(line, style="" if index else "bold")
+        text.highlight_regex(LINES, "dim")
+        text.highlight_words(names, "bold")
+        made.add_row(text)
+    return [made, *(note(line, "dim") for line in layout.notes)]
+
+
+def _lines(layout: Layout) -> list[str]:
+    columns, canvas = _columns(layout), _Canvas()
+    for index, row in enumerate(layout.rows):
+        if row.stage:
+            _put_node(canvas, columns.stage, _line(index), row.stage)
+        if row.level:
+            _put_node(canvas, columns.level, _line(index), row.level)
+        if row.path:
+            _put_path(canvas, columns, _line(index), row.path)
+    _put_headings(canvas, columns, layout)
+    _put_backbone(canvas, columns, layout)
+    _put_top_down(canvas, columns, layout)
+    _put_extra_levels(canvas, columns, layout)
+    if layout.votes:
+        _put_votes(canvas, columns, layout, layout.votes)
+    return ["".join(line).rstrip() for line in canvas.lines]
+
+
+def _line(index: int) -> int:
+    """The line of a row: under the headings, with a line for arrows between one and the next."""
+    return 1 + 2 * index
+
+
+class _Canvas:
+    """Signs at any place; it grows with what is put on it."""
+
+    def __init__(self) -> None:
+        self.lines: list[list[str]] = []
+
+    def put(self, line: int, column: int, text: str) -> None:
+        self.lines += [[] for _ in range(line + 1 - len(self.lines))]
+        signs = self.lines[line]
+        signs += " " * (column + len(text) - len(signs))
+        signs[column : column + len(text)] = text
+
+    def down(self, lines: range, column: int) -> None:
+        for line in lines:
+            self.put(line, column, "│")
+
+
+@dataclass(frozen=True, slots=True)
+class _NodeColumns:
+    """Where nodes are: the names' first column, and the columns before which shapes and strides end."""
+
+    name: int
+    shape: int
+    stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Where everything is: nodes, the arrows across, and between these the column in which the top-down path rises."""
+
+    stage: _NodeColumns
+    lateral: range
+    merge: int
+    smooth: range
+    level: _NodeColumns
+
+
+def _columns(layout: Layout) -> _Columns:
+    stage = _node_columns(0, layout.stages)
+    lateral = _widest(path.lateral for path in layout.paths)
+    smooth = _widest(path.smooth for path in layout.paths)
+    merge = _widest(_merge(path) for path in layout.paths)
+    into_merge = stage.stride + 1 + len(_across("", lateral)) + 1
+    level = into_merge + merge + 1 + len(_across("", smooth)) + 1
+    levels = layout.levels + ((layout.votes.logits,) if layout.votes else ())
+    return _Columns(
+        stage=stage,
+        lateral=range(stage.stride + 1, into_merge - 1),
+        merge=into_merge + merge // 2,
+        smooth=range(into_merge + merge + 1, level - 1),
+        level=_node_columns(level, levels),
+    )
+
+
+def _node_columns(left: int, nodes: Sequence[Node]) -> _NodeColumns:
+    names, shapes = _widest(node.name for node in nodes), _widest(node.shape for node in nodes)
+    shape_end = left + max(names + 2 + shapes, len("Stage  Map"))
+    return _NodeColumns(left, shape_end, shape_end + len(" Stride"))
+
+
+def _widest(texts: Iterable[str]) -> int:
+    return max((len(text) for text in texts), default=0)
+
+
+def _across(label: str, width: int) -> str:
+    """An arrow to the right, through a label for which there is so much room: ``─ 3×3 ─▶``."""
+    return (f" {label} " if label else "").center(width + 4, "─") + "▶"
+
+
+def _merge(path: Path) -> str:
+    return "⊕" if path.merge == "add" else f"concat {path.merged}" if path.merge else ""
+
+
+def _put_headings(canvas: _Canvas, columns: _Columns, layout: Layout) -> None:
+    for nodes, name in ((columns.stage, "Stage"), (columns.level, "Level")):
+        canvas.put(0, nodes.name, name)
+        canvas.put(0, nodes.shape - len("Map"), "Map")
+        canvas.put(0, nodes.stride - len("Stride"), "Stride")
+        if not layout.levels:
+            return
+    canvas.put(0, columns.lateral.start + 1, "Lateral")
+    if len(layout.paths) > 1:
+        canvas.put(0, columns.merge - len("Top-d"), "Top-down")
+    if any(path.smooth for path in layout.paths):
+        canvas.put(0, columns.smooth.start + 2, "Smooth")
+
+
+def _put_node(canvas: _Canvas, columns: _NodeColumns, line: int, node: Node) -> None:
+    canvas.put(line, columns.name, node.name)
+    canvas.put(line, columns.shape - len(node.shape), node.shape)
+    stride = str(node.stride or "–")
+    canvas.put(line, columns.stride - len(stride), stride)
+
+
+def _put_path(canvas: _Canvas, columns: _Columns, line: int, path: Path) -> None:
+    across, merge = _across(path.lateral, len(columns.lateral) - 5), _merge(path)
+    if not merge:  # the line goes on to the level
+        across = across.removesuffix("▶").ljust(columns.smooth.start - columns.lateral.start, "─")
+    canvas.put(line, columns.lateral.start, across)
+    canvas.put(line, columns.merge - len(merge) // 2, merge)
+    canvas.put(line, columns.smooth.start, _across(path.smooth, len(columns.smooth) - 5))
+
+
+def _put_backbone(canvas: _Canvas, columns: _Columns, layout: Layout) -> None:
+    """The line down the left; from it, the arrow to an extra level that is made of a tap."""
+    lines = [_line(index) for index, row in enumerate(layout.rows) if row.stage]
+    for upper, lower in pairwise(lines):
+        canvas.down(range(upper + 1, lower), BACKBONE)
+    for index, row in enumerate(layout.rows):
+        line = _line(index)
+        if row.stage and index:
+            canvas.put(line - 1, BACKBONE, f"▼ {row.stage.step}".rstrip())
+        if row.level and row.on_tap:
+            canvas.put(line - 1, BACKBONE, "│")
+            canvas.put(line, BACKBONE, ("├" if line < lines[-1] else "└").ljust(columns.lateral.start - BACKBONE, "─"))
+            width = columns.smooth.stop - columns.lateral.start - 5
+            canvas.put(line, columns.lateral.start, _across(row.level.step, width))
+
+
+def _put_top_down(canvas: _Canvas, columns: _Columns, layout: Layout) -> None:
+    lines = [_line(index) for index in layout.merging]
+    for upper, lower in pairwise(lines):
+        canvas.put(upper + 1, columns.merge, f"▲ {layout.resize}")
+        canvas.down(range(upper + 2, lower), columns.merge)
+    if len(lines) > 1:
+        canvas.put(lines[-1], columns.merge, "┴")
+
+
+def _put_extra_levels(canvas: _Canvas, columns: _Columns, layout: Layout) -> None:
+    for index, row in enumerate(layout.rows):
+        if row.level and not row.path and not row.on_tap:
+            canvas.put(_line(index) - 1, columns.level.name, f"▼ {row.level.step}")
+
+
+def _put_votes(canvas: _Canvas, columns: _Columns, layout: Layout, votes: Votes) -> None:
+    """Lines from all levels, which meet on the right and come back to the logits."""
+    lines = [_line(index) for index, row in enumerate(layout.rows) if row.level]
+    start, last = columns.level.stride + 1, _line(len(layout.rows))
+    end = start + len(f"─ {votes.each} ─")
+    canvas.down(range(lines[0], last), end)
+    for line in lines:
+        canvas.put(line, start, f"─ {votes.each} ─" + ("┐" if line == lines[0] else "┤"))
+    _put_node(canvas, columns.level, last, votes.logits)
+    canvas.put(last, start, f"◀ {votes.logits.step} ".ljust(end - start, "─") + "┘")

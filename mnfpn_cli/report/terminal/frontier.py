@@ -1,0 +1,212 @@
+"""`mnfpn report` in the terminal: the measured frontier as tables, with a plot, and as JSON."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from mnfpn_cli.report.bench_document import latency_document
+from mnfpn_cli.report.documents import network_document
+from mnfpn_cli.report.points import KEPT, Point, Points
+from mnfpn_cli.report.terminal.bench import half_width
+from mnfpn_cli.report.terminal.cell_tables import Differing, cells_report, columns_of, numbers_of
+from mnfpn_cli.report.terminal.sweep import moved_lines, planned_document
+from mnfpn_cli.report.terminal.tables import Report, note, printable, warning
+from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
+from mnfpn_cli.space.frontier import Bench, bench_of
+from mnfpn_cli.text import percent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from rich.console import Console, ConsoleOptions
+
+    from mnfpn_cli.report.points import Point
+
+HINT = "For a plot of it here: pip install 'mnfpn[report]', which brings plotext."
+SYMBOLS = (("●", "○"), ("■", "□"), ("▲", "△"), ("◆", "◇"), ("▼", "▽"), ("★", "☆"), ("◉", "◎"))
+"""Of each runtime: a cell on the frontier, and any other."""
+
+COLOURS = ("blue", "orange", "green", "magenta", "cyan", "red", "gold")
+STYLES = ("bright_blue", "yellow", "green", "magenta", "cyan", "red", "bright_yellow")
+WIDEST, HIGHEST = 120, 24
+PLAIN_WIDTH = 80
+"""Where there is no terminal that it could fill."""
+
+
+@dataclass(frozen=True)
+class TerminalPlot:
+    """Cells of one bench, drawn when it is known how wide."""
+
+    points: Sequence[Point]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        """The plot with its legend; without plotext, how to get it."""
+        try:
+            import plotext  # noqa: F401
+        except ImportError:
+            yield note(HINT, "dim")
+            return
+        width = min(options.max_width, WIDEST) if console.is_terminal else PLAIN_WIDTH
+        drawn = Text.from_ansi(_drawn(self.points, width, min(HIGHEST, max(12, width // 4)), console.is_terminal))
+        drawn.no_wrap = True
+        yield Text()
+        yield Text("Latency against MACs, both logarithmic; filled: on the frontier", style="bold")
+        yield drawn
+        yield _legend(self.points)
+
+
+def _legend(points: Sequence[Point]) -> Text:
+    legend = Text("  ")
+    for (full, empty), style, runtime in zip(SYMBOLS, STYLES, _runtimes(points), strict=False):
+        legend.append(f"{full}{empty}", style).append(f" {runtime}   ")
+    return legend
+
+
+def _runtimes(points: Sequence[Point]) -> list[str]:
+    """The runtimes that have symbols; what is beyond them shares the last."""
+    return sorted({one.stored.cell.execution.runtime for one in points})
+
+
+def _drawn(points: Sequence[Point], width: int, height: int, coloured: bool) -> str:
+    import plotext
+
+    plotext.terminal.limit(width=False, height=False)  # it would go by COLUMNS, which a pipe has, too
+    figure = plotext.figure
+    figure.clear()
+    figure.theme("simple")
+    figure.plot_size(width, height)
+    runtimes = _runtimes(points)
+    for on_frontier in (False, True):  # those on the frontier lie on top
+        for index, runtime in enumerate(runtimes):
+            kind = min(index, len(SYMBOLS) - 1)
+            some = [one for one in points if one.stored.cell.execution.runtime == runtime]
+            xs = [math.log10(_macs(one)) for one in some if one.on_frontier == on_frontier]
+            ys = [math.log10(_latency(one)) for one in some if one.on_frontier == on_frontier]
+            if xs:
+                pixel = plotext.pixel(COLOURS[kind]) if coloured else plotext.pixel()
+                mark = plotext.marker(SYMBOLS[kind][not on_frontier], pixel)
+                figure.draw(figure.signal(xs, ys, marker=mark))
+    _scale(figure.ruler("x"), [_macs(one) for one in points], scaled, max(3, width // 12))
+    _scale(figure.ruler("y"), [_latency(one) for one in points], seconds, max(3, height // 3))
+    return str(figure.build().string(colorless=not coloured))
+
+
+def _macs(point: Point) -> float:
+    return max(1, point.stored.figures.macs)
+
+
+def _latency(point: Point) -> float:
+    assert point.latency
+    return point.latency.median
+
+
+def _scale(ruler: object, values: Sequence[float], words: Callable[[float], str], most: int) -> None:
+    """Round numbers along an axis of logarithms."""
+    low, high = math.log10(min(values)), math.log10(max(values))
+    room = max(0.04 * (high - low), 0.02)
+    marks = round_numbers(10 ** (low - room), 10 ** (high + room), most)
+    ruler.lim(low - room, high + room)  # type: ignore[attr-defined]  # plotext has no types
+    ruler.ticks([math.log10(one) for one in marks], [short(words(one)) for one in marks])  # type: ignore[attr-defined]
+
+
+def round_numbers(low: float, high: float, most: int) -> list[float]:
+    """Numbers with few digits between two bounds, as a logarithmic axis wants them; at most so many."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digits in ((1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        found = [digit * 10.0**decade for decade in decades for digit in digits]
+        found = [one for one in found if low <= one <= high]
+        if len(found) <= most:
+            break
+    if len(found) > most:
+        found = found[:: math.ceil(len(found) / most)]
+    return found if len(found) > 1 else [low, high]
+
+
+def short(text: str) -> str:
+    """A number without zeros that say nothing: ``20.00 M`` as ``20 M``."""
+    number, space, unit = text.partition(" ")
+    return f"{number.rstrip('0').rstrip('.') if '.' in number else number}{space}{unit}"
+
+
+def frontier_report(points: Points) -> Report:
+    """A table for each bench, a plot of it below, and what stands in the tables."""
+    report: Report = []
+    for bench, some in points.frontier.items():
+        everything = [one for one in points.all if one.latency and bench_of(one.stored) == bench]
+        report += [*_table(bench, some, len(everything)), TerminalPlot(everything)]
+    if points.frontier:
+        report.append(note(KEPT, "dim"))
+    return [*report, *_counts(points), *_moved(points)]
+
+
+def bench_name(bench: Bench, among: Mapping[Bench, object]) -> str:
+    """A bench as titles call it: its machine, and the batch where there are several."""
+    batches = {one.batch for one in among} | {1}
+    return f"{bench.device} of {bench.machine}" + (f", batch {bench.batch}" if len(batches) > 1 else "")
+
+
+def _table(bench: Bench, frontier: Sequence[Point], cells: int) -> Report:
+    """The cells of a frontier; sizes and runtimes stand beside the networks where there is room."""
+    title = f"Frontier on {bench_name(bench, {bench: None})}: {count(len(frontier))} of {counted(cells, 'cell')}"
+    differing = Differing(
+        columns_of([one.words for one in frontier]),
+        {
+            ">Size": [str(one.stored.cell.size) for one in frontier],
+            "Runtime": [one.stored.cell.execution.runtime for one in frontier],
+        },
+    )
+    latencies = [one.latency for one in frontier if one.latency]  # all of them: a frontier is of what was measured
+    figures = [one.stored.figures for one in frontier]
+    numbers = {
+        ">Median": [seconds(one.median) for one in latencies],
+        ">±95 %": [half_width(one) for one in latencies],
+        ">MACs": [scaled(one.macs) for one in figures],
+        ">Parameters": [scaled(one.parameters) for one in figures],
+        ">Memory": [size_in_bytes(one.memory_bytes) for one in figures],
+        ">Kept": [percent(one.kept) for one in frontier],
+    }
+    return cells_report(printable(title), differing, numbers, numbers_of(frontier))
+
+
+def _counts(points: Points) -> Report:
+    if not points.all:
+        return [note("The store has no cells yet: mnfpn sweep --store STORE puts some in, and measures them.")]
+    parts = {status: points.count(status) for status in ("done", "failed", "pending")}
+    text = ", ".join(f"{count(number)} {status}" for status, number in parts.items() if number)
+    cells = f"{counted(len(points.all), 'cell')}: {text}."
+    return [note(cells if parts["done"] else f"{cells} There is no frontier before a cell is measured.")]
+
+
+def _moved(points: Points) -> Report:
+    return [warning(line) for line in moved_lines(points.moved)]
+
+
+def report_document(points: Points) -> dict[str, Any]:
+    """The same under the keys that scripts rely on: seconds, bytes, MACs, parameters, shares."""
+    return {
+        **network_document("report", None, None, {}),
+        "counts": {status: points.count(status) for status in ("done", "failed", "pending")},
+        "frontier": [
+            {**bench._asdict(), "cells": [_row(one) for one in some]} for bench, some in points.frontier.items()
+        ],
+        "reference_moved": [{"node": one.node, "finished": one.finished, "pace": one.pace} for one in points.moved],
+    }
+
+
+def _row(point: Point) -> dict[str, Any]:
+    stored, latency = point.stored, point.latency
+    assert latency
+    return {
+        "key": stored.key,
+        "name": point.name,
+        **planned_document(stored.planned),
+        "device": stored.device,
+        "node": point.node,
+        "latency_s": latency_document(latency),
+        "corrected_s": point.corrected_s,
+        "kept": point.kept,
+    }

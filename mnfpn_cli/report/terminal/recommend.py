@@ -1,0 +1,151 @@
+"""`mnfpn recommend` as tables and as JSON."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from mnfpn_cli.report.points import KEPT, name_of, words_of
+from mnfpn_cli.report.terminal.bench import half_width
+from mnfpn_cli.report.terminal.cell_tables import Differing, cells_report, columns_of
+from mnfpn_cli.report.terminal.sweep import cost_document
+from mnfpn_cli.report.terminal.tables import Report, command, note, printable, warning
+from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
+from mnfpn_cli.space.cells import bench_arguments, network_arguments
+from mnfpn_cli.space.planned import Capacity, kept
+from mnfpn_cli.text import percent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnfpn_cli.store.rows import StoredCell
+    from mnfpn_cli.sweep.recommend import Pick, Recommendation
+
+SHOWN = 3
+
+OBJECTIVE = f"What is best here is what keeps the most. {KEPT} Train the first few, and compare."
+"""What a recommendation goes by."""
+
+
+def recommend_report(found: Sequence[Recommendation], budget: str, warnings: Sequence[str]) -> Report:
+    """For each machine the best cells, why, what more would cost, and what to do next."""
+    report: Report = []
+    for one in found:
+        where = f"{one.bench.device} ({one.bench.machine}), batch {one.bench.batch}"
+        if not one.picks:
+            cell = one.fastest.cell
+            name = f"{name_of(words_of([cell])[0])}, {cell.cell.size}, {cell.cell.execution.runtime}"
+            fastest = f"{seconds(one.fastest.latency.median)}: {name}"
+            report.append(
+                note(
+                    f"{where}: none of {counted(one.measured, 'measured cell')} is within {budget}; fastest {fastest}."
+                )
+            )
+            continue
+        report += [*_table(one, f"Within {budget} on {where}"), *_reasons(one, budget), *_commands(one.picks[0].cell)]
+    return [*report, *(warning(line) for line in warnings), note(OBJECTIVE, "dim")]
+
+
+def _table(one: Recommendation, title: str) -> Report:
+    picks = [*one.picks[:SHOWN], *([one.step] if one.step else [])]
+    figures = [pick.cell.figures for pick in picks]
+    differing = Differing(
+        columns_of(words_of([pick.cell for pick in picks])),
+        {
+            ">Size": [str(pick.cell.cell.size) for pick in picks],
+            "Runtime": [pick.cell.cell.execution.runtime for pick in picks],
+        },
+    )
+    numbers = {
+        ">Median": [seconds(pick.latency.median) for pick in picks],
+        ">±95 %": [half_width(pick.latency) for pick in picks],
+        ">MACs": [scaled(each.macs) for each in figures],
+        ">Parameters": [scaled(each.parameters) for each in figures],
+        ">Memory": [size_in_bytes(each.memory_bytes) for each in figures],
+        ">Kept": [_kept(one, pick) for pick in picks],
+    }
+    places = {"": ["next" if pick is one.step else f"{index + 1}" for index, pick in enumerate(picks)]}
+    return cells_report(
+        printable(title), differing, numbers, places, section=picks.index(one.step) if one.step else None
+    )
+
+
+def _kept(one: Recommendation, pick: Pick) -> str:
+    return percent(kept(pick.cell.figures.capacity, one.most))
+
+
+def _reasons(one: Recommendation, budget: str) -> Report:
+    first = one.picks[0]
+    are = "is" if one.within == 1 else "are"
+    within = f"{count(one.within)} of {counted(one.measured, 'measured cell')} {are} within {budget}"
+    lines = [f"{within}; the first keeps the most: {capacity_words(first.cell.figures.capacity)}."]
+    if not first.sure:
+        why = "Its 95 % interval reaches beyond the limit" if first.latency.interval else "It has no 95 % interval"
+        lines.append(f"{why}: measure it for longer before you rely on it.")
+    if one.step:
+        more, share = one.step.latency.median - first.latency.median, one.step.latency.median / first.latency.median - 1
+        kept_then = f"keeps {_kept(one, one.step)} instead of {_kept(one, first)}"
+        cost = f"{seconds(abs(more))} {'more' if more >= 0 else 'less'} ({percent(share, '+.0f')})"
+        lines.append(
+            f"The next step up takes {cost} and {kept_then}: {capacity_words(one.step.cell.figures.capacity)}."
+        )
+    else:
+        lines.append("No measured cell keeps more, at any cost.")
+    return [note(line) for line in lines]
+
+
+def capacity_words(capacity: Capacity) -> str:
+    """What a network keeps, in words: levels, their channels, cells of the finest, channels of the backbone."""
+    levels = "1 map" if capacity.levels == 1 else f"{capacity.levels} levels"
+    return (
+        f"{levels} of {counted(capacity.channels, 'channel')}, the finest of {counted(capacity.cells, 'cell')}, "
+        f"on {counted(capacity.backbone_channels, 'channel')} of the backbone"
+    )
+
+
+def commands(cell: StoredCell) -> dict[str, str]:
+    """What to do with a cell next: look at it, export it, time it again."""
+    network = network_arguments(cell.cell)
+    return {
+        "inspect": f"mnfpn {shlex.join(['summary', *network])}",
+        "export": f"mnfpn {shlex.join(['export', '--format', 'onnx', '--output', 'network.onnx', *network])}",
+        "measure": f"mnfpn {shlex.join(bench_arguments(cell.cell))}",
+    }
+
+
+def _commands(cell: StoredCell) -> Report:
+    return [command(f"{what:8} {line}", "bold") for what, line in commands(cell).items()]
+
+
+def recommend_document(found: Sequence[Recommendation], warnings: Sequence[str]) -> dict[str, Any]:
+    """The same under the keys that scripts rely on; times in seconds."""
+    return {
+        "objective": OBJECTIVE,
+        "warnings": list(warnings),
+        "recommendations": [
+            {
+                **one.bench._asdict(),
+                "measured": one.measured,
+                "within": one.within,
+                "picks": [_pick(one, pick) for pick in one.picks],
+                "step": _pick(one, one.step) if one.step else None,
+            }
+            for one in found
+        ],
+    }
+
+
+def _pick(one: Recommendation, pick: Pick) -> dict[str, Any]:
+    interval = pick.latency.interval
+    return {
+        "key": pick.cell.key,
+        "settings": pick.cell.cell.settings.model_dump(mode="json"),
+        "runtime": pick.cell.cell.execution.runtime,
+        "size": dict(zip(("height", "width"), pick.cell.cell.size, strict=True)),
+        "median_s": pick.latency.median,
+        "ci95_s": list(interval) if interval else None,
+        "within_surely": pick.sure,
+        "cost": cost_document(pick.cell.planned),
+        "kept": kept(pick.cell.figures.capacity, one.most),
+        "commands": commands(pick.cell),
+    }

@@ -1,0 +1,238 @@
+"""`mnfpn summary` as a table and as JSON: rows of a layer tree, and what they add up to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from io import StringIO
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.measure import Measurement
+from rich.text import Text
+
+from mnfpn_cli.report.terminal.tables import Report, note, table
+from mnfpn_cli.report.units import count, inputs_title, per_cent, scaled, size_in_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+    from mnfpn_cli.audit.tree import LayerRow, LayerTree
+    from mnfpn_cli.external.target import InputSpec
+
+SortKey = Literal["macs", "parameters", "activations"]
+SORT_KEYS: tuple[SortKey, ...] = ("macs", "parameters", "activations")
+COLUMNS = ("path", "type", "status", "calls", "output_shape", "parameters", "macs", "activations")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rows are wanted.
+
+    Attributes:
+        depth: down to which; None for all.
+        pattern: a glob that the path must match.
+        sort: by which number, largest first; rows that hold others are then left out, as they are sums.
+        top: how many at most.
+    """
+
+    depth: int | None = None
+    pattern: str | None = None
+    sort: SortKey | None = None
+    top: int | None = None
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether rows stand by themselves, not as a tree."""
+        return self.pattern is not None or self.sort is not None or self.top is not None
+
+
+def select(tree: LayerTree, selection: Selection) -> list[LayerRow]:
+    """The rows below the network that are wanted."""
+    rows: Iterable[LayerRow] = tree.rows[1:]
+    if selection.depth is not None:
+        rows = (row for row in rows if row.depth <= selection.depth)
+    if selection.pattern is not None:
+        pattern = selection.pattern
+        rows = (row for row in rows if fnmatchcase(row.path, pattern))
+    if selection.sort is not None:
+        key = selection.sort
+        rows = sorted((row for row in rows if row.leaf), key=lambda row: -int(getattr(row, key)))
+    return list(rows)[: selection.top]
+
+
+def output_text(row: LayerRow) -> str:
+    """The shapes of what came out, in full."""
+    return " ".join("×".join(map(str, shape)) for shape in row.outputs)
+
+
+def _cells(row: LayerRow) -> list[str | int]:
+    numbers = [row.parameters, row.macs, row.activations]
+    return [row.path, row.type, row.status, row.calls, output_text(row), *numbers]
+
+
+def rows_csv(rows: Sequence[LayerRow]) -> str:
+    """Comma-separated values, raw, with a line of names."""
+    import csv  # which every other command would pay for
+
+    buffer = StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(_cells(row) for row in rows)
+    return buffer.getvalue()
+
+
+def rows_markdown(rows: Sequence[LayerRow]) -> str:
+    """A table as GitHub shows it; numbers with separators."""
+    lines = [f"| {' | '.join(COLUMNS)} |", "|---|---|---|---:|---|---:|---:|---:|"]
+    for row in rows:
+        path, *cells = _cells(row)
+        shown = [f"`{path}`", *(f"{cell:,}" if isinstance(cell, int) else cell for cell in cells)]
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in shown)} |")
+    return "\n".join(lines) + "\n"
+
+
+NOT_CALLED = {"never_called": "never called", "used": "used, not called"}
+
+
+def summary_tables(tree: LayerTree, inputs: Sequence[InputSpec], selection: Selection) -> Report:
+    """The layer tree, or the rows that were selected, and totals."""
+    network = tree.rows[0]
+    by_activations = selection.sort == "activations"
+    made = table(
+        inputs_title(inputs),
+        "Layer",
+        "Type",
+        ">Output",
+        *[">Activations"] * by_activations,
+        ">Parameters",
+        ">%",
+        ">MACs",
+        ">%",
+    )
+    rows = select(tree, selection)
+    for row in rows:
+        made.add_row(
+            PathCell(_label(row), 1 if selection.is_flat else row.depth, selection.is_flat),
+            row.type if row.registered else f"{row.type}, unregistered",
+            _outputs(row),
+            *[scaled(row.activations)] * by_activations,
+            count(row.parameters) if row.parameters else "",
+            per_cent(row.parameters, network.parameters) if row.registered else "",
+            scaled(row.macs) if row.macs else "",
+            per_cent(row.macs, network.macs),
+        )
+    made.add_section()
+    totals = (count(network.parameters), "100", scaled(network.macs), "100")
+    made.add_row("total", network.type, _outputs(network), *[""] * by_activations, *totals)
+    return [made, *_shown(tree, rows, selection), *_totals(tree)]
+
+
+def _shown(tree: LayerTree, rows: Sequence[LayerRow], selection: Selection) -> Report:
+    """What is not shown, and how to see it."""
+    if selection.is_flat:
+        leaves = [row for row in rows if row.leaf]
+        of = sum(row.leaf for row in tree.rows)
+        macs, parameters = sum(row.macs for row in leaves), sum(row.parameters for row in leaves if row.registered)
+        whole = tree.rows[0]
+        text = f"{len(leaves)} of {of} layers: {per_cent(macs, whole.macs) or 0} % of the MACs"
+        return [note(f"{text}, {per_cent(parameters, whole.parameters) or 0} % of the parameters.", "dim")]
+    if selection.depth is not None and selection.depth < tree.depth:
+        return [note(f"Depth {selection.depth} of {tree.depth}: --depth {tree.depth} shows every layer.", "dim")]
+    return []
+
+
+def _totals(tree: LayerTree) -> Report:
+    network = tree.rows[0]
+    memory = f"{size_in_bytes(tree.state_bytes)} of weights, {size_in_bytes(tree.peak_bytes)} of activations"
+    return [
+        note(f"{count(network.parameters)} parameters, {count(network.macs)} MACs (FLOPs = 2 × MACs)."),
+        note(f"Memory of inference: {memory} at the fullest moment."),
+    ]
+
+
+def _label(row: LayerRow) -> str:
+    """The path, and how often it was called where that is not once."""
+    return f"{row.path} ×{row.calls}" if row.calls > 1 else row.path
+
+
+@dataclass(frozen=True)
+class PathCell:
+    """An attribute path in the tree: whole where it fits its column, else its last name, under its parent's row."""
+
+    path: str
+    depth: int
+    whole: bool = False
+
+    @property
+    def forms(self) -> list[Text]:
+        """The ways to write it, from the longest; what the parent's row said already is dimmed."""
+        if self.whole:
+            return [Text(self.path)]
+        parent, dot, name = self.path.rpartition(".")
+        above = self.depth - 1
+        return [
+            Text.assemble("  " * above, (f"{parent}{dot}", "dim"), name),
+            Text("  " * above + name),
+            Text(" " * above + name),
+        ]
+
+    def __str__(self) -> str:
+        return self.forms[-1].plain
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(self.forms[-1].cell_len, self.forms[0].cell_len)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        fitting = (form for form in self.forms if form.cell_len <= options.max_width)
+        yield next(fitting, self.forms[-1])
+
+
+def _outputs(row: LayerRow) -> str:
+    if row.status in NOT_CALLED:
+        return NOT_CALLED[row.status]
+    if len(row.outputs) > 1:
+        return f"{len(row.outputs)} maps"
+    return "×".join(str(side) for side in row.outputs[0][1:]) if row.outputs else ""
+
+
+def summary_document(tree: LayerTree, inputs: Sequence[InputSpec], selection: Selection) -> dict[str, Any]:
+    """The tree under the keys that scripts rely on; every layer where nothing is selected.
+
+    ``output_shape`` is (n, c, h, w); a list of such shapes where a module returns several maps, or was called several
+    times; null where it was never called.
+    """
+    network = tree.rows[0]
+    rows = select(tree, selection)
+    return {
+        "input": image_document(inputs),
+        "inputs": [{"shape": list(one.shape), "dtype": one.dtype} for one in inputs],
+        "totals": {"parameters": network.parameters, "macs": network.macs},
+        "memory": {"weights_bytes": tree.state_bytes, "peak_activation_bytes": tree.peak_bytes},
+        "registration": {"called": tree.called, "registered": tree.registered, "same": tree.same},
+        "layers": [_layer(row) for row in (rows if selection.is_flat else (network, *rows))],
+    }
+
+
+def image_document(inputs: Sequence[InputSpec]) -> dict[str, int] | None:
+    """The one batch of images that a network takes; null where it takes something else."""
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        return None
+    return dict(zip(("batch", "channels", "height", "width"), inputs[0].shape, strict=True))
+
+
+def _layer(row: LayerRow) -> dict[str, Any]:
+    shapes = [list(shape) for shape in row.outputs]
+    return {
+        "path": row.path,
+        "type": row.type,
+        "depth": row.depth,
+        "status": row.status,
+        "registered": row.registered,
+        "calls": row.calls,
+        "output_shape": shapes[0] if len(shapes) == 1 else shapes or None,
+        "parameters": row.parameters,
+        "macs": row.macs,
+        "activations": row.activations,
+    }

@@ -1,0 +1,306 @@
+"""`mnfpn sweep` as tables and as JSON: what the space holds, what was chosen, what was measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mnfpn_cli.report.points import KEPT
+from mnfpn_cli.report.terminal.cell_tables import Differing, cells_report
+from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, table, warning
+from mnfpn_cli.report.units import count, counted, duration, scaled, size_in_bytes, times
+from mnfpn_cli.space.cells import Cell, Execution
+from mnfpn_cli.space.names import named, namer
+from mnfpn_cli.space.planned import kept
+from mnfpn_cli.text import percent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.table import Table
+
+    from mnfpn_cli.space.planned import Planned, PlannedSpace
+    from mnfpn_cli.store.rows import Reference, StoredCell, Sweep
+    from mnfpn_cli.sweep.drift import Moved
+    from mnfpn_cli.sweep.expected import Expected, Reused
+    from mnfpn_cli.sweep.start import Chosen
+    from mnfpn_cli.sweep.state import NotRun
+
+SHOWN = 10
+"""Reasons, and cells of a frontier, that are shown; JSON has all."""
+
+ASKED = 2000
+"""Cells of a space that are looked at for what they differ in."""
+
+
+def space_report(chosen: Chosen, frontier: Sequence[Planned], expected: Expected | None) -> Report:
+    """What there is, what is left out and why, and the cells that keep the most capacity for their MACs."""
+    report: Report = [_counts(chosen.space, chosen, expected), *reasons_report(chosen.space.invalid)]
+    if frontier:
+        report += [*frontier_report(frontier, chosen.space.cells), note(KEPT, "dim")]
+    return report
+
+
+def _counts(space: PlannedSpace, chosen: Chosen, expected: Expected | None) -> Table:
+    from mnfpn_cli.sweep.start import all_runtimes
+
+    invalid, cut = sum(space.invalid.values()), sum(space.cut.values())
+    rows = [
+        ("cells", f"{count(len(space.cells) + cut)} valid"),
+        ("", f"{count(space.repeated)} given twice" if space.repeated else ""),
+        ("invalid", count(invalid) if invalid else ""),
+        ("over budget", ", ".join(f"{count(number)} by {option}" for option, number in space.cut.items())),
+        ("to measure", f"{_left(chosen, expected)} (--measure {chosen.measure})"),
+        ("", "less those whose runtime cannot run there" if chosen.cells and all_runtimes(space) else ""),
+        ("time", _time(expected) if expected else ""),
+    ]
+    return pairs("Space", [row for row in rows if row[1]])
+
+
+def _left(chosen: Chosen, expected: Expected | None) -> str:
+    """How many cells are to be measured: less those that the store has, where one was asked."""
+    left = expected.cells if expected else len(chosen.cells)
+    return count(left) + (f" of {count(len(chosen.cells))}" if left < len(chosen.cells) else "")
+
+
+def _time(expected: Expected) -> str:
+    """About how long it takes, and by what that is known."""
+    runs = f"{counted(expected.cells, 'cell')} and {counted(expected.references, 'time')} of the reference cell"
+    if not expected.cells:
+        return "none: all of them are measured"
+    if expected.most_s is None:
+        return f"about {duration(expected.seconds)}: {runs}, {duration(expected.each_s)} each"
+    most = (expected.cells + expected.references) * expected.most_s
+    return f"{duration(expected.seconds)} to {duration(most)}: {runs}; nothing is measured yet that would tell"
+
+
+def asked_for(plan: Mapping[str, Any]) -> str:
+    """The command that a sweep was begun by; nothing where it is not known."""
+    return str(plan.get("command") or "")
+
+
+def reasons_report(invalid: Mapping[str, int]) -> Report:
+    """Why combinations are no networks, and how many cells that are; the most common reasons first."""
+    if not invalid:
+        return []
+    made = table("Invalid combinations", ">Cells", "Why")
+    common = sorted(invalid.items(), key=lambda pair: -pair[1])
+    for reason, number in common[:SHOWN]:
+        made.add_row(count(number), note(reason.replace("\n", "; ")))
+    more = [note(f"{len(common) - SHOWN} more reasons: --json has them all.", "dim")] if len(common) > SHOWN else []
+    return [made, *more]
+
+
+def frontier_report(frontier: Sequence[Planned], cells: Sequence[Planned]) -> Report:
+    """The networks of a frontier by their plans, the cheapest first; of many, some from end to end.
+
+    ``cells``: those that it is the frontier of: what they differ in, and the networks shown do not, is said once.
+    """
+    networks = list({_bare(one.cell): one for one in frontier}.values())
+    shown = _some(networks, 2 * SHOWN)
+    of = f", {len(shown)} of {count(len(networks))} networks" if len(shown) < len(networks) else ""
+    bare = [_bare(one.cell) for one in shown]
+    most = max(one.figures.capacity.product for one in networks)
+    asked = [*bare, *(_bare(one.cell) for one in _some(cells, ASKED))]
+    settings = {key: words[: len(bare)] for key, words in named(asked).items()}
+    figures = {
+        ">MACs": [scaled(one.figures.macs) for one in shown],
+        ">Parameters": [scaled(one.figures.parameters) for one in shown],
+        ">Memory": [size_in_bytes(one.figures.memory_bytes) for one in shown],
+        ">Levels": [str(one.figures.capacity.levels) for one in shown],
+        ">Kept": [percent(kept(one.figures.capacity, most)) for one in shown],
+    }
+    return cells_report(f"Frontier: the most kept for its MACs{of}", Differing(settings), figures, fold=True)
+
+
+def _bare(cell: Cell) -> Cell:
+    """What cost and capacity depend on: not on what executes it, and where."""
+    return Cell(cell.settings, cell.size, Execution(batch=cell.execution.batch, dtype=cell.execution.dtype))
+
+
+def _some(items: Sequence[Planned], most: int) -> Sequence[Planned]:
+    """So many of them at most, from end to end."""
+    if len(items) <= most:
+        return items
+    step = (len(items) - 1) / (most - 1)
+    return [items[round(index * step)] for index in range(most)]
+
+
+def space_document(chosen: Chosen, frontier: Sequence[Planned], expected: Expected | None) -> dict[str, Any]:
+    """The same under the keys that scripts rely on."""
+    space = chosen.space
+    return {
+        "cells": len(space.cells) + sum(space.cut.values()),
+        "repeated": space.repeated,
+        "invalid": [{"cells": number, "reason": reason} for reason, number in space.invalid.most_common()],
+        "over_budget": dict(space.cut),
+        "measure": chosen.measure,
+        "chosen": len(chosen.cells),
+        "expected_s": expected.seconds if expected else None,
+        "frontier": [planned_document(one) for one in frontier],
+    }
+
+
+def planned_document(one: Planned) -> dict[str, Any]:
+    """A cell with what its plan says; memory in bytes, of the batch."""
+    cell = one.cell
+    how = cell.execution
+    return {
+        "settings": cell.settings.model_dump(mode="json"),
+        "input": dict(zip(("batch", "channels", "height", "width"), cell.input.shape, strict=True)),
+        "runtime": how.runtime,
+        "device": how.device,
+        "dtype": how.dtype,
+        "threads": how.threads,
+        "cost": cost_document(one),
+    }
+
+
+def cost_document(one: Planned) -> dict[str, Any]:
+    """What a cell costs, and the capacity that it keeps."""
+    figures = one.figures
+    return {
+        "parameters": figures.parameters,
+        "macs": figures.macs,
+        "memory_bytes": figures.memory_bytes,
+        "capacity": figures.capacity._asdict(),
+    }
+
+
+MUCH = 2
+"""Times from which on per cent are no help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one call of `mnfpn sweep` is through with: which sweeps, with all their cells, of which ``--store``."""
+
+    store: str
+    sweeps: tuple[Sweep, ...]
+    cells: tuple[StoredCell, ...]
+    references: tuple[Reference, ...]
+    notes: tuple[str, ...]
+    skipped: int = 0
+    not_run: tuple[NotRun, ...] = ()
+    reused: tuple[Reused, ...] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The cells by status."""
+        return {status: sum(one.status == status for one in self.cells) for status in ("done", "failed", "pending")}
+
+    @property
+    def doubts(self) -> list[str]:
+        """What makes the figures less sure than they look, once all are there."""
+        return [*reused_lines(self.reused), *drift_lines(self.references)]
+
+    @property
+    def warnings(self) -> list[str]:
+        """The same, behind what went wrong meanwhile and was told then."""
+        return [*self.notes, *self.doubts]
+
+    @property
+    def ways_not_run(self) -> dict[tuple[str, str, str, str], int]:
+        """How many cells could not be run, by runtime, device, dtype and reason."""
+        hows = [(one.cell.cell.execution, one.reason) for one in self.not_run]
+        return dict(Counter((how.runtime, how.device, how.dtype, reason) for how, reason in hows))
+
+
+def swept_report(swept: Swept) -> Report:
+    """How many cells were measured, what was left out or failed, whether the machine stayed the same, what next."""
+    left = swept.counts["pending"] - swept.skipped - len(swept.not_run)  # those are told below, with the reason
+    counts = {**swept.counts, "pending": max(0, left)}
+    rows = [(status, count(number)) for status, number in counts.items() if number or status == "done"]
+    left_out = [part for sweep in swept.sweeps for part in _left_out(sweep)]
+    left_out += [("too slow", f"{count(swept.skipped)} by --max-latency, and not measured")] if swept.skipped else []
+    left_out += [
+        ("not run", f"{count(number)}: {runtime} on {device}, {dtype}: {reason}")
+        for (runtime, device, dtype, reason), number in swept.ways_not_run.items()
+    ]
+    timed = f"timed {counted(len(swept.references), 'time')}" if swept.references else "not timed"
+    store = swept.store
+    advice = f"The frontier: mnfpn report --store {store}. Which to take: mnfpn recommend --store {store}."
+    return [
+        pairs(f"Sweep, in {store}", [*rows, *left_out, ("reference cell", timed)]),
+        *(table_ for sweep in swept.sweeps for table_ in reasons_report(sweep.plan.get("invalid", {}))),
+        *_failures(swept.cells),
+        *(warning(line) for line in swept.doubts),
+        *([note(advice, "dim")] if swept.counts["done"] else []),
+    ]
+
+
+def _left_out(sweep: Sweep) -> list[tuple[str, str]]:
+    """What was not to be measured, and why."""
+    plan = sweep.plan
+    rows = [("over budget", f"{count(number)} by {option}") for option, number in plan.get("cut", {}).items()]
+    not_chosen = plan["space"]["cells"] - sum(sweep.counts.values()) if "space" in plan else 0
+    return [*rows, *([("not chosen", f"{count(not_chosen)} (--measure {plan['measure']})")] if not_chosen > 0 else [])]
+
+
+def reused_lines(reused: Sequence[Reused]) -> list[str]:
+    """What was measured before, with other options than were asked for this time."""
+    return [
+        f"{counted(one.cells, 'result')} {'is' if one.cells == 1 else 'are'} of another sweep, measured with "
+        f"{_options(one.measured_with)}, not with {_options(one.wanted)}: repeat the sweep with --again to measure anew"
+        for one in reused
+    ]
+
+
+def _options(options: str | None) -> str:
+    return "options that are not known" if options is None else options or "the default options"
+
+
+def drift_lines(references: Sequence[Reference]) -> list[str]:
+    """What the reference cell says of the machine: where it moved, and by how much."""
+    from mnfpn_cli.sweep.drift import moves
+
+    return moved_lines(moves(references))
+
+
+def moved_lines(found: Sequence[Moved]) -> list[str]:
+    """The same where it is known when the reference cell moved."""
+    if not found:
+        return []
+    worst = max(found, key=lambda one: abs(one.pace - 1))
+    slower = "slower" if worst.pace > 1 else "faster"
+    much = worst.pace >= MUCH or worst.pace <= 1 / MUCH
+    how = (
+        f"took {times(worst.pace)} × its first time"
+        if much
+        else (f"was {percent(abs(worst.pace - 1))} {slower} than at first")
+    )
+    when = f"{worst.finished[:19].replace('T', ' ')} UTC, on {worst.node}"
+    return [
+        f"the reference cell moved: at worst it {how} ({when}). The page of mnfpn report, and mnfpn runs "
+        "export, have times corrected for it; an idle machine needs none."
+    ]
+
+
+def _failures(cells: Sequence[StoredCell]) -> Report:
+    failed = [one for one in cells if one.status == "failed" and one.result]
+    if not failed:
+        return []
+    made, name = table("Failed", "Cell", "Why"), namer([one.cell for one in cells])
+    for one in failed[:SHOWN]:
+        made.add_row(phrases(name(one.cell)), note(one.result.reason or "" if one.result else ""))
+    more = len(failed) - SHOWN
+    left_out = [note(f"{count(more)} more: mnfpn runs list --status failed", "dim")] if more > 0 else []
+    return [made, *left_out, note("--retry-failed measures them again.", "dim")]
+
+
+def swept_document(swept: Swept) -> dict[str, Any]:
+    """The same under the keys that scripts rely on; the rows themselves are what `mnfpn runs export` gives."""
+    return {
+        "store": swept.store,
+        "sweeps": [{**one.plan, "id": one.id, "started": one.started} for one in swept.sweeps],
+        "counts": swept.counts,
+        "skipped": swept.skipped,
+        "not_run": [
+            dict(zip(("runtime", "device", "dtype", "reason", "cells"), (*way, number), strict=True))
+            for way, number in swept.ways_not_run.items()
+        ],
+        "references": len(swept.references),
+        "keys": [one.key for one in swept.cells],
+        "warnings": swept.warnings,
+    }

@@ -1,0 +1,1 @@
+"""The runtime `fused`: a network's parts replaced by ones that do more at once."""

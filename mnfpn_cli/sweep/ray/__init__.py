@@ -1,0 +1,1 @@
+"""Sweeps on the nodes of a Ray cluster."""

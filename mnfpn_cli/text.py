@@ -1,0 +1,43 @@
+"""Words of messages: shares in per cent, the nearest name, what libraries say without their colours."""
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from types import MappingProxyType
+
+ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+"""What colours a terminal (ECMA-48, 5.4)."""
+
+SHORTEST_BEGINNING = 3
+"""Letters from which on a word may stand for one that begins with it: fewer begin too many."""
+
+
+def percent(share: float, digits: str = ".1f") -> str:
+    """A share in per cent: ``83.1 %``; ``digits``: how the number is formatted, ``+.0f`` say."""
+    return f"{100 * share:{digits}} %"
+
+
+def plain(text: str) -> str:
+    """A message of a library's without the colours that some put into it."""
+    return ESCAPES.sub("", text)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's message, which may go on for pages."""
+    return plain(str(error)).strip().partition("\n")[0]
+
+
+def did_you_mean(
+    word: str, known: Iterable[str], says: Mapping[str, str] = MappingProxyType({}), likeness: float = 0.6
+) -> str:
+    """The end of a message about a word that is none of those known: the nearest of them, or nothing.
+
+    The nearest is spelled alike; or else it begins with the word, as ``onnxruntime`` does with ``onnx``.
+
+    ``says``: how to name those that have another name in the message.
+    """
+    by_lower = {one.lower(): says.get(one, one) for one in known}
+    near = get_close_matches(word.lower(), by_lower, 1, likeness)
+    if not near and len(word) >= SHORTEST_BEGINNING:
+        near = [one for one in by_lower if one.startswith(word.lower())]
+    return f"; did you mean '{by_lower[near[0]]}'?" if near else ""

@@ -1,0 +1,19 @@
+"""Looking at networks in tests."""
+
+from torch import nn
+
+from mnfpn_cli.audit.inspect import Inspection, inspect_network
+from mnfpn_cli.audit.tree import LayerTree, layer_tree
+from mnfpn_cli.trace.facts import look
+from mnfpn_cli.trace.observe import Shape
+from mnfpn_cli.trace.passes import Input
+
+
+def tree_of(network: nn.Module, *shapes: Shape) -> LayerTree:
+    """The layer tree of a network on inputs of these shapes."""
+    return layer_tree(look(network, [Input(shape) for shape in shapes], gradients=False))
+
+
+def inspected(network: nn.Module, *shapes: Shape) -> Inspection:
+    """The whole inspection of a network on inputs of these shapes."""
+    return inspect_network(network, [Input(shape) for shape in shapes])

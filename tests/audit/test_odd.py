@@ -1,0 +1,196 @@
+"""Odd networks, as people write them: none is accused of what it does not do, and none that cannot run passes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from torch import Tensor, nn
+
+from mnfpn_cli.audit.audit import Audit
+from mnfpn_cli.external.guard import ModelError
+from tests.audit.looked import inspected
+
+IMAGE = (1, 3, 64, 64)
+ELSEWHERE = nn.Parameter(torch.randn(8, 8, 1, 1))
+
+
+def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+    """A convolution that keeps sizes at stride 1."""
+    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
+
+
+class Net(nn.Module):
+    """A convolution, and what a function makes of it and its network."""
+
+    def __init__(self, run: Callable[[Any, Tensor], Any], **kept: Any) -> None:
+        super().__init__()
+        self.first, self.run = conv(3, 8), run
+        for name, value in kept.items():
+            setattr(self, name, value)
+
+    def forward(self, x: Tensor) -> Any:
+        """Call it."""
+        return self.run(self, x)
+
+
+def audit_of(network: nn.Module, shape: tuple[int, ...] = IMAGE) -> Audit:
+    """What an audit says."""
+    audit = inspected(network, shape).audit
+    assert audit is not None
+    return audit
+
+
+def fetched() -> Tensor:
+    """A parameter that no attribute leads to."""
+    return ELSEWHERE
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [conv(3, 8), conv(4, 8)],
+        [conv(3, 8), nn.ConvTranspose2d(4, 8, 2, 2)],
+        [conv(3, 8), nn.Conv2d(16, 8, 3, groups=4)],
+        [conv(3, 8), nn.MaxPool2d(99)],
+    ],
+    ids=["channels", "transposed", "groups", "nothing left"],
+)
+def test_a_network_that_cannot_run_fails_here_too(layers: list[nn.Module]) -> None:
+    """With torch's own error, from real tensors: without numbers, torch looks at neither."""
+    with pytest.raises(ModelError, match="RuntimeError"):
+        inspected(nn.Sequential(*layers), IMAGE)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda net, x: torch.tensor(0.5) * net.first(x).flatten()[:0],
+        lambda net, x: F.linear(net.first(x).flatten(1)[:0], torch.ones(4, 8 * 64 * 64), torch.ones(4)),
+        lambda net, x: torch.clamp(torch.ones(1), net.first(x).flatten()[:0]),
+        lambda net, x: net.first(x[:0]),
+    ],
+    ids=["product", "dense layer", "limits", "no images"],
+)
+def test_an_empty_tensor_is_one_too(run: Callable[[Any, Tensor], Any]) -> None:
+    """As the boxes of a detector that finds none: what was empty before is no map that vanished."""
+    found = inspected(Net(run), IMAGE)
+    assert found.facts.seen.how == "meta"
+    assert 0 in found.facts.seen.outputs[0][1]
+
+
+@pytest.mark.parametrize(
+    ("choose", "depends"),
+    [
+        (lambda y: y[y > 0], True),
+        (lambda y: y.nonzero().float(), True),
+        (lambda y: y[:, torch.tensor([1, 0])], False),
+        (lambda y: y * (y.sum().item() > 0), False),
+    ],
+    ids=["mask", "places", "indices", "number"],
+)
+def test_that_shapes_depend_on_numbers_is_told(choose: Callable[[Tensor], Tensor], depends: bool) -> None:
+    """What is counted is then for one image, as in a detector that keeps some of its boxes."""
+    audit = audit_of(Net(lambda net, x: choose(net.first(x))))
+    assert any("depend on the numbers" in note for note in audit.notes) == depends
+
+
+class MaxNorm(nn.Conv2d):
+    """Assigns its weight anew, as EEGNet does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Bound the weight, and run it."""
+        self.weight.data = torch.renorm(self.weight.data, p=2, dim=0, maxnorm=1.0)
+        return super().forward(x)
+
+
+def test_weights_that_are_assigned_in_a_forward_are_put_back() -> None:
+    """To the device and the numbers that they had; and they are not accused."""
+    network = nn.Sequential(MaxNorm(3, 8, 3, padding=1), conv(8, 8))
+    before = network.get_parameter("0.weight").detach().clone()
+    audit = audit_of(network)
+    assert (audit.findings, audit.notes) == ((), ())
+    assert torch.equal(network.get_parameter("0.weight"), before)
+
+
+def test_a_constant_that_meets_the_image_is_a_note() -> None:
+    """As its mean; what meets maps, as a weight does, is a finding."""
+    audit = audit_of(Net(lambda m, x: m.first(x - m.mean.to(x.device)), mean=torch.full((3, 1, 1), 0.4)))
+    assert audit.findings == ()
+    assert audit.notes == (
+        "Constants that no state dict has and no .to(device) moves: self.mean; register_buffer does.",
+    )
+
+
+def test_a_parameter_that_no_attribute_leads_to_is_found() -> None:
+    """With its shape, where its place is not known."""
+    audit = audit_of(Net(lambda m, x: F.conv2d(m.first(x), fetched())))
+    assert [(one.kind, one.paths, one.parameters) for one in audit.findings] == [
+        ("unregistered", ("forward(): Parameter 8×8×1×1",), 64)
+    ]
+
+
+def test_a_parameter_that_is_returned_took_part() -> None:
+    """And its gradient reaches the output that it is."""
+    assert audit_of(Net(lambda m, x: (m.first(x), m.scale), scale=nn.Parameter(torch.ones([])))).findings == ()
+
+
+@pytest.mark.parametrize("last", [lambda y: y.argmax(1), lambda y: y.detach()], ids=["whole numbers", "detached"])
+def test_a_network_without_a_gradient_at_all_is_a_note(last: Callable[[Tensor], Tensor]) -> None:
+    """It is for inference; which part could learn cannot be told."""
+    audit = audit_of(Net(lambda m, x: last(m.first(x))))
+    assert audit.findings == ()
+    assert [note.partition(":")[0] for note in audit.notes] == ["Gradients could not be followed"]
+
+
+class Scaled(nn.Linear):
+    """Writes more than its parameters."""
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[prefix + "scale"] = torch.ones(4)
+
+
+def test_more_in_a_state_dict_than_parameters_is_no_fault() -> None:
+    """As the scales of quantised layers."""
+    assert audit_of(nn.Sequential(Scaled(8, 4)), (2, 8)).findings == ()
+
+
+def test_a_list_of_a_module_that_is_called_elsewhere_is_in_use() -> None:
+    """It is never called itself, in training or not."""
+    network = Net(lambda m, x: m.layers[0](m.first(x)), second=conv(8, 8))
+    network.layers = nn.ModuleList([network.get_submodule("second")])
+    audit = audit_of(network)
+    assert audit.notes == ()
+    assert {finding.kind for finding in audit.findings} == {"shared", "miscounted"}
+
+
+@pytest.mark.parametrize(("stride", "size"), [(3, 96), (14, 448), (14, 518), (7, 600)])
+def test_strides_need_not_be_powers_of_two(stride: int, size: int) -> None:
+    """Of patches, for one."""
+    network = Net(
+        lambda m, x: (y := m.patch(x), m.halve(y)), patch=nn.Conv2d(3, 8, stride, stride), halve=conv(8, 8, 3, 2)
+    )
+    found = inspected(network, (1, 3, size, size))
+    assert [level.stride for level in found.pyramids[0].levels] == [stride, 2 * stride]
+    assert found.audit is not None
+    assert [one.kind for one in found.audit.findings] == ["never_called"]  # the convolution that it does not need
+
+
+def test_an_image_may_be_padded_first() -> None:
+    """To a multiple of 32, as detectors do; cells meet their pixels all the same."""
+
+    def run(m: Any, x: Tensor) -> tuple[Tensor, ...]:
+        x = F.pad(x, (0, -x.shape[-1] % 32, 0, -x.shape[-2] % 32))
+        y = m.halve(m.first(x))
+        return y, m.quarter(y)
+
+    assert audit_of(Net(run, halve=conv(8, 8, 3, 2), quarter=conv(8, 8, 3, 2)), (1, 3, 600, 900)).findings == ()
+
+
+def test_what_is_nested_in_lists_gets_a_remedy_that_works() -> None:
+    """`nn.ModuleList` takes no lists."""
+    audit = audit_of(Net(lambda m, x: m.pair[0][0](m.first(x)), pair=[[conv(8, 8)]]))
+    assert audit.findings[0].paths == ("self.pair[0][0]",)
+    assert audit.findings[0].remedy == "make self.pair, and what it holds, nn.ModuleList or nn.ModuleDict"
