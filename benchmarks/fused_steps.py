@@ -18,8 +18,8 @@ from torch import Tensor
 from mnfpn_cli.measure.difference import largest_difference
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
+from mnfpn_cli.runtimes.fused import fuse
 from mnfpn_cli.runtimes.fused.folded import Savings
-from mnfpn_cli.runtimes.fused.fused import fuse
 from mnfpn_cli.settings.input import parse_size
 from mnfpn_cli.settings.network import NetworkSettings
 

@@ -139,7 +139,7 @@ def judged(case: Case) -> tuple[bool, str, Report]:
     named = ", ".join(paths) if len(paths) <= 2 else f"{paths[0]} … ({len(paths)})"
     said = [f"{case.kind}: {named}"] if paths else []
     macs = layer_tree(found.facts).rows[0].macs
-    return right, "; ".join([*said, *others]) or "nothing", Report(found.audit.counts.rows, macs)
+    return right, "; ".join([*said, *others]) or "nothing", Report(found.audit.parameters.rows, macs)
 
 
 def cell(report: Report, case: Case, letters: dict[str, str]) -> str:

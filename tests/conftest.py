@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from mnfpn_cli.cli.main import run
+from tests.documents.validated import check_document
 
 WORKER_BYTES = 2 * 2**30
 """Memory that one process of tests may take."""
@@ -84,6 +85,7 @@ def mnfpn(capsys: pytest.CaptureFixture[str]) -> Mnfpn:
     def call(*arguments: str) -> Outcome:
         code = run(arguments)
         captured = capsys.readouterr()
+        check_document(captured.out)
         return Outcome(code, captured.out, captured.err)
 
     return call
@@ -96,6 +98,7 @@ def mnfpn_process() -> Mnfpn:
     def call(*arguments: str, input: str | None = None) -> Outcome:
         command = [sys.executable, "-m", "mnfpn_cli", *arguments]
         done = subprocess.run(command, input=input, capture_output=True, text=True, timeout=120, check=False)
+        check_document(done.stdout)
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return call

@@ -1,51 +1,19 @@
 """The audit: everything that can be wrong with the registration of a network's parts, and with its pyramid."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from torch import Tensor, nn
 
-from mnfpn_cli.audit.findings import Finding
 from mnfpn_cli.audit.registered import counted, miscounted, never_called, shared, without_gradient
 from mnfpn_cli.audit.unregistered import constants, unregistered
+from mnfpn_cli.documents.audit import Audit, Counts
 from mnfpn_cli.external.guard import ModelError
 from mnfpn_cli.trace.facts import Facts, has_forward, has_state, numel, own_state
 from mnfpn_cli.trace.observe import ModuleCall
-from mnfpn_cli.trace.passes import How, Input, Pass, notes_on, run_pass
+from mnfpn_cli.trace.passes import Input, Pass, notes_on, run_pass
 from mnfpn_cli.trace.storages import storage_key
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Parameters as three ways of counting see them."""
-
-    rows: int
-    parameters: int
-    state_dict: int
-
-
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """What an audit found.
-
-    Attributes:
-        how: the pass was run.
-        called: registered modules that took part.
-        registered: modules that have a forward.
-        idle: registered modules without parameters that took no part, which does no harm.
-        counts: of parameters.
-        findings: what is wrong.
-        notes: what is worth knowing, and wrong in nothing.
-    """
-
-    how: How
-    called: int
-    registered: int
-    idle: int
-    counts: Counts
-    findings: tuple[Finding, ...]
-    notes: tuple[str, ...]
 
 
 def audit(facts: Facts) -> Audit:
@@ -63,11 +31,12 @@ def audit(facts: Facts) -> Audit:
         one for one in facts.network.modules() if has_forward(one) and one not in facts.in_use and not has_state(one)
     ]
     return Audit(
+        clean=not findings,
         how=facts.seen.how,
         called=called,
         registered=registered,
         idle=len(idle),
-        counts=Counts(*counted(facts)),
+        parameters=Counts(**dict(zip(("rows", "parameters", "state_dict"), counted(facts), strict=True))),
         findings=tuple(findings),
         notes=tuple(_notes(facts, training)),
     )

@@ -1,38 +1,10 @@
-"""What an audit can find."""
+"""Make findings: what an audit reports."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
 
-Kind = Literal[
-    "unregistered",
-    "shared",
-    "never_called",
-    "without_gradient",
-    "miscounted",
-    "layout",
-    "same_stride",
-    "stride_gap",
-    "no_stride",
-    "unequal_channels",
-    "order",
-    "size",
-]
+from mnfpn_cli.documents.audit import Finding, Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is wrong with a network.
-
-    Attributes:
-        kind: of fault.
-        paths: where: of modules, of parameters, or of levels.
-        parameters: how many are concerned; for miscounted ones, the largest difference.
-        message: what is wrong, in a sentence.
-        remedy: what to do about it.
-    """
-
-    kind: Kind
-    paths: tuple[str, ...]
-    parameters: int
-    message: str
-    remedy: str
+def finding(kind: Kind, paths: Sequence[str], parameters: int, message: str, remedy: str) -> Finding:
+    """Make a finding; its paths are of modules, of parameters, or of levels."""
+    return Finding(kind=kind, paths=tuple(paths), parameters=parameters, message=message, remedy=remedy)

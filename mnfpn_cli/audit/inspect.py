@@ -1,14 +1,15 @@
 """The whole of an inspection: a network built, its passes, its audit, and its levels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from mnfpn_cli.audit.audit import Audit, audit
+from mnfpn_cli.audit.audit import audit
 from mnfpn_cli.audit.levels import Levels, observe_levels
 from mnfpn_cli.audit.pyramid import pyramid_findings, pyramid_notes
+from mnfpn_cli.documents.audit import Audit, AuditDocument, ObservedLevel
 from mnfpn_cli.external.inputs import Subject
 from mnfpn_cli.external.load import check_arguments, load_model
 from mnfpn_cli.network.build import build_meta
@@ -68,11 +69,9 @@ def inspect_network(
     if not audited:
         return Inspection(facts, None, ())
     judged, pyramids = audit(facts), observe_levels(facts, names)
-    judged = replace(
-        judged,
-        findings=(*judged.findings, *(finding for one in pyramids for finding in pyramid_findings(one))),
-        notes=tuple(dict.fromkeys((*judged.notes, *(text for one in pyramids for text in pyramid_notes(one))))),
-    )
+    findings = (*judged.findings, *(finding for one in pyramids for finding in pyramid_findings(one)))
+    notes = tuple(dict.fromkeys((*judged.notes, *(text for one in pyramids for text in pyramid_notes(one)))))
+    judged = judged.model_copy(update={"clean": not findings, "findings": findings, "notes": notes})
     return Inspection(facts, judged, pyramids)
 
 
@@ -85,3 +84,19 @@ def inspect_subject(subject: Subject, audited: bool = True) -> tuple[nn.Module, 
     """
     network = build_subject(subject)
     return network, inspect_network(network, inputs_of(subject), names_of(network, subject), audited)
+
+
+def audit_document(subject: Subject, found: Inspection) -> AuditDocument:
+    """Make the document of an inspection that was audited."""
+    assert found.audit is not None
+    return AuditDocument(
+        settings=subject.settings,
+        model=subject.model,
+        levels=level_records(found.pyramids),
+        **{name: getattr(found.audit, name) for name in Audit.model_fields},
+    )
+
+
+def level_records(pyramids: Sequence[Levels]) -> tuple[ObservedLevel, ...] | None:
+    """Give the maps of all pyramids; None where there are none."""
+    return tuple(level.record() for one in pyramids for level in one.levels) or None

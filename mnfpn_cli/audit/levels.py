@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 
+from mnfpn_cli.documents.audit import LevelSize, ObservedLevel
+from mnfpn_cli.documents.inputs import ImageSize
 from mnfpn_cli.external.guard import ModelError
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.trace.facts import Facts
@@ -42,6 +44,19 @@ class Level:
     channels: int
     sizes: dict[Size, Size]
     stride: Fraction | None
+
+    def record(self) -> ObservedLevel:
+        """Say in a document how large the map is, and by which stride."""
+        whole = self.stride is not None and self.stride.denominator == 1
+        sizes = tuple(
+            LevelSize(input=ImageSize(**image._asdict()), **size._asdict()) for image, size in self.sizes.items()
+        )
+        return ObservedLevel(
+            name=self.name,
+            stride=int(self.stride) if self.stride and whole else None,
+            channels=self.channels,
+            sizes=sizes,
+        )
 
     @property
     def is_pooled(self) -> bool:

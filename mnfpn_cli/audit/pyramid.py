@@ -9,8 +9,12 @@ from math import prod
 
 from torch import nn
 
-from mnfpn_cli.audit.findings import Finding
+from mnfpn_cli.audit.findings import finding
 from mnfpn_cli.audit.levels import BATCH, Level, Levels, follows, observe_levels
+from mnfpn_cli.documents.audit import Finding
+from mnfpn_cli.documents.base import Model
+from mnfpn_cli.documents.inputs import TensorInput
+from mnfpn_cli.documents.shapes import ObservedMaps, OutputRecord, ShapesDocument
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.trace.facts import look
@@ -73,13 +77,13 @@ def _layout(levels: Levels) -> Iterator[Finding]:
     if levels.channels_last:
         shown = ", ".join(f"{level.name} {level.sizes[levels.asked]}x{level.channels}" for level in levels.levels)
         what = f"channels come last: {shown}; convolutions take them before height and width"
-        yield Finding("layout", _names(levels.levels), 0, what, remedy)
+        yield finding("layout", _names(levels.levels), 0, what, remedy)
     for name, shape in levels.shapes.items():
         if shape[0] == BATCH:
             continue
         swapped = shape[1] == BATCH
         what = "batch and channels have changed places" if swapped else "the batch is not its first dimension"
-        yield Finding("layout", (name,), 0, f"{what}: {'×'.join(map(str, shape))} for {BATCH} images", remedy)
+        yield finding("layout", (name,), 0, f"{what}: {'×'.join(map(str, shape))} for {BATCH} images", remedy)
 
 
 def _no_stride(levels: Sequence[Level]) -> Iterator[Finding]:
@@ -87,7 +91,7 @@ def _no_stride(levels: Sequence[Level]) -> Iterator[Finding]:
         if level.is_pooled or (level.stride is not None and level.stride.denominator == 1):
             continue
         seen = ", ".join(f"{size} for {image}" for image, size in sorted(level.sizes.items()))
-        yield Finding(
+        yield finding(
             "no_stride",
             (level.name,),
             0,
@@ -103,7 +107,7 @@ def _same_stride(levels: Sequence[Level]) -> Iterator[Finding]:
     for stride, group in groups.items():
         if len(group) > 1:
             size = next(iter(group[0].sizes.values()))
-            yield Finding(
+            yield finding(
                 "same_stride",
                 _names(group),
                 0,
@@ -115,7 +119,7 @@ def _same_stride(levels: Sequence[Level]) -> Iterator[Finding]:
 def _gaps(levels: Sequence[Level]) -> Iterator[Finding]:
     for fine, coarse in pairwise(sorted(levels, key=lambda level: level.stride or 0)):
         if fine.stride and coarse.stride and coarse.stride > 2 * fine.stride:
-            yield Finding(
+            yield finding(
                 "stride_gap",
                 _names([fine, coarse]),
                 0,
@@ -130,7 +134,7 @@ def _order(levels: Sequence[Level]) -> Iterator[Finding]:
     if strides == sorted(strides):
         return
     what = "coarsest first" if strides == sorted(strides, reverse=True) else "in no order"
-    yield Finding(
+    yield finding(
         "order",
         _names(levels),
         0,
@@ -151,7 +155,7 @@ def _sizes(levels: Sequence[Level], asked: Size) -> Iterator[Finding]:
         return
     level, image, size = wrong[0]
     right = f"{float(image.height / (level.stride or 1)):g}x{float(image.width / (level.stride or 1)):g}"
-    yield Finding(
+    yield finding(
         "size",
         tuple(each.name for each, _, _ in wrong),
         0,
@@ -170,7 +174,7 @@ def _channels(levels: Sequence[Level]) -> Iterator[Finding]:
         return
     odd = [level for level in levels if level.channels != usual] if times > len(levels) / 2 else list(levels)
     shown = ", ".join(f"{level.name} {level.channels}" for level in levels)
-    yield Finding(
+    yield finding(
         "unequal_channels",
         _names(odd),
         0,
@@ -221,3 +225,32 @@ def observe_maps(network: nn.Module, specs: tuple[InputSpec, ...], inputs: tuple
     findings = tuple(finding for one in pyramids for finding in pyramid_findings(one))
     notes = (*notes_on(facts.seen), *(text for one in pyramids for text in pyramid_notes(one)))
     return Maps(specs, outputs, findings, tuple(dict.fromkeys(notes)))
+
+
+def maps_document(model: Model | None, results: Sequence[Maps]) -> ShapesDocument:
+    """Make the document of `mnfpn shapes` for a network of others; shapes and bytes are those of the whole batch."""
+    return ShapesDocument(
+        settings=None,
+        model=model,
+        dtype=None,
+        verified=False,
+        results=tuple(
+            ObservedMaps(
+                inputs=tuple(TensorInput(shape=one.shape, dtype=one.dtype) for one in maps.inputs),
+                outputs=tuple(_output(one) for one in maps.outputs),
+                findings=maps.findings,
+                notes=maps.notes,
+            )
+            for maps in results
+        ),
+    )
+
+
+def _output(one: OutputMap) -> OutputRecord:
+    return OutputRecord(
+        name=one.name,
+        stride=None if one.stride is None else float(one.stride),
+        shape=one.shape,
+        elements=prod(one.shape),
+        bytes=one.bytes,
+    )

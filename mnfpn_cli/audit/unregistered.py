@@ -7,7 +7,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from mnfpn_cli.audit.findings import Finding
+from mnfpn_cli.audit.findings import finding
+from mnfpn_cli.documents.audit import Finding
 from mnfpn_cli.trace.facts import Facts, has_state, numel
 from mnfpn_cli.trace.hidden import Hidden
 from mnfpn_cli.trace.observe import ModuleCall
@@ -96,7 +97,7 @@ def _finding(facts: Facts, group: list[Outside]) -> Finding:
     parameters = sum(one.parameters for one in group)
     what = f"{len(group)} {' and '.join(kinds)}" if len(group) > 1 else f"a {kinds[0]}"
     where = _where(first)
-    return Finding(
+    return finding(
         "unregistered",
         tuple(one.hidden.path for one in group),
         parameters,
@@ -156,7 +157,7 @@ def _lost(facts: Facts) -> Iterator[Finding]:
     for call in lost.values():
         caller = facts.paths.get(call.caller, "") if call.caller else ""
         name, by = type(call.module).__name__, type(call.caller).__name__
-        yield Finding(
+        yield finding(
             "unregistered",
             (f"{f'{caller}.' if caller else ''}forward(): {name}",),
             numel(list(call.module.parameters())),
@@ -175,7 +176,7 @@ def _lost_parameters(facts: Facts) -> Iterator[Finding]:
     for key, tensor in facts.seen.used.items():
         if key not in known and _wants_gradient(tensor):
             shape = "×".join(map(str, tensor.shape))
-            yield Finding(
+            yield finding(
                 "unregistered",
                 (f"forward(): {type(tensor).__name__} {shape}".rstrip(),),
                 tensor.numel(),

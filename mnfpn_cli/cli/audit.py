@@ -25,18 +25,16 @@ def audit(
         mnfpn audit --model file.py:Net --input 1x3x224x224
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.documents import subject_document
-    from mnfpn_cli.report.terminal.audit import audit_document, audit_report, audit_title, levels_document
+    from mnfpn_cli.report.terminal.audit import audit_report, audit_title
 
     subject = model.subject(network, size)
     with ending_at_once():
-        from mnfpn_cli.audit.inspect import inspect_subject
+        from mnfpn_cli.audit.inspect import audit_document, inspect_subject
 
     _, found = inspect_subject(subject)
     assert found.audit is not None
-    body = audit_document(found.audit) | {"levels": levels_document(found.pyramids)}
     report = audit_title(subject) + audit_report(found.audit, found.pyramids)
-    emit(report, subject_document("audit", subject, body), output)
+    emit(report, audit_document(subject, found), output)
     faults = len(found.audit.findings)
     if faults:
         raise CheckError(f"the audit of {subject.name} found {faults} fault{'s' * (faults > 1)}")

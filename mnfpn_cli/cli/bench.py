@@ -108,7 +108,8 @@ def bench(
         mnfpn bench --preset mobilenetv2-fpnlite --runtime all
         mnfpn bench --model torchvision.models:resnet18 --batch 8
     """
-    from mnfpn_cli.cli.output import emit, progress_bar
+    from mnfpn_cli.cli.output import emit
+    from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.measure.machine import reading_cpu_name
     from mnfpn_cli.report.bench_document import bench_document
     from mnfpn_cli.report.documents import network_document

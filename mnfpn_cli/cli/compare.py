@@ -196,7 +196,7 @@ def _from_files(files: list[Path], place: PlaceOptions) -> "Comparison":
 def _measured(
     a: str | None, b: str | None, place: PlaceOptions, sampling: PairSamplingOptions
 ) -> "tuple[Comparison, Environment]":
-    from mnfpn_cli.cli.output import progress_bar
+    from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.measure.machine import reading_cpu_name
 
     if a is None and b is None:

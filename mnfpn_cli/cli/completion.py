@@ -86,6 +86,13 @@ def runtime_words() -> list[str]:
     return [*runtime_names(), "all"]
 
 
+def document_words() -> tuple[str, ...]:
+    """The documents that have a schema."""
+    from mnfpn_cli.documents.schema import NAMES
+
+    return NAMES
+
+
 def complete_setting(incomplete: str) -> list[str]:
     """Complete ``--set``: a key, and behind ``=`` the words that it takes."""
     from mnfpn_cli.settings.keys import PARTS, every_key, words_of

@@ -48,7 +48,8 @@ def export(
         mnfpn export --format onnx --output net.onnx --size 320 --dynamic
         mnfpn export --format safetensors --output net.safetensors
     """
-    from mnfpn_cli.cli.output import emit, progress_bar
+    from mnfpn_cli.cli.output import emit
+    from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.export.formats import check_dynamic, import_packages
     from mnfpn_cli.report.documents import document
     from mnfpn_cli.report.terminal.export import export_document, export_tables, weights_document, weights_report

@@ -20,12 +20,13 @@ from mnfpn_cli.cli.compare import compare
 from mnfpn_cli.cli.completion import AUTO, SHELLS, VARIABLE, install, script, words
 from mnfpn_cli.cli.export import export
 from mnfpn_cli.cli.help import Command, Group, told
-from mnfpn_cli.cli.output import write_error
 from mnfpn_cli.cli.recommend import recommend
 from mnfpn_cli.cli.report import report
 from mnfpn_cli.cli.runs import runs_app
+from mnfpn_cli.cli.schema import schema
 from mnfpn_cli.cli.settings import settings_app
 from mnfpn_cli.cli.shapes import shapes
+from mnfpn_cli.cli.stderr import write_error
 from mnfpn_cli.cli.summary import summary
 from mnfpn_cli.cli.sweep import sweep
 from mnfpn_cli.errors import MnfpnError
@@ -75,6 +76,7 @@ for _panel, _commands in {
         app.command(cls=Command, rich_help_panel=_panel)(_command)
 app.add_typer(runs_app, name="runs", cls=Group, rich_help_panel=SEARCH)
 app.add_typer(settings_app, name="settings", cls=Group, rich_help_panel="Settings")
+app.command(cls=Command, rich_help_panel="Settings")(schema)
 
 
 def _printing(made: Callable[[str], str]) -> Callable[[typer.Context, str | None], None]:

@@ -1,77 +1,24 @@
-"""Write results to standard output and to files, and errors and progress to standard error."""
+"""Write results: tables to a terminal, plain and complete text to a pipe, JSON, and files whole or not at all."""
 
-import os
-import shutil
 import sys
-import textwrap
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from copy import copy
 from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from pydantic import BaseModel
 from rich.console import Console, ConsoleDimensions, RenderableType
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from mnfpn_cli.cli.options import OutputOptions
+from mnfpn_cli.cli.stderr import write_error
+from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.files import is_device, write_whole
-from mnfpn_cli.report.documents import to_json
 from mnfpn_cli.report.terminal.tables import Forms, Report, fitted, least_width, note
-
-
-def write_error(text: str) -> None:
-    """Write lines to standard error; what a file or an argument holds can be anything, but must not steer a terminal.
-
-    Raises:
-        BrokenPipeError: where nobody reads them.
-    """
-    from mnfpn_cli.report.terminal.tables import printable  # with rich, which takes time to import
-
-    width = _width() if sys.stderr.isatty() else None
-    sys.stderr.writelines(f"{part}\n" for line in text.split("\n") for part in _broken(printable(line), width))
-
-
-def _broken(line: str, width: int | None) -> list[str]:
-    if width is None or len(line) <= width:
-        return [line]
-    indent = " " * (len(line) - len(line.lstrip()))
-    parts = textwrap.wrap(
-        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, replace_whitespace=False
-    )
-    return parts or [""]
-
-
-def _width() -> int:
-    """As COLUMNS has it, else as the terminal: standard output, which is asked first, may be a pipe."""
-    try:
-        own = os.get_terminal_size(sys.stderr.fileno())
-    except (OSError, ValueError):
-        own = os.terminal_size((80, 24))
-    return shutil.get_terminal_size(fallback=own).columns
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[str, float], None]]:
-    """Give a function that shows what is being done and which share of it is; all is gone at the end."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bars:
-
-        def progress(doing: str, share: float) -> None:
-            for other in tasks.keys() - {doing}:
-                bars.update(tasks[other], completed=1.0, visible=False)
-            if doing not in tasks:
-                tasks[doing] = bars.add_task(doing, total=1.0)
-            bars.update(tasks[doing], completed=share)
-
-        yield progress
-
 
 WIDE = 10_000
 """Columns where nothing has to fit a screen."""
@@ -81,7 +28,9 @@ Texts = Mapping[str, Callable[[], str]]
 """Other forms of a result, by the name of the format."""
 
 
-def emit(report: Report, document: dict[str, Any], options: OutputOptions, texts: Texts = MappingProxyType({})) -> None:
+def emit(
+    report: Report, document: BaseModel | dict[str, Any], options: OutputOptions, texts: Texts = MappingProxyType({})
+) -> None:
     """Write the file that was asked for, and print the result, even where the file cannot be written.
 
     ``texts``: the forms that a result has besides tables and JSON.
@@ -108,7 +57,7 @@ def print_text(report: Report) -> None:
         sys.stdout.write(as_text(report))
 
 
-def _in_form(form: str, report: Report, document: dict[str, Any], texts: Texts) -> str:
+def _in_form(form: str, report: Report, document: BaseModel | dict[str, Any], texts: Texts) -> str:
     if form in texts:
         return texts[form]()
     return to_json(document) if form == "json" else as_text(report)

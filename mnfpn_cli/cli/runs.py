@@ -184,7 +184,8 @@ def merge(
     Examples:
         mnfpn runs merge other.db --store runs.db
     """
-    from mnfpn_cli.cli.output import emit, progress_bar
+    from mnfpn_cli.cli.output import emit
+    from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.report.documents import network_document
     from mnfpn_cli.report.terminal.cells import merged_report
     from mnfpn_cli.store.merge import merge as merge_stores

@@ -8,7 +8,7 @@ from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.help import Command
 from mnfpn_cli.cli.options import NetworkOptions
 
-HELP = """Show settings, their JSON Schema, and the presets.
+HELP = """Show settings and presets.
 
 Examples:
     mnfpn settings presets
@@ -26,22 +26,9 @@ def show(network: NetworkOptions) -> None:
         mnfpn settings show --preset fpnssd
         mnfpn settings show --width-mult 0.75 --set pyramid.smooth=separable
     """
-    from mnfpn_cli.report.documents import to_json
+    from mnfpn_cli.documents.base import to_json
 
     sys.stdout.write(to_json(network.settings().model_dump(mode="json")))
-
-
-@settings_app.command("schema", cls=Command)
-def schema() -> None:
-    """Print the JSON Schema of a settings file, for editors.
-
-    Examples:
-        mnfpn settings schema
-    """
-    from mnfpn_cli.report.documents import to_json
-    from mnfpn_cli.settings.schema import settings_schema
-
-    sys.stdout.write(to_json(settings_schema()))
 
 
 @settings_app.command("presets", cls=Command)

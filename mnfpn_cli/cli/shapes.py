@@ -49,9 +49,8 @@ def _planned(
     """The maps of a network from settings: from its plan, without torch."""
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.plan.network import plan_network
-    from mnfpn_cli.plan.shapes import network_shapes
-    from mnfpn_cli.report.documents import document
-    from mnfpn_cli.report.terminal.shapes import shapes_document, shapes_tables
+    from mnfpn_cli.plan.shapes import network_shapes, shapes_document
+    from mnfpn_cli.report.terminal.shapes import shapes_tables
 
     settings = network.settings()
     cases = [sized(settings, text) for text in several_sizes(size)]
@@ -63,8 +62,8 @@ def _planned(
 
         for (at_size, _), result in zip(cases, results, strict=True):
             verify_shapes(at_size, result)
-    body = shapes_document(results, dtype, verified=verify)
-    emit(shapes_tables(results, dtype, verified=verify), document("shapes", settings, body), output)
+    document = shapes_document(settings, results, dtype, verified=verify)
+    emit(shapes_tables(results, dtype, verified=verify), document, output)
 
 
 def _observed(
@@ -72,14 +71,13 @@ def _observed(
 ) -> None:
     """The maps of a network that others wrote: from runs on the meta device."""
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.documents import subject_document
-    from mnfpn_cli.report.terminal.shapes import maps_document, maps_tables
+    from mnfpn_cli.report.terminal.shapes import maps_tables
 
     subjects = [model.subject(network, text, batch) for text in several_sizes(size)]
     with ending_at_once():
         from mnfpn_cli.audit.inspect import build_subject, inputs_of
-        from mnfpn_cli.audit.pyramid import observe_maps
+        from mnfpn_cli.audit.pyramid import maps_document, observe_maps
 
     built = build_subject(subjects[0])
     results = [observe_maps(built, subject.inputs, inputs_of(subject)) for subject in subjects]
-    emit(maps_tables(results), subject_document("shapes", subjects[0], maps_document(results)), output)
+    emit(maps_tables(results), maps_document(subjects[0].model, results), output)

@@ -149,7 +149,7 @@ def summary(
     """
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.documents import subject_document
-    from mnfpn_cli.report.terminal.audit import audit_document, audit_report, levels_document
+    from mnfpn_cli.report.terminal.audit import audit_report
     from mnfpn_cli.report.terminal.export import weights_document, weights_report
     from mnfpn_cli.report.terminal.summary import rows_csv, rows_markdown, summary_document, summary_tables
 
@@ -164,7 +164,7 @@ def summary(
             emit(drawn + _fit(subject, weights), {}, output)
             return
     with ending_at_once():
-        from mnfpn_cli.audit.inspect import inspect_subject
+        from mnfpn_cli.audit.inspect import inspect_subject, level_records
         from mnfpn_cli.audit.tree import layer_tree
 
     built, found = inspect_subject(subject, audited=audit)
@@ -179,7 +179,11 @@ def summary(
         report, body = report + tables, body | {"counts": counted}
     if found.audit:
         report += audit_report(found.audit, found.pyramids)
-        body |= {"audit": audit_document(found.audit), "levels": levels_document(found.pyramids)}
+        levels = level_records(found.pyramids)
+        body |= {
+            "audit": found.audit.model_dump(mode="json"),
+            "levels": [one.model_dump(mode="json") for one in levels] if levels else None,
+        }
     body |= weights_document(loaded)
     texts = {"csv": lambda: rows_csv(select(tree, every)), "markdown": lambda: rows_markdown(select(tree, every))}
     emit(report, subject_document("summary", subject, body), output, texts)

@@ -64,7 +64,7 @@ def _choose(space: SpaceOptions, budget: BudgetOptions, how: HowOptions, command
     Raises:
         UsageError: where no cell is valid, or the output would replace a settings file that the space names.
     """
-    from mnfpn_cli.cli.output import progress_bar
+    from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.space.frontier import choose
     from mnfpn_cli.space.planned import plan_space
     from mnfpn_cli.sweep.start import Chosen

@@ -9,6 +9,7 @@ from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.settings.input import NetworkInput
 
 if TYPE_CHECKING:
+    from mnfpn_cli.documents.base import Model
     from mnfpn_cli.external.target import Target
     from mnfpn_cli.settings.network import NetworkSettings  # pydantic, which --help need not pay for
 
@@ -55,3 +56,8 @@ class Subject:
     def name(self) -> str:
         """What people call it."""
         return self.target.text if self.target else "the network of the settings"
+
+    @property
+    def model(self) -> Model | None:
+        """Where the network is, for a document; None where it has settings."""
+        return self.target.record() if self.target else None

@@ -1,18 +1,24 @@
 """What ``--model``, ``--model-arg`` and ``--input`` say: where a network is, and on what it runs."""
 
+from __future__ import annotations
+
 import json
 import pkgutil
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from mnfpn_cli.documents.base import Model
 
 PACKAGES = ("timm", "torchvision", "transformers")
 """Those of networks whose names on PyPI are their modules'; what other modules are called there is not known."""
@@ -97,6 +103,12 @@ class Target:
     def file(self) -> Path | None:
         """The file, where it is one."""
         return Path(self.place) if self.place.endswith(".py") else None
+
+    def record(self) -> Model:
+        """Say in a document where the network is."""
+        from mnfpn_cli.documents.base import Model  # pydantic, which --help need not pay for
+
+        return Model(target=self.text, arguments=dict(self.arguments))
 
 
 @dataclass(frozen=True, slots=True)

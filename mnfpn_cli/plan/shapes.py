@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mnfpn_cli.documents.inputs import ImageInput, MapSize
+from mnfpn_cli.documents.shapes import HeadMaps, LevelMap, PlannedMaps, ShapesDocument, TapMap
 from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.plan.pyramid import ExtraPlan, LevelPlan, PyramidPlan
 from mnfpn_cli.plan.sizes import level_sizes, stage_sizes
-from mnfpn_cli.settings.input import NetworkInput, Size
+from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size
+from mnfpn_cli.settings.network import NetworkSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,10 @@ class MapShape:
     def elements(self) -> int:
         """Elements of the map."""
         return self.channels * self.size.height * self.size.width
+
+    def bytes(self, batch: int, dtype: DType) -> int:
+        """Bytes of the maps of a whole batch."""
+        return batch * self.elements * ITEM_BYTES[dtype]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,10 @@ class HeadShape:
 
     maps: tuple[tuple[str, MapShape], ...]
     classes: int
+
+    def bytes(self, batch: int, dtype: DType) -> int:
+        """Bytes of the logits of a whole batch."""
+        return batch * self.classes * ITEM_BYTES[dtype]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +111,54 @@ def _level(
     if plan.stride:
         exact = (image.height / plan.stride, image.width / plan.stride)
     return LevelShape(plan.name, plan.stride, path, tap, coarser, output, *exact)
+
+
+def shapes_document(
+    settings: NetworkSettings, results: Sequence[NetworkShapes], dtype: DType, verified: bool
+) -> ShapesDocument:
+    """Make the document of `mnfpn shapes`; bytes are those of the whole batch."""
+    return ShapesDocument(
+        settings=settings,
+        model=None,
+        dtype=dtype,
+        verified=verified,
+        results=tuple(_record(one, dtype) for one in results),
+    )
+
+
+def _record(shapes: NetworkShapes, dtype: DType) -> PlannedMaps:
+    batch, head = shapes.input.batch, shapes.head
+    return PlannedMaps(
+        input=image_input(shapes.input),
+        levels=tuple(_level_record(level, batch, dtype) for level in shapes.levels),
+        head=HeadMaps(
+            output="logits",
+            classes=head.classes,
+            bytes=head.bytes(batch, dtype),
+            maps=tuple(_tap(path, one) for path, one in head.maps),
+        )
+        if head
+        else None,
+    )
+
+
+def _level_record(level: LevelShape, batch: int, dtype: DType) -> LevelMap:
+    return LevelMap(
+        name=level.name,
+        stride=level.stride,
+        channels=level.output.channels,
+        **level.output.size._asdict(),
+        bytes=level.output.bytes(batch, dtype),
+        exact=level.is_exact,
+        tap=_tap(level.tap_path, level.tap),
+        resized_from=MapSize(**level.resized_from._asdict()) if level.resized_from else None,
+    )
+
+
+def _tap(path: str, one: MapShape) -> TapMap:
+    return TapMap(path=path, channels=one.channels, **one.size._asdict())
+
+
+def image_input(input: NetworkInput) -> ImageInput:
+    """Say in a document which images a network takes."""
+    return ImageInput(batch=input.batch, channels=input.channels, **input.size._asdict())

@@ -6,8 +6,8 @@ import json
 from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any
 
+from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.report.documents import to_json
 from mnfpn_cli.report.terminal.cells import cell_document
 from mnfpn_cli.space.names import flat
 

@@ -1,6 +1,5 @@
 """What every JSON document of mnfpn has: version, command, settings."""
 
-import json
 from typing import Any
 
 from mnfpn_cli import FORMAT_VERSION, __version__
@@ -53,24 +52,3 @@ def input_document(input: Inputs) -> dict[str, Any]:
         return dict(zip(("batch", "channels", "height", "width"), input.shape, strict=True))
     shapes = [{"shape": list(one.shape), "dtype": one.dtype} for one in input.specs]
     return {"batch": input.batch, "channels": None, "height": None, "width": None, "shapes": shapes}
-
-
-def to_json(value: Any) -> str:
-    """JSON for people and programs: whatever fits on a line stands on one. Ends with a line break.
-
-    Raises:
-        ValueError: where a number is not finite, which JSON has no word for.
-    """
-    return _lines(value, indent="") + "\n"
-
-
-def _lines(value: Any, indent: str) -> str:
-    line = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    deeper = f"{indent}  "
-    if len(indent) + len(line) <= 100 or not isinstance(value, dict | list):
-        return line
-    if isinstance(value, list):
-        items = [_lines(item, deeper) for item in value]
-        return f"[\n{deeper}" + f",\n{deeper}".join(items) + f"\n{indent}]"
-    items = [f"{json.dumps(key)}: {_lines(item, deeper)}" for key, item in value.items()]
-    return f"{{\n{deeper}" + f",\n{deeper}".join(items) + f"\n{indent}}}"

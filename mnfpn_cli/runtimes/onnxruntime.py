@@ -91,7 +91,7 @@ class BoundPass:
 
 
 def _written(job: Job) -> bytes:
-    from mnfpn_cli.export import as_onnx  # takes two seconds, which only a run should pay
+    from mnfpn_cli.export import onnx as as_onnx  # takes two seconds, which only a run should pay
 
     try:
         return as_onnx.write_pass(job.network, job.inputs)

@@ -100,9 +100,10 @@ def _seconds(option: str, value: float | None, otherwise: float) -> float:
 
 
 def runtime_names() -> tuple[str, ...]:
-    """The names of the runtimes, ``eager`` first: those of the modules in `mnfpn_cli.runtimes`, not imported for it."""
+    """Name the runtimes, ``eager`` first, by the files and folders of `mnfpn_cli.runtimes`: none is imported for it."""
     folder = Path(__file__).parent.parent / "runtimes"
-    names = sorted(path.stem.replace("_", "-") for path in folder.glob("[a-z]*.py"))
+    found = {path.stem for path in folder.glob("[a-z]*") if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    names = sorted(name.replace("_", "-") for name in found - {"runtime"})  # which is what all of them have in common
     return (DEFAULT_RUNTIME, *(name for name in names if name != DEFAULT_RUNTIME))
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from mnfpn_cli.audit.findings import Kind
+from mnfpn_cli.documents.audit import Kind
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import plan_network

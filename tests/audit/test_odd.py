@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
-from mnfpn_cli.audit.audit import Audit
+from mnfpn_cli.documents.audit import Audit
 from mnfpn_cli.external.guard import ModelError
 from tests.audit.looked import inspected
 

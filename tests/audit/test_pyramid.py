@@ -7,8 +7,8 @@ import pytest
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
-from mnfpn_cli.audit.audit import Audit
 from mnfpn_cli.audit.inspect import Inspection
+from mnfpn_cli.documents.audit import Audit
 from tests.audit.looked import inspected
 
 Maps = Callable[[Tensor], Any]

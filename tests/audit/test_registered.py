@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mnfpn_cli.audit.audit import Audit
+from mnfpn_cli.documents.audit import Audit
 from tests.audit.looked import inspected
 
 IMAGE = (1, 3, 8, 8)
@@ -46,7 +46,7 @@ def test_a_clean_network_is_counted_and_not_accused() -> None:
     audit = audit_of(Net())
     assert (audit.findings, audit.notes, audit.how) == ((), (), "meta")
     assert (audit.called, audit.registered, audit.idle) == (6, 6, 0)
-    assert audit.counts.rows == audit.counts.parameters == audit.counts.state_dict == 36
+    assert audit.parameters.rows == audit.parameters.parameters == audit.parameters.state_dict == 36
 
 
 def test_one_module_in_several_places_is_told_once_with_all_of_them() -> None:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mnfpn_cli.audit.findings import Finding
 from mnfpn_cli.audit.inspect import inspect_network
+from mnfpn_cli.documents.audit import Finding
 from mnfpn_cli.network.build import build_meta
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size, network_input

@@ -192,7 +192,7 @@ def test_a_signal_ends_quietly_while_torch_is_loading(wait: float, number: signa
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
-@pytest.mark.parametrize("arguments", [["shapes"], ["shapes", "--json"], ["settings", "schema"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["shapes"], ["shapes", "--json"], ["schema", "settings"]], ids=" ".join)
 def test_a_reader_that_goes_away_causes_no_traceback(arguments: list[str], unbuffered: str) -> None:
     """As `| head` does."""
     process = subprocess.Popen(

@@ -11,7 +11,7 @@ from tests.conftest import Mnfpn
 
 pytest.importorskip("torchvision")
 
-DETECTORS = str(Path(__file__).parent.parent / "models" / "detectors.py")
+DETECTORS = str(Path(__file__).parent.parent / "external" / "detectors.py")
 ZOO = (
     "fasterrcnn_resnet50_fpn",
     "fasterrcnn_resnet50_fpn_v2",

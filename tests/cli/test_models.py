@@ -11,7 +11,7 @@ import torch
 from mnfpn_cli.text import first_line
 from tests.conftest import Mnfpn
 
-NETS = str(Path(__file__).parent.parent / "models" / "nets.py")
+NETS = str(Path(__file__).parent.parent / "external" / "nets.py")
 SIZE = ("--size", "8")
 
 BESIDE = "must not be given beside --model, whose network has no settings"

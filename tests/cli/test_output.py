@@ -11,7 +11,8 @@ import pytest
 
 from mnfpn_cli.cli.main import run
 from mnfpn_cli.cli.options import OutputOptions
-from mnfpn_cli.cli.output import emit, write_error, write_text
+from mnfpn_cli.cli.output import emit, write_text
+from mnfpn_cli.cli.stderr import write_error
 from mnfpn_cli.report.terminal.summary import PathCell
 from mnfpn_cli.report.terminal.tables import Report, note, table
 from mnfpn_cli.settings.files import preset_names

@@ -179,7 +179,7 @@ def test_presets_are_listed_with_one_line_each(mnfpn: Mnfpn) -> None:
 
 def test_the_schema_is_printed_as_json(mnfpn: Mnfpn) -> None:
     """For an editor's settings."""
-    assert json.loads(mnfpn("settings", "schema").out)["title"] == "mnfpn settings"
+    assert json.loads(mnfpn("schema", "settings").out)["title"] == "mnfpn settings"
 
 
 @pytest.mark.parametrize("asked", ["--help", "-h", "--version"])

@@ -9,11 +9,11 @@ from rich.console import Console
 
 from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts
 from mnfpn_cli.cli.output import as_text
+from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.ratio import Ratio, Verdict
 from mnfpn_cli.measure.statistics import Interval, Latency
 from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.report.documents import to_json
 from mnfpn_cli.report.terminal.compare import compare_document, compare_tables
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings

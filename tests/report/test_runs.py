@@ -7,11 +7,11 @@ from math import inf
 import pytest
 
 from mnfpn_cli.cli.output import as_text
+from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.measure.nvml import GpuState
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.report.bench_document import bench_document
-from mnfpn_cli.report.documents import to_json
 from mnfpn_cli.report.terminal.bench import bench_tables, runs_report
 from mnfpn_cli.settings.measuring import BenchCase
 from tests.bench.made import benchmark, cell, missing, timed

@@ -13,8 +13,8 @@ from mnfpn_cli.measure.difference import largest_difference
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.runtimes import eager
-from mnfpn_cli.runtimes.fused import early, folded, fused
+from mnfpn_cli.runtimes import eager, fused
+from mnfpn_cli.runtimes.fused import early, folded
 from mnfpn_cli.runtimes.fused.folded import FoldedConv, Savings, fold
 from mnfpn_cli.runtimes.runtime import Job, as_tensors
 from mnfpn_cli.settings.files import preset_names, read_preset

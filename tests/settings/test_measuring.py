@@ -1,7 +1,8 @@
 """What options on measuring mean, and what they may not be."""
 
+from importlib import import_module
 from math import inf, nan
-from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 
@@ -81,10 +82,10 @@ def test_what_is_no_sampling_is_refused(options: dict[str, float], message: str)
 
 def test_a_runtime_is_a_module_of_its_folder_by_its_own_name() -> None:
     """`eager`, which the others are compared with, comes first; then the rest, sorted."""
-    files = Path(mnfpn_cli.runtimes.__path__[0]).glob("*.py")
-    modules = {path.stem.replace("_", "-") for path in files} - {"--init--"}
+    modules = [one.name for one in iter_modules(mnfpn_cli.runtimes.__path__)]
+    runtimes = {name for name in modules if hasattr(import_module(f"mnfpn_cli.runtimes.{name}"), "prepare")}
     names = runtime_names()
-    assert set(names) == modules
+    assert set(names) == {name.replace("_", "-") for name in runtimes}
     assert names[0] == "eager"
     assert list(names[1:]) == sorted(names[1:])
     assert "channels-last" in names

@@ -6,21 +6,21 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from mnfpn_cli.documents.schema import schema
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.files import parse_settings
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.schema import settings_schema
 from mnfpn_cli.settings.sources import Source, resolve
 from tests.strategies import network_settings
 
 jsonschema = pytest.importorskip("jsonschema")
 
-VALIDATOR = jsonschema.Draft202012Validator(settings_schema())
+VALIDATOR = jsonschema.Draft202012Validator(schema("settings"))
 
 
 def test_the_schema_is_itself_valid() -> None:
     """Against the draft that it names."""
-    jsonschema.Draft202012Validator.check_schema(settings_schema())
+    jsonschema.Draft202012Validator.check_schema(schema("settings"))
 
 
 @given(network_settings())

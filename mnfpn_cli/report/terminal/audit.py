@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.padding import Padding
 
@@ -13,9 +12,8 @@ from mnfpn_cli.report.units import count, counted, inputs_title
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnfpn_cli.audit.audit import Audit
-    from mnfpn_cli.audit.findings import Finding
     from mnfpn_cli.audit.levels import Levels
+    from mnfpn_cli.documents.audit import Audit, Finding
     from mnfpn_cli.external.inputs import Subject
 
 MOST_PATHS = 6
@@ -44,7 +42,7 @@ def audit_report(audit: Audit, pyramids: Sequence[Levels]) -> Report:
 
 def clean_line(audit: Audit) -> str:
     """What is true of a network that nothing is wrong with."""
-    counts = f"{count(audit.counts.parameters)} parameters in the tree, in parameters() and in the state dict"
+    counts = f"{count(audit.parameters.parameters)} parameters in the tree, in parameters() and in the state dict"
     return f"{_called(audit)}, none shared, none unused: {counts}."
 
 
@@ -81,33 +79,3 @@ def _levels(pyramids: Sequence[Levels]) -> Report:
 
 def _notes(notes: Sequence[str]) -> Report:
     return [note(text, "dim") for text in notes]
-
-
-def audit_document(audit: Audit) -> dict[str, Any]:
-    """The same under the keys that scripts rely on."""
-    return {
-        "clean": not audit.findings,
-        "how": audit.how,
-        "called": audit.called,
-        "registered": audit.registered,
-        "idle": audit.idle,
-        "parameters": asdict(audit.counts),
-        "findings": [asdict(finding) for finding in audit.findings],
-        "notes": list(audit.notes),
-    }
-
-
-def levels_document(pyramids: Sequence[Levels]) -> list[dict[str, Any]] | None:
-    """The maps that come out; ``stride`` is null where a map follows none. Null where there are not several."""
-    if not pyramids:
-        return None
-    return [
-        {
-            "name": level.name,
-            "stride": int(level.stride) if level.stride and level.stride.denominator == 1 else None,
-            "channels": level.channels,
-            "sizes": [{"input": image._asdict(), **size._asdict()} for image, size in level.sizes.items()],
-        }
-        for one in pyramids
-        for level in one.levels
-    ]

@@ -1,19 +1,15 @@
-"""`mnfpn shapes` as tables and as JSON: of networks from settings, and of others."""
+"""`mnfpn shapes` as tables: of networks from settings, and of others."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from mnfpn_cli.report.documents import input_document
 from mnfpn_cli.report.terminal.audit import finding_lines
 from mnfpn_cli.report.terminal.tables import Report, note, table
 from mnfpn_cli.report.units import inputs_title, shape, sides, size_in_bytes
-from mnfpn_cli.settings.input import ITEM_BYTES, DType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +17,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mnfpn_cli.audit.pyramid import Maps, OutputMap
-    from mnfpn_cli.plan.shapes import HeadShape, LevelShape, NetworkShapes
+    from mnfpn_cli.plan.shapes import HeadShape, NetworkShapes
+    from mnfpn_cli.settings.input import DType
 
 
 def shapes_tables(results: Sequence[NetworkShapes], dtype: DType, verified: bool) -> Report:
@@ -53,9 +50,9 @@ def _table(shapes: NetworkShapes, dtype: DType) -> Table:
             shape(level.tap.channels, level.tap.size),
             f"{sides(*level.resized_from)} → {sides(*level.output.size)}" if level.resized_from else "–",
             shape(level.output.channels, level.output.size) + ("  " if level.is_exact else " ≠"),
-            size_in_bytes(level_bytes(level, batch, dtype)),
+            size_in_bytes(level.output.bytes(batch, dtype)),
         )
-    total = sum(level_bytes(level, batch, dtype) for level in shapes.levels)
+    total = sum(level.output.bytes(batch, dtype) for level in shapes.levels)
     made.add_section()
     made.add_row("all", *[""] * 5, size_in_bytes(total))
     return made
@@ -66,54 +63,9 @@ def _head_table(shapes: NetworkShapes, head: HeadShape, dtype: DType) -> Table:
     title = "Head" if shapes.levels else f"Input {batch}×{channels}×{height}×{width}, {dtype}"
     made = table(title, "From", ">Map", ">Logits", ">Bytes")
     for index, (path, map_shape) in enumerate(head.maps):
-        logits = (str(head.classes), size_in_bytes(head_bytes(head, batch, dtype))) if index == 0 else ("", "")
+        logits = (str(head.classes), size_in_bytes(head.bytes(batch, dtype))) if index == 0 else ("", "")
         made.add_row(path, shape(map_shape.channels, map_shape.size), *logits)
     return made
-
-
-def shapes_document(results: Sequence[NetworkShapes], dtype: DType, verified: bool) -> dict[str, Any]:
-    """The results under the keys that scripts rely on; sizes in pixels or cells, bytes for the whole batch."""
-    return {
-        "dtype": dtype,
-        "verified": verified,
-        "results": [
-            {
-                "input": input_document(shapes.input),
-                "levels": [_level(level, shapes.input.batch, dtype) for level in shapes.levels],
-                "head": _head(shapes.head, shapes.input.batch, dtype) if shapes.head else None,
-            }
-            for shapes in results
-        ],
-    }
-
-
-def _level(level: LevelShape, batch: int, dtype: DType) -> dict[str, Any]:
-    return {
-        "name": level.name,
-        "stride": level.stride,
-        "channels": level.output.channels,
-        "height": level.output.size.height,
-        "width": level.output.size.width,
-        "bytes": level_bytes(level, batch, dtype),
-        "exact": level.is_exact,
-        "tap": {"path": level.tap_path, "channels": level.tap.channels, **level.tap.size._asdict()},
-        "resized_from": level.resized_from._asdict() if level.resized_from else None,
-    }
-
-
-def _head(head: HeadShape, batch: int, dtype: DType) -> dict[str, Any]:
-    maps = [{"path": path, "channels": one.channels, **one.size._asdict()} for path, one in head.maps]
-    return {"output": "logits", "classes": head.classes, "bytes": head_bytes(head, batch, dtype), "maps": maps}
-
-
-def head_bytes(head: HeadShape, batch: int, dtype: DType) -> int:
-    """Bytes of the logits for the whole batch."""
-    return batch * head.classes * ITEM_BYTES[dtype]
-
-
-def level_bytes(level: LevelShape, batch: int, dtype: DType) -> int:
-    """Bytes of a level's map for the whole batch."""
-    return batch * level.output.elements * ITEM_BYTES[dtype]
 
 
 def maps_tables(results: Sequence[Maps]) -> Report:
@@ -140,27 +92,3 @@ def _model_table(maps: Maps) -> Table:
 
 def _stride(one: OutputMap) -> str:
     return "–" if one.stride is None else f"{float(one.stride):g}"
-
-
-def maps_document(results: Sequence[Maps]) -> dict[str, Any]:
-    """The same under the keys that scripts rely on; shapes with the batch, bytes for the whole of it."""
-    return {
-        "results": [
-            {
-                "inputs": [{"shape": list(one.shape), "dtype": one.dtype} for one in maps.inputs],
-                "outputs": [
-                    {
-                        "name": one.name,
-                        "stride": None if one.stride is None else float(one.stride),
-                        "shape": list(one.shape),
-                        "elements": prod(one.shape),
-                        "bytes": one.bytes,
-                    }
-                    for one in maps.outputs
-                ],
-                "findings": [asdict(finding) for finding in maps.findings],
-                "notes": list(maps.notes),
-            }
-            for maps in results
-        ]
-    }

@@ -1,0 +1,36 @@
+"""`mnfpn schema`."""
+
+import sys
+from typing import Annotated
+
+from typer import Argument
+
+from mnfpn_cli.cli.completion import document_words, offering
+from mnfpn_cli.errors import UsageError
+from mnfpn_cli.text import did_you_mean
+
+
+def schema(
+    document: Annotated[
+        str,
+        Argument(
+            metavar="DOCUMENT",
+            help="The command whose JSON it describes: shapes, bench, …; or settings.",
+            autocompletion=offering(document_words),
+        ),
+    ],
+) -> None:
+    """Print the JSON Schema of a document or of a settings file: every key, with its meaning and unit.
+
+    Examples:
+        mnfpn schema bench
+        mnfpn schema settings
+    """
+    from mnfpn_cli.documents.base import to_json
+    from mnfpn_cli.documents.schema import NAMES
+    from mnfpn_cli.documents.schema import schema as schema_of
+
+    if document not in NAMES:
+        near = did_you_mean(document, NAMES)
+        raise UsageError(f"DOCUMENT: must be one of {', '.join(NAMES)}, got '{document}'{near}")
+    sys.stdout.write(to_json(schema_of(document)))

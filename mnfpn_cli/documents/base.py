@@ -1,0 +1,76 @@
+"""The base of every document: frozen records, the units of their numbers, and one envelope."""
+
+import json
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mnfpn_cli import FORMAT_VERSION, __version__
+from mnfpn_cli.settings.network import NetworkSettings
+
+
+def _unit(name: str) -> Any:
+    return Field(json_schema_extra={"unit": name})
+
+
+Seconds = Annotated[float, _unit("s")]
+Bytes = Annotated[int, _unit("B")]
+Macs = Annotated[int, _unit("MAC")]
+Flops = Annotated[int, _unit("FLOP")]
+Pixels = Annotated[int, _unit("px")]
+Cells = Annotated[int, _unit("cells")]
+Stride = Annotated[int, _unit("px")]
+Parameters = Annotated[int, _unit("parameters")]
+Count = Annotated[int, _unit("count")]
+Share = Annotated[float, _unit("share, 0 to 1")]
+Ratio = Annotated[float, _unit("ratio")]
+
+
+class Record(BaseModel):
+    """A part of a document: its fields are checked where it is made, and never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+
+
+class Model(Record):
+    """Where a network that others wrote is found."""
+
+    target: str = Field(description="As --model has it: package.module:name or file.py:name.")
+    arguments: dict[str, Any] = Field(description="What the target was called with.")
+
+
+class Document(Record):
+    """The envelope: what made a document, and from which network; ``settings`` or ``model`` is null, or both are."""
+
+    format_version: int = Field(
+        FORMAT_VERSION,
+        description="Raised when a key is removed or changes its meaning.",
+        json_schema_extra={"unit": "version"},
+    )
+    mnfpn_version: str = Field(__version__, description="The version of mnfpn that made the document.")
+    command: str = Field(description="The command that made the document.")
+    settings: NetworkSettings | None = Field(description="All settings of the network; null where it has none.")
+    model: Model | None = Field(description="The network that others wrote; null where there is none.")
+
+
+def to_json(value: Any) -> str:
+    """Write JSON for people and programs: whatever fits on a line stands on one. End with a line break.
+
+    Raises:
+        ValueError: where a number is not finite, which JSON has no word for.
+    """
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    return _lines(value, indent="") + "\n"
+
+
+def _lines(value: Any, indent: str) -> str:
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    deeper = f"{indent}  "
+    if len(indent) + len(line) <= 100 or not isinstance(value, dict | list):
+        return line
+    if isinstance(value, list):
+        items = [_lines(item, deeper) for item in value]
+        return f"[\n{deeper}" + f",\n{deeper}".join(items) + f"\n{indent}]"
+    items = [f"{json.dumps(key)}: {_lines(item, deeper)}" for key, item in value.items()]
+    return f"{{\n{deeper}" + f",\n{deeper}".join(items) + f"\n{indent}}}"
