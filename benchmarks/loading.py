@@ -20,10 +20,10 @@ from safetensors.torch import load_file, save_file
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override
-from mnfpn_cli.settings.sources import resolve
 from mnfpn_cli.weights.files import read_checkpoint
 from mnfpn_cli.weights.layouts import LAYOUTS, OURS, Layout
 from mnfpn_cli.weights.load import load_weights

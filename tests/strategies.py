@@ -1,10 +1,12 @@
 """Random valid settings, and sizes that they can take, for the property tests."""
 
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
+from mnfpn_cli.plan.levels import plan_levels
+from mnfpn_cli.plan.rules import plan_outline
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.settings.problems import SettingsError
 
 ROUNDINGS = ("nearest8", "ceil8", "truncate")
 
@@ -24,9 +26,11 @@ def network_settings(draw: st.DrawFn) -> NetworkSettings:
     }
     if head != "classifier":
         values["pyramid"] = draw(pyramids(strides))
+    settings = NetworkSettings.model_validate(values)
     try:
-        return NetworkSettings.model_validate(values)
-    except ValidationError:  # a small width can truncate a layer away; if anything else is wrong, it still is
+        plan_outline(settings)
+        return settings
+    except SettingsError:  # a small width can truncate a layer away; if anything else is wrong, it still is
         return NetworkSettings.model_validate(values | {"rounding": "nearest8"})
 
 
@@ -97,6 +101,7 @@ HEADS: dict[str, st.SearchStrategy[dict[str, object]]] = {
 def settings_and_size(draw: st.DrawFn) -> tuple[NetworkSettings, Size]:
     """Settings with a size from the smallest that they can take, odd sizes among them."""
     settings = draw(network_settings())
-    sides = st.integers(settings.backbone_stride, settings.backbone_stride + 70)
+    stride = plan_levels(settings).stride
+    sides = st.integers(stride, stride + 70)
     size = Size(draw(sides), draw(sides))
     return settings.at(size), size

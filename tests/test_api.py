@@ -58,6 +58,11 @@ def test_the_settings_are_those_of_the_command_line(tmp_path: Path) -> None:
         ({"config": "none.json"}, "none.json: must be a file, but there is none of that name"),
         ({"config": {"width_mult": -1}}, "config: width_mult: must be greater than 0, got -1"),
         ({"config": {"stages": {1, 2}}}, "config: must be what JSON can say: "),
+        (
+            {"config": {"pyramid": {"levels": "p3-p7"}}},
+            "config: pyramid.levels: must be among the levels that the stage",
+        ),
+        ({"overrides": {"pyramid.levels": "p6"}}, "overrides pyramid.levels: must be among the levels that the stages"),
         ({"overrides": {"pyramid.channels": 0}}, "overrides pyramid.channels: must be at least 1, got 0"),
         ({"overrides": {"pyramid.channels": "1"}}, "overrides pyramid.channels: must be a whole number, got '1'"),
         ({"overrides": {"pyramid": {"width": 1}}}, "overrides pyramid: pyramid.width: unknown key; did you mean"),

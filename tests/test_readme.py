@@ -22,17 +22,18 @@ from mnfpn_cli.cli.main import run
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
+from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.report.terminal.shapes import shapes_tables
 from mnfpn_cli.report.terminal.summary import Selection, summary_tables
 from mnfpn_cli.report.units import sides
 from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.files import preset_description, preset_names, read_preset
-from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.measuring import runtime_names
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.sources import resolve
 from tests.audit.looked import tree_of
 from tests.conftest import Mnfpn
 from tests.golden.cases import CASES

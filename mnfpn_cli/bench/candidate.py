@@ -13,8 +13,9 @@ from mnfpn_cli.measure.flops import FvcoreCount, count_with_fvcore
 from mnfpn_cli.measure.memory import Needed, needed_by
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.cost import NetworkCost, WholeCost, network_cost
+from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size, network_input
+from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.weights.load import Loaded, build_with_weights
 

@@ -12,11 +12,11 @@ from mnfpn_cli import FORMAT_VERSION
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.external.inputs import Inputs, TensorInputs
 from mnfpn_cli.external.target import InputSpec, Target
+from mnfpn_cli.plan.rules import plan_outline
 from mnfpn_cli.settings.files import parse_json
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.problems import describe
-from mnfpn_cli.settings.rules import problem
+from mnfpn_cli.settings.problems import SettingsError, describe
 
 Seconds = Annotated[float, Field(strict=True, ge=1e-12, le=1e9, allow_inf_nan=False)]
 Whole = Annotated[int, Field(strict=True, ge=0)]
@@ -161,12 +161,6 @@ class Recorded(Model):
         rows = [_in_full(run, values.get("input")) if isinstance(run, Mapping) else run for run in values["runs"]]
         return {**values, "runs": rows}
 
-    @model_validator(mode="after")
-    def _of_a_network(self) -> Self:
-        if self.settings is None and self.model is None:
-            raise problem("settings", "must be there where there is no model", None)
-        return self
-
     def figures(self, run: RecordedRun) -> dict[str, int]:
         """What the network costs for the input of a row."""
         size = (run.input.height, run.input.width)
@@ -203,10 +197,17 @@ def read_result(path: Path) -> Recorded:
     if command != "bench":
         raise UsageError(f"{path}: must be a result of mnfpn bench, got one of mnfpn {command}")
     try:
-        return Recorded.model_validate(document)
+        recorded = Recorded.model_validate(document)
+        if recorded.settings:
+            plan_outline(recorded.settings)
+    except SettingsError as error:
+        raise UsageError(f"{path}: settings.{error}") from None
     except ValidationError as error:
         problems = [f"{path}: {problem}" for problem in describe(error)]
         raise UsageError("\n".join(problems[:SHOWN_PROBLEMS])) from None
+    if recorded.settings is None and recorded.model is None:
+        raise UsageError(f"{path}: settings: must be there where there is no model, got None")
+    return recorded
 
 
 def _document(path: Path) -> Any:

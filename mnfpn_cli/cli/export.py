@@ -21,7 +21,6 @@ from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.export.formats import FORMATS, Format  # noqa: TID253 - needs no torch
 from mnfpn_cli.files import is_device
-from mnfpn_cli.settings.input import network_input, sized
 
 
 @grouped
@@ -51,6 +50,7 @@ def export(
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.export.formats import check_dynamic, import_packages
+    from mnfpn_cli.plan.input import network_input, sized
     from mnfpn_cli.report.documents import document
     from mnfpn_cli.report.terminal.export import export_document, export_tables, weights_document, weights_report
 

@@ -15,7 +15,7 @@ from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.external.inputs import Inputs, Subject, TensorInputs, specs_of
 from mnfpn_cli.external.target import InputSpec, Target, parse_input, parse_target
-from mnfpn_cli.settings.input import DEFAULT_SIZE, NetworkInput, network_input, parse_size, sized
+from mnfpn_cli.settings.input import DEFAULT_SIZE, NetworkInput, parse_size
 
 if TYPE_CHECKING:
     from mnfpn_cli.bench.candidate import Candidate
@@ -68,6 +68,8 @@ class ModelOptions:
             UsageError: where the options contradict each other, or are wrong.
         """
         if self.model is None:
+            from mnfpn_cli.plan.input import network_input, sized
+
             self.check_unused()
             settings, image = sized(network.settings(weights), size)
             return Subject((InputSpec(network_input(settings, image, batch).shape),), settings=settings)
@@ -165,6 +167,8 @@ def find(
 
 
 def _planned(network: NetworkOptions, sizes: Sequence[str | None], weights: Path | None) -> Making:
+    from mnfpn_cli.plan.input import network_input, sized
+
     settings = network.settings(weights)
     cases = [sized(settings, size) for size in sizes]
     for at_size, image in cases:

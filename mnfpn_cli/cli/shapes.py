@@ -9,7 +9,7 @@ from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import BatchIfSaid, DTypeIfSaid, NetworkOptions, OutputOptions, SizesOption, several_sizes
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType, network_input, sized
+from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType
 
 
 @grouped
@@ -48,6 +48,7 @@ def _planned(
 ) -> None:
     """The maps of a network from settings: from its plan, without torch."""
     from mnfpn_cli.cli.output import emit
+    from mnfpn_cli.plan.input import network_input, sized
     from mnfpn_cli.plan.network import plan_network
     from mnfpn_cli.plan.shapes import network_shapes, shapes_document
     from mnfpn_cli.report.terminal.shapes import shapes_tables

@@ -108,14 +108,15 @@ def export_network(
         UsageError: where the input cannot fit the memory that is free.
         MnfpnError: where memory runs out, or the file cannot be written.
     """
-    check_fits(plan_network(settings), input, "float32", torch.device("cpu"))
+    plan = plan_network(settings)
+    check_fits(plan, input, "float32", torch.device("cpu"))
     form = FILE_FORMATS[format]
     progress(f"exporting to {format}", 0.0)
     with out_of_memory_explained(f"exporting {input.batch} × {input.size} to {format}"):
         content = form.write(network, settings, input, dynamic)
 
     def check(file: Path) -> tuple[Comparison, ...]:
-        inputs = inputs_to_check(input, settings.backbone_stride, dynamic)
+        inputs = inputs_to_check(input, plan.backbone.stride, dynamic)
         try:
             return check_file(form, file, network, settings, inputs, progress)
         except CheckError as error:

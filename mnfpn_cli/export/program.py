@@ -16,6 +16,7 @@ from torch.export import Dim, ExportedProgram
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export.written import VERSION_KEY, Opened, metadata
 from mnfpn_cli.network.network import Network
+from mnfpn_cli.plan.levels import plan_levels
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.weights.header import SETTINGS_KEY
@@ -51,7 +52,7 @@ def trace(network: Network, settings: NetworkSettings, input: NetworkInput, dyna
     Raises:
         MnfpnError: where sides are to be free, and torch is too old for that, or has maps of one element to decide on.
     """
-    low = settings.backbone_stride
+    low = plan_levels(settings).stride
     sides = {2: Dim("height", min=low), 3: Dim("width", min=low)}
     images = torch.zeros(input.shape)
     if dynamic and not hasattr(shape_config, "backed_size_oblivious"):

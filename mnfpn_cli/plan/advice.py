@@ -5,14 +5,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mnfpn_cli.errors import UsageError
+from mnfpn_cli.plan.input import network_input
+from mnfpn_cli.plan.levels import plan_levels
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, Row, network_work
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.heads import ClassifierHead, LevelClassifiersHead
-from mnfpn_cli.settings.input import NetworkInput, network_input
+from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.settings.pyramid import PyramidSettings
-from mnfpn_cli.settings.sources import Source, resolve
+from mnfpn_cli.settings.sources import Source
 
 LONG_ENOUGH = 0.01
 """The share of the whole time from which on a layer's rate is trusted."""
@@ -191,8 +194,9 @@ def _changes(settings: NetworkSettings) -> Iterator[tuple[str, ...]]:
 
 
 def _pyramid_changes(settings: NetworkSettings, pyramid: PyramidSettings) -> Iterator[tuple[str, ...]]:
-    coarser = settings.tap_levels[1:] + settings.extra_levels
-    if settings.tap_levels[1:]:
+    levels = plan_levels(settings)
+    coarser = levels.tapped[1:] + levels.extra
+    if levels.tapped[1:]:
         yield (f"pyramid.levels={_written(coarser)}",)
     if pyramid.smooth == "conv":
         yield ("pyramid.smooth=separable",)

@@ -2,17 +2,12 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import prod
 from typing import NamedTuple
 
 from mnfpn_cli.plan.layers import Activation, ConvPlan
-from mnfpn_cli.settings.backbones import (
-    MobileNetV2Settings,
-    ResNetSettings,
-    StageSettings,
-    scale_channels,
-    scale_stage,
-    scale_stem,
-)
+from mnfpn_cli.plan.rounding import Widths
+from mnfpn_cli.settings.backbones import MobileNetV2Settings, ResNetSettings, StageSettings
 from mnfpn_cli.settings.network import NetworkSettings
 
 BOTTLENECK_EXPANSION = 4
@@ -93,6 +88,11 @@ class BackbonePlan:
     conv_bias: bool
     _hash: int = field(init=False, repr=False, compare=False)
 
+    @property
+    def stride(self) -> int:
+        """The stride of the last stage's map, in pixels of the image."""
+        return self.stem.stride * (2 if self.stem_pool else 1) * prod(stage.stride for stage in self.stages)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "_hash", hash((self.stem, self.stem_pool, self.stages)))
 
@@ -101,17 +101,14 @@ class BackbonePlan:
         return self._hash
 
 
-def plan_backbone(settings: NetworkSettings, last_stage: int | None = None) -> BackbonePlan:
+def plan_backbone(settings: NetworkSettings, widths: Widths, last_stage: int | None = None) -> BackbonePlan:
     """Work out the backbone, up to a stage and with it, or all of it."""
     end = None if last_stage is None else last_stage + 1
-    width, rounding = settings.width_mult, settings.rounding
-    stem, rows = scale_stem(settings.stem_channels, width, rounding), (settings.stages or ())[:end]
+    stages = widths.stages[:end]
     if isinstance(settings.backbone, ResNetSettings):
-        repeats = settings.backbone.blocks[:end]
-        widths = tuple(scale_channels(settings.stem_channels << k, width, rounding) for k in range(len(repeats)))
-        return _plan_resnet(settings.in_channels, stem, repeats, widths)
-    widths = tuple(scale_stage(row.channels, row.expansion, width, rounding) for row in rows)
-    return _plan_mobilenet_v2(settings.backbone, settings.in_channels, stem, rows, widths)
+        return _plan_resnet(settings.in_channels, widths.stem, settings.backbone.blocks[:end], stages)
+    rows = (settings.stages or ())[:end]
+    return _plan_mobilenet_v2(settings.backbone, settings.in_channels, widths.stem, rows, stages)
 
 
 # A sweep asks for the same backbone under each of its pyramids, and many widths round to the same channels.

@@ -11,9 +11,7 @@ from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.layers import ConvPlan, LinearPlan
 from mnfpn_cli.plan.pyramid import PyramidPlan
 from mnfpn_cli.plan.sizes import level_sizes, stage_sizes
-from mnfpn_cli.settings.backbones import scale_last
 from mnfpn_cli.settings.heads import ClassifierHead, LevelClassifiersHead
-from mnfpn_cli.settings.network import NetworkSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +48,10 @@ class LevelClassifiersPlan:
 HeadPlan = ClassifierPlan | LevelClassifiersPlan
 
 
-def plan_classifier(settings: NetworkSettings, head: ClassifierHead, backbone: BackbonePlan) -> ClassifierPlan:
-    """Work out a classifier on the backbone's last map."""
+def plan_classifier(channels: int | None, head: ClassifierHead, backbone: BackbonePlan) -> ClassifierPlan:
+    """Work out a classifier on the backbone's last map; ``channels`` are those of the last convolution, scaled."""
     features, last = backbone.stages[-1].out_channels, None
-    if head.last_channels is not None:
-        channels = scale_last(head.last_channels, settings.width_mult, settings.rounding)
+    if channels is not None:
         bare, activation = head.bare_last, None if head.bare_last else backbone.activation
         bias = bare or backbone.conv_bias
         last = ConvPlan(features, channels, kernel=1, bias=bias, norm=not bare, activation=activation)

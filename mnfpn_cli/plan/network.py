@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from mnfpn_cli.plan.backbone import BackbonePlan, plan_backbone
 from mnfpn_cli.plan.head import HeadPlan, plan_classifier, plan_level_classifiers
 from mnfpn_cli.plan.pyramid import PyramidPlan, plan_pyramid
+from mnfpn_cli.plan.rules import plan_outline
 from mnfpn_cli.settings.heads import ClassifierHead, LevelClassifiersHead
 from mnfpn_cli.settings.network import NetworkSettings
 
@@ -35,13 +36,15 @@ def plan_network(settings: NetworkSettings, *, whole: bool = False) -> NetworkPl
     """Work out the network that the settings describe; as a ``whole`` with stages that nothing needs.
 
     Raises:
-        UsageError: where a head has to be made for a size of images, and the settings do not say which.
+        UsageError: where the settings break a rule together; or where a head has to be made for a size of images, and
+            they do not say which.
     """
-    backbone = plan_backbone(settings, None if whole else settings.last_stage)
-    pyramid = plan_pyramid(settings, settings.pyramid, backbone) if settings.pyramid else None
+    widths, levels = plan_outline(settings)
+    backbone = plan_backbone(settings, widths, None if whole else levels.last_stage)
+    pyramid = plan_pyramid(levels, settings.pyramid, backbone) if settings.pyramid else None
     head: HeadPlan | None = None
     if isinstance(settings.head, ClassifierHead):
-        head = plan_classifier(settings, settings.head, backbone)
+        head = plan_classifier(widths.last, settings.head, backbone)
     elif isinstance(settings.head, LevelClassifiersHead) and pyramid:
         head = plan_level_classifiers(settings.head, backbone, pyramid)
     return NetworkPlan(backbone, pyramid, head)

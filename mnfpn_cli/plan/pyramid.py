@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.layers import ConvPlan
-from mnfpn_cli.settings.network import NetworkSettings, level_stride
+from mnfpn_cli.plan.levels import Levels, level_stride
 from mnfpn_cli.settings.pyramid import Merge, PyramidSettings, Upsample
 
 
@@ -72,14 +72,14 @@ class PyramidPlan:
         return (*(level.name for level in self.levels), *(extra.name for extra in self.extra))
 
 
-def plan_pyramid(settings: NetworkSettings, pyramid: PyramidSettings, backbone: BackbonePlan) -> PyramidPlan:
+def plan_pyramid(named: Levels, pyramid: PyramidSettings, backbone: BackbonePlan) -> PyramidPlan:
     """Work out the pyramid on the levels that the settings choose."""
     levels: list[LevelPlan] = []
     on_stages: list[tuple[str, int | None, int]] = [
-        (name, level_stride(name), settings.taps[name]) for name in settings.tap_levels
+        (name, level_stride(name), named.taps[name]) for name in named.tapped
     ]
     if pyramid.top == "pool":
-        on_stages.append(("top", None, settings.last_stage))
+        on_stages.append(("top", None, named.last_stage))
     merged = 0
     for name, stride, stage in reversed(on_stages):
         lateral = ConvPlan(backbone.stages[stage].out_channels, pyramid.channels, kernel=1, bias=True)
@@ -92,7 +92,7 @@ def plan_pyramid(settings: NetworkSettings, pyramid: PyramidSettings, backbone: 
     extra_stage = levels[-1].stage if pyramid.extra_from == "tap" else None
     channels = pyramid.channels if extra_stage is None else levels[-1].lateral.in_channels
     extra = []
-    for name in settings.extra_levels:
+    for name in named.extra:
         extra.append(ExtraPlan(name, level_stride(name), _conv(pyramid.extra, channels, pyramid.channels, stride=2)))
         channels = pyramid.channels
     return PyramidPlan(

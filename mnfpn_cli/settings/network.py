@@ -1,7 +1,6 @@
 """The settings of a network. Whatever a person may say, in a file or on the command line, ends here."""
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -12,17 +11,12 @@ from mnfpn_cli.settings.backbones import (
     Backbone,
     Channels,
     MobileNetV2Settings,
-    ResNetSettings,
     Rounding,
     Stage,
 )
 from mnfpn_cli.settings.heads import Head, LevelClassifiersHead, NoHead
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.pyramid import PyramidSettings
-from mnfpn_cli.settings.rules import check_network
-
-EXTRA_LEVELS = {"none": 0, "maxpool": 1, "conv": 2, "separable": 2}
-"""How many extra levels 'all' means: as many as torchvision's LastLevelMaxPool and LastLevelP6P7 add."""
 
 Stages = Annotated[tuple[Stage, ...], Field(min_length=1, max_length=100)]
 
@@ -69,72 +63,6 @@ class NetworkSettings(BaseModel):
                 given["head"] = {"last_channels": None, **head}
         return given
 
-    @model_validator(mode="after")
-    def _check_what_depends_on_each_other(self) -> Self:
-        check_network(self)
-        return self
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """The stride of each stage; that of a resnet's first is its max-pooling's."""
-        if isinstance(self.backbone, ResNetSettings):
-            return (2,) * len(self.backbone.blocks)
-        return tuple(stage.stride for stage in self.stages or ())
-
-    @cached_property
-    def taps(self) -> dict[str, int]:
-        """The stage that each possible level is tapped from, finest level first.
-
-        The stem's stride is 2, so the first stage of stride 2 opens p2. A level is tapped from the last stage
-        before the next one of stride 2, the strongest feature map of that resolution, or from the first. Where the
-        last stage is averaged to be the top of the pyramid, it is no tap.
-        """
-        strides, taps, level = self.strides, dict[str, int](), 1
-        if self.pyramid and self.pyramid.top == "pool":
-            strides = strides[:-1]
-        last = self.pyramid is None or self.pyramid.taps == "last"
-        for index, stride in enumerate(strides):
-            level += stride == 2
-            if level > 1 and (last or stride == 2):
-                taps[f"p{level}"] = index
-        return taps
-
-    @cached_property
-    def tap_levels(self) -> tuple[str, ...]:
-        """The names of the pyramid's levels that are built on taps, finest first."""
-        if self.pyramid is None:
-            return ()
-        chosen = self.pyramid.levels
-        return tuple(name for name in self.taps if chosen == "all" or name in chosen)
-
-    @cached_property
-    def extra_levels(self) -> tuple[str, ...]:
-        """The names of the levels beyond the taps, finest first."""
-        if self.pyramid is None:
-            return ()
-        coarsest, chosen = int(list(self.taps)[-1][1:]), self.pyramid.levels
-        if chosen == "all":
-            return tuple(f"p{coarsest + k}" for k in range(1, EXTRA_LEVELS[self.pyramid.extra] + 1))
-        return tuple(sorted((name for name in chosen if name not in self.taps), key=level_stride))
-
-    @property
-    def levels(self) -> tuple[str, ...]:
-        """The names of the pyramid's levels, finest first; a pooled top is the last."""
-        top = ("top",) if self.pyramid and self.pyramid.top == "pool" else ()
-        return self.tap_levels + self.extra_levels + top
-
-    @property
-    def last_stage(self) -> int:
-        """The last stage that is needed: the coarsest tap's, or the last of all where a top or a head takes it."""
-        if self.pyramid is None or self.pyramid.top == "pool":
-            return len(self.strides) - 1
-        return self.taps[self.tap_levels[-1]]
-
-    @property
-    def backbone_stride(self) -> int:
-        """The stride of the coarsest map of the backbone, in input pixels."""
-        return 2 << sum(stride == 2 for stride in self.strides[: self.last_stage + 1])
-
     @property
     def made_for(self) -> Size | None:
         """The one size of images that the network takes; None where it takes any."""
@@ -146,11 +74,6 @@ class NetworkSettings(BaseModel):
         if isinstance(head, LevelClassifiersHead) and head.pool == "none" and head.size is None:
             return self.model_copy(update={"head": head.model_copy(update={"size": str(size)})})
         return self
-
-
-def level_stride(name: str) -> int:
-    """The nominal stride of a level: 2^k for ``pk``."""
-    return 1 << int(name[1:])
 
 
 def kind_of(values: Mapping[str, Any], part: str) -> Any:

@@ -29,6 +29,14 @@ class Problem:
         return f"{place}: {self.text}" if place else self.text
 
 
+class SettingsError(UsageError):
+    """Several settings break a rule together. Data, for whoever knows which source gave the value."""
+
+    def __init__(self, where: str, rule: str, got: object) -> None:
+        self.problem = Problem(tuple(where.split(".")), f"{rule}, got {got}", between=True)
+        super().__init__(str(self.problem))
+
+
 def describe(error: ValidationError) -> list[Problem]:
     """The problems that pydantic found, one a place, in our words."""
     problems: dict[tuple[str | int, ...], Problem] = {}
@@ -65,8 +73,6 @@ def check_key(name: str, path: Sequence[str | int], others: Collection[str] = ()
 
 def _problem(details: ErrorDetails) -> Problem:
     context = details.get("ctx", {})
-    if "where" in context:
-        return Problem(tuple(context["where"].split(".")), f"{context['rule']}, got {context['got']}", True)
     where, kind = details["loc"], ""
     if where[0] in PARTS and len(where) > 1:  # pydantic puts the kind into the place
         kind, where = str(where[1]), (where[0], *where[2:])

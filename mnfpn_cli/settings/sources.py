@@ -1,7 +1,7 @@
 """Where settings come from: presets, files, options. Later beats earlier, and all end as one `NetworkSettings`."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +50,8 @@ class Source:
         return True
 
 
-def resolve(sources: Sequence[Source]) -> NetworkSettings:
-    """The settings that the sources give together, on top of the defaults.
+def merge(sources: Sequence[Source]) -> NetworkSettings:
+    """The settings that the sources give together, on top of the defaults; each value checked by itself.
 
     Raises:
         UsageError: where a value breaks a rule, naming the source that gave it.
@@ -59,7 +59,7 @@ def resolve(sources: Sequence[Source]) -> NetworkSettings:
     try:
         return NetworkSettings.model_validate(_merged(sources))
     except ValidationError as error:
-        raise UsageError("\n".join(_lines(describe(error), sources))) from None
+        raise UsageError("\n".join(named(problem, sources) for problem in describe(error))) from None
 
 
 def problems_alone(source: Source) -> list[str]:
@@ -70,7 +70,7 @@ def problems_alone(source: Source) -> list[str]:
     try:
         NetworkSettings.model_validate(_merged(sources))
     except ValidationError as error:
-        return _lines([problem for problem in describe(error) if not problem.between], sources)
+        return [named(problem, sources) for problem in describe(error) if not problem.between]
     except UsageError:  # an index, which is one of the stages that another source gives
         pass
     return []
@@ -161,16 +161,13 @@ def _without_other_kinds(value: Any, part: str, was: Any, wanted: Any) -> Any:
     return kept
 
 
-def _lines(problems: Iterable[Problem], sources: Sequence[Source]) -> list[str]:
-    """The problems in words, each with the name of the source that gave the value."""
-    lines = []
-    for problem in problems:
-        source = next((s for s in reversed(sources) if s.gave(problem.where)), None)
-        if source is None:
-            lines.append(str(problem))
-        else:  # an option that is the very place needs no place beside its name
-            lines.append(f"{source.name}: {problem.text if source.path == problem.where else problem}")
-    return lines
+def named(problem: Problem, sources: Sequence[Source]) -> str:
+    """A problem in words, with the name of the source that gave the value."""
+    source = next((one for one in reversed(sources) if one.gave(problem.where)), None)
+    if source is None:
+        return str(problem)
+    # An option that is the very place needs no place beside its name.
+    return f"{source.name}: {problem.text if source.path == problem.where else problem}"
 
 
 def _put(tree: Any, source: Source, path: KeyPath, value: Any) -> Any:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.settings.input import DEFAULT_SIZE, Size, network_input, parse_size
+from mnfpn_cli.plan.input import network_input
+from mnfpn_cli.plan.rules import resolve
+from mnfpn_cli.settings.input import DEFAULT_SIZE, Size, parse_size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import path_of
-from mnfpn_cli.settings.sources import Source, problems_alone, resolve
+from mnfpn_cli.settings.sources import Source, problems_alone
 from mnfpn_cli.space.cells import Execution
 
 MAX_CELLS = 1_000_000

@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.sources import resolve
 from mnfpn_cli.space.cells import Cell
 
 EXECUTION = frozenset(("size", "batch", "runtime", "device", "dtype", "threads"))

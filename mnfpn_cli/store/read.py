@@ -9,7 +9,9 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, Select, select
 
 from mnfpn_cli.errors import UsageError
+from mnfpn_cli.plan.rules import plan_outline
 from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.settings.problems import SettingsError
 from mnfpn_cli.store import tables as t
 from mnfpn_cli.store.damage import DIGITS, DamagedError, checked, first_problem
 from mnfpn_cli.store.rows import Result, Status, StoredCell, cell_of, result_of
@@ -55,7 +57,11 @@ def _row(settings: NetworkSettings) -> dict[str, Any]:
 
 def _settings(network: str, said: Any) -> NetworkSettings:
     try:
-        return NetworkSettings.model_validate(said)
+        settings = NetworkSettings.model_validate(said)
+        plan_outline(settings)
+        return settings
+    except SettingsError as error:
+        raise DamagedError(f"network {network[:DIGITS]}: settings.{error}") from None
     except ValidationError as error:
         raise DamagedError(f"network {network[:DIGITS]}: settings{first_problem(error)}") from None
 

@@ -12,9 +12,10 @@ from mnfpn_cli.errors import UsageError
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import dotted
-from mnfpn_cli.settings.sources import Source, resolve
+from mnfpn_cli.settings.sources import Source
 from mnfpn_cli.weights.files import Checkpoint, read_checkpoint
 from mnfpn_cli.weights.match import Match, match
 
@@ -84,8 +85,7 @@ def load_weights(network: nn.Module, settings: NetworkSettings, checkpoint: Chec
 def _check(state: Mapping[str, Tensor], settings: NetworkSettings, checkpoint: Checkpoint) -> tuple[Match, Loaded]:
     tensors = checkpoint.tensors
     plan = plan_network(settings)
-    is_whole = settings.last_stage == len(settings.strides) - 1
-    found = match(checkpoint.name, tensors, state, plan, plan if is_whole else plan_network(settings, whole=True))
+    found = match(checkpoint.name, tensors, state, plan, plan_network(settings, whole=True))
     shapes, types = [], []
     for key, sources in found.sources.items():
         for source in sources:

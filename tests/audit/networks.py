@@ -16,9 +16,9 @@ from mnfpn_cli.documents.audit import Kind
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import Size
-from mnfpn_cli.settings.sources import resolve
 from mnfpn_cli.trace.passes import Input
 
 SIZE = Size(224, 224)

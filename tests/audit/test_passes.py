@@ -14,9 +14,10 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.guard import ModelError
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
+from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.plan.memory import activation_bytes
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.trace.facts import look
 from mnfpn_cli.trace.passes import How, Input, first_pass, run_pass

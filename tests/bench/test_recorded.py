@@ -84,6 +84,11 @@ def test_what_is_no_result_is_refused(tmp_path: Path, content: str, message: str
         ({"cost": {**COST, "macs": -1}}, "cost.macs: must be at least 0, got -1"),
         ({"cost": None}, "cost: must be an object, got null"),
         ({"settings": {"width_mult": 0}}, "settings.width_mult: must be greater than 0, got 0"),
+        (
+            {"settings": {"pyramid": {"levels": "p3-p7"}}},
+            "settings.pyramid.levels: must be among the levels that the stages give .*, got p6, p7",
+        ),
+        ({"settings": None}, "settings: must be there where there is no model, got None"),
         ({"environment": ...}, "environment: is required"),
         ({"complete": "perhaps"}, "complete: must be true or false, got 'perhaps'"),
     ],

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import preset_names, read_preset
-from mnfpn_cli.settings.sources import resolve
 from tests.conftest import Mnfpn
 
 LEVELS: dict[str, list[int | None]] = {

@@ -97,7 +97,7 @@ def test_carried_settings_that_are_none_matter_only_where_they_are_used(
 ) -> None:
     """A file of a later version loads where its settings are given."""
     path = tmp_path / "later.safetensors"
-    for text in ('{"attention": true}', "no JSON"):
+    for text in ('{"attention": true}', "no JSON", '{"pyramid": {"levels": "p3-p7"}}'):
         save_file(weights, path, {SETTINGS_KEY: text})
         assert mnfpn("summary", "--weights", str(path)).code == 2
         outcome = mnfpn("summary", "--weights", str(path), "--preset", "mobilenetv2-fpn", *ROWS, "--json")

@@ -3,9 +3,9 @@
 import pytest
 
 from mnfpn_cli.export.formats import FORMATS
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.sources import resolve
 from tests.needs import needs_onnx
 
 SMALL = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2), (2, 16, 2, 2)], "pyramid": {"channels": 8}})

@@ -19,8 +19,9 @@ from mnfpn_cli.export.export import Exported, export_network
 from mnfpn_cli.export.formats import Format
 from mnfpn_cli.measure import memory
 from mnfpn_cli.network.build import build_network
+from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.settings.files import preset_names
-from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.export.networks import EACH_FORMAT, FLAT, SMALL, shortened
 from tests.needs import needs_onnx

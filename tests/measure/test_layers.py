@@ -17,9 +17,10 @@ from mnfpn_cli.measure.layers import LayerTimes, time_layers
 from mnfpn_cli.measure.marks import EventMarks, HostMarks, Marks, marks_for
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.network.network import Network
+from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, network_work
-from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.measure.clocks import FakeDevice
 from tests.strategies import settings_and_size

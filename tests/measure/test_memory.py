@@ -8,9 +8,10 @@ import torch
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.measure import memory
 from mnfpn_cli.measure.memory import PeakMemory, check_fits, out_of_memory_explained
+from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.plan.memory import memory_needed
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 
 CPU = torch.device("cpu")

@@ -6,9 +6,10 @@ import pytest
 
 from mnfpn_cli.errors import CheckError
 from mnfpn_cli.measure.verify import verify_shapes
+from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import MapShape, NetworkShapes, network_shapes
-from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 
 SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 2, 2), (2, 16, 1, 2)], "pyramid": {"channels": 8}})

@@ -9,10 +9,11 @@ from hypothesis import given
 from mnfpn_cli.measure.flops import count_with_fvcore
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
+from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.plan.steps import ConvStep, LinearStep, ResizeStep, steps
-from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.audit.looked import tree_of
 from tests.strategies import settings_and_size

@@ -5,13 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnfpn_cli.plan.advice import Advice, TimeModel, best_advice
+from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, Row, network_work
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import read_preset
-from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override
-from mnfpn_cli.settings.sources import Source, resolve
+from mnfpn_cli.settings.sources import Source
 from tests.strategies import settings_and_size
 
 SIZE = Size(600, 900)

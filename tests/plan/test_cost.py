@@ -4,15 +4,17 @@ import pytest
 
 from mnfpn_cli.measure.flops import count_with_fvcore
 from mnfpn_cli.network.build import build_meta, build_network
-from mnfpn_cli.plan.backbone import plan_backbone
 from mnfpn_cli.plan.cost import network_cost
+from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.plan.layers import ConvPlan
+from mnfpn_cli.plan.levels import plan_levels
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.plan.steps import AddStep, ConvStep, steps
 from mnfpn_cli.settings.files import read_preset
-from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.sources import Source, resolve
+from mnfpn_cli.settings.sources import Source
 
 SIZE = Size(600, 900)
 
@@ -94,19 +96,19 @@ def test_parameters_are_those_that_google_published(width: float, published: str
 def test_stages_that_no_level_needs_are_not_planned() -> None:
     """With p2 to p4 the stages behind p4's tap would be computed for nothing."""
     settings = NetworkSettings.model_validate({"pyramid": {"levels": "p2-p4"}})
-    assert len(plan_network(settings).backbone.stages) == settings.taps["p4"] + 1
+    assert len(plan_network(settings).backbone.stages) == plan_levels(settings).taps["p4"] + 1
 
 
 def test_a_residual_needs_stride_1_and_equal_channels() -> None:
     """Both, in the first block of a stage as in the others."""
     settings = NetworkSettings.model_validate({"stem_channels": 16, "stages": [(1, 16, 2, 1), (1, 16, 2, 2)]})
-    blocks = [[block.residual for block in stage.blocks] for stage in plan_backbone(settings).stages]
+    blocks = [[block.residual for block in stage.blocks] for stage in plan_network(settings).backbone.stages]
     assert blocks == [[True, True], [False, True]]
 
 
 def test_the_expansion_convolution_is_left_out_at_expansion_1() -> None:
     """As in the paper's first stage."""
-    first, second = plan_backbone(NetworkSettings()).stages[:2]
+    first, second = plan_network(NetworkSettings()).backbone.stages[:2]
     assert first.blocks[0].layers[0][0] == "depthwise"
     assert second.blocks[0].layers[0] == ("expand", ConvPlan(16, 96, kernel=1, norm=True, activation="relu6"))
 

@@ -1,8 +1,9 @@
 """The maps that come out, in closed form."""
 
+from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
-from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 
 SETTINGS = NetworkSettings()

@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from mnfpn_cli.network.build import build_meta
 from mnfpn_cli.network.network import ConvNormAct
 from mnfpn_cli.plan.cost import network_cost
+from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, network_work
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.plan.steps import ResizeStep, steps
 from mnfpn_cli.settings.files import read_preset
-from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.sources import Source, resolve
+from mnfpn_cli.settings.sources import Source
 from tests.strategies import settings_and_size
 
 SIZE = Size(64, 96)

@@ -13,7 +13,9 @@ from hypothesis import given
 from rich.table import Table
 
 from mnfpn_cli.cli.output import as_text
+from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.plan.shapes import NetworkShapes, network_shapes
 from mnfpn_cli.plan.sizes import stage_sizes
 from mnfpn_cli.report.figures.svg import diagram_svg
@@ -22,9 +24,9 @@ from mnfpn_cli.report.terminal.diagram import diagram
 from mnfpn_cli.report.terminal.tables import least_width
 from mnfpn_cli.report.units import shape
 from mnfpn_cli.settings.files import preset_names, read_preset
-from mnfpn_cli.settings.input import Size, network_input, parse_size
+from mnfpn_cli.settings.input import Size, parse_size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.sources import Source, resolve
+from mnfpn_cli.settings.sources import Source
 from tests.strategies import settings_and_size
 
 SIZES = ("600x900", "224x224")

@@ -8,13 +8,14 @@ from rich.console import Console
 
 from mnfpn_cli.measure.layers import LayerTime, LayerTimes, Profile
 from mnfpn_cli.plan.advice import Advice
+from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, Peaks, network_work, roofline
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.report.terminal.layers import advice_sentence, layers_document, layers_tables
 from mnfpn_cli.report.terminal.tables import least_width
 from mnfpn_cli.settings.files import preset_names, read_preset
-from mnfpn_cli.settings.input import DEFAULT_SIZE, network_input, parse_size
-from mnfpn_cli.settings.sources import resolve
+from mnfpn_cli.settings.input import DEFAULT_SIZE, parse_size
 
 WORKS = (
     LayerWork("stem", "stem", "conv", 1_000_000, 4_000_000),

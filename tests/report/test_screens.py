@@ -13,6 +13,7 @@ from rich.console import Console
 
 from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.cli.output import as_text, print_report
+from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.report.points import points_of
@@ -26,7 +27,7 @@ from mnfpn_cli.report.terminal.recommend import recommend_report
 from mnfpn_cli.report.terminal.shapes import shapes_tables
 from mnfpn_cli.report.terminal.sweep import Swept, moved_lines, space_report, swept_report
 from mnfpn_cli.report.terminal.tables import Report
-from mnfpn_cli.settings.input import DType, Size, network_input
+from mnfpn_cli.settings.input import DType, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.cells import Execution
 from mnfpn_cli.space.frontier import largest_product, planned_frontier

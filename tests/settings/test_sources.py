@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnfpn_cli.errors import UsageError
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.backbones import StageSettings
 from mnfpn_cli.settings.files import parse_settings, read_preset
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override, parse_stages
-from mnfpn_cli.settings.sources import Source, resolve
+from mnfpn_cli.settings.sources import Source
 
 STAGE = StageSettings(expansion=6, channels=24, repeats=2, stride=2)
 

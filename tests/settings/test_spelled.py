@@ -3,10 +3,11 @@
 import pytest
 from hypothesis import given
 
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import as_options, parse_override, parse_stages
-from mnfpn_cli.settings.sources import Source, resolve
+from mnfpn_cli.settings.sources import Source
 from tests.strategies import network_settings
 
 

@@ -135,6 +135,15 @@ def test_settings_that_are_none_are_told(store: Store) -> None:
         read_cells(store)
 
 
+def test_settings_that_describe_no_network_are_told(store: Store) -> None:
+    """Each value may be right by itself."""
+    swept(store)
+    broken = {"pyramid": {"levels": ["p3", "p7"]}}
+    store.write(lambda connection: connection.execute(update(t.networks).values(settings=broken)))
+    with pytest.raises(StoreError, match=r"is damaged: network .*: settings\.pyramid\.levels: must be among"):
+        read_cells(store)
+
+
 def test_a_read_sees_one_moment(name: str) -> None:
     """What others write in between is not seen by half."""
     with open_store(name, create=True) as one, open_store(name) as other:

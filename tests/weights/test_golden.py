@@ -11,8 +11,9 @@ from mnfpn_cli.measure.flops import count_with_fvcore
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.cost import network_cost
+from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.settings.input import Size, network_input
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.weights.files import Checkpoint
 from mnfpn_cli.weights.load import load_weights

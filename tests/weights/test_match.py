@@ -10,9 +10,9 @@ from torch import Tensor
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override
-from mnfpn_cli.settings.sources import resolve
 from mnfpn_cli.weights.files import Checkpoint
 from mnfpn_cli.weights.load import Loaded, check_weights, load_weights
 from tests.golden.cases import CASES, Case

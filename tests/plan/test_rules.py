@@ -1,17 +1,19 @@
 """Combinations that describe no network are refused with the reason, and every other one is one."""
 
 import json
-from typing import Any
 
 import pytest
 
 from mnfpn_cli.errors import UsageError
+from mnfpn_cli.plan.input import network_input, sized
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import parse_settings, preset_names, read_preset
-from mnfpn_cli.settings.input import Size, network_input, sized
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override
-from mnfpn_cli.settings.sources import Source, resolve
+from mnfpn_cli.settings.problems import SettingsError
+from mnfpn_cli.settings.sources import Source
 
 RESNET = "backbone.kind=resnet"
 CLASSIFIER = "head.kind=classifier"
@@ -89,6 +91,20 @@ def test_any_preset_takes_any_head(preset: str, kind: str) -> None:
     plan_network(given.at(Size(224, 224)))
 
 
+def test_settings_made_in_python_are_refused_where_they_are_planned() -> None:
+    """Each value is right by itself; the plan says what is wrong with them together."""
+    settings = NetworkSettings.model_validate({"pyramid": {"merge": "concat", "smooth": "none"}})
+    with pytest.raises(
+        SettingsError, match=r"^pyramid\.smooth: must not be none with pyramid\.merge 'concat'"
+    ) as caught:
+        plan_network(settings)
+    assert caught.value.problem.where == ("pyramid", "smooth")
+    assert caught.value.exit_code == 2
+    beyond = NetworkSettings.model_validate({"pyramid": {"levels": "p3-p7"}})
+    with pytest.raises(SettingsError, match=r"^pyramid\.levels: must be among the levels that the stages give"):
+        network_input(beyond, Size(600, 900))
+
+
 def test_a_file_that_contradicts_itself_is_refused() -> None:
     """Only what another source outdid is dropped."""
     with pytest.raises(UsageError, match=r"my\.json: stages: must be null with backbone\.kind 'resnet'"):
@@ -109,35 +125,6 @@ def test_what_show_prints_reads_back(preset: str) -> None:
     settings = resolve([read_preset(preset)])
     text = json.dumps(settings.model_dump(mode="json"))
     assert resolve([Source("shown", parse_settings("shown", text.encode()))]) == settings
-
-
-EXTRA: list[tuple[dict[str, Any], tuple[str, ...]]] = [
-    ({"extra": "maxpool"}, ("p2", "p3", "p4", "p5", "p6")),
-    ({"extra": "conv"}, ("p2", "p3", "p4", "p5", "p6", "p7")),
-    ({"extra": "conv", "levels": "p4-p5"}, ("p4", "p5")),
-    ({"extra": "conv", "levels": ["p7", "p6", "p5"]}, ("p5", "p6", "p7")),
-    ({"extra": "separable", "levels": "p5-p16"}, tuple(f"p{k}" for k in range(5, 17))),
-    ({"top": "pool"}, ("p2", "p3", "p4", "p5", "top")),
-    ({"top": "pool", "levels": "p3"}, ("p3", "top")),
-]
-
-
-@pytest.mark.parametrize(("pyramid", "levels"), EXTRA)
-def test_levels_beyond_the_taps(pyramid: dict[str, Any], levels: tuple[str, ...]) -> None:
-    """Named like the others, finest first; the pooled top is always there."""
-    settings = NetworkSettings.model_validate({"pyramid": pyramid})
-    assert settings.levels == levels
-    assert plan_network(settings).outputs == levels
-
-
-def test_taps_are_the_last_stage_of_each_resolution_or_the_first() -> None:
-    """And never the stage that is averaged to be the top."""
-    last, first = (NetworkSettings.model_validate({"pyramid": {"taps": taps}}) for taps in ("last", "first"))
-    assert last.taps == {"p2": 1, "p3": 2, "p4": 4, "p5": 6}
-    assert first.taps == {"p2": 1, "p3": 2, "p4": 3, "p5": 5}
-    stages = [[1, 8, 1, 2], [1, 8, 1, 2], [1, 8, 1, 2]]
-    pooled = NetworkSettings.model_validate({"stages": stages, "pyramid": {"top": "pool", "taps": "first"}})
-    assert pooled.taps == {"p2": 0, "p3": 1}
 
 
 def test_a_head_on_flattened_maps_is_made_for_one_size() -> None:

@@ -1,0 +1,144 @@
+"""The stages that a pyramid's levels stand on, and the levels beyond them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from mnfpn_cli.settings.backbones import ResNetSettings
+from mnfpn_cli.settings.input import MAX_SIDE
+from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.settings.problems import SettingsError
+from mnfpn_cli.settings.pyramid import PyramidSettings
+from mnfpn_cli.text import did_you_mean
+
+EXTRA_LEVELS = {"none": 0, "maxpool": 1, "conv": 2, "separable": 2}
+"""How many extra levels 'all' means: as many as torchvision's LastLevelMaxPool and LastLevelP6P7 add."""
+
+MOST_LISTED = 6
+COARSEST = MAX_SIDE.bit_length() - 1
+"""The coarsest level that the largest image could fill."""
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Levels by name, finest first.
+
+    Attributes:
+        taps: the stage that each possible level is tapped from.
+        tapped: the levels that the pyramid has on taps.
+        extra: those beyond the taps.
+        top: the pooled top, where there is one.
+        last_stage: the last that is needed: the coarsest tap's, or the last of all where a top or a head takes it.
+        stride: that of the last stage's map, in pixels of the image.
+    """
+
+    taps: Mapping[str, int]
+    tapped: tuple[str, ...]
+    extra: tuple[str, ...]
+    top: tuple[str, ...]
+    last_stage: int
+    stride: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All levels of the pyramid; a pooled top is the last."""
+        return self.tapped + self.extra + self.top
+
+
+def plan_levels(settings: NetworkSettings) -> Levels:
+    """Work out the levels.
+
+    Raises:
+        SettingsError: where the stages do not give the levels that are asked for.
+    """
+    return _plan_levels(strides(settings), settings.pyramid)
+
+
+def strides(settings: NetworkSettings) -> tuple[int, ...]:
+    """The stride of each stage; that of a resnet's first is its max-pooling's."""
+    if isinstance(settings.backbone, ResNetSettings):
+        return (2,) * len(settings.backbone.blocks)
+    return tuple([stage.stride for stage in settings.stages or ()])
+
+
+def level_stride(name: str) -> int:
+    """The nominal stride of a level: 2^k for ``pk``."""
+    return 1 << int(name[1:])
+
+
+# The networks of a sweep have the same few.
+@lru_cache(maxsize=256)
+def _plan_levels(strides: tuple[int, ...], pyramid: PyramidSettings | None) -> Levels:
+    tapped, extra, top = tuple[str, ...](), tuple[str, ...](), tuple[str, ...]()
+    taps, last_stage = _taps(strides, pyramid), len(strides) - 1
+    if pyramid:
+        _check(strides, taps, pyramid)
+        tapped = tuple(name for name in taps if pyramid.levels == "all" or name in pyramid.levels)
+        extra = _extra(taps, pyramid)
+        if pyramid.top == "pool":
+            top = ("top",)
+        else:
+            last_stage = taps[tapped[-1]]
+    return Levels(taps, tapped, extra, top, last_stage, 2 << strides[: last_stage + 1].count(2))
+
+
+def _taps(strides: Sequence[int], pyramid: PyramidSettings | None) -> dict[str, int]:
+    """The stage that each possible level is tapped from.
+
+    The stem's stride is 2, so the first stage of stride 2 opens p2. A level is tapped from the last stage before the
+    next one of stride 2, the strongest feature map of that resolution, or from the first. Where the last stage is
+    averaged to be the top of the pyramid, it is no tap.
+    """
+    taps, level = dict[str, int](), 1
+    if pyramid and pyramid.top == "pool":
+        strides = strides[:-1]
+    last = pyramid is None or pyramid.taps == "last"
+    for index, stride in enumerate(strides):
+        level += stride == 2
+        if level > 1 and (last or stride == 2):
+            taps[f"p{level}"] = index
+    return taps
+
+
+def _extra(taps: Mapping[str, int], pyramid: PyramidSettings) -> tuple[str, ...]:
+    if pyramid.levels == "all":
+        coarsest = _coarsest(taps)
+        return tuple(f"p{coarsest + k}" for k in range(1, EXTRA_LEVELS[pyramid.extra] + 1))
+    return tuple(sorted((name for name in pyramid.levels if name not in taps), key=level_stride))
+
+
+def _coarsest(taps: Mapping[str, int]) -> int:
+    return int(list(taps)[-1][1:])
+
+
+def _check(strides: Sequence[int], taps: Mapping[str, int], pyramid: PyramidSettings) -> None:
+    if 2 not in strides:
+        raise SettingsError("stages", "must hold a stage of stride 2: each one gives the pyramid a level", "none")
+    chosen, names = pyramid.levels, list(taps)
+    if not taps:
+        reason = "the last stage is the top, and no stage before it has stride 2"
+        raise SettingsError("pyramid.top", f"must not be 'pool' where it leaves no level: {reason}", "'pool'")
+    if chosen == "all":
+        return
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise SettingsError("pyramid.levels", "must name at least one level, and each once", ",".join(chosen) or "none")
+    beyond, coarsest = _extra(taps, pyramid), _coarsest(taps)
+    if beyond and pyramid.extra == "none":
+        rule = f"must be among the levels that the stages give ({', '.join(taps)})"
+        raise SettingsError("pyramid.levels", rule, f"{_listed(beyond)}{_near_level(beyond[-1], names)}")
+    if beyond and (names[-1] not in chosen or beyond != tuple(f"p{coarsest + k + 1}" for k in range(len(beyond)))):
+        rule = f"must hold {names[-1]} and no gap after it, as each extra level is made of the one before"
+        raise SettingsError("pyramid.levels", rule, _listed(chosen))
+    if len(beyond) + coarsest > max(coarsest, COARSEST):
+        raise SettingsError("pyramid.levels", f"must end at p{COARSEST}, which the largest image fills", beyond[-1])
+
+
+def _listed(levels: Sequence[str]) -> str:
+    """Levels in a message: the first and the last where there are many, as a range may have."""
+    return ", ".join(levels) if len(levels) <= MOST_LISTED else f"{levels[0]}, {levels[1]}, …, {levels[-1]}"
+
+
+def _near_level(name: str, levels: Sequence[str]) -> str:
+    """The level that is spelled alike, or else the one of the nearest stride."""
+    nearest = min(levels, key=lambda level: abs(int(level[1:]) - int(name[1:])))
+    return did_you_mean(name, levels) or f"; did you mean '{nearest}'?"
