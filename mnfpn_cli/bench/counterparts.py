@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from mnfpn_cli.external.inputs import in_words
 from mnfpn_cli.measure.ratio import unpaired_ratio
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.settings.problems import dotted
+from mnfpn_cli.settings.differences import ABSENT, differences
 
 HARDWARE = ("cpu", "cores", "memory_bytes", "gpu")
 """The keys of an environment that make it another machine."""
@@ -160,17 +159,13 @@ def _environments(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[
         yield name, _shown(one), _shown(other)
 
 
-def _other_settings(a: Any, b: Any, place: tuple[str | int, ...] = ()) -> Iterator[str]:
+def _other_settings(a: Any, b: Any) -> Iterator[str]:
     """Each place at which two settings differ, with both values."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        for key in dict.fromkeys((*a, *b)):
-            yield from _other_settings(a.get(key), b.get(key), (*place, key))
-    elif isinstance(a, list) and isinstance(b, list):
-        for index, (one, other) in enumerate(zip_longest(a, b)):
-            yield from _other_settings(one, other, (*place, index))
-    elif a != b:
-        yield f"{dotted(place)} {_brief(a)} against {_brief(b)}"
+    for one in differences(a, b, rows=True):
+        yield f"{one.key} {_brief(one.one)} against {_brief(one.other)}"
 
 
 def _brief(value: Any) -> str:
+    if value is ABSENT:
+        return "none"
     return ",".join(map(str, value.values())) if isinstance(value, dict) else _shown(value)

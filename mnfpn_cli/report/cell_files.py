@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.report.terminal.cells import cell_document
-from mnfpn_cli.space.names import flat
+from mnfpn_cli.settings.differences import flat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,14 +2,16 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.backbones import ORIGINAL_SPELLING
+from mnfpn_cli.settings.differences import Where, differences
 from mnfpn_cli.settings.files import parse_json
 from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.settings.problems import dotted
 from mnfpn_cli.settings.sources import KeyPath, Source
 
 
@@ -65,7 +67,7 @@ def _whole(number: str, row: str) -> int:
         raise UsageError(f"--stages: a row must be four whole numbers t,c,n,s, got '{row}'") from None
 
 
-OF_THEIR_OWN = {("width_mult",): "--width-mult", ("pyramid", "channels"): "--pyramid-channels"}
+OF_THEIR_OWN: dict[Where, str] = {("width_mult",): "--width-mult", ("pyramid", "channels"): "--pyramid-channels"}
 """Settings that have options of their own."""
 
 
@@ -77,13 +79,13 @@ def as_options(settings: NetworkSettings) -> list[str]:
     for part in ("backbone", "head"):
         if wanted[part]["kind"] != default[part].default.kind:
             options += ["--set", f"{part}.kind={wanted[part]['kind']}"]
-    for path, value in _differences(wanted, usual, ()):
+    for path, value, _ in differences(wanted, usual):
         if path == ("stages",):
             options += ["--stages", " ".join(",".join(map(str, row.values())) for row in value)]
         elif path in OF_THEIR_OWN:
             options += [OF_THEIR_OWN[path], f"{value}"]
         else:
-            options += ["--set", f"{'.'.join(path)}={value if _is_word(value) else json.dumps(value)}"]
+            options += ["--set", f"{dotted(path)}={value if _is_word(value) else json.dumps(value)}"]
     return options
 
 
@@ -93,16 +95,6 @@ def _usual(backbone: str, head: str) -> Mapping[str, Any]:
     return NetworkSettings.model_validate({"backbone": {"kind": backbone}, "head": {"kind": head}}).model_dump(
         mode="json"
     )
-
-
-def _differences(wanted: Any, usual: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    if wanted == usual:
-        return
-    if isinstance(wanted, Mapping) and isinstance(usual, Mapping):
-        for key, value in wanted.items():
-            yield from _differences(value, usual.get(key), (*path, key))
-    else:
-        yield path, wanted
 
 
 def _is_word(value: Any) -> bool:

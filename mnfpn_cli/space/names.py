@@ -1,11 +1,12 @@
 """Cells told apart in few words: by what differs between them."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import Any
 
 from mnfpn_cli.plan.rules import resolve
+from mnfpn_cli.settings.differences import changed, flat
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.cells import Cell
@@ -35,8 +36,8 @@ def named(cells: Sequence[Cell], apart: Collection[str] = ()) -> dict[str, list[
         found = {"preset": presets, **{key: words for key, words in found.items() if key in EXECUTION}}
     if found or not cells:
         return found
-    changed = _changed(cells[0].settings)
-    return {key: [word] * len(cells) for key, word in changed.items()} or {"": ["the default network"] * len(cells)}
+    own = _changed(cells[0].settings)
+    return {key: [word] * len(cells) for key, word in own.items()} or {"": ["the default network"] * len(cells)}
 
 
 def namer(cells: Sequence[Cell]) -> Callable[[Cell], str]:
@@ -74,27 +75,16 @@ def _settings_of(settings: NetworkSettings) -> dict[str, Any]:
 
 
 def _changed(settings: NetworkSettings) -> dict[str, str]:
-    """The settings that are not what they are where nothing is said."""
-    usual = flat(NetworkSettings())
-    own = _settings_of(settings)
-    changed = {key: value for key, value in own.items() if key not in usual or value != usual[key]}
-    return {key: "of its own" if key == "stages" else _word(value) for key, value in changed.items()}
+    """The settings that are not what they are where nothing is said, less what follows from the size of the image."""
+    return {
+        key: "of its own" if key == "stages" else _word(value)
+        for key, value in changed(settings).items()
+        if key != "head.size"
+    }
 
 
 def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def flat(settings: NetworkSettings) -> dict[str, Any]:
-    """Settings under dotted keys; ``stages`` stay a whole."""
-
-    def walk(value: Any, prefix: str) -> dict[str, Any]:
-        if not isinstance(value, Mapping):
-            return {prefix: value}
-        inner = (walk(item, f"{prefix}.{key}".removeprefix(".")) for key, item in value.items())
-        return {key: item for part in inner for key, item in part.items()}
-
-    return walk(settings.model_dump(mode="json"), "")
 
 
 def _numbered(words: Sequence[str]) -> list[str]:

@@ -1,9 +1,8 @@
 """Putting a checkpoint into a network: all of it that fits, or nothing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +12,8 @@ from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.rules import resolve
+from mnfpn_cli.settings.differences import differences
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.problems import dotted
 from mnfpn_cli.settings.sources import Source
 from mnfpn_cli.weights.files import Checkpoint, read_checkpoint
 from mnfpn_cli.weights.match import Match, match
@@ -127,15 +126,8 @@ def _settings_differ(settings: NetworkSettings, carried: Source | None) -> tuple
         return ()
     if settings.made_for:
         theirs = theirs.at(settings.made_for)
-    return tuple(_differences(settings.model_dump(mode="json"), theirs.model_dump(mode="json")))
-
-
-def _differences(one: Any, other: Any, where: tuple[str, ...] = ()) -> Iterator[str]:
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        for key in dict.fromkeys([*one, *other]):
-            yield from _differences(one.get(key), other.get(key), (*where, key))
-    elif one != other:
-        yield dotted(where)
+    found = differences(settings.model_dump(mode="json"), theirs.model_dump(mode="json"))
+    return tuple(difference.key for difference in found)
 
 
 def _shape(tensor: Tensor) -> str:

@@ -15,9 +15,8 @@ from mnfpn_cli.report.terminal.cell_tables import Differing, cells_report, colum
 from mnfpn_cli.report.terminal.sweep import asked_for, planned_document
 from mnfpn_cli.report.terminal.tables import Report, command, note, pairs, table, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, seconds_range, size_in_bytes
-from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.settings.differences import changed
 from mnfpn_cli.space.cells import bench_arguments
-from mnfpn_cli.space.names import flat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mnfpn_cli.measure.statistics import Latency
+    from mnfpn_cli.settings.network import NetworkSettings
     from mnfpn_cli.store.change import Removed
     from mnfpn_cli.store.rows import Reference, Result, StoredCell, Sweep
 
@@ -220,9 +220,7 @@ def _what(row: CellRow) -> Table:
 
 
 def _settings(settings: NetworkSettings) -> Table:
-    usual = flat(NetworkSettings())
-    rows = [(key, value) for key, value in flat(settings).items() if key not in usual or usual[key] != value]
-    shown = [(key, _stages(value) if key == "stages" else as_text(value)) for key, value in rows]
+    shown = [(key, _stages(value) if key == "stages" else as_text(value)) for key, value in changed(settings).items()]
     return pairs("Settings that are not the defaults", shown or [("none", "")])
 
 

@@ -1,0 +1,74 @@
+"""What differs between two settings."""
+
+from typing import Any
+
+import pytest
+
+from mnfpn_cli.settings.differences import ABSENT, changed, differences, flat
+from mnfpn_cli.settings.network import NetworkSettings
+
+
+def values(said: dict[str, Any]) -> Any:
+    """Settings as JSON has them."""
+    return NetworkSettings.model_validate(said).model_dump(mode="json")
+
+
+STAGES = [[1, 8, 1, 2], [2, 16, 1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ({}, {}, []),
+        ({"width_mult": 0.5}, {}, [("width_mult", 0.5, 1.0)]),
+        ({"pyramid": {"smooth": "none"}}, {}, [("pyramid.smooth", "none", "conv")]),
+        (
+            {"head": {"kind": "level_classifiers", "classes": 2, "size": "64x64"}},
+            {"head": {"kind": "classifier", "classes": 2, "dropout": 0.5}, "pyramid": values({})["pyramid"]},
+            [
+                ("head.kind", "level_classifiers", "classifier"),
+                ("head.pool", "none", ABSENT),
+                ("head.size", "64x64", ABSENT),
+                ("head.last_channels", ABSENT, 1280),
+                ("head.bare_last", ABSENT, False),
+                ("head.dense", ABSENT, "linear"),
+            ],
+        ),
+    ],
+)
+def test_each_place_that_differs_has_both_values(
+    one: dict[str, Any], other: dict[str, Any], expected: list[Any]
+) -> None:
+    """A key that one of them has not is absent there, which is not null."""
+    assert [(found.key, found.one, found.other) for found in differences(values(one), values(other))] == expected
+
+
+def test_a_part_against_null_is_one_difference() -> None:
+    """Not as many as it has keys."""
+    (found,) = differences(values({"pyramid": None}), values({}))
+    assert (found.key, found.one) == ("pyramid", None)
+
+
+def test_lists_are_values_unless_their_rows_are_asked_for() -> None:
+    """A row more is a row against none."""
+    one, other = values({"stages": STAGES}), values({"stages": [*STAGES[:1], [2, 24, 1, 2], STAGES[0]]})
+    (whole,) = differences(one, other)
+    assert (whole.key, whole.one) == ("stages", one["stages"])
+    found = list(differences(one, other, rows=True))
+    assert [difference.key for difference in found] == ["stages[1].channels", "stages[2]"]
+    assert (found[0].one, found[0].other, found[1].one) == (16, 24, ABSENT)
+
+
+def test_what_is_changed_is_what_is_not_the_default() -> None:
+    """Of another kind, all that only that kind has; `flat` has every key."""
+    settings = NetworkSettings.model_validate({"backbone": {"kind": "resnet"}, "pyramid": {"channels": 64}})
+    assert changed(NetworkSettings()) == {}
+    assert changed(settings) == {
+        "backbone.kind": "resnet",
+        "backbone.blocks": [2, 2, 2, 2],
+        "stem_channels": 64,
+        "stages": None,
+        "pyramid.channels": 64,
+    }
+    every = flat(settings)
+    assert all(every[key] == value for key, value in changed(settings).items())
