@@ -6,16 +6,16 @@ from functools import lru_cache
 
 from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.network import NetworkPlan
-from mnfpn_cli.plan.sizes import level_sizes, stage_sizes
 from mnfpn_cli.plan.steps import (
+    AddStep,
     ConvStep,
     LinearStep,
     PoolStep,
     ResizeStep,
     Step,
+    Walk,
     backbone_steps,
-    head_steps,
-    pyramid_steps,
+    walk,
 )
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, Size
 
@@ -97,21 +97,19 @@ class WholeCost:
 
 def network_cost(plan: NetworkPlan, size: Size) -> NetworkCost:
     """The cost of a network on one image of ``size``."""
-    sizes = stage_sizes(plan.backbone, size)
-    backbone = _backbone_cost(plan.backbone, size)
-    pyramid = head = Cost()
-    if plan.pyramid:
-        pyramid = _total(pyramid_steps(plan.pyramid, sizes))
-        sizes = level_sizes(plan.pyramid, sizes)
-    if plan.head:
-        head = _total(head_steps(plan.head, sizes))
-    return NetworkCost(backbone, pyramid, head)
+    return cost_of(walk(plan, size))
+
+
+def cost_of(walked: Walk) -> NetworkCost:
+    """The cost of all steps, part by part."""
+    backbone = _backbone_cost(walked.plan.backbone, walked.size, walked.tapped)
+    return NetworkCost(backbone, _total(walked.pyramid), _total(walked.head))
 
 
 # A sweep asks for the same backbone under each of its pyramids.
 @lru_cache(maxsize=256)
-def _backbone_cost(plan: BackbonePlan, size: Size) -> Cost:
-    return _total(backbone_steps(plan, size))
+def _backbone_cost(plan: BackbonePlan, size: Size, tapped: frozenset[int]) -> Cost:
+    return _total(backbone_steps(plan, size, tapped))
 
 
 def _total(steps: Iterable[Step]) -> Cost:
@@ -121,7 +119,7 @@ def _total(steps: Iterable[Step]) -> Cost:
             conv, output = step.conv, step.output
             macs += conv.macs(output)
             if conv.norm:
-                norms += conv.elements(output)
+                norms += step.makes
             if not step.again:
                 parameters += conv.parameters
                 buffers += conv.buffers
@@ -132,7 +130,7 @@ def _total(steps: Iterable[Step]) -> Cost:
         elif isinstance(step, PoolStep):
             pooled += step.channels * step.input.height * step.input.width
         elif isinstance(step, ResizeStep):
-            resized += step.channels * step.output.height * step.output.width
-        else:
-            added += step.channels * step.size.height * step.size.width
+            resized += step.makes
+        elif isinstance(step, AddStep):
+            added += step.makes
     return Cost(parameters, buffers, macs, norms, resized, added, pooled, counters)

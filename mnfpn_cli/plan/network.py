@@ -25,6 +25,11 @@ class NetworkPlan:
     head: HeadPlan | None
 
     @property
+    def tapped(self) -> frozenset[int]:
+        """The stages whose maps the pyramid is built on."""
+        return frozenset([level.stage for level in self.pyramid.levels]) if self.pyramid else frozenset()
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """The names of what comes out: the levels, finest first, or the logits."""
         if self.head or not self.pyramid:

@@ -1,16 +1,25 @@
 """The work of each layer on a batch, and the least time that a device needs for it."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from mnfpn_cli.plan.layers import ConvPlan, halved
+from mnfpn_cli.plan.layers import ConvPlan
 from mnfpn_cli.plan.network import NetworkPlan
-from mnfpn_cli.plan.pyramid import PyramidPlan
-from mnfpn_cli.plan.sizes import level_sizes, stage_sizes
-from mnfpn_cli.plan.steps import ConvStep, LinearStep, PoolStep, ResizeStep, Step, steps
-from mnfpn_cli.settings.input import NetworkInput, Size
+from mnfpn_cli.plan.steps import (
+    AddStep,
+    ConvStep,
+    LinearStep,
+    MaxPoolStep,
+    PoolStep,
+    ReluStep,
+    ResizeStep,
+    Step,
+    cells,
+    steps,
+)
+from mnfpn_cli.settings.input import NetworkInput
 
 Operation = Literal["conv", "pointwise", "depthwise", "dense", "move"]
 """What a layer does: a convolution over several cells, over one, or channel by channel; a dense layer; or it only moves
@@ -65,7 +74,10 @@ def network_work(plan: NetworkPlan, input: NetworkInput, item_bytes: int) -> tup
     shared = [level.name for level in plan.pyramid.levels if level.smooth] if plan.pyramid else []
     calls = Counter[str]()
     found: dict[Row, LayerWork] = {}
-    for moved in _moved(plan, input.size):
+    for step in steps(plan, input.size):
+        if isinstance(step, ReluStep):
+            continue
+        moved = _moved(step)
         part = _part(moved.path, shared[calls[moved.path] :])
         calls[moved.path] += 1
         macs = input.batch * moved.macs
@@ -100,51 +112,28 @@ def _part(path: str, shared: list[str]) -> str:
     return part_of(path.replace(".shared", f".{shared[0]}", 1) if path.startswith("pyramid.smooth.shared") else path)
 
 
-def _moved(plan: NetworkPlan, size: Size) -> Iterator[_Moved]:
-    """Every step of the plan, and the pooling and joining that it has no step for."""
-    for step in steps(plan, size):
-        yield _of_step(step)
-        if isinstance(step, ConvStep) and step.path == "stem" and plan.backbone.stem_pool:
-            pooled = step.conv.elements(halved(step.output))
-            yield _Moved("stem_pool", "move", 0, step.conv.elements(step.output) + pooled)
-        if isinstance(step, ResizeStep) and plan.pyramid and plan.pyramid.merge == "concat":
-            joined = (plan.pyramid.channels + step.channels) * _cells(step.output)
-            yield _Moved("pyramid", "move", 0, 2 * joined)
-    if plan.pyramid:
-        yield from _max_pools(plan.pyramid, level_sizes(plan.pyramid, stage_sizes(plan.backbone, size)))
-
-
-def _of_step(step: Step) -> _Moved:
+def _moved(step: Step) -> _Moved:
     if isinstance(step, ConvStep):
         conv = step.conv
-        elements = conv.in_channels * _cells(step.input) + conv.elements(step.output)
+        elements = conv.in_channels * cells(step.input) + step.makes
         return _Moved(step.path, _operation(conv), conv.macs(step.output), elements, conv.parameters + conv.buffers)
     if isinstance(step, LinearStep):
         linear = step.linear
-        elements = linear.in_features + linear.out_features
-        return _Moved(step.path, "dense", linear.macs, elements, linear.parameters)
-    if isinstance(step, PoolStep):
-        return _Moved(step.path, "move", 0, step.channels * (_cells(step.input) + 1))
+        return _Moved(step.path, "dense", linear.macs, linear.in_features + linear.out_features, linear.parameters)
     if isinstance(step, ResizeStep):
-        return _Moved("pyramid", "move", 0, step.channels * (_cells(step.input) + _cells(step.output)))
-    return _Moved(step.path, "move", 0, 3 * step.channels * _cells(step.size))
+        return _Moved("pyramid", "move", 0, step.channels * cells(step.input) + step.makes)
+    if isinstance(step, PoolStep):
+        return _Moved(step.path, "move", 0, step.channels * cells(step.input) + step.makes)
+    if isinstance(step, MaxPoolStep):  # of 1×1, it reads only the cells that it keeps
+        read = step.makes if step.kernel == 1 else step.channels * cells(step.input)
+        return _Moved(step.path, "move", 0, read + step.makes)
+    return _Moved(step.path, "move", 0, (3 if isinstance(step, AddStep) else 2) * step.makes)
 
 
 def _operation(conv: ConvPlan) -> Operation:
     if conv.groups > 1:
         return "depthwise"
     return "pointwise" if conv.kernel == 1 else "conv"
-
-
-def _max_pools(plan: PyramidPlan, sizes: Sequence[Size]) -> Iterator[_Moved]:
-    """Extra levels by max-pooling of 1×1 with stride 2, which reads only the cells that it keeps."""
-    for extra, size in zip(plan.extra, sizes[len(plan.levels) :], strict=True):
-        if extra.layer is None:
-            yield _Moved(f"pyramid.extra.{extra.name}", "move", 0, 2 * plan.channels * _cells(size))
-
-
-def _cells(size: Size) -> int:
-    return size.height * size.width
 
 
 Bound = Literal["compute", "memory"]

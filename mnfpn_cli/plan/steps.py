@@ -1,6 +1,12 @@
-"""A plan at a size: each step that the network takes on one image, in the order in which it takes them."""
+"""A plan at a size: each step that the network takes on one image, in the order in which it takes them.
+
+Cost, memory and work are folds over these steps. A step ``makes`` so many elements and then ``frees`` those of the maps
+that nothing refers to once it has run, in eager execution. A module's input lives as long as its call, as its caller
+holds it.
+"""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -23,14 +29,19 @@ class ConvStep(NamedTuple):
     conv: ConvPlan
     input: Size
     output: Size
+    makes: int
     again: bool = False
+    frees: int = 0
 
 
 class LinearStep(NamedTuple):
-    """A dense layer."""
+    """A dense layer; ``joined`` are the elements of its input where that is joined for it."""
 
     path: str
     linear: LinearPlan
+    makes: int
+    joined: int = 0
+    frees: int = 0
 
 
 class PoolStep(NamedTuple):
@@ -39,6 +50,19 @@ class PoolStep(NamedTuple):
     path: str
     channels: int
     input: Size
+    makes: int
+    frees: int = 0
+
+
+class MaxPoolStep(NamedTuple):
+    """Max-pooling of stride 2."""
+
+    path: str
+    channels: int
+    kernel: int
+    input: Size
+    makes: int
+    frees: int = 0
 
 
 class ResizeStep(NamedTuple):
@@ -48,97 +72,187 @@ class ResizeStep(NamedTuple):
     channels: int
     input: Size
     output: Size
+    makes: int
+    frees: int = 0
 
 
 class AddStep(NamedTuple):
     """An addition of two maps: a block's residual, or a lateral and the resized coarser map."""
 
     path: str
-    channels: int
+    makes: int
+    frees: int = 0
+
+
+class JoinStep(NamedTuple):
+    """A concatenation of a lateral and the resized coarser map."""
+
+    path: str
+    makes: int
+    frees: int = 0
+
+
+class ReluStep(NamedTuple):
+    """A ReLU that is no layer's activation, and makes a map of its own."""
+
+    path: str
+    makes: int
+    frees: int = 0
+
+
+Step = ConvStep | LinearStep | PoolStep | MaxPoolStep | ResizeStep | AddStep | JoinStep | ReluStep
+
+
+class Walk(NamedTuple):
+    """A network walked through once, at a size: the steps of its pyramid and of its head, and those of its backbone."""
+
+    plan: NetworkPlan
     size: Size
+    tapped: frozenset[int]
+    pyramid: tuple[Step, ...]
+    head: tuple[Step, ...]
+
+    @property
+    def backbone(self) -> tuple[Step, ...]:
+        """Asked for by what does not know them already: a sweep has the same backbone under each of its pyramids."""
+        return backbone_steps(self.plan.backbone, self.size, self.tapped)
 
 
-Step = ConvStep | LinearStep | PoolStep | ResizeStep | AddStep
-
-
-def steps(plan: NetworkPlan, size: Size) -> Iterator[Step]:
-    """Every step of the network on an image of ``size`` that multiplies, adds, resizes or averages."""
-    yield from backbone_steps(plan.backbone, size)
-    sizes = stage_sizes(plan.backbone, size)
+def walk(plan: NetworkPlan, size: Size) -> Walk:
+    """Walk through a network on an image of ``size``."""
+    sizes, pyramid, head = stage_sizes(plan.backbone, size), tuple[Step, ...](), tuple[Step, ...]()
     if plan.pyramid:
-        yield from pyramid_steps(plan.pyramid, sizes)
-        sizes = level_sizes(plan.pyramid, sizes)
+        levels = level_sizes(plan.pyramid, sizes)
+        pyramid, sizes = tuple(_pyramid_steps(plan.pyramid, sizes, levels)), levels
     if plan.head:
-        yield from head_steps(plan.head, sizes)
+        head = tuple(_head_steps(plan.head, sizes))
+    return Walk(plan, size, plan.tapped, pyramid, head)
 
 
-def backbone_steps(plan: BackbonePlan, size: Size) -> Iterator[Step]:
-    """The steps of the backbone on an image of ``size``."""
+def steps(plan: NetworkPlan, size: Size) -> tuple[Step, ...]:
+    """Every step of the network on an image of ``size``."""
+    walked = walk(plan, size)
+    return walked.backbone + walked.pyramid + walked.head
+
+
+# Cost, memory and work of one network ask for the same; they are many, so few are kept.
+@lru_cache(maxsize=4)
+def backbone_steps(plan: BackbonePlan, size: Size, tapped: frozenset[int]) -> tuple[Step, ...]:
+    """The steps of the backbone on an image of ``size``; the maps of ``tapped`` stages outlive it, and the last."""
+    return tuple(_backbone_steps(plan, size, tapped))
+
+
+def _backbone_steps(plan: BackbonePlan, size: Size, tapped: frozenset[int]) -> Iterator[Step]:
     output = plan.stem.output(size)
-    yield ConvStep("stem", plan.stem, size, output)
-    size = halved(output) if plan.stem_pool else output
+    current = plan.stem.elements(output)
+    yield ConvStep("stem", plan.stem, size, output, current)
+    size = output
+    if plan.stem_pool:
+        stem, size = current, halved(output)
+        current = plan.stem.out_channels * cells(size)
+        yield MaxPoolStep("stem_pool", plan.stem.out_channels, 3, output, current, frees=stem)
     for i, stage in enumerate(plan.stages):
+        stage_input, last = current, len(stage.blocks) - 1
         for j, block in enumerate(stage.blocks):
-            path, block_input = f"stages.{i}.{j}", size
+            frees = current if j else 0
+            if j == last and i - 1 not in tapped:
+                frees += stage_input
+            path, block_input, before = f"stages.{i}.{j}", size, 0
             for name, conv in block.layers:
                 output = conv.output(size)
-                yield ConvStep(f"{path}.{name}", conv, size, output)
-                size = output
+                current = conv.elements(output)
+                ends = frees if conv is block.layers[-1][1] and not block.residual else 0
+                yield ConvStep(f"{path}.{name}", conv, size, output, current, frees=before + ends)
+                before, size = current, output
             if block.shortcut:
-                yield ConvStep(f"{path}.shortcut", block.shortcut, block_input, size)
+                yield ConvStep(f"{path}.shortcut", block.shortcut, block_input, size, current)
+                frees += current
             if block.residual:
-                yield AddStep(path, block.out_channels, size)
+                yield AddStep(path, current, frees=before + frees)
 
 
-def pyramid_steps(plan: PyramidPlan, stages: Sequence[Size]) -> Iterator[Step]:
-    """The steps of the pyramid on stage outputs of the given sizes, in the order in which they run."""
-    sizes = level_sizes(plan, stages)
-    for level, size in zip(plan.levels, sizes, strict=False):
-        path = f"pyramid.lateral.{level.name}"
+def _pyramid_steps(plan: PyramidPlan, stages: Sequence[Size], sizes: Sequence[Size]) -> Iterator[Step]:
+    """The steps of the pyramid on stage outputs of the given sizes, and levels of theirs."""
+    areas = [cells(size) for size in sizes]
+    on_taps = list(zip(plan.levels, sizes, areas, strict=False))
+    for level, size, area in on_taps:
+        path, averaged = f"pyramid.lateral.{level.name}", 0
         if level.pooled:
-            yield PoolStep(f"{path}.pool", level.lateral.in_channels, stages[level.stage])
+            averaged = level.lateral.in_channels
+            yield PoolStep(f"{path}.pool", averaged, stages[level.stage], averaged)
             path = f"{path}.conv"
-        yield ConvStep(path, level.lateral, size, size)
-    for (fine, size), (coarse, above) in reversed(list(pairwise(zip(plan.levels, sizes, strict=False)))):
-        yield ResizeStep(fine.name, coarse.merged, above, size)
-        if plan.merge == "add":
-            yield AddStep("pyramid", fine.merged, size)
+        yield ConvStep(path, level.lateral, size, size, plan.channels * area, frees=averaged)
+    for (fine, size, area), (coarse, above, _) in reversed(list(pairwise(on_taps))):
+        resized = coarse.merged * area
+        yield ResizeStep(fine.name, coarse.merged, above, size, resized)
+        merge = AddStep if plan.merge == "add" else JoinStep
+        yield merge("pyramid", fine.merged * area, frees=resized + plan.channels * area)
+    tail: list[Step] = [*_smooth_steps(plan, sizes), *_extra_steps(plan, sizes)]
+    yield from tail[:-1]
+    if tail:  # what was smoothed lives until the pyramid has run
+        last = tail[-1]
+        smoothed = sum([level.merged * area for level, _, area in on_taps if level.smooth])
+        yield last._replace(frees=last.frees + smoothed)
+
+
+def _smooth_steps(plan: PyramidPlan, sizes: Sequence[Size]) -> Iterator[Step]:
     again = False
     for level, size in zip(plan.levels, sizes, strict=False):
         if level.smooth:
             name = "shared" if plan.smooth_shared else level.name
             yield from _conv_steps(f"pyramid.smooth.{name}", level.smooth, size, size, again)
             again = plan.smooth_shared
+
+
+def _extra_steps(plan: PyramidPlan, sizes: Sequence[Size]) -> Iterator[Step]:
+    """The levels beyond the taps; a ReLU's map lives until the level behind it is made."""
     below = sizes[len(plan.levels) - 1]
-    for extra, size in zip(plan.extra, sizes[len(plan.levels) :], strict=True):
+    for index, (extra, size) in enumerate(zip(plan.extra, sizes[len(plan.levels) :], strict=True)):
+        path, rectified = f"pyramid.extra.{extra.name}", 0
+        if index and plan.extra_relu:
+            rectified = plan.channels * cells(below)
+            yield ReluStep("pyramid", rectified)
         if extra.layer:
-            yield from _conv_steps(f"pyramid.extra.{extra.name}", extra.layer, below, size)
+            yield from _conv_steps(path, extra.layer, below, size, frees=rectified)
+        else:
+            yield MaxPoolStep(path, plan.channels, 1, below, plan.channels * cells(size), frees=rectified)
         below = size
 
 
-def head_steps(plan: HeadPlan, sizes: Sequence[Size]) -> Iterator[Step]:
+def _head_steps(plan: HeadPlan, sizes: Sequence[Size]) -> Iterator[Step]:
     """The steps of a head on maps of the given sizes: of the backbone's stages, or of the pyramid's levels."""
     if isinstance(plan, ClassifierPlan):
+        last = 0
         if plan.last:
-            yield ConvStep("head.last", plan.last, sizes[-1], sizes[-1])
-        yield PoolStep("head.pool", plan.features, sizes[-1])
+            last = plan.last.elements(sizes[-1])
+            yield ConvStep("head.last", plan.last, sizes[-1], sizes[-1], last)
+        yield PoolStep("head.pool", plan.features, sizes[-1], plan.features, frees=last)
         if isinstance(plan.dense, ConvPlan):
-            yield ConvStep("head.dense", plan.dense, ONE_CELL, ONE_CELL)
+            yield ConvStep("head.dense", plan.dense, ONE_CELL, ONE_CELL, plan.classes)
         else:
-            yield LinearStep("head.dense", plan.dense)
+            yield LinearStep("head.dense", plan.dense, plan.classes)
         return
     for (name, linear), size in zip(plan.levels, sizes, strict=True):
         if plan.pool:
-            yield PoolStep(f"head.levels.{name}.pool", linear.in_features, size)
-        yield LinearStep(f"head.levels.{name}.dense", linear)
-    yield LinearStep("head.final", plan.final)
+            yield PoolStep(f"head.levels.{name}.pool", linear.in_features, size, linear.in_features)
+        yield LinearStep(
+            f"head.levels.{name}.dense", linear, plan.classes, frees=linear.in_features if plan.pool else 0
+        )
+    yield LinearStep("head.final", plan.final, plan.classes, joined=plan.final.in_features)
 
 
 def _conv_steps(
-    path: str, layer: ConvPlan | SeparablePlan, input: Size, output: Size, again: bool = False
+    path: str, layer: ConvPlan | SeparablePlan, input: Size, output: Size, again: bool = False, frees: int = 0
 ) -> Iterator[ConvStep]:
     if isinstance(layer, ConvPlan):
-        yield ConvStep(path, layer, input, output, again)
+        yield ConvStep(path, layer, input, output, layer.elements(output), again, frees)
     else:
-        yield ConvStep(f"{path}.depthwise", layer.depthwise, input, output, again)
-        yield ConvStep(f"{path}.pointwise", layer.pointwise, output, output, again)
+        between = layer.depthwise.elements(output)
+        yield ConvStep(f"{path}.depthwise", layer.depthwise, input, output, between, again)
+        made = layer.pointwise.elements(output)
+        yield ConvStep(f"{path}.pointwise", layer.pointwise, output, output, made, again, between + frees)
+
+
+def cells(size: Size) -> int:
+    """Height times width."""
+    return size.height * size.width

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.memory import activation_bytes
+from mnfpn_cli.plan.cost import cost_of
+from mnfpn_cli.plan.memory import activations_of
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.plan.sizes import level_sizes, stage_sizes
-from mnfpn_cli.settings.input import NetworkInput, Size
+from mnfpn_cli.plan.steps import walk
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.axes import Invalid, Space
 from mnfpn_cli.space.cells import Cell, Execution
@@ -190,14 +191,15 @@ def _plan_space(space: Space, budget: Budget, progress: Progress) -> PlannedSpac
 def plan_cells(settings: NetworkSettings, size: Size, executions: Iterable[Execution]) -> Iterator[Planned]:
     """A network at a size, run in each of some ways."""
     plan = plan_network(settings)
-    cost = network_cost(plan, size)
+    walked = walk(plan, size)
+    cost = cost_of(walked)
     total = cost.total
     capacity = _capacity(plan, size)
-    image, activations = NetworkInput(1, settings.in_channels, size), dict[str, int]()
+    activations = dict[str, int]()
     for execution in executions:
         dtype = execution.dtype
         if dtype not in activations:
-            activations[dtype] = activation_bytes(plan, image, dtype)
+            activations[dtype] = activations_of(walked, dtype)
         memory = cost.state_bytes(dtype) + execution.batch * activations[dtype]
         yield Planned(Cell(settings, size, execution), Figures(total.parameters, total.macs, memory, capacity))
 
