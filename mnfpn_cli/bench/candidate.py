@@ -7,9 +7,9 @@ from typing import Protocol
 
 from torch import nn
 
+from mnfpn_cli.bench.flops import FvcoreCount, count_with_fvcore
 from mnfpn_cli.external.inputs import Inputs
 from mnfpn_cli.external.target import Target
-from mnfpn_cli.bench.flops import FvcoreCount, count_with_fvcore
 from mnfpn_cli.measure.memory import Needed, needed_by
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.cost import NetworkCost, WholeCost, network_cost

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from mnfpn_cli.bench.flops import FvcoreCount
     from mnfpn_cli.bench.results import Benchmark, BenchRun, Cell, NotRun, SizeCost
     from mnfpn_cli.measure.environment import Environment
-    from mnfpn_cli.bench.flops import FvcoreCount
     from mnfpn_cli.measure.statistics import Ended, Latency
 
 ENDED: dict[Ended, str] = {
