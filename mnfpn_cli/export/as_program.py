@@ -1,6 +1,7 @@
 """torch.export: the graph with its weights, for `torch.export.load`, ExecuTorch and AOTInductor."""
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -38,9 +39,11 @@ def read(path: Path, _settings: NetworkSettings) -> Opened:
 
 @contextmanager
 def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """Keep torch from writing the traceback of what it then raises anyway."""
+    """Keep torch from writing the traceback of what it then raises anyway, and from warning of its buffers (2.12)."""
     before, logger.disabled = logger.disabled, True
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
+            yield
     finally:
         logger.disabled = before
