@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mnfpn_cli.bench.flops import FvcoreCount
+from mnfpn_cli.devices.nvml import GpuState
 from mnfpn_cli.external.inputs import Inputs
 from mnfpn_cli.measure.engine import WarmUp
 from mnfpn_cli.measure.environment import Environment
 from mnfpn_cli.measure.layers import Profile
-from mnfpn_cli.measure.nvml import GpuState
 from mnfpn_cli.measure.statistics import Ended, Latency
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.plan.cost import NetworkCost, WholeCost
