@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mnfpn_cli.documents.measurement import WarningRecord
 from mnfpn_cli.report.terminal.sweep import asked_for
 from mnfpn_cli.report.units import count, size_in_bytes
 from mnfpn_cli.space.names import differences
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 FEW = 8
 """Values of an axis that are listed."""
+
+LEFT_OUT = {"invalid": "invalid", "cut": "over budget"}
+"""What a sweep's plan counts of its space that is not measured, and the words for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +45,6 @@ class Environments:
 
 
 @dataclass(frozen=True, slots=True)
-class Drifted:
-    """A time of the reference cell that moved: as a multiple of its first time."""
-
-    when: str
-    node: str
-    pace: float
-
-
-@dataclass(frozen=True, slots=True)
-class CellWarning:
-    """What a measurement said of itself; ``cell`` is the name of what was measured."""
-
-    cell: str
-    cause: str
-    helps: str
-
-
-@dataclass(frozen=True, slots=True)
 class Content:
     """Everything that the template words.
 
@@ -70,9 +56,9 @@ class Content:
         sweeps: that the cells are of.
         axes: the values of each setting in which cells differ, as they are listed.
         environments: the machines that measured; no rows where none did.
-        drifted: the times of the reference that moved, in their order.
+        moved: the times of the reference that moved, in their order.
         worst: the pace that is farthest from that of the first time; 1 where nothing moved.
-        warnings: what measurements said of themselves, by kind.
+        warnings: what measurements said of themselves, by kind, each with the name of its cell.
     """
 
     cells: int
@@ -82,9 +68,9 @@ class Content:
     sweeps: Sequence[SweepContent]
     axes: Mapping[str, str]
     environments: Environments
-    drifted: Sequence[Drifted]
+    moved: Sequence[Moved]
     worst: float
-    warnings: Mapping[str, Sequence[CellWarning]]
+    warnings: Mapping[str, Sequence[tuple[str, WarningRecord]]]
 
 
 def page_content(points: Points) -> Content:
@@ -99,7 +85,7 @@ def page_content(points: Points) -> Content:
         sweeps=[_sweep(one) for one in points.sweeps],
         axes={key: _few(words) for key, words in axes.items()},
         environments=_environments(points),
-        drifted=[_drifted(one) for one in points.moved],
+        moved=points.moved,
         worst=max((one.pace for one in points.moved), key=lambda pace: abs(pace - 1), default=1.0),
         warnings=_warnings(points),
     )
@@ -108,16 +94,12 @@ def page_content(points: Points) -> Content:
 def _sweep(sweep: Sweep) -> SweepContent:
     numbers = {words: sum(sweep.plan.get(key, {}).values()) for key, words in LEFT_OUT.items()}
     left_out = [f"{count(number)} {words}" for words, number in numbers.items() if number]
-    return SweepContent(sweep.id, _moment(sweep.started), left_out, asked_for(sweep.plan))
+    return SweepContent(sweep.id, moment(sweep.started), left_out, asked_for(sweep.plan))
 
 
-LEFT_OUT = {"invalid": "invalid", "cut": "over budget"}
-"""What a sweep's plan counts of its space that is not measured, and the words for it."""
-
-
-def _moment(finished: str) -> str:
+def moment(when: str) -> str:
     """ISO 8601 in UTC to the second, as people write it."""
-    return finished.partition(".")[0].replace("T", " ")
+    return when.partition(".")[0].replace("T", " ")
 
 
 def _few(words: Sequence[str]) -> str:
@@ -162,13 +144,10 @@ def _environment(facts: Mapping[str, str], names: Sequence[str], some: Sequence[
     return [*(facts.get(name, "") for name in names), when, count(len(some))]
 
 
-def _drifted(moved: Moved) -> Drifted:
-    return Drifted(_moment(moved.finished), moved.node, moved.pace)
-
-
-def _warnings(points: Points) -> dict[str, list[CellWarning]]:
-    kinds = defaultdict[str, list[CellWarning]](list)
+def _warnings(points: Points) -> dict[str, list[tuple[str, WarningRecord]]]:
+    kinds = defaultdict[str, list[tuple[str, WarningRecord]]](list)
     for one in points.all:
         for warning in (one.stored.measured or {}).get("warnings", ()):
-            kinds[str(warning["kind"])].append(CellWarning(one.name, warning["cause"], warning["helps"]))
+            record = WarningRecord.model_validate(warning)
+            kinds[record.kind].append((one.name, record))
     return dict(sorted(kinds.items()))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mnfpn_cli import __version__
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.report.figures.style import graph_objects
-from mnfpn_cli.report.page.content import page_content
+from mnfpn_cli.report.page.content import moment, page_content
 from mnfpn_cli.report.page.data import page_data
 from mnfpn_cli.report.points import KEPT
 from mnfpn_cli.report.units import count, counted
@@ -74,7 +74,7 @@ def _template(name: str) -> Template:
         keep_trailing_newline=True,
     )
     made.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
-    made.filters |= {"count": count, "counted": counted, "percent": percent}
+    made.filters |= {"count": count, "counted": counted, "moment": moment, "percent": percent}
     return made.get_template(name)
 
 
