@@ -148,6 +148,6 @@ def _warnings(points: Points) -> dict[str, list[tuple[str, WarningRecord]]]:
     kinds = defaultdict[str, list[tuple[str, WarningRecord]]](list)
     for one in points.all:
         for warning in (one.stored.measured or {}).get("warnings", ()):
-            record = WarningRecord.model_validate(warning)
+            record = WarningRecord(kind=warning["kind"], cause=warning["cause"], helps=warning["helps"])
             kinds[record.kind].append((one.name, record))
     return dict(sorted(kinds.items()))
