@@ -6,6 +6,7 @@ from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Document, Parameters, Record, Stride
 from mnfpn_cli.documents.inputs import ImageSize, MapSize
+from mnfpn_cli.documents.weights import WeightsRecord
 
 Kind = Literal[
     "unregistered",
@@ -76,3 +77,4 @@ class AuditDocument(Audit, Document):
 
     command: Literal["audit"] = Field("audit", description="The command that made the document.")
     levels: tuple[ObservedLevel, ...] | None = Field(description="The maps that come out; null where there is one.")
+    weights: WeightsRecord | None = Field(description="How the checkpoint fits; null without --weights.")

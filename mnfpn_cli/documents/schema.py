@@ -13,7 +13,10 @@ from mnfpn_cli.settings.network import NetworkSettings, Stages
 DOCUMENTS: Mapping[str, str] = MappingProxyType(
     {
         "shapes": "mnfpn_cli.documents.shapes:ShapesDocument",
+        "summary": "mnfpn_cli.documents.summary:SummaryDocument",
         "audit": "mnfpn_cli.documents.audit:AuditDocument",
+        "export": "mnfpn_cli.documents.export:ExportDocument",
+        "presets": "mnfpn_cli.documents.presets:PresetsDocument",
     }
 )
 """The model of each document, which is imported where it is asked for."""

@@ -5,8 +5,8 @@ from dataclasses import fields
 
 from rich.console import Console
 
-from mnfpn_cli.audit.counts import ToolTotal, WorkCounts
-from mnfpn_cli.report.terminal.counts import KINDS, counts_document, counts_tables
+from mnfpn_cli.audit.counts import ToolTotal, WorkCounts, counts_record
+from mnfpn_cli.report.terminal.counts import KINDS, counts_tables
 
 WORK = WorkCounts(
     convolution_macs=29_949_721_552,
@@ -83,7 +83,7 @@ def test_totals_are_whole_in_eighty_columns() -> None:
 
 def test_the_document_has_every_kind_and_null_where_a_tool_fails() -> None:
     """Kinds that the network has nothing of are zero there, not missing."""
-    document = counts_document(WORK, [EXACT, FAILED])
+    document = counts_record(WORK, [EXACT, FAILED]).model_dump(mode="json")
     assert document["work"] == {field.name: getattr(WORK, field.name) for field in fields(WorkCounts)}
     assert document["tools"][0] == {
         "tool": "thop",

@@ -1,9 +1,8 @@
-"""`mnfpn summary --counts`: what there is to compute, and what counters print for it, as tables and as JSON."""
+"""`mnfpn summary --counts`: what there is to compute, and what counters print for it, as tables."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.terminal.tables import Report, note, table
 from mnfpn_cli.report.units import count
@@ -65,8 +64,3 @@ def _total(one: ToolTotal) -> str:
 def _notes(totals: Sequence[ToolTotal]) -> Report:
     """Why a tool prints nothing, or may print something else."""
     return [note(f"{one.tool}: {one.note}.", "yellow") for one in totals if one.note]
-
-
-def counts_document(work: WorkCounts, totals: Sequence[ToolTotal]) -> dict[str, Any]:
-    """The same under the keys that scripts rely on; ``total`` is null where a tool fails, and ``note`` says why."""
-    return {"work": asdict(work), "tools": [asdict(one) for one in totals]}
