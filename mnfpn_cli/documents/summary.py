@@ -65,7 +65,7 @@ class SummaryDocument(Document):
     input: ImageInput | None = Field(description="The batch of images; null where the input is something else.")
     inputs: tuple[TensorInput, ...] = Field(description="All inputs as tensors.")
     totals: Totals = Field(description="Totals of the whole network, whichever layers are listed.")
-    memory: InferenceMemory = Field(description="Memory of inference.")
+    memory: InferenceMemory = Field(description="Memory that inference takes.")
     registration: Registration = Field(description="Modules that took part, and modules that are registered.")
     layers: tuple[LayerRecord, ...] = Field(description="The layers that were asked for, parents before children.")
     counts: CountsRecord | None = Field(description="Operations and counters; null without --counts.")
