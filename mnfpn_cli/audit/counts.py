@@ -1,6 +1,6 @@
 """What there is to compute in a network, by kind, and the totals that counters print for it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 
 import torch.nn.functional as F  # noqa: N812
@@ -176,6 +176,7 @@ TOOLS = (
 """The tools, in the order in which they are shown."""
 
 
-def counts_record(work: WorkCounts, totals: Sequence[ToolTotal]) -> CountsRecord:
+def counts_record(facts: Facts) -> CountsRecord:
     """Say in a document what there is to compute, and what counters print for it."""
-    return CountsRecord(work=WorkRecord(**asdict(work)), tools=tuple(ToolRecord(**asdict(one)) for one in totals))
+    tools = tuple(ToolRecord(**asdict(one)) for one in tool_totals(facts))
+    return CountsRecord(work=WorkRecord(**asdict(count_work(facts))), tools=tools)

@@ -18,10 +18,8 @@ from mnfpn_cli.text import did_you_mean
 
 if TYPE_CHECKING:
     from mnfpn_cli.audit.tree import LayerTree
-    from mnfpn_cli.documents.counts import CountsRecord
     from mnfpn_cli.external.inputs import Subject
     from mnfpn_cli.report.terminal.tables import Report
-    from mnfpn_cli.trace.facts import Facts
 
 DEFAULT_DEPTH = 2
 
@@ -170,10 +168,12 @@ def _show_layers(subject: "Subject", rows: RowOptions, counts: bool, audit: bool
     """Inspect the network, and show its layers with what was asked for beside them."""
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.audit import audit_report
+    from mnfpn_cli.report.terminal.counts import counts_tables
     from mnfpn_cli.report.terminal.summary import rows_csv, rows_markdown, summary_tables
     from mnfpn_cli.report.terminal.weights import weights_report
 
     with ending_at_once():
+        from mnfpn_cli.audit.counts import counts_record
         from mnfpn_cli.audit.inspect import inspect_subject, summary_document
         from mnfpn_cli.audit.tree import layer_tree
 
@@ -182,19 +182,10 @@ def _show_layers(subject: "Subject", rows: RowOptions, counts: bool, audit: bool
     rows.check(tree)
     every = rows.selection(everything=True)
     layers = select(tree, every)
-    counted, counted_report = _counted(found.facts) if counts else (None, [])
-    report = summary_tables(tree, subject.inputs, rows.selection(everything=False))
-    report += weights_report(found.weights) + counted_report
+    counted = counts_record(found.facts) if counts else None
+    report = summary_tables(tree, subject.inputs, rows.selection(everything=False)) + weights_report(found.weights)
+    report += counts_tables(counted) if counted else []
     report += audit_report(found.audit, found.pyramids) if found.audit else []
     listed = layers if every.is_flat else [tree.rows[0], *layers]
     document = summary_document(subject, found, tree, listed, counted)
     emit(report, document, output, {"csv": lambda: rows_csv(layers), "markdown": lambda: rows_markdown(layers)})
-
-
-def _counted(facts: "Facts") -> "tuple[CountsRecord, Report]":
-    """What there is to compute, and what counters print for it."""
-    from mnfpn_cli.audit.counts import count_work, counts_record, tool_totals
-    from mnfpn_cli.report.terminal.counts import counts_tables
-
-    work, totals = count_work(facts), tool_totals(facts)
-    return counts_record(work, totals), counts_tables(work, totals)

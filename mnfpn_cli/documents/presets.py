@@ -5,9 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from mnfpn_cli.documents.base import Document, Record
-from mnfpn_cli.settings.files import preset_description, preset_names, read_preset
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.sources import resolve
 
 
 class Preset(Record):
@@ -23,12 +21,3 @@ class PresetsDocument(Document):
 
     command: Literal["presets"] = Field("presets", description="The command that made the document.")
     presets: tuple[Preset, ...] = Field(description="All presets, in alphabetical order.")
-
-
-def presets_document() -> PresetsDocument:
-    """Make the document of all presets."""
-    presets = tuple(
-        Preset(name=name, description=preset_description(name), settings=resolve([read_preset(name)]))
-        for name in preset_names()
-    )
-    return PresetsDocument(settings=None, model=None, presets=presets)

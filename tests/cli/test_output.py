@@ -164,6 +164,8 @@ def test_a_part_of_a_summary_that_was_not_asked_for_is_null(mnfpn: Mnfpn) -> Non
     most = json.loads(mnfpn(*small, "--counts").out)
     assert [key for key, value in most.items() if value is None] == ["model", "weights"]
     assert most.keys() == least.keys()
+    assert most["counts"]["work"]["dense_macs"] == 0 < most["counts"]["work"]["convolution_macs"]
+    assert {"fvcore", "torchinfo"} < {one["tool"] for one in most["counts"]["tools"]}
 
 
 def test_a_path_gives_way_to_short_text_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
