@@ -1,7 +1,7 @@
 """What there is to compute in a network, by kind, and the totals that counters print for it."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
@@ -14,6 +14,7 @@ from mnfpn_cli.audit.counters.ptflops import count_ptflops
 from mnfpn_cli.audit.counters.record import CountError, Record
 from mnfpn_cli.audit.counters.thop import count_thop
 from mnfpn_cli.audit.counters.torchinfo import count_torchinfo
+from mnfpn_cli.documents.counts import CountsRecord, ToolRecord, WorkRecord
 from mnfpn_cli.trace.facts import Facts
 from mnfpn_cli.trace.observe import Operation
 from mnfpn_cli.trace.operations import Kind
@@ -173,3 +174,9 @@ TOOLS = (
     ),
 )
 """The tools, in the order in which they are shown."""
+
+
+def counts_record(facts: Facts) -> CountsRecord:
+    """Say in a document what there is to compute, and what counters print for it."""
+    tools = tuple(ToolRecord(**asdict(one)) for one in tool_totals(facts))
+    return CountsRecord(work=WorkRecord(**asdict(count_work(facts))), tools=tools)

@@ -1,14 +1,17 @@
 """The tables and the document of `mnfpn summary --counts`."""
 
 import io
+import json
 from dataclasses import fields
 
 from rich.console import Console
 
-from mnfpn_cli.audit.counts import ToolTotal, WorkCounts
-from mnfpn_cli.report.terminal.counts import KINDS, counts_document, counts_tables
+from mnfpn_cli.audit.counts import WorkCounts
+from mnfpn_cli.documents.base import to_json
+from mnfpn_cli.documents.counts import CountsRecord, ToolRecord, WorkRecord
+from mnfpn_cli.report.terminal.counts import KINDS, counts_tables
 
-WORK = WorkCounts(
+WORK = WorkRecord(
     convolution_macs=29_949_721_552,
     dense_macs=0,
     bias_adds=23_010_304,
@@ -20,15 +23,39 @@ WORK = WorkCounts(
     multiplications=0,
     pooled=0,
 )
-EXACT = ToolTotal("thop", "0.1.1", 30_236_874_128, "MACs", "MACs + 4 per element of batch norm", exact=True, note="")
-DOUBTFUL = ToolTotal("ptflops", "0.7.5", 1_234, "MACs", "MACs + biases", exact=False, note="sum() is taken for add()")
-FAILED = ToolTotal("fvcore", "0.1.5", None, "flops", "MACs + norms", exact=False, note="fvcore fails [here]")
+EXACT = ToolRecord(
+    tool="thop",
+    version="0.1.1",
+    total=30_236_874_128,
+    unit="MACs",
+    meaning="MACs + 4 per element of batch norm",
+    exact=True,
+    note="",
+)
+DOUBTFUL = ToolRecord(
+    tool="ptflops",
+    version="0.7.5",
+    total=1_234,
+    unit="MACs",
+    meaning="MACs + biases",
+    exact=False,
+    note="sum() is taken for add()",
+)
+FAILED = ToolRecord(
+    tool="fvcore",
+    version="0.1.5",
+    total=None,
+    unit="flops",
+    meaning="MACs + norms",
+    exact=False,
+    note="fvcore fails [here]",
+)
 
 
-def lines(*totals: ToolTotal, width: int = 140) -> list[str]:
+def lines(*totals: ToolRecord, width: int = 140) -> list[str]:
     """The report as it is printed."""
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    for item in counts_tables(WORK, totals):
+    for item in counts_tables(CountsRecord(work=WORK, tools=totals)):
         console.print(item)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
@@ -42,7 +69,7 @@ def line(found: list[str], start: str) -> str:
 
 def test_every_kind_of_work_has_a_name_and_a_unit() -> None:
     """A kind that is counted and has no row would be left out in silence."""
-    assert list(KINDS) == [field.name for field in fields(WorkCounts)]
+    assert list(KINDS) == list(WorkRecord.model_fields) == [field.name for field in fields(WorkCounts)]
 
 
 def test_kinds_are_shown_in_full_with_their_unit_where_there_are_any() -> None:
@@ -83,7 +110,7 @@ def test_totals_are_whole_in_eighty_columns() -> None:
 
 def test_the_document_has_every_kind_and_null_where_a_tool_fails() -> None:
     """Kinds that the network has nothing of are zero there, not missing."""
-    document = counts_document(WORK, [EXACT, FAILED])
+    document = json.loads(to_json(CountsRecord(work=WORK, tools=(EXACT, FAILED))))
     assert document["work"] == {field.name: getattr(WORK, field.name) for field in fields(WorkCounts)}
     assert document["tools"][0] == {
         "tool": "thop",

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.cli.output import as_text, print_report
+from mnfpn_cli.documents.counts import CountsRecord
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.report.points import points_of
@@ -162,7 +163,7 @@ OTHERS: dict[str, Callable[[], Report]] = {
     "bench": bench_of,
     "by-layer": lambda: layers_tables("Where the time goes", PROFILE),
     "compare": compare_of,
-    "counts": lambda: counts_tables(WORK, [EXACT, DOUBTFUL, FAILED]),
+    "counts": lambda: counts_tables(CountsRecord(work=WORK, tools=(EXACT, DOUBTFUL, FAILED))),
     "shapes": shapes_of,
 }
 WIDTHS = (60, 72, 80, 100, 120, 200)
