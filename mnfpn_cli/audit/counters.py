@@ -48,7 +48,7 @@ def _torchinfo(network: nn.Module, inputs: tuple[Tensor, ...]) -> float:
 
     # It keeps what it saw by the name of the class, which names another network as easily, unless told not to.
     found = torchinfo.summary(network, input_data=list(inputs), verbose=0, device="cpu", cache_forward_pass=False)
-    return found.total_mult_adds
+    return float(found.total_mult_adds)
 
 
 def _flop_counter_mode(network: nn.Module, inputs: tuple[Tensor, ...]) -> float:
@@ -56,7 +56,7 @@ def _flop_counter_mode(network: nn.Module, inputs: tuple[Tensor, ...]) -> float:
 
     with FlopCounterMode(display=False) as counter:
         network(*inputs)
-    return counter.get_total_flops()
+    return float(counter.get_total_flops())
 
 
 def _ptflops(network: nn.Module, inputs: tuple[Tensor, ...]) -> float:
@@ -66,9 +66,10 @@ def _ptflops(network: nn.Module, inputs: tuple[Tensor, ...]) -> float:
     named = dict(zip(inspect.signature(network.forward).parameters, inputs, strict=False))
     given = inputs[0] if len(inputs) == 1 else named
     options = {"print_per_layer_stat": False, "as_strings": False}
-    total, _ = get_model_complexity_info(network, (1,), input_constructor=lambda _: given, **options)
-    if total is None:
-        raise RuntimeError("it fails on a layer of this network")
+    with redirect_stdout(io.StringIO()) as said:
+        total, _ = get_model_complexity_info(network, (1,), input_constructor=lambda _: given, **options)
+    if total is None:  # it prints what went wrong, and goes on
+        raise RuntimeError(said.getvalue().strip().rpartition("\n")[2])
     return float(total)
 
 

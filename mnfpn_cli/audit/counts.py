@@ -1,7 +1,9 @@
 """What there is to compute in a network, by kind, and the totals that counters print for it."""
 
+from collections.abc import Sequence
+
 from mnfpn_cli.audit.counters import COUNTERS, Counter, CountError, installed_version, on_cpu, run_counter
-from mnfpn_cli.audit.terms import ATTENTION, LSTM_MACS, in_words, operations, terms_of
+from mnfpn_cli.audit.terms import in_words, operations, terms_of
 from mnfpn_cli.documents.counts import CounterTotal, CountsRecord, Work
 from mnfpn_cli.trace.facts import Facts
 from mnfpn_cli.trace.operations import Kind
@@ -33,10 +35,10 @@ def count_work(facts: Facts) -> Work:
     )
 
 
-def tool_totals(facts: Facts) -> tuple[CounterTotal, ...]:
-    """Run every counter, and hold its total against what it is known to add; one that fails says why."""
+def tool_totals(facts: Facts, counters: Sequence[Counter] = COUNTERS) -> tuple[CounterTotal, ...]:
+    """Run counters, and hold the total of each against what it is known to add; one that fails says why."""
     with on_cpu(facts) as seen:
-        return tuple(_total(counter, seen) for counter in COUNTERS)
+        return tuple(_total(counter, seen) for counter in counters)
 
 
 def _total(counter: Counter, facts: Facts) -> CounterTotal:
@@ -77,8 +79,5 @@ def _without_total(counter: Counter, version: str | None, reason: str) -> Counte
 
 def _caveat(counter: Counter, facts: Facts) -> str:
     """What else a reader has to know of a total."""
-    if counter.name == "FlopCounterMode" and (ATTENTION.of(facts) or LSTM_MACS.of(facts)):
-        return "on a GPU it counts fused attention and recurrent layers" 
-    if counter.name == "ptflops" and facts.inputs[0].shape[:1] > (1,):
-        return "it counts modules for one image of the batch, and functions for all"
-    return ""
+    by_image = counter.name == "ptflops" and facts.inputs[0].shape[:1] > (1,)
+    return "it counts modules for one image of the batch, and functions for all" if by_image else ""

@@ -241,8 +241,8 @@ def in_words(terms: Iterable[Term], remainder: int) -> str:
     parts = [(term.factor, _multiple(term)) for term in terms]
     if remainder:
         parts.append((remainder, f"{abs(remainder):,} unexplained"))
-    first = "".join(f"{'− ' if sign < 0 else ''}{text}" for sign, text in parts[:1])
-    return first + "".join(f" {'−' if sign < 0 else '+'} {text}" for sign, text in parts[1:])
+    text = " ".join(f"{'−' if sign < 0 else '+'} {part}" for sign, part in parts)
+    return text.removeprefix("+ ") or "nothing that it counts"
 
 
 def _multiple(term: Term) -> str:

@@ -117,6 +117,9 @@ class WithoutArithmetic(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Code takes the ways that it takes on the CPU, as on the meta device it does not, in a fraction of the time.
     """
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         # torch would wrap __torch_dispatch__ for its compiler, and import that for it; nothing is compiled here.
