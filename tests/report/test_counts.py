@@ -26,7 +26,7 @@ def total(tool: str, number: int | None, unit: str, meaning: str, note: str = ""
     terms = (Term(quantity="MACs", factor=1, amount=1_000),) if number else ()
     return CounterTotal(
         tool=tool,
-        version="0.1.1",
+        version=None if note.startswith("not installed") else "0.1.1",
         total=number,
         unit=unit,
         meaning=meaning,
@@ -40,7 +40,7 @@ def total(tool: str, number: int | None, unit: str, meaning: str, note: str = ""
 EXACT = total("thop", 30_236_874_128, "MACs", "MACs + 4 × batch-norm elements")
 UNCLEAR = total("ptflops", 1_234, "MACs", "MACs + 234 unexplained", note="it counts modules for one image")
 FAILED = total("fvcore", None, "flops", "", note="fvcore failed [here]")
-MISSING = total("torchinfo", None, "mult-adds", "", note="fvcore failed [here]")
+MISSING = tuple(total(tool, None, "MACs", "", note="not installed; pip installs it") for tool in ("thop", "calflops"))
 COUNTS = CountsRecord(work=WORK, tools=(EXACT, UNCLEAR, FAILED))
 
 
@@ -84,15 +84,16 @@ def test_a_remainder_stands_in_its_row_and_a_missing_total_is_none_with_the_reas
     found = lines(EXACT, UNCLEAR, FAILED)
     assert line(found, "ptflops  ").split()[1] == "1,234"
     assert line(found, "ptflops  ").rstrip().endswith("MACs + 234 unexplained")
-    assert line(found, "fvcore  ").split()[1] == "none"
+    assert line(found, "fvcore  ").split() == ["fvcore", "none", "flops", "failed"]
     assert line(found, "ptflops: ") == "ptflops: it counts modules for one image."
     assert line(found, "fvcore: ") == "fvcore: fvcore failed [here]."
     assert not any(text.startswith("thop:") for text in found)
 
 
 def test_counters_with_the_same_reason_share_its_line() -> None:
-    """As three that one install would add."""
-    assert line(lines(FAILED, EXACT, MISSING), "fvcore, ") == "fvcore, torchinfo: fvcore failed [here]."
+    """As three that one install would add; their rows say that they were not run."""
+    assert line(lines(*MISSING), "calflops  ").split()[-2:] == ["not", "run"]
+    assert line(lines(EXACT, *MISSING), "thop, ") == "thop, calflops: not installed; pip installs it."
 
 
 def test_a_line_says_how_to_place_a_number() -> None:

@@ -51,7 +51,10 @@ def _work_table(work: Work) -> Table:
 def _totals_table(totals: Sequence[CounterTotal]) -> Table:
     made = table("What counters print for it", "Tool", ">Total", "It says", "It is")
     for one in totals:
-        made.add_row(one.tool, "none" if one.total is None else count(one.total), one.unit, one.meaning)
+        if one.total is None:
+            made.add_row(one.tool, "none", one.unit, "not run" if one.version is None else "failed")
+        else:
+            made.add_row(one.tool, count(one.total), one.unit, one.meaning)
     return made
 
 
