@@ -128,9 +128,9 @@ def installed_version(counter: Counter) -> str:
     try:
         with unseen(), others_code(f"importing {counter.package}"):
             import_module(counter.package)
+            return version(counter.package)
     except ModelError as failure:
         raise CountError(str(failure)) from failure
-    return version(counter.package)
 
 
 def _is_installed(package: str) -> bool:
@@ -151,9 +151,15 @@ def on_cpu(facts: Facts) -> Iterator[Facts]:
     with left_as_it_was(modules, values=not on_meta):
         if on_meta:
             for module in (network, *facts.others):
-                module.to_empty(device="cpu")
-        network.eval()
-        yield facts if facts.seen.how == "real" else _seen_on_cpu(facts)
+                module._apply(_zeros)
+        with suppress(NotImplementedError):  # as of a program that torch exported, which has one mode
+            network.eval()
+        yield facts if facts.seen.how == "real" or facts.seen.depends else _seen_on_cpu(facts)
+
+
+def _zeros(tensor: Tensor) -> Tensor:
+    """As much memory as a tensor of the meta device stands for; none is touched before it is needed."""
+    return torch.zeros(tensor.shape, dtype=tensor.dtype, device="cpu")
 
 
 def _seen_on_cpu(facts: Facts) -> Facts:
@@ -222,7 +228,9 @@ def functions_as_they_were() -> Iterator[None]:
     finally:
         for space, held in before:
             for name, value in held.items():
-                if vars(space).get(name) is not value:
+                now = vars(space).get(name)
+                # what torch itself replaced, as its compiler does when it is imported, stays
+                if now is not value and not str(getattr(now, "__module__", "")).startswith("torch."):
                     setattr(space, name, value)
         for name in vars(Tensor).keys() - before[-1][1].keys():
             if hasattr(torch._C.TensorBase, name):  # a method that was put over torch's

@@ -79,5 +79,5 @@ def _without_total(counter: Counter, version: str | None, reason: str) -> Counte
 
 def _caveat(counter: Counter, facts: Facts) -> str:
     """What else a reader has to know of a total."""
-    by_image = counter.name == "ptflops" and facts.inputs[0].shape[:1] > (1,)
+    by_image = counter.name == "ptflops" and any(one.shape[:1] > (1,) for one in facts.inputs[:1])
     return "it counts modules for one image of the batch, and functions for all" if by_image else ""

@@ -35,9 +35,9 @@ def operations(facts: Facts) -> Iterable[Operation]:
 
 
 def calls(facts: Facts, *types: type[nn.Module]) -> Iterable[ModuleCall]:
-    """The calls of modules of these types that are in the tree."""
-    events = (event for event in facts.seen.events if isinstance(event, ModuleCall))
-    return (event for event in events if isinstance(event.module, types) and event.module in facts.paths)
+    """The calls of modules of these types that are in the tree, from tensors by position to tensors."""
+    events = (event for event in facts.seen.events if isinstance(event, ModuleCall) and event.module in facts.paths)
+    return (event for event in events if isinstance(event.module, types) and event.inputs and event.outputs)
 
 
 def _inside(facts: Facts, one: Operation, types: tuple[type[nn.Module], ...]) -> bool:
@@ -57,12 +57,12 @@ def _macs(name: str, counted: Callable[[Facts, Operation], bool]) -> Quantity:
 
 def _read(name: str, *types: type[nn.Module]) -> Quantity:
     """Elements that modules of the tree are given."""
-    return Quantity(name, lambda facts: sum(prod(one.inputs[0]) for one in calls(facts, *types) if one.inputs))
+    return Quantity(name, lambda facts: sum(prod(one.inputs[0]) for one in calls(facts, *types)))
 
 
 def _returned(name: str, *types: type[nn.Module]) -> Quantity:
     """Elements that modules of the tree return."""
-    return Quantity(name, lambda facts: sum(prod(one.outputs[0]) for one in calls(facts, *types) if one.outputs))
+    return Quantity(name, lambda facts: sum(prod(one.outputs[0]) for one in calls(facts, *types)))
 
 
 def _kind(name: str, kind: str) -> Quantity:
@@ -93,7 +93,7 @@ def _recurrent_biases(facts: Facts) -> int:
 
 
 def _norm_parameters(facts: Facts) -> int:
-    found = (one for one in calls(facts, *NORMS) if one.outputs)
+    found = calls(facts, *NORMS)
     return sum(one.outputs[0][0] * sum(each.numel() for each in one.module.parameters()) for one in found)
 
 
