@@ -13,7 +13,6 @@ from rich.console import Console
 
 from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.cli.output import as_text, print_report
-from mnfpn_cli.documents.counts import CountsRecord
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.report.points import points_of
@@ -42,7 +41,7 @@ from mnfpn_cli.sweep.start import Chosen
 from tests.bench.made import benchmark, cell, missing, timed
 from tests.report.stores import EAGER, Made, at, make_store
 from tests.report.test_compare import FASTER, RESULT
-from tests.report.test_counts import DOUBTFUL, EXACT, FAILED, WORK
+from tests.report.test_counts import COUNTS
 from tests.report.test_layers import PROFILE
 from tests.snapshots import check
 
@@ -163,7 +162,7 @@ OTHERS: dict[str, Callable[[], Report]] = {
     "bench": bench_of,
     "by-layer": lambda: layers_tables("Where the time goes", PROFILE),
     "compare": compare_of,
-    "counts": lambda: counts_tables(CountsRecord(work=WORK, tools=(EXACT, DOUBTFUL, FAILED))),
+    "counts": lambda: counts_tables(COUNTS),
     "shapes": shapes_of,
 }
 WIDTHS = (60, 72, 80, 100, 120, 200)
