@@ -10,9 +10,9 @@ from collections.abc import Callable
 from statistics import median
 
 from mnfpn_cli.bench.prepare import ExplainingTimer
+from mnfpn_cli.devices.clocks import HostTimer
 from mnfpn_cli.measure.engine import Subject, take_samples
 from mnfpn_cli.measure.rules import EnoughOfEach
-from mnfpn_cli.measure.timers import HostTimer
 from mnfpn_cli.settings.measuring import Sampling
 
 PASSES = 2000

@@ -13,13 +13,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from mnfpn_cli.devices.devices import choose_devices, device_of
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.devices import choose_devices
 from mnfpn_cli.measure.difference import largest_difference
 from mnfpn_cli.measure.engine import Subject, take_samples, warm_up
 from mnfpn_cli.measure.rules import EnoughOfEach
 from mnfpn_cli.measure.statistics import Latency
-from mnfpn_cli.measure.timers import timer_for
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.runtimes.runtime import Job, load_runtime
 from mnfpn_cli.settings.input import parse_size
@@ -69,7 +68,7 @@ def main() -> None:
     (device,) = choose_devices([options.device])
     if device.type == "cuda":
         torch.cuda.set_device(device)  # events are put on its stream
-    timer = timer_for(device)
+    timer = device_of(device).timer()
     theirs, network = Torchvision().eval(), build_network(SETTINGS)
     share(theirs, network)
     images = torch.rand(1, 3, *parse_size(options.size))

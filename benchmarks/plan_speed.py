@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from mnfpn_cli.audit.tree import layer_tree
-from mnfpn_cli.measure.flops import count_with_fvcore
+from mnfpn_cli.bench.flops import count_with_fvcore
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.cost import NetworkCost, network_cost
 from mnfpn_cli.plan.input import network_input

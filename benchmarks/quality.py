@@ -18,10 +18,10 @@ from statistics import median
 import torch
 from scipy.stats import mannwhitneyu
 
+from mnfpn_cli.devices.clocks import HostTimer
 from mnfpn_cli.measure.engine import Subject, take_samples, warm_up
 from mnfpn_cli.measure.ratio import paired_ratio
 from mnfpn_cli.measure.rules import NarrowRatio
-from mnfpn_cli.measure.timers import HostTimer
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.settings.measuring import Sampling
 from mnfpn_cli.settings.network import NetworkSettings

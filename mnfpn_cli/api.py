@@ -20,9 +20,9 @@ from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.settings.sources import Source
 
 if TYPE_CHECKING:
+    from mnfpn_cli.documents.weights import WeightsRecord
     from mnfpn_cli.network.build import DetectorBackbone
     from mnfpn_cli.network.network import Network
-    from mnfpn_cli.weights.load import Loaded
 
 Config = str | PathLike[str] | Mapping[str, Any] | list[Any]
 Sides = str | int | Sequence[int]
@@ -82,7 +82,7 @@ def load_weights(
     settings: NetworkSettings,
     file: str | PathLike[str],
     size: Sides | None = None,
-) -> "Loaded":
+) -> "WeightsRecord":
     """Copy a checkpoint into a network of these settings, all that fits or nothing, and say what became of it.
 
     ``size`` is the one that the network was built for, where it needed one.

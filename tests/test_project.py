@@ -35,3 +35,17 @@ def test_every_package_that_is_installed_is_pinned() -> None:
         for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     }
     assert names - pinned == set()
+
+
+def test_the_rooms_are_described_in_the_order_in_which_they_import() -> None:
+    """CONTRIBUTING.md has a line for each layer that import-linter checks, the lowest first."""
+    (contract,) = [
+        one
+        for one in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+            "contracts"
+        ]
+        if one["type"] == "layers"
+    ]
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("| room | holds |")[2].partition("\n\n")[0]
+    described = [name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+    assert described == [name for name in reversed(contract["layers"]) if name != "__main__"]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mnfpn_cli.audit.registered import counted, miscounted, never_called, shared, without_gradient
 from mnfpn_cli.audit.unregistered import constants, unregistered
-from mnfpn_cli.documents.audit import Audit, Counts
+from mnfpn_cli.documents.audit import Audit, ParameterCounts
 from mnfpn_cli.external.guard import ModelError
 from mnfpn_cli.trace.facts import Facts, has_forward, has_state, numel, own_state
 from mnfpn_cli.trace.observe import ModuleCall
@@ -36,7 +36,7 @@ def audit(facts: Facts) -> Audit:
         called=called,
         registered=registered,
         idle=len(idle),
-        parameters=Counts(**dict(zip(("rows", "parameters", "state_dict"), counted(facts), strict=True))),
+        parameters=ParameterCounts(**dict(zip(("rows", "parameters", "state_dict"), counted(facts), strict=True))),
         findings=tuple(findings),
         notes=tuple(_notes(facts, training)),
     )

@@ -1,7 +1,7 @@
 """The whole of an inspection: a network built, its passes, its audit, and its levels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -9,13 +9,20 @@ from torch import nn
 from mnfpn_cli.audit.audit import audit
 from mnfpn_cli.audit.levels import Levels, observe_levels
 from mnfpn_cli.audit.pyramid import pyramid_findings, pyramid_notes
+from mnfpn_cli.audit.tree import LayerRow, LayerTree
 from mnfpn_cli.documents.audit import Audit, AuditDocument, ObservedLevel
+from mnfpn_cli.documents.counts import CountsRecord
+from mnfpn_cli.documents.inputs import ImageInput
+from mnfpn_cli.documents.summary import InferenceMemory, Registration, SummaryDocument, Totals
+from mnfpn_cli.documents.weights import WeightsRecord
 from mnfpn_cli.external.inputs import Subject
 from mnfpn_cli.external.load import check_arguments, load_model
+from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.network.build import build_meta
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.trace.facts import Facts, look
 from mnfpn_cli.trace.passes import Input
+from mnfpn_cli.weights.load import fit_weights
 
 SEED = 0
 """Of random weights: what a detector finds, and so computes, depends on them."""
@@ -48,11 +55,19 @@ def names_of(network: nn.Module, subject: Subject) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is known of a network; ``audit`` is None where none was asked for; ``pyramids`` are maps that come out."""
+    """What is known of a network.
+
+    Attributes:
+        facts: what was seen in its passes.
+        audit: what is wrong with it; None where that was not asked for.
+        pyramids: the maps that come out.
+        weights: how its checkpoint fits; None where it has none.
+    """
 
     facts: Facts
     audit: Audit | None
     pyramids: tuple[Levels, ...]
+    weights: WeightsRecord | None = None
 
 
 def inspect_network(
@@ -75,15 +90,26 @@ def inspect_network(
     return Inspection(facts, judged, pyramids)
 
 
-def inspect_subject(subject: Subject, audited: bool = True) -> tuple[nn.Module, Inspection]:
+def inspect_subject(subject: Subject, audited: bool = True) -> Inspection:
     """Build what a command looks at, and inspect it.
 
     Raises:
-        UsageError: where a target is none, or takes other inputs.
+        UsageError: where a target is none, or takes other inputs, or a checkpoint is of another network.
         MnfpnError: where the network fails, or returns no tensors.
     """
-    network = build_subject(subject)
-    return network, inspect_network(network, inputs_of(subject), names_of(network, subject), audited)
+    network, weights = build_subject(subject), fit_subject(subject)
+    found = inspect_network(network, inputs_of(subject), names_of(network, subject), audited)
+    return replace(found, weights=weights)
+
+
+def fit_subject(subject: Subject) -> WeightsRecord | None:
+    """Say how the checkpoint fits the network; None where there is none.
+
+    Raises:
+        UsageError: where the file is no checkpoint, or one of another network.
+        MnfpnError: where it cannot be read.
+    """
+    return fit_weights(subject.settings, subject.weights) if subject.settings else None
 
 
 def audit_document(subject: Subject, found: Inspection) -> AuditDocument:
@@ -93,10 +119,40 @@ def audit_document(subject: Subject, found: Inspection) -> AuditDocument:
         settings=subject.settings,
         model=subject.model,
         levels=level_records(found.pyramids),
-        **{name: getattr(found.audit, name) for name in Audit.model_fields},
+        weights=found.weights,
+        **dict(found.audit),
     )
 
 
 def level_records(pyramids: Sequence[Levels]) -> tuple[ObservedLevel, ...] | None:
     """Give the maps of all pyramids; None where there are none."""
     return tuple(level.record() for one in pyramids for level in one.levels) or None
+
+
+def summary_document(
+    subject: Subject, found: Inspection, tree: LayerTree, layers: Sequence[LayerRow], counts: CountsRecord | None
+) -> SummaryDocument:
+    """Make the document of `mnfpn summary`; ``layers`` are those that were asked for."""
+    network = tree.rows[0]
+    return SummaryDocument(
+        settings=subject.settings,
+        model=subject.model,
+        input=_images(subject.inputs),
+        inputs=tuple(one.record() for one in subject.inputs),
+        totals=Totals(parameters=network.parameters, macs=network.macs),
+        memory=InferenceMemory(weights_bytes=tree.state_bytes, peak_activation_bytes=tree.peak_bytes),
+        registration=Registration(called=tree.called, registered=tree.registered, same=tree.same),
+        layers=tuple(row.record() for row in layers),
+        counts=counts,
+        audit=found.audit,
+        levels=level_records(found.pyramids),
+        weights=found.weights,
+    )
+
+
+def _images(inputs: Sequence[InputSpec]) -> ImageInput | None:
+    """The one batch of images that a network takes; None where it takes something else."""
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        return None
+    batch, channels, height, width = inputs[0].shape
+    return ImageInput(batch=batch, channels=channels, height=height, width=width)

@@ -13,7 +13,6 @@ from mnfpn_cli.audit.findings import finding
 from mnfpn_cli.audit.levels import BATCH, Level, Levels, follows, observe_levels
 from mnfpn_cli.documents.audit import Finding
 from mnfpn_cli.documents.base import Model
-from mnfpn_cli.documents.inputs import TensorInput
 from mnfpn_cli.documents.shapes import ObservedMaps, OutputRecord, ShapesDocument
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.settings.input import Size
@@ -234,9 +233,10 @@ def maps_document(model: Model | None, results: Sequence[Maps]) -> ShapesDocumen
         model=model,
         dtype=None,
         verified=False,
+        weights=None,
         results=tuple(
             ObservedMaps(
-                inputs=tuple(TensorInput(shape=one.shape, dtype=one.dtype) for one in maps.inputs),
+                inputs=tuple(one.record() for one in maps.inputs),
                 outputs=tuple(_output(one) for one in maps.outputs),
                 findings=maps.findings,
                 notes=maps.notes,

@@ -4,17 +4,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import inf, prod
-from typing import Literal
 
 from torch import nn
 
 from mnfpn_cli.audit.unregistered import outside
+from mnfpn_cli.documents.summary import LayerRecord, Status
 from mnfpn_cli.trace.facts import Facts, has_forward, numel
 from mnfpn_cli.trace.hidden import expressions
 from mnfpn_cli.trace.observe import ModuleCall, Operation, Shape
-
-Status = Literal["called", "used", "holds", "never_called", "function"]
-"""``used``: its parameters were, by another; ``holds``: a container, of others that took part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +46,21 @@ class LayerRow:
     def activations(self) -> int:
         """Elements of all outputs."""
         return sum(map(prod, self.outputs))
+
+    def record(self) -> LayerRecord:
+        """The row in a document."""
+        return LayerRecord(
+            path=self.path,
+            type=self.type,
+            depth=self.depth,
+            status=self.status,
+            registered=self.registered,
+            calls=self.calls,
+            output_shape=self.outputs[0] if len(self.outputs) == 1 else self.outputs or None,
+            parameters=self.parameters,
+            macs=self.macs,
+            activations=self.activations,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,16 @@ from mnfpn_cli.bench.group import Group, Progress, Timed, time_group
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.profile import profile_group
 from mnfpn_cli.bench.results import Benchmark, BenchRun, Cell, CellProfile, NoProfile, NotRun, Row, SizeCost
+from mnfpn_cli.devices.devices import choose_devices, device_of
+from mnfpn_cli.documents.weights import WeightsRecord
 from mnfpn_cli.errors import MnfpnError, UnavailableError, UsageError
 from mnfpn_cli.external.guard import output_to_stderr
-from mnfpn_cli.measure.devices import choose_devices
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed, out_of_memory_explained
 from mnfpn_cli.measure.statistics import drift, humps
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.settings.measuring import BenchCase
 from mnfpn_cli.text import percent
-from mnfpn_cli.weights.load import Loaded
 
 GRAPHS = ("cuda-graph", "compiled")
 """Runtimes that queue a pass as one graph already."""
@@ -79,7 +79,7 @@ class Sized:
     candidate: Candidate
     network: nn.Module
     cost: SizeCost
-    weights: Loaded | None
+    weights: WeightsRecord | None
 
 
 def sized_networks(candidates: Sequence[Candidate], case: BenchCase, progress: Progress) -> list[Sized]:
@@ -236,7 +236,7 @@ def _profile(group: Group, timed: Timed, progress: Progress) -> list[CellProfile
 def conditions(device: torch.device, case: BenchCase) -> Iterator[None]:
     """What passes run under: on their device, with so many threads, and without gradients where none are needed."""
     with (
-        torch.cuda.device(device) if device.type == "cuda" else nullcontext(),  # events are put on its stream
+        device_of(device).current(),  # events are put on its stream
         thread_count(case.threads),
         nullcontext() if case.train else torch.inference_mode(),
     ):

@@ -7,9 +7,10 @@ from typing import Protocol
 
 from torch import nn
 
+from mnfpn_cli.bench.flops import FvcoreCount, count_with_fvcore
+from mnfpn_cli.documents.weights import WeightsRecord
 from mnfpn_cli.external.inputs import Inputs
 from mnfpn_cli.external.target import Target
-from mnfpn_cli.measure.flops import FvcoreCount, count_with_fvcore
 from mnfpn_cli.measure.memory import Needed, needed_by
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.cost import NetworkCost, WholeCost, network_cost
@@ -17,7 +18,7 @@ from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.weights.load import Loaded, build_with_weights
+from mnfpn_cli.weights.load import build_with_weights
 
 
 class Candidate(Protocol):
@@ -48,7 +49,7 @@ class Candidate(Protocol):
             MnfpnError: as `needed`.
         """
 
-    def build(self) -> tuple[nn.Module, Loaded | None]:
+    def build(self) -> tuple[nn.Module, WeightsRecord | None]:
         """The network in float32 and eval mode, on the CPU, and what became of its checkpoint.
 
         Raises:
@@ -82,7 +83,7 @@ class Planned:
         """In closed form."""
         return network_cost(plan_network(self.settings), self.size)
 
-    def build(self) -> tuple[Network, Loaded | None]:
+    def build(self) -> tuple[Network, WeightsRecord | None]:
         """Initialised from the seed, and then from the checkpoint where there is one.
 
         Raises:

@@ -11,16 +11,15 @@ from mnfpn_cli.bench.candidate import Candidate, model_bytes
 from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts
 from mnfpn_cli.bench.group import Group, Progress, reference, watch
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare
+from mnfpn_cli.devices.devices import choose_devices, device_of
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.guard import output_to_stderr
-from mnfpn_cli.measure.devices import choose_devices
 from mnfpn_cli.measure.engine import Subject, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.environment import Environment, read_environment
 from mnfpn_cli.measure.memory import check_needed
 from mnfpn_cli.measure.ratio import paired_ratio
 from mnfpn_cli.measure.rules import NarrowRatio
 from mnfpn_cli.measure.statistics import Ended, Latency
-from mnfpn_cli.measure.timers import timer_for
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.runtimes.runtime import why_not
 from mnfpn_cli.settings.input import DType, NetworkInput
@@ -99,7 +98,7 @@ def make_ready(group: Group, progress: Progress) -> Ready:
     (runtime,) = group.case.runtimes
     expected = reference(group, progress)
     progress(f"preparing {runtime}", 0.0)
-    timer, passes = timer_for(group.device), group.case.sampling.warmup
+    timer, passes = device_of(group.device).timer(), group.case.sampling.warmup
     return prepare(runtime, group.job(group.case.dtype), timer, passes, expected, group.doing(runtime))
 
 
@@ -175,7 +174,7 @@ def _compare(
 def _time(
     groups: Sequence[Group], ready: Sequence[Ready], together: Together, progress: Progress
 ) -> tuple[list[Subject], Ended, tuple[Unsteady, ...]]:
-    timer = timer_for(groups[0].device)
+    timer = device_of(groups[0].device).timer()
     subjects = [
         Subject(one.run, ExplainingTimer(timer, group.doing(group.case.runtimes[0])))
         for group, one in zip(groups, ready, strict=True)

@@ -12,16 +12,16 @@ from mnfpn_cli.bench.candidate import Candidate
 from mnfpn_cli.bench.outputs import Named
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare, reference_outputs
 from mnfpn_cli.bench.results import BenchRun, Cell, NotRun, Row
+from mnfpn_cli.devices.clocks import ColdTimer, Timer
+from mnfpn_cli.devices.conditions import ClockWatch, Conditions, between, read_conditions
+from mnfpn_cli.devices.devices import device_of
+from mnfpn_cli.devices.machine import read_cores
+from mnfpn_cli.devices.nvml import GpuReader, GpuState, energy_used, typical
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.inputs import Inputs
-from mnfpn_cli.measure.caches import cache_clearer
-from mnfpn_cli.measure.conditions import ClockWatch, Conditions, between, read_conditions
 from mnfpn_cli.measure.engine import Subject, rest_between, rewarm, take_samples
-from mnfpn_cli.measure.machine import read_cores
-from mnfpn_cli.measure.nvml import GpuReader, GpuState, energy_used, gpu_reader, typical
 from mnfpn_cli.measure.rules import EnoughOfEach
 from mnfpn_cli.measure.statistics import Ended, Latency
-from mnfpn_cli.measure.timers import ColdTimer, Timer, timer_for
 from mnfpn_cli.measure.unsteady import Unsteady, unsteady_cpu, unsteady_gpu
 from mnfpn_cli.runtimes.runtime import Job, random_tensors, why_not
 from mnfpn_cli.settings.input import DType
@@ -78,7 +78,7 @@ class Watch:
 
 def watch(device: torch.device) -> Watch:
     """Begin to watch a device, and the CPU in any case."""
-    return Watch(device, gpu_reader(device))
+    return Watch(device, device_of(device).sensors())
 
 
 Progress = Callable[[str, float], None]
@@ -131,10 +131,10 @@ def time_group(group: Group, progress: Progress) -> Timed:
 
     On Ctrl-C during the timed passes the rows hold what was measured by then.
     """
-    timer = timer_for(group.device)
+    timer = device_of(group.device).timer()
     ready, not_run = _make_ready(group, timer, progress)
     if group.case.cold_cache and ready:
-        timer = ColdTimer(timer, cache_clearer(group.device))
+        timer = ColdTimer(timer, device_of(group.device).cache_clearer())
     subjects = {name: Subject(one.run, ExplainingTimer(timer, group.doing(name))) for name, one in ready.items()}
     what = f"timing on {group.device}, batch {group.input.batch}, {group.input.size}"
     rule = EnoughOfEach(group.case.sampling, lambda share: progress(what, share))
@@ -188,7 +188,7 @@ def _row(cell: Cell, ready: Ready, subject: Subject, ended: Ended, watched: Watc
     latency, watts = Latency(tuple(subject.samples)), watched.watts if alone else None
     return BenchRun(
         cell=cell,
-        device_name=torch.cuda.get_device_name(cell.device) if cell.device.startswith("cuda") else None,
+        device_name=device_of(torch.device(cell.device)).model(),
         threads=torch.get_num_threads(),
         first=ready.first,
         warm_up=ready.warm_up,

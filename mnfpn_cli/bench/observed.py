@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from mnfpn_cli.bench.candidate import model_bytes
+from mnfpn_cli.bench.flops import FvcoreCount, count_with_fvcore
 from mnfpn_cli.external.guard import ModelError, others_code
 from mnfpn_cli.external.inputs import Inputs, specs_of
 from mnfpn_cli.external.load import check_arguments, load_model
 from mnfpn_cli.external.target import InputSpec, Target
-from mnfpn_cli.measure.flops import FvcoreCount, count_with_fvcore
 from mnfpn_cli.measure.memory import Needed
 from mnfpn_cli.plan.cost import Cost, WholeCost
 from mnfpn_cli.runtimes.eager import move

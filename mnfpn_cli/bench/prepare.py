@@ -10,13 +10,14 @@ import torch
 
 from mnfpn_cli.bench.outputs import Judged, Named, judge, named_outputs, weights_not_finite
 from mnfpn_cli.bench.results import FirstPass
+from mnfpn_cli.devices.clocks import Timer, Timing
+from mnfpn_cli.devices.cuda import without_tf32
+from mnfpn_cli.devices.devices import PeakMemory
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.guard import own_traceback
 from mnfpn_cli.external.torchvision import plain_operators
 from mnfpn_cli.measure.engine import WarmUp, warm_up
-from mnfpn_cli.measure.memory import PeakMemory, out_of_memory_explained
-from mnfpn_cli.measure.tf32 import without_tf32
-from mnfpn_cli.measure.timers import Timer, Timing
+from mnfpn_cli.measure.memory import out_of_memory_explained
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.runtimes.runtime import Job, Prepared, as_tensors, load_runtime
 from mnfpn_cli.text import first_line

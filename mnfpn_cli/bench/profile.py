@@ -8,11 +8,10 @@ import torch
 from mnfpn_cli.bench.group import Group, Progress
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.results import BenchRun, CellProfile, NoProfile, Row
+from mnfpn_cli.devices.devices import device_of
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.layers import LayerTimes, Profile, time_layers
-from mnfpn_cli.measure.marks import marks_for
 from mnfpn_cli.measure.peaks import measure_peaks
-from mnfpn_cli.measure.timers import timer_for
 from mnfpn_cli.plan.advice import best_advice
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, Peaks, network_work, roofline
@@ -56,9 +55,9 @@ def _profile(group: Group, row: BenchRun, progress: Progress) -> CellProfile:
 
 
 def _times(group: Group, name: str, works: tuple[LayerWork, ...], progress: Progress) -> LayerTimes:
-    job, marks = group.job(group.case.dtype), marks_for(group.device)
+    job, marks = group.job(group.case.dtype), device_of(group.device).marks()
     run = load_runtime(name).prepare(job).run  # which moves the job's network, and runs that
-    seconds = timer_for(group.device)(run).seconds
+    seconds = device_of(group.device).timer()(run).seconds
     passes = max(LEAST_PASSES, min(MOST_PASSES, int(PASSES_S / 2 / seconds)))
     doing = f"timing each layer on {group.device}"
     return time_layers(run, job.network, works, marks, passes, lambda share: progress(doing, share))
@@ -67,4 +66,4 @@ def _times(group: Group, name: str, works: tuple[LayerWork, ...], progress: Prog
 @lru_cache
 def peaks(device: torch.device, dtype: DType, _threads: int) -> Peaks:
     """What a device can do, on the CPU with so many threads; measured once."""
-    return measure_peaks(device, dtype, timer_for(device))
+    return measure_peaks(device, dtype, device_of(device).timer())

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from mnfpn_cli.bench.flops import FvcoreCount
+from mnfpn_cli.devices.nvml import GpuState
+from mnfpn_cli.documents.weights import WeightsRecord
 from mnfpn_cli.external.inputs import Inputs
 from mnfpn_cli.measure.engine import WarmUp
 from mnfpn_cli.measure.environment import Environment
-from mnfpn_cli.measure.flops import FvcoreCount
 from mnfpn_cli.measure.layers import Profile
-from mnfpn_cli.measure.nvml import GpuState
 from mnfpn_cli.measure.statistics import Ended, Latency
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.plan.cost import NetworkCost, WholeCost
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.measuring import BenchCase
-from mnfpn_cli.weights.load import Loaded
 
 LAUNCH_BOUND = 0.8
 """The share of a pass from which on the host, which queues the work, is what takes the time."""
@@ -166,7 +166,7 @@ class Benchmark:
     rows: tuple[Row, ...]
     warnings: tuple[Unsteady, ...]
     environment: Environment
-    weights: Loaded | None = None
+    weights: WeightsRecord | None = None
     complete: bool = True
     profiles: tuple[CellProfile, ...] = ()
     no_profiles: tuple[NoProfile, ...] = ()

@@ -3,7 +3,7 @@
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.models import ModelOptions
-from mnfpn_cli.cli.options import NetworkOptions, OutputOptions, SizeOption
+from mnfpn_cli.cli.options import NetworkOptions, OutputOptions, SizeOption, WeightsOption
 from mnfpn_cli.errors import CheckError
 
 
@@ -12,6 +12,7 @@ def audit(
     *,
     size: SizeOption = None,
     network: NetworkOptions,
+    weights: WeightsOption = None,
     model: ModelOptions,
     output: OutputOptions,
 ) -> None:
@@ -26,14 +27,15 @@ def audit(
     """
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.audit import audit_report, audit_title
+    from mnfpn_cli.report.terminal.weights import weights_report
 
-    subject = model.subject(network, size)
+    subject = model.subject(network, size, weights=weights)
     with ending_at_once():
         from mnfpn_cli.audit.inspect import audit_document, inspect_subject
 
-    _, found = inspect_subject(subject)
+    found = inspect_subject(subject)
     assert found.audit is not None
-    report = audit_title(subject) + audit_report(found.audit, found.pyramids)
+    report = audit_title(subject) + weights_report(found.weights) + audit_report(found.audit, found.pyramids)
     emit(report, audit_document(subject, found), output)
     faults = len(found.audit.findings)
     if faults:

@@ -110,7 +110,7 @@ def bench(
     """
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.cli.stderr import progress_bar
-    from mnfpn_cli.measure.machine import reading_cpu_name
+    from mnfpn_cli.devices.machine import reading_cpu_name
     from mnfpn_cli.report.bench_document import bench_document
     from mnfpn_cli.report.documents import network_document
     from mnfpn_cli.report.terminal.bench import bench_tables

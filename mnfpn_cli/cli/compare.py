@@ -197,7 +197,7 @@ def _measured(
     a: str | None, b: str | None, place: PlaceOptions, sampling: PairSamplingOptions
 ) -> "tuple[Comparison, Environment]":
     from mnfpn_cli.cli.stderr import progress_bar
-    from mnfpn_cli.measure.machine import reading_cpu_name
+    from mnfpn_cli.devices.machine import reading_cpu_name
 
     if a is None and b is None:
         raise UsageError("compare: takes two result files, or --a and --b")

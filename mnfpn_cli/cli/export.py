@@ -51,8 +51,8 @@ def export(
     from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.export.formats import check_dynamic, import_packages
     from mnfpn_cli.plan.input import network_input, sized
-    from mnfpn_cli.report.documents import document
-    from mnfpn_cli.report.terminal.export import export_document, export_tables, weights_document, weights_report
+    from mnfpn_cli.report.terminal.export import export_tables
+    from mnfpn_cli.report.terminal.weights import weights_report
 
     form_of_file("--output", output, FORMATS, format)
     if is_device(output):
@@ -65,10 +65,9 @@ def export(
         progress("loading torch", 0.0)
         with ending_at_once():
             import_packages(format)
-            from mnfpn_cli.export.export import build_for_export, export_network
+            from mnfpn_cli.export.export import build_for_export, export_document, export_network
 
         built, loaded = build_for_export(settings, input, seed, weights)
         result = export_network(built, settings, input, format, output, dynamic, progress)
-    body = weights_document(loaded) | export_document(result)
     report = weights_report(loaded) + export_tables(result)
-    emit(report, document("export", settings, body), OutputOptions(json=json))
+    emit(report, export_document(settings, result, loaded), OutputOptions(json=json))

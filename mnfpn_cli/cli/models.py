@@ -72,7 +72,8 @@ class ModelOptions:
 
             self.check_unused()
             settings, image = sized(network.settings(weights), size)
-            return Subject((InputSpec(network_input(settings, image, batch).shape),), settings=settings)
+            inputs = (InputSpec(network_input(settings, image, batch).shape),)
+            return Subject(inputs, settings=settings, weights=weights)
         target = self.target(network, ["--weights"] * (weights is not None))
         return Subject(specs_of(self.inputs(network.in_channels, size, batch)), target=target)
 

@@ -1,12 +1,13 @@
 """`mnfpn settings`."""
 
-import sys
+from dataclasses import dataclass
+from typing import ClassVar
 
 from typer import Typer
 
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.help import Command
-from mnfpn_cli.cli.options import NetworkOptions
+from mnfpn_cli.cli.options import NetworkOptions, OutputOptions
 
 HELP = """Show settings and presets.
 
@@ -17,29 +18,46 @@ Examples:
 settings_app = Typer(help=HELP)
 
 
+@dataclass(frozen=True)
+class SettingsOutputOptions(OutputOptions):
+    """Where settings go, which have one form."""
+
+    forms: ClassVar[tuple[str, ...]] = ("json",)
+
+    @property
+    def form(self) -> str:
+        """The form in which settings are printed."""
+        return "json"
+
+
 @settings_app.command("show", cls=Command)
 @grouped
-def show(network: NetworkOptions) -> None:
+def show(network: NetworkOptions, output: SettingsOutputOptions) -> None:
     """Print the settings that options give, as JSON for --config.
+
+    They are JSON with and without --json.
 
     Examples:
         mnfpn settings show --preset fpnssd
         mnfpn settings show --width-mult 0.75 --set pyramid.smooth=separable
     """
-    from mnfpn_cli.documents.base import to_json
+    from mnfpn_cli.cli.output import emit
 
-    sys.stdout.write(to_json(network.settings().model_dump(mode="json")))
+    emit([], network.settings(), output)
 
 
 @settings_app.command("presets", cls=Command)
-def presets() -> None:
+@grouped
+def presets(output: OutputOptions) -> None:
     """List the presets, one line each.
 
     Examples:
         mnfpn settings presets
+        mnfpn settings presets --json
     """
-    from mnfpn_cli.cli.output import print_text
+    from mnfpn_cli.cli.output import emit
+    from mnfpn_cli.plan.presets import presets_document
     from mnfpn_cli.report.terminal.tables import pairs
-    from mnfpn_cli.settings.files import preset_description, preset_names
 
-    print_text([pairs("", [(name, preset_description(name)) for name in preset_names()])])
+    document = presets_document()
+    emit([pairs("", [(one.name, one.description) for one in document.presets])], document, output)

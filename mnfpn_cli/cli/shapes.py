@@ -1,15 +1,31 @@
 """`mnfpn shapes`."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.models import ModelOptions
-from mnfpn_cli.cli.options import BatchIfSaid, DTypeIfSaid, NetworkOptions, OutputOptions, SizesOption, several_sizes
+from mnfpn_cli.cli.options import (
+    BatchIfSaid,
+    DTypeIfSaid,
+    NetworkOptions,
+    OutputOptions,
+    SizesOption,
+    WeightsOption,
+    several_sizes,
+)
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnfpn_cli.documents.weights import WeightsRecord
+    from mnfpn_cli.plan.shapes import NetworkShapes
+    from mnfpn_cli.settings.network import NetworkSettings
 
 
 @grouped
@@ -20,6 +36,7 @@ def shapes(
     dtype: DTypeIfSaid = None,
     verify: Annotated[bool, Option("--verify", help="Run the real network too; exit 3 if anything differs.")] = False,
     network: NetworkOptions,
+    weights: WeightsOption = None,
     model: ModelOptions,
     output: OutputOptions,
 ) -> None:
@@ -32,7 +49,7 @@ def shapes(
     """
     if model.model is None:
         model.check_unused()
-        _planned(network, output, size, batch or 1, dtype or DEFAULT_DTYPE, verify)
+        _planned(network, weights, output, size, batch or 1, dtype or DEFAULT_DTYPE, verify)
         return
     if verify or dtype is not None:
         given = "--verify" if verify else "--dtype"
@@ -40,41 +57,64 @@ def shapes(
             f"{given}: must not be given beside --model, whose network has no settings and is run as it is"
         )
     model.check_batch(batch)
-    _observed(network, model, output, size, batch or 1)
+    _observed(network, weights, model, output, size, batch or 1)
 
 
 def _planned(
-    network: NetworkOptions, output: OutputOptions, size: list[str] | None, batch: int, dtype: DType, verify: bool
+    network: NetworkOptions,
+    weights: Path | None,
+    output: OutputOptions,
+    size: list[str] | None,
+    batch: int,
+    dtype: DType,
+    verify: bool,
 ) -> None:
-    """The maps of a network from settings: from its plan, without torch."""
+    """The maps of a network from settings: from its plan, without torch unless there is more to check."""
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.plan.input import network_input, sized
     from mnfpn_cli.plan.network import plan_network
     from mnfpn_cli.plan.shapes import network_shapes, shapes_document
     from mnfpn_cli.report.terminal.shapes import shapes_tables
+    from mnfpn_cli.report.terminal.weights import weights_report
 
-    settings = network.settings()
+    settings = network.settings(weights)
     cases = [sized(settings, text) for text in several_sizes(size)]
     inputs = [network_input(at_size, one, batch) for at_size, one in cases]
     results = [network_shapes(plan_network(at_size), input) for (at_size, _), input in zip(cases, inputs, strict=True)]
-    if verify:
-        with ending_at_once():
-            from mnfpn_cli.measure.verify import verify_shapes
+    fitted = _checked([at_size for at_size, _ in cases], results, weights, verify)
+    report = shapes_tables(results, dtype, verified=verify) + weights_report(fitted)
+    emit(report, shapes_document(settings, results, dtype, verify, fitted), output)
 
-        for (at_size, _), result in zip(cases, results, strict=True):
-            verify_shapes(at_size, result)
-    document = shapes_document(settings, results, dtype, verified=verify)
-    emit(shapes_tables(results, dtype, verified=verify), document, output)
+
+def _checked(
+    settings: "Sequence[NetworkSettings]", results: "Sequence[NetworkShapes]", weights: Path | None, verify: bool
+) -> "WeightsRecord | None":
+    """Run the real networks, or else only see how a checkpoint fits them; give how it fits the first."""
+    if not verify and weights is None:
+        return None
+    with ending_at_once():
+        from mnfpn_cli.measure.verify import verify_shapes
+        from mnfpn_cli.weights.load import fit_weights
+
+    fitted: list[WeightsRecord | None] = []
+    for at_size, result in zip(settings, results, strict=True):
+        fitted.append(verify_shapes(at_size, result, weights) if verify else fit_weights(at_size, weights))
+    return fitted[0]
 
 
 def _observed(
-    network: NetworkOptions, model: ModelOptions, output: OutputOptions, size: list[str] | None, batch: int
+    network: NetworkOptions,
+    weights: Path | None,
+    model: ModelOptions,
+    output: OutputOptions,
+    size: list[str] | None,
+    batch: int,
 ) -> None:
     """The maps of a network that others wrote: from runs on the meta device."""
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.shapes import maps_tables
 
-    subjects = [model.subject(network, text, batch) for text in several_sizes(size)]
+    subjects = [model.subject(network, text, batch, weights) for text in several_sizes(size)]
     with ending_at_once():
         from mnfpn_cli.audit.inspect import build_subject, inputs_of
         from mnfpn_cli.audit.pyramid import maps_document, observe_maps

@@ -49,13 +49,16 @@ def _width() -> int:
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, float], None]]:
     """Give a function that shows what is being done and which share of it is; all is gone at the end."""
+    if not sys.stderr.isatty():
+        yield lambda _doing, _share: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bars:
+    with Progress(*columns, console=console, transient=True) as bars:
 
         def progress(doing: str, share: float) -> None:
             for other in tasks.keys() - {doing}:

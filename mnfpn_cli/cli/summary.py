@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
@@ -17,13 +17,9 @@ from mnfpn_cli.report.terminal.summary import SORT_KEYS, Selection, SortKey, sel
 from mnfpn_cli.text import did_you_mean
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from mnfpn_cli.audit.tree import LayerTree
     from mnfpn_cli.external.inputs import Subject
     from mnfpn_cli.report.terminal.tables import Report
-    from mnfpn_cli.trace.facts import Facts
-    from mnfpn_cli.weights.load import Loaded
 
 DEFAULT_DEPTH = 2
 
@@ -106,9 +102,9 @@ class PictureOptions:
         if self.svg is not None:
             form_of_file("--svg", self.svg, ["svg"], "svg")
 
-    def draw(self, subject: "Subject") -> "Report":
-        """The diagram for the terminal; the picture is written."""
-        from mnfpn_cli.cli.output import write_text
+    def draw(self, subject: "Subject", output: RowOutputOptions) -> None:
+        """Write the picture, and show the diagram, each where it was asked for."""
+        from mnfpn_cli.cli.output import emit, write_text
         from mnfpn_cli.plan.network import plan_network
         from mnfpn_cli.plan.shapes import network_shapes
         from mnfpn_cli.report.figures.svg import diagram_svg
@@ -122,7 +118,8 @@ class PictureOptions:
         layout = network_layout(plan, network_shapes(plan, NetworkInput(batch, channels, Size(height, width))))
         if self.svg is not None:
             write_text(self.svg, diagram_svg(layout), "--svg")
-        return diagram(layout)
+        if self.tree:
+            emit(diagram(layout) + _fit(subject), {}, output)
 
 
 @grouped
@@ -147,74 +144,48 @@ def summary(
         mnfpn summary --sort macs --top 10
         mnfpn summary --model torchvision.models:resnet18 --depth 1
     """
-    from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.documents import subject_document
-    from mnfpn_cli.report.terminal.audit import audit_report
-    from mnfpn_cli.report.terminal.export import weights_document, weights_report
-    from mnfpn_cli.report.terminal.summary import rows_csv, rows_markdown, summary_document, summary_tables
-
     subject = model.subject(network, size, weights=weights)
-    of_layers = [*rows.given(), *["--counts"] * counts, *["--no-audit"] * (not audit)]
-    picture.check(subject, output, of_layers)
+    picture.check(subject, output, [*rows.given(), *["--counts"] * counts, *["--no-audit"] * (not audit)])
     if counts and output.format in ("csv", "markdown"):
         raise UsageError(f"--counts: is in text and JSON, and cannot be given beside --format {output.format}")
     if picture.tree or picture.svg is not None:
-        drawn = picture.draw(subject)
-        if picture.tree:
-            emit(drawn + _fit(subject, weights), {}, output)
-            return
+        picture.draw(subject, output)
+    if not picture.tree:
+        _show_layers(subject, rows, counts, audit, output)
+
+
+def _fit(subject: "Subject") -> "Report":
+    """How a checkpoint fits the network that is drawn; nothing, and no torch, where there is none."""
+    if subject.weights is None:
+        return []
+    from mnfpn_cli.audit.inspect import fit_subject
+    from mnfpn_cli.report.terminal.weights import weights_report
+
+    return weights_report(fit_subject(subject))
+
+
+def _show_layers(subject: "Subject", rows: RowOptions, counts: bool, audit: bool, output: RowOutputOptions) -> None:
+    """Inspect the network, and show its layers with what was asked for beside them."""
+    from mnfpn_cli.cli.output import emit
+    from mnfpn_cli.report.terminal.audit import audit_report
+    from mnfpn_cli.report.terminal.counts import counts_tables
+    from mnfpn_cli.report.terminal.summary import rows_csv, rows_markdown, summary_tables
+    from mnfpn_cli.report.terminal.weights import weights_report
+
     with ending_at_once():
-        from mnfpn_cli.audit.inspect import inspect_subject, level_records
+        from mnfpn_cli.audit.counts import counts_record
+        from mnfpn_cli.audit.inspect import inspect_subject, summary_document
         from mnfpn_cli.audit.tree import layer_tree
 
-    built, found = inspect_subject(subject, audited=audit)
-    loaded = _checked(built, subject, weights)
+    found = inspect_subject(subject, audited=audit)
     tree = layer_tree(found.facts)
     rows.check(tree)
     every = rows.selection(everything=True)
-    report = summary_tables(tree, subject.inputs, rows.selection(everything=False)) + weights_report(loaded)
-    body = summary_document(tree, subject.inputs, every)
-    if counts:
-        tables, counted = _counted(found.facts)
-        report, body = report + tables, body | {"counts": counted}
-    if found.audit:
-        report += audit_report(found.audit, found.pyramids)
-        levels = level_records(found.pyramids)
-        body |= {
-            "audit": found.audit.model_dump(mode="json"),
-            "levels": [one.model_dump(mode="json") for one in levels] if levels else None,
-        }
-    body |= weights_document(loaded)
-    texts = {"csv": lambda: rows_csv(select(tree, every)), "markdown": lambda: rows_markdown(select(tree, every))}
-    emit(report, subject_document("summary", subject, body), output, texts)
-
-
-def _fit(subject: "Subject", weights: Path | None) -> "Report":
-    """What would become of a checkpoint, in the network that is drawn."""
-    if weights is None:
-        return []
-    from mnfpn_cli.audit.inspect import build_subject
-    from mnfpn_cli.report.terminal.export import weights_report
-
-    return weights_report(_checked(build_subject(subject), subject, weights))
-
-
-def _checked(network: "nn.Module", subject: "Subject", weights: Path | None) -> "Loaded | None":
-    """What would become of a checkpoint; None where there is none."""
-    if weights is None or subject.settings is None:
-        return None
-    from mnfpn_cli.network.network import Network
-    from mnfpn_cli.weights.files import read_checkpoint
-    from mnfpn_cli.weights.load import check_weights
-
-    assert isinstance(network, Network)
-    return check_weights(network, subject.settings, read_checkpoint(weights))
-
-
-def _counted(facts: "Facts") -> "tuple[Report, dict[str, Any]]":
-    """What there is to compute, and what other counters print for it."""
-    from mnfpn_cli.audit.counts import count_work, tool_totals
-    from mnfpn_cli.report.terminal.counts import counts_document, counts_tables
-
-    work, totals = count_work(facts), tool_totals(facts)
-    return counts_tables(work, totals), counts_document(work, totals)
+    layers = select(tree, every)
+    counted = counts_record(found.facts) if counts else None
+    report = summary_tables(tree, subject.inputs, rows.selection(everything=False)) + weights_report(found.weights)
+    report += counts_tables(counted) if counted else []
+    report += audit_report(found.audit, found.pyramids) if found.audit else []
+    listed = layers if every.is_flat else [tree.rows[0], *layers]
+    document = summary_document(subject, found, tree, listed, counted)
+    emit(report, document, output, {"csv": lambda: rows_csv(layers), "markdown": lambda: rows_markdown(layers)})

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mnfpn_cli.cli.stderr import write_error
 from mnfpn_cli.report.terminal.tables import note
 from mnfpn_cli.report.units import duration, seconds
 from mnfpn_cli.space.names import namer
@@ -37,15 +39,17 @@ def sweep_bar(cells: Sequence[StoredCell], told: set[str]) -> Iterator[Callable[
     """
     from mnfpn_cli.sweep.drift import MOVED
 
+    if not sys.stderr.isatty():
+        yield partial(_tell_news, told)
+        return
     console, name = Console(stderr=True), namer([one.cell for one in cells])
     bar = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
-    with Progress(*bar, TimeElapsedColumn(), console=console, transient=True, disable=not sys.stderr.isatty()) as bars:
+    with Progress(*bar, TimeElapsedColumn(), console=console, transient=True) as bars:
         task = bars.add_task("measuring", total=len(cells), said="")
 
         def tell(state: State) -> None:
-            for line in [one for one in dict.fromkeys(state.notes) if one not in told]:
+            for line in _news(state, told):
                 bars.console.print(note(f"warning: {line}"), highlight=False, soft_wrap=True)
-                told.add(line)
             best = f"best {_best(state, name)}" if state.best else "measuring"
             moved = f"machine {percent(state.pace - 1, '+.0f')}" if abs(state.pace - 1) > MOVED else ""
             completed = state.total - state.left
@@ -54,6 +58,18 @@ def sweep_bar(cells: Sequence[StoredCell], told: set[str]) -> Iterator[Callable[
             )
 
         yield tell
+
+
+def _tell_news(told: set[str], state: State) -> None:
+    for line in _news(state, told):
+        write_error(f"warning: {line}")
+
+
+def _news(state: State, told: set[str]) -> list[str]:
+    """The warnings that were not given yet; from now on they were."""
+    news = [line for line in dict.fromkeys(state.notes) if line not in told]
+    told.update(news)
+    return news
 
 
 def _best(state: State, name: Callable[[Cell], str]) -> str:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Document, Parameters, Record, Stride
 from mnfpn_cli.documents.inputs import ImageSize, MapSize
+from mnfpn_cli.documents.weights import WeightsRecord
 
 Kind = Literal[
     "unregistered",
@@ -35,7 +36,7 @@ class Finding(Record):
     remedy: str = Field(description="How to mend it.")
 
 
-class Counts(Record):
+class ParameterCounts(Record):
     """Parameters as three ways of counting see them."""
 
     rows: Parameters = Field(description="Added over the layers of a summary.")
@@ -66,7 +67,7 @@ class Audit(Record):
     called: Count = Field(description="Registered modules that took part in the pass.")
     registered: Count = Field(description="Registered modules that have a forward.")
     idle: Count = Field(description="Registered modules without parameters that took no part; they do no harm.")
-    parameters: Counts = Field(description="Parameters, counted in three ways.")
+    parameters: ParameterCounts = Field(description="Parameters, counted in three ways.")
     findings: tuple[Finding, ...] = Field(description="What is wrong.")
     notes: tuple[str, ...] = Field(description="What is worth knowing and not wrong.")
 
@@ -76,3 +77,4 @@ class AuditDocument(Audit, Document):
 
     command: Literal["audit"] = Field("audit", description="The command that made the document.")
     levels: tuple[ObservedLevel, ...] | None = Field(description="The maps that come out; null where there is one.")
+    weights: WeightsRecord | None = Field(description="How the checkpoint fits; null without --weights.")

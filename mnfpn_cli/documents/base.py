@@ -24,6 +24,7 @@ Parameters = Annotated[int, _unit("parameters")]
 Count = Annotated[int, _unit("count")]
 Share = Annotated[float, _unit("share, 0 to 1")]
 Ratio = Annotated[float, _unit("ratio")]
+Value = Annotated[float, _unit("value of an element")]
 
 
 class Record(BaseModel):

@@ -13,7 +13,10 @@ from mnfpn_cli.settings.network import NetworkSettings, Stages
 DOCUMENTS: Mapping[str, str] = MappingProxyType(
     {
         "shapes": "mnfpn_cli.documents.shapes:ShapesDocument",
+        "summary": "mnfpn_cli.documents.summary:SummaryDocument",
         "audit": "mnfpn_cli.documents.audit:AuditDocument",
+        "export": "mnfpn_cli.documents.export:ExportDocument",
+        "presets": "mnfpn_cli.documents.presets:PresetsDocument",
     }
 )
 """The model of each document, which is imported where it is asked for."""
@@ -53,23 +56,29 @@ def keys(name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _keys(
     part: Mapping[str, Any], definitions: Mapping[str, Any], path: str
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for one in _parts(part, definitions):
-        if one.get("title") == "NetworkSettings":
-            continue
-        if "items" in one:
-            yield from _keys(one["items"], definitions, f"{path}[]")
-        for key, value in one.get("properties", {}).items():
-            here = f"{path}.{key}".removeprefix(".")
+    for place, record in records(part, definitions, path):
+        for key, value in record["properties"].items():
+            here = f"{place}.{key}".removeprefix(".")
             yield here, value
             yield from _keys(value, definitions, here)
 
 
-def _parts(part: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The schemas that a value may be of, references followed."""
+def records(
+    part: Mapping[str, Any], definitions: Mapping[str, Any], path: str = ""
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Give the records that a value may hold, each with its path: ``[]`` stands for a list, ``.*`` for any key.
+
+    Settings are none: they are a value.
+    """
     if "$ref" in part:
-        yield from _parts(definitions[part["$ref"].removeprefix("#/$defs/")], definitions)
+        yield from records(definitions[part["$ref"].removeprefix("#/$defs/")], definitions, path)
     for kind in ("anyOf", "oneOf"):
         for one in part.get(kind, ()):
-            yield from _parts(one, definitions)
-    if part.get("type") in ("object", "array"):
-        yield part
+            yield from records(one, definitions, path)
+    for one in (part.get("items"), *part.get("prefixItems", ())):
+        if isinstance(one, Mapping):
+            yield from records(one, definitions, f"{path}[]")
+    if isinstance(part.get("additionalProperties"), Mapping):
+        yield from records(part["additionalProperties"], definitions, f"{path}.*")
+    if "properties" in part and part.get("title") != "NetworkSettings":
+        yield path, part

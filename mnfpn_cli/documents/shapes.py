@@ -7,6 +7,7 @@ from pydantic import Field
 from mnfpn_cli.documents.audit import Finding
 from mnfpn_cli.documents.base import Bytes, Count, Document, Record, Stride
 from mnfpn_cli.documents.inputs import ImageInput, MapSize, TensorInput
+from mnfpn_cli.documents.weights import WeightsRecord
 from mnfpn_cli.settings.input import DType
 
 
@@ -74,3 +75,4 @@ class ShapesDocument(Document):
     dtype: DType | None = Field(description="Element type that bytes are counted in; null for a model of others.")
     verified: bool = Field(description="Whether the real network was run and returned the same.")
     results: tuple[PlannedMaps, ...] | tuple[ObservedMaps, ...] = Field(description="The maps for each input.")
+    weights: WeightsRecord | None = Field(description="How the checkpoint fits; null without --weights.")

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from mnfpn_cli.documents.export import FileCheck, OutputCheck
 from mnfpn_cli.errors import CheckError
 from mnfpn_cli.export.program import NamedOutputs
 from mnfpn_cli.measure.difference import largest, relative_difference
 from mnfpn_cli.network.network import Network
+from mnfpn_cli.plan.shapes import image_input
 from mnfpn_cli.settings.input import NetworkInput, Size
 
 
@@ -54,36 +56,9 @@ LARGEST_BOUND = 1e-2
 """More is never allowed: a wrong file could hide behind it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """How far an output of the file is from the network's.
-
-    Attributes:
-        name: of the output.
-        shape: of the output: (n, channels, h/2^k, w/2^k), or (n, classes).
-        largest: the largest absolute difference of two elements.
-        relative: that over the largest absolute value of the network's output.
-        allowed: what the relative difference may be.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    largest: float
-    relative: float
-    allowed: float
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The differences of all outputs for one input."""
-
-    input: NetworkInput
-    outputs: tuple[Difference, ...]
-
-
 def compare(
     network: Network, input: NetworkInput, run: Callable[[Tensor], Mapping[str, Tensor]], exactly: bool = False
-) -> Comparison:
+) -> FileCheck:
     """Hold what a file makes of random images against what the network makes of them in float32.
 
     Raises:
@@ -99,12 +74,19 @@ def compare(
     allowed = dict.fromkeys(expected, 0.0 if exactly else USUAL_BOUND)
     if not exactly and max(relative.values()) > USUAL_BOUND:
         allowed = _allowed_by_rounding(network, images, expected)
+    far = [name for name in expected if relative[name] > allowed[name]]
+    _complain(input, [_too_far(name, relative[name], allowed[name]) for name in far])
     outputs = tuple(
-        Difference(name, tuple(x.shape), largest(found[name] - x), relative[name], allowed[name])
+        OutputCheck(
+            name=name,
+            shape=tuple(x.shape),
+            max_abs_difference=largest(found[name] - x),
+            relative=relative[name],
+            allowed=allowed[name],
+        )
         for name, x in expected.items()
     )
-    _complain(input, [_too_far(one) for one in outputs if one.relative > one.allowed])
-    return Comparison(input, outputs)
+    return FileCheck(input=image_input(input), outputs=outputs)
 
 
 def _complain(input: NetworkInput, problems: Sequence[str]) -> None:
@@ -112,8 +94,8 @@ def _complain(input: NetworkInput, problems: Sequence[str]) -> None:
         raise CheckError(f"at {input.size} {'; '.join(problems)}")
 
 
-def _too_far(one: Difference) -> str:
-    return f"{one.name} differs by {one.relative:.1e} of its largest value, {one.allowed:.1e} is allowed"
+def _too_far(name: str, relative: float, allowed: float) -> str:
+    return f"{name} differs by {relative:.1e} of its largest value, {allowed:.1e} is allowed"
 
 
 def _unlike(name: str, expected: Tensor, found: Tensor) -> Iterator[str]:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import torch
 
+from mnfpn_cli.documents.export import ExportDocument, ExportedFile, FileCheck
+from mnfpn_cli.documents.weights import WeightsRecord
 from mnfpn_cli.errors import CheckError, MnfpnError
 from mnfpn_cli.export import onnx as as_onnx
 from mnfpn_cli.export import program as as_program
 from mnfpn_cli.export import safetensors as as_safetensors
-from mnfpn_cli.export.check import Comparison, compare, inputs_to_check
+from mnfpn_cli.export.check import compare, inputs_to_check
 from mnfpn_cli.export.formats import Format
 from mnfpn_cli.export.written import Opened, metadata
 from mnfpn_cli.files import write_whole
@@ -20,7 +22,7 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.text import first_line
-from mnfpn_cli.weights.load import Loaded, build_with_weights
+from mnfpn_cli.weights.load import build_with_weights
 
 Progress = Callable[[str, float], None]
 """Told what is being done, and which share of it is."""
@@ -50,28 +52,9 @@ FILE_FORMATS: dict[Format, FileFormat] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """A file that was written and checked.
-
-    Attributes:
-        format: of the file.
-        file: its name, as it was given.
-        bytes: its size.
-        dynamic: whether height and width are free.
-        checks: what the network and the file made of the same images, for each size that was tried.
-    """
-
-    format: Format
-    file: str
-    bytes: int
-    dynamic: bool
-    checks: tuple[Comparison, ...]
-
-
 def build_for_export(
     settings: NetworkSettings, input: NetworkInput, seed: int, weights: Path | None
-) -> tuple[Network, Loaded | None]:
+) -> tuple[Network, WeightsRecord | None]:
     """The network that is to be written, initialised from a seed and then from a checkpoint where there is one.
 
     Raises:
@@ -91,7 +74,7 @@ def export_network(
     path: Path,
     dynamic: bool = False,
     progress: Progress = lambda _doing, _share: None,
-) -> Exported:
+) -> ExportedFile:
     """Write a network, on the CPU, in float32 and eval mode, and check the file before it takes its name.
 
     Args:
@@ -115,7 +98,7 @@ def export_network(
     with out_of_memory_explained(f"exporting {input.batch} × {input.size} to {format}"):
         content = form.write(network, settings, input, dynamic)
 
-    def check(file: Path) -> tuple[Comparison, ...]:
+    def check(file: Path) -> tuple[FileCheck, ...]:
         inputs = inputs_to_check(input, plan.backbone.stride, dynamic)
         try:
             return check_file(form, file, network, settings, inputs, progress)
@@ -123,7 +106,12 @@ def export_network(
             raise CheckError(f"--format {format}: the file failed its check, and is not kept: {error}") from error
 
     checks = write_whole(path, content, check, form.suffix)
-    return Exported(format, str(path), len(content), dynamic, checks)
+    return ExportedFile(format=format, file=str(path), bytes=len(content), dynamic=dynamic, checks=checks)
+
+
+def export_document(settings: NetworkSettings, exported: ExportedFile, weights: WeightsRecord | None) -> ExportDocument:
+    """Make the document of `mnfpn export`; ``weights`` is the checkpoint that was loaded."""
+    return ExportDocument(settings=settings, model=None, weights=weights, **dict(exported))
 
 
 def check_file(
@@ -133,14 +121,14 @@ def check_file(
     settings: NetworkSettings,
     inputs: tuple[NetworkInput, ...],
     progress: Progress,
-) -> tuple[Comparison, ...]:
+) -> tuple[FileCheck, ...]:
     """Read a file back, and compare it with the network that it was made of.
 
     Raises:
         CheckError: where it cannot be read or run, or differs.
         MnfpnError: where memory runs out.
     """
-    checks, doing = list[Comparison](), "read"
+    checks, doing = list[FileCheck](), "read"
     try:
         with out_of_memory_explained("checking the file"), torch.no_grad():
             progress("checking", 0.0)

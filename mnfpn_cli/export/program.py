@@ -1,6 +1,7 @@
 """The graph of a network as torch sees it, which ONNX and torch.export files are made of; and the latter."""
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from io import BytesIO
@@ -120,9 +121,11 @@ def read(path: Path, _settings: NetworkSettings) -> Opened:
 
 @contextmanager
 def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """Keep torch from writing the traceback of what it then raises anyway."""
+    """Keep torch from writing the traceback of what it then raises anyway, and from warning of its buffers (2.12)."""
     before, logger.disabled = logger.disabled, True
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
+            yield
     finally:
         logger.disabled = before

@@ -9,6 +9,8 @@ from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.settings.input import NetworkInput
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mnfpn_cli.documents.base import Model
     from mnfpn_cli.external.target import Target
     from mnfpn_cli.settings.network import NetworkSettings  # pydantic, which --help need not pay for
@@ -46,11 +48,12 @@ def in_words(inputs: Inputs) -> str:
 
 @dataclass(frozen=True)
 class Subject:
-    """A network, and the inputs of a pass. It has settings or a target, never both."""
+    """A network, and the inputs of a pass: from settings, perhaps with a checkpoint, or from a target."""
 
     inputs: tuple[InputSpec, ...]
     settings: NetworkSettings | None = None
     target: Target | None = None
+    weights: Path | None = None
 
     @property
     def name(self) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from mnfpn_cli.documents.base import Model
+    from mnfpn_cli.documents.inputs import TensorInput
 
 PACKAGES = ("timm", "torchvision", "transformers")
 """Those of networks whose names on PyPI are their modules'; what other modules are called there is not known."""
@@ -121,6 +122,12 @@ class InputSpec:
     def __str__(self) -> str:
         shape = "×".join(map(str, self.shape))
         return f"{shape} {self.dtype}" if self.dtype else shape
+
+    def record(self) -> TensorInput:
+        """Say in a document which tensor it is."""
+        from mnfpn_cli.documents.inputs import TensorInput  # pydantic, which --help need not pay for
+
+        return TensorInput(shape=self.shape, dtype=self.dtype)
 
 
 def parse_target(text: str, arguments: Sequence[str] = ()) -> Target:

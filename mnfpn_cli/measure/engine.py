@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
 
+from mnfpn_cli.devices.clocks import Timer
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.statistics import Ended
-from mnfpn_cli.measure.timers import Timer
 
 WINDOW_PASSES = 3
 WINDOW_S = 0.05

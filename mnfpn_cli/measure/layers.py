@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from mnfpn_cli.measure.marks import Marks
+from mnfpn_cli.devices.clocks import Marks
 from mnfpn_cli.plan.advice import Advice
 from mnfpn_cli.plan.roofline import LayerWork, Roofline, Row, part_of
 

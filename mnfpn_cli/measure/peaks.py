@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import torch
 
-from mnfpn_cli.measure.devices import free_memory
-from mnfpn_cli.measure.tf32 import products_as_convolutions
-from mnfpn_cli.measure.timers import Timer
+from mnfpn_cli.devices.clocks import Timer
+from mnfpn_cli.devices.cuda import products_as_convolutions
+from mnfpn_cli.devices.devices import device_of
 from mnfpn_cli.plan.roofline import Peaks
 from mnfpn_cli.settings.input import ITEM_BYTES, DType
 
@@ -35,7 +35,7 @@ def measure_peaks(device: torch.device, dtype: DType, timer: Timer) -> Peaks:
 
 
 def _macs_per_s(device: torch.device, dtype: DType, timer: Timer) -> float:
-    room = free_memory(device) // SHARE_OF_MEMORY
+    room = device_of(device).free_memory() // SHARE_OF_MEMORY
     best = 0.0
     with products_as_convolutions():
         for side in SIDES:
@@ -56,7 +56,7 @@ def _product(device: torch.device, dtype: torch.dtype, side: int) -> Callable[[]
 
 
 def _bytes_per_s(device: torch.device, timer: Timer) -> float:
-    size = min(COPY_BYTES.get(device.type, COPY_BYTES_ELSEWHERE), free_memory(device) // SHARE_OF_MEMORY)
+    size = min(COPY_BYTES.get(device.type, COPY_BYTES_ELSEWHERE), device_of(device).free_memory() // SHARE_OF_MEMORY)
     # Ones, not zeros: memory that is only promised to hold zeros is not there until it is written.
     source = torch.ones(max(size // 4, 1), dtype=torch.int32, device=device)
     target = torch.ones_like(source)

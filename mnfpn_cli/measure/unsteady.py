@@ -12,9 +12,9 @@ from mnfpn_cli.text import percent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnfpn_cli.measure.conditions import Interval
-    from mnfpn_cli.measure.machine import Cores
-    from mnfpn_cli.measure.nvml import GpuState
+    from mnfpn_cli.devices.conditions import Interval
+    from mnfpn_cli.devices.machine import Cores
+    from mnfpn_cli.devices.nvml import GpuState
 
 MIN_CLOCKS = 4
 """Fewer samples have no deciles to speak of."""

@@ -1,34 +1,41 @@
 """Holding a plan against the real network: does it return what the plan says?"""
 
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import nn
 
+from mnfpn_cli.documents.weights import WeightsRecord
 from mnfpn_cli.errors import CheckError
 from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained
-from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.plan.shapes import NetworkShapes
 from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.weights.load import build_with_weights
+
+SEED = 0
+"""Of the weights that no checkpoint gives; shapes do not depend on them."""
 
 
-def verify_shapes(settings: NetworkSettings, shapes: NetworkShapes) -> None:
-    """Run the real network, on the CPU in float32, and compare it with the plan.
+def verify_shapes(
+    settings: NetworkSettings, shapes: NetworkShapes, weights: Path | None = None
+) -> WeightsRecord | None:
+    """Run the real network, on the CPU in float32, and compare it with the plan; load a checkpoint where there is one.
 
     Compared are the number of parameters, each level's tap and output, and the logits.
 
     Raises:
         CheckError: where anything differs, naming all that does.
-        UsageError: where the run cannot fit the memory that is free.
+        UsageError: where the run cannot fit the memory that is free, or the checkpoint is of another network.
         MnfpnError: where it runs out of memory all the same.
     """
     plan, input = plan_network(settings), shapes.input
     check_fits(plan, input, "float32", torch.device("cpu"))
     with out_of_memory_explained(f"verifying {input.batch} × {input.size}"), torch.inference_mode():
-        network = build_network(settings)
+        network, loaded = build_with_weights(settings, SEED, weights)
         real = _observe(network, plan, torch.rand(input.shape))
     planned = _expect(shapes) | {"parameters": network_cost(plan, input.size).total.parameters}
     # A level's tap is a stage, or, for an extra level, the level before it: what is real of either is known by path.
@@ -38,6 +45,7 @@ def verify_shapes(settings: NetworkSettings, shapes: NetworkShapes) -> None:
     ]
     if wrong:
         raise CheckError(f"--verify: at {input.size} the real network differs: {'; '.join(wrong)}")
+    return loaded
 
 
 def _expect(shapes: NetworkShapes) -> dict[str, object]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mnfpn_cli.documents.inputs import ImageInput, MapSize
 from mnfpn_cli.documents.shapes import HeadMaps, LevelMap, PlannedMaps, ShapesDocument, TapMap
+from mnfpn_cli.documents.weights import WeightsRecord
 from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.plan.pyramid import ExtraPlan, LevelPlan, PyramidPlan
@@ -114,7 +115,11 @@ def _level(
 
 
 def shapes_document(
-    settings: NetworkSettings, results: Sequence[NetworkShapes], dtype: DType, verified: bool
+    settings: NetworkSettings,
+    results: Sequence[NetworkShapes],
+    dtype: DType,
+    verified: bool,
+    weights: WeightsRecord | None = None,
 ) -> ShapesDocument:
     """Make the document of `mnfpn shapes`; bytes are those of the whole batch."""
     return ShapesDocument(
@@ -123,6 +128,7 @@ def shapes_document(
         dtype=dtype,
         verified=verified,
         results=tuple(_record(one, dtype) for one in results),
+        weights=weights,
     )
 
 

@@ -7,7 +7,6 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.report.documents import input_document
-from mnfpn_cli.report.terminal.export import weights_document
 from mnfpn_cli.report.terminal.layers import layers_document
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def bench_document(result: Benchmark) -> dict[str, Any]:
         "failures": list(result.failures),
         "warnings": [asdict(warning) for warning in result.warnings],
         "environment": asdict(result.environment),
-        **weights_document(result.weights),
+        **({"weights": result.weights.model_dump(mode="json")} if result.weights else {}),
     }
 
 

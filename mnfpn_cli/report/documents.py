@@ -3,7 +3,7 @@
 from typing import Any
 
 from mnfpn_cli import FORMAT_VERSION, __version__
-from mnfpn_cli.external.inputs import Inputs, Subject
+from mnfpn_cli.external.inputs import Inputs
 from mnfpn_cli.external.target import Target
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import NetworkSettings
@@ -18,11 +18,6 @@ def document(command: str, settings: NetworkSettings, body: dict[str, Any]) -> d
         "settings": settings.model_dump(mode="json"),
         **body,
     }
-
-
-def subject_document(command: str, subject: Subject, body: dict[str, Any]) -> dict[str, Any]:
-    """The same of what a command looked at."""
-    return network_document(command, subject.settings, subject.target, body)
 
 
 def network_document(

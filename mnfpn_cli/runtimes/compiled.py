@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mnfpn_cli.devices.cuda import capability
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.runtimes.eager import move
 from mnfpn_cli.runtimes.runtime import Job, Prepared, training_step
@@ -38,8 +39,8 @@ def impossible(device: torch.device, _dtype: DType, _train: bool) -> str | None:
 def _missing_for_cuda(device: torch.device) -> str | None:
     if find_spec("triton") is None:
         return "not installed: pip install triton"
-    if (capability := torch.cuda.get_device_capability(device)) < LEAST_CAPABILITY:
-        least, own = (".".join(map(str, version)) for version in (LEAST_CAPABILITY, capability))
+    if (found := capability(device)) < LEAST_CAPABILITY:
+        least, own = (".".join(map(str, version)) for version in (LEAST_CAPABILITY, found))
         return f"needs a GPU of compute capability {least} or more, and this one has {own}"
     return None if sys.platform == "win32" else _missing_compiler("CC", ("gcc", "clang"))
 

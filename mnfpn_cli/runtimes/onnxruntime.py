@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mnfpn_cli.devices.devices import device_of
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export.formats import import_onnxruntime
 from mnfpn_cli.measure.memory import ran_out_of_memory
@@ -128,8 +129,7 @@ def _bound(session: "InferenceSession", inputs: Sequence[Tensor]) -> BoundPass:
         binding.bind_input(one.name, *_place(tensor))
     for one, tensor in zip(session.get_outputs(), outputs, strict=True):
         binding.bind_output(one.name, *_place(tensor))
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)  # ONNX Runtime has a stream of its own
+    device_of(device).synchronize()  # ONNX Runtime has a stream of its own
     return BoundPass(session, binding, inputs, outputs)
 
 

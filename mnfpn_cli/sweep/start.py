@@ -8,8 +8,8 @@ from typing import Any
 import psutil
 from pydantic import TypeAdapter, ValidationError
 
+from mnfpn_cli.devices.machine import reading_cpu_name
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.machine import reading_cpu_name
 from mnfpn_cli.settings.measuring import LAYERED, runtime_names
 from mnfpn_cli.space.cells import bench_arguments, cell_key
 from mnfpn_cli.space.frontier import shuffled

@@ -1,14 +1,14 @@
 """Putting a checkpoint into a network: all of it that fits, or nothing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from mnfpn_cli.documents.weights import WeightsRecord
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.network.build import build_network
+from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.rules import resolve
@@ -23,30 +23,9 @@ COUNTS = (torch.int64, torch.int32)
 """What can stand for a weight, and for a count of batches: every value of these can be copied."""
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """What became of a checkpoint.
-
-    Attributes:
-        file: its name.
-        layout: whose names it uses.
-        matched: how many tensors of the network it gave.
-        ignored: its keys that the network has no use for.
-        missing: the network's keys that it says nothing of.
-        overridden: keys that stand for a layer that is shared here, whose values differ from those of the last one.
-        settings_differ: the keys, as ``pyramid.upsample``, in which the settings it carries are not the network's.
-    """
-
-    file: str
-    layout: str
-    matched: int
-    ignored: tuple[str, ...]
-    missing: tuple[str, ...]
-    overridden: tuple[str, ...]
-    settings_differ: tuple[str, ...]
-
-
-def build_with_weights(settings: NetworkSettings, seed: int, weights: Path | None) -> tuple[Network, Loaded | None]:
+def build_with_weights(
+    settings: NetworkSettings, seed: int, weights: Path | None
+) -> tuple[Network, WeightsRecord | None]:
     """A network initialised from a seed, and then from a checkpoint where there is one.
 
     Raises:
@@ -58,7 +37,19 @@ def build_with_weights(settings: NetworkSettings, seed: int, weights: Path | Non
     return network, load_weights(network, settings, checkpoint) if checkpoint else None
 
 
-def check_weights(network: nn.Module, settings: NetworkSettings, checkpoint: Checkpoint) -> Loaded:
+def fit_weights(settings: NetworkSettings, weights: Path | None) -> WeightsRecord | None:
+    """Say how a checkpoint fits a network of these settings, which is built without memory; None of no checkpoint.
+
+    Raises:
+        UsageError: where the file is no checkpoint, or one of another network.
+        MnfpnError: where it cannot be read.
+    """
+    if weights is None:
+        return None
+    return check_weights(build_meta(plan_network(settings)), settings, read_checkpoint(weights))
+
+
+def check_weights(network: nn.Module, settings: NetworkSettings, checkpoint: Checkpoint) -> WeightsRecord:
     """Say what `load_weights` would do. The network may be on the meta device.
 
     Raises:
@@ -68,7 +59,7 @@ def check_weights(network: nn.Module, settings: NetworkSettings, checkpoint: Che
 
 
 @torch.no_grad()
-def load_weights(network: nn.Module, settings: NetworkSettings, checkpoint: Checkpoint) -> Loaded:
+def load_weights(network: nn.Module, settings: NetworkSettings, checkpoint: Checkpoint) -> WeightsRecord:
     """Copy a checkpoint into a network; what it says nothing of stays as it is.
 
     Raises:
@@ -81,7 +72,9 @@ def load_weights(network: nn.Module, settings: NetworkSettings, checkpoint: Chec
     return loaded
 
 
-def _check(state: Mapping[str, Tensor], settings: NetworkSettings, checkpoint: Checkpoint) -> tuple[Match, Loaded]:
+def _check(
+    state: Mapping[str, Tensor], settings: NetworkSettings, checkpoint: Checkpoint
+) -> tuple[Match, WeightsRecord]:
     tensors = checkpoint.tensors
     plan = plan_network(settings)
     found = match(checkpoint.name, tensors, state, plan, plan_network(settings, whole=True))
@@ -106,7 +99,7 @@ def _check(state: Mapping[str, Tensor], settings: NetworkSettings, checkpoint: C
         for source in sources[:-1]
         if not torch.equal(tensors[source], tensors[sources[-1]])
     )
-    loaded = Loaded(
+    loaded = WeightsRecord(
         file=checkpoint.name,
         layout=found.layout,
         matched=len(found.sources),

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from mnfpn_cli.bench.flops import FvcoreCount
 from mnfpn_cli.bench.results import Benchmark, BenchRun, Cell, FirstPass, NotRun, Row, SizeCost
 from mnfpn_cli.measure.engine import WarmUp
 from mnfpn_cli.measure.environment import Environment
-from mnfpn_cli.measure.flops import FvcoreCount
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.plan.cost import Cost, NetworkCost
 from mnfpn_cli.settings.input import NetworkInput, Size

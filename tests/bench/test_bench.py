@@ -10,11 +10,13 @@ from mnfpn_cli.bench import bench, group, prepare
 from mnfpn_cli.bench.bench import benchmark
 from mnfpn_cli.bench.candidate import Planned
 from mnfpn_cli.bench.results import Benchmark
+from mnfpn_cli.devices.clocks import Timing
+from mnfpn_cli.devices.cpu import Cpu
+from mnfpn_cli.devices.cuda import driver_version
+from mnfpn_cli.devices.machine import reading_cpu_name
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.measure import environment, memory
 from mnfpn_cli.measure.environment import read_environment
-from mnfpn_cli.measure.machine import reading_cpu_name
-from mnfpn_cli.measure.timers import Timing
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.runtimes import channels_last, eager
 from mnfpn_cli.runtimes.runtime import Job
@@ -145,7 +147,7 @@ def test_a_training_step_changes_the_weights_and_is_held_against_nothing(monkeyp
 def test_cold_caches_are_cleared_before_each_timed_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """And not in warm-up, which is to make things warm."""
     cleared = []
-    monkeypatch.setattr(group, "cache_clearer", lambda _device: lambda: cleared.append(1))
+    monkeypatch.setattr(Cpu, "cache_clearer", lambda _cpu: lambda: cleared.append(1))
     measure(replace(CASE, cold_cache=True))
     assert len(cleared) == 4
 
@@ -272,8 +274,9 @@ def test_the_environment_names_hardware_and_software(monkeypatch: pytest.MonkeyP
     here = read_environment("a CPU")
     assert (here.torch, here.gpu, here.driver, here.cuda) == (torch.__version__, None, None, None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
-    monkeypatch.setattr(environment, "_nvidia_driver", lambda: "580.1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100")
+    monkeypatch.setattr(environment, "driver_version", lambda: "580.1")
     there = read_environment("a CPU")
     assert (there.gpu, there.driver, there.tf32) == ("NVIDIA H100", "580.1", torch.backends.cudnn.allow_tf32)
 
@@ -281,7 +284,7 @@ def test_the_environment_names_hardware_and_software(monkeypatch: pytest.MonkeyP
 def test_no_driver_program_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is then not known."""
     monkeypatch.setenv("PATH", "")
-    assert environment._nvidia_driver() is None
+    assert driver_version() is None
 
 
 def test_the_cpu_has_a_name() -> None:
@@ -311,7 +314,7 @@ def test_a_device_that_fails_as_a_whole_is_rows_that_say_so(monkeypatch: pytest.
 def test_a_runtime_with_its_own_way_to_the_gpu_queues_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """And what it allocates is not known."""
     monkeypatch.setattr(channels_last, "prepare", lambda job: replace(eager.prepare(job), outside_torch=True))
-    monkeypatch.setattr(group, "timer_for", lambda _device: lambda run: (run(), Timing(0.01, 0.009))[1])
+    monkeypatch.setattr(Cpu, "timer", lambda _cpu: lambda run: (run(), Timing(0.01, 0.009))[1])
     own, queued = measure(replace(CASE, runtimes=("channels-last", "eager"))).runs
     assert (own.enqueue, own.peak_memory_bytes, own.added_memory_bytes) == (None, None, None)
     assert queued.enqueue is not None

@@ -11,11 +11,11 @@ from mnfpn_cli.bench.candidate import Planned
 from mnfpn_cli.bench.compare import Side, Together, compare_networks
 from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.bench.prepare import Ready, prepare
+from mnfpn_cli.devices.clocks import HostTimer
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.measure import memory
 from mnfpn_cli.measure.engine import Subject
 from mnfpn_cli.measure.rules import NarrowRatio
-from mnfpn_cli.measure.timers import HostTimer
 from mnfpn_cli.runtimes import channels_last, eager
 from mnfpn_cli.runtimes.runtime import Job, Prepared
 from mnfpn_cli.settings.input import DType, NetworkInput, Size

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from mnfpn_cli.bench import group, profile
+from mnfpn_cli.bench import profile
 from mnfpn_cli.bench.bench import benchmark
 from mnfpn_cli.bench.candidate import Planned
 from mnfpn_cli.bench.results import Benchmark
-from mnfpn_cli.measure.timers import Timing
+from mnfpn_cli.devices.clocks import Timing
+from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.plan.advice import Advice
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import plan_network
@@ -96,6 +97,6 @@ def test_a_pass_that_waits_for_the_host_is_given_no_advice(
     """Less work in a layer would make it no faster."""
     advice = Advice("stem", 0.5, "--width-mult 0.75", 1.5)
     monkeypatch.setattr(profile, "best_advice", lambda *_: advice)
-    monkeypatch.setattr(group, "timer_for", lambda _device: lambda run: (run(), Timing(0.01, enqueue_s))[1])
+    monkeypatch.setattr(Cpu, "timer", lambda _cpu: lambda run: (run(), Timing(0.01, enqueue_s))[1])
     (made,) = measure(replace(CASE, by_layer=True)).profiles
     assert (made.profile.launch_bound, made.profile.advice) == (waits, None if waits else advice)

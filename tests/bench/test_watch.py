@@ -7,7 +7,7 @@ import torch
 
 from mnfpn_cli.bench import group as watching
 from mnfpn_cli.bench.group import Watch, watch
-from mnfpn_cli.measure.nvml import GpuState
+from mnfpn_cli.devices.nvml import GpuState
 
 
 @dataclass

@@ -28,6 +28,7 @@ def loaded(*arguments: str) -> str:
         ["summary", "--tree"],
         ["sweep", "--width-mult", "0.5,1.0", "--size", "64,96", "--measure", "none"],
         ["settings", "show"],
+        ["settings", "presets"],
         ["schema", "settings"],
     ],
     ids=" ".join,

@@ -138,6 +138,36 @@ def test_the_presets_fit_a_terminal_and_are_a_line_each_in_a_pipe(
     assert max(map(len, screen.getvalue().splitlines())) <= 70
 
 
+def test_presets_as_json_have_their_settings(mnfpn: Mnfpn) -> None:
+    """All that the text has, and the whole settings of each."""
+    presets = json.loads(mnfpn("settings", "presets", "--json").out)["presets"]
+    assert [one["name"] for one in presets] == preset_names()
+    for one in presets:
+        assert json.loads(mnfpn("settings", "show", "--preset", one["name"]).out) == one["settings"]
+        assert f"{one['name']}  " in mnfpn("settings", "presets").out
+
+
+def test_settings_are_json_with_and_without_the_switch(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """To the byte, also in a file, whatever its name; and they read back as what they are."""
+    path = tmp_path / "net"
+    plain = mnfpn("settings", "show", "--width-mult", "0.5")
+    assert plain == mnfpn("settings", "show", "--width-mult", "0.5", "--json", "--output", str(path))
+    assert plain.code == 0
+    assert path.read_text() == plain.out == mnfpn("settings", "show", "--config", str(path)).out
+
+
+def test_a_part_of_a_summary_that_was_not_asked_for_is_null(mnfpn: Mnfpn) -> None:
+    """Never absent: a program need not ask whether a key is there."""
+    small = ("summary", "--stages", "2,8,2,2 2,16,1,2", "--size", "64", "--json")
+    least = json.loads(mnfpn(*small, "--no-audit").out)
+    assert [key for key, value in least.items() if value is None] == ["model", "counts", "audit", "levels", "weights"]
+    most = json.loads(mnfpn(*small, "--counts").out)
+    assert [key for key, value in most.items() if value is None] == ["model", "weights"]
+    assert most.keys() == least.keys()
+    assert most["counts"]["work"]["dense_macs"] == 0 < most["counts"]["work"]["convolution_macs"]
+    assert {"fvcore", "torchinfo"} < {one["tool"] for one in most["counts"]["tools"]}
+
+
 def test_a_path_gives_way_to_short_text_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has a shorter form, and `LevelClassifiers` has none."""
     mixed = table("Mixed", "Name", "Type", ">Number")

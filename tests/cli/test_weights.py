@@ -28,6 +28,19 @@ def weights() -> dict[str, Tensor]:
     return {key: tensor + 1 for key, tensor in network.state_dict().items()}
 
 
+def means_of_passes(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The mean of a weight of the network, for each pass to come."""
+    seen: list[float] = []
+    real = Network.forward
+
+    def forward(network: Network, images: Tensor) -> tuple[Tensor, ...] | Tensor:
+        seen.append(network.get_parameter("stem.norm.weight").mean().item())
+        return real(network, images)
+
+    monkeypatch.setattr(Network, "forward", forward)
+    return seen
+
+
 @pytest.fixture
 def ours(weights: dict[str, Tensor], tmp_path: Path) -> Path:
     """A checkpoint that carries its settings."""
@@ -43,6 +56,46 @@ def test_our_own_checkpoint_needs_no_other_settings(mnfpn: Mnfpn, ours: Path) ->
     weights = result["weights"]
     assert (weights["layout"], weights["ignored"], weights["missing"]) == ("mnfpn", [], [])
     assert weights["matched"] == len(build_network(SMALL).state_dict())
+
+
+@pytest.mark.parametrize("command", [("summary",), ("audit",), ("shapes",), ("shapes", "--verify")], ids=" ".join)
+def test_commands_that_look_at_a_network_take_the_same_checkpoints(
+    mnfpn: Mnfpn, ours: Path, command: tuple[str, ...]
+) -> None:
+    """Settings come out of it, text and JSON say how it fits, and one of another network is refused."""
+    arguments = (*command, "--weights", str(ours), "--size", "64")
+    matched = len(build_network(SMALL).state_dict())
+    document = json.loads(mnfpn(*arguments, "--json").out)
+    assert document["settings"] == SMALL.model_dump(mode="json")
+    assert document["weights"] == {
+        "file": str(ours),
+        "layout": "mnfpn",
+        "matched": matched,
+        "ignored": [],
+        "missing": [],
+        "overridden": [],
+        "settings_differ": [],
+    }
+    assert f"Weights of {ours}: {matched} tensors matched, mnfpn layout." in mnfpn(*arguments).out.splitlines()
+    other = mnfpn(*arguments, "--preset", "mobilenetv2-fpn")
+    assert (other.code, other.out) == (2, "")
+    assert "ours.safetensors: must be a checkpoint of this network" in other.err
+    assert json.loads(mnfpn(*command, *ROWS, "--size", "64", "--json").out)["weights"] is None
+
+
+def test_what_is_verified_has_the_weights(mnfpn: Mnfpn, ours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For every size."""
+    seen = means_of_passes(monkeypatch)
+    assert mnfpn("shapes", "--verify", "--weights", str(ours), "--size", "32,64").code == 0
+    assert seen == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("command", ["summary", "audit", "shapes"])
+def test_a_network_of_others_takes_no_checkpoint(mnfpn: Mnfpn, ours: Path, command: str) -> None:
+    """Its own code loads what it needs."""
+    outcome = mnfpn(command, "--model", "torch.nn:Identity", "--weights", str(ours))
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith("error: --weights: must not be given beside --model")
 
 
 def test_options_go_on_top_of_carried_settings_and_a_preset_takes_their_place(mnfpn: Mnfpn, ours: Path) -> None:
@@ -119,14 +172,7 @@ def test_a_head_that_is_made_for_the_commands_size_does_not_differ(mnfpn: Mnfpn,
 
 def test_a_benchmark_runs_with_the_weights(mnfpn: Mnfpn, ours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are in the network that is timed, and in the JSON."""
-    seen: list[float] = []
-    real = Network.forward
-
-    def forward(network: Network, images: Tensor) -> tuple[Tensor, ...] | Tensor:
-        seen.append(network.get_parameter("stem.norm.weight").mean().item())
-        return real(network, images)
-
-    monkeypatch.setattr(Network, "forward", forward)
+    seen = means_of_passes(monkeypatch)
     outcome = mnfpn("bench", "--weights", str(ours), *RUN, "--json")
     assert set(seen) == {2.0}
     assert json.loads(outcome.out)["weights"]["file"] == str(ours)
@@ -144,7 +190,9 @@ def test_what_matched_is_ignored_and_missing_is_said(mnfpn: Mnfpn, weights: dict
         assert "Missing, left as initialised: pyramid.lateral, pyramid.smooth (8 tensors)." in outcome.out
 
 
-@pytest.mark.parametrize("command", [("summary",), ("bench", *RUN)], ids=["summary", "bench"])
+@pytest.mark.parametrize(
+    "command", [("summary",), ("audit",), ("shapes",), ("bench", *RUN)], ids=lambda command: command[0]
+)
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"\x80\x04."], ids=["empty", "zip", "pickle"])
 def test_a_bad_checkpoint_is_a_usage_error(mnfpn: Mnfpn, command: list[str], content: bytes, tmp_path: Path) -> None:
     """Exit code 2, one line, no result and nothing written."""

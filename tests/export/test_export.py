@@ -13,13 +13,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from mnfpn_cli import __version__
+from mnfpn_cli.documents.export import ExportedFile
 from mnfpn_cli.errors import CheckError, MnfpnError, UsageError
 from mnfpn_cli.export import onnx as as_onnx
-from mnfpn_cli.export.export import Exported, export_network
+from mnfpn_cli.export.export import export_network
 from mnfpn_cli.export.formats import Format
 from mnfpn_cli.measure import memory
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.plan.input import network_input
+from mnfpn_cli.plan.shapes import image_input
 from mnfpn_cli.settings.files import preset_names
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
@@ -34,7 +36,7 @@ WITH_FREE_SIDES = ("fpnssd", "mobilenetv2-classifier", "mobilenetv2-dynamic-fpn"
 """Between them both backbones, every way to upsample, a pooled top, all kinds of levels, and a head."""
 
 
-def exported(format: Format, path: Path, dynamic: bool = False, settings: NetworkSettings = SMALL) -> Exported:
+def exported(format: Format, path: Path, dynamic: bool = False, settings: NetworkSettings = SMALL) -> ExportedFile:
     """Export a network whose weights come from seed 7."""
     input = network_input(settings, settings.made_for or SIZE, batch=2)
     return export_network(build_network(settings, 7), settings, input, format, path, dynamic)
@@ -60,7 +62,7 @@ def test_what_is_written_was_compared_with_the_network(tmp_path: Path, format: F
     assert (result.format, result.file, result.bytes) == (format, str(path), path.stat().st_size)
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
     (comparison,) = result.checks
-    assert comparison.input == INPUT
+    assert comparison.input == image_input(INPUT)
     assert [(one.name, one.shape) for one in comparison.outputs] == [("p2", (2, 8, 8, 12)), ("p3", (2, 8, 4, 6))]
     assert all(one.relative <= (1e-4 if format == "onnx" else 0.0) for one in comparison.outputs)
 
@@ -135,7 +137,7 @@ def test_every_preset_is_exported_to_onnx(tmp_path: Path, preset: str) -> None:
     input, path = network_input(settings, Size(64, 96)), tmp_path / "out.onnx"
     dynamic = preset in WITH_FREE_SIDES
     result = export_network(build_network(settings), settings, input, "onnx", path, dynamic)
-    sizes = [str(one.input.size) for one in result.checks]
+    sizes = [f"{one.input.height}x{one.input.width}" for one in result.checks]
     assert sizes == (["64x96", "33x49", "32x32"] if dynamic else ["64x96"])
     (images,) = pytest.importorskip("onnx").load(path).graph.input
     sides = [one.dim_param or one.dim_value for one in images.type.tensor_type.shape.dim]
@@ -149,7 +151,7 @@ def test_what_is_hardest_to_free_is_exported_to_torch_export(tmp_path: Path, pre
     settings = shortened(preset)
     input = network_input(settings, Size(32, 512))
     result = export_network(build_network(settings), settings, input, "torch-export", tmp_path / "out.pt2", True)
-    assert [str(one.input.size) for one in result.checks] == ["32x512", "33x257", "32x32"]
+    assert [f"{one.input.height}x{one.input.width}" for one in result.checks] == ["32x512", "33x257", "32x32"]
     assert {one.relative for comparison in result.checks for one in comparison.outputs} == {0.0}
 
 

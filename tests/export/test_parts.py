@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mnfpn_cli.documents.export import FileCheck
 from mnfpn_cli.errors import CheckError, MnfpnError, UsageError
 from mnfpn_cli.export import program as tracing
-from mnfpn_cli.export.check import Comparison, compare, inputs_to_check
+from mnfpn_cli.export.check import compare, inputs_to_check
 from mnfpn_cli.export.formats import check_dynamic, import_packages
 from mnfpn_cli.export.program import NamedOutputs, trace
 from mnfpn_cli.network.build import build_network
@@ -28,7 +29,7 @@ DEEP = NetworkSettings.model_validate({"stages": [(6, 16, 30, 2), (6, 24, 30, 2)
 
 
 @torch.no_grad()
-def compared(network: Network, settings: NetworkSettings, factor: float) -> Comparison:
+def compared(network: Network, settings: NetworkSettings, factor: float) -> FileCheck:
     """Compare a network with one whose outputs are larger by a factor."""
     named = NamedOutputs(network)
 

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from mnfpn_cli.devices.devices import device_of
 from mnfpn_cli.measure.difference import largest_difference
-from mnfpn_cli.measure.nvml import gpu_reader
-from mnfpn_cli.measure.timers import timer_for
 from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.files import preset_names
 from mnfpn_cli.settings.input import DType, Size
@@ -99,7 +98,7 @@ def test_every_preset_runs(name: str, preset: str) -> None:
 def test_a_pass_is_the_devices_time_and_queueing_it_the_hosts() -> None:
     """A large product keeps the device busy long after the host has done its part."""
     matrix = torch.rand(8192, 8192, device=CUDA)
-    timer = timer_for(CUDA)
+    timer = device_of(CUDA).timer()
     timer(lambda: matrix @ matrix)
     timing = timer(lambda: matrix @ matrix)
     assert timing.enqueue is not None
@@ -109,7 +108,7 @@ def test_a_pass_is_the_devices_time_and_queueing_it_the_hosts() -> None:
 def test_nvml_knows_this_gpu() -> None:
     """What it tells is in the range that GPUs can have."""
     pytest.importorskip("pynvml")
-    state = gpu_reader(CUDA).read()
+    state = device_of(CUDA).sensors().read()
     assert state.sm_clock_hz is not None
     assert state.max_sm_clock_hz is not None
     assert 1e8 < state.sm_clock_hz <= state.max_sm_clock_hz < 1e10

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from mnfpn_cli.devices.clocks import Timing
 from mnfpn_cli.measure.engine import Subject
-from mnfpn_cli.measure.timers import Timing
 
 
 @dataclass

@@ -13,8 +13,9 @@ from hypothesis import given
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mnfpn_cli.devices.clocks import EventMarks, HostMarks, Marks
+from mnfpn_cli.devices.devices import device_of
 from mnfpn_cli.measure.layers import LayerTimes, time_layers
-from mnfpn_cli.measure.marks import EventMarks, HostMarks, Marks, marks_for
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.input import network_input
@@ -127,7 +128,7 @@ def test_a_real_pass_in_any_dtype_and_layout(dtype: torch.dtype) -> None:
     image = torch.rand(1, 3, *SIZE).to(dtype=dtype, memory_format=torch.channels_last)
     works, shares = works_of(SETTINGS, SIZE), list[float]()
     with torch.inference_mode():
-        times = time_layers(lambda: network(image), network, works, marks_for(image.device), 2, shares.append)
+        times = time_layers(lambda: network(image), network, works, device_of(image.device).marks(), 2, shares.append)
     rows = [time.row for time in times.rows]
     assert {work.row for work in works} <= set(rows)
     modules = [work.row for work in works if work.operation != "move"]
@@ -201,6 +202,6 @@ def test_events_hold_nothing_up_and_a_slow_host_is_in_no_layer(host_s: float) ->
 
 def test_each_kind_of_device_has_its_marks() -> None:
     """Events where there are any, the host's clock elsewhere."""
-    assert isinstance(marks_for(torch.device("cuda:0")), EventMarks)
-    assert isinstance(marks_for(torch.device("mps")), HostMarks)
-    assert isinstance(marks_for(torch.device("cpu")), HostMarks)
+    assert isinstance(device_of(torch.device("cuda:0")).marks(), EventMarks)
+    assert isinstance(device_of(torch.device("mps")).marks(), HostMarks)
+    assert isinstance(device_of(torch.device("cpu")).marks(), HostMarks)

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from mnfpn_cli.devices.cpu import Cpu
+from mnfpn_cli.devices.devices import PeakMemory
 from mnfpn_cli.errors import MnfpnError, UsageError
-from mnfpn_cli.measure import memory
-from mnfpn_cli.measure.memory import PeakMemory, check_fits, out_of_memory_explained
+from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained
 from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.plan.memory import memory_needed
 from mnfpn_cli.plan.network import plan_network
@@ -21,9 +22,9 @@ def test_what_needs_more_than_is_free_is_refused(monkeypatch: pytest.MonkeyPatch
     """At one byte less, and not at exactly what it needs."""
     plan, input = plan_network(NetworkSettings()), network_input(NetworkSettings(), Size(600, 900), batch=4)
     needed = memory_needed(plan, input, "float32")
-    monkeypatch.setattr(memory, "free_memory", lambda _: needed)
+    monkeypatch.setattr(Cpu, "free_memory", lambda _: needed)
     check_fits(plan, input, "float32", CPU)
-    monkeypatch.setattr(memory, "free_memory", lambda _: needed - 1)
+    monkeypatch.setattr(Cpu, "free_memory", lambda _: needed - 1)
     with pytest.raises(
         UsageError,
         match=r"--size, --batch: must fit the memory that cpu has free, 0.5 GiB; in float32 4 × 3 × 600x900 needs at",

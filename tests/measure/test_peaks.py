@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
+from mnfpn_cli.devices.clocks import Timer, Timing
+from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.measure import peaks
 from mnfpn_cli.measure.peaks import measure_peaks
-from mnfpn_cli.measure.timers import Timer, Timing
 from mnfpn_cli.settings.input import DType
 
 CPU = torch.device("cpu")
@@ -28,7 +29,7 @@ def scripted(seconds: Iterator[float]) -> Timer:
 @pytest.fixture
 def _memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """8 MiB are free: an eighth of it for a matrix, or for a side of the copy."""
-    monkeypatch.setattr(peaks, "free_memory", lambda _: 8 * MIB)
+    monkeypatch.setattr(Cpu, "free_memory", lambda _: 8 * MIB)
 
 
 @pytest.mark.usefixtures("_memory")

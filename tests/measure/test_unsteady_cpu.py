@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from mnfpn_cli.measure.conditions import Interval
-from mnfpn_cli.measure.machine import Cores, Process
+from mnfpn_cli.devices.conditions import Interval
+from mnfpn_cli.devices.machine import Cores, Process
 from mnfpn_cli.measure.unsteady import Unsteady, unsteady_cpu
 from tests.measure.warned import kinds, only
 

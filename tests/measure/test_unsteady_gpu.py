@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from mnfpn_cli.measure.nvml import GpuState
+from mnfpn_cli.devices.nvml import GpuState
 from mnfpn_cli.measure.unsteady import Unsteady, unsteady_gpu
 from tests.measure.warned import kinds, only
 

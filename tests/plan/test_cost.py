@@ -2,7 +2,7 @@
 
 import pytest
 
-from mnfpn_cli.measure.flops import count_with_fvcore
+from mnfpn_cli.bench.flops import count_with_fvcore
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.input import network_input

@@ -19,7 +19,7 @@ from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.plan.shapes import NetworkShapes, network_shapes
 from mnfpn_cli.plan.sizes import stage_sizes
 from mnfpn_cli.report.figures.svg import diagram_svg
-from mnfpn_cli.report.layout import Layout, network_layout
+from mnfpn_cli.report.layout import Layout, Node, network_layout
 from mnfpn_cli.report.terminal.diagram import diagram
 from mnfpn_cli.report.terminal.tables import least_width
 from mnfpn_cli.report.units import shape
@@ -318,12 +318,30 @@ def test_the_svg_is_complete_in_itself() -> None:
     assert title.text == "Input 1×3×600×900: p2 256×150×225, p3 256×75×113, p4 256×38×57, p5 256×19×29"
 
 
-def test_text_is_escaped_in_the_svg() -> None:
-    """Whatever a layout holds stays text."""
+@pytest.mark.parametrize("hostile", ['a<b & "c"', "</text></svg><script>alert(1)</script>", "]]> <!-- '&amp;' {{ x }}"])
+def test_text_is_escaped_in_the_svg(hostile: str) -> None:
+    """Whatever a layout holds stays text, and adds no element."""
+
+    def renamed(node: Node | None) -> Node | None:
+        return node and replace(node, name=hostile, shape=hostile, step=hostile)
+
     layout, _ = worked_out(settings_of())
-    hostile = 'a<b & "c"'
-    svg = diagram_svg(replace(layout, title=hostile, resize=hostile))
-    assert hostile in {text.what for text in texts_of(svg)}
+    rows = tuple(
+        replace(
+            row,
+            stage=renamed(row.stage),
+            level=renamed(row.level),
+            path=row.path and replace(row.path, lateral=hostile, smooth=hostile),
+        )
+        for row in layout.rows
+    )
+    spoilt = replace(layout, title=hostile, rows=rows, resize=hostile, notes=(hostile,))
+    made, plain = (ElementTree.fromstring(diagram_svg(one)) for one in (spoilt, replace(layout, notes=("a note",))))
+    headings = {"Stage", "Lateral", "Top-down", "Smooth", "Level"}
+    said = {text.text or "" for text in made.iter(f"{SVG}text")}
+    assert {one for one in said - headings if not one.startswith("stride ")} == {hostile}
+    assert (made.findtext(f"{SVG}title") or "").startswith(f"{hostile}: {hostile} {hostile}, ")
+    assert [element.tag for element in made.iter()] == [element.tag for element in plain.iter()]
 
 
 def test_notes_say_what_the_picture_cannot() -> None:

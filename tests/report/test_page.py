@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from mnfpn_cli.report.page.page import report_page
-from mnfpn_cli.report.points import Points, points_of
 from mnfpn_cli.space.cells import bench_arguments
-from mnfpn_cli.store.read import read_cells
-from mnfpn_cli.store.store import open_store
-from mnfpn_cli.store.sweeps import references, sweeps
 from tests.report.browser import Watched, browser, opened
-from tests.report.stores import FRONTIER, SAMPLE, Made, cell_of, make_store
+from tests.report.pages import data_of, page_of
+from tests.report.stores import FRONTIER, SAMPLE, Made, cell_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,32 +19,10 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 pytest.importorskip("plotly")
+pytest.importorskip("jinja2")
 expect = pytest.importorskip("playwright.sync_api").expect
 
 CIRCLES = "#plot-frontier .scatterlayer .trace .points path"
-
-
-def read(path: Path) -> Points:
-    """What a report says of a store."""
-    with open_store(str(path)) as store:
-        return points_of(read_cells(store), sweeps(store), references(store))
-
-
-def page_of(folder: Path, cells: tuple[Made, ...], moved: bool = False, command: str = "mnfpn sweep") -> Path:
-    """A page of made-up cells."""
-    times = [(0, 0.01), (30, 0.012)] if moved else []
-    points = read(make_store(folder / "runs.db", cells, times, command))
-    page = folder / "report.html"
-    page.write_text(report_page(points, "runs.db"), encoding="utf-8")
-    return page
-
-
-def data_of(page: Path) -> dict[str, Any]:
-    """The data that a page carries."""
-    match = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.DOTALL)
-    assert match
-    found: dict[str, Any] = json.loads(match[1])
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from math import inf
 import pytest
 
 from mnfpn_cli.cli.output import as_text
+from mnfpn_cli.devices.nvml import GpuState
 from mnfpn_cli.documents.base import to_json
-from mnfpn_cli.measure.nvml import GpuState
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.report.bench_document import bench_document

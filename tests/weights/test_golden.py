@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mnfpn_cli.measure.flops import count_with_fvcore
+from mnfpn_cli.bench.flops import count_with_fvcore
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.cost import network_cost

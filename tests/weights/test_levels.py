@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mnfpn_cli.documents.weights import WeightsRecord
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
@@ -19,7 +20,7 @@ from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.weights.files import Checkpoint
 from mnfpn_cli.weights.layouts import LAYOUTS, OURS, Layout
-from mnfpn_cli.weights.load import Loaded, load_weights
+from mnfpn_cli.weights.load import load_weights
 from mnfpn_cli.weights.places import places
 
 EQUAL_TAPS = ("stages=[[1,16,1,1],[2,32,1,2],[2,32,1,2],[2,32,1,2]]", "pyramid.channels=8")
@@ -50,7 +51,7 @@ def renamed(state: dict[str, Tensor], settings: NetworkSettings, layout: Layout)
     return {f"{names[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}": tensor for key, tensor in state.items()}
 
 
-def load(words: Sequence[str], given: Checkpoint) -> tuple[Network, Loaded]:
+def load(words: Sequence[str], given: Checkpoint) -> tuple[Network, WeightsRecord]:
     """Load a checkpoint into a network of other settings."""
     settings = settings_of(words)
     network = build_network(settings)

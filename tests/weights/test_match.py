@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mnfpn_cli.documents.weights import WeightsRecord
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.network import plan_network
@@ -14,7 +15,7 @@ from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.weights.files import Checkpoint
-from mnfpn_cli.weights.load import Loaded, check_weights, load_weights
+from mnfpn_cli.weights.load import check_weights, load_weights
 from tests.golden.cases import CASES, Case
 
 REFERENCES = {case.file: case for case in CASES}
@@ -26,7 +27,7 @@ def tensors_of(file: str) -> dict[str, Tensor]:
     return {key: torch.empty(shape, dtype=None if shape else torch.int64, device="meta") for key, shape in entries}
 
 
-def check(tensors: dict[str, Tensor], overrides: Sequence[str] = (), case: Case | None = None) -> Loaded:
+def check(tensors: dict[str, Tensor], overrides: Sequence[str] = (), case: Case | None = None) -> WeightsRecord:
     """Check tensors against a network on the meta device: of a reference's settings, or the default's."""
     settings = case.settings() if case else resolve([parse_override(text) for text in overrides])
     return check_weights(build_meta(plan_network(settings)), settings, Checkpoint("a.pth", tensors))

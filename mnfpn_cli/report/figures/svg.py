@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from xml.sax.saxutils import escape
+from xml.etree.ElementTree import Element, indent, tostring
 
 from mnfpn_cli.report.layout import Layout, Node, Path, Votes
 
@@ -12,6 +12,8 @@ FONTS = {"text": 12, "name": 13, "small": 11}
 
 ADVANCE = 0.61
 """Width of a sign over the size of its text: no common fixed-width font is wider."""
+
+XMLNS = "http://www.w3.org/2000/svg"
 
 MONO = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
 
@@ -53,59 +55,62 @@ def pill_width(label: str) -> int:
     return round(text_width(label, "small")) + 16
 
 
-def text(x: float, y: float, content: str, kind: str, anchor: str = "start") -> str:
+def text(x: float, y: float, content: str, kind: str, anchor: str = "start") -> Element:
     """A line of text on a baseline at ``y``."""
-    return f'<text class="{kind}" x="{x:g}" y="{y:g}" text-anchor="{anchor}">{escape(content)}</text>'
+    return _element("text", kind, content, x=x, y=y, text_anchor=anchor)
 
 
-def box(x: float, y: float, width: float, height: float, kind: str, radius: float = 6) -> str:
+def box(x: float, y: float, width: float, height: float, kind: str, radius: float = 6) -> Element:
     """A box with round corners around a centre."""
-    corner = f'x="{x - width / 2:g}" y="{y - height / 2:g}"'
-    return f'<rect class="{kind}" {corner} width="{width:g}" height="{height:g}" rx="{radius:g}"/>'
+    return _element("rect", kind, x=x - width / 2, y=y - height / 2, width=width, height=height, rx=radius)
 
 
-def pill(x: float, y: float, label: str) -> list[str]:
+def pill(x: float, y: float, label: str) -> list[Element]:
     """A label on a line, which it covers."""
     return [box(x, y, pill_width(label), 20, "pill", 10), text(x, y + 4, label, "small", "middle")]
 
 
-def plus(x: float, y: float, radius: float) -> list[str]:
+def plus(x: float, y: float, radius: float) -> list[Element]:
     """An addition: a plus in a circle."""
     arm = radius / 2
-    return [
-        f'<circle class="pill" cx="{x:g}" cy="{y:g}" r="{radius:g}"/>',
-        f'<path class="line" d="M{x - arm:g} {y:g}h{2 * arm:g}M{x:g} {y - arm:g}v{2 * arm:g}"/>',
-    ]
+    cross = f"M{x - arm:g} {y:g}h{2 * arm:g}M{x:g} {y - arm:g}v{2 * arm:g}"
+    return [_element("circle", "pill", cx=x, cy=y, r=radius), _element("path", "line", d=cross)]
 
 
-def dot(x: float, y: float) -> str:
+def dot(x: float, y: float) -> Element:
     """Where a line leaves another."""
-    return f'<circle class="tip" cx="{x:g}" cy="{y:g}" r="3"/>'
+    return _element("circle", "tip", cx=x, cy=y, r=3)
 
 
-def line(*points: tuple[float, float], tip: bool = True) -> str:
+def line(*points: tuple[float, float], tip: bool = True) -> Element:
     """A line through points, with the tip of an arrow at its end."""
     way = "L".join(f"{x:g} {y:g}" for x, y in points)
-    end = ' marker-end="url(#tip)"' if tip else ""
-    return f'<path class="line" d="M{way}"{end}/>'
+    return _element("path", "line", d=f"M{way}", **{"marker_end": "url(#tip)"} if tip else {})
 
 
-def document(width: int, height: int, title: str, parts: Sequence[str]) -> str:
+def document(width: int, height: int, title: str, parts: Sequence[Element]) -> str:
     """The whole picture: a card with everything on it; ``title`` is for those who cannot see it."""
     style = f"{_fonts()}{_colours(LIGHT)}@media(prefers-color-scheme:dark){{{_colours(DARK)}}}"
-    tip = '<marker id="tip" viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-    return "\n".join(
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-            'role="img">',
-            f"<title>{escape(title)}</title>",
-            f"<style>{style}</style>",
-            f'<defs>{tip}<path class="tip" d="M0 .5 8 4 0 7.5z"/></marker></defs>',
-            box(width / 2, height / 2, width - 1, height - 1, "card", 10),
-            *parts,
-            "</svg>\n",
-        )
+    tip = _element(
+        "marker", id="tip", viewBox="0 0 8 8", refX=7.5, refY=4, markerWidth=7, markerHeight=7, orient="auto"
     )
+    tip.append(_element("path", "tip", d="M0 .5 8 4 0 7.5z"))
+    definitions = _element("defs")
+    definitions.append(tip)
+    made = _element("svg", xmlns=XMLNS, viewBox=f"0 0 {width} {height}", width=width, height=height, role="img")
+    card = box(width / 2, height / 2, width - 1, height - 1, "card", 10)
+    made.extend([_element("title", content=title), _element("style", content=style), definitions, card, *parts])
+    indent(made, "")
+    return f"{tostring(made, encoding='unicode')}\n"
+
+
+def _element(tag: str, kind: str = "", content: str | None = None, **attributes: float | str) -> Element:
+    """An element with its class and its text; ``text_anchor`` is the attribute ``text-anchor``."""
+    made = Element(tag, {"class": kind} if kind else {})
+    made.text = content
+    for name, value in attributes.items():
+        made.set(name.replace("_", "-"), value if isinstance(value, str) else f"{value:g}")
+    return made
 
 
 def _fonts() -> str:
@@ -211,7 +216,7 @@ def _y(index: int) -> float:
     return TOP + HEIGHT / 2 + PITCH * index
 
 
-def _headings(at: _Columns, layout: Layout) -> list[str]:
+def _headings(at: _Columns, layout: Layout) -> list[Element]:
     paths = layout.paths
     headings = {
         "Stage": at.stage,
@@ -223,7 +228,7 @@ def _headings(at: _Columns, layout: Layout) -> list[str]:
     return [text(x, TOP - 16, name, "small", "middle") for name, x in headings.items() if x]
 
 
-def _node(x: float, y: float, node: Node, kind: str) -> list[str]:
+def _node(x: float, y: float, node: Node, kind: str) -> list[Element]:
     width = _width(node)
     left, right = x - width / 2 + 12, x + width / 2 - 12
     parts = [
@@ -234,9 +239,9 @@ def _node(x: float, y: float, node: Node, kind: str) -> list[str]:
     return [*parts, text(right, y - 4, _stride(node), "small", "end")] if node.stride else parts
 
 
-def _backbone(at: _Columns, layout: Layout) -> list[str]:
+def _backbone(at: _Columns, layout: Layout) -> list[Element]:
     """The arrows down the left; from them, the one to an extra level that is made of a tap."""
-    parts: list[str] = []
+    parts: list[Element] = []
     rows = [index for index, row in enumerate(layout.rows) if row.stage]
     for upper, lower in pairwise(rows):
         parts += _down(at.stage, upper, lower, layout.rows[lower].stage)
@@ -248,14 +253,14 @@ def _backbone(at: _Columns, layout: Layout) -> list[str]:
     return parts
 
 
-def _down(x: float, upper: int, lower: int, node: Node | None) -> list[str]:
+def _down(x: float, upper: int, lower: int, node: Node | None) -> list[Element]:
     """An arrow from one row's node down to another's, beside it what it stands for."""
     y = _y(lower) - HEIGHT / 2
-    label = text(x + LABEL, y - 7, node.step, "small") if node and node.step else ""
-    return [line((x, _y(upper) + HEIGHT / 2), (x, y)), label]
+    label = [text(x + LABEL, y - 7, node.step, "small")] if node and node.step else []
+    return [line((x, _y(upper) + HEIGHT / 2), (x, y)), *label]
 
 
-def _path(at: _Columns, y: float, stage: Node, path: Path, level: Node) -> list[str]:
+def _path(at: _Columns, y: float, stage: Node, path: Path, level: Node) -> list[Element]:
     start, end = at.stage + _width(stage) / 2, _left(at, level)
     half = _merge_width(path) / 2
     if path.merge:
@@ -271,8 +276,8 @@ def _left(at: _Columns, level: Node) -> float:
     return at.level - _width(level) / 2
 
 
-def _top_down(at: _Columns, layout: Layout) -> list[str]:
-    parts: list[str] = []
+def _top_down(at: _Columns, layout: Layout) -> list[Element]:
+    parts: list[Element] = []
     for upper, lower in pairwise(layout.merging):
         path = layout.rows[lower].path
         if path and not path.merge:
@@ -282,15 +287,15 @@ def _top_down(at: _Columns, layout: Layout) -> list[str]:
     return parts
 
 
-def _extra_levels(at: _Columns, layout: Layout) -> list[str]:
-    parts: list[str] = []
+def _extra_levels(at: _Columns, layout: Layout) -> list[Element]:
+    parts: list[Element] = []
     for index, row in enumerate(layout.rows):
         if row.level and not row.path and not row.on_tap:
             parts += _down(at.level, index - 1, index, row.level)
     return parts
 
 
-def _votes(at: _Columns, layout: Layout, votes: Votes) -> list[str]:
+def _votes(at: _Columns, layout: Layout, votes: Votes) -> list[Element]:
     """Lines from all levels, which meet on the right and come back to the logits."""
     levels = [(row.level, _y(index)) for index, row in enumerate(layout.rows) if row.level]
     y, logits = _y(len(layout.rows)), votes.logits

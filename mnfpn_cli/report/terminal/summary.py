@@ -1,11 +1,11 @@
-"""`mnfpn summary` as a table and as JSON: rows of a layer tree, and what they add up to."""
+"""`mnfpn summary` as tables: rows of a layer tree, and what they add up to."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from io import StringIO
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.measure import Measurement
 from rich.text import Text
@@ -62,14 +62,9 @@ def select(tree: LayerTree, selection: Selection) -> list[LayerRow]:
     return list(rows)[: selection.top]
 
 
-def output_text(row: LayerRow) -> str:
-    """The shapes of what came out, in full."""
-    return " ".join("×".join(map(str, shape)) for shape in row.outputs)
-
-
 def _cells(row: LayerRow) -> list[str | int]:
-    numbers = [row.parameters, row.macs, row.activations]
-    return [row.path, row.type, row.status, row.calls, output_text(row), *numbers]
+    outputs = " ".join("×".join(map(str, shape)) for shape in row.outputs)
+    return [row.path, row.type, row.status, row.calls, outputs, row.parameters, row.macs, row.activations]
 
 
 def rows_csv(rows: Sequence[LayerRow]) -> str:
@@ -195,44 +190,3 @@ def _outputs(row: LayerRow) -> str:
     if len(row.outputs) > 1:
         return f"{len(row.outputs)} maps"
     return "×".join(str(side) for side in row.outputs[0][1:]) if row.outputs else ""
-
-
-def summary_document(tree: LayerTree, inputs: Sequence[InputSpec], selection: Selection) -> dict[str, Any]:
-    """The tree under the keys that scripts rely on; every layer where nothing is selected.
-
-    ``output_shape`` is (n, c, h, w); a list of such shapes where a module returns several maps, or was called several
-    times; null where it was never called.
-    """
-    network = tree.rows[0]
-    rows = select(tree, selection)
-    return {
-        "input": image_document(inputs),
-        "inputs": [{"shape": list(one.shape), "dtype": one.dtype} for one in inputs],
-        "totals": {"parameters": network.parameters, "macs": network.macs},
-        "memory": {"weights_bytes": tree.state_bytes, "peak_activation_bytes": tree.peak_bytes},
-        "registration": {"called": tree.called, "registered": tree.registered, "same": tree.same},
-        "layers": [_layer(row) for row in (rows if selection.is_flat else (network, *rows))],
-    }
-
-
-def image_document(inputs: Sequence[InputSpec]) -> dict[str, int] | None:
-    """The one batch of images that a network takes; null where it takes something else."""
-    if len(inputs) != 1 or len(inputs[0].shape) != 4:
-        return None
-    return dict(zip(("batch", "channels", "height", "width"), inputs[0].shape, strict=True))
-
-
-def _layer(row: LayerRow) -> dict[str, Any]:
-    shapes = [list(shape) for shape in row.outputs]
-    return {
-        "path": row.path,
-        "type": row.type,
-        "depth": row.depth,
-        "status": row.status,
-        "registered": row.registered,
-        "calls": row.calls,
-        "output_shape": shapes[0] if len(shapes) == 1 else shapes or None,
-        "parameters": row.parameters,
-        "macs": row.macs,
-        "activations": row.activations,
-    }

@@ -6,8 +6,6 @@ from importlib import import_module
 from statistics import fmean, median
 from typing import Any, Protocol
 
-import torch
-
 SLOWDOWNS = {
     0x04: "power limit",
     0x08: "hardware slowdown",
@@ -95,10 +93,8 @@ class NvmlReader:
         return None if bits is None else tuple(name for bit, name in SLOWDOWNS.items() if int(bits) & bit)
 
 
-def gpu_reader(device: torch.device) -> GpuReader:
-    """A reader for a device of torch's; one that knows nothing where NVML does not know the device."""
-    if device.type != "cuda":
-        return NoGpuReader()
+def gpu_reader(properties: Any) -> GpuReader:
+    """A reader for the GPU of these properties of torch's; one that knows nothing where NVML does not know it."""
     try:
         nvml = import_module("pynvml")
     except ImportError:
@@ -107,7 +103,7 @@ def gpu_reader(device: torch.device) -> GpuReader:
         nvml.nvmlInit()  # and never shut down: it is counted, torch may use it too, and it ends with the process
     except nvml.NVMLError:
         return NoGpuReader()
-    for find, name in _names(torch.cuda.get_device_properties(device)):
+    for find, name in _names(properties):
         try:
             return NvmlReader(nvml, getattr(nvml, find)(name))
         except nvml.NVMLError:

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mnfpn_cli.measure import caches
-from mnfpn_cli.measure.caches import TIMES, UNKNOWN_CACHE, cache_bytes, cache_clearer
+from mnfpn_cli.devices.cpu import Cpu
+from mnfpn_cli.devices.device import TIMES, UNKNOWN_CACHE
+from mnfpn_cli.devices.devices import device_of
 
 CPU = torch.device("cpu")
 
@@ -34,13 +35,13 @@ def test_the_last_cache_of_a_cpu_is_the_largest_that_the_system_names(
     tmp_path: Path, sizes: tuple[str, ...], largest: int
 ) -> None:
     """Whatever its level and its unit."""
-    assert cache_bytes(CPU, folder_of(tmp_path, *sizes)) == largest
+    assert Cpu(CPU).cache_bytes(folder_of(tmp_path, *sizes)) == largest
 
 
 def test_where_the_system_names_no_cache_a_large_one_is_assumed(tmp_path: Path) -> None:
     """As on macOS, and on devices that tell nothing."""
-    assert cache_bytes(CPU, tmp_path / "none") == UNKNOWN_CACHE
-    assert cache_bytes(torch.device("mps"), folder_of(tmp_path, "1K")) == UNKNOWN_CACHE
+    assert Cpu(CPU).cache_bytes(tmp_path / "none") == UNKNOWN_CACHE
+    assert device_of(torch.device("mps")).cache_bytes() == UNKNOWN_CACHE
 
 
 def test_a_gpus_last_cache_is_what_its_driver_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,16 +50,16 @@ def test_a_gpus_last_cache_is_what_its_driver_says(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         torch.cuda, "get_device_properties", lambda device: SimpleNamespace(L2_cache_size=sizes[str(device)])
     )
-    assert cache_bytes(torch.device("cuda:1")) == 50 * 2**20
-    assert cache_bytes(torch.device("cuda:0")) == UNKNOWN_CACHE
+    assert device_of(torch.device("cuda:1")).cache_bytes() == 50 * 2**20
+    assert device_of(torch.device("cuda:0")).cache_bytes() == UNKNOWN_CACHE
 
 
 def test_clearing_writes_more_than_the_cache_holds_and_the_same_memory_each_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Memory that was asked for anew would cost page faults, and might never be written."""
-    monkeypatch.setattr(caches, "cache_bytes", lambda _: 4096)
-    clear = cache_clearer(CPU)
+    monkeypatch.setattr(Cpu, "cache_bytes", lambda _: 4096)
+    clear = Cpu(CPU).cache_clearer()
     first, second = clear(), clear()
     assert isinstance(first, torch.Tensor)
     assert isinstance(second, torch.Tensor)

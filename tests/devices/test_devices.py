@@ -6,11 +6,10 @@ import psutil
 import pytest
 import torch
 
+from mnfpn_cli.devices import cpu, devices
+from mnfpn_cli.devices.clocks import EventTimer, HostTimer
+from mnfpn_cli.devices.devices import PeakMemory, choose_devices, device_of, find_devices
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure import devices
-from mnfpn_cli.measure.devices import choose_devices, find_devices, free_memory
-from mnfpn_cli.measure.memory import PeakMemory
-from mnfpn_cli.measure.timers import EventTimer, HostTimer, timer_for
 
 
 @pytest.fixture
@@ -76,12 +75,12 @@ def test_each_kind_of_device_has_its_timer(monkeypatch: pytest.MonkeyPatch) -> N
     """CUDA by events, waited for on that device; everything else by the host's clock."""
     waited_for: list[object] = []
     monkeypatch.setattr(torch.cuda, "synchronize", waited_for.append)
-    events = timer_for(torch.device("cuda:1"))
+    events = device_of(torch.device("cuda:1")).timer()
     assert isinstance(events, EventTimer)
     events.synchronize()
     assert waited_for == [torch.device("cuda:1")]
-    assert isinstance(timer_for(torch.device("cpu")), HostTimer)
-    mps = timer_for(torch.device("mps"))
+    assert isinstance(device_of(torch.device("cpu")).timer(), HostTimer)
+    mps = device_of(torch.device("mps")).timer()
     assert isinstance(mps, HostTimer)
     assert mps.synchronize is torch.mps.synchronize
 
@@ -96,7 +95,7 @@ def test_cuda_memory_is_read_from_its_allocator(monkeypatch: pytest.MonkeyPatch)
     device = torch.device("cuda:1")
     assert PeakMemory(device).bytes() == 1
     assert asked == [device]
-    assert free_memory(device) == 456
+    assert device_of(device).free_memory() == 456
 
 
 def test_the_memory_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,13 +108,13 @@ def test_the_memory_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pyt
         for name, text in (("max", most), ("current", "400000"), ("stat", "anon 1\ninactive_file 50000\n")):
             (folder / f"memory.{name}").write_text(text)
 
-    assert devices._left_in_cgroup(tmp_path, own) == devices.UNLIMITED
+    assert cpu.left_in_cgroup(tmp_path, own) == cpu.UNLIMITED
     limit(group.parent, "1000000\n")
-    assert devices._left_in_cgroup(tmp_path, own) == 650_000
+    assert cpu.left_in_cgroup(tmp_path, own) == 650_000
     limit(group, "900000\n")
-    assert devices._left_in_cgroup(tmp_path, own) == 550_000
+    assert cpu.left_in_cgroup(tmp_path, own) == 550_000
     limit(group, "max\n")
-    assert devices._left_in_cgroup(tmp_path, own) == 650_000
-    assert devices._left_in_cgroup(tmp_path, tmp_path / "none") == devices.UNLIMITED
-    monkeypatch.setattr(devices, "_left_in_cgroup", lambda: 1000)
-    assert free_memory(torch.device("cpu")) == 1000 < psutil.virtual_memory().available
+    assert cpu.left_in_cgroup(tmp_path, own) == 650_000
+    assert cpu.left_in_cgroup(tmp_path, tmp_path / "none") == cpu.UNLIMITED
+    monkeypatch.setattr(cpu, "left_in_cgroup", lambda: 1000)
+    assert device_of(torch.device("cpu")).free_memory() == 1000 < psutil.virtual_memory().available

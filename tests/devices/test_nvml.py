@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from mnfpn_cli.measure.nvml import GpuState, NoGpuReader, NvmlReader, energy_used, gpu_reader, typical
+from mnfpn_cli.devices.devices import device_of
+from mnfpn_cli.devices.nvml import GpuState, NoGpuReader, NvmlReader, energy_used, typical
 
 GPU = torch.device("cuda:0")
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
@@ -143,7 +144,7 @@ def test_the_gpu_is_found_by_its_uuid(
     """CUDA_VISIBLE_DEVICES gives torch's devices numbers anew, so an index would be another GPU's."""
     properties.uuid = f"{prefix}-{UUID}" if torch_has_prefix else UUID
     install(monkeypatch, FakeNvml(**ANSWERS, nvmlDeviceGetHandleByUUID={f"{prefix}-{UUID}": "third"}))
-    reader = gpu_reader(GPU)
+    reader = device_of(GPU).sensors()
     assert isinstance(reader, NvmlReader)
     assert reader.handle == "third"
     assert reader.read() == STATE
@@ -159,7 +160,7 @@ def test_the_gpu_is_found_by_its_place_on_the_bus(
         del properties.uuid
     by_bus = {"00000001:3b:02.0": "third"}
     install(monkeypatch, FakeNvml(**ANSWERS, nvmlDeviceGetHandleByUUID={}, nvmlDeviceGetHandleByPciBusId=by_bus))
-    reader = gpu_reader(GPU)
+    reader = device_of(GPU).sensors()
     assert isinstance(reader, NvmlReader)
     assert reader.handle == "third"
 
@@ -177,7 +178,7 @@ def test_the_gpu_is_found_by_its_place_on_the_bus(
 def test_without_nvml_nothing_is_known(monkeypatch: pytest.MonkeyPatch, nvml: ModuleType | None) -> None:
     """And nothing is raised."""
     install(monkeypatch, nvml)
-    reader = gpu_reader(GPU)
+    reader = device_of(GPU).sensors()
     assert isinstance(reader, NoGpuReader)
     assert reader.read() == GpuState()
 
@@ -186,7 +187,7 @@ def test_without_nvml_nothing_is_known(monkeypatch: pytest.MonkeyPatch, nvml: Mo
 def test_other_devices_do_not_even_start_nvml(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     """Nor ask torch for CUDA."""
     install(monkeypatch, FakeNvml(nvmlInit=AssertionError("started")))
-    assert isinstance(gpu_reader(torch.device(device)), NoGpuReader)
+    assert isinstance(device_of(torch.device(device)).sensors(), NoGpuReader)
 
 
 def test_energy_is_what_the_counter_rose_by() -> None:

@@ -1,6 +1,6 @@
 """fvcore's count, the one of record."""
 
-from mnfpn_cli.measure.flops import count_with_fvcore
+from mnfpn_cli.bench.flops import count_with_fvcore
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.settings.input import Size

@@ -7,8 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mnfpn_cli.measure.conditions import CLOCK_PERIOD_S, ClockWatch, Conditions, between, read_conditions
-from mnfpn_cli.measure.machine import Cores, Machine, Process, read_cores, read_processes
+from mnfpn_cli.devices.conditions import CLOCK_PERIOD_S, ClockWatch, Conditions, between, read_conditions
+from mnfpn_cli.devices.machine import Cores, Machine, Process, read_cores, read_processes
 
 
 @dataclass

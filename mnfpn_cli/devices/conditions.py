@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mnfpn_cli.measure.machine import HERE, Machine, Process, groups, or_none
+from mnfpn_cli.devices.machine import HERE, Machine, Process, groups, or_none
 
 N = TypeVar("N", int, float)
 

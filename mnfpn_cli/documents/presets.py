@@ -1,0 +1,23 @@
+"""What `mnfpn settings presets` returns."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from mnfpn_cli.documents.base import Document, Record
+from mnfpn_cli.settings.network import NetworkSettings
+
+
+class Preset(Record):
+    """A network to start from."""
+
+    name: str = Field(description="Name of the preset, as --preset takes it.")
+    description: str = Field(description="What it is, in a line.")
+    settings: NetworkSettings = Field(description="All its settings.")
+
+
+class PresetsDocument(Document):
+    """The result of `mnfpn settings presets`."""
+
+    command: Literal["presets"] = Field("presets", description="The command that made the document.")
+    presets: tuple[Preset, ...] = Field(description="All presets, in alphabetical order.")

@@ -1,0 +1,87 @@
+"""Pages of made-up cells, and what stands in them."""
+
+import json
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+from mnfpn_cli.report.page.page import report_page
+from mnfpn_cli.report.points import Points, points_of
+from mnfpn_cli.store.read import read_cells
+from mnfpn_cli.store.store import open_store
+from mnfpn_cli.store.sweeps import references, sweeps
+from tests.report.stores import Made, make_store
+
+MADE = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def read(path: Path) -> Points:
+    """What a report says of a store."""
+    with open_store(str(path)) as store:
+        return points_of(read_cells(store), sweeps(store), references(store))
+
+
+def page_of(
+    folder: Path, cells: tuple[Made, ...], moved: bool = False, command: str = "mnfpn sweep", store: str = "runs.db"
+) -> Path:
+    """A page of made-up cells; ``store``: the name that it has for theirs."""
+    times = [(0, 0.01), (30, 0.012)] if moved else []
+    points = read(make_store(folder / "runs.db", cells, times, command))
+    page = folder / "report.html"
+    page.write_text(report_page(points, store, MADE), encoding="utf-8")
+    return page
+
+
+def data_of(page: Path) -> dict[str, Any]:
+    """The data that a page carries."""
+    text = page.read_text(encoding="utf-8")
+    match = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert match
+    found: dict[str, Any] = json.loads(match[1])
+    return found
+
+
+class Parsed(HTMLParser):
+    """A page as a browser takes it apart: its elements with their attributes, its texts, its scripts, its comments."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.comments: list[str] = []
+        self._texts: list[str] = []
+        self._inside = ""
+        self.feed(page.read_text(encoding="utf-8"))
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keep an element; what follows is its text."""
+        self._inside = tag
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        """Leave a script or a style sheet: what follows is text."""
+        if tag == self._inside:
+            self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        """Keep a script, and the text that people read."""
+        if self._inside == "script":
+            self.scripts.append(data)
+        elif self._inside != "style":
+            self._texts.append(data)
+
+    def handle_comment(self, data: str) -> None:
+        """Keep a comment."""
+        self.comments.append(data)
+
+    @property
+    def text(self) -> str:
+        """All that people read, its white space as a browser shows it."""
+        return " ".join("".join(self._texts).split())
+
+    def count(self, tag: str) -> int:
+        """How many elements of a kind there are."""
+        return sum(name == tag for name, _ in self.elements)

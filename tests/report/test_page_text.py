@@ -1,0 +1,123 @@
+"""The page of a report without a browser: what its template says, and that whatever a store holds stays text."""
+
+import base64
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from mnfpn_cli.report.figures.frontier import COSTS
+from tests.needs import needs
+from tests.report import stores
+from tests.report.pages import Parsed, data_of, page_of
+from tests.report.stores import SAMPLE, Made
+
+pytestmark = needs("plotly", "jinja2")
+
+HOSTILE = [
+    "</script><img src=x onerror=alert(1)>",
+    "<!-- <script>",
+    "\"><b onmouseover='alert(1)'>&amp;",
+    "{{ 7 * 7 }}{% include 'page.css' %}",
+]
+
+
+def hostile_page(folder: Path, evil: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A page on which each text that comes from outside is this one."""
+    words = dict.fromkeys(("cpu", "gpu", "driver", "cuda", "torch", "python", "platform", "mnfpn"), evil)
+    monkeypatch.setattr(stores, "ENVIRONMENT", stores.ENVIRONMENT | words)
+    monkeypatch.setattr(stores, "WARNING", {"kind": evil, "cause": evil, "helps": evil})
+    profiled = replace(SAMPLE[0], by_layer={evil: 0.001})
+    cells = [replace(one, node=evil, reason=one.reason and evil) for one in (profiled, *SAMPLE[1:])]
+    return page_of(folder, tuple(cells), command=evil, store=evil)
+
+
+@pytest.mark.parametrize("evil", HOSTILE)
+def test_hostile_names_are_text_of_the_page(tmp_path: Path, evil: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They add no element, attribute or comment, and are read as they are."""
+    (tmp_path / "harmless").mkdir()
+    harmless = Parsed(page_of(tmp_path / "harmless", SAMPLE))
+    page = Parsed(hostile_page(tmp_path, evil, monkeypatch))
+    assert page.comments == []
+    for tag in ("script", "img", "b"):
+        assert page.count(tag) == harmless.count(tag)
+    assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
+    read = " ".join(evil.split())
+    for words in (
+        f"mnfpn report: {read}",
+        f"left out): {read}",
+        f"{read}, 2 cores",
+        f"{read}, driver {read}, CUDA {read}",
+        f"torch {read}, Python {read}, mnfpn {read}",
+        f"{read}: 7",
+        f"{read}. What helps: {read}.",
+    ):
+        assert words in page.text
+
+
+@pytest.mark.parametrize("evil", HOSTILE)
+def test_hostile_names_are_text_of_the_data(tmp_path: Path, evil: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The JSON has no sign that could end its element or begin a comment, and gives each name back as it was."""
+    page = hostile_page(tmp_path, evil, monkeypatch)
+    (raw,) = [line for line in page.read_text(encoding="utf-8").splitlines() if 'id="data"' in line]
+    inside = raw.removeprefix('<script type="application/json" id="data">').removesuffix("</script>")
+    assert not set("<>&") & set(inside)
+    rows = data_of(page)["rows"]
+    assert {row["node"] for row in rows} == {evil, ""}
+    assert [evil, evil] in [cell for row in rows for cell in row["cells"] if row["status"] == "failed"]
+
+
+def test_the_policy_lets_the_pages_own_scripts_run_and_no_other(tmp_path: Path) -> None:
+    """By their hashes; the element with the data runs nothing, and nothing may be fetched."""
+    page = Parsed(page_of(tmp_path, SAMPLE))
+    (policy,) = [a["content"] for _, a in page.elements if a.get("http-equiv") == "Content-Security-Policy"]
+    data, *scripts = page.scripts
+    assert data.startswith("{")
+    hashes = [base64.b64encode(sha256(one.encode()).digest()).decode() for one in scripts]
+    assert len(hashes) == 2
+    assert policy is not None
+    assert f"default-src 'none'; script-src 'sha256-{hashes[0]}' 'sha256-{hashes[1]}'; style-src" in policy
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ((), ["0 cells.", "The store has no cells yet: mnfpn sweep --store STORE puts some in."]),
+        (SAMPLE[7:], ["2 cells: 1 failed, 1 pending.", "No cell is measured yet, so there is nothing to plot"]),
+        (SAMPLE[:1], ["1 cell: 1 done; 1 on the frontier.", "(3 invalid left out): mnfpn sweep"]),
+        (SAMPLE[1:2], ["No cell has its layers timed. mnfpn sweep --by-layer times them too."]),
+        (SAMPLE, ["9 cells: 7 done, 1 failed, 1 pending; 4 on the frontier.", "width_mult 0.35, 0.5, 1.0"]),
+    ],
+    ids=["empty", "nothing measured", "one cell", "no layers", "many"],
+)
+def test_the_page_says_what_a_store_holds(tmp_path: Path, cells: tuple[Made, ...], said: list[str]) -> None:
+    """And what is not there to be shown."""
+    page = Parsed(page_of(tmp_path, cells))
+    for words in said:
+        assert words in page.text
+
+
+def test_the_page_says_what_makes_its_figures_uncertain(tmp_path: Path) -> None:
+    """The reference that moved, each warning with its cell, and on which machine it was."""
+    text = Parsed(page_of(tmp_path, SAMPLE, moved=True)).text
+    assert "was up to 20.0 % slower than at first." in text
+    assert "times of the reference that moved: 1 2026-11-21 10:30:00 UTC on here: 1.200 × its first time" in text
+    assert "drift: 7 width_mult 0.35: passes became slower. What helps: let it run longer." in text
+    assert "Node" in text
+    assert "A CPU, 2 cores" in text
+    assert "2026-11-21 10:00 to 2026-11-21 10:30 UTC" in text
+
+
+def test_without_measurements_there_is_no_environment_and_no_warning(tmp_path: Path) -> None:
+    """An empty section would be a riddle."""
+    named = [attributes.get("id") for _, attributes in Parsed(page_of(tmp_path, SAMPLE[7:])).elements]
+    assert "cells" in named
+    assert "environment" not in named
+    assert "warnings" not in named
+
+
+def test_the_page_offers_every_cost_once(tmp_path: Path) -> None:
+    """Those that its script has figures of."""
+    page = Parsed(page_of(tmp_path, SAMPLE))
+    assert [a["value"] for tag, a in page.elements if tag == "input" and a.get("name") == "cost"] == list(COSTS)
