@@ -12,6 +12,7 @@ from mnfpn_cli.bench.candidate import Candidate
 from mnfpn_cli.bench.outputs import Named
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare, reference_outputs
 from mnfpn_cli.bench.results import BenchRun, Cell, NotRun, Row
+from mnfpn_cli.documents.measurement import Ended
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.inputs import Inputs
 from mnfpn_cli.measure.caches import cache_clearer
@@ -20,7 +21,7 @@ from mnfpn_cli.measure.engine import Subject, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.machine import read_cores
 from mnfpn_cli.measure.nvml import GpuReader, GpuState, energy_used, gpu_reader, typical
 from mnfpn_cli.measure.rules import EnoughOfEach
-from mnfpn_cli.measure.statistics import Ended, Latency
+from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.timers import ColdTimer, Timer, timer_for
 from mnfpn_cli.measure.unsteady import Unsteady, unsteady_cpu, unsteady_gpu
 from mnfpn_cli.runtimes.runtime import Job, random_tensors, why_not

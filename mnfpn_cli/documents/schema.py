@@ -14,6 +14,8 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
     {
         "shapes": "mnfpn_cli.documents.shapes:ShapesDocument",
         "audit": "mnfpn_cli.documents.audit:AuditDocument",
+        "bench": "mnfpn_cli.documents.bench:BenchDocument",
+        "compare": "mnfpn_cli.documents.compare:CompareDocument",
     }
 )
 """The model of each document, which is imported where it is asked for."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
 
+from mnfpn_cli.documents.measurement import Ended
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.statistics import Ended
 from mnfpn_cli.measure.timers import Timer
 
 WINDOW_PASSES = 3

@@ -6,6 +6,7 @@ from itertools import chain, repeat
 
 import pytest
 
+from mnfpn_cli.documents.measurement import Ended
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.engine import (
     REST_S,
@@ -22,7 +23,6 @@ from mnfpn_cli.measure.engine import (
     take_samples,
     warm_up,
 )
-from mnfpn_cli.measure.statistics import Ended
 from mnfpn_cli.measure.timers import EventTimer, HostTimer
 from tests.measure.clocks import FakeClock, FakeDevice, Script, passes, scripted
 
