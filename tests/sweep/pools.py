@@ -32,12 +32,12 @@ def failed(reason: str, node: str = "here") -> Outcome:
 
 def steady(task: Task) -> Outcome:
     """Every cell takes 10 ms."""
-    return measured([0.01] * 8, by_layer="--by-layer" in task.arguments)
+    return measured([0.01] * 8, by_layer=task.work.by_layer)
 
 
 def no_graphs(task: Task) -> Outcome:
     """What a machine without a GPU says."""
-    return unavailable("runs on CUDA alone") if "cuda-graph" in task.arguments else steady(task)
+    return unavailable("runs on CUDA alone") if task.work.runtime == "cuda-graph" else steady(task)
 
 
 @dataclass
