@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from mnfpn_cli.documents.bench import Bound
 from mnfpn_cli.plan.layers import ConvPlan, halved
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.plan.pyramid import PyramidPlan
@@ -145,9 +146,6 @@ def _max_pools(plan: PyramidPlan, sizes: Sequence[Size]) -> Iterator[_Moved]:
 
 def _cells(size: Size) -> int:
     return size.height * size.width
-
-
-Bound = Literal["compute", "memory"]
 
 
 @dataclass(frozen=True, slots=True)
