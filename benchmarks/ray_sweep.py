@@ -21,6 +21,7 @@ from statistics import median
 
 from ray.cluster_utils import Cluster
 
+from mnfpn_cli.documents.work import SamplingRecord
 from mnfpn_cli.space.axes import Space
 from mnfpn_cli.space.planned import Budget, plan_space
 from mnfpn_cli.space.read import axis_of, merged
@@ -36,7 +37,7 @@ from mnfpn_cli.sweep.run import SweepRun
 from mnfpn_cli.sweep.start import Chosen, How, begin
 
 TARGET = 0.05
-TIMED = How(("--min-time", "10", "--max-time", "10"))
+TIMED = How(SamplingRecord(min_time_s=10, max_time_s=10))
 
 
 @dataclass(frozen=True)

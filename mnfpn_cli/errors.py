@@ -4,10 +4,6 @@ INTERRUPTED = 130
 """The exit code after Ctrl-C: 128 + SIGINT, as shells have it. Another signal gives its own in the end."""
 
 
-UNAVAILABLE = 69
-"""The exit code by which a sweep's worker says that a runtime cannot run there; sysexits.h has it as EX_UNAVAILABLE."""
-
-
 class MnfpnError(Exception):
     """Something could not be done, for a reason the user can read: no such device, out of memory."""
 

@@ -12,14 +12,15 @@ from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts
 from mnfpn_cli.bench.group import Group, Progress, reference, watch
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare
 from mnfpn_cli.devices.devices import choose_devices, device_of
+from mnfpn_cli.documents.measurement import Ended, EnvironmentRecord
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.guard import output_to_stderr
 from mnfpn_cli.measure.engine import Subject, rest_between, rewarm, take_samples
-from mnfpn_cli.measure.environment import Environment, read_environment
+from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed
 from mnfpn_cli.measure.ratio import paired_ratio
 from mnfpn_cli.measure.rules import NarrowRatio
-from mnfpn_cli.measure.statistics import Ended, Latency
+from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.runtimes.runtime import why_not
 from mnfpn_cli.settings.input import DType, NetworkInput
@@ -121,7 +122,7 @@ def side_facts(side: Side, group: Group, ready: Ready) -> SideFacts:
         train=group.case.train,
         input=group.input,
         settings=candidate.settings,
-        target=candidate.target,
+        model=candidate.target.record() if candidate.target else None,
         figures=figures,
         difference=ready.difference,
     )
@@ -129,7 +130,7 @@ def side_facts(side: Side, group: Group, ready: Ready) -> SideFacts:
 
 def compare_networks(
     a: Side, b: Side, together: Together, cpu_name: Callable[[], str], progress: Progress
-) -> tuple[Comparison, Environment]:
+) -> tuple[Comparison, EnvironmentRecord]:
     """Time two networks in turn, and say which is faster. What they print goes to standard error.
 
     On Ctrl-C during the timed passes, or where a side fails in one, the verdict is on what was measured by then, and
@@ -147,7 +148,7 @@ def compare_networks(
 
 def _compare(
     a: Side, b: Side, together: Together, device: torch.device, cpu_name: Callable[[], str], progress: Progress
-) -> tuple[Comparison, Environment]:
+) -> tuple[Comparison, EnvironmentRecord]:
     sides, groups, ready = {"A": a, "B": b}, list[Group](), list[Ready]()
     for name, side in sides.items():
         with naming(name, side):

@@ -2,13 +2,25 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 
+from mnfpn_cli.documents.base import Model
+from mnfpn_cli.documents.compare import (
+    CompareDocument,
+    ComparedRow,
+    GatesRecord,
+    SideRecord,
+    SideTimes,
+    Verdict,
+    VerdictRecord,
+)
+from mnfpn_cli.documents.measurement import Ended, EnvironmentRecord
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.external.inputs import Inputs
-from mnfpn_cli.external.target import Target
-from mnfpn_cli.measure.ratio import Ratio, Verdict
-from mnfpn_cli.measure.statistics import Ended, Latency
+from mnfpn_cli.external.inputs import Inputs, input_record
+from mnfpn_cli.measure.ratio import Ratio
+from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.measure.unsteady import Unsteady
+from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.network import NetworkSettings
 
 FIGURES = {
@@ -35,12 +47,12 @@ PARTIAL = ("rows", "incomplete", "failed")
 class SideFacts:
     """One side: its name, what executes it, what it costs for the input, and how far it is from its eager float32.
 
-    It has settings or a target, never both.
+    It has settings, or is a model of others.
     """
 
     name: str
     runtime: str
-    dtype: str
+    dtype: DType
     device: str
     threads: int
     train: bool
@@ -48,7 +60,7 @@ class SideFacts:
     settings: NetworkSettings | None
     figures: Mapping[str, int]
     difference: float | None = None
-    target: Target | None = None
+    model: Model | None = None
 
 
 @dataclass(frozen=True)
@@ -147,3 +159,57 @@ def check_gates_apply(result: Comparison, gates: Gates) -> None:
         causes = [one.cause for one in result.warnings if one.kind in apart]
         if share is not None and causes:
             raise UsageError(f"{option}: must be of results that were measured alike, but {'; '.join(causes)}")
+
+
+def compare_document(
+    result: Comparison, gates: GatesRecord, environment: EnvironmentRecord | None = None
+) -> CompareDocument:
+    """Make the document of a comparison; the verdict of its first row also stands at the top."""
+    first = result.pairs[0]
+    return CompareDocument(
+        settings=result.a.settings,
+        model=result.a.model,
+        complete=result.complete,
+        failure=result.failure,
+        **vars(_verdict(first)),
+        margin=result.margin,
+        a=_side(result.a, first.a),
+        b=_side(result.b, first.b),
+        rows=tuple(_row(pair) for pair in result.pairs),
+        warnings=tuple(one.record() for one in result.warnings),
+        gates=gates,
+        environment=environment,
+    )
+
+
+def _row(pair: Pair) -> ComparedRow:
+    a, b = (SideTimes(latency_s=latency_record(one)) for one in (pair.a, pair.b))
+    return ComparedRow(name=pair.name, **vars(_verdict(pair)), ended_by=pair.ended, a=a, b=b)
+
+
+def _verdict(pair: Pair) -> VerdictRecord:
+    ratio = pair.ratio
+    return VerdictRecord(
+        verdict=pair.verdict,
+        ratio=ratio.value if ratio else None,
+        ratio_ci95=ratio.interval if ratio else None,
+        method=ratio.method if ratio else None,
+    )
+
+
+def _side(side: SideFacts, latency: Latency) -> SideRecord:
+    difference = side.difference
+    return SideRecord(
+        name=side.name,
+        runtime=side.runtime,
+        dtype=side.dtype,
+        device=side.device,
+        threads=side.threads,
+        train=side.train,
+        input=input_record(side.input),
+        settings=side.settings,
+        model=side.model,
+        **side.figures,
+        max_difference=difference if difference is not None and isfinite(difference) else None,
+        latency_s=latency_record(latency),
+    )

@@ -1,18 +1,23 @@
 """Two result files of `mnfpn bench`, row against row. No torch here."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts
-from mnfpn_cli.bench.recorded import Recorded, RecordedInput, RecordedRun, read_result
+from mnfpn_cli.bench.comparison import FIGURES, Comparison, Pair, SideFacts
+from mnfpn_cli.documents.bench import BenchDocument, RunRecord
+from mnfpn_cli.documents.inputs import InputRecord
+from mnfpn_cli.documents.measurement import EnvironmentRecord
+from mnfpn_cli.documents.read import read_document
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.external.inputs import in_words
+from mnfpn_cli.external.inputs import in_words, inputs_of
 from mnfpn_cli.measure.ratio import unpaired_ratio
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady
+from mnfpn_cli.plan.rules import plan_outline
 from mnfpn_cli.settings.differences import ABSENT, differences
+from mnfpn_cli.settings.problems import SettingsError
 
 HARDWARE = ("cpu", "cores", "memory_bytes", "gpu")
 """The keys of an environment that make it another machine."""
@@ -25,7 +30,7 @@ CONDITIONS = ("runtime", "device", "device_name", "dtype", "input", "threads", "
 
 SHOWN_SETTINGS = 6
 
-Rows = list[tuple[RecordedRun, RecordedRun]]
+Rows = list[tuple[RunRecord, RunRecord]]
 
 
 def compare_recorded(paths: tuple[Path, Path], margin: float) -> Comparison:
@@ -35,7 +40,7 @@ def compare_recorded(paths: tuple[Path, Path], margin: float) -> Comparison:
         UsageError: where one is no result file, or they have no row in common, and not one each.
         MnfpnError: where one cannot be read.
     """
-    a, b = (read_result(path) for path in paths)
+    a, b = map(_read, paths)
     rows = _rows(a, b, paths)
     facts = [_facts(path, file, row) for path, file, row in zip(paths, (a, b), rows[0], strict=True)]
     pairs = tuple(_pair(row, counterpart, margin) for row, counterpart in rows)
@@ -43,9 +48,19 @@ def compare_recorded(paths: tuple[Path, Path], margin: float) -> Comparison:
     return Comparison(facts[0], facts[1], pairs, margin, warnings, complete=a.complete and b.complete)
 
 
-def _rows(a: Recorded, b: Recorded, paths: tuple[Path, Path]) -> Rows:
+def _read(path: Path) -> BenchDocument:
+    file = read_document(path, BenchDocument)
+    if file.settings:
+        try:
+            plan_outline(file.settings)
+        except SettingsError as error:
+            raise UsageError(f"{path}: settings.{error}") from None
+    return file
+
+
+def _rows(a: BenchDocument, b: BenchDocument, paths: tuple[Path, Path]) -> Rows:
     """The rows that both have; where each has one alone, that is the pair."""
-    keys: tuple[Callable[[RecordedRun], object], ...] = (lambda run: run.key, lambda run: run.key_anywhere)
+    keys: tuple[Callable[[RunRecord], object], ...] = (_key, _key_anywhere)
     for key in keys:
         of_a, of_b = Counter(map(key, a.runs)), {key(run): run for run in b.runs}
         known = Counter(map(key, b.runs))
@@ -54,11 +69,35 @@ def _rows(a: Recorded, b: Recorded, paths: tuple[Path, Path]) -> Rows:
             return rows
     if len(a.runs) == len(b.runs) == 1:
         return [(a.runs[0], b.runs[0])]
-    names = [f"{path}: {'; '.join(run.name for run in file.runs)}" for path, file in zip(paths, (a, b), strict=True)]
+    names = [f"{path}: {'; '.join(_name(run) for run in file.runs)}" for path, file in zip(paths, (a, b), strict=True)]
     raise UsageError("\n".join([f"{paths[0]}, {paths[1]}: must have a row in common, but have", *names]))
 
 
-def _facts(path: Path, file: Recorded, row: RecordedRun) -> SideFacts:
+def _key(run: RunRecord) -> tuple[object, ...]:
+    """What makes it the same run in two files."""
+    return (run.device, *_key_anywhere(run))
+
+
+def _key_anywhere(run: RunRecord) -> tuple[object, ...]:
+    """What makes it the same run on two devices of a kind."""
+    return (run.runtime, run.device.partition(":")[0], run.dtype, run.input, run.train, run.cold_cache)
+
+
+def _name(run: RunRecord) -> str:
+    """The run in words."""
+    extra = ", training" * run.train + ", cold caches" * run.cold_cache
+    return f"{run.runtime} on {run.device}, batch {run.batch}, {inputs_of(run.input).size}, {run.dtype}{extra}"
+
+
+def _figures(file: BenchDocument, run: RunRecord) -> dict[str, int]:
+    """What the network costs for the input of a run; the file's own cost is that of its first input."""
+    size = (run.input.height, run.input.width)
+    cost = next((one.cost for one in file.sizes if (one.height, one.width) == size), file.cost)
+    figures = {name: getattr(cost, name) for name in FIGURES}
+    return {**figures, "activation_bytes": cost.activation_bytes * run.input.batch // file.input.batch}
+
+
+def _facts(path: Path, file: BenchDocument, row: RunRecord) -> SideFacts:
     return SideFacts(
         name=str(path),
         runtime=row.runtime,
@@ -66,22 +105,22 @@ def _facts(path: Path, file: Recorded, row: RecordedRun) -> SideFacts:
         device=row.device,
         threads=row.threads,
         train=row.train,
-        input=row.input.inputs,
+        input=inputs_of(row.input),
         settings=file.settings,
-        figures=file.figures(row),
+        figures=_figures(file, row),
         difference=row.max_difference,
-        target=file.model.as_target if file.model else None,
+        model=file.model,
     )
 
 
-def _pair(one: RecordedRun, other: RecordedRun, margin: float) -> Pair:
+def _pair(one: RunRecord, other: RunRecord, margin: float) -> Pair:
     a, b = Latency(one.latency_s.samples), Latency(other.latency_s.samples)
     ratio = unpaired_ratio(a.samples, b.samples)
-    name = one.name if one.name == other.name else f"{one.name} against {other.name}"
+    name = _name(one) if _name(one) == _name(other) else f"{_name(one)} against {_name(other)}"
     return Pair(name, a, b, ratio, ratio.verdict(margin))
 
 
-def _differences(a: Recorded, b: Recorded, rows: Rows) -> Iterator[Unsteady]:
+def _differences(a: BenchDocument, b: BenchDocument, rows: Rows) -> Iterator[Unsteady]:
     """What the interval cannot know of: how the two were taken, and what differed besides the networks."""
     yield Unsteady(
         "not_interleaved",
@@ -99,15 +138,15 @@ def _differences(a: Recorded, b: Recorded, rows: Rows) -> Iterator[Unsteady]:
                 yield Unsteady(f"other_{name}", cause, "measure both alike")
     yield from _other_networks(a, b)
     compared_a, compared_b = zip(*rows, strict=True)
-    missing = [run.name for run in a.runs if run not in compared_a]
-    missing += [run.name for run in b.runs if run not in compared_b]
+    missing = [_name(run) for run in a.runs if run not in compared_a]
+    missing += [_name(run) for run in b.runs if run not in compared_b]
     if missing:
         yield Unsteady(
             "rows", f"not in both files: {'; '.join(missing)}", "results of the same runtimes, sizes and batches"
         )
 
 
-def _other_networks(a: Recorded, b: Recorded) -> Iterator[Unsteady]:
+def _other_networks(a: BenchDocument, b: BenchDocument) -> Iterator[Unsteady]:
     """What differs between the networks themselves."""
     helps = "nothing, if the networks are what is compared"
     if a.model != b.model:
@@ -122,34 +161,34 @@ def _other_networks(a: Recorded, b: Recorded) -> Iterator[Unsteady]:
         yield Unsteady("other_settings", cause, helps)
 
 
-def _model(file: Recorded) -> str:
+def _model(file: BenchDocument) -> str:
     if file.model is None:
         return "the network of the settings"
     arguments = ", ".join(f"{name}={value}" for name, value in file.model.arguments.items())
     return f"{file.model.target}({arguments})"
 
 
-def _doubts(path: Path, file: Recorded) -> Iterator[Unsteady]:
+def _doubts(path: Path, file: BenchDocument) -> Iterator[Unsteady]:
     """What a file itself tells of how sure it is."""
     if not file.complete:
         yield Unsteady("incomplete", f"{path}: the measurement was interrupted", "measure it again")
     for run in file.runs:
         if run.failure is not None:
-            yield Unsteady("failed", f"{path}: {run.name}: {run.failure}", "measure it again")
+            yield Unsteady("failed", f"{path}: {_name(run)}: {run.failure}", "measure it again")
     for warning in file.warnings:
         yield Unsteady(warning.kind, f"{path}: {warning.cause}", warning.helps)
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, RecordedInput):
-        return in_words(value.inputs)
+    if isinstance(value, InputRecord):
+        return in_words(inputs_of(value))
     return "none" if value is None else str(value)
 
 
-def _environments(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _environments(a: EnvironmentRecord, b: EnvironmentRecord) -> Iterator[tuple[str, str, str]]:
     """What differs between the machines and their software, but for the date."""
-    for name in dict.fromkeys((*a, *b)):
-        one, other = a.get(name), b.get(name)
+    for name in EnvironmentRecord.model_fields:
+        one, other = getattr(a, name), getattr(b, name)
         if one == other or name == "date":
             continue
         if name == "memory_bytes" and isinstance(one, int) and isinstance(other, int):

@@ -17,11 +17,12 @@ from mnfpn_cli.devices.conditions import ClockWatch, Conditions, between, read_c
 from mnfpn_cli.devices.devices import device_of
 from mnfpn_cli.devices.machine import read_cores
 from mnfpn_cli.devices.nvml import GpuReader, GpuState, energy_used, typical
+from mnfpn_cli.documents.measurement import Ended
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.inputs import Inputs
 from mnfpn_cli.measure.engine import Subject, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.rules import EnoughOfEach
-from mnfpn_cli.measure.statistics import Ended, Latency
+from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady, unsteady_cpu, unsteady_gpu
 from mnfpn_cli.runtimes.runtime import Job, random_tensors, why_not
 from mnfpn_cli.settings.input import DType

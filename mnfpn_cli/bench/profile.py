@@ -1,6 +1,7 @@
 """Where the time of a row goes, layer by layer, and how near it comes to what the device can do."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 
 import torch
@@ -9,15 +10,18 @@ from mnfpn_cli.bench.group import Group, Progress
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.results import BenchRun, CellProfile, NoProfile, Row
 from mnfpn_cli.devices.devices import device_of
+from mnfpn_cli.documents.bench import AdviceRecord, Bound, LayerRecord, PartTime, ProfileRecord, RooflineRecord
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.layers import LayerTimes, Profile, time_layers
+from mnfpn_cli.measure.layers import LayerTimes, time_layers
 from mnfpn_cli.measure.peaks import measure_peaks
-from mnfpn_cli.plan.advice import best_advice
+from mnfpn_cli.plan.advice import Advice, best_advice
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.plan.roofline import LayerWork, Peaks, network_work, roofline
+from mnfpn_cli.plan.roofline import LayerWork, Peaks, Roofline, network_work, roofline
+from mnfpn_cli.plan.roofline import Row as LayerRow
 from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput
 from mnfpn_cli.settings.measuring import LAYERED
+from mnfpn_cli.text import percent
 
 PASSES_S = 10.0
 LEAST_PASSES, MOST_PASSES = 5, 50
@@ -51,7 +55,7 @@ def _profile(group: Group, row: BenchRun, progress: Progress) -> CellProfile:
     advice = None
     if times and not row.launch_bound:  # less work for the GPU makes no pass faster that waits for the host
         advice = best_advice(settings, group.input, item_bytes, times.by_row)
-    return CellProfile(row.cell, Profile(works, row.latency.median, times, floors, advice, row.launch_bound))
+    return CellProfile(row.cell, profile_record(works, row.latency.median, times, floors, advice, row.launch_bound))
 
 
 def _times(group: Group, name: str, works: tuple[LayerWork, ...], progress: Progress) -> LayerTimes:
@@ -67,3 +71,101 @@ def _times(group: Group, name: str, works: tuple[LayerWork, ...], progress: Prog
 def peaks(device: torch.device, dtype: DType, _threads: int) -> Peaks:
     """What a device can do, on the CPU with so many threads; measured once."""
     return measure_peaks(device, dtype, device_of(device).timer())
+
+
+def profile_record(
+    works: Sequence[LayerWork],
+    measured: float,
+    times: LayerTimes | None = None,
+    roof: Roofline | None = None,
+    advice: Advice | None = None,
+    launch_bound: bool = False,
+) -> ProfileRecord:
+    """Say in a document where the time of a pass goes, part by part and layer by layer.
+
+    Times are in seconds, MACs and bytes those of the whole batch. A container's row is what it computes beside its
+    layers; its work is none.
+
+    Args:
+        works: the work of the layers.
+        measured: the median time of a pass.
+        times: the layers' times, if they were measured.
+        roof: their floors, if the device's peaks were measured.
+        advice: what would help most.
+        launch_bound: whether a pass takes the time that the host needs to queue it.
+    """
+    rows = _by_row(works, times, roof)
+    parts = dict[str, _Sum]()
+    for (_, part), numbers in rows.items():
+        parts[part] = parts.get(part, _Sum()) + numbers
+    reached = (
+        RooflineRecord(**asdict(roof.peaks), floor_s=roof.seconds, reached=roof.reached(measured)) if roof else None
+    )
+    return ProfileRecord(
+        measured_s=measured,
+        marked_s=times.marked if times else None,
+        undisturbed_s=times.undisturbed if times else None,
+        launch_bound=launch_bound,
+        roofline=reached,
+        advice=AdviceRecord(**asdict(advice), sentence=advice_sentence(advice)) if advice else None,
+        parts=tuple(one.record(name, times is not None, roof is not None) for name, one in parts.items()),
+        layers=tuple(
+            LayerRecord(path=path, **one.record(part, times is not None, roof is not None).model_dump())
+            for (path, part), one in rows.items()
+        ),
+    )
+
+
+@dataclass
+class _Sum:
+    """Layers together; ``bounds`` are the seconds of their floor that each kind of layer has."""
+
+    seconds: float = 0.0
+    macs: int = 0
+    bytes: int = 0
+    bounds: dict[Bound, float] = field(default_factory=dict)
+
+    def __add__(self, other: "_Sum") -> "_Sum":
+        kinds = {**self.bounds, **other.bounds}
+        bounds = {kind: self.bounds.get(kind, 0.0) + other.bounds.get(kind, 0.0) for kind in kinds}
+        return _Sum(self.seconds + other.seconds, self.macs + other.macs, self.bytes + other.bytes, bounds)
+
+    def record(self, part: str, timed: bool, floored: bool) -> PartTime:
+        return PartTime(
+            part=part,
+            seconds=self.seconds if timed else None,
+            macs=self.macs,
+            bytes=self.bytes,
+            floor_s=sum(self.bounds.values()) if floored else None,
+            bound=max(self.bounds, key=lambda kind: self.bounds[kind], default=None),
+        )
+
+
+def _by_row(works: Sequence[LayerWork], times: LayerTimes | None, roof: Roofline | None) -> dict[LayerRow, _Sum]:
+    """What is known of each layer, by its path and part: those with work first, in the order in which they run."""
+    rows = {work.row: _Sum(macs=work.macs, bytes=work.bytes) for work in works}
+    for floor in roof.floors if roof else ():
+        rows[floor.row].bounds[floor.kind] = floor.seconds
+    for time in times.rows if times else ():
+        rows.setdefault(time.row, _Sum()).seconds = time.seconds
+    return rows
+
+
+NAMES = {
+    "stem": "the stem takes",
+    "laterals": "the laterals take",
+    "top-down": "the top-down path takes",
+    "smooth": "smoothing {} takes",
+    "extra": "extra level {} takes",
+    "head": "the head takes",
+    "rest": "what runs between the layers takes",
+}
+"""What is said of a part, by its first word; a stage, which is not among them, is called by its path."""
+
+
+def advice_sentence(advice: Advice) -> str:
+    """What takes most of the time, and what would help: a sentence without its full stop."""
+    kind, _, which = advice.part.partition(" ")
+    takes = NAMES.get(kind, "stage {} takes").format(which or advice.part)
+    share, times = percent(advice.share, ".0f"), f"{advice.speedup:.1f} ×"
+    return f"{takes} {share} of the time: `{advice.option}` would make the network about {times} faster"

@@ -6,12 +6,12 @@ from typing import Literal
 
 from mnfpn_cli.bench.flops import FvcoreCount
 from mnfpn_cli.devices.nvml import GpuState
+from mnfpn_cli.documents.bench import ProfileRecord
+from mnfpn_cli.documents.measurement import Ended, EnvironmentRecord
 from mnfpn_cli.documents.weights import WeightsRecord
 from mnfpn_cli.external.inputs import Inputs
 from mnfpn_cli.measure.engine import WarmUp
-from mnfpn_cli.measure.environment import Environment
-from mnfpn_cli.measure.layers import Profile
-from mnfpn_cli.measure.statistics import Ended, Latency
+from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.plan.cost import NetworkCost, WholeCost
 from mnfpn_cli.settings.input import Size
@@ -124,7 +124,7 @@ class CellProfile:
     """Where the time of one row goes."""
 
     cell: Cell
-    profile: Profile
+    profile: ProfileRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ class Benchmark:
     costs: tuple[SizeCost, ...]
     rows: tuple[Row, ...]
     warnings: tuple[Unsteady, ...]
-    environment: Environment
+    environment: EnvironmentRecord
     weights: WeightsRecord | None = None
     complete: bool = True
     profiles: tuple[CellProfile, ...] = ()

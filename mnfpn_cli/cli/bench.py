@@ -111,8 +111,6 @@ def bench(
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.devices.machine import reading_cpu_name
-    from mnfpn_cli.report.bench_document import bench_document
-    from mnfpn_cli.report.documents import network_document
     from mnfpn_cli.report.terminal.bench import bench_tables
 
     make = find(network, model, several_sizes(size), what.batch, weights, what.of_layers)
@@ -122,14 +120,13 @@ def bench(
         progress("loading torch", 0.0)
         with ending_at_once(NOTHING_MEASURED):
             from mnfpn_cli.bench.bench import benchmark
+            from mnfpn_cli.bench.document import bench_document
 
         candidates = make(what.seed)
         result = benchmark(candidates, case, devices, cpu_name, progress)
-    emit(
-        bench_tables(result),
-        network_document("bench", candidates[0].settings, candidates[0].target, bench_document(result)),
-        output,
-    )
+    target = candidates[0].target
+    document = bench_document(result, candidates[0].settings, target.record() if target else None)
+    emit(bench_tables(result), document, output)
     if not result.complete:
         raise Exit(INTERRUPTED)
     if result.failures:

@@ -1,6 +1,6 @@
 """`mnfpn compare`, and the gates that make its exit code 3."""
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +19,8 @@ from mnfpn_cli.settings.measuring import check_device_name
 
 if TYPE_CHECKING:
     from mnfpn_cli.bench.comparison import Comparison, Gates
-    from mnfpn_cli.measure.environment import Environment
+    from mnfpn_cli.documents.compare import GatesRecord
+    from mnfpn_cli.documents.measurement import EnvironmentRecord
 
 
 def gate_option(name: str, help: str) -> Any:
@@ -58,22 +59,15 @@ class GateOptions:
         return Gates(self.slower, self.larger, self.strict)
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What the gates say, a line each."""
-
-    broken: list[str]
-    undecided: list[str]
-
-
-def judge(result: "Comparison", gates: "Gates") -> Judged:
+def judge(result: "Comparison", gates: "Gates") -> "GatesRecord":
     """Hold a comparison against the gates."""
     from mnfpn_cli.bench.comparison import broken_gates, open_gates
+    from mnfpn_cli.documents.compare import GatesRecord
 
-    return Judged(list(broken_gates(result, gates)), list(open_gates(result, gates)))
+    return GatesRecord(broken=tuple(broken_gates(result, gates)), undecided=tuple(open_gates(result, gates)))
 
 
-def apply(judged: Judged, strict: bool) -> None:
+def apply(judged: "GatesRecord", strict: bool) -> None:
     """Tell what is undecided, and fail by what is broken.
 
     Raises:
@@ -143,10 +137,9 @@ def compare(
         mnfpn compare --a "--width-mult 1.0" --b "--width-mult 0.75" --size 320
         mnfpn compare old.json new.json --fail-if-slower 3%
     """
-    from mnfpn_cli.bench.comparison import check_gates_apply
+    from mnfpn_cli.bench.comparison import check_gates_apply, compare_document
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.documents import network_document
-    from mnfpn_cli.report.terminal.compare import compare_document, compare_tables
+    from mnfpn_cli.report.terminal.compare import compare_tables
 
     wanted, environment = gates.gates(), None
     if files:
@@ -156,10 +149,7 @@ def compare(
     else:
         result, environment = _measured(a, b, place, sampling)
     judged = judge(result, wanted)
-    body = {**compare_document(result), "gates": asdict(judged)}
-    body |= {"environment": asdict(environment)} if environment else {}
-    whole = network_document("compare", result.a.settings, result.a.target, body)
-    emit(compare_tables(result, environment), whole, output)
+    emit(compare_tables(result, environment), compare_document(result, judged, environment), output)
     if result.failure:
         raise MnfpnError(result.failure)
     if not result.complete and not files:
@@ -195,7 +185,7 @@ def _from_files(files: list[Path], place: PlaceOptions) -> "Comparison":
 
 def _measured(
     a: str | None, b: str | None, place: PlaceOptions, sampling: PairSamplingOptions
-) -> "tuple[Comparison, Environment]":
+) -> "tuple[Comparison, EnvironmentRecord]":
     from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.devices.machine import reading_cpu_name
 

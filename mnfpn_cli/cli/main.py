@@ -6,8 +6,7 @@ Exit codes: 0 fine, 1 could not do it, 2 wrong usage or settings, 3 a check that
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -129,11 +128,8 @@ def mnfpn(
     """
 
 
-def run(arguments: Sequence[str], exit_codes: Mapping[type[MnfpnError], int] = MappingProxyType({})) -> int:
-    """Run the command line with these arguments, and return the exit code. No error of a user's leaves it.
-
-    ``exit_codes``: other codes than the usual ones, for a program that has to tell some errors from others.
-    """
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line with these arguments, and return the exit code. No error of a user's leaves it."""
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - closed by the shell, as with `>&-`
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
@@ -147,7 +143,7 @@ def run(arguments: Sequence[str], exit_codes: Mapping[type[MnfpnError], int] = M
         code = get_command(app)(list(arguments), prog_name="mnfpn", standalone_mode=False)
         sys.stdout.flush()
     except MnfpnError as error:
-        return _fail(str(error), exit_codes.get(type(error), error.exit_code), error.details)
+        return _fail(str(error), error.exit_code, error.details)
     except typer.TyperException as error:
         return _fail(told(error), error.exit_code, _hint(error))
     except typer.Abort:

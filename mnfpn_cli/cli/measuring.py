@@ -1,12 +1,11 @@
 """The options on how to measure, which `bench` and `compare` share."""
 
-from dataclasses import dataclass, fields
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
 from mnfpn_cli.cli.completion import offering, runtime_words
-from mnfpn_cli.cli.groups import typed
 from mnfpn_cli.cli.help import MEASURING, MORE
 from mnfpn_cli.cli.options import number, share, whole
 from mnfpn_cli.settings.measuring import (
@@ -19,6 +18,9 @@ from mnfpn_cli.settings.measuring import (
     runtime_names,
     sampling,
 )
+
+if TYPE_CHECKING:
+    from mnfpn_cli.documents.work import SamplingRecord
 
 
 def measuring_option(help: str, metavar: str, panel: str = MEASURING, **more: Any) -> Any:
@@ -95,16 +97,22 @@ class SamplingOptions:
         """
         return sampling(self.warmup, self.runs, self.precision, self.min_time, self.max_time)
 
-    def arguments(self) -> list[str]:
-        """The same options for another process.
+    def record(self) -> "SamplingRecord":
+        """The same for another process.
 
         Raises:
             UsageError: as `sampling`.
         """
+        from mnfpn_cli.documents.work import SamplingRecord
+
         self.sampling()
-        said = {one.name: getattr(self, one.name) for one in fields(self)}
-        given = {f"--{name.replace('_', '-')}": typed(value) for name, value in said.items() if value is not None}
-        return [text for pair in given.items() for text in pair]
+        return SamplingRecord(
+            precision=self.precision,
+            runs=self.runs,
+            max_time_s=self.max_time,
+            min_time_s=self.min_time,
+            warmup=self.warmup,
+        )
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ class HowOptions:
         """
         from mnfpn_cli.sweep.start import How
 
-        return self.going_on(How(tuple(sampling.arguments()), self.by_layer, latency_s=latency_s))
+        return self.going_on(How(sampling.record(), self.by_layer, latency_s=latency_s))
 
     def going_on(self, how: "How") -> "How":
         """The same with what can be said anew each time, as far as it is."""

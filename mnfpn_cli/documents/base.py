@@ -9,22 +9,34 @@ from mnfpn_cli import FORMAT_VERSION, __version__
 from mnfpn_cli.settings.network import NetworkSettings
 
 
-def _unit(name: str) -> Any:
-    return Field(json_schema_extra={"unit": name})
+def _unit(name: str, least: int | None = None) -> Any:
+    """Numbers are never read from text, nor true or false for one."""
+    return Field(json_schema_extra={"unit": name}, strict=True, ge=least)
 
 
 Seconds = Annotated[float, _unit("s")]
-Bytes = Annotated[int, _unit("B")]
-Macs = Annotated[int, _unit("MAC")]
-Flops = Annotated[int, _unit("FLOP")]
-Pixels = Annotated[int, _unit("px")]
-Cells = Annotated[int, _unit("cells")]
-Stride = Annotated[int, _unit("px")]
-Parameters = Annotated[int, _unit("parameters")]
-Count = Annotated[int, _unit("count")]
+Bytes = Annotated[int, _unit("B", 0)]
+Macs = Annotated[int, _unit("MAC", 0)]
+Flops = Annotated[int, _unit("FLOP", 0)]
+Pixels = Annotated[int, _unit("px", 1)]
+Cells = Annotated[int, _unit("cells", 0)]
+Stride = Annotated[int, _unit("px", 1)]
+Parameters = Annotated[int, _unit("parameters", 0)]
+Count = Annotated[int, _unit("count", 0)]
+Positive = Annotated[int, _unit("count", 1)]
 Share = Annotated[float, _unit("share, 0 to 1")]
 Ratio = Annotated[float, _unit("ratio")]
 Value = Annotated[float, _unit("value of an element")]
+Rate = Annotated[float, _unit("1/s")]
+MacRate = Annotated[float, _unit("MAC/s")]
+ByteRate = Annotated[float, _unit("B/s")]
+Hertz = Annotated[float, _unit("Hz")]
+Celsius = Annotated[float, _unit("°C")]
+Watts = Annotated[float, _unit("W")]
+Joules = Annotated[float, _unit("J")]
+
+Word = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9:_-]{0,40}$")]
+"""The name of a runtime or a device: nothing else comes into the titles of tables."""
 
 
 class Record(BaseModel):

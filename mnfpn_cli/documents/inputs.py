@@ -1,8 +1,11 @@
 """Sizes and inputs as documents have them."""
 
-from pydantic import Field
+from typing import Annotated, Self
 
-from mnfpn_cli.documents.base import Cells, Count, Pixels, Record
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from mnfpn_cli.documents.base import Cells, Count, Pixels, Positive, Record, Word
 
 
 class ImageSize(Record):
@@ -31,5 +34,21 @@ class MapSize(Record):
 class TensorInput(Record):
     """A tensor that a network takes."""
 
-    shape: tuple[Count, ...] = Field(description="Its shape, batch included.")
-    dtype: str | None = Field(description="Its element type; null where none was given, which is float32.")
+    shape: Annotated[tuple[Positive, ...], Field(min_length=1)] = Field(description="Its shape, batch included.")
+    dtype: Word | None = Field(description="Its element type; null where none was given, which is float32.")
+
+
+class InputRecord(Record):
+    """What one pass takes: a batch of images, or tensors of given shapes."""
+
+    batch: Positive = Field(description="Images in the batch; of tensors, the first dimension of the first.")
+    channels: Positive | None = Field(description="Channels of an image; null for tensors.")
+    height: Pixels | None = Field(description="Height of an image; null for tensors.")
+    width: Pixels | None = Field(description="Width of an image; null for tensors.")
+    shapes: tuple[TensorInput, ...] | None = Field(description="The tensors; null for images.")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if None in (self.channels, self.height, self.width) and not self.shapes:
+            raise PydanticCustomError("input", "must have channels, height and width, or shapes")
+        return self

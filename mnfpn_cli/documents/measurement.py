@@ -1,10 +1,15 @@
 """What was measured, and on what: latencies, warnings, environments."""
 
+from typing import Annotated, Literal
+
 from pydantic import Field
 
 from mnfpn_cli.documents.base import Bytes, Count, Record, Seconds
 
 Interval = tuple[Seconds, Seconds]
+Sample = Annotated[Seconds, Field(ge=1e-12, le=1e9)]
+Ended = Literal["precision", "noise", "max_time", "runs", "min_time", "interrupted", "failed"]
+"""What ended a measurement."""
 
 
 class LatencyRecord(Record):
@@ -19,7 +24,9 @@ class LatencyRecord(Record):
     p90: Seconds | None = Field(description="90th percentile.")
     p99: Seconds | None = Field(description="99th percentile.")
     outliers: tuple[Count, ...] = Field(description="Positions of outliers in samples.")
-    samples: tuple[Seconds, ...] = Field(description="All samples, in the order in which they were taken.")
+    samples: Annotated[tuple[Sample, ...], Field(min_length=1)] = Field(
+        description="All samples, in the order in which they were taken."
+    )
 
 
 class WarningRecord(Record):

@@ -15,6 +15,8 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "shapes": "mnfpn_cli.documents.shapes:ShapesDocument",
         "summary": "mnfpn_cli.documents.summary:SummaryDocument",
         "audit": "mnfpn_cli.documents.audit:AuditDocument",
+        "bench": "mnfpn_cli.documents.bench:BenchDocument",
+        "compare": "mnfpn_cli.documents.compare:CompareDocument",
         "export": "mnfpn_cli.documents.export:ExportDocument",
         "presets": "mnfpn_cli.documents.presets:PresetsDocument",
     }

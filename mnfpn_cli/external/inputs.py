@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.external.target import InputSpec
-from mnfpn_cli.settings.input import NetworkInput
+from mnfpn_cli.settings.input import NetworkInput, Size
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mnfpn_cli.documents.base import Model
+    from mnfpn_cli.documents.inputs import InputRecord
     from mnfpn_cli.external.target import Target
     from mnfpn_cli.settings.network import NetworkSettings  # pydantic, which --help need not pay for
 
@@ -44,6 +45,23 @@ def specs_of(inputs: Inputs) -> tuple[InputSpec, ...]:
 def in_words(inputs: Inputs) -> str:
     """The shapes, and element types where they were said: ``1×3×600×900``."""
     return ", ".join(map(str, specs_of(inputs)))
+
+
+def input_record(inputs: Inputs) -> InputRecord:
+    """Say in a document what a pass takes."""
+    from mnfpn_cli.documents.inputs import InputRecord, TensorInput
+
+    if isinstance(inputs, NetworkInput):
+        return InputRecord(batch=inputs.batch, channels=inputs.channels, **inputs.size._asdict(), shapes=None)
+    shapes = tuple(TensorInput(shape=one.shape, dtype=one.dtype) for one in inputs.specs)
+    return InputRecord(batch=inputs.batch, channels=None, height=None, width=None, shapes=shapes)
+
+
+def inputs_of(record: InputRecord) -> Inputs:
+    """Read from a document what a pass takes."""
+    if record.channels and record.height and record.width:
+        return NetworkInput(record.batch, record.channels, Size(record.height, record.width))
+    return TensorInputs(tuple(InputSpec(one.shape, one.dtype) for one in record.shapes or ()))
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from functools import partial
 from statistics import median
 
 from mnfpn_cli.devices.clocks import Timer
+from mnfpn_cli.documents.measurement import Ended
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.statistics import Ended
 
 WINDOW_PASSES = 3
 WINDOW_S = 0.05

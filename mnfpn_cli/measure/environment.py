@@ -1,7 +1,6 @@
 """What a measurement was made on: hardware, libraries, time."""
 
 import platform
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import psutil
@@ -9,34 +8,14 @@ import torch
 
 from mnfpn_cli import __version__
 from mnfpn_cli.devices.cuda import Cuda, convolutions_use_tf32, driver_version
+from mnfpn_cli.documents.measurement import EnvironmentRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """The machine and the software of a measurement. What could not be read, or is not there, is None.
-
-    ``tf32`` says whether a GPU's convolutions in float32 may round their factors to 10 bits, as torch lets them.
-    """
-
-    cpu: str
-    cores: int | None
-    memory_bytes: int
-    gpu: str | None
-    driver: str | None
-    cuda: str | None
-    tf32: bool | None
-    torch: str
-    python: str
-    platform: str
-    mnfpn: str
-    date: str
-
-
-def read_environment(cpu: str) -> Environment:
+def read_environment(cpu: str) -> EnvironmentRecord:
     """Read everything but the CPU's name, which `reading_cpu_name` reads beside other work."""
     gpus = Cuda.find()
     cuda = bool(gpus)
-    return Environment(
+    return EnvironmentRecord(
         cpu=cpu,
         cores=psutil.cpu_count(logical=False),
         memory_bytes=psutil.virtual_memory().total,

@@ -10,8 +10,7 @@ from typing import Any
 from torch import nn
 
 from mnfpn_cli.devices.clocks import Marks
-from mnfpn_cli.plan.advice import Advice
-from mnfpn_cli.plan.roofline import LayerWork, Roofline, Row, part_of
+from mnfpn_cli.plan.roofline import LayerWork, Row, part_of
 
 REST = "rest"
 """The part of what the network computes itself, beside all of its layers: next to nothing, and the hooks' own time."""
@@ -54,27 +53,6 @@ class LayerTimes:
     def by_row(self) -> dict[Row, float]:
         """The rows' times by path and part."""
         return {time.row: time.seconds for time in self.rows}
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """Where the time of a network goes on one device, and how much less it could be.
-
-    Attributes:
-        works: the work of its layers.
-        measured: the median time of a pass in seconds.
-        times: the layers' times, if they were measured.
-        roofline: their floors, if the device's peaks were.
-        advice: what would help most, if anything would, and the layers' times are known.
-        launch_bound: whether a pass takes the time that the host needs to queue it, and the layers take less.
-    """
-
-    works: tuple[LayerWork, ...]
-    measured: float
-    times: LayerTimes | None = None
-    roofline: Roofline | None = None
-    advice: Advice | None = None
-    launch_bound: bool = False
 
 
 def time_layers(

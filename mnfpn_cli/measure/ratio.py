@@ -10,11 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Literal
 
+from mnfpn_cli.documents.compare import Verdict
 from mnfpn_cli.measure.statistics import NORMAL_QUANTILE, Interval, median_interval
-
-Verdict = Literal["a_faster", "b_faster", "same", "inconclusive"]
 
 PAIRED = "median of the ratios of interleaved ABBA blocks, distribution-free 95 % interval"
 UNPAIRED = "Hodges-Lehmann ratio of independent samples, Mann-Whitney 95 % interval"

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from mnfpn_cli.documents.measurement import Ended
 from mnfpn_cli.measure.engine import Subject
 from mnfpn_cli.measure.ratio import paired_ratio
-from mnfpn_cli.measure.statistics import Ended, Latency, relative_half_width
+from mnfpn_cli.measure.statistics import Latency, relative_half_width
 from mnfpn_cli.settings.measuring import LEAST_SAMPLES, Sampling
 
 GROWTH = 1.1

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
+from mnfpn_cli.documents.measurement import WarningRecord
 from mnfpn_cli.text import percent
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ class Unsteady:
     kind: str
     cause: str
     helps: str
+
+    def record(self) -> WarningRecord:
+        """Say it in a document."""
+        return WarningRecord(kind=self.kind, cause=self.cause, helps=self.helps)
 
 
 def deciles(clocks_hz: Sequence[float]) -> tuple[float, float]:

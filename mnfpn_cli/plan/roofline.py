@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from mnfpn_cli.documents.bench import Bound
 from mnfpn_cli.plan.layers import ConvPlan
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.plan.steps import (
@@ -134,9 +135,6 @@ def _operation(conv: ConvPlan) -> Operation:
     if conv.groups > 1:
         return "depthwise"
     return "pointwise" if conv.kernel == 1 else "conv"
-
-
-Bound = Literal["compute", "memory"]
 
 
 @dataclass(frozen=True, slots=True)

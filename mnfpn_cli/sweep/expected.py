@@ -107,7 +107,9 @@ def reused_by_any(
 
 def _options(sweep: Sweep, layered: bool) -> str | None:
     """The options that a sweep measures with, as they are typed; of layers only where these are asked for."""
-    arguments = how_asked(sweep.plan).get("arguments")
-    if not isinstance(arguments, list | tuple):
+    said = how_asked(sweep.plan).get("sampling")
+    if not isinstance(said, Mapping):
         return None
-    return " ".join([*map(str, arguments), *["--by-layer"] * (layered and by_layer(sweep.plan))])
+    values = {name.removesuffix("_s").replace("_", "-"): value for name, value in said.items() if value is not None}
+    options = [f"--{name} {value:g}" for name, value in values.items()]
+    return " ".join([*options, *["--by-layer"] * (layered and by_layer(sweep.plan))])

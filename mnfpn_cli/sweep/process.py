@@ -1,6 +1,5 @@
 """One cell, measured in a fresh process: whatever happens to that, a row says so."""
 
-import json
 import os
 import re
 import shutil
@@ -10,13 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
-from mnfpn_cli.errors import UNAVAILABLE
+from pydantic import ValidationError
+
+from mnfpn_cli.documents.work import Work, WorkResult
 from mnfpn_cli.store.sweeps import now
 
 POLL_S = 0.05
@@ -45,9 +46,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Task:
-    """What a process is to measure: the arguments of `mnfpn`, and for how long it may go on."""
+    """What a process is to measure, and for how long it may go on."""
 
-    arguments: tuple[str, ...]
+    work: Work
     timeout_s: float
 
 
@@ -62,26 +63,32 @@ def run_task(task: Task, stopped: Callable[[], bool] = lambda: False) -> Outcome
     try:
         with _alone(task, stopped):
             started = now()
-            with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-                code = _run(task, stopped, out, err)
-                out.seek(0)
-                err.seek(0)
-                printed, said = out.read(), err.read()
+            with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as output:
+                code = _run(task, stopped, answer, output)
+                answer.seek(0)
+                output.seek(0)
+                result = _result(code, answer.read(), output.read(), task.timeout_s)
     except OSError as error:  # no process to be had, no room for temporary files
         return Outcome("failed", node, started, now(), f"no process could be started to measure it: {error}")
-    if code == UNAVAILABLE:  # the device, batch and size that the reason begins with are the cell's
-        return Outcome("unavailable", node, started, now(), _why(said, code).partition(": ")[2])
-    reason, document = _read(code, printed, said, task.timeout_s)
-    status: Literal["done", "failed"] = "failed" if document is None else "done"
-    return Outcome(status, node, started, now(), reason, document)
+    document = result.measured.model_dump(mode="json") if result.measured else None
+    return Outcome(result.status, node, started, now(), result.reason, document)
 
 
-def _run(task: Task, stopped: Callable[[], bool], out: Any, err: Any) -> int | None:
-    """The exit code; None where time was up."""
-    command = [sys.executable, "-m", "mnfpn_cli.cli.worker", *task.arguments, "--json"]
-    # In a session of its own: Ctrl-C is for the sweep, which says what becomes of the cell.
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=err, start_new_session=True)
+def _run(task: Task, stopped: Callable[[], bool], answer: IO[bytes], output: IO[bytes]) -> int | None:
+    """Give the worker its run, and wait for it to end; return its exit code, None where time was up.
+
+    Its standard input stays open for as long as it measures: it ends where that closes.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mnfpn_cli.sweep.worker", str(answer.fileno())],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=output,
+        pass_fds=(answer.fileno(),),
+        start_new_session=True,  # Ctrl-C is for the sweep, which says what becomes of the run
+    )
     _offer_when_memory_runs_out(process.pid)
+    _tell(process, task.work)
     end = time.monotonic() + task.timeout_s
     try:
         while True:
@@ -97,6 +104,15 @@ def _run(task: Task, stopped: Callable[[], bool], out: Any, err: Any) -> int | N
             process.stdin.close()
 
 
+def _tell(process: subprocess.Popen[bytes], work: Work) -> None:
+    assert process.stdin is not None
+    try:
+        process.stdin.write(work.model_dump_json().encode() + b"\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        return  # it has ended, and its exit code says how
+
+
 def _offer_when_memory_runs_out(pid: int) -> None:
     try:
         Path(f"/proc/{pid}/oom_score_adj").write_text(BADNESS)
@@ -104,30 +120,23 @@ def _offer_when_memory_runs_out(pid: int) -> None:
         return  # not Linux, or it has ended
 
 
-def _read(code: int | None, printed: bytes, said: bytes, timeout_s: float) -> tuple[str | None, dict[str, Any] | None]:
-    """Why there is no result, or a part is missing; and the result."""
+def _result(code: int | None, answer: bytes, output: bytes, timeout_s: float) -> WorkResult:
+    """What the worker answered; where it did not come to that, why."""
     if code is None:
-        return f"it took more than {timeout_s:g} s (--cell-timeout)", None
+        return _failed(f"it took more than {timeout_s:g} s (--cell-timeout)")
     if code < 0:
         name = signal.Signals(-code).name
         why = ", as the system does when memory runs out" if name == "SIGKILL" else ""
-        return f"the process that measured it was ended by {name}{why}", None
+        return _failed(f"the process that measured it was ended by {name}{why}")
     try:
-        result = json.loads(printed)
-        (measured,) = result["runs"]
-    except (ValueError, KeyError, TypeError):
-        return _why(said, code), None
-    if measured["failure"] is not None or not result["complete"]:
-        return measured["failure"] or "it was interrupted", None
-    kept = {"run": measured, "warnings": result["warnings"], "environment": result["environment"]}
-    profile = next(iter(result.get("profiles", ())), None)
-    return "\n".join(result["failures"]) or None, {**kept, "profile": profile}
+        return WorkResult.model_validate_json(answer)
+    except ValidationError:
+        lines = output[-ENOUGH_BYTES:].decode(errors="replace").strip().splitlines()
+        return _failed(lines[-1] if lines else f"the process that measured it ended with exit code {code}")
 
 
-def _why(said: bytes, code: int) -> str:
-    lines = said[-ENOUGH_BYTES:].decode(errors="replace").strip().splitlines()
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    return "\n".join(errors) or (lines[-1] if lines else f"the process that measured it ended with exit code {code}")
+def _failed(reason: str) -> WorkResult:
+    return WorkResult(status="failed", reason=reason, measured=None)
 
 
 @contextmanager
@@ -138,7 +147,7 @@ def _alone(task: Task, stopped: Callable[[], bool]) -> Iterator[None]:
         return
     import fcntl
 
-    path = Path(tempfile.gettempdir()) / f"mnfpn-measuring-{os.getuid()}-{_device(task.arguments)}.lock"
+    path = Path(tempfile.gettempdir()) / f"mnfpn-measuring-{os.getuid()}-{_device(task.work.device)}.lock"
     with path.open("w") as file:
         while not stopped():
             try:
@@ -149,9 +158,8 @@ def _alone(task: Task, stopped: Callable[[], bool]) -> Iterator[None]:
         yield
 
 
-def _device(arguments: Sequence[str]) -> str:
+def _device(named: str) -> str:
     """The device, as the name of a file can hold it: ``auto`` is what it would be, and a GPU is known by its number."""
-    named = arguments[arguments.index("--device") + 1] if "--device" in arguments else "auto"
     if named == "auto":
         named = "cuda" if shutil.which("nvidia-smi") else "cpu"
     kind, _, number = named.partition(":")

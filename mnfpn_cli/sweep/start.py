@@ -2,16 +2,17 @@
 
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import psutil
 from pydantic import TypeAdapter, ValidationError
 
 from mnfpn_cli.devices.machine import reading_cpu_name
+from mnfpn_cli.documents.work import SamplingRecord, Work
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.settings.measuring import LAYERED, runtime_names
-from mnfpn_cli.space.cells import bench_arguments, cell_key
+from mnfpn_cli.space.cells import cell_key
 from mnfpn_cli.space.frontier import shuffled
 from mnfpn_cli.space.planned import Planned, PlannedSpace
 from mnfpn_cli.store.rows import StoredCell, Sweep, how_asked
@@ -25,14 +26,14 @@ class How:
     """How cells are measured.
 
     Attributes:
-        arguments: of `mnfpn bench`, for all cells.
+        sampling: when a measurement is enough.
         by_layer: whether layers are timed, by the runtimes that run layer by layer.
         timeout_s: after which a cell is given up.
         reference_every: cells between two times of the reference.
         latency_s: cells that cannot keep to it are not measured.
     """
 
-    arguments: tuple[str, ...] = ()
+    sampling: SamplingRecord = field(default_factory=SamplingRecord)
     by_layer: bool = False
     timeout_s: float = 900.0
     reference_every: int = 10
@@ -40,8 +41,15 @@ class How:
 
     def task(self, cell: StoredCell, is_reference: bool) -> Task:
         """What a process is to measure."""
-        layers = self.by_layer and not is_reference and cell.cell.execution.runtime in LAYERED
-        return Task((*bench_arguments(cell.cell), *self.arguments, *["--by-layer"] * layers), self.timeout_s)
+        settings, size, how = cell.cell.settings, cell.cell.size, cell.cell.execution
+        work = Work(
+            settings=settings,
+            **size._asdict(),
+            **asdict(how),
+            sampling=self.sampling,
+            by_layer=self.by_layer and not is_reference and how.runtime in LAYERED,
+        )
+        return Task(work, self.timeout_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,7 @@ def begin(store: Store, chosen: Chosen, how: How, place: str, again: Again = NOT
     space = chosen.space
     plan = {
         "command": chosen.command,
-        "how": asdict(how),
+        "how": TypeAdapter(How).dump_python(how, mode="json"),
         "measure": chosen.measure,
         "space": {"cells": len(space.cells), "repeated": space.repeated, "all_runtimes": all_runtimes(space)},
         "invalid": dict(space.invalid),

@@ -10,12 +10,20 @@ MACHINE = {
     "cpu": "a CPU",
     "cores": 2,
     "memory_bytes": 8_000_000_000,
-    "gpu": None,
+    **dict.fromkeys(("gpu", "driver", "cuda", "tf32")),
     "torch": "2.13.0",
+    "python": "3.13.1",
+    "platform": "Linux",
+    "mnfpn": "0.1.0",
     "date": "2026-01-01T00:00:00+00:00",
 }
-INPUT = {"batch": 1, "channels": 3, "height": 33, "width": 47}
-COST = {"parameters": 1000, "macs": 50_000, "model_bytes": 4000, "activation_bytes": 600}
+INPUT = {"batch": 1, "channels": 3, "height": 33, "width": 47, "shapes": None}
+FIGURES = {"parameters": 1000, "macs": 50_000, "model_bytes": 4000, "activation_bytes": 600}
+COST = {
+    **FIGURES,
+    "flops": 100_000,
+    **dict.fromkeys(("fvcore_total", "fvcore_by_operator", "backbone", "pyramid", "head")),
+}
 STEADY = tuple(1.0 + k / 10_000 for k in range(40))
 """Seconds that differ by less than half a per cent."""
 
@@ -25,6 +33,19 @@ def times(factor: float) -> list[float]:
     return [factor * sample for sample in STEADY]
 
 
+def latency(samples: list[float], **changes: Any) -> dict[str, Any]:
+    """The time of a pass: the samples are what is compared. A key whose value is ``...`` is left out."""
+    made = {
+        **dict.fromkeys(("median", "iqr", "min", "mad"), 1.0),
+        **dict.fromkeys(("ci95", "p90", "p99")),
+        "quartiles": [1.0, 1.0],
+        "outliers": [],
+        "samples": samples,
+        **changes,
+    }
+    return {key: value for key, value in made.items() if value is not ...}
+
+
 def row(samples: list[float] | None = None, **changes: Any) -> dict[str, Any]:
     """A timed row; a key whose value is ``...`` is left out."""
     made = {
@@ -32,11 +53,22 @@ def row(samples: list[float] | None = None, **changes: Any) -> dict[str, Any]:
         "device": "cpu",
         "device_name": None,
         "dtype": "float32",
+        "batch": 1,
         "input": INPUT,
         "threads": 2,
         "train": False,
         "cold_cache": False,
-        "latency_s": {"median": 1.0, "samples": times(1.0) if samples is None else samples},
+        "channels_last": False,
+        "first_result_s": {"prepare": 0.5, "pass": 1.0},
+        "warmup": 6,
+        "warmup_settled": True,
+        "ended_by": "precision",
+        "latency_s": latency(times(1.0) if samples is None else samples),
+        "speed_up": 1.0,
+        "throughput_per_s": 1.0,
+        **dict.fromkeys(("enqueue_s", "max_difference", "peak_memory_bytes", "added_memory_bytes")),
+        **dict.fromkeys(("gpu", "energy_j_per_image", "failure")),
+        **({"batch": changes["input"]["batch"]} if "input" in changes else {}),
         **changes,
     }
     return {key: value for key, value in made.items() if value is not ...}
@@ -49,11 +81,16 @@ def result(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "mnfpn_version": "0.1.0",
         "command": "bench",
         "settings": NetworkSettings().model_dump(mode="json"),
+        "model": None,
         "complete": True,
         "input": INPUT,
         "cost": COST,
         "sizes": [],
         "runs": list(rows) or [row()],
+        "not_run": [],
+        "profiles": None,
+        "failures": [],
+        "weights": None,
         "warnings": [],
         "environment": MACHINE,
         **changes,

@@ -6,8 +6,8 @@ from typing import Any
 
 from mnfpn_cli.bench.flops import FvcoreCount
 from mnfpn_cli.bench.results import Benchmark, BenchRun, Cell, FirstPass, NotRun, Row, SizeCost
+from mnfpn_cli.documents.measurement import EnvironmentRecord
 from mnfpn_cli.measure.engine import WarmUp
-from mnfpn_cli.measure.environment import Environment
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.plan.cost import Cost, NetworkCost
 from mnfpn_cli.settings.input import NetworkInput, Size
@@ -17,7 +17,7 @@ SIZE = Size(600, 900)
 COST = SizeCost(
     SIZE, NetworkCost(Cost(10, 2, 1000), Cost(20, 0, 3000), Cost()), FvcoreCount(5000, {"conv": 4000}), 64, 48
 )
-ENVIRONMENT = Environment(
+ENVIRONMENT = EnvironmentRecord(
     cpu="a CPU", cores=2, memory_bytes=2**34, gpu=None, driver=None, cuda=None, tf32=None,
     torch="2", python="3", platform="Linux", mnfpn="0", date="2026-01-01",
 )  # fmt: skip

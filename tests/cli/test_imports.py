@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from tests.bench.documents import result, written
 
 PROGRAM = """
 import sys
@@ -30,12 +33,19 @@ def loaded(*arguments: str) -> str:
         ["settings", "show"],
         ["settings", "presets"],
         ["schema", "settings"],
+        ["schema", "bench"],
     ],
     ids=" ".join,
 )
 def test_what_a_plan_can_answer_imports_no_torch(arguments: list[str]) -> None:
     """Neither torch nor what needs it."""
     assert loaded(*arguments) == "0 ['pydantic']"
+
+
+def test_two_result_files_are_compared_without_torch(tmp_path: Path) -> None:
+    """What was measured before needs nothing that measures."""
+    a, b = (str(written(tmp_path, name, result())) for name in ("a.json", "b.json"))
+    assert loaded("compare", a, b) == "0 ['pydantic']"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"]], ids=" ".join)

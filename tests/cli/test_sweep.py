@@ -338,7 +338,7 @@ def test_what_went_wrong_is_told_while_it_does_and_not_again_with_the_results(
     mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On standard error; a document has it, too."""
-    quickly(monkeypatch, lambda task: failed("too large") if "96x96" in task.arguments else steady(task))
+    quickly(monkeypatch, lambda task: failed("too large") if task.work.height == 96 else steady(task))
     outcome = mnfpn("sweep", "--size", "64,96", "--store", "runs.db")
     assert outcome.err.count("the reference cell (") == 1
     assert "the reference cell (" not in outcome.out
@@ -378,7 +378,10 @@ def test_a_sweeps_command_is_kept_without_the_store(mnfpn: Mnfpn) -> None:
     assert second.plan["command"] == (
         "mnfpn sweep --size 64 --measure none --cell-timeout 1 --precision 0.015 --max-time 5"
     )
-    assert second.plan["how"]["arguments"] == ["--precision", "0.015", "--max-time", "5"]
+    assert {name: value for name, value in second.plan["how"]["sampling"].items() if value is not None} == {
+        "precision": 0.015,
+        "max_time_s": 5.0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -423,7 +426,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch, measure: Callable[[Task], Outcome] 
 
 def slow_at_64(task: Task) -> Outcome:
     """One size takes too long, until that is given more time."""
-    slow = "64x64" in task.arguments and task.timeout_s < 900
+    slow = task.work.height == 64 and task.timeout_s < 900
     return failed(f"it took more than {task.timeout_s:g} s (--cell-timeout)") if slow else steady(task)
 
 
@@ -495,7 +498,7 @@ def test_results_of_other_options_are_told_and_layers_are_measured(
     planned = mnfpn(*sweep, "--by-layer", "--dry-run")
     assert "2 cells and 2 times of the reference cell" in planned.out
     layered = mnfpn(*sweep, "--by-layer")
-    assert sum("--by-layer" in task.arguments for _, task in pool.tasks[tried:]) == 2
+    assert sum(task.work.by_layer for _, task in pool.tasks[tried:]) == 2
     assert "another sweep" not in layered.out
     assert mnfpn(*sweep, "--by-layer", "--dry-run").out.count("none: all of them are measured") == 1
 

@@ -7,6 +7,7 @@ from itertools import chain, repeat
 import pytest
 
 from mnfpn_cli.devices.clocks import EventTimer, HostTimer
+from mnfpn_cli.documents.measurement import Ended
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.engine import (
     REST_S,
@@ -23,7 +24,6 @@ from mnfpn_cli.measure.engine import (
     take_samples,
     warm_up,
 )
-from mnfpn_cli.measure.statistics import Ended
 from tests.measure.clocks import FakeClock, FakeDevice, Script, passes, scripted
 
 

@@ -9,11 +9,12 @@ import pytest
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from mnfpn_cli.documents.measurement import Ended
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.engine import Subject, take_samples
 from mnfpn_cli.measure.ratio import paired_ratio
 from mnfpn_cli.measure.rules import LEAST_BLOCKS, LEAST_FOR_NOISE, EnoughOfEach, NarrowRatio, stays_wide
-from mnfpn_cli.measure.statistics import Ended, Latency, relative_half_width
+from mnfpn_cli.measure.statistics import Latency, relative_half_width
 from mnfpn_cli.settings.measuring import LEAST_SAMPLES, Sampling
 from tests.measure.clocks import scripted
 

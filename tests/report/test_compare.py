@@ -3,20 +3,23 @@
 import json
 from dataclasses import replace
 from io import StringIO
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts
+from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts, compare_document
 from mnfpn_cli.cli.output import as_text
 from mnfpn_cli.documents.base import to_json
+from mnfpn_cli.documents.compare import GatesRecord, Verdict
 from mnfpn_cli.measure.environment import read_environment
-from mnfpn_cli.measure.ratio import Ratio, Verdict
+from mnfpn_cli.measure.ratio import Ratio
 from mnfpn_cli.measure.statistics import Interval, Latency
 from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.report.terminal.compare import compare_document, compare_tables
+from mnfpn_cli.report.terminal.compare import compare_tables
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
+from tests.documents.validated import check_document
 
 A = SideFacts(
     name="--width-mult 1.0",
@@ -49,6 +52,14 @@ FASTER = Pair(
     "batch 1 on cpu", TIMES_A, TIMES_B, Ratio(0.8022, Interval(0.8, 0.81), "by hand"), "b_faster", "precision"
 )
 RESULT = Comparison(A, B, (FASTER,), 0.01)
+
+
+def document_of(result: Comparison) -> dict[str, Any]:
+    """What programs read of a comparison."""
+    made = to_json(compare_document(result, GatesRecord(broken=(), undecided=())))
+    check_document(made)
+    found: dict[str, Any] = json.loads(made)
+    return found
 
 
 def verdict(low: float, value: float, high: float) -> tuple[Verdict, Comparison]:
@@ -141,7 +152,7 @@ def test_what_ended_it_early_is_told() -> None:
     assert as_text(compare_tables(interrupted)).splitlines()[-1] == "Interrupted: the measurement is incomplete."
     failed = replace(RESULT, pairs=(replace(FASTER, ended="failed"),), complete=False, failure="B: out of memory")
     assert as_text(compare_tables(failed)).splitlines()[-1] == "Failed: B: out of memory"
-    document = compare_document(failed)
+    document = document_of(failed)
     assert (document["complete"], document["failure"]) == (False, "B: out of memory")
 
 
@@ -160,7 +171,7 @@ def test_what_it_was_measured_on_is_told() -> None:
 
 def test_the_json_has_the_keys_that_scripts_rely_on() -> None:
     """Those of the first row at the top; the samples of both in each row."""
-    document = json.loads(to_json(compare_document(RESULT)))
+    document = document_of(RESULT)
     (row,) = document["rows"]
     for found in (document, row):
         assert found["verdict"] == "b_faster"
@@ -174,7 +185,7 @@ def test_the_json_has_the_keys_that_scripts_rely_on() -> None:
 
 def test_the_json_says_of_each_side_what_it_was() -> None:
     """Settings, what executed it on what, and its figures."""
-    side = compare_document(RESULT)["b"]
+    side = document_of(RESULT)["b"]
     assert side.pop("settings")["width_mult"] == 0.75
     assert side.pop("latency_s")["samples"] == list(TIMES_B.samples)
     assert side == {
@@ -184,7 +195,7 @@ def test_the_json_says_of_each_side_what_it_was() -> None:
         "device": "cpu",
         "threads": 2,
         "train": False,
-        "input": {"batch": 1, "channels": 3, "height": 600, "width": 900},
+        "input": {"batch": 1, "channels": 3, "height": 600, "width": 900, "shapes": None},
         **B.figures,
         "model": None,
         "max_difference": 1.9e-6,
@@ -195,7 +206,7 @@ def test_what_is_not_known_is_null_in_json() -> None:
     """Never a number that JSON has no word for."""
     pair = replace(FASTER, ratio=None, verdict="inconclusive", ended=None)
     result = replace(RESULT, b=replace(B, difference=float("inf")), pairs=(pair,))
-    document = json.loads(to_json(compare_document(result)))
+    document = document_of(result)
     assert (document["verdict"], document["ratio"], document["ratio_ci95"]) == ("inconclusive", None, None)
     assert (document["method"], document["b"]["max_difference"]) == (None, None)
 

@@ -6,13 +6,15 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from mnfpn_cli.measure.layers import LayerTime, LayerTimes, Profile
+from mnfpn_cli.bench.profile import advice_sentence, profile_record
+from mnfpn_cli.documents.bench import ProfileRecord
+from mnfpn_cli.measure.layers import LayerTime, LayerTimes
 from mnfpn_cli.plan.advice import Advice
 from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, Peaks, network_work, roofline
 from mnfpn_cli.plan.rules import resolve
-from mnfpn_cli.report.terminal.layers import advice_sentence, layers_document, layers_tables
+from mnfpn_cli.report.terminal.layers import layers_tables
 from mnfpn_cli.report.terminal.tables import least_width
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import DEFAULT_SIZE, parse_size
@@ -34,10 +36,11 @@ TIMES = LayerTimes(
     undisturbed=0.0352,
 )
 ADVICE = Advice("smooth p2", 0.612, "--set pyramid.levels=p3-p5", 2.44)
-PROFILE = Profile(WORKS, 0.03515, TIMES, roofline(WORKS, Peaks(100e9, 10e9)), ADVICE)
+ROOF = roofline(WORKS, Peaks(100e9, 10e9))
+PROFILE = profile_record(WORKS, 0.03515, TIMES, ROOF, ADVICE)
 
 
-def text_of(profile: Profile, width: int = 100) -> list[str]:
+def text_of(profile: ProfileRecord, width: int = 100) -> list[str]:
     """The report's lines on a screen of so many columns."""
     buffer = StringIO()
     console = Console(file=buffer, width=width, color_system=None)
@@ -46,7 +49,7 @@ def text_of(profile: Profile, width: int = 100) -> list[str]:
     return [line.rstrip() for line in buffer.getvalue().splitlines()]
 
 
-def row(profile: Profile, part: str) -> list[str]:
+def row(profile: ProfileRecord, part: str) -> list[str]:
     """The cells of a part's row, parted by at least two spaces."""
     line = next(line for line in text_of(profile) if line.startswith(part))
     return [cell.strip() for cell in line.split("  ") if cell.strip()]
@@ -99,7 +102,7 @@ def test_the_advice_is_one_plain_sentence() -> None:
     assert text_of(PROFILE)[-1] == (
         "Smoothing p2 takes 61 % of the time: `--set pyramid.levels=p3-p5` would make the network about 2.4 × faster."
     )
-    assert text_of(replace(PROFILE, advice=None))[-1].startswith("Floors: ")
+    assert text_of(profile_record(WORKS, 0.03515, TIMES, ROOF))[-1].startswith("Floors: ")
 
 
 @pytest.mark.parametrize(
@@ -119,14 +122,14 @@ def test_every_part_has_a_name_in_a_sentence(part: str, start: str) -> None:
 
 def test_floors_alone_and_times_alone_are_tables_of_their_own() -> None:
     """Columns that nothing is known for are left out."""
-    assert row(replace(PROFILE, times=None, advice=None), "stages.0") == [
+    assert row(profile_record(WORKS, 0.03515, None, ROOF), "stages.0") == [
         "stages.0",
         "51.00 M",
         "5.4",
         "4.500 ms",
         "memory",
     ]
-    assert row(replace(PROFILE, roofline=None), "stages.0") == [
+    assert row(profile_record(WORKS, 0.03515, TIMES), "stages.0") == [
         "stages.0",
         "10.00 ms",
         "28.6",
@@ -134,14 +137,17 @@ def test_floors_alone_and_times_alone_are_tables_of_their_own() -> None:
         "5.4",
         "5.100 G",
     ]
-    assert text_of(replace(PROFILE, times=None, advice=None))[1].split() == ["Part", "MACs", "%", "Floor", "Bound"]
+    assert text_of(profile_record(WORKS, 0.03515, None, ROOF))[1].split() == ["Part", "MACs", "%", "Floor", "Bound"]
 
 
 def test_what_runs_between_the_layers_is_left_out_where_it_is_nothing() -> None:
     """Less than a thousandth of the time; from a hundredth on it is explained."""
     for rest, lines in ((0.00001, 0), (0.0001, 1), (0.001, 2)):
         times = replace(TIMES, rows=(LayerTime("", "rest", rest), *TIMES.rows[1:]))
-        assert sum(line.startswith("rest") for line in text_of(replace(PROFILE, times=times))) == lines
+        assert (
+            sum(line.startswith("rest") for line in text_of(profile_record(WORKS, 0.03515, times, ROOF, ADVICE)))
+            == lines
+        )
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -151,13 +157,13 @@ def test_the_table_fits_eighty_columns(name: str) -> None:
     settings = resolve([read_preset(name)]).at(size)
     works = network_work(plan_network(settings), network_input(settings, size), 4)
     times = LayerTimes(tuple(LayerTime(*work.row, 0.1234) for work in works), 1.0, 1.0)
-    made = layers_tables("", Profile(works, 1.0, times, roofline(works, Peaks(123e9, 12e9))))[0]
+    made = layers_tables("", profile_record(works, 1.0, times, roofline(works, Peaks(123e9, 12e9))))[0]
     assert least_width(made) <= 80  # type: ignore[arg-type]
 
 
 def test_the_document_has_raw_numbers_of_parts_and_layers() -> None:
     """In the order in which they run; every layer once, with null for what was not measured."""
-    found = layers_document(PROFILE)
+    found = PROFILE.model_dump(mode="json")
     assert found["parts"][1] == {
         "part": "stages.0",
         "seconds": 0.010,
@@ -176,7 +182,7 @@ def test_the_document_has_raw_numbers_of_parts_and_layers() -> None:
     }
     assert found["advice"]["option"] == "--set pyramid.levels=p3-p5"
     assert (found["measured_s"], found["undisturbed_s"], found["marked_s"]) == (0.03515, 0.0352, 0.0360)
-    alone = layers_document(Profile(WORKS, 1.0))
+    alone = profile_record(WORKS, 1.0).model_dump(mode="json")
     assert (alone["roofline"], alone["advice"], alone["undisturbed_s"]) == (None, None, None)
     assert alone["layers"][0] == {
         "path": "stem",
@@ -193,12 +199,13 @@ def test_a_pass_that_waits_for_the_host_says_so() -> None:
     """Its layers take less than it does."""
     words = "a pass took 35.20 ms undisturbed, the time that the host needs to queue it."
     assert not any(words in line for line in text_of(PROFILE))
-    assert any(words in line for line in text_of(replace(PROFILE, launch_bound=True)))
-    assert layers_document(replace(PROFILE, launch_bound=True))["launch_bound"] is True
+    waiting = profile_record(WORKS, 0.03515, TIMES, ROOF, ADVICE, launch_bound=True)
+    assert any(words in line for line in text_of(waiting))
+    assert waiting.launch_bound
 
 
 def test_the_advice_stands_beside_a_warning_that_the_machine_was_in_another_state() -> None:
     """The shares that it follows from are of one state."""
-    text = "\n".join(text_of(replace(PROFILE, measured=0.05)))
+    text = "\n".join(text_of(profile_record(WORKS, 0.05, TIMES, ROOF, ADVICE)))
     assert "warning: a pass took 50.00 ms before, and 35.20 ms while layers were timed" in text
     assert "`--set pyramid.levels=p3-p5` would make the network about 2.4 × faster." in text

@@ -3,18 +3,25 @@
 import json
 from dataclasses import replace
 from math import inf
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mnfpn_cli.bench.document import bench_document
+from mnfpn_cli.bench.results import Row
 from mnfpn_cli.cli.output import as_text
 from mnfpn_cli.devices.nvml import GpuState
 from mnfpn_cli.documents.base import to_json
+from mnfpn_cli.documents.bench import BenchDocument, GpuRecord
+from mnfpn_cli.documents.read import read_document
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.report.bench_document import bench_document
 from mnfpn_cli.report.terminal.bench import bench_tables, runs_report
 from mnfpn_cli.settings.measuring import BenchCase
+from mnfpn_cli.settings.network import NetworkSettings
 from tests.bench.made import benchmark, cell, missing, timed
+from tests.documents.validated import check_document
 
 FAST = [0.1 + k / 1e5 for k in range(20)]
 SLOW = [0.2 + k / 1e5 for k in range(20)]
@@ -24,6 +31,14 @@ def lines(*rows: object, **more: object) -> list[str]:
     """The report, its runs of spaces made one."""
     result = benchmark(*rows, **more)  # type: ignore[arg-type]
     return [" ".join(line.split()) for line in as_text(runs_report(result)).splitlines()]
+
+
+def document_of(*rows: Row) -> dict[str, Any]:
+    """What programs read of rows."""
+    made = to_json(bench_document(benchmark(*rows), NetworkSettings(), None))
+    check_document(made)
+    found: dict[str, Any] = json.loads(made)
+    return found
 
 
 def test_rows_stand_side_by_side_with_the_speed_up_over_the_first() -> None:
@@ -115,19 +130,32 @@ def test_training_and_cold_caches_are_labelled() -> None:
 def test_the_document_has_all_samples_and_no_number_that_is_none() -> None:
     """Infinity and what could not be read have no place in JSON."""
     run = timed(FAST, difference=inf, enqueue=Latency((0.01,)), gpu=GpuState(power_w=300.0), energy_j=30.0)
-    document = json.loads(to_json(bench_document(benchmark(run, missing(cell("fused"), "why", "failed")))))
+    document = document_of(run, missing(cell("fused"), "why", "failed"))
     (row,) = document["runs"]
     assert row["latency_s"]["samples"] == FAST
     assert row["latency_s"]["ci95"] == [FAST[5], FAST[14]]
     assert row["max_difference"] is None
-    assert row["gpu"] == {"power_w": 300.0}
+    assert row["gpu"] == {**dict.fromkeys(GpuRecord.model_fields), "power_w": 300.0}
     assert row["energy_j_per_image"] == 30.0
     assert row["enqueue_s"]["median"] == 0.01
     assert document["failures"] == ["fused on cpu, batch 1, 600x900: why"]
     assert document["not_run"][0]["status"] == "failed"
     assert (document["complete"], document["input"]["height"]) == (True, 600)
-    plain = json.loads(to_json(bench_document(benchmark(timed(FAST)))))["runs"][0]
-    assert not {"gpu", "energy_j_per_image", "enqueue_s"} & plain.keys()
+
+
+def test_what_does_not_apply_is_null_and_not_absent() -> None:
+    """On a CPU, of images, without profiles and weights."""
+    document = document_of(timed(FAST, gpu=GpuState()))
+    (row,) = document["runs"]
+    assert (row["gpu"], row["energy_j_per_image"], row["enqueue_s"], row["input"]["shapes"]) == (None,) * 4
+    assert (document["profiles"], document["weights"], document["model"], document["cost"]["head"]) == (None,) * 4
+
+
+def test_a_document_is_read_back_as_it_was(tmp_path: Path) -> None:
+    """By the same model, to the last digit."""
+    made = bench_document(benchmark(timed(FAST), missing(cell("fused"))), NetworkSettings(), None)
+    (tmp_path / "x.json").write_text(to_json(made))
+    assert read_document(tmp_path / "x.json", BenchDocument) == made
 
 
 @pytest.mark.parametrize("complete", [True, False])

@@ -48,8 +48,7 @@ def result(
 
 def measured(samples: Sequence[float]) -> Mapping[str, Any]:
     """The document of a result."""
-    from mnfpn_cli.measure.statistics import Latency
-    from mnfpn_cli.report.bench_document import latency_document
+    from mnfpn_cli.measure.statistics import Latency, latency_record
 
     run = {
         "runtime": "eager",
@@ -58,7 +57,7 @@ def measured(samples: Sequence[float]) -> Mapping[str, Any]:
         "batch": 1,
         "threads": 2,
         "ended_by": "precision",
-        "latency_s": latency_document(Latency(tuple(samples))),
+        "latency_s": latency_record(Latency(tuple(samples))).model_dump(mode="json"),
         "throughput_per_s": 90.0,
         "peak_memory_bytes": None,
         "failure": None,

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from mnfpn_cli.measure.statistics import Latency
-from mnfpn_cli.report.bench_document import latency_document
+from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.space.cells import Cell
 from mnfpn_cli.store.sweeps import now
 from mnfpn_cli.sweep.pool import Lane, Lost
@@ -15,7 +14,8 @@ from tests.sweep.recorded import recorded
 def measured(samples: Sequence[float], runtime: str = "eager", node: str = "here", by_layer: bool = False) -> Outcome:
     """A cell that was measured."""
     was = recorded()
-    run = {**was["run"], "latency_s": latency_document(Latency(tuple(samples))), "runtime": runtime}
+    latency = latency_record(Latency(tuple(samples))).model_dump(mode="json")
+    run = {**was["run"], "latency_s": latency, "runtime": runtime}
     document = {**was, "run": run, "warnings": [], "profile": was["profile"] if by_layer else None}
     return Outcome("done", node, now(), now(), None, document)
 
@@ -32,12 +32,12 @@ def failed(reason: str, node: str = "here") -> Outcome:
 
 def steady(task: Task) -> Outcome:
     """Every cell takes 10 ms."""
-    return measured([0.01] * 8, by_layer="--by-layer" in task.arguments)
+    return measured([0.01] * 8, by_layer=task.work.by_layer)
 
 
 def no_graphs(task: Task) -> Outcome:
     """What a machine without a GPU says."""
-    return unavailable("runs on CUDA alone") if "cuda-graph" in task.arguments else steady(task)
+    return unavailable("runs on CUDA alone") if task.work.runtime == "cuda-graph" else steady(task)
 
 
 @dataclass

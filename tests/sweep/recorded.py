@@ -8,11 +8,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mnfpn_cli.documents.work import SamplingRecord
+from mnfpn_cli.settings.network import NetworkSettings
+from tests.sweep.works import work
+
 FILE = Path(__file__).with_name("recorded.json")
 
-ARGUMENTS = (
-    *("bench", "--stages", "1,8,1,2 6,8,1,2", "--size", "32", "--device", "cpu", "--threads", "1"),
-    *("--runs", "8", "--warmup", "2", "--by-layer"),
+WORK = work(
+    settings=NetworkSettings.model_validate({"stages": [[1, 8, 1, 2], [6, 8, 1, 2]]}),
+    **{"height": 32, "width": 32, "threads": 1, "sampling": SamplingRecord(runs=8, warmup=2), "by_layer": True},
 )
 """What was recorded: a tiny network, with its layers."""
 

@@ -13,21 +13,28 @@ import psutil
 import pytest
 
 from mnfpn_cli.sweep import process
-from mnfpn_cli.sweep.process import Outcome, Task, run_task
+from mnfpn_cli.sweep.process import Outcome, run_task
+from tests.sweep.works import LONG, task
 
-SMALL = ("bench", "--width-mult", "0.35", "--size", "64", "--device", "cpu", "--runs", "10", "--warmup", "2")
+WORKER = "mnfpn_cli.sweep.worker"
 
 
 def children() -> list[psutil.Process]:
     """The processes that measure cells."""
     alive = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
-    return [one for one in alive if "mnfpn_cli.cli.worker" in " ".join(one.cmdline())]
+    return [one for one in alive if WORKER in one.cmdline()]
+
+
+def at_start(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """Have workers run some code first."""
+    (folder / "sitecustomize.py").write_text(f"import os, sys\nif {WORKER!r} in sys.orig_argv:\n    {code}\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *sys.path]))
 
 
 def in_the_middle(signal_number: int) -> Outcome:
     """Measure a cell, and send its process a signal as soon as it is there."""
     outcomes = list[Outcome]()
-    thread = Thread(target=lambda: outcomes.append(run_task(Task(SMALL, 60))))
+    thread = Thread(target=lambda: outcomes.append(run_task(task())))
     thread.start()
     while not (found := children()):
         time.sleep(0.01)
@@ -38,8 +45,8 @@ def in_the_middle(signal_number: int) -> Outcome:
 
 
 def test_a_cell_is_measured_as_bench_measures_it() -> None:
-    """Samples, environment, warnings; by the arguments that a user could type."""
-    outcome = run_task(Task(SMALL, 60))
+    """Samples, environment, warnings."""
+    outcome = run_task(task())
     assert (outcome.status, outcome.reason) == ("done", None)
     assert outcome.document is not None
     assert len(outcome.document["run"]["latency_s"]["samples"]) == 10
@@ -66,20 +73,38 @@ def test_a_process_that_crashes_is_a_failure_that_says_so() -> None:
 
 def test_what_bench_refuses_is_the_reason() -> None:
     """In its own words."""
-    outcome = run_task(Task(("bench", "--size", "60000", "--device", "cpu"), 60))
+    outcome = run_task(task(height=60000, width=60000))
     assert outcome.status == "failed"
     assert (outcome.reason or "").startswith("--size, --batch: must fit the memory that cpu has free")
 
 
 def test_a_runtime_that_cannot_run_here_has_not_failed() -> None:
     """Why it cannot is told apart from what goes wrong."""
-    outcome = run_task(Task(("bench", "--size", "32", "--device", "cpu", "--runtime", "cuda-graph"), 60))
+    outcome = run_task(task(height=32, width=32, runtime="cuda-graph"))
     assert (outcome.status, outcome.reason) == ("unavailable", "runs on CUDA alone")
+
+
+def test_whatever_is_printed_the_result_is_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On standard output and error, by Python and below it: the result has a place of its own."""
+    at_start(tmp_path, monkeypatch, "print('{}', flush=True); os.write(1, b'{'); os.write(2, b'error: x')")
+    outcome = run_task(task())
+    assert (outcome.status, outcome.reason) == ("done", None)
+
+
+def test_a_process_that_ends_without_a_result_says_its_last_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a library ends it; its exit code where it printed nothing."""
+    gone = "the driver has gone"
+    for words, reason in ((gone, gone), ("", "the process that measured it ended with exit code 3")):
+        at_start(tmp_path, monkeypatch, f"print({words!r}, flush=True); os._exit(3)")
+        outcome = run_task(task())
+        assert (outcome.status, outcome.reason, outcome.document) == ("failed", reason, None)
 
 
 def test_a_cell_that_takes_too_long_is_given_up() -> None:
     """And its process is gone."""
-    outcome = run_task(Task(("bench", "--min-time", "60"), 0.5))
+    outcome = run_task(task(0.5, sampling=LONG))
     assert outcome.reason == "it took more than 0.5 s (--cell-timeout)"
     assert children() == []
 
@@ -88,15 +113,16 @@ def test_a_cell_that_takes_too_long_is_given_up() -> None:
 def test_a_cell_ends_when_its_sweep_is_stopped() -> None:
     """At once."""
     start = time.monotonic()
-    run_task(Task(("bench", "--min-time", "60"), 60), stopped=lambda: time.monotonic() - start > 0.5)
+    run_task(task(sampling=LONG), stopped=lambda: time.monotonic() - start > 0.5)
     assert time.monotonic() - start < 20
     assert children() == []
 
 
 PARENT = """
 import sys
-from mnfpn_cli.sweep.process import Task, run_task
-run_task(Task(("bench", "--min-time", "60"), 60))
+from mnfpn_cli.sweep.process import run_task
+from tests.sweep.works import LONG, task
+run_task(task(sampling=LONG))
 """
 
 
@@ -126,10 +152,8 @@ def test_the_system_takes_the_cell_first_when_memory_runs_out() -> None:
         started.communicate(b"\n")
 
 
-@pytest.mark.parametrize("other", [(*SMALL[:-6], *SMALL[-4:]), ("bench", "--size", "64")])
-def test_two_measurements_do_not_run_on_one_device_at_once(
-    monkeypatch: pytest.MonkeyPatch, other: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize("other", ["cpu", "auto"])
+def test_two_measurements_do_not_run_on_one_device_at_once(monkeypatch: pytest.MonkeyPatch, other: str) -> None:
     """They would slow each other: the second waits; ``auto`` is the CPU where there is no GPU."""
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     running, most = 0, 0
@@ -143,7 +167,7 @@ def test_two_measurements_do_not_run_on_one_device_at_once(
         return 1
 
     monkeypatch.setattr(process, "_run", measuring)
-    threads = [Thread(target=run_task, args=(Task(each, 60),)) for each in (SMALL, other, SMALL)]
+    threads = [Thread(target=run_task, args=(task(device=each),)) for each in ("cpu", other, "cpu")]
     for thread in threads:
         thread.start()
     for thread in threads:

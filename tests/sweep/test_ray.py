@@ -16,13 +16,14 @@ import pytest
 from sqlalchemy import select
 
 from mnfpn_cli import __version__
+from mnfpn_cli.documents.work import SamplingRecord
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.space.cells import KEY_VERSION
 from mnfpn_cli.space.planned import Budget, plan_space
 from mnfpn_cli.store import tables
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.sweep.pool import Lane, Lost
-from mnfpn_cli.sweep.process import Outcome, Task
+from mnfpn_cli.sweep.process import Outcome
 from mnfpn_cli.sweep.ray import connect as ray_connect
 from mnfpn_cli.sweep.ray import members as ray_checks
 from mnfpn_cli.sweep.ray import members as ray_members
@@ -38,12 +39,14 @@ from mnfpn_cli.sweep.start import Chosen, How, begin
 from mnfpn_cli.sweep.state import State
 from tests.space.spaces import space_of
 from tests.sweep.pools import measured as made_up
+from tests.sweep.works import task
 
 pytest.importorskip("ray")
 
 PATIENCE_S = 60.0
 HEALTH = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 2}
-QUICKLY = ("--max-time", "0.5", "--warmup", "0")
+WORKER = "mnfpn_cli.sweep.worker"
+QUICKLY = SamplingRecord(max_time_s=0.5, warmup=0)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +94,7 @@ def quick(work: Callable[[str], None] = lambda _node: None) -> Measure:
     """Measure nothing: do some work, which is given the node's id, and make up what came of it."""
     made = dict(made_up([0.01] * 8).document or {})  # here: a node's process does not have these tests
 
-    def measure(_arguments: tuple[str, ...], _timeout_s: float) -> dict[str, Any]:
+    def measure(_work: str, _timeout_s: float) -> dict[str, Any]:
         import ray
 
         work(ray.get_runtime_context().get_node_id())
@@ -133,9 +136,9 @@ def until(pool: RayPool, lanes: int) -> list[Lane]:
     return list(pool.idle())
 
 
-def measured(pool: RayPool, lane: Lane, *arguments: str) -> Outcome | Lost:
+def measured(pool: RayPool, lane: Lane) -> Outcome | Lost:
     """What comes of measuring on a lane."""
-    pool.start(lane, Task(arguments, 60))
+    pool.start(lane, task())
     while True:
         for one, outcome in pool.wait(1):
             assert one == lane
@@ -214,13 +217,12 @@ def test_cells_are_measured_by_a_fresh_process_on_their_node(cluster: Any, store
 @pytest.mark.slow
 def test_the_process_that_measures_ends_with_its_actor(cluster: Any) -> None:
     """Closing the pool ends what is being measured."""
-    mark = "61.25"
     with ray_pool(cluster.address, {"auto"}) as pool:
         (lane,) = until(pool, 1)
-        pool.start(lane, Task(("bench", "--size", "64x64", "--min-time", mark), 90))
-        _wait_for(lambda: _measuring(mark))
+        pool.start(lane, task(90, sampling=SamplingRecord(min_time_s=61)))
+        _wait_for(_measuring)
         pool.close()
-        _wait_for(lambda: not _measuring(mark))
+        _wait_for(lambda: not _measuring())
 
 
 @pytest.mark.slow
@@ -494,9 +496,11 @@ def _wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
-def _measuring(mark: str) -> list[int]:
-    """The processes that have this argument, and belong to nothing of this test's own."""
-    return [one.pid for one in psutil.process_iter(["cmdline"]) if mark in (one.info["cmdline"] or ())]
+def _measuring() -> list[int]:
+    """The workers that actors have started; one whose actor has gone is no less one."""
+    found = [one for one in psutil.process_iter(["cmdline"]) if WORKER in (one.info["cmdline"] or ())]
+    own = {one.pid for one in psutil.Process().children()}  # of tests without a cluster
+    return [one.pid for one in found if one.pid not in own]
 
 
 def _without_package(folder: Path) -> str:

@@ -5,16 +5,17 @@ from typing import Any
 
 import pytest
 
+from mnfpn_cli.documents.work import Measured
 from mnfpn_cli.store.rows import Result
 from mnfpn_cli.sweep.process import Outcome, Task, run_task
 from tests.sweep import pools
-from tests.sweep.recorded import ARGUMENTS, NEUTRAL, record, recorded, unlike
+from tests.sweep.recorded import NEUTRAL, WORK, record, recorded, unlike
 
 
 @pytest.fixture(scope="module")
 def fresh() -> Outcome:
     """What a worker says now; it becomes the record where that is asked for."""
-    outcome = run_task(Task(ARGUMENTS, 120))
+    outcome = run_task(Task(WORK, 120))
     if os.environ.get("MNFPN_RECORD") and outcome.document:
         record(outcome.document)
     return outcome
@@ -35,11 +36,12 @@ def test_the_record_names_no_machine() -> None:
 @pytest.mark.parametrize("by_layer", [True, False])
 def test_pools_that_measure_nothing_say_the_same(by_layer: bool) -> None:
     """All of the record but the samples and what follows from them; layers only where they are asked for."""
-    task = Task(ARGUMENTS if by_layer else ARGUMENTS[:-1], 1)
+    task = Task(WORK.model_copy(update={"by_layer": by_layer}), 1)
     outcome = pools.steady(task)
     assert outcome.document is not None
     assert list(unlike(recorded(), outcome.document)) == []
     assert (outcome.document["profile"] is not None) == by_layer
+    assert Measured.model_validate(outcome.document).run.latency_s.median == 0.01
     assert Result("1", 1, "done", "here", "", "", None, outcome.document).latency_s == 0.01
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from mnfpn_cli.documents.work import SamplingRecord
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.space.planned import Budget, plan_space
 from mnfpn_cli.store import tables
@@ -64,11 +65,7 @@ def test_each_cell_is_measured_once_in_random_order(store: Store) -> None:
     assert (state.done, state.failed, state.left) == (12, 0, 0)
     assert set(results(store).values()) == {1}
     assert len(results(store)) == 12
-    widths = [
-        task.arguments[task.arguments.index("--width-mult") + 1]
-        for _, task in pool.tasks
-        if "--width-mult" in task.arguments
-    ]
+    widths = [task.work.settings.width_mult for _, task in pool.tasks]
     assert widths != sorted(widths)
 
 
@@ -94,16 +91,16 @@ def test_what_is_asked_for_again_is_measured_again_and_nothing_is_lost(store: St
 
 def test_the_reference_is_timed_first_in_between_and_last(store: Store) -> None:
     """The middle cell by MACs, with the same options; its times are not results of cells."""
-    how = How(("--max-time", "1"), reference_every=5)
+    how = How(SamplingRecord(max_time_s=1), reference_every=5)
     sweep, pool = sweep_of(store, how), FakePool()
     run(store, sweep, pool, how)
     assert len(pool.tasks) == 12 + 4
-    times = Counter(task.arguments for _, task in pool.tasks)
-    (reference,) = [arguments for arguments, number in times.items() if number > 1]
+    times = Counter(task.work.model_dump_json() for _, task in pool.tasks)
+    (reference,) = [work for work, number in times.items() if number > 1]
     assert times[reference] == 5  # four times as the reference, once as a cell
-    assert pool.tasks[0][1].arguments == reference
-    assert pool.tasks[-1][1].arguments == reference
-    assert reference[-2:] == ("--max-time", "1")
+    assert pool.tasks[0][1].work.model_dump_json() == reference
+    assert pool.tasks[-1][1].work.model_dump_json() == reference
+    assert pool.tasks[0][1].work.sampling == how.sampling
     assert len(references(store)) == 4
 
 
@@ -111,7 +108,7 @@ def test_a_cell_that_fails_is_a_row_that_says_so(store: Store) -> None:
     """The others are measured; it is tried again only where that is asked for."""
 
     def third_fails(task: Task) -> Outcome:
-        return failed("out of memory") if "0.55" in " ".join(task.arguments) else steady(task)
+        return failed("out of memory") if task.work.settings.width_mult == 0.55 else steady(task)
 
     sweep = sweep_of(store)
     state = run(store, sweep, FakePool(third_fails))
@@ -137,7 +134,7 @@ def test_a_reference_that_fails_is_told_and_another_is_taken(store: Store) -> No
     state = run(store, sweep_of(store), pool)
     assert (state.done, state.failed) == (12, 0)
     assert "failed, and another is taken: too large" in state.notes[0]
-    assert pool.tasks[0][1].arguments != pool.tasks[1][1].arguments == pool.tasks[-1][1].arguments
+    assert pool.tasks[0][1].work != pool.tasks[1][1].work == pool.tasks[-1][1].work
     assert len(references(store)) == 3
 
 
@@ -171,7 +168,7 @@ def test_a_cell_that_kills_every_machine_fails_in_the_end(store: Store) -> None:
     lanes = [Lane(str(number), f"node {number}") for number in range(5)]
 
     def deadly(task: Task) -> Outcome | Lost:
-        return Lost("gone") if "0.55" in " ".join(task.arguments) else steady(task)
+        return Lost("gone") if task.work.settings.width_mult == 0.55 else steady(task)
 
     state = run(store, sweep_of(store, How(reference_every=100)), FakePool(deadly, lanes), How(reference_every=100))
     assert (state.done, state.failed) == (11, 1)
@@ -206,8 +203,7 @@ def test_cells_that_cannot_keep_to_the_latency_are_not_measured(store: Store) ->
     sweep = begin(store, Chosen(planned.cells, planned, "all", ""), how, PLACE)
 
     def by_area(task: Task) -> Outcome:
-        side = int(task.arguments[task.arguments.index("--size") + 1].partition("x")[0])
-        return measured([0.001 * (side / 64) ** 2] * 8)
+        return measured([0.001 * (task.work.height / 64) ** 2] * 8)
 
     pool = FakePool(by_area)
     state = run(store, sweep, pool, how)
@@ -243,8 +239,7 @@ def test_lanes_get_the_cells_of_their_kind(store: Store) -> None:
     pool = FakePool(lanes=[Lane("1", "one", "cpu"), Lane("2", "two", "cuda")])
     assert run(store, sweep, pool).done == 9
     for lane, task in pool.tasks:
-        asked = task.arguments[task.arguments.index("--device") + 1] if "--device" in task.arguments else "auto"
-        assert asked in (lane.kind, "auto")
+        assert task.work.device in (lane.kind, "auto")
 
 
 def test_what_cannot_run_is_left_out_with_its_reason(store: Store) -> None:
@@ -256,7 +251,7 @@ def test_what_cannot_run_is_left_out_with_its_reason(store: Store) -> None:
         ("cuda-graph", "runs on CUDA alone")
     ] * 4
     assert len(references(store)) == 2
-    assert all("cuda-graph" not in task.arguments for _, task in pool.tasks[2:])
+    assert all(task.work.runtime != "cuda-graph" for _, task in pool.tasks[2:])
     assert len(read_cells(store, status="pending")) == 4
     assert run(store, sweep, FakePool()).done == 8
 
@@ -283,7 +278,7 @@ def test_layers_are_timed_where_the_store_lacks_them(store: Store) -> None:
         pool = FakePool()
         sweep = sweep_of(store, how, 2, Again(for_layers=True), runtime=["eager", "fused"])
         assert run(store, sweep, pool, how).done == 4
-        assert sum("--by-layer" in task.arguments for _, task in pool.tasks) == times
+        assert sum(task.work.by_layer for _, task in pool.tasks) == times
     profiles = [one.result.document["profile"] for one in read_cells(store) if one.result and one.result.document]
     assert sum(one is not None for one in profiles) == 2
     assert sorted(results(store).values()) == [1, 1, 2, 2]
@@ -294,7 +289,7 @@ def test_a_repeated_sweep_tries_again_what_failed_where_that_is_asked_for(store:
     run(
         store,
         sweep_of(store, widths=3),
-        FakePool(lambda task: failed("x") if "0.45" in task.arguments else steady(task)),
+        FakePool(lambda task: failed("x") if task.work.settings.width_mult == 0.45 else steady(task)),
     )
     assert run(store, sweep_of(store, widths=3), FakePool()).failed == 1
     assert run(store, sweep_of(store, widths=3, again=Again(failed=True)), FakePool()).done == 3
@@ -303,7 +298,7 @@ def test_a_repeated_sweep_tries_again_what_failed_where_that_is_asked_for(store:
 
 def test_results_of_other_options_are_known(store: Store) -> None:
     """So many of them, and of which options; not those that were measured with the same."""
-    few, many = How(("--runs", "6")), How(("--runs", "30"))
+    few, many = How(SamplingRecord(runs=6)), How(SamplingRecord(runs=30))
     run(store, sweep_of(store, few, 2), FakePool(), few)
     same, other, layered = (sweep_of(store, how, 4) for how in (few, many, How(by_layer=True)))
     run(store, other, FakePool(), many)
@@ -319,7 +314,7 @@ def test_results_of_other_options_are_known(store: Store) -> None:
 
 def test_a_cell_is_held_against_the_newest_sweep_that_asked_for_it(store: Store) -> None:
     """What an older sweep wanted of it is superseded; of several sweeps like sentences are one."""
-    few, many = How(("--runs", "6")), How(("--runs", "30"))
+    few, many = How(SamplingRecord(runs=6)), How(SamplingRecord(runs=30))
     run(store, sweep_of(store, few, 2), FakePool(), few)
     run(store, sweep_of(store, many, 2, Again(every=True)), FakePool(), many)
     known = {one.id: one for one in sweeps(store)}
@@ -337,7 +332,7 @@ def test_layers_are_timed_where_a_runtime_a_runtime_has_them(store: Store) -> No
     how = How(by_layer=True)
     sweep, pool = sweep_of(store, how, 2, runtime=["eager", "fused"]), FakePool()
     run(store, sweep, pool, how)
-    asked = Counter(("fused" in task.arguments, "--by-layer" in task.arguments) for _, task in pool.tasks)
+    asked = Counter((task.work.runtime == "fused", task.work.by_layer) for _, task in pool.tasks)
     assert asked[True, True] == 0
     assert asked[False, True] == 2
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from mnfpn_cli.bench.flops import FvcoreCount
     from mnfpn_cli.bench.results import Benchmark, BenchRun, Cell, NotRun, SizeCost
-    from mnfpn_cli.measure.environment import Environment
-    from mnfpn_cli.measure.statistics import Ended, Latency
+    from mnfpn_cli.documents.measurement import Ended, EnvironmentRecord
+    from mnfpn_cli.measure.statistics import Latency
 
 ENDED: dict[Ended, str] = {
     "precision": "precise enough",
@@ -264,7 +264,7 @@ def _fvcore(counted: FvcoreCount | None) -> str:
     return f"{count(counted.total)} (fvcore's own count: {operators})"
 
 
-def environment_table(machine: Environment) -> Table:
+def environment_table(machine: EnvironmentRecord) -> Table:
     """Hardware, software and time of a measurement."""
     rows = [
         ("CPU", f"{machine.cpu}, {machine.cores} cores"),
@@ -277,6 +277,6 @@ def environment_table(machine: Environment) -> Table:
     return pairs("Measured on", [row for row in rows if row[1]])
 
 
-def _gpu(machine: Environment) -> str:
+def _gpu(machine: EnvironmentRecord) -> str:
     tf32 = "with TF32" if machine.tf32 else "without TF32"
     return f"{machine.gpu}, driver {machine.driver}, CUDA {machine.cuda}, convolutions in float32 {tf32}"

@@ -1,14 +1,11 @@
-"""`mnfpn compare` as tables and as JSON."""
+"""`mnfpn compare` as tables."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnfpn_cli.external.inputs import in_words
-from mnfpn_cli.report.bench_document import latency_document
-from mnfpn_cli.report.documents import input_document, whose_document
 from mnfpn_cli.report.terminal.bench import ENDED, environment_table
 from mnfpn_cli.report.terminal.tables import Report, note, phrases, table, warning
 from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_in_bytes, tiny
@@ -18,8 +15,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts
-    from mnfpn_cli.measure.environment import Environment
-    from mnfpn_cli.measure.ratio import Verdict
+    from mnfpn_cli.documents.compare import Verdict
+    from mnfpn_cli.documents.measurement import EnvironmentRecord
 
 STYLES: dict[Verdict, str] = {
     "a_faster": "bold green",
@@ -29,7 +26,7 @@ STYLES: dict[Verdict, str] = {
 }
 
 
-def compare_tables(result: Comparison, environment: Environment | None = None) -> Report:
+def compare_tables(result: Comparison, environment: EnvironmentRecord | None = None) -> Report:
     """What each side is and costs, the times side by side, and the verdict in a sentence."""
     report: Report = [_sides_table(result), _times_table(result)]
     for pair in result.pairs:
@@ -107,49 +104,3 @@ def _times_table(result: Comparison) -> Table:
             cells = [name, seconds(latency.median), interval, seconds(latency.min), count(len(latency.samples))]
             made.add_row(*([phrases(pair.name if name == "A" else "")] if several else []), *cells)
     return made
-
-
-def compare_document(result: Comparison) -> dict[str, Any]:
-    """The comparison under the keys that scripts rely on; those of the first row also stand at the top."""
-    pairs = [_pair(pair) for pair in result.pairs]
-    first = {key: pairs[0][key] for key in ("verdict", "ratio", "ratio_ci95", "method")}
-    a, b = result.pairs[0].a, result.pairs[0].b
-    return {
-        "complete": result.complete,
-        "failure": result.failure,
-        **first,
-        "margin": result.margin,
-        "a": {**_side(result.a), "latency_s": latency_document(a)},
-        "b": {**_side(result.b), "latency_s": latency_document(b)},
-        "rows": pairs,
-        "warnings": [asdict(one) for one in result.warnings],
-    }
-
-
-def _pair(pair: Pair) -> dict[str, Any]:
-    ratio = pair.ratio
-    return {
-        "name": pair.name,
-        "verdict": pair.verdict,
-        "ratio": ratio.value if ratio else None,
-        "ratio_ci95": list(ratio.interval) if ratio and ratio.interval else None,
-        "method": ratio.method if ratio else None,
-        "ended_by": pair.ended,
-        "a": {"latency_s": latency_document(pair.a)},
-        "b": {"latency_s": latency_document(pair.b)},
-    }
-
-
-def _side(side: SideFacts) -> dict[str, Any]:
-    return {
-        "name": side.name,
-        "runtime": side.runtime,
-        "dtype": side.dtype,
-        "device": side.device,
-        "threads": side.threads,
-        "train": side.train,
-        "input": input_document(side.input),
-        **whose_document(side.settings, side.target),
-        **side.figures,
-        "max_difference": side.difference if side.difference is not None and isfinite(side.difference) else None,
-    }

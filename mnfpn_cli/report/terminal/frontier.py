@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from mnfpn_cli.report.bench_document import latency_document
 from mnfpn_cli.report.documents import network_document
 from mnfpn_cli.report.points import KEPT, Point, Points
 from mnfpn_cli.report.terminal.bench import half_width
@@ -198,6 +197,8 @@ def report_document(points: Points) -> dict[str, Any]:
 
 
 def _row(point: Point) -> dict[str, Any]:
+    from mnfpn_cli.measure.statistics import latency_record
+
     stored, latency = point.stored, point.latency
     assert latency
     return {
@@ -206,7 +207,7 @@ def _row(point: Point) -> dict[str, Any]:
         **planned_document(stored.planned),
         "device": stored.device,
         "node": point.node,
-        "latency_s": latency_document(latency),
+        "latency_s": latency_record(latency).model_dump(mode="json"),
         "corrected_s": point.corrected_s,
         "kept": point.kept,
     }

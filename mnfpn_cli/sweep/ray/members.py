@@ -49,7 +49,7 @@ MAX_LOSSES = 3
 PATIENCE_S = 15.0
 """After which it is told that a place is waited for."""
 
-Measure = Callable[[tuple[str, ...], float], dict[str, Any]]
+Measure = Callable[[str, float], dict[str, Any]]
 Told = tuple[Lane, Outcome | Lost]
 
 
@@ -66,9 +66,9 @@ class Seat:
     since: float | None
     lane: Lane | None = None
 
-    def measure(self, arguments: tuple[str, ...], timeout_s: float) -> None:
+    def measure(self, work: str, timeout_s: float) -> None:
         """Have the actor measure."""
-        self.awaited = self.actor.measure.remote(arguments, timeout_s)
+        self.awaited = self.actor.measure.remote(work, timeout_s)
 
     def end(self) -> None:
         """End the actor, and the process that measures with it."""

@@ -39,8 +39,8 @@ def look_around() -> dict[str, Any]:
 class Measurer:
     """Measures on its node, one cell at a time: an actor that has reserved the node's cores, or a GPU."""
 
-    def __init__(self, measure: Callable[[tuple[str, ...], float], dict[str, Any]] | None = None) -> None:
-        """Measure by ``measure``, which is given arguments and seconds; by a fresh process where that is None."""
+    def __init__(self, measure: Callable[[str, float], dict[str, Any]] | None = None) -> None:
+        """Measure by ``measure``, which is given JSON and seconds; by a fresh process where that is None."""
         self._measure = measure
         if measure is None:
             import mnfpn_cli.sweep.process  # noqa: F401  the first cell need not wait for it
@@ -55,13 +55,14 @@ class Measurer:
         given: dict[str, list[str]] = ray.get_runtime_context().get_accelerator_ids()
         return given.get("GPU", [])
 
-    def measure(self, arguments: tuple[str, ...], timeout_s: float) -> dict[str, Any]:
+    def measure(self, work: str, timeout_s: float) -> dict[str, Any]:
         """What came of measuring, as the fields of an `Outcome`."""
         if self._measure is not None:
-            return self._measure(arguments, timeout_s)
+            return self._measure(work, timeout_s)
+        from mnfpn_cli.documents.work import Work
         from mnfpn_cli.sweep.process import Task, run_task
 
-        return dict(vars(run_task(Task(arguments, timeout_s))))
+        return dict(vars(run_task(Task(Work.model_validate_json(work), timeout_s))))
 
     def _undo_threads(self, environment: Any) -> None:
         """Ray makes OpenMP use as many threads as it counts cores; the number of threads is torch's, or the user's."""

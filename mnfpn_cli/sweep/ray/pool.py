@@ -43,7 +43,7 @@ class RayPool:
     def start(self, lane: Lane, task: Task) -> None:
         """Have the actor of an idle lane measure a cell."""
         seat = next(seat for one in self._members.values() for seat in one.seats if seat.lane == lane)
-        seat.measure(task.arguments, task.timeout_s)
+        seat.measure(task.work.model_dump_json(), task.timeout_s)
 
     def wait(self, seconds: float) -> Sequence[tuple[Lane, Outcome | Lost]]:
         """What was finished by then, or lost.

@@ -1,0 +1,32 @@
+"""Runs that tests have workers measure."""
+
+from typing import Any
+
+from mnfpn_cli.documents.work import SamplingRecord, Work
+from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.sweep.process import Task
+
+LONG = SamplingRecord(min_time_s=60)
+
+
+def work(**changes: Any) -> Work:
+    """A small network on the CPU, timed for ten passes."""
+    made: dict[str, Any] = {
+        "settings": NetworkSettings(width_mult=0.35),
+        "height": 64,
+        "width": 64,
+        "runtime": "eager",
+        "device": "cpu",
+        "dtype": "float32",
+        "batch": 1,
+        "threads": None,
+        "sampling": SamplingRecord(runs=10, warmup=2),
+        "by_layer": False,
+        **changes,
+    }
+    return Work(**made)
+
+
+def task(timeout_s: float = 60, **changes: Any) -> Task:
+    """The same for so many seconds at most."""
+    return Task(work(**changes), timeout_s)
