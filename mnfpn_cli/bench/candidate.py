@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from mnfpn_cli.measure.memory import Needed, needed_by
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.cost import NetworkCost, WholeCost, network_cost
 from mnfpn_cli.plan.input import network_input
-from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.weights.load import build_with_weights
@@ -70,6 +71,11 @@ class Planned:
     weights: Path | None = None
     target: None = None
 
+    @cached_property
+    def plan(self) -> NetworkPlan:
+        """Every layer of it."""
+        return plan_network(self.settings)
+
     def input(self, batch: int) -> NetworkInput:
         """So many images."""
         return network_input(self.settings, self.size, batch)
@@ -77,11 +83,11 @@ class Planned:
     def needed(self, input: Inputs, dtype: DType) -> Needed:
         """In closed form."""
         assert isinstance(input, NetworkInput)
-        return needed_by(plan_network(self.settings), input, dtype)
+        return needed_by(self.plan, input, dtype)
 
     def cost(self) -> NetworkCost:
         """In closed form."""
-        return network_cost(plan_network(self.settings), self.size)
+        return network_cost(self.plan, self.size)
 
     def build(self) -> tuple[Network, WeightsRecord | None]:
         """Initialised from the seed, and then from the checkpoint where there is one.

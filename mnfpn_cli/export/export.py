@@ -91,7 +91,7 @@ def export_network(
         UsageError: where the input cannot fit the memory that is free.
         MnfpnError: where memory runs out, or the file cannot be written.
     """
-    plan = plan_network(settings)
+    plan = network.plan
     check_fits(plan, input, "float32", torch.device("cpu"))
     form = FILE_FORMATS[format]
     progress(f"exporting to {format}", 0.0)

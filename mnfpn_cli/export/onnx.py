@@ -34,7 +34,7 @@ def write(network: Network, settings: NetworkSettings, input: NetworkInput, dyna
         MnfpnError: where the weights are more than a file of this format holds, or torch cannot write the graph in it.
     """
     _check_weights(network)
-    program = trace(network, settings, input, dynamic)
+    program = trace(network, input, dynamic)
     made = _converted(
         program,
         input_names=[INPUT],

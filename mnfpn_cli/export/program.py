@@ -17,7 +17,6 @@ from torch.export import Dim, ExportedProgram
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export.written import VERSION_KEY, Opened, metadata
 from mnfpn_cli.network.network import Network
-from mnfpn_cli.plan.levels import plan_levels
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.weights.header import SETTINGS_KEY
@@ -42,7 +41,7 @@ class NamedOutputs(Network):
         return dict(zip(self.outputs, (maps,) if isinstance(maps, Tensor) else maps, strict=True))
 
 
-def trace(network: Network, settings: NetworkSettings, input: NetworkInput, dynamic: bool) -> ExportedProgram:
+def trace(network: Network, input: NetworkInput, dynamic: bool) -> ExportedProgram:
     """The graph of a network in eval mode, for one input or, where it is dynamic, for all heights and widths.
 
     torch takes a side of 1 to mean broadcasting, and would keep sizes at which a map has one cell apart from all
@@ -53,7 +52,7 @@ def trace(network: Network, settings: NetworkSettings, input: NetworkInput, dyna
     Raises:
         MnfpnError: where sides are to be free, and torch is too old for that, or has maps of one element to decide on.
     """
-    low = plan_levels(settings).stride
+    low = network.plan.backbone.stride
     sides = {2: Dim("height", min=low), 3: Dim("width", min=low)}
     images = torch.zeros(input.shape)
     if dynamic and not hasattr(shape_config, "backed_size_oblivious"):
@@ -107,7 +106,7 @@ def write(network: Network, settings: NetworkSettings, input: NetworkInput, dyna
     """The program, which takes ``images`` and returns a dictionary of outputs by name."""
     extra_files = {FILES[key]: text for key, text in metadata(settings).items()}
     buffer = BytesIO()
-    torch.export.save(trace(network, settings, input, dynamic), buffer, extra_files=extra_files)
+    torch.export.save(trace(network, input, dynamic), buffer, extra_files=extra_files)
     return buffer.getvalue()
 
 

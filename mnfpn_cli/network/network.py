@@ -206,12 +206,13 @@ def head(plan: HeadPlan) -> Classifier | LevelClassifiers:
 class Network(nn.Module):
     """A backbone with a feature pyramid, a head, or both.
 
-    All of it is registered: ``stem``, ``stages.3.0…``, ``pyramid.lateral.p3…``, ``head.dense``. ``outputs`` names what
-    comes out: the levels, finest first, or the logits.
+    All of it is registered: ``stem``, ``stages.3.0…``, ``pyramid.lateral.p3…``, ``head.dense``. ``plan`` is what
+    it is made of, and ``outputs`` names what comes out: the levels, finest first, or the logits.
     """
 
     def __init__(self, plan: NetworkPlan):
         super().__init__()
+        self.plan = plan
         self.stem = ConvNormAct(plan.backbone.stem)
         self.stem_pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1) if plan.backbone.stem_pool else None
         self.stages = nn.ModuleList(Stage(stage) for stage in plan.backbone.stages)

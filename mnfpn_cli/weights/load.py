@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mnfpn_cli.documents.weights import WeightsRecord
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.network.network import Network
-from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.differences import differences
 from mnfpn_cli.settings.network import NetworkSettings
@@ -49,34 +49,33 @@ def fit_weights(settings: NetworkSettings, weights: Path | None) -> WeightsRecor
     return check_weights(build_meta(plan_network(settings)), settings, read_checkpoint(weights))
 
 
-def check_weights(network: nn.Module, settings: NetworkSettings, checkpoint: Checkpoint) -> WeightsRecord:
+def check_weights(network: Network, settings: NetworkSettings, checkpoint: Checkpoint) -> WeightsRecord:
     """Say what `load_weights` would do. The network may be on the meta device.
 
     Raises:
         UsageError: where the checkpoint is of another network.
     """
-    return _check(network.state_dict(), settings, checkpoint)[1]
+    return _check(network.plan, network.state_dict(), settings, checkpoint)[1]
 
 
 @torch.no_grad()
-def load_weights(network: nn.Module, settings: NetworkSettings, checkpoint: Checkpoint) -> WeightsRecord:
+def load_weights(network: Network, settings: NetworkSettings, checkpoint: Checkpoint) -> WeightsRecord:
     """Copy a checkpoint into a network; what it says nothing of stays as it is.
 
     Raises:
         UsageError: where the checkpoint is of another network; the network is then as before.
     """
     state = network.state_dict()
-    found, loaded = _check(state, settings, checkpoint)
+    found, loaded = _check(network.plan, state, settings, checkpoint)
     for key, sources in found.sources.items():
         state[key].copy_(checkpoint.tensors[sources[-1]])
     return loaded
 
 
 def _check(
-    state: Mapping[str, Tensor], settings: NetworkSettings, checkpoint: Checkpoint
+    plan: NetworkPlan, state: Mapping[str, Tensor], settings: NetworkSettings, checkpoint: Checkpoint
 ) -> tuple[Match, WeightsRecord]:
     tensors = checkpoint.tensors
-    plan = plan_network(settings)
     found = match(checkpoint.name, tensors, state, plan, plan_network(settings, whole=True))
     shapes, types = [], []
     for key, sources in found.sources.items():

@@ -91,7 +91,7 @@ def test_tracing_leaves_the_network_as_it_was(monkeypatch: pytest.MonkeyPatch) -
     network = build_network(SMALL)
     before = {name: module.inplace for name, module in network.named_modules() if isinstance(module, nn.ReLU6)}
     assert set(before.values()) == {True}
-    program = trace(network, SMALL, network_input(SMALL, Size(32, 48)), dynamic=True)
+    program = trace(network, network_input(SMALL, Size(32, 48)), dynamic=True)
     assert not [node for node in program.graph.nodes if str(node.target).endswith("_.default")]
 
     def fail(*_: object, **__: object) -> None:
@@ -99,7 +99,7 @@ def test_tracing_leaves_the_network_as_it_was(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(torch.export, "export", fail)
     with pytest.raises(RuntimeError):
-        trace(network, SMALL, network_input(SMALL, Size(32, 48)), dynamic=False)
+        trace(network, network_input(SMALL, Size(32, 48)), dynamic=False)
     assert before == {name: module.inplace for name, module in network.named_modules() if isinstance(module, nn.ReLU6)}
 
 
@@ -107,9 +107,9 @@ def test_a_torch_that_keeps_maps_of_one_cell_apart_is_too_old(monkeypatch: pytes
     """Only where sides are to be free."""
     monkeypatch.setattr(tracing, "shape_config", SimpleNamespace())
     input = network_input(SMALL, Size(32, 48))
-    trace(build_network(SMALL), SMALL, input, dynamic=False)
+    trace(build_network(SMALL), input, dynamic=False)
     with pytest.raises(MnfpnError, match=r"^--dynamic: needs a newer torch than 2\."):
-        trace(build_network(SMALL), SMALL, input, dynamic=True)
+        trace(build_network(SMALL), input, dynamic=True)
 
 
 @needs_onnx
