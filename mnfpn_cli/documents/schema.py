@@ -14,6 +14,10 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
     {
         "shapes": "mnfpn_cli.documents.shapes:ShapesDocument",
         "audit": "mnfpn_cli.documents.audit:AuditDocument",
+        "sweep": "mnfpn_cli.documents.sweep:SweepDocument",
+        "runs": "mnfpn_cli.documents.runs:RunsDocument",
+        "report": "mnfpn_cli.documents.report:ReportDocument",
+        "recommend": "mnfpn_cli.documents.recommend:RecommendDocument",
     }
 )
 """The model of each document, which is imported where it is asked for."""

@@ -9,6 +9,8 @@ from math import sqrt
 from statistics import median, quantiles
 from typing import Literal, NamedTuple
 
+from mnfpn_cli.documents.measurement import LatencyRecord
+
 Ended = Literal["precision", "noise", "max_time", "runs", "min_time", "interrupted", "failed"]
 
 
@@ -98,6 +100,22 @@ class Latency:
     def slow_first(self) -> bool:
         """Whether the first of the passes is an outlier by being slow: something was not warm."""
         return 0 in self.outliers and self.samples[0] > self.median
+
+
+def latency_record(latency: Latency) -> LatencyRecord:
+    """Give samples and their statistics for a document."""
+    return LatencyRecord(
+        median=latency.median,
+        ci95=latency.interval,
+        quartiles=latency.quartiles,
+        iqr=latency.iqr,
+        min=latency.min,
+        mad=latency.mad,
+        p90=latency.percentile(90),
+        p99=latency.percentile(99),
+        outliers=latency.outliers,
+        samples=latency.samples,
+    )
 
 
 def median_interval(ordered: Sequence[float]) -> Interval | None:

@@ -1,9 +1,7 @@
-"""`mnfpn sweep` as tables and as JSON: what the space holds, what was chosen, what was measured."""
+"""`mnfpn sweep` as tables: what the space holds, what was chosen, what was measured."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.report.points import KEPT
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.sweep.drift import Moved
     from mnfpn_cli.sweep.expected import Expected, Reused
     from mnfpn_cli.sweep.start import Chosen
-    from mnfpn_cli.sweep.state import NotRun
+    from mnfpn_cli.sweep.state import Swept
 
 SHOWN = 10
 """Reasons, and cells of a frontier, that are shown; JSON has all."""
@@ -127,84 +125,8 @@ def _some(items: Sequence[Planned], most: int) -> Sequence[Planned]:
     return [items[round(index * step)] for index in range(most)]
 
 
-def space_document(chosen: Chosen, frontier: Sequence[Planned], expected: Expected | None) -> dict[str, Any]:
-    """The same under the keys that scripts rely on."""
-    space = chosen.space
-    return {
-        "cells": len(space.cells) + sum(space.cut.values()),
-        "repeated": space.repeated,
-        "invalid": [{"cells": number, "reason": reason} for reason, number in space.invalid.most_common()],
-        "over_budget": dict(space.cut),
-        "measure": chosen.measure,
-        "chosen": len(chosen.cells),
-        "expected_s": expected.seconds if expected else None,
-        "frontier": [planned_document(one) for one in frontier],
-    }
-
-
-def planned_document(one: Planned) -> dict[str, Any]:
-    """A cell with what its plan says; memory in bytes, of the batch."""
-    cell = one.cell
-    how = cell.execution
-    return {
-        "settings": cell.settings.model_dump(mode="json"),
-        "input": dict(zip(("batch", "channels", "height", "width"), cell.input.shape, strict=True)),
-        "runtime": how.runtime,
-        "device": how.device,
-        "dtype": how.dtype,
-        "threads": how.threads,
-        "cost": cost_document(one),
-    }
-
-
-def cost_document(one: Planned) -> dict[str, Any]:
-    """What a cell costs, and the capacity that it keeps."""
-    figures = one.figures
-    return {
-        "parameters": figures.parameters,
-        "macs": figures.macs,
-        "memory_bytes": figures.memory_bytes,
-        "capacity": figures.capacity._asdict(),
-    }
-
-
 MUCH = 2
 """Times from which on per cent are no help."""
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """What one call of `mnfpn sweep` is through with: which sweeps, with all their cells, of which ``--store``."""
-
-    store: str
-    sweeps: tuple[Sweep, ...]
-    cells: tuple[StoredCell, ...]
-    references: tuple[Reference, ...]
-    notes: tuple[str, ...]
-    skipped: int = 0
-    not_run: tuple[NotRun, ...] = ()
-    reused: tuple[Reused, ...] = ()
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """The cells by status."""
-        return {status: sum(one.status == status for one in self.cells) for status in ("done", "failed", "pending")}
-
-    @property
-    def doubts(self) -> list[str]:
-        """What makes the figures less sure than they look, once all are there."""
-        return [*reused_lines(self.reused), *drift_lines(self.references)]
-
-    @property
-    def warnings(self) -> list[str]:
-        """The same, behind what went wrong meanwhile and was told then."""
-        return [*self.notes, *self.doubts]
-
-    @property
-    def ways_not_run(self) -> dict[tuple[str, str, str, str], int]:
-        """How many cells could not be run, by runtime, device, dtype and reason."""
-        hows = [(one.cell.cell.execution, one.reason) for one in self.not_run]
-        return dict(Counter((how.runtime, how.device, how.dtype, reason) for how, reason in hows))
 
 
 def swept_report(swept: Swept) -> Report:
@@ -225,7 +147,7 @@ def swept_report(swept: Swept) -> Report:
         pairs(f"Sweep, in {store}", [*rows, *left_out, ("reference cell", timed)]),
         *(table_ for sweep in swept.sweeps for table_ in reasons_report(sweep.plan.get("invalid", {}))),
         *_failures(swept.cells),
-        *(warning(line) for line in swept.doubts),
+        *(warning(line) for line in doubts_of(swept)),
         *([note(advice, "dim")] if swept.counts["done"] else []),
     ]
 
@@ -236,6 +158,11 @@ def _left_out(sweep: Sweep) -> list[tuple[str, str]]:
     rows = [("over budget", f"{count(number)} by {option}") for option, number in plan.get("cut", {}).items()]
     not_chosen = plan["space"]["cells"] - sum(sweep.counts.values()) if "space" in plan else 0
     return [*rows, *([("not chosen", f"{count(not_chosen)} (--measure {plan['measure']})")] if not_chosen > 0 else [])]
+
+
+def doubts_of(swept: Swept) -> list[str]:
+    """What makes the figures less sure than they look, once all are there."""
+    return [*reused_lines(swept.reused), *drift_lines(swept.references)]
 
 
 def reused_lines(reused: Sequence[Reused]) -> list[str]:
@@ -287,20 +214,3 @@ def _failures(cells: Sequence[StoredCell]) -> Report:
     more = len(failed) - SHOWN
     left_out = [note(f"{count(more)} more: mnfpn runs list --status failed", "dim")] if more > 0 else []
     return [made, *left_out, note("--retry-failed measures them again.", "dim")]
-
-
-def swept_document(swept: Swept) -> dict[str, Any]:
-    """The same under the keys that scripts rely on; the rows themselves are what `mnfpn runs export` gives."""
-    return {
-        "store": swept.store,
-        "sweeps": [{**one.plan, "id": one.id, "started": one.started} for one in swept.sweeps],
-        "counts": swept.counts,
-        "skipped": swept.skipped,
-        "not_run": [
-            dict(zip(("runtime", "device", "dtype", "reason", "cells"), (*way, number), strict=True))
-            for way, number in swept.ways_not_run.items()
-        ],
-        "references": len(swept.references),
-        "keys": [one.key for one in swept.cells],
-        "warnings": swept.warnings,
-    }
