@@ -134,21 +134,13 @@ def _how(plan: Mapping[str, Any]) -> How | None:
 
 def sweep_record(sweep: Sweep) -> SweepRecord:
     """Describe a sweep of a store; null is what its plan does not say."""
-    plan, how = sweep.plan, _how(sweep.plan)
+    plan = sweep.plan
     return SweepRecord(
         id=sweep.id,
         started=sweep.started,
         place=sweep.place,
         command=plan.get("command", ""),
-        how=HowRecord(
-            arguments=how.arguments,
-            by_layer=how.by_layer,
-            timeout_s=how.timeout_s,
-            reference_every=how.reference_every,
-            max_latency_s=how.latency_s,
-        )
-        if how
-        else None,
+        how=_how_record(plan),
         measure=plan.get("measure", "all"),
         space=_space_counts(plan.get("space")),
         invalid=invalid_runs(plan.get("invalid", {})),
@@ -157,10 +149,26 @@ def sweep_record(sweep: Sweep) -> SweepRecord:
     )
 
 
+def _how_record(plan: Mapping[str, Any]) -> HowRecord | None:
+    how = _how(plan)
+    if how is None:
+        return None
+    try:
+        return HowRecord(
+            arguments=how.arguments,
+            by_layer=how.by_layer,
+            timeout_s=how.timeout_s,
+            reference_every=how.reference_every,
+            max_latency_s=how.latency_s,
+        )
+    except ValidationError:  # a number that is none, by the hand of somebody
+        return None
+
+
 def _space_counts(said: Mapping[str, Any] | None) -> SpaceCounts | None:
     if said is None:
         return None
-    repeated, all_runtimes = said.get("repeated", 0), said.get("all_runtimes") is True
+    repeated, all_runtimes = said.get("repeated", 0), said.get("all_runtimes", False)
     return SpaceCounts(cells=said["cells"], repeated=repeated, all_runtimes=all_runtimes)
 
 
