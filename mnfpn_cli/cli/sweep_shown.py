@@ -142,5 +142,7 @@ def show_swept(store: Store, ran: Sequence[Sweep], states: Sequence[State], outp
 
 def _all_runtimes(sweep: Sweep) -> bool:
     """Whether a sweep asked for whatever runtimes there are: one that cannot run is then no failure."""
-    space = sweep.plan.get("space")
-    return isinstance(space, dict) and space.get("all_runtimes") is True
+    from mnfpn_cli.sweep.start import sweep_record
+
+    space = sweep_record(sweep).space
+    return space is not None and space.all_runtimes

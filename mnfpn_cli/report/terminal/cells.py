@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from mnfpn_cli.report.points import words_of
 from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.terminal.cell_tables import Differing, cells_report, columns_of
-from mnfpn_cli.report.terminal.sweep import asked_for
 from mnfpn_cli.report.terminal.tables import Report, command, note, pairs, table, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, seconds_range, size_in_bytes
 from mnfpn_cli.settings.network import NetworkSettings
@@ -42,16 +41,16 @@ def list_report(store: str, rows: Sequence[CellRow], sweeps: Sequence[Sweep], li
 
 
 def _sweeps_table(sweeps: Sequence[Sweep]) -> Report:
+    from mnfpn_cli.sweep.start import sweep_record
+
     if not sweeps:
         return []
-    made, shown = (
-        table("Sweeps", ">#", "Started (UTC)", ">Cells", ">Done", ">Failed", ">Pending"),
-        sweeps[:SWEEPS_SHOWN],
-    )
+    made = table("Sweeps", ">#", "Started (UTC)", ">Cells", ">Done", ">Failed", ">Pending")
+    shown = [sweep_record(one) for one in sweeps[:SWEEPS_SHOWN]]
     for one in shown:
-        numbers = [one.counts.get(status, 0) for status in ("done", "failed", "pending")]
+        numbers = [one.counts.done, one.counts.failed, one.counts.pending]
         made.add_row(str(one.id), _moment(one.started), *map(count, (sum(numbers), *numbers)))
-    asked = [command(f"{one.id}: {words}") for one in shown if (words := asked_for(one.plan))]
+    asked = [command(f"{one.id}: {one.command}") for one in shown if one.command]
     older = len(sweeps) - SWEEPS_SHOWN
     return [made, *asked, *([note(f"{count(older)} older: --json", "dim")] if older > 0 else [])]
 
@@ -96,7 +95,7 @@ def _moment(iso: str) -> str:
     return iso[5:16].replace("T", " ")
 
 
-def as_text(value: Any) -> str:
+def as_text(value: object) -> str:
     """A setting in one word or line."""
     return value if isinstance(value, str) else json.dumps(value)
 

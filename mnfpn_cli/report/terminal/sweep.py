@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from mnfpn_cli.documents.sweep import InvalidRuns, SweepRecord
     from mnfpn_cli.space.planned import Planned, PlannedSpace
-    from mnfpn_cli.store.rows import Reference, StoredCell, Sweep
+    from mnfpn_cli.store.rows import Reference, StoredCell
     from mnfpn_cli.sweep.drift import Moved
     from mnfpn_cli.sweep.expected import Expected, Reused
     from mnfpn_cli.sweep.start import Chosen
@@ -34,7 +35,9 @@ ASKED = 2000
 
 def space_report(chosen: Chosen, frontier: Sequence[Planned], expected: Expected | None) -> Report:
     """What there is, what is left out and why, and the cells that keep the most capacity for their MACs."""
-    report: Report = [_counts(chosen.space, chosen, expected), *reasons_report(chosen.space.invalid)]
+    from mnfpn_cli.sweep.start import invalid_runs
+
+    report: Report = [_counts(chosen.space, chosen, expected), *reasons_report(invalid_runs(chosen.space.invalid))]
     if frontier:
         report += [*frontier_report(frontier, chosen.space.cells), note(KEPT, "dim")]
     return report
@@ -78,15 +81,14 @@ def asked_for(plan: Mapping[str, Any]) -> str:
     return str(plan.get("command") or "")
 
 
-def reasons_report(invalid: Mapping[str, int]) -> Report:
-    """Why combinations are no networks, and how many cells that are; the most common reasons first."""
+def reasons_report(invalid: Sequence[InvalidRuns]) -> Report:
+    """Why combinations are no networks, and how many cells that are."""
     if not invalid:
         return []
     made = table("Invalid combinations", ">Cells", "Why")
-    common = sorted(invalid.items(), key=lambda pair: -pair[1])
-    for reason, number in common[:SHOWN]:
-        made.add_row(count(number), note(reason.replace("\n", "; ")))
-    more = [note(f"{len(common) - SHOWN} more reasons: --json has them all.", "dim")] if len(common) > SHOWN else []
+    for one in invalid[:SHOWN]:
+        made.add_row(count(one.cells), note(one.reason.replace("\n", "; ")))
+    more = [note(f"{len(invalid) - SHOWN} more reasons: --json has them all.", "dim")] if len(invalid) > SHOWN else []
     return [made, *more]
 
 
@@ -131,10 +133,13 @@ MUCH = 2
 
 def swept_report(swept: Swept) -> Report:
     """How many cells were measured, what was left out or failed, whether the machine stayed the same, what next."""
+    from mnfpn_cli.sweep.start import sweep_record
+
+    sweeps = [sweep_record(one) for one in swept.sweeps]
     left = swept.counts["pending"] - swept.skipped - len(swept.not_run)  # those are told below, with the reason
     counts = {**swept.counts, "pending": max(0, left)}
     rows = [(status, count(number)) for status, number in counts.items() if number or status == "done"]
-    left_out = [part for sweep in swept.sweeps for part in _left_out(sweep)]
+    left_out = [part for sweep in sweeps for part in _left_out(sweep)]
     left_out += [("too slow", f"{count(swept.skipped)} by --max-latency, and not measured")] if swept.skipped else []
     left_out += [
         ("not run", f"{count(number)}: {runtime} on {device}, {dtype}: {reason}")
@@ -145,19 +150,19 @@ def swept_report(swept: Swept) -> Report:
     advice = f"The frontier: mnfpn report --store {store}. Which to take: mnfpn recommend --store {store}."
     return [
         pairs(f"Sweep, in {store}", [*rows, *left_out, ("reference cell", timed)]),
-        *(table_ for sweep in swept.sweeps for table_ in reasons_report(sweep.plan.get("invalid", {}))),
+        *(table_ for sweep in sweeps for table_ in reasons_report(sweep.invalid)),
         *_failures(swept.cells),
         *(warning(line) for line in doubts_of(swept)),
         *([note(advice, "dim")] if swept.counts["done"] else []),
     ]
 
 
-def _left_out(sweep: Sweep) -> list[tuple[str, str]]:
+def _left_out(sweep: SweepRecord) -> list[tuple[str, str]]:
     """What was not to be measured, and why."""
-    plan = sweep.plan
-    rows = [("over budget", f"{count(number)} by {option}") for option, number in plan.get("cut", {}).items()]
-    not_chosen = plan["space"]["cells"] - sum(sweep.counts.values()) if "space" in plan else 0
-    return [*rows, *([("not chosen", f"{count(not_chosen)} (--measure {plan['measure']})")] if not_chosen > 0 else [])]
+    rows = [("over budget", f"{count(number)} by {option}") for option, number in sweep.over_budget.items()]
+    chosen = sweep.counts.done + sweep.counts.failed + sweep.counts.pending
+    not_chosen = sweep.space.cells - chosen if sweep.space else 0
+    return [*rows, *([("not chosen", f"{count(not_chosen)} (--measure {sweep.measure})")] if not_chosen > 0 else [])]
 
 
 def doubts_of(swept: Swept) -> list[str]:
