@@ -9,8 +9,9 @@ from mnfpn_cli.documents.recommend import NextCommands, PickRecord, Recommendati
 from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.space.cells import bench_arguments, network_arguments
 from mnfpn_cli.space.frontier import Bench, bench_of, measured_frontier
-from mnfpn_cli.space.planned import Budget, kept, planned_run
+from mnfpn_cli.space.planned import Budget, kept
 from mnfpn_cli.store.rows import StoredCell
+from mnfpn_cli.sweep.runs import executed_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def recommend_document(found: Sequence[Recommendation], objective: str, warnings
 def _pick_record(pick: Pick, most: int) -> PickRecord:
     cell = pick.cell.cell
     return PickRecord(
-        **dict(planned_run(pick.cell.planned)),
+        **dict(executed_run(pick.cell)),
         key=pick.cell.key,
         size=ImageSize(**cell.size._asdict()),
         latency_s=latency_record(pick.latency),

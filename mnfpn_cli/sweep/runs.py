@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from mnfpn_cli.documents.costs import PlannedRun
 from mnfpn_cli.documents.runs import (
     ResultRecord,
     RunsExportDocument,
@@ -51,20 +52,22 @@ def rows_of(cells: Sequence[StoredCell], references: Sequence[Reference]) -> lis
     return sorted(rows, key=lambda row: row.result.finished if row.result else "", reverse=True)
 
 
+def executed_run(stored: StoredCell) -> PlannedRun:
+    """Describe a run with the device and the threads that it was measured on; as it was asked for where it was not."""
+    planned = planned_run(stored.planned)
+    threads = stored.measured["run"].get("threads") if stored.measured else None
+    return planned.model_copy(update={"device": stored.device, "threads": threads or planned.threads})
+
+
 def stored_run(row: CellRow) -> StoredRun:
     """Describe a run of a store."""
     stored, result, latency = row.stored, row.result, row.latency
-    planned = planned_run(stored.planned)
-    threads = stored.measured["run"].get("threads") if stored.measured else None
-    asked = {name: value for name, value in planned if name not in ("device", "threads")}
     return StoredRun(
-        **asked,
+        **dict(executed_run(stored)),
         key=stored.key,
         status=stored.status,
         size=str(stored.cell.size),
         batch=stored.cell.execution.batch,
-        device=stored.device,
-        threads=threads or planned.threads,
         place=stored.place,
         node=result.node if result else None,
         latency_s=latency_record(latency) if latency else None,
