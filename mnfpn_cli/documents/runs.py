@@ -22,7 +22,9 @@ class StoredRun(PlannedRun, KeyRecord):
 
     size: str = Field(description="Size of an image, height first.")
     batch: Count = Field(description="Images in a batch.")
-    place: str = Field(description="The kind of machine that it is for.")
+    machine: str = Field(
+        description="The kind of machine that measured it; while it is pending, the kind that it is for."
+    )
     node: str | None = Field(description="The name of the machine that measured it.")
     latency_s: LatencyRecord | None = Field(description="The time of a pass.")
     pace: Ratio | None = Field(

@@ -40,7 +40,7 @@ class SweepRecord(Record):
 
     id: Count = Field(description="Its number in the store.")
     started: str = Field(description="When it began: UTC, in ISO 8601.")
-    place: str = Field(description="The kind of machine that its runs are for.")
+    machine: str = Field(description="The kind of machine that its runs are for.")
     command: str = Field(description="The command that began it.")
     how: HowRecord | None = Field(description="How its runs are measured.")
     measure: str = Field(description="Which runs were chosen: all, frontier, none, or how many.")

@@ -27,7 +27,7 @@ TIMES = ("started", "finished")
 FIGURES = ("median", "ci95_low", "ci95_high", "iqr", "min", "mad", "p90", "p99")
 """Of a latency, in columns of their own."""
 
-NOT_SHOWN = (SAMPLES, "command", "started", "place", "pace", *(f"latency_s.{name}" for name in FIGURES[3:]))
+NOT_SHOWN = (SAMPLES, "command", "started", "machine", "pace", *(f"latency_s.{name}" for name in FIGURES[3:]))
 """What a table in Markdown can do without, besides all that is the same in every row."""
 
 Value = str | int | float | bool | tuple[float, ...] | None
@@ -63,7 +63,7 @@ def _flat_names() -> list[str]:
     latency = [f"latency_s.{name}" for name in (*FIGURES, "samples")]
     cost = [f"cost.{name}" for name in PlannedCost.model_fields if name != "capacity"]
     capacity = [f"cost.capacity.{name}" for name in CapacityRecord.model_fields]
-    what = ["size", "batch", "runtime", "device", "dtype", "threads", "place", "node"]
+    what = ["size", "batch", "runtime", "device", "dtype", "threads", "machine", "node"]
     return [
         *("key", "status"),
         *what,

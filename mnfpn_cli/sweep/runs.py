@@ -68,7 +68,7 @@ def stored_run(row: CellRow) -> StoredRun:
         status=stored.status,
         size=str(stored.cell.size),
         batch=stored.cell.execution.batch,
-        place=stored.place,
+        machine=stored.machine,
         node=result.node if result else None,
         latency_s=latency_record(latency) if latency else None,
         pace=row.pace,

@@ -138,7 +138,7 @@ def sweep_record(sweep: Sweep) -> SweepRecord:
     return SweepRecord(
         id=sweep.id,
         started=sweep.started,
-        place=sweep.place,
+        machine=sweep.place,
         command=plan.get("command", ""),
         how=_how_record(plan),
         measure=plan.get("measure", "all"),

@@ -228,7 +228,7 @@ def test_the_json_export_is_a_document_of_runs(mnfpn: Mnfpn, store: str, keys: l
     done, failed, pending = (rows[keys[index]] for index in (0, 1, 2))
     assert [one["status"] for one in (done, failed, pending)] == ["done", "failed", "pending"]
     assert done["settings"] == NetworkSettings.model_validate({"width_mult": 0.25}).model_dump(mode="json")
-    assert (done["device"], done["runtime"], done["node"], done["place"]) == ("cpu", "eager", "here", PLACE)
+    assert (done["device"], done["runtime"], done["node"], done["machine"]) == ("cpu", "eager", "here", PLACE)
     assert done["input"] == {"batch": 1, "channels": 3, "height": 64, "width": 64}
     assert (done["size"], done["batch"], done["dtype"], done["threads"]) == ("64x64", 1, "float32", 2)
     assert done["latency_s"]["median"] == 0.011
@@ -258,7 +258,7 @@ def test_json_is_printed_beside_a_file_of_another_form(mnfpn: Mnfpn, store: str,
 def test_a_sweep_is_listed_by_what_its_plan_says(mnfpn: Mnfpn, store: str) -> None:
     """Null is what it does not say: how its cells are measured, where another version began it."""
     (sweep,) = json.loads(mnfpn("runs", "list", "--store", store, "--json").out)["sweeps"]
-    assert (sweep["command"], sweep["place"], sweep["how"]) == ("mnfpn sweep", PLACE, None)
+    assert (sweep["command"], sweep["machine"], sweep["how"]) == ("mnfpn sweep", PLACE, None)
     assert sweep["space"] == {"cells": 4, "repeated": 0, "all_runtimes": False}
     assert sweep["counts"] == {"done": 2, "failed": 1, "pending": 1}
 
