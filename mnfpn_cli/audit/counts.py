@@ -1,59 +1,29 @@
 """What there is to compute in a network, by kind, and the totals that counters print for it."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-import torch.nn.functional as F  # noqa: N812
-from torch import nn
-
-from mnfpn_cli.audit.counters import fvcore, ptflops
-from mnfpn_cli.audit.counters.calflops import count_calflops
-from mnfpn_cli.audit.counters.functions import doubts_of_patches
-from mnfpn_cli.audit.counters.fvcore import count_fvcore
-from mnfpn_cli.audit.counters.ptflops import count_ptflops
-from mnfpn_cli.audit.counters.record import CountError, Record
-from mnfpn_cli.audit.counters.thop import count_thop
-from mnfpn_cli.audit.counters.torchinfo import count_torchinfo
+from mnfpn_cli.audit.counters import COUNTERS, Counter, CountError, installed_version, on_cpu, run_counter
+from mnfpn_cli.audit.terms import in_words, operations, terms_of
+from mnfpn_cli.documents.counts import CounterTotal, CountsRecord, Work
 from mnfpn_cli.trace.facts import Facts
-from mnfpn_cli.trace.observe import Operation
 from mnfpn_cli.trace.operations import Kind
 
 
-@dataclass(frozen=True, slots=True)
-class WorkCounts:
-    """What there is to compute, for the whole input.
-
-    MACs of products; of everything else the elements that it is computed for: those of the output, of pooling those
-    that are read.
-    """
-
-    convolution_macs: int
-    dense_macs: int
-    bias_adds: int
-    batch_norm: int
-    other_norms: int
-    activations: int
-    resized: int
-    additions: int
-    multiplications: int
-    pooled: int
-
-    @property
-    def macs(self) -> int:
-        """MACs of all products."""
-        return self.convolution_macs + self.dense_macs
+def counts_record(facts: Facts) -> CountsRecord:
+    """Count the work of a network that was looked at, and run every counter on it; it is left as it was."""
+    return CountsRecord(work=count_work(facts), tools=tool_totals(facts))
 
 
-def count_work(facts: Facts) -> WorkCounts:
-    """Every operation that was seen, wherever the layer that computes it is kept."""
-    seen = [event for event in facts.seen.events if isinstance(event, Operation)]
+def count_work(facts: Facts) -> Work:
+    """Count every operation that was seen, wherever the layer that computes it is kept."""
+    seen = list(operations(facts))
 
     def elements(kind: Kind) -> int:
         return sum(one.elements for one in seen if one.kind == kind)
 
-    return WorkCounts(
-        convolution_macs=_macs(one for one in seen if one.kind == "convolution"),
-        dense_macs=_macs(one for one in seen if one.kind != "convolution"),
+    return Work(
+        convolution_macs=sum(one.macs for one in seen if one.kind == "convolution"),
+        dense_macs=sum(one.macs for one in seen if one.kind != "convolution"),
         bias_adds=sum(one.bias for one in seen),
         batch_norm=elements("batch_norm"),
         other_norms=elements("norm"),
@@ -65,111 +35,49 @@ def count_work(facts: Facts) -> WorkCounts:
     )
 
 
-def _macs(operations: Iterable[Operation]) -> int:
-    return sum(one.macs for one in operations)
+def tool_totals(facts: Facts, counters: Sequence[Counter] = COUNTERS) -> tuple[CounterTotal, ...]:
+    """Run counters, and hold the total of each against what it is known to add; one that fails says why."""
+    with on_cpu(facts) as seen:
+        return tuple(_total(counter, seen) for counter in counters)
 
 
-@dataclass(frozen=True, slots=True)
-class ToolTotal:
-    """What a tool prints for a network.
-
-    Attributes:
-        tool: its name.
-        version: that its rules were read from.
-        total: None where it fails, or where its number cannot be derived.
-        unit: as the tool calls it.
-        meaning: what it really is.
-        exact: whether the tool prints just that.
-        note: why there is no total, or why it may be another.
-    """
-
-    tool: str
-    version: str
-    total: int | None
-    unit: str
-    meaning: str
-    exact: bool
-    note: str
-
-
-UNFORESEEN = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
-
-
-@dataclass(frozen=True, slots=True)
-class _Tool:
-    name: str
-    version: str
-    unit: str
-    meaning: str
-    count: Callable[[Record], int]
-    doubts: Callable[[Record], tuple[str, ...]] = lambda _: ()
-
-
-def tool_totals(facts: Facts) -> tuple[ToolTotal, ...]:
-    """The total of each tool, by the tool's own rules; the network is run once more, to see what they see."""
-    seen = Record(facts)
-    return tuple(_total(tool, seen) for tool in TOOLS)
-
-
-def _total(tool: _Tool, seen: Record) -> ToolTotal:
-    total: int | None = None
-    notes: list[str] = []
+def _total(counter: Counter, facts: Facts) -> CounterTotal:
+    version = None
     try:
-        total = tool.count(seen)
-        notes += tool.doubts(seen)
+        version = installed_version(counter)
+        total = round(run_counter(counter, facts))
     except CountError as reason:
-        notes.append(str(reason))
-    except UNFORESEEN as error:  # anybody's network: a tool's rules meet arguments that they do not expect
-        notes.append(f"its rules do not fit this network ({type(error).__name__})")
-    return ToolTotal(tool.name, tool.version, total, tool.unit, tool.meaning, not notes, "; ".join(notes))
+        return _without_total(counter, version, str(reason))
+    terms = terms_of(counter.name, facts)
+    remainder = total - sum(term.factor * term.amount for term in terms)
+    return CounterTotal(
+        tool=counter.name,
+        version=version,
+        total=total,
+        unit=counter.unit,
+        meaning=in_words(terms, remainder),
+        exact=remainder == 0,
+        terms=terms,
+        remainder=remainder,
+        note=_caveat(counter, facts),
+    )
 
 
-def count_flop_counter(seen: Record) -> int:
-    """What torch's ``FlopCounterMode`` gives on the meta device: 2 for each MAC (torch/utils/flop_counter.py)."""
-    return 2 * count_work(seen.facts).macs
+def _without_total(counter: Counter, version: str | None, reason: str) -> CounterTotal:
+    return CounterTotal(
+        tool=counter.name,
+        version=version,
+        total=None,
+        unit=counter.unit,
+        meaning="",
+        exact=False,
+        terms=(),
+        remainder=None,
+        note=reason,
+    )
 
 
-def _kernels(seen: Record) -> tuple[str, ...]:
-    """Kernels that do the work of several operations, and for which ``FlopCounterMode`` has no formula on a CPU."""
-    fused = {F.multi_head_attention_forward, F.scaled_dot_product_attention}
-    hides = any(call.function in fused for call in seen.functions)
-    hides |= any(isinstance(call.module, nn.RNNBase) for call in seen.calls)
-    return ("on a CPU it misses fused attention and recurrent layers",) if hides else ()
-
-
-TOOLS = (
-    _Tool(
-        "fvcore",
-        "0.1.5",
-        "flops",
-        "MACs + 2 per batch-norm element (other norms 5) + 4 per bilinear element (nearest 1); no fused attention",
-        count_fvcore,
-        fvcore.doubts,
-    ),
-    _Tool(
-        "torchinfo",
-        "1.8.0",
-        "mult-adds",
-        "MACs + biases + batch-norm parameters, of modules in the tree",
-        count_torchinfo,
-    ),
-    _Tool("FlopCounterMode", "torch 2.13", "FLOPs", "2 × MACs", count_flop_counter, _kernels),
-    _Tool(
-        "ptflops",
-        "0.7.5",
-        "MACs",
-        "MACs + biases + 2 per batch-norm element + activations (nn.ReLU twice) + upsampled elements",
-        count_ptflops,
-        ptflops.doubts,
-    ),
-    _Tool("thop", "0.1.1", "MACs", "MACs + 4 per batch-norm element, of modules in the tree", count_thop),
-    _Tool(
-        "calflops",
-        "0.3.2",
-        "FLOPs",
-        "2 × MACs + biases + 2 per batch-norm element + activations (ReLU6 not) + upsampled places, channels forgotten",
-        count_calflops,
-        doubts_of_patches,
-    ),
-)
-"""The tools, in the order in which they are shown."""
+def _caveat(counter: Counter, facts: Facts) -> str:
+    """What else a reader has to know of a total."""
+    by_image = counter.name == "ptflops" and any(one.shape[:1] > (1,) for one in facts.inputs[:1])
+    return "it counts modules for one image of the batch, and functions for all" if by_image else ""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from mnfpn_cli.audit.tree import LayerTree
     from mnfpn_cli.external.inputs import Subject
     from mnfpn_cli.report.terminal.tables import Report
-    from mnfpn_cli.trace.facts import Facts
     from mnfpn_cli.weights.load import Loaded
 
 DEFAULT_DEPTH = 2
@@ -175,8 +174,11 @@ def summary(
     report = summary_tables(tree, subject.inputs, rows.selection(everything=False)) + weights_report(loaded)
     body = summary_document(tree, subject.inputs, every)
     if counts:
-        tables, counted = _counted(found.facts)
-        report, body = report + tables, body | {"counts": counted}
+        from mnfpn_cli.audit.counts import counts_record
+        from mnfpn_cli.report.terminal.counts import counts_tables
+
+        counted = counts_record(found.facts)
+        report, body = report + counts_tables(counted), body | {"counts": counted.model_dump(mode="json")}
     if found.audit:
         report += audit_report(found.audit, found.pyramids)
         levels = level_records(found.pyramids)
@@ -209,12 +211,3 @@ def _checked(network: "nn.Module", subject: "Subject", weights: Path | None) -> 
 
     assert isinstance(network, Network)
     return check_weights(network, subject.settings, read_checkpoint(weights))
-
-
-def _counted(facts: "Facts") -> "tuple[Report, dict[str, Any]]":
-    """What there is to compute, and what other counters print for it."""
-    from mnfpn_cli.audit.counts import count_work, tool_totals
-    from mnfpn_cli.report.terminal.counts import counts_document, counts_tables
-
-    work, totals = count_work(facts), tool_totals(facts)
-    return counts_tables(work, totals), counts_document(work, totals)

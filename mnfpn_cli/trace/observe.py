@@ -38,6 +38,7 @@ class Operation:
     Attributes:
         kind: of work.
         name: in rows.
+        kernel: the operation of torch, as ``upsample_bilinear2d``.
         inside: the innermost module that was running.
         output: the shape of the first output.
         macs: of products, for the whole batch.
@@ -47,6 +48,7 @@ class Operation:
 
     kind: Kind
     name: str
+    kernel: str
     inside: nn.Module
     output: Shape
     macs: int
@@ -155,7 +157,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         check_not_empty(kind, name, output, args)
         macs, bias = macs_of(packet, args, kwargs, result), bias_elements(packet, args, prod(output))
         read = next((tensor.numel() for tensor in _tensors(args)), 0)
-        self.events.append(Operation(kind, name, self._open[-1].module, output, macs, bias, read))
+        self.events.append(Operation(kind, name, packet.__name__, self._open[-1].module, output, macs, bias, read))
 
     def _enter(self, module: nn.Module, args: Any) -> None:
         caller = self._open[-1].module if self._open else None

@@ -111,7 +111,7 @@ def run_pass(
             with suppress(NotImplementedError):  # as of a program that torch exported, which has one mode
                 module.train(train)
             observer.live.learned |= set(map(storage_key, module.parameters()))
-        outputs = _watched(network, [_made(one, network, how) for one in inputs], observer)
+        outputs = _watched(network, [made_input(one, network, how) for one in inputs], observer)
         named = list(named_tensors(outputs))
         leaves, unfollowed = _leaves([tensor for _, tensor in named]) if gradients else ([], "")
         peak = observer.live.peak
@@ -200,7 +200,8 @@ def _layer_by_layer() -> Iterator[None]:
         torch._C._set_mkldnn_enabled(onednn)
 
 
-def _made(one: Input, network: nn.Module, how: How) -> Tensor:
+def made_input(one: Input, network: nn.Module, how: How) -> Tensor:
+    """Make a tensor that a network is called with: random numbers where they count, else zeros."""
     dtype = one.dtype or next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
     if how == "real" and dtype.is_floating_point:
         return torch.rand(one.shape, generator=torch.Generator().manual_seed(0)).to(dtype)

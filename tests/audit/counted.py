@@ -1,4 +1,4 @@
-"""Networks whose totals were measured with the real tools, and what those printed.
+"""Networks, and what ptflops, thop and calflops print for them when they are called alone.
 
 Measured under torch 2.13.0 on a CPU, Python 3.11, with ptflops 0.7.5, thop 0.1.1-2209072238 and calflops 0.3.2, on
 networks in eval mode as the functions below make them: `get_model_complexity_info(as_strings=False)[0]`, `profile()[0]`
@@ -150,7 +150,7 @@ def transformer() -> nn.Module:
 
 @dataclass(frozen=True)
 class Measured:
-    """A network, its inputs, and what tools printed that the tests cannot run."""
+    """A network, its inputs, and what the counters of the extra print."""
 
     name: str
     make: Callable[[], nn.Module]

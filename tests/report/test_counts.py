@@ -1,14 +1,13 @@
-"""The tables and the document of `mnfpn summary --counts`."""
+"""The tables of `mnfpn summary --counts`."""
 
 import io
-from dataclasses import fields
 
 from rich.console import Console
 
-from mnfpn_cli.audit.counts import ToolTotal, WorkCounts
-from mnfpn_cli.report.terminal.counts import KINDS, counts_document, counts_tables
+from mnfpn_cli.documents.counts import CounterTotal, CountsRecord, Term, Work
+from mnfpn_cli.report.terminal.counts import KINDS, counts_tables
 
-WORK = WorkCounts(
+WORK = Work(
     convolution_macs=29_949_721_552,
     dense_macs=0,
     bias_adds=23_010_304,
@@ -20,15 +19,35 @@ WORK = WorkCounts(
     multiplications=0,
     pooled=0,
 )
-EXACT = ToolTotal("thop", "0.1.1", 30_236_874_128, "MACs", "MACs + 4 per element of batch norm", exact=True, note="")
-DOUBTFUL = ToolTotal("ptflops", "0.7.5", 1_234, "MACs", "MACs + biases", exact=False, note="sum() is taken for add()")
-FAILED = ToolTotal("fvcore", "0.1.5", None, "flops", "MACs + norms", exact=False, note="fvcore fails [here]")
 
 
-def lines(*totals: ToolTotal, width: int = 140) -> list[str]:
+def total(tool: str, number: int | None, unit: str, meaning: str, note: str = "") -> CounterTotal:
+    """A counter's total, of one term."""
+    terms = (Term(quantity="MACs", factor=1, amount=1_000),) if number else ()
+    return CounterTotal(
+        tool=tool,
+        version=None if note.startswith("not installed") else "0.1.1",
+        total=number,
+        unit=unit,
+        meaning=meaning,
+        exact=bool(number),
+        terms=terms,
+        remainder=number and number - 1_000,
+        note=note,
+    )
+
+
+EXACT = total("thop", 30_236_874_128, "MACs", "MACs + 4 × batch-norm elements")
+UNCLEAR = total("ptflops", 1_234, "MACs", "MACs + 234 unexplained", note="it counts modules for one image")
+FAILED = total("fvcore", None, "flops", "", note="fvcore failed [here]")
+MISSING = tuple(total(tool, None, "MACs", "", note="not installed; pip installs it") for tool in ("thop", "calflops"))
+COUNTS = CountsRecord(work=WORK, tools=(EXACT, UNCLEAR, FAILED))
+
+
+def lines(*totals: CounterTotal, width: int = 140) -> list[str]:
     """The report as it is printed."""
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    for item in counts_tables(WORK, totals):
+    for item in counts_tables(CountsRecord(work=WORK, tools=totals)):
         console.print(item)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
@@ -42,7 +61,7 @@ def line(found: list[str], start: str) -> str:
 
 def test_every_kind_of_work_has_a_name_and_a_unit() -> None:
     """A kind that is counted and has no row would be left out in silence."""
-    assert list(KINDS) == [field.name for field in fields(WorkCounts)]
+    assert list(KINDS) == list(Work.model_fields)
 
 
 def test_kinds_are_shown_in_full_with_their_unit_where_there_are_any() -> None:
@@ -57,18 +76,24 @@ def test_a_total_is_whole_and_says_what_the_tool_calls_it_and_what_it_is() -> No
     """30,236,874,128, not 30.24 G: a number that is looked for must be found."""
     text = line(lines(EXACT), "thop")
     assert "30,236,874,128" in text
-    assert "≈" not in text
-    assert text.rstrip().endswith("MACs + 4 per element of batch norm")
+    assert text.rstrip().endswith("MACs + 4 × batch-norm elements")
 
 
-def test_a_doubtful_total_is_marked_and_a_missing_one_is_none_with_the_reason_below() -> None:
-    """Never a wrong number without a word; brackets in a reason are no markup."""
-    found = lines(EXACT, DOUBTFUL, FAILED)
-    assert line(found, "ptflops  ").split()[1:3] == ["≈", "1,234"]
-    assert line(found, "fvcore  ").split()[1] == "none"
-    assert line(found, "ptflops: ") == "ptflops: sum() is taken for add()."
-    assert line(found, "fvcore: ") == "fvcore: fvcore fails [here]."
+def test_a_remainder_stands_in_its_row_and_a_missing_total_is_none_with_the_reason_below() -> None:
+    """Never a number without a word on what it is; brackets in a reason are no markup."""
+    found = lines(EXACT, UNCLEAR, FAILED)
+    assert line(found, "ptflops  ").split()[1] == "1,234"
+    assert line(found, "ptflops  ").rstrip().endswith("MACs + 234 unexplained")
+    assert line(found, "fvcore  ").split() == ["fvcore", "none", "flops", "failed"]
+    assert line(found, "ptflops: ") == "ptflops: it counts modules for one image."
+    assert line(found, "fvcore: ") == "fvcore: fvcore failed [here]."
     assert not any(text.startswith("thop:") for text in found)
+
+
+def test_counters_with_the_same_reason_share_its_line() -> None:
+    """As three that one install would add; their rows say that they were not run."""
+    assert line(lines(*MISSING), "calflops  ").split()[-2:] == ["not", "run"]
+    assert line(lines(EXACT, *MISSING), "thop, ") == "thop, calflops: not installed; pip installs it."
 
 
 def test_a_line_says_how_to_place_a_number() -> None:
@@ -79,19 +104,3 @@ def test_a_line_says_how_to_place_a_number() -> None:
 def test_totals_are_whole_in_eighty_columns() -> None:
     """The text is broken into lines, never a number."""
     assert any("30,236,874,128" in text for text in lines(EXACT, width=80))
-
-
-def test_the_document_has_every_kind_and_null_where_a_tool_fails() -> None:
-    """Kinds that the network has nothing of are zero there, not missing."""
-    document = counts_document(WORK, [EXACT, FAILED])
-    assert document["work"] == {field.name: getattr(WORK, field.name) for field in fields(WorkCounts)}
-    assert document["tools"][0] == {
-        "tool": "thop",
-        "version": "0.1.1",
-        "total": 30_236_874_128,
-        "unit": "MACs",
-        "meaning": "MACs + 4 per element of batch norm",
-        "exact": True,
-        "note": "",
-    }
-    assert (document["tools"][1]["total"], document["tools"][1]["note"]) == (None, "fvcore fails [here]")

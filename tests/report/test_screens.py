@@ -41,7 +41,7 @@ from mnfpn_cli.sweep.start import Chosen
 from tests.bench.made import benchmark, cell, missing, timed
 from tests.report.stores import EAGER, Made, at, make_store
 from tests.report.test_compare import FASTER, RESULT
-from tests.report.test_counts import DOUBTFUL, EXACT, FAILED, WORK
+from tests.report.test_counts import COUNTS
 from tests.report.test_layers import PROFILE
 from tests.snapshots import check
 
@@ -162,7 +162,7 @@ OTHERS: dict[str, Callable[[], Report]] = {
     "bench": bench_of,
     "by-layer": lambda: layers_tables("Where the time goes", PROFILE),
     "compare": compare_of,
-    "counts": lambda: counts_tables(WORK, [EXACT, DOUBTFUL, FAILED]),
+    "counts": lambda: counts_tables(COUNTS),
     "shapes": shapes_of,
 }
 WIDTHS = (60, 72, 80, 100, 120, 200)

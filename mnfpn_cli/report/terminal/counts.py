@@ -1,9 +1,8 @@
-"""`mnfpn summary --counts`: what there is to compute, and what counters print for it, as tables and as JSON."""
+"""`mnfpn summary --counts`: what there is to compute, and what counters print for it, as tables."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.terminal.tables import Report, note, table
 from mnfpn_cli.report.units import count
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from mnfpn_cli.audit.counts import ToolTotal, WorkCounts
+    from mnfpn_cli.documents.counts import CounterTotal, CountsRecord, Work
 
 KINDS = {
     "convolution_macs": ("convolutions", "MACs"),
@@ -35,12 +34,12 @@ PLACING = (
 )
 
 
-def counts_tables(work: WorkCounts, totals: Sequence[ToolTotal]) -> Report:
-    """What there is, what tools print, and how to place a number that somebody else printed."""
-    return [_work_table(work), _totals_table(totals), *_notes(totals), note(PLACING, "dim")]
+def counts_tables(counts: CountsRecord) -> Report:
+    """What there is, what counters print, and how to place a number that somebody else printed."""
+    return [_work_table(counts.work), _totals_table(counts.tools), *_notes(counts.tools), note(PLACING, "dim")]
 
 
-def _work_table(work: WorkCounts) -> Table:
+def _work_table(work: Work) -> Table:
     """Kinds that the network has."""
     made = table("What there is to compute", "Kind", ">Count", "Unit")
     for key, (name, unit) in KINDS.items():
@@ -49,24 +48,20 @@ def _work_table(work: WorkCounts) -> Table:
     return made
 
 
-def _totals_table(totals: Sequence[ToolTotal]) -> Table:
+def _totals_table(totals: Sequence[CounterTotal]) -> Table:
     made = table("What counters print for it", "Tool", ">Total", "It says", "It is")
     for one in totals:
-        made.add_row(one.tool, _total(one), one.unit, one.meaning)
+        if one.total is None:
+            made.add_row(one.tool, "none", one.unit, "not run" if one.version is None else "failed")
+        else:
+            made.add_row(one.tool, count(one.total), one.unit, one.meaning)
     return made
 
 
-def _total(one: ToolTotal) -> str:
-    if one.total is None:
-        return "none"
-    return count(one.total) if one.exact else f"≈ {count(one.total)}"
-
-
-def _notes(totals: Sequence[ToolTotal]) -> Report:
-    """Why a tool prints nothing, or may print something else."""
-    return [note(f"{one.tool}: {one.note}.", "yellow") for one in totals if one.note]
-
-
-def counts_document(work: WorkCounts, totals: Sequence[ToolTotal]) -> dict[str, Any]:
-    """The same under the keys that scripts rely on; ``total`` is null where a tool fails, and ``note`` says why."""
-    return {"work": asdict(work), "tools": [asdict(one) for one in totals]}
+def _notes(totals: Sequence[CounterTotal]) -> Report:
+    """Why counters print nothing, or may print something else; those that share a reason share a line."""
+    by_text: dict[str, list[str]] = {}
+    for one in totals:
+        if one.note:
+            by_text.setdefault(one.note, []).append(one.tool)
+    return [note(f"{', '.join(tools)}: {text}.", "yellow") for text, tools in by_text.items()]

@@ -1,1 +1,0 @@
-"""What other counters print for a network: the rules of each, on what was recorded of a pass."""

@@ -1,0 +1,249 @@
+"""What a counter's total is made of: quantities that a pass shows, and how often each counter adds them."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import prod
+
+from torch import nn
+
+from mnfpn_cli.documents.counts import Term
+from mnfpn_cli.trace.facts import Facts
+from mnfpn_cli.trace.observe import ModuleCall, Operation
+
+CONVOLUTIONS = (nn.modules.conv._ConvNd,)
+RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+LAYERS = (*CONVOLUTIONS, nn.Linear, *RECURRENT)
+"""Modules that counters of modules know, and that compute products."""
+NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+ADAPTIVE = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+POOLINGS = (*ADAPTIVE, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+TWICE = (nn.ReLU, nn.PReLU, nn.ELU, nn.GELU)
+"""Activations that ptflops counts as a module, and once more as the function that the module calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """Something that a counter adds, and how many there are of it in a network."""
+
+    name: str
+    of: Callable[[Facts], int]
+
+
+def operations(facts: Facts) -> Iterable[Operation]:
+    """The operations that were seen, wherever the layer that computes them is kept."""
+    return (event for event in facts.seen.events if isinstance(event, Operation))
+
+
+def calls(facts: Facts, *types: type[nn.Module]) -> Iterable[ModuleCall]:
+    """The calls of modules of these types that are in the tree, from tensors by position to tensors."""
+    events = (event for event in facts.seen.events if isinstance(event, ModuleCall) and event.module in facts.paths)
+    return (event for event in events if isinstance(event.module, types) and event.inputs and event.outputs)
+
+
+def _inside(facts: Facts, one: Operation, types: tuple[type[nn.Module], ...]) -> bool:
+    """Whether an operation belongs to a module of the tree that is of one of these types."""
+    return isinstance(one.inside, types) and one.inside in facts.paths
+
+
+def _elements(name: str, *kernels: str) -> Quantity:
+    """Elements that operations return."""
+    return Quantity(name, lambda facts: sum(one.elements for one in operations(facts) if one.kernel in kernels))
+
+
+def _macs(name: str, counted: Callable[[Facts, Operation], bool]) -> Quantity:
+    """MACs of some products."""
+    return Quantity(name, lambda facts: sum(one.macs for one in operations(facts) if counted(facts, one)))
+
+
+def _read(name: str, *types: type[nn.Module]) -> Quantity:
+    """Elements that modules of the tree are given."""
+    return Quantity(name, lambda facts: sum(prod(one.inputs[0]) for one in calls(facts, *types)))
+
+
+def _returned(name: str, *types: type[nn.Module]) -> Quantity:
+    """Elements that modules of the tree return."""
+    return Quantity(name, lambda facts: sum(prod(one.outputs[0]) for one in calls(facts, *types)))
+
+
+def _kind(name: str, kind: str) -> Quantity:
+    return Quantity(name, lambda facts: sum(one.elements for one in operations(facts) if one.kind == kind))
+
+
+def _states(name: str, layer: type[nn.RNNBase], cell: type[nn.RNNCellBase]) -> Quantity:
+    """Elements of the hidden state of recurrent layers, one for each step, layer and direction."""
+
+    def of(facts: Facts) -> int:
+        found = 0
+        for one in calls(facts, layer, cell):
+            module, steps = one.module, prod(one.inputs[0][:-1])
+            layers = module.num_layers * (1 + module.bidirectional) if isinstance(module, nn.RNNBase) else 1
+            assert isinstance(module, RECURRENT)
+            found += steps * layers * module.hidden_size
+        return found
+
+    return Quantity(name, of)
+
+
+def _recurrent_biases(facts: Facts) -> int:
+    found = 0
+    for one in calls(facts, *RECURRENT):
+        biases = (each.numel() for name, each in one.module.named_parameters() if name.startswith("bias"))
+        found += prod(one.inputs[0][:-1]) * sum(biases)
+    return found
+
+
+def _norm_parameters(facts: Facts) -> int:
+    found = calls(facts, *NORMS)
+    return sum(one.outputs[0][0] * sum(each.numel() for each in one.module.parameters()) for one in found)
+
+
+def _further_positions(facts: Facts) -> int:
+    found = 0
+    for one in calls(facts, nn.Linear):
+        positions = prod(one.outputs[0][:-1]) - one.outputs[0][0]
+        found += positions * sum(each.numel() for each in one.module.parameters())
+    return found
+
+
+def _biases(name: str, counted: Callable[[Facts, Operation], bool]) -> Quantity:
+    """Elements that some biases are added to, those of recurrent layers left out."""
+    return Quantity(
+        name,
+        lambda facts: sum(
+            one.bias for one in operations(facts) if not isinstance(one.inside, RECURRENT) and counted(facts, one)
+        ),
+    )
+
+
+MACS = _macs("MACs", lambda _facts, _one: True)
+LOOSE = _macs("MACs outside known layers", lambda facts, one: not _inside(facts, one, LAYERS))
+LOOSE_CONVOLUTIONS = _macs(
+    "convolution MACs outside known layers",
+    lambda facts, one: one.kind == "convolution" and not _inside(facts, one, CONVOLUTIONS),
+)
+ATTENTION = _macs("MACs of fused attention", lambda _facts, one: one.name == "attention")
+RECURRENT_MACS = _macs("MACs of recurrent layers", lambda _facts, one: isinstance(one.inside, nn.RNNBase))
+LSTM_MACS = _macs("MACs of nn.LSTM", lambda _facts, one: isinstance(one.inside, nn.LSTM))
+POSITIONS = Quantity("MACs and biases of dense layers after the first position", _further_positions)
+BIASES = _biases("biases", lambda _facts, _one: True)
+CONVOLUTION_BIASES = _biases("biases of convolutions", lambda _facts, one: one.kind == "convolution")
+LOOSE_BIASES = _biases("biases outside known layers", lambda facts, one: not _inside(facts, one, LAYERS))
+RECURRENT_BIASES = Quantity("biases of recurrent layers", _recurrent_biases)
+BATCH_NORM = _kind("batch-norm elements", "batch_norm")
+LOOSE_BATCH_NORM = Quantity(
+    "batch-norm elements outside known layers",
+    lambda facts: sum(
+        one.elements for one in operations(facts) if one.kind == "batch_norm" and not _inside(facts, one, NORMS)
+    ),
+)
+OTHER_NORMS = _kind("elements of other norms", "norm")
+LAYER_NORM = _elements("layer-norm elements", "native_layer_norm")
+GROUP_NORM = _elements("group-norm elements", "native_group_norm")
+NORM_PARAMETERS = Quantity("norm parameters", _norm_parameters)
+BILINEAR = _elements("bilinear elements", "upsample_bilinear2d")
+NEAREST = _elements("nearest elements", "upsample_nearest2d")
+UPSAMPLED = _kind("upsampled elements", "resize")
+PLACES = Quantity(
+    "upsampled places",
+    lambda facts: sum(prod(one.output[2:]) for one in operations(facts) if one.kind == "resize"),
+)
+_BOTH = ("relu", "relu_", "silu", "silu_", "gelu", "elu", "elu_", "_prelu_kernel", "leaky_relu", "leaky_relu_")
+ACTIVATIONS = _elements("activations", *_BOTH, "hardtanh", "hardtanh_", "_softmax")
+PLAIN_ACTIVATIONS = _elements("activations but ReLU6", *_BOTH, "_softmax")
+ACTIVATIONS_TWICE = _returned("activations that are both module and function", *TWICE)
+POOLED = _read("pooled elements", *POOLINGS)
+ADAPTIVE_READ = _read("elements that adaptive pooling reads", *ADAPTIVE)
+AVERAGED = _returned("averaged elements", *ADAPTIVE, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+LSTM = _states("LSTM states", nn.LSTM, nn.LSTMCell)
+GRU = _states("GRU states", nn.GRU, nn.GRUCell)
+RNN = _states("RNN states", nn.RNN, nn.RNNCell)
+
+Rule = tuple[tuple[int, Quantity], ...]
+
+RULES: dict[str, Rule] = {
+    "fvcore": (
+        (1, MACS),
+        (-1, ATTENTION),
+        (-1, RECURRENT_MACS),
+        (2, BATCH_NORM),
+        (5, OTHER_NORMS),
+        (4, BILINEAR),
+        (1, NEAREST),
+        (1, ADAPTIVE_READ),
+    ),
+    "torchinfo": (
+        (1, MACS),
+        (-1, LOOSE),
+        (1, BIASES),
+        (-1, LOOSE_BIASES),
+        (1, RECURRENT_BIASES),
+        (1, NORM_PARAMETERS),
+        (-1, POSITIONS),
+    ),
+    "FlopCounterMode": ((2, MACS), (-2, ATTENTION), (-2, LSTM_MACS)),
+    "ptflops": (
+        (1, MACS),
+        (-1, LOOSE_CONVOLUTIONS),
+        (-1, ATTENTION),
+        (1, BIASES),
+        (-1, LOOSE_BIASES),
+        (1, RECURRENT_BIASES),
+        (2, BATCH_NORM),
+        (1, LAYER_NORM),
+        (2, GROUP_NORM),
+        (1, ACTIVATIONS),
+        (1, ACTIVATIONS_TWICE),
+        (1, UPSAMPLED),
+        (2, POOLED),
+        (10, LSTM),
+        (7, GRU),
+        (1, RNN),
+    ),
+    "thop": (
+        (1, MACS),
+        (-1, LOOSE),
+        (4, BATCH_NORM),
+        (-4, LOOSE_BATCH_NORM),
+        (4, LAYER_NORM),
+        (1, ADAPTIVE_READ),
+        (1, AVERAGED),
+        (1, RECURRENT_BIASES),
+        (8, LSTM),
+        (7, GRU),
+        (1, RNN),
+    ),
+    "calflops": (
+        (2, MACS),
+        (-2, ATTENTION),
+        (1, CONVOLUTION_BIASES),
+        (1, RECURRENT_BIASES),
+        (2, BATCH_NORM),
+        (5, OTHER_NORMS),
+        (1, PLAIN_ACTIVATIONS),
+        (1, PLACES),
+        (1, POOLED),
+        (2, LSTM),
+        (1, GRU),
+        (-1, RNN),
+    ),
+}
+"""What each counter adds, by its name: MACs first, then what it misses, and what it adds."""
+
+
+def terms_of(counter: str, facts: Facts) -> tuple[Term, ...]:
+    """Give the terms of a counter's total that a network has any of."""
+    found = (Term(quantity=one.name, factor=factor, amount=one.of(facts)) for factor, one in RULES[counter])
+    return tuple(term for term in found if term.amount)
+
+
+def in_words(terms: Iterable[Term], remainder: int) -> str:
+    """Write terms as a sum, and the remainder, if any, as its last part: ``MACs + 2 × batch-norm elements − 3``."""
+    parts = [(term.factor, _multiple(term)) for term in terms]
+    if remainder:
+        parts.append((remainder, f"{abs(remainder):,} unexplained"))
+    text = " ".join(f"{'−' if sign < 0 else '+'} {part}" for sign, part in parts)
+    return text.removeprefix("+ ") or "nothing that it counts"
+
+
+def _multiple(term: Term) -> str:
+    return term.quantity if abs(term.factor) == 1 else f"{abs(term.factor)} × {term.quantity}"
