@@ -25,6 +25,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from mnfpn_cli.external.guard import ModelError, others_code
+from mnfpn_cli.external.torchvision import declare_operators
 from mnfpn_cli.trace.facts import Facts
 from mnfpn_cli.trace.meta import WithoutArithmetic
 from mnfpn_cli.trace.passes import made_input, run_pass
@@ -127,7 +128,12 @@ def installed_version(counter: Counter) -> str:
         raise CountError(f"not installed; pip install '{counter.install}' adds it")
     try:
         with unseen(), others_code(f"importing {counter.package}"):
-            import_module(counter.package)
+            try:
+                import_module(counter.package)
+            except RuntimeError as error:  # of torchvision, which ptflops and calflops import
+                if not declare_operators(error):
+                    raise
+                import_module(counter.package)
             return version(counter.package)
     except ModelError as failure:
         raise CountError(str(failure)) from failure

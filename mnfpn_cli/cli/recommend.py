@@ -42,14 +42,14 @@ def recommend(
         mnfpn recommend --store runs.db --max-macs 5G --device cuda
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.documents import network_document
-    from mnfpn_cli.report.terminal.recommend import recommend_document, recommend_report
+    from mnfpn_cli.report.terminal.recommend import OBJECTIVE, recommend_report
     from mnfpn_cli.report.terminal.sweep import drift_lines
     from mnfpn_cli.space.frontier import largest_product
     from mnfpn_cli.store.read import read_cells
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import references
     from mnfpn_cli.sweep.recommend import recommend as choose
+    from mnfpn_cli.sweep.recommend import recommend_document
 
     words, limits = _in_words(budget), budget.budget()
     filters = _filters(device, runtime, batch)
@@ -60,8 +60,7 @@ def recommend(
         raise MnfpnError(f"--store: no cell in {name} is measured yet")
     wanted = choose_cells(cells, filters, "measured cells")
     found = choose(wanted, limits, largest_product(cells))
-    document = network_document("recommend", None, None, recommend_document(found, drift))
-    emit(recommend_report(found, words, drift), document, output)
+    emit(recommend_report(found, words, drift), recommend_document(found, OBJECTIVE, drift), output)
     if not any(one.picks for one in found):
         raise MnfpnError(f"no measured cell is within {words}")
 

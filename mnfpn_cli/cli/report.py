@@ -47,16 +47,16 @@ def report(
     """
     from mnfpn_cli.cli.options import OutputOptions
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.terminal.frontier import frontier_report, report_document
+    from mnfpn_cli.report.points import report_document
+    from mnfpn_cli.report.terminal.frontier import frontier_report
     from mnfpn_cli.report.terminal.tables import note
 
     form = _form(output, format)
     points, name = _read(store, device, sweep)
-    lines, body = frontier_report(points), report_document(points)
+    lines = frontier_report(points)
     if output is not None:
-        written = _write(output, form, points, name)
-        lines, body = [note(written)], body | {"output": str(output)}
-    emit(lines, body, OutputOptions(json=json))
+        lines = [note(_write(output, form, points, name))]
+    emit(lines, report_document(points, str(output) if output else None), OutputOptions(json=json))
 
 
 def _form(output: Path | None, format: str | None) -> str:

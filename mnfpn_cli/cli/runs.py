@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,15 +10,15 @@ from typer import Argument, Option, Typer
 
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.help import Command
-from mnfpn_cli.cli.options import OutputOptions, choice_option, whole
+from mnfpn_cli.cli.options import OutputOptions, choice_option, json_option, whole
 from mnfpn_cli.cli.paths import Reads, Writes, check_not_read, form_of_file
 from mnfpn_cli.cli.sweep_options import StoreOption, files_of_store
 from mnfpn_cli.errors import MnfpnError, UsageError
 
 if TYPE_CHECKING:
-    from mnfpn_cli.report.terminal.cells import CellRow
     from mnfpn_cli.store.rows import Status
     from mnfpn_cli.store.store import Store
+    from mnfpn_cli.sweep.runs import CellRow
 
 STATUSES = ("done", "failed", "pending")
 FORMATS = ("csv", "json", "parquet", "markdown")
@@ -61,9 +60,10 @@ def list_(
         mnfpn runs list --store runs.db --status failed
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.terminal.cells import list_document, list_report
+    from mnfpn_cli.report.terminal.cells import list_report
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import sweeps
+    from mnfpn_cli.sweep.runs import list_document
 
     with open_store(store) as opened:
         rows, known = _rows(opened, status, sweep), sweeps(opened)
@@ -71,7 +71,7 @@ def list_(
     usual = ON_SCREEN if sys.stdout.isatty() and output.output is None else IN_PIPE
     shown = [one for one in reversed(known) if sweep in (None, one.id)]
     wanted = output.json or output.output is not None  # of a large store it takes seconds
-    document = list_document(name.strip("'"), rows[:limit], shown) if wanted else {}
+    document = list_document(name.strip("'"), rows[:limit] if wanted else [], shown)
     emit(list_report(name, rows, shown, limit or usual), document, output)
 
 
@@ -90,10 +90,11 @@ def show(
         mnfpn runs show 3f2a --store runs.db
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.terminal.cells import rows_of, show_document, show_report
+    from mnfpn_cli.report.terminal.cells import show_report
     from mnfpn_cli.store.read import read_cell
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import references
+    from mnfpn_cli.sweep.runs import rows_of, show_document
 
     with open_store(store) as opened:
         cell, results = read_cell(opened, key.lower())
@@ -127,12 +128,12 @@ def prune(
         mnfpn runs prune 3f2a --store runs.db
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.documents import network_document
     from mnfpn_cli.report.terminal.cells import removed_report
     from mnfpn_cli.store.change import Unwanted, remove
     from mnfpn_cli.store.claims import Claims
     from mnfpn_cli.store.read import full_key
     from mnfpn_cli.store.store import open_store
+    from mnfpn_cli.sweep.runs import prune_document
 
     statuses: list[Status] = [*(["failed"] * failed), *(["pending"] * pending)]  # type: ignore[list-item]
     if not (statuses or superseded or keys):
@@ -142,8 +143,7 @@ def prune(
         if not dry_run:
             Claims(opened).free_lapsed()
         removed = remove(opened, unwanted, pretend=dry_run)
-    document = network_document("runs prune", None, None, {**asdict(removed), "dry_run": dry_run})
-    emit(removed_report(removed, dry_run), document, output)
+    emit(removed_report(removed, dry_run), prune_document(removed, dry_run), output)
 
 
 @contextmanager
@@ -186,7 +186,7 @@ def merge(
     """
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.cli.stderr import progress_bar
-    from mnfpn_cli.report.documents import network_document
+    from mnfpn_cli.documents.runs import RunsMergeDocument
     from mnfpn_cli.report.terminal.cells import merged_report
     from mnfpn_cli.store.merge import merge as merge_stores
     from mnfpn_cli.store.store import open_store
@@ -200,7 +200,7 @@ def merge(
         progress = stack.enter_context(progress_bar())
         results = merge_stores(target, source, progress)
         names = source.name, target.name
-    emit(merged_report(results, *names), network_document("runs merge", None, None, {"results": results}), output)
+    emit(merged_report(results, *names), RunsMergeDocument(settings=None, model=None, results=results), output)
 
 
 @runs_app.command("export", cls=Command)
@@ -223,6 +223,7 @@ def export(
     ] = None,
     status: StatusOption = None,
     sweep: SweepOption = None,
+    json: Annotated[bool, json_option()] = False,
 ) -> None:
     """Write the cells as rows that other programs read.
 
@@ -231,20 +232,27 @@ def export(
         mnfpn runs export --store runs.db --format json --status done
     """
     from mnfpn_cli.cli.output import write_bytes
-    from mnfpn_cli.report.cell_files import cells_bytes
+    from mnfpn_cli.report.cell_files import runs_bytes
     from mnfpn_cli.store.store import open_store
+    from mnfpn_cli.sweep.runs import export_document
 
-    form = _form(format, output)
+    form = _form(format, output, json=json)
     with open_store(store) as opened:
-        rows = _rows(opened, status, sweep)
-    content = cells_bytes(form, rows)
-    if output is None:
-        sys.stdout.write(content.decode())
-    else:
-        write_bytes(output, content)
+        document = export_document(_rows(opened, status, sweep))
+    if output is not None:
+        write_bytes(output, runs_bytes(form, document))
+    if json or output is None:
+        sys.stdout.write(runs_bytes("json" if json else form, document).decode())
 
 
-def _form(said: str | None, output: Path | None) -> str:
+def _form(said: str | None, output: Path | None, *, json: bool) -> str:
+    """The form in which the file is written; without one, that which is printed.
+
+    Raises:
+        UsageError: where the options, or the name of the file, say different things, or nothing says which.
+    """
+    if json and output is None and said not in (None, "json"):
+        raise UsageError(f"--json: is --format json, and cannot be given beside --format {said}")
     form = form_of_file("--output", output, FORMATS, said) if output else said or "json"
     if form == "parquet" and output is None:
         raise UsageError("--format: parquet is no text, and must go to a file: --output")
@@ -258,9 +266,9 @@ def _rows(store: "Store", status: str | None, sweep: int | None) -> "list[CellRo
         UsageError: where there is no such sweep.
         StoreError: where the store cannot be read.
     """
-    from mnfpn_cli.report.terminal.cells import rows_of
     from mnfpn_cli.store.read import read_cells
     from mnfpn_cli.store.sweeps import references, sweeps
+    from mnfpn_cli.sweep.runs import rows_of
 
     known = [one.id for one in sweeps(store)] if sweep is not None else []
     if sweep is not None and sweep not in known:

@@ -119,13 +119,12 @@ def expect_of(store: str | None, chosen: Chosen, how: How, sampling: Sampling, o
 def show(chosen: Chosen, expected: Expected | None, output: OutputOptions) -> None:
     """Print what a space holds, and what of it would be measured."""
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.documents import network_document
-    from mnfpn_cli.report.terminal.sweep import space_document, space_report
+    from mnfpn_cli.report.terminal.sweep import space_report
     from mnfpn_cli.space.frontier import planned_frontier
+    from mnfpn_cli.sweep.expected import space_document
 
     frontier = planned_frontier(chosen.space.cells)
-    body = space_document(chosen, frontier, expected)
-    emit(space_report(chosen, frontier, expected), network_document("sweep", None, None, body), output)
+    emit(space_report(chosen, frontier, expected), space_document(chosen, frontier, expected), output)
 
 
 def show_swept(store: Store, ran: Sequence[Sweep], states: Sequence[State], output: OutputOptions) -> list[str]:
@@ -134,12 +133,11 @@ def show_swept(store: Store, ran: Sequence[Sweep], states: Sequence[State], outp
     ``ran``: the sweeps; ``states``: how far they came this time, those that were measured.
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.documents import network_document
-    from mnfpn_cli.report.terminal.sweep import Swept, swept_document, swept_report
+    from mnfpn_cli.report.terminal.sweep import doubts_of, swept_report
     from mnfpn_cli.store.read import read_cells
     from mnfpn_cli.store.sweeps import references, sweeps
     from mnfpn_cli.sweep.expected import reused_by_any
-    from mnfpn_cli.sweep.state import failures
+    from mnfpn_cli.sweep.state import Swept, failures, swept_document
 
     known, by_sweep = {one.id: one for one in sweeps(store)}, {one.id: read_cells(store, one.id) for one in ran}
     cells = {one.key: one for some in by_sweep.values() for one in some}
@@ -153,12 +151,14 @@ def show_swept(store: Store, ran: Sequence[Sweep], states: Sequence[State], outp
         tuple({left_out.cell.key: left_out for one in states for left_out in one.not_run}.values()),
         tuple(reused_by_any(ran, by_sweep, known)),
     )
-    emit(swept_report(swept), network_document("sweep", None, None, swept_document(swept)), output)
+    emit(swept_report(swept), swept_document(swept, doubts_of(swept)), output)
     named = [one for state in states if not _all_runtimes(known[state.sweep]) for one in state.not_run]
     return failures(swept.cells, list({one.cell.key: one for one in named}.values()))
 
 
 def _all_runtimes(sweep: Sweep) -> bool:
     """Whether a sweep asked for whatever runtimes there are: one that cannot run is then no failure."""
-    space = sweep.plan.get("space")
-    return isinstance(space, dict) and space.get("all_runtimes") is True
+    from mnfpn_cli.sweep.start import sweep_record
+
+    space = sweep_record(sweep).space
+    return space is not None and space.all_runtimes

@@ -19,6 +19,10 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "compare": "mnfpn_cli.documents.compare:CompareDocument",
         "export": "mnfpn_cli.documents.export:ExportDocument",
         "presets": "mnfpn_cli.documents.presets:PresetsDocument",
+        "sweep": "mnfpn_cli.documents.sweep:SweepDocument",
+        "runs": "mnfpn_cli.documents.runs:RunsDocument",
+        "report": "mnfpn_cli.documents.report:ReportDocument",
+        "recommend": "mnfpn_cli.documents.recommend:RecommendDocument",
     }
 )
 """The model of each document, which is imported where it is asked for."""

@@ -7,14 +7,14 @@ from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.documents.base import to_json
+from mnfpn_cli.documents.costs import CapacityRecord, PlannedCost
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.report.terminal.cells import cell_document
 from mnfpn_cli.settings.differences import flat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnfpn_cli.report.terminal.cells import CellRow
+    from mnfpn_cli.documents.runs import RunsExportDocument, StoredRun
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for a formula where a text begins with it."""
@@ -27,29 +27,31 @@ TIMES = ("started", "finished")
 FIGURES = ("median", "ci95_low", "ci95_high", "iqr", "min", "mad", "p90", "p99")
 """Of a latency, in columns of their own."""
 
-NOT_SHOWN = (SAMPLES, "command", "started", "place", "pace", *(f"latency_s.{name}" for name in FIGURES[3:]))
+NOT_SHOWN = (SAMPLES, "command", "started", "machine", "pace", *(f"latency_s.{name}" for name in FIGURES[3:]))
 """What a table in Markdown can do without, besides all that is the same in every row."""
 
-Flat = dict[str, Any]
+Value = str | int | float | bool | tuple[float, ...] | None
+Flat = dict[str, Value]
+"""A row, by the names of its columns; settings and what they hold have dotted names."""
 
 
-def cells_bytes(form: str, rows: Sequence[CellRow]) -> bytes:
-    """Cells in a form.
+def runs_bytes(form: str, document: RunsExportDocument) -> bytes:
+    """The runs of a store in a form.
 
     Raises:
         MnfpnError: where the form needs a package that is not installed.
     """
     if form == "json":
-        return to_json([cell_document(row) for row in rows]).encode()
-    columns, flat_rows = flattened(rows)
+        return to_json(document).encode()
+    columns, rows = flattened(document.runs)
     if form == "parquet":
-        return _parquet(columns, flat_rows)
-    return (_csv if form == "csv" else _markdown)(columns, flat_rows).encode()
+        return _parquet(columns, rows)
+    return (_csv if form == "csv" else _markdown)(columns, rows).encode()
 
 
-def flattened(rows: Sequence[CellRow]) -> tuple[list[str], list[Flat]]:
-    """One value a column: the names of all columns, and the rows. Settings have dotted names."""
-    made = [_flat(row) for row in rows]
+def flattened(runs: Sequence[StoredRun]) -> tuple[list[str], list[Flat]]:
+    """One value a column: the names of all columns, and the rows."""
+    made = [_flat(one) for one in runs]
     said = (key for row in made for key, value in row.items() if key.startswith("settings.") and value is not None)
     settings = dict.fromkeys(said)
     first = _flat_names()
@@ -59,33 +61,38 @@ def flattened(rows: Sequence[CellRow]) -> tuple[list[str], list[Flat]]:
 
 def _flat_names() -> list[str]:
     latency = [f"latency_s.{name}" for name in (*FIGURES, "samples")]
-    capacity = [f"cost.capacity.{name}" for name in ("backbone_channels", "channels", "levels", "cells")]
-    what = ["size", "batch", "runtime", "device", "dtype", "threads", "place", "node"]
-    cost = ["cost.parameters", "cost.macs", "cost.memory_bytes", *capacity]
-    return ["key", "status", *what, *latency, "pace", "corrected_s", *cost, "sweep", *TIMES, "reason", "command"]
+    cost = [f"cost.{name}" for name in PlannedCost.model_fields if name != "capacity"]
+    capacity = [f"cost.capacity.{name}" for name in CapacityRecord.model_fields]
+    what = ["size", "batch", "runtime", "device", "dtype", "threads", "machine", "node"]
+    return [
+        *("key", "status"),
+        *what,
+        *latency,
+        *("pace", "corrected_s"),
+        *cost,
+        *capacity,
+        "sweep",
+        *TIMES,
+        *("reason", "command"),
+    ]
 
 
-def _flat(row: CellRow) -> Flat:
-    whole = cell_document(row)
-    latency, cost = whole.pop("latency_s") or {}, whole.pop("cost")
-    low, high = latency.get("ci95") or (None, None)
-    capacity = cost.pop("capacity")
-    del whole["settings"], whole["input"]
-    settings = {f"settings.{key}": _scalar(value) for key, value in flat(row.stored.cell.settings).items()}
-    figures = {**{name: latency.get(name) for name in FIGURES}, "ci95_low": low, "ci95_high": high}
+def _flat(run: StoredRun) -> Flat:
+    latency, nested = run.latency_s, ("settings", "input", "latency_s", "cost")
+    low, high = (latency and latency.ci95) or (None, None)
+    figures = {**dict(latency or ()), "ci95_low": low, "ci95_high": high}
     return {
-        **whole,
-        **settings,
-        **{f"latency_s.{name}": value for name, value in figures.items()},
-        SAMPLES: latency.get("samples"),
-        **{f"cost.{name}": value for name, value in cost.items()},
-        **{f"cost.capacity.{name}": value for name, value in capacity.items()},
+        **{name: value for name, value in run if name not in nested},
+        **{f"settings.{key}": _scalar(value) for key, value in flat(run.settings).items()},
+        **{f"latency_s.{name}": figures.get(name) for name in (*FIGURES, "samples")},
+        **{f"cost.{name}": value for name, value in run.cost if name != "capacity"},
+        **{f"cost.capacity.{name}": value for name, value in run.cost.capacity},
     }
 
 
-def _scalar(value: Any) -> Any:
+def _scalar(value: object) -> Value:
     """What is no single value, a table of stages say, as JSON."""
-    return json.dumps(value) if isinstance(value, list | dict) else value
+    return value if isinstance(value, str | int | float | None) else json.dumps(value)
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Flat]) -> str:
@@ -99,10 +106,10 @@ def _csv(columns: Sequence[str], rows: Sequence[Flat]) -> str:
     return buffer.getvalue()
 
 
-def _csv_cell(value: Any) -> Any:
+def _csv_cell(value: Value) -> Value:
     if isinstance(value, str):
         return f"'{value}" if value.startswith(FORMULAS) else value
-    return json.dumps(value) if isinstance(value, list | bool) else value
+    return json.dumps(value) if isinstance(value, tuple | bool) else value
 
 
 def _markdown(columns: Sequence[str], rows: Sequence[Flat]) -> str:
@@ -114,13 +121,13 @@ def _markdown(columns: Sequence[str], rows: Sequence[Flat]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _worth_showing(name: str, values: Sequence[Any]) -> bool:
+def _worth_showing(name: str, values: Sequence[Value]) -> bool:
     if name.startswith(NOT_SHOWN) or all(value is None for value in values):
         return name in ("key", "status")
     return not name.startswith(("settings.", "cost.capacity.")) or len(set(values)) > 1
 
 
-def _markdown_cell(value: Any) -> str:
+def _markdown_cell(value: Value) -> str:
     if value is None:
         return ""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -145,7 +152,7 @@ def _parquet(columns: Sequence[str], rows: Sequence[Flat]) -> bytes:
 
         values = [row.get(name) for row in rows]
         if name in TIMES:
-            moments = [datetime.fromisoformat(value) if value else None for value in values]
+            moments = [datetime.fromisoformat(str(value)) if value else None for value in values]
             return pa.array(moments, pa.timestamp("ms", tz="UTC"))
         return pa.array(*_typed(pa, name, values))
 
@@ -154,7 +161,7 @@ def _parquet(columns: Sequence[str], rows: Sequence[Flat]) -> bytes:
     return buffer.getvalue()
 
 
-def _typed(pa: Any, name: str, values: Sequence[Any]) -> tuple[Sequence[Any], Any]:
+def _typed(pa: Any, name: str, values: Sequence[Value]) -> tuple[Sequence[Value], Any]:
     """The values of a column as it takes them, and its type."""
     if name == SAMPLES:
         return values, pa.list_(pa.float64())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mnfpn_cli.documents.report import FrontierRecord, FrontierRun, MovedRecord, ReportDocument
 from mnfpn_cli.space.frontier import Bench, largest_product, measured_frontier
 from mnfpn_cli.space.names import named
 from mnfpn_cli.space.planned import kept
@@ -80,12 +80,14 @@ class Points:
 
 def points_of(cells: Sequence[StoredCell], sweeps: Sequence[Sweep], references: Sequence[Reference]) -> Points:
     """Work out what a report says of cells; of the reference cells, those count that were timed between them."""
+    from mnfpn_cli.sweep.drift import moves, paces_of
+
     own = {one.result.sweep for one in cells if one.result}
     references = [one for one in references if one.sweep in own]
     frontier = measured_frontier(cells)
     best = {one.key for some in frontier.values() for one in some}
     measured = [one for one in cells if one.measured]
-    most, paces, moved = largest_product(measured or cells), paces_of(cells, references), _moved(references)
+    most, paces, moved = largest_product(measured or cells), paces_of(cells, references), moves(references)
     found = {
         one.key: Point(one, words, kept(one.figures.capacity, most), _latency(one), paces.get(one.key), one.key in best)
         for one, words in zip(cells, words_of(cells), strict=True)
@@ -111,29 +113,24 @@ def _latency(cell: StoredCell) -> Latency | None:
     return Latency(cell.result.samples) if cell.measured and cell.result else None
 
 
-def _moved(references: Sequence[Reference]) -> list[Moved]:
-    from mnfpn_cli.sweep.drift import moves
+def report_document(points: Points, output: str | None = None) -> ReportDocument:
+    """Make the document of `mnfpn report`; ``output``: the file that was written instead of tables."""
+    from mnfpn_cli.sweep.start import status_counts
 
-    return moves(references)
+    return ReportDocument(
+        settings=None,
+        model=None,
+        counts=status_counts({status: points.count(status) for status in ("done", "failed", "pending")}),
+        frontier=tuple(
+            FrontierRecord(**bench._asdict(), cells=tuple(map(_frontier_run, some)))
+            for bench, some in points.frontier.items()
+        ),
+        reference_moved=tuple(MovedRecord(node=one.node, finished=one.finished, pace=one.pace) for one in points.moved),
+        output=output,
+    )
 
 
-def paces_of(cells: Sequence[StoredCell], references: Sequence[Reference]) -> dict[str, float]:
-    """The machine's pace at each cell of the sweeps and nodes on which the reference moved."""
-    from mnfpn_cli.measure.statistics import Latency
-    from mnfpn_cli.sweep.drift import moves, pace_at
+def _frontier_run(point: Point) -> FrontierRun:
+    from mnfpn_cli.sweep.runs import CellRow, stored_run
 
-    groups = defaultdict[tuple[int, str], list["Reference"]](list)
-    for one in references:
-        groups[one.sweep, one.node].append(one)
-    # Only the medians count from here on, and a single sample is its own.
-    shifted = {
-        where: [replace(one, samples=(Latency(one.samples).median,)) for one in group]
-        for where, group in groups.items()
-        if moves(group)
-    }
-    found = {}
-    for cell in cells:
-        result = cell.result
-        if cell.measured and result and (group := shifted.get((result.sweep, result.node))):
-            found[cell.key] = pace_at(group, result.node, result.finished)
-    return found
+    return FrontierRun(**dict(stored_run(CellRow(point.stored, point.pace))), name=point.name, kept=point.kept)

@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from mnfpn_cli.documents.costs import CapacityRecord, PlannedCost, PlannedRun
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.plan.cost import cost_of
 from mnfpn_cli.plan.memory import activations_of
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
+from mnfpn_cli.plan.shapes import image_input
 from mnfpn_cli.plan.sizes import level_sizes, stage_sizes
 from mnfpn_cli.plan.steps import walk
 from mnfpn_cli.settings.input import Size
@@ -232,3 +234,23 @@ def kept(capacity: Capacity, most: int) -> float:
     """
     share: float = (capacity.product / most) ** 0.25
     return share
+
+
+def planned_run(one: Planned) -> PlannedRun:
+    """Describe a run by its plan, as it was asked for."""
+    cell, figures = one
+    how = cell.execution
+    return PlannedRun(
+        settings=cell.settings,
+        input=image_input(cell.input),
+        runtime=how.runtime,
+        device=how.device,
+        dtype=how.dtype,
+        threads=how.threads,
+        cost=PlannedCost(
+            parameters=figures.parameters,
+            macs=figures.macs,
+            planned_memory_bytes=figures.memory_bytes,
+            capacity=CapacityRecord(**figures.capacity._asdict()),
+        ),
+    )

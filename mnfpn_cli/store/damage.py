@@ -6,14 +6,15 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
 from sqlalchemy import JSON, Column, Float, Integer, Row, Table
 
 from mnfpn_cli.settings.input import ITEM_BYTES
 from mnfpn_cli.store import tables as t
 from mnfpn_cli.store.rows import Status
 
-Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=1e-12, le=1e9)]
+"""A time in seconds: whatever is worked out of some of them stays finite."""
 Samples = Annotated[list[Amount], Field(min_length=1)]
 
 
@@ -35,7 +36,7 @@ class _Latency(_Document):
 class _Run(_Document):
     device: str
     latency_s: _Latency
-    threads: int | None = None
+    threads: NonNegativeInt | None = None
     ended_by: str | None = None
     peak_memory_bytes: int | None = None
 
@@ -80,15 +81,17 @@ class _Measured(_Document):
 
 
 class _Space(_Document):
-    cells: int
+    cells: NonNegativeInt
+    repeated: NonNegativeInt = 0
+    all_runtimes: bool = False
 
 
 class _Plan(_Document):
     command: str = ""
     measure: str = "all"
     space: _Space | None = None
-    invalid: dict[str, int] = {}
-    cut: dict[str, int] = {}
+    invalid: dict[str, NonNegativeInt] = {}
+    cut: dict[str, NonNegativeInt] = {}
 
 
 DOCUMENTS: dict[Column[Any], TypeAdapter[Any]] = {

@@ -4,13 +4,14 @@ Each time of it is held against the first one on the same node. Between two of t
 changed evenly, so that a cell measured then can be corrected: its time over the pace.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 
 from mnfpn_cli.measure.statistics import Latency
-from mnfpn_cli.store.rows import Reference
+from mnfpn_cli.store.rows import Reference, StoredCell
 
 MOVED = 0.05
 """The share by which a reference's median must differ from its first, its interval too, to be told."""
@@ -50,6 +51,25 @@ def pace_at(references: Sequence[Reference], node: str, finished: str) -> float:
         points = [(_seconds(one.finished), Latency(one.samples).median / first) for one in same]
         paces.append(_between(points, _seconds(finished)))
     return sum(paces) / len(paces) if paces else 1.0
+
+
+def paces_of(cells: Sequence[StoredCell], references: Sequence[Reference]) -> dict[str, float]:
+    """The machine's pace at each cell of the sweeps and nodes on which the reference moved."""
+    groups = defaultdict[tuple[int, str], list[Reference]](list)
+    for one in references:
+        groups[one.sweep, one.node].append(one)
+    # Only the medians count from here on, and a single sample is its own.
+    shifted = {
+        where: [replace(one, samples=(Latency(one.samples).median,)) for one in group]
+        for where, group in groups.items()
+        if moves(group)
+    }
+    found = {}
+    for cell in cells:
+        result = cell.result
+        if cell.measured and result and (group := shifted.get((result.sweep, result.node))):
+            found[cell.key] = pace_at(group, result.node, result.finished)
+    return found
 
 
 def _between(points: Sequence[tuple[float, float]], moment: float) -> float:

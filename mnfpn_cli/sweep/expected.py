@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean
 
+from mnfpn_cli.documents.sweep import SpaceDocument
 from mnfpn_cli.settings.measuring import LAYERED, Sampling
 from mnfpn_cli.space.cells import cell_key
+from mnfpn_cli.space.planned import Planned, planned_run
 from mnfpn_cli.store.read import read_cells
 from mnfpn_cli.store.rows import Result, StoredCell, Sweep, by_layer, how_asked
 from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import Again, measured_again
-from mnfpn_cli.sweep.start import Chosen, How
+from mnfpn_cli.sweep.start import Chosen, How, invalid_runs
 
 STARTED_S = 5.0
 """What a cell's process takes besides timed passes: imports, counting, warming up (benchmarks/README.md)."""
@@ -62,6 +64,23 @@ def expect(chosen: Chosen, how: How, sampling: Sampling, place: str, store: Stor
 
 def _took(result: Result) -> float:
     return (datetime.fromisoformat(result.finished) - datetime.fromisoformat(result.started)).total_seconds()
+
+
+def space_document(chosen: Chosen, frontier: Sequence[Planned], expected: Expected | None) -> SpaceDocument:
+    """Make the document of `mnfpn sweep` where nothing is measured."""
+    space = chosen.space
+    return SpaceDocument(
+        settings=None,
+        model=None,
+        cells=len(space.cells) + sum(space.cut.values()),
+        repeated=space.repeated,
+        invalid=invalid_runs(space.invalid),
+        over_budget=space.cut,
+        measure=chosen.measure,
+        chosen=len(chosen.cells),
+        expected_s=expected.seconds if expected else None,
+        frontier=tuple(map(planned_run, frontier)),
+    )
 
 
 @dataclass(frozen=True, slots=True)

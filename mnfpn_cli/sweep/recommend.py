@@ -1,12 +1,17 @@
 """Which measured cell to take under a budget: the one that keeps the most capacity, and what more of it would cost."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mnfpn_cli.measure.statistics import Latency
+from mnfpn_cli.documents.inputs import ImageSize
+from mnfpn_cli.documents.recommend import NextCommands, PickRecord, RecommendationRecord, RecommendDocument
+from mnfpn_cli.measure.statistics import Latency, latency_record
+from mnfpn_cli.space.cells import bench_arguments, network_arguments
 from mnfpn_cli.space.frontier import Bench, bench_of, measured_frontier
-from mnfpn_cli.space.planned import Budget
+from mnfpn_cli.space.planned import Budget, kept
 from mnfpn_cli.store.rows import StoredCell
+from mnfpn_cli.sweep.runs import executed_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +85,46 @@ def _pick(cell: StoredCell, budget: Budget) -> Pick:
 
 def _product(cell: StoredCell) -> int:
     return cell.figures.capacity.product
+
+
+def recommend_document(found: Sequence[Recommendation], objective: str, warnings: Sequence[str]) -> RecommendDocument:
+    """Make the document of `mnfpn recommend`; ``objective``: what a recommendation goes by, in words."""
+    return RecommendDocument(
+        settings=None,
+        model=None,
+        objective=objective,
+        warnings=tuple(warnings),
+        recommendations=tuple(
+            RecommendationRecord(
+                **one.bench._asdict(),
+                measured=one.measured,
+                within=one.within,
+                picks=tuple(_pick_record(pick, one.most) for pick in one.picks),
+                step=_pick_record(one.step, one.most) if one.step else None,
+            )
+            for one in found
+        ),
+    )
+
+
+def _pick_record(pick: Pick, most: int) -> PickRecord:
+    cell = pick.cell.cell
+    return PickRecord(
+        **dict(executed_run(pick.cell)),
+        key=pick.cell.key,
+        size=ImageSize(**cell.size._asdict()),
+        latency_s=latency_record(pick.latency),
+        within_surely=pick.sure,
+        kept=kept(pick.cell.figures.capacity, most),
+        commands=next_commands(pick.cell),
+    )
+
+
+def next_commands(cell: StoredCell) -> NextCommands:
+    """Give what to do with a cell next: look at it, export it, time it again."""
+    network = network_arguments(cell.cell)
+    return NextCommands(
+        inspect=f"mnfpn {shlex.join(['summary', *network])}",
+        export=f"mnfpn {shlex.join(['export', '--format', 'onnx', '--output', 'network.onnx', *network])}",
+        measure=f"mnfpn {shlex.join(bench_arguments(cell.cell))}",
+    )

@@ -1,6 +1,7 @@
 """A sweep begun: its cells chosen, put in random order, and how they are measured; or one that was begun before."""
 
 import subprocess
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -9,6 +10,8 @@ import psutil
 from pydantic import TypeAdapter, ValidationError
 
 from mnfpn_cli.devices.machine import reading_cpu_name
+from mnfpn_cli.documents.costs import StatusCounts
+from mnfpn_cli.documents.sweep import HowRecord, InvalidRuns, SpaceCounts, SweepRecord
 from mnfpn_cli.documents.work import SamplingRecord, Work
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.settings.measuring import LAYERED, runtime_names
@@ -118,10 +121,70 @@ def how_of(plan: Mapping[str, Any]) -> How:
     Raises:
         MnfpnError: where another version of mnfpn has begun it.
     """
+    how = _how(plan)
+    if how is None:
+        raise MnfpnError(
+            "--resume: a sweep was begun by another version of mnfpn, or its plan is damaged; begin it anew"
+        )
+    return how
+
+
+def _how(plan: Mapping[str, Any]) -> How | None:
+    """The same; None where another version of mnfpn has begun it."""
     stored = how_asked(plan)
     try:
         if stored.keys() == {one.name for one in fields(How)}:
             return TypeAdapter(How).validate_python(stored)
     except ValidationError:
         pass
-    raise MnfpnError("--resume: a sweep was begun by another version of mnfpn, or its plan is damaged; begin it anew")
+    return None
+
+
+def sweep_record(sweep: Sweep) -> SweepRecord:
+    """Describe a sweep of a store; null is what its plan does not say."""
+    plan = sweep.plan
+    return SweepRecord(
+        id=sweep.id,
+        started=sweep.started,
+        machine=sweep.place,
+        command=plan.get("command", ""),
+        how=_how_record(plan),
+        measure=plan.get("measure", "all"),
+        space=_space_counts(plan.get("space")),
+        invalid=invalid_runs(plan.get("invalid", {})),
+        over_budget=plan.get("cut", {}),
+        counts=status_counts(sweep.counts),
+    )
+
+
+def _how_record(plan: Mapping[str, Any]) -> HowRecord | None:
+    how = _how(plan)
+    if how is None:
+        return None
+    try:
+        return HowRecord(
+            sampling=how.sampling,
+            by_layer=how.by_layer,
+            timeout_s=how.timeout_s,
+            reference_every=how.reference_every,
+            max_latency_s=how.latency_s,
+        )
+    except ValidationError:  # a number that is none, by the hand of somebody
+        return None
+
+
+def _space_counts(said: Mapping[str, Any] | None) -> SpaceCounts | None:
+    if said is None:
+        return None
+    repeated, all_runtimes = said.get("repeated", 0), said.get("all_runtimes", False)
+    return SpaceCounts(cells=said["cells"], repeated=repeated, all_runtimes=all_runtimes)
+
+
+def invalid_runs(reasons: Mapping[str, int]) -> tuple[InvalidRuns, ...]:
+    """Give combinations that are no network by their reason, the most common first."""
+    return tuple(InvalidRuns(cells=cells, reason=reason) for reason, cells in Counter(reasons).most_common())
+
+
+def status_counts(counts: Mapping[str, int]) -> StatusCounts:
+    """Give how many runs there are of each status; of one that is not among them, none."""
+    return StatusCounts(done=counts.get("done", 0), failed=counts.get("failed", 0), pending=counts.get("pending", 0))

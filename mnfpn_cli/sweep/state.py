@@ -4,7 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnfpn_cli.store.rows import StoredCell
+from mnfpn_cli.documents.sweep import NotRunGroup, SweptDocument
+from mnfpn_cli.store.rows import Reference, StoredCell, Sweep
+from mnfpn_cli.sweep.expected import Reused
+from mnfpn_cli.sweep.start import status_counts, sweep_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,53 @@ class State:
     def left(self) -> int:
         """Cells that are still to be measured."""
         return self.total - self.done - self.failed - self.skipped - len(self.not_run)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one call of `mnfpn sweep` is through with: which sweeps, with all their cells, of which ``--store``."""
+
+    store: str
+    sweeps: tuple[Sweep, ...]
+    cells: tuple[StoredCell, ...]
+    references: tuple[Reference, ...]
+    notes: tuple[str, ...]
+    skipped: int = 0
+    not_run: tuple[NotRun, ...] = ()
+    reused: tuple[Reused, ...] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The cells by status."""
+        return {status: sum(one.status == status for one in self.cells) for status in ("done", "failed", "pending")}
+
+    @property
+    def ways_not_run(self) -> dict[tuple[str, str, str, str], int]:
+        """How many cells could not be run, by runtime, device, dtype and reason."""
+        hows = [(one.cell.cell.execution, one.reason) for one in self.not_run]
+        return dict(Counter((how.runtime, how.device, how.dtype, reason) for how, reason in hows))
+
+
+def swept_document(swept: Swept, doubts: Sequence[str]) -> SweptDocument:
+    """Make the document of `mnfpn sweep` where runs were measured.
+
+    ``doubts``: what makes the figures less sure, in sentences; behind what went wrong meanwhile.
+    """
+    return SweptDocument(
+        settings=None,
+        model=None,
+        store=swept.store,
+        sweeps=tuple(map(sweep_record, swept.sweeps)),
+        counts=status_counts(swept.counts),
+        skipped=swept.skipped,
+        not_run=tuple(
+            NotRunGroup(runtime=runtime, device=device, dtype=dtype, reason=reason, cells=number)
+            for (runtime, device, dtype, reason), number in swept.ways_not_run.items()
+        ),
+        references=len(swept.references),
+        keys=tuple(one.key for one in swept.cells),
+        warnings=(*swept.notes, *doubts),
+    )
 
 
 MOST = 10

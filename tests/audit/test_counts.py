@@ -272,10 +272,12 @@ def test_terms_are_written_as_a_sum(terms: list[tuple[str, int]], remainder: int
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50"])
 def test_torchvisions_convolutional_networks_have_the_totals_that_the_tools_print(name: str) -> None:
-    """Pooling, dense layers and torchvision's ways of writing them are seen as the tools see them."""
+    """Explained but for what ``F.adaptive_avg_pool2d`` reads, which MobileNetV2 calls itself, and fvcore counts."""
     network = torchvision_model(name)()
     found = totals_of(network, (2, 3, 64, 96))
-    assert all(found[tool].exact for tool in THREE)
+    assert {tool: found[tool].remainder for tool in THREE if not found[tool].exact} == (
+        {"fvcore": 2 * 1280 * 2 * 3} if name == "mobilenet_v2" else {}
+    )
     assert printed(network, (2, 3, 64, 96)) == {tool: found[tool].total for tool in THREE}
 
 
@@ -287,7 +289,11 @@ def test_a_vision_transformer_has_the_totals_that_the_tools_print() -> None:
     """FlopCounterMode misses attention on a CPU, whose kernel it has no formula for; its row says so."""
     network = torchvision_model("vit_b_16")()
     found = totals_of(network, (1, 3, 224, 224))
-    assert printed(network, (1, 3, 224, 224)) == {tool: found[tool].total for tool in THREE}
+    numbers = printed(network, (1, 3, 224, 224))
+    with FlopCounterMode(display=False) as counter:  # with gradients; without them torch joins attention's layers
+        network(torch.zeros(1, 3, 224, 224))
+    assert counter.get_total_flops() > numbers["FlopCounterMode"]
+    assert {tool: found[tool].total for tool in THREE} == numbers | {"FlopCounterMode": counter.get_total_flops()}
     assert found["FlopCounterMode"].exact
     assert "− 2 × MACs of fused attention" in found["FlopCounterMode"].meaning
 

@@ -140,7 +140,7 @@ def allocated_peak(network: nn.Module, shape: tuple[int, ...]) -> int:
     image, events = torch.rand(shape), list[Any]()
     with torch.no_grad():
         network(image)
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
             network(image)
     for event in profiler.profiler.kineto_results.events():
         if event.name() == "[memory]":

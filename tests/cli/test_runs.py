@@ -49,11 +49,13 @@ def store(tmp_path: Path) -> str:
 
 
 def exported(mnfpn: Mnfpn, store: str, *more: str) -> list[dict[str, Any]]:
-    """The rows of the JSON export."""
+    """The runs of the JSON export."""
     done = mnfpn("runs", "export", "--store", store, *more)
     assert (done.code, done.err) == (0, "")
-    rows: list[dict[str, Any]] = json.loads(done.out)
-    return rows
+    document = json.loads(done.out)
+    assert (document["command"], document["settings"], document["model"]) == ("runs export", None, None)
+    runs: list[dict[str, Any]] = document["runs"]
+    return runs
 
 
 def test_list_shows_sweeps_cells_and_failures(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
@@ -74,8 +76,8 @@ def test_list_shows_sweeps_cells_and_failures(mnfpn: Mnfpn, store: str, keys: li
 def test_list_and_export_of_one_status(mnfpn: Mnfpn, store: str, status: str, count: int) -> None:
     """Only those cells."""
     listed = json.loads(mnfpn("runs", "list", "--store", store, "--json", "--status", status).out)
-    assert [one["status"] for one in listed["cells"]] == [status] * count
-    assert listed["cells"] == exported(mnfpn, store, "--status", status)
+    assert [one["status"] for one in listed["runs"]] == [status] * count
+    assert listed["runs"] == exported(mnfpn, store, "--status", status)
 
 
 def test_list_of_one_sweep(mnfpn: Mnfpn, store: str) -> None:
@@ -85,7 +87,7 @@ def test_list_of_one_sweep(mnfpn: Mnfpn, store: str) -> None:
     listed = json.loads(mnfpn("runs", "list", "--store", store, "--json", "--sweep", "2").out)
     every = json.loads(mnfpn("runs", "list", "--store", store, "--json").out)
     assert [one["id"] for one in every["sweeps"]] == [2, 1]  # the latest first
-    assert ([one["id"] for one in listed["sweeps"]], len(listed["cells"])) == ([2], 1)
+    assert ([one["id"] for one in listed["sweeps"]], len(listed["runs"])) == ([2], 1)
     done = mnfpn("runs", "list", "--store", store, "--sweep", "3")
     assert (done.code, done.err) == (2, f"error: --sweep: must be a sweep of '{store}': 1, 2, got 3\n")
 
@@ -129,10 +131,10 @@ def test_show_as_json_has_all_results(mnfpn: Mnfpn, store: str, keys: list[str])
     shown = json.loads(mnfpn("runs", "show", keys[0], "--store", store, "--json").out)
     assert shown["settings"]["width_mult"] == 0.25
     (only,) = shown["results"]
-    assert only["run"]["latency_s"] == shown["cell"]["latency_s"]
+    assert only["run"]["latency_s"] == shown["run"]["latency_s"]
     assert (only["environment"]["cpu"], only["warnings"][0]["kind"]) == ("a CPU", "drift")
     pending = json.loads(mnfpn("runs", "show", keys[2], "--store", store, "--json").out)
-    assert (pending["results"], pending["cell"]["latency_s"], pending["cell"]["node"]) == ([], None, None)
+    assert (pending["results"], pending["run"]["latency_s"], pending["run"]["node"]) == ([], None, None)
 
 
 def test_the_command_measures_the_same_cell(mnfpn: Mnfpn, store: str) -> None:
@@ -219,14 +221,14 @@ def test_a_store_is_not_merged_into_itself(mnfpn: Mnfpn, store: str, spelling: s
     assert done.err == f"error: --store: must not be a file that the command reads, got '{store}'\n"
 
 
-def test_the_json_export_is_a_list_of_rows(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
+def test_the_json_export_is_a_document_of_runs(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
     """Under the keys that scripts rely on; null where nothing was measured."""
     rows = {row["key"]: row for row in exported(mnfpn, store)}
     assert set(rows) == set(keys)
     done, failed, pending = (rows[keys[index]] for index in (0, 1, 2))
     assert [one["status"] for one in (done, failed, pending)] == ["done", "failed", "pending"]
     assert done["settings"] == NetworkSettings.model_validate({"width_mult": 0.25}).model_dump(mode="json")
-    assert (done["device"], done["runtime"], done["node"], done["place"]) == ("cpu", "eager", "here", PLACE)
+    assert (done["device"], done["runtime"], done["node"], done["machine"]) == ("cpu", "eager", "here", PLACE)
     assert done["input"] == {"batch": 1, "channels": 3, "height": 64, "width": 64}
     assert (done["size"], done["batch"], done["dtype"], done["threads"]) == ("64x64", 1, "float32", 2)
     assert done["latency_s"]["median"] == 0.011
@@ -234,11 +236,31 @@ def test_the_json_export_is_a_list_of_rows(mnfpn: Mnfpn, store: str, keys: list[
     assert (done["pace"], done["corrected_s"]) == (2.0, 0.0055)
     figures = planned(1)[0][1].figures
     assert (done["cost"]["parameters"], done["cost"]["macs"]) == (figures.parameters, figures.macs)
+    assert done["cost"]["planned_memory_bytes"] == figures.memory_bytes
     assert done["cost"]["capacity"] == figures.capacity._asdict()
     assert (done["sweep"], done["finished"], done["reason"]) == (1, SLOW, None)
     assert (failed["reason"], failed["latency_s"], failed["node"]) == (EVIL, None, "here")
     assert {pending[name] for name in ("latency_s", "node", "sweep", "started", "finished", "reason")} == {None}
     assert all(list(row) == list(done) for row in rows.values())
+
+
+def test_json_is_printed_beside_a_file_of_another_form(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
+    """As by the other commands; to print two forms is refused."""
+    file = tmp_path / "runs.csv"
+    document = json.loads(mnfpn("runs", "export", "--store", store, "--json", "--output", str(file)).out)
+    rows = list(csv.DictReader(io.StringIO(file.read_text())))
+    assert [one["key"] for one in document["runs"]] == [row["key"] for row in rows]
+    refused = mnfpn("runs", "export", "--store", store, "--json", "--format", "csv")
+    rule = "error: --json: is --format json, and cannot be given beside --format csv\n"
+    assert (refused.code, refused.out, refused.err) == (2, "", rule)
+
+
+def test_a_sweep_is_listed_by_what_its_plan_says(mnfpn: Mnfpn, store: str) -> None:
+    """Null is what it does not say: how its cells are measured, where another version began it."""
+    (sweep,) = json.loads(mnfpn("runs", "list", "--store", store, "--json").out)["sweeps"]
+    assert (sweep["command"], sweep["machine"], sweep["how"]) == ("mnfpn sweep", PLACE, None)
+    assert sweep["space"] == {"cells": 4, "repeated": 0, "all_runtimes": False}
+    assert sweep["counts"] == {"done": 2, "failed": 1, "pending": 1}
 
 
 def test_the_csv_export_is_read_back_and_safe_in_a_spreadsheet(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:

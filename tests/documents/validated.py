@@ -19,5 +19,6 @@ def check_document(printed: str) -> None:
     if not printed.startswith("{"):
         return
     found = json.loads(printed)
-    if found.get("command") in DOCUMENTS:
-        validator(found["command"]).validate(found)
+    name = str(found.get("command")).partition(" ")[0]
+    if name in DOCUMENTS:
+        validator(name).validate(found)

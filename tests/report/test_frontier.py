@@ -10,13 +10,13 @@ import pytest
 from rich.console import Console
 
 from mnfpn_cli.cli.output import as_text
+from mnfpn_cli.documents.costs import StatusCounts
 from mnfpn_cli.report.figures.frontier import frontier_figure
-from mnfpn_cli.report.points import Points, points_of
+from mnfpn_cli.report.points import Points, points_of, report_document
 from mnfpn_cli.report.terminal.frontier import (
     HINT,
     TerminalPlot,
     frontier_report,
-    report_document,
     round_numbers,
     short,
 )
@@ -78,8 +78,8 @@ def test_the_table_has_the_frontier_and_says_what_kept_is(tmp_path: Path) -> Non
 def test_what_is_kept_is_the_fourth_root_of_the_share_of_the_product(tmp_path: Path) -> None:
     """At half the height and width, and all else alike, a quarter of the cells: 0.25 ** 0.25."""
     cells = [Made(1.0, SMALL, EAGER, 0.01), Made(1.0, LARGE, EAGER, 0.02)]
-    (one,) = report_document(points(tmp_path, cells))["frontier"]
-    assert [cell["kept"] for cell in one["cells"]] == pytest.approx([0.25**0.25, 1.0])
+    (one,) = report_document(points(tmp_path, cells)).frontier
+    assert [cell.kept for cell in one.cells] == pytest.approx([0.25**0.25, 1.0])
 
 
 def test_a_cluster_gives_a_table_for_each_machine(tmp_path: Path) -> None:
@@ -93,16 +93,19 @@ def test_a_cluster_gives_a_table_for_each_machine(tmp_path: Path) -> None:
 def test_json_has_the_frontier_in_base_units(tmp_path: Path) -> None:
     """Seconds, bytes, shares; with what each cell is and costs."""
     found = report_document(points(tmp_path, SAMPLE, [(0, 0.01), (30, 0.012)]))
-    assert found["counts"] == {"done": 7, "failed": 1, "pending": 1}
-    (bench,) = found["frontier"]
-    assert (bench["machine"], bench["device"], bench["batch"]) == ("A CPU, 2 cores", "cpu", 1)
-    last = bench["cells"][-1]
-    assert last["latency_s"]["median"] == 0.030
-    assert last["latency_s"]["ci95"][0] < 0.030 < last["latency_s"]["ci95"][1]
-    assert last["corrected_s"] == pytest.approx(0.025)
-    assert last["settings"]["width_mult"] == 1.0
-    assert last["input"]["height"] == 128
-    assert found["reference_moved"][0]["pace"] == pytest.approx(1.2)
+    assert found.counts == StatusCounts(done=7, failed=1, pending=1)
+    (bench,) = found.frontier
+    assert (bench.machine, bench.device, bench.batch) == ("A CPU, 2 cores", "cpu", 1)
+    last = bench.cells[-1]
+    assert last.latency_s
+    assert last.latency_s.ci95
+    assert last.latency_s.median == 0.030
+    assert last.latency_s.ci95[0] < 0.030 < last.latency_s.ci95[1]
+    assert last.corrected_s == pytest.approx(0.025)
+    assert last.settings.width_mult == 1.0
+    assert last.input.height == 128
+    assert last.cost.planned_memory_bytes == SAMPLE[FRONTIER[-1]].planned.figures.memory_bytes
+    assert found.reference_moved[0].pace == pytest.approx(1.2)
 
 
 def test_a_machine_that_stayed_needs_no_correction(tmp_path: Path) -> None:
@@ -125,7 +128,9 @@ def test_few_samples_have_no_interval(tmp_path: Path) -> None:
     """The table has none, JSON has null, and the plots have no bars."""
     found = points(tmp_path, [replace(SAMPLE[0], samples=5)])
     assert found.all[0].latency
-    assert report_document(found)["frontier"][0]["cells"][0]["latency_s"]["ci95"] is None
+    latency = report_document(found).frontier[0].cells[0].latency_s
+    assert latency
+    assert latency.ci95 is None
     assert "±95 %" not in as_text(frontier_report(found))
     clouds = [one for one in frontier_figure(found).data if one.meta["kind"] == "cells"]
     assert [one.error_y.array for one in clouds] == [(0.0,)]

@@ -18,14 +18,14 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.report.points import points_of
 from mnfpn_cli.report.terminal.bench import bench_tables
-from mnfpn_cli.report.terminal.cells import list_report, rows_of, show_report
+from mnfpn_cli.report.terminal.cells import list_report, show_report
 from mnfpn_cli.report.terminal.compare import compare_tables
 from mnfpn_cli.report.terminal.counts import counts_tables
 from mnfpn_cli.report.terminal.frontier import TerminalPlot, frontier_report
 from mnfpn_cli.report.terminal.layers import layers_tables
 from mnfpn_cli.report.terminal.recommend import recommend_report
 from mnfpn_cli.report.terminal.shapes import shapes_tables
-from mnfpn_cli.report.terminal.sweep import Swept, moved_lines, space_report, swept_report
+from mnfpn_cli.report.terminal.sweep import moved_lines, space_report, swept_report
 from mnfpn_cli.report.terminal.tables import Report
 from mnfpn_cli.settings.input import DType, Size
 from mnfpn_cli.settings.network import NetworkSettings
@@ -38,7 +38,9 @@ from mnfpn_cli.store.sweeps import references, sweeps
 from mnfpn_cli.sweep.drift import Moved
 from mnfpn_cli.sweep.expected import Expected
 from mnfpn_cli.sweep.recommend import recommend
+from mnfpn_cli.sweep.runs import rows_of
 from mnfpn_cli.sweep.start import Chosen
+from mnfpn_cli.sweep.state import Swept
 from tests.bench.made import benchmark, cell, missing, timed
 from tests.report.stores import EAGER, Made, at, make_store
 from tests.report.test_compare import FASTER, RESULT

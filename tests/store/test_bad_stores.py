@@ -123,6 +123,9 @@ DAMAGE: list[tuple[str, str]] = [
     ("UPDATE mnfpn_networks SET settings = '[]'", "network {network}: settings: input should be a valid dictionary"),
     ("UPDATE mnfpn_sweeps SET plan = '5'", "sweep 1: plan: input should be a valid dictionary"),
     ("UPDATE mnfpn_sweeps SET plan = '{\"space\": 5}'", "sweep 1: plan.space: input should be a valid dictionary"),
+    ('UPDATE mnfpn_sweeps SET plan = \'{"space": {"cells": -1}}\'', "sweep 1: plan.space.cells: input should be gr"),
+    ('UPDATE mnfpn_sweeps SET plan = \'{"cut": {"--max-macs": -1}}\'', "sweep 1: plan.cut.--max-macs: input should"),
+    ("UPDATE mnfpn_results SET document = json_set(document, '$.run.latency_s.median', 1e-99)", "median: input should"),
     (
         "UPDATE mnfpn_sweeps SET started = ''",
         "sweep 1: started: must be a moment, as 2026-01-31T12:00:00+00:00, got ''",

@@ -1,4 +1,4 @@
-"""What the page's script works with, as JSON: cells, the columns of their table, plots, profiles and diagrams."""
+"""What the page's script works with: cells, the columns of their table, plots, profiles and diagrams."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ConfigDict
+from pydantic.alias_generators import to_camel
+
+from mnfpn_cli.documents.base import Record
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.report.figures.frontier import COSTS, frontier_figure
@@ -30,22 +34,95 @@ if TYPE_CHECKING:
 
 
 MOST = 60
+"""Diagrams of a page."""
+
+Value = str | float | None
+Bar = tuple[int, int, float]
+"""A name and a part, both by number, and the time in seconds."""
 
 
-def diagrams(points: Points) -> list[dict[str, str]]:
+class Diagram(Record):
+    """A network of the frontier, drawn; ``title`` is what it is read out as."""
+
+    name: str
+    title: str
+    svg: str
+
+
+class ColumnData(Record):
+    """A column of the table; ``kind`` is its class in the style sheet."""
+
+    title: str
+    kind: str
+    number: bool
+
+
+class RowData(Record):
+    """A cell: what filters, searches and plots go by; ``cells`` are the value and the text in each column."""
+
+    status: str
+    runtime: str
+    device: str
+    size: str
+    batch: str
+    node: str
+    frontier: bool
+    title: str
+    command: str
+    costs: dict[str, float]
+    search: str
+    hover: str
+    cells: tuple[tuple[Value, str], ...]
+
+
+class ProfileData(Record):
+    """Where the time of a cell goes, in seconds."""
+
+    measured: float
+    advice: str
+    parts: tuple[Bar, ...]
+    layers: tuple[Bar, ...]
+
+
+class FigureData(Record):
+    """The plots, as plotly takes them."""
+
+    frontier: Any
+    sizes: Any
+    parts: Any
+
+
+class PageData(Record):
+    """Everything that the script needs; ``profiles`` by the position of a cell, which have ``names`` by number."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True)
+
+    rows: tuple[RowData, ...]
+    columns: tuple[ColumnData, ...]
+    sort_by: int
+    filters: tuple[tuple[str, str], ...]
+    costs: dict[str, str]
+    figures: FigureData | None
+    profiles: dict[str, ProfileData]
+    names: tuple[str, ...]
+    part_colours: dict[str, str]
+    diagrams: tuple[Diagram, ...]
+
+
+def diagrams(points: Points) -> tuple[Diagram, ...]:
     """Each network of the frontier once, at each of its sizes, the fastest first; of very many the first ones."""
     found = dict[tuple["NetworkSettings", "Size"], "Point"]()
     for some in points.frontier.values():
         for one in some:
             found.setdefault(one.stored.cell.network, one)
-    return [_diagram(settings, size, one) for (settings, size), one in list(found.items())[:MOST]]
+    return tuple(_diagram(settings, size, one) for (settings, size), one in list(found.items())[:MOST])
 
 
-def _diagram(settings: NetworkSettings, size: Size, point: Point) -> dict[str, str]:
+def _diagram(settings: NetworkSettings, size: Size, point: Point) -> Diagram:
     plan = plan_network(settings)
     layout = network_layout(plan, network_shapes(plan, NetworkInput(1, settings.in_channels, size)))
     name, levels = f"{point.name}, {size}", ", ".join(f"{level.name} {level.shape}" for level in layout.levels)
-    return {"name": name, "title": f"{name}. {layout.title}: {levels}", "svg": diagram_svg(layout)}
+    return Diagram(name=name, title=f"{name}. {layout.title}: {levels}", svg=diagram_svg(layout))
 
 
 FILTERS = (
@@ -56,7 +133,7 @@ FILTERS = (
     ("batch", "Batch"),
     ("node", "Node"),
 )
-Value = str | float | None
+"""What cells can be filtered by: a field of `RowData`, and its name."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +189,7 @@ SORT_BY = "Median"
 
 
 def page_data(points: Points) -> dict[str, Any]:
-    """Everything that the script needs.
+    """Everything that the script needs, as the JSON of `PageData`.
 
     Raises:
         MnfpnError: where plotly is not installed.
@@ -122,18 +199,18 @@ def page_data(points: Points) -> dict[str, Any]:
     profiles = {
         str(index): _profile(one, names) for index, one in enumerate(points.all) if _measured(one).get("profile")
     }
-    return {
-        "rows": [_row(one, columns) for one in points.all],
-        "columns": [{"title": one.title, "kind": one.kind, "number": one.kind == "number"} for one in columns],
-        "sortBy": [one.title for one in columns].index(SORT_BY),
-        "filters": FILTERS,
-        "costs": {cost: title for cost, (title, _) in COSTS.items()},
-        "figures": _figures(points) if points.frontier else None,
-        "profiles": profiles,
-        "names": list(names),
-        "partColours": part_colours(),
-        "diagrams": diagrams(points),
-    }
+    return PageData(
+        rows=tuple(_row(one, columns) for one in points.all),
+        columns=tuple(ColumnData(title=one.title, kind=one.kind, number=one.kind == "number") for one in columns),
+        sort_by=[one.title for one in columns].index(SORT_BY),
+        filters=FILTERS,
+        costs={cost: title for cost, (title, _) in COSTS.items()},
+        figures=_figures(points) if points.frontier else None,
+        profiles=profiles,
+        names=tuple(names),
+        part_colours=part_colours(),
+        diagrams=diagrams(points),
+    ).model_dump(mode="json")
 
 
 def _says_something(column: Column, points: Points) -> bool:
@@ -142,30 +219,31 @@ def _says_something(column: Column, points: Points) -> bool:
     return column.title not in ONLY_WHERE_FILLED or any(map(column.value, points.all))
 
 
-def _figures(points: Points) -> dict[str, Any]:
-    made = {"frontier": frontier_figure(points), "sizes": sizes_figure(points), "parts": parts_figure()}
-    return {name: json.loads(figure.to_json()) for name, figure in made.items()}
+def _figures(points: Points) -> FigureData:
+    made = (frontier_figure(points), sizes_figure(points), parts_figure())
+    frontier, sizes, parts = (json.loads(figure.to_json()) for figure in made)
+    return FigureData(frontier=frontier, sizes=sizes, parts=parts)
 
 
-def _row(point: Point, columns: list[Column]) -> dict[str, Any]:
+def _row(point: Point, columns: list[Column]) -> RowData:
     stored = point.stored
     cell, how = stored.cell, stored.cell.execution
-    cells = [one.cell(point) for one in columns]
-    return {
-        "status": stored.status,
-        "runtime": how.runtime,
-        "device": stored.device,
-        "size": str(cell.size),
-        "batch": str(how.batch),
-        "node": point.node,
-        "frontier": point.on_frontier,
-        "title": f"{point.name}, {cell.size}, batch {how.batch}, {how.runtime} on {stored.device}",
-        "command": f"mnfpn {shlex.join(bench_arguments(cell))}",
-        "costs": {cost: of(stored.figures) for cost, (_, of) in COSTS.items()},
-        "search": " ".join([*(words for _, words in cells), stored.key]).lower(),
-        "hover": "<br>".join(map(text, _hover(point))) if point.latency else "",
-        "cells": cells,
-    }
+    cells = tuple(one.cell(point) for one in columns)
+    return RowData(
+        status=stored.status,
+        runtime=how.runtime,
+        device=stored.device,
+        size=str(cell.size),
+        batch=str(how.batch),
+        node=point.node,
+        frontier=point.on_frontier,
+        title=f"{point.name}, {cell.size}, batch {how.batch}, {how.runtime} on {stored.device}",
+        command=f"mnfpn {shlex.join(bench_arguments(cell))}",
+        costs={cost: of(stored.figures) for cost, (_, of) in COSTS.items()},
+        search=" ".join([*(words for _, words in cells), stored.key]).lower(),
+        hover="<br>".join(map(text, _hover(point))) if point.latency else "",
+        cells=cells,
+    )
 
 
 def _hover(point: Point) -> list[str]:
@@ -185,9 +263,12 @@ def _hover(point: Point) -> list[str]:
     ]
 
 
-def _profile(point: Point, names: dict[str, int]) -> dict[str, Any]:
+def _profile(point: Point, names: dict[str, int]) -> ProfileData:
     """Times by part and by layer; names by number, as those of layers are many times the same."""
     found = _measured(point)["profile"]
+
+    def bar(name: str, part: str, value: float | None) -> Bar:
+        return number(name), number(part), short(value)
 
     def number(name: str) -> int:
         return names.setdefault(text(name), len(names))
@@ -197,14 +278,12 @@ def _profile(point: Point, names: dict[str, int]) -> dict[str, Any]:
 
     advice = found.get("advice")
     said = advice["sentence"].replace("`", "") if advice else ""
-    return {
-        "measured": short(found["measured_s"]),
-        "advice": f"{said[0].upper()}{said[1:]}." if said else "",
-        "parts": [[number(one["part"]), number(one["part"]), short(one["seconds"])] for one in found["parts"]],
-        "layers": [
-            [number(one["path"] or one["part"]), number(one["part"]), short(one["seconds"])] for one in found["layers"]
-        ],
-    }
+    return ProfileData(
+        measured=short(found["measured_s"]),
+        advice=f"{said[0].upper()}{said[1:]}." if said else "",
+        parts=tuple(bar(one["part"], one["part"], one["seconds"]) for one in found["parts"]),
+        layers=tuple(bar(one["path"] or one["part"], one["part"], one["seconds"]) for one in found["layers"]),
+    )
 
 
 def _measured(point: Point) -> Any:

@@ -1,107 +1,31 @@
-"""`mnfpn runs` as tables and as JSON: the cells of a store, all that is known of one, what was removed."""
+"""`mnfpn runs` as tables: the cells of a store, all that is known of one, what was removed."""
 
 from __future__ import annotations
 
 import json
-import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mnfpn_cli import FORMAT_VERSION, __version__
-from mnfpn_cli.report.documents import document
-from mnfpn_cli.report.points import paces_of, words_of
+from mnfpn_cli.report.points import words_of
 from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.terminal.cell_tables import Differing, cells_report, columns_of
-from mnfpn_cli.report.terminal.sweep import asked_for, planned_document
 from mnfpn_cli.report.terminal.tables import Report, command, note, pairs, table, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, seconds_range, size_in_bytes
 from mnfpn_cli.settings.differences import changed
-from mnfpn_cli.space.cells import bench_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.table import Table
 
-    from mnfpn_cli.measure.statistics import Latency
     from mnfpn_cli.settings.network import NetworkSettings
     from mnfpn_cli.store.change import Removed
-    from mnfpn_cli.store.rows import Reference, Result, StoredCell, Sweep
+    from mnfpn_cli.store.rows import Result, Sweep
+    from mnfpn_cli.sweep.runs import CellRow
 
 KEY_DIGITS = 8
 """So many tell the cells of a store apart."""
 
 SWEEPS_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class CellRow:
-    """A cell of a store, and the machine's pace when it was measured; None where its reference stayed."""
-
-    stored: StoredCell
-    pace: float | None = None
-
-    @property
-    def result(self) -> Result | None:
-        """What came of measuring it; None where it is to be measured, if again."""
-        return self.stored.result if self.stored.status != "pending" else None
-
-    @property
-    def latency(self) -> Latency | None:
-        """What was measured."""
-        from mnfpn_cli.measure.statistics import Latency
-
-        return Latency(self.result.samples) if self.result and self.stored.measured else None
-
-    @property
-    def command(self) -> str:
-        """What measures it once more."""
-        return f"mnfpn {shlex.join(bench_arguments(self.stored.cell))}"
-
-
-def rows_of(cells: Sequence[StoredCell], references: Sequence[Reference]) -> list[CellRow]:
-    """Cells, the one that was measured last first; behind them those that were not."""
-    paces = paces_of(cells, references)
-    rows = [CellRow(one, paces.get(one.key)) for one in cells]
-    return sorted(rows, key=lambda row: row.result.finished if row.result else "", reverse=True)
-
-
-def cell_document(row: CellRow) -> dict[str, Any]:
-    """A cell under the keys that scripts rely on; null is what was not measured. Seconds, bytes, MACs, parameters."""
-    stored, result = row.stored, row.result
-    run = (stored.measured or {}).get("run", {})
-    latency = run.get("latency_s")
-    return {
-        "key": stored.key,
-        "status": stored.status,
-        **planned_document(stored.planned),
-        "size": str(stored.cell.size),
-        "batch": stored.cell.execution.batch,
-        "device": stored.device,
-        "threads": run.get("threads", stored.cell.execution.threads),
-        "place": stored.place,
-        "node": result.node if result else None,
-        "latency_s": latency,
-        "pace": row.pace,
-        "corrected_s": latency["median"] / row.pace if latency and row.pace else None,
-        "sweep": result.sweep if result else None,
-        "started": result.started if result else None,
-        "finished": result.finished if result else None,
-        "reason": result.reason if result else None,
-        "command": row.command,
-    }
-
-
-def list_document(store: str, rows: Sequence[CellRow], sweeps: Sequence[Sweep]) -> dict[str, Any]:
-    """The list of a store's cells, and of its sweeps, in the order in which they come."""
-    return {
-        "format_version": FORMAT_VERSION,
-        "mnfpn_version": __version__,
-        "command": "runs list",
-        "store": store,
-        "sweeps": [{**vars(one), "plan": dict(one.plan), "counts": dict(one.counts)} for one in sweeps],
-        "cells": [cell_document(row) for row in rows],
-    }
 
 
 def list_report(store: str, rows: Sequence[CellRow], sweeps: Sequence[Sweep], limit: int | None) -> Report:
@@ -117,16 +41,16 @@ def list_report(store: str, rows: Sequence[CellRow], sweeps: Sequence[Sweep], li
 
 
 def _sweeps_table(sweeps: Sequence[Sweep]) -> Report:
+    from mnfpn_cli.sweep.start import sweep_record
+
     if not sweeps:
         return []
-    made, shown = (
-        table("Sweeps", ">#", "Started (UTC)", ">Cells", ">Done", ">Failed", ">Pending"),
-        sweeps[:SWEEPS_SHOWN],
-    )
+    made = table("Sweeps", ">#", "Started (UTC)", ">Cells", ">Done", ">Failed", ">Pending")
+    shown = [sweep_record(one) for one in sweeps[:SWEEPS_SHOWN]]
     for one in shown:
-        numbers = [one.counts.get(status, 0) for status in ("done", "failed", "pending")]
+        numbers = [one.counts.done, one.counts.failed, one.counts.pending]
         made.add_row(str(one.id), _moment(one.started), *map(count, (sum(numbers), *numbers)))
-    asked = [command(f"{one.id}: {words}") for one in shown if (words := asked_for(one.plan))]
+    asked = [command(f"{one.id}: {one.command}") for one in shown if one.command]
     older = len(sweeps) - SWEEPS_SHOWN
     return [made, *asked, *([note(f"{count(older)} older: --json", "dim")] if older > 0 else [])]
 
@@ -171,22 +95,9 @@ def _moment(iso: str) -> str:
     return iso[5:16].replace("T", " ")
 
 
-def as_text(value: Any) -> str:
+def as_text(value: object) -> str:
     """A setting in one word or line."""
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def show_document(row: CellRow, results: Sequence[Result]) -> dict[str, Any]:
-    """A cell, and everything that was measured of it, the oldest first."""
-    body = {"cell": cell_document(row), "results": [_result_document(one) for one in results]}
-    return document("runs show", row.stored.cell.settings, body)
-
-
-def _result_document(result: Result) -> dict[str, Any]:
-    names = ("id", "sweep", "status", "node", "started", "finished", "reason")
-    measured = result.document or {}
-    parts = {name: measured.get(name) for name in ("run", "warnings", "environment", "profile")}
-    return {**{name: getattr(result, name) for name in names}, **parts}
 
 
 def show_report(row: CellRow, results: Sequence[Result]) -> Report:

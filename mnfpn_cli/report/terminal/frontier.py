@@ -1,18 +1,17 @@
-"""`mnfpn report` in the terminal: the measured frontier as tables, with a plot, and as JSON."""
+"""`mnfpn report` in the terminal: the measured frontier as tables, with a plot."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from mnfpn_cli.report.documents import network_document
 from mnfpn_cli.report.points import KEPT, Point, Points
 from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.terminal.cell_tables import Differing, cells_report, columns_of, numbers_of
-from mnfpn_cli.report.terminal.sweep import moved_lines, planned_document
+from mnfpn_cli.report.terminal.sweep import moved_lines
 from mnfpn_cli.report.terminal.tables import Report, note, printable, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
 from mnfpn_cli.space.frontier import Bench, bench_of
@@ -182,32 +181,3 @@ def _counts(points: Points) -> Report:
 
 def _moved(points: Points) -> Report:
     return [warning(line) for line in moved_lines(points.moved)]
-
-
-def report_document(points: Points) -> dict[str, Any]:
-    """The same under the keys that scripts rely on: seconds, bytes, MACs, parameters, shares."""
-    return {
-        **network_document("report", None, None, {}),
-        "counts": {status: points.count(status) for status in ("done", "failed", "pending")},
-        "frontier": [
-            {**bench._asdict(), "cells": [_row(one) for one in some]} for bench, some in points.frontier.items()
-        ],
-        "reference_moved": [{"node": one.node, "finished": one.finished, "pace": one.pace} for one in points.moved],
-    }
-
-
-def _row(point: Point) -> dict[str, Any]:
-    from mnfpn_cli.measure.statistics import latency_record
-
-    stored, latency = point.stored, point.latency
-    assert latency
-    return {
-        "key": stored.key,
-        "name": point.name,
-        **planned_document(stored.planned),
-        "device": stored.device,
-        "node": point.node,
-        "latency_s": latency_record(latency).model_dump(mode="json"),
-        "corrected_s": point.corrected_s,
-        "kept": point.kept,
-    }

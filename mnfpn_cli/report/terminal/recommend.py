@@ -1,17 +1,14 @@
-"""`mnfpn recommend` as tables and as JSON."""
+"""`mnfpn recommend` as tables."""
 
 from __future__ import annotations
 
-import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.points import KEPT, name_of, words_of
 from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.terminal.cell_tables import Differing, cells_report, columns_of
-from mnfpn_cli.report.terminal.sweep import cost_document
 from mnfpn_cli.report.terminal.tables import Report, command, note, printable, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
-from mnfpn_cli.space.cells import bench_arguments, network_arguments
 from mnfpn_cli.space.planned import Capacity, kept
 from mnfpn_cli.text import percent
 
@@ -103,49 +100,7 @@ def capacity_words(capacity: Capacity) -> str:
     )
 
 
-def commands(cell: StoredCell) -> dict[str, str]:
-    """What to do with a cell next: look at it, export it, time it again."""
-    network = network_arguments(cell.cell)
-    return {
-        "inspect": f"mnfpn {shlex.join(['summary', *network])}",
-        "export": f"mnfpn {shlex.join(['export', '--format', 'onnx', '--output', 'network.onnx', *network])}",
-        "measure": f"mnfpn {shlex.join(bench_arguments(cell.cell))}",
-    }
-
-
 def _commands(cell: StoredCell) -> Report:
-    return [command(f"{what:8} {line}", "bold") for what, line in commands(cell).items()]
+    from mnfpn_cli.sweep.recommend import next_commands
 
-
-def recommend_document(found: Sequence[Recommendation], warnings: Sequence[str]) -> dict[str, Any]:
-    """The same under the keys that scripts rely on; times in seconds."""
-    return {
-        "objective": OBJECTIVE,
-        "warnings": list(warnings),
-        "recommendations": [
-            {
-                **one.bench._asdict(),
-                "measured": one.measured,
-                "within": one.within,
-                "picks": [_pick(one, pick) for pick in one.picks],
-                "step": _pick(one, one.step) if one.step else None,
-            }
-            for one in found
-        ],
-    }
-
-
-def _pick(one: Recommendation, pick: Pick) -> dict[str, Any]:
-    interval = pick.latency.interval
-    return {
-        "key": pick.cell.key,
-        "settings": pick.cell.cell.settings.model_dump(mode="json"),
-        "runtime": pick.cell.cell.execution.runtime,
-        "size": dict(zip(("height", "width"), pick.cell.cell.size, strict=True)),
-        "median_s": pick.latency.median,
-        "ci95_s": list(interval) if interval else None,
-        "within_surely": pick.sure,
-        "cost": cost_document(pick.cell.planned),
-        "kept": kept(pick.cell.figures.capacity, one.most),
-        "commands": commands(pick.cell),
-    }
+    return [command(f"{what:8} {line}", "bold") for what, line in next_commands(cell)]

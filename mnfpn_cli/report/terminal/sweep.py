@@ -1,9 +1,7 @@
-"""`mnfpn sweep` as tables and as JSON: what the space holds, what was chosen, what was measured."""
+"""`mnfpn sweep` as tables: what the space holds, what was chosen, what was measured."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.report.points import KEPT
@@ -20,12 +18,13 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from mnfpn_cli.documents.sweep import InvalidRuns, SweepRecord
     from mnfpn_cli.space.planned import Planned, PlannedSpace
-    from mnfpn_cli.store.rows import Reference, StoredCell, Sweep
+    from mnfpn_cli.store.rows import Reference, StoredCell
     from mnfpn_cli.sweep.drift import Moved
     from mnfpn_cli.sweep.expected import Expected, Reused
     from mnfpn_cli.sweep.start import Chosen
-    from mnfpn_cli.sweep.state import NotRun
+    from mnfpn_cli.sweep.state import Swept
 
 SHOWN = 10
 """Reasons, and cells of a frontier, that are shown; JSON has all."""
@@ -36,7 +35,9 @@ ASKED = 2000
 
 def space_report(chosen: Chosen, frontier: Sequence[Planned], expected: Expected | None) -> Report:
     """What there is, what is left out and why, and the cells that keep the most capacity for their MACs."""
-    report: Report = [_counts(chosen.space, chosen, expected), *reasons_report(chosen.space.invalid)]
+    from mnfpn_cli.sweep.start import invalid_runs
+
+    report: Report = [_counts(chosen.space, chosen, expected), *reasons_report(invalid_runs(chosen.space.invalid))]
     if frontier:
         report += [*frontier_report(frontier, chosen.space.cells), note(KEPT, "dim")]
     return report
@@ -80,15 +81,14 @@ def asked_for(plan: Mapping[str, Any]) -> str:
     return str(plan.get("command") or "")
 
 
-def reasons_report(invalid: Mapping[str, int]) -> Report:
-    """Why combinations are no networks, and how many cells that are; the most common reasons first."""
+def reasons_report(invalid: Sequence[InvalidRuns]) -> Report:
+    """Why combinations are no networks, and how many cells that are."""
     if not invalid:
         return []
     made = table("Invalid combinations", ">Cells", "Why")
-    common = sorted(invalid.items(), key=lambda pair: -pair[1])
-    for reason, number in common[:SHOWN]:
-        made.add_row(count(number), note(reason.replace("\n", "; ")))
-    more = [note(f"{len(common) - SHOWN} more reasons: --json has them all.", "dim")] if len(common) > SHOWN else []
+    for one in invalid[:SHOWN]:
+        made.add_row(count(one.cells), note(one.reason.replace("\n", "; ")))
+    more = [note(f"{len(invalid) - SHOWN} more reasons: --json has them all.", "dim")] if len(invalid) > SHOWN else []
     return [made, *more]
 
 
@@ -127,92 +127,19 @@ def _some(items: Sequence[Planned], most: int) -> Sequence[Planned]:
     return [items[round(index * step)] for index in range(most)]
 
 
-def space_document(chosen: Chosen, frontier: Sequence[Planned], expected: Expected | None) -> dict[str, Any]:
-    """The same under the keys that scripts rely on."""
-    space = chosen.space
-    return {
-        "cells": len(space.cells) + sum(space.cut.values()),
-        "repeated": space.repeated,
-        "invalid": [{"cells": number, "reason": reason} for reason, number in space.invalid.most_common()],
-        "over_budget": dict(space.cut),
-        "measure": chosen.measure,
-        "chosen": len(chosen.cells),
-        "expected_s": expected.seconds if expected else None,
-        "frontier": [planned_document(one) for one in frontier],
-    }
-
-
-def planned_document(one: Planned) -> dict[str, Any]:
-    """A cell with what its plan says; memory in bytes, of the batch."""
-    cell = one.cell
-    how = cell.execution
-    return {
-        "settings": cell.settings.model_dump(mode="json"),
-        "input": dict(zip(("batch", "channels", "height", "width"), cell.input.shape, strict=True)),
-        "runtime": how.runtime,
-        "device": how.device,
-        "dtype": how.dtype,
-        "threads": how.threads,
-        "cost": cost_document(one),
-    }
-
-
-def cost_document(one: Planned) -> dict[str, Any]:
-    """What a cell costs, and the capacity that it keeps."""
-    figures = one.figures
-    return {
-        "parameters": figures.parameters,
-        "macs": figures.macs,
-        "memory_bytes": figures.memory_bytes,
-        "capacity": figures.capacity._asdict(),
-    }
-
-
 MUCH = 2
 """Times from which on per cent are no help."""
 
 
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """What one call of `mnfpn sweep` is through with: which sweeps, with all their cells, of which ``--store``."""
-
-    store: str
-    sweeps: tuple[Sweep, ...]
-    cells: tuple[StoredCell, ...]
-    references: tuple[Reference, ...]
-    notes: tuple[str, ...]
-    skipped: int = 0
-    not_run: tuple[NotRun, ...] = ()
-    reused: tuple[Reused, ...] = ()
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """The cells by status."""
-        return {status: sum(one.status == status for one in self.cells) for status in ("done", "failed", "pending")}
-
-    @property
-    def doubts(self) -> list[str]:
-        """What makes the figures less sure than they look, once all are there."""
-        return [*reused_lines(self.reused), *drift_lines(self.references)]
-
-    @property
-    def warnings(self) -> list[str]:
-        """The same, behind what went wrong meanwhile and was told then."""
-        return [*self.notes, *self.doubts]
-
-    @property
-    def ways_not_run(self) -> dict[tuple[str, str, str, str], int]:
-        """How many cells could not be run, by runtime, device, dtype and reason."""
-        hows = [(one.cell.cell.execution, one.reason) for one in self.not_run]
-        return dict(Counter((how.runtime, how.device, how.dtype, reason) for how, reason in hows))
-
-
 def swept_report(swept: Swept) -> Report:
     """How many cells were measured, what was left out or failed, whether the machine stayed the same, what next."""
+    from mnfpn_cli.sweep.start import sweep_record
+
+    sweeps = [sweep_record(one) for one in swept.sweeps]
     left = swept.counts["pending"] - swept.skipped - len(swept.not_run)  # those are told below, with the reason
     counts = {**swept.counts, "pending": max(0, left)}
     rows = [(status, count(number)) for status, number in counts.items() if number or status == "done"]
-    left_out = [part for sweep in swept.sweeps for part in _left_out(sweep)]
+    left_out = [part for sweep in sweeps for part in _left_out(sweep)]
     left_out += [("too slow", f"{count(swept.skipped)} by --max-latency, and not measured")] if swept.skipped else []
     left_out += [
         ("not run", f"{count(number)}: {runtime} on {device}, {dtype}: {reason}")
@@ -223,19 +150,24 @@ def swept_report(swept: Swept) -> Report:
     advice = f"The frontier: mnfpn report --store {store}. Which to take: mnfpn recommend --store {store}."
     return [
         pairs(f"Sweep, in {store}", [*rows, *left_out, ("reference cell", timed)]),
-        *(table_ for sweep in swept.sweeps for table_ in reasons_report(sweep.plan.get("invalid", {}))),
+        *(table_ for sweep in sweeps for table_ in reasons_report(sweep.invalid)),
         *_failures(swept.cells),
-        *(warning(line) for line in swept.doubts),
+        *(warning(line) for line in doubts_of(swept)),
         *([note(advice, "dim")] if swept.counts["done"] else []),
     ]
 
 
-def _left_out(sweep: Sweep) -> list[tuple[str, str]]:
+def _left_out(sweep: SweepRecord) -> list[tuple[str, str]]:
     """What was not to be measured, and why."""
-    plan = sweep.plan
-    rows = [("over budget", f"{count(number)} by {option}") for option, number in plan.get("cut", {}).items()]
-    not_chosen = plan["space"]["cells"] - sum(sweep.counts.values()) if "space" in plan else 0
-    return [*rows, *([("not chosen", f"{count(not_chosen)} (--measure {plan['measure']})")] if not_chosen > 0 else [])]
+    rows = [("over budget", f"{count(number)} by {option}") for option, number in sweep.over_budget.items()]
+    chosen = sweep.counts.done + sweep.counts.failed + sweep.counts.pending
+    not_chosen = sweep.space.cells - chosen if sweep.space else 0
+    return [*rows, *([("not chosen", f"{count(not_chosen)} (--measure {sweep.measure})")] if not_chosen > 0 else [])]
+
+
+def doubts_of(swept: Swept) -> list[str]:
+    """What makes the figures less sure than they look, once all are there."""
+    return [*reused_lines(swept.reused), *drift_lines(swept.references)]
 
 
 def reused_lines(reused: Sequence[Reused]) -> list[str]:
@@ -287,20 +219,3 @@ def _failures(cells: Sequence[StoredCell]) -> Report:
     more = len(failed) - SHOWN
     left_out = [note(f"{count(more)} more: mnfpn runs list --status failed", "dim")] if more > 0 else []
     return [made, *left_out, note("--retry-failed measures them again.", "dim")]
-
-
-def swept_document(swept: Swept) -> dict[str, Any]:
-    """The same under the keys that scripts rely on; the rows themselves are what `mnfpn runs export` gives."""
-    return {
-        "store": swept.store,
-        "sweeps": [{**one.plan, "id": one.id, "started": one.started} for one in swept.sweeps],
-        "counts": swept.counts,
-        "skipped": swept.skipped,
-        "not_run": [
-            dict(zip(("runtime", "device", "dtype", "reason", "cells"), (*way, number), strict=True))
-            for way, number in swept.ways_not_run.items()
-        ],
-        "references": len(swept.references),
-        "keys": [one.key for one in swept.cells],
-        "warnings": swept.warnings,
-    }

@@ -1,0 +1,92 @@
+"""What `mnfpn sweep` returns: the plan of a space, or what was measured of it."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from mnfpn_cli.documents.base import Count, Document, Record, Seconds
+from mnfpn_cli.documents.costs import PlannedRun, StatusCounts
+from mnfpn_cli.documents.work import SamplingRecord
+
+
+class InvalidRuns(Record):
+    """Combinations of a space that are no network, for one reason."""
+
+    cells: Count = Field(description="How many there are.")
+    reason: str = Field(description="Where the settings are wrong, the rule, and the value.")
+
+
+class SpaceCounts(Record):
+    """What the space of a sweep holds."""
+
+    cells: Count = Field(description="Valid runs within the budget.")
+    repeated: Count = Field(description="Runs that several combinations give.")
+    all_runtimes: bool = Field(description="Whether all runtimes were asked for, so that some may be missing.")
+
+
+class HowRecord(Record):
+    """How the runs of a sweep are measured."""
+
+    sampling: SamplingRecord = Field(description="When a measurement is warm, and when it is enough.")
+    by_layer: bool = Field(description="Whether layers are timed by the runtimes that run layer by layer.")
+    timeout_s: Seconds = Field(description="After which a run is given up.")
+    reference_every: Count = Field(description="Runs between two times of the reference.")
+    max_latency_s: Seconds | None = Field(
+        description="Runs that cannot be as fast are not measured; null for no limit."
+    )
+
+
+class SweepRecord(Record):
+    """A sweep in a store; null is what its store does not say."""
+
+    id: Count = Field(description="Its number in the store.")
+    started: str = Field(description="When it began: UTC, in ISO 8601.")
+    machine: str = Field(description="The kind of machine that its runs are for.")
+    command: str = Field(description="The command that began it.")
+    how: HowRecord | None = Field(description="How its runs are measured.")
+    measure: str = Field(description="Which runs were chosen: all, frontier, none, or how many.")
+    space: SpaceCounts | None = Field(description="What its space holds.")
+    invalid: tuple[InvalidRuns, ...] = Field(description="Combinations that are no network, most common reason first.")
+    over_budget: dict[str, Count] = Field(description="Runs beyond the budget, by the option that they exceed.")
+    counts: StatusCounts = Field(description="Its runs by status.")
+
+
+class NotRunGroup(Record):
+    """Runs that no machine there is can run, for one reason."""
+
+    runtime: str = Field(description="Their runtime.")
+    device: str = Field(description="Their device.")
+    dtype: str = Field(description="Their element type.")
+    reason: str = Field(description="Why they cannot be run.")
+    cells: Count = Field(description="How many there are.")
+
+
+class SpaceDocument(Document):
+    """The result of `mnfpn sweep` where nothing is measured: what the space holds."""
+
+    command: Literal["sweep"] = Field("sweep", description="The command that made the document.")
+    cells: Count = Field(description="Valid runs, those over the budget included.")
+    repeated: Count = Field(description="Runs that several combinations give.")
+    invalid: tuple[InvalidRuns, ...] = Field(description="Combinations that are no network, most common reason first.")
+    over_budget: dict[str, Count] = Field(description="Runs beyond the budget, by the option that they exceed.")
+    measure: str = Field(description="Which runs are chosen: all, frontier, none, or how many.")
+    chosen: Count = Field(description="Runs that are chosen.")
+    expected_s: Seconds | None = Field(description="The least time that measuring takes; null where nothing is chosen.")
+    frontier: tuple[PlannedRun, ...] = Field(description="The runs that keep the most for their MACs, cheapest first.")
+
+
+class SweptDocument(Document):
+    """The result of `mnfpn sweep` where runs were measured."""
+
+    command: Literal["sweep"] = Field("sweep", description="The command that made the document.")
+    store: str = Field(description="The store, as --store has it.")
+    sweeps: tuple[SweepRecord, ...] = Field(description="The sweeps that were measured.")
+    counts: StatusCounts = Field(description="Their runs by status.")
+    skipped: Count = Field(description="Runs that are too slow for --max-latency, and were not measured.")
+    not_run: tuple[NotRunGroup, ...] = Field(description="Runs that no machine there is can run.")
+    references: Count = Field(description="How many times the reference was timed.")
+    keys: tuple[str, ...] = Field(description="The keys of the runs.")
+    warnings: tuple[str, ...] = Field(description="What makes the figures less sure, and what went wrong.")
+
+
+SweepDocument = SpaceDocument | SweptDocument

@@ -1,0 +1,129 @@
+"""The runs of a store, with the machine's pace when they were measured; and the documents of `mnfpn runs`."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from mnfpn_cli.documents.costs import PlannedRun
+from mnfpn_cli.documents.runs import (
+    ResultRecord,
+    RunsExportDocument,
+    RunsListDocument,
+    RunsPruneDocument,
+    RunsShowDocument,
+    StoredRun,
+)
+from mnfpn_cli.measure.statistics import Latency, latency_record
+from mnfpn_cli.space.cells import bench_arguments
+from mnfpn_cli.space.planned import planned_run
+from mnfpn_cli.store.change import Removed
+from mnfpn_cli.store.rows import Reference, Result, StoredCell, Sweep
+from mnfpn_cli.sweep.drift import paces_of
+from mnfpn_cli.sweep.start import sweep_record
+
+
+@dataclass(frozen=True)
+class CellRow:
+    """A cell of a store, and the machine's pace when it was measured; None where its reference stayed."""
+
+    stored: StoredCell
+    pace: float | None = None
+
+    @property
+    def result(self) -> Result | None:
+        """What came of measuring it; None where it is to be measured, if again."""
+        return self.stored.result if self.stored.status != "pending" else None
+
+    @property
+    def latency(self) -> Latency | None:
+        """What was measured."""
+        return Latency(self.result.samples) if self.result and self.stored.measured else None
+
+    @property
+    def command(self) -> str:
+        """What measures it once more."""
+        return f"mnfpn {shlex.join(bench_arguments(self.stored.cell))}"
+
+
+def rows_of(cells: Sequence[StoredCell], references: Sequence[Reference]) -> list[CellRow]:
+    """Cells, the one that was measured last first; behind them those that were not."""
+    paces = paces_of(cells, references)
+    rows = [CellRow(one, paces.get(one.key)) for one in cells]
+    return sorted(rows, key=lambda row: row.result.finished if row.result else "", reverse=True)
+
+
+def executed_run(stored: StoredCell) -> PlannedRun:
+    """Describe a run with the device and the threads that it was measured on; as it was asked for where it was not."""
+    planned = planned_run(stored.planned)
+    threads = stored.measured["run"].get("threads") if stored.measured else None
+    return planned.model_copy(update={"device": stored.device, "threads": threads or planned.threads})
+
+
+def stored_run(row: CellRow) -> StoredRun:
+    """Describe a run of a store."""
+    stored, result, latency = row.stored, row.result, row.latency
+    return StoredRun(
+        **dict(executed_run(stored)),
+        key=stored.key,
+        status=stored.status,
+        size=str(stored.cell.size),
+        batch=stored.cell.execution.batch,
+        machine=stored.machine,
+        node=result.node if result else None,
+        latency_s=latency_record(latency) if latency else None,
+        pace=row.pace,
+        corrected_s=latency.median / row.pace if latency and row.pace else None,
+        sweep=result.sweep if result else None,
+        started=result.started if result else None,
+        finished=result.finished if result else None,
+        reason=result.reason if result else None,
+        command=row.command,
+    )
+
+
+def list_document(store: str, rows: Sequence[CellRow], sweeps: Sequence[Sweep]) -> RunsListDocument:
+    """Make the document of `mnfpn runs list`: runs and sweeps in the order in which they come."""
+    return RunsListDocument(
+        settings=None,
+        model=None,
+        store=store,
+        sweeps=tuple(map(sweep_record, sweeps)),
+        runs=tuple(map(stored_run, rows)),
+    )
+
+
+def export_document(rows: Sequence[CellRow]) -> RunsExportDocument:
+    """Make the document of `mnfpn runs export`."""
+    return RunsExportDocument(settings=None, model=None, runs=tuple(map(stored_run, rows)))
+
+
+def show_document(row: CellRow, results: Sequence[Result]) -> RunsShowDocument:
+    """Make the document of `mnfpn runs show`: a run, and everything that was measured of it, the oldest first."""
+    return RunsShowDocument(
+        settings=row.stored.cell.settings,
+        model=None,
+        run=stored_run(row),
+        results=tuple(map(_result_record, results)),
+    )
+
+
+def _result_record(result: Result) -> ResultRecord:
+    measured = result.document or {}
+    return ResultRecord(
+        id=result.id,
+        sweep=result.sweep,
+        status=result.status,
+        node=result.node,
+        started=result.started,
+        finished=result.finished,
+        reason=result.reason,
+        run=measured.get("run"),
+        warnings=measured.get("warnings"),
+        environment=measured.get("environment"),
+        profile=measured.get("profile"),
+    )
+
+
+def prune_document(removed: Removed, dry_run: bool) -> RunsPruneDocument:
+    """Make the document of `mnfpn runs prune`."""
+    return RunsPruneDocument(settings=None, model=None, **asdict(removed), dry_run=dry_run)
