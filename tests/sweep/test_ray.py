@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import pytest
@@ -24,6 +24,7 @@ from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.sweep.pool import Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
 from mnfpn_cli.sweep.ray import connect as ray_connect
+from mnfpn_cli.sweep.ray import nodes as ray_nodes
 from mnfpn_cli.sweep.ray import plan as ray_plan
 from mnfpn_cli.sweep.ray import pool as ray_pool_module
 from mnfpn_cli.sweep.ray import worker as ray_worker
@@ -40,6 +41,7 @@ from tests.sweep.pools import measured as made_up
 
 pytest.importorskip("ray")
 
+T = TypeVar("T")
 PATIENCE_S = 60.0
 HEALTH = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 2}
 QUICKLY = ("--max-time", "0.5", "--warmup", "0")
@@ -134,9 +136,14 @@ def until(pool: RayPool, workers: int) -> list[Worker]:
     return list(pool.idle())
 
 
-def measured(pool: RayPool, worker: Worker, *arguments: str) -> Outcome | Lost:
+def task() -> Task:
+    """A run that takes longer than any test."""
+    return Task(("bench", "--size", "64x64", "--min-time", "61.25"), 90)
+
+
+def measured(pool: RayPool, worker: Worker) -> Outcome | Lost:
     """What comes of measuring on a worker."""
-    pool.start(worker, Task(arguments, 60))
+    pool.start(worker, task())
     while True:
         for one, outcome in pool.wait(1):
             assert one == worker
@@ -215,29 +222,27 @@ def test_cells_are_measured_by_a_fresh_process_on_their_node(cluster: Any, store
 @pytest.mark.slow
 def test_the_process_that_measures_ends_with_its_actor(cluster: Any) -> None:
     """Closing the pool ends what is being measured."""
-    mark = "61.25"
     with ray_pool(cluster.address, {"auto"}) as pool:
         (worker,) = until(pool, 1)
-        pool.start(worker, Task(("bench", "--size", "64x64", "--min-time", mark), 90))
-        _wait_for(lambda: _measuring(mark))
+        pool.start(worker, task())
+        measuring = _wait_for(_measuring)
         pool.close()
-        _wait_for(lambda: not _measuring(mark))
+        _wait_for(lambda: not any(_runs(one) for one in measuring))
 
 
 @pytest.mark.slow
 def test_a_run_whose_node_is_killed_is_lost_and_its_process_ends(cluster: Any, add_node: Callable[..., Any]) -> None:
     """Nothing is left to measure beside the next run; the node's worker is not idle again, and the others are."""
-    mark, victim = "61.75", add_node()
+    victim = add_node()
     with ray_pool(cluster.address, {"auto"}) as pool:
         workers = until(pool, 2)
         (worker,) = [one for one in workers if one.id.startswith(victim.node_id)]
-        pool.start(worker, Task(("bench", "--size", "64x64", "--min-time", mark), 90))
-        _wait_for(lambda: _measuring(mark))
+        pool.start(worker, task())
+        measuring = _wait_for(_measuring)
         cluster.remove_node(victim, allow_graceful=False)
-        finished = list[Any]()
-        _wait_for(lambda: finished.extend(pool.wait(0.5)) or finished)
+        finished = _wait_for(lambda: pool.wait(0.5))
         assert [(one, type(outcome)) for one, outcome in finished] == [(worker, Lost)]
-        _wait_for(lambda: not _measuring(mark))
+        _wait_for(lambda: not any(_runs(one) for one in measuring))
         _wait_for(lambda: pool.wait(0.1) or any("has left the cluster" in line for line in pool.notes()))
         assert list(pool.idle()) == [one for one in workers if one is not worker]
 
@@ -277,12 +282,31 @@ def test_nodes_that_cannot_measure_are_told_before_the_first_cell(
     add_node(env_vars={"PYTHONPATH": _without_package(tmp_path / "without")})
     add_node(env_vars={"PYTHONPATH": _other_version(tmp_path / "other")})
     with ray_pool(cluster.address, {"auto"}, measure=quick()) as pool:
+        notes = pool.notes()
         state = run(store, pool, 3)
-    assert (state.done, state.failed) == (3, 0)
-    without, other = sorted(state.notes, key=lambda line: "it has mnfpn" in line)
+    assert (state.done, state.failed, state.notes) == (3, 0, ())
+    without, other = sorted(notes, key=lambda line: "it has mnfpn" in line)
     assert "is not used: its Python" in without
     assert f"has no mnfpn: pip install mnfpn=={__version__}" in without
     assert f"is not used: it has mnfpn 0.0.1, this is {__version__}" in other
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_gone_is_an_error(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found out before Ray ends this process; a pipe that is closed is no cluster."""
+
+    def refuse(_address: str) -> None:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    def lose_head() -> None:
+        with ray_pool(cluster.address, {"auto"}, measure=quick()) as pool:
+            monkeypatch.setattr(ray_nodes, "knock", refuse)
+            _wait_for(lambda: pool.wait(0.5))
+
+    with pytest.raises(MnfpnError, match="does not answer any more: its head is gone: Connection refused"):
+        lose_head()
+    with pytest.raises(BrokenPipeError), connected(cluster.address):
+        raise BrokenPipeError
 
 
 @pytest.mark.slow
@@ -557,16 +581,25 @@ def _ids(cluster: Any, *others: Any) -> list[str]:
     return [one.node_id for one in (*cluster.list_all_nodes(), *others)]
 
 
-def _wait_for(condition: Callable[[], object]) -> None:
+def _wait_for(condition: Callable[[], T]) -> T:
     end = time.monotonic() + PATIENCE_S
-    while not condition():
+    while not (met := condition()):
         assert time.monotonic() < end
         time.sleep(0.1)
+    return met
 
 
-def _measuring(mark: str) -> list[int]:
-    """The processes that have this argument, and belong to nothing of this test's own."""
-    return [one.pid for one in psutil.process_iter(["cmdline"]) if mark in (one.info["cmdline"] or ())]
+def _measuring() -> list[psutil.Process]:
+    """The processes that measure on the nodes of this test's cluster."""
+    return [one for one in psutil.Process().children(recursive=True) if _runs(one)]
+
+
+def _runs(one: psutil.Process) -> bool:
+    """Whether a process measures: it has not ended."""
+    try:
+        return any(part.startswith("mnfpn_cli.") for part in one.cmdline())
+    except psutil.Error:
+        return False
 
 
 def _without_package(folder: Path) -> str:
