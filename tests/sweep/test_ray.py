@@ -395,7 +395,7 @@ def test_a_node_that_loses_every_cell_is_left_out(cluster: Any) -> None:
             used.add(worker)
             assert isinstance(measured(pool, worker), Lost)
             assert worker not in pool.idle()
-        assert "is not used any more: 3 times in a row" in pool.notes()[-1]
+        assert "is not used any more: lost 3 times in a row" in pool.notes()[-1]
         (cell, *_) = plan_space(space_of(width_mult=[0.35], size=["64"]), Budget()).cells
         now = time.monotonic()
         assert pool.alive(cell.cell)

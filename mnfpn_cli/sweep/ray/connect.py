@@ -26,7 +26,6 @@ HINT = (
 )
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_LOG_TO_DRIVER": "0",
     # Ray prints its nodes' complaints to standard output, where results belong, at any log level.
     "RAY_DEDUP_LOGS_SKIP_REGEX": "(?s).*",
 }
@@ -88,7 +87,8 @@ def ask(address: str) -> str:
     """Connect to a cluster; return why that fails, or nothing."""
     import ray
 
-    options: dict[str, Any] = {"logging_level": "error"} | ({"include_dashboard": False} if address == "local" else {})
+    options: dict[str, Any] = {} if "://" in address else {"log_to_driver": False}  # unknown to a client's server
+    options |= {"logging_level": "error"} | ({"include_dashboard": False} if address == "local" else {})
     try:
         ray.init(address, **options)
         ray.nodes()  # type: ignore[no-untyped-call]

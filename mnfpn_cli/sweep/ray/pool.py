@@ -143,7 +143,7 @@ class RayPool:
             self._end(actor)
             self._losses[node.id] += 1
             if self._losses[node.id] == MAX_LOSSES:
-                self._leave_out(node, f"is not used any more: {MAX_LOSSES} times in a row it was lost: {short(error)}")
+                self._leave_out(node, f"is not used any more: lost {MAX_LOSSES} times in a row: {short(error)}")
             return [(worker, Lost(short(error)))] if worker else []
         if worker:
             if self._losses[node.id] < MAX_LOSSES:
