@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mnfpn_cli.store.rows import StoredCell
-from mnfpn_cli.sweep.pool import Lane
+from mnfpn_cli.sweep.pool import Worker
 
 REFERENCE_EVERY = 10
 """Cells between two times of the reference: a tenth of the time goes there."""
@@ -25,7 +25,7 @@ def way_of(cell: StoredCell) -> Way:
 
 @dataclass
 class References:
-    """When the reference cell is due on a lane: before the first cell there, after every so many, and behind the last.
+    """When the reference cell is due on a worker: before its first cell, after every so many, and behind the last.
 
     There is one for each device that cells are for: the middle one of them by MACs.
     """
@@ -47,19 +47,19 @@ class References:
                 by_device[one.cell.execution.device].append(one)
         self._chosen = {device: _middle(cells) for device, cells in by_device.items()}
 
-    def due(self, lane: Lane, last: bool = False) -> StoredCell | None:
-        """The reference cell that a lane is to time now; ``last``: there is nothing else to do."""
+    def due(self, worker: Worker, last: bool = False) -> StoredCell | None:
+        """The reference cell that a worker is to time now; ``last``: there is nothing else to do."""
         for device, cell in self._chosen.items():
-            since = self._since.get((lane.node, device))
-            if not lane.takes(cell.cell) or (last and not since):
+            since = self._since.get((worker.node, device))
+            if not worker.takes(cell.cell) or (last and not since):
                 continue
             if since is None or since >= self.every or last:
                 return cell
         return None
 
-    def measured(self, lane: Lane, cell: StoredCell, is_reference: bool) -> None:
-        """A lane is through with a cell."""
-        place = (lane.node, cell.cell.execution.device)
+    def measured(self, worker: Worker, cell: StoredCell, is_reference: bool) -> None:
+        """A worker is through with a cell."""
+        place = (worker.node, cell.cell.execution.device)
         self._since[place] = 0 if is_reference else self._since.get(place, 0) + 1
 
     def cannot_run(self, cell: StoredCell) -> None:

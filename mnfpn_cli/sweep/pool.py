@@ -1,4 +1,4 @@
-"""What measures cells: lanes, each of which measures one at a time. Here there is one; a cluster has one a machine."""
+"""Workers, each of which measures one run at a time: this machine is one; a Ray cluster has one a machine or GPU."""
 
 import socket
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from mnfpn_cli.sweep.process import Outcome, Task, run_task
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class Worker:
     """A machine, or a GPU of one, that measures one cell at a time.
 
     ``kind``: of the devices that it has for cells, ``cpu`` or ``cuda``; empty for all that are asked for.
@@ -31,35 +31,35 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A lane is gone, with the cell that it measured: its machine died."""
+    """A worker is gone, with the cell that it measured: its machine died."""
 
     why: str
 
 
 class Pool(Protocol):
-    """The lanes there are, and what they do."""
+    """The workers there are, and what they do."""
 
-    def idle(self) -> Sequence[Lane]:
-        """The lanes that have nothing to do."""
+    def idle(self) -> Sequence[Worker]:
+        """The workers that have nothing to do."""
 
-    def start(self, lane: Lane, task: Task) -> None:
-        """Have an idle lane measure a cell."""
+    def start(self, worker: Worker, task: Task) -> None:
+        """Have an idle worker measure a cell."""
 
-    def wait(self, seconds: float) -> Sequence[tuple[Lane, Outcome | Lost]]:
+    def wait(self, seconds: float) -> Sequence[tuple[Worker, Outcome | Lost]]:
         """Wait so long at most, and tell what was finished, or lost."""
 
     def alive(self, cell: Cell) -> bool:
-        """Whether there is a lane for a cell, or may be one again."""
+        """Whether there is a worker for a cell, or may be one again."""
 
     def notes(self) -> Sequence[str]:
-        """What people should know of the lanes, since this was asked last."""
+        """What people should know of the workers, since this was asked last."""
 
 
 @contextmanager
 def local_pool() -> "Iterator[LocalPool]":
     """This machine; at the end what it measures is ended."""
     node = socket.gethostname()
-    pool = LocalPool(Lane(node, node))
+    pool = LocalPool(Worker(node, node))
     try:
         yield pool
     finally:
@@ -68,23 +68,23 @@ def local_pool() -> "Iterator[LocalPool]":
 
 @dataclass
 class LocalPool:
-    """This machine: one lane."""
+    """This machine: one worker."""
 
-    lane: Lane
+    worker: Worker
     _executor: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     _stop: Event = field(default_factory=Event)
     _running: Future[Outcome] | None = None
 
-    def idle(self) -> Sequence[Lane]:
+    def idle(self) -> Sequence[Worker]:
         """The machine, unless it measures."""
-        return [] if self._running else [self.lane]
+        return [] if self._running else [self.worker]
 
-    def start(self, lane: Lane, task: Task) -> None:
+    def start(self, worker: Worker, task: Task) -> None:
         """Measure a cell in a process of its own."""
-        assert lane == self.lane
+        assert worker == self.worker
         self._running = self._executor.submit(run_task, task, self._stop.is_set)
 
-    def wait(self, seconds: float) -> Sequence[tuple[Lane, Outcome | Lost]]:
+    def wait(self, seconds: float) -> Sequence[tuple[Worker, Outcome | Lost]]:
         """What was finished by then."""
         if not self._running:
             self._stop.wait(seconds)
@@ -93,7 +93,7 @@ class LocalPool:
         if not done:
             return []
         outcome, self._running = self._running.result(), None
-        return [(self.lane, outcome)]
+        return [(self.worker, outcome)]
 
     def alive(self, cell: Cell) -> bool:  # noqa: ARG002
         """It is here."""

@@ -1,4 +1,4 @@
-"""A sweep under way: cells claimed, measured on the lanes of a pool, and put down one by one."""
+"""A sweep under way: cells claimed, measured on the workers of a pool, and put down one by one."""
 
 import time
 from collections import defaultdict, deque
@@ -17,7 +17,7 @@ from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import add_reference, now, sweeps
 from mnfpn_cli.sweep.drift import pace_at
 from mnfpn_cli.sweep.order import Rates, References, Way, way_of
-from mnfpn_cli.sweep.pool import Lane, Lost, Pool
+from mnfpn_cli.sweep.pool import Lost, Pool, Worker
 from mnfpn_cli.sweep.process import Outcome
 from mnfpn_cli.sweep.start import How
 from mnfpn_cli.sweep.state import NotRun, State
@@ -47,8 +47,8 @@ class SweepRun:
     stopped: Callable[[], bool] = lambda: False
     tell: Callable[[State], None] = lambda _state: None
     clock: Callable[[], float] = time.monotonic
-    _running: dict[Lane, tuple[StoredCell, bool, float]] = field(default_factory=dict)
-    _cannot: dict[tuple[Lane, Way], str] = field(default_factory=dict)
+    _running: dict[Worker, tuple[StoredCell, bool, float]] = field(default_factory=dict)
+    _cannot: dict[tuple[Worker, Way], str] = field(default_factory=dict)
     _left_out: set[str] = field(default_factory=set)
     _losses: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _seconds: list[float] = field(default_factory=list)
@@ -81,8 +81,8 @@ class SweepRun:
                 self._keep_busy()
                 if not self._running and not self._more():
                     break
-                for lane, outcome in self.pool.wait(POLL_S):
-                    self._take(lane, outcome)
+                for worker, outcome in self.pool.wait(POLL_S):
+                    self._take(worker, outcome)
                 for line in self.pool.notes():
                     self._note(line)
                 self.tell(self.state)
@@ -97,38 +97,38 @@ class SweepRun:
     def _keep_busy(self) -> None:
         if not self._running:
             self._leave_out_what_cannot_run()
-        for lane in self.pool.idle():
-            cell, is_reference = self.references.due(lane) if self._has_work(lane) else None, True
+        for worker in self.pool.idle():
+            cell, is_reference = self.references.due(worker) if self._has_work(worker) else None, True
             if cell is None:
-                cell, is_reference = self._next(lane), False
+                cell, is_reference = self._next(worker), False
             if cell is None and not self._queue:
-                cell, is_reference = self.references.due(lane, last=True), True
+                cell, is_reference = self.references.due(worker, last=True), True
             if cell is not None:
-                self._running[lane] = (cell, is_reference, self.clock())
-                self.pool.start(lane, self.how.task(cell, is_reference))
+                self._running[worker] = (cell, is_reference, self.clock())
+                self.pool.start(worker, self.how.task(cell, is_reference))
 
-    def _has_work(self, lane: Lane) -> bool:
+    def _has_work(self, worker: Worker) -> bool:
         cells = (self.cells[key] for key in self._queue)
-        return any(self._can(lane, one) and not self.rates.too_slow(one) for one in cells)
+        return any(self._can(worker, one) and not self.rates.too_slow(one) for one in cells)
 
-    def _can(self, lane: Lane, cell: StoredCell) -> bool:
-        return lane.takes(cell.cell) and (lane, way_of(cell)) not in self._cannot
+    def _can(self, worker: Worker, cell: StoredCell) -> bool:
+        return worker.takes(cell.cell) and (worker, way_of(cell)) not in self._cannot
 
     def _leave_out_what_cannot_run(self) -> None:
-        """Pass over the cells that no lane can run: one of each way was tried on each lane."""
-        lanes, found = self.pool.idle(), list[NotRun]()
+        """Pass over the cells that no worker can run: one of each way was tried on each worker."""
+        workers, found = self.pool.idle(), list[NotRun]()
         for cell in [self.cells[key] for key in self._queue] if self._cannot else ():
-            taking = [lane for lane in lanes if lane.takes(cell.cell)]
-            if taking and not any(self._can(lane, cell) for lane in taking):
+            taking = [worker for worker in workers if worker.takes(cell.cell)]
+            if taking and not any(self._can(worker, cell) for worker in taking):
                 found.append(NotRun(cell, self._cannot[taking[0], way_of(cell)]))
         if found:
             self._left_out |= {one.cell.key for one in found}
             self._queue = deque(key for key in self._queue if key not in self._left_out)
             self.state = replace(self.state, not_run=(*self.state.not_run, *found))
 
-    def _next(self, lane: Lane) -> StoredCell | None:
-        """The next cell that this lane can measure and nobody else does, claimed."""
-        for key in [key for key in self._queue if self._can(lane, self.cells[key])]:
+    def _next(self, worker: Worker) -> StoredCell | None:
+        """The next cell that this worker can measure and nobody else does, claimed."""
+        for key in [key for key in self._queue if self._can(worker, self.cells[key])]:
             self._queue.remove(key)
             if self.rates.too_slow(self.cells[key]):
                 self._left_out.add(key)
@@ -154,24 +154,24 @@ class SweepRun:
         self.state = replace(self.state, others=others - len(self._queue))
         return others > 0
 
-    def _take(self, lane: Lane, outcome: Outcome | Lost) -> None:
-        cell, is_reference, started = self._running.pop(lane)
+    def _take(self, worker: Worker, outcome: Outcome | Lost) -> None:
+        cell, is_reference, started = self._running.pop(worker)
         if isinstance(outcome, Lost):
-            self._lost(lane, cell, is_reference, outcome)
+            self._lost(worker, cell, is_reference, outcome)
             return
         if outcome.status == "unavailable":
-            self._cannot_run(lane, cell, is_reference, outcome.reason or "")
+            self._cannot_run(worker, cell, is_reference, outcome.reason or "")
             return
         self._seconds.append(self.clock() - started)
-        self.references.measured(lane, cell, is_reference)
+        self.references.measured(worker, cell, is_reference)
         result = Result(token_hex(16), self.sweep, **{one.name: getattr(outcome, one.name) for one in fields(outcome)})
         if is_reference:
             self._refer(cell, result)
         elif not self.stopped() or outcome.status == "done":
             self._put_down(cell, result)
 
-    def _cannot_run(self, lane: Lane, cell: StoredCell, is_reference: bool, reason: str) -> None:
-        self._cannot[lane, way_of(cell)] = reason
+    def _cannot_run(self, worker: Worker, cell: StoredCell, is_reference: bool, reason: str) -> None:
+        self._cannot[worker, way_of(cell)] = reason
         self.references.cannot_run(cell)
         if not is_reference:
             self.claims.release(cell.key)
@@ -198,8 +198,8 @@ class SweepRun:
             self._taken.append(one)
             self.state = replace(self.state, pace=pace_at(self._taken, one.node, one.finished))
 
-    def _lost(self, lane: Lane, cell: StoredCell, is_reference: bool, lost: Lost) -> None:
-        self._note(f"{lane.node} is lost: {lost.why}")
+    def _lost(self, worker: Worker, cell: StoredCell, is_reference: bool, lost: Lost) -> None:
+        self._note(f"{worker.node} is lost: {lost.why}")
         if is_reference:
             return
         self._losses[cell.key] += 1
@@ -208,15 +208,15 @@ class SweepRun:
             self._queue.appendleft(cell.key)
         else:
             reason = f"the machines that measured it were lost {MAX_LOSSES} times: {lost.why}"
-            self._put_down(cell, Result(token_hex(16), self.sweep, "failed", lane.node, now(), now(), reason))
+            self._put_down(cell, Result(token_hex(16), self.sweep, "failed", worker.node, now(), now(), reason))
 
     def _count(self, cell: StoredCell) -> None:
         done, failures = self.state.done + (cell.status == "done"), self.state.failed + (cell.status == "failed")
         self.rates.learn(cell)
         self.state = replace(self.state, done=done, failed=failures, best=self.rates.better(self.state.best, cell))
         if self._seconds:
-            lanes = max(1, len(self._running) + len(self.pool.idle()))
-            self.state = replace(self.state, left_s=fmean(self._seconds) * self.state.left / lanes)
+            workers = max(1, len(self._running) + len(self.pool.idle()))
+            self.state = replace(self.state, left_s=fmean(self._seconds) * self.state.left / workers)
 
     def _note(self, line: str) -> None:
         self.state = replace(self.state, notes=(*self.state.notes, line))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.space.cells import Cell
 from mnfpn_cli.store.sweeps import now
-from mnfpn_cli.sweep.pool import Lane, Lost
+from mnfpn_cli.sweep.pool import Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
 from tests.sweep.recorded import recorded
 
@@ -42,36 +42,36 @@ def no_graphs(task: Task) -> Outcome:
 
 @dataclass
 class FakePool:
-    """Lanes whose results are there at once; ``measure`` makes them."""
+    """Workers whose results are there at once; ``measure`` makes them."""
 
     measure: Callable[[Task], Outcome | Lost] = steady
-    lanes: list[Lane] = field(default_factory=lambda: [Lane("1", "here")])
-    tasks: list[tuple[Lane, Task]] = field(default_factory=list)
-    _running: dict[Lane, Task] = field(default_factory=dict)
+    workers: list[Worker] = field(default_factory=lambda: [Worker("1", "here")])
+    tasks: list[tuple[Worker, Task]] = field(default_factory=list)
+    _running: dict[Worker, Task] = field(default_factory=dict)
 
-    def idle(self) -> Sequence[Lane]:
-        """The lanes that have nothing to do."""
-        return [lane for lane in self.lanes if lane not in self._running]
+    def idle(self) -> Sequence[Worker]:
+        """The workers that have nothing to do."""
+        return [worker for worker in self.workers if worker not in self._running]
 
-    def start(self, lane: Lane, task: Task) -> None:
+    def start(self, worker: Worker, task: Task) -> None:
         """Remember what was asked for."""
-        assert lane in self.idle(), "a lane measures one cell at a time"
-        self.tasks.append((lane, task))
-        self._running[lane] = task
+        assert worker in self.idle(), "a worker measures one cell at a time"
+        self.tasks.append((worker, task))
+        self._running[worker] = task
 
-    def wait(self, seconds: float) -> Sequence[tuple[Lane, Outcome | Lost]]:
-        """All that runs is finished; a lane that is lost does not come back."""
+    def wait(self, seconds: float) -> Sequence[tuple[Worker, Outcome | Lost]]:
+        """All that runs is finished; a worker that is lost does not come back."""
         assert 0 < seconds < 5, "Ctrl-C is seen between two waits"
-        finished = [(lane, self.measure(task)) for lane, task in self._running.items()]
+        finished = [(worker, self.measure(task)) for worker, task in self._running.items()]
         self._running.clear()
-        for lane, outcome in finished:
+        for worker, outcome in finished:
             if isinstance(outcome, Lost):
-                self.lanes.remove(lane)
+                self.workers.remove(worker)
         return finished
 
     def alive(self, cell: Cell) -> bool:
-        """Whether a lane is left for it."""
-        return any(lane.takes(cell) for lane in self.lanes)
+        """Whether a worker is left for it."""
+        return any(worker.takes(cell) for worker in self.workers)
 
     def notes(self) -> Sequence[str]:
         """There is nothing to say."""

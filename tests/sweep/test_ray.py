@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import pytest
@@ -22,30 +22,30 @@ from mnfpn_cli.space.cells import KEY_VERSION
 from mnfpn_cli.space.planned import Budget, plan_space
 from mnfpn_cli.store import tables
 from mnfpn_cli.store.store import Store, open_store
-from mnfpn_cli.sweep.pool import Lane, Lost
-from mnfpn_cli.sweep.process import Outcome
+from mnfpn_cli.sweep.pool import Lost, Worker
+from mnfpn_cli.sweep.process import Outcome, Task
 from mnfpn_cli.sweep.ray import connect as ray_connect
-from mnfpn_cli.sweep.ray import members as ray_checks
-from mnfpn_cli.sweep.ray import members as ray_members
+from mnfpn_cli.sweep.ray import nodes as ray_nodes
 from mnfpn_cli.sweep.ray import plan as ray_plan
 from mnfpn_cli.sweep.ray import pool as ray_pool_module
+from mnfpn_cli.sweep.ray import worker as ray_worker
 from mnfpn_cli.sweep.ray.connect import connected
-from mnfpn_cli.sweep.ray.members import Measure, on_node, problem_of
-from mnfpn_cli.sweep.ray.nodes import Node, Place, Wanted, alive, check_wanted, node_name, places
+from mnfpn_cli.sweep.ray.nodes import Share, alive, nodes_of, on_node
 from mnfpn_cli.sweep.ray.plan import plan_on
-from mnfpn_cli.sweep.ray.pool import RayPool, ray_pool
+from mnfpn_cli.sweep.ray.pool import Measure, RayPool, ray_pool
+from mnfpn_cli.sweep.ray.worker import problem_of
 from mnfpn_cli.sweep.run import SweepRun
 from mnfpn_cli.sweep.start import Chosen, How, begin
 from mnfpn_cli.sweep.state import State
 from tests.space.spaces import space_of
+from tests.sweep import works
 from tests.sweep.pools import measured as made_up
-from tests.sweep.works import task
 
 pytest.importorskip("ray")
 
+T = TypeVar("T")
 PATIENCE_S = 60.0
 HEALTH = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 2}
-WORKER = "mnfpn_cli.sweep.worker"
 QUICKLY = SamplingRecord(max_time_s=0.5, warmup=0)
 
 
@@ -94,14 +94,16 @@ def quick(work: Callable[[str], None] = lambda _node: None) -> Measure:
     """Measure nothing: do some work, which is given the node's id, and make up what came of it."""
     made = dict(made_up([0.01] * 8).document or {})  # here: a node's process does not have these tests
 
-    def measure(_work: str, _timeout_s: float) -> dict[str, Any]:
+    def measure(_task: Any) -> Any:
         import ray
+
+        from mnfpn_cli.sweep.process import Outcome
 
         work(ray.get_runtime_context().get_node_id())
         environment = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")}
         document = {**made, "environment": {**made["environment"], **environment}}
         now = "2026-11-21T00:00:00.000+00:00"
-        return {"status": "done", "node": "", "started": now, "finished": now, "document": document}
+        return Outcome("done", "", now, now, None, document)
 
     return measure
 
@@ -127,21 +129,26 @@ def rows(store: Store) -> list[tuple[str, str]]:
     return store.read(lambda connection: [(row.key, row.node) for row in connection.execute(query)])
 
 
-def until(pool: RayPool, lanes: int) -> list[Lane]:
-    """Wait until so many lanes are idle."""
+def until(pool: RayPool, workers: int) -> list[Worker]:
+    """Wait until so many workers are idle."""
     end = time.monotonic() + PATIENCE_S
-    while len(pool.idle()) < lanes:
-        assert time.monotonic() < end, f"{pool.idle()} of {lanes} lanes"
+    while len(pool.idle()) < workers:
+        assert time.monotonic() < end, f"{pool.idle()} of {workers} workers"
         pool.wait(0.1)
     return list(pool.idle())
 
 
-def measured(pool: RayPool, lane: Lane) -> Outcome | Lost:
-    """What comes of measuring on a lane."""
-    pool.start(lane, task())
+def task() -> Task:
+    """A run that takes longer than any test."""
+    return works.task(90, sampling=SamplingRecord(min_time_s=61))
+
+
+def measured(pool: RayPool, worker: Worker) -> Outcome | Lost:
+    """What comes of measuring on a worker."""
+    pool.start(worker, task())
     while True:
         for one, outcome in pool.wait(1):
-            assert one == lane
+            assert one == worker
             return outcome
 
 
@@ -218,11 +225,55 @@ def test_cells_are_measured_by_a_fresh_process_on_their_node(cluster: Any, store
 def test_the_process_that_measures_ends_with_its_actor(cluster: Any) -> None:
     """Closing the pool ends what is being measured."""
     with ray_pool(cluster.address, {"auto"}) as pool:
-        (lane,) = until(pool, 1)
-        pool.start(lane, task(90, sampling=SamplingRecord(min_time_s=61)))
-        _wait_for(_measuring)
+        (worker,) = until(pool, 1)
+        pool.start(worker, task())
+        measuring = _wait_for(_measuring)
         pool.close()
-        _wait_for(lambda: not _measuring())
+        _wait_for(lambda: not any(_runs(one) for one in measuring))
+
+
+@pytest.mark.slow
+def test_a_run_whose_node_is_killed_is_lost_and_its_process_ends(cluster: Any, add_node: Callable[..., Any]) -> None:
+    """Nothing is left to measure beside the next run; the node's worker is not idle again, and the others are."""
+    victim = add_node()
+    with ray_pool(cluster.address, {"auto"}) as pool:
+        workers = until(pool, 2)
+        (worker,) = [one for one in workers if one.id.startswith(victim.node_id)]
+        pool.start(worker, task())
+        measuring = _wait_for(_measuring)
+        cluster.remove_node(victim, allow_graceful=False)
+        finished = _wait_for(lambda: pool.wait(0.5))
+        assert [(one, type(outcome)) for one, outcome in finished] == [(worker, Lost)]
+        _wait_for(lambda: not any(_runs(one) for one in measuring))
+        _wait_for(lambda: pool.wait(0.1) or any("has left the cluster" in line for line in pool.notes()))
+        assert list(pool.idle()) == [one for one in workers if one is not worker]
+
+
+@pytest.mark.slow
+def test_a_node_that_is_killed_while_idle_has_left(cluster: Any, add_node: Callable[..., Any]) -> None:
+    """No run is given to it."""
+    victim = add_node()
+    with ray_pool(cluster.address, {"auto"}, measure=quick()) as pool:
+        until(pool, 2)
+        cluster.remove_node(victim, allow_graceful=False)
+        _wait_for(lambda: pool.wait(0.1) or any("has left the cluster" in line for line in pool.notes()))
+        assert not any(victim.node_id in one.id for one in pool.idle())
+        assert isinstance(measured(pool, *until(pool, 1)), Outcome)
+
+
+@pytest.mark.slow
+def test_two_sweeps_do_not_measure_on_a_node_at_a_time(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cores are reserved while the first is connected; the second gets them then."""
+    monkeypatch.setattr(ray_pool_module, "PATIENCE_S", 3.0)
+    with ray_pool(cluster.address, {"auto"}, measure=quick()) as first:
+        until(first, 1)
+        second = RayPool(cluster.address, {"auto"}, measure=quick())
+        second.join()
+        assert not second.idle()
+        assert any("is waited for" in line for line in second.notes())
+        first.close()
+        until(second, 1)
+        second.close()
 
 
 @pytest.mark.slow
@@ -233,12 +284,31 @@ def test_nodes_that_cannot_measure_are_told_before_the_first_cell(
     add_node(env_vars={"PYTHONPATH": _without_package(tmp_path / "without")})
     add_node(env_vars={"PYTHONPATH": _other_version(tmp_path / "other")})
     with ray_pool(cluster.address, {"auto"}, measure=quick()) as pool:
+        notes = pool.notes()
         state = run(store, pool, 3)
-    assert (state.done, state.failed) == (3, 0)
-    without, other = sorted(state.notes, key=lambda line: "it has mnfpn" in line)
+    assert (state.done, state.failed, state.notes) == (3, 0, ())
+    without, other = sorted(notes, key=lambda line: "it has mnfpn" in line)
     assert "is not used: its Python" in without
     assert f"has no mnfpn: pip install mnfpn=={__version__}" in without
     assert f"is not used: it has mnfpn 0.0.1, this is {__version__}" in other
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_gone_is_an_error(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found out before Ray ends this process; a pipe that is closed is no cluster."""
+
+    def refuse(_address: str) -> None:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    def lose_head() -> None:
+        with ray_pool(cluster.address, {"auto"}, measure=quick()) as pool:
+            monkeypatch.setattr(ray_nodes, "knock", refuse)
+            _wait_for(lambda: pool.wait(0.5))
+
+    with pytest.raises(MnfpnError, match="does not answer any more: its head is gone: Connection refused"):
+        lose_head()
+    with pytest.raises(BrokenPipeError), connected(cluster.address):
+        raise BrokenPipeError
 
 
 @pytest.mark.slow
@@ -249,36 +319,40 @@ def test_a_cluster_where_no_node_can_measure_is_an_error(
     h100 = {"resources": {"accelerator_type:H100": 1}, "num_gpus": 1}
     add_node(env_vars={"PYTHONPATH": _without_package(tmp_path)}, **h100)
     with (
-        pytest.raises(MnfpnError, match=r"no node can measure:\n.* is not used: its Python .* has no mnfpn"),
+        pytest.raises(
+            MnfpnError,
+            match=r"--device cuda --accelerator h100:\n(.*\n)*.* is not used: its Python .* has no mnfpn",
+        ),
         ray_pool(cluster.address, {"cuda"}, "h100", quick()),
     ):
         pass
 
 
 @pytest.mark.slow
-def test_each_gpu_is_a_lane_that_sees_itself_alone(cluster: Any, add_node: Callable[..., Any]) -> None:
+def test_each_gpu_is_a_worker_that_sees_itself_alone(cluster: Any, add_node: Callable[..., Any]) -> None:
     """Ray gives them out; a row says which one measured it. Nodes without the accelerator are not used."""
     add_node(num_cpus=3, num_gpus=2, resources={"accelerator_type:T4": 1})
     with ray_pool(cluster.address, {"cuda"}, "T4", quick()) as pool:
-        lanes = until(pool, 2)
-        assert [lane.kind for lane in lanes] == ["cuda", "cuda"]
-        assert len({lane.node for lane in lanes}) == 2
-        for lane in lanes:
-            outcome = measured(pool, lane)
+        workers = until(pool, 2)
+        assert [worker.kind for worker in workers] == ["cuda", "cuda"]
+        assert len({worker.node for worker in workers}) == 2
+        for worker in workers:
+            outcome = measured(pool, worker)
             assert isinstance(outcome, Outcome)
             assert outcome.document is not None
             threads = outcome.document["environment"]["OMP_NUM_THREADS"]
             assert threads == os.environ.get("OMP_NUM_THREADS"), "as if Ray had not counted cores"
-            assert lane.node.endswith(f", GPU {outcome.document['environment']['CUDA_VISIBLE_DEVICES']}")
-            assert outcome.node == lane.node
-    with pytest.raises(MnfpnError, match=r"must be a kind of GPU that the cluster has \(T4\), got 'H100'"):
+            assert worker.node.endswith(f", GPU {outcome.document['environment']['CUDA_VISIBLE_DEVICES']}")
+            assert outcome.node == worker.node
+    has = r"--accelerator H100:\n(.*\n)?.* has 3 cores, 2 GPUs \(T4\)"
+    with pytest.raises(MnfpnError, match=f"no node can measure with --device cuda {has}"):
         _join(cluster, {"cuda"}, "H100")
 
 
 @pytest.mark.slow
 def test_without_a_gpu_in_the_cluster_cells_for_one_are_an_error(cluster: Any) -> None:
     """And a device that no cluster can give is one before anything is asked."""
-    with pytest.raises(MnfpnError, match=r"--device cuda: none of the cluster's nodes has a GPU, of 1 at "):
+    with pytest.raises(MnfpnError, match=r"no node can measure with --device cuda:\n.* has 1 cores, 0 GPUs"):
         _join(cluster, {"cpu", "cuda"})
     with pytest.raises(UsageError, match="which picks the GPU, got 'cuda:3'"):
         _join(cluster, {"cuda:3"})
@@ -288,10 +362,10 @@ def test_without_a_gpu_in_the_cluster_cells_for_one_are_an_error(cluster: Any) -
 def test_a_node_whose_cores_are_taken_is_waited_for_while_others_measure(
     cluster: Any, add_node: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is a lane as soon as the other work is done; it is told where that takes long."""
+    """It is a worker as soon as the other work is done; it is told where that takes long."""
     import ray
 
-    monkeypatch.setattr(ray_members, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(ray_pool_module, "PATIENCE_S", 5.0)
 
     class Other:
         def there(self) -> None:
@@ -299,12 +373,12 @@ def test_a_node_whose_cores_are_taken_is_waited_for_while_others_measure(
 
     taken = add_node().node_id
     with connected(cluster.address):
-        other = on_node(ray.remote(Other), alive()[taken], num_cpus=1).remote()
+        other = on_node(Other, next(one for one in alive() if one.id == taken), num_cpus=1).remote()
         ray.get(other.there.remote())
-        pool = RayPool(cluster.address, Wanted(frozenset({"auto"})), quick())
+        pool = RayPool(cluster.address, {"auto"}, measure=quick())
         pool.join()
-        (lane,) = until(pool, 1)
-        assert isinstance(measured(pool, lane), Outcome)
+        (worker,) = until(pool, 1)
+        assert isinstance(measured(pool, worker), Outcome)
         _wait_for(lambda: pool.wait(0.1) or any("is waited for" in line for line in pool.notes()))
         assert not any(taken in one.id for one in pool.idle())
         ray.kill(other)
@@ -314,16 +388,16 @@ def test_a_node_whose_cores_are_taken_is_waited_for_while_others_measure(
 
 @pytest.mark.slow
 def test_a_node_that_loses_every_cell_is_left_out(cluster: Any) -> None:
-    """A lane that was lost is not used again; the node gets another, but not for ever."""
-    used = set[Lane]()
+    """A worker that was lost is not used again; the node gets another, but not for ever."""
+    used = set[Worker]()
     with ray_pool(cluster.address, {"auto"}, measure=quick(lambda _node: os._exit(1))) as pool:
         for _ in range(3):
-            (lane,) = until(pool, 1)
-            assert lane not in used
-            used.add(lane)
-            assert isinstance(measured(pool, lane), Lost)
-            assert lane not in pool.idle()
-        assert "is not used any more: 3 times in a row" in pool.notes()[-1]
+            (worker,) = until(pool, 1)
+            assert worker not in used
+            used.add(worker)
+            assert isinstance(measured(pool, worker), Lost)
+            assert worker not in pool.idle()
+        assert "is not used any more: lost 3 times in a row" in pool.notes()[-1]
         (cell, *_) = plan_space(space_of(width_mult=[0.35], size=["64"]), Budget()).cells
         now = time.monotonic()
         assert pool.alive(cell.cell)
@@ -338,7 +412,7 @@ def test_a_space_planned_on_a_cluster_is_the_same(
     """Cells, order and counts, also of what two parts have in common; a node without the package is left alone."""
     add_node()
     add_node(env_vars={"PYTHONPATH": _without_package(tmp_path)})
-    monkeypatch.setattr(ray_plan, "CELLS_AT_ONCE", 24)
+    monkeypatch.setattr(ray_plan, "PART", 24)
     first = {"expansion": 1, "channels": 16, "repeats": 1, "stride": 1}  # the same in other words
     space = space_of(
         stages=[[[1, 16, 1, 1], [6, 24, 2, 2]], [first, [6, 24, 2, 2]]],
@@ -363,7 +437,7 @@ def test_a_space_planned_on_a_cluster_is_the_same(
 @pytest.mark.slow
 def test_a_cluster_without_the_package_cannot_plan(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told before anything is planned."""
-    monkeypatch.setattr(ray_checks, "__version__", "9.9.9")
+    monkeypatch.setattr(ray_worker, "__version__", "9.9.9")
     with pytest.raises(MnfpnError, match=rf"no node can plan:\n.*it has mnfpn {__version__}, this is 9.9.9"):
         plan_on(cluster.address, space_of(size=["64"]), Budget())
 
@@ -402,7 +476,7 @@ def test_an_address_where_nothing_listens_is_told() -> None:
 @pytest.mark.slow
 def test_an_address_where_something_else_listens_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray would wait for minutes; it is asked in a process that can be ended."""
-    assert ray_connect.ANSWER_S < 19
+    assert ray_connect.CONNECT_S + ray_connect.ANSWER_S < 19
     monkeypatch.setattr(ray_connect, "ANSWER_S", 3.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
@@ -420,43 +494,63 @@ def test_what_is_not_installed_is_told(missing: str, address: str, monkeypatch: 
         _join_at(address)
 
 
-def node(key: str = "a" * 56, **said: Any) -> Node:
-    """A node."""
-    usual = {"host": "one", "address": "10.0.0.1", "label": "10.0.0.1", "cpus": 8.0, "gpus": 0, "accelerators": ()}
-    return Node(key, **{**usual, **said})
+def listed(key: str = "a" * 56, **said: Any) -> dict[str, Any]:
+    """A node as Ray lists it."""
+    usual = {"host": "one", "address": "10.0.0.1", "label": None, "resources": {"CPU": 8.0}, **said}
+    return {
+        "NodeID": key,
+        "Alive": True,
+        "NodeManagerHostname": usual["host"],
+        "NodeManagerAddress": usual["address"],
+        "NodeName": usual["label"] or usual["address"],
+        "Resources": usual["resources"],
+    }
 
 
 @pytest.mark.parametrize(
     ("gpus", "devices", "expected"),
     [
-        (0, {"auto"}, [Place("cpu", 8)]),
+        (0, {"auto"}, [Share("cpu", 8)]),
         (0, {"cuda"}, []),
-        (0, {"cpu", "cuda"}, [Place("cpu", 8)]),
-        (2, {"auto"}, [Place("cuda", 4, 1)] * 2),
-        (2, {"cpu"}, [Place("cpu", 8)]),
-        (2, {"cpu", "cuda"}, [Place("", 8, 1)]),
-        (3, {"cuda"}, [Place("cuda", 2, 1)] * 3),
+        (0, {"cpu", "cuda"}, [Share("cpu", 8)]),
+        (2, {"auto"}, [Share("cuda", 4, 1)] * 2),
+        (2, {"cpu"}, [Share("cpu", 8)]),
+        (2, {"cpu", "cuda"}, [Share("", 8, 1)]),
+        (3, {"cuda"}, [Share("cuda", 2, 1)] * 3),
     ],
 )
-def test_where_a_node_measures(gpus: int, devices: set[str], expected: list[Place]) -> None:
-    """By what it has, and what cells are for; all of its cores are reserved."""
-    assert places(node(gpus=gpus), Wanted(frozenset(devices))) == expected
+def test_what_the_workers_of_a_node_reserve(gpus: int, devices: set[str], expected: list[Share]) -> None:
+    """All of its cores, so that nothing runs beside a measurement; with GPUs, a share for each."""
+    (node,) = nodes_of([listed(resources={"CPU": 8.0, "GPU": float(gpus)})])
+    assert node.shares(devices) == expected
+
+
+def test_a_node_is_used_only_with_the_accelerator_that_is_asked_for() -> None:
+    """In any case of letters."""
+    (node,) = nodes_of([listed(resources={"CPU": 8.0, "GPU": 1.0, "accelerator_type:H100": 1.0})])
+    assert str(node) == "one has 8 cores, 1 GPUs (H100)"
+    assert node.shares({"cuda"}, "h100") == [Share("cuda", 8, 1)]
+    assert not node.shares({"cuda"}, "T4")
 
 
 def test_a_node_without_cores_for_work_is_not_used() -> None:
     """As the head of many clusters is."""
-    with pytest.raises(MnfpnError, match="no node of the cluster has a core"):
-        check_wanted("auto", [node(cpus=0)], Wanted(frozenset({"auto"})))
+    (node,) = nodes_of([listed(resources={})])
+    assert not node.shares({"auto"})
 
 
 def test_nodes_are_called_by_what_tells_them_apart() -> None:
-    """The machine's name where that is enough."""
-    one, other = node("a" * 56), node("b" * 56)
-    assert node_name(one, [one]) == "one"
-    assert node_name(one, [one, node("b" * 56, host="two")]) == "one"
-    assert node_name(one, [one, other]) == "one (aaaaaa)"
-    assert node_name(one, [one, node("b" * 56, label="10.0.0.2", address="10.0.0.2")]) == "one (10.0.0.1)"
-    assert node_name(node(label="left"), [one, other]) == "one (left)"
+    """The machine's name where that is enough; a node that is gone needs no name."""
+    other = "b" * 56
+
+    def named(**second: Any) -> list[str]:
+        return [one.name for one in nodes_of([listed(label=second.pop("first", None)), listed(other, **second)])]
+
+    assert [one.name for one in nodes_of([listed(), {**listed(other), "Alive": False}])] == ["one"]
+    assert named(host="two") == ["one", "two"]
+    assert named() == ["one (aaaaaa)", "one (bbbbbb)"]
+    assert named(address="10.0.0.2") == ["one (10.0.0.1)", "one (10.0.0.2)"]
+    assert named(first="left", label="right") == ["one (left)", "one (right)"]
 
 
 @pytest.mark.parametrize(
@@ -489,18 +583,25 @@ def _ids(cluster: Any, *others: Any) -> list[str]:
     return [one.node_id for one in (*cluster.list_all_nodes(), *others)]
 
 
-def _wait_for(condition: Callable[[], object]) -> None:
+def _wait_for(condition: Callable[[], T]) -> T:
     end = time.monotonic() + PATIENCE_S
-    while not condition():
+    while not (met := condition()):
         assert time.monotonic() < end
         time.sleep(0.1)
+    return met
 
 
-def _measuring() -> list[int]:
-    """The workers that actors have started; one whose actor has gone is no less one."""
-    found = [one for one in psutil.process_iter(["cmdline"]) if WORKER in (one.info["cmdline"] or ())]
-    own = {one.pid for one in psutil.Process().children()}  # of tests without a cluster
-    return [one.pid for one in found if one.pid not in own]
+def _measuring() -> list[psutil.Process]:
+    """The processes that measure on the nodes of this test's cluster."""
+    return [one for one in psutil.Process().children(recursive=True) if _runs(one)]
+
+
+def _runs(one: psutil.Process) -> bool:
+    """Whether a process measures: it has not ended."""
+    try:
+        return any(part.startswith("mnfpn_cli.") for part in one.cmdline())
+    except psutil.Error:
+        return False
 
 
 def _without_package(folder: Path) -> str:

@@ -20,7 +20,7 @@ from mnfpn_cli.store.rows import Result
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import NOT_AGAIN, Again, references, sweeps
 from mnfpn_cli.sweep.expected import Reused, reused, reused_by_any
-from mnfpn_cli.sweep.pool import Lane, Lost
+from mnfpn_cli.sweep.pool import Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
 from mnfpn_cli.sweep.run import SweepRun
 from mnfpn_cli.sweep.start import Chosen, How, begin
@@ -148,15 +148,15 @@ def test_references_that_fail_again_and_again_are_given_up(store: Store) -> None
 
 
 def test_a_cell_whose_machine_died_is_measured_elsewhere(store: Store) -> None:
-    """Once; the lane is not used again."""
-    lanes = [Lane("1", "one"), Lane("2", "two")]
+    """Once; the worker is not used again."""
+    workers = [Worker("1", "one"), Worker("2", "two")]
     deaths = iter([True])
 
     def first_dies(task: Task) -> Outcome | Lost:
         pool_is_warm = len(pool.tasks) > 6
         return Lost("its node is gone") if pool_is_warm and next(deaths, False) else steady(task)
 
-    pool = FakePool(first_dies, lanes)
+    pool = FakePool(first_dies, workers)
     state = run(store, sweep_of(store), pool)
     assert (state.done, state.failed) == (12, 0)
     assert set(results(store).values()) == {1}
@@ -165,12 +165,12 @@ def test_a_cell_whose_machine_died_is_measured_elsewhere(store: Store) -> None:
 
 def test_a_cell_that_kills_every_machine_fails_in_the_end(store: Store) -> None:
     """It is held to be the reason, after three of them."""
-    lanes = [Lane(str(number), f"node {number}") for number in range(5)]
+    workers = [Worker(str(number), f"node {number}") for number in range(5)]
 
     def deadly(task: Task) -> Outcome | Lost:
         return Lost("gone") if task.work.settings.width_mult == 0.55 else steady(task)
 
-    state = run(store, sweep_of(store, How(reference_every=100)), FakePool(deadly, lanes), How(reference_every=100))
+    state = run(store, sweep_of(store, How(reference_every=100)), FakePool(deadly, workers), How(reference_every=100))
     assert (state.done, state.failed) == (11, 1)
     assert "were lost 3 times" in (read_cells(store, status="failed")[0].result or failed("")).reason  # type: ignore[operator]
 
@@ -234,12 +234,12 @@ def test_cells_of_another_sweep_are_waited_for(store: Store) -> None:
 
 
 def test_lanes_get_the_cells_of_their_kind(store: Store) -> None:
-    """A lane with a GPU takes no cell for the CPU; any takes the best that it has."""
+    """A worker with a GPU takes no cell for the CPU; any takes the best that it has."""
     sweep = sweep_of(store, widths=3, device=["cpu", "cuda", "auto"])
-    pool = FakePool(lanes=[Lane("1", "one", "cpu"), Lane("2", "two", "cuda")])
+    pool = FakePool(workers=[Worker("1", "one", "cpu"), Worker("2", "two", "cuda")])
     assert run(store, sweep, pool).done == 9
-    for lane, task in pool.tasks:
-        assert task.work.device in (lane.kind, "auto")
+    for worker, task in pool.tasks:
+        assert task.work.device in (worker.kind, "auto")
 
 
 def test_what_cannot_run_is_left_out_with_its_reason(store: Store) -> None:
@@ -257,13 +257,13 @@ def test_what_cannot_run_is_left_out_with_its_reason(store: Store) -> None:
 
 
 def test_what_one_machine_cannot_run_another_measures(store: Store) -> None:
-    """It waits for a lane that can."""
+    """It waits for a worker that can."""
     sweep = sweep_of(store, widths=4, runtime=["cuda-graph", "eager"])
-    pool = FakePool(lanes=[Lane("1", "one"), Lane("2", "two")])
+    pool = FakePool(workers=[Worker("1", "one"), Worker("2", "two")])
 
     def one_cannot(task: Task) -> Outcome:
-        (lane,) = [lane for lane, given in reversed(pool.tasks) if given is task][:1]
-        return no_graphs(task) if lane.node == "one" else steady(task)
+        (worker,) = [worker for worker, given in reversed(pool.tasks) if given is task][:1]
+        return no_graphs(task) if worker.node == "one" else steady(task)
 
     pool.measure = one_cannot
     state = run(store, sweep, pool)

@@ -1,142 +1,92 @@
-"""The nodes of a Ray cluster, and the places on them where cells can be measured."""
+"""The nodes of a Ray cluster, and the shares of them that workers reserve."""
 
-import socket
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.sweep.ray.connect import CONNECT_S
+from mnfpn_cli.sweep.ray.connect import knock
 
 ACCELERATOR = "accelerator_type:"
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A machine as Ray knows it: the same one that joins again is another node.
-
-    Attributes:
-        id: Ray's.
-        host: the machine's name.
-        address: its IP address.
-        label: the name that it was given when it joined; the address where it was given none.
-        cpus, gpus: that Ray may give away.
-        accelerators: the kinds of its GPUs.
-    """
-
-    id: str
-    host: str
-    address: str
-    label: str
-    cpus: float
-    gpus: int
-    accelerators: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What cells are for: devices (``auto``, ``cpu``, ``cuda``), on nodes with GPUs of a kind where one is named."""
-
-    devices: frozenset[str]
-    accelerator: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where one cell at a time is measured, and what is reserved for that. ``kind``: as `Lane` has it."""
+class Share(NamedTuple):
+    """What a worker reserves of its node. ``kind``: as `Worker` has it."""
 
     kind: str
     cpus: float
     gpus: int = 0
-    accelerator: str | None = None
 
 
-def alive() -> dict[str, Node]:
-    """The nodes that are part of the cluster now, by their ids."""
-    import ray
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine as Ray knows it; a machine that joins again is another node.
 
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    return {one["NodeID"]: _node(one) for one in nodes if one["Alive"]}
+    ``cpus``, ``gpus``: that Ray may give away. ``accelerators``: the kinds of its GPUs.
+    """
+
+    id: str
+    name: str
+    cpus: float
+    gpus: int
+    accelerators: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Its name, and what it has."""
+        kinds = f" ({', '.join(self.accelerators)})" if self.accelerators else ""
+        return f"{self.name} has {self.cpus:g} cores, {self.gpus} GPUs{kinds}"
+
+    def shares(self, devices: Collection[str], accelerator: str | None = None) -> list[Share]:
+        """Return what workers for some devices reserve here, where it has GPUs of a kind if one is named.
+
+        Each GPU with a part of the cores, or the whole node for the CPU. Where runs need both, a node with GPUs has one
+        worker: a run on its CPU would slow those on its GPUs.
+        """
+        if accelerator and accelerator.lower() not in map(str.lower, self.accelerators):
+            return []
+        if self.gpus and not {"auto", "cuda"}.isdisjoint(devices):
+            apart = [Share("cuda", self.cpus // self.gpus, 1)] * self.gpus
+            return [Share("", self.cpus, 1)] if "cpu" in devices else apart
+        return [Share("cpu", self.cpus)] if self.cpus >= 1 and not {"auto", "cpu"}.isdisjoint(devices) else []
 
 
-def check_head() -> None:
-    """Make sure that the cluster's head is there: Ray waits a minute for it, then ends this process on the spot.
+def alive() -> list[Node]:
+    """Return the nodes that are part of the cluster now.
 
     Raises:
-        ConnectionError: where it is not.
+        ConnectionError: where its head is gone: Ray would wait a minute for it, then end this process without an error.
     """
     import ray
 
-    if ray.util.client.ray.is_connected():  # type: ignore[no-untyped-call]
-        return  # the client's server asks it
-    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S):
-            pass
+        if not ray.util.client.ray.is_connected():  # type: ignore[no-untyped-call]
+            knock(ray.get_runtime_context().gcs_address)
     except OSError as error:
         raise ConnectionError(f"its head is gone: {error.strerror or error}") from error
+    return nodes_of(ray.nodes())  # type: ignore[no-untyped-call]
 
 
-def places(node: Node, wanted: Wanted) -> list[Place]:
-    """Where on a node cells are measured.
-
-    Each of its GPUs is a place, with its share of the cores; or the whole node is one, for the CPU. Where cells for
-    both are wanted, a node with GPUs is one place for both: a cell on its CPU would slow those on its GPUs.
-    """
-    accelerator = next((one for one in node.accelerators if _same(one, wanted.accelerator)), None)
-    if wanted.accelerator is not None and accelerator is None:
-        return []
-    if node.gpus and wanted.devices & {"auto", "cuda"}:
-        if "cpu" in wanted.devices:
-            return [Place("", node.cpus, 1, accelerator)]
-        return [Place("cuda", node.cpus // node.gpus, 1, accelerator)] * node.gpus
-    if node.cpus >= 1 and wanted.devices & {"auto", "cpu"}:
-        return [Place("cpu", node.cpus)]
-    return []
+def nodes_of(listed: Sequence[Any]) -> list[Node]:
+    """Return the living nodes of a list of Ray's, each by the shortest name that no other of them has."""
+    living = [one for one in listed if one["Alive"]]
+    known = Counter(name for one in living for name in set(_names(one)))
+    nodes = []
+    for one in living:
+        had, name = one["Resources"], next(name for name in _names(one) if known[name] == 1)
+        kinds = sorted(key.removeprefix(ACCELERATOR) for key in had if key.startswith(ACCELERATOR))
+        nodes.append(Node(one["NodeID"], name, had.get("CPU", 0.0), int(had.get("GPU", 0)), tuple(kinds)))
+    return nodes
 
 
-def check_wanted(address: str, nodes: Collection[Node], wanted: Wanted) -> None:
-    """Make sure that every cell has a node that can measure it.
+def on_node(remote: Any, node: Node, **options: Any) -> Any:
+    """Return a function or class as a remote one for this node and no other."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    Raises:
-        MnfpnError: where one has none, with what there is.
-    """
-    chosen = [node for node in nodes if places(node, wanted)]
-    if wanted.accelerator is not None and not chosen:
-        kinds = sorted({one for node in nodes for one in node.accelerators})
-        rule = f"must be a kind of GPU that the cluster has ({', '.join(kinds) or 'it has none'})"
-        raise MnfpnError(f"--accelerator: {rule}, got '{wanted.accelerator}'")
-    if "cuda" in wanted.devices and not any(node.gpus for node in chosen):
-        raise MnfpnError(f"--device cuda: none of the cluster's nodes has a GPU, of {len(nodes)} at {address}")
-    if not chosen:
-        raise MnfpnError(f"--ray {address}: no node of the cluster has a core to measure on")
+    there = NodeAffinitySchedulingStrategy(node.id, soft=False)
+    return ray.remote(remote).options(scheduling_strategy=there, **options)
 
 
-def node_name(node: Node, others: Iterable[Node]) -> str:
-    """What rows call a node: the machine's name, with what tells it from others of that name that are there."""
-    same = [one for one in others if one.host == node.host and one.id != node.id]
-    if not same:
-        return node.host
-    for attribute in ("label", "address"):
-        if getattr(node, attribute) not in {getattr(one, attribute) for one in same}:
-            return f"{node.host} ({getattr(node, attribute)})"
-    return f"{node.host} ({node.id[:6]})"
-
-
-def _same(one: str, other: str | None) -> bool:
-    return other is not None and one.lower() == other.lower()
-
-
-def _node(said: Mapping[str, Any]) -> Node:
-    resources: Mapping[str, float] = said["Resources"]
-    kinds = tuple(sorted(key.removeprefix(ACCELERATOR) for key in resources if key.startswith(ACCELERATOR)))
-    address = said["NodeManagerAddress"]
-    return Node(
-        said["NodeID"],
-        said["NodeManagerHostname"],
-        address,
-        said.get("NodeName") or address,
-        resources.get("CPU", 0.0),
-        int(resources.get("GPU", 0)),
-        kinds,
-    )
+def _names(one: Any) -> list[str]:
+    host, address = one["NodeManagerHostname"], one["NodeManagerAddress"]
+    return [host, *(f"{host} ({more})" for more in (one.get("NodeName") or address, address, one["NodeID"][:6]))]
