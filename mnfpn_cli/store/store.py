@@ -47,7 +47,7 @@ class Store:
         Raises:
             StoreError: where the store cannot be read.
         """
-        with told(self.engine.url):
+        with told(self.engine):
             return retried(lambda: self._read(query))
 
     def write(self, change: Callable[[Connection], T]) -> T:
@@ -59,7 +59,7 @@ class Store:
         Raises:
             StoreError: where the store cannot be written.
         """
-        with told(self.engine.url):
+        with told(self.engine):
             return retried(lambda: self._write(change))
 
     def rehearse(self, change: Callable[[Connection], T]) -> T:
@@ -73,7 +73,7 @@ class Store:
             with self.engine.execution_options(writes=True).connect() as connection:
                 return change(connection)  # nobody commits it
 
-        with told(self.engine.url):
+        with told(self.engine):
             return retried(undone)
 
     def _read(self, query: Callable[[Connection], T]) -> T:
