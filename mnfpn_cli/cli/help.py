@@ -7,7 +7,7 @@ a switch.
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import shorten, wrap
 from typing import Any
@@ -45,6 +45,15 @@ class Section:
     rows: Rows
 
 
+@dataclass(frozen=True)
+class Summary:
+    """A command as the page of its group lists it."""
+
+    name: str
+    text: str
+    panel: str = "Commands"
+
+
 class Command(TyperCommand):
     """A command whose help is one of our pages."""
 
@@ -69,6 +78,10 @@ class Group(TyperGroup):
     def get_help(self, ctx: Any) -> str:
         """The page, without escape sequences where no terminal shows it."""
         return _page(self, ctx)
+
+    def summaries(self) -> Iterable[Summary]:
+        """One line a command, in the order of the page."""
+        return [Summary(name, (one.help or "").partition("\n\n")[0]) for name, one in self.commands.items()]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read what comes before the command's name."""
@@ -144,13 +157,9 @@ def _usage(command: TyperCommand | TyperGroup, context: Any) -> Iterator[str]:
 
 
 def _commands(command: TyperCommand | TyperGroup) -> Iterator[Section]:
-    if not isinstance(command, TyperGroup):
-        return
     panels = dict[str, list[tuple[str, str]]]()
-    for name, one in command.commands.items():
-        text = (one.help or "").partition("\n\n")[0]
-        title = getattr(one, "rich_help_panel", None) or "Commands"
-        panels.setdefault(str(title), []).append((name, text))
+    for one in command.summaries() if isinstance(command, Group) else ():
+        panels.setdefault(one.panel, []).append((one.name, one.text))
     yield from (Section(title, rows) for title, rows in panels.items())
 
 

@@ -5,7 +5,7 @@ import sys
 from typer import Typer
 
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.help import Command
+from mnfpn_cli.cli.help import Command, Group
 from mnfpn_cli.cli.options import NetworkOptions
 
 HELP = """Show settings and presets.
@@ -14,10 +14,10 @@ Examples:
     mnfpn settings presets
     mnfpn settings show --preset fpnssd
 """
-settings_app = Typer(help=HELP)
+settings = Typer(name="settings", cls=Group, help=HELP, add_completion=False)
 
 
-@settings_app.command("show", cls=Command)
+@settings.command("show", cls=Command)
 @grouped
 def show(network: NetworkOptions) -> None:
     """Print the settings that options give, as JSON for --config.
@@ -31,7 +31,7 @@ def show(network: NetworkOptions) -> None:
     sys.stdout.write(to_json(network.settings().model_dump(mode="json")))
 
 
-@settings_app.command("presets", cls=Command)
+@settings.command("presets", cls=Command)
 def presets() -> None:
     """List the presets, one line each.
 
