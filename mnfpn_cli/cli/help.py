@@ -54,8 +54,30 @@ class Summary:
     panel: str = "Commands"
 
 
+class LazyOption(TyperOption):
+    """An option that costs nothing where it is not given: typer would have pydantic make a validator for its None."""
+
+    def process_value(self, ctx: Any, value: Any) -> Any:
+        """The value that was given, validated; else what typer gives for none."""
+        if value is not None or self.required:
+            return super().process_value(ctx, value)
+        nothing = () if self.multiple else None
+        return self.callback(ctx, self, nothing) if self.callback else nothing
+
+
+def _made_lazy(params: Iterable[Any]) -> None:
+    """Make typer's options, whose class it leaves no choice about, ours."""
+    for param in params:
+        if isinstance(param, TyperOption):
+            param.__class__ = LazyOption
+
+
 class Command(TyperCommand):
     """A command whose help is one of our pages."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        _made_lazy(self.params)
 
     def get_help(self, ctx: Any) -> str:
         """The page, without escape sequences where no terminal shows it."""
@@ -74,6 +96,10 @@ class Group(TyperGroup):
 
     first_screen = ""
     """What to try first; nothing where that is the page."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        _made_lazy(self.params)
 
     def get_help(self, ctx: Any) -> str:
         """The page, without escape sequences where no terminal shows it."""

@@ -147,7 +147,7 @@ def find_damage(connection: Connection) -> str:
     """Look through a whole store, and name the first thing in it that no store holds; nothing where it is sound.
 
     Raises:
-        DBAPIError: where the database cannot even be looked through.
+        Exception: of any kind, where the database cannot even be looked through.
     """
     for table in t.metadata.sorted_tables:
         there = connection.exec_driver_sql(f"SELECT * FROM {table.name} LIMIT 0").keys()

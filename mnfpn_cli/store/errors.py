@@ -168,6 +168,6 @@ def _damage(engine: Engine) -> str:
     try:
         with engine.connect() as connection:
             return find_damage(connection)
-    except DBAPIError as error:  # it cannot even be looked through
-        text = str(error.orig)
+    except Exception as error:  # noqa: BLE001 - nothing fails there on a sound store: it cannot be looked through
+        text = str(getattr(error, "orig", error))
         return f"{text[:1].lower()}{text[1:]}"
