@@ -55,29 +55,35 @@ class Summary:
 
 
 class LazyOption(TyperOption):
-    """An option that costs nothing where it is not given: typer would have pydantic make a validator for its None."""
+    """An option for which pydantic makes no validator where there is nothing to validate: no value, or plain texts."""
 
     def process_value(self, ctx: Any, value: Any) -> Any:
         """The value that was given, validated; else what typer gives for none."""
-        if value is not None or self.required:
+        if self.required or not (value is None or self._takes_texts):
             return super().process_value(ctx, value)
-        nothing = () if self.multiple else None
-        return self.callback(ctx, self, nothing) if self.callback else nothing
+        read = (() if value is None else list(value)) if self.multiple else None
+        return self.callback(ctx, self, read) if self.callback else read
+
+    @property
+    def _takes_texts(self) -> bool:
+        kind = self.type_descriptor
+        return kind.annotation == list[str] and kind.parameter_info.parser is None
 
 
-def _made_lazy(params: Iterable[Any]) -> None:
-    """Make typer's options, whose class it leaves no choice about, ours."""
+def _made_lazy(params: list[Any]) -> list[Any]:
+    """The same, with options of our class: typer leaves no choice about it."""
     for param in params:
         if isinstance(param, TyperOption):
             param.__class__ = LazyOption
+    return params
 
 
 class Command(TyperCommand):
     """A command whose help is one of our pages."""
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        _made_lazy(self.params)
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its arguments and options, and the one for help."""
+        return _made_lazy(super().get_params(ctx))
 
     def get_help(self, ctx: Any) -> str:
         """The page, without escape sequences where no terminal shows it."""
@@ -97,9 +103,9 @@ class Group(TyperGroup):
     first_screen = ""
     """What to try first; nothing where that is the page."""
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        _made_lazy(self.params)
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its arguments and options, and the one for help."""
+        return _made_lazy(super().get_params(ctx))
 
     def get_help(self, ctx: Any) -> str:
         """The page, without escape sequences where no terminal shows it."""
