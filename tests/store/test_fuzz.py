@@ -27,7 +27,7 @@ from mnfpn_cli.sweep.process import Outcome
 from tests.conftest import Mnfpn
 from tests.store.made import PLACE, measure, measured, result, swept
 
-STORES = int(os.environ.get("MNFPN_FUZZ", "10"))
+STORES = int(os.environ.get("MNFPN_FUZZ", "16"))
 TABLES = [table for table in t.metadata.sorted_tables if table is not t.store]
 PAGE = 4096
 STARTED = "2026-01-01T00:00:00.000+00:00"
