@@ -130,12 +130,15 @@ def select_by(
 def open_store(name: str, create: bool = False) -> Iterator[Store]:
     """Open the store of a name, a file or a URL; ``create``: made where there is none yet.
 
+    What fails in the block below, not only within a transaction, is looked into: the store may be damaged.
+
     Raises:
         UsageError: where it is no store, or a newer mnfpn's.
         StoreError: where it cannot be reached, read or written.
     """
     engine = connect(store_url(name), create)
     try:
-        yield Store(engine)
+        with told(engine):
+            yield Store(engine)
     finally:
         engine.dispose()
