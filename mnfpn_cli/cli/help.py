@@ -7,7 +7,7 @@ a switch.
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import shorten, wrap
 from typing import Any
@@ -45,8 +45,45 @@ class Section:
     rows: Rows
 
 
+@dataclass(frozen=True)
+class Summary:
+    """A command as the page of its group lists it."""
+
+    name: str
+    text: str
+    panel: str = "Commands"
+
+
+class LazyOption(TyperOption):
+    """An option for which pydantic makes no validator where there is nothing to validate: no value, or plain texts."""
+
+    def process_value(self, ctx: Any, value: Any) -> Any:
+        """The value that was given, validated; else what typer gives for none."""
+        if self.required or not (value is None or self._takes_texts):
+            return super().process_value(ctx, value)
+        read = (() if value is None else list(value)) if self.multiple else None
+        return self.callback(ctx, self, read) if self.callback else read
+
+    @property
+    def _takes_texts(self) -> bool:
+        kind = self.type_descriptor
+        return kind.annotation == list[str] and kind.parameter_info.parser is None
+
+
+def _made_lazy(params: list[Any]) -> list[Any]:
+    """The same, with options of our class: typer leaves no choice about it."""
+    for param in params:
+        if isinstance(param, TyperOption):
+            param.__class__ = LazyOption
+    return params
+
+
 class Command(TyperCommand):
     """A command whose help is one of our pages."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its arguments and options, and the one for help."""
+        return _made_lazy(super().get_params(ctx))
 
     def get_help(self, ctx: Any) -> str:
         """The page, without escape sequences where no terminal shows it."""
@@ -66,9 +103,17 @@ class Group(TyperGroup):
     first_screen = ""
     """What to try first; nothing where that is the page."""
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its arguments and options, and the one for help."""
+        return _made_lazy(super().get_params(ctx))
+
     def get_help(self, ctx: Any) -> str:
         """The page, without escape sequences where no terminal shows it."""
         return _page(self, ctx)
+
+    def summaries(self) -> Iterable[Summary]:
+        """One line a command, in the order of the page."""
+        return [Summary(name, (one.help or "").partition("\n\n")[0]) for name, one in self.commands.items()]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read what comes before the command's name."""
@@ -144,13 +189,9 @@ def _usage(command: TyperCommand | TyperGroup, context: Any) -> Iterator[str]:
 
 
 def _commands(command: TyperCommand | TyperGroup) -> Iterator[Section]:
-    if not isinstance(command, TyperGroup):
-        return
     panels = dict[str, list[tuple[str, str]]]()
-    for name, one in command.commands.items():
-        text = (one.help or "").partition("\n\n")[0]
-        title = getattr(one, "rich_help_panel", None) or "Commands"
-        panels.setdefault(str(title), []).append((name, text))
+    for one in command.summaries() if isinstance(command, Group) else ():
+        panels.setdefault(one.panel, []).append((one.name, one.text))
     yield from (Section(title, rows) for title, rows in panels.items())
 
 

@@ -6,28 +6,17 @@ Exit codes: 0 fine, 1 could not do it, 2 wrong usage or settings, 3 a check that
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, TextIO
 
 import typer
 from typer.main import get_command
 
 from mnfpn_cli import __version__
-from mnfpn_cli.cli.audit import audit
-from mnfpn_cli.cli.bench import bench
-from mnfpn_cli.cli.compare import compare
+from mnfpn_cli.cli.commands import SUMMARIES, Commands
 from mnfpn_cli.cli.completion import AUTO, SHELLS, VARIABLE, install, script, words
-from mnfpn_cli.cli.export import export
-from mnfpn_cli.cli.help import Command, Group, told
-from mnfpn_cli.cli.recommend import recommend
-from mnfpn_cli.cli.report import report
-from mnfpn_cli.cli.runs import runs_app
-from mnfpn_cli.cli.schema import schema
-from mnfpn_cli.cli.settings import settings_app
-from mnfpn_cli.cli.shapes import shapes
+from mnfpn_cli.cli.help import Group, Summary, told
 from mnfpn_cli.cli.stderr import write_error
-from mnfpn_cli.cli.summary import summary
-from mnfpn_cli.cli.sweep import sweep
 from mnfpn_cli.errors import MnfpnError
 
 FIRST_SCREEN = """\
@@ -49,6 +38,18 @@ class Mnfpn(Group):
 
     first_screen = FIRST_SCREEN
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = Commands()  # type: ignore[assignment]  # nobody adds any
+
+    def summaries(self) -> Iterable[Summary]:
+        """One line a command, without making any."""
+        return SUMMARIES
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        """Their names, without making any."""
+        return list(self.commands)
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read what comes before the command's name; a shell that is not named is the one in use."""
         unnamed = args[-1:] in (["--show-completion"], ["--install-completion"])
@@ -65,17 +66,6 @@ app = typer.Typer(
     "Exit codes: 0 fine, 1 could not be done, 2 wrong usage, 3 a check failed, 128 + n ended by signal n "
     "(130: Ctrl-C).",
 )
-LOOK, MEASURE, SEARCH = "Look into a network", "Measure and export", "Search among many networks"
-for _panel, _commands in {
-    LOOK: (summary, shapes, audit),
-    MEASURE: (bench, compare, export),
-    SEARCH: (sweep, report, recommend),
-}.items():
-    for _command in _commands:
-        app.command(cls=Command, rich_help_panel=_panel)(_command)
-app.add_typer(runs_app, name="runs", cls=Group, rich_help_panel=SEARCH)
-app.add_typer(settings_app, name="settings", cls=Group, rich_help_panel="Settings")
-app.command(cls=Command, rich_help_panel="Settings")(schema)
 
 
 def _printing(made: Callable[[str], str]) -> Callable[[typer.Context, str | None], None]:

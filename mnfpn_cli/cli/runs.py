@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option, Typer
 
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.help import Command
+from mnfpn_cli.cli.help import Command, Group
 from mnfpn_cli.cli.options import OutputOptions, choice_option, json_option, whole
 from mnfpn_cli.cli.paths import Reads, Writes, check_not_read, form_of_file
 from mnfpn_cli.cli.sweep_options import StoreOption, files_of_store
@@ -32,7 +32,7 @@ Examples:
     mnfpn runs list --store runs.db
     mnfpn runs export --store runs.db --output cells.csv
 """
-runs_app = Typer(help=HELP)
+runs = Typer(name="runs", cls=Group, help=HELP, add_completion=False)
 
 StatusOption = Annotated[
     str | None,
@@ -41,7 +41,7 @@ StatusOption = Annotated[
 SweepOption = Annotated[int | None, Option(help="Only cells of this sweep.", metavar="N", parser=whole("--sweep", 1))]
 
 
-@runs_app.command("list", cls=Command)
+@runs.command("list", cls=Command)
 @grouped
 def list_(
     store: StoreOption,
@@ -75,7 +75,7 @@ def list_(
     emit(list_report(name, rows, shown, limit or usual), document, output)
 
 
-@runs_app.command("show", cls=Command)
+@runs.command("show", cls=Command)
 @grouped
 def show(
     key: Annotated[str, Argument(help="The key of a cell, or its beginning.", metavar="KEY")],
@@ -102,7 +102,7 @@ def show(
     emit(show_report(row, results), show_document(row, results), output)
 
 
-@runs_app.command("prune", cls=Command)
+@runs.command("prune", cls=Command)
 @grouped
 def prune(
     store: StoreOption,
@@ -166,7 +166,7 @@ def files_of_other(name: str) -> tuple[Path, ...]:
         return files_of_store(name)
 
 
-@runs_app.command("merge", cls=Command)
+@runs.command("merge", cls=Command)
 @grouped
 def merge(
     other: Annotated[
@@ -203,7 +203,7 @@ def merge(
     emit(merged_report(results, *names), RunsMergeDocument(settings=None, model=None, results=results), output)
 
 
-@runs_app.command("export", cls=Command)
+@runs.command("export", cls=Command)
 @grouped
 def export(
     store: StoreOption,

@@ -6,7 +6,7 @@ from typing import ClassVar
 from typer import Typer
 
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.help import Command
+from mnfpn_cli.cli.help import Command, Group
 from mnfpn_cli.cli.options import NetworkOptions, OutputOptions
 
 HELP = """Show settings and presets.
@@ -15,7 +15,7 @@ Examples:
     mnfpn settings presets
     mnfpn settings show --preset fpnssd
 """
-settings_app = Typer(help=HELP)
+settings = Typer(name="settings", cls=Group, help=HELP, add_completion=False)
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class SettingsOutputOptions(OutputOptions):
         return "json"
 
 
-@settings_app.command("show", cls=Command)
+@settings.command("show", cls=Command)
 @grouped
 def show(network: NetworkOptions, output: SettingsOutputOptions) -> None:
     """Print the settings that options give, as JSON for --config.
@@ -46,7 +46,7 @@ def show(network: NetworkOptions, output: SettingsOutputOptions) -> None:
     emit([], network.settings(), output)
 
 
-@settings_app.command("presets", cls=Command)
+@settings.command("presets", cls=Command)
 @grouped
 def presets(output: OutputOptions) -> None:
     """List the presets, one line each.

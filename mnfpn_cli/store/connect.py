@@ -113,7 +113,7 @@ def connect(url: URL, create: bool) -> Engine:
         check_file(Path(str(url.database)), create)
     engine = _engine(url, is_file)
     try:
-        with told(url):
+        with told(engine):
             known = retried(lambda: _read_version(engine), OPENING_WAITS_S)
             if not known and create:
                 retried(lambda: _make(engine), OPENING_WAITS_S)

@@ -7,9 +7,10 @@ from functools import lru_cache
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
-from sqlalchemy import JSON, Column, Float, Integer, Row, Table
+from sqlalchemy import JSON, Column, Connection, Float, Integer, Row, Table, select
 
 from mnfpn_cli.settings.input import ITEM_BYTES
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.store import tables as t
 from mnfpn_cli.store.rows import Status
 
@@ -19,7 +20,7 @@ Samples = Annotated[list[Amount], Field(min_length=1)]
 
 
 class DamagedError(Exception):
-    """A row is not what a store holds; the message names the row and the rule. `store.tries.told` names the store."""
+    """A row is not what a store holds; the message names the row and the rule. `store.errors.told` names the store."""
 
 
 class _Document(BaseModel):
@@ -98,7 +99,7 @@ DOCUMENTS: dict[Column[Any], TypeAdapter[Any]] = {
     t.results.c.document: TypeAdapter(_Measured | None),
     t.sweeps.c.plan: TypeAdapter(_Plan),
     t.references.c.samples: TypeAdapter(Samples),
-    t.networks.c.settings: TypeAdapter(dict[str, Any]),
+    t.networks.c.settings: TypeAdapter(NetworkSettings),
 }
 """What the columns of JSON must hold."""
 
@@ -143,6 +144,34 @@ def checked(row: Row[Any], table: Table) -> Row[Any]:
             key = str(getattr(row, next(iter(table.primary_key)).name))[:DIGITS]
             raise DamagedError(f"{NAMES.get(table, 'row')} {key}: {check.name}{check.problem(value)}")
     return row
+
+
+def find_damage(connection: Connection) -> str:
+    """Look through a whole store, and name the first thing in it that no store holds; nothing where it is sound.
+
+    Raises:
+        Exception: of any kind, where the database cannot even be looked through.
+    """
+    for table in t.metadata.sorted_tables:
+        there = connection.exec_driver_sql(f"SELECT * FROM {table.name} LIMIT 0").keys()
+        lacking = [one.name for one in table.columns if one.name not in there]
+        if lacking:
+            return f"{table.name} lacks the column {lacking[0]}"
+        try:
+            for row in connection.execute(select(table)):
+                checked(row, table)
+        except DamagedError as error:
+            return str(error)
+        except (ValueError, RecursionError) as error:
+            return f"it holds text that should be JSON: {error}"
+    return _broken_link(connection) if connection.dialect.name == "sqlite" else ""
+
+
+def _broken_link(connection: Connection) -> str:
+    """The first row that refers to one which is not there; a server keeps such rows out."""
+    for child, _, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+        return f"a row of {child} refers to one that {parent} lacks"
+    return "; ".join(connection.exec_driver_sql("PRAGMA integrity_check(1)").scalars()).removesuffix("ok")
 
 
 def first_problem(error: ValidationError) -> str:

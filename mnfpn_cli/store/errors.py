@@ -1,17 +1,17 @@
 """What can go wrong with a store, in words; and trying again what a database may fail at for a moment."""
 
-import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from mnfpn_cli.errors import MnfpnError, UsageError
-from mnfpn_cli.store.damage import DamagedError
+from mnfpn_cli.store.damage import DamagedError, find_damage
 
 
 class StoreError(MnfpnError):
@@ -36,6 +36,9 @@ SAYS: dict[int, tuple[type[MnfpnError], str]] = {
     sqlite3.SQLITE_IOERR: (StoreError, "{} could not be read or written: the disk reports an error"),
 }
 """What SQLite's codes mean."""
+
+UNCLEAR = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_MISMATCH, 0}
+"""What SQLite says where a statement does not fit the tables: one of the two is wrong."""
 
 PASSING_STATES = ("08", "40", "53", "55P03", "57P01", "57P02", "57P03", "25P03")
 """PostgreSQL's codes, or how they begin, of what may pass: a connection lost, a deadlock, a server that starts."""
@@ -66,7 +69,7 @@ def passes(error: Exception) -> bool:
 
 
 def explained(error: DBAPIError, url: URL) -> MnfpnError | None:
-    """The error of a database as one of ours; None where it is no fault of the database's, but of this program."""
+    """The error of a database as one of ours; None where its code does not say whose fault it is."""
     cause: Any = error.orig
     if isinstance(cause, sqlite3.Error):
         return _of_sqlite(cause, shown(url))
@@ -95,9 +98,7 @@ def _of_sqlite(cause: sqlite3.Error, name: str) -> MnfpnError | None:
         return kind(f"--store: {words.format(name)}")
     if "no such table" in str(cause):
         return StoreError(f"--store: {name} lacks tables that a store of mnfpn has")
-    if "decode to UTF-8" in str(cause):
-        return StoreError(f"--store: {name} is damaged: {str(cause)[:1].lower()}{str(cause)[1:]}")
-    if code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISUSE, 0):
+    if code in UNCLEAR:
         return None
     return StoreError(f"--store: {name} could not be read or written: {cause}")
 
@@ -134,21 +135,39 @@ def retried(
 
 
 @contextmanager
-def told(url: URL) -> Iterator[None]:
-    """Tell errors of the database in words; those of this program stay what they are.
+def told(engine: Engine) -> Iterator[None]:
+    """Turn whatever fails while a store is read or written into words, if the database or its content is the cause.
+
+    An error that neither explains is looked into: where the store is damaged, the damage is told. An error of this
+    program stays what it is.
 
     Raises:
         UsageError: where it is no store.
-        StoreError: where it cannot be read or written.
+        StoreError: where it cannot be read or written, or is damaged.
     """
     try:
         yield
-    except DBAPIError as error:
-        said = explained(error, url)
-        if said is None:
-            raise
-        raise said from error
+    except MnfpnError:
+        raise
     except DamagedError as error:
-        raise StoreError(f"--store: {shown(url)} is damaged: {error}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise StoreError(f"--store: {shown(url)} is damaged: it holds text that should be JSON: {error}") from error
+        raise _damaged(engine, str(error)) from None
+    except Exception as error:
+        said = explained(error, engine.url) if isinstance(error, DBAPIError) else None
+        damage = "" if said else _damage(engine)
+        if not said and not damage:
+            raise
+        raise said or _damaged(engine, damage) from error
+
+
+def _damaged(engine: Engine, damage: str) -> StoreError:
+    return StoreError(f"--store: {shown(engine.url)} is damaged: {damage}")
+
+
+def _damage(engine: Engine) -> str:
+    """What a store holds that it should not; nothing where it is sound."""
+    try:
+        with engine.connect() as connection:
+            return find_damage(connection)
+    except Exception as error:  # noqa: BLE001 - nothing fails there on a sound store: it cannot be looked through
+        text = str(getattr(error, "orig", error))
+        return f"{text[:1].lower()}{text[1:]}"

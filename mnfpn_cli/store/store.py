@@ -47,7 +47,7 @@ class Store:
         Raises:
             StoreError: where the store cannot be read.
         """
-        with told(self.engine.url):
+        with told(self.engine):
             return retried(lambda: self._read(query))
 
     def write(self, change: Callable[[Connection], T]) -> T:
@@ -59,7 +59,7 @@ class Store:
         Raises:
             StoreError: where the store cannot be written.
         """
-        with told(self.engine.url):
+        with told(self.engine):
             return retried(lambda: self._write(change))
 
     def rehearse(self, change: Callable[[Connection], T]) -> T:
@@ -73,7 +73,7 @@ class Store:
             with self.engine.execution_options(writes=True).connect() as connection:
                 return change(connection)  # nobody commits it
 
-        with told(self.engine.url):
+        with told(self.engine):
             return retried(undone)
 
     def _read(self, query: Callable[[Connection], T]) -> T:
@@ -130,12 +130,15 @@ def select_by(
 def open_store(name: str, create: bool = False) -> Iterator[Store]:
     """Open the store of a name, a file or a URL; ``create``: made where there is none yet.
 
+    What fails in the block below, not only within a transaction, is looked into: the store may be damaged.
+
     Raises:
         UsageError: where it is no store, or a newer mnfpn's.
         StoreError: where it cannot be reached, read or written.
     """
     engine = connect(store_url(name), create)
     try:
-        yield Store(engine)
+        with told(engine):
+            yield Store(engine)
     finally:
         engine.dispose()

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from mnfpn_cli.cli.help import OPTIONS, OUTPUT
+from mnfpn_cli.cli.commands import SUMMARIES
+from mnfpn_cli.cli.help import OPTIONS, OUTPUT, Summary
 from mnfpn_cli.cli.main import app
 from mnfpn_cli.cli.sides import parse_side
 from tests.conftest import Mnfpn
@@ -109,6 +110,13 @@ def test_a_page_fits_a_terminal(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch, w
     given = examples("\n".join(plain))
     assert max(len(line) for line in plain if line.strip() not in given) in range(width - 12, width + 1) or width == 200
     assert max(map(len, plain)) <= WIDTH
+
+
+@pytest.mark.parametrize("line", SUMMARIES, ids=[line.name for line in SUMMARIES])
+def test_the_line_about_a_command_is_the_first_of_its_page(line: Summary) -> None:
+    """`mnfpn --help` has it without importing the command."""
+    command = ROOT.commands[line.name]
+    assert (command.name, command.help.partition("\n\n")[0]) == (line.name, line.text)
 
 
 def test_mnfpn_alone_says_what_to_try(mnfpn: Mnfpn) -> None:

@@ -48,15 +48,21 @@ def test_two_result_files_are_compared_without_torch(tmp_path: Path) -> None:
     assert loaded("compare", a, b) == "0 ['pydantic']"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["bench", "--help"]], ids=" ".join)
 def test_help_imports_no_torch_and_no_pydantic(arguments: list[str]) -> None:
     """It answers at once."""
     assert loaded(*arguments) == "0 []"
 
 
-def test_a_commands_help_imports_no_torch() -> None:
-    """Typer asks pydantic to show the defaults of options."""
-    assert loaded("bench", "--help") == "0 ['pydantic']"
+def test_only_the_command_that_is_called_is_imported() -> None:
+    """The options of all others take longer than what a plan answers."""
+    program = (
+        "import sys; from mnfpn_cli.cli.main import run; run(['settings', 'presets'])\n"
+        "print(sorted({'mnfpn_cli.cli.bench', 'mnfpn_cli.cli.sweep', 'mnfpn_cli.cli.settings'} & sys.modules.keys()))"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines()[-1] == "['mnfpn_cli.cli.settings']"
 
 
 def test_the_check_sees_torch_where_it_is_imported() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 
 from mnfpn_cli.store import connect as connect_module
 from mnfpn_cli.store.connect import BUSY_S
@@ -119,6 +120,7 @@ DAMAGE: list[tuple[str, str]] = [
     ),
     ("UPDATE mnfpn_cells SET status = 'lost'", "cell {cell}: status: must be one of pending, done, failed, got 'lost'"),
     ("UPDATE mnfpn_cells SET dtype = 'int3'", "cell {cell}: dtype: must be one of float32, bfloat16, float16"),
+    ("ALTER TABLE mnfpn_cells RENAME COLUMN macs TO mac", "mnfpn_cells lacks the column macs"),
     ("DELETE FROM mnfpn_networks", "network {network}: is missing, and cells are of it"),
     ("UPDATE mnfpn_networks SET settings = '[]'", "network {network}: settings: input should be a valid dictionary"),
     ("UPDATE mnfpn_sweeps SET plan = '5'", "sweep 1: plan: input should be a valid dictionary"),
@@ -133,6 +135,17 @@ DAMAGE: list[tuple[str, str]] = [
     ("UPDATE mnfpn_references SET finished = 'x'", "time of a reference 11111111: finished: must be a moment"),
     ("UPDATE mnfpn_references SET samples = '[0]'", "time of a reference 11111111: samples.0: input should be greater"),
 ]
+
+
+def test_an_error_of_the_program_is_no_damage(tmp_path: Path) -> None:
+    """Where the store is sound, what fails while it is read stays a traceback, for whoever mends it."""
+    path = tmp_path / "x.db"
+    put_and_damage(path, "SELECT 1")
+    with open_store(str(path)) as store, pytest.raises(ZeroDivisionError):
+        store.read(lambda _: 1 // 0)
+    with open_store(str(path)) as store, pytest.raises(OperationalError, match="no such column: nowhere"):
+        store.read(lambda connection: connection.execute(text("SELECT nowhere FROM mnfpn_cells")))
+
 
 MISSING = ["mnfpn_results", "mnfpn_cells", "mnfpn_members", "mnfpn_sweeps", "mnfpn_references"]
 
