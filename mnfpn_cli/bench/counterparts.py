@@ -148,7 +148,7 @@ def _differences(a: BenchDocument, b: BenchDocument, rows: Rows) -> Iterator[Uns
 
 def _other_networks(a: BenchDocument, b: BenchDocument) -> Iterator[Unsteady]:
     """What differs between the networks themselves."""
-    helps = "nothing, if the networks are what is compared"
+    helps = "nothing, this is expected when comparing networks"
     if a.model != b.model:
         one, other = (_model(file) for file in (a, b))
         yield Unsteady("other_model", f"model differs: {one} against {other}", helps)

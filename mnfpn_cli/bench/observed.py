@@ -25,7 +25,7 @@ from mnfpn_cli.trace.passes import Input
 
 @dataclass(frozen=True)
 class Seen:
-    """What a pass showed: its MACs, and the bytes that were alive at its fullest moment."""
+    """What a pass showed: its MACs, and the bytes that were alive at its peak."""
 
     macs: int
     peak_bytes: int

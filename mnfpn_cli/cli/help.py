@@ -24,7 +24,7 @@ LABEL = 24
 
 OPTIONS = "Options"
 NETWORK = "Network: a MobileNetV2 with a pyramid, changed by"
-SPACE = "Choices, parted by commas"
+SPACE = "Choices, separated by commas"
 BUDGET = "Budget"
 GATES = "Gates"
 OUTPUT = "Output"

@@ -125,7 +125,7 @@ def check_file(path: Path, option: str) -> None:
         raise UsageError(f"{option}: must be a file, but '{path}' is a folder")
     _refuse_database(path, option)
     if not target.parent.is_dir():
-        raise UsageError(f"{option}: must be in a folder that exists, but '{target.parent}' is none")
+        raise UsageError(f"{option}: folder '{target.parent}' does not exist")
     if not os.access(target.parent, os.W_OK):
         raise UsageError(f"{option}: must be in a folder that can be written, but '{target.parent}' cannot")
 

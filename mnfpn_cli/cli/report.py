@@ -67,7 +67,7 @@ def _form(output: Path | None, format: str | None) -> str:
     """
     if output is None:
         if format is not None:
-            raise UsageError("--format: is that of a file, and needs --output FILE")
+            raise UsageError("--format: applies only with --output FILE")
         return ""
     return form_of_file("--output", output, FORMATS, format)
 

@@ -102,7 +102,7 @@ NAMED = {
     "in_channels": "in_channels",
     **{key: key for key in ("size", "batch", "runtime", "device", "dtype", "threads")},
 }
-"""The options whose values are parted by commas, and their keys."""
+"""The options whose values are separated by commas, and their keys."""
 
 NUMBERS = ("width_mult", "pyramid_channels", "in_channels")
 
@@ -112,7 +112,7 @@ def _number(option: str, text: str) -> float | int:
         return int(text) if option != "--width-mult" else float(text)
     except ValueError:
         kind = "numbers" if option == "--width-mult" else "whole numbers"
-        raise UsageError(f"{option}: must be {kind} parted by commas, got '{text}'") from None
+        raise UsageError(f"{option}: must be {kind} separated by commas, got '{text}'") from None
 
 
 def budget_option(name: str, help: str, metavar: str) -> Any:

@@ -93,7 +93,7 @@ def _nothing_left(store: "Store", counts: "Counter[Status]") -> str:
     """How many cells are measured, and what can still be done."""
     parts = [f"{counted(counts['done'], 'cell')} measured"] if counts["done"] else []
     parts += [f"{counted(counts['failed'], 'cell')} failed (--retry-failed tries again)"] if counts["failed"] else []
-    return f"nothing is left to measure in {store.name}: {', '.join(parts) or 'it has no cells'}"
+    return f"nothing to resume in {store.name}: {', '.join(parts) or 'it has no cells'}"
 
 
 def _finished(store: "Store", output: OutputOptions) -> None:

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from mnfpn_cli.documents.base import Count, Macs, Record
+from mnfpn_cli.documents.base import Amount, Count, Macs, Record
 
 
 class Work(Record):
@@ -32,7 +32,7 @@ class Term(Record):
     """A part of a counter's total: a quantity, and how often the counter adds it."""
 
     quantity: str = Field(description="What is added.")
-    factor: Count = Field(description="How often each is added; negative where the counter misses it.")
+    factor: Amount = Field(description="How often each is added; negative where the counter misses it.")
     amount: Count = Field(description="How many there are.")
 
 
@@ -46,7 +46,7 @@ class CounterTotal(Record):
     meaning: str = Field(description="What the total is, in words; empty where there is none.")
     exact: bool = Field(description="Whether the terms add up to the total.")
     terms: tuple[Term, ...] = Field(description="The quantities that the total is made of.")
-    remainder: Count | None = Field(description="The total less its terms; null where there is no total.")
+    remainder: Amount | None = Field(description="The total less its terms; null where there is no total.")
     note: str = Field(description="Why there is no total, or what the counter does elsewhere; empty as a rule.")
 
 

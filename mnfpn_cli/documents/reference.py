@@ -63,9 +63,17 @@ class Node:
 
 
 def documents() -> dict[str, Node]:
-    """Every document by its name."""
-    made = {name: schema(name) for name in DOCUMENTS}
-    return {name: Node.of(one, one["$defs"]) for name, one in made.items()}
+    """Every document by its name; one of several forms by the name of each, as ``runs list``."""
+    made: dict[str, Node] = {}
+    for name in DOCUMENTS:
+        whole = schema(name)
+        forms = [one for _, one in records(whole, whole["$defs"])]
+        commands = [one["properties"]["command"]["const"] for one in forms]
+        for form, command in zip(forms, commands, strict=True):
+            alone = commands.count(command) == 1
+            label = f"`{command}`" if alone else f"`{command}` ({form['title'].removesuffix('Document')})"
+            made[label] = Node.of(form, whole["$defs"])
+    return made
 
 
 def reference() -> list[str]:
@@ -73,7 +81,7 @@ def reference() -> list[str]:
     every = documents()
     shared = _shared(every.values())
     envelope = Document.model_fields
-    rows = {f"`{name}`": one.listed(shared, without=envelope) for name, one in every.items()}
+    rows = {name: one.listed(shared, without=envelope) for name, one in every.items()}
     rows |= {title: one.listed(shared) for title, one in sorted(shared.items())}
     table = ["| document | keys |", "|---|---|", *(f"| {name} | {', '.join(keys)} |" for name, keys in rows.items())]
     return [*_sentences(), "", *table]

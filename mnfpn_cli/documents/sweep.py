@@ -61,7 +61,7 @@ class NotRunGroup(Record):
     cells: Count = Field(description="How many there are.")
 
 
-class SpaceDocument(Document):
+class PlannedDocument(Document):
     """The result of `mnfpn sweep` where nothing is measured: what the space holds."""
 
     command: Literal["sweep"] = Field("sweep", description="The command that made the document.")
@@ -75,7 +75,7 @@ class SpaceDocument(Document):
     frontier: tuple[PlannedRun, ...] = Field(description="The runs that keep the most for their MACs, cheapest first.")
 
 
-class SweptDocument(Document):
+class MeasuredDocument(Document):
     """The result of `mnfpn sweep` where runs were measured."""
 
     command: Literal["sweep"] = Field("sweep", description="The command that made the document.")
@@ -89,4 +89,4 @@ class SweptDocument(Document):
     warnings: tuple[str, ...] = Field(description="What makes the figures less sure, and what went wrong.")
 
 
-SweepDocument = SpaceDocument | SweptDocument
+SweepDocument = PlannedDocument | MeasuredDocument

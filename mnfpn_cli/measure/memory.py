@@ -19,7 +19,7 @@ SIGNS = ("DefaultCPUAllocator", "Failed to allocate", "bad_alloc")
 
 @dataclass(frozen=True, slots=True)
 class Needed:
-    """Bytes that an inference pass certainly takes: of the weights, and of what is alive at its fullest moment."""
+    """Bytes that an inference pass certainly takes: of the weights, and of what is alive at its peak."""
 
     weights: int
     activations: int

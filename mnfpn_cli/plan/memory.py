@@ -1,6 +1,6 @@
 """The memory that a network needs to run, worked out from the order in which it runs.
 
-This is what eager execution holds at its fullest moment, tensor by tensor; the scratch space of convolution kernels
+This is what eager execution holds at its peak, tensor by tensor; the scratch space of convolution kernels
 comes on top, so it says what certainly does not fit, not what certainly does.
 """
 
@@ -19,12 +19,12 @@ INDEX_BYTES = 8
 
 
 def memory_needed(plan: NetworkPlan, input: NetworkInput, dtype: DType) -> int:
-    """Bytes of the weights and of the activations alive together at the fullest moment of an inference pass."""
+    """Bytes of the weights and of the activations alive together at the peak of an inference pass."""
     return network_cost(plan, input.size).state_bytes(dtype) + activation_bytes(plan, input, dtype)
 
 
 def activation_bytes(plan: NetworkPlan, input: NetworkInput, dtype: DType) -> int:
-    """Bytes of the input and the feature maps alive together at the fullest moment, for the whole batch."""
+    """Bytes of the input and the feature maps alive together at the peak, for the whole batch."""
     return input.batch * activations_of(walk(plan, input.size), dtype)
 
 

@@ -16,7 +16,7 @@ from mnfpn_cli.settings.sources import KeyPath, Source
 
 
 def parse_stages(text: str) -> Source:
-    """Read ``"1,16,1,1 6,24,2,2"``: rows of expansion, channels, repeats, stride, parted by spaces or semicolons.
+    """Read ``"1,16,1,1 6,24,2,2"``: rows of expansion, channels, repeats, stride, separated by spaces or semicolons.
 
     Raises:
         UsageError: where a row is not four whole numbers.

@@ -46,7 +46,7 @@ def joined(axes: Iterable[Axis]) -> list[Axis]:
 
 
 def split_choices(name: str, text: str) -> list[str]:
-    """The choices in ``64,128`` or ``["p3","p5"],all``: parted by commas outside of brackets and quotes.
+    """The choices in ``64,128`` or ``["p3","p5"],all``: separated by commas outside of brackets and quotes.
 
     Raises:
         UsageError: where one is empty.

@@ -72,7 +72,7 @@ def check_file(path: Path, create: bool) -> None:
     if is_folder:
         raise UsageError(f"--store: must be a file, but '{path}' is a folder")
     if not has_folder:
-        raise UsageError(f"--store: must be in a folder that exists, but '{path.parent}' is none")
+        raise UsageError(f"--store: folder '{path.parent}' does not exist")
     if not is_there and not create:
         raise UsageError(f"--store: must be a store, but there is no file '{path}'")
     if is_there and not is_file:

@@ -25,7 +25,7 @@ PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sql
 """What SQLite says of a file that may be well again in a moment: another process has it, a network drive is away."""
 
 SAYS: dict[int, tuple[type[MnfpnError], str]] = {
-    sqlite3.SQLITE_NOTADB: (UsageError, "must be a store of mnfpn, but is no SQLite database: {}"),
+    sqlite3.SQLITE_NOTADB: (UsageError, "must be a store of mnfpn, but is not an SQLite database: {}"),
     sqlite3.SQLITE_CORRUPT: (StoreError, "{} is damaged: SQLite finds its pages malformed"),
     sqlite3.SQLITE_READONLY: (StoreError, "{} could not be written: it, or its folder, is read-only"),
     sqlite3.SQLITE_PERM: (StoreError, "{} could not be opened: this user may not"),

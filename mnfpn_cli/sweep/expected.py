@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean
 
-from mnfpn_cli.documents.sweep import SpaceDocument
+from mnfpn_cli.documents.sweep import PlannedDocument
 from mnfpn_cli.settings.measuring import LAYERED, Sampling
 from mnfpn_cli.space.cells import cell_key
 from mnfpn_cli.space.planned import Planned, planned_run
@@ -66,10 +66,10 @@ def _took(result: Result) -> float:
     return (datetime.fromisoformat(result.finished) - datetime.fromisoformat(result.started)).total_seconds()
 
 
-def space_document(chosen: Chosen, frontier: Sequence[Planned], expected: Expected | None) -> SpaceDocument:
+def space_document(chosen: Chosen, frontier: Sequence[Planned], expected: Expected | None) -> PlannedDocument:
     """Make the document of `mnfpn sweep` where nothing is measured."""
     space = chosen.space
-    return SpaceDocument(
+    return PlannedDocument(
         settings=None,
         model=None,
         cells=len(space.cells) + sum(space.cut.values()),

@@ -46,7 +46,7 @@ class CellRow:
 
 
 def rows_of(cells: Sequence[StoredCell], references: Sequence[Reference]) -> list[CellRow]:
-    """Cells, the one that was measured last first; behind them those that were not."""
+    """Cells, newest first; behind them those that were not."""
     paces = paces_of(cells, references)
     rows = [CellRow(one, paces.get(one.key)) for one in cells]
     return sorted(rows, key=lambda row: row.result.finished if row.result else "", reverse=True)

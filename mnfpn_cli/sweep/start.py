@@ -33,7 +33,7 @@ class How:
         by_layer: whether layers are timed, by the runtimes that run layer by layer.
         timeout_s: after which a cell is given up.
         reference_every: cells between two times of the reference.
-        latency_s: cells that cannot keep to it are not measured.
+        latency_s: cells that cannot meet it are not measured.
     """
 
     sampling: SamplingRecord = field(default_factory=SamplingRecord)

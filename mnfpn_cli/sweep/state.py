@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnfpn_cli.documents.sweep import NotRunGroup, SweptDocument
+from mnfpn_cli.documents.sweep import MeasuredDocument, NotRunGroup
 from mnfpn_cli.store.rows import Reference, StoredCell, Sweep
 from mnfpn_cli.sweep.expected import Reused
 from mnfpn_cli.sweep.start import status_counts, sweep_record
@@ -26,7 +26,7 @@ class State:
         sweep: its number in the store.
         total: cells, those measured before included.
         done, failed: of them.
-        skipped: cells that cannot keep to the latency.
+        skipped: cells that cannot meet the latency.
         not_run: cells that cannot be run here.
         others: cells that another sweep measures.
         left_s: about the time that is left.
@@ -78,12 +78,12 @@ class Swept:
         return dict(Counter((how.runtime, how.device, how.dtype, reason) for how, reason in hows))
 
 
-def swept_document(swept: Swept, doubts: Sequence[str]) -> SweptDocument:
+def swept_document(swept: Swept, doubts: Sequence[str]) -> MeasuredDocument:
     """Make the document of `mnfpn sweep` where runs were measured.
 
     ``doubts``: what makes the figures less sure, in sentences; behind what went wrong meanwhile.
     """
-    return SweptDocument(
+    return MeasuredDocument(
         settings=None,
         model=None,
         store=swept.store,

@@ -12,8 +12,8 @@ from mnfpn_cli.bench.compare import Side, Together, compare_networks
 from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.bench.prepare import Ready, prepare
 from mnfpn_cli.devices.clocks import HostTimer
+from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.errors import MnfpnError, UsageError
-from mnfpn_cli.measure import memory
 from mnfpn_cli.measure.engine import Subject
 from mnfpn_cli.measure.rules import NarrowRatio
 from mnfpn_cli.runtimes import channels_last, eager
@@ -154,7 +154,7 @@ def test_what_cannot_run_here_says_whose_it_is(monkeypatch: pytest.MonkeyPatch) 
         patch.setattr(channels_last, "impossible", lambda *_: "not today")
         with pytest.raises(MnfpnError, match=r"^B \(--other\): channels-last on cpu: not today$"):
             compared(b=OTHER)
-    monkeypatch.setattr(memory, "free_memory", lambda _: 1)
+    monkeypatch.setattr(Cpu, "free_memory", lambda _: 1)
     with pytest.raises(UsageError, match=r"^A \(--small\): --size, --batch: must fit"):
         compared()
 

@@ -9,10 +9,10 @@ import torch
 from mnfpn_cli.bench.bench import benchmark
 from mnfpn_cli.bench.observed import Observed, load_observed
 from mnfpn_cli.bench.results import Benchmark
+from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.inputs import Inputs, TensorInputs
 from mnfpn_cli.external.target import InputSpec, parse_target
-from mnfpn_cli.measure import memory
 from mnfpn_cli.plan.cost import Cost
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
@@ -131,7 +131,7 @@ def test_a_pass_that_fails_later_keeps_what_was_timed(argument: str, words: str)
 
 def test_memory_that_is_not_there_is_told_by_the_option_that_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Images by their size, tensors by their shapes."""
-    monkeypatch.setattr(memory, "free_memory", lambda _: 1)
+    monkeypatch.setattr(Cpu, "free_memory", lambda _: 1)
     with pytest.raises(MnfpnError, match=r"^--size, --batch: must fit the memory that cpu has free, .* 1 × 3 × 16x32"):
         measured(loaded("Levels"))
     with pytest.raises(MnfpnError, match=r"^--input: must fit the memory that cpu has free, .* 2×5 int64, 2×5×1"):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mnfpn_cli.measure import memory
+from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.settings.files import preset_names
 from mnfpn_cli.settings.measuring import runtime_names
 from tests.conftest import Mnfpn
@@ -40,7 +40,7 @@ ROWS: list[tuple[list[str], int, str]] = [
     (["shapes", "--preset", "resnet"], 2, "--preset: must be one of fpn-classifier, fpnssd, "),
     (["shapes", "--config", "none.json"], 2, "none.json: must be a file, but there is none of that name"),
     (["shapes", "--config", "."], 2, ".: must be a file, but it is a folder"),
-    (["shapes", "--output", "none/out.json"], 2, "--output: must be in a folder that exists, but 'none' is none"),
+    (["shapes", "--output", "none/out.json"], 2, "--output: folder 'none' does not exist"),
     (["shapes", "--output", "-"], 2, "--output: must be a file, not standard output, got '-'"),
     (["shapes", "--output", "x" * 300], 2, "--output: must be a name that a file can have"),
     (["shapes", "--config", ""], 2, "--config: must be the name of a file, or -, got ''"),
@@ -316,7 +316,7 @@ def test_what_cannot_fit_is_refused_before_it_runs(
     mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     """By the plan's figure, against what is free."""
-    monkeypatch.setattr(memory, "free_memory", lambda _: 2**30)
+    monkeypatch.setattr(Cpu, "free_memory", lambda _: 2**30)
     outcome = mnfpn(*arguments)
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith(

@@ -190,7 +190,7 @@ ROWS: list[tuple[list[str], str]] = [
     (["--a", "", "--b", "", "--strict"], "--strict: has no meaning without --fail-if-slower, the only gate that can"),
     (
         ["--a", "", "--b", "", "--output", "none/x.json"],
-        "--output: must be in a folder that exists, but 'none' is none",
+        "--output: folder 'none' does not exist",
     ),
 ]
 

@@ -14,11 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export import export as exporting
 from mnfpn_cli.export.export import FILE_FORMATS
 from mnfpn_cli.export.written import Opened
-from mnfpn_cli.measure import memory
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.input import network_input
@@ -71,7 +71,7 @@ def test_what_cannot_fit_is_refused_before_it_is_built(
 ) -> None:
     """The dense layers of this head alone would take 170 GiB; where memory runs out all the same, that is told."""
     arguments = ["--preset", "fpn-classifier", "--size", "65536", "--format", format, "--output", str(tmp_path / "out")]
-    monkeypatch.setattr(memory, "free_memory", lambda _: 2**30)
+    monkeypatch.setattr(Cpu, "free_memory", lambda _: 2**30)
     done = mnfpn("export", *arguments)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(
@@ -81,7 +81,7 @@ def test_what_cannot_fit_is_refused_before_it_is_built(
     def build(*_: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(memory, "free_memory", lambda _: 2**60)
+    monkeypatch.setattr(Cpu, "free_memory", lambda _: 2**60)
     monkeypatch.setattr(exporting, "build_with_weights", build)
     done = mnfpn("export", *arguments)
     assert (done.code, done.out, done.err) == (1, "", "error: out of memory building the network\n")
@@ -143,7 +143,7 @@ REFUSED: list[tuple[list[str], str]] = [
         ["--format", "onnx", "--output", "-"],
         "--output: must be a file, not standard output, got '-'\n",
     ),
-    (["--format", "onnx", "--output", "none/out"], "--output: must be in a folder that exists, but 'none' is none"),
+    (["--format", "onnx", "--output", "none/out"], "--output: folder 'none' does not exist"),
     (["--format", "onnx", "--output", "pipe"], "--output: must be a file, which is replaced whole, but 'pipe' is a"),
     (["--format", "onnx", "--output", "out", "--seed", "-1"], "--seed: must be a whole number from 0 to 9223372036854"),
     (["--format", "onnx", "--output", "out", "--batch", "0"], "--batch: must be a whole number from 1 to 65536, got 0"),

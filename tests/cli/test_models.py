@@ -260,7 +260,7 @@ def test_a_long_list_is_cut_on_the_screen_and_whole_in_json(mnfpn: Mnfpn) -> Non
         ),
         (("summary", "--json", "--format", "csv"), "--json: is --format json, and cannot be given beside --format csv"),
         (("summary", "--sort", "size"), "--sort: must be one of macs, parameters, activations, got 'size'"),
-        (("summary", "--svg", "/nix/nix.svg"), "--svg: must be in a folder that exists, but '/nix' is none"),
+        (("summary", "--svg", "/nix/nix.svg"), "--svg: folder '/nix' does not exist"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(mnfpn: Mnfpn, arguments: tuple[str, ...], message: str) -> None:

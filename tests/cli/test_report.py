@@ -106,7 +106,7 @@ def test_a_device_and_a_sweep_can_be_chosen(mnfpn: Mnfpn, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["--format", "png"], "--format: is that of a file, and needs --output FILE"),
+        (["--format", "png"], "--format: applies only with --output FILE"),
         (["--format", "pdf"], "--format: must be one of html, png, svg, got 'pdf'"),
         (["--output", "report.txt"], "--output: must end in .html, .htm, .png, .svg where --format is not given"),
         (["--output", "no/such/folder/report.html"], "--output: must be in a folder that exists"),

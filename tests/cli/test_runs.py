@@ -210,7 +210,7 @@ def test_a_store_that_cannot_be_made_is_not_merged_into(mnfpn: Mnfpn, store: str
     """It is that of --store."""
     done = mnfpn("runs", "merge", store, "--store", str(tmp_path / "no" / "all.db"))
     assert (done.code, done.out) == (2, "")
-    assert done.err.startswith("error: --store: must be in a folder that exists")
+    assert done.err.startswith("error: --store: folder '")
 
 
 @pytest.mark.parametrize("spelling", ["{store}", "sqlite:///{store}"])
@@ -348,7 +348,7 @@ def test_an_empty_store_is_exported_as_no_rows(mnfpn: Mnfpn, tmp_path: Path) -> 
             ["--output", "runs.xml"],
             "--output: must end in .json, .csv, .md, .parquet where --format is not given",
         ),
-        (["--output", "none/runs.csv"], "--output: must be in a folder that exists, but 'none' is none"),
+        (["--output", "none/runs.csv"], "--output: folder 'none' does not exist"),
         (["--status", "well"], "--status: must be one of done, failed, pending, got 'well'"),
         (["--sweep", "0"], "--sweep: must be a whole number, 1 or more, got 0"),
     ],

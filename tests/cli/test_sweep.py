@@ -65,7 +65,7 @@ BAD: list[tuple[list[str], str]] = [
         "--measure: must be all, frontier, none or a number of cells, got 'some'",
     ),
     (["--store", "x.db", "--measure", "0"], "--measure: must be all, frontier, none or a number of cells, got '0'"),
-    (["--measure", "none", "--width-mult", "wide"], "--width-mult: must be numbers parted by commas, got 'wide'"),
+    (["--measure", "none", "--width-mult", "wide"], "--width-mult: must be numbers separated by commas, got 'wide'"),
     (["--measure", "none", "--width-mult", "1,,2"], "--width-mult: must have a value before and behind each comma"),
     (
         ["--measure", "none", "--set", "pyramid.chanels=64"],
@@ -194,7 +194,7 @@ def test_only_what_is_left_is_to_measure(mnfpn: Mnfpn, monkeypatch: pytest.Monke
     assert put_down.err.startswith("warning: 1 cell to measure later: mnfpn sweep --resume ")
     assert mnfpn("sweep", "--resume", "--store", "runs.db").code == 0
     for again in (("--resume", "--store", "runs.db"), ("--size", "64", *stored, "--measure", "none")):
-        assert mnfpn("sweep", *again).err == "warning: nothing is left to measure in 'runs.db': 2 cells measured\n"
+        assert mnfpn("sweep", *again).err == "warning: nothing to resume in 'runs.db': 2 cells measured\n"
     every = mnfpn("sweep", "--size", "64", "--runtime", "all", "--dry-run").out
     assert "less those whose runtime cannot run there" in every
 
@@ -206,7 +206,7 @@ def test_where_nothing_was_measured_no_cell_is_advised(mnfpn: Mnfpn, monkeypatch
     assert outcome.code == 1
     assert "mnfpn recommend" not in outcome.out
     again = mnfpn("sweep", "--resume", "--store", "runs.db")
-    assert "nothing is left to measure in 'runs.db': 1 cell failed (--retry-failed tries again)" in again.err
+    assert "nothing to resume in 'runs.db': 1 cell failed (--retry-failed tries again)" in again.err
 
 
 def test_a_dry_run_says_how_many_cells_and_how_long(mnfpn: Mnfpn) -> None:
@@ -513,7 +513,7 @@ def test_going_on_with_what_is_finished_says_so(mnfpn: Mnfpn) -> None:
     assert "must fit the memory that cpu has free" in failing.out
     again = mnfpn("sweep", "--resume", "--store", "runs.db")
     assert again.code == 1
-    assert "nothing is left to measure in 'runs.db': 1 cell failed (--retry-failed tries again)" in again.err
+    assert "nothing to resume in 'runs.db': 1 cell failed (--retry-failed tries again)" in again.err
     assert "mnfpn recommend" not in again.out
     assert "failed          1" in again.out
 

@@ -13,12 +13,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from mnfpn_cli import __version__
+from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.documents.export import ExportedFile
 from mnfpn_cli.errors import CheckError, MnfpnError, UsageError
 from mnfpn_cli.export import onnx as as_onnx
 from mnfpn_cli.export.export import export_network
 from mnfpn_cli.export.formats import Format
-from mnfpn_cli.measure import memory
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.plan.input import network_input
 from mnfpn_cli.plan.shapes import image_input
@@ -200,7 +200,7 @@ def test_what_torch_cannot_write_is_told(
 
 def test_what_cannot_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the plan's figure, against what is free."""
-    monkeypatch.setattr(memory, "free_memory", lambda _: 2**10)
+    monkeypatch.setattr(Cpu, "free_memory", lambda _: 2**10)
     with pytest.raises(UsageError, match=r"^--size, --batch: must fit the memory that cpu has free"):
         exported("safetensors", tmp_path / "out")
 

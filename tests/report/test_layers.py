@@ -50,7 +50,7 @@ def text_of(profile: ProfileRecord, width: int = 100) -> list[str]:
 
 
 def row(profile: ProfileRecord, part: str) -> list[str]:
-    """The cells of a part's row, parted by at least two spaces."""
+    """The cells of a part's row, separated by at least two spaces."""
     line = next(line for line in text_of(profile) if line.startswith(part))
     return [cell.strip() for cell in line.split("  ") if cell.strip()]
 

@@ -72,7 +72,7 @@ def test_a_byte_order_mark_is_read_past() -> None:
 
 @given(st.lists(st.tuples(*[st.integers(1, 9)] * 3, st.sampled_from((1, 2))), min_size=1, max_size=9))
 def test_stages_on_the_command_line_read_as_rows(rows: list[tuple[int, int, int, int]]) -> None:
-    """`"t,c,n,s t,c,n,s"`, parted by spaces or semicolons."""
+    """`"t,c,n,s t,c,n,s"`, separated by spaces or semicolons."""
     for separator in (" ", "  ", ";", "; "):
         text = separator.join(",".join(str(number) for number in row) for row in rows)
         assert parse_stages(text).value == [list(row) for row in rows]

@@ -78,7 +78,7 @@ FILES: list[tuple[str, Callable[[Path], None], int, str]] = [
     ("nothing", lambda _: None, 2, "must be a store, but there is no file '{}'"),
     ("folder", Path.mkdir, 2, "must be a file, but '{}' is a folder"),
     ("pipe", lambda path: os.mkfifo(path), 2, "must be a file, but '{}' is a device or a pipe"),
-    ("text", write(b"hello " * 1000), 2, "must be a store of mnfpn, but is no SQLite database: '{}'"),
+    ("text", write(b"hello " * 1000), 2, "must be a store of mnfpn, but is not an SQLite database: '{}'"),
     ("empty", write(b""), 2, "must be a store of mnfpn, but '{}' has no tables of one"),
     ("other program", other_program, 2, "must be a store of mnfpn, but '{}' holds other tables: photos, …"),
     ("damaged", damaged, 1, "'{}' is damaged: SQLite finds its pages malformed"),
@@ -202,7 +202,7 @@ def test_rows_that_are_missing_are_no_traceback(mnfpn: Mnfpn, tmp_path: Path, ta
 
 NAMES: list[tuple[str, str]] = [
     ("", "must be a file or a URL, got ''"),
-    ("none/x.db", "must be in a folder that exists, but 'none' is none"),
+    ("none/x.db", "folder 'none' does not exist"),
     ("x" * 300, "must be a file that can be opened, got "),
     ("mysql://me:secret@host/db", "must be a file, or a URL of sqlite or postgresql+psycopg, got mysql"),
     ("postgresql+asyncpg://me:secret@host/db", "must be a file, or a URL of sqlite or postgresql+psycopg"),

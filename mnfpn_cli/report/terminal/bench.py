@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ENDED: dict[Ended, str] = {
     "precision": "precise enough",
-    "noise": "noise that more passes do not lessen",
+    "noise": "noise floor reached",
     "max_time": "--max-time",
     "runs": "--runs",
     "min_time": "--min-time",
@@ -252,7 +252,7 @@ def _in_full(one: SizeCost, result: Benchmark) -> Table:
         ("FLOPs", f"{count(total.flops)} (2 × MACs)"),
         ("fvcore total", _fvcore(one.fvcore)),
         ("model size", f"{size_in_bytes(one.model_bytes)} in {result.case.dtype}"),
-        ("activations", f"{size_in_bytes(one.activation_bytes)} at the fullest moment, batch {batch}"),
+        ("activations", f"{size_in_bytes(one.activation_bytes)} at the peak, batch {batch}"),
     ]
     return pairs("In full", rows)
 

@@ -143,7 +143,7 @@ def _totals(tree: LayerTree) -> Report:
     memory = f"{size_in_bytes(tree.state_bytes)} of weights, {size_in_bytes(tree.peak_bytes)} of activations"
     return [
         note(f"{count(network.parameters)} parameters, {count(network.macs)} MACs (FLOPs = 2 × MACs)."),
-        note(f"Memory of inference: {memory} at the fullest moment."),
+        note(f"Memory of inference: {memory} at the peak."),
     ]
 
 

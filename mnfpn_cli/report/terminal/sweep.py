@@ -73,7 +73,7 @@ def _time(expected: Expected) -> str:
     if expected.most_s is None:
         return f"about {duration(expected.seconds)}: {runs}, {duration(expected.each_s)} each"
     most = (expected.cells + expected.references) * expected.most_s
-    return f"{duration(expected.seconds)} to {duration(most)}: {runs}; nothing is measured yet that would tell"
+    return f"{duration(expected.seconds)} to {duration(most)}: {runs}; no measurements yet"
 
 
 def asked_for(plan: Mapping[str, Any]) -> str:
