@@ -21,6 +21,7 @@ from statistics import median
 
 from ray.cluster_utils import Cluster
 
+from mnfpn_cli.documents.sweep import HowRecord
 from mnfpn_cli.documents.work import SamplingRecord
 from mnfpn_cli.space.axes import Space
 from mnfpn_cli.space.planned import Budget, plan_space
@@ -34,10 +35,10 @@ from mnfpn_cli.sweep.ray.connect import connected
 from mnfpn_cli.sweep.ray.plan import plan_by, usable_nodes
 from mnfpn_cli.sweep.ray.pool import RayPool, ray_pool
 from mnfpn_cli.sweep.run import SweepRun
-from mnfpn_cli.sweep.start import Chosen, How, begin
+from mnfpn_cli.sweep.start import Chosen, begin, task_of
 
 TARGET = 0.05
-TIMED = How(SamplingRecord(min_time_s=10, max_time_s=10))
+TIMED = HowRecord(sampling=SamplingRecord(min_time_s=10, max_time_s=10))
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def measuring(address: str, rounds: int) -> None:
             for _ in range(rounds):
                 sweep = begin(store, chosen, TIMED, "here", again=Again(every=True))
                 (cell,) = read_cells(store, sweep)
-                here = partial(run_task, TIMED.task(cell, False))
+                here = partial(run_task, task_of(cell, TIMED, False))
                 both.append((spent(here), spent(partial(sweep_once, store, sweep, pool))))
     direct, through = [one for one, _ in both], [one for _, one in both]
     print(f"\n{'a cell, timed for 10 s':24}{'whole':>10}{'its process':>13}{'timed':>10}{'around it':>12}")
@@ -131,7 +132,7 @@ def sweep_once(store: Store, sweep: int, pool: RayPool) -> Outcome:
     (cell,) = read_cells(store, sweep)
     result = cell.result
     assert result is not None
-    return Outcome(result.status, result.node, result.started, result.finished, result.reason, result.document)
+    return Outcome(result.status, result.node, result.started, result.finished, result.reason, result.measured)
 
 
 def spent(measure: Callable[[], Outcome]) -> Spent:
@@ -139,10 +140,10 @@ def spent(measure: Callable[[], Outcome]) -> Spent:
     start = time.perf_counter()
     outcome = measure()
     whole = time.perf_counter() - start
-    if outcome.document is None:
+    if outcome.measured is None:
         raise SystemExit(f"the cell failed: {outcome.reason}")
     first, last = datetime.fromisoformat(outcome.started), datetime.fromisoformat(outcome.finished)
-    return Spent(whole, (last - first).total_seconds(), sum(outcome.document["run"]["latency_s"]["samples"]))
+    return Spent(whole, (last - first).total_seconds(), sum(outcome.measured.run.latency_s.samples))
 
 
 def main() -> None:

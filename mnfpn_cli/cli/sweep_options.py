@@ -1,6 +1,6 @@
 """The options of `mnfpn sweep` that say what of a space is measured, and how."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,8 +16,8 @@ from mnfpn_cli.errors import UsageError
 from mnfpn_cli.text import did_you_mean
 
 if TYPE_CHECKING:
+    from mnfpn_cli.documents.sweep import HowRecord
     from mnfpn_cli.store.sweeps import Again
-    from mnfpn_cli.sweep.start import How
 
 
 def files_of_store(name: str) -> tuple[Path, ...]:
@@ -113,21 +113,21 @@ class HowOptions:
     ] = None
     accelerator: Annotated[str | None, sweep_option("With --ray, use GPUs of this kind, as H100.", "NAME")] = None
 
-    def how(self, sampling: SamplingOptions, latency_s: float | None) -> "How":
+    def how(self, sampling: SamplingOptions, latency_s: float | None) -> "HowRecord":
         """How cells are measured.
 
         Raises:
             UsageError: where options on sampling contradict each other.
         """
-        from mnfpn_cli.sweep.start import How
+        from mnfpn_cli.documents.sweep import HowRecord
 
-        return self.going_on(How(sampling.record(), self.by_layer, latency_s=latency_s))
+        return self.going_on(HowRecord(sampling=sampling.record(), by_layer=self.by_layer, max_latency_s=latency_s))
 
-    def going_on(self, how: "How") -> "How":
+    def going_on(self, how: "HowRecord") -> "HowRecord":
         """The same with what can be said anew each time, as far as it is."""
         every = how.reference_every if self.reference_every is None else self.reference_every
         timeout_s = how.timeout_s if self.cell_timeout is None else self.cell_timeout
-        return replace(how, reference_every=every, timeout_s=timeout_s)
+        return how.model_copy(update={"reference_every": every, "timeout_s": timeout_s})
 
     def measured_again(self) -> "Again":
         """Which cells are measured though the store has a result of them."""

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
     from mnfpn_cli.cli.options import OutputOptions
     from mnfpn_cli.cli.sweep_options import HowOptions
+    from mnfpn_cli.documents.sweep import HowRecord
     from mnfpn_cli.settings.measuring import Sampling
     from mnfpn_cli.space.cells import Cell
     from mnfpn_cli.store.rows import StoredCell, Sweep
     from mnfpn_cli.store.store import Store
     from mnfpn_cli.sweep.expected import Expected
-    from mnfpn_cli.sweep.start import Chosen, How
+    from mnfpn_cli.sweep.start import Chosen
     from mnfpn_cli.sweep.state import State
 
 
@@ -100,7 +101,7 @@ def place_of(options: HowOptions) -> str:
     return this_machine()
 
 
-def expect_of(store: str | None, chosen: Chosen, how: How, sampling: Sampling, options: HowOptions) -> Expected:
+def expect_of(store: str | None, chosen: Chosen, how: HowRecord, sampling: Sampling, options: HowOptions) -> Expected:
     """How long a sweep may take; nothing is written.
 
     Raises:
@@ -152,13 +153,7 @@ def show_swept(store: Store, ran: Sequence[Sweep], states: Sequence[State], outp
         tuple(reused_by_any(ran, by_sweep, known)),
     )
     emit(swept_report(swept), swept_document(swept, doubts_of(swept)), output)
-    named = [one for state in states if not _all_runtimes(known[state.sweep]) for one in state.not_run]
+    # Of a sweep that asked for whatever runtimes there are, one that cannot run is no failure.
+    asked = [state for state in states if not known[state.sweep].plan.space.all_runtimes]
+    named = [one for state in asked for one in state.not_run]
     return failures(swept.cells, list({one.cell.key: one for one in named}.values()))
-
-
-def _all_runtimes(sweep: Sweep) -> bool:
-    """Whether a sweep asked for whatever runtimes there are: one that cannot run is then no failure."""
-    from mnfpn_cli.sweep.start import sweep_record
-
-    space = sweep_record(sweep).space
-    return space is not None and space.all_runtimes

@@ -14,11 +14,12 @@ from mnfpn_cli.errors import INTERRUPTED, MnfpnError
 from mnfpn_cli.report.units import counted
 
 if TYPE_CHECKING:
+    from mnfpn_cli.documents.sweep import HowRecord
     from mnfpn_cli.space.cells import Cell
     from mnfpn_cli.store.rows import Status
     from mnfpn_cli.store.store import Store
     from mnfpn_cli.sweep.pool import Pool
-    from mnfpn_cli.sweep.start import Chosen, How
+    from mnfpn_cli.sweep.start import Chosen
 
 
 class SweepInterruptedError(MnfpnError):
@@ -27,7 +28,7 @@ class SweepInterruptedError(MnfpnError):
     exit_code = INTERRUPTED
 
 
-def measure(name: str, chosen: "Chosen", how: "How", options: HowOptions, output: OutputOptions) -> None:
+def measure(name: str, chosen: "Chosen", how: "HowRecord", options: HowOptions, output: OutputOptions) -> None:
     """Put a sweep down in a store, and measure it.
 
     Raises:
@@ -80,7 +81,7 @@ def go_on(name: str, options: HowOptions, output: OutputOptions) -> None:
         for one in left:
             if one.place != place:
                 hint = " (--ray ADDRESS goes on with it)" * (one.place.startswith(ON_RAY) and options.ray is None)
-                left_there = f"{counted(one.counts['pending'], 'cell')} of it left{hint}"
+                left_there = f"{counted(one.counts.pending, 'cell')} of it left{hint}"
                 warn(f"sweep {one.id} is for {one.place}, this is {place}: {left_there}")
         if not here:
             raise MnfpnError("--resume: no cell that is left is for this kind of machine")
@@ -124,14 +125,13 @@ def _run(store: "Store", numbers: Sequence[int], pool: "Pool", options: HowOptio
     from mnfpn_cli.store.read import read_cells
     from mnfpn_cli.store.sweeps import sweeps
     from mnfpn_cli.sweep.run import SweepRun
-    from mnfpn_cli.sweep.start import how_of
     from mnfpn_cli.sweep.state import State
 
     known = {one.id: one for one in sweeps(store)}
     states, told = list[State](), set[str]()
     with stopping() as stopped:
         for number in sorted(numbers, reverse=True):
-            cells, how = read_cells(store, number), options.going_on(how_of(known[number].plan))
+            cells, how = read_cells(store, number), options.going_on(known[number].plan.how)
             with sweep_bar(cells, told) as tell:
                 states.append(SweepRun(store, number, pool, how, stopped, tell).run())
             if stopped():
@@ -139,9 +139,9 @@ def _run(store: "Store", numbers: Sequence[int], pool: "Pool", options: HowOptio
     ran = [one for one in sweeps(store) if one.id in numbers]
     failed = show_swept(store, ran, states, output)
     if stopped():
-        left = sum(one.counts.get("pending", 0) for one in ran)
+        left = sum(one.counts.pending for one in ran)
         raise SweepInterruptedError(f"interrupted: {counted(left, 'cell')} left; go on by: {_resume(store)}")
-    if not any(one.skipped for one in states) and not any(one.counts.get("done") for one in ran):
+    if not any(one.skipped for one in states) and not any(one.counts.done for one in ran):
         failed = ["no cell was measured", *failed]
     if failed:
         raise MnfpnError("\n".join(failed))

@@ -27,7 +27,7 @@ from mnfpn_cli.documents.base import (
     Word,
 )
 from mnfpn_cli.documents.inputs import InputRecord
-from mnfpn_cli.documents.measurement import Ended, EnvironmentRecord, LatencyRecord, WarningRecord
+from mnfpn_cli.documents.measurement import Ended, EnvironmentRecord, LatencyRecord, Sample, WarningRecord
 from mnfpn_cli.documents.weights import WeightsRecord
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.problems import SettingsError
@@ -177,7 +177,7 @@ class AdviceRecord(Record):
 class ProfileRecord(Record):
     """Where the time of a pass goes, and how much less it could be; null is what was not asked for."""
 
-    measured_s: Seconds = Field(description="Median time of a pass of the run.")
+    measured_s: Sample = Field(description="Median time of a pass of the run.")
     marked_s: Seconds | None = Field(description="Median time of a pass while its layers were timed.")
     undisturbed_s: Seconds | None = Field(description="Median time of as many passes between those.")
     launch_bound: bool = Field(description="Whether a pass takes the time that the host needs to queue it.")

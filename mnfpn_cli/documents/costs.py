@@ -51,6 +51,6 @@ class ComparableRecord(Record):
 class StatusCounts(Record):
     """Runs by status."""
 
-    done: Count = Field(description="Runs that were measured.")
-    failed: Count = Field(description="Runs that failed.")
-    pending: Count = Field(description="Runs that are still to be measured.")
+    done: Count = Field(0, description="Runs that were measured.")
+    failed: Count = Field(0, description="Runs that failed.")
+    pending: Count = Field(0, description="Runs that are still to be measured.")

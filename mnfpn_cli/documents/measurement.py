@@ -8,6 +8,8 @@ from mnfpn_cli.documents.base import Bytes, Count, Record, Seconds
 
 Interval = tuple[Seconds, Seconds]
 Sample = Annotated[Seconds, Field(ge=1e-12, le=1e9)]
+"""The time of a pass: whatever is worked out of some of them stays finite."""
+Samples = Annotated[tuple[Sample, ...], Field(min_length=1)]
 Ended = Literal["precision", "noise", "max_time", "runs", "min_time", "interrupted", "failed"]
 """What ended a measurement."""
 
@@ -15,7 +17,7 @@ Ended = Literal["precision", "noise", "max_time", "runs", "min_time", "interrupt
 class LatencyRecord(Record):
     """The time of one pass: its samples, and statistics of them; null where they are too few for one."""
 
-    median: Seconds = Field(description="Median.")
+    median: Sample = Field(description="Median.")
     ci95: Interval | None = Field(description="95 % confidence interval of the median.")
     quartiles: Interval = Field(description="First and third quartile.")
     iqr: Seconds = Field(description="Interquartile range.")
@@ -24,9 +26,7 @@ class LatencyRecord(Record):
     p90: Seconds | None = Field(description="90th percentile.")
     p99: Seconds | None = Field(description="99th percentile.")
     outliers: tuple[Count, ...] = Field(description="Positions of outliers in samples.")
-    samples: Annotated[tuple[Sample, ...], Field(min_length=1)] = Field(
-        description="All samples, in the order in which they were taken."
-    )
+    samples: Samples = Field(description="All samples, in the order in which they were taken.")
 
 
 class WarningRecord(Record):

@@ -1,12 +1,13 @@
 """What `mnfpn runs` returns: runs of a store, all that is known of one, what was removed or merged."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Document, Ratio, Record, Seconds
+from mnfpn_cli.documents.bench import RunProfile, RunRecord
 from mnfpn_cli.documents.costs import PlannedRun
-from mnfpn_cli.documents.measurement import LatencyRecord
+from mnfpn_cli.documents.measurement import EnvironmentRecord, LatencyRecord, WarningRecord
 from mnfpn_cli.documents.sweep import SweepRecord
 
 
@@ -48,10 +49,14 @@ class ResultRecord(Record):
     started: str = Field(description="When it began: UTC, in ISO 8601.")
     finished: str = Field(description="When it ended.")
     reason: str | None = Field(description="Why it failed, or why its layers were not timed; null where neither is so.")
-    run: Any = Field(description="The run, as in runs of mnfpn bench.")
-    warnings: Any = Field(description="What makes it less sure, as in warnings of mnfpn bench.")
-    environment: Any = Field(description="What it was measured on, as in environment of mnfpn bench.")
-    profile: Any = Field(description="Where the time goes, as in profiles of mnfpn bench.")
+    run: RunRecord | None = Field(description="The run, as in runs of mnfpn bench.")
+    warnings: tuple[WarningRecord, ...] | None = Field(
+        description="What makes it less sure, as in warnings of mnfpn bench."
+    )
+    environment: EnvironmentRecord | None = Field(
+        description="What it was measured on, as in environment of mnfpn bench."
+    )
+    profile: RunProfile | None = Field(description="Where the time goes, as in profiles of mnfpn bench.")
 
 
 class RunsListDocument(Document):

@@ -27,27 +27,39 @@ class SpaceCounts(Record):
 class HowRecord(Record):
     """How the runs of a sweep are measured."""
 
-    sampling: SamplingRecord = Field(description="When a measurement is warm, and when it is enough.")
-    by_layer: bool = Field(description="Whether layers are timed by the runtimes that run layer by layer.")
-    timeout_s: Seconds = Field(description="After which a run is given up.")
-    reference_every: Count = Field(description="Runs between two times of the reference.")
+    sampling: SamplingRecord = Field(
+        default_factory=SamplingRecord, description="When a measurement is warm, and when it is enough."
+    )
+    by_layer: bool = Field(False, description="Whether layers are timed by the runtimes that run layer by layer.")
+    timeout_s: Seconds = Field(900.0, description="After which a run is given up.")
+    reference_every: Count = Field(10, description="Runs between two times of the reference.")
     max_latency_s: Seconds | None = Field(
-        description="Runs that cannot be as fast are not measured; null for no limit."
+        None, description="Runs that cannot be as fast are not measured; null for no limit."
     )
 
 
-class SweepRecord(Record):
-    """A sweep in a store; null is what its store does not say."""
+class StartRecord(Record):
+    """Which sweep of a store, when it began, and where it measures."""
 
     id: Count = Field(description="Its number in the store.")
     started: str = Field(description="When it began: UTC, in ISO 8601.")
     machine: str = Field(description="The kind of machine that its runs are for.")
+
+
+class PlanRecord(Record):
+    """What a sweep was begun with, and what its space holds."""
+
     command: str = Field(description="The command that began it.")
-    how: HowRecord | None = Field(description="How its runs are measured.")
+    how: HowRecord = Field(description="How its runs are measured.")
     measure: str = Field(description="Which runs were chosen: all, frontier, none, or how many.")
-    space: SpaceCounts | None = Field(description="What its space holds.")
+    space: SpaceCounts = Field(description="What its space holds.")
     invalid: tuple[InvalidRuns, ...] = Field(description="Combinations that are no network, most common reason first.")
     over_budget: dict[str, Count] = Field(description="Runs beyond the budget, by the option that they exceed.")
+
+
+class SweepRecord(PlanRecord, StartRecord):
+    """A sweep in a store."""
+
     counts: StatusCounts = Field(description="Its runs by status.")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mnfpn_cli.documents.costs import StatusCounts
 from mnfpn_cli.documents.report import FrontierRecord, FrontierRun, MovedRecord, ReportDocument
 from mnfpn_cli.space.frontier import Bench, largest_product, measured_frontier
 from mnfpn_cli.space.names import named
@@ -115,12 +117,10 @@ def _latency(cell: StoredCell) -> Latency | None:
 
 def report_document(points: Points, output: str | None = None) -> ReportDocument:
     """Make the document of `mnfpn report`; ``output``: the file that was written instead of tables."""
-    from mnfpn_cli.sweep.start import status_counts
-
     return ReportDocument(
         settings=None,
         model=None,
-        counts=status_counts({status: points.count(status) for status in ("done", "failed", "pending")}),
+        counts=StatusCounts(**Counter[str](one.stored.status for one in points.all)),
         frontier=tuple(
             FrontierRecord(**bench._asdict(), cells=tuple(map(_frontier_run, some)))
             for bench, some in points.frontier.items()

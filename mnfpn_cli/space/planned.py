@@ -155,12 +155,12 @@ def plan_space(space: Space, budget: Budget, progress: Progress = lambda _doing,
         UsageError: where a choice is wrong by itself, or there are more cells than anybody can wait for.
     """
     space.check()
-    with _without_collecting():
+    with without_collecting():
         return _plan_space(space, budget, progress)
 
 
 @contextmanager
-def _without_collecting() -> Iterator[None]:
+def without_collecting() -> Iterator[None]:
     """Leave garbage alone: what is made here has no cycles and stays; looking through it takes a tenth of the time."""
     was = gc.isenabled()
     gc.disable()

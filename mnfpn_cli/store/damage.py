@@ -3,105 +3,60 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from typing import Annotated, Any, get_args
+from functools import cached_property, lru_cache
+from typing import Any, Generic, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import JSON, Column, Connection, Float, Integer, Row, Table, select
 
+from mnfpn_cli.documents.measurement import Samples
+from mnfpn_cli.documents.sweep import PlanRecord
+from mnfpn_cli.documents.work import Measured
 from mnfpn_cli.settings.input import ITEM_BYTES
 from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.settings.problems import SettingsError
 from mnfpn_cli.store import tables as t
 from mnfpn_cli.store.rows import Status
-
-Amount = Annotated[float, Field(ge=1e-12, le=1e9)]
-"""A time in seconds: whatever is worked out of some of them stays finite."""
-Samples = Annotated[list[Amount], Field(min_length=1)]
 
 
 class DamagedError(Exception):
     """A row is not what a store holds; the message names the row and the rule. `store.errors.told` names the store."""
 
 
-class _Document(BaseModel):
-    """What reports rely on; what is not said here may be anything."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
+T = TypeVar("T")
 
 
-class _Latency(_Document):
-    median: Amount
-    samples: Samples
+@dataclass(frozen=True)
+class JsonColumn(Generic[T]):
+    """A column of JSON, and the kind of value that it must hold."""
+
+    column: Column[Any]
+    kind: Any
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[T]:
+        return TypeAdapter(self.kind)
+
+    def read(self, row: Row[Any]) -> T:
+        """Return what a row has in this column.
+
+        Raises:
+            DamagedError: where that is of another kind.
+        """
+        try:
+            return self._adapter.validate_python(row._mapping[self.column])
+        except SettingsError as error:
+            problem = f".{error}"
+        except ValidationError as error:
+            problem = _first_problem(error)
+        raise DamagedError(f"{_name(row, self.column.table)}: {self.column.name}{problem}")
 
 
-class _Run(_Document):
-    device: str
-    latency_s: _Latency
-    threads: NonNegativeInt | None = None
-    ended_by: str | None = None
-    peak_memory_bytes: int | None = None
-
-
-class _Warning(_Document):
-    kind: str
-    cause: str
-    helps: str
-
-
-class _Environment(_Document):
-    cpu: str
-    cores: int | None
-    gpu: str | None
-
-
-class _Part(_Document):
-    part: str
-    seconds: float | None
-
-
-class _Layer(_Part):
-    path: str | None
-
-
-class _Advice(_Document):
-    sentence: Annotated[str, Field(min_length=1)]
-
-
-class _Profile(_Document):
-    measured_s: Amount
-    advice: _Advice | None = None
-    parts: list[_Part]
-    layers: list[_Layer]
-
-
-class _Measured(_Document):
-    run: _Run
-    warnings: list[_Warning]
-    environment: _Environment
-    profile: _Profile | None
-
-
-class _Space(_Document):
-    cells: NonNegativeInt
-    repeated: NonNegativeInt = 0
-    all_runtimes: bool = False
-
-
-class _Plan(_Document):
-    command: str = ""
-    measure: str = "all"
-    space: _Space | None = None
-    invalid: dict[str, NonNegativeInt] = {}
-    cut: dict[str, NonNegativeInt] = {}
-
-
-DOCUMENTS: dict[Column[Any], TypeAdapter[Any]] = {
-    t.results.c.document: TypeAdapter(_Measured | None),
-    t.sweeps.c.plan: TypeAdapter(_Plan),
-    t.references.c.samples: TypeAdapter(Samples),
-    t.networks.c.settings: TypeAdapter(NetworkSettings),
-}
-"""What the columns of JSON must hold."""
+MEASURED = JsonColumn[Measured | None](t.results.c.document, Measured | None)
+PLAN = JsonColumn[PlanRecord](t.sweeps.c.plan, PlanRecord)
+SAMPLES = JsonColumn[tuple[float, ...]](t.references.c.samples, Samples)
+SETTINGS = JsonColumn[NetworkSettings](t.networks.c.settings, NetworkSettings)
+JSON_COLUMNS: tuple[JsonColumn[Any], ...] = (MEASURED, PLAN, SAMPLES, SETTINGS)
 
 CHOICES: dict[Column[Any], tuple[str, ...]] = {
     t.cells.c.status: get_args(Status),
@@ -125,25 +80,39 @@ DIGITS = 8
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """What the value of a column must be: ``fits`` says whether it is, ``problem`` what is wrong with it."""
+    """What the value of a column must be: ``fits`` says whether it is; ``index``: its place in a row."""
 
+    index: int
     name: str
     may_be_null: bool
     fits: Callable[[Any], bool]
-    problem: Callable[[Any], str]
+    rule: str
 
 
 def checked(row: Row[Any], table: Table) -> Row[Any]:
-    """A row with all columns of a table, if it holds what one must.
+    """A row with all columns of a table, if those that are not JSON hold what they must; `JsonColumn` reads the others.
 
     Raises:
-        DamagedError: where it does not.
+        DamagedError: where they do not.
     """
-    for value, check in zip(row, _checks(table), strict=True):
+    for check in _checks(table):
+        value = row[check.index]
         if not (check.fits(value) or (value is None and check.may_be_null)):
-            key = str(getattr(row, next(iter(table.primary_key)).name))[:DIGITS]
-            raise DamagedError(f"{NAMES.get(table, 'row')} {key}: {check.name}{check.problem(value)}")
+            raise DamagedError(f"{_name(row, table)}: {check.name}: {check.rule}, got {str(value)[:60]!r}")
     return row
+
+
+def wholly_checked(row: Row[Any], table: Table) -> Row[Any]:
+    """The same where the JSON must be sound, too."""
+    for one in JSON_COLUMNS:
+        if one.column.table is table:
+            one.read(row)
+    return checked(row, table)
+
+
+def _name(row: Row[Any], table: Any) -> str:
+    key = str(getattr(row, next(iter(table.primary_key)).name))[:DIGITS]
+    return f"{NAMES.get(table, 'row')} {key}"
 
 
 def find_damage(connection: Connection) -> str:
@@ -159,7 +128,7 @@ def find_damage(connection: Connection) -> str:
             return f"{table.name} lacks the column {lacking[0]}"
         try:
             for row in connection.execute(select(table)):
-                checked(row, table)
+                wholly_checked(row, table)
         except DamagedError as error:
             return str(error)
         except (ValueError, RecursionError) as error:
@@ -174,7 +143,7 @@ def _broken_link(connection: Connection) -> str:
     return "; ".join(connection.exec_driver_sql("PRAGMA integrity_check(1)").scalars()).removesuffix("ok")
 
 
-def first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError) -> str:
     """The first thing that is wrong with a document, behind the name of what holds it."""
     problem = error.errors(include_url=False)[0]
     where = "".join(f".{one}" for one in problem["loc"])
@@ -183,12 +152,11 @@ def first_problem(error: ValidationError) -> str:
 
 @lru_cache
 def _checks(table: Table) -> tuple[_Check, ...]:
-    return tuple(_check(column) for column in table.columns)
+    columns = enumerate(table.columns)
+    return tuple(_check(index, column) for index, column in columns if not isinstance(column.type, JSON))
 
 
-def _check(column: Column[Any]) -> _Check:
-    if isinstance(column.type, JSON):
-        return _Check(column.name, bool(column.nullable), *_of_document(DOCUMENTS[column]))
+def _check(index: int, column: Column[Any]) -> _Check:
     if isinstance(column.type, Integer):
         least = 0 if column in MAY_BE_ZERO else 1
         fits, rule = lambda value: isinstance(value, int) and value >= least, f"must be a whole number, {least} or more"
@@ -201,18 +169,7 @@ def _check(column: Column[Any]) -> _Check:
         fits, rule = lambda value: value in words, f"must be one of {', '.join(words)}"
     else:
         fits, rule = lambda value: isinstance(value, str), "must be text"
-    return _Check(column.name, bool(column.nullable), fits, lambda value: f": {rule}, got {str(value)[:60]!r}")
-
-
-def _of_document(kind: TypeAdapter[Any]) -> tuple[Callable[[Any], bool], Callable[[Any], str]]:
-    def problem(value: Any) -> str:
-        try:
-            kind.validate_python(value)
-        except ValidationError as error:
-            return first_problem(error)
-        return ""
-
-    return lambda value: not problem(value), problem
+    return _Check(index, column.name, bool(column.nullable), fits, rule)
 
 
 def _is_moment(value: Any) -> bool:

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, Table, select, update
 
 from mnfpn_cli.store import tables as t
-from mnfpn_cli.store.damage import DIGITS, DamagedError, checked
+from mnfpn_cli.store.damage import DIGITS, DamagedError, wholly_checked
 from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.read import Networks
-from mnfpn_cli.store.rows import Result, StoredCell, Sweep, columns_of, result_columns
+from mnfpn_cli.store.rows import Result, StoredCell, Sweep, columns_of, result_columns, sweep_columns
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import new_sweep, sweep_of
 
@@ -82,8 +82,9 @@ def bring_in(store: Store, parcel: Parcel) -> None:
 
 
 def _sweep(connection: Connection, row: Row) -> int:
-    known = sweep_of(connection, row["plan"], row["started"])
-    return new_sweep(connection, row["plan"], row["started"], row["place"]) if known is None else known
+    known = sweep_of(connection, row["token"])
+    columns = {name: value for name, value in row.items() if name != t.sweeps.c.id.name}
+    return new_sweep(connection, columns) if known is None else known
 
 
 def _count(connection: Connection, results: Sequence[Row]) -> None:
@@ -137,7 +138,7 @@ def _references(connection: Connection) -> Parcel:
 
 
 def _rows(connection: Connection, table: Table, query: Any) -> list[Row]:
-    return [dict(checked(row, table)._mapping) for row in connection.execute(query)]
+    return [dict(wholly_checked(row, table)._mapping) for row in connection.execute(query)]
 
 
 def rescue(error: StoreError, cell: StoredCell, result: Result, sweep: Sweep, folder: Path | None = None) -> Path:
@@ -160,7 +161,7 @@ def rescue(error: StoreError, cell: StoredCell, result: Result, sweep: Sweep, fo
     networks = Networks([cell.cell.settings])
     network = networks.id_of(cell.cell.settings)
     parcel = Parcel(
-        sweeps=[{"id": sweep.id, "started": sweep.started, "place": sweep.place, "plan": dict(sweep.plan)}],
+        sweeps=[{"id": sweep.id, **sweep_columns(sweep.token, sweep.started, sweep.place, sweep.plan)}],
         networks=networks.rows(),
         cells=[{**columns_of(cell.key, cell.planned, cell.place, network), "status": result.status}],
         members=[{"sweep": sweep.id, "key": cell.key, "position": 0}],

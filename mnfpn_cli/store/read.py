@@ -5,16 +5,16 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pydantic import ValidationError
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Row, Select, select
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.plan.rules import plan_outline
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError
+from mnfpn_cli.space.planned import without_collecting
 from mnfpn_cli.store import tables as t
-from mnfpn_cli.store.damage import DIGITS, DamagedError, checked, first_problem
-from mnfpn_cli.store.rows import Result, Status, StoredCell, cell_of, result_of
+from mnfpn_cli.store.damage import DIGITS, MEASURED, SETTINGS, DamagedError, checked
+from mnfpn_cli.store.rows import Result, Status, StoredCell, cell_of
 from mnfpn_cli.store.store import AT_ONCE, Store, select_by
 
 
@@ -43,7 +43,7 @@ def read_networks(connection: Connection, wanted: Sequence[str]) -> dict[str, Ne
         DamagedError: where one is no network, or missing.
     """
     rows = select_by(connection, select(t.networks), t.networks.c.id, wanted)
-    found = {row.id: _settings(row.id, row.settings) for row in rows}
+    found = {row.id: _settings(row) for row in rows}
     for missing in (one for one in wanted if one not in found):
         raise DamagedError(f"network {missing[:DIGITS]}: is missing, and cells are of it")
     return found
@@ -55,15 +55,13 @@ def _row(settings: NetworkSettings) -> dict[str, Any]:
     return {"id": hashlib.sha256(text.encode()).hexdigest()[:32], "settings": said}
 
 
-def _settings(network: str, said: Any) -> NetworkSettings:
+def _settings(row: Row[Any]) -> NetworkSettings:
+    settings = SETTINGS.read(row)
     try:
-        settings = NetworkSettings.model_validate(said)
         plan_outline(settings)
-        return settings
     except SettingsError as error:
-        raise DamagedError(f"network {network[:DIGITS]}: settings.{error}") from None
-    except ValidationError as error:
-        raise DamagedError(f"network {network[:DIGITS]}: settings{first_problem(error)}") from None
+        raise DamagedError(f"network {row.id[:DIGITS]}: settings.{error}") from None
+    return settings
 
 
 SHORTEST_KEY = 4
@@ -82,7 +80,8 @@ def read_cells(store: Store, sweep: int | None = None, status: Status | None = N
         query = query.order_by(t.members.c.position)
     if status is not None:
         query = query.where(t.cells.c.status == status)
-    return store.read(lambda connection: _cells(connection, query))
+    with without_collecting():
+        return store.read(lambda connection: _cells(connection, query))
 
 
 def read_cell(store: Store, key: str) -> tuple[StoredCell, list[Result]]:
@@ -97,7 +96,7 @@ def read_cell(store: Store, key: str) -> tuple[StoredCell, list[Result]]:
 
     def find(connection: Connection) -> tuple[list[StoredCell], list[Result]]:
         cells = _cells(connection, select(t.cells).where(t.cells.c.key == whole))
-        return cells, [result_of(checked(row, t.results)) for row in connection.execute(query)]
+        return cells, [_result(row) for row in connection.execute(query)]
 
     cells, results = store.read(find)
     if not cells:
@@ -145,8 +144,14 @@ def _cells(connection: Connection, query: Select[Any]) -> list[StoredCell]:
     networks = read_networks(connection, list({row.network for row in rows}))
     ids = list(newest(connection, {row.key: row.status for row in rows}).values())
     newest_rows = select_by(connection, select(t.results), t.results.c.id, ids)
-    results = {row.key: result_of(checked(row, t.results)) for row in newest_rows}
+    results = {row.key: _result(row) for row in newest_rows}
     return [cell_of(row, networks[row.network], results.get(row.key)) for row in rows]
+
+
+def _result(row: Row[Any]) -> Result:
+    checked(row, t.results)
+    measured = MEASURED.read(row)
+    return Result(row.id, row.sweep, row.status, row.node, row.started, row.finished, row.reason, measured)
 
 
 def newest(connection: Connection, statuses: Mapping[str, Status]) -> dict[str, str]:

@@ -1,11 +1,14 @@
 """What a store holds, as values."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import Row
 
+from mnfpn_cli.documents.bench import RunProfile
+from mnfpn_cli.documents.costs import StatusCounts
+from mnfpn_cli.documents.sweep import PlanRecord, SweepRecord
+from mnfpn_cli.documents.work import Measured
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.cells import Cell, Execution
@@ -25,8 +28,7 @@ class Result:
         node: the name of the machine.
         started, finished: UTC, ISO 8601.
         reason: why it failed; of one that is done, why its layers could not be timed.
-        document: what `mnfpn bench --json` said: ``run`` (one of its ``runs``), ``warnings``, ``environment``, and
-            ``profile`` where layers were timed.
+        measured: what was measured; None where it failed.
     """
 
     id: str
@@ -36,17 +38,17 @@ class Result:
     started: str
     finished: str
     reason: str | None = None
-    document: Mapping[str, Any] | None = None
+    measured: Measured | None = None
 
     @property
     def samples(self) -> tuple[float, ...]:
         """The time of each pass in seconds."""
-        return tuple(self.document["run"]["latency_s"]["samples"]) if self.document else ()
+        return self.measured.run.latency_s.samples if self.measured else ()
 
     @property
     def latency_s(self) -> float | None:
         """The median of the samples."""
-        return self.document["run"]["latency_s"]["median"] if self.document else None
+        return self.measured.run.latency_s.median if self.measured else None
 
 
 @dataclass(frozen=True)
@@ -68,23 +70,25 @@ class StoredCell:
     @property
     def device(self) -> str:
         """Where it ran, or where it is to run: ``auto`` is known only then."""
-        document = self.measured
-        return str(document["run"]["device"]) if document else self.cell.execution.device
+        return self.measured.run.device if self.measured else self.cell.execution.device
 
     @property
     def machine(self) -> str:
         """The kind of machine that it was measured on: of a cluster any may be asked for; else the one it is for."""
-        document = self.measured
-        if not document:
+        if not self.measured:
             return self.place
-        there = document["environment"]
-        on_gpu = self.device.startswith("cuda") and there["gpu"]
-        return str(there["gpu"]) if on_gpu else f"{there['cpu']}, {there['cores']} cores"
+        there = self.measured.environment
+        return there.gpu if self.device.startswith("cuda") and there.gpu else f"{there.cpu}, {there.cores} cores"
 
     @property
-    def measured(self) -> Mapping[str, Any] | None:
-        """What was measured, as a result's document has it; None where nothing was."""
-        return self.result.document if self.status == "done" and self.result else None
+    def measured(self) -> Measured | None:
+        """What was measured; None where nothing was."""
+        return self.result.measured if self.status == "done" and self.result else None
+
+    @property
+    def profile(self) -> RunProfile | None:
+        """Where its time goes; None where layers were not timed."""
+        return self.measured.profile if self.measured else None
 
     @property
     def latency_s(self) -> float | None:
@@ -98,6 +102,7 @@ class Sweep:
 
     Attributes:
         id: a number of this store.
+        token: 32 hexadecimal digits, by which any store knows it.
         started: UTC, ISO 8601.
         place: the kind of machine that its cells are for.
         plan: what was asked for, and what became of the space.
@@ -105,21 +110,16 @@ class Sweep:
     """
 
     id: int
+    token: str
     started: str
     place: str
-    plan: Mapping[str, Any]
-    counts: Mapping[str, int]
+    plan: PlanRecord
+    counts: StatusCounts
 
-
-def how_asked(plan: Any) -> Mapping[str, Any]:
-    """How the cells of a sweep were to be measured, by its plan; nothing where that does not say it."""
-    how = plan.get("how") if isinstance(plan, Mapping) else None
-    return how if isinstance(how, Mapping) else {}
-
-
-def by_layer(plan: Any) -> bool:
-    """Whether a sweep was to time layers, by its plan."""
-    return how_asked(plan).get("by_layer") is True
+    @property
+    def record(self) -> SweepRecord:
+        """The same as documents have it."""
+        return SweepRecord(id=self.id, started=self.started, machine=self.place, counts=self.counts, **dict(self.plan))
 
 
 @dataclass(frozen=True)
@@ -170,9 +170,9 @@ def columns_of(key: str, planned: Planned, place: str, network: str) -> dict[str
     }
 
 
-def result_of(row: Row[Any]) -> Result:
-    """A row of `mnfpn_results`."""
-    return Result(row.id, row.sweep, row.status, row.node, row.started, row.finished, row.reason, row.document)
+def sweep_columns(token: str, started: str, place: str, plan: PlanRecord) -> dict[str, Any]:
+    """The row of a sweep, but for its number."""
+    return {"token": token, "started": started, "place": place, "plan": plan.model_dump(mode="json")}
 
 
 def result_columns(key: str, result: Result) -> dict[str, Any]:
@@ -183,5 +183,5 @@ def result_columns(key: str, result: Result) -> dict[str, Any]:
         "latency_s": result.latency_s,
         # What a process said in its last moments can be anything; servers keep no zeros in texts.
         "reason": result.reason.replace("\0", "\ufffd") if result.reason else result.reason,
-        "document": dict(result.document) if result.document else None,
+        "document": result.measured.model_dump(mode="json") if result.measured else None,
     }

@@ -9,12 +9,14 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from mnfpn_cli.documents.costs import StatusCounts
+from mnfpn_cli.documents.sweep import PlanRecord
 from mnfpn_cli.settings.measuring import LAYERED
 from mnfpn_cli.space.planned import Planned
 from mnfpn_cli.store import tables as t
-from mnfpn_cli.store.damage import checked
+from mnfpn_cli.store.damage import PLAN, SAMPLES, checked
 from mnfpn_cli.store.read import Networks, newest
-from mnfpn_cli.store.rows import Reference, Sweep, by_layer, columns_of
+from mnfpn_cli.store.rows import Reference, Sweep, columns_of, sweep_columns
 from mnfpn_cli.store.store import Store, parts, select_by
 
 
@@ -57,7 +59,7 @@ def make_pending(connection: Connection, keys: Sequence[str]) -> None:
 
 def _without_layers(connection: Connection, keys: Sequence[str]) -> list[str]:
     """Those of some cells whose newest result is of a sweep that did not ask for layers."""
-    timed = {row.id for row in connection.execute(select(t.sweeps.c.id, t.sweeps.c.plan)) if by_layer(row.plan)}
+    timed = {row.id for row in connection.execute(select(t.sweeps)) if PLAN.read(row).how.by_layer}
     ids = list(newest(connection, dict.fromkeys(keys, "done")).values())
     rows = select_by(connection, select(t.results.c.key, t.results.c.id, t.results.c.sweep), t.results.c.id, ids)
     return [row.key for row in rows if row.sweep not in timed]
@@ -69,7 +71,7 @@ def now() -> str:
 
 
 def add_sweep(
-    store: Store, plan: Mapping[str, Any], place: str, cells: Sequence[tuple[str, Planned]], again: Again = NOT_AGAIN
+    store: Store, plan: PlanRecord, place: str, cells: Sequence[tuple[str, Planned]], again: Again = NOT_AGAIN
 ) -> int:
     """Put down what is to be measured, in order, and return the sweep's number; cells that are there stay as they are.
 
@@ -83,7 +85,7 @@ def add_sweep(
     Raises:
         StoreError: where the store cannot be written.
     """
-    started, named = now(), {**plan, "id": token_hex(16)}
+    columns = sweep_columns(token_hex(16), now(), place, plan)
     networks = Networks(planned.cell.settings for _, planned in cells)
     # In the order of their keys: two sweeps that write the same rows do not wait for each other then.
     rows = [columns_of(key, one, place, networks.id_of(one.cell.settings)) for key, one in sorted(cells, key=_key)]
@@ -91,13 +93,13 @@ def add_sweep(
 
     def change(connection: Connection) -> int:
         store.alone(connection)
-        known = sweep_of(connection, named, started)
+        known = sweep_of(connection, columns["token"])
         if known is not None:
             return known  # the commit before this try had come through
         store.put(connection, t.networks, networks.rows())
         store.put(connection, t.cells, rows)
         make_pending(connection, measured_again(connection, keys, again))
-        sweep = new_sweep(connection, named, started, place)
+        sweep = new_sweep(connection, columns)
         store.put(connection, t.members, [{"sweep": sweep, "key": key, "position": i} for i, key in enumerate(keys)])
         store.look_at(connection, t.cells, t.members)
         return sweep
@@ -105,17 +107,16 @@ def add_sweep(
     return store.write(change)
 
 
-def new_sweep(connection: Connection, plan: Mapping[str, Any], started: str, place: str) -> int:
+def new_sweep(connection: Connection, columns: Mapping[str, Any]) -> int:
     """Put a sweep down without any cells, and return its number."""
-    row = insert(t.sweeps).values(started=started, place=place, plan=dict(plan)).returning(t.sweeps.c.id)
-    number: int = connection.execute(row).scalar_one()
+    number: int = connection.execute(insert(t.sweeps).values(columns).returning(t.sweeps.c.id)).scalar_one()
     return number
 
 
-def sweep_of(connection: Connection, plan: Mapping[str, Any], started: str) -> int | None:
+def sweep_of(connection: Connection, token: str) -> int | None:
     """The number of a sweep that a store has already: the same one, whatever its number elsewhere."""
-    rows = connection.execute(select(t.sweeps).where(t.sweeps.c.started == started).order_by(t.sweeps.c.id))
-    return next((row.id for row in rows if row.plan.get("id") == plan.get("id")), None)
+    query = select(t.sweeps.c.id).where(t.sweeps.c.token == token).order_by(t.sweeps.c.id)
+    return connection.execute(query).scalars().first()
 
 
 def _key(cell: tuple[str, Planned]) -> str:
@@ -139,7 +140,10 @@ def sweeps(store: Store) -> list[Sweep]:
         for row in connection.execute(count):
             counts[row.sweep][row.status] = row.cells
         rows = [checked(row, t.sweeps) for row in connection.execute(select(t.sweeps).order_by(t.sweeps.c.id))]
-        return [Sweep(row.id, row.started, row.place, row.plan, counts[row.id]) for row in rows]
+        return [
+            Sweep(row.id, row.token, row.started, row.place, PLAN.read(row), StatusCounts(**counts[row.id]))
+            for row in rows
+        ]
 
     return store.read(query)
 
@@ -167,5 +171,9 @@ def references(store: Store) -> list[Reference]:
         StoreError: where the store cannot be read.
     """
     query = select(t.references).order_by(t.references.c.finished)
-    rows = store.read(lambda connection: [checked(row, t.references) for row in connection.execute(query)])
-    return [Reference(row.id, row.sweep, row.key, row.node, row.finished, tuple(row.samples)) for row in rows]
+
+    def read(connection: Connection) -> list[Reference]:
+        rows = [checked(row, t.references) for row in connection.execute(query)]
+        return [Reference(row.id, row.sweep, row.key, row.node, row.finished, SAMPLES.read(row)) for row in rows]
+
+    return store.read(read)

@@ -2,8 +2,9 @@
 
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Integer, MetaData, String, Table, Text
 
-SCHEMA_VERSION = 1
-"""Raised where an older mnfpn could not read, or would spoil, what a newer one writes."""
+SCHEMA_VERSION = 2
+"""Raised where an older mnfpn could not read, or would spoil, what a newer one writes; so where a key of `Measured`, of
+`PlanRecord` or of the settings is new, gone or another."""
 
 metadata = MetaData()
 # What another table refers to has an index there: a row that is removed is looked for in all of them.
@@ -60,16 +61,17 @@ results = Table(
     Column("finished", String(40), nullable=False),
     Column("latency_s", Float),  # the median; the samples are in the document
     Column("reason", Text),
-    Column("document", JSON),  # what `mnfpn bench --json` says, less what the cell says already
+    Column("document", JSON),  # `documents.work.Measured`
 )
 
 sweeps = Table(
     "mnfpn_sweeps",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("token", String(32), nullable=False),  # by which another store knows it, whatever its number there
     Column("started", String(40), nullable=False),
     Column("place", Text, nullable=False),
-    Column("plan", JSON, nullable=False),  # what was asked for, and what became of the space
+    Column("plan", JSON, nullable=False),  # `documents.sweep.PlanRecord`
 )
 
 members = Table(

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean
 
-from mnfpn_cli.documents.sweep import PlannedDocument
+from mnfpn_cli.documents.sweep import HowRecord, PlannedDocument
 from mnfpn_cli.settings.measuring import LAYERED, Sampling
 from mnfpn_cli.space.cells import cell_key
 from mnfpn_cli.space.planned import Planned, planned_run
 from mnfpn_cli.store.read import read_cells
-from mnfpn_cli.store.rows import Result, StoredCell, Sweep, by_layer, how_asked
+from mnfpn_cli.store.rows import Result, StoredCell, Sweep
 from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import Again, measured_again
-from mnfpn_cli.sweep.start import Chosen, How, invalid_runs
+from mnfpn_cli.sweep.start import Chosen, invalid_runs
 
 STARTED_S = 5.0
 """What a cell's process takes besides timed passes: imports, counting, warming up (benchmarks/README.md)."""
@@ -42,7 +42,9 @@ class Expected:
         return (self.cells + self.references) * self.each_s
 
 
-def expect(chosen: Chosen, how: How, sampling: Sampling, place: str, store: Store | None, again: Again) -> Expected:
+def expect(
+    chosen: Chosen, how: HowRecord, sampling: Sampling, place: str, store: Store | None, again: Again
+) -> Expected:
     """Work out how long a sweep may take.
 
     ``store``: one that may have some of its cells; ``again``: which of these are measured again.
@@ -100,10 +102,10 @@ def reused(sweep: Sweep, cells: Sequence[StoredCell], known: Mapping[int, Sweep]
     found = Counter[tuple[str | None, str]]()
     for one in cells:
         if one.measured and one.result and one.result.sweep != sweep.id:
-            layered = one.cell.execution.runtime in LAYERED and by_layer(sweep.plan)
+            layered = one.cell.execution.runtime in LAYERED and sweep.plan.how.by_layer
             before = known.get(one.result.sweep)
             theirs, ours = _options(before, layered) if before else None, _options(sweep, layered)
-            if theirs != ours and ours is not None:
+            if theirs != ours:
                 found[theirs, ours] += 1
     return [Reused(number, theirs, ours) for (theirs, ours), number in found.most_common()]
 
@@ -124,11 +126,9 @@ def reused_by_any(
     return [Reused(number, theirs, ours) for (theirs, ours), number in found.most_common()]
 
 
-def _options(sweep: Sweep, layered: bool) -> str | None:
+def _options(sweep: Sweep, layered: bool) -> str:
     """The options that a sweep measures with, as they are typed; of layers only where these are asked for."""
-    said = how_asked(sweep.plan).get("sampling")
-    if not isinstance(said, Mapping):
-        return None
-    values = {name.removesuffix("_s").replace("_", "-"): value for name, value in said.items() if value is not None}
+    said = sweep.plan.how.sampling
+    values = {name.removesuffix("_s").replace("_", "-"): value for name, value in said if value is not None}
     options = [f"--{name} {value:g}" for name, value in values.items()]
-    return " ".join([*options, *["--by-layer"] * (layered and by_layer(sweep.plan))])
+    return " ".join([*options, *["--by-layer"] * (layered and sweep.plan.how.by_layer)])

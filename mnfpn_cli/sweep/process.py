@@ -9,15 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 from pydantic import ValidationError
 
-from mnfpn_cli.documents.work import Work, WorkResult
+from mnfpn_cli.documents.work import Measured, Work, WorkResult
 from mnfpn_cli.store.sweeps import now
 
 POLL_S = 0.05
@@ -41,7 +41,7 @@ class Outcome:
     started: str
     finished: str
     reason: str | None = None
-    document: Mapping[str, Any] | None = None
+    measured: Measured | None = None
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,7 @@ def run_task(task: Task, stopped: Callable[[], bool] = lambda: False) -> Outcome
                 result = _result(code, answer.read(), output.read(), task.timeout_s)
     except OSError as error:  # no process to be had, no room for temporary files
         return Outcome("failed", node, started, now(), f"no process could be started to measure it: {error}")
-    document = result.measured.model_dump(mode="json") if result.measured else None
-    return Outcome(result.status, node, started, now(), result.reason, document)
+    return Outcome(result.status, node, started, now(), result.reason, result.measured)
 
 
 def _run(task: Task, stopped: Callable[[], bool], answer: IO[bytes], output: IO[bytes]) -> int | None:

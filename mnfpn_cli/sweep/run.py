@@ -3,10 +3,11 @@
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from secrets import token_hex
 from statistics import fmean
 
+from mnfpn_cli.documents.sweep import HowRecord
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
@@ -19,7 +20,7 @@ from mnfpn_cli.sweep.drift import pace_at
 from mnfpn_cli.sweep.order import Rates, References, Way, way_of
 from mnfpn_cli.sweep.pool import Lost, Pool, Worker
 from mnfpn_cli.sweep.process import Outcome
-from mnfpn_cli.sweep.start import How
+from mnfpn_cli.sweep.start import task_of
 from mnfpn_cli.sweep.state import NotRun, State
 
 POLL_S = 0.25
@@ -43,7 +44,7 @@ class SweepRun:
     store: Store
     sweep: int
     pool: Pool
-    how: How
+    how: HowRecord
     stopped: Callable[[], bool] = lambda: False
     tell: Callable[[State], None] = lambda _state: None
     clock: Callable[[], float] = time.monotonic
@@ -59,7 +60,7 @@ class SweepRun:
         self._known = sweeps(self.store)
         self.claims = Claims(self.store)
         self.references = References(self.cells, self.how.reference_every)
-        self.rates = Rates(self.how.latency_s)
+        self.rates = Rates(self.how.max_latency_s)
         self.state = State(self.sweep, len(self.cells))
         for one in self.cells.values():
             if one.status != "pending":
@@ -105,7 +106,7 @@ class SweepRun:
                 cell, is_reference = self.references.due(worker, last=True), True
             if cell is not None:
                 self._running[worker] = (cell, is_reference, self.clock())
-                self.pool.start(worker, self.how.task(cell, is_reference))
+                self.pool.start(worker, task_of(cell, self.how, is_reference))
 
     def _has_work(self, worker: Worker) -> bool:
         cells = (self.cells[key] for key in self._queue)
@@ -164,7 +165,16 @@ class SweepRun:
             return
         self._seconds.append(self.clock() - started)
         self.references.measured(worker, cell, is_reference)
-        result = Result(token_hex(16), self.sweep, **{one.name: getattr(outcome, one.name) for one in fields(outcome)})
+        result = Result(
+            token_hex(16),
+            self.sweep,
+            outcome.status,
+            outcome.node,
+            outcome.started,
+            outcome.finished,
+            outcome.reason,
+            outcome.measured,
+        )
         if is_reference:
             self._refer(cell, result)
         elif not self.stopped() or outcome.status == "done":

@@ -19,7 +19,6 @@ from mnfpn_cli.space.planned import planned_run
 from mnfpn_cli.store.change import Removed
 from mnfpn_cli.store.rows import Reference, Result, StoredCell, Sweep
 from mnfpn_cli.sweep.drift import paces_of
-from mnfpn_cli.sweep.start import sweep_record
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,8 @@ def rows_of(cells: Sequence[StoredCell], references: Sequence[Reference]) -> lis
 def executed_run(stored: StoredCell) -> PlannedRun:
     """Describe a run with the device and the threads that it was measured on; as it was asked for where it was not."""
     planned = planned_run(stored.planned)
-    threads = stored.measured["run"].get("threads") if stored.measured else None
-    return planned.model_copy(update={"device": stored.device, "threads": threads or planned.threads})
+    threads = stored.measured.run.threads if stored.measured else planned.threads
+    return planned.model_copy(update={"device": stored.device, "threads": threads})
 
 
 def stored_run(row: CellRow) -> StoredRun:
@@ -87,7 +86,7 @@ def list_document(store: str, rows: Sequence[CellRow], sweeps: Sequence[Sweep]) 
         settings=None,
         model=None,
         store=store,
-        sweeps=tuple(map(sweep_record, sweeps)),
+        sweeps=tuple(one.record for one in sweeps),
         runs=tuple(map(stored_run, rows)),
     )
 
@@ -108,7 +107,7 @@ def show_document(row: CellRow, results: Sequence[Result]) -> RunsShowDocument:
 
 
 def _result_record(result: Result) -> ResultRecord:
-    measured = result.document or {}
+    measured = result.measured
     return ResultRecord(
         id=result.id,
         sweep=result.sweep,
@@ -117,10 +116,10 @@ def _result_record(result: Result) -> ResultRecord:
         started=result.started,
         finished=result.finished,
         reason=result.reason,
-        run=measured.get("run"),
-        warnings=measured.get("warnings"),
-        environment=measured.get("environment"),
-        profile=measured.get("profile"),
+        run=measured.run if measured else None,
+        warnings=measured.warnings if measured else None,
+        environment=measured.environment if measured else None,
+        profile=measured.profile if measured else None,
     )
 
 

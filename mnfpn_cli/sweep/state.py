@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mnfpn_cli.documents.costs import StatusCounts
 from mnfpn_cli.documents.sweep import MeasuredDocument, NotRunGroup
 from mnfpn_cli.store.rows import Reference, StoredCell, Sweep
 from mnfpn_cli.sweep.expected import Reused
-from mnfpn_cli.sweep.start import status_counts, sweep_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,9 @@ class Swept:
     reused: tuple[Reused, ...] = ()
 
     @property
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> StatusCounts:
         """The cells by status."""
-        return {status: sum(one.status == status for one in self.cells) for status in ("done", "failed", "pending")}
+        return StatusCounts(**Counter[str](one.status for one in self.cells))
 
     @property
     def ways_not_run(self) -> dict[tuple[str, str, str, str], int]:
@@ -87,8 +87,8 @@ def swept_document(swept: Swept, doubts: Sequence[str]) -> MeasuredDocument:
         settings=None,
         model=None,
         store=swept.store,
-        sweeps=tuple(map(sweep_record, swept.sweeps)),
-        counts=status_counts(swept.counts),
+        sweeps=tuple(one.record for one in swept.sweeps),
+        counts=swept.counts,
         skipped=swept.skipped,
         not_run=tuple(
             NotRunGroup(runtime=runtime, device=device, dtype=dtype, reason=reason, cells=number)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mnfpn_cli.cli.main import run
+from mnfpn_cli.documents.sweep import HowRecord
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.cells import Execution, cell_key
@@ -23,6 +24,7 @@ from mnfpn_cli.store.sweeps import add_reference, add_sweep
 from tests.cli.test_commands import in_terminal
 from tests.conftest import Mnfpn
 from tests.store.made import PLACE, PLAN, measure, planned, result, swept
+from tests.sweep.recorded import recorded
 
 SLOW = "2026-01-01T00:00:09.000+00:00"
 EVIL = "=HYPERLINK(1)|<b>\nand \x1b[31mmore"
@@ -113,11 +115,13 @@ def test_show_tells_everything_of_a_cell(mnfpn: Mnfpn, store: str, keys: list[st
         "input    1×3×64×64",
         "2026-01-01 00:00:09      1  here  done    11.00 ms   18 %       7",
         "corrected for the machine's pace  5.500 ms: the reference took 2.00 × its first time",
-        "torch  2.13.0",
         "warning: passes became slower. What helps: wait.",
         "Again: mnfpn bench --width-mult 0.25 --size 64x64 --device cpu",
     ):
         assert line in done.out
+    environment = recorded().environment
+    for name, value in (("cpu", environment.cpu), ("cores", environment.cores), ("torch", environment.torch)):
+        assert re.search(rf"^{name} +{re.escape(str(value))}$", done.out, re.MULTILINE)
 
 
 def test_show_of_a_cell_that_failed_says_why(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
@@ -256,9 +260,10 @@ def test_json_is_printed_beside_a_file_of_another_form(mnfpn: Mnfpn, store: str,
 
 
 def test_a_sweep_is_listed_by_what_its_plan_says(mnfpn: Mnfpn, store: str) -> None:
-    """Null is what it does not say: how its cells are measured, where another version began it."""
+    """What was asked for, how its runs are measured, what its space holds, and how far it is."""
     (sweep,) = json.loads(mnfpn("runs", "list", "--store", store, "--json").out)["sweeps"]
-    assert (sweep["command"], sweep["machine"], sweep["how"]) == ("mnfpn sweep", PLACE, None)
+    assert (sweep["command"], sweep["machine"]) == ("mnfpn sweep", PLACE)
+    assert sweep["how"] == HowRecord().model_dump(mode="json")
     assert sweep["space"] == {"cells": 4, "repeated": 0, "all_runtimes": False}
     assert sweep["counts"] == {"done": 2, "failed": 1, "pending": 1}
 

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import select, update
 
 from mnfpn_cli.cli.sweep_shown import sweep_bar
+from mnfpn_cli.documents.work import SamplingRecord
 from mnfpn_cli.space.cells import Execution
 from mnfpn_cli.store import tables
 from mnfpn_cli.store.read import read_cells
@@ -375,14 +376,11 @@ def test_a_sweeps_command_is_kept_without_the_store(mnfpn: Mnfpn) -> None:
     with open_store("runs.db") as store:
         first, second = sweeps(store)
     words = "--size 64,96 --max-macs 5G --measure none --by-layer --runs 6 --warmup 1"
-    assert first.plan["command"] == f"mnfpn sweep --width-mult 0.35 {words}"
-    assert second.plan["command"] == (
+    assert first.plan.command == f"mnfpn sweep --width-mult 0.35 {words}"
+    assert second.plan.command == (
         "mnfpn sweep --size 64 --measure none --cell-timeout 1 --precision 0.015 --max-time 5"
     )
-    assert {name: value for name, value in second.plan["how"]["sampling"].items() if value is not None} == {
-        "precision": 0.015,
-        "max_time_s": 5.0,
-    }
+    assert second.plan.how.sampling == SamplingRecord(precision=0.015, max_time_s=5.0)
 
 
 @pytest.mark.parametrize(
@@ -525,16 +523,23 @@ def test_a_budget_that_leaves_nothing_is_told(mnfpn: Mnfpn) -> None:
     assert "error: no cell is within the budget: 1 are beyond it" in outcome.err
 
 
-def test_a_sweep_of_another_version_is_not_gone_on_with(mnfpn: Mnfpn) -> None:
-    """In words, whatever stands in its plan."""
+@pytest.mark.parametrize(
+    ("key", "value", "rule"),
+    [
+        ("novel", 1, "plan.how.novel: extra inputs are not permitted"),
+        ("timeout_s", "x", "plan.how.timeout_s: input should be a valid number"),
+        ("sampling", {"runs": 0}, "plan.how.sampling.runs: input should be greater than or equal to 1"),
+        ("", None, "plan.how: input should be a valid dictionary"),
+    ],
+)
+def test_a_sweep_whose_plan_is_damaged_is_not_gone_on_with(mnfpn: Mnfpn, key: str, value: object, rule: str) -> None:
+    """The sweep, the key, and the rule that it breaks are named; nothing is measured."""
     mnfpn("sweep", "--width-mult", "0.35", "--size", "64", *QUICK, "--measure", "none", "--store", "runs.db")
-    for how in ({"novel": 1}, {}, None, {"timeout_s": "x"}):
-        with open_store("runs.db") as store:
-            (sweep,) = sweeps(store)
-            plan = {**sweep.plan, "how": how if how is None else {**sweep.plan["how"], **how} if how else {}}
-            put_plan(store, plan)
-        outcome = mnfpn("sweep", "--resume", "--store", "runs.db")
-        assert outcome.code == 1
-        assert "a sweep was begun by another version of mnfpn, or its plan is damaged" in outcome.err
-        with open_store("runs.db") as store:
-            put_plan(store, dict(sweep.plan))
+    with open_store("runs.db") as store:
+        (sweep,) = sweeps(store)
+        plan = sweep.plan.model_dump(mode="json")
+        put_plan(store, {**plan, "how": {**plan["how"], key: value} if key else value})
+    outcome = mnfpn("sweep", "--resume", "--store", "runs.db")
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+    assert outcome.err.startswith(f"error: --store: 'runs.db' is damaged: sweep 1: {rule}")
+    assert results("runs.db") == Counter()

@@ -6,6 +6,11 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, Literal
 
+from mnfpn_cli.documents.bench import LayerTime, PartTime, RunProfile
+from mnfpn_cli.documents.measurement import EnvironmentRecord, WarningRecord
+from mnfpn_cli.documents.sweep import HowRecord, InvalidRuns, PlanRecord, SpaceCounts
+from mnfpn_cli.documents.work import Measured
+from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.pyramid import PyramidSettings
@@ -15,8 +20,9 @@ from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.rows import Reference, Result
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import add_reference, add_sweep
+from tests.sweep.recorded import made_up, recorded
 
-ENVIRONMENT = {
+ENVIRONMENT: dict[str, Any] = {
     "cpu": "A CPU",
     "cores": 2,
     "memory_bytes": 2**34,
@@ -30,7 +36,7 @@ ENVIRONMENT = {
     "mnfpn": "0.1.0",
     "date": "2026-11-21T10:00:00+00:00",
 }
-WARNING = {"kind": "drift", "cause": "passes became slower", "helps": "let it run longer"}
+WARNING = WarningRecord(kind="drift", cause="passes became slower", helps="let it run longer")
 
 
 CHANNELS_LAST = Execution(device="cpu", runtime="channels-last")
@@ -65,32 +71,41 @@ class Made:
         return planned
 
     @property
-    def document(self) -> dict[str, Any] | None:
-        """What `mnfpn bench --json` would have said."""
+    def measured(self) -> Measured | None:
+        """What a worker would have measured."""
         if self.latency_s is None:
             return None
         samples = [self.latency_s * (1 + 0.01 * (index - 5)) for index in range(self.samples)]
+        latency = latency_record(Latency(tuple(samples))).model_copy(update={"median": self.latency_s})
         run = {
-            "latency_s": {"samples": samples, "median": self.latency_s},
+            "latency_s": latency,
             "device": self.execution.device,
+            "runtime": self.execution.runtime,
+            "threads": self.execution.threads or 2,
             "throughput_per_s": 1 / self.latency_s,
             "peak_memory_bytes": None,
             "ended_by": "runs",
         }
         profile = _profile(self.latency_s, self.by_layer) if self.by_layer else None
-        return {"run": run, "warnings": [WARNING], "environment": ENVIRONMENT, "profile": profile}
+        found = made_up(samples, [WARNING], profile, **run)
+        return found.model_copy(update={"environment": EnvironmentRecord(**ENVIRONMENT)})
 
     def result(self, sweep: int) -> Result:
         """What a sweep put down."""
         status: Literal["done", "failed"] = "done" if self.reason is None else "failed"
         moment = at(self.minute)
-        return Result(token_hex(16), sweep, status, self.node, moment, moment, self.reason, self.document)
+        return Result(token_hex(16), sweep, status, self.node, moment, moment, self.reason, self.measured)
 
 
-def _profile(measured_s: float, parts: Mapping[str, float]) -> dict[str, Any]:
-    rows = [{"part": part, "seconds": seconds, "macs": 1, "bytes": 1} for part, seconds in parts.items()]
-    layers = [{"path": f"{row['part']}.conv", **row} for row in rows]
-    return {"measured_s": measured_s, "advice": None, "parts": rows, "layers": layers}
+def _profile(measured_s: float, parts: Mapping[str, float]) -> RunProfile:
+    was = recorded().profile
+    assert was is not None
+    rows = tuple(
+        PartTime(part=part, seconds=seconds, macs=1, bytes=1, floor_s=None, bound=None)
+        for part, seconds in parts.items()
+    )
+    layers = tuple(LayerTime(path=f"{row.part}.conv", **dict(row)) for row in rows)
+    return was.model_copy(update={"measured_s": measured_s, "advice": None, "parts": rows, "layers": layers})
 
 
 def make_store(
@@ -99,7 +114,14 @@ def make_store(
     """A store with one sweep of these cells; ``references``: minutes, and the reference cell's seconds then."""
     with open_store(str(path), create=True) as store:
         keyed = [(cell_key(one.planned.cell, "A CPU, 2 cores"), one) for one in cells]
-        plan = {"command": command, "invalid": {"no network": 3}, "cut": {}}
+        plan = PlanRecord(
+            command=command,
+            how=HowRecord(),
+            measure="all",
+            space=SpaceCounts(cells=len(cells), repeated=0, all_runtimes=False),
+            invalid=(InvalidRuns(cells=3, reason="no network"),),
+            over_budget={},
+        )
         sweep = add_sweep(store, plan, "A CPU, 2 cores", [(key, one.planned) for key, one in keyed])
         claims = Claims(store)
         for key, one in keyed:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mnfpn_cli.documents.measurement import WarningRecord
 from mnfpn_cli.report.figures.frontier import COSTS
 from tests.needs import needs
 from tests.report import stores
@@ -27,7 +28,7 @@ def hostile_page(folder: Path, evil: str, monkeypatch: pytest.MonkeyPatch) -> Pa
     """A page on which each text that comes from outside is this one."""
     words = dict.fromkeys(("cpu", "gpu", "driver", "cuda", "torch", "python", "platform", "mnfpn"), evil)
     monkeypatch.setattr(stores, "ENVIRONMENT", stores.ENVIRONMENT | words)
-    monkeypatch.setattr(stores, "WARNING", {"kind": evil, "cause": evil, "helps": evil})
+    monkeypatch.setattr(stores, "WARNING", WarningRecord(kind=evil, cause=evil, helps=evil))
     profiled = replace(SAMPLE[0], by_layer={evil: 0.001})
     cells = [replace(one, node=evil, reason=one.reason and evil) for one in (profiled, *SAMPLE[1:])]
     return page_of(folder, tuple(cells), command=evil, store=evil)

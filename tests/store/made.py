@@ -1,9 +1,13 @@
 """Cells and results as a sweep would make them, without measuring."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from secrets import token_hex
 from typing import Any, Literal
 
+from mnfpn_cli.documents.bench import RunProfile
+from mnfpn_cli.documents.measurement import WarningRecord
+from mnfpn_cli.documents.sweep import HowRecord, PlanRecord, SpaceCounts
+from mnfpn_cli.documents.work import Measured
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.cells import Execution, cell_key
@@ -12,9 +16,17 @@ from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.rows import Result
 from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import add_sweep
+from tests.sweep.recorded import made_up
 
 PLACE = "a CPU, 2 cores"
-PLAN = {"command": "mnfpn sweep", "measure": "all", "space": {"cells": 4, "repeated": 0}, "invalid": {}, "cut": {}}
+PLAN = PlanRecord(
+    command="mnfpn sweep",
+    how=HowRecord(),
+    measure="all",
+    space=SpaceCounts(cells=4, repeated=0, all_runtimes=False),
+    invalid=(),
+    over_budget={},
+)
 
 
 def planned(count: int = 4) -> list[tuple[str, Planned]]:
@@ -42,29 +54,15 @@ def result(
     reason: str | None = None,
 ) -> Result:
     """What a process would have said."""
-    document = measured(samples) if status == "done" else None
-    return Result(token_hex(16), sweep, status, "here", "2026-01-01T00:00:00.000+00:00", finished, reason, document)
+    found = measured(samples) if status == "done" else None
+    return Result(token_hex(16), sweep, status, "here", "2026-01-01T00:00:00.000+00:00", finished, reason, found)
 
 
-def measured(samples: Sequence[float]) -> Mapping[str, Any]:
-    """The document of a result."""
-    from mnfpn_cli.measure.statistics import Latency, latency_record
-
-    run = {
-        "runtime": "eager",
-        "device": "cpu",
-        "dtype": "float32",
-        "batch": 1,
-        "threads": 2,
-        "ended_by": "precision",
-        "latency_s": latency_record(Latency(tuple(samples))).model_dump(mode="json"),
-        "throughput_per_s": 90.0,
-        "peak_memory_bytes": None,
-        "failure": None,
-    }
-    environment = {"cpu": "a CPU", "cores": 2, "gpu": None, "torch": "2.13.0", "date": "2026-01-01T00:00:00+00:00"}
-    warning = {"kind": "drift", "cause": "passes became slower", "helps": "wait"}
-    return {"run": run, "warnings": [warning], "environment": environment, "profile": None}
+def measured(samples: Sequence[float], profile: RunProfile | None = None) -> Measured:
+    """What a worker would have measured."""
+    warning = WarningRecord(kind="drift", cause="passes became slower", helps="wait")
+    run = {"threads": 2, "ended_by": "precision", "throughput_per_s": 90.0, "peak_memory_bytes": None}
+    return made_up(samples, [warning], profile, **run)
 
 
 def measure(store: Store, key: str, one: Result, claims: Claims | None = None) -> bool:

@@ -72,7 +72,9 @@ def damaged(path: Path) -> None:
 
 
 NEWER = "UPDATE mnfpn_store SET value = '9' WHERE name = 'schema_version'"
-NEWER_RULE = "has version 9 of the tables and was made by mnfpn 0.1.0; this is mnfpn 0.1.0, which reads version 1"
+NEWER_RULE = "has version 9 of the tables and was made by mnfpn 0.1.0; this is mnfpn 0.1.0, which reads version 2"
+OLDER = "UPDATE mnfpn_store SET value = '1' WHERE name = 'schema_version'"
+OLDER_RULE = "has version 1 of the tables and was made by mnfpn 0.1.0; this is mnfpn 0.1.0, which reads version 2"
 
 FILES: list[tuple[str, Callable[[Path], None], int, str]] = [
     ("nothing", lambda _: None, 2, "must be a store, but there is no file '{}'"),
@@ -83,6 +85,7 @@ FILES: list[tuple[str, Callable[[Path], None], int, str]] = [
     ("other program", other_program, 2, "must be a store of mnfpn, but '{}' holds other tables: photos, …"),
     ("damaged", damaged, 1, "'{}' is damaged: SQLite finds its pages malformed"),
     ("newer", changed(NEWER), 2, f"'{{}}' {NEWER_RULE}"),
+    ("older", changed(OLDER), 2, f"'{{}}' {OLDER_RULE}"),
     ("versionless", changed("DELETE FROM mnfpn_store"), 1, "'{}' is damaged: it does not say which version it is of"),
     ("tables gone", changed("DROP TABLE mnfpn_cells"), 1, "'{}' lacks tables that a store of mnfpn has"),
 ]
@@ -109,7 +112,7 @@ DAMAGE: list[tuple[str, str]] = [
     ("UPDATE mnfpn_results SET status = 'fine'", "result {result}: status: must be one of done, failed, got 'fine'"),
     ("UPDATE mnfpn_results SET document = '{}'", "result {result}: document.run: field required"),
     ("UPDATE mnfpn_results SET document = '[1'", "it holds text that should be JSON"),
-    ("UPDATE mnfpn_results SET document = json_set(document, '$.run.latency_s.samples', json('[]'))", "samples: list"),
+    ("UPDATE mnfpn_results SET document = json_set(document, '$.run.latency_s.samples', json('[]'))", "samples: tuple"),
     ("UPDATE mnfpn_results SET document = json_set(document, '$.run.latency_s.median', 'x')", "median: input should"),
     ("UPDATE mnfpn_results SET document = json_set(document, '$.profile', 1)", "document.profile: input should be"),
     ("UPDATE mnfpn_results SET node = CAST(x'ff' AS TEXT)", "could not decode to UTF-8 column 'node'"),
@@ -124,9 +127,27 @@ DAMAGE: list[tuple[str, str]] = [
     ("DELETE FROM mnfpn_networks", "network {network}: is missing, and cells are of it"),
     ("UPDATE mnfpn_networks SET settings = '[]'", "network {network}: settings: input should be a valid dictionary"),
     ("UPDATE mnfpn_sweeps SET plan = '5'", "sweep 1: plan: input should be a valid dictionary"),
-    ("UPDATE mnfpn_sweeps SET plan = '{\"space\": 5}'", "sweep 1: plan.space: input should be a valid dictionary"),
-    ('UPDATE mnfpn_sweeps SET plan = \'{"space": {"cells": -1}}\'', "sweep 1: plan.space.cells: input should be gr"),
-    ('UPDATE mnfpn_sweeps SET plan = \'{"cut": {"--max-macs": -1}}\'', "sweep 1: plan.cut.--max-macs: input should"),
+    (
+        "UPDATE mnfpn_sweeps SET plan = json_set(plan, '$.space', 5)",
+        "sweep 1: plan.space: input should be a valid dict",
+    ),
+    ("UPDATE mnfpn_sweeps SET plan = json_remove(plan, '$.how')", "sweep 1: plan.how: field required"),
+    (
+        "UPDATE mnfpn_results SET document = json_set(document, '$.run.threads', 'two')",
+        "run.threads: input should",
+    ),
+    (
+        "UPDATE mnfpn_results SET document = json_remove(document, '$.environment.cpu')",
+        "environment.cpu: field re",
+    ),
+    (
+        "UPDATE mnfpn_sweeps SET plan = json_set(plan, '$.space.cells', -1)",
+        "sweep 1: plan.space.cells: input should",
+    ),
+    (
+        "UPDATE mnfpn_sweeps SET plan = json_set(plan, '$.over_budget', json('{\"--max-macs\": -1}'))",
+        "sweep 1: plan.over_budget.--max-macs: input should",
+    ),
     ("UPDATE mnfpn_results SET document = json_set(document, '$.run.latency_s.median', 1e-99)", "median: input should"),
     (
         "UPDATE mnfpn_sweeps SET started = ''",

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Connection, select, update
 
+from mnfpn_cli.documents.costs import StatusCounts
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.store import tables as t
 from mnfpn_cli.store.claims import Claims
@@ -13,7 +14,8 @@ from mnfpn_cli.store.read import pending_keys, read_cell, read_cells
 from mnfpn_cli.store.rows import Reference
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import Again, add_reference, add_sweep, references, sweeps
-from tests.store.made import PLACE, PLAN, measure, planned, result, swept
+from tests.store.made import PLACE, PLAN, measure, measured, planned, result, swept
+from tests.sweep.recorded import recorded
 
 
 def test_cells_come_back_as_they_were_put_down(store: Store) -> None:
@@ -60,7 +62,7 @@ def test_cells_that_are_there_stay_and_are_part_of_the_new_sweep_too(store: Stor
     first, keys = swept(store)
     measure(store, keys[0], result(first))
     second, _ = swept(store, 6)
-    assert [one.counts for one in sweeps(store)] == [{"done": 1, "pending": 3}, {"done": 1, "pending": 5}]
+    assert [one.counts for one in sweeps(store)] == [StatusCounts(done=1, pending=3), StatusCounts(done=1, pending=5)]
     assert [one.id for one in sweeps(store)] == [first, second]
 
 
@@ -157,3 +159,18 @@ def test_a_read_sees_one_moment(name: str) -> None:
 
         one.read(query)
         assert seen == [0, 0]
+
+
+def test_what_was_measured_and_planned_is_read_as_it_was_put_down(store: Store) -> None:
+    """The same records, whatever the database makes of them in between: with layers, and of a run that failed."""
+    sweep, keys = swept(store)
+    profile = recorded().profile
+    assert profile is not None
+    layered = replace(result(sweep), measured=measured((0.01, 0.011), profile))
+    failed = result(sweep, status="failed", reason="out of memory")
+    for key, one in zip(keys, (layered, failed), strict=False):
+        assert measure(store, key, one)
+        assert read_cell(store, key)[1] == [one]
+    assert [one.result for one in read_cells(store, sweep)] == [layered, failed, None, None]
+    (only,) = sweeps(store)
+    assert (only.plan, only.record.how, only.place) == (PLAN, PLAN.how, PLACE)

@@ -115,7 +115,7 @@ def test_merging_brings_in_what_was_measured(new_name: NewStore, store: Store, m
             )
             assert read_cell(target, keys[0])[0].latency_s == 0.011
             assert [one.sweep for one in references(target)] == [2]
-            assert [(one.id, sum(one.counts.values())) for one in sweeps(target)] == [(1, 2), (2, 3)]
+            assert [(one.id, sum(dict(one.counts).values())) for one in sweeps(target)] == [(1, 2), (2, 3)]
         assert {one.sweep for one in read_cell(target, keys[0])[1]} == {2}
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Table
 
+from mnfpn_cli.documents.bench import AdviceRecord, LayerTime, PartTime
 from mnfpn_cli.store import connect as connect_module
 from mnfpn_cli.store import tables as t
 from mnfpn_cli.store.claims import Claims
@@ -26,6 +27,7 @@ from mnfpn_cli.store.sweeps import add_reference, now
 from mnfpn_cli.sweep.process import Outcome
 from tests.conftest import Mnfpn
 from tests.store.made import PLACE, measure, measured, result, swept
+from tests.sweep.recorded import recorded
 
 STORES = int(os.environ.get("MNFPN_FUZZ", "16"))
 TABLES = [table for table in t.metadata.sorted_tables if table is not t.store]
@@ -176,19 +178,18 @@ KINDS: list[Damage] = [
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with all that one may hold, the same bytes each time: cells measured, with layers, failed and pending."""
     path, chance = tmp_path_factory.mktemp("fuzz") / "sound.db", random.Random(0)
-    profile = {
-        "measured_s": 0.01,
-        "advice": {"sentence": "The stem takes half."},
-        "parts": [{"part": "backbone", "seconds": 0.01, "share": 1.0}],
-        "layers": [{"path": "stem.conv", "part": "backbone", "seconds": 0.01}],
-    }
+    was, stem = recorded().profile, {"seconds": 0.01, "macs": 10, "bytes": 10, "floor_s": None, "bound": None}
+    assert was is not None
+    advice = AdviceRecord(part="stem", share=0.5, option="--stem-channels", speedup=1.5, sentence="It takes half.")
+    parts, layers = (PartTime(part="stem", **stem),), (LayerTime(part="stem", path="stem.conv", **stem),)
+    profile = was.model_copy(update={"measured_s": 0.01, "advice": advice, "parts": parts, "layers": layers})
     with pytest.MonkeyPatch.context() as patch, open_store(str(path), create=True) as store:
         for module in ("mnfpn_cli.store.sweeps", "tests.store.made"):
             patch.setattr(f"{module}.token_hex", lambda count: chance.randbytes(count).hex())
         patch.setattr("mnfpn_cli.store.sweeps.now", lambda: STARTED)
         sweep, keys = swept(store)
         claims, first = Claims(store, me="me"), result(sweep)
-        layered = replace(first, document={**measured((0.01, 0.011)), "profile": profile})
+        layered = replace(first, measured=measured((0.01, 0.011), profile))
         measure(store, keys[0], layered, claims)
         measure(store, keys[1], result(sweep, (0.02, 0.021, 0.022)), claims)
         measure(store, keys[2], result(sweep, status="failed", reason="out of memory"), claims)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, StatementError
 
+from mnfpn_cli.documents.costs import StatusCounts
 from mnfpn_cli.store import connect as connect_module
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import WAITS_S, StoreError, passes, shown
@@ -60,7 +61,7 @@ def test_every_change_may_be_done_twice(store: Store, new_name: NewStore) -> Non
         merge(other, store)
         assert len(sweeps(other)) == 1
         assert read_cell(other, keys[0])[1] == [one]
-    assert [one.counts for one in sweeps(store)] == [{"done": 1, "pending": 3}]
+    assert [one.counts for one in sweeps(store)] == [StatusCounts(done=1, pending=3)]
     assert references(store) == [reference]
 
 

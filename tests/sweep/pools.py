@@ -3,21 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.space.cells import Cell
 from mnfpn_cli.store.sweeps import now
 from mnfpn_cli.sweep.pool import Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
-from tests.sweep.recorded import recorded
+from tests.sweep.recorded import made_up, recorded
 
 
 def measured(samples: Sequence[float], runtime: str = "eager", node: str = "here", by_layer: bool = False) -> Outcome:
     """A cell that was measured."""
-    was = recorded()
-    latency = latency_record(Latency(tuple(samples))).model_dump(mode="json")
-    run = {**was["run"], "latency_s": latency, "runtime": runtime}
-    document = {**was, "run": run, "warnings": [], "profile": was["profile"] if by_layer else None}
-    return Outcome("done", node, now(), now(), None, document)
+    profile = recorded().profile if by_layer else None
+    return Outcome("done", node, now(), now(), None, made_up(samples, profile=profile, runtime=runtime))
 
 
 def unavailable(reason: str, node: str = "here") -> Outcome:

@@ -3,12 +3,14 @@
 `MNFPN_RECORD=1 python -m pytest tests/sweep/test_recorded.py` records it anew.
 """
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnfpn_cli.documents.work import SamplingRecord
+from mnfpn_cli.documents.bench import RunProfile
+from mnfpn_cli.documents.measurement import WarningRecord
+from mnfpn_cli.documents.work import Measured, SamplingRecord
+from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.sweep.works import work
 
@@ -30,16 +32,28 @@ NEUTRAL = {
 """What the environment says in the record: nothing of the machine that it was made on."""
 
 
-def recorded() -> dict[str, Any]:
-    """The document of a result, as a sweep puts it down."""
-    document: dict[str, Any] = json.loads(FILE.read_text())
-    return document
+def recorded() -> Measured:
+    """What was measured, as a sweep puts it down."""
+    return Measured.model_validate_json(FILE.read_text())
 
 
-def record(document: Mapping[str, Any]) -> None:
-    """Keep a document as the record, without the names of its machine."""
-    neutral = {**document, "environment": {**document["environment"], **NEUTRAL}}
-    FILE.write_text(json.dumps(neutral, indent=1) + "\n")
+def made_up(
+    samples: Sequence[float],
+    warnings: Sequence[WarningRecord] = (),
+    profile: RunProfile | None = None,
+    **run: object,
+) -> Measured:
+    """What was recorded, with other samples; ``run``: what else is other in its run."""
+    was = recorded()
+    changes = {"latency_s": latency_record(Latency(tuple(samples))), **run}
+    other = {"run": was.run.model_copy(update=changes), "warnings": tuple(warnings), "profile": profile}
+    return was.model_copy(update=other)
+
+
+def record(measured: Measured) -> None:
+    """Keep what was measured as the record, without the names of its machine."""
+    neutral = measured.model_copy(update={"environment": measured.environment.model_copy(update=NEUTRAL)})
+    FILE.write_text(neutral.model_dump_json(indent=1) + "\n")
 
 
 def unlike(one: Any, other: Any, place: str = "") -> Iterator[str]:

@@ -48,10 +48,10 @@ def test_a_cell_is_measured_as_bench_measures_it() -> None:
     """Samples, environment, warnings."""
     outcome = run_task(task())
     assert (outcome.status, outcome.reason) == ("done", None)
-    assert outcome.document is not None
-    assert len(outcome.document["run"]["latency_s"]["samples"]) == 10
-    assert outcome.document["run"]["device"] == "cpu"
-    assert outcome.document["environment"]["torch"]
+    assert outcome.measured is not None
+    assert len(outcome.measured.run.latency_s.samples) == 10
+    assert outcome.measured.run.device == "cpu"
+    assert outcome.measured.environment.torch
     assert outcome.started < outcome.finished
 
 
@@ -99,7 +99,7 @@ def test_a_process_that_ends_without_a_result_says_its_last_line(
     for words, reason in ((gone, gone), ("", "the process that measured it ended with exit code 3")):
         at_start(tmp_path, monkeypatch, f"print({words!r}, flush=True); os._exit(3)")
         outcome = run_task(task())
-        assert (outcome.status, outcome.reason, outcome.document) == ("failed", reason, None)
+        assert (outcome.status, outcome.reason, outcome.measured) == ("failed", reason, None)
 
 
 def test_a_cell_that_takes_too_long_is_given_up() -> None:

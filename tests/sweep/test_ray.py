@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import select
 
 from mnfpn_cli import __version__
+from mnfpn_cli.documents.sweep import HowRecord
 from mnfpn_cli.documents.work import SamplingRecord
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.space.cells import KEY_VERSION
@@ -35,7 +36,7 @@ from mnfpn_cli.sweep.ray.plan import plan_on
 from mnfpn_cli.sweep.ray.pool import Measure, RayPool, ray_pool
 from mnfpn_cli.sweep.ray.worker import problem_of
 from mnfpn_cli.sweep.run import SweepRun
-from mnfpn_cli.sweep.start import Chosen, How, begin
+from mnfpn_cli.sweep.start import Chosen, begin
 from mnfpn_cli.sweep.state import State
 from tests.space.spaces import space_of
 from tests.sweep import works
@@ -92,7 +93,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def quick(work: Callable[[str], None] = lambda _node: None) -> Measure:
     """Measure nothing: do some work, which is given the node's id, and make up what came of it."""
-    made = dict(made_up([0.01] * 8).document or {})  # here: a node's process does not have these tests
+    made = made_up([0.01] * 8).measured  # here: a node's process does not have these tests
 
     def measure(_task: Any) -> Any:
         import ray
@@ -100,15 +101,17 @@ def quick(work: Callable[[str], None] = lambda _node: None) -> Measure:
         from mnfpn_cli.sweep.process import Outcome
 
         work(ray.get_runtime_context().get_node_id())
-        environment = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")}
-        document = {**made, "environment": {**made["environment"], **environment}}
+        assert made is not None
+        # What a test asks of the node's own surroundings, where a measurement would have other names.
+        seen = {"gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "driver": os.environ.get("OMP_NUM_THREADS")}
+        measured = made.model_copy(update={"environment": made.environment.model_copy(update=seen)})
         now = "2026-11-21T00:00:00.000+00:00"
-        return Outcome("done", "", now, now, None, document)
+        return Outcome("done", "", now, now, None, measured)
 
     return measure
 
 
-def sweep_of(store: Store, how: How, widths: int) -> int:
+def sweep_of(store: Store, how: HowRecord, widths: int) -> int:
     """A sweep over some widths, put down."""
     space = space_of(width_mult=[round(0.35 + index / 10, 2) for index in range(widths)], size=["64"])
     planned = plan_space(space, Budget())
@@ -116,10 +119,14 @@ def sweep_of(store: Store, how: How, widths: int) -> int:
 
 
 def run(
-    store: Store, pool: RayPool, widths: int, how: How | None = None, tell: Callable[[State], None] = lambda _: None
+    store: Store,
+    pool: RayPool,
+    widths: int,
+    how: HowRecord | None = None,
+    tell: Callable[[State], None] = lambda _: None,
 ) -> State:
     """Measure a sweep over some widths."""
-    how = how or How()
+    how = how or HowRecord()
     return SweepRun(store, sweep_of(store, how, widths), pool, how, tell=tell).run()
 
 
@@ -212,7 +219,7 @@ def test_a_node_that_joins_measures_too(
 @pytest.mark.slow
 def test_cells_are_measured_by_a_fresh_process_on_their_node(cluster: Any, store: Store) -> None:
     """As on one machine."""
-    how = How(QUICKLY, reference_every=100)
+    how = HowRecord(sampling=QUICKLY, reference_every=100)
     with ray_pool(cluster.address, {"auto"}) as pool:
         state = run(store, pool, 2, how)
     assert (state.done, state.failed) == (2, 0), state.notes
@@ -339,10 +346,10 @@ def test_each_gpu_is_a_worker_that_sees_itself_alone(cluster: Any, add_node: Cal
         for worker in workers:
             outcome = measured(pool, worker)
             assert isinstance(outcome, Outcome)
-            assert outcome.document is not None
-            threads = outcome.document["environment"]["OMP_NUM_THREADS"]
+            assert outcome.measured is not None
+            threads = outcome.measured.environment.driver
             assert threads == os.environ.get("OMP_NUM_THREADS"), "as if Ray had not counted cores"
-            assert worker.node.endswith(f", GPU {outcome.document['environment']['CUDA_VISIBLE_DEVICES']}")
+            assert worker.node.endswith(f", GPU {outcome.measured.environment.gpu}")
             assert outcome.node == worker.node
     has = r"--accelerator H100:\n(.*\n)?.* has 3 cores, 2 GPUs \(T4\)"
     with pytest.raises(MnfpnError, match=f"no node can measure with --device cuda {has}"):

@@ -1,5 +1,6 @@
 """The record that other tests stand on is what workers say today."""
 
+import json
 import os
 from typing import Any
 
@@ -9,27 +10,28 @@ from mnfpn_cli.documents.work import Measured
 from mnfpn_cli.store.rows import Result
 from mnfpn_cli.sweep.process import Outcome, Task, run_task
 from tests.sweep import pools
-from tests.sweep.recorded import NEUTRAL, WORK, record, recorded, unlike
+from tests.sweep.recorded import FILE, NEUTRAL, WORK, record, recorded, unlike
 
 
 @pytest.fixture(scope="module")
 def fresh() -> Outcome:
     """What a worker says now; it becomes the record where that is asked for."""
     outcome = run_task(Task(WORK, 120))
-    if os.environ.get("MNFPN_RECORD") and outcome.document:
-        record(outcome.document)
+    if os.environ.get("MNFPN_RECORD") and outcome.measured:
+        record(outcome.measured)
     return outcome
 
 
 def test_a_worker_says_what_was_recorded(fresh: Outcome) -> None:
     """The same keys and types at all levels: `MNFPN_RECORD=1` records it anew where it is meant to change."""
     assert (fresh.status, fresh.reason) == ("done", None)
-    assert list(unlike(recorded(), fresh.document)) == []
+    assert fresh.measured is not None
+    assert list(unlike(json.loads(FILE.read_text()), fresh.measured.model_dump(mode="json"))) == []
 
 
 def test_the_record_names_no_machine() -> None:
     """Processor, memory, platform and date are neutral."""
-    environment = recorded()["environment"]
+    environment = dict(recorded().environment)
     assert {key: environment[key] for key in NEUTRAL} == NEUTRAL
 
 
@@ -38,11 +40,12 @@ def test_pools_that_measure_nothing_say_the_same(by_layer: bool) -> None:
     """All of the record but the samples and what follows from them; layers only where they are asked for."""
     task = Task(WORK.model_copy(update={"by_layer": by_layer}), 1)
     outcome = pools.steady(task)
-    assert outcome.document is not None
-    assert list(unlike(recorded(), outcome.document)) == []
-    assert (outcome.document["profile"] is not None) == by_layer
-    assert Measured.model_validate(outcome.document).run.latency_s.median == 0.01
-    assert Result("1", 1, "done", "here", "", "", None, outcome.document).latency_s == 0.01
+    assert outcome.measured is not None
+    same, said = recorded().model_dump(mode="json"), outcome.measured.model_dump(mode="json")
+    assert list(unlike(same, said)) == []
+    assert (outcome.measured.profile is not None) == by_layer
+    assert Measured.model_validate(said) == outcome.measured
+    assert Result("1", 1, "done", "here", "", "", None, outcome.measured).latency_s == 0.01
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from mnfpn_cli.documents.sweep import HowRecord
 from mnfpn_cli.documents.work import SamplingRecord
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.space.planned import Budget, plan_space
@@ -23,7 +24,7 @@ from mnfpn_cli.sweep.expected import Reused, reused, reused_by_any
 from mnfpn_cli.sweep.pool import Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
 from mnfpn_cli.sweep.run import SweepRun
-from mnfpn_cli.sweep.start import Chosen, How, begin
+from mnfpn_cli.sweep.start import Chosen, begin
 from mnfpn_cli.sweep.state import State
 from tests.space.spaces import space_of
 from tests.sweep.pools import FakePool, failed, measured, no_graphs, steady
@@ -39,17 +40,17 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def sweep_of(
-    store: Store, how: How | None = None, widths: int = 12, again: Again = NOT_AGAIN, **axes: list[object]
+    store: Store, how: HowRecord | None = None, widths: int = 12, again: Again = NOT_AGAIN, **axes: list[object]
 ) -> int:
     """A sweep over some widths, put down."""
     space = space_of(width_mult=[round(0.35 + index / 10, 2) for index in range(widths)], size=["64"], **axes)
     planned = plan_space(space, Budget())
-    return begin(store, Chosen(planned.cells, planned, "all", "mnfpn sweep"), how or How(), PLACE, again)
+    return begin(store, Chosen(planned.cells, planned, "all", "mnfpn sweep"), how or HowRecord(), PLACE, again)
 
 
-def run(store: Store, sweep: int, pool: FakePool, how: How | None = None) -> State:
+def run(store: Store, sweep: int, pool: FakePool, how: HowRecord | None = None) -> State:
     """Measure what is left of a sweep."""
-    return SweepRun(store, sweep, pool, how or How()).run()
+    return SweepRun(store, sweep, pool, how or HowRecord()).run()
 
 
 def results(store: Store) -> Counter[str]:
@@ -83,7 +84,7 @@ def test_what_is_asked_for_again_is_measured_again_and_nothing_is_lost(store: St
     """Two results, of which the newer counts."""
     run(store, sweep_of(store, widths=2), FakePool())
     planned = plan_space(space_of(width_mult=[0.35, 0.45], size=["64"]), Budget())
-    again = begin(store, Chosen(planned.cells, planned, "all", ""), How(), PLACE, again=Again(every=True))
+    again = begin(store, Chosen(planned.cells, planned, "all", ""), HowRecord(), PLACE, again=Again(every=True))
     run(store, again, FakePool(lambda _: measured([0.02] * 8)))
     assert sorted(results(store).values()) == [2, 2]
     assert [one.latency_s for one in read_cells(store)] == [0.02, 0.02]
@@ -91,7 +92,7 @@ def test_what_is_asked_for_again_is_measured_again_and_nothing_is_lost(store: St
 
 def test_the_reference_is_timed_first_in_between_and_last(store: Store) -> None:
     """The middle cell by MACs, with the same options; its times are not results of cells."""
-    how = How(SamplingRecord(max_time_s=1), reference_every=5)
+    how = HowRecord(sampling=SamplingRecord(max_time_s=1), reference_every=5)
     sweep, pool = sweep_of(store, how), FakePool()
     run(store, sweep, pool, how)
     assert len(pool.tasks) == 12 + 4
@@ -170,7 +171,8 @@ def test_a_cell_that_kills_every_machine_fails_in_the_end(store: Store) -> None:
     def deadly(task: Task) -> Outcome | Lost:
         return Lost("gone") if task.work.settings.width_mult == 0.55 else steady(task)
 
-    state = run(store, sweep_of(store, How(reference_every=100)), FakePool(deadly, workers), How(reference_every=100))
+    how = HowRecord(reference_every=100)
+    state = run(store, sweep_of(store, how), FakePool(deadly, workers), how)
     assert (state.done, state.failed) == (11, 1)
     assert "were lost 3 times" in (read_cells(store, status="failed")[0].result or failed("")).reason  # type: ignore[operator]
 
@@ -189,7 +191,7 @@ def test_without_a_machine_a_sweep_ends_with_what_it_has(store: Store) -> None:
 def test_a_sweep_that_is_stopped_leaves_the_rest_for_later(store: Store) -> None:
     """What runs is given back, not put down; going on measures exactly what is left."""
     sweep, pool = sweep_of(store), FakePool()
-    stopped = SweepRun(store, sweep, pool, How(), stopped=lambda: len(pool.tasks) > 5).run()
+    stopped = SweepRun(store, sweep, pool, HowRecord(), stopped=lambda: len(pool.tasks) > 5).run()
     assert 0 < stopped.done < 12
     assert run(store, sweep, FakePool()).done == 12
     assert set(results(store).values()) == {1}
@@ -197,7 +199,7 @@ def test_a_sweep_that_is_stopped_leaves_the_rest_for_later(store: Store) -> None
 
 def test_cells_that_cannot_keep_to_the_latency_are_not_measured(store: Store) -> None:
     """By the best rate that any cell has reached; they stay pending."""
-    how = How(latency_s=0.010)
+    how = HowRecord(max_latency_s=0.010)
     space = space_of(width_mult=[1.0], size=[str(side) for side in range(64, 577, 64)])
     planned = plan_space(space, Budget())
     sweep = begin(store, Chosen(planned.cells, planned, "all", ""), how, PLACE)
@@ -229,7 +231,7 @@ def test_cells_of_another_sweep_are_waited_for(store: Store) -> None:
         if state.others and len(states) > 20:
             other.release()
 
-    assert SweepRun(store, sweep, FakePool(), How(), tell=tell).run().done == 3
+    assert SweepRun(store, sweep, FakePool(), HowRecord(), tell=tell).run().done == 3
     assert max(state.others for state in states) == 1
 
 
@@ -273,13 +275,13 @@ def test_what_one_machine_cannot_run_another_measures(store: Store) -> None:
 def test_layers_are_timed_where_the_store_lacks_them(store: Store) -> None:
     """A repeated sweep that asks for layers measures again what has none, by runtimes that have layers; once."""
     run(store, sweep_of(store, widths=2, runtime=["eager", "fused"]), FakePool())
-    how = How(by_layer=True)
+    how = HowRecord(by_layer=True)
     for times in (2, 0):
         pool = FakePool()
         sweep = sweep_of(store, how, 2, Again(for_layers=True), runtime=["eager", "fused"])
         assert run(store, sweep, pool, how).done == 4
         assert sum(task.work.by_layer for _, task in pool.tasks) == times
-    profiles = [one.result.document["profile"] for one in read_cells(store) if one.result and one.result.document]
+    profiles = [one.profile for one in read_cells(store)]
     assert sum(one is not None for one in profiles) == 2
     assert sorted(results(store).values()) == [1, 1, 2, 2]
 
@@ -298,9 +300,9 @@ def test_a_repeated_sweep_tries_again_what_failed_where_that_is_asked_for(store:
 
 def test_results_of_other_options_are_known(store: Store) -> None:
     """So many of them, and of which options; not those that were measured with the same."""
-    few, many = How(SamplingRecord(runs=6)), How(SamplingRecord(runs=30))
+    few, many = HowRecord(sampling=SamplingRecord(runs=6)), HowRecord(sampling=SamplingRecord(runs=30))
     run(store, sweep_of(store, few, 2), FakePool(), few)
-    same, other, layered = (sweep_of(store, how, 4) for how in (few, many, How(by_layer=True)))
+    same, other, layered = (sweep_of(store, how, 4) for how in (few, many, HowRecord(by_layer=True)))
     run(store, other, FakePool(), many)
     known = {one.id: one for one in sweeps(store)}
     found = {sweep: reused(known[sweep], read_cells(store, sweep), known) for sweep in (same, other, layered)}
@@ -314,7 +316,7 @@ def test_results_of_other_options_are_known(store: Store) -> None:
 
 def test_a_cell_is_held_against_the_newest_sweep_that_asked_for_it(store: Store) -> None:
     """What an older sweep wanted of it is superseded; of several sweeps like sentences are one."""
-    few, many = How(SamplingRecord(runs=6)), How(SamplingRecord(runs=30))
+    few, many = HowRecord(sampling=SamplingRecord(runs=6)), HowRecord(sampling=SamplingRecord(runs=30))
     run(store, sweep_of(store, few, 2), FakePool(), few)
     run(store, sweep_of(store, many, 2, Again(every=True)), FakePool(), many)
     known = {one.id: one for one in sweeps(store)}
@@ -329,7 +331,7 @@ def test_a_cell_is_held_against_the_newest_sweep_that_asked_for_it(store: Store)
 
 def test_layers_are_timed_where_a_runtime_a_runtime_has_them(store: Store) -> None:
     """Not for the reference, nor by runtimes that join layers."""
-    how = How(by_layer=True)
+    how = HowRecord(by_layer=True)
     sweep, pool = sweep_of(store, how, 2, runtime=["eager", "fused"]), FakePool()
     run(store, sweep, pool, how)
     asked = Counter((task.work.runtime == "fused", task.work.by_layer) for _, task in pool.tasks)

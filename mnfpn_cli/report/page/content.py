@@ -5,25 +5,22 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.measurement import WarningRecord
-from mnfpn_cli.report.terminal.sweep import asked_for
 from mnfpn_cli.report.units import count, size_in_bytes
 from mnfpn_cli.space.names import differences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mnfpn_cli.documents.measurement import EnvironmentRecord
     from mnfpn_cli.report.points import Point, Points
     from mnfpn_cli.store.rows import Sweep
     from mnfpn_cli.sweep.drift import Moved
 
 FEW = 8
 """Values of an axis that are listed."""
-
-LEFT_OUT = {"invalid": "invalid", "cut": "over budget"}
-"""What a sweep's plan counts of its space that is not measured, and the words for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +78,7 @@ def page_content(points: Points) -> Content:
         cells=len(points.all),
         statuses={status: number for status, number in statuses.items() if number},
         frontier=sum(map(len, points.frontier.values())),
-        layers_timed=any((one.stored.measured or {}).get("profile") for one in points.all),
+        layers_timed=any(one.stored.profile for one in points.all),
         sweeps=[_sweep(one) for one in points.sweeps],
         axes={key: _few(words) for key, words in axes.items()},
         environments=_environments(points),
@@ -92,9 +89,10 @@ def page_content(points: Points) -> Content:
 
 
 def _sweep(sweep: Sweep) -> SweepContent:
-    numbers = {words: sum(sweep.plan.get(key, {}).values()) for key, words in LEFT_OUT.items()}
+    plan = sweep.plan
+    numbers = {"invalid": sum(one.cells for one in plan.invalid), "over budget": sum(plan.over_budget.values())}
     left_out = [f"{count(number)} {words}" for words, number in numbers.items() if number]
-    return SweepContent(sweep.id, moment(sweep.started), left_out, asked_for(sweep.plan))
+    return SweepContent(sweep.id, moment(sweep.started), left_out, plan.command)
 
 
 def moment(when: str) -> str:
@@ -118,24 +116,23 @@ def _environments(points: Points) -> Environments:
     groups = defaultdict[tuple[tuple[str, str], ...], list["Point"]](list)
     for one in points.all:
         if one.stored.measured:
-            groups[_machine(one)].append(one)
+            groups[_machine(one.node, one.stored.measured.environment)].append(one)
     names = list(dict.fromkeys(name for group in groups for name, _ in group))
     rows = [_environment(dict(group), names, some) for group, some in groups.items()]
     return Environments([*names, "Measured", "Cells"], rows)
 
 
-def _machine(point: Point) -> tuple[tuple[str, str], ...]:
-    found: Mapping[str, Any] = (point.stored.measured or {})["environment"]
-    gpu = f"{found['gpu']}, driver {found.get('driver')}, CUDA {found.get('cuda')}" if found["gpu"] else ""
+def _machine(node: str, found: EnvironmentRecord) -> tuple[tuple[str, str], ...]:
+    gpu = f"{found.gpu}, driver {found.driver}, CUDA {found.cuda}" if found.gpu else ""
     facts = {
-        "Node": point.node,
-        "CPU": f"{found['cpu']}, {found['cores']} cores",
+        "Node": node,
+        "CPU": f"{found.cpu}, {found.cores} cores",
         "GPU": gpu,
-        "Memory": size_in_bytes(found["memory_bytes"]),
-        "Software": f"torch {found['torch']}, Python {found['python']}, mnfpn {found['mnfpn']}",
-        "System": found["platform"],
+        "Memory": size_in_bytes(found.memory_bytes),
+        "Software": f"torch {found.torch}, Python {found.python}, mnfpn {found.mnfpn}",
+        "System": found.platform,
     }
-    return tuple((name, str(value)) for name, value in facts.items() if value)
+    return tuple((name, value) for name, value in facts.items() if value)
 
 
 def _environment(facts: Mapping[str, str], names: Sequence[str], some: Sequence[Point]) -> list[str]:
@@ -147,7 +144,6 @@ def _environment(facts: Mapping[str, str], names: Sequence[str], some: Sequence[
 def _warnings(points: Points) -> dict[str, list[tuple[str, WarningRecord]]]:
     kinds = defaultdict[str, list[tuple[str, WarningRecord]]](list)
     for one in points.all:
-        for warning in (one.stored.measured or {}).get("warnings", ()):
-            record = WarningRecord(kind=warning["kind"], cause=warning["cause"], helps=warning["helps"])
-            kinds[record.kind].append((one.name, record))
+        for warning in one.stored.measured.warnings if one.stored.measured else ():
+            kinds[warning.kind].append((one.name, warning))
     return dict(sorted(kinds.items()))

@@ -28,6 +28,7 @@ from mnfpn_cli.text import percent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mnfpn_cli.documents.bench import RunProfile
     from mnfpn_cli.report.points import Point, Points
     from mnfpn_cli.settings.input import Size
     from mnfpn_cli.settings.network import NetworkSettings
@@ -197,7 +198,7 @@ def page_data(points: Points) -> dict[str, Any]:
     columns = [one for one in COLUMNS if _says_something(one, points)]
     names = dict[str, int]()
     profiles = {
-        str(index): _profile(one, names) for index, one in enumerate(points.all) if _measured(one).get("profile")
+        str(index): _profile(profile, names) for index, one in enumerate(points.all) if (profile := one.stored.profile)
     }
     return PageData(
         rows=tuple(_row(one, columns) for one in points.all),
@@ -263,9 +264,8 @@ def _hover(point: Point) -> list[str]:
     ]
 
 
-def _profile(point: Point, names: dict[str, int]) -> ProfileData:
+def _profile(found: RunProfile, names: dict[str, int]) -> ProfileData:
     """Times by part and by layer; names by number, as those of layers are many times the same."""
-    found = _measured(point)["profile"]
 
     def bar(name: str, part: str, value: float | None) -> Bar:
         return number(name), number(part), short(value)
@@ -276,18 +276,13 @@ def _profile(point: Point, names: dict[str, int]) -> ProfileData:
     def short(value: float | None) -> float:
         return float(f"{value or 0.0:.4g}")
 
-    advice = found.get("advice")
-    said = advice["sentence"].replace("`", "") if advice else ""
+    said = found.advice.sentence.replace("`", "") if found.advice else ""
     return ProfileData(
-        measured=short(found["measured_s"]),
+        measured=short(found.measured_s),
         advice=f"{said[0].upper()}{said[1:]}." if said else "",
-        parts=tuple(bar(one["part"], one["part"], one["seconds"]) for one in found["parts"]),
-        layers=tuple(bar(one["path"] or one["part"], one["part"], one["seconds"]) for one in found["layers"]),
+        parts=tuple(bar(one.part, one.part, one.seconds) for one in found.parts),
+        layers=tuple(bar(one.path or one.part, one.part, one.seconds) for one in found.layers),
     )
-
-
-def _measured(point: Point) -> Any:
-    return point.stored.measured or {}
 
 
 def _reason(point: Point) -> str:

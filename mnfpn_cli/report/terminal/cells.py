@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.points import words_of
 from mnfpn_cli.report.terminal.bench import half_width
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from mnfpn_cli.documents.measurement import EnvironmentRecord
     from mnfpn_cli.settings.network import NetworkSettings
     from mnfpn_cli.store.change import Removed
     from mnfpn_cli.store.rows import Result, Sweep
@@ -41,16 +42,14 @@ def list_report(store: str, rows: Sequence[CellRow], sweeps: Sequence[Sweep], li
 
 
 def _sweeps_table(sweeps: Sequence[Sweep]) -> Report:
-    from mnfpn_cli.sweep.start import sweep_record
-
     if not sweeps:
         return []
     made = table("Sweeps", ">#", "Started (UTC)", ">Cells", ">Done", ">Failed", ">Pending")
-    shown = [sweep_record(one) for one in sweeps[:SWEEPS_SHOWN]]
+    shown = sweeps[:SWEEPS_SHOWN]
     for one in shown:
         numbers = [one.counts.done, one.counts.failed, one.counts.pending]
         made.add_row(str(one.id), _moment(one.started), *map(count, (sum(numbers), *numbers)))
-    asked = [command(f"{one.id}: {one.command}") for one in shown if one.command]
+    asked = [command(f"{one.id}: {one.plan.command}") for one in shown if one.plan.command]
     older = len(sweeps) - SWEEPS_SHOWN
     return [made, *asked, *([note(f"{count(older)} older: --json", "dim")] if older > 0 else [])]
 
@@ -102,16 +101,16 @@ def as_text(value: object) -> str:
 
 def show_report(row: CellRow, results: Sequence[Result]) -> Report:
     """What the cell is, what it costs, what was measured of it, and how to measure it again."""
-    measured = row.stored.measured or {}
+    measured = row.stored.measured
     return [
         _what(row),
         _settings(row.stored.cell.settings),
         _cost(row),
         *_results(results),
         *_newest(row),
-        *([_environment(measured["environment"])] if measured.get("environment") else []),
+        *([_environment(measured.environment)] if measured else []),
         *(note(f"Failed: {row.result.reason}", "red") for _ in [0] if row.result and row.result.status == "failed"),
-        *(warning(f"{one['cause']}. What helps: {one['helps']}.") for one in measured.get("warnings", ())),
+        *(warning(f"{one.cause}. What helps: {one.helps}.") for one in (measured.warnings if measured else ())),
         command(f"Again: {row.command}"),
     ]
 
@@ -135,7 +134,7 @@ def _settings(settings: NetworkSettings) -> Table:
     return pairs("Settings that are not the defaults", shown or [("none", "")])
 
 
-def _stages(rows: Sequence[Mapping[str, Any]]) -> str:
+def _stages(rows: Sequence[Mapping[str, object]]) -> str:
     """A table of stages as ``--stages`` takes it."""
     return " ".join(",".join(str(value) for value in row.values()) for row in rows)
 
@@ -176,9 +175,10 @@ def _figures(result: Result) -> tuple[str, str, str]:
 
 
 def _newest(row: CellRow) -> list[Table]:
-    latency, run = row.latency, (row.stored.measured or {}).get("run", {})
-    if latency is None:
+    latency, measured = row.latency, row.stored.measured
+    if latency is None or measured is None:
         return []
+    memory = measured.run.peak_memory_bytes
     rows = [("median", seconds(latency.median))]
     rows += [("95 % interval of it", seconds_range(*latency.interval))] if latency.interval else []
     rows += [("corrected for the machine's pace", _corrected(latency.median, row.pace))] if row.pace else []
@@ -187,8 +187,8 @@ def _newest(row: CellRow) -> list[Table]:
         ("fastest", seconds(latency.min)),
         ("outliers", count(len(latency.outliers))),
         ("images per second", f"{row.stored.cell.execution.batch / latency.median:.4g}"),
-        ("peak memory", size_in_bytes(run["peak_memory_bytes"]) if run.get("peak_memory_bytes") else "not known"),
-        ("ended by", str(run.get("ended_by"))),
+        ("peak memory", size_in_bytes(memory) if memory else "not known"),
+        ("ended by", measured.run.ended_by),
     ]
     return [pairs("The newest of them", rows)]
 
@@ -197,8 +197,8 @@ def _corrected(median: float, pace: float) -> str:
     return f"{seconds(median / pace)}: the reference took {pace:.2f} × its first time"
 
 
-def _environment(environment: Mapping[str, Any]) -> Table:
-    return pairs("Environment", [(key, as_text(value)) for key, value in environment.items() if value is not None])
+def _environment(environment: EnvironmentRecord) -> Table:
+    return pairs("Environment", [(key, as_text(value)) for key, value in environment if value is not None])
 
 
 def removed_report(removed: Removed, dry_run: bool) -> Report:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.points import KEPT
 from mnfpn_cli.report.terminal.cell_tables import Differing, cells_report
@@ -14,13 +14,13 @@ from mnfpn_cli.space.planned import kept
 from mnfpn_cli.text import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rich.table import Table
 
-    from mnfpn_cli.documents.sweep import InvalidRuns, SweepRecord
+    from mnfpn_cli.documents.sweep import InvalidRuns
     from mnfpn_cli.space.planned import Planned, PlannedSpace
-    from mnfpn_cli.store.rows import Reference, StoredCell
+    from mnfpn_cli.store.rows import Reference, StoredCell, Sweep
     from mnfpn_cli.sweep.drift import Moved
     from mnfpn_cli.sweep.expected import Expected, Reused
     from mnfpn_cli.sweep.start import Chosen
@@ -76,11 +76,6 @@ def _time(expected: Expected) -> str:
     return f"{duration(expected.seconds)} to {duration(most)}: {runs}; no measurements yet"
 
 
-def asked_for(plan: Mapping[str, Any]) -> str:
-    """The command that a sweep was begun by; nothing where it is not known."""
-    return str(plan.get("command") or "")
-
-
 def reasons_report(invalid: Sequence[InvalidRuns]) -> Report:
     """Why combinations are no networks, and how many cells that are."""
     if not invalid:
@@ -133,13 +128,10 @@ MUCH = 2
 
 def swept_report(swept: Swept) -> Report:
     """How many cells were measured, what was left out or failed, whether the machine stayed the same, what next."""
-    from mnfpn_cli.sweep.start import sweep_record
-
-    sweeps = [sweep_record(one) for one in swept.sweeps]
-    left = swept.counts["pending"] - swept.skipped - len(swept.not_run)  # those are told below, with the reason
-    counts = {**swept.counts, "pending": max(0, left)}
+    left = swept.counts.pending - swept.skipped - len(swept.not_run)  # those are told below, with the reason
+    counts = {**dict(swept.counts), "pending": max(0, left)}
     rows = [(status, count(number)) for status, number in counts.items() if number or status == "done"]
-    left_out = [part for sweep in sweeps for part in _left_out(sweep)]
+    left_out = [part for sweep in swept.sweeps for part in _left_out(sweep)]
     left_out += [("too slow", f"{count(swept.skipped)} by --max-latency, and not measured")] if swept.skipped else []
     left_out += [
         ("not run", f"{count(number)}: {runtime} on {device}, {dtype}: {reason}")
@@ -150,19 +142,19 @@ def swept_report(swept: Swept) -> Report:
     advice = f"The frontier: mnfpn report --store {store}. Which to take: mnfpn recommend --store {store}."
     return [
         pairs(f"Sweep, in {store}", [*rows, *left_out, ("reference cell", timed)]),
-        *(table_ for sweep in sweeps for table_ in reasons_report(sweep.invalid)),
+        *(table_ for sweep in swept.sweeps for table_ in reasons_report(sweep.plan.invalid)),
         *_failures(swept.cells),
         *(warning(line) for line in doubts_of(swept)),
-        *([note(advice, "dim")] if swept.counts["done"] else []),
+        *([note(advice, "dim")] if swept.counts.done else []),
     ]
 
 
-def _left_out(sweep: SweepRecord) -> list[tuple[str, str]]:
+def _left_out(sweep: Sweep) -> list[tuple[str, str]]:
     """What was not to be measured, and why."""
-    rows = [("over budget", f"{count(number)} by {option}") for option, number in sweep.over_budget.items()]
-    chosen = sweep.counts.done + sweep.counts.failed + sweep.counts.pending
-    not_chosen = sweep.space.cells - chosen if sweep.space else 0
-    return [*rows, *([("not chosen", f"{count(not_chosen)} (--measure {sweep.measure})")] if not_chosen > 0 else [])]
+    plan = sweep.plan
+    rows = [("over budget", f"{count(number)} by {option}") for option, number in plan.over_budget.items()]
+    not_chosen = plan.space.cells - sweep.counts.done - sweep.counts.failed - sweep.counts.pending
+    return [*rows, *([("not chosen", f"{count(not_chosen)} (--measure {plan.measure})")] if not_chosen > 0 else [])]
 
 
 def doubts_of(swept: Swept) -> list[str]:
