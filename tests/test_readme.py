@@ -22,7 +22,7 @@ from mnfpn_cli.cli.main import run
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.input import network_input
+from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.plan.shapes import network_shapes
