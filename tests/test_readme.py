@@ -104,13 +104,19 @@ def missing(command: str) -> str | None:
     """What this machine lacks for a command: a package, or a runtime that says why it cannot run."""
     needed = [package for part, packages in PACKAGES.items() if part in command for package in packages]
     lacking = [f"{package} is not installed" for package in needed if find_spec(package) is None]
+    if "--counts" in command and find_spec("calflops"):
+        lacking.append("calflops is installed, and the README shows what is said where it is not")
     if "--runtime all" in command:
         cpu = {name: load_runtime(name).impossible(torch.device("cpu"), "float32", False) for name in runtime_names()}
         lacking += [f"{name}: {why}" for name, why in cpu.items() if why and name != "cuda-graph"]
     return "; ".join(lacking) or None
 
 
-PACKAGES = {"--format onnx": ("onnx", "onnxscript", "onnxruntime"), "--model torchvision": ("torchvision",)}
+PACKAGES = {
+    "--format onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "--model torchvision": ("torchvision",),
+    "--counts": ("ptflops", "thop"),
+}
 """Words of a command, and what it takes beyond mnfpn itself."""
 
 
