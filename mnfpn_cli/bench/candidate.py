@@ -1,4 +1,4 @@
-"""What a benchmark needs of a network for inputs of one size, whoever made it: from settings here, of others beside."""
+"""What a benchmark needs of a network for inputs of one size; and a network from settings as that."""
 
 from copy import deepcopy
 from dataclasses import dataclass
