@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from mnfpn_cli.documents.counts import CounterTotal, CountsRecord, Work
+    from mnfpn_cli.documents.summary import CounterTotal, CountsRecord, Work
 
 KINDS = {
     "convolution_macs": ("convolutions", "MACs"),
