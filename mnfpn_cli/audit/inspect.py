@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mnfpn_cli.audit.audit import audit
-from mnfpn_cli.audit.levels import Levels, observe_levels
+from mnfpn_cli.audit.levels import ObservedLevels, observe_levels
 from mnfpn_cli.audit.pyramid import pyramid_findings, pyramid_notes
 from mnfpn_cli.audit.tree import LayerRow, LayerTree
 from mnfpn_cli.documents.audit import Audit, AuditDocument, ObservedLevel
@@ -66,7 +66,7 @@ class Inspection:
 
     facts: Facts
     audit: Audit | None
-    pyramids: tuple[Levels, ...]
+    pyramids: tuple[ObservedLevels, ...]
     weights: WeightsRecord | None = None
 
 
@@ -124,7 +124,7 @@ def audit_document(subject: Subject, found: Inspection) -> AuditDocument:
     )
 
 
-def level_records(pyramids: Sequence[Levels]) -> tuple[ObservedLevel, ...] | None:
+def level_records(pyramids: Sequence[ObservedLevels]) -> tuple[ObservedLevel, ...] | None:
     """Give the maps of all pyramids; None where there are none."""
     return tuple(level.record() for one in pyramids for level in one.levels) or None
 

@@ -10,7 +10,7 @@ from math import prod
 from torch import nn
 
 from mnfpn_cli.audit.findings import finding
-from mnfpn_cli.audit.levels import BATCH, Level, Levels, follows, observe_levels
+from mnfpn_cli.audit.levels import BATCH, Level, ObservedLevels, follows, observe_levels
 from mnfpn_cli.documents.audit import Finding
 from mnfpn_cli.documents.base import Model
 from mnfpn_cli.documents.shapes import ObservedMaps, OutputRecord, ShapesDocument
@@ -21,7 +21,7 @@ from mnfpn_cli.trace.observe import Shape
 from mnfpn_cli.trace.passes import Input, notes_on
 
 
-def pyramid_findings(levels: Levels) -> Iterator[Finding]:
+def pyramid_findings(levels: ObservedLevels) -> Iterator[Finding]:
     """Every fault of maps that come out together, each with its levels; none where they are no pyramid."""
     if _one_stride(levels):
         return
@@ -38,7 +38,7 @@ def pyramid_findings(levels: Levels) -> Iterator[Finding]:
             yield from _channels(head)
 
 
-def pyramid_notes(levels: Levels) -> Iterator[str]:
+def pyramid_notes(levels: ObservedLevels) -> Iterator[str]:
     """What is worth knowing of the maps, and wrong in nothing."""
     one = _one_stride(levels)
     if one:
@@ -51,7 +51,7 @@ def pyramid_notes(levels: Levels) -> Iterator[str]:
         yield f"Does not run at {sizes}: strides are judged from the sizes at which it does."
 
 
-def _one_stride(levels: Levels) -> Fraction | None:
+def _one_stride(levels: ObservedLevels) -> Fraction | None:
     """The stride of all maps, where they have the same: heads on one map, as logits and auxiliary logits."""
     strides = {level.stride for level in levels.levels}
     return strides.pop() if len(strides) == 1 else None
@@ -71,7 +71,7 @@ def _names(levels: Sequence[Level]) -> tuple[str, ...]:
     return tuple(level.name for level in levels)
 
 
-def _layout(levels: Levels) -> Iterator[Finding]:
+def _layout(levels: ObservedLevels) -> Iterator[Finding]:
     remedy = "return maps as (batch, channels, height, width)"
     if levels.channels_last:
         shown = ", ".join(f"{level.name} {level.sizes[levels.asked]}x{level.channels}" for level in levels.levels)

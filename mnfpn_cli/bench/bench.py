@@ -13,7 +13,7 @@ from mnfpn_cli.bench.candidate import Candidate, model_bytes
 from mnfpn_cli.bench.group import Group, Progress, Timed, time_group
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.profile import profile_group
-from mnfpn_cli.bench.results import Benchmark, BenchRun, Cell, CellProfile, NoProfile, NotRun, Row, SizeCost
+from mnfpn_cli.bench.results import Benchmark, BenchRun, CellProfile, NoProfile, NotRun, Row, RunKey, SizeCost
 from mnfpn_cli.devices.devices import choose_devices, device_of
 from mnfpn_cli.documents.weights import WeightsRecord
 from mnfpn_cli.errors import MnfpnError, UnavailableError, UsageError
@@ -195,7 +195,7 @@ def _fitting(
             fitting.append(candidate)
         except MnfpnError as error:
             unfit += [
-                _not_run(Cell(name, str(device), candidate.input(batch)), error)
+                _not_run(RunKey(name, str(device), candidate.input(batch)), error)
                 for device, batch, name in product(devices, case.batches, case.runtimes)
             ]
     if not fitting:
@@ -203,7 +203,7 @@ def _fitting(
     return fitting, unfit
 
 
-def _not_run(cell: Cell, error: MnfpnError) -> NotRun:
+def _not_run(cell: RunKey, error: MnfpnError) -> NotRun:
     status: Literal["too_large", "failed"] = "too_large" if isinstance(error, UsageError) else "failed"
     return NotRun(cell, status, str(error), error.details)
 

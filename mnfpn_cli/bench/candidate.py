@@ -62,7 +62,7 @@ class Candidate(Protocol):
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedCandidate:
     """A network from settings, for images of one size: its plan knows all about it."""
 
     settings: NetworkSettings

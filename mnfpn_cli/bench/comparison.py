@@ -44,7 +44,7 @@ PARTIAL = ("rows", "incomplete", "failed")
 
 
 @dataclass(frozen=True)
-class SideFacts:
+class ComparedSide:
     """One side: its name, what executes it, what it costs for the input, and how far it is from its eager float32.
 
     It has settings, or is a model of others.
@@ -98,8 +98,8 @@ class Comparison:
         failure: of a side, after it had been timed for a while.
     """
 
-    a: SideFacts
-    b: SideFacts
+    a: ComparedSide
+    b: ComparedSide
     pairs: tuple[Pair, ...]
     margin: float
     warnings: tuple[Unsteady, ...] = ()
@@ -197,7 +197,7 @@ def _verdict(pair: Pair) -> VerdictRecord:
     )
 
 
-def _side(side: SideFacts, latency: Latency) -> SideRecord:
+def _side(side: ComparedSide, latency: Latency) -> SideRecord:
     difference = side.difference
     return SideRecord(
         name=side.name,

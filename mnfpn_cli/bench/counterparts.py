@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mnfpn_cli.bench.comparison import FIGURES, Comparison, Pair, SideFacts
+from mnfpn_cli.bench.comparison import FIGURES, ComparedSide, Comparison, Pair
 from mnfpn_cli.documents.bench import BenchDocument, RunRecord
 from mnfpn_cli.documents.inputs import InputRecord
 from mnfpn_cli.documents.measurement import EnvironmentRecord
@@ -97,8 +97,8 @@ def _figures(file: BenchDocument, run: RunRecord) -> dict[str, int]:
     return {**figures, "activation_bytes": cost.activation_bytes * run.input.batch // file.input.batch}
 
 
-def _facts(path: Path, file: BenchDocument, row: RunRecord) -> SideFacts:
-    return SideFacts(
+def _facts(path: Path, file: BenchDocument, row: RunRecord) -> ComparedSide:
+    return ComparedSide(
         name=str(path),
         runtime=row.runtime,
         dtype=row.dtype,

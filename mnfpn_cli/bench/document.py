@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from math import isfinite
 
-from mnfpn_cli.bench.results import Benchmark, BenchRun, Cell, NotRun, SizeCost
+from mnfpn_cli.bench.results import Benchmark, BenchRun, NotRun, RunKey, SizeCost
 from mnfpn_cli.devices.nvml import GpuState
 from mnfpn_cli.documents.base import Model
 from mnfpn_cli.documents.bench import (
@@ -99,11 +99,11 @@ def _not_run(row: NotRun, case: BenchCase) -> NotRunRecord:
     return NotRunRecord(**vars(_conditions(row.cell, case)), status=row.status, reason=row.reason)
 
 
-def _profile(cell: Cell, profile: ProfileRecord, case: BenchCase) -> RunProfile:
+def _profile(cell: RunKey, profile: ProfileRecord, case: BenchCase) -> RunProfile:
     return RunProfile(**vars(_conditions(cell, case)), **vars(profile))
 
 
-def _conditions(cell: Cell, case: BenchCase) -> RunConditions:
+def _conditions(cell: RunKey, case: BenchCase) -> RunConditions:
     return RunConditions(
         runtime=cell.runtime,
         device=cell.device,

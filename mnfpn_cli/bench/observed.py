@@ -32,7 +32,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Observed:
+class ObservedCandidate:
     """A network of others, for inputs of one size.
 
     Attributes:
@@ -95,7 +95,7 @@ class Observed:
         return self.passes[input, dtype]
 
 
-def load_observed(target: Target, inputs: Iterable[Inputs], seed: int) -> list[Observed]:
+def load_observed(target: Target, inputs: Iterable[Inputs], seed: int) -> list[ObservedCandidate]:
     """The network of a target, made once, for each of these inputs; its constructor draws weights from the seed.
 
     Raises:
@@ -106,7 +106,7 @@ def load_observed(target: Target, inputs: Iterable[Inputs], seed: int) -> list[O
     with others_code(f"preparing {target.text}"):
         loaded.eval()
         network = in_dtype(loaded, "float32")
-    made = [Observed(network, target, one) for one in inputs]
+    made = [ObservedCandidate(network, target, one) for one in inputs]
     check_arguments(network, len(specs_of(made[0].base)))
     return made
 

@@ -10,7 +10,7 @@ from mnfpn_cli.bench.group import Group, Progress
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.results import BenchRun, CellProfile, NoProfile, Row
 from mnfpn_cli.devices.devices import device_of
-from mnfpn_cli.documents.bench import AdviceRecord, Bound, LayerTime, PartTime, ProfileRecord, RooflineRecord
+from mnfpn_cli.documents.bench import AdviceRecord, Bound, LayerTimeRecord, PartTime, ProfileRecord, RooflineRecord
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.layers import LayerTimes, time_layers
 from mnfpn_cli.measure.peaks import measure_peaks
@@ -110,7 +110,7 @@ def profile_record(
         advice=AdviceRecord(**asdict(advice), sentence=advice_sentence(advice)) if advice else None,
         parts=tuple(one.record(name, times is not None, roof is not None) for name, one in parts.items()),
         layers=tuple(
-            LayerTime(path=path, **one.record(part, times is not None, roof is not None).model_dump())
+            LayerTimeRecord(path=path, **one.record(part, times is not None, roof is not None).model_dump())
             for (path, part), one in rows.items()
         ),
     )

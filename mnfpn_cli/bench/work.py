@@ -1,7 +1,7 @@
 """One run of a sweep, measured in this process."""
 
 from mnfpn_cli.bench.bench import benchmark
-from mnfpn_cli.bench.candidate import Planned
+from mnfpn_cli.bench.candidate import PlannedCandidate
 from mnfpn_cli.bench.document import bench_document
 from mnfpn_cli.bench.results import Benchmark
 from mnfpn_cli.devices.machine import reading_cpu_name
@@ -34,7 +34,7 @@ def _benchmark(work: Work) -> Benchmark:
         by_layer=work.by_layer,
         sampling=work.sampling.sampling(),
     )
-    network = Planned(work.settings, Size(work.height, work.width))
+    network = PlannedCandidate(work.settings, Size(work.height, work.width))
     with reading_cpu_name() as cpu_name:
         return benchmark([network], case, [work.device], cpu_name, lambda _doing, _share: None)
 

@@ -176,8 +176,8 @@ def _planned(network: NetworkOptions, sizes: Sequence[str | None], weights: Path
         network_input(at_size, image)
 
     def make(seed: int) -> "Sequence[Candidate]":
-        from mnfpn_cli.bench.candidate import Planned
+        from mnfpn_cli.bench.candidate import PlannedCandidate
 
-        return [Planned(at_size, image, seed, weights) for at_size, image in cases]
+        return [PlannedCandidate(at_size, image, seed, weights) for at_size, image in cases]
 
     return make

@@ -5,7 +5,7 @@ from pydantic import Field
 from mnfpn_cli.documents.base import Amount, Count, Macs, Record
 
 
-class Work(Record):
+class WorkRecord(Record):
     """What there is to compute, for the whole input.
 
     MACs of products; of everything else the elements that it is computed for.
@@ -53,5 +53,5 @@ class CounterTotal(Record):
 class CountsRecord(Record):
     """The work of a network, and the totals of all counters."""
 
-    work: Work = Field(description="What there is to compute.")
+    work: WorkRecord = Field(description="What there is to compute.")
     tools: tuple[CounterTotal, ...] = Field(description="What each counter printed.")

@@ -8,7 +8,7 @@ import torch
 
 from mnfpn_cli.bench import bench, group, prepare
 from mnfpn_cli.bench.bench import benchmark
-from mnfpn_cli.bench.candidate import Planned
+from mnfpn_cli.bench.candidate import PlannedCandidate
 from mnfpn_cli.bench.results import Benchmark
 from mnfpn_cli.devices.clocks import Timing
 from mnfpn_cli.devices.cpu import Cpu
@@ -35,7 +35,7 @@ def measure(
     case: BenchCase = CASE, devices: tuple[str, ...] = ("cpu",), sizes: tuple[Size, ...] = (SIZE,)
 ) -> Benchmark:
     """Measure the small network."""
-    networks = [Planned(SETTINGS, size) for size in sizes]
+    networks = [PlannedCandidate(SETTINGS, size) for size in sizes]
     return benchmark(networks, case, devices, lambda: "a CPU", lambda *_: None)
 
 

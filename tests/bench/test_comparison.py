@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from mnfpn_cli.bench.comparison import (
+    ComparedSide,
     Comparison,
     Gates,
     Pair,
-    SideFacts,
     broken_gates,
     check_gates_apply,
     open_gates,
@@ -20,7 +20,7 @@ from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 
-A = SideFacts(
+A = ComparedSide(
     name="a",
     runtime="eager",
     dtype="float32",

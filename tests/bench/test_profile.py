@@ -6,7 +6,7 @@ import pytest
 
 from mnfpn_cli.bench import profile
 from mnfpn_cli.bench.bench import benchmark
-from mnfpn_cli.bench.candidate import Planned
+from mnfpn_cli.bench.candidate import PlannedCandidate
 from mnfpn_cli.bench.results import Benchmark
 from mnfpn_cli.devices.clocks import Timing
 from mnfpn_cli.devices.cpu import Cpu
@@ -27,7 +27,7 @@ def _known_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def measure(case: BenchCase) -> Benchmark:
     """Measure the small network."""
-    return benchmark([Planned(SETTINGS, SIZE)], case, ["cpu"], lambda: "a CPU", lambda *_: None)
+    return benchmark([PlannedCandidate(SETTINGS, SIZE)], case, ["cpu"], lambda: "a CPU", lambda *_: None)
 
 
 def test_nothing_is_profiled_that_was_not_asked_for() -> None:

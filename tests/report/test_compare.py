@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts, compare_document
+from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair, compare_document
 from mnfpn_cli.cli.output import as_text
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.documents.compare import GatesRecord, Verdict
@@ -21,7 +21,7 @@ from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.documents.validated import check_document
 
-A = SideFacts(
+A = ComparedSide(
     name="--width-mult 1.0",
     runtime="eager",
     dtype="float32",
