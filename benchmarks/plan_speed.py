@@ -23,7 +23,7 @@ from mnfpn_cli.audit.tree import layer_tree
 from mnfpn_cli.bench.flops import count_with_fvcore
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.cost import NetworkCost, network_cost
-from mnfpn_cli.plan.input import network_input
+from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.plan.shapes import NetworkShapes, network_shapes
 from mnfpn_cli.settings.backbones import MOBILENET_V2

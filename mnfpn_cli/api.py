@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.plan.input import network_input
+from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import parse_settings, read_config, read_preset
@@ -20,7 +20,7 @@ from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.settings.sources import Source
 
 if TYPE_CHECKING:
-    from mnfpn_cli.documents.weights import WeightsRecord
+    from mnfpn_cli.documents.inputs import WeightsRecord
     from mnfpn_cli.network.build import DetectorBackbone
     from mnfpn_cli.network.network import Network
 

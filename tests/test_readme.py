@@ -22,7 +22,7 @@ from mnfpn_cli.cli.main import run
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.input import network_input
+from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.plan.shapes import network_shapes
@@ -104,13 +104,19 @@ def missing(command: str) -> str | None:
     """What this machine lacks for a command: a package, or a runtime that says why it cannot run."""
     needed = [package for part, packages in PACKAGES.items() if part in command for package in packages]
     lacking = [f"{package} is not installed" for package in needed if find_spec(package) is None]
+    if "--counts" in command and find_spec("calflops"):
+        lacking.append("calflops is installed, and the README shows what is said where it is not")
     if "--runtime all" in command:
         cpu = {name: load_runtime(name).impossible(torch.device("cpu"), "float32", False) for name in runtime_names()}
         lacking += [f"{name}: {why}" for name, why in cpu.items() if why and name != "cuda-graph"]
     return "; ".join(lacking) or None
 
 
-PACKAGES = {"--format onnx": ("onnx", "onnxscript", "onnxruntime"), "--model torchvision": ("torchvision",)}
+PACKAGES = {
+    "--format onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "--model torchvision": ("torchvision",),
+    "--counts": ("ptflops", "thop"),
+}
 """Words of a command, and what it takes beyond mnfpn itself."""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mnfpn_cli.audit.counters import COUNTERS, Counter, CountError, installed_version, on_cpu, run_counter
 from mnfpn_cli.audit.terms import in_words, operations, terms_of
-from mnfpn_cli.documents.counts import CounterTotal, CountsRecord, WorkRecord
+from mnfpn_cli.documents.summary import CounterTotal, CountsRecord, WorkRecord
 from mnfpn_cli.trace.facts import Facts
 from mnfpn_cli.trace.operations import Kind
 

@@ -11,10 +11,8 @@ from mnfpn_cli.audit.levels import ObservedLevels, observe_levels
 from mnfpn_cli.audit.pyramid import pyramid_findings, pyramid_notes
 from mnfpn_cli.audit.tree import LayerRow, LayerTree
 from mnfpn_cli.documents.audit import Audit, AuditDocument, ObservedLevel
-from mnfpn_cli.documents.counts import CountsRecord
-from mnfpn_cli.documents.inputs import ImageInput
-from mnfpn_cli.documents.summary import InferenceMemory, Registration, SummaryDocument, Totals
-from mnfpn_cli.documents.weights import WeightsRecord
+from mnfpn_cli.documents.inputs import ImageInput, WeightsRecord
+from mnfpn_cli.documents.summary import CountsRecord, InferenceMemory, Registration, SummaryDocument, Totals
 from mnfpn_cli.external.inputs import Subject
 from mnfpn_cli.external.load import check_arguments, load_model
 from mnfpn_cli.external.target import InputSpec

@@ -6,7 +6,7 @@ from math import prod
 
 from torch import nn
 
-from mnfpn_cli.documents.counts import Term
+from mnfpn_cli.documents.summary import Term
 from mnfpn_cli.trace.facts import Facts
 from mnfpn_cli.trace.observe import ModuleCall, Operation
 

@@ -15,7 +15,7 @@ from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.profile import profile_group
 from mnfpn_cli.bench.results import Benchmark, BenchRun, CellProfile, NoProfile, NotRun, Row, RunKey, SizeCost
 from mnfpn_cli.devices.devices import choose_devices, device_of
-from mnfpn_cli.documents.weights import WeightsRecord
+from mnfpn_cli.documents.inputs import WeightsRecord
 from mnfpn_cli.errors import MnfpnError, UnavailableError, UsageError
 from mnfpn_cli.external.guard import output_to_stderr
 from mnfpn_cli.measure.environment import read_environment

@@ -9,13 +9,13 @@ from typing import Protocol
 from torch import nn
 
 from mnfpn_cli.bench.flops import FvcoreCount, count_with_fvcore
-from mnfpn_cli.documents.weights import WeightsRecord
+from mnfpn_cli.documents.inputs import WeightsRecord
 from mnfpn_cli.external.inputs import Inputs
 from mnfpn_cli.external.target import Target
 from mnfpn_cli.measure.memory import Needed, needed_by
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.cost import NetworkCost, WholeCost, network_cost
-from mnfpn_cli.plan.input import network_input
+from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings

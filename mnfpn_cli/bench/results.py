@@ -7,8 +7,8 @@ from typing import Literal
 from mnfpn_cli.bench.flops import FvcoreCount
 from mnfpn_cli.devices.nvml import GpuState
 from mnfpn_cli.documents.bench import ProfileRecord
+from mnfpn_cli.documents.inputs import WeightsRecord
 from mnfpn_cli.documents.measurement import Ended, EnvironmentRecord
-from mnfpn_cli.documents.weights import WeightsRecord
 from mnfpn_cli.external.inputs import Inputs
 from mnfpn_cli.measure.engine import WarmUp
 from mnfpn_cli.measure.statistics import Latency

@@ -27,7 +27,7 @@ def audit(
     """
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.audit import audit_report, audit_title
-    from mnfpn_cli.report.terminal.weights import weights_report
+    from mnfpn_cli.report.terminal.export import weights_report
 
     subject = model.subject(network, size, weights=weights)
     with ending_at_once():

@@ -50,9 +50,8 @@ def export(
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.export.formats import check_dynamic, import_packages
-    from mnfpn_cli.plan.input import network_input, sized
-    from mnfpn_cli.report.terminal.export import export_tables
-    from mnfpn_cli.report.terminal.weights import weights_report
+    from mnfpn_cli.plan.levels import network_input, sized
+    from mnfpn_cli.report.terminal.export import export_tables, weights_report
 
     form_of_file("--output", output, FORMATS, format)
     if is_device(output):

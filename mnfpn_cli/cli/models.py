@@ -68,7 +68,7 @@ class ModelOptions:
             UsageError: where the options contradict each other, or are wrong.
         """
         if self.model is None:
-            from mnfpn_cli.plan.input import network_input, sized
+            from mnfpn_cli.plan.levels import network_input, sized
 
             self.check_unused()
             settings, image = sized(network.settings(weights), size)
@@ -168,7 +168,7 @@ def find(
 
 
 def _planned(network: NetworkOptions, sizes: Sequence[str | None], weights: Path | None) -> Making:
-    from mnfpn_cli.plan.input import network_input, sized
+    from mnfpn_cli.plan.levels import network_input, sized
 
     settings = network.settings(weights)
     cases = [sized(settings, size) for size in sizes]

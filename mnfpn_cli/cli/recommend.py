@@ -5,11 +5,10 @@ from typing import Annotated
 
 from typer import Option
 
-from mnfpn_cli.cli.cells import CellFilter, choose_cells, device_filter
 from mnfpn_cli.cli.completion import offering, runtime_words
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.options import OutputOptions, device_option, whole
-from mnfpn_cli.cli.space import BudgetOptions
+from mnfpn_cli.cli.space import BudgetOptions, CellFilter, choose_cells, device_filter
 from mnfpn_cli.cli.sweep_options import StoreOption
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.settings.measuring import check_device_name, choose_runtimes

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from mnfpn_cli.cli.cells import choose_cells, device_filter
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.options import choice_option, device_option, json_option, whole
 from mnfpn_cli.cli.paths import Writes, form_of_file
+from mnfpn_cli.cli.space import choose_cells, device_filter
 from mnfpn_cli.cli.sweep_options import StoreOption
 from mnfpn_cli.errors import UsageError
 

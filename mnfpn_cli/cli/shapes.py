@@ -23,7 +23,7 @@ from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnfpn_cli.documents.weights import WeightsRecord
+    from mnfpn_cli.documents.inputs import WeightsRecord
     from mnfpn_cli.plan.shapes import NetworkShapes
     from mnfpn_cli.settings.network import NetworkSettings
 
@@ -71,11 +71,11 @@ def _planned(
 ) -> None:
     """The maps of a network from settings: from its plan, without torch unless there is more to check."""
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.plan.input import network_input, sized
+    from mnfpn_cli.plan.levels import network_input, sized
     from mnfpn_cli.plan.network import plan_network
     from mnfpn_cli.plan.shapes import network_shapes, shapes_document
+    from mnfpn_cli.report.terminal.export import weights_report
     from mnfpn_cli.report.terminal.shapes import shapes_tables
-    from mnfpn_cli.report.terminal.weights import weights_report
 
     settings = network.settings(weights)
     cases = [sized(settings, text) for text in several_sizes(size)]

@@ -159,7 +159,7 @@ def _fit(subject: "Subject") -> "Report":
     if subject.weights is None:
         return []
     from mnfpn_cli.audit.inspect import fit_subject
-    from mnfpn_cli.report.terminal.weights import weights_report
+    from mnfpn_cli.report.terminal.export import weights_report
 
     return weights_report(fit_subject(subject))
 
@@ -169,8 +169,8 @@ def _show_layers(subject: "Subject", rows: RowOptions, counts: bool, audit: bool
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.audit import audit_report
     from mnfpn_cli.report.terminal.counts import counts_tables
+    from mnfpn_cli.report.terminal.export import weights_report
     from mnfpn_cli.report.terminal.summary import rows_csv, rows_markdown, summary_tables
-    from mnfpn_cli.report.terminal.weights import weights_report
 
     with ending_at_once():
         from mnfpn_cli.audit.counts import counts_record

@@ -5,8 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Document, Parameters, Record, Stride
-from mnfpn_cli.documents.inputs import ImageSize, MapSize
-from mnfpn_cli.documents.weights import WeightsRecord
+from mnfpn_cli.documents.inputs import ImageSize, MapSize, WeightsRecord
 
 Kind = Literal[
     "unregistered",

@@ -26,9 +26,8 @@ from mnfpn_cli.documents.base import (
     Watts,
     Word,
 )
-from mnfpn_cli.documents.inputs import InputRecord
+from mnfpn_cli.documents.inputs import InputRecord, WeightsRecord
 from mnfpn_cli.documents.measurement import Ended, EnvironmentRecord, LatencyRecord, WarningRecord
-from mnfpn_cli.documents.weights import WeightsRecord
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.problems import SettingsError
 

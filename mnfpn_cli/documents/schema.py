@@ -22,7 +22,7 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "sweep": "mnfpn_cli.documents.sweep:SweepDocument",
         "runs": "mnfpn_cli.documents.runs:RunsDocument",
         "report": "mnfpn_cli.documents.report:ReportDocument",
-        "recommend": "mnfpn_cli.documents.recommend:RecommendDocument",
+        "recommend": "mnfpn_cli.documents.report:RecommendDocument",
     }
 )
 """The model of each document, which is imported where it is asked for."""

@@ -6,8 +6,7 @@ from pydantic import Field
 
 from mnfpn_cli.documents.audit import Finding
 from mnfpn_cli.documents.base import Bytes, Count, Document, Record, Stride
-from mnfpn_cli.documents.inputs import ImageInput, MapSize, TensorInput
-from mnfpn_cli.documents.weights import WeightsRecord
+from mnfpn_cli.documents.inputs import ImageInput, MapSize, TensorInput, WeightsRecord
 from mnfpn_cli.settings.input import DType
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from mnfpn_cli.documents.export import ExportDocument, ExportedFile, FileCheck
-from mnfpn_cli.documents.weights import WeightsRecord
+from mnfpn_cli.documents.inputs import WeightsRecord
 from mnfpn_cli.errors import CheckError, MnfpnError
 from mnfpn_cli.export import onnx as as_onnx
 from mnfpn_cli.export import program as as_program

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mnfpn_cli.documents.weights import WeightsRecord
+from mnfpn_cli.documents.inputs import WeightsRecord
 from mnfpn_cli.errors import CheckError
 from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained
 from mnfpn_cli.network.network import Network

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.plan.input import network_input
-from mnfpn_cli.plan.levels import plan_levels
+from mnfpn_cli.plan.levels import network_input, plan_levels
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, Row, network_work
 from mnfpn_cli.plan.rules import resolve

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.layers import ConvPlan, LinearPlan
-from mnfpn_cli.plan.pyramid import PyramidPlan
-from mnfpn_cli.plan.sizes import level_sizes, stage_sizes
+from mnfpn_cli.plan.pyramid import PyramidPlan, level_sizes, stage_sizes
 from mnfpn_cli.settings.heads import ClassifierHead, LevelClassifiersHead
 
 

@@ -1,11 +1,12 @@
-"""The stages that a pyramid's levels stand on, and the levels beyond them."""
+"""Which levels follow from settings: their taps, names and strides, and the inputs that leave each a cell."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.backbones import ResNetSettings
-from mnfpn_cli.settings.input import MAX_SIDE
+from mnfpn_cli.settings.input import DEFAULT_SIZE, MAX_SIDE, NetworkInput, Size, parse_size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError
 from mnfpn_cli.settings.pyramid import PyramidSettings
@@ -142,3 +143,34 @@ def _near_level(name: str, levels: Sequence[str]) -> str:
     """The level that is spelled alike, or else the one of the nearest stride."""
     nearest = min(levels, key=lambda level: abs(int(level[1:]) - int(name[1:])))
     return did_you_mean(name, levels) or f"; did you mean '{nearest}'?"
+
+
+def sized(settings: NetworkSettings, text: str | None) -> tuple[NetworkSettings, Size]:
+    """The size that was asked for, or the one that the network is made for, or the default; and settings for it.
+
+    Raises:
+        UsageError: where the text is no size.
+    """
+    size = parse_size(text) if text is not None else settings.made_for or parse_size(DEFAULT_SIZE)
+    return settings.at(size), size
+
+
+def network_input(settings: NetworkSettings, size: Size, batch: int = 1) -> NetworkInput:
+    """The input of a network at a size.
+
+    Raises:
+        UsageError: where the size leaves the backbone's last map less than one cell, a side being shorter than its
+            stride; or where the head is made for another size.
+    """
+    if settings.made_for not in (None, size):
+        raise UsageError(
+            f"--size: must be {settings.made_for}, which the head's dense layers are made for (head.size), got {size}"
+        )
+    levels = plan_levels(settings)
+    if min(size) < levels.stride:
+        what = "the backbone's last map" if levels.top or not levels.tapped else levels.tapped[-1]
+        raise UsageError(
+            f"--size: each side must be at least {levels.stride} pixels, the stride of {what}, "
+            f"or not one whole cell is left of its map, got {size}"
+        )
+    return NetworkInput(batch, settings.in_channels, size)

@@ -1,15 +1,13 @@
-"""The feature pyramid worked out: for each level what it is made of, its lateral and its smoothing.
+"""The feature pyramid worked out: for each level its lateral, its smoothing, and its size."""
 
-Sources: Lin et al. 2017, "Feature Pyramid Networks for Object Detection", section 3; extra levels by convolutions of
-stride 2: Lin et al. 2017, "Focal Loss for Dense Object Detection", section 4; the separable smoothing of FPNLite is
-that of the TensorFlow Object Detection API, a depthwise 3×3 and a 1×1 with the one bias of the pair.
-"""
-
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mnfpn_cli.plan.backbone import BackbonePlan
-from mnfpn_cli.plan.layers import ConvPlan
+from mnfpn_cli.plan.layers import ConvPlan, halved
 from mnfpn_cli.plan.levels import Levels, level_stride
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.pyramid import Merge, PyramidSettings, Upsample
 
 
@@ -118,3 +116,32 @@ def _conv(kind: str, in_channels: int, out_channels: int, stride: int) -> ConvPl
             )
         case _:
             return None
+
+
+ONE_CELL = Size(1, 1)
+
+
+def stem_size(plan: BackbonePlan, size: Size) -> Size:
+    """The size of the stem's output for an image of ``size``."""
+    size = plan.stem.output(size)
+    return halved(size) if plan.stem_pool else size
+
+
+# Cost, memory and shapes of one network ask for the same.
+@lru_cache(maxsize=256)
+def stage_sizes(plan: BackbonePlan, size: Size) -> tuple[Size, ...]:
+    """The size of each stage's output for an image of ``size``."""
+    sizes = list[Size]()
+    size = stem_size(plan, size)
+    for stage in plan.stages:
+        size = size if stage.stride == 1 else halved(size)
+        sizes.append(size)
+    return tuple(sizes)
+
+
+def level_sizes(plan: PyramidPlan, sizes: Sequence[Size]) -> tuple[Size, ...]:
+    """The size of each level's map, finest first and extra levels last, for stage outputs of ``sizes``."""
+    levels = [ONE_CELL if level.pooled else sizes[level.stage] for level in plan.levels]
+    for _ in plan.extra:
+        levels.append(halved(levels[-1]))
+    return tuple(levels)

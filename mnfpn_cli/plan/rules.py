@@ -1,12 +1,14 @@
-"""What settings must keep together to describe a network, and settings made from sources, which keep it."""
+"""Rules between settings, checked where settings are made from sources; and the presets, resolved."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from mnfpn_cli.documents.presets import Preset, PresetsDocument
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.plan.levels import Levels, plan_levels
 from mnfpn_cli.plan.rounding import Widths, plan_widths
 from mnfpn_cli.settings.backbones import ResNetSettings
+from mnfpn_cli.settings.files import preset_description, preset_names, read_preset
 from mnfpn_cli.settings.heads import ClassifierHead, LevelClassifiersHead
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError
@@ -97,3 +99,12 @@ def _check_pyramid(pyramid: PyramidSettings) -> None:
     if pyramid.extra != "none" and pyramid.top == "pool":
         reason = "a map of 1×1 has no half"
         raise SettingsError("pyramid.extra", f"must be 'none' with pyramid.top 'pool': {reason}", f"'{pyramid.extra}'")
+
+
+def presets_document() -> PresetsDocument:
+    """Make the document of all presets."""
+    presets = tuple(
+        Preset(name=name, description=preset_description(name), settings=resolve([read_preset(name)]))
+        for name in preset_names()
+    )
+    return PresetsDocument(settings=None, model=None, presets=presets)

@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnfpn_cli.documents.inputs import ImageInput, MapSize
+from mnfpn_cli.documents.inputs import ImageInput, MapSize, WeightsRecord
 from mnfpn_cli.documents.shapes import HeadMaps, LevelMap, PlannedMaps, ShapesDocument, TapMap
-from mnfpn_cli.documents.weights import WeightsRecord
 from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.network import NetworkPlan
-from mnfpn_cli.plan.pyramid import ExtraPlan, LevelPlan, PyramidPlan
-from mnfpn_cli.plan.sizes import level_sizes, stage_sizes
+from mnfpn_cli.plan.pyramid import ExtraPlan, LevelPlan, PyramidPlan, level_sizes, stage_sizes
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 

@@ -11,9 +11,8 @@ from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.head import ClassifierPlan, LevelClassifiersPlan
 from mnfpn_cli.plan.layers import ConvPlan
 from mnfpn_cli.plan.network import LOGITS, NetworkPlan
-from mnfpn_cli.plan.pyramid import LevelPlan, PyramidPlan, SeparablePlan
+from mnfpn_cli.plan.pyramid import ONE_CELL, LevelPlan, PyramidPlan, SeparablePlan, stage_sizes, stem_size
 from mnfpn_cli.plan.shapes import MapShape, NetworkShapes
-from mnfpn_cli.plan.sizes import ONE_CELL, stage_sizes, stem_size
 from mnfpn_cli.report.units import shape
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.pyramid import Merge

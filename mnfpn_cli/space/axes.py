@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.plan.input import network_input
+from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.input import DEFAULT_SIZE, Size, parse_size
 from mnfpn_cli.settings.network import NetworkSettings

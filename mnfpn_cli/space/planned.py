@@ -16,8 +16,8 @@ from mnfpn_cli.errors import UsageError
 from mnfpn_cli.plan.cost import cost_of
 from mnfpn_cli.plan.memory import activations_of
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
+from mnfpn_cli.plan.pyramid import level_sizes, stage_sizes
 from mnfpn_cli.plan.shapes import image_input
-from mnfpn_cli.plan.sizes import level_sizes, stage_sizes
 from mnfpn_cli.plan.steps import walk
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings

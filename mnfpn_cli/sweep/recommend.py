@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mnfpn_cli.documents.inputs import ImageSize
-from mnfpn_cli.documents.recommend import NextCommands, PickRecord, RecommendationRecord, RecommendDocument
+from mnfpn_cli.documents.report import NextCommands, PickRecord, RecommendationRecord, RecommendDocument
 from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.space.cells import bench_arguments, network_arguments
 from mnfpn_cli.space.frontier import Bench, bench_of, measured_frontier

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mnfpn_cli.documents.weights import WeightsRecord
+from mnfpn_cli.documents.inputs import WeightsRecord
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.network.network import Network

@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mnfpn_cli.audit.counters import COUNTERS, Counter, CountError, installed_version, on_cpu, run_counter
 from mnfpn_cli.audit.counts import count_work, counts_record, tool_totals
 from mnfpn_cli.audit.terms import in_words
-from mnfpn_cli.documents.counts import CounterTotal, Term, WorkRecord
+from mnfpn_cli.documents.summary import CounterTotal, Term, WorkRecord
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size

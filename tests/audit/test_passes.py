@@ -14,7 +14,7 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.guard import ModelError
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.input import network_input
+from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.memory import activation_bytes
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size

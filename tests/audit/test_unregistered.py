@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mnfpn_cli.audit.inspect import inspect_network
 from mnfpn_cli.documents.audit import Finding
 from mnfpn_cli.network.build import build_meta
-from mnfpn_cli.plan.input import network_input
+from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings

@@ -2,7 +2,7 @@
 
 from mnfpn_cli.bench.flops import count_with_fvcore
 from mnfpn_cli.network.build import build_network
-from mnfpn_cli.plan.input import network_input
+from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 

@@ -21,7 +21,7 @@ from mnfpn_cli.export.export import FILE_FORMATS
 from mnfpn_cli.export.written import Opened
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
-from mnfpn_cli.plan.input import network_input
+from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.conftest import Mnfpn

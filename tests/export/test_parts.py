@@ -19,7 +19,7 @@ from mnfpn_cli.export.formats import check_dynamic, import_packages
 from mnfpn_cli.export.program import NamedOutputs, trace
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
-from mnfpn_cli.plan.input import network_input
+from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.export.networks import FLAT, SMALL

@@ -18,7 +18,7 @@ from mnfpn_cli.devices.devices import device_of
 from mnfpn_cli.measure.layers import LayerTimes, time_layers
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.network.network import Network
-from mnfpn_cli.plan.input import network_input
+from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, network_work
 from mnfpn_cli.settings.input import Size

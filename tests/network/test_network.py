@@ -9,7 +9,7 @@ from hypothesis import given
 from mnfpn_cli.bench.flops import count_with_fvcore
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.input import network_input
+from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.plan.steps import ConvStep, LinearStep, ResizeStep, steps

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mnfpn_cli.network.build import build_meta
 from mnfpn_cli.network.network import ConvNormAct
 from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.input import network_input
+from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, network_work
 from mnfpn_cli.plan.rules import resolve

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from mnfpn_cli.documents.counts import CounterTotal, CountsRecord, Term, WorkRecord
+from mnfpn_cli.documents.summary import CounterTotal, CountsRecord, Term, WorkRecord
 from mnfpn_cli.report.terminal.counts import KINDS, counts_tables
 
 WORK = WorkRecord(

@@ -13,11 +13,11 @@ from hypothesis import given
 from rich.table import Table
 
 from mnfpn_cli.cli.output import as_text
-from mnfpn_cli.plan.input import network_input
+from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.pyramid import stage_sizes
 from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.plan.shapes import NetworkShapes, network_shapes
-from mnfpn_cli.plan.sizes import stage_sizes
 from mnfpn_cli.report.figures.svg import diagram_svg
 from mnfpn_cli.report.layout import DiagramLayout, DiagramNode, network_layout
 from mnfpn_cli.report.terminal.diagram import diagram

@@ -10,7 +10,7 @@ from mnfpn_cli.bench.profile import advice_sentence, profile_record
 from mnfpn_cli.documents.bench import ProfileRecord
 from mnfpn_cli.measure.layers import LayerTime, LayerTimes
 from mnfpn_cli.plan.advice import Advice
-from mnfpn_cli.plan.input import network_input
+from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, Peaks, network_work, roofline
 from mnfpn_cli.plan.rules import resolve

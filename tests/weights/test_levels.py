@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mnfpn_cli.documents.weights import WeightsRecord
+from mnfpn_cli.documents.inputs import WeightsRecord
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mnfpn_cli.documents.weights import WeightsRecord
+from mnfpn_cli.documents.inputs import WeightsRecord
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.network import plan_network

@@ -7,9 +7,9 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.external.inputs import in_words
+from mnfpn_cli.report.terminal.export import weights_report
 from mnfpn_cli.report.terminal.layers import layers_tables
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, table, warning
-from mnfpn_cli.report.terminal.weights import weights_report
 from mnfpn_cli.report.units import count, per_cent, scaled, seconds, seconds_range, share, size_in_bytes, times, tiny
 from mnfpn_cli.settings.input import NetworkInput
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from mnfpn_cli.documents.counts import CounterTotal, CountsRecord, WorkRecord
+    from mnfpn_cli.documents.summary import CounterTotal, CountsRecord, WorkRecord
 
 KINDS = {
     "convolution_macs": ("convolutions", "MACs"),
