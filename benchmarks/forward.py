@@ -80,7 +80,7 @@ def main() -> None:
             reason = load_runtime(name).impossible(device, "float32", False)
             if reason is not None:
                 raise MnfpnError(reason)
-            ready = load_runtime(name).prepare(Job(deepcopy(network), SETTINGS, (images,), device, "float32"))
+            ready = load_runtime(name).prepare(Job(deepcopy(network), True, (images,), device, "float32"))
             far[name] = largest_difference(ready.outputs(ready.run()), expected)
         except MnfpnError as error:
             print(f"{name:16} {error}")

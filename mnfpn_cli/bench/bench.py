@@ -93,7 +93,7 @@ def sized_networks(candidates: Sequence[Candidate], case: BenchCase, progress: P
     for candidate in candidates:
         progress("counting", len(made) / len(candidates))
         with out_of_memory_explained(f"counting {candidate.input(1).size} with fvcore"):
-            same = next((one for one in made if one.candidate.settings == candidate.settings), None)
+            same = next((one for one in made if one.candidate.origin == candidate.origin), None)
             network, loaded = (same.network, same.weights) if same else candidate.build()
             made.append(Sized(candidate, network, _cost(candidate, network, case), loaded))
     return made

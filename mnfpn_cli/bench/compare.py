@@ -73,7 +73,7 @@ def side_group(side: Side, together: Together, device: torch.device) -> Group:
     """
     candidate = side.candidate
     input = candidate.input(together.batch)
-    reason = why_not(side.runtime, candidate.settings, device, side.dtype, together.train)
+    reason = why_not(side.runtime, candidate.origin, device, side.dtype, together.train)
     if reason is not None:
         raise MnfpnError(f"{side.runtime} on {device}: {reason}")
     check_needed(candidate.needed(input, side.dtype), input, side.dtype, device)
@@ -121,8 +121,7 @@ def side_facts(side: Side, group: Group, ready: Ready) -> ComparedSide:
         threads=torch.get_num_threads(),
         train=group.case.train,
         input=group.input,
-        settings=candidate.settings,
-        model=candidate.target.record() if candidate.target else None,
+        origin=candidate.origin,
         figures=figures,
         difference=ready.difference,
     )

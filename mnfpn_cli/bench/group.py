@@ -107,7 +107,7 @@ class Group:
     def job(self, dtype: DType) -> Job:
         """A copy of the network, and random images, the same every time."""
         network, inputs = deepcopy(self.network), random_tensors(self.input)
-        return Job(network, self.candidate.settings, inputs, self.device, dtype, self.case.train)
+        return Job(network, self.candidate.origin.one_graph, inputs, self.device, dtype, self.case.train)
 
     def cell(self, runtime: str) -> RunKey:
         """The row of a runtime."""
@@ -158,7 +158,7 @@ def _make_ready(group: Group, timer: Timer, progress: Progress) -> tuple[Mapping
     not_run: dict[str, NotRun] = {}
     expected = reference(group, progress)
     for name in group.case.runtimes:
-        reason = why_not(name, group.candidate.settings, group.device, group.case.dtype, group.case.train)
+        reason = why_not(name, group.candidate.origin, group.device, group.case.dtype, group.case.train)
         if reason is not None:
             not_run[name] = NotRun(group.cell(name), "unavailable", reason)
             continue

@@ -20,6 +20,7 @@ from mnfpn_cli.cli.options import (
 from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.export.formats import FORMATS, Format  # noqa: TID253 - needs no torch
+from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.files import is_device
 
 
@@ -66,7 +67,7 @@ def export(
             import_packages(format)
             from mnfpn_cli.export.export import build_for_export, export_document, export_network
 
-        built, loaded = build_for_export(settings, input, seed, weights)
+        built, loaded = build_for_export(FromSettings(settings, weights), input, seed)
         result = export_network(built, settings, input, format, output, dynamic, progress)
     report = weights_report(loaded) + export_tables(result)
     emit(report, export_document(settings, result, loaded), OutputOptions(json=json))

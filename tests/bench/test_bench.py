@@ -15,6 +15,7 @@ from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.devices.cuda import driver_version
 from mnfpn_cli.devices.machine import reading_cpu_name
 from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure import environment, memory
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.network.network import Network
@@ -35,7 +36,7 @@ def measure(
     case: BenchCase = CASE, devices: tuple[str, ...] = ("cpu",), sizes: tuple[Size, ...] = (SIZE,)
 ) -> Benchmark:
     """Measure the small network."""
-    networks = [PlannedCandidate(SETTINGS, size) for size in sizes]
+    networks = [PlannedCandidate(FromSettings(SETTINGS), size) for size in sizes]
     return benchmark(networks, case, devices, lambda: "a CPU", lambda *_: None)
 
 

@@ -14,6 +14,7 @@ from mnfpn_cli.bench.comparison import (
     open_gates,
 )
 from mnfpn_cli.errors import UsageError
+from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.ratio import Ratio
 from mnfpn_cli.measure.statistics import Interval, Latency
 from mnfpn_cli.measure.unsteady import Unsteady
@@ -28,7 +29,7 @@ A = ComparedSide(
     threads=1,
     train=False,
     input=NetworkInput(1, 3, Size(33, 47)),
-    settings=NetworkSettings(),
+    origin=FromSettings(NetworkSettings()),
     figures={"parameters": 100, "macs": 1000, "model_bytes": 400, "activation_bytes": 50},
 )
 ONE = Latency((1.0,))

@@ -10,6 +10,7 @@ from mnfpn_cli.bench.candidate import PlannedCandidate
 from mnfpn_cli.bench.results import Benchmark
 from mnfpn_cli.devices.clocks import Timing
 from mnfpn_cli.devices.cpu import Cpu
+from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.plan.advice import Advice
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import plan_network
@@ -27,7 +28,7 @@ def _known_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def measure(case: BenchCase) -> Benchmark:
     """Measure the small network."""
-    return benchmark([PlannedCandidate(SETTINGS, SIZE)], case, ["cpu"], lambda: "a CPU", lambda *_: None)
+    return benchmark([PlannedCandidate(FromSettings(SETTINGS), SIZE)], case, ["cpu"], lambda: "a CPU", lambda *_: None)
 
 
 def test_nothing_is_profiled_that_was_not_asked_for() -> None:

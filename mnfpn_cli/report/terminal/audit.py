@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mnfpn_cli.audit.levels import ObservedLevels
     from mnfpn_cli.documents.audit import Audit, Finding
-    from mnfpn_cli.external.inputs import Subject
+    from mnfpn_cli.external.origin import Subject
 
 MOST_PATHS = 6
 """Paths of a finding that are shown; JSON has them all."""
@@ -25,7 +25,7 @@ INDENT = (0, 0, 0, 2)
 
 def audit_title(subject: Subject) -> Report:
     """What was audited, and on which inputs."""
-    return [note(f"{subject.name}: {inputs_title(subject.inputs)}", "bold")]
+    return [note(f"{subject.origin.name}: {inputs_title(subject.specs)}", "bold")]
 
 
 def audit_report(audit: Audit, pyramids: Sequence[ObservedLevels]) -> Report:
