@@ -12,8 +12,8 @@ from torch import nn
 from mnfpn_cli.audit.findings import finding
 from mnfpn_cli.audit.levels import BATCH, Level, ObservedLevels, follows, observe_levels
 from mnfpn_cli.documents.audit import Finding
-from mnfpn_cli.documents.base import Model
 from mnfpn_cli.documents.shapes import ObservedMaps, OutputRecord, ShapesDocument
+from mnfpn_cli.external.origin import Origin
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.trace.facts import look
@@ -226,11 +226,11 @@ def observe_maps(network: nn.Module, specs: tuple[InputSpec, ...], inputs: tuple
     return Maps(specs, outputs, findings, tuple(dict.fromkeys(notes)))
 
 
-def maps_document(model: Model | None, results: Sequence[Maps]) -> ShapesDocument:
+def maps_document(origin: Origin, results: Sequence[Maps]) -> ShapesDocument:
     """Make the document of `mnfpn shapes` for a network of others; shapes and bytes are those of the whole batch."""
     return ShapesDocument(
-        settings=None,
-        model=model,
+        settings=origin.settings,
+        model=origin.model,
         dtype=None,
         verified=False,
         weights=None,

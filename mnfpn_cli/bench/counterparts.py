@@ -150,8 +150,7 @@ def _other_networks(a: Origin, b: Origin) -> Iterator[Unsteady]:
     """What differs between the networks themselves."""
     helps = "nothing, this is expected when comparing networks"
     if a.model != b.model:
-        one, other = map(_called, (a, b))
-        yield Unsteady("other_model", f"model differs: {one} against {other}", helps)
+        yield Unsteady("other_model", f"model differs: {a.call} against {b.call}", helps)
     if not isinstance(a, FromSettings) or not isinstance(b, FromSettings):
         return
     settings = list(_other_settings(a.settings.model_dump(mode="json"), b.settings.model_dump(mode="json")))
@@ -159,12 +158,6 @@ def _other_networks(a: Origin, b: Origin) -> Iterator[Unsteady]:
         more = f"; and {len(settings) - SHOWN_SETTINGS} more" if len(settings) > SHOWN_SETTINGS else ""
         cause = f"settings differ: {'; '.join(settings[:SHOWN_SETTINGS])}{more}"
         yield Unsteady("other_settings", cause, helps)
-
-
-def _called(origin: Origin) -> str:
-    if isinstance(origin, FromSettings):
-        return origin.name
-    return f"{origin.name}({', '.join(f'{name}={value}' for name, value in origin.target.arguments)})"
 
 
 def _doubts(path: Path, file: BenchDocument) -> Iterator[Unsteady]:

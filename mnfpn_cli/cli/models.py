@@ -72,13 +72,13 @@ class ModelOptions:
         if self.model is None:
             self.check_unused()
             return [Subject(*one) for one in planned(network.settings(weights), sizes, batch, weights)]
-        origin = self.external(network, weights)
+        origin = self.external(self.model, network, weights)
         return [Subject(origin, self.inputs(network.in_channels, size, batch)) for size in sizes]
 
     def external(
-        self, network: NetworkOptions, weights: Path | None = None, of_settings: Sequence[str] = ()
+        self, target: str, network: NetworkOptions, weights: Path | None, of_settings: Sequence[str] = ()
     ) -> External:
-        """The network that ``--model`` names; ``of_settings``: options that were given too, and are of settings.
+        """The network of a target; ``of_settings``: options that were given too, and are of settings.
 
         Raises:
             UsageError: where something was said of a network from settings, or the target is none.
@@ -88,8 +88,7 @@ class ModelOptions:
         said += of_settings
         if said:
             raise UsageError(f"{', '.join(said)}: must not be given beside --model, whose network has no settings")
-        assert self.model is not None
-        return External(parse_target(self.model, self.model_arg or ()))
+        return External(parse_target(target, self.model_arg or ()))
 
     def inputs(self, channels: int | None, size: str | None, batch: int = 1) -> Inputs:
         """What a pass of the network that ``--model`` names is given.
@@ -170,7 +169,7 @@ def find(
     if model.model is None:
         model.check_unused()
         return _making_planned(planned(network.settings(weights), sizes, 1, weights))
-    origin = model.external(network, weights, of_settings)
+    origin = model.external(model.model, network, weights, of_settings)
     model.check_batch(batch)
     return _making_external(origin, [model.inputs(network.in_channels, size) for size in sizes])
 

@@ -116,4 +116,4 @@ def _observed(
 
     built = build_subject(subjects[0])
     results = [observe_maps(built, subject.specs, inputs_of(subject)) for subject in subjects]
-    emit(maps_tables(results), maps_document(subjects[0].origin.model, results), output)
+    emit(maps_tables(results), maps_document(subjects[0].origin, results), output)

@@ -59,6 +59,11 @@ class FromSettings:
         """The names of what comes out."""
         return self.plan.outputs
 
+    @property
+    def call(self) -> str:
+        """Its name."""
+        return self.name
+
     def build(self, seed: int) -> tuple[Network, WeightsRecord | None]:
         """Build it on the CPU, in float32 and eval mode; also say what became of its checkpoint.
 
@@ -105,6 +110,11 @@ class External:
         return self.target.text
 
     @property
+    def call(self) -> str:
+        """The target with its arguments."""
+        return f"{self.name}({', '.join(f'{name}={value}' for name, value in self.target.arguments)})"
+
+    @property
     def model(self) -> Model:
         """Where it is, for a document."""
         return self.target.record()
@@ -129,8 +139,9 @@ class External:
         """
         return self.build(TRACED_SEED)[0]
 
-    def fit(self) -> None:
+    def fit(self) -> WeightsRecord | None:
         """It has the weights that its code gave it, and no checkpoint."""
+        return None
 
 
 Origin = FromSettings | External
