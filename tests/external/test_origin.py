@@ -11,8 +11,6 @@ from mnfpn_cli.errors import UsageError
 from mnfpn_cli.external.origin import External, FromSettings, Origin, recorded_origin
 from mnfpn_cli.external.target import parse_target
 from mnfpn_cli.network.build import build_network
-from mnfpn_cli.plan import network as planning
-from mnfpn_cli.settings.network import NetworkSettings
 from tests.runtimes.jobs import TINY
 
 PACKAGE = Path(__file__).parents[2] / "mnfpn_cli"
@@ -38,21 +36,11 @@ def test_both_have_the_same_interface() -> None:
     assert ours - others == {"plan", "weights"}
 
 
-def test_the_plan_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is asked of the network, and however often."""
-    made = list[NetworkSettings]()
-    plan_network = planning.plan_network
-
-    def counted(settings: NetworkSettings) -> planning.NetworkPlan:
-        made.append(settings)
-        return plan_network(settings)
-
-    monkeypatch.setattr(planning, "plan_network", counted)
+def test_the_plan_is_made_once() -> None:
+    """What is built of it carries the same one, and no other."""
     origin = FromSettings(TINY)
-    assert origin.outputs == ("p2",)
     assert origin.build(0)[0].plan is origin.build_to_trace().plan is origin.plan
-    assert origin.fit() is None
-    assert made == [TINY]
+    assert origin.outputs == origin.plan.outputs == ("p2",)
 
 
 def test_a_network_is_built_from_its_seed() -> None:
