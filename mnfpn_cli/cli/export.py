@@ -20,7 +20,6 @@ from mnfpn_cli.cli.options import (
 from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.export.formats import FORMATS, Format  # noqa: TID253 - needs no torch
-from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.files import is_device
 
 
@@ -51,6 +50,7 @@ def export(
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.export.formats import check_dynamic, import_packages
+    from mnfpn_cli.external.origin import FromSettings
     from mnfpn_cli.plan.levels import network_input, sized
     from mnfpn_cli.report.terminal.export import export_tables, weights_report
 
