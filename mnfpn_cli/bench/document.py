@@ -1,6 +1,5 @@
 """The document of `mnfpn bench`, from what was measured."""
 
-from dataclasses import asdict
 from math import isfinite
 
 from mnfpn_cli.bench.results import Benchmark, BenchRun, NotRun, RunKey, SizeCost
@@ -88,7 +87,7 @@ def _run(result: Benchmark, run: BenchRun) -> RunRecord:
         max_difference=difference if difference is not None and isfinite(difference) else None,
         peak_memory_bytes=run.peak_memory_bytes,
         added_memory_bytes=run.added_memory_bytes,
-        gpu=GpuRecord(**asdict(run.gpu)) if run.gpu and run.gpu != GpuState() else None,
+        gpu=_gpu(run.gpu),
         energy_j_per_image=None if run.energy_j is None else run.energy_j / run.cell.input.batch,
         failure=run.failure,
     )
@@ -112,3 +111,10 @@ def _conditions(cell: RunKey, case: BenchCase) -> RunConditions:
         train=case.train,
         cold_cache=case.cold_cache,
     )
+
+
+def _gpu(state: GpuState | None) -> GpuRecord | None:
+    """Leave out the energy, which is that of a single reading."""
+    if state is None or state == GpuState():
+        return None
+    return GpuRecord(**{name: getattr(state, name) for name in GpuRecord.model_fields})

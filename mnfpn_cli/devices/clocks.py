@@ -1,6 +1,6 @@
 """The time of one pass, with all of its work in it and nothing else; and points in a device's time within a pass.
 
-Kinds of devices choose among them: a clock of the host's, or events on a queue of the device's own.
+Each kind of device gives one of these: the host's clock, or events on a queue of the device's own.
 """
 
 import time

@@ -87,15 +87,14 @@ class FirstResult(Record):
 
 
 class GpuRecord(Record):
-    """A GPU behind the last pass; null is what could not be read."""
+    """What was read of a GPU while passes were timed; null is what could not be read."""
 
-    sm_clock_hz: Hertz | None = Field(description="Clock of the multiprocessors.")
-    memory_clock_hz: Hertz | None = Field(description="Clock of the memory.")
+    sm_clock_hz: Hertz | None = Field(description="Median clock of the multiprocessors.")
+    memory_clock_hz: Hertz | None = Field(description="Median clock of the memory.")
     max_sm_clock_hz: Hertz | None = Field(description="The highest clock of the multiprocessors.")
-    temperature_c: Celsius | None = Field(description="Temperature of the chip.")
-    power_w: Watts | None = Field(description="Power of the board.")
-    energy_j: Joules | None = Field(description="Energy of the board since its driver was loaded.")
-    throttle_reasons: tuple[str, ...] | None = Field(description="Why it runs slower than it could.")
+    temperature_c: Celsius | None = Field(description="The highest temperature of the chip.")
+    power_w: Watts | None = Field(description="Mean power of the board.")
+    throttle_reasons: tuple[str, ...] | None = Field(description="Why it ran slower than it could.")
 
 
 class RunRecord(RunConditions):

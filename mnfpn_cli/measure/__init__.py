@@ -1,1 +1,1 @@
-"""What was observed on a real network: layers called, MACs counted, latency, memory. Results in base units."""
+"""The loop that takes samples, when it ends, statistics of samples, and what makes them less sure than they seem."""

@@ -1,4 +1,4 @@
-"""Memory: refusing what cannot fit, the peak of a measurement, and out-of-memory errors in words."""
+"""Memory: refuse what cannot fit, and put out-of-memory errors in words."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

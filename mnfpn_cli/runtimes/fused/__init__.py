@@ -1,4 +1,4 @@
-"""PyTorch less all that can be saved exactly: the network's parts replaced by ones that do more at once."""
+"""PyTorch with batch norm folded and activations and additions fused into convolutions; the result is the same."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
