@@ -11,7 +11,7 @@ from statistics import median
 
 from mnfpn_cli.bench.prepare import ExplainingTimer
 from mnfpn_cli.devices.clocks import HostTimer
-from mnfpn_cli.measure.engine import Subject, take_samples
+from mnfpn_cli.measure.engine import TimedPass, take_samples
 from mnfpn_cli.measure.rules import EnoughOfEach
 from mnfpn_cli.settings.measuring import Sampling
 
@@ -34,7 +34,7 @@ def measure(seconds: float) -> tuple[float, float]:
     """Seconds that a reported pass is too long, and that the loop takes besides the passes, for each of them."""
     inside, around = [], []
     for _ in range(ROUNDS):
-        subject = Subject(spin(seconds), ExplainingTimer(HostTimer(), "a spin"))
+        subject = TimedPass(spin(seconds), ExplainingTimer(HostTimer(), "a spin"))
         start = time.perf_counter()
         take_samples([subject], EnoughOfEach(Sampling(runs=PASSES, min_time_s=0.0)))
         wall = time.perf_counter() - start

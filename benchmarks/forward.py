@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mnfpn_cli.devices.devices import choose_devices, device_of
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.difference import largest_difference
-from mnfpn_cli.measure.engine import Subject, take_samples, warm_up
+from mnfpn_cli.measure.engine import TimedPass, take_samples, warm_up
 from mnfpn_cli.measure.rules import EnoughOfEach
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.network.build import build_network
@@ -73,19 +73,19 @@ def main() -> None:
     share(theirs, network)
     images = torch.rand(1, 3, *parse_size(options.size))
     expected = theirs(images)
-    subjects = {"torchvision": Subject(partial(theirs.to(device), images.to(device)), timer)}
+    subjects = {"torchvision": TimedPass(partial(theirs.to(device), images.to(device)), timer)}
     far = {"torchvision": 0.0}
     for name in options.runtimes.split(","):
         try:
             reason = load_runtime(name).impossible(device, "float32", False)
             if reason is not None:
                 raise MnfpnError(reason)
-            ready = load_runtime(name).prepare(Job(deepcopy(network), SETTINGS, (images,), device, "float32"))
+            ready = load_runtime(name).prepare(Job(deepcopy(network), True, (images,), device, "float32"))
             far[name] = largest_difference(ready.outputs(ready.run()), expected)
         except MnfpnError as error:
             print(f"{name:16} {error}")
             continue
-        subjects[name] = Subject(ready.run, timer)
+        subjects[name] = TimedPass(ready.run, timer)
     for subject in subjects.values():
         warm_up(subject.run, subject.timer)
     take_samples(list(subjects.values()), EnoughOfEach(Sampling(runs=options.runs, min_time_s=0.0)))

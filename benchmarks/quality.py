@@ -19,7 +19,7 @@ import torch
 from scipy.stats import mannwhitneyu
 
 from mnfpn_cli.devices.clocks import HostTimer
-from mnfpn_cli.measure.engine import Subject, take_samples, warm_up
+from mnfpn_cli.measure.engine import TimedPass, take_samples, warm_up
 from mnfpn_cli.measure.ratio import paired_ratio
 from mnfpn_cli.measure.rules import NarrowRatio
 from mnfpn_cli.network.build import build_network
@@ -55,7 +55,7 @@ def delayed(run: Run) -> Run:
 
 def interleaved(a: Run, b: Run, seconds: float) -> tuple[str, float, int]:
     """The verdict, the ratio and the number of passes of a side."""
-    subjects = [Subject(a, HostTimer()), Subject(b, HostTimer())]
+    subjects = [TimedPass(a, HostTimer()), TimedPass(b, HostTimer())]
     take_samples(subjects, NarrowRatio(Sampling(precision=MARGIN / 2, min_time_s=0.5, max_time_s=seconds)))
     ratio = paired_ratio(subjects[0].samples, subjects[1].samples)
     assert ratio is not None

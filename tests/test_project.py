@@ -1,7 +1,9 @@
 """What the project says of itself in several files is one thing."""
 
+import ast
 import re
 import tomllib
+from collections import defaultdict
 from pathlib import Path
 
 from mnfpn_cli import __version__
@@ -49,3 +51,14 @@ def test_the_rooms_are_described_in_the_order_in_which_they_import() -> None:
     table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("| room | holds |")[2].partition("\n\n")[0]
     described = [name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
     assert described == [name for name in reversed(contract["layers"]) if name != "__main__"]
+
+
+def test_every_public_class_has_a_name_of_its_own() -> None:
+    """A name that means two things has to be looked up each time it is read."""
+    modules = defaultdict[str, list[str]](list)
+    for path in sorted((ROOT / "mnfpn_cli").rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                modules[node.name].append(str(path.relative_to(ROOT)))
+    assert len(modules) > 100
+    assert {name: where for name, where in modules.items() if len(where) > 1} == {}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mnfpn_cli.audit.counters import COUNTERS, Counter, CountError, installed_version, on_cpu, run_counter
 from mnfpn_cli.audit.terms import in_words, operations, terms_of
-from mnfpn_cli.documents.summary import CounterTotal, CountsRecord, Work
+from mnfpn_cli.documents.summary import CounterTotal, CountsRecord, WorkRecord
 from mnfpn_cli.trace.facts import Facts
 from mnfpn_cli.trace.operations import Kind
 
@@ -14,14 +14,14 @@ def counts_record(facts: Facts) -> CountsRecord:
     return CountsRecord(work=count_work(facts), tools=tool_totals(facts))
 
 
-def count_work(facts: Facts) -> Work:
+def count_work(facts: Facts) -> WorkRecord:
     """Count every operation that was seen, wherever the layer that computes it is kept."""
     seen = list(operations(facts))
 
     def elements(kind: Kind) -> int:
         return sum(one.elements for one in seen if one.kind == kind)
 
-    return Work(
+    return WorkRecord(
         convolution_macs=sum(one.macs for one in seen if one.kind == "convolution"),
         dense_macs=sum(one.macs for one in seen if one.kind != "convolution"),
         bias_adds=sum(one.bias for one in seen),

@@ -7,48 +7,34 @@ import torch
 from torch import nn
 
 from mnfpn_cli.audit.audit import audit
-from mnfpn_cli.audit.levels import Levels, observe_levels
+from mnfpn_cli.audit.levels import ObservedLevels, observe_levels
 from mnfpn_cli.audit.pyramid import pyramid_findings, pyramid_notes
 from mnfpn_cli.audit.tree import LayerRow, LayerTree
 from mnfpn_cli.documents.audit import Audit, AuditDocument, ObservedLevel
 from mnfpn_cli.documents.inputs import ImageInput, WeightsRecord
 from mnfpn_cli.documents.summary import CountsRecord, InferenceMemory, Registration, SummaryDocument, Totals
-from mnfpn_cli.external.inputs import Subject
-from mnfpn_cli.external.load import check_arguments, load_model
+from mnfpn_cli.external.load import check_arguments
+from mnfpn_cli.external.origin import Subject
 from mnfpn_cli.external.target import InputSpec
-from mnfpn_cli.network.build import build_meta
-from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.trace.facts import Facts, look
 from mnfpn_cli.trace.passes import Input
-from mnfpn_cli.weights.load import fit_weights
-
-SEED = 0
-"""Of random weights: what a detector finds, and so computes, depends on them."""
 
 
 def build_subject(subject: Subject) -> nn.Module:
-    """The network, on the meta device where its settings say all, else as the code of others makes it.
+    """Build the network for a trace, and make sure that a pass takes its inputs.
 
     Raises:
         UsageError: where a target is none, or takes other inputs.
         ModelError: where its code fails.
     """
-    if subject.settings is not None:
-        return build_meta(plan_network(subject.settings))
-    assert subject.target is not None
-    network = load_model(subject.target, SEED)
-    check_arguments(network, len(subject.inputs))
+    network = subject.origin.build_to_trace()
+    check_arguments(network, len(subject.specs))
     return network
 
 
 def inputs_of(subject: Subject) -> tuple[Input, ...]:
     """The inputs as torch has them."""
-    return tuple(Input(one.shape, getattr(torch, one.dtype) if one.dtype else None) for one in subject.inputs)
-
-
-def names_of(network: nn.Module, subject: Subject) -> tuple[str, ...]:
-    """The names of what comes out, where the settings give some."""
-    return tuple(str(name) for name in network.outputs) if subject.settings is not None else ()  # type: ignore[union-attr]
+    return tuple(Input(one.shape, getattr(torch, one.dtype) if one.dtype else None) for one in subject.specs)
 
 
 @dataclass(frozen=True)
@@ -64,7 +50,7 @@ class Inspection:
 
     facts: Facts
     audit: Audit | None
-    pyramids: tuple[Levels, ...]
+    pyramids: tuple[ObservedLevels, ...]
     weights: WeightsRecord | None = None
 
 
@@ -95,34 +81,24 @@ def inspect_subject(subject: Subject, audited: bool = True) -> Inspection:
         UsageError: where a target is none, or takes other inputs, or a checkpoint is of another network.
         MnfpnError: where the network fails, or returns no tensors.
     """
-    network, weights = build_subject(subject), fit_subject(subject)
-    found = inspect_network(network, inputs_of(subject), names_of(network, subject), audited)
+    network, weights = build_subject(subject), subject.origin.fit()
+    found = inspect_network(network, inputs_of(subject), subject.origin.outputs, audited)
     return replace(found, weights=weights)
-
-
-def fit_subject(subject: Subject) -> WeightsRecord | None:
-    """Say how the checkpoint fits the network; None where there is none.
-
-    Raises:
-        UsageError: where the file is no checkpoint, or one of another network.
-        MnfpnError: where it cannot be read.
-    """
-    return fit_weights(subject.settings, subject.weights) if subject.settings else None
 
 
 def audit_document(subject: Subject, found: Inspection) -> AuditDocument:
     """Make the document of an inspection that was audited."""
     assert found.audit is not None
     return AuditDocument(
-        settings=subject.settings,
-        model=subject.model,
+        settings=subject.origin.settings,
+        model=subject.origin.model,
         levels=level_records(found.pyramids),
         weights=found.weights,
         **dict(found.audit),
     )
 
 
-def level_records(pyramids: Sequence[Levels]) -> tuple[ObservedLevel, ...] | None:
+def level_records(pyramids: Sequence[ObservedLevels]) -> tuple[ObservedLevel, ...] | None:
     """Give the maps of all pyramids; None where there are none."""
     return tuple(level.record() for one in pyramids for level in one.levels) or None
 
@@ -133,10 +109,10 @@ def summary_document(
     """Make the document of `mnfpn summary`; ``layers`` are those that were asked for."""
     network = tree.rows[0]
     return SummaryDocument(
-        settings=subject.settings,
-        model=subject.model,
-        input=_images(subject.inputs),
-        inputs=tuple(one.record() for one in subject.inputs),
+        settings=subject.origin.settings,
+        model=subject.origin.model,
+        input=_images(subject.specs),
+        inputs=tuple(one.record() for one in subject.specs),
         totals=Totals(parameters=network.parameters, macs=network.macs),
         memory=InferenceMemory(weights_bytes=tree.state_bytes, peak_activation_bytes=tree.peak_bytes),
         registration=Registration(called=tree.called, registered=tree.registered, same=tree.same),

@@ -65,7 +65,7 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
-class Levels:
+class ObservedLevels:
     """Maps that come out together.
 
     Attributes:
@@ -83,7 +83,7 @@ class Levels:
     channels_last: bool
 
 
-def observe_levels(facts: Facts, names: Sequence[str]) -> tuple[Levels, ...]:
+def observe_levels(facts: Facts, names: Sequence[str]) -> tuple[ObservedLevels, ...]:
     """Run a network at more sizes; the maps of each tuple, list or dictionary that holds several, by themselves.
 
     There are none where the network does not take one batch of images. ``names``: of the outputs, where the network
@@ -96,7 +96,7 @@ def observe_levels(facts: Facts, names: Sequence[str]) -> tuple[Levels, ...]:
     _, _, height, width = facts.inputs[0].shape
     asked, named = Size(height, width), list(names) or [name for name, _ in outputs]
 
-    def levels(probes: Sequence[Size]) -> tuple[Levels, ...]:
+    def levels(probes: Sequence[Size]) -> tuple[ObservedLevels, ...]:
         others, failed = _at_sizes(facts, probes)
         seen, probed = {asked: outputs} | others, [size for size in probes if size in others]
         return tuple(_levels(group, named, seen, asked, probed, failed) for group in groups)
@@ -152,7 +152,7 @@ def _levels(
     asked: Size,
     probed: Sequence[Size],
     failed: tuple[Size, ...],
-) -> Levels:
+) -> ObservedLevels:
     shapes = {size: [outputs[index][1] for index in group] for size, outputs in seen.items()}
     last = _channels_last({size: shapes[size] for size in probed or [asked]})
     levels = []
@@ -161,7 +161,7 @@ def _levels(
         channels = shapes[asked][place][-1 if last else 1]
         levels.append(Level(names[index], channels, sizes, _stride(sizes, probed or [asked])))
     batches = {level.name: shape for level, shape in zip(levels, shapes[probed[0]], strict=True)} if probed else {}
-    return Levels(tuple(levels), asked, batches, failed, last)
+    return ObservedLevels(tuple(levels), asked, batches, failed, last)
 
 
 def _channels_last(outputs: dict[Size, list[Shape]]) -> bool:

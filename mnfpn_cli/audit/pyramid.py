@@ -10,10 +10,10 @@ from math import prod
 from torch import nn
 
 from mnfpn_cli.audit.findings import finding
-from mnfpn_cli.audit.levels import BATCH, Level, Levels, follows, observe_levels
+from mnfpn_cli.audit.levels import BATCH, Level, ObservedLevels, follows, observe_levels
 from mnfpn_cli.documents.audit import Finding
-from mnfpn_cli.documents.base import Model
 from mnfpn_cli.documents.shapes import ObservedMaps, OutputRecord, ShapesDocument
+from mnfpn_cli.external.origin import Origin
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.trace.facts import look
@@ -21,7 +21,7 @@ from mnfpn_cli.trace.observe import Shape
 from mnfpn_cli.trace.passes import Input, notes_on
 
 
-def pyramid_findings(levels: Levels) -> Iterator[Finding]:
+def pyramid_findings(levels: ObservedLevels) -> Iterator[Finding]:
     """Every fault of maps that come out together, each with its levels; none where they are no pyramid."""
     if _one_stride(levels):
         return
@@ -38,7 +38,7 @@ def pyramid_findings(levels: Levels) -> Iterator[Finding]:
             yield from _channels(head)
 
 
-def pyramid_notes(levels: Levels) -> Iterator[str]:
+def pyramid_notes(levels: ObservedLevels) -> Iterator[str]:
     """What is worth knowing of the maps, and wrong in nothing."""
     one = _one_stride(levels)
     if one:
@@ -51,7 +51,7 @@ def pyramid_notes(levels: Levels) -> Iterator[str]:
         yield f"Does not run at {sizes}: strides are judged from the sizes at which it does."
 
 
-def _one_stride(levels: Levels) -> Fraction | None:
+def _one_stride(levels: ObservedLevels) -> Fraction | None:
     """The stride of all maps, where they have the same: heads on one map, as logits and auxiliary logits."""
     strides = {level.stride for level in levels.levels}
     return strides.pop() if len(strides) == 1 else None
@@ -71,7 +71,7 @@ def _names(levels: Sequence[Level]) -> tuple[str, ...]:
     return tuple(level.name for level in levels)
 
 
-def _layout(levels: Levels) -> Iterator[Finding]:
+def _layout(levels: ObservedLevels) -> Iterator[Finding]:
     remedy = "return maps as (batch, channels, height, width)"
     if levels.channels_last:
         shown = ", ".join(f"{level.name} {level.sizes[levels.asked]}x{level.channels}" for level in levels.levels)
@@ -226,11 +226,11 @@ def observe_maps(network: nn.Module, specs: tuple[InputSpec, ...], inputs: tuple
     return Maps(specs, outputs, findings, tuple(dict.fromkeys(notes)))
 
 
-def maps_document(model: Model | None, results: Sequence[Maps]) -> ShapesDocument:
+def maps_document(origin: Origin, results: Sequence[Maps]) -> ShapesDocument:
     """Make the document of `mnfpn shapes` for a network of others; shapes and bytes are those of the whole batch."""
     return ShapesDocument(
-        settings=None,
-        model=model,
+        settings=origin.settings,
+        model=origin.model,
         dtype=None,
         verified=False,
         weights=None,

@@ -13,7 +13,7 @@ from mnfpn_cli.bench.candidate import Candidate, model_bytes
 from mnfpn_cli.bench.group import Group, Progress, Timed, time_group
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.profile import profile_group
-from mnfpn_cli.bench.results import Benchmark, BenchRun, Cell, CellProfile, NoProfile, NotRun, Row, SizeCost
+from mnfpn_cli.bench.results import Benchmark, BenchRun, CellProfile, NoProfile, NotRun, Row, RunKey, SizeCost
 from mnfpn_cli.devices.devices import choose_devices, device_of
 from mnfpn_cli.documents.inputs import WeightsRecord
 from mnfpn_cli.errors import MnfpnError, UnavailableError, UsageError
@@ -93,7 +93,7 @@ def sized_networks(candidates: Sequence[Candidate], case: BenchCase, progress: P
     for candidate in candidates:
         progress("counting", len(made) / len(candidates))
         with out_of_memory_explained(f"counting {candidate.input(1).size} with fvcore"):
-            same = next((one for one in made if one.candidate.settings == candidate.settings), None)
+            same = next((one for one in made if one.candidate.origin == candidate.origin), None)
             network, loaded = (same.network, same.weights) if same else candidate.build()
             made.append(Sized(candidate, network, _cost(candidate, network, case), loaded))
     return made
@@ -195,7 +195,7 @@ def _fitting(
             fitting.append(candidate)
         except MnfpnError as error:
             unfit += [
-                _not_run(Cell(name, str(device), candidate.input(batch)), error)
+                _not_run(RunKey(name, str(device), candidate.input(batch)), error)
                 for device, batch, name in product(devices, case.batches, case.runtimes)
             ]
     if not fitting:
@@ -203,7 +203,7 @@ def _fitting(
     return fitting, unfit
 
 
-def _not_run(cell: Cell, error: MnfpnError) -> NotRun:
+def _not_run(cell: RunKey, error: MnfpnError) -> NotRun:
     status: Literal["too_large", "failed"] = "too_large" if isinstance(error, UsageError) else "failed"
     return NotRun(cell, status, str(error), error.details)
 

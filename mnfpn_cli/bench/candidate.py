@@ -1,37 +1,37 @@
-"""What a benchmark needs of a network for inputs of one size; and a network from settings as that."""
+"""What a benchmark needs of a network for inputs of one size: what a plan says, or what is seen in a pass."""
 
+from collections.abc import Iterable
 from copy import deepcopy
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Protocol
 
+import torch
 from torch import nn
 
 from mnfpn_cli.bench.flops import FvcoreCount, count_with_fvcore
 from mnfpn_cli.documents.inputs import WeightsRecord
-from mnfpn_cli.external.inputs import Inputs
-from mnfpn_cli.external.target import Target
+from mnfpn_cli.external.guard import ModelError, others_code
+from mnfpn_cli.external.inputs import Inputs, specs_of
+from mnfpn_cli.external.load import check_arguments
+from mnfpn_cli.external.origin import External, FromSettings, Origin
+from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.measure.memory import Needed, needed_by
-from mnfpn_cli.network.network import Network
-from mnfpn_cli.plan.cost import NetworkCost, WholeCost, network_cost
+from mnfpn_cli.plan.cost import Cost, NetworkCost, WholeCost, network_cost
 from mnfpn_cli.plan.levels import network_input
-from mnfpn_cli.plan.network import NetworkPlan, plan_network
+from mnfpn_cli.runtimes.eager import move
+from mnfpn_cli.runtimes.runtime import Job, torch_dtype
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size
-from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.weights.load import build_with_weights
+from mnfpn_cli.trace.facts import look, numel
+from mnfpn_cli.trace.observe import Operation
+from mnfpn_cli.trace.passes import Input
 
 
 class Candidate(Protocol):
-    """A network for inputs of one size. It has settings or a target, never both."""
+    """A network for inputs of one size."""
 
     @property
-    def settings(self) -> NetworkSettings | None:
-        """That it is built from."""
-
-    @property
-    def target(self) -> Target | None:
-        """Where it is, if others wrote it."""
+    def origin(self) -> Origin:
+        """Where it comes from."""
 
     def input(self, batch: int) -> Inputs:
         """Of a pass on so many images; the same for every number where shapes are given in full."""
@@ -62,41 +62,33 @@ class Candidate(Protocol):
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedCandidate:
     """A network from settings, for images of one size: its plan knows all about it."""
 
-    settings: NetworkSettings
+    origin: FromSettings
     size: Size
     seed: int = 0
-    weights: Path | None = None
-    target: None = None
-
-    @cached_property
-    def plan(self) -> NetworkPlan:
-        """Every layer of it."""
-        return plan_network(self.settings)
 
     def input(self, batch: int) -> NetworkInput:
         """So many images."""
-        return network_input(self.settings, self.size, batch)
+        return network_input(self.origin.settings, self.size, batch)
 
     def needed(self, input: Inputs, dtype: DType) -> Needed:
         """In closed form."""
-        assert isinstance(input, NetworkInput)
-        return needed_by(self.plan, input, dtype)
+        return needed_by(self.origin.plan, self.input(input.batch), dtype)
 
     def cost(self) -> NetworkCost:
         """In closed form."""
-        return network_cost(self.plan, self.size)
+        return network_cost(self.origin.plan, self.size)
 
-    def build(self) -> tuple[Network, WeightsRecord | None]:
+    def build(self) -> tuple[nn.Module, WeightsRecord | None]:
         """Initialised from the seed, and then from the checkpoint where there is one.
 
         Raises:
             UsageError: where the checkpoint is another network's.
             MnfpnError: where it cannot be read.
         """
-        return build_with_weights(self.settings, self.seed, self.weights)
+        return self.origin.build(self.seed)
 
     def fvcore(self, network: nn.Module) -> FvcoreCount:
         """It can count all there is."""
@@ -107,3 +99,101 @@ def model_bytes(network: nn.Module, dtype: DType) -> int:
     """Parameters and buffers in a dtype, each once; batch norm's counters of batches stay whole numbers of 8 bytes."""
     state = {id(one): one for one in (*network.parameters(), *network.buffers())}.values()
     return sum(one.numel() * (ITEM_BYTES[dtype] if one.is_floating_point() else one.itemsize) for one in state)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a pass showed: its MACs, and the bytes that were alive at its peak."""
+
+    macs: int
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class ObservedCandidate:
+    """A network of others, for inputs of one size.
+
+    Attributes:
+        network: in float32 and eval mode, on the CPU; it stays as it is.
+        origin: that it was made from.
+        base: what one pass is given; of images, one.
+        passes: what was seen so far.
+    """
+
+    network: nn.Module
+    origin: External
+    base: Inputs
+    passes: dict[tuple[Inputs, DType], Seen] = field(default_factory=dict, repr=False)
+
+    def input(self, batch: int) -> Inputs:
+        """So many images; tensors as they were asked for."""
+        return (
+            NetworkInput(batch, self.base.channels, self.base.size)
+            if isinstance(self.base, NetworkInput)
+            else self.base
+        )
+
+    def needed(self, input: Inputs, dtype: DType) -> Needed:
+        """The bytes of its state, and of what was alive together.
+
+        Raises:
+            ModelError: where the network fails.
+        """
+        return Needed(model_bytes(self.network, dtype), self._seen(input, dtype).peak_bytes)
+
+    def cost(self) -> WholeCost:
+        """The network as a whole; its parts have no names that mean the same for all.
+
+        Raises:
+            ModelError: where the network fails.
+        """
+        return WholeCost(Cost(numel(list(self.network.parameters())), macs=self._seen(self.input(1), "float32").macs))
+
+    def build(self) -> tuple[nn.Module, None]:
+        """It is made already, and has the weights that its constructor gave it."""
+        return self.network, None
+
+    def fvcore(self, network: nn.Module) -> FvcoreCount | None:
+        """None where fvcore's trace fails: of data-dependent code, say."""
+        try:
+            with others_code("counting with fvcore"):
+                return count_with_fvcore(deepcopy(network), self.input(1))
+        except ModelError:
+            return None
+
+    def _seen(self, input: Inputs, dtype: DType) -> Seen:
+        if (input, dtype) not in self.passes:
+            # Inference mode would hide products that are made of others.
+            with torch.inference_mode(False), others_code(f"running {self.origin.name}"):
+                network = self.network if dtype == "float32" else in_dtype(deepcopy(self.network), dtype)
+                seen = look(network, [_observed(spec) for spec in specs_of(input)], gradients=False).seen
+            macs = sum(event.macs for event in seen.events if isinstance(event, Operation))
+            self.passes[input, dtype] = Seen(macs, seen.peak_bytes)
+        return self.passes[input, dtype]
+
+
+def load_observed(origin: External, inputs: Iterable[Inputs], seed: int) -> list[ObservedCandidate]:
+    """The network of a target, made once, for each of these inputs; its constructor draws weights from the seed.
+
+    Raises:
+        UsageError: where the target is none, or takes another number of inputs.
+        ModelError: where its code fails.
+    """
+    loaded, _ = origin.build(seed)
+    with others_code(f"preparing {origin.name}"):
+        loaded.eval()
+        network = in_dtype(loaded, "float32")
+    made = [ObservedCandidate(network, origin, one) for one in inputs]
+    check_arguments(network, len(specs_of(made[0].base)))
+    return made
+
+
+def in_dtype(network: nn.Module, dtype: DType) -> nn.Module:
+    """The network itself, on the CPU and in a dtype, as eager execution has it."""
+    return move(Job(network, False, (), torch.device("cpu"), dtype), torch.contiguous_format)[0]
+
+
+def _observed(spec: InputSpec) -> Input:
+    """As it comes to the network: what is floating-point in the network's own dtype."""
+    dtype = torch_dtype(spec)
+    return Input(spec.shape, None if dtype is None or dtype.is_floating_point else dtype)

@@ -8,14 +8,14 @@ import torch
 
 from mnfpn_cli.bench.bench import conditions
 from mnfpn_cli.bench.candidate import Candidate, model_bytes
-from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts
+from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair
 from mnfpn_cli.bench.group import Group, Progress, reference, watch
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare
 from mnfpn_cli.devices.devices import choose_devices, device_of
 from mnfpn_cli.documents.measurement import Ended, EnvironmentRecord
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.guard import output_to_stderr
-from mnfpn_cli.measure.engine import Subject, rest_between, rewarm, take_samples
+from mnfpn_cli.measure.engine import TimedPass, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed
 from mnfpn_cli.measure.ratio import paired_ratio
@@ -73,7 +73,7 @@ def side_group(side: Side, together: Together, device: torch.device) -> Group:
     """
     candidate = side.candidate
     input = candidate.input(together.batch)
-    reason = why_not(side.runtime, candidate.settings, device, side.dtype, together.train)
+    reason = why_not(side.runtime, candidate.origin, device, side.dtype, together.train)
     if reason is not None:
         raise MnfpnError(f"{side.runtime} on {device}: {reason}")
     check_needed(candidate.needed(input, side.dtype), input, side.dtype, device)
@@ -103,7 +103,7 @@ def make_ready(group: Group, progress: Progress) -> Ready:
     return prepare(runtime, group.job(group.case.dtype), timer, passes, expected, group.doing(runtime))
 
 
-def side_facts(side: Side, group: Group, ready: Ready) -> SideFacts:
+def side_facts(side: Side, group: Group, ready: Ready) -> ComparedSide:
     """What a side is and costs."""
     candidate = side.candidate
     total = candidate.cost().total
@@ -113,7 +113,7 @@ def side_facts(side: Side, group: Group, ready: Ready) -> SideFacts:
         "model_bytes": model_bytes(group.network, side.dtype),
         "activation_bytes": candidate.needed(group.input, side.dtype).activations,
     }
-    return SideFacts(
+    return ComparedSide(
         name=side.name,
         runtime=side.runtime,
         dtype=side.dtype,
@@ -121,8 +121,7 @@ def side_facts(side: Side, group: Group, ready: Ready) -> SideFacts:
         threads=torch.get_num_threads(),
         train=group.case.train,
         input=group.input,
-        settings=candidate.settings,
-        model=candidate.target.record() if candidate.target else None,
+        origin=candidate.origin,
         figures=figures,
         difference=ready.difference,
     )
@@ -174,10 +173,10 @@ def _compare(
 
 def _time(
     groups: Sequence[Group], ready: Sequence[Ready], together: Together, progress: Progress
-) -> tuple[list[Subject], Ended, tuple[Unsteady, ...]]:
+) -> tuple[list[TimedPass], Ended, tuple[Unsteady, ...]]:
     timer = device_of(groups[0].device).timer()
     subjects = [
-        Subject(one.run, ExplainingTimer(timer, group.doing(group.case.runtimes[0])))
+        TimedPass(one.run, ExplainingTimer(timer, group.doing(group.case.runtimes[0])))
         for group, one in zip(groups, ready, strict=True)
     ]
     watched = watch(groups[0].device)
@@ -197,7 +196,7 @@ def _failure(failures: Sequence[str | None]) -> str | None:
     return "\n".join(failed) or None
 
 
-def _doubts(facts: Sequence[SideFacts], ready: Sequence[Ready]) -> Iterator[Unsteady]:
+def _doubts(facts: Sequence[ComparedSide], ready: Sequence[Ready]) -> Iterator[Unsteady]:
     """What makes a verdict less sure than it looks; a drift and a load meet both sides, and are in no ratio."""
     sizes = list(dict.fromkeys(str(side.input.size) for side in facts))
     if len(sizes) > 1:
@@ -211,14 +210,14 @@ def _doubts(facts: Sequence[SideFacts], ready: Sequence[Ready]) -> Iterator[Unst
         yield from (replace(doubt, cause=f"{name}: {doubt.cause}") for doubt in one.doubts)
 
 
-def _row_name(facts: Sequence[SideFacts]) -> str:
+def _row_name(facts: Sequence[ComparedSide]) -> str:
     """What both sides did, in words."""
     one = facts[0]
     sizes = " against ".join(dict.fromkeys(str(side.input.size) for side in facts))
     return f"batch {one.input.batch} on {one.device}, {sizes}{', training' * one.train}"
 
 
-def _pair(name: str, subjects: Sequence[Subject], ended: Ended, margin: float) -> Pair:
+def _pair(name: str, subjects: Sequence[TimedPass], ended: Ended, margin: float) -> Pair:
     a, b = (tuple(subject.samples) for subject in subjects)
     ratio = paired_ratio(a, b)
     return Pair(name, Latency(a), Latency(b), ratio, ratio.verdict(margin) if ratio else "inconclusive", ended)

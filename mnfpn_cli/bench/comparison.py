@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 
-from mnfpn_cli.documents.base import Model
 from mnfpn_cli.documents.compare import (
     CompareDocument,
     ComparedRow,
@@ -17,11 +16,11 @@ from mnfpn_cli.documents.compare import (
 from mnfpn_cli.documents.measurement import Ended, EnvironmentRecord
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.external.inputs import Inputs, input_record
+from mnfpn_cli.external.origin import Origin
 from mnfpn_cli.measure.ratio import Ratio
 from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.settings.input import DType
-from mnfpn_cli.settings.network import NetworkSettings
 
 FIGURES = {
     "parameters": "parameters",
@@ -44,11 +43,8 @@ PARTIAL = ("rows", "incomplete", "failed")
 
 
 @dataclass(frozen=True)
-class SideFacts:
-    """One side: its name, what executes it, what it costs for the input, and how far it is from its eager float32.
-
-    It has settings, or is a model of others.
-    """
+class ComparedSide:
+    """One side: its name, what executes it, what it costs for the input, and how far it is from its eager float32."""
 
     name: str
     runtime: str
@@ -57,10 +53,9 @@ class SideFacts:
     threads: int
     train: bool
     input: Inputs
-    settings: NetworkSettings | None
+    origin: Origin
     figures: Mapping[str, int]
     difference: float | None = None
-    model: Model | None = None
 
 
 @dataclass(frozen=True)
@@ -98,8 +93,8 @@ class Comparison:
         failure: of a side, after it had been timed for a while.
     """
 
-    a: SideFacts
-    b: SideFacts
+    a: ComparedSide
+    b: ComparedSide
     pairs: tuple[Pair, ...]
     margin: float
     warnings: tuple[Unsteady, ...] = ()
@@ -167,8 +162,8 @@ def compare_document(
     """Make the document of a comparison; the verdict of its first row also stands at the top."""
     first = result.pairs[0]
     return CompareDocument(
-        settings=result.a.settings,
-        model=result.a.model,
+        settings=result.a.origin.settings,
+        model=result.a.origin.model,
         complete=result.complete,
         failure=result.failure,
         **vars(_verdict(first)),
@@ -197,7 +192,7 @@ def _verdict(pair: Pair) -> VerdictRecord:
     )
 
 
-def _side(side: SideFacts, latency: Latency) -> SideRecord:
+def _side(side: ComparedSide, latency: Latency) -> SideRecord:
     difference = side.difference
     return SideRecord(
         name=side.name,
@@ -207,8 +202,8 @@ def _side(side: SideFacts, latency: Latency) -> SideRecord:
         threads=side.threads,
         train=side.train,
         input=input_record(side.input),
-        settings=side.settings,
-        model=side.model,
+        settings=side.origin.settings,
+        model=side.origin.model,
         **side.figures,
         max_difference=difference if difference is not None and isfinite(difference) else None,
         latency_s=latency_record(latency),

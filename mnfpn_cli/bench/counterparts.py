@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mnfpn_cli.bench.comparison import FIGURES, Comparison, Pair, SideFacts
+from mnfpn_cli.bench.comparison import FIGURES, ComparedSide, Comparison, Pair
 from mnfpn_cli.documents.bench import BenchDocument, RunRecord
 from mnfpn_cli.documents.inputs import InputRecord
 from mnfpn_cli.documents.measurement import EnvironmentRecord
 from mnfpn_cli.documents.read import read_document
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.external.inputs import in_words, inputs_of
+from mnfpn_cli.external.origin import FromSettings, Origin, recorded_origin
 from mnfpn_cli.measure.ratio import unpaired_ratio
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady
@@ -97,8 +98,8 @@ def _figures(file: BenchDocument, run: RunRecord) -> dict[str, int]:
     return {**figures, "activation_bytes": cost.activation_bytes * run.input.batch // file.input.batch}
 
 
-def _facts(path: Path, file: BenchDocument, row: RunRecord) -> SideFacts:
-    return SideFacts(
+def _facts(path: Path, file: BenchDocument, row: RunRecord) -> ComparedSide:
+    return ComparedSide(
         name=str(path),
         runtime=row.runtime,
         dtype=row.dtype,
@@ -106,10 +107,9 @@ def _facts(path: Path, file: BenchDocument, row: RunRecord) -> SideFacts:
         threads=row.threads,
         train=row.train,
         input=inputs_of(row.input),
-        settings=file.settings,
+        origin=recorded_origin(file.settings, file.model),
         figures=_figures(file, row),
         difference=row.max_difference,
-        model=file.model,
     )
 
 
@@ -136,7 +136,7 @@ def _differences(a: BenchDocument, b: BenchDocument, rows: Rows) -> Iterator[Uns
             if x != y:
                 cause = f"{name} differs: {_shown(x)} against {_shown(y)}"
                 yield Unsteady(f"other_{name}", cause, "measure both alike")
-    yield from _other_networks(a, b)
+    yield from _other_networks(recorded_origin(a.settings, a.model), recorded_origin(b.settings, b.model))
     compared_a, compared_b = zip(*rows, strict=True)
     missing = [_name(run) for run in a.runs if run not in compared_a]
     missing += [_name(run) for run in b.runs if run not in compared_b]
@@ -146,26 +146,18 @@ def _differences(a: BenchDocument, b: BenchDocument, rows: Rows) -> Iterator[Uns
         )
 
 
-def _other_networks(a: BenchDocument, b: BenchDocument) -> Iterator[Unsteady]:
+def _other_networks(a: Origin, b: Origin) -> Iterator[Unsteady]:
     """What differs between the networks themselves."""
     helps = "nothing, this is expected when comparing networks"
     if a.model != b.model:
-        one, other = (_model(file) for file in (a, b))
-        yield Unsteady("other_model", f"model differs: {one} against {other}", helps)
-    if a.settings is None or b.settings is None:
+        yield Unsteady("other_model", f"model differs: {a.call} against {b.call}", helps)
+    if not isinstance(a, FromSettings) or not isinstance(b, FromSettings):
         return
     settings = list(_other_settings(a.settings.model_dump(mode="json"), b.settings.model_dump(mode="json")))
     if settings:
         more = f"; and {len(settings) - SHOWN_SETTINGS} more" if len(settings) > SHOWN_SETTINGS else ""
         cause = f"settings differ: {'; '.join(settings[:SHOWN_SETTINGS])}{more}"
         yield Unsteady("other_settings", cause, helps)
-
-
-def _model(file: BenchDocument) -> str:
-    if file.model is None:
-        return "the network of the settings"
-    arguments = ", ".join(f"{name}={value}" for name, value in file.model.arguments.items())
-    return f"{file.model.target}({arguments})"
 
 
 def _doubts(path: Path, file: BenchDocument) -> Iterator[Unsteady]:

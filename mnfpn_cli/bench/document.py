@@ -2,9 +2,8 @@
 
 from math import isfinite
 
-from mnfpn_cli.bench.results import Benchmark, BenchRun, Cell, NotRun, SizeCost
+from mnfpn_cli.bench.results import Benchmark, BenchRun, NotRun, RunKey, SizeCost
 from mnfpn_cli.devices.nvml import GpuState
-from mnfpn_cli.documents.base import Model
 from mnfpn_cli.documents.bench import (
     BenchDocument,
     CostRecord,
@@ -19,18 +18,18 @@ from mnfpn_cli.documents.bench import (
     SizeRecord,
 )
 from mnfpn_cli.external.inputs import input_record
+from mnfpn_cli.external.origin import Origin
 from mnfpn_cli.measure.statistics import latency_record
 from mnfpn_cli.plan.cost import Cost
 from mnfpn_cli.settings.measuring import BenchCase
-from mnfpn_cli.settings.network import NetworkSettings
 
 
-def bench_document(result: Benchmark, settings: NetworkSettings | None, model: Model | None) -> BenchDocument:
-    """Make the document of a benchmark of a network from settings, or of others."""
+def bench_document(result: Benchmark, origin: Origin) -> BenchDocument:
+    """Make the document of a benchmark; ``origin`` is the network's."""
     profiles = tuple(_profile(one.cell, one.profile, result.case) for one in result.profiles)
     return BenchDocument(
-        settings=settings,
-        model=model,
+        settings=origin.settings,
+        model=origin.model,
         complete=result.complete,
         input=input_record(result.rows[0].cell.input),
         cost=_cost(result.costs[0]),
@@ -98,11 +97,11 @@ def _not_run(row: NotRun, case: BenchCase) -> NotRunRecord:
     return NotRunRecord(**vars(_conditions(row.cell, case)), status=row.status, reason=row.reason)
 
 
-def _profile(cell: Cell, profile: ProfileRecord, case: BenchCase) -> RunProfile:
+def _profile(cell: RunKey, profile: ProfileRecord, case: BenchCase) -> RunProfile:
     return RunProfile(**vars(_conditions(cell, case)), **vars(profile))
 
 
-def _conditions(cell: Cell, case: BenchCase) -> RunConditions:
+def _conditions(cell: RunKey, case: BenchCase) -> RunConditions:
     return RunConditions(
         runtime=cell.runtime,
         device=cell.device,

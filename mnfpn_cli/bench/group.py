@@ -11,7 +11,7 @@ from torch import nn
 from mnfpn_cli.bench.candidate import Candidate
 from mnfpn_cli.bench.outputs import Named
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare, reference_outputs
-from mnfpn_cli.bench.results import BenchRun, Cell, NotRun, Row
+from mnfpn_cli.bench.results import BenchRun, NotRun, Row, RunKey
 from mnfpn_cli.devices.clocks import ColdTimer, Timer
 from mnfpn_cli.devices.conditions import ClockWatch, Conditions, between, read_conditions
 from mnfpn_cli.devices.devices import device_of
@@ -20,7 +20,7 @@ from mnfpn_cli.devices.nvml import GpuReader, GpuState, energy_used, typical
 from mnfpn_cli.documents.measurement import Ended
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.inputs import Inputs
-from mnfpn_cli.measure.engine import Subject, rest_between, rewarm, take_samples
+from mnfpn_cli.measure.engine import TimedPass, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.rules import EnoughOfEach
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady, unsteady_cpu, unsteady_gpu
@@ -107,11 +107,11 @@ class Group:
     def job(self, dtype: DType) -> Job:
         """A copy of the network, and random images, the same every time."""
         network, inputs = deepcopy(self.network), random_tensors(self.input)
-        return Job(network, self.candidate.settings, inputs, self.device, dtype, self.case.train)
+        return Job(network, self.candidate.origin.one_graph, inputs, self.device, dtype, self.case.train)
 
-    def cell(self, runtime: str) -> Cell:
+    def cell(self, runtime: str) -> RunKey:
         """The row of a runtime."""
-        return Cell(runtime, str(self.device), self.input)
+        return RunKey(runtime, str(self.device), self.input)
 
     def doing(self, runtime: str) -> str:
         """What is being done, for errors."""
@@ -136,7 +136,7 @@ def time_group(group: Group, progress: Progress) -> Timed:
     ready, not_run = _make_ready(group, timer, progress)
     if group.case.cold_cache and ready:
         timer = ColdTimer(timer, device_of(group.device).cache_clearer())
-    subjects = {name: Subject(one.run, ExplainingTimer(timer, group.doing(name))) for name, one in ready.items()}
+    subjects = {name: TimedPass(one.run, ExplainingTimer(timer, group.doing(name))) for name, one in ready.items()}
     what = f"timing on {group.device}, batch {group.input.batch}, {group.input.size}"
     rule = EnoughOfEach(group.case.sampling, lambda share: progress(what, share))
     watched = watch(group.device)
@@ -158,7 +158,7 @@ def _make_ready(group: Group, timer: Timer, progress: Progress) -> tuple[Mapping
     not_run: dict[str, NotRun] = {}
     expected = reference(group, progress)
     for name in group.case.runtimes:
-        reason = why_not(name, group.candidate.settings, group.device, group.case.dtype, group.case.train)
+        reason = why_not(name, group.candidate.origin, group.device, group.case.dtype, group.case.train)
         if reason is not None:
             not_run[name] = NotRun(group.cell(name), "unavailable", reason)
             continue
@@ -183,7 +183,7 @@ def reference(group: Group, progress: Progress) -> Named | None:
         return None  # the rows say what fails; a smaller dtype may fit where this does not
 
 
-def _row(cell: Cell, ready: Ready, subject: Subject, ended: Ended, watched: Watch, alone: bool) -> Row | None:
+def _row(cell: RunKey, ready: Ready, subject: TimedPass, ended: Ended, watched: Watch, alone: bool) -> Row | None:
     if not subject.samples:
         return NotRun(cell, "failed", subject.failure) if subject.failure else None
     latency, watts = Latency(tuple(subject.samples)), watched.watts if alone else None

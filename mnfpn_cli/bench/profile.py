@@ -10,12 +10,12 @@ from mnfpn_cli.bench.group import Group, Progress
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.results import BenchRun, CellProfile, NoProfile, Row
 from mnfpn_cli.devices.devices import device_of
-from mnfpn_cli.documents.bench import AdviceRecord, Bound, LayerTime, PartTime, ProfileRecord, RooflineRecord
+from mnfpn_cli.documents.bench import AdviceRecord, Bound, LayerTimeRecord, PartTime, ProfileRecord, RooflineRecord
 from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.layers import LayerTimes, time_layers
 from mnfpn_cli.measure.peaks import measure_peaks
 from mnfpn_cli.plan.advice import Advice, best_advice
-from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, Peaks, Roofline, network_work, roofline
 from mnfpn_cli.plan.roofline import Row as LayerRow
 from mnfpn_cli.runtimes.runtime import load_runtime
@@ -43,10 +43,10 @@ def profile_group(group: Group, rows: Sequence[Row], progress: Progress) -> list
 
 
 def _profile(group: Group, row: BenchRun, progress: Progress) -> CellProfile:
-    case, item_bytes, settings = group.case, ITEM_BYTES[group.case.dtype], group.candidate.settings
-    assert settings is not None  # networks of others have no plan to hold times against
-    assert isinstance(group.input, NetworkInput)
-    works = network_work(plan_network(settings), group.input, item_bytes)
+    case, item_bytes, origin = group.case, ITEM_BYTES[group.case.dtype], group.candidate.origin
+    if not isinstance(origin, FromSettings) or not isinstance(group.input, NetworkInput):
+        raise MnfpnError("only a network from settings has a plan to hold times against")
+    works = network_work(origin.plan, group.input, item_bytes)
     times = _times(group, row.cell.runtime, works, progress) if case.by_layer else None
     floors = None
     if case.roofline:
@@ -54,7 +54,7 @@ def _profile(group: Group, row: BenchRun, progress: Progress) -> CellProfile:
         floors = roofline(works, peaks(group.device, case.dtype, torch.get_num_threads()))
     advice = None
     if times and not row.launch_bound:  # less work for the GPU makes no pass faster that waits for the host
-        advice = best_advice(settings, group.input, item_bytes, times.by_row)
+        advice = best_advice(origin.settings, works, group.input, item_bytes, times.by_row)
     return CellProfile(row.cell, profile_record(works, row.latency.median, times, floors, advice, row.launch_bound))
 
 
@@ -110,7 +110,7 @@ def profile_record(
         advice=AdviceRecord(**asdict(advice), sentence=advice_sentence(advice)) if advice else None,
         parts=tuple(one.record(name, times is not None, roof is not None) for name, one in parts.items()),
         layers=tuple(
-            LayerTime(path=path, **one.record(part, times is not None, roof is not None).model_dump())
+            LayerTimeRecord(path=path, **one.record(part, times is not None, roof is not None).model_dump())
             for (path, part), one in rows.items()
         ),
     )

@@ -22,7 +22,7 @@ LAUNCH_BOUND = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class RunKey:
     """What is timed by one row: a runtime on a device, and its input."""
 
     runtime: str
@@ -69,7 +69,7 @@ class BenchRun:
         status: tells it from a row that was not run.
     """
 
-    cell: Cell
+    cell: RunKey
     device_name: str | None
     threads: int
     first: FirstPass
@@ -110,7 +110,7 @@ class NotRun:
     ``details``: the traceback of a network of others.
     """
 
-    cell: Cell
+    cell: RunKey
     status: Literal["unavailable", "too_large", "failed"]
     reason: str
     details: str = ""
@@ -123,7 +123,7 @@ Row = BenchRun | NotRun
 class CellProfile:
     """Where the time of one row goes."""
 
-    cell: Cell
+    cell: RunKey
     profile: ProfileRecord
 
 
@@ -131,7 +131,7 @@ class CellProfile:
 class NoProfile:
     """A row of which it is not known where the time goes, and why."""
 
-    cell: Cell
+    cell: RunKey
     reason: str
 
 
@@ -192,7 +192,7 @@ class Benchmark:
         return (*_failures(self.rows, self.case), *(f"{one.cell}, by layer: {one.reason}" for one in self.no_profiles))
 
 
-def beside(one: Cell, other: Cell) -> bool:
+def beside(one: RunKey, other: RunKey) -> bool:
     """Whether two cells were timed in turn with each other."""
     return (one.device, one.input) == (other.device, other.input)
 

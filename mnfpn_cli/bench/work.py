@@ -1,12 +1,13 @@
 """One run of a sweep, measured in this process."""
 
 from mnfpn_cli.bench.bench import benchmark
-from mnfpn_cli.bench.candidate import Planned
+from mnfpn_cli.bench.candidate import PlannedCandidate
 from mnfpn_cli.bench.document import bench_document
 from mnfpn_cli.bench.results import Benchmark
 from mnfpn_cli.devices.machine import reading_cpu_name
 from mnfpn_cli.documents.work import Measured, Work, WorkResult
 from mnfpn_cli.errors import MnfpnError, UnavailableError
+from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.measuring import BenchCase
 
@@ -34,13 +35,13 @@ def _benchmark(work: Work) -> Benchmark:
         by_layer=work.by_layer,
         sampling=work.sampling.sampling(),
     )
-    network = Planned(work.settings, Size(work.height, work.width))
+    network = PlannedCandidate(FromSettings(work.settings), Size(work.height, work.width))
     with reading_cpu_name() as cpu_name:
         return benchmark([network], case, [work.device], cpu_name, lambda _doing, _share: None)
 
 
 def _result(result: Benchmark, work: Work) -> WorkResult:
-    document = bench_document(result, work.settings, None)
+    document = bench_document(result, FromSettings(work.settings))
     (run,) = document.runs
     if run.failure is not None or not document.complete:
         return _failed(run.failure or INTERRUPTED)

@@ -29,7 +29,7 @@ def audit(
     from mnfpn_cli.report.terminal.audit import audit_report, audit_title
     from mnfpn_cli.report.terminal.export import weights_report
 
-    subject = model.subject(network, size, weights=weights)
+    (subject,) = model.subjects(network, [size], weights=weights)
     with ending_at_once():
         from mnfpn_cli.audit.inspect import audit_document, inspect_subject
 
@@ -39,4 +39,4 @@ def audit(
     emit(report, audit_document(subject, found), output)
     faults = len(found.audit.findings)
     if faults:
-        raise CheckError(f"the audit of {subject.name} found {faults} fault{'s' * (faults > 1)}")
+        raise CheckError(f"the audit of {subject.origin.name} found {faults} fault{'s' * (faults > 1)}")

@@ -124,9 +124,7 @@ def bench(
 
         candidates = make(what.seed)
         result = benchmark(candidates, case, devices, cpu_name, progress)
-    target = candidates[0].target
-    document = bench_document(result, candidates[0].settings, target.record() if target else None)
-    emit(bench_tables(result), document, output)
+    emit(bench_tables(result), bench_document(result, candidates[0].origin), output)
     if not result.complete:
         raise Exit(INTERRUPTED)
     if result.failures:

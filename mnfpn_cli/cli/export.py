@@ -50,6 +50,7 @@ def export(
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.export.formats import check_dynamic, import_packages
+    from mnfpn_cli.external.origin import FromSettings
     from mnfpn_cli.plan.levels import network_input, sized
     from mnfpn_cli.report.terminal.export import export_tables, weights_report
 
@@ -66,7 +67,7 @@ def export(
             import_packages(format)
             from mnfpn_cli.export.export import build_for_export, export_document, export_network
 
-        built, loaded = build_for_export(settings, input, seed, weights)
+        built, loaded = build_for_export(FromSettings(settings, weights), input, seed)
         result = export_network(built, settings, input, format, output, dynamic, progress)
     report = weights_report(loaded) + export_tables(result)
     emit(report, export_document(settings, result, loaded), OutputOptions(json=json))

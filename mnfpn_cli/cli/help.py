@@ -97,7 +97,7 @@ class Command(TyperCommand):
         return items
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     """Commands below one name. Given none, it prints its first screen, and fails as a wrong usage."""
 
     first_screen = ""
@@ -190,7 +190,7 @@ def _usage(command: TyperCommand | TyperGroup, context: Any) -> Iterator[str]:
 
 def _commands(command: TyperCommand | TyperGroup) -> Iterator[Section]:
     panels = dict[str, list[tuple[str, str]]]()
-    for one in command.summaries() if isinstance(command, Group) else ():
+    for one in command.summaries() if isinstance(command, CommandGroup) else ():
         panels.setdefault(one.panel, []).append((one.name, one.text))
     yield from (Section(title, rows) for title, rows in panels.items())
 

@@ -15,7 +15,7 @@ from typer.main import get_command
 from mnfpn_cli import __version__
 from mnfpn_cli.cli.commands import SUMMARIES, Commands
 from mnfpn_cli.cli.completion import AUTO, SHELLS, VARIABLE, install, script, words
-from mnfpn_cli.cli.help import Group, Summary, told
+from mnfpn_cli.cli.help import CommandGroup, Summary, told
 from mnfpn_cli.cli.stderr import write_error
 from mnfpn_cli.errors import MnfpnError
 
@@ -33,7 +33,7 @@ Help:
   mnfpn settings presets            List networks to start from."""
 
 
-class Mnfpn(Group):
+class Mnfpn(CommandGroup):
     """The command itself."""
 
     first_screen = FIRST_SCREEN

@@ -13,12 +13,14 @@ from mnfpn_cli.cli.help import OTHERS
 from mnfpn_cli.cli.options import NetworkOptions
 from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.external.inputs import Inputs, Subject, TensorInputs, specs_of
-from mnfpn_cli.external.target import InputSpec, Target, parse_input, parse_target
+from mnfpn_cli.external.inputs import Inputs, TensorInputs
+from mnfpn_cli.external.origin import External, FromSettings, Subject
+from mnfpn_cli.external.target import parse_input, parse_target
 from mnfpn_cli.settings.input import DEFAULT_SIZE, NetworkInput, parse_size
 
 if TYPE_CHECKING:
     from mnfpn_cli.bench.candidate import Candidate
+    from mnfpn_cli.settings.network import NetworkSettings
 
 DEFAULT_CHANNELS = 3
 
@@ -59,36 +61,34 @@ class ModelOptions:
         model_option("Give it an input of this shape, as 1x3x600x900 or 1x128:int64; repeat it for more.", "SHAPE"),
     ] = None
 
-    def subject(
-        self, network: NetworkOptions, size: str | None, batch: int = 1, weights: Path | None = None
-    ) -> Subject:
-        """What a command looks at.
+    def subjects(
+        self, network: NetworkOptions, sizes: Sequence[str | None], batch: int = 1, weights: Path | None = None
+    ) -> list[Subject]:
+        """The network that options name, with what a pass is given at each size.
 
         Raises:
             UsageError: where the options contradict each other, or are wrong.
         """
         if self.model is None:
-            from mnfpn_cli.plan.levels import network_input, sized
-
             self.check_unused()
-            settings, image = sized(network.settings(weights), size)
-            inputs = (InputSpec(network_input(settings, image, batch).shape),)
-            return Subject(inputs, settings=settings, weights=weights)
-        target = self.target(network, ["--weights"] * (weights is not None))
-        return Subject(specs_of(self.inputs(network.in_channels, size, batch)), target=target)
+            return [Subject(*one) for one in planned(network.settings(weights), sizes, batch, weights)]
+        origin = self.external(self.model, network, weights)
+        return [Subject(origin, self.inputs(network.in_channels, size, batch)) for size in sizes]
 
-    def target(self, network: NetworkOptions, others: Sequence[str] = ()) -> Target:
-        """The network that ``--model`` names; ``others``: options that were given too, and are of settings.
+    def external(
+        self, target: str, network: NetworkOptions, weights: Path | None, of_settings: Sequence[str] = ()
+    ) -> External:
+        """The network of a target; ``of_settings``: options that were given too, and are of settings.
 
         Raises:
             UsageError: where something was said of a network from settings, or the target is none.
         """
         said = [f"--{one.name.replace('_', '-')}" for one in fields(network) if getattr(network, one.name) is not None]
-        said = [name for name in said if name != "--in-channels"] + list(others)
+        said = [name for name in said if name != "--in-channels"] + ["--weights"] * (weights is not None)
+        said += of_settings
         if said:
             raise UsageError(f"{', '.join(said)}: must not be given beside --model, whose network has no settings")
-        assert self.model is not None
-        return parse_target(self.model, self.model_arg or ())
+        return External(parse_target(target, self.model_arg or ()))
 
     def inputs(self, channels: int | None, size: str | None, batch: int = 1) -> Inputs:
         """What a pass of the network that ``--model`` names is given.
@@ -127,6 +127,20 @@ class ModelOptions:
             raise UsageError("--input: has no meaning without --model; networks from settings take --size")
 
 
+def planned(
+    settings: "NetworkSettings", sizes: Sequence[str | None], batch: int, weights: Path | None
+) -> list[tuple[FromSettings, NetworkInput]]:
+    """The network of the settings for each size, and the images of a pass.
+
+    Raises:
+        UsageError: where the network cannot take a size.
+    """
+    from mnfpn_cli.plan.levels import network_input, sized
+
+    cases = [sized(settings, size) for size in sizes]
+    return [(FromSettings(at_size, weights), network_input(at_size, image, batch)) for at_size, image in cases]
+
+
 Making = Callable[[int], "Sequence[Candidate]"]
 """Makes the network from a seed, for each size; of others it runs their code."""
 
@@ -154,30 +168,25 @@ def find(
     """
     if model.model is None:
         model.check_unused()
-        return _planned(network, sizes, weights)
-    target = model.target(network, [*["--weights"] * (weights is not None), *of_settings])
+        return _making_planned(planned(network.settings(weights), sizes, 1, weights))
+    origin = model.external(model.model, network, weights, of_settings)
     model.check_batch(batch)
-    inputs = [model.inputs(network.in_channels, size) for size in sizes]
+    return _making_external(origin, [model.inputs(network.in_channels, size) for size in sizes])
 
+
+def _making_planned(cases: Sequence[tuple[FromSettings, NetworkInput]]) -> Making:
     def make(seed: int) -> "Sequence[Candidate]":
-        from mnfpn_cli.bench.observed import load_observed
+        from mnfpn_cli.bench.candidate import PlannedCandidate
 
-        return load_observed(target, inputs, seed)
+        return [PlannedCandidate(origin, input.size, seed) for origin, input in cases]
 
     return make
 
 
-def _planned(network: NetworkOptions, sizes: Sequence[str | None], weights: Path | None) -> Making:
-    from mnfpn_cli.plan.levels import network_input, sized
-
-    settings = network.settings(weights)
-    cases = [sized(settings, size) for size in sizes]
-    for at_size, image in cases:
-        network_input(at_size, image)
-
+def _making_external(origin: External, inputs: Sequence[Inputs]) -> Making:
     def make(seed: int) -> "Sequence[Candidate]":
-        from mnfpn_cli.bench.candidate import Planned
+        from mnfpn_cli.bench.candidate import load_observed
 
-        return [Planned(at_size, image, seed, weights) for at_size, image in cases]
+        return load_observed(origin, inputs, seed)
 
     return make

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option, Typer
 
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.help import Command, Group
+from mnfpn_cli.cli.help import Command, CommandGroup
 from mnfpn_cli.cli.options import OutputOptions, choice_option, json_option, whole
 from mnfpn_cli.cli.paths import Reads, Writes, check_not_read, form_of_file
 from mnfpn_cli.cli.sweep_options import StoreOption, files_of_store
@@ -32,7 +32,7 @@ Examples:
     mnfpn runs list --store runs.db
     mnfpn runs export --store runs.db --output cells.csv
 """
-runs = Typer(name="runs", cls=Group, help=HELP, add_completion=False)
+runs = Typer(name="runs", cls=CommandGroup, help=HELP, add_completion=False)
 
 StatusOption = Annotated[
     str | None,

@@ -6,7 +6,7 @@ from typing import ClassVar
 from typer import Typer
 
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.help import Command, Group
+from mnfpn_cli.cli.help import Command, CommandGroup
 from mnfpn_cli.cli.options import NetworkOptions, OutputOptions
 
 HELP = """Show settings and presets.
@@ -15,7 +15,7 @@ Examples:
     mnfpn settings presets
     mnfpn settings show --preset fpnssd
 """
-settings = Typer(name="settings", cls=Group, help=HELP, add_completion=False)
+settings = Typer(name="settings", cls=CommandGroup, help=HELP, add_completion=False)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typer import Option
 
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
-from mnfpn_cli.cli.models import ModelOptions
+from mnfpn_cli.cli.models import ModelOptions, planned
 from mnfpn_cli.cli.options import (
     BatchIfSaid,
     DTypeIfSaid,
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnfpn_cli.documents.inputs import WeightsRecord
+    from mnfpn_cli.external.origin import FromSettings
     from mnfpn_cli.plan.shapes import NetworkShapes
-    from mnfpn_cli.settings.network import NetworkSettings
 
 
 @grouped
@@ -71,35 +71,30 @@ def _planned(
 ) -> None:
     """The maps of a network from settings: from its plan, without torch unless there is more to check."""
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.plan.levels import network_input, sized
-    from mnfpn_cli.plan.network import plan_network
     from mnfpn_cli.plan.shapes import network_shapes, shapes_document
     from mnfpn_cli.report.terminal.export import weights_report
     from mnfpn_cli.report.terminal.shapes import shapes_tables
 
     settings = network.settings(weights)
-    cases = [sized(settings, text) for text in several_sizes(size)]
-    inputs = [network_input(at_size, one, batch) for at_size, one in cases]
-    results = [network_shapes(plan_network(at_size), input) for (at_size, _), input in zip(cases, inputs, strict=True)]
-    fitted = _checked([at_size for at_size, _ in cases], results, weights, verify)
+    cases = planned(settings, several_sizes(size), batch, weights)
+    results = [network_shapes(origin.plan, input) for origin, input in cases]
+    fitted = _checked([origin for origin, _ in cases], results, verify)
     report = shapes_tables(results, dtype, verified=verify) + weights_report(fitted)
     emit(report, shapes_document(settings, results, dtype, verify, fitted), output)
 
 
 def _checked(
-    settings: "Sequence[NetworkSettings]", results: "Sequence[NetworkShapes]", weights: Path | None, verify: bool
+    origins: "Sequence[FromSettings]", results: "Sequence[NetworkShapes]", verify: bool
 ) -> "WeightsRecord | None":
     """Run the real networks, or else only see how a checkpoint fits them; give how it fits the first."""
-    if not verify and weights is None:
+    if not verify and all(origin.weights is None for origin in origins):
         return None
     with ending_at_once():
         from mnfpn_cli.measure.verify import verify_shapes
-        from mnfpn_cli.weights.load import fit_weights
 
-    fitted: list[WeightsRecord | None] = []
-    for at_size, result in zip(settings, results, strict=True):
-        fitted.append(verify_shapes(at_size, result, weights) if verify else fit_weights(at_size, weights))
-    return fitted[0]
+    both = zip(origins, results, strict=True)
+    first, *_ = [verify_shapes(origin, result) if verify else origin.fit() for origin, result in both]
+    return first
 
 
 def _observed(
@@ -114,11 +109,11 @@ def _observed(
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.shapes import maps_tables
 
-    subjects = [model.subject(network, text, batch, weights) for text in several_sizes(size)]
+    subjects = model.subjects(network, several_sizes(size), batch, weights)
     with ending_at_once():
         from mnfpn_cli.audit.inspect import build_subject, inputs_of
         from mnfpn_cli.audit.pyramid import maps_document, observe_maps
 
     built = build_subject(subjects[0])
-    results = [observe_maps(built, subject.inputs, inputs_of(subject)) for subject in subjects]
-    emit(maps_tables(results), maps_document(subjects[0].model, results), output)
+    results = [observe_maps(built, subject.specs, inputs_of(subject)) for subject in subjects]
+    emit(maps_tables(results), maps_document(subjects[0].origin, results), output)

@@ -13,13 +13,13 @@ from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import NetworkOptions, RowOutputOptions, SizeOption, WeightsOption, choice_option, whole
 from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.errors import UsageError
+from mnfpn_cli.external.origin import FromSettings, Origin, Subject
 from mnfpn_cli.report.terminal.summary import SORT_KEYS, Selection, SortKey, select
 from mnfpn_cli.text import did_you_mean
 
 if TYPE_CHECKING:
     from mnfpn_cli.audit.tree import LayerTree
-    from mnfpn_cli.external.inputs import Subject
-    from mnfpn_cli.report.terminal.tables import Report
+    from mnfpn_cli.plan.network import NetworkPlan
 
 DEFAULT_DEPTH = 2
 
@@ -84,7 +84,20 @@ class PictureOptions:
     tree: Annotated[bool, Option("--tree", help="Draw stages, laterals and levels instead.")] = False
     svg: Annotated[Path | None, Option(help="Write that drawing as a picture too.", metavar="FILE"), Writes()] = None
 
-    def check(self, subject: "Subject", output: RowOutputOptions, of_layers: Sequence[str]) -> None:
+    def plan(self, origin: Origin) -> "NetworkPlan | None":
+        """The plan that is drawn; None where no picture is asked for.
+
+        Raises:
+            UsageError: where the network has none.
+        """
+        asked = ["--tree"] * self.tree + ["--svg"] * (self.svg is not None)
+        if not asked:
+            return None
+        if isinstance(origin, FromSettings):
+            return origin.plan
+        raise UsageError(f"{asked[0]}: draws networks from settings, and cannot be given beside --model")
+
+    def check(self, output: RowOutputOptions, of_layers: Sequence[str]) -> None:
         """Make sure, before any work is done, that there is something to draw, and that its file is named for it.
 
         ``of_layers``: options that were given too, and say which layers are shown, and how.
@@ -92,9 +105,6 @@ class PictureOptions:
         Raises:
             UsageError: where there is not.
         """
-        asked = ["--tree"] * self.tree + ["--svg"] * (self.svg is not None)
-        if asked and subject.settings is None:
-            raise UsageError(f"{asked[0]}: draws networks from settings, and cannot be given beside --model")
         if self.tree and of_layers:
             raise UsageError(f"{', '.join(of_layers)}: must not be given beside --tree, which draws levels, not layers")
         if self.tree and {output.form, output.file_form} != {"text"}:
@@ -102,24 +112,22 @@ class PictureOptions:
         if self.svg is not None:
             form_of_file("--svg", self.svg, ["svg"], "svg")
 
-    def draw(self, subject: "Subject", output: RowOutputOptions) -> None:
+    def draw(self, plan: "NetworkPlan", subject: Subject, output: RowOutputOptions) -> None:
         """Write the picture, and show the diagram, each where it was asked for."""
         from mnfpn_cli.cli.output import emit, write_text
-        from mnfpn_cli.plan.network import plan_network
         from mnfpn_cli.plan.shapes import network_shapes
         from mnfpn_cli.report.figures.svg import diagram_svg
         from mnfpn_cli.report.layout import network_layout
         from mnfpn_cli.report.terminal.diagram import diagram
+        from mnfpn_cli.report.terminal.export import weights_report
         from mnfpn_cli.settings.input import NetworkInput, Size
 
-        assert subject.settings is not None
-        batch, channels, height, width = subject.inputs[0].shape
-        plan = plan_network(subject.settings)
+        batch, channels, height, width = subject.specs[0].shape
         layout = network_layout(plan, network_shapes(plan, NetworkInput(batch, channels, Size(height, width))))
         if self.svg is not None:
             write_text(self.svg, diagram_svg(layout), "--svg")
         if self.tree:
-            emit(diagram(layout) + _fit(subject), {}, output)
+            emit(diagram(layout) + weights_report(subject.origin.fit()), {}, output)
 
 
 @grouped
@@ -144,27 +152,18 @@ def summary(
         mnfpn summary --sort macs --top 10
         mnfpn summary --model torchvision.models:resnet18 --depth 1
     """
-    subject = model.subject(network, size, weights=weights)
-    picture.check(subject, output, [*rows.given(), *["--counts"] * counts, *["--no-audit"] * (not audit)])
+    (subject,) = model.subjects(network, [size], weights=weights)
+    drawn = picture.plan(subject.origin)
+    picture.check(output, [*rows.given(), *["--counts"] * counts, *["--no-audit"] * (not audit)])
     if counts and output.format in ("csv", "markdown"):
         raise UsageError(f"--counts: is in text and JSON, and cannot be given beside --format {output.format}")
-    if picture.tree or picture.svg is not None:
-        picture.draw(subject, output)
+    if drawn is not None:
+        picture.draw(drawn, subject, output)
     if not picture.tree:
         _show_layers(subject, rows, counts, audit, output)
 
 
-def _fit(subject: "Subject") -> "Report":
-    """How a checkpoint fits the network that is drawn; nothing, and no torch, where there is none."""
-    if subject.weights is None:
-        return []
-    from mnfpn_cli.audit.inspect import fit_subject
-    from mnfpn_cli.report.terminal.export import weights_report
-
-    return weights_report(fit_subject(subject))
-
-
-def _show_layers(subject: "Subject", rows: RowOptions, counts: bool, audit: bool, output: RowOutputOptions) -> None:
+def _show_layers(subject: Subject, rows: RowOptions, counts: bool, audit: bool, output: RowOutputOptions) -> None:
     """Inspect the network, and show its layers with what was asked for beside them."""
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.audit import audit_report
@@ -183,7 +182,7 @@ def _show_layers(subject: "Subject", rows: RowOptions, counts: bool, audit: bool
     every = rows.selection(everything=True)
     layers = select(tree, every)
     counted = counts_record(found.facts) if counts else None
-    report = summary_tables(tree, subject.inputs, rows.selection(everything=False)) + weights_report(found.weights)
+    report = summary_tables(tree, subject.specs, rows.selection(everything=False)) + weights_report(found.weights)
     report += counts_tables(counted) if counted else []
     report += audit_report(found.audit, found.pyramids) if found.audit else []
     listed = layers if every.is_flat else [tree.rows[0], *layers]

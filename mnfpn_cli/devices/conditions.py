@@ -69,7 +69,7 @@ def read_conditions(machine: Machine = HERE) -> Conditions:
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class Span:
     """What happened between two readings; None where it could not be read.
 
     Attributes:
@@ -91,14 +91,14 @@ class Interval:
     throttled_periods: int | None = None
 
 
-def between(before: Conditions, after: Conditions) -> Interval:
+def between(before: Conditions, after: Conditions) -> Span:
     """What happened between two readings."""
     seconds = max(after.time_s - before.time_s, 1e-9)  # two readings on a coarse clock
     busy, own = _rise(before.busy_s, after.busy_s), _rise(before.own_s, after.own_s)
     steal = _rise(before.steal_s, after.steal_s)
     earlier = {process.pid: process.cpu_s for process in before.others}
     rises = [replace(process, cpu_s=process.cpu_s - earlier.get(process.pid, 0.0)) for process in after.others]
-    return Interval(
+    return Span(
         seconds=seconds,
         other_cores=None if busy is None or own is None else max(0.0, busy - own) / seconds,
         busiest=max(rises, key=lambda process: process.cpu_s, default=None),

@@ -147,7 +147,7 @@ class PartTime(Record):
     bound: Bound | None = Field(description="What sets the larger share of the floor.")
 
 
-class LayerTime(PartTime):
+class LayerTimeRecord(PartTime):
     """The same of one layer."""
 
     path: str = Field(description="Its module; of what a container computes beside its layers, the container.")
@@ -182,7 +182,7 @@ class ProfileRecord(Record):
     roofline: RooflineRecord | None = Field(description="What the device can do.")
     advice: AdviceRecord | None = Field(description="What would help most; null where nothing would.")
     parts: tuple[PartTime, ...] = Field(description="The parts of the network.")
-    layers: tuple[LayerTime, ...] = Field(description="The layers, in the order in which they run.")
+    layers: tuple[LayerTimeRecord, ...] = Field(description="The layers, in the order in which they run.")
 
 
 class RunProfile(ProfileRecord, RunConditions):

@@ -17,7 +17,7 @@ WIDTH = 120
 
 
 @dataclass(frozen=True)
-class Node:
+class RecordSchema:
     """A document or a record of one: its JSON Schema, with the definitions that this refers to."""
 
     title: str
@@ -25,16 +25,16 @@ class Node:
     definitions: Mapping[str, Any]
 
     @classmethod
-    def of(cls, part: Mapping[str, Any], definitions: Mapping[str, Any]) -> "Node":
+    def of(cls, part: Mapping[str, Any], definitions: Mapping[str, Any]) -> "RecordSchema":
         """Read a schema."""
         return cls(part["title"].removesuffix("Record"), part["properties"], definitions)
 
-    def records(self, key: str) -> "Iterator[tuple[str, Node]]":
+    def records(self, key: str) -> "Iterator[tuple[str, RecordSchema]]":
         """The records below a key, each with its path."""
         for path, part in records(self.properties[key], self.definitions, key):
-            yield path, Node.of(part, self.definitions)
+            yield path, RecordSchema.of(part, self.definitions)
 
-    def uses(self) -> "Iterator[tuple[str, str, Node]]":
+    def uses(self) -> "Iterator[tuple[str, str, RecordSchema]]":
         """All records in it, each with the title and the key that lead to it."""
         for key in self.properties:
             for _, one in self.records(key):
@@ -62,9 +62,9 @@ class Node:
                     yield from one.listed(rows, f"{path}{place}.")
 
 
-def documents() -> dict[str, Node]:
+def documents() -> dict[str, RecordSchema]:
     """Every document by its name; one of several forms by the name of each, as ``runs list``."""
-    made: dict[str, Node] = {}
+    made: dict[str, RecordSchema] = {}
     for name in DOCUMENTS:
         whole = schema(name)
         forms = [one for _, one in records(whole, whole["$defs"])]
@@ -72,7 +72,7 @@ def documents() -> dict[str, Node]:
         for form, command in zip(forms, commands, strict=True):
             alone = commands.count(command) == 1
             label = f"`{command}`" if alone else f"`{command}` ({form['title'].removesuffix('Document')})"
-            made[label] = Node.of(form, whole["$defs"])
+            made[label] = RecordSchema.of(form, whole["$defs"])
     return made
 
 
@@ -89,7 +89,7 @@ def reference() -> list[str]:
 
 def _sentences() -> list[str]:
     whole = TypeAdapter(Document).json_schema(mode="serialization")
-    *others, last = Node.of(whole, whole["$defs"]).listed(())
+    *others, last = RecordSchema.of(whole, whole["$defs"]).listed(())
     text = (
         f"Every document begins with {', '.join(others)} and {last}. The version is raised only when a key goes or "
         "changes its meaning. A key that does not apply is null: `settings` for a network of others, `model` for one "
@@ -99,9 +99,9 @@ def _sentences() -> list[str]:
     return wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
-def _shared(every: Collection[Node]) -> dict[str, Node]:
+def _shared(every: Collection[RecordSchema]) -> dict[str, RecordSchema]:
     """The records that get a row, by title."""
-    found: dict[str, Node] = {}
+    found: dict[str, RecordSchema] = {}
     users: dict[str, set[tuple[str, str]]] = {}
     for document in every:
         for owner, key, one in document.uses():

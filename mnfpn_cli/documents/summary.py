@@ -9,7 +9,7 @@ from mnfpn_cli.documents.base import Amount, Bytes, Count, Document, Macs, Param
 from mnfpn_cli.documents.inputs import ImageInput, TensorInput, WeightsRecord
 
 
-class Work(Record):
+class WorkRecord(Record):
     """What there is to compute, for the whole input.
 
     MACs of products; of everything else the elements that it is computed for.
@@ -57,7 +57,7 @@ class CounterTotal(Record):
 class CountsRecord(Record):
     """The work of a network, and the totals of all counters."""
 
-    work: Work = Field(description="What there is to compute.")
+    work: WorkRecord = Field(description="What there is to compute.")
     tools: tuple[CounterTotal, ...] = Field(description="What each counter printed.")
 
 

@@ -15,14 +15,13 @@ from mnfpn_cli.export import safetensors as as_safetensors
 from mnfpn_cli.export.check import compare, inputs_to_check
 from mnfpn_cli.export.formats import Format
 from mnfpn_cli.export.written import Opened, metadata
+from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.files import write_whole
 from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained
 from mnfpn_cli.network.network import Network
-from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.text import first_line
-from mnfpn_cli.weights.load import build_with_weights
 
 Progress = Callable[[str, float], None]
 """Told what is being done, and which share of it is."""
@@ -52,18 +51,16 @@ FILE_FORMATS: dict[Format, FileFormat] = {
 }
 
 
-def build_for_export(
-    settings: NetworkSettings, input: NetworkInput, seed: int, weights: Path | None
-) -> tuple[Network, WeightsRecord | None]:
-    """The network that is to be written, initialised from a seed and then from a checkpoint where there is one.
+def build_for_export(origin: FromSettings, input: NetworkInput, seed: int) -> tuple[Network, WeightsRecord | None]:
+    """The network that is to be written, initialised from a seed and then from its checkpoint if it has one.
 
     Raises:
         UsageError: where network and input cannot fit the memory that is free, or the checkpoint is another network's.
         MnfpnError: where memory runs out all the same, or the checkpoint cannot be read.
     """
-    check_fits(plan_network(settings), input, "float32", torch.device("cpu"))
+    check_fits(origin.plan, input, "float32", torch.device("cpu"))
     with out_of_memory_explained("building the network"):
-        return build_with_weights(settings, seed, weights)
+        return origin.build(seed)
 
 
 def export_network(

@@ -1,4 +1,4 @@
-"""What a command looks at: a network, and the images or tensors that one pass of it is given."""
+"""The images or tensors that one pass of a network is given."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.settings.input import NetworkInput, Size
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from mnfpn_cli.documents.base import Model
-    from mnfpn_cli.documents.inputs import InputRecord
-    from mnfpn_cli.external.target import Target
-    from mnfpn_cli.settings.network import NetworkSettings  # pydantic, which --help need not pay for
+    from mnfpn_cli.documents.inputs import InputRecord  # pydantic, which --help need not pay for
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +57,3 @@ def inputs_of(record: InputRecord) -> Inputs:
     if record.channels and record.height and record.width:
         return NetworkInput(record.batch, record.channels, Size(record.height, record.width))
     return TensorInputs(tuple(InputSpec(one.shape, one.dtype) for one in record.shapes or ()))
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A network, and the inputs of a pass: from settings, perhaps with a checkpoint, or from a target."""
-
-    inputs: tuple[InputSpec, ...]
-    settings: NetworkSettings | None = None
-    target: Target | None = None
-    weights: Path | None = None
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-        return self.target.text if self.target else "the network of the settings"
-
-    @property
-    def model(self) -> Model | None:
-        """Where the network is, for a document; None where it has settings."""
-        return self.target.record() if self.target else None

@@ -43,7 +43,7 @@ class WarmUp:
 
 
 @dataclass
-class Subject:
+class TimedPass:
     """One pass of something, and the times that it took so far.
 
     Attributes:
@@ -72,7 +72,7 @@ class Subject:
             self.enqueue.append(enqueue)
 
 
-Rule = Callable[[Sequence[Subject]], Ended | None]
+Rule = Callable[[Sequence[TimedPass]], Ended | None]
 """Told of all subjects after each round; says what ends the measurement, or None where it goes on."""
 
 
@@ -99,7 +99,7 @@ def warm_up(run: Callable[[], object], timer: Timer, passes: int | None = None) 
     return WarmUp(count, seconds, False)
 
 
-def rewarm(subjects: Sequence[Subject], device_type: str) -> None:
+def rewarm(subjects: Sequence[TimedPass], device_type: str) -> None:
     """Run each once more where making another ready took from it: a GPU's memory that torch had kept for it."""
     if device_type != "cuda":
         return
@@ -111,7 +111,7 @@ def rewarm(subjects: Sequence[Subject], device_type: str) -> None:
 
 
 def take_samples(
-    subjects: Sequence[Subject],
+    subjects: Sequence[TimedPass],
     rule: Rule,
     after_round: Callable[[], object] = lambda: None,
     settle: Callable[[], object] = lambda: None,

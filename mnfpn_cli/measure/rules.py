@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mnfpn_cli.documents.measurement import Ended
-from mnfpn_cli.measure.engine import Subject
+from mnfpn_cli.measure.engine import TimedPass
 from mnfpn_cli.measure.ratio import paired_ratio
 from mnfpn_cli.measure.statistics import Latency, relative_half_width
 from mnfpn_cli.settings.measuring import LEAST_SAMPLES, Sampling
@@ -33,7 +33,7 @@ class EnoughOfEach:
     rounds: int = 0
     next_look: int = LEAST_SAMPLES
 
-    def __call__(self, subjects: Sequence[Subject]) -> Ended | None:
+    def __call__(self, subjects: Sequence[TimedPass]) -> Ended | None:
         """Look at the subjects after a round."""
         self.rounds += 1
         self.spent += sum(subject.samples[-1] for subject in subjects)
@@ -52,7 +52,7 @@ class EnoughOfEach:
         late = self.rounds >= LEAST_SAMPLES and self.spent >= self.sampling.max_time_s
         return reached or ("max_time" if late else None)
 
-    def _by_precision(self, subjects: Sequence[Subject]) -> Ended | None:
+    def _by_precision(self, subjects: Sequence[TimedPass]) -> Ended | None:
         if self.rounds < LEAST_SAMPLES or self.spent < self.sampling.min_time_s:
             return None
         if self.spent >= self.sampling.max_time_s:
@@ -91,7 +91,7 @@ class NarrowRatio:
     rounds: int = 0
     next_look: int = 2 * LEAST_BLOCKS
 
-    def __call__(self, subjects: Sequence[Subject]) -> Ended | None:
+    def __call__(self, subjects: Sequence[TimedPass]) -> Ended | None:
         """Look at both after a round; a block of ABBA is whole after every second one."""
         if len(subjects) < 2:
             return "failed"
@@ -109,7 +109,7 @@ class NarrowRatio:
         late = self.rounds >= 2 * LEAST_BLOCKS and self.spent >= self.sampling.max_time_s
         return reached or ("max_time" if late else None)
 
-    def _by_precision(self, subjects: Sequence[Subject]) -> Ended | None:
+    def _by_precision(self, subjects: Sequence[TimedPass]) -> Ended | None:
         if self.rounds < 2 * LEAST_BLOCKS or self.spent < self.sampling.min_time_s:
             return None
         if self.spent >= self.sampling.max_time_s:

@@ -13,7 +13,7 @@ from mnfpn_cli.text import percent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnfpn_cli.devices.conditions import Interval
+    from mnfpn_cli.devices.conditions import Span
     from mnfpn_cli.devices.machine import Cores
     from mnfpn_cli.devices.nvml import GpuState
 
@@ -75,7 +75,7 @@ CPU_CLOCK_SPREAD = 0.10
 
 
 def unsteady_cpu(
-    interval: Interval, cores: Cores, threads: int | None, clocks_hz: Sequence[float] = ()
+    interval: Span, cores: Cores, threads: int | None, clocks_hz: Sequence[float] = ()
 ) -> tuple[Unsteady, ...]:
     """What was wrong with the CPUs while something was measured; nothing on a quiet machine.
 
@@ -95,7 +95,7 @@ def unsteady_cpu(
     return tuple(one for one in found if one)
 
 
-def _load(interval: Interval, cores: Cores, threads: int) -> Unsteady | None:
+def _load(interval: Span, cores: Cores, threads: int) -> Unsteady | None:
     """Other processes, where they and our threads together are more than the cores, or where they are very busy."""
     other = interval.other_cores
     if other is None or other * interval.seconds < MIN_CPU_S:
@@ -111,7 +111,7 @@ def _load(interval: Interval, cores: Cores, threads: int) -> Unsteady | None:
     )
 
 
-def _who(interval: Interval, other: float) -> str:
+def _who(interval: Span, other: float) -> str:
     """Who it was: a process that made most of the load has a name; of many short ones nothing is known but the sum."""
     busiest = interval.busiest
     if busiest is None or busiest.cpu_s < 0.5 * other * interval.seconds:
@@ -124,7 +124,7 @@ def _of_cores(cores: float) -> str:
     return f"{percent(cores, '.0f')} of a core" if cores < 0.995 else f"{cores:.1f} cores"
 
 
-def _steal(interval: Interval) -> Unsteady | None:
+def _steal(interval: Span) -> Unsteady | None:
     if interval.steal_share is None or interval.steal_share < STEAL_SHARE:
         return None
     if interval.steal_share * interval.seconds < MIN_CPU_S:
@@ -136,7 +136,7 @@ def _steal(interval: Interval) -> Unsteady | None:
     )
 
 
-def _quota(interval: Interval, cores: Cores) -> Unsteady | None:
+def _quota(interval: Span, cores: Cores) -> Unsteady | None:
     stopped, periods = interval.throttled_periods, interval.periods
     if not stopped or not periods or stopped < THROTTLED_PERIODS * periods:
         return None
@@ -159,7 +159,7 @@ def _threads(cores: Cores, threads: int) -> Unsteady | None:
     return Unsteady("threads", f"{threads} threads on {there}", f"--threads {cores.usable}")
 
 
-def _contention(interval: Interval, threads: int) -> Unsteady | None:
+def _contention(interval: Span, threads: int) -> Unsteady | None:
     """Our own threads in each other's way, though they are no more than the cores.
 
     What we waited for others is at most what these computed. The rest we waited for ourselves: the workers of a

@@ -1,29 +1,25 @@
 """Holding a plan against the real network: does it return what the plan says?"""
 
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from mnfpn_cli.documents.inputs import WeightsRecord
 from mnfpn_cli.errors import CheckError
+from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.network import NetworkPlan, plan_network
+from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.plan.shapes import NetworkShapes
-from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.weights.load import build_with_weights
 
 SEED = 0
 """Of the weights that no checkpoint gives; shapes do not depend on them."""
 
 
-def verify_shapes(
-    settings: NetworkSettings, shapes: NetworkShapes, weights: Path | None = None
-) -> WeightsRecord | None:
-    """Run the real network, on the CPU in float32, and compare it with the plan; load a checkpoint where there is one.
+def verify_shapes(origin: FromSettings, shapes: NetworkShapes) -> WeightsRecord | None:
+    """Run the real network, on the CPU in float32, and compare it with the plan; load its checkpoint if it has one.
 
     Compared are the number of parameters, each level's tap and output, and the logits.
 
@@ -32,10 +28,10 @@ def verify_shapes(
         UsageError: where the run cannot fit the memory that is free, or the checkpoint is of another network.
         MnfpnError: where it runs out of memory all the same.
     """
-    plan, input = plan_network(settings), shapes.input
+    plan, input = origin.plan, shapes.input
     check_fits(plan, input, "float32", torch.device("cpu"))
     with out_of_memory_explained(f"verifying {input.batch} × {input.size}"), torch.inference_mode():
-        network, loaded = build_with_weights(settings, SEED, weights)
+        network, loaded = origin.build(SEED)
         real = _observe(network, plan, torch.rand(input.shape))
     planned = _expect(shapes) | {"parameters": network_cost(plan, input.size).total.parameters}
     # A level's tap is a stage, or, for an extra level, the level before it: what is real of either is known by path.

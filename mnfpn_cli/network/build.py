@@ -13,8 +13,13 @@ from mnfpn_cli.settings.network import NetworkSettings
 
 def build_network(settings: NetworkSettings, seed: int = 0) -> Network:
     """A network on the CPU in float32 and eval mode; the same weights for the same settings and seed, every time."""
+    return build_planned(plan_network(settings), seed)
+
+
+def build_planned(plan: NetworkPlan, seed: int) -> Network:
+    """The same from a plan that was made already."""
     with torch.random.fork_rng(devices=[]):  # torch's modules initialise themselves, from the global generator
-        network = Network(plan_network(settings)).eval()
+        network = Network(plan).eval()
     initialise(network, torch.Generator().manual_seed(seed))
     return network
 

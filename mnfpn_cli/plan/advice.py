@@ -129,15 +129,18 @@ class _Change:
 
 
 def best_advice(
-    settings: NetworkSettings, input: NetworkInput, item_bytes: int, seconds: Mapping[Row, float]
+    settings: NetworkSettings,
+    works: Sequence[LayerWork],
+    input: NetworkInput,
+    item_bytes: int,
+    seconds: Mapping[Row, float],
 ) -> Advice | None:
     """The change that helps the part that takes most time; where none does, the part after it; None if none helps.
 
     Of the changes that take a good share off that part, it is the one that saves the most for each layer that it
-    changes: it leaves the rest of the network as it was asked for. ``seconds`` are the measured times of the layers by
-    path and part; what a change would save is estimated from them, see `TimeModel`.
+    changes: it leaves the rest of the network as it was asked for. ``works`` are the layers, and ``seconds`` their
+    measured times by path and part; what a change would save is estimated from them, see `TimeModel`.
     """
-    works = network_work(plan_network(settings), input, item_bytes)
     model = TimeModel(works, seconds)
     parts: dict[str, float] = {}
     for (_, part), time in seconds.items():

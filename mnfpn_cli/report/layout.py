@@ -19,7 +19,7 @@ from mnfpn_cli.settings.pyramid import Merge
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class DiagramNode:
     """A map under its name, with its stride in pixels of the image; None where it is one cell, or no map at all.
 
     ``step`` is what makes it of the map above it, as ``3×3, /2`` for a stride of 2; empty where there is none.
@@ -50,9 +50,9 @@ class Path:
 class Row:
     """What stands side by side. A level without a path is an extra one, of the level above it or of the last tap."""
 
-    stage: Node | None = None
+    stage: DiagramNode | None = None
     path: Path | None = None
-    level: Node | None = None
+    level: DiagramNode | None = None
     on_tap: bool = False
 
 
@@ -61,11 +61,11 @@ class Votes:
     """Every level classified by layers of its own, and what comes out of the one layer over all of them."""
 
     each: str
-    logits: Node
+    logits: DiagramNode
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class DiagramLayout:
     """The rows of a diagram, how the top-down path resizes, and what is made of all levels together."""
 
     title: str
@@ -75,7 +75,7 @@ class Layout:
     notes: tuple[str, ...]
 
     @property
-    def stages(self) -> tuple[Node, ...]:
+    def stages(self) -> tuple[DiagramNode, ...]:
         """All that stands on the left, from the image down."""
         return tuple(row.stage for row in self.rows if row.stage)
 
@@ -85,7 +85,7 @@ class Layout:
         return tuple(row.path for row in self.rows if row.path)
 
     @property
-    def levels(self) -> tuple[Node, ...]:
+    def levels(self) -> tuple[DiagramNode, ...]:
         """All that stands on the right, finest level first."""
         return tuple(row.level for row in self.rows if row.level)
 
@@ -95,10 +95,10 @@ class Layout:
         return tuple(index for index, row in enumerate(self.rows) if row.path)
 
 
-def network_layout(plan: NetworkPlan, shapes: NetworkShapes) -> Layout:
+def network_layout(plan: NetworkPlan, shapes: NetworkShapes) -> DiagramLayout:
     """Lay out a network, with the shapes that it has for an input: those of one image of the batch."""
     pyramid, head = plan.pyramid, plan.head
-    return Layout(
+    return DiagramLayout(
         title="Input " + "×".join(map(str, shapes.input.shape)),
         rows=tuple(_rows(plan, shapes)),
         resize=pyramid.upsample if pyramid else "",
@@ -111,7 +111,7 @@ def _rows(plan: NetworkPlan, shapes: NetworkShapes) -> Iterator[Row]:
     for node in _entry(plan.backbone, shapes.input):
         yield Row(node)
     tapped = {level.stage: level for level in plan.pyramid.levels} if plan.pyramid else {}
-    outputs = {level.name: Node(level.name, _shape(level.output), level.stride) for level in shapes.levels}
+    outputs = {level.name: DiagramNode(level.name, _shape(level.output), level.stride) for level in shapes.levels}
     for index, node in enumerate(_stages(plan.backbone, shapes.input)):
         level = tapped.get(index)
         if not plan.pyramid or not level:
@@ -125,22 +125,24 @@ def _rows(plan: NetworkPlan, shapes: NetworkShapes) -> Iterator[Row]:
             yield Row(node)
 
 
-def _entry(plan: BackbonePlan, input: NetworkInput) -> Iterator[Node]:
+def _entry(plan: BackbonePlan, input: NetworkInput) -> Iterator[DiagramNode]:
     stem, size = plan.stem, input.size
-    yield Node("image", shape(input.channels, size), 1)
-    yield Node("stem", shape(stem.out_channels, stem.output(size)), stem.stride, _layer(stem))
+    yield DiagramNode("image", shape(input.channels, size), 1)
+    yield DiagramNode("stem", shape(stem.out_channels, stem.output(size)), stem.stride, _layer(stem))
     if plan.stem_pool:
-        yield Node("stem_pool", shape(stem.out_channels, stem_size(plan, size)), 2 * stem.stride, "max-pool 3×3, /2")
+        yield DiagramNode(
+            "stem_pool", shape(stem.out_channels, stem_size(plan, size)), 2 * stem.stride, "max-pool 3×3, /2"
+        )
 
 
-def _stages(plan: BackbonePlan, input: NetworkInput) -> Iterator[Node]:
+def _stages(plan: BackbonePlan, input: NetworkInput) -> Iterator[DiagramNode]:
     stride = plan.stem.stride * (2 if plan.stem_pool else 1)
     for index, (stage, size) in enumerate(zip(plan.stages, stage_sizes(plan, input.size), strict=True)):
         stride *= stage.stride
         # A bottleneck is what has an activation behind the sum.
         block = "bottleneck" if stage.blocks[0].activation else "inverted residual"
         step = f"{len(stage.blocks)} × {block}{_halving(stage.stride)}"
-        yield Node(f"stages.{index}", shape(stage.out_channels, size), stride, step)
+        yield DiagramNode(f"stages.{index}", shape(stage.out_channels, size), stride, step)
 
 
 def _path(level: LevelPlan, pyramid: PyramidPlan) -> Path:
@@ -153,7 +155,7 @@ def _path(level: LevelPlan, pyramid: PyramidPlan) -> Path:
     )
 
 
-def _extra_rows(pyramid: PyramidPlan, outputs: Mapping[str, Node]) -> Iterator[Row]:
+def _extra_rows(pyramid: PyramidPlan, outputs: Mapping[str, DiagramNode]) -> Iterator[Row]:
     for index, extra in enumerate(pyramid.extra):
         layer = _layer(extra.layer) if extra.layer else "max-pool, /2"
         step = f"ReLU, {layer}" if index and pyramid.extra_relu else layer
@@ -161,12 +163,12 @@ def _extra_rows(pyramid: PyramidPlan, outputs: Mapping[str, Node]) -> Iterator[R
         yield Row(level=replace(outputs[extra.name], step=step), on_tap=on_tap)
 
 
-def _classifier(head: ClassifierPlan, backbone: BackbonePlan, input: NetworkInput) -> Iterator[Node]:
+def _classifier(head: ClassifierPlan, backbone: BackbonePlan, input: NetworkInput) -> Iterator[DiagramNode]:
     *_, last = _stages(backbone, input)
     if head.last:
         size = stage_sizes(backbone, input.size)[-1]
-        yield Node("head.last", shape(head.features, size), last.stride, _layer(head.last), in_head=True)
-    yield Node("head.pool", shape(head.features, ONE_CELL), None, "average-pool", in_head=True)
+        yield DiagramNode("head.last", shape(head.features, size), last.stride, _layer(head.last), in_head=True)
+    yield DiagramNode("head.pool", shape(head.features, ONE_CELL), None, "average-pool", in_head=True)
     yield _logits(head.classes)
 
 
@@ -174,8 +176,8 @@ def _votes(head: LevelClassifiersPlan) -> Votes:
     return Votes("pool, dense" if head.pool else "dense", _logits(head.classes))
 
 
-def _logits(classes: int) -> Node:
-    return Node(LOGITS, str(classes), None, "dense", in_head=True)
+def _logits(classes: int) -> DiagramNode:
+    return DiagramNode(LOGITS, str(classes), None, "dense", in_head=True)
 
 
 def _notes(pyramid: PyramidPlan) -> Iterator[str]:

@@ -71,8 +71,7 @@ def prepare(job: Job) -> Prepared:
         # What the mode "reduce-overhead" stands for; its CUDA graphs are all that it does.
         options: dict[str, Any] = {"triton.cudagraphs": True} if job.device.type == "cuda" else {}
         # A network of others may have parts that the compiler leaves to Python, as people who compile it have them.
-        whole = job.settings is not None
-        compiled = torch.compile(own_pass(network), fullgraph=whole, dynamic=False, options=options)
+        compiled = torch.compile(own_pass(network), fullgraph=job.one_graph, dynamic=False, options=options)
         forward = partial(_marked, compiled) if options else compiled
         run = training_step(network, inputs, forward) if job.train else partial(forward, *inputs)
         with torch.inference_mode(not job.train):  # a pass in another mode would compile anew

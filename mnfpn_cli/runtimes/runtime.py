@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.inputs import Inputs, specs_of
+from mnfpn_cli.external.origin import External, Origin
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.settings.input import DType
-from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.text import first_line
 from mnfpn_cli.trace.observe import named_tensors
 
@@ -45,7 +45,7 @@ class Job:
 
     Attributes:
         network: a copy of the runtime's own, on the CPU, in float32 and eval mode; it may be changed.
-        settings: that the network was built from; None of one that others wrote.
+        one_graph: whether its forward is one graph, of which nothing has to be left to Python.
         inputs: of a pass, on the CPU: images (n, in_channels, h, w) as a rule. What is floating-point is in float32.
         device: to run on.
         dtype: to compute in.
@@ -53,7 +53,7 @@ class Job:
     """
 
     network: nn.Module
-    settings: NetworkSettings | None
+    one_graph: bool
     inputs: tuple[Tensor, ...]
     device: torch.device
     dtype: DType
@@ -107,10 +107,10 @@ def load_runtime(name: str) -> Runtime:
     return cast("Runtime", import_module(f"mnfpn_cli.runtimes.{name.replace('-', '_')}"))
 
 
-def why_not(name: str, settings: NetworkSettings | None, device: torch.device, dtype: DType, train: bool) -> str | None:
-    """Why a runtime cannot run a network somewhere, before it is tried; ``settings`` are None of one of others."""
+def why_not(name: str, origin: Origin, device: torch.device, dtype: DType, train: bool) -> str | None:
+    """Why a runtime cannot run a network somewhere, before it is tried."""
     runtime = load_runtime(name)
-    if settings is None and not runtime.ANY_NETWORK:
+    if isinstance(origin, External) and not runtime.ANY_NETWORK:
         return "networks from settings only"
     return runtime.impossible(device, dtype, train)
 

@@ -21,7 +21,7 @@ from mnfpn_cli.sweep.order import Rates, References, Way, way_of
 from mnfpn_cli.sweep.pool import Lost, Pool, Worker
 from mnfpn_cli.sweep.process import Outcome
 from mnfpn_cli.sweep.start import task_of
-from mnfpn_cli.sweep.state import NotRun, State
+from mnfpn_cli.sweep.state import CannotRun, State
 
 POLL_S = 0.25
 MAX_LOSSES = 3
@@ -117,11 +117,11 @@ class SweepRun:
 
     def _leave_out_what_cannot_run(self) -> None:
         """Pass over the cells that no worker can run: one of each way was tried on each worker."""
-        workers, found = self.pool.idle(), list[NotRun]()
+        workers, found = self.pool.idle(), list[CannotRun]()
         for cell in [self.cells[key] for key in self._queue] if self._cannot else ():
             taking = [worker for worker in workers if worker.takes(cell.cell)]
             if taking and not any(self._can(worker, cell) for worker in taking):
-                found.append(NotRun(cell, self._cannot[taking[0], way_of(cell)]))
+                found.append(CannotRun(cell, self._cannot[taking[0], way_of(cell)]))
         if found:
             self._left_out |= {one.cell.key for one in found}
             self._queue = deque(key for key in self._queue if key not in self._left_out)

@@ -11,7 +11,7 @@ from mnfpn_cli.sweep.expected import Reused
 
 
 @dataclass(frozen=True, slots=True)
-class NotRun:
+class CannotRun:
     """A cell that no machine there is can run, and why: it stays to be measured."""
 
     cell: StoredCell
@@ -40,7 +40,7 @@ class State:
     done: int = 0
     failed: int = 0
     skipped: int = 0
-    not_run: tuple[NotRun, ...] = ()
+    not_run: tuple[CannotRun, ...] = ()
     others: int = 0
     left_s: float | None = None
     best: StoredCell | None = None
@@ -63,7 +63,7 @@ class Swept:
     references: tuple[Reference, ...]
     notes: tuple[str, ...]
     skipped: int = 0
-    not_run: tuple[NotRun, ...] = ()
+    not_run: tuple[CannotRun, ...] = ()
     reused: tuple[Reused, ...] = ()
 
     @property
@@ -104,7 +104,7 @@ MOST = 10
 """Reasons that are told; the store has all."""
 
 
-def failures(cells: Sequence[StoredCell], not_run: Sequence[NotRun]) -> list[str]:
+def failures(cells: Sequence[StoredCell], not_run: Sequence[CannotRun]) -> list[str]:
     """How many cells failed, or could not be run though their runtime was named, and why: a line a reason.
 
     The most common reasons come first.
@@ -125,7 +125,7 @@ def failures(cells: Sequence[StoredCell], not_run: Sequence[NotRun]) -> list[str
     return [*lines, *([f"and cells for {len(reasons) - MOST} more reasons"] if len(reasons) > MOST else [])]
 
 
-def way(one: NotRun) -> str:
+def way(one: CannotRun) -> str:
     """The runtime and the device that a cell is for, in words."""
     how = one.cell.cell.execution
     return f"{how.runtime} on {how.device}, {how.dtype}"

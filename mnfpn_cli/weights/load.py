@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mnfpn_cli.documents.inputs import WeightsRecord
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.network.build import build_meta, build_network
+from mnfpn_cli.network.build import build_meta, build_planned
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.plan.rules import resolve
@@ -24,7 +24,7 @@ COUNTS = (torch.int64, torch.int32)
 
 
 def build_with_weights(
-    settings: NetworkSettings, seed: int, weights: Path | None
+    plan: NetworkPlan, settings: NetworkSettings, seed: int, weights: Path | None
 ) -> tuple[Network, WeightsRecord | None]:
     """A network initialised from a seed, and then from a checkpoint where there is one.
 
@@ -33,20 +33,18 @@ def build_with_weights(
         MnfpnError: where it cannot be read.
     """
     checkpoint = read_checkpoint(weights) if weights else None
-    network = build_network(settings, seed)
+    network = build_planned(plan, seed)
     return network, load_weights(network, settings, checkpoint) if checkpoint else None
 
 
-def fit_weights(settings: NetworkSettings, weights: Path | None) -> WeightsRecord | None:
-    """Say how a checkpoint fits a network of these settings, which is built without memory; None of no checkpoint.
+def fit_weights(plan: NetworkPlan, settings: NetworkSettings, weights: Path) -> WeightsRecord:
+    """Say how a checkpoint fits a network of these settings, which is built without memory.
 
     Raises:
         UsageError: where the file is no checkpoint, or one of another network.
         MnfpnError: where it cannot be read.
     """
-    if weights is None:
-        return None
-    return check_weights(build_meta(plan_network(settings)), settings, read_checkpoint(weights))
+    return check_weights(build_meta(plan), settings, read_checkpoint(weights))
 
 
 def check_weights(network: Network, settings: NetworkSettings, checkpoint: Checkpoint) -> WeightsRecord:

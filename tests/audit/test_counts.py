@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mnfpn_cli.audit.counters import COUNTERS, Counter, CountError, installed_version, on_cpu, run_counter
 from mnfpn_cli.audit.counts import count_work, counts_record, tool_totals
 from mnfpn_cli.audit.terms import in_words
-from mnfpn_cli.documents.summary import CounterTotal, Term, Work
+from mnfpn_cli.documents.summary import CounterTotal, Term, WorkRecord
 from mnfpn_cli.network.build import build_meta, build_network
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size
@@ -92,7 +92,7 @@ def default() -> nn.Module:
 def test_the_default_network_has_just_this_to_compute() -> None:
     """Additions are those of the residuals, 2,360,464, and of the pyramid, as many as elements are upsampled."""
     work = count_work(look(default(), [Input((1, 3, 600, 900))], gradients=False))
-    assert work == Work(
+    assert work == WorkRecord(
         convolution_macs=29_949_721_552,
         dense_macs=0,
         bias_adds=23_010_304,
@@ -125,7 +125,7 @@ class EveryKind(nn.Module):
 
 def test_every_kind_of_work_is_told_apart() -> None:
     """Elements of what comes out, for the whole batch; of pooling, those that are read."""
-    assert count_work(look(EveryKind().eval(), [Input((2, 3, 8, 8))], gradients=False)) == Work(
+    assert count_work(look(EveryKind().eval(), [Input((2, 3, 8, 8))], gradients=False)) == WorkRecord(
         convolution_macs=2 * 5 * 64 * 3,
         dense_macs=2 * 5 * 4 * 4 * 7,
         bias_adds=2 * 5 * 64,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from mnfpn_cli.bench.flops import FvcoreCount
-from mnfpn_cli.bench.results import Benchmark, BenchRun, Cell, FirstPass, NotRun, Row, SizeCost
+from mnfpn_cli.bench.results import Benchmark, BenchRun, FirstPass, NotRun, Row, RunKey, SizeCost
 from mnfpn_cli.documents.measurement import EnvironmentRecord
 from mnfpn_cli.measure.engine import WarmUp
 from mnfpn_cli.measure.statistics import Latency
@@ -23,12 +23,12 @@ ENVIRONMENT = EnvironmentRecord(
 )  # fmt: skip
 
 
-def cell(runtime: str = "eager", device: str = "cpu", batch: int = 1, size: Size = SIZE) -> Cell:
+def cell(runtime: str = "eager", device: str = "cpu", batch: int = 1, size: Size = SIZE) -> RunKey:
     """A cell of three channels."""
-    return Cell(runtime, device, NetworkInput(batch, 3, size))
+    return RunKey(runtime, device, NetworkInput(batch, 3, size))
 
 
-def timed(samples: Sequence[float], where: Cell | None = None, **more: Any) -> BenchRun:
+def timed(samples: Sequence[float], where: RunKey | None = None, **more: Any) -> BenchRun:
     """A row with these samples."""
     made = BenchRun(
         cell=where or cell(),
@@ -54,6 +54,6 @@ def benchmark(*rows: Row, case: BenchCase | None = None, **more: Any) -> Benchma
     return replace(made, **more)
 
 
-def missing(where: Cell, reason: str = "not installed", status: Any = "unavailable") -> NotRun:
+def missing(where: RunKey, reason: str = "not installed", status: Any = "unavailable") -> NotRun:
     """A row that was not run."""
     return NotRun(where, status, reason)

@@ -8,13 +8,14 @@ import torch
 
 from mnfpn_cli.bench import bench, group, prepare
 from mnfpn_cli.bench.bench import benchmark
-from mnfpn_cli.bench.candidate import Planned
+from mnfpn_cli.bench.candidate import PlannedCandidate
 from mnfpn_cli.bench.results import Benchmark
 from mnfpn_cli.devices.clocks import Timing
 from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.devices.cuda import driver_version
 from mnfpn_cli.devices.machine import reading_cpu_name
 from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure import environment, memory
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.network.network import Network
@@ -35,7 +36,7 @@ def measure(
     case: BenchCase = CASE, devices: tuple[str, ...] = ("cpu",), sizes: tuple[Size, ...] = (SIZE,)
 ) -> Benchmark:
     """Measure the small network."""
-    networks = [Planned(SETTINGS, size) for size in sizes]
+    networks = [PlannedCandidate(FromSettings(SETTINGS), size) for size in sizes]
     return benchmark(networks, case, devices, lambda: "a CPU", lambda *_: None)
 
 

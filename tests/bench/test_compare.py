@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from mnfpn_cli.bench import compare as sides
-from mnfpn_cli.bench.candidate import Planned
+from mnfpn_cli.bench.candidate import PlannedCandidate
 from mnfpn_cli.bench.compare import Side, Together, compare_networks
 from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.bench.prepare import Ready, prepare
 from mnfpn_cli.devices.clocks import HostTimer
 from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.errors import MnfpnError, UsageError
-from mnfpn_cli.measure.engine import Subject
+from mnfpn_cli.external.origin import FromSettings
+from mnfpn_cli.measure.engine import TimedPass
 from mnfpn_cli.measure.rules import NarrowRatio
 from mnfpn_cli.runtimes import channels_last, eager
 from mnfpn_cli.runtimes.runtime import Job, Prepared
@@ -25,7 +26,7 @@ from tests.bench.broken import broken
 
 SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 8}})
 WIDER = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 16}})
-SIDE = Side("--small", Planned(SETTINGS, Size(33, 47)), "eager", "float32")
+SIDE = Side("--small", PlannedCandidate(FromSettings(SETTINGS), Size(33, 47)), "eager", "float32")
 OTHER = replace(SIDE, name="--other", runtime="channels-last")
 TOGETHER = Together(2, "cpu", 1, False, 0.01, Sampling(warmup=1, runs=6, min_time_s=0.0))
 
@@ -77,7 +78,7 @@ def test_no_time_at_all_leaves_enough_for_an_interval() -> None:
 @pytest.mark.parametrize("runs", [None, 1000])
 def test_time_ends_it_at_the_first_block_beyond_it(runs: int | None) -> None:
     """Not a tenth later, however noisy it is."""
-    subjects = [Subject(lambda: None, HostTimer()) for _ in range(2)]
+    subjects = [TimedPass(lambda: None, HostTimer()) for _ in range(2)]
     rule, found = NarrowRatio(Sampling(runs=runs, min_time_s=0.0, max_time_s=101.0)), None
     while found is None:
         subjects[0].samples.append(1.0)
@@ -88,7 +89,9 @@ def test_time_ends_it_at_the_first_block_beyond_it(runs: int | None) -> None:
 
 def test_each_side_has_what_it_costs() -> None:
     """For the batch that was timed; weights and activations in its own dtype."""
-    result = compared(b=replace(SIDE, candidate=Planned(WIDER, Size(33, 47)), dtype="bfloat16", name="--wide"))
+    result = compared(
+        b=replace(SIDE, candidate=PlannedCandidate(FromSettings(WIDER), Size(33, 47)), dtype="bfloat16", name="--wide")
+    )
     assert result.a.figures.keys() == result.b.figures.keys()
     assert (result.a.name, result.b.name, result.b.dtype) == ("--small", "--wide", "bfloat16")
     assert (result.a.device, result.a.threads, result.a.input) == ("cpu", 1, NetworkInput(2, 3, Size(33, 47)))
@@ -101,7 +104,7 @@ def test_each_side_has_what_it_costs() -> None:
 
 def test_sides_may_differ_in_what_executes_them_and_in_size() -> None:
     """Sizes are warned of: nobody may have meant it."""
-    result = compared(b=replace(OTHER, candidate=Planned(SETTINGS, Size(64, 64))))
+    result = compared(b=replace(OTHER, candidate=PlannedCandidate(FromSettings(SETTINGS), Size(64, 64))))
     assert (result.a.runtime, result.b.runtime) == ("eager", "channels-last")
     assert result.pairs[0].name == "batch 2 on cpu, 33x47 against 64x64"
     assert [one.cause for one in result.warnings if one.kind == "sizes"] == ["A takes images of 33x47, B of 64x64"]
@@ -164,7 +167,7 @@ def test_weights_of_a_side_are_read(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     path.write_bytes(b"not a checkpoint")
     with pytest.raises(MnfpnError, match=r"^B \(--small\): .*x\.pth"):
-        compared(b=replace(SIDE, candidate=Planned(SETTINGS, Size(33, 47), weights=path)))
+        compared(b=replace(SIDE, candidate=PlannedCandidate(FromSettings(SETTINGS, path), Size(33, 47))))
 
 
 def test_a_warm_up_that_never_settled_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,22 +5,23 @@ from dataclasses import replace
 import pytest
 
 from mnfpn_cli.bench.comparison import (
+    ComparedSide,
     Comparison,
     Gates,
     Pair,
-    SideFacts,
     broken_gates,
     check_gates_apply,
     open_gates,
 )
 from mnfpn_cli.errors import UsageError
+from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.ratio import Ratio
 from mnfpn_cli.measure.statistics import Interval, Latency
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 
-A = SideFacts(
+A = ComparedSide(
     name="a",
     runtime="eager",
     dtype="float32",
@@ -28,7 +29,7 @@ A = SideFacts(
     threads=1,
     train=False,
     input=NetworkInput(1, 3, Size(33, 47)),
-    settings=NetworkSettings(),
+    origin=FromSettings(NetworkSettings()),
     figures={"parameters": 100, "macs": 1000, "model_bytes": 400, "activation_bytes": 50},
 )
 ONE = Latency((1.0,))

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from mnfpn_cli.bench.bench import benchmark
-from mnfpn_cli.bench.observed import Observed, load_observed
+from mnfpn_cli.bench.candidate import ObservedCandidate, load_observed
 from mnfpn_cli.bench.results import Benchmark
 from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.inputs import Inputs, TensorInputs
+from mnfpn_cli.external.origin import External
 from mnfpn_cli.external.target import InputSpec, parse_target
 from mnfpn_cli.plan.cost import Cost
 from mnfpn_cli.settings.input import NetworkInput, Size
@@ -24,12 +25,12 @@ CASE = BenchCase(threads=1, sampling=Sampling(warmup=1, runs=3, min_time_s=0.0))
 WORDS = TensorInputs((InputSpec((2, 5), "int64"), InputSpec((2, 5, 1), "float16")))
 
 
-def loaded(name: str, *inputs: Inputs, arguments: tuple[str, ...] = (), seed: int = 0) -> list[Observed]:
+def loaded(name: str, *inputs: Inputs, arguments: tuple[str, ...] = (), seed: int = 0) -> list[ObservedCandidate]:
     """A network of the file."""
-    return load_observed(parse_target(f"{FILE}:{name}", arguments), inputs or (IMAGE,), seed)
+    return load_observed(External(parse_target(f"{FILE}:{name}", arguments)), inputs or (IMAGE,), seed)
 
 
-def measured(candidates: list[Observed], case: BenchCase = CASE) -> Benchmark:
+def measured(candidates: list[ObservedCandidate], case: BenchCase = CASE) -> Benchmark:
     """Measure it on the CPU."""
     return benchmark(candidates, case, ["cpu"], lambda: "a CPU", lambda *_: None)
 

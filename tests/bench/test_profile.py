@@ -6,14 +6,17 @@ import pytest
 
 from mnfpn_cli.bench import profile
 from mnfpn_cli.bench.bench import benchmark
-from mnfpn_cli.bench.candidate import Planned
+from mnfpn_cli.bench.candidate import PlannedCandidate, load_observed
 from mnfpn_cli.bench.results import Benchmark
 from mnfpn_cli.devices.clocks import Timing
 from mnfpn_cli.devices.cpu import Cpu
+from mnfpn_cli.external.origin import External, FromSettings
+from mnfpn_cli.external.target import parse_target
 from mnfpn_cli.plan.advice import Advice
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import Peaks
+from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.measuring import BenchCase
 from tests.bench.test_bench import CASE, SETTINGS, SIZE
 
@@ -27,7 +30,7 @@ def _known_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def measure(case: BenchCase) -> Benchmark:
     """Measure the small network."""
-    return benchmark([Planned(SETTINGS, SIZE)], case, ["cpu"], lambda: "a CPU", lambda *_: None)
+    return benchmark([PlannedCandidate(FromSettings(SETTINGS), SIZE)], case, ["cpu"], lambda: "a CPU", lambda *_: None)
 
 
 def test_nothing_is_profiled_that_was_not_asked_for() -> None:
@@ -101,3 +104,13 @@ def test_a_pass_that_waits_for_the_host_is_given_no_advice(
     (made,) = measure(replace(CASE, by_layer=True)).profiles
     given = made.profile.advice.option if made.profile.advice else None
     assert (made.profile.launch_bound, given) == (waits, None if waits else advice.option)
+
+
+def test_a_network_of_others_has_no_profile_and_a_reason() -> None:
+    """There is no plan to hold the times of its layers against; its rows stay."""
+    others = load_observed(External(parse_target("tests.bench.others:Levels")), [NetworkInput(1, 3, SIZE)], 0)
+    result = benchmark(others, replace(CASE, by_layer=True), ["cpu"], lambda: "a CPU", lambda *_: None)
+    assert [one.reason for one in result.no_profiles] == [
+        "only a network from settings has a plan to hold times against"
+    ]
+    assert (result.profiles, len(result.runs)) == ((), 1)

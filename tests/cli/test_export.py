@@ -82,7 +82,7 @@ def test_what_cannot_fit_is_refused_before_it_is_built(
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(Cpu, "free_memory", lambda _: 2**60)
-    monkeypatch.setattr(exporting, "build_with_weights", build)
+    monkeypatch.setattr("mnfpn_cli.weights.load.build_with_weights", build)
     done = mnfpn("export", *arguments)
     assert (done.code, done.out, done.err) == (1, "", "error: out of memory building the network\n")
     assert list(tmp_path.iterdir()) == []

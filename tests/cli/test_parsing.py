@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mnfpn_cli.bench import bench
-from mnfpn_cli.bench.candidate import Planned
+from mnfpn_cli.bench.candidate import PlannedCandidate
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.settings.measuring import BenchCase, Sampling, runtime_names
 from mnfpn_cli.settings.network import NetworkSettings
@@ -143,7 +143,7 @@ def test_arguments_mean_a_case(
     """What `bench` asks to be measured."""
     asked: list[object] = []
 
-    def benchmark(networks: list[Planned], *rest: Any) -> None:
+    def benchmark(networks: list[PlannedCandidate], *rest: Any) -> None:
         asked.extend([[str(one.size) for one in networks], {one.seed for one in networks}, *rest[:2]])
         raise MnfpnError("nothing is measured here")
 

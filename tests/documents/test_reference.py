@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from mnfpn_cli.documents.reference import Node, documents, reference
+from mnfpn_cli.documents.reference import RecordSchema, documents, reference
 
 README = Path(__file__).parent.parent.parent / "README.md"
 START, END = "<!-- keys -->\n", "<!-- end of keys -->\n"
@@ -40,7 +40,7 @@ def test_keys_of_one_record_stand_together_and_those_with_a_row_are_named() -> N
         "by_name": {"type": "object", "additionalProperties": {"$ref": "#/$defs/TimeRecord"}},
         "settings": {"$ref": "#/$defs/NetworkSettings"},
     }
-    node = Node("Whole", properties, definitions)
+    node = RecordSchema("Whole", properties, definitions)
     assert list(node.listed(())) == [
         "`settings`",
         "`parts[].{b,c}`",

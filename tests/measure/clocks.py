@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mnfpn_cli.devices.clocks import Timing
-from mnfpn_cli.measure.engine import Subject
+from mnfpn_cli.measure.engine import TimedPass
 
 
 @dataclass
@@ -92,6 +92,6 @@ class Script:
         return Timing(time, self.enqueue)
 
 
-def scripted(times: Iterable[float | BaseException], run: Callable[[], object] = lambda: None) -> Subject:
+def scripted(times: Iterable[float | BaseException], run: Callable[[], object] = lambda: None) -> TimedPass:
     """A subject whose passes take these times."""
-    return Subject(run, Script(iter(times)))
+    return TimedPass(run, Script(iter(times)))

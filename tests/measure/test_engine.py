@@ -17,7 +17,7 @@ from mnfpn_cli.measure.engine import (
     WINDOW_PASSES,
     WINDOW_S,
     Rule,
-    Subject,
+    TimedPass,
     WarmUp,
     rest_between,
     rewarm,
@@ -121,7 +121,7 @@ def test_the_time_to_queue_a_pass_is_kept_beside_its_time() -> None:
         clock.now += 0.25
         device.work(500.0)
 
-    subject = Subject(run, EventTimer(device.event, device.synchronize, clock))
+    subject = TimedPass(run, EventTimer(device.event, device.synchronize, clock))
     take_samples([subject], after(3))
     assert (subject.samples, subject.enqueue) == ([0.5] * 3, [0.25] * 3)
 
@@ -137,7 +137,7 @@ def test_a_subject_that_fails_keeps_its_samples_and_the_rest_goes_on() -> None:
     b = scripted([1.0, 2.0, MnfpnError("out of memory")], said("B"))
     ends = after(5)
 
-    def rule(subjects: Sequence[Subject]) -> Ended | None:
+    def rule(subjects: Sequence[TimedPass]) -> Ended | None:
         told.append(len(subjects))
         return ends(subjects)
 
@@ -151,7 +151,7 @@ def test_a_subject_that_fails_keeps_its_samples_and_the_rest_goes_on() -> None:
 def test_where_all_have_failed_that_is_what_ended_it() -> None:
     """At once, and whatever the rule would say; so it is where there is nothing to time."""
 
-    def never(_: Sequence[Subject]) -> Ended | None:
+    def never(_: Sequence[TimedPass]) -> Ended | None:
         raise AssertionError("there is nothing to ask about")
 
     a, b = scripted([MnfpnError("one")]), scripted([MnfpnError("two")])
@@ -191,7 +191,7 @@ def test_ctrl_c_between_rounds_keeps_what_was_measured() -> None:
     assert take_samples([subject], after(9), meet) == "interrupted"
     assert subject.samples == [1.0, 1.0]
 
-    def rule(_: Sequence[Subject]) -> Ended | None:
+    def rule(_: Sequence[TimedPass]) -> Ended | None:
         raise KeyboardInterrupt
 
     subject = scripted(repeat(1.0))
@@ -205,7 +205,7 @@ def test_the_machine_is_looked_after_between_rounds() -> None:
     subjects = [scripted(repeat(1.0), lambda: log.append("pass")) for _ in range(2)]
     ends = after(2)
 
-    def rule(subjects: Sequence[Subject]) -> Ended | None:
+    def rule(subjects: Sequence[TimedPass]) -> Ended | None:
         log.append("rule")
         return ends(subjects)
 
@@ -228,7 +228,7 @@ def test_threads_come_to_rest_where_the_neighbour_was_another() -> None:
         clock.now += 9.0
         log.append(" ")
 
-    subjects = [Subject(said(name), HostTimer(clock)) for name in "AB"]
+    subjects = [TimedPass(said(name), HostTimer(clock)) for name in "AB"]
     take_samples(subjects, after(4), settle=settle)
     assert "".join(log) == " A BB AA BB A"
     assert [subject.samples for subject in subjects] == [[0.5] * 4] * 2
@@ -263,7 +263,7 @@ def test_what_making_another_ready_took_is_taken_again_before_timing() -> None:
     def fail() -> None:
         raise MnfpnError("the driver has gone")
 
-    subjects = [Subject(lambda: log.append("a"), HostTimer()), Subject(fail, HostTimer())]
+    subjects = [TimedPass(lambda: log.append("a"), HostTimer()), TimedPass(fail, HostTimer())]
     rewarm(subjects, "cpu")
     assert log == []
     rewarm(subjects, "cuda")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mnfpn_cli.documents.measurement import Ended
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.engine import Subject, take_samples
+from mnfpn_cli.measure.engine import TimedPass, take_samples
 from mnfpn_cli.measure.ratio import paired_ratio
 from mnfpn_cli.measure.rules import LEAST_BLOCKS, LEAST_FOR_NOISE, EnoughOfEach, NarrowRatio, stays_wide
 from mnfpn_cli.measure.statistics import Latency, relative_half_width
@@ -41,7 +41,7 @@ def spikes(random: Generator, n: int) -> NDArray[np.float64]:
     return normal(random, n) * np.where(random.random(n) < 0.05, random.uniform(1.2, 4.0, n), 1.0)
 
 
-def enough(subjects: Sequence[Subject], sampling: Sampling) -> tuple[Ended, list[float]]:
+def enough(subjects: Sequence[TimedPass], sampling: Sampling) -> tuple[Ended, list[float]]:
     """What ended a benchmark, and the shares that were told on the way."""
     shares: list[float] = []
     return take_samples(subjects, EnoughOfEach(sampling, shares.append)), shares
@@ -201,14 +201,14 @@ def test_half_of_the_passes_and_half_of_the_time_is_half_of_the_work() -> None:
     assert shares == [k / 8 for k in range(1, 9)]
 
 
-def compared(noise: NDArray[np.float64], planted: float, sampling: Sampling) -> tuple[Ended, list[Subject]]:
+def compared(noise: NDArray[np.float64], planted: float, sampling: Sampling) -> tuple[Ended, list[TimedPass]]:
     """A comparison of two subjects, the second slower by a factor, on a machine as slow as this at each pass."""
     slowness = iter((0.01 * noise).tolist())  # of one machine, whichever of them asks
     subjects = [scripted(map(factor.__mul__, slowness)) for factor in (1.0, planted)]
     return take_samples(subjects, NarrowRatio(sampling)), subjects
 
 
-def verdict_of(subjects: Sequence[Subject], margin: float = 0.01) -> str:
+def verdict_of(subjects: Sequence[TimedPass], margin: float = 0.01) -> str:
     """The verdict on what was measured."""
     ratio = paired_ratio(*(subject.samples for subject in subjects))
     return ratio.verdict(margin) if ratio else "inconclusive"

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from mnfpn_cli.devices.conditions import Interval
+from mnfpn_cli.devices.conditions import Span
 from mnfpn_cli.devices.machine import Cores, Process
 from mnfpn_cli.measure.unsteady import Unsteady, unsteady_cpu
 from tests.measure.warned import kinds, only
 
-QUIET = Interval(
+QUIET = Span(
     10.0, 0.03, Process(1, None, "init", 0.3), steal_share=0.001, waited_s=0.02, periods=99, throttled_periods=0
 )
 TWO = Cores(2, 2)
@@ -20,14 +20,14 @@ TWO = Cores(2, 2)
     [
         QUIET,
         replace(QUIET, other_cores=0.099, steal_share=0.019),
-        Interval(10.0),
-        Interval(1e-9, other_cores=1e7, steal_share=0.9),
+        Span(10.0),
+        Span(1e-9, other_cores=1e7, steal_share=0.9),
         replace(QUIET, seconds=0.2, other_cores=0.2, steal_share=0.2),
     ],
     ids=["quiet", "just below", "nothing read", "no time", "a few ticks of the kernel's clock"],
 )
 @pytest.mark.parametrize("threads", [None, 1, 2])
-def test_a_quiet_machine_has_no_warning(interval: Interval, threads: int | None) -> None:
+def test_a_quiet_machine_has_no_warning(interval: Span, threads: int | None) -> None:
     """Nor one of which nothing could be read, nor where what was counted is a few steps of the kernel's clock."""
     assert unsteady_cpu(interval, TWO, threads, [3.4e9, 3.3e9, 3.2e9, 3.3e9]) == ()
 

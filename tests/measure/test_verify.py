@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from mnfpn_cli.errors import CheckError
+from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.verify import verify_shapes
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
@@ -23,7 +24,7 @@ def shapes() -> NetworkShapes:
 
 def test_the_plan_is_confirmed(shapes: NetworkShapes) -> None:
     """Taps, maps and parameters are those of the real network."""
-    verify_shapes(SETTINGS, shapes)
+    verify_shapes(FromSettings(SETTINGS), shapes)
 
 
 def test_each_difference_is_named(shapes: NetworkShapes) -> None:
@@ -31,7 +32,7 @@ def test_each_difference_is_named(shapes: NetworkShapes) -> None:
     p2, p3 = shapes.levels
     wrong = (replace(p2, output=MapShape(8, Size(12, 18))), replace(p3, tap=MapShape(9, p3.tap.size)))
     with pytest.raises(CheckError) as caught:
-        verify_shapes(SETTINGS, replace(shapes, levels=wrong))
+        verify_shapes(FromSettings(SETTINGS), replace(shapes, levels=wrong))
     assert caught.value.exit_code == 3
     assert str(caught.value) == (
         "--verify: at 41x71 the real network differs: p2 output planned (2, 8, 12, 18), real (2, 8, 11, 18); "
@@ -42,4 +43,4 @@ def test_each_difference_is_named(shapes: NetworkShapes) -> None:
 def test_a_missing_level_is_a_difference(shapes: NetworkShapes) -> None:
     """Fewer levels planned than there are."""
     with pytest.raises(CheckError, match="levels planned 1, real 2"):
-        verify_shapes(SETTINGS, replace(shapes, levels=shapes.levels[:1]))
+        verify_shapes(FromSettings(SETTINGS), replace(shapes, levels=shapes.levels[:1]))

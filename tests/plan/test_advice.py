@@ -45,7 +45,8 @@ def times(settings: NetworkSettings, size: Size = SIZE) -> dict[Row, float]:
 
 def advise(settings: NetworkSettings, seconds: dict[Row, float] | None = None, size: Size = SIZE) -> Advice | None:
     """The advice for a network on one image, by the law or by other times."""
-    return best_advice(settings, network_input(settings, size), 4, seconds or times(settings, size))
+    works = works_of(settings, size)
+    return best_advice(settings, works, network_input(settings, size), 4, seconds or times(settings, size))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, Literal
 
-from mnfpn_cli.documents.bench import LayerTime, PartTime, RunProfile
+from mnfpn_cli.documents.bench import LayerTimeRecord, PartTime, RunProfile
 from mnfpn_cli.documents.measurement import EnvironmentRecord, WarningRecord
 from mnfpn_cli.documents.sweep import HowRecord, InvalidRuns, PlanRecord, SpaceCounts
 from mnfpn_cli.documents.work import Measured
@@ -104,7 +104,7 @@ def _profile(measured_s: float, parts: Mapping[str, float]) -> RunProfile:
         PartTime(part=part, seconds=seconds, macs=1, bytes=1, floor_s=None, bound=None)
         for part, seconds in parts.items()
     )
-    layers = tuple(LayerTime(path=f"{row.part}.conv", **dict(row)) for row in rows)
+    layers = tuple(LayerTimeRecord(path=f"{row.part}.conv", **dict(row)) for row in rows)
     return was.model_copy(update={"measured_s": measured_s, "advice": None, "parts": rows, "layers": layers})
 
 

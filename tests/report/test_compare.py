@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts, compare_document
+from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair, compare_document
 from mnfpn_cli.cli.output import as_text
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.documents.compare import GatesRecord, Verdict
+from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.ratio import Ratio
 from mnfpn_cli.measure.statistics import Interval, Latency
@@ -21,7 +22,7 @@ from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.documents.validated import check_document
 
-A = SideFacts(
+A = ComparedSide(
     name="--width-mult 1.0",
     runtime="eager",
     dtype="float32",
@@ -29,7 +30,7 @@ A = SideFacts(
     threads=1,
     train=False,
     input=NetworkInput(1, 3, Size(600, 900)),
-    settings=NetworkSettings(),
+    origin=FromSettings(NetworkSettings()),
     figures={
         "parameters": 4_293_888,
         "macs": 29_950_000_000,
@@ -42,7 +43,7 @@ B = replace(
     name="--width-mult 0.75 --runtime fused",
     runtime="fused",
     threads=2,
-    settings=NetworkSettings(width_mult=0.75),
+    origin=FromSettings(NetworkSettings(width_mult=0.75)),
     figures={**A.figures, "parameters": 3_220_416},
     difference=1.9e-6,
 )

@@ -4,10 +4,10 @@ import io
 
 from rich.console import Console
 
-from mnfpn_cli.documents.summary import CounterTotal, CountsRecord, Term, Work
+from mnfpn_cli.documents.summary import CounterTotal, CountsRecord, Term, WorkRecord
 from mnfpn_cli.report.terminal.counts import KINDS, counts_tables
 
-WORK = Work(
+WORK = WorkRecord(
     convolution_macs=29_949_721_552,
     dense_macs=0,
     bias_adds=23_010_304,
@@ -61,7 +61,7 @@ def line(found: list[str], start: str) -> str:
 
 def test_every_kind_of_work_has_a_name_and_a_unit() -> None:
     """A kind that is counted and has no row would be left out in silence."""
-    assert list(KINDS) == list(Work.model_fields)
+    assert list(KINDS) == list(WorkRecord.model_fields)
 
 
 def test_kinds_are_shown_in_full_with_their_unit_where_there_are_any() -> None:

@@ -19,7 +19,7 @@ from mnfpn_cli.plan.pyramid import stage_sizes
 from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.plan.shapes import NetworkShapes, network_shapes
 from mnfpn_cli.report.figures.svg import diagram_svg
-from mnfpn_cli.report.layout import Layout, Node, network_layout
+from mnfpn_cli.report.layout import DiagramLayout, DiagramNode, network_layout
 from mnfpn_cli.report.terminal.diagram import diagram
 from mnfpn_cli.report.terminal.tables import least_width
 from mnfpn_cli.report.units import shape
@@ -41,7 +41,7 @@ def settings_of(preset: str = "mobilenetv2-fpn", **parts: Any) -> NetworkSetting
     return resolve([read_preset(preset), Source("test", parts)])
 
 
-def worked_out(settings: NetworkSettings, size: Size | str = "600x900") -> tuple[Layout, NetworkShapes]:
+def worked_out(settings: NetworkSettings, size: Size | str = "600x900") -> tuple[DiagramLayout, NetworkShapes]:
     """The layout of a network, and the shapes that it must show."""
     size = parse_size(size) if isinstance(size, str) else size
     settings = settings.at(size)
@@ -50,7 +50,7 @@ def worked_out(settings: NetworkSettings, size: Size | str = "600x900") -> tuple
     return network_layout(plan, shapes), shapes
 
 
-def lines_of(layout: Layout) -> list[str]:
+def lines_of(layout: DiagramLayout) -> list[str]:
     """The picture of text, without its title and notes."""
     made = diagram(layout)[0]
     assert isinstance(made, Table)
@@ -110,7 +110,7 @@ def boxes_of(svg: str) -> list[Area]:
     return areas
 
 
-def check_text(layout: Layout, shapes: NetworkShapes) -> None:
+def check_text(layout: DiagramLayout, shapes: NetworkShapes) -> None:
     """Every map is in its place in the picture of text: stages from the image down, levels beside their taps."""
     lines = lines_of(layout)
     below = [line_with(lines, node.name) for node in layout.stages]
@@ -126,7 +126,7 @@ def check_text(layout: Layout, shapes: NetworkShapes) -> None:
         assert not hanging, (above, line)
 
 
-def check_svg(layout: Layout) -> None:
+def check_svg(layout: DiagramLayout) -> None:
     """All that the picture of text says is in the SVG, within it, and legible."""
     svg = diagram_svg(layout)
     root, texts, (card, *boxes) = ElementTree.fromstring(svg), texts_of(svg), boxes_of(svg)
@@ -322,7 +322,7 @@ def test_the_svg_is_complete_in_itself() -> None:
 def test_text_is_escaped_in_the_svg(hostile: str) -> None:
     """Whatever a layout holds stays text, and adds no element."""
 
-    def renamed(node: Node | None) -> Node | None:
+    def renamed(node: DiagramNode | None) -> DiagramNode | None:
         return node and replace(node, name=hostile, shape=hostile, step=hostile)
 
     layout, _ = worked_out(settings_of())

@@ -15,6 +15,7 @@ from mnfpn_cli.devices.nvml import GpuState
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.documents.bench import BenchDocument, GpuRecord
 from mnfpn_cli.documents.read import read_document
+from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.report.terminal.bench import bench_tables, runs_report
@@ -35,7 +36,7 @@ def lines(*rows: object, **more: object) -> list[str]:
 
 def document_of(*rows: Row) -> dict[str, Any]:
     """What programs read of rows."""
-    made = to_json(bench_document(benchmark(*rows), NetworkSettings(), None))
+    made = to_json(bench_document(benchmark(*rows), FromSettings(NetworkSettings())))
     check_document(made)
     found: dict[str, Any] = json.loads(made)
     return found
@@ -153,7 +154,7 @@ def test_what_does_not_apply_is_null_and_not_absent() -> None:
 
 def test_a_document_is_read_back_as_it_was(tmp_path: Path) -> None:
     """By the same model, to the last digit."""
-    made = bench_document(benchmark(timed(FAST), missing(cell("fused"))), NetworkSettings(), None)
+    made = bench_document(benchmark(timed(FAST), missing(cell("fused"))), FromSettings(NetworkSettings()))
     (tmp_path / "x.json").write_text(to_json(made))
     assert read_document(tmp_path / "x.json", BenchDocument) == made
 

@@ -23,7 +23,7 @@ def job(
 ) -> Job:
     """A job on the same network and the same inputs every time, both made anew."""
     images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    return Job(build_network(settings), settings, (images,), device, dtype, train)
+    return Job(build_network(settings), True, (images,), device, dtype, train)
 
 
 def expected(settings: NetworkSettings = TINY, shape: tuple[int, int, int, int] = (2, 3, 32, 48)) -> Sequence[Tensor]:

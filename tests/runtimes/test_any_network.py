@@ -8,7 +8,8 @@ from torch import nn
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.inputs import Inputs, TensorInputs
-from mnfpn_cli.external.target import InputSpec
+from mnfpn_cli.external.origin import External, FromSettings
+from mnfpn_cli.external.target import InputSpec, parse_target
 from mnfpn_cli.measure.difference import largest_difference
 from mnfpn_cli.runtimes import eager
 from mnfpn_cli.runtimes.runtime import Job, as_tensors, load_runtime, random_tensors, why_not
@@ -17,7 +18,8 @@ from mnfpn_cli.settings.measuring import runtime_names
 from tests.bench.others import Detector, Levels, Words
 from tests.runtimes.jobs import CPU, TINY
 
-HERE = [name for name in runtime_names() if why_not(name, None, CPU, "float32", False) is None]
+OTHERS = External(parse_target("tests.bench.others:Levels"))
+HERE = [name for name in runtime_names() if why_not(name, OTHERS, CPU, "float32", False) is None]
 IMAGES = NetworkInput(2, 3, Size(16, 32))
 WORDS = TensorInputs((InputSpec((2, 5), "int64"), InputSpec((2, 5, 1))))
 NETWORKS: dict[str, tuple[type[nn.Module], Inputs]] = {
@@ -28,7 +30,7 @@ NETWORKS: dict[str, tuple[type[nn.Module], Inputs]] = {
 
 def job(network: nn.Module, inputs: Inputs, train: bool = False) -> Job:
     """A job on a copy of a network."""
-    return Job(deepcopy(network), None, random_tensors(inputs), CPU, "float32", train)
+    return Job(deepcopy(network), False, random_tensors(inputs), CPU, "float32", train)
 
 
 @torch.inference_mode()
@@ -50,8 +52,8 @@ def test_every_runtime_says_whether_it_takes_them() -> None:
     """One does not, wherever it would run; a network from settings is taken by that too."""
     refused = [name for name in runtime_names() if not load_runtime(name).ANY_NETWORK]
     assert refused == ["fused"]
-    assert why_not("fused", None, CPU, "float32", False) == "networks from settings only"
-    assert why_not("fused", TINY, CPU, "float32", False) is None
+    assert why_not("fused", OTHERS, CPU, "float32", False) == "networks from settings only"
+    assert why_not("fused", FromSettings(TINY), CPU, "float32", False) is None
 
 
 def test_only_floating_point_numbers_change_their_type_and_only_images_their_order() -> None:
@@ -60,7 +62,7 @@ def test_only_floating_point_numbers_change_their_type_and_only_images_their_ord
     network.register_buffer("turns", torch.ones(2, dtype=torch.complex64))
     network.register_buffer("volume", torch.ones(1, 2, 3, 4, 5))
     tensors = (torch.rand(1, 3, 8, 8), torch.zeros(2, 3, dtype=torch.int64))
-    moved, (images, places) = eager.move(Job(network, None, tensors, CPU, "bfloat16"), torch.channels_last)
+    moved, (images, places) = eager.move(Job(network, False, tensors, CPU, "bfloat16"), torch.channels_last)
     types = {name: one.dtype for name, one in moved.state_dict().items()}
     assert types["norm.num_batches_tracked"] == torch.int64
     assert types["turns"] == torch.complex64
@@ -77,7 +79,7 @@ def test_a_step_trains_on_what_has_a_gradient() -> None:
     score = deepcopy(network).train()(images).score
     loss = eager.prepare(job(network, IMAGES, train=True)).run()
     torch.testing.assert_close(loss, score.square().mean().detach())
-    whole = Job(Words(), None, (torch.zeros(1, dtype=torch.int64), torch.zeros(1)), CPU, "float32", train=True)
+    whole = Job(Words(), False, (torch.zeros(1, dtype=torch.int64), torch.zeros(1)), CPU, "float32", train=True)
     whole.network.register_forward_hook(lambda _network, _inputs, outputs: outputs[1])
     with pytest.raises(MnfpnError, match="none of its outputs is of floating-point numbers"):
         eager.prepare(whole).run()

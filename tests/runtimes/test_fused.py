@@ -105,7 +105,7 @@ def test_every_preset_runs_as_prepared(name: str) -> None:
     network, images = network_of(network_settings), torch.rand(2, 3, *size)
     limit = rounding(network, images)
     expected = as_tensors(network.float()(images))
-    prepared = fused.prepare(Job(deepcopy(network), network_settings, (images,), CPU, "float32"))
+    prepared = fused.prepare(Job(deepcopy(network), True, (images,), CPU, "float32"))
     first = prepared.outputs(prepared.run())
     kept = [tensor.clone() for tensor in first]
     assert largest_difference(prepared.outputs(prepared.run()), expected) < limit
@@ -122,7 +122,7 @@ def test_a_torch_without_the_private_operators_runs_without_them(missing: str, m
     network_settings = preset("resnet-fpn", size)
     network, images = network_of(network_settings).float(), torch.rand(1, 3, *size)
     expected = as_tensors(network(images))
-    prepared = fused.prepare(Job(network, network_settings, (images,), CPU, "float32"))
+    prepared = fused.prepare(Job(network, True, (images,), CPU, "float32"))
     assert largest_difference(prepared.outputs(prepared.run()), expected) < ROUNDING
 
 
@@ -132,7 +132,7 @@ def test_half_precision_rounds_what_was_folded_once(dtype: DType) -> None:
     network_settings = NetworkSettings()
     network = network_of(network_settings).float()
     stem, half = fold(network.stem), getattr(torch, dtype)
-    fused.prepare(Job(network, network_settings, (torch.rand(1, 3, 64, 64),), CPU, dtype))
+    fused.prepare(Job(network, True, (torch.rand(1, 3, 64, 64),), CPU, dtype))
     assert isinstance(network.stem, FoldedConv)
     assert stem.bias is not None
     assert network.stem.bias is not None
@@ -149,7 +149,7 @@ def test_half_precision_runs() -> None:
     network_settings = NetworkSettings()
     network, images = build_network(network_settings), torch.rand(2, 3, 65, 97)
     expected = as_tensors(network(images))
-    jobs = [Job(deepcopy(network), network_settings, (images,), CPU, "bfloat16") for _ in range(2)]
+    jobs = [Job(deepcopy(network), True, (images,), CPU, "bfloat16") for _ in range(2)]
     ours, eagers = (as_tensors(runtime.prepare(job).run()) for runtime, job in zip((fused, eager), jobs, strict=True))
     assert {tensor.dtype for tensor in ours} == {torch.bfloat16}
     assert largest_difference(ours, expected) < 5 * largest_difference(eagers, expected)

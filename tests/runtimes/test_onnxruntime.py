@@ -78,7 +78,7 @@ def test_outputs_that_cannot_be_bound_are_told(choose: Callable[[Tensor], Tensor
         def forward(self, x: Tensor) -> Tensor:
             return choose(x)
 
-    made = Job(Chooses(), None, (torch.rand(1, 3, 4, 4),), torch.device("cpu"), "float32")
+    made = Job(Chooses(), False, (torch.rand(1, 3, 4, 4),), torch.device("cpu"), "float32")
     with pytest.raises(MnfpnError, match=r"an output must not be empty, nor depend on numbers"):
         onnxruntime.prepare(made)
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Table
 
-from mnfpn_cli.documents.bench import AdviceRecord, LayerTime, PartTime
+from mnfpn_cli.documents.bench import AdviceRecord, LayerTimeRecord, PartTime
 from mnfpn_cli.store import connect as connect_module
 from mnfpn_cli.store import tables as t
 from mnfpn_cli.store.claims import Claims
@@ -181,7 +181,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     was, stem = recorded().profile, {"seconds": 0.01, "macs": 10, "bytes": 10, "floor_s": None, "bound": None}
     assert was is not None
     advice = AdviceRecord(part="stem", share=0.5, option="--stem-channels", speedup=1.5, sentence="It takes half.")
-    parts, layers = (PartTime(part="stem", **stem),), (LayerTime(part="stem", path="stem.conv", **stem),)
+    parts, layers = (PartTime(part="stem", **stem),), (LayerTimeRecord(part="stem", path="stem.conv", **stem),)
     profile = was.model_copy(update={"measured_s": 0.01, "advice": advice, "parts": parts, "layers": layers})
     with pytest.MonkeyPatch.context() as patch, open_store(str(path), create=True) as store:
         for module in ("mnfpn_cli.store.sweeps", "tests.store.made"):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from mnfpn_cli.space.cells import Execution
 from mnfpn_cli.store.rows import Result, Status, StoredCell
-from mnfpn_cli.sweep.state import MOST, NotRun, failures
+from mnfpn_cli.sweep.state import MOST, CannotRun, failures
 from tests.store.made import PLACE, planned, result
 
 ((KEY, ONE),) = planned(1)
@@ -21,7 +21,9 @@ def test_each_reason_is_a_line_with_its_count() -> None:
     """The most common first; what is done and whole is none."""
     graphs = replace(DONE, cell=replace(DONE.cell, execution=Execution("cuda-graph", "cpu")))
     cells = [DONE, cell("one\nin two lines"), cell("too slow"), cell("too slow"), cell("no layers", "done")]
-    assert failures([*cells, replace(DONE, status="failed", result=None)], [NotRun(graphs, "runs on CUDA alone")]) == [
+    assert failures(
+        [*cells, replace(DONE, status="failed", result=None)], [CannotRun(graphs, "runs on CUDA alone")]
+    ) == [
         "2 cells failed: too slow",
         "1 cell failed: one; in two lines",
         "1 cell measured without all that was asked for: no layers",

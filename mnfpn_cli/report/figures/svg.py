@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from xml.etree.ElementTree import Element, indent, tostring
 
-from mnfpn_cli.report.layout import Layout, Node, Path, Votes
+from mnfpn_cli.report.layout import DiagramLayout, DiagramNode, Path, Votes
 
 FONTS = {"text": 12, "name": 13, "small": 11}
 """Sizes of text in pixels, by class."""
@@ -137,7 +137,7 @@ LABEL = 9
 """From an arrow to the label beside it."""
 
 
-def diagram_svg(layout: Layout) -> str:
+def diagram_svg(layout: DiagramLayout) -> str:
     """The stages down the left, the levels on the right, and across what leads from one to the other.
 
     The picture is complete in itself, and readable on light and on dark pages.
@@ -176,7 +176,7 @@ class _Columns:
     width: int
 
 
-def _columns(layout: Layout) -> _Columns:
+def _columns(layout: DiagramLayout) -> _Columns:
     votes = pill_width(layout.votes.each) if layout.votes else 0
     widths = (
         max(_width(node) for node in layout.stages),
@@ -197,7 +197,7 @@ def _columns(layout: Layout) -> _Columns:
     return _Columns(stage, lateral, merge, smooth, level, vote, bus=right, width=round(max(edge, labels)) + MARGIN)
 
 
-def _width(node: Node) -> float:
+def _width(node: DiagramNode) -> float:
     """A node is narrower the coarser its map, but never too narrow for its text."""
     halvings = (node.stride or 1).bit_length() - 1
     first = text_width(node.name, "name") + 12 + text_width(_stride(node), "small")
@@ -208,7 +208,7 @@ def _merge_width(path: Path) -> int:
     return pill_width(f"concat {path.merged}") if path.merge == "concat" else 2 * RADIUS
 
 
-def _stride(node: Node) -> str:
+def _stride(node: DiagramNode) -> str:
     return f"stride {node.stride}" if node.stride else ""
 
 
@@ -216,7 +216,7 @@ def _y(index: int) -> float:
     return TOP + HEIGHT / 2 + PITCH * index
 
 
-def _headings(at: _Columns, layout: Layout) -> list[Element]:
+def _headings(at: _Columns, layout: DiagramLayout) -> list[Element]:
     paths = layout.paths
     headings = {
         "Stage": at.stage,
@@ -228,7 +228,7 @@ def _headings(at: _Columns, layout: Layout) -> list[Element]:
     return [text(x, TOP - 16, name, "small", "middle") for name, x in headings.items() if x]
 
 
-def _node(x: float, y: float, node: Node, kind: str) -> list[Element]:
+def _node(x: float, y: float, node: DiagramNode, kind: str) -> list[Element]:
     width = _width(node)
     left, right = x - width / 2 + 12, x + width / 2 - 12
     parts = [
@@ -239,7 +239,7 @@ def _node(x: float, y: float, node: Node, kind: str) -> list[Element]:
     return [*parts, text(right, y - 4, _stride(node), "small", "end")] if node.stride else parts
 
 
-def _backbone(at: _Columns, layout: Layout) -> list[Element]:
+def _backbone(at: _Columns, layout: DiagramLayout) -> list[Element]:
     """The arrows down the left; from them, the one to an extra level that is made of a tap."""
     parts: list[Element] = []
     rows = [index for index, row in enumerate(layout.rows) if row.stage]
@@ -253,14 +253,14 @@ def _backbone(at: _Columns, layout: Layout) -> list[Element]:
     return parts
 
 
-def _down(x: float, upper: int, lower: int, node: Node | None) -> list[Element]:
+def _down(x: float, upper: int, lower: int, node: DiagramNode | None) -> list[Element]:
     """An arrow from one row's node down to another's, beside it what it stands for."""
     y = _y(lower) - HEIGHT / 2
     label = [text(x + LABEL, y - 7, node.step, "small")] if node and node.step else []
     return [line((x, _y(upper) + HEIGHT / 2), (x, y)), *label]
 
 
-def _path(at: _Columns, y: float, stage: Node, path: Path, level: Node) -> list[Element]:
+def _path(at: _Columns, y: float, stage: DiagramNode, path: Path, level: DiagramNode) -> list[Element]:
     start, end = at.stage + _width(stage) / 2, _left(at, level)
     half = _merge_width(path) / 2
     if path.merge:
@@ -272,11 +272,11 @@ def _path(at: _Columns, y: float, stage: Node, path: Path, level: Node) -> list[
     return parts + (pill(at.smooth, y, path.smooth) if path.smooth else [])
 
 
-def _left(at: _Columns, level: Node) -> float:
+def _left(at: _Columns, level: DiagramNode) -> float:
     return at.level - _width(level) / 2
 
 
-def _top_down(at: _Columns, layout: Layout) -> list[Element]:
+def _top_down(at: _Columns, layout: DiagramLayout) -> list[Element]:
     parts: list[Element] = []
     for upper, lower in pairwise(layout.merging):
         path = layout.rows[lower].path
@@ -287,7 +287,7 @@ def _top_down(at: _Columns, layout: Layout) -> list[Element]:
     return parts
 
 
-def _extra_levels(at: _Columns, layout: Layout) -> list[Element]:
+def _extra_levels(at: _Columns, layout: DiagramLayout) -> list[Element]:
     parts: list[Element] = []
     for index, row in enumerate(layout.rows):
         if row.level and not row.path and not row.on_tap:
@@ -295,7 +295,7 @@ def _extra_levels(at: _Columns, layout: Layout) -> list[Element]:
     return parts
 
 
-def _votes(at: _Columns, layout: Layout, votes: Votes) -> list[Element]:
+def _votes(at: _Columns, layout: DiagramLayout, votes: Votes) -> list[Element]:
     """Lines from all levels, which meet on the right and come back to the logits."""
     levels = [(row.level, _y(index)) for index, row in enumerate(layout.rows) if row.level]
     y, logits = _y(len(layout.rows)), votes.logits

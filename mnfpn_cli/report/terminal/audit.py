@@ -12,9 +12,9 @@ from mnfpn_cli.report.units import count, counted, inputs_title
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnfpn_cli.audit.levels import Levels
+    from mnfpn_cli.audit.levels import ObservedLevels
     from mnfpn_cli.documents.audit import Audit, Finding
-    from mnfpn_cli.external.inputs import Subject
+    from mnfpn_cli.external.origin import Subject
 
 MOST_PATHS = 6
 """Paths of a finding that are shown; JSON has them all."""
@@ -25,10 +25,10 @@ INDENT = (0, 0, 0, 2)
 
 def audit_title(subject: Subject) -> Report:
     """What was audited, and on which inputs."""
-    return [note(f"{subject.name}: {inputs_title(subject.inputs)}", "bold")]
+    return [note(f"{subject.origin.name}: {inputs_title(subject.specs)}", "bold")]
 
 
-def audit_report(audit: Audit, pyramids: Sequence[Levels]) -> Report:
+def audit_report(audit: Audit, pyramids: Sequence[ObservedLevels]) -> Report:
     """One line where all is well; else each finding with what is wrong and the remedy."""
     if not audit.findings:
         report: Report = [note(clean_line(audit), "green")]
@@ -67,7 +67,7 @@ def _paths(paths: Sequence[str]) -> str:
     return shown if len(paths) <= MOST_PATHS else f"{shown} and {len(paths) - MOST_PATHS} more"
 
 
-def _levels(pyramids: Sequence[Levels]) -> Report:
+def _levels(pyramids: Sequence[ObservedLevels]) -> Report:
     lines: Report = []
     for one in pyramids:
         strides = [level.stride for level in one.levels if level.stride]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mnfpn_cli.bench.flops import FvcoreCount
-    from mnfpn_cli.bench.results import Benchmark, BenchRun, Cell, NotRun, SizeCost
+    from mnfpn_cli.bench.results import Benchmark, BenchRun, NotRun, RunKey, SizeCost
     from mnfpn_cli.documents.measurement import Ended, EnvironmentRecord
     from mnfpn_cli.measure.statistics import Latency
 
@@ -48,14 +48,14 @@ def runs_report(result: Benchmark) -> Report:
     ]
 
 
-def cell_names(result: Benchmark) -> Callable[[Cell], str]:
+def cell_names(result: Benchmark) -> Callable[[RunKey], str]:
     """How to name a row: by its runtime, and by what else differs between rows."""
     cells = [row.cell for row in result.rows]
     several_devices = len({cell.device for cell in cells}) > 1
     several_sizes = len({cell.input.size for cell in cells}) > 1
     several_batches = len({cell.input.batch for cell in cells}) > 1
 
-    def name(cell: Cell) -> str:
+    def name(cell: RunKey) -> str:
         parts = [cell.runtime]
         parts += [cell.device] if several_devices else []
         parts += [str(cell.input.size)] if several_sizes else []
@@ -83,7 +83,7 @@ def _threads(number: int) -> str:
     return "1 thread" if number == 1 else f"{number} threads"
 
 
-def _latency_table(result: Benchmark, name: Callable[[Cell], str]) -> Table:
+def _latency_table(result: Benchmark, name: Callable[[RunKey], str]) -> Table:
     columns: dict[str, Callable[[BenchRun], str]] = {
         ">Median": lambda run: seconds(run.latency.median),
         ">±95 %": lambda run: half_width(run.latency),
@@ -139,7 +139,7 @@ def _meanings(result: Benchmark) -> Report:
     return [note(line, "dim") for line in lines]
 
 
-def _spread_table(runs: Iterable[BenchRun], name: Callable[[Cell], str]) -> Table:
+def _spread_table(runs: Iterable[BenchRun], name: Callable[[RunKey], str]) -> Table:
     runs = list(runs)
     columns: dict[str, Callable[[BenchRun], str]] = {
         ">Passes": lambda run: count(len(run.latency.samples)),
@@ -166,7 +166,7 @@ def _percentile(per_cent: int, run: BenchRun) -> str:
     return "" if value is None else seconds(value)
 
 
-def _spread_notes(result: Benchmark, name: Callable[[Cell], str]) -> Report:
+def _spread_notes(result: Benchmark, name: Callable[[RunKey], str]) -> Report:
     """What ended each measurement, and which percentiles its samples do not support."""
     by_end: dict[Ended, list[str]] = {}
     for run in result.runs:
@@ -187,7 +187,7 @@ def _spread_notes(result: Benchmark, name: Callable[[Cell], str]) -> Report:
 LEAST_FOR_INTERVAL, LEAST_FOR_P90, LEAST_FOR_P99 = 6, 64, 662
 
 
-def _not_run_table(result: Benchmark, name: Callable[[Cell], str]) -> Report:
+def _not_run_table(result: Benchmark, name: Callable[[RunKey], str]) -> Report:
     if not result.not_run:
         return []
     made = table("Not run", "Runtime", "Why")

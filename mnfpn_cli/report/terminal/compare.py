@@ -14,7 +14,7 @@ from mnfpn_cli.text import percent
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mnfpn_cli.bench.comparison import Comparison, Pair, SideFacts
+    from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair
     from mnfpn_cli.documents.compare import Verdict
     from mnfpn_cli.documents.measurement import EnvironmentRecord
 
@@ -83,12 +83,12 @@ def _sides_table(result: Comparison) -> Table:
     return made
 
 
-def _place(side: SideFacts) -> str:
+def _place(side: ComparedSide) -> str:
     threads = f", {side.threads} {'thread' if side.threads == 1 else 'threads'}" if side.device == "cpu" else ""
     return f"{side.device}{threads}"
 
 
-def _difference(side: SideFacts) -> str:
+def _difference(side: ComparedSide) -> str:
     if side.difference is None:
         return ""
     return f"{tiny(side.difference)} from eager float32" if isfinite(side.difference) else "not comparable"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from mnfpn_cli.documents.summary import CounterTotal, CountsRecord, Work
+    from mnfpn_cli.documents.summary import CounterTotal, CountsRecord, WorkRecord
 
 KINDS = {
     "convolution_macs": ("convolutions", "MACs"),
@@ -39,7 +39,7 @@ def counts_tables(counts: CountsRecord) -> Report:
     return [_work_table(counts.work), _totals_table(counts.tools), *_notes(counts.tools), note(PLACING, "dim")]
 
 
-def _work_table(work: Work) -> Table:
+def _work_table(work: WorkRecord) -> Table:
     """Kinds that the network has."""
     made = table("What there is to compute", "Kind", ">Count", "Unit")
     for key, (name, unit) in KINDS.items():

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from rich.text import Text
 
-from mnfpn_cli.report.layout import Layout, Node, Path, Votes
+from mnfpn_cli.report.layout import DiagramLayout, DiagramNode, Path, Votes
 from mnfpn_cli.report.terminal.tables import Report, note, table
 
 BACKBONE = 2
@@ -15,7 +15,7 @@ BACKBONE = 2
 LINES = r"[─│┴└├┐┤┘▼▲▶◀⊕]+"
 
 
-def diagram(layout: Layout) -> Report:
+def diagram(layout: DiagramLayout) -> Report:
     """The stages down the left, the levels on the right, and across what leads from one to the other.
 
     The picture is a table of one column, so that whatever prints tables keeps its lines whole.
@@ -32,7 +32,7 @@ def diagram(layout: Layout) -> Report:
     return [made, *(note(line, "dim") for line in layout.notes)]
 
 
-def _lines(layout: Layout) -> list[str]:
+def _lines(layout: DiagramLayout) -> list[str]:
     columns, canvas = _columns(layout), _Canvas()
     for index, row in enumerate(layout.rows):
         if row.stage:
@@ -92,7 +92,7 @@ class _Columns:
     level: _NodeColumns
 
 
-def _columns(layout: Layout) -> _Columns:
+def _columns(layout: DiagramLayout) -> _Columns:
     stage = _node_columns(0, layout.stages)
     lateral = _widest(path.lateral for path in layout.paths)
     smooth = _widest(path.smooth for path in layout.paths)
@@ -109,7 +109,7 @@ def _columns(layout: Layout) -> _Columns:
     )
 
 
-def _node_columns(left: int, nodes: Sequence[Node]) -> _NodeColumns:
+def _node_columns(left: int, nodes: Sequence[DiagramNode]) -> _NodeColumns:
     names, shapes = _widest(node.name for node in nodes), _widest(node.shape for node in nodes)
     shape_end = left + max(names + 2 + shapes, len("Stage  Map"))
     return _NodeColumns(left, shape_end, shape_end + len(" Stride"))
@@ -128,7 +128,7 @@ def _merge(path: Path) -> str:
     return "⊕" if path.merge == "add" else f"concat {path.merged}" if path.merge else ""
 
 
-def _put_headings(canvas: _Canvas, columns: _Columns, layout: Layout) -> None:
+def _put_headings(canvas: _Canvas, columns: _Columns, layout: DiagramLayout) -> None:
     for nodes, name in ((columns.stage, "Stage"), (columns.level, "Level")):
         canvas.put(0, nodes.name, name)
         canvas.put(0, nodes.shape - len("Map"), "Map")
@@ -142,7 +142,7 @@ def _put_headings(canvas: _Canvas, columns: _Columns, layout: Layout) -> None:
         canvas.put(0, columns.smooth.start + 2, "Smooth")
 
 
-def _put_node(canvas: _Canvas, columns: _NodeColumns, line: int, node: Node) -> None:
+def _put_node(canvas: _Canvas, columns: _NodeColumns, line: int, node: DiagramNode) -> None:
     canvas.put(line, columns.name, node.name)
     canvas.put(line, columns.shape - len(node.shape), node.shape)
     stride = str(node.stride or "–")
@@ -158,7 +158,7 @@ def _put_path(canvas: _Canvas, columns: _Columns, line: int, path: Path) -> None
     canvas.put(line, columns.smooth.start, _across(path.smooth, len(columns.smooth) - 5))
 
 
-def _put_backbone(canvas: _Canvas, columns: _Columns, layout: Layout) -> None:
+def _put_backbone(canvas: _Canvas, columns: _Columns, layout: DiagramLayout) -> None:
     """The line down the left; from it, the arrow to an extra level that is made of a tap."""
     lines = [_line(index) for index, row in enumerate(layout.rows) if row.stage]
     for upper, lower in pairwise(lines):
@@ -174,7 +174,7 @@ def _put_backbone(canvas: _Canvas, columns: _Columns, layout: Layout) -> None:
             canvas.put(line, columns.lateral.start, _across(row.level.step, width))
 
 
-def _put_top_down(canvas: _Canvas, columns: _Columns, layout: Layout) -> None:
+def _put_top_down(canvas: _Canvas, columns: _Columns, layout: DiagramLayout) -> None:
     lines = [_line(index) for index in layout.merging]
     for upper, lower in pairwise(lines):
         canvas.put(upper + 1, columns.merge, f"▲ {layout.resize}")
@@ -183,13 +183,13 @@ def _put_top_down(canvas: _Canvas, columns: _Columns, layout: Layout) -> None:
         canvas.put(lines[-1], columns.merge, "┴")
 
 
-def _put_extra_levels(canvas: _Canvas, columns: _Columns, layout: Layout) -> None:
+def _put_extra_levels(canvas: _Canvas, columns: _Columns, layout: DiagramLayout) -> None:
     for index, row in enumerate(layout.rows):
         if row.level and not row.path and not row.on_tap:
             canvas.put(_line(index) - 1, columns.level.name, f"▼ {row.level.step}")
 
 
-def _put_votes(canvas: _Canvas, columns: _Columns, layout: Layout, votes: Votes) -> None:
+def _put_votes(canvas: _Canvas, columns: _Columns, layout: DiagramLayout, votes: Votes) -> None:
     """Lines from all levels, which meet on the right and come back to the logits."""
     lines = [_line(index) for index, row in enumerate(layout.rows) if row.level]
     start, last = columns.level.stride + 1, _line(len(layout.rows))
