@@ -30,7 +30,8 @@ def schema(
     from mnfpn_cli.documents.schema import NAMES
     from mnfpn_cli.documents.schema import schema as schema_of
 
-    if document not in NAMES:
+    name = document.removesuffix(document.partition("runs ")[2]).strip()  # "runs list" is a form of runs
+    if name not in NAMES:
         near = did_you_mean(document, NAMES)
         raise UsageError(f"DOCUMENT: must be one of {', '.join(NAMES)}, got '{document}'{near}")
-    sys.stdout.write(to_json(schema_of(document)))
+    sys.stdout.write(to_json(schema_of(name)))

@@ -8,23 +8,30 @@ from pydantic import BaseModel, ConfigDict, Field
 from mnfpn_cli import FORMAT_VERSION, __version__
 from mnfpn_cli.settings.network import NetworkSettings
 
+MOST = 10**30
+"""More than any whole number in a document; one that a file has may have a thousand digits."""
 
-def _unit(name: str, least: int | None = None) -> Any:
+
+def _unit(name: str) -> Any:
     """Numbers are never read from text, nor true or false for one."""
-    return Field(json_schema_extra={"unit": name}, strict=True, ge=least)
+    return Field(json_schema_extra={"unit": name}, strict=True)
+
+
+def _whole(name: str, least: int = -MOST) -> Any:
+    return Field(json_schema_extra={"unit": name}, strict=True, ge=least, le=MOST)
 
 
 Seconds = Annotated[float, _unit("s")]
-Bytes = Annotated[int, _unit("B", 0)]
-Macs = Annotated[int, _unit("MAC", 0)]
-Flops = Annotated[int, _unit("FLOP", 0)]
-Pixels = Annotated[int, _unit("px", 1)]
-Cells = Annotated[int, _unit("cells", 0)]
-Stride = Annotated[int, _unit("px", 1)]
-Parameters = Annotated[int, _unit("parameters", 0)]
-Count = Annotated[int, _unit("count", 0)]
-Amount = Annotated[int, _unit("count")]
-Positive = Annotated[int, _unit("count", 1)]
+Bytes = Annotated[int, _whole("B", 0)]
+Macs = Annotated[int, _whole("MAC", 0)]
+Flops = Annotated[int, _whole("FLOP", 0)]
+Pixels = Annotated[int, _whole("px", 1)]
+Cells = Annotated[int, _whole("cells", 0)]
+Stride = Annotated[int, _whole("px", 1)]
+Parameters = Annotated[int, _whole("parameters", 0)]
+Count = Annotated[int, _whole("count", 0)]
+Amount = Annotated[int, _whole("count")]
+Positive = Annotated[int, _whole("count", 1)]
 Share = Annotated[float, _unit("share, 0 to 1")]
 Ratio = Annotated[float, _unit("ratio")]
 Value = Annotated[float, _unit("value of an element")]

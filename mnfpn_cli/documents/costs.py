@@ -36,7 +36,9 @@ class PlannedRun(Record):
     runtime: str = Field(description="What executes the network.")
     device: str = Field(description="The device it ran on; while it is pending, the one asked for, which may be auto.")
     dtype: DType = Field(description="The element type that the run computes in.")
-    threads: Count | None = Field(description="Threads of the CPU; null for torch's choice.")
+    threads: Count | None = Field(
+        description="Threads of the CPU that it ran on, or is to run on; null for torch's choice, not yet run."
+    )
     cost: PlannedCost = Field(description="What it costs by its plan.")
 
 

@@ -192,7 +192,9 @@ def _check_version(url: URL, known: dict[str, str]) -> None:
         raise UsageError(f"--store: must be a store of mnfpn, but {shown(url)} has no tables of one")
     version, made_by = known["schema_version"], known["mnfpn_version"]
     if version != str(tables.SCHEMA_VERSION):
+        newer = version.isdecimal() and int(version) > tables.SCHEMA_VERSION
+        remedy = "update mnfpn" if newer else "sweep into a new store"
         raise UsageError(
             f"--store: {shown(url)} has version {version} of the tables and was made by mnfpn {made_by}; "
-            f"this is mnfpn {__version__}, which reads version {tables.SCHEMA_VERSION}"
+            f"this is mnfpn {__version__}, which reads version {tables.SCHEMA_VERSION}: {remedy}"
         )

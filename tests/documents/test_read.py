@@ -68,6 +68,7 @@ def test_what_is_no_result_is_refused(tmp_path: Path, content: str, message: str
             r"runs\[0\].latency_s.samples\[1\]: must be a finite number, got Infinity",
         ),
         ({"runs": [row([1e300])]}, r"runs\[0\].latency_s.samples\[0\]: must be at most 1e\+09, got 1e\+300"),
+        ({"cost": {**result()["cost"], "macs": 10**400}}, r"cost.macs: must be at most 1e\+30, got 1000"),
         ({"runs": [row(["0.1"])]}, r"runs\[0\].latency_s.samples\[0\]: must be a number, got '0.1'"),  # type: ignore[list-item]
         ({"runs": [row([True])]}, r"runs\[0\].latency_s.samples\[0\]: must be a number, got true"),
         ({"cost": {**COST, "macs": -1}}, "cost.macs: must be at least 0, got -1"),

@@ -57,3 +57,10 @@ def test_what_breaks_a_schema_is_found() -> None:
     """The check of all tests' documents can fail."""
     with pytest.raises(jsonschema.ValidationError):
         check_document('{"command": "shapes"}')
+
+
+@pytest.mark.parametrize("command", ["runs list", "runs show", "runs export", "runs merge", "runs prune"])
+def test_a_form_of_a_document_is_known_by_its_command(mnfpn: Mnfpn, command: str) -> None:
+    """As the document itself has it."""
+    assert mnfpn("schema", command) == mnfpn("schema", "runs")
+    assert mnfpn("schema", "runs", "list").code == 2
