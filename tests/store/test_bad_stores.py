@@ -75,7 +75,9 @@ READS = "has version {} of the tables and was made by mnfpn 0.1.0; this is mnfpn
 NEWER = "UPDATE mnfpn_store SET value = '9' WHERE name = 'schema_version'"
 NEWER_RULE = READS.format(9) + ": update mnfpn"
 OLDER = "UPDATE mnfpn_store SET value = '1' WHERE name = 'schema_version'"
-OLDER_RULE = READS.format(1) + ": sweep into a new store"FILES: list[tuple[str, Callable[[Path], None], int, str]] = [
+OLDER_RULE = READS.format(1) + ": sweep into a new store"
+
+FILES: list[tuple[str, Callable[[Path], None], int, str]] = [
     ("nothing", lambda _: None, 2, "must be a store, but there is no file '{}'"),
     ("folder", Path.mkdir, 2, "must be a file, but '{}' is a folder"),
     ("pipe", lambda path: os.mkfifo(path), 2, "must be a file, but '{}' is a device or a pipe"),
