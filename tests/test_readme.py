@@ -96,8 +96,8 @@ def fixed(example: Example) -> list[str]:
 STORED = ("recommend", "report", "runs")
 """Those that show what a sweep measured: which runtime is the faster one is the machine's."""
 
-PICK, PICKED = re.compile(r"#  |All of these: "), re.compile(r"^.*(?=Median)")
-"""What is recommended, and the columns in which it differs: both are the machine's."""
+PICK, PICKED = re.compile(r"#  |All of these: "), re.compile(r"^.*(?=Median)| --runtime runtime")
+"""What is recommended, the columns in which it differs, and its runtime unless that is eager: all are the machine's."""
 
 
 def missing(command: str) -> str | None:
