@@ -1,9 +1,10 @@
 """mnfpn: a command-line workbench for MobileNetV2 backbones with feature pyramids.
 
-The folders tell the story in this order: ``settings`` (what a person said), ``plan`` (every layer, worked out
-without torch), ``network`` (the plan as torch modules), ``weights`` (checkpoints into it), ``measure`` (what a real
-network was seen to do), ``export`` (files out of it), ``runtimes`` (what executes it), ``bench`` (networks timed),
-``report`` (results as tables and JSON) and ``cli`` (the commands). Each imports only from those before it.
+The folders tell the story: ``settings`` (what a person said), ``documents`` (every result, typed), ``plan`` (every
+layer, worked out without torch), ``network`` and ``weights`` (the plan as torch modules), ``external``, ``trace`` and
+``audit`` (any module, watched in a pass), ``devices`` and ``measure`` (samples of time), ``export``, ``runtimes`` and
+``bench`` (networks timed), ``space``, ``store`` and ``sweep`` (many of them), ``report`` (documents as text and pages)
+and ``cli``. Each imports only from those before it: `lint-imports` checks the order that pyproject.toml has.
 """
 
 __version__ = "0.1.0"

@@ -9,7 +9,6 @@ from math import prod
 
 from torch import nn
 
-from mnfpn_cli.audit.findings import finding
 from mnfpn_cli.audit.levels import BATCH, Level, ObservedLevels, follows, observe_levels
 from mnfpn_cli.documents.audit import Finding
 from mnfpn_cli.documents.shapes import ObservedMaps, OutputRecord, ShapesDocument
@@ -76,13 +75,13 @@ def _layout(levels: ObservedLevels) -> Iterator[Finding]:
     if levels.channels_last:
         shown = ", ".join(f"{level.name} {level.sizes[levels.asked]}x{level.channels}" for level in levels.levels)
         what = f"channels come last: {shown}; convolutions take them before height and width"
-        yield finding("layout", _names(levels.levels), 0, what, remedy)
+        yield Finding.of("layout", _names(levels.levels), 0, what, remedy)
     for name, shape in levels.shapes.items():
         if shape[0] == BATCH:
             continue
         swapped = shape[1] == BATCH
         what = "batch and channels have changed places" if swapped else "the batch is not its first dimension"
-        yield finding("layout", (name,), 0, f"{what}: {'×'.join(map(str, shape))} for {BATCH} images", remedy)
+        yield Finding.of("layout", (name,), 0, f"{what}: {'×'.join(map(str, shape))} for {BATCH} images", remedy)
 
 
 def _no_stride(levels: Sequence[Level]) -> Iterator[Finding]:
@@ -90,7 +89,7 @@ def _no_stride(levels: Sequence[Level]) -> Iterator[Finding]:
         if level.is_pooled or (level.stride is not None and level.stride.denominator == 1):
             continue
         seen = ", ".join(f"{size} for {image}" for image, size in sorted(level.sizes.items()))
-        yield finding(
+        yield Finding.of(
             "no_stride",
             (level.name,),
             0,
@@ -106,7 +105,7 @@ def _same_stride(levels: Sequence[Level]) -> Iterator[Finding]:
     for stride, group in groups.items():
         if len(group) > 1:
             size = next(iter(group[0].sizes.values()))
-            yield finding(
+            yield Finding.of(
                 "same_stride",
                 _names(group),
                 0,
@@ -118,7 +117,7 @@ def _same_stride(levels: Sequence[Level]) -> Iterator[Finding]:
 def _gaps(levels: Sequence[Level]) -> Iterator[Finding]:
     for fine, coarse in pairwise(sorted(levels, key=lambda level: level.stride or 0)):
         if fine.stride and coarse.stride and coarse.stride > 2 * fine.stride:
-            yield finding(
+            yield Finding.of(
                 "stride_gap",
                 _names([fine, coarse]),
                 0,
@@ -133,7 +132,7 @@ def _order(levels: Sequence[Level]) -> Iterator[Finding]:
     if strides == sorted(strides):
         return
     what = "coarsest first" if strides == sorted(strides, reverse=True) else "in no order"
-    yield finding(
+    yield Finding.of(
         "order",
         _names(levels),
         0,
@@ -154,7 +153,7 @@ def _sizes(levels: Sequence[Level], asked: Size) -> Iterator[Finding]:
         return
     level, image, size = wrong[0]
     right = f"{float(image.height / (level.stride or 1)):g}x{float(image.width / (level.stride or 1)):g}"
-    yield finding(
+    yield Finding.of(
         "size",
         tuple(each.name for each, _, _ in wrong),
         0,
@@ -173,7 +172,7 @@ def _channels(levels: Sequence[Level]) -> Iterator[Finding]:
         return
     odd = [level for level in levels if level.channels != usual] if times > len(levels) / 2 else list(levels)
     shown = ", ".join(f"{level.name} {level.channels}" for level in levels)
-    yield finding(
+    yield Finding.of(
         "unequal_channels",
         _names(odd),
         0,

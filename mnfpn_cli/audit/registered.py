@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 from torch import Tensor, nn
 
-from mnfpn_cli.audit.findings import finding
 from mnfpn_cli.audit.unregistered import outside
 from mnfpn_cli.documents.audit import Finding
 from mnfpn_cli.trace.facts import Facts, has_state, numel
@@ -19,7 +18,7 @@ def shared(facts: Facts) -> Iterator[Finding]:
     for module, paths in places.items():
         if len(paths) > 1 and has_state(module) and not _inside_shared(facts, paths):
             parameters, calls = numel(list(module.parameters())), facts.calls[module]
-            yield finding(
+            yield Finding.of(
                 "shared",
                 tuple(paths),
                 parameters,
@@ -48,7 +47,7 @@ def _shared_parameters(facts: Facts) -> Iterator[Finding]:
     for key, owners in groups.items():
         if len(owners) > 1:
             parameters = tensors[key].numel()
-            yield finding(
+            yield Finding.of(
                 "shared",
                 tuple(owners.values()),
                 parameters,
@@ -69,7 +68,7 @@ def never_called(facts: Facts, in_training: Callable[[nn.Module], bool]) -> Iter
 
     for paths, modules in _siblings(facts, is_idle):
         parameters = numel([one for module in modules for one in module.parameters()])
-        yield finding(
+        yield Finding.of(
             "never_called",
             paths,
             parameters,
@@ -84,7 +83,7 @@ def never_called(facts: Facts, in_training: Callable[[nn.Module], bool]) -> Iter
 def _unused_parameters(facts: Facts, path: str, module: nn.Module) -> Iterator[Finding]:
     for name, parameter in module._parameters.items():
         if parameter is not None and not facts.used(parameter):
-            yield finding(
+            yield Finding.of(
                 "never_called",
                 (f"{path}.{name}".removeprefix("."),),
                 parameter.numel(),
@@ -112,12 +111,12 @@ def without_gradient(facts: Facts, in_training: Callable[[Tensor], bool]) -> Ite
 
     cut = "what it computes reaches no output of the network with its gradient: dropped, detached, or under no_grad"
     for paths, parameters in _outermost(facts, is_cut):
-        yield finding(
+        yield Finding.of(
             "without_gradient", paths, parameters, cut, "return or use what it computes, or remove it; no .detach()"
         )
     frozen = "requires_grad is off, while it is on in the rest of the network"
     for paths, parameters in _outermost(facts, is_frozen):
-        yield finding(
+        yield Finding.of(
             "without_gradient", paths, parameters, frozen, "requires_grad_(True), unless it is frozen on purpose"
         )
 
@@ -174,7 +173,7 @@ def miscounted(facts: Facts) -> Iterator[Finding]:
     if rows == registered == stored:
         return
     most = max(abs(rows - registered), abs(stored - registered), abs(rows - stored))
-    yield finding(
+    yield Finding.of(
         "miscounted",
         ("",),
         most,

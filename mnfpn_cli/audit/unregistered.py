@@ -7,7 +7,6 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from mnfpn_cli.audit.findings import finding
 from mnfpn_cli.documents.audit import Finding
 from mnfpn_cli.trace.facts import Facts, has_state, numel
 from mnfpn_cli.trace.hidden import Hidden
@@ -97,7 +96,7 @@ def _finding(facts: Facts, group: list[Outside]) -> Finding:
     parameters = sum(one.parameters for one in group)
     what = f"{len(group)} {' and '.join(kinds)}" if len(group) > 1 else f"a {kinds[0]}"
     where = _where(first)
-    return finding(
+    return Finding.of(
         "unregistered",
         tuple(one.hidden.path for one in group),
         parameters,
@@ -157,7 +156,7 @@ def _lost(facts: Facts) -> Iterator[Finding]:
     for call in lost.values():
         caller = facts.paths.get(call.caller, "") if call.caller else ""
         name, by = type(call.module).__name__, type(call.caller).__name__
-        yield finding(
+        yield Finding.of(
             "unregistered",
             (f"{f'{caller}.' if caller else ''}forward(): {name}",),
             numel(list(call.module.parameters())),
@@ -176,7 +175,7 @@ def _lost_parameters(facts: Facts) -> Iterator[Finding]:
     for key, tensor in facts.seen.used.items():
         if key not in known and _wants_gradient(tensor):
             shape = "×".join(map(str, tensor.shape))
-            yield finding(
+            yield Finding.of(
                 "unregistered",
                 (f"forward(): {type(tensor).__name__} {shape}".rstrip(),),
                 tensor.numel(),

@@ -1,6 +1,7 @@
 """What `mnfpn audit` returns."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -33,6 +34,11 @@ class Finding(Record):
     )
     message: str = Field(description="What is wrong, in a sentence.")
     remedy: str = Field(description="How to mend it.")
+
+    @classmethod
+    def of(cls, kind: Kind, paths: Sequence[str], parameters: int, message: str, remedy: str) -> Self:
+        """Make a finding; its paths are of modules, of parameters, or of levels."""
+        return cls(kind=kind, paths=tuple(paths), parameters=parameters, message=message, remedy=remedy)
 
 
 class ParameterCounts(Record):
