@@ -27,10 +27,10 @@ def schema(
         mnfpn schema settings
     """
     from mnfpn_cli.documents.base import to_json
-    from mnfpn_cli.documents.schema import NAMES
+    from mnfpn_cli.documents.schema import NAMES, document_of
     from mnfpn_cli.documents.schema import schema as schema_of
 
-    name = document.removesuffix(document.partition("runs ")[2]).strip()  # "runs list" is a form of runs
+    name = document_of(document)
     if name not in NAMES:
         near = did_you_mean(document, NAMES)
         raise UsageError(f"DOCUMENT: must be one of {', '.join(NAMES)}, got '{document}'{near}")

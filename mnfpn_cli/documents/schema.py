@@ -50,6 +50,16 @@ def _settings_schema() -> dict[str, Any]:
     return {"$schema": DIALECT, "title": "mnfpn settings", **made}
 
 
+def document_of(command: str) -> str:
+    """Name the document of a command, as ``runs`` of ``runs list``; what is no such command stays as it is."""
+    name = command.partition(" ")[0]
+    if name not in DOCUMENTS:
+        return command
+    whole = schema(name)
+    forms = {form["properties"]["command"]["const"] for _, form in records(whole, whole["$defs"])}
+    return name if command in forms else command
+
+
 def keys(name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Walk the keys of a document in order, as ``results[].levels[].stride``, each with its part of the schema.
 

@@ -64,3 +64,4 @@ def test_a_form_of_a_document_is_known_by_its_command(mnfpn: Mnfpn, command: str
     """As the document itself has it."""
     assert mnfpn("schema", command) == mnfpn("schema", "runs")
     assert mnfpn("schema", "runs", "list").code == 2
+    assert mnfpn("schema", "runs lists").code == 2
