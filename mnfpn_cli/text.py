@@ -23,8 +23,8 @@ def plain(text: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a library's message, which may go on for pages."""
-    return plain(str(error)).strip().partition("\n")[0]
+    """The first line of a library's message, which may go on for pages; backquotes are kept for names of our own."""
+    return plain(str(error)).strip().partition("\n")[0].replace("`", "'")
 
 
 def did_you_mean(

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.cli.stderr import write_error
+from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.files import is_device, write_whole
@@ -65,7 +66,7 @@ def _in_form(form: str, report: Report, document: BaseModel | dict[str, Any], te
 
 def warn(line: str) -> None:
     """Tell something that is neither a result nor a reason to fail."""
-    write_error(f"warning: {line}")
+    write_error(f"warning: {as_options(line)}")
 
 
 def as_text(report: Report) -> str:
@@ -89,6 +90,9 @@ def _plain(item: RenderableType) -> RenderableType:
 def print_report(report: Report, console: Console) -> None:
     """Print what fits the screen, with an empty line above each table; only what stays too wide the terminal breaks."""
     for index, item in enumerate(report):
+        if isinstance(item, Text):
+            item = item.copy()
+            item.plain = as_options(item.plain)
         if not isinstance(item, Table | Forms):
             console.print(item, soft_wrap=isinstance(item, Text) and bool(item.no_wrap))
             continue
