@@ -204,7 +204,7 @@ def _run(counter: Counter, facts: Facts, way: AbstractContextManager[object]) ->
         left_as_it_was([*network.modules(), *facts.others], values=False),
         functions_as_they_were(),
         unseen(),
-        others_code(counter.name),
+        others_code("it"),
         as_with_gradients(),
     ):
         inputs = tuple(made_input(one, network, "real") for one in facts.inputs)

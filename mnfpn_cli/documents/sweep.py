@@ -91,10 +91,10 @@ class MeasuredDocument(Document):
     """The result of `mnfpn sweep` where runs were measured."""
 
     command: Literal["sweep"] = Field("sweep", description="The command that made the document.")
-    store: str = Field(description="The store, as --store has it.")
+    store: str = Field(description="The store, as `store` has it.")
     sweeps: tuple[SweepRecord, ...] = Field(description="The sweeps that were measured.")
     counts: StatusCounts = Field(description="Their runs by status.")
-    skipped: Count = Field(description="Runs that are too slow for --max-latency, and were not measured.")
+    skipped: Count = Field(description="Runs that are too slow for `max_latency`, and were not measured.")
     not_run: tuple[NotRunGroup, ...] = Field(description="Runs that no machine there is can run.")
     references: Count = Field(description="How many times the reference was timed.")
     keys: tuple[str, ...] = Field(description="The keys of the runs.")

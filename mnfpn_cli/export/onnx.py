@@ -1,6 +1,8 @@
 """ONNX: the graph with its weights, batch norms folded into the convolutions before them, in one file."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +35,29 @@ def write(network: Network, settings: NetworkSettings, input: NetworkInput, dyna
     Raises:
         MnfpnError: where the weights are more than a file of this format holds, or torch cannot write the graph in it.
     """
-    _check_weights(network)
+    with _of_the_format():
+        _check_weights(network)
     program = trace(network, input, dynamic)
-    made = _converted(
-        program,
-        input_names=[INPUT],
-        output_names=list(network.outputs),
-        dynamic_shapes={INPUT: {2: "height", 3: "width"}} if dynamic else None,
-    )
+    with _of_the_format():
+        made = _converted(
+            program,
+            input_names=[INPUT],
+            output_names=list(network.outputs),
+            dynamic_shapes={INPUT: {2: "height", 3: "width"}} if dynamic else None,
+        )
     made.model.metadata_props.update(metadata(settings))
     content: bytes = made.model_proto.SerializeToString()
     return content
+
+
+@contextmanager
+def _of_the_format() -> Iterator[None]:
+    """Say of an error that the format was asked for: a runtime that writes a pass was asked for nothing of the kind."""
+    try:
+        yield
+    except MnfpnError as error:
+        error.within("`format` onnx")
+        raise
 
 
 def write_pass(network: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
@@ -62,7 +76,7 @@ def _check_weights(network: nn.Module) -> None:
     weights = sum(tensor.nbytes for tensor in network.state_dict().values())
     if weights > MAX_BYTES:
         raise MnfpnError(
-            f"--format onnx: holds less than 2 GiB in a file, and the weights are {weights / 2**30:.1f} GiB; "
+            f"holds less than 2 GiB in a file, and the weights are {weights / 2**30:.1f} GiB; "
             f"the other formats hold them"
         )
 
@@ -81,7 +95,7 @@ def _converted(program: ExportedProgram, **names: Any) -> torch.onnx.ONNXProgram
                 **names,
             )
         except torch.onnx.OnnxExporterError as error:
-            raise MnfpnError(f"--format onnx: torch could not write this network: {_reason(error)}") from error
+            raise MnfpnError(f"torch could not write this network: {_reason(error)}") from error
     assert made is not None  # it is where no file is asked for
     return made
 
