@@ -1,7 +1,8 @@
 """The errors that a user can cause or meet, as data. Only the command line turns them into text and an exit code."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -112,3 +113,16 @@ class CheckError(MnfpnError):
     """A check that the user asked for did not hold."""
 
     exit_code = 3
+
+
+@contextmanager
+def within(where: str) -> Iterator[None]:
+    """Say of the problems that a block meets that they are inside a place.
+
+    Raises:
+        MnfpnError: that of the block.
+    """
+    try:
+        yield
+    except MnfpnError as error:
+        raise error.within(where) from None

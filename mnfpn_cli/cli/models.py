@@ -17,6 +17,7 @@ from mnfpn_cli.external.inputs import Inputs, TensorInputs
 from mnfpn_cli.external.origin import External, FromSettings, Subject
 from mnfpn_cli.external.target import parse_input, parse_target
 from mnfpn_cli.settings.input import DEFAULT_SIZE, NetworkInput, parse_size
+from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
     from mnfpn_cli.bench.candidate import Candidate
@@ -83,7 +84,7 @@ class ModelOptions:
         Raises:
             UsageError: where something was said of a network from settings, or the target is none.
         """
-        said = [f"--{one.name.replace('_', '-')}" for one in fields(network) if getattr(network, one.name) is not None]
+        said = [as_option(one.name) for one in fields(network) if getattr(network, one.name) is not None]
         said = [name for name in said if name != "--in-channels"] + ["--weights"] * (weights is not None)
         said += of_settings
         if said:

@@ -156,9 +156,9 @@ class NetworkOptions:
         from mnfpn_cli.settings.sources import Source, check_once
 
         named = {
-            "--width-mult": (self.width_mult, ("width_mult",)),
-            "--pyramid-channels": (self.pyramid_channels, ("pyramid", "channels")),
-            "--in-channels": (self.in_channels, ("in_channels",)),
+            "`width_mult`": (self.width_mult, ("width_mult",)),
+            "`pyramid_channels`": (self.pyramid_channels, ("pyramid", "channels")),
+            "`in_channels`": (self.in_channels, ("in_channels",)),
         }
         sources = [read_preset(self.preset)] if self.preset is not None else []
         if weights is not None and self.preset is None and self.config is None:

@@ -11,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.files import is_device
+from mnfpn_cli.text import as_option
 
 DATABASE = b"SQLite format 3\0"
 """How an SQLite database begins."""
@@ -73,7 +74,7 @@ def check_paths(annotations: Mapping[str, Any], values: Mapping[str, Any]) -> No
         UsageError: where a file cannot be written, or would replace one that is read, or another that is written.
     """
     written = {
-        f"--{name.replace('_', '-')}": values[name]
+        as_option(name): values[name]
         for name, annotation in annotations.items()
         if any(isinstance(mark, Writes) for mark in get_args(annotation)) and values[name] is not None
     }

@@ -155,8 +155,7 @@ def _as_other() -> Iterator[None]:
     try:
         yield
     except MnfpnError as error:
-        error.args = (str(error).replace("--store:", "OTHER:", 1),)
-        raise
+        raise error.at("OTHER") from None
 
 
 def files_of_other(name: str) -> tuple[Path, ...]:

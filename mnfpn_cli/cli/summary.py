@@ -15,7 +15,7 @@ from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.external.origin import FromSettings, Origin, Subject
 from mnfpn_cli.report.terminal.summary import SORT_KEYS, Selection, SortKey, select
-from mnfpn_cli.text import did_you_mean
+from mnfpn_cli.text import as_option, did_you_mean
 
 if TYPE_CHECKING:
     from mnfpn_cli.audit.tree import LayerTree
@@ -51,7 +51,7 @@ class RowOptions:
 
     def given(self) -> list[str]:
         """The options that were given."""
-        return [f"--{one.name}" for one in fields(self) if getattr(self, one.name) is not None]
+        return [as_option(one.name) for one in fields(self) if getattr(self, one.name) is not None]
 
     def selection(self, everything: bool) -> Selection:
         """The rows that are wanted; ``everything``: whether no depth means all."""
@@ -125,7 +125,7 @@ class PictureOptions:
         batch, channels, height, width = subject.specs[0].shape
         layout = network_layout(plan, network_shapes(plan, NetworkInput(batch, channels, Size(height, width))))
         if self.svg is not None:
-            write_text(self.svg, diagram_svg(layout), "--svg")
+            write_text(self.svg, diagram_svg(layout), "`svg`")
         if self.tree:
             emit(diagram(layout) + weights_report(subject.origin.fit()), {}, output)
 

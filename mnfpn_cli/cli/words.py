@@ -1,11 +1,9 @@
 """How the command line spells what messages name: a parameter, in backquotes there, is an option."""
 
 from mnfpn_cli.errors import spelled
+from mnfpn_cli.text import as_option
 
-
-def as_option(name: str) -> str:
-    """The option of a parameter: ``--max-time`` of ``max_time``."""
-    return f"--{name.replace('_', '-')}"
+__all__ = ["as_option", "as_options"]
 
 
 def as_options(text: str) -> str:

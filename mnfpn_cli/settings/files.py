@@ -1,4 +1,4 @@
-"""Reading settings from JSON text: files, standard input, presets, and what is given to ``--set``."""
+"""Reading settings from JSON text: files, standard input, presets, and values of single keys."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.sources import Source
 from mnfpn_cli.text import did_you_mean
 
@@ -27,10 +27,10 @@ def read_config(name: str) -> Source:
         MnfpnError: where the file cannot be read.
     """
     if not name:
-        raise UsageError("--config: must be the name of a file, or -, got ''")
+        raise UsageError(Problem("`config`", "must be the name of a file, or -", "''"))
     if name == "-":
         if sys.stdin is None:
-            raise UsageError("--config -: standard input is closed")
+            raise UsageError(Problem("`config` -", "standard input is closed"))
         return Source("standard input", parse_settings("standard input", _read(sys.stdin.buffer, "standard input")))
     return Source(name, parse_settings(name, read_bytes(name)))
 
@@ -46,12 +46,12 @@ def read_bytes(name: str) -> bytes:
         with Path(name).open("rb") as file:
             return _read(file, name)
     except FileNotFoundError:
-        raise UsageError(f"{name}: must be a file, but there is none of that name") from None
+        raise UsageError(Problem(name, "must be a file, but there is none of that name")) from None
     except IsADirectoryError:
-        raise UsageError(f"{name}: must be a file, but it is a folder") from None
+        raise UsageError(Problem(name, "must be a file, but it is a folder")) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise MnfpnError(f"{name}: could not be read: {reason}") from None
+        raise MnfpnError(Problem(name, f"could not be read: {reason}")) from None
 
 
 def preset_names() -> list[str]:
@@ -78,7 +78,9 @@ def preset_description(name: str) -> str:
 def _preset_bytes(name: str) -> bytes:
     names = preset_names()
     if name not in names:
-        raise UsageError(f"--preset: must be one of {', '.join(names)}, got '{name}'{did_you_mean(name, names)}")
+        raise UsageError(
+            Problem("`preset`", f"must be one of {', '.join(names)}", f"'{name}'", did_you_mean(name, names))
+        )
     return (files("mnfpn_cli") / "presets" / f"{name}.json").read_bytes()
 
 
@@ -92,7 +94,7 @@ def parse_settings(name: str, data: bytes) -> dict[str, Any]:
     if isinstance(value, list):
         return {"stages": value}
     if not isinstance(value, dict):
-        raise UsageError(f"{name}: must be an object of settings or a list of stages, got {json.dumps(value)[:60]}")
+        raise UsageError(Problem(name, "must be an object of settings or a list of stages", json.dumps(value)[:60]))
     return {key: item for key, item in value.items() if key not in ANNOTATIONS}
 
 
@@ -105,12 +107,14 @@ def parse_document(name: str, data: bytes) -> Any:
     try:
         return parse_json(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise UsageError(f"{name}: must be UTF-8 text, but byte {error.start} is not") from None
+        raise UsageError(Problem(name, f"must be UTF-8 text, but byte {error.start} is not")) from None
     except json.JSONDecodeError as error:
-        raise UsageError(f"{name}: line {error.lineno}, column {error.colno}: must be JSON: {error.msg}") from None
+        raise UsageError(
+            Problem(name, f"line {error.lineno}, column {error.colno}: must be JSON: {error.msg}")
+        ) from None
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(";")[0]
-        raise UsageError(f"{name}: must be JSON: {reason}") from None
+        raise UsageError(Problem(name, f"must be JSON: {reason}")) from None
 
 
 def parse_json(text: str) -> Any:
@@ -143,4 +147,4 @@ def _too_large(file: BinaryIO, name: str) -> NoReturn:
     if file.seekable():
         file.seek(0, 2)
         size = f", got {file.tell() / 1e6:.1f} MB" if file.tell() > MAX_BYTES else ""
-    raise UsageError(f"{name}: a settings file must have at most {MAX_BYTES / 1e6:g} MB{size}")
+    raise UsageError(Problem(name, f"a settings file must have at most {MAX_BYTES / 1e6:g} MB{size}"))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import did_you_mean
 
@@ -75,27 +75,27 @@ def sampling(
     min_time_s: float | None = None,
     max_time_s: float | None = None,
 ) -> Sampling:
-    """The sampling that options ask for; ``runs`` alone is exact, and no time ends it.
+    """The sampling that is asked for; ``runs`` alone is exact, and no time ends it.
 
     Raises:
         UsageError: where a time is no time, or the precision is none.
     """
     if runs is not None and precision is not None:
-        raise UsageError("--precision: has no meaning with --runs, which says how many passes there are")
-    least = _seconds("--min-time", min_time_s, DEFAULT_MIN_TIME_S if runs is None else 0.0)
-    most = _seconds("--max-time", max_time_s, max(DEFAULT_MAX_TIME_S, least) if runs is None else math.inf)
+        raise UsageError(Problem("`precision`", "has no meaning with `runs`, which says how many passes there are"))
+    least = _seconds("`min_time`", min_time_s, DEFAULT_MIN_TIME_S if runs is None else 0.0)
+    most = _seconds("`max_time`", max_time_s, max(DEFAULT_MAX_TIME_S, least) if runs is None else math.inf)
     if max_time_s is not None and min_time_s is None:
         least = min(least, most)
     if most < least:
-        raise UsageError(f"--max-time: must not be less than --min-time, {least:g} seconds, got {most:g}")
+        raise UsageError(Problem("`max_time`", f"must not be less than `min_time`, {least:g} seconds", f"{most:g}"))
     return Sampling(warmup, runs, DEFAULT_PRECISION if precision is None else precision, least, most)
 
 
-def _seconds(option: str, value: float | None, otherwise: float) -> float:
+def _seconds(where: str, value: float | None, otherwise: float) -> float:
     if value is None:
         return otherwise
     if not math.isfinite(value) or value < 0:
-        raise UsageError(f"{option}: must be a finite number of seconds, 0 or more, got {value:g}")
+        raise UsageError(Problem(where, "must be a finite number of seconds, 0 or more", f"{value:g}"))
     return value
 
 
@@ -118,7 +118,7 @@ def choose_runtimes(named: Sequence[str]) -> tuple[str, ...]:
     for name in chosen:
         if name not in (*known, "all"):
             near = did_you_mean(name, (*known, "all"))
-            raise UsageError(f"--runtime: must be one of {', '.join(known)} or all, got '{name}'{near}")
+            raise UsageError(Problem("`runtime`", f"must be one of {', '.join(known)} or all", f"'{name}'", near))
     return tuple(dict.fromkeys(one for name in chosen for one in (known if name == "all" else (name,))))
 
 
@@ -130,5 +130,5 @@ def check_device_name(name: str) -> str:
     """
     if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", name):
         near = did_you_mean(name, (*DEVICES, "gpu"), {"gpu": "cuda"})
-        raise UsageError(f"--device: must be auto, cpu, cuda, cuda:N or mps, got '{name}'{near}")
+        raise UsageError(Problem("`device`", "must be auto, cpu, cuda, cuda:N or mps", f"'{name}'", near))
     return name

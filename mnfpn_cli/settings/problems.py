@@ -1,4 +1,4 @@
-"""What is wrong with settings, in words: where, the rule, and the value."""
+"""What is wrong with settings: where, the rule, and the value."""
 
 import json
 import re
@@ -9,42 +9,43 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.keys import KEYS, PARTS, every_key
 from mnfpn_cli.settings.pyramid import LEVEL
 from mnfpn_cli.text import did_you_mean
 
+KeyPath = tuple[str | int, ...]
+
 
 @dataclass(frozen=True)
-class Problem:
-    """A rule that was broken: ``stages[3].stride: must be 1 or 2, got 3``."""
+class SettingsProblem(Problem):
+    """A problem of a key, which is its place.
 
-    where: tuple[str | int, ...]
-    text: str
+    Args:
+        path: of the key, for whoever knows which source gave its value.
+        between: whether the rule is one between keys, so that another value of another key could mend it.
+    """
+
+    path: KeyPath = ()
     between: bool = False
-    """Whether the rule is one between keys, so that another value of another key could mend it."""
-
-    def __str__(self) -> str:
-        place = dotted(self.where)
-        return f"{place}: {self.text}" if place else self.text
 
 
 class SettingsError(UsageError):
-    """Several settings break a rule together. Data, for whoever knows which source gave the value."""
+    """Several settings break a rule together."""
 
     def __init__(self, where: str, rule: str, got: object) -> None:
-        self.problem = Problem(tuple(where.split(".")), f"{rule}, got {got}", between=True)
-        super().__init__(str(self.problem))
+        self.problem = SettingsProblem(where, rule, str(got), path=tuple(where.split(".")), between=True)
+        super().__init__(self.problem)
 
 
-def describe(error: ValidationError) -> list[Problem]:
+def describe(error: ValidationError) -> list[SettingsProblem]:
     """The problems that pydantic found, one a place, in our words."""
-    problems: dict[tuple[str | int, ...], Problem] = {}
+    problems: dict[KeyPath, SettingsProblem] = {}
     for details in error.errors(include_url=False):
         if details["type"] == "too_short" and details["input"]:
             continue  # pydantic counts only the items that are valid; those that are not have their own problems
         problem = _problem(details)
-        problems.setdefault(problem.where, problem)
+        problems.setdefault(problem.path, problem)
     return list(problems.values())
 
 
@@ -68,10 +69,14 @@ def check_key(name: str, path: Sequence[str | int], others: Collection[str] = ()
     here, _, key = re.sub(r"\[\d+\]", "[]", place).rpartition(".")
     if key in KEYS.get(here, ()) or key in KEYS:
         return
-    raise UsageError(f"{name}: unknown key{did_you_mean(place, others) or _nearest(tuple(path))}")
+    raise UsageError(Problem(name, "unknown key", hint=did_you_mean(place, others) or _nearest(tuple(path))))
 
 
-def _problem(details: ErrorDetails) -> Problem:
+def _at(path: KeyPath, rule: str, got: str | None = None, hint: str = "", between: bool = False) -> SettingsProblem:
+    return SettingsProblem(dotted(path), rule, got, hint, path, between)
+
+
+def _problem(details: ErrorDetails) -> SettingsProblem:
     context = details.get("ctx", {})
     where, kind = details["loc"], ""
     if where[0] in PARTS and len(where) > 1:  # pydantic puts the kind into the place
@@ -79,21 +84,21 @@ def _problem(details: ErrorDetails) -> Problem:
     if where[:2] == ("pyramid", "levels"):  # a union, to which pydantic adds its branches; a user knows none
         got = details["input"]
         rule = "must be 'all', a range as p3-p5, or a list of levels"
-        return Problem(where[:2], f"{rule}, got {_shown(got)}{_near_levels(got)}")
+        return _at(where[:2], rule, _shown(got), _near_levels(got))
     if details["type"] == "extra_forbidden":
         other = _other_kind(where, kind)
-        return Problem(where, other or f"unknown key{_nearest(where)}", bool(other))
+        return _at(where, other, between=True) if other else _at(where, "unknown key", hint=_nearest(where))
     if details["type"] == "union_tag_invalid":
         kinds, got = PARTS[str(where[0])], details["input"]["kind"]
         rule = f"must be {' or '.join(map(repr, kinds))}"
-        return Problem((*where, "kind"), f"{rule}, got {_shown(got)}{did_you_mean(str(got), kinds)}")
+        return _at((*where, "kind"), rule, _shown(got), did_you_mean(str(got), kinds))
     if details["type"] == "model_type" and where[:1] == ("stages",):
-        return Problem(where, f"must be an object or a row of four numbers, got {_shown(details['input'])}")
+        return _at(where, "must be an object or a row of four numbers", _shown(details["input"]))
     if details["type"] == "missing":
-        return Problem(where, "is required")
+        return _at(where, "is required")
     words = re.findall(r"'([^']*)'", context["expected"]) if details["type"] == "literal_error" else ()
     rule = _rule(details["type"], context, details["msg"])
-    return Problem(where, f"{rule}, got {_shown(details['input'])}{did_you_mean(str(details['input']), words)}")
+    return _at(where, rule, _shown(details["input"]), did_you_mean(str(details["input"]), words))
 
 
 def _other_kind(where: tuple[str | int, ...], kind: str) -> str:

@@ -51,7 +51,7 @@ def _counts(space: PlannedSpace, chosen: Chosen, expected: Expected | None) -> T
         ("cells", f"{count(len(space.cells) + cut)} valid"),
         ("", f"{count(space.repeated)} given twice" if space.repeated else ""),
         ("invalid", count(invalid) if invalid else ""),
-        ("over budget", ", ".join(f"{count(number)} by {option}" for option, number in space.cut.items())),
+        ("over budget", ", ".join(f"{count(number)} by `{name}`" for name, number in space.cut.items())),
         ("to measure", f"{_left(chosen, expected)} (--measure {chosen.measure})"),
         ("", "less those whose runtime cannot run there" if chosen.cells and all_runtimes(space) else ""),
         ("time", _time(expected) if expected else ""),
