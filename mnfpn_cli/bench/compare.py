@@ -1,7 +1,6 @@
 """Two networks timed in turn, A B B A, in one process, until the interval of their ratio is narrow enough."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,7 +12,7 @@ from mnfpn_cli.bench.group import Group, Progress, reference, watch
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare
 from mnfpn_cli.devices.devices import choose_devices, device_of
 from mnfpn_cli.documents.measurement import Ended, EnvironmentRecord
-from mnfpn_cli.errors import MnfpnError, Problem
+from mnfpn_cli.errors import MnfpnError, Problem, within
 from mnfpn_cli.external.guard import output_to_stderr
 from mnfpn_cli.measure.engine import TimedPass, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.environment import read_environment
@@ -47,20 +46,6 @@ class Together:
     train: bool
     margin: float
     sampling: Sampling
-
-
-@contextmanager
-def naming(name: str, side: Side) -> Iterator[None]:
-    """Say whose error it is.
-
-    Raises:
-        MnfpnError: the same, with the name.
-    """
-    try:
-        yield
-    except MnfpnError as error:
-        error.within(f"{name} ({side.name})")
-        raise
 
 
 def side_group(side: Side, together: Together, device: torch.device) -> Group:
@@ -149,12 +134,12 @@ def _compare(
 ) -> tuple[Comparison, EnvironmentRecord]:
     sides, groups, ready = {"A": a, "B": b}, list[Group](), list[Ready]()
     for name, side in sides.items():
-        with naming(name, side):
+        with within(f"{name} ({side.name})"):
             groups.append(side_group(side, together, device))
     environment = read_environment(cpu_name())
     with conditions(device, groups[0].case):
         for (name, side), group in zip(sides.items(), groups, strict=True):
-            with naming(name, side):
+            with within(f"{name} ({side.name})"):
                 ready.append(make_ready(group, progress))
         subjects, ended, unsteady = _time(groups, ready, together, progress)
         facts = [side_facts(*each) for each in zip((a, b), groups, ready, strict=True)]

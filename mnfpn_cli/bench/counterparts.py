@@ -55,7 +55,7 @@ def _read(path: Path) -> BenchDocument:
         try:
             plan_outline(file.settings)
         except SettingsError as error:
-            raise UsageError(f"{path}: settings.{error}") from None
+            raise error.within(f"{path}: settings", ".") from None
     return file
 
 

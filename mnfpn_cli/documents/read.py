@@ -58,10 +58,9 @@ def parse_document(content: bytes, model: type[Read], name: str) -> Read:
         _Settings.model_validate(found)
         return model.model_validate(found, extra="ignore")
     except SettingsError as error:
-        raise UsageError(f"{name}: {error}") from None
+        raise error.within(name) from None
     except ValidationError as error:
-        problems = [f"{name}: {problem}" for problem in describe(error)]
-        raise UsageError("\n".join(problems[:SHOWN_PROBLEMS])) from None
+        raise UsageError(*describe(error)[:SHOWN_PROBLEMS]).within(name) from None
 
 
 def _content(path: Path) -> bytes:

@@ -54,7 +54,7 @@ class PlanRecord(Record):
     measure: str = Field(description="Which runs were chosen: all, frontier, none, or how many.")
     space: SpaceCounts = Field(description="What its space holds.")
     invalid: tuple[InvalidRuns, ...] = Field(description="Combinations that are no network, most common reason first.")
-    over_budget: dict[str, Count] = Field(description="Runs beyond the budget, by the option that they exceed.")
+    over_budget: dict[str, Count] = Field(description="Runs beyond the budget, by the parameter that they exceed.")
 
 
 class SweepRecord(PlanRecord, StartRecord):
@@ -80,7 +80,7 @@ class PlannedDocument(Document):
     cells: Count = Field(description="Valid runs, those over the budget included.")
     repeated: Count = Field(description="Runs that several combinations give.")
     invalid: tuple[InvalidRuns, ...] = Field(description="Combinations that are no network, most common reason first.")
-    over_budget: dict[str, Count] = Field(description="Runs beyond the budget, by the option that they exceed.")
+    over_budget: dict[str, Count] = Field(description="Runs beyond the budget, by the parameter that they exceed.")
     measure: str = Field(description="Which runs are chosen: all, frontier, none, or how many.")
     chosen: Count = Field(description="Runs that are chosen.")
     expected_s: Seconds | None = Field(description="The least time that measuring takes; null where nothing is chosen.")

@@ -1,8 +1,6 @@
 """ONNX: the graph with its weights, batch norms folded into the convolutions before them, in one file."""
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, within
 from mnfpn_cli.export.formats import import_onnxruntime
 from mnfpn_cli.export.program import INPUT, trace, trace_pass
 from mnfpn_cli.export.written import Opened, metadata
@@ -25,6 +23,9 @@ OPSET = 18
 MAX_BYTES = 2**31 - 2**24
 """A protobuf message has at most 2 GiB; a little is left for the graph."""
 
+WHERE = "`format` onnx"
+"""What asks for a file; a runtime that writes a pass is asked for in another way."""
+
 ERRORS_ONLY = 3
 """The severity from which on ONNX Runtime writes to standard error."""
 
@@ -35,10 +36,10 @@ def write(network: Network, settings: NetworkSettings, input: NetworkInput, dyna
     Raises:
         MnfpnError: where the weights are more than a file of this format holds, or torch cannot write the graph in it.
     """
-    with _of_the_format():
+    with within(WHERE):
         _check_weights(network)
     program = trace(network, input, dynamic)
-    with _of_the_format():
+    with within(WHERE):
         made = _converted(
             program,
             input_names=[INPUT],
@@ -48,16 +49,6 @@ def write(network: Network, settings: NetworkSettings, input: NetworkInput, dyna
     made.model.metadata_props.update(metadata(settings))
     content: bytes = made.model_proto.SerializeToString()
     return content
-
-
-@contextmanager
-def _of_the_format() -> Iterator[None]:
-    """Say of an error that the format was asked for: a runtime that writes a pass was asked for nothing of the kind."""
-    try:
-        yield
-    except MnfpnError as error:
-        error.within("`format` onnx")
-        raise
 
 
 def write_pass(network: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:

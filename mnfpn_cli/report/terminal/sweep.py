@@ -152,7 +152,7 @@ def swept_report(swept: Swept) -> Report:
 def _left_out(sweep: Sweep) -> list[tuple[str, str]]:
     """What was not to be measured, and why."""
     plan = sweep.plan
-    rows = [("over budget", f"{count(number)} by {option}") for option, number in plan.over_budget.items()]
+    rows = [("over budget", f"{count(number)} by `{name}`") for name, number in plan.over_budget.items()]
     not_chosen = plan.space.cells - sweep.counts.done - sweep.counts.failed - sweep.counts.pending
     return [*rows, *([("not chosen", f"{count(not_chosen)} (--measure {plan.measure})")] if not_chosen > 0 else [])]
 
