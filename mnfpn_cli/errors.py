@@ -41,6 +41,9 @@ class Problem:
     got: str | None = None
     hint: str = ""
 
+    def __str__(self) -> str:
+        return self.text()
+
     def text(self, spell: Spelling = str) -> str:
         """One line, or more where the rule has more, each parameter spelled by ``spell``."""
         where, rule, hint = (spelled(part, spell) for part in (self.where, self.rule, self.hint))

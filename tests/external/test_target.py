@@ -51,7 +51,7 @@ def test_arguments_are_numbers_words_json_or_text() -> None:
 @pytest.mark.parametrize("text", ["a", "=1", "a b=1", "1=2"])
 def test_an_argument_without_a_name_is_refused(text: str) -> None:
     """As Python has none such."""
-    with pytest.raises(UsageError, match="^model_arg: must be name=value, got"):
+    with pytest.raises(UsageError, match=r"^model_arg: must be name=value, got"):
         parse_target("timm:create_model", [text])
 
 
@@ -72,5 +72,5 @@ def test_an_input_is_a_shape_and_perhaps_a_type(text: str, spec: InputSpec) -> N
 @pytest.mark.parametrize("text", ["", "x", "1x", "1x-3", "1x3.5", "1x3:int7", "0x3", "1x3:", "9999999x9999999"])
 def test_what_is_no_input_is_refused(text: str) -> None:
     """Nor one without elements, or with more than there can be."""
-    with pytest.raises(UsageError, match="^input: must "):
+    with pytest.raises(UsageError, match=r"^input: must "):
         parse_input(text)

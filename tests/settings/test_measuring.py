@@ -130,5 +130,5 @@ def test_a_device_may_be_named_whether_or_not_it_is_there(name: str) -> None:
 @pytest.mark.parametrize("name", ["", "gpu", "cuda:", "cuda:x", "cuda:1234", "cpu:0", "CPU", "cuda:0\n"])
 def test_what_no_device_is_called_is_refused(name: str) -> None:
     """With the names that there are."""
-    with pytest.raises(UsageError, match="^device: must be auto, cpu, cuda, cuda:N or mps, got "):
+    with pytest.raises(UsageError, match=r"^device: must be auto, cpu, cuda, cuda:N or mps, got "):
         check_device_name(name)

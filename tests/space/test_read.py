@@ -86,7 +86,7 @@ def test_an_option_that_repeats_gives_more_choices() -> None:
 
 def test_two_options_do_not_give_choices_for_one_key() -> None:
     """Elsewhere the later one would count; here nobody could say whether it does."""
-    with pytest.raises(UsageError, match="^width_mult, set width_mult: must not both give choices for one key"):
+    with pytest.raises(UsageError, match=r"^width_mult, set width_mult: must not both give choices for one key"):
         joined([axis_of("width_mult", "`width_mult`", [1.0]), override_axis("width_mult=2")])
 
 
