@@ -136,7 +136,7 @@ def installed_version(counter: Counter) -> str:
                 import_module(counter.package)
             return version(counter.package)
     except ModelError as failure:
-        raise CountError(str(failure)) from failure
+        raise CountError(failure.message) from failure
 
 
 def _is_installed(package: str) -> bool:
@@ -195,7 +195,7 @@ def run_counter(counter: Counter, facts: Facts) -> float:
     try:
         return _run(counter, facts, nullcontext())
     except ModelError as failure:
-        raise CountError(str(failure)) from failure
+        raise CountError(failure.message) from failure
 
 
 def _run(counter: Counter, facts: Facts, way: AbstractContextManager[object]) -> float:
