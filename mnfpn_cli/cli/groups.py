@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 from typer.models import OptionInfo
 
 from mnfpn_cli.cli.paths import check_paths
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.text import as_option
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class Single:
             return self.default
         if len(texts) > 1:
             *others, last = [f"'{text}'" for text in texts]
-            raise UsageError(f"{self.option}: must be given once, got {', '.join(others)} and {last}")
+            raise UsageError(Problem(self.option, "must be given once", f"{', '.join(others)} and {last}"))
         return self.read(texts[0])
 
 

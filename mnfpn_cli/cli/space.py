@@ -58,7 +58,7 @@ def choose_cells(cells: "list[StoredCell]", filters: Iterable[CellFilter], calle
             there = ", ".join(map(str, sorted({one.of(cell) for cell in cells})))
             given = f" with {' '.join(before)}" if before else ""
             raise UsageError(
-                f"{one.option}: must be one that the store has {called} of{given} ({there}), got {one.value!r}"
+                Problem(one.option, f"must be one that the store has {called} of{given} ({there})", repr(one.value))
             )
         before.append(f"{one.option} {one.value}")
         cells = kept
