@@ -2,8 +2,11 @@
 
 import pickle
 
+import pytest
+
 from mnfpn_cli.cli.words import as_option, as_options
-from mnfpn_cli.errors import CheckError, MnfpnError, Problem, UsageError
+from mnfpn_cli.errors import CheckError, MnfpnError, Problem, UsageError, within
+from mnfpn_cli.text import first_line
 
 LONG = Problem("`max_time`", "must not be less than `min_time`, 2 seconds", "1", "; leave out `min_time`")
 
@@ -47,6 +50,20 @@ def test_a_caller_adds_a_place_or_gives_another() -> None:
         "file.json: head.size: must be null"
     )
     assert str(UsageError(Problem("`size`", "must be 1", "2")).at("input.json")) == "input.json: must be 1, got 2"
+
+
+def test_what_a_library_says_names_no_parameter() -> None:
+    """Its backquotes become quotes: torch speaks of an `input` that is none of ours."""
+    said = first_line(RuntimeError("expected `input` to be 4D\nand more"))
+    assert MnfpnError(f"torch failed: {said}").text(as_option) == "torch failed: expected 'input' to be 4D"
+
+
+def test_an_error_names_what_it_is_inside_of() -> None:
+    """Each of its problems, however deep the blocks are."""
+    with pytest.raises(CheckError) as caught, within("`a`"), within("input.json"):
+        raise CheckError("it differs", LONG)
+    assert caught.value.text(as_option).splitlines()[0] == "--a: input.json: it differs"
+    assert caught.value.problems[1].where == "`a`: input.json: `max_time`"
 
 
 def test_an_error_survives_the_way_to_another_process() -> None:

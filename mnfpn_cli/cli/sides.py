@@ -58,7 +58,7 @@ def side(
     """One side of a comparison."""
     chosen = choose_runtimes(runtime or [DEFAULT_RUNTIME])
     if len(chosen) > 1:
-        raise UsageError(f"--runtime: must be one, got {', '.join(chosen)}")
+        raise UsageError(Problem("--runtime", "must be one", ", ".join(chosen)))
     return SideOptions(network, model, chosen[0], dtype, weights)
 
 
