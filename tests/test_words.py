@@ -18,19 +18,7 @@ from mnfpn_cli.errors import PARAMETER
 PACKAGE = Path(mnfpn_cli.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-TO_DO = (
-    "audit",
-    "bench",
-    "devices",
-    "documents",
-    "export",
-    "measure",
-    "report",
-    "runtimes",
-    "store",
-    "sweep",
-    "trace",
-)
+TO_DO = ("report",)
 """Rooms whose messages still spell options."""
 
 OPTION = re.compile(r"--[A-Za-z][\w-]*")

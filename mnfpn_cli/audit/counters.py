@@ -136,7 +136,7 @@ def installed_version(counter: Counter) -> str:
                 import_module(counter.package)
             return version(counter.package)
     except ModelError as failure:
-        raise CountError(str(failure)) from failure
+        raise CountError(failure.message) from failure
 
 
 def _is_installed(package: str) -> bool:
@@ -195,7 +195,7 @@ def run_counter(counter: Counter, facts: Facts) -> float:
     try:
         return _run(counter, facts, nullcontext())
     except ModelError as failure:
-        raise CountError(str(failure)) from failure
+        raise CountError(failure.message) from failure
 
 
 def _run(counter: Counter, facts: Facts, way: AbstractContextManager[object]) -> float:
@@ -204,7 +204,7 @@ def _run(counter: Counter, facts: Facts, way: AbstractContextManager[object]) ->
         left_as_it_was([*network.modules(), *facts.others], values=False),
         functions_as_they_were(),
         unseen(),
-        others_code(counter.name),
+        others_code("it"),
         as_with_gradients(),
     ):
         inputs = tuple(made_input(one, network, "real") for one in facts.inputs)

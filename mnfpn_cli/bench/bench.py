@@ -16,7 +16,7 @@ from mnfpn_cli.bench.profile import profile_group
 from mnfpn_cli.bench.results import Benchmark, BenchRun, CellProfile, NoProfile, NotRun, Row, RunKey, SizeCost
 from mnfpn_cli.devices.devices import choose_devices, device_of
 from mnfpn_cli.documents.inputs import WeightsRecord
-from mnfpn_cli.errors import MnfpnError, UnavailableError, UsageError
+from mnfpn_cli.errors import MnfpnError, Problem, UnavailableError, UsageError
 from mnfpn_cli.external.guard import output_to_stderr
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed, out_of_memory_explained
@@ -28,7 +28,7 @@ from mnfpn_cli.text import percent
 GRAPHS = ("cuda-graph", "compiled")
 """Runtimes that queue a pass as one graph already."""
 
-IDLE = "measure when the machine is idle, or longer (--min-time)"
+IDLE = "measure when the machine is idle, or longer (`min_time`)"
 
 
 def doubts(run: BenchRun, train: bool = False) -> Iterator[Unsteady]:
@@ -46,7 +46,7 @@ def doubts(run: BenchRun, train: bool = False) -> Iterator[Unsteady]:
         yield Unsteady(
             "drift",
             f"{where}: passes became {percent(abs(change))} {slower} from the first third of the run to the last",
-            "let it run longer (--min-time), and look at what heats, throttles or loads the machine",
+            "let it run longer (`min_time`), and look at what heats, throttles or loads the machine",
         )
     two = humps(latency)
     if two:
@@ -58,7 +58,7 @@ def doubts(run: BenchRun, train: bool = False) -> Iterator[Unsteady]:
         )
     if latency.slow_first:
         yield Unsteady(
-            "slow_first", f"{where}: the first timed pass was an outlier", "more passes of warm-up (--warmup)"
+            "slow_first", f"{where}: the first timed pass was an outlier", "more passes of warm-up (`warmup`)"
         )
     if run.launch_bound:
         yield Unsteady(
@@ -67,7 +67,7 @@ def doubts(run: BenchRun, train: bool = False) -> Iterator[Unsteady]:
             "the GPU waits for launches",
             "larger batches"
             if train or run.cell.runtime in GRAPHS
-            else "CUDA graphs (--runtime cuda-graph), or larger batches",
+            else "CUDA graphs (`runtime` cuda-graph), or larger batches",
         )
     yield from (replace(doubt, cause=f"{where}: {doubt.cause}") for doubt in run.doubts)
 
@@ -205,7 +205,7 @@ def _fitting(
 
 def _not_run(cell: RunKey, error: MnfpnError) -> NotRun:
     status: Literal["too_large", "failed"] = "too_large" if isinstance(error, UsageError) else "failed"
-    return NotRun(cell, status, str(error), error.details)
+    return NotRun(cell, status, error.message, error.details)
 
 
 def _measure(group: Group, progress: Progress) -> Timed:
@@ -267,8 +267,8 @@ def _check_any(rows: Sequence[Row], complete: bool) -> None:
     if not complete:
         raise KeyboardInterrupt
     too_large = all(row.status == "too_large" for row in not_run)
-    reasons = "\n".join(dict.fromkeys(row.reason if too_large else f"{row.cell}: {row.reason}" for row in not_run))
+    reasons = dict.fromkeys(Problem("" if too_large else str(row.cell), row.reason) for row in not_run)
     unavailable = all(row.status == "unavailable" for row in not_run)
-    failure = (UsageError if too_large else UnavailableError if unavailable else MnfpnError)(reasons)
+    failure = (UsageError if too_large else UnavailableError if unavailable else MnfpnError)(*reasons)
     failure.details = "\n".join(dict.fromkeys(row.details for row in not_run if row.details))
     raise failure

@@ -1,7 +1,6 @@
 """Two networks timed in turn, A B B A, in one process, until the interval of their ratio is narrow enough."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,7 +12,7 @@ from mnfpn_cli.bench.group import Group, Progress, reference, watch
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare
 from mnfpn_cli.devices.devices import choose_devices, device_of
 from mnfpn_cli.documents.measurement import Ended, EnvironmentRecord
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, Problem, within
 from mnfpn_cli.external.guard import output_to_stderr
 from mnfpn_cli.measure.engine import TimedPass, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.environment import read_environment
@@ -49,21 +48,6 @@ class Together:
     sampling: Sampling
 
 
-@contextmanager
-def naming(name: str, side: Side) -> Iterator[None]:
-    """Say whose error it is.
-
-    Raises:
-        MnfpnError: the same, with the name.
-    """
-    try:
-        yield
-    except MnfpnError as error:
-        named = type(error)(f"{name} ({side.name}): {error}")
-        named.details = error.details
-        raise named from error
-
-
 def side_group(side: Side, together: Together, device: torch.device) -> Group:
     """A side, built, where it fits and can run.
 
@@ -75,7 +59,7 @@ def side_group(side: Side, together: Together, device: torch.device) -> Group:
     input = candidate.input(together.batch)
     reason = why_not(side.runtime, candidate.origin, device, side.dtype, together.train)
     if reason is not None:
-        raise MnfpnError(f"{side.runtime} on {device}: {reason}")
+        raise MnfpnError(Problem(f"{side.runtime} on {device}", reason))
     check_needed(candidate.needed(input, side.dtype), input, side.dtype, device)
     network, _ = candidate.build()
     case = BenchCase(
@@ -150,12 +134,12 @@ def _compare(
 ) -> tuple[Comparison, EnvironmentRecord]:
     sides, groups, ready = {"A": a, "B": b}, list[Group](), list[Ready]()
     for name, side in sides.items():
-        with naming(name, side):
+        with within(f"{name} ({side.name})"):
             groups.append(side_group(side, together, device))
     environment = read_environment(cpu_name())
     with conditions(device, groups[0].case):
         for (name, side), group in zip(sides.items(), groups, strict=True):
-            with naming(name, side):
+            with within(f"{name} ({side.name})"):
                 ready.append(make_ready(group, progress))
         subjects, ended, unsteady = _time(groups, ready, together, progress)
         facts = [side_facts(*each) for each in zip((a, b), groups, ready, strict=True)]
@@ -202,11 +186,11 @@ def _doubts(facts: Sequence[ComparedSide], ready: Sequence[Ready]) -> Iterator[U
     if len(sizes) > 1:
         images = all(isinstance(side.input, NetworkInput) for side in facts)
         cause = f"A takes {'images of ' * images}{sizes[0]}, B {'of ' * images}{sizes[1]}"
-        yield Unsteady("sizes", cause, "--size, which both then take" if images else "inputs of the same shapes")
+        yield Unsteady("sizes", cause, "`size`, which both then take" if images else "inputs of the same shapes")
     for name, one in zip("AB", ready, strict=True):
         if one.warm_up.settled is False:
             cause = f"{name}: {one.warm_up.passes} passes of warm-up never became steady"
-            yield Unsteady("not_settled", cause, "a longer --warmup, or an idle machine")
+            yield Unsteady("not_settled", cause, "a longer `warmup`, or an idle machine")
         yield from (replace(doubt, cause=f"{name}: {doubt.cause}") for doubt in one.doubts)
 
 

@@ -14,7 +14,7 @@ from mnfpn_cli.documents.compare import (
     VerdictRecord,
 )
 from mnfpn_cli.documents.measurement import Ended, EnvironmentRecord
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.inputs import Inputs, input_record
 from mnfpn_cli.external.origin import Origin
 from mnfpn_cli.measure.ratio import Ratio
@@ -30,6 +30,9 @@ FIGURES = {
 }
 """What is compared besides time: exact, so that any difference is one."""
 
+
+SLOWER, LARGER = "`fail_if_slower`", "`fail_if_larger`"
+"""The gates, as messages name them."""
 
 OTHER_CONDITIONS = ("other_machine", "other_device", "other_device_name", "other_threads", "other_cold_cache")
 """What two results must not differ in for a gate on time: it would hold, or not, for a wrong reason."""
@@ -113,13 +116,13 @@ def broken_gates(result: Comparison, gates: Gates) -> Iterator[str]:
         for pair in result.pairs:
             interval = pair.ratio.interval if pair.ratio else None
             if interval and interval.low > 1 + gates.slower:
-                name = _gate("--fail-if-slower", gates.slower)
+                name = _gate(SLOWER, gates.slower)
                 yield f"{name}: {pair.name}: B takes at least {interval.low:.4f} × A's time"
     if gates.larger is not None:
         for figure, words in FIGURES.items():
             growth = result.growth(figure)
             if growth is not None and growth > 1 + gates.larger:
-                name, a, b = _gate("--fail-if-larger", gates.larger), result.a.figures[figure], result.b.figures[figure]
+                name, a, b = _gate(LARGER, gates.larger), result.a.figures[figure], result.b.figures[figure]
                 yield f"{name}: {words}: B has {growth:.4f} × A's, {b:,} against {a:,}"
 
 
@@ -127,7 +130,7 @@ def open_gates(result: Comparison, gates: Gates) -> Iterator[str]:
     """What a gate could not decide: where it lies within an interval, or there is none, or a row is missing."""
     if gates.slower is None:
         return
-    name = _gate("--fail-if-slower", gates.slower)
+    name = _gate(SLOWER, gates.slower)
     yield from (f"{name}: inconclusive: {one.cause}" for one in result.warnings if one.kind in PARTIAL)
     for pair in result.pairs:
         interval = pair.ratio.interval if pair.ratio else None
@@ -136,8 +139,8 @@ def open_gates(result: Comparison, gates: Gates) -> Iterator[str]:
             yield f"{name}: {pair.name}: inconclusive: {reach}"
 
 
-def _gate(option: str, share: float) -> str:
-    return f"{option} {100 * share:g}%"
+def _gate(name: str, share: float) -> str:
+    return f"{name} {100 * share:g}%"
 
 
 def check_gates_apply(result: Comparison, gates: Gates) -> None:
@@ -147,13 +150,13 @@ def check_gates_apply(result: Comparison, gates: Gates) -> None:
         UsageError: where they are of other machines, devices or inputs.
     """
     rows = (
-        ("--fail-if-slower", gates.slower, OTHER_CONDITIONS + OTHER_PASSES),
-        ("--fail-if-larger", gates.larger, OTHER_PASSES),
+        (SLOWER, gates.slower, OTHER_CONDITIONS + OTHER_PASSES),
+        (LARGER, gates.larger, OTHER_PASSES),
     )
-    for option, share, apart in rows:
+    for name, share, apart in rows:
         causes = [one.cause for one in result.warnings if one.kind in apart]
         if share is not None and causes:
-            raise UsageError(f"{option}: must be of results that were measured alike, but {'; '.join(causes)}")
+            raise UsageError(Problem(name, f"must be of results that were measured alike, but {'; '.join(causes)}"))
 
 
 def compare_document(

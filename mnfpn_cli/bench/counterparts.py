@@ -10,7 +10,7 @@ from mnfpn_cli.documents.bench import BenchDocument, RunRecord
 from mnfpn_cli.documents.inputs import InputRecord
 from mnfpn_cli.documents.measurement import EnvironmentRecord
 from mnfpn_cli.documents.read import read_document
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.inputs import in_words, inputs_of
 from mnfpn_cli.external.origin import FromSettings, Origin, recorded_origin
 from mnfpn_cli.measure.ratio import unpaired_ratio
@@ -55,7 +55,7 @@ def _read(path: Path) -> BenchDocument:
         try:
             plan_outline(file.settings)
         except SettingsError as error:
-            raise UsageError(f"{path}: settings.{error}") from None
+            raise error.within(f"{path}: settings", ".") from None
     return file
 
 
@@ -70,8 +70,10 @@ def _rows(a: BenchDocument, b: BenchDocument, paths: tuple[Path, Path]) -> Rows:
             return rows
     if len(a.runs) == len(b.runs) == 1:
         return [(a.runs[0], b.runs[0])]
-    names = [f"{path}: {'; '.join(_name(run) for run in file.runs)}" for path, file in zip(paths, (a, b), strict=True)]
-    raise UsageError("\n".join([f"{paths[0]}, {paths[1]}: must have a row in common, but have", *names]))
+    theirs = [
+        Problem(str(path), "; ".join(_name(run) for run in file.runs)) for path, file in zip(paths, (a, b), strict=True)
+    ]
+    raise UsageError(Problem(f"{paths[0]}, {paths[1]}", "must have a row in common, but have"), *theirs)
 
 
 def _key(run: RunRecord) -> tuple[object, ...]:
@@ -125,7 +127,7 @@ def _differences(a: BenchDocument, b: BenchDocument, rows: Rows) -> Iterator[Uns
     yield Unsteady(
         "not_interleaved",
         "the two were not timed in turn: what else the machine did at either time is in the ratio, not in its interval",
-        "mnfpn compare --a … --b …, which times them A B B A",
+        "mnfpn compare `a` … `b` …, which times them A B B A",
     )
     for name, one, other in _environments(a.environment, b.environment):
         kind = "machine" if name in HARDWARE else "software"

@@ -167,7 +167,7 @@ def _make_ready(group: Group, timer: Timer, progress: Progress) -> tuple[Mapping
             job, passes = group.job(group.case.dtype), group.case.sampling.warmup
             ready[name] = prepare(name, job, timer, passes, expected, group.doing(name))
         except MnfpnError as error:
-            not_run[name] = NotRun(group.cell(name), "failed", str(error), error.details)
+            not_run[name] = NotRun(group.cell(name), "failed", error.message, error.details)
     return ready, not_run
 
 

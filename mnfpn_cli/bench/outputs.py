@@ -90,7 +90,7 @@ def _judged_alone(broken: Sequence[str], dtype: DType, weights: Sequence[str]) -
 
 
 def _overflow(cause: str) -> Unsteady:
-    return Unsteady("not_finite", cause, "another --dtype, or other weights")
+    return Unsteady("not_finite", cause, "another `dtype`, or other weights")
 
 
 def _not_finite(outputs: Named) -> list[str]:

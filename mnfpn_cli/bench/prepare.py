@@ -13,7 +13,7 @@ from mnfpn_cli.bench.results import FirstPass
 from mnfpn_cli.devices.clocks import Timer, Timing
 from mnfpn_cli.devices.cuda import without_tf32
 from mnfpn_cli.devices.devices import PeakMemory
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.external.guard import own_traceback
 from mnfpn_cli.external.torchvision import plain_operators
 from mnfpn_cli.measure.engine import WarmUp, warm_up
@@ -67,10 +67,10 @@ def explained(doing: str) -> Iterator[None]:
     except MnfpnError:
         raise
     except SystemExit as error:
-        raise MnfpnError(f"could not run {doing}: sys.exit({error.code!r}) was called") from error
+        raise MnfpnError(Problem(f"could not run {doing}", f"sys.exit({error.code!r}) was called")) from error
     except Exception as error:
         kind = "" if type(error) is RuntimeError else f"{type(error).__name__}: "
-        failure = MnfpnError(f"could not run {doing}: {kind}{first_line(error)}")
+        failure = MnfpnError(Problem(f"could not run {doing}", f"{kind}{first_line(error)}"))
         failure.details = own_traceback(error, f"{type(error).__name__}: {first_line(error)}")
         raise failure from error
 

@@ -38,7 +38,7 @@ def profile_group(group: Group, rows: Sequence[Row], progress: Progress) -> list
             with explained(f"{group.doing(row.cell.runtime)}, layer by layer"):
                 profiles.append(_profile(group, row, progress))
         except MnfpnError as error:
-            profiles.append(NoProfile(row.cell, str(error)))
+            profiles.append(NoProfile(row.cell, error.message))
     return profiles
 
 

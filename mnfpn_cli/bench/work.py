@@ -18,10 +18,10 @@ def measure(work: Work) -> WorkResult:
     """Measure a run; why that could not be done is the result's reason."""
     try:
         return _result(_benchmark(work), work)
-    except UnavailableError as error:  # the device, batch and size that the reason begins with are the run's
-        return WorkResult(status="unavailable", reason=str(error).partition(": ")[2], measured=None)
+    except UnavailableError as error:  # where it cannot run is known: it is the run
+        return WorkResult(status="unavailable", reason=error.problems[0].rule, measured=None)
     except MnfpnError as error:
-        return _failed(str(error))
+        return _failed(error.message)
     except KeyboardInterrupt:
         return _failed(INTERRUPTED)
 

@@ -40,6 +40,7 @@ def recommend(
         mnfpn recommend --store runs.db --max-latency 30ms
         mnfpn recommend --store runs.db --max-macs 5G --device cuda
     """
+    from mnfpn_cli.cli.command_lines import next_commands
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.recommend import OBJECTIVE, recommend_report
     from mnfpn_cli.report.terminal.sweep import drift_lines
@@ -59,7 +60,8 @@ def recommend(
         raise MnfpnError(f"--store: no cell in {name} is measured yet")
     wanted = choose_cells(cells, filters, "measured cells")
     found = choose(wanted, limits, largest_product(cells))
-    emit(recommend_report(found, words, drift), recommend_document(found, OBJECTIVE, drift), output)
+    document = recommend_document(found, OBJECTIVE, drift, next_commands)
+    emit(recommend_report(found, words, drift, next_commands), document, output)
     if not any(one.picks for one in found):
         raise MnfpnError(f"no measured cell is within {words}")
 

@@ -10,6 +10,7 @@ from mnfpn_cli.cli.options import choice_option, device_option, json_option, who
 from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.cli.space import choose_cells, device_filter
 from mnfpn_cli.cli.sweep_options import StoreOption
+from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.errors import Problem, UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def report(
         mnfpn report --store runs.db
         mnfpn report --store runs.db --output report.html
     """
+    from mnfpn_cli.cli.command_lines import measuring
     from mnfpn_cli.cli.options import OutputOptions
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.points import report_document
@@ -56,7 +58,8 @@ def report(
     lines = frontier_report(points)
     if output is not None:
         lines = [note(_write(output, form, points, name))]
-    emit(lines, report_document(points, str(output) if output else None), OutputOptions(json=json))
+    document = report_document(points, measuring, str(output) if output else None)
+    emit(lines, document, OutputOptions(json=json))
 
 
 def _form(output: Path | None, format: str | None) -> str:
@@ -103,9 +106,10 @@ def _write(output: Path, form: str, points: "Points", name: str) -> str:
     from mnfpn_cli.report.units import counted, size_in_bytes
 
     if form == "html":
+        from mnfpn_cli.cli.command_lines import measuring
         from mnfpn_cli.report.page.page import report_page
 
-        content = report_page(points, name).encode()
+        content = report_page(points, name, measuring, as_options).encode()
     else:
         from mnfpn_cli.report.figures.picture import frontier_picture
 

@@ -59,6 +59,7 @@ def list_(
         mnfpn runs list --store runs.db
         mnfpn runs list --store runs.db --status failed
     """
+    from mnfpn_cli.cli.command_lines import measuring
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.cells import list_report
     from mnfpn_cli.store.store import open_store
@@ -71,7 +72,7 @@ def list_(
     usual = ON_SCREEN if sys.stdout.isatty() and output.output is None else IN_PIPE
     shown = [one for one in reversed(known) if sweep in (None, one.id)]
     wanted = output.json or output.output is not None  # of a large store it takes seconds
-    document = list_document(name.strip("'"), rows[:limit] if wanted else [], shown)
+    document = list_document(name.strip("'"), rows[:limit] if wanted else [], shown, measuring)
     emit(list_report(name, rows, shown, limit or usual), document, output)
 
 
@@ -89,6 +90,7 @@ def show(
     Examples:
         mnfpn runs show 3f2a --store runs.db
     """
+    from mnfpn_cli.cli.command_lines import measuring
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.cells import show_report
     from mnfpn_cli.store.read import read_cell
@@ -99,7 +101,8 @@ def show(
     with open_store(store) as opened:
         cell, results = read_cell(opened, key.lower())
         (row,) = rows_of([cell], references(opened))
-    emit(show_report(row, results), show_document(row, results), output)
+    again = measuring(row.stored.cell)
+    emit(show_report(row, results, again), show_document(row, results, measuring), output)
 
 
 @runs.command("prune", cls=Command)
@@ -230,6 +233,7 @@ def export(
         mnfpn runs export --store runs.db --output cells.csv
         mnfpn runs export --store runs.db --format json --status done
     """
+    from mnfpn_cli.cli.command_lines import measuring
     from mnfpn_cli.cli.output import write_bytes
     from mnfpn_cli.report.cell_files import runs_bytes
     from mnfpn_cli.store.store import open_store
@@ -237,7 +241,7 @@ def export(
 
     form = _form(format, output, json=json)
     with open_store(store) as opened:
-        document = export_document(_rows(opened, status, sweep))
+        document = export_document(_rows(opened, status, sweep), measuring)
     if output is not None:
         write_bytes(output, runs_bytes(form, document))
     if json or output is None:

@@ -11,7 +11,7 @@ from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.devices.cuda import Cuda
 from mnfpn_cli.devices.device import Device
 from mnfpn_cli.devices.mps import Mps
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.text import first_line
 
 KINDS: tuple[type[Device], ...] = (Cuda, Mps, Cpu)
@@ -39,7 +39,7 @@ def choose_devices(names: Sequence[str]) -> list[torch.device]:
     for name in names:
         if name not in (*found, "auto") and f"{name}:0" not in found:
             there = ", ".join(device_of(torch.device(device)).describe() for device in found)
-            raise MnfpnError(f"--device: must be a device of this machine, got '{name}'; found: {there}")
+            raise MnfpnError(Problem("`device`", "must be a device of this machine", f"'{name}'", f"; found: {there}"))
     # Always with an index: some of torch's functions take no CUDA device without one.
     full_names = {"auto": found[0], "cuda": "cuda:0"}
     devices = [torch.device(name) for name in dict.fromkeys(full_names.get(name, name) for name in names)]
@@ -57,7 +57,8 @@ def _start(device: torch.device) -> None:
     try:
         torch.zeros(1, device=device)
     except RuntimeError as error:
-        raise MnfpnError(f"--device: {device} is there, but could not be started: {first_line(error)}") from error
+        rule = f"{device} is there, but could not be started: {first_line(error)}"
+        raise MnfpnError(Problem("`device`", rule)) from error
 
 
 class PeakMemory:

@@ -82,4 +82,4 @@ class AuditDocument(Audit, Document):
 
     command: Literal["audit"] = Field("audit", description="The command that made the document.")
     levels: tuple[ObservedLevel, ...] | None = Field(description="The maps that come out; null where there is one.")
-    weights: WeightsRecord | None = Field(description="How the checkpoint fits; null without --weights.")
+    weights: WeightsRecord | None = Field(description="How the checkpoint fits; null without `weights`.")

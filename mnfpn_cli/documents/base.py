@@ -56,7 +56,7 @@ class Record(BaseModel):
 class Model(Record):
     """Where a network that others wrote is found."""
 
-    target: str = Field(description="As --model has it: package.module:name or file.py:name.")
+    target: str = Field(description="As `model` has it: package.module:name or file.py:name.")
     arguments: dict[str, Any] = Field(description="What the target was called with.")
 
 

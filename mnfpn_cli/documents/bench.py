@@ -203,7 +203,7 @@ class BenchDocument(Document):
     failures: tuple[str, ...] = Field(description="What was asked for and could not be done.")
     warnings: tuple[WarningRecord, ...] = Field(description="What makes the figures less sure.")
     environment: EnvironmentRecord = Field(description="What it was measured on.")
-    weights: WeightsRecord | None = Field(description="What became of --weights; null where none were given.")
+    weights: WeightsRecord | None = Field(description="What became of `weights`; null where none were given.")
 
     @model_validator(mode="after")
     def _of_a_network(self) -> Self:

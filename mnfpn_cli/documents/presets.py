@@ -11,7 +11,7 @@ from mnfpn_cli.settings.network import NetworkSettings
 class Preset(Record):
     """A network to start from."""
 
-    name: str = Field(description="Name of the preset, as --preset takes it.")
+    name: str = Field(description="Name of the preset, as `preset` takes it.")
     description: str = Field(description="What it is, in a line.")
     settings: NetworkSettings = Field(description="All its settings.")
 

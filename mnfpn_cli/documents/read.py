@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mnfpn_cli import FORMAT_VERSION
 from mnfpn_cli.documents.base import Document
-from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.files import parse_json
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError, describe
@@ -30,7 +30,7 @@ class _Settings(BaseModel):
 
 
 def read_document(path: Path, model: type[Read]) -> Read:
-    """Read what a command wrote with --output.
+    """Read what a command wrote to a file, in JSON.
 
     Raises:
         UsageError: where it is no such file, or another format version's.
@@ -47,23 +47,20 @@ def parse_document(content: bytes, model: type[Read], name: str) -> Read:
     """
     found, command = _json(content, name), model.model_fields["command"].default
     if not isinstance(found, dict) or not {"format_version", "command"} <= found.keys():
-        raise UsageError(f"{name}: must be a result of mnfpn {command}, as --output writes it in JSON")
+        raise UsageError(Problem(name, f"must be a result of mnfpn {command}, as `output` writes it in JSON"))
     if found["format_version"] != FORMAT_VERSION:
         by = f", of mnfpn {found['mnfpn_version']}" if "mnfpn_version" in found else ""
-        raise UsageError(
-            f"{name}: must be of format_version {FORMAT_VERSION}, which this mnfpn reads, "
-            f"got {found['format_version']!r}{by}"
-        )
+        rule = f"must be of format_version {FORMAT_VERSION}, which this mnfpn reads"
+        raise UsageError(Problem(name, rule, repr(found["format_version"]), by))
     if found["command"] != command:
-        raise UsageError(f"{name}: must be a result of mnfpn {command}, got one of mnfpn {found['command']}")
+        raise UsageError(Problem(name, f"must be a result of mnfpn {command}", f"one of mnfpn {found['command']}"))
     try:
         _Settings.model_validate(found)
         return model.model_validate(found, extra="ignore")
     except SettingsError as error:
-        raise UsageError(f"{name}: {error}") from None
+        raise error.within(name) from None
     except ValidationError as error:
-        problems = [f"{name}: {problem}" for problem in describe(error)]
-        raise UsageError("\n".join(problems[:SHOWN_PROBLEMS])) from None
+        raise UsageError(*describe(error)[:SHOWN_PROBLEMS]).within(name) from None
 
 
 def _content(path: Path) -> bytes:
@@ -71,13 +68,13 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)  # not by its size: a pipe has none, and a device no end
     except FileNotFoundError:
-        raise UsageError(f"{path}: must be a file, but there is none of that name") from None
+        raise UsageError(Problem(str(path), "must be a file, but there is none of that name")) from None
     except IsADirectoryError:
-        raise UsageError(f"{path}: must be a file, but it is a folder") from None
+        raise UsageError(Problem(str(path), "must be a file, but it is a folder")) from None
     except OSError as error:
-        raise MnfpnError(f"{path}: could not be read: {error.strerror}") from None
+        raise MnfpnError(Problem(str(path), f"could not be read: {error.strerror}")) from None
     if len(content) > MAX_BYTES:
-        raise UsageError(f"{path}: a result file must have at most {MAX_BYTES / 1e6:g} MB")
+        raise UsageError(Problem(str(path), f"a result file must have at most {MAX_BYTES / 1e6:g} MB"))
     return content
 
 
@@ -85,12 +82,12 @@ def _json(content: bytes, name: str) -> Any:
     try:
         return parse_json(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise UsageError(f"{name}: must be JSON, but byte {error.start} is no text") from None
+        raise UsageError(Problem(name, f"must be JSON, but byte {error.start} is no text")) from None
     except json.JSONDecodeError as error:
-        raise UsageError(f"{name}: must be JSON: {_reason(error)}") from None
+        raise UsageError(Problem(name, f"must be JSON: {_reason(error)}")) from None
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(";")[0]
-        raise UsageError(f"{name}: must be JSON: {reason}") from None
+        raise UsageError(Problem(name, f"must be JSON: {reason}")) from None
 
 
 def _reason(error: json.JSONDecodeError) -> str:

@@ -43,7 +43,7 @@ def schema(name: str) -> dict[str, Any]:
 
 
 def _settings_schema() -> dict[str, Any]:
-    """What ``--config`` reads: whole settings, or only a list of stages."""
+    """What a settings file holds: whole settings, or only a list of stages."""
     made: dict[str, Any] = TypeAdapter(NetworkSettings | Stages).json_schema()
     properties = made["$defs"]["NetworkSettings"]["properties"]
     properties.update({key: {"type": "string"} for key in ANNOTATIONS})

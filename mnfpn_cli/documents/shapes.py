@@ -74,4 +74,4 @@ class ShapesDocument(Document):
     dtype: DType | None = Field(description="Element type that bytes are counted in; null for a model of others.")
     verified: bool = Field(description="Whether the real network was run and returned the same.")
     results: tuple[PlannedMaps, ...] | tuple[ObservedMaps, ...] = Field(description="The maps for each input.")
-    weights: WeightsRecord | None = Field(description="How the checkpoint fits; null without --weights.")
+    weights: WeightsRecord | None = Field(description="How the checkpoint fits; null without `weights`.")

@@ -119,9 +119,9 @@ class SummaryDocument(Document):
     memory: InferenceMemory = Field(description="Memory that inference takes.")
     registration: Registration = Field(description="Modules that took part, and modules that are registered.")
     layers: tuple[LayerRecord, ...] = Field(description="The layers that were asked for, parents before children.")
-    counts: CountsRecord | None = Field(description="Operations and counters; null without --counts.")
-    audit: Audit | None = Field(description="What the audit found; null with --no-audit.")
+    counts: CountsRecord | None = Field(description="Operations and counters; null without `counts`.")
+    audit: Audit | None = Field(description="What the audit found; null where `audit` is off.")
     levels: tuple[ObservedLevel, ...] | None = Field(
-        description="The maps that come out; null where there is one, or with --no-audit."
+        description="The maps that come out; null where there is one, or where `audit` is off."
     )
-    weights: WeightsRecord | None = Field(description="How the checkpoint fits; null without --weights.")
+    weights: WeightsRecord | None = Field(description="How the checkpoint fits; null without `weights`.")

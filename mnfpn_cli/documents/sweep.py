@@ -54,7 +54,7 @@ class PlanRecord(Record):
     measure: str = Field(description="Which runs were chosen: all, frontier, none, or how many.")
     space: SpaceCounts = Field(description="What its space holds.")
     invalid: tuple[InvalidRuns, ...] = Field(description="Combinations that are no network, most common reason first.")
-    over_budget: dict[str, Count] = Field(description="Runs beyond the budget, by the option that they exceed.")
+    over_budget: dict[str, Count] = Field(description="Runs beyond the budget, by the parameter that they exceed.")
 
 
 class SweepRecord(PlanRecord, StartRecord):
@@ -80,7 +80,7 @@ class PlannedDocument(Document):
     cells: Count = Field(description="Valid runs, those over the budget included.")
     repeated: Count = Field(description="Runs that several combinations give.")
     invalid: tuple[InvalidRuns, ...] = Field(description="Combinations that are no network, most common reason first.")
-    over_budget: dict[str, Count] = Field(description="Runs beyond the budget, by the option that they exceed.")
+    over_budget: dict[str, Count] = Field(description="Runs beyond the budget, by the parameter that they exceed.")
     measure: str = Field(description="Which runs are chosen: all, frontier, none, or how many.")
     chosen: Count = Field(description="Runs that are chosen.")
     expected_s: Seconds | None = Field(description="The least time that measuring takes; null where nothing is chosen.")
@@ -91,10 +91,10 @@ class MeasuredDocument(Document):
     """The result of `mnfpn sweep` where runs were measured."""
 
     command: Literal["sweep"] = Field("sweep", description="The command that made the document.")
-    store: str = Field(description="The store, as --store has it.")
+    store: str = Field(description="The store, as `store` has it.")
     sweeps: tuple[SweepRecord, ...] = Field(description="The sweeps that were measured.")
     counts: StatusCounts = Field(description="Their runs by status.")
-    skipped: Count = Field(description="Runs that are too slow for --max-latency, and were not measured.")
+    skipped: Count = Field(description="Runs that are too slow for `max_latency`, and were not measured.")
     not_run: tuple[NotRunGroup, ...] = Field(description="Runs that no machine there is can run.")
     references: Count = Field(description="How many times the reference was timed.")
     keys: tuple[str, ...] = Field(description="The keys of the runs.")

@@ -100,7 +100,8 @@ def export_network(
         try:
             return check_file(form, file, network, settings, inputs, progress)
         except CheckError as error:
-            raise CheckError(f"--format {format}: the file failed its check, and is not kept: {error}") from error
+            error.within("the file failed its check, and is not kept").within(f"`format` {format}")
+            raise
 
     checks = write_whole(path, content, check, form.suffix)
     return ExportedFile(format=format, file=str(path), bytes=len(content), dynamic=dynamic, checks=checks)

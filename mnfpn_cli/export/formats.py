@@ -4,7 +4,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 
 if TYPE_CHECKING:
     from mnfpn_cli.settings.network import NetworkSettings
@@ -24,7 +24,7 @@ def import_packages(format: Format) -> None:
     """
     missing = [f"{name} ({reason})" for name in PACKAGES.get(format, ()) if (reason := _import_failure(name))]
     if missing:
-        raise MnfpnError(f"--format {format}: needs {', '.join(missing)}: pip install 'mnfpn[{format}]'")
+        raise MnfpnError(Problem(f"`format` {format}", f"needs {', '.join(missing)}: pip install 'mnfpn[{format}]'"))
 
 
 def _import_failure(name: str) -> str:
@@ -51,9 +51,11 @@ def check_dynamic(settings: "NetworkSettings", format: Format) -> None:
         UsageError: where it cannot.
     """
     if format == "safetensors":
-        raise UsageError("--dynamic: must not be given with --format safetensors, which holds weights alone, no sizes")
+        rule = "must not be given with `format` safetensors, which holds weights alone, no sizes"
+        raise UsageError(Problem("`dynamic`", rule))
     if settings.made_for is not None:
-        raise UsageError(
-            f"--dynamic: must not be given where the head's dense layers stand on flattened maps, one weight for each "
-            f"cell: they fit {settings.made_for} alone (head.pool=average lifts that)"
+        rule = (
+            f"must not be given where the head's dense layers stand on flattened maps, one weight for each cell: "
+            f"they fit {settings.made_for} alone (head.pool=average lifts that)"
         )
+        raise UsageError(Problem("`dynamic`", rule))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, within
 from mnfpn_cli.export.formats import import_onnxruntime
 from mnfpn_cli.export.program import INPUT, trace, trace_pass
 from mnfpn_cli.export.written import Opened, metadata
@@ -23,6 +23,9 @@ OPSET = 18
 MAX_BYTES = 2**31 - 2**24
 """A protobuf message has at most 2 GiB; a little is left for the graph."""
 
+WHERE = "`format` onnx"
+"""What asks for a file; a runtime that writes a pass is asked for in another way."""
+
 ERRORS_ONLY = 3
 """The severity from which on ONNX Runtime writes to standard error."""
 
@@ -33,14 +36,16 @@ def write(network: Network, settings: NetworkSettings, input: NetworkInput, dyna
     Raises:
         MnfpnError: where the weights are more than a file of this format holds, or torch cannot write the graph in it.
     """
-    _check_weights(network)
+    with within(WHERE):
+        _check_weights(network)
     program = trace(network, input, dynamic)
-    made = _converted(
-        program,
-        input_names=[INPUT],
-        output_names=list(network.outputs),
-        dynamic_shapes={INPUT: {2: "height", 3: "width"}} if dynamic else None,
-    )
+    with within(WHERE):
+        made = _converted(
+            program,
+            input_names=[INPUT],
+            output_names=list(network.outputs),
+            dynamic_shapes={INPUT: {2: "height", 3: "width"}} if dynamic else None,
+        )
     made.model.metadata_props.update(metadata(settings))
     content: bytes = made.model_proto.SerializeToString()
     return content
@@ -62,7 +67,7 @@ def _check_weights(network: nn.Module) -> None:
     weights = sum(tensor.nbytes for tensor in network.state_dict().values())
     if weights > MAX_BYTES:
         raise MnfpnError(
-            f"--format onnx: holds less than 2 GiB in a file, and the weights are {weights / 2**30:.1f} GiB; "
+            f"holds less than 2 GiB in a file, and the weights are {weights / 2**30:.1f} GiB; "
             f"the other formats hold them"
         )
 
@@ -81,7 +86,7 @@ def _converted(program: ExportedProgram, **names: Any) -> torch.onnx.ONNXProgram
                 **names,
             )
         except torch.onnx.OnnxExporterError as error:
-            raise MnfpnError(f"--format onnx: torch could not write this network: {_reason(error)}") from error
+            raise MnfpnError(f"torch could not write this network: {_reason(error)}") from error
     assert made is not None  # it is where no file is asked for
     return made
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch._dynamo.exc import UserError
 from torch.export import Dim, ExportedProgram
 
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.export.written import VERSION_KEY, Opened, metadata
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.input import NetworkInput
@@ -56,15 +56,14 @@ def trace(network: Network, input: NetworkInput, dynamic: bool) -> ExportedProgr
     sides = {2: Dim("height", min=low), 3: Dim("width", min=low)}
     images = torch.zeros(input.shape)
     if dynamic and not hasattr(shape_config, "backed_size_oblivious"):
-        raise MnfpnError(f"--dynamic: needs a newer torch than {torch.__version__}")
+        raise MnfpnError(Problem("`dynamic`", f"needs a newer torch than {torch.__version__}"))
     oblivious = shape_config.patch(backed_size_oblivious=True) if dynamic else nullcontext()  # type: ignore[attr-defined]
     with oblivious:
         try:
             return trace_pass(NamedOutputs(network), (images,), {INPUT: sides if dynamic else None})
         except UserError as error:  # a map of one channel and one cell, whose order in memory it cannot leave open
-            raise MnfpnError(
-                f"--dynamic: torch cannot leave the sides free at {input.size}: try a larger --size"
-            ) from error
+            rule = f"torch cannot leave the sides free at {input.size}: try a larger `size`"
+            raise MnfpnError(Problem("`dynamic`", rule)) from error
 
 
 def trace_pass(

@@ -107,7 +107,7 @@ def rewarm(subjects: Sequence[TimedPass], device_type: str) -> None:
         try:
             subject.timer(subject.run)
         except MnfpnError as error:
-            subject.failure = str(error)
+            subject.failure = error.message
 
 
 def take_samples(
@@ -138,7 +138,7 @@ def take_samples(
                 try:
                     subject.take()
                 except MnfpnError as error:
-                    subject.failure = str(error)
+                    subject.failure = error.message
             rounds += 1
             after_round()
             running = [subject for subject in running if subject.failure is None]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from mnfpn_cli.devices.devices import device_of
-from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.external.inputs import Inputs
 from mnfpn_cli.plan.memory import activation_bytes, memory_needed
 from mnfpn_cli.plan.network import NetworkPlan
@@ -50,13 +50,14 @@ def check_needed(needed: Needed, input: Inputs, dtype: DType, device: torch.devi
     here.give_back_freed()
     total, free = needed.weights + needed.activations, here.free_memory()
     if total > free:
-        options, what = "--input", str(input.size)
+        where, what = "`input`", str(input.size)
         if isinstance(input, NetworkInput):
-            options, what = "--size, --batch", f"{input.batch} × {input.channels} × {input.size}"
-        raise UsageError(
-            f"{options}: must fit the memory that {device} has free, {_gib(free)}; "
+            where, what = "`size`, `batch`", f"{input.batch} × {input.channels} × {input.size}"
+        rule = (
+            f"must fit the memory that {device} has free, {_gib(free)}; "
             f"in {dtype} {what} needs at least {_gib(total)}, {_gib(needed.weights)} of them weights"
         )
+        raise UsageError(Problem(where, rule))
 
 
 def _gib(number: int) -> str:

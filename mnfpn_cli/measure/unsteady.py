@@ -144,7 +144,7 @@ def _quota(interval: Span, cores: Cores) -> Unsteady | None:
     return Unsteady(
         "cpu_quota",
         f"the container's {limit} stopped this process in {stopped} of {periods} periods",
-        f"--threads {cores.usable}, or a container with more CPU",
+        f"`threads` {cores.usable}, or a container with more CPU",
     )
 
 
@@ -156,7 +156,7 @@ def _threads(cores: Cores, threads: int) -> Unsteady | None:
         there = f"the {cores.quota:g} {_cores(cores.quota)} that the container may use"
     elif cores.logical > cores.physical:
         there += f" ({cores.logical} CPUs, of which several share a core)"
-    return Unsteady("threads", f"{threads} threads on {there}", f"--threads {cores.usable}")
+    return Unsteady("threads", f"{threads} threads on {there}", f"`threads` {cores.usable}")
 
 
 def _contention(interval: Span, threads: int) -> Unsteady | None:
@@ -189,7 +189,7 @@ def _clock(clocks_hz: Sequence[float]) -> Unsteady | None:
     return Unsteady(
         "clock",
         f"the CPU's clock moved between {low / 1e9:.2f} and {high / 1e9:.2f} GHz while this was measured",
-        "a longer --warmup, mains power, and the governor 'performance' (cpupower frequency-set -g performance)",
+        "a longer `warmup`, mains power, and the governor 'performance' (cpupower frequency-set -g performance)",
     )
 
 
@@ -200,7 +200,7 @@ THROTTLED_READINGS = 0.10
 """Of readings of a GPU: a limit met once, for a moment, moves no median."""
 
 THROTTLING_HELPS = {
-    "power limit": "lock a clock that the power allows (nvidia-smi --lock-gpu-clocks), or raise its --power-limit",
+    "power limit": "lock a clock that the power allows (nvidia-smi -lgc), or raise its limit (nvidia-smi -pl)",
     "thermal limit": "let it cool down, or cool it better",
     "hardware thermal limit": "let it cool down, or cool it better",
     "power brake": "look after its power supply",
@@ -243,5 +243,5 @@ def _gpu_clock(states: Sequence[GpuState]) -> Unsteady | None:
     return Unsteady(
         "gpu_clock",
         f"the GPU's clock moved between {low / 1e6:.0f} and {high / 1e6:.0f} MHz while this was measured",
-        "a longer --warmup, or one clock for all the time (nvidia-smi --lock-gpu-clocks)",
+        "a longer `warmup`, or one clock for all the time (nvidia-smi -lgc)",
     )

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mnfpn_cli.documents.inputs import WeightsRecord
-from mnfpn_cli.errors import CheckError
+from mnfpn_cli.errors import CheckError, Problem
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained
 from mnfpn_cli.network.network import Network
@@ -40,7 +40,7 @@ def verify_shapes(origin: FromSettings, shapes: NetworkShapes) -> WeightsRecord 
         f"{what} planned {planned[what]}, real {real.get(what)}" for what in planned if planned[what] != real.get(what)
     ]
     if wrong:
-        raise CheckError(f"--verify: at {input.size} the real network differs: {'; '.join(wrong)}")
+        raise CheckError(Problem("`verify`", f"at {input.size} the real network differs: {'; '.join(wrong)}"))
     return loaded
 
 

@@ -5,7 +5,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.settings.network import NetworkSettings
@@ -71,7 +71,7 @@ class DetectorBackbone(nn.Module):
         super().__init__()
         if not network.pyramid or network.head:
             got = f"a network that ends in {' and '.join(network.outputs)}"
-            raise UsageError(f"head.kind: must be 'none' for a detector, which takes a pyramid's levels, got {got}")
+            raise UsageError(Problem("head.kind", "must be 'none' for a detector, which takes a pyramid's levels", got))
         self.out_channels = network.pyramid.channels
         self.network = network
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.documents.costs import CapacityRecord, PlannedCost
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.settings.differences import flat
 
 if TYPE_CHECKING:
@@ -143,9 +143,8 @@ def _parquet(columns: Sequence[str], rows: Sequence[Flat]) -> bytes:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError:
-        raise MnfpnError(
-            "--format parquet: needs pyarrow, which is not installed: pip install 'mnfpn[parquet]'"
-        ) from None
+        needs = "needs pyarrow, which is not installed: pip install 'mnfpn[parquet]'"
+        raise MnfpnError(Problem("`format` parquet", needs)) from None
 
     def column(name: str) -> Any:
         from datetime import datetime

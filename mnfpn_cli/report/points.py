@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.measure.statistics import Latency
     from mnfpn_cli.store.rows import Reference, StoredCell, Sweep
     from mnfpn_cli.sweep.drift import Moved
+    from mnfpn_cli.sweep.runs import Command
 
 IN_COLUMNS = ("size", "batch", "runtime", "device")
 """What cells differ in that has a column of its own, and need not be in their names."""
@@ -115,14 +116,14 @@ def _latency(cell: StoredCell) -> Latency | None:
     return Latency(cell.result.samples) if cell.measured and cell.result else None
 
 
-def report_document(points: Points, output: str | None = None) -> ReportDocument:
+def report_document(points: Points, command: Command, output: str | None = None) -> ReportDocument:
     """Make the document of `mnfpn report`; ``output``: the file that was written instead of tables."""
     return ReportDocument(
         settings=None,
         model=None,
         counts=StatusCounts(**Counter[str](one.stored.status for one in points.all)),
         frontier=tuple(
-            FrontierRecord(**bench._asdict(), cells=tuple(map(_frontier_run, some)))
+            FrontierRecord(**bench._asdict(), cells=tuple(_frontier_run(one, command) for one in some))
             for bench, some in points.frontier.items()
         ),
         reference_moved=tuple(MovedRecord(node=one.node, finished=one.finished, pace=one.pace) for one in points.moved),
@@ -130,7 +131,8 @@ def report_document(points: Points, output: str | None = None) -> ReportDocument
     )
 
 
-def _frontier_run(point: Point) -> FrontierRun:
+def _frontier_run(point: Point, command: Command) -> FrontierRun:
     from mnfpn_cli.sweep.runs import CellRow, stored_run
 
-    return FrontierRun(**dict(stored_run(CellRow(point.stored, point.pace))), name=point.name, kept=point.kept)
+    run = stored_run(CellRow(point.stored, point.pace), command)
+    return FrontierRun(**dict(run), name=point.name, kept=point.kept)

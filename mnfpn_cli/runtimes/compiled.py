@@ -130,5 +130,5 @@ def _compiler_failure_explained() -> Iterator[None]:
 def _reason(error: Exception) -> str:
     """What stopped the compiler: a C++ compiler's first error, or the first line of the exception that torch wraps."""
     cause = getattr(error, "inner_exception", error)
-    errors = (line.strip() for line in plain(str(cause)).splitlines() if "error: " in line)
+    errors = (line.strip() for line in plain(str(cause)).replace("`", "'").splitlines() if "error: " in line)
     return next(errors, first_line(cause) or type(cause).__name__)

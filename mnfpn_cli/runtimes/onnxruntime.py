@@ -94,10 +94,7 @@ class BoundPass:
 def _written(job: Job) -> bytes:
     from mnfpn_cli.export import onnx as as_onnx  # takes two seconds, which only a run should pay
 
-    try:
-        return as_onnx.write_pass(job.network, job.inputs)
-    except MnfpnError as error:
-        raise MnfpnError(str(error).removeprefix("--format onnx: ")) from error
+    return as_onnx.write_pass(job.network, job.inputs)
 
 
 def _session(content: bytes, device: torch.device) -> "InferenceSession":

@@ -143,5 +143,5 @@ def _openvino() -> Any:
 
 def _reason(error: Exception) -> str:
     """OpenVINO's messages begin with places in its source, a line each."""
-    lines = [line.strip() for line in plain(str(error)).splitlines() if line.strip()]
+    lines = [line.strip() for line in plain(str(error)).replace("`", "'").splitlines() if line.strip()]
     return next((line for line in lines if not line.startswith(("Exception from", "Check '"))), first_line(error))

@@ -8,7 +8,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from mnfpn_cli import __version__
-from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.store import tables
 from mnfpn_cli.store.errors import OPENING_WAITS_S, StoreError, retried, shown, told
 
@@ -21,16 +21,18 @@ def store_url(name: str) -> URL:
     """
     if "://" not in name:
         if not name or "\0" in name:
-            raise UsageError(f"--store: must be a file or a URL, got '{name}'")
+            raise UsageError(Problem("`store`", "must be a file or a URL", f"'{name}'"))
         return _kept(URL.create("sqlite", database=name), name)
     try:
         url = make_url(name)
     except (ArgumentError, ValueError):  # its message would show the password
-        raise UsageError("--store: must be a file or a URL, as postgresql+psycopg://user@host/database") from None
+        rule = "must be a file or a URL, as postgresql+psycopg://user@host/database"
+        raise UsageError(Problem("`store`", rule)) from None
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     if url.drivername not in ("sqlite", "postgresql+psycopg"):
-        raise UsageError(f"--store: must be a file, or a URL of sqlite or postgresql+psycopg, got {url.drivername}")
+        rule = "must be a file, or a URL of sqlite or postgresql+psycopg"
+        raise UsageError(Problem("`store`", rule, url.drivername))
     return _kept(url, name) if url.drivername == "sqlite" else url
 
 
@@ -42,9 +44,9 @@ def _kept(url: URL, name: str) -> URL:
     """
     file = url.database or ""
     if file.startswith("file:"):  # which may mean memory, or a file that others know by another name
-        raise UsageError(f"--store: must be the name of a file, and no URI of SQLite's own, got '{name}'")
+        raise UsageError(Problem("`store`", "must be the name of a file, and no URI of SQLite's own", f"'{name}'"))
     if file in ("", ":memory:") or "memory" in url.normalized_query.get("mode", ()):
-        raise UsageError(f"--store: must be a file: what is in memory would be lost, got '{name}'")
+        raise UsageError(Problem("`store`", "must be a file: what is in memory would be lost", f"'{name}'"))
     return url
 
 
@@ -68,15 +70,15 @@ def check_file(path: Path, create: bool) -> None:
         is_there, is_folder, is_file = path.exists(), path.is_dir(), path.is_file()
         has_folder = path.parent.is_dir()
     except (OSError, ValueError) as error:  # a name that is too long, a folder that is closed
-        raise UsageError(f"--store: must be a file that can be opened, got '{path}': {error}") from None
+        raise UsageError(Problem("`store`", "must be a file that can be opened", f"'{path}'", f": {error}")) from None
     if is_folder:
-        raise UsageError(f"--store: must be a file, but '{path}' is a folder")
+        raise UsageError(Problem("`store`", f"must be a file, but '{path}' is a folder"))
     if not has_folder:
-        raise UsageError(f"--store: folder '{path.parent}' does not exist")
+        raise UsageError(Problem("`store`", f"folder '{path.parent}' does not exist"))
     if not is_there and not create:
-        raise UsageError(f"--store: must be a store, but there is no file '{path}'")
+        raise UsageError(Problem("`store`", f"must be a store, but there is no file '{path}'"))
     if is_there and not is_file:
-        raise UsageError(f"--store: must be a file, but '{path}' is a device or a pipe")
+        raise UsageError(Problem("`store`", f"must be a file, but '{path}' is a device or a pipe"))
 
 
 BUSY_S = 5
@@ -135,9 +137,8 @@ def _engine(url: URL, is_file: bool) -> Engine:
     try:
         engine = create_engine(url, pool_pre_ping=True, connect_args=said)
     except (ImportError, NoSuchModuleError):
-        raise MnfpnError(
-            "--store: a PostgreSQL server needs psycopg, which is not installed: pip install 'mnfpn[postgres]'"
-        ) from None
+        needs = "a PostgreSQL server needs psycopg, which is not installed: pip install 'mnfpn[postgres]'"
+        raise MnfpnError(Problem("`store`", needs)) from None
     event.listen(engine, "connect", _limited)
     return engine
 
@@ -166,13 +167,13 @@ def _read_version(engine: Engine) -> dict[str, str]:
         names = inspect(connection).get_table_names()
         if tables.store.name not in names:
             if names and engine.dialect.name == "sqlite":
-                raise UsageError(
-                    f"--store: must be a store of mnfpn, but {shown(engine.url)} holds other tables: {names[0]}, …"
-                )
+                rule = f"must be a store of mnfpn, but {shown(engine.url)} holds other tables: {names[0]}, …"
+                raise UsageError(Problem("`store`", rule))
             return {}
         values = {row.name: row.value for row in connection.execute(select(tables.store))}
         if not {"schema_version", "mnfpn_version"} <= values.keys():
-            raise StoreError(f"--store: {shown(engine.url)} is damaged: it does not say which version it is of")
+            rule = f"{shown(engine.url)} is damaged: it does not say which version it is of"
+            raise StoreError(Problem("`store`", rule))
         return values
 
 
@@ -189,12 +190,13 @@ def _make(engine: Engine) -> None:
 
 def _check_version(url: URL, known: dict[str, str]) -> None:
     if not known:
-        raise UsageError(f"--store: must be a store of mnfpn, but {shown(url)} has no tables of one")
+        raise UsageError(Problem("`store`", f"must be a store of mnfpn, but {shown(url)} has no tables of one"))
     version, made_by = known["schema_version"], known["mnfpn_version"]
     if version != str(tables.SCHEMA_VERSION):
         newer = version.isdecimal() and int(version) > tables.SCHEMA_VERSION
         remedy = "update mnfpn" if newer else "sweep into a new store"
-        raise UsageError(
-            f"--store: {shown(url)} has version {version} of the tables and was made by mnfpn {made_by}; "
+        rule = (
+            f"{shown(url)} has version {version} of the tables and was made by mnfpn {made_by}; "
             f"this is mnfpn {__version__}, which reads version {tables.SCHEMA_VERSION}: {remedy}"
         )
+        raise UsageError(Problem("`store`", rule))

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.store.damage import DamagedError, find_damage
 
 
@@ -76,11 +76,11 @@ def explained(error: DBAPIError, url: URL) -> MnfpnError | None:
     state = getattr(cause, "sqlstate", None) or ""
     line = str(cause).strip().partition("\n")[0]
     if state in STATES:
-        return StoreError(f"--store: {shown(url)} {STATES[state]}")
+        return StoreError(Problem("`store`", f"{shown(url)} {STATES[state]}"))
     if _names(error, "OperationalError", "InterfaceError", "InternalError") or state in ("42501", "3F000"):
-        return StoreError(f"--store: {shown(url)}: {line}")
+        return StoreError(Problem("`store`", f"{shown(url)}: {line}"))
     if not state and any(sign in line for sign in REFUSALS):
-        return UsageError(f"--store: {shown(url)}: {line}")
+        return UsageError(Problem("`store`", f"{shown(url)}: {line}"))
     return None
 
 
@@ -95,12 +95,12 @@ def _of_sqlite(cause: sqlite3.Error, name: str) -> MnfpnError | None:
     code = _sqlite_code(cause)
     if code in SAYS:
         kind, words = SAYS[code]
-        return kind(f"--store: {words.format(name)}")
+        return kind(Problem("`store`", words.format(name)))
     if "no such table" in str(cause):
-        return StoreError(f"--store: {name} lacks tables that a store of mnfpn has")
+        return StoreError(Problem("`store`", f"{name} lacks tables that a store of mnfpn has"))
     if code in UNCLEAR:
         return None
-    return StoreError(f"--store: {name} could not be read or written: {cause}")
+    return StoreError(Problem("`store`", f"{name} could not be read or written: {cause}"))
 
 
 def _sqlite_code(cause: sqlite3.Error) -> int:
@@ -160,7 +160,7 @@ def told(engine: Engine) -> Iterator[None]:
 
 
 def _damaged(engine: Engine, damage: str) -> StoreError:
-    return StoreError(f"--store: {shown(engine.url)} is damaged: {damage}")
+    return StoreError(Problem("`store`", f"{shown(engine.url)} is damaged: {damage}"))
 
 
 def _damage(engine: Engine) -> str:

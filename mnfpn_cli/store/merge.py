@@ -171,5 +171,6 @@ def rescue(error: StoreError, cell: StoredCell, result: Result, sweep: Sweep, fo
         with open_store(str(path), create=True) as store:
             bring_in(store, parcel)
     except StoreError as second:
-        raise StoreError(f"{error}\nand what was measured could not be put into a file either: {second}") from error
+        second.within("and what was measured could not be put into a file either")
+        raise StoreError(*error.problems, *second.problems) from error
     return path

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.rules import plan_outline
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError
@@ -100,7 +100,7 @@ def read_cell(store: Store, key: str) -> tuple[StoredCell, list[Result]]:
 
     cells, results = store.read(find)
     if not cells:
-        raise UsageError(f"KEY: must be that of a cell of {store.name}, got '{key}', which was removed")
+        raise UsageError(Problem("KEY", f"must be that of a cell of {store.name}", f"'{key}'", ", which was removed"))
     return cells[0], results
 
 
@@ -112,15 +112,14 @@ def full_key(store: Store, key: str) -> str:
         StoreError: where the store cannot be read.
     """
     if len(key) < SHORTEST_KEY or not all(sign in "0123456789abcdef" for sign in key):
-        raise UsageError(f"KEY: must be {SHORTEST_KEY} or more of a key's hexadecimal digits, got '{key}'")
+        raise UsageError(Problem("KEY", f"must be {SHORTEST_KEY} or more of a key's hexadecimal digits", f"'{key}'"))
     query = select(t.cells.c.key).where(t.cells.c.key.startswith(key)).order_by(t.cells.c.key).limit(2)
     found = store.read(lambda connection: connection.execute(query).scalars().all())
     if not found:
-        raise UsageError(f"KEY: must be that of a cell of {store.name}, got '{key}', which none has")
+        raise UsageError(Problem("KEY", f"must be that of a cell of {store.name}", f"'{key}'", ", which none has"))
     if len(found) > 1:
-        raise UsageError(
-            f"KEY: must be that of one cell of {store.name}, got '{key}', which {found[0]} has, and others"
-        )
+        others = f", which {found[0]} has, and others"
+        raise UsageError(Problem("KEY", f"must be that of one cell of {store.name}", f"'{key}'", others))
     return str(found[0])
 
 

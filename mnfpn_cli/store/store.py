@@ -38,7 +38,7 @@ class Store:
 
     @property
     def argument(self) -> str:
-        """The same for ``--store`` in a shell; a password is to be filled in."""
+        """The same as a shell takes it; a password is to be filled in."""
         return shlex.quote(self.name[1:-1])
 
     def read(self, query: Callable[[Connection], T]) -> T:

@@ -127,8 +127,7 @@ def reused_by_any(
 
 
 def _options(sweep: Sweep, layered: bool) -> str:
-    """The options that a sweep measures with, as they are typed; of layers only where these are asked for."""
+    """The parameters that a sweep measures with; of layers only where these are asked for."""
     said = sweep.plan.how.sampling
-    values = {name.removesuffix("_s").replace("_", "-"): value for name, value in said if value is not None}
-    options = [f"--{name} {value:g}" for name, value in values.items()]
-    return " ".join([*options, *["--by-layer"] * (layered and sweep.plan.how.by_layer)])
+    options = [f"`{name.removesuffix('_s')}` {value:g}" for name, value in said if value is not None]
+    return " ".join([*options, *["`by_layer`"] * (layered and sweep.plan.how.by_layer)])

@@ -122,7 +122,7 @@ def _offer_when_memory_runs_out(pid: int) -> None:
 def _result(code: int | None, answer: bytes, output: bytes, timeout_s: float) -> WorkResult:
     """What the worker answered; where it did not come to that, why."""
     if code is None:
-        return _failed(f"it took more than {timeout_s:g} s (--cell-timeout)")
+        return _failed(f"it took more than {timeout_s:g} s (`cell_timeout`)")
     if code < 0:
         name = signal.Signals(-code).name
         why = ", as the system does when memory runs out" if name == "SIGKILL" else ""
@@ -131,7 +131,9 @@ def _result(code: int | None, answer: bytes, output: bytes, timeout_s: float) ->
         return WorkResult.model_validate_json(answer)
     except ValidationError:
         lines = output[-ENOUGH_BYTES:].decode(errors="replace").strip().splitlines()
-        return _failed(lines[-1] if lines else f"the process that measured it ended with exit code {code}")
+        return _failed(
+            lines[-1].replace("`", "'") if lines else f"the process that measured it ended with exit code {code}"
+        )
 
 
 def _failed(reason: str) -> WorkResult:

@@ -1,13 +1,12 @@
 """Which measured cell to take under a budget: the one that keeps the most capacity, and what more of it would cost."""
 
-import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from mnfpn_cli.documents.inputs import ImageSize
 from mnfpn_cli.documents.report import NextCommands, PickRecord, RecommendationRecord, RecommendDocument
 from mnfpn_cli.measure.statistics import Latency, latency_record
-from mnfpn_cli.space.cells import bench_arguments, network_arguments
+from mnfpn_cli.space.cells import Cell
 from mnfpn_cli.space.frontier import Bench, bench_of, measured_frontier
 from mnfpn_cli.space.planned import Budget, kept
 from mnfpn_cli.store.rows import StoredCell
@@ -87,7 +86,13 @@ def _product(cell: StoredCell) -> int:
     return cell.figures.capacity.product
 
 
-def recommend_document(found: Sequence[Recommendation], objective: str, warnings: Sequence[str]) -> RecommendDocument:
+Commands = Callable[[Cell], NextCommands]
+"""Gives the commands that say what to do with a run next."""
+
+
+def recommend_document(
+    found: Sequence[Recommendation], objective: str, warnings: Sequence[str], commands: Commands
+) -> RecommendDocument:
     """Make the document of `mnfpn recommend`; ``objective``: what a recommendation goes by, in words."""
     return RecommendDocument(
         settings=None,
@@ -99,15 +104,15 @@ def recommend_document(found: Sequence[Recommendation], objective: str, warnings
                 **one.bench._asdict(),
                 measured=one.measured,
                 within=one.within,
-                picks=tuple(_pick_record(pick, one.most) for pick in one.picks),
-                step=_pick_record(one.step, one.most) if one.step else None,
+                picks=tuple(_pick_record(pick, one.most, commands) for pick in one.picks),
+                step=_pick_record(one.step, one.most, commands) if one.step else None,
             )
             for one in found
         ),
     )
 
 
-def _pick_record(pick: Pick, most: int) -> PickRecord:
+def _pick_record(pick: Pick, most: int, commands: Commands) -> PickRecord:
     cell = pick.cell.cell
     return PickRecord(
         **dict(executed_run(pick.cell)),
@@ -116,15 +121,5 @@ def _pick_record(pick: Pick, most: int) -> PickRecord:
         latency_s=latency_record(pick.latency),
         within_surely=pick.sure,
         kept=kept(pick.cell.figures.capacity, most),
-        commands=next_commands(pick.cell),
-    )
-
-
-def next_commands(cell: StoredCell) -> NextCommands:
-    """Give what to do with a cell next: look at it, export it, time it again."""
-    network = network_arguments(cell.cell)
-    return NextCommands(
-        inspect=f"mnfpn {shlex.join(['summary', *network])}",
-        export=f"mnfpn {shlex.join(['export', '--format', 'onnx', '--output', 'network.onnx', *network])}",
-        measure=f"mnfpn {shlex.join(bench_arguments(cell.cell))}",
+        commands=commands(cell),
     )

@@ -192,7 +192,8 @@ class SweepRun:
             ours = self.claims.finish(cell.key, result)
         except StoreError as error:
             file = rescue(error, cell, result, next(one for one in self._known if one.id == self.sweep))
-            raise StoreError(f"{error}\nwhat was measured last is in {file}; mnfpn runs merge brings it in") from error
+            rescued = f"what was measured last is in {file}; mnfpn runs merge brings it in"
+            raise StoreError(*error.problems, rescued) from error
         if ours:
             measured = replace(cell, status=result.status, result=result)
             self.cells = {**self.cells, cell.key: measured}

@@ -1,7 +1,6 @@
 """The runs of a store, with the machine's pace when they were measured; and the documents of `mnfpn runs`."""
 
-import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from mnfpn_cli.documents.costs import PlannedRun
@@ -14,7 +13,7 @@ from mnfpn_cli.documents.runs import (
     StoredRun,
 )
 from mnfpn_cli.measure.statistics import Latency, latency_record
-from mnfpn_cli.space.cells import bench_arguments
+from mnfpn_cli.space.cells import Cell
 from mnfpn_cli.space.planned import planned_run
 from mnfpn_cli.store.change import Removed
 from mnfpn_cli.store.rows import Reference, Result, StoredCell, Sweep
@@ -38,11 +37,6 @@ class CellRow:
         """What was measured."""
         return Latency(self.result.samples) if self.result and self.stored.measured else None
 
-    @property
-    def command(self) -> str:
-        """What measures it once more."""
-        return f"mnfpn {shlex.join(bench_arguments(self.stored.cell))}"
-
 
 def rows_of(cells: Sequence[StoredCell], references: Sequence[Reference]) -> list[CellRow]:
     """Cells, newest first; behind them those that were not."""
@@ -58,7 +52,11 @@ def executed_run(stored: StoredCell) -> PlannedRun:
     return planned.model_copy(update={"device": stored.device, "threads": threads})
 
 
-def stored_run(row: CellRow) -> StoredRun:
+Command = Callable[[Cell], str]
+"""Gives the command that measures a run."""
+
+
+def stored_run(row: CellRow, command: Command) -> StoredRun:
     """Describe a run of a store."""
     stored, result, latency = row.stored, row.result, row.latency
     return StoredRun(
@@ -76,32 +74,32 @@ def stored_run(row: CellRow) -> StoredRun:
         started=result.started if result else None,
         finished=result.finished if result else None,
         reason=result.reason if result else None,
-        command=row.command,
+        command=command(stored.cell),
     )
 
 
-def list_document(store: str, rows: Sequence[CellRow], sweeps: Sequence[Sweep]) -> RunsListDocument:
+def list_document(store: str, rows: Sequence[CellRow], sweeps: Sequence[Sweep], command: Command) -> RunsListDocument:
     """Make the document of `mnfpn runs list`: runs and sweeps in the order in which they come."""
     return RunsListDocument(
         settings=None,
         model=None,
         store=store,
         sweeps=tuple(one.record for one in sweeps),
-        runs=tuple(map(stored_run, rows)),
+        runs=tuple(stored_run(row, command) for row in rows),
     )
 
 
-def export_document(rows: Sequence[CellRow]) -> RunsExportDocument:
+def export_document(rows: Sequence[CellRow], command: Command) -> RunsExportDocument:
     """Make the document of `mnfpn runs export`."""
-    return RunsExportDocument(settings=None, model=None, runs=tuple(map(stored_run, rows)))
+    return RunsExportDocument(settings=None, model=None, runs=tuple(stored_run(row, command) for row in rows))
 
 
-def show_document(row: CellRow, results: Sequence[Result]) -> RunsShowDocument:
+def show_document(row: CellRow, results: Sequence[Result], command: Command) -> RunsShowDocument:
     """Make the document of `mnfpn runs show`: a run, and everything that was measured of it, the oldest first."""
     return RunsShowDocument(
         settings=row.stored.cell.settings,
         model=None,
-        run=stored_run(row),
+        run=stored_run(row, command),
         results=tuple(map(_result_record, results)),
     )
 

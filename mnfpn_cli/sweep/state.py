@@ -55,7 +55,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What one call of `mnfpn sweep` is through with: which sweeps, with all their cells, of which ``--store``."""
+    """What one call of `mnfpn sweep` is through with: which sweeps, with all their cells, of which store."""
 
     store: str
     sweeps: tuple[Sweep, ...]

@@ -127,7 +127,7 @@ def _gradients(
     try:
         seen = run_pass(network, inputs, how, others, gradients=True)
     except ModelError as error:
-        return None, str(error)
+        return None, error.message
     return (None, seen.unfollowed) if seen.unfollowed else (seen.reached, "")
 
 
@@ -147,5 +147,5 @@ def _check_can_be_seen(network: nn.Module) -> None:
     if lazy:
         raise MnfpnError(
             f"{type(network).__name__} has lazy layers, whose shapes are not known yet ({lazy[0]}): "
-            "run it once in the function that --model names"
+            "run it once in the function that `model` names"
         )

@@ -14,7 +14,7 @@ from mnfpn_cli.devices.clocks import Timing
 from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.devices.cuda import driver_version
 from mnfpn_cli.devices.machine import reading_cpu_name
-from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure import environment, memory
 from mnfpn_cli.measure.environment import read_environment
@@ -177,13 +177,13 @@ def test_a_batch_that_does_not_fit_is_a_row_that_says_so(monkeypatch: pytest.Mon
 
     def check_needed(_needed: object, input: object, *_: object) -> None:
         if input.batch > 4:  # type: ignore[attr-defined]
-            raise UsageError("--batch: must fit")
+            raise UsageError(Problem("`batch`", "must fit"))
 
     monkeypatch.setattr(bench, "check_needed", check_needed)
     result = measure(replace(CASE, batches=(3, 8)))
     assert [(row.cell.input.batch, row.status) for row in result.rows] == [(3, "measured"), (8, "too_large")]
-    assert result.failures == ("eager on cpu, batch 8, 33x47: --batch: must fit",)
-    with pytest.raises(UsageError, match="--batch: must fit"):
+    assert result.failures == ("eager on cpu, batch 8, 33x47: `batch`: must fit",)
+    with pytest.raises(UsageError, match=r"^batch: must fit"):
         measure(replace(CASE, batches=(8,)))
 
 
@@ -192,7 +192,7 @@ def test_a_size_that_does_not_fit_is_a_row_that_says_so(monkeypatch: pytest.Monk
 
     def check_needed(_needed: object, input: NetworkInput, *_: object) -> None:
         if input.size.height > 40:
-            raise UsageError("--size: must fit")
+            raise UsageError(Problem("`size`", "must fit"))
 
     monkeypatch.setattr(bench, "check_needed", check_needed)
     result = measure(sizes=(Size(64, 64), SIZE))
@@ -201,7 +201,7 @@ def test_a_size_that_does_not_fit_is_a_row_that_says_so(monkeypatch: pytest.Monk
         (Size(64, 64), "too_large"),
     ]
     assert [one.size for one in result.costs] == [SIZE]
-    with pytest.raises(UsageError, match="--size: must fit"):
+    with pytest.raises(UsageError, match=r"^size: must fit"):
         measure(sizes=(Size(64, 64),))
 
 

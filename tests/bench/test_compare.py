@@ -158,7 +158,7 @@ def test_what_cannot_run_here_says_whose_it_is(monkeypatch: pytest.MonkeyPatch) 
         with pytest.raises(MnfpnError, match=r"^B \(--other\): channels-last on cpu: not today$"):
             compared(b=OTHER)
     monkeypatch.setattr(Cpu, "free_memory", lambda _: 1)
-    with pytest.raises(UsageError, match=r"^A \(--small\): --size, --batch: must fit"):
+    with pytest.raises(UsageError, match=r"^A \(--small\): size, batch: must fit"):
         compared()
 
 

@@ -77,9 +77,9 @@ def test_every_row_has_to_pass() -> None:
     """Each that does not is named, with the gate as it was given and the figure."""
     result = compared(pair(1.0, 1.01, "fine"), pair(1.06, 1.07, "slow"), pair(1.04, 1.06, "unsure"))
     gates = Gates(slower=0.05)
-    assert list(broken_gates(result, gates)) == ["--fail-if-slower 5%: slow: B takes at least 1.0600 × A's time"]
+    assert list(broken_gates(result, gates)) == ["`fail_if_slower` 5%: slow: B takes at least 1.0600 × A's time"]
     assert list(open_gates(result, gates)) == [
-        "--fail-if-slower 5%: unsure: inconclusive: B takes 1.0400 to 1.0600 × A's time"
+        "`fail_if_slower` 5%: unsure: inconclusive: B takes 1.0400 to 1.0600 × A's time"
     ]
 
 
@@ -89,7 +89,7 @@ def test_too_few_passes_leave_the_gate_open() -> None:
         result = compared(Pair("row", ONE, ONE, ratio, "inconclusive"))
         assert not list(broken_gates(result, Gates(slower=0.05)))
         assert list(open_gates(result, Gates(slower=0.05))) == [
-            "--fail-if-slower 5%: row: inconclusive: too few passes"
+            "`fail_if_slower` 5%: row: inconclusive: too few passes"
         ]
 
 
@@ -97,7 +97,7 @@ def test_figures_are_exact_so_a_gate_on_them_is_never_open() -> None:
     """Each figure is judged; at the gate is not beyond it."""
     result = compared(parameters=102, macs=1021, activation_bytes=49)
     assert list(broken_gates(result, Gates(larger=0.02))) == [
-        "--fail-if-larger 2%: MACs: B has 1.0210 × A's, 1,021 against 1,000"
+        "`fail_if_larger` 2%: MACs: B has 1.0210 × A's, 1,021 against 1,000"
     ]
     assert not list(open_gates(result, Gates(larger=0.02)))
     assert len(list(broken_gates(result, Gates(larger=0.0)))) == 2
@@ -115,7 +115,7 @@ def test_growth_is_b_over_a() -> None:
 def test_a_gate_on_time_is_refused_between_results_that_were_not_measured_alike(kind: str) -> None:
     """It would hold, or not, for a wrong reason."""
     result = compared(warnings=(Unsteady(kind, "one differs", ""), Unsteady("load", "a load", "")))
-    with pytest.raises(UsageError, match=r"^--fail-if-slower: must be of results .* alike, but one differs$"):
+    with pytest.raises(UsageError, match=r"^fail_if_slower: must be of results .* alike, but one differs$"):
         check_gates_apply(result, Gates(slower=0.05))
     check_gates_apply(result, Gates())
 
@@ -123,7 +123,7 @@ def test_a_gate_on_time_is_refused_between_results_that_were_not_measured_alike(
 def test_a_gate_on_size_is_refused_only_between_passes_of_another_kind() -> None:
     """MACs and memory are the same on every machine."""
     check_gates_apply(compared(warnings=(Unsteady("other_machine", "cpu differs", ""),)), Gates(larger=0.02))
-    with pytest.raises(UsageError, match=r"^--fail-if-larger: must be of results .* but input differs$"):
+    with pytest.raises(UsageError, match=r"^fail_if_larger: must be of results .* but input differs$"):
         check_gates_apply(compared(warnings=(Unsteady("other_input", "input differs", ""),)), Gates(larger=0.02))
 
 
@@ -137,6 +137,6 @@ def test_what_is_compared_or_only_uncertain_keeps_no_gate_from_applying(kind: st
 def test_what_is_missing_leaves_a_gate_on_time_open(kind: str) -> None:
     """A runtime that stopped working is not as fast as before."""
     result = compared(pair(0.99, 1.01), warnings=(Unsteady(kind, "fused is gone", "measure it again"),))
-    assert list(open_gates(result, Gates(slower=0.05))) == ["--fail-if-slower 5%: inconclusive: fused is gone"]
+    assert list(open_gates(result, Gates(slower=0.05))) == ["`fail_if_slower` 5%: inconclusive: fused is gone"]
     assert not list(broken_gates(result, Gates(slower=0.05)))
     assert not list(open_gates(result, Gates(larger=0.05)))

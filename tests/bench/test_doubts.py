@@ -49,7 +49,7 @@ def test_a_steady_row_is_in_no_doubt() -> None:
 @pytest.mark.parametrize(
     ("runtime", "train", "helps"),
     [
-        ("eager", False, "CUDA graphs (--runtime cuda-graph), or larger batches"),
+        ("eager", False, "CUDA graphs (`runtime` cuda-graph), or larger batches"),
         ("eager", True, "larger batches"),
         ("cuda-graph", False, "larger batches"),
         ("compiled", False, "larger batches"),

@@ -133,9 +133,9 @@ def test_a_pass_that_fails_later_keeps_what_was_timed(argument: str, words: str)
 def test_memory_that_is_not_there_is_told_by_the_option_that_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Images by their size, tensors by their shapes."""
     monkeypatch.setattr(Cpu, "free_memory", lambda _: 1)
-    with pytest.raises(MnfpnError, match=r"^--size, --batch: must fit the memory that cpu has free, .* 1 × 3 × 16x32"):
+    with pytest.raises(MnfpnError, match=r"^size, batch: must fit the memory that cpu has free, .* 1 × 3 × 16x32"):
         measured(loaded("Levels"))
-    with pytest.raises(MnfpnError, match=r"^--input: must fit the memory that cpu has free, .* 2×5 int64, 2×5×1"):
+    with pytest.raises(MnfpnError, match=r"^input: must fit the memory that cpu has free, .* 2×5 int64, 2×5×1"):
         measured(loaded("Words", WORDS))
 
 

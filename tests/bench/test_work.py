@@ -6,7 +6,7 @@ from mnfpn_cli.bench import work as measuring
 from mnfpn_cli.bench.results import Benchmark
 from mnfpn_cli.bench.work import measure
 from mnfpn_cli.documents.work import SamplingRecord, Work, WorkResult
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.measuring import Sampling
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.bench.made import benchmark, timed
@@ -38,7 +38,7 @@ def test_what_cannot_run_here_is_unavailable() -> None:
     [
         (benchmark(timed([0.01] * 8, failure="out of memory", ended="failed")), "out of memory"),
         (benchmark(timed([0.01] * 8), complete=False), "it was interrupted"),
-        (UsageError("--size, --batch: must fit the memory"), "--size, --batch: must fit the memory"),
+        (UsageError(Problem("`size`, `batch`", "must fit the memory")), "`size`, `batch`: must fit the memory"),
         (KeyboardInterrupt(), "it was interrupted"),
     ],
     ids=["half way", "interrupted", "refused", "at once"],

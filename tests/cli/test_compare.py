@@ -104,6 +104,21 @@ def test_a_larger_network_breaks_its_gate(of_files: Compare) -> None:
     ]
 
 
+def test_a_document_names_the_parameter_of_a_gate_and_the_prompt_its_option(of_files: Compare) -> None:
+    """One text: whoever prints it for a person spells the parameters."""
+    outcome = of_files(1.1, "--fail-if-slower", "5%", "--json")
+    (broken,) = json.loads(outcome.out)["gates"]["broken"]
+    assert broken.startswith("`fail_if_slower` 5%: eager on cpu")
+    assert outcome.err == f"error: {broken.replace('`fail_if_slower`', '--fail-if-slower')}\n"
+
+
+def test_a_warning_of_a_document_names_parameters_and_its_table_options(of_files: Compare) -> None:
+    """In the sentence on what helps."""
+    (warning, *_) = json.loads(of_files(1.1, "--json").out)["warnings"]
+    assert warning["helps"] == "mnfpn compare `a` … `b` …, which times them A B B A"
+    assert "What helps: mnfpn compare --a … --b …, which times them A B B A." in of_files(1.1).out
+
+
 def test_a_gate_between_machines_is_refused(of_files: Compare) -> None:
     """Without it they are compared, with a warning."""
     other = result(row(times(2.0)), environment={**MACHINE, "cpu": "another CPU"})

@@ -130,6 +130,27 @@ def test_show_of_a_cell_that_failed_says_why(mnfpn: Mnfpn, store: str, keys: lis
     assert r"Failed: =HYPERLINK(1)|<b>\nand \x1b[31mmore" in done.out
 
 
+def test_a_reason_is_kept_with_parameters_and_shown_with_options(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """In the table of what failed, and of one cell alone; JSON has the text as it was put down."""
+    store, reason = str(tmp_path / "runs.db"), "it took more than 900 s (`cell_timeout`)"
+    with open_store(store, create=True) as opened:
+        sweep, keys = swept(opened)
+        measure(opened, keys[1], result(sweep, status="failed", reason=reason))
+    for words in (("list",), ("show", keys[1])):
+        assert "it took more than 900 s (--cell-timeout)" in mnfpn("runs", *words, "--store", store).out
+    (run,) = [one for one in exported(mnfpn, store) if one["status"] == "failed"]
+    assert run["reason"] == reason
+
+
+def test_text_and_json_give_the_same_threads(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
+    """Those that it was measured with; the text also says who chose them."""
+    for key, words in ((keys[0], "{}, torch's choice"), (keys[2], "torch's choice")):
+        found = json.loads(mnfpn("runs", "show", key, "--store", store, "--json").out)["run"]["threads"]
+        assert (found is None) == (key == keys[2])
+        shown = mnfpn("runs", "show", key, "--store", store).out
+        assert re.search(rf"^threads  {words.format(found)}$", shown, re.MULTILINE)
+
+
 def test_show_as_json_has_all_results(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
     """Each with what `mnfpn bench --json` said."""
     shown = json.loads(mnfpn("runs", "show", keys[0], "--store", store, "--json").out)

@@ -29,8 +29,8 @@ WHOLE = json.dumps(result())
         ("[" * 100_000, "must be JSON: nested too deeply"),
         (f'{{"x": {"1" * 5000}}}', "must be JSON: Exceeds the limit"),
         ('{"command": "bench", "command": "bench"}', "must be JSON: the key 'command' is given twice"),
-        ("[]", "must be a result of mnfpn bench, as --output writes it in JSON"),
-        ('{"width_mult": 1.0}', "must be a result of mnfpn bench, as --output writes it in JSON"),
+        ("[]", "must be a result of mnfpn bench, as output writes it in JSON"),
+        ('{"width_mult": 1.0}', "must be a result of mnfpn bench, as output writes it in JSON"),
     ],
     ids=["empty", "cut", "cut in text", "cut in true", "longer", "text", "deep", "number", "twice", "list", "other"],
 )

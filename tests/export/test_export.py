@@ -166,7 +166,7 @@ def test_a_head_on_flattened_maps_is_exported(tmp_path: Path, format: Format) ->
 def test_onnx_refuses_what_no_file_of_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before any work."""
     monkeypatch.setattr(as_onnx, "MAX_BYTES", 10_000)
-    with pytest.raises(MnfpnError, match=r"^--format onnx: holds less than 2 GiB in a file, and the weights are 0\.0"):
+    with pytest.raises(MnfpnError, match=r"^format onnx: holds less than 2 GiB in a file, and the weights are 0\.0"):
         exported("onnx", tmp_path / "out.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -195,13 +195,13 @@ def test_what_torch_cannot_write_is_told(
     monkeypatch.setattr(torch.onnx, "export", fail)
     with pytest.raises(MnfpnError) as caught:
         exported("onnx", tmp_path / "out.onnx")
-    assert str(caught.value) == f"--format onnx: torch could not write this network: {reason}"
+    assert str(caught.value) == f"format onnx: torch could not write this network: {reason}"
 
 
 def test_what_cannot_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the plan's figure, against what is free."""
     monkeypatch.setattr(Cpu, "free_memory", lambda _: 2**10)
-    with pytest.raises(UsageError, match=r"^--size, --batch: must fit the memory that cpu has free"):
+    with pytest.raises(UsageError, match=r"^size, batch: must fit the memory that cpu has free"):
         exported("safetensors", tmp_path / "out")
 
 

@@ -76,7 +76,7 @@ def test_other_outputs_are_refused(
     """With what is wrong, and at which size."""
     form = replace(FILE_FORMATS["safetensors"], exact=False)
     monkeypatch.setitem(FILE_FORMATS, "safetensors", with_outputs(form, change))
-    assert refused(older).startswith(f"--format safetensors: the file failed its check, and is not kept: {message}")
+    assert refused(older).startswith(f"format safetensors: the file failed its check, and is not kept: {message}")
 
 
 def test_the_last_bit_counts_where_nothing_is_computed_anew(monkeypatch: pytest.MonkeyPatch, older: Path) -> None:
@@ -169,7 +169,7 @@ def test_maps_of_one_channel_and_one_cell_cannot_be_left_free(older: Path) -> No
     """Torch has to know the order of their elements in memory; it is told, and not found out by whoever loads them."""
     thin = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2), (2, 16, 1, 2)], "pyramid": {"channels": 1}})
     for size, error, message in (
-        (Size(8, 8), MnfpnError, "^--dynamic: torch cannot leave the sides free at 8x8: try a larger --size$"),
+        (Size(8, 8), MnfpnError, "^dynamic: torch cannot leave the sides free at 8x8: try a larger size$"),
         (Size(32, 48), CheckError, "not kept: it cannot be run at 8x8: Guard failed: "),
     ):
         with pytest.raises(error, match=message):

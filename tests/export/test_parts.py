@@ -108,7 +108,7 @@ def test_a_torch_that_keeps_maps_of_one_cell_apart_is_too_old(monkeypatch: pytes
     monkeypatch.setattr(tracing, "shape_config", SimpleNamespace())
     input = network_input(SMALL, Size(32, 48))
     trace(build_network(SMALL), input, dynamic=False)
-    with pytest.raises(MnfpnError, match=r"^--dynamic: needs a newer torch than 2\."):
+    with pytest.raises(MnfpnError, match=r"^dynamic: needs a newer torch than 2\."):
         trace(build_network(SMALL), input, dynamic=True)
 
 
@@ -121,7 +121,7 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MnfpnError) as caught:
         import_packages("onnx")
-    assert str(caught.value) == f"--format onnx: needs {name} (not installed): pip install 'mnfpn[onnx]'"
+    assert str(caught.value) == f"format onnx: needs {name} (not installed): pip install 'mnfpn[onnx]'"
     import_packages("torch-export")
     import_packages("safetensors")
 
@@ -151,5 +151,5 @@ def test_no_format_is_loaded_before_it_is_asked_for() -> None:
 def test_dense_layers_on_flattened_maps_take_one_size() -> None:
     """So their network cannot have free sides."""
     check_dynamic(SMALL, "onnx")
-    with pytest.raises(UsageError, match=r"^--dynamic: must not be given where .*: they fit 32x48 alone"):
+    with pytest.raises(UsageError, match=r"^dynamic: must not be given where .*: they fit 32x48 alone"):
         check_dynamic(FLAT, "onnx")

@@ -27,7 +27,7 @@ def test_what_needs_more_than_is_free_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Cpu, "free_memory", lambda _: needed - 1)
     with pytest.raises(
         UsageError,
-        match=r"--size, --batch: must fit the memory that cpu has free, 0.5 GiB; in float32 4 × 3 × 600x900 needs at",
+        match=r"size, batch: must fit the memory that cpu has free, 0.5 GiB; in float32 4 × 3 × 600x900 needs at",
     ):
         check_fits(plan, input, "float32", CPU)
 

@@ -121,7 +121,7 @@ def test_steal_is_told_as_a_share() -> None:
 def test_a_container_that_is_stopped_by_its_limit_says_so(cores: Cores, cause: str) -> None:
     """And which number of threads stays within it."""
     found = only(unsteady_cpu(replace(QUIET, periods=100, throttled_periods=37), cores, 1))
-    assert found == Unsteady("cpu_quota", cause, f"--threads {cores.usable}, or a container with more CPU")
+    assert found == Unsteady("cpu_quota", cause, f"`threads` {cores.usable}, or a container with more CPU")
 
 
 @pytest.mark.parametrize(("throttled", "warned"), [(0, False), (1, False), (2, True)])
@@ -134,11 +134,11 @@ def test_a_limit_met_hardly_ever_is_no_warning(throttled: int, warned: bool) -> 
 @pytest.mark.parametrize(
     ("cores", "threads", "cause", "helps"),
     [
-        (TWO, 4, "4 threads on 2 cores", "--threads 2"),
-        (Cores(1, 1), 2, "2 threads on 1 core", "--threads 1"),
-        (Cores(8, 4), 8, "8 threads on 4 cores (8 CPUs, of which several share a core)", "--threads 4"),
-        (Cores(64, 32, 1.5), 2, "2 threads on the 1.5 cores that the container may use", "--threads 1"),
-        (Cores(8, 4, 6.0), 5, "5 threads on 4 cores (8 CPUs, of which several share a core)", "--threads 4"),
+        (TWO, 4, "4 threads on 2 cores", "`threads` 2"),
+        (Cores(1, 1), 2, "2 threads on 1 core", "`threads` 1"),
+        (Cores(8, 4), 8, "8 threads on 4 cores (8 CPUs, of which several share a core)", "`threads` 4"),
+        (Cores(64, 32, 1.5), 2, "2 threads on the 1.5 cores that the container may use", "`threads` 1"),
+        (Cores(8, 4, 6.0), 5, "5 threads on 4 cores (8 CPUs, of which several share a core)", "`threads` 4"),
     ],
 )
 def test_more_threads_than_cores_are_told_with_the_number_that_fits(

@@ -15,7 +15,7 @@ def test_a_throttled_gpu_is_told_with_reason_clock_and_temperature() -> None:
     assert only(unsteady_gpu([FULL] * 5 + [HELD] * 5)) == Unsteady(
         "gpu_throttled",
         "the GPU was slowed down (power limit) in 5 of 10 readings, at 1410 MHz of 1980, up to 88 °C",
-        "lock a clock that the power allows (nvidia-smi --lock-gpu-clocks), or raise its --power-limit",
+        "lock a clock that the power allows (nvidia-smi -lgc), or raise its limit (nvidia-smi -pl)",
     )
     bare = GpuState(throttle_reasons=("thermal limit",))
     assert only(unsteady_gpu([bare, GpuState()])).cause == "the GPU was slowed down (thermal limit) in 1 of 1 readings"

@@ -1,4 +1,4 @@
-"""`--verify` holds the plan against the real network, and can fail."""
+"""The real network is held against the plan, and the check can fail."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ def test_each_difference_is_named(shapes: NetworkShapes) -> None:
         verify_shapes(FromSettings(SETTINGS), replace(shapes, levels=wrong))
     assert caught.value.exit_code == 3
     assert str(caught.value) == (
-        "--verify: at 41x71 the real network differs: p2 output planned (2, 8, 12, 18), real (2, 8, 11, 18); "
+        "verify: at 41x71 the real network differs: p2 output planned (2, 8, 12, 18), real (2, 8, 11, 18); "
         "p3 tap planned (2, 9, 6, 9), real (2, 16, 6, 9)"
     )
 

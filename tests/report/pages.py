@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from mnfpn_cli.cli.command_lines import measuring
+from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.report.page.page import report_page
 from mnfpn_cli.report.points import Points, points_of
 from mnfpn_cli.store.read import read_cells
@@ -30,7 +32,7 @@ def page_of(
     times = [(0, 0.01), (30, 0.012)] if moved else []
     points = read(make_store(folder / "runs.db", cells, times, command))
     page = folder / "report.html"
-    page.write_text(report_page(points, store, MADE), encoding="utf-8")
+    page.write_text(report_page(points, store, measuring, as_options, MADE), encoding="utf-8")
     return page
 
 

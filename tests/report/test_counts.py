@@ -39,7 +39,7 @@ def total(tool: str, number: int | None, unit: str, meaning: str, note: str = ""
 
 EXACT = total("thop", 30_236_874_128, "MACs", "MACs + 4 × batch-norm elements")
 UNCLEAR = total("ptflops", 1_234, "MACs", "MACs + 234 unexplained", note="it counts modules for one image")
-FAILED = total("fvcore", None, "flops", "", note="fvcore failed [here]")
+FAILED = total("fvcore", None, "flops", "", note="it failed [here]")
 MISSING = tuple(total(tool, None, "MACs", "", note="not installed; pip installs it") for tool in ("thop", "calflops"))
 COUNTS = CountsRecord(work=WORK, tools=(EXACT, UNCLEAR, FAILED))
 
@@ -86,7 +86,7 @@ def test_a_remainder_stands_in_its_row_and_a_missing_total_is_none_with_the_reas
     assert line(found, "ptflops  ").rstrip().endswith("MACs + 234 unexplained")
     assert line(found, "fvcore  ").split() == ["fvcore", "none", "flops", "failed"]
     assert line(found, "ptflops: ") == "ptflops: it counts modules for one image."
-    assert line(found, "fvcore: ") == "fvcore: fvcore failed [here]."
+    assert line(found, "fvcore: ") == "fvcore: it failed [here]."
     assert not any(text.startswith("thop:") for text in found)
 
 

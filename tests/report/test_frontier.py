@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from mnfpn_cli.cli.command_lines import measuring
 from mnfpn_cli.cli.output import as_text
 from mnfpn_cli.documents.costs import StatusCounts
 from mnfpn_cli.report.figures.frontier import frontier_figure
@@ -78,7 +79,7 @@ def test_the_table_has_the_frontier_and_says_what_kept_is(tmp_path: Path) -> Non
 def test_what_is_kept_is_the_fourth_root_of_the_share_of_the_product(tmp_path: Path) -> None:
     """At half the height and width, and all else alike, a quarter of the cells: 0.25 ** 0.25."""
     cells = [Made(1.0, SMALL, EAGER, 0.01), Made(1.0, LARGE, EAGER, 0.02)]
-    (one,) = report_document(points(tmp_path, cells)).frontier
+    (one,) = report_document(points(tmp_path, cells), measuring).frontier
     assert [cell.kept for cell in one.cells] == pytest.approx([0.25**0.25, 1.0])
 
 
@@ -92,7 +93,7 @@ def test_a_cluster_gives_a_table_for_each_machine(tmp_path: Path) -> None:
 
 def test_json_has_the_frontier_in_base_units(tmp_path: Path) -> None:
     """Seconds, bytes, shares; with what each cell is and costs."""
-    found = report_document(points(tmp_path, SAMPLE, [(0, 0.01), (30, 0.012)]))
+    found = report_document(points(tmp_path, SAMPLE, [(0, 0.01), (30, 0.012)]), measuring)
     assert found.counts == StatusCounts(done=7, failed=1, pending=1)
     (bench,) = found.frontier
     assert (bench.machine, bench.device, bench.batch) == ("A CPU, 2 cores", "cpu", 1)
@@ -128,7 +129,7 @@ def test_few_samples_have_no_interval(tmp_path: Path) -> None:
     """The table has none, JSON has null, and the plots have no bars."""
     found = points(tmp_path, [replace(SAMPLE[0], samples=5)])
     assert found.all[0].latency
-    latency = report_document(found).frontier[0].cells[0].latency_s
+    latency = report_document(found, measuring).frontier[0].cells[0].latency_s
     assert latency
     assert latency.ci95 is None
     assert "±95 %" not in as_text(frontier_report(found))

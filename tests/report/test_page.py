@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mnfpn_cli.space.cells import bench_arguments
+from mnfpn_cli.cli.command_lines import measuring
 from tests.report.browser import Watched, browser, opened
 from tests.report.pages import data_of, page_of
 from tests.report.stores import FRONTIER, SAMPLE, Made, cell_of
@@ -100,7 +100,7 @@ def test_hover_shows_the_settings(shown: Watched) -> None:
 def test_click_copies_the_command_that_measures_the_cell_again(shown: Watched) -> None:
     """It is in the clipboard, and a toast says so."""
     shown.page.locator(CIRCLES).first.click(force=True)
-    command = "mnfpn " + " ".join(bench_arguments(cell_of(SAMPLE[0])))
+    command = measuring(cell_of(SAMPLE[0]))
     expect(shown.page.locator("#toast")).to_have_text(f"Copied: {command}")
     assert shown.page.evaluate("navigator.clipboard.readText()") == command
 

@@ -110,6 +110,15 @@ def test_the_page_says_what_makes_its_figures_uncertain(tmp_path: Path) -> None:
     assert "2026-11-21 10:00 to 2026-11-21 10:30 UTC" in text
 
 
+def test_the_page_spells_parameters_as_it_is_told_to(tmp_path: Path) -> None:
+    """In reasons and warnings; what has no backquotes stays as it is."""
+    cells = (*SAMPLE[:1], Made(1.0, reason="it took more than 900 s (`cell_timeout`)"))
+    page = page_of(tmp_path, cells)
+    reasons = [words for row in data_of(page)["rows"] for _, words in row["cells"] if "900 s" in words]
+    assert reasons == ["it took more than 900 s (--cell-timeout)"]
+    assert "`" not in Parsed(page).text
+
+
 def test_without_measurements_there_is_no_environment_and_no_warning(tmp_path: Path) -> None:
     """An empty section would be a riddle."""
     named = [attributes.get("id") for _, attributes in Parsed(page_of(tmp_path, SAMPLE[7:])).elements]

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from mnfpn_cli.bench.comparison import Comparison
+from mnfpn_cli.cli.command_lines import measuring, next_commands
 from mnfpn_cli.cli.output import as_text, print_report
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
@@ -97,7 +98,7 @@ def report_of(stored: Stored) -> Report:
 def recommend_of(stored: Stored, most_s: float = 0.1) -> Report:
     """`mnfpn recommend`."""
     found = recommend(stored.cells, Budget(latency_s=most_s), largest_product(stored.cells))
-    return recommend_report(found, f"--max-latency {most_s}s", [])
+    return recommend_report(found, f"--max-latency {most_s}s", [], next_commands)
 
 
 def list_of(stored: Stored) -> Report:
@@ -108,7 +109,7 @@ def list_of(stored: Stored) -> Report:
 def show_of(stored: Stored) -> Report:
     """`mnfpn runs show`, of a cell that was measured."""
     (row,) = (row for row in rows_of(stored.cells, stored.references) if row.latency and row.latency.median > 0.72)
-    return show_report(row, [row.result] if row.result else [])
+    return show_report(row, [row.result] if row.result else [], measuring(row.stored.cell))
 
 
 def swept_of(stored: Stored) -> Report:

@@ -85,7 +85,7 @@ def test_outputs_that_cannot_be_bound_are_told(choose: Callable[[Tensor], Tensor
 
 @needs_onnx
 def test_what_cannot_be_written_is_told_without_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody said --format."""
+    """Nobody said `format`."""
     monkeypatch.setattr(as_onnx, "MAX_BYTES", 0)
     with pytest.raises(MnfpnError, match=r"^holds less than 2 GiB in a file"):
         onnxruntime.prepare(job())

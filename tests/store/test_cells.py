@@ -1,14 +1,16 @@
 """What is put into a store comes out of it, on a file and on a server."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, select, update
 
 from mnfpn_cli.documents.costs import StatusCounts
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.store import tables as t
 from mnfpn_cli.store.claims import Claims
+from mnfpn_cli.store.connect import check_file
 from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.read import pending_keys, read_cell, read_cells
 from mnfpn_cli.store.rows import Reference
@@ -117,6 +119,19 @@ def test_a_key_must_be_that_of_one_cell(store: Store) -> None:
     with pytest.raises(UsageError, match=r"'aaaa', which aaaa10+ has, and others"):
         read_cell(store, "aaaa")
     assert read_cell(store, "aaaa2")[0].key == "aaaa2" + "0" * 27
+
+
+def test_what_is_wrong_with_a_key_or_a_name_is_data(store: Store, tmp_path: Path) -> None:
+    """Where, the rule, and the value: the command line words them."""
+    with pytest.raises(UsageError) as caught:
+        read_cell(store, "0" * 32)
+    assert caught.value.problems == (
+        Problem("KEY", f"must be that of a cell of {store.name}", f"'{'0' * 32}'", ", which none has"),
+    )
+    with pytest.raises(UsageError) as caught:
+        check_file(tmp_path / "runs.db", create=False)
+    path = tmp_path / "runs.db"
+    assert caught.value.problems == (Problem("`store`", f"must be a store, but there is no file '{path}'"),)
 
 
 def test_times_of_references_come_back(store: Store) -> None:

@@ -75,7 +75,7 @@ def test_what_bench_refuses_is_the_reason() -> None:
     """In its own words."""
     outcome = run_task(task(height=60000, width=60000))
     assert outcome.status == "failed"
-    assert (outcome.reason or "").startswith("--size, --batch: must fit the memory that cpu has free")
+    assert (outcome.reason or "").startswith("`size`, `batch`: must fit the memory that cpu has free")
 
 
 def test_a_runtime_that_cannot_run_here_has_not_failed() -> None:
@@ -105,7 +105,7 @@ def test_a_process_that_ends_without_a_result_says_its_last_line(
 def test_a_cell_that_takes_too_long_is_given_up() -> None:
     """And its process is gone."""
     outcome = run_task(task(0.5, sampling=LONG))
-    assert outcome.reason == "it took more than 0.5 s (--cell-timeout)"
+    assert outcome.reason == "it took more than 0.5 s (`cell_timeout`)"
     assert children() == []
 
 

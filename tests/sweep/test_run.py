@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from mnfpn_cli.documents.sweep import HowRecord
 from mnfpn_cli.documents.work import SamplingRecord
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.space.planned import Budget, plan_space
 from mnfpn_cli.store import tables
 from mnfpn_cli.store.change import try_again
@@ -306,11 +306,11 @@ def test_results_of_other_options_are_known(store: Store) -> None:
     run(store, other, FakePool(), many)
     known = {one.id: one for one in sweeps(store)}
     found = {sweep: reused(known[sweep], read_cells(store, sweep), known) for sweep in (same, other, layered)}
-    assert found[other] == [Reused(2, "--runs 6", "--runs 30")]
-    assert found[same] == [Reused(2, "--runs 30", "--runs 6")]
+    assert found[other] == [Reused(2, "`runs` 6", "`runs` 30")]
+    assert found[same] == [Reused(2, "`runs` 30", "`runs` 6")]
     assert {(one.cells, one.measured_with, one.wanted) for one in found[layered]} == {
-        (2, "--runs 6", "--by-layer"),
-        (2, "--runs 30", "--by-layer"),
+        (2, "`runs` 6", "`by_layer`"),
+        (2, "`runs` 30", "`by_layer`"),
     }
 
 
@@ -326,7 +326,7 @@ def test_a_cell_is_held_against_the_newest_sweep_that_asked_for_it(store: Store)
         number = sweep_of(store, few, widths)
         known = {one.id: one for one in sweeps(store)}
         by_sweep[number] = read_cells(store, number)
-    assert reused_by_any(list(known.values()), by_sweep, known) == [Reused(2, "--runs 30", "--runs 6")]
+    assert reused_by_any(list(known.values()), by_sweep, known) == [Reused(2, "`runs` 30", "`runs` 6")]
 
 
 def test_layers_are_timed_where_a_runtime_a_runtime_has_them(store: Store) -> None:
@@ -348,7 +348,7 @@ def test_what_the_store_does_not_take_goes_to_a_file(
     def away_at_the_third(claims: Claims, key: str, result: Result) -> bool:
         finished.append(key)
         if len(finished) == 3:
-            raise StoreError("--store: 'runs.db': the server has gone away")
+            raise StoreError(Problem("`store`", "'runs.db': the server has gone away"))
         return finish(claims, key, result)
 
     monkeypatch.chdir(tmp_path)

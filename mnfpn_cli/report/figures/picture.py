@@ -6,7 +6,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.report.figures.frontier import frontier_figure
 
 if TYPE_CHECKING:
@@ -24,21 +24,22 @@ def frontier_picture(points: Points, form: str) -> bytes:
         MnfpnError: where nothing is measured; plotly, kaleido or a browser is missing; the browser cannot draw.
     """
     if not points.frontier:
-        raise MnfpnError("--format: there is nothing to plot: no cell of the store is measured")
+        raise MnfpnError(Problem("`format`", "there is nothing to plot: no cell of the store is measured"))
     made = frontier_figure(points)
     made.update_layout(paper_bgcolor="white", plot_bgcolor="white", title={"text": "Latency against MACs", "x": 0.02})
     made.update_layout(margin={"l": 72, "r": 24, "t": 88, "b": 64})
     try:
         import kaleido
     except ImportError:
-        raise MnfpnError("--format: a picture needs kaleido: pip install 'mnfpn[report]'") from None
+        raise MnfpnError(Problem("`format`", "a picture needs kaleido: pip install 'mnfpn[report]'")) from None
     size = {"format": form, "width": WIDTH, "height": HEIGHT, "scale": SCALE if form == "png" else 1}
     # Without MathJax, which kaleido would fetch.
     how = {"mathjax": False, "path": _browser()}
     try:
         drawn = kaleido.calc_fig_sync(made.to_dict(), opts=size, kopts=how)
     except Exception as error:  # whatever the browser does: kaleido has no class for it
-        raise MnfpnError(f"--format: the browser could not draw the picture: {str(error) or repr(error)}") from error
+        rule = f"the browser could not draw the picture: {str(error) or repr(error)}"
+        raise MnfpnError(Problem("`format`", rule)) from error
     return bytes(drawn)
 
 
@@ -52,9 +53,9 @@ def _browser() -> str:
     if named:
         found = shutil.which(named)
         if not found:
-            raise MnfpnError(f"--format: BROWSER_PATH must name a browser, got '{named}'")
+            raise MnfpnError(Problem("`format`", "BROWSER_PATH must name a browser", f"'{named}'"))
         return found
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if not found:
-        raise MnfpnError(f"--format: a picture is drawn by a browser, and none was found: {INSTALL}")
+        raise MnfpnError(Problem("`format`", f"a picture is drawn by a browser, and none was found: {INSTALL}"))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,7 +54,7 @@ def graph_objects() -> Any:
         import plotly.graph_objects as go
     except ImportError:
         needs = "pages and pictures need plotly, which is not installed: pip install 'mnfpn[report]'"
-        raise MnfpnError(f"--output: {needs}") from None
+        raise MnfpnError(Problem("`output`", needs)) from None
     return go
 
 

@@ -1,4 +1,4 @@
-"""`mnfpn summary --svg`: the diagram as a picture for a README."""
+"""The diagram of `mnfpn summary` as a picture for a README."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

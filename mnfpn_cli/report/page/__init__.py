@@ -1,1 +1,1 @@
-"""`mnfpn report --output report.html`: one page with everything in it, which fetches nothing."""
+"""The page that `mnfpn report` writes: one page with everything in it, which fetches nothing."""

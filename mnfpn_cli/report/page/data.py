@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,6 @@ from mnfpn_cli.report.layout import network_layout
 from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.units import scaled, seconds, seconds_range, size_in_bytes
 from mnfpn_cli.settings.input import NetworkInput
-from mnfpn_cli.space.cells import bench_arguments
 from mnfpn_cli.text import percent
 
 if TYPE_CHECKING:
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.report.points import Point, Points
     from mnfpn_cli.settings.input import Size
     from mnfpn_cli.settings.network import NetworkSettings
+    from mnfpn_cli.sweep.runs import Command
 
 
 MOST = 60
@@ -189,8 +188,8 @@ ONLY_WHERE_DIFFERENT = ("Batch", "Device", "Node", "Status")
 SORT_BY = "Median"
 
 
-def page_data(points: Points) -> dict[str, Any]:
-    """Everything that the script needs, as the JSON of `PageData`.
+def page_data(points: Points, command: Command, spell: Callable[[str], str]) -> dict[str, Any]:
+    """Everything that the script needs, as the JSON of `PageData`; arguments as for `report_page`.
 
     Raises:
         MnfpnError: where plotly is not installed.
@@ -198,10 +197,12 @@ def page_data(points: Points) -> dict[str, Any]:
     columns = [one for one in COLUMNS if _says_something(one, points)]
     names = dict[str, int]()
     profiles = {
-        str(index): _profile(profile, names) for index, one in enumerate(points.all) if (profile := one.stored.profile)
+        str(index): _profile(profile, names, spell)
+        for index, one in enumerate(points.all)
+        if (profile := one.stored.profile)
     }
     return PageData(
-        rows=tuple(_row(one, columns) for one in points.all),
+        rows=tuple(_row(one, columns, command, spell) for one in points.all),
         columns=tuple(ColumnData(title=one.title, kind=one.kind, number=one.kind == "number") for one in columns),
         sort_by=[one.title for one in columns].index(SORT_BY),
         filters=FILTERS,
@@ -226,10 +227,11 @@ def _figures(points: Points) -> FigureData:
     return FigureData(frontier=frontier, sizes=sizes, parts=parts)
 
 
-def _row(point: Point, columns: list[Column]) -> RowData:
+def _row(point: Point, columns: list[Column], command: Command, spell: Callable[[str], str]) -> RowData:
     stored = point.stored
     cell, how = stored.cell, stored.cell.execution
-    cells = tuple(one.cell(point) for one in columns)
+    found = (one.cell(point) for one in columns)
+    cells = tuple((spell(value) if isinstance(value, str) else value, spell(words)) for value, words in found)
     return RowData(
         status=stored.status,
         runtime=how.runtime,
@@ -239,7 +241,7 @@ def _row(point: Point, columns: list[Column]) -> RowData:
         node=point.node,
         frontier=point.on_frontier,
         title=f"{point.name}, {cell.size}, batch {how.batch}, {how.runtime} on {stored.device}",
-        command=f"mnfpn {shlex.join(bench_arguments(cell))}",
+        command=command(cell),
         costs={cost: of(stored.figures) for cost, (_, of) in COSTS.items()},
         search=" ".join([*(words for _, words in cells), stored.key]).lower(),
         hover="<br>".join(map(text, _hover(point))) if point.latency else "",
@@ -264,7 +266,7 @@ def _hover(point: Point) -> list[str]:
     ]
 
 
-def _profile(found: RunProfile, names: dict[str, int]) -> ProfileData:
+def _profile(found: RunProfile, names: dict[str, int], spell: Callable[[str], str]) -> ProfileData:
     """Times by part and by layer; names by number, as those of layers are many times the same."""
 
     def bar(name: str, part: str, value: float | None) -> Bar:
@@ -276,7 +278,7 @@ def _profile(found: RunProfile, names: dict[str, int]) -> ProfileData:
     def short(value: float | None) -> float:
         return float(f"{value or 0.0:.4g}")
 
-    said = found.advice.sentence.replace("`", "") if found.advice else ""
+    said = spell(found.advice.sentence).replace("`", "") if found.advice else ""
     return ProfileData(
         measured=short(found.measured_s),
         advice=f"{said[0].upper()}{said[1:]}." if said else "",

@@ -9,7 +9,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from mnfpn_cli import __version__
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.report.figures.style import graph_objects
 from mnfpn_cli.report.page.content import moment, page_content
 from mnfpn_cli.report.page.data import page_data
@@ -18,24 +18,31 @@ from mnfpn_cli.report.units import count, counted
 from mnfpn_cli.text import percent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jinja2 import Template
 
     from mnfpn_cli.report.points import Points
+    from mnfpn_cli.sweep.runs import Command
 
 
-def report_page(points: Points, store: str, made: datetime | None = None) -> str:
+def report_page(
+    points: Points, store: str, command: Command, spell: Callable[[str], str], made: datetime | None = None
+) -> str:
     """One HTML page that needs nothing else, and lets nothing be fetched.
 
     Args:
         points: what the report is of.
         store: what it is called by.
+        command: gives the command that measures a run.
+        spell: words a text that names parameters in backquotes for those who read the page.
         made: the moment; now where none is given.
 
     Raises:
         MnfpnError: where plotly or Jinja2 is not installed.
     """
     graph_objects()
-    template = _template("page.html")
+    template = _template("page.html", spell)
     from plotly.offline import get_plotlyjs
 
     scripts = [get_plotlyjs(), _file("page.js")]
@@ -48,11 +55,11 @@ def report_page(points: Points, store: str, made: datetime | None = None) -> str
         scripts=scripts,
         content=page_content(points),
         kept=KEPT,
-        data=page_data(points),
+        data=page_data(points, command, spell),
     )
 
 
-def _template(name: str) -> Template:
+def _template(name: str, spell: Callable[[str], str]) -> Template:
     """A template in which every value is escaped: as text of HTML, or, with the filter ``tojson``, as a script's data.
 
     A name that the template has no value for is an error.
@@ -64,7 +71,7 @@ def _template(name: str) -> Template:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError:
         needs = "pages need Jinja2, which is not installed: pip install 'mnfpn[report]'"
-        raise MnfpnError(f"--output: {needs}") from None
+        raise MnfpnError(Problem("`output`", needs)) from None
     made = Environment(
         loader=PackageLoader(__package__, ""),
         autoescape=True,
@@ -74,7 +81,7 @@ def _template(name: str) -> Template:
         keep_trailing_newline=True,
     )
     made.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
-    made.filters |= {"count": count, "counted": counted, "moment": moment, "percent": percent}
+    made.filters |= {"count": count, "counted": counted, "moment": moment, "percent": percent, "spelled": spell}
     return made.get_template(name)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.documents.measurement import EnvironmentRecord
     from mnfpn_cli.settings.network import NetworkSettings
     from mnfpn_cli.store.change import Removed
-    from mnfpn_cli.store.rows import Result, Sweep
+    from mnfpn_cli.store.rows import Result, StoredCell, Sweep
     from mnfpn_cli.sweep.runs import CellRow
 
 KEY_DIGITS = 8
@@ -99,8 +99,8 @@ def as_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def show_report(row: CellRow, results: Sequence[Result]) -> Report:
-    """What the cell is, what it costs, what was measured of it, and how to measure it again."""
+def show_report(row: CellRow, results: Sequence[Result], again: str) -> Report:
+    """What the cell is, what it costs, what was measured of it; ``again``: the command that measures it again."""
     measured = row.stored.measured
     return [
         _what(row),
@@ -111,7 +111,7 @@ def show_report(row: CellRow, results: Sequence[Result]) -> Report:
         *([_environment(measured.environment)] if measured else []),
         *(note(f"Failed: {row.result.reason}", "red") for _ in [0] if row.result and row.result.status == "failed"),
         *(warning(f"{one.cause}. What helps: {one.helps}.") for one in (measured.warnings if measured else ())),
-        command(f"Again: {row.command}"),
+        command(f"Again: {again}"),
     ]
 
 
@@ -123,10 +123,20 @@ def _what(row: CellRow) -> Table:
         ("runtime", how.runtime),
         ("device", stored.device if stored.device == how.device else f"{stored.device}, {how.device} was asked for"),
         ("dtype", how.dtype),
-        ("threads", "torch's choice" if how.threads is None else str(how.threads)),
+        ("threads", _threads(stored)),
         ("for", stored.place),
     ]
     return pairs(f"Cell {stored.key}", rows)
+
+
+def _threads(stored: StoredCell) -> str:
+    """The threads that it was measured with, and whether they were asked for."""
+    from mnfpn_cli.sweep.runs import executed_run
+
+    threads = executed_run(stored).threads
+    if stored.cell.execution.threads is not None:
+        return str(threads)
+    return "torch's choice" if threads is None else f"{threads}, torch's choice"
 
 
 def _settings(settings: NetworkSettings) -> Table:

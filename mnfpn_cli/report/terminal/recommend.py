@@ -15,8 +15,7 @@ from mnfpn_cli.text import percent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnfpn_cli.store.rows import StoredCell
-    from mnfpn_cli.sweep.recommend import Pick, Recommendation
+    from mnfpn_cli.sweep.recommend import Commands, Pick, Recommendation
 
 SHOWN = 3
 
@@ -24,7 +23,9 @@ OBJECTIVE = f"What is best here is what keeps the most. {KEPT} Train the first f
 """What a recommendation goes by."""
 
 
-def recommend_report(found: Sequence[Recommendation], budget: str, warnings: Sequence[str]) -> Report:
+def recommend_report(
+    found: Sequence[Recommendation], budget: str, warnings: Sequence[str], commands: Commands
+) -> Report:
     """For each machine the best cells, why, what more would cost, and what to do next."""
     report: Report = []
     for one in found:
@@ -39,7 +40,8 @@ def recommend_report(found: Sequence[Recommendation], budget: str, warnings: Seq
                 )
             )
             continue
-        report += [*_table(one, f"Within {budget} on {where}"), *_reasons(one, budget), *_commands(one.picks[0].cell)]
+        report += [*_table(one, f"Within {budget} on {where}"), *_reasons(one, budget)]
+        report += [command(f"{what:8} {line}", "bold") for what, line in commands(one.picks[0].cell.cell)]
     return [*report, *(warning(line) for line in warnings), note(OBJECTIVE, "dim")]
 
 
@@ -98,9 +100,3 @@ def capacity_words(capacity: Capacity) -> str:
         f"{levels} of {counted(capacity.channels, 'channel')}, the finest of {counted(capacity.cells, 'cell')}, "
         f"on {counted(capacity.backbone_channels, 'channel')} of the backbone"
     )
-
-
-def _commands(cell: StoredCell) -> Report:
-    from mnfpn_cli.sweep.recommend import next_commands
-
-    return [command(f"{what:8} {line}", "bold") for what, line in next_commands(cell)]

@@ -13,8 +13,9 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
-from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.sweep.ray import worker
+from mnfpn_cli.text import first_line
 
 CONNECT_S = 3.0
 ANSWER_S = 15.0
@@ -41,9 +42,11 @@ def connected(address: str) -> Iterator[None]:
     """
     match = ADDRESS.fullmatch(address)
     if address not in ("auto", "local") and not (match and 1 <= int(match[3]) <= 65535):
-        raise UsageError(f"--ray: must be auto, local, ray://host:port or host:port, got '{address}'")
+        raise UsageError(Problem("`ray`", "must be auto, local, ray://host:port or host:port", f"'{address}'"))
     if not all(find_spec(name) for name in ("ray", *["grpc"] * address.startswith("ray://"))):
-        raise MnfpnError("--ray: needs Ray and its client, which are not installed: pip install 'mnfpn[ray]'")
+        raise MnfpnError(
+            Problem("`ray`", "needs Ray and its client, which are not installed: pip install 'mnfpn[ray]'")
+        )
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
     address = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
     if address != "local":
@@ -54,14 +57,15 @@ def connected(address: str) -> Iterator[None]:
     with _handlers_kept():
         why = ask(address)
     if why:
-        raise MnfpnError(f"--ray {address}: {why}")
+        raise MnfpnError(Problem(f"`ray` {address}", why))
     cloudpickle.register_pickle_by_value(worker)  # type: ignore[no-untyped-call]
     try:
         yield
     except BrokenPipeError:
         raise  # standard output's, not Ray's
     except (ray.exceptions.RayError, ConnectionError) as error:
-        raise MnfpnError(f"--ray {address}: the cluster does not answer any more: {short(error)}") from error
+        rule = f"the cluster does not answer any more: {short(error)}"
+        raise MnfpnError(Problem(f"`ray` {address}", rule)) from error
     finally:
         ray.shutdown()
 
@@ -80,7 +84,7 @@ def knock(address: str) -> None:
 def short(error: BaseException) -> str:
     """Return what an error of Ray's says, in a line: some have tracebacks, or pages of logs."""
     cause = getattr(error, "cause", None) or error
-    return " ".join(str(cause).strip().partition("\n")[0].split())[:300] or type(cause).__name__
+    return " ".join(first_line(cause).split())[:300] or type(cause).__name__
 
 
 def ask(address: str) -> str:
@@ -93,7 +97,7 @@ def ask(address: str) -> str:
         ray.init(address, **options)
         ray.nodes()  # type: ignore[no-untyped-call]
     except Exception as error:  # noqa: BLE001  any that Ray may raise
-        return " ".join(str(error).split()) or type(error).__name__
+        return " ".join(str(error).replace("`", "'").split()) or type(error).__name__
     return ""
 
 
@@ -109,9 +113,10 @@ def _probe(address: str) -> None:
         why = str(error)
     except subprocess.TimeoutExpired:
         but = "" if address == "auto" else "something listens there, but "
-        raise MnfpnError(f"--ray {address}: {but}no cluster answers within {ANSWER_S:g} s{HINT}") from None
+        rule = f"{but}no cluster answers within {ANSWER_S:g} s{HINT}"
+        raise MnfpnError(Problem(f"`ray` {address}", rule)) from None
     if why:
-        raise MnfpnError(f"--ray {address}: does not answer: {why}{HINT}")
+        raise MnfpnError(Problem(f"`ray` {address}", f"does not answer: {why}{HINT}"))
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Collection
 from contextlib import suppress
 
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.axes import Invalid, Space
@@ -73,8 +73,8 @@ def usable_nodes(address: str) -> list[str]:
             problems[asked[ref]] = problem_of(ray.get(ref))
     usable = [node.id for node, problem in problems.items() if not problem]
     if not usable:
-        lines = [f"{node.name}: {problem}" for node, problem in problems.items()]
-        raise MnfpnError("\n".join([f"--ray {address}: no node can plan:", *lines]))
+        each = (Problem(node.name, problem) for node, problem in problems.items())
+        raise MnfpnError(Problem(f"`ray` {address}", "no node can plan:"), *each)
     return usable
 
 

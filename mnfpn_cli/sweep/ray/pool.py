@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.space.cells import Cell
 from mnfpn_cli.sweep.pool import Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task, run_task
@@ -102,9 +102,9 @@ class RayPool:
         ]
         for device in self.devices:
             if not self._serves(device):
-                needed = f"--device {device}" + f" --accelerator {self.accelerator}" * bool(self.accelerator)
-                lines = [f"--ray {self.address}: no node can measure with {needed}:", *map(str, alive()), *self.notes()]
-                raise MnfpnError("\n".join(lines))
+                needed = f"`device` {device}" + f" `accelerator` {self.accelerator}" * bool(self.accelerator)
+                problem = Problem(f"`ray` {self.address}", f"no node can measure with {needed}:")
+                raise MnfpnError(problem, *map(str, alive()), *self.notes())
 
     def _serves(self, device: str) -> bool:
         """Return whether a node that is not unfit has a share for a device."""
@@ -190,7 +190,7 @@ def ray_pool(
     for device in devices:
         if device not in ("auto", "cpu", "cuda", "cuda:0"):
             rule = "must be auto, cpu or cuda on a Ray cluster, which picks the GPU"
-            raise UsageError(f"--device: {rule}, got '{device}'")
+            raise UsageError(Problem("`device`", rule, f"'{device}'"))
     with connected(address):
         pool = RayPool(address, {one.partition(":")[0] for one in devices}, accelerator, measure)
         try:

@@ -1,0 +1,21 @@
+"""The command lines that results hold: what to type to look at a run's network, to export it, to measure it again."""
+
+import shlex
+
+from mnfpn_cli.documents.report import NextCommands
+from mnfpn_cli.space.cells import Cell, bench_arguments, network_arguments
+
+
+def measuring(cell: Cell) -> str:
+    """Give the command that measures a run."""
+    return f"mnfpn {shlex.join(bench_arguments(cell))}"
+
+
+def next_commands(cell: Cell) -> NextCommands:
+    """Give the commands that say what to do with a run next."""
+    network = network_arguments(cell)
+    return NextCommands(
+        inspect=f"mnfpn {shlex.join(['summary', *network])}",
+        export=f"mnfpn {shlex.join(['export', '--format', 'onnx', '--output', 'network.onnx', *network])}",
+        measure=measuring(cell),
+    )
