@@ -121,18 +121,13 @@ def _conv(kind: str, in_channels: int, out_channels: int, stride: int) -> ConvPl
 ONE_CELL = Size(1, 1)
 
 
-def stem_size(plan: BackbonePlan, size: Size) -> Size:
-    """The size of the stem's output for an image of ``size``."""
-    size = plan.stem.output(size)
-    return halved(size) if plan.stem_pool else size
-
-
-# Cost, memory and shapes of one network ask for the same.
+# A sweep asks for those of one backbone under each of its pyramids.
 @lru_cache(maxsize=256)
 def stage_sizes(plan: BackbonePlan, size: Size) -> tuple[Size, ...]:
     """The size of each stage's output for an image of ``size``."""
-    sizes = list[Size]()
-    size = stem_size(plan, size)
+    sizes, size = list[Size](), plan.stem.output(size)
+    if plan.stem_pool:
+        size = halved(size)
     for stage in plan.stages:
         size = size if stage.stride == 1 else halved(size)
         sizes.append(size)

@@ -18,7 +18,7 @@ from mnfpn_cli.plan.steps import (
     ResizeStep,
     Step,
     cells,
-    steps,
+    walk,
 )
 from mnfpn_cli.settings.input import NetworkInput
 
@@ -75,7 +75,7 @@ def network_work(plan: NetworkPlan, input: NetworkInput, item_bytes: int) -> tup
     shared = [level.name for level in plan.pyramid.levels if level.smooth] if plan.pyramid else []
     calls = Counter[str]()
     found: dict[Row, LayerWork] = {}
-    for step in steps(plan, input.size):
+    for step in walk(plan, input.size).steps:
         if isinstance(step, ReluStep):
             continue
         moved = _moved(step)
