@@ -15,8 +15,11 @@ MAX_BYTES = 1_000_000
 """A settings file of MAX_BLOCKS rows has a tenth of this; more is a mistake, such as a checkpoint."""
 
 
-ANNOTATIONS = ("$schema", "$comment")
-"""Keys that speak about a file, not about the network: the schema that editors check with, and a description."""
+ANNOTATIONS = {
+    "$schema": "Where the schema is that an editor checks the file with.",
+    "$comment": "What the file is for, in a line.",
+}
+"""Keys that speak about a file, not about the network."""
 
 
 def read_config(name: str) -> Source:
