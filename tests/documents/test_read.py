@@ -57,7 +57,7 @@ def test_what_is_no_result_is_refused(tmp_path: Path, content: str, message: str
         ({"runs": [7]}, r"runs\[0\]: must be an object, got 7"),
         ({"runs": [row(runtime=...)]}, r"runs\[0\].runtime: is required"),
         ({"runs": [row(), row(threads="2")]}, r"runs\[1\].threads: must be a whole number, got '2'"),
-        ({"runs": [row(device="[red]")]}, r"runs\[0\].device: string should match"),
+        ({"runs": [row(device="[red]")]}, r"runs\[0\].device: must match \^\[a-z0-9\]\S+, got '\[red\]'"),
         ({"runs": [row(latency_s={})]}, r"runs\[0\].latency_s.median: is required"),
         ({"runs": [row([])]}, r"runs\[0\].latency_s.samples: must have at least 1 item, got \[\]"),
         ({"runs": [row([1.0, -1.0])]}, r"runs\[0\].latency_s.samples\[1\]: must be at least 1e-12, got -1.0"),
