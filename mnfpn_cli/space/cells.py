@@ -5,8 +5,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from mnfpn_cli.settings.execution import DEFAULT_RUNTIME
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
-from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import as_options
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mnfpn_cli.errors import UsageError
+from mnfpn_cli.settings.execution import check_device_name, choose_runtimes
 from mnfpn_cli.settings.files import ANNOTATIONS, read_bytes, read_config, read_preset
 from mnfpn_cli.settings.input import ITEM_BYTES, MAX_BATCH, parse_size
 from mnfpn_cli.settings.keys import KEYS, every_key
-from mnfpn_cli.settings.measuring import check_device_name, choose_runtimes
 from mnfpn_cli.settings.overrides import parse_value, path_of
 from mnfpn_cli.settings.problems import check_key
 from mnfpn_cli.settings.sources import KeyPath
