@@ -10,6 +10,9 @@ from mnfpn_cli.plan.levels import Levels, level_stride
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.pyramid import Merge, PyramidSettings, Upsample
 
+SHARED = "shared"
+"""The name of a smoothing that levels have in common: one module in one place, so that it is counted once."""
+
 
 @dataclass(frozen=True, slots=True)
 class SeparablePlan:
@@ -68,6 +71,10 @@ class PyramidPlan:
     def names(self) -> tuple[str, ...]:
         """The names of all levels, finest first."""
         return (*(level.name for level in self.levels), *(extra.name for extra in self.extra))
+
+    def smoothing(self, level: LevelPlan) -> str:
+        """The name of the module that smooths a level."""
+        return SHARED if self.smooth_shared else level.name
 
 
 def plan_pyramid(named: Levels, pyramid: PyramidSettings, backbone: BackbonePlan) -> PyramidPlan:

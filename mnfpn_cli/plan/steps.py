@@ -211,8 +211,7 @@ def _smooth_steps(plan: PyramidPlan, sizes: Sequence[Size]) -> Iterator[Step]:
     again = False
     for level, size in zip(plan.levels, sizes, strict=False):
         if level.smooth:
-            name = "shared" if plan.smooth_shared else level.name
-            yield from _conv_steps(f"pyramid.smooth.{name}", level.smooth, size, size, again)
+            yield from _conv_steps(f"pyramid.smooth.{plan.smoothing(level)}", level.smooth, size, size, again)
             again = plan.smooth_shared
 
 

@@ -142,8 +142,7 @@ def _stages(walked: Walk) -> Iterator[DiagramNode]:
     for index, stage in enumerate(plan.stages):
         path, found = stage_map(walked, index)
         stride *= stage.stride
-        # A bottleneck is what has an activation behind the sum.
-        block = "bottleneck" if stage.blocks[0].activation else "inverted residual"
+        block = "bottleneck" if stage.blocks[0].is_bottleneck else "inverted residual"
         step = f"{len(stage.blocks)} × {block}{_halving(stage.stride)}"
         yield DiagramNode(path, _shape(found), stride, step)
 
