@@ -1,15 +1,14 @@
 """The same from Python: settings, their plan, and the network. Torch is imported by what builds a network alone."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import index
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.plan.rules import resolve
@@ -39,18 +38,19 @@ def settings(
     ``settings("mobilenetv2-fpnlite", overrides={"pyramid.channels": 64})``
 
     Raises:
-        UsageError: where they are no settings, in the words of the command line.
+        UsageError: where they are no settings.
         MnfpnError: where the file cannot be read.
     """
     if preset is not None and not isinstance(preset, str):
-        raise UsageError(f"preset: must be the name of a preset, got {_a(preset)}; config= takes files and settings")
+        raise UsageError(
+            Problem("preset", "must be the name of a preset", _a(preset), "; config= takes files and settings")
+        )
     if overrides is not None and not isinstance(overrides, Mapping):
-        raise UsageError(f"overrides: must be a dictionary of dotted keys and values, got {_a(overrides)}")
-    with _in_pythons_words():
-        sources = [read_preset(preset)] if preset is not None else []
-        sources += [_read(config)] if config is not None else []
-        sources += [_override(key, value) for key, value in (overrides or {}).items()]
-        return resolve(sources)
+        raise UsageError(Problem("overrides", "must be a dictionary of dotted keys and values", _a(overrides)))
+    sources = [read_preset(preset)] if preset is not None else []
+    sources += [_read(config)] if config is not None else []
+    sources += [_override(key, value) for key, value in (overrides or {}).items()]
+    return resolve(sources)
 
 
 def plan(settings: NetworkSettings, size: Sides | None = None) -> NetworkPlan:
@@ -71,7 +71,7 @@ def build_network(settings: NetworkSettings, seed: int = 0, size: Sides | None =
     made = _at(settings, size)
     whole = _whole(seed)
     if whole is None or not 0 <= whole <= MAX_SEED:
-        raise UsageError(f"seed: must be a whole number from 0 to {MAX_SEED}, got {seed!r:.40}")
+        raise UsageError(Problem("seed", f"must be a whole number from 0 to {MAX_SEED}", f"{seed!r:.40}"))
     from mnfpn_cli.network import build
 
     return build.build_network(made, whole)
@@ -121,14 +121,14 @@ def _read(config: Config) -> Source:
 
 def _file_name(name: str, value: str | PathLike[str]) -> str:
     if not isinstance(value, str | PathLike) or not isinstance(fspath(value), str):
-        raise UsageError(f"{name}: must be the name of a file, got {_a(value)}")
+        raise UsageError(Problem(name, "must be the name of a file", _a(value)))
     return fspath(value)
 
 
 def _override(key: str, value: Any) -> Source:
     name = f"overrides {key}"
     if not isinstance(key, str) or "" in key.split(".") or "=" in key:
-        raise UsageError(f"overrides: must have dotted keys, as pyramid.smooth, got '{key}'")
+        raise UsageError(Problem("overrides", "must have dotted keys, as pyramid.smooth", f"'{key}'"))
     return replace(parse_override(f"{key}={_json(name, value)}"), name=name)
 
 
@@ -136,19 +136,18 @@ def _json(name: str, value: Any) -> str:
     try:
         return json.dumps(value)
     except (TypeError, ValueError, RecursionError) as error:
-        raise UsageError(f"{name}: must be what JSON can say: {error}") from None
+        raise UsageError(Problem(name, f"must be what JSON can say: {error}")) from None
 
 
 def _at(settings: NetworkSettings, size: Sides | None) -> NetworkSettings:
     if not isinstance(settings, NetworkSettings):
-        raise UsageError(f"settings: must be what settings() returns, got {_a(settings)}")
+        raise UsageError(Problem("settings", "must be what settings() returns", _a(settings)))
     if size is None:
         return settings
-    with _in_pythons_words():
-        wanted = parse_size(_size_text(size))
-        made = settings.at(wanted)
-        network_input(made, wanted)
-        return made
+    wanted = parse_size(_size_text(size))
+    made = settings.at(wanted)
+    network_input(made, wanted)
+    return made
 
 
 def _size_text(size: Sides) -> str:
@@ -156,7 +155,7 @@ def _size_text(size: Sides) -> str:
         return size
     sides = [_whole(side) for side in (size if isinstance(size, Sequence) else [size])]
     if None in sides or isinstance(size, bytes):
-        raise UsageError(f'size: must be as "600x900", (600, 900), or 600 for a square, got {size!r:.40}')
+        raise UsageError(Problem("size", 'must be as "600x900", (600, 900), or 600 for a square', f"{size!r:.40}"))
     return "x".join(map(str, sides))
 
 
@@ -172,18 +171,9 @@ def _check_network(network: object) -> None:
     from mnfpn_cli.network.network import Network
 
     if not isinstance(network, Network):
-        raise UsageError(f"network: must be what build_network() returns, got {_a(network)}")
+        raise UsageError(Problem("network", "must be what build_network() returns", _a(network)))
 
 
 def _a(value: object) -> str:
     """What a value is, for a message."""
     return f"an object of type {type(value).__name__}"
-
-
-@contextmanager
-def _in_pythons_words() -> Iterator[None]:
-    """Name an argument as Python does: ``preset`` is the command line's ``--preset``."""
-    try:
-        yield
-    except UsageError as error:
-        raise UsageError(str(error).removeprefix("--")) from None

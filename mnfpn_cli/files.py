@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, Problem
 
 Result = TypeVar("Result")
 
 
 def write_whole(
-    path: Path, content: bytes, check: Callable[[Path], Result], suffix: str = "", option: str = "--output"
+    path: Path, content: bytes, check: Callable[[Path], Result], suffix: str = "", where: str = "`output`"
 ) -> Result:
     """Write a temporary file beside a path, check it, and rename it; whatever goes wrong, nothing of it is left.
 
@@ -22,7 +22,7 @@ def write_whole(
         content: of the file.
         check: is given the temporary file, and raises where something is wrong with it.
         suffix: of the temporary file, for readers that go by it.
-        option: that named the file, for errors.
+        where: what named the file, for errors.
 
     Returns:
         What the check returned.
@@ -30,17 +30,17 @@ def write_whole(
     Raises:
         MnfpnError: where the file cannot be written.
     """
-    with _failure_explained(path, option):
+    with _failure_explained(path, where):
         target = path.resolve()
     # Named before it is made: whenever Ctrl-C comes, it is known what to remove.
     temporary = target.parent / f".mnfpn-{secrets.token_hex(8)}{suffix}"
     try:
-        with _failure_explained(path, option), temporary.open("xb") as file:
+        with _failure_explained(path, where), temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         result = check(temporary)
-        with _failure_explained(path, option):
+        with _failure_explained(path, where):
             if target.exists():
                 temporary.chmod(target.stat().st_mode & 0o777)
             temporary.replace(target)
@@ -56,8 +56,8 @@ def is_device(path: Path) -> bool:
 
 
 @contextmanager
-def _failure_explained(path: Path, option: str) -> Iterator[None]:
+def _failure_explained(path: Path, where: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise MnfpnError(f"{option}: '{path}' could not be written: {error.strerror}") from error
+        raise MnfpnError(Problem(where, f"'{path}' could not be written: {error.strerror}")) from error

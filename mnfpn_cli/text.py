@@ -8,6 +8,9 @@ from types import MappingProxyType
 ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 """What colours a terminal (ECMA-48, 5.4)."""
 
+Parameter = tuple[str, str]
+"""A parameter of a command, as Python names it, and its value as text."""
+
 SHORTEST_BEGINNING = 3
 """Letters from which on a word may stand for one that begins with it: fewer begin too many."""
 
@@ -17,14 +20,24 @@ def percent(share: float, digits: str = ".1f") -> str:
     return f"{100 * share:{digits}} %"
 
 
+def as_option(parameter: str) -> str:
+    """A parameter as a shell takes it, with dashes. Messages have it in backquotes instead."""
+    return f"--{parameter.replace('_', '-')}"
+
+
+def as_arguments(parameters: Iterable[Parameter]) -> list[str]:
+    """The arguments that give a command these parameters."""
+    return [text for name, value in parameters for text in (as_option(name), value)]
+
+
 def plain(text: str) -> str:
     """A message of a library's without the colours that some put into it."""
     return ESCAPES.sub("", text)
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a library's message, which may go on for pages."""
-    return plain(str(error)).strip().partition("\n")[0]
+    """The first line of a library's message, which may go on for pages; backquotes are kept for names of our own."""
+    return plain(str(error)).strip().partition("\n")[0].replace("`", "'")
 
 
 def did_you_mean(

@@ -1,6 +1,7 @@
 """The Python interface: settings, plan and network in a line each, and torch only where a network is built."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from mnfpn_cli.network import build
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.settings.problems import SettingsProblem
 
 PROGRAM = """
 import sys
@@ -82,10 +84,21 @@ def test_the_settings_are_those_of_the_command_line(tmp_path: Path) -> None:
     ids=str,
 )
 def test_wrong_settings_are_told_as_python_names_them(arguments: Mapping[str, Any], message: str) -> None:
-    """Where, rule and value; and no flag of the command line."""
+    """Where, rule and value; and neither a flag of the command line nor a mark for it."""
     with pytest.raises(UsageError) as caught:
         api.settings(**arguments)
     assert str(caught.value).startswith(message)
+    assert not {"--", "`"} & set(re.findall("--|`", str(caught.value)))
+
+
+def test_a_caller_reads_what_is_wrong_as_data() -> None:
+    """Each problem by itself: the place, the rule and the value; those of settings also the path of the key."""
+    with pytest.raises(UsageError) as caught:
+        api.settings(config={"width_mult": -1, "pyramid": {"channels": 0}})
+    first, second = caught.value.problems
+    assert (first.where, first.rule, first.got) == ("config: width_mult", "must be greater than 0", "-1")
+    assert isinstance(second, SettingsProblem)
+    assert second.path == ("pyramid", "channels")
 
 
 def test_a_file_that_cannot_be_read_is_no_usage_error(tmp_path: Path) -> None:
@@ -150,7 +163,7 @@ def test_a_head_on_flattened_maps_is_made_for_a_size(size: str | tuple[int, int]
     ids=repr,
 )
 def test_a_size_that_the_network_cannot_take_is_refused(size: Any, message: str) -> None:
-    """As on the command line, without its dashes."""
+    """As on the command line, which spells the option."""
     with pytest.raises(UsageError) as caught:
         api.plan(api.settings(), size)
     assert str(caught.value).startswith(message)

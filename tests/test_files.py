@@ -36,7 +36,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(os if step == "fsync" else Path, step, full)
     with pytest.raises(MnfpnError) as caught:
         write_whole(path, b"new", lambda _: None)
-    assert str(caught.value) == f"--output: '{path}' could not be written: No space left on device"
+    assert str(caught.value) == f"output: '{path}' could not be written: No space left on device"
     assert path.read_text() == "older"
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 

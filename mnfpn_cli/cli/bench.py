@@ -22,7 +22,7 @@ from mnfpn_cli.cli.options import (
     several_batches,
     several_sizes,
 )
-from mnfpn_cli.errors import INTERRUPTED, MnfpnError, UsageError
+from mnfpn_cli.errors import INTERRUPTED, MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.execution import DEFAULT_RUNTIME, LAYERED, check_device_name, choose_runtimes
 from mnfpn_cli.settings.measuring import BenchCase
 
@@ -61,16 +61,21 @@ class CaseOptions:
             UsageError: where they contradict each other, or themselves.
         """
         if self.channels_last and self.runtime:
-            raise UsageError("--channels-last: is --runtime channels-last, and cannot be given beside --runtime")
+            raise UsageError(
+                Problem("--channels-last", "is --runtime channels-last, and cannot be given beside --runtime")
+            )
         layered = ", ".join(self.of_layers)
         if self.train and layered:
-            raise UsageError(f"{layered}: must not be given beside --train, as layers are timed in inference passes")
+            raise UsageError(
+                Problem(layered, "must not be given beside --train, as layers are timed in inference passes")
+            )
         named = ["channels-last"] if self.channels_last else self.runtime or [DEFAULT_RUNTIME]
         chosen = choose_runtimes(named)
         if layered and not set(chosen) & set(LAYERED):
             raise UsageError(
-                f"{layered}: must have --runtime {' or '.join(LAYERED)}, which run layer by layer, "
-                f"got {', '.join(chosen)}"
+                Problem(
+                    layered, f"must have --runtime {' or '.join(LAYERED)}, which run layer by layer", ", ".join(chosen)
+                )
             )
         return BenchCase(
             batches=several_batches(self.batch or ["1"]),

@@ -12,8 +12,8 @@ from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interrupt
 from mnfpn_cli.cli.measuring import PairSamplingOptions, measuring_flag, measuring_option
 from mnfpn_cli.cli.options import BatchIfSaid, OutputOptions, SizeOption, ThreadsOption, device_option, share
 from mnfpn_cli.cli.paths import Reads
-from mnfpn_cli.cli.sides import files_of_side, naming, parse_side
-from mnfpn_cli.errors import INTERRUPTED, CheckError, MnfpnError, UsageError
+from mnfpn_cli.cli.sides import files_of_side, parse_side
+from mnfpn_cli.errors import INTERRUPTED, CheckError, MnfpnError, UsageError, within
 from mnfpn_cli.settings.execution import check_device_name
 from mnfpn_cli.settings.input import parse_size
 
@@ -199,10 +199,10 @@ def _measured(
     device = check_device_name(place.device)
     if place.size is not None:
         parse_size(place.size)  # what is wrong with it alone is no side's fault
-    options = [parse_side("--a", a), parse_side("--b", b)]
+    options = [parse_side("a", a), parse_side("b", b)]
     made = []
-    for name, one in zip(("--a", "--b"), options, strict=True):
-        with naming(name):
+    for name, one in zip(("a", "b"), options, strict=True):
+        with within(f"`{name}`"):
             made.append(one.find(place.size, place.batch))
     with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
         progress("loading torch", 0.0)
@@ -210,8 +210,8 @@ def _measured(
             from mnfpn_cli.bench.compare import Side, Together, compare_networks
 
         sides = []
-        for name, text, one, make in zip(("--a", "--b"), (a, b), options, made, strict=True):
-            with naming(name):
+        for name, text, one, make in zip(("a", "b"), (a, b), options, made, strict=True):
+            with within(f"`{name}`"):
                 (candidate,) = make(DEFAULT_SEED)
             sides.append(Side(text.strip() or "(default)", candidate, one.runtime, one.dtype))
         together = Together(place.batch or 1, device, place.threads, place.train, place.margin_or_default, passes)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.text import did_you_mean
 
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
@@ -135,19 +135,21 @@ def install(shell: str) -> str:
         if shell in SCRIPTS:
             path.write_text(SCRIPTS[shell])
     except OSError as error:
-        raise MnfpnError(f"--install-completion: could not be written: {error}") from None
+        raise MnfpnError(Problem("--install-completion", f"could not be written: {error}")) from None
     return f"The completion for {shell} is in {path}. Start a new shell to use it.\n"
 
 
 def _shell(option: str, name: str) -> str:
     if name != AUTO:
         if name not in SHELLS:
-            raise UsageError(f"{option}: must be one of {', '.join(SHELLS)}, got '{name}'{did_you_mean(name, SHELLS)}")
+            raise UsageError(
+                Problem(option, f"must be one of {', '.join(SHELLS)}", f"'{name}'", did_you_mean(name, SHELLS))
+            )
         return name
     import psutil
 
     parents = [one.name().lstrip("-").removesuffix(".exe") for one in psutil.Process().parents()]
     found = next((one for one in parents if one in SHELLS), None)
     if found is None:
-        raise UsageError(f"{option}: must be given a shell, as the one in use is none of {', '.join(SHELLS)}")
+        raise UsageError(Problem(option, f"must be given a shell, as the one in use is none of {', '.join(SHELLS)}"))
     return found

@@ -16,7 +16,8 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 from typer.models import OptionInfo
 
 from mnfpn_cli.cli.paths import check_paths
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.text import as_option
 
 T = TypeVar("T")
 EMPTY = inspect.Parameter.empty
@@ -41,7 +42,7 @@ class Single:
             return self.default
         if len(texts) > 1:
             *others, last = [f"'{text}'" for text in texts]
-            raise UsageError(f"{self.option}: must be given once, got {', '.join(others)} and {last}")
+            raise UsageError(Problem(self.option, "must be given once", f"{', '.join(others)} and {last}"))
         return self.read(texts[0])
 
 
@@ -101,7 +102,7 @@ def _single(parameter: inspect.Parameter) -> Single | None:
     if kinds[0] is bool or get_origin(kinds[0]) is list:
         return None
     names = [name for name in info.param_decls or () if name.startswith("--")]
-    option = names[0] if names else f"--{parameter.name.replace('_', '-')}"
+    option = names[0] if names else as_option(parameter.name)
     return Single(option, info.parser or (Path if kinds[0] is Path else str), parameter.default)
 
 
@@ -124,7 +125,7 @@ def spelled(command: str, *groups: Any) -> str:
     words = list[str]()
     for group in groups:
         for field in fields(group):
-            value, option = getattr(group, field.name), f"--{field.name.replace('_', '-')}"
+            value, option = getattr(group, field.name), as_option(field.name)
             if value == field.default:
                 continue
             for one in value if isinstance(value, list) else [value]:

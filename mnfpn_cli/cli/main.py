@@ -17,6 +17,7 @@ from mnfpn_cli.cli.commands import SUMMARIES, Commands
 from mnfpn_cli.cli.completion import AUTO, SHELLS, VARIABLE, install, script, words
 from mnfpn_cli.cli.help import CommandGroup, Summary, told
 from mnfpn_cli.cli.stderr import write_error
+from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import MnfpnError
 
 FIRST_SCREEN = """\
@@ -133,7 +134,7 @@ def run(arguments: Sequence[str]) -> int:
         code = get_command(app)(list(arguments), prog_name="mnfpn", standalone_mode=False)
         sys.stdout.flush()
     except MnfpnError as error:
-        return _fail(str(error), error.exit_code, error.details)
+        return _fail(error.text(as_option), error.exit_code, error.details)
     except typer.TyperException as error:
         return _fail(told(error), error.exit_code, _hint(error))
     except typer.Abort:

@@ -12,11 +12,12 @@ from typer import Option
 from mnfpn_cli.cli.help import OTHERS
 from mnfpn_cli.cli.options import NetworkOptions
 from mnfpn_cli.cli.paths import Reads
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.inputs import Inputs, TensorInputs
 from mnfpn_cli.external.origin import External, FromSettings, Subject
 from mnfpn_cli.external.target import parse_input, parse_target
 from mnfpn_cli.settings.input import DEFAULT_SIZE, NetworkInput, parse_size
+from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
     from mnfpn_cli.bench.candidate import Candidate
@@ -83,11 +84,13 @@ class ModelOptions:
         Raises:
             UsageError: where something was said of a network from settings, or the target is none.
         """
-        said = [f"--{one.name.replace('_', '-')}" for one in fields(network) if getattr(network, one.name) is not None]
+        said = [as_option(one.name) for one in fields(network) if getattr(network, one.name) is not None]
         said = [name for name in said if name != "--in-channels"] + ["--weights"] * (weights is not None)
         said += of_settings
         if said:
-            raise UsageError(f"{', '.join(said)}: must not be given beside --model, whose network has no settings")
+            raise UsageError(
+                Problem(", ".join(said), "must not be given beside --model, whose network has no settings")
+            )
         return External(parse_target(target, self.model_arg or ()))
 
     def inputs(self, channels: int | None, size: str | None, batch: int = 1) -> Inputs:
@@ -98,12 +101,12 @@ class ModelOptions:
         """
         if not self.input:
             if channels is not None and channels < 1:
-                raise UsageError(f"--in-channels: must be 1 or more, got {channels}")
+                raise UsageError(Problem("--in-channels", "must be 1 or more", str(channels)))
             image = parse_size(size if size is not None else DEFAULT_SIZE)
             return NetworkInput(batch, channels or DEFAULT_CHANNELS, image)
         said = ["--size"] * (size is not None) + ["--in-channels"] * (channels is not None)
         if said:
-            raise UsageError(f"{', '.join(said)}: must not be given beside --input, whose shapes say it")
+            raise UsageError(Problem(", ".join(said), "must not be given beside --input, whose shapes say it"))
         return TensorInputs(tuple(map(parse_input, self.input)))
 
     def check_batch(self, batch: object) -> None:
@@ -113,7 +116,7 @@ class ModelOptions:
             UsageError: where it is.
         """
         if self.input and batch is not None:
-            raise UsageError("--batch: must not be given beside --input, whose shapes say it")
+            raise UsageError(Problem("--batch", "must not be given beside --input, whose shapes say it"))
 
     def check_unused(self) -> None:
         """Make sure that nothing is said of a network that is not named.
@@ -122,9 +125,9 @@ class ModelOptions:
             UsageError: where something is.
         """
         if self.model_arg:
-            raise UsageError("--model-arg: has no meaning without --model")
+            raise UsageError(Problem("--model-arg", "has no meaning without --model"))
         if self.input:
-            raise UsageError("--input: has no meaning without --model; networks from settings take --size")
+            raise UsageError(Problem("--input", "has no meaning without --model; networks from settings take --size"))
 
 
 def planned(

@@ -11,7 +11,7 @@ from typer import Option
 from mnfpn_cli.cli.completion import complete_setting, offering, preset_words, words
 from mnfpn_cli.cli.help import MORE, NETWORK, OPTIONS, OUTPUT
 from mnfpn_cli.cli.paths import Reads, Writes, form_of_file
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.execution import DEVICES
 from mnfpn_cli.settings.input import DEFAULT_SIZE, ITEM_BYTES, MAX_BATCH, DType
 from mnfpn_cli.text import did_you_mean
@@ -27,10 +27,10 @@ def whole(option: str, low: int | None = None, high: int | None = None) -> Calla
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"[+-]?[0-9]{1,4000}", str(text)):
-            raise UsageError(f"{option}: {rule}, got '{text}'")
+            raise UsageError(Problem(option, rule, f"'{text}'"))
         value = int(text)
         if (low is not None and value < low) or (high is not None and value > high):
-            raise UsageError(f"{option}: {rule}, got {value}")
+            raise UsageError(Problem(option, rule, str(value)))
         return value
 
     return parse
@@ -43,7 +43,7 @@ def number(option: str) -> Callable[[str], float]:
         try:
             return float(text)
         except ValueError:
-            raise UsageError(f"{option}: must be a number, got '{text}'") from None
+            raise UsageError(Problem(option, "must be a number", f"'{text}'")) from None
 
     return parse
 
@@ -60,9 +60,9 @@ def share(option: str, zero: bool = False) -> Callable[[str], float]:
         try:
             value = float(digits) / (100 if digits != text.strip() else 1)
         except ValueError:
-            raise UsageError(f"{option}: must be a share, as 1% or 0.01, got '{text}'") from None
+            raise UsageError(Problem(option, "must be a share, as 1% or 0.01", f"'{text}'")) from None
         if not 0 <= value < 1 or (value == 0 and not zero):
-            raise UsageError(f"{option}: must be {least} and less than 100%, as 1% or 0.01, got '{text}'")
+            raise UsageError(Problem(option, f"must be {least} and less than 100%, as 1% or 0.01", f"'{text}'"))
         return value
 
     return parse
@@ -88,7 +88,7 @@ def choice_option(option: str, choices: Sequence[str], help: str, metavar: str, 
     def parse(text: str) -> str:
         if text not in choices:
             rule = f"must be one of {', '.join(choices)}"
-            raise UsageError(f"{option}: {rule}, got '{text}'{did_you_mean(text, choices)}")
+            raise UsageError(Problem(option, rule, f"'{text}'", did_you_mean(text, choices)))
         return text
 
     return Option(
@@ -156,9 +156,9 @@ class NetworkOptions:
         from mnfpn_cli.settings.sources import Source, check_once
 
         named = {
-            "--width-mult": (self.width_mult, ("width_mult",)),
-            "--pyramid-channels": (self.pyramid_channels, ("pyramid", "channels")),
-            "--in-channels": (self.in_channels, ("in_channels",)),
+            "`width_mult`": (self.width_mult, ("width_mult",)),
+            "`pyramid_channels`": (self.pyramid_channels, ("pyramid", "channels")),
+            "`in_channels`": (self.in_channels, ("in_channels",)),
         }
         sources = [read_preset(self.preset)] if self.preset is not None else []
         if weights is not None and self.preset is None and self.config is None:
@@ -227,7 +227,7 @@ class RowOutputOptions(OutputOptions):
 
     def __post_init__(self) -> None:
         if self.json and self.format not in (None, "json"):
-            raise UsageError(f"--json: is --format json, and cannot be given beside --format {self.format}")
+            raise UsageError(Problem("--json", f"is --format json, and cannot be given beside --format {self.format}"))
         super().__post_init__()
 
     @property

@@ -15,8 +15,9 @@ from rich.text import Text
 
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.cli.stderr import write_error
+from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.documents.base import to_json
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.files import is_device, write_whole
 from mnfpn_cli.report.terminal.tables import Forms, Report, fitted, least_width, note
 
@@ -52,27 +53,30 @@ def emit(
 def print_text(report: Report) -> None:
     """Print a report so that it fits a terminal; complete into a pipe."""
     if sys.stdout.isatty():
-        print_report(report, Console())
+        console = Console()
+        with console.capture() as printed:
+            print_report(report, console)
+        sys.stdout.write(as_options(printed.get()))  # an option is as long as the parameter in backquotes
     else:
         sys.stdout.write(as_text(report))
 
 
 def _in_form(form: str, report: Report, document: BaseModel | dict[str, Any], texts: Texts) -> str:
     if form in texts:
-        return texts[form]()
+        return as_options(texts[form]())
     return to_json(document) if form == "json" else as_text(report)
 
 
 def warn(line: str) -> None:
     """Tell something that is neither a result nor a reason to fail."""
-    write_error(f"warning: {line}")
+    write_error(f"warning: {as_options(line)}")
 
 
 def as_text(report: Report) -> str:
-    """The report without colours and lines, every cell complete."""
+    """The report without colours and lines, every cell complete, parameters as options."""
     buffer = StringIO()
     print_report([_plain(item) for item in report], Console(file=buffer, width=WIDE, color_system=None))
-    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+    return as_options("".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines()))
 
 
 def _plain(item: RenderableType) -> RenderableType:
@@ -111,25 +115,25 @@ def _print_table(table: Table, console: Console) -> None:
     console.size = screen
 
 
-def write_text(path: Path, text: str, option: str = "--output") -> None:
+def write_text(path: Path, text: str, where: str = "`output`") -> None:
     """Write a file whole or not at all; to a device, as it comes.
 
     Raises:
         MnfpnError: where it cannot be written.
     """
-    write_bytes(path, text.encode(), option)
+    write_bytes(path, text.encode(), where)
 
 
-def write_bytes(path: Path, content: bytes, option: str = "--output") -> None:
+def write_bytes(path: Path, content: bytes, where: str = "`output`") -> None:
     """The same of what is no text.
 
     Raises:
         MnfpnError: where it cannot be written.
     """
     if not is_device(path):
-        write_whole(path, content, check=lambda _: None, option=option)
+        write_whole(path, content, check=lambda _: None, where=where)
         return
     try:
         path.write_bytes(content)
     except OSError as error:
-        raise MnfpnError(f"{option}: '{path}' could not be written: {error.strerror}") from error
+        raise MnfpnError(Problem(where, f"'{path}' could not be written: {error.strerror}")) from error

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.files import is_device
+from mnfpn_cli.text import as_option
 
 DATABASE = b"SQLite format 3\0"
 """How an SQLite database begins."""
@@ -73,7 +74,7 @@ def check_paths(annotations: Mapping[str, Any], values: Mapping[str, Any]) -> No
         UsageError: where a file cannot be written, or would replace one that is read, or another that is written.
     """
     written = {
-        f"--{name.replace('_', '-')}": values[name]
+        as_option(name): values[name]
         for name, annotation in annotations.items()
         if any(isinstance(mark, Writes) for mark in get_args(annotation)) and values[name] is not None
     }
@@ -83,7 +84,7 @@ def check_paths(annotations: Mapping[str, Any], values: Mapping[str, Any]) -> No
         check_not_read(option, path, files_read(annotations, values))
         for other, one in written.items():
             if other != option and _same(path, one):
-                raise UsageError(f"{option}: must not be the file of {other}, got '{path}'")
+                raise UsageError(Problem(option, f"must not be the file of {other}", f"'{path}'"))
 
 
 def check_not_read(option: str, path: Path, read: Iterable[Path]) -> None:
@@ -93,7 +94,7 @@ def check_not_read(option: str, path: Path, read: Iterable[Path]) -> None:
         UsageError: where it is.
     """
     if any(_same(path, one) for one in read):
-        raise UsageError(f"{option}: must not be a file that the command reads, got '{path}'")
+        raise UsageError(Problem(option, "must not be a file that the command reads", f"'{path}'"))
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -113,21 +114,21 @@ def check_file(path: Path, option: str) -> None:
         UsageError: where it cannot, naming the option.
     """
     if path == Path("-"):
-        raise UsageError(f"{option}: must be a file, not standard output, got '-'")
+        raise UsageError(Problem(option, "must be a file, not standard output", "'-'"))
     try:
         if is_device(path):
             return
         target = path.resolve() if path.is_symlink() else path
         is_folder = target.is_dir()
     except (OSError, RuntimeError) as error:  # a name that is too long, a link to itself
-        raise UsageError(f"{option}: must be a name that a file can have, got '{path}': {error}") from None
+        raise UsageError(Problem(option, "must be a name that a file can have", f"'{path}'", f": {error}")) from None
     if is_folder:
-        raise UsageError(f"{option}: must be a file, but '{path}' is a folder")
+        raise UsageError(Problem(option, f"must be a file, but '{path}' is a folder"))
     _refuse_database(path, option)
     if not target.parent.is_dir():
-        raise UsageError(f"{option}: folder '{target.parent}' does not exist")
+        raise UsageError(Problem(option, f"folder '{target.parent}' does not exist"))
     if not os.access(target.parent, os.W_OK):
-        raise UsageError(f"{option}: must be in a folder that can be written, but '{target.parent}' cannot")
+        raise UsageError(Problem(option, f"must be in a folder that can be written, but '{target.parent}' cannot"))
 
 
 def _refuse_database(path: Path, option: str) -> None:
@@ -142,7 +143,7 @@ def _refuse_database(path: Path, option: str) -> None:
     except OSError:
         return  # there is none, or what is wrong with it is told when it is written
     if is_database:
-        raise UsageError(f"{option}: must not be a store, but '{path}' is an SQLite database")
+        raise UsageError(Problem(option, f"must not be a store, but '{path}' is an SQLite database"))
 
 
 def form_of_file(
@@ -164,7 +165,7 @@ def form_of_file(
     form = said or (named if named in forms else usual)
     if form is None:
         suffixes = ", ".join(suffix for suffix, one in FORMS.items() if one in forms)
-        raise UsageError(f"{option}: must end in {suffixes} where --format is not given, got '{path}'")
+        raise UsageError(Problem(option, f"must end in {suffixes} where --format is not given", f"'{path}'"))
     if named not in (None, form):
-        raise UsageError(f"{option}: must not end in {path.suffix} where {form} is written, got '{path}'")
+        raise UsageError(Problem(option, f"must not end in {path.suffix} where {form} is written", f"'{path}'"))
     return form

@@ -10,7 +10,7 @@ from mnfpn_cli.cli.options import choice_option, device_option, json_option, who
 from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.cli.space import choose_cells, device_filter
 from mnfpn_cli.cli.sweep_options import StoreOption
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,7 @@ def _form(output: Path | None, format: str | None) -> str:
     """
     if output is None:
         if format is not None:
-            raise UsageError("--format: applies only with --output FILE")
+            raise UsageError(Problem("--format", "applies only with --output FILE"))
         return ""
     return form_of_file("--output", output, FORMATS, format)
 
@@ -89,7 +89,7 @@ def _chosen(known: "Sequence[Sweep]", sweep: int | None) -> "Sequence[Sweep]":
     chosen = [one for one in known if sweep in (None, one.id)]
     if sweep is not None and not chosen:
         numbers = ", ".join(str(one.id) for one in known) or "none"
-        raise UsageError(f"--sweep: must be the number of a sweep in the store ({numbers}), got {sweep}")
+        raise UsageError(Problem("--sweep", f"must be the number of a sweep in the store ({numbers})", str(sweep)))
     return chosen
 
 

@@ -13,7 +13,7 @@ from mnfpn_cli.cli.help import Command, CommandGroup
 from mnfpn_cli.cli.options import OutputOptions, choice_option, json_option, whole
 from mnfpn_cli.cli.paths import Reads, Writes, check_not_read, form_of_file
 from mnfpn_cli.cli.sweep_options import StoreOption, files_of_store
-from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 
 if TYPE_CHECKING:
     from mnfpn_cli.store.rows import Status
@@ -137,7 +137,7 @@ def prune(
 
     statuses: list[Status] = [*(["failed"] * failed), *(["pending"] * pending)]  # type: ignore[list-item]
     if not (statuses or superseded or keys):
-        raise UsageError("prune: must be told what: --failed, --pending, --superseded, or keys")
+        raise UsageError(Problem("prune", "must be told what: --failed, --pending, --superseded, or keys"))
     with open_store(store) as opened:
         unwanted = Unwanted(statuses, [full_key(opened, key.lower()) for key in keys or ()], superseded)
         if not dry_run:
@@ -152,8 +152,7 @@ def _as_other() -> Iterator[None]:
     try:
         yield
     except MnfpnError as error:
-        error.args = (str(error).replace("--store:", "OTHER:", 1),)
-        raise
+        raise error.at("OTHER") from None
 
 
 def files_of_other(name: str) -> tuple[Path, ...]:
@@ -252,10 +251,10 @@ def _form(said: str | None, output: Path | None, *, json: bool) -> str:
         UsageError: where the options, or the name of the file, say different things, or nothing says which.
     """
     if json and output is None and said not in (None, "json"):
-        raise UsageError(f"--json: is --format json, and cannot be given beside --format {said}")
+        raise UsageError(Problem("--json", f"is --format json, and cannot be given beside --format {said}"))
     form = form_of_file("--output", output, FORMATS, said) if output else said or "json"
     if form == "parquet" and output is None:
-        raise UsageError("--format: parquet is no text, and must go to a file: --output")
+        raise UsageError(Problem("--format", "parquet is no text, and must go to a file: --output"))
     return form
 
 
@@ -273,6 +272,6 @@ def _rows(store: "Store", status: str | None, sweep: int | None) -> "list[CellRo
     known = [one.id for one in sweeps(store)] if sweep is not None else []
     if sweep is not None and sweep not in known:
         raise UsageError(
-            f"--sweep: must be a sweep of {store.name}: {', '.join(map(str, known)) or 'none'}, got {sweep}"
+            Problem("--sweep", f"must be a sweep of {store.name}: {', '.join(map(str, known)) or 'none'}", str(sweep))
         )
     return rows_of(read_cells(store, sweep, status), references(store))  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Argument
 
 from mnfpn_cli.cli.completion import document_words, offering
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.text import did_you_mean
 
 
@@ -33,5 +33,5 @@ def schema(
     name = document_of(document)
     if name not in NAMES:
         near = did_you_mean(document, NAMES)
-        raise UsageError(f"DOCUMENT: must be one of {', '.join(NAMES)}, got '{document}'{near}")
+        raise UsageError(Problem("DOCUMENT", f"must be one of {', '.join(NAMES)}", f"'{document}'", near))
     sys.stdout.write(to_json(schema_of(name)))

@@ -17,7 +17,7 @@ from mnfpn_cli.cli.options import (
     WeightsOption,
     several_sizes,
 )
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def shapes(
     if verify or dtype is not None:
         given = "--verify" if verify else "--dtype"
         raise UsageError(
-            f"{given}: must not be given beside --model, whose network has no settings and is run as it is"
+            Problem(given, "must not be given beside --model, whose network has no settings and is run as it is")
         )
     model.check_batch(batch)
     _observed(network, weights, model, output, size, batch or 1)

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from mnfpn_cli.cli.measuring import RuntimeOption
 from mnfpn_cli.cli.models import Making, ModelOptions, find
 from mnfpn_cli.cli.options import DTypeOption, NetworkOptions, WeightsOption
 from mnfpn_cli.cli.paths import files_of
-from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError, within
 from mnfpn_cli.settings.execution import DEFAULT_RUNTIME, choose_runtimes
 from mnfpn_cli.settings.input import DType
+from mnfpn_cli.text import as_option
 
 QUOTES = "; what has spaces takes quotes of its own, as \"--stages '1,16,1,1 6,24,2,2'\""
 
@@ -57,23 +58,8 @@ def side(
     """One side of a comparison."""
     chosen = choose_runtimes(runtime or [DEFAULT_RUNTIME])
     if len(chosen) > 1:
-        raise UsageError(f"--runtime: must be one, got {', '.join(chosen)}")
+        raise UsageError(Problem("--runtime", "must be one", ", ".join(chosen)))
     return SideOptions(network, model, chosen[0], dtype, weights)
-
-
-@contextmanager
-def naming(option: str) -> Iterator[None]:
-    """Put the name of an option before every line of an error.
-
-    Raises:
-        MnfpnError: the same, with the name.
-    """
-    try:
-        yield
-    except MnfpnError as error:
-        named = type(error)("\n".join(f"{option}: {line}" for line in str(error).splitlines()))
-        named.details = error.details
-        raise named from None
 
 
 def files_of_side(text: str) -> Iterator[Path]:
@@ -82,22 +68,23 @@ def files_of_side(text: str) -> Iterator[Path]:
         yield from parse_side("", text).files
 
 
-def parse_side(option: str, text: str) -> SideOptions:
-    """Read a side: ``--width-mult 0.75 --runtime fused``.
+def parse_side(name: str, text: str) -> SideOptions:
+    """Read a side: ``--width-mult 0.75 --runtime fused``; ``name``: of the parameter that it is given to.
 
     Raises:
-        UsageError: where it is no such text, naming the option.
+        UsageError: where it is no such text.
     """
     try:
         words = shlex.split(text)
     except ValueError as error:
         reason = str(error).lower()
-        raise UsageError(f"{option}: must be options as a shell reads them, but has {reason}, got {text!r}") from None
+        rule = f"must be options as a shell reads them, but has {reason}"
+        raise UsageError(Problem(f"`{name}`", rule, repr(text))) from None
     app = typer.Typer(add_completion=False, context_settings={"help_option_names": []})
     app.command()(side)
-    with naming(option):
+    with within(f"`{name}`"):
         try:
-            made: SideOptions = get_command(app)(words, prog_name=option, standalone_mode=False)
+            made: SideOptions = get_command(app)(words, prog_name=as_option(name), standalone_mode=False)
         except typer.TyperException as error:
             message = told(error)
             raise UsageError(f"{message}{QUOTES if 'extra argument' in message else ''}") from None

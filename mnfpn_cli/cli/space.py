@@ -10,9 +10,10 @@ from typer import Option
 from mnfpn_cli.cli.completion import complete_setting, offering, preset_words, runtime_words, words
 from mnfpn_cli.cli.help import BUDGET, MORE, SPACE
 from mnfpn_cli.cli.paths import Reads
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.execution import DEVICES
 from mnfpn_cli.settings.input import ITEM_BYTES
+from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
     from mnfpn_cli.space.axes import Space
@@ -57,7 +58,7 @@ def choose_cells(cells: "list[StoredCell]", filters: Iterable[CellFilter], calle
             there = ", ".join(map(str, sorted({one.of(cell) for cell in cells})))
             given = f" with {' '.join(before)}" if before else ""
             raise UsageError(
-                f"{one.option}: must be one that the store has {called} of{given} ({there}), got {one.value!r}"
+                Problem(one.option, f"must be one that the store has {called} of{given} ({there})", repr(one.value))
             )
         before.append(f"{one.option} {one.value}")
         cells = kept
@@ -113,7 +114,7 @@ class SpaceOptions:
 
     def given(self) -> list[str]:
         """The options that were given."""
-        return [f"--{one.name.replace('_', '-')}" for one in fields(self) if getattr(self, one.name) is not None]
+        return [as_option(one.name) for one in fields(self) if getattr(self, one.name) is not None]
 
     def read(self) -> "Space":
         """The space that these options state.
@@ -128,15 +129,15 @@ class SpaceOptions:
 
         in_file, axes = read_space(self.space) if self.space is not None else [], list[Axis]()
         if self.stages is not None:
-            axes.append(axis_of("stages", "--stages", [parse_stages(text).value for text in self.stages]))
+            axes.append(axis_of("stages", "`stages`", [parse_stages(text).value for text in self.stages]))
         if self.config is not None:
-            axes.append(axis_of("config", "--config", self.config))
+            axes.append(axis_of("config", "`config`", self.config))
         for name, key in NAMED.items():
-            given, option = getattr(self, name), f"--{name.replace('_', '-')}"
-            texts = [text for one in given or () for text in split_choices(option, one)]
+            where = f"`{name}`"
+            texts = [text for one in getattr(self, name) or () for text in split_choices(where, one)]
             if texts:
                 numbers = name in NUMBERS
-                axes.append(axis_of(key, option, [_number(option, one) for one in texts] if numbers else texts))
+                axes.append(axis_of(key, where, [_number(name, one) for one in texts] if numbers else texts))
         axes += [override_axis(text) for text in self.set or ()]
         return merged([*in_file, *joined(axes)])
 
@@ -153,12 +154,12 @@ NAMED = {
 NUMBERS = ("width_mult", "pyramid_channels", "in_channels")
 
 
-def _number(option: str, text: str) -> float | int:
+def _number(name: str, text: str) -> float | int:
     try:
-        return int(text) if option != "--width-mult" else float(text)
+        return int(text) if name != "width_mult" else float(text)
     except ValueError:
-        kind = "numbers" if option == "--width-mult" else "whole numbers"
-        raise UsageError(f"{option}: must be {kind} separated by commas, got '{text}'") from None
+        kind = "numbers" if name == "width_mult" else "whole numbers"
+        raise UsageError(Problem(f"`{name}`", f"must be {kind} separated by commas", f"'{text}'")) from None
 
 
 def budget_option(name: str, help: str, metavar: str) -> Any:
@@ -195,9 +196,9 @@ class BudgetOptions:
         from mnfpn_cli.space.planned import Budget, parse_bytes, parse_count, parse_duration
 
         return Budget(
-            parse_count("--max-macs", self.max_macs) if self.max_macs is not None else None,
-            parse_count("--max-parameters", self.max_parameters) if self.max_parameters is not None else None,
-            parse_bytes("--max-memory", self.max_memory) if self.max_memory is not None else None,
+            parse_count("`max_macs`", self.max_macs) if self.max_macs is not None else None,
+            parse_count("`max_parameters`", self.max_parameters) if self.max_parameters is not None else None,
+            parse_bytes("`max_memory`", self.max_memory) if self.max_memory is not None else None,
             whole("--min-levels", 1)(self.min_levels) if self.min_levels is not None else None,
-            parse_duration("--max-latency", self.max_latency) if self.max_latency is not None else None,
+            parse_duration("`max_latency`", self.max_latency) if self.max_latency is not None else None,
         )

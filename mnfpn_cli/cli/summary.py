@@ -12,10 +12,10 @@ from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import NetworkOptions, RowOutputOptions, SizeOption, WeightsOption, choice_option, whole
 from mnfpn_cli.cli.paths import Writes, form_of_file
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import FromSettings, Origin, Subject
 from mnfpn_cli.report.terminal.summary import SORT_KEYS, Selection, SortKey, select
-from mnfpn_cli.text import did_you_mean
+from mnfpn_cli.text import as_option, did_you_mean
 
 if TYPE_CHECKING:
     from mnfpn_cli.audit.tree import LayerTree
@@ -51,7 +51,7 @@ class RowOptions:
 
     def given(self) -> list[str]:
         """The options that were given."""
-        return [f"--{one.name}" for one in fields(self) if getattr(self, one.name) is not None]
+        return [as_option(one.name) for one in fields(self) if getattr(self, one.name) is not None]
 
     def selection(self, everything: bool) -> Selection:
         """The rows that are wanted; ``everything``: whether no depth means all."""
@@ -68,13 +68,15 @@ class RowOptions:
         matched = select(tree, Selection(pattern=self.filter))
         if self.filter is not None and not matched:
             near = did_you_mean(self.filter, [row.path for row in tree.rows[1:]])
-            raise UsageError(f"--filter: must match the path of a layer, got '{self.filter}'{near}")
+            raise UsageError(Problem("--filter", "must match the path of a layer", f"'{self.filter}'", near))
         shown = select(tree, Selection(pattern=self.filter, sort=self.sort))
         if matched and not shown:
-            raise UsageError(f"--filter: must match single layers, which --sort shows, got '{self.filter}'")
+            raise UsageError(Problem("--filter", "must match single layers, which --sort shows", f"'{self.filter}'"))
         first = min((row.depth for row in shown), default=0)
         if self.depth is not None and self.depth < first:
-            raise UsageError(f"--depth: must be {first} or more, where the first such layer is, got {self.depth}")
+            raise UsageError(
+                Problem("--depth", f"must be {first} or more, where the first such layer is", str(self.depth))
+            )
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class PictureOptions:
             return None
         if isinstance(origin, FromSettings):
             return origin.plan
-        raise UsageError(f"{asked[0]}: draws networks from settings, and cannot be given beside --model")
+        raise UsageError(Problem(asked[0], "draws networks from settings, and cannot be given beside --model"))
 
     def check(self, output: RowOutputOptions, of_layers: Sequence[str]) -> None:
         """Make sure, before any work is done, that there is something to draw, and that its file is named for it.
@@ -106,9 +108,11 @@ class PictureOptions:
             UsageError: where there is not.
         """
         if self.tree and of_layers:
-            raise UsageError(f"{', '.join(of_layers)}: must not be given beside --tree, which draws levels, not layers")
+            raise UsageError(
+                Problem(", ".join(of_layers), "must not be given beside --tree, which draws levels, not layers")
+            )
         if self.tree and {output.form, output.file_form} != {"text"}:
-            raise UsageError("--tree: is a picture made of text; mnfpn shapes --json has its levels as data")
+            raise UsageError(Problem("--tree", "is a picture made of text; mnfpn shapes --json has its levels as data"))
         if self.svg is not None:
             form_of_file("--svg", self.svg, ["svg"], "svg")
 
@@ -125,7 +129,7 @@ class PictureOptions:
         batch, channels, height, width = subject.specs[0].shape
         layout = network_layout(plan, network_shapes(plan, NetworkInput(batch, channels, Size(height, width))))
         if self.svg is not None:
-            write_text(self.svg, diagram_svg(layout), "--svg")
+            write_text(self.svg, diagram_svg(layout), "`svg`")
         if self.tree:
             emit(diagram(layout) + weights_report(subject.origin.fit()), {}, output)
 
@@ -156,7 +160,9 @@ def summary(
     drawn = picture.plan(subject.origin)
     picture.check(output, [*rows.given(), *["--counts"] * counts, *["--no-audit"] * (not audit)])
     if counts and output.format in ("csv", "markdown"):
-        raise UsageError(f"--counts: is in text and JSON, and cannot be given beside --format {output.format}")
+        raise UsageError(
+            Problem("--counts", f"is in text and JSON, and cannot be given beside --format {output.format}")
+        )
     if drawn is not None:
         picture.draw(drawn, subject, output)
     if not picture.tree:

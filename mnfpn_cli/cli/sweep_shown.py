@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mnfpn_cli.cli.stderr import write_error
+from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.report.terminal.tables import note
 from mnfpn_cli.report.units import duration, seconds
 from mnfpn_cli.space.names import namer
@@ -50,7 +51,7 @@ def sweep_bar(cells: Sequence[StoredCell], told: set[str]) -> Iterator[Callable[
 
         def tell(state: State) -> None:
             for line in _news(state, told):
-                bars.console.print(note(f"warning: {line}"), highlight=False, soft_wrap=True)
+                bars.console.print(note(f"warning: {as_options(line)}"), highlight=False, soft_wrap=True)
             best = f"best {_best(state, name)}" if state.best else "measuring"
             moved = f"machine {percent(state.pace - 1, '+.0f')}" if abs(state.pace - 1) > MOVED else ""
             completed = state.total - state.left
@@ -63,7 +64,7 @@ def sweep_bar(cells: Sequence[StoredCell], told: set[str]) -> Iterator[Callable[
 
 def _tell_news(told: set[str], state: State) -> None:
     for line in _news(state, told):
-        write_error(f"warning: {line}")
+        write_error(f"warning: {as_options(line)}")
 
 
 def _news(state: State, told: set[str]) -> list[str]:

@@ -13,7 +13,7 @@ from types import TracebackType
 
 import torch
 
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.text import plain
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -33,7 +33,7 @@ def model_error(doing: str, error: BaseException) -> ModelError:
     first = _first_words(what)
     if isinstance(error, SyntaxError) and error.filename:  # a place that no frame tells
         first = f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
-    made = ModelError(f"{doing} failed: {first}")
+    made = ModelError(Problem(f"{doing} failed", first.replace("`", "'")))
     made.details = own_traceback(error, what)
     return made
 

@@ -9,7 +9,7 @@ from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.settings.input import NetworkInput, Size
 
 if TYPE_CHECKING:
-    from mnfpn_cli.documents.inputs import InputRecord  # pydantic, which --help need not pay for
+    from mnfpn_cli.documents.inputs import InputRecord  # pydantic, which help need not pay for
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.guard import others_code
 from mnfpn_cli.external.target import Target, near_module
 from mnfpn_cli.external.torchvision import declare_operators
@@ -37,13 +37,13 @@ def load_model(target: Target, seed: int | None = None) -> nn.Module:
             if error.name is None or not f"{target.place}.".startswith(f"{error.name}."):
                 raise  # something that it imports itself
             hint = near_module(target.place, target.attribute, error.name)
-            raise UsageError(f"--model: there is no module '{error.name}' here{hint}") from None
+            raise UsageError(Problem("`model`", f"there is no module '{error.name}' here", hint=hint)) from None
     with others_code(f"making {target.text}"), _findable(target):
         if seed is not None:
             torch.manual_seed(seed)
         network = _made_or_again(target, found)
     if not isinstance(network, nn.Module):
-        raise UsageError(f"--model: {target.text} must return an nn.Module, got {_a(network)}")
+        raise UsageError(Problem("`model`", f"{target.text} must return an nn.Module", _a(network)))
     return network
 
 
@@ -83,7 +83,7 @@ def _imported(target: Target) -> Any:
     name = target.file.stem
     spec = importlib.util.spec_from_file_location(name, target.file)
     if spec is None or spec.loader is None:
-        raise UsageError(f"--model: '{target.place}' is no Python file")
+        raise UsageError(Problem("`model`", f"'{target.place}' is no Python file"))
     module = importlib.util.module_from_spec(spec)
     before = sys.modules.get(name)
     sys.modules[name] = module  # dataclasses look themselves up there
@@ -107,7 +107,7 @@ def _attribute(target: Target, module: Any) -> Any:
                 one: ".".join([f"{target.place}:", *names[:index], one]).replace(":.", ":") for one in _makers(found)
             }
             hint = did_you_mean(name, typed, typed) or (f"; networks in it: {known}" if known else "")
-            raise UsageError(f"--model: {target.place} has no '{target.attribute}'{hint}")
+            raise UsageError(Problem("`model`", f"{target.place} has no '{target.attribute}'", hint=hint))
         found = getattr(found, name)
     return found
 
@@ -132,15 +132,17 @@ def _made(target: Target, found: Any) -> Any:
     arguments = dict(target.arguments)
     if isinstance(found, nn.Module):
         if arguments:
-            raise UsageError(f"--model-arg: {target.text} is a network that is made already, and takes no arguments")
+            raise UsageError(
+                Problem("`model_arg`", f"{target.text} is a network that is made already, and takes no arguments")
+            )
         return found
     if not callable(found):
-        raise UsageError(f"--model: {target.text} must be an nn.Module, a class or a function, got {_a(found)}")
+        raise UsageError(Problem("`model`", f"{target.text} must be an nn.Module, a class or a function", _a(found)))
     try:
         inspect.signature(found).bind(**arguments)
     except TypeError as error:
         wants = f"{target.text} takes {inspect.signature(found)}"
-        raise UsageError(f"--model-arg: {error}; {wants}") from None
+        raise UsageError(Problem("`model_arg`", f"{error}; {wants}")) from None
     except ValueError:
         pass  # one that cannot be asked, as those written in C
     return found(**arguments)
@@ -162,8 +164,12 @@ def check_arguments(network: nn.Module, inputs: int) -> None:
     except TypeError:
         given = "input" if inputs == 1 else "inputs"
         raise UsageError(
-            f"--input: forward of {type(network).__name__} takes {signature}, got {inputs} {given}; "
-            "repeat --input for each, as --input 1x3x600x900 --input 1x4"
+            Problem(
+                "`input`",
+                f"forward of {type(network).__name__} takes {signature}",
+                f"{inputs} {given}",
+                "; repeat `input` for each, as `input` 1x3x600x900 `input` 1x4",
+            )
         ) from None
     except ValueError:
         return

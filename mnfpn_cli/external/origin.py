@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.inputs import Inputs, specs_of
 from mnfpn_cli.external.target import InputSpec, Target
 
@@ -156,7 +156,7 @@ def recorded_origin(settings: NetworkSettings | None, model: Model | None) -> Or
     if settings is not None:
         return FromSettings(settings)
     if model is None:
-        raise UsageError("settings: must be there where there is no model, got null")
+        raise UsageError(Problem("settings", "must be there where there is no model", "null"))
     place, _, attribute = model.target.rpartition(":")
     return External(Target(model.target, place, attribute, tuple(model.arguments.items())))
 

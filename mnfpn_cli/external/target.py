@@ -1,4 +1,4 @@
-"""What ``--model``, ``--model-arg`` and ``--input`` say: where a network is, and on what it runs."""
+"""A network of others and its inputs, as text: where it is, what it is called with, and on what it runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -107,7 +107,7 @@ class Target:
 
     def record(self) -> Model:
         """Say in a document where the network is."""
-        from mnfpn_cli.documents.base import Model  # pydantic, which --help need not pay for
+        from mnfpn_cli.documents.base import Model  # pydantic, which help need not pay for
 
         return Model(target=self.text, arguments=dict(self.arguments))
 
@@ -125,7 +125,7 @@ class InputSpec:
 
     def record(self) -> TensorInput:
         """Say in a document which tensor it is."""
-        from mnfpn_cli.documents.inputs import TensorInput  # pydantic, which --help need not pay for
+        from mnfpn_cli.documents.inputs import TensorInput  # pydantic, which help need not pay for
 
         return TensorInput(shape=self.shape, dtype=self.dtype)
 
@@ -142,22 +142,22 @@ def parse_target(text: str, arguments: Sequence[str] = ()) -> Target:
     if not colon or not all(map(str.isidentifier, names)) or not (place.endswith(".py") or is_module):
         hint = near_file(f"{place}.py", attribute) if colon else ""
         must = "must be package.module:attribute or path/to/file.py:attribute"
-        raise UsageError(f"--model: {must}, got '{text}'{hint}")
+        raise UsageError(Problem("`model`", must, f"'{text}'", hint))
     if place.endswith(".py") and not Path(place).is_file():
-        raise UsageError(f"--model: there is no file '{place}'{near_file(place, attribute)}")
+        raise UsageError(Problem("`model`", f"there is no file '{place}'", hint=near_file(place, attribute)))
     given = [_argument(one) for one in arguments]
     names = [name for name, _ in given]
     for name in names:
         if names.count(name) > 1:
             got = " and ".join(f"'{one}'" for one in arguments if one.startswith(f"{name}="))
-            raise UsageError(f"--model-arg: must give an argument once, got {got}")
+            raise UsageError(Problem("`model_arg`", "must give an argument once", got))
     return Target(text, place, attribute, tuple(given))
 
 
 def _argument(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
-        raise UsageError(f"--model-arg: must be name=value, got '{text}'")
+        raise UsageError(Problem("`model_arg`", "must be name=value", f"'{text}'"))
     return name, _value(value)
 
 
@@ -180,8 +180,8 @@ def parse_input(text: str) -> InputSpec:
     sides, colon, dtype = text.strip().partition(":")
     if not re.fullmatch(r"[0-9]{1,9}([xX×][0-9]{1,9})*", sides) or (colon and dtype not in INPUT_TYPES):
         types = ", ".join(INPUT_TYPES)
-        raise UsageError(f"--input: must be a shape, as 1x3x600x900 or 1x128:int64 ({types}), got '{text}'")
+        raise UsageError(Problem("`input`", f"must be a shape, as 1x3x600x900 or 1x128:int64 ({types})", f"'{text}'"))
     shape = tuple(map(int, re.split("[xX×]", sides)))
     if not 1 <= prod(shape) <= MOST_ELEMENTS:
-        raise UsageError(f"--input: must have 1 to {MOST_ELEMENTS:,} elements, got '{text}'")
+        raise UsageError(Problem("`input`", f"must have 1 to {MOST_ELEMENTS:,} elements", f"'{text}'"))
     return InputSpec(shape, dtype or None)

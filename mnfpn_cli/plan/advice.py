@@ -15,6 +15,7 @@ from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.settings.pyramid import PyramidSettings
 from mnfpn_cli.settings.sources import Source
+from mnfpn_cli.text import as_arguments
 
 LONG_ENOUGH = 0.01
 """The share of the whole time from which on a layer's rate is trusted."""
@@ -185,8 +186,7 @@ def _changed_works(
             plan = plan_network(changed)
         except UsageError:
             continue
-        options = " ".join(f"--set {text}" for text in overrides)
-        yield options, network_work(plan, changed_input, item_bytes)
+        yield " ".join(as_arguments(("set", text) for text in overrides)), network_work(plan, changed_input, item_bytes)
 
 
 def _macs(works: Sequence[LayerWork]) -> int:

@@ -6,7 +6,7 @@ automated deep learning-based network for detecting COVID-19 from a new and larg
 
 from dataclasses import dataclass
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.layers import ConvPlan, LinearPlan
 from mnfpn_cli.plan.pyramid import PyramidPlan, level_sizes, stage_sizes
@@ -74,7 +74,7 @@ def plan_level_classifiers(
     if head.pool == "none":
         if head.made_for is None:
             raise UsageError(
-                "head.size: must be given, as 600x900: dense layers on flattened maps fit one size, got null"
+                Problem("head.size", "must be given, as 600x900: dense layers on flattened maps fit one size", "null")
             )
         sizes = level_sizes(pyramid, stage_sizes(backbone, head.made_for))
         cells = [size.height * size.width for size in sizes]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.backbones import ResNetSettings
 from mnfpn_cli.settings.input import DEFAULT_SIZE, MAX_SIDE, NetworkInput, Size, parse_size
 from mnfpn_cli.settings.network import NetworkSettings
@@ -166,13 +166,21 @@ def network_input(settings: NetworkSettings, size: Size, batch: int = 1) -> Netw
     """
     if settings.made_for not in (None, size):
         raise UsageError(
-            f"--size: must be {settings.made_for}, which the head's dense layers are made for (head.size), got {size}"
+            Problem(
+                "`size`",
+                f"must be {settings.made_for}, which the head's dense layers are made for (head.size)",
+                str(size),
+            )
         )
     levels = plan_levels(settings)
     if min(size) < levels.stride:
         what = "the backbone's last map" if levels.top or not levels.tapped else levels.tapped[-1]
         raise UsageError(
-            f"--size: each side must be at least {levels.stride} pixels, the stride of {what}, "
-            f"or not one whole cell is left of its map, got {size}"
+            Problem(
+                "`size`",
+                f"each side must be at least {levels.stride} pixels, the stride of {what}, "
+                "or not one whole cell is left of its map",
+                str(size),
+            )
         )
     return NetworkInput(batch, settings.in_channels, size)

@@ -5,9 +5,7 @@ from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.problems import dotted
-
-Where = tuple[str | int, ...]
+from mnfpn_cli.settings.problems import KeyPath, dotted
 
 ABSENT = object()
 """What stands where there is no such key."""
@@ -16,7 +14,7 @@ ABSENT = object()
 class Difference(NamedTuple):
     """A place at which two settings differ, and both values; `ABSENT` where one of them has no such key."""
 
-    where: Where
+    where: KeyPath
     one: Any
     other: Any
 
@@ -26,7 +24,7 @@ class Difference(NamedTuple):
         return dotted(self.where)
 
 
-def differences(one: Any, other: Any, *, rows: bool = False, where: Where = ()) -> Iterator[Difference]:
+def differences(one: Any, other: Any, *, rows: bool = False, where: KeyPath = ()) -> Iterator[Difference]:
     """What differs between two settings as JSON has them, in their order.
 
     ``rows``: also inside of lists, which are values else.
@@ -51,7 +49,7 @@ def changed(settings: NetworkSettings) -> dict[str, Any]:
 def flat(settings: NetworkSettings) -> dict[str, Any]:
     """All keys and their values; ``stages`` stay a whole."""
 
-    def walk(value: Any, where: Where) -> Iterator[tuple[str, Any]]:
+    def walk(value: Any, where: KeyPath) -> Iterator[tuple[str, Any]]:
         if isinstance(value, Mapping):
             for key, item in value.items():
                 yield from walk(item, (*where, key))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.text import did_you_mean
 
 DEFAULT_RUNTIME = "eager"
@@ -32,7 +32,7 @@ def choose_runtimes(named: Sequence[str]) -> tuple[str, ...]:
     for name in chosen:
         if name not in (*known, "all"):
             near = did_you_mean(name, (*known, "all"))
-            raise UsageError(f"--runtime: must be one of {', '.join(known)} or all, got '{name}'{near}")
+            raise UsageError(Problem("`runtime`", f"must be one of {', '.join(known)} or all", f"'{name}'", near))
     return tuple(dict.fromkeys(one for name in chosen for one in (known if name == "all" else (name,))))
 
 
@@ -44,5 +44,5 @@ def check_device_name(name: str) -> str:
     """
     if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", name):
         near = did_you_mean(name, (*DEVICES, "gpu"), {"gpu": "cuda"})
-        raise UsageError(f"--device: must be auto, cpu, cuda, cuda:N or mps, got '{name}'{near}")
+        raise UsageError(Problem("`device`", "must be auto, cpu, cuda, cuda:N or mps", f"'{name}'", near))
     return name

@@ -1,11 +1,11 @@
-"""Reading settings from JSON text: files, standard input, presets, and what is given to ``--set``."""
+"""Reading settings from JSON text: files, standard input, presets, and values of single keys."""
 
 import json
 import sys
 from importlib.resources import files
 from typing import Any
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.sources import Source
 from mnfpn_cli.settings.strict_json import read_file, read_json, read_stream
 from mnfpn_cli.text import did_you_mean
@@ -29,10 +29,10 @@ def read_config(name: str) -> Source:
         MnfpnError: where the file cannot be read.
     """
     if not name:
-        raise UsageError("--config: must be the name of a file, or -, got ''")
+        raise UsageError(Problem("`config`", "must be the name of a file, or -", "''"))
     if name == "-":
         if sys.stdin is None:
-            raise UsageError("--config -: standard input is closed")
+            raise UsageError(Problem("`config` -", "standard input is closed"))
         data = read_stream(sys.stdin.buffer, "standard input", KIND, MAX_BYTES)
         return Source("standard input", parse_settings("standard input", data))
     return Source(name, parse_settings(name, read_bytes(name)))
@@ -72,7 +72,9 @@ def preset_description(name: str) -> str:
 def _preset_bytes(name: str) -> bytes:
     names = preset_names()
     if name not in names:
-        raise UsageError(f"--preset: must be one of {', '.join(names)}, got '{name}'{did_you_mean(name, names)}")
+        raise UsageError(
+            Problem("`preset`", f"must be one of {', '.join(names)}", f"'{name}'", did_you_mean(name, names))
+        )
     return (files("mnfpn_cli") / "presets" / f"{name}.json").read_bytes()
 
 
@@ -86,5 +88,5 @@ def parse_settings(name: str, data: bytes) -> dict[str, Any]:
     if isinstance(value, list):
         return {"stages": value}
     if not isinstance(value, dict):
-        raise UsageError(f"{name}: must be an object of settings or a list of stages, got {json.dumps(value)[:60]}")
+        raise UsageError(Problem(name, "must be an object of settings or a list of stages", json.dumps(value)[:60]))
     return {key: item for key, item in value.items() if key not in ANNOTATIONS}

@@ -19,8 +19,7 @@ def read_size(value: Any) -> Any:
     try:
         return str(parse_size(str(value)))
     except UsageError as error:
-        rule = str(error).removeprefix("--size: ").partition(", got ")[0]
-        raise PydanticCustomError("size", "{rule}", {"rule": rule}) from None
+        raise PydanticCustomError("size", "{rule}", {"rule": error.problems[0].rule}) from None
 
 
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE), unit("px")]

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 
 DEFAULT_SIZE = "600x900"
 MAX_SIDE = 65_536
@@ -36,10 +36,10 @@ def parse_size(text: str) -> Size:
     """
     match = re.fullmatch(r"0*([0-9]+?)(?:[xX×]0*([0-9]+?))?", text.strip())
     if not match:
-        raise UsageError(f"--size: must be HxW in pixels, as 600x900 or 512, got '{text}'")
+        raise UsageError(Problem("`size`", "must be HxW in pixels, as 600x900 or 512", f"'{text}'"))
     sides = (match[1], match[2] or match[1])
     if not all(len(side) <= len(str(MAX_SIDE)) and 1 <= int(side) <= MAX_SIDE for side in sides):
-        raise UsageError(f"--size: each side must be 1 to {MAX_SIDE} pixels, got {_cut('x'.join(sides))}")
+        raise UsageError(Problem("`size`", f"each side must be 1 to {MAX_SIDE} pixels", _cut("x".join(sides))))
     return Size(*map(int, sides))
 
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.execution import DEFAULT_RUNTIME
 from mnfpn_cli.settings.input import DType
 
@@ -68,25 +68,25 @@ def sampling(
     min_time_s: float | None = None,
     max_time_s: float | None = None,
 ) -> Sampling:
-    """The sampling that options ask for; ``runs`` alone is exact, and no time ends it.
+    """The sampling that is asked for; ``runs`` alone is exact, and no time ends it.
 
     Raises:
         UsageError: where a time is no time, or the precision is none.
     """
     if runs is not None and precision is not None:
-        raise UsageError("--precision: has no meaning with --runs, which says how many passes there are")
-    least = _seconds("--min-time", min_time_s, DEFAULT_MIN_TIME_S if runs is None else 0.0)
-    most = _seconds("--max-time", max_time_s, max(DEFAULT_MAX_TIME_S, least) if runs is None else math.inf)
+        raise UsageError(Problem("`precision`", "has no meaning with `runs`, which says how many passes there are"))
+    least = _seconds("`min_time`", min_time_s, DEFAULT_MIN_TIME_S if runs is None else 0.0)
+    most = _seconds("`max_time`", max_time_s, max(DEFAULT_MAX_TIME_S, least) if runs is None else math.inf)
     if max_time_s is not None and min_time_s is None:
         least = min(least, most)
     if most < least:
-        raise UsageError(f"--max-time: must not be less than --min-time, {least:g} seconds, got {most:g}")
+        raise UsageError(Problem("`max_time`", f"must not be less than `min_time`, {least:g} seconds", f"{most:g}"))
     return Sampling(warmup, runs, DEFAULT_PRECISION if precision is None else precision, least, most)
 
 
-def _seconds(option: str, value: float | None, otherwise: float) -> float:
+def _seconds(where: str, value: float | None, otherwise: float) -> float:
     if value is None:
         return otherwise
     if not math.isfinite(value) or value < 0:
-        raise UsageError(f"{option}: must be a finite number of seconds, 0 or more, got {value:g}")
+        raise UsageError(Problem(where, "must be a finite number of seconds, 0 or more", f"{value:g}"))
     return value

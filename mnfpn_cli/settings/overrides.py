@@ -1,4 +1,4 @@
-"""Options that override settings, ``--stages`` and ``--set``: read, and written from settings."""
+"""Single keys that override settings, and tables of stages: read from text, and written from settings."""
 
 import json
 import re
@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.backbones import ORIGINAL_SPELLING
-from mnfpn_cli.settings.differences import Where, differences
+from mnfpn_cli.settings.differences import differences
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.problems import dotted
-from mnfpn_cli.settings.sources import KeyPath, Source
+from mnfpn_cli.settings.problems import KeyPath, dotted
+from mnfpn_cli.settings.sources import Source
 from mnfpn_cli.settings.strict_json import parse_json
+from mnfpn_cli.text import Parameter
 
 
 def parse_stages(text: str) -> Source:
@@ -25,8 +26,10 @@ def parse_stages(text: str) -> Source:
     for row in rows:
         if len(row) != 4:
             written = ",".join(str(number) for number in row)
-            raise UsageError(f"--stages: a row must be t,c,n,s (expansion, channels, repeats, stride), got '{written}'")
-    return Source("--stages", rows, ("stages",))
+            raise UsageError(
+                Problem("`stages`", "a row must be t,c,n,s (expansion, channels, repeats, stride)", f"'{written}'")
+            )
+    return Source("`stages`", rows, ("stages",))
 
 
 def parse_override(text: str) -> Source:
@@ -40,8 +43,10 @@ def parse_override(text: str) -> Source:
     key, equals, value = text.partition("=")
     path = path_of(key)
     if not equals or "" in path:
-        raise UsageError(f"--set: must be key=value with a dotted key, as pyramid.smooth=separable, got '{text}'")
-    return Source(f"--set {key.strip()}", parse_value(value), path)
+        raise UsageError(
+            Problem("`set`", "must be key=value with a dotted key, as pyramid.smooth=separable", f"'{text}'")
+        )
+    return Source(f"`set` {key.strip()}", parse_value(value), path)
 
 
 def path_of(key: str) -> KeyPath:
@@ -64,29 +69,29 @@ def _whole(number: str, row: str) -> int:
     try:
         return int(number)
     except ValueError:
-        raise UsageError(f"--stages: a row must be four whole numbers t,c,n,s, got '{row}'") from None
+        raise UsageError(Problem("`stages`", "a row must be four whole numbers t,c,n,s", f"'{row}'")) from None
 
 
-OF_THEIR_OWN: dict[Where, str] = {("width_mult",): "--width-mult", ("pyramid", "channels"): "--pyramid-channels"}
-"""Settings that have options of their own."""
+OF_THEIR_OWN: dict[KeyPath, str] = {("width_mult",): "width_mult", ("pyramid", "channels"): "pyramid_channels"}
+"""Settings that have parameters of their own."""
 
 
-def as_options(settings: NetworkSettings) -> list[str]:
-    """The options that say what differs from the defaults: no preset, no file, and only as many as it takes."""
+def network_parameters(settings: NetworkSettings) -> list[Parameter]:
+    """The parameters that say what differs from the defaults: no preset, no file, and only as many as it takes."""
     wanted, default = settings.model_dump(mode="json"), NetworkSettings.model_fields
     usual = _usual(settings.backbone.kind, settings.head.kind)
-    options = list[str]()
+    said = list[Parameter]()
     for part in ("backbone", "head"):
         if wanted[part]["kind"] != default[part].default.kind:
-            options += ["--set", f"{part}.kind={wanted[part]['kind']}"]
+            said.append(("set", f"{part}.kind={wanted[part]['kind']}"))
     for path, value, _ in differences(wanted, usual):
         if path == ("stages",):
-            options += ["--stages", " ".join(",".join(map(str, row.values())) for row in value)]
+            said.append(("stages", " ".join(",".join(map(str, row.values())) for row in value)))
         elif path in OF_THEIR_OWN:
-            options += [OF_THEIR_OWN[path], f"{value}"]
+            said.append((OF_THEIR_OWN[path], str(value)))
         else:
-            options += ["--set", f"{dotted(path)}={value if _is_word(value) else json.dumps(value)}"]
-    return options
+            said.append(("set", f"{dotted(path)}={value if _is_word(value) else json.dumps(value)}"))
+    return said
 
 
 @lru_cache

@@ -9,52 +9,54 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.keys import KEYS, PARTS, every_key
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.pyramid import LEVEL
 from mnfpn_cli.text import did_you_mean
 
+KeyPath = tuple[str | int, ...]
+
 
 @dataclass(frozen=True)
-class Problem:
-    """A rule that was broken: ``stages[3].stride: must be 1 or 2, got 3``."""
+class SettingsProblem(Problem):
+    """A problem of a key, which is its place.
 
-    where: tuple[str | int, ...]
-    text: str
+    Args:
+        path: of the key, for whoever knows which source gave its value.
+        between: whether the rule is one between keys, so that another value of another key could mend it.
+    """
+
+    path: KeyPath = ()
     between: bool = False
-    """Whether the rule is one between keys, so that another value of another key could mend it."""
-
-    def __str__(self) -> str:
-        place = dotted(self.where)
-        return f"{place}: {self.text}" if place else self.text
 
 
 class SettingsError(UsageError):
-    """Several settings break a rule together. Data, for whoever knows which source gave the value."""
+    """Several settings break a rule together."""
 
     def __init__(self, where: str, rule: str, got: object) -> None:
-        self.problem = Problem(tuple(where.split(".")), f"{rule}, got {got}", between=True)
-        super().__init__(str(self.problem))
+        self.problem = SettingsProblem(where, rule, str(got), path=tuple(where.split(".")), between=True)
+        super().__init__(self.problem)
 
 
-def describe(error: ValidationError, above: tuple[str | int, ...] = ()) -> list[Problem]:
+def describe(error: ValidationError, above: KeyPath = ()) -> list[SettingsProblem]:
     """Put what pydantic found wrong with settings, or with a document, in our words; one problem a place.
 
     ``above``: the place of what was read, where it is a part of something.
     """
     alone = error.title == NetworkSettings.__name__  # settings in a document are under ``settings``
-    problems: dict[tuple[str | int, ...], Problem] = {}
+    problems: dict[KeyPath, SettingsProblem] = {}
     for details in error.errors(include_url=False):
         if details["type"] == "too_short" and details["input"]:
             continue  # pydantic counts only the items that are valid; those that are not have their own problems
         problem = _settings_problem(details) if alone else _document_problem(details)
-        problems.setdefault(problem.where, problem)
+        problems.setdefault(problem.path, problem)
     return [_under(above, problem) for problem in problems.values()]
 
 
-def _under(above: tuple[str | int, ...], problem: Problem) -> Problem:
-    return replace(problem, where=(*above, *problem.where))
+def _under(above: KeyPath, problem: SettingsProblem) -> SettingsProblem:
+    path = (*above, *problem.path)
+    return replace(problem, where=dotted(path), path=path)
 
 
 def dotted(where: Sequence[str | int]) -> str:
@@ -77,45 +79,49 @@ def check_key(name: str, path: Sequence[str | int], others: Collection[str] = ()
     here, _, key = re.sub(r"\[\d+\]", "[]", place).rpartition(".")
     if key in KEYS.get(here, ()) or key in KEYS:
         return
-    raise UsageError(f"{name}: unknown key{did_you_mean(place, others) or _nearest(tuple(path))}")
+    raise UsageError(Problem(name, "unknown key", hint=did_you_mean(place, others) or _nearest(tuple(path))))
 
 
-def _document_problem(details: ErrorDetails) -> Problem:
+def _at(path: KeyPath, rule: str, got: str | None = None, hint: str = "", between: bool = False) -> SettingsProblem:
+    return SettingsProblem(dotted(path), rule, got, hint, path, between)
+
+
+def _document_problem(details: ErrorDetails) -> SettingsProblem:
     where = details["loc"]
     if "settings" not in where:
-        return Problem(where, "unknown key") if details["type"] == "extra_forbidden" else _broken_rule(details, where)
+        return _at(where, "unknown key") if details["type"] == "extra_forbidden" else _broken_rule(details, where)
     above = where[: where.index("settings") + 1]
     return _under(above, _settings_problem({**details, "loc": where[len(above) :]}))
 
 
-def _settings_problem(details: ErrorDetails) -> Problem:
+def _settings_problem(details: ErrorDetails) -> SettingsProblem:
     where, kind = details["loc"], ""
     if len(where) > 1 and where[0] in PARTS:  # pydantic puts the kind into the place
         kind, where = str(where[1]), (where[0], *where[2:])
     if where[:2] == ("pyramid", "levels"):  # a union, to which pydantic adds its branches; a user knows none
         got = details["input"]
         rule = "must be 'all', a range as p3-p5, or a list of levels"
-        return Problem(where[:2], f"{rule}, got {_shown(got)}{_near_levels(got)}")
+        return _at(where[:2], rule, _shown(got), _near_levels(got))
     if details["type"] == "extra_forbidden":
         other = _other_kind(where, kind)
-        return Problem(where, other or f"unknown key{_nearest(where)}", bool(other))
+        return _at(where, other, between=True) if other else _at(where, "unknown key", hint=_nearest(where))
     if details["type"] == "union_tag_invalid":
         kinds, got = PARTS[str(where[0])], details["input"]["kind"]
         rule = f"must be {' or '.join(map(repr, kinds))}"
-        return Problem((*where, "kind"), f"{rule}, got {_shown(got)}{did_you_mean(str(got), kinds)}")
+        return _at((*where, "kind"), rule, _shown(got), did_you_mean(str(got), kinds))
     if details["type"] == "model_type" and where[:1] == ("stages",):
-        return Problem(where, f"must be an object or a row of four numbers, got {_shown(details['input'])}")
+        return _at(where, "must be an object or a row of four numbers", _shown(details["input"]))
     return _broken_rule(details, where)
 
 
-def _broken_rule(details: ErrorDetails, where: tuple[str | int, ...]) -> Problem:
+def _broken_rule(details: ErrorDetails, where: KeyPath) -> SettingsProblem:
     """A rule that a value breaks by itself, whatever it is a value of."""
     context = details.get("ctx", {})
     if details["type"] == "missing":
-        return Problem(where, "is required")
+        return _at(where, "is required")
     words = re.findall(r"'([^']*)'", context["expected"]) if details["type"] == "literal_error" else ()
     rule = _rule(details["type"], context, details["msg"])
-    return Problem(where, f"{rule}, got {_shown(details['input'])}{did_you_mean(str(details['input']), words)}")
+    return _at(where, rule, _shown(details["input"]), did_you_mean(str(details["input"]), words))
 
 
 def _other_kind(where: tuple[str | int, ...], kind: str) -> str:

@@ -2,19 +2,17 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.backbones import MOBILENET_V2, RESNET_STEM_CHANNELS, read_stage
 from mnfpn_cli.settings.keys import PARTS, USUAL_KINDS
 from mnfpn_cli.settings.network import NetworkSettings, kind_of
-from mnfpn_cli.settings.problems import Problem, describe
-
-KeyPath = tuple[str | int, ...]
+from mnfpn_cli.settings.problems import KeyPath, SettingsProblem, describe
 
 USUAL_STEMS = {
     "mobilenet_v2": NetworkSettings.model_fields["stem_channels"].default,
@@ -59,10 +57,10 @@ def merge(sources: Sequence[Source]) -> NetworkSettings:
     try:
         return NetworkSettings.model_validate(_merged(sources))
     except ValidationError as error:
-        raise UsageError("\n".join(named(problem, sources) for problem in describe(error))) from None
+        raise UsageError(*(named(problem, sources) for problem in describe(error))) from None
 
 
-def problems_alone(source: Source) -> list[str]:
+def problems_alone(source: Source) -> list[Problem]:
     """What is wrong with a value of a source whatever the other sources say; rules between keys are not asked."""
     part, key = (*source.path, "", "")[:2]
     kinds = [kind for kind, model in PARTS.get(str(part), {}).items() if key in model.model_fields and key != "kind"]
@@ -99,7 +97,7 @@ def _merged(sources: Sequence[Source]) -> Any:
 def check_once(sources: Sequence[Source]) -> None:
     """Make sure that no option is lost because another, which comes after it, gives the same key.
 
-    An option that comes after one it is a part of refines it: ``--stages``, then ``--set stages.2.stride=1``.
+    An option that comes after one it is a part of refines it: ``stages``, then ``stages.2.stride=1`` of ``set``.
 
     Raises:
         UsageError: naming both options.
@@ -110,7 +108,7 @@ def check_once(sources: Sequence[Source]) -> None:
             if both and len(later.path) <= len(earlier.path) and later.gave(earlier.path):
                 names = earlier.name if earlier.name == later.name else f"{earlier.name}, {later.name}"
                 got = f"{_typed(earlier.value)} and {_typed(later.value)}"
-                raise UsageError(f"{names}: must give a key once, got {got}")
+                raise UsageError(Problem(names, "must give a key once", got))
 
 
 def _typed(value: Any) -> str:
@@ -133,9 +131,9 @@ def _last_kind(sources: Sequence[Source], part: str) -> Any:
 def _without_other_kinds(value: Any, part: str, was: Any, wanted: Any) -> Any:
     """What a preset or a file says, less what it says only of a kind of backbone or head that a later source replaces.
 
-    So that ``--set backbone.kind=resnet`` can be said of any preset: a table of inverted residuals was not meant for
-    it. Only a kind that is said later drops anything. What is said after it, or beside it, or with an option, stays: it
-    is merged, or refused by validation.
+    So that ``backbone.kind=resnet`` can be said of any preset: a table of inverted residuals was not meant for it.
+    Only a kind that is said later drops anything. What is said after it, or beside it, or with an option, stays: it is
+    merged, or refused by validation.
 
     Both backbones have a stem, and their usual widths differ. ``stem_channels`` goes with the backbone where it is the
     usual width of the one that is replaced, as presets and `settings show` have it; any other was chosen, and stays.
@@ -161,13 +159,13 @@ def _without_other_kinds(value: Any, part: str, was: Any, wanted: Any) -> Any:
     return kept
 
 
-def named(problem: Problem, sources: Sequence[Source]) -> str:
-    """A problem in words, with the name of the source that gave the value."""
-    source = next((one for one in reversed(sources) if one.gave(problem.where)), None)
+def named(problem: SettingsProblem, sources: Sequence[Source]) -> SettingsProblem:
+    """A problem with the name of the source that gave the value."""
+    source = next((one for one in reversed(sources) if one.gave(problem.path)), None)
     if source is None:
-        return str(problem)
+        return problem
     # An option that is the very place needs no place beside its name.
-    return f"{source.name}: {problem.text if source.path == problem.where else problem}"
+    return replace(problem, where=source.name) if source.path == problem.path else problem.within(source.name)
 
 
 def _put(tree: Any, source: Source, path: KeyPath, value: Any) -> Any:
@@ -180,15 +178,15 @@ def _put(tree: Any, source: Source, path: KeyPath, value: Any) -> Any:
     if isinstance(tree, list):
         if not isinstance(key, int) or key >= len(tree):
             rule = f"must be 0 to {len(tree) - 1}" if tree else "must point into a list that is not empty"
-            raise UsageError(f"{source.name}: the index {rule}, got '{key}'")
+            raise UsageError(Problem(source.name, f"the index {rule}", f"'{key}'"))
         return [_put(item, source, rest, value) if i == key else item for i, item in enumerate(tree)]
     if not isinstance(tree, Mapping):
-        raise UsageError(f"{source.name}: '{key}' is below a value that has no keys")
+        raise UsageError(Problem(source.name, f"'{key}' is below a value that has no keys"))
     return {**tree, key: _put(tree.get(key, {} if rest else None), source, rest, value)}
 
 
 def _with_field_names(stages: Any) -> Any:
-    """Stages under our field names, so that ``--set stages.3.channels=48`` finds them in a file of rows."""
+    """Stages under our field names, so that ``stages.3.channels=48`` finds them in a file of rows."""
     if not isinstance(stages, list):
         return stages
     return [_read_if_possible(stage) for stage in stages]

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 
 
 def read_file(path: str | Path, kind: str, most: int) -> bytes:
@@ -19,12 +19,12 @@ def read_file(path: str | Path, kind: str, most: int) -> bytes:
         with Path(path).open("rb") as file:
             return read_stream(file, str(path), kind, most)
     except FileNotFoundError:
-        raise UsageError(f"{path}: must be a file, but there is none of that name") from None
+        raise UsageError(Problem(str(path), "must be a file, but there is none of that name")) from None
     except IsADirectoryError:
-        raise UsageError(f"{path}: must be a file, but it is a folder") from None
+        raise UsageError(Problem(str(path), "must be a file, but it is a folder")) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise MnfpnError(f"{path}: could not be read: {reason}") from None
+        raise MnfpnError(Problem(str(path), f"could not be read: {reason}")) from None
 
 
 def read_stream(file: BinaryIO, name: str, kind: str, most: int) -> bytes:
@@ -40,7 +40,7 @@ def read_stream(file: BinaryIO, name: str, kind: str, most: int) -> bytes:
     if file.seekable():
         file.seek(0, 2)
         size = f", got {file.tell() / 1e6:.1f} MB" if file.tell() > most else ""
-    raise UsageError(f"{name}: {kind} must have at most {most / 1e6:g} MB{size}")
+    raise UsageError(Problem(name, f"{kind} must have at most {most / 1e6:g} MB{size}"))
 
 
 def read_json(name: str, data: bytes) -> Any:
@@ -52,12 +52,12 @@ def read_json(name: str, data: bytes) -> Any:
     try:
         return parse_json(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise UsageError(f"{name}: must be UTF-8 text, but byte {error.start} is not") from None
+        raise UsageError(Problem(name, f"must be UTF-8 text, but byte {error.start} is not")) from None
     except json.JSONDecodeError as error:
-        raise UsageError(f"{name}: {_fault(error)}") from None
+        raise UsageError(Problem(name, _fault(error))) from None
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(";")[0]
-        raise UsageError(f"{name}: must be JSON: {reason[:1].lower()}{reason[1:]}") from None
+        raise UsageError(Problem(name, f"must be JSON: {reason[:1].lower()}{reason[1:]}")) from None
 
 
 def parse_json(text: str) -> Any:

@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.input import DEFAULT_SIZE, Size, parse_size
@@ -72,10 +72,12 @@ class Space:
         """
         if self.count > MAX_CELLS:
             largest = ", ".join(f"{axis.key} {len(axis.values):,}" for axis in self.axes if len(axis.values) > 1)
-            raise UsageError(f"the space: must have at most {MAX_CELLS:,} cells, got {self.count:,} ({largest})")
-        wrong = [line for axis in self._of_settings() for one in axis.sources() for line in problems_alone(one)]
+            raise UsageError(
+                Problem("the space", f"must have at most {MAX_CELLS:,} cells", f"{self.count:,} ({largest})")
+            )
+        wrong = [wrong for axis in self._of_settings() for one in axis.sources() for wrong in problems_alone(one)]
         if wrong:
-            raise UsageError("\n".join(dict.fromkeys(wrong)))
+            raise UsageError(*dict.fromkeys(wrong))
 
     @property
     def combinations(self) -> int:
@@ -94,13 +96,13 @@ class Space:
             try:
                 settings = resolve(sources)
             except UsageError as error:
-                yield Invalid(max(1, len(sizes)) * runs, str(error))
+                yield Invalid(max(1, len(sizes)) * runs, error.message)
                 continue
             for size in sizes or (settings.made_for or parse_size(DEFAULT_SIZE),):
                 try:
                     network_input(settings, size)
                 except UsageError as error:
-                    yield Invalid(runs, str(error))
+                    yield Invalid(runs, error.message)
                 else:
                     yield settings.at(size), size
 

@@ -3,12 +3,12 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from mnfpn_cli.settings.execution import DEFAULT_RUNTIME
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.overrides import as_options
+from mnfpn_cli.settings.overrides import network_parameters
+from mnfpn_cli.text import Parameter, as_arguments
 
 KEY_VERSION = 1
 """Raised where the same cell would be measured differently: old rows are then no longer its result."""
@@ -49,9 +49,9 @@ class Cell:
         return self.settings, self.size
 
     def __str__(self) -> str:
-        options = " ".join(as_options(self.settings)) or "the default network"
-        how = self.execution
-        return f"{options}, {self.size}, batch {how.batch}, {how.runtime} on {how.device}, {how.dtype}"
+        said = " ".join(f"`{name}` {value}" for name, value in network_parameters(self.settings))
+        how, size = self.execution, self.size
+        return f"{said or 'the default network'}, {size}, batch {how.batch}, {how.runtime} on {how.device}, {how.dtype}"
 
 
 def cell_key(cell: Cell, place: str) -> str:
@@ -78,21 +78,14 @@ def cell_key(cell: Cell, place: str) -> str:
 
 def bench_arguments(cell: Cell) -> list[str]:
     """The arguments of ``mnfpn bench`` that measure a cell."""
-    return ["bench", *network_arguments(cell), *_how(cell)]
+    return ["bench", *network_arguments(cell), *as_arguments(_how(cell.execution))]
 
 
 def network_arguments(cell: Cell) -> list[str]:
-    """The options that name a cell's network and the size of its images, as every command takes them."""
-    return [*as_options(cell.settings), "--size", str(cell.size)]
+    """The arguments that name a cell's network and the size of its images, as every command takes them."""
+    return as_arguments([*network_parameters(cell.settings), ("size", str(cell.size))])
 
 
-def _how(cell: Cell) -> list[str]:
-    how, usual = cell.execution, Execution()
-    said: dict[str, Any] = {
-        "--batch": (how.batch, usual.batch),
-        "--runtime": (how.runtime, usual.runtime),
-        "--device": (how.device, usual.device),
-        "--dtype": (how.dtype, usual.dtype),
-        "--threads": (how.threads, usual.threads),
-    }
-    return [text for name, (value, default) in said.items() if value != default for text in (name, str(value))]
+def _how(how: Execution) -> list[Parameter]:
+    names, usual = ("batch", "runtime", "device", "dtype", "threads"), Execution()
+    return [(name, str(value)) for name in names if (value := getattr(how, name)) != getattr(usual, name)]

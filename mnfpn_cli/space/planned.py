@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mnfpn_cli.documents.costs import CapacityRecord, PlannedCost, PlannedRun
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.memory import activation_bytes
 from mnfpn_cli.plan.network import plan_network
@@ -40,53 +40,53 @@ class Budget:
     latency_s: float | None = None
 
     def exceeded(self, figures: Figures) -> str:
-        """The option whose limit a cell exceeds; nothing where it is within all that a plan can tell."""
+        """The parameter whose limit a cell exceeds; nothing where it is within all that a plan can tell."""
         if self.macs is not None and figures.macs > self.macs:
-            return "--max-macs"
+            return "max_macs"
         if self.parameters is not None and figures.parameters > self.parameters:
-            return "--max-parameters"
+            return "max_parameters"
         if self.memory_bytes is not None and figures.memory_bytes > self.memory_bytes:
-            return "--max-memory"
+            return "max_memory"
         if self.levels is not None and figures.capacity.levels < self.levels:
-            return "--min-levels"
+            return "min_levels"
         return ""
 
 
-def parse_count(option: str, text: str) -> int:
+def parse_count(where: str, text: str) -> int:
     """Read ``5G``, ``5e9`` or ``4000000``.
 
     Raises:
         UsageError: where it is no number from 1 on.
     """
-    return round(_quantity(option, text, DECIMAL, "a number of 1 or more, as 5G, 5e9 or 400000", least=1.0))
+    return round(_quantity(where, text, DECIMAL, "a number of 1 or more, as 5G, 5e9 or 400000", least=1.0))
 
 
-def parse_bytes(option: str, text: str) -> int:
+def parse_bytes(where: str, text: str) -> int:
     """Read ``200MiB``, ``1.5G`` or ``1000000``.
 
     Raises:
         UsageError: where it is no number from 1 on.
     """
-    return round(_quantity(option, text, BYTES, "1 byte or more, as 200MiB, 1.5GB or 2e8", least=1.0))
+    return round(_quantity(where, text, BYTES, "1 byte or more, as 200MiB, 1.5GB or 2e8", least=1.0))
 
 
-def parse_duration(option: str, text: str) -> float:
+def parse_duration(where: str, text: str) -> float:
     """Read ``30ms`` or ``0.5s``, into seconds.
 
     Raises:
         UsageError: where it has no unit, or is not above 0.
     """
-    return _quantity(option, text, SECONDS, "a duration above 0 in s, ms, us or µs, as 30ms or 0.5s")
+    return _quantity(where, text, SECONDS, "a duration above 0 in s, ms, us or µs, as 30ms or 0.5s")
 
 
 NUMBER = r"[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE][+-]?[0-9]{1,3})?"
 
 
-def _quantity(option: str, text: str, units: dict[str, float], rule: str, least: float = 0.0) -> float:
+def _quantity(where: str, text: str, units: dict[str, float], rule: str, least: float = 0.0) -> float:
     match = re.fullmatch(rf"({NUMBER})\s*([A-Za-zµ]*)", text.strip())
     value = float(match[1]) * units[match[2]] if match and match[2] in units else 0.0
     if not (value > 0 and least <= value < math.inf):
-        raise UsageError(f"{option}: must be {rule}, got '{text}'")
+        raise UsageError(Problem(where, f"must be {rule}", f"'{text}'"))
     return value
 
 

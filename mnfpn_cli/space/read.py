@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.execution import check_device_name, choose_runtimes
 from mnfpn_cli.settings.files import ANNOTATIONS, read_bytes, read_config, read_preset
 from mnfpn_cli.settings.input import ITEM_BYTES, MAX_BATCH, parse_size
 from mnfpn_cli.settings.keys import KEYS, every_key
 from mnfpn_cli.settings.overrides import parse_value, path_of
-from mnfpn_cli.settings.problems import check_key
-from mnfpn_cli.settings.sources import KeyPath
+from mnfpn_cli.settings.problems import KeyPath, check_key
+from mnfpn_cli.settings.sources import Source
 from mnfpn_cli.settings.strict_json import read_json
 from mnfpn_cli.space.axes import MAX_CELLS, Axis, Space
 from mnfpn_cli.text import did_you_mean
@@ -41,7 +41,9 @@ def joined(axes: Iterable[Axis]) -> list[Axis]:
         path = path_of(axis.key)
         before = found.setdefault(path, axis)
         if before.name.split()[0] != axis.name.split()[0]:
-            raise UsageError(f"{before.name}, {axis.name}: must not both give choices for one key; name all in one")
+            raise UsageError(
+                Problem(f"{before.name}, {axis.name}", "must not both give choices for one key; name all in one")
+            )
         found[path] = replace(before, values=_each_once((*before.values, *axis.values)))
     return list(found.values())
 
@@ -61,7 +63,7 @@ def split_choices(name: str, text: str) -> list[str]:
         else:
             choices[-1] += sign
     if not all(choice.strip() for choice in choices):
-        raise UsageError(f"{name}: must have a value before and behind each comma, got '{text}'")
+        raise UsageError(Problem(name, "must have a value before and behind each comma", f"'{text}'"))
     return [choice.strip() for choice in choices]
 
 
@@ -77,9 +79,9 @@ def axis_of(key: str, name: str, values: Iterable[Any]) -> Axis:
     check = CHECKS.get(key)
     found = [check(name, value) if check else value for value in values]
     if not found:
-        raise UsageError(f"{name}: must have at least one value, got none")
+        raise UsageError(Problem(name, "must have at least one value", "none"))
     if len(found) > MAX_CELLS:
-        raise UsageError(f"{name}: must have at most {MAX_CELLS:,} values, got {len(found):,}")
+        raise UsageError(Problem(name, f"must have at most {MAX_CELLS:,} values", f"{len(found):,}"))
     return Axis(key, name, _each_once(found))
 
 
@@ -88,27 +90,32 @@ def _each_once(values: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def override_axis(text: str) -> Axis:
-    """Read ``key=choice,choice``, as ``--set`` gives it.
+    """Read ``key=choice,choice``.
 
     Raises:
         UsageError: where there is no key, no choice, or no such key.
     """
     key, equals, value = text.partition("=")
     if not equals or "" in path_of(key):
-        raise UsageError(f"--set: must be key=value with a dotted key, as pyramid.smooth=conv,separable, got '{text}'")
-    name = f"--set {key.strip()}"
+        raise UsageError(
+            Problem("`set`", "must be key=value with a dotted key, as pyramid.smooth=conv,separable", f"'{text}'")
+        )
+    name = f"`set` {key.strip()}"
     choices = split_choices(name, value)
     if len(choices) > 1 and path_of(key) == LEVELS and all(re.fullmatch("p[0-9]+", one) for one in choices):
         as_list = json.dumps(choices, separators=(",", ":"))
         raise UsageError(
-            f"{name}: '{value}' is one list in other commands, and would be {len(choices)} choices here: "
-            f"write {key.strip()}='{as_list}' for the list, or repeat --set for each choice"
+            Problem(
+                name,
+                f"'{value}' is one list in other commands, and would be {len(choices)} choices here: "
+                f"write {key.strip()}='{as_list}' for the list, or repeat `set` for each choice",
+            )
         )
     return axis_of(key.strip(), name, [parse_value(one) for one in choices])
 
 
 def _size(name: str, value: Any) -> Any:
-    with _named(name, "--size"):
+    with _named(name):
         return parse_size(str(value) if isinstance(value, str | int) and not isinstance(value, bool) else repr(value))
 
 
@@ -116,15 +123,15 @@ def _whole_number(high: int) -> Callable[[str, Any], int]:
     def check(name: str, value: Any) -> int:
         number = parse_value(value) if isinstance(value, str) else value
         if type(number) is not int or not 1 <= number <= high:
-            raise UsageError(f"{name}: must be a whole number from 1 to {high}, got {json.dumps(value)}")
+            raise UsageError(Problem(name, f"must be a whole number from 1 to {high}", json.dumps(value)))
         return number
 
     return check
 
 
-def _word(check: Callable[[str], Any], option: str) -> Callable[[str, Any], str]:
+def _word(check: Callable[[str], Any]) -> Callable[[str, Any], str]:
     def checked(name: str, value: Any) -> str:
-        with _named(name, option):
+        with _named(name):
             check(str(value))
         return str(value)
 
@@ -133,33 +140,38 @@ def _word(check: Callable[[str], Any], option: str) -> Callable[[str, Any], str]
 
 def _runtimes(name: str, values: Iterable[Any]) -> tuple[str, ...]:
     """The runtimes of these names; ``all`` is all of them."""
-    with _named(name, "--runtime"):
+    with _named(name):
         return choose_runtimes([str(value) for value in values])
+
+
+def _preset(name: str, value: Any) -> Source:
+    with _named(name):
+        return read_preset(str(value))
 
 
 def _dtype(text: str) -> None:
     if text not in ITEM_BYTES:
         near = did_you_mean(text, ITEM_BYTES)
-        raise UsageError(f"--dtype: must be one of {', '.join(ITEM_BYTES)}, got '{text}'{near}")
+        raise UsageError(Problem("`dtype`", f"must be one of {', '.join(ITEM_BYTES)}", f"'{text}'", near))
 
 
 @contextmanager
-def _named(name: str, option: str) -> Iterator[None]:
-    """Call an option by the name that it has here."""
+def _named(name: str) -> Iterator[None]:
+    """Call the place of a problem by the name that it has here."""
     try:
         yield
     except UsageError as error:
-        raise UsageError(str(error).replace(f"{option}:", f"{name}:", 1)) from None
+        raise error.at(name) from None
 
 
 CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "size": _size,
     "batch": _whole_number(MAX_BATCH),
-    "dtype": _word(_dtype, "--dtype"),
+    "dtype": _word(_dtype),
     "runtime": lambda _, value: value,
-    "device": _word(check_device_name, "--device"),
+    "device": _word(check_device_name),
     "threads": _whole_number(MAX_THREADS),
-    "preset": lambda _, value: read_preset(str(value)),
+    "preset": _preset,
     "config": lambda _, value: read_config(str(value)),
 }
 """What makes a value of a key that is no setting."""
@@ -177,12 +189,12 @@ def read_space(path: Path) -> list[Axis]:
     """
     document = read_json(str(path), read_bytes(str(path)))
     if not isinstance(document, dict):
-        raise UsageError(f"{path}: must be an object of keys with their choices, got {json.dumps(document)[:60]}")
+        raise UsageError(Problem(str(path), "must be an object of keys with their choices", json.dumps(document)[:60]))
     axes = [axis_of(key, f"{path}: {key}", values) for key, values in _keys(str(path), document, "")]
     paths = [path_of(axis.key) for axis in axes]
     for index, axis in enumerate(axes):
         if paths[index] in paths[:index]:
-            raise UsageError(f"{axis.name}: must be given once, got it in two spellings")
+            raise UsageError(Problem(axis.name, "must be given once", "it in two spellings"))
     return axes
 
 
@@ -210,17 +222,17 @@ def _choices(name: str, value: Any) -> list[Any]:
         return [value]
     unknown = value.keys() - RANGE
     if unknown or not {"from", "to"} <= value.keys():
-        raise UsageError(f"{name}: a range must have from, to and perhaps step, got {', '.join(sorted(value))}")
+        raise UsageError(Problem(name, "a range must have from, to and perhaps step", ", ".join(sorted(value))))
     low, high, step = value["from"], value["to"], value.get("step", 1)
     if "step" not in value and isinstance(low, float) | isinstance(high, float):
         raise UsageError(
-            f"{name}: a range must have a step, unless from and to are whole numbers, got {json.dumps(value)[:60]}"
+            Problem(name, "a range must have a step, unless from and to are whole numbers", json.dumps(value)[:60])
         )
     if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in (low, high, step)):
-        raise UsageError(f"{name}: a range must be of numbers, got {json.dumps(value)[:60]}")
+        raise UsageError(Problem(name, "a range must be of numbers", json.dumps(value)[:60]))
     if step <= 0 or high < low or not high - low < step * MAX_CELLS:
         rule = f"a range must go up from 'from' to 'to' by a positive step, in at most {MAX_CELLS:,} steps"
-        raise UsageError(f"{name}: {rule}, got {json.dumps(value)[:60]}")
+        raise UsageError(Problem(name, rule, json.dumps(value)[:60]))
     count = int((high - low) / step + 1e-9) + 1
     return [
         round(low + index * step, 12) if isinstance(low + step, float) else low + index * step for index in range(count)

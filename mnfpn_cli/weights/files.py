@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.sources import Source
-from mnfpn_cli.text import plain
+from mnfpn_cli.text import first_line
 from mnfpn_cli.weights.header import Kind, kind_of_file, settings_in
 
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
@@ -56,16 +56,20 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except (MnfpnError, KeyboardInterrupt):
         raise
     except (SafetensorError, EOFError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{path}: must be a whole checkpoint, but it is damaged: {_first_line(error)}") from None
+        raise UsageError(
+            Problem(str(path), f"must be a whole checkpoint, but it is damaged: {_first_line(error)}")
+        ) from None
     except pickle.UnpicklingError as error:
-        raise UsageError(f"{path}: {_refusal(error)}") from None
+        raise UsageError(Problem(str(path), f"{_refusal(error)}")) from None
     except Exception as error:  # noqa: BLE001 - a damaged or hostile pickle can make torch raise anything at all
         if isinstance(error, MemoryError) or "allocate memory" in str(error):  # torch has no class of its own for it
-            raise MnfpnError(f"{path}: could not be read: out of memory") from None
+            raise MnfpnError(Problem(str(path), "could not be read: out of memory")) from None
         if "TorchScript" in str(error):
             what = "it is a TorchScript program: save its state_dict()"
-            raise UsageError(f"{path}: must be a state dict, but {what}") from None
-        raise UsageError(f"{path}: must be a checkpoint, but torch cannot read it: {_first_line(error)}") from None
+            raise UsageError(Problem(str(path), f"must be a state dict, but {what}")) from None
+        raise UsageError(
+            Problem(str(path), f"must be a checkpoint, but torch cannot read it: {_first_line(error)}")
+        ) from None
     settings = _carried(path) if kind is Kind.SAFETENSORS else None
     return Checkpoint(str(path), _without_prefix(_state_dict(path, found)), settings)
 
@@ -157,16 +161,20 @@ def _state_dict(path: Path, found: Any) -> Mapping[str, Tensor]:
             break
         found = found[wrapper]
     if not isinstance(found, Mapping):
-        raise UsageError(f"{path}: must be a state dict, but it holds data of type {type(found).__name__}")
+        raise UsageError(Problem(str(path), f"must be a state dict, but it holds data of type {type(found).__name__}"))
     if not found:
-        raise UsageError(f"{path}: must be a state dict, but it holds no tensors")
+        raise UsageError(Problem(str(path), "must be a state dict, but it holds no tensors"))
     for key, value in found.items():
         if not isinstance(key, str):
-            raise UsageError(f"{path}: must be a state dict, but one of its keys is {key!r:.40}, not text")
+            raise UsageError(Problem(str(path), f"must be a state dict, but one of its keys is {key!r:.40}, not text"))
         if not isinstance(value, Tensor):
-            raise UsageError(f"{path}: must be a state dict, but {key} is of type {type(value).__name__}, not a tensor")
+            raise UsageError(
+                Problem(str(path), f"must be a state dict, but {key} is of type {type(value).__name__}, not a tensor")
+            )
         if value.layout is not torch.strided or value.is_quantized or value.is_meta or value.is_nested:
-            raise UsageError(f"{path}: must hold plain tensors, but {key} is sparse, nested, quantised or without data")
+            raise UsageError(
+                Problem(str(path), f"must hold plain tensors, but {key} is sparse, nested, quantised or without data")
+            )
     return found
 
 
@@ -179,5 +187,4 @@ def _without_prefix(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 
 def _first_line(error: Exception) -> str:
-    sentence = (plain(str(error)).splitlines() or [type(error).__name__])[0].split(". ")[0]
-    return sentence[:200]
+    return (first_line(error) or type(error).__name__).split(". ")[0][:200]

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from mnfpn_cli.errors import MnfpnError, UsageError
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.files import MAX_BYTES, parse_settings
 from mnfpn_cli.settings.sources import Source
+from mnfpn_cli.text import first_line
 
 SETTINGS_KEY = "mnfpn_settings"
 """Where our checkpoints keep the settings of their network, as JSON."""
@@ -31,14 +32,16 @@ def kind_of_file(path: Path) -> Kind:
     """
     try:
         if not path.exists():
-            raise UsageError(f"{path}: must be a file, but there is none of that name")
+            raise UsageError(Problem(str(path), "must be a file, but there is none of that name"))
         if not path.is_file():
-            raise UsageError(f"{path}: must be a file, but it is a {'folder' if path.is_dir() else 'device'}")
+            raise UsageError(
+                Problem(str(path), f"must be a file, but it is a {'folder' if path.is_dir() else 'device'}")
+            )
         with path.open("rb") as file:
             head = file.read(64)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise MnfpnError(f"{path}: could not be read: {reason}") from None
+        raise MnfpnError(Problem(str(path), f"could not be read: {reason}")) from None
     if head[:4] == b"PK\x03\x04":
         return Kind.ZIP
     if head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < path.stat().st_size:
@@ -48,7 +51,7 @@ def kind_of_file(path: Path) -> Kind:
     what = "it is empty" if not head else "it is neither a torch file nor a safetensors file"
     if head.startswith(b"version https://git-lfs"):
         what = "it is a pointer of Git LFS: `git lfs pull` fetches the file"
-    raise UsageError(f"{path}: must be a checkpoint, but {what}")
+    raise UsageError(Problem(str(path), f"must be a checkpoint, but {what}"))
 
 
 def settings_in(path: Path) -> Source | None:
@@ -64,12 +67,14 @@ def settings_in(path: Path) -> Source | None:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(SETTINGS_KEY)
     except SafetensorError as error:
-        raise UsageError(f"{path}: must be a whole checkpoint, but it is damaged: {error}") from None
+        raise UsageError(
+            Problem(str(path), f"must be a whole checkpoint, but it is damaged: {first_line(error)}")
+        ) from None
     except (OSError, MemoryError) as error:  # it is mapped into memory, and may be larger than a process is allowed
-        raise MnfpnError(f"{path}: could not be read: {error}") from None
+        raise MnfpnError(Problem(str(path), f"could not be read: {error}")) from None
     if text is None:
         return None
     place = f"{path}: {SETTINGS_KEY}"
     if len(text) > MAX_BYTES:
-        raise UsageError(f"{place}: must have at most {MAX_BYTES / 1e6:g} MB")
+        raise UsageError(Problem(place, f"must have at most {MAX_BYTES / 1e6:g} MB"))
     return Source(place, parse_settings(place, text.encode()))

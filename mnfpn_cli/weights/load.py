@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mnfpn_cli.documents.inputs import WeightsRecord
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.network.build import build_meta, build_planned
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
@@ -87,8 +87,10 @@ def _check(
         if wrong:
             more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
             raise UsageError(
-                f"{checkpoint.name}: must have {what} (read in {found.layout}'s layout), but "
-                f"{'; '.join(wrong[:3])}{more}"
+                Problem(
+                    checkpoint.name,
+                    f"must have {what} (read in {found.layout}'s layout), but {'; '.join(wrong[:3])}{more}",
+                )
             )
     overridden = tuple(
         source

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.weights.layouts import LAYOUTS, OURS, Layout
 from mnfpn_cli.weights.places import PARTS, Place, head_facts, places
@@ -162,7 +162,9 @@ def match(name: str, theirs: Iterable[str], ours: Iterable[str], plan: NetworkPl
     names = _recognise(theirs, ours, plan, whole)
     sources = names.sources(theirs, ours)
     if not sources:
-        raise UsageError(f"{name}: must be a checkpoint of this network, but none of its keys is known: {_few(theirs)}")
+        raise UsageError(
+            Problem(name, f"must be a checkpoint of this network, but none of its keys is known: {_few(theirs)}")
+        )
     used = {key for keys in sources.values() for key in keys}
     rest = {key: names.part(key) for key in theirs if key not in used}
     missing = [key for key in ours if key not in sources and not key.endswith(COUNTER)]
@@ -174,8 +176,11 @@ def match(name: str, theirs: Iterable[str], ours: Iterable[str], plan: NetworkPl
         lacks = [f"it lacks {_few(lacking)}"] if lacking else []
         has = [f"the network has no place for {_few(too_many)}"] if too_many else []
         raise UsageError(
-            f"{name}: must be a checkpoint of this network (it has {len(sources)} of its {len(ours)} names, in "
-            f"{names.layout} layout), but {', and '.join(lacks + has)}"
+            Problem(
+                name,
+                f"must be a checkpoint of this network (it has {len(sources)} of its {len(ours)} names, in "
+                f"{names.layout} layout), but {', and '.join(lacks + has)}",
+            )
         )
     return Match(names.layout, sources, tuple(rest), tuple(missing))
 

@@ -67,5 +67,5 @@ def test_what_was_not_said_of_sampling_has_its_default() -> None:
     """And what contradicts itself is refused as at the prompt."""
     assert SamplingRecord().sampling() == Sampling()
     assert SamplingRecord(runs=3, warmup=0).sampling().runs == 3
-    with pytest.raises(UsageError, match=r"^--max-time: must not be less than --min-time"):
+    with pytest.raises(UsageError, match=r"^max_time: must not be less than min_time"):
         SamplingRecord(min_time_s=2, max_time_s=1).sampling()

@@ -175,3 +175,21 @@ def test_a_path_gives_way_to_short_text_beside_it(monkeypatch: pytest.MonkeyPatc
         mixed.add_row(PathCell(path, 2), "LevelClassifiers", "1234567890")
     words = [line.split() for line in lines_in_terminal(monkeypatch, [mixed], 42, "xterm")]
     assert words[-2:] == [[name, "LevelClassifiers", "1234567890"] for name in ("lateral", "smooth")]
+
+
+def test_text_spells_parameters_as_options_and_json_does_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In notes and in cells, for a terminal and for a pipe; a document keeps the backquotes."""
+    failed = table("Failed", "Runtime", "Reason")
+    failed.add_row("eager", "raise `max_time`")
+    report: Report = [failed, note("`retry_failed` measures them again.")]
+    expected = ["Failed", "Runtime", "Reason", "eager", "raise", "--max-time", "--retry-failed"]
+    emit(report, {"reason": "raise `max_time`"}, OutputOptions())
+    assert capsys.readouterr().out.split()[: len(expected)] == expected
+    text = " ".join(lines_in_terminal(monkeypatch, report, 60, "xterm"))
+    assert {"--max-time", "--retry-failed"} <= set(text.split())
+    assert "`" not in text
+    monkeypatch.undo()
+    emit(report, {"reason": "raise `max_time`"}, OutputOptions(json=True))
+    assert json.loads(capsys.readouterr().out) == {"reason": "raise `max_time`"}

@@ -153,7 +153,7 @@ def test_without_measuring_a_sweep_is_a_table(mnfpn: Mnfpn) -> None:
     document = json.loads(mnfpn("sweep", *arguments, "--max-parameters", "3M", "--measure", "none", "--json").out)
     assert document["cells"] == 4
     assert [one["cells"] for one in document["invalid"]] == [2]
-    assert document["over_budget"] == {"--max-parameters": 2}
+    assert document["over_budget"] == {"max_parameters": 2}
     assert all(one["cost"]["parameters"] <= 3_000_000 for one in document["frontier"])
     assert list(Path().iterdir()) == []
 

@@ -18,33 +18,33 @@ from mnfpn_cli.settings.sources import Source
 RESNET = "backbone.kind=resnet"
 CLASSIFIER = "head.kind=classifier"
 REFUSED: list[tuple[tuple[str, ...], str]] = [
-    (("backbone.kind=vgg",), "--set backbone.kind: must be 'mobilenet_v2' or 'resnet', got 'vgg'"),
-    (("backbone=resnet",), "--set backbone: must be an object, got 'resnet'"),
-    (("backbone.blocks=[3,4]",), "--set backbone.blocks: is a key of backbone.kind 'resnet', not of 'mobilenet_v2'"),
+    (("backbone.kind=vgg",), "set backbone.kind: must be 'mobilenet_v2' or 'resnet', got 'vgg'"),
+    (("backbone=resnet",), "set backbone: must be an object, got 'resnet'"),
+    (("backbone.blocks=[3,4]",), "set backbone.blocks: is a key of backbone.kind 'resnet', not of 'mobilenet_v2'"),
     ((RESNET, "backbone.conv_bias=true"), "is a key of backbone.kind 'mobilenet_v2', not of 'resnet'"),
-    ((RESNET, "backbone.blocks=[]"), "--set backbone.blocks: must have at least 1 item, got []"),
-    ((RESNET, "backbone.blocks=[0]"), "--set backbone.blocks: backbone.blocks[0]: must be at least 1, got 0"),
+    ((RESNET, "backbone.blocks=[]"), "set backbone.blocks: must have at least 1 item, got []"),
+    ((RESNET, "backbone.blocks=[0]"), "set backbone.blocks: backbone.blocks[0]: must be at least 1, got 0"),
     ((RESNET, "backbone.blocks=[999,2]"), "backbone.blocks: must have at most 1000 blocks in all, got 1001"),
-    ((RESNET, "backbone.blok=[1]"), "--set backbone.blok: unknown key; did you mean 'backbone.blocks'?"),
+    ((RESNET, "backbone.blok=[1]"), "set backbone.blok: unknown key; did you mean 'backbone.blocks'?"),
     ((RESNET, "stages=[[6,24,2,2]]"), "must be null with backbone.kind 'resnet', whose stages are in backbone.blocks"),
-    (("backbone.bare_stem=1",), "--set backbone.bare_stem: must be true or false, got 1"),
+    (("backbone.bare_stem=1",), "set backbone.bare_stem: must be true or false, got 1"),
     (("head.classes=10",), "is a key of head.kind 'classifier' and 'level_classifiers', not of 'none'"),
     (
         (CLASSIFIER, "head.pool=average"),
-        "--set head.pool: is a key of head.kind 'level_classifiers', not of 'classifier'",
+        "set head.pool: is a key of head.kind 'level_classifiers', not of 'classifier'",
     ),
-    ((CLASSIFIER, "head.dropout=1"), "--set head.dropout: must be less than 1, got 1"),
-    ((CLASSIFIER, "head.classes=0"), "--set head.classes: must be at least 1, got 0"),
+    ((CLASSIFIER, "head.dropout=1"), "set head.dropout: must be less than 1, got 1"),
+    ((CLASSIFIER, "head.classes=0"), "set head.classes: must be at least 1, got 0"),
     ((CLASSIFIER, "pyramid.channels=8"), "must be null with head.kind 'classifier', which sits on the backbone"),
     ((CLASSIFIER, "head.last_channels=60000", "width_mult=2"), "width_mult: head.last_channels must be 1 to 65536"),
-    (("pyramid=null",), "--set pyramid: must not be null with head.kind 'none': nothing would come out, got null"),
+    (("pyramid=null",), "set pyramid: must not be null with head.kind 'none': nothing would come out, got null"),
     (("head.kind=level_classifiers", "pyramid=null"), "it classifies the pyramid's levels, got null"),
-    (("head.kind=level_classifiers", "head.size=0x3"), "--set head.size: each side must be 1 to 65536 pixels"),
-    (("head.kind=level_classifiers", "head.size=3,4"), "--set head.size: must be HxW in pixels"),
+    (("head.kind=level_classifiers", "head.size=0x3"), "set head.size: each side must be 1 to 65536 pixels"),
+    (("head.kind=level_classifiers", "head.size=3,4"), "set head.size: must be HxW in pixels"),
     (("head.kind=level_classifiers", "head.pool=average", "head.size=64"), "head.size: must be null with head.pool"),
     (
         ("head.kind=level_classifiers", "head.size=8"),
-        "--set head.size: must have sides of at least 32 pixels, the stride of the backbone's last map, got 8x8",
+        "set head.size: must have sides of at least 32 pixels, the stride of the backbone's last map, got 8x8",
     ),
     (("pyramid.merge=concat", "pyramid.smooth=none"), "smoothing brings the concatenated maps back to the pyramid's"),
     (("pyramid.merge=concat", "pyramid.smooth_shared=true"), "pyramid.smooth_shared: must be false with pyramid.merge"),
@@ -67,7 +67,7 @@ def test_what_describes_no_network_is_refused_with_the_reason(words: tuple[str, 
     """Under the option that said it."""
     with pytest.raises(UsageError) as caught:
         resolve([parse_override(text) for text in words])
-    assert str(caught.value).startswith("--set ")
+    assert str(caught.value).startswith("set ")
     assert message in str(caught.value)
 
 
@@ -98,7 +98,7 @@ def test_settings_made_in_python_are_refused_where_they_are_planned() -> None:
         SettingsError, match=r"^pyramid\.smooth: must not be none with pyramid\.merge 'concat'"
     ) as caught:
         plan_network(settings)
-    assert caught.value.problem.where == ("pyramid", "smooth")
+    assert caught.value.problem.path == ("pyramid", "smooth")
     assert caught.value.exit_code == 2
     beyond = NetworkSettings.model_validate({"pyramid": {"levels": "p3-p7"}})
     with pytest.raises(SettingsError, match=r"^pyramid\.levels: must be among the levels that the stages give"):
@@ -136,7 +136,7 @@ def test_a_head_on_flattened_maps_is_made_for_one_size() -> None:
         plan_network(free)
     tied = resolve([read_preset("fpn-classifier"), parse_override("head.size=128x192")])
     assert sized(tied, None)[1] == Size(128, 192)
-    with pytest.raises(UsageError, match=r"--size: must be 128x192, which the head's dense layers are made for"):
+    with pytest.raises(UsageError, match=r"^size: must be 128x192, which the head's dense layers are made for"):
         network_input(*sized(tied, "224"))
 
 

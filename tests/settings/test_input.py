@@ -28,7 +28,7 @@ def test_a_size_is_height_by_width_or_one_side(text: str, size: tuple[int, int])
 @pytest.mark.parametrize("text", ["", "x", "600x", "x900", "600x900x3", "-600x900", "6e2", "600.0", "600 900", "٣x٣"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     """With the value as it was written."""
-    with pytest.raises(UsageError, match="--size: must be HxW in pixels"):
+    with pytest.raises(UsageError, match=r"^size: must be HxW in pixels"):
         parse_size(text)
 
 
@@ -37,7 +37,7 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 )
 def test_a_side_is_from_1_to_the_maximum(text: str) -> None:
     """Zero pixels are no image; of a number of many digits, the limit is named too."""
-    with pytest.raises(UsageError, match="--size: each side must be 1 to 65536 pixels, got") as caught:
+    with pytest.raises(UsageError, match=r"^size: each side must be 1 to 65536 pixels, got") as caught:
         parse_size(text)
     assert len(str(caught.value)) < 100
 

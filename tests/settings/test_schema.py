@@ -60,7 +60,7 @@ def test_the_schema_accepts_what_settings_show_prints(settings: NetworkSettings)
     ],
 )
 def test_the_schema_accepts_each_spelling(value: Any) -> None:
-    """All that `--config` reads."""
+    """All that `config` reads."""
     VALIDATOR.validate(value)
 
 

@@ -40,7 +40,7 @@ def test_a_stage_is_read_in_each_spelling(spelling: object) -> None:
 def test_later_beats_earlier_and_leaves_the_rest() -> None:
     """A file changes what it names; an option changes what it names in that."""
     file = from_json({"width_mult": 0.5, "pyramid": {"channels": 64}})
-    settings = resolve([file, Source("--width-mult", 0.75, ("width_mult",)), parse_override("pyramid.smooth=none")])
+    settings = resolve([file, Source("`width_mult`", 0.75, ("width_mult",)), parse_override("pyramid.smooth=none")])
     assert settings.width_mult == 0.75
     assert settings.pyramid
     assert (settings.pyramid.channels, settings.pyramid.smooth, settings.pyramid.upsample) == (64, "none", "bilinear")
@@ -48,7 +48,7 @@ def test_later_beats_earlier_and_leaves_the_rest() -> None:
 
 
 def test_an_override_reaches_into_a_list_of_rows() -> None:
-    """`--set stages.0.channels=48` works on a file that wrote rows."""
+    """`set stages.0.channels=48` works on a file that wrote rows."""
     settings = resolve([from_json([[6, 24, 2, 2]]), parse_override("stages.0.channels=48")])
     assert settings.stages
     assert settings.stages[0].channels == 48
@@ -102,7 +102,7 @@ def test_an_error_names_the_source_that_gave_the_value() -> None:
     assert str(caught.value).splitlines() == [
         "my.json: width_mult: must be greater than 0, got -1",
         "my.json: stages[0].stride: must be 1 or 2, got 3",
-        "--set pyramid.channels: must be at least 1, got 0",
+        "set pyramid.channels: must be at least 1, got 0",
     ]
 
 
@@ -165,7 +165,7 @@ def test_only_what_was_said_before_the_kind_was_changed_is_dropped() -> None:
         resolve([read_preset("mobilenetv2-fpn"), from_json({"backbone": RESNET, "stages": stages})])
     outdone = from_json({"backbone": {"kind": ["resnet"]}, "stem_channels": 8})
     assert resolve([outdone, changed]).backbone.kind == "mobilenet_v2"
-    with pytest.raises(UsageError, match=r"^--stages: must be null with backbone\.kind 'resnet'"):
+    with pytest.raises(UsageError, match=r"^stages: must be null with backbone\.kind 'resnet'"):
         resolve([parse_stages("6,24,2,2"), parse_override("backbone.kind=resnet")])
 
 

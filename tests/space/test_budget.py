@@ -23,7 +23,7 @@ from mnfpn_cli.space.planned import parse_bytes, parse_count, parse_duration
 )
 def test_counts_have_decimal_prefixes(text: str, number: int) -> None:
     """MACs and parameters are counted in thousands; scientific notation is a number, too."""
-    assert parse_count("--max-macs", text) == number
+    assert parse_count("`max_macs`", text) == number
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_counts_have_decimal_prefixes(text: str, number: int) -> None:
 )
 def test_bytes_have_decimal_or_binary_prefixes(text: str, number: int) -> None:
     """MB are a million, MiB are 2^20."""
-    assert parse_bytes("--max-memory", text) == number
+    assert parse_bytes("`max_memory`", text) == number
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_bytes_have_decimal_or_binary_prefixes(text: str, number: int) -> None:
 )
 def test_durations_have_their_unit(text: str, seconds: float) -> None:
     """Seconds, milliseconds, microseconds."""
-    assert parse_duration("--max-latency", text) == pytest.approx(seconds)
+    assert parse_duration("`max_latency`", text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -48,11 +48,11 @@ def test_durations_have_their_unit(text: str, seconds: float) -> None:
 )
 def test_what_is_no_quantity_is_refused(text: str) -> None:
     """With the option, the rule and the value."""
-    with pytest.raises(UsageError, match="--max-macs: must be a number of 1 or more, as 5G, 5e9 or 400000, got"):
-        parse_count("--max-macs", text)
+    with pytest.raises(UsageError, match=r"^max_macs: must be a number of 1 or more, as 5G, 5e9 or 400000, got"):
+        parse_count("`max_macs`", text)
 
 
 def test_a_latency_without_a_unit_is_refused() -> None:
     """30 could be milliseconds or seconds."""
     with pytest.raises(UsageError, match=r"must be a duration above 0 in s, ms, us or µs, as 30ms or 0\.5s, got '30'"):
-        parse_duration("--max-latency", "30")
+        parse_duration("`max_latency`", "30")

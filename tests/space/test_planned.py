@@ -82,7 +82,7 @@ def test_budgets_cut_by_what_the_plan_says() -> None:
         assert list(planned.cut.values()) == [1]
     planned = plan_space(space_of(pyramid__levels=["all", "p3-p5"], size=["64"]), Budget(levels=4))
     assert [one.figures.capacity.levels for one in planned.cells] == [4]
-    assert planned.cut == {"--min-levels": 1}
+    assert planned.cut == {"min_levels": 1}
 
 
 def test_kept_is_the_geometric_mean_of_the_shares() -> None:

@@ -38,14 +38,14 @@ def choices(path: Path) -> dict[str, tuple[Any, ...]]:
 )
 def test_commas_outside_of_brackets_part_choices(text: str, expected: list[str]) -> None:
     """A list in JSON is one choice."""
-    assert split_choices("--set", text) == expected
+    assert split_choices("`set`", text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "1,,2", ",1", "1,"])
 def test_no_choice_is_empty(text: str) -> None:
     """A comma too many is a mistake, not nothing."""
     with pytest.raises(UsageError, match="must have a value before and behind each comma"):
-        split_choices("--width-mult", text)
+        split_choices("`width_mult`", text)
 
 
 def test_lists_ranges_and_single_values_are_read(tmp_path: Path) -> None:
@@ -79,22 +79,22 @@ def test_options_take_the_place_of_what_a_file_says() -> None:
 
 
 def test_an_option_that_repeats_gives_more_choices() -> None:
-    """`--set` as any other, each choice once, however the key is written."""
+    """`set` as any other, each choice once, however the key is written."""
     axes = joined(map(override_axis, ("stages[3].channels=32,48", "stages.3.channels=64,32", "in_channels=1")))
     assert [axis.values for axis in axes] == [(32, 48, 64), (1,)]
 
 
 def test_two_options_do_not_give_choices_for_one_key() -> None:
     """Elsewhere the later one would count; here nobody could say whether it does."""
-    with pytest.raises(UsageError, match="--width-mult, --set width_mult: must not both give choices for one key"):
-        joined([axis_of("width_mult", "--width-mult", [1.0]), override_axis("width_mult=2")])
+    with pytest.raises(UsageError, match=r"^width_mult, set width_mult: must not both give choices for one key"):
+        joined([axis_of("width_mult", "`width_mult`", [1.0]), override_axis("width_mult=2")])
 
 
 def test_a_list_of_levels_parted_by_commas_is_refused() -> None:
     """Other commands read it as one list: both spellings are named, for one network and for several."""
     rule = (
-        "--set pyramid.levels: 'p3,p4' is one list in other commands, and would be 2 choices here: "
-        """write pyramid.levels='["p3","p4"]' for the list, or repeat --set for each choice"""
+        "set pyramid.levels: 'p3,p4' is one list in other commands, and would be 2 choices here: "
+        """write pyramid.levels='["p3","p4"]' for the list, or repeat set for each choice"""
     )
     with pytest.raises(UsageError) as error:
         override_axis("pyramid.levels=p3,p4")
@@ -146,7 +146,7 @@ def test_a_wrong_space_is_refused_with_place_rule_and_value(tmp_path: Path, valu
     with pytest.raises(UsageError) as error:
         read_space(in_file(tmp_path, value))
     assert message in str(error.value)
-    assert str(tmp_path) in str(error.value) or "--" in str(error.value)
+    assert str(error.value).startswith(str(tmp_path))
 
 
 @pytest.mark.parametrize("text", ['{"a": 1', "\xff", '{"size": ["64"], "size": ["64"]}', "[" * 100_000])

@@ -51,7 +51,7 @@ def _counts(space: PlannedSpace, chosen: Chosen, expected: Expected | None) -> T
         ("cells", f"{count(len(space.cells) + cut)} valid"),
         ("", f"{count(space.repeated)} given twice" if space.repeated else ""),
         ("invalid", count(invalid) if invalid else ""),
-        ("over budget", ", ".join(f"{count(number)} by {option}" for option, number in space.cut.items())),
+        ("over budget", ", ".join(f"{count(number)} by `{name}`" for name, number in space.cut.items())),
         ("to measure", f"{_left(chosen, expected)} (--measure {chosen.measure})"),
         ("", "less those whose runtime cannot run there" if chosen.cells and all_runtimes(space) else ""),
         ("time", _time(expected) if expected else ""),
@@ -152,7 +152,7 @@ def swept_report(swept: Swept) -> Report:
 def _left_out(sweep: Sweep) -> list[tuple[str, str]]:
     """What was not to be measured, and why."""
     plan = sweep.plan
-    rows = [("over budget", f"{count(number)} by {option}") for option, number in plan.over_budget.items()]
+    rows = [("over budget", f"{count(number)} by `{name}`") for name, number in plan.over_budget.items()]
     not_chosen = plan.space.cells - sweep.counts.done - sweep.counts.failed - sweep.counts.pending
     return [*rows, *([("not chosen", f"{count(not_chosen)} (--measure {plan.measure})")] if not_chosen > 0 else [])]
 
