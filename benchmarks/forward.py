@@ -21,8 +21,9 @@ from mnfpn_cli.measure.rules import EnoughOfEach
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.runtimes.runtime import Job, load_runtime
+from mnfpn_cli.settings.execution import runtime_names
 from mnfpn_cli.settings.input import parse_size
-from mnfpn_cli.settings.measuring import Sampling, runtime_names
+from mnfpn_cli.settings.measuring import Sampling
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.conftest import import_torchvision
 from tests.network.comparing import share

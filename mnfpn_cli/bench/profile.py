@@ -19,8 +19,8 @@ from mnfpn_cli.plan.advice import Advice, best_advice
 from mnfpn_cli.plan.roofline import LayerWork, Peaks, Roofline, network_work, roofline
 from mnfpn_cli.plan.roofline import Row as LayerRow
 from mnfpn_cli.runtimes.runtime import load_runtime
+from mnfpn_cli.settings.execution import LAYERED
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput
-from mnfpn_cli.settings.measuring import LAYERED
 from mnfpn_cli.text import percent
 
 PASSES_S = 10.0

@@ -17,7 +17,8 @@ INTERRUPTED = "it was interrupted"
 def measure(work: Work) -> WorkResult:
     """Measure a run; why that could not be done is the result's reason."""
     try:
-        return _result(_benchmark(work), work)
+        origin = FromSettings(work.settings)
+        return _result(_benchmark(work, origin), origin)
     except UnavailableError as error:  # where it cannot run is known: it is the run
         return WorkResult(status="unavailable", reason=error.problems[0].rule, measured=None)
     except MnfpnError as error:
@@ -26,7 +27,7 @@ def measure(work: Work) -> WorkResult:
         return _failed(INTERRUPTED)
 
 
-def _benchmark(work: Work) -> Benchmark:
+def _benchmark(work: Work, origin: FromSettings) -> Benchmark:
     case = BenchCase(
         batches=(work.batch,),
         runtimes=(work.runtime,),
@@ -35,13 +36,13 @@ def _benchmark(work: Work) -> Benchmark:
         by_layer=work.by_layer,
         sampling=work.sampling.sampling(),
     )
-    network = PlannedCandidate(FromSettings(work.settings), Size(work.height, work.width))
+    network = PlannedCandidate(origin, Size(work.height, work.width))
     with reading_cpu_name() as cpu_name:
         return benchmark([network], case, [work.device], cpu_name, lambda _doing, _share: None)
 
 
-def _result(result: Benchmark, work: Work) -> WorkResult:
-    document = bench_document(result, FromSettings(work.settings))
+def _result(result: Benchmark, origin: FromSettings) -> WorkResult:
+    document = bench_document(result, origin)
     (run,) = document.runs
     if run.failure is not None or not document.complete:
         return _failed(run.failure or INTERRUPTED)

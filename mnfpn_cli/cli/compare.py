@@ -14,8 +14,8 @@ from mnfpn_cli.cli.options import BatchIfSaid, OutputOptions, SizeOption, Thread
 from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.cli.sides import files_of_side, parse_side
 from mnfpn_cli.errors import INTERRUPTED, CheckError, MnfpnError, UsageError, within
+from mnfpn_cli.settings.execution import check_device_name
 from mnfpn_cli.settings.input import parse_size
-from mnfpn_cli.settings.measuring import check_device_name
 
 if TYPE_CHECKING:
     from mnfpn_cli.bench.comparison import Comparison, Gates

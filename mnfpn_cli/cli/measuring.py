@@ -8,14 +8,13 @@ from typer import Option
 from mnfpn_cli.cli.completion import offering, runtime_words
 from mnfpn_cli.cli.help import MEASURING, MORE
 from mnfpn_cli.cli.options import number, share, whole
+from mnfpn_cli.settings.execution import DEFAULT_RUNTIME, runtime_names
 from mnfpn_cli.settings.measuring import (
     DEFAULT_MAX_TIME_S,
     DEFAULT_MIN_TIME_S,
     DEFAULT_PRECISION,
-    DEFAULT_RUNTIME,
     LEAST_SAMPLES,
     Sampling,
-    runtime_names,
     sampling,
 )
 

@@ -141,7 +141,8 @@ def planned(
     from mnfpn_cli.plan.levels import network_input, sized
 
     cases = [sized(settings, size) for size in sizes]
-    return [(FromSettings(at_size, weights), network_input(at_size, image, batch)) for at_size, image in cases]
+    origins = {at_size: FromSettings(at_size, weights) for at_size, _ in cases}  # planned once for all sizes
+    return [(origins[at_size], network_input(at_size, image, batch)) for at_size, image in cases]
 
 
 Making = Callable[[int], "Sequence[Candidate]"]

@@ -11,7 +11,7 @@ from mnfpn_cli.cli.options import OutputOptions, device_option, whole
 from mnfpn_cli.cli.space import BudgetOptions, CellFilter, choose_cells, device_filter
 from mnfpn_cli.cli.sweep_options import StoreOption
 from mnfpn_cli.errors import MnfpnError, UsageError
-from mnfpn_cli.settings.measuring import check_device_name, choose_runtimes
+from mnfpn_cli.settings.execution import check_device_name, choose_runtimes
 
 
 @grouped

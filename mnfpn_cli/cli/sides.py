@@ -16,8 +16,8 @@ from mnfpn_cli.cli.models import Making, ModelOptions, find
 from mnfpn_cli.cli.options import DTypeOption, NetworkOptions, WeightsOption
 from mnfpn_cli.cli.paths import files_of
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError, within
+from mnfpn_cli.settings.execution import DEFAULT_RUNTIME, choose_runtimes
 from mnfpn_cli.settings.input import DType
-from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, choose_runtimes
 from mnfpn_cli.text import as_option
 
 QUOTES = "; what has spaces takes quotes of its own, as \"--stages '1,16,1,1 6,24,2,2'\""

@@ -46,7 +46,7 @@ def _settings_schema() -> dict[str, Any]:
     """What a settings file holds: whole settings, or only a list of stages."""
     made: dict[str, Any] = TypeAdapter(NetworkSettings | Stages).json_schema()
     properties = made["$defs"]["NetworkSettings"]["properties"]
-    properties.update({key: {"type": "string"} for key in ANNOTATIONS})
+    properties.update({key: {"type": "string", "description": what} for key, what in ANNOTATIONS.items()})
     return {"$schema": DIALECT, "title": "mnfpn settings", **made}
 
 

@@ -19,6 +19,7 @@ from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.files import write_whole
 from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained
 from mnfpn_cli.network.network import Network
+from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.text import first_line
@@ -41,7 +42,7 @@ class FileFormat:
     suffix: str
     exact: bool
     write: Callable[[Network, NetworkSettings, NetworkInput, bool], bytes]
-    read: Callable[[Path, NetworkSettings], Opened]
+    read: Callable[[Path, NetworkPlan], Opened]
 
 
 FILE_FORMATS: dict[Format, FileFormat] = {
@@ -130,7 +131,7 @@ def check_file(
     try:
         with out_of_memory_explained("checking the file"), torch.no_grad():
             progress("checking", 0.0)
-            opened = form.read(file, settings)
+            opened = form.read(file, network.plan)
             if not metadata(settings).items() <= dict(opened.metadata).items():
                 raise CheckError("the settings in it are not the network's")
             for input in inputs:

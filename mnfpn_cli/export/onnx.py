@@ -13,6 +13,7 @@ from mnfpn_cli.export.formats import import_onnxruntime
 from mnfpn_cli.export.program import INPUT, trace, trace_pass
 from mnfpn_cli.export.written import Opened, metadata
 from mnfpn_cli.network.network import Network
+from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.text import first_line
@@ -99,7 +100,7 @@ def _reason(error: BaseException) -> str:
     return ": ".join(filter(None, (kind, first_line(error))))
 
 
-def read(path: Path, _settings: NetworkSettings) -> Opened:
+def read(path: Path, _plan: NetworkPlan) -> Opened:
     """The model of the file, checked by onnx, in ONNX Runtime on the CPU."""
     import onnx
 

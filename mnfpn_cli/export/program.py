@@ -17,6 +17,7 @@ from torch.export import Dim, ExportedProgram
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.export.written import VERSION_KEY, Opened, metadata
 from mnfpn_cli.network.network import Network
+from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.weights.header import SETTINGS_KEY
@@ -109,7 +110,7 @@ def write(network: Network, settings: NetworkSettings, input: NetworkInput, dyna
     return buffer.getvalue()
 
 
-def read(path: Path, _settings: NetworkSettings) -> Opened:
+def read(path: Path, _plan: NetworkPlan) -> Opened:
     """The program of the file."""
     extra_files = dict.fromkeys(FILES.values(), "")
     with _quiet(logging.getLogger("torch.export")):

@@ -7,8 +7,9 @@ from safetensors.torch import load_file, save
 
 from mnfpn_cli.export.program import NamedOutputs
 from mnfpn_cli.export.written import Opened, metadata
-from mnfpn_cli.network.build import build_network
+from mnfpn_cli.network.build import build_planned
 from mnfpn_cli.network.network import Network
+from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import NetworkSettings
 
@@ -22,9 +23,9 @@ def write(network: Network, settings: NetworkSettings, _input: NetworkInput, _dy
     return save(tensors, {"format": "pt", **metadata(settings)})
 
 
-def read(path: Path, settings: NetworkSettings) -> Opened:
+def read(path: Path, plan: NetworkPlan) -> Opened:
     """Another network, with the weights of the file."""
-    network = build_network(settings, OTHER_SEED)
+    network = build_planned(plan, OTHER_SEED)
     network.load_state_dict(load_file(path))
     with safe_open(path, framework="pt") as file:
         return Opened(file.metadata() or {}, NamedOutputs(network))

@@ -65,7 +65,7 @@ class InvertedResidual(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, in, h, w) to (n, out, h/s, w/s)."""
-        y: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
+        y: Tensor = super().forward(x)  # type: ignore[no-untyped-call]  # (n, out, h/s, w/s)
         return x + y if self.residual else y
 
 
@@ -81,7 +81,7 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, in, h, w) to (n, out, h/s, w/s)."""
         y = self.restore(self.spatial(self.reduce(x)))  # (n, out, h/s, w/s)
-        z: Tensor = self.act(y + (self.shortcut(x) if self.shortcut else x))
+        z: Tensor = self.act(y + (self.shortcut(x) if self.shortcut else x))  # the same shape
         return z
 
 
@@ -93,12 +93,8 @@ class Stage(nn.Sequential):
 
 
 def block(plan: BlockPlan) -> nn.Module:
-    """The block of a plan: a bottleneck is what has an activation behind the sum."""
-    return Bottleneck(plan) if plan.activation else InvertedResidual(plan)
-
-
-SHARED = "shared"
-"""The name of a smoothing that levels have in common: one module in one place, so that it is counted once."""
+    """The block of a plan."""
+    return Bottleneck(plan) if plan.is_bottleneck else InvertedResidual(plan)
 
 
 class Pyramid(nn.Module):
@@ -107,9 +103,7 @@ class Pyramid(nn.Module):
     def __init__(self, plan: PyramidPlan):
         super().__init__()
         self.lateral = nn.ModuleDict({level.name: lateral(level) for level in plan.levels})
-        self.smoothing = {
-            level.name: SHARED if plan.smooth_shared else level.name for level in plan.levels if level.smooth
-        }
+        self.smoothing = {level.name: plan.smoothing(level) for level in plan.levels if level.smooth}
         layers = {self.smoothing[level.name]: level.smooth for level in plan.levels if level.smooth}
         self.smooth = nn.ModuleDict({name: bare(layer) for name, layer in layers.items()})
         extra = {extra.name: halving(extra) for extra in plan.extra}
@@ -119,9 +113,11 @@ class Pyramid(nn.Module):
 
     def forward(self, taps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Turn taps (n, c_k, h/2^k, w/2^k), finest first, into maps (n, channels, h/2^k, w/2^k) in that order."""
+        # (n, channels, h/2^k, w/2^k) each
         maps = [lateral(tap) for lateral, tap in zip(self.lateral.values(), taps, strict=True)]
         for k in reversed(range(len(maps) - 1)):
             maps[k] = self._merge(maps[k], self._resize(maps[k + 1], maps[k]))  # (n, merged, h/2^k, w/2^k)
+        # (n, channels, h/2^k, w/2^k) each
         levels = [self._smooth(name, x) for name, x in zip(self.lateral, maps, strict=True)]
         x = taps[-1] if self.extra_on_tap else levels[-1]
         for index, halve in enumerate(self.extra.values() if self.extra else ()):
@@ -130,14 +126,16 @@ class Pyramid(nn.Module):
         return tuple(levels)
 
     def _merge(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        """Add the maps, or join their channels: (n, c, h, w) and (n, d, h, w) to (n, c, h, w) or (n, c + d, h, w)."""
         return fine + coarse if self.merge == "add" else torch.cat((fine, coarse), dim=1)
 
     def _smooth(self, name: str, x: Tensor) -> Tensor:
+        """Smooth (n, merged, h, w) to (n, channels, h, w); a level that is not smoothed stays as it is."""
         smoothed: Tensor = self.smooth[self.smoothing[name]](x) if name in self.smoothing else x
         return smoothed
 
     def _resize(self, coarse: Tensor, like: Tensor) -> Tensor:
-        """Resize to the exact size of a finer map: twice the size, less one where that is odd."""
+        """Resize (n, c, h/2, w/2) to the exact size (n, c, h, w) of a finer map: twice as large, less one where odd."""
         # Corners are not aligned: pixels are areas, as in torchvision, detectron2 and OpenCV.
         align_corners = False if self.upsample == "bilinear" else None
         return F.interpolate(coarse, size=like.shape[-2:], mode=self.upsample, align_corners=align_corners)
@@ -179,7 +177,7 @@ class LevelClassifiers(nn.Module):
         self.final = linear(plan.final)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Classify each level, and from all of them together."""
+        """Turn maps (n, c, h/2^k, w/2^k), finest first, into logits (n, classes)."""
         votes = [classify(x) for classify, x in zip(self.levels.values(), maps, strict=True)]  # (n, classes) each
         logits: Tensor = self.final(torch.cat(votes, dim=1))  # (n, levels × classes) to (n, classes)
         return logits
@@ -234,6 +232,8 @@ class Network(nn.Module):
             x = stage(x)  # (n, c, h, w), or half the sides where the stage's stride is 2
             if index in self.tapped:
                 taps.append(x)
-        maps: tuple[Tensor, ...] | Tensor = self.pyramid(taps) if self.pyramid else x
-        logits: Tensor | None = self.head(maps) if self.head else None
+        maps: tuple[Tensor, ...] | Tensor = (
+            self.pyramid(taps) if self.pyramid else x
+        )  # (n, channels, h/2^k, w/2^k) each
+        logits: Tensor | None = self.head(maps) if self.head else None  # (n, classes)
         return maps if logits is None else logits

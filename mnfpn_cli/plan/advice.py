@@ -22,14 +22,17 @@ LONG_ENOUGH = 0.01
 
 
 class TimeModel:
-    """What the layers of a network took, as a time for the call, one for the MACs and one for the bytes.
+    """Estimate what other layers would take from what the layers of a network took.
 
-    A call takes what the fastest layer with weights took, whatever it does: on a GPU with one small image that is most
-    of the time. MACs run at the best rate that a layer of this network reached. What a layer took beyond these two goes
-    with its bytes. So a layer near the best rate scales with its MACs, one far from it with its maps, which is what the
-    roofline says of them too; but here all is measured, in the runtime that is used. A layer of a kind that was not
-    there takes as much for a byte as those that do the same, and what containers and the network compute beside their
-    layers goes with the bytes of those.
+    The time of a layer is split in three:
+
+    * Its call: the time of the fastest layer with weights. On a GPU with one small image that is most of the time.
+    * Its MACs, at the best rate that a layer of this network reached.
+    * The rest, which grows with the bytes that it reads and writes.
+
+    So a layer near the best rate scales with its MACs, and one far from it with its bytes, as in the roofline; but here
+    everything is measured, in the runtime that is used. A new layer takes as long for a byte as the layers of the same
+    operation. What a container computes beside its layers scales with the bytes of its part.
     """
 
     def __init__(self, works: Sequence[LayerWork], seconds: Mapping[Row, float]) -> None:
@@ -136,11 +139,17 @@ def best_advice(
     item_bytes: int,
     seconds: Mapping[Row, float],
 ) -> Advice | None:
-    """The change that helps the part that takes most time; where none does, the part after it; None if none helps.
+    """Find the change that helps the slowest part, or else the next slowest; None where no change helps.
 
-    Of the changes that take a good share off that part, it is the one that saves the most for each layer that it
-    changes: it leaves the rest of the network as it was asked for. ``works`` are the layers, and ``seconds`` their
-    measured times by path and part; what a change would save is estimated from them, see `TimeModel`.
+    Of the changes that make that part clearly faster, choose the one that saves the most time for each layer that it
+    changes, as it leaves most of the network as it was asked for. What a change saves is estimated (`TimeModel`).
+
+    Args:
+        settings: of the network.
+        works: the work of its layers.
+        input: of a pass.
+        item_bytes: bytes of an element.
+        seconds: the measured time of each layer, by path and part.
     """
     model = TimeModel(works, seconds)
     parts: dict[str, float] = {}
@@ -165,9 +174,9 @@ def best_advice(
 def _changed_works(
     settings: NetworkSettings, input: NetworkInput, item_bytes: int
 ) -> Iterator[tuple[str, tuple[LayerWork, ...]]]:
-    """The layers of each network that a change would make, by the options that say it; what is no network is left out.
+    """Give each change, as options of the command line, with the work of the network that it makes.
 
-    The options are read as the command line reads them.
+    A change that makes no network is left out.
     """
     given = Source("settings", settings.model_dump(mode="json"))
     for overrides in _changes(settings):
@@ -185,7 +194,7 @@ def _macs(works: Sequence[LayerWork]) -> int:
 
 
 def _changes(settings: NetworkSettings) -> Iterator[tuple[str, ...]]:
-    """Changes that people make to have a faster network of the same kind; not all of them are possible."""
+    """Changes that make a network of the same kind faster; not all of them are possible."""
     if settings.pyramid:
         yield from _pyramid_changes(settings, settings.pyramid)
     yield (f"width_mult={settings.width_mult / 2:g}",)

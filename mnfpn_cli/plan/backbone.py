@@ -30,6 +30,11 @@ class BlockPlan(NamedTuple):
     activation: Activation | None = None
 
     @property
+    def is_bottleneck(self) -> bool:
+        """Whether it is a bottleneck, whose sum an activation follows; or an inverted residual."""
+        return self.activation is not None
+
+    @property
     def out_channels(self) -> int:
         """Channels of the block's output."""
         return self.layers[-1][1].out_channels

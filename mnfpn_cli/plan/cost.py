@@ -13,7 +13,6 @@ from mnfpn_cli.plan.steps import (
     PoolStep,
     ResizeStep,
     Step,
-    Walk,
     backbone_steps,
     walk,
 )
@@ -96,13 +95,9 @@ class WholeCost:
 
 
 def network_cost(plan: NetworkPlan, size: Size) -> NetworkCost:
-    """The cost of a network on one image of ``size``."""
-    return cost_of(walk(plan, size))
-
-
-def cost_of(walked: Walk) -> NetworkCost:
-    """The cost of all steps, part by part."""
-    backbone = _backbone_cost(walked.plan.backbone, walked.size, walked.tapped)
+    """Add up what the steps of a network cost on one image of ``size``, part by part."""
+    walked = walk(plan, size)
+    backbone = _backbone_cost(plan.backbone, size, walked.tapped)
     return NetworkCost(backbone, _total(walked.pyramid), _total(walked.head))
 
 

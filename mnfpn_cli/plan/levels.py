@@ -146,7 +146,9 @@ def _near_level(name: str, levels: Sequence[str]) -> str:
 
 
 def sized(settings: NetworkSettings, text: str | None) -> tuple[NetworkSettings, Size]:
-    """The size that was asked for, or the one that the network is made for, or the default; and settings for it.
+    """Choose the size of images: the one in ``text``, else the one that the head is made for, else the default.
+
+    Return the settings too, with a head made for that size where it needs one.
 
     Raises:
         UsageError: where the text is no size.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import NetworkPlan
-from mnfpn_cli.plan.steps import ConvStep, LinearStep, MaxPoolStep, Step, Walk, backbone_steps, cells, walk
+from mnfpn_cli.plan.steps import ConvStep, LinearStep, MaxPoolStep, Step, backbone_steps, cells, walk
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size
 
 INDEX_BYTES = 8
@@ -25,13 +25,9 @@ def memory_needed(plan: NetworkPlan, input: NetworkInput, dtype: DType) -> int:
 
 def activation_bytes(plan: NetworkPlan, input: NetworkInput, dtype: DType) -> int:
     """Bytes of the input and the feature maps alive together at the peak, for the whole batch."""
-    return input.batch * activations_of(walk(plan, input.size), dtype)
-
-
-def activations_of(walked: Walk, dtype: DType) -> int:
-    """The same for one image."""
-    alive = _after_backbone(walked.plan.backbone, walked.size, walked.tapped, dtype)
-    return _run(alive, walked.pyramid + walked.head, dtype).peak
+    walked = walk(plan, input.size)
+    alive = _after_backbone(plan.backbone, input.size, walked.tapped, dtype)
+    return input.batch * _run(alive, walked.pyramid + walked.head, dtype).peak
 
 
 class _Alive(NamedTuple):

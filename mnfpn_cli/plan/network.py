@@ -38,11 +38,10 @@ class NetworkPlan:
 
 
 def plan_network(settings: NetworkSettings, *, whole: bool = False) -> NetworkPlan:
-    """Work out the network that the settings describe; as a ``whole`` with stages that nothing needs.
+    """Work out the network that the settings describe; the ``whole`` also has the stages that no level or head needs.
 
     Raises:
-        UsageError: where the settings break a rule together; or where a head has to be made for a size of images, and
-            they do not say which.
+        UsageError: where the settings break a rule together, or lack the size of images that the head is made for.
     """
     widths, levels = plan_outline(settings)
     backbone = plan_backbone(settings, widths, None if whole else levels.last_stage)

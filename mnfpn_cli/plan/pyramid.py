@@ -10,6 +10,9 @@ from mnfpn_cli.plan.levels import Levels, level_stride
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.pyramid import Merge, PyramidSettings, Upsample
 
+SHARED = "shared"
+"""The name of a smoothing that levels have in common: one module in one place, so that it is counted once."""
+
 
 @dataclass(frozen=True, slots=True)
 class SeparablePlan:
@@ -69,6 +72,10 @@ class PyramidPlan:
         """The names of all levels, finest first."""
         return (*(level.name for level in self.levels), *(extra.name for extra in self.extra))
 
+    def smoothing(self, level: LevelPlan) -> str:
+        """The name of the module that smooths a level."""
+        return SHARED if self.smooth_shared else level.name
+
 
 def plan_pyramid(named: Levels, pyramid: PyramidSettings, backbone: BackbonePlan) -> PyramidPlan:
     """Work out the pyramid on the levels that the settings choose."""
@@ -121,18 +128,13 @@ def _conv(kind: str, in_channels: int, out_channels: int, stride: int) -> ConvPl
 ONE_CELL = Size(1, 1)
 
 
-def stem_size(plan: BackbonePlan, size: Size) -> Size:
-    """The size of the stem's output for an image of ``size``."""
-    size = plan.stem.output(size)
-    return halved(size) if plan.stem_pool else size
-
-
-# Cost, memory and shapes of one network ask for the same.
+# A sweep asks for those of one backbone under each of its pyramids.
 @lru_cache(maxsize=256)
 def stage_sizes(plan: BackbonePlan, size: Size) -> tuple[Size, ...]:
     """The size of each stage's output for an image of ``size``."""
-    sizes = list[Size]()
-    size = stem_size(plan, size)
+    sizes, size = list[Size](), plan.stem.output(size)
+    if plan.stem_pool:
+        size = halved(size)
     for stage in plan.stages:
         size = size if stage.stride == 1 else halved(size)
         sizes.append(size)

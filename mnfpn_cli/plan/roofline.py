@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from mnfpn_cli.documents.bench import Bound
 from mnfpn_cli.plan.layers import ConvPlan
 from mnfpn_cli.plan.network import NetworkPlan
+from mnfpn_cli.plan.pyramid import SHARED
 from mnfpn_cli.plan.steps import (
     AddStep,
     ConvStep,
@@ -18,7 +19,7 @@ from mnfpn_cli.plan.steps import (
     ResizeStep,
     Step,
     cells,
-    steps,
+    walk,
 )
 from mnfpn_cli.settings.input import NetworkInput
 
@@ -75,7 +76,7 @@ def network_work(plan: NetworkPlan, input: NetworkInput, item_bytes: int) -> tup
     shared = [level.name for level in plan.pyramid.levels if level.smooth] if plan.pyramid else []
     calls = Counter[str]()
     found: dict[Row, LayerWork] = {}
-    for step in steps(plan, input.size):
+    for step in walk(plan, input.size).steps:
         if isinstance(step, ReluStep):
             continue
         moved = _moved(step)
@@ -110,7 +111,8 @@ def part_of(path: str) -> str:
 
 def _part(path: str, shared: list[str]) -> str:
     """The part of a call; ``shared`` begins with the level that a smoothing shared by all is called for."""
-    return part_of(path.replace(".shared", f".{shared[0]}", 1) if path.startswith("pyramid.smooth.shared") else path)
+    of_all = f"pyramid.smooth.{SHARED}"
+    return part_of(path.replace(of_all, f"pyramid.smooth.{shared[0]}") if path.startswith(of_all) else path)
 
 
 def _moved(step: Step) -> _Moved:

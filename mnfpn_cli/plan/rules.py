@@ -33,7 +33,7 @@ def resolve(sources: Sequence[Source]) -> NetworkSettings:
 
 
 class Outline(NamedTuple):
-    """What layers are made from."""
+    """What the layers follow from: channels, and levels."""
 
     widths: Widths
     levels: Levels

@@ -1,13 +1,13 @@
 """The feature maps that come out of a network, worked out for an input."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mnfpn_cli.documents.inputs import ImageInput, MapSize, WeightsRecord
 from mnfpn_cli.documents.shapes import HeadMaps, LevelMap, PlannedMaps, ShapesDocument, TapMap
-from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.network import NetworkPlan
-from mnfpn_cli.plan.pyramid import ExtraPlan, LevelPlan, PyramidPlan, level_sizes, stage_sizes
+from mnfpn_cli.plan.pyramid import ExtraPlan, LevelPlan, PyramidPlan
+from mnfpn_cli.plan.steps import ResizeStep, Walk, walk
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 
@@ -74,42 +74,40 @@ class NetworkShapes:
 
 
 def network_shapes(plan: NetworkPlan, input: NetworkInput) -> NetworkShapes:
-    """Work out every level and the head of a network for an input. Shapes are those of one image of the batch."""
-    sizes = stage_sizes(plan.backbone, input.size)
-    levels = _levels(plan.pyramid, sizes, plan.backbone, input.size) if plan.pyramid else ()
+    """Read every level and the head of a network off its walk. Shapes are those of one image of the batch."""
+    walked = walk(plan, input.size)
+    levels = tuple(_levels(plan.pyramid, walked)) if plan.pyramid else ()
     head = None
     if plan.head:
-        last = len(plan.backbone.stages) - 1
-        maps = tuple((level.name, level.output) for level in levels) or (
-            (f"stages.{last}", MapShape(plan.backbone.stages[-1].out_channels, sizes[-1])),
-        )
+        maps = tuple((level.name, level.output) for level in levels) or (stage_map(walked, len(walked.stages) - 1),)
         head = HeadShape(maps, plan.head.classes)
     return NetworkShapes(input, levels, head)
 
 
-def _levels(plan: PyramidPlan, stages: Sequence[Size], backbone: BackbonePlan, image: Size) -> tuple[LevelShape, ...]:
-    sizes = level_sizes(plan, stages)
-    levels: list[LevelShape] = []
-    for index, (level, size) in enumerate(zip(plan.levels, sizes, strict=False)):
-        coarser = sizes[index + 1] if index + 1 < len(plan.levels) else None
-        tap = MapShape(level.lateral.in_channels, stages[level.stage])
-        levels.append(_level(level, f"stages.{level.stage}", tap, coarser, MapShape(plan.channels, size), image))
-    for extra, size in zip(plan.extra, sizes[len(plan.levels) :], strict=True):
-        path, tap = levels[-1].name, levels[-1].output
-        if plan.extra_stage is not None and extra is plan.extra[0]:
-            stage = plan.extra_stage
-            path, tap = f"stages.{stage}", MapShape(backbone.stages[stage].out_channels, stages[stage])
-        levels.append(_level(extra, path, tap, None, MapShape(plan.channels, size), image))
-    return tuple(levels)
+def stage_map(walked: Walk, stage: int) -> tuple[str, MapShape]:
+    """The path of a stage, and its map."""
+    return f"stages.{stage}", MapShape(walked.plan.backbone.stages[stage].out_channels, walked.stages[stage])
+
+
+def _levels(plan: PyramidPlan, walked: Walk) -> Iterator[LevelShape]:
+    outputs = [MapShape(plan.channels, size) for size in walked.levels]
+    resized = {step.level: step.input for step in walked.pyramid if isinstance(step, ResizeStep)}
+    for level, output in zip(plan.levels, outputs, strict=False):
+        yield _level(level, stage_map(walked, level.stage), resized.get(level.name), output, walked.size)
+    taps = list(zip(plan.names, outputs, strict=True))[len(plan.levels) - 1 :]
+    if plan.extra_stage is not None:
+        taps[0] = stage_map(walked, plan.extra_stage)
+    for extra, tap, output in zip(plan.extra, taps, outputs[len(plan.levels) :], strict=False):
+        yield _level(extra, tap, None, output, walked.size)
 
 
 def _level(
-    plan: LevelPlan | ExtraPlan, path: str, tap: MapShape, coarser: Size | None, output: MapShape, image: Size
+    plan: LevelPlan | ExtraPlan, tap: tuple[str, MapShape], coarser: Size | None, output: MapShape, image: Size
 ) -> LevelShape:
     exact: tuple[float, float] = output.size
     if plan.stride:
         exact = (image.height / plan.stride, image.width / plan.stride)
-    return LevelShape(plan.name, plan.stride, path, tap, coarser, output, *exact)
+    return LevelShape(plan.name, plan.stride, *tap, coarser, output, *exact)
 
 
 def shapes_document(

@@ -1,8 +1,8 @@
 """A plan at a size: each step that the network takes on one image, in the order in which it takes them.
 
-Cost, memory and work are folds over these steps. A step ``makes`` so many elements and then ``frees`` those of the maps
-that nothing refers to once it has run, in eager execution. A module's input lives as long as its call, as its caller
-holds it.
+Shapes, cost, memory, work and the diagram are folds over one walk. A step ``makes`` so many elements and then ``frees``
+those of the maps that nothing refers to once it has run, in eager execution. A module's input lives as long as its
+call, as its caller holds it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -103,38 +103,51 @@ Step = ConvStep | LinearStep | PoolStep | MaxPoolStep | ResizeStep | AddStep | J
 
 
 class Walk(NamedTuple):
-    """A network walked through once, at a size: the steps of its pyramid and of its head, and those of its backbone."""
+    """A network walked through on an image of ``size``.
+
+    Attributes:
+        plan: of the network.
+        size: of the image.
+        tapped: the stages whose maps the pyramid is built on.
+        stages: the size of each stage's map.
+        levels: the size of each level's map, finest first.
+        pyramid: the steps of the pyramid.
+        head: the steps of the head.
+    """
 
     plan: NetworkPlan
     size: Size
     tapped: frozenset[int]
+    stages: tuple[Size, ...]
+    levels: tuple[Size, ...]
     pyramid: tuple[Step, ...]
     head: tuple[Step, ...]
 
     @property
     def backbone(self) -> tuple[Step, ...]:
-        """Asked for by what does not know them already: a sweep has the same backbone under each of its pyramids."""
+        """The steps of the backbone, made when asked for: in a sweep many pyramids share one backbone."""
         return backbone_steps(self.plan.backbone, self.size, self.tapped)
 
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All steps of the network."""
+        return self.backbone + self.pyramid + self.head
 
+
+# Each quantity asks for the walk of the network that the one before it asked for; a sweep has many, so few are kept.
+@lru_cache(maxsize=4)
 def walk(plan: NetworkPlan, size: Size) -> Walk:
-    """Walk through a network on an image of ``size``."""
-    sizes, pyramid, head = stage_sizes(plan.backbone, size), tuple[Step, ...](), tuple[Step, ...]()
+    """Walk through a network on an image of ``size``; once, however many quantities are worked out from it."""
+    stages, levels = stage_sizes(plan.backbone, size), tuple[Size, ...]()
+    pyramid, head = tuple[Step, ...](), tuple[Step, ...]()
     if plan.pyramid:
-        levels = level_sizes(plan.pyramid, sizes)
-        pyramid, sizes = tuple(_pyramid_steps(plan.pyramid, sizes, levels)), levels
+        levels = level_sizes(plan.pyramid, stages)
+        pyramid = tuple(_pyramid_steps(plan.pyramid, stages, levels))
     if plan.head:
-        head = tuple(_head_steps(plan.head, sizes))
-    return Walk(plan, size, plan.tapped, pyramid, head)
+        head = tuple(_head_steps(plan.head, levels or stages))
+    return Walk(plan, size, plan.tapped, stages, levels, pyramid, head)
 
 
-def steps(plan: NetworkPlan, size: Size) -> tuple[Step, ...]:
-    """Every step of the network on an image of ``size``."""
-    walked = walk(plan, size)
-    return walked.backbone + walked.pyramid + walked.head
-
-
-# Cost, memory and work of one network ask for the same; they are many, so few are kept.
 @lru_cache(maxsize=4)
 def backbone_steps(plan: BackbonePlan, size: Size, tapped: frozenset[int]) -> tuple[Step, ...]:
     """The steps of the backbone on an image of ``size``; the maps of ``tapped`` stages outlive it, and the last."""
@@ -198,8 +211,7 @@ def _smooth_steps(plan: PyramidPlan, sizes: Sequence[Size]) -> Iterator[Step]:
     again = False
     for level, size in zip(plan.levels, sizes, strict=False):
         if level.smooth:
-            name = "shared" if plan.smooth_shared else level.name
-            yield from _conv_steps(f"pyramid.smooth.{name}", level.smooth, size, size, again)
+            yield from _conv_steps(f"pyramid.smooth.{plan.smoothing(level)}", level.smooth, size, size, again)
             again = plan.smooth_shared
 
 

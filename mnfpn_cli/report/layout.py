@@ -7,14 +7,13 @@ right stands the level of the same row. Between them, from left to right: the la
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.head import ClassifierPlan, LevelClassifiersPlan
-from mnfpn_cli.plan.layers import ConvPlan
+from mnfpn_cli.plan.layers import ConvPlan, halved
 from mnfpn_cli.plan.network import LOGITS, NetworkPlan
-from mnfpn_cli.plan.pyramid import ONE_CELL, LevelPlan, PyramidPlan, SeparablePlan, stage_sizes, stem_size
-from mnfpn_cli.plan.shapes import MapShape, NetworkShapes
+from mnfpn_cli.plan.pyramid import ONE_CELL, LevelPlan, PyramidPlan, SeparablePlan
+from mnfpn_cli.plan.shapes import MapShape, NetworkShapes, stage_map
+from mnfpn_cli.plan.steps import MaxPoolStep, Walk, walk
 from mnfpn_cli.report.units import shape
-from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.pyramid import Merge
 
 
@@ -108,11 +107,12 @@ def network_layout(plan: NetworkPlan, shapes: NetworkShapes) -> DiagramLayout:
 
 
 def _rows(plan: NetworkPlan, shapes: NetworkShapes) -> Iterator[Row]:
-    for node in _entry(plan.backbone, shapes.input):
+    walked = walk(plan, shapes.input.size)
+    for node in _entry(walked):
         yield Row(node)
     tapped = {level.stage: level for level in plan.pyramid.levels} if plan.pyramid else {}
     outputs = {level.name: DiagramNode(level.name, _shape(level.output), level.stride) for level in shapes.levels}
-    for index, node in enumerate(_stages(plan.backbone, shapes.input)):
+    for index, node in enumerate(_stages(walked)):
         level = tapped.get(index)
         if not plan.pyramid or not level:
             yield Row(node)
@@ -121,28 +121,30 @@ def _rows(plan: NetworkPlan, shapes: NetworkShapes) -> Iterator[Row]:
         if level is plan.pyramid.levels[-1]:
             yield from _extra_rows(plan.pyramid, outputs)
     if isinstance(plan.head, ClassifierPlan):
-        for node in _classifier(plan.head, plan.backbone, shapes.input):
+        for node in _classifier(plan.head, walked):
             yield Row(node)
 
 
-def _entry(plan: BackbonePlan, input: NetworkInput) -> Iterator[DiagramNode]:
-    stem, size = plan.stem, input.size
-    yield DiagramNode("image", shape(input.channels, size), 1)
-    yield DiagramNode("stem", shape(stem.out_channels, stem.output(size)), stem.stride, _layer(stem))
-    if plan.stem_pool:
-        yield DiagramNode(
-            "stem_pool", shape(stem.out_channels, stem_size(plan, size)), 2 * stem.stride, "max-pool 3×3, /2"
-        )
+def _entry(walked: Walk) -> Iterator[DiagramNode]:
+    stem = walked.plan.backbone.stem
+    yield DiagramNode("image", shape(stem.in_channels, walked.size), 1)
+    yield DiagramNode("stem", shape(stem.out_channels, stem.output(walked.size)), stem.stride, _layer(stem))
+    for step in walked.backbone:
+        if isinstance(step, MaxPoolStep):
+            pooled = shape(step.channels, halved(step.input))
+            kernel = f"{step.kernel}×{step.kernel}"
+            yield DiagramNode(step.path, pooled, 2 * stem.stride, f"max-pool {kernel}, /2")
 
 
-def _stages(plan: BackbonePlan, input: NetworkInput) -> Iterator[DiagramNode]:
+def _stages(walked: Walk) -> Iterator[DiagramNode]:
+    plan = walked.plan.backbone
     stride = plan.stem.stride * (2 if plan.stem_pool else 1)
-    for index, (stage, size) in enumerate(zip(plan.stages, stage_sizes(plan, input.size), strict=True)):
+    for index, stage in enumerate(plan.stages):
+        path, found = stage_map(walked, index)
         stride *= stage.stride
-        # A bottleneck is what has an activation behind the sum.
-        block = "bottleneck" if stage.blocks[0].activation else "inverted residual"
+        block = "bottleneck" if stage.blocks[0].is_bottleneck else "inverted residual"
         step = f"{len(stage.blocks)} × {block}{_halving(stage.stride)}"
-        yield DiagramNode(f"stages.{index}", shape(stage.out_channels, size), stride, step)
+        yield DiagramNode(path, _shape(found), stride, step)
 
 
 def _path(level: LevelPlan, pyramid: PyramidPlan) -> Path:
@@ -163,11 +165,10 @@ def _extra_rows(pyramid: PyramidPlan, outputs: Mapping[str, DiagramNode]) -> Ite
         yield Row(level=replace(outputs[extra.name], step=step), on_tap=on_tap)
 
 
-def _classifier(head: ClassifierPlan, backbone: BackbonePlan, input: NetworkInput) -> Iterator[DiagramNode]:
-    *_, last = _stages(backbone, input)
+def _classifier(head: ClassifierPlan, walked: Walk) -> Iterator[DiagramNode]:
     if head.last:
-        size = stage_sizes(backbone, input.size)[-1]
-        yield DiagramNode("head.last", shape(head.features, size), last.stride, _layer(head.last), in_head=True)
+        made, stride = shape(head.features, walked.stages[-1]), walked.plan.backbone.stride
+        yield DiagramNode("head.last", made, stride, _layer(head.last), in_head=True)
     yield DiagramNode("head.pool", shape(head.features, ONE_CELL), None, "average-pool", in_head=True)
     yield _logits(head.classes)
 

@@ -11,9 +11,15 @@ Rounding = Literal["nearest8", "ceil8", "truncate"]
 
 MAX_CHANNELS = 65_536
 
-Channels = Annotated[int, Field(strict=True, ge=1, le=MAX_CHANNELS)]
-Expansion = Annotated[int, Field(strict=True, ge=1, le=128)]
-Repeats = Annotated[int, Field(strict=True, ge=1, le=1000)]
+
+def unit(name: str) -> Any:
+    """The unit of a number, in the schema."""
+    return Field(json_schema_extra={"unit": name})
+
+
+Channels = Annotated[int, Field(strict=True, ge=1, le=MAX_CHANNELS), unit("count")]
+Expansion = Annotated[int, Field(strict=True, ge=1, le=128), unit("ratio")]
+Repeats = Annotated[int, Field(strict=True, ge=1, le=1000), unit("count")]
 
 
 def read_stride(value: Any) -> Any:
@@ -23,7 +29,7 @@ def read_stride(value: Any) -> Any:
     return value
 
 
-Stride = Annotated[Literal[1, 2], BeforeValidator(read_stride)]
+Stride = Annotated[Literal[1, 2], BeforeValidator(read_stride), unit("cells")]
 
 
 class StageSettings(BaseModel):
@@ -42,10 +48,10 @@ class OriginalStage(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    expansion_factor: Expansion
-    width_factor: Channels
-    n: Repeats
-    stride: Stride
+    expansion_factor: Annotated[Expansion, Field(description="Expansion factor t.")]
+    width_factor: Annotated[Channels, Field(description="Output channels c, at width 1.0.")]
+    n: Annotated[Repeats, Field(description="Number of blocks n.")]
+    stride: Annotated[Stride, Field(description="Stride s of the first block.")]
 
 
 PaperRow = Annotated[tuple[Expansion, Channels, Repeats, Stride], Field(description="The paper's row: t, c, n, s.")]
@@ -99,7 +105,9 @@ class MobileNetV2Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["mobilenet_v2"] = "mobilenet_v2"
+    kind: Annotated[Literal["mobilenet_v2"], Field(description="A MobileNetV2, of the rows in stages.")] = (
+        "mobilenet_v2"
+    )
     expand_at_1: Annotated[
         Switch, Field(description="Keep the 1×1 expansion convolution where the expansion is 1.")
     ] = False
@@ -114,7 +122,7 @@ class ResNetSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["resnet"]
+    kind: Annotated[Literal["resnet"], Field(description="A ResNet, of the bottlenecks in blocks.")]
     blocks: Annotated[
         tuple[Repeats, ...],
         Field(min_length=1, max_length=8, description="Bottlenecks of each stage; 3-4-6-3 is ResNet-50's."),

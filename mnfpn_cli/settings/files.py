@@ -2,21 +2,23 @@
 
 import json
 import sys
-from collections import Counter
 from importlib.resources import files
-from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any
 
-from mnfpn_cli.errors import MnfpnError, Problem, UsageError
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.sources import Source
+from mnfpn_cli.settings.strict_json import read_file, read_json, read_stream
 from mnfpn_cli.text import did_you_mean
 
 MAX_BYTES = 1_000_000
 """A settings file of MAX_BLOCKS rows has a tenth of this; more is a mistake, such as a checkpoint."""
+KIND = "a settings file"
 
-
-ANNOTATIONS = ("$schema", "$comment")
-"""Keys that speak about a file, not about the network: the schema that editors check with, and a description."""
+ANNOTATIONS = {
+    "$schema": "Where the schema is that an editor checks the file with.",
+    "$comment": "What the file is for, in a line.",
+}
+"""Keys that speak about a file, not about the network."""
 
 
 def read_config(name: str) -> Source:
@@ -31,27 +33,19 @@ def read_config(name: str) -> Source:
     if name == "-":
         if sys.stdin is None:
             raise UsageError(Problem("`config` -", "standard input is closed"))
-        return Source("standard input", parse_settings("standard input", _read(sys.stdin.buffer, "standard input")))
+        data = read_stream(sys.stdin.buffer, "standard input", KIND, MAX_BYTES)
+        return Source("standard input", parse_settings("standard input", data))
     return Source(name, parse_settings(name, read_bytes(name)))
 
 
 def read_bytes(name: str) -> bytes:
-    """What a file of settings, or of a design space, holds.
+    """Give what a file of settings, or of a design space, holds.
 
     Raises:
         UsageError: where there is no such file, or it is too large to be one.
         MnfpnError: where it cannot be read.
     """
-    try:
-        with Path(name).open("rb") as file:
-            return _read(file, name)
-    except FileNotFoundError:
-        raise UsageError(Problem(name, "must be a file, but there is none of that name")) from None
-    except IsADirectoryError:
-        raise UsageError(Problem(name, "must be a file, but it is a folder")) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise MnfpnError(Problem(name, f"could not be read: {reason}")) from None
+    return read_file(name, KIND, MAX_BYTES)
 
 
 def preset_names() -> list[str]:
@@ -90,61 +84,9 @@ def parse_settings(name: str, data: bytes) -> dict[str, Any]:
     Raises:
         UsageError: where it is not UTF-8, not JSON (with line and column), or neither of the two.
     """
-    value = parse_document(name, data)
+    value = read_json(name, data)
     if isinstance(value, list):
         return {"stages": value}
     if not isinstance(value, dict):
         raise UsageError(Problem(name, "must be an object of settings or a list of stages", json.dumps(value)[:60]))
     return {key: item for key, item in value.items() if key not in ANNOTATIONS}
-
-
-def parse_document(name: str, data: bytes) -> Any:
-    """Read JSON strictly; ``name`` is what errors call it.
-
-    Raises:
-        UsageError: where it is not UTF-8, or not JSON, with line and column.
-    """
-    try:
-        return parse_json(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise UsageError(Problem(name, f"must be UTF-8 text, but byte {error.start} is not")) from None
-    except json.JSONDecodeError as error:
-        raise UsageError(
-            Problem(name, f"line {error.lineno}, column {error.colno}: must be JSON: {error.msg}")
-        ) from None
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(";")[0]
-        raise UsageError(Problem(name, f"must be JSON: {reason}")) from None
-
-
-def parse_json(text: str) -> Any:
-    """Read JSON strictly: a key given twice is an error.
-
-    Raises:
-        ValueError: where it is not JSON (json.JSONDecodeError), or a number is too long to read.
-        RecursionError: where it is nested too deeply.
-    """
-    return json.loads(text, object_pairs_hook=_unique)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"the key '{twice}' is given twice in one object")
-    return found
-
-
-def _read(file: BinaryIO, name: str) -> bytes:
-    data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        _too_large(file, name)
-    return data
-
-
-def _too_large(file: BinaryIO, name: str) -> NoReturn:
-    size = ""
-    if file.seekable():
-        file.seek(0, 2)
-        size = f", got {file.tell() / 1e6:.1f} MB" if file.tell() > MAX_BYTES else ""
-    raise UsageError(Problem(name, f"a settings file must have at most {MAX_BYTES / 1e6:g} MB{size}"))

@@ -6,10 +6,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.settings.backbones import Channels, Switch, with_kind
+from mnfpn_cli.settings.backbones import Channels, Switch, unit, with_kind
 from mnfpn_cli.settings.input import MAX_SIDE, Size, parse_size
 
-Dropout = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
+Dropout = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False), unit("share, 0 to 1")]
 
 
 def read_size(value: Any) -> Any:
@@ -22,7 +22,7 @@ def read_size(value: Any) -> Any:
         raise PydanticCustomError("size", "{rule}", {"rule": error.problems[0].rule}) from None
 
 
-Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE), unit("px")]
 WrittenSize = Annotated[str, Field(pattern=r"^\s*0*[1-9][0-9]{0,4}([xX×]0*[1-9][0-9]{0,4})?\s*$")]
 SizeText = Annotated[str, Field(strict=True), BeforeValidator(read_size, json_schema_input_type=WrittenSize | Side)]
 
@@ -32,7 +32,7 @@ class NoHead(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["none"] = "none"
+    kind: Annotated[Literal["none"], Field(description="No head: the levels of the pyramid come out.")] = "none"
 
 
 class ClassifierHead(BaseModel):
@@ -40,7 +40,7 @@ class ClassifierHead(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["classifier"]
+    kind: Annotated[Literal["classifier"], Field(description="A classifier on the backbone's last map.")]
     classes: Annotated[Channels, Field(description="Number of classes.")] = 1000
     last_channels: Annotated[
         Channels | None,
@@ -60,7 +60,7 @@ class LevelClassifiersHead(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["level_classifiers"]
+    kind: Annotated[Literal["level_classifiers"], Field(description="A classifier on each level of the pyramid.")]
     classes: Annotated[Channels, Field(description="Number of classes.")] = 1000
     pool: Annotated[
         Literal["none", "average"],

@@ -11,6 +11,7 @@ from mnfpn_cli.errors import Problem, UsageError
 DEFAULT_SIZE = "600x900"
 MAX_SIDE = 65_536
 MAX_BATCH = 65_536
+MOST_SHOWN = 40
 
 DType = Literal["float32", "bfloat16", "float16"]
 DEFAULT_DTYPE: DType = "float32"
@@ -33,14 +34,17 @@ def parse_size(text: str) -> Size:
     Raises:
         UsageError: where the text is no size, or a side is not 1 to 65,536.
     """
-    match = re.fullmatch(r"([0-9]{1,9})(?:[xX×]([0-9]{1,9}))?", text.strip())
+    match = re.fullmatch(r"0*([0-9]+?)(?:[xX×]0*([0-9]+?))?", text.strip())
     if not match:
         raise UsageError(Problem("`size`", "must be HxW in pixels, as 600x900 or 512", f"'{text}'"))
-    height, width = match[1], match[2] or match[1]
-    size = Size(int(height), int(width))
-    if not all(1 <= side <= MAX_SIDE for side in size):
-        raise UsageError(Problem("`size`", f"each side must be 1 to {MAX_SIDE} pixels", str(size)))
-    return size
+    sides = (match[1], match[2] or match[1])
+    if not all(len(side) <= len(str(MAX_SIDE)) and 1 <= int(side) <= MAX_SIDE for side in sides):
+        raise UsageError(Problem("`size`", f"each side must be 1 to {MAX_SIDE} pixels", _cut("x".join(sides))))
+    return Size(*map(int, sides))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
 
 
 @dataclass(frozen=True, slots=True)

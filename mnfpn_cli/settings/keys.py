@@ -1,4 +1,4 @@
-"""The keys of settings, and the words that each takes: what is misspelt is compared with them, shells complete them."""
+"""The keys of settings and the words that each takes, for hints on misspelt keys and for completion in shells."""
 
 from collections.abc import Iterator
 from types import UnionType

@@ -13,6 +13,7 @@ from mnfpn_cli.settings.backbones import (
     MobileNetV2Settings,
     Rounding,
     Stage,
+    unit,
 )
 from mnfpn_cli.settings.heads import Head, LevelClassifiersHead, NoHead
 from mnfpn_cli.settings.input import Size
@@ -34,7 +35,10 @@ class NetworkSettings(BaseModel):
         Channels, Field(description="Channels of the stem, at width 1.0; 64 for a resnet, whose stages go by them.")
     ] = 32
     width_mult: Annotated[
-        float, Field(strict=True, gt=0, le=100, allow_inf_nan=False, description="Width multiplier.")
+        float,
+        Field(strict=True, gt=0, le=100, allow_inf_nan=False),
+        unit("ratio"),
+        Field(description="Width multiplier: what the channels of the stem and of all stages are scaled by."),
     ] = 1.0
     rounding: Annotated[Rounding, Field(description="How scaled channels become whole.")] = "nearest8"
     stages: Annotated[

@@ -9,10 +9,10 @@ from typing import Any
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.backbones import ORIGINAL_SPELLING
 from mnfpn_cli.settings.differences import differences
-from mnfpn_cli.settings.files import parse_json
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import KeyPath, dotted
 from mnfpn_cli.settings.sources import Source
+from mnfpn_cli.settings.strict_json import parse_json
 from mnfpn_cli.text import Parameter
 
 

@@ -1,9 +1,9 @@
-"""What is wrong with settings: where, the rule, and the value."""
+"""What is wrong with settings, or with a document, in words: where, the rule, and the value."""
 
 import json
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.keys import KEYS, PARTS, every_key
+from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.pyramid import LEVEL
 from mnfpn_cli.text import did_you_mean
 
@@ -38,15 +39,24 @@ class SettingsError(UsageError):
         super().__init__(self.problem)
 
 
-def describe(error: ValidationError) -> list[SettingsProblem]:
-    """The problems that pydantic found, one a place, in our words."""
+def describe(error: ValidationError, above: KeyPath = ()) -> list[SettingsProblem]:
+    """Put what pydantic found wrong with settings, or with a document, in our words; one problem a place.
+
+    ``above``: the place of what was read, where it is a part of something.
+    """
+    alone = error.title == NetworkSettings.__name__  # settings in a document are under ``settings``
     problems: dict[KeyPath, SettingsProblem] = {}
     for details in error.errors(include_url=False):
         if details["type"] == "too_short" and details["input"]:
             continue  # pydantic counts only the items that are valid; those that are not have their own problems
-        problem = _problem(details)
+        problem = _settings_problem(details) if alone else _document_problem(details)
         problems.setdefault(problem.path, problem)
-    return list(problems.values())
+    return [_under(above, problem) for problem in problems.values()]
+
+
+def _under(above: KeyPath, problem: SettingsProblem) -> SettingsProblem:
+    path = (*above, *problem.path)
+    return replace(problem, where=dotted(path), path=path)
 
 
 def dotted(where: Sequence[str | int]) -> str:
@@ -76,10 +86,17 @@ def _at(path: KeyPath, rule: str, got: str | None = None, hint: str = "", betwee
     return SettingsProblem(dotted(path), rule, got, hint, path, between)
 
 
-def _problem(details: ErrorDetails) -> SettingsProblem:
-    context = details.get("ctx", {})
+def _document_problem(details: ErrorDetails) -> SettingsProblem:
+    where = details["loc"]
+    if "settings" not in where:
+        return _at(where, "unknown key") if details["type"] == "extra_forbidden" else _broken_rule(details, where)
+    above = where[: where.index("settings") + 1]
+    return _under(above, _settings_problem({**details, "loc": where[len(above) :]}))
+
+
+def _settings_problem(details: ErrorDetails) -> SettingsProblem:
     where, kind = details["loc"], ""
-    if where[0] in PARTS and len(where) > 1:  # pydantic puts the kind into the place
+    if len(where) > 1 and where[0] in PARTS:  # pydantic puts the kind into the place
         kind, where = str(where[1]), (where[0], *where[2:])
     if where[:2] == ("pyramid", "levels"):  # a union, to which pydantic adds its branches; a user knows none
         got = details["input"]
@@ -94,6 +111,12 @@ def _problem(details: ErrorDetails) -> SettingsProblem:
         return _at((*where, "kind"), rule, _shown(got), did_you_mean(str(got), kinds))
     if details["type"] == "model_type" and where[:1] == ("stages",):
         return _at(where, "must be an object or a row of four numbers", _shown(details["input"]))
+    return _broken_rule(details, where)
+
+
+def _broken_rule(details: ErrorDetails, where: KeyPath) -> SettingsProblem:
+    """A rule that a value breaks by itself, whatever it is a value of."""
+    context = details.get("ctx", {})
     if details["type"] == "missing":
         return _at(where, "is required")
     words = re.findall(r"'([^']*)'", context["expected"]) if details["type"] == "literal_error" else ()
@@ -114,7 +137,9 @@ def _rule(kind: str, context: dict[str, Any], otherwise: str) -> str:
             return f"must be {context['expected']}"
         case "bool_type" | "bool_parsing":
             return "must be true or false"
-        case "string_type":
+        case "string_pattern_mismatch":
+            return f"must match {context['pattern']}"
+        case "string_type" | "string_unicode":
             return "must be text"
         case "less_than":
             return f"must be less than {context['lt']:g}"
@@ -122,6 +147,8 @@ def _rule(kind: str, context: dict[str, Any], otherwise: str) -> str:
             return "must be an object"
         case "int_type" | "int_from_float" | "int_parsing":
             return "must be a whole number"
+        case "int_parsing_size":
+            return "must be a whole number of 64 bits"
         case "float_type" | "float_parsing":
             return "must be a number"
         case "finite_number":
@@ -133,7 +160,7 @@ def _rule(kind: str, context: dict[str, Any], otherwise: str) -> str:
         case "less_than_equal":
             return f"must be at most {context['le']:g}"
         case "too_short":
-            return f"must have at least {context['min_length']} item"
+            return f"must have at least {context['min_length']} item{'s' * (context['min_length'] > 1)}"
         case "too_long":
             return f"must have at most {context['max_length']} items"
         case "tuple_type" | "list_type":

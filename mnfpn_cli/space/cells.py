@@ -4,8 +4,8 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from mnfpn_cli.settings.execution import DEFAULT_RUNTIME
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
-from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import network_parameters
 from mnfpn_cli.text import Parameter, as_arguments

@@ -13,13 +13,12 @@ from typing import NamedTuple
 
 from mnfpn_cli.documents.costs import CapacityRecord, PlannedCost, PlannedRun
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.plan.cost import cost_of
-from mnfpn_cli.plan.memory import activations_of
-from mnfpn_cli.plan.network import NetworkPlan, plan_network
-from mnfpn_cli.plan.pyramid import level_sizes, stage_sizes
+from mnfpn_cli.plan.cost import network_cost
+from mnfpn_cli.plan.memory import activation_bytes
+from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import image_input
-from mnfpn_cli.plan.steps import walk
-from mnfpn_cli.settings.input import Size
+from mnfpn_cli.plan.steps import Walk, cells, walk
+from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.axes import Invalid, Space
 from mnfpn_cli.space.cells import Cell, Execution
@@ -193,15 +192,13 @@ def _plan_space(space: Space, budget: Budget, progress: Progress) -> PlannedSpac
 def plan_cells(settings: NetworkSettings, size: Size, executions: Iterable[Execution]) -> Iterator[Planned]:
     """A network at a size, run in each of some ways."""
     plan = plan_network(settings)
-    walked = walk(plan, size)
-    cost = cost_of(walked)
-    total = cost.total
-    capacity = _capacity(plan, size)
-    activations = dict[str, int]()
+    cost = network_cost(plan, size)
+    total, capacity = cost.total, _capacity(walk(plan, size))
+    image, activations = NetworkInput(1, settings.in_channels, size), dict[str, int]()
     for execution in executions:
         dtype = execution.dtype
         if dtype not in activations:
-            activations[dtype] = activations_of(walked, dtype)
+            activations[dtype] = activation_bytes(plan, image, dtype)
         memory = cost.state_bytes(dtype) + execution.batch * activations[dtype]
         yield Planned(Cell(settings, size, execution), Figures(total.parameters, total.macs, memory, capacity))
 
@@ -216,14 +213,13 @@ def sort_in(made: PlannedSpace, cells: Iterable[Planned], budget: Budget) -> Non
             made.cells.append(one)
 
 
-def _capacity(plan: NetworkPlan, size: Size) -> Capacity:
-    sizes, pyramid = stage_sizes(plan.backbone, size), plan.pyramid
+def _capacity(walked: Walk) -> Capacity:
+    pyramid = walked.plan.pyramid
     if pyramid is None:
-        channels = plan.backbone.stages[-1].out_channels
-        return Capacity(channels, channels, 1, sizes[-1].height * sizes[-1].width)
-    finest = level_sizes(pyramid, sizes)[0]
+        channels = walked.plan.backbone.stages[-1].out_channels
+        return Capacity(channels, channels, 1, cells(walked.stages[-1]))
     tapped = sum(level.lateral.in_channels for level in pyramid.levels)
-    return Capacity(tapped, pyramid.channels, len(pyramid.names), finest.height * finest.width)
+    return Capacity(tapped, pyramid.channels, len(pyramid.names), cells(walked.levels[0]))
 
 
 def kept(capacity: Capacity, most: int) -> float:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.settings.files import ANNOTATIONS, parse_document, read_bytes, read_config, read_preset
+from mnfpn_cli.settings.execution import check_device_name, choose_runtimes
+from mnfpn_cli.settings.files import ANNOTATIONS, read_bytes, read_config, read_preset
 from mnfpn_cli.settings.input import ITEM_BYTES, MAX_BATCH, parse_size
 from mnfpn_cli.settings.keys import KEYS, every_key
-from mnfpn_cli.settings.measuring import check_device_name, choose_runtimes
 from mnfpn_cli.settings.overrides import parse_value, path_of
 from mnfpn_cli.settings.problems import KeyPath, check_key
 from mnfpn_cli.settings.sources import Source
+from mnfpn_cli.settings.strict_json import read_json
 from mnfpn_cli.space.axes import MAX_CELLS, Axis, Space
 from mnfpn_cli.text import did_you_mean
 
@@ -186,7 +187,7 @@ def read_space(path: Path) -> list[Axis]:
         UsageError: where it is no such file.
         MnfpnError: where it cannot be read.
     """
-    document = parse_document(str(path), read_bytes(str(path)))
+    document = read_json(str(path), read_bytes(str(path)))
     if not isinstance(document, dict):
         raise UsageError(Problem(str(path), "must be an object of keys with their choices", json.dumps(document)[:60]))
     axes = [axis_of(key, f"{path}: {key}", values) for key, values in _keys(str(path), document, "")]

@@ -14,7 +14,7 @@ from mnfpn_cli.documents.sweep import PlanRecord
 from mnfpn_cli.documents.work import Measured
 from mnfpn_cli.settings.input import ITEM_BYTES
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.problems import SettingsError
+from mnfpn_cli.settings.problems import SettingsError, describe
 from mnfpn_cli.store import tables as t
 from mnfpn_cli.store.rows import Status
 
@@ -46,10 +46,10 @@ class JsonColumn(Generic[T]):
         try:
             return self._adapter.validate_python(row._mapping[self.column])
         except SettingsError as error:
-            problem = f".{error}"
+            problem = f"{self.column.name}.{error}"
         except ValidationError as error:
-            problem = _first_problem(error)
-        raise DamagedError(f"{_name(row, self.column.table)}: {self.column.name}{problem}")
+            problem = str(describe(error, (self.column.name,))[0])
+        raise DamagedError(f"{_name(row, self.column.table)}: {problem}")
 
 
 MEASURED = JsonColumn[Measured | None](t.results.c.document, Measured | None)
@@ -141,13 +141,6 @@ def _broken_link(connection: Connection) -> str:
     for child, _, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
         return f"a row of {child} refers to one that {parent} lacks"
     return "; ".join(connection.exec_driver_sql("PRAGMA integrity_check(1)").scalars()).removesuffix("ok")
-
-
-def _first_problem(error: ValidationError) -> str:
-    """The first thing that is wrong with a document, behind the name of what holds it."""
-    problem = error.errors(include_url=False)[0]
-    where = "".join(f".{one}" for one in problem["loc"])
-    return f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
 
 
 @lru_cache

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from mnfpn_cli.documents.costs import StatusCounts
 from mnfpn_cli.documents.sweep import PlanRecord
-from mnfpn_cli.settings.measuring import LAYERED
+from mnfpn_cli.settings.execution import LAYERED
 from mnfpn_cli.space.planned import Planned
 from mnfpn_cli.store import tables as t
 from mnfpn_cli.store.damage import PLAN, SAMPLES, checked

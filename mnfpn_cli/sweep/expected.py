@@ -7,7 +7,8 @@ from datetime import datetime
 from statistics import fmean
 
 from mnfpn_cli.documents.sweep import HowRecord, PlannedDocument
-from mnfpn_cli.settings.measuring import LAYERED, Sampling
+from mnfpn_cli.settings.execution import LAYERED
+from mnfpn_cli.settings.measuring import Sampling
 from mnfpn_cli.space.cells import cell_key
 from mnfpn_cli.space.planned import Planned, planned_run
 from mnfpn_cli.store.read import read_cells

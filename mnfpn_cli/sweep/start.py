@@ -10,7 +10,7 @@ import psutil
 from mnfpn_cli.devices.machine import reading_cpu_name
 from mnfpn_cli.documents.sweep import HowRecord, InvalidRuns, PlanRecord, SpaceCounts
 from mnfpn_cli.documents.work import Work
-from mnfpn_cli.settings.measuring import LAYERED, runtime_names
+from mnfpn_cli.settings.execution import LAYERED, runtime_names
 from mnfpn_cli.space.cells import cell_key
 from mnfpn_cli.space.frontier import shuffled
 from mnfpn_cli.space.planned import Planned, PlannedSpace

@@ -84,7 +84,7 @@ def _pyramid_places(plan: PyramidPlan) -> Iterator[Place]:
         else:
             yield Place(path, "lateral" if from_top else "top", facts)
         if level.smooth and not isinstance(level.smooth, SeparablePlan):
-            yield Place(f"pyramid.smooth.{'shared' if plan.smooth_shared else level.name}", "smooth", facts)
+            yield Place(f"pyramid.smooth.{plan.smoothing(level)}", "smooth", facts)
     for index, extra in enumerate(plan.extra):
         if extra.layer and not isinstance(extra.layer, SeparablePlan):
             yield Place(f"pyramid.extra.{extra.name}", "extra", {"number": extra.name[1:], "from_6": index + 6})

@@ -22,6 +22,7 @@ from mnfpn_cli.export.written import Opened
 from mnfpn_cli.network.build import build_network
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.levels import network_input
+from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.conftest import Mnfpn
@@ -197,8 +198,8 @@ def test_a_failed_check_is_exit_code_3_and_leaves_no_file(
     """One line on standard error, nothing on standard output, nothing in the folder."""
     form = FILE_FORMATS["safetensors"]
 
-    def read(path: Path, settings: NetworkSettings) -> Opened:
-        opened = form.read(path, settings)
+    def read(path: Path, plan: NetworkPlan) -> Opened:
+        opened = form.read(path, plan)
         return replace(opened, run=lambda images: {name: x + 1 for name, x in opened.run(images).items()})
 
     monkeypatch.setitem(FILE_FORMATS, "safetensors", replace(form, read=read))

@@ -526,10 +526,10 @@ def test_a_budget_that_leaves_nothing_is_told(mnfpn: Mnfpn) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "rule"),
     [
-        ("novel", 1, "plan.how.novel: extra inputs are not permitted"),
-        ("timeout_s", "x", "plan.how.timeout_s: input should be a valid number"),
-        ("sampling", {"runs": 0}, "plan.how.sampling.runs: input should be greater than or equal to 1"),
-        ("", None, "plan.how: input should be a valid dictionary"),
+        ("novel", 1, "plan.how.novel: unknown key"),
+        ("timeout_s", "x", "plan.how.timeout_s: must be a number, got 'x'"),
+        ("sampling", {"runs": 0}, "plan.how.sampling.runs: must be at least 1, got 0"),
+        ("", None, "plan.how: must be an object, got null"),
     ],
 )
 def test_a_sweep_whose_plan_is_damaged_is_not_gone_on_with(mnfpn: Mnfpn, key: str, value: object, rule: str) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from mnfpn_cli.cli.models import planned
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.external.origin import External, FromSettings, Origin, recorded_origin
 from mnfpn_cli.external.target import parse_target
 from mnfpn_cli.network.build import build_network
+from mnfpn_cli.settings.network import NetworkSettings
 from tests.runtimes.jobs import TINY
 
 PACKAGE = Path(__file__).parents[2] / "mnfpn_cli"
@@ -70,3 +72,12 @@ def test_a_document_without_a_network_is_refused() -> None:
     """It has to say one of the two."""
     with pytest.raises(UsageError, match=r"^settings: must be there where there is no model, got null$"):
         recorded_origin(None, None)
+
+
+def test_a_network_is_planned_once_for_all_sizes() -> None:
+    """Options name one network, which is carried to each size; a head that is made for a size makes it another one."""
+    (first, _), (second, _) = planned(TINY, ["64", "96"], 1, None)
+    assert first is second
+    tied = NetworkSettings.model_validate({"head": {"kind": "level_classifiers"}})
+    (first, _), (second, _) = planned(tied, ["64", "96"], 1, None)
+    assert first.plan != second.plan

@@ -12,7 +12,7 @@ from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
-from mnfpn_cli.plan.steps import ConvStep, LinearStep, ResizeStep, steps
+from mnfpn_cli.plan.steps import ConvStep, LinearStep, ResizeStep, walk
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.audit.looked import tree_of
@@ -26,7 +26,7 @@ def test_the_plan_equals_the_network_on_the_meta_device(case: tuple[NetworkSetti
     network_settings, size = case
     plan = plan_network(network_settings)
     rows = {row.path: row for row in tree_of(build_meta(plan), network_input(network_settings, size).shape).rows}
-    planned = list(steps(plan, size))
+    planned = walk(plan, size).steps
     convs = [step for step in planned if isinstance(step, ConvStep)]
     macs: Counter[str] = Counter()
     outputs: dict[str, tuple[tuple[int, ...], ...]] = {}

@@ -9,7 +9,7 @@ from mnfpn_cli.plan.layers import ConvPlan
 from mnfpn_cli.plan.levels import network_input, plan_levels
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.rules import resolve
-from mnfpn_cli.plan.steps import AddStep, ConvStep, steps
+from mnfpn_cli.plan.steps import AddStep, ConvStep, walk
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
@@ -34,7 +34,7 @@ def test_the_reference_network_costs_what_it_is_known_to_cost() -> None:
 
 def test_the_other_elementwise_counts_follow_from_the_plan() -> None:
     """Bias adds and ReLU6 elements, as counted on the real network."""
-    convs = [step for step in steps(plan_network(NetworkSettings()), SIZE) if isinstance(step, ConvStep)]
+    convs = [step for step in walk(plan_network(NetworkSettings()), SIZE).steps if isinstance(step, ConvStep)]
     assert sum(step.conv.elements(step.output) for step in convs if step.conv.bias) == 23_010_304
     assert sum(step.conv.elements(step.output) for step in convs if step.conv.activation) == 65_575_440
 
@@ -84,7 +84,7 @@ def test_parameters_are_those_that_google_published(width: float, published: str
     plan = plan_network(settings)
     norms = sum(
         2 * step.conv.out_channels
-        for step in steps(plan, Size(224, 224))
+        for step in walk(plan, Size(224, 224)).steps
         if isinstance(step, ConvStep) and step.conv.norm
     )
     parameters = network_cost(plan, Size(224, 224)).total.parameters
@@ -116,6 +116,6 @@ def test_separable_smoothing_has_one_bias_for_the_pair() -> None:
     """A depthwise 3×3 without, a 1×1 with."""
     settings = NetworkSettings.model_validate({"pyramid": {"smooth": "separable", "channels": 8, "levels": "p5"}})
     plan = plan_network(settings)
-    smooth = [step.conv for step in steps(plan, SIZE) if isinstance(step, ConvStep) and "smooth" in step.path]
+    smooth = [step.conv for step in walk(plan, SIZE).steps if isinstance(step, ConvStep) and "smooth" in step.path]
     assert [(conv.groups, conv.bias, conv.parameters) for conv in smooth] == [(8, False, 72), (1, True, 72)]
-    assert not any(isinstance(step, AddStep) and step.path == "pyramid" for step in steps(plan, SIZE))
+    assert not any(isinstance(step, AddStep) and step.path == "pyramid" for step in walk(plan, SIZE).steps)

@@ -16,7 +16,7 @@ from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, network_work
 from mnfpn_cli.plan.rules import resolve
-from mnfpn_cli.plan.steps import ReluStep, ResizeStep, steps
+from mnfpn_cli.plan.steps import ReluStep, ResizeStep, walk
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
@@ -41,7 +41,7 @@ def test_the_macs_are_those_of_the_cost_for_each_image(case: tuple[NetworkSettin
     works = network_work(plan, network_input(settings, size, batch), 4)
     assert sum(work.macs for work in works) == batch * network_cost(plan, size).total.macs
     assert len({work.row for work in works}) == len(works)
-    planned = [step for step in steps(plan, size) if not isinstance(step, ReluStep)]
+    planned = [step for step in walk(plan, size).steps if not isinstance(step, ReluStep)]
     paths = {"pyramid" if isinstance(step, ResizeStep) else step.path for step in planned}
     assert paths <= {work.path for work in works}
 

@@ -15,9 +15,9 @@ from mnfpn_cli.settings.sources import Source
 from tests.tiers import at_most
 
 FILES: list[tuple[str, str]] = [
-    ('{"width_mult": ', "line 1, column 16: must be JSON: Expecting value"),
-    ('{\n  "width_mult" 1\n}', "line 2, column 16: must be JSON: Expecting ':' delimiter"),
-    ("", "line 1, column 1: must be JSON: Expecting value"),
+    ('{"width_mult": ', "line 1, column 16: must be JSON: expecting value (it ends too early)"),
+    ('{\n  "width_mult" 1\n}', "line 2, column 16: must be JSON: expecting ':' delimiter"),
+    ("", "must be JSON: it is empty"),
     ("[" * 100_000, "must be JSON: nested too deeply"),
     ('{"width_mult": 1, "width_mult": 2}', "must be JSON: the key 'width_mult' is given twice in one object"),
     ("3", "must be an object of settings or a list of stages, got 3"),

@@ -10,7 +10,14 @@ from mnfpn_cli.settings.network import NetworkSettings
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("600x900", (600, 900)), ("512", (512, 512)), ("64X96", (64, 96)), ("64×96", (64, 96)), (" 64x96 ", (64, 96))],
+    [
+        ("600x900", (600, 900)),
+        ("512", (512, 512)),
+        ("64X96", (64, 96)),
+        ("64×96", (64, 96)),
+        (" 64x96 ", (64, 96)),
+        ("0064x00000000096", (64, 96)),
+    ],
 )
 def test_a_size_is_height_by_width_or_one_side(text: str, size: tuple[int, int]) -> None:
     """Height first."""
@@ -25,11 +32,14 @@ def test_what_is_no_size_is_refused(text: str) -> None:
         parse_size(text)
 
 
-@pytest.mark.parametrize("text", ["0", "0x900", "600x0", f"{MAX_SIDE + 1}x600"])
+@pytest.mark.parametrize(
+    "text", ["0", "0x900", "600x0", f"{MAX_SIDE + 1}x600", "99999999999", "9" * 9999, "8x" + "9" * 9999]
+)
 def test_a_side_is_from_1_to_the_maximum(text: str) -> None:
-    """Zero pixels are no image."""
-    with pytest.raises(UsageError, match=r"^size: each side must be 1 to 65536 pixels, got"):
+    """Zero pixels are no image; of a number of many digits, the limit is named too."""
+    with pytest.raises(UsageError, match=r"^size: each side must be 1 to 65536 pixels, got") as caught:
         parse_size(text)
+    assert len(str(caught.value)) < 100
 
 
 def test_an_image_smaller_than_a_cell_of_the_coarsest_level_is_refused() -> None:

@@ -12,6 +12,7 @@ from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import parse_settings
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.sources import Source
+from tests.documents.test_schema import numbers
 from tests.strategies import network_settings
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -22,6 +23,15 @@ VALIDATOR = jsonschema.Draft202012Validator(schema("settings"))
 def test_the_schema_is_itself_valid() -> None:
     """Against the draft that it names."""
     jsonschema.Draft202012Validator.check_schema(schema("settings"))
+
+
+@pytest.mark.parametrize("name", sorted(schema("settings")["$defs"]))
+def test_every_key_is_described_and_every_number_has_a_unit(name: str) -> None:
+    """Of each kind of backbone and head too, and in each spelling of a stage; in a sentence with a full stop."""
+    made = schema("settings")["$defs"][name]
+    for key, value in made["properties"].items():
+        assert value.get("description", "").endswith("."), key
+        assert all("unit" in value or "unit" in number for number in numbers(value)), key
 
 
 @given(network_settings())

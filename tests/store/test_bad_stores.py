@@ -111,11 +111,20 @@ DAMAGE: list[tuple[str, str]] = [
     ("UPDATE mnfpn_results SET finished = 'yesterday'", "result {result}: finished: must be a moment, as 2026-01-31"),
     ("UPDATE mnfpn_results SET started = '2026-01-01'", "result {result}: started: must be a moment, as 2026-01-31"),
     ("UPDATE mnfpn_results SET status = 'fine'", "result {result}: status: must be one of done, failed, got 'fine'"),
-    ("UPDATE mnfpn_results SET document = '{}'", "result {result}: document.run: field required"),
+    ("UPDATE mnfpn_results SET document = '{}'", "result {result}: document.run: is required"),
     ("UPDATE mnfpn_results SET document = '[1'", "it holds text that should be JSON"),
-    ("UPDATE mnfpn_results SET document = json_set(document, '$.run.latency_s.samples', json('[]'))", "samples: tuple"),
-    ("UPDATE mnfpn_results SET document = json_set(document, '$.run.latency_s.median', 'x')", "median: input should"),
-    ("UPDATE mnfpn_results SET document = json_set(document, '$.profile', 1)", "document.profile: input should be"),
+    (
+        "UPDATE mnfpn_results SET document = json_set(document, '$.run.latency_s.samples', json('[]'))",
+        "samples: must have at least 1 item, got []",
+    ),
+    (
+        "UPDATE mnfpn_results SET document = json_set(document, '$.run.latency_s.median', 'x')",
+        "median: must be a number, got 'x'",
+    ),
+    (
+        "UPDATE mnfpn_results SET document = json_set(document, '$.profile', 1)",
+        "document.profile: must be an object, got 1",
+    ),
     ("UPDATE mnfpn_results SET node = CAST(x'ff' AS TEXT)", "could not decode to UTF-8 column 'node'"),
     ("UPDATE mnfpn_cells SET height = 'tall'", "cell {cell}: height: must be a whole number, 1 or more, got 'tall'"),
     (
@@ -126,36 +135,42 @@ DAMAGE: list[tuple[str, str]] = [
     ("UPDATE mnfpn_cells SET dtype = 'int3'", "cell {cell}: dtype: must be one of float32, bfloat16, float16"),
     ("ALTER TABLE mnfpn_cells RENAME COLUMN macs TO mac", "mnfpn_cells lacks the column macs"),
     ("DELETE FROM mnfpn_networks", "network {network}: is missing, and cells are of it"),
-    ("UPDATE mnfpn_networks SET settings = '[]'", "network {network}: settings: input should be a valid dictionary"),
-    ("UPDATE mnfpn_sweeps SET plan = '5'", "sweep 1: plan: input should be a valid dictionary"),
+    ("UPDATE mnfpn_networks SET settings = '[]'", "network {network}: settings: must be an object, got []"),
+    ("UPDATE mnfpn_sweeps SET plan = '5'", "sweep 1: plan: must be an object, got 5"),
     (
         "UPDATE mnfpn_sweeps SET plan = json_set(plan, '$.space', 5)",
-        "sweep 1: plan.space: input should be a valid dict",
+        "sweep 1: plan.space: must be an object, got 5",
     ),
-    ("UPDATE mnfpn_sweeps SET plan = json_remove(plan, '$.how')", "sweep 1: plan.how: field required"),
+    ("UPDATE mnfpn_sweeps SET plan = json_remove(plan, '$.how')", "sweep 1: plan.how: is required"),
     (
         "UPDATE mnfpn_results SET document = json_set(document, '$.run.threads', 'two')",
-        "run.threads: input should",
+        "run.threads: must be a whole number, got 'two'",
     ),
     (
         "UPDATE mnfpn_results SET document = json_remove(document, '$.environment.cpu')",
-        "environment.cpu: field re",
+        "environment.cpu: is required",
     ),
     (
         "UPDATE mnfpn_sweeps SET plan = json_set(plan, '$.space.cells', -1)",
-        "sweep 1: plan.space.cells: input should",
+        "sweep 1: plan.space.cells: must be at least 0, got -1",
     ),
     (
         "UPDATE mnfpn_sweeps SET plan = json_set(plan, '$.over_budget', json('{\"--max-macs\": -1}'))",
-        "sweep 1: plan.over_budget.--max-macs: input should",
+        "sweep 1: plan.over_budget.--max-macs: must be at least 0, got -1",
     ),
-    ("UPDATE mnfpn_results SET document = json_set(document, '$.run.latency_s.median', 1e-99)", "median: input should"),
+    (
+        "UPDATE mnfpn_results SET document = json_set(document, '$.run.latency_s.median', 1e-99)",
+        "median: must be at least 1e-12, got 1e-99",
+    ),
     (
         "UPDATE mnfpn_sweeps SET started = ''",
         "sweep 1: started: must be a moment, as 2026-01-31T12:00:00+00:00, got ''",
     ),
     ("UPDATE mnfpn_references SET finished = 'x'", "time of a reference 11111111: finished: must be a moment"),
-    ("UPDATE mnfpn_references SET samples = '[0]'", "time of a reference 11111111: samples.0: input should be greater"),
+    (
+        "UPDATE mnfpn_references SET samples = '[0]'",
+        "time of a reference 11111111: samples[0]: must be at least 1e-12, got 0",
+    ),
 ]
 
 
