@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from mnfpn_cli.cli.completion import complete_setting, offering, preset_words, runtime_words, words
-from mnfpn_cli.cli.help import BUDGET, MORE, SPACE
+from mnfpn_cli.cli.help import BUDGET, MORE, OPTIONS, SPACE
 from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.input import ITEM_BYTES
@@ -110,10 +110,14 @@ class SpaceOptions:
     ] = None
     in_channels: Annotated[list[str] | None, space_option("Channels of the input image.", "N,...", MORE)] = None
     threads: Annotated[list[str] | None, space_option("CPU threads.", "N,...", MORE)] = None
+    train: Annotated[
+        bool,
+        Option("--train", help="Time training steps: forward, backward, SGD.", rich_help_panel=OPTIONS),
+    ] = False
 
     def given(self) -> list[str]:
         """The options that were given."""
-        return [f"--{one.name.replace('_', '-')}" for one in fields(self) if getattr(self, one.name) is not None]
+        return [f"--{one.name.replace('_', '-')}" for one in fields(self) if getattr(self, one.name) != one.default]
 
     def read(self) -> "Space":
         """The space that these options state.
@@ -138,6 +142,7 @@ class SpaceOptions:
                 numbers = name in NUMBERS
                 axes.append(axis_of(key, option, [_number(option, one) for one in texts] if numbers else texts))
         axes += [override_axis(text) for text in self.set or ()]
+        axes += [axis_of("train", "--train", [True])] if self.train else []
         return merged([*in_file, *joined(axes)])
 
 

@@ -63,7 +63,7 @@ def _flat_names() -> list[str]:
     latency = [f"latency_s.{name}" for name in (*FIGURES, "samples")]
     cost = [f"cost.{name}" for name in PlannedCost.model_fields if name != "capacity"]
     capacity = [f"cost.capacity.{name}" for name in CapacityRecord.model_fields]
-    what = ["size", "batch", "runtime", "device", "dtype", "threads", "machine", "node"]
+    what = ["size", "batch", "runtime", "device", "dtype", "threads", "train", "machine", "node"]
     return [
         *("key", "status"),
         *what,
@@ -122,6 +122,8 @@ def _markdown(columns: Sequence[str], rows: Sequence[Flat]) -> str:
 
 
 def _worth_showing(name: str, values: Sequence[Value]) -> bool:
+    if name == "train":
+        return any(values)
     if name.startswith(NOT_SHOWN) or all(value is None for value in values):
         return name in ("key", "status")
     return not name.startswith(("settings.", "cost.capacity.")) or len(set(values)) > 1
@@ -169,7 +171,7 @@ def _typed(pa: Any, name: str, values: Sequence[Value]) -> tuple[Sequence[Value]
         return values, pa.int64()
     if name.startswith(NUMBERS):
         return values, pa.float64()
-    kinds = {type(value) for value in values if value is not None} if name.startswith("settings.") else {str}
+    kinds = {type(value) for value in values if value is not None} if name.startswith(("settings.", "train")) else {str}
     for kind, type_ in ((bool, pa.bool_()), (int, pa.int64())):
         if kinds == {kind}:
             return values, type_

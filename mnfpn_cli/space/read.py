@@ -121,6 +121,13 @@ def _whole_number(high: int) -> Callable[[str, Any], int]:
     return check
 
 
+def _truth(name: str, value: Any) -> bool:
+    truth = parse_value(value) if isinstance(value, str) else value
+    if not isinstance(truth, bool):
+        raise UsageError(f"{name}: must be true or false, got {json.dumps(value)}")
+    return truth
+
+
 def _word(check: Callable[[str], Any], option: str) -> Callable[[str, Any], str]:
     def checked(name: str, value: Any) -> str:
         with _named(name, option):
@@ -158,6 +165,7 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "runtime": lambda _, value: value,
     "device": _word(check_device_name, "--device"),
     "threads": _whole_number(MAX_THREADS),
+    "train": _truth,
     "preset": lambda _, value: read_preset(str(value)),
     "config": lambda _, value: read_config(str(value)),
 }

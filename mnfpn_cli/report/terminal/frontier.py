@@ -142,9 +142,10 @@ def frontier_report(points: Points) -> Report:
 
 
 def bench_name(bench: Bench, among: Mapping[Bench, object]) -> str:
-    """A bench as titles call it: its machine, and the batch where there are several."""
+    """A bench as titles call it: its machine, the batch where there are several, and that it is of training steps."""
     batches = {one.batch for one in among} | {1}
-    return f"{bench.device} of {bench.machine}" + (f", batch {bench.batch}" if len(batches) > 1 else "")
+    batch = f", batch {bench.batch}" if len(batches) > 1 else ""
+    return f"{bench.device} of {bench.machine}{batch}{', training steps' * bench.train}"
 
 
 def _table(bench: Bench, frontier: Sequence[Point], cells: int) -> Report:

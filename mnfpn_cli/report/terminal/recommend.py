@@ -28,7 +28,8 @@ def recommend_report(found: Sequence[Recommendation], budget: str, warnings: Seq
     """For each machine the best cells, why, what more would cost, and what to do next."""
     report: Report = []
     for one in found:
-        where = f"{one.bench.device} ({one.bench.machine}), batch {one.bench.batch}"
+        bench = one.bench
+        where = f"{bench.device} ({bench.machine}), batch {bench.batch}{', training steps' * bench.train}"
         if not one.picks:
             cell = one.fastest.cell
             name = f"{name_of(words_of([cell])[0])}, {cell.cell.size}, {cell.cell.execution.runtime}"
