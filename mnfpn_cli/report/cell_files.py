@@ -10,6 +10,7 @@ from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.documents.costs import CapacityRecord, PlannedCost
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.settings.differences import flat
+from mnfpn_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +109,7 @@ def _csv(columns: Sequence[str], rows: Sequence[Flat]) -> str:
 
 def _csv_cell(value: Value) -> Value:
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(FORMULAS) else value
+        return "'" * value.startswith(FORMULAS) + printable(value, keep="\n")
     return json.dumps(value) if isinstance(value, tuple | bool) else value
 
 
@@ -134,8 +135,7 @@ def _markdown_cell(value: Value) -> str:
         return ""
     if isinstance(value, bool) or not isinstance(value, int | float):
         line = " ".join(str(value).splitlines())
-        printable = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line)
-        return printable.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+        return printable(line).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
     return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
 
 

@@ -57,6 +57,18 @@ def test_hostile_names_are_text_of_the_page(tmp_path: Path, evil: str, monkeypat
         assert words in page.text
 
 
+def test_control_characters_are_shown_and_do_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither page nor data has one that a page of harmless names lacks: zeros, escapes, changes of direction."""
+    evil = "a\0b\x1b[31mc\x9bd\u202ee\u2066f\x7f"
+    (tmp_path / "harmless").mkdir()
+    harmless = page_of(tmp_path / "harmless", SAMPLE).read_text(encoding="utf-8")
+    page = hostile_page(tmp_path, evil, monkeypatch)
+    assert set(evil) & set(page.read_text(encoding="utf-8")) <= set("abcdef[31m") | set(evil) & set(harmless)
+    shown = r"a\x00b\x1b[31mc\x9bd\u202ee\u2066f\x7f"
+    assert {row["node"] for row in data_of(page)["rows"]} == {shown, ""}
+    assert f"mnfpn report: {shown}" in Parsed(page).text
+
+
 @pytest.mark.parametrize("evil", HOSTILE)
 def test_hostile_names_are_text_of_the_data(tmp_path: Path, evil: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The JSON has no sign that could end its element or begin a comment, and gives each name back as it was."""
