@@ -209,11 +209,11 @@ def removed_report(removed: Removed, dry_run: bool) -> Report:
     verb = "Would remove" if dry_run else "Removed"
     report: Report = [note(f"{verb}: {counted(removed.cells, 'cell')}, {counted(removed.results, 'result')}.")]
     if removed.restored:
-        report.append(
-            note(f"{counted(removed.restored, 'cell')} that were to be measured again stay as they were measured.")
-        )
+        again = "was to be measured again stays" if removed.restored == 1 else "were to be measured again stay"
+        report.append(note(f"{counted(removed.restored, 'cell')} that {again} as measured before."))
     if removed.busy:
-        report.append(note(f"{counted(removed.busy, 'cell')} being measured right now stay."))
+        stay = "stays" if removed.busy == 1 else "stay"
+        report.append(note(f"{counted(removed.busy, 'cell')} being measured right now {stay}."))
     return report
 
 
