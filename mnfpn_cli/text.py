@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
+from typing import Any
 
 ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 """What colours a terminal (ECMA-48, 5.4)."""
@@ -26,13 +27,32 @@ def as_option(parameter: str) -> str:
 
 
 def as_arguments(parameters: Iterable[Parameter]) -> list[str]:
-    """The arguments that give a command these parameters."""
-    return [text for name, value in parameters for text in (as_option(name), value)]
+    """The arguments that give a command these parameters; one without a value is a flag."""
+    return [text for name, value in parameters for text in (as_option(name), value) if text]
 
 
 def plain(text: str) -> str:
     """A message of a library's without the colours that some put into it."""
     return ESCAPES.sub("", text)
+
+
+def printable(text: str, keep: str = "") -> str:
+    """A text whose signs are shown, and do nothing else: control characters, of direction too, become escapes.
+
+    ``keep``: signs that stay though they are none of those shown, as line breaks.
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in keep else repr(sign)[1:-1] for sign in text)
+
+
+def all_printable(value: Any) -> Any:
+    """The same of every text in data of JSON; line breaks stay."""
+    if isinstance(value, str):
+        return printable(value, keep="\n")
+    if isinstance(value, dict):
+        return {all_printable(key): all_printable(item) for key, item in value.items()}
+    return [all_printable(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def first_line(error: BaseException) -> str:

@@ -51,6 +51,11 @@ def compare_recorded(paths: tuple[Path, Path], margin: float) -> Comparison:
 
 def _read(path: Path) -> BenchDocument:
     file = read_document(path, BenchDocument)
+    first = dict[object, int]()
+    for index, run in enumerate(file.runs):
+        before = first.setdefault(_key(run), index)
+        if before != index:
+            raise UsageError(f"{path}: runs[{index}]: must not repeat runs[{before}], {_name(run)}")
     if file.settings:
         try:
             plan_outline(file.settings)

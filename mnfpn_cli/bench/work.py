@@ -33,6 +33,7 @@ def _benchmark(work: Work, origin: FromSettings) -> Benchmark:
         runtimes=(work.runtime,),
         dtype=work.dtype,
         threads=work.threads,
+        train=work.train,
         by_layer=work.by_layer,
         sampling=work.sampling.sampling(),
     )

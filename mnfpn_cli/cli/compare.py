@@ -1,7 +1,6 @@
 """`mnfpn compare`, and the gates that make its exit code 3."""
 
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Exit, Option
@@ -10,8 +9,16 @@ from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.help import GATES, OPTIONS
 from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interruptible
 from mnfpn_cli.cli.measuring import PairSamplingOptions, measuring_flag, measuring_option
-from mnfpn_cli.cli.options import BatchIfSaid, OutputOptions, SizeOption, ThreadsOption, device_option, share
-from mnfpn_cli.cli.paths import Reads
+from mnfpn_cli.cli.options import (
+    BatchIfSaid,
+    OutputOptions,
+    SeedOption,
+    SizeOption,
+    ThreadsOption,
+    device_option,
+    share,
+)
+from mnfpn_cli.cli.paths import Reads, named_path
 from mnfpn_cli.cli.sides import files_of_side, parse_side
 from mnfpn_cli.errors import INTERRUPTED, CheckError, MnfpnError, UsageError, within
 from mnfpn_cli.settings.execution import check_device_name
@@ -82,7 +89,6 @@ def apply(judged: "GatesRecord", strict: bool) -> None:
 
 
 DEFAULT_MARGIN = 0.01
-DEFAULT_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,7 @@ class PlaceOptions:
         ),
     ] = None
     threads: ThreadsOption = None
+    seed: SeedOption = 0
 
     @property
     def margin_or_default(self) -> float:
@@ -113,7 +120,7 @@ class PlaceOptions:
 def compare(
     *,
     files: Annotated[
-        list[Path] | None, Argument(help="Two JSON results of mnfpn bench.", metavar="[OLD.json NEW.json]"), Reads()
+        list[str] | None, Argument(help="Two JSON results of mnfpn bench.", metavar="[OLD.json NEW.json]"), Reads()
     ] = None,
     a: Annotated[
         str | None,
@@ -175,12 +182,13 @@ def _check_files_alone(a: str | None, b: str | None, place: PlaceOptions, sampli
         raise UsageError(f"{', '.join(said)}: has no meaning with result files, which were measured before")
 
 
-def _from_files(files: list[Path], place: PlaceOptions) -> "Comparison":
+def _from_files(files: list[str], place: PlaceOptions) -> "Comparison":
     from mnfpn_cli.bench.counterparts import compare_recorded
 
     if len(files) != 2:
         raise UsageError(f"compare: takes two result files, got {len(files)}")
-    return compare_recorded((files[0], files[1]), place.margin_or_default)
+    old, new = (named_path("compare", one) for one in files)
+    return compare_recorded((old, new), place.margin_or_default)
 
 
 def _measured(
@@ -212,7 +220,7 @@ def _measured(
         sides = []
         for name, text, one, make in zip(("a", "b"), (a, b), options, made, strict=True):
             with within(f"`{name}`"):
-                (candidate,) = make(DEFAULT_SEED)
+                (candidate,) = make(place.seed)
             sides.append(Side(text.strip() or "(default)", candidate, one.runtime, one.dtype))
         together = Together(place.batch or 1, device, place.threads, place.train, place.margin_or_default, passes)
         return compare_networks(sides[0], sides[1], together, cpu_name, progress)

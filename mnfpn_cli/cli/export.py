@@ -1,7 +1,7 @@
 """`mnfpn export`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
@@ -21,6 +21,12 @@ from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.export.formats import FORMATS, Format  # noqa: TID253 - needs no torch
 from mnfpn_cli.files import is_device
+
+if TYPE_CHECKING:
+    from mnfpn_cli.documents.export import ExportedFile
+    from mnfpn_cli.documents.inputs import WeightsRecord
+    from mnfpn_cli.external.origin import FromSettings
+    from mnfpn_cli.settings.input import NetworkInput
 
 
 @grouped
@@ -48,26 +54,45 @@ def export(
         mnfpn export --format safetensors --output net.safetensors
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.cli.stderr import progress_bar
-    from mnfpn_cli.export.formats import check_dynamic, import_packages
+    from mnfpn_cli.export.formats import check_dynamic
     from mnfpn_cli.external.origin import FromSettings
     from mnfpn_cli.plan.levels import network_input, sized
     from mnfpn_cli.report.terminal.export import export_tables, weights_report
 
-    form_of_file("--output", output, FORMATS, format)
-    if is_device(output):
-        raise UsageError(f"--output: must be a file, which is replaced whole, but '{output}' is a device or a pipe")
+    _check_replaceable(output, format)
     settings, image = sized(network.settings(weights), size)
     input = network_input(settings, image, batch or 1)
     if dynamic:
         check_dynamic(settings, format)
+    result, loaded = _exported(FromSettings(settings, weights), input, seed, format, output, dynamic=dynamic)
+    from mnfpn_cli.export.export import export_document  # torch, which has been loaded by now
+
+    emit(weights_report(loaded) + export_tables(result), export_document(settings, result, loaded), OutputOptions(json))
+
+
+def _check_replaceable(output: Path, format: Format) -> None:
+    """Make sure that the file can be replaced whole, and is named for its form.
+
+    Raises:
+        UsageError: where it is not.
+    """
+    form_of_file("--output", output, FORMATS, format)
+    if is_device(output):
+        raise UsageError(f"--output: must be a file, which is replaced whole, but '{output}' is a device or a pipe")
+
+
+def _exported(
+    origin: "FromSettings", input: "NetworkInput", seed: int, format: Format, output: Path, *, dynamic: bool
+) -> "tuple[ExportedFile, WeightsRecord | None]":
+    """Build a network and write it, with a progress bar; return what was written, and how its checkpoint fits."""
+    from mnfpn_cli.cli.stderr import progress_bar
+    from mnfpn_cli.export.formats import import_packages
+
     with progress_bar() as progress:
         progress("loading torch", 0.0)
         with ending_at_once():
             import_packages(format)
-            from mnfpn_cli.export.export import build_for_export, export_document, export_network
+            from mnfpn_cli.export.export import build_for_export, export_network
 
-        built, loaded = build_for_export(FromSettings(settings, weights), input, seed)
-        result = export_network(built, settings, input, format, output, dynamic, progress)
-    report = weights_report(loaded) + export_tables(result)
-    emit(report, export_document(settings, result, loaded), OutputOptions(json=json))
+        built, loaded = build_for_export(origin, input, seed)
+        return export_network(built, origin.settings, input, format, output, dynamic, progress), loaded

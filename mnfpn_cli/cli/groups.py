@@ -9,13 +9,14 @@ import shlex
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from typer.models import OptionInfo
 
-from mnfpn_cli.cli.paths import check_paths
+from mnfpn_cli.cli.paths import check_paths, named_path
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.text import as_option
 
@@ -103,7 +104,7 @@ def _single(parameter: inspect.Parameter) -> Single | None:
         return None
     names = [name for name in info.param_decls or () if name.startswith("--")]
     option = names[0] if names else as_option(parameter.name)
-    return Single(option, info.parser or (Path if kinds[0] is Path else str), parameter.default)
+    return Single(option, info.parser or (partial(named_path, option) if kinds[0] is Path else str), parameter.default)
 
 
 def _repeating(parameter: inspect.Parameter) -> inspect.Parameter:

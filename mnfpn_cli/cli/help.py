@@ -98,7 +98,7 @@ class Command(TyperCommand):
 
 
 class CommandGroup(TyperGroup):
-    """Commands below one name. Given none, it prints its first screen, and fails as a wrong usage."""
+    """Commands below one name. Given none, it prints its first screen to standard error: wrong usage."""
 
     first_screen = ""
     """What to try first; nothing where that is the page."""
@@ -118,7 +118,7 @@ class CommandGroup(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read what comes before the command's name."""
         if not args and not ctx.resilient_parsing:
-            typer.echo(self.first_screen or self.get_help(ctx))
+            typer.echo(self.first_screen or self.get_help(ctx), err=True)
             ctx.exit(2)
         return super().parse_args(ctx, args)
 

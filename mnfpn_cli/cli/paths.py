@@ -36,6 +36,17 @@ FORMS = {
 """The forms that names of files ask for. No output is a checkpoint, a store or Python: such a name is refused."""
 
 
+def named_path(option: str, text: str) -> Path:
+    """The path that a value of an option names.
+
+    Raises:
+        UsageError: where it is empty: Python would take it for the current folder.
+    """
+    if not text:
+        raise UsageError(f"{option}: must be the name of a file, got ''")
+    return Path(text)
+
+
 def _itself(text: str) -> Iterable[Path]:
     return () if text == "-" else (Path(text),)
 

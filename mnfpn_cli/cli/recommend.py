@@ -1,7 +1,7 @@
 """`mnfpn recommend`."""
 
 from dataclasses import fields
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
@@ -12,6 +12,9 @@ from mnfpn_cli.cli.space import BudgetOptions, CellFilter, choose_cells, device_
 from mnfpn_cli.cli.sweep_options import StoreOption
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.settings.execution import check_device_name, choose_runtimes
+
+if TYPE_CHECKING:
+    from mnfpn_cli.store.rows import StoredCell
 
 
 @grouped
@@ -43,27 +46,37 @@ def recommend(
     from mnfpn_cli.cli.command_lines import next_commands
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.recommend import OBJECTIVE, recommend_report
-    from mnfpn_cli.report.terminal.sweep import drift_lines
     from mnfpn_cli.space.frontier import largest_product
-    from mnfpn_cli.store.read import read_cells
-    from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.store.sweeps import references
     from mnfpn_cli.sweep.recommend import recommend as choose
     from mnfpn_cli.sweep.recommend import recommend_document
 
     words, limits = _in_words(budget), budget.budget()
     filters = _filters(device, runtime, batch)
-    with open_store(store) as opened:
-        cells, name = read_cells(opened, status="done"), opened.name
-        drift = drift_lines(references(opened))
-    if not cells:
-        raise MnfpnError(f"--store: no cell in {name} is measured yet")
+    cells, drift = _measured(store)
     wanted = choose_cells(cells, filters, "measured cells")
     found = choose(wanted, limits, largest_product(cells))
     document = recommend_document(found, OBJECTIVE, drift, next_commands)
     emit(recommend_report(found, words, drift, next_commands), document, output)
     if not any(one.picks for one in found):
         raise MnfpnError(f"no measured cell is within {words}")
+
+
+def _measured(store: str) -> "tuple[list[StoredCell], list[str]]":
+    """Read the measured cells of a store, and in words how far its machines drifted.
+
+    Raises:
+        MnfpnError: where it cannot be read, or has none.
+    """
+    from mnfpn_cli.report.terminal.sweep import drift_lines
+    from mnfpn_cli.store.read import read_cells
+    from mnfpn_cli.store.store import open_store
+    from mnfpn_cli.store.sweeps import references
+
+    with open_store(store) as opened:
+        cells = read_cells(opened, status="done")
+        if not cells:
+            raise MnfpnError(f"--store: no cell in {opened.name} is measured yet")
+        return cells, drift_lines(references(opened))
 
 
 def _filters(device: str | None, runtime: str | None, batch: int | None) -> list[CellFilter]:

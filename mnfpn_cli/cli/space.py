@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from mnfpn_cli.cli.completion import complete_setting, offering, preset_words, runtime_words, words
-from mnfpn_cli.cli.help import BUDGET, MORE, SPACE
+from mnfpn_cli.cli.help import BUDGET, MORE, OPTIONS, SPACE
 from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.execution import DEVICES
@@ -111,10 +111,14 @@ class SpaceOptions:
     ] = None
     in_channels: Annotated[list[str] | None, space_option("Channels of the input image.", "N,...", MORE)] = None
     threads: Annotated[list[str] | None, space_option("CPU threads.", "N,...", MORE)] = None
+    train: Annotated[
+        bool,
+        Option("--train", help="Time training steps: forward, backward, SGD.", rich_help_panel=OPTIONS),
+    ] = False
 
     def given(self) -> list[str]:
         """The options that were given."""
-        return [as_option(one.name) for one in fields(self) if getattr(self, one.name) is not None]
+        return [as_option(one.name) for one in fields(self) if getattr(self, one.name) != one.default]
 
     def read(self) -> "Space":
         """The space that these options state.
@@ -139,6 +143,7 @@ class SpaceOptions:
                 numbers = name in NUMBERS
                 axes.append(axis_of(key, where, [_number(name, one) for one in texts] if numbers else texts))
         axes += [override_axis(text) for text in self.set or ()]
+        axes += [axis_of("train", "`train`", [True])] if self.train else []
         return merged([*in_file, *joined(axes)])
 
 

@@ -21,7 +21,7 @@ def write_error(text: str) -> None:
     Raises:
         BrokenPipeError: where nobody reads them.
     """
-    from mnfpn_cli.report.terminal.tables import printable
+    from mnfpn_cli.text import printable
 
     width = _width() if sys.stderr.isatty() else None
     sys.stderr.writelines(f"{part}\n" for line in text.split("\n") for part in _broken(printable(line), width))

@@ -147,6 +147,8 @@ class HowOptions:
             raise UsageError("--accelerator: has no meaning without --ray")
         if store is None and (self.resume or not (self.dry_run or self.measure == "none")):
             raise UsageError("--store: must be given: a file or a server that keeps what is measured")
+        if self.by_layer and space.train:
+            raise UsageError("--by-layer: must not be given beside --train, as layers are timed in inference passes")
         idle = self._without_effect(budget, sampling) if store is None else []
         if idle:
             raise UsageError(f"{', '.join(idle)}: must not be given where there is no --store and nothing is measured")

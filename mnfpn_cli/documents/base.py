@@ -82,7 +82,13 @@ def to_json(value: Any) -> str:
     """
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
-    return _lines(value, indent="") + "\n"
+    text = _lines(value, indent="") + "\n"
+    return text if text.replace("\n", "").isprintable() else "".join(map(_shown, text))
+
+
+def _shown(sign: str) -> str:
+    """A sign of JSON's text as a terminal can show it: whatever would steer that is escaped, as JSON allows."""
+    return sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1]
 
 
 def _lines(value: Any, indent: str) -> str:

@@ -24,7 +24,9 @@ class PlannedCost(Record):
 
     parameters: Parameters = Field(description="Parameters.")
     macs: Macs = Field(description="MACs of one image.")
-    planned_memory_bytes: Bytes = Field(description="Weights, and the peak of activations of the whole batch.")
+    planned_memory_bytes: Bytes = Field(
+        description="Weights, and the peak of activations of an inference pass of the whole batch."
+    )
     capacity: CapacityRecord = Field(description="What the network keeps.")
 
 
@@ -39,6 +41,7 @@ class PlannedRun(Record):
     threads: Count | None = Field(
         description="Threads of the CPU that it ran on, or is to run on; null for torch's choice, not yet run."
     )
+    train: bool = Field(description="Whether a pass is a training step, not an inference pass.")
     cost: PlannedCost = Field(description="What it costs by its plan.")
 
 
@@ -48,6 +51,7 @@ class ComparableRecord(Record):
     machine: str = Field(description="The kind of machine: its processor and cores, or its GPU.")
     device: str = Field(description="The device.")
     batch: Count = Field(description="Images in a batch.")
+    train: bool = Field(description="Whether a pass is a training step, not an inference pass.")
 
 
 class StatusCounts(Record):

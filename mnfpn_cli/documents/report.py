@@ -37,7 +37,9 @@ class ReportDocument(Document):
 
     command: Literal["report"] = Field("report", description="The command that made the document.")
     counts: StatusCounts = Field(description="The runs by status.")
-    frontier: tuple[FrontierRecord, ...] = Field(description="The measured frontier of each machine, device and batch.")
+    frontier: tuple[FrontierRecord, ...] = Field(
+        description="The measured frontier of each machine, device and batch, for inference and training apart."
+    )
     reference_moved: tuple[MovedRecord, ...] = Field(description="Times of the reference that differ from its first.")
     output: str | None = Field(description="The page or picture that was written; null where none was.")
 
@@ -62,7 +64,7 @@ class PickRecord(PlannedRun):
 
 
 class RecommendationRecord(ComparableRecord):
-    """What to take on one machine, device and batch."""
+    """What to take on one machine, device and batch, for inference or for training."""
 
     measured: Count = Field(description="Measured runs that were compared.")
     within: Count = Field(description="How many of them are within the budget.")
@@ -76,4 +78,6 @@ class RecommendDocument(Document):
     command: Literal["recommend"] = Field("recommend", description="The command that made the document.")
     objective: str = Field(description="What a recommendation goes by.")
     warnings: tuple[str, ...] = Field(description="What makes the figures less sure.")
-    recommendations: tuple[RecommendationRecord, ...] = Field(description="One for each machine, device and batch.")
+    recommendations: tuple[RecommendationRecord, ...] = Field(
+        description="One for each machine, device and batch, for inference and training apart."
+    )

@@ -69,6 +69,7 @@ class NotRunGroup(Record):
     runtime: str = Field(description="Their runtime.")
     device: str = Field(description="Their device.")
     dtype: str = Field(description="Their element type.")
+    train: bool = Field(description="Whether a pass of theirs is a training step, not an inference pass.")
     reason: str = Field(description="Why they cannot be run.")
     cells: Count = Field(description="How many there are.")
 

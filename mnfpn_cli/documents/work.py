@@ -41,6 +41,7 @@ class Work(Record):
     dtype: DType = Field(description="The element type that the run computes in.")
     batch: Positive = Field(description="Images in a batch.")
     threads: Positive | None = Field(description="Threads of the CPU; null is torch's choice.")
+    train: bool = Field(description="Whether a pass is a training step, not an inference pass.")
     sampling: SamplingRecord = Field(description="When the measurement is enough.")
     by_layer: bool = Field(description="Whether each layer is timed too.")
 

@@ -138,7 +138,7 @@ def parse_target(text: str, arguments: Sequence[str] = ()) -> Target:
     """
     place, colon, attribute = text.rpartition(":")
     names = attribute.split(".")
-    is_module = re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", place)
+    is_module = re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", place) and not Path(place).is_file()
     if not colon or not all(map(str.isidentifier, names)) or not (place.endswith(".py") or is_module):
         hint = near_file(f"{place}.py", attribute) if colon else ""
         must = "must be package.module:attribute or path/to/file.py:attribute"

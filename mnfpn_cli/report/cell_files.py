@@ -10,6 +10,7 @@ from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.documents.costs import CapacityRecord, PlannedCost
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.settings.differences import flat
+from mnfpn_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ def _flat_names() -> list[str]:
     latency = [f"latency_s.{name}" for name in (*FIGURES, "samples")]
     cost = [f"cost.{name}" for name in PlannedCost.model_fields if name != "capacity"]
     capacity = [f"cost.capacity.{name}" for name in CapacityRecord.model_fields]
-    what = ["size", "batch", "runtime", "device", "dtype", "threads", "machine", "node"]
+    what = ["size", "batch", "runtime", "device", "dtype", "threads", "train", "machine", "node"]
     return [
         *("key", "status"),
         *what,
@@ -108,7 +109,7 @@ def _csv(columns: Sequence[str], rows: Sequence[Flat]) -> str:
 
 def _csv_cell(value: Value) -> Value:
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(FORMULAS) else value
+        return "'" * value.startswith(FORMULAS) + printable(value, keep="\n")
     return json.dumps(value) if isinstance(value, tuple | bool) else value
 
 
@@ -122,6 +123,8 @@ def _markdown(columns: Sequence[str], rows: Sequence[Flat]) -> str:
 
 
 def _worth_showing(name: str, values: Sequence[Value]) -> bool:
+    if name == "train":
+        return any(values)
     if name.startswith(NOT_SHOWN) or all(value is None for value in values):
         return name in ("key", "status")
     return not name.startswith(("settings.", "cost.capacity.")) or len(set(values)) > 1
@@ -132,8 +135,7 @@ def _markdown_cell(value: Value) -> str:
         return ""
     if isinstance(value, bool) or not isinstance(value, int | float):
         line = " ".join(str(value).splitlines())
-        printable = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line)
-        return printable.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+        return printable(line).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
     return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
 
 
@@ -168,7 +170,7 @@ def _typed(pa: Any, name: str, values: Sequence[Value]) -> tuple[Sequence[Value]
         return values, pa.int64()
     if name.startswith(NUMBERS):
         return values, pa.float64()
-    kinds = {type(value) for value in values if value is not None} if name.startswith("settings.") else {str}
+    kinds = {type(value) for value in values if value is not None} if name.startswith(("settings.", "train")) else {str}
     for kind, type_ in ((bool, pa.bool_()), (int, pa.int64())):
         if kinds == {kind}:
             return values, type_

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.sweep.drift import Moved
     from mnfpn_cli.sweep.runs import Command
 
-IN_COLUMNS = ("size", "batch", "runtime", "device")
+IN_COLUMNS = ("size", "batch", "runtime", "device", "train")
 """What cells differ in that has a column of its own, and need not be in their names."""
 
 KEPT = (

@@ -19,7 +19,7 @@ from mnfpn_cli.space.cells import Execution
 MAX_CELLS = 1_000_000
 """A million cells are planned in minutes; more is a mistake more often than a wish."""
 
-EXECUTION = ("batch", "dtype", "runtime", "device", "threads")
+EXECUTION = ("batch", "dtype", "runtime", "device", "threads", "train")
 
 
 @dataclass(frozen=True, slots=True)

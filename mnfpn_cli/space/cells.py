@@ -15,12 +15,21 @@ KEY_VERSION = 1
 
 ANY_DEVICE = "auto"
 
+PASSES = ("inference", "training")
+"""What a pass is, by whether it trains."""
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How a network is run: on a device (``auto`` is the best there is), by a runtime, in a dtype.
+    """How a network is run.
 
-    ``threads`` of the CPU; None is torch's choice.
+    Attributes:
+        runtime: what executes the network.
+        device: where; ``auto`` is the best there is.
+        dtype: what it computes in.
+        batch: images in a batch.
+        threads: of the CPU; None is torch's choice.
+        train: whether a pass is a training step.
     """
 
     runtime: str = DEFAULT_RUNTIME
@@ -28,6 +37,15 @@ class Execution:
     dtype: DType = "float32"
     batch: int = 1
     threads: int | None = None
+    train: bool = False
+
+    @property
+    def passes(self) -> str:
+        """What a pass is: ``inference`` or ``training``."""
+        return PASSES[self.train]
+
+    def __str__(self) -> str:
+        return f"{self.runtime} on {self.device}, {self.dtype}{', training' * self.train}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +68,7 @@ class Cell:
 
     def __str__(self) -> str:
         said = " ".join(f"`{name}` {value}" for name, value in network_parameters(self.settings))
-        how, size = self.execution, self.size
-        return f"{said or 'the default network'}, {size}, batch {how.batch}, {how.runtime} on {how.device}, {how.dtype}"
+        return f"{said or 'the default network'}, {self.size}, batch {self.execution.batch}, {self.execution}"
 
 
 def cell_key(cell: Cell, place: str) -> str:
@@ -70,6 +87,7 @@ def cell_key(cell: Cell, place: str) -> str:
         "device": how.device,
         "dtype": how.dtype,
         "threads": how.threads,
+        "train": how.train,
         "place": place,
     }
     text = json.dumps(determined, sort_keys=True, separators=(",", ":"))
@@ -88,4 +106,5 @@ def network_arguments(cell: Cell) -> list[str]:
 
 def _how(how: Execution) -> list[Parameter]:
     names, usual = ("batch", "runtime", "device", "dtype", "threads"), Execution()
-    return [(name, str(value)) for name in names if (value := getattr(how, name)) != getattr(usual, name)]
+    said = [(name, str(value)) for name in names if (value := getattr(how, name)) != getattr(usual, name)]
+    return [*said, *[("train", "")] * how.train]

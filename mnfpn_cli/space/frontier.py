@@ -35,11 +35,12 @@ M = TypeVar("M", bound=MaybeMeasured)
 
 
 class Bench(NamedTuple):
-    """Cells whose times can be held against each other: one kind of machine, one device of it, one batch."""
+    """Cells whose times can be held against each other: one kind of machine, one device of it, one batch, one pass."""
 
     machine: str
     device: str
     batch: int
+    train: bool = False
 
 
 def pareto(items: Iterable[T], cost: Callable[[T], float], worth: Callable[[T], float]) -> list[T]:
@@ -78,7 +79,8 @@ def measured_frontier(cells: Iterable[M]) -> dict[Bench, list[M]]:
 
 def bench_of(one: MaybeMeasured) -> Bench:
     """What a cell's time can be held against."""
-    return Bench(one.machine, one.device, one.planned.cell.execution.batch)
+    how = one.planned.cell.execution
+    return Bench(one.machine, one.device, how.batch, how.train)
 
 
 def largest_product(cells: Iterable[MaybeMeasured]) -> int:

@@ -11,7 +11,7 @@ from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.cells import Cell
 
-EXECUTION = frozenset(("size", "batch", "runtime", "device", "dtype", "threads"))
+EXECUTION = frozenset(("size", "batch", "runtime", "device", "dtype", "threads", "train"))
 """What cells differ in besides the settings of their networks."""
 
 
@@ -54,7 +54,8 @@ def _words(cell: Cell) -> dict[str, str]:
     how = cell.execution
     words = {key: _word(value) for key, value in _settings_of(cell.settings).items()}
     words |= {"size": str(cell.size), "batch": str(how.batch), "runtime": how.runtime, "device": how.device}
-    return words | {"dtype": how.dtype, "threads": "torch's choice" if how.threads is None else str(how.threads)}
+    threads = "torch's choice" if how.threads is None else str(how.threads)
+    return words | {"dtype": how.dtype, "threads": threads, "train": _word(how.train)}
 
 
 def _presets_of(cells: Sequence[Cell]) -> list[str] | None:

@@ -243,6 +243,7 @@ def planned_run(one: Planned) -> PlannedRun:
         device=how.device,
         dtype=how.dtype,
         threads=how.threads,
+        train=how.train,
         cost=PlannedCost(
             parameters=figures.parameters,
             macs=figures.macs,

@@ -129,6 +129,13 @@ def _whole_number(high: int) -> Callable[[str, Any], int]:
     return check
 
 
+def _truth(name: str, value: Any) -> bool:
+    truth = parse_value(value) if isinstance(value, str) else value
+    if not isinstance(truth, bool):
+        raise UsageError(Problem(name, "must be true or false", json.dumps(value)))
+    return truth
+
+
 def _word(check: Callable[[str], Any]) -> Callable[[str, Any], str]:
     def checked(name: str, value: Any) -> str:
         with _named(name):
@@ -171,6 +178,7 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "runtime": lambda _, value: value,
     "device": _word(check_device_name),
     "threads": _whole_number(MAX_THREADS),
+    "train": _truth,
     "preset": _preset,
     "config": lambda _, value: read_config(str(value)),
 }

@@ -15,6 +15,7 @@ from mnfpn_cli.documents.work import Measured
 from mnfpn_cli.settings.input import ITEM_BYTES
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError, describe
+from mnfpn_cli.space.cells import PASSES
 from mnfpn_cli.store import tables as t
 from mnfpn_cli.store.rows import Status
 
@@ -62,6 +63,7 @@ CHOICES: dict[Column[Any], tuple[str, ...]] = {
     t.cells.c.status: get_args(Status),
     t.results.c.status: ("done", "failed"),
     t.cells.c.dtype: tuple(ITEM_BYTES),
+    t.cells.c.passes: PASSES,
 }
 """The words that there are for some columns."""
 

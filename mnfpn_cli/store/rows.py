@@ -11,7 +11,7 @@ from mnfpn_cli.documents.sweep import PlanRecord, SweepRecord
 from mnfpn_cli.documents.work import Measured
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.space.cells import Cell, Execution
+from mnfpn_cli.space.cells import PASSES, Cell, Execution
 from mnfpn_cli.space.planned import Capacity, Figures, Planned
 
 Status = Literal["pending", "done", "failed"]
@@ -136,7 +136,7 @@ class Reference:
 
 def cell_of(row: Row[Any], settings: NetworkSettings, result: Result | None = None) -> StoredCell:
     """A row of `mnfpn_cells`."""
-    execution = Execution(row.runtime, row.device, row.dtype, row.batch, row.threads)
+    execution = Execution(row.runtime, row.device, row.dtype, row.batch, row.threads, row.passes == PASSES[True])
     capacity = Capacity(row.backbone_channels, row.channels, row.levels, row.finest_cells)
     figures = Figures(row.parameters, row.macs, row.memory_bytes, capacity)
     cell = Cell(settings, Size(row.height, row.width), execution)
@@ -157,6 +157,7 @@ def columns_of(key: str, planned: Planned, place: str, network: str) -> dict[str
         "device": how.device,
         "dtype": how.dtype,
         "threads": how.threads,
+        "passes": how.passes,
         "place": place,
         "parameters": figures.parameters,
         "macs": figures.macs,

@@ -2,7 +2,7 @@
 
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Integer, MetaData, String, Table, Text
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised where an older mnfpn could not read, or would spoil, what a newer one writes; so where a key of `Measured`, of
 `PlanRecord` or of the settings is new, gone or another."""
 
@@ -35,6 +35,7 @@ cells = Table(
     Column("device", String(40), nullable=False),
     Column("dtype", String(40), nullable=False),
     Column("threads", Integer),
+    Column("passes", String(40), nullable=False),  # `space.cells.PASSES`
     Column("place", Text, nullable=False),
     Column("parameters", BigInteger, nullable=False),
     Column("macs", BigInteger, nullable=False),

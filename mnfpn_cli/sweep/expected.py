@@ -103,7 +103,8 @@ def reused(sweep: Sweep, cells: Sequence[StoredCell], known: Mapping[int, Sweep]
     found = Counter[tuple[str | None, str]]()
     for one in cells:
         if one.measured and one.result and one.result.sweep != sweep.id:
-            layered = one.cell.execution.runtime in LAYERED and sweep.plan.how.by_layer
+            execution = one.cell.execution
+            layered = execution.runtime in LAYERED and not execution.train and sweep.plan.how.by_layer
             before = known.get(one.result.sweep)
             theirs, ours = _options(before, layered) if before else None, _options(sweep, layered)
             if theirs != ours:

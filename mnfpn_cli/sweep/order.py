@@ -13,14 +13,14 @@ REFERENCE_EVERY = 10
 MAX_BROKEN = 3
 """Cells that fail as the reference, after which it is given up."""
 
-Way = tuple[str, str, str]
-"""The runtime, device and dtype of a cell: what decides whether a machine can run it."""
+Way = tuple[str, str, str, bool]
+"""The runtime, device and dtype of a cell, and whether it trains: what decides whether a machine can run it."""
 
 
 def way_of(cell: StoredCell) -> Way:
     """How a cell is run."""
     how = cell.cell.execution
-    return how.runtime, how.device, how.dtype
+    return how.runtime, how.device, how.dtype, how.train
 
 
 @dataclass

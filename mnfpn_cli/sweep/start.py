@@ -38,7 +38,7 @@ def task_of(cell: StoredCell, how: HowRecord, is_reference: bool) -> Task:
         **size._asdict(),
         **asdict(execution),
         sampling=how.sampling,
-        by_layer=how.by_layer and not is_reference and execution.runtime in LAYERED,
+        by_layer=how.by_layer and not is_reference and execution.runtime in LAYERED and not execution.train,
     )
     return Task(work, how.timeout_s)
 

@@ -72,10 +72,10 @@ class Swept:
         return StatusCounts(**Counter[str](one.status for one in self.cells))
 
     @property
-    def ways_not_run(self) -> dict[tuple[str, str, str, str], int]:
-        """How many cells could not be run, by runtime, device, dtype and reason."""
+    def ways_not_run(self) -> dict[tuple[str, str, str, bool, str], int]:
+        """How many cells could not be run, by runtime, device, dtype, whether they train, and reason."""
         hows = [(one.cell.cell.execution, one.reason) for one in self.not_run]
-        return dict(Counter((how.runtime, how.device, how.dtype, reason) for how, reason in hows))
+        return dict(Counter((how.runtime, how.device, how.dtype, how.train, reason) for how, reason in hows))
 
 
 def swept_document(swept: Swept, doubts: Sequence[str]) -> MeasuredDocument:
@@ -91,8 +91,8 @@ def swept_document(swept: Swept, doubts: Sequence[str]) -> MeasuredDocument:
         counts=swept.counts,
         skipped=swept.skipped,
         not_run=tuple(
-            NotRunGroup(runtime=runtime, device=device, dtype=dtype, reason=reason, cells=number)
-            for (runtime, device, dtype, reason), number in swept.ways_not_run.items()
+            NotRunGroup(runtime=runtime, device=device, dtype=dtype, train=train, reason=reason, cells=number)
+            for (runtime, device, dtype, train, reason), number in swept.ways_not_run.items()
         ),
         references=len(swept.references),
         keys=tuple(one.key for one in swept.cells),
@@ -126,6 +126,5 @@ def failures(cells: Sequence[StoredCell], not_run: Sequence[CannotRun]) -> list[
 
 
 def way(one: CannotRun) -> str:
-    """The runtime and the device that a cell is for, in words."""
-    how = one.cell.cell.execution
-    return f"{how.runtime} on {how.device}, {how.dtype}"
+    """How a cell is run, in words."""
+    return str(one.cell.cell.execution)

@@ -1,5 +1,6 @@
 """Two result files: which runs are compared, and what the verdict cannot know."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,14 @@ def test_rows_are_paired_by_what_they_are(tmp_path: Path) -> None:
     assert causes(made, "rows") == [
         "not in both files: eager on cpu, batch 1, 33x47, float32, training; compiled on cpu, batch 1, 33x47, float32"
     ]
+
+
+def test_a_row_that_a_file_has_twice_is_named(tmp_path: Path) -> None:
+    """Which of the two times would count, nobody can say."""
+    twice = result(row(), row(runtime="fused"), row(times(2.0)))
+    message = "b.json: runs[2]: must not repeat runs[0], eager on cpu, batch 1, 33x47, float32"
+    with pytest.raises(UsageError, match=re.escape(message) + "$"):
+        compared(tmp_path, result(), twice)
 
 
 def test_a_gpu_of_another_number_is_a_counterpart_only_where_there_is_no_doubt(tmp_path: Path) -> None:

@@ -27,6 +27,18 @@ def test_a_run_is_measured_as_it_was_said() -> None:
     assert WorkResult.model_validate_json(result.model_dump_json()) == result
 
 
+def test_a_training_step_is_timed_where_that_was_said() -> None:
+    """And a runtime that cannot train is unavailable, with the reason."""
+    tiny = {"settings": TINY, "height": 32, "width": 32, "threads": 1, "train": True}
+    result = measure(work(**tiny, batch=2, sampling=SamplingRecord(runs=3, warmup=1)))
+    assert result.status == "done"
+    assert result.measured is not None
+    assert result.measured.run.train
+    fused = measure(work(**tiny, runtime="fused"))
+    assert (fused.status, fused.measured) == ("unavailable", None)
+    assert fused.reason == "it folds batch norm into convolutions, and training needs batch norm as it is"
+
+
 def test_what_cannot_run_here_is_unavailable() -> None:
     """With the reason alone: the run knows where it was."""
     result = measure(work(settings=TINY, height=32, width=32, runtime="cuda-graph"))

@@ -297,10 +297,10 @@ def test_a_wrong_argument_is_told(
 
 @pytest.mark.parametrize("group", ["settings", "runs"])
 def test_a_group_without_a_command_shows_its_help(mnfpn: Mnfpn, group: str) -> None:
-    """Exit code 2, and nothing on standard error: the help says it all."""
+    """Exit code 2, and the help on standard error: a script that reads the output gets nothing."""
     outcome = mnfpn(group)
-    assert (outcome.code, outcome.err) == (2, "")
-    assert outcome.out == mnfpn(group, "--help").out
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == mnfpn(group, "--help").out
 
 
 def test_a_device_that_is_not_there_is_exit_code_1(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:

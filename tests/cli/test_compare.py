@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mnfpn_cli.bench import candidate
 from mnfpn_cli.runtimes import channels_last
 from tests.bench.broken import broken
 from tests.bench.documents import COST, MACHINE, result, row, times, written
@@ -152,6 +153,11 @@ ROWS: list[tuple[list[str], str]] = [
     (["x.json"], "compare: takes two result files, got 1"),
     (["x.json", "y.json", "z.json"], "compare: takes two result files, got 3"),
     (["x.json", "y.json"], "x.json: must be a file, but there is none of that name"),
+    (["", "y.json"], "compare: must be the name of a file, got ''"),
+    ([".", "y.json"], ".: must be a file, but it is a folder"),
+    (["x.json", "y.json", "--output", ""], "--output: must be the name of a file, got ''"),
+    (["x.json", "y.json", "--seed", "1"], "--seed: has no meaning with result files, which were measured before"),
+    (["--a", "", "--b", "", "--seed", "-1"], "--seed: must be a whole number from 0 to 9223372036854775807, got -1"),
     (["x.json", "y.json", "--a", ""], "compare: takes two result files, or --a and --b, not both"),
     (["x.json", "y.json", "--b", ""], "compare: takes two result files, or --a and --b, not both"),
     (
@@ -218,6 +224,35 @@ def test_a_wrong_argument_is_told(mnfpn: Mnfpn, arguments: list[str], message: s
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith(f"error: {message}")
     assert len(outcome.err.splitlines()) == 1
+
+
+def test_a_result_that_may_not_be_read_is_exit_code_1(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In our words: the name, and the system's reason."""
+
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", denied)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    outcome = mnfpn("compare", "old.json", "new.json")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err == "error: old.json: could not be read: Permission denied\n"
+
+
+def test_the_seed_is_that_of_both_sides(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in bench; 0 unless given."""
+    seeds = list[int]()
+    build = candidate.PlannedCandidate.build
+
+    def seen(self: candidate.PlannedCandidate) -> object:
+        seeds.append(self.seed)
+        return build(self)
+
+    monkeypatch.setattr(candidate.PlannedCandidate, "build", seen)
+    sides = ("--a", SMALL, "--b", SMALL)
+    assert mnfpn("compare", *sides, *HERE, "--seed", "7").code == 0
+    assert mnfpn("compare", *sides, *HERE).code == 0
+    assert seeds == [7, 7, 0, 0]
 
 
 def test_two_networks_are_timed(mnfpn: Mnfpn, tmp_path: Path) -> None:

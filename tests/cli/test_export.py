@@ -139,7 +139,7 @@ REFUSED: list[tuple[list[str], str]] = [
         "--format: must be one of onnx, torch-export, safetensors, got 'tflite'",
     ),
     (["--format", "onnx", "--output", "."], "--output: must be a file, but '.' is a folder"),
-    (["--format", "onnx", "--output", ""], "--output: must be a file, but '.' is a folder"),
+    (["--format", "onnx", "--output", ""], "--output: must be the name of a file, got ''"),
     (
         ["--format", "onnx", "--output", "-"],
         "--output: must be a file, not standard output, got '-'\n",

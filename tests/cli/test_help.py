@@ -120,12 +120,12 @@ def test_the_line_about_a_command_is_the_first_of_its_page(line: Summary) -> Non
 
 
 def test_mnfpn_alone_says_what_to_try(mnfpn: Mnfpn) -> None:
-    """A short screen on standard output, and exit code 2, as where a group is given no command."""
+    """A short screen on standard error, and exit code 2, as where a group is given no command."""
     outcome = mnfpn()
-    assert (outcome.code, outcome.err) == (2, "")
-    assert len(outcome.out.splitlines()) <= 15
-    assert outcome.out.count("mnfpn ") >= 6
-    assert "mnfpn --help" in outcome.out
+    assert (outcome.code, outcome.out) == (2, "")
+    assert len(outcome.err.splitlines()) <= 15
+    assert outcome.err.count("mnfpn ") >= 6
+    assert "mnfpn --help" in outcome.err
 
 
 def test_every_option_is_shown(mnfpn: Mnfpn) -> None:

@@ -201,7 +201,7 @@ def test_prune_frees_what_dead_processes_had(mnfpn: Mnfpn, store: str, keys: lis
         swept(opened)
         mine.claim(keys[2])
         done = mnfpn("runs", "prune", "--pending", "--store", store)
-        assert done.out == "Removed: 0 cells, 0 results.\n1 cell being measured right now stay.\n"
+        assert done.out == "Removed: 0 cells, 0 results.\n1 cell being measured right now stays.\n"
 
 
 def test_merge_brings_in_results_once(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_a_sweep_is_listed_by_what_its_plan_says(mnfpn: Mnfpn, store: str) -> No
 
 
 def test_the_csv_export_is_read_back_and_safe_in_a_spreadsheet(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
-    """Settings under dotted names, tables of stages as JSON, and no formula."""
+    """Settings under dotted names, tables of stages as JSON, no formula, and nothing that steers a terminal."""
     rows = {
         row["key"]: row
         for row in csv.DictReader(io.StringIO(mnfpn("runs", "export", "--store", store, "--format", "csv").out))
@@ -300,7 +300,7 @@ def test_the_csv_export_is_read_back_and_safe_in_a_spreadsheet(mnfpn: Mnfpn, sto
     assert json.loads(done["latency_s.samples"])[2] == 0.012
     assert json.loads(done["settings.stages"])[1] == {"expansion": 6, "channels": 24, "repeats": 2, "stride": 2}
     assert (done["settings.width_mult"], done["settings.pyramid.smooth_shared"]) == ("0.25", "false")
-    assert rows[keys[1]]["reason"] == f"'{EVIL}"
+    assert rows[keys[1]]["reason"] == f"'{EVIL}".replace("\x1b", "\\x1b")
     assert rows[keys[2]]["latency_s.median"] == ""
     assert all(None not in row and None not in row.values() for row in rows.values())
 

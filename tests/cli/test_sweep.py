@@ -1,5 +1,6 @@
 """`mnfpn sweep` and `mnfpn recommend` at the prompt."""
 
+import csv
 import json
 import signal
 import subprocess
@@ -543,3 +544,57 @@ def test_a_sweep_whose_plan_is_damaged_is_not_gone_on_with(mnfpn: Mnfpn, key: st
     assert (outcome.code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
     assert outcome.err.startswith(f"error: --store: 'runs.db' is damaged: sweep 1: {rule}")
     assert results("runs.db") == Counter()
+
+
+TRAINING = ("--width-mult", "0.35", "--size", "64x64", "--device", "cpu", "--threads", "1", *QUICK)
+
+
+def test_training_and_inference_are_runs_of_their_own(mnfpn: Mnfpn) -> None:
+    """In the store, in every list and export, and where one is recommended."""
+    assert mnfpn("sweep", *TRAINING, "--store", "runs.db", "--measure", "none").code == 0
+    assert mnfpn("sweep", *TRAINING, "--store", "runs.db", "--measure", "none", "--train").code == 0
+    listed = json.loads(mnfpn("runs", "list", "--store", "runs.db", "--json").out)
+    assert sorted(one["train"] for one in listed["runs"]) == [False, True]
+    assert [one["command"].endswith(" --train") for one in listed["runs"] if one["train"]] == [True]
+    assert "--train" in listed["sweeps"][0]["command"]
+    assert listed["sweeps"][1]["command"] == listed["sweeps"][0]["command"].replace(" --train", "")
+    shown = mnfpn("runs", "list", "--store", "runs.db").out
+    assert "inference" in shown
+    assert "training" in shown
+    exported = mnfpn("runs", "export", "--store", "runs.db", "--format", "csv").out.splitlines()
+    assert sorted(row["train"] for row in csv.DictReader(exported)) == ["false", "true"]
+
+
+def test_a_recommendation_does_not_mix_training_and_inference(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """A training step that is within the latency is none of the inference passes that are."""
+    trained = Execution(device="cpu", runtime="eager", train=True)
+    cells = [
+        Made(latency_s=0.01),
+        Made(execution=trained, latency_s=0.02),
+        Made(0.5, execution=trained, latency_s=0.01),
+    ]
+    store = str(make_store(tmp_path / "runs.db", cells))
+    found = json.loads(mnfpn("recommend", "--store", store, "--max-latency", "15ms", "--json").out)
+    picks = [(one["train"], [pick["train"] for pick in one["picks"]]) for one in found["recommendations"]]
+    assert picks == [(False, [False]), (True, [True])]
+    assert "batch 1, training steps" in mnfpn("recommend", "--store", store, "--max-latency", "15ms").out
+
+
+def test_layers_are_not_timed_in_training_steps(mnfpn: Mnfpn) -> None:
+    """As in bench; and where a file asks for both ways, only inference passes have layers."""
+    outcome = mnfpn("sweep", *TRAINING, "--store", "runs.db", "--train", "--by-layer")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == (
+        "error: --by-layer: must not be given beside --train, as layers are timed in inference passes\n"
+    )
+
+
+def test_a_space_may_hold_both_ways_to_run(mnfpn: Mnfpn) -> None:
+    """As true and false, and nothing else."""
+    Path("space.json").write_text('{"train": [false, true], "size": 64}')
+    planned = json.loads(mnfpn("sweep", "--space", "space.json", "--measure", "none", "--json").out)
+    assert planned["cells"] == 2
+    assert [one["train"] for one in planned["frontier"]] == [False, True]
+    Path("space.json").write_text('{"train": ["no"]}')
+    outcome = mnfpn("sweep", "--space", "space.json", "--measure", "none")
+    assert (outcome.code, outcome.err) == (2, 'error: space.json: train: must be true or false, got "no"\n')

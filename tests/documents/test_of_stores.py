@@ -54,5 +54,16 @@ def test_one_quantity_has_one_name(mnfpn: Mnfpn, tmp_path: Path) -> None:
         assert {key: value for key, value in one.items() if key not in ("name", "kept")} == exported[one["key"]]
     for one in recommended["picks"]:
         same = exported[one["key"]].keys() & one.keys() - {"size"}
-        assert same == {"key", "settings", "input", "runtime", "device", "dtype", "threads", "cost", "latency_s"}
+        assert same == {
+            "key",
+            "settings",
+            "input",
+            "runtime",
+            "device",
+            "dtype",
+            "threads",
+            "train",
+            "cost",
+            "latency_s",
+        }
         assert {key: one[key] for key in same} == {key: exported[one["key"]][key] for key in same}

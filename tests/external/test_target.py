@@ -27,6 +27,15 @@ def test_a_target_is_a_place_and_an_attribute(
     assert (target.file is not None) == place.endswith(".py")
 
 
+def test_a_file_that_is_no_python_is_no_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``net.json`` could be a module of a package ``net``, but is a file here."""
+    monkeypatch.chdir(tmp_path)
+    Path("net.json").touch()
+    rule = r"--model: must be package[.]module:attribute or path/to/file[.]py:attribute, got 'net[.]json:x'"
+    with pytest.raises(UsageError, match=rule):
+        parse_target("net.json:x")
+
+
 @pytest.mark.parametrize("text", ["", "timm", "timm:", ":Net", "a/b:Net", "timm:1x", "timm:a-b", "my net:x", "nix.py"])
 def test_what_is_no_target_is_refused(text: str) -> None:
     """With the two forms that there are, and the value."""

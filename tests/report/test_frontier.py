@@ -63,6 +63,23 @@ def test_machines_devices_and_batches_have_frontiers_of_their_own(tmp_path: Path
     ]
 
 
+def test_training_steps_have_a_frontier_of_their_own(tmp_path: Path) -> None:
+    """A training step takes longer than an inference pass, and is no slower network."""
+    training = replace(EAGER, train=True)
+    cells = [Made(1.0, SMALL, EAGER, 0.01), Made(0.5, SMALL, training, 0.05), Made(1.0, SMALL, training, 0.06)]
+    found = measured_frontier(stored(tmp_path, cells))
+    assert [(bench.train, len(some)) for bench, some in found.items()] == [(False, 1), (True, 2)]
+    again = tmp_path / "again"
+    again.mkdir()
+    made = points(again, cells)
+    titles = [line for line in as_text(frontier_report(made)).splitlines() if line.startswith("Frontier on")]
+    assert titles == [
+        "Frontier on cpu of A CPU, 2 cores: 1 of 1 cell",
+        "Frontier on cpu of A CPU, 2 cores, training steps: 2 of 2 cells",
+    ]
+    assert [one.train for one in report_document(made, measuring).frontier] == [False, True]
+
+
 def test_the_table_has_the_frontier_and_says_what_kept_is(tmp_path: Path) -> None:
     """The most in the report is 100 %, measured or not; it is no accuracy."""
     text = as_text(frontier_report(points(tmp_path, SAMPLE)))

@@ -57,6 +57,18 @@ def test_hostile_names_are_text_of_the_page(tmp_path: Path, evil: str, monkeypat
         assert words in page.text
 
 
+def test_control_characters_are_shown_and_do_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither page nor data has one that a page of harmless names lacks: zeros, escapes, changes of direction."""
+    evil = "a\0b\x1b[31mc\x9bd\u202ee\u2066f\x7f"
+    (tmp_path / "harmless").mkdir()
+    harmless = page_of(tmp_path / "harmless", SAMPLE).read_text(encoding="utf-8")
+    page = hostile_page(tmp_path, evil, monkeypatch)
+    assert set(evil) & set(page.read_text(encoding="utf-8")) <= set("abcdef[31m") | set(evil) & set(harmless)
+    shown = r"a\x00b\x1b[31mc\x9bd\u202ee\u2066f\x7f"
+    assert {row["node"] for row in data_of(page)["rows"]} == {shown, ""}
+    assert f"mnfpn report: {shown}" in Parsed(page).text
+
+
 @pytest.mark.parametrize("evil", HOSTILE)
 def test_hostile_names_are_text_of_the_data(tmp_path: Path, evil: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The JSON has no sign that could end its element or begin a comment, and gives each name back as it was."""
@@ -104,7 +116,9 @@ def test_the_page_says_what_makes_its_figures_uncertain(tmp_path: Path) -> None:
     text = Parsed(page_of(tmp_path, SAMPLE, moved=True)).text
     assert "was up to 20.0 % slower than at first." in text
     assert "times of the reference that moved: 1 2026-11-21 10:30:00 UTC on here: 1.200 × its first time" in text
-    assert "drift: 7 width_mult 0.35: passes became slower. What helps: let it run longer." in text
+    assert "drift: 7 width_mult" in text
+    warned = [text.count(f"width_mult {width}: passes became slower. What helps: let it") for width in (0.35, 0.5, 1.0)]
+    assert warned == [3, 1, 3]
     assert "Node" in text
     assert "A CPU, 2 cores" in text
     assert "2026-11-21 10:00 to 2026-11-21 10:30 UTC" in text

@@ -40,8 +40,9 @@ def test_a_key_is_the_hash_of_all_that_determines_a_measurement() -> None:
         Cell(settings, size, Execution(device="cpu")),
         Cell(settings, size, Execution(dtype="bfloat16")),
         Cell(settings, size, Execution(threads=1)),
+        Cell(settings, size, Execution(train=True)),
     ]
     keys = [cell_key(cell, place) for cell in cells for place in ("here", "there")]
-    assert len(set(keys)) == 16
+    assert len(set(keys)) == 18
     assert cell_key(Cell(NetworkSettings(), Size(64, 64)), "here") == keys[0]
     assert len(keys[0]) == 32

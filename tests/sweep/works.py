@@ -20,6 +20,7 @@ def work(**changes: Any) -> Work:
         "dtype": "float32",
         "batch": 1,
         "threads": None,
+        "train": False,
         "sampling": SamplingRecord(runs=10, warmup=2),
         "by_layer": False,
         **changes,

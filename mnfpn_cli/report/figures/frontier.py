@@ -17,6 +17,7 @@ from mnfpn_cli.report.figures.style import (
     symbols,
     text,
 )
+from mnfpn_cli.space.cells import PASSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -108,7 +109,7 @@ def _keys(measured: Sequence[Point]) -> list[Any]:
 def _apart(bench: Bench, among: Iterable[Bench]) -> list[str]:
     """What tells a bench from the others."""
     everyone = list(among)
-    words = [(bench.device, 1), (bench.machine, 0), (f"batch {bench.batch}", 2)]
+    words = [(bench.device, 1), (bench.machine, 0), (f"batch {bench.batch}", 2), (PASSES[bench.train], 3)]
     return [word for word, index in words if len({one[index] for one in everyone}) > 1]
 
 

@@ -71,14 +71,18 @@ def _words(step: Step, several: bool) -> str:
     return f"{height}×{width}" + (f"<br>batch {batch}" if several else "")
 
 
-def _who(point: Point) -> tuple[str, str, str]:
-    """What is the same from size to size: the runtime, the machine, the network."""
-    return point.stored.cell.execution.runtime, machine(point), point.name
+Who = tuple[str, str, str, bool]
 
 
-def _lanes(measured: Sequence[Point]) -> dict[tuple[str, str, str], float]:
+def _who(point: Point) -> Who:
+    """What is the same from size to size: the runtime, the machine, the network, whether it trains."""
+    how = point.stored.cell.execution
+    return how.runtime, machine(point), point.name, how.train
+
+
+def _lanes(measured: Sequence[Point]) -> dict[Who, float]:
     """How far from the middle of a size each of them stands: by runtime, then by cost."""
-    cost = defaultdict[tuple[str, str, str], int](int)
+    cost = defaultdict[Who, int](int)
     for one in measured:
         cost[_who(one)] = max(cost[_who(one)], one.stored.figures.macs)
     order = sorted(cost, key=lambda who: (who[0], cost[who], who))

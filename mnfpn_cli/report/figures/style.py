@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.errors import MnfpnError, Problem
+from mnfpn_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,7 +86,7 @@ def key(name: str, group: str, **look: Any) -> Any:
 
 def text(words: str) -> str:
     """Words for a plot, where ``<b>`` would be bold: names out of a store are no markup."""
-    return escape(words, quote=False)
+    return escape(printable(words), quote=False)
 
 
 def colours(points: Sequence[Point]) -> dict[str, str]:

@@ -65,6 +65,7 @@ class RowData(Record):
     device: str
     size: str
     batch: str
+    passes: str
     node: str
     frontier: bool
     title: str
@@ -131,6 +132,7 @@ FILTERS = (
     ("device", "Device"),
     ("size", "Size"),
     ("batch", "Batch"),
+    ("passes", "Passes"),
     ("node", "Node"),
 )
 """What cells can be filtered by: a field of `RowData`, and its name."""
@@ -159,6 +161,7 @@ COLUMNS = (
     Column("Batch", "number", lambda one: one.stored.cell.execution.batch),
     Column("Runtime", "", lambda one: one.stored.cell.execution.runtime),
     Column("Device", "", lambda one: one.stored.device),
+    Column("Passes", "", lambda one: one.stored.cell.execution.passes),
     Column("Node", "text", lambda one: one.node),
     Column("Status", "", lambda one: one.stored.status),
     Column("Median", "number", lambda one: one.stored.latency_s, lambda one: _median(one)),
@@ -183,7 +186,7 @@ COLUMNS = (
 )
 ONLY_WHERE_FILLED = ("Corrected", "Reason", "Frontier")
 """Columns that are left out where no cell has anything in them."""
-ONLY_WHERE_DIFFERENT = ("Batch", "Device", "Node", "Status")
+ONLY_WHERE_DIFFERENT = ("Batch", "Device", "Passes", "Node", "Status")
 """Columns that are left out where all cells have the same in them: the room is scarce."""
 SORT_BY = "Median"
 
@@ -232,15 +235,17 @@ def _row(point: Point, columns: list[Column], command: Command, spell: Callable[
     cell, how = stored.cell, stored.cell.execution
     found = (one.cell(point) for one in columns)
     cells = tuple((spell(value) if isinstance(value, str) else value, spell(words)) for value, words in found)
+    executed = f"batch {how.batch}, {how.runtime} on {stored.device}{', training' * how.train}"
     return RowData(
         status=stored.status,
         runtime=how.runtime,
         device=stored.device,
         size=str(cell.size),
         batch=str(how.batch),
+        passes=how.passes,
         node=point.node,
         frontier=point.on_frontier,
-        title=f"{point.name}, {cell.size}, batch {how.batch}, {how.runtime} on {stored.device}",
+        title=f"{point.name}, {cell.size}, {executed}",
         command=command(cell),
         costs={cost: of(stored.figures) for cost, (_, of) in COSTS.items()},
         search=" ".join([*(words for _, words in cells), stored.key]).lower(),
@@ -257,7 +262,7 @@ def _hover(point: Point) -> list[str]:
     corrected = [f"{seconds(point.corrected_s)} corrected for drift"] if point.corrected_s else []
     return [
         *point.name.split(", "),
-        f"{stored.cell.size}, batch {how.batch}, {how.runtime}",
+        f"{stored.cell.size}, batch {how.batch}, {how.runtime}{', training' * how.train}",
         f"{stored.device} on {point.node}, {how.dtype}",
         f"{seconds(latency.median)}{interval}",
         *corrected,

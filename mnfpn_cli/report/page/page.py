@@ -15,7 +15,7 @@ from mnfpn_cli.report.page.content import moment, page_content
 from mnfpn_cli.report.page.data import page_data
 from mnfpn_cli.report.points import KEPT
 from mnfpn_cli.report.units import count, counted
-from mnfpn_cli.text import percent
+from mnfpn_cli.text import all_printable, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ def report_page(
         scripts=scripts,
         content=page_content(points),
         kept=KEPT,
-        data=page_data(points, command, spell),
+        data=all_printable(page_data(points, command, spell)),
     )
 
 
@@ -76,6 +76,7 @@ def _template(name: str, spell: Callable[[str], str]) -> Template:
         loader=PackageLoader(__package__, ""),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=lambda value: all_printable(value) if type(value) is str else value,  # a script is `Markup`
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

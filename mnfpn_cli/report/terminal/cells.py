@@ -56,12 +56,14 @@ def _sweeps_table(sweeps: Sequence[Sweep]) -> Report:
 
 def _cells_table(store: str, rows: Sequence[CellRow], total: int) -> Report:
     """A row a cell; what is the same for all of them stands below it."""
+    passes = [row.stored.cell.execution.passes for row in rows]
     apart = {
         "Status": [str(row.stored.status) for row in rows],
         "Size": [str(row.stored.cell.size) for row in rows],
         "Batch": [str(row.stored.cell.execution.batch) for row in rows],
         "Runtime": [row.stored.cell.execution.runtime for row in rows],
         "Device": [row.stored.device for row in rows],
+        "Passes": passes if any(row.stored.cell.execution.train for row in rows) else [""] * len(rows),
         "Node": [row.result.node if row.result else "" for row in rows],
     }
     latencies = [row.latency for row in rows]
@@ -124,6 +126,7 @@ def _what(row: CellRow) -> Table:
         ("device", stored.device if stored.device == how.device else f"{stored.device}, {how.device} was asked for"),
         ("dtype", how.dtype),
         ("threads", _threads(stored)),
+        ("passes", how.passes),
         ("for", stored.place),
     ]
     return pairs(f"Cell {stored.key}", rows)
@@ -216,11 +219,11 @@ def removed_report(removed: Removed, dry_run: bool) -> Report:
     verb = "Would remove" if dry_run else "Removed"
     report: Report = [note(f"{verb}: {counted(removed.cells, 'cell')}, {counted(removed.results, 'result')}.")]
     if removed.restored:
-        report.append(
-            note(f"{counted(removed.restored, 'cell')} that were to be measured again stay as they were measured.")
-        )
+        again = "was to be measured again stays" if removed.restored == 1 else "were to be measured again stay"
+        report.append(note(f"{counted(removed.restored, 'cell')} that {again} as measured before."))
     if removed.busy:
-        report.append(note(f"{counted(removed.busy, 'cell')} being measured right now stay."))
+        stay = "stays" if removed.busy == 1 else "stay"
+        report.append(note(f"{counted(removed.busy, 'cell')} being measured right now {stay}."))
     return report
 
 

@@ -12,10 +12,10 @@ from mnfpn_cli.report.points import KEPT, Point, Points
 from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.terminal.cell_tables import Differing, cells_report, columns_of, numbers_of
 from mnfpn_cli.report.terminal.sweep import moved_lines
-from mnfpn_cli.report.terminal.tables import Report, note, printable, warning
+from mnfpn_cli.report.terminal.tables import Report, note, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
 from mnfpn_cli.space.frontier import Bench, bench_of
-from mnfpn_cli.text import percent
+from mnfpn_cli.text import percent, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -142,9 +142,10 @@ def frontier_report(points: Points) -> Report:
 
 
 def bench_name(bench: Bench, among: Mapping[Bench, object]) -> str:
-    """A bench as titles call it: its machine, and the batch where there are several."""
+    """A bench as titles call it: its machine, the batch where there are several, and that it is of training steps."""
     batches = {one.batch for one in among} | {1}
-    return f"{bench.device} of {bench.machine}" + (f", batch {bench.batch}" if len(batches) > 1 else "")
+    batch = f", batch {bench.batch}" if len(batches) > 1 else ""
+    return f"{bench.device} of {bench.machine}{batch}{', training steps' * bench.train}"
 
 
 def _table(bench: Bench, frontier: Sequence[Point], cells: int) -> Report:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from mnfpn_cli.report.points import KEPT, name_of, words_of
 from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.terminal.cell_tables import Differing, cells_report, columns_of
-from mnfpn_cli.report.terminal.tables import Report, command, note, printable, warning
+from mnfpn_cli.report.terminal.tables import Report, command, note, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
 from mnfpn_cli.space.planned import Capacity, kept
-from mnfpn_cli.text import percent
+from mnfpn_cli.text import percent, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,8 @@ def recommend_report(
     """For each machine the best cells, why, what more would cost, and what to do next."""
     report: Report = []
     for one in found:
-        where = f"{one.bench.device} ({one.bench.machine}), batch {one.bench.batch}"
+        bench = one.bench
+        where = f"{bench.device} ({bench.machine}), batch {bench.batch}{', training steps' * bench.train}"
         if not one.picks:
             cell = one.fastest.cell
             name = f"{name_of(words_of([cell])[0])}, {cell.cell.size}, {cell.cell.execution.runtime}"

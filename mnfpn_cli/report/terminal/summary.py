@@ -12,6 +12,7 @@ from rich.text import Text
 
 from mnfpn_cli.report.terminal.tables import Report, note, table
 from mnfpn_cli.report.units import count, inputs_title, per_cent, scaled, size_in_bytes
+from mnfpn_cli.text import all_printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -74,7 +75,7 @@ def rows_csv(rows: Sequence[LayerRow]) -> str:
     buffer = StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(_cells(row) for row in rows)
+    writer.writerows(all_printable(_cells(row)) for row in rows)
     return buffer.getvalue()
 
 
@@ -82,7 +83,7 @@ def rows_markdown(rows: Sequence[LayerRow]) -> str:
     """A table as GitHub shows it; numbers with separators."""
     lines = [f"| {' | '.join(COLUMNS)} |", "|---|---|---|---:|---|---:|---:|---:|"]
     for row in rows:
-        path, *cells = _cells(row)
+        path, *cells = all_printable(_cells(row))
         shown = [f"`{path}`", *(f"{cell:,}" if isinstance(cell, int) else cell for cell in cells)]
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in shown)} |")
     return "\n".join(lines) + "\n"

@@ -134,8 +134,8 @@ def swept_report(swept: Swept) -> Report:
     left_out = [part for sweep in swept.sweeps for part in _left_out(sweep)]
     left_out += [("too slow", f"{count(swept.skipped)} by --max-latency, and not measured")] if swept.skipped else []
     left_out += [
-        ("not run", f"{count(number)}: {runtime} on {device}, {dtype}: {reason}")
-        for (runtime, device, dtype, reason), number in swept.ways_not_run.items()
+        ("not run", f"{count(number)}: {runtime} on {device}, {dtype}{', training' * train}: {reason}")
+        for (runtime, device, dtype, train, reason), number in swept.ways_not_run.items()
     ]
     timed = f"timed {counted(len(swept.references), 'time')}" if swept.references else "not timed"
     store = swept.store

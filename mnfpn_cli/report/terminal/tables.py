@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.cells import cell_len
@@ -12,6 +12,8 @@ from rich.console import RenderableType
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
+
+from mnfpn_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,9 +24,17 @@ if TYPE_CHECKING:
 Report = list[RenderableType]
 
 
+class PlainTable(Table):
+    """A table whose texts are never read as markup, and steer no terminal."""
+
+    def add_row(self, *cells: RenderableType | None, **how: Any) -> None:
+        """Add a row; a text that is no `Text` yet becomes a `note`."""
+        super().add_row(*(note(cell) if isinstance(cell, str) else cell for cell in cells), **how)
+
+
 def table(title: str, *columns: str) -> Table:
     """An empty table; a column whose name begins with ``>`` holds numbers: aligned to the right, never broken."""
-    made = Table(
+    made = PlainTable(
         title=title,
         title_justify="left",
         title_style="bold",
@@ -64,11 +74,6 @@ def warning(text: str) -> Text:
 def command(text: str, style: str = "") -> Text:
     """What is to be copied from a terminal: one line, which only the terminal itself may break."""
     return Text(printable(text), style=style, no_wrap=True, overflow="ignore")
-
-
-def printable(text: str) -> str:
-    """A text whose signs are shown, and do nothing else."""
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 TEXT_WIDTH = 16
