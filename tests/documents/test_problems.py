@@ -28,6 +28,7 @@ WORK = {
     "threads": None,
     "sampling": {"runs": 5},
     "by_layer": False,
+    "train": False,
 }
 PLAN = {
     "command": "mnfpn sweep",

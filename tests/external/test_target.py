@@ -31,7 +31,7 @@ def test_a_file_that_is_no_python_is_no_module(tmp_path: Path, monkeypatch: pyte
     """``net.json`` could be a module of a package ``net``, but is a file here."""
     monkeypatch.chdir(tmp_path)
     Path("net.json").touch()
-    rule = r"--model: must be package[.]module:attribute or path/to/file[.]py:attribute, got 'net[.]json:x'"
+    rule = r"^model: must be package[.]module:attribute or path/to/file[.]py:attribute, got 'net[.]json:x'"
     with pytest.raises(UsageError, match=rule):
         parse_target("net.json:x")
 
