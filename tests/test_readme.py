@@ -26,6 +26,7 @@ from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.plan.shapes import network_shapes
+from mnfpn_cli.report.terminal.screen import print_report
 from mnfpn_cli.report.terminal.shapes import shapes_tables
 from mnfpn_cli.report.terminal.summary import Selection, summary_tables
 from mnfpn_cli.report.units import sides
@@ -245,11 +246,11 @@ def draw(console: Console) -> None:
     settings = NetworkSettings()
     input, plan = network_input(settings, Size(600, 900)), plan_network(settings)
     console.print("$ mnfpn summary", style="bold cyan", highlight=False)
-    for item in summary_tables(tree_of(build_meta(plan), input.shape), [InputSpec(input.shape)], Selection(depth=2)):
-        console.print(item)
+    print_report(
+        summary_tables(tree_of(build_meta(plan), input.shape), [InputSpec(input.shape)], Selection(depth=2)), console
+    )
     console.print("$ mnfpn shapes --size 600x900", style="bold cyan", highlight=False)
-    for item in shapes_tables([network_shapes(plan, input)], "float32", verified=False):
-        console.print(item)
+    print_report(shapes_tables([network_shapes(plan, input)], "float32", verified=False), console)
 
 
 def test_the_picture_of_the_pyramid_is_what_svg_writes(mnfpn: Mnfpn, tmp_path: Path) -> None:

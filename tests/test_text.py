@@ -5,8 +5,8 @@ import json
 import pytest
 from rich.console import Console
 
-from mnfpn_cli.cli.output import as_text
 from mnfpn_cli.documents.base import to_json
+from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.report.terminal.tables import pairs, table
 from mnfpn_cli.text import all_printable, printable
 
@@ -46,5 +46,5 @@ def test_no_cell_of_a_table_steers_a_terminal_or_is_markup() -> None:
         assert "[red]1[/red]" in shown
     console = Console(force_terminal=False, width=200)
     with console.capture() as captured:
-        console.print(made.columns[0]._cells[0])
+        console.print(made.columns[0].cells[0])
     assert SHOWN in captured.get()

@@ -2,16 +2,11 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from copy import copy
-from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
-from rich.console import Console, ConsoleDimensions, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.cli.stderr import write_error
@@ -19,11 +14,8 @@ from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.files import is_device, write_whole
-from mnfpn_cli.report.terminal.tables import Forms, Report, fitted, least_width, note
-
-WIDE = 10_000
-"""Columns where nothing has to fit a screen."""
-
+from mnfpn_cli.report.terminal.plain import as_text
+from mnfpn_cli.report.terminal.tables import Report
 
 Texts = Mapping[str, Callable[[], str]]
 """Other forms of a result, by the name of the format."""
@@ -53,66 +45,27 @@ def emit(
 def print_text(report: Report) -> None:
     """Print a report so that it fits a terminal; complete into a pipe."""
     if sys.stdout.isatty():
+        from rich.console import Console  # which a pipe need not wait for
+
+        from mnfpn_cli.report.terminal.screen import print_report
+
         console = Console()
         with console.capture() as printed:
             print_report(report, console)
         sys.stdout.write(as_options(printed.get()))  # an option is as long as the parameter in backquotes
     else:
-        sys.stdout.write(as_text(report))
+        sys.stdout.write(as_options(as_text(report)))
 
 
 def _in_form(form: str, report: Report, document: BaseModel | dict[str, Any], texts: Texts) -> str:
     if form in texts:
         return as_options(texts[form]())
-    return to_json(document) if form == "json" else as_text(report)
+    return to_json(document) if form == "json" else as_options(as_text(report))
 
 
 def warn(line: str) -> None:
     """Tell something that is neither a result nor a reason to fail."""
     write_error(f"warning: {as_options(line)}")
-
-
-def as_text(report: Report) -> str:
-    """The report without colours and lines, every cell complete, parameters as options."""
-    buffer = StringIO()
-    print_report([_plain(item) for item in report], Console(file=buffer, width=WIDE, color_system=None))
-    return as_options("".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines()))
-
-
-def _plain(item: RenderableType) -> RenderableType:
-    """A table in its widest form, without lines, its columns two spaces apart; everything else as it is."""
-    if isinstance(item, Forms):
-        item = item.tables[0]
-    if not isinstance(item, Table):
-        return item
-    plain = copy(item)
-    plain.box, plain.padding, plain.collapse_padding = None, (0, 2, 0, 0), False
-    return plain
-
-
-def print_report(report: Report, console: Console) -> None:
-    """Print what fits the screen, with an empty line above each table; only what stays too wide the terminal breaks."""
-    for index, item in enumerate(report):
-        if not isinstance(item, Table | Forms):
-            console.print(item, soft_wrap=isinstance(item, Text) and bool(item.no_wrap))
-            continue
-        for part in fitted(item, console.width):
-            if index or part.title is None:
-                console.print()
-            _print_table(part, console)
-
-
-def _print_table(table: Table, console: Console) -> None:
-    """Print a table, wider than the screen where it must be: rich would cut digits off."""
-    if table.title:
-        console.print(note(str(table.title), "bold"))  # within the table it would be broken at the table's width
-    table = copy(table)
-    table.title = None
-    screen = console.size
-    # The width alone would not count on a dumb terminal.
-    console.size = ConsoleDimensions(max(screen.width, least_width(table)), screen.height)
-    console.print(table)
-    console.size = screen
 
 
 def write_text(path: Path, text: str, where: str = "`output`") -> None:

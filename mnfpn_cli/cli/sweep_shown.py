@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from mnfpn_cli.cli.stderr import write_error
 from mnfpn_cli.cli.words import as_options
-from mnfpn_cli.report.terminal.tables import note
 from mnfpn_cli.report.units import duration, seconds
 from mnfpn_cli.space.names import namer
-from mnfpn_cli.text import percent
+from mnfpn_cli.text import percent, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -51,7 +51,7 @@ def sweep_bar(cells: Sequence[StoredCell], told: set[str]) -> Iterator[Callable[
 
         def tell(state: State) -> None:
             for line in _news(state, told):
-                bars.console.print(note(f"warning: {as_options(line)}"), highlight=False, soft_wrap=True)
+                bars.console.print(Text(printable(f"warning: {as_options(line)}")), highlight=False, soft_wrap=True)
             best = f"best {_best(state, name)}" if state.best else "measuring"
             moved = f"machine {percent(state.pace - 1, '+.0f')}" if abs(state.pace - 1) > MOVED else ""
             completed = state.total - state.left

@@ -54,6 +54,18 @@ def test_help_imports_no_torch_and_no_pydantic(arguments: list[str]) -> None:
     assert loaded(*arguments) == "0 []"
 
 
+@pytest.mark.parametrize("arguments", [["shapes"], ["shapes", "--json"], ["summary", "--tree"]], ids=" ".join)
+def test_a_pipe_does_not_wait_for_rich(arguments: list[str]) -> None:
+    """It draws on terminals alone."""
+    program = (
+        "import sys; from mnfpn_cli.cli.main import run; code = run(sys.argv[1:])\n"
+        "print(code, [name for name in sys.modules if name.partition('.')[0] == 'rich'])"
+    )
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+
+
 def test_only_the_command_that_is_called_is_imported() -> None:
     """The options of all others take longer than what a plan answers."""
     program = (

@@ -9,7 +9,6 @@ import pytest
 from rich.console import Console
 
 from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair, compare_document
-from mnfpn_cli.cli.output import as_text
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.documents.compare import GatesRecord, Verdict
 from mnfpn_cli.external.origin import FromSettings
@@ -18,6 +17,8 @@ from mnfpn_cli.measure.ratio import Ratio
 from mnfpn_cli.measure.statistics import Interval, Latency
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.report.terminal.compare import compare_tables
+from mnfpn_cli.report.terminal.plain import as_text
+from mnfpn_cli.report.terminal.screen import print_report
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.documents.validated import check_document
@@ -227,8 +228,7 @@ def test_no_number_is_cut_in_a_narrow_terminal(width: int) -> None:
     for pairs in ((FASTER,), (FASTER, slow)):
         buffer = StringIO()
         console = Console(file=buffer, width=width, color_system=None)
-        for item in compare_tables(replace(result, pairs=pairs)):
-            console.print(item)
+        print_report(compare_tables(replace(result, pairs=pairs)), console)
         shown = buffer.getvalue()
         assert all(len(line) <= width for line in shown.splitlines())
         assert "…" not in shown

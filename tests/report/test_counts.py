@@ -6,6 +6,7 @@ from rich.console import Console
 
 from mnfpn_cli.documents.summary import CounterTotal, CountsRecord, Term, WorkRecord
 from mnfpn_cli.report.terminal.counts import KINDS, counts_tables
+from mnfpn_cli.report.terminal.screen import print_report
 
 WORK = WorkRecord(
     convolution_macs=29_949_721_552,
@@ -47,8 +48,7 @@ COUNTS = CountsRecord(work=WORK, tools=(EXACT, UNCLEAR, FAILED))
 def lines(*totals: CounterTotal, width: int = 140) -> list[str]:
     """The report as it is printed."""
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    for item in counts_tables(CountsRecord(work=WORK, tools=totals)):
-        console.print(item)
+    print_report(counts_tables(CountsRecord(work=WORK, tools=totals)), console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
 

@@ -10,9 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
-from rich.table import Table
 
-from mnfpn_cli.cli.output import as_text
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.pyramid import stage_sizes
@@ -21,7 +19,8 @@ from mnfpn_cli.plan.shapes import NetworkShapes, network_shapes
 from mnfpn_cli.report.figures.svg import diagram_svg
 from mnfpn_cli.report.layout import DiagramLayout, DiagramNode, network_layout
 from mnfpn_cli.report.terminal.diagram import diagram
-from mnfpn_cli.report.terminal.tables import least_width
+from mnfpn_cli.report.terminal.plain import as_text
+from mnfpn_cli.report.terminal.tables import Table, least_width
 from mnfpn_cli.report.units import shape
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import Size, parse_size

@@ -10,7 +10,6 @@ import pytest
 from rich.console import Console
 
 from mnfpn_cli.cli.command_lines import measuring
-from mnfpn_cli.cli.output import as_text
 from mnfpn_cli.documents.costs import StatusCounts
 from mnfpn_cli.report.figures.frontier import frontier_figure
 from mnfpn_cli.report.points import Points, points_of, report_document
@@ -21,6 +20,8 @@ from mnfpn_cli.report.terminal.frontier import (
     round_numbers,
     short,
 )
+from mnfpn_cli.report.terminal.plain import as_text
+from mnfpn_cli.report.terminal.screen import print_report
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.space.cells import Execution
 from mnfpn_cli.space.frontier import measured_frontier
@@ -177,11 +178,11 @@ def test_the_plot_is_as_wide_as_the_terminal(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("COLUMNS", "60")
     plot = TerminalPlot([one for one in points(tmp_path, SAMPLE).all if one.latency])
     screen = Console(file=StringIO(), width=width, force_terminal=True)
-    screen.print(plot)
+    print_report([plot], screen)
     text = screen.file.getvalue() if isinstance(screen.file, StringIO) else ""
     assert "\x1b[" in text
     plain = Console(file=StringIO(), width=width)
-    plain.print(plot)
+    print_report([plot], plain)
     lines = plain.file.getvalue().splitlines() if isinstance(plain.file, StringIO) else []
     assert max(map(len, lines)) == 80
     assert "\x1b[" not in "".join(lines)

@@ -15,7 +15,8 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, Peaks, network_work, roofline
 from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.report.terminal.layers import layers_tables
-from mnfpn_cli.report.terminal.tables import least_width
+from mnfpn_cli.report.terminal.screen import print_report
+from mnfpn_cli.report.terminal.tables import Line, least_width
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import DEFAULT_SIZE, parse_size
 
@@ -44,8 +45,8 @@ def text_of(profile: ProfileRecord, width: int = 100) -> list[str]:
     """The report's lines on a screen of so many columns."""
     buffer = StringIO()
     console = Console(file=buffer, width=width, color_system=None)
-    for item in layers_tables("Where the time goes", profile):
-        console.print(item, soft_wrap=not hasattr(item, "columns"))
+    report = layers_tables("Where the time goes", profile)
+    print_report([replace(item, whole=True) if isinstance(item, Line) else item for item in report], console)
     return [line.rstrip() for line in buffer.getvalue().splitlines()]
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from mnfpn_cli.audit.pyramid import Maps, OutputMap
-from mnfpn_cli.cli.output import as_text
 from mnfpn_cli.external.target import InputSpec
+from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.report.terminal.shapes import maps_tables
 from mnfpn_cli.trace.observe import Shape
 

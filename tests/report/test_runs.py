@@ -10,7 +10,6 @@ import pytest
 
 from mnfpn_cli.bench.document import bench_document
 from mnfpn_cli.bench.results import Row
-from mnfpn_cli.cli.output import as_text
 from mnfpn_cli.devices.nvml import GpuState
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.documents.bench import BenchDocument, GpuRecord
@@ -19,6 +18,7 @@ from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.report.terminal.bench import bench_tables, runs_report
+from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.settings.measuring import BenchCase
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.bench.made import benchmark, cell, missing, timed

@@ -13,7 +13,6 @@ from rich.console import Console
 
 from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.cli.command_lines import measuring, next_commands
-from mnfpn_cli.cli.output import as_text, print_report
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
@@ -24,7 +23,9 @@ from mnfpn_cli.report.terminal.compare import compare_tables
 from mnfpn_cli.report.terminal.counts import counts_tables
 from mnfpn_cli.report.terminal.frontier import TerminalPlot, frontier_report
 from mnfpn_cli.report.terminal.layers import layers_tables
+from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.report.terminal.recommend import recommend_report
+from mnfpn_cli.report.terminal.screen import print_report
 from mnfpn_cli.report.terminal.shapes import shapes_tables
 from mnfpn_cli.report.terminal.sweep import moved_lines, space_report, swept_report
 from mnfpn_cli.report.terminal.tables import Report

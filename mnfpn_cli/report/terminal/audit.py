@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.padding import Padding
-
 from mnfpn_cli.report.terminal.tables import Report, note
 from mnfpn_cli.report.units import count, counted, inputs_title
 
@@ -20,7 +18,7 @@ MOST_PATHS = 6
 """Paths of a finding that are shown; JSON has them all."""
 
 
-INDENT = (0, 0, 0, 2)
+INDENT = 2
 
 
 def audit_title(subject: Subject) -> Report:
@@ -57,8 +55,8 @@ def finding_lines(finding: Finding) -> Report:
     kind = finding.kind.replace("_", " ")
     return [
         note(f"{kind}: {_paths(finding.paths)}{parameters}", "bold"),
-        Padding(note(finding.message), INDENT, expand=False),
-        Padding(note(f"Remedy: {finding.remedy}", "cyan"), INDENT, expand=False),
+        note(finding.message, indent=INDENT),
+        note(f"Remedy: {finding.remedy}", "cyan", INDENT),
     ]
 
 

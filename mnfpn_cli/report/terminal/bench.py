@@ -16,12 +16,11 @@ from mnfpn_cli.settings.input import NetworkInput
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from rich.table import Table
-
     from mnfpn_cli.bench.flops import FvcoreCount
     from mnfpn_cli.bench.results import Benchmark, BenchRun, NotRun, RunKey, SizeCost
     from mnfpn_cli.documents.measurement import Ended, EnvironmentRecord
     from mnfpn_cli.measure.statistics import Latency
+    from mnfpn_cli.report.terminal.tables import Table
 
 ENDED: dict[Ended, str] = {
     "precision": "precise enough",

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from mnfpn_cli.report.terminal.tables import Forms, Items, Report, note, table
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
+    from mnfpn_cli.report.terminal.tables import Cell, Table
 
 Columns = Mapping[str, Sequence[str]]
 """The words or figures of each row, by the name of their column; ``>`` before it aligns them to the right."""
@@ -96,11 +95,11 @@ def _cells_table(
     return Forms(tuple(made))
 
 
-def _shown(columns: Columns | None) -> Mapping[str, Sequence[RenderableType]]:
+def _shown(columns: Columns | None) -> Mapping[str, Sequence[Cell]]:
     return {name: list(map(note, words)) for name, words in (columns or {}).items()}
 
 
-def _table(title: str, groups: Sequence[Mapping[str, Sequence[RenderableType]]], section: int | None) -> Table:
+def _table(title: str, groups: Sequence[Mapping[str, Sequence[Cell]]], section: int | None) -> Table:
     columns = {name: cells for group in groups for name, cells in group.items()}
     made = table(title, *columns)
     for index, row in enumerate(zip(*columns.values(), strict=True)):

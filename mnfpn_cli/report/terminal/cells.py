@@ -15,9 +15,8 @@ from mnfpn_cli.settings.differences import changed
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rich.table import Table
-
     from mnfpn_cli.documents.measurement import EnvironmentRecord
+    from mnfpn_cli.report.terminal.tables import Table
     from mnfpn_cli.settings.network import NetworkSettings
     from mnfpn_cli.store.change import Removed
     from mnfpn_cli.store.rows import Result, StoredCell, Sweep

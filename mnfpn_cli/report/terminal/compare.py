@@ -12,11 +12,10 @@ from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_i
 from mnfpn_cli.text import percent
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair
     from mnfpn_cli.documents.compare import Verdict
     from mnfpn_cli.documents.measurement import EnvironmentRecord
+    from mnfpn_cli.report.terminal.tables import Table
 
 STYLES: dict[Verdict, str] = {
     "a_faster": "bold green",

@@ -10,9 +10,8 @@ from mnfpn_cli.report.units import count
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
-
     from mnfpn_cli.documents.summary import CounterTotal, CountsRecord, WorkRecord
+    from mnfpn_cli.report.terminal.tables import Table
 
 KINDS = {
     "convolution_macs": ("convolutions", "MACs"),

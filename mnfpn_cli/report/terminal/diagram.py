@@ -1,13 +1,12 @@
 """`mnfpn summary --tree`: the network as a diagram of text."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rich.text import Text
-
 from mnfpn_cli.report.layout import DiagramLayout, DiagramNode, Path, Votes
-from mnfpn_cli.report.terminal.tables import Report, note, table
+from mnfpn_cli.report.terminal.tables import Line, Report, note, table
 
 BACKBONE = 2
 """The column in which the backbone comes down, under the names of its maps."""
@@ -24,11 +23,9 @@ def diagram(layout: DiagramLayout) -> Report:
     made.show_header = False
     made.columns[0].no_wrap = True
     names = [node.name for node in (*layout.stages, *layout.levels)]
+    marks = ((LINES, "dim"), ("|".join(map(re.escape, names)), "bold"))
     for index, line in enumerate(_lines(layout)):
-        text = Text(line, style="" if index else "bold")
-        text.highlight_regex(LINES, "dim")
-        text.highlight_words(names, "bold")
-        made.add_row(text)
+        made.add_row(Line(line, "" if index else "bold", marks))
     return [made, *(note(line, "dim") for line in layout.notes)]
 
 

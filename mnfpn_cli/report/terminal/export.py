@@ -10,11 +10,10 @@ from mnfpn_cli.report.units import count, size_in_bytes, tiny
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
-
     from mnfpn_cli.documents.export import ExportedFile, FileCheck
     from mnfpn_cli.documents.inputs import WeightsRecord
     from mnfpn_cli.export.formats import Format
+    from mnfpn_cli.report.terminal.tables import Table
 
 SHOWN = 4
 """Names that a line has at most; JSON has them all."""

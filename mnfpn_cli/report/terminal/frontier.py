@@ -6,21 +6,17 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from mnfpn_cli.report.points import KEPT, Point, Points
 from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.terminal.cell_tables import Differing, cells_report, columns_of, numbers_of
 from mnfpn_cli.report.terminal.sweep import moved_lines
-from mnfpn_cli.report.terminal.tables import Report, note, warning
+from mnfpn_cli.report.terminal.tables import Line, Report, note, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
 from mnfpn_cli.space.frontier import Bench, bench_of
 from mnfpn_cli.text import percent, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from rich.console import Console, ConsoleOptions
 
     from mnfpn_cli.report.points import Point
 
@@ -41,27 +37,26 @@ class TerminalPlot:
 
     points: Sequence[Point]
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+    def lines(self, width: int | None) -> Iterator[Line]:
         """The plot with its legend; without plotext, how to get it."""
         try:
             import plotext  # noqa: F401
         except ImportError:
             yield note(HINT, "dim")
             return
-        width = min(options.max_width, WIDEST) if console.is_terminal else PLAIN_WIDTH
-        drawn = Text.from_ansi(_drawn(self.points, width, min(HIGHEST, max(12, width // 4)), console.is_terminal))
-        drawn.no_wrap = True
-        yield Text()
-        yield Text("Latency against MACs, both logarithmic; filled: on the frontier", style="bold")
-        yield drawn
+        columns = PLAIN_WIDTH if width is None else min(width, WIDEST)
+        coloured = width is not None
+        yield Line("")
+        yield Line("Latency against MACs, both logarithmic; filled: on the frontier", "bold")
+        drawn = _drawn(self.points, columns, min(HIGHEST, max(12, columns // 4)), coloured)
+        yield Line(drawn.rstrip("\n"), whole=True, ansi=coloured)
         yield _legend(self.points)
 
 
-def _legend(points: Sequence[Point]) -> Text:
-    legend = Text("  ")
-    for (full, empty), style, runtime in zip(SYMBOLS, STYLES, _runtimes(points), strict=False):
-        legend.append(f"{full}{empty}", style).append(f" {runtime}   ")
-    return legend
+def _legend(points: Sequence[Point]) -> Line:
+    known = list(zip(SYMBOLS, STYLES, _runtimes(points), strict=False))
+    text = "".join(f"{full}{empty} {runtime}   " for (full, empty), _, runtime in known)
+    return Line(f"  {text}", marks=tuple((f"{full}{empty}", style) for (full, empty), style, _ in known))
 
 
 def _runtimes(points: Sequence[Point]) -> list[str]:

@@ -11,9 +11,8 @@ from mnfpn_cli.report.units import per_cent, scaled, seconds
 from mnfpn_cli.text import percent
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from mnfpn_cli.documents.bench import Bound
+    from mnfpn_cli.report.terminal.tables import Table
 
 REST = "rest"
 REST_SHOWN = 0.001

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from mnfpn_cli.report.terminal.audit import finding_lines
-from mnfpn_cli.report.terminal.tables import Report, note, table
+from mnfpn_cli.report.terminal.tables import Report, Table, note, table
 from mnfpn_cli.report.units import inputs_title, shape, sides, size_in_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
-
     from mnfpn_cli.audit.pyramid import Maps, OutputMap
     from mnfpn_cli.plan.shapes import HeadShape, NetworkShapes
+    from mnfpn_cli.report.terminal.tables import Table
     from mnfpn_cli.settings.input import DType
 
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from io import StringIO
 from typing import TYPE_CHECKING, Literal
 
-from rich.measure import Measurement
-from rich.text import Text
-
-from mnfpn_cli.report.terminal.tables import Report, note, table
+from mnfpn_cli.report.terminal.tables import Line, Report, note, table, width_of
 from mnfpn_cli.report.units import count, inputs_title, per_cent, scaled, size_in_bytes
 from mnfpn_cli.text import all_printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from rich.console import Console, ConsoleOptions, RenderResult
 
     from mnfpn_cli.audit.tree import LayerRow, LayerTree
     from mnfpn_cli.external.target import InputSpec
@@ -162,27 +158,29 @@ class PathCell:
     whole: bool = False
 
     @property
-    def forms(self) -> list[Text]:
+    def forms(self) -> list[Line]:
         """The ways to write it, from the longest; what the parent's row said already is dimmed."""
         if self.whole:
-            return [Text(self.path)]
+            return [Line(self.path)]
         parent, dot, name = self.path.rpartition(".")
         above = self.depth - 1
         return [
-            Text.assemble("  " * above, (f"{parent}{dot}", "dim"), name),
-            Text("  " * above + name),
-            Text(" " * above + name),
+            Line("  " * above + self.path, marks=((rf"(?<![^ ]){re.escape(parent + dot)}", "dim"),)),
+            Line("  " * above + name),
+            Line(" " * above + name),
         ]
 
     def __str__(self) -> str:
-        return self.forms[-1].plain
+        return self.forms[-1].text
 
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(self.forms[-1].cell_len, self.forms[0].cell_len)
+    @property
+    def most(self) -> int:
+        """The columns that the whole path takes."""
+        return width_of(self.forms[0].text)
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        fitting = (form for form in self.forms if form.cell_len <= options.max_width)
-        yield next(fitting, self.forms[-1])
+    def within(self, width: int) -> Line:
+        """The longest form that so many columns have room for."""
+        return next((form for form in self.forms if width_of(form.text) <= width), self.forms[-1])
 
 
 def _outputs(row: LayerRow) -> str:

@@ -16,9 +16,8 @@ from mnfpn_cli.text import percent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
-
     from mnfpn_cli.documents.sweep import InvalidRuns
+    from mnfpn_cli.report.terminal.tables import Table
     from mnfpn_cli.space.planned import Planned, PlannedSpace
     from mnfpn_cli.store.rows import Reference, StoredCell, Sweep
     from mnfpn_cli.sweep.drift import Moved
