@@ -13,7 +13,7 @@ import sys
 import time
 from statistics import median
 
-BENCH = [sys.executable, "-m", "mnfpn_cli", "bench", "--device", "cpu", "--warmup", "0", "--runs", "3", "--json"]
+BENCH = [sys.executable, "-m", "mnfpn_cli", "bench", "--device", "cpu", "--warmup", "0", "--passes", "3", "--json"]
 TORCH = [sys.executable, "-c", "import torch"]
 
 

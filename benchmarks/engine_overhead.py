@@ -11,8 +11,7 @@ from statistics import median
 
 from mnfpn_cli.bench.prepare import ExplainingTimer
 from mnfpn_cli.devices.clocks import HostTimer
-from mnfpn_cli.measure.engine import TimedPass, take_samples
-from mnfpn_cli.measure.rules import EnoughOfEach
+from mnfpn_cli.measure.engine import EnoughOfEach, TimedPass, take_samples
 from mnfpn_cli.settings.measuring import Sampling
 
 PASSES = 2000
@@ -36,7 +35,7 @@ def measure(seconds: float) -> tuple[float, float]:
     for _ in range(ROUNDS):
         subject = TimedPass(spin(seconds), ExplainingTimer(HostTimer(), "a spin"))
         start = time.perf_counter()
-        take_samples([subject], EnoughOfEach(Sampling(runs=PASSES, min_time_s=0.0)))
+        take_samples([subject], EnoughOfEach(Sampling(passes=PASSES, min_time_s=0.0)))
         wall = time.perf_counter() - start
         inside.append(median(subject.samples) - seconds)
         around.append((wall - sum(subject.samples)) / PASSES)

@@ -3,7 +3,7 @@
 torchvision's pyramid resizes by nearest neighbour; ours is set to that, so that both compute the same numbers.
 
     python benchmarks/forward.py --size 600x900
-    python benchmarks/forward.py --size 224x224 --device cuda --runs 200
+    python benchmarks/forward.py --size 224x224 --device cuda --passes 200
 """
 
 import argparse
@@ -13,13 +13,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from mnfpn_cli.devices.devices import choose_devices, device_of
+from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.difference import largest_difference
-from mnfpn_cli.measure.engine import TimedPass, take_samples, warm_up
-from mnfpn_cli.measure.rules import EnoughOfEach
+from mnfpn_cli.measure.engine import EnoughOfEach, TimedPass, take_samples, warm_up
 from mnfpn_cli.measure.statistics import Latency
-from mnfpn_cli.network.build import build_network
+from mnfpn_cli.measure.verify import largest_difference
+from mnfpn_cli.network.network import build_network
 from mnfpn_cli.runtimes.runtime import Job, load_runtime
 from mnfpn_cli.settings.execution import runtime_names
 from mnfpn_cli.settings.input import parse_size
@@ -62,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="600x900")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--passes", type=int, default=20)
     parser.add_argument("--runtimes", default=",".join(runtime_names()))
     options = parser.parse_args()
     import_torchvision()
@@ -89,7 +88,7 @@ def main() -> None:
         subjects[name] = TimedPass(ready.run, timer)
     for subject in subjects.values():
         warm_up(subject.run, subject.timer)
-    take_samples(list(subjects.values()), EnoughOfEach(Sampling(runs=options.runs, min_time_s=0.0)))
+    take_samples(list(subjects.values()), EnoughOfEach(Sampling(passes=options.runs, min_time_s=0.0)))
     base = Latency(tuple(subjects["torchvision"].samples)).median
     eager = Latency(tuple(subjects["eager"].samples)).median if "eager" in subjects else base
     print(f"{'':16} {'median':>10} {'min':>10} {'× eager':>8} {'× torchvision':>14} {'difference':>11}")

@@ -15,9 +15,8 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from mnfpn_cli.measure.difference import largest_difference
-from mnfpn_cli.network.build import build_network
-from mnfpn_cli.network.network import Network
+from mnfpn_cli.measure.verify import largest_difference
+from mnfpn_cli.network.network import Network, build_network
 from mnfpn_cli.runtimes.fused import fuse
 from mnfpn_cli.runtimes.fused.folded import Savings
 from mnfpn_cli.settings.input import parse_size

@@ -25,7 +25,7 @@ import torchinfo
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mnfpn_cli.audit.inspect import inspect_network
+from mnfpn_cli.audit.audit import inspect_network
 from mnfpn_cli.audit.tree import layer_tree
 from tests.audit.networks import DEFECTIVE, HEALTHY, Case
 from tests.conftest import import_torchvision
@@ -48,12 +48,12 @@ sys.exit(code)
 
 INSPECTION = """
 import time, torch
-from mnfpn_cli.network.build import build_meta
+from mnfpn_cli.network.network import build_meta
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.network import NetworkSettings
 network = build_meta(plan_network(NetworkSettings()))
 start = time.perf_counter()
-from mnfpn_cli.audit.inspect import inspect_network
+from mnfpn_cli.audit.audit import inspect_network
 from mnfpn_cli.trace.passes import Input
 inspect_network(network, [Input((1, 3, 600, 900))], [str(name) for name in network.outputs])
 print(time.perf_counter() - start)
@@ -138,7 +138,7 @@ def judged(case: Case) -> tuple[bool, str, Report]:
     right = tuple(paths) == case.paths and set(others) == set(case.also)
     named = ", ".join(paths) if len(paths) <= 2 else f"{paths[0]} … ({len(paths)})"
     said = [f"{case.kind}: {named}"] if paths else []
-    macs = layer_tree(found.facts).rows[0].macs
+    macs = layer_tree(found.trace).rows[0].macs
     return right, "; ".join([*said, *others]) or "nothing", Report(found.audit.parameters.rows, macs)
 
 

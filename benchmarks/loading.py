@@ -17,17 +17,16 @@ from statistics import median
 import torch
 from safetensors.torch import load_file, save_file
 
-from mnfpn_cli.network.build import build_network
-from mnfpn_cli.network.network import Network
+from mnfpn_cli.network.network import Network, build_network
+from mnfpn_cli.plan.levels import resolve
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.weights.files import read_checkpoint
 from mnfpn_cli.weights.layouts import LAYOUTS, OURS, Layout
 from mnfpn_cli.weights.load import load_weights
-from mnfpn_cli.weights.places import places
+from mnfpn_cli.weights.match import weighted_layers
 
 NETWORKS = {
     "mobilenetv2-fpn": ("mobilenetv2-fpn",),
@@ -51,7 +50,8 @@ def settings_of(preset: str, *overrides: str) -> NetworkSettings:
 def names_in(layout: Layout, settings: NetworkSettings, keys: Sequence[str]) -> list[str]:
     """What a layout calls each of our keys."""
     modules = {
-        place.path: layout.name_of(place.role, place.path, place.facts) for place in places(plan_network(settings))
+        place.path: layout.name_of(place.role, place.path, place.facts)
+        for place in weighted_layers(plan_network(settings))
     }
     parts = [key.rpartition(".") for key in keys]
     return [f"{modules.get(module, module)}.{leaf}" for module, _, leaf in parts]

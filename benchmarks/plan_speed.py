@@ -20,8 +20,8 @@ from typing import Any
 import torch
 
 from mnfpn_cli.audit.tree import layer_tree
-from mnfpn_cli.bench.flops import count_with_fvcore
-from mnfpn_cli.network.build import build_meta, build_network
+from mnfpn_cli.bench.workload import count_with_fvcore
+from mnfpn_cli.network.network import build_meta, build_network
 from mnfpn_cli.plan.cost import NetworkCost, network_cost
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
@@ -30,9 +30,9 @@ from mnfpn_cli.settings.backbones import MOBILENET_V2
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.trace.facts import look
 from mnfpn_cli.trace.observe import Shape
 from mnfpn_cli.trace.passes import Input
+from mnfpn_cli.trace.trace import look
 
 
 def random_values(preset: str, generator: random.Random) -> dict[str, Any]:

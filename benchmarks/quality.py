@@ -19,10 +19,9 @@ import torch
 from scipy.stats import mannwhitneyu
 
 from mnfpn_cli.devices.clocks import HostTimer
-from mnfpn_cli.measure.engine import TimedPass, take_samples, warm_up
-from mnfpn_cli.measure.ratio import paired_ratio
-from mnfpn_cli.measure.rules import NarrowRatio
-from mnfpn_cli.network.build import build_network
+from mnfpn_cli.measure.engine import NarrowRatio, TimedPass, take_samples, warm_up
+from mnfpn_cli.measure.statistics import paired_ratio
+from mnfpn_cli.network.network import build_network
 from mnfpn_cli.settings.measuring import Sampling
 from mnfpn_cli.settings.network import NetworkSettings
 

@@ -1,9 +1,9 @@
-"""What a Ray cluster gains where cells are only planned, and what it costs where they are measured.
+"""What a Ray cluster gains where runs are only planned, and what it costs where they are measured.
 
-Two nodes with one core each, both on this machine, where the driver runs too. Planning: cells a second on one node and
-on both, in turn; `plan_space` in this process beside it. Measuring: one cell at a time, which is timed for 10 s, by
+Two nodes with one core each, both on this machine, where the driver runs too. Planning: runs a second on one node and
+on both, in turn; `plan_space` in this process beside it. Measuring: one run at a time, which is timed for 10 s, by
 `run_task` in this process and by a sweep through Ray and a store, in turn. Target: Ray and the store together take less
-than 5 % of the time in which a cell is timed.
+than 5 % of the time in which a run is timed.
 
     python benchmarks/ray_sweep.py --rounds 5
 """
@@ -21,24 +21,24 @@ from statistics import median
 
 from ray.cluster_utils import Cluster
 
-from mnfpn_cli.documents.sweep import HowRecord
-from mnfpn_cli.documents.work import SamplingRecord
+from mnfpn_cli.documents.sweep import MeasuringRecord
+from mnfpn_cli.documents.worker import SamplingRecord
 from mnfpn_cli.space.axes import Space
 from mnfpn_cli.space.planned import Budget, plan_space
 from mnfpn_cli.space.read import axis_of, merged
-from mnfpn_cli.store.read import read_cells
+from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import Again
-from mnfpn_cli.sweep.order import References
+from mnfpn_cli.sweep.order import Baselines
 from mnfpn_cli.sweep.process import Outcome, run_task
-from mnfpn_cli.sweep.ray.connect import connected
+from mnfpn_cli.sweep.ray.cluster import connected
 from mnfpn_cli.sweep.ray.plan import plan_by, usable_nodes
 from mnfpn_cli.sweep.ray.pool import RayPool, ray_pool
-from mnfpn_cli.sweep.run import SweepRun
 from mnfpn_cli.sweep.start import Chosen, begin, task_of
+from mnfpn_cli.sweep.sweep import SweepRun
 
 TARGET = 0.05
-TIMED = HowRecord(sampling=SamplingRecord(min_time_s=10, max_time_s=10))
+TIMED = MeasuringRecord(sampling=SamplingRecord(min_time_s=10, max_time_s=10))
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class Spent:
         return self.whole - self.process
 
 
-def space(cells: int) -> Space:
-    """About so many cells: widths and pyramid channels at two sizes."""
+def space(runs: int) -> Space:
+    """About so many runs: widths and pyramid channels at two sizes."""
     widths = [round(0.35 + index * 0.01, 2) for index in range(100)]
-    channels = range(16, 16 + max(1, cells // 200))
+    channels = range(16, 16 + max(1, runs // 200))
     axes = {"width_mult": widths, "pyramid.channels": channels, "size": ["320x320", "600x900"]}
     return merged(axis_of(key, key, values) for key, values in axes.items())
 
@@ -74,9 +74,9 @@ def two_nodes() -> Iterator[str]:
         cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
-def planning(address: str, cells: int, rounds: int) -> None:
-    """Print cells planned a second: in this process, on one node, on two."""
-    wanted, quiet = space(cells), lambda _doing, _share: None
+def planning(address: str, runs: int, rounds: int) -> None:
+    """Print runs planned a second: in this process, on one node, on two."""
+    wanted, quiet = space(runs), lambda _doing, _share: None
     with connected(address):
         nodes = usable_nodes(address)
         ways: dict[str, Callable[[], object]] = {
@@ -92,15 +92,15 @@ def planning(address: str, cells: int, rounds: int) -> None:
                 way()
                 rates[name].append(wanted.count / (time.perf_counter() - start))
     one = median(rates["one node"])
-    print(f"{f'planning {wanted.count:,} cells':24}{'cells/s':>9}{'least':>9}{'most':>9}{'of one node':>13}")
+    print(f"{f'planning {wanted.count:,} runs':24}{'runs/s':>9}{'least':>9}{'most':>9}{'of one node':>13}")
     for name, seen in rates.items():
         print(f"{name:24}{median(seen):9,.0f}{min(seen):9,.0f}{max(seen):9,.0f}{median(seen) / one:11.2f} ×")
 
 
 def measuring(address: str, rounds: int) -> None:
-    """Print what a cell takes besides being timed: directly, and through Ray and a store."""
+    """Print what a run takes besides being timed: directly, and through Ray and a store."""
     planned = plan_space(merged([axis_of("size", "size", ["64"]), axis_of("device", "device", ["cpu"])]), Budget())
-    chosen = Chosen(planned.cells, planned, "all", "")
+    chosen = Chosen(planned.runs, planned, "all", "")
     both = list[tuple[Spent, Spent]]()
     with tempfile.TemporaryDirectory() as folder, ray_pool(address, {"cpu"}) as pool:
         while len(pool.idle()) < 2:
@@ -108,11 +108,11 @@ def measuring(address: str, rounds: int) -> None:
         with open_store(str(Path(folder) / "runs.db"), create=True) as store:
             for _ in range(rounds):
                 sweep = begin(store, chosen, TIMED, "here", again=Again(every=True))
-                (cell,) = read_cells(store, sweep)
-                here = partial(run_task, task_of(cell, TIMED, False))
+                (run,) = read_runs(store, sweep)
+                here = partial(run_task, task_of(run, TIMED, False))
                 both.append((spent(here), spent(partial(sweep_once, store, sweep, pool))))
     direct, through = [one for one, _ in both], [one for _, one in both]
-    print(f"\n{'a cell, timed for 10 s':24}{'whole':>10}{'its process':>13}{'timed':>10}{'around it':>12}")
+    print(f"\n{'a run, timed for 10 s':24}{'whole':>10}{'its process':>13}{'timed':>10}{'around it':>12}")
     for name, seen in (("run_task", direct), ("sweep, Ray and store", through)):
         columns = [median(getattr(one, what) for one in seen) for what in ("whole", "process", "timed")]
         around = median(one.around for one in seen)
@@ -125,14 +125,14 @@ def measuring(address: str, rounds: int) -> None:
 
 
 def sweep_once(store: Store, sweep: int, pool: RayPool) -> Outcome:
-    """Measure the one cell of a sweep, as `mnfpn sweep` does but for the reference."""
+    """Measure the one run of a sweep, as `mnfpn sweep` does but for the baseline."""
     run = SweepRun(store, sweep, pool, TIMED)
-    run.references = References({})
+    run.baselines = Baselines({})
     run.run()
-    (cell,) = read_cells(store, sweep)
-    result = cell.result
+    (measured,) = read_runs(store, sweep)
+    result = measured.result
     assert result is not None
-    return Outcome(result.status, result.node, result.started, result.finished, result.reason, result.measured)
+    return Outcome(result.status, result.worker, result.started, result.finished, result.reason, result.measured)
 
 
 def spent(measure: Callable[[], Outcome]) -> Spent:
@@ -141,7 +141,7 @@ def spent(measure: Callable[[], Outcome]) -> Spent:
     outcome = measure()
     whole = time.perf_counter() - start
     if outcome.measured is None:
-        raise SystemExit(f"the cell failed: {outcome.reason}")
+        raise SystemExit(f"the run failed: {outcome.reason}")
     first, last = datetime.fromisoformat(outcome.started), datetime.fromisoformat(outcome.finished)
     return Spent(whole, (last - first).total_seconds(), sum(outcome.measured.run.latency_s.samples))
 
@@ -150,10 +150,10 @@ def main() -> None:
     """Plan, then measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--cells", type=int, default=20_000, help="to plan in each round")
+    parser.add_argument("--passes", type=int, default=20_000, help="to plan in each round")
     options = parser.parse_args()
     with two_nodes() as address:
-        planning(address, options.cells, options.rounds)
+        planning(address, options.runs, options.rounds)
         measuring(address, options.rounds)
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.plan.levels import network_input
+from mnfpn_cli.plan.levels import network_input, resolve
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
-from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import parse_settings, read_config, read_preset
 from mnfpn_cli.settings.input import parse_size
 from mnfpn_cli.settings.network import NetworkSettings
@@ -19,9 +18,8 @@ from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.settings.sources import Source
 
 if TYPE_CHECKING:
-    from mnfpn_cli.documents.inputs import WeightsRecord
-    from mnfpn_cli.network.build import DetectorBackbone
-    from mnfpn_cli.network.network import Network
+    from mnfpn_cli.documents.records import WeightsRecord
+    from mnfpn_cli.network.network import DetectorBackbone, Network
 
 Config = str | PathLike[str] | Mapping[str, Any] | list[Any]
 Sides = str | int | Sequence[int]
@@ -72,7 +70,7 @@ def build_network(settings: NetworkSettings, seed: int = 0, size: Sides | None =
     whole = _whole(seed)
     if whole is None or not 0 <= whole <= MAX_SEED:
         raise UsageError(Problem("seed", f"must be a whole number from 0 to {MAX_SEED}", f"{seed!r:.40}"))
-    from mnfpn_cli.network import build
+    from mnfpn_cli.network import network as build
 
     return build.build_network(made, whole)
 
@@ -105,7 +103,7 @@ def detector_backbone(network: "Network") -> "DetectorBackbone":
     Raises:
         UsageError: where the network has a head.
     """
-    from mnfpn_cli.network.build import DetectorBackbone
+    from mnfpn_cli.network.network import DetectorBackbone
 
     _check_network(network)
     return DetectorBackbone(network)

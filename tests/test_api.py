@@ -14,7 +14,7 @@ import torch
 from mnfpn_cli import api
 from mnfpn_cli.cli.options import NetworkOptions
 from mnfpn_cli.errors import MnfpnError, UsageError
-from mnfpn_cli.network import build
+from mnfpn_cli.network import network as build
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings

@@ -20,11 +20,10 @@ from rich.console import Console
 
 from mnfpn_cli.cli.main import run
 from mnfpn_cli.external.target import InputSpec
-from mnfpn_cli.network.build import build_meta, build_network
+from mnfpn_cli.network.network import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.levels import network_input
+from mnfpn_cli.plan.levels import network_input, resolve
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.report.terminal.screen import print_report
 from mnfpn_cli.report.terminal.shapes import shapes_tables
@@ -66,7 +65,7 @@ def examples() -> Iterator[Example]:
 MEASURED = ("bench", "compare", "recommend", "report", "runs", "sweep --width-mult 0.35,0.5 ")
 """Commands that show what was measured."""
 
-BUDGET = {"--runs": "6", "--max-time": "1"}
+BUDGET = {"--passes": "6", "--max-time": "1"}
 """Enough for every figure that the README shows: an interval takes six samples."""
 
 
@@ -77,7 +76,7 @@ def short(command: str) -> list[str]:
         return words
     told = [BUDGET.get(before, word) for before, word in zip(["", *words], words, strict=False)]
     unlimited = words[0] == "bench" and not BUDGET.keys() & set(words)
-    return [*told, "--runs", "6", "--warmup", "1"] if unlimited else told
+    return [*told, "--passes", "6", "--warmup", "1"] if unlimited else told
 
 
 def fixed(example: Example) -> list[str]:

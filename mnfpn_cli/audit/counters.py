@@ -1,4 +1,4 @@
-"""The counters that people quote, run: torch's own, fvcore, torchinfo, and ptflops, thop and calflops if installed."""
+"""What counters say of a module: the tools themselves, run, and their figures explained."""
 
 import inspect
 import io
@@ -24,12 +24,15 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from mnfpn_cli.audit.terms import in_words, operations, terms_of
+from mnfpn_cli.documents.summary import CounterTotal, CountsRecord, WorkRecord
 from mnfpn_cli.external.guard import ModelError, others_code
 from mnfpn_cli.external.torchvision import declare_operators
-from mnfpn_cli.trace.facts import Facts
 from mnfpn_cli.trace.meta import WithoutArithmetic
+from mnfpn_cli.trace.operations import Kind
 from mnfpn_cli.trace.passes import made_input, run_pass
 from mnfpn_cli.trace.storages import left_as_it_was
+from mnfpn_cli.trace.trace import Trace
 
 Count = Callable[[nn.Module, tuple[Tensor, ...]], float]
 
@@ -147,20 +150,20 @@ def _is_installed(package: str) -> bool:
 
 
 @contextmanager
-def on_cpu(facts: Facts) -> Iterator[Facts]:
+def on_cpu(trace: Trace) -> Iterator[Trace]:
     """Have a network on the CPU in eval mode while counters run; it is left as it was.
 
     Yield what a pass on the CPU shows: torch has other kernels there than on the meta device, as for attention.
     """
-    network, modules = facts.network, [*facts.network.modules(), *facts.others]
+    network, modules = trace.network, [*trace.network.modules(), *trace.others]
     on_meta = any(one.is_meta for one in (*network.parameters(), *network.buffers()))
     with left_as_it_was(modules, values=not on_meta):
         if on_meta:
-            for module in (network, *facts.others):
+            for module in (network, *trace.others):
                 module._apply(_zeros)  # type: ignore[no-untyped-call]
         with suppress(NotImplementedError):  # as of a program that torch exported, which has one mode
             network.eval()
-        yield facts if facts.seen.how == "real" or facts.seen.depends else _seen_on_cpu(facts)
+        yield trace if trace.seen.mode == "real" or trace.seen.depends else _seen_on_cpu(trace)
 
 
 def _zeros(tensor: Tensor) -> Tensor:
@@ -168,16 +171,16 @@ def _zeros(tensor: Tensor) -> Tensor:
     return torch.zeros(tensor.shape, dtype=tensor.dtype, device="cpu")
 
 
-def _seen_on_cpu(facts: Facts) -> Facts:
-    """The facts of a pass on the CPU, or those that there are where it fails without numbers."""
+def _seen_on_cpu(trace: Trace) -> Trace:
+    """The trace of a pass on the CPU, or those that there are where it fails without numbers."""
     try:
         with unseen(), WithoutArithmetic():
-            return replace(facts, seen=run_pass(facts.network, facts.inputs, "real", facts.others))
+            return replace(trace, seen=run_pass(trace.network, trace.inputs, "real", trace.others))
     except ModelError:
-        return facts
+        return trace
 
 
-def run_counter(counter: Counter, facts: Facts) -> float:
+def run_counter(counter: Counter, trace: Trace) -> float:
     """Give a counter's total for a network that is ``on_cpu``.
 
     Convolutions and their kind are not computed where the counter does without. What it counts is decided by the calls
@@ -186,28 +189,28 @@ def run_counter(counter: Counter, facts: Facts) -> float:
     Raises:
         CountError: where it has none.
     """
-    if not counter.traces and not facts.seen.depends:
+    if not counter.traces and not trace.seen.depends:
         with suppress(ModelError):
-            return _run(counter, facts, WithoutArithmetic())
+            return _run(counter, trace, WithoutArithmetic())
     available = psutil.virtual_memory().available
-    if facts.seen.peak_bytes > available:
-        raise CountError(f"a pass needs {facts.seen.peak_bytes:,} bytes of memory, and {available:,} are available")
+    if trace.seen.peak_bytes > available:
+        raise CountError(f"a pass needs {trace.seen.peak_bytes:,} bytes of memory, and {available:,} are available")
     try:
-        return _run(counter, facts, nullcontext())
+        return _run(counter, trace, nullcontext())
     except ModelError as failure:
         raise CountError(failure.message) from failure
 
 
-def _run(counter: Counter, facts: Facts, way: AbstractContextManager[object]) -> float:
-    network = facts.network
+def _run(counter: Counter, trace: Trace, way: AbstractContextManager[object]) -> float:
+    network = trace.network
     with (
-        left_as_it_was([*network.modules(), *facts.others], values=False),
+        left_as_it_was([*network.modules(), *trace.others], values=False),
         functions_as_they_were(),
         unseen(),
         others_code("it"),
         as_with_gradients(),
     ):
-        inputs = tuple(made_input(one, network, "real") for one in facts.inputs)
+        inputs = tuple(made_input(one, network, "real") for one in trace.inputs)
         with way:
             return counter.run(network, inputs)
 
@@ -254,3 +257,77 @@ def unseen() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+def counts_record(trace: Trace) -> CountsRecord:
+    """Count the work of a network that was looked at, and run every counter on it; it is left as it was."""
+    return CountsRecord(work=count_work(trace), tools=tool_totals(trace))
+
+
+def count_work(trace: Trace) -> WorkRecord:
+    """Count every operation that was seen, wherever the layer that computes it is kept."""
+    seen = list(operations(trace))
+
+    def elements(kind: Kind) -> int:
+        return sum(one.elements for one in seen if one.kind == kind)
+
+    return WorkRecord(
+        convolution_macs=sum(one.macs for one in seen if one.kind == "convolution"),
+        dense_macs=sum(one.macs for one in seen if one.kind != "convolution"),
+        bias_adds=sum(one.bias for one in seen),
+        batch_norm=elements("batch_norm"),
+        other_norms=elements("norm"),
+        activations=elements("activation"),
+        resized=elements("resize"),
+        additions=elements("addition"),
+        multiplications=elements("product"),
+        pooled=sum(one.read for one in seen if one.kind == "pooling"),
+    )
+
+
+def tool_totals(trace: Trace, counters: Sequence[Counter] = COUNTERS) -> tuple[CounterTotal, ...]:
+    """Run counters, and hold the total of each against what it is known to add; one that fails says why."""
+    with on_cpu(trace) as seen:
+        return tuple(_total(counter, seen) for counter in counters)
+
+
+def _total(counter: Counter, trace: Trace) -> CounterTotal:
+    version = None
+    try:
+        version = installed_version(counter)
+        total = round(run_counter(counter, trace))
+    except CountError as reason:
+        return _without_total(counter, version, str(reason))
+    terms = terms_of(counter.name, trace)
+    remainder = total - sum(term.factor * term.amount for term in terms)
+    return CounterTotal(
+        tool=counter.name,
+        version=version,
+        total=total,
+        unit=counter.unit,
+        meaning=in_words(terms, remainder),
+        exact=remainder == 0,
+        terms=terms,
+        remainder=remainder,
+        note=_caveat(counter, trace),
+    )
+
+
+def _without_total(counter: Counter, version: str | None, reason: str) -> CounterTotal:
+    return CounterTotal(
+        tool=counter.name,
+        version=version,
+        total=None,
+        unit=counter.unit,
+        meaning="",
+        exact=False,
+        terms=(),
+        remainder=None,
+        note=reason,
+    )
+
+
+def _caveat(counter: Counter, trace: Trace) -> str:
+    """What else a reader has to know of a total."""
+    by_image = counter.name == "ptflops" and any(one.shape[:1] > (1,) for one in trace.inputs[:1])
+    return "it counts modules for one image of the batch, and functions for all" if by_image else ""

@@ -6,12 +6,12 @@ from fractions import Fraction
 from math import ceil
 
 from mnfpn_cli.documents.audit import LevelSize, ObservedLevel
-from mnfpn_cli.documents.inputs import ImageSize
+from mnfpn_cli.documents.records import ImageSize
 from mnfpn_cli.external.guard import ModelError
 from mnfpn_cli.settings.input import Size
-from mnfpn_cli.trace.facts import Facts
 from mnfpn_cli.trace.observe import Shape
-from mnfpn_cli.trace.passes import How, run_pass
+from mnfpn_cli.trace.passes import Mode, run_pass
+from mnfpn_cli.trace.trace import Trace
 
 PROBES = (Size(1024, 1536), Size(2048, 3072))
 """Sizes that every stride up to 512 divides, so that what is left over is a fault. They cost nothing on meta."""
@@ -83,26 +83,26 @@ class ObservedLevels:
     channels_last: bool
 
 
-def observe_levels(facts: Facts, names: Sequence[str]) -> tuple[ObservedLevels, ...]:
+def observe_levels(trace: Trace, names: Sequence[str]) -> tuple[ObservedLevels, ...]:
     """Run a network at more sizes; the maps of each tuple, list or dictionary that holds several, by themselves.
 
     There are none where the network does not take one batch of images. ``names``: of the outputs, where the network
     has names that its outputs do not.
     """
-    outputs = tuple((name, shape) for name, shape, _ in facts.seen.outputs)
+    outputs = tuple((name, shape) for name, shape, _ in trace.seen.outputs)
     groups = _groups(outputs)
-    if len(facts.inputs) != 1 or len(facts.inputs[0].shape) != 4 or not groups:
+    if len(trace.inputs) != 1 or len(trace.inputs[0].shape) != 4 or not groups:
         return ()
-    _, _, height, width = facts.inputs[0].shape
+    _, _, height, width = trace.inputs[0].shape
     asked, named = Size(height, width), list(names) or [name for name, _ in outputs]
 
     def levels(probes: Sequence[Size]) -> tuple[ObservedLevels, ...]:
-        others, failed = _at_sizes(facts, probes)
+        others, failed = _at_sizes(trace, probes)
         seen, probed = {asked: outputs} | others, [size for size in probes if size in others]
         return tuple(_levels(group, named, seen, asked, probed, failed) for group in groups)
 
-    found = levels(_probes(asked, facts.seen.how))
-    if facts.seen.how == "real" or not any(_is_broken(level) for one in found for level in one.levels):
+    found = levels(_probes(asked, trace.seen.mode))
+    if trace.seen.mode == "real" or not any(_is_broken(level) for one in found for level in one.levels):
         return found
     again = levels(OTHER_PROBES)
     return found if again[0].failed else again
@@ -122,14 +122,14 @@ def _groups(outputs: Outputs) -> list[list[int]]:
     return [group for group in maps if len(group) > 1]
 
 
-def _at_sizes(facts: Facts, probes: Sequence[Size]) -> tuple[dict[Size, Outputs], tuple[Size, ...]]:
+def _at_sizes(trace: Trace, probes: Sequence[Size]) -> tuple[dict[Size, Outputs], tuple[Size, ...]]:
     """What comes out at each size, and the sizes at which the network fails, as one that is made for a size."""
-    image, seen, failed = facts.inputs[0], dict[Size, Outputs](), []
-    expected = [(name, len(shape)) for name, shape, _ in facts.seen.outputs]
+    image, seen, failed = trace.inputs[0], dict[Size, Outputs](), []
+    expected = [(name, len(shape)) for name, shape, _ in trace.seen.outputs]
     for size in probes:
         try:
             probe = replace(image, shape=(BATCH, image.shape[1], *size))
-            outputs = run_pass(facts.network, [probe], facts.seen.how, facts.others).outputs
+            outputs = run_pass(trace.network, [probe], trace.seen.mode, trace.others).outputs
         except ModelError:
             failed.append(size)
             continue
@@ -138,8 +138,8 @@ def _at_sizes(facts: Facts, probes: Sequence[Size]) -> tuple[dict[Size, Outputs]
     return seen, tuple(failed)
 
 
-def _probes(asked: Size, how: How) -> Sequence[Size]:
-    if how != "real":
+def _probes(asked: Size, mode: Mode) -> Sequence[Size]:
+    if mode != "real":
         return PROBES
     height, width = (ceil(side / REAL_STRIDE) * REAL_STRIDE for side in asked)
     return Size(height, width), Size(2 * height, 2 * width)

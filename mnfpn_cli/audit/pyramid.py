@@ -15,9 +15,9 @@ from mnfpn_cli.documents.shapes import ObservedMaps, OutputRecord, ShapesDocumen
 from mnfpn_cli.external.origin import Origin
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.settings.input import Size
-from mnfpn_cli.trace.facts import look
 from mnfpn_cli.trace.observe import Shape
 from mnfpn_cli.trace.passes import Input, notes_on
+from mnfpn_cli.trace.trace import look
 
 
 def pyramid_findings(levels: ObservedLevels) -> Iterator[Finding]:
@@ -213,15 +213,15 @@ def observe_maps(network: nn.Module, specs: tuple[InputSpec, ...], inputs: tuple
     Raises:
         MnfpnError: where it fails, or returns no tensors.
     """
-    facts = look(network, inputs, gradients=False)
-    pyramids = observe_levels(facts, ())
+    trace = look(network, inputs, gradients=False)
+    pyramids = observe_levels(trace, ())
     strides = {level.name: level.stride for one in pyramids for level in one.levels}
     outputs = tuple(
         OutputMap(name, strides.get(name), shape, prod(shape) * item_bytes)
-        for name, shape, item_bytes in facts.seen.outputs
+        for name, shape, item_bytes in trace.seen.outputs
     )
     findings = tuple(finding for one in pyramids for finding in pyramid_findings(one))
-    notes = (*notes_on(facts.seen), *(text for one in pyramids for text in pyramid_notes(one)))
+    notes = (*notes_on(trace.seen), *(text for one in pyramids for text in pyramid_notes(one)))
     return Maps(specs, outputs, findings, tuple(dict.fromkeys(notes)))
 
 

@@ -7,8 +7,8 @@ from math import prod
 from torch import nn
 
 from mnfpn_cli.documents.summary import Term
-from mnfpn_cli.trace.facts import Facts
 from mnfpn_cli.trace.observe import ModuleCall, Operation
+from mnfpn_cli.trace.trace import Trace
 
 CONVOLUTIONS = (nn.modules.conv._ConvNd,)
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
@@ -26,55 +26,55 @@ class Quantity:
     """Something that a counter adds, and how many there are of it in a network."""
 
     name: str
-    of: Callable[[Facts], int]
+    of: Callable[[Trace], int]
 
 
-def operations(facts: Facts) -> Iterable[Operation]:
+def operations(trace: Trace) -> Iterable[Operation]:
     """The operations that were seen, wherever the layer that computes them is kept."""
-    return (event for event in facts.seen.events if isinstance(event, Operation))
+    return (event for event in trace.seen.events if isinstance(event, Operation))
 
 
-def calls(facts: Facts, *types: type[nn.Module]) -> Iterable[ModuleCall]:
+def calls(trace: Trace, *types: type[nn.Module]) -> Iterable[ModuleCall]:
     """The calls of modules of these types that are in the tree, from tensors by position to tensors."""
-    events = (event for event in facts.seen.events if isinstance(event, ModuleCall) and event.module in facts.paths)
+    events = (event for event in trace.seen.events if isinstance(event, ModuleCall) and event.module in trace.paths)
     return (event for event in events if isinstance(event.module, types) and event.inputs and event.outputs)
 
 
-def _inside(facts: Facts, one: Operation, types: tuple[type[nn.Module], ...]) -> bool:
+def _inside(trace: Trace, one: Operation, types: tuple[type[nn.Module], ...]) -> bool:
     """Whether an operation belongs to a module of the tree that is of one of these types."""
-    return isinstance(one.inside, types) and one.inside in facts.paths
+    return isinstance(one.inside, types) and one.inside in trace.paths
 
 
 def _elements(name: str, *kernels: str) -> Quantity:
     """Elements that operations return."""
-    return Quantity(name, lambda facts: sum(one.elements for one in operations(facts) if one.kernel in kernels))
+    return Quantity(name, lambda trace: sum(one.elements for one in operations(trace) if one.kernel in kernels))
 
 
-def _macs(name: str, counted: Callable[[Facts, Operation], bool]) -> Quantity:
+def _macs(name: str, counted: Callable[[Trace, Operation], bool]) -> Quantity:
     """MACs of some products."""
-    return Quantity(name, lambda facts: sum(one.macs for one in operations(facts) if counted(facts, one)))
+    return Quantity(name, lambda trace: sum(one.macs for one in operations(trace) if counted(trace, one)))
 
 
 def _read(name: str, *types: type[nn.Module]) -> Quantity:
     """Elements that modules of the tree are given."""
-    return Quantity(name, lambda facts: sum(prod(one.inputs[0]) for one in calls(facts, *types)))
+    return Quantity(name, lambda trace: sum(prod(one.inputs[0]) for one in calls(trace, *types)))
 
 
 def _returned(name: str, *types: type[nn.Module]) -> Quantity:
     """Elements that modules of the tree return."""
-    return Quantity(name, lambda facts: sum(prod(one.outputs[0]) for one in calls(facts, *types)))
+    return Quantity(name, lambda trace: sum(prod(one.outputs[0]) for one in calls(trace, *types)))
 
 
 def _kind(name: str, kind: str) -> Quantity:
-    return Quantity(name, lambda facts: sum(one.elements for one in operations(facts) if one.kind == kind))
+    return Quantity(name, lambda trace: sum(one.elements for one in operations(trace) if one.kind == kind))
 
 
 def _states(name: str, layer: type[nn.RNNBase], cell: type[nn.RNNCellBase]) -> Quantity:
     """Elements of the hidden state of recurrent layers, one for each step, layer and direction."""
 
-    def of(facts: Facts) -> int:
+    def of(trace: Trace) -> int:
         found = 0
-        for one in calls(facts, layer, cell):
+        for one in calls(trace, layer, cell):
             module, steps = one.module, prod(one.inputs[0][:-1])
             layers = module.num_layers * (1 + module.bidirectional) if isinstance(module, nn.RNNBase) else 1
             assert isinstance(module, RECURRENT)
@@ -84,56 +84,56 @@ def _states(name: str, layer: type[nn.RNNBase], cell: type[nn.RNNCellBase]) -> Q
     return Quantity(name, of)
 
 
-def _recurrent_biases(facts: Facts) -> int:
+def _recurrent_biases(trace: Trace) -> int:
     found = 0
-    for one in calls(facts, *RECURRENT):
+    for one in calls(trace, *RECURRENT):
         biases = (each.numel() for name, each in one.module.named_parameters() if name.startswith("bias"))
         found += prod(one.inputs[0][:-1]) * sum(biases)
     return found
 
 
-def _norm_parameters(facts: Facts) -> int:
-    found = calls(facts, *NORMS)
+def _norm_parameters(trace: Trace) -> int:
+    found = calls(trace, *NORMS)
     return sum(one.outputs[0][0] * sum(each.numel() for each in one.module.parameters()) for one in found)
 
 
-def _further_positions(facts: Facts) -> int:
+def _further_positions(trace: Trace) -> int:
     found = 0
-    for one in calls(facts, nn.Linear):
+    for one in calls(trace, nn.Linear):
         positions = prod(one.outputs[0][:-1]) - one.outputs[0][0]
         found += positions * sum(each.numel() for each in one.module.parameters())
     return found
 
 
-def _biases(name: str, counted: Callable[[Facts, Operation], bool]) -> Quantity:
+def _biases(name: str, counted: Callable[[Trace, Operation], bool]) -> Quantity:
     """Elements that some biases are added to, those of recurrent layers left out."""
     return Quantity(
         name,
-        lambda facts: sum(
-            one.bias for one in operations(facts) if not isinstance(one.inside, RECURRENT) and counted(facts, one)
+        lambda trace: sum(
+            one.bias for one in operations(trace) if not isinstance(one.inside, RECURRENT) and counted(trace, one)
         ),
     )
 
 
-MACS = _macs("MACs", lambda _facts, _one: True)
-LOOSE = _macs("MACs outside known layers", lambda facts, one: not _inside(facts, one, LAYERS))
+MACS = _macs("MACs", lambda _trace, _one: True)
+LOOSE = _macs("MACs outside known layers", lambda trace, one: not _inside(trace, one, LAYERS))
 LOOSE_CONVOLUTIONS = _macs(
     "convolution MACs outside known layers",
-    lambda facts, one: one.kind == "convolution" and not _inside(facts, one, CONVOLUTIONS),
+    lambda trace, one: one.kind == "convolution" and not _inside(trace, one, CONVOLUTIONS),
 )
-ATTENTION = _macs("MACs of fused attention", lambda _facts, one: one.name == "attention")
-RECURRENT_MACS = _macs("MACs of recurrent layers", lambda _facts, one: isinstance(one.inside, nn.RNNBase))
-LSTM_MACS = _macs("MACs of nn.LSTM", lambda _facts, one: isinstance(one.inside, nn.LSTM))
+ATTENTION = _macs("MACs of fused attention", lambda _trace, one: one.name == "attention")
+RECURRENT_MACS = _macs("MACs of recurrent layers", lambda _trace, one: isinstance(one.inside, nn.RNNBase))
+LSTM_MACS = _macs("MACs of nn.LSTM", lambda _trace, one: isinstance(one.inside, nn.LSTM))
 POSITIONS = Quantity("MACs and biases of dense layers after the first position", _further_positions)
-BIASES = _biases("biases", lambda _facts, _one: True)
-CONVOLUTION_BIASES = _biases("biases of convolutions", lambda _facts, one: one.kind == "convolution")
-LOOSE_BIASES = _biases("biases outside known layers", lambda facts, one: not _inside(facts, one, LAYERS))
+BIASES = _biases("biases", lambda _trace, _one: True)
+CONVOLUTION_BIASES = _biases("biases of convolutions", lambda _trace, one: one.kind == "convolution")
+LOOSE_BIASES = _biases("biases outside known layers", lambda trace, one: not _inside(trace, one, LAYERS))
 RECURRENT_BIASES = Quantity("biases of recurrent layers", _recurrent_biases)
 BATCH_NORM = _kind("batch-norm elements", "batch_norm")
 LOOSE_BATCH_NORM = Quantity(
     "batch-norm elements outside known layers",
-    lambda facts: sum(
-        one.elements for one in operations(facts) if one.kind == "batch_norm" and not _inside(facts, one, NORMS)
+    lambda trace: sum(
+        one.elements for one in operations(trace) if one.kind == "batch_norm" and not _inside(trace, one, NORMS)
     ),
 )
 OTHER_NORMS = _kind("elements of other norms", "norm")
@@ -145,7 +145,7 @@ NEAREST = _elements("nearest elements", "upsample_nearest2d")
 UPSAMPLED = _kind("upsampled elements", "resize")
 PLACES = Quantity(
     "upsampled places",
-    lambda facts: sum(prod(one.output[2:]) for one in operations(facts) if one.kind == "resize"),
+    lambda trace: sum(prod(one.output[2:]) for one in operations(trace) if one.kind == "resize"),
 )
 _BOTH = ("relu", "relu_", "silu", "silu_", "gelu", "elu", "elu_", "_prelu_kernel", "leaky_relu", "leaky_relu_")
 ACTIVATIONS = _elements("activations", *_BOTH, "hardtanh", "hardtanh_", "_softmax")
@@ -230,9 +230,9 @@ RULES: dict[str, Rule] = {
 """What each counter adds, by its name: MACs first, then what it misses, and what it adds."""
 
 
-def terms_of(counter: str, facts: Facts) -> tuple[Term, ...]:
+def terms_of(counter: str, trace: Trace) -> tuple[Term, ...]:
     """Give the terms of a counter's total that a network has any of."""
-    found = (Term(quantity=one.name, factor=factor, amount=one.of(facts)) for factor, one in RULES[counter])
+    found = (Term(quantity=one.name, factor=factor, amount=one.of(trace)) for factor, one in RULES[counter])
     return tuple(term for term in found if term.amount)
 
 

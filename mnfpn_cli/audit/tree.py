@@ -7,11 +7,11 @@ from math import inf, prod
 
 from torch import nn
 
-from mnfpn_cli.audit.unregistered import outside
+from mnfpn_cli.audit.registration import outside
 from mnfpn_cli.documents.summary import LayerRecord, Status
-from mnfpn_cli.trace.facts import Facts, has_forward, numel
 from mnfpn_cli.trace.hidden import expressions
 from mnfpn_cli.trace.observe import ModuleCall, Operation, Shape
+from mnfpn_cli.trace.trace import Trace, has_forward, numel
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,30 +108,30 @@ class _Node:
     children: list["_Node"] = field(default_factory=list)
 
 
-def layer_tree(facts: Facts) -> LayerTree:
+def layer_tree(trace: Trace) -> LayerTree:
     """The rows of a network that was looked at."""
-    nodes = _registered(facts)
-    root = nodes[facts.network]
-    _add_outside(facts, nodes)
-    _add_events(facts, nodes)
-    state = {id(one): one.nbytes for one in (*facts.network.parameters(), *facts.network.buffers())}
-    rows, (called, registered) = tuple(_rows(root, facts, 0)), facts.registration
-    return LayerTree(rows, called, registered, facts.seen.peak_bytes, sum(state.values()))
+    nodes = _registered(trace)
+    root = nodes[trace.network]
+    _add_outside(trace, nodes)
+    _add_events(trace, nodes)
+    state = {id(one): one.nbytes for one in (*trace.network.parameters(), *trace.network.buffers())}
+    rows, (called, registered) = tuple(_rows(root, trace, 0)), trace.registration
+    return LayerTree(rows, called, registered, trace.seen.peak_bytes, sum(state.values()))
 
 
-def _registered(facts: Facts) -> dict[nn.Module, _Node]:
+def _registered(trace: Trace) -> dict[nn.Module, _Node]:
     nodes: dict[nn.Module, _Node] = {}
-    for module, path in facts.paths.items():
+    for module, path in trace.paths.items():
         nodes[module] = _Node(path, type(module).__name__, numel(list(module.parameters())), module)
         if path:
-            nodes[facts.network.get_submodule(path.rpartition(".")[0])].children.append(nodes[module])
+            nodes[trace.network.get_submodule(path.rpartition(".")[0])].children.append(nodes[module])
     return nodes
 
 
-def _add_outside(facts: Facts, nodes: dict[nn.Module, _Node]) -> None:
+def _add_outside(trace: Trace, nodes: dict[nn.Module, _Node]) -> None:
     """Rows for modules outside the tree, under the one that they hang on: ``smooth[2]`` where ``smooth`` is a list."""
-    written = {module: path for path, module in expressions(facts.network)}
-    for one in outside(facts):
+    written = {module: path for path, module in expressions(trace.network)}
+    for one in outside(trace):
         if not isinstance(one.hidden.found, nn.Module):
             continue
         holder = nodes[one.hidden.holder]
@@ -144,10 +144,10 @@ def _add_outside(facts: Facts, nodes: dict[nn.Module, _Node]) -> None:
             nodes[above].children.append(node)
 
 
-def _add_events(facts: Facts, nodes: dict[nn.Module, _Node]) -> None:
+def _add_events(trace: Trace, nodes: dict[nn.Module, _Node]) -> None:
     """Calls and operations, each to the node that it belongs to; what has no node belongs to its caller."""
     names = Counter[str]()
-    for place, event in enumerate(facts.seen.events):
+    for place, event in enumerate(trace.seen.events):
         if isinstance(event, Operation):
             node = nodes[event.inside]
             if node.children or node.module is not event.inside:
@@ -197,13 +197,13 @@ def _macs(node: _Node) -> int:
     return node.macs + sum(map(_macs, node.children))
 
 
-def _rows(node: _Node, facts: Facts, depth: int) -> Iterator[LayerRow]:
+def _rows(node: _Node, trace: Trace, depth: int) -> Iterator[LayerRow]:
     """A node's row, then those below it in the order in which they begin; what never did comes last."""
     yield LayerRow(
         path=node.path,
         type=node.type,
         depth=depth,
-        status=_status(node, facts),
+        status=_status(node, trace),
         calls=node.calls,
         outputs=node.outputs,
         parameters=node.parameters,
@@ -212,16 +212,16 @@ def _rows(node: _Node, facts: Facts, depth: int) -> Iterator[LayerRow]:
         leaf=not node.children,
     )
     for child in sorted(node.children, key=_begins):
-        yield from _rows(child, facts, depth + 1)
+        yield from _rows(child, trace, depth + 1)
 
 
-def _status(node: _Node, facts: Facts) -> Status:
+def _status(node: _Node, trace: Trace) -> Status:
     if node.module is None:
         return "function"
     if node.calls:
         return "called"
-    if facts.took_part(node.module):
+    if trace.took_part(node.module):
         return "used"
-    if _begins(node) < inf or not has_forward(node.module) or node.module in facts.in_use:
+    if _begins(node) < inf or not has_forward(node.module) or node.module in trace.in_use:
         return "holds"
     return "never_called"

@@ -1,4 +1,4 @@
-"""A benchmark: what a network costs, and how fast it runs: on devices, at sizes and batches, by runtimes."""
+"""A benchmark: what a network costs, and how fast it runs on devices, at sizes and batches, by runtimes."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -9,19 +9,33 @@ from typing import Literal
 import torch
 from torch import nn
 
-from mnfpn_cli.bench.candidate import Candidate, model_bytes
 from mnfpn_cli.bench.group import Group, Progress, Timed, time_group
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.profile import profile_group
-from mnfpn_cli.bench.results import Benchmark, BenchRun, CellProfile, NoProfile, NotRun, Row, RunKey, SizeCost
-from mnfpn_cli.devices.devices import choose_devices, device_of
-from mnfpn_cli.documents.inputs import WeightsRecord
+from mnfpn_cli.bench.results import (
+    Benchmark,
+    BenchRun,
+    MeasuredRun,
+    NoProfile,
+    NotRun,
+    ProfiledRun,
+    RunKey,
+    SizeCost,
+    bench_document,
+)
+from mnfpn_cli.bench.workload import BenchWorkload, PlannedWorkload, model_bytes
+from mnfpn_cli.devices.choose import choose_devices, device_of
+from mnfpn_cli.devices.machine import reading_cpu_name
+from mnfpn_cli.documents.records import WeightsRecord
+from mnfpn_cli.documents.worker import Measured, Work, WorkResult
 from mnfpn_cli.errors import MnfpnError, Problem, UnavailableError, UsageError
 from mnfpn_cli.external.guard import output_to_stderr
+from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed, out_of_memory_explained
 from mnfpn_cli.measure.statistics import drift, humps
 from mnfpn_cli.measure.unsteady import Unsteady
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.measuring import BenchCase
 from mnfpn_cli.text import percent
 
@@ -31,9 +45,9 @@ GRAPHS = ("cuda-graph", "compiled")
 IDLE = "measure when the machine is idle, or longer (`min_time`)"
 
 
-def doubts(run: BenchRun, train: bool = False) -> Iterator[Unsteady]:
-    """What the samples of a row, and its outputs, leave in doubt."""
-    where, latency = str(run.cell), run.latency
+def doubts(run: MeasuredRun, train: bool = False) -> Iterator[Unsteady]:
+    """What the samples of a run, and its outputs, leave in doubt."""
+    where, latency = str(run.key), run.latency
     if run.warm_up.settled is False:
         yield Unsteady(
             "not_settled",
@@ -66,7 +80,7 @@ def doubts(run: BenchRun, train: bool = False) -> Iterator[Unsteady]:
             f"{where}: the host takes {percent(run.enqueue_share or 0, '.0f')} of a pass to queue its work: "
             "the GPU waits for launches",
             "larger batches"
-            if train or run.cell.runtime in GRAPHS
+            if train or run.key.runtime in GRAPHS
             else "CUDA graphs (`runtime` cuda-graph), or larger batches",
         )
     yield from (replace(doubt, cause=f"{where}: {doubt.cause}") for doubt in run.doubts)
@@ -76,13 +90,13 @@ def doubts(run: BenchRun, train: bool = False) -> Iterator[Unsteady]:
 class Sized:
     """A network for inputs of one size: a head can be made for it."""
 
-    candidate: Candidate
+    workload: BenchWorkload
     network: nn.Module
     cost: SizeCost
     weights: WeightsRecord | None
 
 
-def sized_networks(candidates: Sequence[Candidate], case: BenchCase, progress: Progress) -> list[Sized]:
+def sized_networks(workloads: Sequence[BenchWorkload], case: BenchCase, progress: Progress) -> list[Sized]:
     """Build each network once, and count what it costs at each size; ``progress`` is told.
 
     Raises:
@@ -90,28 +104,28 @@ def sized_networks(candidates: Sequence[Candidate], case: BenchCase, progress: P
         MnfpnError: where memory runs out.
     """
     made: list[Sized] = []
-    for candidate in candidates:
-        progress("counting", len(made) / len(candidates))
-        with out_of_memory_explained(f"counting {candidate.input(1).size} with fvcore"):
-            same = next((one for one in made if one.candidate.origin == candidate.origin), None)
-            network, loaded = (same.network, same.weights) if same else candidate.build()
-            made.append(Sized(candidate, network, _cost(candidate, network, case), loaded))
+    for workload in workloads:
+        progress("counting", len(made) / len(workloads))
+        with out_of_memory_explained(f"counting {workload.input(1).size} with fvcore"):
+            same = next((one for one in made if one.workload.origin == workload.origin), None)
+            network, loaded = (same.network, same.weights) if same else workload.build()
+            made.append(Sized(workload, network, _cost(workload, network, case), loaded))
     return made
 
 
-def _cost(candidate: Candidate, network: nn.Module, case: BenchCase) -> SizeCost:
-    first = candidate.input(case.batches[0])
+def _cost(workload: BenchWorkload, network: nn.Module, case: BenchCase) -> SizeCost:
+    first = workload.input(case.batches[0])
     return SizeCost(
         size=first.size,
-        cost=candidate.cost(),
-        fvcore=candidate.fvcore(network),
-        activation_bytes=candidate.needed(first, case.dtype).activations,
+        cost=workload.cost(),
+        fvcore=workload.fvcore(network),
+        activation_bytes=workload.needed(first, case.dtype).activations,
         model_bytes=model_bytes(network, case.dtype),
     )
 
 
 def benchmark(
-    candidates: Sequence[Candidate],
+    workloads: Sequence[BenchWorkload],
     case: BenchCase,
     device_names: Sequence[str],
     cpu_name: Callable[[], str],
@@ -122,7 +136,7 @@ def benchmark(
     What is printed meanwhile goes to standard error: a network of others, or a library, may print in every pass.
 
     Args:
-        candidates: the network for each size of its inputs.
+        workloads: the network for each size of its inputs.
         case: what to run at each size, and how to time it.
         device_names: where to run it.
         cpu_name: is waited for before anything is timed.
@@ -134,39 +148,39 @@ def benchmark(
     """
     devices = choose_devices(device_names)
     with output_to_stderr():
-        return _benchmark(candidates, case, devices, cpu_name, progress)
+        return _benchmark(workloads, case, devices, cpu_name, progress)
 
 
 def _benchmark(
-    candidates: Sequence[Candidate],
+    workloads: Sequence[BenchWorkload],
     case: BenchCase,
     devices: Sequence[torch.device],
     cpu_name: Callable[[], str],
     progress: Progress,
 ) -> Benchmark:
-    fitting, unfit = _fitting(candidates, devices, case)
+    fitting, unfit = _fitting(workloads, devices, case)
     networks = sized_networks(fitting, case, progress)
     environment = read_environment(cpu_name())
-    timed, profiles, complete = list[Timed](), list[CellProfile | NoProfile](), True
+    timed, profiles, complete = list[Timed](), list[ProfiledRun | NoProfile](), True
     try:
         for device, sized, batch in product(devices, networks, case.batches):
-            group = Group(sized.candidate, sized.network, sized.candidate.input(batch), device, case)
+            group = Group(sized.workload, sized.network, sized.workload.input(batch), device, case)
             with conditions(device, case):
                 timed.append(_measure(group, progress))
                 profiles += _profile(group, timed[-1], progress)
     except KeyboardInterrupt:
         complete = False
-    rows = (*(row for one in timed for row in one.rows), *unfit)
-    _check_any(rows, complete)
+    runs = (*(run for one in timed for run in one.runs), *unfit)
+    _check_any(runs, complete)
     return Benchmark(
         case,
         tuple(sized.cost for sized in networks),
-        rows,
-        (*_unsteady(timed), *(doubt for row in rows if row.status == "measured" for doubt in doubts(row, case.train))),
+        runs,
+        (*_unsteady(timed), *(doubt for run in runs if run.status == "measured" for doubt in doubts(run, case.train))),
         environment,
         networks[0].weights,
         complete,
-        tuple(one for one in profiles if isinstance(one, CellProfile)),
+        tuple(one for one in profiles if isinstance(one, ProfiledRun)),
         tuple(one for one in profiles if isinstance(one, NoProfile)),
     )
 
@@ -177,25 +191,25 @@ def _unsteady(timed: Sequence[Timed]) -> Iterable[Unsteady]:
 
 
 def _fitting(
-    candidates: Sequence[Candidate], devices: Sequence[torch.device], case: BenchCase
-) -> tuple[list[Candidate], list[Row]]:
-    """The sizes of which an image fits the CPU, where fvcore counts it, and the rows of those that do not.
+    workloads: Sequence[BenchWorkload], devices: Sequence[torch.device], case: BenchCase
+) -> tuple[list[BenchWorkload], list[BenchRun]]:
+    """The sizes of which an image fits the CPU, where fvcore counts it, and the runs of those that do not.
 
     Nor do those at which a network of others fails.
 
     Raises:
         MnfpnError: where none fits; a UsageError where that is for want of memory.
     """
-    fitting, unfit = list[Candidate](), list[Row]()
-    for candidate in candidates:
-        image = candidate.input(1)
+    fitting, unfit = list[BenchWorkload](), list[BenchRun]()
+    for workload in workloads:
+        image = workload.input(1)
         try:
-            check_needed(candidate.needed(image, "float32"), image, "float32", torch.device("cpu"))
-            candidate.needed(candidate.input(case.batches[0]), case.dtype)
-            fitting.append(candidate)
+            check_needed(workload.needed(image, "float32"), image, "float32", torch.device("cpu"))
+            workload.needed(workload.input(case.batches[0]), case.dtype)
+            fitting.append(workload)
         except MnfpnError as error:
             unfit += [
-                _not_run(RunKey(name, str(device), candidate.input(batch)), error)
+                _not_run(RunKey(name, str(device), workload.input(batch)), error)
                 for device, batch, name in product(devices, case.batches, case.runtimes)
             ]
     if not fitting:
@@ -203,33 +217,33 @@ def _fitting(
     return fitting, unfit
 
 
-def _not_run(cell: RunKey, error: MnfpnError) -> NotRun:
+def _not_run(key: RunKey, error: MnfpnError) -> NotRun:
     status: Literal["too_large", "failed"] = "too_large" if isinstance(error, UsageError) else "failed"
-    return NotRun(cell, status, error.message, error.details)
+    return NotRun(key, status, error.message, error.details)
 
 
 def _measure(group: Group, progress: Progress) -> Timed:
-    """The rows of one device and input; an error that is of all of them loses no others."""
+    """The runs of one device and input; an error that is of all of them loses no others."""
     try:
         with explained(f"a pass on {group.device} at batch {group.input.batch}, {group.input.size}"):
-            needed = group.candidate.needed(group.input, group.case.dtype)
+            needed = group.workload.needed(group.input, group.case.dtype)
             check_needed(needed, group.input, group.case.dtype, group.device)
             return time_group(group, progress)
     except MnfpnError as error:
-        return Timed(tuple(_not_run(group.cell(name), error) for name in group.case.runtimes), (), "failed")
+        return Timed(tuple(_not_run(group.key(name), error) for name in group.case.runtimes), (), "failed")
 
 
-def _profile(group: Group, timed: Timed, progress: Progress) -> list[CellProfile | NoProfile]:
-    """Where the time of the group's rows goes, if that was asked for.
+def _profile(group: Group, timed: Timed, progress: Progress) -> list[ProfiledRun | NoProfile]:
+    """Where the time of the group's runs goes, if that was asked for.
 
     Raises:
-        KeyboardInterrupt: where the group's rows were interrupted.
+        KeyboardInterrupt: where the group's runs were interrupted.
     """
     if timed.ended == "interrupted":
         raise KeyboardInterrupt
     if not (group.case.by_layer or group.case.roofline):
         return []
-    return profile_group(group, timed.rows, progress)
+    return profile_group(group, timed.runs, progress)
 
 
 @contextmanager
@@ -254,21 +268,70 @@ def thread_count(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _check_any(rows: Sequence[Row], complete: bool) -> None:
+def _check_any(runs: Sequence[BenchRun], complete: bool) -> None:
     """Make sure that there is something to report.
 
     Raises:
         KeyboardInterrupt: where it was interrupted before anything was measured.
         MnfpnError: where nothing could be measured; an UnavailableError where nothing of it can run here.
     """
-    not_run = [row for row in rows if row.status != "measured"]
-    if len(not_run) < len(rows):
+    not_run = [run for run in runs if run.status != "measured"]
+    if len(not_run) < len(runs):
         return
     if not complete:
         raise KeyboardInterrupt
-    too_large = all(row.status == "too_large" for row in not_run)
-    reasons = dict.fromkeys(Problem("" if too_large else str(row.cell), row.reason) for row in not_run)
-    unavailable = all(row.status == "unavailable" for row in not_run)
+    too_large = all(run.status == "too_large" for run in not_run)
+    reasons = dict.fromkeys(Problem("" if too_large else str(run.key), run.reason) for run in not_run)
+    unavailable = all(run.status == "unavailable" for run in not_run)
     failure = (UsageError if too_large else UnavailableError if unavailable else MnfpnError)(*reasons)
-    failure.details = "\n".join(dict.fromkeys(row.details for row in not_run if row.details))
+    failure.details = "\n".join(dict.fromkeys(run.details for run in not_run if run.details))
     raise failure
+
+
+INTERRUPTED = "it was interrupted"
+
+
+def measure(work: Work) -> WorkResult:
+    """Measure a run; why that could not be done is the result's reason."""
+    try:
+        origin = FromSettings(work.settings)
+        return _result(_one_run(work, origin), origin)
+    except UnavailableError as error:  # where it cannot run is known: it is the run
+        return WorkResult(status="unavailable", reason=error.problems[0].rule, measured=None)
+    except MnfpnError as error:
+        return _failed(error.message)
+    except KeyboardInterrupt:
+        return _failed(INTERRUPTED)
+
+
+def _one_run(work: Work, origin: FromSettings) -> Benchmark:
+    case = BenchCase(
+        batches=(work.batch,),
+        runtimes=(work.runtime,),
+        dtype=work.dtype,
+        threads=work.threads,
+        train=work.train,
+        by_layer=work.by_layer,
+        sampling=work.sampling.sampling(),
+    )
+    network = PlannedWorkload(origin, Size(work.height, work.width))
+    with reading_cpu_name() as cpu_name:
+        return benchmark([network], case, [work.device], cpu_name, lambda _doing, _share: None)
+
+
+def _result(result: Benchmark, origin: FromSettings) -> WorkResult:
+    document = bench_document(result, origin)
+    (run,) = document.runs
+    if run.failure is not None or not document.complete:
+        return _failed(run.failure or INTERRUPTED)
+    measured = Measured(
+        run=run,
+        warnings=document.warnings,
+        environment=document.environment,
+        profile=next(iter(document.profiles or ()), None),
+    )
+    return WorkResult(status="done", reason="\n".join(document.failures) or None, measured=measured)
+
+
+def _failed(reason: str) -> WorkResult:
+    return WorkResult(status="failed", reason=reason, measured=None)

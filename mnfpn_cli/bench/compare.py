@@ -6,20 +6,18 @@ from dataclasses import dataclass, replace
 import torch
 
 from mnfpn_cli.bench.bench import conditions
-from mnfpn_cli.bench.candidate import Candidate, model_bytes
-from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair
 from mnfpn_cli.bench.group import Group, Progress, reference, watch
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare
-from mnfpn_cli.devices.devices import choose_devices, device_of
-from mnfpn_cli.documents.measurement import Ended, EnvironmentRecord
+from mnfpn_cli.bench.verdicts import ComparedSide, Comparison, Pair
+from mnfpn_cli.bench.workload import BenchWorkload, model_bytes
+from mnfpn_cli.devices.choose import choose_devices, device_of
+from mnfpn_cli.documents.records import Ended, EnvironmentRecord
 from mnfpn_cli.errors import MnfpnError, Problem, within
 from mnfpn_cli.external.guard import output_to_stderr
-from mnfpn_cli.measure.engine import TimedPass, rest_between, rewarm, take_samples
+from mnfpn_cli.measure.engine import NarrowRatio, TimedPass, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed
-from mnfpn_cli.measure.ratio import paired_ratio
-from mnfpn_cli.measure.rules import NarrowRatio
-from mnfpn_cli.measure.statistics import Latency
+from mnfpn_cli.measure.statistics import Latency, paired_ratio
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.runtimes.runtime import why_not
 from mnfpn_cli.settings.input import DType, NetworkInput
@@ -31,7 +29,7 @@ class Side:
     """A network for inputs of one size, and what executes it; ``name`` is how it was asked for."""
 
     name: str
-    candidate: Candidate
+    workload: BenchWorkload
     runtime: str
     dtype: DType
 
@@ -55,13 +53,13 @@ def side_group(side: Side, together: Together, device: torch.device) -> Group:
         UsageError: where it does not fit the memory of the device, or the weights are another network's.
         MnfpnError: where its runtime cannot run there, or a network of others fails.
     """
-    candidate = side.candidate
-    input = candidate.input(together.batch)
-    reason = why_not(side.runtime, candidate.origin, device, side.dtype, together.train)
+    workload = side.workload
+    input = workload.input(together.batch)
+    reason = why_not(side.runtime, workload.origin, device, side.dtype, together.train)
     if reason is not None:
         raise MnfpnError(Problem(f"{side.runtime} on {device}", reason))
-    check_needed(candidate.needed(input, side.dtype), input, side.dtype, device)
-    network, _ = candidate.build()
+    check_needed(workload.needed(input, side.dtype), input, side.dtype, device)
+    network, _ = workload.build()
     case = BenchCase(
         (together.batch,),
         (side.runtime,),
@@ -71,7 +69,7 @@ def side_group(side: Side, together: Together, device: torch.device) -> Group:
         together.train,
         sampling=together.sampling,
     )
-    return Group(candidate, network, input, device, case)
+    return Group(workload, network, input, device, case)
 
 
 def make_ready(group: Group, progress: Progress) -> Ready:
@@ -89,13 +87,13 @@ def make_ready(group: Group, progress: Progress) -> Ready:
 
 def side_facts(side: Side, group: Group, ready: Ready) -> ComparedSide:
     """What a side is and costs."""
-    candidate = side.candidate
-    total = candidate.cost().total
+    workload = side.workload
+    total = workload.cost().total
     figures = {
         "parameters": total.parameters,
         "macs": total.macs,
         "model_bytes": model_bytes(group.network, side.dtype),
-        "activation_bytes": candidate.needed(group.input, side.dtype).activations,
+        "activation_bytes": workload.needed(group.input, side.dtype).activations,
     }
     return ComparedSide(
         name=side.name,
@@ -105,7 +103,7 @@ def side_facts(side: Side, group: Group, ready: Ready) -> ComparedSide:
         threads=torch.get_num_threads(),
         train=group.case.train,
         input=group.input,
-        origin=candidate.origin,
+        origin=workload.origin,
         figures=figures,
         difference=ready.difference,
     )
@@ -143,7 +141,7 @@ def _compare(
                 ready.append(make_ready(group, progress))
         subjects, ended, unsteady = _time(groups, ready, together, progress)
         facts = [side_facts(*each) for each in zip((a, b), groups, ready, strict=True)]
-    pair = _pair(_row_name(facts), subjects, ended, together.margin)
+    pair = _pair(_run_name(facts), subjects, ended, together.margin)
     return Comparison(
         facts[0],
         facts[1],
@@ -194,7 +192,7 @@ def _doubts(facts: Sequence[ComparedSide], ready: Sequence[Ready]) -> Iterator[U
         yield from (replace(doubt, cause=f"{name}: {doubt.cause}") for doubt in one.doubts)
 
 
-def _row_name(facts: Sequence[ComparedSide]) -> str:
+def _run_name(facts: Sequence[ComparedSide]) -> str:
     """What both sides did, in words."""
     one = facts[0]
     sizes = " against ".join(dict.fromkeys(str(side.input.size) for side in facts))

@@ -8,20 +8,18 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from mnfpn_cli.bench.candidate import Candidate
-from mnfpn_cli.bench.outputs import Named
-from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare, reference_outputs
-from mnfpn_cli.bench.results import BenchRun, NotRun, Row, RunKey
+from mnfpn_cli.bench.prepare import ExplainingTimer, Named, Ready, prepare, reference_outputs
+from mnfpn_cli.bench.results import BenchRun, MeasuredRun, NotRun, RunKey
+from mnfpn_cli.bench.workload import BenchWorkload
+from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.clocks import ColdTimer, Timer
 from mnfpn_cli.devices.conditions import ClockWatch, Conditions, between, read_conditions
-from mnfpn_cli.devices.devices import device_of
 from mnfpn_cli.devices.machine import read_cores
 from mnfpn_cli.devices.nvml import GpuReader, GpuState, energy_used, typical
-from mnfpn_cli.documents.measurement import Ended
+from mnfpn_cli.documents.records import Ended
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.external.inputs import Inputs
-from mnfpn_cli.measure.engine import TimedPass, rest_between, rewarm, take_samples
-from mnfpn_cli.measure.rules import EnoughOfEach
+from mnfpn_cli.external.origin import Inputs
+from mnfpn_cli.measure.engine import EnoughOfEach, TimedPass, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady, unsteady_cpu, unsteady_gpu
 from mnfpn_cli.runtimes.runtime import Job, random_tensors, why_not
@@ -91,14 +89,14 @@ class Group:
     """What the runtimes of a case are timed with in turn.
 
     Attributes:
-        candidate: whose network it is.
+        workload: whose network it is.
         network: in float32, on the CPU; it stays as it is.
         input: of each pass.
         device: that all run on.
         case: what to run and how.
     """
 
-    candidate: Candidate
+    workload: BenchWorkload
     network: nn.Module
     input: Inputs
     device: torch.device
@@ -107,10 +105,10 @@ class Group:
     def job(self, dtype: DType) -> Job:
         """A copy of the network, and random images, the same every time."""
         network, inputs = deepcopy(self.network), random_tensors(self.input)
-        return Job(network, self.candidate.origin.one_graph, inputs, self.device, dtype, self.case.train)
+        return Job(network, self.workload.origin.one_graph, inputs, self.device, dtype, self.case.train)
 
-    def cell(self, runtime: str) -> RunKey:
-        """The row of a runtime."""
+    def key(self, runtime: str) -> RunKey:
+        """The run of a runtime."""
         return RunKey(runtime, str(self.device), self.input)
 
     def doing(self, runtime: str) -> str:
@@ -120,9 +118,9 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """The rows of a group, what the machine did meanwhile, and what ended it."""
+    """The runs of a group, what the machine did meanwhile, and what ended it."""
 
-    rows: tuple[Row, ...]
+    runs: tuple[BenchRun, ...]
     unsteady: tuple[Unsteady, ...]
     ended: Ended
 
@@ -130,7 +128,7 @@ class Timed:
 def time_group(group: Group, progress: Progress) -> Timed:
     """Make all runtimes ready, and time them in turn.
 
-    On Ctrl-C during the timed passes the rows hold what was measured by then.
+    On Ctrl-C during the timed passes the runs hold what was measured by then.
     """
     timer = device_of(group.device).timer()
     ready, not_run = _make_ready(group, timer, progress)
@@ -145,11 +143,11 @@ def time_group(group: Group, progress: Progress) -> Timed:
         list(subjects.values()), rule, watched.look, rest_between(group.device.type, group.case.runtimes)
     )
     unsteady = watched.unsteady()
-    rows = (
-        not_run.get(name) or _row(group.cell(name), ready[name], subjects[name], ended, watched, len(subjects) == 1)
+    runs = (
+        not_run.get(name) or _row(group.key(name), ready[name], subjects[name], ended, watched, len(subjects) == 1)
         for name in group.case.runtimes
     )
-    return Timed(tuple(row for row in rows if row), unsteady if subjects else (), ended)
+    return Timed(tuple(run for run in runs if run), unsteady if subjects else (), ended)
 
 
 def _make_ready(group: Group, timer: Timer, progress: Progress) -> tuple[Mapping[str, Ready], Mapping[str, NotRun]]:
@@ -158,16 +156,16 @@ def _make_ready(group: Group, timer: Timer, progress: Progress) -> tuple[Mapping
     not_run: dict[str, NotRun] = {}
     expected = reference(group, progress)
     for name in group.case.runtimes:
-        reason = why_not(name, group.candidate.origin, group.device, group.case.dtype, group.case.train)
+        reason = why_not(name, group.workload.origin, group.device, group.case.dtype, group.case.train)
         if reason is not None:
-            not_run[name] = NotRun(group.cell(name), "unavailable", reason)
+            not_run[name] = NotRun(group.key(name), "unavailable", reason)
             continue
         progress(f"preparing {name} on {group.device}, and warming up", 0.0)
         try:
             job, passes = group.job(group.case.dtype), group.case.sampling.warmup
             ready[name] = prepare(name, job, timer, passes, expected, group.doing(name))
         except MnfpnError as error:
-            not_run[name] = NotRun(group.cell(name), "failed", error.message, error.details)
+            not_run[name] = NotRun(group.key(name), "failed", error.message, error.details)
     return ready, not_run
 
 
@@ -180,16 +178,16 @@ def reference(group: Group, progress: Progress) -> Named | None:
     try:
         return reference_outputs(group.job("float32"))
     except MnfpnError:
-        return None  # the rows say what fails; a smaller dtype may fit where this does not
+        return None  # the runs say what fails; a smaller dtype may fit where this does not
 
 
-def _row(cell: RunKey, ready: Ready, subject: TimedPass, ended: Ended, watched: Watch, alone: bool) -> Row | None:
+def _row(key: RunKey, ready: Ready, subject: TimedPass, ended: Ended, watched: Watch, alone: bool) -> BenchRun | None:
     if not subject.samples:
-        return NotRun(cell, "failed", subject.failure) if subject.failure else None
+        return NotRun(key, "failed", subject.failure) if subject.failure else None
     latency, watts = Latency(tuple(subject.samples)), watched.watts if alone else None
-    return BenchRun(
-        cell=cell,
-        device_name=device_of(torch.device(cell.device)).model(),
+    return MeasuredRun(
+        key=key,
+        device_name=device_of(torch.device(key.device)).model(),
         threads=torch.get_num_threads(),
         first=ready.first,
         warm_up=ready.warm_up,
@@ -200,7 +198,7 @@ def _row(cell: RunKey, ready: Ready, subject: TimedPass, ended: Ended, watched: 
         peak_memory_bytes=ready.peak_memory_bytes,
         added_memory_bytes=ready.added_memory_bytes,
         gpu=watched.gpu,
-        energy_j=None if watts is None else watts * latency.median,  # of rows in turn, each one's power is not known
+        energy_j=None if watts is None else watts * latency.median,  # of runs in turn, each one's power is not known
         failure=subject.failure or ready.failure,
         doubts=ready.doubts,
     )

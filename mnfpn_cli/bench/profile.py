@@ -8,8 +8,8 @@ import torch
 
 from mnfpn_cli.bench.group import Group, Progress
 from mnfpn_cli.bench.prepare import explained
-from mnfpn_cli.bench.results import BenchRun, CellProfile, NoProfile, Row
-from mnfpn_cli.devices.devices import device_of
+from mnfpn_cli.bench.results import BenchRun, MeasuredRun, NoProfile, ProfiledRun
+from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.documents.bench import AdviceRecord, Bound, LayerTimeRecord, PartTime, ProfileRecord, RooflineRecord
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.origin import FromSettings
@@ -28,26 +28,26 @@ LEAST_PASSES, MOST_PASSES = 5, 50
 """Layers are timed over so many seconds of passes, within these bounds."""
 
 
-def profile_group(group: Group, rows: Sequence[Row], progress: Progress) -> list[CellProfile | NoProfile]:
+def profile_group(group: Group, rows: Sequence[BenchRun], progress: Progress) -> list[ProfiledRun | NoProfile]:
     """Profile the rows of a group that were measured and run layer by layer; of one that fails, why."""
-    profiles = list[CellProfile | NoProfile]()
+    profiles = list[ProfiledRun | NoProfile]()
     for row in rows:
-        if row.status != "measured" or row.cell.runtime not in LAYERED:
+        if row.status != "measured" or row.key.runtime not in LAYERED:
             continue
         try:
-            with explained(f"{group.doing(row.cell.runtime)}, layer by layer"):
+            with explained(f"{group.doing(row.key.runtime)}, layer by layer"):
                 profiles.append(_profile(group, row, progress))
         except MnfpnError as error:
-            profiles.append(NoProfile(row.cell, error.message))
+            profiles.append(NoProfile(row.key, error.message))
     return profiles
 
 
-def _profile(group: Group, row: BenchRun, progress: Progress) -> CellProfile:
-    case, item_bytes, origin = group.case, ITEM_BYTES[group.case.dtype], group.candidate.origin
+def _profile(group: Group, row: MeasuredRun, progress: Progress) -> ProfiledRun:
+    case, item_bytes, origin = group.case, ITEM_BYTES[group.case.dtype], group.workload.origin
     if not isinstance(origin, FromSettings) or not isinstance(group.input, NetworkInput):
         raise MnfpnError("only a network from settings has a plan to hold times against")
     works = network_work(origin.plan, group.input, item_bytes)
-    times = _times(group, row.cell.runtime, works, progress) if case.by_layer else None
+    times = _times(group, row.key.runtime, works, progress) if case.by_layer else None
     floors = None
     if case.roofline:
         progress(f"measuring what {group.device} can do", 0.0)
@@ -55,7 +55,7 @@ def _profile(group: Group, row: BenchRun, progress: Progress) -> CellProfile:
     advice = None
     if times and not row.launch_bound:  # less work for the GPU makes no pass faster that waits for the host
         advice = best_advice(origin.settings, works, group.input, item_bytes, times.by_row)
-    return CellProfile(row.cell, profile_record(works, row.latency.median, times, floors, advice, row.launch_bound))
+    return ProfiledRun(row.key, profile_record(works, row.latency.median, times, floors, advice, row.launch_bound))
 
 
 def _times(group: Group, name: str, works: tuple[LayerWork, ...], progress: Progress) -> LayerTimes:

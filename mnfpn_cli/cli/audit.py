@@ -29,14 +29,14 @@ def audit(
     from mnfpn_cli.report.terminal.audit import audit_report, audit_title
     from mnfpn_cli.report.terminal.export import weights_report
 
-    (subject,) = model.subjects(network, [size], weights=weights)
+    (workload,) = model.workloads(network, [size], weights=weights)
     with ending_at_once():
-        from mnfpn_cli.audit.inspect import audit_document, inspect_subject
+        from mnfpn_cli.audit.audit import audit_document, inspect_workload
 
-    found = inspect_subject(subject)
+    found = inspect_workload(workload)
     assert found.audit is not None
-    report = audit_title(subject) + weights_report(found.weights) + audit_report(found.audit, found.pyramids)
-    emit(report, audit_document(subject, found), output)
+    report = audit_title(workload) + weights_report(found.weights) + audit_report(found.audit, found.pyramids)
+    emit(report, audit_document(workload, found), output)
     faults = len(found.audit.findings)
     if faults:
-        raise CheckError(f"the audit of {subject.origin.name} found {faults} fault{'s' * (faults > 1)}")
+        raise CheckError(f"the audit of {workload.origin.name} found {faults} fault{'s' * (faults > 1)}")

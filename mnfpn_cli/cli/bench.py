@@ -126,11 +126,11 @@ def bench(
         progress("loading torch", 0.0)
         with ending_at_once(NOTHING_MEASURED):
             from mnfpn_cli.bench.bench import benchmark
-            from mnfpn_cli.bench.document import bench_document
+            from mnfpn_cli.bench.results import bench_document
 
-        candidates = make(what.seed)
-        result = benchmark(candidates, case, devices, cpu_name, progress)
-    emit(bench_tables(result), bench_document(result, candidates[0].origin), output)
+        workloads = make(what.seed)
+        result = benchmark(workloads, case, devices, cpu_name, progress)
+    emit(bench_tables(result), bench_document(result, workloads[0].origin), output)
     if not result.complete:
         raise Exit(INTERRUPTED)
     if result.failures:

@@ -3,19 +3,19 @@
 import shlex
 
 from mnfpn_cli.documents.report import NextCommands
-from mnfpn_cli.space.cells import Cell, bench_arguments, network_arguments
+from mnfpn_cli.space.runs import Run, bench_arguments, network_arguments
 
 
-def measuring(cell: Cell) -> str:
+def measuring(run: Run) -> str:
     """Give the command that measures a run."""
-    return f"mnfpn {shlex.join(bench_arguments(cell))}"
+    return f"mnfpn {shlex.join(bench_arguments(run))}"
 
 
-def next_commands(cell: Cell) -> NextCommands:
+def next_commands(run: Run) -> NextCommands:
     """Give the commands that say what to do with a run next."""
-    network = network_arguments(cell)
+    network = network_arguments(run)
     return NextCommands(
         inspect=f"mnfpn {shlex.join(['summary', *network])}",
         export=f"mnfpn {shlex.join(['export', '--format', 'onnx', '--output', 'network.onnx', *network])}",
-        measure=measuring(cell),
+        measure=measuring(run),
     )

@@ -1,33 +1,113 @@
-"""`mnfpn compare`, and the gates that make its exit code 3."""
+"""`mnfpn compare`, and what `--a` and `--b` hold: options of their own."""
 
+import shlex
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from typer import Argument, Exit, Option
+from typer.main import get_command
 
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.help import GATES, OPTIONS
+from mnfpn_cli.cli.help import GATES, OPTIONS, told
 from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interruptible
-from mnfpn_cli.cli.measuring import PairSamplingOptions, measuring_flag, measuring_option
+from mnfpn_cli.cli.measuring import PairSamplingOptions, RuntimeOption, measuring_flag, measuring_option
+from mnfpn_cli.cli.models import Making, ModelOptions, find
 from mnfpn_cli.cli.options import (
     BatchIfSaid,
+    DTypeOption,
+    NetworkOptions,
     OutputOptions,
     SeedOption,
     SizeOption,
     ThreadsOption,
+    WeightsOption,
     device_option,
     share,
 )
-from mnfpn_cli.cli.paths import Reads, named_path
-from mnfpn_cli.cli.sides import files_of_side, parse_side
-from mnfpn_cli.errors import INTERRUPTED, CheckError, MnfpnError, UsageError, within
-from mnfpn_cli.settings.execution import check_device_name
-from mnfpn_cli.settings.input import parse_size
+from mnfpn_cli.cli.paths import Reads, files_of, named_path
+from mnfpn_cli.errors import INTERRUPTED, CheckError, MnfpnError, Problem, UsageError, within
+from mnfpn_cli.settings.execution import DEFAULT_RUNTIME, check_device_name, choose_runtimes
+from mnfpn_cli.settings.input import DType, parse_size
+from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
-    from mnfpn_cli.bench.comparison import Comparison, Gates
+    from mnfpn_cli.bench.verdicts import Comparison, Gates
     from mnfpn_cli.documents.compare import GatesRecord
-    from mnfpn_cli.documents.measurement import EnvironmentRecord
+    from mnfpn_cli.documents.records import EnvironmentRecord
+
+QUOTES = "; what has spaces takes quotes of its own, as \"--stages '1,16,1,1 6,24,2,2'\""
+
+
+@dataclass(frozen=True)
+class SideOptions:
+    """One side: a network, and what executes it."""
+
+    network: NetworkOptions
+    model: ModelOptions
+    runtime: str
+    dtype: DType
+    weights: Path | None
+
+    @property
+    def files(self) -> Iterator[Path]:
+        """Those that are read."""
+        yield from (*files_of(self.network), *files_of(self.model), *([self.weights] if self.weights else []))
+
+    def find(self, size: str | None, batch: int | None) -> Making:
+        """What makes the network; ``batch`` is None where it was not said.
+
+        Raises:
+            UsageError: where the options are wrong, the size does not fit, or they contradict each other.
+        """
+        return find(self.network, self.model, [size], batch, self.weights)
+
+
+@grouped
+def side(
+    network: NetworkOptions,
+    model: ModelOptions,
+    runtime: RuntimeOption = None,
+    dtype: DTypeOption = "float32",
+    weights: WeightsOption = None,
+) -> SideOptions:
+    """One side of a comparison."""
+    chosen = choose_runtimes(runtime or [DEFAULT_RUNTIME])
+    if len(chosen) > 1:
+        raise UsageError(Problem("--runtime", "must be one", ", ".join(chosen)))
+    return SideOptions(network, model, chosen[0], dtype, weights)
+
+
+def files_of_side(text: str) -> Iterator[Path]:
+    """The files that a side reads; none where it is no such text, which its option tells."""
+    with suppress(MnfpnError):
+        yield from parse_side("", text).files
+
+
+def parse_side(name: str, text: str) -> SideOptions:
+    """Read a side: ``--width-mult 0.75 --runtime fused``; ``name``: of the parameter that it is given to.
+
+    Raises:
+        UsageError: where it is no such text.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        reason = str(error).lower()
+        rule = f"must be options as a shell reads them, but has {reason}"
+        raise UsageError(Problem(f"`{name}`", rule, repr(text))) from None
+    app = typer.Typer(add_completion=False, context_settings={"help_option_names": []})
+    app.command()(side)
+    with within(f"`{name}`"):
+        try:
+            made: SideOptions = get_command(app)(words, prog_name=as_option(name), standalone_mode=False)
+        except typer.TyperException as error:
+            message = told(error)
+            raise UsageError(f"{message}{QUOTES if 'extra argument' in message else ''}") from None
+    return made
 
 
 def gate_option(name: str, help: str) -> Any:
@@ -57,7 +137,7 @@ class GateOptions:
         Raises:
             UsageError: where they ask for nothing.
         """
-        from mnfpn_cli.bench.comparison import Gates
+        from mnfpn_cli.bench.verdicts import Gates
 
         if self.strict and self.slower is None:
             raise UsageError(
@@ -68,7 +148,7 @@ class GateOptions:
 
 def judge(result: "Comparison", gates: "Gates") -> "GatesRecord":
     """Hold a comparison against the gates."""
-    from mnfpn_cli.bench.comparison import broken_gates, open_gates
+    from mnfpn_cli.bench.verdicts import broken_gates, open_gates
     from mnfpn_cli.documents.compare import GatesRecord
 
     return GatesRecord(broken=tuple(broken_gates(result, gates)), undecided=tuple(open_gates(result, gates)))
@@ -144,7 +224,7 @@ def compare(
         mnfpn compare --a "--width-mult 1.0" --b "--width-mult 0.75" --size 320
         mnfpn compare old.json new.json --fail-if-slower 3%
     """
-    from mnfpn_cli.bench.comparison import check_gates_apply, compare_document
+    from mnfpn_cli.bench.verdicts import check_gates_apply, compare_document
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.compare import compare_tables
 
@@ -183,7 +263,7 @@ def _check_files_alone(a: str | None, b: str | None, place: PlaceOptions, sampli
 
 
 def _from_files(files: list[str], place: PlaceOptions) -> "Comparison":
-    from mnfpn_cli.bench.counterparts import compare_recorded
+    from mnfpn_cli.bench.compare_files import compare_recorded
 
     if len(files) != 2:
         raise UsageError(f"compare: takes two result files, got {len(files)}")
@@ -220,7 +300,7 @@ def _measured(
         sides = []
         for name, text, one, make in zip(("a", "b"), (a, b), options, made, strict=True):
             with within(f"`{name}`"):
-                (candidate,) = make(place.seed)
-            sides.append(Side(text.strip() or "(default)", candidate, one.runtime, one.dtype))
+                (workload,) = make(place.seed)
+            sides.append(Side(text.strip() or "(default)", workload, one.runtime, one.dtype))
         together = Together(place.batch or 1, device, place.threads, place.train, place.margin_or_default, passes)
         return compare_networks(sides[0], sides[1], together, cpu_name, progress)

@@ -95,7 +95,7 @@ def document_words() -> tuple[str, ...]:
 
 def complete_setting(incomplete: str) -> list[str]:
     """Complete ``--set``: a key, and behind ``=`` the words that it takes."""
-    from mnfpn_cli.settings.keys import PARTS, every_key, words_of
+    from mnfpn_cli.settings.problems import PARTS, every_key, words_of
 
     key, equals, value = incomplete.partition("=")
     if equals:

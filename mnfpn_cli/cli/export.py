@@ -24,7 +24,7 @@ from mnfpn_cli.files import is_device
 
 if TYPE_CHECKING:
     from mnfpn_cli.documents.export import ExportedFile
-    from mnfpn_cli.documents.inputs import WeightsRecord
+    from mnfpn_cli.documents.records import WeightsRecord
     from mnfpn_cli.external.origin import FromSettings
     from mnfpn_cli.settings.input import NetworkInput
 

@@ -1,7 +1,7 @@
 """Signals that ask to end, Ctrl-C and others: taken from the first import on, and in the end the exit code.
 
 Each is Python's `KeyboardInterrupt`, wherever it comes: what is half done is tidied up, what was measured is kept. Two
-kinds of work take it otherwise: imports end at once, and a sweep ends between two cells. A signal that is ignored, as
+kinds of work take it otherwise: imports end at once, and a sweep ends between two runs. A signal that is ignored, as
 under `nohup`, stays ignored.
 """
 

@@ -1,24 +1,76 @@
-"""The `mnfpn` command: its subcommands, and the one place where errors become text and exit codes.
-
-Exit codes: 0 fine, 1 could not do it, 2 wrong usage or settings, 3 a check that was asked for failed, 130 Ctrl-C, and
-128 + n where another signal ends it.
-"""
+"""The `mnfpn` command: its subcommands, and the one place where errors become text and exit codes."""
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from importlib import import_module
 from typing import Annotated, Any, TextIO
 
 import typer
+from typer import Typer
 from typer.main import get_command
 
 from mnfpn_cli import __version__
-from mnfpn_cli.cli.commands import SUMMARIES, Commands
 from mnfpn_cli.cli.completion import AUTO, SHELLS, VARIABLE, install, script, words
-from mnfpn_cli.cli.help import CommandGroup, Summary, told
+from mnfpn_cli.cli.help import Command, CommandGroup, Summary, told
 from mnfpn_cli.cli.stderr import write_error
 from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import MnfpnError
+
+LOOK, MEASURE, SEARCH, SETTINGS = "Look into a network", "Measure and export", "Search among many networks", "Settings"
+
+SUMMARIES = (
+    Summary("summary", "Show the layers of a network: shapes, parameters, MACs.", LOOK),
+    Summary("shapes", "Show the feature maps that come out: level, stride, shape, bytes.", LOOK),
+    Summary("audit", "Check layers and pyramid for mistakes; exit 3 if there are any.", LOOK),
+    Summary("bench", "Measure what a network costs and how fast it runs here.", MEASURE),
+    Summary("compare", "Say which of two networks is faster.", MEASURE),
+    Summary("export", "Write a network to a file, and check the file against the network.", MEASURE),
+    Summary("sweep", "Plan every network of a design space, and measure the chosen ones.", SEARCH),
+    Summary("report", "Show the measured frontier of a store, also as a page or picture.", SEARCH),
+    Summary("recommend", "Name the best measured runs under a budget.", SEARCH),
+    Summary("runs", "List, show, prune, merge and export what a store holds.", SEARCH),
+    Summary(
+        "schema",
+        "Print the JSON Schema of a document or of a settings file: every key, with its meaning and unit.",
+        SETTINGS,
+    ),
+    Summary("settings", "Show settings and presets.", SETTINGS),
+)
+"""In the order of the help page. Each line is the first of the command's own page."""
+
+NAMES = tuple(one.name for one in SUMMARIES)
+
+
+class Commands(Mapping[str, Any]):
+    """The commands by their names, each made once, when it is asked for."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in NAMES:
+            raise KeyError(name)
+        return _made(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in NAMES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(NAMES)
+
+    def __len__(self) -> int:
+        return len(NAMES)
+
+
+@cache
+def _made(name: str) -> Any:
+    """Import the module of a command, and have typer make it; a group of commands is a typer application there."""
+    found = getattr(import_module(f"mnfpn_cli.cli.{name}"), name)
+    if isinstance(found, Typer):
+        return get_command(found)
+    app = Typer(add_completion=False)
+    app.command(name, cls=Command)(found)
+    return get_command(app)
+
 
 FIRST_SCREEN = """\
 mnfpn: a workbench for MobileNetV2 backbones with feature pyramids.

@@ -19,7 +19,7 @@ from mnfpn_cli.settings.measuring import (
 )
 
 if TYPE_CHECKING:
-    from mnfpn_cli.documents.work import SamplingRecord
+    from mnfpn_cli.documents.worker import SamplingRecord
 
 
 def measuring_option(help: str, metavar: str, panel: str = MEASURING, **more: Any) -> Any:
@@ -56,15 +56,15 @@ class SamplingOptions:
     """When a measurement is warm, and when it is enough."""
 
     precision: Annotated[float | None, precision_option(f"{DEFAULT_PRECISION:.0%}")] = None
-    runs: Annotated[
+    passes: Annotated[
         int | None,
-        measuring_option("Time this many passes instead.", "N", parser=whole("--runs", 1)),
+        measuring_option("Time this many passes instead.", "N", parser=whole("--passes", 1)),
     ] = None
     max_time: Annotated[
         float | None,
         measuring_option(
             f"Stop after this many seconds, precise or not, but not before {LEAST_SAMPLES} passes; "
-            f"{DEFAULT_MAX_TIME_S:g} unless given, and no limit with --runs.",
+            f"{DEFAULT_MAX_TIME_S:g} unless given, and no limit with --passes.",
             "SECONDS",
             parser=number("--max-time"),
         ),
@@ -72,7 +72,7 @@ class SamplingOptions:
     min_time: Annotated[
         float | None,
         measuring_option(
-            f"Time passes for at least this many seconds; {DEFAULT_MIN_TIME_S:g} unless given, 0 with --runs.",
+            f"Time passes for at least this many seconds; {DEFAULT_MIN_TIME_S:g} unless given, 0 with --passes.",
             "SECONDS",
             MORE,
             parser=number("--min-time"),
@@ -94,7 +94,7 @@ class SamplingOptions:
         Raises:
             UsageError: where they ask for no time that there is.
         """
-        return sampling(self.warmup, self.runs, self.precision, self.min_time, self.max_time)
+        return sampling(self.warmup, self.passes, self.precision, self.min_time, self.max_time)
 
     def record(self) -> "SamplingRecord":
         """The same for another process.
@@ -102,12 +102,12 @@ class SamplingOptions:
         Raises:
             UsageError: as `sampling`.
         """
-        from mnfpn_cli.documents.work import SamplingRecord
+        from mnfpn_cli.documents.worker import SamplingRecord
 
         self.sampling()
         return SamplingRecord(
             precision=self.precision,
-            runs=self.runs,
+            passes=self.passes,
             max_time_s=self.max_time,
             min_time_s=self.min_time,
             warmup=self.warmup,

@@ -13,14 +13,13 @@ from mnfpn_cli.cli.help import OTHERS
 from mnfpn_cli.cli.options import NetworkOptions
 from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.external.inputs import Inputs, TensorInputs
-from mnfpn_cli.external.origin import External, FromSettings, Subject
+from mnfpn_cli.external.origin import External, FromSettings, Inputs, TensorInputs, Workload
 from mnfpn_cli.external.target import parse_input, parse_target
 from mnfpn_cli.settings.input import DEFAULT_SIZE, NetworkInput, parse_size
 from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
-    from mnfpn_cli.bench.candidate import Candidate
+    from mnfpn_cli.bench.workload import BenchWorkload
     from mnfpn_cli.settings.network import NetworkSettings
 
 DEFAULT_CHANNELS = 3
@@ -62,9 +61,9 @@ class ModelOptions:
         model_option("Give it an input of this shape, as 1x3x600x900 or 1x128:int64; repeat it for more.", "SHAPE"),
     ] = None
 
-    def subjects(
+    def workloads(
         self, network: NetworkOptions, sizes: Sequence[str | None], batch: int = 1, weights: Path | None = None
-    ) -> list[Subject]:
+    ) -> list[Workload]:
         """The network that options name, with what a pass is given at each size.
 
         Raises:
@@ -72,9 +71,9 @@ class ModelOptions:
         """
         if self.model is None:
             self.check_unused()
-            return [Subject(*one) for one in planned(network.settings(weights), sizes, batch, weights)]
+            return [Workload(*one) for one in planned(network.settings(weights), sizes, batch, weights)]
         origin = self.external(self.model, network, weights)
-        return [Subject(origin, self.inputs(network.in_channels, size, batch)) for size in sizes]
+        return [Workload(origin, self.inputs(network.in_channels, size, batch)) for size in sizes]
 
     def external(
         self, target: str, network: NetworkOptions, weights: Path | None, of_settings: Sequence[str] = ()
@@ -145,7 +144,7 @@ def planned(
     return [(origins[at_size], network_input(at_size, image, batch)) for at_size, image in cases]
 
 
-Making = Callable[[int], "Sequence[Candidate]"]
+Making = Callable[[int], "Sequence[BenchWorkload]"]
 """Makes the network from a seed, for each size; of others it runs their code."""
 
 
@@ -179,17 +178,17 @@ def find(
 
 
 def _making_planned(cases: Sequence[tuple[FromSettings, NetworkInput]]) -> Making:
-    def make(seed: int) -> "Sequence[Candidate]":
-        from mnfpn_cli.bench.candidate import PlannedCandidate
+    def make(seed: int) -> "Sequence[BenchWorkload]":
+        from mnfpn_cli.bench.workload import PlannedWorkload
 
-        return [PlannedCandidate(origin, input.size, seed) for origin, input in cases]
+        return [PlannedWorkload(origin, input.size, seed) for origin, input in cases]
 
     return make
 
 
 def _making_external(origin: External, inputs: Sequence[Inputs]) -> Making:
-    def make(seed: int) -> "Sequence[Candidate]":
-        from mnfpn_cli.bench.candidate import load_observed
+    def make(seed: int) -> "Sequence[BenchWorkload]":
+        from mnfpn_cli.bench.workload import load_observed
 
         return load_observed(origin, inputs, seed)
 

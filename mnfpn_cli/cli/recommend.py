@@ -8,13 +8,12 @@ from typer import Option
 from mnfpn_cli.cli.completion import offering, runtime_words
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.options import OutputOptions, device_option, whole
-from mnfpn_cli.cli.space import BudgetOptions, CellFilter, choose_cells, device_filter
-from mnfpn_cli.cli.sweep_options import StoreOption
+from mnfpn_cli.cli.sweep_options import BudgetOptions, RunFilter, StoreOption, choose_runs, device_filter
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.settings.execution import check_device_name, choose_runtimes
 
 if TYPE_CHECKING:
-    from mnfpn_cli.store.rows import StoredCell
+    from mnfpn_cli.store.rows import StoredRun
 
 
 @grouped
@@ -22,20 +21,20 @@ def recommend(
     store: StoreOption,
     budget: BudgetOptions,
     output: OutputOptions,
-    device: Annotated[str | None, device_option("Only cells measured on this device.")] = None,
+    device: Annotated[str | None, device_option("Only runs measured on this device.")] = None,
     runtime: Annotated[
         str | None,
         Option(
-            help="Only cells of this runtime; several, as eager,fused.",
+            help="Only runs of this runtime; several, as eager,fused.",
             metavar="NAME",
             autocompletion=offering(runtime_words),
         ),
     ] = None,
     batch: Annotated[
-        int | None, Option(help="Only cells of this batch.", metavar="N", parser=whole("--batch", 1))
+        int | None, Option(help="Only runs of this batch.", metavar="N", parser=whole("--batch", 1))
     ] = None,
 ) -> None:
-    """Name the best measured cells under a budget.
+    """Name the best measured runs under a budget.
 
     The best keep the most capacity. It also says what more would cost.
 
@@ -52,34 +51,34 @@ def recommend(
 
     words, limits = _in_words(budget), budget.budget()
     filters = _filters(device, runtime, batch)
-    cells, drift = _measured(store)
-    wanted = choose_cells(cells, filters, "measured cells")
-    found = choose(wanted, limits, largest_product(cells))
+    runs, drift = _measured(store)
+    wanted = choose_runs(runs, filters, "measured runs")
+    found = choose(wanted, limits, largest_product(runs))
     document = recommend_document(found, OBJECTIVE, drift, next_commands)
     emit(recommend_report(found, words, drift, next_commands), document, output)
     if not any(one.picks for one in found):
-        raise MnfpnError(f"no measured cell is within {words}")
+        raise MnfpnError(f"no measured run is within {words}")
 
 
-def _measured(store: str) -> "tuple[list[StoredCell], list[str]]":
-    """Read the measured cells of a store, and in words how far its machines drifted.
+def _measured(store: str) -> "tuple[list[StoredRun], list[str]]":
+    """Read the measured runs of a store, and in words how far its machines drifted.
 
     Raises:
         MnfpnError: where it cannot be read, or has none.
     """
     from mnfpn_cli.report.terminal.sweep import drift_lines
-    from mnfpn_cli.store.read import read_cells
+    from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.store.sweeps import references
+    from mnfpn_cli.store.sweeps import baselines
 
     with open_store(store) as opened:
-        cells = read_cells(opened, status="done")
-        if not cells:
-            raise MnfpnError(f"--store: no cell in {opened.name} is measured yet")
-        return cells, drift_lines(references(opened))
+        runs = read_runs(opened, status="done")
+        if not runs:
+            raise MnfpnError(f"--store: no run in {opened.name} is measured yet")
+        return runs, drift_lines(baselines(opened))
 
 
-def _filters(device: str | None, runtime: str | None, batch: int | None) -> list[CellFilter]:
+def _filters(device: str | None, runtime: str | None, batch: int | None) -> list[RunFilter]:
     """What the options ask for.
 
     Raises:
@@ -90,9 +89,9 @@ def _filters(device: str | None, runtime: str | None, batch: int | None) -> list
         filters.append(device_filter(check_device_name(device)))
     if runtime is not None:
         runtimes = choose_runtimes([runtime])
-        filters.append(CellFilter("--runtime", runtime, lambda one: one.cell.execution.runtime, runtimes.__contains__))
+        filters.append(RunFilter("--runtime", runtime, lambda one: one.run.execution.runtime, runtimes.__contains__))
     if batch is not None:
-        filters.append(CellFilter("--batch", batch, lambda one: one.cell.execution.batch, batch.__eq__))
+        filters.append(RunFilter("--batch", batch, lambda one: one.run.execution.batch, batch.__eq__))
     return filters
 
 

@@ -8,8 +8,7 @@ from typer import Option
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.options import choice_option, device_option, json_option, whole
 from mnfpn_cli.cli.paths import Writes, form_of_file
-from mnfpn_cli.cli.space import choose_cells, device_filter
-from mnfpn_cli.cli.sweep_options import StoreOption
+from mnfpn_cli.cli.sweep_options import StoreOption, choose_runs, device_filter
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.errors import Problem, UsageError
 
@@ -34,9 +33,9 @@ def report(
         str | None,
         choice_option("--format", FORMATS, f"Write {', '.join(FORMATS)}; by the file's name unless given.", "FORMAT"),
     ] = None,
-    device: Annotated[str | None, device_option("Only cells measured on this device.")] = None,
+    device: Annotated[str | None, device_option("Only runs measured on this device.")] = None,
     sweep: Annotated[
-        int | None, Option(help="Only cells of this sweep.", metavar="N", parser=whole("--sweep", 1))
+        int | None, Option(help="Only runs of this sweep.", metavar="N", parser=whole("--sweep", 1))
     ] = None,
     json: Annotated[bool, json_option()] = False,
 ) -> None:
@@ -76,16 +75,16 @@ def _form(output: Path | None, format: str | None) -> str:
 
 
 def _read(store: str, device: str | None, sweep: int | None) -> "tuple[Points, str]":
-    """The cells that are asked for, and what the store is called by: without folders, users and servers."""
+    """The runs that are asked for, and what the store is called by: without folders, users and servers."""
     from mnfpn_cli.report.points import points_of
-    from mnfpn_cli.store.read import read_cells
+    from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.store.sweeps import references, sweeps
+    from mnfpn_cli.store.sweeps import baselines, sweeps
 
     with open_store(store) as opened:
         known = _chosen(sweeps(opened), sweep)
-        cells = choose_cells(read_cells(opened, sweep), [] if device is None else [device_filter(device)])
-        return points_of(cells, known, references(opened)), Path(str(opened.engine.url.database)).name
+        runs = choose_runs(read_runs(opened, sweep), [] if device is None else [device_filter(device)])
+        return points_of(runs, known, baselines(opened)), Path(str(opened.engine.url.database)).name
 
 
 def _chosen(known: "Sequence[Sweep]", sweep: int | None) -> "Sequence[Sweep]":
@@ -111,9 +110,9 @@ def _write(output: Path, form: str, points: "Points", name: str) -> str:
 
         content = report_page(points, name, measuring, as_options).encode()
     else:
-        from mnfpn_cli.report.figures.picture import frontier_picture
+        from mnfpn_cli.report.figures.frontier import frontier_picture
 
         content = frontier_picture(points, form)
     write_bytes(output, content)
     what = "the page" if form == "html" else "the frontier's plot"
-    return f"{output}: {what} of {counted(len(points.all), 'cell')}, {size_in_bytes(len(content))}."
+    return f"{output}: {what} of {counted(len(points.all), 'run')}, {size_in_bytes(len(content))}."

@@ -18,27 +18,27 @@ from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 if TYPE_CHECKING:
     from mnfpn_cli.store.rows import Status
     from mnfpn_cli.store.store import Store
-    from mnfpn_cli.sweep.runs import CellRow
+    from mnfpn_cli.sweep.documents import ListedRun
 
 STATUSES = ("done", "failed", "pending")
 FORMATS = ("csv", "json", "parquet", "markdown")
 ON_SCREEN, IN_PIPE = 50, 10_000
-"""Cells that are listed, unless more are asked for: a table of many more takes minutes."""
+"""Runs that are listed, unless more are asked for: a table of many more takes minutes."""
 USUAL = f"{ON_SCREEN} in a terminal and {IN_PIPE} elsewhere"
 
 HELP = """List, show, prune, merge and export what a store holds.
 
 Examples:
     mnfpn runs list --store runs.db
-    mnfpn runs export --store runs.db --output cells.csv
+    mnfpn runs export --store runs.db --output runs.csv
 """
 runs = Typer(name="runs", cls=CommandGroup, help=HELP, add_completion=False)
 
 StatusOption = Annotated[
     str | None,
-    choice_option("--status", STATUSES, f"Only cells that are {', '.join(STATUSES)}.", "STATUS"),
+    choice_option("--status", STATUSES, f"Only runs that are {', '.join(STATUSES)}.", "STATUS"),
 ]
-SweepOption = Annotated[int | None, Option(help="Only cells of this sweep.", metavar="N", parser=whole("--sweep", 1))]
+SweepOption = Annotated[int | None, Option(help="Only runs of this sweep.", metavar="N", parser=whole("--sweep", 1))]
 
 
 @runs.command("list", cls=Command)
@@ -50,10 +50,10 @@ def list_(
     sweep: SweepOption = None,
     limit: Annotated[
         int | None,
-        Option(help=f"List at most this many cells; {USUAL} unless given.", metavar="N", parser=whole("--limit", 1)),
+        Option(help=f"List at most this many runs; {USUAL} unless given.", metavar="N", parser=whole("--limit", 1)),
     ] = None,
 ) -> None:
-    """List sweeps and cells, the latest first.
+    """List sweeps and runs, the latest first.
 
     Examples:
         mnfpn runs list --store runs.db
@@ -61,10 +61,10 @@ def list_(
     """
     from mnfpn_cli.cli.command_lines import measuring
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.terminal.cells import list_report
+    from mnfpn_cli.report.terminal.runs import list_report
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import sweeps
-    from mnfpn_cli.sweep.runs import list_document
+    from mnfpn_cli.sweep.documents import list_document
 
     with open_store(store) as opened:
         rows, known = _rows(opened, status, sweep), sweeps(opened)
@@ -79,29 +79,29 @@ def list_(
 @runs.command("show", cls=Command)
 @grouped
 def show(
-    key: Annotated[str, Argument(help="The key of a cell, or its beginning.", metavar="KEY")],
+    key: Annotated[str, Argument(help="The key of a run, or its beginning.", metavar="KEY")],
     store: StoreOption,
     output: OutputOptions,
 ) -> None:
-    """Show all about one cell: settings, cost, results, environment.
+    """Show all about one run: settings, cost, results, environment.
 
-    It also gives the command that measures the cell.
+    It also gives the command that measures the run.
 
     Examples:
         mnfpn runs show 3f2a --store runs.db
     """
     from mnfpn_cli.cli.command_lines import measuring
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.terminal.cells import show_report
-    from mnfpn_cli.store.read import read_cell
+    from mnfpn_cli.report.terminal.runs import show_report
+    from mnfpn_cli.store.read import read_run
     from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.store.sweeps import references
-    from mnfpn_cli.sweep.runs import rows_of, show_document
+    from mnfpn_cli.store.sweeps import baselines
+    from mnfpn_cli.sweep.documents import rows_of, show_document
 
     with open_store(store) as opened:
-        cell, results = read_cell(opened, key.lower())
-        (row,) = rows_of([cell], references(opened))
-    again = measuring(row.stored.cell)
+        run, results = read_run(opened, key.lower())
+        (row,) = rows_of([run], baselines(opened))
+    again = measuring(row.stored.run)
     emit(show_report(row, results, again), show_document(row, results, measuring), output)
 
 
@@ -111,18 +111,18 @@ def prune(
     store: StoreOption,
     output: OutputOptions,
     keys: Annotated[
-        list[str] | None, Argument(help="Cells to remove by key, or its beginning.", metavar="[KEY]...")
+        list[str] | None, Argument(help="Runs to remove by key, or its beginning.", metavar="[KEY]...")
     ] = None,
-    failed: Annotated[bool, Option("--failed", help="Remove the cells that failed.")] = False,
+    failed: Annotated[bool, Option("--failed", help="Remove the runs that failed.")] = False,
     pending: Annotated[
-        bool, Option("--pending", help="Remove the cells that are not measured yet, which ends their sweeps.")
+        bool, Option("--pending", help="Remove the runs that are not measured yet, which ends their sweeps.")
     ] = False,
     superseded: Annotated[
-        bool, Option("--superseded", help="Remove results of cells that were measured again.")
+        bool, Option("--superseded", help="Remove results of runs that were measured again.")
     ] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Only say what would be removed.")] = False,
 ) -> None:
-    """Remove cells from a store, with their results.
+    """Remove runs from a store, with their results.
 
     What is being measured stays.
 
@@ -131,12 +131,12 @@ def prune(
         mnfpn runs prune 3f2a --store runs.db
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.terminal.cells import removed_report
+    from mnfpn_cli.report.terminal.runs import removed_report
     from mnfpn_cli.store.change import Unwanted, remove
     from mnfpn_cli.store.claims import Claims
     from mnfpn_cli.store.read import full_key
     from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.sweep.runs import prune_document
+    from mnfpn_cli.sweep.documents import prune_document
 
     statuses: list[Status] = [*(["failed"] * failed), *(["pending"] * pending)]  # type: ignore[list-item]
     if not (statuses or superseded or keys):
@@ -189,7 +189,7 @@ def merge(
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.documents.runs import RunsMergeDocument
-    from mnfpn_cli.report.terminal.cells import merged_report
+    from mnfpn_cli.report.terminal.runs import merged_report
     from mnfpn_cli.store.merge import merge as merge_stores
     from mnfpn_cli.store.store import open_store
 
@@ -227,17 +227,17 @@ def export(
     sweep: SweepOption = None,
     json: Annotated[bool, json_option()] = False,
 ) -> None:
-    """Write the cells as rows that other programs read.
+    """Write the runs as rows that other programs read.
 
     Examples:
-        mnfpn runs export --store runs.db --output cells.csv
+        mnfpn runs export --store runs.db --output runs.csv
         mnfpn runs export --store runs.db --format json --status done
     """
     from mnfpn_cli.cli.command_lines import measuring
     from mnfpn_cli.cli.output import write_bytes
-    from mnfpn_cli.report.cell_files import runs_bytes
+    from mnfpn_cli.report.run_files import runs_bytes
     from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.sweep.runs import export_document
+    from mnfpn_cli.sweep.documents import export_document
 
     form = _form(format, output, json=json)
     with open_store(store) as opened:
@@ -262,20 +262,20 @@ def _form(said: str | None, output: Path | None, *, json: bool) -> str:
     return form
 
 
-def _rows(store: "Store", status: str | None, sweep: int | None) -> "list[CellRow]":
-    """The cells that are asked for.
+def _rows(store: "Store", status: str | None, sweep: int | None) -> "list[ListedRun]":
+    """The runs that are asked for.
 
     Raises:
         UsageError: where there is no such sweep.
         StoreError: where the store cannot be read.
     """
-    from mnfpn_cli.store.read import read_cells
-    from mnfpn_cli.store.sweeps import references, sweeps
-    from mnfpn_cli.sweep.runs import rows_of
+    from mnfpn_cli.store.read import read_runs
+    from mnfpn_cli.store.sweeps import baselines, sweeps
+    from mnfpn_cli.sweep.documents import rows_of
 
     known = [one.id for one in sweeps(store)] if sweep is not None else []
     if sweep is not None and sweep not in known:
         raise UsageError(
             Problem("--sweep", f"must be a sweep of {store.name}: {', '.join(map(str, known)) or 'none'}", str(sweep))
         )
-    return rows_of(read_cells(store, sweep, status), references(store))  # type: ignore[arg-type]
+    return rows_of(read_runs(store, sweep, status), baselines(store))  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnfpn_cli.documents.inputs import WeightsRecord
+    from mnfpn_cli.documents.records import WeightsRecord
     from mnfpn_cli.external.origin import FromSettings
     from mnfpn_cli.plan.shapes import NetworkShapes
 
@@ -109,11 +109,11 @@ def _observed(
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.shapes import maps_tables
 
-    subjects = model.subjects(network, several_sizes(size), batch, weights)
+    workloads = model.workloads(network, several_sizes(size), batch, weights)
     with ending_at_once():
-        from mnfpn_cli.audit.inspect import build_subject, inputs_of
+        from mnfpn_cli.audit.audit import build_workload, inputs_of
         from mnfpn_cli.audit.pyramid import maps_document, observe_maps
 
-    built = build_subject(subjects[0])
-    results = [observe_maps(built, subject.specs, inputs_of(subject)) for subject in subjects]
-    emit(maps_tables(results), maps_document(subjects[0].origin, results), output)
+    built = build_workload(workloads[0])
+    results = [observe_maps(built, workload.specs, inputs_of(workload)) for workload in workloads]
+    emit(maps_tables(results), maps_document(workloads[0].origin, results), output)

@@ -13,7 +13,7 @@ from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import NetworkOptions, RowOutputOptions, SizeOption, WeightsOption, choice_option, whole
 from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.external.origin import FromSettings, Origin, Subject
+from mnfpn_cli.external.origin import FromSettings, Origin, Workload
 from mnfpn_cli.report.terminal.summary import SORT_KEYS, Selection, SortKey, select
 from mnfpn_cli.text import as_option, did_you_mean
 
@@ -116,7 +116,7 @@ class PictureOptions:
         if self.svg is not None:
             form_of_file("--svg", self.svg, ["svg"], "svg")
 
-    def draw(self, plan: "NetworkPlan", subject: Subject, output: RowOutputOptions) -> None:
+    def draw(self, plan: "NetworkPlan", workload: Workload, output: RowOutputOptions) -> None:
         """Write the picture, and show the diagram, each where it was asked for."""
         from mnfpn_cli.cli.output import emit, write_text
         from mnfpn_cli.plan.shapes import network_shapes
@@ -126,12 +126,12 @@ class PictureOptions:
         from mnfpn_cli.report.terminal.export import weights_report
         from mnfpn_cli.settings.input import NetworkInput, Size
 
-        batch, channels, height, width = subject.specs[0].shape
+        batch, channels, height, width = workload.specs[0].shape
         layout = network_layout(plan, network_shapes(plan, NetworkInput(batch, channels, Size(height, width))))
         if self.svg is not None:
             write_text(self.svg, diagram_svg(layout), "`svg`")
         if self.tree:
-            emit(diagram(layout) + weights_report(subject.origin.fit()), {}, output)
+            emit(diagram(layout) + weights_report(workload.origin.fit()), {}, output)
 
 
 @grouped
@@ -156,41 +156,40 @@ def summary(
         mnfpn summary --sort macs --top 10
         mnfpn summary --model torchvision.models:resnet18 --depth 1
     """
-    (subject,) = model.subjects(network, [size], weights=weights)
-    drawn = picture.plan(subject.origin)
+    (workload,) = model.workloads(network, [size], weights=weights)
+    drawn = picture.plan(workload.origin)
     picture.check(output, [*rows.given(), *["--counts"] * counts, *["--no-audit"] * (not audit)])
     if counts and output.format in ("csv", "markdown"):
         raise UsageError(
             Problem("--counts", f"is in text and JSON, and cannot be given beside --format {output.format}")
         )
     if drawn is not None:
-        picture.draw(drawn, subject, output)
+        picture.draw(drawn, workload, output)
     if not picture.tree:
-        _show_layers(subject, rows, counts, audit, output)
+        _show_layers(workload, rows, counts, audit, output)
 
 
-def _show_layers(subject: Subject, rows: RowOptions, counts: bool, audit: bool, output: RowOutputOptions) -> None:
+def _show_layers(workload: Workload, rows: RowOptions, counts: bool, audit: bool, output: RowOutputOptions) -> None:
     """Inspect the network, and show its layers with what was asked for beside them."""
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.audit import audit_report
-    from mnfpn_cli.report.terminal.counts import counts_tables
     from mnfpn_cli.report.terminal.export import weights_report
-    from mnfpn_cli.report.terminal.summary import rows_csv, rows_markdown, summary_tables
+    from mnfpn_cli.report.terminal.summary import counts_tables, rows_csv, rows_markdown, summary_tables
 
     with ending_at_once():
-        from mnfpn_cli.audit.counts import counts_record
-        from mnfpn_cli.audit.inspect import inspect_subject, summary_document
+        from mnfpn_cli.audit.audit import inspect_workload, summary_document
+        from mnfpn_cli.audit.counters import counts_record
         from mnfpn_cli.audit.tree import layer_tree
 
-    found = inspect_subject(subject, audited=audit)
-    tree = layer_tree(found.facts)
+    found = inspect_workload(workload, audited=audit)
+    tree = layer_tree(found.trace)
     rows.check(tree)
     every = rows.selection(everything=True)
     layers = select(tree, every)
-    counted = counts_record(found.facts) if counts else None
-    report = summary_tables(tree, subject.specs, rows.selection(everything=False)) + weights_report(found.weights)
+    counted = counts_record(found.trace) if counts else None
+    report = summary_tables(tree, workload.specs, rows.selection(everything=False)) + weights_report(found.weights)
     report += counts_tables(counted) if counted else []
     report += audit_report(found.audit, found.pyramids) if found.audit else []
     listed = layers if every.is_flat else [tree.rows[0], *layers]
-    document = summary_document(subject, found, tree, listed, counted)
+    document = summary_document(workload, found, tree, listed, counted)
     emit(report, document, output, {"csv": lambda: rows_csv(layers), "markdown": lambda: rows_markdown(layers)})

@@ -8,8 +8,7 @@ from mnfpn_cli.cli.groups import grouped, spelled
 from mnfpn_cli.cli.measuring import SamplingOptions
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.cli.paths import check_not_read
-from mnfpn_cli.cli.space import BudgetOptions, SpaceOptions
-from mnfpn_cli.cli.sweep_options import HowOptions, StoreIfSaid
+from mnfpn_cli.cli.sweep_options import BudgetOptions, MeasuringOptions, SpaceOptions, StoreIfSaid
 from mnfpn_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,14 +16,14 @@ if TYPE_CHECKING:
 
 
 WORTH_A_CLUSTER = 100_000
-"""Cells from which on a cluster plans them: fewer take less time here than sending them around."""
+"""Runs from which on a cluster plans them: fewer take less time here than sending them around."""
 
 
 @grouped
 def sweep(
     *,
     store: StoreIfSaid = None,
-    how: HowOptions,
+    how: MeasuringOptions,
     space: SpaceOptions,
     budget: BudgetOptions,
     sampling: SamplingOptions,
@@ -32,15 +31,15 @@ def sweep(
 ) -> None:
     """Plan every network of a design space, and measure the chosen ones.
 
-    The budget and --measure choose. Each cell is measured by itself.
+    The budget and --measure choose. Each run is measured by itself.
 
     Examples:
         mnfpn sweep --width-mult 0.5,0.75,1.0 --size 320,640 --measure none
         mnfpn sweep --width-mult 0.5,1.0 --store runs.db --dry-run
         mnfpn sweep --resume --store runs.db
     """
-    from mnfpn_cli.cli.sweep_shown import expect_of, show
-    from mnfpn_cli.cli.sweeping import go_on, measure
+    from mnfpn_cli.cli.sweep_measure import go_on, measure
+    from mnfpn_cli.cli.sweep_progress import expect_of, show
 
     how.check(space, budget, sampling, store)
     if how.resume:
@@ -52,17 +51,19 @@ def sweep(
     )
     chosen, manner = _choose(space, budget, how, command, output.output), how.how(sampling, budget.budget().latency_s)
     if store is None or how.dry_run:
-        expected = expect_of(store, chosen, manner, sampling.sampling(), how) if chosen.cells else None
+        expected = expect_of(store, chosen, manner, sampling.sampling(), how) if chosen.runs else None
         show(chosen, expected, output)
         return
     measure(store, chosen, manner, how, output)
 
 
-def _choose(space: SpaceOptions, budget: BudgetOptions, how: HowOptions, command: str, output: Path | None) -> "Chosen":
-    """The space worked out, and the cells of it that are to be measured.
+def _choose(
+    space: SpaceOptions, budget: BudgetOptions, how: MeasuringOptions, command: str, output: Path | None
+) -> "Chosen":
+    """The space worked out, and the runs of it that are to be measured.
 
     Raises:
-        UsageError: where no cell is valid, or the output would replace a settings file that the space names.
+        UsageError: where no run is valid, or the output would replace a settings file that the space names.
     """
     from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.space.frontier import choose
@@ -79,6 +80,6 @@ def _choose(space: SpaceOptions, budget: BudgetOptions, how: HowOptions, command
             planned = plan_on(how.ray, stated, limits, progress)
         else:
             planned = plan_space(stated, limits, progress)
-    if planned.invalid and not planned.cells and not planned.cut:
+    if planned.invalid and not planned.runs and not planned.cut:
         raise UsageError("\n".join(planned.invalid))
-    return Chosen(choose(planned.cells, how.measure), planned, how.measure, command)
+    return Chosen(choose(planned.runs, how.measure), planned, how.measure, command)

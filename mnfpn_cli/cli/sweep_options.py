@@ -1,23 +1,216 @@
-"""The options of `mnfpn sweep` that say what of a space is measured, and how."""
+"""The options of a sweep: its space, its budget, and how its runs are measured."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from mnfpn_cli.cli.completion import words
-from mnfpn_cli.cli.help import MEASURING, MORE, OPTIONS
+from mnfpn_cli.cli.completion import complete_setting, offering, preset_words, runtime_words, words
+from mnfpn_cli.cli.help import BUDGET, MEASURING, MORE, OPTIONS, SPACE
 from mnfpn_cli.cli.measuring import SamplingOptions
 from mnfpn_cli.cli.options import number, whole
 from mnfpn_cli.cli.paths import Reads
-from mnfpn_cli.cli.space import BudgetOptions, SpaceOptions
-from mnfpn_cli.errors import UsageError
-from mnfpn_cli.text import did_you_mean
+from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.settings.execution import DEVICES
+from mnfpn_cli.settings.input import ITEM_BYTES
+from mnfpn_cli.text import as_option, did_you_mean
 
 if TYPE_CHECKING:
-    from mnfpn_cli.documents.sweep import HowRecord
+    from mnfpn_cli.documents.sweep import MeasuringRecord
+    from mnfpn_cli.space.axes import Space
+    from mnfpn_cli.space.planned import Budget
+    from mnfpn_cli.store.rows import StoredRun
     from mnfpn_cli.store.sweeps import Again
+
+
+@dataclass(frozen=True)
+class RunFilter:
+    """An option that was given, and the runs that it is about.
+
+    Attributes:
+        option: its name.
+        value: as it was given.
+        of: what it looks at in a run.
+        keeps: whether it is about the runs of which this is so.
+    """
+
+    option: str
+    value: str | int
+    of: "Callable[[StoredRun], str | int]"
+    keeps: Callable[[str | int], bool]
+
+
+def device_filter(device: str) -> RunFilter:
+    """The runs that ran, or are to run, on a device; ``cuda`` is any of them."""
+    return RunFilter("--device", device, lambda one: one.device, lambda of: device in (of, str(of).partition(":")[0]))
+
+
+def choose_runs(runs: "list[StoredRun]", filters: Iterable[RunFilter], called: str = "runs") -> "list[StoredRun]":
+    """The runs that all filters are about.
+
+    ``called``: what messages call the runs.
+
+    Raises:
+        UsageError: where a filter leaves none: it names what there is.
+    """
+    before: list[str] = []
+    for one in filters:
+        kept = [run for run in runs if one.keeps(one.of(run))]
+        if runs and not kept:
+            there = ", ".join(map(str, sorted({one.of(run) for run in runs})))
+            given = f" with {' '.join(before)}" if before else ""
+            raise UsageError(
+                Problem(one.option, f"must be one that the store has {called} of{given} ({there})", repr(one.value))
+            )
+        before.append(f"{one.option} {one.value}")
+        runs = kept
+    return runs
+
+
+def space_option(help: str, metavar: str, panel: str = SPACE, **more: Any) -> Any:
+    """An option in the help's panel on the space."""
+    return Option(help=help, metavar=metavar, rich_help_panel=panel, **more)
+
+
+@dataclass(frozen=True)
+class SpaceOptions:
+    """The choices for each key."""
+
+    width_mult: Annotated[list[str] | None, space_option("Scale the channels of the backbone.", "X,...")] = None
+    pyramid_channels: Annotated[list[str] | None, space_option("Channels of every pyramid level.", "N,...")] = None
+    set: Annotated[
+        list[str] | None,
+        space_option(
+            "Set any other key, as pyramid.smooth=conv,separable; may repeat.",
+            "KEY=VALUE,...",
+            autocompletion=complete_setting,
+        ),
+    ] = None
+    preset: Annotated[
+        list[str] | None, space_option("Start from presets.", "NAME,...", autocompletion=offering(preset_words))
+    ] = None
+    size: Annotated[list[str] | None, space_option("Image sizes, as 320x320,600x900.", "HxW,...")] = None
+    batch: Annotated[list[str] | None, space_option("Images in a batch.", "N,...")] = None
+    runtime: Annotated[
+        list[str] | None,
+        space_option("Runtimes, or all.", "NAME,...", autocompletion=offering(runtime_words)),
+    ] = None
+    device: Annotated[
+        list[str] | None,
+        space_option("Devices: auto, cpu, cuda, cuda:N, mps.", "DEVICE,...", autocompletion=words(*DEVICES)),
+    ] = None
+    dtype: Annotated[
+        list[str] | None,
+        space_option("Types: float32, bfloat16, float16.", "TYPE,...", autocompletion=words(*ITEM_BYTES)),
+    ] = None
+    space: Annotated[Path | None, space_option("Read choices from a JSON file.", "FILE"), Reads()] = None
+    config: Annotated[
+        list[str] | None, space_option("Read settings from a file; repeat it for more.", "FILE", MORE), Reads()
+    ] = None
+    stages: Annotated[
+        list[str] | None,
+        space_option("Give a table of stages: '1,16,1,1 6,24,2,2'; repeat it for more.", "ROWS", MORE),
+    ] = None
+    in_channels: Annotated[list[str] | None, space_option("Channels of the input image.", "N,...", MORE)] = None
+    threads: Annotated[list[str] | None, space_option("CPU threads.", "N,...", MORE)] = None
+    train: Annotated[
+        bool,
+        Option("--train", help="Time training steps: forward, backward, SGD.", rich_help_panel=OPTIONS),
+    ] = False
+
+    def given(self) -> list[str]:
+        """The options that were given."""
+        return [as_option(one.name) for one in fields(self) if getattr(self, one.name) != one.default]
+
+    def read(self) -> "Space":
+        """The space that these options state.
+
+        Raises:
+            UsageError: where they state none.
+            MnfpnError: where a file cannot be read.
+        """
+        from mnfpn_cli.settings.overrides import parse_stages
+        from mnfpn_cli.space.axes import Axis
+        from mnfpn_cli.space.read import axis_of, joined, merged, override_axis, read_space, split_choices
+
+        in_file, axes = read_space(self.space) if self.space is not None else [], list[Axis]()
+        if self.stages is not None:
+            axes.append(axis_of("stages", "`stages`", [parse_stages(text).value for text in self.stages]))
+        if self.config is not None:
+            axes.append(axis_of("config", "`config`", self.config))
+        for name, key in NAMED.items():
+            where = f"`{name}`"
+            texts = [text for one in getattr(self, name) or () for text in split_choices(where, one)]
+            if texts:
+                numbers = name in NUMBERS
+                axes.append(axis_of(key, where, [_number(name, one) for one in texts] if numbers else texts))
+        axes += [override_axis(text) for text in self.set or ()]
+        axes += [axis_of("train", "`train`", [True])] if self.train else []
+        return merged([*in_file, *joined(axes)])
+
+
+NAMED = {
+    "preset": "preset",
+    "width_mult": "width_mult",
+    "pyramid_channels": "pyramid.channels",
+    "in_channels": "in_channels",
+    **{key: key for key in ("size", "batch", "runtime", "device", "dtype", "threads")},
+}
+"""The options whose values are separated by commas, and their keys."""
+
+NUMBERS = ("width_mult", "pyramid_channels", "in_channels")
+
+
+def _number(name: str, text: str) -> float | int:
+    try:
+        return int(text) if name != "width_mult" else float(text)
+    except ValueError:
+        kind = "numbers" if name == "width_mult" else "whole numbers"
+        raise UsageError(Problem(f"`{name}`", f"must be {kind} separated by commas", f"'{text}'")) from None
+
+
+def budget_option(name: str, help: str, metavar: str) -> Any:
+    """An option in the help's panel on the budget."""
+    return Option(name, help=help, metavar=metavar, rich_help_panel=BUDGET)
+
+
+@dataclass(frozen=True)
+class BudgetOptions:
+    """What a run may cost."""
+
+    max_macs: Annotated[str | None, budget_option("--max-macs", "At most this many MACs of one image, as 5G.", "N")] = (
+        None
+    )
+    max_parameters: Annotated[
+        str | None, budget_option("--max-parameters", "At most this many parameters, as 4M.", "N")
+    ] = None
+    max_memory: Annotated[
+        str | None, budget_option("--max-memory", "At most this much for weights and activations, as 200MiB.", "BYTES")
+    ] = None
+    min_levels: Annotated[str | None, budget_option("--min-levels", "At least this many pyramid levels.", "N")] = None
+    max_latency: Annotated[
+        str | None,
+        budget_option("--max-latency", "At most this measured time for a pass, as 30ms.", "TIME"),
+    ] = None
+
+    def budget(self) -> "Budget":
+        """What these options allow.
+
+        Raises:
+            UsageError: where one is no quantity.
+        """
+        from mnfpn_cli.cli.options import whole
+        from mnfpn_cli.space.planned import Budget, parse_bytes, parse_count, parse_duration
+
+        return Budget(
+            parse_count("`max_macs`", self.max_macs) if self.max_macs is not None else None,
+            parse_count("`max_parameters`", self.max_parameters) if self.max_parameters is not None else None,
+            parse_bytes("`max_memory`", self.max_memory) if self.max_memory is not None else None,
+            whole("--min-levels", 1)(self.min_levels) if self.min_levels is not None else None,
+            parse_duration("`max_latency`", self.max_latency) if self.max_latency is not None else None,
+        )
 
 
 def files_of_store(name: str) -> tuple[Path, ...]:
@@ -26,7 +219,7 @@ def files_of_store(name: str) -> tuple[Path, ...]:
     Raises:
         UsageError: where it is neither.
     """
-    from mnfpn_cli.store.connect import store_files
+    from mnfpn_cli.store.store import store_files
 
     return store_files(name)
 
@@ -57,7 +250,7 @@ WORDS = ("all", "frontier", "none")
 
 
 def parse_measure(text: str) -> str:
-    """Which cells to measure: a word or a number.
+    """Which runs to measure: a word or a number.
 
     Raises:
         UsageError: where it is neither.
@@ -67,45 +260,45 @@ def parse_measure(text: str) -> str:
             return str(whole("--measure", 1)(text))
         except UsageError:
             near = did_you_mean(text, WORDS)
-            rule = "must be all, frontier, none or a number of cells"
+            rule = "must be all, frontier, none or a number of runs"
             raise UsageError(f"--measure: {rule}, got '{text}'{near}") from None
     return text
 
 
 @dataclass(frozen=True)
-class HowOptions:
-    """What of the space is measured, and how."""
+class MeasuringOptions:
+    """What of the space is measured, and measuring."""
 
     measure: Annotated[
         str,
         sweep_option(
-            "Measure all (unless given), frontier, none, or a number of cells along the frontier of MACs and capacity.",
-            "CELLS",
+            "Measure all (unless given), frontier, none, or a number of runs along the frontier of MACs and capacity.",
+            "RUNS",
             OPTIONS,
             parser=parse_measure,
             autocompletion=words(*WORDS),
         ),
     ] = "all"
-    dry_run: Annotated[bool, sweep_flag("--dry-run", "Only say how many cells there are, and how long they take.")] = (
+    dry_run: Annotated[bool, sweep_flag("--dry-run", "Only say how many runs there are, and how long they take.")] = (
         False
     )
     resume: Annotated[bool, sweep_flag("--resume", "Measure what the sweeps of the store have left.")] = False
     again: Annotated[bool, sweep_flag("--again", "Measure again what the store already has.", MORE)] = False
-    retry_failed: Annotated[bool, sweep_flag("--retry-failed", "Measure also the cells that failed before.", MORE)] = (
+    retry_failed: Annotated[bool, sweep_flag("--retry-failed", "Measure also the runs that failed before.", MORE)] = (
         False
     )
     by_layer: Annotated[
         bool, sweep_flag("--by-layer", "Also time each layer, where the runtime has layers.", MEASURING)
     ] = False
-    reference_every: Annotated[
+    baseline_every: Annotated[
         int | None,
         sweep_option(
-            "Time the reference cell after every N cells; 10 unless given.", "N", parser=whole("--reference-every", 1)
+            "Time the baseline run after every N runs; 10 unless given.", "N", parser=whole("--baseline-every", 1)
         ),
     ] = None
-    cell_timeout: Annotated[
+    run_timeout: Annotated[
         float | None,
-        sweep_option("Give a cell up after this time; 900 unless given.", "SECONDS", parser=number("--cell-timeout")),
+        sweep_option("Give a run up after this time; 900 unless given.", "SECONDS", parser=number("--run-timeout")),
     ] = None
     ray: Annotated[
         str | None,
@@ -113,24 +306,26 @@ class HowOptions:
     ] = None
     accelerator: Annotated[str | None, sweep_option("With --ray, use GPUs of this kind, as H100.", "NAME")] = None
 
-    def how(self, sampling: SamplingOptions, latency_s: float | None) -> "HowRecord":
-        """How cells are measured.
+    def how(self, sampling: SamplingOptions, latency_s: float | None) -> "MeasuringRecord":
+        """How runs are measured.
 
         Raises:
             UsageError: where options on sampling contradict each other.
         """
-        from mnfpn_cli.documents.sweep import HowRecord
+        from mnfpn_cli.documents.sweep import MeasuringRecord
 
-        return self.going_on(HowRecord(sampling=sampling.record(), by_layer=self.by_layer, max_latency_s=latency_s))
+        return self.going_on(
+            MeasuringRecord(sampling=sampling.record(), by_layer=self.by_layer, max_latency_s=latency_s)
+        )
 
-    def going_on(self, how: "HowRecord") -> "HowRecord":
+    def going_on(self, measuring: "MeasuringRecord") -> "MeasuringRecord":
         """The same with what can be said anew each time, as far as it is."""
-        every = how.reference_every if self.reference_every is None else self.reference_every
-        timeout_s = how.timeout_s if self.cell_timeout is None else self.cell_timeout
-        return how.model_copy(update={"reference_every": every, "timeout_s": timeout_s})
+        every = measuring.baseline_every if self.baseline_every is None else self.baseline_every
+        timeout_s = measuring.timeout_s if self.run_timeout is None else self.run_timeout
+        return measuring.model_copy(update={"baseline_every": every, "timeout_s": timeout_s})
 
     def measured_again(self) -> "Again":
-        """Which cells are measured though the store has a result of them."""
+        """Which runs are measured though the store has a result of them."""
         from mnfpn_cli.store.sweeps import Again
 
         return Again(self.again, self.retry_failed, self.by_layer)
@@ -141,8 +336,8 @@ class HowOptions:
         Raises:
             UsageError: where they are not, or do.
         """
-        if self.cell_timeout is not None and not 1 <= self.cell_timeout <= 1e6:
-            raise UsageError(f"--cell-timeout: must be 1 to 1000000 seconds, got {self.cell_timeout:g}")
+        if self.run_timeout is not None and not 1 <= self.run_timeout <= 1e6:
+            raise UsageError(f"--run-timeout: must be 1 to 1000000 seconds, got {self.run_timeout:g}")
         if self.accelerator is not None and self.ray is None:
             raise UsageError("--accelerator: has no meaning without --ray")
         if store is None and (self.resume or not (self.dry_run or self.measure == "none")):
@@ -153,7 +348,7 @@ class HowOptions:
         if idle:
             raise UsageError(f"{', '.join(idle)}: must not be given where there is no --store and nothing is measured")
         if store is not None:
-            from mnfpn_cli.store.connect import store_url
+            from mnfpn_cli.store.store import store_url
 
             store_url(store)  # before a space is planned, which can take a minute
         if not self.resume:
@@ -167,12 +362,14 @@ class HowOptions:
 
     def _without_effect(self, budget: BudgetOptions, sampling: SamplingOptions) -> list[str]:
         """The options that say nothing of what is shown without a store: a dry run still tells how long it takes."""
-        timing = [] if self.dry_run else [*_given(sampling), *self._said("by_layer", "reference_every", "cell_timeout")]
+        timing = [] if self.dry_run else [*_given(sampling), *self._said("by_layer", "baseline_every", "run_timeout")]
         latency = ["--max-latency"] if budget.max_latency is not None else []
         return [*timing, *self._said("again", "retry_failed"), *latency]
 
     def _said(self, *names: str) -> list[str]:
-        return [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) != getattr(HowOptions, name)]
+        return [
+            f"--{name.replace('_', '-')}" for name in names if getattr(self, name) != getattr(MeasuringOptions, name)
+        ]
 
 
 def _given(options: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a kind of device gives to measurements. A new kind is a new file, and a line in `mnfpn_cli.devices.devices`."""
+"""What a kind of device gives to measurements. A new kind is a new file, and a line in `mnfpn_cli.devices.choose`."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext

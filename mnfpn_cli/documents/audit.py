@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Document, Parameters, Record, Stride
-from mnfpn_cli.documents.inputs import ImageSize, MapSize, WeightsRecord
+from mnfpn_cli.documents.records import ImageSize, MapSize, WeightsRecord
 
 Kind = Literal[
     "unregistered",
@@ -33,7 +33,7 @@ class Finding(Record):
         description="Parameters concerned; where they are miscounted, the largest difference between counts."
     )
     message: str = Field(description="What is wrong, in a sentence.")
-    remedy: str = Field(description="How to mend it.")
+    remedy: str = Field(description="Mode to mend it.")
 
     @classmethod
     def of(cls, kind: Kind, paths: Sequence[str], parameters: int, message: str, remedy: str) -> Self:
@@ -68,7 +68,7 @@ class Audit(Record):
     """What an audit found."""
 
     clean: bool = Field(description="Whether nothing was found.")
-    how: Literal["meta", "fake", "real"] = Field(description="The tensors that the network ran on.")
+    mode: Literal["meta", "fake", "real"] = Field(description="The tensors that the network ran on.")
     called: Count = Field(description="Registered modules that took part in the pass.")
     registered: Count = Field(description="Registered modules that have a forward.")
     idle: Count = Field(description="Registered modules without parameters that took no part; they do no harm.")
@@ -82,4 +82,4 @@ class AuditDocument(Audit, Document):
 
     command: Literal["audit"] = Field("audit", description="The command that made the document.")
     levels: tuple[ObservedLevel, ...] | None = Field(description="The maps that come out; null where there is one.")
-    weights: WeightsRecord | None = Field(description="How the checkpoint fits; null without `weights`.")
+    weights: WeightsRecord | None = Field(description="Mode the checkpoint fits; null without `weights`.")

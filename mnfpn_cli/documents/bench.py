@@ -26,8 +26,15 @@ from mnfpn_cli.documents.base import (
     Watts,
     Word,
 )
-from mnfpn_cli.documents.inputs import InputRecord, WeightsRecord
-from mnfpn_cli.documents.measurement import Ended, EnvironmentRecord, LatencyRecord, Sample, WarningRecord
+from mnfpn_cli.documents.records import (
+    Ended,
+    EnvironmentRecord,
+    InputRecord,
+    LatencyRecord,
+    Sample,
+    WarningRecord,
+    WeightsRecord,
+)
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.problems import SettingsError
 

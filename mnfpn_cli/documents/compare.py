@@ -5,8 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from mnfpn_cli.documents.base import Bytes, Document, Macs, Model, Parameters, Positive, Ratio, Record, Share, Word
-from mnfpn_cli.documents.inputs import InputRecord
-from mnfpn_cli.documents.measurement import Ended, EnvironmentRecord, LatencyRecord, WarningRecord
+from mnfpn_cli.documents.records import Ended, EnvironmentRecord, InputRecord, LatencyRecord, WarningRecord
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.network import NetworkSettings
 
@@ -32,7 +31,7 @@ class SideRecord(Record):
     max_difference: Ratio | None = Field(
         description="Largest difference from its own eager float32, over each output's largest value."
     )
-    latency_s: LatencyRecord = Field(description="The time of a pass in the first row.")
+    latency_s: LatencyRecord = Field(description="The time of a pass in the first run.")
 
 
 class SideTimes(Record):
@@ -50,7 +49,7 @@ class VerdictRecord(Record):
     method: str | None = Field(description="How ratio and interval were worked out.")
 
 
-class ComparedRow(VerdictRecord):
+class ComparedRun(VerdictRecord):
     """A run that both sides have."""
 
     name: str = Field(description="The run.")
@@ -67,7 +66,7 @@ class GatesRecord(Record):
 
 
 class CompareDocument(VerdictRecord, Document):
-    """The result of `mnfpn compare`; settings and model are those of A, the verdict that of the first row."""
+    """The result of `mnfpn compare`; settings and model are those of A, the verdict that of the first run."""
 
     command: Literal["compare"] = Field("compare", description="The command that made the document.")
     complete: bool = Field(description="Whether all was measured.")
@@ -75,7 +74,7 @@ class CompareDocument(VerdictRecord, Document):
     margin: Share = Field(description="A difference up to this share is ignored.")
     a: SideRecord = Field(description="The first side.")
     b: SideRecord = Field(description="The second side.")
-    rows: tuple[ComparedRow, ...] = Field(min_length=1, description="The runs that both sides have.")
+    runs: tuple[ComparedRun, ...] = Field(min_length=1, description="The runs that both sides have.")
     warnings: tuple[WarningRecord, ...] = Field(description="What makes the verdict less sure.")
     gates: GatesRecord = Field(description="What the gates say.")
     environment: EnvironmentRecord | None = Field(description="What it was measured on; null for result files.")

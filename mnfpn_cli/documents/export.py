@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from mnfpn_cli.documents.base import Bytes, Count, Document, Ratio, Record, Value
-from mnfpn_cli.documents.inputs import ImageInput, WeightsRecord
+from mnfpn_cli.documents.records import ImageInput, WeightsRecord
 
 
 class OutputCheck(Record):

@@ -5,13 +5,11 @@ from typing import Literal
 from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Document, Ratio, Record, Share
-from mnfpn_cli.documents.costs import ComparableRecord, PlannedRun, StatusCounts
-from mnfpn_cli.documents.inputs import ImageSize
-from mnfpn_cli.documents.measurement import LatencyRecord
-from mnfpn_cli.documents.runs import StoredRun
+from mnfpn_cli.documents.records import ComparableRecord, ImageSize, LatencyRecord, PlannedRun, StatusCounts
+from mnfpn_cli.documents.runs import StoredRunRecord
 
 
-class FrontierRun(StoredRun):
+class FrontierRun(StoredRunRecord):
     """A run of the frontier."""
 
     name: str = Field(description="What it differs in from the other runs, in words.")
@@ -21,15 +19,15 @@ class FrontierRun(StoredRun):
 class FrontierRecord(ComparableRecord):
     """The frontier of runs whose times can be compared."""
 
-    cells: tuple[FrontierRun, ...] = Field(description="Its runs, fastest first.")
+    runs: tuple[FrontierRun, ...] = Field(description="Its runs, fastest first.")
 
 
 class MovedRecord(Record):
-    """A time of the reference that differs from its first."""
+    """A time of the baseline that differs from its first."""
 
-    node: str = Field(description="The machine.")
+    worker: str = Field(description="The machine.")
     finished: str = Field(description="When it was timed: UTC, in ISO 8601.")
-    pace: Ratio = Field(description="The time over its first time.")
+    drift: Ratio = Field(description="The time over its first time.")
 
 
 class ReportDocument(Document):
@@ -40,7 +38,7 @@ class ReportDocument(Document):
     frontier: tuple[FrontierRecord, ...] = Field(
         description="The measured frontier of each machine, device and batch, for inference and training apart."
     )
-    reference_moved: tuple[MovedRecord, ...] = Field(description="Times of the reference that differ from its first.")
+    baseline_moved: tuple[MovedRecord, ...] = Field(description="Times of the baseline that differ from its first.")
     output: str | None = Field(description="The page or picture that was written; null where none was.")
 
 

@@ -6,8 +6,7 @@ from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Document, Ratio, Record, Seconds
 from mnfpn_cli.documents.bench import RunProfile, RunRecord
-from mnfpn_cli.documents.costs import PlannedRun
-from mnfpn_cli.documents.measurement import EnvironmentRecord, LatencyRecord, WarningRecord
+from mnfpn_cli.documents.records import EnvironmentRecord, LatencyRecord, PlannedRun, WarningRecord
 from mnfpn_cli.documents.sweep import SweepRecord
 
 
@@ -18,7 +17,7 @@ class KeyRecord(Record):
     status: Literal["pending", "done", "failed"] = Field(description="What became of it.")
 
 
-class StoredRun(PlannedRun, KeyRecord):
+class StoredRunRecord(PlannedRun, KeyRecord):
     """A run of a store; null is what was not measured."""
 
     size: str = Field(description="Size of an image, height first.")
@@ -26,12 +25,12 @@ class StoredRun(PlannedRun, KeyRecord):
     machine: str = Field(
         description="The kind of machine that measured it; while it is pending, the kind that it is for."
     )
-    node: str | None = Field(description="The name of the machine that measured it.")
+    worker: str | None = Field(description="The name of the machine that measured it.")
     latency_s: LatencyRecord | None = Field(description="The time of a pass.")
-    pace: Ratio | None = Field(
-        description="The reference's time over its first time at that moment; null where it stayed the same."
+    drift: Ratio | None = Field(
+        description="The baseline's time over its first time at that moment; null where it stayed the same."
     )
-    corrected_s: Seconds | None = Field(description="The median over the pace; null where the reference stayed.")
+    corrected_s: Seconds | None = Field(description="The median over the drift; null where the baseline stayed.")
     sweep: Count | None = Field(description="The sweep that measured it.")
     started: str | None = Field(description="When measuring it began: UTC, in ISO 8601.")
     finished: str | None = Field(description="When it ended.")
@@ -45,7 +44,7 @@ class ResultRecord(Record):
     id: str = Field(description="32 hexadecimal digits, of this result alone.")
     sweep: Count = Field(description="The sweep that it was measured for.")
     status: Literal["done", "failed"] = Field(description="What became of it.")
-    node: str = Field(description="The name of the machine.")
+    worker: str = Field(description="The name of the machine.")
     started: str = Field(description="When it began: UTC, in ISO 8601.")
     finished: str = Field(description="When it ended.")
     reason: str | None = Field(description="Why it failed, or why its layers were not timed; null where neither is so.")
@@ -65,14 +64,14 @@ class RunsListDocument(Document):
     command: Literal["runs list"] = Field("runs list", description="The command that made the document.")
     store: str = Field(description="The store, without passwords.")
     sweeps: tuple[SweepRecord, ...] = Field(description="Its sweeps, newest first.")
-    runs: tuple[StoredRun, ...] = Field(description="Its runs, newest first; behind them those that are pending.")
+    runs: tuple[StoredRunRecord, ...] = Field(description="Its runs, newest first; behind them those that are pending.")
 
 
 class RunsShowDocument(Document):
     """The result of `mnfpn runs show`."""
 
     command: Literal["runs show"] = Field("runs show", description="The command that made the document.")
-    run: StoredRun = Field(description="The run, with its newest result.")
+    run: StoredRunRecord = Field(description="The run, with its newest result.")
     results: tuple[ResultRecord, ...] = Field(description="All that was measured of it, oldest first.")
 
 
@@ -80,7 +79,7 @@ class RunsExportDocument(Document):
     """The result of `mnfpn runs export` as JSON."""
 
     command: Literal["runs export"] = Field("runs export", description="The command that made the document.")
-    runs: tuple[StoredRun, ...] = Field(description="The runs, newest first; behind them those that are pending.")
+    runs: tuple[StoredRunRecord, ...] = Field(description="The runs, newest first; behind them those that are pending.")
 
 
 class RunsMergeDocument(Document):
@@ -94,7 +93,7 @@ class RunsPruneDocument(Document):
     """The result of `mnfpn runs prune`."""
 
     command: Literal["runs prune"] = Field("runs prune", description="The command that made the document.")
-    cells: Count = Field(description="Runs that were removed, with their results.")
+    runs: Count = Field(description="Runs that were removed, with their results.")
     results: Count = Field(description="Results that were removed.")
     restored: Count = Field(description="Runs that were to be measured again, and stay as they were measured.")
     busy: Count = Field(description="Runs that are being measured, and stay.")

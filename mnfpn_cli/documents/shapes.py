@@ -6,7 +6,7 @@ from pydantic import Field
 
 from mnfpn_cli.documents.audit import Finding
 from mnfpn_cli.documents.base import Bytes, Count, Document, Record, Stride
-from mnfpn_cli.documents.inputs import ImageInput, MapSize, TensorInput, WeightsRecord
+from mnfpn_cli.documents.records import ImageInput, MapSize, TensorInput, WeightsRecord
 from mnfpn_cli.settings.input import DType
 
 

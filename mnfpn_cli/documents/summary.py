@@ -6,7 +6,7 @@ from pydantic import Field
 
 from mnfpn_cli.documents.audit import Audit, ObservedLevel
 from mnfpn_cli.documents.base import Amount, Bytes, Count, Document, Macs, Parameters, Record
-from mnfpn_cli.documents.inputs import ImageInput, TensorInput, WeightsRecord
+from mnfpn_cli.documents.records import ImageInput, TensorInput, WeightsRecord
 
 
 class WorkRecord(Record):

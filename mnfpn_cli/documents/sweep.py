@@ -5,26 +5,26 @@ from typing import Literal
 from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Document, Record, Seconds
-from mnfpn_cli.documents.costs import PlannedRun, StatusCounts
-from mnfpn_cli.documents.work import SamplingRecord
+from mnfpn_cli.documents.records import PlannedRun, StatusCounts
+from mnfpn_cli.documents.worker import SamplingRecord
 
 
 class InvalidRuns(Record):
     """Combinations of a space that are no network, for one reason."""
 
-    cells: Count = Field(description="How many there are.")
+    runs: Count = Field(description="How many there are.")
     reason: str = Field(description="Where the settings are wrong, the rule, and the value.")
 
 
 class SpaceCounts(Record):
     """What the space of a sweep holds."""
 
-    cells: Count = Field(description="Valid runs within the budget.")
+    runs: Count = Field(description="Valid runs within the budget.")
     repeated: Count = Field(description="Runs that several combinations give.")
     all_runtimes: bool = Field(description="Whether all runtimes were asked for, so that some may be missing.")
 
 
-class HowRecord(Record):
+class MeasuringRecord(Record):
     """How the runs of a sweep are measured."""
 
     sampling: SamplingRecord = Field(
@@ -32,7 +32,7 @@ class HowRecord(Record):
     )
     by_layer: bool = Field(False, description="Whether layers are timed by the runtimes that run layer by layer.")
     timeout_s: Seconds = Field(900.0, description="After which a run is given up.")
-    reference_every: Count = Field(10, description="Runs between two times of the reference.")
+    baseline_every: Count = Field(10, description="Runs between two times of the baseline.")
     max_latency_s: Seconds | None = Field(
         None, description="Runs that cannot be as fast are not measured; null for no limit."
     )
@@ -50,7 +50,7 @@ class PlanRecord(Record):
     """What a sweep was begun with, and what its space holds."""
 
     command: str = Field(description="The command that began it.")
-    how: HowRecord = Field(description="How its runs are measured.")
+    measuring: MeasuringRecord = Field(description="How its runs are measured.")
     measure: str = Field(description="Which runs were chosen: all, frontier, none, or how many.")
     space: SpaceCounts = Field(description="What its space holds.")
     invalid: tuple[InvalidRuns, ...] = Field(description="Combinations that are no network, most common reason first.")
@@ -71,14 +71,14 @@ class NotRunGroup(Record):
     dtype: str = Field(description="Their element type.")
     train: bool = Field(description="Whether a pass of theirs is a training step, not an inference pass.")
     reason: str = Field(description="Why they cannot be run.")
-    cells: Count = Field(description="How many there are.")
+    runs: Count = Field(description="How many there are.")
 
 
 class PlannedDocument(Document):
     """The result of `mnfpn sweep` where nothing is measured: what the space holds."""
 
     command: Literal["sweep"] = Field("sweep", description="The command that made the document.")
-    cells: Count = Field(description="Valid runs, those over the budget included.")
+    runs: Count = Field(description="Valid runs, those over the budget included.")
     repeated: Count = Field(description="Runs that several combinations give.")
     invalid: tuple[InvalidRuns, ...] = Field(description="Combinations that are no network, most common reason first.")
     over_budget: dict[str, Count] = Field(description="Runs beyond the budget, by the parameter that they exceed.")
@@ -97,7 +97,7 @@ class MeasuredDocument(Document):
     counts: StatusCounts = Field(description="Their runs by status.")
     skipped: Count = Field(description="Runs that are too slow for `max_latency`, and were not measured.")
     not_run: tuple[NotRunGroup, ...] = Field(description="Runs that no machine there is can run.")
-    references: Count = Field(description="How many times the reference was timed.")
+    baselines: Count = Field(description="How many times the baseline was timed.")
     keys: tuple[str, ...] = Field(description="The keys of the runs.")
     warnings: tuple[str, ...] = Field(description="What makes the figures less sure, and what went wrong.")
 

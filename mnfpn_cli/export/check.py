@@ -10,7 +10,7 @@ from torch import Tensor
 from mnfpn_cli.documents.export import FileCheck, OutputCheck
 from mnfpn_cli.errors import CheckError
 from mnfpn_cli.export.program import NamedOutputs
-from mnfpn_cli.measure.difference import largest, relative_difference
+from mnfpn_cli.measure.verify import largest, relative_difference
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.shapes import image_input
 from mnfpn_cli.settings.input import NetworkInput, Size

@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 
 from mnfpn_cli.documents.export import ExportDocument, ExportedFile, FileCheck
-from mnfpn_cli.documents.inputs import WeightsRecord
+from mnfpn_cli.documents.records import WeightsRecord
 from mnfpn_cli.errors import CheckError, MnfpnError
 from mnfpn_cli.export import onnx as as_onnx
 from mnfpn_cli.export import program as as_program
 from mnfpn_cli.export import safetensors as as_safetensors
 from mnfpn_cli.export.check import compare, inputs_to_check
 from mnfpn_cli.export.formats import Format
-from mnfpn_cli.export.written import Opened, metadata
+from mnfpn_cli.export.program import Opened, metadata
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.files import write_whole
 from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained

@@ -10,8 +10,7 @@ from torch.export import ExportedProgram
 
 from mnfpn_cli.errors import MnfpnError, within
 from mnfpn_cli.export.formats import import_onnxruntime
-from mnfpn_cli.export.program import INPUT, trace, trace_pass
-from mnfpn_cli.export.written import Opened, metadata
+from mnfpn_cli.export.program import INPUT, Opened, metadata, trace, trace_pass
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput

@@ -1,9 +1,11 @@
-"""The graph of a network as torch sees it, which ONNX and torch.export files are made of; and the latter."""
+"""A network as a program that torch exports, and what each file holds beside it."""
 
+import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,31 @@ from torch import Tensor, nn
 from torch._dynamo.exc import UserError
 from torch.export import Dim, ExportedProgram
 
+from mnfpn_cli import __version__
 from mnfpn_cli.errors import MnfpnError, Problem
-from mnfpn_cli.export.written import VERSION_KEY, Opened, metadata
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.weights.header import SETTINGS_KEY
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a file says of itself, and the network in it: images (n, in_channels, h, w) to outputs by name."""
+
+    metadata: Mapping[str, str]
+    run: Callable[[Tensor], Mapping[str, Tensor]]
+
+
+VERSION_KEY = "mnfpn_version"
+
+
+def metadata(settings: NetworkSettings) -> dict[str, str]:
+    """The settings as JSON, and the version of mnfpn, under the keys that they have in files."""
+    compact = json.dumps(settings.model_dump(mode="json"), separators=(",", ":"), allow_nan=False)
+    return {SETTINGS_KEY: compact, VERSION_KEY: __version__}
+
 
 INPUT = "images"
 """The name of the input, in every file: that of `NamedOutputs.forward`'s argument."""

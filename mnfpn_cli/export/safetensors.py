@@ -5,10 +5,8 @@ from pathlib import Path
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
-from mnfpn_cli.export.program import NamedOutputs
-from mnfpn_cli.export.written import Opened, metadata
-from mnfpn_cli.network.build import build_planned
-from mnfpn_cli.network.network import Network
+from mnfpn_cli.export.program import NamedOutputs, Opened, metadata
+from mnfpn_cli.network.network import Network, build_planned
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import NetworkSettings

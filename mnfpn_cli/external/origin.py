@@ -1,7 +1,4 @@
-"""Where a network comes from: settings, or a module that someone else wrote. Decided once, where options are read.
-
-Neither torch nor pydantic is imported before a network is planned or built.
-"""
+"""Where a network comes from (settings, or someone else's module), and what goes into it."""
 
 from __future__ import annotations
 
@@ -10,8 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.external.inputs import Inputs, specs_of
 from mnfpn_cli.external.target import InputSpec, Target
+from mnfpn_cli.settings.input import NetworkInput, Size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,10 +16,61 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mnfpn_cli.documents.base import Model
-    from mnfpn_cli.documents.inputs import WeightsRecord
+    from mnfpn_cli.documents.records import (
+        InputRecord,  # pydantic, which help need not pay for
+        WeightsRecord,
+    )
     from mnfpn_cli.network.network import Network
     from mnfpn_cli.plan.network import NetworkPlan
     from mnfpn_cli.settings.network import NetworkSettings
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInputs:
+    """Tensors of any shapes and element types, in the order in which a network takes them."""
+
+    specs: tuple[InputSpec, ...]
+
+    @property
+    def batch(self) -> int:
+        """The first dimension of the first."""
+        return self.specs[0].shape[0]
+
+    @property
+    def size(self) -> str:
+        """All of them in words: ``1×128 int64, 1×4``."""
+        return in_words(self)
+
+
+Inputs = NetworkInput | TensorInputs
+
+
+def specs_of(inputs: Inputs) -> tuple[InputSpec, ...]:
+    """The tensors that a pass is given."""
+    return (InputSpec(inputs.shape),) if isinstance(inputs, NetworkInput) else inputs.specs
+
+
+def in_words(inputs: Inputs) -> str:
+    """The shapes, and element types where they were said: ``1×3×600×900``."""
+    return ", ".join(map(str, specs_of(inputs)))
+
+
+def input_record(inputs: Inputs) -> InputRecord:
+    """Say in a document what a pass takes."""
+    from mnfpn_cli.documents.records import InputRecord, TensorInput
+
+    if isinstance(inputs, NetworkInput):
+        return InputRecord(batch=inputs.batch, channels=inputs.channels, **inputs.size._asdict(), shapes=None)
+    shapes = tuple(TensorInput(shape=one.shape, dtype=one.dtype) for one in inputs.specs)
+    return InputRecord(batch=inputs.batch, channels=None, height=None, width=None, shapes=shapes)
+
+
+def inputs_of(record: InputRecord) -> Inputs:
+    """Read from a document what a pass takes."""
+    if record.channels and record.height and record.width:
+        return NetworkInput(record.batch, record.channels, Size(record.height, record.width))
+    return TensorInputs(tuple(InputSpec(one.shape, one.dtype) for one in record.shapes or ()))
+
 
 TRACED_SEED = 0
 """Of random weights in a trace: what a detector finds, and so computes, depends on them."""
@@ -77,7 +125,7 @@ class FromSettings:
 
     def build_to_trace(self) -> Network:
         """Build it on the meta device, where a pass takes neither time nor memory."""
-        from mnfpn_cli.network.build import build_meta
+        from mnfpn_cli.network.network import build_meta
 
         return build_meta(self.plan)
 
@@ -162,7 +210,7 @@ def recorded_origin(settings: NetworkSettings | None, model: Model | None) -> Or
 
 
 @dataclass(frozen=True)
-class Subject:
+class Workload:
     """What a command looks at: a network, and the images or tensors of a pass."""
 
     origin: Origin

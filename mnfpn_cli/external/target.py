@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from mnfpn_cli.documents.base import Model
-    from mnfpn_cli.documents.inputs import TensorInput
+    from mnfpn_cli.documents.records import TensorInput
 
 PACKAGES = ("timm", "torchvision", "transformers")
 """Those of networks whose names on PyPI are their modules'; what other modules are called there is not known."""
@@ -125,7 +125,7 @@ class InputSpec:
 
     def record(self) -> TensorInput:
         """Say in a document which tensor it is."""
-        from mnfpn_cli.documents.inputs import TensorInput  # pydantic, which help need not pay for
+        from mnfpn_cli.documents.records import TensorInput  # pydantic, which help need not pay for
 
         return TensorInput(shape=self.shape, dtype=self.dtype)
 

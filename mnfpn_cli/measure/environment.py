@@ -8,7 +8,7 @@ import torch
 
 from mnfpn_cli import __version__
 from mnfpn_cli.devices.cuda import Cuda, convolutions_use_tf32, driver_version
-from mnfpn_cli.documents.measurement import EnvironmentRecord
+from mnfpn_cli.documents.records import EnvironmentRecord
 
 
 def read_environment(cpu: str) -> EnvironmentRecord:

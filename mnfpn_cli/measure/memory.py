@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from mnfpn_cli.devices.devices import device_of
+from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
-from mnfpn_cli.external.inputs import Inputs
-from mnfpn_cli.plan.memory import activation_bytes, memory_needed
+from mnfpn_cli.external.origin import Inputs
+from mnfpn_cli.plan.cost import activation_bytes, memory_needed
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import DType, NetworkInput
 

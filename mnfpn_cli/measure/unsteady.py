@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.documents.measurement import WarningRecord
+from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.text import percent
 
 if TYPE_CHECKING:

@@ -1,11 +1,13 @@
-"""Holding a plan against the real network: does it return what the plan says?"""
+"""Run the real network, and compare its maps with the plan's; and how far two outputs differ."""
 
+from collections.abc import Sequence
 from functools import partial
+from math import inf
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from mnfpn_cli.documents.inputs import WeightsRecord
+from mnfpn_cli.documents.records import WeightsRecord
 from mnfpn_cli.errors import CheckError, Problem
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained
@@ -13,6 +15,38 @@ from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.plan.shapes import NetworkShapes
+
+
+def largest(tensor: Tensor) -> float:
+    """The largest absolute value; 0 of no elements."""
+    return tensor.abs().max().item() if tensor.numel() else 0.0
+
+
+def relative_difference(found: Tensor, expected: Tensor) -> float:
+    """The largest difference of two elements, over the largest absolute value that was expected.
+
+    Infinite where either is not finite, where their shapes differ, or where all that was expected is zero and
+    something else was found.
+    """
+    if found.shape != expected.shape or not (found.isfinite().all() and expected.isfinite().all()):
+        return inf
+    difference, scale = largest(found - expected), largest(expected)
+    return difference / scale if scale else (inf if difference else 0.0)
+
+
+def largest_difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """The largest relative difference over all outputs, 0 of none, in float32 and on the CPU."""
+    differences = (
+        relative_difference(_in_float32(one), _in_float32(other)) for one, other in zip(found, expected, strict=True)
+    )
+    return max(differences, default=0.0)
+
+
+def _in_float32(tensor: Tensor) -> Tensor:
+    """On the CPU; of complex numbers, both parts."""
+    tensor = tensor.detach().cpu()
+    return (torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor).float()
+
 
 SEED = 0
 """Of the weights that no checkpoint gives; shapes do not depend on them."""

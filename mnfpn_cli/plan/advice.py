@@ -5,15 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.plan.levels import network_input, plan_levels
+from mnfpn_cli.plan.levels import network_input, plan_levels, resolve
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, Row, network_work
-from mnfpn_cli.plan.rules import resolve
-from mnfpn_cli.settings.heads import ClassifierHead, LevelClassifiersHead
 from mnfpn_cli.settings.input import NetworkInput
-from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead, NetworkSettings, PyramidSettings
 from mnfpn_cli.settings.overrides import parse_override
-from mnfpn_cli.settings.pyramid import PyramidSettings
 from mnfpn_cli.settings.sources import Source
 from mnfpn_cli.text import as_arguments
 

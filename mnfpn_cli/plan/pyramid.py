@@ -8,7 +8,7 @@ from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.layers import ConvPlan, halved
 from mnfpn_cli.plan.levels import Levels, level_stride
 from mnfpn_cli.settings.input import Size
-from mnfpn_cli.settings.pyramid import Merge, PyramidSettings, Upsample
+from mnfpn_cli.settings.network import Merge, PyramidSettings, Upsample
 
 SHARED = "shared"
 """The name of a smoothing that levels have in common: one module in one place, so that it is counted once."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mnfpn_cli.documents.inputs import ImageInput, MapSize, WeightsRecord
+from mnfpn_cli.documents.records import ImageInput, MapSize, WeightsRecord
 from mnfpn_cli.documents.shapes import HeadMaps, LevelMap, PlannedMaps, ShapesDocument, TapMap
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.plan.pyramid import ExtraPlan, LevelPlan, PyramidPlan

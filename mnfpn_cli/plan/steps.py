@@ -11,9 +11,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from mnfpn_cli.plan.backbone import BackbonePlan
-from mnfpn_cli.plan.head import ClassifierPlan, HeadPlan
 from mnfpn_cli.plan.layers import ConvPlan, LinearPlan, halved
-from mnfpn_cli.plan.network import NetworkPlan
+from mnfpn_cli.plan.network import ClassifierPlan, HeadPlan, NetworkPlan
 from mnfpn_cli.plan.pyramid import ONE_CELL, PyramidPlan, SeparablePlan, level_sizes, stage_sizes
 from mnfpn_cli.settings.input import Size
 

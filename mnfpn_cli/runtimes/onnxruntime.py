@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mnfpn_cli.devices.devices import device_of
+from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export.formats import import_onnxruntime
 from mnfpn_cli.measure.memory import ran_out_of_memory

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.external.inputs import Inputs, specs_of
-from mnfpn_cli.external.origin import External, Origin
+from mnfpn_cli.external.origin import External, Inputs, Origin, specs_of
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line

@@ -19,14 +19,14 @@ class Sampling:
 
     Attributes:
         warmup: untimed passes; None for as many as it takes until they are steady.
-        runs: timed passes, exactly, unless the least time asks for more; None for as many as the precision takes.
+        passes: timed passes, exactly, unless the least time asks for more; None for as many as the precision takes.
         precision: how far the median's 95 % interval may reach, relative to the median.
         min_time_s: the least time of timed passes in seconds.
         max_time_s: the time after which a measurement ends, precise or not, but never before its least passes.
     """
 
     warmup: int | None = None
-    runs: int | None = None
+    passes: int | None = None
     precision: float = DEFAULT_PRECISION
     min_time_s: float = DEFAULT_MIN_TIME_S
     max_time_s: float = DEFAULT_MAX_TIME_S
@@ -63,25 +63,25 @@ class BenchCase:
 
 def sampling(
     warmup: int | None = None,
-    runs: int | None = None,
+    passes: int | None = None,
     precision: float | None = None,
     min_time_s: float | None = None,
     max_time_s: float | None = None,
 ) -> Sampling:
-    """The sampling that is asked for; ``runs`` alone is exact, and no time ends it.
+    """The sampling that is asked for; ``passes`` alone is exact, and no time ends it.
 
     Raises:
         UsageError: where a time is no time, or the precision is none.
     """
-    if runs is not None and precision is not None:
-        raise UsageError(Problem("`precision`", "has no meaning with `runs`, which says how many passes there are"))
-    least = _seconds("`min_time`", min_time_s, DEFAULT_MIN_TIME_S if runs is None else 0.0)
-    most = _seconds("`max_time`", max_time_s, max(DEFAULT_MAX_TIME_S, least) if runs is None else math.inf)
+    if passes is not None and precision is not None:
+        raise UsageError(Problem("`precision`", "has no meaning with `passes`, which says how many passes there are"))
+    least = _seconds("`min_time`", min_time_s, DEFAULT_MIN_TIME_S if passes is None else 0.0)
+    most = _seconds("`max_time`", max_time_s, max(DEFAULT_MAX_TIME_S, least) if passes is None else math.inf)
     if max_time_s is not None and min_time_s is None:
         least = min(least, most)
     if most < least:
         raise UsageError(Problem("`max_time`", f"must not be less than `min_time`, {least:g} seconds", f"{most:g}"))
-    return Sampling(warmup, runs, DEFAULT_PRECISION if precision is None else precision, least, most)
+    return Sampling(warmup, passes, DEFAULT_PRECISION if precision is None else precision, least, most)
 
 
 def _seconds(where: str, value: float | None, otherwise: float) -> float:

@@ -1,10 +1,13 @@
-"""The settings of a network. Whatever a person may say, in a file or on the command line, ends here."""
+"""What a person may say of a network: its pyramid, its head, and all of it."""
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
+from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.backbones import (
     MOBILENET_V2,
     RESNET_STEM_CHANNELS,
@@ -13,11 +16,154 @@ from mnfpn_cli.settings.backbones import (
     MobileNetV2Settings,
     Rounding,
     Stage,
+    Switch,
     unit,
+    with_kind,
 )
-from mnfpn_cli.settings.heads import Head, LevelClassifiersHead, NoHead
-from mnfpn_cli.settings.input import Size
-from mnfpn_cli.settings.pyramid import PyramidSettings
+from mnfpn_cli.settings.input import MAX_SIDE, Size, parse_size
+
+
+def read_levels(value: Any) -> Any:
+    """Read ``p3-p5`` and ``p3,p5`` as the list of levels that they mean."""
+    if not isinstance(value, str) or value == "all":
+        return value
+    bounds = re.fullmatch(r"p([0-9]{1,2}) *[-–] *p([0-9]{1,2})", value.strip())
+    if bounds:  # a range that runs backwards names nothing, and stays text for validation to refuse
+        return [f"p{k}" for k in range(int(bounds[1]), int(bounds[2]) + 1)] or value
+    return [name.strip() for name in value.split(",")]
+
+
+Upsample = Literal["bilinear", "nearest"]
+Merge = Literal["add", "concat"]
+Extra = Literal["none", "maxpool", "conv", "separable"]
+LEVEL = "p[1-9][0-9]?"
+"""How the name of a level is written."""
+
+LevelName = Annotated[str, Field(pattern=f"^{LEVEL}$", strict=True)]
+LevelList = Annotated[list[LevelName], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
+LevelText = Annotated[str, Field(pattern=r"^(all|p[1-9][0-9]?( *[-–] *p[1-9][0-9]?|( *, *p[1-9][0-9]?)*))$")]
+Levels = Annotated[
+    Literal["all"] | tuple[LevelName, ...],
+    BeforeValidator(read_levels, json_schema_input_type=LevelText | LevelList),
+]
+
+
+class PyramidSettings(BaseModel):
+    """The feature pyramid (Lin et al. 2017, "Feature Pyramid Networks for Object Detection", section 3)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: Annotated[Channels, Field(description="Channels of every level.")] = 256
+    levels: Annotated[
+        Levels,
+        Field(description="'all', a range such as 'p3-p5', or a list. The pyramid is built on these levels alone."),
+    ] = "all"
+    taps: Annotated[
+        Literal["last", "first"],
+        Field(description="Which stage of each resolution is tapped: the last, or the first, whose stride is 2."),
+    ] = "last"
+    top: Annotated[
+        Literal["lateral", "pool"],
+        Field(description="Where the top-down path starts: at the coarsest tap, or at the last stage averaged to 1×1."),
+    ] = "lateral"
+    merge: Annotated[Merge, Field(description="A lateral and the coarser map are added, or concatenated.")] = "add"
+    upsample: Annotated[Upsample, Field(description="How the top-down path resizes a coarser level.")] = "bilinear"
+    smooth: Annotated[
+        Literal["conv", "separable", "none"],
+        Field(description="Smoothing of merged maps: 3×3, depthwise 3×3 with 1×1 (FPNLite), or none."),
+    ] = "conv"
+    smooth_levels: Annotated[
+        Literal["all", "merged"],
+        Field(description="Which maps are smoothed: all, or those that something was merged into."),
+    ] = "all"
+    smooth_shared: Annotated[Switch, Field(description="One smoothing for all levels, instead of one for each.")] = (
+        False
+    )
+    extra: Annotated[
+        Extra,
+        Field(description="Levels beyond the taps, each half of the one before: none, max-pooled, 3×3, or separable."),
+    ] = "none"
+    extra_from: Annotated[
+        Literal["map", "tap"],
+        Field(description="What the first extra level is made of: the coarsest level's map, or its tap."),
+    ] = "map"
+    extra_relu: Annotated[Switch, Field(description="ReLU between one extra level and the next.")] = False
+
+
+Dropout = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False), unit("share, 0 to 1")]
+
+
+def read_size(value: Any) -> Any:
+    """A size as ``600x900``, however it was written; 600 is a square."""
+    if not isinstance(value, str) and type(value) is not int:
+        return value
+    try:
+        return str(parse_size(str(value)))
+    except UsageError as error:
+        raise PydanticCustomError("size", "{rule}", {"rule": error.problems[0].rule}) from None
+
+
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE), unit("px")]
+WrittenSize = Annotated[str, Field(pattern=r"^\s*0*[1-9][0-9]{0,4}([xX×]0*[1-9][0-9]{0,4})?\s*$")]
+SizeText = Annotated[str, Field(strict=True), BeforeValidator(read_size, json_schema_input_type=WrittenSize | Side)]
+
+
+class NoHead(BaseModel):
+    """The pyramid's levels are what comes out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Annotated[Literal["none"], Field(description="No head: the levels of the pyramid come out.")] = "none"
+
+
+class ClassifierHead(BaseModel):
+    """MobileNetV2's classifier: a last 1×1 convolution, average pooling, and a dense layer to the classes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Annotated[Literal["classifier"], Field(description="A classifier on the backbone's last map.")]
+    classes: Annotated[Channels, Field(description="Number of classes.")] = 1000
+    last_channels: Annotated[
+        Channels | None,
+        Field(description="Channels of the last convolution, which grow with widths above 1; null for none."),
+    ] = 1280
+    bare_last: Annotated[
+        Switch, Field(description="The last convolution has a bias, but no batch norm and no activation.")
+    ] = False
+    dropout: Annotated[Dropout, Field(description="Share of the features dropped in training.")] = 0.2
+    dense: Annotated[
+        Literal["linear", "conv"], Field(description="The dense layer as such, or as a 1×1 convolution.")
+    ] = "linear"
+
+
+class LevelClassifiersHead(BaseModel):
+    """A small classifier on each level, and a dense layer over all of them (Rahimzadeh et al. 2021, figure 5)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Annotated[Literal["level_classifiers"], Field(description="A classifier on each level of the pyramid.")]
+    classes: Annotated[Channels, Field(description="Number of classes.")] = 1000
+    pool: Annotated[
+        Literal["none", "average"],
+        Field(description="What each classifier sees: the whole map, flattened, or its average."),
+    ] = "none"
+    dropout: Annotated[Dropout, Field(description="Share of the features dropped in training.")] = 0.5
+    size: Annotated[
+        SizeText | None,
+        Field(description="The one size of images that flattened maps allow, as 600x900; null for the command's."),
+    ] = None
+
+    @property
+    def made_for(self) -> Size | None:
+        """The size that the head is tied to."""
+        return parse_size(self.size) if self.size else None
+
+
+Head = Annotated[
+    Annotated[NoHead | ClassifierHead | LevelClassifiersHead, Field(discriminator="kind")],
+    BeforeValidator(with_kind("none")),
+]
+
 
 Stages = Annotated[tuple[Stage, ...], Field(min_length=1, max_length=100)]
 

@@ -1,19 +1,70 @@
-"""Single keys that override settings, and tables of stages: read from text, and written from settings."""
+"""Settings as dotted keys: those that are given on the command line, and those in which two settings differ."""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from itertools import zip_longest
+from typing import Any, NamedTuple
 
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.backbones import ORIGINAL_SPELLING
-from mnfpn_cli.settings.differences import differences
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import KeyPath, dotted
 from mnfpn_cli.settings.sources import Source
 from mnfpn_cli.settings.strict_json import parse_json
 from mnfpn_cli.text import Parameter
+
+ABSENT = object()
+"""What stands where there is no such key."""
+
+
+class Difference(NamedTuple):
+    """A place at which two settings differ, and both values; `ABSENT` where one of them has no such key."""
+
+    where: KeyPath
+    one: Any
+    other: Any
+
+    @property
+    def key(self) -> str:
+        """The place as people write it: ``pyramid.upsample``."""
+        return dotted(self.where)
+
+
+def differences(one: Any, other: Any, *, rows: bool = False, where: KeyPath = ()) -> Iterator[Difference]:
+    """What differs between two settings as JSON has them, in their order.
+
+    ``rows``: also inside of lists, which are values else.
+    """
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for key in dict.fromkeys((*one, *other)):
+            yield from differences(one.get(key, ABSENT), other.get(key, ABSENT), rows=rows, where=(*where, key))
+    elif rows and isinstance(one, list) and isinstance(other, list):
+        for index, (mine, theirs) in enumerate(zip_longest(one, other, fillvalue=ABSENT)):
+            yield from differences(mine, theirs, rows=rows, where=(*where, index))
+    elif one != other:
+        yield Difference(where, one, other)
+
+
+def changed(settings: NetworkSettings) -> dict[str, Any]:
+    """The keys that are not what they are where nothing is said, and their values; ``stages`` stay a whole."""
+    usual = NetworkSettings().model_dump(mode="json")
+    found = differences(settings.model_dump(mode="json"), usual)
+    return {difference.key: difference.one for difference in found if difference.one is not ABSENT}
+
+
+def flat(settings: NetworkSettings) -> dict[str, Any]:
+    """All keys and their values; ``stages`` stay a whole."""
+
+    def walk(value: Any, where: KeyPath) -> Iterator[tuple[str, Any]]:
+        if isinstance(value, Mapping):
+            for key, item in value.items():
+                yield from walk(item, (*where, key))
+        else:
+            yield dotted(where), value
+
+    return dict(walk(settings.model_dump(mode="json"), ()))
 
 
 def parse_stages(text: str) -> Source:

@@ -10,9 +10,8 @@ from pydantic_core import PydanticCustomError
 
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.backbones import MOBILENET_V2, RESNET_STEM_CHANNELS, read_stage
-from mnfpn_cli.settings.keys import PARTS, USUAL_KINDS
 from mnfpn_cli.settings.network import NetworkSettings, kind_of
-from mnfpn_cli.settings.problems import KeyPath, SettingsProblem, describe
+from mnfpn_cli.settings.problems import PARTS, USUAL_KINDS, KeyPath, SettingsProblem, describe
 
 USUAL_STEMS = {
     "mobilenet_v2": NetworkSettings.model_fields["stem_channels"].default,

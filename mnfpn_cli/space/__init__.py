@@ -1,1 +1,1 @@
-"""Design spaces: which cells there are, what each costs by its plan, and which are worth measuring. No torch."""
+"""Design spaces: which runs there are, what each costs by its plan, and which are worth measuring. No torch."""

@@ -1,4 +1,4 @@
-"""A design space: axes of choices, whose combinations are its cells."""
+"""A design space: axes of choices, whose combinations are its runs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.plan.levels import network_input
-from mnfpn_cli.plan.rules import resolve
+from mnfpn_cli.plan.levels import network_input, resolve
 from mnfpn_cli.settings.input import DEFAULT_SIZE, Size, parse_size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import path_of
 from mnfpn_cli.settings.sources import Source, problems_alone
-from mnfpn_cli.space.cells import Execution
+from mnfpn_cli.space.runs import Execution
 
-MAX_CELLS = 1_000_000
-"""A million cells are planned in minutes; more is a mistake more often than a wish."""
+MAX_RUNS = 1_000_000
+"""A million runs are planned in minutes; more is a mistake more often than a wish."""
 
 EXECUTION = ("batch", "dtype", "runtime", "device", "threads", "train")
 
@@ -42,9 +41,9 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """A combination that is no network, or one that the size is too small for: so many cells of it, and why."""
+    """A combination that is no network, or one that the size is too small for: so many runs of it, and why."""
 
-    cells: int
+    runs: int
     reason: str
 
 
@@ -70,10 +69,10 @@ class Space:
         Raises:
             UsageError: with the count, or the choices.
         """
-        if self.count > MAX_CELLS:
+        if self.count > MAX_RUNS:
             largest = ", ".join(f"{axis.key} {len(axis.values):,}" for axis in self.axes if len(axis.values) > 1)
             raise UsageError(
-                Problem("the space", f"must have at most {MAX_CELLS:,} cells", f"{self.count:,} ({largest})")
+                Problem("the space", f"must have at most {MAX_RUNS:,} runs", f"{self.count:,} ({largest})")
             )
         wrong = [wrong for axis in self._of_settings() for one in axis.sources() for wrong in problems_alone(one)]
         if wrong:

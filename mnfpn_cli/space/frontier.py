@@ -1,4 +1,4 @@
-"""The cells worth measuring: those that no other beats, or some of them."""
+"""The runs worth measuring: those that no other beats, or some of them."""
 
 import random
 from collections import defaultdict
@@ -12,11 +12,11 @@ T = TypeVar("T")
 
 
 class MaybeMeasured(Protocol):
-    """What a frontier needs to know of a cell, as `store.rows.StoredCell` does: what it costs, where, and how long."""
+    """What a frontier needs to know of a run, as `store.rows.StoredRun` does: what it costs, where, and how long."""
 
     @property
     def planned(self) -> Planned:
-        """The cell with what its plan says."""
+        """The run with what its plan says."""
 
     @property
     def machine(self) -> str:
@@ -35,7 +35,7 @@ M = TypeVar("M", bound=MaybeMeasured)
 
 
 class Bench(NamedTuple):
-    """Cells whose times can be held against each other: one kind of machine, one device of it, one batch, one pass."""
+    """Runs whose times can be held against each other: one kind of machine, one device of it, one batch, one pass."""
 
     machine: str
     device: str
@@ -57,18 +57,18 @@ def pareto(items: Iterable[T], cost: Callable[[T], float], worth: Callable[[T], 
     return found
 
 
-def planned_frontier(cells: Iterable[Planned]) -> list[Planned]:
-    """The cells that keep the most capacity for their MACs, the cheapest first."""
-    return pareto(cells, lambda one: one.figures.macs, lambda one: one.figures.capacity.product)
+def planned_frontier(runs: Iterable[Planned]) -> list[Planned]:
+    """The runs that keep the most capacity for their MACs, the cheapest first."""
+    return pareto(runs, lambda one: one.figures.macs, lambda one: one.figures.capacity.product)
 
 
-def measured_frontier(cells: Iterable[M]) -> dict[Bench, list[M]]:
-    """The measured cells for which none is as fast and keeps more, or faster and keeps as much; the fastest first.
+def measured_frontier(runs: Iterable[M]) -> dict[Bench, list[M]]:
+    """The measured runs for which none is as fast and keeps more, or faster and keeps as much; the fastest first.
 
-    Cells that were not measured are left out; the rest are compared with those of the same bench only.
+    Runs that were not measured are left out; the rest are compared with those of the same bench only.
     """
     benches = defaultdict[Bench, list[tuple[float, M]]](list)
-    for one in cells:
+    for one in runs:
         if one.latency_s is not None:
             benches[bench_of(one)].append((one.latency_s, one))
     return {
@@ -78,14 +78,14 @@ def measured_frontier(cells: Iterable[M]) -> dict[Bench, list[M]]:
 
 
 def bench_of(one: MaybeMeasured) -> Bench:
-    """What a cell's time can be held against."""
-    how = one.planned.cell.execution
-    return Bench(one.machine, one.device, how.batch, how.train)
+    """What a run's time can be held against."""
+    execution = one.planned.run.execution
+    return Bench(one.machine, one.device, execution.batch, execution.train)
 
 
-def largest_product(cells: Iterable[MaybeMeasured]) -> int:
-    """The largest capacity among cells, measured or not: what `planned.kept` is a share of; 0 where there are none."""
-    return max(map(_product, cells), default=0)
+def largest_product(runs: Iterable[MaybeMeasured]) -> int:
+    """The largest capacity among runs, measured or not: what `planned.kept` is a share of; 0 where there are none."""
+    return max(map(_product, runs), default=0)
 
 
 def _product(one: MaybeMeasured) -> int:
@@ -93,10 +93,10 @@ def _product(one: MaybeMeasured) -> int:
 
 
 def spread(frontier: Sequence[Planned], count: int) -> list[Planned]:
-    """So many cells of a frontier, spread along it from end to end; a network's runs stay together."""
+    """So many runs of a frontier, spread along it from end to end; a network's runs stay together."""
     networks = list[list[Planned]]()
     for one in frontier:
-        if networks and networks[-1][0].cell.network == one.cell.network:
+        if networks and networks[-1][0].run.network == one.run.network:
             networks[-1].append(one)
         else:
             networks.append([one])
@@ -106,21 +106,21 @@ def spread(frontier: Sequence[Planned], count: int) -> list[Planned]:
     return [one for network in chosen for one in network][:count]
 
 
-def choose(cells: Sequence[Planned], measure: str) -> list[Planned]:
-    """The cells to measure: ``all``, those on the ``frontier``, ``none``, or so many spread along it."""
+def choose(runs: Sequence[Planned], measure: str) -> list[Planned]:
+    """The runs to measure: ``all``, those on the ``frontier``, ``none``, or so many spread along it."""
     match measure:
         case "all":
-            return list(cells)
+            return list(runs)
         case "none":
             return []
         case "frontier":
-            return planned_frontier(cells)
+            return planned_frontier(runs)
         case _:
-            return spread(planned_frontier(cells), int(measure))
+            return spread(planned_frontier(runs), int(measure))
 
 
-def shuffled(cells: Sequence[T], seed: int = 0) -> list[T]:
+def shuffled(runs: Sequence[T], seed: int = 0) -> list[T]:
     """The same in random order: what the machine does in time falls on all alike."""
-    mixed = list(cells)
+    mixed = list(runs)
     random.Random(seed).shuffle(mixed)
     return mixed

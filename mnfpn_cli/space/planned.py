@@ -11,17 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from mnfpn_cli.documents.costs import CapacityRecord, PlannedCost, PlannedRun
+from mnfpn_cli.documents.records import CapacityRecord, PlannedCost, PlannedRun
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.memory import activation_bytes
+from mnfpn_cli.plan.cost import activation_bytes, network_cost
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import image_input
 from mnfpn_cli.plan.steps import Walk, cells, walk
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.axes import Invalid, Space
-from mnfpn_cli.space.cells import Cell, Execution
+from mnfpn_cli.space.runs import Execution, Run
 
 DECIMAL = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
@@ -31,7 +30,7 @@ SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The most that a cell may cost; None is no limit. The latency is known only where it was measured."""
+    """The most that a run may cost; None is no limit. The latency is known only where it was measured."""
 
     macs: int | None = None
     parameters: int | None = None
@@ -40,7 +39,7 @@ class Budget:
     latency_s: float | None = None
 
     def exceeded(self, figures: Figures) -> str:
-        """The parameter whose limit a cell exceeds; nothing where it is within all that a plan can tell."""
+        """The parameter whose limit a run exceeds; nothing where it is within all that a plan can tell."""
         if self.macs is not None and figures.macs > self.macs:
             return "max_macs"
         if self.parameters is not None and figures.parameters > self.parameters:
@@ -115,7 +114,7 @@ class Capacity(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """What a cell costs: parameters, MACs of one image, bytes of weights and activations of the batch."""
+    """What a run costs: parameters, MACs of one image, bytes of weights and activations of the batch."""
 
     parameters: int
     macs: int
@@ -124,9 +123,9 @@ class Figures(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """A cell, and what its plan says of it."""
+    """A run, and what its plan says of it."""
 
-    cell: Cell
+    run: Run
     figures: Figures
 
 
@@ -135,23 +134,23 @@ class PlannedSpace:
     """A space worked out.
 
     Attributes:
-        cells: valid, within the budget, each once.
+        runs: valid, within the budget, each once.
         invalid: combinations that are no network, by reason.
-        cut: cells beyond the budget, by what they exceed.
-        repeated: cells that other combinations give too.
+        cut: runs beyond the budget, by what they exceed.
+        repeated: runs that other combinations give too.
     """
 
-    cells: list[Planned] = field(default_factory=list)
+    runs: list[Planned] = field(default_factory=list)
     invalid: Counter[str] = field(default_factory=Counter)
     cut: Counter[str] = field(default_factory=Counter)
     repeated: int = 0
 
 
 def plan_space(space: Space, budget: Budget, progress: Progress = lambda _doing, _share: None) -> PlannedSpace:
-    """Work out every cell.
+    """Work out every run.
 
     Raises:
-        UsageError: where a choice is wrong by itself, or there are more cells than anybody can wait for.
+        UsageError: where a choice is wrong by itself, or there are more runs than anybody can wait for.
     """
     space.check()
     with without_collecting():
@@ -175,21 +174,21 @@ def _plan_space(space: Space, budget: Budget, progress: Progress) -> PlannedSpac
     made, seen, done, total = PlannedSpace(), set[tuple[NetworkSettings, Size]](), 0, space.count
     for one in space.networks():
         if isinstance(one, Invalid):
-            made.invalid[one.reason] += one.cells
-            done += one.cells
+            made.invalid[one.reason] += one.runs
+            done += one.runs
         else:
             done += len(executions)
             if one in seen:
                 made.repeated += len(executions)
                 continue
             seen.add(one)
-            sort_in(made, plan_cells(*one, executions), budget)
+            sort_in(made, plan_runs(*one, executions), budget)
         if done % 100 < len(executions):
             progress("planning", done / total)
     return made
 
 
-def plan_cells(settings: NetworkSettings, size: Size, executions: Iterable[Execution]) -> Iterator[Planned]:
+def plan_runs(settings: NetworkSettings, size: Size, executions: Iterable[Execution]) -> Iterator[Planned]:
     """A network at a size, run in each of some ways."""
     plan = plan_network(settings)
     cost = network_cost(plan, size)
@@ -200,17 +199,17 @@ def plan_cells(settings: NetworkSettings, size: Size, executions: Iterable[Execu
         if dtype not in activations:
             activations[dtype] = activation_bytes(plan, image, dtype)
         memory = cost.state_bytes(dtype) + execution.batch * activations[dtype]
-        yield Planned(Cell(settings, size, execution), Figures(total.parameters, total.macs, memory, capacity))
+        yield Planned(Run(settings, size, execution), Figures(total.parameters, total.macs, memory, capacity))
 
 
-def sort_in(made: PlannedSpace, cells: Iterable[Planned], budget: Budget) -> None:
-    """Put cells where they belong: among those within the budget, or among those that are cut."""
-    for one in cells:
+def sort_in(made: PlannedSpace, runs: Iterable[Planned], budget: Budget) -> None:
+    """Put runs where they belong: among those within the budget, or among those that are cut."""
+    for one in runs:
         exceeded = budget.exceeded(one.figures)
         if exceeded:
             made.cut[exceeded] += 1
         else:
-            made.cells.append(one)
+            made.runs.append(one)
 
 
 def _capacity(walked: Walk) -> Capacity:
@@ -223,9 +222,9 @@ def _capacity(walked: Walk) -> Capacity:
 
 
 def kept(capacity: Capacity, most: int) -> float:
-    """The capacity kept, as a share of the most that any cell has: the geometric mean of the four shares.
+    """The capacity kept, as a share of the most that any run has: the geometric mean of the four shares.
 
-    ``most``: the largest `Capacity.product`. That the shares of cells are ordered as their products are is all that
+    ``most``: the largest `Capacity.product`. That the shares of runs are ordered as their products are is all that
     choices rest on.
     """
     share: float = (capacity.product / most) ** 0.25
@@ -234,16 +233,16 @@ def kept(capacity: Capacity, most: int) -> float:
 
 def planned_run(one: Planned) -> PlannedRun:
     """Describe a run by its plan, as it was asked for."""
-    cell, figures = one
-    how = cell.execution
+    run, figures = one
+    execution = run.execution
     return PlannedRun(
-        settings=cell.settings,
-        input=image_input(cell.input),
-        runtime=how.runtime,
-        device=how.device,
-        dtype=how.dtype,
-        threads=how.threads,
-        train=how.train,
+        settings=run.settings,
+        input=image_input(run.input),
+        runtime=execution.runtime,
+        device=execution.device,
+        dtype=execution.dtype,
+        threads=execution.threads,
+        train=execution.train,
         cost=PlannedCost(
             parameters=figures.parameters,
             macs=figures.macs,

@@ -12,12 +12,11 @@ from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.execution import check_device_name, choose_runtimes
 from mnfpn_cli.settings.files import ANNOTATIONS, read_bytes, read_config, read_preset
 from mnfpn_cli.settings.input import ITEM_BYTES, MAX_BATCH, parse_size
-from mnfpn_cli.settings.keys import KEYS, every_key
 from mnfpn_cli.settings.overrides import parse_value, path_of
-from mnfpn_cli.settings.problems import KeyPath, check_key
+from mnfpn_cli.settings.problems import KEYS, KeyPath, check_key, every_key
 from mnfpn_cli.settings.sources import Source
 from mnfpn_cli.settings.strict_json import read_json
-from mnfpn_cli.space.axes import MAX_CELLS, Axis, Space
+from mnfpn_cli.space.axes import MAX_RUNS, Axis, Space
 from mnfpn_cli.text import did_you_mean
 
 MAX_THREADS = 4096
@@ -80,8 +79,8 @@ def axis_of(key: str, name: str, values: Iterable[Any]) -> Axis:
     found = [check(name, value) if check else value for value in values]
     if not found:
         raise UsageError(Problem(name, "must have at least one value", "none"))
-    if len(found) > MAX_CELLS:
-        raise UsageError(Problem(name, f"must have at most {MAX_CELLS:,} values", f"{len(found):,}"))
+    if len(found) > MAX_RUNS:
+        raise UsageError(Problem(name, f"must have at most {MAX_RUNS:,} values", f"{len(found):,}"))
     return Axis(key, name, _each_once(found))
 
 
@@ -238,8 +237,8 @@ def _choices(name: str, value: Any) -> list[Any]:
         )
     if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in (low, high, step)):
         raise UsageError(Problem(name, "a range must be of numbers", json.dumps(value)[:60]))
-    if step <= 0 or high < low or not high - low < step * MAX_CELLS:
-        rule = f"a range must go up from 'from' to 'to' by a positive step, in at most {MAX_CELLS:,} steps"
+    if step <= 0 or high < low or not high - low < step * MAX_RUNS:
+        rule = f"a range must go up from 'from' to 'to' by a positive step, in at most {MAX_RUNS:,} steps"
         raise UsageError(Problem(name, rule, json.dumps(value)[:60]))
     count = int((high - low) / step + 1e-9) + 1
     return [

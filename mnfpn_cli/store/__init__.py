@@ -1,1 +1,1 @@
-"""Where sweeps keep their cells and what was measured: one SQLite file, or a PostgreSQL server. No torch."""
+"""Where sweeps keep their runs and what was measured: one SQLite file, or a PostgreSQL server. No torch."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, select, update
 
-from mnfpn_cli.store import tables as t
+from mnfpn_cli.store import rows as t
 from mnfpn_cli.store.read import newest
 from mnfpn_cli.store.rows import Status
 from mnfpn_cli.store.store import Store, parts
@@ -13,7 +13,7 @@ from mnfpn_cli.store.store import Store, parts
 
 @dataclass(frozen=True, slots=True)
 class Unwanted:
-    """What is to be removed: cells of some statuses, with some keys, and results that newer ones have replaced."""
+    """What is to be removed: runs of some statuses, with some keys, and results that newer ones have replaced."""
 
     statuses: Sequence[Status] = ()
     keys: Sequence[str] = ()
@@ -25,35 +25,35 @@ class Removed:
     """What was removed.
 
     Attributes:
-        cells: that are gone, with all that was measured of them.
-        results: that are gone, those of such cells too.
-        restored: cells that were to be measured again, and stay as they were measured before.
-        busy: cells that are being measured, and stay.
+        runs: that are gone, with all that was measured of them.
+        results: that are gone, those of such runs too.
+        restored: runs that were to be measured again, and stay as they were measured before.
+        busy: runs that are being measured, and stay.
     """
 
-    cells: int = 0
+    runs: int = 0
     results: int = 0
     restored: int = 0
     busy: int = 0
 
 
 def try_again(store: Store, sweep: int | None = None) -> int:
-    """Make cells that failed pending again, of a sweep or of all, and return how many.
+    """Make runs that failed pending again, of a sweep or of all, and return how many.
 
     Raises:
         StoreError: where the store cannot be written.
     """
-    failed = update(t.cells).where(t.cells.c.status == "failed")
+    failed = update(t.runs).where(t.runs.c.status == "failed")
     if sweep is not None:
-        failed = failed.where(t.cells.c.key.in_(select(t.members.c.key).where(t.members.c.sweep == sweep)))
+        failed = failed.where(t.runs.c.key.in_(select(t.sweep_runs.c.key).where(t.sweep_runs.c.sweep == sweep)))
     return store.write(lambda connection: connection.execute(failed.values(status="pending")).rowcount)
 
 
 def remove(store: Store, unwanted: Unwanted, pretend: bool = False) -> Removed:
     """Remove what is not wanted; ``pretend``: only say what that would be.
 
-    Cells that are being measured stay. One that is pending and was measured before is no longer pending then; what was
-    measured is removed only by key, or with the cells that failed.
+    Runs that are being measured stay. One that is pending and was measured before is no longer pending then; what was
+    measured is removed only by key, or with the runs that failed.
 
     Raises:
         StoreError: where the store cannot be written.
@@ -67,36 +67,36 @@ def remove(store: Store, unwanted: Unwanted, pretend: bool = False) -> Removed:
 
 
 def _remove(connection: Connection, unwanted: Unwanted) -> Removed:
-    rows = connection.execute(select(t.cells.c.key, t.cells.c.status, t.cells.c.claimed_by).with_for_update()).all()
+    rows = connection.execute(select(t.runs.c.key, t.runs.c.status, t.runs.c.claimed_by).with_for_update()).all()
     kept = newest(connection, {row.key: row.status for row in rows})
     by_key = set(unwanted.keys)
     chosen = [row for row in rows if row.key in by_key or row.status in unwanted.statuses]
     idle = [row for row in chosen if row.claimed_by is None]
     again = [row.key for row in idle if row.status == "pending" and row.key in kept and row.key not in by_key]
     gone = list({row.key for row in idle} - set(again))
-    results = sum(_remove_cells(connection, part) for part in parts(gone))
+    results = sum(_remove_runs(connection, part) for part in parts(gone))
     for part in parts([kept[key] for key in again]):
         _restore(connection, part)
     if unwanted.superseded:
         results += _remove_old(connection, set(kept.values()))
-    connection.execute(delete(t.networks).where(t.networks.c.id.not_in(select(t.cells.c.network))))
+    connection.execute(delete(t.networks).where(t.networks.c.id.not_in(select(t.runs.c.network))))
     return Removed(len(gone), results, len(again), len(chosen) - len(idle))
 
 
-def _remove_cells(connection: Connection, keys: Sequence[str]) -> int:
-    """Remove cells, and return how many results went with them."""
-    connection.execute(delete(t.references).where(t.references.c.key.in_(keys)))
-    connection.execute(delete(t.members).where(t.members.c.key.in_(keys)))
+def _remove_runs(connection: Connection, keys: Sequence[str]) -> int:
+    """Remove runs, and return how many results went with them."""
+    connection.execute(delete(t.baselines).where(t.baselines.c.key.in_(keys)))
+    connection.execute(delete(t.sweep_runs).where(t.sweep_runs.c.key.in_(keys)))
     results = connection.execute(delete(t.results).where(t.results.c.key.in_(keys))).rowcount
-    connection.execute(delete(t.cells).where(t.cells.c.key.in_(keys)))
+    connection.execute(delete(t.runs).where(t.runs.c.key.in_(keys)))
     return results
 
 
 def _restore(connection: Connection, results: Sequence[str]) -> None:
-    """Give the cells of some results back the status that was measured."""
+    """Give the runs of some results back the status that was measured."""
     for status in ("done", "failed"):
         keys = select(t.results.c.key).where(t.results.c.id.in_(results), t.results.c.status == status)
-        connection.execute(update(t.cells).where(t.cells.c.key.in_(keys)).values(status=status))
+        connection.execute(update(t.runs).where(t.runs.c.key.in_(keys)).values(status=status))
 
 
 def _remove_old(connection: Connection, kept: Set[str]) -> int:

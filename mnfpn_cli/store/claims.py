@@ -1,4 +1,4 @@
-"""Who measures what: cells are claimed before they are measured, so that several sweeps share a store.
+"""Who measures what: runs are claimed before they are measured, so that several sweeps share a store.
 
 A claim carries the process that made it. It ends with the result, or when that process is seen to be dead: at once
 where it was one of this machine, else when its beat has stood still for `LAPSE_S` on the clock of the one who waits, so
@@ -18,7 +18,7 @@ from secrets import token_hex
 import psutil
 from sqlalchemy import Connection, func, insert, select, update
 
-from mnfpn_cli.store import tables as t
+from mnfpn_cli.store import rows as t
 from mnfpn_cli.store.rows import Result, result_columns
 from mnfpn_cli.store.store import Store
 
@@ -50,7 +50,7 @@ class _Seen:
 
 @dataclass
 class Claims:
-    """The claims of one process on cells of a store."""
+    """The claims of one process on runs of a store."""
 
     store: Store
     host: str = field(default_factory=this_host)
@@ -65,22 +65,22 @@ class Claims:
         self.me = self.me or f"{self.host}/{os.getpid()}/{process.create_time():.2f}/{token_hex(4)}"
 
     def claim(self, key: str) -> bool:
-        """Take a cell, if it is pending and nobody has it.
+        """Take a run, if it is pending and nobody has it.
 
         Raises:
             StoreError: where the store cannot be written.
         """
-        free = (t.cells.c.key == key, t.cells.c.status == "pending", t.cells.c.claimed_by.is_(None))
+        free = (t.runs.c.key == key, t.runs.c.status == "pending", t.runs.c.claimed_by.is_(None))
 
         def change(connection: Connection) -> bool:
-            connection.execute(update(t.cells).where(*free).values(claimed_by=self.me, beat=self._beats))
-            holder = select(t.cells.c.claimed_by).where(t.cells.c.key == key)
+            connection.execute(update(t.runs).where(*free).values(claimed_by=self.me, beat=self._beats))
+            holder = select(t.runs.c.claimed_by).where(t.runs.c.key == key)
             return connection.execute(holder).scalar_one_or_none() == self.me
 
         return self.store.write(change)
 
     def finish(self, key: str, result: Result) -> bool:
-        """Put down what came of a cell that is ours; False where the claim had lapsed, and another has it.
+        """Put down what came of a run that is ours; False where the claim had lapsed, and another has it.
 
         Raises:
             StoreError: where the store cannot be written.
@@ -89,10 +89,10 @@ class Claims:
         def change(connection: Connection) -> bool:
             if connection.execute(select(t.results.c.id).where(t.results.c.id == result.id)).first():
                 return True  # the commit before this try had come through
-            ours = (t.cells.c.key == key, t.cells.c.claimed_by == self.me)
-            # The cell first: from here on nobody can take it away.
+            ours = (t.runs.c.key == key, t.runs.c.claimed_by == self.me)
+            # The run first: from here on nobody can take it away.
             if not connection.execute(
-                update(t.cells).where(*ours).values(status=result.status, claimed_by=None)
+                update(t.runs).where(*ours).values(status=result.status, claimed_by=None)
             ).rowcount:
                 return False
             connection.execute(insert(t.results).values(result_columns(key, result)))
@@ -101,14 +101,14 @@ class Claims:
         return self.store.write(change)
 
     def release(self, key: str | None = None) -> None:
-        """Give back a cell, or all, unmeasured.
+        """Give back a run, or all, unmeasured.
 
         Raises:
             StoreError: where the store cannot be written.
         """
-        ours = t.cells.c.claimed_by == self.me
-        which = (ours,) if key is None else (ours, t.cells.c.key == key)
-        self.store.write(lambda connection: connection.execute(update(t.cells).where(*which).values(claimed_by=None)))
+        ours = t.runs.c.claimed_by == self.me
+        which = (ours,) if key is None else (ours, t.runs.c.key == key)
+        self.store.write(lambda connection: connection.execute(update(t.runs).where(*which).values(claimed_by=None)))
 
     def beat(self) -> None:
         """Show that this process lives, if it has not lately.
@@ -119,18 +119,18 @@ class Claims:
         now = self.clock()
         if now - self._beaten < BEAT_S:
             return
-        ours, beats = t.cells.c.claimed_by == self.me, self._beats + 1
-        self.store.write(lambda connection: connection.execute(update(t.cells).where(ours).values(beat=beats)))
+        ours, beats = t.runs.c.claimed_by == self.me, self._beats + 1
+        self.store.write(lambda connection: connection.execute(update(t.runs).where(ours).values(beat=beats)))
         # Behind it: a store that was away for long must not make the next one late.
         self._beaten, self._beats = now, beats
 
     def free_lapsed(self) -> Sequence[str]:
-        """Free the cells of processes that are dead, and return those processes.
+        """Free the runs of processes that are dead, and return those processes.
 
         Raises:
             StoreError: where the store cannot be written.
         """
-        who, beat = t.cells.c.claimed_by, func.max(t.cells.c.beat).label("beat")
+        who, beat = t.runs.c.claimed_by, func.max(t.runs.c.beat).label("beat")
         others = select(who, beat).where(who.is_not(None), who != self.me).group_by(who)
         rows = self.store.read(lambda connection: connection.execute(others).all())
         dead = [row for row in rows if self._lapsed(row.claimed_by, row.beat)]
@@ -140,8 +140,8 @@ class Claims:
 
     def _free(self, who: str, beat: int) -> None:
         """Free what a process has claimed, unless it has shown since that it lives."""
-        theirs = (t.cells.c.claimed_by == who, t.cells.c.beat <= beat)
-        self.store.write(lambda connection: connection.execute(update(t.cells).where(*theirs).values(claimed_by=None)))
+        theirs = (t.runs.c.claimed_by == who, t.runs.c.beat <= beat)
+        self.store.write(lambda connection: connection.execute(update(t.runs).where(*theirs).values(claimed_by=None)))
 
     def _lapsed(self, who: str, beat: int) -> bool:
         named = re.fullmatch(r"(.*)/([0-9]+)/([0-9.]+)/[^/]*", who)

@@ -1,17 +1,29 @@
-"""What can go wrong with a store, in words; and trying again what a database may fail at for a moment."""
+"""What can be wrong with a store, in words: its server, its file, its contents."""
 
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, lru_cache
+from typing import Any, Generic, TypeVar, get_args
 
-from sqlalchemy import Engine
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import JSON, Column, Connection, Engine, Float, Integer, Row, Table, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
+from mnfpn_cli.documents.records import Samples
+from mnfpn_cli.documents.sweep import PlanRecord
+from mnfpn_cli.documents.worker import Measured
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
-from mnfpn_cli.store.damage import DamagedError, find_damage
+from mnfpn_cli.settings.input import ITEM_BYTES
+from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.settings.problems import SettingsError, describe
+from mnfpn_cli.space.runs import PASSES
+from mnfpn_cli.store import rows as t
+from mnfpn_cli.store.rows import Status
 
 
 class StoreError(MnfpnError):
@@ -72,19 +84,19 @@ def explained(error: DBAPIError, url: URL) -> MnfpnError | None:
     """The error of a database as one of ours; None where its code does not say whose fault it is."""
     cause: Any = error.orig
     if isinstance(cause, sqlite3.Error):
-        return _of_sqlite(cause, shown(url))
+        return _of_sqlite(cause, without_password(url))
     state = getattr(cause, "sqlstate", None) or ""
     line = str(cause).strip().partition("\n")[0]
     if state in STATES:
-        return StoreError(Problem("`store`", f"{shown(url)} {STATES[state]}"))
+        return StoreError(Problem("`store`", f"{without_password(url)} {STATES[state]}"))
     if _names(error, "OperationalError", "InterfaceError", "InternalError") or state in ("42501", "3F000"):
-        return StoreError(Problem("`store`", f"{shown(url)}: {line}"))
+        return StoreError(Problem("`store`", f"{without_password(url)}: {line}"))
     if not state and any(sign in line for sign in REFUSALS):
-        return UsageError(Problem("`store`", f"{shown(url)}: {line}"))
+        return UsageError(Problem("`store`", f"{without_password(url)}: {line}"))
     return None
 
 
-def shown(url: URL) -> str:
+def without_password(url: URL) -> str:
     """A store as messages name it: a file, or a server without any password."""
     if url.get_backend_name() == "sqlite":
         return f"'{url.database}'"
@@ -135,7 +147,7 @@ def retried(
 
 
 @contextmanager
-def told(engine: Engine) -> Iterator[None]:
+def explaining(engine: Engine) -> Iterator[None]:
     """Turn whatever fails while a store is read or written into words, if the database or its content is the cause.
 
     An error that neither explains is looked into: where the store is damaged, the damage is told. An error of this
@@ -160,7 +172,7 @@ def told(engine: Engine) -> Iterator[None]:
 
 
 def _damaged(engine: Engine, damage: str) -> StoreError:
-    return StoreError(Problem("`store`", f"{shown(engine.url)} is damaged: {damage}"))
+    return StoreError(Problem("`store`", f"{without_password(engine.url)} is damaged: {damage}"))
 
 
 def _damage(engine: Engine) -> str:
@@ -171,3 +183,157 @@ def _damage(engine: Engine) -> str:
     except Exception as error:  # noqa: BLE001 - nothing fails there on a sound store: it cannot be looked through
         text = str(getattr(error, "orig", error))
         return f"{text[:1].lower()}{text[1:]}"
+
+
+class DamagedError(Exception):
+    """A row is not what a store holds; the message names the row and the rule. `store.errors.told` names the store."""
+
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True)
+class JsonColumn(Generic[V]):
+    """A column of JSON, and the kind of value that it must hold."""
+
+    column: Column[Any]
+    kind: Any
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[V]:
+        return TypeAdapter(self.kind)
+
+    def read(self, row: Row[Any]) -> V:
+        """Return what a row has in this column.
+
+        Raises:
+            DamagedError: where that is of another kind.
+        """
+        try:
+            return self._adapter.validate_python(row._mapping[self.column])
+        except SettingsError as error:
+            problem = f"{self.column.name}.{error}"
+        except ValidationError as error:
+            problem = str(describe(error, (self.column.name,))[0])
+        raise DamagedError(f"{_name(row, self.column.table)}: {problem}")
+
+
+MEASURED = JsonColumn[Measured | None](t.results.c.document, Measured | None)
+PLAN = JsonColumn[PlanRecord](t.sweeps.c.plan, PlanRecord)
+SAMPLES = JsonColumn[tuple[float, ...]](t.baselines.c.samples, Samples)
+SETTINGS = JsonColumn[NetworkSettings](t.networks.c.settings, NetworkSettings)
+JSON_COLUMNS: tuple[JsonColumn[Any], ...] = (MEASURED, PLAN, SAMPLES, SETTINGS)
+
+CHOICES: dict[Column[Any], tuple[str, ...]] = {
+    t.runs.c.status: get_args(Status),
+    t.results.c.status: ("done", "failed"),
+    t.runs.c.dtype: tuple(ITEM_BYTES),
+    t.runs.c.passes: PASSES,
+}
+"""The words that there are for some columns."""
+
+MOMENTS = {t.results.c.started, t.results.c.finished, t.sweeps.c.started, t.baselines.c.finished}
+MAY_BE_ZERO = {t.runs.c.beat, t.results.c.sweep, t.sweep_runs.c.position}
+
+NAMES = {
+    t.runs: "run",
+    t.results: "result",
+    t.sweeps: "sweep",
+    t.baselines: "time of a baseline",
+    t.networks: "network",
+}
+DIGITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """What the value of a column must be: ``fits`` says whether it is; ``index``: its place in a row."""
+
+    index: int
+    name: str
+    may_be_null: bool
+    fits: Callable[[Any], bool]
+    rule: str
+
+
+def checked(row: Row[Any], table: Table) -> Row[Any]:
+    """A row with all columns of a table, if those that are not JSON hold what they must; `JsonColumn` reads the others.
+
+    Raises:
+        DamagedError: where they do not.
+    """
+    for check in _checks(table):
+        value = row[check.index]
+        if not (check.fits(value) or (value is None and check.may_be_null)):
+            raise DamagedError(f"{_name(row, table)}: {check.name}: {check.rule}, got {str(value)[:60]!r}")
+    return row
+
+
+def wholly_checked(row: Row[Any], table: Table) -> Row[Any]:
+    """The same where the JSON must be sound, too."""
+    for one in JSON_COLUMNS:
+        if one.column.table is table:
+            one.read(row)
+    return checked(row, table)
+
+
+def _name(row: Row[Any], table: Any) -> str:
+    key = str(getattr(row, next(iter(table.primary_key)).name))[:DIGITS]
+    return f"{NAMES.get(table, 'row')} {key}"
+
+
+def find_damage(connection: Connection) -> str:
+    """Look through a whole store, and name the first thing in it that no store holds; nothing where it is sound.
+
+    Raises:
+        Exception: of any kind, where the database cannot even be looked through.
+    """
+    for table in t.metadata.sorted_tables:
+        there = connection.exec_driver_sql(f"SELECT * FROM {table.name} LIMIT 0").keys()
+        lacking = [one.name for one in table.columns if one.name not in there]
+        if lacking:
+            return f"{table.name} lacks the column {lacking[0]}"
+        try:
+            for row in connection.execute(select(table)):
+                wholly_checked(row, table)
+        except DamagedError as error:
+            return str(error)
+        except (ValueError, RecursionError) as error:
+            return f"it holds text that should be JSON: {error}"
+    return _broken_link(connection) if connection.dialect.name == "sqlite" else ""
+
+
+def _broken_link(connection: Connection) -> str:
+    """The first row that refers to one which is not there; a server keeps such rows out."""
+    for child, _, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+        return f"a row of {child} refers to one that {parent} lacks"
+    return "; ".join(connection.exec_driver_sql("PRAGMA integrity_check(1)").scalars()).removesuffix("ok")
+
+
+@lru_cache
+def _checks(table: Table) -> tuple[_Check, ...]:
+    columns = enumerate(table.columns)
+    return tuple(_check(index, column) for index, column in columns if not isinstance(column.type, JSON))
+
+
+def _check(index: int, column: Column[Any]) -> _Check:
+    if isinstance(column.type, Integer):
+        least = 0 if column in MAY_BE_ZERO else 1
+        fits, rule = lambda value: isinstance(value, int) and value >= least, f"must be a whole number, {least} or more"
+    elif isinstance(column.type, Float):
+        fits, rule = lambda value: isinstance(value, int | float) and value > 0, "must be a number above 0"
+    elif column in MOMENTS:
+        fits, rule = _is_moment, "must be a moment, as 2026-01-31T12:00:00+00:00"
+    elif column in CHOICES:
+        words = CHOICES[column]
+        fits, rule = lambda value: value in words, f"must be one of {', '.join(words)}"
+    else:
+        fits, rule = lambda value: isinstance(value, str), "must be text"
+    return _Check(index, column.name, bool(column.nullable), fits, rule)
+
+
+def _is_moment(value: Any) -> bool:
+    try:
+        return datetime.fromisoformat(value).tzinfo is not None
+    except (TypeError, ValueError):
+        return False

@@ -8,11 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select, update
 
-from mnfpn_cli.store import tables as t
-from mnfpn_cli.store.damage import DIGITS, DamagedError, wholly_checked
-from mnfpn_cli.store.errors import StoreError
+from mnfpn_cli.store import rows as t
+from mnfpn_cli.store.errors import DIGITS, DamagedError, StoreError, wholly_checked
 from mnfpn_cli.store.read import Networks
-from mnfpn_cli.store.rows import Result, StoredCell, Sweep, columns_of, result_columns, sweep_columns
+from mnfpn_cli.store.rows import Result, StoredRun, Sweep, columns_of, result_columns, sweep_columns
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import new_sweep, sweep_of
 
@@ -29,16 +28,16 @@ class Parcel:
 
     sweeps: Sequence[Row]
     networks: Sequence[Row] = ()
-    cells: Sequence[Row] = ()
-    members: Sequence[Row] = ()
+    runs: Sequence[Row] = ()
+    sweep_runs: Sequence[Row] = ()
     results: Sequence[Row] = ()
-    references: Sequence[Row] = field(default=())
+    baselines: Sequence[Row] = field(default=())
 
 
 def merge(store: Store, other: Store, progress: Progress = lambda _doing, _share: None) -> int:
     """Copy all that was measured from another store, and return how many results are new here.
 
-    What is here stays; a cell that was measured in one of the two is measured. Results keep their sweep: one that both
+    What is here stays; a run that was measured in one of the two is measured. Results keep their sweep: one that both
     stores know is one, any other becomes one of this store, with what it has measured. Broken off in the middle, it can
     be done again.
 
@@ -53,7 +52,7 @@ def merge(store: Store, other: Store, progress: Progress = lambda _doing, _share
     for start in range(0, len(new), PART):
         progress("merging", start / len(new))
         bring_in(store, _parcel(other, new[start : start + PART]))
-    bring_in(store, other.read(_references))
+    bring_in(store, other.read(_baselines))
     return len(new)
 
 
@@ -68,15 +67,15 @@ def bring_in(store: Store, parcel: Parcel) -> None:
         store.alone(connection)
         here = {row["id"]: _sweep(connection, row) for row in parcel.sweeps}
         store.put(connection, t.networks, sorted(parcel.networks, key=lambda row: str(row["id"])))
-        store.put(connection, t.cells, [{**row, "claimed_by": None, "beat": 0} for row in parcel.cells])
-        members = [row for row in parcel.members if row["sweep"] in here]
-        store.put(connection, t.members, [{**row, "sweep": here[row["sweep"]]} for row in members])
+        store.put(connection, t.runs, [{**row, "claimed_by": None, "beat": 0} for row in parcel.runs])
+        sweep_runs = [row for row in parcel.sweep_runs if row["sweep"] in here]
+        store.put(connection, t.sweep_runs, [{**row, "sweep": here[row["sweep"]]} for row in sweep_runs])
         store.put(connection, t.results, [{**row, "sweep": here.get(row["sweep"], 0)} for row in parcel.results])
         _count(connection, parcel.results)
-        cells = select(t.cells.c.key).where(t.cells.c.key.in_([row["key"] for row in parcel.references]))
-        there = set(connection.execute(cells).scalars())
-        times = [row for row in parcel.references if row["key"] in there and row["sweep"] in here]
-        store.put(connection, t.references, [{**row, "sweep": here[row["sweep"]]} for row in times])
+        runs = select(t.runs.c.key).where(t.runs.c.key.in_([row["key"] for row in parcel.baselines]))
+        there = set(connection.execute(runs).scalars())
+        times = [row for row in parcel.baselines if row["key"] in there and row["sweep"] in here]
+        store.put(connection, t.baselines, [{**row, "sweep": here[row["sweep"]]} for row in times])
 
     store.write(change)
 
@@ -88,28 +87,28 @@ def _sweep(connection: Connection, row: Row) -> int:
 
 
 def _count(connection: Connection, results: Sequence[Row]) -> None:
-    """Have cells say that they were measured: done counts for more than failed, and that for more than pending."""
+    """Have runs say that they were measured: done counts for more than failed, and that for more than pending."""
     for status, below in (("failed", ("pending",)), ("done", ("pending", "failed"))):
         keys = [row["key"] for row in results if row["status"] == status]
-        less = (t.cells.c.key.in_(keys), t.cells.c.status.in_(below))
-        connection.execute(update(t.cells).where(*less).values(status=status, claimed_by=None))
+        less = (t.runs.c.key.in_(keys), t.runs.c.status.in_(below))
+        connection.execute(update(t.runs).where(*less).values(status=status, claimed_by=None))
 
 
 def _parcel(other: Store, results: Sequence[str]) -> Parcel:
     """Some results, and all that they need."""
     chosen = select(t.results).where(t.results.c.id.in_(results))
     keys = chosen.with_only_columns(t.results.c.key)
-    cells = select(t.cells).where(t.cells.c.key.in_(keys)).order_by(t.cells.c.key)
-    networks = cells.with_only_columns(t.cells.c.network).order_by(None)
+    runs = select(t.runs).where(t.runs.c.key.in_(keys)).order_by(t.runs.c.key)
+    networks = runs.with_only_columns(t.runs.c.network).order_by(None)
     sweeps = chosen.with_only_columns(t.results.c.sweep)
-    members = select(t.members).where(t.members.c.key.in_(keys), t.members.c.sweep.in_(sweeps))
+    sweep_runs = select(t.sweep_runs).where(t.sweep_runs.c.key.in_(keys), t.sweep_runs.c.sweep.in_(sweeps))
 
     def read(connection: Connection) -> Parcel:
         parcel = Parcel(
             _rows(connection, t.sweeps, select(t.sweeps).where(t.sweeps.c.id.in_(sweeps)).order_by(t.sweeps.c.id)),
             _rows(connection, t.networks, select(t.networks).where(t.networks.c.id.in_(networks))),
-            _rows(connection, t.cells, cells),
-            _rows(connection, t.members, members),
+            _rows(connection, t.runs, runs),
+            _rows(connection, t.sweep_runs, sweep_runs),
             _rows(connection, t.results, chosen),
         )
         _check_whole(parcel)
@@ -122,31 +121,31 @@ def _check_whole(parcel: Parcel) -> None:
     """Make sure that rows have what they refer to.
 
     Raises:
-        DamagedError: where a cell or a network is missing.
+        DamagedError: where a run or a network is missing.
     """
-    networks, cells = {row["id"] for row in parcel.networks}, {row["key"] for row in parcel.cells}
-    for row in (row for row in parcel.cells if row["network"] not in networks):
-        raise DamagedError(f"network {row['network'][:DIGITS]}: is missing, and cells are of it")
-    for row in (row for row in parcel.results if row["key"] not in cells):
-        raise DamagedError(f"cell {row['key'][:DIGITS]}: is missing, and results are of it")
+    networks, runs = {row["id"] for row in parcel.networks}, {row["key"] for row in parcel.runs}
+    for row in (row for row in parcel.runs if row["network"] not in networks):
+        raise DamagedError(f"network {row['network'][:DIGITS]}: is missing, and runs are of it")
+    for row in (row for row in parcel.results if row["key"] not in runs):
+        raise DamagedError(f"run {row['key'][:DIGITS]}: is missing, and results are of it")
 
 
-def _references(connection: Connection) -> Parcel:
-    sweeps = select(t.sweeps).where(t.sweeps.c.id.in_(select(t.references.c.sweep))).order_by(t.sweeps.c.id)
-    times = _rows(connection, t.references, select(t.references))
-    return Parcel(_rows(connection, t.sweeps, sweeps), references=times)
+def _baselines(connection: Connection) -> Parcel:
+    sweeps = select(t.sweeps).where(t.sweeps.c.id.in_(select(t.baselines.c.sweep))).order_by(t.sweeps.c.id)
+    times = _rows(connection, t.baselines, select(t.baselines))
+    return Parcel(_rows(connection, t.sweeps, sweeps), baselines=times)
 
 
 def _rows(connection: Connection, table: Table, query: Any) -> list[Row]:
     return [dict(wholly_checked(row, table)._mapping) for row in connection.execute(query)]
 
 
-def rescue(error: StoreError, cell: StoredCell, result: Result, sweep: Sweep, folder: Path | None = None) -> Path:
+def rescue(error: StoreError, run: StoredRun, result: Result, sweep: Sweep, folder: Path | None = None) -> Path:
     """Put a result that its store would not take into a new store: `mnfpn runs merge FILE` brings it in.
 
     Args:
         error: why the store would not take it.
-        cell: what was measured.
+        run: what was measured.
         result: what came of it.
         sweep: that it was measured for; what is merged becomes part of it again.
         folder: for the file; the current one unless given.
@@ -158,14 +157,14 @@ def rescue(error: StoreError, cell: StoredCell, result: Result, sweep: Sweep, fo
         StoreError: where that cannot be written either; the first error is its cause.
     """
     path = (folder or Path()) / f"mnfpn-rescued-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.db"
-    networks = Networks([cell.cell.settings])
-    network = networks.id_of(cell.cell.settings)
+    networks = Networks([run.run.settings])
+    network = networks.id_of(run.run.settings)
     parcel = Parcel(
-        sweeps=[{"id": sweep.id, **sweep_columns(sweep.token, sweep.started, sweep.place, sweep.plan)}],
+        sweeps=[{"id": sweep.id, **sweep_columns(sweep.token, sweep.started, sweep.machine, sweep.plan)}],
         networks=networks.rows(),
-        cells=[{**columns_of(cell.key, cell.planned, cell.place, network), "status": result.status}],
-        members=[{"sweep": sweep.id, "key": cell.key, "position": 0}],
-        results=[{**result_columns(cell.key, result), "sweep": sweep.id}],
+        runs=[{**columns_of(run.key, run.planned, run.target_machine, network), "status": result.status}],
+        sweep_runs=[{"sweep": sweep.id, "key": run.key, "position": 0}],
+        results=[{**result_columns(run.key, result), "sweep": sweep.id}],
     )
     try:
         with open_store(str(path), create=True) as store:

@@ -1,4 +1,4 @@
-"""The cells of a store: their networks, each kept once under its hash, and their newest results."""
+"""The runs of a store: their networks, each kept once under its hash, and their newest results."""
 
 import hashlib
 import json
@@ -8,18 +8,18 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, select
 
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.plan.rules import plan_outline
+from mnfpn_cli.plan.levels import plan_outline
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError
 from mnfpn_cli.space.planned import without_collecting
-from mnfpn_cli.store import tables as t
-from mnfpn_cli.store.damage import DIGITS, MEASURED, SETTINGS, DamagedError, checked
-from mnfpn_cli.store.rows import Result, Status, StoredCell, cell_of
+from mnfpn_cli.store import rows as t
+from mnfpn_cli.store.errors import DIGITS, MEASURED, SETTINGS, DamagedError, checked
+from mnfpn_cli.store.rows import Result, Status, StoredRun, run_of
 from mnfpn_cli.store.store import AT_ONCE, Store, select_by
 
 
 class Networks:
-    """The settings of some cells, each worked out once: cells of a space share them."""
+    """The settings of some runs, each worked out once: runs of a space share them."""
 
     def __init__(self, settings: Iterable[NetworkSettings]) -> None:
         # By identity: to hash settings takes as long as to write them down. They are kept, so that no other gets their
@@ -45,7 +45,7 @@ def read_networks(connection: Connection, wanted: Sequence[str]) -> dict[str, Ne
     rows = select_by(connection, select(t.networks), t.networks.c.id, wanted)
     found = {row.id: _settings(row) for row in rows}
     for missing in (one for one in wanted if one not in found):
-        raise DamagedError(f"network {missing[:DIGITS]}: is missing, and cells are of it")
+        raise DamagedError(f"network {missing[:DIGITS]}: is missing, and runs are of it")
     return found
 
 
@@ -67,59 +67,59 @@ def _settings(row: Row[Any]) -> NetworkSettings:
 SHORTEST_KEY = 4
 
 
-def read_cells(store: Store, sweep: int | None = None, status: Status | None = None) -> list[StoredCell]:
-    """The cells of a store, or of one sweep in its order; of one status, or of all.
+def read_runs(store: Store, sweep: int | None = None, status: Status | None = None) -> list[StoredRun]:
+    """The runs of a store, or of one sweep in its order; of one status, or of all.
 
     Raises:
         StoreError: where the store cannot be read.
     """
-    query = select(t.cells).order_by(t.cells.c.key)
+    query = select(t.runs).order_by(t.runs.c.key)
     if sweep is not None:
-        of_sweep = t.members.c.sweep == sweep
-        query = select(t.cells).join(t.members, t.members.c.key == t.cells.c.key).where(of_sweep)
-        query = query.order_by(t.members.c.position)
+        of_sweep = t.sweep_runs.c.sweep == sweep
+        query = select(t.runs).join(t.sweep_runs, t.sweep_runs.c.key == t.runs.c.key).where(of_sweep)
+        query = query.order_by(t.sweep_runs.c.position)
     if status is not None:
-        query = query.where(t.cells.c.status == status)
+        query = query.where(t.runs.c.status == status)
     with without_collecting():
-        return store.read(lambda connection: _cells(connection, query))
+        return store.read(lambda connection: _runs(connection, query))
 
 
-def read_cell(store: Store, key: str) -> tuple[StoredCell, list[Result]]:
-    """A cell by its key, or by the beginning of it, and all results that it has, the oldest first.
+def read_run(store: Store, key: str) -> tuple[StoredRun, list[Result]]:
+    """A run by its key, or by the beginning of it, and all results that it has, the oldest first.
 
     Raises:
-        UsageError: where no cell, or more than one, has such a key.
+        UsageError: where no run, or more than one, has such a key.
         StoreError: where the store cannot be read.
     """
     whole = full_key(store, key)
     query = select(t.results).where(t.results.c.key == whole).order_by(t.results.c.finished)
 
-    def find(connection: Connection) -> tuple[list[StoredCell], list[Result]]:
-        cells = _cells(connection, select(t.cells).where(t.cells.c.key == whole))
-        return cells, [_result(row) for row in connection.execute(query)]
+    def find(connection: Connection) -> tuple[list[StoredRun], list[Result]]:
+        runs = _runs(connection, select(t.runs).where(t.runs.c.key == whole))
+        return runs, [_result(row) for row in connection.execute(query)]
 
-    cells, results = store.read(find)
-    if not cells:
-        raise UsageError(Problem("KEY", f"must be that of a cell of {store.name}", f"'{key}'", ", which was removed"))
-    return cells[0], results
+    runs, results = store.read(find)
+    if not runs:
+        raise UsageError(Problem("KEY", f"must be that of a run of {store.name}", f"'{key}'", ", which was removed"))
+    return runs[0], results
 
 
 def full_key(store: Store, key: str) -> str:
-    """The key of the one cell whose key begins so.
+    """The key of the one run whose key begins so.
 
     Raises:
-        UsageError: where no cell, or more than one, has such a key.
+        UsageError: where no run, or more than one, has such a key.
         StoreError: where the store cannot be read.
     """
     if len(key) < SHORTEST_KEY or not all(sign in "0123456789abcdef" for sign in key):
         raise UsageError(Problem("KEY", f"must be {SHORTEST_KEY} or more of a key's hexadecimal digits", f"'{key}'"))
-    query = select(t.cells.c.key).where(t.cells.c.key.startswith(key)).order_by(t.cells.c.key).limit(2)
+    query = select(t.runs.c.key).where(t.runs.c.key.startswith(key)).order_by(t.runs.c.key).limit(2)
     found = store.read(lambda connection: connection.execute(query).scalars().all())
     if not found:
-        raise UsageError(Problem("KEY", f"must be that of a cell of {store.name}", f"'{key}'", ", which none has"))
+        raise UsageError(Problem("KEY", f"must be that of a run of {store.name}", f"'{key}'", ", which none has"))
     if len(found) > 1:
         others = f", which {found[0]} has, and others"
-        raise UsageError(Problem("KEY", f"must be that of one cell of {store.name}", f"'{key}'", others))
+        raise UsageError(Problem("KEY", f"must be that of one run of {store.name}", f"'{key}'", others))
     return str(found[0])
 
 
@@ -130,31 +130,31 @@ def pending_keys(store: Store, sweep: int) -> Sequence[str]:
         StoreError: where the store cannot be read.
     """
     query = (
-        select(t.cells.c.key)
-        .join(t.members, t.members.c.key == t.cells.c.key)
-        .where(t.members.c.sweep == sweep, t.cells.c.status == "pending", t.cells.c.claimed_by.is_(None))
-        .order_by(t.members.c.position)
+        select(t.runs.c.key)
+        .join(t.sweep_runs, t.sweep_runs.c.key == t.runs.c.key)
+        .where(t.sweep_runs.c.sweep == sweep, t.runs.c.status == "pending", t.runs.c.claimed_by.is_(None))
+        .order_by(t.sweep_runs.c.position)
     )
     return store.read(lambda connection: connection.execute(query).scalars().all())
 
 
-def _cells(connection: Connection, query: Select[Any]) -> list[StoredCell]:
-    rows = [checked(row, t.cells) for row in connection.execute(query)]
+def _runs(connection: Connection, query: Select[Any]) -> list[StoredRun]:
+    rows = [checked(row, t.runs) for row in connection.execute(query)]
     networks = read_networks(connection, list({row.network for row in rows}))
     ids = list(newest(connection, {row.key: row.status for row in rows}).values())
     newest_rows = select_by(connection, select(t.results), t.results.c.id, ids)
     results = {row.key: _result(row) for row in newest_rows}
-    return [cell_of(row, networks[row.network], results.get(row.key)) for row in rows]
+    return [run_of(row, networks[row.network], results.get(row.key)) for row in rows]
 
 
 def _result(row: Row[Any]) -> Result:
     checked(row, t.results)
     measured = MEASURED.read(row)
-    return Result(row.id, row.sweep, row.status, row.node, row.started, row.finished, row.reason, measured)
+    return Result(row.id, row.sweep, row.status, row.worker, row.started, row.finished, row.reason, measured)
 
 
 def newest(connection: Connection, statuses: Mapping[str, Status]) -> dict[str, str]:
-    """The identifier of the newest result of each of some cells: of those that have the status of the cell, if any."""
+    """The identifier of the newest result of each of some runs: of those that have the status of the run, if any."""
     columns = select(t.results.c.key, t.results.c.status, t.results.c.finished, t.results.c.id)
     few = len(statuses) <= AT_ONCE
     rows = select_by(connection, columns, t.results.c.key, list(statuses)) if few else connection.execute(columns)

@@ -1,31 +1,124 @@
-"""What a store holds, as values."""
+"""The tables of a store, and what its rows hold. Times are UTC in ISO 8601, durations in seconds, memory in bytes."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Row
+from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Integer, MetaData, Row, String, Table, Text
 
 from mnfpn_cli.documents.bench import RunProfile
-from mnfpn_cli.documents.costs import StatusCounts
+from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.documents.sweep import PlanRecord, SweepRecord
-from mnfpn_cli.documents.work import Measured
+from mnfpn_cli.documents.worker import Measured
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.space.cells import PASSES, Cell, Execution
 from mnfpn_cli.space.planned import Capacity, Figures, Planned
+from mnfpn_cli.space.runs import PASSES, Execution, Run
+
+SCHEMA_VERSION = 3
+"""Raised where an older mnfpn could not read, or would spoil, what a newer one writes; so where a key of `Measured`, of
+`PlanRecord` or of the settings is new, gone or another."""
+
+metadata = MetaData()
+# What another table refers to has an index there: a row that is removed is looked for in all of them.
+
+store = Table(
+    "mnfpn_store",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+networks = Table(
+    "mnfpn_networks",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("settings", JSON, nullable=False),
+)
+
+runs = Table(
+    "mnfpn_runs",
+    metadata,
+    Column("key", String(32), primary_key=True),
+    Column("network", ForeignKey(networks.c.id), nullable=False, index=True),
+    Column("height", Integer, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("batch", Integer, nullable=False),
+    Column("runtime", String(40), nullable=False),
+    Column("device", String(40), nullable=False),
+    Column("dtype", String(40), nullable=False),
+    Column("threads", Integer),
+    Column("passes", String(40), nullable=False),  # `space.runs.PASSES`
+    Column("machine", Text, nullable=False),
+    Column("parameters", BigInteger, nullable=False),
+    Column("macs", BigInteger, nullable=False),
+    Column("memory_bytes", BigInteger, nullable=False),
+    Column("backbone_channels", Integer, nullable=False),
+    Column("channels", Integer, nullable=False),
+    Column("levels", Integer, nullable=False),
+    Column("finest_cells", BigInteger, nullable=False),
+    Column("status", String(10), nullable=False, index=True),
+    # Who is measuring it; ``beat`` changes while that process lives.
+    Column("claimed_by", String(200), index=True),
+    Column("beat", Integer, nullable=False, default=0),
+)
+
+results = Table(
+    "mnfpn_results",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("key", ForeignKey(runs.c.key), nullable=False, index=True),
+    Column("sweep", Integer, nullable=False),
+    Column("status", String(10), nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("started", String(40), nullable=False),
+    Column("finished", String(40), nullable=False),
+    Column("latency_s", Float),  # the median; the samples are in the document
+    Column("reason", Text),
+    Column("document", JSON),  # `documents.work.Measured`
+)
+
+sweeps = Table(
+    "mnfpn_sweeps",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("token", String(32), nullable=False),  # by which another store knows it, whatever its number there
+    Column("started", String(40), nullable=False),
+    Column("machine", Text, nullable=False),
+    Column("plan", JSON, nullable=False),  # `documents.sweep.PlanRecord`
+)
+
+sweep_runs = Table(
+    "mnfpn_sweep_runs",
+    metadata,
+    Column("sweep", ForeignKey(sweeps.c.id), primary_key=True),
+    Column("key", ForeignKey(runs.c.key), primary_key=True, index=True),
+    Column("position", Integer, nullable=False),
+)
+
+baselines = Table(
+    "mnfpn_baselines",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("sweep", ForeignKey(sweeps.c.id), nullable=False, index=True),
+    Column("key", ForeignKey(runs.c.key), nullable=False, index=True),
+    Column("worker", Text, nullable=False),
+    Column("finished", String(40), nullable=False),
+    Column("samples", JSON, nullable=False),
+)
+
 
 Status = Literal["pending", "done", "failed"]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of measuring a cell.
+    """What came of measuring a run.
 
     Attributes:
         id: 32 hexadecimal digits, of this measurement alone.
         sweep: that it was measured for.
         status: ``done``, or ``failed`` with the reason.
-        node: the name of the machine.
+        worker: the name of the machine.
         started, finished: UTC, ISO 8601.
         reason: why it failed; of one that is done, why its layers could not be timed.
         measured: what was measured; None where it failed.
@@ -34,7 +127,7 @@ class Result:
     id: str
     sweep: int
     status: Literal["done", "failed"]
-    node: str
+    worker: str
     started: str
     finished: str
     reason: str | None = None
@@ -52,31 +145,31 @@ class Result:
 
 
 @dataclass(frozen=True)
-class StoredCell:
-    """A cell in a store, and the newest result that it has: of one that is done, of those that are."""
+class StoredRun:
+    """A run in a store, and the newest result that it has: of one that is done, of those that are."""
 
     key: str
-    cell: Cell
-    place: str
+    run: Run
+    target_machine: str
     figures: Figures
     status: Status
     result: Result | None = None
 
     @property
     def planned(self) -> Planned:
-        """The cell with what its plan says."""
-        return Planned(self.cell, self.figures)
+        """The run with what its plan says."""
+        return Planned(self.run, self.figures)
 
     @property
     def device(self) -> str:
         """Where it ran, or where it is to run: ``auto`` is known only then."""
-        return self.measured.run.device if self.measured else self.cell.execution.device
+        return self.measured.run.device if self.measured else self.run.execution.device
 
     @property
     def machine(self) -> str:
         """The kind of machine that it was measured on: of a cluster any may be asked for; else the one it is for."""
         if not self.measured:
-            return self.place
+            return self.target_machine
         there = self.measured.environment
         return there.gpu if self.device.startswith("cuda") and there.gpu else f"{there.cpu}, {there.cores} cores"
 
@@ -104,61 +197,63 @@ class Sweep:
         id: a number of this store.
         token: 32 hexadecimal digits, by which any store knows it.
         started: UTC, ISO 8601.
-        place: the kind of machine that its cells are for.
+        machine: the kind of machine that its runs are for.
         plan: what was asked for, and what became of the space.
-        counts: its cells by status.
+        counts: its runs by status.
     """
 
     id: int
     token: str
     started: str
-    place: str
+    machine: str
     plan: PlanRecord
     counts: StatusCounts
 
     @property
     def record(self) -> SweepRecord:
         """The same as documents have it."""
-        return SweepRecord(id=self.id, started=self.started, machine=self.place, counts=self.counts, **dict(self.plan))
+        return SweepRecord(
+            id=self.id, started=self.started, machine=self.machine, counts=self.counts, **dict(self.plan)
+        )
 
 
 @dataclass(frozen=True)
-class Reference:
-    """The reference cell of a sweep, timed once more: the machine then, on that node."""
+class Baseline:
+    """The baseline run of a sweep, timed once more: the machine then, on that worker."""
 
     id: str
     sweep: int
     key: str
-    node: str
+    worker: str
     finished: str
     samples: tuple[float, ...]
 
 
-def cell_of(row: Row[Any], settings: NetworkSettings, result: Result | None = None) -> StoredCell:
-    """A row of `mnfpn_cells`."""
+def run_of(row: Row[Any], settings: NetworkSettings, result: Result | None = None) -> StoredRun:
+    """A row of `mnfpn_runs`."""
     execution = Execution(row.runtime, row.device, row.dtype, row.batch, row.threads, row.passes == PASSES[True])
     capacity = Capacity(row.backbone_channels, row.channels, row.levels, row.finest_cells)
     figures = Figures(row.parameters, row.macs, row.memory_bytes, capacity)
-    cell = Cell(settings, Size(row.height, row.width), execution)
-    return StoredCell(row.key, cell, row.place, figures, row.status, result)
+    run = Run(settings, Size(row.height, row.width), execution)
+    return StoredRun(row.key, run, row.machine, figures, row.status, result)
 
 
-def columns_of(key: str, planned: Planned, place: str, network: str) -> dict[str, Any]:
-    """The row of a cell that nobody has measured yet."""
-    cell, figures = planned
-    how, capacity = cell.execution, figures.capacity
+def columns_of(key: str, planned: Planned, machine: str, network: str) -> dict[str, Any]:
+    """The row of a run that nobody has measured yet."""
+    run, figures = planned
+    execution, capacity = run.execution, figures.capacity
     return {
         "key": key,
         "network": network,
-        "height": cell.size.height,
-        "width": cell.size.width,
-        "batch": how.batch,
-        "runtime": how.runtime,
-        "device": how.device,
-        "dtype": how.dtype,
-        "threads": how.threads,
-        "passes": how.passes,
-        "place": place,
+        "height": run.size.height,
+        "width": run.size.width,
+        "batch": execution.batch,
+        "runtime": execution.runtime,
+        "device": execution.device,
+        "dtype": execution.dtype,
+        "threads": execution.threads,
+        "passes": execution.passes,
+        "machine": machine,
         "parameters": figures.parameters,
         "macs": figures.macs,
         "memory_bytes": figures.memory_bytes,
@@ -171,15 +266,15 @@ def columns_of(key: str, planned: Planned, place: str, network: str) -> dict[str
     }
 
 
-def sweep_columns(token: str, started: str, place: str, plan: PlanRecord) -> dict[str, Any]:
+def sweep_columns(token: str, started: str, machine: str, plan: PlanRecord) -> dict[str, Any]:
     """The row of a sweep, but for its number."""
-    return {"token": token, "started": started, "place": place, "plan": plan.model_dump(mode="json")}
+    return {"token": token, "started": started, "machine": machine, "plan": plan.model_dump(mode="json")}
 
 
 def result_columns(key: str, result: Result) -> dict[str, Any]:
-    """The row of a result of a cell."""
+    """The row of a result of a run."""
     return {
-        **{name: getattr(result, name) for name in ("id", "sweep", "status", "node", "started", "finished")},
+        **{name: getattr(result, name) for name in ("id", "sweep", "status", "worker", "started", "finished")},
         "key": key,
         "latency_s": result.latency_s,
         # What a process said in its last moments can be anything; servers keep no zeros in texts.

@@ -1,1 +1,1 @@
-"""Measuring the cells of a sweep: each in a process of its own, here or on the nodes of a cluster."""
+"""Measuring the runs of a sweep: each in a process of its own, here or on the workers of a cluster."""

@@ -1,7 +1,7 @@
-"""Whether the machine stayed the same in a sweep: the reference cell, timed again and again in between.
+"""Whether the machine stayed the same in a sweep: the baseline run, timed again and again in between.
 
-Each time of it is held against the first one on the same node. Between two of them the machine's pace is taken to have
-changed evenly, so that a cell measured then can be corrected: its time over the pace.
+Each time of it is held against the first one on the same worker. Between two of them the machine's drift is taken to
+have changed evenly, so that a run measured then can be corrected: its time over the drift.
 """
 
 from collections import defaultdict
@@ -11,53 +11,53 @@ from datetime import datetime
 from itertools import pairwise
 
 from mnfpn_cli.measure.statistics import Latency
-from mnfpn_cli.store.rows import Reference, StoredCell
+from mnfpn_cli.store.rows import Baseline, StoredRun
 
 MOVED = 0.05
-"""The share by which a reference's median must differ from its first, its interval too, to be told."""
+"""The share by which a baseline's median must differ from its first, its interval too, to be told."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The reference cell took so many times its first time, on a node, at a moment."""
+    """The baseline run took so many times its first time, on a worker, at a moment."""
 
-    node: str
+    worker: str
     finished: str
-    pace: float
+    drift: float
 
 
-def moves(references: Sequence[Reference]) -> list[Moved]:
-    """The times of reference cells that differ from their first by more than `MOVED`, intervals and all."""
+def moves(baselines: Sequence[Baseline]) -> list[Moved]:
+    """The times of baseline runs that differ from their first by more than `MOVED`, intervals and all."""
     found = []
-    for same in _by_cell(references):
+    for same in _by_run(baselines):
         first = Latency(same[0].samples)
         for one in same[1:]:
             later = Latency(one.samples)
-            pace = later.median / first.median
-            if abs(pace - 1) > MOVED and _apart(first, later):
-                found.append(Moved(one.node, one.finished, pace))
+            drift = later.median / first.median
+            if abs(drift - 1) > MOVED and _apart(first, later):
+                found.append(Moved(one.worker, one.finished, drift))
     return found
 
 
-def pace_at(references: Sequence[Reference], node: str, finished: str) -> float:
-    """The machine's pace when a cell was finished: 1.1 where all took a tenth longer than at first.
+def drift_at(baselines: Sequence[Baseline], worker: str, finished: str) -> float:
+    """The machine's drift when a run was finished: 1.1 where all took a tenth longer than at first.
 
-    ``references``: those of the cell's sweep. Without one before and one behind the moment it is that of the nearest;
+    ``baselines``: those of the run's sweep. Without one before and one behind the moment it is that of the nearest;
     without any, 1.
     """
-    paces = []
-    for same in _by_cell([one for one in references if one.node == node]):
+    drifts = []
+    for same in _by_run([one for one in baselines if one.worker == worker]):
         first = Latency(same[0].samples).median
         points = [(_seconds(one.finished), Latency(one.samples).median / first) for one in same]
-        paces.append(_between(points, _seconds(finished)))
-    return sum(paces) / len(paces) if paces else 1.0
+        drifts.append(_between(points, _seconds(finished)))
+    return sum(drifts) / len(drifts) if drifts else 1.0
 
 
-def paces_of(cells: Sequence[StoredCell], references: Sequence[Reference]) -> dict[str, float]:
-    """The machine's pace at each cell of the sweeps and nodes on which the reference moved."""
-    groups = defaultdict[tuple[int, str], list[Reference]](list)
-    for one in references:
-        groups[one.sweep, one.node].append(one)
+def drifts_of(runs: Sequence[StoredRun], baselines: Sequence[Baseline]) -> dict[str, float]:
+    """The machine's drift at each run of the sweeps and workers on which the baseline moved."""
+    groups = defaultdict[tuple[int, str], list[Baseline]](list)
+    for one in baselines:
+        groups[one.sweep, one.worker].append(one)
     # Only the medians count from here on, and a single sample is its own.
     shifted = {
         where: [replace(one, samples=(Latency(one.samples).median,)) for one in group]
@@ -65,10 +65,10 @@ def paces_of(cells: Sequence[StoredCell], references: Sequence[Reference]) -> di
         if moves(group)
     }
     found = {}
-    for cell in cells:
-        result = cell.result
-        if cell.measured and result and (group := shifted.get((result.sweep, result.node))):
-            found[cell.key] = pace_at(group, result.node, result.finished)
+    for run in runs:
+        result = run.result
+        if run.measured and result and (group := shifted.get((result.sweep, result.worker))):
+            found[run.key] = drift_at(group, result.worker, result.finished)
     return found
 
 
@@ -81,10 +81,10 @@ def _between(points: Sequence[tuple[float, float]], moment: float) -> float:
     return points[-1][1]
 
 
-def _by_cell(references: Sequence[Reference]) -> list[list[Reference]]:
-    groups: dict[tuple[int, str, str], list[Reference]] = {}
-    for one in sorted(references, key=lambda one: one.finished):
-        groups.setdefault((one.sweep, one.node, one.key), []).append(one)
+def _by_run(baselines: Sequence[Baseline]) -> list[list[Baseline]]:
+    groups: dict[tuple[int, str, str], list[Baseline]] = {}
+    for one in sorted(baselines, key=lambda one: one.finished):
+        groups.setdefault((one.sweep, one.worker, one.key), []).append(one)
     return list(groups.values())
 
 

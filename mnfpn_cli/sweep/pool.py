@@ -8,30 +8,30 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Protocol
 
-from mnfpn_cli.space.cells import Cell
+from mnfpn_cli.space.runs import Run
 from mnfpn_cli.sweep.process import Outcome, Task, run_task
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A machine, or a GPU of one, that measures one cell at a time.
+    """A machine, or a GPU of one, that measures one run at a time.
 
-    ``kind``: of the devices that it has for cells, ``cpu`` or ``cuda``; empty for all that are asked for.
+    ``kind``: of the devices that it has for runs, ``cpu`` or ``cuda``; empty for all that are asked for.
     """
 
     id: str
-    node: str
+    name: str
     kind: str = ""
 
-    def takes(self, cell: Cell) -> bool:
-        """Whether it has the device that a cell is for; ``auto`` is the best that it has."""
-        asked = cell.execution.device.partition(":")[0]
+    def takes(self, run: Run) -> bool:
+        """Whether it has the device that a run is for; ``auto`` is the best that it has."""
+        asked = run.execution.device.partition(":")[0]
         return self.kind in ("", asked) or asked == "auto"
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A worker is gone, with the cell that it measured: its machine died."""
+    """A worker is gone, with the run that it measured: its machine died."""
 
     why: str
 
@@ -43,13 +43,13 @@ class Pool(Protocol):
         """The workers that have nothing to do."""
 
     def start(self, worker: Worker, task: Task) -> None:
-        """Have an idle worker measure a cell."""
+        """Have an idle worker measure a run."""
 
     def wait(self, seconds: float) -> Sequence[tuple[Worker, Outcome | Lost]]:
         """Wait so long at most, and tell what was finished, or lost."""
 
-    def alive(self, cell: Cell) -> bool:
-        """Whether there is a worker for a cell, or may be one again."""
+    def alive(self, run: Run) -> bool:
+        """Whether there is a worker for a run, or may be one again."""
 
     def notes(self) -> Sequence[str]:
         """What people should know of the workers, since this was asked last."""
@@ -58,8 +58,8 @@ class Pool(Protocol):
 @contextmanager
 def local_pool() -> "Iterator[LocalPool]":
     """This machine; at the end what it measures is ended."""
-    node = socket.gethostname()
-    pool = LocalPool(Worker(node, node))
+    worker = socket.gethostname()
+    pool = LocalPool(Worker(worker, worker))
     try:
         yield pool
     finally:
@@ -80,7 +80,7 @@ class LocalPool:
         return [] if self._running else [self.worker]
 
     def start(self, worker: Worker, task: Task) -> None:
-        """Measure a cell in a process of its own."""
+        """Measure a run in a process of its own."""
         assert worker == self.worker
         self._running = self._executor.submit(run_task, task, self._stop.is_set)
 
@@ -95,7 +95,7 @@ class LocalPool:
         outcome, self._running = self._running.result(), None
         return [(self.worker, outcome)]
 
-    def alive(self, cell: Cell) -> bool:  # noqa: ARG002
+    def alive(self, run: Run) -> bool:  # noqa: ARG002
         """It is here."""
         return True
 

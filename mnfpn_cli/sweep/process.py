@@ -1,4 +1,4 @@
-"""One cell, measured in a fresh process: whatever happens to that, a row says so."""
+"""One run, measured in a fresh process: whatever happens to that, a row says so."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from typing import IO, Literal
 
 from pydantic import ValidationError
 
-from mnfpn_cli.documents.work import Measured, Work, WorkResult
+from mnfpn_cli.documents.worker import Measured, Work, WorkResult
 from mnfpn_cli.store.sweeps import now
 
 POLL_S = 0.05
@@ -25,19 +25,19 @@ ENOUGH_BYTES = 4000
 """Of what a process printed before it failed."""
 
 BADNESS = "1000"
-"""Linux ends the process with the most of it first when memory runs out: the cell, not the sweep."""
+"""Linux ends the process with the most of it first when memory runs out: the run, not the sweep."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of measuring a cell on a node; see `store.rows.Result`.
+    """What came of measuring a run on a worker; see `store.rows.Result`.
 
     ``unavailable``: the runtime cannot run there, for the reason that is given: nothing was measured, and nothing
     failed. A reason beside ``done`` is why layers were not timed.
     """
 
     status: Literal["done", "failed", "unavailable"]
-    node: str
+    worker: str
     started: str
     finished: str
     reason: str | None = None
@@ -59,7 +59,7 @@ def run_task(task: Task, stopped: Callable[[], bool] = lambda: False) -> Outcome
         task: what to measure.
         stopped: asked all the time; the process is killed where it says so.
     """
-    started, node = now(), socket.gethostname()
+    started, worker = now(), socket.gethostname()
     try:
         with _alone(task, stopped):
             started = now()
@@ -69,8 +69,8 @@ def run_task(task: Task, stopped: Callable[[], bool] = lambda: False) -> Outcome
                 output.seek(0)
                 result = _result(code, answer.read(), output.read(), task.timeout_s)
     except OSError as error:  # no process to be had, no room for temporary files
-        return Outcome("failed", node, started, now(), f"no process could be started to measure it: {error}")
-    return Outcome(result.status, node, started, now(), result.reason, result.measured)
+        return Outcome("failed", worker, started, now(), f"no process could be started to measure it: {error}")
+    return Outcome(result.status, worker, started, now(), result.reason, result.measured)
 
 
 def _run(task: Task, stopped: Callable[[], bool], answer: IO[bytes], output: IO[bytes]) -> int | None:
@@ -122,7 +122,7 @@ def _offer_when_memory_runs_out(pid: int) -> None:
 def _result(code: int | None, answer: bytes, output: bytes, timeout_s: float) -> WorkResult:
     """What the worker answered; where it did not come to that, why."""
     if code is None:
-        return _failed(f"it took more than {timeout_s:g} s (`cell_timeout`)")
+        return _failed(f"it took more than {timeout_s:g} s (`run_timeout`)")
     if code < 0:
         name = signal.Signals(-code).name
         why = ", as the system does when memory runs out" if name == "SIGKILL" else ""

@@ -1,23 +1,23 @@
-"""Which measured cell to take under a budget: the one that keeps the most capacity, and what more of it would cost."""
+"""Which measured run to take under a budget: the one that keeps the most capacity, and what more of it would cost."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from mnfpn_cli.documents.inputs import ImageSize
+from mnfpn_cli.documents.records import ImageSize
 from mnfpn_cli.documents.report import NextCommands, PickRecord, RecommendationRecord, RecommendDocument
 from mnfpn_cli.measure.statistics import Latency, latency_record
-from mnfpn_cli.space.cells import Cell
 from mnfpn_cli.space.frontier import Bench, bench_of, measured_frontier
 from mnfpn_cli.space.planned import Budget, kept
-from mnfpn_cli.store.rows import StoredCell
-from mnfpn_cli.sweep.runs import executed_run
+from mnfpn_cli.space.runs import Run
+from mnfpn_cli.store.rows import StoredRun
+from mnfpn_cli.sweep.documents import executed_run
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A measured cell; ``sure``: its whole 95 % interval is within the latency that was asked for."""
+    """A measured run; ``sure``: its whole 95 % interval is within the latency that was asked for."""
 
-    cell: StoredCell
+    run: StoredRun
     latency: Latency
     sure: bool
 
@@ -28,9 +28,9 @@ class Recommendation:
 
     Attributes:
         bench: the machine, its device, the batch.
-        picks: the cells of the frontier within the budget, the one that keeps the most first.
-        step: the cell that is next on the frontier of all: what more capacity would cost.
-        measured: how many cells were compared.
+        picks: the runs of the frontier within the budget, the one that keeps the most first.
+        step: the run that is next on the frontier of all: what more capacity would cost.
+        measured: how many runs were compared.
         within: how many of them are within the budget.
         fastest: of all.
         most: the largest capacity that any of them has.
@@ -45,9 +45,9 @@ class Recommendation:
     most: int
 
 
-def recommend(cells: Iterable[StoredCell], budget: Budget, most: int) -> list[Recommendation]:
-    """For each bench the best measured cells within a budget; ``most``: the largest capacity of all in their store."""
-    timed = [one for one in cells if one.latency_s is not None]
+def recommend(runs: Iterable[StoredRun], budget: Budget, most: int) -> list[Recommendation]:
+    """For each bench the best measured runs within a budget; ``most``: the largest capacity of all in their store."""
+    timed = [one for one in runs if one.latency_s is not None]
     allowed = [one for one in timed if _allowed(one, budget)]
     every, within = measured_frontier(timed), measured_frontier(allowed)
     return [
@@ -64,29 +64,29 @@ def recommend(cells: Iterable[StoredCell], budget: Budget, most: int) -> list[Re
     ]
 
 
-def _allowed(cell: StoredCell, budget: Budget) -> bool:
-    slow = budget.latency_s is not None and (cell.latency_s or 0.0) > budget.latency_s
-    return not slow and not budget.exceeded(cell.figures)
+def _allowed(run: StoredRun, budget: Budget) -> bool:
+    slow = budget.latency_s is not None and (run.latency_s or 0.0) > budget.latency_s
+    return not slow and not budget.exceeded(run.figures)
 
 
-def _step(frontier: Sequence[StoredCell], within: Sequence[StoredCell], budget: Budget) -> Pick | None:
-    """The fastest cell that keeps more than any within the budget."""
+def _step(frontier: Sequence[StoredRun], within: Sequence[StoredRun], budget: Budget) -> Pick | None:
+    """The fastest run that keeps more than any within the budget."""
     most = max((_product(one) for one in within), default=0)
     above = [one for one in frontier if _product(one) > most]
     return _pick(above[0], budget) if above and within else None
 
 
-def _pick(cell: StoredCell, budget: Budget) -> Pick:
-    latency = Latency(cell.result.samples if cell.result else ())
+def _pick(run: StoredRun, budget: Budget) -> Pick:
+    latency = Latency(run.result.samples if run.result else ())
     sure = budget.latency_s is None or (latency.interval is not None and latency.interval.high <= budget.latency_s)
-    return Pick(cell, latency, sure)
+    return Pick(run, latency, sure)
 
 
-def _product(cell: StoredCell) -> int:
-    return cell.figures.capacity.product
+def _product(run: StoredRun) -> int:
+    return run.figures.capacity.product
 
 
-Commands = Callable[[Cell], NextCommands]
+Commands = Callable[[Run], NextCommands]
 """Gives the commands that say what to do with a run next."""
 
 
@@ -113,13 +113,13 @@ def recommend_document(
 
 
 def _pick_record(pick: Pick, most: int, commands: Commands) -> PickRecord:
-    cell = pick.cell.cell
+    run = pick.run.run
     return PickRecord(
-        **dict(executed_run(pick.cell)),
-        key=pick.cell.key,
-        size=ImageSize(**cell.size._asdict()),
+        **dict(executed_run(pick.run)),
+        key=pick.run.key,
+        size=ImageSize(**run.size._asdict()),
         latency_s=latency_record(pick.latency),
         within_surely=pick.sure,
-        kept=kept(pick.cell.figures.capacity, most),
-        commands=commands(cell),
+        kept=kept(pick.run.figures.capacity, most),
+        commands=commands(run),
     )

@@ -4,17 +4,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnfpn_cli.documents.costs import StatusCounts
+from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.documents.sweep import MeasuredDocument, NotRunGroup
-from mnfpn_cli.store.rows import Reference, StoredCell, Sweep
-from mnfpn_cli.sweep.expected import Reused
+from mnfpn_cli.store.rows import Baseline, StoredRun, Sweep
+from mnfpn_cli.sweep.start import Reused
 
 
 @dataclass(frozen=True, slots=True)
 class CannotRun:
-    """A cell that no machine there is can run, and why: it stays to be measured."""
+    """A run that no machine there is can run, and why: it stays to be measured."""
 
-    cell: StoredCell
+    run: StoredRun
     reason: str
 
 
@@ -24,14 +24,14 @@ class State:
 
     Attributes:
         sweep: its number in the store.
-        total: cells, those measured before included.
+        total: runs, those measured before included.
         done, failed: of them.
-        skipped: cells that cannot meet the latency.
-        not_run: cells that cannot be run here.
-        others: cells that another sweep measures.
+        skipped: runs that cannot meet the latency.
+        not_run: runs that cannot be run here.
+        others: runs that another sweep measures.
         left_s: about the time that is left.
-        best: the cell that keeps the most within the latency; without a limit, the fastest.
-        pace: how many times its first time the reference cell took when it was timed last.
+        best: the run that keeps the most within the latency; without a limit, the fastest.
+        drift: how many times its first time the baseline run took when it was timed last.
         notes: what went wrong besides.
     """
 
@@ -43,24 +43,24 @@ class State:
     not_run: tuple[CannotRun, ...] = ()
     others: int = 0
     left_s: float | None = None
-    best: StoredCell | None = None
-    pace: float = 1.0
+    best: StoredRun | None = None
+    drift: float = 1.0
     notes: tuple[str, ...] = ()
 
     @property
     def left(self) -> int:
-        """Cells that are still to be measured."""
+        """Runs that are still to be measured."""
         return self.total - self.done - self.failed - self.skipped - len(self.not_run)
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What one call of `mnfpn sweep` is through with: which sweeps, with all their cells, of which store."""
+    """What one call of `mnfpn sweep` is through with: which sweeps, with all their runs, of which store."""
 
     store: str
     sweeps: tuple[Sweep, ...]
-    cells: tuple[StoredCell, ...]
-    references: tuple[Reference, ...]
+    runs: tuple[StoredRun, ...]
+    baselines: tuple[Baseline, ...]
     notes: tuple[str, ...]
     skipped: int = 0
     not_run: tuple[CannotRun, ...] = ()
@@ -68,14 +68,19 @@ class Swept:
 
     @property
     def counts(self) -> StatusCounts:
-        """The cells by status."""
-        return StatusCounts(**Counter[str](one.status for one in self.cells))
+        """The runs by status."""
+        return StatusCounts(**Counter[str](one.status for one in self.runs))
 
     @property
     def ways_not_run(self) -> dict[tuple[str, str, str, bool, str], int]:
-        """How many cells could not be run, by runtime, device, dtype, whether they train, and reason."""
-        hows = [(one.cell.cell.execution, one.reason) for one in self.not_run]
-        return dict(Counter((how.runtime, how.device, how.dtype, how.train, reason) for how, reason in hows))
+        """How many runs could not be run, by runtime, device, dtype, whether they train, and reason."""
+        ways = [(one.run.run.execution, one.reason) for one in self.not_run]
+        return dict(
+            Counter(
+                (execution.runtime, execution.device, execution.dtype, execution.train, reason)
+                for execution, reason in ways
+            )
+        )
 
 
 def swept_document(swept: Swept, doubts: Sequence[str]) -> MeasuredDocument:
@@ -91,11 +96,11 @@ def swept_document(swept: Swept, doubts: Sequence[str]) -> MeasuredDocument:
         counts=swept.counts,
         skipped=swept.skipped,
         not_run=tuple(
-            NotRunGroup(runtime=runtime, device=device, dtype=dtype, train=train, reason=reason, cells=number)
+            NotRunGroup(runtime=runtime, device=device, dtype=dtype, train=train, reason=reason, runs=number)
             for (runtime, device, dtype, train, reason), number in swept.ways_not_run.items()
         ),
-        references=len(swept.references),
-        keys=tuple(one.key for one in swept.cells),
+        baselines=len(swept.baselines),
+        keys=tuple(one.key for one in swept.runs),
         warnings=(*swept.notes, *doubts),
     )
 
@@ -104,13 +109,13 @@ MOST = 10
 """Reasons that are told; the store has all."""
 
 
-def failures(cells: Sequence[StoredCell], not_run: Sequence[CannotRun]) -> list[str]:
-    """How many cells failed, or could not be run though their runtime was named, and why: a line a reason.
+def failures(runs: Sequence[StoredRun], not_run: Sequence[CannotRun]) -> list[str]:
+    """How many runs failed, or could not be run though their runtime was named, and why: a line a reason.
 
     The most common reasons come first.
     """
     reasons = Counter[tuple[str, str]]()
-    for one in cells:
+    for one in runs:
         reason = one.result.reason if one.result else None
         if one.status == "failed":
             reasons["failed", reason or "for no reason that is known"] += 1
@@ -119,12 +124,12 @@ def failures(cells: Sequence[StoredCell], not_run: Sequence[CannotRun]) -> list[
     for left_out in not_run:
         reasons["not run", f"{way(left_out)}: {left_out.reason}"] += 1
     lines = [
-        f"{number} {'cell' if number == 1 else 'cells'} {what}: {'; '.join(reason.splitlines())}"
+        f"{number} {'run' if number == 1 else 'runs'} {what}: {'; '.join(reason.splitlines())}"
         for (what, reason), number in reasons.most_common(MOST)
     ]
-    return [*lines, *([f"and cells for {len(reasons) - MOST} more reasons"] if len(reasons) > MOST else [])]
+    return [*lines, *([f"and runs for {len(reasons) - MOST} more reasons"] if len(reasons) > MOST else [])]
 
 
 def way(one: CannotRun) -> str:
-    """How a cell is run, in words."""
-    return str(one.cell.cell.execution)
+    """How a run is run, in words."""
+    return str(one.run.run.execution)

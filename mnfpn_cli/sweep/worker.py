@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 
-from mnfpn_cli.documents.work import Work
+from mnfpn_cli.documents.worker import Work
 from mnfpn_cli.errors import INTERRUPTED
 
 
@@ -35,7 +35,7 @@ if __name__ == "__main__":
     os.set_inheritable(answer, False)
     work = Work.model_validate_json(_read_line())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    from mnfpn_cli.bench.work import measure  # torch, whose import ends with the parent too
+    from mnfpn_cli.bench.bench import measure  # torch, whose import ends with the parent too
 
     with os.fdopen(answer, "wb") as file:
         file.write(measure(work).model_dump_json().encode())

@@ -16,8 +16,8 @@ from mnfpn_cli.external.guard import ModelError, others_code
 from mnfpn_cli.trace.observe import Event, Observer, Shape, named_tensors
 from mnfpn_cli.trace.storages import left_as_it_was, storage_key
 
-How = Literal["meta", "fake", "real"]
-WAYS: tuple[How, ...] = ("meta", "fake", "real")
+Mode = Literal["meta", "fake", "real"]
+MODES: tuple[Mode, ...] = ("meta", "fake", "real")
 """From the cheapest on. ``meta``: every tensor is empty and on the meta device, in a fraction of a second. ``fake``:
 torch's own fake tensors, which say that they are on the CPU, as some of its code asks for. ``real``: real numbers."""
 
@@ -35,7 +35,7 @@ class Pass:
     """What a pass showed.
 
     Attributes:
-        how: it was run.
+        mode: in which it was run.
         events: calls and operations, in order.
         used: by storage, each tensor that took part and was not made in the pass.
         returned: what came out, in words: its type, and whether it is empty.
@@ -47,7 +47,7 @@ class Pass:
         unfollowed: why gradients cannot be followed; empty where they can.
     """
 
-    how: How
+    mode: Mode
     events: tuple[Event, ...]
     used: dict[int, Tensor]
     returned: str
@@ -61,7 +61,7 @@ class Pass:
 
 def notes_on(seen: Pass) -> Iterator[str]:
     """What is worth knowing of how a pass was run: numbers that were made up may decide what it shows."""
-    if seen.how == "real":
+    if seen.mode == "real":
         yield "Run on real tensors, as it does not run on the meta device."
     if seen.depends:
         yield "Shapes in it depend on the numbers in an image: what is counted is for one random image."
@@ -75,11 +75,11 @@ def first_pass(network: nn.Module, inputs: Sequence[Input], others: Sequence[nn.
     Raises:
         ModelError: where it fails on real tensors too.
     """
-    for how in WAYS:
+    for mode in MODES:
         try:
-            return run_pass(network, inputs, how, others, warned=how == WAYS[0])
+            return run_pass(network, inputs, mode, others, warned=mode == MODES[0])
         except ModelError:
-            if how == WAYS[-1]:
+            if mode == MODES[-1]:
                 raise
     raise AssertionError("there is a last way")
 
@@ -87,7 +87,7 @@ def first_pass(network: nn.Module, inputs: Sequence[Input], others: Sequence[nn.
 def run_pass(
     network: nn.Module,
     inputs: Sequence[Input],
-    how: How,
+    mode: Mode,
     others: Sequence[nn.Module] = (),
     gradients: bool = False,
     train: bool = False,
@@ -100,25 +100,25 @@ def run_pass(
     Raises:
         ModelError: where the network fails.
     """
-    observer = Observer(on_meta=how == "meta")
+    observer = Observer(on_meta=mode == "meta")
     with ExitStack() as stack:
-        stack.enter_context(left_as_it_was([*network.modules(), *others], values=how != "meta"))
+        stack.enter_context(left_as_it_was([*network.modules(), *others], values=mode != "meta"))
         stack.enter_context(others_code(f"running {type(network).__name__}"))
-        stack.enter_context(_conditions(how, gradients))
+        stack.enter_context(_conditions(mode, gradients))
         if not warned:
             warnings.simplefilter("ignore")
         for module in (network, *others):
             with suppress(NotImplementedError):  # as of a program that torch exported, which has one mode
                 module.train(train)
             observer.live.learned |= set(map(storage_key, module.parameters()))
-        outputs = _watched(network, [made_input(one, network, how) for one in inputs], observer)
+        outputs = _watched(network, [made_input(one, network, mode) for one in inputs], observer)
         named = list(named_tensors(outputs))
         leaves, unfollowed = _leaves([tensor for _, tensor in named]) if gradients else ([], "")
         peak = observer.live.peak
     shapes = tuple((name, tuple(tensor.shape), tensor.element_size()) for name, tensor in named)
     reached = frozenset(map(storage_key, leaves)) if gradients else None  # once the network is as it was
     return Pass(
-        how=how,
+        mode=mode,
         events=tuple(observer.events),
         used=observer.used,
         returned=_in_words(outputs),
@@ -149,7 +149,7 @@ def _watched(network: nn.Module, inputs: Sequence[Tensor], observer: Observer) -
 
 
 @contextmanager
-def _conditions(how: How, gradients: bool) -> Iterator[None]:
+def _conditions(mode: Mode, gradients: bool) -> Iterator[None]:
     """What a watched pass runs under.
 
     Nothing is kept for a backward pass, which never comes. One path through the network, whatever the mode: no kernel
@@ -159,7 +159,7 @@ def _conditions(how: How, gradients: bool) -> Iterator[None]:
         stack.enter_context(_layer_by_layer())
         if "torch._dynamo" in sys.modules:  # else nothing is compiled
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        if how == "fake":
+        if mode == "fake":
             from torch._subclasses.fake_tensor import FakeTensorMode
 
             stack.enter_context(_quiet("torch._subclasses.fake_tensor"))
@@ -200,12 +200,12 @@ def _layer_by_layer() -> Iterator[None]:
         torch._C._set_mkldnn_enabled(onednn)
 
 
-def made_input(one: Input, network: nn.Module, how: How) -> Tensor:
+def made_input(one: Input, network: nn.Module, mode: Mode) -> Tensor:
     """Make a tensor that a network is called with: random numbers where they count, else zeros."""
     dtype = one.dtype or next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
-    if how == "real" and dtype.is_floating_point:
+    if mode == "real" and dtype.is_floating_point:
         return torch.rand(one.shape, generator=torch.Generator().manual_seed(0)).to(dtype)
-    return torch.zeros(one.shape, dtype=dtype, device="meta" if how == "meta" else "cpu")
+    return torch.zeros(one.shape, dtype=dtype, device="meta" if mode == "meta" else "cpu")
 
 
 def _leaves(outputs: Sequence[Tensor]) -> tuple[list[Tensor], str]:

@@ -6,14 +6,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mnfpn_cli.documents.inputs import WeightsRecord
+from mnfpn_cli.documents.records import WeightsRecord
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.network.build import build_meta, build_planned
-from mnfpn_cli.network.network import Network
+from mnfpn_cli.network.network import Network, build_meta, build_planned
+from mnfpn_cli.plan.levels import resolve
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
-from mnfpn_cli.plan.rules import resolve
-from mnfpn_cli.settings.differences import differences
 from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.settings.overrides import differences
 from mnfpn_cli.settings.sources import Source
 from mnfpn_cli.weights.files import Checkpoint, read_checkpoint
 from mnfpn_cli.weights.match import Match, match

@@ -1,15 +1,99 @@
-"""Which tensor of a checkpoint belongs where in a network; or that it is a checkpoint of another one."""
+"""Which tensor of a checkpoint belongs to which layer of a plan."""
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.plan.network import NetworkPlan
+from mnfpn_cli.plan.backbone import BackbonePlan
+from mnfpn_cli.plan.network import ClassifierPlan, NetworkPlan
+from mnfpn_cli.plan.pyramid import PyramidPlan, SeparablePlan
 from mnfpn_cli.weights.layouts import LAYOUTS, OURS, Layout
-from mnfpn_cli.weights.places import PARTS, Place, head_facts, places
+
+PARTS = {
+    "pyramid.lateral": ("pooled", "top", "lateral"),
+    "pyramid.smooth": ("smooth",),
+    "pyramid.extra": ("extra",),
+    "head.last": ("last.conv", "last.norm"),
+    "head.dense": ("dense",),
+    "head.levels": ("levels",),
+    "head.final": ("final",),
+}
+"""The parts beside the backbone, each with its roles: a network may have no use for one, or a checkpoint lack it."""
+
+
+class WeightedLayer(NamedTuple):
+    """A layer: the path of its module, its role in layouts, and what their names may depend on."""
+
+    path: str
+    role: str
+    facts: dict[str, object]
+
+
+def weighted_layers(plan: NetworkPlan) -> Iterator[WeightedLayer]:
+    """Every layer of a network that holds weights and that a foreign layout can have."""
+    yield from _backbone_layers(plan.backbone)
+    if plan.pyramid:
+        yield from _pyramid_layers(plan.pyramid)
+    facts = head_facts(plan.backbone)
+    if isinstance(plan.head, ClassifierPlan):
+        if plan.head.last and plan.head.last.norm:
+            yield WeightedLayer("head.last.conv", "last.conv", facts)
+            yield WeightedLayer("head.last.norm", "last.norm", facts)
+        elif plan.head.last:
+            yield WeightedLayer("head.last", "last.conv", facts)
+        yield WeightedLayer("head.dense", "dense", facts)
+
+
+def head_facts(plan: BackbonePlan) -> dict[str, object]:
+    """What the names of a head behind a backbone may depend on: how many blocks and stages are before it."""
+    blocks, stages = sum(len(stage.blocks) for stage in plan.stages), len(plan.stages)
+    return {"flat": blocks + 1, "stage_2": stages + 2, "stage_4": stages + 4}
+
+
+def _backbone_layers(plan: BackbonePlan) -> Iterator[WeightedLayer]:
+    yield from (WeightedLayer(f"stem.{part}", f"stem.{part}", {}) for part in ("conv", "norm"))
+    flat = 0
+    for stage_index, stage in enumerate(plan.stages):
+        for block_index, block in enumerate(stage.blocks):
+            flat += 1
+            names = [name for name, _ in block.layers] + (["shortcut"] if block.shortcut else [])
+            for position, name in enumerate(names):
+                facts = {
+                    "flat": flat,
+                    "stage": stage_index,
+                    "stage_1": stage_index + 1,
+                    "stage_2": stage_index + 2,
+                    "block": block_index,
+                    "of_several": f".{block_index}" if len(stage.blocks) > 1 else "",
+                    "position": position,
+                    "next": position + 1,
+                    "third": 3 * position,
+                    "third_next": 3 * position + 1,
+                    "project": "conv_pwl" if position == 2 else "conv_pw",
+                }
+                for part in ("conv", "norm"):
+                    yield WeightedLayer(f"stages.{stage_index}.{block_index}.{name}.{part}", f"{name}.{part}", facts)
+
+
+def _pyramid_layers(plan: PyramidPlan) -> Iterator[WeightedLayer]:
+    for index, level in enumerate(plan.levels):
+        from_top = len(plan.levels) - 1 - index
+        facts: dict[str, object] = {"from_finest": index, "from_top": from_top}
+        path = f"pyramid.lateral.{level.name}"
+        if level.pooled:
+            yield WeightedLayer(f"{path}.conv", "pooled", facts)
+        else:
+            yield WeightedLayer(path, "lateral" if from_top else "top", facts)
+        if level.smooth and not isinstance(level.smooth, SeparablePlan):
+            yield WeightedLayer(f"pyramid.smooth.{plan.smoothing(level)}", "smooth", facts)
+    for index, extra in enumerate(plan.extra):
+        if extra.layer and not isinstance(extra.layer, SeparablePlan):
+            yield WeightedLayer(f"pyramid.extra.{extra.name}", "extra", {"number": extra.name[1:], "from_6": index + 6})
+
 
 SPARE = "stages that no level needs"
 """What a checkpoint has of the backbone, and the network does not."""
@@ -37,7 +121,7 @@ class Names:
         self.layout = layout.name
         self._layout = layout
         self._plan, self._whole = plan, whole
-        self._modules = {path: [path] for path in ours} if layout is OURS else self._named(places(plan))
+        self._modules = {path: [path] for path in ours} if layout is OURS else self._named(weighted_layers(plan))
         self._normal = {module: layout.normal(module) for module in modules}
         present = set(self._normal.values())
         self.hits = sum(name in present for names in self._modules.values() for name in names)
@@ -87,7 +171,7 @@ class Names:
         module, dot, leaf = key.rpartition(".")
         return f"{self._normal[module]}{dot}{leaf}"
 
-    def _named(self, layers: Iterable[Place]) -> dict[str, list[str]]:
+    def _named(self, layers: Iterable[WeightedLayer]) -> dict[str, list[str]]:
         modules: dict[str, list[str]] = defaultdict(list)
         for place in layers:
             name = self._layout.name_of(place.role, place.path, place.facts)
@@ -102,7 +186,7 @@ class Names:
         """The modules of stages that no level of the network needs."""
         if len(self._whole.backbone.stages) == len(self._plan.backbone.stages):
             return set()
-        whole = self._named(places(self._whole))
+        whole = self._named(weighted_layers(self._whole))
         return {name for path, names in whole.items() if path not in self._modules for name in names}
 
     @cached_property

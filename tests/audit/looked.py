@@ -2,11 +2,11 @@
 
 from torch import nn
 
-from mnfpn_cli.audit.inspect import Inspection, inspect_network
+from mnfpn_cli.audit.audit import Inspection, inspect_network
 from mnfpn_cli.audit.tree import LayerTree, layer_tree
-from mnfpn_cli.trace.facts import look
 from mnfpn_cli.trace.observe import Shape
 from mnfpn_cli.trace.passes import Input
+from mnfpn_cli.trace.trace import look
 
 
 def tree_of(network: nn.Module, *shapes: Shape) -> LayerTree:

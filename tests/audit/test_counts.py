@@ -16,17 +16,26 @@ from hypothesis import given
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mnfpn_cli.audit.counters import COUNTERS, Counter, CountError, installed_version, on_cpu, run_counter
-from mnfpn_cli.audit.counts import count_work, counts_record, tool_totals
+from mnfpn_cli.audit.counters import (
+    COUNTERS,
+    Counter,
+    CountError,
+    count_work,
+    counts_record,
+    installed_version,
+    on_cpu,
+    run_counter,
+    tool_totals,
+)
 from mnfpn_cli.audit.terms import in_words
 from mnfpn_cli.documents.summary import CounterTotal, Term, WorkRecord
-from mnfpn_cli.network.build import build_meta, build_network
+from mnfpn_cli.network.network import build_meta, build_network
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.trace.facts import Facts, look
 from mnfpn_cli.trace.observe import Operation, Shape
-from mnfpn_cli.trace.passes import How, Input, run_pass
+from mnfpn_cli.trace.passes import Input, Mode, run_pass
+from mnfpn_cli.trace.trace import Trace, look
 from tests.audit.counted import MEASURED, Measured, PlainList, encoder, torchvision_model
 from tests.strategies import settings_and_size
 from tests.tiers import at_most
@@ -37,7 +46,7 @@ BY_NAME = {one.name: one for one in COUNTERS}
 CASES = [pytest.param(one.name, id=one.name) for one in COUNTERS]
 
 
-def looked(network: nn.Module, *shapes: Shape) -> Facts:
+def looked(network: nn.Module, *shapes: Shape) -> Trace:
     """A network after its pass."""
     return look(network, [Input(shape) for shape in shapes], gradients=False)
 
@@ -147,10 +156,10 @@ class Attending(nn.Module):
         return F.scaled_dot_product_attention(x, x, x)
 
 
-@pytest.mark.parametrize("how", ["meta", "real"])
-def test_fused_attention_has_its_products_however_it_is_run(how: How) -> None:
+@pytest.mark.parametrize("mode", ["meta", "real"])
+def test_fused_attention_has_its_products_however_it_is_run(mode: Mode) -> None:
     """Queries times keys, and that times values; torch has no formula of its own for the kernel of CPUs."""
-    events = run_pass(Attending(), [Input((2, 3, 10, 8))], how).events
+    events = run_pass(Attending(), [Input((2, 3, 10, 8))], mode).events
     assert sum(event.macs for event in events if isinstance(event, Operation)) == 2 * (2 * 3 * 10 * 10 * 8)
 
 
@@ -398,8 +407,8 @@ def test_what_a_counter_does_to_torch_to_the_network_and_to_the_screen_is_gone_w
         raise ValueError("gave up")
 
     network = nn.Sequential(nn.Conv2d(3, 4, 1)).eval()
-    facts, before = looked(network, (1, 3, 4, 4)), (F.relu, torch.add, Tensor.matmul)
-    with on_cpu(facts) as seen, pytest.raises(CountError, match=r"^it failed: ValueError: gave up$"):
+    trace, before = looked(network, (1, 3, 4, 4)), (F.relu, torch.add, Tensor.matmul)
+    with on_cpu(trace) as seen, pytest.raises(CountError, match=r"^it failed: ValueError: gave up$"):
         run_counter(Counter("careless", "torch", "mnfpn", "MACs", careless), seen)
     assert (F.relu, torch.add, Tensor.matmul) == before
     assert "matmul" not in vars(Tensor)
@@ -412,9 +421,9 @@ def test_what_a_counter_does_to_torch_to_the_network_and_to_the_screen_is_gone_w
 
 def test_a_pass_that_memory_has_no_room_for_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fvcore's is a real one; the others are not computed."""
-    facts = looked(default(), (1, 3, 600, 900))
+    trace = looked(default(), (1, 3, 600, 900))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1_000))
-    found = {one.tool: one for one in tool_totals(facts)}
+    found = {one.tool: one for one in tool_totals(trace)}
     assert found["fvcore"].total is None
     assert found["fvcore"].note.endswith("bytes of memory, and 1,000 are available")
     assert found["torchinfo"].total == DEFAULT["torchinfo"][0]

@@ -4,8 +4,8 @@ from functools import cache
 
 import pytest
 
-from mnfpn_cli.audit.inspect import Inspection, inspect_network
-from mnfpn_cli.audit.registered import counted
+from mnfpn_cli.audit.audit import Inspection, inspect_network
+from mnfpn_cli.audit.registration import counted
 from mnfpn_cli.audit.tree import layer_tree
 from tests.audit.networks import DEFECTIVE, HEALTHY, Case
 
@@ -40,5 +40,5 @@ def test_a_healthy_network_is_accused_of_nothing(case: Case) -> None:
 @pytest.mark.parametrize("case", DEFECTIVE + HEALTHY, ids=lambda case: case.name)
 def test_what_a_network_has_is_counted_whatever_is_registered(case: Case) -> None:
     """Parameters and MACs to the last digit, with layers that only a list knows, and each parameter once."""
-    facts = inspected(case).facts
-    assert (counted(facts)[0], layer_tree(facts).rows[0].macs) == (case.parameters, case.macs)
+    trace = inspected(case).trace
+    assert (counted(trace)[0], layer_tree(trace).rows[0].macs) == (case.parameters, case.macs)

@@ -12,15 +12,14 @@ from torch.utils.checkpoint import checkpoint
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.guard import ModelError
-from mnfpn_cli.network.build import build_meta, build_network
-from mnfpn_cli.plan.cost import network_cost
+from mnfpn_cli.network.network import build_meta, build_network
+from mnfpn_cli.plan.cost import activation_bytes, network_cost
 from mnfpn_cli.plan.levels import network_input
-from mnfpn_cli.plan.memory import activation_bytes
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.trace.facts import look
-from mnfpn_cli.trace.passes import How, Input, first_pass, run_pass
+from mnfpn_cli.trace.passes import Input, Mode, first_pass, run_pass
+from mnfpn_cli.trace.trace import look
 from tests.audit.looked import inspected, tree_of
 from tests.strategies import settings_and_size
 from tests.tiers import at_most
@@ -39,19 +38,19 @@ class Decides(nn.Module):
         return y if y.sum().item() > 0 else -y
 
 
-WAYS: dict[str, tuple[nn.Module, tuple[int, ...], How]] = {
+MODES: dict[str, tuple[nn.Module, tuple[int, ...], Mode]] = {
     "a convolution": (nn.Conv2d(3, 4, 1), (1, 3, 8, 8), "meta"),
     "an LSTM, which asks where its weights are": (nn.LSTM(4, 5, 2), (7, 2, 4), "fake"),
     "one that looks at numbers": (Decides(), (2, 3, 8, 8), "real"),
 }
 
 
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("name", MODES)
 def test_the_cheapest_way_that_works_is_taken(name: str) -> None:
     """And all that is counted is the same in every one."""
-    network, shape, how = WAYS[name]
-    assert first_pass(network, [Input(shape)]).how == how
-    if how == "meta":
+    network, shape, mode = MODES[name]
+    assert first_pass(network, [Input(shape)]).mode == mode
+    if mode == "meta":
         passes = [run_pass(network, [Input(shape)], one) for one in ("meta", "fake", "real")]
         assert len({(sum(getattr(e, "macs", 0) for e in p.events), p.peak_bytes, p.outputs) for p in passes}) == 1
 
@@ -87,15 +86,15 @@ class Meddles(nn.Module):
 
 
 @pytest.mark.parametrize("train", [True, False])
-@pytest.mark.parametrize("how", ["meta", "fake", "real"])
-def test_a_network_is_left_as_it_was(how: How, train: bool) -> None:
+@pytest.mark.parametrize("mode", ["meta", "fake", "real"])
+def test_a_network_is_left_as_it_was(mode: Mode, train: bool) -> None:
     """Modes, hooks, attributes, lists, gradients, and every number in the state dict."""
     network = Meddles().train(train)
     network.norm.eval()
     network.first.grad = torch.full((3, 1, 1), 5.0)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     attributes, buffer = dict(vars(network)), network.steps
-    run_pass(network, [Input((2, 3, 4, 4))], how, train=True)
+    run_pass(network, [Input((2, 3, 4, 4))], mode, train=True)
     assert vars(network) == attributes
     assert network.steps is buffer
     assert (network.training, network.norm.training, network.seen) == (train, False, [1])
@@ -128,9 +127,9 @@ def test_the_peak_of_activations_is_the_plans(case: tuple[NetworkSettings, Size]
     network_settings, size = case
     plan, input = plan_network(network_settings), network_input(network_settings, size, batch=2)
     network = build_meta(plan)
-    facts = look(network, [Input(input.shape)], gradients=False)
-    assert facts.seen.peak_bytes == activation_bytes(plan, input, "float32")
-    assert sum(getattr(event, "macs", 0) for event in facts.seen.events) == 2 * network_cost(plan, size).total.macs
+    trace = look(network, [Input(input.shape)], gradients=False)
+    assert trace.seen.peak_bytes == activation_bytes(plan, input, "float32")
+    assert sum(getattr(event, "macs", 0) for event in trace.seen.events) == 2 * network_cost(plan, size).total.macs
 
 
 def allocated_peak(network: nn.Module, shape: tuple[int, ...]) -> int:
@@ -166,8 +165,8 @@ def test_the_peak_of_activations_is_what_the_allocator_saw(preset: str) -> None:
 
 def test_no_memory_is_taken_whatever_the_size() -> None:
     """A terabyte of activations is a matter of shapes, also with weights that are real."""
-    facts = look(nn.Sequential(nn.Conv2d(3, 64, 3, padding=1)), [Input((1, 3, 60_000, 60_000))])
-    assert facts.seen.peak_bytes == 4 * (3 + 64) * 60_000**2
+    trace = look(nn.Sequential(nn.Conv2d(3, 64, 3, padding=1)), [Input((1, 3, 60_000, 60_000))])
+    assert trace.seen.peak_bytes == 4 * (3 + 64) * 60_000**2
 
 
 class Lazy(nn.Module):

@@ -7,7 +7,7 @@ import pytest
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
-from mnfpn_cli.audit.inspect import Inspection
+from mnfpn_cli.audit.audit import Inspection
 from mnfpn_cli.documents.audit import Audit
 from tests.audit.looked import inspected
 
@@ -130,7 +130,7 @@ def test_strides_are_told_from_real_passes_too() -> None:
 
     found = inspection(looks, (100, 150))
     assert found.audit is not None
-    assert (found.audit.how, found.audit.findings) == ("real", ())
+    assert (found.audit.mode, found.audit.findings) == ("real", ())
     assert found.audit.notes == ("Run on real tensors, as it does not run on the meta device.",)
 
 

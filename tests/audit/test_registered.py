@@ -44,7 +44,7 @@ class Net(nn.Module):
 def test_a_clean_network_is_counted_and_not_accused() -> None:
     """Five modules with a forward of their own besides the network itself."""
     audit = audit_of(Net())
-    assert (audit.findings, audit.notes, audit.how) == ((), (), "meta")
+    assert (audit.findings, audit.notes, audit.mode) == ((), (), "meta")
     assert (audit.called, audit.registered, audit.idle) == (6, 6, 0)
     assert audit.parameters.rows == audit.parameters.parameters == audit.parameters.state_dict == 36
 
@@ -209,16 +209,16 @@ class Cut(Net):
 
     def __init__(self, how: str) -> None:
         super().__init__()
-        self.how = how
+        self.mode = how
 
     def forward(self, x: Tensor) -> Any:
         """Run all, and return what is not cut off."""
         y = self.one(x)
         z = self.three(y)
-        if self.how == "dropped":
+        if self.mode == "dropped":
             self.two(y)
             return z
-        if self.how == "detached":
+        if self.mode == "detached":
             return z + self.two(y).detach()
         with torch.no_grad():
             w = self.two(y)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mnfpn_cli.audit.tree import LayerRow, LayerTree
-from mnfpn_cli.network.build import build_meta
+from mnfpn_cli.network.network import build_meta
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.trace.meta import RULES, run_on_meta

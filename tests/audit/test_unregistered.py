@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mnfpn_cli.audit.inspect import inspect_network
+from mnfpn_cli.audit.audit import inspect_network
 from mnfpn_cli.documents.audit import Finding
-from mnfpn_cli.network.build import build_meta
+from mnfpn_cli.network.network import build_meta
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from mnfpn_cli.bench.flops import FvcoreCount
-from mnfpn_cli.bench.results import Benchmark, BenchRun, FirstPass, NotRun, Row, RunKey, SizeCost
-from mnfpn_cli.documents.measurement import EnvironmentRecord
+from mnfpn_cli.bench.results import Benchmark, BenchRun, FirstPass, MeasuredRun, NotRun, RunKey, SizeCost
+from mnfpn_cli.bench.workload import FvcoreCount
+from mnfpn_cli.documents.records import EnvironmentRecord
 from mnfpn_cli.measure.engine import WarmUp
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.plan.cost import Cost, NetworkCost
@@ -23,15 +23,15 @@ ENVIRONMENT = EnvironmentRecord(
 )  # fmt: skip
 
 
-def cell(runtime: str = "eager", device: str = "cpu", batch: int = 1, size: Size = SIZE) -> RunKey:
-    """A cell of three channels."""
+def key(runtime: str = "eager", device: str = "cpu", batch: int = 1, size: Size = SIZE) -> RunKey:
+    """A key of three channels."""
     return RunKey(runtime, device, NetworkInput(batch, 3, size))
 
 
-def timed(samples: Sequence[float], where: RunKey | None = None, **more: Any) -> BenchRun:
+def timed(samples: Sequence[float], where: RunKey | None = None, **more: Any) -> MeasuredRun:
     """A row with these samples."""
-    made = BenchRun(
-        cell=where or cell(),
+    made = MeasuredRun(
+        key=where or key(),
         device_name=None,
         threads=2,
         first=FirstPass(0.5, 1.0),
@@ -46,10 +46,10 @@ def timed(samples: Sequence[float], where: RunKey | None = None, **more: Any) ->
     return replace(made, **more)
 
 
-def benchmark(*rows: Row, case: BenchCase | None = None, **more: Any) -> Benchmark:
+def benchmark(*rows: BenchRun, case: BenchCase | None = None, **more: Any) -> Benchmark:
     """A benchmark of these rows."""
-    runtimes = tuple(dict.fromkeys(row.cell.runtime for row in rows))
-    batches = tuple(dict.fromkeys(row.cell.input.batch for row in rows))
+    runtimes = tuple(dict.fromkeys(row.key.runtime for row in rows))
+    batches = tuple(dict.fromkeys(row.key.input.batch for row in rows))
     made = Benchmark(case or BenchCase(batches, runtimes), (COST,), rows, (), ENVIRONMENT)
     return replace(made, **more)
 

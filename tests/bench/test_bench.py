@@ -1,4 +1,4 @@
-"""A benchmark as a whole: what it measures, and what becomes of a row that fails."""
+"""A benchmark as a whole: what it measures, and what becomes of a run that fails."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,8 +8,8 @@ import torch
 
 from mnfpn_cli.bench import bench, group, prepare
 from mnfpn_cli.bench.bench import benchmark
-from mnfpn_cli.bench.candidate import PlannedCandidate
 from mnfpn_cli.bench.results import Benchmark
+from mnfpn_cli.bench.workload import PlannedWorkload
 from mnfpn_cli.devices.clocks import Timing
 from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.devices.cuda import driver_version
@@ -28,7 +28,7 @@ from tests.bench.broken import broken
 
 SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 2, 2)], "pyramid": {"channels": 8}})
 SIZE = Size(33, 47)
-CASE = BenchCase(batches=(3,), threads=1, sampling=Sampling(warmup=1, runs=4, min_time_s=0.0))
+CASE = BenchCase(batches=(3,), threads=1, sampling=Sampling(warmup=1, passes=4, min_time_s=0.0))
 Forward = Callable[[Network, torch.Tensor], tuple[torch.Tensor, ...] | torch.Tensor]
 
 
@@ -36,18 +36,18 @@ def measure(
     case: BenchCase = CASE, devices: tuple[str, ...] = ("cpu",), sizes: tuple[Size, ...] = (SIZE,)
 ) -> Benchmark:
     """Measure the small network."""
-    networks = [PlannedCandidate(FromSettings(SETTINGS), size) for size in sizes]
+    networks = [PlannedWorkload(FromSettings(SETTINGS), size) for size in sizes]
     return benchmark(networks, case, devices, lambda: "a CPU", lambda *_: None)
 
 
 def test_a_benchmark_counts_and_times() -> None:
     """As many samples as passes were asked for; throughput is images, not batches."""
     result = measure()
-    (run,) = result.runs
+    (run,) = result.measured
     assert len(run.latency.samples) == 4
-    assert (run.ended, run.warm_up.passes, result.complete) == ("runs", 1, True)
+    assert (run.ended, run.warm_up.passes, result.complete) == ("passes", 1, True)
     assert run.throughput_per_s == pytest.approx(3 / run.latency.median)
-    assert (run.cell.device, run.threads, result.environment.cpu) == ("cpu", 1, "a CPU")
+    assert (run.key.device, run.threads, result.environment.cpu) == ("cpu", 1, "a CPU")
     assert result.costs[0].fvcore is not None
     assert result.costs[0].fvcore.by_operator["conv"] == result.costs[0].cost.total.macs
     assert run.peak_memory_bytes is not None
@@ -60,15 +60,15 @@ def test_every_size_batch_and_runtime_has_a_row_in_the_order_in_which_they_were_
     """Rows of one input are timed in turn, and compared with the first of them."""
     case = replace(CASE, batches=(2, 1), runtimes=("eager", "channels-last"))
     result = measure(case, sizes=(Size(64, 64), SIZE))
-    cells = [(row.cell.input.size, row.cell.input.batch, row.cell.runtime) for row in result.rows]
-    assert cells == [
+    keys = [(run.key.input.size, run.key.input.batch, run.key.runtime) for run in result.runs]
+    assert keys == [
         (size, batch, runtime)
         for size in (Size(64, 64), SIZE)
         for batch in (2, 1)
         for runtime in ("eager", "channels-last")
     ]
     assert [one.size for one in result.costs] == [Size(64, 64), SIZE]
-    for first, second in zip(result.runs[::2], result.runs[1::2], strict=True):
+    for first, second in zip(result.measured[::2], result.measured[1::2], strict=True):
         assert result.speed_up(first) == 1.0
         assert result.speed_up(second) == pytest.approx(first.latency.median / second.latency.median)
 
@@ -76,21 +76,21 @@ def test_every_size_batch_and_runtime_has_a_row_in_the_order_in_which_they_were_
 def test_every_runtime_is_held_against_eager_float32() -> None:
     """Half precision shows; eager float32 alone is not run twice for it."""
     exact, rounded = (
-        measure(replace(CASE, runtimes=("eager", "channels-last"))).runs,
-        measure(replace(CASE, dtype="bfloat16")).runs,
+        measure(replace(CASE, runtimes=("eager", "channels-last"))).measured,
+        measure(replace(CASE, dtype="bfloat16")).measured,
     )
     assert exact[0].difference == 0
     assert exact[1].difference is not None
     assert exact[1].difference < 1e-4  # rounding, by the kernels that the processor has
     assert rounded[0].difference is not None
     assert 1e-4 < rounded[0].difference < 0.5  # sixty layers of roundings to eight bits
-    assert measure().runs[0].difference is None
+    assert measure().measured[0].difference is None
 
 
 def test_the_thread_count_is_put_back() -> None:
     """A measurement leaves torch as it was."""
     before = torch.get_num_threads()
-    assert measure(replace(CASE, threads=before + 1)).runs[0].threads == before + 1
+    assert measure(replace(CASE, threads=before + 1)).measured[0].threads == before + 1
     assert torch.get_num_threads() == before
 
 
@@ -138,7 +138,7 @@ def test_a_training_step_changes_the_weights_and_is_held_against_nothing(monkeyp
         return real(network, images)
 
     monkeypatch.setattr(Network, "forward", forward)
-    (run,) = measure(replace(CASE, train=True)).runs
+    (run,) = measure(replace(CASE, train=True)).measured
     steps = seen[-6:]
     assert {step[:2] for step in steps} == {(False, True)}
     assert len({step[2] for step in steps}) == 6
@@ -166,7 +166,7 @@ def test_a_device_that_fails_does_not_lose_the_others(monkeypatch: pytest.Monkey
     monkeypatch.setattr(bench, "check_needed", lambda *_: None)
     monkeypatch.setattr(bench, "choose_devices", lambda names: [torch.device(name) for name in names])
     result = measure(devices=("meta", "cpu"))
-    assert [run.cell.device for run in result.runs] == ["cpu"]
+    assert [run.key.device for run in result.measured] == ["cpu"]
     assert result.failures == ("eager on meta, batch 3, 33x47: out of memory on meta",)
     with pytest.raises(MnfpnError, match="out of memory on meta"):
         measure(devices=("meta",))
@@ -181,7 +181,7 @@ def test_a_batch_that_does_not_fit_is_a_row_that_says_so(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(bench, "check_needed", check_needed)
     result = measure(replace(CASE, batches=(3, 8)))
-    assert [(row.cell.input.batch, row.status) for row in result.rows] == [(3, "measured"), (8, "too_large")]
+    assert [(run.key.input.batch, run.status) for run in result.runs] == [(3, "measured"), (8, "too_large")]
     assert result.failures == ("eager on cpu, batch 8, 33x47: `batch`: must fit",)
     with pytest.raises(UsageError, match=r"^batch: must fit"):
         measure(replace(CASE, batches=(8,)))
@@ -196,7 +196,7 @@ def test_a_size_that_does_not_fit_is_a_row_that_says_so(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(bench, "check_needed", check_needed)
     result = measure(sizes=(Size(64, 64), SIZE))
-    assert [(row.cell.input.size, row.status) for row in result.rows] == [
+    assert [(run.key.input.size, run.status) for run in result.runs] == [
         (SIZE, "measured"),
         (Size(64, 64), "too_large"),
     ]
@@ -205,17 +205,17 @@ def test_a_size_that_does_not_fit_is_a_row_that_says_so(monkeypatch: pytest.Monk
         measure(sizes=(Size(64, 64),))
 
 
-def test_out_of_memory_in_the_middle_keeps_the_other_rows() -> None:
-    """While it is made ready it is a row without a measurement, while it is timed one that ended early."""
+def test_out_of_memory_in_the_middle_keeps_the_other_runs() -> None:
+    """While it is made ready it is a run without a measurement, while it is timed one that ended early."""
     both = replace(CASE, runtimes=("eager", "channels-last"))
     memory = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
     with broken(channels_last, 2, memory):
         result = measure(both)
-    assert [row.status for row in result.rows] == ["measured", "failed"]
+    assert [run.status for run in result.runs] == ["measured", "failed"]
     assert result.failures[0].endswith("out of memory in channels-last on cpu at batch 3, 33x47, float32")
     with broken(channels_last, 5, memory):
-        whole, cut = measure(both).runs
-    assert (len(whole.latency.samples), whole.ended) == (4, "runs")
+        whole, cut = measure(both).measured
+    assert (len(whole.latency.samples), whole.ended) == (4, "passes")
     assert (len(cut.latency.samples), cut.ended) == (2, "failed")
     assert cut.failure is not None
 
@@ -234,7 +234,7 @@ def test_a_runtime_that_is_not_there_says_why_in_its_row() -> None:
     """It is a failure where it was named, and none where all were asked for."""
     case = replace(CASE, runtimes=("eager", "cuda-graph"))
     result = measure(case)
-    assert [row.status for row in result.rows] == ["measured", "unavailable"]
+    assert [run.status for run in result.runs] == ["measured", "unavailable"]
     assert len(result.failures) == 1
     assert measure(replace(case, all_runtimes=True)).failures == ()
     with pytest.raises(MnfpnError, match="CUDA"):
@@ -246,7 +246,10 @@ def test_ctrl_c_keeps_what_was_measured() -> None:
     with broken(channels_last, 5, KeyboardInterrupt()):
         result = measure(replace(CASE, batches=(3, 2), runtimes=("eager", "channels-last")))
     assert not result.complete
-    assert [(len(run.latency.samples), run.ended) for run in result.runs] == [(3, "interrupted"), (2, "interrupted")]
+    assert [(len(run.latency.samples), run.ended) for run in result.measured] == [
+        (3, "interrupted"),
+        (2, "interrupted"),
+    ]
     with broken(channels_last, 1, KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
         measure(replace(CASE, runtimes=("channels-last",)))
 
@@ -256,7 +259,7 @@ def test_ctrl_c_between_measurements_keeps_those_that_are_done() -> None:
     with broken(channels_last, 7, KeyboardInterrupt()):
         result = measure(replace(CASE, batches=(3, 2), runtimes=("channels-last",)))
     assert not result.complete
-    assert [run.cell.input.batch for run in result.runs] == [3]
+    assert [run.key.input.batch for run in result.measured] == [3]
 
 
 def test_a_smaller_dtype_is_timed_where_float32_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +269,7 @@ def test_a_smaller_dtype_is_timed_where_float32_does_not_fit(monkeypatch: pytest
         raise MnfpnError("out of memory")
 
     monkeypatch.setattr(group, "reference_outputs", no_reference)
-    assert measure(replace(CASE, dtype="bfloat16")).runs[0].difference is None
+    assert measure(replace(CASE, dtype="bfloat16")).measured[0].difference is None
 
 
 def test_the_environment_names_hardware_and_software(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,8 +298,8 @@ def test_the_cpu_has_a_name() -> None:
     assert name().strip()
 
 
-def test_a_device_that_fails_as_a_whole_is_rows_that_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error of the driver's, say, when its memory is asked for: other rows are kept."""
+def test_a_device_that_fails_as_a_whole_is_runs_that_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the driver's, say, when its memory is asked for: other runs are kept."""
     real = memory.check_needed
 
     def check_needed(needed: memory.Needed, input: NetworkInput, dtype: DType, device: torch.device) -> None:
@@ -306,7 +309,7 @@ def test_a_device_that_fails_as_a_whole_is_rows_that_say_so(monkeypatch: pytest.
 
     monkeypatch.setattr(bench, "check_needed", check_needed)
     result = measure(replace(CASE, batches=(3, 2)))
-    assert [row.status for row in result.rows] == ["measured", "failed"]
+    assert [run.status for run in result.runs] == ["measured", "failed"]
     assert result.failures[0].endswith(
         ": could not run a pass on cpu at batch 2, 33x47: CUDA error: unspecified launch failure"
     )
@@ -316,7 +319,7 @@ def test_a_runtime_with_its_own_way_to_the_gpu_queues_nothing(monkeypatch: pytes
     """And what it allocates is not known."""
     monkeypatch.setattr(channels_last, "prepare", lambda job: replace(eager.prepare(job), outside_torch=True))
     monkeypatch.setattr(Cpu, "timer", lambda _cpu: lambda run: (run(), Timing(0.01, 0.009))[1])
-    own, queued = measure(replace(CASE, runtimes=("channels-last", "eager"))).runs
+    own, queued = measure(replace(CASE, runtimes=("channels-last", "eager"))).measured
     assert (own.enqueue, own.peak_memory_bytes, own.added_memory_bytes) == (None, None, None)
     assert queued.enqueue is not None
     assert queued.peak_memory_bytes is not None

@@ -7,16 +7,15 @@ import pytest
 import torch
 
 from mnfpn_cli.bench import compare as sides
-from mnfpn_cli.bench.candidate import PlannedCandidate
 from mnfpn_cli.bench.compare import Side, Together, compare_networks
-from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.bench.prepare import Ready, prepare
+from mnfpn_cli.bench.verdicts import Comparison
+from mnfpn_cli.bench.workload import PlannedWorkload
 from mnfpn_cli.devices.clocks import HostTimer
 from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.external.origin import FromSettings
-from mnfpn_cli.measure.engine import TimedPass
-from mnfpn_cli.measure.rules import NarrowRatio
+from mnfpn_cli.measure.engine import NarrowRatio, TimedPass
 from mnfpn_cli.runtimes import channels_last, eager
 from mnfpn_cli.runtimes.runtime import Job, Prepared
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
@@ -26,9 +25,9 @@ from tests.bench.broken import broken
 
 SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 8}})
 WIDER = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 16}})
-SIDE = Side("--small", PlannedCandidate(FromSettings(SETTINGS), Size(33, 47)), "eager", "float32")
+SIDE = Side("--small", PlannedWorkload(FromSettings(SETTINGS), Size(33, 47)), "eager", "float32")
 OTHER = replace(SIDE, name="--other", runtime="channels-last")
-TOGETHER = Together(2, "cpu", 1, False, 0.01, Sampling(warmup=1, runs=6, min_time_s=0.0))
+TOGETHER = Together(2, "cpu", 1, False, 0.01, Sampling(warmup=1, passes=6, min_time_s=0.0))
 
 
 def compared(a: Side = SIDE, b: Side = SIDE, together: Together = TOGETHER) -> Comparison:
@@ -40,7 +39,7 @@ def test_both_sides_are_timed_equally_often() -> None:
     """In blocks of A B B A, whose ratios make the interval."""
     result = compared()
     (pair,) = result.pairs
-    assert (len(pair.a.samples), len(pair.b.samples), pair.ended) == (6, 6, "runs")
+    assert (len(pair.a.samples), len(pair.b.samples), pair.ended) == (6, 6, "passes")
     assert (pair.name, result.complete, result.failure) == ("batch 2 on cpu, 33x47", True, None)
     assert pair.ratio is not None
     assert "ABBA" in pair.ratio.method
@@ -56,15 +55,15 @@ def test_the_order_is_there_and_back_again(monkeypatch: pytest.MonkeyPatch) -> N
             return Prepared(lambda: order.append(name), lambda _: (torch.zeros(1),))
 
         monkeypatch.setattr(runtime, "prepare", prepare)
-    compared(b=OTHER, together=replace(TOGETHER, sampling=Sampling(warmup=0, runs=4, min_time_s=0.0)))
+    compared(b=OTHER, together=replace(TOGETHER, sampling=Sampling(warmup=0, passes=4, min_time_s=0.0)))
     assert "".join(order) == "AB" + "ABBAABBA"  # each side's first pass, and two blocks
 
 
-@pytest.mark.parametrize(("runs", "passes"), [(1, 2), (2, 2), (7, 8), (20, 20)])
-def test_as_many_passes_as_were_asked_for(runs: int, passes: int) -> None:
+@pytest.mark.parametrize(("passes", "samples"), [(1, 2), (2, 2), (7, 8), (20, 20)])
+def test_as_many_passes_as_were_asked_for(passes: int, samples: int) -> None:
     """One more where a block would not be whole."""
-    (pair,) = compared(together=replace(TOGETHER, sampling=Sampling(1, runs, min_time_s=0.0))).pairs
-    assert len(pair.a.samples) == len(pair.b.samples) == passes
+    (pair,) = compared(together=replace(TOGETHER, sampling=Sampling(1, passes, min_time_s=0.0))).pairs
+    assert len(pair.a.samples) == len(pair.b.samples) == samples
 
 
 def test_no_time_at_all_leaves_enough_for_an_interval() -> None:
@@ -75,11 +74,11 @@ def test_no_time_at_all_leaves_enough_for_an_interval() -> None:
     assert pair.ratio.interval is not None
 
 
-@pytest.mark.parametrize("runs", [None, 1000])
-def test_time_ends_it_at_the_first_block_beyond_it(runs: int | None) -> None:
+@pytest.mark.parametrize("passes", [None, 1000])
+def test_time_ends_it_at_the_first_block_beyond_it(passes: int | None) -> None:
     """Not a tenth later, however noisy it is."""
     subjects = [TimedPass(lambda: None, HostTimer()) for _ in range(2)]
-    rule, found = NarrowRatio(Sampling(runs=runs, min_time_s=0.0, max_time_s=101.0)), None
+    rule, found = NarrowRatio(Sampling(passes=passes, min_time_s=0.0, max_time_s=101.0)), None
     while found is None:
         subjects[0].samples.append(1.0)
         subjects[1].samples.append(3.0 if rule.rounds // 2 % 2 else 1.0)
@@ -90,7 +89,7 @@ def test_time_ends_it_at_the_first_block_beyond_it(runs: int | None) -> None:
 def test_each_side_has_what_it_costs() -> None:
     """For the batch that was timed; weights and activations in its own dtype."""
     result = compared(
-        b=replace(SIDE, candidate=PlannedCandidate(FromSettings(WIDER), Size(33, 47)), dtype="bfloat16", name="--wide")
+        b=replace(SIDE, workload=PlannedWorkload(FromSettings(WIDER), Size(33, 47)), dtype="bfloat16", name="--wide")
     )
     assert result.a.figures.keys() == result.b.figures.keys()
     assert (result.a.name, result.b.name, result.b.dtype) == ("--small", "--wide", "bfloat16")
@@ -104,7 +103,7 @@ def test_each_side_has_what_it_costs() -> None:
 
 def test_sides_may_differ_in_what_executes_them_and_in_size() -> None:
     """Sizes are warned of: nobody may have meant it."""
-    result = compared(b=replace(OTHER, candidate=PlannedCandidate(FromSettings(SETTINGS), Size(64, 64))))
+    result = compared(b=replace(OTHER, workload=PlannedWorkload(FromSettings(SETTINGS), Size(64, 64))))
     assert (result.a.runtime, result.b.runtime) == ("eager", "channels-last")
     assert result.pairs[0].name == "batch 2 on cpu, 33x47 against 64x64"
     assert [one.cause for one in result.warnings if one.kind == "sizes"] == ["A takes images of 33x47, B of 64x64"]
@@ -167,7 +166,7 @@ def test_weights_of_a_side_are_read(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     path.write_bytes(b"not a checkpoint")
     with pytest.raises(MnfpnError, match=r"^B \(--small\): .*x\.pth"):
-        compared(b=replace(SIDE, candidate=PlannedCandidate(FromSettings(SETTINGS, path), Size(33, 47))))
+        compared(b=replace(SIDE, workload=PlannedWorkload(FromSettings(SETTINGS, path), Size(33, 47))))
 
 
 def test_a_warm_up_that_never_settled_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

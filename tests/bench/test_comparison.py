@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from mnfpn_cli.bench.comparison import (
+from mnfpn_cli.bench.verdicts import (
     ComparedSide,
     Comparison,
     Gates,
@@ -15,8 +15,7 @@ from mnfpn_cli.bench.comparison import (
 )
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.external.origin import FromSettings
-from mnfpn_cli.measure.ratio import Ratio
-from mnfpn_cli.measure.statistics import Interval, Latency
+from mnfpn_cli.measure.statistics import Interval, Latency, Ratio
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
@@ -133,7 +132,7 @@ def test_what_is_compared_or_only_uncertain_keeps_no_gate_from_applying(kind: st
     check_gates_apply(compared(warnings=(Unsteady(kind, "", ""),)), Gates(slower=0.05, larger=0.02))
 
 
-@pytest.mark.parametrize("kind", ["rows", "incomplete", "failed"])
+@pytest.mark.parametrize("kind", ["runs", "incomplete", "failed"])
 def test_what_is_missing_leaves_a_gate_on_time_open(kind: str) -> None:
     """A runtime that stopped working is not as fast as before."""
     result = compared(pair(0.99, 1.01), warnings=(Unsteady(kind, "fused is gone", "measure it again"),))

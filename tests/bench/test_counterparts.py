@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mnfpn_cli.bench.comparison import Comparison
-from mnfpn_cli.bench.counterparts import compare_recorded
+from mnfpn_cli.bench.compare_files import compare_recorded
+from mnfpn_cli.bench.verdicts import Comparison
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.input import NetworkInput, Size
 from tests.bench.documents import COST, FIGURES, INPUT, MACHINE, result, row, times, written
@@ -42,7 +42,7 @@ def test_rows_are_paired_by_what_they_are(tmp_path: Path) -> None:
     names = ["eager on cpu, batch 1, 33x47, float32", "fused on cpu, batch 1, 33x47, float32"]
     assert [pair.name for pair in made.pairs] == names
     assert [pair.verdict for pair in made.pairs] == ["a_faster", "same"]
-    assert causes(made, "rows") == [
+    assert causes(made, "runs") == [
         "not in both files: eager on cpu, batch 1, 33x47, float32, training; compiled on cpu, batch 1, 33x47, float32"
     ]
 
@@ -62,7 +62,7 @@ def test_a_gpu_of_another_number_is_a_counterpart_only_where_there_is_no_doubt(t
     made = compared(tmp_path, result(first, row()), result(second, row(runtime="fused")))
     assert [pair.name.partition(",")[0] for pair in made.pairs] == ["eager on cuda:0"]
     assert causes(made, "other_device") == ["device differs: cuda:0 against cuda:1"]
-    with pytest.raises(UsageError, match="must have a row in common"):
+    with pytest.raises(UsageError, match="must have a run in common"):
         compared(tmp_path, result(first, second), result(row(device="cuda:2")))
 
 
@@ -92,7 +92,7 @@ def test_no_row_in_common_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         compared(tmp_path, a, b)
     assert str(caught.value).splitlines() == [
-        f"{tmp_path / 'a.json'}, {tmp_path / 'b.json'}: must have a row in common, but have",
+        f"{tmp_path / 'a.json'}, {tmp_path / 'b.json'}: must have a run in common, but have",
         f"{tmp_path / 'a.json'}: eager on cpu, batch 1, 33x47, float32; fused on cpu, batch 1, 33x47, float32",
         f"{tmp_path / 'b.json'}: compiled on cpu, batch 1, 33x47, float32",
     ]
@@ -145,7 +145,7 @@ def test_settings_that_describe_no_network_are_refused(tmp_path: Path) -> None:
 
 
 def test_what_a_file_says_against_itself_is_passed_on(tmp_path: Path) -> None:
-    """Interrupted, a row that failed half way, and a machine that was busy."""
+    """Interrupted, a run that failed half way, and a machine that was busy."""
     busy = {"kind": "load", "cause": "chrome used 1.5 cores", "helps": "close it"}
     made = compared(tmp_path, result(complete=False), result(row(failure="out of memory"), warnings=[busy]))
     a, b = tmp_path / "a.json", tmp_path / "b.json"

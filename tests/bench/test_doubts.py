@@ -1,21 +1,21 @@
-"""What leaves a row in doubt is told with its cause, its figures and what helps; a good row is left in peace."""
+"""What leaves a run in doubt is told with its cause, its figures and what helps; a good run is left in peace."""
 
 import random
 
 import pytest
 
 from mnfpn_cli.bench.bench import doubts
-from mnfpn_cli.bench.results import BenchRun
+from mnfpn_cli.bench.results import MeasuredRun
 from mnfpn_cli.measure.engine import WarmUp
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady
-from tests.bench.made import cell, timed
+from tests.bench.made import key, timed
 
 NOISE = random.Random(1)
 STEADY = [NOISE.gauss(0.1, 0.002) for _ in range(90)]
 TWO_HUMPS = [NOISE.gauss(0.1 if k % 5 < 3 else 0.15, 0.002) for k in range(90)]
 
-CASES: dict[str, tuple[BenchRun, str]] = {
+CASES: dict[str, tuple[MeasuredRun, str]] = {
     "not_settled": (timed(STEADY, warm_up=WarmUp(30, 21.0, False)), "30 passes of warm-up (21.0 s) never became"),
     "drift": (timed([x * (1 + k / 500) for k, x in enumerate(STEADY)]), "% slower from the first third"),
     "two_humps": (timed(TWO_HUMPS), "passes take 100"),
@@ -57,5 +57,5 @@ def test_a_steady_row_is_in_no_doubt() -> None:
 )
 def test_a_graph_helps_where_there_is_none_and_one_can_be_recorded(runtime: str, train: bool, helps: str) -> None:
     """A training step cannot, and two runtimes are graphs already."""
-    (found,) = doubts(timed(STEADY, cell(runtime), enqueue=Latency(tuple(0.9 * x for x in STEADY))), train)
+    (found,) = doubts(timed(STEADY, key(runtime), enqueue=Latency(tuple(0.9 * x for x in STEADY))), train)
     assert found.helps == helps

@@ -1,7 +1,7 @@
 """fvcore's count, the one of record."""
 
-from mnfpn_cli.bench.flops import count_with_fvcore
-from mnfpn_cli.network.build import build_network
+from mnfpn_cli.bench.workload import count_with_fvcore
+from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings

@@ -1,4 +1,4 @@
-"""Networks of others in a benchmark: what they cost is seen in a pass, and what fails is a row that says so."""
+"""Networks of others in a benchmark: what they cost is seen in a pass, and what fails is a run that says so."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from mnfpn_cli.bench.bench import benchmark
-from mnfpn_cli.bench.candidate import ObservedCandidate, load_observed
 from mnfpn_cli.bench.results import Benchmark
+from mnfpn_cli.bench.workload import ObservedWorkload, load_observed
 from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.external.inputs import Inputs, TensorInputs
-from mnfpn_cli.external.origin import External
+from mnfpn_cli.external.origin import External, Inputs, TensorInputs
 from mnfpn_cli.external.target import InputSpec, parse_target
 from mnfpn_cli.plan.cost import Cost
 from mnfpn_cli.settings.input import NetworkInput, Size
@@ -21,18 +20,18 @@ from mnfpn_cli.settings.measuring import BenchCase, Sampling
 FILE = Path(__file__).parent / "others.py"
 SIZE = Size(16, 32)
 IMAGE = NetworkInput(1, 3, SIZE)
-CASE = BenchCase(threads=1, sampling=Sampling(warmup=1, runs=3, min_time_s=0.0))
+CASE = BenchCase(threads=1, sampling=Sampling(warmup=1, passes=3, min_time_s=0.0))
 WORDS = TensorInputs((InputSpec((2, 5), "int64"), InputSpec((2, 5, 1), "float16")))
 
 
-def loaded(name: str, *inputs: Inputs, arguments: tuple[str, ...] = (), seed: int = 0) -> list[ObservedCandidate]:
+def loaded(name: str, *inputs: Inputs, arguments: tuple[str, ...] = (), seed: int = 0) -> list[ObservedWorkload]:
     """A network of the file."""
     return load_observed(External(parse_target(f"{FILE}:{name}", arguments)), inputs or (IMAGE,), seed)
 
 
-def measured(candidates: list[ObservedCandidate], case: BenchCase = CASE) -> Benchmark:
+def measured(workloads: list[ObservedWorkload], case: BenchCase = CASE) -> Benchmark:
     """Measure it on the CPU."""
-    return benchmark(candidates, case, ["cpu"], lambda: "a CPU", lambda *_: None)
+    return benchmark(workloads, case, ["cpu"], lambda: "a CPU", lambda *_: None)
 
 
 def test_the_cost_is_that_of_the_operations_of_a_pass() -> None:
@@ -76,7 +75,7 @@ def test_the_seed_decides_the_weights_and_stays_in_the_constructor() -> None:
 def test_images_have_a_row_for_each_batch() -> None:
     """As of networks from settings; the cost is for one image, activations are for the first batch."""
     result = measured(loaded("Levels"), replace(CASE, batches=(3, 2)))
-    assert [(len(run.latency.samples), run.cell.input.batch) for run in result.runs] == [(3, 3), (3, 2)]
+    assert [(len(run.latency.samples), run.key.input.batch) for run in result.measured] == [(3, 3), (3, 2)]
     (cost,), (one,) = result.costs, loaded("Levels")
     assert (cost.size, cost.cost) == (SIZE, one.cost())
     assert cost.activation_bytes == one.needed(one.input(3), "float32").activations
@@ -85,16 +84,16 @@ def test_images_have_a_row_for_each_batch() -> None:
 
 
 def test_tensors_are_one_row_with_their_own_batch() -> None:
-    """The first dimension of the first; what was said of element types is in the name of the row."""
-    (run,) = measured(loaded("Words", WORDS)).runs
-    assert str(run.cell) == "eager on cpu, batch 2, 2×5 int64, 2×5×1 float16"
+    """The first dimension of the first; what was said of element types is in the name of the run."""
+    (run,) = measured(loaded("Words", WORDS)).measured
+    assert str(run.key) == "eager on cpu, batch 2, 2×5 int64, 2×5×1 float16"
     assert run.throughput_per_s == pytest.approx(2 / run.latency.median)
 
 
 def test_what_fvcore_cannot_trace_is_timed_all_the_same() -> None:
     """Its count is then not known."""
     result = measured(loaded("Untraceable"))
-    assert (len(result.runs), result.costs[0].fvcore) == (1, None)
+    assert (len(result.measured), result.costs[0].fvcore) == (1, None)
     assert result.costs[0].cost.total.macs > 0
 
 
@@ -102,7 +101,7 @@ def test_a_size_at_which_it_fails_is_a_row_that_says_so() -> None:
     """By its error's first line; the other size is timed."""
     small = NetworkInput(1, 3, Size(16, 16))
     result = measured(loaded("Fails", small, IMAGE, arguments=("least=20",)))
-    assert [(row.cell.input.size, row.status) for row in result.rows] == [
+    assert [(run.key.input.size, run.status) for run in result.runs] == [
         (SIZE, "measured"),
         (small.size, "failed"),
     ]
@@ -125,7 +124,7 @@ def test_where_nothing_could_be_run_the_traceback_is_the_networks_own() -> None:
 )
 def test_a_pass_that_fails_later_keeps_what_was_timed(argument: str, words: str) -> None:
     """Whether it raises or ends the process; fvcore's pass, the first and one of warm-up come before two timed ones."""
-    (run,) = measured(loaded("Fails", arguments=("passes=5", argument))).runs
+    (run,) = measured(loaded("Fails", arguments=("passes=5", argument))).measured
     assert (run.ended, len(run.latency.samples)) == ("failed", 2)
     assert run.failure == f"could not run eager on cpu at batch 1, 16x32, float32: {words}"
 
@@ -140,9 +139,9 @@ def test_memory_that_is_not_there_is_told_by_the_option_that_asked_for_it(monkey
 
 
 def test_fused_is_for_networks_from_settings() -> None:
-    """A row that is not run where all were asked for, and a failure where it was named."""
+    """A run that is not run where all were asked for, and a failure where it was named."""
     case = replace(CASE, runtimes=("eager", "fused"))
     result = measured(loaded("Levels"), case)
-    assert [row.reason for row in result.not_run] == ["networks from settings only"]
+    assert [run.reason for run in result.not_run] == ["networks from settings only"]
     assert result.failures == ("fused on cpu, batch 1, 16x32: networks from settings only",)
     assert measured(loaded("Levels"), replace(case, all_runtimes=True)).failures == ()

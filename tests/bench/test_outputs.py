@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mnfpn_cli.bench.outputs import Named, judge, named_outputs, weights_not_finite
+from mnfpn_cli.bench.prepare import Named, judge, named_outputs, weights_not_finite
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.network.build import build_meta
+from mnfpn_cli.network.network import build_meta
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.network import NetworkSettings

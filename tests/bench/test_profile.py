@@ -6,8 +6,8 @@ import pytest
 
 from mnfpn_cli.bench import profile
 from mnfpn_cli.bench.bench import benchmark
-from mnfpn_cli.bench.candidate import PlannedCandidate, load_observed
 from mnfpn_cli.bench.results import Benchmark
+from mnfpn_cli.bench.workload import PlannedWorkload, load_observed
 from mnfpn_cli.devices.clocks import Timing
 from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.external.origin import External, FromSettings
@@ -30,7 +30,7 @@ def _known_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def measure(case: BenchCase) -> Benchmark:
     """Measure the small network."""
-    return benchmark([PlannedCandidate(FromSettings(SETTINGS), SIZE)], case, ["cpu"], lambda: "a CPU", lambda *_: None)
+    return benchmark([PlannedWorkload(FromSettings(SETTINGS), SIZE)], case, ["cpu"], lambda: "a CPU", lambda *_: None)
 
 
 def test_nothing_is_profiled_that_was_not_asked_for() -> None:
@@ -51,9 +51,9 @@ def test_layers_are_timed_beside_their_macs() -> None:
 def test_the_floor_is_held_against_the_row_that_was_timed() -> None:
     """Without timing layers, where only the roofline is asked for."""
     result = measure(replace(CASE, roofline=True, runtimes=("channels-last", "fused", "eager")))
-    assert [one.cell.runtime for one in result.profiles] == ["channels-last", "eager"]
+    assert [one.key.runtime for one in result.profiles] == ["channels-last", "eager"]
     made = result.profiles[0]
-    assert made.profile.measured_s == result.runs[0].latency.median
+    assert made.profile.measured_s == result.measured[0].latency.median
     assert made.profile.undisturbed_s is None
     assert made.profile.roofline is not None
     assert (made.profile.roofline.macs_per_s, made.profile.roofline.bytes_per_s) == (1e9, 1e9)
@@ -62,7 +62,7 @@ def test_the_floor_is_held_against_the_row_that_was_timed() -> None:
 def test_every_input_has_a_profile_of_its_own() -> None:
     """Where time goes depends on the batch."""
     result = measure(replace(CASE, by_layer=True, batches=(1, 2)))
-    assert [one.cell.input.batch for one in result.profiles] == [1, 2]
+    assert [one.key.input.batch for one in result.profiles] == [1, 2]
 
 
 def test_ctrl_c_while_layers_are_timed_keeps_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,7 @@ def test_ctrl_c_while_layers_are_timed_keeps_the_rows(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(profile, "time_layers", interrupted)
     result = measure(replace(CASE, by_layer=True))
-    assert (result.complete, len(result.runs), result.profiles) == (False, 1, ())
+    assert (result.complete, len(result.measured), result.profiles) == (False, 1, ())
 
 
 def test_a_profile_that_fails_keeps_the_rows_and_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_a_profile_that_fails_keeps_the_rows_and_is_a_failure(monkeypatch: pytes
 
     monkeypatch.setattr(profile, "peaks", fails)
     result = measure(replace(CASE, roofline=True, runtimes=("eager", "channels-last")))
-    assert (len(result.runs), result.profiles) == (2, ())
+    assert (len(result.measured), result.profiles) == (2, ())
     where = "batch 3, 33x47"
     assert result.failures == tuple(
         f"{name} on cpu, {where}, by layer: could not run {name} on cpu at {where}, float32, layer by layer: "
@@ -113,4 +113,4 @@ def test_a_network_of_others_has_no_profile_and_a_reason() -> None:
     assert [one.reason for one in result.no_profiles] == [
         "only a network from settings has a plan to hold times against"
     ]
-    assert (result.profiles, len(result.runs)) == ((), 1)
+    assert (result.profiles, len(result.measured)) == ((), 1)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from mnfpn_cli.bench import work as measuring
+from mnfpn_cli.bench import bench as measuring
+from mnfpn_cli.bench.bench import measure
 from mnfpn_cli.bench.results import Benchmark
-from mnfpn_cli.bench.work import measure
-from mnfpn_cli.documents.work import SamplingRecord, Work, WorkResult
+from mnfpn_cli.documents.worker import SamplingRecord, Work, WorkResult
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.measuring import Sampling
 from mnfpn_cli.settings.network import NetworkSettings
@@ -17,7 +17,7 @@ TINY = NetworkSettings.model_validate({"stages": [[1, 8, 1, 2], [6, 8, 1, 2]]})
 
 def test_a_run_is_measured_as_it_was_said() -> None:
     """Its passes, its layers, its input; and the document is the same when it is read back."""
-    sampling = SamplingRecord(runs=6, warmup=1)
+    sampling = SamplingRecord(passes=6, warmup=1)
     result = measure(work(settings=TINY, height=32, width=48, threads=1, sampling=sampling, by_layer=True))
     assert (result.status, result.reason) == ("done", None)
     assert result.measured is not None
@@ -30,7 +30,7 @@ def test_a_run_is_measured_as_it_was_said() -> None:
 def test_a_training_step_is_timed_where_that_was_said() -> None:
     """And a runtime that cannot train is unavailable, with the reason."""
     tiny = {"settings": TINY, "height": 32, "width": 32, "threads": 1, "train": True}
-    result = measure(work(**tiny, batch=2, sampling=SamplingRecord(runs=3, warmup=1)))
+    result = measure(work(**tiny, batch=2, sampling=SamplingRecord(passes=3, warmup=1)))
     assert result.status == "done"
     assert result.measured is not None
     assert result.measured.run.train
@@ -78,6 +78,6 @@ def test_a_run_is_read_back_as_it_was() -> None:
 def test_what_was_not_said_of_sampling_has_its_default() -> None:
     """And what contradicts itself is refused as at the prompt."""
     assert SamplingRecord().sampling() == Sampling()
-    assert SamplingRecord(runs=3, warmup=0).sampling().runs == 3
+    assert SamplingRecord(passes=3, warmup=0).sampling().passes == 3
     with pytest.raises(UsageError, match=r"^max_time: must not be less than min_time"):
         SamplingRecord(min_time_s=2, max_time_s=1).sampling()

@@ -52,7 +52,7 @@ ROWS: list[tuple[list[str], int, str]] = [
     (["shapes", "--size"], 2, "Option '--size' requires an argument."),
     (["shapes", "--dtype", "float64"], 2, "--dtype: must be one of float32, bfloat16, float16, got 'float64'"),
     (["shaeps"], 2, "shaeps: no such command; did you mean 'shapes'?"),
-    (["bench", "--runs", "0"], 2, "--runs: must be a whole number, 1 or more, got 0"),
+    (["bench", "--passes", "0"], 2, "--passes: must be a whole number, 1 or more, got 0"),
     (["bench", "--warmup", "-1"], 2, "--warmup: must be a whole number, 0 or more, got -1"),
     (["bench", "--threads", "0"], 2, "--threads: must be a whole number from 1 to 4096, got 0"),
     (["bench", "--seed", "-1"], 2, "--seed: must be a whole number from 0 to 9223372036854775807, got -1"),
@@ -72,7 +72,7 @@ ROWS: list[tuple[list[str], int, str]] = [
         2,
         "--precision: must be more than 0 and less than 100%, as 1% or 0.01, got 'nan'",
     ),
-    (["bench", "--precision", "2%", "--runs", "5"], 2, "--precision: has no meaning with --runs"),
+    (["bench", "--precision", "2%", "--passes", "5"], 2, "--precision: has no meaning with --passes"),
     (["bench", "--runtime", "tensorrt"], 2, "--runtime: must be one of eager, channels-last, "),
     (
         ["bench", "--runtime", "eager", "--channels-last"],
@@ -175,7 +175,7 @@ ROWS: list[tuple[list[str], int, str]] = [
         2,
         "--dtype: must be given once, got 'float32', 'float16' and 'x'",
     ),
-    (["bench", "--runs", "5", "--runs", "7"], 2, "--runs: must be given once, got '5' and '7'"),
+    (["bench", "--passes", "5", "--passes", "7"], 2, "--passes: must be given once, got '5' and '7'"),
     (
         ["export", "--format", "onnx", "--format", "onnx", "--output", "x"],
         2,

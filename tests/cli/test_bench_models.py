@@ -12,7 +12,7 @@ from tests.bench.documents import INPUT, result, row, written
 from tests.conftest import Mnfpn
 
 FILE = others.__file__
-PASSES = ("--device", "cpu", "--threads", "1", "--runs", "3", "--warmup", "1")
+PASSES = ("--device", "cpu", "--threads", "1", "--passes", "3", "--warmup", "1")
 SMALL = ("--size", "16x32", *PASSES)
 LEVELS = ("--model", f"{FILE}:Levels")
 WORDS = ("--model", f"{FILE}:Words", "--input", "1x5:int64", "--input", "1x5x1")
@@ -180,7 +180,7 @@ def test_two_models_are_compared(mnfpn: Mnfpn) -> None:
     assert document["model"] == document["a"]["model"] == {"target": f"{FILE}:Levels", "arguments": {}}
     assert document["b"]["model"]["arguments"] == {"width": 8}
     assert document["b"]["macs"] > 2 * document["a"]["macs"]
-    assert [len(document["rows"][0][side]["latency_s"]["samples"]) for side in "ab"] == [4, 4]
+    assert [len(document["runs"][0][side]["latency_s"]["samples"]) for side in "ab"] == [4, 4]
 
 
 def test_a_model_is_compared_with_a_network_from_settings(mnfpn: Mnfpn) -> None:
@@ -258,7 +258,7 @@ def test_results_on_tensors_are_compared_row_by_row(mnfpn: Mnfpn, tmp_path: Path
     assert mnfpn("bench", *WORDS, *PASSES, "--output", paths[0]).code == 0
     assert mnfpn("bench", *WORDS[:-1], "1x1x4", *PASSES, "--output", paths[1]).code == 0
     document = json.loads(mnfpn("compare", paths[0], paths[0], "--json").out)
-    assert document["rows"][0]["name"] == "eager on cpu, batch 1, 1×5 int64, 1×5×1, float32"
+    assert document["runs"][0]["name"] == "eager on cpu, batch 1, 1×5 int64, 1×5×1, float32"
     assert document["a"]["input"]["shapes"][1] == {"shape": [1, 5, 1], "dtype": None}
     apart = json.loads(mnfpn("compare", *paths, "--json").out)
     causes = [one["cause"] for one in apart["warnings"] if one["kind"] == "other_input"]
@@ -287,7 +287,7 @@ def test_code_that_fails_in_a_timed_pass_shows_its_own_frames(mnfpn: Mnfpn, tmp_
         "from torch import nn\n\nclass Net(nn.Conv2d):\n    def __init__(self):\n        super().__init__(3, 3, 1)\n\n"
         "    def forward(self, x):\n        assert not self.training, 'targets'\n        return super().forward(x)\n"
     )
-    outcome = mnfpn("bench", "--model", f"{path}:Net", "--size", "8", "--train", "--runs", "1", "--warmup", "0")
+    outcome = mnfpn("bench", "--model", f"{path}:Net", "--size", "8", "--train", "--passes", "1", "--warmup", "0")
     assert (outcome.code, outcome.out) == (1, "")
     assert "AssertionError: targets" in outcome.err.splitlines()[0]
     assert f'  File "{path}", line 8, in forward' in outcome.err.splitlines()

@@ -6,10 +6,10 @@ import shlex
 from mnfpn_cli.cli.command_lines import measuring, next_commands
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.space.cells import Cell, Execution
+from mnfpn_cli.space.runs import Execution, Run
 from tests.conftest import Mnfpn
 
-CELL = Cell(
+CELL = Run(
     NetworkSettings.model_validate({"width_mult": 0.35, "pyramid": {"channels": 64, "smooth": "none"}}),
     Size(64, 96),
     Execution(runtime="channels-last", batch=8),

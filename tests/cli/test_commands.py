@@ -110,7 +110,7 @@ def test_shapes_are_verified_on_the_real_network(mnfpn: Mnfpn) -> None:
 
 def test_bench_through_a_pipe(mnfpn_process: Mnfpn) -> None:
     """Raw numbers in base units, no progress on standard error."""
-    arguments = ["--stages", "1,16,1,1 6,24,2,2 6,32,3,2 6,64,4,2", "--size", "64x64", "--runs", "3", "--json"]
+    arguments = ["--stages", "1,16,1,1 6,24,2,2 6,32,3,2 6,64,4,2", "--size", "64x64", "--passes", "3", "--json"]
     done = mnfpn_process("bench", "--device", "cpu", *arguments)
     assert (done.code, done.err) == (0, "")
     document = json.loads(done.out)
@@ -128,7 +128,7 @@ def test_bench_through_a_pipe(mnfpn_process: Mnfpn) -> None:
 
 def test_bench_prints_cost_latency_and_environment(mnfpn: Mnfpn) -> None:
     """What a number is, and its unit, stand beside it."""
-    lines = mnfpn("bench", "--device", "cpu", "--size", "64", "--runs", "2", "--warmup", "0").out.splitlines()
+    lines = mnfpn("bench", "--device", "cpu", "--size", "64", "--passes", "2", "--warmup", "0").out.splitlines()
     words = [line.split() for line in lines]
     assert ["total", "4,293,888", "100", "226.2", "M", "100", "452.3", "M"] in words
     assert any(line.startswith("The pyramid takes 89.9 % of the MACs") for line in lines)
@@ -139,7 +139,7 @@ def test_bench_prints_cost_latency_and_environment(mnfpn: Mnfpn) -> None:
 
 def test_a_terminal_gets_a_table_and_a_progress_bar() -> None:
     """Drawn with lines; the progress bar is gone in the end."""
-    code, screen = in_terminal("bench", "--size", "64", "--runs", "3", "--device", "cpu")
+    code, screen = in_terminal("bench", "--size", "64", "--passes", "3", "--device", "cpu")
     assert code == 0
     assert "loading torch" in screen
     assert "────" in screen

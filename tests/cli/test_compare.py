@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from mnfpn_cli.bench import candidate
 from mnfpn_cli.runtimes import channels_last
 from tests.bench.broken import broken
 from tests.bench.documents import COST, MACHINE, result, row, times, written
@@ -16,7 +15,7 @@ from tests.cli.test_imports import loaded
 from tests.conftest import Mnfpn, Outcome
 
 SMALL = "--stages 2,8,1,2 --set pyramid.channels=8"
-HERE = ("--size", "33x47", "--device", "cpu", "--threads", "1", "--warmup", "1", "--runs", "6")
+HERE = ("--size", "33x47", "--device", "cpu", "--threads", "1", "--warmup", "1", "--passes", "6")
 
 Compare = Callable[..., Outcome]
 
@@ -52,7 +51,7 @@ def test_json_is_one_document(of_files: Compare) -> None:
     assert (document["command"], document["format_version"], document["verdict"]) == ("compare", 1, "a_faster")
     assert document["ratio"] == pytest.approx(1.1)
     assert document["ratio_ci95"][0] < document["ratio"] < document["ratio_ci95"][1]
-    assert len(document["rows"][0]["b"]["latency_s"]["samples"]) == 40
+    assert len(document["runs"][0]["b"]["latency_s"]["samples"]) == 40
     assert document["environment"] is None
 
 
@@ -201,7 +200,7 @@ ROWS: list[tuple[list[str], str]] = [
     ),
     (["--a", "", "--b", "", "--margin", "200%"], "--margin: must be more than 0 and less than 100%"),
     (["--a", "", "--b", "", "--margin", "nan"], "--margin: must be more than 0 and less than 100%"),
-    (["--a", "", "--b", "", "--runs", "0"], "--runs: must be a whole number, 1 or more, got 0"),
+    (["--a", "", "--b", "", "--passes", "0"], "--passes: must be a whole number, 1 or more, got 0"),
     (["--a", "", "--b", "", "--max-time", "-1"], "--max-time: must be a finite number of seconds, 0 or more, got -1"),
     (
         ["--a", "", "--b", "", "--fail-if-slower", "-5%"],
@@ -242,13 +241,13 @@ def test_a_result_that_may_not_be_read_is_exit_code_1(mnfpn: Mnfpn, monkeypatch:
 def test_the_seed_is_that_of_both_sides(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in bench; 0 unless given."""
     seeds = list[int]()
-    build = candidate.PlannedCandidate.build
+    build = workload.PlannedWorkload.build
 
-    def seen(self: candidate.PlannedCandidate) -> object:
+    def seen(self: workload.PlannedWorkload) -> object:
         seeds.append(self.seed)
         return build(self)
 
-    monkeypatch.setattr(candidate.PlannedCandidate, "build", seen)
+    monkeypatch.setattr(workload.PlannedWorkload, "build", seen)
     sides = ("--a", SMALL, "--b", SMALL)
     assert mnfpn("compare", *sides, *HERE, "--seed", "7").code == 0
     assert mnfpn("compare", *sides, *HERE).code == 0
@@ -271,7 +270,7 @@ def test_two_networks_are_timed(mnfpn: Mnfpn, tmp_path: Path) -> None:
         "bfloat16",
         1,
     )
-    samples = [document["rows"][0][side]["latency_s"]["samples"] for side in "ab"]
+    samples = [document["runs"][0][side]["latency_s"]["samples"] for side in "ab"]
     assert [len(each) for each in samples] == [6, 6]
     assert document["settings"]["pyramid"]["channels"] == 8
     assert document["environment"]["torch"]

@@ -35,7 +35,7 @@ Document = dict[str, Any]
 def documents(mnfpn: Mnfpn, *model: str) -> tuple[Document, Document, Document]:
     """What the three commands give, each with exit code 0."""
     made = []
-    for command, options in (("audit", ()), ("summary", ()), ("bench", ("--runs", "1", "--warmup", "0"))):
+    for command, options in (("audit", ()), ("summary", ()), ("bench", ("--passes", "1", "--warmup", "0"))):
         outcome = mnfpn(command, "--model", *model, *options, "--json")
         assert outcome.code == 0, outcome.err
         made.append(json.loads(outcome.out))

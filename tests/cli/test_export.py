@@ -18,9 +18,8 @@ from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export import export as exporting
 from mnfpn_cli.export.export import FILE_FORMATS
-from mnfpn_cli.export.written import Opened
-from mnfpn_cli.network.build import build_network
-from mnfpn_cli.network.network import Network
+from mnfpn_cli.export.program import Opened
+from mnfpn_cli.network.network import Network, build_network
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput, Size

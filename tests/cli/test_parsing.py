@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mnfpn_cli.bench import bench
-from mnfpn_cli.bench.candidate import PlannedCandidate
+from mnfpn_cli.bench.workload import PlannedWorkload
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.settings.execution import runtime_names
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
@@ -110,9 +110,15 @@ CASES: list[tuple[list[str], BenchCase, list[str], int, list[str]]] = [
     (["--runtime", "all"], replace(CASE, runtimes=runtime_names(), all_runtimes=True), ["auto"], 0, SIZES),
     (["--train", "--cold-cache"], replace(CASE, train=True, cold_cache=True), ["auto"], 0, SIZES),
     (["--threads", "1", "--seed", "7"], replace(CASE, threads=1), ["auto"], 7, SIZES),
-    (["--warmup", "0", "--runs", "5"], replace(CASE, sampling=Sampling(0, 5, 0.01, 0.0, math.inf)), ["auto"], 0, SIZES),
     (
-        ["--runs", "5", "--min-time", "0.5"],
+        ["--warmup", "0", "--passes", "5"],
+        replace(CASE, sampling=Sampling(0, 5, 0.01, 0.0, math.inf)),
+        ["auto"],
+        0,
+        SIZES,
+    ),
+    (
+        ["--passes", "5", "--min-time", "0.5"],
         replace(CASE, sampling=Sampling(None, 5, 0.01, 0.5, math.inf)),
         ["auto"],
         0,
@@ -144,7 +150,7 @@ def test_arguments_mean_a_case(
     """What `bench` asks to be measured."""
     asked: list[object] = []
 
-    def benchmark(networks: list[PlannedCandidate], *rest: Any) -> None:
+    def benchmark(networks: list[PlannedWorkload], *rest: Any) -> None:
         asked.extend([[str(one.size) for one in networks], {one.seed for one in networks}, *rest[:2]])
         raise MnfpnError("nothing is measured here")
 

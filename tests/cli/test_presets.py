@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mnfpn_cli.plan.rules import resolve
+from mnfpn_cli.plan.levels import resolve
 from mnfpn_cli.settings.files import preset_names, read_preset
 from tests.conftest import Mnfpn
 
@@ -65,7 +65,7 @@ def test_summary_has_its_head_and_registers_all(mnfpn: Mnfpn, preset: str) -> No
 @pytest.mark.parametrize("preset", LEVELS)
 def test_bench_has_the_cost_of_its_parts(mnfpn: Mnfpn, preset: str) -> None:
     """Backbone, pyramid and head, as far as there are any, make up the whole."""
-    run = ("--device", "cpu", "--runs", "1", "--warmup", "0")
+    run = ("--device", "cpu", "--passes", "1", "--warmup", "0")
     outcome = mnfpn("bench", "--preset", preset, *SIZE, *run, "--json")
     assert outcome.code == 0
     result = json.loads(outcome.out)
@@ -81,7 +81,7 @@ def test_bench_has_the_cost_of_its_parts(mnfpn: Mnfpn, preset: str) -> None:
 
 def test_bench_prints_the_head_and_no_pyramid_where_there_is_none(mnfpn: Mnfpn) -> None:
     """As a row of the cost table."""
-    run = ("--device", "cpu", "--runs", "1", "--warmup", "0", *SIZE)
+    run = ("--device", "cpu", "--passes", "1", "--warmup", "0", *SIZE)
     lines = mnfpn("bench", "--preset", "mobilenetv2-classifier", *run).out.splitlines()
     names = [line.split()[0] for line in lines[2:5]]
     assert names == ["backbone", "head", "total"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mnfpn_cli.report.figures import picture
+from mnfpn_cli.report.figures import frontier as picture
 from tests.cli.test_imports import loaded
 from tests.conftest import Mnfpn
 from tests.needs import browser_path, needs
@@ -18,7 +18,7 @@ needs_kaleido = needs("plotly", "kaleido")
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Nine cells in one sweep."""
+    """Nine runs in one sweep."""
     return str(make_store(tmp_path_factory.mktemp("report") / "runs.db", SAMPLE))
 
 
@@ -27,7 +27,7 @@ def test_the_terminal_has_the_frontier(mnfpn: Mnfpn, store: str) -> None:
     """As a table with a plot below."""
     done = mnfpn("report", "--store", store)
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith("Frontier on cpu of A CPU, 2 cores: 4 of 7 cells")
+    assert done.out.startswith("Frontier on cpu of A CPU, 2 cores: 4 of 7 runs")
     assert "Latency against MACs" in done.out
 
 
@@ -43,7 +43,7 @@ def test_nothing_measured_is_no_picture(mnfpn: Mnfpn, tmp_path: Path) -> None:
     done = mnfpn("report", "--store", str(path), "--output", str(tmp_path / "plot.svg"))
     assert (done.code, done.err) == (
         1,
-        "error: --format: there is nothing to plot: no cell of the store is measured\n",
+        "error: --format: there is nothing to plot: no run of the store is measured\n",
     )
 
 
@@ -52,7 +52,7 @@ def test_json_is_one_document(mnfpn: Mnfpn, store: str) -> None:
     found = json.loads(mnfpn("report", "--store", store, "--json").out)
     assert found["command"] == "report"
     assert found["format_version"]
-    assert len(found["frontier"][0]["cells"]) == 4
+    assert len(found["frontier"][0]["runs"]) == 4
 
 
 @needs_page
@@ -61,7 +61,7 @@ def test_the_page_is_written_and_told_of(mnfpn: Mnfpn, store: str, tmp_path: Pat
     page = tmp_path / "report.html"
     done = mnfpn("report", "--store", store, "--output", str(page))
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith(f"{page}: the page of 9 cells, ")
+    assert done.out.startswith(f"{page}: the page of 9 runs, ")
     assert "mnfpn report: runs.db" in page.read_text(encoding="utf-8")
     again = mnfpn("report", "--store", store, "--output", str(page), "--json")
     assert json.loads(again.out)["output"] == str(page)
@@ -99,8 +99,8 @@ def test_a_device_and_a_sweep_can_be_chosen(mnfpn: Mnfpn, tmp_path: Path) -> Non
     path = tmp_path / "runs.db"
     make_store(path, SAMPLE[:1])
     make_store(path, [Made(1.0, SMALL, EAGER, 0.01)])
-    assert "1 cell: 1 done." in mnfpn("report", "--store", str(path), "--sweep", "1").out
-    assert "2 cells: 2 done." in mnfpn("report", "--store", str(path), "--device", "cpu").out
+    assert "1 run: 1 done." in mnfpn("report", "--store", str(path), "--sweep", "1").out
+    assert "2 runs: 2 done." in mnfpn("report", "--store", str(path), "--device", "cpu").out
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_device_and_a_sweep_can_be_chosen(mnfpn: Mnfpn, tmp_path: Path) -> Non
         (["--output", "report.txt"], "--output: must end in .html, .htm, .png, .svg where --format is not given"),
         (["--output", "no/such/folder/report.html"], "--output: folder 'no/such/folder' does not exist"),
         (["--sweep", "7"], "--sweep: must be the number of a sweep in the store (1), got 7"),
-        (["--device", "cuda"], "--device: must be one that the store has cells of (cpu), got 'cuda'"),
+        (["--device", "cuda"], "--device: must be one that the store has runs of (cpu), got 'cuda'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from mnfpn_cli.cli.main import run
-from mnfpn_cli.documents.sweep import HowRecord
+from mnfpn_cli.documents.sweep import MeasuringRecord
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.space.cells import Execution, cell_key
-from mnfpn_cli.space.planned import plan_cells
+from mnfpn_cli.space.planned import plan_runs
+from mnfpn_cli.space.runs import Execution, run_key
 from mnfpn_cli.store.claims import Claims
-from mnfpn_cli.store.rows import Reference
+from mnfpn_cli.store.rows import Baseline
 from mnfpn_cli.store.store import open_store
-from mnfpn_cli.store.sweeps import add_reference, add_sweep
+from mnfpn_cli.store.sweeps import add_baseline, add_sweep
 from tests.cli.test_commands import in_terminal
 from tests.conftest import Mnfpn
 from tests.store.made import PLACE, PLAN, measure, planned, result, swept
@@ -32,13 +32,13 @@ EVIL = "=HYPERLINK(1)|<b>\nand \x1b[31mmore"
 
 @pytest.fixture
 def keys() -> list[str]:
-    """The keys of the cells: done, failed, pending, done."""
+    """The keys of the runs: done, failed, pending, done."""
     return [key for key, _ in planned(4)]
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> str:
-    """A store whose cells are done, failed, pending and done, on a machine that became twice as slow."""
+    """A store whose runs are done, failed, pending and done, on a machine that became twice as slow."""
     name = str(tmp_path / "runs.db")
     with open_store(name, create=True) as opened:
         sweep, keys = swept(opened)
@@ -46,7 +46,7 @@ def store(tmp_path: Path) -> str:
         measure(opened, keys[1], result(sweep, status="failed", reason=EVIL, finished="2026-01-01T00:00:06.000+00:00"))
         measure(opened, keys[3], result(sweep, [0.001], finished="2026-01-01T00:00:05.000+00:00"))
         for index, (finished, time) in enumerate((("2026-01-01T00:00:05.000+00:00", 0.01), (SLOW, 0.02))):
-            add_reference(opened, Reference(f"{index:032}", sweep, keys[0], "here", finished, (time,) * 9))
+            add_baseline(opened, Baseline(f"{index:032}", sweep, keys[0], "here", finished, (time,) * 9))
     return name
 
 
@@ -60,7 +60,7 @@ def exported(mnfpn: Mnfpn, store: str, *more: str) -> list[dict[str, Any]]:
     return runs
 
 
-def test_list_shows_sweeps_cells_and_failures(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
+def test_list_shows_sweeps_runs_and_failures(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
     """What is the same for all stands once."""
     done = mnfpn("runs", "list", "--store", store)
     assert (done.code, done.err) == (0, "")
@@ -76,14 +76,14 @@ def test_list_shows_sweeps_cells_and_failures(mnfpn: Mnfpn, store: str, keys: li
 
 @pytest.mark.parametrize(("status", "count"), [("done", 2), ("failed", 1), ("pending", 1)])
 def test_list_and_export_of_one_status(mnfpn: Mnfpn, store: str, status: str, count: int) -> None:
-    """Only those cells."""
+    """Only those runs."""
     listed = json.loads(mnfpn("runs", "list", "--store", store, "--json", "--status", status).out)
     assert [one["status"] for one in listed["runs"]] == [status] * count
     assert listed["runs"] == exported(mnfpn, store, "--status", status)
 
 
 def test_list_of_one_sweep(mnfpn: Mnfpn, store: str) -> None:
-    """Only its cells; one that there is not is told."""
+    """Only its runs; one that there is not is told."""
     with open_store(store) as opened:
         swept(opened, 1)
     listed = json.loads(mnfpn("runs", "list", "--store", store, "--json", "--sweep", "2").out)
@@ -105,16 +105,16 @@ def test_a_terminal_gets_no_more_than_it_can_show(store: str) -> None:
     assert max(len(line.rstrip()) for line in plain.splitlines() if ".db" not in line) <= 80
 
 
-def test_show_tells_everything_of_a_cell(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
+def test_show_tells_everything_of_a_run(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
     """Settings, cost, results, environment, warnings, and the command."""
     done = mnfpn("runs", "show", keys[0][:8], "--store", store)
     assert (done.code, done.err) == (0, "")
     for line in (
-        f"Cell {keys[0]}",
+        f"Run {keys[0]}",
         "width_mult  0.25",
         "input    1×3×64×64",
         "2026-01-01 00:00:09      1  here  done    11.00 ms   18 %       7",
-        "corrected for the machine's pace  5.500 ms: the reference took 2.00 × its first time",
+        "corrected for the machine's drift  5.500 ms: the baseline took 2.00 × its first time",
         "warning: passes became slower. What helps: wait.",
         "Again: mnfpn bench --width-mult 0.25 --size 64x64 --device cpu",
     ):
@@ -124,20 +124,20 @@ def test_show_tells_everything_of_a_cell(mnfpn: Mnfpn, store: str, keys: list[st
         assert re.search(rf"^{name} +{re.escape(str(value))}$", done.out, re.MULTILINE)
 
 
-def test_show_of_a_cell_that_failed_says_why(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
+def test_show_of_a_run_that_failed_says_why(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
     """As one line that steers no terminal."""
     done = mnfpn("runs", "show", keys[1].upper(), "--store", store)
     assert r"Failed: =HYPERLINK(1)|<b>\nand \x1b[31mmore" in done.out
 
 
 def test_a_reason_is_kept_with_parameters_and_shown_with_options(mnfpn: Mnfpn, tmp_path: Path) -> None:
-    """In the table of what failed, and of one cell alone; JSON has the text as it was put down."""
-    store, reason = str(tmp_path / "runs.db"), "it took more than 900 s (`cell_timeout`)"
+    """In the table of what failed, and of one run alone; JSON has the text as it was put down."""
+    store, reason = str(tmp_path / "runs.db"), "it took more than 900 s (`run_timeout`)"
     with open_store(store, create=True) as opened:
         sweep, keys = swept(opened)
         measure(opened, keys[1], result(sweep, status="failed", reason=reason))
     for words in (("list",), ("show", keys[1])):
-        assert "it took more than 900 s (--cell-timeout)" in mnfpn("runs", *words, "--store", store).out
+        assert "it took more than 900 s (--run-timeout)" in mnfpn("runs", *words, "--store", store).out
     (run,) = [one for one in exported(mnfpn, store) if one["status"] == "failed"]
     assert run["reason"] == reason
 
@@ -159,10 +159,10 @@ def test_show_as_json_has_all_results(mnfpn: Mnfpn, store: str, keys: list[str])
     assert only["run"]["latency_s"] == shown["run"]["latency_s"]
     assert (only["environment"]["cpu"], only["warnings"][0]["kind"]) == ("a CPU", "drift")
     pending = json.loads(mnfpn("runs", "show", keys[2], "--store", store, "--json").out)
-    assert (pending["results"], pending["run"]["latency_s"], pending["run"]["node"]) == ([], None, None)
+    assert (pending["results"], pending["run"]["latency_s"], pending["run"]["worker"]) == ([], None, None)
 
 
-def test_the_command_measures_the_same_cell(mnfpn: Mnfpn, store: str) -> None:
+def test_the_command_measures_the_same_run(mnfpn: Mnfpn, store: str) -> None:
     """Its settings are those of the row."""
     row = exported(mnfpn, store)[0]
     program, command, *options = shlex.split(row["command"])
@@ -181,13 +181,13 @@ def test_prune_must_be_told_what(mnfpn: Mnfpn, store: str) -> None:
 def test_prune_says_what_it_removed(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
     """And with --dry-run, what it would."""
     arguments = ["runs", "prune", "--failed", "--pending", keys[3][:6], "--store", store]
-    assert mnfpn(*arguments, "--dry-run").out == "Would remove: 3 cells, 2 results.\n"
-    assert mnfpn(*arguments).out == "Removed: 3 cells, 2 results.\n"
+    assert mnfpn(*arguments, "--dry-run").out == "Would remove: 3 runs, 2 results.\n"
+    assert mnfpn(*arguments).out == "Removed: 3 runs, 2 results.\n"
     assert [row["key"] for row in exported(mnfpn, store)] == [keys[0]]
     said = json.loads(mnfpn("runs", "prune", "--failed", "--store", store, "--json").out)
     assert said["command"] == "runs prune"
-    assert {key: said[key] for key in ("cells", "results", "restored", "busy")} == dict.fromkeys(
-        ("cells", "results", "restored", "busy"), 0
+    assert {key: said[key] for key in ("runs", "results", "restored", "busy")} == dict.fromkeys(
+        ("runs", "results", "restored", "busy"), 0
     )
     assert said["dry_run"] is False
 
@@ -197,11 +197,11 @@ def test_prune_frees_what_dead_processes_had(mnfpn: Mnfpn, store: str, keys: lis
     with open_store(store) as opened:
         mine = Claims(opened)
         Claims(opened, me=f"{mine.host}/{2**22 + 1}/1000.00/aa").claim(keys[2])
-        assert mnfpn("runs", "prune", "--pending", "--store", store).out == "Removed: 1 cell, 0 results.\n"
+        assert mnfpn("runs", "prune", "--pending", "--store", store).out == "Removed: 1 run, 0 results.\n"
         swept(opened)
         mine.claim(keys[2])
         done = mnfpn("runs", "prune", "--pending", "--store", store)
-        assert done.out == "Removed: 0 cells, 0 results.\n1 cell being measured right now stays.\n"
+        assert done.out == "Removed: 0 runs, 0 results.\n1 run being measured right now stays.\n"
 
 
 def test_merge_brings_in_results_once(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
@@ -253,19 +253,19 @@ def test_the_json_export_is_a_document_of_runs(mnfpn: Mnfpn, store: str, keys: l
     done, failed, pending = (rows[keys[index]] for index in (0, 1, 2))
     assert [one["status"] for one in (done, failed, pending)] == ["done", "failed", "pending"]
     assert done["settings"] == NetworkSettings.model_validate({"width_mult": 0.25}).model_dump(mode="json")
-    assert (done["device"], done["runtime"], done["node"], done["machine"]) == ("cpu", "eager", "here", PLACE)
+    assert (done["device"], done["runtime"], done["worker"], done["machine"]) == ("cpu", "eager", "here", PLACE)
     assert done["input"] == {"batch": 1, "channels": 3, "height": 64, "width": 64}
     assert (done["size"], done["batch"], done["dtype"], done["threads"]) == ("64x64", 1, "float32", 2)
     assert done["latency_s"]["median"] == 0.011
     assert len(done["latency_s"]["samples"]) == 7
-    assert (done["pace"], done["corrected_s"]) == (2.0, 0.0055)
+    assert (done["drift"], done["corrected_s"]) == (2.0, 0.0055)
     figures = planned(1)[0][1].figures
     assert (done["cost"]["parameters"], done["cost"]["macs"]) == (figures.parameters, figures.macs)
     assert done["cost"]["planned_memory_bytes"] == figures.memory_bytes
     assert done["cost"]["capacity"] == figures.capacity._asdict()
     assert (done["sweep"], done["finished"], done["reason"]) == (1, SLOW, None)
-    assert (failed["reason"], failed["latency_s"], failed["node"]) == (EVIL, None, "here")
-    assert {pending[name] for name in ("latency_s", "node", "sweep", "started", "finished", "reason")} == {None}
+    assert (failed["reason"], failed["latency_s"], failed["worker"]) == (EVIL, None, "here")
+    assert {pending[name] for name in ("latency_s", "worker", "sweep", "started", "finished", "reason")} == {None}
     assert all(list(row) == list(done) for row in rows.values())
 
 
@@ -284,8 +284,8 @@ def test_a_sweep_is_listed_by_what_its_plan_says(mnfpn: Mnfpn, store: str) -> No
     """What was asked for, how its runs are measured, what its space holds, and how far it is."""
     (sweep,) = json.loads(mnfpn("runs", "list", "--store", store, "--json").out)["sweeps"]
     assert (sweep["command"], sweep["machine"]) == ("mnfpn sweep", PLACE)
-    assert sweep["how"] == HowRecord().model_dump(mode="json")
-    assert sweep["space"] == {"cells": 4, "repeated": 0, "all_runtimes": False}
+    assert sweep["how"] == MeasuringRecord().model_dump(mode="json")
+    assert sweep["space"] == {"runs": 4, "repeated": 0, "all_runtimes": False}
     assert sweep["counts"] == {"done": 2, "failed": 1, "pending": 1}
 
 
@@ -330,8 +330,8 @@ def test_rows_of_different_networks_share_the_columns(mnfpn: Mnfpn, tmp_path: Pa
     kinds = [{}, {"pyramid": {"levels": ["p3", "p4"]}}, {"pyramid": None, "head": {"kind": "classifier"}}]
     with open_store(store, create=True) as opened:
         settings = [NetworkSettings.model_validate(kind) for kind in kinds]
-        cells = [one for each in settings for one in plan_cells(each, Size(64, 64), [Execution()])]
-        add_sweep(opened, PLAN, PLACE, [(cell_key(one.cell, PLACE), one) for one in cells])
+        runs = [one for each in settings for one in plan_runs(each, Size(64, 64), [Execution()])]
+        add_sweep(opened, PLAN, PLACE, [(run_key(one.run, PLACE), one) for one in runs])
     mnfpn("runs", "export", "--store", store, "--output", str(file))
     rows = parquet.read_table(file).to_pylist()
     assert {row["settings.pyramid.levels"] for row in rows} == {"all", '["p3", "p4"]', None}
@@ -342,7 +342,7 @@ def test_rows_of_different_networks_share_the_columns(mnfpn: Mnfpn, tmp_path: Pa
 def test_the_markdown_export_is_a_table_of_what_differs(
     mnfpn: Mnfpn, store: str, tmp_path: Path, keys: list[str]
 ) -> None:
-    """Nothing in a cell ends it or becomes HTML."""
+    """Nothing in a run ends it or becomes HTML."""
     file = tmp_path / "runs.md"
     mnfpn("runs", "export", "--store", store, "--output", str(file))
     head, line, *rows = file.read_text().splitlines()
@@ -362,7 +362,7 @@ def test_an_empty_store_is_exported_as_no_rows(mnfpn: Mnfpn, tmp_path: Path) -> 
     assert mnfpn("runs", "export", "--store", store, "--format", "csv").out.startswith("key,status,size,")
     assert mnfpn("runs", "export", "--store", store, "--format", "markdown").out == "| key | status |\n|---|---|\n"
     assert mnfpn("runs", "export", "--store", store, "--output", str(tmp_path / "x.parquet")).code == 0
-    assert "No such cells in" in mnfpn("runs", "list", "--store", store).out
+    assert "No such runs in" in mnfpn("runs", "list", "--store", store).out
 
 
 @pytest.mark.parametrize(

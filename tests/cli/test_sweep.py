@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from mnfpn_cli.cli.sweep_shown import sweep_bar
-from mnfpn_cli.documents.work import SamplingRecord
-from mnfpn_cli.space.cells import Execution
-from mnfpn_cli.store import tables
-from mnfpn_cli.store.read import read_cells
+from mnfpn_cli.cli.sweep_progress import sweep_bar
+from mnfpn_cli.documents.worker import SamplingRecord
+from mnfpn_cli.space.runs import Execution
+from mnfpn_cli.store import rows as tables
+from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import sweeps
 from mnfpn_cli.sweep.process import Outcome, Task
@@ -28,7 +28,7 @@ from tests.processes import signals_by_default
 from tests.report.stores import CHANNELS_LAST, Made, make_store
 from tests.sweep.pools import FakePool, failed, no_graphs, steady
 
-QUICK = ("--runs", "6", "--warmup", "1")
+QUICK = ("--passes", "6", "--warmup", "1")
 SMALL = ("--width-mult", "0.35,0.5,0.75", "--size", "64x64,64x96", "--device", "cpu", "--threads", "1")
 
 
@@ -38,7 +38,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def results(store: str) -> Counter[str]:
-    """How many results each cell of a store has."""
+    """How many results each run of a store has."""
     with open_store(store) as opened:
         return Counter(opened.read(lambda connection: connection.execute(select(tables.results.c.key)).scalars().all()))
 
@@ -53,20 +53,20 @@ BAD: list[tuple[list[str], str]] = [
     (["--resume"], "--store: must be given"),
     (["--resume", "--store", "none.db"], "--store: must be a store, but there is no file 'none.db'"),
     (
-        ["--resume", "--store", "x.db", "--size", "64", "--max-macs", "1G", "--runs", "5", "--by-layer"],
-        "--size, --max-macs, --runs, --by-layer: must not be given beside --resume: they stay as a sweep began",
+        ["--resume", "--store", "x.db", "--size", "64", "--max-macs", "1G", "--passes", "5", "--by-layer"],
+        "--size, --max-macs, --passes, --by-layer: must not be given beside --resume: they stay as a sweep began",
     ),
     (
         ["--resume", "--store", "x.db", "--again", "--dry-run"],
         "--dry-run, --again: must not be given beside --resume, which measures what is left",
     ),
-    (["--resume", "--store", "x.db", "--cell-timeout", "0"], "--cell-timeout: must be 1 to 1000000 seconds, got 0"),
+    (["--resume", "--store", "x.db", "--run-timeout", "0"], "--run-timeout: must be 1 to 1000000 seconds, got 0"),
     (["--store", "x.db", "--accelerator", "H100"], "--accelerator: has no meaning without --ray"),
     (
         ["--store", "x.db", "--measure", "some"],
-        "--measure: must be all, frontier, none or a number of cells, got 'some'",
+        "--measure: must be all, frontier, none or a number of runs, got 'some'",
     ),
-    (["--store", "x.db", "--measure", "0"], "--measure: must be all, frontier, none or a number of cells, got '0'"),
+    (["--store", "x.db", "--measure", "0"], "--measure: must be all, frontier, none or a number of runs, got '0'"),
     (["--measure", "none", "--width-mult", "wide"], "--width-mult: must be numbers separated by commas, got 'wide'"),
     (["--measure", "none", "--width-mult", "1,,2"], "--width-mult: must have a value before and behind each comma"),
     (
@@ -84,15 +84,15 @@ BAD: list[tuple[list[str], str]] = [
     ),
     (["--store", "x.db", "--max-latency", "1ns"], "--max-latency: must be a duration above 0 in s, ms, us or µs, as 3"),
     (
-        ["--measure", "none", "--runs", "5", "--warmup", "1", "--by-layer", "--cell-timeout", "9", "--again"],
-        "--runs, --warmup, --by-layer, --cell-timeout, --again: must not be given where there is no --store",
+        ["--measure", "none", "--passes", "5", "--warmup", "1", "--by-layer", "--run-timeout", "9", "--again"],
+        "--passes, --warmup, --by-layer, --run-timeout, --again: must not be given where there is no --store",
     ),
     (
-        ["--measure", "none", "--reference-every", "9", "--retry-failed", "--max-latency", "9ms"],
-        "--reference-every, --retry-failed, --max-latency: must not be given where there is no --store",
+        ["--measure", "none", "--baseline-every", "9", "--retry-failed", "--max-latency", "9ms"],
+        "--baseline-every, --retry-failed, --max-latency: must not be given where there is no --store",
     ),
     (
-        ["--dry-run", "--runs", "5", "--max-latency", "9ms"],
+        ["--dry-run", "--passes", "5", "--max-latency", "9ms"],
         "--max-latency: must not be given where there is no --store",
     ),
     (["--measure", "none", "--pyramid-channels", "0"], "--pyramid-channels: must be at least 1, got 0"),
@@ -109,8 +109,8 @@ BAD: list[tuple[list[str], str]] = [
         ["--measure", "none", "--set", "backbone.kind=resnet,mobilenet_v2", "--set", 'backbone.blocks=[1,1],"x"'],
         "--set backbone.blocks: must be a list, got 'x'",
     ),
-    (["--store", "x.db", "--cell-timeout", "0"], "--cell-timeout: must be 1 to 1000000 seconds, got 0"),
-    (["--store", "x.db", "--runs", "5", "--precision", "1%"], "--precision: has no meaning with --runs"),
+    (["--store", "x.db", "--run-timeout", "0"], "--run-timeout: must be 1 to 1000000 seconds, got 0"),
+    (["--store", "x.db", "--passes", "5", "--precision", "1%"], "--precision: has no meaning with --passes"),
     (["--store", ":memory:", "--dry-run"], "--store: must be a file: what is in memory would be lost, got ':memory:'"),
     (["--store", "mysql://host/x"], "--store: must be a file, or a URL of sqlite or postgresql+psycopg, got mysql"),
 ]
@@ -125,7 +125,7 @@ def test_bad_input_is_refused(mnfpn: Mnfpn, arguments: list[str], message: str) 
     assert list(Path().iterdir()) == []
 
 
-def test_a_million_million_cells_are_refused_with_the_count(mnfpn: Mnfpn) -> None:
+def test_a_million_million_runs_are_refused_with_the_count(mnfpn: Mnfpn) -> None:
     """A range in a file can say them in three lines."""
     axis = {"from": 1, "to": 10_000}
     Path("space.json").write_text(
@@ -133,7 +133,7 @@ def test_a_million_million_cells_are_refused_with_the_count(mnfpn: Mnfpn) -> Non
     )
     outcome = mnfpn("sweep", "--space", "space.json", "--measure", "none")
     assert outcome.code == 2
-    assert "the space: must have at most 1,000,000 cells, got 1,000,000,000,000" in outcome.err
+    assert "the space: must have at most 1,000,000 runs, got 1,000,000,000,000" in outcome.err
 
 
 def test_without_measuring_a_sweep_is_a_table(mnfpn: Mnfpn) -> None:
@@ -152,8 +152,8 @@ def test_without_measuring_a_sweep_is_a_table(mnfpn: Mnfpn) -> None:
     assert "--set pyramid.smooth: must not be none with pyramid.merge 'concat'" in outcome.out
     assert "2 by --max-parameters" in outcome.out
     document = json.loads(mnfpn("sweep", *arguments, "--max-parameters", "3M", "--measure", "none", "--json").out)
-    assert document["cells"] == 4
-    assert [one["cells"] for one in document["invalid"]] == [2]
+    assert document["runs"] == 4
+    assert [one["runs"] for one in document["invalid"]] == [2]
     assert document["over_budget"] == {"max_parameters": 2}
     assert all(one["cost"]["parameters"] <= 3_000_000 for one in document["frontier"])
     assert list(Path().iterdir()) == []
@@ -173,57 +173,57 @@ def _preset_rows(text: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_cells_can_be_put_down_now_and_measured_later(mnfpn: Mnfpn) -> None:
+def test_runs_can_be_put_down_now_and_measured_later(mnfpn: Mnfpn) -> None:
     """All within the budget, as pending; going on with the sweep measures them."""
     outcome = mnfpn("sweep", "--width-mult", "0.35", "--size", "64", *QUICK, "--measure", "none", "--store", "runs.db")
     assert outcome.code == 0
-    assert "1 cell to measure later: mnfpn sweep --resume --store runs.db" in outcome.err
+    assert "1 run to measure later: mnfpn sweep --resume --store runs.db" in outcome.err
     with open_store("runs.db") as store:
-        assert [one.status for one in read_cells(store)] == ["pending"]
+        assert [one.status for one in read_runs(store)] == ["pending"]
     assert "timed 2 times" in mnfpn("sweep", "--resume", "--store", "runs.db").out
 
 
 def test_only_what_is_left_is_to_measure(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a dry run, in a sweep that is put down, and in one that has nothing left; one cell is one cell."""
+    """In a dry run, in a sweep that is put down, and in one that has nothing left; one run is one run."""
     quickly(monkeypatch)
     stored = ("--runtime", "eager,fused", "--store", "runs.db")
     assert mnfpn("sweep", "--size", "64", "--store", "runs.db").code == 0
     dry = mnfpn("sweep", "--size", "64", *stored, "--dry-run").out
     assert "to measure  1 of 2 (--measure all)" in dry
-    assert ": 1 cell and 2 times of the reference cell" in dry
+    assert ": 1 run and 2 times of the baseline run" in dry
     assert "cannot run" not in dry
     put_down = mnfpn("sweep", "--size", "64", *stored, "--measure", "none")
-    assert put_down.err.startswith("warning: 1 cell to measure later: mnfpn sweep --resume ")
+    assert put_down.err.startswith("warning: 1 run to measure later: mnfpn sweep --resume ")
     assert mnfpn("sweep", "--resume", "--store", "runs.db").code == 0
     for again in (("--resume", "--store", "runs.db"), ("--size", "64", *stored, "--measure", "none")):
-        assert mnfpn("sweep", *again).err == "warning: nothing to resume in 'runs.db': 2 cells measured\n"
+        assert mnfpn("sweep", *again).err == "warning: nothing to resume in 'runs.db': 2 runs measured\n"
     every = mnfpn("sweep", "--size", "64", "--runtime", "all", "--dry-run").out
     assert "less those whose runtime cannot run there" in every
 
 
-def test_where_nothing_was_measured_no_cell_is_advised(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nothing_was_measured_no_run_is_advised(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no frontier yet, and nothing to take."""
     quickly(monkeypatch, lambda _: failed("too large"))
     outcome = mnfpn("sweep", "--size", "64", "--store", "runs.db")
     assert outcome.code == 1
     assert "mnfpn recommend" not in outcome.out
     again = mnfpn("sweep", "--resume", "--store", "runs.db")
-    assert "nothing to resume in 'runs.db': 1 cell failed (--retry-failed tries again)" in again.err
+    assert "nothing to resume in 'runs.db': 1 run failed (--retry-failed tries again)" in again.err
 
 
-def test_a_dry_run_says_how_many_cells_and_how_long(mnfpn: Mnfpn) -> None:
+def test_a_dry_run_says_how_many_runs_and_how_long(mnfpn: Mnfpn) -> None:
     """It makes no store, and what is measured already does not count."""
     arguments = ("sweep", *SMALL, *QUICK, "--store", "runs.db")
     outcome = mnfpn(*arguments, "--dry-run")
     assert outcome.code == 0
     assert "6 (--measure all)" in outcome.out
-    assert "6 cells and 2 times of the reference cell" in outcome.out
+    assert "6 runs and 2 times of the baseline run" in outcome.out
     assert not Path("runs.db").exists()
 
 
 @pytest.mark.slow
-def test_a_sweep_that_is_killed_twice_ends_with_every_cell_once(mnfpn: Mnfpn) -> None:
-    """SIGKILL comes at any moment; what was put down is there, and going on measures the rest, and no cell twice."""
+def test_a_sweep_that_is_killed_twice_ends_with_every_run_once(mnfpn: Mnfpn) -> None:
+    """SIGKILL comes at any moment; what was put down is there, and going on measures the rest, and no run twice."""
     command = [sys.executable, "-m", "mnfpn_cli", "sweep"]
     begin = [*command, *SMALL, *QUICK, "--store", "runs.db"]
     for arguments, enough in ((begin, 1), ([*command, "--resume", "--store", "runs.db"], 3)):
@@ -251,7 +251,7 @@ def test_a_sweep_that_is_killed_twice_ends_with_every_cell_once(mnfpn: Mnfpn) ->
 def _done() -> int:
     try:
         with open_store("runs.db") as store:
-            return len(read_cells(store, status="done"))
+            return len(read_runs(store, status="done"))
     except Exception as error:
         if "empty" in str(error) or "no tables" in str(error):  # it is being made
             return 0
@@ -259,16 +259,16 @@ def _done() -> int:
 
 
 def _recommend(mnfpn: Mnfpn) -> None:
-    """The best cell under a budget, by capacity alone, and what to do with it."""
+    """The best run under a budget, by capacity alone, and what to do with it."""
     outcome = mnfpn("recommend", "--store", "runs.db", "--max-latency", "10s", "--device", "cpu")
     assert outcome.code == 0
-    assert "6 of 6 measured cells are within --max-latency 10s" in outcome.out
+    assert "6 of 6 measured runs are within --max-latency 10s" in outcome.out
     assert "keeps the most" in outcome.out
-    assert "No measured cell keeps more, at any cost." in outcome.out
+    assert "No measured run keeps more, at any cost." in outcome.out
     assert "It is no accuracy" in outcome.out
     assert "inspect  mnfpn summary --width-mult 0.75 --size 64x96" in outcome.out
     with open_store("runs.db") as store:
-        fastest, *_, slowest = sorted(one.latency_s or 0 for one in read_cells(store))
+        fastest, *_, slowest = sorted(one.latency_s or 0 for one in read_runs(store))
     limit = f"{(fastest + slowest) / 2 * 1e3:.6f}ms"
     document = json.loads(mnfpn("recommend", "--store", "runs.db", "--max-latency", limit, "--json").out)
     (found,) = document["recommendations"]
@@ -278,8 +278,8 @@ def _recommend(mnfpn: Mnfpn) -> None:
     assert found["step"] is None or found["step"]["kept"] > best["kept"]
     nothing = mnfpn("recommend", "--store", "runs.db", "--max-latency", "1us")
     assert nothing.code == 1
-    assert "none of 6 measured cells is within --max-latency 1us" in nothing.out
-    assert "error: no measured cell is within --max-latency 1us" in nothing.err
+    assert "none of 6 measured runs is within --max-latency 1us" in nothing.out
+    assert "error: no measured run is within --max-latency 1us" in nothing.err
     assert mnfpn("recommend", "--store", "runs.db").code == 2
 
 
@@ -300,7 +300,7 @@ def test_a_recommendation_for_what_there_is_not_is_wrong_usage(
 
 
 BATCHES = [Made(execution=Execution(device="cpu", batch=batch), latency_s=0.01) for batch in (1, 16, 2)]
-FAR = "must be one that the store has measured cells of"
+FAR = "must be one that the store has measured runs of"
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ FAR = "must be one that the store has measured cells of"
         ("--runtime channels-last --batch 2", f"--batch: {FAR} with --runtime channels-last (1), got 2"),
     ],
 )
-def test_a_recommendation_among_no_cells_is_wrong_usage(
+def test_a_recommendation_among_no_runs_is_wrong_usage(
     mnfpn: Mnfpn, tmp_path: Path, options: str, message: str
 ) -> None:
     """With the option that leaves none, and what there is."""
@@ -321,11 +321,11 @@ def test_a_recommendation_among_no_cells_is_wrong_usage(
     assert (outcome.code, outcome.out, outcome.err) == (2, "", f"error: {message}\n")
 
 
-def test_a_recommendation_takes_measured_cells(mnfpn: Mnfpn, tmp_path: Path) -> None:
+def test_a_recommendation_takes_measured_runs(mnfpn: Mnfpn, tmp_path: Path) -> None:
     """Without any it says so."""
     path = make_store(tmp_path / "runs.db", [Made()])
     outcome = mnfpn("recommend", "--store", str(path), "--max-latency", "1s")
-    assert (outcome.code, outcome.err) == (1, f"error: --store: no cell in '{path}' is measured yet\n")
+    assert (outcome.code, outcome.err) == (1, f"error: --store: no run in '{path}' is measured yet\n")
 
 
 def test_a_note_is_one_line_in_a_pipe_and_told_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -343,15 +343,15 @@ def test_what_went_wrong_is_told_while_it_does_and_not_again_with_the_results(
     """On standard error; a document has it, too."""
     quickly(monkeypatch, lambda task: failed("too large") if task.work.height == 96 else steady(task))
     outcome = mnfpn("sweep", "--size", "64,96", "--store", "runs.db")
-    assert outcome.err.count("the reference cell (") == 1
-    assert "the reference cell (" not in outcome.out
+    assert outcome.err.count("the baseline run (") == 1
+    assert "the baseline run (" not in outcome.out
     again = mnfpn("sweep", "--size", "64,96", "--store", "runs.db", "--again", "--json")
-    assert any("the reference cell (" in line for line in json.loads(again.out)["warnings"])
+    assert any("the baseline run (" in line for line in json.loads(again.out)["warnings"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_sweep_between_two_cells(number: signal.Signals) -> None:
+def test_a_signal_ends_a_sweep_between_two_runs(number: signal.Signals) -> None:
     """It says how many are left and how to go on; what was measured stays, nothing is claimed."""
     command = [sys.executable, "-m", "mnfpn_cli", "sweep", *SMALL, *QUICK, "--store", "runs.db"]
     with signals_by_default():
@@ -364,24 +364,24 @@ def test_a_signal_ends_a_sweep_between_two_cells(number: signal.Signals) -> None
     assert "left; go on by: mnfpn sweep --resume --store runs.db" in err
     assert "done" in out
     with open_store("runs.db") as store:
-        claimed = store.read(lambda connection: connection.execute(select(tables.cells.c.claimed_by)).scalars().all())
+        claimed = store.read(lambda connection: connection.execute(select(tables.runs.c.claimed_by)).scalars().all())
     assert set(claimed) == {None}
 
 
 def test_a_sweeps_command_is_kept_without_the_store(mnfpn: Mnfpn) -> None:
     """It can be typed again; a server's password is in no row."""
     arguments = ("--width-mult", "0.35", "--size", "64,96", "--max-macs", "5G", "--by-layer", *QUICK)
-    numbers = ("--cell-timeout", "1", "--max-time", "5", "--precision", "0.015")
+    numbers = ("--run-timeout", "1", "--max-time", "5", "--precision", "0.015")
     mnfpn("sweep", *arguments, "--measure", "none", "--store", "runs.db")
     mnfpn("sweep", "--size", "64", *numbers, "--measure", "none", "--store", "runs.db")
     with open_store("runs.db") as store:
         first, second = sweeps(store)
-    words = "--size 64,96 --max-macs 5G --measure none --by-layer --runs 6 --warmup 1"
+    words = "--size 64,96 --max-macs 5G --measure none --by-layer --passes 6 --warmup 1"
     assert first.plan.command == f"mnfpn sweep --width-mult 0.35 {words}"
     assert second.plan.command == (
-        "mnfpn sweep --size 64 --measure none --cell-timeout 1 --precision 0.015 --max-time 5"
+        "mnfpn sweep --size 64 --measure none --run-timeout 1 --precision 0.015 --max-time 5"
     )
-    assert second.plan.how.sampling == SamplingRecord(precision=0.015, max_time_s=5.0)
+    assert second.plan.measuring.sampling == SamplingRecord(precision=0.015, max_time_s=5.0)
 
 
 @pytest.mark.parametrize(
@@ -414,7 +414,7 @@ def test_a_store_is_not_written_over(mnfpn: Mnfpn) -> None:
         assert outcome.code == 2
         assert "--output: must not be a store, but 'runs.db' is an SQLite database" in outcome.err
     with open_store("runs.db") as store:
-        assert len(read_cells(store)) == 1
+        assert len(read_runs(store)) == 1
 
 
 def quickly(monkeypatch: pytest.MonkeyPatch, measure: Callable[[Task], Outcome] = steady) -> FakePool:
@@ -427,19 +427,19 @@ def quickly(monkeypatch: pytest.MonkeyPatch, measure: Callable[[Task], Outcome] 
 def slow_at_64(task: Task) -> Outcome:
     """One size takes too long, until that is given more time."""
     slow = task.work.height == 64 and task.timeout_s < 900
-    return failed(f"it took more than {task.timeout_s:g} s (--cell-timeout)") if slow else steady(task)
+    return failed(f"it took more than {task.timeout_s:g} s (--run-timeout)") if slow else steady(task)
 
 
 FAILING = ("sweep", "--size", "64,96", "--store", "runs.db")
 
 
-def test_cells_that_fail_are_an_error_after_the_results(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_that_fail_are_an_error_after_the_results(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in bench: exit code 1, and a line a reason with how many there are; with --json, too."""
     quickly(monkeypatch, slow_at_64)
-    for arguments in (("--cell-timeout", "10"), ("--json",)):
+    for arguments in (("--run-timeout", "10"), ("--json",)):
         outcome = mnfpn(*FAILING, *arguments)
         assert outcome.code == 1
-        assert outcome.err == "error: 1 cell failed: it took more than 10 s (--cell-timeout)\n"
+        assert outcome.err == "error: 1 run failed: it took more than 10 s (--run-timeout)\n"
     assert json.loads(outcome.out)["counts"] == {"done": 1, "failed": 1, "pending": 0}
 
 
@@ -449,21 +449,21 @@ def test_what_failed_is_tried_again_with_more_time(
 ) -> None:
     """By a repeated sweep and by one that goes on: how long to wait is not of the start."""
     quickly(monkeypatch, slow_at_64)
-    assert mnfpn(*FAILING, "--cell-timeout", "10").code == 1
-    assert mnfpn(*how, "--retry-failed", "--cell-timeout", "20").code == 1
-    outcome = mnfpn(*how, "--retry-failed", "--cell-timeout", "1000", "--reference-every", "1", "--json")
+    assert mnfpn(*FAILING, "--run-timeout", "10").code == 1
+    assert mnfpn(*how, "--retry-failed", "--run-timeout", "20").code == 1
+    outcome = mnfpn(*how, "--retry-failed", "--run-timeout", "1000", "--baseline-every", "1", "--json")
     assert (outcome.code, outcome.err) == (0, "")
     assert json.loads(outcome.out)["counts"] == {"done": 2, "failed": 0, "pending": 0}
 
 
-def test_cells_of_another_machine_stay_failed(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_of_another_machine_stay_failed(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
     """Going on here with what failed there would leave them unmeasured, and no longer failed."""
     quickly(monkeypatch, slow_at_64)
-    mnfpn(*FAILING, "--cell-timeout", "10")
+    mnfpn(*FAILING, "--run-timeout", "10")
     monkeypatch.setattr("mnfpn_cli.sweep.start.this_machine", lambda: "another CPU, 1 cores")
     assert mnfpn("sweep", "--resume", "--store", "runs.db", "--retry-failed").code == 1
     with open_store("runs.db") as store:
-        assert len(read_cells(store, status="failed")) == 1
+        assert len(read_runs(store, status="failed")) == 1
 
 
 def test_a_runtime_that_cannot_run_here_is_a_failure_where_it_is_named(
@@ -477,11 +477,11 @@ def test_a_runtime_that_cannot_run_here_is_a_failure_where_it_is_named(
     assert "failed" not in every.out
     named = mnfpn("sweep", "--size", "64", "--runtime", "eager,cuda-graph", "--store", "some.db", "--json")
     assert named.code == 1
-    assert named.err == "error: 1 cell not run: cuda-graph on auto, float32: runs on CUDA alone\n"
+    assert named.err == "error: 1 run not run: cuda-graph on auto, float32: runs on CUDA alone\n"
     document = json.loads(named.out)
     assert document["counts"] == {"done": 1, "failed": 0, "pending": 1}
     (left_out,) = document["not_run"]
-    assert (left_out["runtime"], left_out["cells"], left_out["reason"]) == ("cuda-graph", 1, "runs on CUDA alone")
+    assert (left_out["runtime"], left_out["runs"], left_out["reason"]) == ("cuda-graph", 1, "runs on CUDA alone")
 
 
 def test_results_of_other_options_are_told_and_layers_are_measured(
@@ -490,13 +490,13 @@ def test_results_of_other_options_are_told_and_layers_are_measured(
     """Of a stored result that was measured otherwise there is a warning; one without layers is measured again."""
     pool = quickly(monkeypatch)
     sweep = ("sweep", "--size", "64,96", "--store", "runs.db")
-    assert "other" not in mnfpn(*sweep, "--runs", "6").out
+    assert "other" not in mnfpn(*sweep, "--passes", "6").out
     again, tried = mnfpn(*sweep), len(pool.tasks)
-    line = "2 results are of another sweep, measured with --runs 6, not with the default options"
+    line = "2 results are of another sweep, measured with --passes 6, not with the default options"
     assert f"warning: {line}: repeat the sweep with --again to measure anew" in again.out
     assert mnfpn("sweep", "--resume", "--store", "runs.db").out.count("results are of another sweep") == 1
     planned = mnfpn(*sweep, "--by-layer", "--dry-run")
-    assert "2 cells and 2 times of the reference cell" in planned.out
+    assert "2 runs and 2 times of the baseline run" in planned.out
     layered = mnfpn(*sweep, "--by-layer")
     assert sum(task.work.by_layer for _, task in pool.tasks[tried:]) == 2
     assert "another sweep" not in layered.out
@@ -505,14 +505,14 @@ def test_results_of_other_options_are_told_and_layers_are_measured(
 
 @pytest.mark.slow
 def test_going_on_with_what_is_finished_says_so(mnfpn: Mnfpn) -> None:
-    """How many cells are measured, and that failures can be tried again; with failures, it exits with 1."""
+    """How many runs are measured, and that failures can be tried again; with failures, it exits with 1."""
     failing = mnfpn("sweep", "--size", "60000", "--device", "cpu", *QUICK, "--store", "runs.db")
     assert failing.code == 1
-    assert "error: no cell was measured" in failing.err
+    assert "error: no run was measured" in failing.err
     assert "must fit the memory that cpu has free" in failing.out
     again = mnfpn("sweep", "--resume", "--store", "runs.db")
     assert again.code == 1
-    assert "nothing to resume in 'runs.db': 1 cell failed (--retry-failed tries again)" in again.err
+    assert "nothing to resume in 'runs.db': 1 run failed (--retry-failed tries again)" in again.err
     assert "mnfpn recommend" not in again.out
     assert "failed          1" in again.out
 
@@ -521,16 +521,16 @@ def test_a_budget_that_leaves_nothing_is_told(mnfpn: Mnfpn) -> None:
     """And no sweep is put down."""
     outcome = mnfpn("sweep", "--size", "64", "--max-parameters", "1", "--store", "runs.db")
     assert outcome.code == 1
-    assert "error: no cell is within the budget: 1 are beyond it" in outcome.err
+    assert "error: no run is within the budget: 1 are beyond it" in outcome.err
 
 
 @pytest.mark.parametrize(
     ("key", "value", "rule"),
     [
-        ("novel", 1, "plan.how.novel: unknown key"),
-        ("timeout_s", "x", "plan.how.timeout_s: must be a number, got 'x'"),
-        ("sampling", {"runs": 0}, "plan.how.sampling.runs: must be at least 1, got 0"),
-        ("", None, "plan.how: must be an object, got null"),
+        ("novel", 1, "plan.measuring.novel: unknown key"),
+        ("timeout_s", "x", "plan.measuring.timeout_s: must be a number, got 'x'"),
+        ("sampling", {"runs": 0}, "plan.measuring.sampling.passes: must be at least 1, got 0"),
+        ("", None, "plan.measuring: must be an object, got null"),
     ],
 )
 def test_a_sweep_whose_plan_is_damaged_is_not_gone_on_with(mnfpn: Mnfpn, key: str, value: object, rule: str) -> None:
@@ -568,12 +568,12 @@ def test_training_and_inference_are_runs_of_their_own(mnfpn: Mnfpn) -> None:
 def test_a_recommendation_does_not_mix_training_and_inference(mnfpn: Mnfpn, tmp_path: Path) -> None:
     """A training step that is within the latency is none of the inference passes that are."""
     trained = Execution(device="cpu", runtime="eager", train=True)
-    cells = [
+    runs = [
         Made(latency_s=0.01),
         Made(execution=trained, latency_s=0.02),
         Made(0.5, execution=trained, latency_s=0.01),
     ]
-    store = str(make_store(tmp_path / "runs.db", cells))
+    store = str(make_store(tmp_path / "runs.db", runs))
     found = json.loads(mnfpn("recommend", "--store", store, "--max-latency", "15ms", "--json").out)
     picks = [(one["train"], [pick["train"] for pick in one["picks"]]) for one in found["recommendations"]]
     assert picks == [(False, [False]), (True, [True])]
@@ -593,7 +593,7 @@ def test_a_space_may_hold_both_ways_to_run(mnfpn: Mnfpn) -> None:
     """As true and false, and nothing else."""
     Path("space.json").write_text('{"train": [false, true], "size": 64}')
     planned = json.loads(mnfpn("sweep", "--space", "space.json", "--measure", "none", "--json").out)
-    assert planned["cells"] == 2
+    assert planned["runs"] == 2
     assert [one["train"] for one in planned["frontier"]] == [False, True]
     Path("space.json").write_text('{"train": ["no"]}')
     outcome = mnfpn("sweep", "--space", "space.json", "--measure", "none")

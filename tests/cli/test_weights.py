@@ -8,8 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mnfpn_cli.network.build import build_network
-from mnfpn_cli.network.network import Network
+from mnfpn_cli.network.network import Network, build_network
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.weights.files import Checkpoint, read_checkpoint
@@ -18,7 +17,7 @@ from tests.conftest import Mnfpn
 
 SMALL = NetworkSettings.model_validate({"stages": [(2, 8, 2, 2), (2, 16, 1, 2)], "pyramid": {"channels": 8}})
 ROWS = ("--stages", "2,8,2,2 2,16,1,2", "--pyramid-channels", "8")
-RUN = ("--size", "64", "--runs", "1", "--warmup", "0", "--device", "cpu")
+RUN = ("--size", "64", "--passes", "1", "--warmup", "0", "--device", "cpu")
 
 
 @pytest.fixture

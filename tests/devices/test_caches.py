@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.devices.device import TIMES, UNKNOWN_CACHE
-from mnfpn_cli.devices.devices import device_of
 
 CPU = torch.device("cpu")
 

@@ -6,9 +6,10 @@ import psutil
 import pytest
 import torch
 
-from mnfpn_cli.devices import cpu, devices
+from mnfpn_cli.devices import choose as devices
+from mnfpn_cli.devices import cpu
+from mnfpn_cli.devices.choose import PeakMemory, choose_devices, device_of, find_devices
 from mnfpn_cli.devices.clocks import EventTimer, HostTimer
-from mnfpn_cli.devices.devices import PeakMemory, choose_devices, device_of, find_devices
 from mnfpn_cli.errors import MnfpnError
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from mnfpn_cli.devices.devices import device_of
+from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.nvml import GpuState, NoGpuReader, NvmlReader, energy_used, typical
 
 GPU = torch.device("cuda:0")

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.documents.schema import DOCUMENTS
-from mnfpn_cli.store.read import read_cells
+from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
 from tests.conftest import Mnfpn
 from tests.report.stores import SAMPLE, make_store
@@ -32,7 +32,7 @@ def test_it_is_read_back_as_it_was_written(mnfpn: Mnfpn, tmp_path: Path, command
     """By the model that its schema is made from, which `mnfpn` holds it against, with the same envelope on all."""
     names = {"store": str(make_store(tmp_path / "runs.db", SAMPLE[:8], [(0, 0.01), (30, 0.012)]))}
     with open_store(names["store"]) as store:
-        names |= {"key": read_cells(store)[0].key, "other": str(tmp_path / "other.db")}
+        names |= {"key": read_runs(store)[0].key, "other": str(tmp_path / "other.db")}
     printed = mnfpn(*(word.format(**names) for word in command), "--json").out
     document = json.loads(printed)
     assert list(document)[:5] == ["format_version", "mnfpn_version", "command", "settings", "model"]
@@ -49,8 +49,8 @@ def test_one_quantity_has_one_name(mnfpn: Mnfpn, tmp_path: Path) -> None:
     (frontier,) = json.loads(mnfpn("report", "--store", store, "--json").out)["frontier"]
     words = ("recommend", "--max-latency", "1s", "--store", store, "--json")
     (recommended,) = json.loads(mnfpn(*words).out)["recommendations"]
-    assert len(frontier["cells"]) == len(recommended["picks"]) == 4
-    for one in frontier["cells"]:
+    assert len(frontier["runs"]) == len(recommended["picks"]) == 4
+    for one in frontier["runs"]:
         assert {key: value for key, value in one.items() if key not in ("name", "kept")} == exported[one["key"]]
     for one in recommended["picks"]:
         same = exported[one["key"]].keys() & one.keys() - {"size"}

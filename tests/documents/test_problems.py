@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from mnfpn_cli.documents.bench import BenchDocument
 from mnfpn_cli.documents.sweep import PlanRecord
-from mnfpn_cli.documents.work import Work
+from mnfpn_cli.documents.worker import Work
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError, describe
 from tests.bench.documents import result

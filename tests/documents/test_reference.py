@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from mnfpn_cli.documents.reference import RecordSchema, documents, reference
+from mnfpn_cli.documents.schema import RecordSchema, documents, reference
 
 README = Path(__file__).parent.parent.parent / "README.md"
 START, END = "<!-- keys -->\n", "<!-- end of keys -->\n"

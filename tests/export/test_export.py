@@ -19,7 +19,7 @@ from mnfpn_cli.errors import CheckError, MnfpnError, UsageError
 from mnfpn_cli.export import onnx as as_onnx
 from mnfpn_cli.export.export import export_network
 from mnfpn_cli.export.formats import Format
-from mnfpn_cli.network.build import build_network
+from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.shapes import image_input
 from mnfpn_cli.settings.files import preset_names

@@ -13,8 +13,8 @@ from mnfpn_cli.errors import CheckError, MnfpnError
 from mnfpn_cli.export import export as exporting
 from mnfpn_cli.export.export import FILE_FORMATS, FileFormat, export_network
 from mnfpn_cli.export.formats import Format
-from mnfpn_cli.export.written import Opened
-from mnfpn_cli.network.build import build_network
+from mnfpn_cli.export.program import Opened
+from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings

@@ -11,7 +11,7 @@ from mnfpn_cli.cli.models import planned
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.external.origin import External, FromSettings, Origin, recorded_origin
 from mnfpn_cli.external.target import parse_target
-from mnfpn_cli.network.build import build_network
+from mnfpn_cli.network.network import build_network
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.runtimes.jobs import TINY
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from mnfpn_cli.devices.devices import device_of
-from mnfpn_cli.measure.difference import largest_difference
+from mnfpn_cli.devices.choose import device_of
+from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.execution import runtime_names
 from mnfpn_cli.settings.files import preset_names
@@ -118,7 +118,7 @@ def test_nvml_knows_this_gpu() -> None:
 
 def test_bench_measures_every_runtime(mnfpn: Mnfpn) -> None:
     """With the time to queue a pass and the memory; none is slow at first because another was made ready after it."""
-    document = benched(mnfpn, "--runtime", "eager,channels-last,fused,cuda-graph", "--runs", "30")
+    document = benched(mnfpn, "--runtime", "eager,channels-last,fused,cuda-graph", "--passes", "30")
     assert len(document["runs"]) == 4
     for run in document["runs"]:
         assert run["enqueue_s"]["median"] > 0
@@ -132,7 +132,7 @@ def test_bench_measures_every_runtime(mnfpn: Mnfpn) -> None:
 
 def test_layers_have_a_floor_that_they_do_not_fall_under(mnfpn: Mnfpn) -> None:
     """By events; what the whole network reached is less than all."""
-    document = benched(mnfpn, "--by-layer", "--roofline", "--runs", "20")
+    document = benched(mnfpn, "--by-layer", "--roofline", "--passes", "20")
     (profile,) = document["profiles"]
     assert 0 < profile["roofline"]["reached"] < 1
     assert all(part["seconds"] > 0 for part in profile["parts"] if part["macs"])
@@ -142,8 +142,8 @@ def test_layers_have_a_floor_that_they_do_not_fall_under(mnfpn: Mnfpn) -> None:
 
 def test_cold_caches_and_training_steps_are_measured(mnfpn: Mnfpn) -> None:
     """Each labelled."""
-    assert benched(mnfpn, "--cold-cache", "--runs", "10")["runs"][0]["cold_cache"] is True
-    assert benched(mnfpn, "--train", "--runtime", "eager,channels-last", "--runs", "10")["runs"][1]["train"] is True
+    assert benched(mnfpn, "--cold-cache", "--passes", "10")["runs"][0]["cold_cache"] is True
+    assert benched(mnfpn, "--train", "--runtime", "eager,channels-last", "--passes", "10")["runs"][1]["train"] is True
 
 
 def test_memory_that_runs_out_in_the_middle_is_a_row(mnfpn: Mnfpn) -> None:
@@ -153,7 +153,7 @@ def test_memory_that_runs_out_in_the_middle_is_a_row(mnfpn: Mnfpn) -> None:
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(2**28 / total, CUDA)
     try:
-        outcome = mnfpn("bench", *NETWORK, *HERE, "--batch", "1,4096", "--runs", "10")
+        outcome = mnfpn("bench", *NETWORK, *HERE, "--batch", "1,4096", "--passes", "10")
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, CUDA)
     document = json.loads(outcome.out)
@@ -167,7 +167,7 @@ def test_two_runtimes_are_compared(mnfpn: Mnfpn) -> None:
     """By events on both sides."""
     network = " ".join((*NETWORK[:1], f"'{NETWORK[1]}'", *NETWORK[2:]))
     sides = ("--a", network, "--b", f"{network} --runtime cuda-graph")
-    outcome = mnfpn("compare", *sides, *HERE, "--runs", "40")
+    outcome = mnfpn("compare", *sides, *HERE, "--passes", "40")
     assert outcome.code == 0, outcome.err
     document = json.loads(outcome.out)
     assert document["verdict"] in ("a_faster", "b_faster", "same", "inconclusive")

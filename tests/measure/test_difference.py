@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, tensor
 
-from mnfpn_cli.measure.difference import largest_difference, relative_difference
+from mnfpn_cli.measure.verify import largest_difference, relative_difference
 
 
 @pytest.mark.parametrize(

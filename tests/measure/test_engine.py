@@ -7,7 +7,7 @@ from itertools import chain, repeat
 import pytest
 
 from mnfpn_cli.devices.clocks import EventTimer, HostTimer
-from mnfpn_cli.documents.measurement import Ended
+from mnfpn_cli.documents.records import Ended
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.engine import (
     REST_S,
@@ -89,7 +89,7 @@ def test_a_number_of_passes_that_was_asked_for_is_exact(number: int) -> None:
     assert next(times, None) is None
 
 
-def after(rounds: int, ended: Ended = "runs") -> Rule:
+def after(rounds: int, ended: Ended = "passes") -> Rule:
     """Ends after so many rounds."""
     left = iter(range(rounds - 1, -1, -1))
     return lambda _: None if next(left) else ended
@@ -141,7 +141,7 @@ def test_a_subject_that_fails_keeps_its_samples_and_the_rest_goes_on() -> None:
         told.append(len(subjects))
         return ends(subjects)
 
-    assert take_samples([a, b, c], rule) == "runs"
+    assert take_samples([a, b, c], rule) == "passes"
     assert "".join(log) == "ABCCBAABCCAAC"
     assert told == [3, 3, 2, 2, 2]
     assert (b.samples, b.failure) == ([1.0, 2.0], "out of memory")

@@ -2,7 +2,7 @@
 
 import torch
 
-from mnfpn_cli.external.inputs import TensorInputs, in_words
+from mnfpn_cli.external.origin import TensorInputs, in_words
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.runtimes.runtime import random_tensors
 from mnfpn_cli.settings.input import NetworkInput, Size

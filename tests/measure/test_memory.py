@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from mnfpn_cli.devices.choose import PeakMemory
 from mnfpn_cli.devices.cpu import Cpu
-from mnfpn_cli.devices.devices import PeakMemory
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained
+from mnfpn_cli.plan.cost import memory_needed
 from mnfpn_cli.plan.levels import network_input
-from mnfpn_cli.plan.memory import memory_needed
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings

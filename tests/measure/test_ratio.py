@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnfpn_cli.documents.compare import Verdict
-from mnfpn_cli.measure.ratio import MOST_UNPAIRED, PAIRED, UNPAIRED, Ratio, paired_ratio, unpaired_ratio
-from mnfpn_cli.measure.statistics import Interval
+from mnfpn_cli.measure.statistics import MOST_UNPAIRED, PAIRED, UNPAIRED, Interval, Ratio, paired_ratio, unpaired_ratio
 
 Samples = st.lists(st.floats(1e-4, 10.0), min_size=1, max_size=40)
 

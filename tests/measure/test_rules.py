@@ -9,12 +9,18 @@ import pytest
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from mnfpn_cli.documents.measurement import Ended
+from mnfpn_cli.documents.records import Ended
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.engine import TimedPass, take_samples
-from mnfpn_cli.measure.ratio import paired_ratio
-from mnfpn_cli.measure.rules import LEAST_BLOCKS, LEAST_FOR_NOISE, EnoughOfEach, NarrowRatio, stays_wide
-from mnfpn_cli.measure.statistics import Latency, relative_half_width
+from mnfpn_cli.measure.engine import (
+    LEAST_BLOCKS,
+    LEAST_FOR_NOISE,
+    EnoughOfEach,
+    NarrowRatio,
+    TimedPass,
+    stays_wide,
+    take_samples,
+)
+from mnfpn_cli.measure.statistics import Latency, paired_ratio, relative_half_width
 from mnfpn_cli.settings.measuring import LEAST_SAMPLES, Sampling
 from tests.measure.clocks import scripted
 
@@ -113,21 +119,21 @@ def test_the_most_time_ends_a_benchmark_that_is_not_precise() -> None:
 
 @pytest.mark.parametrize("max_time_s", [0.0, 1.5])
 @pytest.mark.parametrize(
-    ("runs", "ended", "passes"),
+    ("passes", "ended", "samples"),
     [
         (None, "max_time", LEAST_SAMPLES),
         (1000, "max_time", LEAST_SAMPLES),
-        (LEAST_SAMPLES, "runs", LEAST_SAMPLES),
-        (3, "runs", 3),
+        (LEAST_SAMPLES, "passes", LEAST_SAMPLES),
+        (3, "passes", 3),
     ],
 )
 def test_the_most_time_leaves_a_benchmark_its_least_number_of_samples(
-    max_time_s: float, runs: int | None, ended: Ended, passes: int
+    max_time_s: float, passes: int | None, ended: Ended, samples: int
 ) -> None:
     """A slow network gets them all the same; fewer where fewer were asked for."""
     subject = scripted(repeat(4.0))
-    assert enough([subject], Sampling(runs=runs, min_time_s=0.0, max_time_s=max_time_s))[0] == ended
-    assert len(subject.samples) == passes
+    assert enough([subject], Sampling(passes=passes, min_time_s=0.0, max_time_s=max_time_s))[0] == ended
+    assert len(subject.samples) == samples
 
 
 def test_the_least_time_is_used_however_precise_it_is() -> None:
@@ -137,26 +143,26 @@ def test_the_least_time_is_used_however_precise_it_is() -> None:
     assert len(subjects[0].samples) == 16
 
 
-@pytest.mark.parametrize("runs", [1, 3, 25])
-def test_a_number_of_passes_that_was_asked_for_is_exact(runs: int) -> None:
+@pytest.mark.parametrize("passes", [1, 3, 25])
+def test_a_number_of_passes_that_was_asked_for_is_exact(passes: int) -> None:
     """Fewer than ten too, however wide or narrow the interval."""
     subjects = [scripted(cycle([1.0, 1.5])) for _ in range(3)]
-    assert enough(subjects, Sampling(runs=runs, min_time_s=0.0, max_time_s=inf))[0] == "runs"
-    assert [len(subject.samples) for subject in subjects] == [runs] * 3
+    assert enough(subjects, Sampling(passes=passes, min_time_s=0.0, max_time_s=inf))[0] == "passes"
+    assert [len(subject.samples) for subject in subjects] == [passes] * 3
 
 
 def test_passes_go_on_until_both_their_number_and_the_least_time_are_reached() -> None:
     """Three passes are enough in number, not in time."""
     few, many = scripted(repeat(0.25)), scripted(repeat(0.25))
-    assert enough([few], Sampling(runs=3, min_time_s=1.5, max_time_s=inf))[0] == "min_time"
-    assert enough([many], Sampling(runs=8, min_time_s=1.5, max_time_s=inf))[0] == "runs"
+    assert enough([few], Sampling(passes=3, min_time_s=1.5, max_time_s=inf))[0] == "min_time"
+    assert enough([many], Sampling(passes=8, min_time_s=1.5, max_time_s=inf))[0] == "passes"
     assert (len(few.samples), len(many.samples)) == (6, 8)
 
 
 def test_the_most_time_ends_a_number_of_passes_too_where_it_was_asked_for() -> None:
     """And says so."""
     subject = scripted(repeat(1.0))
-    assert enough([subject], Sampling(runs=100, min_time_s=0.0, max_time_s=14.5))[0] == "max_time"
+    assert enough([subject], Sampling(passes=100, min_time_s=0.0, max_time_s=14.5))[0] == "max_time"
     assert len(subject.samples) == 15
 
 
@@ -173,10 +179,10 @@ WAYS = {
     "max_time": Sampling(precision=1e-6, min_time_s=0.0, max_time_s=20.0),
     "least time": Sampling(min_time_s=30.0),
     "no time": Sampling(min_time_s=0.0, max_time_s=0.0),
-    "runs": Sampling(runs=14, min_time_s=0.0, max_time_s=inf),
-    "odd runs": Sampling(runs=3, min_time_s=0.0, max_time_s=inf),
-    "runs and time": Sampling(runs=2, min_time_s=30.0, max_time_s=inf),
-    "runs and most time": Sampling(runs=1000, min_time_s=0.0, max_time_s=20.0),
+    "passes": Sampling(passes=14, min_time_s=0.0, max_time_s=inf),
+    "odd passes": Sampling(passes=3, min_time_s=0.0, max_time_s=inf),
+    "passes and time": Sampling(passes=2, min_time_s=30.0, max_time_s=inf),
+    "passes and most time": Sampling(passes=1000, min_time_s=0.0, max_time_s=20.0),
 }
 
 
@@ -195,9 +201,9 @@ def test_progress_rises_to_one_and_not_beyond(rule: type[EnoughOfEach | NarrowRa
 
 def test_half_of_the_passes_and_half_of_the_time_is_half_of_the_work() -> None:
     """What takes longer counts: few passes are done soon, and then the least time is what is waited for."""
-    shares = enough([scripted(repeat(1.0))], Sampling(runs=2, min_time_s=8.0, max_time_s=inf))[1]
+    shares = enough([scripted(repeat(1.0))], Sampling(passes=2, min_time_s=8.0, max_time_s=inf))[1]
     assert shares == [k / 8 for k in range(1, 9)]
-    shares = enough([scripted(repeat(1.0))], Sampling(runs=8, min_time_s=2.0, max_time_s=inf))[1]
+    shares = enough([scripted(repeat(1.0))], Sampling(passes=8, min_time_s=2.0, max_time_s=inf))[1]
     assert shares == [k / 8 for k in range(1, 9)]
 
 
@@ -229,7 +235,7 @@ def test_a_network_compared_with_itself_is_called_different_in_one_case_of_a_hun
 def test_a_planted_difference_of_three_per_cent_is_found(noise: Noise, planted: float, verdict: str) -> None:
     """With two hundred blocks in 95 of 100 cases at least, and never the wrong way round."""
     random = np.random.default_rng(7)
-    sampling = Sampling(runs=400, min_time_s=0.0, max_time_s=inf)
+    sampling = Sampling(passes=400, min_time_s=0.0, max_time_s=inf)
     verdicts = [verdict_of(compared(noise(random, 1000), planted, sampling)[1]) for _ in range(100)]
     assert verdicts.count(verdict) >= 95
     assert set(verdicts) <= {verdict, "inconclusive"}
@@ -272,20 +278,20 @@ def test_the_least_and_the_most_time_bound_a_comparison() -> None:
     assert len(subjects[0].samples) % 2 == 0
 
 
-@pytest.mark.parametrize("runs", [None, 30])
-def test_the_most_time_leaves_a_comparison_the_blocks_that_an_interval_takes(runs: int | None) -> None:
+@pytest.mark.parametrize("passes", [None, 30])
+def test_the_most_time_leaves_a_comparison_the_blocks_that_an_interval_takes(passes: int | None) -> None:
     """Six: with fewer there could be no verdict."""
-    ended, subjects = compared(np.ones(100), 1.5, Sampling(runs=runs, min_time_s=0.0, max_time_s=0.0))
+    ended, subjects = compared(np.ones(100), 1.5, Sampling(passes=passes, min_time_s=0.0, max_time_s=0.0))
     assert ended == "max_time"
     assert [len(subject.samples) for subject in subjects] == [2 * LEAST_BLOCKS] * 2
     assert verdict_of(subjects) == "a_faster"
 
 
-@pytest.mark.parametrize(("runs", "passes"), [(1, 2), (2, 2), (13, 14), (14, 14)])
-def test_a_comparison_of_a_number_of_passes_has_that_many_in_whole_blocks(runs: int, passes: int) -> None:
+@pytest.mark.parametrize(("passes", "samples"), [(1, 2), (2, 2), (13, 14), (14, 14)])
+def test_a_comparison_of_a_number_of_passes_has_that_many_in_whole_blocks(passes: int, samples: int) -> None:
     """An odd number is rounded up: half a block would favour one side."""
-    ended, subjects = compared(np.ones(100), 1.0, Sampling(runs=runs, min_time_s=0.0, max_time_s=inf))
-    assert (ended, [len(subject.samples) for subject in subjects]) == ("runs", [passes] * 2)
+    ended, subjects = compared(np.ones(100), 1.0, Sampling(passes=passes, min_time_s=0.0, max_time_s=inf))
+    assert (ended, [len(subject.samples) for subject in subjects]) == ("passes", [samples] * 2)
 
 
 @pytest.mark.parametrize("side", [0, 1])

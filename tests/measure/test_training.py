@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.network.build import build_network
+from mnfpn_cli.network.network import build_network
 from mnfpn_cli.runtimes.runtime import training_step
 from tests.export.networks import SMALL
 

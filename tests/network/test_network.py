@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given
 
-from mnfpn_cli.bench.flops import count_with_fvcore
-from mnfpn_cli.network.build import build_meta, build_network
+from mnfpn_cli.bench.workload import count_with_fvcore
+from mnfpn_cli.network.network import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from mnfpn_cli.api import plan, settings
-from mnfpn_cli.network.build import build_meta
-from mnfpn_cli.network.network import Network
+from mnfpn_cli.network.network import Network, build_meta
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.network.comparing import (
     SEEDS,

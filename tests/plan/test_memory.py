@@ -8,11 +8,10 @@ from hypothesis import given
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mnfpn_cli.bench.candidate import model_bytes
-from mnfpn_cli.network.build import build_meta, build_network
-from mnfpn_cli.plan.cost import network_cost
+from mnfpn_cli.bench.workload import model_bytes
+from mnfpn_cli.network.network import build_meta, build_network
+from mnfpn_cli.plan.cost import activation_bytes, memory_needed, network_cost
 from mnfpn_cli.plan.levels import network_input
-from mnfpn_cli.plan.memory import activation_bytes, memory_needed
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import ITEM_BYTES, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings

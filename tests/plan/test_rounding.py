@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnfpn_cli.plan.rounding import scale_channels, scale_last, scale_stage, scale_stem
+from mnfpn_cli.plan.backbone import scale_channels, scale_last, scale_stage, scale_stem
 from mnfpn_cli.settings.backbones import Rounding
 
 CASES: list[tuple[Rounding, int, float, int]] = [

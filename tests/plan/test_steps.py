@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 
 from mnfpn_cli.plan import steps
-from mnfpn_cli.plan.cost import network_cost
+from mnfpn_cli.plan.cost import activation_bytes, memory_needed, network_cost
 from mnfpn_cli.plan.levels import network_input
-from mnfpn_cli.plan.memory import activation_bytes, memory_needed
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import network_work
 from mnfpn_cli.plan.shapes import network_shapes

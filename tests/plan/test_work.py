@@ -9,13 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mnfpn_cli.network.build import build_meta
-from mnfpn_cli.network.network import ConvNormAct
+from mnfpn_cli.network.network import ConvNormAct, build_meta
 from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.levels import network_input
+from mnfpn_cli.plan.levels import network_input, resolve
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, network_work
-from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.plan.steps import ReluStep, ResizeStep, walk
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.input import Size

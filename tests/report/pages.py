@@ -1,4 +1,4 @@
-"""Pages of made-up cells, and what stands in them."""
+"""Pages of made-up runs, and what stands in them."""
 
 import json
 import re
@@ -11,9 +11,9 @@ from mnfpn_cli.cli.command_lines import measuring
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.report.page.page import report_page
 from mnfpn_cli.report.points import Points, points_of
-from mnfpn_cli.store.read import read_cells
+from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
-from mnfpn_cli.store.sweeps import references, sweeps
+from mnfpn_cli.store.sweeps import baselines, sweeps
 from tests.report.stores import Made, make_store
 
 MADE = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -22,15 +22,15 @@ MADE = datetime(2026, 11, 21, 12, tzinfo=UTC)
 def read(path: Path) -> Points:
     """What a report says of a store."""
     with open_store(str(path)) as store:
-        return points_of(read_cells(store), sweeps(store), references(store))
+        return points_of(read_runs(store), sweeps(store), baselines(store))
 
 
 def page_of(
-    folder: Path, cells: tuple[Made, ...], moved: bool = False, command: str = "mnfpn sweep", store: str = "runs.db"
+    folder: Path, runs: tuple[Made, ...], moved: bool = False, command: str = "mnfpn sweep", store: str = "runs.db"
 ) -> Path:
-    """A page of made-up cells; ``store``: the name that it has for theirs."""
+    """A page of made-up runs; ``store``: the name that it has for theirs."""
     times = [(0, 0.01), (30, 0.012)] if moved else []
-    points = read(make_store(folder / "runs.db", cells, times, command))
+    points = read(make_store(folder / "runs.db", runs, times, command))
     page = folder / "report.html"
     page.write_text(report_page(points, store, measuring, as_options, MADE), encoding="utf-8")
     return page

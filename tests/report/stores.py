@@ -7,19 +7,18 @@ from secrets import token_hex
 from typing import Any, Literal
 
 from mnfpn_cli.documents.bench import LayerTimeRecord, PartTime, RunProfile
-from mnfpn_cli.documents.measurement import EnvironmentRecord, WarningRecord
-from mnfpn_cli.documents.sweep import HowRecord, InvalidRuns, PlanRecord, SpaceCounts
-from mnfpn_cli.documents.work import Measured
+from mnfpn_cli.documents.records import EnvironmentRecord, WarningRecord
+from mnfpn_cli.documents.sweep import InvalidRuns, MeasuringRecord, PlanRecord, SpaceCounts
+from mnfpn_cli.documents.worker import Measured
 from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.settings.input import Size
-from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.pyramid import PyramidSettings
-from mnfpn_cli.space.cells import Cell, Execution, cell_key
-from mnfpn_cli.space.planned import Planned, plan_cells
+from mnfpn_cli.settings.network import NetworkSettings, PyramidSettings
+from mnfpn_cli.space.planned import Planned, plan_runs
+from mnfpn_cli.space.runs import Execution, Run, run_key
 from mnfpn_cli.store.claims import Claims
-from mnfpn_cli.store.rows import Reference, Result
+from mnfpn_cli.store.rows import Baseline, Result
 from mnfpn_cli.store.store import open_store
-from mnfpn_cli.store.sweeps import add_reference, add_sweep
+from mnfpn_cli.store.sweeps import add_baseline, add_sweep
 from tests.sweep.recorded import made_up, recorded
 
 ENVIRONMENT: dict[str, Any] = {
@@ -46,7 +45,7 @@ SMALL, LARGE = Size(64, 64), Size(128, 128)
 
 @dataclass(frozen=True)
 class Made:
-    """A cell and what came of it: a time in seconds, a reason why there is none, or neither.
+    """A run and what came of it: a time in seconds, a reason why there is none, or neither.
 
     ``by_layer``: seconds of parts; ``samples``: how many there are, fewer than six for no interval;
     ``channels``: of the pyramid's levels.
@@ -57,7 +56,7 @@ class Made:
     execution: Execution = EAGER
     latency_s: float | None = None
     reason: str | None = None
-    node: str = "here"
+    worker: str = "here"
     by_layer: Mapping[str, float] = field(default_factory=dict)
     minute: int = 0
     samples: int = 11
@@ -65,9 +64,9 @@ class Made:
 
     @property
     def planned(self) -> Planned:
-        """The cell with what its plan says."""
+        """The run with what its plan says."""
         settings = NetworkSettings(width_mult=self.width_mult, pyramid=PyramidSettings(channels=self.channels))
-        (planned,) = plan_cells(settings, self.size, [self.execution])
+        (planned,) = plan_runs(settings, self.size, [self.execution])
         return planned
 
     @property
@@ -84,7 +83,7 @@ class Made:
             "threads": self.execution.threads or 2,
             "throughput_per_s": 1 / self.latency_s,
             "peak_memory_bytes": None,
-            "ended_by": "runs",
+            "ended_by": "passes",
         }
         profile = _profile(self.latency_s, self.by_layer) if self.by_layer else None
         found = made_up(samples, [WARNING], profile, **run)
@@ -94,7 +93,7 @@ class Made:
         """What a sweep put down."""
         status: Literal["done", "failed"] = "done" if self.reason is None else "failed"
         moment = at(self.minute)
-        return Result(token_hex(16), sweep, status, self.node, moment, moment, self.reason, self.measured)
+        return Result(token_hex(16), sweep, status, self.worker, moment, moment, self.reason, self.measured)
 
 
 def _profile(measured_s: float, parts: Mapping[str, float]) -> RunProfile:
@@ -109,17 +108,17 @@ def _profile(measured_s: float, parts: Mapping[str, float]) -> RunProfile:
 
 
 def make_store(
-    path: Path, cells: Sequence[Made], references: Sequence[tuple[int, float]] = (), command: str = "mnfpn sweep"
+    path: Path, runs: Sequence[Made], baselines: Sequence[tuple[int, float]] = (), command: str = "mnfpn sweep"
 ) -> Path:
-    """A store with one sweep of these cells; ``references``: minutes, and the reference cell's seconds then."""
+    """A store with one sweep of these runs; ``baselines``: minutes, and the baseline run's seconds then."""
     with open_store(str(path), create=True) as store:
-        keyed = [(cell_key(one.planned.cell, "A CPU, 2 cores"), one) for one in cells]
+        keyed = [(run_key(one.planned.run, "A CPU, 2 cores"), one) for one in runs]
         plan = PlanRecord(
             command=command,
-            how=HowRecord(),
+            measuring=MeasuringRecord(),
             measure="all",
-            space=SpaceCounts(cells=len(cells), repeated=0, all_runtimes=False),
-            invalid=(InvalidRuns(cells=3, reason="no network"),),
+            space=SpaceCounts(runs=len(runs), repeated=0, all_runtimes=False),
+            invalid=(InvalidRuns(runs=3, reason="no network"),),
             over_budget={},
         )
         sweep = add_sweep(store, plan, "A CPU, 2 cores", [(key, one.planned) for key, one in keyed])
@@ -129,9 +128,9 @@ def make_store(
                 continue
             assert claims.claim(key)
             assert claims.finish(key, one.result(sweep))
-        for minute, seconds in references:
+        for minute, seconds in baselines:
             samples = tuple(seconds * (1 + 0.001 * index) for index in range(-5, 6))
-            add_reference(store, Reference(token_hex(16), sweep, keyed[0][0], "here", at(minute), samples))
+            add_baseline(store, Baseline(token_hex(16), sweep, keyed[0][0], "here", at(minute), samples))
     return path
 
 
@@ -140,9 +139,9 @@ def at(minute: int) -> str:
     return f"2026-11-21T10:{minute:02}:00.000+00:00"
 
 
-def cell_of(made: Made) -> Cell:
-    """The cell alone."""
-    return made.planned.cell
+def run_of(made: Made) -> Run:
+    """The run alone."""
+    return made.planned.run
 
 
 PARTS = {"stem": 0.001, "stages.1": 0.004, "smooth p2": 0.002}

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair, compare_document
+from mnfpn_cli.bench.verdicts import ComparedSide, Comparison, Pair, compare_document
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.documents.compare import GatesRecord, Verdict
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.environment import read_environment
-from mnfpn_cli.measure.ratio import Ratio
-from mnfpn_cli.measure.statistics import Interval, Latency
+from mnfpn_cli.measure.statistics import Interval, Latency, Ratio
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.report.terminal.compare import compare_tables
 from mnfpn_cli.report.terminal.plain import as_text
@@ -172,9 +171,9 @@ def test_what_it_was_measured_on_is_told() -> None:
 
 
 def test_the_json_has_the_keys_that_scripts_rely_on() -> None:
-    """Those of the first row at the top; the samples of both in each row."""
+    """Those of the first run at the top; the samples of both in each row."""
     document = document_of(RESULT)
-    (row,) = document["rows"]
+    (row,) = document["runs"]
     for found in (document, row):
         assert found["verdict"] == "b_faster"
         assert (found["ratio"], found["ratio_ci95"], found["method"]) == (0.8022, [0.8, 0.81], "by hand")

@@ -5,8 +5,8 @@ import io
 from rich.console import Console
 
 from mnfpn_cli.documents.summary import CounterTotal, CountsRecord, Term, WorkRecord
-from mnfpn_cli.report.terminal.counts import KINDS, counts_tables
 from mnfpn_cli.report.terminal.screen import print_report
+from mnfpn_cli.report.terminal.summary import KINDS, counts_tables
 
 WORK = WorkRecord(
     convolution_macs=29_949_721_552,

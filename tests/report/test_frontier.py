@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from mnfpn_cli.cli.command_lines import measuring
-from mnfpn_cli.documents.costs import StatusCounts
+from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.report.figures.frontier import frontier_figure
 from mnfpn_cli.report.points import Points, points_of, report_document
 from mnfpn_cli.report.terminal.frontier import (
@@ -23,40 +23,40 @@ from mnfpn_cli.report.terminal.frontier import (
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.report.terminal.screen import print_report
 from mnfpn_cli.settings.input import Size
-from mnfpn_cli.space.cells import Execution
 from mnfpn_cli.space.frontier import measured_frontier
-from mnfpn_cli.store.read import read_cells
-from mnfpn_cli.store.rows import StoredCell
+from mnfpn_cli.space.runs import Execution
+from mnfpn_cli.store.read import read_runs
+from mnfpn_cli.store.rows import StoredRun
 from mnfpn_cli.store.store import open_store
-from mnfpn_cli.store.sweeps import references, sweeps
+from mnfpn_cli.store.sweeps import baselines, sweeps
 from tests.needs import needs
-from tests.report.stores import EAGER, FRONTIER, LARGE, SAMPLE, SMALL, Made, cell_of, make_store
+from tests.report.stores import EAGER, FRONTIER, LARGE, SAMPLE, SMALL, Made, make_store, run_of
 
 
-def points(path: Path, cells: Sequence[Made], times: Sequence[tuple[int, float]] = ()) -> Points:
-    """What a report says of made-up cells."""
-    with open_store(str(make_store(path / "runs.db", cells, times))) as store:
-        return points_of(read_cells(store), sweeps(store), references(store))
+def points(path: Path, runs: Sequence[Made], times: Sequence[tuple[int, float]] = ()) -> Points:
+    """What a report says of made-up runs."""
+    with open_store(str(make_store(path / "runs.db", runs, times))) as store:
+        return points_of(read_runs(store), sweeps(store), baselines(store))
 
 
-def stored(path: Path, cells: Sequence[Made]) -> list[StoredCell]:
-    """The cells as a store has them."""
-    with open_store(str(make_store(path / "runs.db", cells))) as store:
-        return read_cells(store)
+def stored(path: Path, runs: Sequence[Made]) -> list[StoredRun]:
+    """The runs as a store has them."""
+    with open_store(str(make_store(path / "runs.db", runs))) as store:
+        return read_runs(store)
 
 
-def test_a_cell_is_on_the_frontier_where_none_is_as_fast_and_keeps_more(tmp_path: Path) -> None:
+def test_a_run_is_on_the_frontier_where_none_is_as_fast_and_keeps_more(tmp_path: Path) -> None:
     """Or faster, and keeps as much; the fastest first. What failed, or is pending, is not on it."""
     (some,) = measured_frontier(stored(tmp_path, SAMPLE)).values()
-    assert [one.cell for one in some] == [cell_of(SAMPLE[index]) for index in FRONTIER]
+    assert [one.run for one in some] == [run_of(SAMPLE[index]) for index in FRONTIER]
 
 
 def test_machines_devices_and_batches_have_frontiers_of_their_own(tmp_path: Path) -> None:
     """A pass over eight images is not slower than one over one: it is another thing."""
     eight = replace(EAGER, batch=8)
-    cells = [Made(1.0, SMALL, EAGER, 0.01), Made(0.5, SMALL, eight, 0.05), Made(1.0, SMALL, eight, 0.06)]
-    cells.append(Made(1.0, SMALL, Execution(device="cuda"), 0.001))
-    found = measured_frontier(stored(tmp_path, cells))
+    runs = [Made(1.0, SMALL, EAGER, 0.01), Made(0.5, SMALL, eight, 0.05), Made(1.0, SMALL, eight, 0.06)]
+    runs.append(Made(1.0, SMALL, Execution(device="cuda"), 0.001))
+    found = measured_frontier(stored(tmp_path, runs))
     assert [(bench.device, bench.batch, len(some)) for bench, some in found.items()] == [
         ("cpu", 1, 1),
         ("cpu", 8, 2),
@@ -67,16 +67,16 @@ def test_machines_devices_and_batches_have_frontiers_of_their_own(tmp_path: Path
 def test_training_steps_have_a_frontier_of_their_own(tmp_path: Path) -> None:
     """A training step takes longer than an inference pass, and is no slower network."""
     training = replace(EAGER, train=True)
-    cells = [Made(1.0, SMALL, EAGER, 0.01), Made(0.5, SMALL, training, 0.05), Made(1.0, SMALL, training, 0.06)]
-    found = measured_frontier(stored(tmp_path, cells))
+    runs = [Made(1.0, SMALL, EAGER, 0.01), Made(0.5, SMALL, training, 0.05), Made(1.0, SMALL, training, 0.06)]
+    found = measured_frontier(stored(tmp_path, runs))
     assert [(bench.train, len(some)) for bench, some in found.items()] == [(False, 1), (True, 2)]
     again = tmp_path / "again"
     again.mkdir()
-    made = points(again, cells)
+    made = points(again, runs)
     titles = [line for line in as_text(frontier_report(made)).splitlines() if line.startswith("Frontier on")]
     assert titles == [
-        "Frontier on cpu of A CPU, 2 cores: 1 of 1 cell",
-        "Frontier on cpu of A CPU, 2 cores, training steps: 2 of 2 cells",
+        "Frontier on cpu of A CPU, 2 cores: 1 of 1 run",
+        "Frontier on cpu of A CPU, 2 cores, training steps: 2 of 2 runs",
     ]
     assert [one.train for one in report_document(made, measuring).frontier] == [False, True]
 
@@ -85,37 +85,37 @@ def test_the_table_has_the_frontier_and_says_what_kept_is(tmp_path: Path) -> Non
     """The most in the report is 100 %, measured or not; it is no accuracy."""
     text = as_text(frontier_report(points(tmp_path, SAMPLE)))
     lines = text.splitlines()
-    assert lines[0] == "Frontier on cpu of A CPU, 2 cores: 4 of 7 cells"
+    assert lines[0] == "Frontier on cpu of A CPU, 2 cores: 4 of 7 runs"
     assert " ".join(lines[1].split()) == "Network Size Median ±95 % MACs Parameters Memory Kept"
     assert [line.split()[2] for line in lines[2:6]] == ["0.35", "1.0", "0.35", "1.0"]
     assert lines[5].endswith("100.0 %")
     assert "5.000 ms" in lines[2]
     assert "It is no accuracy" in text
-    assert "9 cells: 7 done, 1 failed, 1 pending." in text
+    assert "9 runs: 7 done, 1 failed, 1 pending." in text
 
 
 def test_what_is_kept_is_the_fourth_root_of_the_share_of_the_product(tmp_path: Path) -> None:
-    """At half the height and width, and all else alike, a quarter of the cells: 0.25 ** 0.25."""
-    cells = [Made(1.0, SMALL, EAGER, 0.01), Made(1.0, LARGE, EAGER, 0.02)]
-    (one,) = report_document(points(tmp_path, cells), measuring).frontier
-    assert [cell.kept for cell in one.cells] == pytest.approx([0.25**0.25, 1.0])
+    """At half the height and width, and all else alike, a quarter of the runs: 0.25 ** 0.25."""
+    runs = [Made(1.0, SMALL, EAGER, 0.01), Made(1.0, LARGE, EAGER, 0.02)]
+    (one,) = report_document(points(tmp_path, runs), measuring).frontier
+    assert [run.kept for run in one.runs] == pytest.approx([0.25**0.25, 1.0])
 
 
 def test_a_cluster_gives_a_table_for_each_machine(tmp_path: Path) -> None:
     """And for each batch."""
-    cells = [Made(latency_s=0.01), Made(execution=Execution(device="cuda"), latency_s=0.001)]
-    text = as_text(frontier_report(points(tmp_path, cells)))
-    assert "Frontier on cpu of A CPU, 2 cores: 1 of 1 cell" in text
+    runs = [Made(latency_s=0.01), Made(execution=Execution(device="cuda"), latency_s=0.001)]
+    text = as_text(frontier_report(points(tmp_path, runs)))
+    assert "Frontier on cpu of A CPU, 2 cores: 1 of 1 run" in text
     assert "Frontier on cuda of" in text
 
 
 def test_json_has_the_frontier_in_base_units(tmp_path: Path) -> None:
-    """Seconds, bytes, shares; with what each cell is and costs."""
+    """Seconds, bytes, shares; with what each run is and costs."""
     found = report_document(points(tmp_path, SAMPLE, [(0, 0.01), (30, 0.012)]), measuring)
     assert found.counts == StatusCounts(done=7, failed=1, pending=1)
     (bench,) = found.frontier
     assert (bench.machine, bench.device, bench.batch) == ("A CPU, 2 cores", "cpu", 1)
-    last = bench.cells[-1]
+    last = bench.runs[-1]
     assert last.latency_s
     assert last.latency_s.ci95
     assert last.latency_s.median == 0.030
@@ -124,7 +124,7 @@ def test_json_has_the_frontier_in_base_units(tmp_path: Path) -> None:
     assert last.settings.width_mult == 1.0
     assert last.input.height == 128
     assert last.cost.planned_memory_bytes == SAMPLE[FRONTIER[-1]].planned.figures.memory_bytes
-    assert found.reference_moved[0].pace == pytest.approx(1.2)
+    assert found.baseline_moved[0].drift == pytest.approx(1.2)
 
 
 def test_a_machine_that_stayed_needs_no_correction(tmp_path: Path) -> None:
@@ -135,10 +135,10 @@ def test_a_machine_that_stayed_needs_no_correction(tmp_path: Path) -> None:
 
 
 def test_another_sweeps_machine_is_none_of_this_reports(tmp_path: Path) -> None:
-    """Only the reference cells that were timed between these cells count."""
+    """Only the baseline runs that were timed between these runs count."""
     make_store(tmp_path / "runs.db", SAMPLE[:1])
     with open_store(str(make_store(tmp_path / "runs.db", SAMPLE[1:2], [(0, 0.01), (30, 0.02)]))) as store:
-        first, second = (points_of(read_cells(store, sweep), sweeps(store), references(store)) for sweep in (1, 2))
+        first, second = (points_of(read_runs(store, sweep), sweeps(store), baselines(store)) for sweep in (1, 2))
     assert (len(first.moved), len(second.moved)) == (0, 1)
 
 
@@ -147,26 +147,26 @@ def test_few_samples_have_no_interval(tmp_path: Path) -> None:
     """The table has none, JSON has null, and the plots have no bars."""
     found = points(tmp_path, [replace(SAMPLE[0], samples=5)])
     assert found.all[0].latency
-    latency = report_document(found, measuring).frontier[0].cells[0].latency_s
+    latency = report_document(found, measuring).frontier[0].runs[0].latency_s
     assert latency
     assert latency.ci95 is None
     assert "±95 %" not in as_text(frontier_report(found))
-    clouds = [one for one in frontier_figure(found).data if one.meta["kind"] == "cells"]
+    clouds = [one for one in frontier_figure(found).data if one.meta["kind"] == "runs"]
     assert [one.error_y.array for one in clouds] == [(0.0,)]
 
 
 def test_an_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
     """Instead of an empty table."""
-    assert "no cells yet" in as_text(frontier_report(points(tmp_path, ())))
+    assert "no runs yet" in as_text(frontier_report(points(tmp_path, ())))
 
 
-def test_without_a_measured_cell_there_is_no_frontier(tmp_path: Path) -> None:
+def test_without_a_measured_run_there_is_no_frontier(tmp_path: Path) -> None:
     """And the report says so."""
     text = as_text(frontier_report(points(tmp_path, SAMPLE[7:])))
-    assert text == "2 cells: 1 failed, 1 pending. There is no frontier before a cell is measured.\n"
+    assert text == "2 runs: 1 failed, 1 pending. There is no frontier before a run is measured.\n"
 
 
-def test_cells_that_differ_in_nothing_are_called_by_what_is_no_default(tmp_path: Path) -> None:
+def test_runs_that_differ_in_nothing_are_called_by_what_is_no_default(tmp_path: Path) -> None:
     """A single one, too; as where it stands among others."""
     assert points(tmp_path, SAMPLE[:1]).all[0].name == "width_mult 0.35"
 
@@ -191,7 +191,7 @@ def test_the_plot_is_as_wide_as_the_terminal(tmp_path: Path, monkeypatch: pytest
 
 
 @needs("plotext")
-def test_one_cell_can_be_plotted(tmp_path: Path) -> None:
+def test_one_run_can_be_plotted(tmp_path: Path) -> None:
     """Though it spans no range."""
     text = as_text(frontier_report(points(tmp_path, SAMPLE[:1])))
     assert text.count("●") == 2
@@ -216,5 +216,5 @@ def test_an_axis_has_round_numbers_and_not_too_many() -> None:
 
 def test_sizes_are_in_the_table(tmp_path: Path) -> None:
     """Height first."""
-    cells = [Made(1.0, Size(64, 96), EAGER, 0.01)]
-    assert "64x96" in as_text(frontier_report(points(tmp_path, cells)))
+    runs = [Made(1.0, Size(64, 96), EAGER, 0.01)]
+    assert "64x96" in as_text(frontier_report(points(tmp_path, runs)))

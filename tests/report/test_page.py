@@ -10,7 +10,7 @@ import pytest
 from mnfpn_cli.cli.command_lines import measuring
 from tests.report.browser import Watched, browser, opened
 from tests.report.pages import data_of, page_of
-from tests.report.stores import FRONTIER, SAMPLE, Made, cell_of
+from tests.report.stores import FRONTIER, SAMPLE, Made, run_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of nine cells, one failed and one pending, whose reference moved."""
+    """A page of nine runs, one failed and one pending, whose baseline moved."""
     return page_of(tmp_path_factory.mktemp("page"), SAMPLE, moved=True)
 
 
@@ -66,7 +66,7 @@ def column(shown: Watched, title: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_every_measured_cell_is_a_point_of_both_plots(shown: Watched) -> None:
+def test_every_measured_run_is_a_point_of_both_plots(shown: Watched) -> None:
     """With its interval; those on the frontier have a ring around."""
     assert shown.count("#plot-frontier .errorbar") == 7
     assert shown.count("#plot-sizes .errorbar") == 7
@@ -97,10 +97,10 @@ def test_hover_shows_the_settings(shown: Watched) -> None:
 
 
 @pytest.mark.slow
-def test_click_copies_the_command_that_measures_the_cell_again(shown: Watched) -> None:
+def test_click_copies_the_command_that_measures_the_run_again(shown: Watched) -> None:
     """It is in the clipboard, and a toast says so."""
     shown.page.locator(CIRCLES).first.click(force=True)
-    command = measuring(cell_of(SAMPLE[0]))
+    command = measuring(run_of(SAMPLE[0]))
     expect(shown.page.locator("#toast")).to_have_text(f"Copied: {command}")
     assert shown.page.evaluate("navigator.clipboard.readText()") == command
 
@@ -151,7 +151,7 @@ def test_filters_work_on_the_table_and_on_the_plots(shown: Watched) -> None:
     shown.page.get_by_label("Find").fill("0.35 128X128")
     expect(shown.page.locator(rows)).to_have_count(1)
     expect(shown.page.locator(points)).to_have_count(1)
-    expect(shown.page.locator("#shown")).to_have_text("1 of 9 cells")
+    expect(shown.page.locator("#shown")).to_have_text("1 of 9 runs")
     shown.page.get_by_label("Find").fill("nothing like this")
     expect(shown.page.locator(rows)).to_have_count(0)
     shown.page.locator("#reset").click()
@@ -176,7 +176,7 @@ def test_what_failed_is_in_the_table_with_its_reason(shown: Watched) -> None:
 
 
 @pytest.mark.slow
-def test_the_chosen_cells_layers_are_shown(shown: Watched) -> None:
+def test_the_chosen_runs_layers_are_shown(shown: Watched) -> None:
     """Parts first, layers on demand."""
     names = "#plot-parts .ytick"
     assert sorted(shown.page.locator(names).all_text_contents()) == ["smooth p2", "stages.1", "stem"]
@@ -187,14 +187,14 @@ def test_the_chosen_cells_layers_are_shown(shown: Watched) -> None:
 @pytest.mark.slow
 def test_each_network_of_the_frontier_has_a_diagram(shown: Watched) -> None:
     """Each network and size once."""
-    assert shown.count("#diagrams-cell option") == len(FRONTIER)
+    assert shown.count("#diagrams-run option") == len(FRONTIER)
     assert shown.number("document.getElementById('diagram').naturalWidth") > 300
     assert "p5 256×2×2" in str(shown.page.locator("#diagram").get_attribute("alt"))
 
 
 @pytest.mark.slow
 def test_a_machine_that_moved_is_told_and_corrected_for(shown: Watched) -> None:
-    """The cell at the end, when everything took a fifth longer, is a sixth faster than it was measured."""
+    """The run at the end, when everything took a fifth longer, is a sixth faster than it was measured."""
     expect(shown.page.locator("#warnings")).to_contain_text("20.0 % slower")
     assert column(shown, "Corrected")[6] == "25.00 ms"
 
@@ -225,8 +225,8 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(chromium: Browser, s
 def test_whatever_a_store_holds_is_text(chromium: Browser, tmp_path: Path) -> None:
     """Nodes, reasons and commands with markup in them are shown as they are, and do nothing."""
     evil = "</script><img src=x onerror=alert(1)><b>&amp;"
-    cells = [replace(one, node=evil, reason=one.reason and evil) for one in SAMPLE]
-    page = page_of(tmp_path, tuple(cells), command=evil)
+    runs = [replace(one, worker=evil, reason=one.reason and evil) for one in SAMPLE]
+    page = page_of(tmp_path, tuple(runs), command=evil)
     assert data_of(page)["rows"][0]["title"]
     with opened(chromium, page) as shown:
         assert shown.count("img") == 1
@@ -238,25 +238,25 @@ def test_whatever_a_store_holds_is_text(chromium: Browser, tmp_path: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("cells", "text"),
+    ("runs", "text"),
     [
-        ((), "no cells yet"),
-        (SAMPLE[7:], "No cell is measured yet"),
-        (SAMPLE[:1], "1 cell: 1 done; 1 on the frontier"),
+        ((), "no runs yet"),
+        (SAMPLE[7:], "No run is measured yet"),
+        (SAMPLE[:1], "1 run: 1 done; 1 on the frontier"),
         (SAMPLE[1:2], "mnfpn sweep --by-layer"),
     ],
-    ids=["empty", "nothing measured", "one cell", "no layers"],
+    ids=["empty", "nothing measured", "one run", "no layers"],
 )
 def test_a_store_with_little_in_it_gives_a_page_that_says_so(
-    chromium: Browser, tmp_path: Path, cells: tuple[Made, ...], text: str
+    chromium: Browser, tmp_path: Path, runs: tuple[Made, ...], text: str
 ) -> None:
     """No empty plots, no errors."""
-    page = page_of(tmp_path, cells)
-    measured = sum(one.latency_s is not None for one in cells)
+    page = page_of(tmp_path, runs)
+    measured = sum(one.latency_s is not None for one in runs)
     with opened(chromium, page) as shown:
         expect(shown.page.locator("body")).to_contain_text(text)
         assert shown.count("#plot-frontier .errorbar") == measured
-        assert shown.count("#table tbody tr") == len(cells)
+        assert shown.count("#table tbody tr") == len(runs)
 
 
 def test_the_page_says_that_capacity_is_no_accuracy(sample: Path) -> None:

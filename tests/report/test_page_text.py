@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mnfpn_cli.documents.measurement import WarningRecord
+from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.report.figures.frontier import COSTS
 from tests.needs import needs
 from tests.report import stores
@@ -30,8 +30,8 @@ def hostile_page(folder: Path, evil: str, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.setattr(stores, "ENVIRONMENT", stores.ENVIRONMENT | words)
     monkeypatch.setattr(stores, "WARNING", WarningRecord(kind=evil, cause=evil, helps=evil))
     profiled = replace(SAMPLE[0], by_layer={evil: 0.001})
-    cells = [replace(one, node=evil, reason=one.reason and evil) for one in (profiled, *SAMPLE[1:])]
-    return page_of(folder, tuple(cells), command=evil, store=evil)
+    runs = [replace(one, worker=evil, reason=one.reason and evil) for one in (profiled, *SAMPLE[1:])]
+    return page_of(folder, tuple(runs), command=evil, store=evil)
 
 
 @pytest.mark.parametrize("evil", HOSTILE)
@@ -65,7 +65,7 @@ def test_control_characters_are_shown_and_do_nothing(tmp_path: Path, monkeypatch
     page = hostile_page(tmp_path, evil, monkeypatch)
     assert set(evil) & set(page.read_text(encoding="utf-8")) <= set("abcdef[31m") | set(evil) & set(harmless)
     shown = r"a\x00b\x1b[31mc\x9bd\u202ee\u2066f\x7f"
-    assert {row["node"] for row in data_of(page)["rows"]} == {shown, ""}
+    assert {row["worker"] for row in data_of(page)["rows"]} == {shown, ""}
     assert f"mnfpn report: {shown}" in Parsed(page).text
 
 
@@ -77,8 +77,8 @@ def test_hostile_names_are_text_of_the_data(tmp_path: Path, evil: str, monkeypat
     inside = raw.removeprefix('<script type="application/json" id="data">').removesuffix("</script>")
     assert not set("<>&") & set(inside)
     rows = data_of(page)["rows"]
-    assert {row["node"] for row in rows} == {evil, ""}
-    assert [evil, evil] in [cell for row in rows for cell in row["cells"] if row["status"] == "failed"]
+    assert {row["worker"] for row in rows} == {evil, ""}
+    assert [evil, evil] in [run for row in rows for run in row["runs"] if row["status"] == "failed"]
 
 
 def test_the_policy_lets_the_pages_own_scripts_run_and_no_other(tmp_path: Path) -> None:
@@ -94,49 +94,49 @@ def test_the_policy_lets_the_pages_own_scripts_run_and_no_other(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("cells", "said"),
+    ("runs", "said"),
     [
-        ((), ["0 cells.", "The store has no cells yet: mnfpn sweep --store STORE puts some in."]),
-        (SAMPLE[7:], ["2 cells: 1 failed, 1 pending.", "No cell is measured yet, so there is nothing to plot"]),
-        (SAMPLE[:1], ["1 cell: 1 done; 1 on the frontier.", "(3 invalid left out): mnfpn sweep"]),
-        (SAMPLE[1:2], ["No cell has its layers timed. mnfpn sweep --by-layer times them too."]),
-        (SAMPLE, ["9 cells: 7 done, 1 failed, 1 pending; 4 on the frontier.", "width_mult 0.35, 0.5, 1.0"]),
+        ((), ["0 runs.", "The store has no runs yet: mnfpn sweep --store STORE puts some in."]),
+        (SAMPLE[7:], ["2 runs: 1 failed, 1 pending.", "No run is measured yet, so there is nothing to plot"]),
+        (SAMPLE[:1], ["1 run: 1 done; 1 on the frontier.", "(3 invalid left out): mnfpn sweep"]),
+        (SAMPLE[1:2], ["No run has its layers timed. mnfpn sweep --by-layer times them too."]),
+        (SAMPLE, ["9 runs: 7 done, 1 failed, 1 pending; 4 on the frontier.", "width_mult 0.35, 0.5, 1.0"]),
     ],
-    ids=["empty", "nothing measured", "one cell", "no layers", "many"],
+    ids=["empty", "nothing measured", "one run", "no layers", "many"],
 )
-def test_the_page_says_what_a_store_holds(tmp_path: Path, cells: tuple[Made, ...], said: list[str]) -> None:
+def test_the_page_says_what_a_store_holds(tmp_path: Path, runs: tuple[Made, ...], said: list[str]) -> None:
     """And what is not there to be shown."""
-    page = Parsed(page_of(tmp_path, cells))
+    page = Parsed(page_of(tmp_path, runs))
     for words in said:
         assert words in page.text
 
 
 def test_the_page_says_what_makes_its_figures_uncertain(tmp_path: Path) -> None:
-    """The reference that moved, each warning with its cell, and on which machine it was."""
+    """The baseline that moved, each warning with its run, and on which machine it was."""
     text = Parsed(page_of(tmp_path, SAMPLE, moved=True)).text
     assert "was up to 20.0 % slower than at first." in text
-    assert "times of the reference that moved: 1 2026-11-21 10:30:00 UTC on here: 1.200 × its first time" in text
+    assert "times of the baseline that moved: 1 2026-11-21 10:30:00 UTC on here: 1.200 × its first time" in text
     assert "drift: 7 width_mult" in text
     warned = [text.count(f"width_mult {width}: passes became slower. What helps: let it") for width in (0.35, 0.5, 1.0)]
     assert warned == [3, 1, 3]
-    assert "Node" in text
+    assert "Worker" in text
     assert "A CPU, 2 cores" in text
     assert "2026-11-21 10:00 to 2026-11-21 10:30 UTC" in text
 
 
 def test_the_page_spells_parameters_as_it_is_told_to(tmp_path: Path) -> None:
     """In reasons and warnings; what has no backquotes stays as it is."""
-    cells = (*SAMPLE[:1], Made(1.0, reason="it took more than 900 s (`cell_timeout`)"))
-    page = page_of(tmp_path, cells)
-    reasons = [words for row in data_of(page)["rows"] for _, words in row["cells"] if "900 s" in words]
-    assert reasons == ["it took more than 900 s (--cell-timeout)"]
+    runs = (*SAMPLE[:1], Made(1.0, reason="it took more than 900 s (`run_timeout`)"))
+    page = page_of(tmp_path, runs)
+    reasons = [words for row in data_of(page)["rows"] for _, words in row["runs"] if "900 s" in words]
+    assert reasons == ["it took more than 900 s (--run-timeout)"]
     assert "`" not in Parsed(page).text
 
 
 def test_without_measurements_there_is_no_environment_and_no_warning(tmp_path: Path) -> None:
     """An empty section would be a riddle."""
     named = [attributes.get("id") for _, attributes in Parsed(page_of(tmp_path, SAMPLE[7:])).elements]
-    assert "cells" in named
+    assert "runs" in named
     assert "environment" not in named
     assert "warnings" not in named
 

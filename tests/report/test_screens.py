@@ -11,39 +11,37 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from mnfpn_cli.bench.comparison import Comparison
+from mnfpn_cli.bench.verdicts import Comparison
 from mnfpn_cli.cli.command_lines import measuring, next_commands
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.report.points import points_of
-from mnfpn_cli.report.terminal.bench import bench_tables
-from mnfpn_cli.report.terminal.cells import list_report, show_report
+from mnfpn_cli.report.terminal.bench import bench_tables, layers_tables
 from mnfpn_cli.report.terminal.compare import compare_tables
-from mnfpn_cli.report.terminal.counts import counts_tables
 from mnfpn_cli.report.terminal.frontier import TerminalPlot, frontier_report
-from mnfpn_cli.report.terminal.layers import layers_tables
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.report.terminal.recommend import recommend_report
+from mnfpn_cli.report.terminal.runs import list_report, show_report
 from mnfpn_cli.report.terminal.screen import print_report
 from mnfpn_cli.report.terminal.shapes import shapes_tables
+from mnfpn_cli.report.terminal.summary import counts_tables
 from mnfpn_cli.report.terminal.sweep import moved_lines, space_report, swept_report
 from mnfpn_cli.report.terminal.tables import Report
 from mnfpn_cli.settings.input import DType, Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.space.cells import Execution
 from mnfpn_cli.space.frontier import largest_product, planned_frontier
 from mnfpn_cli.space.planned import Budget, Planned, PlannedSpace
-from mnfpn_cli.store.read import read_cells
+from mnfpn_cli.space.runs import Execution
+from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
-from mnfpn_cli.store.sweeps import references, sweeps
+from mnfpn_cli.store.sweeps import baselines, sweeps
+from mnfpn_cli.sweep.documents import rows_of
 from mnfpn_cli.sweep.drift import Moved
-from mnfpn_cli.sweep.expected import Expected
 from mnfpn_cli.sweep.recommend import recommend
-from mnfpn_cli.sweep.runs import rows_of
-from mnfpn_cli.sweep.start import Chosen
+from mnfpn_cli.sweep.start import Chosen, Expected
 from mnfpn_cli.sweep.state import Swept
-from tests.bench.made import benchmark, cell, missing, timed
+from tests.bench.made import benchmark, key, missing, timed
 from tests.report.stores import EAGER, Made, at, make_store
 from tests.report.test_compare import FASTER, RESULT
 from tests.report.test_counts import COUNTS
@@ -51,7 +49,7 @@ from tests.report.test_layers import PROFILE
 from tests.snapshots import check
 
 if TYPE_CHECKING:
-    from mnfpn_cli.store.rows import Reference, StoredCell, Sweep
+    from mnfpn_cli.store.rows import Baseline, StoredRun, Sweep
 
 OUTPUTS = Path(__file__).parent / "outputs"
 
@@ -75,47 +73,47 @@ COMMAND = (
 
 
 class Stored:
-    """What a store of these cells holds."""
+    """What a store of these runs holds."""
 
     def __init__(self, folder: Path, made: Sequence[Made]) -> None:
         with open_store(str(make_store(folder / "runs.db", made, [(0, 0.01), (30, 0.012)], COMMAND))) as store:
-            self.cells: list[StoredCell] = read_cells(store)
+            self.runs: list[StoredRun] = read_runs(store)
             self.sweeps: Sequence[Sweep] = [replace(one, started=at(0)) for one in sweeps(store)]
-            self.references: Sequence[Reference] = references(store)
+            self.baselines: Sequence[Baseline] = baselines(store)
 
     def without_keys(self, text: str) -> str:
         """A text whose keys, hashes of all that there is to settings, are numbers."""
-        for index, one in enumerate(self.cells):
+        for index, one in enumerate(self.runs):
             text = text.replace(one.key, f"{index:032}").replace(one.key[:8], f"{index:08}")
         return text
 
 
 def report_of(stored: Stored) -> Report:
     """`mnfpn report`, without the plot: plotext may be missing."""
-    found = frontier_report(points_of(stored.cells, stored.sweeps, stored.references))
+    found = frontier_report(points_of(stored.runs, stored.sweeps, stored.baselines))
     return [item for item in found if not isinstance(item, TerminalPlot)]
 
 
 def recommend_of(stored: Stored, most_s: float = 0.1) -> Report:
     """`mnfpn recommend`."""
-    found = recommend(stored.cells, Budget(latency_s=most_s), largest_product(stored.cells))
+    found = recommend(stored.runs, Budget(latency_s=most_s), largest_product(stored.runs))
     return recommend_report(found, f"--max-latency {most_s}s", [], next_commands)
 
 
 def list_of(stored: Stored) -> Report:
     """`mnfpn runs list`."""
-    return list_report("'runs.db'", rows_of(stored.cells, stored.references), stored.sweeps, None)
+    return list_report("'runs.db'", rows_of(stored.runs, stored.baselines), stored.sweeps, None)
 
 
 def show_of(stored: Stored) -> Report:
-    """`mnfpn runs show`, of a cell that was measured."""
-    (row,) = (row for row in rows_of(stored.cells, stored.references) if row.latency and row.latency.median > 0.72)
-    return show_report(row, [row.result] if row.result else [], measuring(row.stored.cell))
+    """`mnfpn runs show`, of a run that was measured."""
+    (row,) = (row for row in rows_of(stored.runs, stored.baselines) if row.latency and row.latency.median > 0.72)
+    return show_report(row, [row.result] if row.result else [], measuring(row.stored.run))
 
 
 def swept_of(stored: Stored) -> Report:
     """What `mnfpn sweep` ends with."""
-    return swept_report(Swept("runs.db", tuple(stored.sweeps), tuple(stored.cells), tuple(stored.references), ()))
+    return swept_report(Swept("runs.db", tuple(stored.sweeps), tuple(stored.runs), tuple(stored.baselines), ()))
 
 
 OF_STORES: dict[str, Callable[[Stored], Report]] = {
@@ -139,12 +137,12 @@ def bench_of() -> Report:
     """`mnfpn bench`: many rows, and rows that were not run."""
     times = [0.1 + k / 1e5 for k in range(30)]
     rows = [
-        timed([*times, 0.3], cell(runtime, batch=batch), difference=1.9e-6, added_memory_bytes=2**27)
+        timed([*times, 0.3], key(runtime, batch=batch), difference=1.9e-6, added_memory_bytes=2**27)
         for runtime in ("eager", "channels-last", "onnxruntime")
         for batch in (1, 8)
     ]
-    many = timed(times * 30, cell("openvino"), difference=0.0, added_memory_bytes=2**30)
-    return bench_tables(benchmark(*rows, many, missing(cell("cuda-graph"), "runs on CUDA alone")))
+    many = timed(times * 30, key("openvino"), difference=0.0, added_memory_bytes=2**30)
+    return bench_tables(benchmark(*rows, many, missing(key("cuda-graph"), "runs on CUDA alone")))
 
 
 def compare_of() -> Report:
@@ -175,7 +173,7 @@ WIDTHS = (60, 72, 80, 100, 120, 200)
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
-    """A store whose cells differ in all that cells of a usual sweep differ in."""
+    """A store whose runs differ in all that runs of a usual sweep differ in."""
     return Stored(tmp_path_factory.mktemp("store"), SWEPT)
 
 
@@ -232,24 +230,24 @@ def test_a_file_has_a_row_on_a_line(stored: Stored) -> None:
         (Made(1.0, SMALL, latency_s=0.02, samples=5), "the default network"),
     ],
 )
-def test_a_single_cell_is_one_row_and_named_as_among_others(
+def test_a_single_run_is_one_row_and_named_as_among_others(
     tmp_path: Path, of: Callable[[Stored], Report], made: Made, name: str
 ) -> None:
     """What it is stands below the table, where nothing is broken; a column that is empty is left out."""
     report = of(Stored(tmp_path, [made]))
     lines = on_screen(report, 80).splitlines()
     assert sum("19.40 ms" in line for line in lines) == 1
-    (common,) = (line for line in lines if line.startswith("The cell: "))
+    (common,) = (line for line in lines if line.startswith("The run: "))
     assert name in common
     assert "size 320x320" in common
     header = next(line for line in lines if "Median" in line)
     assert "Network" not in header
     assert "±95 %" not in header
-    assert not any("1 of 1 measured cells" in line for line in lines)
+    assert not any("1 of 1 measured runs" in line for line in lines)
 
 
 @pytest.mark.parametrize(
-    ("pace", "words"),
+    ("drift", "words"),
     [
         (18.817, "at worst it took 18.82 × its first time (2026-11-21 10:30:00 UTC, on here)."),
         (0.4, "at worst it took 0.40 × its first time (2026-11-21 10:30:00 UTC, on here)."),
@@ -257,15 +255,15 @@ def test_a_single_cell_is_one_row_and_named_as_among_others(
         (0.9, "at worst it was 10.0 % faster than at first (2026-11-21 10:30:00 UTC, on here)."),
     ],
 )
-def test_a_machine_that_changed_much_is_told_in_times_and_else_in_per_cent(pace: float, words: str) -> None:
+def test_a_machine_that_changed_much_is_told_in_times_and_else_in_per_cent(drift: float, words: str) -> None:
     """With the moment in whole seconds."""
-    (line,) = moved_lines([Moved("here", at(30), pace)])
-    assert line.startswith(f"the reference cell moved: {words}")
+    (line,) = moved_lines([Moved("here", at(30), drift)])
+    assert line.startswith(f"the baseline run moved: {words}")
 
 
 def test_what_all_rows_have_in_common_stands_once_below_them(tmp_path: Path) -> None:
     """It needs no column of the table, which has no room to spare."""
-    cells = [replace(one, execution=EAGER) for one in (*SWEPT[:2], Made(latency_s=0.9))]
-    text = as_text(report_of(Stored(tmp_path, cells)))
+    runs = [replace(one, execution=EAGER) for one in (*SWEPT[:2], Made(latency_s=0.9))]
+    text = as_text(report_of(Stored(tmp_path, runs)))
     assert "All of these: width_mult 0.35, pyramid.channels 64, runtime eager." in text
     assert text.count("eager") == text.count("width_mult") == 1

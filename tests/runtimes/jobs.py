@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mnfpn_cli.network.build import build_network
+from mnfpn_cli.network.network import build_network
 from mnfpn_cli.runtimes.runtime import Job, as_tensors
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.network import NetworkSettings

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.difference import largest_difference
+from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.execution import runtime_names
 from mnfpn_cli.settings.files import preset_names

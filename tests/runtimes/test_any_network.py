@@ -7,10 +7,9 @@ import torch
 from torch import nn
 
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.external.inputs import Inputs, TensorInputs
-from mnfpn_cli.external.origin import External, FromSettings
+from mnfpn_cli.external.origin import External, FromSettings, Inputs, TensorInputs
 from mnfpn_cli.external.target import InputSpec, parse_target
-from mnfpn_cli.measure.difference import largest_difference
+from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.runtimes import eager
 from mnfpn_cli.runtimes.runtime import Job, as_tensors, load_runtime, random_tensors, why_not
 from mnfpn_cli.settings.execution import runtime_names

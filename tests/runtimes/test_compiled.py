@@ -13,7 +13,7 @@ from torch._dynamo.exc import TorchDynamoException
 from torch._dynamo.utils import counters
 
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.difference import largest_difference
+from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.runtimes import compiled
 from tests.runtimes.jobs import CPU, TINY, expected, job
 

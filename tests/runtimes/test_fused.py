@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mnfpn_cli.measure.difference import largest_difference
-from mnfpn_cli.network.build import build_network
-from mnfpn_cli.network.network import Network
+from mnfpn_cli.measure.verify import largest_difference
+from mnfpn_cli.network.network import Network, build_network
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.runtimes import eager, fused
 from mnfpn_cli.runtimes.fused import early, folded
@@ -19,8 +18,7 @@ from mnfpn_cli.runtimes.fused.folded import FoldedConv, Savings, fold
 from mnfpn_cli.runtimes.runtime import Job, as_tensors
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import DType, Size
-from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.pyramid import Upsample
+from mnfpn_cli.settings.network import NetworkSettings, Upsample
 from tests.network.comparing import SEEDS, TOLERANCE, randomised
 from tests.strategies import settings_and_size
 from tests.tiers import at_most

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from mnfpn_cli.settings.differences import ABSENT, changed, differences, flat
 from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.settings.overrides import ABSENT, changed, differences, flat
 
 
 def values(said: dict[str, Any]) -> Any:

@@ -16,9 +16,9 @@ MEANINGS: list[tuple[str, dict[str, float], Sampling]] = [
     ("precision", {"precision": 0.002}, Sampling(precision=0.002)),
     ("warm-up", {"warmup": 7}, Sampling(warmup=7)),
     ("no warm-up", {"warmup": 0}, Sampling(warmup=0)),
-    ("runs alone are exact, and no time ends them", {"runs": 5}, Sampling(runs=5, min_time_s=0.0, max_time_s=inf)),
-    ("runs and the least time", {"runs": 5, "min_time_s": 3.0}, Sampling(None, 5, 0.01, 3.0, inf)),
-    ("runs and the most time", {"runs": 5, "max_time_s": 3.0}, Sampling(None, 5, 0.01, 0.0, 3.0)),
+    ("runs alone are exact, and no time ends them", {"passes": 5}, Sampling(passes=5, min_time_s=0.0, max_time_s=inf)),
+    ("runs and the least time", {"passes": 5, "min_time_s": 3.0}, Sampling(None, 5, 0.01, 3.0, inf)),
+    ("runs and the most time", {"passes": 5, "max_time_s": 3.0}, Sampling(None, 5, 0.01, 0.0, 3.0)),
     (
         "a least time above the most's default moves it",
         {"min_time_s": 90.0},
@@ -40,7 +40,7 @@ def test_options_mean_a_sampling(options: dict[str, float], meaning: Sampling) -
 
 
 REFUSED: list[tuple[str, dict[str, float], str]] = [
-    ("precision with runs", {"runs": 5, "precision": 0.01}, "precision: has no meaning with runs"),
+    ("precision with runs", {"passes": 5, "precision": 0.01}, "precision: has no meaning with runs"),
     ("negative least", {"min_time_s": -1.0}, "min_time: must be a finite number of seconds, 0 or more, got -1"),
     ("endless least", {"min_time_s": inf}, "min_time: must be a finite number of seconds, 0 or more, got inf"),
     ("negative most", {"max_time_s": -0.5}, "max_time: must be a finite number of seconds, 0 or more, got -0.5"),
@@ -48,7 +48,7 @@ REFUSED: list[tuple[str, dict[str, float], str]] = [
     ("no number", {"max_time_s": nan}, "max_time: must be a finite number of seconds, 0 or more, got nan"),
     (
         "no number with runs",
-        {"runs": 2, "min_time_s": nan},
+        {"passes": 2, "min_time_s": nan},
         "min_time: must be a finite number of seconds, 0 or more, got nan",
     ),
     (
@@ -58,7 +58,7 @@ REFUSED: list[tuple[str, dict[str, float], str]] = [
     ),
     (
         "most below least, with runs",
-        {"runs": 3, "min_time_s": 5.0, "max_time_s": 1.0},
+        {"passes": 3, "min_time_s": 5.0, "max_time_s": 1.0},
         "max_time: must not be less than min_time, 5 seconds, got 1",
     ),
 ]

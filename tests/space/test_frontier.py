@@ -1,4 +1,4 @@
-"""The cells that none beats, and a few of them from end to end."""
+"""The runs that none beats, and a few of them from end to end."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,39 +23,39 @@ def test_the_frontier_is_what_none_beats(points: list[tuple[int, int]]) -> None:
     assert found == sorted(found)
 
 
-def cells() -> list[Planned]:
-    """Thirty-two cells: sixteen networks, each run in two ways."""
+def runs() -> list[Planned]:
+    """Thirty-two runs: sixteen networks, each run in two ways."""
     space = space_of(
         width_mult=[0.35, 0.5, 0.75, 1.0],
         pyramid__channels=[64, 128, 192, 256],
         size=["64"],
         runtime=["eager", "fused"],
     )
-    return plan_space(space, Budget()).cells
+    return plan_space(space, Budget()).runs
 
 
 def test_a_network_is_on_the_frontier_in_each_way_that_it_is_run() -> None:
     """They cost and keep the same; which is faster is to be measured."""
-    frontier = planned_frontier(cells())
+    frontier = planned_frontier(runs())
     assert 2 < len(frontier) < 32
-    assert {one.cell.execution.runtime for one in frontier} == {"eager", "fused"}
-    assert len(frontier) == 2 * len({one.cell.network for one in frontier})
+    assert {one.run.execution.runtime for one in frontier} == {"eager", "fused"}
+    assert len(frontier) == 2 * len({one.run.network for one in frontier})
 
 
-def test_so_many_cells_are_spread_from_end_to_end() -> None:
+def test_so_many_runs_are_spread_from_end_to_end() -> None:
     """Exactly as many as asked for, or all; the cheapest and the richest among them."""
-    frontier = planned_frontier(cells())
+    frontier = planned_frontier(runs())
     for count in range(1, len(frontier) + 3):
         chosen = spread(frontier, count)
         assert len(chosen) == min(count, len(frontier))
         assert len(set(chosen)) == len(chosen)
         if count >= 4:
-            assert {frontier[0].cell.network, frontier[-1].cell.network} <= {one.cell.network for one in chosen}
+            assert {frontier[0].run.network, frontier[-1].run.network} <= {one.run.network for one in chosen}
 
 
 def test_what_to_measure_is_said_in_a_word_or_a_number() -> None:
     """All, those on the frontier, none, or so many of those."""
-    every = cells()
+    every = runs()
     assert choose(every, "all") == every
     assert choose(every, "none") == []
     assert choose(every, "frontier") == planned_frontier(every)

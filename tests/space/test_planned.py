@@ -1,16 +1,15 @@
-"""What a plan says of each cell, before anything is built."""
+"""What a plan says of each run, before anything is built."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.memory import memory_needed
+from mnfpn_cli.plan.cost import memory_needed, network_cost
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.space.cells import Execution
-from mnfpn_cli.space.planned import Budget, kept, plan_cells, plan_space
+from mnfpn_cli.space.planned import Budget, kept, plan_runs, plan_space
+from mnfpn_cli.space.runs import Execution
 from tests.space.spaces import space_of
 from tests.strategies import settings_and_size
 
@@ -20,7 +19,7 @@ def test_figures_are_those_of_the_plan(drawn: tuple[NetworkSettings, Size], batc
     """Parameters, MACs, memory of the batch, and the finest map: what `summary`, `shapes` and `bench` say too."""
     settings, size = drawn
     plan = plan_network(settings.at(size))
-    (planned,) = plan_cells(settings.at(size), size, [Execution(batch=batch, dtype=dtype)])
+    (planned,) = plan_runs(settings.at(size), size, [Execution(batch=batch, dtype=dtype)])
     figures, total = planned.figures, network_cost(plan, size).total
     image = NetworkInput(batch, settings.in_channels, size)
     assert (figures.parameters, figures.macs) == (total.parameters, total.macs)
@@ -32,7 +31,7 @@ def test_figures_are_those_of_the_plan(drawn: tuple[NetworkSettings, Size], batc
         assert figures.capacity.cells * finest.channels == finest.elements
 
 
-def test_every_combination_is_a_cell_once() -> None:
+def test_every_combination_is_a_run_once() -> None:
     """Networks × sizes × ways to run them; what two combinations both give is counted, not measured twice."""
     space = space_of(
         width_mult=[0.5, 1.0],
@@ -42,7 +41,7 @@ def test_every_combination_is_a_cell_once() -> None:
         rounding=["nearest8", "ceil8"],
     )
     planned = plan_space(space, Budget())
-    assert len(planned.cells) == len({one.cell for one in planned.cells}) == 16
+    assert len(planned.runs) == len({one.run for one in planned.runs}) == 16
     twice = space_of(
         stages=[
             [[1, 16, 1, 1], [6, 24, 2, 2]],
@@ -50,7 +49,7 @@ def test_every_combination_is_a_cell_once() -> None:
         ]
     )
     planned = plan_space(twice, Budget())
-    assert (len(planned.cells), planned.repeated) == (1, 1)
+    assert (len(planned.runs), planned.repeated) == (1, 1)
 
 
 def test_invalid_combinations_are_counted_by_reason() -> None:
@@ -59,7 +58,7 @@ def test_invalid_combinations_are_counted_by_reason() -> None:
         pyramid__merge=["add", "concat"], pyramid__smooth=["conv", "none"], size=["16", "64"], batch=[1, 2]
     )
     planned = plan_space(space, Budget())
-    assert len(planned.cells) == 6
+    assert len(planned.runs) == 6
     assert sum(planned.invalid.values()) == 10
     assert [
         number for reason, number in planned.invalid.items() if "must not be none with pyramid.merge" in reason
@@ -70,18 +69,18 @@ def test_invalid_combinations_are_counted_by_reason() -> None:
 def test_budgets_cut_by_what_the_plan_says() -> None:
     """Each limit is inclusive, and what is beyond is counted by the first that it exceeds."""
     space = space_of(width_mult=[0.35, 0.5, 1.0], size=["64"])
-    cells = sorted(plan_space(space, Budget()).cells, key=lambda one: one.figures.macs)
-    middle = cells[1].figures
+    runs = sorted(plan_space(space, Budget()).runs, key=lambda one: one.figures.macs)
+    middle = runs[1].figures
     for budget in (
         Budget(macs=middle.macs),
         Budget(parameters=middle.parameters),
         Budget(memory_bytes=middle.memory_bytes),
     ):
         planned = plan_space(space, budget)
-        assert len(planned.cells) == 2
+        assert len(planned.runs) == 2
         assert list(planned.cut.values()) == [1]
     planned = plan_space(space_of(pyramid__levels=["all", "p3-p5"], size=["64"]), Budget(levels=4))
-    assert [one.figures.capacity.levels for one in planned.cells] == [4]
+    assert [one.figures.capacity.levels for one in planned.runs] == [4]
     assert planned.cut == {"min_levels": 1}
 
 
@@ -89,7 +88,7 @@ def test_kept_is_the_geometric_mean_of_the_shares() -> None:
     """Half of one of the four, of the most there is, is a fourth root of a half."""
     full, half = (
         next(
-            plan_cells(NetworkSettings.model_validate({"pyramid": {"channels": channels}}), Size(64, 64), [Execution()])
+            plan_runs(NetworkSettings.model_validate({"pyramid": {"channels": channels}}), Size(64, 64), [Execution()])
         )
         for channels in (128, 64)
     )

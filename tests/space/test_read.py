@@ -142,7 +142,7 @@ BAD: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("value", "message"), BAD, ids=lambda value: str(value)[:40])
 def test_a_wrong_space_is_refused_with_place_rule_and_value(tmp_path: Path, value: Any, message: str) -> None:
-    """At once, not as cells that are all invalid."""
+    """At once, not as runs that are all invalid."""
     with pytest.raises(UsageError) as error:
         read_space(in_file(tmp_path, value))
     assert message in str(error.value)
@@ -165,8 +165,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
         read_space(tmp_path / name)
 
 
-def test_a_million_million_cells_are_refused_with_the_count() -> None:
+def test_a_million_million_runs_are_refused_with_the_count() -> None:
     """Before anything is worked out."""
     space = space_of(width_mult=range(1, 10_001), pyramid__channels=range(1, 10_001), in_channels=range(1, 10_001))
-    with pytest.raises(UsageError, match=r"at most 1,000,000 cells, got 1,000,000,000,000 \(width_mult 10,000, "):
+    with pytest.raises(UsageError, match=r"at most 1,000,000 runs, got 1,000,000,000,000 \(width_mult 10,000, "):
         space.check()

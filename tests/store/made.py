@@ -1,17 +1,17 @@
-"""Cells and results as a sweep would make them, without measuring."""
+"""Runs and results as a sweep would make them, without measuring."""
 
 from collections.abc import Sequence
 from secrets import token_hex
 from typing import Any, Literal
 
 from mnfpn_cli.documents.bench import RunProfile
-from mnfpn_cli.documents.measurement import WarningRecord
-from mnfpn_cli.documents.sweep import HowRecord, PlanRecord, SpaceCounts
-from mnfpn_cli.documents.work import Measured
+from mnfpn_cli.documents.records import WarningRecord
+from mnfpn_cli.documents.sweep import MeasuringRecord, PlanRecord, SpaceCounts
+from mnfpn_cli.documents.worker import Measured
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.space.cells import Execution, cell_key
-from mnfpn_cli.space.planned import Planned, plan_cells
+from mnfpn_cli.space.planned import Planned, plan_runs
+from mnfpn_cli.space.runs import Execution, run_key
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.rows import Result
 from mnfpn_cli.store.store import Store
@@ -21,29 +21,29 @@ from tests.sweep.recorded import made_up
 PLACE = "a CPU, 2 cores"
 PLAN = PlanRecord(
     command="mnfpn sweep",
-    how=HowRecord(),
+    measuring=MeasuringRecord(),
     measure="all",
-    space=SpaceCounts(cells=4, repeated=0, all_runtimes=False),
+    space=SpaceCounts(runs=4, repeated=0, all_runtimes=False),
     invalid=(),
     over_budget={},
 )
 
 
 def planned(count: int = 4) -> list[tuple[str, Planned]]:
-    """Cells of as many networks, with their keys."""
-    size, how = Size(64, 64), [Execution(device="cpu")]
-    cells = [
+    """Runs of as many networks, with their keys."""
+    size, executions = Size(64, 64), [Execution(device="cpu")]
+    runs = [
         one
         for index in range(count)
-        for one in plan_cells(NetworkSettings.model_validate({"width_mult": 0.25 + index / 100}), size, how)
+        for one in plan_runs(NetworkSettings.model_validate({"width_mult": 0.25 + index / 100}), size, executions)
     ]
-    return [(cell_key(one.cell, PLACE), one) for one in cells]
+    return [(run_key(one.run, PLACE), one) for one in runs]
 
 
 def swept(store: Store, count: int = 4, **more: Any) -> tuple[int, list[str]]:
-    """A sweep of some cells, and their keys in order."""
-    cells = planned(count)
-    return add_sweep(store, PLAN, PLACE, cells, **more), [key for key, _ in cells]
+    """A sweep of some runs, and their keys in order."""
+    runs = planned(count)
+    return add_sweep(store, PLAN, PLACE, runs, **more), [key for key, _ in runs]
 
 
 def result(

@@ -14,12 +14,11 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-from mnfpn_cli.store import connect as connect_module
-from mnfpn_cli.store.connect import BUSY_S
+from mnfpn_cli.store import store as connect_module
 from mnfpn_cli.store.errors import OPENING_WAITS_S, WAITS_S
-from mnfpn_cli.store.rows import Reference
-from mnfpn_cli.store.store import open_store
-from mnfpn_cli.store.sweeps import add_reference
+from mnfpn_cli.store.rows import Baseline
+from mnfpn_cli.store.store import BUSY_S, open_store
+from mnfpn_cli.store.sweeps import add_baseline
 from tests.conftest import Mnfpn
 from tests.store.conftest import NewStore
 from tests.store.made import measure, result, swept
@@ -88,7 +87,7 @@ FILES: list[tuple[str, Callable[[Path], None], int, str]] = [
     ("newer", changed(NEWER), 2, f"'{{}}' {NEWER_RULE}"),
     ("older", changed(OLDER), 2, f"'{{}}' {OLDER_RULE}"),
     ("versionless", changed("DELETE FROM mnfpn_store"), 1, "'{}' is damaged: it does not say which version it is of"),
-    ("tables gone", changed("DROP TABLE mnfpn_cells"), 1, "'{}' lacks tables that a store of mnfpn has"),
+    ("tables gone", changed("DROP TABLE mnfpn_runs"), 1, "'{}' lacks tables that a store of mnfpn has"),
 ]
 
 
@@ -125,23 +124,23 @@ DAMAGE: list[tuple[str, str]] = [
         "UPDATE mnfpn_results SET document = json_set(document, '$.profile', 1)",
         "document.profile: must be an object, got 1",
     ),
-    ("UPDATE mnfpn_results SET node = CAST(x'ff' AS TEXT)", "could not decode to UTF-8 column 'node'"),
-    ("UPDATE mnfpn_cells SET height = 'tall'", "cell {cell}: height: must be a whole number, 1 or more, got 'tall'"),
+    ("UPDATE mnfpn_results SET worker = CAST(x'ff' AS TEXT)", "could not decode to UTF-8 column 'worker'"),
+    ("UPDATE mnfpn_runs SET height = 'tall'", "run {run}: height: must be a whole number, 1 or more, got 'tall'"),
     (
-        "UPDATE mnfpn_cells SET finest_cells = 0",
-        "cell {cell}: finest_cells: must be a whole number, 1 or more, got '0'",
+        "UPDATE mnfpn_runs SET finest_cells = 0",
+        "run {run}: finest_cells: must be a whole number, 1 or more, got '0'",
     ),
-    ("UPDATE mnfpn_cells SET status = 'lost'", "cell {cell}: status: must be one of pending, done, failed, got 'lost'"),
-    ("UPDATE mnfpn_cells SET dtype = 'int3'", "cell {cell}: dtype: must be one of float32, bfloat16, float16"),
-    ("ALTER TABLE mnfpn_cells RENAME COLUMN macs TO mac", "mnfpn_cells lacks the column macs"),
-    ("DELETE FROM mnfpn_networks", "network {network}: is missing, and cells are of it"),
+    ("UPDATE mnfpn_runs SET status = 'lost'", "run {run}: status: must be one of pending, done, failed, got 'lost'"),
+    ("UPDATE mnfpn_runs SET dtype = 'int3'", "run {run}: dtype: must be one of float32, bfloat16, float16"),
+    ("ALTER TABLE mnfpn_runs RENAME COLUMN macs TO mac", "mnfpn_runs lacks the column macs"),
+    ("DELETE FROM mnfpn_networks", "network {network}: is missing, and runs are of it"),
     ("UPDATE mnfpn_networks SET settings = '[]'", "network {network}: settings: must be an object, got []"),
     ("UPDATE mnfpn_sweeps SET plan = '5'", "sweep 1: plan: must be an object, got 5"),
     (
         "UPDATE mnfpn_sweeps SET plan = json_set(plan, '$.space', 5)",
         "sweep 1: plan.space: must be an object, got 5",
     ),
-    ("UPDATE mnfpn_sweeps SET plan = json_remove(plan, '$.how')", "sweep 1: plan.how: is required"),
+    ("UPDATE mnfpn_sweeps SET plan = json_remove(plan, '$.how')", "sweep 1: plan.measuring: is required"),
     (
         "UPDATE mnfpn_results SET document = json_set(document, '$.run.threads', 'two')",
         "run.threads: must be a whole number, got 'two'",
@@ -151,8 +150,8 @@ DAMAGE: list[tuple[str, str]] = [
         "environment.cpu: is required",
     ),
     (
-        "UPDATE mnfpn_sweeps SET plan = json_set(plan, '$.space.cells', -1)",
-        "sweep 1: plan.space.cells: must be at least 0, got -1",
+        "UPDATE mnfpn_sweeps SET plan = json_set(plan, '$.space.runs', -1)",
+        "sweep 1: plan.space.runs: must be at least 0, got -1",
     ),
     (
         "UPDATE mnfpn_sweeps SET plan = json_set(plan, '$.over_budget', json('{\"--max-macs\": -1}'))",
@@ -166,10 +165,10 @@ DAMAGE: list[tuple[str, str]] = [
         "UPDATE mnfpn_sweeps SET started = ''",
         "sweep 1: started: must be a moment, as 2026-01-31T12:00:00+00:00, got ''",
     ),
-    ("UPDATE mnfpn_references SET finished = 'x'", "time of a reference 11111111: finished: must be a moment"),
+    ("UPDATE mnfpn_baselines SET finished = 'x'", "time of a baseline 11111111: finished: must be a moment"),
     (
-        "UPDATE mnfpn_references SET samples = '[0]'",
-        "time of a reference 11111111: samples[0]: must be at least 1e-12, got 0",
+        "UPDATE mnfpn_baselines SET samples = '[0]'",
+        "time of a baseline 11111111: samples[0]: must be at least 1e-12, got 0",
     ),
 ]
 
@@ -181,10 +180,10 @@ def test_an_error_of_the_program_is_no_damage(tmp_path: Path) -> None:
     with open_store(str(path)) as store, pytest.raises(ZeroDivisionError):
         store.read(lambda _: 1 // 0)
     with open_store(str(path)) as store, pytest.raises(OperationalError, match="no such column: nowhere"):
-        store.read(lambda connection: connection.execute(text("SELECT nowhere FROM mnfpn_cells")))
+        store.read(lambda connection: connection.execute(text("SELECT nowhere FROM mnfpn_runs")))
 
 
-MISSING = ["mnfpn_results", "mnfpn_cells", "mnfpn_members", "mnfpn_sweeps", "mnfpn_references"]
+MISSING = ["mnfpn_results", "mnfpn_runs", "mnfpn_sweep_runs", "mnfpn_sweeps", "mnfpn_baselines"]
 
 COMMANDS: list[tuple[str, ...]] = [
     ("runs", "list"),
@@ -199,17 +198,17 @@ COMMANDS: list[tuple[str, ...]] = [
 
 
 def put_and_damage(path: Path, statement: str) -> dict[str, str]:
-    """A store with one cell that was measured, changed by hand; its identifiers as messages have them."""
+    """A store with one run that was measured, changed by hand; its identifiers as messages have them."""
     with open_store(str(path), create=True) as store:
         sweep, (key,) = swept(store, 1)
         one = result(sweep)
         measure(store, key, one)
-        add_reference(store, Reference("1" * 32, sweep, key, "here", one.finished, one.samples))
+        add_baseline(store, Baseline("1" * 32, sweep, key, "here", one.finished, one.samples))
     with sqlite3.connect(path) as connection:
-        ((network,),) = connection.execute("SELECT network FROM mnfpn_cells")
+        ((network,),) = connection.execute("SELECT network FROM mnfpn_runs")
         connection.execute(statement)
     connection.close()
-    return {"result": one.id[:8], "cell": key[:8], "network": network[:8]}
+    return {"result": one.id[:8], "run": key[:8], "network": network[:8]}
 
 
 @pytest.mark.parametrize(("statement", "rule"), DAMAGE, ids=[statement[7:60] for statement, _ in DAMAGE])
@@ -217,7 +216,7 @@ def test_a_row_that_was_damaged_is_named(mnfpn: Mnfpn, tmp_path: Path, statement
     """With the store, and what it must hold; whatever reads it ends in words, and so does merging it."""
     path = tmp_path / "x.db"
     names = put_and_damage(path, statement)
-    ended = [mnfpn(*command, "--store", str(path)) for command in (("runs", "list"), ("runs", "show", names["cell"]))]
+    ended = [mnfpn(*command, "--store", str(path)) for command in (("runs", "list"), ("runs", "show", names["run"]))]
     done = next(one for one in ended if one.code)
     assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
     assert done.err.startswith(f"error: --store: '{path}' is damaged: ")
@@ -259,10 +258,10 @@ NAMES: list[tuple[str, str]] = [
 @pytest.mark.parametrize(("name", "rule"), NAMES, ids=[name[:30] for name, _ in NAMES])
 def test_a_name_that_is_none_of_a_store(mnfpn: Mnfpn, name: str, rule: str) -> None:
     """Also where a store would be made; without the password that it may hold."""
-    for place, arguments in (("--store", ["list"]), ("OTHER", ["merge", name])):
+    for machine, arguments in (("--store", ["list"]), ("OTHER", ["merge", name])):
         done = mnfpn("runs", *arguments, "--store", name)
         assert (done.code, done.out) == (2, "")
-        assert done.err.startswith(f"error: {place}: {rule}")
+        assert done.err.startswith(f"error: {machine}: {rule}")
         assert done.err.count("\n") == 1
         assert "secret" not in done.err
 

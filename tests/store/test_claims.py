@@ -1,4 +1,4 @@
-"""A cell is measured by one process at a time, and never for nothing: on a file and on a server."""
+"""A run is measured by one process at a time, and never for nothing: on a file and on a server."""
 
 import multiprocessing
 import os
@@ -8,9 +8,9 @@ import psutil
 import pytest
 from sqlalchemy import select
 
-from mnfpn_cli.store import tables as t
+from mnfpn_cli.store import rows as t
 from mnfpn_cli.store.claims import BEAT_S, LAPSE_S, Claims
-from mnfpn_cli.store.read import pending_keys, read_cell, read_cells
+from mnfpn_cli.store.read import pending_keys, read_run, read_runs
 from mnfpn_cli.store.store import Store, open_store
 from tests.store.made import result, swept
 
@@ -28,7 +28,7 @@ class Clock:
         return self.now
 
 
-def test_a_cell_is_claimed_once(store: Store) -> None:
+def test_a_run_is_claimed_once(store: Store) -> None:
     """By whoever comes first; by the same again it is still its own."""
     sweep, keys = swept(store)
     one, other = Claims(store), Claims(store)
@@ -57,11 +57,11 @@ def test_a_result_is_put_down_once_though_its_answer_was_lost(store: Store) -> N
     claims.claim(keys[0])
     assert claims.finish(keys[0], one)
     assert claims.finish(keys[0], one)
-    assert read_cell(store, keys[0])[1] == [one]
+    assert read_run(store, keys[0])[1] == [one]
 
 
 def test_a_claim_that_lapsed_puts_nothing_down(store: Store) -> None:
-    """Another process has the cell by then."""
+    """Another process has the run by then."""
     sweep, keys = swept(store)
     late, other = Claims(store), Claims(store)
     late.claim(keys[0])
@@ -69,14 +69,14 @@ def test_a_claim_that_lapsed_puts_nothing_down(store: Store) -> None:
     other.claim(keys[0])
     assert not late.finish(keys[0], result(sweep))
     assert other.finish(keys[0], result(sweep))
-    assert len(read_cell(store, keys[0])[1]) == 1
+    assert len(read_run(store, keys[0])[1]) == 1
 
 
 def _nobody() -> None:
     return
 
 
-def test_cells_of_a_dead_process_of_this_machine_are_free_at_once(store: Store) -> None:
+def test_runs_of_a_dead_process_of_this_machine_are_free_at_once(store: Store) -> None:
     """Those of one that lives are not."""
     _, keys = swept(store)
     child = multiprocessing.get_context("spawn").Process(target=_nobody)
@@ -113,7 +113,7 @@ def test_processes_of_a_container_are_not_looked_for_outside(store: Store, monke
     assert mine.free_lapsed() == []
 
 
-def test_cells_of_another_machine_are_free_when_its_beat_stands_still(store: Store) -> None:
+def test_runs_of_another_machine_are_free_when_its_beat_stands_still(store: Store) -> None:
     """On the clock of the one who waits."""
     _, keys = swept(store)
     theirs, ours = Clock(), Clock(1000.0)
@@ -121,7 +121,7 @@ def test_cells_of_another_machine_are_free_when_its_beat_stands_still(store: Sto
     for key in keys[:2]:
         away.claim(key)
         theirs.now += BEAT_S
-        away.beat()  # the second cell is claimed later, and is as much alive
+        away.beat()  # the second run is claimed later, and is as much alive
     for _ in range(int(LAPSE_S / 10)):
         assert mine.free_lapsed() == []
         ours.now += 10
@@ -130,8 +130,8 @@ def test_cells_of_another_machine_are_free_when_its_beat_stands_still(store: Sto
     assert mine.claim(keys[1])
 
 
-def test_a_machine_whose_beat_goes_on_keeps_its_cells(store: Store) -> None:
-    """For however long, and though it gives back one cell and takes another."""
+def test_a_machine_whose_beat_goes_on_keeps_its_runs(store: Store) -> None:
+    """For however long, and though it gives back one run and takes another."""
     _, keys = swept(store)
     theirs, ours = Clock(), Clock(1000.0)
     away, mine = Claims(store, clock=theirs, me=AWAY), Claims(store, clock=ours)
@@ -156,7 +156,7 @@ def test_time_in_which_nobody_looked_does_not_count(store: Store) -> None:
     assert mine.free_lapsed() == []
 
 
-def test_a_process_that_shows_in_between_that_it_lives_keeps_its_cells(store: Store) -> None:
+def test_a_process_that_shows_in_between_that_it_lives_keeps_its_runs(store: Store) -> None:
     """Between the look and the change."""
     _, keys = swept(store)
     theirs, ours = Clock(), Clock()
@@ -181,7 +181,7 @@ def _measure_all(name: str, sweep: int, seed: int) -> None:
 
 
 @pytest.mark.slow
-def test_many_processes_measure_every_cell_once(name: str) -> None:
+def test_many_processes_measure_every_run_once(name: str) -> None:
     """Whoever wins, nothing is measured twice and nothing is left."""
     with open_store(name, create=True) as store:
         sweep, keys = swept(store, 24)
@@ -193,6 +193,6 @@ def test_many_processes_measure_every_cell_once(name: str) -> None:
         for child in children:
             child.join()
         assert [child.exitcode for child in children] == [0] * 3
-        assert {one.status for one in read_cells(store)} == {"done"}
+        assert {one.status for one in read_runs(store)} == {"done"}
         measured = store.read(lambda connection: connection.execute(select(t.results.c.key)).scalars().all())
         assert sorted(measured) == sorted(keys)

@@ -18,12 +18,12 @@ import pytest
 from sqlalchemy import Table
 
 from mnfpn_cli.documents.bench import AdviceRecord, LayerTimeRecord, PartTime
-from mnfpn_cli.store import connect as connect_module
-from mnfpn_cli.store import tables as t
+from mnfpn_cli.store import rows as t
+from mnfpn_cli.store import store as connect_module
 from mnfpn_cli.store.claims import Claims
-from mnfpn_cli.store.rows import Reference
+from mnfpn_cli.store.rows import Baseline
 from mnfpn_cli.store.store import open_store
-from mnfpn_cli.store.sweeps import add_reference, now
+from mnfpn_cli.store.sweeps import add_baseline, now
 from mnfpn_cli.sweep.process import Outcome
 from tests.conftest import Mnfpn
 from tests.store.made import PLACE, measure, measured, result, swept
@@ -135,11 +135,11 @@ def _change(document: Any, chance: random.Random) -> None:
         holder[at] = chance.choice(NODES)
 
 
-def _places(node: Any) -> Iterator[tuple[Any, Any]]:
+def _places(worker: Any) -> Iterator[tuple[Any, Any]]:
     """Each key and index of a document, with what holds it."""
-    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    items = worker.items() if isinstance(worker, dict) else enumerate(worker) if isinstance(worker, list) else ()
     for at, below in items:
-        yield node, at
+        yield worker, at
         yield from _places(below)
 
 
@@ -176,7 +176,7 @@ KINDS: list[Damage] = [
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with all that one may hold, the same bytes each time: cells measured, with layers, failed and pending."""
+    """A store with all that one may hold, the same bytes each time: runs measured, with layers, failed and pending."""
     path, chance = tmp_path_factory.mktemp("fuzz") / "sound.db", random.Random(0)
     was, stem = recorded().profile, {"seconds": 0.01, "macs": 10, "bytes": 10, "floor_s": None, "bound": None}
     assert was is not None
@@ -193,7 +193,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         measure(store, keys[0], layered, claims)
         measure(store, keys[1], result(sweep, (0.02, 0.021, 0.022)), claims)
         measure(store, keys[2], result(sweep, status="failed", reason="out of memory"), claims)
-        add_reference(store, Reference("1" * 32, sweep, keys[0], "here", first.finished, first.samples))
+        add_baseline(store, Baseline("1" * 32, sweep, keys[0], "here", first.finished, first.samples))
     return path
 
 
@@ -226,7 +226,7 @@ def test_no_damage_ends_in_a_traceback(
     """Whatever bytes a file has: exit code 0, or 1 or 2 with one line that begins with ``error:``."""
     monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.setattr(connect_module, "BUSY_S", 0.01)
-    monkeypatch.setattr("mnfpn_cli.cli.sweeping.place_of", lambda _: PLACE)
+    monkeypatch.setattr("mnfpn_cli.cli.sweep_measure.machine_of", lambda _: PLACE)
     monkeypatch.setattr("mnfpn_cli.sweep.pool.run_task", lambda *_: Outcome("failed", "here", *2 * (now(),), "no time"))
     monkeypatch.chdir(tmp_path)
     ((key,),) = run(sound, "SELECT key FROM mnfpn_results WHERE document LIKE '%stem.conv%'")

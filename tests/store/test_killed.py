@@ -1,4 +1,4 @@
-"""SIGKILL at any moment loses the cell in flight, and nothing else."""
+"""SIGKILL at any moment loses the run in flight, and nothing else."""
 
 import random
 import subprocess
@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import text
 
 from mnfpn_cli.store.claims import Claims
-from mnfpn_cli.store.read import pending_keys, read_cells
+from mnfpn_cli.store.read import pending_keys, read_runs
 from mnfpn_cli.store.store import open_store
 from tests.store.made import swept
 
-CELLS, KILLS = 120, 5
+RUNS, KILLS = 120, 5
 
 WRITER = """
 import sys
@@ -36,7 +36,7 @@ import os, signal, sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("PRAGMA cache_size = 1")  # so that pages are written before the commit
 connection.execute("BEGIN IMMEDIATE")
-connection.execute("UPDATE mnfpn_cells SET status = 'done'")
+connection.execute("UPDATE mnfpn_runs SET status = 'done'")
 for index in range(99):
     connection.execute("INSERT INTO mnfpn_store VALUES (?, zeroblob(10000))", [f"n{index}"])
 os.kill(os.getpid(), signal.SIGKILL)
@@ -57,10 +57,10 @@ def _write_until_killed(name: str, sweep: int, seed: int) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_writer_that_is_killed_loses_the_cell_in_flight_and_nothing_else(name: str) -> None:
+def test_a_writer_that_is_killed_loses_the_run_in_flight_and_nothing_else(name: str) -> None:
     """Every row that it was told is there, the store is whole, and what it had claimed is free."""
     with open_store(name, create=True) as store:
-        sweep, keys = swept(store, CELLS)
+        sweep, keys = swept(store, RUNS)
     told = list[str]()
     for seed in range(KILLS):
         before = len(told)
@@ -68,7 +68,7 @@ def test_a_writer_that_is_killed_loses_the_cell_in_flight_and_nothing_else(name:
         assert len(told) > before
         with open_store(name) as store:
             Claims(store).free_lapsed()
-            done = [one.key for one in read_cells(store, status="done")]
+            done = [one.key for one in read_runs(store, status="done")]
             assert set(told) <= set(done)
             assert len(done) - len(told) <= seed + 1  # the answer of the last one may have been lost with the process
             assert sorted([*done, *pending_keys(store, sweep)]) == sorted(keys)
@@ -85,7 +85,7 @@ def test_a_file_whose_writer_died_in_a_commit_is_as_before(tmp_path: Path) -> No
     subprocess.run([sys.executable, "-c", HALF, str(path)], check=False)
     assert Path(f"{path}-journal").stat().st_size > 0
     with open_store(str(path)) as store:
-        assert {one.status for one in read_cells(store)} == {"pending"}
+        assert {one.status for one in read_runs(store)} == {"pending"}
 
 
 def test_a_store_whose_making_was_cut_short_is_made_by_the_next(tmp_path: Path) -> None:
@@ -93,4 +93,4 @@ def test_a_store_whose_making_was_cut_short_is_made_by_the_next(tmp_path: Path) 
     path = tmp_path / "x.db"
     path.touch()
     with open_store(str(path), create=True) as store:
-        assert read_cells(store) == []
+        assert read_runs(store) == []

@@ -9,15 +9,15 @@ from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, StatementError
 
-from mnfpn_cli.documents.costs import StatusCounts
-from mnfpn_cli.store import connect as connect_module
+from mnfpn_cli.documents.records import StatusCounts
+from mnfpn_cli.store import store as connect_module
 from mnfpn_cli.store.claims import Claims
-from mnfpn_cli.store.errors import WAITS_S, StoreError, passes, shown
+from mnfpn_cli.store.errors import WAITS_S, StoreError, passes, without_password
 from mnfpn_cli.store.merge import merge
-from mnfpn_cli.store.read import read_cell, read_cells
-from mnfpn_cli.store.rows import Reference
+from mnfpn_cli.store.read import read_run, read_runs
+from mnfpn_cli.store.rows import Baseline
 from mnfpn_cli.store.store import Store, open_store
-from mnfpn_cli.store.sweeps import add_reference, references, sweeps
+from mnfpn_cli.store.sweeps import add_baseline, baselines, sweeps
 from tests.store.conftest import NewStore
 from tests.store.made import measure, result, swept
 
@@ -55,14 +55,14 @@ def test_every_change_may_be_done_twice(store: Store, new_name: NewStore) -> Non
     claims, one = Claims(store), result(sweep)
     assert claims.claim(keys[0])
     assert claims.finish(keys[0], one)
-    reference = Reference("1" * 32, sweep, keys[0], "here", one.finished, (0.5,))
-    add_reference(store, reference)
+    baseline = Baseline("1" * 32, sweep, keys[0], "here", one.finished, (0.5,))
+    add_baseline(store, baseline)
     with open_store(new_name(), create=True) as other:
         merge(other, store)
         assert len(sweeps(other)) == 1
-        assert read_cell(other, keys[0])[1] == [one]
+        assert read_run(other, keys[0])[1] == [one]
     assert [one.counts for one in sweeps(store)] == [StatusCounts(done=1, pending=3)]
-    assert references(store) == [reference]
+    assert baselines(store) == [baseline]
 
 
 def _backends_ended(name: str) -> None:
@@ -99,7 +99,7 @@ def test_a_server_that_comes_back_is_written_to_again(server: tuple[str, Store],
 
     event.listen(store.engine, "commit", end_once)
     assert measure(store, keys[1], result(sweep))
-    assert [one.status for one in read_cells(store, sweep)] == ["done", "done", "pending", "pending"]
+    assert [one.status for one in read_runs(store, sweep)] == ["done", "done", "pending", "pending"]
     assert waited == list(WAITS_S[:1])
 
 
@@ -123,7 +123,7 @@ def test_a_server_that_stays_away_is_given_up(server: tuple[str, Store], waited:
     assert str(there.password) not in str(told.value)
     assert waited == list(WAITS_S)
     with open_store(name) as again:
-        assert [one.status for one in read_cells(again, sweep)] == ["done", "pending", "pending", "pending"]
+        assert [one.status for one in read_runs(again, sweep)] == ["done", "pending", "pending", "pending"]
 
 
 def test_a_file_that_another_process_has_locked_is_waited_for(
@@ -160,11 +160,11 @@ def test_a_file_that_stays_locked_is_given_up(
         holder = sqlite3.connect(path, isolation_level=None)
         holder.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StoreError, match="could not be read or written: another process has locked it"):
-            measure(store, keys[0], result(sweep)) if verb == "written" else read_cells(store)
+            measure(store, keys[0], result(sweep)) if verb == "written" else read_runs(store)
         assert waited == list(WAITS_S)
         holder.rollback()
         holder.close()
-        assert len(read_cells(store)) == 4
+        assert len(read_runs(store)) == 4
 
 
 def test_a_full_disk_is_told(tmp_path: Path) -> None:
@@ -179,12 +179,12 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
         claims.claim(keys[0])
         with pytest.raises(StoreError, match="could not be written: the disk is full"):
             claims.finish(keys[0], result(sweep, [0.1] * 5000))
-        assert len(read_cells(store)) == 4
+        assert len(read_runs(store)) == 4
 
 
 def test_what_is_wrong_with_the_program_is_no_error_of_the_store(store: Store) -> None:
     """It is a bug, and keeps its traceback."""
-    for statement in ("SELEC 1", "SELECT nonsense FROM mnfpn_cells"):
+    for statement in ("SELEC 1", "SELECT nonsense FROM mnfpn_runs"):
         with pytest.raises(DBAPIError):
             store.read(lambda connection, said=statement: connection.execute(text(said)))  # type: ignore[misc]
     with pytest.raises(StatementError):
@@ -195,9 +195,9 @@ def test_what_is_wrong_with_the_program_is_no_error_of_the_store(store: Store) -
 
 def test_tables_that_are_gone_are_told(store: Store) -> None:
     """Somebody dropped them."""
-    store.write(lambda connection: connection.execute(text("DROP TABLE mnfpn_references")))
+    store.write(lambda connection: connection.execute(text("DROP TABLE mnfpn_baselines")))
     with pytest.raises(StoreError, match="lacks tables that a store of mnfpn has"):
-        references(store)
+        baselines(store)
 
 
 class ServerError(Exception):
@@ -240,4 +240,4 @@ def test_a_mistake_in_a_statement_does_not_pass() -> None:
 def test_a_servers_name_has_no_password(query: dict[str, str]) -> None:
     """Wherever in the URL it stands."""
     url = make_url("postgresql+psycopg://me:secret@host/db").set(query=query)
-    assert shown(url) == "'postgresql+psycopg://me:***@host/db'"
+    assert without_password(url) == "'postgresql+psycopg://me:***@host/db'"

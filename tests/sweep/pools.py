@@ -1,33 +1,33 @@
-"""A pool that measures nothing: what each cell takes is made up, and all else is as a worker said it (`recorded`)."""
+"""A pool that measures nothing: what each run takes is made up, and all else is as a worker said it (`recorded`)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from mnfpn_cli.space.cells import Cell
+from mnfpn_cli.space.runs import Run
 from mnfpn_cli.store.sweeps import now
 from mnfpn_cli.sweep.pool import Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
 from tests.sweep.recorded import made_up, recorded
 
 
-def measured(samples: Sequence[float], runtime: str = "eager", node: str = "here", by_layer: bool = False) -> Outcome:
-    """A cell that was measured."""
+def measured(samples: Sequence[float], runtime: str = "eager", worker: str = "here", by_layer: bool = False) -> Outcome:
+    """A run that was measured."""
     profile = recorded().profile if by_layer else None
-    return Outcome("done", node, now(), now(), None, made_up(samples, profile=profile, runtime=runtime))
+    return Outcome("done", worker, now(), now(), None, made_up(samples, profile=profile, runtime=runtime))
 
 
-def unavailable(reason: str, node: str = "here") -> Outcome:
-    """A cell whose runtime cannot run there."""
-    return Outcome("unavailable", node, now(), now(), reason)
+def unavailable(reason: str, worker: str = "here") -> Outcome:
+    """A run whose runtime cannot run there."""
+    return Outcome("unavailable", worker, now(), now(), reason)
 
 
-def failed(reason: str, node: str = "here") -> Outcome:
-    """A cell that could not be measured."""
-    return Outcome("failed", node, now(), now(), reason)
+def failed(reason: str, worker: str = "here") -> Outcome:
+    """A run that could not be measured."""
+    return Outcome("failed", worker, now(), now(), reason)
 
 
 def steady(task: Task) -> Outcome:
-    """Every cell takes 10 ms."""
+    """Every run takes 10 ms."""
     return measured([0.01] * 8, by_layer=task.work.by_layer)
 
 
@@ -51,7 +51,7 @@ class FakePool:
 
     def start(self, worker: Worker, task: Task) -> None:
         """Remember what was asked for."""
-        assert worker in self.idle(), "a worker measures one cell at a time"
+        assert worker in self.idle(), "a worker measures one run at a time"
         self.tasks.append((worker, task))
         self._running[worker] = task
 
@@ -65,9 +65,9 @@ class FakePool:
                 self.workers.remove(worker)
         return finished
 
-    def alive(self, cell: Cell) -> bool:
+    def alive(self, run: Run) -> bool:
         """Whether a worker is left for it."""
-        return any(worker.takes(cell) for worker in self.workers)
+        return any(worker.takes(run) for worker in self.workers)
 
     def notes(self) -> Sequence[str]:
         """There is nothing to say."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mnfpn_cli.documents.bench import RunProfile
-from mnfpn_cli.documents.measurement import WarningRecord
-from mnfpn_cli.documents.work import Measured, SamplingRecord
+from mnfpn_cli.documents.records import WarningRecord
+from mnfpn_cli.documents.worker import Measured, SamplingRecord
 from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.sweep.works import work
@@ -18,7 +18,7 @@ FILE = Path(__file__).with_name("recorded.json")
 
 WORK = work(
     settings=NetworkSettings.model_validate({"stages": [[1, 8, 1, 2], [6, 8, 1, 2]]}),
-    **{"height": 32, "width": 32, "threads": 1, "sampling": SamplingRecord(runs=8, warmup=2), "by_layer": True},
+    **{"height": 32, "width": 32, "threads": 1, "sampling": SamplingRecord(passes=8, warmup=2), "by_layer": True},
 )
 """What was recorded: a tiny network, with its layers."""
 
@@ -56,16 +56,16 @@ def record(measured: Measured) -> None:
     FILE.write_text(neutral.model_dump_json(indent=1) + "\n")
 
 
-def unlike(one: Any, other: Any, place: str = "") -> Iterator[str]:
+def unlike(one: Any, other: Any, machine: str = "") -> Iterator[str]:
     """Where two documents differ in their keys or types. None is what could not be read, and like anything."""
     if one is None or other is None:
         return
     if type(one) is not type(other):
-        yield f"{place}: {type(one).__name__} is not {type(other).__name__}"
+        yield f"{machine}: {type(one).__name__} is not {type(other).__name__}"
     elif isinstance(one, dict):
-        yield from (f"{place}.{key}: is in one alone" for key in sorted(one.keys() ^ other.keys()))
+        yield from (f"{machine}.{key}: is in one alone" for key in sorted(one.keys() ^ other.keys()))
         for key in sorted(one.keys() & other.keys()):
-            yield from unlike(one[key], other[key], f"{place}.{key}")
+            yield from unlike(one[key], other[key], f"{machine}.{key}")
     elif isinstance(one, list) and one and other:
         for index, item in enumerate(other):
-            yield from unlike(one[0], item, f"{place}[{index}]")
+            yield from unlike(one[0], item, f"{machine}[{index}]")

@@ -1,15 +1,17 @@
-"""The reference cell's times: whether the machine moved, and what a cell measured then would have taken at first."""
+"""The baseline run's times: whether the machine moved, and what a run measured then would have taken at first."""
 
 import pytest
 
-from mnfpn_cli.store.rows import Reference
-from mnfpn_cli.sweep.drift import moves, pace_at
+from mnfpn_cli.store.rows import Baseline
+from mnfpn_cli.sweep.drift import drift_at, moves
 
 
-def timed(minute: int, milliseconds: float, node: str = "here", spread: float = 0.01, sweep: int = 1) -> Reference:
-    """A reference's time at a minute past the hour: eleven samples around a median."""
+def timed(minute: int, milliseconds: float, worker: str = "here", spread: float = 0.01, sweep: int = 1) -> Baseline:
+    """A baseline's time at a minute past the hour: eleven samples around a median."""
     samples = tuple(milliseconds * 1e-3 * (1 + spread * (index - 5) / 5) for index in range(11))
-    return Reference(f"{node}{sweep}{minute}", sweep, "key", node, f"2026-11-21T10:{minute:02}:00.000+00:00", samples)
+    return Baseline(
+        f"{worker}{sweep}{minute}", sweep, "key", worker, f"2026-11-21T10:{minute:02}:00.000+00:00", samples
+    )
 
 
 def at(minute: int) -> str:
@@ -23,10 +25,10 @@ def test_a_machine_that_stays_the_same_has_not_moved() -> None:
 
 
 def test_a_machine_that_became_slower_has_moved() -> None:
-    """With the node, the moment, and by how much."""
+    """With the worker, the moment, and by how much."""
     (moved,) = moves([timed(0, 10), timed(10, 12), timed(20, 10.1)])
-    assert (moved.node, moved.finished) == ("here", at(10))
-    assert moved.pace == pytest.approx(1.2)
+    assert (moved.worker, moved.finished) == ("here", at(10))
+    assert moved.drift == pytest.approx(1.2)
 
 
 def test_noise_is_no_movement() -> None:
@@ -34,15 +36,15 @@ def test_noise_is_no_movement() -> None:
     assert moves([timed(0, 10, spread=0.5), timed(10, 12, spread=0.5)]) == []
 
 
-def test_each_node_and_each_sweep_is_held_against_itself() -> None:
+def test_each_worker_and_each_sweep_is_held_against_itself() -> None:
     """Two machines differ, and so do two days; neither has moved."""
     assert moves([timed(0, 10, "one"), timed(1, 20, "two"), timed(10, 10, "one"), timed(11, 20, "two")]) == []
     assert moves([timed(0, 10), timed(10, 20, sweep=2)]) == []
 
 
-@pytest.mark.parametrize(("minute", "pace"), [(0, 1.0), (5, 1.1), (10, 1.2), (15, 1.0), (20, 0.8), (30, 0.8)])
-def test_between_two_times_the_pace_changes_evenly(minute: int, pace: float) -> None:
-    """Behind the last it stays; on another node it is not known, and 1."""
+@pytest.mark.parametrize(("minute", "drift"), [(0, 1.0), (5, 1.1), (10, 1.2), (15, 1.0), (20, 0.8), (30, 0.8)])
+def test_between_two_times_the_drift_changes_evenly(minute: int, drift: float) -> None:
+    """Behind the last it stays; on another worker it is not known, and 1."""
     taken = [timed(0, 10), timed(10, 12), timed(20, 8)]
-    assert pace_at(taken, "here", at(minute)) == pytest.approx(pace)
-    assert pace_at(taken, "elsewhere", at(minute)) == 1.0
+    assert drift_at(taken, "here", at(minute)) == pytest.approx(drift)
+    assert drift_at(taken, "elsewhere", at(minute)) == 1.0

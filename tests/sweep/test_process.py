@@ -1,4 +1,4 @@
-"""A cell in a process of its own: whatever happens to that, the sweep goes on, and a row says so."""
+"""A run in a process of its own: whatever happens to that, the sweep goes on, and a row says so."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ WORKER = "mnfpn_cli.sweep.worker"
 
 
 def children() -> list[psutil.Process]:
-    """The processes that measure cells."""
+    """The processes that measure runs."""
     alive = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
     return [one for one in alive if WORKER in one.cmdline()]
 
@@ -32,7 +32,7 @@ def at_start(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
 
 
 def in_the_middle(signal_number: int) -> Outcome:
-    """Measure a cell, and send its process a signal as soon as it is there."""
+    """Measure a run, and send its process a signal as soon as it is there."""
     outcomes = list[Outcome]()
     thread = Thread(target=lambda: outcomes.append(run_task(task())))
     thread.start()
@@ -44,7 +44,7 @@ def in_the_middle(signal_number: int) -> Outcome:
     return outcomes[0]
 
 
-def test_a_cell_is_measured_as_bench_measures_it() -> None:
+def test_a_run_is_measured_as_bench_measures_it() -> None:
     """Samples, environment, warnings."""
     outcome = run_task(task())
     assert (outcome.status, outcome.reason) == ("done", None)
@@ -85,7 +85,7 @@ def test_a_runtime_that_cannot_run_here_has_not_failed() -> None:
 
 
 def test_whatever_is_printed_the_result_is_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On standard output and error, by Python and below it: the result has a place of its own."""
+    """On standard output and error, by Python and below it: the result has a machine of its own."""
     at_start(tmp_path, monkeypatch, "print('{}', flush=True); os.write(1, b'{'); os.write(2, b'error: x')")
     outcome = run_task(task())
     assert (outcome.status, outcome.reason) == ("done", None)
@@ -102,15 +102,15 @@ def test_a_process_that_ends_without_a_result_says_its_last_line(
         assert (outcome.status, outcome.reason, outcome.measured) == ("failed", reason, None)
 
 
-def test_a_cell_that_takes_too_long_is_given_up() -> None:
+def test_a_run_that_takes_too_long_is_given_up() -> None:
     """And its process is gone."""
     outcome = run_task(task(0.5, sampling=LONG))
-    assert outcome.reason == "it took more than 0.5 s (`cell_timeout`)"
+    assert outcome.reason == "it took more than 0.5 s (`run_timeout`)"
     assert children() == []
 
 
 @pytest.mark.slow
-def test_a_cell_ends_when_its_sweep_is_stopped() -> None:
+def test_a_run_ends_when_its_sweep_is_stopped() -> None:
     """At once."""
     start = time.monotonic()
     run_task(task(sampling=LONG), stopped=lambda: time.monotonic() - start > 0.5)
@@ -127,7 +127,7 @@ run_task(task(sampling=LONG))
 
 
 @pytest.mark.slow
-def test_a_cell_dies_with_its_sweep() -> None:
+def test_a_run_dies_with_its_sweep() -> None:
     """Even where that is killed on the spot: nothing is left that measures for nobody."""
     parent = subprocess.Popen([sys.executable, "-c", PARENT])
     seen = psutil.Process(parent.pid)
@@ -141,8 +141,8 @@ def test_a_cell_dies_with_its_sweep() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="oom_score_adj is Linux's")
-def test_the_system_takes_the_cell_first_when_memory_runs_out() -> None:
-    """Not the sweep, which would lose its place."""
+def test_the_system_takes_the_run_first_when_memory_runs_out() -> None:
+    """Not the sweep, which would lose its machine."""
     started = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         process._offer_when_memory_runs_out(started.pid)

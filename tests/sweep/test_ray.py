@@ -16,28 +16,27 @@ import pytest
 from sqlalchemy import select
 
 from mnfpn_cli import __version__
-from mnfpn_cli.documents.sweep import HowRecord
-from mnfpn_cli.documents.work import SamplingRecord
+from mnfpn_cli.documents.sweep import MeasuringRecord
+from mnfpn_cli.documents.worker import SamplingRecord
 from mnfpn_cli.errors import MnfpnError, UsageError
-from mnfpn_cli.space.cells import KEY_VERSION
 from mnfpn_cli.space.planned import Budget, plan_space
-from mnfpn_cli.store import tables
+from mnfpn_cli.space.runs import KEY_VERSION
+from mnfpn_cli.store import rows as tables
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.sweep.pool import Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
-from mnfpn_cli.sweep.ray import connect as ray_connect
-from mnfpn_cli.sweep.ray import nodes as ray_nodes
+from mnfpn_cli.sweep.ray import cluster as ray_connect
+from mnfpn_cli.sweep.ray import cluster as ray_nodes
 from mnfpn_cli.sweep.ray import plan as ray_plan
 from mnfpn_cli.sweep.ray import pool as ray_pool_module
 from mnfpn_cli.sweep.ray import worker as ray_worker
-from mnfpn_cli.sweep.ray.connect import connected
-from mnfpn_cli.sweep.ray.nodes import Share, alive, nodes_of, on_node
+from mnfpn_cli.sweep.ray.cluster import Share, alive, connected, nodes_of, on_node
 from mnfpn_cli.sweep.ray.plan import plan_on
 from mnfpn_cli.sweep.ray.pool import Measure, RayPool, ray_pool
 from mnfpn_cli.sweep.ray.worker import problem_of
-from mnfpn_cli.sweep.run import SweepRun
 from mnfpn_cli.sweep.start import Chosen, begin
 from mnfpn_cli.sweep.state import State
+from mnfpn_cli.sweep.sweep import SweepRun
 from tests.space.spaces import space_of
 from tests.sweep import works
 from tests.sweep.pools import measured as made_up
@@ -111,23 +110,23 @@ def quick(work: Callable[[str], None] = lambda _node: None) -> Measure:
     return measure
 
 
-def sweep_of(store: Store, how: HowRecord, widths: int) -> int:
+def sweep_of(store: Store, measuring: MeasuringRecord, widths: int) -> int:
     """A sweep over some widths, put down."""
     space = space_of(width_mult=[round(0.35 + index / 10, 2) for index in range(widths)], size=["64"])
     planned = plan_space(space, Budget())
-    return begin(store, Chosen(planned.cells, planned, "all", "mnfpn sweep"), how, "Ray, any machine")
+    return begin(store, Chosen(planned.runs, planned, "all", "mnfpn sweep"), measuring, "Ray, any machine")
 
 
 def run(
     store: Store,
     pool: RayPool,
     widths: int,
-    how: HowRecord | None = None,
+    measuring: MeasuringRecord | None = None,
     tell: Callable[[State], None] = lambda _: None,
 ) -> State:
     """Measure a sweep over some widths."""
-    how = how or HowRecord()
-    return SweepRun(store, sweep_of(store, how, widths), pool, how, tell=tell).run()
+    measuring = measuring or MeasuringRecord()
+    return SweepRun(store, sweep_of(store, measuring, widths), pool, measuring, tell=tell).run()
 
 
 def rows(store: Store) -> list[tuple[str, str]]:
@@ -160,10 +159,10 @@ def measured(pool: RayPool, worker: Worker) -> Outcome | Lost:
 
 
 @pytest.mark.slow
-def test_a_node_that_dies_costs_no_cell(
+def test_a_node_that_dies_costs_no_run(
     cluster: Any, add_node: Callable[..., Any], store: Store, tmp_path: Path
 ) -> None:
-    """Killed in the middle of a cell: each cell is in the store once, measured by one of two nodes or the other."""
+    """Killed in the middle of a run: each run is in the store once, measured by one of two nodes or the other."""
     victim, stuck = add_node(), tmp_path / "stuck"
     victim_id = victim.node_id
 
@@ -194,7 +193,7 @@ def test_a_node_that_dies_costs_no_cell(
 def test_a_node_that_joins_measures_too(
     cluster: Any, add_node: Callable[..., Any], store: Store, tmp_path: Path
 ) -> None:
-    """The first node waits in its second cell until the new one has measured."""
+    """The first node waits in its second run until the new one has measured."""
     head, joined = cluster.head_node.node_id, tmp_path / "joined"
 
     def work(node: str) -> None:
@@ -217,11 +216,11 @@ def test_a_node_that_joins_measures_too(
 
 
 @pytest.mark.slow
-def test_cells_are_measured_by_a_fresh_process_on_their_node(cluster: Any, store: Store) -> None:
+def test_runs_are_measured_by_a_fresh_process_on_their_node(cluster: Any, store: Store) -> None:
     """As on one machine."""
-    how = HowRecord(sampling=QUICKLY, reference_every=100)
+    measuring = MeasuringRecord(sampling=QUICKLY, baseline_every=100)
     with ray_pool(cluster.address, {"auto"}) as pool:
-        state = run(store, pool, 2, how)
+        state = run(store, pool, 2, measuring)
     assert (state.done, state.failed) == (2, 0), state.notes
     assert sorted(Counter(key for key, _ in rows(store)).values()) == [1, 1]
     (one, *_) = store.read(lambda connection: connection.execute(select(tables.results.c.document)).all())
@@ -284,10 +283,10 @@ def test_two_sweeps_do_not_measure_on_a_node_at_a_time(cluster: Any, monkeypatch
 
 
 @pytest.mark.slow
-def test_nodes_that_cannot_measure_are_told_before_the_first_cell(
+def test_nodes_that_cannot_measure_are_told_before_the_first_run(
     cluster: Any, add_node: Callable[..., Any], store: Store, tmp_path: Path
 ) -> None:
-    """No package, or another version of it: the others measure all, and no cell fails."""
+    """No package, or another version of it: the others measure all, and no run fails."""
     add_node(env_vars={"PYTHONPATH": _without_package(tmp_path / "without")})
     add_node(env_vars={"PYTHONPATH": _other_version(tmp_path / "other")})
     with ray_pool(cluster.address, {"auto"}, measure=quick()) as pool:
@@ -342,22 +341,22 @@ def test_each_gpu_is_a_worker_that_sees_itself_alone(cluster: Any, add_node: Cal
     with ray_pool(cluster.address, {"cuda"}, "T4", quick()) as pool:
         workers = until(pool, 2)
         assert [worker.kind for worker in workers] == ["cuda", "cuda"]
-        assert len({worker.node for worker in workers}) == 2
+        assert len({worker.name for worker in workers}) == 2
         for worker in workers:
             outcome = measured(pool, worker)
             assert isinstance(outcome, Outcome)
             assert outcome.measured is not None
             threads = outcome.measured.environment.driver
             assert threads == os.environ.get("OMP_NUM_THREADS"), "as if Ray had not counted cores"
-            assert worker.node.endswith(f", GPU {outcome.measured.environment.gpu}")
-            assert outcome.node == worker.node
+            assert worker.name.endswith(f", GPU {outcome.measured.environment.gpu}")
+            assert outcome.worker == worker.name
     has = r"accelerator H100:\n(.*\n)?.* has 3 cores, 2 GPUs \(T4\)"
     with pytest.raises(MnfpnError, match=f"no node can measure with device cuda {has}"):
         _join(cluster, {"cuda"}, "H100")
 
 
 @pytest.mark.slow
-def test_without_a_gpu_in_the_cluster_cells_for_one_are_an_error(cluster: Any) -> None:
+def test_without_a_gpu_in_the_cluster_runs_for_one_are_an_error(cluster: Any) -> None:
     """And a device that no cluster can give is one before anything is asked."""
     with pytest.raises(MnfpnError, match=r"no node can measure with device cuda:\n.* has 1 cores, 0 GPUs"):
         _join(cluster, {"cpu", "cuda"})
@@ -394,7 +393,7 @@ def test_a_node_whose_cores_are_taken_is_waited_for_while_others_measure(
 
 
 @pytest.mark.slow
-def test_a_node_that_loses_every_cell_is_left_out(cluster: Any) -> None:
+def test_a_node_that_loses_every_run_is_left_out(cluster: Any) -> None:
     """A worker that was lost is not used again; the node gets another, but not for ever."""
     used = set[Worker]()
     with ray_pool(cluster.address, {"auto"}, measure=quick(lambda _node: os._exit(1))) as pool:
@@ -405,18 +404,18 @@ def test_a_node_that_loses_every_cell_is_left_out(cluster: Any) -> None:
             assert isinstance(measured(pool, worker), Lost)
             assert worker not in pool.idle()
         assert "is not used any more: lost 3 times in a row" in pool.notes()[-1]
-        (cell, *_) = plan_space(space_of(width_mult=[0.35], size=["64"]), Budget()).cells
+        (run, *_) = plan_space(space_of(width_mult=[0.35], size=["64"]), Budget()).runs
         now = time.monotonic()
-        assert pool.alive(cell.cell)
+        assert pool.alive(run.run)
         pool.clock = lambda: now + 1000
-        assert not pool.alive(cell.cell)
+        assert not pool.alive(run.run)
 
 
 @pytest.mark.slow
 def test_a_space_planned_on_a_cluster_is_the_same(
     cluster: Any, add_node: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cells, order and counts, also of what two parts have in common; a node without the package is left alone."""
+    """Runs, order and counts, also of what two parts have in common; a node without the package is left alone."""
     add_node()
     add_node(env_vars={"PYTHONPATH": _without_package(tmp_path)})
     monkeypatch.setattr(ray_plan, "PART", 24)
@@ -433,7 +432,7 @@ def test_a_space_planned_on_a_cluster_is_the_same(
     expected = plan_space(space, budget)
     made = plan_on(cluster.address, space, budget, lambda _doing, share: shares.append(share))
     assert made == expected
-    assert made.cells
+    assert made.runs
     assert made.cut
     assert made.invalid
     assert made.repeated
@@ -451,7 +450,7 @@ def test_a_cluster_without_the_package_cannot_plan(cluster: Any, monkeypatch: py
 
 @pytest.mark.slow
 def test_ctrl_c_stays_the_sweeps_own(cluster: Any) -> None:
-    """Ray puts a handler of its own in place of others'; it is put back while Ray is used."""
+    """Ray puts a handler of its own in machine of others'; it is put back while Ray is used."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
     with connected(cluster.address):
@@ -564,7 +563,7 @@ def test_nodes_are_called_by_what_tells_them_apart() -> None:
         ({}, ""),
         ({"version": "0.0.1"}, f"it has mnfpn 0.0.1, this is {__version__}"),
         ({"version": None}, f"its Python (py) has no mnfpn: pip install mnfpn=={__version__}"),
-        ({"key_version": 0}, f"its mnfpn measures cells of version 0, this one of {KEY_VERSION}"),
+        ({"key_version": 0}, f"its mnfpn measures runs of version 0, this one of {KEY_VERSION}"),
         ({"torch": False}, "its Python (py) has no torch"),
     ],
 )

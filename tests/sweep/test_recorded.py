@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mnfpn_cli.documents.work import Measured
+from mnfpn_cli.documents.worker import Measured
 from mnfpn_cli.store.rows import Result
 from mnfpn_cli.sweep.process import Outcome, Task, run_task
 from tests.sweep import pools

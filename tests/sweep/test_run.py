@@ -1,4 +1,4 @@
-"""A sweep under way: each cell once, the reference in between, and nothing lost whatever happens."""
+"""A sweep under way: each run once, the baseline in between, and nothing lost whatever happens."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -7,25 +7,24 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from mnfpn_cli.documents.sweep import HowRecord
-from mnfpn_cli.documents.work import SamplingRecord
+from mnfpn_cli.documents.sweep import MeasuringRecord
+from mnfpn_cli.documents.worker import SamplingRecord
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.space.planned import Budget, plan_space
-from mnfpn_cli.store import tables
+from mnfpn_cli.store import rows as tables
 from mnfpn_cli.store.change import try_again
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.merge import merge
-from mnfpn_cli.store.read import read_cells
+from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import Result
 from mnfpn_cli.store.store import Store, open_store
-from mnfpn_cli.store.sweeps import NOT_AGAIN, Again, references, sweeps
-from mnfpn_cli.sweep.expected import Reused, reused, reused_by_any
+from mnfpn_cli.store.sweeps import NOT_AGAIN, Again, baselines, sweeps
 from mnfpn_cli.sweep.pool import Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
-from mnfpn_cli.sweep.run import SweepRun
-from mnfpn_cli.sweep.start import Chosen, begin
+from mnfpn_cli.sweep.start import Chosen, Reused, begin, reused, reused_by_any
 from mnfpn_cli.sweep.state import State
+from mnfpn_cli.sweep.sweep import SweepRun
 from tests.space.spaces import space_of
 from tests.sweep.pools import FakePool, failed, measured, no_graphs, steady
 
@@ -40,26 +39,32 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def sweep_of(
-    store: Store, how: HowRecord | None = None, widths: int = 12, again: Again = NOT_AGAIN, **axes: list[object]
+    store: Store,
+    measuring: MeasuringRecord | None = None,
+    widths: int = 12,
+    again: Again = NOT_AGAIN,
+    **axes: list[object],
 ) -> int:
     """A sweep over some widths, put down."""
     space = space_of(width_mult=[round(0.35 + index / 10, 2) for index in range(widths)], size=["64"], **axes)
     planned = plan_space(space, Budget())
-    return begin(store, Chosen(planned.cells, planned, "all", "mnfpn sweep"), how or HowRecord(), PLACE, again)
+    return begin(
+        store, Chosen(planned.runs, planned, "all", "mnfpn sweep"), measuring or MeasuringRecord(), PLACE, again
+    )
 
 
-def run(store: Store, sweep: int, pool: FakePool, how: HowRecord | None = None) -> State:
+def run(store: Store, sweep: int, pool: FakePool, measuring: MeasuringRecord | None = None) -> State:
     """Measure what is left of a sweep."""
-    return SweepRun(store, sweep, pool, how or HowRecord()).run()
+    return SweepRun(store, sweep, pool, measuring or MeasuringRecord()).run()
 
 
 def results(store: Store) -> Counter[str]:
-    """How many results each cell has."""
+    """How many results each run has."""
     query = select(tables.results.c.key, func.count()).group_by(tables.results.c.key)
     return Counter({row[0]: row[1] for row in store.read(lambda connection: connection.execute(query).all())})
 
 
-def test_each_cell_is_measured_once_in_random_order(store: Store) -> None:
+def test_each_run_is_measured_once_in_random_order(store: Store) -> None:
     """And the order is none of the axes'."""
     sweep, pool = sweep_of(store), FakePool()
     state = run(store, sweep, pool)
@@ -71,7 +76,7 @@ def test_each_cell_is_measured_once_in_random_order(store: Store) -> None:
 
 
 def test_a_repeated_sweep_measures_nothing_twice(store: Store) -> None:
-    """Cells that the store has are done, from whichever sweep; new ones are measured."""
+    """Runs that the store has are done, from whichever sweep; new ones are measured."""
     run(store, sweep_of(store, widths=4), FakePool())
     pool = FakePool()
     state = run(store, sweep_of(store, widths=6), pool)
@@ -84,28 +89,28 @@ def test_what_is_asked_for_again_is_measured_again_and_nothing_is_lost(store: St
     """Two results, of which the newer counts."""
     run(store, sweep_of(store, widths=2), FakePool())
     planned = plan_space(space_of(width_mult=[0.35, 0.45], size=["64"]), Budget())
-    again = begin(store, Chosen(planned.cells, planned, "all", ""), HowRecord(), PLACE, again=Again(every=True))
+    again = begin(store, Chosen(planned.runs, planned, "all", ""), MeasuringRecord(), PLACE, again=Again(every=True))
     run(store, again, FakePool(lambda _: measured([0.02] * 8)))
     assert sorted(results(store).values()) == [2, 2]
-    assert [one.latency_s for one in read_cells(store)] == [0.02, 0.02]
+    assert [one.latency_s for one in read_runs(store)] == [0.02, 0.02]
 
 
-def test_the_reference_is_timed_first_in_between_and_last(store: Store) -> None:
-    """The middle cell by MACs, with the same options; its times are not results of cells."""
-    how = HowRecord(sampling=SamplingRecord(max_time_s=1), reference_every=5)
-    sweep, pool = sweep_of(store, how), FakePool()
-    run(store, sweep, pool, how)
+def test_the_baseline_is_timed_first_in_between_and_last(store: Store) -> None:
+    """The middle run by MACs, with the same options; its times are not results of runs."""
+    measuring = MeasuringRecord(sampling=SamplingRecord(max_time_s=1), baseline_every=5)
+    sweep, pool = sweep_of(store, measuring), FakePool()
+    run(store, sweep, pool, measuring)
     assert len(pool.tasks) == 12 + 4
     times = Counter(task.work.model_dump_json() for _, task in pool.tasks)
-    (reference,) = [work for work, number in times.items() if number > 1]
-    assert times[reference] == 5  # four times as the reference, once as a cell
-    assert pool.tasks[0][1].work.model_dump_json() == reference
-    assert pool.tasks[-1][1].work.model_dump_json() == reference
-    assert pool.tasks[0][1].work.sampling == how.sampling
-    assert len(references(store)) == 4
+    (baseline,) = [work for work, number in times.items() if number > 1]
+    assert times[baseline] == 5  # four times as the baseline, once as a run
+    assert pool.tasks[0][1].work.model_dump_json() == baseline
+    assert pool.tasks[-1][1].work.model_dump_json() == baseline
+    assert pool.tasks[0][1].work.sampling == measuring.sampling
+    assert len(baselines(store)) == 4
 
 
-def test_a_cell_that_fails_is_a_row_that_says_so(store: Store) -> None:
+def test_a_run_that_fails_is_a_row_that_says_so(store: Store) -> None:
     """The others are measured; it is tried again only where that is asked for."""
 
     def third_fails(task: Task) -> Outcome:
@@ -114,7 +119,7 @@ def test_a_cell_that_fails_is_a_row_that_says_so(store: Store) -> None:
     sweep = sweep_of(store)
     state = run(store, sweep, FakePool(third_fails))
     assert (state.done, state.failed) == (11, 1)
-    (broken,) = read_cells(store, status="failed")
+    (broken,) = read_runs(store, status="failed")
     assert broken.result is not None
     assert broken.result.reason == "out of memory"
     pool = FakePool()
@@ -124,8 +129,8 @@ def test_a_cell_that_fails_is_a_row_that_says_so(store: Store) -> None:
     assert run(store, sweep, FakePool()).failed == 0
 
 
-def test_a_reference_that_fails_is_told_and_another_is_taken(store: Store) -> None:
-    """The next in the middle; every cell is measured."""
+def test_a_baseline_that_fails_is_told_and_another_is_taken(store: Store) -> None:
+    """The next in the middle; every run is measured."""
     failures = iter([True])
 
     def first_fails(task: Task) -> Outcome:
@@ -136,11 +141,11 @@ def test_a_reference_that_fails_is_told_and_another_is_taken(store: Store) -> No
     assert (state.done, state.failed) == (12, 0)
     assert "failed, and another is taken: too large" in state.notes[0]
     assert pool.tasks[0][1].work != pool.tasks[1][1].work == pool.tasks[-1][1].work
-    assert len(references(store)) == 3
+    assert len(baselines(store)) == 3
 
 
-def test_references_that_fail_again_and_again_are_given_up(store: Store) -> None:
-    """After three of them there is no word on drift, but a row for every cell."""
+def test_baselines_that_fail_again_and_again_are_given_up(store: Store) -> None:
+    """After three of them there is no word on drift, but a row for every run."""
     pool = FakePool(lambda _: failed("too large"))
     state = run(store, sweep_of(store), pool)
     assert state.failed == 12
@@ -148,33 +153,33 @@ def test_references_that_fail_again_and_again_are_given_up(store: Store) -> None
     assert len(pool.tasks) == 15
 
 
-def test_a_cell_whose_machine_died_is_measured_elsewhere(store: Store) -> None:
+def test_a_run_whose_machine_died_is_measured_elsewhere(store: Store) -> None:
     """Once; the worker is not used again."""
     workers = [Worker("1", "one"), Worker("2", "two")]
     deaths = iter([True])
 
     def first_dies(task: Task) -> Outcome | Lost:
         pool_is_warm = len(pool.tasks) > 6
-        return Lost("its node is gone") if pool_is_warm and next(deaths, False) else steady(task)
+        return Lost("its worker is gone") if pool_is_warm and next(deaths, False) else steady(task)
 
     pool = FakePool(first_dies, workers)
     state = run(store, sweep_of(store), pool)
     assert (state.done, state.failed) == (12, 0)
     assert set(results(store).values()) == {1}
-    assert any("is lost: its node is gone" in line for line in state.notes)
+    assert any("is lost: its worker is gone" in line for line in state.notes)
 
 
-def test_a_cell_that_kills_every_machine_fails_in_the_end(store: Store) -> None:
+def test_a_run_that_kills_every_machine_fails_in_the_end(store: Store) -> None:
     """It is held to be the reason, after three of them."""
-    workers = [Worker(str(number), f"node {number}") for number in range(5)]
+    workers = [Worker(str(number), f"worker {number}") for number in range(5)]
 
     def deadly(task: Task) -> Outcome | Lost:
         return Lost("gone") if task.work.settings.width_mult == 0.55 else steady(task)
 
-    how = HowRecord(reference_every=100)
-    state = run(store, sweep_of(store, how), FakePool(deadly, workers), how)
+    measuring = MeasuringRecord(baseline_every=100)
+    state = run(store, sweep_of(store, measuring), FakePool(deadly, workers), measuring)
     assert (state.done, state.failed) == (11, 1)
-    assert "were lost 3 times" in (read_cells(store, status="failed")[0].result or failed("")).reason  # type: ignore[operator]
+    assert "were lost 3 times" in (read_runs(store, status="failed")[0].result or failed("")).reason  # type: ignore[operator]
 
 
 def test_without_a_machine_a_sweep_ends_with_what_it_has(store: Store) -> None:
@@ -191,38 +196,38 @@ def test_without_a_machine_a_sweep_ends_with_what_it_has(store: Store) -> None:
 def test_a_sweep_that_is_stopped_leaves_the_rest_for_later(store: Store) -> None:
     """What runs is given back, not put down; going on measures exactly what is left."""
     sweep, pool = sweep_of(store), FakePool()
-    stopped = SweepRun(store, sweep, pool, HowRecord(), stopped=lambda: len(pool.tasks) > 5).run()
+    stopped = SweepRun(store, sweep, pool, MeasuringRecord(), stopped=lambda: len(pool.tasks) > 5).run()
     assert 0 < stopped.done < 12
     assert run(store, sweep, FakePool()).done == 12
     assert set(results(store).values()) == {1}
 
 
-def test_cells_that_cannot_keep_to_the_latency_are_not_measured(store: Store) -> None:
-    """By the best rate that any cell has reached; they stay pending."""
-    how = HowRecord(max_latency_s=0.010)
+def test_runs_that_cannot_keep_to_the_latency_are_not_measured(store: Store) -> None:
+    """By the best rate that any run has reached; they stay pending."""
+    measuring = MeasuringRecord(max_latency_s=0.010)
     space = space_of(width_mult=[1.0], size=[str(side) for side in range(64, 577, 64)])
     planned = plan_space(space, Budget())
-    sweep = begin(store, Chosen(planned.cells, planned, "all", ""), how, PLACE)
+    sweep = begin(store, Chosen(planned.runs, planned, "all", ""), measuring, PLACE)
 
     def by_area(task: Task) -> Outcome:
         return measured([0.001 * (task.work.height / 64) ** 2] * 8)
 
     pool = FakePool(by_area)
-    state = run(store, sweep, pool, how)
-    slow = [one for one in read_cells(store) if (one.latency_s or 0) > 0.010]
+    state = run(store, sweep, pool, measuring)
+    slow = [one for one in read_runs(store) if (one.latency_s or 0) > 0.010]
     assert state.skipped > 0
     assert state.skipped + state.done == 9
-    assert len(read_cells(store, status="pending")) == state.skipped
+    assert len(read_runs(store, status="pending")) == state.skipped
     assert len(slow) < 6
     assert state.best is not None
-    assert state.best.cell.size.height == 192
+    assert state.best.run.size.height == 192
 
 
-def test_cells_of_another_sweep_are_waited_for(store: Store) -> None:
+def test_runs_of_another_sweep_are_waited_for(store: Store) -> None:
     """What a process that died had claimed is measured here."""
     sweep = sweep_of(store, widths=3)
     other = Claims(store, me="elsewhere/1/1.00/abcd", host="elsewhere")
-    key = read_cells(store)[0].key
+    key = read_runs(store)[0].key
     assert other.claim(key)
     states = list[State]()
 
@@ -231,12 +236,12 @@ def test_cells_of_another_sweep_are_waited_for(store: Store) -> None:
         if state.others and len(states) > 20:
             other.release()
 
-    assert SweepRun(store, sweep, FakePool(), HowRecord(), tell=tell).run().done == 3
+    assert SweepRun(store, sweep, FakePool(), MeasuringRecord(), tell=tell).run().done == 3
     assert max(state.others for state in states) == 1
 
 
-def test_lanes_get_the_cells_of_their_kind(store: Store) -> None:
-    """A worker with a GPU takes no cell for the CPU; any takes the best that it has."""
+def test_lanes_get_the_runs_of_their_kind(store: Store) -> None:
+    """A worker with a GPU takes no run for the CPU; any takes the best that it has."""
     sweep = sweep_of(store, widths=3, device=["cpu", "cuda", "auto"])
     pool = FakePool(workers=[Worker("1", "one", "cpu"), Worker("2", "two", "cuda")])
     assert run(store, sweep, pool).done == 9
@@ -245,16 +250,16 @@ def test_lanes_get_the_cells_of_their_kind(store: Store) -> None:
 
 
 def test_what_cannot_run_is_left_out_with_its_reason(store: Store) -> None:
-    """One cell of each runtime is tried; they have not failed, stay to be measured, and none is the reference."""
+    """One run of each runtime is tried; they have not failed, stay to be measured, and none is the baseline."""
     sweep, pool = sweep_of(store, widths=4, runtime=["cuda-graph", "eager"]), FakePool(no_graphs)
     state = run(store, sweep, pool)
     assert (state.done, state.failed, state.left, state.notes) == (4, 0, 0, ())
-    assert [(one.cell.cell.execution.runtime, one.reason) for one in state.not_run] == [
+    assert [(one.run.run.execution.runtime, one.reason) for one in state.not_run] == [
         ("cuda-graph", "runs on CUDA alone")
     ] * 4
-    assert len(references(store)) == 2
+    assert len(baselines(store)) == 2
     assert all(task.work.runtime != "cuda-graph" for _, task in pool.tasks[2:])
-    assert len(read_cells(store, status="pending")) == 4
+    assert len(read_runs(store, status="pending")) == 4
     assert run(store, sweep, FakePool()).done == 8
 
 
@@ -265,7 +270,7 @@ def test_what_one_machine_cannot_run_another_measures(store: Store) -> None:
 
     def one_cannot(task: Task) -> Outcome:
         (worker,) = [worker for worker, given in reversed(pool.tasks) if given is task][:1]
-        return no_graphs(task) if worker.node == "one" else steady(task)
+        return no_graphs(task) if worker.name == "one" else steady(task)
 
     pool.measure = one_cannot
     state = run(store, sweep, pool)
@@ -275,13 +280,13 @@ def test_what_one_machine_cannot_run_another_measures(store: Store) -> None:
 def test_layers_are_timed_where_the_store_lacks_them(store: Store) -> None:
     """A repeated sweep that asks for layers measures again what has none, by runtimes that have layers; once."""
     run(store, sweep_of(store, widths=2, runtime=["eager", "fused"]), FakePool())
-    how = HowRecord(by_layer=True)
+    measuring = MeasuringRecord(by_layer=True)
     for times in (2, 0):
         pool = FakePool()
-        sweep = sweep_of(store, how, 2, Again(for_layers=True), runtime=["eager", "fused"])
-        assert run(store, sweep, pool, how).done == 4
+        sweep = sweep_of(store, measuring, 2, Again(for_layers=True), runtime=["eager", "fused"])
+        assert run(store, sweep, pool, measuring).done == 4
         assert sum(task.work.by_layer for _, task in pool.tasks) == times
-    profiles = [one.profile for one in read_cells(store)]
+    profiles = [one.profile for one in read_runs(store)]
     assert sum(one is not None for one in profiles) == 2
     assert sorted(results(store).values()) == [1, 1, 2, 2]
 
@@ -300,40 +305,40 @@ def test_a_repeated_sweep_tries_again_what_failed_where_that_is_asked_for(store:
 
 def test_results_of_other_options_are_known(store: Store) -> None:
     """So many of them, and of which options; not those that were measured with the same."""
-    few, many = HowRecord(sampling=SamplingRecord(runs=6)), HowRecord(sampling=SamplingRecord(runs=30))
+    few, many = MeasuringRecord(sampling=SamplingRecord(passes=6)), MeasuringRecord(sampling=SamplingRecord(passes=30))
     run(store, sweep_of(store, few, 2), FakePool(), few)
-    same, other, layered = (sweep_of(store, how, 4) for how in (few, many, HowRecord(by_layer=True)))
+    same, other, layered = (sweep_of(store, one, 4) for one in (few, many, MeasuringRecord(by_layer=True)))
     run(store, other, FakePool(), many)
     known = {one.id: one for one in sweeps(store)}
-    found = {sweep: reused(known[sweep], read_cells(store, sweep), known) for sweep in (same, other, layered)}
+    found = {sweep: reused(known[sweep], read_runs(store, sweep), known) for sweep in (same, other, layered)}
     assert found[other] == [Reused(2, "`runs` 6", "`runs` 30")]
     assert found[same] == [Reused(2, "`runs` 30", "`runs` 6")]
-    assert {(one.cells, one.measured_with, one.wanted) for one in found[layered]} == {
+    assert {(one.runs, one.measured_with, one.wanted) for one in found[layered]} == {
         (2, "`runs` 6", "`by_layer`"),
         (2, "`runs` 30", "`by_layer`"),
     }
 
 
-def test_a_cell_is_held_against_the_newest_sweep_that_asked_for_it(store: Store) -> None:
+def test_a_run_is_held_against_the_newest_sweep_that_asked_for_it(store: Store) -> None:
     """What an older sweep wanted of it is superseded; of several sweeps like sentences are one."""
-    few, many = HowRecord(sampling=SamplingRecord(runs=6)), HowRecord(sampling=SamplingRecord(runs=30))
+    few, many = MeasuringRecord(sampling=SamplingRecord(passes=6)), MeasuringRecord(sampling=SamplingRecord(passes=30))
     run(store, sweep_of(store, few, 2), FakePool(), few)
     run(store, sweep_of(store, many, 2, Again(every=True)), FakePool(), many)
     known = {one.id: one for one in sweeps(store)}
-    by_sweep = {number: read_cells(store, number) for number in known}
+    by_sweep = {number: read_runs(store, number) for number in known}
     assert reused_by_any(list(known.values()), by_sweep, known) == []
     for widths in (1, 2):
         number = sweep_of(store, few, widths)
         known = {one.id: one for one in sweeps(store)}
-        by_sweep[number] = read_cells(store, number)
+        by_sweep[number] = read_runs(store, number)
     assert reused_by_any(list(known.values()), by_sweep, known) == [Reused(2, "`runs` 30", "`runs` 6")]
 
 
 def test_layers_are_timed_where_a_runtime_a_runtime_has_them(store: Store) -> None:
-    """Not for the reference, nor by runtimes that join layers."""
-    how = HowRecord(by_layer=True)
-    sweep, pool = sweep_of(store, how, 2, runtime=["eager", "fused"]), FakePool()
-    run(store, sweep, pool, how)
+    """Not for the baseline, nor by runtimes that join layers."""
+    measuring = MeasuringRecord(by_layer=True)
+    sweep, pool = sweep_of(store, measuring, 2, runtime=["eager", "fused"]), FakePool()
+    run(store, sweep, pool, measuring)
     asked = Counter((task.work.runtime == "fused", task.work.by_layer) for _, task in pool.tasks)
     assert asked[True, True] == 0
     assert asked[False, True] == 2

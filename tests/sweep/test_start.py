@@ -7,7 +7,7 @@ import pytest
 
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.space.cells import Cell, Execution, cell_key
+from mnfpn_cli.space.runs import Execution, Run, run_key
 from mnfpn_cli.sweep.start import this_machine
 
 
@@ -20,7 +20,7 @@ def with_program(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> No
 
 
 def test_a_machine_is_known_by_its_processor_and_its_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two machines that differ in their GPUs alone have cells of their own."""
+    """Two machines that differ in their GPUs alone have runs of their own."""
     with_program(tmp_path, monkeypatch, "exit 9")
     bare = this_machine()
     assert bare.endswith(" cores")
@@ -29,20 +29,20 @@ def test_a_machine_is_known_by_its_processor_and_its_gpus(tmp_path: Path, monkey
 
 
 def test_a_key_is_the_hash_of_all_that_determines_a_measurement() -> None:
-    """Any change of it is another cell; the same again is the same cell."""
+    """Any change of it is another run; the same again is the same run."""
     settings, size = NetworkSettings(), Size(64, 64)
-    cells = [
-        Cell(settings, size),
-        Cell(settings.model_copy(update={"width_mult": 0.5}), size),
-        Cell(settings, Size(64, 96)),
-        Cell(settings, size, Execution(batch=2)),
-        Cell(settings, size, Execution(runtime="fused")),
-        Cell(settings, size, Execution(device="cpu")),
-        Cell(settings, size, Execution(dtype="bfloat16")),
-        Cell(settings, size, Execution(threads=1)),
-        Cell(settings, size, Execution(train=True)),
+    runs = [
+        Run(settings, size),
+        Run(settings.model_copy(update={"width_mult": 0.5}), size),
+        Run(settings, Size(64, 96)),
+        Run(settings, size, Execution(batch=2)),
+        Run(settings, size, Execution(runtime="fused")),
+        Run(settings, size, Execution(device="cpu")),
+        Run(settings, size, Execution(dtype="bfloat16")),
+        Run(settings, size, Execution(threads=1)),
+        Run(settings, size, Execution(train=True)),
     ]
-    keys = [cell_key(cell, place) for cell in cells for place in ("here", "there")]
+    keys = [run_key(run, machine) for run in runs for machine in ("here", "there")]
     assert len(set(keys)) == 18
-    assert cell_key(Cell(NetworkSettings(), Size(64, 64)), "here") == keys[0]
+    assert run_key(Run(NetworkSettings(), Size(64, 64)), "here") == keys[0]
     assert len(keys[0]) == 32

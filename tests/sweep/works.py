@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mnfpn_cli.documents.work import SamplingRecord, Work
+from mnfpn_cli.documents.worker import SamplingRecord, Work
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.sweep.process import Task
 
@@ -21,7 +21,7 @@ def work(**changes: Any) -> Work:
         "batch": 1,
         "threads": None,
         "train": False,
-        "sampling": SamplingRecord(runs=10, warmup=2),
+        "sampling": SamplingRecord(passes=10, warmup=2),
         "by_layer": False,
         **changes,
     }

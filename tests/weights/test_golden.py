@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mnfpn_cli.bench.flops import count_with_fvcore
-from mnfpn_cli.network.build import build_network
-from mnfpn_cli.network.network import Network
+from mnfpn_cli.bench.workload import count_with_fvcore
+from mnfpn_cli.network.network import Network, build_network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network

@@ -10,18 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from mnfpn_cli.documents.inputs import WeightsRecord
+from mnfpn_cli.documents.records import WeightsRecord
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.network.build import build_network
-from mnfpn_cli.network.network import Network
+from mnfpn_cli.network.network import Network, build_network
+from mnfpn_cli.plan.levels import resolve
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.weights.files import Checkpoint
 from mnfpn_cli.weights.layouts import LAYOUTS, OURS, Layout
 from mnfpn_cli.weights.load import load_weights
-from mnfpn_cli.weights.places import places
+from mnfpn_cli.weights.match import weighted_layers
 
 EQUAL_TAPS = ("stages=[[1,16,1,1],[2,32,1,2],[2,32,1,2],[2,32,1,2]]", "pyramid.channels=8")
 RESNET = ("backbone.kind=resnet", "stem_channels=8", "backbone.blocks=[1,1,1,1]", "pyramid.channels=8")
@@ -46,7 +45,8 @@ def checkpoint(words: Sequence[str], layout_name: str) -> tuple[Checkpoint, Netw
 def renamed(state: dict[str, Tensor], settings: NetworkSettings, layout: Layout) -> dict[str, Tensor]:
     """A state dict as the layout has it."""
     names = {
-        place.path: layout.name_of(place.role, place.path, place.facts) for place in places(plan_network(settings))
+        place.path: layout.name_of(place.role, place.path, place.facts)
+        for place in weighted_layers(plan_network(settings))
     }
     return {f"{names[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}": tensor for key, tensor in state.items()}
 

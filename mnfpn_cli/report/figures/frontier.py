@@ -1,9 +1,12 @@
-"""Latency against cost: every measured cell with its interval, and the frontier through the best."""
+"""Latency against cost: every measured run with its interval, and the frontier; as a figure, or as a picture file."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
+from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.report.figures.style import (
     INK,
     colours,
@@ -17,7 +20,7 @@ from mnfpn_cli.report.figures.style import (
     symbols,
     text,
 )
-from mnfpn_cli.space.cells import PASSES
+from mnfpn_cli.space.runs import PASSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -31,17 +34,17 @@ COSTS: dict[str, tuple[str, Callable[[Figures], float]]] = {
     "parameters": ("Parameters", lambda figures: figures.parameters),
     "memory_bytes": ("Weights and activations (MiB)", lambda figures: figures.memory_bytes / 2**20),
 }
-"""What latency can be plotted against: the axis' title, and how a cell's plan says it."""
+"""What latency can be plotted against: the axis' title, and how a run's plan says it."""
 
 RING = 15
-"""The size of what goes around a cell on the frontier, in pixels."""
+"""The size of what goes around a run on the frontier, in pixels."""
 
 MANY = 500
-"""Cells: more of them are drawn smaller."""
+"""Runs: more of them are drawn smaller."""
 
 
 def frontier_figure(points: Points, cost: str = "macs") -> Any:
-    """Latency against a cost, both logarithmic. A point's ``customdata`` is its place among all cells.
+    """Latency against a cost, both logarithmic. A point's ``customdata`` is its place among all runs.
 
     Raises:
         MnfpnError: where plotly is not installed.
@@ -60,7 +63,7 @@ def frontier_figure(points: Points, cost: str = "macs") -> Any:
 
 
 def _lines(points: Points, places: dict[str, int], of: Callable[[Figures], float]) -> list[Any]:
-    """Through the frontier of each bench, with a ring around each of its cells."""
+    """Through the frontier of each bench, with a ring around each of its runs."""
     return [
         graph_objects().Scatter(
             **_at(some, places, of),
@@ -81,7 +84,7 @@ def _clouds(measured: Sequence[Point], places: dict[str, int], of: Callable[[Fig
     found, size = list[Any](), 9 if len(measured) <= MANY else 6
     for runtime, colour in colours(measured).items():
         for where, symbol in symbols(measured).items():
-            some = [one for one in measured if (one.stored.cell.execution.runtime, machine(one)) == (runtime, where)]
+            some = [one for one in measured if (one.stored.run.execution.runtime, machine(one)) == (runtime, where)]
             cloud = graph_objects().Scatter(
                 **_at(some, places, of),
                 error_y={**error_bars(some), "color": colour},
@@ -91,7 +94,7 @@ def _clouds(measured: Sequence[Point], places: dict[str, int], of: Callable[[Fig
                 showlegend=False,
                 marker={"color": colour, "symbol": symbol, "size": size, "opacity": 0.85},
                 hoverinfo="text",
-                meta={"kind": "cells"},
+                meta={"kind": "runs"},
             )
             found += [cloud] if some else []
     return found
@@ -119,3 +122,52 @@ def _at(some: Sequence[Point], places: dict[str, int], of: Callable[[Figures], f
         "y": [milliseconds(one) for one in some],
         "customdata": [places[one.stored.key] for one in some],
     }
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+INSTALL = "install Chromium or Chrome (Debian: apt-get install chromium), or name one in BROWSER_PATH"
+WIDTH, HEIGHT, SCALE = 1000, 620, 2
+
+
+def frontier_picture(points: Points, form: str) -> bytes:
+    """The plot on white as ``png`` or ``svg``.
+
+    Raises:
+        MnfpnError: where nothing is measured; plotly, kaleido or a browser is missing; the browser cannot draw.
+    """
+    if not points.frontier:
+        raise MnfpnError(Problem("`format`", "there is nothing to plot: no run of the store is measured"))
+    made = frontier_figure(points)
+    made.update_layout(paper_bgcolor="white", plot_bgcolor="white", title={"text": "Latency against MACs", "x": 0.02})
+    made.update_layout(margin={"l": 72, "r": 24, "t": 88, "b": 64})
+    try:
+        import kaleido
+    except ImportError:
+        raise MnfpnError(Problem("`format`", "a picture needs kaleido: pip install 'mnfpn[report]'")) from None
+    size = {"format": form, "width": WIDTH, "height": HEIGHT, "scale": SCALE if form == "png" else 1}
+    # Without MathJax, which kaleido would fetch.
+    how = {"mathjax": False, "path": _browser()}
+    try:
+        drawn = kaleido.calc_fig_sync(made.to_dict(), opts=size, kopts=how)
+    except Exception as error:  # whatever the browser does: kaleido has no class for it
+        rule = f"the browser could not draw the picture: {str(error) or repr(error)}"
+        raise MnfpnError(Problem("`format`", rule)) from error
+    return bytes(drawn)
+
+
+def _browser() -> str:
+    """The browser that is to draw.
+
+    Raises:
+        MnfpnError: where there is none.
+    """
+    named = os.environ.get("BROWSER_PATH")
+    if named:
+        found = shutil.which(named)
+        if not found:
+            raise MnfpnError(Problem("`format`", "BROWSER_PATH must name a browser", f"'{named}'"))
+        return found
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if not found:
+        raise MnfpnError(Problem("`format`", f"a picture is drawn by a browser, and none was found: {INSTALL}"))
+    return found

@@ -1,4 +1,4 @@
-"""Latency by size and batch: every measured cell with its interval, a network's cells joined from size to size."""
+"""Latency by size and batch: every measured run with its interval, a network's runs joined from size to size."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WIDTH = 0.8
 """Of what stands above one size, where the next is 1 away."""
 
 MOST_JOINED = 300
-"""Cells: with more of them, lines would hide them."""
+"""Runs: with more of them, lines would hide them."""
 
 
 def sizes_figure(points: Points) -> Any:
@@ -44,7 +44,7 @@ def sizes_figure(points: Points) -> Any:
     lanes = _lanes(measured)
     traces = []
     for runtime, colour in colours(measured).items():
-        some = [one for one in measured if one.stored.cell.execution.runtime == runtime]
+        some = [one for one in measured if one.stored.run.execution.runtime == runtime]
         at = {one.stored.key: places[_step(one)] + lanes[_who(one)] for one in some}
         traces += [_joined(some, at, runtime, colour)] * (len(measured) <= MOST_JOINED)
         traces += [_cloud(some, at, numbers, runtime, colour), key(text(runtime), runtime, color=colour)]
@@ -61,9 +61,9 @@ Step = tuple[int, int, int, int]
 
 def _step(point: Point) -> Step:
     """A batch and a size, in the order in which they stand."""
-    cell = point.stored.cell
-    height, width = cell.size
-    return cell.execution.batch, height * width, height, width
+    run = point.stored.run
+    height, width = run.size
+    return run.execution.batch, height * width, height, width
 
 
 def _words(step: Step, several: bool) -> str:
@@ -76,8 +76,8 @@ Who = tuple[str, str, str, bool]
 
 def _who(point: Point) -> Who:
     """What is the same from size to size: the runtime, the machine, the network, whether it trains."""
-    how = point.stored.cell.execution
-    return how.runtime, machine(point), point.name, how.train
+    execution = point.stored.run.execution
+    return execution.runtime, machine(point), point.name, execution.train
 
 
 def _lanes(measured: Sequence[Point]) -> dict[Who, float]:
@@ -101,7 +101,7 @@ def _cloud(some: Sequence[Point], at: dict[str, float], numbers: dict[str, int],
         showlegend=False,
         marker={"color": colour, "size": 7},
         hoverinfo="text",
-        meta={"kind": "cells"},
+        meta={"kind": "runs"},
     )
 
 
@@ -110,7 +110,7 @@ def _joined(some: Sequence[Point], at: dict[str, float], runtime: str, colour: s
     xs, ys = list[float | None](), list[float | None]()
     groups = defaultdict[object, list["Point"]](list)
     for one in some:
-        groups[_who(one), one.stored.cell.execution.batch].append(one)
+        groups[_who(one), one.stored.run.execution.batch].append(one)
     for group in groups.values():
         group.sort(key=_step)
         xs += [*(at[one.stored.key] for one in group), None]

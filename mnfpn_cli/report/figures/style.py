@@ -91,7 +91,7 @@ def text(words: str) -> str:
 
 def colours(points: Sequence[Point]) -> dict[str, str]:
     """A colour for each runtime."""
-    runtimes = sorted({one.stored.cell.execution.runtime for one in points})
+    runtimes = sorted({one.stored.run.execution.runtime for one in points})
     return {runtime: COLOURS[index % len(COLOURS)] for index, runtime in enumerate(runtimes)}
 
 
@@ -102,8 +102,8 @@ def symbols(points: Sequence[Point]) -> dict[str, str]:
 
 
 def machine(point: Point) -> str:
-    """What measured a cell: its device and node."""
-    return f"{point.stored.device} on {point.node}"
+    """What measured a run: its device and worker."""
+    return f"{point.stored.device} on {point.worker}"
 
 
 def error_bars(points: Sequence[Point]) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _interval(point: Point) -> tuple[float, float]:
 
 
 def milliseconds(point: Point) -> float:
-    """The median of a cell that was measured."""
+    """The median of a run that was measured."""
     assert point.latency
     return 1e3 * point.latency.median
 
@@ -135,7 +135,7 @@ KINDS = ("stem", "stages", "laterals", "top-down", "smooth", "extra", "head", "r
 
 
 def parts_figure() -> Any:
-    """The plot without bars: the page puts those of the chosen cell into it.
+    """The plot without bars: the page puts those of the chosen run into it.
 
     Raises:
         MnfpnError: where plotly is not installed.

@@ -7,14 +7,14 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.documents.measurement import WarningRecord
+from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.report.units import count, size_in_bytes
-from mnfpn_cli.space.names import differences
+from mnfpn_cli.space.runs import differences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mnfpn_cli.documents.measurement import EnvironmentRecord
+    from mnfpn_cli.documents.records import EnvironmentRecord
     from mnfpn_cli.report.points import Point, Points
     from mnfpn_cli.store.rows import Sweep
     from mnfpn_cli.sweep.drift import Moved
@@ -46,19 +46,19 @@ class Content:
     """Everything that the template words.
 
     Attributes:
-        cells: how many there are.
+        runs: how many there are.
         statuses: how many there are of each status, of those that there are.
         frontier: how many are on a frontier.
-        layers_timed: whether any cell has its layers timed.
-        sweeps: that the cells are of.
-        axes: the values of each setting in which cells differ, as they are listed.
+        layers_timed: whether any run has its layers timed.
+        sweeps: that the runs are of.
+        axes: the values of each setting in which runs differ, as they are listed.
         environments: the machines that measured; no rows where none did.
-        moved: the times of the reference that moved, in their order.
-        worst: the pace that is farthest from that of the first time; 1 where nothing moved.
-        warnings: what measurements said of themselves, by kind, each with the name of its cell.
+        moved: the times of the baseline that moved, in their order.
+        worst: the drift that is farthest from that of the first time; 1 where nothing moved.
+        warnings: what measurements said of themselves, by kind, each with the name of its run.
     """
 
-    cells: int
+    runs: int
     statuses: Mapping[str, int]
     frontier: int
     layers_timed: bool
@@ -73,9 +73,9 @@ class Content:
 def page_content(points: Points) -> Content:
     """Gather what the page says of a store."""
     statuses = {status: points.count(status) for status in ("done", "failed", "pending")}
-    axes = differences([one.stored.cell for one in points.all])
+    axes = differences([one.stored.run for one in points.all])
     return Content(
-        cells=len(points.all),
+        runs=len(points.all),
         statuses={status: number for status, number in statuses.items() if number},
         frontier=sum(map(len, points.frontier.values())),
         layers_timed=any(one.stored.profile for one in points.all),
@@ -83,14 +83,14 @@ def page_content(points: Points) -> Content:
         axes={key: _few(words) for key, words in axes.items()},
         environments=_environments(points),
         moved=points.moved,
-        worst=max((one.pace for one in points.moved), key=lambda pace: abs(pace - 1), default=1.0),
+        worst=max((one.drift for one in points.moved), key=lambda drift: abs(drift - 1), default=1.0),
         warnings=_warnings(points),
     )
 
 
 def _sweep(sweep: Sweep) -> SweepContent:
     plan = sweep.plan
-    numbers = {"invalid": sum(one.cells for one in plan.invalid), "over budget": sum(plan.over_budget.values())}
+    numbers = {"invalid": sum(one.runs for one in plan.invalid), "over budget": sum(plan.over_budget.values())}
     left_out = [f"{count(number)} {words}" for words, number in numbers.items() if number]
     return SweepContent(sweep.id, moment(sweep.started), left_out, plan.command)
 
@@ -112,20 +112,20 @@ def _in_order(word: str) -> tuple[bool, list[float], str]:
 
 
 def _environments(points: Points) -> Environments:
-    """Each machine and software that measured, once, with its cells."""
+    """Each machine and software that measured, once, with its runs."""
     groups = defaultdict[tuple[tuple[str, str], ...], list["Point"]](list)
     for one in points.all:
         if one.stored.measured:
-            groups[_machine(one.node, one.stored.measured.environment)].append(one)
+            groups[_machine(one.worker, one.stored.measured.environment)].append(one)
     names = list(dict.fromkeys(name for group in groups for name, _ in group))
     rows = [_environment(dict(group), names, some) for group, some in groups.items()]
-    return Environments([*names, "Measured", "Cells"], rows)
+    return Environments([*names, "Measured", "Runs"], rows)
 
 
-def _machine(node: str, found: EnvironmentRecord) -> tuple[tuple[str, str], ...]:
+def _machine(worker: str, found: EnvironmentRecord) -> tuple[tuple[str, str], ...]:
     gpu = f"{found.gpu}, driver {found.driver}, CUDA {found.cuda}" if found.gpu else ""
     facts = {
-        "Node": node,
+        "Worker": worker,
         "CPU": f"{found.cpu}, {found.cores} cores",
         "GPU": gpu,
         "Memory": size_in_bytes(found.memory_bytes),

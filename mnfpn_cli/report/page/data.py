@@ -1,4 +1,4 @@
-"""What the page's script works with: cells, the columns of their table, plots, profiles and diagrams."""
+"""What the page's script works with: runs, the columns of their table, plots, profiles and diagrams."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.report.points import Point, Points
     from mnfpn_cli.settings.input import Size
     from mnfpn_cli.settings.network import NetworkSettings
-    from mnfpn_cli.sweep.runs import Command
+    from mnfpn_cli.sweep.documents import Command
 
 
 MOST = 60
@@ -58,7 +58,7 @@ class ColumnData(Record):
 
 
 class RowData(Record):
-    """A cell: what filters, searches and plots go by; ``cells`` are the value and the text in each column."""
+    """A run: what filters, searches and plots go by; ``cells`` are the value and the text in each column."""
 
     status: str
     runtime: str
@@ -66,7 +66,7 @@ class RowData(Record):
     size: str
     batch: str
     passes: str
-    node: str
+    worker: str
     frontier: bool
     title: str
     command: str
@@ -77,7 +77,7 @@ class RowData(Record):
 
 
 class ProfileData(Record):
-    """Where the time of a cell goes, in seconds."""
+    """Where the time of a run goes, in seconds."""
 
     measured: float
     advice: str
@@ -94,7 +94,7 @@ class FigureData(Record):
 
 
 class PageData(Record):
-    """Everything that the script needs; ``profiles`` by the position of a cell, which have ``names`` by number."""
+    """Everything that the script needs; ``profiles`` by the position of a run, which have ``names`` by number."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True)
 
@@ -115,7 +115,7 @@ def diagrams(points: Points) -> tuple[Diagram, ...]:
     found = dict[tuple["NetworkSettings", "Size"], "Point"]()
     for some in points.frontier.values():
         for one in some:
-            found.setdefault(one.stored.cell.network, one)
+            found.setdefault(one.stored.run.network, one)
     return tuple(_diagram(settings, size, one) for (settings, size), one in list(found.items())[:MOST])
 
 
@@ -133,9 +133,9 @@ FILTERS = (
     ("size", "Size"),
     ("batch", "Batch"),
     ("passes", "Passes"),
-    ("node", "Node"),
+    ("worker", "Worker"),
 )
-"""What cells can be filtered by: a field of `RowData`, and its name."""
+"""What runs can be filtered by: a field of `RowData`, and its name."""
 
 
 @dataclass(frozen=True)
@@ -157,12 +157,12 @@ class Column:
 
 COLUMNS = (
     Column("Network", "text long", lambda one: one.name),
-    Column("Size", "", lambda one: float(prod(one.stored.cell.size)), lambda one: str(one.stored.cell.size)),
-    Column("Batch", "number", lambda one: one.stored.cell.execution.batch),
-    Column("Runtime", "", lambda one: one.stored.cell.execution.runtime),
+    Column("Size", "", lambda one: float(prod(one.stored.run.size)), lambda one: str(one.stored.run.size)),
+    Column("Batch", "number", lambda one: one.stored.run.execution.batch),
+    Column("Runtime", "", lambda one: one.stored.run.execution.runtime),
     Column("Device", "", lambda one: one.stored.device),
-    Column("Passes", "", lambda one: one.stored.cell.execution.passes),
-    Column("Node", "text", lambda one: one.node),
+    Column("Passes", "", lambda one: one.stored.run.execution.passes),
+    Column("Worker", "text", lambda one: one.worker),
     Column("Status", "", lambda one: one.stored.status),
     Column("Median", "number", lambda one: one.stored.latency_s, lambda one: _median(one)),
     Column("±95 %", "number", lambda one: _half_width(one), lambda one: half_width(one.latency) if one.latency else ""),
@@ -185,9 +185,9 @@ COLUMNS = (
     Column("Reason", "text long", lambda one: _reason(one) or None),
 )
 ONLY_WHERE_FILLED = ("Corrected", "Reason", "Frontier")
-"""Columns that are left out where no cell has anything in them."""
-ONLY_WHERE_DIFFERENT = ("Batch", "Device", "Passes", "Node", "Status")
-"""Columns that are left out where all cells have the same in them: the room is scarce."""
+"""Columns that are left out where no run has anything in them."""
+ONLY_WHERE_DIFFERENT = ("Batch", "Device", "Passes", "Worker", "Status")
+"""Columns that are left out where all runs have the same in them: the room is scarce."""
 SORT_BY = "Median"
 
 
@@ -232,21 +232,21 @@ def _figures(points: Points) -> FigureData:
 
 def _row(point: Point, columns: list[Column], command: Command, spell: Callable[[str], str]) -> RowData:
     stored = point.stored
-    cell, how = stored.cell, stored.cell.execution
+    run, execution = stored.run, stored.run.execution
     found = (one.cell(point) for one in columns)
     cells = tuple((spell(value) if isinstance(value, str) else value, spell(words)) for value, words in found)
-    executed = f"batch {how.batch}, {how.runtime} on {stored.device}{', training' * how.train}"
+    executed = f"batch {execution.batch}, {execution.runtime} on {stored.device}{', training' * execution.train}"
     return RowData(
         status=stored.status,
-        runtime=how.runtime,
+        runtime=execution.runtime,
         device=stored.device,
-        size=str(cell.size),
-        batch=str(how.batch),
-        passes=how.passes,
-        node=point.node,
+        size=str(run.size),
+        batch=str(execution.batch),
+        passes=execution.passes,
+        worker=point.worker,
         frontier=point.on_frontier,
-        title=f"{point.name}, {cell.size}, {executed}",
-        command=command(cell),
+        title=f"{point.name}, {run.size}, {executed}",
+        command=command(run),
         costs={cost: of(stored.figures) for cost, (_, of) in COSTS.items()},
         search=" ".join([*(words for _, words in cells), stored.key]).lower(),
         hover="<br>".join(map(text, _hover(point))) if point.latency else "",
@@ -256,14 +256,14 @@ def _row(point: Point, columns: list[Column], command: Command, spell: Callable[
 
 def _hover(point: Point) -> list[str]:
     stored, latency = point.stored, point.latency
-    how, figures = stored.cell.execution, stored.figures
+    execution, figures = stored.run.execution, stored.figures
     assert latency
     interval = f" ({seconds_range(*latency.interval)})" if latency.interval else ""
     corrected = [f"{seconds(point.corrected_s)} corrected for drift"] if point.corrected_s else []
     return [
         *point.name.split(", "),
-        f"{stored.cell.size}, batch {how.batch}, {how.runtime}{', training' * how.train}",
-        f"{stored.device} on {point.node}, {how.dtype}",
+        f"{stored.run.size}, batch {execution.batch}, {execution.runtime}{', training' * execution.train}",
+        f"{stored.device} on {point.worker}, {execution.dtype}",
         f"{seconds(latency.median)}{interval}",
         *corrected,
         f"{scaled(figures.macs)} MACs, {scaled(figures.parameters)} parameters",

@@ -1,5 +1,5 @@
 "use strict";
-// The page's data are cells (`rows`), the columns of their table, and plots made by plotly. Everything that was read
+// The page's data are runs (`rows`), the columns of their table, and plots made by plotly. Everything that was read
 // from the store is put into the page as text, never as markup.
 const data = JSON.parse(document.getElementById("data").textContent);
 const rows = data.rows;
@@ -96,7 +96,7 @@ function makeFilters() {
   let typed;
   $("find").addEventListener("input", () => {
     clearTimeout(typed);
-    typed = setTimeout(applyFilters, 150); // drawing thousands of cells takes a while
+    typed = setTimeout(applyFilters, 150); // drawing thousands of runs takes a while
   });
   $("only").addEventListener("change", applyFilters);
   $("reset").addEventListener("click", () => {
@@ -116,16 +116,16 @@ function applyFilters() {
       && chosen.every(([field, select]) => String(row[field]) === select.value)
       && words.every((word) => row.search.includes(word));
   });
-  $("shown").textContent = `${visible.length} of ${rows.length} cells`;
+  $("shown").textContent = `${visible.length} of ${rows.length} runs`;
   drawTable();
   drawClouds();
 }
 
-// -- plots of cells ---------------------------------------------------------------------------------------------------
+// -- plots of runs ---------------------------------------------------------------------------------------------------
 
 const cost = () => document.querySelector("input[name=cost]:checked").value;
 
-// A figure with only the cells that the filters leave.
+// A figure with only the runs that the filters leave.
 function filtered(figure, at) {
   const left = new Set(visible);
   const traces = figure.data.map((trace) => {
@@ -190,16 +190,16 @@ function startParts() {
   const known = Object.keys(data.profiles);
   if (!known.length) return;
   $("parts").hidden = false;
-  options($("parts-cell"), known.map((index) => [index, rows[index].title]));
+  options($("parts-run"), known.map((index) => [index, rows[index].title]));
   const first = known.find((index) => rows[index].frontier);
-  if (first) $("parts-cell").value = first;
-  $("parts-cell").addEventListener("change", drawParts);
+  if (first) $("parts-run").value = first;
+  $("parts-run").addEventListener("change", drawParts);
   for (const input of document.querySelectorAll("input[name=detail]")) input.addEventListener("change", drawParts);
   drawParts();
 }
 
 function drawParts() {
-  const profile = data.profiles[$("parts-cell").value];
+  const profile = data.profiles[$("parts-run").value];
   const detail = document.querySelector("input[name=detail]:checked").value;
   const total = profile.parts.reduce((sum, [, , seconds]) => sum + seconds, 0);
   const all = profile[detail].filter(([, , seconds]) => seconds > 0);
@@ -232,13 +232,13 @@ const milliseconds = (seconds) => `${(1000 * seconds).toPrecision(4)} ms`;
 function startDiagrams() {
   if (!data.diagrams.length) return;
   $("diagrams").hidden = false;
-  options($("diagrams-cell"), data.diagrams.map(({ name }, index) => [index, name]));
-  $("diagrams-cell").addEventListener("change", showDiagram);
+  options($("diagrams-run"), data.diagrams.map(({ name }, index) => [index, name]));
+  $("diagrams-run").addEventListener("change", showDiagram);
 }
 
 // As an image its styles and names are its own; its colours follow the page's, not the system's.
 function showDiagram() {
-  const diagram = data.diagrams[$("diagrams-cell").selectedIndex];
+  const diagram = data.diagrams[$("diagrams-run").selectedIndex];
   if (!diagram) return;
   const svg = diagram.svg.replace("@media(prefers-color-scheme:dark)", isDark() ? "@media all" : "@media not all");
   $("diagram").src = `data:image/svg+xml,${encodeURIComponent(svg)}`;
@@ -252,7 +252,7 @@ let limit = ROWS_AT_FIRST;
 
 function makeTable() {
   if (!rows.length) return;
-  for (const id of ["cells", "filters"]) $(id).hidden = false;
+  for (const id of ["runs", "filters"]) $(id).hidden = false;
   for (const id of ["frontier", "sizes"]) $(id).hidden = !data.figures;
   const head = make("tr");
   data.columns.forEach((column, index) => {

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
     from mnfpn_cli.report.points import Points
-    from mnfpn_cli.sweep.runs import Command
+    from mnfpn_cli.sweep.documents import Command
 
 
 def report_page(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from mnfpn_cli.audit.levels import ObservedLevels
     from mnfpn_cli.documents.audit import Audit, Finding
-    from mnfpn_cli.external.origin import Subject
+    from mnfpn_cli.external.origin import Workload
 
 MOST_PATHS = 6
 """Paths of a finding that are shown; JSON has them all."""
@@ -21,9 +21,9 @@ MOST_PATHS = 6
 INDENT = 2
 
 
-def audit_title(subject: Subject) -> Report:
+def audit_title(workload: Workload) -> Report:
     """What was audited, and on which inputs."""
-    return [note(f"{subject.origin.name}: {inputs_title(subject.specs)}", "bold")]
+    return [note(f"{workload.origin.name}: {inputs_title(workload.specs)}", "bold")]
 
 
 def audit_report(audit: Audit, pyramids: Sequence[ObservedLevels]) -> Report:

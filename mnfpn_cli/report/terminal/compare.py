@@ -5,16 +5,16 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.external.inputs import in_words
+from mnfpn_cli.external.origin import in_words
 from mnfpn_cli.report.terminal.bench import ENDED, environment_table
 from mnfpn_cli.report.terminal.tables import Report, note, phrases, table, warning
 from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_in_bytes, tiny
 from mnfpn_cli.text import percent
 
 if TYPE_CHECKING:
-    from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair
+    from mnfpn_cli.bench.verdicts import ComparedSide, Comparison, Pair
     from mnfpn_cli.documents.compare import Verdict
-    from mnfpn_cli.documents.measurement import EnvironmentRecord
+    from mnfpn_cli.documents.records import EnvironmentRecord
     from mnfpn_cli.report.terminal.tables import Table
 
 STYLES: dict[Verdict, str] = {
@@ -48,7 +48,7 @@ def _methods(result: Comparison) -> list[str]:
 
 
 def sentence(pair: Pair, margin: float) -> str:
-    """The verdict on one row in words."""
+    """The verdict on one run in words."""
     if pair.ratio is None or pair.ratio.interval is None:
         return "Inconclusive: too few passes for an interval."
     low, high = pair.ratio.interval
@@ -63,20 +63,20 @@ def sentence(pair: Pair, margin: float) -> str:
 
 
 def _sides_table(result: Comparison) -> Table:
-    from mnfpn_cli.bench.comparison import FIGURES
+    from mnfpn_cli.bench.verdicts import FIGURES
 
     made = table("Compared", "", "A", "B", ">B / A")
     a, b = result.a, result.b
     made.add_row("", note(a.name), note(b.name), "")  # options and names of files, never read as markup
-    if len(result.pairs) == 1:  # of several rows, each has these in its name
+    if len(result.pairs) == 1:  # of several runs, each has these in its name
         made.add_row("runtime", *(f"{side.runtime}, {side.dtype}" for side in (a, b)), "")
         made.add_row("on", *(_place(side) for side in (a, b)), "")
     made.add_row("input", *(in_words(side.input) for side in (a, b)), "")
     for figure, words in FIGURES.items():
         show = size_in_bytes if figure.endswith("bytes") else (count if figure == "parameters" else scaled)
         growth = result.growth(figure)
-        cells = [show(side.figures[figure]) if figure in side.figures else "" for side in (a, b)]
-        made.add_row(words, *cells, "" if growth is None else f"{growth:.4f}")
+        keys = [show(side.figures[figure]) if figure in side.figures else "" for side in (a, b)]
+        made.add_row(words, *keys, "" if growth is None else f"{growth:.4f}")
     if len(result.pairs) == 1 and (a.difference, b.difference) != (None, None):
         made.add_row("difference", *(_difference(side) for side in (a, b)), "")
     return made
@@ -96,10 +96,10 @@ def _difference(side: ComparedSide) -> str:
 def _times_table(result: Comparison) -> Table:
     several = len(result.pairs) > 1
     title = "Time of a training step" if result.a.train else "Time of a pass"
-    made = table(title, *(["Row"] if several else []), "", ">Median", ">95 % interval", ">Min", ">Passes")
+    made = table(title, *(["Run"] if several else []), "", ">Median", ">95 % interval", ">Min", ">Passes")
     for pair in result.pairs:
         for name, latency in (("A", pair.a), ("B", pair.b)):
             interval = seconds_range(*latency.interval) if latency.interval else ""
-            cells = [name, seconds(latency.median), interval, seconds(latency.min), count(len(latency.samples))]
-            made.add_row(*([phrases(pair.name if name == "A" else "")] if several else []), *cells)
+            keys = [name, seconds(latency.median), interval, seconds(latency.min), count(len(latency.samples))]
+            made.add_row(*([phrases(pair.name if name == "A" else "")] if several else []), *keys)
     return made

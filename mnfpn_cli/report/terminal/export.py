@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnfpn_cli.documents.export import ExportedFile, FileCheck
-    from mnfpn_cli.documents.inputs import WeightsRecord
+    from mnfpn_cli.documents.records import WeightsRecord
     from mnfpn_cli.export.formats import Format
     from mnfpn_cli.report.terminal.tables import Table
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.points import KEPT, Point, Points
 from mnfpn_cli.report.terminal.bench import half_width
-from mnfpn_cli.report.terminal.cell_tables import Differing, cells_report, columns_of, numbers_of
+from mnfpn_cli.report.terminal.runs import Differing, columns_of, numbers_of, runs_report
 from mnfpn_cli.report.terminal.sweep import moved_lines
 from mnfpn_cli.report.terminal.tables import Line, Report, note, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 HINT = "For a plot of it here: pip install 'mnfpn[report]', which brings plotext."
 SYMBOLS = (("●", "○"), ("■", "□"), ("▲", "△"), ("◆", "◇"), ("▼", "▽"), ("★", "☆"), ("◉", "◎"))
-"""Of each runtime: a cell on the frontier, and any other."""
+"""Of each runtime: a run on the frontier, and any other."""
 
 COLOURS = ("blue", "orange", "green", "magenta", "cyan", "red", "gold")
 STYLES = ("bright_blue", "yellow", "green", "magenta", "cyan", "red", "bright_yellow")
@@ -33,7 +33,7 @@ PLAIN_WIDTH = 80
 
 @dataclass(frozen=True)
 class TerminalPlot:
-    """Cells of one bench, drawn when it is known how wide."""
+    """Runs of one bench, drawn when it is known how wide."""
 
     points: Sequence[Point]
 
@@ -61,7 +61,7 @@ def _legend(points: Sequence[Point]) -> Line:
 
 def _runtimes(points: Sequence[Point]) -> list[str]:
     """The runtimes that have symbols; what is beyond them shares the last."""
-    return sorted({one.stored.cell.execution.runtime for one in points})
+    return sorted({one.stored.run.execution.runtime for one in points})
 
 
 def _drawn(points: Sequence[Point], width: int, height: int, coloured: bool) -> str:
@@ -76,7 +76,7 @@ def _drawn(points: Sequence[Point], width: int, height: int, coloured: bool) -> 
     for on_frontier in (False, True):  # those on the frontier lie on top
         for index, runtime in enumerate(runtimes):
             kind = min(index, len(SYMBOLS) - 1)
-            some = [one for one in points if one.stored.cell.execution.runtime == runtime]
+            some = [one for one in points if one.stored.run.execution.runtime == runtime]
             xs = [math.log10(_macs(one)) for one in some if one.on_frontier == on_frontier]
             ys = [math.log10(_latency(one)) for one in some if one.on_frontier == on_frontier]
             if xs:
@@ -143,14 +143,14 @@ def bench_name(bench: Bench, among: Mapping[Bench, object]) -> str:
     return f"{bench.device} of {bench.machine}{batch}{', training steps' * bench.train}"
 
 
-def _table(bench: Bench, frontier: Sequence[Point], cells: int) -> Report:
-    """The cells of a frontier; sizes and runtimes stand beside the networks where there is room."""
-    title = f"Frontier on {bench_name(bench, {bench: None})}: {count(len(frontier))} of {counted(cells, 'cell')}"
+def _table(bench: Bench, frontier: Sequence[Point], runs: int) -> Report:
+    """The runs of a frontier; sizes and runtimes stand beside the networks where there is room."""
+    title = f"Frontier on {bench_name(bench, {bench: None})}: {count(len(frontier))} of {counted(runs, 'run')}"
     differing = Differing(
         columns_of([one.words for one in frontier]),
         {
-            ">Size": [str(one.stored.cell.size) for one in frontier],
-            "Runtime": [one.stored.cell.execution.runtime for one in frontier],
+            ">Size": [str(one.stored.run.size) for one in frontier],
+            "Runtime": [one.stored.run.execution.runtime for one in frontier],
         },
     )
     latencies = [one.latency for one in frontier if one.latency]  # all of them: a frontier is of what was measured
@@ -163,16 +163,16 @@ def _table(bench: Bench, frontier: Sequence[Point], cells: int) -> Report:
         ">Memory": [size_in_bytes(one.memory_bytes) for one in figures],
         ">Kept": [percent(one.kept) for one in frontier],
     }
-    return cells_report(printable(title), differing, numbers, numbers_of(frontier))
+    return runs_report(printable(title), differing, numbers, numbers_of(frontier))
 
 
 def _counts(points: Points) -> Report:
     if not points.all:
-        return [note("The store has no cells yet: mnfpn sweep --store STORE puts some in, and measures them.")]
+        return [note("The store has no runs yet: mnfpn sweep --store STORE puts some in, and measures them.")]
     parts = {status: points.count(status) for status in ("done", "failed", "pending")}
     text = ", ".join(f"{count(number)} {status}" for status, number in parts.items() if number)
-    cells = f"{counted(len(points.all), 'cell')}: {text}."
-    return [note(cells if parts["done"] else f"{cells} There is no frontier before a cell is measured.")]
+    runs = f"{counted(len(points.all), 'run')}: {text}."
+    return [note(runs if parts["done"] else f"{runs} There is no frontier before a run is measured.")]
 
 
 def _moved(points: Points) -> Report:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.points import KEPT, name_of, words_of
 from mnfpn_cli.report.terminal.bench import half_width
-from mnfpn_cli.report.terminal.cell_tables import Differing, cells_report, columns_of
+from mnfpn_cli.report.terminal.runs import Differing, columns_of, runs_report
 from mnfpn_cli.report.terminal.tables import Report, command, note, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
 from mnfpn_cli.space.planned import Capacity, kept
@@ -26,34 +26,32 @@ OBJECTIVE = f"What is best here is what keeps the most. {KEPT} Train the first f
 def recommend_report(
     found: Sequence[Recommendation], budget: str, warnings: Sequence[str], commands: Commands
 ) -> Report:
-    """For each machine the best cells, why, what more would cost, and what to do next."""
+    """For each machine the best runs, why, what more would cost, and what to do next."""
     report: Report = []
     for one in found:
         bench = one.bench
         where = f"{bench.device} ({bench.machine}), batch {bench.batch}{', training steps' * bench.train}"
         if not one.picks:
-            cell = one.fastest.cell
-            name = f"{name_of(words_of([cell])[0])}, {cell.cell.size}, {cell.cell.execution.runtime}"
+            run = one.fastest.run
+            name = f"{name_of(words_of([run])[0])}, {run.run.size}, {run.run.execution.runtime}"
             fastest = f"{seconds(one.fastest.latency.median)}: {name}"
             report.append(
-                note(
-                    f"{where}: none of {counted(one.measured, 'measured cell')} is within {budget}; fastest {fastest}."
-                )
+                note(f"{where}: none of {counted(one.measured, 'measured run')} is within {budget}; fastest {fastest}.")
             )
             continue
         report += [*_table(one, f"Within {budget} on {where}"), *_reasons(one, budget)]
-        report += [command(f"{what:8} {line}", "bold") for what, line in commands(one.picks[0].cell.cell)]
+        report += [command(f"{what:8} {line}", "bold") for what, line in commands(one.picks[0].run.run)]
     return [*report, *(warning(line) for line in warnings), note(OBJECTIVE, "dim")]
 
 
 def _table(one: Recommendation, title: str) -> Report:
     picks = [*one.picks[:SHOWN], *([one.step] if one.step else [])]
-    figures = [pick.cell.figures for pick in picks]
+    figures = [pick.run.figures for pick in picks]
     differing = Differing(
-        columns_of(words_of([pick.cell for pick in picks])),
+        columns_of(words_of([pick.run for pick in picks])),
         {
-            ">Size": [str(pick.cell.cell.size) for pick in picks],
-            "Runtime": [pick.cell.cell.execution.runtime for pick in picks],
+            ">Size": [str(pick.run.run.size) for pick in picks],
+            "Runtime": [pick.run.run.execution.runtime for pick in picks],
         },
     )
     numbers = {
@@ -65,20 +63,20 @@ def _table(one: Recommendation, title: str) -> Report:
         ">Kept": [_kept(one, pick) for pick in picks],
     }
     places = {"": ["next" if pick is one.step else f"{index + 1}" for index, pick in enumerate(picks)]}
-    return cells_report(
+    return runs_report(
         printable(title), differing, numbers, places, section=picks.index(one.step) if one.step else None
     )
 
 
 def _kept(one: Recommendation, pick: Pick) -> str:
-    return percent(kept(pick.cell.figures.capacity, one.most))
+    return percent(kept(pick.run.figures.capacity, one.most))
 
 
 def _reasons(one: Recommendation, budget: str) -> Report:
     first = one.picks[0]
     are = "is" if one.within == 1 else "are"
-    within = f"{count(one.within)} of {counted(one.measured, 'measured cell')} {are} within {budget}"
-    lines = [f"{within}; the first keeps the most: {capacity_words(first.cell.figures.capacity)}."]
+    within = f"{count(one.within)} of {counted(one.measured, 'measured run')} {are} within {budget}"
+    lines = [f"{within}; the first keeps the most: {capacity_words(first.run.figures.capacity)}."]
     if not first.sure:
         why = "Its 95 % interval reaches beyond the limit" if first.latency.interval else "It has no 95 % interval"
         lines.append(f"{why}: measure it for longer before you rely on it.")
@@ -86,11 +84,9 @@ def _reasons(one: Recommendation, budget: str) -> Report:
         more, share = one.step.latency.median - first.latency.median, one.step.latency.median / first.latency.median - 1
         kept_then = f"keeps {_kept(one, one.step)} instead of {_kept(one, first)}"
         cost = f"{seconds(abs(more))} {'more' if more >= 0 else 'less'} ({percent(share, '+.0f')})"
-        lines.append(
-            f"The next step up takes {cost} and {kept_then}: {capacity_words(one.step.cell.figures.capacity)}."
-        )
+        lines.append(f"The next step up takes {cost} and {kept_then}: {capacity_words(one.step.run.figures.capacity)}.")
     else:
-        lines.append("No measured cell keeps more, at any cost.")
+        lines.append("No measured run keeps more, at any cost.")
     return [note(line) for line in lines]
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.points import KEPT
-from mnfpn_cli.report.terminal.cell_tables import Differing, cells_report
+from mnfpn_cli.report.terminal.runs import Differing, runs_report
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, table, warning
 from mnfpn_cli.report.units import count, counted, duration, scaled, size_in_bytes, times
-from mnfpn_cli.space.cells import Cell, Execution
-from mnfpn_cli.space.names import named, namer
 from mnfpn_cli.space.planned import kept
+from mnfpn_cli.space.runs import Execution, Run, named, namer
 from mnfpn_cli.text import percent
 
 if TYPE_CHECKING:
@@ -19,26 +18,25 @@ if TYPE_CHECKING:
     from mnfpn_cli.documents.sweep import InvalidRuns
     from mnfpn_cli.report.terminal.tables import Table
     from mnfpn_cli.space.planned import Planned, PlannedSpace
-    from mnfpn_cli.store.rows import Reference, StoredCell, Sweep
+    from mnfpn_cli.store.rows import Baseline, StoredRun, Sweep
     from mnfpn_cli.sweep.drift import Moved
-    from mnfpn_cli.sweep.expected import Expected, Reused
-    from mnfpn_cli.sweep.start import Chosen
+    from mnfpn_cli.sweep.start import Chosen, Expected, Reused
     from mnfpn_cli.sweep.state import Swept
 
 SHOWN = 10
-"""Reasons, and cells of a frontier, that are shown; JSON has all."""
+"""Reasons, and runs of a frontier, that are shown; JSON has all."""
 
 ASKED = 2000
-"""Cells of a space that are looked at for what they differ in."""
+"""Runs of a space that are looked at for what they differ in."""
 
 
 def space_report(chosen: Chosen, frontier: Sequence[Planned], expected: Expected | None) -> Report:
-    """What there is, what is left out and why, and the cells that keep the most capacity for their MACs."""
+    """What there is, what is left out and why, and the runs that keep the most capacity for their MACs."""
     from mnfpn_cli.sweep.start import invalid_runs
 
     report: Report = [_counts(chosen.space, chosen, expected), *reasons_report(invalid_runs(chosen.space.invalid))]
     if frontier:
-        report += [*frontier_report(frontier, chosen.space.cells), note(KEPT, "dim")]
+        report += [*frontier_report(frontier, chosen.space.runs), note(KEPT, "dim")]
     return report
 
 
@@ -47,56 +45,56 @@ def _counts(space: PlannedSpace, chosen: Chosen, expected: Expected | None) -> T
 
     invalid, cut = sum(space.invalid.values()), sum(space.cut.values())
     rows = [
-        ("cells", f"{count(len(space.cells) + cut)} valid"),
+        ("runs", f"{count(len(space.runs) + cut)} valid"),
         ("", f"{count(space.repeated)} given twice" if space.repeated else ""),
         ("invalid", count(invalid) if invalid else ""),
         ("over budget", ", ".join(f"{count(number)} by `{name}`" for name, number in space.cut.items())),
         ("to measure", f"{_left(chosen, expected)} (--measure {chosen.measure})"),
-        ("", "less those whose runtime cannot run there" if chosen.cells and all_runtimes(space) else ""),
+        ("", "less those whose runtime cannot run there" if chosen.runs and all_runtimes(space) else ""),
         ("time", _time(expected) if expected else ""),
     ]
     return pairs("Space", [row for row in rows if row[1]])
 
 
 def _left(chosen: Chosen, expected: Expected | None) -> str:
-    """How many cells are to be measured: less those that the store has, where one was asked."""
-    left = expected.cells if expected else len(chosen.cells)
-    return count(left) + (f" of {count(len(chosen.cells))}" if left < len(chosen.cells) else "")
+    """How many runs are to be measured: less those that the store has, where one was asked."""
+    left = expected.runs if expected else len(chosen.runs)
+    return count(left) + (f" of {count(len(chosen.runs))}" if left < len(chosen.runs) else "")
 
 
 def _time(expected: Expected) -> str:
     """About how long it takes, and by what that is known."""
-    runs = f"{counted(expected.cells, 'cell')} and {counted(expected.references, 'time')} of the reference cell"
-    if not expected.cells:
+    runs = f"{counted(expected.runs, 'run')} and {counted(expected.baselines, 'time')} of the baseline run"
+    if not expected.runs:
         return "none: all of them are measured"
     if expected.most_s is None:
         return f"about {duration(expected.seconds)}: {runs}, {duration(expected.each_s)} each"
-    most = (expected.cells + expected.references) * expected.most_s
+    most = (expected.runs + expected.baselines) * expected.most_s
     return f"{duration(expected.seconds)} to {duration(most)}: {runs}; no measurements yet"
 
 
 def reasons_report(invalid: Sequence[InvalidRuns]) -> Report:
-    """Why combinations are no networks, and how many cells that are."""
+    """Why combinations are no networks, and how many runs that are."""
     if not invalid:
         return []
-    made = table("Invalid combinations", ">Cells", "Why")
+    made = table("Invalid combinations", ">Runs", "Why")
     for one in invalid[:SHOWN]:
-        made.add_row(count(one.cells), note(one.reason.replace("\n", "; ")))
+        made.add_row(count(one.runs), note(one.reason.replace("\n", "; ")))
     more = [note(f"{len(invalid) - SHOWN} more reasons: --json has them all.", "dim")] if len(invalid) > SHOWN else []
     return [made, *more]
 
 
-def frontier_report(frontier: Sequence[Planned], cells: Sequence[Planned]) -> Report:
+def frontier_report(frontier: Sequence[Planned], runs: Sequence[Planned]) -> Report:
     """The networks of a frontier by their plans, the cheapest first; of many, some from end to end.
 
-    ``cells``: those that it is the frontier of: what they differ in, and the networks shown do not, is said once.
+    ``runs``: those that it is the frontier of: what they differ in, and the networks shown do not, is said once.
     """
-    networks = list({_bare(one.cell): one for one in frontier}.values())
+    networks = list({_bare(one.run): one for one in frontier}.values())
     shown = _some(networks, 2 * SHOWN)
     of = f", {len(shown)} of {count(len(networks))} networks" if len(shown) < len(networks) else ""
-    bare = [_bare(one.cell) for one in shown]
+    bare = [_bare(one.run) for one in shown]
     most = max(one.figures.capacity.product for one in networks)
-    asked = [*bare, *(_bare(one.cell) for one in _some(cells, ASKED))]
+    asked = [*bare, *(_bare(one.run) for one in _some(runs, ASKED))]
     settings = {key: words[: len(bare)] for key, words in named(asked).items()}
     figures = {
         ">MACs": [scaled(one.figures.macs) for one in shown],
@@ -105,12 +103,12 @@ def frontier_report(frontier: Sequence[Planned], cells: Sequence[Planned]) -> Re
         ">Levels": [str(one.figures.capacity.levels) for one in shown],
         ">Kept": [percent(kept(one.figures.capacity, most)) for one in shown],
     }
-    return cells_report(f"Frontier: the most kept for its MACs{of}", Differing(settings), figures, fold=True)
+    return runs_report(f"Frontier: the most kept for its MACs{of}", Differing(settings), figures, fold=True)
 
 
-def _bare(cell: Cell) -> Cell:
+def _bare(run: Run) -> Run:
     """What cost and capacity depend on: not on what executes it, and where."""
-    return Cell(cell.settings, cell.size, Execution(batch=cell.execution.batch, dtype=cell.execution.dtype))
+    return Run(run.settings, run.size, Execution(batch=run.execution.batch, dtype=run.execution.dtype))
 
 
 def _some(items: Sequence[Planned], most: int) -> Sequence[Planned]:
@@ -126,7 +124,7 @@ MUCH = 2
 
 
 def swept_report(swept: Swept) -> Report:
-    """How many cells were measured, what was left out or failed, whether the machine stayed the same, what next."""
+    """How many runs were measured, what was left out or failed, whether the machine stayed the same, what next."""
     left = swept.counts.pending - swept.skipped - len(swept.not_run)  # those are told below, with the reason
     counts = {**dict(swept.counts), "pending": max(0, left)}
     rows = [(status, count(number)) for status, number in counts.items() if number or status == "done"]
@@ -136,13 +134,13 @@ def swept_report(swept: Swept) -> Report:
         ("not run", f"{count(number)}: {runtime} on {device}, {dtype}{', training' * train}: {reason}")
         for (runtime, device, dtype, train, reason), number in swept.ways_not_run.items()
     ]
-    timed = f"timed {counted(len(swept.references), 'time')}" if swept.references else "not timed"
+    timed = f"timed {counted(len(swept.baselines), 'time')}" if swept.baselines else "not timed"
     store = swept.store
     advice = f"The frontier: mnfpn report --store {store}. Which to take: mnfpn recommend --store {store}."
     return [
-        pairs(f"Sweep, in {store}", [*rows, *left_out, ("reference cell", timed)]),
+        pairs(f"Sweep, in {store}", [*rows, *left_out, ("baseline run", timed)]),
         *(table_ for sweep in swept.sweeps for table_ in reasons_report(sweep.plan.invalid)),
-        *_failures(swept.cells),
+        *_failures(swept.runs),
         *(warning(line) for line in doubts_of(swept)),
         *([note(advice, "dim")] if swept.counts.done else []),
     ]
@@ -152,19 +150,19 @@ def _left_out(sweep: Sweep) -> list[tuple[str, str]]:
     """What was not to be measured, and why."""
     plan = sweep.plan
     rows = [("over budget", f"{count(number)} by `{name}`") for name, number in plan.over_budget.items()]
-    not_chosen = plan.space.cells - sweep.counts.done - sweep.counts.failed - sweep.counts.pending
+    not_chosen = plan.space.runs - sweep.counts.done - sweep.counts.failed - sweep.counts.pending
     return [*rows, *([("not chosen", f"{count(not_chosen)} (--measure {plan.measure})")] if not_chosen > 0 else [])]
 
 
 def doubts_of(swept: Swept) -> list[str]:
     """What makes the figures less sure than they look, once all are there."""
-    return [*reused_lines(swept.reused), *drift_lines(swept.references)]
+    return [*reused_lines(swept.reused), *drift_lines(swept.baselines)]
 
 
 def reused_lines(reused: Sequence[Reused]) -> list[str]:
     """What was measured before, with other options than were asked for this time."""
     return [
-        f"{counted(one.cells, 'result')} {'is' if one.cells == 1 else 'are'} of another sweep, measured with "
+        f"{counted(one.runs, 'result')} {'is' if one.runs == 1 else 'are'} of another sweep, measured with "
         f"{_options(one.measured_with)}, not with {_options(one.wanted)}: repeat the sweep with --again to measure anew"
         for one in reused
     ]
@@ -174,39 +172,39 @@ def _options(options: str | None) -> str:
     return "options that are not known" if options is None else options or "the default options"
 
 
-def drift_lines(references: Sequence[Reference]) -> list[str]:
-    """What the reference cell says of the machine: where it moved, and by how much."""
+def drift_lines(baselines: Sequence[Baseline]) -> list[str]:
+    """What the baseline run says of the machine: where it moved, and by how much."""
     from mnfpn_cli.sweep.drift import moves
 
-    return moved_lines(moves(references))
+    return moved_lines(moves(baselines))
 
 
 def moved_lines(found: Sequence[Moved]) -> list[str]:
-    """The same where it is known when the reference cell moved."""
+    """The same where it is known when the baseline run moved."""
     if not found:
         return []
-    worst = max(found, key=lambda one: abs(one.pace - 1))
-    slower = "slower" if worst.pace > 1 else "faster"
-    much = worst.pace >= MUCH or worst.pace <= 1 / MUCH
+    worst = max(found, key=lambda one: abs(one.drift - 1))
+    slower = "slower" if worst.drift > 1 else "faster"
+    much = worst.drift >= MUCH or worst.drift <= 1 / MUCH
     how = (
-        f"took {times(worst.pace)} × its first time"
+        f"took {times(worst.drift)} × its first time"
         if much
-        else (f"was {percent(abs(worst.pace - 1))} {slower} than at first")
+        else (f"was {percent(abs(worst.drift - 1))} {slower} than at first")
     )
-    when = f"{worst.finished[:19].replace('T', ' ')} UTC, on {worst.node}"
+    when = f"{worst.finished[:19].replace('T', ' ')} UTC, on {worst.worker}"
     return [
-        f"the reference cell moved: at worst it {how} ({when}). The page of mnfpn report, and mnfpn runs "
+        f"the baseline run moved: at worst it {how} ({when}). The page of mnfpn report, and mnfpn runs "
         "export, have times corrected for it; an idle machine needs none."
     ]
 
 
-def _failures(cells: Sequence[StoredCell]) -> Report:
-    failed = [one for one in cells if one.status == "failed" and one.result]
+def _failures(runs: Sequence[StoredRun]) -> Report:
+    failed = [one for one in runs if one.status == "failed" and one.result]
     if not failed:
         return []
-    made, name = table("Failed", "Cell", "Why"), namer([one.cell for one in cells])
+    made, name = table("Failed", "Run", "Why"), namer([one.run for one in runs])
     for one in failed[:SHOWN]:
-        made.add_row(phrases(name(one.cell)), note(one.result.reason or "" if one.result else ""))
+        made.add_row(phrases(name(one.run)), note(one.result.reason or "" if one.result else ""))
     more = len(failed) - SHOWN
     left_out = [note(f"{count(more)} more: mnfpn runs list --status failed", "dim")] if more > 0 else []
     return [made, *left_out, note("--retry-failed measures them again.", "dim")]

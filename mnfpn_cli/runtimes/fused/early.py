@@ -18,7 +18,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
 from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, Savings
-from mnfpn_cli.settings.pyramid import Upsample
+from mnfpn_cli.settings.network import Upsample
 
 OFFSETS = 3
 """Of the 3×3, on each side."""

@@ -8,9 +8,8 @@ from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.axes import Invalid, Space
-from mnfpn_cli.space.planned import Budget, Planned, PlannedSpace, Progress, plan_cells, sort_in
-from mnfpn_cli.sweep.ray.connect import connected
-from mnfpn_cli.sweep.ray.nodes import Node, alive, on_node
+from mnfpn_cli.space.planned import Budget, Planned, PlannedSpace, Progress, plan_runs, sort_in
+from mnfpn_cli.sweep.ray.cluster import Node, alive, connected, on_node
 from mnfpn_cli.sweep.ray.worker import prepare, problem_of
 
 PART = 1000
@@ -47,11 +46,11 @@ def plan_by(nodes: Collection[str], space: Space, budget: Budget, progress: Prog
     while parts:
         for one in ray.get(parts.popleft()):  # Ray frees what nothing refers to
             if isinstance(one, Invalid):
-                made.invalid[one.reason] += one.cells
-            elif one[0].cell.network in seen:
+                made.invalid[one.reason] += one.runs
+            elif one[0].run.network in seen:
                 made.repeated += len(one)
             else:
-                seen.add(one[0].cell.network)
+                seen.add(one[0].run.network)
                 sort_in(made, one, budget)
         progress("planning", 1 - len(parts) / total)
     return made
@@ -81,4 +80,4 @@ def usable_nodes(address: str) -> list[str]:
 def plan_part(space: Space, first: int, end: int) -> list[Invalid | list[Planned]]:
     """Plan some combinations of a space's settings: the runs of each network, or why it is invalid."""
     ways = space.executions()
-    return [one if isinstance(one, Invalid) else list(plan_cells(*one, ways)) for one in space.networks(first, end)]
+    return [one if isinstance(one, Invalid) else list(plan_runs(*one, ways)) for one in space.networks(first, end)]

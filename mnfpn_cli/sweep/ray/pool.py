@@ -8,11 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
-from mnfpn_cli.space.cells import Cell
+from mnfpn_cli.space.runs import Run
 from mnfpn_cli.sweep.pool import Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task, run_task
-from mnfpn_cli.sweep.ray.connect import connected, short
-from mnfpn_cli.sweep.ray.nodes import Node, alive, on_node
+from mnfpn_cli.sweep.ray.cluster import Node, alive, connected, on_node, short
 from mnfpn_cli.sweep.ray.worker import Measurer, prepare, problem_of
 
 LOOK_S = 2.0  # between two looks at which nodes there are
@@ -71,9 +70,9 @@ class RayPool:
         done, _ = ray.wait(list(awaited), timeout=seconds)
         return [one for ref in done for one in self._hear(awaited[ref])]
 
-    def alive(self, cell: Cell) -> bool:
+    def alive(self, run: Run) -> bool:
         """Return whether there is a worker for a run, was one a moment ago, or may soon be one."""
-        device = cell.execution.device.partition(":")[0]
+        device = run.execution.device.partition(":")[0]
         return self._serves(device) or self.clock() - self._left < GRACE_S
 
     def notes(self) -> Sequence[str]:
@@ -148,7 +147,7 @@ class RayPool:
         if worker:
             if self._losses[node.id] < MAX_LOSSES:
                 self._losses[node.id] = 0
-            return [(worker, replace(answer, node=worker.node))]
+            return [(worker, replace(answer, worker=worker.name))]
         if problem := problem_of(answer):
             self._end(actor)
             self._leave_out(node, f"is not used: {problem}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mnfpn_cli import __version__
-from mnfpn_cli.space.cells import KEY_VERSION
+from mnfpn_cli.space.runs import KEY_VERSION
 
 CHECK = """
 import json
@@ -17,7 +17,7 @@ found = {"torch": find_spec("torch") is not None}
 try:
     import mnfpn_cli
     found["version"] = mnfpn_cli.__version__
-    from mnfpn_cli.space.cells import KEY_VERSION
+    from mnfpn_cli.space.runs import KEY_VERSION
     found["key_version"] = KEY_VERSION
 except ImportError:
     pass
@@ -64,5 +64,5 @@ def problem_of(found: Mapping[str, Any]) -> str:
     if version != __version__:
         return f"it has mnfpn {version}, this is {__version__}"
     if found.get("key_version") != KEY_VERSION:
-        return f"its mnfpn measures cells of version {found.get('key_version')}, this one of {KEY_VERSION}"
+        return f"its mnfpn measures runs of version {found.get('key_version')}, this one of {KEY_VERSION}"
     return "" if found["torch"] else f"its Python ({found['python']}) has no torch"

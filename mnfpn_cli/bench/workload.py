@@ -1,32 +1,68 @@
-"""What a benchmark needs of a network for inputs of one size: what a plan says, or what is seen in a pass."""
+"""What a benchmark needs of a network and its inputs: from a plan, or from a watched pass; and fvcore's count."""
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
 from torch import nn
+from torch.jit._trace import TracerWarning  # torch.jit has it, and does not say so
 
-from mnfpn_cli.bench.flops import FvcoreCount, count_with_fvcore
-from mnfpn_cli.documents.inputs import WeightsRecord
+from mnfpn_cli.documents.records import WeightsRecord
 from mnfpn_cli.external.guard import ModelError, others_code
-from mnfpn_cli.external.inputs import Inputs, specs_of
 from mnfpn_cli.external.load import check_arguments
-from mnfpn_cli.external.origin import External, FromSettings, Origin
+from mnfpn_cli.external.origin import External, FromSettings, Inputs, Origin, specs_of
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.measure.memory import Needed, needed_by
 from mnfpn_cli.plan.cost import Cost, NetworkCost, WholeCost, network_cost
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.runtimes.eager import move
-from mnfpn_cli.runtimes.runtime import Job, torch_dtype
+from mnfpn_cli.runtimes.runtime import Job, random_tensors, torch_dtype
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size
-from mnfpn_cli.trace.facts import look, numel
 from mnfpn_cli.trace.observe import Operation
 from mnfpn_cli.trace.passes import Input
+from mnfpn_cli.trace.trace import look, numel
+
+with warnings.catch_warnings():
+    # fvcore scripts two losses as it is imported, which torch has deprecated; nothing here uses them.
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated", category=DeprecationWarning)
+    from fvcore.nn import FlopCountAnalysis
 
 
-class Candidate(Protocol):
+@dataclass(frozen=True, slots=True)
+class FvcoreCount:
+    """What fvcore calls flops, for one image: MACs of convolutions, and its own weights for other operators.
+
+    ``by_operator`` holds ``conv`` (MACs), ``batch_norm`` (2 an element), and ``upsample_bilinear2d`` (4 an element)
+    or ``upsample_nearest2d`` (1 an element); fvcore counts no activations and no additions.
+    """
+
+    total: int
+    by_operator: Mapping[str, int]
+
+
+def count_with_fvcore(network: nn.Module, input: Inputs) -> FvcoreCount:
+    """Run fvcore on one image, or on tensors. The network must be on the CPU, in eval mode."""
+    one = replace(input, batch=1) if isinstance(input, NetworkInput) else input
+    dtype = next((each.dtype for each in network.parameters() if each.is_floating_point()), torch.float32)
+    inputs = tuple(each.to(dtype) if each.is_floating_point() else each for each in random_tensors(one))
+    with torch.no_grad(), warnings.catch_warnings():
+        # fvcore traces with torch.jit; that torch has deprecated it changes no number.
+        warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated", category=DeprecationWarning)
+        # That a trace holds for one size is no news: it is made for that size alone.
+        warnings.filterwarnings("ignore", category=TracerWarning)
+        # In a trace sizes are tensors, and code that makes tensors of them is warned of copying.
+        warnings.filterwarnings("ignore", message="To copy construct from a tensor", category=UserWarning)
+        analysis = FlopCountAnalysis(network, inputs)
+        # It would warn of ReLU6 and additions, which it does not count, and of modules that trace away.
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        by_operator = {name: int(count) for name, count in sorted(analysis.by_operator().items())}
+    return FvcoreCount(sum(by_operator.values()), by_operator)
+
+
+class BenchWorkload(Protocol):
     """A network for inputs of one size."""
 
     @property
@@ -62,7 +98,7 @@ class Candidate(Protocol):
 
 
 @dataclass(frozen=True)
-class PlannedCandidate:
+class PlannedWorkload:
     """A network from settings, for images of one size: its plan knows all about it."""
 
     origin: FromSettings
@@ -110,7 +146,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class ObservedCandidate:
+class ObservedWorkload:
     """A network of others, for inputs of one size.
 
     Attributes:
@@ -172,7 +208,7 @@ class ObservedCandidate:
         return self.passes[input, dtype]
 
 
-def load_observed(origin: External, inputs: Iterable[Inputs], seed: int) -> list[ObservedCandidate]:
+def load_observed(origin: External, inputs: Iterable[Inputs], seed: int) -> list[ObservedWorkload]:
     """The network of a target, made once, for each of these inputs; its constructor draws weights from the seed.
 
     Raises:
@@ -183,7 +219,7 @@ def load_observed(origin: External, inputs: Iterable[Inputs], seed: int) -> list
     with others_code(f"preparing {origin.name}"):
         loaded.eval()
         network = in_dtype(loaded, "float32")
-    made = [ObservedCandidate(network, origin, one) for one in inputs]
+    made = [ObservedWorkload(network, origin, one) for one in inputs]
     check_arguments(network, len(specs_of(made[0].base)))
     return made
 

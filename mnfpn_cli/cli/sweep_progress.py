@@ -15,27 +15,26 @@ from rich.text import Text
 from mnfpn_cli.cli.stderr import write_error
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.report.units import duration, seconds
-from mnfpn_cli.space.names import namer
+from mnfpn_cli.space.runs import namer
 from mnfpn_cli.text import percent, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from mnfpn_cli.cli.options import OutputOptions
-    from mnfpn_cli.cli.sweep_options import HowOptions
-    from mnfpn_cli.documents.sweep import HowRecord
+    from mnfpn_cli.cli.sweep_options import MeasuringOptions
+    from mnfpn_cli.documents.sweep import MeasuringRecord
     from mnfpn_cli.settings.measuring import Sampling
-    from mnfpn_cli.space.cells import Cell
-    from mnfpn_cli.store.rows import StoredCell, Sweep
+    from mnfpn_cli.space.runs import Run
+    from mnfpn_cli.store.rows import StoredRun, Sweep
     from mnfpn_cli.store.store import Store
-    from mnfpn_cli.sweep.expected import Expected
-    from mnfpn_cli.sweep.start import Chosen
+    from mnfpn_cli.sweep.start import Chosen, Expected
     from mnfpn_cli.sweep.state import State
 
 
 @contextmanager
-def sweep_bar(cells: Sequence[StoredCell], told: set[str]) -> Iterator[Callable[[State], None]]:
-    """Give a function that shows how far the sweep of some cells is; all but warnings is gone at the end.
+def sweep_bar(runs: Sequence[StoredRun], told: set[str]) -> Iterator[Callable[[State], None]]:
+    """Give a function that shows how far the sweep of some runs is; all but warnings is gone at the end.
 
     ``told``: warnings that are not given again; those that are given are added.
     """
@@ -44,16 +43,16 @@ def sweep_bar(cells: Sequence[StoredCell], told: set[str]) -> Iterator[Callable[
     if not sys.stderr.isatty():
         yield partial(_tell_news, told)
         return
-    console, name = Console(stderr=True), namer([one.cell for one in cells])
+    console, name = Console(stderr=True), namer([one.run for one in runs])
     bar = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
     with Progress(*bar, TimeElapsedColumn(), console=console, transient=True) as bars:
-        task = bars.add_task("measuring", total=len(cells), said="")
+        task = bars.add_task("measuring", total=len(runs), said="")
 
         def tell(state: State) -> None:
             for line in _news(state, told):
                 bars.console.print(Text(printable(f"warning: {as_options(line)}")), highlight=False, soft_wrap=True)
             best = f"best {_best(state, name)}" if state.best else "measuring"
-            moved = f"machine {percent(state.pace - 1, '+.0f')}" if abs(state.pace - 1) > MOVED else ""
+            moved = f"machine {percent(state.drift - 1, '+.0f')}" if abs(state.drift - 1) > MOVED else ""
             completed = state.total - state.left
             bars.update(
                 task, description=best, completed=completed, said=" · ".join(filter(None, [*_said(state), moved]))
@@ -74,9 +73,9 @@ def _news(state: State, told: set[str]) -> list[str]:
     return news
 
 
-def _best(state: State, name: Callable[[Cell], str]) -> str:
+def _best(state: State, name: Callable[[Run], str]) -> str:
     best = state.best
-    return f"{seconds(best.latency_s)}, {name(best.cell)}" if best and best.latency_s else ""
+    return f"{seconds(best.latency_s)}, {name(best.run)}" if best and best.latency_s else ""
 
 
 def _said(state: State) -> list[str]:
@@ -90,11 +89,11 @@ def _said(state: State) -> list[str]:
 
 
 ON_RAY = "Ray, "
-"""How the place of a cluster's cells begins."""
+"""How the machine of a cluster's runs begins."""
 
 
-def place_of(options: HowOptions) -> str:
-    """The kind of machine that cells are for."""
+def machine_of(options: MeasuringOptions) -> str:
+    """The kind of machine that runs are for."""
     from mnfpn_cli.sweep.start import this_machine
 
     if options.ray is not None:
@@ -102,20 +101,22 @@ def place_of(options: HowOptions) -> str:
     return this_machine()
 
 
-def expect_of(store: str | None, chosen: Chosen, how: HowRecord, sampling: Sampling, options: HowOptions) -> Expected:
+def expect_of(
+    store: str | None, chosen: Chosen, measuring: MeasuringRecord, sampling: Sampling, options: MeasuringOptions
+) -> Expected:
     """How long a sweep may take; nothing is written.
 
     Raises:
         MnfpnError: where there is a store, and it cannot be read.
     """
     from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.sweep.expected import expect
+    from mnfpn_cli.sweep.start import expect
 
-    place = place_of(options)
+    machine = machine_of(options)
     if store is None or ("://" not in store and not Path(store).exists()):
-        return expect(chosen, how, sampling, place, None, options.measured_again())
+        return expect(chosen, measuring, sampling, machine, None, options.measured_again())
     with open_store(store) as opened:
-        return expect(chosen, how, sampling, place, opened, options.measured_again())
+        return expect(chosen, measuring, sampling, machine, opened, options.measured_again())
 
 
 def show(chosen: Chosen, expected: Expected | None, output: OutputOptions) -> None:
@@ -123,38 +124,38 @@ def show(chosen: Chosen, expected: Expected | None, output: OutputOptions) -> No
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.sweep import space_report
     from mnfpn_cli.space.frontier import planned_frontier
-    from mnfpn_cli.sweep.expected import space_document
+    from mnfpn_cli.sweep.start import space_document
 
-    frontier = planned_frontier(chosen.space.cells)
+    frontier = planned_frontier(chosen.space.runs)
     emit(space_report(chosen, frontier, expected), space_document(chosen, frontier, expected), output)
 
 
 def show_swept(store: Store, ran: Sequence[Sweep], states: Sequence[State], output: OutputOptions) -> list[str]:
-    """Print how many cells are measured, what failed, and what to do next; return what could not be done, in lines.
+    """Print how many runs are measured, what failed, and what to do next; return what could not be done, in lines.
 
     ``ran``: the sweeps; ``states``: how far they came this time, those that were measured.
     """
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.sweep import doubts_of, swept_report
-    from mnfpn_cli.store.read import read_cells
-    from mnfpn_cli.store.sweeps import references, sweeps
-    from mnfpn_cli.sweep.expected import reused_by_any
+    from mnfpn_cli.store.read import read_runs
+    from mnfpn_cli.store.sweeps import baselines, sweeps
+    from mnfpn_cli.sweep.start import reused_by_any
     from mnfpn_cli.sweep.state import Swept, failures, swept_document
 
-    known, by_sweep = {one.id: one for one in sweeps(store)}, {one.id: read_cells(store, one.id) for one in ran}
-    cells = {one.key: one for some in by_sweep.values() for one in some}
+    known, by_sweep = {one.id: one for one in sweeps(store)}, {one.id: read_runs(store, one.id) for one in ran}
+    runs = {one.key: one for some in by_sweep.values() for one in some}
     swept = Swept(
         store.argument,
         tuple(ran),
-        tuple(cells.values()),
-        tuple(one for one in references(store) if one.sweep in by_sweep),
+        tuple(runs.values()),
+        tuple(one for one in baselines(store) if one.sweep in by_sweep),
         tuple(dict.fromkeys(note for one in states for note in one.notes)),
         sum(one.skipped for one in states),
-        tuple({left_out.cell.key: left_out for one in states for left_out in one.not_run}.values()),
+        tuple({left_out.run.key: left_out for one in states for left_out in one.not_run}.values()),
         tuple(reused_by_any(ran, by_sweep, known)),
     )
     emit(swept_report(swept), swept_document(swept, doubts_of(swept)), output)
     # Of a sweep that asked for whatever runtimes there are, one that cannot run is no failure.
     asked = [state for state in states if not known[state.sweep].plan.space.all_runtimes]
     named = [one for state in asked for one in state.not_run]
-    return failures(swept.cells, list({one.cell.key: one for one in named}.values()))
+    return failures(swept.runs, list({one.run.key: one for one in named}.values()))

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Pixels, Positive, Record, Seconds, Share, Word
 from mnfpn_cli.documents.bench import RunProfile, RunRecord
-from mnfpn_cli.documents.measurement import EnvironmentRecord, WarningRecord
+from mnfpn_cli.documents.records import EnvironmentRecord, WarningRecord
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.measuring import Sampling, sampling
 from mnfpn_cli.settings.network import NetworkSettings
@@ -16,7 +16,7 @@ class SamplingRecord(Record):
     """When a measurement is warm, and when it is enough; null is what was not said, which has a default."""
 
     precision: Share | None = Field(None, description="How narrow the median's 95 % interval must be, over the median.")
-    runs: Positive | None = Field(None, description="Passes to time.")
+    passes: Positive | None = Field(None, description="Passes to time.")
     max_time_s: Seconds | None = Field(None, description="When to stop, precise or not.")
     min_time_s: Seconds | None = Field(None, description="The least time of passes.")
     warmup: Count | None = Field(None, description="Passes before those that are timed.")
@@ -27,7 +27,7 @@ class SamplingRecord(Record):
         Raises:
             UsageError: where it contradicts itself.
         """
-        return sampling(self.warmup, self.runs, self.precision, self.min_time_s, self.max_time_s)
+        return sampling(self.warmup, self.passes, self.precision, self.min_time_s, self.max_time_s)
 
 
 class Work(Record):

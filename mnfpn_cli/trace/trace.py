@@ -13,12 +13,12 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.guard import ModelError
 from mnfpn_cli.trace.hidden import Hidden, find_hidden
 from mnfpn_cli.trace.observe import ModuleCall
-from mnfpn_cli.trace.passes import How, Input, Pass, first_pass, run_pass
+from mnfpn_cli.trace.passes import Input, Mode, Pass, first_pass, run_pass
 from mnfpn_cli.trace.storages import storage_key
 
 
 @dataclass(frozen=True)
-class Facts:
+class Trace:
     """A network, and what its passes showed.
 
     Attributes:
@@ -54,7 +54,7 @@ class Facts:
 
     @cached_property
     def calls(self) -> Counter[nn.Module]:
-        """How often each module was called."""
+        """Mode often each module was called."""
         return Counter(event.module for event in self.seen.events if isinstance(event, ModuleCall))
 
     @cached_property
@@ -64,7 +64,7 @@ class Facts:
 
     @property
     def registration(self) -> tuple[int, int]:
-        """How many registered modules took part, and how many there are; those without a forward are not counted."""
+        """Mode many registered modules took part, and how many there are; those without a forward are not counted."""
         registered = [module for module in self.network.modules() if has_forward(module)]
         return sum(module in self.in_use for module in registered), len(registered)
 
@@ -97,7 +97,7 @@ def numel(tensors: Sequence[Tensor]) -> int:
     return sum({id(one): one.numel() for one in tensors}.values())
 
 
-def look(network: nn.Module, inputs: Sequence[Input], gradients: bool = True) -> Facts:
+def look(network: nn.Module, inputs: Sequence[Input], gradients: bool = True) -> Trace:
     """Run a network once in eval mode, once more for gradients where they are asked for, and find what hides.
 
     The network is left as it was.
@@ -113,19 +113,19 @@ def look(network: nn.Module, inputs: Sequence[Input], gradients: bool = True) ->
     if not seen.outputs:
         raise MnfpnError(f"{type(network).__name__} returned no tensors, but {seen.returned}")
     if not gradients:
-        return Facts(network, tuple(inputs), hidden, seen)
-    reached, unfollowed = _gradients(network, inputs, seen.how, others)
-    return Facts(network, tuple(inputs), hidden, seen, reached, unfollowed)
+        return Trace(network, tuple(inputs), hidden, seen)
+    reached, unfollowed = _gradients(network, inputs, seen.mode, others)
+    return Trace(network, tuple(inputs), hidden, seen, reached, unfollowed)
 
 
 def _gradients(
-    network: nn.Module, inputs: Sequence[Input], how: How, others: Sequence[nn.Module]
+    network: nn.Module, inputs: Sequence[Input], mode: Mode, others: Sequence[nn.Module]
 ) -> tuple[frozenset[int] | None, str]:
     """The storages that gradients reach, or why they cannot be followed."""
     if not any(one.requires_grad for one in network.parameters()):
         return None, ""  # there is nothing to follow them to
     try:
-        seen = run_pass(network, inputs, how, others, gradients=True)
+        seen = run_pass(network, inputs, mode, others, gradients=True)
     except ModelError as error:
         return None, error.message
     return (None, seen.unfollowed) if seen.unfollowed else (seen.reached, "")

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from mnfpn_cli.bench.document import bench_document
-from mnfpn_cli.bench.results import Row
+from mnfpn_cli.bench.results import BenchRun, bench_document
 from mnfpn_cli.devices.nvml import GpuState
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.documents.bench import BenchDocument, GpuRecord
@@ -21,7 +20,7 @@ from mnfpn_cli.report.terminal.bench import bench_tables, runs_report
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.settings.measuring import BenchCase
 from mnfpn_cli.settings.network import NetworkSettings
-from tests.bench.made import benchmark, cell, missing, timed
+from tests.bench.made import benchmark, key, missing, timed
 from tests.documents.validated import check_document
 
 FAST = [0.1 + k / 1e5 for k in range(20)]
@@ -34,7 +33,7 @@ def lines(*rows: object, **more: object) -> list[str]:
     return [" ".join(line.split()) for line in as_text(runs_report(result)).splitlines()]
 
 
-def document_of(*rows: Row) -> dict[str, Any]:
+def document_of(*rows: BenchRun) -> dict[str, Any]:
     """What programs read of rows."""
     made = to_json(bench_document(benchmark(*rows), FromSettings(NetworkSettings())))
     check_document(made)
@@ -44,7 +43,7 @@ def document_of(*rows: Row) -> dict[str, Any]:
 
 def test_rows_stand_side_by_side_with_the_speed_up_over_the_first() -> None:
     """Median, interval, speed-up, throughput, time to the first result, and the difference."""
-    text = lines(timed(SLOW, difference=0.0), timed(FAST, cell("fused"), difference=1.9e-6))
+    text = lines(timed(SLOW, difference=0.0), timed(FAST, key("fused"), difference=1.9e-6))
     assert "Latency of a pass: input 1×3×600×900, float32, cpu, 2 threads" in text
     assert "Runtime Median ±95 % × eager Images/s Memory First Differs" in text
     assert "eager 200.1 ms 0.022 % 1.00 4.998 1.500 s 0" in text
@@ -59,7 +58,7 @@ def test_one_runtime_alone_has_no_speed_up() -> None:
 
 def test_rows_are_named_by_what_differs() -> None:
     """What they have in common stands in the title."""
-    text = lines(timed(FAST), timed(SLOW, cell(batch=8)), timed(SLOW, cell(device="cuda:0"), device_name="H100"))
+    text = lines(timed(FAST), timed(SLOW, key(batch=8)), timed(SLOW, key(device="cuda:0"), device_name="H100"))
     assert "Latency of a pass: float32" in text
     assert any(line.startswith("eager, cpu, batch 8 200.1 ms") for line in text)
     assert any(line.startswith("eager, cuda:0, batch 1 ") for line in text)
@@ -67,7 +66,7 @@ def test_rows_are_named_by_what_differs() -> None:
 
 def test_a_row_that_was_not_run_keeps_its_place_and_says_why() -> None:
     """In the table, and with the reason under it."""
-    text = lines(timed(FAST), missing(cell("openvino"), "not installed: pip install 'mnfpn[openvino]'"))
+    text = lines(timed(FAST), missing(key("openvino"), "not installed: pip install 'mnfpn[openvino]'"))
     assert "openvino not run" in text
     assert "openvino not installed: pip install 'mnfpn[openvino]'" in text
 
@@ -83,14 +82,14 @@ def test_a_row_that_was_not_run_keeps_its_place_and_says_why() -> None:
 )
 def test_a_row_without_a_measurement_has_a_word_for_it(status: str, reason: str, word: str) -> None:
     """The batch that runs out of memory is seen at a glance."""
-    text = lines(timed(FAST), missing(cell(batch=8), reason, status))
+    text = lines(timed(FAST), missing(key(batch=8), reason, status))
     assert f"eager, batch 8 {word}" in text
     assert f"eager, batch 8 {reason}" in text
 
 
 def test_a_percentile_that_one_row_supports_is_left_out_in_the_others() -> None:
     """It is not zero."""
-    text = lines(timed(FAST * 40), timed(FAST, cell(batch=8)))
+    text = lines(timed(FAST * 40), timed(FAST, key(batch=8)))
     head = next(line for line in text if line.startswith("Runtime Passes"))
     few = next(line for line in text if line.startswith("eager, batch 8 20 "))
     assert head.endswith("MAD p90 p99")
@@ -101,17 +100,17 @@ def test_percentiles_stand_there_from_the_samples_on_that_support_them() -> None
     """Fewer samples leave them out, with the reason."""
     few, some, many = ("\n".join(lines(timed(FAST * n))) for n in (1, 5, 40))
     assert " p90" not in few.split("Ended by")[0]
-    assert "p90 needs 64 samples and p99 662; the fewest here are 20 (--runs 662)." in few
+    assert "p90 needs 64 samples and p99 662; the fewest here are 20 (--passes 662)." in few
     assert " p90" in some.split("Ended by")[0]
-    assert "p99 needs 662 samples; the fewest here are 100 (--runs 662)." in some
+    assert "p99 needs 662 samples; the fewest here are 100 (--passes 662)." in some
     assert " p99" in many.split("Ended by")[0]
     assert "needs" not in many
 
 
 def test_what_ended_each_row_is_said() -> None:
     """Once where it is the same for all."""
-    assert "Ended by: precise enough. Passes of warm-up: 6, 6." in lines(timed(FAST), timed(SLOW, cell("fused")))
-    both = lines(timed(FAST), timed(SLOW, cell("fused"), ended="failed", failure="x"))
+    assert "Ended by: precise enough. Passes of warm-up: 6, 6." in lines(timed(FAST), timed(SLOW, key("fused")))
+    both = lines(timed(FAST), timed(SLOW, key("fused"), ended="failed", failure="x"))
     assert "Ended by: precise enough (eager), a failure (fused). Passes of warm-up: 6, 6." in both
 
 
@@ -131,7 +130,7 @@ def test_training_and_cold_caches_are_labelled() -> None:
 def test_the_document_has_all_samples_and_no_number_that_is_none() -> None:
     """Infinity and what could not be read have no place in JSON."""
     run = timed(FAST, difference=inf, enqueue=Latency((0.01,)), gpu=GpuState(power_w=300.0), energy_j=30.0)
-    document = document_of(run, missing(cell("fused"), "why", "failed"))
+    document = document_of(run, missing(key("fused"), "why", "failed"))
     (row,) = document["runs"]
     assert row["latency_s"]["samples"] == FAST
     assert row["latency_s"]["ci95"] == [FAST[5], FAST[14]]
@@ -154,7 +153,7 @@ def test_what_does_not_apply_is_null_and_not_absent() -> None:
 
 def test_a_document_is_read_back_as_it_was(tmp_path: Path) -> None:
     """By the same model, to the last digit."""
-    made = bench_document(benchmark(timed(FAST), missing(cell("fused"))), FromSettings(NetworkSettings()))
+    made = bench_document(benchmark(timed(FAST), missing(key("fused"))), FromSettings(NetworkSettings()))
     (tmp_path / "x.json").write_text(to_json(made))
     assert read_document(tmp_path / "x.json", BenchDocument) == made
 

@@ -1,23 +1,20 @@
-"""Two result files of `mnfpn bench`, row against row. No torch here."""
+"""Two result files of `mnfpn bench`, run against run. No torch here."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mnfpn_cli.bench.comparison import FIGURES, ComparedSide, Comparison, Pair
+from mnfpn_cli.bench.verdicts import FIGURES, ComparedSide, Comparison, Pair
 from mnfpn_cli.documents.bench import BenchDocument, RunRecord
-from mnfpn_cli.documents.inputs import InputRecord
-from mnfpn_cli.documents.measurement import EnvironmentRecord
 from mnfpn_cli.documents.read import read_document
+from mnfpn_cli.documents.records import EnvironmentRecord, InputRecord
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.external.inputs import in_words, inputs_of
-from mnfpn_cli.external.origin import FromSettings, Origin, recorded_origin
-from mnfpn_cli.measure.ratio import unpaired_ratio
-from mnfpn_cli.measure.statistics import Latency
+from mnfpn_cli.external.origin import FromSettings, Origin, in_words, inputs_of, recorded_origin
+from mnfpn_cli.measure.statistics import Latency, unpaired_ratio
 from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.plan.rules import plan_outline
-from mnfpn_cli.settings.differences import ABSENT, differences
+from mnfpn_cli.plan.levels import plan_outline
+from mnfpn_cli.settings.overrides import ABSENT, differences
 from mnfpn_cli.settings.problems import SettingsError
 
 HARDWARE = ("cpu", "cores", "memory_bytes", "gpu")
@@ -27,25 +24,25 @@ SAME_MEMORY = 0.02
 """Another kernel, or another boot, leaves a machine some memory more or less."""
 
 CONDITIONS = ("runtime", "device", "device_name", "dtype", "input", "threads", "train", "cold_cache")
-"""What a row was timed with and on."""
+"""What a run was timed with and on."""
 
 SHOWN_SETTINGS = 6
 
-Rows = list[tuple[RunRecord, RunRecord]]
+RunPairs = list[tuple[RunRecord, RunRecord]]
 
 
 def compare_recorded(paths: tuple[Path, Path], margin: float) -> Comparison:
-    """Two result files, row by row.
+    """Two result files, run by run.
 
     Raises:
-        UsageError: where one is no result file, or they have no row in common, and not one each.
+        UsageError: where one is no result file, or they have no run in common, and not one each.
         MnfpnError: where one cannot be read.
     """
     a, b = map(_read, paths)
-    rows = _rows(a, b, paths)
-    facts = [_facts(path, file, row) for path, file, row in zip(paths, (a, b), rows[0], strict=True)]
-    pairs = tuple(_pair(row, counterpart, margin) for row, counterpart in rows)
-    warnings = tuple(dict.fromkeys((*_differences(a, b, rows), *_doubts(paths[0], a), *_doubts(paths[1], b))))
+    runs = _pairs(a, b, paths)
+    facts = [_facts(path, file, run) for path, file, run in zip(paths, (a, b), runs[0], strict=True)]
+    pairs = tuple(_pair(run, counterpart, margin) for run, counterpart in runs)
+    warnings = tuple(dict.fromkeys((*_differences(a, b, runs), *_doubts(paths[0], a), *_doubts(paths[1], b))))
     return Comparison(facts[0], facts[1], pairs, margin, warnings, complete=a.complete and b.complete)
 
 
@@ -64,21 +61,21 @@ def _read(path: Path) -> BenchDocument:
     return file
 
 
-def _rows(a: BenchDocument, b: BenchDocument, paths: tuple[Path, Path]) -> Rows:
-    """The rows that both have; where each has one alone, that is the pair."""
+def _pairs(a: BenchDocument, b: BenchDocument, paths: tuple[Path, Path]) -> RunPairs:
+    """The runs that both have; where each has one alone, that is the pair."""
     keys: tuple[Callable[[RunRecord], object], ...] = (_key, _key_anywhere)
     for key in keys:
         of_a, of_b = Counter(map(key, a.runs)), {key(run): run for run in b.runs}
         known = Counter(map(key, b.runs))
-        rows = [(run, of_b[key(run)]) for run in a.runs if of_a[key(run)] == known[key(run)] == 1]
-        if rows:
-            return rows
+        pairs = [(run, of_b[key(run)]) for run in a.runs if of_a[key(run)] == known[key(run)] == 1]
+        if pairs:
+            return pairs
     if len(a.runs) == len(b.runs) == 1:
         return [(a.runs[0], b.runs[0])]
     theirs = [
         Problem(str(path), "; ".join(_name(run) for run in file.runs)) for path, file in zip(paths, (a, b), strict=True)
     ]
-    raise UsageError(Problem(f"{paths[0]}, {paths[1]}", "must have a row in common, but have"), *theirs)
+    raise UsageError(Problem(f"{paths[0]}, {paths[1]}", "must have a run in common, but have"), *theirs)
 
 
 def _key(run: RunRecord) -> tuple[object, ...]:
@@ -105,18 +102,18 @@ def _figures(file: BenchDocument, run: RunRecord) -> dict[str, int]:
     return {**figures, "activation_bytes": cost.activation_bytes * run.input.batch // file.input.batch}
 
 
-def _facts(path: Path, file: BenchDocument, row: RunRecord) -> ComparedSide:
+def _facts(path: Path, file: BenchDocument, run: RunRecord) -> ComparedSide:
     return ComparedSide(
         name=str(path),
-        runtime=row.runtime,
-        dtype=row.dtype,
-        device=row.device,
-        threads=row.threads,
-        train=row.train,
-        input=inputs_of(row.input),
+        runtime=run.runtime,
+        dtype=run.dtype,
+        device=run.device,
+        threads=run.threads,
+        train=run.train,
+        input=inputs_of(run.input),
         origin=recorded_origin(file.settings, file.model),
-        figures=_figures(file, row),
-        difference=row.max_difference,
+        figures=_figures(file, run),
+        difference=run.max_difference,
     )
 
 
@@ -127,7 +124,7 @@ def _pair(one: RunRecord, other: RunRecord, margin: float) -> Pair:
     return Pair(name, a, b, ratio, ratio.verdict(margin))
 
 
-def _differences(a: BenchDocument, b: BenchDocument, rows: Rows) -> Iterator[Unsteady]:
+def _differences(a: BenchDocument, b: BenchDocument, pairs: RunPairs) -> Iterator[Unsteady]:
     """What the interval cannot know of: how the two were taken, and what differed besides the networks."""
     yield Unsteady(
         "not_interleaved",
@@ -137,19 +134,19 @@ def _differences(a: BenchDocument, b: BenchDocument, rows: Rows) -> Iterator[Uns
     for name, one, other in _environments(a.environment, b.environment):
         kind = "machine" if name in HARDWARE else "software"
         yield Unsteady(f"other_{kind}", f"{name} differs: {one} against {other}", f"compare results of one {kind}")
-    for row, counterpart in rows:
+    for run, counterpart in pairs:
         for name in CONDITIONS:
-            x, y = getattr(row, name), getattr(counterpart, name)
+            x, y = getattr(run, name), getattr(counterpart, name)
             if x != y:
                 cause = f"{name} differs: {_shown(x)} against {_shown(y)}"
                 yield Unsteady(f"other_{name}", cause, "measure both alike")
     yield from _other_networks(recorded_origin(a.settings, a.model), recorded_origin(b.settings, b.model))
-    compared_a, compared_b = zip(*rows, strict=True)
+    compared_a, compared_b = zip(*pairs, strict=True)
     missing = [_name(run) for run in a.runs if run not in compared_a]
     missing += [_name(run) for run in b.runs if run not in compared_b]
     if missing:
         yield Unsteady(
-            "rows", f"not in both files: {'; '.join(missing)}", "results of the same runtimes, sizes and batches"
+            "runs", f"not in both files: {'; '.join(missing)}", "results of the same runtimes, sizes and batches"
         )
 
 

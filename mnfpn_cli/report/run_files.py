@@ -1,4 +1,4 @@
-"""The cells of a store as files that other programs read: JSON, CSV, Parquet, Markdown."""
+"""The runs of a store as files that other programs read: JSON, CSV, Parquet, Markdown."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.documents.base import to_json
-from mnfpn_cli.documents.costs import CapacityRecord, PlannedCost
+from mnfpn_cli.documents.records import CapacityRecord, PlannedCost
 from mnfpn_cli.errors import MnfpnError, Problem
-from mnfpn_cli.settings.differences import flat
+from mnfpn_cli.settings.overrides import flat
 from mnfpn_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnfpn_cli.documents.runs import RunsExportDocument, StoredRun
+    from mnfpn_cli.documents.runs import RunsExportDocument, StoredRunRecord
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for a formula where a text begins with it."""
 
 WHOLE = ("batch", "threads", "sweep", "cost.")
-NUMBERS = ("latency_s.", "pace", "corrected_s")
+NUMBERS = ("latency_s.", "drift", "corrected_s")
 SAMPLES = "latency_s.samples"
 TIMES = ("started", "finished")
 
 FIGURES = ("median", "ci95_low", "ci95_high", "iqr", "min", "mad", "p90", "p99")
 """Of a latency, in columns of their own."""
 
-NOT_SHOWN = (SAMPLES, "command", "started", "machine", "pace", *(f"latency_s.{name}" for name in FIGURES[3:]))
+NOT_SHOWN = (SAMPLES, "command", "started", "machine", "drift", *(f"latency_s.{name}" for name in FIGURES[3:]))
 """What a table in Markdown can do without, besides all that is the same in every row."""
 
 Value = str | int | float | bool | tuple[float, ...] | None
@@ -50,7 +50,7 @@ def runs_bytes(form: str, document: RunsExportDocument) -> bytes:
     return (_csv if form == "csv" else _markdown)(columns, rows).encode()
 
 
-def flattened(runs: Sequence[StoredRun]) -> tuple[list[str], list[Flat]]:
+def flattened(runs: Sequence[StoredRunRecord]) -> tuple[list[str], list[Flat]]:
     """One value a column: the names of all columns, and the rows."""
     made = [_flat(one) for one in runs]
     said = (key for row in made for key, value in row.items() if key.startswith("settings.") and value is not None)
@@ -64,12 +64,12 @@ def _flat_names() -> list[str]:
     latency = [f"latency_s.{name}" for name in (*FIGURES, "samples")]
     cost = [f"cost.{name}" for name in PlannedCost.model_fields if name != "capacity"]
     capacity = [f"cost.capacity.{name}" for name in CapacityRecord.model_fields]
-    what = ["size", "batch", "runtime", "device", "dtype", "threads", "train", "machine", "node"]
+    what = ["size", "batch", "runtime", "device", "dtype", "threads", "train", "machine", "worker"]
     return [
         *("key", "status"),
         *what,
         *latency,
-        *("pace", "corrected_s"),
+        *("drift", "corrected_s"),
         *cost,
         *capacity,
         "sweep",
@@ -78,7 +78,7 @@ def _flat_names() -> list[str]:
     ]
 
 
-def _flat(run: StoredRun) -> Flat:
+def _flat(run: StoredRunRecord) -> Flat:
     latency, nested = run.latency_s, ("settings", "input", "latency_s", "cost")
     low, high = (latency and latency.ci95) or (None, None)
     figures = {**dict(latency or ()), "ci95_low": low, "ci95_high": high}

@@ -6,19 +6,17 @@ from math import isfinite
 
 from mnfpn_cli.documents.compare import (
     CompareDocument,
-    ComparedRow,
+    ComparedRun,
     GatesRecord,
     SideRecord,
     SideTimes,
     Verdict,
     VerdictRecord,
 )
-from mnfpn_cli.documents.measurement import Ended, EnvironmentRecord
+from mnfpn_cli.documents.records import Ended, EnvironmentRecord
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.external.inputs import Inputs, input_record
-from mnfpn_cli.external.origin import Origin
-from mnfpn_cli.measure.ratio import Ratio
-from mnfpn_cli.measure.statistics import Latency, latency_record
+from mnfpn_cli.external.origin import Inputs, Origin, input_record
+from mnfpn_cli.measure.statistics import Latency, Ratio, latency_record
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.settings.input import DType
 
@@ -41,8 +39,8 @@ OTHER_PASSES = ("other_input", "other_train")
 """Nor in this, which changes the work of a pass: MACs and activations as well as time."""
 
 
-PARTIAL = ("rows", "incomplete", "failed")
-"""What leaves a gate undecided: a row that is not there any more is no row that is as fast as before."""
+PARTIAL = ("runs", "incomplete", "failed")
+"""What leaves a gate undecided: a run that is not there any more is no run that is as fast as before."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class ComparedSide:
 
 @dataclass(frozen=True)
 class Pair:
-    """The same row on both sides: its passes, the time of B over that of A, and the verdict."""
+    """The same run on both sides: its passes, the time of B over that of A, and the verdict."""
 
     name: str
     a: Latency
@@ -89,7 +87,7 @@ class Comparison:
     Attributes:
         a: the one side.
         b: the other.
-        pairs: the rows that both have.
+        pairs: the runs that both have.
         margin: a difference that does not matter, as a share.
         warnings: what differs between the two besides what is compared, and what else makes the verdict less sure.
         complete: False where Ctrl-C, or a side that failed, ended it.
@@ -127,7 +125,7 @@ def broken_gates(result: Comparison, gates: Gates) -> Iterator[str]:
 
 
 def open_gates(result: Comparison, gates: Gates) -> Iterator[str]:
-    """What a gate could not decide: where it lies within an interval, or there is none, or a row is missing."""
+    """What a gate could not decide: where it lies within an interval, or there is none, or a run is missing."""
     if gates.slower is None:
         return
     name = _gate(SLOWER, gates.slower)
@@ -149,11 +147,11 @@ def check_gates_apply(result: Comparison, gates: Gates) -> None:
     Raises:
         UsageError: where they are of other machines, devices or inputs.
     """
-    rows = (
+    given = (
         (SLOWER, gates.slower, OTHER_CONDITIONS + OTHER_PASSES),
         (LARGER, gates.larger, OTHER_PASSES),
     )
-    for name, share, apart in rows:
+    for name, share, apart in given:
         causes = [one.cause for one in result.warnings if one.kind in apart]
         if share is not None and causes:
             raise UsageError(Problem(name, f"must be of results that were measured alike, but {'; '.join(causes)}"))
@@ -162,7 +160,7 @@ def check_gates_apply(result: Comparison, gates: Gates) -> None:
 def compare_document(
     result: Comparison, gates: GatesRecord, environment: EnvironmentRecord | None = None
 ) -> CompareDocument:
-    """Make the document of a comparison; the verdict of its first row also stands at the top."""
+    """Make the document of a comparison; the verdict of its first run also stands at the top."""
     first = result.pairs[0]
     return CompareDocument(
         settings=result.a.origin.settings,
@@ -173,16 +171,16 @@ def compare_document(
         margin=result.margin,
         a=_side(result.a, first.a),
         b=_side(result.b, first.b),
-        rows=tuple(_row(pair) for pair in result.pairs),
+        runs=tuple(_compared_run(pair) for pair in result.pairs),
         warnings=tuple(one.record() for one in result.warnings),
         gates=gates,
         environment=environment,
     )
 
 
-def _row(pair: Pair) -> ComparedRow:
+def _compared_run(pair: Pair) -> ComparedRun:
     a, b = (SideTimes(latency_s=latency_record(one)) for one in (pair.a, pair.b))
-    return ComparedRow(name=pair.name, **vars(_verdict(pair)), ended_by=pair.ended, a=a, b=b)
+    return ComparedRun(name=pair.name, **vars(_verdict(pair)), ended_by=pair.ended, a=a, b=b)
 
 
 def _verdict(pair: Pair) -> VerdictRecord:
