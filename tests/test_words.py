@@ -25,7 +25,7 @@ OPTION = re.compile(r"--[A-Za-z][\w-]*")
 OF_OTHER_PROGRAMS = ("--query-gpu", "--format=csv")
 """What starts a text that is an argument of another program."""
 
-MARKDOWN = (PACKAGE / "documents" / "reference.py",)
+MARKDOWN = (PACKAGE / "documents" / "schema.py",)
 """Files whose texts are pages, on which backquotes hold keys too."""
 
 

@@ -161,7 +161,7 @@ ROWS: list[tuple[list[str], int, str]] = [
     (
         ["sweep", "--measure", "frontir"],
         2,
-        "--measure: must be all, frontier, none or a number of cells, got 'frontir'; did you mean 'frontier'?",
+        "--measure: must be all, frontier, none or a number of runs, got 'frontir'; did you mean 'frontier'?",
     ),
     # What takes one value takes it once, and a key is given once.
     (["shapes", "--batch", "2", "--batch", "4"], 2, "--batch: must be given once, got '2' and '4'"),

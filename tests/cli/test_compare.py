@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mnfpn_cli.bench import workload
 from mnfpn_cli.runtimes import channels_last
 from tests.bench.broken import broken
 from tests.bench.documents import COST, MACHINE, result, row, times, written

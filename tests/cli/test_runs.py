@@ -69,7 +69,7 @@ def test_list_shows_sweeps_runs_and_failures(mnfpn: Mnfpn, store: str, keys: lis
     lines = [line.split("  ") for line in done.out.splitlines()]
     listed = [line[0] for line in lines if line[0] in {key[:8] for key in keys}]
     assert listed == [keys[index][:8] for index in (0, 1, 3, 2, 1)]  # the last done first, and why one failed
-    assert f"{keys[0][:8]}  width_mult 0.25  done     here  11.00 ms   18 %  01-01 00:00" in done.out
+    assert f"{keys[0][:8]}  width_mult 0.25  done     here    11.00 ms   18 %  01-01 00:00" in done.out
     assert f"{keys[1][:8]}  =HYPERLINK(1)|<b> / and \\x1b[31mmore" in done.out
     assert "All of these: size 64x64, batch 1, runtime eager, device cpu." in done.out
 
@@ -113,7 +113,7 @@ def test_show_tells_everything_of_a_run(mnfpn: Mnfpn, store: str, keys: list[str
         f"Run {keys[0]}",
         "width_mult  0.25",
         "input    1×3×64×64",
-        "2026-01-01 00:00:09      1  here  done    11.00 ms   18 %       7",
+        "2026-01-01 00:00:09      1  here    done    11.00 ms   18 %       7",
         "corrected for the machine's drift  5.500 ms: the baseline took 2.00 × its first time",
         "warning: passes became slower. What helps: wait.",
         "Again: mnfpn bench --width-mult 0.25 --size 64x64 --device cpu",
@@ -284,7 +284,7 @@ def test_a_sweep_is_listed_by_what_its_plan_says(mnfpn: Mnfpn, store: str) -> No
     """What was asked for, how its runs are measured, what its space holds, and how far it is."""
     (sweep,) = json.loads(mnfpn("runs", "list", "--store", store, "--json").out)["sweeps"]
     assert (sweep["command"], sweep["machine"]) == ("mnfpn sweep", PLACE)
-    assert sweep["how"] == MeasuringRecord().model_dump(mode="json")
+    assert sweep["measuring"] == MeasuringRecord().model_dump(mode="json")
     assert sweep["space"] == {"runs": 4, "repeated": 0, "all_runtimes": False}
     assert sweep["counts"] == {"done": 2, "failed": 1, "pending": 1}
 

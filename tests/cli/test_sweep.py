@@ -239,7 +239,7 @@ def test_a_sweep_that_is_killed_twice_ends_with_every_run_once(mnfpn: Mnfpn) -> 
     document = json.loads(outcome.out)
     assert document["counts"] == {"done": 6, "failed": 0, "pending": 0}
     assert len(document["keys"]) == 6
-    assert all(one["how"]["max_latency_s"] is None for one in document["sweeps"])
+    assert all(one["measuring"]["max_latency_s"] is None for one in document["sweeps"])
     assert set(results("runs.db").values()) == {1}
     assert len(results("runs.db")) == 6
     again = mnfpn("sweep", *SMALL, *QUICK, "--store", "runs.db")
@@ -473,7 +473,7 @@ def test_a_runtime_that_cannot_run_here_is_a_failure_where_it_is_named(
     quickly(monkeypatch, no_graphs)
     every = mnfpn("sweep", "--size", "64", "--runtime", "all", "--store", "all.db")
     assert (every.code, every.err) == (0, "")
-    assert "not run         1: cuda-graph on auto, float32: runs on CUDA alone" in every.out
+    assert "not run       1: cuda-graph on auto, float32: runs on CUDA alone" in every.out
     assert "failed" not in every.out
     named = mnfpn("sweep", "--size", "64", "--runtime", "eager,cuda-graph", "--store", "some.db", "--json")
     assert named.code == 1
@@ -529,7 +529,7 @@ def test_a_budget_that_leaves_nothing_is_told(mnfpn: Mnfpn) -> None:
     [
         ("novel", 1, "plan.measuring.novel: unknown key"),
         ("timeout_s", "x", "plan.measuring.timeout_s: must be a number, got 'x'"),
-        ("sampling", {"runs": 0}, "plan.measuring.sampling.passes: must be at least 1, got 0"),
+        ("sampling", {"passes": 0}, "plan.measuring.sampling.passes: must be at least 1, got 0"),
         ("", None, "plan.measuring: must be an object, got null"),
     ],
 )
@@ -539,7 +539,7 @@ def test_a_sweep_whose_plan_is_damaged_is_not_gone_on_with(mnfpn: Mnfpn, key: st
     with open_store("runs.db") as store:
         (sweep,) = sweeps(store)
         plan = sweep.plan.model_dump(mode="json")
-        put_plan(store, {**plan, "how": {**plan["how"], key: value} if key else value})
+        put_plan(store, {**plan, "measuring": {**plan["measuring"], key: value} if key else value})
     outcome = mnfpn("sweep", "--resume", "--store", "runs.db")
     assert (outcome.code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
     assert outcome.err.startswith(f"error: --store: 'runs.db' is damaged: sweep 1: {rule}")

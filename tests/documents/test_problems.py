@@ -26,13 +26,13 @@ WORK = {
     "dtype": "float32",
     "batch": 1,
     "threads": None,
-    "sampling": {"runs": 5},
+    "sampling": {"passes": 5},
     "by_layer": False,
     "train": False,
 }
 PLAN = {
     "command": "mnfpn sweep",
-    "how": {"sampling": {}, "by_layer": False},
+    "measuring": {"sampling": {}, "by_layer": False},
     "measure": "all",
     "space": {"cells": 1, "repeated": 0, "all_runtimes": False},
     "invalid": [{"cells": 1, "reason": "x"}],

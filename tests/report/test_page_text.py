@@ -78,7 +78,7 @@ def test_hostile_names_are_text_of_the_data(tmp_path: Path, evil: str, monkeypat
     assert not set("<>&") & set(inside)
     rows = data_of(page)["rows"]
     assert {row["worker"] for row in rows} == {evil, ""}
-    assert [evil, evil] in [run for row in rows for run in row["runs"] if row["status"] == "failed"]
+    assert [evil, evil] in [cell for row in rows for cell in row["cells"] if row["status"] == "failed"]
 
 
 def test_the_policy_lets_the_pages_own_scripts_run_and_no_other(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_the_page_spells_parameters_as_it_is_told_to(tmp_path: Path) -> None:
     """In reasons and warnings; what has no backquotes stays as it is."""
     runs = (*SAMPLE[:1], Made(1.0, reason="it took more than 900 s (`run_timeout`)"))
     page = page_of(tmp_path, runs)
-    reasons = [words for row in data_of(page)["rows"] for _, words in row["runs"] if "900 s" in words]
+    reasons = [words for row in data_of(page)["rows"] for _, words in row["cells"] if "900 s" in words]
     assert reasons == ["it took more than 900 s (--run-timeout)"]
     assert "`" not in Parsed(page).text
 

@@ -40,7 +40,7 @@ def test_options_mean_a_sampling(options: dict[str, float], meaning: Sampling) -
 
 
 REFUSED: list[tuple[str, dict[str, float], str]] = [
-    ("precision with runs", {"passes": 5, "precision": 0.01}, "precision: has no meaning with runs"),
+    ("precision with runs", {"passes": 5, "precision": 0.01}, "precision: has no meaning with passes"),
     ("negative least", {"min_time_s": -1.0}, "min_time: must be a finite number of seconds, 0 or more, got -1"),
     ("endless least", {"min_time_s": inf}, "min_time: must be a finite number of seconds, 0 or more, got inf"),
     ("negative most", {"max_time_s": -0.5}, "max_time: must be a finite number of seconds, 0 or more, got -0.5"),

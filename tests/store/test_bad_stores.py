@@ -140,7 +140,7 @@ DAMAGE: list[tuple[str, str]] = [
         "UPDATE mnfpn_sweeps SET plan = json_set(plan, '$.space', 5)",
         "sweep 1: plan.space: must be an object, got 5",
     ),
-    ("UPDATE mnfpn_sweeps SET plan = json_remove(plan, '$.how')", "sweep 1: plan.measuring: is required"),
+    ("UPDATE mnfpn_sweeps SET plan = json_remove(plan, '$.measuring')", "sweep 1: plan.measuring: is required"),
     (
         "UPDATE mnfpn_results SET document = json_set(document, '$.run.threads', 'two')",
         "run.threads: must be a whole number, got 'two'",

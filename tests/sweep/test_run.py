@@ -311,11 +311,11 @@ def test_results_of_other_options_are_known(store: Store) -> None:
     run(store, other, FakePool(), many)
     known = {one.id: one for one in sweeps(store)}
     found = {sweep: reused(known[sweep], read_runs(store, sweep), known) for sweep in (same, other, layered)}
-    assert found[other] == [Reused(2, "`runs` 6", "`runs` 30")]
-    assert found[same] == [Reused(2, "`runs` 30", "`runs` 6")]
+    assert found[other] == [Reused(2, "`passes` 6", "`passes` 30")]
+    assert found[same] == [Reused(2, "`passes` 30", "`passes` 6")]
     assert {(one.runs, one.measured_with, one.wanted) for one in found[layered]} == {
-        (2, "`runs` 6", "`by_layer`"),
-        (2, "`runs` 30", "`by_layer`"),
+        (2, "`passes` 6", "`by_layer`"),
+        (2, "`passes` 30", "`by_layer`"),
     }
 
 
@@ -331,7 +331,7 @@ def test_a_run_is_held_against_the_newest_sweep_that_asked_for_it(store: Store) 
         number = sweep_of(store, few, widths)
         known = {one.id: one for one in sweeps(store)}
         by_sweep[number] = read_runs(store, number)
-    assert reused_by_any(list(known.values()), by_sweep, known) == [Reused(2, "`runs` 30", "`runs` 6")]
+    assert reused_by_any(list(known.values()), by_sweep, known) == [Reused(2, "`passes` 30", "`passes` 6")]
 
 
 def test_layers_are_timed_where_a_runtime_a_runtime_has_them(store: Store) -> None:

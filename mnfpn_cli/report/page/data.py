@@ -139,7 +139,7 @@ FILTERS = (
 
 
 @dataclass(frozen=True)
-class Column:
+class PageColumn:
     """A column of the table: what it is sorted by, and what stands there. ``kind`` is its class in the style sheet."""
 
     title: str
@@ -156,33 +156,37 @@ class Column:
 
 
 COLUMNS = (
-    Column("Network", "text long", lambda one: one.name),
-    Column("Size", "", lambda one: float(prod(one.stored.run.size)), lambda one: str(one.stored.run.size)),
-    Column("Batch", "number", lambda one: one.stored.run.execution.batch),
-    Column("Runtime", "", lambda one: one.stored.run.execution.runtime),
-    Column("Device", "", lambda one: one.stored.device),
-    Column("Passes", "", lambda one: one.stored.run.execution.passes),
-    Column("Worker", "text", lambda one: one.worker),
-    Column("Status", "", lambda one: one.stored.status),
-    Column("Median", "number", lambda one: one.stored.latency_s, lambda one: _median(one)),
-    Column("±95 %", "number", lambda one: _half_width(one), lambda one: half_width(one.latency) if one.latency else ""),
-    Column("Corrected", "number", lambda one: one.corrected_s, lambda one: seconds(one.corrected_s or 0)),
-    Column("MACs", "number", lambda one: one.stored.figures.macs, lambda one: scaled(one.stored.figures.macs)),
-    Column(
+    PageColumn("Network", "text long", lambda one: one.name),
+    PageColumn("Size", "", lambda one: float(prod(one.stored.run.size)), lambda one: str(one.stored.run.size)),
+    PageColumn("Batch", "number", lambda one: one.stored.run.execution.batch),
+    PageColumn("Runtime", "", lambda one: one.stored.run.execution.runtime),
+    PageColumn("Device", "", lambda one: one.stored.device),
+    PageColumn("Passes", "", lambda one: one.stored.run.execution.passes),
+    PageColumn("Worker", "text", lambda one: one.worker),
+    PageColumn("Status", "", lambda one: one.stored.status),
+    PageColumn("Median", "number", lambda one: one.stored.latency_s, lambda one: _median(one)),
+    PageColumn(
+        "±95 %", "number", lambda one: _half_width(one), lambda one: half_width(one.latency) if one.latency else ""
+    ),
+        "±95 %", "number", lambda one: _half_width(one), lambda one: half_width(one.latency) if one.latency else ""
+    ),
+    PageColumn("Corrected", "number", lambda one: one.corrected_s, lambda one: seconds(one.corrected_s or 0)),
+    PageColumn("MACs", "number", lambda one: one.stored.figures.macs, lambda one: scaled(one.stored.figures.macs)),
+    PageColumn(
         "Parameters",
         "number",
         lambda one: one.stored.figures.parameters,
         lambda one: scaled(one.stored.figures.parameters),
     ),
-    Column(
+    PageColumn(
         "Memory",
         "number",
         lambda one: one.stored.figures.memory_bytes,
         lambda one: size_in_bytes(one.stored.figures.memory_bytes),
     ),
-    Column("Kept", "number", lambda one: one.kept, lambda one: percent(one.kept)),
-    Column("Frontier", "", lambda one: "yes" if one.on_frontier else None),
-    Column("Reason", "text long", lambda one: _reason(one) or None),
+    PageColumn("Kept", "number", lambda one: one.kept, lambda one: percent(one.kept)),
+    PageColumn("Frontier", "", lambda one: "yes" if one.on_frontier else None),
+    PageColumn("Reason", "text long", lambda one: _reason(one) or None),
 )
 ONLY_WHERE_FILLED = ("Corrected", "Reason", "Frontier")
 """Columns that are left out where no run has anything in them."""
@@ -218,7 +222,7 @@ def page_data(points: Points, command: Command, spell: Callable[[str], str]) -> 
     ).model_dump(mode="json")
 
 
-def _says_something(column: Column, points: Points) -> bool:
+def _says_something(column: PageColumn, points: Points) -> bool:
     if column.title in ONLY_WHERE_DIFFERENT:
         return len(set(map(column.value, points.all))) > 1
     return column.title not in ONLY_WHERE_FILLED or any(map(column.value, points.all))
@@ -230,7 +234,7 @@ def _figures(points: Points) -> FigureData:
     return FigureData(frontier=frontier, sizes=sizes, parts=parts)
 
 
-def _row(point: Point, columns: list[Column], command: Command, spell: Callable[[str], str]) -> RowData:
+def _row(point: Point, columns: list[PageColumn], command: Command, spell: Callable[[str], str]) -> RowData:
     stored = point.stored
     run, execution = stored.run, stored.run.execution
     found = (one.cell(point) for one in columns)
