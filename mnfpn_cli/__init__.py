@@ -9,5 +9,5 @@ and ``cli``. Each imports only from those before it: `lint-imports` checks the o
 
 __version__ = "0.1.0"
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Of every JSON document: raised when a key is removed or changes its meaning; added keys leave it as it is."""

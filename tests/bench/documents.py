@@ -77,7 +77,7 @@ def row(samples: list[float] | None = None, **changes: Any) -> dict[str, Any]:
 def result(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """A result of `mnfpn bench`; a key whose value is ``...`` is left out."""
     made = {
-        "format_version": 1,
+        "format_version": 2,
         "mnfpn_version": "0.1.0",
         "command": "bench",
         "settings": NetworkSettings().model_dump(mode="json"),

@@ -49,7 +49,7 @@ def test_two_files_are_compared(of_files: Compare) -> None:
 def test_json_is_one_document(of_files: Compare) -> None:
     """With the keys that scripts rely on; of files there is no machine here that matters."""
     document = json.loads(of_files(1.1, "--json").out)
-    assert (document["command"], document["format_version"], document["verdict"]) == ("compare", 1, "a_faster")
+    assert (document["command"], document["format_version"], document["verdict"]) == ("compare", 2, "a_faster")
     assert document["ratio"] == pytest.approx(1.1)
     assert document["ratio_ci95"][0] < document["ratio"] < document["ratio_ci95"][1]
     assert len(document["runs"][0]["b"]["latency_s"]["samples"]) == 40

@@ -32,7 +32,7 @@ def test_text_for_a_pipe_has_no_lines_no_colours_and_no_gaps(mnfpn: Mnfpn) -> No
 def test_json_is_one_document(mnfpn: Mnfpn) -> None:
     """Nothing before it, nothing behind it."""
     document = json.loads(mnfpn("shapes", "--json").out)
-    assert document["format_version"] == 1
+    assert document["format_version"] == 2
     assert document["settings"]["width_mult"] == 1.0
 
 

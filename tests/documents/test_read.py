@@ -47,10 +47,10 @@ def test_what_is_no_result_is_refused(tmp_path: Path, content: str, message: str
     [
         ({"command": "shapes"}, "must be a result of mnfpn bench, got one of mnfpn shapes"),
         (
-            {"format_version": 2, "mnfpn_version": "9.0"},
-            "must be of format_version 1, which this mnfpn reads, got 2, of mnfpn 9.0",
+            {"format_version": 3, "mnfpn_version": "9.0"},
+            "must be of format_version 2, which this mnfpn reads, got 3, of mnfpn 9.0",
         ),
-        ({"format_version": "1"}, "must be of format_version 1, which this mnfpn reads, got '1', of mnfpn 0.1.0"),
+        ({"format_version": "2"}, "must be of format_version 2, which this mnfpn reads, got '2', of mnfpn 0.1.0"),
         ({"runs": ...}, "runs: is required"),
         ({"runs": []}, r"runs: must have at least 1 item, got \[\]"),
         ({"runs": {}}, "runs: must be a list, got {}"),
