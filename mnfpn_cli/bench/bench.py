@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
@@ -26,7 +26,7 @@ from mnfpn_cli.bench.results import (
 from mnfpn_cli.bench.workload import BenchWorkload, PlannedWorkload, model_bytes
 from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.devices.machine import reading_cpu_name
-from mnfpn_cli.documents.records import WeightsRecord
+from mnfpn_cli.documents.records import WarningRecord, WeightsRecord
 from mnfpn_cli.documents.worker import Measured, Work, WorkResult
 from mnfpn_cli.errors import MnfpnError, Problem, UnavailableError, UsageError
 from mnfpn_cli.external.guard import output_to_stderr
@@ -34,7 +34,6 @@ from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed, out_of_memory_explained
 from mnfpn_cli.measure.statistics import drift, humps
-from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.measuring import BenchCase
 from mnfpn_cli.text import percent
@@ -45,45 +44,47 @@ GRAPHS = ("cuda-graph", "compiled")
 IDLE = "measure when the machine is idle, or longer (`min_time`)"
 
 
-def doubts(run: MeasuredRun, train: bool = False) -> Iterator[Unsteady]:
-    """What the samples of a run, and its outputs, leave in doubt."""
+def run_warnings(run: MeasuredRun, train: bool = False) -> Iterator[WarningRecord]:
+    """Yield the warnings about the samples and the outputs of a run."""
     where, latency = str(run.key), run.latency
     if run.warm_up.settled is False:
-        yield Unsteady(
-            "not_settled",
-            f"{where}: {run.warm_up.passes} passes of warm-up ({run.warm_up.seconds:.1f} s) never became steady",
-            IDLE,
+        yield WarningRecord(
+            kind="not_settled",
+            cause=f"{where}: {run.warm_up.passes} passes of warm-up ({run.warm_up.seconds:.1f} s) never became steady",
+            helps=IDLE,
         )
     change = drift(latency.samples)
     if change is not None:
         slower = "slower" if change > 0 else "faster"
-        yield Unsteady(
-            "drift",
-            f"{where}: passes became {percent(abs(change))} {slower} from the first third of the run to the last",
-            "let it run longer (`min_time`), and look at what heats, throttles or loads the machine",
+        yield WarningRecord(
+            kind="drift",
+            cause=f"{where}: passes became {percent(abs(change))} {slower} from the first third of the run to the last",
+            helps="let it run longer (`min_time`), and look at what heats, throttles or loads the machine",
         )
     two = humps(latency)
     if two:
-        yield Unsteady(
-            "two_humps",
-            f"{where}: passes take {two.fast * 1e3:.4g} ms or {two.slow * 1e3:.4g} ms, "
+        yield WarningRecord(
+            kind="two_humps",
+            cause=f"{where}: passes take {two.fast * 1e3:.4g} ms or {two.slow * 1e3:.4g} ms, "
             f"{percent(two.share_slow, '.0f')} of them the latter: the median is one of two truths",
-            "fix the number of threads and the clock, and measure when the machine is idle",
+            helps="fix the number of threads and the clock, and measure when the machine is idle",
         )
     if latency.slow_first:
-        yield Unsteady(
-            "slow_first", f"{where}: the first timed pass was an outlier", "more passes of warm-up (`warmup`)"
+        yield WarningRecord(
+            kind="slow_first",
+            cause=f"{where}: the first timed pass was an outlier",
+            helps="more passes of warm-up (`warmup`)",
         )
     if run.launch_bound:
-        yield Unsteady(
-            "launch_bound",
-            f"{where}: the host takes {percent(run.enqueue_share or 0, '.0f')} of a pass to queue its work: "
+        yield WarningRecord(
+            kind="launch_bound",
+            cause=f"{where}: the host takes {percent(run.enqueue_share or 0, '.0f')} of a pass to queue its work: "
             "the GPU waits for launches",
-            "larger batches"
+            helps="larger batches"
             if train or run.key.runtime in GRAPHS
             else "CUDA graphs (`runtime` cuda-graph), or larger batches",
         )
-    yield from (replace(doubt, cause=f"{where}: {doubt.cause}") for doubt in run.doubts)
+    yield from (warning.within(where) for warning in run.warnings)
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,10 @@ def _benchmark(
         case,
         tuple(sized.cost for sized in networks),
         runs,
-        (*_unsteady(timed), *(doubt for run in runs if run.status == "measured" for doubt in doubts(run, case.train))),
+        (
+            *_machine_warnings(timed),
+            *(one for run in runs if run.status == "measured" for one in run_warnings(run, case.train)),
+        ),
         environment,
         networks[0].weights,
         complete,
@@ -185,9 +189,9 @@ def _benchmark(
     )
 
 
-def _unsteady(timed: Sequence[Timed]) -> Iterable[Unsteady]:
-    """What the machine did meanwhile, each kind once, as it was first seen."""
-    return {warning.kind: warning for one in reversed(timed) for warning in one.unsteady}.values()
+def _machine_warnings(timed: Sequence[Timed]) -> Iterable[WarningRecord]:
+    """Return the first warning of each kind about the machine."""
+    return {warning.kind: warning for one in reversed(timed) for warning in one.warnings}.values()
 
 
 def _fitting(

@@ -1,7 +1,7 @@
 """Two networks timed in turn, A B B A, in one process, until the interval of their ratio is narrow enough."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -11,14 +11,13 @@ from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare
 from mnfpn_cli.bench.verdicts import ComparedSide, Comparison, Pair
 from mnfpn_cli.bench.workload import BenchWorkload, model_bytes
 from mnfpn_cli.devices.choose import choose_devices, device_of
-from mnfpn_cli.documents.records import Ended, EnvironmentRecord
+from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
 from mnfpn_cli.errors import MnfpnError, Problem, within
 from mnfpn_cli.external.guard import output_to_stderr
 from mnfpn_cli.measure.engine import NarrowRatio, TimedPass, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed
 from mnfpn_cli.measure.statistics import Latency, paired_ratio
-from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.runtimes.runtime import why_not
 from mnfpn_cli.settings.input import DType, NetworkInput
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
@@ -139,7 +138,7 @@ def _compare(
         for (name, side), group in zip(sides.items(), groups, strict=True):
             with within(f"{name} ({side.name})"):
                 ready.append(make_ready(group, progress))
-        subjects, ended, unsteady = _time(groups, ready, together, progress)
+        subjects, ended, machine_warnings = _time(groups, ready, together, progress)
         facts = [side_facts(*each) for each in zip((a, b), groups, ready, strict=True)]
     pair = _pair(_run_name(facts), subjects, ended, together.margin)
     return Comparison(
@@ -147,7 +146,7 @@ def _compare(
         facts[1],
         (pair,),
         together.margin,
-        (*unsteady, *_doubts(facts, ready)),
+        (*machine_warnings, *_side_warnings(facts, ready)),
         complete=ended not in ("interrupted", "failed"),
         failure=_failure([subject.failure or one.failure for subject, one in zip(subjects, ready, strict=True)]),
     ), environment
@@ -155,7 +154,7 @@ def _compare(
 
 def _time(
     groups: Sequence[Group], ready: Sequence[Ready], together: Together, progress: Progress
-) -> tuple[list[TimedPass], Ended, tuple[Unsteady, ...]]:
+) -> tuple[list[TimedPass], Ended, tuple[WarningRecord, ...]]:
     timer = device_of(groups[0].device).timer()
     subjects = [
         TimedPass(one.run, ExplainingTimer(timer, group.doing(group.case.runtimes[0])))
@@ -167,7 +166,7 @@ def _time(
     rewarm(subjects, groups[0].device.type)
     ended = take_samples(subjects, rule, watched.look, rest)
     if all(subject.samples for subject in subjects):
-        return subjects, ended, watched.unsteady()
+        return subjects, ended, watched.warnings()
     failure = _failure([subject.failure for subject in subjects])
     raise MnfpnError(failure) if failure else KeyboardInterrupt
 
@@ -178,18 +177,20 @@ def _failure(failures: Sequence[str | None]) -> str | None:
     return "\n".join(failed) or None
 
 
-def _doubts(facts: Sequence[ComparedSide], ready: Sequence[Ready]) -> Iterator[Unsteady]:
+def _side_warnings(facts: Sequence[ComparedSide], ready: Sequence[Ready]) -> Iterator[WarningRecord]:
     """What makes a verdict less sure than it looks; a drift and a load meet both sides, and are in no ratio."""
     sizes = list(dict.fromkeys(str(side.input.size) for side in facts))
     if len(sizes) > 1:
         images = all(isinstance(side.input, NetworkInput) for side in facts)
         cause = f"A takes {'images of ' * images}{sizes[0]}, B {'of ' * images}{sizes[1]}"
-        yield Unsteady("sizes", cause, "`size`, which both then take" if images else "inputs of the same shapes")
+        yield WarningRecord(
+            kind="sizes", cause=cause, helps="`size`, which both then take" if images else "inputs of the same shapes"
+        )
     for name, one in zip("AB", ready, strict=True):
         if one.warm_up.settled is False:
             cause = f"{name}: {one.warm_up.passes} passes of warm-up never became steady"
-            yield Unsteady("not_settled", cause, "a longer `warmup`, or an idle machine")
-        yield from (replace(doubt, cause=f"{name}: {doubt.cause}") for doubt in one.doubts)
+            yield WarningRecord(kind="not_settled", cause=cause, helps="a longer `warmup`, or an idle machine")
+        yield from (warning.within(name) for warning in one.warnings)
 
 
 def _run_name(facts: Sequence[ComparedSide]) -> str:

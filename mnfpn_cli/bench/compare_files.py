@@ -8,11 +8,10 @@ from typing import Any
 from mnfpn_cli.bench.verdicts import FIGURES, ComparedSide, Comparison, Pair
 from mnfpn_cli.documents.bench import BenchDocument, RunRecord
 from mnfpn_cli.documents.read import read_document
-from mnfpn_cli.documents.records import EnvironmentRecord, InputRecord
+from mnfpn_cli.documents.records import EnvironmentRecord, InputRecord, WarningRecord
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import FromSettings, Origin, in_words, inputs_of, recorded_origin
 from mnfpn_cli.measure.statistics import Latency, unpaired_ratio
-from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.plan.levels import plan_outline
 from mnfpn_cli.settings.overrides import ABSENT, differences
 from mnfpn_cli.settings.problems import SettingsError
@@ -42,7 +41,9 @@ def compare_recorded(paths: tuple[Path, Path], margin: float) -> Comparison:
     runs = _pairs(a, b, paths)
     facts = [_facts(path, file, run) for path, file, run in zip(paths, (a, b), runs[0], strict=True)]
     pairs = tuple(_pair(run, counterpart, margin) for run, counterpart in runs)
-    warnings = tuple(dict.fromkeys((*_differences(a, b, runs), *_doubts(paths[0], a), *_doubts(paths[1], b))))
+    warnings = tuple(
+        dict.fromkeys((*_differences(a, b, runs), *_file_warnings(paths[0], a), *_file_warnings(paths[1], b)))
+    )
     return Comparison(facts[0], facts[1], pairs, margin, warnings, complete=a.complete and b.complete)
 
 
@@ -124,55 +125,60 @@ def _pair(one: RunRecord, other: RunRecord, margin: float) -> Pair:
     return Pair(name, a, b, ratio, ratio.verdict(margin))
 
 
-def _differences(a: BenchDocument, b: BenchDocument, pairs: RunPairs) -> Iterator[Unsteady]:
+def _differences(a: BenchDocument, b: BenchDocument, pairs: RunPairs) -> Iterator[WarningRecord]:
     """What the interval cannot know of: how the two were taken, and what differed besides the networks."""
-    yield Unsteady(
-        "not_interleaved",
-        "the two were not timed in turn: what else the machine did at either time is in the ratio, not in its interval",
-        "mnfpn compare `a` … `b` …, which times them A B B A",
+    yield WarningRecord(
+        kind="not_interleaved",
+        cause="the two files were not timed in turn: the interval leaves out what the machine did at either time",
+        helps="mnfpn compare `a` … `b` …, which times them A B B A",
     )
     for name, one, other in _environments(a.environment, b.environment):
         kind = "machine" if name in HARDWARE else "software"
-        yield Unsteady(f"other_{kind}", f"{name} differs: {one} against {other}", f"compare results of one {kind}")
+        yield WarningRecord(
+            kind=f"other_{kind}", cause=f"{name} differs: {one} against {other}", helps=f"compare results of one {kind}"
+        )
     for run, counterpart in pairs:
         for name in CONDITIONS:
             x, y = getattr(run, name), getattr(counterpart, name)
             if x != y:
                 cause = f"{name} differs: {_shown(x)} against {_shown(y)}"
-                yield Unsteady(f"other_{name}", cause, "measure both alike")
+                yield WarningRecord(kind=f"other_{name}", cause=cause, helps="measure both alike")
     yield from _other_networks(recorded_origin(a.settings, a.model), recorded_origin(b.settings, b.model))
     compared_a, compared_b = zip(*pairs, strict=True)
     missing = [_name(run) for run in a.runs if run not in compared_a]
     missing += [_name(run) for run in b.runs if run not in compared_b]
     if missing:
-        yield Unsteady(
-            "runs", f"not in both files: {'; '.join(missing)}", "results of the same runtimes, sizes and batches"
+        yield WarningRecord(
+            kind="runs",
+            cause=f"not in both files: {'; '.join(missing)}",
+            helps="results of the same runtimes, sizes and batches",
         )
 
 
-def _other_networks(a: Origin, b: Origin) -> Iterator[Unsteady]:
+def _other_networks(a: Origin, b: Origin) -> Iterator[WarningRecord]:
     """What differs between the networks themselves."""
     helps = "nothing, this is expected when comparing networks"
     if a.model != b.model:
-        yield Unsteady("other_model", f"model differs: {a.call} against {b.call}", helps)
+        yield WarningRecord(kind="other_model", cause=f"model differs: {a.call} against {b.call}", helps=helps)
     if not isinstance(a, FromSettings) or not isinstance(b, FromSettings):
         return
     settings = list(_other_settings(a.settings.model_dump(mode="json"), b.settings.model_dump(mode="json")))
     if settings:
         more = f"; and {len(settings) - SHOWN_SETTINGS} more" if len(settings) > SHOWN_SETTINGS else ""
         cause = f"settings differ: {'; '.join(settings[:SHOWN_SETTINGS])}{more}"
-        yield Unsteady("other_settings", cause, helps)
+        yield WarningRecord(kind="other_settings", cause=cause, helps=helps)
 
 
-def _doubts(path: Path, file: BenchDocument) -> Iterator[Unsteady]:
+def _file_warnings(path: Path, file: BenchDocument) -> Iterator[WarningRecord]:
     """What a file itself tells of how sure it is."""
     if not file.complete:
-        yield Unsteady("incomplete", f"{path}: the measurement was interrupted", "measure it again")
+        yield WarningRecord(
+            kind="incomplete", cause=f"{path}: the measurement was interrupted", helps="measure it again"
+        )
     for run in file.runs:
         if run.failure is not None:
-            yield Unsteady("failed", f"{path}: {_name(run)}: {run.failure}", "measure it again")
-    for warning in file.warnings:
-        yield Unsteady(warning.kind, f"{path}: {warning.cause}", warning.helps)
+            yield WarningRecord(kind="failed", cause=f"{path}: {_name(run)}: {run.failure}", helps="measure it again")
+    yield from (warning.within(str(path)) for warning in file.warnings)
 
 
 def _shown(value: Any) -> str:

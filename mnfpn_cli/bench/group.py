@@ -16,12 +16,12 @@ from mnfpn_cli.devices.clocks import ColdTimer, Timer
 from mnfpn_cli.devices.conditions import ClockWatch, Conditions, between, read_conditions
 from mnfpn_cli.devices.machine import read_cores
 from mnfpn_cli.devices.nvml import GpuReader, GpuState, energy_used, typical
-from mnfpn_cli.documents.records import Ended
+from mnfpn_cli.documents.records import Ended, WarningRecord
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.origin import Inputs
 from mnfpn_cli.measure.engine import EnoughOfEach, TimedPass, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.statistics import Latency
-from mnfpn_cli.measure.unsteady import Unsteady, unsteady_cpu, unsteady_gpu
+from mnfpn_cli.measure.unsteady import unsteady_cpu, unsteady_gpu
 from mnfpn_cli.runtimes.runtime import Job, random_tensors, why_not
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.measuring import BenchCase
@@ -53,8 +53,8 @@ class Watch:
             self.gpu_states.append(self.reader.read())
             self.ended = now
 
-    def unsteady(self) -> tuple[Unsteady, ...]:
-        """What was wrong with the machine."""
+    def warnings(self) -> tuple[WarningRecord, ...]:
+        """Return the warnings about the machine, from the beginning of the watch until now."""
         threads = torch.get_num_threads() if self.device.type == "cpu" else None
         interval = between(self.before, read_conditions())
         return (
@@ -121,7 +121,7 @@ class Timed:
     """The runs of a group, what the machine did meanwhile, and what ended it."""
 
     runs: tuple[BenchRun, ...]
-    unsteady: tuple[Unsteady, ...]
+    warnings: tuple[WarningRecord, ...]
     ended: Ended
 
 
@@ -142,12 +142,12 @@ def time_group(group: Group, progress: Progress) -> Timed:
     ended = take_samples(
         list(subjects.values()), rule, watched.look, rest_between(group.device.type, group.case.runtimes)
     )
-    unsteady = watched.unsteady()
+    warnings = watched.warnings()
     runs = (
         not_run.get(name) or _row(group.key(name), ready[name], subjects[name], ended, watched, len(subjects) == 1)
         for name in group.case.runtimes
     )
-    return Timed(tuple(run for run in runs if run), unsteady if subjects else (), ended)
+    return Timed(tuple(run for run in runs if run), warnings if subjects else (), ended)
 
 
 def _make_ready(group: Group, timer: Timer, progress: Progress) -> tuple[Mapping[str, Ready], Mapping[str, NotRun]]:
@@ -200,5 +200,5 @@ def _row(key: RunKey, ready: Ready, subject: TimedPass, ended: Ended, watched: W
         gpu=watched.gpu,
         energy_j=None if watts is None else watts * latency.median,  # of runs in turn, each one's power is not known
         failure=subject.failure or ready.failure,
-        doubts=ready.doubts,
+        warnings=ready.warnings,
     )

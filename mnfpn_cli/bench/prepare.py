@@ -14,12 +14,12 @@ from mnfpn_cli.bench.results import FirstPass
 from mnfpn_cli.devices.choose import PeakMemory
 from mnfpn_cli.devices.clocks import Timer, Timing
 from mnfpn_cli.devices.cuda import without_tf32
+from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.external.guard import own_traceback
 from mnfpn_cli.external.torchvision import plain_operators
 from mnfpn_cli.measure.engine import WarmUp, warm_up
 from mnfpn_cli.measure.memory import out_of_memory_explained
-from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.runtimes.runtime import Job, Prepared, as_tensors, load_runtime
@@ -39,12 +39,12 @@ class Judged:
 
     Attributes:
         difference: the largest relative one, infinite where there is nothing to compare and None where none was taken.
-        doubts: what leaves them in doubt.
+        warnings: reasons to trust them less.
         failure: why the network is none to be timed, whatever the runtime.
     """
 
     difference: float | None
-    doubts: tuple[Unsteady, ...] = ()
+    warnings: tuple[WarningRecord, ...] = ()
     failure: str | None = None
 
 
@@ -102,8 +102,8 @@ def _judged_alone(broken: Sequence[str], dtype: DType, weights: Sequence[str]) -
     return Judged(None, (_overflow(f"{_are(broken)} not finite in {dtype}"),))
 
 
-def _overflow(cause: str) -> Unsteady:
-    return Unsteady("not_finite", cause, "another `dtype`, or other weights")
+def _overflow(cause: str) -> WarningRecord:
+    return WarningRecord(kind="not_finite", cause=cause, helps="another `dtype`, or other weights")
 
 
 def _not_finite(outputs: Named) -> list[str]:
@@ -125,16 +125,18 @@ def _not_finite_at_all(outputs: Sequence[str], weights: Sequence[str]) -> str:
     return f"{_are(outputs)} not finite in float32{why}"
 
 
-def _other_shapes(found: Named, expected: Named) -> Iterator[Unsteady]:
+def _other_shapes(found: Named, expected: Named) -> Iterator[WarningRecord]:
     """Outputs that cannot be compared: a detector that rounds otherwise finds other boxes."""
     helps = "nothing, where shapes depend on the numbers in an image; else another runtime"
     if len(found) != len(expected):
-        yield Unsteady("other_shapes", f"it returns {len(found)} outputs, eager float32 {len(expected)}", helps)
+        yield WarningRecord(
+            kind="other_shapes", cause=f"it returns {len(found)} outputs, eager float32 {len(expected)}", helps=helps
+        )
         return
     for (_, tensor), (name, other) in zip(found, expected, strict=True):
         if tensor.shape != other.shape:
             cause = f"its output {name} is {_shape(tensor)}, eager float32's {_shape(other)}"
-            yield Unsteady("other_shapes", cause, helps)
+            yield WarningRecord(kind="other_shapes", cause=cause, helps=helps)
             return
 
 
@@ -152,7 +154,7 @@ class Ready:
     difference: float | None
     peak_memory_bytes: int | None
     added_memory_bytes: int | None
-    doubts: tuple[Unsteady, ...]
+    warnings: tuple[WarningRecord, ...]
     failure: str | None = None
     queued: bool = True
 
@@ -219,7 +221,7 @@ def prepare(name: str, job: Job, timer: Timer, passes: int | None, reference: Na
             warm,
             judged.difference,
             *memory,
-            doubts=(*judged.doubts, *_in_plain_torch(operators)),
+            warnings=(*judged.warnings, *_in_plain_torch(operators)),
             failure=judged.failure,
             queued=not prepared.outside_torch,
         )
@@ -231,14 +233,14 @@ def _judged(outputs: Any, prepared: Prepared, reference: Named | None, job: Job,
     return judge(named_outputs(job.network, outputs, prepared.outputs(outputs)), reference, job.dtype, weights)
 
 
-def _in_plain_torch(operators: Sequence[str]) -> Iterator[Unsteady]:
+def _in_plain_torch(operators: Sequence[str]) -> Iterator[WarningRecord]:
     """That a time is not the one that torchvision's own operators would give."""
     if operators:
-        yield Unsteady(
-            "plain_operators",
-            f"{', '.join(operators)} of torchvision ran in plain torch, which takes longer: "
+        yield WarningRecord(
+            kind="plain_operators",
+            cause=f"{', '.join(operators)} of torchvision ran in plain torch, which takes longer: "
             f"the library of torchvision's own does not load beside torch {torch.__version__}",
-            "a torchvision that was built for this torch",
+            helps="a torchvision that was built for this torch",
         )
 
 

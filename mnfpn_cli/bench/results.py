@@ -20,11 +20,10 @@ from mnfpn_cli.documents.bench import (
     RunRecord,
     SizeRecord,
 )
-from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WeightsRecord
+from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord, WeightsRecord
 from mnfpn_cli.external.origin import Inputs, Origin, input_record
 from mnfpn_cli.measure.engine import WarmUp
 from mnfpn_cli.measure.statistics import Latency, latency_record
-from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.plan.cost import Cost, NetworkCost, WholeCost
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.measuring import BenchCase
@@ -77,7 +76,7 @@ class MeasuredRun:
         gpu: clocks, temperature and power behind the last pass, as far as they can be read.
         energy_j: of one pass, where power was read.
         failure: why it failed: after so many passes, or in what it returns.
-        doubts: what its outputs leave in doubt.
+        warnings: reasons to trust its outputs or its time less.
         status: tells it from a run that was not run.
     """
 
@@ -95,7 +94,7 @@ class MeasuredRun:
     gpu: GpuState | None = None
     energy_j: float | None = None
     failure: str | None = None
-    doubts: tuple[Unsteady, ...] = ()
+    warnings: tuple[WarningRecord, ...] = ()
     status: Literal["measured"] = "measured"
 
     @property
@@ -176,7 +175,7 @@ class Benchmark:
     case: BenchCase
     costs: tuple[SizeCost, ...]
     runs: tuple[BenchRun, ...]
-    warnings: tuple[Unsteady, ...]
+    warnings: tuple[WarningRecord, ...]
     environment: EnvironmentRecord
     weights: WeightsRecord | None = None
     complete: bool = True
@@ -233,7 +232,7 @@ def bench_document(result: Benchmark, origin: Origin) -> BenchDocument:
         not_run=tuple(_not_run(run, result.case) for run in result.not_run),
         profiles=profiles or None,
         failures=result.failures,
-        warnings=tuple(warning.record() for warning in result.warnings),
+        warnings=result.warnings,
         environment=result.environment,
         weights=result.weights,
     )

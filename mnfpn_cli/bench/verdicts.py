@@ -13,11 +13,10 @@ from mnfpn_cli.documents.compare import (
     Verdict,
     VerdictRecord,
 )
-from mnfpn_cli.documents.records import Ended, EnvironmentRecord
+from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import Inputs, Origin, input_record
 from mnfpn_cli.measure.statistics import Latency, Ratio, latency_record
-from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.settings.input import DType
 
 FIGURES = {
@@ -98,7 +97,7 @@ class Comparison:
     b: ComparedSide
     pairs: tuple[Pair, ...]
     margin: float
-    warnings: tuple[Unsteady, ...] = ()
+    warnings: tuple[WarningRecord, ...] = ()
     complete: bool = True
     failure: str | None = None
 
@@ -172,7 +171,7 @@ def compare_document(
         a=_side(result.a, first.a),
         b=_side(result.b, first.b),
         runs=tuple(_compared_run(pair) for pair in result.pairs),
-        warnings=tuple(one.record() for one in result.warnings),
+        warnings=result.warnings,
         gates=gates,
         environment=environment,
     )

@@ -150,11 +150,15 @@ class LatencyRecord(Record):
 
 
 class WarningRecord(Record):
-    """Something that makes a measurement less sure than it seems."""
+    """A reason to trust a measurement less."""
 
-    kind: str = Field(description="The cause in one word: load, steal, cpu_quota, threads, clock, ….")
-    cause: str = Field(description="What was seen, with figures.")
+    kind: str = Field(description="The kind in one word: load, steal, cpu_quota, threads, clock, ….")
+    cause: str = Field(description="What was observed, with figures.")
     helps: str = Field(description="What to do about it.")
+
+    def within(self, where: str) -> Self:
+        """Return the warning with the place that it concerns in front of its cause."""
+        return self.model_copy(update={"cause": f"{where}: {self.cause}"})
 
 
 class EnvironmentRecord(Record):

@@ -13,10 +13,10 @@ from mnfpn_cli.bench.verdicts import (
     check_gates_apply,
     open_gates,
 )
+from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.statistics import Interval, Latency, Ratio
-from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 
@@ -40,7 +40,7 @@ def pair(low: float, high: float, name: str = "row") -> Pair:
     return Pair(name, ONE, ONE, ratio, ratio.verdict(0.01))
 
 
-def compared(*pairs: Pair, warnings: tuple[Unsteady, ...] = (), **figures: int) -> Comparison:
+def compared(*pairs: Pair, warnings: tuple[WarningRecord, ...] = (), **figures: int) -> Comparison:
     """A against a B of other figures."""
     b = replace(A, name="b", figures={**A.figures, **figures})
     return Comparison(A, b, pairs or (pair(0.99, 1.01),), 0.01, warnings)
@@ -113,7 +113,12 @@ def test_growth_is_b_over_a() -> None:
 @pytest.mark.parametrize("kind", ["other_machine", "other_device", "other_threads", "other_cold_cache", "other_input"])
 def test_a_gate_on_time_is_refused_between_results_that_were_not_measured_alike(kind: str) -> None:
     """It would hold, or not, for a wrong reason."""
-    result = compared(warnings=(Unsteady(kind, "one differs", ""), Unsteady("load", "a load", "")))
+    result = compared(
+        warnings=(
+            WarningRecord(kind=kind, cause="one differs", helps=""),
+            WarningRecord(kind="load", cause="a load", helps=""),
+        )
+    )
     with pytest.raises(UsageError, match=r"^fail_if_slower: must be of results .* alike, but one differs$"):
         check_gates_apply(result, Gates(slower=0.05))
     check_gates_apply(result, Gates())
@@ -121,21 +126,29 @@ def test_a_gate_on_time_is_refused_between_results_that_were_not_measured_alike(
 
 def test_a_gate_on_size_is_refused_only_between_passes_of_another_kind() -> None:
     """MACs and memory are the same on every machine."""
-    check_gates_apply(compared(warnings=(Unsteady("other_machine", "cpu differs", ""),)), Gates(larger=0.02))
+    check_gates_apply(
+        compared(warnings=(WarningRecord(kind="other_machine", cause="cpu differs", helps=""),)), Gates(larger=0.02)
+    )
     with pytest.raises(UsageError, match=r"^fail_if_larger: must be of results .* but input differs$"):
-        check_gates_apply(compared(warnings=(Unsteady("other_input", "input differs", ""),)), Gates(larger=0.02))
+        check_gates_apply(
+            compared(warnings=(WarningRecord(kind="other_input", cause="input differs", helps=""),)), Gates(larger=0.02)
+        )
 
 
 @pytest.mark.parametrize("kind", ["load", "not_interleaved", "other_software", "other_runtime", "other_settings"])
 def test_what_is_compared_or_only_uncertain_keeps_no_gate_from_applying(kind: str) -> None:
     """Another torch, another runtime, another network: that is what a pipeline wants to know."""
-    check_gates_apply(compared(warnings=(Unsteady(kind, "", ""),)), Gates(slower=0.05, larger=0.02))
+    check_gates_apply(
+        compared(warnings=(WarningRecord(kind=kind, cause="", helps=""),)), Gates(slower=0.05, larger=0.02)
+    )
 
 
 @pytest.mark.parametrize("kind", ["runs", "incomplete", "failed"])
 def test_what_is_missing_leaves_a_gate_on_time_open(kind: str) -> None:
     """A runtime that stopped working is not as fast as before."""
-    result = compared(pair(0.99, 1.01), warnings=(Unsteady(kind, "fused is gone", "measure it again"),))
+    result = compared(
+        pair(0.99, 1.01), warnings=(WarningRecord(kind=kind, cause="fused is gone", helps="measure it again"),)
+    )
     assert list(open_gates(result, Gates(slower=0.05))) == ["`fail_if_slower` 5%: inconclusive: fused is gone"]
     assert not list(broken_gates(result, Gates(slower=0.05)))
     assert not list(open_gates(result, Gates(larger=0.05)))

@@ -57,7 +57,7 @@ def test_what_cannot_be_compared_is_told(name: str) -> None:
     found, expected, dtype, difference, doubt = DOUBTS[name]
     judged = judge(found, expected, dtype)
     assert judged.difference == pytest.approx(difference)
-    assert [one.cause for one in judged.doubts] == [doubt] * bool(doubt)
+    assert [one.cause for one in judged.warnings] == [doubt] * bool(doubt)
     assert judged.failure is None
 
 
@@ -66,7 +66,7 @@ def test_a_network_that_is_not_finite_in_float32_has_failed(name: str) -> None:
     """Whatever the runtime and the dtype: the failure names the outputs, and the weights that explain them."""
     found, expected, dtype, difference, failure = FAILURES[name]
     judged = judge(found, expected, dtype)
-    assert (judged.difference, judged.failure, judged.doubts) == (difference, failure, ())
+    assert (judged.difference, judged.failure, judged.warnings) == (difference, failure, ())
 
 
 def test_weights_that_are_not_finite_are_named() -> None:

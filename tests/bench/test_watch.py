@@ -53,6 +53,6 @@ def test_threads_count_where_the_cpu_computes(monkeypatch: pytest.MonkeyPatch) -
         return ()
 
     monkeypatch.setattr(watching, "unsteady_cpu", unsteady_cpu)
-    watch(torch.device("cpu")).unsteady()
-    Watch(torch.device("cuda"), FakeGpu()).unsteady()
+    watch(torch.device("cpu")).warnings()
+    Watch(torch.device("cuda"), FakeGpu()).warnings()
     assert asked == [torch.get_num_threads(), None]
