@@ -27,7 +27,7 @@ from mnfpn_cli.bench.workload import BenchWorkload, PlannedWorkload, model_bytes
 from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.devices.machine import reading_cpu_name
 from mnfpn_cli.documents.records import WarningRecord, WeightsRecord
-from mnfpn_cli.documents.worker import Measured, Work, WorkResult
+from mnfpn_cli.documents.worker import Measured, RunRequest, RunResponse
 from mnfpn_cli.errors import MnfpnError, Problem, UnavailableError, UsageError
 from mnfpn_cli.external.guard import output_to_stderr
 from mnfpn_cli.external.origin import FromSettings
@@ -295,20 +295,20 @@ def _check_any(runs: Sequence[BenchRun], complete: bool) -> None:
 INTERRUPTED = "it was interrupted"
 
 
-def measure(work: Work) -> WorkResult:
+def measure(work: RunRequest) -> RunResponse:
     """Measure a run; why that could not be done is the result's reason."""
     try:
         origin = FromSettings(work.settings)
         return _result(_one_run(work, origin), origin)
     except UnavailableError as error:  # where it cannot run is known: it is the run
-        return WorkResult(status="unavailable", reason=error.problems[0].rule, measured=None)
+        return RunResponse(status="unavailable", reason=error.problems[0].rule, measured=None)
     except MnfpnError as error:
         return _failed(error.message)
     except KeyboardInterrupt:
         return _failed(INTERRUPTED)
 
 
-def _one_run(work: Work, origin: FromSettings) -> Benchmark:
+def _one_run(work: RunRequest, origin: FromSettings) -> Benchmark:
     case = BenchCase(
         batches=(work.batch,),
         runtimes=(work.runtime,),
@@ -323,7 +323,7 @@ def _one_run(work: Work, origin: FromSettings) -> Benchmark:
         return benchmark([network], case, [work.device], cpu_name, lambda _doing, _share: None)
 
 
-def _result(result: Benchmark, origin: FromSettings) -> WorkResult:
+def _result(result: Benchmark, origin: FromSettings) -> RunResponse:
     document = bench_document(result, origin)
     (run,) = document.runs
     if run.failure is not None or not document.complete:
@@ -334,8 +334,8 @@ def _result(result: Benchmark, origin: FromSettings) -> WorkResult:
         environment=document.environment,
         profile=next(iter(document.profiles or ()), None),
     )
-    return WorkResult(status="done", reason="\n".join(document.failures) or None, measured=measured)
+    return RunResponse(status="done", reason="\n".join(document.failures) or None, measured=measured)
 
 
-def _failed(reason: str) -> WorkResult:
-    return WorkResult(status="failed", reason=reason, measured=None)
+def _failed(reason: str) -> RunResponse:
+    return RunResponse(status="failed", reason=reason, measured=None)

@@ -30,7 +30,7 @@ class SamplingRecord(Record):
         return sampling(self.warmup, self.passes, self.precision, self.min_time_s, self.max_time_s)
 
 
-class Work(Record):
+class RunRequest(Record):
     """A run that is to be measured."""
 
     settings: NetworkSettings = Field(description="All settings of the network.")
@@ -55,7 +55,7 @@ class Measured(Record):
     profile: RunProfile | None = Field(description="Where the time goes; null where layers were not timed.")
 
 
-class WorkResult(Record):
+class RunResponse(Record):
     """What came of a run."""
 
     status: Literal["done", "failed", "unavailable"] = Field(

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 
-from mnfpn_cli.documents.worker import Work
+from mnfpn_cli.documents.worker import RunRequest
 from mnfpn_cli.errors import INTERRUPTED
 
 
@@ -33,7 +33,7 @@ def _read_line() -> bytes:
 if __name__ == "__main__":
     answer = int(sys.argv[1])
     os.set_inheritable(answer, False)
-    work = Work.model_validate_json(_read_line())
+    work = RunRequest.model_validate_json(_read_line())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from mnfpn_cli.bench.bench import measure  # torch, whose import ends with the parent too
 

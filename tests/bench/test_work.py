@@ -5,7 +5,7 @@ import pytest
 from mnfpn_cli.bench import bench as measuring
 from mnfpn_cli.bench.bench import measure
 from mnfpn_cli.bench.results import Benchmark
-from mnfpn_cli.documents.worker import SamplingRecord, Work, WorkResult
+from mnfpn_cli.documents.worker import RunRequest, RunResponse, SamplingRecord
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.measuring import Sampling
 from mnfpn_cli.settings.network import NetworkSettings
@@ -24,7 +24,7 @@ def test_a_run_is_measured_as_it_was_said() -> None:
     run = result.measured.run
     assert (len(run.latency_s.samples), run.input.height, run.input.width, run.threads) == (6, 32, 48, 1)
     assert result.measured.profile is not None
-    assert WorkResult.model_validate_json(result.model_dump_json()) == result
+    assert RunResponse.model_validate_json(result.model_dump_json()) == result
 
 
 def test_a_training_step_is_timed_where_that_was_said() -> None:
@@ -66,13 +66,13 @@ def test_what_was_not_measured_to_its_end_has_failed(
         return made
 
     monkeypatch.setattr(measuring, "benchmark", ended)
-    assert measure(work()) == WorkResult(status="failed", reason=reason, measured=None)
+    assert measure(work()) == RunResponse(status="failed", reason=reason, measured=None)
 
 
 def test_a_run_is_read_back_as_it_was() -> None:
     """Settings, size, sampling: a worker measures what was asked for."""
     whole = work(settings=TINY, threads=2, sampling=SamplingRecord(precision=0.02, min_time_s=1, max_time_s=5))
-    assert Work.model_validate_json(whole.model_dump_json()) == whole
+    assert RunRequest.model_validate_json(whole.model_dump_json()) == whole
 
 
 def test_what_was_not_said_of_sampling_has_its_default() -> None:

@@ -43,7 +43,7 @@ def test_two_files_are_compared(of_files: Compare) -> None:
     outcome = of_files(1.1)
     assert (outcome.code, outcome.err) == (0, "")
     assert "A is faster: B takes 1.1000 × A's time" in outcome.out
-    assert "warning: the two were not timed in turn" in outcome.out
+    assert "warning: the two files were not timed in turn" in outcome.out
 
 
 def test_json_is_one_document(of_files: Compare) -> None:

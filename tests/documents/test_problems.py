@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from mnfpn_cli.documents.bench import BenchDocument
 from mnfpn_cli.documents.sweep import PlanRecord
-from mnfpn_cli.documents.worker import Work
+from mnfpn_cli.documents.worker import RunRequest
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError, describe
 from tests.bench.documents import result
@@ -42,7 +42,7 @@ WHOLE: dict[type[BaseModel], dict[str, Any]] = {
     NetworkSettings: SETTINGS,
     BenchDocument: result(),
     PlanRecord: PLAN,
-    Work: WORK,
+    RunRequest: WORK,
 }
 WRONG: tuple[Any, ...] = (None, True, -1, 10**40, 1.5, 1e400, "", "[x]", [], [None], {}, {"kind": 3}, object())
 """What may stand where something else should."""
@@ -95,7 +95,7 @@ def test_each_problem_is_a_place_and_a_rule_in_our_words(model: type[BaseModel])
 
 def test_the_place_of_a_key_of_settings_has_no_kind_in_it_wherever_the_settings_are() -> None:
     """As people write it: the library puts the kind of backbone or head into it."""
-    for above, model, whole in (((), NetworkSettings, RESNET), (("settings",), Work, WORK)):
+    for above, model, whole in (((), NetworkSettings, RESNET), (("settings",), RunRequest, WORK)):
         wrong = changed(whole, (*above, "backbone", "blocks", 0), 0)
         with pytest.raises(ValidationError) as caught:
             model.model_validate(wrong)
