@@ -35,8 +35,8 @@ if __name__ == "__main__":
     os.set_inheritable(answer, False)
     work = RunRequest.model_validate_json(_read_line())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    from mnfpn_cli.bench.bench import measure  # torch, whose import ends with the parent too
+    from mnfpn_cli.bench.measure_run import measure_run  # torch, whose import ends with the parent too
 
     with os.fdopen(answer, "wb") as file:
-        file.write(measure(work).model_dump_json().encode())
+        file.write(measure_run(work).model_dump_json().encode())
     os._exit(0)  # libraries' threads have nothing to tidy up, and some take seconds for it

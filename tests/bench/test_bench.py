@@ -265,10 +265,10 @@ def test_ctrl_c_between_measurements_keeps_those_that_are_done() -> None:
 def test_a_smaller_dtype_is_timed_where_float32_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is then nothing to compare it with."""
 
-    def no_reference(_job: Job) -> None:
+    def no_outputs(_job: Job) -> None:
         raise MnfpnError("out of memory")
 
-    monkeypatch.setattr(group, "reference_outputs", no_reference)
+    monkeypatch.setattr(group, "expected_outputs", no_outputs)
     assert measure(replace(CASE, dtype="bfloat16")).measured[0].difference is None
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mnfpn_cli.bench.prepare import Named, judge, named_outputs, weights_not_finite
+from mnfpn_cli.bench.outputs import NamedTensors, check_outputs, named_outputs, weights_not_finite
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.network.network import build_meta
 from mnfpn_cli.plan.network import plan_network
@@ -15,7 +15,7 @@ from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.network import NetworkSettings
 
 
-def named(*values: Sequence[float]) -> Named:
+def named(*values: Sequence[float]) -> NamedTensors:
     """Outputs with these numbers, called p2, p3, ...."""
     return [(f"p{level}", torch.tensor(numbers)) for level, numbers in enumerate(values, start=2)]
 
@@ -25,7 +25,7 @@ FINE, BROKEN, OTHER = named([1.0, 2.0], [4.0]), named([1.0, nan], [4.0]), named(
 NOT_FINITE = "its output p2 is not finite"
 IN_HALF = f"{NOT_FINITE} in float16, where eager float32's are"
 
-DOUBTS: dict[str, tuple[Named, Named | None, DType, float | None, str]] = {
+DOUBTS: dict[str, tuple[NamedTensors, NamedTensors | None, DType, float | None, str]] = {
     "alike": (FINE, FINE, "float32", 0.0, ""),
     "different": (FINE, named([1.0, 2.0], [5.0]), "float32", 0.2, ""),
     "nothing to compare with": (FINE, None, "float32", None, ""),
@@ -37,7 +37,7 @@ DOUBTS: dict[str, tuple[Named, Named | None, DType, float | None, str]] = {
 }
 
 
-FAILURES: dict[str, tuple[Named, Named | None, DType, float | None, str]] = {
+FAILURES: dict[str, tuple[NamedTensors, NamedTensors | None, DType, float | None, str]] = {
     "eager itself": (BROKEN, None, "float32", None, f"{NOT_FINITE} in float32"),
     "the network": (BROKEN, BROKEN, "float32", inf, f"{NOT_FINITE} in float32"),
     "the network alone": (
@@ -55,18 +55,18 @@ FAILURES: dict[str, tuple[Named, Named | None, DType, float | None, str]] = {
 def test_what_cannot_be_compared_is_told(name: str) -> None:
     """Which output it is, and whether its shape or the dtype is why."""
     found, expected, dtype, difference, doubt = DOUBTS[name]
-    judged = judge(found, expected, dtype)
-    assert judged.difference == pytest.approx(difference)
-    assert [one.cause for one in judged.warnings] == [doubt] * bool(doubt)
-    assert judged.failure is None
+    check = check_outputs(found, expected, dtype)
+    assert check.difference == pytest.approx(difference)
+    assert [one.cause for one in check.warnings] == [doubt] * bool(doubt)
+    assert check.failure is None
 
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_network_that_is_not_finite_in_float32_has_failed(name: str) -> None:
     """Whatever the runtime and the dtype: the failure names the outputs, and the weights that explain them."""
     found, expected, dtype, difference, failure = FAILURES[name]
-    judged = judge(found, expected, dtype)
-    assert (judged.difference, judged.failure, judged.warnings) == (difference, failure, ())
+    check = check_outputs(found, expected, dtype)
+    assert (check.difference, check.failure, check.warnings) == (difference, failure, ())
 
 
 def test_weights_that_are_not_finite_are_named() -> None:
@@ -77,7 +77,7 @@ def test_weights_that_are_not_finite_are_named() -> None:
         nn.init.constant_(layer.bias, inf)
     weights = weights_not_finite(nn.Sequential(*layers))
     assert weights == [f"{index}.{name}" for index in range(3) for name in ("weight", "bias")]
-    assert judge(BROKEN, None, "float32", weights).failure == (
+    assert check_outputs(BROKEN, None, "float32", weights).failure == (
         f"{NOT_FINITE} in float32, nor are its weights 0.weight, 0.bias, 1.weight, 1.bias and 2 more"
     )
 
@@ -85,7 +85,7 @@ def test_weights_that_are_not_finite_are_named() -> None:
 def test_a_runtime_that_alone_makes_what_is_not_finite_fails() -> None:
     """In float32 nothing excuses it: what it computes is not this network, so that its time is none of it."""
     with pytest.raises(MnfpnError, match=r"^its output p2 is not finite, where eager float32's are: it does not comp"):
-        judge(BROKEN, FINE, "float32")
+        check_outputs(BROKEN, FINE, "float32")
 
 
 def test_outputs_are_called_as_the_network_calls_them() -> None:

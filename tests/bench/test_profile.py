@@ -111,6 +111,6 @@ def test_a_network_of_others_has_no_profile_and_a_reason() -> None:
     others = load_observed(External(parse_target("tests.bench.others:Levels")), [NetworkInput(1, 3, SIZE)], 0)
     result = benchmark(others, replace(CASE, by_layer=True), ["cpu"], lambda: "a CPU", lambda *_: None)
     assert [one.reason for one in result.no_profiles] == [
-        "only a network from settings has a plan to hold times against"
+        "only a network from settings has a plan to compare times with"
     ]
     assert (result.profiles, len(result.measured)) == ((), 1)

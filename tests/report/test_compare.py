@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mnfpn_cli.bench.verdicts import ComparedSide, Comparison, Pair, compare_document
+from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair, compare_document
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.documents.compare import GatesRecord, Verdict
 from mnfpn_cli.documents.records import WarningRecord

@@ -4,15 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from mnfpn_cli.bench.verdicts import (
-    ComparedSide,
-    Comparison,
-    Gates,
-    Pair,
-    broken_gates,
-    check_gates_apply,
-    open_gates,
-)
+from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair
+from mnfpn_cli.bench.gates import Gates, broken_gates, check_gates_apply, undecided_gates
 from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.external.origin import FromSettings
@@ -63,13 +56,13 @@ def test_an_interval_wholly_beyond_breaks_the_gate_and_one_across_it_leaves_it_o
     """Never both, whatever the verdict at the margin is."""
     result, gates = compared(pair(low, high)), Gates(slower=0.05)
     assert bool(list(broken_gates(result, gates))) == broken
-    assert bool(list(open_gates(result, gates))) == undecided
+    assert bool(list(undecided_gates(result, gates))) == undecided
 
 
 def test_a_gate_that_was_not_put_up_neither_breaks_nor_is_open() -> None:
     """However much slower and larger B is."""
     result = compared(pair(2.0, 9.0), parameters=900)
-    assert list(broken_gates(result, Gates())) == list(open_gates(result, Gates(strict=True))) == []
+    assert list(broken_gates(result, Gates())) == list(undecided_gates(result, Gates(strict=True))) == []
 
 
 def test_every_row_has_to_pass() -> None:
@@ -77,7 +70,7 @@ def test_every_row_has_to_pass() -> None:
     result = compared(pair(1.0, 1.01, "fine"), pair(1.06, 1.07, "slow"), pair(1.04, 1.06, "unsure"))
     gates = Gates(slower=0.05)
     assert list(broken_gates(result, gates)) == ["`fail_if_slower` 5%: slow: B takes at least 1.0600 × A's time"]
-    assert list(open_gates(result, gates)) == [
+    assert list(undecided_gates(result, gates)) == [
         "`fail_if_slower` 5%: unsure: inconclusive: B takes 1.0400 to 1.0600 × A's time"
     ]
 
@@ -87,7 +80,7 @@ def test_too_few_passes_leave_the_gate_open() -> None:
     for ratio in (None, Ratio(3.0, None, "by hand")):
         result = compared(Pair("row", ONE, ONE, ratio, "inconclusive"))
         assert not list(broken_gates(result, Gates(slower=0.05)))
-        assert list(open_gates(result, Gates(slower=0.05))) == [
+        assert list(undecided_gates(result, Gates(slower=0.05))) == [
             "`fail_if_slower` 5%: row: inconclusive: too few passes"
         ]
 
@@ -98,7 +91,7 @@ def test_figures_are_exact_so_a_gate_on_them_is_never_open() -> None:
     assert list(broken_gates(result, Gates(larger=0.02))) == [
         "`fail_if_larger` 2%: MACs: B has 1.0210 × A's, 1,021 against 1,000"
     ]
-    assert not list(open_gates(result, Gates(larger=0.02)))
+    assert not list(undecided_gates(result, Gates(larger=0.02)))
     assert len(list(broken_gates(result, Gates(larger=0.0)))) == 2
 
 
@@ -149,6 +142,6 @@ def test_what_is_missing_leaves_a_gate_on_time_open(kind: str) -> None:
     result = compared(
         pair(0.99, 1.01), warnings=(WarningRecord(kind=kind, cause="fused is gone", helps="measure it again"),)
     )
-    assert list(open_gates(result, Gates(slower=0.05))) == ["`fail_if_slower` 5%: inconclusive: fused is gone"]
+    assert list(undecided_gates(result, Gates(slower=0.05))) == ["`fail_if_slower` 5%: inconclusive: fused is gone"]
     assert not list(broken_gates(result, Gates(slower=0.05)))
-    assert not list(open_gates(result, Gates(larger=0.05)))
+    assert not list(undecided_gates(result, Gates(larger=0.05)))

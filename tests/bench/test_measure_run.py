@@ -2,8 +2,8 @@
 
 import pytest
 
-from mnfpn_cli.bench import bench as measuring
-from mnfpn_cli.bench.bench import measure
+from mnfpn_cli.bench import measure_run as measuring
+from mnfpn_cli.bench.measure_run import measure_run
 from mnfpn_cli.bench.results import Benchmark
 from mnfpn_cli.documents.worker import RunRequest, RunResponse, SamplingRecord
 from mnfpn_cli.errors import Problem, UsageError
@@ -18,7 +18,7 @@ TINY = NetworkSettings.model_validate({"stages": [[1, 8, 1, 2], [6, 8, 1, 2]]})
 def test_a_run_is_measured_as_it_was_said() -> None:
     """Its passes, its layers, its input; and the document is the same when it is read back."""
     sampling = SamplingRecord(passes=6, warmup=1)
-    result = measure(work(settings=TINY, height=32, width=48, threads=1, sampling=sampling, by_layer=True))
+    result = measure_run(work(settings=TINY, height=32, width=48, threads=1, sampling=sampling, by_layer=True))
     assert (result.status, result.reason) == ("done", None)
     assert result.measured is not None
     run = result.measured.run
@@ -30,18 +30,18 @@ def test_a_run_is_measured_as_it_was_said() -> None:
 def test_a_training_step_is_timed_where_that_was_said() -> None:
     """And a runtime that cannot train is unavailable, with the reason."""
     tiny = {"settings": TINY, "height": 32, "width": 32, "threads": 1, "train": True}
-    result = measure(work(**tiny, batch=2, sampling=SamplingRecord(passes=3, warmup=1)))
+    result = measure_run(work(**tiny, batch=2, sampling=SamplingRecord(passes=3, warmup=1)))
     assert result.status == "done"
     assert result.measured is not None
     assert result.measured.run.train
-    fused = measure(work(**tiny, runtime="fused"))
+    fused = measure_run(work(**tiny, runtime="fused"))
     assert (fused.status, fused.measured) == ("unavailable", None)
     assert fused.reason == "it folds batch norm into convolutions, and training needs batch norm as it is"
 
 
 def test_what_cannot_run_here_is_unavailable() -> None:
     """With the reason alone: the run knows where it was."""
-    result = measure(work(settings=TINY, height=32, width=32, runtime="cuda-graph"))
+    result = measure_run(work(settings=TINY, height=32, width=32, runtime="cuda-graph"))
     assert (result.status, result.reason, result.measured) == ("unavailable", "runs on CUDA alone", None)
 
 
@@ -66,7 +66,7 @@ def test_what_was_not_measured_to_its_end_has_failed(
         return made
 
     monkeypatch.setattr(measuring, "benchmark", ended)
-    assert measure(work()) == RunResponse(status="failed", reason=reason, measured=None)
+    assert measure_run(work()) == RunResponse(status="failed", reason=reason, measured=None)
 
 
 def test_a_run_is_read_back_as_it_was() -> None:

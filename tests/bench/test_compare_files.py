@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mnfpn_cli.bench.compare_files import compare_recorded
-from mnfpn_cli.bench.verdicts import Comparison
+from mnfpn_cli.bench.compare_files import compare_files
+from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.input import NetworkInput, Size
 from tests.bench.documents import COST, FIGURES, INPUT, MACHINE, result, row, times, written
@@ -15,7 +15,7 @@ from tests.bench.documents import COST, FIGURES, INPUT, MACHINE, result, row, ti
 
 def compared(folder: Path, a: dict[str, Any], b: dict[str, Any]) -> Comparison:
     """Two documents as files, compared."""
-    return compare_recorded((written(folder, "a.json", a), written(folder, "b.json", b)), 0.01)
+    return compare_files((written(folder, "a.json", a), written(folder, "b.json", b)), 0.01)
 
 
 def causes(made: Comparison, kind: str) -> list[str]:
