@@ -159,7 +159,7 @@ NAMES = {
     "head": "the head takes",
     "rest": "the work between the layers takes",
 }
-"""The subject and verb of a sentence about a part, by the first word of its name; stages are not listed."""
+"""The beginning of a sentence about a part, by the first word of its name; stages are not listed."""
 
 
 def advice_sentence(advice: Advice) -> str:
