@@ -52,12 +52,8 @@ class Problem:
         return f"{where}: {rule}{got}{hint}" if where else f"{rule}{got}{hint}"
 
     def within(self, where: str, joint: str = ": ") -> Self:
-        """Return the problem with a place in front of its own: ``a: size``, or ``settings.stages`` with the joint ``.``."""
+        """Return the problem with a place in front of its own: ``a: size``, or ``settings.stages`` with a dot."""
         return replace(self, where=f"{where}{joint}{self.where}" if self.where else where)
-
-
-def _rule(line: str) -> Problem:
-    return Problem(rule=line)
 
 
 class MnfpnError(Exception):
@@ -73,9 +69,7 @@ class MnfpnError(Exception):
     def __init__(self, *problems: Problem | str) -> None:
         super().__init__(*problems)
         self.problems = tuple(
-            problem
-            for given in problems
-            for problem in ([given] if isinstance(given, Problem) else map(_rule, given.split("\n")))
+            problem for given in problems for problem in ([given] if isinstance(given, Problem) else _rules(given))
         )
 
     def __str__(self) -> str:
@@ -99,6 +93,10 @@ class MnfpnError(Exception):
         """Replace the place of each problem; return the error itself, to raise it again."""
         self.problems = tuple(replace(problem, where=where) for problem in self.problems)
         return self
+
+
+def _rules(text: str) -> list[Problem]:
+    return [Problem(rule=line) for line in text.split("\n")]
 
 
 class UnavailableError(MnfpnError):

@@ -1,4 +1,4 @@
-"""Two networks timed in turn: what comes out, and what becomes of a side that fails, or of Ctrl-C."""
+"""Two networks timed in turn: the result, also after the failure of a side or Ctrl-C."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -77,12 +77,12 @@ def test_no_time_at_all_leaves_enough_for_an_interval() -> None:
 @pytest.mark.parametrize("passes", [None, 1000])
 def test_time_ends_it_at_the_first_block_beyond_it(passes: int | None) -> None:
     """Not a tenth later, however noisy it is."""
-    subjects = [TimedPass(lambda: None, HostTimer()) for _ in range(2)]
+    timed = [TimedPass(lambda: None, HostTimer()) for _ in range(2)]
     rule, found = NarrowRatio(Sampling(passes=passes, min_time_s=0.0, max_time_s=101.0)), None
     while found is None:
-        subjects[0].samples.append(1.0)
-        subjects[1].samples.append(3.0 if rule.rounds // 2 % 2 else 1.0)
-        found = rule(subjects)
+        timed[0].samples.append(1.0)
+        timed[1].samples.append(3.0 if rule.rounds // 2 % 2 else 1.0)
+        found = rule(timed)
     assert (found, rule.spent) == ("max_time", 108.0)
 
 
@@ -102,7 +102,7 @@ def test_each_side_has_what_it_costs() -> None:
 
 
 def test_sides_may_differ_in_what_executes_them_and_in_size() -> None:
-    """Sizes are warned of: nobody may have meant it."""
+    """Sizes that differ are warned of: it may be a mistake."""
     result = compared(b=replace(OTHER, workload=PlannedWorkload(FromSettings(SETTINGS), Size(64, 64))))
     assert (result.a.runtime, result.b.runtime) == ("eager", "channels-last")
     assert result.pairs[0].name == "batch 2 on cpu, 33x47 against 64x64"
@@ -169,7 +169,7 @@ def test_weights_of_a_side_are_read(tmp_path: Path) -> None:
         compared(b=replace(SIDE, workload=PlannedWorkload(FromSettings(SETTINGS, path), Size(33, 47))))
 
 
-def test_a_warm_up_that_never_settled_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warm_up_that_never_settled_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     """By its side."""
 
     def unsettled(name: str, *rest: object) -> Ready:
@@ -184,8 +184,10 @@ def test_a_warm_up_that_never_settled_is_told(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(("dtype", "fails"), [("float32", True), ("bfloat16", False)])
-def test_outputs_that_are_not_finite_are_told(monkeypatch: pytest.MonkeyPatch, dtype: DType, fails: bool) -> None:
-    """A fast network that computes nothing is no better one: in float32 it is none, in less it overflows."""
+def test_outputs_that_are_not_finite_are_warned_of_or_fail(
+    monkeypatch: pytest.MonkeyPatch, dtype: DType, fails: bool
+) -> None:
+    """In float32 the runtime does not compute the network; in a smaller dtype the values may overflow."""
     monkeypatch.setattr(channels_last, "prepare", lambda _: Prepared(lambda: (torch.full((1,), float("nan")),)))
     monkeypatch.setattr(
         sides, "eager_outputs", lambda group, _: None if group.case.runtimes == ("eager",) else [("p2", torch.zeros(1))]

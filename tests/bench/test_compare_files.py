@@ -35,8 +35,8 @@ def test_the_verdict_comes_from_the_samples(tmp_path: Path, factor: float, verdi
     assert "independent samples" in pair.ratio.method
 
 
-def test_rows_are_paired_by_what_they_are(tmp_path: Path) -> None:
-    """Not by their order; what only one file has is named."""
+def test_runs_are_paired_by_their_conditions(tmp_path: Path) -> None:
+    """Their order does not matter; a run that only one file has is named."""
     fused, training = row(times(0.5), runtime="fused"), row(train=True)
     made = compared(tmp_path, result(row(), fused, training), result(row(runtime="compiled"), fused, row(times(2.0))))
     names = ["eager on cpu, batch 1, 33x47, float32", "fused on cpu, batch 1, 33x47, float32"]
@@ -47,16 +47,16 @@ def test_rows_are_paired_by_what_they_are(tmp_path: Path) -> None:
     ]
 
 
-def test_a_row_that_a_file_has_twice_is_named(tmp_path: Path) -> None:
-    """Which of the two times would count, nobody can say."""
+def test_a_run_that_a_file_has_twice_is_refused(tmp_path: Path) -> None:
+    """Nothing says which of the two times counts."""
     twice = result(row(), row(runtime="fused"), row(times(2.0)))
     message = "b.json: runs[2]: must not repeat runs[0], eager on cpu, batch 1, 33x47, float32"
     with pytest.raises(UsageError, match=re.escape(message) + "$"):
         compared(tmp_path, result(), twice)
 
 
-def test_a_gpu_of_another_number_is_a_counterpart_only_where_there_is_no_doubt(tmp_path: Path) -> None:
-    """The same number first; of several others, none."""
+def test_gpus_of_different_numbers_are_paired_only_where_there_is_one_of_each(tmp_path: Path) -> None:
+    """Equal numbers are paired first; one of several others is never chosen."""
     first, second = row(device="cuda:0"), row(times(2.0), device="cuda:1")
     assert compared(tmp_path, result(first, second), result(second, first)).pairs[0].verdict == "same"
     made = compared(tmp_path, result(first, row()), result(second, row(runtime="fused")))
@@ -66,17 +66,17 @@ def test_a_gpu_of_another_number_is_a_counterpart_only_where_there_is_no_doubt(t
         compared(tmp_path, result(first, second), result(row(device="cuda:2")))
 
 
-def test_a_row_each_is_a_pair_whatever_they_are(tmp_path: Path) -> None:
-    """Everything in which they differ is told."""
+def test_two_files_of_one_run_are_a_pair_whatever_the_runs_are(tmp_path: Path) -> None:
+    """Every difference is a warning."""
     other = {**INPUT, "batch": 2, "height": 64, "width": 64}
     b = row(runtime="fused", dtype="bfloat16", input=other, threads=4, cold_cache=True, train=True)
     made = compared(tmp_path, result(), result(b, input=other))
     assert made.pairs[0].name == (
         "eager on cpu, batch 1, 33x47, float32 against fused on cpu, batch 2, 64x64, bfloat16, training, cold caches"
     )
-    told = {one.kind: one.cause for one in made.warnings}
-    assert told == {
-        "not_interleaved": told["not_interleaved"],
+    causes_by_kind = {one.kind: one.cause for one in made.warnings}
+    assert causes_by_kind == {
+        "not_interleaved": causes_by_kind["not_interleaved"],
         "other_runtime": "runtime differs: eager against fused",
         "other_dtype": "dtype differs: float32 against bfloat16",
         "other_input": "input differs: 1×3×33×47 against 2×3×64×64",
@@ -86,8 +86,8 @@ def test_a_row_each_is_a_pair_whatever_they_are(tmp_path: Path) -> None:
     }
 
 
-def test_no_row_in_common_is_refused(tmp_path: Path) -> None:
-    """With what each has."""
+def test_files_without_a_run_in_common_are_refused(tmp_path: Path) -> None:
+    """The error lists the runs of each."""
     a, b = result(row(), row(runtime="fused")), result(row(runtime="compiled"))
     with pytest.raises(UsageError) as caught:
         compared(tmp_path, a, b)
@@ -98,8 +98,8 @@ def test_no_row_in_common_is_refused(tmp_path: Path) -> None:
     ]
 
 
-def test_it_is_always_said_that_they_were_not_timed_in_turn(tmp_path: Path) -> None:
-    """Of a file and itself, it is all that is said: the date is no difference, nor is some memory."""
+def test_it_is_always_warned_that_files_were_not_timed_in_turn(tmp_path: Path) -> None:
+    """For one machine it is the only warning: neither the date nor a little memory is a difference."""
     later = {**MACHINE, "date": "2027-01-01T00:00:00+00:00", "memory_bytes": 7_990_000_000}
     made = compared(tmp_path, result(), result(environment=later))
     assert [one.kind for one in made.warnings] == ["not_interleaved"]
@@ -117,7 +117,7 @@ def test_it_is_always_said_that_they_were_not_timed_in_turn(tmp_path: Path) -> N
         ("driver", "550.1", "other_software", "driver differs: none against 550.1"),
     ],
 )
-def test_another_machine_or_other_software_is_told(
+def test_another_machine_or_other_software_is_warned_of(
     tmp_path: Path, key: str, value: object, kind: str, cause: str
 ) -> None:
     """The machine apart from its software."""

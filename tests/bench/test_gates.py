@@ -1,4 +1,4 @@
-"""The verdict's gates: what is certainly beyond one breaks it, what may be leaves it open."""
+"""Gates: a figure that is certainly beyond one breaks it; one that may be beyond it leaves it undecided."""
 
 from dataclasses import replace
 
@@ -27,8 +27,8 @@ A = ComparedSide(
 ONE = Latency((1.0,))
 
 
-def pair(low: float, high: float, name: str = "row") -> Pair:
-    """A row whose ratio has this interval."""
+def pair(low: float, high: float, name: str = "run") -> Pair:
+    """Return a run whose ratio has this interval."""
     ratio = Ratio((low + high) / 2, Interval(low, high), "by hand")
     return Pair(name, ONE, ONE, ratio, ratio.verdict(0.01))
 
@@ -50,7 +50,7 @@ def compared(*pairs: Pair, warnings: tuple[WarningRecord, ...] = (), **figures: 
     ],
     ids=["wholly beyond", "from the gate on", "across the gate", "up to the gate", "faster"],
 )
-def test_an_interval_wholly_beyond_breaks_the_gate_and_one_across_it_leaves_it_open(
+def test_an_interval_wholly_beyond_breaks_the_gate_and_one_across_it_leaves_it_undecided(
     low: float, high: float, broken: bool, undecided: bool
 ) -> None:
     """Never both, whatever the verdict at the margin is."""
@@ -59,13 +59,13 @@ def test_an_interval_wholly_beyond_breaks_the_gate_and_one_across_it_leaves_it_o
     assert bool(list(undecided_gates(result, gates))) == undecided
 
 
-def test_a_gate_that_was_not_put_up_neither_breaks_nor_is_open() -> None:
+def test_a_gate_that_was_not_asked_for_neither_breaks_nor_is_undecided() -> None:
     """However much slower and larger B is."""
     result = compared(pair(2.0, 9.0), parameters=900)
     assert list(broken_gates(result, Gates())) == list(undecided_gates(result, Gates(strict=True))) == []
 
 
-def test_every_row_has_to_pass() -> None:
+def test_every_run_has_to_pass() -> None:
     """Each that does not is named, with the gate as it was given and the figure."""
     result = compared(pair(1.0, 1.01, "fine"), pair(1.06, 1.07, "slow"), pair(1.04, 1.06, "unsure"))
     gates = Gates(slower=0.05)
@@ -75,18 +75,18 @@ def test_every_row_has_to_pass() -> None:
     ]
 
 
-def test_too_few_passes_leave_the_gate_open() -> None:
+def test_too_few_passes_leave_the_gate_undecided() -> None:
     """With a ratio that has no interval, or with none."""
     for ratio in (None, Ratio(3.0, None, "by hand")):
-        result = compared(Pair("row", ONE, ONE, ratio, "inconclusive"))
+        result = compared(Pair("run", ONE, ONE, ratio, "inconclusive"))
         assert not list(broken_gates(result, Gates(slower=0.05)))
         assert list(undecided_gates(result, Gates(slower=0.05))) == [
-            "`fail_if_slower` 5%: row: inconclusive: too few passes"
+            "`fail_if_slower` 5%: run: inconclusive: too few passes"
         ]
 
 
-def test_figures_are_exact_so_a_gate_on_them_is_never_open() -> None:
-    """Each figure is judged; at the gate is not beyond it."""
+def test_figures_are_exact_so_a_gate_on_them_is_never_undecided() -> None:
+    """Each figure is checked; a figure at the gate does not break it."""
     result = compared(parameters=102, macs=1021, activation_bytes=49)
     assert list(broken_gates(result, Gates(larger=0.02))) == [
         "`fail_if_larger` 2%: MACs: B has 1.0210 × A's, 1,021 against 1,000"
@@ -137,7 +137,7 @@ def test_what_is_compared_or_only_uncertain_keeps_no_gate_from_applying(kind: st
 
 
 @pytest.mark.parametrize("kind", ["runs", "incomplete", "failed"])
-def test_what_is_missing_leaves_a_gate_on_time_open(kind: str) -> None:
+def test_a_missing_run_leaves_a_gate_on_time_undecided(kind: str) -> None:
     """A runtime that stopped working is not as fast as before."""
     result = compared(
         pair(0.99, 1.01), warnings=(WarningRecord(kind=kind, cause="fused is gone", helps="measure it again"),)

@@ -1,4 +1,4 @@
-"""What leaves a run in doubt is told with its cause, its figures and what helps; a good run is left in peace."""
+"""A run whose samples or outputs are uncertain has a warning with cause, figures and help; a good run has none."""
 
 import random
 
@@ -32,8 +32,8 @@ CASES: dict[str, tuple[MeasuredRun, str]] = {
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_each_doubt_is_told_with_its_figures(kind: str) -> None:
-    """And nothing else is."""
+def test_each_warning_has_its_figures(kind: str) -> None:
+    """There is only the one warning."""
     run, words = CASES[kind]
     (found,) = run_warnings(run)
     assert found.kind == kind
@@ -42,8 +42,8 @@ def test_each_doubt_is_told_with_its_figures(kind: str) -> None:
     assert found.helps
 
 
-def test_a_steady_row_is_in_no_doubt() -> None:
-    """Nor is one that was given a number of passes, or whose host is quick."""
+def test_a_steady_run_has_no_warnings() -> None:
+    """Nor has one whose passes of warm-up were given, or whose host is quick."""
     assert list(run_warnings(timed(STEADY))) == []
     assert list(run_warnings(timed(STEADY, warm_up=WarmUp(3, 0.3, None)))) == []
     assert list(run_warnings(timed(STEADY, enqueue=Latency(tuple(0.5 * x for x in STEADY)), difference=1e-6))) == []

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a document is told in our words, not in those of the library that checks it."""
+"""A problem of a document is described in our words, not in those of pydantic."""
 
 import re
 from collections.abc import Iterator
@@ -34,8 +34,8 @@ PLAN = {
     "command": "mnfpn sweep",
     "measuring": {"sampling": {}, "by_layer": False},
     "measure": "all",
-    "space": {"cells": 1, "repeated": 0, "all_runtimes": False},
-    "invalid": [{"cells": 1, "reason": "x"}],
+    "space": {"runs": 1, "repeated": 0, "all_runtimes": False},
+    "invalid": [{"runs": 1, "reason": "x"}],
     "over_budget": {"max_macs": 1},
 }
 WHOLE: dict[type[BaseModel], dict[str, Any]] = {
@@ -77,7 +77,7 @@ def changed(whole: dict[str, Any], where: tuple[str | int, ...], value: Any) -> 
 @pytest.mark.parametrize("model", WHOLE, ids=lambda model: model.__name__)
 def test_each_problem_is_a_place_and_a_rule_in_our_words(model: type[BaseModel]) -> None:
     """For every place of a document, and every kind of value that does not belong there."""
-    told = 0
+    problems = 0
     for where in places(WHOLE[model]):
         for wrong in WRONG:
             try:
@@ -87,10 +87,10 @@ def test_each_problem_is_a_place_and_a_rule_in_our_words(model: type[BaseModel])
                     text = str(problem)
                     assert RULE.search(text), text
                     assert not THEIRS.search(text), text
-                    told += 1
+                    problems += 1
             except SettingsError:  # which says itself what is wrong
                 continue
-    assert told > 100
+    assert problems > 100
 
 
 def test_the_place_of_a_key_of_settings_has_no_kind_in_it_wherever_the_settings_are() -> None:

@@ -1,4 +1,4 @@
-"""Result files read back: what is wrong with one is told by place, rule and value."""
+"""Result files: an error gives the place, the rule and the value of each problem."""
 
 import json
 import os
@@ -79,14 +79,16 @@ def test_what_is_no_result_is_refused(tmp_path: Path, content: str, message: str
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
-def test_what_is_wrong_with_a_result_is_told(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_a_problem_of_a_result_is_a_place_a_rule_and_a_value(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
     """Where, the rule, the value."""
     path = written(tmp_path, "x.json", result(**changes))
     with pytest.raises(UsageError, match=f"^{path}: {message}"):
         read_document(path, BenchDocument)
 
 
-def test_of_many_problems_the_first_are_told(tmp_path: Path) -> None:
+def test_of_many_problems_the_first_five_are_listed(tmp_path: Path) -> None:
     """A line each."""
     path = written(tmp_path, "x.json", result(row([-1.0] * 99)))
     with pytest.raises(UsageError) as caught:
@@ -159,7 +161,7 @@ def test_keys_of_a_newer_mnfpn_are_left_out(tmp_path: Path) -> None:
 
 
 def test_a_result_is_of_a_network() -> None:
-    """Of settings, or of a model that others wrote."""
+    """From settings, or external."""
     with pytest.raises(UsageError, match=r"^x: settings: must be there where there is no model, got null$"):
         parse_document(json.dumps(result(settings=None)).encode(), BenchDocument, "x")
     model = {"target": "nets:tiny", "arguments": {"width": 8}}
