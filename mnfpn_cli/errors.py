@@ -68,9 +68,7 @@ class MnfpnError(Exception):
 
     def __init__(self, *problems: Problem | str) -> None:
         super().__init__(*problems)
-        self.problems = tuple(
-            problem for given in problems for problem in ([given] if isinstance(given, Problem) else _rules(given))
-        )
+        self.problems = tuple(problem for given in problems for problem in _problems(given))
 
     def __str__(self) -> str:
         return self.text()
@@ -95,8 +93,8 @@ class MnfpnError(Exception):
         return self
 
 
-def _rules(text: str) -> list[Problem]:
-    return [Problem(rule=line) for line in text.split("\n")]
+def _problems(given: Problem | str) -> list[Problem]:
+    return [given] if isinstance(given, Problem) else [Problem(rule=line) for line in given.split("\n")]
 
 
 class UnavailableError(MnfpnError):

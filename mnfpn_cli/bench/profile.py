@@ -93,10 +93,10 @@ def profile_record(
         advice: the change that would help most; None where none would.
         launch_bound: whether the host, which queues a pass, sets its time.
     """
-    rows = _by_row(works, times, roof)
+    layers = _by_layer(works, times, roof)
     parts = dict[str, _Sum]()
-    for (_, part), numbers in rows.items():
-        parts[part] = parts.get(part, _Sum()) + numbers
+    for (_, part), layer in layers.items():
+        parts[part] = parts.get(part, _Sum()) + layer
     reached = (
         RooflineRecord(**asdict(roof.peaks), floor_s=roof.seconds, reached=roof.reached(measured)) if roof else None
     )
@@ -107,10 +107,10 @@ def profile_record(
         launch_bound=launch_bound,
         roofline=reached,
         advice=AdviceRecord(**asdict(advice), sentence=advice_sentence(advice)) if advice else None,
-        parts=tuple(one.record(name, times is not None, roof is not None) for name, one in parts.items()),
+        parts=tuple(total.record(part, times is not None, roof is not None) for part, total in parts.items()),
         layers=tuple(
-            LayerTimeRecord(path=path, **one.record(part, times is not None, roof is not None).model_dump())
-            for (path, part), one in rows.items()
+            LayerTimeRecord(path=path, **layer.record(part, times is not None, roof is not None).model_dump())
+            for (path, part), layer in layers.items()
         ),
     )
 
@@ -140,17 +140,17 @@ class _Sum:
         )
 
 
-def _by_row(works: Sequence[LayerWork], times: LayerTimes | None, roof: Roofline | None) -> dict[LayerRow, _Sum]:
+def _by_layer(works: Sequence[LayerWork], times: LayerTimes | None, roof: Roofline | None) -> dict[LayerRow, _Sum]:
     """Return the sums by layer, first those with work in the order in which they run, then containers."""
-    rows = {work.row: _Sum(macs=work.macs, bytes=work.bytes) for work in works}
+    layers = {work.row: _Sum(macs=work.macs, bytes=work.bytes) for work in works}
     for floor in roof.floors if roof else ():
-        rows[floor.row].bounds[floor.kind] = floor.seconds
+        layers[floor.row].bounds[floor.kind] = floor.seconds
     for time in times.rows if times else ():
-        rows.setdefault(time.row, _Sum()).seconds = time.seconds
-    return rows
+        layers.setdefault(time.row, _Sum()).seconds = time.seconds
+    return layers
 
 
-NAMES = {
+BEGINNINGS = {
     "stem": "the stem takes",
     "laterals": "the laterals take",
     "top-down": "the top-down path takes",
@@ -165,6 +165,6 @@ NAMES = {
 def advice_sentence(advice: Advice) -> str:
     """Return a sentence, without full stop, on the part that takes most of the time and the option that helps."""
     kind, _, which = advice.part.partition(" ")
-    takes = NAMES.get(kind, "stage {} takes").format(which or advice.part)
+    takes = BEGINNINGS.get(kind, "stage {} takes").format(which or advice.part)
     share, times = percent(advice.share, ".0f"), f"{advice.speedup:.1f} ×"
     return f"{takes} {share} of the time: `{advice.option}` would make the network about {times} faster"
