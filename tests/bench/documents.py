@@ -46,7 +46,7 @@ def latency(samples: list[float], **changes: Any) -> dict[str, Any]:
     return {key: value for key, value in made.items() if value is not ...}
 
 
-def row(samples: list[float] | None = None, **changes: Any) -> dict[str, Any]:
+def run_json(samples: list[float] | None = None, **changes: Any) -> dict[str, Any]:
     """Return a measured run. A key whose value is ``...`` is left out."""
     made = {
         "runtime": "eager",
@@ -86,7 +86,7 @@ def result(*runs: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "input": INPUT,
         "cost": COST,
         "sizes": [],
-        "runs": list(runs) or [row()],
+        "runs": list(runs) or [run_json()],
         "not_run": [],
         "profiles": None,
         "failures": [],

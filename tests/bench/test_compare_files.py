@@ -10,7 +10,7 @@ from mnfpn_cli.bench.compare_files import compare_files
 from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.input import NetworkInput, Size
-from tests.bench.documents import COST, FIGURES, INPUT, MACHINE, result, row, times, written
+from tests.bench.documents import COST, FIGURES, INPUT, MACHINE, result, run_json, times, written
 
 
 def compared(folder: Path, a: dict[str, Any], b: dict[str, Any]) -> Comparison:
@@ -28,7 +28,7 @@ def causes(made: Comparison, kind: str) -> list[str]:
 )
 def test_the_verdict_comes_from_the_samples(tmp_path: Path, factor: float, verdict: str) -> None:
     """With the ratio, its interval, and the method for samples that were not taken in turn."""
-    (pair,) = compared(tmp_path, result(), result(row(times(factor)))).pairs
+    (pair,) = compared(tmp_path, result(), result(run_json(times(factor)))).pairs
     assert pair.verdict == verdict
     assert pair.ratio is not None
     assert pair.ratio.value == pytest.approx(factor, rel=1e-6)
@@ -37,8 +37,10 @@ def test_the_verdict_comes_from_the_samples(tmp_path: Path, factor: float, verdi
 
 def test_runs_are_paired_by_their_conditions(tmp_path: Path) -> None:
     """Their order does not matter; a run that only one file has is named."""
-    fused, training = row(times(0.5), runtime="fused"), row(train=True)
-    made = compared(tmp_path, result(row(), fused, training), result(row(runtime="compiled"), fused, row(times(2.0))))
+    fused, training = run_json(times(0.5), runtime="fused"), run_json(train=True)
+    made = compared(
+        tmp_path, result(run_json(), fused, training), result(run_json(runtime="compiled"), fused, run_json(times(2.0)))
+    )
     names = ["eager on cpu, batch 1, 33x47, float32", "fused on cpu, batch 1, 33x47, float32"]
     assert [pair.name for pair in made.pairs] == names
     assert [pair.verdict for pair in made.pairs] == ["a_faster", "same"]
@@ -49,7 +51,7 @@ def test_runs_are_paired_by_their_conditions(tmp_path: Path) -> None:
 
 def test_a_run_that_a_file_has_twice_is_refused(tmp_path: Path) -> None:
     """Nothing says which of the two times counts."""
-    twice = result(row(), row(runtime="fused"), row(times(2.0)))
+    twice = result(run_json(), run_json(runtime="fused"), run_json(times(2.0)))
     message = "b.json: runs[2]: must not repeat runs[0], eager on cpu, batch 1, 33x47, float32"
     with pytest.raises(UsageError, match=re.escape(message) + "$"):
         compared(tmp_path, result(), twice)
@@ -57,19 +59,19 @@ def test_a_run_that_a_file_has_twice_is_refused(tmp_path: Path) -> None:
 
 def test_gpus_of_different_numbers_are_paired_only_where_there_is_one_of_each(tmp_path: Path) -> None:
     """Equal numbers are paired first; one of several others is never chosen."""
-    first, second = row(device="cuda:0"), row(times(2.0), device="cuda:1")
+    first, second = run_json(device="cuda:0"), run_json(times(2.0), device="cuda:1")
     assert compared(tmp_path, result(first, second), result(second, first)).pairs[0].verdict == "same"
-    made = compared(tmp_path, result(first, row()), result(second, row(runtime="fused")))
+    made = compared(tmp_path, result(first, run_json()), result(second, run_json(runtime="fused")))
     assert [pair.name.partition(",")[0] for pair in made.pairs] == ["eager on cuda:0"]
     assert causes(made, "other_device") == ["device differs: cuda:0 against cuda:1"]
     with pytest.raises(UsageError, match="must have a run in common"):
-        compared(tmp_path, result(first, second), result(row(device="cuda:2")))
+        compared(tmp_path, result(first, second), result(run_json(device="cuda:2")))
 
 
 def test_two_files_of_one_run_are_a_pair_whatever_the_runs_are(tmp_path: Path) -> None:
     """Every difference is a warning."""
     other = {**INPUT, "batch": 2, "height": 64, "width": 64}
-    b = row(runtime="fused", dtype="bfloat16", input=other, threads=4, cold_cache=True, train=True)
+    b = run_json(runtime="fused", dtype="bfloat16", input=other, threads=4, cold_cache=True, train=True)
     made = compared(tmp_path, result(), result(b, input=other))
     assert made.pairs[0].name == (
         "eager on cpu, batch 1, 33x47, float32 against fused on cpu, batch 2, 64x64, bfloat16, training, cold caches"
@@ -88,7 +90,7 @@ def test_two_files_of_one_run_are_a_pair_whatever_the_runs_are(tmp_path: Path) -
 
 def test_files_without_a_run_in_common_are_refused(tmp_path: Path) -> None:
     """The error lists the runs of each."""
-    a, b = result(row(), row(runtime="fused")), result(row(runtime="compiled"))
+    a, b = result(run_json(), run_json(runtime="fused")), result(run_json(runtime="compiled"))
     with pytest.raises(UsageError) as caught:
         compared(tmp_path, a, b)
     assert str(caught.value).splitlines() == [
@@ -138,16 +140,16 @@ def test_settings_that_differ_are_listed(tmp_path: Path) -> None:
 
 def test_settings_that_describe_no_network_are_refused(tmp_path: Path) -> None:
     """Each value may be right by itself."""
-    file = result(row(), settings={"pyramid": {"levels": "p3-p7"}})
+    file = result(run_json(), settings={"pyramid": {"levels": "p3-p7"}})
     rule = r"settings\.pyramid\.levels: must be among the levels that the stages give \(p2, p3, p4, p5\), got p6, p7"
     with pytest.raises(UsageError, match=rf"b\.json: {rule}"):
-        compared(tmp_path, result(row()), file)
+        compared(tmp_path, result(run_json()), file)
 
 
 def test_what_a_file_says_against_itself_is_passed_on(tmp_path: Path) -> None:
     """Interrupted, a run that failed half way, and a machine that was busy."""
     busy = {"kind": "load", "cause": "chrome used 1.5 cores", "helps": "close it"}
-    made = compared(tmp_path, result(complete=False), result(row(failure="out of memory"), warnings=[busy]))
+    made = compared(tmp_path, result(complete=False), result(run_json(failure="out of memory"), warnings=[busy]))
     a, b = tmp_path / "a.json", tmp_path / "b.json"
     assert not made.complete
     assert causes(made, "incomplete") == [f"{a}: the measurement was interrupted"]
@@ -161,8 +163,8 @@ def test_figures_are_those_of_the_input_that_is_compared(tmp_path: Path) -> None
     """A file's own are those of its first size and batch."""
     large = {**INPUT, "batch": 4, "height": 64, "width": 64}
     sizes = [{"height": 33, "width": 47, "cost": COST}, {"height": 64, "width": 64, "cost": {**COST, "macs": 200_000}}]
-    a = result(row(), row(input={**large, "batch": 2}), row(input=large), sizes=sizes)
-    b = result(row(input=large), input=large, cost={**COST, "macs": 200_000, "activation_bytes": 2400})
+    a = result(run_json(), run_json(input={**large, "batch": 2}), run_json(input=large), sizes=sizes)
+    b = result(run_json(input=large), input=large, cost={**COST, "macs": 200_000, "activation_bytes": 2400})
     made = compared(tmp_path, a, b)
     assert made.a.input == made.b.input == NetworkInput(4, 3, Size(64, 64))
     assert {figure: made.growth(figure) for figure in made.a.figures} == dict.fromkeys(FIGURES, 1.0)
@@ -171,12 +173,12 @@ def test_figures_are_those_of_the_input_that_is_compared(tmp_path: Path) -> None
 
 def test_samples_far_apart_are_no_overflow(tmp_path: Path) -> None:
     """A file can hold anything."""
-    (pair,) = compared(tmp_path, result(row([1e-12] * 40)), result(row([1e9] * 40))).pairs
+    (pair,) = compared(tmp_path, result(run_json([1e-12] * 40)), result(run_json([1e9] * 40))).pairs
     assert pair.verdict == "a_faster"
 
 
 def test_one_sample_each_is_inconclusive(tmp_path: Path) -> None:
     """It has no interval."""
-    (pair,) = compared(tmp_path, result(row([1.0])), result(row([9.0]))).pairs
+    (pair,) = compared(tmp_path, result(run_json([1.0])), result(run_json([9.0]))).pairs
     assert pair.ratio is not None
     assert (pair.verdict, pair.ratio.interval) == ("inconclusive", None)
