@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mnfpn_cli.bench.outputs import NamedTensors
-from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, expected_outputs, prepare
+from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare, run_eager_float32
 from mnfpn_cli.bench.results import BenchRun, MeasuredRun, NotRun, RunKey
 from mnfpn_cli.bench.watch import Watch, watch
 from mnfpn_cli.bench.workload import BenchWorkload
@@ -114,14 +114,15 @@ def _prepare_all(group: Group, timer: Timer, progress: Progress) -> tuple[Mappin
 def eager_outputs(group: Group, progress: Progress) -> NamedTensors | None:
     """Return the outputs of eager float32 on the group's device.
 
-    None where passes are training steps, where the only run is eager float32 itself, or where it cannot be run.
+    None where passes are training steps, where eager float32 on the CPU is the only run, or where it cannot be run. On
+    a GPU eager float32 is compared with itself too, as a timed pass may round to TF32.
     """
-    only = (group.device.type, group.case.dtype, group.case.runtimes)
-    if group.case.train or only == ("cpu", "float32", ("eager",)):
+    only_run = (group.device.type, group.case.dtype, group.case.runtimes)
+    if group.case.train or only_run == ("cpu", "float32", ("eager",)):
         return None
     progress(f"running eager float32 on {group.device}", 0.0)
     try:
-        return expected_outputs(group.job("float32"))
+        return run_eager_float32(group.job("float32"))
     except MnfpnError:
         return None  # the runs report what fails; a smaller dtype may fit where float32 does not
 

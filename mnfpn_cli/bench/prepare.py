@@ -148,7 +148,7 @@ def _operator_warnings(operators: Sequence[str]) -> Iterator[WarningRecord]:
         )
 
 
-def expected_outputs(job: Job) -> NamedTensors:
+def run_eager_float32(job: Job) -> NamedTensors:
     """Run the network in eager float32 and return its outputs on the CPU.
 
     TF32, which torch's convolutions use on GPUs by default, is off.

@@ -193,7 +193,7 @@ class AdviceRecord(Record):
     part: str = Field(description="Part that takes most of the time.")
     share: Share = Field(description="Share of the time that the part takes.")
     option: str = Field(description="Options of the command line that make the change.")
-    speedup: Ratio = Field(description="Estimated time of a pass over that with the change.")
+    speedup: Ratio = Field(description="Estimated time of a pass over its time with the change.")
     sentence: str = Field(min_length=1, description="The advice in a sentence, without full stop.")
 
 
@@ -205,7 +205,7 @@ class ProfileRecord(Record):
     undisturbed_s: Seconds | None = Field(
         description="Median time of a pass between those, without timing its layers, in seconds."
     )
-    launch_bound: bool = Field(description="Whether the time that the host takes to queue a pass sets its time.")
+    launch_bound: bool = Field(description="Whether a pass takes as long as the host needs to queue it.")
     roofline: RooflineRecord | None = Field(description="What the device can do.")
     advice: AdviceRecord | None = Field(description="The change that would help most; null where none would.")
     parts: tuple[PartTime, ...] = Field(description="Parts of the network.")
