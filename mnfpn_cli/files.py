@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: at every moment a file is either as before or complete."""
+"""Write files whole or not at all: at every moment a file is either as before or complete."""
 
 import os
 import secrets
@@ -15,24 +15,24 @@ Result = TypeVar("Result")
 def write_whole(
     path: Path, content: bytes, check: Callable[[Path], Result], suffix: str = "", where: str = "`output`"
 ) -> Result:
-    """Write a temporary file beside a path, check it, and rename it; whatever goes wrong, nothing of it is left.
+    """Write a temporary file in the folder of a path, check it, and rename it. After any error it is removed.
 
     Args:
-        path: where the file is to be; a link stays one: what it points to is replaced.
-        content: of the file.
-        check: is given the temporary file, and raises where something is wrong with it.
-        suffix: of the temporary file, for readers that go by it.
-        where: what named the file, for errors.
+        path: the file to write; of a link, the file that it points to is replaced.
+        content: the bytes to write.
+        check: called with the temporary file; raises where something is wrong with it.
+        suffix: the suffix of the temporary file, for readers that depend on it.
+        where: the parameter that named the file, for messages.
 
     Returns:
-        What the check returned.
+        The value that ``check`` returns.
 
     Raises:
         MnfpnError: where the file cannot be written.
     """
     with _failure_explained(path, where):
         target = path.resolve()
-    # Named before it is made: whenever Ctrl-C comes, it is known what to remove.
+    # Named before it is written, so that Ctrl-C at any moment removes it.
     temporary = target.parent / f".mnfpn-{secrets.token_hex(8)}{suffix}"
     try:
         with _failure_explained(path, where), temporary.open("xb") as file:
@@ -51,7 +51,7 @@ def write_whole(
 
 
 def is_device(path: Path) -> bool:
-    """Whether it is a device or a pipe, ``/dev/stdout`` say, which must not be replaced, only written to."""
+    """Return whether a path is a device or a pipe, as ``/dev/stdout``, which can be written to but not replaced."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 

@@ -1,4 +1,4 @@
-"""Words of messages: shares in per cent, the nearest name, what libraries say without their colours."""
+"""Text of messages: per cent, options, escapes of control characters, and the nearest name for a misspelt one."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -6,48 +6,50 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
-ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
-"""What colours a terminal (ECMA-48, 5.4)."""
+COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+"""Control sequences of a terminal, which colour text (ECMA-48, 5.4)."""
 
 Parameter = tuple[str, str]
-"""A parameter of a command, as Python names it, and its value as text."""
+"""The name of a parameter, as in Python, and its value as text; an empty value is a flag."""
 
 SHORTEST_BEGINNING = 3
-"""Letters from which on a word may stand for one that begins with it: fewer begin too many."""
+"""The fewest letters of a word that is taken for the beginning of another; fewer begin too many words."""
 
 
 def percent(share: float, digits: str = ".1f") -> str:
-    """A share in per cent: ``83.1 %``; ``digits``: how the number is formatted, ``+.0f`` say."""
+    """Return a share in per cent, as ``83.1 %``; ``digits`` is a format of Python, as ``+.0f``."""
     return f"{100 * share:{digits}} %"
 
 
 def as_option(parameter: str) -> str:
-    """A parameter as a shell takes it, with dashes. Messages have it in backquotes instead."""
+    """Return a parameter as an option of the command line, with dashes. Messages have it in backquotes instead."""
     return f"--{parameter.replace('_', '-')}"
 
 
 def as_arguments(parameters: Iterable[Parameter]) -> list[str]:
-    """The arguments that give a command these parameters; one without a value is a flag."""
+    """Return the command-line arguments of parameters."""
     return [text for name, value in parameters for text in (as_option(name), value) if text]
 
 
-def plain(text: str) -> str:
-    """A message of a library's without the colours that some put into it."""
-    return ESCAPES.sub("", text)
+def strip_colours(text: str) -> str:
+    """Remove the control sequences that some libraries put into messages."""
+    return COLOURS.sub("", text)
 
 
 def printable(text: str, keep: str = "") -> str:
-    """A text whose signs are shown, and do nothing else: control characters, of direction too, become escapes.
+    """Escape the characters of a text that a terminal would not print: controls, and marks of text direction.
 
-    ``keep``: signs that stay though they are none of those shown, as line breaks.
+    Args:
+        text: any text.
+        keep: characters to leave as they are, as line breaks.
     """
     if text.isprintable():
         return text
-    return "".join(sign if sign.isprintable() or sign in keep else repr(sign)[1:-1] for sign in text)
+    return "".join(char if char.isprintable() or char in keep else repr(char)[1:-1] for char in text)
 
 
 def all_printable(value: Any) -> Any:
-    """The same of every text in data of JSON; line breaks stay."""
+    """Escape every text in JSON data as `printable` does, except line breaks."""
     if isinstance(value, str):
         return printable(value, keep="\n")
     if isinstance(value, dict):
@@ -56,21 +58,25 @@ def all_printable(value: Any) -> Any:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a library's message, which may go on for pages; backquotes are kept for names of our own."""
-    return plain(str(error)).strip().partition("\n")[0].replace("`", "'")
+    """Return the first line of a library's message, with quotes for backquotes, which mark parameters in ours."""
+    return strip_colours(str(error)).strip().partition("\n")[0].replace("`", "'")
 
 
 def did_you_mean(
-    word: str, known: Iterable[str], says: Mapping[str, str] = MappingProxyType({}), likeness: float = 0.6
+    word: str, known: Iterable[str], labels: Mapping[str, str] = MappingProxyType({}), cutoff: float = 0.6
 ) -> str:
-    """The end of a message about a word that is none of those known: the nearest of them, or nothing.
+    """Return the end of a message about an unknown word: ``; did you mean 'fused'?``, or nothing.
 
-    The nearest is spelled alike; or else it begins with the word, as ``onnxruntime`` does with ``onnx``.
+    The nearest known word is spelled alike; or else it begins with the word, as ``onnxruntime`` does with ``onnx``.
 
-    ``says``: how to name those that have another name in the message.
+    Args:
+        word: the unknown word.
+        known: the words to choose from.
+        labels: the text to print for known words, where it is not the word itself.
+        cutoff: the least similarity of spelling, 0 to 1.
     """
-    by_lower = {one.lower(): says.get(one, one) for one in known}
-    near = get_close_matches(word.lower(), by_lower, 1, likeness)
+    by_lower = {other.lower(): labels.get(other, other) for other in known}
+    near = get_close_matches(word.lower(), by_lower, 1, cutoff)
     if not near and len(word) >= SHORTEST_BEGINNING:
-        near = [one for one in by_lower if one.startswith(word.lower())]
+        near = [other for other in by_lower if other.startswith(word.lower())]
     return f"; did you mean '{by_lower[near[0]]}'?" if near else ""

@@ -1,4 +1,4 @@
-"""The Python interface: settings, plan and network in a line each, and torch only where a network is built."""
+"""The Python API: settings, a plan and a network in a line each; torch is imported only to build a network."""
 
 import json
 import re
@@ -32,7 +32,7 @@ print("torch" in sys.modules)
 
 
 def test_torch_is_imported_only_to_build() -> None:
-    """Neither by the import, nor for settings and a plan; and the check sees torch where it is."""
+    """Neither by the import of the API, nor for settings or a plan."""
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.split() == ["False", "True"]
 
@@ -83,8 +83,8 @@ def test_the_settings_are_those_of_the_command_line(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_wrong_settings_are_told_as_python_names_them(arguments: Mapping[str, Any], message: str) -> None:
-    """Where, rule and value; and neither a flag of the command line nor a mark for it."""
+def test_wrong_settings_are_described_in_pythons_names(arguments: Mapping[str, Any], message: str) -> None:
+    """Place, rule and value, without options of the command line and without backquotes."""
     with pytest.raises(UsageError) as caught:
         api.settings(**arguments)
     assert str(caught.value).startswith(message)
@@ -101,7 +101,7 @@ def test_a_caller_reads_what_is_wrong_as_data() -> None:
     assert second.path == ("pyramid", "channels")
 
 
-def test_a_file_that_cannot_be_read_is_no_usage_error(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_not_a_usage_error(tmp_path: Path) -> None:
     """The settings may be right."""
     with pytest.raises(MnfpnError, match="could not be read"):
         api.settings(config=tmp_path / "a\0b.json")
@@ -115,7 +115,7 @@ def test_a_plan_and_a_network_are_those_of_the_settings() -> None:
     assert all(torch.equal(found[key], expected[key]) for key in expected)
 
 
-def test_weights_go_into_a_network_and_what_became_of_them_comes_back(tmp_path: Path) -> None:
+def test_weights_are_loaded_and_their_record_is_returned(tmp_path: Path) -> None:
     """As on the command line; a checkpoint of another network leaves it as it was."""
     settings, file = api.settings("mobilenetv2-fpnlite", overrides={"width_mult": 0.35}), tmp_path / "weights.pth"
     trained, network = api.build_network(settings, seed=1), api.build_network(settings)
@@ -128,7 +128,7 @@ def test_weights_go_into_a_network_and_what_became_of_them_comes_back(tmp_path: 
 
 
 def test_a_head_on_flattened_maps_loads_for_its_size(tmp_path: Path) -> None:
-    """The size that the network was built for has to be said again."""
+    """The size that the network was built for is needed again."""
     settings, file = api.settings("fpn-classifier", {"width_mult": 0.35}), tmp_path / "weights.pth"
     network = api.build_network(settings, size="64x96")
     torch.save(network.state_dict(), file)
@@ -177,14 +177,14 @@ def test_one_side_is_a_square(size: Any) -> None:
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63, "x", 1.0, True, None])
-def test_a_seed_that_is_none_is_refused(seed: Any) -> None:
+def test_a_seed_that_is_no_whole_number_in_range_is_refused(seed: Any) -> None:
     """By the rule of the command line."""
     with pytest.raises(UsageError, match=f"^seed: must be a whole number from 0 to {2**63 - 1}, got '?{seed}"):
         api.build_network(api.settings(), seed)
 
 
-def test_arguments_of_another_type_are_told(tmp_path: Path) -> None:
-    """By the name of the argument, with what gives the right one."""
+def test_arguments_of_another_type_are_refused(tmp_path: Path) -> None:
+    """With the name of the argument, and the function that returns a right one."""
     settings: Any = "mobilenetv2-fpn"
     network: Any = torch.nn.Identity()
     file: Any = 5
@@ -202,7 +202,7 @@ def test_arguments_of_another_type_are_told(tmp_path: Path) -> None:
         api.load_weights(api.build_network(small), small, file)
 
 
-def test_a_detector_takes_no_network_with_a_head() -> None:
-    """It has no levels to give."""
+def test_a_network_with_a_head_is_no_backbone_of_a_detector() -> None:
+    """It returns no levels."""
     with pytest.raises(UsageError, match=r"^head\.kind: must be 'none' for a detector"):
         api.detector_backbone(api.build_network(api.settings("mobilenetv2-classifier")))

@@ -12,7 +12,7 @@ LONG = Problem("`max_time`", "must not be less than `min_time`, 2 seconds", "1",
 
 
 def test_a_problem_is_its_place_the_rule_the_value_and_a_hint() -> None:
-    """What is not there leaves nothing behind."""
+    """A part that is empty leaves no punctuation."""
     assert LONG.text() == "max_time: must not be less than min_time, 2 seconds, got 1; leave out min_time"
     assert Problem("stages[3].stride", "must be 1 or 2", "3").text() == "stages[3].stride: must be 1 or 2, got 3"
     assert Problem(rule="out of memory").text() == "out of memory"
@@ -26,7 +26,7 @@ def test_the_command_line_spells_parameters_as_options() -> None:
 
 
 def test_an_error_has_one_line_a_problem() -> None:
-    """A text stands for problems that are rules alone."""
+    """Each line of a string is a problem that has only a rule."""
     error = UsageError(LONG, "no such thing\nnor such")
     assert [problem.rule for problem in error.problems[1:]] == ["no such thing", "nor such"]
     assert str(error).splitlines()[1:] == ["no such thing", "nor such"]
@@ -52,13 +52,13 @@ def test_a_caller_adds_a_place_or_gives_another() -> None:
     assert str(UsageError(Problem("`size`", "must be 1", "2")).at("input.json")) == "input.json: must be 1, got 2"
 
 
-def test_what_a_library_says_names_no_parameter() -> None:
-    """Its backquotes become quotes: torch speaks of an `input` that is none of ours."""
-    said = first_line(RuntimeError("expected `input` to be 4D\nand more"))
-    assert MnfpnError(f"torch failed: {said}").text(as_option) == "torch failed: expected 'input' to be 4D"
+def test_a_librarys_message_names_no_parameter() -> None:
+    """Its backquotes become quotes: the `input` of torch is not a parameter of ours."""
+    line = first_line(RuntimeError("expected `input` to be 4D\nand more"))
+    assert MnfpnError(f"torch failed: {line}").text(as_option) == "torch failed: expected 'input' to be 4D"
 
 
-def test_an_error_names_what_it_is_inside_of() -> None:
+def test_an_error_names_the_places_around_it() -> None:
     """Each of its problems, however deep the blocks are."""
     with pytest.raises(CheckError) as caught, within("`a`"), within("input.json"):
         raise CheckError("it differs", LONG)
@@ -66,7 +66,7 @@ def test_an_error_names_what_it_is_inside_of() -> None:
     assert caught.value.problems[1].where == "`a`: input.json: `max_time`"
 
 
-def test_an_error_survives_the_way_to_another_process() -> None:
+def test_an_error_can_be_sent_to_another_process() -> None:
     """With the places that callers added."""
     error: MnfpnError = pickle.loads(pickle.dumps(UsageError(LONG).within("`a`")))
     assert error.text(as_option).startswith("--a: --max-time: must")

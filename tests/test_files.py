@@ -9,8 +9,8 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.files import write_whole
 
 
-def test_a_file_is_put_in_its_place_when_it_was_checked(tmp_path: Path) -> None:
-    """Until then it has another name beside it, with the suffix that readers go by."""
+def test_a_file_is_renamed_after_its_check(tmp_path: Path) -> None:
+    """Until then it has another name in the same folder, with the suffix that readers depend on."""
     path = tmp_path / "out"
 
     def check(temporary: Path) -> str:
@@ -26,7 +26,7 @@ def test_a_file_is_put_in_its_place_when_it_was_checked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", ["fsync", "replace", "chmod"])
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    """And no remains; the system's reason is passed on."""
+    """And no temporary file; the error has the system's reason."""
     path = tmp_path / "out"
     path.write_text("older")
 
@@ -56,7 +56,7 @@ def test_a_link_stays_a_link_and_modes_are_kept(tmp_path: Path) -> None:
     assert new.stat().st_mode == usual.stat().st_mode
 
 
-def test_ctrl_c_at_any_moment_leaves_no_remains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_at_any_moment_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even in the middle of writing."""
 
     def interrupt(_: int) -> None:

@@ -1,4 +1,4 @@
-"""Texts from outside: they are shown, and steer nothing."""
+"""Texts from outside are printed, and control no terminal."""
 
 import json
 
@@ -15,19 +15,19 @@ SHOWN = r"a\x00b\x1b[31mc\x9bd\u202ee\u2066f\x7f\u2028"
 
 
 @pytest.mark.parametrize("text", ["", "eager", "1×3×600×900", "名前", "±95 %", "width_mult 0.5"])
-def test_what_can_be_shown_stays(text: str) -> None:
+def test_printable_text_is_unchanged(text: str) -> None:
     """In any script."""
     assert printable(text) == text
 
 
 def test_control_characters_become_escapes() -> None:
-    """Those of terminals, and those that turn the direction of a text round; line breaks stay where that was said."""
+    """Those of terminals, and those that turn the direction of a text round; line breaks stay on request."""
     assert printable(EVIL) == SHOWN
     assert printable("a\nb\tc", keep="\n") == "a\nb\\tc"
     assert all_printable({EVIL: [EVIL, 1, None, ("a\n", 0.5)]}) == {SHOWN: [SHOWN, 1, None, ["a\n", 0.5]]}
 
 
-def test_json_gives_each_text_back_and_steers_no_terminal() -> None:
+def test_json_gives_each_text_back_and_controls_no_terminal() -> None:
     """JSON's own escapes."""
     document = {EVIL: [EVIL, "𝄞\U000e0001"]}
     text = to_json(document)
@@ -35,7 +35,7 @@ def test_json_gives_each_text_back_and_steers_no_terminal() -> None:
     assert json.loads(text) == document
 
 
-def test_no_cell_of_a_table_steers_a_terminal_or_is_markup() -> None:
+def test_no_cell_of_a_table_controls_a_terminal_or_is_markup() -> None:
     """Whoever adds it, and where: names, values, titles."""
     made = table(EVIL, "Name", ">Value")
     made.add_row(EVIL, "[red]1[/red]")

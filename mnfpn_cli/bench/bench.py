@@ -1,94 +1,32 @@
-"""A benchmark: what a network costs, and how fast it runs on devices, at sizes and batches, by runtimes."""
+"""Run a benchmark: count what a network costs, and time it at each size and batch, on each device, by each runtime."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
 import torch
 from torch import nn
 
-from mnfpn_cli.bench.group import Group, Progress, Timed, time_group
+from mnfpn_cli.bench.group import Group, GroupResult, Progress, time_group
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.profile import profile_group
-from mnfpn_cli.bench.results import (
-    Benchmark,
-    BenchRun,
-    MeasuredRun,
-    NoProfile,
-    NotRun,
-    ProfiledRun,
-    RunKey,
-    SizeCost,
-    bench_document,
-)
-from mnfpn_cli.bench.workload import BenchWorkload, PlannedWorkload, model_bytes
+from mnfpn_cli.bench.results import Benchmark, BenchRun, NoProfile, NotRun, ProfiledRun, RunKey, SizeCost
+from mnfpn_cli.bench.run_warnings import run_warnings
+from mnfpn_cli.bench.workload import BenchWorkload, model_bytes
 from mnfpn_cli.devices.choose import choose_devices, device_of
-from mnfpn_cli.devices.machine import reading_cpu_name
-from mnfpn_cli.documents.records import WeightsRecord
-from mnfpn_cli.documents.worker import Measured, Work, WorkResult
+from mnfpn_cli.documents.records import WarningRecord, WeightsRecord
 from mnfpn_cli.errors import MnfpnError, Problem, UnavailableError, UsageError
 from mnfpn_cli.external.guard import output_to_stderr
-from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed, out_of_memory_explained
-from mnfpn_cli.measure.statistics import drift, humps
-from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.measuring import BenchCase
-from mnfpn_cli.text import percent
-
-GRAPHS = ("cuda-graph", "compiled")
-"""Runtimes that queue a pass as one graph already."""
-
-IDLE = "measure when the machine is idle, or longer (`min_time`)"
-
-
-def doubts(run: MeasuredRun, train: bool = False) -> Iterator[Unsteady]:
-    """What the samples of a run, and its outputs, leave in doubt."""
-    where, latency = str(run.key), run.latency
-    if run.warm_up.settled is False:
-        yield Unsteady(
-            "not_settled",
-            f"{where}: {run.warm_up.passes} passes of warm-up ({run.warm_up.seconds:.1f} s) never became steady",
-            IDLE,
-        )
-    change = drift(latency.samples)
-    if change is not None:
-        slower = "slower" if change > 0 else "faster"
-        yield Unsteady(
-            "drift",
-            f"{where}: passes became {percent(abs(change))} {slower} from the first third of the run to the last",
-            "let it run longer (`min_time`), and look at what heats, throttles or loads the machine",
-        )
-    two = humps(latency)
-    if two:
-        yield Unsteady(
-            "two_humps",
-            f"{where}: passes take {two.fast * 1e3:.4g} ms or {two.slow * 1e3:.4g} ms, "
-            f"{percent(two.share_slow, '.0f')} of them the latter: the median is one of two truths",
-            "fix the number of threads and the clock, and measure when the machine is idle",
-        )
-    if latency.slow_first:
-        yield Unsteady(
-            "slow_first", f"{where}: the first timed pass was an outlier", "more passes of warm-up (`warmup`)"
-        )
-    if run.launch_bound:
-        yield Unsteady(
-            "launch_bound",
-            f"{where}: the host takes {percent(run.enqueue_share or 0, '.0f')} of a pass to queue its work: "
-            "the GPU waits for launches",
-            "larger batches"
-            if train or run.key.runtime in GRAPHS
-            else "CUDA graphs (`runtime` cuda-graph), or larger batches",
-        )
-    yield from (replace(doubt, cause=f"{where}: {doubt.cause}") for doubt in run.doubts)
 
 
 @dataclass(frozen=True)
-class Sized:
-    """A network for inputs of one size: a head can be made for it."""
+class BuiltWorkload:
+    """A workload, its network on the CPU in float32, what that costs, and the checkpoint in it."""
 
     workload: BenchWorkload
     network: nn.Module
@@ -96,21 +34,21 @@ class Sized:
     weights: WeightsRecord | None
 
 
-def sized_networks(workloads: Sequence[BenchWorkload], case: BenchCase, progress: Progress) -> list[Sized]:
-    """Build each network once, and count what it costs at each size; ``progress`` is told.
+def build_workloads(workloads: Sequence[BenchWorkload], case: BenchCase, progress: Progress) -> list[BuiltWorkload]:
+    """Build the networks, and count what they cost. Workloads of one origin share one network.
 
     Raises:
-        UsageError: where the weights are another network's.
+        UsageError: where a checkpoint belongs to another network.
         MnfpnError: where memory runs out.
     """
-    made: list[Sized] = []
+    built: list[BuiltWorkload] = []
     for workload in workloads:
-        progress("counting", len(made) / len(workloads))
+        progress("counting", len(built) / len(workloads))
         with out_of_memory_explained(f"counting {workload.input(1).size} with fvcore"):
-            same = next((one for one in made if one.workload.origin == workload.origin), None)
-            network, loaded = (same.network, same.weights) if same else workload.build()
-            made.append(Sized(workload, network, _cost(workload, network, case), loaded))
-    return made
+            same = next((one for one in built if one.workload.origin == workload.origin), None)
+            network, weights = (same.network, same.weights) if same else workload.build()
+            built.append(BuiltWorkload(workload, network, _cost(workload, network, case), weights))
+    return built
 
 
 def _cost(workload: BenchWorkload, network: nn.Module, case: BenchCase) -> SizeCost:
@@ -131,19 +69,19 @@ def benchmark(
     cpu_name: Callable[[], str],
     progress: Progress,
 ) -> Benchmark:
-    """Count what a network costs, and time it. On Ctrl-C what was measured by then is returned, marked incomplete.
+    """Count what a network costs, and time it. After Ctrl-C, return what was measured until then, marked incomplete.
 
-    What is printed meanwhile goes to standard error: a network of others, or a library, may print in every pass.
+    Whatever the network or a library prints meanwhile goes to standard error.
 
     Args:
-        workloads: the network for each size of its inputs.
+        workloads: the network at each size of its inputs.
         case: what to run at each size, and how to time it.
-        device_names: where to run it.
-        cpu_name: is waited for before anything is timed.
-        progress: is told what is being done.
+        device_names: the devices to run on.
+        cpu_name: waits for the name of the CPU and returns it; called before anything is timed.
+        progress: called with what is being done.
 
     Raises:
-        UsageError: where no input fits the memory that a device has free, or the weights are another network's.
+        UsageError: where no input fits the free memory of a device, or a checkpoint belongs to another network.
         MnfpnError: where there is no such device, or nothing could be run.
     """
     devices = choose_devices(device_names)
@@ -159,46 +97,52 @@ def _benchmark(
     progress: Progress,
 ) -> Benchmark:
     fitting, unfit = _fitting(workloads, devices, case)
-    networks = sized_networks(fitting, case, progress)
+    built = build_workloads(fitting, case, progress)
     environment = read_environment(cpu_name())
-    timed, profiles, complete = list[Timed](), list[ProfiledRun | NoProfile](), True
+    groups, profiles, complete = list[GroupResult](), list[ProfiledRun | NoProfile](), True
     try:
-        for device, sized, batch in product(devices, networks, case.batches):
-            group = Group(sized.workload, sized.network, sized.workload.input(batch), device, case)
+        for device, one, batch in product(devices, built, case.batches):
+            group = Group(one.workload, one.network, one.workload.input(batch), device, case)
             with conditions(device, case):
-                timed.append(_measure(group, progress))
-                profiles += _profile(group, timed[-1], progress)
+                groups.append(_time(group, progress))
+                profiles += _profile(group, groups[-1], progress)
     except KeyboardInterrupt:
         complete = False
-    runs = (*(run for one in timed for run in one.runs), *unfit)
+    runs = (*(run for one in groups for run in one.runs), *unfit)
     _check_any(runs, complete)
     return Benchmark(
         case,
-        tuple(sized.cost for sized in networks),
+        tuple(one.cost for one in built),
         runs,
-        (*_unsteady(timed), *(doubt for run in runs if run.status == "measured" for doubt in doubts(run, case.train))),
+        (*_machine_warnings(groups), *_run_warnings(runs, case)),
         environment,
-        networks[0].weights,
+        built[0].weights,
         complete,
         tuple(one for one in profiles if isinstance(one, ProfiledRun)),
         tuple(one for one in profiles if isinstance(one, NoProfile)),
     )
 
 
-def _unsteady(timed: Sequence[Timed]) -> Iterable[Unsteady]:
-    """What the machine did meanwhile, each kind once, as it was first seen."""
-    return {warning.kind: warning for one in reversed(timed) for warning in one.unsteady}.values()
+def _machine_warnings(groups: Sequence[GroupResult]) -> Iterable[WarningRecord]:
+    """Return the first warning of each kind about the machine."""
+    return {warning.kind: warning for group in reversed(groups) for warning in group.warnings}.values()
+
+
+def _run_warnings(runs: Sequence[BenchRun], case: BenchCase) -> Iterator[WarningRecord]:
+    for run in runs:
+        if run.status == "measured":
+            yield from run_warnings(run, case.train)
 
 
 def _fitting(
     workloads: Sequence[BenchWorkload], devices: Sequence[torch.device], case: BenchCase
 ) -> tuple[list[BenchWorkload], list[BenchRun]]:
-    """The sizes of which an image fits the CPU, where fvcore counts it, and the runs of those that do not.
+    """Return the workloads that fit the memory of the CPU, where fvcore counts them, and the runs of the others.
 
-    Nor do those at which a network of others fails.
+    An external network that fails at a size does not fit either.
 
     Raises:
-        MnfpnError: where none fits; a UsageError where that is for want of memory.
+        MnfpnError: where none fits; a UsageError where memory is the only reason.
     """
     fitting, unfit = list[BenchWorkload](), list[BenchRun]()
     for workload in workloads:
@@ -222,44 +166,44 @@ def _not_run(key: RunKey, error: MnfpnError) -> NotRun:
     return NotRun(key, status, error.message, error.details)
 
 
-def _measure(group: Group, progress: Progress) -> Timed:
-    """The runs of one device and input; an error that is of all of them loses no others."""
+def _time(group: Group, progress: Progress) -> GroupResult:
+    """Time a group; an error that concerns all of it is the reason of each of its runs."""
     try:
         with explained(f"a pass on {group.device} at batch {group.input.batch}, {group.input.size}"):
             needed = group.workload.needed(group.input, group.case.dtype)
             check_needed(needed, group.input, group.case.dtype, group.device)
             return time_group(group, progress)
     except MnfpnError as error:
-        return Timed(tuple(_not_run(group.key(name), error) for name in group.case.runtimes), (), "failed")
+        return GroupResult(tuple(_not_run(group.key(name), error) for name in group.case.runtimes), (), "failed")
 
 
-def _profile(group: Group, timed: Timed, progress: Progress) -> list[ProfiledRun | NoProfile]:
-    """Where the time of the group's runs goes, if that was asked for.
+def _profile(group: Group, result: GroupResult, progress: Progress) -> list[ProfiledRun | NoProfile]:
+    """Profile the runs of a group where the case asks for it.
 
     Raises:
         KeyboardInterrupt: where the group's runs were interrupted.
     """
-    if timed.ended == "interrupted":
+    if result.ended == "interrupted":
         raise KeyboardInterrupt
     if not (group.case.by_layer or group.case.roofline):
         return []
-    return profile_group(group, timed.runs, progress)
+    return profile_group(group, result.runs, progress)
 
 
 @contextmanager
 def conditions(device: torch.device, case: BenchCase) -> Iterator[None]:
-    """What passes run under: on their device, with so many threads, and without gradients where none are needed."""
+    """Run the block on the device, with the case's number of CPU threads, and without gradients for inference."""
     with (
-        device_of(device).current(),  # events are put on its stream
-        thread_count(case.threads),
+        device_of(device).current(),  # CUDA events are recorded on the stream of the current device
+        _threads(case.threads),
         nullcontext() if case.train else torch.inference_mode(),
     ):
         yield
 
 
 @contextmanager
-def thread_count(threads: int | None) -> Iterator[None]:
-    """Run with a number of CPU threads, torch's own choice where it is None; the count before is put back."""
+def _threads(threads: int | None) -> Iterator[None]:
+    """Run the block with a number of CPU threads, None for torch's own; restore the number afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
@@ -269,11 +213,13 @@ def thread_count(threads: int | None) -> Iterator[None]:
 
 
 def _check_any(runs: Sequence[BenchRun], complete: bool) -> None:
-    """Make sure that there is something to report.
+    """Check that at least one run was measured.
 
     Raises:
-        KeyboardInterrupt: where it was interrupted before anything was measured.
-        MnfpnError: where nothing could be measured; an UnavailableError where nothing of it can run here.
+        KeyboardInterrupt: where Ctrl-C came before anything was measured.
+        UsageError: where every run is too large for the memory.
+        UnavailableError: where no run is possible on this machine.
+        MnfpnError: where the runs failed.
     """
     not_run = [run for run in runs if run.status != "measured"]
     if len(not_run) < len(runs):
@@ -286,52 +232,3 @@ def _check_any(runs: Sequence[BenchRun], complete: bool) -> None:
     failure = (UsageError if too_large else UnavailableError if unavailable else MnfpnError)(*reasons)
     failure.details = "\n".join(dict.fromkeys(run.details for run in not_run if run.details))
     raise failure
-
-
-INTERRUPTED = "it was interrupted"
-
-
-def measure(work: Work) -> WorkResult:
-    """Measure a run; why that could not be done is the result's reason."""
-    try:
-        origin = FromSettings(work.settings)
-        return _result(_one_run(work, origin), origin)
-    except UnavailableError as error:  # where it cannot run is known: it is the run
-        return WorkResult(status="unavailable", reason=error.problems[0].rule, measured=None)
-    except MnfpnError as error:
-        return _failed(error.message)
-    except KeyboardInterrupt:
-        return _failed(INTERRUPTED)
-
-
-def _one_run(work: Work, origin: FromSettings) -> Benchmark:
-    case = BenchCase(
-        batches=(work.batch,),
-        runtimes=(work.runtime,),
-        dtype=work.dtype,
-        threads=work.threads,
-        train=work.train,
-        by_layer=work.by_layer,
-        sampling=work.sampling.sampling(),
-    )
-    network = PlannedWorkload(origin, Size(work.height, work.width))
-    with reading_cpu_name() as cpu_name:
-        return benchmark([network], case, [work.device], cpu_name, lambda _doing, _share: None)
-
-
-def _result(result: Benchmark, origin: FromSettings) -> WorkResult:
-    document = bench_document(result, origin)
-    (run,) = document.runs
-    if run.failure is not None or not document.complete:
-        return _failed(run.failure or INTERRUPTED)
-    measured = Measured(
-        run=run,
-        warnings=document.warnings,
-        environment=document.environment,
-        profile=next(iter(document.profiles or ()), None),
-    )
-    return WorkResult(status="done", reason="\n".join(document.failures) or None, measured=measured)
-
-
-def _failed(reason: str) -> WorkResult:
-    return WorkResult(status="failed", reason=reason, measured=None)

@@ -1,24 +1,24 @@
-"""Two networks timed in turn, A B B A, in one process, until the interval of their ratio is narrow enough."""
+"""Compare two networks by timing them in turn, A B B A, in one process. `compare_files` compares recorded results."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
 from mnfpn_cli.bench.bench import conditions
-from mnfpn_cli.bench.group import Group, Progress, reference, watch
+from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair
+from mnfpn_cli.bench.group import Group, Progress, eager_outputs
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare
-from mnfpn_cli.bench.verdicts import ComparedSide, Comparison, Pair
+from mnfpn_cli.bench.watch import watch
 from mnfpn_cli.bench.workload import BenchWorkload, model_bytes
 from mnfpn_cli.devices.choose import choose_devices, device_of
-from mnfpn_cli.documents.records import Ended, EnvironmentRecord
+from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
 from mnfpn_cli.errors import MnfpnError, Problem, within
 from mnfpn_cli.external.guard import output_to_stderr
 from mnfpn_cli.measure.engine import NarrowRatio, TimedPass, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed
 from mnfpn_cli.measure.statistics import Latency, paired_ratio
-from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.runtimes.runtime import why_not
 from mnfpn_cli.settings.input import DType, NetworkInput
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
@@ -26,7 +26,7 @@ from mnfpn_cli.settings.measuring import BenchCase, Sampling
 
 @dataclass(frozen=True)
 class Side:
-    """A network for inputs of one size, and what executes it; ``name`` is how it was asked for."""
+    """A network to compare, and what executes it; ``name`` is the text of its options."""
 
     name: str
     workload: BenchWorkload
@@ -35,8 +35,17 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Together:
-    """What both sides have in common: where and on how many images they run, and when it is enough."""
+class CompareCase:
+    """What both sides share.
+
+    Attributes:
+        batch: images in a batch.
+        device_name: the device to run on.
+        threads: threads of the CPU; None for torch's choice.
+        train: whether a pass is a training step.
+        margin: the share up to which a difference of times is ignored.
+        sampling: when a measurement is warm, and when it is enough.
+    """
 
     batch: int
     device_name: str
@@ -46,47 +55,120 @@ class Together:
     sampling: Sampling
 
 
-def side_group(side: Side, together: Together, device: torch.device) -> Group:
-    """A side, built, where it fits and can run.
+def compare_networks(
+    a: Side, b: Side, case: CompareCase, cpu_name: Callable[[], str], progress: Progress
+) -> tuple[Comparison, EnvironmentRecord]:
+    """Time two networks in turn, and decide which is faster. Whatever they print goes to standard error.
+
+    Where Ctrl-C or the failure of a side ends the timed passes, the verdict is on the samples until then, and the
+    comparison is marked incomplete.
 
     Raises:
-        UsageError: where it does not fit the memory of the device, or the weights are another network's.
-        MnfpnError: where its runtime cannot run there, or a network of others fails.
+        UsageError: where the input does not fit the memory of the device, or a network cannot take it.
+        MnfpnError: where there is no such device, or a side cannot be run on it.
+        KeyboardInterrupt: where Ctrl-C came before anything was timed.
+    """
+    (device,) = choose_devices([case.device_name])
+    with output_to_stderr():
+        return _compare((a, b), case, device, cpu_name, progress)
+
+
+def _compare(
+    sides: tuple[Side, Side], case: CompareCase, device: torch.device, cpu_name: Callable[[], str], progress: Progress
+) -> tuple[Comparison, EnvironmentRecord]:
+    groups, ready = list[Group](), list[Ready]()
+    for name, side in zip("AB", sides, strict=True):
+        with within(f"{name} ({side.name})"):
+            groups.append(_build(side, case, device))
+    environment = read_environment(cpu_name())
+    with conditions(device, groups[0].case):
+        for name, side, group in zip("AB", sides, groups, strict=True):
+            with within(f"{name} ({side.name})"):
+                ready.append(_prepare(group, progress))
+        timed, ended, machine_warnings = _time(groups, ready, case, progress)
+        a, b = (_compared_side(*each) for each in zip(sides, groups, ready, strict=True))
+    return Comparison(
+        a,
+        b,
+        (_pair(_run_name(a, b), timed, ended, case.margin),),
+        case.margin,
+        (*machine_warnings, *_size_warnings(a, b), *_ready_warnings(ready)),
+        complete=ended not in ("interrupted", "failed"),
+        failure=_failure([passes.failure or side.failure for passes, side in zip(timed, ready, strict=True)]),
+    ), environment
+
+
+def _build(side: Side, case: CompareCase, device: torch.device) -> Group:
+    """Build the network of a side, after checking that it can run and fits.
+
+    Raises:
+        UsageError: where it does not fit the memory of the device, or the checkpoint belongs to another network.
+        MnfpnError: where its runtime cannot run there, or an external network fails.
     """
     workload = side.workload
-    input = workload.input(together.batch)
-    reason = why_not(side.runtime, workload.origin, device, side.dtype, together.train)
+    input = workload.input(case.batch)
+    reason = why_not(side.runtime, workload.origin, device, side.dtype, case.train)
     if reason is not None:
         raise MnfpnError(Problem(f"{side.runtime} on {device}", reason))
     check_needed(workload.needed(input, side.dtype), input, side.dtype, device)
     network, _ = workload.build()
-    case = BenchCase(
-        (together.batch,),
-        (side.runtime,),
-        False,
-        side.dtype,
-        together.threads,
-        together.train,
-        sampling=together.sampling,
+    bench_case = BenchCase(
+        batches=(case.batch,),
+        runtimes=(side.runtime,),
+        dtype=side.dtype,
+        threads=case.threads,
+        train=case.train,
+        sampling=case.sampling,
     )
-    return Group(workload, network, input, device, case)
+    return Group(workload, network, input, device, bench_case)
 
 
-def make_ready(group: Group, progress: Progress) -> Ready:
-    """Prepare a side, run it once, and warm it up.
+def _prepare(group: Group, progress: Progress) -> Ready:
+    """Prepare the only runtime of a group.
 
     Raises:
         MnfpnError: where that cannot be done.
     """
     (runtime,) = group.case.runtimes
-    expected = reference(group, progress)
+    expected = eager_outputs(group, progress)
     progress(f"preparing {runtime}", 0.0)
-    timer, passes = device_of(group.device).timer(), group.case.sampling.warmup
-    return prepare(runtime, group.job(group.case.dtype), timer, passes, expected, group.doing(runtime))
+    timer, warmup = device_of(group.device).timer(), group.case.sampling.warmup
+    return prepare(runtime, group.job(group.case.dtype), timer, warmup, expected, group.doing(runtime))
 
 
-def side_facts(side: Side, group: Group, ready: Ready) -> ComparedSide:
-    """What a side is and costs."""
+def _time(
+    groups: Sequence[Group], ready: Sequence[Ready], case: CompareCase, progress: Progress
+) -> tuple[list[TimedPass], Ended, tuple[WarningRecord, ...]]:
+    """Time both sides in turn; return their samples, what ended it, and the warnings about the machine.
+
+    Raises:
+        MnfpnError: where a side failed before its first sample.
+        KeyboardInterrupt: where Ctrl-C came before the first sample of a side.
+    """
+    device = groups[0].device
+    timer = device_of(device).timer()
+    timed = [
+        TimedPass(side.run, ExplainingTimer(timer, group.doing(group.case.runtimes[0])))
+        for group, side in zip(groups, ready, strict=True)
+    ]
+    watched = watch(device)
+    rule = NarrowRatio(case.sampling, lambda share: progress("timing A B B A", share))
+    rest = rest_between(device.type, [name for group in groups for name in group.case.runtimes])
+    rewarm(timed, device.type)
+    ended = take_samples(timed, rule, watched.look, rest)
+    if all(passes.samples for passes in timed):
+        return timed, ended, watched.warnings()
+    failure = _failure([passes.failure for passes in timed])
+    raise MnfpnError(failure) if failure else KeyboardInterrupt
+
+
+def _failure(failures: Sequence[str | None]) -> str | None:
+    """Join the failures of A and B, each with its side; None where there are none."""
+    failed = [f"{name}: {failure}" for name, failure in zip("AB", failures, strict=True) if failure]
+    return "\n".join(failed) or None
+
+
+def _compared_side(side: Side, group: Group, ready: Ready) -> ComparedSide:
     workload = side.workload
     total = workload.cost().total
     figures = {
@@ -109,97 +191,35 @@ def side_facts(side: Side, group: Group, ready: Ready) -> ComparedSide:
     )
 
 
-def compare_networks(
-    a: Side, b: Side, together: Together, cpu_name: Callable[[], str], progress: Progress
-) -> tuple[Comparison, EnvironmentRecord]:
-    """Time two networks in turn, and say which is faster. What they print goes to standard error.
-
-    On Ctrl-C during the timed passes, or where a side fails in one, the verdict is on what was measured by then, and
-    marked incomplete.
-
-    Raises:
-        UsageError: where the input cannot fit the memory of the device, or is none of a network's.
-        MnfpnError: where there is no such device, or a side cannot be run on it.
-        KeyboardInterrupt: where it was interrupted before anything was timed.
-    """
-    (device,) = choose_devices([together.device_name])
-    with output_to_stderr():
-        return _compare(a, b, together, device, cpu_name, progress)
+def _run_name(a: ComparedSide, b: ComparedSide) -> str:
+    """Name the run that both sides did."""
+    sizes = " against ".join(dict.fromkeys(str(side.input.size) for side in (a, b)))
+    return f"batch {a.input.batch} on {a.device}, {sizes}{', training' * a.train}"
 
 
-def _compare(
-    a: Side, b: Side, together: Together, device: torch.device, cpu_name: Callable[[], str], progress: Progress
-) -> tuple[Comparison, EnvironmentRecord]:
-    sides, groups, ready = {"A": a, "B": b}, list[Group](), list[Ready]()
-    for name, side in sides.items():
-        with within(f"{name} ({side.name})"):
-            groups.append(side_group(side, together, device))
-    environment = read_environment(cpu_name())
-    with conditions(device, groups[0].case):
-        for (name, side), group in zip(sides.items(), groups, strict=True):
-            with within(f"{name} ({side.name})"):
-                ready.append(make_ready(group, progress))
-        subjects, ended, unsteady = _time(groups, ready, together, progress)
-        facts = [side_facts(*each) for each in zip((a, b), groups, ready, strict=True)]
-    pair = _pair(_run_name(facts), subjects, ended, together.margin)
-    return Comparison(
-        facts[0],
-        facts[1],
-        (pair,),
-        together.margin,
-        (*unsteady, *_doubts(facts, ready)),
-        complete=ended not in ("interrupted", "failed"),
-        failure=_failure([subject.failure or one.failure for subject, one in zip(subjects, ready, strict=True)]),
-    ), environment
-
-
-def _time(
-    groups: Sequence[Group], ready: Sequence[Ready], together: Together, progress: Progress
-) -> tuple[list[TimedPass], Ended, tuple[Unsteady, ...]]:
-    timer = device_of(groups[0].device).timer()
-    subjects = [
-        TimedPass(one.run, ExplainingTimer(timer, group.doing(group.case.runtimes[0])))
-        for group, one in zip(groups, ready, strict=True)
-    ]
-    watched = watch(groups[0].device)
-    rule = NarrowRatio(together.sampling, lambda share: progress("timing A B B A", share))
-    rest = rest_between(groups[0].device.type, [name for group in groups for name in group.case.runtimes])
-    rewarm(subjects, groups[0].device.type)
-    ended = take_samples(subjects, rule, watched.look, rest)
-    if all(subject.samples for subject in subjects):
-        return subjects, ended, watched.unsteady()
-    failure = _failure([subject.failure for subject in subjects])
-    raise MnfpnError(failure) if failure else KeyboardInterrupt
-
-
-def _failure(failures: Sequence[str | None]) -> str | None:
-    """Whose passes failed, and why."""
-    failed = [f"{name}: {failure}" for name, failure in zip("AB", failures, strict=True) if failure]
-    return "\n".join(failed) or None
-
-
-def _doubts(facts: Sequence[ComparedSide], ready: Sequence[Ready]) -> Iterator[Unsteady]:
-    """What makes a verdict less sure than it looks; a drift and a load meet both sides, and are in no ratio."""
-    sizes = list(dict.fromkeys(str(side.input.size) for side in facts))
-    if len(sizes) > 1:
-        images = all(isinstance(side.input, NetworkInput) for side in facts)
-        cause = f"A takes {'images of ' * images}{sizes[0]}, B {'of ' * images}{sizes[1]}"
-        yield Unsteady("sizes", cause, "`size`, which both then take" if images else "inputs of the same shapes")
-    for name, one in zip("AB", ready, strict=True):
-        if one.warm_up.settled is False:
-            cause = f"{name}: {one.warm_up.passes} passes of warm-up never became steady"
-            yield Unsteady("not_settled", cause, "a longer `warmup`, or an idle machine")
-        yield from (replace(doubt, cause=f"{name}: {doubt.cause}") for doubt in one.doubts)
-
-
-def _run_name(facts: Sequence[ComparedSide]) -> str:
-    """What both sides did, in words."""
-    one = facts[0]
-    sizes = " against ".join(dict.fromkeys(str(side.input.size) for side in facts))
-    return f"batch {one.input.batch} on {one.device}, {sizes}{', training' * one.train}"
-
-
-def _pair(name: str, subjects: Sequence[TimedPass], ended: Ended, margin: float) -> Pair:
-    a, b = (tuple(subject.samples) for subject in subjects)
+def _pair(name: str, timed: Sequence[TimedPass], ended: Ended, margin: float) -> Pair:
+    a, b = (tuple(passes.samples) for passes in timed)
     ratio = paired_ratio(a, b)
     return Pair(name, Latency(a), Latency(b), ratio, ratio.verdict(margin) if ratio else "inconclusive", ended)
+
+
+def _size_warnings(a: ComparedSide, b: ComparedSide) -> Iterator[WarningRecord]:
+    if str(a.input.size) != str(b.input.size):
+        images = isinstance(a.input, NetworkInput) and isinstance(b.input, NetworkInput)
+        yield WarningRecord(
+            kind="sizes",
+            cause=f"A takes {'images of ' * images}{a.input.size}, B {'of ' * images}{b.input.size}",
+            helps="`size`, which both then take" if images else "inputs of the same shapes",
+        )
+
+
+def _ready_warnings(ready: Sequence[Ready]) -> Iterator[WarningRecord]:
+    """Warn of each side's outputs and warm-up. Drift affects both sides, and so is not in their ratio."""
+    for name, side in zip("AB", ready, strict=True):
+        if side.warm_up.settled is False:
+            yield WarningRecord(
+                kind="not_settled",
+                cause=f"{name}: {side.warm_up.passes} passes of warm-up never became steady",
+                helps="a longer `warmup`, or an idle machine",
+            )
+        yield from (warning.within(name) for warning in side.warnings)

@@ -1,58 +1,68 @@
-"""Two result files of `mnfpn bench`, run against run. No torch here."""
+"""Compare two result files of `mnfpn bench`, run by run. No torch here. `compare` times two networks instead."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mnfpn_cli.bench.verdicts import FIGURES, ComparedSide, Comparison, Pair
+from mnfpn_cli.bench.comparison import FIGURES, ComparedSide, Comparison, Pair
 from mnfpn_cli.documents.bench import BenchDocument, RunRecord
 from mnfpn_cli.documents.read import read_document
-from mnfpn_cli.documents.records import EnvironmentRecord, InputRecord
+from mnfpn_cli.documents.records import EnvironmentRecord, InputRecord, WarningRecord
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import FromSettings, Origin, in_words, inputs_of, recorded_origin
 from mnfpn_cli.measure.statistics import Latency, unpaired_ratio
-from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.plan.levels import plan_outline
 from mnfpn_cli.settings.overrides import ABSENT, differences
 from mnfpn_cli.settings.problems import SettingsError
 
 HARDWARE = ("cpu", "cores", "memory_bytes", "gpu")
-"""The keys of an environment that make it another machine."""
+"""Keys of an environment that describe the machine; the others describe its software."""
 
 SAME_MEMORY = 0.02
-"""Another kernel, or another boot, leaves a machine some memory more or less."""
+"""The share by which the memory of one machine may differ: another kernel, or another boot, reserves more or less."""
 
 CONDITIONS = ("runtime", "device", "device_name", "dtype", "input", "threads", "train", "cold_cache")
-"""What a run was timed with and on."""
+"""Keys of a run that describe how it was timed, and on what."""
 
-SHOWN_SETTINGS = 6
+MOST_SETTINGS = 6
+"""The most differences of settings that a warning lists."""
 
 RunPairs = list[tuple[RunRecord, RunRecord]]
 
 
-def compare_recorded(paths: tuple[Path, Path], margin: float) -> Comparison:
-    """Two result files, run by run.
+def compare_files(paths: tuple[Path, Path], margin: float) -> Comparison:
+    """Compare the runs of two result files.
+
+    Args:
+        paths: the files of A and B.
+        margin: the share up to which a difference of times is ignored.
 
     Raises:
-        UsageError: where one is no result file, or they have no run in common, and not one each.
+        UsageError: where one is no result file; or where they have no run in common, and more than one run each.
         MnfpnError: where one cannot be read.
     """
     a, b = map(_read, paths)
-    runs = _pairs(a, b, paths)
-    facts = [_facts(path, file, run) for path, file, run in zip(paths, (a, b), runs[0], strict=True)]
-    pairs = tuple(_pair(run, counterpart, margin) for run, counterpart in runs)
-    warnings = tuple(dict.fromkeys((*_differences(a, b, runs), *_doubts(paths[0], a), *_doubts(paths[1], b))))
-    return Comparison(facts[0], facts[1], pairs, margin, warnings, complete=a.complete and b.complete)
+    runs = _run_pairs(a, b, paths)
+    side_a, side_b = (_compared_side(*each) for each in zip(paths, (a, b), runs[0], strict=True))
+    return Comparison(
+        side_a,
+        side_b,
+        tuple(_pair(of_a, of_b, margin) for of_a, of_b in runs),
+        margin,
+        tuple(dict.fromkeys(_warnings(a, b, runs, paths))),
+        complete=a.complete and b.complete,
+    )
 
 
 def _read(path: Path) -> BenchDocument:
+    """Read a result file, and check that no run repeats and that its settings describe a network."""
     file = read_document(path, BenchDocument)
     first = dict[object, int]()
     for index, run in enumerate(file.runs):
         before = first.setdefault(_key(run), index)
         if before != index:
-            raise UsageError(f"{path}: runs[{index}]: must not repeat runs[{before}], {_name(run)}")
+            raise UsageError(Problem(f"{path}: runs[{index}]", f"must not repeat runs[{before}], {_name(run)}"))
     if file.settings:
         try:
             plan_outline(file.settings)
@@ -61,48 +71,40 @@ def _read(path: Path) -> BenchDocument:
     return file
 
 
-def _pairs(a: BenchDocument, b: BenchDocument, paths: tuple[Path, Path]) -> RunPairs:
-    """The runs that both have; where each has one alone, that is the pair."""
-    keys: tuple[Callable[[RunRecord], object], ...] = (_key, _key_anywhere)
+def _run_pairs(a: BenchDocument, b: BenchDocument, paths: tuple[Path, Path]) -> RunPairs:
+    """Return the runs that both files have; where each file has only one run, those two.
+
+    Runs on the same device are paired first; else those on devices of one kind, where there is one of each.
+    """
+    keys: tuple[Callable[[RunRecord], object], ...] = (_key, _key_on_any)
     for key in keys:
-        of_a, of_b = Counter(map(key, a.runs)), {key(run): run for run in b.runs}
-        known = Counter(map(key, b.runs))
-        pairs = [(run, of_b[key(run)]) for run in a.runs if of_a[key(run)] == known[key(run)] == 1]
+        in_a, in_b = Counter(map(key, a.runs)), Counter(map(key, b.runs))
+        run_of_b = {key(run): run for run in b.runs}
+        pairs = [(run, run_of_b[key(run)]) for run in a.runs if in_a[key(run)] == in_b[key(run)] == 1]
         if pairs:
             return pairs
     if len(a.runs) == len(b.runs) == 1:
         return [(a.runs[0], b.runs[0])]
-    theirs = [
-        Problem(str(path), "; ".join(_name(run) for run in file.runs)) for path, file in zip(paths, (a, b), strict=True)
-    ]
-    raise UsageError(Problem(f"{paths[0]}, {paths[1]}", "must have a run in common, but have"), *theirs)
+    names = [Problem(str(path), "; ".join(map(_name, file.runs))) for path, file in zip(paths, (a, b), strict=True)]
+    raise UsageError(Problem(f"{paths[0]}, {paths[1]}", "must have a run in common, but have"), *names)
 
 
 def _key(run: RunRecord) -> tuple[object, ...]:
-    """What makes it the same run in two files."""
-    return (run.device, *_key_anywhere(run))
+    """Return what identifies a run in two files."""
+    return (run.device, *_key_on_any(run))
 
 
-def _key_anywhere(run: RunRecord) -> tuple[object, ...]:
-    """What makes it the same run on two devices of a kind."""
+def _key_on_any(run: RunRecord) -> tuple[object, ...]:
+    """Return what identifies a run on any device of a kind: cuda:0 and cuda:1 are alike."""
     return (run.runtime, run.device.partition(":")[0], run.dtype, run.input, run.train, run.cold_cache)
 
 
 def _name(run: RunRecord) -> str:
-    """The run in words."""
     extra = ", training" * run.train + ", cold caches" * run.cold_cache
     return f"{run.runtime} on {run.device}, batch {run.batch}, {inputs_of(run.input).size}, {run.dtype}{extra}"
 
 
-def _figures(file: BenchDocument, run: RunRecord) -> dict[str, int]:
-    """What the network costs for the input of a run; the file's own cost is that of its first input."""
-    size = (run.input.height, run.input.width)
-    cost = next((one.cost for one in file.sizes if (one.height, one.width) == size), file.cost)
-    figures = {name: getattr(cost, name) for name in FIGURES}
-    return {**figures, "activation_bytes": cost.activation_bytes * run.input.batch // file.input.batch}
-
-
-def _facts(path: Path, file: BenchDocument, run: RunRecord) -> ComparedSide:
+def _compared_side(path: Path, file: BenchDocument, run: RunRecord) -> ComparedSide:
     return ComparedSide(
         name=str(path),
         runtime=run.runtime,
@@ -117,90 +119,107 @@ def _facts(path: Path, file: BenchDocument, run: RunRecord) -> ComparedSide:
     )
 
 
-def _pair(one: RunRecord, other: RunRecord, margin: float) -> Pair:
-    a, b = Latency(one.latency_s.samples), Latency(other.latency_s.samples)
+def _figures(file: BenchDocument, run: RunRecord) -> dict[str, int]:
+    """Return the exact figures for the input of a run; those of the file are for its first size and batch."""
+    size = (run.input.height, run.input.width)
+    cost = next((one.cost for one in file.sizes if (one.height, one.width) == size), file.cost)
+    figures = {name: getattr(cost, name) for name in FIGURES}
+    return {**figures, "activation_bytes": cost.activation_bytes * run.input.batch // file.input.batch}
+
+
+def _pair(of_a: RunRecord, of_b: RunRecord, margin: float) -> Pair:
+    a, b = Latency(of_a.latency_s.samples), Latency(of_b.latency_s.samples)
     ratio = unpaired_ratio(a.samples, b.samples)
-    name = _name(one) if _name(one) == _name(other) else f"{_name(one)} against {_name(other)}"
+    name = _name(of_a) if _name(of_a) == _name(of_b) else f"{_name(of_a)} against {_name(of_b)}"
     return Pair(name, a, b, ratio, ratio.verdict(margin))
 
 
-def _differences(a: BenchDocument, b: BenchDocument, pairs: RunPairs) -> Iterator[Unsteady]:
-    """What the interval cannot know of: how the two were taken, and what differed besides the networks."""
-    yield Unsteady(
-        "not_interleaved",
-        "the two were not timed in turn: what else the machine did at either time is in the ratio, not in its interval",
-        "mnfpn compare `a` … `b` …, which times them A B B A",
+def _warnings(a: BenchDocument, b: BenchDocument, runs: RunPairs, paths: tuple[Path, Path]) -> Iterator[WarningRecord]:
+    yield WarningRecord(
+        kind="not_interleaved",
+        cause="the two files were not timed in turn: the interval leaves out what the machine did at either time",
+        helps="mnfpn compare `a` … `b` …, which times them A B B A",
     )
-    for name, one, other in _environments(a.environment, b.environment):
+    yield from _environment_warnings(a.environment, b.environment)
+    yield from _condition_warnings(runs)
+    yield from _network_warnings(recorded_origin(a.settings, a.model), recorded_origin(b.settings, b.model))
+    yield from _missing_warnings(a, b, runs)
+    for path, file in zip(paths, (a, b), strict=True):
+        yield from (warning.within(str(path)) for warning in _file_warnings(file))
+
+
+def _environment_warnings(a: EnvironmentRecord, b: EnvironmentRecord) -> Iterator[WarningRecord]:
+    """Warn of each difference between two machines and their software, but not of the date."""
+    for name in EnvironmentRecord.model_fields:
+        of_a, of_b = getattr(a, name), getattr(b, name)
+        if of_a == of_b or name == "date" or (name == "memory_bytes" and _same_memory(of_a, of_b)):
+            continue
         kind = "machine" if name in HARDWARE else "software"
-        yield Unsteady(f"other_{kind}", f"{name} differs: {one} against {other}", f"compare results of one {kind}")
-    for run, counterpart in pairs:
+        texts = [f"{value:,}" if name == "memory_bytes" else _text(value) for value in (of_a, of_b)]
+        cause = f"{name} differs: {texts[0]} against {texts[1]}"
+        yield WarningRecord(kind=f"other_{kind}", cause=cause, helps=f"compare results of one {kind}")
+
+
+def _same_memory(a: int, b: int) -> bool:
+    return abs(a - b) <= SAME_MEMORY * max(a, b)
+
+
+def _condition_warnings(runs: RunPairs) -> Iterator[WarningRecord]:
+    for of_a, of_b in runs:
         for name in CONDITIONS:
-            x, y = getattr(run, name), getattr(counterpart, name)
-            if x != y:
-                cause = f"{name} differs: {_shown(x)} against {_shown(y)}"
-                yield Unsteady(f"other_{name}", cause, "measure both alike")
-    yield from _other_networks(recorded_origin(a.settings, a.model), recorded_origin(b.settings, b.model))
-    compared_a, compared_b = zip(*pairs, strict=True)
-    missing = [_name(run) for run in a.runs if run not in compared_a]
-    missing += [_name(run) for run in b.runs if run not in compared_b]
-    if missing:
-        yield Unsteady(
-            "runs", f"not in both files: {'; '.join(missing)}", "results of the same runtimes, sizes and batches"
-        )
+            a, b = getattr(of_a, name), getattr(of_b, name)
+            if a != b:
+                cause = f"{name} differs: {_text(a)} against {_text(b)}"
+                yield WarningRecord(kind=f"other_{name}", cause=cause, helps="measure both alike")
 
 
-def _other_networks(a: Origin, b: Origin) -> Iterator[Unsteady]:
-    """What differs between the networks themselves."""
+def _network_warnings(a: Origin, b: Origin) -> Iterator[WarningRecord]:
     helps = "nothing, this is expected when comparing networks"
     if a.model != b.model:
-        yield Unsteady("other_model", f"model differs: {a.call} against {b.call}", helps)
+        yield WarningRecord(kind="other_model", cause=f"model differs: {a.call} against {b.call}", helps=helps)
     if not isinstance(a, FromSettings) or not isinstance(b, FromSettings):
         return
-    settings = list(_other_settings(a.settings.model_dump(mode="json"), b.settings.model_dump(mode="json")))
+    settings = list(_setting_differences(a.settings.model_dump(mode="json"), b.settings.model_dump(mode="json")))
     if settings:
-        more = f"; and {len(settings) - SHOWN_SETTINGS} more" if len(settings) > SHOWN_SETTINGS else ""
-        cause = f"settings differ: {'; '.join(settings[:SHOWN_SETTINGS])}{more}"
-        yield Unsteady("other_settings", cause, helps)
+        more = f"; and {len(settings) - MOST_SETTINGS} more" if len(settings) > MOST_SETTINGS else ""
+        cause = f"settings differ: {'; '.join(settings[:MOST_SETTINGS])}{more}"
+        yield WarningRecord(kind="other_settings", cause=cause, helps=helps)
 
 
-def _doubts(path: Path, file: BenchDocument) -> Iterator[Unsteady]:
-    """What a file itself tells of how sure it is."""
-    if not file.complete:
-        yield Unsteady("incomplete", f"{path}: the measurement was interrupted", "measure it again")
-    for run in file.runs:
-        if run.failure is not None:
-            yield Unsteady("failed", f"{path}: {_name(run)}: {run.failure}", "measure it again")
-    for warning in file.warnings:
-        yield Unsteady(warning.kind, f"{path}: {warning.cause}", warning.helps)
+def _setting_differences(a: Any, b: Any) -> Iterator[str]:
+    for difference in differences(a, b, rows=True):
+        yield f"{difference.key} {_setting_text(difference.one)} against {_setting_text(difference.other)}"
 
 
-def _shown(value: Any) -> str:
+def _setting_text(value: Any) -> str:
+    if value is ABSENT:
+        return "none"
+    return ",".join(map(str, value.values())) if isinstance(value, dict) else _text(value)
+
+
+def _text(value: Any) -> str:
     if isinstance(value, InputRecord):
         return in_words(inputs_of(value))
     return "none" if value is None else str(value)
 
 
-def _environments(a: EnvironmentRecord, b: EnvironmentRecord) -> Iterator[tuple[str, str, str]]:
-    """What differs between the machines and their software, but for the date."""
-    for name in EnvironmentRecord.model_fields:
-        one, other = getattr(a, name), getattr(b, name)
-        if one == other or name == "date":
-            continue
-        if name == "memory_bytes" and isinstance(one, int) and isinstance(other, int):
-            if abs(one - other) > SAME_MEMORY * max(one, other):
-                yield "memory_bytes", f"{one:,}", f"{other:,}"
-            continue
-        yield name, _shown(one), _shown(other)
+def _missing_warnings(a: BenchDocument, b: BenchDocument, runs: RunPairs) -> Iterator[WarningRecord]:
+    paired_of_a, paired_of_b = zip(*runs, strict=True)
+    missing = [_name(run) for run in a.runs if run not in paired_of_a]
+    missing += [_name(run) for run in b.runs if run not in paired_of_b]
+    if missing:
+        yield WarningRecord(
+            kind="runs",
+            cause=f"not in both files: {'; '.join(missing)}",
+            helps="results of the same runtimes, sizes and batches",
+        )
 
 
-def _other_settings(a: Any, b: Any) -> Iterator[str]:
-    """Each place at which two settings differ, with both values."""
-    for one in differences(a, b, rows=True):
-        yield f"{one.key} {_brief(one.one)} against {_brief(one.other)}"
-
-
-def _brief(value: Any) -> str:
-    if value is ABSENT:
-        return "none"
-    return ",".join(map(str, value.values())) if isinstance(value, dict) else _shown(value)
+def _file_warnings(file: BenchDocument) -> Iterator[WarningRecord]:
+    """Yield the warnings of a file itself, and one if it is incomplete and for each run that failed."""
+    if not file.complete:
+        yield WarningRecord(kind="incomplete", cause="the measurement was interrupted", helps="measure it again")
+    for run in file.runs:
+        if run.failure is not None:
+            yield WarningRecord(kind="failed", cause=f"{_name(run)}: {run.failure}", helps="measure it again")
+    yield from file.warnings

@@ -1,99 +1,42 @@
-"""The runs that are timed in turn: all runtimes on one device and one input."""
+"""Time a group: the runs of all runtimes on one device and one input, in turn with each other."""
 
-import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from mnfpn_cli.bench.prepare import ExplainingTimer, Named, Ready, prepare, reference_outputs
+from mnfpn_cli.bench.outputs import NamedTensors
+from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare, run_eager_float32
 from mnfpn_cli.bench.results import BenchRun, MeasuredRun, NotRun, RunKey
+from mnfpn_cli.bench.watch import Watch, watch
 from mnfpn_cli.bench.workload import BenchWorkload
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.clocks import ColdTimer, Timer
-from mnfpn_cli.devices.conditions import ClockWatch, Conditions, between, read_conditions
-from mnfpn_cli.devices.machine import read_cores
-from mnfpn_cli.devices.nvml import GpuReader, GpuState, energy_used, typical
-from mnfpn_cli.documents.records import Ended
+from mnfpn_cli.documents.records import Ended, WarningRecord
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.origin import Inputs
 from mnfpn_cli.measure.engine import EnoughOfEach, TimedPass, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.statistics import Latency
-from mnfpn_cli.measure.unsteady import Unsteady, unsteady_cpu, unsteady_gpu
 from mnfpn_cli.runtimes.runtime import Job, random_tensors, why_not
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.measuring import BenchCase
 
-GPU_PERIOD_S = 0.25
-"""Between readings of a GPU: NVML answers within milliseconds, and has nothing new more often than that."""
-
-
-@dataclass
-class Watch:
-    """Conditions from before the first timed pass to behind the last; `look` is called between rounds of passes."""
-
-    device: torch.device
-    reader: GpuReader
-    clock: Callable[[], float] = time.perf_counter
-    before: Conditions = field(default_factory=read_conditions)
-    cpu_clock: ClockWatch = field(default_factory=ClockWatch)
-    gpu_states: list[GpuState] = field(default_factory=list)
-    started: float = 0.0
-    ended: float = 0.0
-
-    def look(self) -> None:
-        """Read what has to be read while it goes on."""
-        self.cpu_clock.sample()
-        now = self.clock()
-        if not self.gpu_states:
-            self.started = now
-        if not self.gpu_states or now - self.ended >= GPU_PERIOD_S:
-            self.gpu_states.append(self.reader.read())
-            self.ended = now
-
-    def unsteady(self) -> tuple[Unsteady, ...]:
-        """What was wrong with the machine."""
-        threads = torch.get_num_threads() if self.device.type == "cpu" else None
-        interval = between(self.before, read_conditions())
-        return (
-            *unsteady_cpu(interval, read_cores(), threads, self.cpu_clock.samples_hz),
-            *unsteady_gpu(self.gpu_states),
-        )
-
-    @property
-    def gpu(self) -> GpuState | None:
-        """What the GPU was like; None where nothing could be read."""
-        return typical(self.gpu_states)
-
-    @property
-    def watts(self) -> float | None:
-        """Mean power between the first and the last reading."""
-        seconds = self.ended - self.started
-        joules = energy_used(self.gpu_states, seconds)
-        return None if joules is None else joules / seconds
-
-
-def watch(device: torch.device) -> Watch:
-    """Begin to watch a device, and the CPU in any case."""
-    return Watch(device, device_of(device).sensors())
-
-
 Progress = Callable[[str, float], None]
-"""Told what is being done, and which share of it is."""
+"""Called with what is being done, and the share of it that is done, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """What the runtimes of a case are timed with in turn.
+    """A network, an input and a device, which several runtimes share.
 
     Attributes:
-        workload: whose network it is.
-        network: in float32, on the CPU; it stays as it is.
-        input: of each pass.
-        device: that all run on.
-        case: what to run and how.
+        workload: the source of the network and its inputs.
+        network: the network in float32 on the CPU; it is never changed.
+        input: the input of each pass.
+        device: the device of all runs.
+        case: the runtimes, the dtype, and how to time them.
     """
 
     workload: BenchWorkload
@@ -103,58 +46,57 @@ class Group:
     case: BenchCase
 
     def job(self, dtype: DType) -> Job:
-        """A copy of the network, and random images, the same every time."""
+        """Return a job of a copy of the network and random inputs, which are the same in every call."""
         network, inputs = deepcopy(self.network), random_tensors(self.input)
         return Job(network, self.workload.origin.one_graph, inputs, self.device, dtype, self.case.train)
 
     def key(self, runtime: str) -> RunKey:
-        """The run of a runtime."""
+        """Return the key of a runtime's run."""
         return RunKey(runtime, str(self.device), self.input)
 
     def doing(self, runtime: str) -> str:
-        """What is being done, for errors."""
+        """Name a runtime's run in messages."""
         return f"{runtime} on {self.device} at batch {self.input.batch}, {self.input.size}, {self.case.dtype}"
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
-    """The runs of a group, what the machine did meanwhile, and what ended it."""
+class GroupResult:
+    """The runs of a group, the warnings about the machine, and what ended the measurement."""
 
     runs: tuple[BenchRun, ...]
-    unsteady: tuple[Unsteady, ...]
+    warnings: tuple[WarningRecord, ...]
     ended: Ended
 
 
-def time_group(group: Group, progress: Progress) -> Timed:
-    """Make all runtimes ready, and time them in turn.
+def time_group(group: Group, progress: Progress) -> GroupResult:
+    """Prepare all runtimes, and time them in turn.
 
-    On Ctrl-C during the timed passes the runs hold what was measured by then.
+    Ctrl-C during the timed passes ends the measurement; the runs have the samples that were taken until then.
     """
     timer = device_of(group.device).timer()
-    ready, not_run = _make_ready(group, timer, progress)
+    ready, not_run = _prepare_all(group, timer, progress)
     if group.case.cold_cache and ready:
         timer = ColdTimer(timer, device_of(group.device).cache_clearer())
-    subjects = {name: TimedPass(one.run, ExplainingTimer(timer, group.doing(name))) for name, one in ready.items()}
-    what = f"timing on {group.device}, batch {group.input.batch}, {group.input.size}"
-    rule = EnoughOfEach(group.case.sampling, lambda share: progress(what, share))
+    passes = {name: TimedPass(one.run, ExplainingTimer(timer, group.doing(name))) for name, one in ready.items()}
+    doing = f"timing on {group.device}, batch {group.input.batch}, {group.input.size}"
+    rule = EnoughOfEach(group.case.sampling, lambda share: progress(doing, share))
     watched = watch(group.device)
-    rewarm(list(subjects.values()), group.device.type)
-    ended = take_samples(
-        list(subjects.values()), rule, watched.look, rest_between(group.device.type, group.case.runtimes)
-    )
-    unsteady = watched.unsteady()
+    rewarm(list(passes.values()), group.device.type)
+    rest = rest_between(group.device.type, group.case.runtimes)
+    ended = take_samples(list(passes.values()), rule, watched.look, rest)
+    warnings = watched.warnings() if passes else ()
     runs = (
-        not_run.get(name) or _row(group.key(name), ready[name], subjects[name], ended, watched, len(subjects) == 1)
+        not_run.get(name) or _run(group.key(name), ready[name], passes[name], ended, watched, len(passes) == 1)
         for name in group.case.runtimes
     )
-    return Timed(tuple(run for run in runs if run), unsteady if subjects else (), ended)
+    return GroupResult(tuple(run for run in runs if run), warnings, ended)
 
 
-def _make_ready(group: Group, timer: Timer, progress: Progress) -> tuple[Mapping[str, Ready], Mapping[str, NotRun]]:
-    """Each runtime ready to be timed, or the reason why it is not."""
+def _prepare_all(group: Group, timer: Timer, progress: Progress) -> tuple[Mapping[str, Ready], Mapping[str, NotRun]]:
+    """Prepare each runtime; return those that are ready by name, and the runs of those that are not."""
     ready: dict[str, Ready] = {}
     not_run: dict[str, NotRun] = {}
-    expected = reference(group, progress)
+    expected = eager_outputs(group, progress)
     for name in group.case.runtimes:
         reason = why_not(name, group.workload.origin, group.device, group.case.dtype, group.case.train)
         if reason is not None:
@@ -162,29 +104,34 @@ def _make_ready(group: Group, timer: Timer, progress: Progress) -> tuple[Mapping
             continue
         progress(f"preparing {name} on {group.device}, and warming up", 0.0)
         try:
-            job, passes = group.job(group.case.dtype), group.case.sampling.warmup
-            ready[name] = prepare(name, job, timer, passes, expected, group.doing(name))
+            job, warmup = group.job(group.case.dtype), group.case.sampling.warmup
+            ready[name] = prepare(name, job, timer, warmup, expected, group.doing(name))
         except MnfpnError as error:
             not_run[name] = NotRun(group.key(name), "failed", error.message, error.details)
     return ready, not_run
 
 
-def reference(group: Group, progress: Progress) -> Named | None:
-    """What eager float32 gives; None where there is nothing to compare with it, or it does not fit."""
-    here = (group.device.type, group.case.dtype, group.case.runtimes)
-    if group.case.train or here == ("cpu", "float32", ("eager",)):
+def eager_outputs(group: Group, progress: Progress) -> NamedTensors | None:
+    """Return the outputs of eager float32 on the group's device.
+
+    None where passes are training steps, where eager float32 on the CPU is the only run, or where it cannot be run. On
+    a GPU eager float32 is compared with itself too, as a timed pass may round to TF32.
+    """
+    only_run = (group.device.type, group.case.dtype, group.case.runtimes)
+    if group.case.train or only_run == ("cpu", "float32", ("eager",)):
         return None
     progress(f"running eager float32 on {group.device}", 0.0)
     try:
-        return reference_outputs(group.job("float32"))
+        return run_eager_float32(group.job("float32"))
     except MnfpnError:
-        return None  # the runs say what fails; a smaller dtype may fit where this does not
+        return None  # the runs report what fails; a smaller dtype may fit where float32 does not
 
 
-def _row(key: RunKey, ready: Ready, subject: TimedPass, ended: Ended, watched: Watch, alone: bool) -> BenchRun | None:
-    if not subject.samples:
-        return NotRun(key, "failed", subject.failure) if subject.failure else None
-    latency, watts = Latency(tuple(subject.samples)), watched.watts if alone else None
+def _run(key: RunKey, ready: Ready, timed: TimedPass, ended: Ended, watched: Watch, alone: bool) -> BenchRun | None:
+    """Return the run of a runtime; None where it was interrupted before its first sample."""
+    if not timed.samples:
+        return NotRun(key, "failed", timed.failure) if timed.failure else None
+    latency, watts = Latency(tuple(timed.samples)), watched.watts if alone else None
     return MeasuredRun(
         key=key,
         device_name=device_of(torch.device(key.device)).model(),
@@ -192,13 +139,13 @@ def _row(key: RunKey, ready: Ready, subject: TimedPass, ended: Ended, watched: W
         first=ready.first,
         warm_up=ready.warm_up,
         latency=latency,
-        enqueue=Latency(tuple(subject.enqueue)) if subject.enqueue and ready.queued else None,
-        ended="failed" if subject.failure else ended,
+        enqueue=Latency(tuple(timed.enqueue)) if timed.enqueue and ready.queued else None,
+        ended="failed" if timed.failure else ended,
         difference=ready.difference,
         peak_memory_bytes=ready.peak_memory_bytes,
         added_memory_bytes=ready.added_memory_bytes,
         gpu=watched.gpu,
-        energy_j=None if watts is None else watts * latency.median,  # of runs in turn, each one's power is not known
-        failure=subject.failure or ready.failure,
-        doubts=ready.doubts,
+        energy_j=None if watts is None else watts * latency.median,  # the power of one of several runs is not known
+        failure=timed.failure or ready.failure,
+        warnings=ready.warnings,
     )

@@ -1,4 +1,4 @@
-"""Where the time of a row goes, layer by layer, and how near it comes to what the device can do."""
+"""Profile a run: time its layers, compare them with the least time that the device could take, and give advice."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,42 +25,42 @@ from mnfpn_cli.text import percent
 
 PASSES_S = 10.0
 LEAST_PASSES, MOST_PASSES = 5, 50
-"""Layers are timed over so many seconds of passes, within these bounds."""
+"""Layers are timed for about ``PASSES_S`` seconds, in at least and at most these numbers of passes."""
 
 
-def profile_group(group: Group, rows: Sequence[BenchRun], progress: Progress) -> list[ProfiledRun | NoProfile]:
-    """Profile the rows of a group that were measured and run layer by layer; of one that fails, why."""
+def profile_group(group: Group, runs: Sequence[BenchRun], progress: Progress) -> list[ProfiledRun | NoProfile]:
+    """Profile the measured runs of a group whose runtimes run layer by layer; a failure is a `NoProfile`."""
     profiles = list[ProfiledRun | NoProfile]()
-    for row in rows:
-        if row.status != "measured" or row.key.runtime not in LAYERED:
+    for run in runs:
+        if run.status != "measured" or run.key.runtime not in LAYERED:
             continue
         try:
-            with explained(f"{group.doing(row.key.runtime)}, layer by layer"):
-                profiles.append(_profile(group, row, progress))
+            with explained(f"{group.doing(run.key.runtime)}, layer by layer"):
+                profiles.append(_profile(group, run, progress))
         except MnfpnError as error:
-            profiles.append(NoProfile(row.key, error.message))
+            profiles.append(NoProfile(run.key, error.message))
     return profiles
 
 
-def _profile(group: Group, row: MeasuredRun, progress: Progress) -> ProfiledRun:
+def _profile(group: Group, run: MeasuredRun, progress: Progress) -> ProfiledRun:
     case, item_bytes, origin = group.case, ITEM_BYTES[group.case.dtype], group.workload.origin
     if not isinstance(origin, FromSettings) or not isinstance(group.input, NetworkInput):
-        raise MnfpnError("only a network from settings has a plan to hold times against")
+        raise MnfpnError("only a network from settings has a plan to compare times with")
     works = network_work(origin.plan, group.input, item_bytes)
-    times = _times(group, row.key.runtime, works, progress) if case.by_layer else None
+    times = _times(group, run.key.runtime, works, progress) if case.by_layer else None
     floors = None
     if case.roofline:
         progress(f"measuring what {group.device} can do", 0.0)
         floors = roofline(works, peaks(group.device, case.dtype, torch.get_num_threads()))
     advice = None
-    if times and not row.launch_bound:  # less work for the GPU makes no pass faster that waits for the host
+    if times and not run.launch_bound:  # a pass that waits for the host is not faster with less work for the GPU
         advice = best_advice(origin.settings, works, group.input, item_bytes, times.by_row)
-    return ProfiledRun(row.key, profile_record(works, row.latency.median, times, floors, advice, row.launch_bound))
+    return ProfiledRun(run.key, profile_record(works, run.latency.median, times, floors, advice, run.launch_bound))
 
 
-def _times(group: Group, name: str, works: tuple[LayerWork, ...], progress: Progress) -> LayerTimes:
+def _times(group: Group, runtime: str, works: tuple[LayerWork, ...], progress: Progress) -> LayerTimes:
     job, marks = group.job(group.case.dtype), device_of(group.device).marks()
-    run = load_runtime(name).prepare(job).run  # which moves the job's network, and runs that
+    run = load_runtime(runtime).prepare(job).run  # moves the job's network, whose layers are timed
     seconds = device_of(group.device).timer()(run).seconds
     passes = max(LEAST_PASSES, min(MOST_PASSES, int(PASSES_S / 2 / seconds)))
     doing = f"timing each layer on {group.device}"
@@ -69,7 +69,7 @@ def _times(group: Group, name: str, works: tuple[LayerWork, ...], progress: Prog
 
 @lru_cache
 def peaks(device: torch.device, dtype: DType, _threads: int) -> Peaks:
-    """What a device can do, on the CPU with so many threads; measured once."""
+    """Measure what a device can do; once for each device, dtype and number of CPU threads."""
     return measure_peaks(device, dtype, device_of(device).timer())
 
 
@@ -81,23 +81,22 @@ def profile_record(
     advice: Advice | None = None,
     launch_bound: bool = False,
 ) -> ProfileRecord:
-    """Say in a document where the time of a pass goes, part by part and layer by layer.
+    """Make the record of a profile: times in seconds, MACs and bytes of the whole batch, by part and by layer.
 
-    Times are in seconds, MACs and bytes those of the whole batch. A container's row is what it computes beside its
-    layers; its work is none.
+    The time of a container is that between its layers; it has no MACs and no bytes.
 
     Args:
-        works: the work of the layers.
+        works: the MACs and bytes of each layer.
         measured: the median time of a pass.
-        times: the layers' times, if they were measured.
-        roof: their floors, if the device's peaks were measured.
-        advice: what would help most.
-        launch_bound: whether a pass takes the time that the host needs to queue it.
+        times: the times of the layers; None where they were not measured.
+        roof: the floors of the layers; None where the peaks of the device were not measured.
+        advice: the change that would help most; None where none would.
+        launch_bound: whether the host, which queues a pass, sets its time.
     """
-    rows = _by_row(works, times, roof)
+    layers = _by_layer(works, times, roof)
     parts = dict[str, _Sum]()
-    for (_, part), numbers in rows.items():
-        parts[part] = parts.get(part, _Sum()) + numbers
+    for (_, part), layer in layers.items():
+        parts[part] = parts.get(part, _Sum()) + layer
     reached = (
         RooflineRecord(**asdict(roof.peaks), floor_s=roof.seconds, reached=roof.reached(measured)) if roof else None
     )
@@ -108,17 +107,17 @@ def profile_record(
         launch_bound=launch_bound,
         roofline=reached,
         advice=AdviceRecord(**asdict(advice), sentence=advice_sentence(advice)) if advice else None,
-        parts=tuple(one.record(name, times is not None, roof is not None) for name, one in parts.items()),
+        parts=tuple(total.record(part, times is not None, roof is not None) for part, total in parts.items()),
         layers=tuple(
-            LayerTimeRecord(path=path, **one.record(part, times is not None, roof is not None).model_dump())
-            for (path, part), one in rows.items()
+            LayerTimeRecord(path=path, **layer.record(part, times is not None, roof is not None).model_dump())
+            for (path, part), layer in layers.items()
         ),
     )
 
 
 @dataclass
 class _Sum:
-    """Layers together; ``bounds`` are the seconds of their floor that each kind of layer has."""
+    """A sum over layers; ``bounds`` has the seconds of their floors by what sets them."""
 
     seconds: float = 0.0
     macs: int = 0
@@ -141,31 +140,31 @@ class _Sum:
         )
 
 
-def _by_row(works: Sequence[LayerWork], times: LayerTimes | None, roof: Roofline | None) -> dict[LayerRow, _Sum]:
-    """What is known of each layer, by its path and part: those with work first, in the order in which they run."""
-    rows = {work.row: _Sum(macs=work.macs, bytes=work.bytes) for work in works}
+def _by_layer(works: Sequence[LayerWork], times: LayerTimes | None, roof: Roofline | None) -> dict[LayerRow, _Sum]:
+    """Return the sums by layer, first those with work in the order in which they run, then containers."""
+    layers = {work.row: _Sum(macs=work.macs, bytes=work.bytes) for work in works}
     for floor in roof.floors if roof else ():
-        rows[floor.row].bounds[floor.kind] = floor.seconds
+        layers[floor.row].bounds[floor.kind] = floor.seconds
     for time in times.rows if times else ():
-        rows.setdefault(time.row, _Sum()).seconds = time.seconds
-    return rows
+        layers.setdefault(time.row, _Sum()).seconds = time.seconds
+    return layers
 
 
-NAMES = {
+BEGINNINGS = {
     "stem": "the stem takes",
     "laterals": "the laterals take",
     "top-down": "the top-down path takes",
     "smooth": "smoothing {} takes",
     "extra": "extra level {} takes",
     "head": "the head takes",
-    "rest": "what runs between the layers takes",
+    "rest": "the work between the layers takes",
 }
-"""What is said of a part, by its first word; a stage, which is not among them, is called by its path."""
+"""The beginning of a sentence about a part, by the first word of its name; stages are not listed."""
 
 
 def advice_sentence(advice: Advice) -> str:
-    """What takes most of the time, and what would help: a sentence without its full stop."""
+    """Return a sentence, without full stop, on the part that takes most of the time and the option that helps."""
     kind, _, which = advice.part.partition(" ")
-    takes = NAMES.get(kind, "stage {} takes").format(which or advice.part)
+    takes = BEGINNINGS.get(kind, "stage {} takes").format(which or advice.part)
     share, times = percent(advice.share, ".0f"), f"{advice.speedup:.1f} ×"
     return f"{takes} {share} of the time: `{advice.option}` would make the network about {times} faster"

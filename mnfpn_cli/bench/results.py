@@ -1,6 +1,6 @@
-"""What a benchmark found, and its document. Times are in seconds, memory in bytes."""
+"""The result of a benchmark, and its document. Times are in seconds, memory in bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Literal
@@ -20,22 +20,21 @@ from mnfpn_cli.documents.bench import (
     RunRecord,
     SizeRecord,
 )
-from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WeightsRecord
+from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord, WeightsRecord
 from mnfpn_cli.external.origin import Inputs, Origin, input_record
 from mnfpn_cli.measure.engine import WarmUp
 from mnfpn_cli.measure.statistics import Latency, latency_record
-from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.plan.cost import Cost, NetworkCost, WholeCost
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.measuring import BenchCase
 
 LAUNCH_BOUND = 0.8
-"""The share of a pass from which on the host, which queues the work, is what takes the time."""
+"""The share of a pass above which queueing it, by the host, sets its time."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunKey:
-    """What is timed by one run: a runtime on a device, and its input."""
+    """What identifies a run of a benchmark: a runtime, a device, and an input."""
 
     runtime: str
     device: str
@@ -47,38 +46,39 @@ class RunKey:
 
 @dataclass(frozen=True, slots=True)
 class FirstPass:
-    """The time to the first result: to prepare the network (to convert, to compile), and to run it once."""
+    """The time to the first result: to prepare the network (convert, compile), and to run it once, in seconds."""
 
     prepare_s: float
     pass_s: float
 
     @property
     def seconds(self) -> float:
-        """Both together."""
+        """The sum of both."""
         return self.prepare_s + self.pass_s
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRun:
-    """What was measured in one run.
+    """A run that was measured.
 
     Attributes:
         key: what was timed.
-        device_name: the GPU's.
-        threads: of the CPU.
-        first: the first pass.
-        warm_up: the passes before the timed ones.
+        device_name: the name of the GPU; None on the CPU.
+        threads: threads of the CPU.
+        first: the time to the first result.
+        warm_up: the passes of warm-up.
         latency: the timed passes.
-        enqueue: for each of them what the host took to queue it, where the device has a queue.
+        enqueue: the time that the host took to queue each of them; None where the device has no queue.
         ended: what ended the measurement.
-        difference: the largest from eager float32, relative to each output's largest value; None where none was taken.
-        peak_memory_bytes: while it was prepared and warmed up; None where it cannot be known.
-        added_memory_bytes: that less what was in use before.
-        gpu: clocks, temperature and power behind the last pass, as far as they can be read.
-        energy_j: of one pass, where power was read.
-        failure: why it failed: after so many passes, or in what it returns.
-        doubts: what its outputs leave in doubt.
-        status: tells it from a run that was not run.
+        difference: the largest difference from eager float32, relative to each output's largest value; infinite where
+            outputs cannot be compared, None where there was nothing to compare with.
+        peak_memory_bytes: the peak from preparing to the end of warm-up; None where it cannot be known.
+        added_memory_bytes: that peak less the memory in use before; None where it cannot be known.
+        gpu: the state of the GPU while passes were timed; None where it could not be read.
+        energy_j: the energy of a pass; None where power could not be read.
+        failure: why the run failed after some passes, or why its outputs are not worth timing; None where it is fine.
+        warnings: reasons to trust its outputs, or its time, less.
+        status: distinguishes it from a `NotRun`.
     """
 
     key: RunKey
@@ -95,31 +95,34 @@ class MeasuredRun:
     gpu: GpuState | None = None
     energy_j: float | None = None
     failure: str | None = None
-    doubts: tuple[Unsteady, ...] = ()
+    warnings: tuple[WarningRecord, ...] = ()
     status: Literal["measured"] = "measured"
 
     @property
     def throughput_per_s(self) -> float:
-        """Images a second at the median latency."""
+        """Images per second at the median latency."""
         return self.key.input.batch / self.latency.median
 
     @property
     def enqueue_share(self) -> float | None:
-        """The median time to queue a pass over the median pass."""
+        """The median time to queue a pass over the median time of a pass; None where the device has no queue."""
         return self.enqueue.median / self.latency.median if self.enqueue else None
 
     @property
     def launch_bound(self) -> bool:
-        """Whether the host, not the device, takes the time."""
+        """Whether the host, which queues the work, sets the time of a pass."""
         return (self.enqueue_share or 0.0) > LAUNCH_BOUND
 
 
 @dataclass(frozen=True, slots=True)
 class NotRun:
-    """A run without a measurement, and why.
+    """A run without a measurement.
 
-    ``unavailable``: not installed, or not possible on the device; ``too_large`` for the memory; or ``failed``.
-    ``details``: the traceback of a network of others.
+    Attributes:
+        key: what should have been timed.
+        status: unavailable (not installed, or not possible on the device), too_large for the memory, or failed.
+        reason: why, in a sentence.
+        details: the traceback of an external network; empty where there is none.
     """
 
     key: RunKey
@@ -133,7 +136,7 @@ BenchRun = MeasuredRun | NotRun
 
 @dataclass(frozen=True, slots=True)
 class ProfiledRun:
-    """Where the time of one run goes."""
+    """A run, and where its time goes."""
 
     key: RunKey
     profile: ProfileRecord
@@ -141,7 +144,7 @@ class ProfiledRun:
 
 @dataclass(frozen=True, slots=True)
 class NoProfile:
-    """A run of which it is not known where the time goes, and why."""
+    """A run that could not be profiled, and why."""
 
     key: RunKey
     reason: str
@@ -149,14 +152,14 @@ class NoProfile:
 
 @dataclass(frozen=True, slots=True)
 class SizeCost:
-    """What a network costs for one image of a size, or for tensors of given shapes.
+    """The cost of a network for one image of a size, or for tensors of given shapes.
 
     Attributes:
-        size: of images; of tensors, all shapes in words.
+        size: the size of an image; for tensors, all shapes as text.
         cost: parameters and MACs.
-        fvcore: its own count; None where it cannot count the network.
-        activation_bytes: for a batch as the first runs have it, in the run's dtype.
-        model_bytes: in the run's dtype.
+        fvcore: fvcore's count; None where it cannot count the network.
+        activation_bytes: the peak of activations of the first batch, in the dtype of the runs.
+        model_bytes: parameters and buffers in that dtype.
     """
 
     size: Size | str
@@ -168,15 +171,24 @@ class SizeCost:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """The cost of a network, its runs in the order in which they were asked for, and what made them uncertain.
+    """The result of a benchmark of one network.
 
-    ``complete`` is False where Ctrl-C ended it.
+    Attributes:
+        case: what was run, and how.
+        costs: the cost at each size.
+        runs: all runs, in the order in which they were asked for.
+        warnings: reasons to trust the figures less.
+        environment: the machine and its software.
+        weights: the checkpoint in the network; None where none was given.
+        complete: False where Ctrl-C ended it.
+        profiles: the runs that were profiled.
+        no_profiles: the runs that could not be profiled.
     """
 
     case: BenchCase
     costs: tuple[SizeCost, ...]
     runs: tuple[BenchRun, ...]
-    warnings: tuple[Unsteady, ...]
+    warnings: tuple[WarningRecord, ...]
     environment: EnvironmentRecord
     weights: WeightsRecord | None = None
     complete: bool = True
@@ -190,70 +202,64 @@ class Benchmark:
 
     @property
     def not_run(self) -> tuple[NotRun, ...]:
-        """The runs that were not."""
+        """The runs that were not measured."""
         return tuple(run for run in self.runs if run.status != "measured")
 
     def speed_up(self, run: MeasuredRun) -> float:
-        """How many times as fast as the first run of the same device and input that was measured."""
-        first = next(one for one in self.measured if beside(one.key, run.key))
+        """Return the median time of the first measured run on the same device and input over that of this run."""
+        place = (run.key.device, run.key.input)
+        first = next(other for other in self.measured if (other.key.device, other.key.input) == place)
         return first.latency.median / run.latency.median
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """What was asked for by name and could not be done, each with its place."""
-        return (*_failures(self.runs, self.case), *(f"{one.key}, by layer: {one.reason}" for one in self.no_profiles))
+        """A sentence for each run, and each profile, that was asked for by name and could not be done."""
+        profiles = (f"{one.key}, by layer: {one.reason}" for one in self.no_profiles)
+        return (*_failures(self.runs, self.case), *profiles)
 
 
-def beside(one: RunKey, other: RunKey) -> bool:
-    """Whether two keys were timed in turn with each other."""
-    return (one.device, one.input) == (other.device, other.input)
-
-
-def _failures(runs: Sequence[BenchRun], case: BenchCase) -> list[str]:
-    found = []
+def _failures(runs: Sequence[BenchRun], case: BenchCase) -> Iterator[str]:
     for run in runs:
         reason = run.failure if run.status == "measured" else run.reason
         expected = run.status == "unavailable" and case.all_runtimes
         if reason is not None and not expected:
-            found.append(f"{run.key}: {reason}")
-    return found
+            yield f"{run.key}: {reason}"
 
 
 def bench_document(result: Benchmark, origin: Origin) -> BenchDocument:
-    """Make the document of a benchmark; ``origin`` is the network's."""
-    profiles = tuple(_profile(one.key, one.profile, result.case) for one in result.profiles)
+    """Make the document of a benchmark; ``origin`` is where its network comes from."""
     return BenchDocument(
         settings=origin.settings,
         model=origin.model,
         complete=result.complete,
         input=input_record(result.runs[0].key.input),
         cost=_cost(result.costs[0]),
-        sizes=tuple(_size(one) for one in result.costs),
+        sizes=tuple(map(_size, result.costs)),
         runs=tuple(_run(result, run) for run in result.measured),
         not_run=tuple(_not_run(run, result.case) for run in result.not_run),
-        profiles=profiles or None,
+        profiles=tuple(_profile(one, result.case) for one in result.profiles) or None,
         failures=result.failures,
-        warnings=tuple(warning.record() for warning in result.warnings),
+        warnings=result.warnings,
         environment=result.environment,
         weights=result.weights,
     )
 
 
-def _size(one: SizeCost) -> SizeRecord:
-    height, width = (None, None) if isinstance(one.size, str) else one.size
-    return SizeRecord(height=height, width=width, cost=_cost(one))
+def _size(cost: SizeCost) -> SizeRecord:
+    height, width = (None, None) if isinstance(cost.size, str) else cost.size
+    return SizeRecord(height=height, width=width, cost=_cost(cost))
 
 
-def _cost(one: SizeCost) -> CostRecord:
-    total, parts = one.cost.total, one.cost.parts
+def _cost(cost: SizeCost) -> CostRecord:
+    total, parts, fvcore = cost.cost.total, cost.cost.parts, cost.fvcore
     return CostRecord(
         parameters=total.parameters,
         macs=total.macs,
         flops=total.flops,
-        fvcore_total=one.fvcore.total if one.fvcore else None,
-        fvcore_by_operator=dict(one.fvcore.by_operator) if one.fvcore else None,
-        model_bytes=one.model_bytes,
-        activation_bytes=one.activation_bytes,
+        fvcore_total=fvcore.total if fvcore else None,
+        fvcore_by_operator=dict(fvcore.by_operator) if fvcore else None,
+        model_bytes=cost.model_bytes,
+        activation_bytes=cost.activation_bytes,
         backbone=_part(parts.get("backbone")),
         pyramid=_part(parts.get("pyramid")),
         head=_part(parts.get("head")),
@@ -292,8 +298,8 @@ def _not_run(run: NotRun, case: BenchCase) -> NotRunRecord:
     return NotRunRecord(**vars(_conditions(run.key, case)), status=run.status, reason=run.reason)
 
 
-def _profile(key: RunKey, profile: ProfileRecord, case: BenchCase) -> RunProfile:
-    return RunProfile(**vars(_conditions(key, case)), **vars(profile))
+def _profile(run: ProfiledRun, case: BenchCase) -> RunProfile:
+    return RunProfile(**vars(_conditions(run.key, case)), **vars(run.profile))
 
 
 def _conditions(key: RunKey, case: BenchCase) -> RunConditions:
@@ -309,7 +315,7 @@ def _conditions(key: RunKey, case: BenchCase) -> RunConditions:
 
 
 def _gpu(state: GpuState | None) -> GpuRecord | None:
-    """Leave out the energy, which is that of a single reading."""
+    """Make the record of a GPU, without its energy counter, whose value alone has no meaning."""
     if state is None or state == GpuState():
         return None
     return GpuRecord(**{name: getattr(state, name) for name in GpuRecord.model_fields})

@@ -1,4 +1,7 @@
-"""What a benchmark needs of a network and its inputs: from a plan, or from a watched pass; and fvcore's count."""
+"""Workloads of a benchmark: a network and its inputs, with their cost and memory, and fvcore's count of it.
+
+The cost of a network from settings follows from its plan; that of an external network is observed in a pass.
+"""
 
 import warnings
 from collections.abc import Iterable, Mapping
@@ -8,7 +11,7 @@ from typing import Protocol
 
 import torch
 from torch import nn
-from torch.jit._trace import TracerWarning  # torch.jit has it, and does not say so
+from torch.jit._trace import TracerWarning  # torch.jit does not export it
 
 from mnfpn_cli.documents.records import WeightsRecord
 from mnfpn_cli.external.guard import ModelError, others_code
@@ -26,17 +29,17 @@ from mnfpn_cli.trace.passes import Input
 from mnfpn_cli.trace.trace import look, numel
 
 with warnings.catch_warnings():
-    # fvcore scripts two losses as it is imported, which torch has deprecated; nothing here uses them.
+    # On import, fvcore scripts two losses, which torch has deprecated; nothing here uses them.
     warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated", category=DeprecationWarning)
     from fvcore.nn import FlopCountAnalysis
 
 
 @dataclass(frozen=True, slots=True)
 class FvcoreCount:
-    """What fvcore calls flops, for one image: MACs of convolutions, and its own weights for other operators.
+    """What fvcore calls flops, for one image: MACs of convolutions, and weighted elements of other operators.
 
-    ``by_operator`` holds ``conv`` (MACs), ``batch_norm`` (2 an element), and ``upsample_bilinear2d`` (4 an element)
-    or ``upsample_nearest2d`` (1 an element); fvcore counts no activations and no additions.
+    ``by_operator`` holds ``conv`` (MACs), ``batch_norm`` (2 per element), and ``upsample_bilinear2d`` (4 per element)
+    or ``upsample_nearest2d`` (1 per element). fvcore counts neither activations nor additions.
     """
 
     total: int
@@ -44,102 +47,102 @@ class FvcoreCount:
 
 
 def count_with_fvcore(network: nn.Module, input: Inputs) -> FvcoreCount:
-    """Run fvcore on one image, or on tensors. The network must be on the CPU, in eval mode."""
-    one = replace(input, batch=1) if isinstance(input, NetworkInput) else input
-    dtype = next((each.dtype for each in network.parameters() if each.is_floating_point()), torch.float32)
-    inputs = tuple(each.to(dtype) if each.is_floating_point() else each for each in random_tensors(one))
+    """Count a network with fvcore, for one image or for the given tensors.
+
+    Args:
+        network: on the CPU, in eval mode.
+        input: the input of a pass; of images, one is counted.
+    """
+    single = replace(input, batch=1) if isinstance(input, NetworkInput) else input
+    dtype = next((weight.dtype for weight in network.parameters() if weight.is_floating_point()), torch.float32)
+    tensors = (tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in random_tensors(single))
     with torch.no_grad(), warnings.catch_warnings():
-        # fvcore traces with torch.jit; that torch has deprecated it changes no number.
+        # fvcore traces with torch.jit, which torch has deprecated; that changes no number.
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated", category=DeprecationWarning)
-        # That a trace holds for one size is no news: it is made for that size alone.
+        # A trace holds for one size only, which is all that is needed here.
         warnings.filterwarnings("ignore", category=TracerWarning)
-        # In a trace sizes are tensors, and code that makes tensors of them is warned of copying.
+        # In a trace, sizes are tensors, and torch warns of code that makes new tensors from them.
         warnings.filterwarnings("ignore", message="To copy construct from a tensor", category=UserWarning)
-        analysis = FlopCountAnalysis(network, inputs)
-        # It would warn of ReLU6 and additions, which it does not count, and of modules that trace away.
+        analysis = FlopCountAnalysis(network, tuple(tensors))
+        # fvcore warns of ReLU6 and additions, which it does not count, and of modules that a trace removes.
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         by_operator = {name: int(count) for name, count in sorted(analysis.by_operator().items())}
     return FvcoreCount(sum(by_operator.values()), by_operator)
 
 
 class BenchWorkload(Protocol):
-    """A network for inputs of one size."""
+    """A network, and its inputs of one size."""
 
     @property
     def origin(self) -> Origin:
-        """Where it comes from."""
+        """Where the network comes from."""
 
     def input(self, batch: int) -> Inputs:
-        """Of a pass on so many images; the same for every number where shapes are given in full."""
+        """Return the input of a pass on a batch of images; inputs of given shapes are the same for every batch."""
 
     def needed(self, input: Inputs, dtype: DType) -> Needed:
-        """The memory of an inference pass.
+        """Return the memory that an inference pass needs.
 
         Raises:
-            MnfpnError: where only a pass could tell, and that fails.
+            MnfpnError: where the memory is observed in a pass, and that fails.
         """
 
     def cost(self) -> NetworkCost | WholeCost:
-        """Parameters, and the MACs of one image.
+        """Return the parameters, and the MACs of one image.
 
         Raises:
             MnfpnError: as `needed`.
         """
 
     def build(self) -> tuple[nn.Module, WeightsRecord | None]:
-        """The network in float32 and eval mode, on the CPU, and what became of its checkpoint.
+        """Return the network on the CPU in float32 and eval mode, and the record of its checkpoint.
 
         Raises:
-            MnfpnError: where it cannot be built.
+            UsageError: where the checkpoint belongs to another network.
+            MnfpnError: where the checkpoint cannot be read.
         """
 
     def fvcore(self, network: nn.Module) -> FvcoreCount | None:
-        """What fvcore counts for one image on a copy of the network; None where it cannot."""
+        """Count a copy of the network with fvcore, for one image; None where fvcore cannot."""
 
 
 @dataclass(frozen=True)
 class PlannedWorkload:
-    """A network from settings, for images of one size: its plan knows all about it."""
+    """A network from settings, and images of one size. Its cost and memory follow from its plan."""
 
     origin: FromSettings
     size: Size
     seed: int = 0
 
     def input(self, batch: int) -> NetworkInput:
-        """So many images."""
+        """Return a batch of images."""
         return network_input(self.origin.settings, self.size, batch)
 
     def needed(self, input: Inputs, dtype: DType) -> Needed:
-        """In closed form."""
+        """Return the memory of a pass in closed form."""
         return needed_by(self.origin.plan, self.input(input.batch), dtype)
 
     def cost(self) -> NetworkCost:
-        """In closed form."""
+        """Return the cost in closed form."""
         return network_cost(self.origin.plan, self.size)
 
     def build(self) -> tuple[nn.Module, WeightsRecord | None]:
-        """Initialised from the seed, and then from the checkpoint where there is one.
+        """Build the network, with weights from the seed and then from the checkpoint, if there is one.
 
         Raises:
-            UsageError: where the checkpoint is another network's.
-            MnfpnError: where it cannot be read.
+            UsageError: where the checkpoint belongs to another network.
+            MnfpnError: where the checkpoint cannot be read.
         """
         return self.origin.build(self.seed)
 
     def fvcore(self, network: nn.Module) -> FvcoreCount:
-        """It can count all there is."""
+        """Count a copy of the network with fvcore, which counts every network from settings."""
         return count_with_fvcore(deepcopy(network), self.input(1))
 
 
-def model_bytes(network: nn.Module, dtype: DType) -> int:
-    """Parameters and buffers in a dtype, each once; batch norm's counters of batches stay whole numbers of 8 bytes."""
-    state = {id(one): one for one in (*network.parameters(), *network.buffers())}.values()
-    return sum(one.numel() * (ITEM_BYTES[dtype] if one.is_floating_point() else one.itemsize) for one in state)
-
-
 @dataclass(frozen=True)
-class Seen:
-    """What a pass showed: its MACs, and the bytes that were alive at its peak."""
+class PassCost:
+    """What was observed in a pass: its MACs, and the bytes alive at its peak."""
 
     macs: int
     peak_bytes: int
@@ -147,89 +150,100 @@ class Seen:
 
 @dataclass(frozen=True)
 class ObservedWorkload:
-    """A network of others, for inputs of one size.
+    """An external network, and its inputs of one size. Its cost and memory are observed in a pass.
 
     Attributes:
-        network: in float32 and eval mode, on the CPU; it stays as it is.
-        origin: that it was made from.
-        base: what one pass is given; of images, one.
-        passes: what was seen so far.
+        network: in float32 and eval mode, on the CPU; it is never changed.
+        origin: the target that it was loaded from.
+        base: the input of a pass; of images, one.
+        observed: the passes that were observed so far, by input and dtype.
     """
 
     network: nn.Module
     origin: External
     base: Inputs
-    passes: dict[tuple[Inputs, DType], Seen] = field(default_factory=dict, repr=False)
+    observed: dict[tuple[Inputs, DType], PassCost] = field(default_factory=dict, repr=False)
 
     def input(self, batch: int) -> Inputs:
-        """So many images; tensors as they were asked for."""
-        return (
-            NetworkInput(batch, self.base.channels, self.base.size)
-            if isinstance(self.base, NetworkInput)
-            else self.base
-        )
+        """Return a batch of images; tensors stay as they were given."""
+        return replace(self.base, batch=batch) if isinstance(self.base, NetworkInput) else self.base
 
     def needed(self, input: Inputs, dtype: DType) -> Needed:
-        """The bytes of its state, and of what was alive together.
+        """Return the bytes of the parameters and buffers, and of what is alive at the peak.
 
         Raises:
             ModelError: where the network fails.
         """
-        return Needed(model_bytes(self.network, dtype), self._seen(input, dtype).peak_bytes)
+        return Needed(model_bytes(self.network, dtype), self._observe(input, dtype).peak_bytes)
 
     def cost(self) -> WholeCost:
-        """The network as a whole; its parts have no names that mean the same for all.
+        """Return the cost of the whole network; its parts have no names that mean the same for every network.
 
         Raises:
             ModelError: where the network fails.
         """
-        return WholeCost(Cost(numel(list(self.network.parameters())), macs=self._seen(self.input(1), "float32").macs))
+        macs = self._observe(self.input(1), "float32").macs
+        return WholeCost(Cost(numel(list(self.network.parameters())), macs=macs))
 
     def build(self) -> tuple[nn.Module, None]:
-        """It is made already, and has the weights that its constructor gave it."""
+        """Return the network, with the weights that its constructor gave it."""
         return self.network, None
 
     def fvcore(self, network: nn.Module) -> FvcoreCount | None:
-        """None where fvcore's trace fails: of data-dependent code, say."""
+        """Count a copy of the network with fvcore; None where fvcore cannot trace it."""
         try:
             with others_code("counting with fvcore"):
                 return count_with_fvcore(deepcopy(network), self.input(1))
         except ModelError:
             return None
 
-    def _seen(self, input: Inputs, dtype: DType) -> Seen:
-        if (input, dtype) not in self.passes:
-            # Inference mode would hide products that are made of others.
+    def _observe(self, input: Inputs, dtype: DType) -> PassCost:
+        if (input, dtype) not in self.observed:
+            # In inference mode, a product that torch composes of others would be one operation without a formula.
             with torch.inference_mode(False), others_code(f"running {self.origin.name}"):
                 network = self.network if dtype == "float32" else in_dtype(deepcopy(self.network), dtype)
-                seen = look(network, [_observed(spec) for spec in specs_of(input)], gradients=False).seen
+                seen = look(network, [_traced_input(spec) for spec in specs_of(input)], gradients=False).seen
             macs = sum(event.macs for event in seen.events if isinstance(event, Operation))
-            self.passes[input, dtype] = Seen(macs, seen.peak_bytes)
-        return self.passes[input, dtype]
+            self.observed[input, dtype] = PassCost(macs, seen.peak_bytes)
+        return self.observed[input, dtype]
 
 
 def load_observed(origin: External, inputs: Iterable[Inputs], seed: int) -> list[ObservedWorkload]:
-    """The network of a target, made once, for each of these inputs; its constructor draws weights from the seed.
+    """Load an external network once, and return a workload of it for each of the inputs.
+
+    Args:
+        origin: the target to load.
+        inputs: the input of a pass at each size.
+        seed: of the weights that the network's constructor draws.
 
     Raises:
-        UsageError: where the target is none, or takes another number of inputs.
+        UsageError: where the target is no network, or takes another number of inputs.
         ModelError: where its code fails.
     """
     loaded, _ = origin.build(seed)
     with others_code(f"preparing {origin.name}"):
         loaded.eval()
         network = in_dtype(loaded, "float32")
-    made = [ObservedWorkload(network, origin, one) for one in inputs]
-    check_arguments(network, len(specs_of(made[0].base)))
-    return made
+    workloads = [ObservedWorkload(network, origin, base) for base in inputs]
+    check_arguments(network, len(specs_of(workloads[0].base)))
+    return workloads
+
+
+def model_bytes(network: nn.Module, dtype: DType) -> int:
+    """Return the bytes of all parameters and buffers in a dtype, each tensor once.
+
+    Integers keep their size, as the counters of batch norm, which have 8 bytes.
+    """
+    state = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}.values()
+    return sum(one.numel() * (ITEM_BYTES[dtype] if one.is_floating_point() else one.itemsize) for one in state)
 
 
 def in_dtype(network: nn.Module, dtype: DType) -> nn.Module:
-    """The network itself, on the CPU and in a dtype, as eager execution has it."""
+    """Convert a network on the CPU to a dtype, in place, as eager execution does."""
     return move(Job(network, False, (), torch.device("cpu"), dtype), torch.contiguous_format)[0]
 
 
-def _observed(spec: InputSpec) -> Input:
-    """As it comes to the network: what is floating-point in the network's own dtype."""
+def _traced_input(spec: InputSpec) -> Input:
+    """Return an input for a trace; without a dtype where it is floating-point, which takes the network's own."""
     dtype = torch_dtype(spec)
     return Input(spec.shape, None if dtype is None or dtype.is_floating_point else dtype)

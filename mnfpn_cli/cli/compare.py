@@ -35,7 +35,8 @@ from mnfpn_cli.settings.input import DType, parse_size
 from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
-    from mnfpn_cli.bench.verdicts import Comparison, Gates
+    from mnfpn_cli.bench.comparison import Comparison
+    from mnfpn_cli.bench.gates import Gates
     from mnfpn_cli.documents.compare import GatesRecord
     from mnfpn_cli.documents.records import EnvironmentRecord
 
@@ -137,7 +138,7 @@ class GateOptions:
         Raises:
             UsageError: where they ask for nothing.
         """
-        from mnfpn_cli.bench.verdicts import Gates
+        from mnfpn_cli.bench.gates import Gates
 
         if self.strict and self.slower is None:
             raise UsageError(
@@ -148,10 +149,10 @@ class GateOptions:
 
 def judge(result: "Comparison", gates: "Gates") -> "GatesRecord":
     """Hold a comparison against the gates."""
-    from mnfpn_cli.bench.verdicts import broken_gates, open_gates
+    from mnfpn_cli.bench.gates import broken_gates, undecided_gates
     from mnfpn_cli.documents.compare import GatesRecord
 
-    return GatesRecord(broken=tuple(broken_gates(result, gates)), undecided=tuple(open_gates(result, gates)))
+    return GatesRecord(broken=tuple(broken_gates(result, gates)), undecided=tuple(undecided_gates(result, gates)))
 
 
 def apply(judged: "GatesRecord", strict: bool) -> None:
@@ -224,7 +225,8 @@ def compare(
         mnfpn compare --a "--width-mult 1.0" --b "--width-mult 0.75" --size 320
         mnfpn compare old.json new.json --fail-if-slower 3%
     """
-    from mnfpn_cli.bench.verdicts import check_gates_apply, compare_document
+    from mnfpn_cli.bench.comparison import compare_document
+    from mnfpn_cli.bench.gates import check_gates_apply
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.compare import compare_tables
 
@@ -263,12 +265,12 @@ def _check_files_alone(a: str | None, b: str | None, place: PlaceOptions, sampli
 
 
 def _from_files(files: list[str], place: PlaceOptions) -> "Comparison":
-    from mnfpn_cli.bench.compare_files import compare_recorded
+    from mnfpn_cli.bench.compare_files import compare_files
 
     if len(files) != 2:
         raise UsageError(f"compare: takes two result files, got {len(files)}")
     old, new = (named_path("compare", one) for one in files)
-    return compare_recorded((old, new), place.margin_or_default)
+    return compare_files((old, new), place.margin_or_default)
 
 
 def _measured(
@@ -295,12 +297,12 @@ def _measured(
     with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
         progress("loading torch", 0.0)
         with ending_at_once(NOTHING_MEASURED):
-            from mnfpn_cli.bench.compare import Side, Together, compare_networks
+            from mnfpn_cli.bench.compare import CompareCase, Side, compare_networks
 
         sides = []
         for name, text, one, make in zip(("a", "b"), (a, b), options, made, strict=True):
             with within(f"`{name}`"):
                 (workload,) = make(place.seed)
             sides.append(Side(text.strip() or "(default)", workload, one.runtime, one.dtype))
-        together = Together(place.batch or 1, device, place.threads, place.train, place.margin_or_default, passes)
-        return compare_networks(sides[0], sides[1], together, cpu_name, progress)
+        case = CompareCase(place.batch or 1, device, place.threads, place.train, place.margin_or_default, passes)
+        return compare_networks(sides[0], sides[1], case, cpu_name, progress)

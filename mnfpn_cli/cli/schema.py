@@ -27,10 +27,10 @@ def schema(
         mnfpn schema settings
     """
     from mnfpn_cli.documents.base import to_json
-    from mnfpn_cli.documents.schema import NAMES, document_of
+    from mnfpn_cli.documents.schema import NAMES, document_name
     from mnfpn_cli.documents.schema import schema as schema_of
 
-    name = document_of(document)
+    name = document_name(document)
     if name not in NAMES:
         near = did_you_mean(document, NAMES)
         raise UsageError(Problem("DOCUMENT", f"must be one of {', '.join(NAMES)}", f"'{document}'", near))

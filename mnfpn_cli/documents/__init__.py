@@ -1,4 +1,4 @@
-"""What leaves mnfpn: one typed, frozen document for each result. No torch.
+"""Documents: one typed, frozen model for each result. No torch.
 
-A document is what a command prints as JSON, what a worker returns, what a store keeps, and what files are read back as.
+A command prints a document as JSON, a worker returns one, a store holds them, and files are read back into them.
 """

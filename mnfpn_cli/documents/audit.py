@@ -1,4 +1,4 @@
-"""What `mnfpn audit` returns."""
+"""The document of `mnfpn audit`: findings over a network, and the levels that it returns."""
 
 from collections.abc import Sequence
 from typing import Literal, Self
@@ -25,61 +25,67 @@ Kind = Literal[
 
 
 class Finding(Record):
-    """Something that is wrong with a network."""
+    """A finding: something that is wrong with a network."""
 
-    kind: Kind = Field(description="What is wrong, in one word.")
-    paths: tuple[str, ...] = Field(description="Where: modules, parameters or levels.")
+    kind: Kind = Field(description="Kind of the finding, in one word.")
+    paths: tuple[str, ...] = Field(description="Paths of the modules, parameters or levels concerned.")
     parameters: Parameters = Field(
-        description="Parameters concerned; where they are miscounted, the largest difference between counts."
+        description="Number of parameters concerned; for a miscount, the largest difference between counts."
     )
     message: str = Field(description="What is wrong, in a sentence.")
-    remedy: str = Field(description="Mode to mend it.")
+    remedy: str = Field(description="How to fix it.")
 
     @classmethod
     def of(cls, kind: Kind, paths: Sequence[str], parameters: int, message: str, remedy: str) -> Self:
-        """Make a finding; its paths are of modules, of parameters, or of levels."""
+        """Make a finding; paths name modules, parameters or levels."""
         return cls(kind=kind, paths=tuple(paths), parameters=parameters, message=message, remedy=remedy)
 
 
 class ParameterCounts(Record):
-    """Parameters as three ways of counting see them."""
+    """The number of parameters, counted in three ways."""
 
-    rows: Parameters = Field(description="Added over the layers of a summary.")
-    parameters: Parameters = Field(description="In module.parameters().")
-    state_dict: Parameters = Field(description="In module.state_dict(), without buffers.")
+    rows: Parameters = Field(description="Sum over the layers of a summary.")
+    parameters: Parameters = Field(description="Number in module.parameters().")
+    state_dict: Parameters = Field(description="Number in module.state_dict(), without buffers.")
 
 
 class LevelSize(MapSize):
     """The size of a level's map for one size of the input."""
 
-    input: ImageSize = Field(description="Size of the input.")
+    input: ImageSize = Field(description="Size of the input, in pixels.")
 
 
 class ObservedLevel(Record):
-    """A map that a network returns as a level of a pyramid."""
+    """A map that a network returns, as a level of a pyramid."""
 
-    name: str = Field(description="Its key, or its position.")
-    stride: Stride | None = Field(description="Input pixels to a cell; null where the map follows no whole stride.")
+    name: str = Field(description="Key of the map in what the network returns, or its position.")
+    stride: Stride | None = Field(description="Input pixels per cell of the map; null where that is no whole number.")
     channels: Count = Field(description="Channels of the map.")
-    sizes: tuple[LevelSize, ...] = Field(description="Its size for each size of the input that was tried.")
+    sizes: tuple[LevelSize, ...] = Field(description="Size of the map for each size of the input that was tried.")
 
 
 class Audit(Record):
-    """What an audit found."""
+    """The result of an audit."""
 
-    clean: bool = Field(description="Whether nothing was found.")
-    mode: Literal["meta", "fake", "real"] = Field(description="The tensors that the network ran on.")
+    clean: bool = Field(description="Whether there are no findings.")
+    mode: Literal["meta", "fake", "real"] = Field(
+        description="Kind of the tensors that the network ran on: meta and fake ones hold no data."
+    )
     called: Count = Field(description="Registered modules that took part in the pass.")
     registered: Count = Field(description="Registered modules that have a forward.")
-    idle: Count = Field(description="Registered modules without parameters that took no part; they do no harm.")
-    parameters: ParameterCounts = Field(description="Parameters, counted in three ways.")
-    findings: tuple[Finding, ...] = Field(description="What is wrong.")
-    notes: tuple[str, ...] = Field(description="What is worth knowing and not wrong.")
+    idle: Count = Field(
+        description="Registered modules without parameters that took no part in the pass; they are harmless."
+    )
+    parameters: ParameterCounts = Field(description="Number of parameters, counted in three ways.")
+    findings: tuple[Finding, ...] = Field(description="What is wrong with the network.")
+    notes: tuple[str, ...] = Field(description="What is worth knowing, but not wrong, a sentence each.")
 
 
 class AuditDocument(Audit, Document):
-    """The result of `mnfpn audit`."""
+    """The audit of a network: the result of `mnfpn audit`."""
 
     command: Literal["audit"] = Field("audit", description="The command that made the document.")
-    levels: tuple[ObservedLevel, ...] | None = Field(description="The maps that come out; null where there is one.")
-    weights: WeightsRecord | None = Field(description="Mode the checkpoint fits; null without `weights`.")
+    levels: tuple[ObservedLevel, ...] | None = Field(
+        description="Maps that the network returns; null where there is only one."
+    )
+    weights: WeightsRecord | None = Field(description="How the checkpoint fits; null without `weights`.")

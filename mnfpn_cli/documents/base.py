@@ -1,4 +1,4 @@
-"""The base of every document: frozen records, the units of their numbers, and one envelope."""
+"""The base of all documents: frozen records, numbers with units, the envelope of a document, and writing it as JSON."""
 
 import json
 from typing import Annotated, Any
@@ -9,11 +9,11 @@ from mnfpn_cli import FORMAT_VERSION, __version__
 from mnfpn_cli.settings.network import NetworkSettings
 
 MOST = 10**30
-"""More than any whole number in a document; one that a file has may have a thousand digits."""
+"""The largest whole number in a document; a file may have one of a thousand digits."""
 
 
 def _unit(name: str) -> Any:
-    """Numbers are never read from text, nor true or false for one."""
+    """Return the field of a number with a unit; strict, so that neither text nor true and false are read as one."""
     return Field(json_schema_extra={"unit": name}, strict=True)
 
 
@@ -44,51 +44,55 @@ Watts = Annotated[float, _unit("W")]
 Joules = Annotated[float, _unit("J")]
 
 Word = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9:_-]{0,40}$")]
-"""The name of a runtime or a device: nothing else comes into the titles of tables."""
+"""The name of a runtime, a device or an element type; titles of tables show it, so it holds no other characters."""
 
 
 class Record(BaseModel):
-    """A part of a document: its fields are checked where it is made, and never change."""
+    """A part of a document. Its fields are checked when it is built, and never change."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class Model(Record):
-    """Where a network that others wrote is found."""
+    """An external network: a module that someone else wrote."""
 
-    target: str = Field(description="As `model` has it: package.module:name or file.py:name.")
-    arguments: dict[str, Any] = Field(description="What the target was called with.")
+    target: str = Field(description="Where the module is found: package.module:name or file.py:name.")
+    arguments: dict[str, Any] = Field(description="The arguments that the target was called with, by name.")
 
 
 class Document(Record):
-    """The envelope: what made a document, and from which network; ``settings`` or ``model`` is null, or both are."""
+    """The keys of every document: what made it, and from which network. ``settings``, ``model``, or both are null."""
 
     format_version: int = Field(
         FORMAT_VERSION,
-        description="Raised when a key is removed or changes its meaning.",
+        description="Version of the format, raised when a key is removed or changes its meaning.",
         json_schema_extra={"unit": "version"},
     )
-    mnfpn_version: str = Field(__version__, description="The version of mnfpn that made the document.")
+    mnfpn_version: str = Field(__version__, description="Version of mnfpn that made the document.")
     command: str = Field(description="The command that made the document.")
-    settings: NetworkSettings | None = Field(description="All settings of the network; null where it has none.")
-    model: Model | None = Field(description="The network that others wrote; null where there is none.")
+    settings: NetworkSettings | None = Field(
+        description="All settings of the network; null for an external network, or without a network."
+    )
+    model: Model | None = Field(
+        description="The external network; null for a network from settings, or without a network."
+    )
 
 
 def to_json(value: Any) -> str:
-    """Write JSON for people and programs: whatever fits on a line stands on one. End with a line break.
+    """Return JSON text that people can read: a value that fits is on one line. The text ends with a line break.
 
     Raises:
-        ValueError: where a number is not finite, which JSON has no word for.
+        ValueError: where a number is not finite, which JSON cannot express.
     """
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
     text = _lines(value, indent="") + "\n"
-    return text if text.replace("\n", "").isprintable() else "".join(map(_shown, text))
+    return text if text.replace("\n", "").isprintable() else "".join(map(_escape, text))
 
 
-def _shown(sign: str) -> str:
-    """A sign of JSON's text as a terminal can show it: whatever would steer that is escaped, as JSON allows."""
-    return sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1]
+def _escape(character: str) -> str:
+    """Escape a character that would control a terminal; JSON allows the escape of any character in a string."""
+    return character if character.isprintable() or character == "\n" else json.dumps(character)[1:-1]
 
 
 def _lines(value: Any, indent: str) -> str:

@@ -1,4 +1,4 @@
-"""What `mnfpn bench` returns."""
+"""The document of `mnfpn bench`: the cost of a network, and its measured runs."""
 
 from typing import Annotated, Literal, Self
 
@@ -39,69 +39,75 @@ from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.problems import SettingsError
 
 Bound = Literal["compute", "memory"]
-"""What sets the floor of a time."""
+"""What sets the least time of a layer: the rate of MACs, or that of memory."""
 
 
 class PartCost(Record):
-    """What a part of a network costs for one image."""
+    """The cost of a part of a network for one image."""
 
     parameters: Parameters = Field(description="Parameters of the part.")
     macs: Macs = Field(description="MACs of the part.")
 
 
 class CostRecord(Record):
-    """What a network costs for one image, or for tensors of given shapes."""
+    """The cost of a network for one image, or for tensors of given shapes."""
 
-    parameters: Parameters = Field(description="Parameters.")
+    parameters: Parameters = Field(description="Parameters of the network.")
     macs: Macs = Field(description="MACs of convolutions and dense layers.")
-    flops: Flops = Field(description="2 × MACs.")
-    fvcore_total: Count | None = Field(description="What fvcore counts; null where it cannot count the network.")
-    fvcore_by_operator: dict[str, Count] | None = Field(description="The same for each operator.")
-    model_bytes: Bytes = Field(description="Parameters and buffers in the dtype of the runs.")
-    activation_bytes: Bytes = Field(description="Peak of the activations for the first batch, in that dtype.")
-    backbone: PartCost | None = Field(description="The backbone; null for a model of others.")
-    pyramid: PartCost | None = Field(description="The pyramid; null where there is none.")
-    head: PartCost | None = Field(description="The head; null where there is none.")
+    flops: Flops = Field(description="FLOPs: twice the MACs.")
+    fvcore_total: Count | None = Field(
+        description="Total of fvcore, which it calls flops; null where it cannot count the network."
+    )
+    fvcore_by_operator: dict[str, Count] | None = Field(
+        description="Count of fvcore for each operator; null where it cannot count the network."
+    )
+    model_bytes: Bytes = Field(description="Parameters and buffers in the dtype of the runs, in bytes.")
+    activation_bytes: Bytes = Field(description="Peak of the activations for the first batch in that dtype, in bytes.")
+    backbone: PartCost | None = Field(description="Cost of the backbone; null for an external network.")
+    pyramid: PartCost | None = Field(description="Cost of the pyramid; null where there is none.")
+    head: PartCost | None = Field(description="Cost of the head; null where there is none.")
 
 
 class SizeRecord(Record):
-    """What a network costs at one size."""
+    """The cost of a network at one size of its input."""
 
-    height: Pixels | None = Field(description="Height of an image; null for tensors.")
-    width: Pixels | None = Field(description="Width of an image; null for tensors.")
-    cost: CostRecord = Field(description="The cost of one image of the size.")
+    height: Pixels | None = Field(description="Height of an image, in pixels; null for tensors.")
+    width: Pixels | None = Field(description="Width of an image, in pixels; null for tensors.")
+    cost: CostRecord = Field(description="Cost of one image of the size.")
 
 
 class RunConditions(Record):
-    """What is run, and how."""
+    """What a run executes, and under which conditions."""
 
     runtime: Word = Field(description="What executes the network.")
     device: Word = Field(description="The device: cpu, cuda:N or mps.")
     dtype: DType = Field(description="The element type that the run computes in.")
     batch: Positive = Field(description="Images in a batch.")
     input: InputRecord = Field(description="The input of a pass.")
-    train: bool = Field(description="Whether training steps are timed, not inference passes.")
-    cold_cache: bool = Field(description="Whether caches are cleared before each pass.")
+    train: bool = Field(description="Whether a pass is a training step, not an inference pass.")
+    cold_cache: bool = Field(description="Whether caches are cleared before each timed pass.")
 
 
 class FirstResult(Record):
-    """The time to the first result."""
+    """The time to the first result, in two parts."""
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
-    prepare: Seconds = Field(description="To prepare the network: to convert, to compile.")
-    pass_: Seconds = Field(validation_alias="pass", serialization_alias="pass", description="To run it once.")
+    prepare: Seconds = Field(description="Time to prepare the network, as to convert or compile it, in seconds.")
+    pass_: Seconds = Field(
+        validation_alias="pass", serialization_alias="pass", description="Time of the first pass, in seconds."
+    )
 
 
 class GpuRecord(Record):
-    """What was read of a GPU while passes were timed; null is what could not be read."""
+    """The state of a GPU while passes were timed. A key is null where it could not be read."""
 
-    sm_clock_hz: Hertz | None = Field(description="Median clock of the multiprocessors.")
-    memory_clock_hz: Hertz | None = Field(description="Median clock of the memory.")
-    max_sm_clock_hz: Hertz | None = Field(description="The highest clock of the multiprocessors.")
-    temperature_c: Celsius | None = Field(description="The highest temperature of the chip.")
-    power_w: Watts | None = Field(description="Mean power of the board.")
-    throttle_reasons: tuple[str, ...] | None = Field(description="Why it ran slower than it could.")
+    sm_clock_hz: Hertz | None = Field(description="Median clock of the multiprocessors, in hertz.")
+    memory_clock_hz: Hertz | None = Field(description="Median clock of the memory, in hertz.")
+    max_sm_clock_hz: Hertz | None = Field(description="Highest clock that the multiprocessors can have, in hertz.")
+    temperature_c: Celsius | None = Field(description="Highest temperature of the chip, in degrees Celsius.")
+    power_w: Watts | None = Field(description="Mean power of the board, in watts.")
+    throttle_reasons: tuple[str, ...] | None = Field(description="Why the GPU was slowed down; empty where it was not.")
 
 
 class RunRecord(RunConditions):
@@ -110,110 +116,126 @@ class RunRecord(RunConditions):
     device_name: str | None = Field(description="Name of the GPU; null on the CPU.")
     channels_last: bool = Field(description="Whether the runtime is channels-last.")
     threads: Positive = Field(description="Threads of the CPU.")
-    first_result_s: FirstResult = Field(description="What the first result took.")
-    warmup: Count = Field(description="Passes before those that were timed.")
+    first_result_s: FirstResult = Field(description="Time to the first result, in seconds.")
+    warmup: Count = Field(description="Passes of warm-up, before the timed ones.")
     warmup_settled: bool | None = Field(
-        description="Whether passes had become steady by then; null where their number was given."
+        description="Whether passes were steady after the warm-up; null where their number was given."
     )
     ended_by: Ended = Field(description="What ended the measurement.")
-    latency_s: LatencyRecord = Field(description="The time of a pass.")
+    latency_s: LatencyRecord = Field(description="Time of a pass, in seconds.")
     enqueue_s: LatencyRecord | None = Field(
-        description="The time in which the host queues a pass; null where the device has no queue."
+        description="Time that the host takes to queue a pass, in seconds; null where the device has no queue."
     )
-    speed_up: Ratio = Field(description="Median of the first runtime on this device and input over that of this run.")
-    throughput_per_s: Rate = Field(description="Images a second at the median latency.")
+    speed_up: Ratio = Field(
+        description="Median time of the first runtime on this device and input over that of this run."
+    )
+    throughput_per_s: Rate = Field(description="Images per second at the median latency.")
     max_difference: Ratio | None = Field(
-        description="Largest difference from eager float32, over each output's largest value; null where there is none."
+        description="Largest difference from eager float32, over each output's largest value; null if unknown."
     )
     peak_memory_bytes: Bytes | None = Field(
-        description="Peak of the memory from preparing to warm; null where it cannot be known."
+        description="Peak of memory from preparing to the end of warm-up, in bytes; null where it cannot be known."
     )
-    added_memory_bytes: Bytes | None = Field(description="The same less what was in use before.")
-    gpu: GpuRecord | None = Field(description="The GPU behind the last pass; null where there is none.")
-    energy_j_per_image: Joules | None = Field(description="Energy of an image; null where power could not be read.")
-    failure: str | None = Field(description="Why the run failed after some passes; null where it did not.")
+    added_memory_bytes: Bytes | None = Field(
+        description="That peak less the memory in use before, in bytes; null where it cannot be known."
+    )
+    gpu: GpuRecord | None = Field(
+        description="State of the GPU while passes were timed; null where it could not be read."
+    )
+    energy_j_per_image: Joules | None = Field(
+        description="Energy of one image, in joules; null where power could not be read."
+    )
+    failure: str | None = Field(
+        description="Why the run failed, after some passes or by its outputs; null where it did not."
+    )
 
 
 class NotRunRecord(RunConditions):
     """A run without a measurement."""
 
     status: Literal["unavailable", "too_large", "failed"] = Field(
-        description="Not possible here, too large for the memory, or failed."
+        description="Why there is no measurement: not possible here, too large for the memory, or failed."
     )
-    reason: str = Field(description="Why.")
+    reason: str = Field(description="The reason, in a sentence.")
 
 
 class PartTime(Record):
-    """Where the time of a part of the network goes; null is what was not measured."""
+    """The time and the work of a part of the network, for the whole batch. A key is null where it was not measured."""
 
-    part: str = Field(description="The part: stem, stages.N, laterals, smooth p3, ….")
-    seconds: Seconds | None = Field(description="Its time.")
-    macs: Macs = Field(description="Its MACs for the whole batch.")
-    bytes: Bytes = Field(description="Bytes that it reads and writes for the whole batch.")
-    floor_s: Seconds | None = Field(description="The least time that the device could take.")
-    bound: Bound | None = Field(description="What sets the larger share of the floor.")
+    part: str = Field(description="Name of the part: stem, stages.N, laterals, smooth p3, ….")
+    seconds: Seconds | None = Field(description="Time of the part in a pass, in seconds.")
+    macs: Macs = Field(description="MACs of the part for the whole batch.")
+    bytes: Bytes = Field(description="Bytes that the part reads and writes for the whole batch.")
+    floor_s: Seconds | None = Field(description="Least time that the device could take for the part, in seconds.")
+    bound: Bound | None = Field(description="What sets the larger share of that time: compute or memory.")
 
 
 class LayerTimeRecord(PartTime):
-    """The same of one layer."""
+    """The time and the work of one layer."""
 
-    path: str = Field(description="Its module; of what a container computes beside its layers, the container.")
+    path: str = Field(
+        description="Path of the module; for the work between the layers of a container, path of the container."
+    )
 
 
 class RooflineRecord(Record):
-    """What the device can do, and how near a pass comes."""
+    """What the device can do, and how close a pass comes to it."""
 
-    macs_per_s: MacRate = Field(description="In a large matrix product.")
-    bytes_per_s: ByteRate = Field(description="In a large copy, read plus written.")
-    floor_s: Seconds = Field(description="The least time of a pass, layer by layer.")
-    reached: Share = Field(description="The floor over the measured time of a pass.")
+    macs_per_s: MacRate = Field(description="MACs per second in a large matrix product.")
+    bytes_per_s: ByteRate = Field(description="Bytes per second in a large copy, read plus written.")
+    floor_s: Seconds = Field(description="Least time of a pass, the sum over its layers, in seconds.")
+    reached: Share = Field(description="That least time over the measured time of a pass.")
 
 
 class AdviceRecord(Record):
-    """The change that would help most."""
+    """The change of settings that would help most."""
 
-    part: str = Field(description="The part that takes most of the time.")
-    share: Share = Field(description="Its share of the time.")
-    option: str = Field(description="The options that change it.")
-    speedup: Ratio = Field(description="How many times as fast the network would be, estimated.")
-    sentence: str = Field(min_length=1, description="The same in words.")
+    part: str = Field(description="Part that takes most of the time.")
+    share: Share = Field(description="Share of the time that the part takes.")
+    option: str = Field(description="Options of the command line that make the change.")
+    speedup: Ratio = Field(description="Estimated time of a pass over its time with the change.")
+    sentence: str = Field(min_length=1, description="The advice in a sentence, without full stop.")
 
 
 class ProfileRecord(Record):
-    """Where the time of a pass goes, and how much less it could be; null is what was not asked for."""
+    """Where the time of a pass goes, and how short it could be. A key is null where it was not asked for."""
 
-    measured_s: Sample = Field(description="Median time of a pass of the run.")
-    marked_s: Seconds | None = Field(description="Median time of a pass while its layers were timed.")
-    undisturbed_s: Seconds | None = Field(description="Median time of as many passes between those.")
-    launch_bound: bool = Field(description="Whether a pass takes the time that the host needs to queue it.")
+    measured_s: Sample = Field(description="Median time of a pass of the run, in seconds.")
+    marked_s: Seconds | None = Field(description="Median time of a pass while its layers were timed, in seconds.")
+    undisturbed_s: Seconds | None = Field(
+        description="Median time of a pass between those, without timing its layers, in seconds."
+    )
+    launch_bound: bool = Field(description="Whether a pass takes as long as the host needs to queue it.")
     roofline: RooflineRecord | None = Field(description="What the device can do.")
-    advice: AdviceRecord | None = Field(description="What would help most; null where nothing would.")
-    parts: tuple[PartTime, ...] = Field(description="The parts of the network.")
-    layers: tuple[LayerTimeRecord, ...] = Field(description="The layers, in the order in which they run.")
+    advice: AdviceRecord | None = Field(description="The change that would help most; null where none would.")
+    parts: tuple[PartTime, ...] = Field(description="Parts of the network.")
+    layers: tuple[LayerTimeRecord, ...] = Field(description="Layers in the order in which they run.")
 
 
 class RunProfile(ProfileRecord, RunConditions):
-    """The profile of a run."""
+    """The profile of a run, with its conditions."""
 
 
 class BenchDocument(Document):
-    """The result of `mnfpn bench`."""
+    """The cost of a network, and its measured runs: the result of `mnfpn bench`."""
 
     command: Literal["bench"] = Field("bench", description="The command that made the document.")
-    complete: bool = Field(description="Whether all was measured; false after Ctrl-C.")
-    input: InputRecord = Field(description="The first size and batch.")
-    cost: CostRecord = Field(description="The cost at the first size.")
-    sizes: tuple[SizeRecord, ...] = Field(description="The cost at each size.")
-    runs: Annotated[tuple[RunRecord, ...], Field(min_length=1)] = Field(description="The runs that were measured.")
-    not_run: tuple[NotRunRecord, ...] = Field(description="The runs that were not.")
-    profiles: tuple[RunProfile, ...] | None = Field(description="Where the time goes; null where not asked for.")
-    failures: tuple[str, ...] = Field(description="What was asked for and could not be done.")
-    warnings: tuple[WarningRecord, ...] = Field(description="What makes the figures less sure.")
-    environment: EnvironmentRecord = Field(description="What it was measured on.")
-    weights: WeightsRecord | None = Field(description="What became of `weights`; null where none were given.")
+    complete: bool = Field(description="Whether everything was measured; false after Ctrl-C.")
+    input: InputRecord = Field(description="Input of the first run: its first size and batch.")
+    cost: CostRecord = Field(description="Cost at the first size.")
+    sizes: tuple[SizeRecord, ...] = Field(description="Cost at each size.")
+    runs: Annotated[tuple[RunRecord, ...], Field(min_length=1)] = Field(description="Runs that were measured.")
+    not_run: tuple[NotRunRecord, ...] = Field(description="Runs that were not measured.")
+    profiles: tuple[RunProfile, ...] | None = Field(
+        description="Where the time of runs goes; null where not asked for."
+    )
+    failures: tuple[str, ...] = Field(description="What was asked for by name and could not be done, a sentence each.")
+    warnings: tuple[WarningRecord, ...] = Field(description="Reasons to trust the figures less.")
+    environment: EnvironmentRecord = Field(description="Machine and software of the measurement.")
+    weights: WeightsRecord | None = Field(description="The checkpoint that was loaded; null without `weights`.")
 
     @model_validator(mode="after")
-    def _of_a_network(self) -> Self:
+    def _check_network(self) -> Self:
         if self.settings is None and self.model is None:
             raise SettingsError("settings", "must be there where there is no model", "null")
         return self

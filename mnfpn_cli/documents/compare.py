@@ -13,68 +13,77 @@ Verdict = Literal["a_faster", "b_faster", "same", "inconclusive"]
 
 
 class SideRecord(Record):
-    """One of the two: what executed it, and what it costs."""
+    """One of the two sides: a network, what executed it, and its exact figures."""
 
-    name: str = Field(description="The options that it was given by, or the name of its file.")
+    name: str = Field(description="Options of the side, or the name of its file.")
     runtime: Word = Field(description="What executes the network.")
-    dtype: DType = Field(description="The element type that it computes in.")
-    device: Word = Field(description="The device.")
+    dtype: DType = Field(description="The element type that the network computes in.")
+    device: Word = Field(description="The device of its passes.")
     threads: Positive = Field(description="Threads of the CPU.")
-    train: bool = Field(description="Whether training steps are timed, not inference passes.")
+    train: bool = Field(description="Whether a pass is a training step, not an inference pass.")
     input: InputRecord = Field(description="The input of a pass.")
-    settings: NetworkSettings | None = Field(description="All settings of the network; null where it has none.")
-    model: Model | None = Field(description="The network that others wrote; null where there is none.")
-    parameters: Parameters = Field(description="Parameters.")
+    settings: NetworkSettings | None = Field(description="All settings of the network; null for an external network.")
+    model: Model | None = Field(description="The external network; null for a network from settings.")
+    parameters: Parameters = Field(description="Parameters of the network.")
     macs: Macs = Field(description="MACs of one image.")
-    model_bytes: Bytes = Field(description="Parameters and buffers in the dtype.")
-    activation_bytes: Bytes = Field(description="Peak of the activations for the batch.")
+    model_bytes: Bytes = Field(description="Parameters and buffers in the dtype, in bytes.")
+    activation_bytes: Bytes = Field(description="Peak of the activations for the batch, in bytes.")
     max_difference: Ratio | None = Field(
-        description="Largest difference from its own eager float32, over each output's largest value."
+        description="Largest difference from eager float32, over each output's largest value; null if unknown."
     )
-    latency_s: LatencyRecord = Field(description="The time of a pass in the first run.")
+    latency_s: LatencyRecord = Field(description="Time of a pass in the first run, in seconds.")
 
 
 class SideTimes(Record):
-    """The times of a side."""
+    """The times of one side."""
 
-    latency_s: LatencyRecord = Field(description="The time of a pass.")
+    latency_s: LatencyRecord = Field(description="Time of a pass, in seconds.")
 
 
 class VerdictRecord(Record):
-    """Which is faster."""
+    """The verdict: which side is faster."""
 
-    verdict: Verdict = Field(description="Which is faster, or that they are the same within the margin.")
+    verdict: Verdict = Field(
+        description="Which side is faster, or that they are the same within the margin, or inconclusive."
+    )
     ratio: Ratio | None = Field(description="Time of B over time of A; null with too few passes.")
-    ratio_ci95: tuple[Ratio, Ratio] | None = Field(description="95 % confidence interval of the ratio.")
-    method: str | None = Field(description="How ratio and interval were worked out.")
+    ratio_ci95: tuple[Ratio, Ratio] | None = Field(
+        description="95 % confidence interval of the ratio; null with too few passes."
+    )
+    method: str | None = Field(description="Method of the ratio and its interval; null with too few passes.")
 
 
 class ComparedRun(VerdictRecord):
-    """A run that both sides have."""
+    """A run that both sides have, with its verdict."""
 
-    name: str = Field(description="The run.")
+    name: str = Field(description="Name of the run, in words.")
     ended_by: Ended | None = Field(description="What ended the measurement; null for result files.")
-    a: SideTimes = Field(description="The times of A.")
-    b: SideTimes = Field(description="The times of B.")
+    a: SideTimes = Field(description="Times of A.")
+    b: SideTimes = Field(description="Times of B.")
 
 
 class GatesRecord(Record):
-    """What the gates of the command line say, a sentence each."""
+    """The gates that did not pass, a sentence each."""
 
-    broken: tuple[str, ...] = Field(description="Gates that do not hold.")
+    broken: tuple[str, ...] = Field(description="Gates that B certainly exceeds.")
     undecided: tuple[str, ...] = Field(description="Gates that could not be decided.")
 
 
 class CompareDocument(VerdictRecord, Document):
-    """The result of `mnfpn compare`; settings and model are those of A, the verdict that of the first run."""
+    """The comparison of two networks: the result of `mnfpn compare`.
+
+    Settings and model are those of A; the verdict at the top is that of the first run.
+    """
 
     command: Literal["compare"] = Field("compare", description="The command that made the document.")
-    complete: bool = Field(description="Whether all was measured.")
+    complete: bool = Field(description="Whether everything was measured; false after Ctrl-C or a failure.")
     failure: str | None = Field(description="Why a side failed after some passes; null where none did.")
-    margin: Share = Field(description="A difference up to this share is ignored.")
+    margin: Share = Field(description="Share up to which a difference of times is ignored.")
     a: SideRecord = Field(description="The first side.")
     b: SideRecord = Field(description="The second side.")
-    runs: tuple[ComparedRun, ...] = Field(min_length=1, description="The runs that both sides have.")
-    warnings: tuple[WarningRecord, ...] = Field(description="What makes the verdict less sure.")
-    gates: GatesRecord = Field(description="What the gates say.")
-    environment: EnvironmentRecord | None = Field(description="What it was measured on; null for result files.")
+    runs: tuple[ComparedRun, ...] = Field(min_length=1, description="Runs that both sides have.")
+    warnings: tuple[WarningRecord, ...] = Field(description="Reasons to trust the verdict less.")
+    gates: GatesRecord = Field(description="Gates that did not pass.")
+    environment: EnvironmentRecord | None = Field(
+        description="Machine and software of the measurement; null for result files."
+    )

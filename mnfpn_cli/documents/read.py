@@ -1,4 +1,4 @@
-"""Read a document back: from a file, or from bytes. What is wrong is told by place, rule and value."""
+"""Read a document from a file or from bytes; an error gives the place, the rule and the value of each problem."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -13,15 +13,16 @@ from mnfpn_cli.settings.problems import SettingsError, describe
 from mnfpn_cli.settings.strict_json import read_file, read_json
 
 MAX_BYTES = 100_000_000
-"""More is no result of a benchmark: a million samples are 20 MB."""
+"""The largest file that is read: a million samples are 20 MB."""
 
-SHOWN_PROBLEMS = 5
+MOST_PROBLEMS = 5
+"""The most problems that an error lists."""
 
 Read = TypeVar("Read", bound=Document)
 
 
 class _Settings(BaseModel):
-    """The settings alone: keys that this version does not know are left out but here, where they make the network."""
+    """The settings of a document alone: an unknown key is an error here, as it may make another network."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -29,34 +30,43 @@ class _Settings(BaseModel):
 
 
 def read_document(path: Path, model: type[Read]) -> Read:
-    """Read what a command wrote to a file, in JSON.
+    """Read a document that a command wrote to a file as JSON.
+
+    Args:
+        path: the file.
+        model: the model of the document.
 
     Raises:
-        UsageError: where it is no such file, or another format version's.
+        UsageError: where the file is no such document, or has another format version.
         MnfpnError: where it cannot be read.
     """
     return parse_document(read_file(path, "a result file", MAX_BYTES), model, str(path))
 
 
 def parse_document(content: bytes, model: type[Read], name: str) -> Read:
-    """Read a document from its bytes; ``name`` is where they come from.
+    """Read a document from bytes of JSON. Unknown keys are left out, except in settings, where they are an error.
+
+    Args:
+        content: the JSON text in UTF-8.
+        model: the model of the document.
+        name: names the source in messages.
 
     Raises:
-        UsageError: where they are no such document, or one of another format version.
+        UsageError: where the content is no such document, or has another format version.
     """
-    found, command = read_json(name, content), model.model_fields["command"].default
-    if not isinstance(found, dict) or not {"format_version", "command"} <= found.keys():
+    whole, command = read_json(name, content), model.model_fields["command"].default
+    if not isinstance(whole, dict) or not {"format_version", "command"} <= whole.keys():
         raise UsageError(Problem(name, f"must be a result of mnfpn {command}, as `output` writes it in JSON"))
-    if found["format_version"] != FORMAT_VERSION:
-        by = f", of mnfpn {found['mnfpn_version']}" if "mnfpn_version" in found else ""
+    if whole["format_version"] != FORMAT_VERSION:
+        by = f", of mnfpn {whole['mnfpn_version']}" if "mnfpn_version" in whole else ""
         rule = f"must be of format_version {FORMAT_VERSION}, which this mnfpn reads"
-        raise UsageError(Problem(name, rule, repr(found["format_version"]), by))
-    if found["command"] != command:
-        raise UsageError(Problem(name, f"must be a result of mnfpn {command}", f"one of mnfpn {found['command']}"))
+        raise UsageError(Problem(name, rule, repr(whole["format_version"]), by))
+    if whole["command"] != command:
+        raise UsageError(Problem(name, f"must be a result of mnfpn {command}", f"one of mnfpn {whole['command']}"))
     try:
-        _Settings.model_validate(found)
-        return model.model_validate(found, extra="ignore")
+        _Settings.model_validate(whole)
+        return model.model_validate(whole, extra="ignore")
     except SettingsError as error:
         raise error.within(name) from None
     except ValidationError as error:
-        raise UsageError(*describe(error)[:SHOWN_PROBLEMS]).within(name) from None
+        raise UsageError(*describe(error)[:MOST_PROBLEMS]).within(name) from None

@@ -1,4 +1,4 @@
-"""Records that several documents share: networks and inputs, costs, latencies, warnings, environments."""
+"""Records that several documents share: inputs, checkpoints, planned runs, latencies, warnings and environments."""
 
 from typing import Annotated, Literal, Self
 
@@ -13,8 +13,8 @@ from mnfpn_cli.settings.network import NetworkSettings
 class ImageSize(Record):
     """The size of an image."""
 
-    height: Pixels = Field(description="Height of the image.")
-    width: Pixels = Field(description="Width of the image.")
+    height: Pixels = Field(description="Height of the image, in pixels.")
+    width: Pixels = Field(description="Width of the image, in pixels.")
 
 
 class ImageInput(Record):
@@ -22,151 +22,163 @@ class ImageInput(Record):
 
     batch: Count = Field(description="Images in the batch.")
     channels: Count = Field(description="Channels of an image.")
-    height: Pixels = Field(description="Height of an image.")
-    width: Pixels = Field(description="Width of an image.")
+    height: Pixels = Field(description="Height of an image, in pixels.")
+    width: Pixels = Field(description="Width of an image, in pixels.")
 
 
 class MapSize(Record):
     """The size of a feature map."""
 
-    height: Cells = Field(description="Height of the map.")
-    width: Cells = Field(description="Width of the map.")
+    height: Cells = Field(description="Height of the map, in cells.")
+    width: Cells = Field(description="Width of the map, in cells.")
 
 
 class TensorInput(Record):
     """A tensor that a network takes."""
 
-    shape: Annotated[tuple[Positive, ...], Field(min_length=1)] = Field(description="Its shape, batch included.")
-    dtype: Word | None = Field(description="Its element type; null where none was given, which is float32.")
+    shape: Annotated[tuple[Positive, ...], Field(min_length=1)] = Field(
+        description="Shape of the tensor, with its batch."
+    )
+    dtype: Word | None = Field(
+        description="Element type of the tensor; null where none was given, which means float32."
+    )
 
 
 class InputRecord(Record):
-    """What one pass takes: a batch of images, or tensors of given shapes."""
+    """The input of a pass: a batch of images, or tensors of given shapes."""
 
-    batch: Positive = Field(description="Images in the batch; of tensors, the first dimension of the first.")
+    batch: Positive = Field(description="Images in the batch; for tensors, the first dimension of the first tensor.")
     channels: Positive | None = Field(description="Channels of an image; null for tensors.")
-    height: Pixels | None = Field(description="Height of an image; null for tensors.")
-    width: Pixels | None = Field(description="Width of an image; null for tensors.")
-    shapes: tuple[TensorInput, ...] | None = Field(description="The tensors; null for images.")
+    height: Pixels | None = Field(description="Height of an image, in pixels; null for tensors.")
+    width: Pixels | None = Field(description="Width of an image, in pixels; null for tensors.")
+    shapes: tuple[TensorInput, ...] | None = Field(description="The tensors in order; null for images.")
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
+    def _check_images_or_tensors(self) -> Self:
         if None in (self.channels, self.height, self.width) and not self.shapes:
             raise PydanticCustomError("input", "must have channels, height and width, or shapes")
         return self
 
 
 class WeightsRecord(Record):
-    """A checkpoint in a network: which tensors it gave, and which not."""
+    """A checkpoint that was loaded into a network."""
 
-    file: str = Field(description="Name of the file.")
-    layout: str = Field(description="Whose names of tensors it uses, as torchvision or mnfpn.")
-    matched: Count = Field(description="Tensors of the network that the file gave.")
-    ignored: tuple[str, ...] = Field(description="Keys of the file that the network has no use for.")
+    file: str = Field(description="Name of the checkpoint's file.")
+    layout: str = Field(description="Library whose names of tensors the file uses, as torchvision or mnfpn.")
+    matched: Count = Field(description="Tensors of the network that were loaded from the file.")
+    ignored: tuple[str, ...] = Field(description="Keys of the file that the network does not have.")
     missing: tuple[str, ...] = Field(description="Keys of the network that the file does not have.")
     overridden: tuple[str, ...] = Field(
-        description="Keys of the file for a layer that is shared here, whose values differ from the last one's."
+        description="Keys of the file for a layer that the network shares, replaced by different values."
     )
     settings_differ: tuple[str, ...] = Field(
-        description="Keys in which the settings that the file carries are not the network's, as pyramid.upsample."
+        description="Keys of the settings in the file that differ from the network's settings, as pyramid.upsample."
     )
 
 
 class CapacityRecord(Record):
-    """What a network keeps for whatever comes behind it; it is no accuracy."""
+    """The capacity of a network: the size of the maps that it hands on. It is not an accuracy."""
 
     backbone_channels: Count = Field(
-        description="Channels of the maps that the pyramid or the head is built on, summed."
+        description="Sum of the channels of the maps that the pyramid or the head is built on."
     )
-    channels: Count = Field(description="Channels of a level; without a pyramid, of the map that the head takes.")
+    channels: Count = Field(
+        description="Channels of a level; without a pyramid, channels of the map that the head takes."
+    )
     levels: Count = Field(description="Levels of the pyramid; 1 without one.")
-    cells: Cells = Field(description="Cells of the finest of these maps.")
+    cells: Cells = Field(description="Cells of the finest of these maps, height times width.")
 
 
 class PlannedCost(Record):
-    """What a run costs by its plan."""
+    """The cost of a run, by its plan."""
 
-    parameters: Parameters = Field(description="Parameters.")
+    parameters: Parameters = Field(description="Parameters of the network.")
     macs: Macs = Field(description="MACs of one image.")
     planned_memory_bytes: Bytes = Field(
-        description="Weights, and the peak of activations of an inference pass of the whole batch."
+        description="Weights, and the peak of activations in an inference pass of the whole batch, in bytes."
     )
-    capacity: CapacityRecord = Field(description="What the network keeps.")
+    capacity: CapacityRecord = Field(description="Capacity of the network.")
 
 
 class PlannedRun(Record):
-    """A run: a network, its input, and how it is run."""
+    """A run: a network, an input, and what executes it."""
 
     settings: NetworkSettings = Field(description="All settings of the network.")
     input: ImageInput = Field(description="The input of a pass.")
     runtime: str = Field(description="What executes the network.")
-    device: str = Field(description="The device it ran on; while it is pending, the one asked for, which may be auto.")
+    device: str = Field(
+        description="The device that the run used; for a pending run, the requested one, which may be auto."
+    )
     dtype: DType = Field(description="The element type that the run computes in.")
     threads: Count | None = Field(
-        description="Threads of the CPU that it ran on, or is to run on; null for torch's choice, not yet run."
+        description="Threads of the CPU that the run used; for a pending run, those requested; null for torch's choice."
     )
     train: bool = Field(description="Whether a pass is a training step, not an inference pass.")
-    cost: PlannedCost = Field(description="What it costs by its plan.")
+    cost: PlannedCost = Field(description="The cost of the run, by its plan.")
 
 
 class ComparableRecord(Record):
-    """What runs have in common whose times can be compared."""
+    """What runs share whose times can be compared."""
 
-    machine: str = Field(description="The kind of machine: its processor and cores, or its GPU.")
-    device: str = Field(description="The device.")
+    machine: str = Field(description="Kind of the machine: its processor and cores, or its GPU.")
+    device: str = Field(description="Device of the runs.")
     batch: Count = Field(description="Images in a batch.")
     train: bool = Field(description="Whether a pass is a training step, not an inference pass.")
 
 
 class StatusCounts(Record):
-    """Runs by status."""
+    """How many runs have each status."""
 
     done: Count = Field(0, description="Runs that were measured.")
     failed: Count = Field(0, description="Runs that failed.")
-    pending: Count = Field(0, description="Runs that are still to be measured.")
+    pending: Count = Field(0, description="Runs that are pending.")
 
 
 Interval = tuple[Seconds, Seconds]
 Sample = Annotated[Seconds, Field(ge=1e-12, le=1e9)]
-"""The time of a pass: whatever is worked out of some of them stays finite."""
+"""The time of a pass, in seconds. The bounds keep every statistic of samples finite."""
 Samples = Annotated[tuple[Sample, ...], Field(min_length=1)]
 Ended = Literal["precision", "noise", "max_time", "passes", "min_time", "interrupted", "failed"]
 """What ended a measurement."""
 
 
 class LatencyRecord(Record):
-    """The time of one pass: its samples, and statistics of them; null where they are too few for one."""
+    """The time of a pass: samples and their statistics. A statistic is null where there are too few samples for it."""
 
-    median: Sample = Field(description="Median.")
-    ci95: Interval | None = Field(description="95 % confidence interval of the median.")
-    quartiles: Interval = Field(description="First and third quartile.")
-    iqr: Seconds = Field(description="Interquartile range.")
-    min: Seconds = Field(description="The fastest sample.")
-    mad: Seconds = Field(description="Median absolute deviation.")
-    p90: Seconds | None = Field(description="90th percentile.")
-    p99: Seconds | None = Field(description="99th percentile.")
-    outliers: tuple[Count, ...] = Field(description="Positions of outliers in samples.")
-    samples: Samples = Field(description="All samples, in the order in which they were taken.")
+    median: Sample = Field(description="Median of the samples, in seconds.")
+    ci95: Interval | None = Field(description="95 % confidence interval of the median, in seconds.")
+    quartiles: Interval = Field(description="First and third quartile, in seconds.")
+    iqr: Seconds = Field(description="Interquartile range, in seconds.")
+    min: Seconds = Field(description="Fastest sample, in seconds.")
+    mad: Seconds = Field(description="Median absolute deviation, in seconds.")
+    p90: Seconds | None = Field(description="90th percentile, in seconds.")
+    p99: Seconds | None = Field(description="99th percentile, in seconds.")
+    outliers: tuple[Count, ...] = Field(description="Positions of the outliers in samples, from 0.")
+    samples: Samples = Field(description="Time of each pass in the order in which they ran, in seconds.")
 
 
 class WarningRecord(Record):
-    """Something that makes a measurement less sure than it seems."""
+    """A reason to trust a measurement less."""
 
-    kind: str = Field(description="The cause in one word: load, steal, cpu_quota, threads, clock, ….")
-    cause: str = Field(description="What was seen, with figures.")
+    kind: str = Field(description="The kind in one word: load, steal, cpu_quota, threads, clock, ….")
+    cause: str = Field(description="What was observed, with figures.")
     helps: str = Field(description="What to do about it.")
+
+    def within(self, where: str) -> Self:
+        """Return the warning with the place that it concerns in front of its cause."""
+        return self.model_copy(update={"cause": f"{where}: {self.cause}"})
 
 
 class EnvironmentRecord(Record):
-    """The machine and the software of a measurement; null is what could not be read, or is not there."""
+    """The machine and the software of a measurement. A key is null where it could not be read or does not exist."""
 
     cpu: str = Field(description="Model of the processor.")
     cores: Count | None = Field(description="Physical cores.")
-    memory_bytes: Bytes = Field(description="Memory of the machine.")
+    memory_bytes: Bytes = Field(description="Memory of the machine, in bytes.")
     gpu: str | None = Field(description="Name of the GPU.")
-    driver: str | None = Field(description="Version of its driver.")
+    driver: str | None = Field(description="Version of the GPU's driver.")
     cuda: str | None = Field(description="Version of CUDA that torch was built for.")
-    tf32: bool | None = Field(description="Whether float32 convolutions on the GPU may round to 10 bits of fraction.")
+    tf32: bool | None = Field(description="Whether convolutions on the GPU may round float32 to 10 bits of fraction.")
     torch: str = Field(description="Version of torch.")
     python: str = Field(description="Version of Python.")
     platform: str = Field(description="Operating system.")

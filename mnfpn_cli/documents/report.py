@@ -1,4 +1,4 @@
-"""What `mnfpn report` and `mnfpn recommend` return."""
+"""The documents of `mnfpn report` and `mnfpn recommend`: frontiers of a store, and recommended runs."""
 
 from typing import Literal
 
@@ -12,70 +12,76 @@ from mnfpn_cli.documents.runs import StoredRunRecord
 class FrontierRun(StoredRunRecord):
     """A run of the frontier."""
 
-    name: str = Field(description="What it differs in from the other runs, in words.")
-    kept: Share = Field(description="The capacity that it keeps, as a share of the most of all runs.")
+    name: str = Field(description="What distinguishes the run from the others, in words.")
+    kept: Share = Field(description="Capacity that the run keeps, as a share of the largest of all runs.")
 
 
 class FrontierRecord(ComparableRecord):
-    """The frontier of runs whose times can be compared."""
+    """A frontier, of runs whose times can be compared."""
 
-    runs: tuple[FrontierRun, ...] = Field(description="Its runs, fastest first.")
+    runs: tuple[FrontierRun, ...] = Field(description="Runs of the frontier, fastest first.")
 
 
 class MovedRecord(Record):
-    """A time of the baseline that differs from its first."""
+    """A time of the baseline run that differs from its first."""
 
-    worker: str = Field(description="The machine.")
-    finished: str = Field(description="When it was timed: UTC, in ISO 8601.")
-    drift: Ratio = Field(description="The time over its first time.")
+    worker: str = Field(description="Name of the machine.")
+    finished: str = Field(description="When the baseline run was timed: UTC, in ISO 8601.")
+    drift: Ratio = Field(description="Its time over its first time.")
 
 
 class ReportDocument(Document):
-    """The result of `mnfpn report`."""
+    """The frontiers of a store: the result of `mnfpn report`."""
 
     command: Literal["report"] = Field("report", description="The command that made the document.")
-    counts: StatusCounts = Field(description="The runs by status.")
+    counts: StatusCounts = Field(description="Numbers of runs by status.")
     frontier: tuple[FrontierRecord, ...] = Field(
-        description="The measured frontier of each machine, device and batch, for inference and training apart."
+        description="Measured frontier of each machine, device and batch, for inference and training separately."
     )
-    baseline_moved: tuple[MovedRecord, ...] = Field(description="Times of the baseline that differ from its first.")
-    output: str | None = Field(description="The page or picture that was written; null where none was.")
+    baseline_moved: tuple[MovedRecord, ...] = Field(description="Times of the baseline run that differ from its first.")
+    output: str | None = Field(description="Name of the page or picture that was written; null where none was.")
 
 
 class NextCommands(Record):
-    """What to do with a run next."""
+    """The commands that continue from a run."""
 
-    inspect: str = Field(description="The command that shows the layers of its network.")
-    export: str = Field(description="The command that writes its network as ONNX.")
-    measure: str = Field(description="The command that measures it again.")
+    inspect: str = Field(description="Command that shows the layers of its network.")
+    export: str = Field(description="Command that writes its network as ONNX.")
+    measure: str = Field(description="Command that measures the run again.")
 
 
 class PickRecord(PlannedRun):
-    """A measured run, with what speaks for it."""
+    """A recommended run, with its measured time."""
 
-    key: str = Field(description="Its key in the store.")
+    key: str = Field(description="Key of the run in the store.")
     size: ImageSize = Field(description="Size of an image.")
-    latency_s: LatencyRecord = Field(description="The time of a pass.")
-    within_surely: bool = Field(description="Whether the whole 95 % interval is within the latency asked for.")
-    kept: Share = Field(description="The capacity that it keeps, as a share of the most in the store.")
-    commands: NextCommands = Field(description="What to do with it next.")
+    latency_s: LatencyRecord = Field(description="Time of a pass, in seconds.")
+    within_surely: bool = Field(
+        description="Whether the whole 95 % interval of the median is within the latency asked for."
+    )
+    kept: Share = Field(description="Capacity that the run keeps, as a share of the largest in the store.")
+    commands: NextCommands = Field(description="Commands that continue from the run.")
 
 
 class RecommendationRecord(ComparableRecord):
-    """What to take on one machine, device and batch, for inference or for training."""
+    """The recommended runs for one machine, device and batch, for inference or for training."""
 
     measured: Count = Field(description="Measured runs that were compared.")
-    within: Count = Field(description="How many of them are within the budget.")
-    picks: tuple[PickRecord, ...] = Field(description="The frontier within the budget, the run that keeps most first.")
-    step: PickRecord | None = Field(description="The fastest run that keeps more; null where there is none.")
+    within: Count = Field(description="Measured runs that are within the budget.")
+    picks: tuple[PickRecord, ...] = Field(
+        description="Runs of the frontier within the budget, the one that keeps most first."
+    )
+    step: PickRecord | None = Field(
+        description="Next run of the frontier: the fastest that keeps more; null where there is none."
+    )
 
 
 class RecommendDocument(Document):
-    """The result of `mnfpn recommend`."""
+    """The recommended runs of a store: the result of `mnfpn recommend`."""
 
     command: Literal["recommend"] = Field("recommend", description="The command that made the document.")
-    objective: str = Field(description="What a recommendation goes by.")
-    warnings: tuple[str, ...] = Field(description="What makes the figures less sure.")
+    objective: str = Field(description="What a recommendation optimises, in words.")
+    warnings: tuple[str, ...] = Field(description="Reasons to trust the figures less, a sentence each.")
     recommendations: tuple[RecommendationRecord, ...] = Field(
-        description="One for each machine, device and batch, for inference and training apart."
+        description="Recommendation for each machine, device and batch, for inference and training separately."
     )

@@ -1,4 +1,4 @@
-"""Every document by the name of its command: its JSON Schema, and the table of its keys in the README."""
+"""The registry of documents by command, their JSON Schemas, and the table of their keys in the README."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,45 +28,51 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "recommend": "mnfpn_cli.documents.report:RecommendDocument",
     }
 )
-"""The model of each document, which is imported where it is asked for."""
+"""The model of each document by its name, as ``module:class``; a model is imported only where it is used."""
 
 NAMES = (*DOCUMENTS, "settings")
-"""What has a schema."""
+"""The names that have a schema."""
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
+MOST_INLINE = 3
+"""A record that several keys share has a row of its own in the table if it has more keys than this."""
+
+WIDTH = 120
+"""The width of the text above the table, in characters."""
+
 
 def schema(name: str) -> dict[str, Any]:
-    """Give the JSON Schema (draft 2020-12) of a document: one of ``NAMES``."""
+    """Return the JSON Schema (draft 2020-12) of a document: one of ``NAMES``."""
     if name == "settings":
         return _settings_schema()
     module, _, model = DOCUMENTS[name].partition(":")
-    made: dict[str, Any] = TypeAdapter(getattr(import_module(module), model)).json_schema(mode="serialization")
-    return {"$schema": DIALECT, **made, "title": f"mnfpn {name}"}
+    whole: dict[str, Any] = TypeAdapter(getattr(import_module(module), model)).json_schema(mode="serialization")
+    return {"$schema": DIALECT, **whole, "title": f"mnfpn {name}"}
 
 
 def _settings_schema() -> dict[str, Any]:
-    """What a settings file holds: whole settings, or only a list of stages."""
-    made: dict[str, Any] = TypeAdapter(NetworkSettings | Stages).json_schema()
-    properties = made["$defs"]["NetworkSettings"]["properties"]
+    """Return the JSON Schema of a settings file, which holds whole settings or only a list of stages."""
+    whole: dict[str, Any] = TypeAdapter(NetworkSettings | Stages).json_schema()
+    properties = whole["$defs"]["NetworkSettings"]["properties"]
     properties.update({key: {"type": "string", "description": what} for key, what in ANNOTATIONS.items()})
-    return {"$schema": DIALECT, "title": "mnfpn settings", **made}
+    return {"$schema": DIALECT, "title": "mnfpn settings", **whole}
 
 
-def document_of(command: str) -> str:
-    """Name the document of a command, as ``runs`` of ``runs list``; what is no such command stays as it is."""
+def document_name(command: str) -> str:
+    """Return the name of a command's document, as ``runs`` for ``runs list``; an unknown command stays as it is."""
     name = command.partition(" ")[0]
     if name not in DOCUMENTS:
         return command
     whole = schema(name)
-    forms = {form["properties"]["command"]["const"] for _, form in records(whole, whole["$defs"])}
-    return name if command in forms else command
+    commands = {form["properties"]["command"]["const"] for _, form in records(whole, whole["$defs"])}
+    return name if command in commands else command
 
 
 def keys(name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Walk the keys of a document in order, as ``results[].levels[].stride``, each with its part of the schema.
+    """Yield the path of each key of a document in order, as ``results[].levels[].stride``, with its schema.
 
-    Settings are one key: their own are those of a settings file.
+    Settings are one key; the schema of a settings file has their own.
     """
     whole = schema(name)
     yield from _keys(whole, whole["$defs"], "")
@@ -85,33 +91,30 @@ def _keys(
 def records(
     part: Mapping[str, Any], definitions: Mapping[str, Any], path: str = ""
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Give the records that a value may hold, each with its path: ``[]`` stands for a list, ``.*`` for any key.
+    """Yield the schemas of the records that a value may hold, each with its path; settings are not among them.
 
-    Settings are none: they are a value.
+    Args:
+        part: the schema of the value.
+        definitions: the schemas that ``part`` refers to.
+        path: the path of the value. An item of a list adds ``[]`` to it, a value of a dictionary ``.*``.
     """
     if "$ref" in part:
         yield from records(definitions[part["$ref"].removeprefix("#/$defs/")], definitions, path)
     for kind in ("anyOf", "oneOf"):
-        for one in part.get(kind, ()):
-            yield from records(one, definitions, path)
-    for one in (part.get("items"), *part.get("prefixItems", ())):
-        if isinstance(one, Mapping):
-            yield from records(one, definitions, f"{path}[]")
+        for choice in part.get(kind, ()):
+            yield from records(choice, definitions, path)
+    for item in (part.get("items"), *part.get("prefixItems", ())):
+        if isinstance(item, Mapping):
+            yield from records(item, definitions, f"{path}[]")
     if isinstance(part.get("additionalProperties"), Mapping):
         yield from records(part["additionalProperties"], definitions, f"{path}.*")
     if "properties" in part and part.get("title") != "NetworkSettings":
         yield path, part
 
 
-MOST_INLINE = 3
-"""Keys that a record in several places has at most if they are listed in each; one that has more gets a row."""
-
-WIDTH = 120
-
-
 @dataclass(frozen=True)
 class RecordSchema:
-    """A document or a record of one: its JSON Schema, with the definitions that this refers to."""
+    """The JSON Schema of a document or of a record in it, with the definitions that it refers to."""
 
     title: str
     properties: Mapping[str, Mapping[str, Any]]
@@ -119,86 +122,93 @@ class RecordSchema:
 
     @classmethod
     def of(cls, part: Mapping[str, Any], definitions: Mapping[str, Any]) -> "RecordSchema":
-        """Read a schema."""
+        """Make one of a part of a schema."""
         return cls(part["title"].removesuffix("Record"), part["properties"], definitions)
 
     def records(self, key: str) -> "Iterator[tuple[str, RecordSchema]]":
-        """The records below a key, each with its path."""
+        """Yield the records that a key may hold, each with its path."""
         for path, part in records(self.properties[key], self.definitions, key):
             yield path, RecordSchema.of(part, self.definitions)
 
     def uses(self) -> "Iterator[tuple[str, str, RecordSchema]]":
-        """All records in it, each with the title and the key that lead to it."""
+        """Yield every record at any depth, with the title and the key of the record that holds it."""
         for key in self.properties:
-            for _, one in self.records(key):
-                yield self.title, key, one
-                yield from one.uses()
+            for _, record in self.records(key):
+                yield self.title, key, record
+                yield from record.uses()
 
-    def listed(self, rows: Collection[str], path: str = "", without: Collection[str] = ()) -> Iterator[str]:
-        """Give the keys, those of one record together, as ``levels[].{name,stride}``.
+    def key_texts(self, rows: Collection[str], path: str = "", without: Collection[str] = ()) -> Iterator[str]:
+        """Yield the keys at any depth as Markdown, those of one record together, as ``levels[].{name,stride}``.
 
         Args:
-            rows: titles of records that have a row, which are named in place of their keys.
-            path: of this record, with the dot behind it.
+            rows: titles of the records that have a row of their own; their titles replace their keys.
+            path: the path of this record, with a dot at its end.
             without: keys that are left out.
         """
         inner = {key: list(self.records(key)) for key in self.properties if key not in without}
-        leaves = [key for key, found in inner.items() if not found]
+        leaves = [key for key, held in inner.items() if not held]
         if path and len(leaves) > 1:
             leaves = [f"{{{','.join(leaves)}}}"]
         yield from (f"`{path}{leaf}`" for leaf in leaves)
-        for found in inner.values():
-            for place, one in found:
-                if one.title in rows:
-                    yield f"`{path}{place}` ({one.title})"
+        for held in inner.values():
+            for place, record in held:
+                if record.title in rows:
+                    yield f"`{path}{place}` ({record.title})"
                 else:
-                    yield from one.listed(rows, f"{path}{place}.")
+                    yield from record.key_texts(rows, f"{path}{place}.")
 
 
-def documents() -> dict[str, RecordSchema]:
-    """Every document by its name; one of several forms by the name of each, as ``runs list``."""
-    made: dict[str, RecordSchema] = {}
+def document_schemas() -> dict[str, RecordSchema]:
+    """Return the schema of every document by its label in the table.
+
+    A document with a form for each of several commands has an entry for each, as ``runs list``.
+    """
+    schemas: dict[str, RecordSchema] = {}
     for name in DOCUMENTS:
         whole = schema(name)
-        forms = [one for _, one in records(whole, whole["$defs"])]
-        commands = [one["properties"]["command"]["const"] for one in forms]
+        forms = [form for _, form in records(whole, whole["$defs"])]
+        commands = [form["properties"]["command"]["const"] for form in forms]
         for form, command in zip(forms, commands, strict=True):
             alone = commands.count(command) == 1
             label = f"`{command}`" if alone else f"`{command}` ({form['title'].removesuffix('Document')})"
-            made[label] = RecordSchema.of(form, whole["$defs"])
-    return made
+            schemas[label] = RecordSchema.of(form, whole["$defs"])
+    return schemas
 
 
-def reference() -> list[str]:
-    """Give the lines of Markdown: what all documents begin with, and a table with a row for each."""
-    every = documents()
-    shared = _shared(every.values())
+def key_reference() -> list[str]:
+    """Return the lines of Markdown of the README: the keys of every document, and a table with a row for each."""
+    documents = document_schemas()
+    shared = _shared_records(documents.values())
     envelope = Document.model_fields
-    rows = {name: one.listed(shared, without=envelope) for name, one in every.items()}
-    rows |= {title: one.listed(shared) for title, one in sorted(shared.items())}
-    table = ["| document | keys |", "|---|---|", *(f"| {name} | {', '.join(keys)} |" for name, keys in rows.items())]
-    return [*_sentences(), "", *table]
+    rows = {label: document.key_texts(shared, without=envelope) for label, document in documents.items()}
+    rows |= {title: record.key_texts(shared) for title, record in sorted(shared.items())}
+    table = ["| document | keys |", "|---|---|", *(f"| {name} | {', '.join(texts)} |" for name, texts in rows.items())]
+    return [*_introduction(), "", *table]
 
 
-def _sentences() -> list[str]:
+def _introduction() -> list[str]:
     whole = TypeAdapter(Document).json_schema(mode="serialization")
-    *others, last = RecordSchema.of(whole, whole["$defs"]).listed(())
+    *others, last = RecordSchema.of(whole, whole["$defs"]).key_texts(())
     text = (
-        f"Every document begins with {', '.join(others)} and {last}. The version is raised only when a key goes or "
-        "changes its meaning. A key that does not apply is null: `settings` for a network of others, `model` for one "
-        "from settings. `mnfpn schema DOCUMENT` prints the meaning and the unit of each key. A name in parentheses "
+        f"Every document begins with {', '.join(others)} and {last}. The version is raised only when a key is removed "
+        "or changes its meaning. A key that does not apply is null: `settings` for an external network, `model` for "
+        "one from settings. `mnfpn schema DOCUMENT` prints the meaning and the unit of each key. A name in parentheses "
         "has a row of its own."
     )
     return wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
-def _shared(every: Collection[RecordSchema]) -> dict[str, RecordSchema]:
-    """The records that get a row, by title."""
-    found: dict[str, RecordSchema] = {}
+def _shared_records(documents: Collection[RecordSchema]) -> dict[str, RecordSchema]:
+    """Return the records that have a row of their own, by title: those that several keys share."""
+    by_title: dict[str, RecordSchema] = {}
     users: dict[str, set[tuple[str, str]]] = {}
-    for document in every:
-        for owner, key, one in document.uses():
+    for document in documents:
+        for owner, key, record in document.uses():
             if key not in Document.model_fields:
-                found[one.title] = one
-                users.setdefault(one.title, set()).add((owner, key))
-    return {title: one for title, one in found.items() if len(users[title]) > 1 and len(one.properties) > MOST_INLINE}
+                by_title[record.title] = record
+                users.setdefault(record.title, set()).add((owner, key))
+    return {
+        title: record
+        for title, record in by_title.items()
+        if len(users[title]) > 1 and len(record.properties) > MOST_INLINE
+    }

@@ -1,4 +1,4 @@
-"""What `mnfpn settings presets` returns."""
+"""The document of `mnfpn settings presets`: all presets with their settings."""
 
 from typing import Literal
 
@@ -9,15 +9,15 @@ from mnfpn_cli.settings.network import NetworkSettings
 
 
 class Preset(Record):
-    """A network to start from."""
+    """A preset: a network to start from."""
 
     name: str = Field(description="Name of the preset, as `preset` takes it.")
-    description: str = Field(description="What it is, in a line.")
-    settings: NetworkSettings = Field(description="All its settings.")
+    description: str = Field(description="The network in a line.")
+    settings: NetworkSettings = Field(description="All settings of the network.")
 
 
 class PresetsDocument(Document):
-    """The result of `mnfpn settings presets`."""
+    """All presets: the result of `mnfpn settings presets`."""
 
     command: Literal["presets"] = Field("presets", description="The command that made the document.")
     presets: tuple[Preset, ...] = Field(description="All presets, in alphabetical order.")

@@ -1,4 +1,4 @@
-"""What `mnfpn shapes` returns."""
+"""The document of `mnfpn shapes`: the maps that a network returns for each input."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ from mnfpn_cli.settings.input import DType
 class TapMap(MapSize):
     """A map that a level or a head is built on."""
 
-    path: str = Field(description="Where it comes out: stages.N, or the level it is.")
+    path: str = Field(description="Where the map is taken: stages.N, or the name of a level.")
     channels: Count = Field(description="Channels of the map.")
 
 
@@ -21,57 +21,62 @@ class LevelMap(MapSize):
     """A level of the pyramid."""
 
     name: str = Field(description="Name of the level: pk has stride 2^k.")
-    stride: Stride | None = Field(description="Input pixels to a cell; null for a pooled top.")
+    stride: Stride | None = Field(description="Input pixels per cell; null for a level that is pooled.")
     channels: Count = Field(description="Channels of the map.")
-    bytes: Bytes = Field(description="Memory of the map for the whole batch.")
-    exact: bool = Field(description="Whether the map is the input over the stride, without rounding.")
-    tap: TapMap = Field(description="The map that the level is built on.")
-    resized_from: MapSize | None = Field(description="Size of the coarser map that is added; null where none is.")
+    bytes: Bytes = Field(description="Memory of the map for the whole batch, in bytes.")
+    exact: bool = Field(
+        description="Whether the size of the map is that of the input over the stride, without rounding."
+    )
+    tap: TapMap = Field(description="Map that the level is built on.")
+    resized_from: MapSize | None = Field(
+        description="Size of the coarser map that is resized and added; null where none is."
+    )
 
 
 class HeadMaps(Record):
-    """A head on the maps."""
+    """The head of a network."""
 
-    output: Literal["logits"] = Field(description="What comes out.")
-    classes: Count = Field(description="Classes.")
-    bytes: Bytes = Field(description="Memory of the output for the whole batch.")
-    maps: tuple[TapMap, ...] = Field(description="The maps that the head takes.")
+    output: Literal["logits"] = Field(description="Kind of the output.")
+    classes: Count = Field(description="Number of classes.")
+    bytes: Bytes = Field(description="Memory of the output for the whole batch, in bytes.")
+    maps: tuple[TapMap, ...] = Field(description="Maps that the head takes.")
 
 
 class PlannedMaps(Record):
     """The maps of a network from settings, for one input."""
 
-    input: ImageInput = Field(description="The input.")
-    levels: tuple[LevelMap, ...] = Field(description="The levels of the pyramid, finest first.")
+    input: ImageInput = Field(description="Input of a pass.")
+    levels: tuple[LevelMap, ...] = Field(description="Levels of the pyramid, finest first.")
     head: HeadMaps | None = Field(description="The head; null where there is none.")
 
 
 class OutputRecord(Record):
-    """A tensor that a network of others returns."""
+    """A tensor that an external network returns."""
 
-    name: str = Field(description="Its key, or its position.")
+    name: str = Field(description="Key of the tensor in what the network returns, or its position.")
     stride: float | None = Field(
-        description="Input pixels to a cell; null where it follows none.", json_schema_extra={"unit": "px"}
+        description="Input pixels per cell; null where the tensor does not scale with the input.",
+        json_schema_extra={"unit": "px"},
     )
-    shape: tuple[Count, ...] = Field(description="Its shape, batch included.")
-    elements: Count = Field(description="Its elements.")
-    bytes: Bytes = Field(description="Its memory.")
+    shape: tuple[Count, ...] = Field(description="Shape of the tensor, with its batch.")
+    elements: Count = Field(description="Number of elements.")
+    bytes: Bytes = Field(description="Memory of the tensor, in bytes.")
 
 
 class ObservedMaps(Record):
-    """The outputs of a network of others, for one set of inputs."""
+    """The outputs of an external network, for one set of inputs."""
 
-    inputs: tuple[TensorInput, ...] = Field(description="The inputs.")
-    outputs: tuple[OutputRecord, ...] = Field(description="All tensors that come out.")
-    findings: tuple[Finding, ...] = Field(description="What is wrong with them as a pyramid.")
-    notes: tuple[str, ...] = Field(description="What is worth knowing and not wrong.")
+    inputs: tuple[TensorInput, ...] = Field(description="Inputs of a pass.")
+    outputs: tuple[OutputRecord, ...] = Field(description="All tensors that the network returns.")
+    findings: tuple[Finding, ...] = Field(description="What is wrong with the outputs as a pyramid.")
+    notes: tuple[str, ...] = Field(description="What is worth knowing, but not wrong, a sentence each.")
 
 
 class ShapesDocument(Document):
-    """The result of `mnfpn shapes`: the maps that come out, for each input."""
+    """The maps that a network returns for each input: the result of `mnfpn shapes`."""
 
     command: Literal["shapes"] = Field("shapes", description="The command that made the document.")
-    dtype: DType | None = Field(description="Element type that bytes are counted in; null for a model of others.")
-    verified: bool = Field(description="Whether the real network was run and returned the same.")
-    results: tuple[PlannedMaps, ...] | tuple[ObservedMaps, ...] = Field(description="The maps for each input.")
+    dtype: DType | None = Field(description="Element type that bytes are counted in; null for an external network.")
+    verified: bool = Field(description="Whether the network was run and returned these shapes.")
+    results: tuple[PlannedMaps, ...] | tuple[ObservedMaps, ...] = Field(description="Maps for each input.")
     weights: WeightsRecord | None = Field(description="How the checkpoint fits; null without `weights`.")

@@ -1,4 +1,4 @@
-"""What `mnfpn summary` returns: layers, memory, and what counters make of the network."""
+"""The document of `mnfpn summary`: layers, memory, and the totals of counters."""
 
 from typing import Literal
 
@@ -10,10 +10,7 @@ from mnfpn_cli.documents.records import ImageInput, TensorInput, WeightsRecord
 
 
 class WorkRecord(Record):
-    """What there is to compute, for the whole input.
-
-    MACs of products; of everything else the elements that it is computed for.
-    """
+    """The work of a pass, for the whole input: MACs of products, and elements of all other operations."""
 
     convolution_macs: Macs = Field(description="MACs of convolutions.")
     dense_macs: Macs = Field(description="MACs of dense layers, attention and other products.")
@@ -33,32 +30,32 @@ class WorkRecord(Record):
 
 
 class Term(Record):
-    """A part of a counter's total: a quantity, and how often the counter adds it."""
+    """A term of a counter's total: a quantity, and the factor that the counter adds it with."""
 
-    quantity: str = Field(description="What is added.")
-    factor: Amount = Field(description="How often each is added; negative where the counter misses it.")
-    amount: Count = Field(description="How many there are.")
+    quantity: str = Field(description="Name of the quantity.")
+    factor: Amount = Field(description="Times that the counter adds the quantity; negative where it misses some of it.")
+    amount: Count = Field(description="Amount of the quantity.")
 
 
 class CounterTotal(Record):
-    """What a counter printed for a network, and what it is made of."""
+    """The total that a counter printed for a network, and its terms."""
 
     tool: str = Field(description="Name of the counter.")
     version: str | None = Field(description="Version of its package; null where it is not installed.")
-    total: Count | None = Field(description="What it printed; null where it is not installed or failed.")
-    unit: str = Field(description="The unit as the counter calls it.")
-    meaning: str = Field(description="What the total is, in words; empty where there is none.")
+    total: Count | None = Field(description="Total that the counter printed; null where it is not installed or failed.")
+    unit: str = Field(description="Unit of the total, as the counter calls it.")
+    meaning: str = Field(description="Meaning of the total, in words; empty where there is none.")
     exact: bool = Field(description="Whether the terms add up to the total.")
-    terms: tuple[Term, ...] = Field(description="The quantities that the total is made of.")
-    remainder: Amount | None = Field(description="The total less its terms; null where there is no total.")
-    note: str = Field(description="Why there is no total, or what the counter does elsewhere; empty as a rule.")
+    terms: tuple[Term, ...] = Field(description="Terms of the total.")
+    remainder: Amount | None = Field(description="Total less its terms; null where there is no total.")
+    note: str = Field(description="Why there is no total, or another remark on the counter; usually empty.")
 
 
 class CountsRecord(Record):
     """The work of a network, and the totals of all counters."""
 
-    work: WorkRecord = Field(description="What there is to compute.")
-    tools: tuple[CounterTotal, ...] = Field(description="What each counter printed.")
+    work: WorkRecord = Field(description="Work of a pass.")
+    tools: tuple[CounterTotal, ...] = Field(description="Total of each counter.")
 
 
 Status = Literal["called", "used", "holds", "never_called", "function"]
@@ -67,61 +64,63 @@ Shape = tuple[Count, ...]
 
 
 class Totals(Record):
-    """The whole network."""
+    """The totals of the whole network."""
 
-    parameters: Parameters = Field(description="Parameters, each once.")
+    parameters: Parameters = Field(description="Number of parameters, each counted once.")
     macs: Macs = Field(description="MACs for the whole input; FLOPs are twice that.")
 
 
 class InferenceMemory(Record):
-    """Memory of inference."""
+    """The memory of an inference pass."""
 
-    weights_bytes: Bytes = Field(description="Parameters and buffers.")
-    peak_activation_bytes: Bytes = Field(description="The input and all maps that are alive together, at the peak.")
+    weights_bytes: Bytes = Field(description="Parameters and buffers, in bytes.")
+    peak_activation_bytes: Bytes = Field(description="Input and all maps that are alive at the peak, in bytes.")
 
 
 class Registration(Record):
-    """Whether the layers that run are the layers that the network registers."""
+    """The modules that ran in a pass compared with those that the network registers."""
 
     called: Count = Field(description="Registered modules that took part in the pass.")
     registered: Count = Field(description="Registered modules that have a forward.")
-    same: bool = Field(description="Whether all that ran is registered, and all registered parameters took part.")
+    same: bool = Field(
+        description="Whether every module that ran is registered, and every registered parameter took part."
+    )
 
 
 class LayerRecord(Record):
     """A module, or a functional step."""
 
-    path: str = Field(description="Attribute path in the network; empty for the network itself.")
+    path: str = Field(description="Attribute path of the module in the network; empty for the network itself.")
     type: str = Field(description="Class of the module, or function.")
     depth: Count = Field(description="Depth in the tree; 0 for the network itself.")
     status: Status = Field(
         description="What it did in the pass: called; used, by another that took its parameters; holds others; "
         "never_called; or function, a functional step."
     )
-    registered: bool = Field(description="Whether the network has it in its tree.")
-    calls: Count = Field(description="How often it was called.")
+    registered: bool = Field(description="Whether the module is in the network's tree of modules.")
+    calls: Count = Field(description="Number of calls in a pass.")
     output_shape: Shape | tuple[Shape, ...] | None = Field(
         description="Shape of the output, batch included; a list of shapes where there are several outputs or calls; "
         "null where it was never called."
     )
-    parameters: Parameters = Field(description="Parameters of it and of all below it, each once.")
-    macs: Macs = Field(description="MACs of it and of all below it, for the whole input.")
-    activations: Count = Field(description="Elements of all outputs.")
+    parameters: Parameters = Field(description="Parameters of the module and of all below it, each counted once.")
+    macs: Macs = Field(description="MACs of the module and of all below it, for the whole input.")
+    activations: Count = Field(description="Number of elements of all outputs.")
 
 
 class SummaryDocument(Document):
-    """The result of `mnfpn summary`: the layers of a network, and what they add up to."""
+    """The layers of a network and their totals: the result of `mnfpn summary`."""
 
     command: Literal["summary"] = Field("summary", description="The command that made the document.")
-    input: ImageInput | None = Field(description="The batch of images; null where the input is something else.")
+    input: ImageInput | None = Field(description="Batch of images; null where the input is of other tensors.")
     inputs: tuple[TensorInput, ...] = Field(description="All inputs as tensors.")
     totals: Totals = Field(description="Totals of the whole network, whichever layers are listed.")
-    memory: InferenceMemory = Field(description="Memory that inference takes.")
-    registration: Registration = Field(description="Modules that took part, and modules that are registered.")
-    layers: tuple[LayerRecord, ...] = Field(description="The layers that were asked for, parents before children.")
-    counts: CountsRecord | None = Field(description="Operations and counters; null without `counts`.")
-    audit: Audit | None = Field(description="What the audit found; null where `audit` is off.")
+    memory: InferenceMemory = Field(description="Memory of an inference pass.")
+    registration: Registration = Field(description="Modules that ran compared with those that are registered.")
+    layers: tuple[LayerRecord, ...] = Field(description="Layers that were asked for, parents before children.")
+    counts: CountsRecord | None = Field(description="Work of a pass and the totals of counters; null without `counts`.")
+    audit: Audit | None = Field(description="Result of the audit; null where `audit` is off.")
     levels: tuple[ObservedLevel, ...] | None = Field(
-        description="The maps that come out; null where there is one, or where `audit` is off."
+        description="Maps that the network returns; null where there is only one, or where `audit` is off."
     )
     weights: WeightsRecord | None = Field(description="How the checkpoint fits; null without `weights`.")

@@ -1,4 +1,4 @@
-"""What `mnfpn sweep` returns: the plan of a space, or what was measured of it."""
+"""The documents of `mnfpn sweep`: the plan of a space, or the runs of it that were measured."""
 
 from typing import Literal
 
@@ -10,96 +10,104 @@ from mnfpn_cli.documents.worker import SamplingRecord
 
 
 class InvalidRuns(Record):
-    """Combinations of a space that are no network, for one reason."""
+    """Combinations of a space that are not a valid network, for one reason."""
 
-    runs: Count = Field(description="How many there are.")
-    reason: str = Field(description="Where the settings are wrong, the rule, and the value.")
+    runs: Count = Field(description="Number of runs.")
+    reason: str = Field(description="Place, rule and value of what is wrong in the settings.")
 
 
 class SpaceCounts(Record):
-    """What the space of a sweep holds."""
+    """The numbers of runs in the space of a sweep."""
 
     runs: Count = Field(description="Valid runs within the budget.")
-    repeated: Count = Field(description="Runs that several combinations give.")
-    all_runtimes: bool = Field(description="Whether all runtimes were asked for, so that some may be missing.")
+    repeated: Count = Field(description="Runs that were left out, as another combination gives the same run.")
+    all_runtimes: bool = Field(description="Whether all runtimes were asked for, so that some may be unavailable.")
 
 
 class MeasuringRecord(Record):
     """How the runs of a sweep are measured."""
 
     sampling: SamplingRecord = Field(
-        default_factory=SamplingRecord, description="When a measurement is warm, and when it is enough."
+        default_factory=SamplingRecord, description="When a measurement is warm, and when it ends."
     )
-    by_layer: bool = Field(False, description="Whether layers are timed by the runtimes that run layer by layer.")
-    timeout_s: Seconds = Field(900.0, description="After which a run is given up.")
-    baseline_every: Count = Field(10, description="Runs between two times of the baseline.")
+    by_layer: bool = Field(False, description="Whether layers are timed, with the runtimes that run layer by layer.")
+    timeout_s: Seconds = Field(900.0, description="Time after which a run is stopped and has failed, in seconds.")
+    baseline_every: Count = Field(10, description="Runs between two times of the baseline run.")
     max_latency_s: Seconds | None = Field(
-        None, description="Runs that cannot be as fast are not measured; null for no limit."
+        None, description="Latency that a run must be able to reach to be measured, in seconds; null for no limit."
     )
 
 
 class StartRecord(Record):
-    """Which sweep of a store, when it began, and where it measures."""
+    """The number of a sweep in a store, when it began, and which machines it is for."""
 
-    id: Count = Field(description="Its number in the store.")
-    started: str = Field(description="When it began: UTC, in ISO 8601.")
-    machine: str = Field(description="The kind of machine that its runs are for.")
+    id: Count = Field(description="Number of the sweep in the store.")
+    started: str = Field(description="When the sweep began: UTC, in ISO 8601.")
+    machine: str = Field(description="Kind of machine that its runs are for.")
 
 
 class PlanRecord(Record):
-    """What a sweep was begun with, and what its space holds."""
+    """The command and the options that began a sweep, and the runs of its space."""
 
-    command: str = Field(description="The command that began it.")
-    measuring: MeasuringRecord = Field(description="How its runs are measured.")
-    measure: str = Field(description="Which runs were chosen: all, frontier, none, or how many.")
-    space: SpaceCounts = Field(description="What its space holds.")
-    invalid: tuple[InvalidRuns, ...] = Field(description="Combinations that are no network, most common reason first.")
+    command: str = Field(description="Command that began the sweep.")
+    measuring: MeasuringRecord = Field(description="How the runs of the sweep are measured.")
+    measure: str = Field(description="Which runs were chosen: all, frontier, none, or a number of runs.")
+    space: SpaceCounts = Field(description="Numbers of runs in its space.")
+    invalid: tuple[InvalidRuns, ...] = Field(
+        description="Combinations that are not a valid network, most common reason first."
+    )
     over_budget: dict[str, Count] = Field(description="Runs beyond the budget, by the parameter that they exceed.")
 
 
 class SweepRecord(PlanRecord, StartRecord):
     """A sweep in a store."""
 
-    counts: StatusCounts = Field(description="Its runs by status.")
+    counts: StatusCounts = Field(description="Numbers of its runs by status.")
 
 
 class NotRunGroup(Record):
-    """Runs that no machine there is can run, for one reason."""
+    """Runs that no machine of the sweep can run, for one reason."""
 
-    runtime: str = Field(description="Their runtime.")
-    device: str = Field(description="Their device.")
-    dtype: str = Field(description="Their element type.")
-    train: bool = Field(description="Whether a pass of theirs is a training step, not an inference pass.")
-    reason: str = Field(description="Why they cannot be run.")
-    runs: Count = Field(description="How many there are.")
+    runtime: str = Field(description="Runtime of the runs.")
+    device: str = Field(description="Device of the runs.")
+    dtype: str = Field(description="The element type that the runs compute in.")
+    train: bool = Field(description="Whether a pass is a training step, not an inference pass.")
+    reason: str = Field(description="Why the runs cannot be measured.")
+    runs: Count = Field(description="Number of runs.")
 
 
 class PlannedDocument(Document):
-    """The result of `mnfpn sweep` where nothing is measured: what the space holds."""
+    """The plan of a space: the result of `mnfpn sweep` where nothing is measured."""
 
     command: Literal["sweep"] = Field("sweep", description="The command that made the document.")
     runs: Count = Field(description="Valid runs, those over the budget included.")
-    repeated: Count = Field(description="Runs that several combinations give.")
-    invalid: tuple[InvalidRuns, ...] = Field(description="Combinations that are no network, most common reason first.")
+    repeated: Count = Field(description="Runs that were left out, as another combination gives the same run.")
+    invalid: tuple[InvalidRuns, ...] = Field(
+        description="Combinations that are not a valid network, most common reason first."
+    )
     over_budget: dict[str, Count] = Field(description="Runs beyond the budget, by the parameter that they exceed.")
-    measure: str = Field(description="Which runs are chosen: all, frontier, none, or how many.")
+    measure: str = Field(description="Which runs are chosen: all, frontier, none, or a number of runs.")
     chosen: Count = Field(description="Runs that are chosen.")
-    expected_s: Seconds | None = Field(description="The least time that measuring takes; null where nothing is chosen.")
-    frontier: tuple[PlannedRun, ...] = Field(description="The runs that keep the most for their MACs, cheapest first.")
+    expected_s: Seconds | None = Field(
+        description="Least time to measure the chosen runs, in seconds; null where none is chosen."
+    )
+    frontier: tuple[PlannedRun, ...] = Field(description="Runs that keep the most for their MACs, fewest MACs first.")
 
 
 class MeasuredDocument(Document):
-    """The result of `mnfpn sweep` where runs were measured."""
+    """The measured runs of sweeps: the result of `mnfpn sweep` where runs are measured."""
 
     command: Literal["sweep"] = Field("sweep", description="The command that made the document.")
-    store: str = Field(description="The store, as `store` has it.")
-    sweeps: tuple[SweepRecord, ...] = Field(description="The sweeps that were measured.")
-    counts: StatusCounts = Field(description="Their runs by status.")
-    skipped: Count = Field(description="Runs that are too slow for `max_latency`, and were not measured.")
-    not_run: tuple[NotRunGroup, ...] = Field(description="Runs that no machine there is can run.")
-    baselines: Count = Field(description="How many times the baseline was timed.")
-    keys: tuple[str, ...] = Field(description="The keys of the runs.")
-    warnings: tuple[str, ...] = Field(description="What makes the figures less sure, and what went wrong.")
+    store: str = Field(description="Name of the store, as `store` gives it.")
+    sweeps: tuple[SweepRecord, ...] = Field(description="Sweeps that were measured.")
+    counts: StatusCounts = Field(description="Numbers of their runs by status.")
+    skipped: Count = Field(description="Runs that cannot reach `max_latency`, and were not measured.")
+    not_run: tuple[NotRunGroup, ...] = Field(description="Runs that no machine of the sweep can run.")
+    baselines: Count = Field(description="Number of times that the baseline run was timed.")
+    keys: tuple[str, ...] = Field(description="Keys of the runs.")
+    warnings: tuple[str, ...] = Field(
+        description="Reasons to trust the figures less, and what went wrong, a sentence each."
+    )
 
 
 SweepDocument = PlannedDocument | MeasuredDocument

@@ -1,4 +1,4 @@
-"""What a sweep's worker is given, and what it returns."""
+"""What a worker of a sweep takes and returns: the request of a run, and its response."""
 
 from typing import Literal
 
@@ -13,53 +13,59 @@ from mnfpn_cli.settings.network import NetworkSettings
 
 
 class SamplingRecord(Record):
-    """When a measurement is warm, and when it is enough; null is what was not said, which has a default."""
+    """When a measurement is warm, and when it ends. A key is null where nothing was asked for: it has a default."""
 
-    precision: Share | None = Field(None, description="How narrow the median's 95 % interval must be, over the median.")
-    passes: Positive | None = Field(None, description="Passes to time.")
-    max_time_s: Seconds | None = Field(None, description="When to stop, precise or not.")
-    min_time_s: Seconds | None = Field(None, description="The least time of passes.")
-    warmup: Count | None = Field(None, description="Passes before those that are timed.")
+    precision: Share | None = Field(
+        None, description="Half-width of the median's 95 % interval at which to stop, over the median."
+    )
+    passes: Positive | None = Field(None, description="Number of passes to time.")
+    max_time_s: Seconds | None = Field(
+        None, description="Time of passes after which to stop, precise or not, in seconds."
+    )
+    min_time_s: Seconds | None = Field(None, description="Least time of passes, in seconds.")
+    warmup: Count | None = Field(None, description="Passes of warm-up, before the timed ones.")
 
     def sampling(self) -> Sampling:
-        """Give what was said with all defaults.
+        """Return the sampling, with defaults for what is null.
 
         Raises:
-            UsageError: where it contradicts itself.
+            UsageError: where values contradict each other.
         """
         return sampling(self.warmup, self.passes, self.precision, self.min_time_s, self.max_time_s)
 
 
-class Work(Record):
-    """A run that is to be measured."""
+class RunRequest(Record):
+    """The request of a run: what to measure, and how."""
 
     settings: NetworkSettings = Field(description="All settings of the network.")
-    height: Pixels = Field(description="Height of an image.")
-    width: Pixels = Field(description="Width of an image.")
+    height: Pixels = Field(description="Height of an image, in pixels.")
+    width: Pixels = Field(description="Width of an image, in pixels.")
     runtime: Word = Field(description="What executes the network.")
-    device: Word = Field(description="The device; auto is the best there is.")
+    device: Word = Field(description="The device; auto for the best that the machine has.")
     dtype: DType = Field(description="The element type that the run computes in.")
     batch: Positive = Field(description="Images in a batch.")
-    threads: Positive | None = Field(description="Threads of the CPU; null is torch's choice.")
+    threads: Positive | None = Field(description="Threads of the CPU; null for torch's choice.")
     train: bool = Field(description="Whether a pass is a training step, not an inference pass.")
-    sampling: SamplingRecord = Field(description="When the measurement is enough.")
+    sampling: SamplingRecord = Field(description="When the measurement is warm, and when it ends.")
     by_layer: bool = Field(description="Whether each layer is timed too.")
 
 
 class Measured(Record):
-    """What was measured of a run."""
+    """The measurement of a run."""
 
-    run: RunRecord = Field(description="The run.")
-    warnings: tuple[WarningRecord, ...] = Field(description="What makes the figures less sure.")
-    environment: EnvironmentRecord = Field(description="What it was measured on.")
-    profile: RunProfile | None = Field(description="Where the time goes; null where layers were not timed.")
+    run: RunRecord = Field(description="The run with its samples.")
+    warnings: tuple[WarningRecord, ...] = Field(description="Reasons to trust the figures less.")
+    environment: EnvironmentRecord = Field(description="Machine and software of the measurement.")
+    profile: RunProfile | None = Field(description="Where the time of the run goes; null where layers were not timed.")
 
 
-class WorkResult(Record):
-    """What came of a run."""
+class RunResponse(Record):
+    """The response to a request: the measurement of a run, or the reason why there is none."""
 
     status: Literal["done", "failed", "unavailable"] = Field(
-        description="Whether the run was measured; unavailable is what cannot run there."
+        description="Whether the run was measured, failed, or cannot run on this machine."
     )
-    reason: str | None = Field(description="Why not; of a run that is done, why its layers were not timed.")
-    measured: Measured | None = Field(description="What was measured; null where nothing was.")
+    reason: str | None = Field(
+        description="Why the run was not measured, or why its layers were not timed; null where neither is so."
+    )
+    measured: Measured | None = Field(description="The measurement; null where there is none.")

@@ -14,7 +14,7 @@ from types import TracebackType
 import torch
 
 from mnfpn_cli.errors import MnfpnError, Problem
-from mnfpn_cli.text import plain
+from mnfpn_cli.text import strip_colours
 
 PACKAGE = Path(__file__).resolve().parent.parent
 MACHINERY = ("torch", "typer", "importlib", "contextlib.py", "onnx", "onnxruntime", "onnxscript", "openvino", "nncf")
@@ -29,7 +29,7 @@ def model_error(doing: str, error: BaseException) -> ModelError:
     if isinstance(error, SystemExit):
         what = f"sys.exit({error.code!r}) was called"
     else:
-        what = plain("".join(traceback.format_exception_only(error))).rstrip()
+        what = strip_colours("".join(traceback.format_exception_only(error))).rstrip()
     first = _first_words(what)
     if isinstance(error, SyntaxError) and error.filename:  # a place that no frame tells
         first = f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
@@ -19,25 +17,6 @@ if TYPE_CHECKING:
 
 MIN_CLOCKS = 4
 """Fewer samples have no deciles to speak of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unsteady:
-    """Something that makes a measurement less than it seems.
-
-    Attributes:
-        kind: one word for programs: load, steal, cpu_quota, threads, contention, clock, gpu_throttled, gpu_clock, ….
-        cause: what was seen, with figures.
-        helps: what to do about it.
-    """
-
-    kind: str
-    cause: str
-    helps: str
-
-    def record(self) -> WarningRecord:
-        """Say it in a document."""
-        return WarningRecord(kind=self.kind, cause=self.cause, helps=self.helps)
 
 
 def deciles(clocks_hz: Sequence[float]) -> tuple[float, float]:
@@ -76,7 +55,7 @@ CPU_CLOCK_SPREAD = 0.10
 
 def unsteady_cpu(
     interval: Span, cores: Cores, threads: int | None, clocks_hz: Sequence[float] = ()
-) -> tuple[Unsteady, ...]:
+) -> tuple[WarningRecord, ...]:
     """What was wrong with the CPUs while something was measured; nothing on a quiet machine.
 
     Args:
@@ -95,7 +74,7 @@ def unsteady_cpu(
     return tuple(one for one in found if one)
 
 
-def _load(interval: Span, cores: Cores, threads: int) -> Unsteady | None:
+def _load(interval: Span, cores: Cores, threads: int) -> WarningRecord | None:
     """Other processes, where they and our threads together are more than the cores, or where they are very busy."""
     other = interval.other_cores
     if other is None or other * interval.seconds < MIN_CPU_S:
@@ -104,10 +83,10 @@ def _load(interval: Span, cores: Cores, threads: int) -> Unsteady | None:
     taken = other - (cores.physical - wanted)
     if taken < max(LOAD_CORES, LOAD_SHARE * wanted) and other < SPARE_LOAD_SHARE * cores.physical:
         return None
-    return Unsteady(
-        "load",
-        f"{_who(interval, other)} used {_of_cores(other)} while this was measured",
-        "close what else is running, or measure when the machine is idle",
+    return WarningRecord(
+        kind="load",
+        cause=f"{_who(interval, other)} used {_of_cores(other)} while this was measured",
+        helps="close what else is running, or measure when the machine is idle",
     )
 
 
@@ -124,31 +103,32 @@ def _of_cores(cores: float) -> str:
     return f"{percent(cores, '.0f')} of a core" if cores < 0.995 else f"{cores:.1f} cores"
 
 
-def _steal(interval: Span) -> Unsteady | None:
+def _steal(interval: Span) -> WarningRecord | None:
     if interval.steal_share is None or interval.steal_share < STEAL_SHARE:
         return None
     if interval.steal_share * interval.seconds < MIN_CPU_S:
         return None
-    return Unsteady(
-        "steal",
-        f"the host gave {percent(interval.steal_share, '.0f')} of this virtual machine's CPU time to others (steal)",
-        "a machine with CPUs of its own, or measuring again at another time",
+    return WarningRecord(
+        kind="steal",
+        cause=f"the host gave {percent(interval.steal_share, '.0f')} of this virtual machine's CPU time "
+        "to others (steal)",
+        helps="a machine with CPUs of its own, or measuring again at another time",
     )
 
 
-def _quota(interval: Span, cores: Cores) -> Unsteady | None:
+def _quota(interval: Span, cores: Cores) -> WarningRecord | None:
     stopped, periods = interval.throttled_periods, interval.periods
     if not stopped or not periods or stopped < THROTTLED_PERIODS * periods:
         return None
     limit = "CPU limit" if cores.quota is None else f"limit of {cores.quota:g} {_cores(cores.quota)}"
-    return Unsteady(
-        "cpu_quota",
-        f"the container's {limit} stopped this process in {stopped} of {periods} periods",
-        f"`threads` {cores.usable}, or a container with more CPU",
+    return WarningRecord(
+        kind="cpu_quota",
+        cause=f"the container's {limit} stopped this process in {stopped} of {periods} periods",
+        helps=f"`threads` {cores.usable}, or a container with more CPU",
     )
 
 
-def _threads(cores: Cores, threads: int) -> Unsteady | None:
+def _threads(cores: Cores, threads: int) -> WarningRecord | None:
     if threads <= cores.usable:
         return None
     there = f"{cores.physical} {_cores(cores.physical)}"
@@ -156,10 +136,10 @@ def _threads(cores: Cores, threads: int) -> Unsteady | None:
         there = f"the {cores.quota:g} {_cores(cores.quota)} that the container may use"
     elif cores.logical > cores.physical:
         there += f" ({cores.logical} CPUs, of which several share a core)"
-    return Unsteady("threads", f"{threads} threads on {there}", f"`threads` {cores.usable}")
+    return WarningRecord(kind="threads", cause=f"{threads} threads on {there}", helps=f"`threads` {cores.usable}")
 
 
-def _contention(interval: Span, threads: int) -> Unsteady | None:
+def _contention(interval: Span, threads: int) -> WarningRecord | None:
     """Our own threads in each other's way, though they are no more than the cores.
 
     What we waited for others is at most what these computed. The rest we waited for ourselves: the workers of a
@@ -171,10 +151,10 @@ def _contention(interval: Span, threads: int) -> Unsteady | None:
     share = min(1.0, waited / interval.seconds / threads)
     if waited < MIN_CPU_S or share < CONTENTION_SHARE:
         return None
-    return Unsteady(
-        "contention",
-        f"our threads waited {percent(share, '.0f')} of the time for each other: one runtime's for another's",
-        "measuring one runtime at a time",
+    return WarningRecord(
+        kind="contention",
+        cause=f"our threads waited {percent(share, '.0f')} of the time for each other: one runtime's for another's",
+        helps="measuring one runtime at a time",
     )
 
 
@@ -182,14 +162,14 @@ def _cores(number: float) -> str:
     return "core" if number == 1 else "cores"
 
 
-def _clock(clocks_hz: Sequence[float]) -> Unsteady | None:
+def _clock(clocks_hz: Sequence[float]) -> WarningRecord | None:
     low, high = deciles(clocks_hz)
     if low >= (1 - CPU_CLOCK_SPREAD) * high:
         return None
-    return Unsteady(
-        "clock",
-        f"the CPU's clock moved between {low / 1e9:.2f} and {high / 1e9:.2f} GHz while this was measured",
-        "a longer `warmup`, mains power, and the governor 'performance' (cpupower frequency-set -g performance)",
+    return WarningRecord(
+        kind="clock",
+        cause=f"the CPU's clock moved between {low / 1e9:.2f} and {high / 1e9:.2f} GHz while this was measured",
+        helps="a longer `warmup`, mains power, and the governor 'performance' (cpupower frequency-set -g performance)",
     )
 
 
@@ -209,13 +189,13 @@ THROTTLING_HELPS = {
 """The hardware's slowdown comes last: it is also set where heat or the power brake is the reason."""
 
 
-def unsteady_gpu(states: Sequence[GpuState]) -> tuple[Unsteady, ...]:
+def unsteady_gpu(states: Sequence[GpuState]) -> tuple[WarningRecord, ...]:
     """What was wrong with a GPU, by readings taken while it worked. A clock that a limit explains is not told twice."""
     found = _throttled(states) or _gpu_clock(states)
     return (found,) if found else ()
 
 
-def _throttled(states: Sequence[GpuState]) -> Unsteady | None:
+def _throttled(states: Sequence[GpuState]) -> WarningRecord | None:
     read = [state for state in states if state.throttle_reasons is not None]
     slow = [state for state in read if state.throttle_reasons]
     if not slow or len(slow) < THROTTLED_READINGS * len(read):
@@ -229,19 +209,19 @@ def _throttled(states: Sequence[GpuState]) -> Unsteady | None:
             figures[-1] += f" of {highest / 1e6:.0f}"
     if temperatures := [state.temperature_c for state in slow if state.temperature_c is not None]:
         figures.append(f"up to {max(temperatures):.0f} °C")
-    return Unsteady(
-        "gpu_throttled",
-        f"the GPU was slowed down ({' and '.join(reasons)}) {', '.join(figures)}",
-        THROTTLING_HELPS[reasons[0]],
+    return WarningRecord(
+        kind="gpu_throttled",
+        cause=f"the GPU was slowed down ({' and '.join(reasons)}) {', '.join(figures)}",
+        helps=THROTTLING_HELPS[reasons[0]],
     )
 
 
-def _gpu_clock(states: Sequence[GpuState]) -> Unsteady | None:
+def _gpu_clock(states: Sequence[GpuState]) -> WarningRecord | None:
     low, high = deciles([state.sm_clock_hz for state in states if state.sm_clock_hz])
     if low >= (1 - GPU_CLOCK_SPREAD) * high:
         return None
-    return Unsteady(
-        "gpu_clock",
-        f"the GPU's clock moved between {low / 1e6:.0f} and {high / 1e6:.0f} MHz while this was measured",
-        "a longer `warmup`, or one clock for all the time (nvidia-smi -lgc)",
+    return WarningRecord(
+        kind="gpu_clock",
+        cause=f"the GPU's clock moved between {low / 1e6:.0f} and {high / 1e6:.0f} MHz while this was measured",
+        helps="a longer `warmup`, or one clock for all the time (nvidia-smi -lgc)",
     )

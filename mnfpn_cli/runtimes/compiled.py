@@ -18,7 +18,7 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.runtimes.eager import move
 from mnfpn_cli.runtimes.runtime import Job, Prepared, training_step
 from mnfpn_cli.settings.input import DType
-from mnfpn_cli.text import first_line, plain
+from mnfpn_cli.text import first_line, strip_colours
 
 LEAST_CAPABILITY = (7, 0)
 """The compute capability from which on Triton, which torch compiles with for GPUs, has a GPU's instructions."""
@@ -130,5 +130,5 @@ def _compiler_failure_explained() -> Iterator[None]:
 def _reason(error: Exception) -> str:
     """What stopped the compiler: a C++ compiler's first error, or the first line of the exception that torch wraps."""
     cause = getattr(error, "inner_exception", error)
-    errors = (line.strip() for line in plain(str(cause)).replace("`", "'").splitlines() if "error: " in line)
+    errors = (line.strip() for line in strip_colours(str(cause)).replace("`", "'").splitlines() if "error: " in line)
     return next(errors, first_line(cause) or type(cause).__name__)

@@ -17,7 +17,7 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.memory import ran_out_of_memory
 from mnfpn_cli.runtimes.runtime import Job, Prepared
 from mnfpn_cli.settings.input import DType
-from mnfpn_cli.text import first_line, plain
+from mnfpn_cli.text import first_line, strip_colours
 
 if TYPE_CHECKING:
     from openvino import CompiledModel, InferRequest, Type
@@ -143,5 +143,5 @@ def _openvino() -> Any:
 
 def _reason(error: Exception) -> str:
     """OpenVINO's messages begin with places in its source, a line each."""
-    lines = [line.strip() for line in plain(str(error)).replace("`", "'").splitlines() if line.strip()]
+    lines = [line.strip() for line in strip_colours(str(error)).replace("`", "'").splitlines() if line.strip()]
     return next((line for line in lines if not line.startswith(("Exception from", "Check '"))), first_line(error))

@@ -17,7 +17,7 @@ from typing import IO, Literal
 
 from pydantic import ValidationError
 
-from mnfpn_cli.documents.worker import Measured, Work, WorkResult
+from mnfpn_cli.documents.worker import Measured, RunRequest, RunResponse
 from mnfpn_cli.store.sweeps import now
 
 POLL_S = 0.05
@@ -48,7 +48,7 @@ class Outcome:
 class Task:
     """What a process is to measure, and for how long it may go on."""
 
-    work: Work
+    work: RunRequest
     timeout_s: float
 
 
@@ -103,7 +103,7 @@ def _run(task: Task, stopped: Callable[[], bool], answer: IO[bytes], output: IO[
             process.stdin.close()
 
 
-def _tell(process: subprocess.Popen[bytes], work: Work) -> None:
+def _tell(process: subprocess.Popen[bytes], work: RunRequest) -> None:
     assert process.stdin is not None
     try:
         process.stdin.write(work.model_dump_json().encode() + b"\n")
@@ -119,7 +119,7 @@ def _offer_when_memory_runs_out(pid: int) -> None:
         return  # not Linux, or it has ended
 
 
-def _result(code: int | None, answer: bytes, output: bytes, timeout_s: float) -> WorkResult:
+def _result(code: int | None, answer: bytes, output: bytes, timeout_s: float) -> RunResponse:
     """What the worker answered; where it did not come to that, why."""
     if code is None:
         return _failed(f"it took more than {timeout_s:g} s (`run_timeout`)")
@@ -128,7 +128,7 @@ def _result(code: int | None, answer: bytes, output: bytes, timeout_s: float) ->
         why = ", as the system does when memory runs out" if name == "SIGKILL" else ""
         return _failed(f"the process that measured it was ended by {name}{why}")
     try:
-        return WorkResult.model_validate_json(answer)
+        return RunResponse.model_validate_json(answer)
     except ValidationError:
         lines = output[-ENOUGH_BYTES:].decode(errors="replace").strip().splitlines()
         return _failed(
@@ -136,8 +136,8 @@ def _result(code: int | None, answer: bytes, output: bytes, timeout_s: float) ->
         )
 
 
-def _failed(reason: str) -> WorkResult:
-    return WorkResult(status="failed", reason=reason, measured=None)
+def _failed(reason: str) -> RunResponse:
+    return RunResponse(status="failed", reason=reason, measured=None)
 
 
 @contextmanager

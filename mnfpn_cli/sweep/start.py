@@ -11,7 +11,7 @@ import psutil
 
 from mnfpn_cli.devices.machine import reading_cpu_name
 from mnfpn_cli.documents.sweep import InvalidRuns, MeasuringRecord, PlannedDocument, PlanRecord, SpaceCounts
-from mnfpn_cli.documents.worker import Work
+from mnfpn_cli.documents.worker import RunRequest
 from mnfpn_cli.settings.execution import LAYERED, runtime_names
 from mnfpn_cli.settings.measuring import Sampling
 from mnfpn_cli.space.frontier import shuffled
@@ -37,7 +37,7 @@ class Chosen:
 def task_of(run: StoredRun, measuring: MeasuringRecord, is_baseline: bool) -> Task:
     """What a process is to measure of a run."""
     settings, size, execution = run.run.settings, run.run.size, run.run.execution
-    work = Work(
+    work = RunRequest(
         settings=settings,
         **size._asdict(),
         **asdict(execution),

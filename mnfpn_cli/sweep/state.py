@@ -83,10 +83,10 @@ class Swept:
         )
 
 
-def swept_document(swept: Swept, doubts: Sequence[str]) -> MeasuredDocument:
+def swept_document(swept: Swept, warnings: Sequence[str]) -> MeasuredDocument:
     """Make the document of `mnfpn sweep` where runs were measured.
 
-    ``doubts``: what makes the figures less sure, in sentences; behind what went wrong meanwhile.
+    ``warnings``: what makes the figures less sure, in sentences; behind what went wrong meanwhile.
     """
     return MeasuredDocument(
         settings=None,
@@ -101,7 +101,7 @@ def swept_document(swept: Swept, doubts: Sequence[str]) -> MeasuredDocument:
         ),
         baselines=len(swept.baselines),
         keys=tuple(one.key for one in swept.runs),
-        warnings=(*swept.notes, *doubts),
+        warnings=(*swept.notes, *warnings),
     )
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 
-from mnfpn_cli.documents.worker import Work
+from mnfpn_cli.documents.worker import RunRequest
 from mnfpn_cli.errors import INTERRUPTED
 
 
@@ -33,10 +33,10 @@ def _read_line() -> bytes:
 if __name__ == "__main__":
     answer = int(sys.argv[1])
     os.set_inheritable(answer, False)
-    work = Work.model_validate_json(_read_line())
+    work = RunRequest.model_validate_json(_read_line())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    from mnfpn_cli.bench.bench import measure  # torch, whose import ends with the parent too
+    from mnfpn_cli.bench.measure_run import measure_run  # torch, whose import ends with the parent too
 
     with os.fdopen(answer, "wb") as file:
-        file.write(measure(work).model_dump_json().encode())
+        file.write(measure_run(work).model_dump_json().encode())
     os._exit(0)  # libraries' threads have nothing to tidy up, and some take seconds for it

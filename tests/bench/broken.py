@@ -1,4 +1,4 @@
-"""Runtimes whose passes fail, or are interrupted, when a test wants it."""
+"""Runtimes whose passes fail, or are interrupted, where a test asks for it."""
 
 from contextlib import AbstractContextManager
 from itertools import count
@@ -9,7 +9,7 @@ from mnfpn_cli.runtimes.runtime import Job, Prepared
 
 
 def broken(runtime: ModuleType, at: int, error: BaseException) -> AbstractContextManager[object]:
-    """Have a runtime's passes raise from a number of calls on; the first two of a row come before the timed ones."""
+    """Have a runtime's passes raise an error from call ``at`` on; the first two of a run come before the timed ones."""
     real, calls = runtime.prepare, count(1)
 
     def prepare(job: Job) -> Prepared:

@@ -1,4 +1,4 @@
-"""Result files of `mnfpn bench`, made by hand."""
+"""Documents of `mnfpn bench`, built by hand as dictionaries, and written to files."""
 
 import json
 from pathlib import Path
@@ -25,16 +25,16 @@ COST = {
     **dict.fromkeys(("fvcore_total", "fvcore_by_operator", "backbone", "pyramid", "head")),
 }
 STEADY = tuple(1.0 + k / 10_000 for k in range(40))
-"""Seconds that differ by less than half a per cent."""
+"""Samples in seconds that differ by less than half a per cent."""
 
 
 def times(factor: float) -> list[float]:
-    """Steady samples, longer by a factor."""
+    """Return steady samples, multiplied by a factor."""
     return [factor * sample for sample in STEADY]
 
 
 def latency(samples: list[float], **changes: Any) -> dict[str, Any]:
-    """The time of a pass: the samples are what is compared. A key whose value is ``...`` is left out."""
+    """Return a record of latency with these samples. A key whose value is ``...`` is left out."""
     made = {
         **dict.fromkeys(("median", "iqr", "min", "mad"), 1.0),
         **dict.fromkeys(("ci95", "p90", "p99")),
@@ -46,8 +46,8 @@ def latency(samples: list[float], **changes: Any) -> dict[str, Any]:
     return {key: value for key, value in made.items() if value is not ...}
 
 
-def row(samples: list[float] | None = None, **changes: Any) -> dict[str, Any]:
-    """A timed row; a key whose value is ``...`` is left out."""
+def run_json(samples: list[float] | None = None, **changes: Any) -> dict[str, Any]:
+    """Return a measured run. A key whose value is ``...`` is left out."""
     made = {
         "runtime": "eager",
         "device": "cpu",
@@ -74,8 +74,8 @@ def row(samples: list[float] | None = None, **changes: Any) -> dict[str, Any]:
     return {key: value for key, value in made.items() if value is not ...}
 
 
-def result(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """A result of `mnfpn bench`; a key whose value is ``...`` is left out."""
+def result(*runs: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Return a document of `mnfpn bench`. A key whose value is ``...`` is left out."""
     made = {
         "format_version": 2,
         "mnfpn_version": "0.1.0",
@@ -86,7 +86,7 @@ def result(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "input": INPUT,
         "cost": COST,
         "sizes": [],
-        "runs": list(rows) or [row()],
+        "runs": list(runs) or [run_json()],
         "not_run": [],
         "profiles": None,
         "failures": [],
@@ -99,7 +99,7 @@ def result(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def written(folder: Path, name: str, document: Any) -> Path:
-    """A document as a file."""
+    """Write a document to a file and return its path."""
     path = folder / name
     path.write_text(document if isinstance(document, str) else json.dumps(document))
     return path

@@ -1,4 +1,4 @@
-"""Results made up for tests: rows with the samples that are wanted."""
+"""Results of a benchmark for tests, with given samples."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,12 +24,12 @@ ENVIRONMENT = EnvironmentRecord(
 
 
 def key(runtime: str = "eager", device: str = "cpu", batch: int = 1, size: Size = SIZE) -> RunKey:
-    """A key of three channels."""
+    """Return the key of a run on images of three channels."""
     return RunKey(runtime, device, NetworkInput(batch, 3, size))
 
 
 def timed(samples: Sequence[float], where: RunKey | None = None, **more: Any) -> MeasuredRun:
-    """A row with these samples."""
+    """Return a measured run with these samples; ``more`` replaces other attributes."""
     made = MeasuredRun(
         key=where or key(),
         device_name=None,
@@ -46,14 +46,14 @@ def timed(samples: Sequence[float], where: RunKey | None = None, **more: Any) ->
     return replace(made, **more)
 
 
-def benchmark(*rows: BenchRun, case: BenchCase | None = None, **more: Any) -> Benchmark:
-    """A benchmark of these rows."""
-    runtimes = tuple(dict.fromkeys(row.key.runtime for row in rows))
-    batches = tuple(dict.fromkeys(row.key.input.batch for row in rows))
-    made = Benchmark(case or BenchCase(batches, runtimes), (COST,), rows, (), ENVIRONMENT)
+def benchmark(*runs: BenchRun, case: BenchCase | None = None, **more: Any) -> Benchmark:
+    """Return a benchmark of these runs; ``more`` replaces other attributes."""
+    runtimes = tuple(dict.fromkeys(run.key.runtime for run in runs))
+    batches = tuple(dict.fromkeys(run.key.input.batch for run in runs))
+    made = Benchmark(case or BenchCase(batches, runtimes), (COST,), runs, (), ENVIRONMENT)
     return replace(made, **more)
 
 
 def missing(where: RunKey, reason: str = "not installed", status: Any = "unavailable") -> NotRun:
-    """A row that was not run."""
+    """Return a run without a measurement."""
     return NotRun(where, status, reason)

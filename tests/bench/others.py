@@ -1,4 +1,4 @@
-"""A file of networks as a user may have it: it prints, returns what it likes, and fails in its own way."""
+"""External networks as a user may have them: they print, return nested objects, and fail in several ways."""
 
 import ctypes
 import os
@@ -14,7 +14,7 @@ sys.stdout.write("hello from the file\n")
 
 @dataclass
 class Found:
-    """What a detector may return."""
+    """An object that a detector may return."""
 
     score: Tensor
     labels: Tensor
@@ -40,7 +40,7 @@ class Loud(Levels):
     """The same, printing in every pass: by Python, past its standard output, and below it."""
 
     def forward(self, x: Tensor) -> Any:
-        """Print, and run it."""
+        """Print, and run the network."""
         sys.stdout.write("hello from forward\n")
         sys.__stdout__.write("hello from Python's own\n")  # type: ignore[union-attr]
         ctypes.CDLL(None).printf(b"hello from C\n")
@@ -71,7 +71,7 @@ class Detector(Levels):
 
 
 class Fails(Levels):
-    """Fails on small images, and from a pass on."""
+    """Fails on small images, and after a number of passes."""
 
     def __init__(self, least: int = 0, passes: int = 1000, ends: bool = False):
         super().__init__()
@@ -81,7 +81,7 @@ class Fails(Levels):
         return self  # so that passes of all copies are counted together
 
     def forward(self, x: Tensor) -> Any:
-        """Fail, or run it."""
+        """Fail on a small image or after too many passes, else run the network."""
         if x.shape[-1] < self.least:
             raise ValueError(f"no images of {x.shape[-1]} pixels\nat all")
         if not x.is_meta:
@@ -97,7 +97,7 @@ class Untraceable(Levels):
     """Fails where it is traced."""
 
     def forward(self, x: Tensor) -> Any:
-        """Look who is there, and run it."""
+        """Fail in a trace, else run the network."""
         if torch._C._get_tracing_state() is not None:
             raise RuntimeError("not to be traced")
         return super().forward(x)

@@ -1,4 +1,4 @@
-"""A benchmark as a whole: what it measures, and what becomes of a run that fails."""
+"""A benchmark as a whole: what it measures, and how a run that fails is reported."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -56,8 +56,8 @@ def test_a_benchmark_counts_and_times() -> None:
     assert run.first.seconds > 0
 
 
-def test_every_size_batch_and_runtime_has_a_row_in_the_order_in_which_they_were_asked_for() -> None:
-    """Rows of one input are timed in turn, and compared with the first of them."""
+def test_every_size_batch_and_runtime_is_a_run_in_the_order_in_which_they_were_asked_for() -> None:
+    """The speed-up of a run is relative to the first run of the same input."""
     case = replace(CASE, batches=(2, 1), runtimes=("eager", "channels-last"))
     result = measure(case, sizes=(Size(64, 64), SIZE))
     keys = [(run.key.input.size, run.key.input.batch, run.key.runtime) for run in result.runs]
@@ -73,8 +73,8 @@ def test_every_size_batch_and_runtime_has_a_row_in_the_order_in_which_they_were_
         assert result.speed_up(second) == pytest.approx(first.latency.median / second.latency.median)
 
 
-def test_every_runtime_is_held_against_eager_float32() -> None:
-    """Half precision shows; eager float32 alone is not run twice for it."""
+def test_every_runtime_is_compared_with_eager_float32() -> None:
+    """Half precision differs; eager float32 alone has nothing to be compared with."""
     exact, rounded = (
         measure(replace(CASE, runtimes=("eager", "channels-last"))).measured,
         measure(replace(CASE, dtype="bfloat16")).measured,
@@ -87,7 +87,7 @@ def test_every_runtime_is_held_against_eager_float32() -> None:
     assert measure().measured[0].difference is None
 
 
-def test_the_thread_count_is_put_back() -> None:
+def test_the_number_of_threads_is_restored() -> None:
     """A measurement leaves torch as it was."""
     before = torch.get_num_threads()
     assert measure(replace(CASE, threads=before + 1)).measured[0].threads == before + 1
@@ -122,7 +122,7 @@ def test_passes_run_in_eval_and_inference_mode_in_the_layout_of_the_runtime(
     assert set(seen[-4:]) == {(True, False, torch.float32, last, last)}
 
 
-def test_a_training_step_changes_the_weights_and_is_held_against_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_step_changes_the_weights_and_is_compared_with_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forward, backward, and SGD, in training mode and outside of inference mode."""
     seen = []
     real: Forward = Network.forward
@@ -146,7 +146,7 @@ def test_a_training_step_changes_the_weights_and_is_held_against_nothing(monkeyp
 
 
 def test_cold_caches_are_cleared_before_each_timed_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And not in warm-up, which is to make things warm."""
+    """They are not cleared in warm-up."""
     cleared = []
     monkeypatch.setattr(Cpu, "cache_clearer", lambda _cpu: lambda: cleared.append(1))
     measure(replace(CASE, cold_cache=True))
@@ -172,8 +172,8 @@ def test_a_device_that_fails_does_not_lose_the_others(monkeypatch: pytest.Monkey
         measure(devices=("meta",))
 
 
-def test_a_batch_that_does_not_fit_is_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rest goes on; where nothing fits, it is wrong usage."""
+def test_a_batch_that_does_not_fit_is_a_run_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other runs are measured; where nothing fits, it is wrong usage."""
 
     def check_needed(_needed: object, input: object, *_: object) -> None:
         if input.batch > 4:  # type: ignore[attr-defined]
@@ -187,7 +187,7 @@ def test_a_batch_that_does_not_fit_is_a_row_that_says_so(monkeypatch: pytest.Mon
         measure(replace(CASE, batches=(8,)))
 
 
-def test_a_size_that_does_not_fit_is_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_size_that_does_not_fit_is_a_run_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """The others are counted and timed."""
 
     def check_needed(_needed: object, input: NetworkInput, *_: object) -> None:
@@ -206,7 +206,7 @@ def test_a_size_that_does_not_fit_is_a_row_that_says_so(monkeypatch: pytest.Monk
 
 
 def test_out_of_memory_in_the_middle_keeps_the_other_runs() -> None:
-    """While it is made ready it is a run without a measurement, while it is timed one that ended early."""
+    """A run that fails while it is prepared has no measurement; one that fails while it is timed ended early."""
     both = replace(CASE, runtimes=("eager", "channels-last"))
     memory = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
     with broken(channels_last, 2, memory):
@@ -221,7 +221,7 @@ def test_out_of_memory_in_the_middle_keeps_the_other_runs() -> None:
 
 
 def test_what_a_library_cannot_do_is_explained() -> None:
-    """By its first line, and its kind where that is not plain."""
+    """By the first line of its message, and its type unless that is RuntimeError."""
     for error, words in (
         (RuntimeError("cuDNN error: EXECUTION_FAILED\nmore"), "float32: cuDNN error: EXECUTION_FAILED$"),
         (TypeError("no such thing"), "float32: TypeError: no such thing$"),
@@ -230,8 +230,8 @@ def test_what_a_library_cannot_do_is_explained() -> None:
             measure()
 
 
-def test_a_runtime_that_is_not_there_says_why_in_its_row() -> None:
-    """It is a failure where it was named, and none where all were asked for."""
+def test_a_runtime_that_is_unavailable_says_why_in_its_run() -> None:
+    """It is a failure if it was named, and none if all runtimes were asked for."""
     case = replace(CASE, runtimes=("eager", "cuda-graph"))
     result = measure(case)
     assert [run.status for run in result.runs] == ["measured", "unavailable"]
@@ -265,10 +265,10 @@ def test_ctrl_c_between_measurements_keeps_those_that_are_done() -> None:
 def test_a_smaller_dtype_is_timed_where_float32_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is then nothing to compare it with."""
 
-    def no_reference(_job: Job) -> None:
+    def no_outputs(_job: Job) -> None:
         raise MnfpnError("out of memory")
 
-    monkeypatch.setattr(group, "reference_outputs", no_reference)
+    monkeypatch.setattr(group, "run_eager_float32", no_outputs)
     assert measure(replace(CASE, dtype="bfloat16")).measured[0].difference is None
 
 

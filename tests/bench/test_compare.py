@@ -1,4 +1,4 @@
-"""Two networks timed in turn: what comes out, and what becomes of a side that fails, or of Ctrl-C."""
+"""Two networks timed in turn: the result, also after the failure of a side or Ctrl-C."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from mnfpn_cli.bench import compare as sides
-from mnfpn_cli.bench.compare import Side, Together, compare_networks
+from mnfpn_cli.bench.compare import CompareCase, Side, compare_networks
+from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.bench.prepare import Ready, prepare
-from mnfpn_cli.bench.verdicts import Comparison
 from mnfpn_cli.bench.workload import PlannedWorkload
 from mnfpn_cli.devices.clocks import HostTimer
 from mnfpn_cli.devices.cpu import Cpu
@@ -27,12 +27,12 @@ SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": 
 WIDER = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 16}})
 SIDE = Side("--small", PlannedWorkload(FromSettings(SETTINGS), Size(33, 47)), "eager", "float32")
 OTHER = replace(SIDE, name="--other", runtime="channels-last")
-TOGETHER = Together(2, "cpu", 1, False, 0.01, Sampling(warmup=1, passes=6, min_time_s=0.0))
+CASE = CompareCase(2, "cpu", 1, False, 0.01, Sampling(warmup=1, passes=6, min_time_s=0.0))
 
 
-def compared(a: Side = SIDE, b: Side = SIDE, together: Together = TOGETHER) -> Comparison:
+def compared(a: Side = SIDE, b: Side = SIDE, case: CompareCase = CASE) -> Comparison:
     """Compare two small networks."""
-    return compare_networks(a, b, together, lambda: "a CPU", lambda *_: None)[0]
+    return compare_networks(a, b, case, lambda: "a CPU", lambda *_: None)[0]
 
 
 def test_both_sides_are_timed_equally_often() -> None:
@@ -55,20 +55,20 @@ def test_the_order_is_there_and_back_again(monkeypatch: pytest.MonkeyPatch) -> N
             return Prepared(lambda: order.append(name), lambda _: (torch.zeros(1),))
 
         monkeypatch.setattr(runtime, "prepare", prepare)
-    compared(b=OTHER, together=replace(TOGETHER, sampling=Sampling(warmup=0, passes=4, min_time_s=0.0)))
+    compared(b=OTHER, case=replace(CASE, sampling=Sampling(warmup=0, passes=4, min_time_s=0.0)))
     assert "".join(order) == "AB" + "ABBAABBA"  # each side's first pass, and two blocks
 
 
 @pytest.mark.parametrize(("passes", "samples"), [(1, 2), (2, 2), (7, 8), (20, 20)])
 def test_as_many_passes_as_were_asked_for(passes: int, samples: int) -> None:
     """One more where a block would not be whole."""
-    (pair,) = compared(together=replace(TOGETHER, sampling=Sampling(1, passes, min_time_s=0.0))).pairs
+    (pair,) = compared(case=replace(CASE, sampling=Sampling(1, passes, min_time_s=0.0))).pairs
     assert len(pair.a.samples) == len(pair.b.samples) == samples
 
 
 def test_no_time_at_all_leaves_enough_for_an_interval() -> None:
     """`--max-time 0`: six blocks, and no division by it."""
-    (pair,) = compared(together=replace(TOGETHER, sampling=Sampling(1, min_time_s=0.0, max_time_s=0.0))).pairs
+    (pair,) = compared(case=replace(CASE, sampling=Sampling(1, min_time_s=0.0, max_time_s=0.0))).pairs
     assert (len(pair.a.samples), pair.ended) == (12, "max_time")
     assert pair.ratio is not None
     assert pair.ratio.interval is not None
@@ -77,12 +77,12 @@ def test_no_time_at_all_leaves_enough_for_an_interval() -> None:
 @pytest.mark.parametrize("passes", [None, 1000])
 def test_time_ends_it_at_the_first_block_beyond_it(passes: int | None) -> None:
     """Not a tenth later, however noisy it is."""
-    subjects = [TimedPass(lambda: None, HostTimer()) for _ in range(2)]
+    timed = [TimedPass(lambda: None, HostTimer()) for _ in range(2)]
     rule, found = NarrowRatio(Sampling(passes=passes, min_time_s=0.0, max_time_s=101.0)), None
     while found is None:
-        subjects[0].samples.append(1.0)
-        subjects[1].samples.append(3.0 if rule.rounds // 2 % 2 else 1.0)
-        found = rule(subjects)
+        timed[0].samples.append(1.0)
+        timed[1].samples.append(3.0 if rule.rounds // 2 % 2 else 1.0)
+        found = rule(timed)
     assert (found, rule.spent) == ("max_time", 108.0)
 
 
@@ -102,7 +102,7 @@ def test_each_side_has_what_it_costs() -> None:
 
 
 def test_sides_may_differ_in_what_executes_them_and_in_size() -> None:
-    """Sizes are warned of: nobody may have meant it."""
+    """Sizes that differ are warned of: it may be a mistake."""
     result = compared(b=replace(OTHER, workload=PlannedWorkload(FromSettings(SETTINGS), Size(64, 64))))
     assert (result.a.runtime, result.b.runtime) == ("eager", "channels-last")
     assert result.pairs[0].name == "batch 2 on cpu, 33x47 against 64x64"
@@ -111,14 +111,14 @@ def test_sides_may_differ_in_what_executes_them_and_in_size() -> None:
 
 def test_training_steps_are_compared() -> None:
     """And said to be."""
-    result = compared(together=replace(TOGETHER, train=True))
+    result = compared(case=replace(CASE, train=True))
     assert (result.a.train, result.pairs[0].name) == (True, "batch 2 on cpu, 33x47, training")
 
 
 def test_ctrl_c_in_the_middle_gives_what_was_measured_by_then() -> None:
     """The verdict is on whole blocks, and marked incomplete; B's pass that was interrupted is lost."""
     with broken(channels_last, 2 + 16, KeyboardInterrupt()):
-        result = compared(b=OTHER, together=replace(TOGETHER, sampling=Sampling(1, 40, min_time_s=0.0)))
+        result = compared(b=OTHER, case=replace(CASE, sampling=Sampling(1, 40, min_time_s=0.0)))
     (pair,) = result.pairs
     assert (len(pair.a.samples), len(pair.b.samples)) == (15, 15)  # B goes first in round 16
     assert (pair.ended, result.complete, result.failure) == ("interrupted", False, None)
@@ -135,7 +135,7 @@ def test_ctrl_c_before_anything_was_timed_is_passed_on() -> None:
 def test_a_side_that_fails_half_way_loses_nothing() -> None:
     """What was measured by then is there, marked, with whose failure it was."""
     with broken(channels_last, 2 + 16, RuntimeError("the driver has gone")):
-        result = compared(b=OTHER, together=replace(TOGETHER, sampling=Sampling(1, 40, min_time_s=0.0)))
+        result = compared(b=OTHER, case=replace(CASE, sampling=Sampling(1, 40, min_time_s=0.0)))
     assert (len(result.pairs[0].a.samples), len(result.pairs[0].b.samples)) == (16, 15)
     assert (result.pairs[0].ended, result.complete) == ("failed", False)
     assert result.failure == ("B: could not run channels-last on cpu at batch 2, 33x47, float32: the driver has gone")
@@ -169,7 +169,7 @@ def test_weights_of_a_side_are_read(tmp_path: Path) -> None:
         compared(b=replace(SIDE, workload=PlannedWorkload(FromSettings(SETTINGS, path), Size(33, 47))))
 
 
-def test_a_warm_up_that_never_settled_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warm_up_that_never_settled_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     """By its side."""
 
     def unsettled(name: str, *rest: object) -> Ready:
@@ -184,11 +184,13 @@ def test_a_warm_up_that_never_settled_is_told(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(("dtype", "fails"), [("float32", True), ("bfloat16", False)])
-def test_outputs_that_are_not_finite_are_told(monkeypatch: pytest.MonkeyPatch, dtype: DType, fails: bool) -> None:
-    """A fast network that computes nothing is no better one: in float32 it is none, in less it overflows."""
+def test_outputs_that_are_not_finite_are_warned_of_or_fail(
+    monkeypatch: pytest.MonkeyPatch, dtype: DType, fails: bool
+) -> None:
+    """In float32 the runtime does not compute the network; in a smaller dtype the values may overflow."""
     monkeypatch.setattr(channels_last, "prepare", lambda _: Prepared(lambda: (torch.full((1,), float("nan")),)))
     monkeypatch.setattr(
-        sides, "reference", lambda group, _: None if group.case.runtimes == ("eager",) else [("p2", torch.zeros(1))]
+        sides, "eager_outputs", lambda group, _: None if group.case.runtimes == ("eager",) else [("p2", torch.zeros(1))]
     )
     other = replace(OTHER, dtype=dtype)
     if fails:

@@ -1,4 +1,4 @@
-"""Networks of others in a benchmark: what they cost is seen in a pass, and what fails is a run that says so."""
+"""External networks in a benchmark: their cost is observed in a pass, and a failure is a run that says so."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_a_network_comes_in_float32_in_eval_mode_and_with_each_weight_once() -> 
 
 
 def test_the_seed_decides_the_weights_and_stays_in_the_constructor() -> None:
-    """Random numbers of others go on as if nothing had been."""
+    """The state of torch's random numbers is unchanged."""
     before = torch.get_rng_state()
     first, again, other = (loaded("Levels", seed=seed)[0].network.get_parameter("fine.weight") for seed in (0, 0, 1))
     assert torch.equal(first, again)
@@ -72,7 +72,7 @@ def test_the_seed_decides_the_weights_and_stays_in_the_constructor() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_images_have_a_row_for_each_batch() -> None:
+def test_images_have_a_run_for_each_batch() -> None:
     """As of networks from settings; the cost is for one image, activations are for the first batch."""
     result = measured(loaded("Levels"), replace(CASE, batches=(3, 2)))
     assert [(len(run.latency.samples), run.key.input.batch) for run in result.measured] == [(3, 3), (3, 2)]
@@ -83,21 +83,21 @@ def test_images_have_a_row_for_each_batch() -> None:
     assert cost.fvcore.by_operator["conv"] == cost.cost.total.macs
 
 
-def test_tensors_are_one_row_with_their_own_batch() -> None:
+def test_tensors_are_one_run_with_their_own_batch() -> None:
     """The first dimension of the first; what was said of element types is in the name of the run."""
     (run,) = measured(loaded("Words", WORDS)).measured
     assert str(run.key) == "eager on cpu, batch 2, 2×5 int64, 2×5×1 float16"
     assert run.throughput_per_s == pytest.approx(2 / run.latency.median)
 
 
-def test_what_fvcore_cannot_trace_is_timed_all_the_same() -> None:
+def test_a_network_that_fvcore_cannot_trace_is_timed_all_the_same() -> None:
     """Its count is then not known."""
     result = measured(loaded("Untraceable"))
     assert (len(result.measured), result.costs[0].fvcore) == (1, None)
     assert result.costs[0].cost.total.macs > 0
 
 
-def test_a_size_at_which_it_fails_is_a_row_that_says_so() -> None:
+def test_a_size_at_which_it_fails_is_a_run_that_says_so() -> None:
     """By its error's first line; the other size is timed."""
     small = NetworkInput(1, 3, Size(16, 16))
     result = measured(loaded("Fails", small, IMAGE, arguments=("least=20",)))
@@ -129,7 +129,7 @@ def test_a_pass_that_fails_later_keeps_what_was_timed(argument: str, words: str)
     assert run.failure == f"could not run eager on cpu at batch 1, 16x32, float32: {words}"
 
 
-def test_memory_that_is_not_there_is_told_by_the_option_that_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_input_that_does_not_fit_is_refused_by_the_parameter_that_gave_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Images by their size, tensors by their shapes."""
     monkeypatch.setattr(Cpu, "free_memory", lambda _: 1)
     with pytest.raises(MnfpnError, match=r"^size, batch: must fit the memory that cpu has free, .* 1 × 3 × 16x32"):

@@ -1,4 +1,4 @@
-"""What a runtime returns is held against eager float32: what cannot be compared is told, with its output and reason."""
+"""Outputs of a runtime are compared with eager float32; a warning names each that cannot be, with the reason."""
 
 from collections.abc import Sequence
 from math import inf, nan
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mnfpn_cli.bench.prepare import Named, judge, named_outputs, weights_not_finite
+from mnfpn_cli.bench.outputs import NamedTensors, check_outputs, named_outputs, weights_not_finite
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.network.network import build_meta
 from mnfpn_cli.plan.network import plan_network
@@ -15,7 +15,7 @@ from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.network import NetworkSettings
 
 
-def named(*values: Sequence[float]) -> Named:
+def named(*values: Sequence[float]) -> NamedTensors:
     """Outputs with these numbers, called p2, p3, ...."""
     return [(f"p{level}", torch.tensor(numbers)) for level, numbers in enumerate(values, start=2)]
 
@@ -25,7 +25,7 @@ FINE, BROKEN, OTHER = named([1.0, 2.0], [4.0]), named([1.0, nan], [4.0]), named(
 NOT_FINITE = "its output p2 is not finite"
 IN_HALF = f"{NOT_FINITE} in float16, where eager float32's are"
 
-DOUBTS: dict[str, tuple[Named, Named | None, DType, float | None, str]] = {
+WARNINGS: dict[str, tuple[NamedTensors, NamedTensors | None, DType, float | None, str]] = {
     "alike": (FINE, FINE, "float32", 0.0, ""),
     "different": (FINE, named([1.0, 2.0], [5.0]), "float32", 0.2, ""),
     "nothing to compare with": (FINE, None, "float32", None, ""),
@@ -37,7 +37,7 @@ DOUBTS: dict[str, tuple[Named, Named | None, DType, float | None, str]] = {
 }
 
 
-FAILURES: dict[str, tuple[Named, Named | None, DType, float | None, str]] = {
+FAILURES: dict[str, tuple[NamedTensors, NamedTensors | None, DType, float | None, str]] = {
     "eager itself": (BROKEN, None, "float32", None, f"{NOT_FINITE} in float32"),
     "the network": (BROKEN, BROKEN, "float32", inf, f"{NOT_FINITE} in float32"),
     "the network alone": (
@@ -51,22 +51,22 @@ FAILURES: dict[str, tuple[Named, Named | None, DType, float | None, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", DOUBTS)
-def test_what_cannot_be_compared_is_told(name: str) -> None:
+@pytest.mark.parametrize("name", WARNINGS)
+def test_an_output_that_cannot_be_compared_is_warned_of(name: str) -> None:
     """Which output it is, and whether its shape or the dtype is why."""
-    found, expected, dtype, difference, doubt = DOUBTS[name]
-    judged = judge(found, expected, dtype)
-    assert judged.difference == pytest.approx(difference)
-    assert [one.cause for one in judged.doubts] == [doubt] * bool(doubt)
-    assert judged.failure is None
+    found, expected, dtype, difference, cause = WARNINGS[name]
+    check = check_outputs(found, expected, dtype)
+    assert check.difference == pytest.approx(difference)
+    assert [one.cause for one in check.warnings] == [cause] * bool(cause)
+    assert check.failure is None
 
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_network_that_is_not_finite_in_float32_has_failed(name: str) -> None:
-    """Whatever the runtime and the dtype: the failure names the outputs, and the weights that explain them."""
+    """Whatever the runtime and the dtype; the failure names the outputs."""
     found, expected, dtype, difference, failure = FAILURES[name]
-    judged = judge(found, expected, dtype)
-    assert (judged.difference, judged.failure, judged.doubts) == (difference, failure, ())
+    check = check_outputs(found, expected, dtype)
+    assert (check.difference, check.failure, check.warnings) == (difference, failure, ())
 
 
 def test_weights_that_are_not_finite_are_named() -> None:
@@ -77,19 +77,19 @@ def test_weights_that_are_not_finite_are_named() -> None:
         nn.init.constant_(layer.bias, inf)
     weights = weights_not_finite(nn.Sequential(*layers))
     assert weights == [f"{index}.{name}" for index in range(3) for name in ("weight", "bias")]
-    assert judge(BROKEN, None, "float32", weights).failure == (
+    assert check_outputs(BROKEN, None, "float32", weights).failure == (
         f"{NOT_FINITE} in float32, nor are its weights 0.weight, 0.bias, 1.weight, 1.bias and 2 more"
     )
 
 
-def test_a_runtime_that_alone_makes_what_is_not_finite_fails() -> None:
-    """In float32 nothing excuses it: what it computes is not this network, so that its time is none of it."""
+def test_a_runtime_whose_outputs_alone_are_not_finite_fails() -> None:
+    """In float32 it does not compute this network, so that its time means nothing."""
     with pytest.raises(MnfpnError, match=r"^its output p2 is not finite, where eager float32's are: it does not comp"):
-        judge(BROKEN, FINE, "float32")
+        check_outputs(BROKEN, FINE, "float32")
 
 
-def test_outputs_are_called_as_the_network_calls_them() -> None:
-    """Levels of a network from settings, keys of others; positions where a runtime returns an object of its own."""
+def test_outputs_have_the_names_that_the_network_gives_them() -> None:
+    """Levels of a network from settings, keys of an external one, positions where a runtime returns its own object."""
     ours = build_meta(plan_network(NetworkSettings()))
     maps: list[Tensor] = [torch.zeros(1)] * 4
     assert [name for name, _ in named_outputs(ours, maps, maps)] == ["p2", "p3", "p4", "p5"]

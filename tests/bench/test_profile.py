@@ -1,4 +1,4 @@
-"""Where the time of a benchmark goes: of the first row that runs layer by layer."""
+"""Profiles of a benchmark: the time of each layer, and its floor."""
 
 from dataclasses import replace
 
@@ -48,7 +48,7 @@ def test_layers_are_timed_beside_their_macs() -> None:
     assert made.profile.roofline is None
 
 
-def test_the_floor_is_held_against_the_row_that_was_timed() -> None:
+def test_the_floor_is_compared_with_the_time_of_its_run() -> None:
     """Without timing layers, where only the roofline is asked for."""
     result = measure(replace(CASE, roofline=True, runtimes=("channels-last", "fused", "eager")))
     assert [one.key.runtime for one in result.profiles] == ["channels-last", "eager"]
@@ -65,7 +65,7 @@ def test_every_input_has_a_profile_of_its_own() -> None:
     assert [one.key.input.batch for one in result.profiles] == [1, 2]
 
 
-def test_ctrl_c_while_layers_are_timed_keeps_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_while_layers_are_timed_keeps_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are done by then."""
 
     def interrupted(*_: object) -> None:
@@ -76,8 +76,8 @@ def test_ctrl_c_while_layers_are_timed_keeps_the_rows(monkeypatch: pytest.Monkey
     assert (result.complete, len(result.measured), result.profiles) == (False, 1, ())
 
 
-def test_a_profile_that_fails_keeps_the_rows_and_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of every row in its turn, with the reason."""
+def test_a_profile_that_fails_keeps_the_runs_and_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each run, with the reason."""
 
     def fails(*_: object) -> None:
         raise RuntimeError("the driver has gone\nmore")
@@ -106,11 +106,11 @@ def test_a_pass_that_waits_for_the_host_is_given_no_advice(
     assert (made.profile.launch_bound, given) == (waits, None if waits else advice.option)
 
 
-def test_a_network_of_others_has_no_profile_and_a_reason() -> None:
-    """There is no plan to hold the times of its layers against; its rows stay."""
+def test_an_external_network_has_no_profile_and_a_reason() -> None:
+    """There is no plan to compare the times of its layers with; its runs stay."""
     others = load_observed(External(parse_target("tests.bench.others:Levels")), [NetworkInput(1, 3, SIZE)], 0)
     result = benchmark(others, replace(CASE, by_layer=True), ["cpu"], lambda: "a CPU", lambda *_: None)
     assert [one.reason for one in result.no_profiles] == [
-        "only a network from settings has a plan to hold times against"
+        "only a network from settings has a plan to compare times with"
     ]
     assert (result.profiles, len(result.measured)) == ((), 1)

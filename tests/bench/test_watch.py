@@ -1,12 +1,12 @@
-"""The machine is watched between passes, a GPU no more often than it has something new."""
+"""The machine is watched between passes; a GPU is read no more often than its values change."""
 
 from dataclasses import dataclass, field
 
 import pytest
 import torch
 
-from mnfpn_cli.bench import group as watching
-from mnfpn_cli.bench.group import Watch, watch
+from mnfpn_cli.bench import watch as watching
+from mnfpn_cli.bench.watch import Watch, watch
 from mnfpn_cli.devices.nvml import GpuState
 
 
@@ -36,16 +36,16 @@ def test_a_gpu_is_read_at_the_start_and_then_four_times_a_second() -> None:
     assert watched.gpu.sm_clock_hz == 1e9
 
 
-def test_without_a_gpu_there_is_nothing_to_tell_of_one() -> None:
-    """No table of nan: nothing at all."""
+def test_without_a_gpu_its_state_is_none() -> None:
+    """So is its power."""
     watched = watch(torch.device("cpu"))
     watched.look()
     assert watched.gpu is None
     assert watched.watts is None
 
 
-def test_threads_count_where_the_cpu_computes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A GPU is only fed by the CPU's."""
+def test_threads_are_checked_where_the_cpu_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a GPU they only queue its work."""
     asked: list[int | None] = []
 
     def unsteady_cpu(_interval: object, _cores: object, threads: int | None, _clocks: object) -> tuple[()]:
@@ -53,6 +53,6 @@ def test_threads_count_where_the_cpu_computes(monkeypatch: pytest.MonkeyPatch) -
         return ()
 
     monkeypatch.setattr(watching, "unsteady_cpu", unsteady_cpu)
-    watch(torch.device("cpu")).unsteady()
-    Watch(torch.device("cuda"), FakeGpu()).unsteady()
+    watch(torch.device("cpu")).warnings()
+    Watch(torch.device("cuda"), FakeGpu()).warnings()
     assert asked == [torch.get_num_threads(), None]

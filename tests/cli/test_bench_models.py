@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.bench import others
-from tests.bench.documents import INPUT, result, row, written
+from tests.bench.documents import INPUT, result, run_json, written
 from tests.conftest import Mnfpn
 
 FILE = others.__file__
@@ -274,7 +274,7 @@ def test_results_on_tensors_are_compared_row_by_row(mnfpn: Mnfpn, tmp_path: Path
 )
 def test_a_result_of_no_network_is_none(mnfpn: Mnfpn, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     """Nor is one of no input."""
-    good, bad = written(tmp_path, "good.json", result()), written(tmp_path, "bad.json", result(row(), **changes))
+    good, bad = written(tmp_path, "good.json", result()), written(tmp_path, "bad.json", result(run_json(), **changes))
     outcome = mnfpn("compare", str(good), str(bad))
     assert outcome.code == 2
     assert outcome.err.startswith(f"error: {bad}: {message}")

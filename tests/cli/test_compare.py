@@ -11,7 +11,7 @@ import pytest
 from mnfpn_cli.bench import workload
 from mnfpn_cli.runtimes import channels_last
 from tests.bench.broken import broken
-from tests.bench.documents import COST, MACHINE, result, row, times, written
+from tests.bench.documents import COST, MACHINE, result, run_json, times, written
 from tests.cli.test_imports import loaded
 from tests.conftest import Mnfpn, Outcome
 
@@ -26,7 +26,7 @@ def of_files(mnfpn: Mnfpn, tmp_path: Path) -> Compare:
     """Compare a steady result with another, by its factor in time or as a document."""
 
     def call(b: float | dict[str, Any], *arguments: str, a: dict[str, Any] | None = None) -> Outcome:
-        other = b if isinstance(b, dict) else result(row(times(b)))
+        other = b if isinstance(b, dict) else result(run_json(times(b)))
         old, new = written(tmp_path, "old.json", a or result()), written(tmp_path, "new.json", other)
         return mnfpn("compare", str(old), str(new), *arguments)
 
@@ -35,7 +35,7 @@ def of_files(mnfpn: Mnfpn, tmp_path: Path) -> Compare:
 
 def noisy() -> dict[str, Any]:
     """A result that may be anything from as fast as the steady one to half as fast."""
-    return result(row([1.0 + k / 40 for k in range(40)]))
+    return result(run_json([1.0 + k / 40 for k in range(40)]))
 
 
 def test_two_files_are_compared(of_files: Compare) -> None:
@@ -43,7 +43,7 @@ def test_two_files_are_compared(of_files: Compare) -> None:
     outcome = of_files(1.1)
     assert (outcome.code, outcome.err) == (0, "")
     assert "A is faster: B takes 1.1000 × A's time" in outcome.out
-    assert "warning: the two were not timed in turn" in outcome.out
+    assert "warning: the two files were not timed in turn" in outcome.out
 
 
 def test_json_is_one_document(of_files: Compare) -> None:
@@ -122,7 +122,7 @@ def test_a_warning_of_a_document_names_parameters_and_its_table_options(of_files
 
 def test_a_gate_between_machines_is_refused(of_files: Compare) -> None:
     """Without it they are compared, with a warning."""
-    other = result(row(times(2.0)), environment={**MACHINE, "cpu": "another CPU"})
+    other = result(run_json(times(2.0)), environment={**MACHINE, "cpu": "another CPU"})
     outcome = of_files(other, "--fail-if-slower", "5%")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (

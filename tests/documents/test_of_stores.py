@@ -1,4 +1,4 @@
-"""The documents of what a store holds."""
+"""Documents of commands that read a store."""
 
 import json
 from importlib import import_module
@@ -29,7 +29,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[:2]))
 def test_it_is_read_back_as_it_was_written(mnfpn: Mnfpn, tmp_path: Path, command: tuple[str, ...]) -> None:
-    """By the model that its schema is made from, which `mnfpn` holds it against, with the same envelope on all."""
+    """By the model of its schema; the envelope is the same in all."""
     names = {"store": str(make_store(tmp_path / "runs.db", SAMPLE[:8], [(0, 0.01), (30, 0.012)]))}
     with open_store(names["store"]) as store:
         names |= {"key": read_runs(store)[0].key, "other": str(tmp_path / "other.db")}

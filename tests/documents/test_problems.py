@@ -1,4 +1,4 @@
-"""Whatever is wrong with a document is told in our words, not in those of the library that checks it."""
+"""A problem of a document is described in our words, not in those of pydantic."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from mnfpn_cli.documents.bench import BenchDocument
 from mnfpn_cli.documents.sweep import PlanRecord
-from mnfpn_cli.documents.worker import Work
+from mnfpn_cli.documents.worker import RunRequest
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError, describe
 from tests.bench.documents import result
@@ -34,15 +34,15 @@ PLAN = {
     "command": "mnfpn sweep",
     "measuring": {"sampling": {}, "by_layer": False},
     "measure": "all",
-    "space": {"cells": 1, "repeated": 0, "all_runtimes": False},
-    "invalid": [{"cells": 1, "reason": "x"}],
+    "space": {"runs": 1, "repeated": 0, "all_runtimes": False},
+    "invalid": [{"runs": 1, "reason": "x"}],
     "over_budget": {"max_macs": 1},
 }
 WHOLE: dict[type[BaseModel], dict[str, Any]] = {
     NetworkSettings: SETTINGS,
     BenchDocument: result(),
     PlanRecord: PLAN,
-    Work: WORK,
+    RunRequest: WORK,
 }
 WRONG: tuple[Any, ...] = (None, True, -1, 10**40, 1.5, 1e400, "", "[x]", [], [None], {}, {"kind": 3}, object())
 """What may stand where something else should."""
@@ -77,7 +77,7 @@ def changed(whole: dict[str, Any], where: tuple[str | int, ...], value: Any) -> 
 @pytest.mark.parametrize("model", WHOLE, ids=lambda model: model.__name__)
 def test_each_problem_is_a_place_and_a_rule_in_our_words(model: type[BaseModel]) -> None:
     """For every place of a document, and every kind of value that does not belong there."""
-    told = 0
+    problems = 0
     for where in places(WHOLE[model]):
         for wrong in WRONG:
             try:
@@ -87,15 +87,15 @@ def test_each_problem_is_a_place_and_a_rule_in_our_words(model: type[BaseModel])
                     text = str(problem)
                     assert RULE.search(text), text
                     assert not THEIRS.search(text), text
-                    told += 1
+                    problems += 1
             except SettingsError:  # which says itself what is wrong
                 continue
-    assert told > 100
+    assert problems > 100
 
 
 def test_the_place_of_a_key_of_settings_has_no_kind_in_it_wherever_the_settings_are() -> None:
     """As people write it: the library puts the kind of backbone or head into it."""
-    for above, model, whole in (((), NetworkSettings, RESNET), (("settings",), Work, WORK)):
+    for above, model, whole in (((), NetworkSettings, RESNET), (("settings",), RunRequest, WORK)):
         wrong = changed(whole, (*above, "backbone", "blocks", 0), 0)
         with pytest.raises(ValidationError) as caught:
             model.model_validate(wrong)

@@ -1,4 +1,4 @@
-"""Result files read back: what is wrong with one is told by place, rule and value."""
+"""Result files: an error gives the place, the rule and the value of each problem."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from mnfpn_cli.documents.bench import BenchDocument
 from mnfpn_cli.documents.read import parse_document, read_document
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.settings.network import NetworkSettings
-from tests.bench.documents import COST, MACHINE, latency, result, row, written
+from tests.bench.documents import COST, MACHINE, latency, result, run_json, written
 
 WHOLE = json.dumps(result())
 
@@ -55,22 +55,22 @@ def test_what_is_no_result_is_refused(tmp_path: Path, content: str, message: str
         ({"runs": []}, r"runs: must have at least 1 item, got \[\]"),
         ({"runs": {}}, "runs: must be a list, got {}"),
         ({"runs": [7]}, r"runs\[0\]: must be an object, got 7"),
-        ({"runs": [row(runtime=...)]}, r"runs\[0\].runtime: is required"),
-        ({"runs": [row(), row(threads="2")]}, r"runs\[1\].threads: must be a whole number, got '2'"),
-        ({"runs": [row(device="[red]")]}, r"runs\[0\].device: must match \^\[a-z0-9\]\S+, got '\[red\]'"),
-        ({"runs": [row(latency_s={})]}, r"runs\[0\].latency_s.median: is required"),
-        ({"runs": [row([])]}, r"runs\[0\].latency_s.samples: must have at least 1 item, got \[\]"),
-        ({"runs": [row([1.0, -1.0])]}, r"runs\[0\].latency_s.samples\[1\]: must be at least 1e-12, got -1.0"),
-        ({"runs": [row([0.0])]}, r"runs\[0\].latency_s.samples\[0\]: must be at least 1e-12, got 0.0"),
-        ({"runs": [row([float("nan")])]}, r"runs\[0\].latency_s.samples\[0\]: must be a finite number, got NaN"),
+        ({"runs": [run_json(runtime=...)]}, r"runs\[0\].runtime: is required"),
+        ({"runs": [run_json(), run_json(threads="2")]}, r"runs\[1\].threads: must be a whole number, got '2'"),
+        ({"runs": [run_json(device="[red]")]}, r"runs\[0\].device: must match \^\[a-z0-9\]\S+, got '\[red\]'"),
+        ({"runs": [run_json(latency_s={})]}, r"runs\[0\].latency_s.median: is required"),
+        ({"runs": [run_json([])]}, r"runs\[0\].latency_s.samples: must have at least 1 item, got \[\]"),
+        ({"runs": [run_json([1.0, -1.0])]}, r"runs\[0\].latency_s.samples\[1\]: must be at least 1e-12, got -1.0"),
+        ({"runs": [run_json([0.0])]}, r"runs\[0\].latency_s.samples\[0\]: must be at least 1e-12, got 0.0"),
+        ({"runs": [run_json([float("nan")])]}, r"runs\[0\].latency_s.samples\[0\]: must be a finite number, got NaN"),
         (
-            {"runs": [row([1.0, float("inf")])]},
+            {"runs": [run_json([1.0, float("inf")])]},
             r"runs\[0\].latency_s.samples\[1\]: must be a finite number, got Infinity",
         ),
-        ({"runs": [row([1e300])]}, r"runs\[0\].latency_s.samples\[0\]: must be at most 1e\+09, got 1e\+300"),
+        ({"runs": [run_json([1e300])]}, r"runs\[0\].latency_s.samples\[0\]: must be at most 1e\+09, got 1e\+300"),
         ({"cost": {**result()["cost"], "macs": 10**400}}, r"cost.macs: must be at most 1e\+30, got 1000"),
-        ({"runs": [row(["0.1"])]}, r"runs\[0\].latency_s.samples\[0\]: must be a number, got '0.1'"),  # type: ignore[list-item]
-        ({"runs": [row([True])]}, r"runs\[0\].latency_s.samples\[0\]: must be a number, got true"),
+        ({"runs": [run_json(["0.1"])]}, r"runs\[0\].latency_s.samples\[0\]: must be a number, got '0.1'"),  # type: ignore[list-item]
+        ({"runs": [run_json([True])]}, r"runs\[0\].latency_s.samples\[0\]: must be a number, got true"),
         ({"cost": {**COST, "macs": -1}}, "cost.macs: must be at least 0, got -1"),
         ({"cost": None}, "cost: must be an object, got null"),
         ({"settings": {"width_mult": 0}}, "settings.width_mult: must be greater than 0, got 0"),
@@ -79,16 +79,18 @@ def test_what_is_no_result_is_refused(tmp_path: Path, content: str, message: str
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
-def test_what_is_wrong_with_a_result_is_told(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_a_problem_of_a_result_is_a_place_a_rule_and_a_value(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
     """Where, the rule, the value."""
     path = written(tmp_path, "x.json", result(**changes))
     with pytest.raises(UsageError, match=f"^{path}: {message}"):
         read_document(path, BenchDocument)
 
 
-def test_of_many_problems_the_first_are_told(tmp_path: Path) -> None:
+def test_of_many_problems_the_first_five_are_listed(tmp_path: Path) -> None:
     """A line each."""
-    path = written(tmp_path, "x.json", result(row([-1.0] * 99)))
+    path = written(tmp_path, "x.json", result(run_json([-1.0] * 99)))
     with pytest.raises(UsageError) as caught:
         read_document(path, BenchDocument)
     lines = str(caught.value).splitlines()
@@ -135,7 +137,7 @@ def test_a_file_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_pipe_is_read() -> None:
     """A shell's `<(…)` is one."""
     reader, writer = os.pipe()
-    os.write(writer, json.dumps(result(row([1.0]))).encode())
+    os.write(writer, json.dumps(result(run_json([1.0]))).encode())
     os.close(writer)
     try:
         assert len(read_document(Path(f"/dev/fd/{reader}"), BenchDocument).runs) == 1
@@ -151,7 +153,7 @@ def test_a_key_that_a_file_lacks_is_named() -> None:
 
 def test_keys_of_a_newer_mnfpn_are_left_out(tmp_path: Path) -> None:
     """At every place but in settings, where they make another network."""
-    newer = result(row(new=1, latency_s=latency([1.0], new=2)), environment={**MACHINE, "new": 3}, new=4)
+    newer = result(run_json(new=1, latency_s=latency([1.0], new=2)), environment={**MACHINE, "new": 3}, new=4)
     assert len(read_document(written(tmp_path, "x.json", newer), BenchDocument).runs) == 1
     settings = {**NetworkSettings().model_dump(mode="json"), "new": 1}
     with pytest.raises(UsageError, match=r"x\.json: settings\.new: unknown key"):
@@ -159,7 +161,7 @@ def test_keys_of_a_newer_mnfpn_are_left_out(tmp_path: Path) -> None:
 
 
 def test_a_result_is_of_a_network() -> None:
-    """Of settings, or of a model that others wrote."""
+    """From settings, or external."""
     with pytest.raises(UsageError, match=r"^x: settings: must be there where there is no model, got null$"):
         parse_document(json.dumps(result(settings=None)).encode(), BenchDocument, "x")
     model = {"target": "nets:tiny", "arguments": {"width": 8}}

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from mnfpn_cli.documents.schema import RecordSchema, documents, reference
+from mnfpn_cli.documents.schema import RecordSchema, document_schemas, key_reference
 
 README = Path(__file__).parent.parent.parent / "README.md"
 START, END = "<!-- keys -->\n", "<!-- end of keys -->\n"
@@ -13,7 +13,7 @@ def test_the_readme_lists_the_keys_of_every_document() -> None:
     """`MNFPN_WRITE_README=1` writes the table anew."""
     before, _, rest = README.read_text(encoding="utf-8").partition(START)
     _, _, after = rest.partition(END)
-    made = before + START + "\n".join(["", *reference(), "", END]) + after
+    made = before + START + "\n".join(["", *key_reference(), "", END]) + after
     if os.environ.get("MNFPN_WRITE_README"):
         README.write_text(made, encoding="utf-8")
     assert README.read_text(encoding="utf-8") == made
@@ -22,7 +22,7 @@ def test_the_readme_lists_the_keys_of_every_document() -> None:
 def test_one_name_is_one_record() -> None:
     """A name in parentheses leads to one row."""
     keys: dict[str, tuple[str, ...]] = {}
-    for document in documents().values():
+    for document in document_schemas().values():
         for _, _, one in document.uses():
             assert keys.setdefault(one.title, tuple(one.properties)) == tuple(one.properties), one.title
 
@@ -41,10 +41,10 @@ def test_keys_of_one_record_stand_together_and_those_with_a_row_are_named() -> N
         "settings": {"$ref": "#/$defs/NetworkSettings"},
     }
     node = RecordSchema("Whole", properties, definitions)
-    assert list(node.listed(())) == [
+    assert list(node.key_texts(())) == [
         "`settings`",
         "`parts[].{b,c}`",
         "`parts[].time.median`",
         "`by_name.*.median`",
     ]
-    assert list(node.listed({"Time"}))[1:] == ["`parts[].{b,c}`", "`parts[].time` (Time)", "`by_name.*` (Time)"]
+    assert list(node.key_texts({"Time"}))[1:] == ["`parts[].{b,c}`", "`parts[].time` (Time)", "`by_name.*` (Time)"]

@@ -1,4 +1,4 @@
-"""Documents held against their own schema: every one that a test makes a command print."""
+"""Validate every document that a command prints in a test against its JSON Schema."""
 
 import json
 from functools import cache
@@ -10,15 +10,15 @@ from mnfpn_cli.documents.schema import DOCUMENTS, schema
 
 @cache
 def validator(name: str) -> jsonschema.Draft202012Validator:
-    """Make the validator of a document."""
+    """Return the validator of a document."""
     return jsonschema.Draft202012Validator(schema(name))
 
 
 def check_document(printed: str) -> None:
-    """Hold what a command printed against the schema of its document, if it is one."""
+    """Validate the output of a command, if it is a document."""
     if not printed.startswith("{"):
         return
-    found = json.loads(printed)
-    name = str(found.get("command")).partition(" ")[0]
+    document = json.loads(printed)
+    name = str(document.get("command")).partition(" ")[0]
     if name in DOCUMENTS:
-        validator(name).validate(found)
+        validator(name).validate(document)

@@ -6,7 +6,8 @@ import pytest
 
 from mnfpn_cli.devices.conditions import Span
 from mnfpn_cli.devices.machine import Cores, Process
-from mnfpn_cli.measure.unsteady import Unsteady, unsteady_cpu
+from mnfpn_cli.documents.records import WarningRecord
+from mnfpn_cli.measure.unsteady import unsteady_cpu
 from tests.measure.warned import kinds, only
 
 QUIET = Span(
@@ -35,10 +36,10 @@ def test_a_quiet_machine_has_no_warning(interval: Span, threads: int | None) -> 
 def test_a_process_that_made_the_load_is_named() -> None:
     """With the share of a core that it used."""
     busy = replace(QUIET, other_cores=0.37, busiest=Process(4711, 1, "pytest", 3.6))
-    assert only(unsteady_cpu(busy, TWO, 2)) == Unsteady(
-        "load",
-        "pytest (process 4711) used 37 % of a core while this was measured",
-        "close what else is running, or measure when the machine is idle",
+    assert only(unsteady_cpu(busy, TWO, 2)) == WarningRecord(
+        kind="load",
+        cause="pytest (process 4711) used 37 % of a core while this was measured",
+        helps="close what else is running, or measure when the machine is idle",
     )
 
 
@@ -59,10 +60,10 @@ def test_who_made_the_load_is_told_as_far_as_it_is_known(busiest: Process | None
 def test_our_own_threads_in_each_others_way_are_told() -> None:
     """Waiting that no other process explains: two runtimes in turns, each with workers that spin."""
     in_turns = replace(QUIET, other_cores=0.05, waited_s=8.5)
-    assert only(unsteady_cpu(in_turns, TWO, 2)) == Unsteady(
-        "contention",
-        "our threads waited 40 % of the time for each other: one runtime's for another's",
-        "measuring one runtime at a time",
+    assert only(unsteady_cpu(in_turns, TWO, 2)) == WarningRecord(
+        kind="contention",
+        cause="our threads waited 40 % of the time for each other: one runtime's for another's",
+        helps="measuring one runtime at a time",
     )
     assert unsteady_cpu(replace(in_turns, waited_s=1.49), TWO, 2) == ()
     assert kinds(unsteady_cpu(replace(in_turns, waited_s=1.51), TWO, 2)) == ["contention"]
@@ -102,10 +103,10 @@ def test_load_counts_where_it_takes_what_our_threads_want(cores: int, threads: i
 
 def test_steal_is_told_as_a_share() -> None:
     """At 2 % of the CPUs' time."""
-    assert only(unsteady_cpu(replace(QUIET, steal_share=0.071), TWO, 2)) == Unsteady(
-        "steal",
-        "the host gave 7 % of this virtual machine's CPU time to others (steal)",
-        "a machine with CPUs of its own, or measuring again at another time",
+    assert only(unsteady_cpu(replace(QUIET, steal_share=0.071), TWO, 2)) == WarningRecord(
+        kind="steal",
+        cause="the host gave 7 % of this virtual machine's CPU time to others (steal)",
+        helps="a machine with CPUs of its own, or measuring again at another time",
     )
     assert kinds(unsteady_cpu(replace(QUIET, steal_share=0.02), TWO, 2)) == ["steal"]
 
@@ -121,7 +122,9 @@ def test_steal_is_told_as_a_share() -> None:
 def test_a_container_that_is_stopped_by_its_limit_says_so(cores: Cores, cause: str) -> None:
     """And which number of threads stays within it."""
     found = only(unsteady_cpu(replace(QUIET, periods=100, throttled_periods=37), cores, 1))
-    assert found == Unsteady("cpu_quota", cause, f"`threads` {cores.usable}, or a container with more CPU")
+    assert found == WarningRecord(
+        kind="cpu_quota", cause=cause, helps=f"`threads` {cores.usable}, or a container with more CPU"
+    )
 
 
 @pytest.mark.parametrize(("throttled", "warned"), [(0, False), (1, False), (2, True)])
@@ -145,7 +148,7 @@ def test_more_threads_than_cores_are_told_with_the_number_that_fits(
     cores: Cores, threads: int, cause: str, helps: str
 ) -> None:
     """Cores that do arithmetic, that this process may use, within its container's limit."""
-    assert only(unsteady_cpu(QUIET, cores, threads)) == Unsteady("threads", cause, helps)
+    assert only(unsteady_cpu(QUIET, cores, threads)) == WarningRecord(kind="threads", cause=cause, helps=helps)
     assert unsteady_cpu(QUIET, cores, cores.usable) == ()
     assert unsteady_cpu(QUIET, cores, None) == ()
 

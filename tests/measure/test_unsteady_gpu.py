@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from mnfpn_cli.devices.nvml import GpuState
-from mnfpn_cli.measure.unsteady import Unsteady, unsteady_gpu
+from mnfpn_cli.documents.records import WarningRecord
+from mnfpn_cli.measure.unsteady import unsteady_gpu
 from tests.measure.warned import kinds, only
 
 FULL = GpuState(sm_clock_hz=1.98e9, max_sm_clock_hz=1.98e9, temperature_c=60.0, throttle_reasons=())
@@ -12,10 +13,10 @@ HELD = replace(FULL, sm_clock_hz=1.41e9, temperature_c=88.0, throttle_reasons=("
 
 def test_a_throttled_gpu_is_told_with_reason_clock_and_temperature() -> None:
     """And not again by the clock that moved for that."""
-    assert only(unsteady_gpu([FULL] * 5 + [HELD] * 5)) == Unsteady(
-        "gpu_throttled",
-        "the GPU was slowed down (power limit) in 5 of 10 readings, at 1410 MHz of 1980, up to 88 °C",
-        "lock a clock that the power allows (nvidia-smi -lgc), or raise its limit (nvidia-smi -pl)",
+    assert only(unsteady_gpu([FULL] * 5 + [HELD] * 5)) == WarningRecord(
+        kind="gpu_throttled",
+        cause="the GPU was slowed down (power limit) in 5 of 10 readings, at 1410 MHz of 1980, up to 88 °C",
+        helps="lock a clock that the power allows (nvidia-smi -lgc), or raise its limit (nvidia-smi -pl)",
     )
     bare = GpuState(throttle_reasons=("thermal limit",))
     assert only(unsteady_gpu([bare, GpuState()])).cause == "the GPU was slowed down (thermal limit) in 1 of 1 readings"

@@ -1,14 +1,14 @@
 """Looking at warnings."""
 
-from mnfpn_cli.measure.unsteady import Unsteady
+from mnfpn_cli.documents.records import WarningRecord
 
 
-def kinds(found: tuple[Unsteady, ...]) -> list[str]:
+def kinds(found: tuple[WarningRecord, ...]) -> list[str]:
     """The kinds of warnings."""
     return [one.kind for one in found]
 
 
-def only(found: tuple[Unsteady, ...]) -> Unsteady:
+def only(found: tuple[WarningRecord, ...]) -> WarningRecord:
     """The one warning that there must be."""
     (one,) = found
     return one

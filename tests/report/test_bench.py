@@ -13,9 +13,9 @@ from mnfpn_cli.devices.nvml import GpuState
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.documents.bench import BenchDocument, GpuRecord
 from mnfpn_cli.documents.read import read_document
+from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.statistics import Latency
-from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.report.terminal.bench import bench_tables, runs_report
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.settings.measuring import BenchCase
@@ -116,7 +116,7 @@ def test_what_ended_each_row_is_said() -> None:
 
 def test_warnings_name_the_cause_and_what_helps() -> None:
     """Process names can hold anything, and are not read as markup."""
-    text = lines(timed(FAST), warnings=(Unsteady("load", "[kworker] used 1.3 cores", "wait"),))
+    text = lines(timed(FAST), warnings=(WarningRecord(kind="load", cause="[kworker] used 1.3 cores", helps="wait"),))
     assert "warning: [kworker] used 1.3 cores. What helps: wait." in text
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mnfpn_cli.bench.verdicts import ComparedSide, Comparison, Pair, compare_document
+from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair, compare_document
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.documents.compare import GatesRecord, Verdict
+from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.statistics import Interval, Latency, Ratio
-from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.report.terminal.compare import compare_tables
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.report.terminal.screen import print_report
@@ -141,7 +141,10 @@ def test_of_several_rows_each_has_its_name_and_its_sentence() -> None:
 
 def test_what_makes_it_less_sure_is_told() -> None:
     """With what helps, if anything does."""
-    warnings = (Unsteady("load", "chrome used 1.5 cores", "close it"), Unsteady("x", "something else", ""))
+    warnings = (
+        WarningRecord(kind="load", cause="chrome used 1.5 cores", helps="close it"),
+        WarningRecord(kind="x", cause="something else", helps=""),
+    )
     text = as_text(compare_tables(replace(RESULT, warnings=warnings))).splitlines()
     assert "warning: chrome used 1.5 cores. What helps: close it." in text
     assert "warning: something else." in text

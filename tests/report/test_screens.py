@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from mnfpn_cli.bench.verdicts import Comparison
+from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.cli.command_lines import measuring, next_commands
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network

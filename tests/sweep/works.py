@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from mnfpn_cli.documents.worker import SamplingRecord, Work
+from mnfpn_cli.documents.worker import RunRequest, SamplingRecord
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.sweep.process import Task
 
 LONG = SamplingRecord(min_time_s=60)
 
 
-def work(**changes: Any) -> Work:
+def work(**changes: Any) -> RunRequest:
     """A small network on the CPU, timed for ten passes."""
     made: dict[str, Any] = {
         "settings": NetworkSettings(width_mult=0.35),
@@ -25,7 +25,7 @@ def work(**changes: Any) -> Work:
         "by_layer": False,
         **changes,
     }
-    return Work(**made)
+    return RunRequest(**made)
 
 
 def task(timeout_s: float = 60, **changes: Any) -> Task:

@@ -12,7 +12,7 @@ from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_i
 from mnfpn_cli.text import percent
 
 if TYPE_CHECKING:
-    from mnfpn_cli.bench.verdicts import ComparedSide, Comparison, Pair
+    from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair
     from mnfpn_cli.documents.compare import Verdict
     from mnfpn_cli.documents.records import EnvironmentRecord
     from mnfpn_cli.report.terminal.tables import Table
@@ -63,7 +63,7 @@ def sentence(pair: Pair, margin: float) -> str:
 
 
 def _sides_table(result: Comparison) -> Table:
-    from mnfpn_cli.bench.verdicts import FIGURES
+    from mnfpn_cli.bench.comparison import FIGURES
 
     made = table("Compared", "", "A", "B", ">B / A")
     a, b = result.a, result.b

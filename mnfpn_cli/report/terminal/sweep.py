@@ -141,7 +141,7 @@ def swept_report(swept: Swept) -> Report:
         pairs(f"Sweep, in {store}", [*rows, *left_out, ("baseline run", timed)]),
         *(table_ for sweep in swept.sweeps for table_ in reasons_report(sweep.plan.invalid)),
         *_failures(swept.runs),
-        *(warning(line) for line in doubts_of(swept)),
+        *(warning(line) for line in warnings_of(swept)),
         *([note(advice, "dim")] if swept.counts.done else []),
     ]
 
@@ -154,7 +154,7 @@ def _left_out(sweep: Sweep) -> list[tuple[str, str]]:
     return [*rows, *([("not chosen", f"{count(not_chosen)} (--measure {plan.measure})")] if not_chosen > 0 else [])]
 
 
-def doubts_of(swept: Swept) -> list[str]:
+def warnings_of(swept: Swept) -> list[str]:
     """What makes the figures less sure than they look, once all are there."""
     return [*reused_lines(swept.reused), *drift_lines(swept.baselines)]
 

@@ -1,4 +1,4 @@
-"""fvcore's count, the one of record."""
+"""fvcore's count of the reference network."""
 
 from mnfpn_cli.bench.workload import count_with_fvcore
 from mnfpn_cli.network.network import build_network

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from mnfpn_cli.bench.compare_files import compare_recorded
-from mnfpn_cli.bench.verdicts import Comparison
+from mnfpn_cli.bench.compare_files import compare_files
+from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.input import NetworkInput, Size
-from tests.bench.documents import COST, FIGURES, INPUT, MACHINE, result, row, times, written
+from tests.bench.documents import COST, FIGURES, INPUT, MACHINE, result, run_json, times, written
 
 
 def compared(folder: Path, a: dict[str, Any], b: dict[str, Any]) -> Comparison:
     """Two documents as files, compared."""
-    return compare_recorded((written(folder, "a.json", a), written(folder, "b.json", b)), 0.01)
+    return compare_files((written(folder, "a.json", a), written(folder, "b.json", b)), 0.01)
 
 
 def causes(made: Comparison, kind: str) -> list[str]:
@@ -28,17 +28,19 @@ def causes(made: Comparison, kind: str) -> list[str]:
 )
 def test_the_verdict_comes_from_the_samples(tmp_path: Path, factor: float, verdict: str) -> None:
     """With the ratio, its interval, and the method for samples that were not taken in turn."""
-    (pair,) = compared(tmp_path, result(), result(row(times(factor)))).pairs
+    (pair,) = compared(tmp_path, result(), result(run_json(times(factor)))).pairs
     assert pair.verdict == verdict
     assert pair.ratio is not None
     assert pair.ratio.value == pytest.approx(factor, rel=1e-6)
     assert "independent samples" in pair.ratio.method
 
 
-def test_rows_are_paired_by_what_they_are(tmp_path: Path) -> None:
-    """Not by their order; what only one file has is named."""
-    fused, training = row(times(0.5), runtime="fused"), row(train=True)
-    made = compared(tmp_path, result(row(), fused, training), result(row(runtime="compiled"), fused, row(times(2.0))))
+def test_runs_are_paired_by_their_conditions(tmp_path: Path) -> None:
+    """Their order does not matter; a run that only one file has is named."""
+    fused, training = run_json(times(0.5), runtime="fused"), run_json(train=True)
+    made = compared(
+        tmp_path, result(run_json(), fused, training), result(run_json(runtime="compiled"), fused, run_json(times(2.0)))
+    )
     names = ["eager on cpu, batch 1, 33x47, float32", "fused on cpu, batch 1, 33x47, float32"]
     assert [pair.name for pair in made.pairs] == names
     assert [pair.verdict for pair in made.pairs] == ["a_faster", "same"]
@@ -47,36 +49,36 @@ def test_rows_are_paired_by_what_they_are(tmp_path: Path) -> None:
     ]
 
 
-def test_a_row_that_a_file_has_twice_is_named(tmp_path: Path) -> None:
-    """Which of the two times would count, nobody can say."""
-    twice = result(row(), row(runtime="fused"), row(times(2.0)))
+def test_a_run_that_a_file_has_twice_is_refused(tmp_path: Path) -> None:
+    """Nothing says which of the two times counts."""
+    twice = result(run_json(), run_json(runtime="fused"), run_json(times(2.0)))
     message = "b.json: runs[2]: must not repeat runs[0], eager on cpu, batch 1, 33x47, float32"
     with pytest.raises(UsageError, match=re.escape(message) + "$"):
         compared(tmp_path, result(), twice)
 
 
-def test_a_gpu_of_another_number_is_a_counterpart_only_where_there_is_no_doubt(tmp_path: Path) -> None:
-    """The same number first; of several others, none."""
-    first, second = row(device="cuda:0"), row(times(2.0), device="cuda:1")
+def test_gpus_of_different_numbers_are_paired_only_where_there_is_one_of_each(tmp_path: Path) -> None:
+    """Equal numbers are paired first; one of several others is never chosen."""
+    first, second = run_json(device="cuda:0"), run_json(times(2.0), device="cuda:1")
     assert compared(tmp_path, result(first, second), result(second, first)).pairs[0].verdict == "same"
-    made = compared(tmp_path, result(first, row()), result(second, row(runtime="fused")))
+    made = compared(tmp_path, result(first, run_json()), result(second, run_json(runtime="fused")))
     assert [pair.name.partition(",")[0] for pair in made.pairs] == ["eager on cuda:0"]
     assert causes(made, "other_device") == ["device differs: cuda:0 against cuda:1"]
     with pytest.raises(UsageError, match="must have a run in common"):
-        compared(tmp_path, result(first, second), result(row(device="cuda:2")))
+        compared(tmp_path, result(first, second), result(run_json(device="cuda:2")))
 
 
-def test_a_row_each_is_a_pair_whatever_they_are(tmp_path: Path) -> None:
-    """Everything in which they differ is told."""
+def test_two_files_of_one_run_are_a_pair_whatever_the_runs_are(tmp_path: Path) -> None:
+    """Every difference is a warning."""
     other = {**INPUT, "batch": 2, "height": 64, "width": 64}
-    b = row(runtime="fused", dtype="bfloat16", input=other, threads=4, cold_cache=True, train=True)
+    b = run_json(runtime="fused", dtype="bfloat16", input=other, threads=4, cold_cache=True, train=True)
     made = compared(tmp_path, result(), result(b, input=other))
     assert made.pairs[0].name == (
         "eager on cpu, batch 1, 33x47, float32 against fused on cpu, batch 2, 64x64, bfloat16, training, cold caches"
     )
-    told = {one.kind: one.cause for one in made.warnings}
-    assert told == {
-        "not_interleaved": told["not_interleaved"],
+    causes_by_kind = {one.kind: one.cause for one in made.warnings}
+    assert causes_by_kind == {
+        "not_interleaved": causes_by_kind["not_interleaved"],
         "other_runtime": "runtime differs: eager against fused",
         "other_dtype": "dtype differs: float32 against bfloat16",
         "other_input": "input differs: 1×3×33×47 against 2×3×64×64",
@@ -86,9 +88,9 @@ def test_a_row_each_is_a_pair_whatever_they_are(tmp_path: Path) -> None:
     }
 
 
-def test_no_row_in_common_is_refused(tmp_path: Path) -> None:
-    """With what each has."""
-    a, b = result(row(), row(runtime="fused")), result(row(runtime="compiled"))
+def test_files_without_a_run_in_common_are_refused(tmp_path: Path) -> None:
+    """The error lists the runs of each."""
+    a, b = result(run_json(), run_json(runtime="fused")), result(run_json(runtime="compiled"))
     with pytest.raises(UsageError) as caught:
         compared(tmp_path, a, b)
     assert str(caught.value).splitlines() == [
@@ -98,8 +100,8 @@ def test_no_row_in_common_is_refused(tmp_path: Path) -> None:
     ]
 
 
-def test_it_is_always_said_that_they_were_not_timed_in_turn(tmp_path: Path) -> None:
-    """Of a file and itself, it is all that is said: the date is no difference, nor is some memory."""
+def test_it_is_always_warned_that_files_were_not_timed_in_turn(tmp_path: Path) -> None:
+    """For one machine it is the only warning: neither the date nor a little memory is a difference."""
     later = {**MACHINE, "date": "2027-01-01T00:00:00+00:00", "memory_bytes": 7_990_000_000}
     made = compared(tmp_path, result(), result(environment=later))
     assert [one.kind for one in made.warnings] == ["not_interleaved"]
@@ -117,7 +119,7 @@ def test_it_is_always_said_that_they_were_not_timed_in_turn(tmp_path: Path) -> N
         ("driver", "550.1", "other_software", "driver differs: none against 550.1"),
     ],
 )
-def test_another_machine_or_other_software_is_told(
+def test_another_machine_or_other_software_is_warned_of(
     tmp_path: Path, key: str, value: object, kind: str, cause: str
 ) -> None:
     """The machine apart from its software."""
@@ -138,16 +140,16 @@ def test_settings_that_differ_are_listed(tmp_path: Path) -> None:
 
 def test_settings_that_describe_no_network_are_refused(tmp_path: Path) -> None:
     """Each value may be right by itself."""
-    file = result(row(), settings={"pyramid": {"levels": "p3-p7"}})
+    file = result(run_json(), settings={"pyramid": {"levels": "p3-p7"}})
     rule = r"settings\.pyramid\.levels: must be among the levels that the stages give \(p2, p3, p4, p5\), got p6, p7"
     with pytest.raises(UsageError, match=rf"b\.json: {rule}"):
-        compared(tmp_path, result(row()), file)
+        compared(tmp_path, result(run_json()), file)
 
 
 def test_what_a_file_says_against_itself_is_passed_on(tmp_path: Path) -> None:
     """Interrupted, a run that failed half way, and a machine that was busy."""
     busy = {"kind": "load", "cause": "chrome used 1.5 cores", "helps": "close it"}
-    made = compared(tmp_path, result(complete=False), result(row(failure="out of memory"), warnings=[busy]))
+    made = compared(tmp_path, result(complete=False), result(run_json(failure="out of memory"), warnings=[busy]))
     a, b = tmp_path / "a.json", tmp_path / "b.json"
     assert not made.complete
     assert causes(made, "incomplete") == [f"{a}: the measurement was interrupted"]
@@ -161,8 +163,8 @@ def test_figures_are_those_of_the_input_that_is_compared(tmp_path: Path) -> None
     """A file's own are those of its first size and batch."""
     large = {**INPUT, "batch": 4, "height": 64, "width": 64}
     sizes = [{"height": 33, "width": 47, "cost": COST}, {"height": 64, "width": 64, "cost": {**COST, "macs": 200_000}}]
-    a = result(row(), row(input={**large, "batch": 2}), row(input=large), sizes=sizes)
-    b = result(row(input=large), input=large, cost={**COST, "macs": 200_000, "activation_bytes": 2400})
+    a = result(run_json(), run_json(input={**large, "batch": 2}), run_json(input=large), sizes=sizes)
+    b = result(run_json(input=large), input=large, cost={**COST, "macs": 200_000, "activation_bytes": 2400})
     made = compared(tmp_path, a, b)
     assert made.a.input == made.b.input == NetworkInput(4, 3, Size(64, 64))
     assert {figure: made.growth(figure) for figure in made.a.figures} == dict.fromkeys(FIGURES, 1.0)
@@ -171,12 +173,12 @@ def test_figures_are_those_of_the_input_that_is_compared(tmp_path: Path) -> None
 
 def test_samples_far_apart_are_no_overflow(tmp_path: Path) -> None:
     """A file can hold anything."""
-    (pair,) = compared(tmp_path, result(row([1e-12] * 40)), result(row([1e9] * 40))).pairs
+    (pair,) = compared(tmp_path, result(run_json([1e-12] * 40)), result(run_json([1e9] * 40))).pairs
     assert pair.verdict == "a_faster"
 
 
 def test_one_sample_each_is_inconclusive(tmp_path: Path) -> None:
     """It has no interval."""
-    (pair,) = compared(tmp_path, result(row([1.0])), result(row([9.0]))).pairs
+    (pair,) = compared(tmp_path, result(run_json([1.0])), result(run_json([9.0]))).pairs
     assert pair.ratio is not None
     assert (pair.verdict, pair.ratio.interval) == ("inconclusive", None)

@@ -1,14 +1,14 @@
-"""What leaves a run in doubt is told with its cause, its figures and what helps; a good run is left in peace."""
+"""A run whose samples or outputs are uncertain has a warning with cause, figures and help; a good run has none."""
 
 import random
 
 import pytest
 
-from mnfpn_cli.bench.bench import doubts
 from mnfpn_cli.bench.results import MeasuredRun
+from mnfpn_cli.bench.run_warnings import run_warnings
+from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.measure.engine import WarmUp
 from mnfpn_cli.measure.statistics import Latency
-from mnfpn_cli.measure.unsteady import Unsteady
 from tests.bench.made import key, timed
 
 NOISE = random.Random(1)
@@ -22,28 +22,31 @@ CASES: dict[str, tuple[MeasuredRun, str]] = {
     "slow_first": (timed([0.4, *STEADY]), "the first timed pass was an outlier"),
     "launch_bound": (timed(STEADY, enqueue=Latency(tuple(0.9 * x for x in STEADY))), "takes 90 % of a pass"),
     "not_finite": (
-        timed(STEADY, doubts=(Unsteady("not_finite", "its output p2 is not finite", "other weights"),)),
+        timed(
+            STEADY,
+            warnings=(WarningRecord(kind="not_finite", cause="its output p2 is not finite", helps="other weights"),),
+        ),
         "p2",
     ),
 }
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_each_doubt_is_told_with_its_figures(kind: str) -> None:
-    """And nothing else is."""
+def test_each_warning_has_its_figures(kind: str) -> None:
+    """There is only the one warning."""
     run, words = CASES[kind]
-    (found,) = doubts(run)
+    (found,) = run_warnings(run)
     assert found.kind == kind
     assert found.cause.startswith("eager on cpu, batch 1, 600x900: ")
     assert words in found.cause
     assert found.helps
 
 
-def test_a_steady_row_is_in_no_doubt() -> None:
-    """Nor is one that was given a number of passes, or whose host is quick."""
-    assert list(doubts(timed(STEADY))) == []
-    assert list(doubts(timed(STEADY, warm_up=WarmUp(3, 0.3, None)))) == []
-    assert list(doubts(timed(STEADY, enqueue=Latency(tuple(0.5 * x for x in STEADY)), difference=1e-6))) == []
+def test_a_steady_run_has_no_warnings() -> None:
+    """Nor has one whose passes of warm-up were given, or whose host is quick."""
+    assert list(run_warnings(timed(STEADY))) == []
+    assert list(run_warnings(timed(STEADY, warm_up=WarmUp(3, 0.3, None)))) == []
+    assert list(run_warnings(timed(STEADY, enqueue=Latency(tuple(0.5 * x for x in STEADY)), difference=1e-6))) == []
 
 
 @pytest.mark.parametrize(
@@ -57,5 +60,5 @@ def test_a_steady_row_is_in_no_doubt() -> None:
 )
 def test_a_graph_helps_where_there_is_none_and_one_can_be_recorded(runtime: str, train: bool, helps: str) -> None:
     """A training step cannot, and two runtimes are graphs already."""
-    (found,) = doubts(timed(STEADY, key(runtime), enqueue=Latency(tuple(0.9 * x for x in STEADY))), train)
+    (found,) = run_warnings(timed(STEADY, key(runtime), enqueue=Latency(tuple(0.9 * x for x in STEADY))), train)
     assert found.helps == helps

@@ -1,11 +1,11 @@
-"""One run of a sweep, measured in this process: whatever comes of it is a document."""
+"""One run on request: a measurement and a failure are both a response."""
 
 import pytest
 
-from mnfpn_cli.bench import bench as measuring
-from mnfpn_cli.bench.bench import measure
+from mnfpn_cli.bench import measure_run as measuring
+from mnfpn_cli.bench.measure_run import measure_run
 from mnfpn_cli.bench.results import Benchmark
-from mnfpn_cli.documents.worker import SamplingRecord, Work, WorkResult
+from mnfpn_cli.documents.worker import RunRequest, RunResponse, SamplingRecord
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.measuring import Sampling
 from mnfpn_cli.settings.network import NetworkSettings
@@ -15,33 +15,33 @@ from tests.sweep.works import work
 TINY = NetworkSettings.model_validate({"stages": [[1, 8, 1, 2], [6, 8, 1, 2]]})
 
 
-def test_a_run_is_measured_as_it_was_said() -> None:
+def test_a_run_is_measured_as_requested() -> None:
     """Its passes, its layers, its input; and the document is the same when it is read back."""
     sampling = SamplingRecord(passes=6, warmup=1)
-    result = measure(work(settings=TINY, height=32, width=48, threads=1, sampling=sampling, by_layer=True))
+    result = measure_run(work(settings=TINY, height=32, width=48, threads=1, sampling=sampling, by_layer=True))
     assert (result.status, result.reason) == ("done", None)
     assert result.measured is not None
     run = result.measured.run
     assert (len(run.latency_s.samples), run.input.height, run.input.width, run.threads) == (6, 32, 48, 1)
     assert result.measured.profile is not None
-    assert WorkResult.model_validate_json(result.model_dump_json()) == result
+    assert RunResponse.model_validate_json(result.model_dump_json()) == result
 
 
-def test_a_training_step_is_timed_where_that_was_said() -> None:
+def test_a_training_step_is_timed_on_request() -> None:
     """And a runtime that cannot train is unavailable, with the reason."""
     tiny = {"settings": TINY, "height": 32, "width": 32, "threads": 1, "train": True}
-    result = measure(work(**tiny, batch=2, sampling=SamplingRecord(passes=3, warmup=1)))
+    result = measure_run(work(**tiny, batch=2, sampling=SamplingRecord(passes=3, warmup=1)))
     assert result.status == "done"
     assert result.measured is not None
     assert result.measured.run.train
-    fused = measure(work(**tiny, runtime="fused"))
+    fused = measure_run(work(**tiny, runtime="fused"))
     assert (fused.status, fused.measured) == ("unavailable", None)
     assert fused.reason == "it folds batch norm into convolutions, and training needs batch norm as it is"
 
 
-def test_what_cannot_run_here_is_unavailable() -> None:
-    """With the reason alone: the run knows where it was."""
-    result = measure(work(settings=TINY, height=32, width=32, runtime="cuda-graph"))
+def test_a_run_that_is_impossible_here_is_unavailable() -> None:
+    """With the reason alone, without the name of the run."""
+    result = measure_run(work(settings=TINY, height=32, width=32, runtime="cuda-graph"))
     assert (result.status, result.reason, result.measured) == ("unavailable", "runs on CUDA alone", None)
 
 
@@ -55,10 +55,10 @@ def test_what_cannot_run_here_is_unavailable() -> None:
     ],
     ids=["half way", "interrupted", "refused", "at once"],
 )
-def test_what_was_not_measured_to_its_end_has_failed(
+def test_a_run_that_ended_early_has_failed(
     monkeypatch: pytest.MonkeyPatch, made: Benchmark | BaseException, reason: str
 ) -> None:
-    """With the reason; what was measured until then is not kept."""
+    """With the reason; its samples are dropped."""
 
     def ended(*_: object) -> Benchmark:
         if isinstance(made, BaseException):
@@ -66,17 +66,17 @@ def test_what_was_not_measured_to_its_end_has_failed(
         return made
 
     monkeypatch.setattr(measuring, "benchmark", ended)
-    assert measure(work()) == WorkResult(status="failed", reason=reason, measured=None)
+    assert measure_run(work()) == RunResponse(status="failed", reason=reason, measured=None)
 
 
-def test_a_run_is_read_back_as_it_was() -> None:
-    """Settings, size, sampling: a worker measures what was asked for."""
+def test_a_request_is_read_back_unchanged() -> None:
+    """Settings, size and sampling."""
     whole = work(settings=TINY, threads=2, sampling=SamplingRecord(precision=0.02, min_time_s=1, max_time_s=5))
-    assert Work.model_validate_json(whole.model_dump_json()) == whole
+    assert RunRequest.model_validate_json(whole.model_dump_json()) == whole
 
 
-def test_what_was_not_said_of_sampling_has_its_default() -> None:
-    """And what contradicts itself is refused as at the prompt."""
+def test_null_sampling_has_defaults() -> None:
+    """Values that contradict each other are refused as on the command line."""
     assert SamplingRecord().sampling() == Sampling()
     assert SamplingRecord(passes=3, warmup=0).sampling().passes == 3
     with pytest.raises(UsageError, match=r"^max_time: must not be less than min_time"):

@@ -1,0 +1,60 @@
+"""Measure one run on request, as a worker of a sweep does."""
+
+from mnfpn_cli.bench.bench import benchmark
+from mnfpn_cli.bench.results import Benchmark, bench_document
+from mnfpn_cli.bench.workload import PlannedWorkload
+from mnfpn_cli.devices.machine import reading_cpu_name
+from mnfpn_cli.documents.worker import Measured, RunRequest, RunResponse
+from mnfpn_cli.errors import MnfpnError, UnavailableError
+from mnfpn_cli.external.origin import FromSettings
+from mnfpn_cli.settings.input import Size
+from mnfpn_cli.settings.measuring import BenchCase
+
+INTERRUPTED = "it was interrupted"
+
+
+def measure_run(request: RunRequest) -> RunResponse:
+    """Measure a run. A run that fails or cannot run here is a response with a reason, not an error."""
+    try:
+        origin = FromSettings(request.settings)
+        return _response(_benchmark(request, origin), origin)
+    except UnavailableError as error:  # the reason alone: whoever asks knows which run it is
+        return RunResponse(status="unavailable", reason=error.problems[0].rule, measured=None)
+    except MnfpnError as error:
+        return _failed(error.message)
+    except KeyboardInterrupt:
+        return _failed(INTERRUPTED)
+
+
+def _benchmark(request: RunRequest, origin: FromSettings) -> Benchmark:
+    case = BenchCase(
+        batches=(request.batch,),
+        runtimes=(request.runtime,),
+        dtype=request.dtype,
+        threads=request.threads,
+        train=request.train,
+        by_layer=request.by_layer,
+        sampling=request.sampling.sampling(),
+    )
+    workload = PlannedWorkload(origin, Size(request.height, request.width))
+    with reading_cpu_name() as cpu_name:
+        return benchmark([workload], case, [request.device], cpu_name, lambda _doing, _share: None)
+
+
+def _response(result: Benchmark, origin: FromSettings) -> RunResponse:
+    """Return what was measured; a run that ended early has failed."""
+    document = bench_document(result, origin)
+    (run,) = document.runs
+    if run.failure is not None or not document.complete:
+        return _failed(run.failure or INTERRUPTED)
+    measured = Measured(
+        run=run,
+        warnings=document.warnings,
+        environment=document.environment,
+        profile=next(iter(document.profiles or ()), None),
+    )
+    return RunResponse(status="done", reason="\n".join(document.failures) or None, measured=measured)
+
+
+def _failed(reason: str) -> RunResponse:
+    return RunResponse(status="failed", reason=reason, measured=None)
