@@ -136,7 +136,7 @@ def report_document(points: Points, command: Command, output: str | None = None)
 
 
 def _frontier_run(point: Point, command: Command) -> FrontierRun:
-    from mnfpn_cli.sweep.documents import ListedRun, stored_run
+    from mnfpn_cli.sweep.documents import ListedRun, run_record
 
-    run = stored_run(ListedRun(point.stored, point.drift), command)
+    run = run_record(ListedRun(point.stored, point.drift), command)
     return FrontierRun(**dict(run), name=point.name, kept=point.kept)

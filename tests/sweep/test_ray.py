@@ -36,7 +36,7 @@ from mnfpn_cli.sweep.ray.pool import Measure, RayPool, ray_pool
 from mnfpn_cli.sweep.ray.worker import problem_of
 from mnfpn_cli.sweep.start import Chosen, begin
 from mnfpn_cli.sweep.state import State
-from mnfpn_cli.sweep.sweep import SweepRun
+from mnfpn_cli.sweep.sweep import Sweeper
 from tests.space.spaces import space_of
 from tests.sweep import works
 from tests.sweep.pools import measured as made_up
@@ -126,7 +126,7 @@ def run(
 ) -> State:
     """Measure a sweep over some widths."""
     measuring = measuring or MeasuringRecord()
-    return SweepRun(store, sweep_of(store, measuring, widths), pool, measuring, tell=tell).run()
+    return Sweeper(store, sweep_of(store, measuring, widths), pool, measuring, report=tell).run()
 
 
 def rows(store: Store) -> list[tuple[str, str]]:
