@@ -359,9 +359,7 @@ def test_a_result_that_the_store_rejects_is_saved_in_a_file(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Claims, "finish", away_at_the_third)
-    saved = (
-        r"has gone away\nthe last result is saved in mnfpn-rescued-.*\.db; add it to the store with mnfpn runs merge"
-    )
+    saved = r"has gone away\nthe last result is saved in mnfpn-rescued-.*\.db; add it to the store with mnfpn runs"
     with pytest.raises(StoreError, match=saved):
         run(store, sweep, FakePool())
     assert len(results(store)) == 2
