@@ -345,7 +345,7 @@ def test_text_is_escaped_in_the_svg(hostile: str) -> None:
 def test_notes_say_what_the_picture_cannot() -> None:
     """One smoothing for all levels, and what separable means."""
     for preset, line in (
-        ("mobilenetv2-dynamic-fpn", "One smoothing is shared by all levels."),
+        ("mobilenetv2-dynamic-fpn", "One smooth layer is shared by all levels."),
         ("mobilenetv2-fpnlite", "separable: a depthwise 3×3 and a 1×1."),
     ):
         layout, _ = worked_out(settings_of(preset))

@@ -90,7 +90,7 @@ def test_the_table_has_the_frontier_and_says_what_kept_is(tmp_path: Path) -> Non
     assert [line.split()[2] for line in lines[2:6]] == ["0.35", "1.0", "0.35", "1.0"]
     assert lines[5].endswith("100.0 %")
     assert "5.000 ms" in lines[2]
-    assert "It is no accuracy" in text
+    assert "It does not measure accuracy" in text
     assert "9 runs: 7 done, 1 failed, 1 pending." in text
 
 

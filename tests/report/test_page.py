@@ -262,7 +262,7 @@ def test_a_store_with_little_in_it_gives_a_page_that_says_so(
 def test_the_page_says_that_capacity_is_no_accuracy(sample: Path) -> None:
     """In so many words."""
     text = sample.read_text(encoding="utf-8")
-    assert "It is no accuracy" in text
+    assert "It does not measure accuracy" in text
     assert "geometric mean of four shares" in text
 
 

@@ -308,8 +308,8 @@ def test_a_cluster_that_is_gone_is_an_error(cluster: Any, monkeypatch: pytest.Mo
         raise ConnectionRefusedError(111, "Connection refused")
 
     def lose_head() -> None:
-        with ray_pool(cluster.address, {"auto"}, measure=quick()) as pool:
-            monkeypatch.setattr(ray_cluster, "check_port", refuse)
+        with monkeypatch.context() as patched, ray_pool(cluster.address, {"auto"}, measure=quick()) as pool:
+            patched.setattr(ray_cluster, "check_port", refuse)
             _wait_for(lambda: pool.wait(0.5))
 
     with pytest.raises(MnfpnError, match="does not answer any more: its head is gone: Connection refused"):

@@ -130,7 +130,7 @@ function filtered(figure, at) {
   const left = new Set(visible);
   const traces = figure.data.map((trace) => {
     if (trace.meta.kind === "key") return trace;
-    if (trace.meta.kind === "joins") return { ...trace, visible: left.size === rows.length };
+    if (trace.meta.kind === "lines") return { ...trace, visible: left.size === rows.length };
     const kept = trace.customdata.map((index, position) => [index, position]).filter(([index]) => left.has(index));
     const pick = (values) => kept.map(([, position]) => values[position]);
     const made = { ...trace, x: at ? kept.map(([index]) => rows[index].costs[at]) : pick(trace.x), y: pick(trace.y) };

@@ -25,7 +25,7 @@ def plan_on(
     """Plan a space as `plan_space` does, with the same result, on all cores of a cluster.
 
     Raises:
-        UsageError: where the space is too large for `plan_space`, or the address is not valid.
+        UsageError: where `plan_space` raises it, or the address is not valid.
         MnfpnError: where the cluster does not answer, or no node of it has mnfpn.
     """
     space.check()
