@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.measure.statistics import Latency
     from mnfpn_cli.store.rows import Baseline, StoredRun, Sweep
     from mnfpn_cli.sweep.documents import Command
-    from mnfpn_cli.sweep.drift import Moved
+    from mnfpn_cli.sweep.drift import MovedBaseline
 
 IN_COLUMNS = ("size", "batch", "runtime", "device", "train")
 """Fields that have columns of their own in reports, and so are not in the names of runs."""
@@ -81,7 +81,7 @@ class Points:
     all: Sequence[Point]
     frontier: dict[Bench, list[Point]]
     sweeps: Sequence[Sweep]
-    moved: Sequence[Moved]
+    moved: Sequence[MovedBaseline]
 
     def count(self, status: str) -> int:
         """Return the number of runs of a status."""
@@ -90,7 +90,7 @@ class Points:
 
 def points_of(runs: Sequence[StoredRun], sweeps: Sequence[Sweep], baselines: Sequence[Baseline]) -> Points:
     """Make the content of a report of some runs; of the baseline runs, those of the runs' own sweeps count."""
-    from mnfpn_cli.sweep.drift import drifts_of, moves
+    from mnfpn_cli.sweep.drift import drifts_of, moved_baselines
 
     own = {one.result.sweep for one in runs if one.result}
     baselines = [one for one in baselines if one.sweep in own]
@@ -110,7 +110,7 @@ def points_of(runs: Sequence[StoredRun], sweeps: Sequence[Sweep], baselines: Seq
         for run, words in zip(runs, words_of(runs), strict=True)
     }
     lines = {bench: [points[run.key] for run in best] for bench, best in frontier.items()}
-    return Points(list(points.values()), lines, sweeps, moves(baselines))
+    return Points(list(points.values()), lines, sweeps, moved_baselines(baselines))
 
 
 def words_of(runs: Sequence[StoredRun]) -> list[dict[str, str]]:

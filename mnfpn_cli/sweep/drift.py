@@ -18,7 +18,7 @@ MOVED = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class MovedBaseline:
     """A baseline run that moved: on which worker, when it finished (UTC, ISO 8601), and its drift."""
 
     worker: str
@@ -26,7 +26,7 @@ class Moved:
     drift: float
 
 
-def moves(baselines: Sequence[Baseline]) -> list[Moved]:
+def moved_baselines(baselines: Sequence[Baseline]) -> list[MovedBaseline]:
     """Return the baseline runs that differ from the first one of their sweep and worker by more than `MOVED`."""
     moved = []
     for same in _by_run(baselines):
@@ -35,7 +35,7 @@ def moves(baselines: Sequence[Baseline]) -> list[Moved]:
             later = Latency(one.samples)
             drift = later.median / first.median
             if abs(drift - 1) > MOVED and _apart(first, later):
-                moved.append(Moved(one.worker, one.finished, drift))
+                moved.append(MovedBaseline(one.worker, one.finished, drift))
     return moved
 
 
@@ -67,7 +67,7 @@ def drifts_of(runs: Sequence[StoredRun], baselines: Sequence[Baseline]) -> dict[
     moved = {
         sweep_and_worker: [replace(one, samples=(Latency(one.samples).median,)) for one in group]
         for sweep_and_worker, group in groups.items()
-        if moves(group)
+        if moved_baselines(group)
     }
     drifts = {}
     for run in runs:

@@ -37,7 +37,7 @@ from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import baselines, sweeps
 from mnfpn_cli.sweep.documents import listed_runs
-from mnfpn_cli.sweep.drift import Moved
+from mnfpn_cli.sweep.drift import MovedBaseline
 from mnfpn_cli.sweep.recommend import recommend
 from mnfpn_cli.sweep.start import Chosen, Expected
 from mnfpn_cli.sweep.state import Swept
@@ -257,7 +257,7 @@ def test_a_single_run_is_one_row_and_named_as_among_others(
 )
 def test_a_machine_that_changed_much_is_told_in_times_and_else_in_per_cent(drift: float, words: str) -> None:
     """With the moment in whole seconds."""
-    (line,) = moved_lines([Moved("here", at(30), drift)])
+    (line,) = moved_lines([MovedBaseline("here", at(30), drift)])
     assert line.startswith(f"the baseline run moved: {words}")
 
 

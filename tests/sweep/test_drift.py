@@ -3,7 +3,7 @@
 import pytest
 
 from mnfpn_cli.store.rows import Baseline
-from mnfpn_cli.sweep.drift import drift_at, moves
+from mnfpn_cli.sweep.drift import drift_at, moved_baselines
 
 
 def timed(minute: int, milliseconds: float, worker: str = "here", spread: float = 0.01, sweep: int = 1) -> Baseline:
@@ -21,25 +21,25 @@ def at(minute: int) -> str:
 
 def test_a_machine_that_stays_the_same_has_not_moved() -> None:
     """Two per cent are below `MOVED`."""
-    assert moves([timed(0, 10), timed(10, 10.2), timed(20, 9.9)]) == []
+    assert moved_baselines([timed(0, 10), timed(10, 10.2), timed(20, 9.9)]) == []
 
 
 def test_a_machine_that_became_slower_has_moved() -> None:
     """It has the worker, the time, and the drift."""
-    (moved,) = moves([timed(0, 10), timed(10, 12), timed(20, 10.1)])
+    (moved,) = moved_baselines([timed(0, 10), timed(10, 12), timed(20, 10.1)])
     assert (moved.worker, moved.finished) == ("here", at(10))
     assert moved.drift == pytest.approx(1.2)
 
 
 def test_noise_is_no_movement() -> None:
     """Where the intervals overlap nothing has moved, however far the medians are apart."""
-    assert moves([timed(0, 10, spread=0.5), timed(10, 12, spread=0.5)]) == []
+    assert moved_baselines([timed(0, 10, spread=0.5), timed(10, 12, spread=0.5)]) == []
 
 
 def test_each_worker_and_each_sweep_is_compared_with_itself() -> None:
     """Two machines differ, and so do two days: that is no drift."""
-    assert moves([timed(0, 10, "one"), timed(1, 20, "two"), timed(10, 10, "one"), timed(11, 20, "two")]) == []
-    assert moves([timed(0, 10), timed(10, 20, sweep=2)]) == []
+    assert moved_baselines([timed(0, 10, "one"), timed(1, 20, "two"), timed(10, 10, "one"), timed(11, 20, "two")]) == []
+    assert moved_baselines([timed(0, 10), timed(10, 20, sweep=2)]) == []
 
 
 @pytest.mark.parametrize(("minute", "drift"), [(0, 1.0), (5, 1.1), (10, 1.2), (15, 1.0), (20, 0.8), (30, 0.8)])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.report.terminal.tables import Table
     from mnfpn_cli.space.planned import Planned, PlannedSpace
     from mnfpn_cli.store.rows import Baseline, StoredRun, Sweep
-    from mnfpn_cli.sweep.drift import Moved
+    from mnfpn_cli.sweep.drift import MovedBaseline
     from mnfpn_cli.sweep.reuse import Reused
     from mnfpn_cli.sweep.start import Chosen, Expected
     from mnfpn_cli.sweep.state import Swept
@@ -178,12 +178,12 @@ def _options(options: str | None) -> str:
 
 def drift_lines(baselines: Sequence[Baseline]) -> list[str]:
     """What the baseline run says of the machine: where it moved, and by how much."""
-    from mnfpn_cli.sweep.drift import moves
+    from mnfpn_cli.sweep.drift import moved_baselines
 
-    return moved_lines(moves(baselines))
+    return moved_lines(moved_baselines(baselines))
 
 
-def moved_lines(found: Sequence[Moved]) -> list[str]:
+def moved_lines(found: Sequence[MovedBaseline]) -> list[str]:
     """The same where it is known when the baseline run moved."""
     if not found:
         return []
