@@ -79,7 +79,7 @@ class RayPool:
         return [finished for answer in ready for finished in self._receive(waiting[answer])]
 
     def alive(self, run: Run) -> bool:
-        """Return whether a worker for a run is there, was there `GRACE_S` ago, or may soon be there."""
+        """Return whether a worker for a run is there, starts, or was there within the last `GRACE_S` seconds."""
         device = run.execution.device.partition(":")[0]
         return self._serves(device) or self.clock() - self._left_out < GRACE_S
 
@@ -105,7 +105,8 @@ class RayPool:
             self.wait(0.5)
         late = {one.node.name for one in self._actors if not one.worker}
         self._notes += [
-            f"{name} is busy: other work on the cluster has reserved its cores or GPUs" for name in sorted(late)
+            f"{name} is busy: other work on the cluster has its cores or GPUs; it measures once they are free"
+            for name in sorted(late)
         ]
         for device in self.devices:
             if not self._serves(device):
