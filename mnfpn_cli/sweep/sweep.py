@@ -110,14 +110,19 @@ class Sweeper:
         if not self._running:
             self._leave_out_unavailable()
         for worker in self.pool.idle():
-            run, is_baseline = self.baselines.due(worker) if self._has_work(worker) else None, True
-            if run is None:
-                run, is_baseline = self._claim_next(worker), False
-            if run is None and not self._queue:
-                run, is_baseline = self.baselines.due(worker, last=True), True
-            if run is not None:
-                self._running[worker] = Measurement(run, is_baseline, self.clock())
-                self.pool.start(worker, task_of(run, self.measuring, is_baseline))
+            if measurement := self._next(worker):
+                self._running[worker] = measurement
+                self.pool.start(worker, task_of(measurement.run, self.measuring, measurement.is_baseline))
+
+    def _next(self, worker: Worker) -> Measurement | None:
+        """Choose what a worker measures next: a baseline run that is due, a run, or the last baseline run."""
+        if self._has_work(worker) and (baseline := self.baselines.due(worker)):
+            return Measurement(baseline, True, self.clock())
+        if run := self._claim_next(worker):
+            return Measurement(run, False, self.clock())
+        if not self._queue and (baseline := self.baselines.due(worker, last=True)):
+            return Measurement(baseline, True, self.clock())
+        return None
 
     def _has_work(self, worker: Worker) -> bool:
         queued = (self.runs[key] for key in self._queue)
