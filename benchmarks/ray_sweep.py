@@ -34,8 +34,8 @@ from mnfpn_cli.sweep.process import Outcome, run_task
 from mnfpn_cli.sweep.ray.cluster import connected
 from mnfpn_cli.sweep.ray.plan import plan_by, usable_nodes
 from mnfpn_cli.sweep.ray.pool import RayPool, ray_pool
-from mnfpn_cli.sweep.start import Chosen, begin, task_of
-from mnfpn_cli.sweep.sweep import SweepRun
+from mnfpn_cli.sweep.start import Chosen, begin
+from mnfpn_cli.sweep.sweep import Sweeper, task_of
 
 TARGET = 0.05
 TIMED = MeasuringRecord(sampling=SamplingRecord(min_time_s=10, max_time_s=10))
@@ -126,7 +126,7 @@ def measuring(address: str, rounds: int) -> None:
 
 def sweep_once(store: Store, sweep: int, pool: RayPool) -> Outcome:
     """Measure the one run of a sweep, as `mnfpn sweep` does but for the baseline."""
-    run = SweepRun(store, sweep, pool, TIMED)
+    run = Sweeper(store, sweep, pool, TIMED)
     run.baselines = Baselines({})
     run.run()
     (measured,) = read_runs(store, sweep)

@@ -96,11 +96,11 @@ def show(
     from mnfpn_cli.store.read import read_run
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import baselines
-    from mnfpn_cli.sweep.documents import rows_of, show_document
+    from mnfpn_cli.sweep.documents import listed_runs, show_document
 
     with open_store(store) as opened:
         run, results = read_run(opened, key.lower())
-        (row,) = rows_of([run], baselines(opened))
+        (row,) = listed_runs([run], baselines(opened))
     again = measuring(row.stored.run)
     emit(show_report(row, results, again), show_document(row, results, measuring), output)
 
@@ -271,11 +271,11 @@ def _rows(store: "Store", status: str | None, sweep: int | None) -> "list[Listed
     """
     from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.sweeps import baselines, sweeps
-    from mnfpn_cli.sweep.documents import rows_of
+    from mnfpn_cli.sweep.documents import listed_runs
 
     known = [one.id for one in sweeps(store)] if sweep is not None else []
     if sweep is not None and sweep not in known:
         raise UsageError(
             Problem("--sweep", f"must be a sweep of {store.name}: {', '.join(map(str, known)) or 'none'}", str(sweep))
         )
-    return rows_of(read_runs(store, sweep, status), baselines(store))  # type: ignore[arg-type]
+    return listed_runs(read_runs(store, sweep, status), baselines(store))  # type: ignore[arg-type]

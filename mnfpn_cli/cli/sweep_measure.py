@@ -129,7 +129,7 @@ def _run(
     from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.sweeps import sweeps
     from mnfpn_cli.sweep.state import State
-    from mnfpn_cli.sweep.sweep import SweepRun
+    from mnfpn_cli.sweep.sweep import Sweeper
 
     known = {one.id: one for one in sweeps(store)}
     states, told = list[State](), set[str]()
@@ -137,7 +137,7 @@ def _run(
         for number in sorted(numbers, reverse=True):
             runs, measuring = read_runs(store, number), options.going_on(known[number].plan.measuring)
             with sweep_bar(runs, told) as tell:
-                states.append(SweepRun(store, number, pool, measuring, stopped, tell).run())
+                states.append(Sweeper(store, number, pool, measuring, stopped, tell).run())
             if stopped():
                 break
     ran = [one for one in sweeps(store) if one.id in numbers]

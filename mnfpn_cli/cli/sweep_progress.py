@@ -139,7 +139,7 @@ def show_swept(store: Store, ran: Sequence[Sweep], states: Sequence[State], outp
     from mnfpn_cli.report.terminal.sweep import swept_report, warnings_of
     from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.sweeps import baselines, sweeps
-    from mnfpn_cli.sweep.start import reused_by_any
+    from mnfpn_cli.sweep.reuse import reused_by_any
     from mnfpn_cli.sweep.state import Swept, failures, swept_document
 
     known, by_sweep = {one.id: one for one in sweeps(store)}, {one.id: read_runs(store, one.id) for one in ran}

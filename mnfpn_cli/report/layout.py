@@ -1,7 +1,7 @@
-"""What a diagram of a network shows, and in which row it stands; how it is drawn is for others to say.
+"""Lay out a network as the rows of a diagram, which `terminal.diagram` draws as text and `figures.svg` as a picture.
 
-Rows run from the image down. On the left the backbone comes down, each map under the one that it is made of; on the
-right stands the level of the same row. Between them, from left to right: the lateral, the merge, the smoothing.
+Rows run from the image down. On the left are the maps of the backbone, each under the one that it is computed from; on
+the right is the level of the same row. Between them, from left to right: the lateral, the merge, the smooth.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,9 +18,14 @@ from mnfpn_cli.settings.network import Merge
 
 @dataclass(frozen=True, slots=True)
 class DiagramNode:
-    """A map under its name, with its stride in pixels of the image; None where it is one cell, or no map at all.
+    """A map of the diagram.
 
-    ``step`` is what makes it of the map above it, as ``3×3, /2`` for a stride of 2; empty where there is none.
+    Attributes:
+        name: its name.
+        shape: channels×height×width; of logits, their number.
+        stride: in pixels of the image; None where it is a single cell, or not a map.
+        step: the layers that compute it from the map above, as ``3×3, /2`` for a stride of 2; empty at the top.
+        in_head: whether it belongs to the head.
     """
 
     name: str
@@ -32,10 +37,13 @@ class DiagramNode:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """What leads from a tap to a level: the lateral, the merge with the coarser level, and the smoothing.
+    """The layers from a tap to its level.
 
-    ``merge`` is None on the coarsest level, into which nothing is merged; ``merged`` are the channels after it.
-    ``smooth`` is empty where nothing is smoothed.
+    Attributes:
+        lateral: the lateral, as ``1×1, 256``.
+        merge: how the coarser level is merged into it; None on the coarsest level.
+        merged: the channels after the merge.
+        smooth: the smooth, as ``3×3``; empty without one.
     """
 
     lateral: str
@@ -46,7 +54,10 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What stands side by side. A level without a path is an extra one, of the level above it or of the last tap."""
+    """A row: a map of the backbone or the head, a level, and the path from one to the other.
+
+    A level without a path is an extra one, computed from the level above or, with ``on_tap``, from the last tap.
+    """
 
     stage: DiagramNode | None = None
     path: Path | None = None
@@ -56,7 +67,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Votes:
-    """Every level classified by layers of its own, and what comes out of the one layer over all of them."""
+    """The classifiers of a head that has one for each level.
+
+    Attributes:
+        each: the layers of each classifier.
+        logits: the output of the last layer, over all levels.
+    """
 
     each: str
     logits: DiagramNode
@@ -64,7 +80,15 @@ class Votes:
 
 @dataclass(frozen=True, slots=True)
 class DiagramLayout:
-    """The rows of a diagram, how the top-down path resizes, and what is made of all levels together."""
+    """A diagram.
+
+    Attributes:
+        title: the input of the network.
+        rows: from the image down.
+        resize: how the top-down path resizes a level; empty without a pyramid.
+        votes: the classifiers of the levels; None where the head has none.
+        notes: sentences below the diagram.
+    """
 
     title: str
     rows: tuple[Row, ...]
@@ -74,27 +98,27 @@ class DiagramLayout:
 
     @property
     def stages(self) -> tuple[DiagramNode, ...]:
-        """All that stands on the left, from the image down."""
+        """The maps on the left, from the image down."""
         return tuple(row.stage for row in self.rows if row.stage)
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """What leads to the levels on taps, finest level first."""
+        """The paths to the levels, the finest level first."""
         return tuple(row.path for row in self.rows if row.path)
 
     @property
     def levels(self) -> tuple[DiagramNode, ...]:
-        """All that stands on the right, finest level first."""
+        """The levels on the right, the finest first."""
         return tuple(row.level for row in self.rows if row.level)
 
     @property
     def merging(self) -> tuple[int, ...]:
-        """The indices of the rows with a path: the top-down path runs from the last of them up to the first."""
+        """The indices of the rows with a path: the top-down path runs from the last up to the first."""
         return tuple(index for index, row in enumerate(self.rows) if row.path)
 
 
 def network_layout(plan: NetworkPlan, shapes: NetworkShapes) -> DiagramLayout:
-    """Lay out a network, with the shapes that it has for an input: those of one image of the batch."""
+    """Lay out a network with its shapes for an input, those of one image of the batch."""
     pyramid, head = plan.pyramid, plan.head
     return DiagramLayout(
         title="Input " + "×".join(map(str, shapes.input.shape)),
@@ -139,11 +163,11 @@ def _stages(walked: Walk) -> Iterator[DiagramNode]:
     plan = walked.plan.backbone
     stride = plan.stem.stride * (2 if plan.stem_pool else 1)
     for index, stage in enumerate(plan.stages):
-        path, found = stage_map(walked, index)
+        path, output = stage_map(walked, index)
         stride *= stage.stride
         block = "bottleneck" if stage.blocks[0].is_bottleneck else "inverted residual"
         step = f"{len(stage.blocks)} × {block}{_halving(stage.stride)}"
-        yield DiagramNode(path, _shape(found), stride, step)
+        yield DiagramNode(path, _shape(output), stride, step)
 
 
 def _path(level: LevelPlan, pyramid: PyramidPlan) -> Path:
@@ -166,8 +190,8 @@ def _extra_rows(pyramid: PyramidPlan, outputs: Mapping[str, DiagramNode]) -> Ite
 
 def _classifier(head: ClassifierPlan, walked: Walk) -> Iterator[DiagramNode]:
     if head.last:
-        made, stride = shape(head.features, walked.stages[-1]), walked.plan.backbone.stride
-        yield DiagramNode("head.last", made, stride, _layer(head.last), in_head=True)
+        last, stride = shape(head.features, walked.stages[-1]), walked.plan.backbone.stride
+        yield DiagramNode("head.last", last, stride, _layer(head.last), in_head=True)
     yield DiagramNode("head.pool", shape(head.features, ONE_CELL), None, "average-pool", in_head=True)
     yield _logits(head.classes)
 
@@ -183,7 +207,7 @@ def _logits(classes: int) -> DiagramNode:
 def _notes(pyramid: PyramidPlan) -> Iterator[str]:
     smooths = [level.smooth for level in pyramid.levels if level.smooth]
     if pyramid.smooth_shared and smooths:
-        yield "One smoothing is shared by all levels."
+        yield "One smooth layer is shared by all levels."
     if any(isinstance(layer, SeparablePlan) for layer in (*smooths, *(extra.layer for extra in pyramid.extra))):
         yield "separable: a depthwise 3×3 and a 1×1."
 
@@ -198,5 +222,5 @@ def _halving(stride: int) -> str:
     return f", /{stride}" if stride > 1 else ""
 
 
-def _shape(one: MapShape) -> str:
-    return shape(one.channels, one.size)
+def _shape(map_: MapShape) -> str:
+    return shape(map_.channels, map_.size)

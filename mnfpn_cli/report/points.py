@@ -1,4 +1,4 @@
-"""The runs of a store as reports show them: named, held against each other, corrected for the machine's drift."""
+"""The runs of a store as reports show them: with names, the frontier, and times corrected for drift."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from mnfpn_cli.measure.statistics import Latency
     from mnfpn_cli.store.rows import Baseline, StoredRun, Sweep
     from mnfpn_cli.sweep.documents import Command
-    from mnfpn_cli.sweep.drift import Moved
+    from mnfpn_cli.sweep.drift import MovedBaseline
 
 IN_COLUMNS = ("size", "batch", "runtime", "device", "train")
-"""What runs differ in that has a column of its own, and need not be in their names."""
+"""Fields that have columns of their own in reports, and so are not in the names of runs."""
 
 KEPT = (
-    "Kept: capacity, in per cent of the most here: the geometric mean of four shares, of the channels of the "
+    "Kept is capacity in per cent of the largest here: the geometric mean of four shares, of the channels of the "
     "backbone's tapped maps, the channels of the levels, the number of levels, and the cells of the finest level. "
-    "It is no accuracy: depth, kernels and training are not in it."
+    "It does not measure accuracy: depth, kernels and training are not in it."
 )
-"""What reports and recommendations go by, in so many words."""
+"""The definition of the quantity that reports and recommendations compare runs by."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Point:
 
     Attributes:
         stored: the run, with its newest result.
-        words: its settings by their keys, as far as they differ between the runs; else those that are no defaults.
-        kept: the capacity that it keeps, as a share of the most in the report.
-        latency: what was measured; None where nothing was.
-        drift: of the machine when it was measured, against the first time of the baseline; None where that stayed.
-        on_frontier: whether no run of its bench is as fast and keeps more, or faster and keeps as much.
+        words: its settings by key, those in which the runs of the report differ; else those that are not the default.
+        kept: its capacity, as a share of the largest in the report.
+        latency: the time of a pass; None where it was not measured.
+        drift: that at which it was measured; None where no baseline run moved.
+        on_frontier: whether no comparable run is as fast with more capacity, or faster with as much.
     """
 
     stored: StoredRun
@@ -53,62 +53,74 @@ class Point:
 
     @property
     def name(self) -> str:
-        """What it differs in from the other runs, as ``width_mult 0.5, channels 64``."""
+        """Its settings in one line, as ``width_mult 0.5, channels 64``."""
         return name_of(self.words)
 
     @property
     def worker(self) -> str:
-        """The machine that measured it; empty where none did."""
+        """The worker that measured it; empty where none did."""
         return self.stored.result.worker if self.stored.result else ""
 
     @property
     def corrected_s(self) -> float | None:
-        """The median in seconds over the machine's drift; None where the baseline stayed."""
+        """The median divided by the drift, in seconds; None where no baseline run moved."""
         return self.latency.median / self.drift if self.latency and self.drift else None
 
 
 @dataclass(frozen=True)
 class Points:
-    """What a report is of: all runs, the frontier of each bench, the sweeps, and where a baseline run moved."""
+    """The content of a report.
+
+    Attributes:
+        all: its runs.
+        frontier: the runs of each frontier, the fastest first, by what they have in common.
+        sweeps: the sweeps of the runs.
+        moved: the baseline runs that moved.
+    """
 
     all: Sequence[Point]
     frontier: dict[Bench, list[Point]]
     sweeps: Sequence[Sweep]
-    moved: Sequence[Moved]
+    moved: Sequence[MovedBaseline]
 
     def count(self, status: str) -> int:
-        """The runs of a status."""
+        """Return the number of runs of a status."""
         return sum(one.stored.status == status for one in self.all)
 
 
 def points_of(runs: Sequence[StoredRun], sweeps: Sequence[Sweep], baselines: Sequence[Baseline]) -> Points:
-    """Work out what a report says of runs; of the baseline runs, those count that were timed between them."""
-    from mnfpn_cli.sweep.drift import drifts_of, moves
+    """Make the content of a report of some runs; of the baseline runs, those of the runs' own sweeps count."""
+    from mnfpn_cli.sweep.drift import drifts_of, moved_baselines
 
     own = {one.result.sweep for one in runs if one.result}
     baselines = [one for one in baselines if one.sweep in own]
     frontier = measured_frontier(runs)
-    best = {one.key for some in frontier.values() for one in some}
-    measured = [one for one in runs if one.measured]
-    most, drifts, moved = largest_product(measured or runs), drifts_of(runs, baselines), moves(baselines)
-    found = {
-        one.key: Point(
-            one, words, kept(one.figures.capacity, most), _latency(one), drifts.get(one.key), one.key in best
+    on_frontier = {run.key for best in frontier.values() for run in best}
+    most = largest_product([run for run in runs if run.measured] or runs)
+    drifts = drifts_of(runs, baselines)
+    points = {
+        run.key: Point(
+            stored=run,
+            words=words,
+            kept=kept(run.figures.capacity, most),
+            latency=_latency(run),
+            drift=drifts.get(run.key),
+            on_frontier=run.key in on_frontier,
         )
-        for one, words in zip(runs, words_of(runs), strict=True)
+        for run, words in zip(runs, words_of(runs), strict=True)
     }
-    lines = {bench: [found[one.key] for one in some] for bench, some in frontier.items()}
-    return Points(list(found.values()), lines, sweeps, moved)
+    lines = {bench: [points[run.key] for run in best] for bench, best in frontier.items()}
+    return Points(list(points.values()), lines, sweeps, moved_baselines(baselines))
 
 
 def words_of(runs: Sequence[StoredRun]) -> list[dict[str, str]]:
-    """What names each run: the settings in which they differ, or else those that are not the defaults."""
+    """Return the settings that name each run: those in which the runs differ, else those that are not the default."""
     columns = named([one.run for one in runs], IN_COLUMNS)
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def name_of(words: Mapping[str, str]) -> str:
-    """The settings of a run in one line."""
+    """Return the settings of a run in one line."""
     return ", ".join(f"{key.rpartition('.')[2]} {word}".lstrip() for key, word in words.items())
 
 
@@ -119,7 +131,7 @@ def _latency(run: StoredRun) -> Latency | None:
 
 
 def report_document(points: Points, command: Command, output: str | None = None) -> ReportDocument:
-    """Make the document of `mnfpn report`; ``output``: the file that was written instead of tables."""
+    """Make the document of `mnfpn report`; ``output``: the file that was written instead of the tables."""
     return ReportDocument(
         settings=None,
         model=None,
@@ -136,7 +148,7 @@ def report_document(points: Points, command: Command, output: str | None = None)
 
 
 def _frontier_run(point: Point, command: Command) -> FrontierRun:
-    from mnfpn_cli.sweep.documents import ListedRun, stored_run
+    from mnfpn_cli.sweep.documents import ListedRun, run_record
 
-    run = stored_run(ListedRun(point.stored, point.drift), command)
+    run = run_record(ListedRun(point.stored, point.drift), command)
     return FrontierRun(**dict(run), name=point.name, kept=point.kept)

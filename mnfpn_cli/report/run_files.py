@@ -1,4 +1,4 @@
-"""The runs of a store as files that other programs read: JSON, CSV, Parquet, Markdown."""
+"""Write the runs of a store for other programs: JSON, CSV, Parquet, Markdown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.documents.runs import RunsExportDocument, StoredRunRecord
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for a formula where a text begins with it."""
+"""Starts of a text that a spreadsheet takes for a formula."""
 
 WHOLE = ("batch", "threads", "sweep", "cost.")
 NUMBERS = ("latency_s.", "drift", "corrected_s")
@@ -26,48 +26,54 @@ SAMPLES = "latency_s.samples"
 TIMES = ("started", "finished")
 
 FIGURES = ("median", "ci95_low", "ci95_high", "iqr", "min", "mad", "p90", "p99")
-"""Of a latency, in columns of their own."""
+"""The figures of a latency, each in a column of its own."""
 
-NOT_SHOWN = (SAMPLES, "command", "started", "machine", "drift", *(f"latency_s.{name}" for name in FIGURES[3:]))
-"""What a table in Markdown can do without, besides all that is the same in every row."""
+NOT_IN_MARKDOWN = (
+    SAMPLES,
+    "command",
+    "started",
+    "machine",
+    "drift",
+    *(f"latency_s.{name}" for name in FIGURES[3:]),
+)
+"""Starts of the names of columns that a Markdown table leaves out."""
 
 Value = str | int | float | bool | tuple[float, ...] | None
-Flat = dict[str, Value]
-"""A row, by the names of its columns; settings and what they hold have dotted names."""
+FlatRow = dict[str, Value]
+"""A run as a row of a table, by the names of columns; nested fields have dotted names."""
 
 
-def runs_bytes(form: str, document: RunsExportDocument) -> bytes:
-    """The runs of a store in a form.
+def runs_bytes(format_: str, document: RunsExportDocument) -> bytes:
+    """Return a file of runs in a format: ``json``, ``csv``, ``parquet`` or ``markdown``.
 
     Raises:
-        MnfpnError: where the form needs a package that is not installed.
+        MnfpnError: where the format needs a package that is not installed.
     """
-    if form == "json":
+    if format_ == "json":
         return to_json(document).encode()
     columns, rows = flattened(document.runs)
-    if form == "parquet":
+    if format_ == "parquet":
         return _parquet(columns, rows)
-    return (_csv if form == "csv" else _markdown)(columns, rows).encode()
+    return (_csv if format_ == "csv" else _markdown)(columns, rows).encode()
 
 
-def flattened(runs: Sequence[StoredRunRecord]) -> tuple[list[str], list[Flat]]:
-    """One value a column: the names of all columns, and the rows."""
-    made = [_flat(one) for one in runs]
-    said = (key for row in made for key, value in row.items() if key.startswith("settings.") and value is not None)
-    settings = dict.fromkeys(said)
-    first = _flat_names()
-    names = [*first[:2], *settings, *first[2:]]
-    return names, made
+def flattened(runs: Sequence[StoredRunRecord]) -> tuple[list[str], list[FlatRow]]:
+    """Return the names of all columns, and a row for each run."""
+    rows = [_flat_row(run) for run in runs]
+    keys = (key for row in rows for key, value in row.items() if key.startswith("settings.") and value is not None)
+    settings = dict.fromkeys(keys)
+    columns = _columns()
+    return [*columns[:2], *settings, *columns[2:]], rows
 
 
-def _flat_names() -> list[str]:
+def _columns() -> list[str]:
+    """Return the names of the columns that every file has: all but those of settings."""
     latency = [f"latency_s.{name}" for name in (*FIGURES, "samples")]
     cost = [f"cost.{name}" for name in PlannedCost.model_fields if name != "capacity"]
     capacity = [f"cost.capacity.{name}" for name in CapacityRecord.model_fields]
-    what = ["size", "batch", "runtime", "device", "dtype", "threads", "train", "machine", "worker"]
     return [
         *("key", "status"),
-        *what,
+        *("size", "batch", "runtime", "device", "dtype", "threads", "train", "machine", "worker"),
         *latency,
         *("drift", "corrected_s"),
         *cost,
@@ -78,7 +84,7 @@ def _flat_names() -> list[str]:
     ]
 
 
-def _flat(run: StoredRunRecord) -> Flat:
+def _flat_row(run: StoredRunRecord) -> FlatRow:
     latency, nested = run.latency_s, ("settings", "input", "latency_s", "cost")
     low, high = (latency and latency.ci95) or (None, None)
     figures = {**dict(latency or ()), "ci95_low": low, "ci95_high": high}
@@ -92,12 +98,12 @@ def _flat(run: StoredRunRecord) -> Flat:
 
 
 def _scalar(value: object) -> Value:
-    """What is no single value, a table of stages say, as JSON."""
+    """Return a single value as it is, any other, as a table of stages, as JSON."""
     return value if isinstance(value, str | int | float | None) else json.dumps(value)
 
 
-def _csv(columns: Sequence[str], rows: Sequence[Flat]) -> str:
-    """Comma-separated values, raw, with a line of names; safe to open in a spreadsheet."""
+def _csv(columns: Sequence[str], rows: Sequence[FlatRow]) -> str:
+    """Return comma-separated values in base units, with a line of names; safe to open in a spreadsheet."""
     import csv  # which every other command would pay for
 
     buffer = StringIO()
@@ -113,19 +119,20 @@ def _csv_cell(value: Value) -> Value:
     return json.dumps(value) if isinstance(value, tuple | bool) else value
 
 
-def _markdown(columns: Sequence[str], rows: Sequence[Flat]) -> str:
-    """A table as GitHub shows it: of the columns that differ, and of those that have anything in them."""
-    shown = [name for name in columns if _worth_showing(name, [row.get(name) for row in rows])]
-    numbers = [name.startswith((*WHOLE, *NUMBERS)) for name in shown]
-    lines = [f"| {' | '.join(shown)} |", f"|{'|'.join('---:' if right else '---' for right in numbers)}|"]
-    lines += [f"| {' | '.join(_markdown_cell(row.get(name)) for name in shown)} |" for row in rows]
+def _markdown(columns: Sequence[str], rows: Sequence[FlatRow]) -> str:
+    """Return a table as GitHub renders it, of the columns that `_in_markdown` selects."""
+    names = [name for name in columns if _in_markdown(name, [row.get(name) for row in rows])]
+    numbers = [name.startswith((*WHOLE, *NUMBERS)) for name in names]
+    lines = [f"| {' | '.join(names)} |", f"|{'|'.join('---:' if right else '---' for right in numbers)}|"]
+    lines += [f"| {' | '.join(_markdown_cell(row.get(name)) for name in names)} |" for row in rows]
     return "\n".join(lines) + "\n"
 
 
-def _worth_showing(name: str, values: Sequence[Value]) -> bool:
+def _in_markdown(name: str, values: Sequence[Value]) -> bool:
+    """Return whether a column has values, and, of settings and capacity, whether they differ."""
     if name == "train":
         return any(values)
-    if name.startswith(NOT_SHOWN) or all(value is None for value in values):
+    if name.startswith(NOT_IN_MARKDOWN) or all(value is None for value in values):
         return name in ("key", "status")
     return not name.startswith(("settings.", "cost.capacity.")) or len(set(values)) > 1
 
@@ -139,8 +146,8 @@ def _markdown_cell(value: Value) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
 
 
-def _parquet(columns: Sequence[str], rows: Sequence[Flat]) -> bytes:
-    """A Parquet file whose columns have the types of their values."""
+def _parquet(columns: Sequence[str], rows: Sequence[FlatRow]) -> bytes:
+    """Return a Parquet file whose columns have the types of their values."""
     try:
         import pyarrow as pa
         from pyarrow import parquet
@@ -163,7 +170,7 @@ def _parquet(columns: Sequence[str], rows: Sequence[Flat]) -> bytes:
 
 
 def _typed(pa: Any, name: str, values: Sequence[Value]) -> tuple[Sequence[Value], Any]:
-    """The values of a column as it takes them, and its type."""
+    """Return the values of a Parquet column, converted to one type, and that type."""
     if name == SAMPLES:
         return values, pa.list_(pa.float64())
     if name.startswith(WHOLE):

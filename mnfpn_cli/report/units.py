@@ -1,4 +1,4 @@
-"""Numbers in base units, as people read them: always with the unit, never more digits than can matter."""
+"""Format numbers in base units for people: with the unit, and four significant digits."""
 
 from collections.abc import Sequence
 
@@ -6,17 +6,17 @@ from mnfpn_cli.settings.input import Size
 
 
 def count(number: int) -> str:
-    """A whole number with separators: ``4,293,888``."""
+    """Format a whole number with separators: ``4,293,888``."""
     return f"{number:,}"
 
 
-def counted(number: int, what: str) -> str:
-    """So many of something: ``1 cell``, ``1,200 cells``."""
-    return f"{count(number)} {what}{'s' * (number != 1)}"
+def counted(number: int, noun: str) -> str:
+    """Format a number with its noun: ``1 run``, ``1,200 runs``."""
+    return f"{count(number)} {noun}{'s' * (number != 1)}"
 
 
 def scaled(number: float, unit: str = "") -> str:
-    """Four significant digits with a decimal prefix: ``29.95 GMAC``."""
+    """Format a number with four significant digits and a decimal prefix: ``29.95 GMAC``."""
     for factor, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= factor * 0.99995:
             return f"{_digits(number / factor)} {prefix}{unit}"
@@ -25,7 +25,7 @@ def scaled(number: float, unit: str = "") -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration: ``737.2 ms``."""
+    """Format a duration in seconds: ``737.2 ms``."""
     for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
         if value >= factor * 0.99995:
             return f"{_digits(value / factor)} {unit}"
@@ -33,7 +33,7 @@ def seconds(value: float) -> str:
 
 
 def duration(value: float) -> str:
-    """A time that people wait: ``45 s``, ``12 min``, ``3 h 20 min``."""
+    """Format a time to wait, in seconds: ``45 s``, ``12 min``, ``3 h 20 min``."""
     if value < 99.5:
         return f"{value:.0f} s"
     minutes = round(value / 60)
@@ -41,7 +41,7 @@ def duration(value: float) -> str:
 
 
 def seconds_range(low: float, high: float) -> str:
-    """Two durations in the unit of the longer one: ``733.1–741.9 ms``."""
+    """Format a range of seconds in the unit of the longer one: ``733.1–741.9 ms``."""
     for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")):
         if high >= factor * 0.99995 or unit == "ns":
             break
@@ -49,22 +49,22 @@ def seconds_range(low: float, high: float) -> str:
 
 
 def times(ratio: float) -> str:
-    """How many times: ``2.71``."""
+    """Format a ratio: ``2.71``."""
     return f"{ratio:.3g}" if ratio >= 100 else f"{ratio:.2f}"
 
 
 def tiny(number: float) -> str:
-    """A number of which the order of magnitude matters: ``1.9e-05``, ``0``."""
+    """Format a number whose order of magnitude matters: ``1.9e-05``, ``0``."""
     return f"{number:.1e}" if number else "0"
 
 
 def share(number: float) -> str:
-    """A share in per cent: ``1.3 %``."""
+    """Format a share in per cent: ``1.3 %``."""
     return f"{100 * number:.2g} %" if number < 0.995 else f"{100 * number:.0f} %"
 
 
 def size_in_bytes(number: int) -> str:
-    """A size in binary units: ``32.96 MiB``."""
+    """Format a number of bytes in binary units: ``32.96 MiB``."""
     for factor, unit in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
         if number >= factor:
             return f"{_digits(number / factor)} {unit}"
@@ -72,26 +72,26 @@ def size_in_bytes(number: int) -> str:
 
 
 def per_cent(part: float, whole: float) -> str:
-    """A part of a whole, in per cent without the sign; nothing where there is no part."""
+    """Format a part of a whole in per cent without the sign; empty where the part is 0."""
     return f"{100 * part / whole:.1f}".replace("100.0", "100") if part and whole else ""
 
 
 def shape(channels: int, size: Size) -> str:
-    """A map of one image: ``256×150×225``."""
+    """Format the shape of a map of one image: ``256×150×225``."""
     return f"{channels}×{size.height}×{size.width}"
 
 
 def sides(height: float, width: float) -> str:
-    """Height and width: ``150×112.5``."""
+    """Format a height and a width, which need not be whole: ``150×112.5``."""
     return f"{height:g}×{width:g}"
 
 
 def inputs_title(inputs: Sequence[object]) -> str:
-    """What a network runs on: ``Input 1×3×600×900``."""
+    """Format the inputs of a network: ``Input 1×3×600×900``."""
     return f"Input{'s' * (len(inputs) > 1)} {', '.join(map(str, inputs))}"
 
 
 def _digits(number: float) -> str:
-    """Four significant digits, and no digit before the point lost."""
+    """Format four significant digits, but never fewer than those before the point."""
     decimals = 3 if number < 9.9995 else 2 if number < 99.995 else 1 if number < 999.95 else 0
     return f"{number:,.{decimals}f}"

@@ -1,1 +1,1 @@
-"""Measuring the runs of a sweep: each in a process of its own, here or on the workers of a cluster."""
+"""Measure the runs of a sweep, each in a process of its own, on this machine or on a Ray cluster."""

@@ -1,4 +1,4 @@
-"""The runs of a store, with the machine's drift when they were measured; and the documents of `mnfpn runs`."""
+"""The documents of `mnfpn runs`, and the runs of a store with the drift at which each was measured."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -22,43 +22,43 @@ from mnfpn_cli.sweep.drift import drifts_of
 
 @dataclass(frozen=True)
 class ListedRun:
-    """A run of a store, and the machine's drift when it was measured; None where its baseline stayed."""
+    """A run of a store; ``drift``: that at which it was measured, None where no baseline run moved."""
 
     stored: StoredRun
     drift: float | None = None
 
     @property
     def result(self) -> Result | None:
-        """What came of measuring it; None where it is to be measured, if again."""
+        """Its newest result; None where it is pending, though it may have an older one."""
         return self.stored.result if self.stored.status != "pending" else None
 
     @property
     def latency(self) -> Latency | None:
-        """What was measured."""
+        """Its time; None where it was not measured."""
         return Latency(self.result.samples) if self.result and self.stored.measured else None
 
 
-def rows_of(runs: Sequence[StoredRun], baselines: Sequence[Baseline]) -> list[ListedRun]:
-    """Runs, newest first; behind them those that were not."""
+def listed_runs(runs: Sequence[StoredRun], baselines: Sequence[Baseline]) -> list[ListedRun]:
+    """Return runs with their drift, the newest result first, and those without a result last."""
     drifts = drifts_of(runs, baselines)
-    rows = [ListedRun(one, drifts.get(one.key)) for one in runs]
-    return sorted(rows, key=lambda row: row.result.finished if row.result else "", reverse=True)
+    listed = [ListedRun(run, drifts.get(run.key)) for run in runs]
+    return sorted(listed, key=lambda run: run.result.finished if run.result else "", reverse=True)
 
 
 def executed_run(stored: StoredRun) -> PlannedRun:
-    """Describe a run with the device and the threads that it was measured on; as it was asked for where it was not."""
+    """Return the record of a run, with the device and threads that it was measured on; unmeasured, as planned."""
     planned = planned_run(stored.planned)
     threads = stored.measured.run.threads if stored.measured else planned.threads
     return planned.model_copy(update={"device": stored.device, "threads": threads})
 
 
 Command = Callable[[Run], str]
-"""Gives the command that measures a run."""
+"""Return the command line that measures a run."""
 
 
-def stored_run(row: ListedRun, command: Command) -> StoredRunRecord:
-    """Describe a run of a store."""
-    stored, result, latency = row.stored, row.result, row.latency
+def run_record(run: ListedRun, command: Command) -> StoredRunRecord:
+    """Return the record of a run of a store."""
+    stored, result, latency = run.stored, run.result, run.latency
     return StoredRunRecord(
         **dict(executed_run(stored)),
         key=stored.key,
@@ -68,8 +68,8 @@ def stored_run(row: ListedRun, command: Command) -> StoredRunRecord:
         machine=stored.machine,
         worker=result.worker if result else None,
         latency_s=latency_record(latency) if latency else None,
-        drift=row.drift,
-        corrected_s=latency.median / row.drift if latency and row.drift else None,
+        drift=run.drift,
+        corrected_s=latency.median / run.drift if latency and run.drift else None,
         sweep=result.sweep if result else None,
         started=result.started if result else None,
         finished=result.finished if result else None,
@@ -78,28 +78,28 @@ def stored_run(row: ListedRun, command: Command) -> StoredRunRecord:
     )
 
 
-def list_document(store: str, rows: Sequence[ListedRun], sweeps: Sequence[Sweep], command: Command) -> RunsListDocument:
-    """Make the document of `mnfpn runs list`: runs and sweeps in the order in which they come."""
+def list_document(store: str, runs: Sequence[ListedRun], sweeps: Sequence[Sweep], command: Command) -> RunsListDocument:
+    """Make the document of `mnfpn runs list`: runs and sweeps in the order given."""
     return RunsListDocument(
         settings=None,
         model=None,
         store=store,
-        sweeps=tuple(one.record for one in sweeps),
-        runs=tuple(stored_run(row, command) for row in rows),
+        sweeps=tuple(sweep.record for sweep in sweeps),
+        runs=tuple(run_record(run, command) for run in runs),
     )
 
 
-def export_document(rows: Sequence[ListedRun], command: Command) -> RunsExportDocument:
+def export_document(runs: Sequence[ListedRun], command: Command) -> RunsExportDocument:
     """Make the document of `mnfpn runs export`."""
-    return RunsExportDocument(settings=None, model=None, runs=tuple(stored_run(row, command) for row in rows))
+    return RunsExportDocument(settings=None, model=None, runs=tuple(run_record(run, command) for run in runs))
 
 
-def show_document(row: ListedRun, results: Sequence[Result], command: Command) -> RunsShowDocument:
-    """Make the document of `mnfpn runs show`: a run, and everything that was measured of it, the oldest first."""
+def show_document(run: ListedRun, results: Sequence[Result], command: Command) -> RunsShowDocument:
+    """Make the document of `mnfpn runs show`: a run and all of its results, the oldest first."""
     return RunsShowDocument(
-        settings=row.stored.run.settings,
+        settings=run.stored.run.settings,
         model=None,
-        run=stored_run(row, command),
+        run=run_record(run, command),
         results=tuple(map(_result_record, results)),
     )
 

@@ -1,7 +1,7 @@
-"""Whether the machine stayed the same in a sweep: the baseline run, timed again and again in between.
+"""Drift: how far the times of a sweep's baseline run moved, and so the times of the runs between them.
 
-Each time of it is held against the first one on the same worker. Between two of them the machine's drift is taken to
-have changed evenly, so that a run measured then can be corrected: its time over the drift.
+The drift at a baseline run is its median over that of the first one on the same worker. Between two baseline runs the
+drift is interpolated linearly over time. A run's median divided by the drift is its corrected time.
 """
 
 from collections import defaultdict
@@ -14,74 +14,81 @@ from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.store.rows import Baseline, StoredRun
 
 MOVED = 0.05
-"""The share by which a baseline's median must differ from its first, its interval too, to be told."""
+"""The least |drift - 1| that counts as moved, where the 95 % intervals of the two medians do not overlap either."""
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """The baseline run took so many times its first time, on a worker, at a moment."""
+class MovedBaseline:
+    """A baseline run that moved: on which worker, when it finished (UTC, ISO 8601), and its drift."""
 
     worker: str
     finished: str
     drift: float
 
 
-def moves(baselines: Sequence[Baseline]) -> list[Moved]:
-    """The times of baseline runs that differ from their first by more than `MOVED`, intervals and all."""
-    found = []
+def moved_baselines(baselines: Sequence[Baseline]) -> list[MovedBaseline]:
+    """Return the baseline runs that differ from the first one of their sweep and worker by more than `MOVED`."""
+    moved = []
     for same in _by_run(baselines):
         first = Latency(same[0].samples)
         for one in same[1:]:
             later = Latency(one.samples)
             drift = later.median / first.median
             if abs(drift - 1) > MOVED and _apart(first, later):
-                found.append(Moved(one.worker, one.finished, drift))
-    return found
+                moved.append(MovedBaseline(one.worker, one.finished, drift))
+    return moved
 
 
 def drift_at(baselines: Sequence[Baseline], worker: str, finished: str) -> float:
-    """The machine's drift when a run was finished: 1.1 where all took a tenth longer than at first.
+    """Return the drift of a worker when a run finished: 1.1 where passes took a tenth longer than at first.
 
-    ``baselines``: those of the run's sweep. Without one before and one behind the moment it is that of the nearest;
-    without any, 1.
+    Args:
+        baselines: the baseline runs of the run's sweep.
+        worker: the worker that measured the run.
+        finished: when it finished: UTC, ISO 8601.
+
+    Returns:
+        The drift; before the first baseline run and after the last, that of the nearest; without any, 1.
     """
     drifts = []
     for same in _by_run([one for one in baselines if one.worker == worker]):
         first = Latency(same[0].samples).median
         points = [(_seconds(one.finished), Latency(one.samples).median / first) for one in same]
-        drifts.append(_between(points, _seconds(finished)))
+        drifts.append(_interpolated(points, _seconds(finished)))
     return sum(drifts) / len(drifts) if drifts else 1.0
 
 
 def drifts_of(runs: Sequence[StoredRun], baselines: Sequence[Baseline]) -> dict[str, float]:
-    """The machine's drift at each run of the sweeps and workers on which the baseline moved."""
+    """Return the drift at each measured run, by key, for the sweeps and workers where a baseline run moved."""
     groups = defaultdict[tuple[int, str], list[Baseline]](list)
     for one in baselines:
         groups[one.sweep, one.worker].append(one)
-    # Only the medians count from here on, and a single sample is its own.
-    shifted = {
-        where: [replace(one, samples=(Latency(one.samples).median,)) for one in group]
-        for where, group in groups.items()
-        if moves(group)
+    # `drift_at` needs the medians alone: computed once here, not for each run.
+    moved = {
+        sweep_and_worker: [replace(one, samples=(Latency(one.samples).median,)) for one in group]
+        for sweep_and_worker, group in groups.items()
+        if moved_baselines(group)
     }
-    found = {}
+    drifts = {}
     for run in runs:
         result = run.result
-        if run.measured and result and (group := shifted.get((result.sweep, result.worker))):
-            found[run.key] = drift_at(group, result.worker, result.finished)
-    return found
+        if run.measured and result and (group := moved.get((result.sweep, result.worker))):
+            drifts[run.key] = drift_at(group, result.worker, result.finished)
+    return drifts
 
 
-def _between(points: Sequence[tuple[float, float]], moment: float) -> float:
+def _interpolated(points: Sequence[tuple[float, float]], moment: float) -> float:
+    """Return the drift at a moment from the times and drifts of baseline runs, in order of time."""
     if moment <= points[0][0]:
         return points[0][1]
-    for (before, slow), (behind, fast) in pairwise(points):
-        if moment <= behind:
-            return slow + (fast - slow) * (moment - before) / (behind - before or 1.0)
+    for (before, first), (after, second) in pairwise(points):
+        if moment <= after:
+            return first + (second - first) * (moment - before) / (after - before or 1.0)
     return points[-1][1]
 
 
 def _by_run(baselines: Sequence[Baseline]) -> list[list[Baseline]]:
+    """Group baseline runs by sweep, worker and key, each group in order of time."""
     groups: dict[tuple[int, str, str], list[Baseline]] = {}
     for one in sorted(baselines, key=lambda one: one.finished):
         groups.setdefault((one.sweep, one.worker, one.key), []).append(one)
@@ -89,12 +96,10 @@ def _by_run(baselines: Sequence[Baseline]) -> list[list[Baseline]]:
 
 
 def _apart(one: Latency, other: Latency) -> bool:
-    """Whether two medians' intervals have nothing in common; with too few samples for one, whether ranges have not."""
-    (low, high), (below, above) = (
-        one.interval or (one.min, max(one.samples)),
-        other.interval or (other.min, max(other.samples)),
-    )
-    return high < below or above < low
+    """Return whether the intervals of two medians do not overlap; with too few samples, the ranges of the samples."""
+    low, high = one.interval or (one.min, max(one.samples))
+    other_low, other_high = other.interval or (other.min, max(other.samples))
+    return high < other_low or other_high < low
 
 
 def _seconds(moment: str) -> float:

@@ -1,4 +1,4 @@
-"""What a sweep measures next, and which runs need not be measured by what others showed."""
+"""Choose what a sweep measures next: when a baseline run is due, and which runs are too slow to be measured."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -8,47 +8,47 @@ from mnfpn_cli.store.rows import StoredRun
 from mnfpn_cli.sweep.pool import Worker
 
 BASELINE_EVERY = 10
-"""Runs between two times of the baseline: a tenth of the time goes there."""
+"""Runs between two baseline runs, which take about a tenth of the time."""
 
-MAX_BROKEN = 3
-"""Runs that fail as the baseline, after which it is given up."""
+MAX_FAILED = 3
+"""Baseline runs that may fail before a sweep continues without."""
 
-Way = tuple[str, str, str, bool]
-"""The runtime, device and dtype of a run, and whether it trains: what decides whether a machine can run it."""
+Requirements = tuple[str, str, str, bool]
+"""The runtime, device and dtype of a run, and whether it trains: a machine can run all runs of the same, or none."""
 
 
-def way_of(run: StoredRun) -> Way:
-    """How a run is run."""
+def requirements(run: StoredRun) -> Requirements:
+    """Return what a run needs of a machine."""
     execution = run.run.execution
     return execution.runtime, execution.device, execution.dtype, execution.train
 
 
 @dataclass
 class Baselines:
-    """When the baseline run is due on a worker: before its first run, after every so many, and behind the last.
+    """Says when the baseline run is due on a worker: before its first run, then every ``every`` runs, and at the end.
 
-    There is one for each device that runs are for: the middle one of them by MACs.
+    Each device that runs are for has a baseline run: the median of its runs by MACs.
     """
 
     runs: Mapping[str, StoredRun]
     every: int = BASELINE_EVERY
-    _since: dict[tuple[str, str], int] = field(default_factory=dict)
-    _broken: set[str] = field(default_factory=set)
-    _unfit: set[Way] = field(default_factory=set)
-    _chosen: dict[str, StoredRun] = field(default_factory=dict)
+    _since: dict[tuple[str, str], int] = field(default_factory=dict)  # runs since the baseline, by worker and device
+    _failed: set[str] = field(default_factory=set)
+    _unavailable: set[Requirements] = field(default_factory=set)
+    _chosen: dict[str, StoredRun] = field(default_factory=dict)  # by device
 
     def __post_init__(self) -> None:
         self._choose()
 
     def _choose(self) -> None:
         by_device = defaultdict[str, list[StoredRun]](list)
-        for one in self.runs.values():
-            if one.status != "failed" and one.key not in self._broken and way_of(one) not in self._unfit:
-                by_device[one.run.execution.device].append(one)
-        self._chosen = {device: _middle(runs) for device, runs in by_device.items()}
+        for run in self.runs.values():
+            if run.status != "failed" and run.key not in self._failed and requirements(run) not in self._unavailable:
+                by_device[run.run.execution.device].append(run)
+        self._chosen = {device: _median_by_macs(runs) for device, runs in by_device.items()}
 
     def due(self, worker: Worker, last: bool = False) -> StoredRun | None:
-        """The baseline run that a worker is to time now; ``last``: there is nothing else to do."""
+        """Return the baseline run that a worker is to measure now; ``last``: it has no other runs left."""
         for device, run in self._chosen.items():
             since = self._since.get((worker.name, device))
             if not worker.takes(run.run) or (last and not since):
@@ -58,38 +58,41 @@ class Baselines:
         return None
 
     def measured(self, worker: Worker, run: StoredRun, is_baseline: bool) -> None:
-        """A worker is through with a run."""
-        place = (worker.name, run.run.execution.device)
-        self._since[place] = 0 if is_baseline else self._since.get(place, 0) + 1
+        """Count a run that a worker has measured."""
+        key = (worker.name, run.run.execution.device)
+        self._since[key] = 0 if is_baseline else self._since.get(key, 0) + 1
 
     def cannot_run(self, run: StoredRun) -> None:
-        """No run that is run in this way is a baseline: there is a machine that cannot."""
+        """Choose no baseline run with the requirements of this run: some worker does not meet them."""
         before = self._chosen
-        self._unfit.add(way_of(run))
+        self._unavailable.add(requirements(run))
         self._choose()
-        same = {device for device, one in before.items() if self._chosen.get(device) == one}
-        self._since = {place: since for place, since in self._since.items() if place[1] in same}
+        unchanged = {device for device, chosen in before.items() if self._chosen.get(device) == chosen}
+        self._since = {key: since for key, since in self._since.items() if key[1] in unchanged}
 
     def failed(self, run: StoredRun) -> bool:
-        """This one is no baseline, as it cannot be timed: whether another is chosen; after a few of them, none is."""
-        self._broken.add(run.key)
-        self._since = {place: since for place, since in self._since.items() if place[1] != run.run.execution.device}
+        """Choose another baseline run in place of this one, which failed; return whether there is one.
+
+        After `MAX_FAILED` of them there is none.
+        """
+        self._failed.add(run.key)
+        self._since = {key: since for key, since in self._since.items() if key[1] != run.run.execution.device}
         self._choose()
-        if len(self._broken) >= MAX_BROKEN:
+        if len(self._failed) >= MAX_FAILED:
             self._chosen = {}
         return run.run.execution.device in self._chosen
 
 
-def _middle(runs: list[StoredRun]) -> StoredRun:
-    return sorted(runs, key=lambda one: (one.figures.macs * one.run.execution.batch, one.key))[len(runs) // 2]
+def _median_by_macs(runs: list[StoredRun]) -> StoredRun:
+    return sorted(runs, key=lambda run: (run.figures.macs * run.run.execution.batch, run.key))[len(runs) // 2]
 
 
 @dataclass
 class Rates:
-    """The most MACs a second that any run has reached, by place, device, runtime, dtype and batch.
+    """The highest rate, in MACs per second, that any run has reached, by machine and execution.
 
-    A run that would exceed the latency at that rate is taken to exceed it at its own. It is a guess, and a generous
-    one: no run that was measured so far came nearer to the limit than this assumes.
+    A run that would exceed the latency limit ``latency_s`` even at that rate is taken to exceed it. This is a guess:
+    a run that computes faster than all measured so far would be left out wrongly.
     """
 
     latency_s: float | None
@@ -99,17 +102,17 @@ class Rates:
         """Take a measured run into account."""
         if run.latency_s:
             rate = run.figures.macs * run.run.execution.batch / run.latency_s
-            self._best[_like(run)] = max(rate, self._best.get(_like(run), 0.0))
+            self._best[_group(run)] = max(rate, self._best.get(_group(run), 0.0))
 
     def too_slow(self, run: StoredRun) -> bool:
-        """Whether a run is not worth measuring under the latency."""
-        rate = self._best.get(_like(run))
+        """Return whether a run would exceed the latency limit at the highest rate so far."""
+        rate = self._best.get(_group(run))
         if self.latency_s is None or rate is None:
             return False
         return run.figures.macs * run.run.execution.batch / rate > self.latency_s
 
     def better(self, best: StoredRun | None, run: StoredRun) -> StoredRun | None:
-        """The one of two that keeps more capacity within the latency; without a limit, the faster one."""
+        """Return the run of the two with the larger capacity within the latency limit; without one, the faster."""
         if run.latency_s is None or run.latency_s > (self.latency_s or float("inf")):
             return best
         if best is None or best.latency_s is None:
@@ -119,5 +122,5 @@ class Rates:
         return max(best, run, key=lambda one: (one.figures.capacity.product, -(one.latency_s or 0.0)))
 
 
-def _like(run: StoredRun) -> object:
+def _group(run: StoredRun) -> object:
     return run.target_machine, run.run.execution

@@ -1,4 +1,4 @@
-"""Workers, each of which measures one run at a time: this machine is one; a Ray cluster has one a machine or GPU."""
+"""Pools of workers, each of which measures one run at a time: this machine, or the machines or GPUs of a cluster."""
 
 import socket
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,10 @@ from mnfpn_cli.sweep.process import Outcome, Task, run_task
 class Worker:
     """A machine, or a GPU of one, that measures one run at a time.
 
-    ``kind``: of the devices that it has for runs, ``cpu`` or ``cuda``; empty for all that are asked for.
+    Attributes:
+        id: distinguishes it from all other workers of its pool, those that are gone included.
+        name: its name in results and messages.
+        kind: the device that it has for runs, ``cpu`` or ``cuda``; empty where it has every one.
     """
 
     id: str
@@ -24,42 +27,42 @@ class Worker:
     kind: str = ""
 
     def takes(self, run: Run) -> bool:
-        """Whether it has the device that a run is for; ``auto`` is the best that it has."""
-        asked = run.execution.device.partition(":")[0]
-        return self.kind in ("", asked) or asked == "auto"
+        """Return whether it has the device of a run; ``auto`` is the best device that it has."""
+        device = run.execution.device.partition(":")[0]
+        return self.kind in ("", device) or device == "auto"
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A worker is gone, with the run that it measured: its machine died."""
+    """The end of a worker and of its measurement: its machine died. ``why``: the error."""
 
     why: str
 
 
 class Pool(Protocol):
-    """The workers there are, and what they do."""
+    """Workers, and what they measure."""
 
     def idle(self) -> Sequence[Worker]:
-        """The workers that have nothing to do."""
+        """Return the workers that measure nothing."""
 
     def start(self, worker: Worker, task: Task) -> None:
         """Have an idle worker measure a run."""
 
     def wait(self, seconds: float) -> Sequence[tuple[Worker, Outcome | Lost]]:
-        """Wait so long at most, and tell what was finished, or lost."""
+        """Wait at most this long; return what has finished, or was lost."""
 
     def alive(self, run: Run) -> bool:
-        """Whether there is a worker for a run, or may be one again."""
+        """Return whether a worker for a run is there, or may come."""
 
     def notes(self) -> Sequence[str]:
-        """What people should know of the workers, since this was asked last."""
+        """Return the warnings about workers since the last call."""
 
 
 @contextmanager
 def local_pool() -> "Iterator[LocalPool]":
-    """This machine; at the end what it measures is ended."""
-    worker = socket.gethostname()
-    pool = LocalPool(Worker(worker, worker))
+    """Give a pool of this machine alone; at the end, kill the process that measures."""
+    name = socket.gethostname()
+    pool = LocalPool(Worker(name, name))
     try:
         yield pool
     finally:
@@ -68,7 +71,7 @@ def local_pool() -> "Iterator[LocalPool]":
 
 @dataclass
 class LocalPool:
-    """This machine: one worker."""
+    """A pool of one worker: this machine."""
 
     worker: Worker
     _executor: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
@@ -76,16 +79,16 @@ class LocalPool:
     _running: Future[Outcome] | None = None
 
     def idle(self) -> Sequence[Worker]:
-        """The machine, unless it measures."""
+        """Return the machine, unless it measures."""
         return [] if self._running else [self.worker]
 
     def start(self, worker: Worker, task: Task) -> None:
-        """Measure a run in a process of its own."""
+        """Measure a run in a new process."""
         assert worker == self.worker
         self._running = self._executor.submit(run_task, task, self._stop.is_set)
 
     def wait(self, seconds: float) -> Sequence[tuple[Worker, Outcome | Lost]]:
-        """What was finished by then."""
+        """Wait at most this long; return what has finished."""
         if not self._running:
             self._stop.wait(seconds)
             return []
@@ -96,11 +99,11 @@ class LocalPool:
         return [(self.worker, outcome)]
 
     def alive(self, run: Run) -> bool:  # noqa: ARG002
-        """It is here."""
+        """Return true: this machine is there."""
         return True
 
     def notes(self) -> Sequence[str]:
-        """There is nothing to say of it."""
+        """Return nothing: there is no warning about this machine."""
         return ()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""One run, measured in a fresh process: whatever happens to that, a row says so."""
+"""Measure one run in a new process. Where the process crashes, is killed or takes too long, the run has failed."""
 
 import os
 import re
@@ -21,19 +21,23 @@ from mnfpn_cli.documents.worker import Measured, RunRequest, RunResponse
 from mnfpn_cli.store.sweeps import now
 
 POLL_S = 0.05
-ENOUGH_BYTES = 4000
-"""Of what a process printed before it failed."""
+OUTPUT_BYTES = 4000
+"""The length of the end of a process's output that is searched for its last line."""
 
-BADNESS = "1000"
-"""Linux ends the process with the most of it first when memory runs out: the run, not the sweep."""
+OOM_SCORE = "1000"
+"""The highest `oom_score_adj`: when memory runs out, Linux kills the process that measures, not the sweep."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of measuring a run on a worker; see `store.rows.Result`.
+    """The result of measuring a run on a worker.
 
-    ``unavailable``: the runtime cannot run there, for the reason that is given: nothing was measured, and nothing
-    failed. A reason beside ``done`` is why layers were not timed.
+    Attributes:
+        status: ``done``, ``failed``, or ``unavailable`` where the runtime cannot run on the worker.
+        worker: the name of the machine.
+        started, finished: UTC, ISO 8601.
+        reason: why it failed or is unavailable; of one that is done, why its layers were not timed.
+        measured: the measurement; None unless it is done.
     """
 
     status: Literal["done", "failed", "unavailable"]
@@ -46,37 +50,37 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Task:
-    """What a process is to measure, and for how long it may go on."""
+    """A run to measure, and the time in seconds after which its process is killed."""
 
     work: RunRequest
     timeout_s: float
 
 
 def run_task(task: Task, stopped: Callable[[], bool] = lambda: False) -> Outcome:
-    """Measure in a fresh process, when no other sweep measures on this device.
+    """Measure a run in a new process, once no other sweep measures on this device.
 
     Args:
-        task: what to measure.
-        stopped: asked all the time; the process is killed where it says so.
+        task: the run.
+        stopped: polled; the process is killed when it returns true.
     """
     started, worker = now(), socket.gethostname()
     try:
-        with _alone(task, stopped):
+        with _device_lock(task.work.device, stopped):
             started = now()
             with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as output:
                 code = _run(task, stopped, answer, output)
                 answer.seek(0)
                 output.seek(0)
                 result = _result(code, answer.read(), output.read(), task.timeout_s)
-    except OSError as error:  # no process to be had, no room for temporary files
-        return Outcome("failed", worker, started, now(), f"no process could be started to measure it: {error}")
+    except OSError as error:  # no new process, or no room for temporary files
+        return Outcome("failed", worker, started, now(), f"could not start a process to measure it: {error}")
     return Outcome(result.status, worker, started, now(), result.reason, result.measured)
 
 
 def _run(task: Task, stopped: Callable[[], bool], answer: IO[bytes], output: IO[bytes]) -> int | None:
-    """Give the worker its run, and wait for it to end; return its exit code, None where time was up.
+    """Run the worker process until it ends; return its exit code, None where it was killed for its time or a stop.
 
-    Its standard input stays open for as long as it measures: it ends where that closes.
+    The process ends when its standard input closes, so that stays open while it measures.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "mnfpn_cli.sweep.worker", str(answer.fileno())],
@@ -84,10 +88,10 @@ def _run(task: Task, stopped: Callable[[], bool], answer: IO[bytes], output: IO[
         stdout=output,
         stderr=output,
         pass_fds=(answer.fileno(),),
-        start_new_session=True,  # Ctrl-C is for the sweep, which says what becomes of the run
+        start_new_session=True,  # Ctrl-C is for the sweep, which ends this process
     )
-    _offer_when_memory_runs_out(process.pid)
-    _tell(process, task.work)
+    _kill_first_without_memory(process.pid)
+    _send(process, task.work)
     end = time.monotonic() + task.timeout_s
     try:
         while True:
@@ -103,34 +107,35 @@ def _run(task: Task, stopped: Callable[[], bool], answer: IO[bytes], output: IO[
             process.stdin.close()
 
 
-def _tell(process: subprocess.Popen[bytes], work: RunRequest) -> None:
+def _send(process: subprocess.Popen[bytes], work: RunRequest) -> None:
     assert process.stdin is not None
     try:
         process.stdin.write(work.model_dump_json().encode() + b"\n")
         process.stdin.flush()
     except BrokenPipeError:
-        return  # it has ended, and its exit code says how
+        return  # it has ended; its exit code gives the reason
 
 
-def _offer_when_memory_runs_out(pid: int) -> None:
+def _kill_first_without_memory(pid: int) -> None:
+    """Have Linux kill this process before others when memory runs out."""
     try:
-        Path(f"/proc/{pid}/oom_score_adj").write_text(BADNESS)
+        Path(f"/proc/{pid}/oom_score_adj").write_text(OOM_SCORE)
     except OSError:
         return  # not Linux, or it has ended
 
 
 def _result(code: int | None, answer: bytes, output: bytes, timeout_s: float) -> RunResponse:
-    """What the worker answered; where it did not come to that, why."""
+    """Return the worker's answer, or a failure with the reason why there is none."""
     if code is None:
         return _failed(f"it took more than {timeout_s:g} s (`run_timeout`)")
     if code < 0:
         name = signal.Signals(-code).name
-        why = ", as the system does when memory runs out" if name == "SIGKILL" else ""
-        return _failed(f"the process that measured it was ended by {name}{why}")
+        hint = ", as Linux does when memory runs out" if name == "SIGKILL" else ""
+        return _failed(f"the process that measured it was killed by {name}{hint}")
     try:
         return RunResponse.model_validate_json(answer)
     except ValidationError:
-        lines = output[-ENOUGH_BYTES:].decode(errors="replace").strip().splitlines()
+        lines = output[-OUTPUT_BYTES:].decode(errors="replace").strip().splitlines()
         return _failed(
             lines[-1].replace("`", "'") if lines else f"the process that measured it ended with exit code {code}"
         )
@@ -141,14 +146,14 @@ def _failed(reason: str) -> RunResponse:
 
 
 @contextmanager
-def _alone(task: Task, stopped: Callable[[], bool]) -> Iterator[None]:
+def _device_lock(device: str, stopped: Callable[[], bool]) -> Iterator[None]:
     """Hold this machine's lock for a device: two measurements at once would slow each other."""
     if sys.platform == "win32":
         yield
         return
     import fcntl
 
-    path = Path(tempfile.gettempdir()) / f"mnfpn-measuring-{os.getuid()}-{_device(task.work.device)}.lock"
+    path = Path(tempfile.gettempdir()) / f"mnfpn-measuring-{os.getuid()}-{_lock_name(device)}.lock"
     with path.open("w") as file:
         while not stopped():
             try:
@@ -159,11 +164,14 @@ def _alone(task: Task, stopped: Callable[[], bool]) -> Iterator[None]:
         yield
 
 
-def _device(named: str) -> str:
-    """The device, as the name of a file can hold it: ``auto`` is what it would be, and a GPU is known by its number."""
-    if named == "auto":
-        named = "cuda" if shutil.which("nvidia-smi") else "cpu"
-    kind, _, number = named.partition(":")
+def _lock_name(device: str) -> str:
+    """Return the part of the lock file's name for a device: a GPU by its number, ``auto`` as the device it stands for.
+
+    A GPU that ``CUDA_VISIBLE_DEVICES`` renumbers has the number or the name that is given there.
+    """
+    if device == "auto":
+        device = "cuda" if shutil.which("nvidia-smi") else "cpu"
+    kind, _, number = device.partition(":")
     if kind != "cuda":
         return kind
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")

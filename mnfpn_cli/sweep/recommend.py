@@ -1,4 +1,4 @@
-"""Which measured run to take under a budget: the one that keeps the most capacity, and what more of it would cost."""
+"""Recommend a measured run under a budget: the one with the largest capacity, and what more capacity would cost."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from mnfpn_cli.sweep.documents import executed_run
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A measured run; ``sure``: its whole 95 % interval is within the latency that was asked for."""
+    """A measured run; ``sure``: its whole 95 % interval is within the latency limit, or there is no limit."""
 
     run: StoredRun
     latency: Latency
@@ -24,16 +24,16 @@ class Pick:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """What to take on one bench.
+    """The recommended runs among those whose times can be compared.
 
     Attributes:
-        bench: the machine, its device, the batch.
-        picks: the runs of the frontier within the budget, the one that keeps the most first.
-        step: the run that is next on the frontier of all: what more capacity would cost.
-        measured: how many runs were compared.
+        bench: what these have in common: machine, device, batch, and whether they train.
+        picks: the frontier within the budget, the run with the largest capacity first.
+        step: the fastest run with more capacity than all picks: what more capacity costs; None where there is none.
+        measured: the number of measured runs.
         within: how many of them are within the budget.
-        fastest: of all.
-        most: the largest capacity that any of them has.
+        fastest: the fastest run, within the budget or not.
+        most: the largest capacity of the store.
     """
 
     bench: Bench
@@ -46,21 +46,27 @@ class Recommendation:
 
 
 def recommend(runs: Iterable[StoredRun], budget: Budget, most: int) -> list[Recommendation]:
-    """For each bench the best measured runs within a budget; ``most``: the largest capacity of all in their store."""
+    """Recommend runs within a budget, for each group whose times can be compared.
+
+    Args:
+        runs: the runs to choose from.
+        budget: the limits.
+        most: the largest capacity of the store.
+    """
     timed = [one for one in runs if one.latency_s is not None]
     allowed = [one for one in timed if _allowed(one, budget)]
     every, within = measured_frontier(timed), measured_frontier(allowed)
     return [
         Recommendation(
-            where,
-            tuple(_pick(one, budget) for one in reversed(within.get(where, []))),
-            _step(frontier, within.get(where, []), budget),
-            sum(bench_of(one) == where for one in timed),
-            sum(bench_of(one) == where for one in allowed),
+            bench,
+            tuple(_pick(one, budget) for one in reversed(within.get(bench, []))),
+            _step(frontier, within.get(bench, []), budget),
+            sum(bench_of(one) == bench for one in timed),
+            sum(bench_of(one) == bench for one in allowed),
             _pick(frontier[0], budget),
             most,
         )
-        for where, frontier in every.items()
+        for bench, frontier in every.items()
     ]
 
 
@@ -70,7 +76,7 @@ def _allowed(run: StoredRun, budget: Budget) -> bool:
 
 
 def _step(frontier: Sequence[StoredRun], within: Sequence[StoredRun], budget: Budget) -> Pick | None:
-    """The fastest run that keeps more than any within the budget."""
+    """Return the fastest run with more capacity than any within the budget."""
     most = max((_product(one) for one in within), default=0)
     above = [one for one in frontier if _product(one) > most]
     return _pick(above[0], budget) if above and within else None
@@ -87,13 +93,13 @@ def _product(run: StoredRun) -> int:
 
 
 Commands = Callable[[Run], NextCommands]
-"""Gives the commands that say what to do with a run next."""
+"""Return the command lines that inspect, export and measure a run."""
 
 
 def recommend_document(
-    found: Sequence[Recommendation], objective: str, warnings: Sequence[str], commands: Commands
+    recommendations: Sequence[Recommendation], objective: str, warnings: Sequence[str], commands: Commands
 ) -> RecommendDocument:
-    """Make the document of `mnfpn recommend`; ``objective``: what a recommendation goes by, in words."""
+    """Make the document of `mnfpn recommend`; ``objective``: the quantity that runs are chosen by, in words."""
     return RecommendDocument(
         settings=None,
         model=None,
@@ -107,7 +113,7 @@ def recommend_document(
                 picks=tuple(_pick_record(pick, one.most, commands) for pick in one.picks),
                 step=_pick_record(one.step, one.most, commands) if one.step else None,
             )
-            for one in found
+            for one in recommendations
         ),
     )
 

@@ -1,9 +1,9 @@
-"""A sweep begun: its runs chosen, how long they take, and which results it takes from an earlier sweep."""
+"""Start a sweep: name the kind of machine, estimate the time, and insert the chosen runs into a store."""
 
 import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean
 
@@ -11,50 +11,28 @@ import psutil
 
 from mnfpn_cli.devices.machine import reading_cpu_name
 from mnfpn_cli.documents.sweep import InvalidRuns, MeasuringRecord, PlannedDocument, PlanRecord, SpaceCounts
-from mnfpn_cli.documents.worker import RunRequest
-from mnfpn_cli.settings.execution import LAYERED, runtime_names
+from mnfpn_cli.settings.execution import runtime_names
 from mnfpn_cli.settings.measuring import Sampling
 from mnfpn_cli.space.frontier import shuffled
 from mnfpn_cli.space.planned import Planned, PlannedSpace, planned_run
 from mnfpn_cli.space.runs import run_key
 from mnfpn_cli.store.read import read_runs
-from mnfpn_cli.store.rows import Result, StoredRun, Sweep
+from mnfpn_cli.store.rows import Result, Sweep
 from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import NOT_AGAIN, Again, add_sweep, measured_again, sweeps
-from mnfpn_cli.sweep.process import Task
 
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """What a sweep is to measure, and what it was chosen from: ``measure`` says by which rule."""
-
-    runs: Sequence[Planned]
-    space: PlannedSpace
-    measure: str
-    command: str
-
-
-def task_of(run: StoredRun, measuring: MeasuringRecord, is_baseline: bool) -> Task:
-    """What a process is to measure of a run."""
-    settings, size, execution = run.run.settings, run.run.size, run.run.execution
-    work = RunRequest(
-        settings=settings,
-        **size._asdict(),
-        **asdict(execution),
-        sampling=measuring.sampling,
-        by_layer=measuring.by_layer and not is_baseline and execution.runtime in LAYERED and not execution.train,
-    )
-    return Task(work, measuring.timeout_s)
+STARTED_S = 5.0
+"""The time of a run besides its timed passes: imports, operation counts, warm-up (benchmarks/README.md)."""
 
 
 def this_machine() -> str:
-    """The kind of machine that this is, by its processor and its GPUs: its times are those of others of this kind."""
+    """Return the kind of this machine, by its processor and its GPUs; only times of one kind are compared."""
     with reading_cpu_name() as name:
         return ", ".join([f"{name()}, {psutil.cpu_count(logical=False)} cores", *_gpus()])
 
 
 def _gpus() -> list[str]:
-    """The names of NVIDIA's GPUs, by their driver's own program: torch would take seconds."""
+    """Return the names of NVIDIA's GPUs from `nvidia-smi`: importing torch for them takes seconds."""
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
@@ -64,46 +42,21 @@ def _gpus() -> list[str]:
     return [f"{names.count(name)} × {name}" for name in dict.fromkeys(names)]
 
 
-def begin(store: Store, chosen: Chosen, measuring: MeasuringRecord, machine: str, again: Again = NOT_AGAIN) -> int:
-    """Put a sweep down, and return its number; ``again``: what of it is measured though it was before.
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The runs of a new sweep.
 
-    Raises:
-        StoreError: where the store cannot be written.
+    Attributes:
+        runs: the chosen runs.
+        space: the space that they were chosen from.
+        measure: the rule that chose them.
+        command: the command line that starts the sweep.
     """
-    space = chosen.space
-    plan = PlanRecord(
-        command=chosen.command,
-        measuring=measuring,
-        measure=chosen.measure,
-        space=SpaceCounts(runs=len(space.runs), repeated=space.repeated, all_runtimes=all_runtimes(space)),
-        invalid=invalid_runs(space.invalid),
-        over_budget=space.cut,
-    )
-    runs = [(run_key(one.run, machine), one) for one in shuffled(chosen.runs)]
-    return add_sweep(store, plan, machine, runs, again)
 
-
-def all_runtimes(space: PlannedSpace) -> bool:
-    """Whether all runtimes were asked for, so that those may be missing which cannot run there."""
-    return {one.run.execution.runtime for one in space.runs} >= set(runtime_names())
-
-
-def unfinished(store: Store) -> list[Sweep]:
-    """The sweeps that have runs left, the oldest first.
-
-    Raises:
-        StoreError: where the store cannot be read.
-    """
-    return [one for one in sweeps(store) if one.counts.pending]
-
-
-def invalid_runs(reasons: Mapping[str, int]) -> tuple[InvalidRuns, ...]:
-    """Give combinations that are no network by their reason, the most common first."""
-    return tuple(InvalidRuns(runs=runs, reason=reason) for reason, runs in Counter(reasons).most_common())
-
-
-STARTED_S = 5.0
-"""What a run's process takes besides timed passes: imports, counting, warming up (benchmarks/README.md)."""
+    runs: Sequence[Planned]
+    space: PlannedSpace
+    measure: str
+    command: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +64,10 @@ class Expected:
     """How long a sweep may take.
 
     Attributes:
-        runs: that are not measured yet.
-        baselines: times of the baseline run in between.
-        each_s: of one of these, at least; where some were measured, the mean of theirs.
-        most_s: of one, at most; None where it is known from others.
+        runs: the number of runs that are not measured yet.
+        baselines: the number of baseline runs between them.
+        each_s: the mean time of the store's measured runs in seconds; without any, the least time of a run.
+        most_s: the most time of a run in seconds; None where it is not limited, or ``each_s`` is a mean.
     """
 
     runs: int
@@ -124,33 +77,39 @@ class Expected:
 
     @property
     def seconds(self) -> float:
-        """All together, in seconds."""
+        """The time of the whole sweep in seconds, at ``each_s``."""
         return (self.runs + self.baselines) * self.each_s
 
 
 def expect(
     chosen: Chosen, measuring: MeasuringRecord, sampling: Sampling, machine: str, store: Store | None, again: Again
 ) -> Expected:
-    """Work out how long a sweep may take.
+    """Estimate how long a sweep takes.
 
-    ``store``: one that may have some of its runs; ``again``: which of these are measured again.
+    Args:
+        chosen: the runs of the sweep.
+        measuring: the options of the measurements.
+        sampling: how long a run is timed.
+        machine: the kind of machine that measures.
+        store: a store that may already have some of the runs.
+        again: which of these are measured again.
 
     Raises:
         StoreError: where the store cannot be read.
     """
-    known = {one.key: one for one in read_runs(store)} if store else {}
+    known = {run.key: run for run in read_runs(store)} if store else {}
     keys = [run_key(one.run, machine) for one in chosen.runs]
-    anew = set(store.read(lambda connection: measured_again(connection, keys, again))) if store else set()
-    left = sum(key in anew or key not in known or known[key].status == "pending" for key in keys)
+    repeated = set(store.read(lambda connection: measured_again(connection, keys, again))) if store else set()
+    left = sum(key in repeated or key not in known or known[key].status == "pending" for key in keys)
     baselines = 1 + -(-left // measuring.baseline_every) if left else 0
-    took = [_took(one.result) for one in known.values() if one.result and one.measured]
-    if took:
-        return Expected(left, baselines, fmean(took))
+    durations = [_duration(run.result) for run in known.values() if run.result and run.measured]
+    if durations:
+        return Expected(left, baselines, fmean(durations))
     most = STARTED_S + sampling.max_time_s if sampling.max_time_s != float("inf") else None
     return Expected(left, baselines, STARTED_S + sampling.min_time_s, most)
 
 
-def _took(result: Result) -> float:
+def _duration(result: Result) -> float:
     return (datetime.fromisoformat(result.finished) - datetime.fromisoformat(result.started)).total_seconds()
 
 
@@ -171,50 +130,46 @@ def space_document(chosen: Chosen, frontier: Sequence[Planned], expected: Expect
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Reused:
-    """So many runs of a sweep have results of options that are not its own; None where these are not known."""
+def begin(store: Store, chosen: Chosen, measuring: MeasuringRecord, machine: str, again: Again = NOT_AGAIN) -> int:
+    """Insert a sweep and its runs, in random order; return the sweep's number.
 
-    runs: int
-    measured_with: str | None
-    wanted: str
+    Args:
+        store: where the sweep goes.
+        chosen: the runs of the sweep.
+        measuring: the options of the measurements.
+        machine: the kind of machine that measures.
+        again: which runs are measured again though the store has them.
 
-
-def reused(sweep: Sweep, runs: Sequence[StoredRun], known: Mapping[int, Sweep]) -> list[Reused]:
-    """The runs of a sweep that were measured with other options than it asks for, the most common options first.
-
-    ``known``: all sweeps of the store.
+    Raises:
+        StoreError: where the store cannot be written.
     """
-    found = Counter[tuple[str | None, str]]()
-    for one in runs:
-        if one.measured and one.result and one.result.sweep != sweep.id:
-            execution = one.run.execution
-            layered = execution.runtime in LAYERED and not execution.train and sweep.plan.measuring.by_layer
-            before = known.get(one.result.sweep)
-            theirs, ours = _options(before, layered) if before else None, _options(sweep, layered)
-            if theirs != ours:
-                found[theirs, ours] += 1
-    return [Reused(number, theirs, ours) for (theirs, ours), number in found.most_common()]
+    space = chosen.space
+    plan = PlanRecord(
+        command=chosen.command,
+        measuring=measuring,
+        measure=chosen.measure,
+        space=SpaceCounts(runs=len(space.runs), repeated=space.repeated, all_runtimes=all_runtimes(space)),
+        invalid=invalid_runs(space.invalid),
+        over_budget=space.cut,
+    )
+    runs = [(run_key(one.run, machine), one) for one in shuffled(chosen.runs)]
+    return add_sweep(store, plan, machine, runs, again)
 
 
-def reused_by_any(
-    ran: Sequence[Sweep], runs: Mapping[int, Sequence[StoredRun]], known: Mapping[int, Sweep]
-) -> list[Reused]:
-    """The same of several sweeps, the oldest first: each run is held against the newest of them that has it.
+def all_runtimes(space: PlannedSpace) -> bool:
+    """Return whether the space has every runtime: then it is no failure where some cannot run on the machine."""
+    return {one.run.execution.runtime for one in space.runs} >= set(runtime_names())
 
-    ``runs``: of each sweep, by its number.
+
+def invalid_runs(reasons: Mapping[str, int]) -> tuple[InvalidRuns, ...]:
+    """Return how many runs are invalid for each reason, the most common reason first."""
+    return tuple(InvalidRuns(runs=runs, reason=reason) for reason, runs in Counter(reasons).most_common())
+
+
+def unfinished(store: Store) -> list[Sweep]:
+    """Return the sweeps that have pending runs, the oldest first.
+
+    Raises:
+        StoreError: where the store cannot be read.
     """
-    newest = {run.key: sweep.id for sweep in ran for run in runs[sweep.id]}
-    found = Counter[tuple[str | None, str]]()
-    for sweep in ran:
-        own = [run for run in runs[sweep.id] if newest[run.key] == sweep.id]
-        for one in reused(sweep, own, known):
-            found[one.measured_with, one.wanted] += one.runs
-    return [Reused(number, theirs, ours) for (theirs, ours), number in found.most_common()]
-
-
-def _options(sweep: Sweep, layered: bool) -> str:
-    """The parameters that a sweep measures with; of layers only where these are asked for."""
-    said = sweep.plan.measuring.sampling
-    options = [f"`{name.removesuffix('_s')}` {value:g}" for name, value in said if value is not None]
-    return " ".join([*options, *["`by_layer`"] * (layered and sweep.plan.measuring.by_layer)])
+    return [sweep for sweep in sweeps(store) if sweep.counts.pending]

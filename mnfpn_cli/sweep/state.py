@@ -1,4 +1,4 @@
-"""How far a sweep is, and what it was asked for and could not do."""
+"""The state of a sweep while it runs, and its result: how many runs are measured, failed, or could not be run."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.documents.sweep import MeasuredDocument, NotRunGroup
 from mnfpn_cli.store.rows import Baseline, StoredRun, Sweep
-from mnfpn_cli.sweep.start import Reused
+from mnfpn_cli.sweep.reuse import Reused
+
+MOST_REASONS = 10
+"""Reasons that `failures` lists; the store has all."""
 
 
 @dataclass(frozen=True, slots=True)
 class CannotRun:
-    """A run that no machine there is can run, and why: it stays to be measured."""
+    """A run that no worker can run, and why; it stays pending."""
 
     run: StoredRun
     reason: str
@@ -23,16 +26,16 @@ class State:
     """How far a sweep is.
 
     Attributes:
-        sweep: its number in the store.
-        total: runs, those measured before included.
-        done, failed: of them.
-        skipped: runs that cannot meet the latency.
-        not_run: runs that cannot be run here.
-        others: runs that another sweep measures.
-        left_s: about the time that is left.
-        best: the run that keeps the most within the latency; without a limit, the fastest.
-        drift: how many times its first time the baseline run took when it was timed last.
-        notes: what went wrong besides.
+        sweep: the sweep's number in the store.
+        total: its runs, those measured before included.
+        done, failed: how many of them are measured, and have failed.
+        skipped: runs that were left out as too slow for the latency limit.
+        not_run: runs that no worker can run.
+        others: runs that another process measures.
+        left_s: an estimate of the time left in seconds; None before the first run has finished.
+        best: the run with the largest capacity within the latency limit; without a limit, the fastest.
+        drift: that of the last baseline run.
+        notes: warnings.
     """
 
     sweep: int
@@ -49,13 +52,24 @@ class State:
 
     @property
     def left(self) -> int:
-        """Runs that are still to be measured."""
+        """The number of runs that are still to be measured."""
         return self.total - self.done - self.failed - self.skipped - len(self.not_run)
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What one call of `mnfpn sweep` is through with: which sweeps, with all their runs, of which store."""
+    """The result of one call of `mnfpn sweep`.
+
+    Attributes:
+        store: the store, as it was named.
+        sweeps: the sweeps that were measured.
+        runs: all of their runs.
+        baselines: all of their baseline runs.
+        notes: warnings while they ran.
+        skipped: the number of runs that were left out as too slow for the latency limit.
+        not_run: runs that no worker can run.
+        reused: runs with results of an earlier sweep and other options.
+    """
 
     store: str
     sweeps: tuple[Sweep, ...]
@@ -68,68 +82,53 @@ class Swept:
 
     @property
     def counts(self) -> StatusCounts:
-        """The runs by status."""
-        return StatusCounts(**Counter[str](one.status for one in self.runs))
+        """The number of runs of each status."""
+        return StatusCounts(**Counter[str](run.status for run in self.runs))
 
     @property
-    def ways_not_run(self) -> dict[tuple[str, str, str, bool, str], int]:
-        """How many runs could not be run, by runtime, device, dtype, whether they train, and reason."""
-        ways = [(one.run.run.execution, one.reason) for one in self.not_run]
-        return dict(
-            Counter(
-                (execution.runtime, execution.device, execution.dtype, execution.train, reason)
-                for execution, reason in ways
-            )
+    def not_run_groups(self) -> tuple[NotRunGroup, ...]:
+        """The runs that no worker can run, counted by runtime, device, dtype, training and reason."""
+        executions = ((one.run.run.execution, one.reason) for one in self.not_run)
+        counts = Counter((one.runtime, one.device, one.dtype, one.train, reason) for one, reason in executions)
+        return tuple(
+            NotRunGroup(runtime=runtime, device=device, dtype=dtype, train=train, reason=reason, runs=number)
+            for (runtime, device, dtype, train, reason), number in counts.items()
         )
 
 
 def swept_document(swept: Swept, warnings: Sequence[str]) -> MeasuredDocument:
-    """Make the document of `mnfpn sweep` where runs were measured.
-
-    ``warnings``: what makes the figures less sure, in sentences; behind what went wrong meanwhile.
-    """
+    """Make the document of `mnfpn sweep` where runs were measured; ``warnings`` follow those of the sweeps."""
     return MeasuredDocument(
         settings=None,
         model=None,
         store=swept.store,
-        sweeps=tuple(one.record for one in swept.sweeps),
+        sweeps=tuple(sweep.record for sweep in swept.sweeps),
         counts=swept.counts,
         skipped=swept.skipped,
-        not_run=tuple(
-            NotRunGroup(runtime=runtime, device=device, dtype=dtype, train=train, reason=reason, runs=number)
-            for (runtime, device, dtype, train, reason), number in swept.ways_not_run.items()
-        ),
+        not_run=swept.not_run_groups,
         baselines=len(swept.baselines),
-        keys=tuple(one.key for one in swept.runs),
+        keys=tuple(run.key for run in swept.runs),
         warnings=(*swept.notes, *warnings),
     )
 
 
-MOST = 10
-"""Reasons that are told; the store has all."""
-
-
 def failures(runs: Sequence[StoredRun], not_run: Sequence[CannotRun]) -> list[str]:
-    """How many runs failed, or could not be run though their runtime was named, and why: a line a reason.
+    """Return a line for each reason why runs failed or could not be run, with their number.
 
     The most common reasons come first.
     """
     reasons = Counter[tuple[str, str]]()
-    for one in runs:
-        reason = one.result.reason if one.result else None
-        if one.status == "failed":
-            reasons["failed", reason or "for no reason that is known"] += 1
-        elif one.status == "done" and reason:
+    for run in runs:
+        reason = run.result.reason if run.result else None
+        if run.status == "failed":
+            reasons["failed", reason or "for an unknown reason"] += 1
+        elif run.status == "done" and reason:
             reasons["measured without all that was asked for", reason] += 1
     for left_out in not_run:
-        reasons["not run", f"{way(left_out)}: {left_out.reason}"] += 1
+        reasons["not run", f"{left_out.run.run.execution}: {left_out.reason}"] += 1
     lines = [
-        f"{number} {'run' if number == 1 else 'runs'} {what}: {'; '.join(reason.splitlines())}"
-        for (what, reason), number in reasons.most_common(MOST)
+        f"{number} {'run' if number == 1 else 'runs'} {status}: {'; '.join(reason.splitlines())}"
+        for (status, reason), number in reasons.most_common(MOST_REASONS)
     ]
-    return [*lines, *([f"and runs for {len(reasons) - MOST} more reasons"] if len(reasons) > MOST else [])]
-
-
-def way(one: CannotRun) -> str:
-    """How a run is run, in words."""
-    return str(one.run.run.execution)
+    more = len(reasons) - MOST_REASONS
+    return [*lines, *([f"and runs for {more} more reasons"] if more > 0 else [])]

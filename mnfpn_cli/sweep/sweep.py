@@ -1,14 +1,16 @@
-"""A sweep under way: runs claimed, measured on the workers of a pool, and put down one by one."""
+"""Measure the runs of a sweep: claim each, measure it on a worker of a pool, and store its result."""
 
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from secrets import token_hex
 from statistics import fmean
 
 from mnfpn_cli.documents.sweep import MeasuringRecord
+from mnfpn_cli.documents.worker import RunRequest
 from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.settings.execution import LAYERED
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.merge import rescue
@@ -17,28 +19,37 @@ from mnfpn_cli.store.rows import Baseline, Result, StoredRun
 from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import add_baseline, now, sweeps
 from mnfpn_cli.sweep.drift import drift_at
-from mnfpn_cli.sweep.order import Baselines, Rates, Way, way_of
+from mnfpn_cli.sweep.order import Baselines, Rates, Requirements, requirements
 from mnfpn_cli.sweep.pool import Lost, Pool, Worker
-from mnfpn_cli.sweep.process import Outcome
-from mnfpn_cli.sweep.start import task_of
+from mnfpn_cli.sweep.process import Outcome, Task
 from mnfpn_cli.sweep.state import CannotRun, State
 
 POLL_S = 0.25
 MAX_LOSSES = 3
-"""So often a run's machine may die before the run itself is held to be the reason."""
+"""A run fails after this many workers were lost while they measured it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What a worker is measuring; ``started``: in seconds of the sweep's clock."""
+
+    run: StoredRun
+    is_baseline: bool
+    started: float
 
 
 @dataclass
-class SweepRun:
-    """One process's share of a sweep.
+class Sweeper:
+    """Measures the pending runs of a sweep. Several processes may share one sweep.
 
     Attributes:
-        store: where the sweep is.
-        sweep: its number there.
-        pool: what measures.
-        measuring: how it measures.
-        stopped: asked all the time; the run ends where it says so.
-        tell: is told how far the sweep is.
+        store: the store that has the sweep.
+        sweep: the sweep's number in the store.
+        pool: the workers.
+        measuring: the options of the measurements.
+        stopped: polled between measurements; the sweep ends when it returns true.
+        report: called with the new state after each poll.
+        clock: gives seconds.
     """
 
     store: Store
@@ -46,90 +57,95 @@ class SweepRun:
     pool: Pool
     measuring: MeasuringRecord
     stopped: Callable[[], bool] = lambda: False
-    tell: Callable[[State], None] = lambda _state: None
+    report: Callable[[State], None] = lambda _state: None
     clock: Callable[[], float] = time.monotonic
-    _running: dict[Worker, tuple[StoredRun, bool, float]] = field(default_factory=dict)
-    _cannot: dict[tuple[Worker, Way], str] = field(default_factory=dict)
+    _running: dict[Worker, Measurement] = field(default_factory=dict)
+    _unavailable: dict[tuple[Worker, Requirements], str] = field(default_factory=dict)
     _left_out: set[str] = field(default_factory=set)
     _losses: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    _seconds: list[float] = field(default_factory=list)
-    _taken: list[Baseline] = field(default_factory=list)
+    _durations: list[float] = field(default_factory=list)
+    _baselines: list[Baseline] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.runs: Mapping[str, StoredRun] = {one.key: one for one in read_runs(self.store, self.sweep)}
-        self._known = sweeps(self.store)
+        self.runs: Mapping[str, StoredRun] = {run.key: run for run in read_runs(self.store, self.sweep)}
+        self._record = next(sweep for sweep in sweeps(self.store) if sweep.id == self.sweep)
         self.claims = Claims(self.store)
         self.baselines = Baselines(self.runs, self.measuring.baseline_every)
         self.rates = Rates(self.measuring.max_latency_s)
         self.state = State(self.sweep, len(self.runs))
-        for one in self.runs.values():
-            if one.status != "pending":
-                self._count(one)
-        for one in read_runs(self.store, status="done"):
-            self.rates.learn(one)
+        for run in self.runs.values():
+            if run.status != "pending":
+                self._count(run)
+        for run in read_runs(self.store, status="done"):
+            self.rates.learn(run)
         self._queue = deque(pending_keys(self.store, self.sweep))
 
     def run(self) -> State:
-        """Measure what is left, until nothing is, or until stopped.
+        """Measure until no run is left, or until stopped; return the last state.
 
         Raises:
-            MnfpnError: where no machine is left, or the store fails; what was measured by then is kept.
+            MnfpnError: where no worker is left, or the store fails; the results so far are stored.
         """
         reachable = True
         try:
             while not self.stopped():
                 self.claims.beat()
-                self._keep_busy()
-                if not self._running and not self._more():
+                self._start_idle_workers()
+                if not self._running and not self._has_more():
                     break
                 for worker, outcome in self.pool.wait(POLL_S):
-                    self._take(worker, outcome)
+                    self._finish(worker, outcome)
                 for line in self.pool.notes():
                     self._note(line)
-                self.tell(self.state)
+                self.report(self.state)
         except StoreError:
-            reachable = False  # the claims lapse without us
+            reachable = False  # the claims expire by themselves
             raise
         finally:
             if reachable:
                 self.claims.release()
         return self.state
 
-    def _keep_busy(self) -> None:
+    def _start_idle_workers(self) -> None:
         if not self._running:
-            self._leave_out_what_cannot_run()
+            self._leave_out_unavailable()
         for worker in self.pool.idle():
-            run, is_baseline = self.baselines.due(worker) if self._has_work(worker) else None, True
-            if run is None:
-                run, is_baseline = self._next(worker), False
-            if run is None and not self._queue:
-                run, is_baseline = self.baselines.due(worker, last=True), True
-            if run is not None:
-                self._running[worker] = (run, is_baseline, self.clock())
-                self.pool.start(worker, task_of(run, self.measuring, is_baseline))
+            if measurement := self._next(worker):
+                self._running[worker] = measurement
+                self.pool.start(worker, task_of(measurement.run, self.measuring, measurement.is_baseline))
+
+    def _next(self, worker: Worker) -> Measurement | None:
+        """Choose what a worker measures next: a baseline run that is due, a run, or the last baseline run."""
+        if self._has_work(worker) and (baseline := self.baselines.due(worker)):
+            return Measurement(baseline, True, self.clock())
+        if run := self._claim_next(worker):
+            return Measurement(run, False, self.clock())
+        if not self._queue and (baseline := self.baselines.due(worker, last=True)):
+            return Measurement(baseline, True, self.clock())
+        return None
 
     def _has_work(self, worker: Worker) -> bool:
-        runs = (self.runs[key] for key in self._queue)
-        return any(self._can(worker, one) and not self.rates.too_slow(one) for one in runs)
+        queued = (self.runs[key] for key in self._queue)
+        return any(self._can_run(worker, run) and not self.rates.too_slow(run) for run in queued)
 
-    def _can(self, worker: Worker, run: StoredRun) -> bool:
-        return worker.takes(run.run) and (worker, way_of(run)) not in self._cannot
+    def _can_run(self, worker: Worker, run: StoredRun) -> bool:
+        return worker.takes(run.run) and (worker, requirements(run)) not in self._unavailable
 
-    def _leave_out_what_cannot_run(self) -> None:
-        """Pass over the runs that no worker can run: one of each way was tried on each worker."""
-        workers, found = self.pool.idle(), list[CannotRun]()
-        for run in [self.runs[key] for key in self._queue] if self._cannot else ():
+    def _leave_out_unavailable(self) -> None:
+        """Leave out the queued runs that every worker is known to be unable to run."""
+        workers, left_out = self.pool.idle(), list[CannotRun]()
+        for run in [self.runs[key] for key in self._queue] if self._unavailable else ():
             taking = [worker for worker in workers if worker.takes(run.run)]
-            if taking and not any(self._can(worker, run) for worker in taking):
-                found.append(CannotRun(run, self._cannot[taking[0], way_of(run)]))
-        if found:
-            self._left_out |= {one.run.key for one in found}
+            if taking and not any(self._can_run(worker, run) for worker in taking):
+                left_out.append(CannotRun(run, self._unavailable[taking[0], requirements(run)]))
+        if left_out:
+            self._left_out |= {one.run.key for one in left_out}
             self._queue = deque(key for key in self._queue if key not in self._left_out)
-            self.state = replace(self.state, not_run=(*self.state.not_run, *found))
+            self.state = replace(self.state, not_run=(*self.state.not_run, *left_out))
 
-    def _next(self, worker: Worker) -> StoredRun | None:
-        """The next run that this worker can measure and nobody else does, claimed."""
-        for key in [key for key in self._queue if self._can(worker, self.runs[key])]:
+    def _claim_next(self, worker: Worker) -> StoredRun | None:
+        """Claim the next queued run that the worker can run; return None where there is none."""
+        for key in [key for key in self._queue if self._can_run(worker, self.runs[key])]:
             self._queue.remove(key)
             if self.rates.too_slow(self.runs[key]):
                 self._left_out.add(key)
@@ -138,32 +154,38 @@ class SweepRun:
                 return self.runs[key]
         return None
 
-    def _more(self) -> bool:
-        """Whether there is, or may come, something to do: runs that other sweeps had and gave up, say."""
+    def _has_more(self) -> bool:
+        """Return whether runs are queued, or claimed by another process that may yet give them up.
+
+        Raises:
+            MnfpnError: where no worker is left for the queued runs.
+        """
         if self._queue:
             if not any(self.pool.alive(self.runs[key].run) for key in self._queue):
-                raise MnfpnError("no machine is left that could measure the runs that are left")
+                raise MnfpnError("no worker is left that can measure the pending runs")
             return True
         self.claims.free_lapsed()
-        fresh = {one.key: one for one in read_runs(self.store, self.sweep)}
-        for key, one in fresh.items():
-            if one.status != "pending" and self.runs[key].status == "pending":
-                self._count(one)  # another sweep has measured it
-        self.runs = {**self.runs, **fresh}
+        stored = {run.key: run for run in read_runs(self.store, self.sweep)}
+        for key, run in stored.items():
+            if run.status != "pending" and self.runs[key].status == "pending":
+                self._count(run)  # another process has measured it
+        self.runs = {**self.runs, **stored}
         self._queue.extend(key for key in pending_keys(self.store, self.sweep) if key not in self._left_out)
-        others = sum(one.status == "pending" and key not in self._left_out for key, one in fresh.items())
+        others = sum(run.status == "pending" and key not in self._left_out for key, run in stored.items())
         self.state = replace(self.state, others=others - len(self._queue))
         return others > 0
 
-    def _take(self, worker: Worker, outcome: Outcome | Lost) -> None:
-        run, is_baseline, started = self._running.pop(worker)
+    def _finish(self, worker: Worker, outcome: Outcome | Lost) -> None:
+        """Store what came of a worker's measurement, or queue the run again."""
+        measurement = self._running.pop(worker)
+        run, is_baseline = measurement.run, measurement.is_baseline
         if isinstance(outcome, Lost):
-            self._lost(worker, run, is_baseline, outcome)
+            self._lose(worker, run, is_baseline, outcome)
             return
         if outcome.status == "unavailable":
-            self._cannot_run(worker, run, is_baseline, outcome.reason or "")
+            self._mark_unavailable(worker, run, is_baseline, outcome.reason or "")
             return
-        self._seconds.append(self.clock() - started)
+        self._durations.append(self.clock() - measurement.started)
         self.baselines.measured(worker, run, is_baseline)
         result = Result(
             token_hex(16),
@@ -176,58 +198,75 @@ class SweepRun:
             outcome.measured,
         )
         if is_baseline:
-            self._refer(run, result)
+            self._store_baseline(run, result)
         elif not self.stopped() or outcome.status == "done":
-            self._put_down(run, result)
+            self._store_result(run, result)
 
-    def _cannot_run(self, worker: Worker, run: StoredRun, is_baseline: bool, reason: str) -> None:
-        self._cannot[worker, way_of(run)] = reason
+    def _mark_unavailable(self, worker: Worker, run: StoredRun, is_baseline: bool, reason: str) -> None:
+        self._unavailable[worker, requirements(run)] = reason
         self.baselines.cannot_run(run)
         if not is_baseline:
-            self.claims.release(run.key)
-            self._queue.appendleft(run.key)
+            self._requeue(run)
 
-    def _put_down(self, run: StoredRun, result: Result) -> None:
+    def _requeue(self, run: StoredRun) -> None:
+        self.claims.release(run.key)
+        self._queue.appendleft(run.key)
+
+    def _store_result(self, run: StoredRun, result: Result) -> None:
         try:
             ours = self.claims.finish(run.key, result)
         except StoreError as error:
-            file = rescue(error, run, result, next(one for one in self._known if one.id == self.sweep))
-            rescued = f"what was measured last is in {file}; mnfpn runs merge brings it in"
+            file = rescue(error, run, result, self._record)
+            rescued = f"the last result is saved in {file}; add it to the store with mnfpn runs merge"
             raise StoreError(*error.problems, rescued) from error
         if ours:
             measured = replace(run, status=result.status, result=result)
             self.runs = {**self.runs, run.key: measured}
             self._count(measured)
 
-    def _refer(self, run: StoredRun, result: Result) -> None:
+    def _store_baseline(self, run: StoredRun, result: Result) -> None:
         if result.status == "failed":
-            then = "another is taken" if self.baselines.failed(run) else "drift of the machine is not seen"
-            self._note(f"the baseline run ({run.run}) failed, and {then}: {result.reason}")
+            then = "another is chosen" if self.baselines.failed(run) else "the sweep continues without drift checks"
+            self._note(f"the baseline run ({run.run}) failed, {then}: {result.reason}")
         else:
-            one = Baseline(result.id, self.sweep, run.key, result.worker, result.finished, result.samples)
-            add_baseline(self.store, one)
-            self._taken.append(one)
-            self.state = replace(self.state, drift=drift_at(self._taken, one.worker, one.finished))
+            baseline = Baseline(result.id, self.sweep, run.key, result.worker, result.finished, result.samples)
+            add_baseline(self.store, baseline)
+            self._baselines.append(baseline)
+            drift = drift_at(self._baselines, baseline.worker, baseline.finished)
+            self.state = replace(self.state, drift=drift)
 
-    def _lost(self, worker: Worker, run: StoredRun, is_baseline: bool, lost: Lost) -> None:
+    def _lose(self, worker: Worker, run: StoredRun, is_baseline: bool, lost: Lost) -> None:
+        """Queue the run of a lost worker again; after `MAX_LOSSES` losses the run has failed."""
         self._note(f"{worker.name} is lost: {lost.why}")
         if is_baseline:
             return
         self._losses[run.key] += 1
         if self._losses[run.key] < MAX_LOSSES:
-            self.claims.release(run.key)
-            self._queue.appendleft(run.key)
+            self._requeue(run)
         else:
-            reason = f"the machines that measured it were lost {MAX_LOSSES} times: {lost.why}"
-            self._put_down(run, Result(token_hex(16), self.sweep, "failed", worker.name, now(), now(), reason))
+            reason = f"the workers that measured it were lost {MAX_LOSSES} times: {lost.why}"
+            self._store_result(run, Result(token_hex(16), self.sweep, "failed", worker.name, now(), now(), reason))
 
     def _count(self, run: StoredRun) -> None:
-        done, failures = self.state.done + (run.status == "done"), self.state.failed + (run.status == "failed")
+        done, failed = self.state.done + (run.status == "done"), self.state.failed + (run.status == "failed")
         self.rates.learn(run)
-        self.state = replace(self.state, done=done, failed=failures, best=self.rates.better(self.state.best, run))
-        if self._seconds:
+        self.state = replace(self.state, done=done, failed=failed, best=self.rates.better(self.state.best, run))
+        if self._durations:
             workers = max(1, len(self._running) + len(self.pool.idle()))
-            self.state = replace(self.state, left_s=fmean(self._seconds) * self.state.left / workers)
+            self.state = replace(self.state, left_s=fmean(self._durations) * self.state.left / workers)
 
     def _note(self, line: str) -> None:
         self.state = replace(self.state, notes=(*self.state.notes, line))
+
+
+def task_of(run: StoredRun, measuring: MeasuringRecord, is_baseline: bool) -> Task:
+    """Return the task that measures a run; layers are not timed for a baseline run."""
+    settings, size, execution = run.run.settings, run.run.size, run.run.execution
+    work = RunRequest(
+        settings=settings,
+        **size._asdict(),
+        **asdict(execution),
+        sampling=measuring.sampling,
+        by_layer=measuring.by_layer and not is_baseline and execution.runtime in LAYERED and not execution.train,
+    )
+    return Task(work, measuring.timeout_s)

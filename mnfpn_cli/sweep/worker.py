@@ -1,7 +1,7 @@
-"""The process that measures one run: a document comes in, another goes out; it ends with the process that started it.
+"""The process that measures one run: it reads a `RunRequest`, writes a `RunResponse`, and ends with its parent process.
 
-The run is a line of standard input. The result goes to the file descriptor that the only argument names: what is
-measured may print whatever it likes.
+The `RunRequest` is one line of standard input. The result goes to the file descriptor that the only argument names, because
+what is measured may print to standard output.
 """
 
 import os
@@ -13,14 +13,14 @@ from mnfpn_cli.errors import INTERRUPTED
 
 
 def _end_with_parent() -> None:
-    """Wait until standard input closes: whoever holds its other end is gone, however that came."""
+    """End this process when standard input closes: then the parent, which holds its other end, is gone."""
     while os.read(0, 1024):
         pass
     os._exit(INTERRUPTED)
 
 
 def _read_line() -> bytes:
-    """Read the run and no more, as the rest of standard input is waited for."""
+    """Read the first line of standard input and no more: `_end_with_parent` waits for the rest."""
     line = b""
     while not line.endswith(b"\n"):
         more = os.read(0, 65536)
@@ -39,4 +39,4 @@ if __name__ == "__main__":
 
     with os.fdopen(answer, "wb") as file:
         file.write(measure_run(work).model_dump_json().encode())
-    os._exit(0)  # libraries' threads have nothing to tidy up, and some take seconds for it
+    os._exit(0)  # without the exit handlers of libraries, some of which take seconds

@@ -265,7 +265,7 @@ def _recommend(mnfpn: Mnfpn) -> None:
     assert "6 of 6 measured runs are within --max-latency 10s" in outcome.out
     assert "keeps the most" in outcome.out
     assert "No measured run keeps more, at any cost." in outcome.out
-    assert "It is no accuracy" in outcome.out
+    assert "It does not measure accuracy" in outcome.out
     assert "inspect  mnfpn summary --width-mult 0.75 --size 64x96" in outcome.out
     with open_store("runs.db") as store:
         fastest, *_, slowest = sorted(one.latency_s or 0 for one in read_runs(store))

@@ -1,4 +1,4 @@
-"""A real browser, without a network, for what is drawn by scripts."""
+"""A real browser without network access, for pages that scripts draw."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def browser() -> Iterator[Browser]:
 
 @dataclass
 class Watched:
-    """A page, what it said in the console, and what it wanted from elsewhere."""
+    """A page, the messages in its console, and its requests to other hosts."""
 
     page: Page
-    said: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -55,21 +55,21 @@ class Watched:
         self.page.on("request", self._request)
 
     def _console(self, message: ConsoleMessage) -> None:
-        self.said.append(f"{message.type}: {message.text}")
+        self.messages.append(f"{message.type}: {message.text}")
 
     def _error(self, error: Error) -> None:
-        self.said.append(f"error: {error}")
+        self.messages.append(f"error: {error}")
 
     def _request(self, request: Request) -> None:
         if not request.url.startswith(LOCAL):
             self.requests.append(request.url)
 
     def count(self, selector: str) -> int:
-        """How many elements there are."""
+        """The number of elements that a selector matches."""
         return self.page.locator(selector).count()
 
     def number(self, script: str) -> float:
-        """What a script gives."""
+        """The number that a script returns."""
         return float(self.page.evaluate(script))
 
 
@@ -77,7 +77,7 @@ class Watched:
 def opened(
     browser: Browser, file: Path, width: int = 1280, height: int = 900, scheme: str = "light"
 ) -> Iterator[Watched]:
-    """A page from disk; when it is closed, its console is to be empty, and nothing is to have been fetched."""
+    """Open a page from disk; at the end, check that its console is empty and it has loaded nothing."""
     context = browser.new_context(
         viewport={"width": width, "height": height},
         color_scheme="dark" if scheme == "dark" else "light",
@@ -90,7 +90,7 @@ def opened(
         watched.page.goto(file.as_uri())
         watched.page.wait_for_selector("footer")
         yield watched
-        assert watched.said == [], watched.said
+        assert watched.messages == [], watched.messages
         assert watched.requests == [], watched.requests
     finally:
         context.close()

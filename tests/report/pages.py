@@ -1,4 +1,4 @@
-"""Pages of made-up runs, and what stands in them."""
+"""Pages of made-up runs, and their data, elements and texts."""
 
 import json
 import re
@@ -20,7 +20,7 @@ MADE = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 def read(path: Path) -> Points:
-    """What a report says of a store."""
+    """The content of a report of a store."""
     with open_store(str(path)) as store:
         return points_of(read_runs(store), sweeps(store), baselines(store))
 
@@ -28,7 +28,7 @@ def read(path: Path) -> Points:
 def page_of(
     folder: Path, runs: tuple[Made, ...], moved: bool = False, command: str = "mnfpn sweep", store: str = "runs.db"
 ) -> Path:
-    """A page of made-up runs; ``store``: the name that it has for theirs."""
+    """A page of made-up runs; ``store``: the name of the store on it."""
     times = [(0, 0.01), (30, 0.012)] if moved else []
     points = read(make_store(folder / "runs.db", runs, times, command))
     page = folder / "report.html"
@@ -46,7 +46,7 @@ def data_of(page: Path) -> dict[str, Any]:
 
 
 class Parsed(HTMLParser):
-    """A page as a browser takes it apart: its elements with their attributes, its texts, its scripts, its comments."""
+    """A parsed page: its elements with their attributes, its texts, scripts and comments."""
 
     def __init__(self, page: Path) -> None:
         super().__init__()
@@ -81,9 +81,9 @@ class Parsed(HTMLParser):
 
     @property
     def text(self) -> str:
-        """All that people read, its white space as a browser shows it."""
+        """All texts of the page, with white space collapsed as a browser does."""
         return " ".join("".join(self._texts).split())
 
     def count(self, tag: str) -> int:
-        """How many elements of a kind there are."""
+        """The number of elements of a tag."""
         return sum(name == tag for name, _ in self.elements)

@@ -1,4 +1,4 @@
-"""Stores with results that were made up: what a report is to show, without measuring."""
+"""Stores with made-up results, for reports without measuring."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ SMALL, LARGE = Size(64, 64), Size(128, 128)
 
 @dataclass(frozen=True)
 class Made:
-    """A run and what came of it: a time in seconds, a reason why there is none, or neither.
+    """A run with its result: a time in seconds, a reason why it failed, or neither where it is pending.
 
     ``by_layer``: seconds of parts; ``samples``: how many there are, fewer than six for no interval;
     ``channels``: of the pyramid's levels.
@@ -64,14 +64,14 @@ class Made:
 
     @property
     def planned(self) -> Planned:
-        """The run with what its plan says."""
+        """The run with the figures of its plan."""
         settings = NetworkSettings(width_mult=self.width_mult, pyramid=PyramidSettings(channels=self.channels))
         (planned,) = plan_runs(settings, self.size, [self.execution])
         return planned
 
     @property
     def measured(self) -> Measured | None:
-        """What a worker would have measured."""
+        """The measurement of a worker; None where the run was not measured."""
         if self.latency_s is None:
             return None
         samples = [self.latency_s * (1 + 0.01 * (index - 5)) for index in range(self.samples)]
@@ -90,7 +90,7 @@ class Made:
         return found.model_copy(update={"environment": EnvironmentRecord(**ENVIRONMENT)})
 
     def result(self, sweep: int) -> Result:
-        """What a sweep put down."""
+        """The result in a store."""
         status: Literal["done", "failed"] = "done" if self.reason is None else "failed"
         moment = at(self.minute)
         return Result(token_hex(16), sweep, status, self.worker, moment, moment, self.reason, self.measured)

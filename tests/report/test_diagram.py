@@ -1,4 +1,4 @@
-"""The diagram of a network, as text and as SVG: all is there, in its place, and nothing lies on anything else."""
+"""The diagram of a network, as text and as SVG: all maps are in their places, and nothing overlaps."""
 
 import re
 import subprocess
@@ -40,7 +40,7 @@ def settings_of(preset: str = "mobilenetv2-fpn", **parts: Any) -> NetworkSetting
 
 
 def worked_out(settings: NetworkSettings, size: Size | str = "600x900") -> tuple[DiagramLayout, NetworkShapes]:
-    """The layout of a network, and the shapes that it must show."""
+    """The layout of a network, and the shapes that the diagram must have."""
     size = parse_size(size) if isinstance(size, str) else size
     settings = settings.at(size)
     plan = plan_network(settings)
@@ -49,26 +49,26 @@ def worked_out(settings: NetworkSettings, size: Size | str = "600x900") -> tuple
 
 
 def lines_of(layout: DiagramLayout) -> list[str]:
-    """The picture of text, without its title and notes."""
+    """The lines of the text diagram, without title and notes."""
     made = diagram(layout)[0]
     assert isinstance(made, Table)
     return [str(cell) for cell in made.columns[0].cells]
 
 
 def drawn(settings: NetworkSettings, size: str = "600x900") -> list[str]:
-    """The picture of text of a network."""
+    """The lines of the text diagram of a network."""
     return lines_of(worked_out(settings, size)[0])
 
 
 def line_with(lines: list[str], name: str) -> int:
-    """The index of the one line in which a map's name stands."""
+    """The index of the line with a map's name."""
     (index,) = [k for k, line in enumerate(lines) if re.search(rf"(?<![\w.-]){re.escape(name)}  ", line)]
     return index
 
 
 @dataclass(frozen=True)
 class Area:
-    """What something covers of a picture."""
+    """The area that an element covers in a picture."""
 
     what: str
     left: float
@@ -178,7 +178,7 @@ def test_every_stage_has_its_map(preset: str) -> None:
 
 
 def test_the_default_network() -> None:
-    """A picture says more than rules: two rows of it, and what is between them."""
+    """Two rows, and the line between them."""
     lines = drawn(settings_of())
     assert lines[0].split() == ["Stage", "Map", "Stride", "Lateral", "Top-down", "Smooth", "Level", "Map", "Stride"]
     assert lines[7:10] == [
@@ -345,7 +345,7 @@ def test_text_is_escaped_in_the_svg(hostile: str) -> None:
 def test_notes_say_what_the_picture_cannot() -> None:
     """One smoothing for all levels, and what separable means."""
     for preset, line in (
-        ("mobilenetv2-dynamic-fpn", "One smoothing is shared by all levels."),
+        ("mobilenetv2-dynamic-fpn", "One smooth layer is shared by all levels."),
         ("mobilenetv2-fpnlite", "separable: a depthwise 3×3 and a 1×1."),
     ):
         layout, _ = worked_out(settings_of(preset))
@@ -363,7 +363,7 @@ def test_a_pipe_gets_the_same_picture() -> None:
 
 
 def test_drawing_needs_no_torch() -> None:
-    """The plan says it all."""
+    """The plan is enough."""
     code = (
         "import mnfpn_cli.report.terminal.diagram, mnfpn_cli.report.figures.svg, sys; sys.exit('torch' in sys.modules)"
     )

@@ -34,7 +34,7 @@ from tests.report.stores import EAGER, FRONTIER, LARGE, SAMPLE, SMALL, Made, mak
 
 
 def points(path: Path, runs: Sequence[Made], times: Sequence[tuple[int, float]] = ()) -> Points:
-    """What a report says of made-up runs."""
+    """The content of a report of made-up runs."""
     with open_store(str(make_store(path / "runs.db", runs, times))) as store:
         return points_of(read_runs(store), sweeps(store), baselines(store))
 
@@ -52,7 +52,7 @@ def test_a_run_is_on_the_frontier_where_none_is_as_fast_and_keeps_more(tmp_path:
 
 
 def test_machines_devices_and_batches_have_frontiers_of_their_own(tmp_path: Path) -> None:
-    """A pass over eight images is not slower than one over one: it is another thing."""
+    """A pass over eight images is not compared with one over a single image."""
     eight = replace(EAGER, batch=8)
     runs = [Made(1.0, SMALL, EAGER, 0.01), Made(0.5, SMALL, eight, 0.05), Made(1.0, SMALL, eight, 0.06)]
     runs.append(Made(1.0, SMALL, Execution(device="cuda"), 0.001))
@@ -65,7 +65,7 @@ def test_machines_devices_and_batches_have_frontiers_of_their_own(tmp_path: Path
 
 
 def test_training_steps_have_a_frontier_of_their_own(tmp_path: Path) -> None:
-    """A training step takes longer than an inference pass, and is no slower network."""
+    """A training step is not compared with an inference pass."""
     training = replace(EAGER, train=True)
     runs = [Made(1.0, SMALL, EAGER, 0.01), Made(0.5, SMALL, training, 0.05), Made(1.0, SMALL, training, 0.06)]
     found = measured_frontier(stored(tmp_path, runs))
@@ -81,8 +81,8 @@ def test_training_steps_have_a_frontier_of_their_own(tmp_path: Path) -> None:
     assert [one.train for one in report_document(made, measuring).frontier] == [False, True]
 
 
-def test_the_table_has_the_frontier_and_says_what_kept_is(tmp_path: Path) -> None:
-    """The most in the report is 100 %, measured or not; it is no accuracy."""
+def test_the_table_has_the_frontier_and_defines_kept(tmp_path: Path) -> None:
+    """The largest capacity of the measured runs is 100 %."""
     text = as_text(frontier_report(points(tmp_path, SAMPLE)))
     lines = text.splitlines()
     assert lines[0] == "Frontier on cpu of A CPU, 2 cores: 4 of 7 runs"
@@ -90,12 +90,12 @@ def test_the_table_has_the_frontier_and_says_what_kept_is(tmp_path: Path) -> Non
     assert [line.split()[2] for line in lines[2:6]] == ["0.35", "1.0", "0.35", "1.0"]
     assert lines[5].endswith("100.0 %")
     assert "5.000 ms" in lines[2]
-    assert "It is no accuracy" in text
+    assert "It does not measure accuracy" in text
     assert "9 runs: 7 done, 1 failed, 1 pending." in text
 
 
-def test_what_is_kept_is_the_fourth_root_of_the_share_of_the_product(tmp_path: Path) -> None:
-    """At half the height and width, and all else alike, a quarter of the runs: 0.25 ** 0.25."""
+def test_kept_is_the_fourth_root_of_the_share_of_the_product(tmp_path: Path) -> None:
+    """At half the height and width, and all else alike, a quarter of the cells: 0.25 ** 0.25."""
     runs = [Made(1.0, SMALL, EAGER, 0.01), Made(1.0, LARGE, EAGER, 0.02)]
     (one,) = report_document(points(tmp_path, runs), measuring).frontier
     assert [run.kept for run in one.runs] == pytest.approx([0.25**0.25, 1.0])
@@ -110,7 +110,7 @@ def test_a_cluster_gives_a_table_for_each_machine(tmp_path: Path) -> None:
 
 
 def test_json_has_the_frontier_in_base_units(tmp_path: Path) -> None:
-    """Seconds, bytes, shares; with what each run is and costs."""
+    """Seconds, bytes, shares; each run with its settings and its cost."""
     found = report_document(points(tmp_path, SAMPLE, [(0, 0.01), (30, 0.012)]), measuring)
     assert found.counts == StatusCounts(done=7, failed=1, pending=1)
     (bench,) = found.frontier
@@ -127,15 +127,15 @@ def test_json_has_the_frontier_in_base_units(tmp_path: Path) -> None:
     assert found.baseline_moved[0].drift == pytest.approx(1.2)
 
 
-def test_a_machine_that_stayed_needs_no_correction(tmp_path: Path) -> None:
-    """No column of times that are the same."""
+def test_without_drift_there_are_no_corrected_times(tmp_path: Path) -> None:
+    """No column would repeat the median."""
     found = points(tmp_path, SAMPLE, [(0, 0.01), (30, 0.0101)])
     assert not found.moved
     assert all(one.corrected_s is None for one in found.all)
 
 
-def test_another_sweeps_machine_is_none_of_this_reports(tmp_path: Path) -> None:
-    """Only the baseline runs that were timed between these runs count."""
+def test_baseline_runs_of_other_sweeps_do_not_count(tmp_path: Path) -> None:
+    """Drift is that of the sweeps of the report's runs."""
     make_store(tmp_path / "runs.db", SAMPLE[:1])
     with open_store(str(make_store(tmp_path / "runs.db", SAMPLE[1:2], [(0, 0.01), (30, 0.02)]))) as store:
         first, second = (points_of(read_runs(store, sweep), sweeps(store), baselines(store)) for sweep in (1, 2))
@@ -161,20 +161,20 @@ def test_an_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
 
 
 def test_without_a_measured_run_there_is_no_frontier(tmp_path: Path) -> None:
-    """And the report says so."""
+    """The report says so."""
     text = as_text(frontier_report(points(tmp_path, SAMPLE[7:])))
     assert text == "2 runs: 1 failed, 1 pending. There is no frontier before a run is measured.\n"
 
 
-def test_runs_that_differ_in_nothing_are_called_by_what_is_no_default(tmp_path: Path) -> None:
-    """A single one, too; as where it stands among others."""
+def test_runs_that_do_not_differ_are_named_by_their_settings(tmp_path: Path) -> None:
+    """By those that are not the default; so is a single run."""
     assert points(tmp_path, SAMPLE[:1]).all[0].name == "width_mult 0.35"
 
 
 @needs("plotext")
 @pytest.mark.parametrize("width", [80, 140])
 def test_the_plot_is_as_wide_as_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
-    """With a symbol for each runtime, filled on the frontier; wide terminals leave some room, and COLUMNS is none."""
+    """At most 80 columns, with a symbol for each runtime, filled on the frontier; COLUMNS does not matter."""
     monkeypatch.setenv("COLUMNS", "60")
     plot = TerminalPlot([one for one in points(tmp_path, SAMPLE).all if one.latency])
     screen = Console(file=StringIO(), width=width, force_terminal=True)
@@ -191,14 +191,14 @@ def test_the_plot_is_as_wide_as_the_terminal(tmp_path: Path, monkeypatch: pytest
 
 
 @needs("plotext")
-def test_one_run_can_be_plotted(tmp_path: Path) -> None:
-    """Though it spans no range."""
+def test_a_single_run_can_be_plotted(tmp_path: Path) -> None:
+    """Its axes have no range."""
     text = as_text(frontier_report(points(tmp_path, SAMPLE[:1])))
     assert text.count("●") == 2
 
 
 def test_without_plotext_there_is_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tables need nothing."""
+    """The tables do not need it."""
     monkeypatch.setitem(sys.modules, "plotext", None)
     text = as_text(frontier_report(points(tmp_path, SAMPLE)))
     assert HINT in text
@@ -206,7 +206,7 @@ def test_without_plotext_there_is_a_hint(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_an_axis_has_round_numbers_and_not_too_many() -> None:
-    """Of one, two and five where there is room."""
+    """1, 2 and 5 of each power of ten where they fit."""
     assert round_numbers(0.9, 110, 7) == pytest.approx([1, 2, 5, 10, 20, 50, 100])
     assert round_numbers(0.9, 110, 3) == pytest.approx([1, 10, 100])
     assert len(round_numbers(1e-6, 1e6, 5)) <= 5

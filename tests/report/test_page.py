@@ -1,4 +1,4 @@
-"""The page of a report, in a real browser: it draws, sorts, filters, copies, and needs nothing from elsewhere."""
+"""The page of a report in a real browser: it draws, sorts, filters and copies, and loads no other file."""
 
 from __future__ import annotations
 
@@ -34,206 +34,208 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of nine runs, one failed and one pending, whose baseline moved."""
+    """A page of nine runs, one failed and one pending, whose baseline run moved."""
     return page_of(tmp_path_factory.mktemp("page"), SAMPLE, moved=True)
 
 
 @pytest.fixture(scope="module")
-def kept_open(chromium: Browser, sample: Path) -> Iterator[Watched]:
-    """That page, in a browser: loading it takes seconds."""
+def open_page(chromium: Browser, sample: Path) -> Iterator[Watched]:
+    """That page in a browser, opened once: loading it takes seconds."""
     with opened(chromium, sample) as watched:
         yield watched
 
 
 @pytest.fixture
-def shown(kept_open: Watched) -> Watched:
-    """The same as it is at first; so far its console is clean and it has fetched nothing."""
-    page = kept_open.page
+def watched(open_page: Watched) -> Watched:
+    """That page, reset to its first state; its console is clean so far."""
+    page = open_page.page
     page.locator("#reset").click()
     page.evaluate("sorted = { column: data.sortBy, down: false }; setTheme(false); drawTable()")
     for first in ("cost", "detail"):
         page.locator(f"input[name={first}]").first.check(force=True)
     page.mouse.move(0, 0)
-    assert kept_open.said == []
-    return kept_open
+    assert open_page.messages == []
+    return open_page
 
 
-def column(shown: Watched, title: str) -> list[str]:
-    """What stands in a column of the table, from top to bottom."""
-    titles = shown.page.locator("#table thead th").all_inner_texts()
+def column(watched: Watched, title: str) -> list[str]:
+    """The texts of a column of the table, from top to bottom."""
+    titles = watched.page.locator("#table thead th").all_inner_texts()
     place = [one.strip(" ▲▼") for one in titles].index(title) + 1
-    return shown.page.locator(f"#table tbody tr td:nth-child({place})").all_inner_texts()
+    return watched.page.locator(f"#table tbody tr td:nth-child({place})").all_inner_texts()
 
 
 @pytest.mark.slow
-def test_every_measured_run_is_a_point_of_both_plots(shown: Watched) -> None:
-    """With its interval; those on the frontier have a ring around."""
-    assert shown.count("#plot-frontier .errorbar") == 7
-    assert shown.count("#plot-sizes .errorbar") == 7
-    assert shown.count("#plot-frontier .scatterlayer .js-line") == 1
+def test_every_measured_run_is_a_point_of_both_plots(watched: Watched) -> None:
+    """Each has an error bar; those on the frontier have a ring."""
+    assert watched.count("#plot-frontier .errorbar") == 7
+    assert watched.count("#plot-sizes .errorbar") == 7
+    assert watched.count("#plot-frontier .scatterlayer .js-line") == 1
     rings = "document.getElementById('plot-frontier').data.find((one) => one.meta.kind === 'frontier').x.length"
-    assert shown.number(rings) == len(FRONTIER)
-    assert shown.count("#plot-parts .bars .point") == 3
+    assert watched.number(rings) == len(FRONTIER)
+    assert watched.count("#plot-parts .bars .point") == 3
 
 
 @pytest.mark.slow
-def test_the_cost_can_be_switched(shown: Watched) -> None:
+def test_the_cost_can_be_switched(watched: Watched) -> None:
     """From MACs to parameters to memory, by keyboard too."""
     first = "document.getElementById('plot-frontier').data[0].x[0]"
-    macs = shown.number(first)
-    shown.page.get_by_text("Parameters", exact=True).first.click()
-    assert shown.number(first) < macs
-    shown.page.keyboard.press("ArrowRight")
-    expect(shown.page.locator("#plot-frontier .xtitle")).to_contain_text("MiB")
+    macs = watched.number(first)
+    watched.page.get_by_text("Parameters", exact=True).first.click()
+    assert watched.number(first) < macs
+    watched.page.keyboard.press("ArrowRight")
+    expect(watched.page.locator("#plot-frontier .xtitle")).to_contain_text("MiB")
 
 
 @pytest.mark.slow
-def test_hover_shows_the_settings(shown: Watched) -> None:
-    """In few words, with time, cost and capacity."""
-    shown.page.locator(CIRCLES).first.hover(force=True)
-    text = shown.page.locator("#plot-frontier .hoverlayer").text_content() or ""
+def test_hovering_shows_the_run(watched: Watched) -> None:
+    """Settings, time, cost and capacity."""
+    watched.page.locator(CIRCLES).first.hover(force=True)
+    text = watched.page.locator("#plot-frontier .hoverlayer").text_content() or ""
     for word in ("width_mult 0.35", "64x64, batch 1, channels-last", "cpu on here", "5.000 ms", "MACs", "% kept"):
         assert word in text
 
 
 @pytest.mark.slow
-def test_click_copies_the_command_that_measures_the_run_again(shown: Watched) -> None:
-    """It is in the clipboard, and a toast says so."""
-    shown.page.locator(CIRCLES).first.click(force=True)
+def test_click_copies_the_command_that_measures_the_run_again(watched: Watched) -> None:
+    """It is in the clipboard, and in a message."""
+    watched.page.locator(CIRCLES).first.click(force=True)
     command = measuring(run_of(SAMPLE[0]))
-    expect(shown.page.locator("#toast")).to_have_text(f"Copied: {command}")
-    assert shown.page.evaluate("navigator.clipboard.readText()") == command
+    expect(watched.page.locator("#toast")).to_have_text(f"Copied: {command}")
+    assert watched.page.evaluate("navigator.clipboard.readText()") == command
 
 
 @pytest.mark.slow
-def test_each_row_has_a_button_that_copies(shown: Watched) -> None:
-    """For those who use no mouse."""
-    button = shown.page.locator("#table tbody tr").first.get_by_role("button")
+def test_each_row_has_a_button_that_copies(watched: Watched) -> None:
+    """It works by keyboard."""
+    button = watched.page.locator("#table tbody tr").first.get_by_role("button")
     button.focus()
-    shown.page.keyboard.press("Enter")
-    expect(shown.page.locator("#toast")).to_contain_text("Copied: mnfpn bench --width-mult 0.35")
+    watched.page.keyboard.press("Enter")
+    expect(watched.page.locator("#toast")).to_contain_text("Copied: mnfpn bench --width-mult 0.35")
 
 
 @pytest.mark.slow
-def test_the_table_sorts_by_each_column(shown: Watched) -> None:
+def test_the_table_sorts_by_each_column(watched: Watched) -> None:
     """Up at the first click, down at the second."""
     for title in ("Network", "Runtime", "Status", "±95 %", "MACs", "Parameters", "Memory", "Kept", "Median"):
-        button = shown.page.get_by_role("columnheader", name=title).get_by_role("button")
+        button = watched.page.get_by_role("columnheader", name=title).get_by_role("button")
         button.click()
-        up = [one for one in column(shown, title) if one]
-        assert shown.page.locator("th[aria-sort=ascending]").inner_text().startswith(title)
+        up = [one for one in column(watched, title) if one]
+        assert watched.page.locator("th[aria-sort=ascending]").inner_text().startswith(title)
         button.click()
-        down = [one for one in column(shown, title) if one]
+        down = [one for one in column(watched, title) if one]
         assert (down[0], down[-1]) == (up[-1], up[0])
         assert sorted(up) == sorted(down)
 
 
 @pytest.mark.slow
-def test_numbers_are_sorted_as_numbers(shown: Watched) -> None:
-    """By keyboard too; what has no value comes last, either way."""
-    assert column(shown, "Median")[:3] == ["5.000 ms", "6.000 ms", "8.000 ms"]
-    assert column(shown, "Median")[-3:] == ["30.00 ms", "", ""]
-    shown.page.get_by_role("columnheader", name="Median").get_by_role("button").focus()
-    shown.page.keyboard.press("Enter")
-    assert column(shown, "Median")[0] == "30.00 ms"
-    assert column(shown, "Median")[-2:] == ["", ""]
-    shown.page.get_by_role("columnheader", name="Size").get_by_role("button").click()
-    assert column(shown, "Size") == ["64x64"] * 5 + ["128x128"] * 4
+def test_numbers_are_sorted_as_numbers(watched: Watched) -> None:
+    """By keyboard too; empty cells come last in either order."""
+    assert column(watched, "Median")[:3] == ["5.000 ms", "6.000 ms", "8.000 ms"]
+    assert column(watched, "Median")[-3:] == ["30.00 ms", "", ""]
+    watched.page.get_by_role("columnheader", name="Median").get_by_role("button").focus()
+    watched.page.keyboard.press("Enter")
+    assert column(watched, "Median")[0] == "30.00 ms"
+    assert column(watched, "Median")[-2:] == ["", ""]
+    watched.page.get_by_role("columnheader", name="Size").get_by_role("button").click()
+    assert column(watched, "Size") == ["64x64"] * 5 + ["128x128"] * 4
 
 
 @pytest.mark.slow
-def test_filters_work_on_the_table_and_on_the_plots(shown: Watched) -> None:
-    """Selects, text and frontier together; reset brings everything back."""
+def test_filters_work_on_the_table_and_on_the_plots(watched: Watched) -> None:
+    """Selects, search and "frontier only" together; Reset clears all."""
     rows, points = "#table tbody tr", "#plot-frontier .errorbar"
-    shown.page.get_by_label("Runtime").select_option("channels-last")
-    expect(shown.page.locator(rows)).to_have_count(5)
-    expect(shown.page.locator(points)).to_have_count(5)
-    shown.page.get_by_label("Find").fill("0.35 128X128")
-    expect(shown.page.locator(rows)).to_have_count(1)
-    expect(shown.page.locator(points)).to_have_count(1)
-    expect(shown.page.locator("#shown")).to_have_text("1 of 9 runs")
-    shown.page.get_by_label("Find").fill("nothing like this")
-    expect(shown.page.locator(rows)).to_have_count(0)
-    shown.page.locator("#reset").click()
-    expect(shown.page.locator(rows)).to_have_count(9)
-    shown.page.get_by_label("frontier only").check()
-    expect(shown.page.locator(rows)).to_have_count(len(FRONTIER))
-    expect(shown.page.locator("#plot-sizes .errorbar")).to_have_count(len(FRONTIER))
+    watched.page.get_by_label("Runtime").select_option("channels-last")
+    expect(watched.page.locator(rows)).to_have_count(5)
+    expect(watched.page.locator(points)).to_have_count(5)
+    watched.page.get_by_label("Search").fill("0.35 128X128")
+    expect(watched.page.locator(rows)).to_have_count(1)
+    expect(watched.page.locator(points)).to_have_count(1)
+    expect(watched.page.locator("#matches")).to_have_text("1 of 9 runs")
+    watched.page.get_by_label("Search").fill("nothing like this")
+    expect(watched.page.locator(rows)).to_have_count(0)
+    watched.page.locator("#reset").click()
+    expect(watched.page.locator(rows)).to_have_count(9)
+    watched.page.get_by_label("frontier only").check()
+    expect(watched.page.locator(rows)).to_have_count(len(FRONTIER))
+    expect(watched.page.locator("#plot-sizes .errorbar")).to_have_count(len(FRONTIER))
 
 
 @pytest.mark.slow
-def test_plots_have_no_button_that_sends_them_anywhere(shown: Watched) -> None:
-    """Plotly has one of its own, and may have others tomorrow."""
-    names = shown.page.locator(".modebar-btn").evaluate_all("all => [...new Set(all.map((one) => one.dataset.title))]")
+def test_plots_have_no_button_that_sends_them_anywhere(watched: Watched) -> None:
+    """Plotly has one that uploads the plot, and may add others."""
+    names = watched.page.locator(".modebar-btn").evaluate_all(
+        "all => [...new Set(all.map((one) => one.dataset.title))]"
+    )
     assert names == ["Download plot as a PNG", "Zoom", "Pan", "Reset axes"]
 
 
 @pytest.mark.slow
-def test_what_failed_is_in_the_table_with_its_reason(shown: Watched) -> None:
-    """As text, whatever it looks like."""
-    shown.page.get_by_label("Status").select_option("failed")
-    assert column(shown, "Reason") == ["out of memory <script>alert(1)</script>"]
+def test_a_failed_run_is_in_the_table_with_its_reason(watched: Watched) -> None:
+    """As text, though it looks like markup."""
+    watched.page.get_by_label("Status").select_option("failed")
+    assert column(watched, "Reason") == ["out of memory <script>alert(1)</script>"]
 
 
 @pytest.mark.slow
-def test_the_chosen_runs_layers_are_shown(shown: Watched) -> None:
-    """Parts first, layers on demand."""
+def test_the_times_of_the_chosen_run_are_plotted(watched: Watched) -> None:
+    """By part at first, then by layer."""
     names = "#plot-parts .ytick"
-    assert sorted(shown.page.locator(names).all_text_contents()) == ["smooth p2", "stages.1", "stem"]
-    shown.page.get_by_text("Layers", exact=True).click()
-    assert sorted(shown.page.locator(names).all_text_contents()) == ["smooth p2.conv", "stages.1.conv", "stem.conv"]
+    assert sorted(watched.page.locator(names).all_text_contents()) == ["smooth p2", "stages.1", "stem"]
+    watched.page.get_by_text("Layers", exact=True).click()
+    assert sorted(watched.page.locator(names).all_text_contents()) == ["smooth p2.conv", "stages.1.conv", "stem.conv"]
 
 
 @pytest.mark.slow
-def test_each_network_of_the_frontier_has_a_diagram(shown: Watched) -> None:
-    """Each network and size once."""
-    assert shown.count("#diagrams-run option") == len(FRONTIER)
-    assert shown.number("document.getElementById('diagram').naturalWidth") > 300
-    assert "p5 256×2×2" in str(shown.page.locator("#diagram").get_attribute("alt"))
+def test_each_network_of_the_frontier_has_a_diagram(watched: Watched) -> None:
+    """At each of its sizes, once."""
+    assert watched.count("#diagrams-run option") == len(FRONTIER)
+    assert watched.number("document.getElementById('diagram').naturalWidth") > 300
+    assert "p5 256×2×2" in str(watched.page.locator("#diagram").get_attribute("alt"))
 
 
 @pytest.mark.slow
-def test_a_machine_that_moved_is_told_and_corrected_for(shown: Watched) -> None:
-    """The run at the end, when everything took a fifth longer, is a sixth faster than it was measured."""
-    expect(shown.page.locator("#warnings")).to_contain_text("20.0 % slower")
-    assert column(shown, "Corrected")[6] == "25.00 ms"
+def test_drift_is_a_warning_and_corrected_for(watched: Watched) -> None:
+    """The last run, at a drift of 1.2, has five sixths of its measured time."""
+    expect(watched.page.locator("#warnings")).to_contain_text("20.0 % slower")
+    assert column(watched, "Corrected")[6] == "25.00 ms"
 
 
 @pytest.mark.slow
-def test_dark_mode_changes_the_colours(shown: Watched) -> None:
-    """By the button; of the page, of the plots and of the diagram."""
+def test_dark_mode_changes_the_colours(watched: Watched) -> None:
+    """The button changes the page, the plots and the diagram."""
     look = """() => [getComputedStyle(document.body).backgroundColor, document.getElementById("diagram").src,
         getComputedStyle(document.querySelector("#plot-frontier .xtick text")).fill]"""
-    light = shown.page.evaluate(look)
-    shown.page.get_by_role("button", name="light and dark").click()
-    assert all(one != other for one, other in zip(light, shown.page.evaluate(look), strict=True))
-    shown.page.get_by_role("button", name="light and dark").click()
-    assert shown.page.evaluate(look) == light
+    light = watched.page.evaluate(look)
+    watched.page.get_by_role("button", name="light and dark").click()
+    assert all(one != other for one, other in zip(light, watched.page.evaluate(look), strict=True))
+    watched.page.get_by_role("button", name="light and dark").click()
+    assert watched.page.evaluate(look) == light
 
 
 @pytest.mark.slow
 def test_a_phone_shows_all_of_it_without_scrolling_sideways(chromium: Browser, sample: Path) -> None:
-    """At 375 pixels; the table scrolls in its box. The page is dark where the system is, without a click."""
-    with opened(chromium, sample, width=375, height=800, scheme="dark") as shown:
-        assert shown.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(13, 17, 23)"
-        assert shown.number("document.documentElement.scrollWidth") == 375
-        assert shown.number("document.querySelector('.tall').scrollWidth") > 375
-        assert shown.number("document.querySelector('#plot-frontier .main-svg').getBoundingClientRect().width") < 375
+    """At 375 pixels; the table scrolls in its box. The page is dark where the system is."""
+    with opened(chromium, sample, width=375, height=800, scheme="dark") as watched:
+        assert watched.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(13, 17, 23)"
+        assert watched.number("document.documentElement.scrollWidth") == 375
+        assert watched.number("document.querySelector('.tall').scrollWidth") > 375
+        assert watched.number("document.querySelector('#plot-frontier .main-svg').getBoundingClientRect().width") < 375
 
 
 @pytest.mark.slow
 def test_whatever_a_store_holds_is_text(chromium: Browser, tmp_path: Path) -> None:
-    """Nodes, reasons and commands with markup in them are shown as they are, and do nothing."""
+    """Workers, reasons and commands with markup are shown as they are, and do nothing."""
     evil = "</script><img src=x onerror=alert(1)><b>&amp;"
     runs = [replace(one, worker=evil, reason=one.reason and evil) for one in SAMPLE]
     page = page_of(tmp_path, tuple(runs), command=evil)
     assert data_of(page)["rows"][0]["title"]
-    with opened(chromium, page) as shown:
-        assert shown.count("img") == 1
-        expect(shown.page.locator("header code")).to_have_text(evil)
-        expect(shown.page.locator("#environment td").first).to_have_text(evil)
-        shown.page.locator(CIRCLES).first.hover(force=True)
-        assert evil in (shown.page.locator("#plot-frontier .hoverlayer").text_content() or "")
+    with opened(chromium, page) as watched:
+        assert watched.count("img") == 1
+        expect(watched.page.locator("header code")).to_have_text(evil)
+        expect(watched.page.locator("#environment td").first).to_have_text(evil)
+        watched.page.locator(CIRCLES).first.hover(force=True)
+        assert evil in (watched.page.locator("#plot-frontier .hoverlayer").text_content() or "")
 
 
 @pytest.mark.slow
@@ -247,22 +249,22 @@ def test_whatever_a_store_holds_is_text(chromium: Browser, tmp_path: Path) -> No
     ],
     ids=["empty", "nothing measured", "one run", "no layers"],
 )
-def test_a_store_with_little_in_it_gives_a_page_that_says_so(
+def test_a_store_with_few_runs_gives_a_page_that_says_so(
     chromium: Browser, tmp_path: Path, runs: tuple[Made, ...], text: str
 ) -> None:
     """No empty plots, no errors."""
     page = page_of(tmp_path, runs)
     measured = sum(one.latency_s is not None for one in runs)
-    with opened(chromium, page) as shown:
-        expect(shown.page.locator("body")).to_contain_text(text)
-        assert shown.count("#plot-frontier .errorbar") == measured
-        assert shown.count("#table tbody tr") == len(runs)
+    with opened(chromium, page) as watched:
+        expect(watched.page.locator("body")).to_contain_text(text)
+        assert watched.count("#plot-frontier .errorbar") == measured
+        assert watched.count("#table tbody tr") == len(runs)
 
 
 def test_the_page_says_that_capacity_is_no_accuracy(sample: Path) -> None:
-    """In so many words."""
+    """The text under the heading of the table does."""
     text = sample.read_text(encoding="utf-8")
-    assert "It is no accuracy" in text
+    assert "It does not measure accuracy" in text
     assert "geometric mean of four shares" in text
 
 
@@ -271,5 +273,5 @@ def test_scripts_that_are_not_the_pages_own_do_not_run(chromium: Browser, sample
     """Even if a text got through as markup, the page's policy would stop it: the check of the console can fail."""
     page = tmp_path / "spoilt.html"
     page.write_text(sample.read_text(encoding="utf-8").replace("<footer>", "<script>window.bad = 1</script><footer>"))
-    with pytest.raises(AssertionError, match="Content Security Policy"), opened(chromium, page) as shown:
-        assert shown.page.evaluate("window.bad") is None
+    with pytest.raises(AssertionError, match="Content Security Policy"), opened(chromium, page) as watched:
+        assert watched.page.evaluate("window.bad") is None

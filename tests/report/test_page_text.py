@@ -1,4 +1,4 @@
-"""The page of a report without a browser: what its template says, and that whatever a store holds stays text."""
+"""The page of a report without a browser: the texts of its template, and that all texts of a store stay text."""
 
 import base64
 from dataclasses import replace
@@ -96,26 +96,26 @@ def test_the_policy_lets_the_pages_own_scripts_run_and_no_other(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("runs", "said"),
     [
-        ((), ["0 runs.", "The store has no runs yet: mnfpn sweep --store STORE puts some in."]),
+        ((), ["0 runs.", "The store has no runs yet. mnfpn sweep --store STORE adds some."]),
         (SAMPLE[7:], ["2 runs: 1 failed, 1 pending.", "No run is measured yet, so there is nothing to plot"]),
         (SAMPLE[:1], ["1 run: 1 done; 1 on the frontier.", "(3 invalid left out): mnfpn sweep"]),
-        (SAMPLE[1:2], ["No run has its layers timed. mnfpn sweep --by-layer times them too."]),
+        (SAMPLE[1:2], ["No run has the times of its layers. mnfpn sweep --by-layer measures them too."]),
         (SAMPLE, ["9 runs: 7 done, 1 failed, 1 pending; 4 on the frontier.", "width_mult 0.35, 0.5, 1.0"]),
     ],
     ids=["empty", "nothing measured", "one run", "no layers", "many"],
 )
 def test_the_page_says_what_a_store_holds(tmp_path: Path, runs: tuple[Made, ...], said: list[str]) -> None:
-    """And what is not there to be shown."""
+    """And what it does not hold."""
     page = Parsed(page_of(tmp_path, runs))
     for words in said:
         assert words in page.text
 
 
 def test_the_page_says_what_makes_its_figures_uncertain(tmp_path: Path) -> None:
-    """The baseline that moved, each warning with its run, and on which machine it was."""
+    """The baseline run that moved, each warning with its run, and the machine."""
     text = Parsed(page_of(tmp_path, SAMPLE, moved=True)).text
     assert "was up to 20.0 % slower than at first." in text
-    assert "times of the baseline that moved: 1 2026-11-21 10:30:00 UTC on here: 1.200 × its first time" in text
+    assert "baseline runs that moved: 1 2026-11-21 10:30:00 UTC on here: 1.200 × its first time" in text
     assert "drift: 7 width_mult" in text
     warned = [text.count(f"width_mult {width}: passes became slower. What helps: let it") for width in (0.35, 0.5, 1.0)]
     assert warned == [3, 1, 3]
@@ -124,7 +124,7 @@ def test_the_page_says_what_makes_its_figures_uncertain(tmp_path: Path) -> None:
     assert "2026-11-21 10:00 to 2026-11-21 10:30 UTC" in text
 
 
-def test_the_page_spells_parameters_as_it_is_told_to(tmp_path: Path) -> None:
+def test_the_page_spells_parameters_as_options(tmp_path: Path) -> None:
     """In reasons and warnings; what has no backquotes stays as it is."""
     runs = (*SAMPLE[:1], Made(1.0, reason="it took more than 900 s (`run_timeout`)"))
     page = page_of(tmp_path, runs)
@@ -134,7 +134,7 @@ def test_the_page_spells_parameters_as_it_is_told_to(tmp_path: Path) -> None:
 
 
 def test_without_measurements_there_is_no_environment_and_no_warning(tmp_path: Path) -> None:
-    """An empty section would be a riddle."""
+    """Their sections are left out."""
     named = [attributes.get("id") for _, attributes in Parsed(page_of(tmp_path, SAMPLE[7:])).elements]
     assert "runs" in named
     assert "environment" not in named
@@ -142,6 +142,6 @@ def test_without_measurements_there_is_no_environment_and_no_warning(tmp_path: P
 
 
 def test_the_page_offers_every_cost_once(tmp_path: Path) -> None:
-    """Those that its script has figures of."""
+    """Those of `COSTS`."""
     page = Parsed(page_of(tmp_path, SAMPLE))
     assert [a["value"] for tag, a in page.elements if tag == "input" and a.get("name") == "cost"] == list(COSTS)

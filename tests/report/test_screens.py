@@ -36,8 +36,8 @@ from mnfpn_cli.space.runs import Execution
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import baselines, sweeps
-from mnfpn_cli.sweep.documents import rows_of
-from mnfpn_cli.sweep.drift import Moved
+from mnfpn_cli.sweep.documents import listed_runs
+from mnfpn_cli.sweep.drift import MovedBaseline
 from mnfpn_cli.sweep.recommend import recommend
 from mnfpn_cli.sweep.start import Chosen, Expected
 from mnfpn_cli.sweep.state import Swept
@@ -102,12 +102,12 @@ def recommend_of(stored: Stored, most_s: float = 0.1) -> Report:
 
 def list_of(stored: Stored) -> Report:
     """`mnfpn runs list`."""
-    return list_report("'runs.db'", rows_of(stored.runs, stored.baselines), stored.sweeps, None)
+    return list_report("'runs.db'", listed_runs(stored.runs, stored.baselines), stored.sweeps, None)
 
 
 def show_of(stored: Stored) -> Report:
     """`mnfpn runs show`, of a run that was measured."""
-    (row,) = (row for row in rows_of(stored.runs, stored.baselines) if row.latency and row.latency.median > 0.72)
+    (row,) = (row for row in listed_runs(stored.runs, stored.baselines) if row.latency and row.latency.median > 0.72)
     return show_report(row, [row.result] if row.result else [], measuring(row.stored.run))
 
 
@@ -257,7 +257,7 @@ def test_a_single_run_is_one_row_and_named_as_among_others(
 )
 def test_a_machine_that_changed_much_is_told_in_times_and_else_in_per_cent(drift: float, words: str) -> None:
     """With the moment in whole seconds."""
-    (line,) = moved_lines([Moved("here", at(30), drift)])
+    (line,) = moved_lines([MovedBaseline("here", at(30), drift)])
     assert line.startswith(f"the baseline run moved: {words}")
 
 

@@ -54,11 +54,11 @@ def test_bytes_are_in_binary_units_and_say_so(number: int, text: str) -> None:
     assert size_in_bytes(number) == text
 
 
-def test_a_part_that_is_not_there_is_left_out() -> None:
+def test_a_part_of_zero_is_left_out() -> None:
     """An empty cell reads better than 0.0."""
     assert (per_cent(0, 10), per_cent(1, 8), per_cent(8, 8), per_cent(0, 0)) == ("", "12.5", "100", "")
 
 
 def test_sides_show_what_is_not_whole() -> None:
-    """112.5 is the point."""
+    """A half stays."""
     assert sides(75.0, 112.5) == "75×112.5"

@@ -1,4 +1,4 @@
-"""A pool that measures nothing: what each run takes is made up, and all else is as a worker said it (`recorded`)."""
+"""A pool that measures nothing: the times of its runs are made up, the rest is a recorded result (`recorded`)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,18 +11,18 @@ from tests.sweep.recorded import made_up, recorded
 
 
 def measured(samples: Sequence[float], runtime: str = "eager", worker: str = "here", by_layer: bool = False) -> Outcome:
-    """A run that was measured."""
+    """The outcome of a measured run."""
     profile = recorded().profile if by_layer else None
     return Outcome("done", worker, now(), now(), None, made_up(samples, profile=profile, runtime=runtime))
 
 
 def unavailable(reason: str, worker: str = "here") -> Outcome:
-    """A run whose runtime cannot run there."""
+    """The outcome of a run whose runtime cannot run on the worker."""
     return Outcome("unavailable", worker, now(), now(), reason)
 
 
 def failed(reason: str, worker: str = "here") -> Outcome:
-    """A run that could not be measured."""
+    """The outcome of a failed run."""
     return Outcome("failed", worker, now(), now(), reason)
 
 
@@ -32,13 +32,13 @@ def steady(task: Task) -> Outcome:
 
 
 def no_graphs(task: Task) -> Outcome:
-    """What a machine without a GPU says."""
+    """Measure as a machine without a GPU does."""
     return unavailable("runs on CUDA alone") if task.work.runtime == "cuda-graph" else steady(task)
 
 
 @dataclass
 class FakePool:
-    """Workers whose results are there at once; ``measure`` makes them."""
+    """Workers that finish at once; ``measure`` makes their outcomes."""
 
     measure: Callable[[Task], Outcome | Lost] = steady
     workers: list[Worker] = field(default_factory=lambda: [Worker("1", "here")])
@@ -46,17 +46,17 @@ class FakePool:
     _running: dict[Worker, Task] = field(default_factory=dict)
 
     def idle(self) -> Sequence[Worker]:
-        """The workers that have nothing to do."""
+        """The workers that measure nothing."""
         return [worker for worker in self.workers if worker not in self._running]
 
     def start(self, worker: Worker, task: Task) -> None:
-        """Remember what was asked for."""
+        """Record the task."""
         assert worker in self.idle(), "a worker measures one run at a time"
         self.tasks.append((worker, task))
         self._running[worker] = task
 
     def wait(self, seconds: float) -> Sequence[tuple[Worker, Outcome | Lost]]:
-        """All that runs is finished; a worker that is lost does not come back."""
+        """Finish all tasks; remove the workers that are lost."""
         assert 0 < seconds < 5, "Ctrl-C is seen between two waits"
         finished = [(worker, self.measure(task)) for worker, task in self._running.items()]
         self._running.clear()
@@ -66,9 +66,9 @@ class FakePool:
         return finished
 
     def alive(self, run: Run) -> bool:
-        """Whether a worker is left for it."""
+        """Whether a worker is left for the run."""
         return any(worker.takes(run) for worker in self.workers)
 
     def notes(self) -> Sequence[str]:
-        """There is nothing to say."""
+        """No warnings."""
         return ()

@@ -1,4 +1,4 @@
-"""A real result of a worker, recorded: what pools that measure nothing make theirs of.
+"""The recorded result of a real worker, from which pools that measure nothing make theirs.
 
 `MNFPN_RECORD=1 python -m pytest tests/sweep/test_recorded.py` records it anew.
 """
@@ -20,7 +20,7 @@ WORK = work(
     settings=NetworkSettings.model_validate({"stages": [[1, 8, 1, 2], [6, 8, 1, 2]]}),
     **{"height": 32, "width": 32, "threads": 1, "sampling": SamplingRecord(passes=8, warmup=2), "by_layer": True},
 )
-"""What was recorded: a tiny network, with its layers."""
+"""The recorded run: a tiny network, with layer times."""
 
 NEUTRAL = {
     "cpu": "a CPU",
@@ -29,11 +29,11 @@ NEUTRAL = {
     "platform": "Linux-x86_64",
     "date": "2026-11-21T00:00:00+00:00",
 }
-"""What the environment says in the record: nothing of the machine that it was made on."""
+"""Neutral values in the recorded environment, in place of those of the machine that recorded it."""
 
 
 def recorded() -> Measured:
-    """What was measured, as a sweep puts it down."""
+    """Return the recorded measurement."""
     return Measured.model_validate_json(FILE.read_text())
 
 
@@ -43,7 +43,7 @@ def made_up(
     profile: RunProfile | None = None,
     **run: object,
 ) -> Measured:
-    """What was recorded, with other samples; ``run``: what else is other in its run."""
+    """Return the recorded measurement with other samples; ``run``: other changes of its run."""
     was = recorded()
     changes = {"latency_s": latency_record(Latency(tuple(samples))), **run}
     other = {"run": was.run.model_copy(update=changes), "warnings": tuple(warnings), "profile": profile}
@@ -51,13 +51,13 @@ def made_up(
 
 
 def record(measured: Measured) -> None:
-    """Keep what was measured as the record, without the names of its machine."""
+    """Write a measurement as the record, without the names of its machine."""
     neutral = measured.model_copy(update={"environment": measured.environment.model_copy(update=NEUTRAL)})
     FILE.write_text(neutral.model_dump_json(indent=1) + "\n")
 
 
 def unlike(one: Any, other: Any, machine: str = "") -> Iterator[str]:
-    """Where two documents differ in their keys or types. None is what could not be read, and like anything."""
+    """Yield where two documents differ in keys or types. None, an unknown value, is like anything."""
     if one is None or other is None:
         return
     if type(one) is not type(other):

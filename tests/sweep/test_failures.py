@@ -1,10 +1,10 @@
-"""What a sweep could not do, in lines."""
+"""The lines that say which runs failed, or could not be run, and why."""
 
 from dataclasses import replace
 
 from mnfpn_cli.space.runs import Execution
 from mnfpn_cli.store.rows import Result, Status, StoredRun
-from mnfpn_cli.sweep.state import MOST, CannotRun, failures
+from mnfpn_cli.sweep.state import MOST_REASONS, CannotRun, failures
 from tests.store.made import PLACE, planned, result
 
 ((KEY, ONE),) = planned(1)
@@ -12,13 +12,13 @@ DONE = StoredRun(KEY, ONE.run, PLACE, ONE.figures, "done", result(1))
 
 
 def run(reason: str | None, status: Status = "failed") -> StoredRun:
-    """A run, and why it failed, or is not whole."""
+    """A run that failed for a reason; or a done one, whose reason is why its layers were not timed."""
     same: Result = replace(result(1), reason=reason)
     return replace(DONE, status=status, result=same)
 
 
 def test_each_reason_is_a_line_with_its_count() -> None:
-    """The most common first; what is done and whole is none."""
+    """The most common first; a done run without a reason has no line."""
     graphs = replace(DONE, run=replace(DONE.run, execution=Execution("cuda-graph", "cpu")))
     runs = [DONE, run("one\nin two lines"), run("too slow"), run("too slow"), run("no layers", "done")]
     assert failures(
@@ -27,12 +27,12 @@ def test_each_reason_is_a_line_with_its_count() -> None:
         "2 runs failed: too slow",
         "1 run failed: one; in two lines",
         "1 run measured without all that was asked for: no layers",
-        "1 run failed: for no reason that is known",
+        "1 run failed: for an unknown reason",
         "1 run not run: cuda-graph on cpu, float32: runs on CUDA alone",
     ]
 
 
-def test_of_many_reasons_some_are_told() -> None:
-    """And how many more there are."""
-    lines = failures([run(f"reason {index}") for index in range(MOST + 2)], [])
-    assert (len(lines), lines[-1]) == (MOST + 1, "and runs for 2 more reasons")
+def test_of_many_reasons_the_most_common_are_listed() -> None:
+    """With the number of the others."""
+    lines = failures([run(f"reason {index}") for index in range(MOST_REASONS + 2)], [])
+    assert (len(lines), lines[-1]) == (MOST_REASONS + 1, "and runs for 2 more reasons")

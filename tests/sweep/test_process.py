@@ -1,4 +1,4 @@
-"""A run in a process of its own: whatever happens to that, the sweep goes on, and a row says so."""
+"""A run in a process of its own: whatever happens to the process, its outcome gives the reason."""
 
 import os
 import shutil
@@ -45,7 +45,7 @@ def in_the_middle(signal_number: int) -> Outcome:
 
 
 def test_a_run_is_measured_as_bench_measures_it() -> None:
-    """Samples, environment, warnings."""
+    """The outcome has samples, environment and warnings."""
     outcome = run_task(task())
     assert (outcome.status, outcome.reason) == ("done", None)
     assert outcome.measured is not None
@@ -56,45 +56,43 @@ def test_a_run_is_measured_as_bench_measures_it() -> None:
 
 
 @pytest.mark.slow
-def test_a_process_that_the_system_kills_is_a_failure_that_says_so() -> None:
+def test_a_killed_process_is_a_failure_with_the_signal() -> None:
     """As when memory runs out."""
     outcome = in_the_middle(signal.SIGKILL)
     assert outcome.status == "failed"
-    assert outcome.reason == (
-        "the process that measured it was ended by SIGKILL, as the system does when memory runs out"
-    )
+    assert outcome.reason == ("the process that measured it was killed by SIGKILL, as Linux does when memory runs out")
 
 
-def test_a_process_that_crashes_is_a_failure_that_says_so() -> None:
+def test_a_crashed_process_is_a_failure_with_the_signal() -> None:
     """As where a library breaks."""
     outcome = in_the_middle(signal.SIGSEGV)
-    assert outcome.reason == "the process that measured it was ended by SIGSEGV"
+    assert outcome.reason == "the process that measured it was killed by SIGSEGV"
 
 
-def test_what_bench_refuses_is_the_reason() -> None:
-    """In its own words."""
+def test_an_error_of_the_measurement_is_the_reason() -> None:
+    """The message is unchanged."""
     outcome = run_task(task(height=60000, width=60000))
     assert outcome.status == "failed"
     assert (outcome.reason or "").startswith("`size`, `batch`: must fit the memory that cpu has free")
 
 
 def test_a_runtime_that_cannot_run_here_has_not_failed() -> None:
-    """Why it cannot is told apart from what goes wrong."""
+    """It is unavailable, with the reason."""
     outcome = run_task(task(height=32, width=32, runtime="cuda-graph"))
     assert (outcome.status, outcome.reason) == ("unavailable", "runs on CUDA alone")
 
 
 def test_whatever_is_printed_the_result_is_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On standard output and error, by Python and below it: the result has a machine of its own."""
+    """On standard output and error, by Python and below it: the result has a file of its own."""
     at_start(tmp_path, monkeypatch, "print('{}', flush=True); os.write(1, b'{'); os.write(2, b'error: x')")
     outcome = run_task(task())
     assert (outcome.status, outcome.reason) == ("done", None)
 
 
-def test_a_process_that_ends_without_a_result_says_its_last_line(
+def test_the_last_line_of_a_process_without_a_result_is_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where a library ends it; its exit code where it printed nothing."""
+    """As where a library ends the process; where it printed nothing, the reason has its exit code."""
     gone = "the driver has gone"
     for words, reason in ((gone, gone), ("", "the process that measured it ended with exit code 3")):
         at_start(tmp_path, monkeypatch, f"print({words!r}, flush=True); os._exit(3)")
@@ -102,8 +100,8 @@ def test_a_process_that_ends_without_a_result_says_its_last_line(
         assert (outcome.status, outcome.reason, outcome.measured) == ("failed", reason, None)
 
 
-def test_a_run_that_takes_too_long_is_given_up() -> None:
-    """And its process is gone."""
+def test_a_run_that_takes_too_long_has_failed() -> None:
+    """Its process is killed."""
     outcome = run_task(task(0.5, sampling=LONG))
     assert outcome.reason == "it took more than 0.5 s (`run_timeout`)"
     assert children() == []
@@ -128,7 +126,7 @@ run_task(task(sampling=LONG))
 
 @pytest.mark.slow
 def test_a_run_dies_with_its_sweep() -> None:
-    """Even where that is killed on the spot: nothing is left that measures for nobody."""
+    """Even where the sweep is killed: no process is left that measures."""
     parent = subprocess.Popen([sys.executable, "-c", PARENT])
     seen = psutil.Process(parent.pid)
     while not (found := seen.children()):
@@ -141,11 +139,11 @@ def test_a_run_dies_with_its_sweep() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="oom_score_adj is Linux's")
-def test_the_system_takes_the_run_first_when_memory_runs_out() -> None:
-    """Not the sweep, which would lose its machine."""
+def test_linux_kills_the_run_first_when_memory_runs_out() -> None:
+    """Not the sweep, which measures the other runs."""
     started = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        process._offer_when_memory_runs_out(started.pid)
+        process._kill_first_without_memory(started.pid)
         assert Path(f"/proc/{started.pid}/oom_score_adj").read_text().strip() == "1000"
         assert Path(f"/proc/{os.getpid()}/oom_score_adj").read_text().strip() != "1000"
     finally:

@@ -1,4 +1,4 @@
-"""A sweep on a Ray cluster: real nodes on this machine, one of them killed, others that cannot measure."""
+"""A sweep on a Ray cluster: real nodes on this machine, of which some are killed and some cannot measure."""
 
 import os
 import signal
@@ -25,18 +25,17 @@ from mnfpn_cli.store import rows as tables
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.sweep.pool import Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
-from mnfpn_cli.sweep.ray import cluster as ray_connect
-from mnfpn_cli.sweep.ray import cluster as ray_nodes
+from mnfpn_cli.sweep.ray import cluster as ray_cluster
 from mnfpn_cli.sweep.ray import plan as ray_plan
 from mnfpn_cli.sweep.ray import pool as ray_pool_module
 from mnfpn_cli.sweep.ray import worker as ray_worker
-from mnfpn_cli.sweep.ray.cluster import Share, alive, connected, nodes_of, on_node
+from mnfpn_cli.sweep.ray.cluster import Reservation, connected, living_nodes, on_node, parse_nodes
 from mnfpn_cli.sweep.ray.plan import plan_on
 from mnfpn_cli.sweep.ray.pool import Measure, RayPool, ray_pool
 from mnfpn_cli.sweep.ray.worker import problem_of
 from mnfpn_cli.sweep.start import Chosen, begin
 from mnfpn_cli.sweep.state import State
-from mnfpn_cli.sweep.sweep import SweepRun
+from mnfpn_cli.sweep.sweep import Sweeper
 from tests.space.spaces import space_of
 from tests.sweep import works
 from tests.sweep.pools import measured as made_up
@@ -51,7 +50,7 @@ QUICKLY = SamplingRecord(max_time_s=0.5, warmup=0)
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A cluster of one node with one core; tests add others, and take them away again."""
+    """A cluster of one node with one core; tests add and remove others."""
     from ray.cluster_utils import Cluster
 
     made = Cluster(
@@ -64,7 +63,7 @@ def cluster() -> Iterator[Any]:
 @pytest.fixture(autouse=True)
 def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes come and go in these tests."""
-    monkeypatch.setattr(ray_pool_module, "LOOK_S", 0.3)
+    monkeypatch.setattr(ray_pool_module, "REFRESH_S", 0.3)
 
 
 @pytest.fixture
@@ -91,8 +90,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def quick(work: Callable[[str], None] = lambda _node: None) -> Measure:
-    """Measure nothing: do some work, which is given the node's id, and make up what came of it."""
-    made = made_up([0.01] * 8).measured  # here: a node's process does not have these tests
+    """Return a function that measures nothing: it calls ``work`` with the node's id, and returns a made-up outcome."""
+    made = made_up([0.01] * 8).measured  # here, as a node's process cannot import these tests
 
     def measure(_task: Any) -> Any:
         import ray
@@ -101,7 +100,7 @@ def quick(work: Callable[[str], None] = lambda _node: None) -> Measure:
 
         work(ray.get_runtime_context().get_node_id())
         assert made is not None
-        # What a test asks of the node's own surroundings, where a measurement would have other names.
+        # The node's environment variables, in fields that a real measurement would not use for them.
         seen = {"gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "driver": os.environ.get("OMP_NUM_THREADS")}
         measured = made.model_copy(update={"environment": made.environment.model_copy(update=seen)})
         now = "2026-11-21T00:00:00.000+00:00"
@@ -111,7 +110,7 @@ def quick(work: Callable[[str], None] = lambda _node: None) -> Measure:
 
 
 def sweep_of(store: Store, measuring: MeasuringRecord, widths: int) -> int:
-    """A sweep over some widths, put down."""
+    """Insert a sweep over some widths; return its number."""
     space = space_of(width_mult=[round(0.35 + index / 10, 2) for index in range(widths)], size=["64"])
     planned = plan_space(space, Budget())
     return begin(store, Chosen(planned.runs, planned, "all", "mnfpn sweep"), measuring, "Ray, any machine")
@@ -126,17 +125,17 @@ def run(
 ) -> State:
     """Measure a sweep over some widths."""
     measuring = measuring or MeasuringRecord()
-    return SweepRun(store, sweep_of(store, measuring, widths), pool, measuring, tell=tell).run()
+    return Sweeper(store, sweep_of(store, measuring, widths), pool, measuring, report=tell).run()
 
 
-def rows(store: Store) -> list[tuple[str, str]]:
-    """The key and the node of each result."""
-    query = select(tables.results.c.key, tables.results.c.node)
-    return store.read(lambda connection: [(row.key, row.node) for row in connection.execute(query)])
+def workers_of(store: Store) -> list[tuple[str, str]]:
+    """The key and the worker of each result."""
+    query = select(tables.results.c.key, tables.results.c.worker)
+    return store.read(lambda connection: [(row.key, row.worker) for row in connection.execute(query)])
 
 
 def until(pool: RayPool, workers: int) -> list[Worker]:
-    """Wait until so many workers are idle."""
+    """Wait until this many workers are idle."""
     end = time.monotonic() + PATIENCE_S
     while len(pool.idle()) < workers:
         assert time.monotonic() < end, f"{pool.idle()} of {workers} workers"
@@ -150,7 +149,7 @@ def task() -> Task:
 
 
 def measured(pool: RayPool, worker: Worker) -> Outcome | Lost:
-    """What comes of measuring on a worker."""
+    """The outcome of a run on a worker."""
     pool.start(worker, task())
     while True:
         for one, outcome in pool.wait(1):
@@ -162,7 +161,7 @@ def measured(pool: RayPool, worker: Worker) -> Outcome | Lost:
 def test_a_node_that_dies_costs_no_run(
     cluster: Any, add_node: Callable[..., Any], store: Store, tmp_path: Path
 ) -> None:
-    """Killed in the middle of a run: each run is in the store once, measured by one of two nodes or the other."""
+    """It is killed during a run: each run has one result, by one of the two nodes."""
     victim, stuck = add_node(), tmp_path / "stuck"
     victim_id = victim.node_id
 
@@ -183,10 +182,12 @@ def test_a_node_that_dies_costs_no_run(
         state = run(store, pool, 16, tell=kill)
     assert victim not in cluster.worker_nodes, "it was killed in this sweep"
     assert (state.done, state.failed) == (16, 0)
-    assert Counter(key for key, _ in rows(store)).most_common(1)[0][1] == 1
-    assert len(rows(store)) == 16
+    assert Counter(key for key, _ in workers_of(store)).most_common(1)[0][1] == 1
+    assert len(workers_of(store)) == 16
     assert any("is lost" in line and victim_id[:6] in line for line in state.notes)
-    assert {node for _, node in rows(store)} <= {f"{socket.gethostname()} ({key[:6]})" for key in _ids(cluster, victim)}
+    assert {node for _, node in workers_of(store)} <= {
+        f"{socket.gethostname()} ({key[:6]})" for key in _ids(cluster, victim)
+    }
 
 
 @pytest.mark.slow
@@ -211,18 +212,18 @@ def test_a_node_that_joins_measures_too(
     with ray_pool(cluster.address, {"auto"}, measure=quick(work)) as pool:
         state = run(store, pool, 6, tell=add)
     assert joined.exists()
-    assert (state.done, len(rows(store))) == (6, 6)
-    assert len({node for _, node in rows(store)}) == 2
+    assert (state.done, len(workers_of(store))) == (6, 6)
+    assert len({node for _, node in workers_of(store)}) == 2
 
 
 @pytest.mark.slow
 def test_runs_are_measured_by_a_fresh_process_on_their_node(cluster: Any, store: Store) -> None:
-    """As on one machine."""
+    """As a sweep on this machine does it."""
     measuring = MeasuringRecord(sampling=QUICKLY, baseline_every=100)
     with ray_pool(cluster.address, {"auto"}) as pool:
         state = run(store, pool, 2, measuring)
     assert (state.done, state.failed) == (2, 0), state.notes
-    assert sorted(Counter(key for key, _ in rows(store)).values()) == [1, 1]
+    assert sorted(Counter(key for key, _ in workers_of(store)).values()) == [1, 1]
     (one, *_) = store.read(lambda connection: connection.execute(select(tables.results.c.document)).all())
     assert one.document["run"]["latency_s"]["median"] > 0
 
@@ -240,7 +241,7 @@ def test_the_process_that_measures_ends_with_its_actor(cluster: Any) -> None:
 
 @pytest.mark.slow
 def test_a_run_whose_node_is_killed_is_lost_and_its_process_ends(cluster: Any, add_node: Callable[..., Any]) -> None:
-    """Nothing is left to measure beside the next run; the node's worker is not idle again, and the others are."""
+    """No process is left that measures; the node's worker is not idle again, and the others are."""
     victim = add_node()
     with ray_pool(cluster.address, {"auto"}) as pool:
         workers = until(pool, 2)
@@ -256,7 +257,7 @@ def test_a_run_whose_node_is_killed_is_lost_and_its_process_ends(cluster: Any, a
 
 
 @pytest.mark.slow
-def test_a_node_that_is_killed_while_idle_has_left(cluster: Any, add_node: Callable[..., Any]) -> None:
+def test_an_idle_node_that_is_killed_has_left_the_cluster(cluster: Any, add_node: Callable[..., Any]) -> None:
     """No run is given to it."""
     victim = add_node()
     with ray_pool(cluster.address, {"auto"}, measure=quick()) as pool:
@@ -269,24 +270,24 @@ def test_a_node_that_is_killed_while_idle_has_left(cluster: Any, add_node: Calla
 
 @pytest.mark.slow
 def test_two_sweeps_do_not_measure_on_a_node_at_a_time(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its cores are reserved while the first is connected; the second gets them then."""
+    """Its cores are reserved while the first is connected; then the second gets them."""
     monkeypatch.setattr(ray_pool_module, "PATIENCE_S", 3.0)
     with ray_pool(cluster.address, {"auto"}, measure=quick()) as first:
         until(first, 1)
         second = RayPool(cluster.address, {"auto"}, measure=quick())
         second.join()
         assert not second.idle()
-        assert any("is waited for" in line for line in second.notes())
+        assert any("is busy" in line for line in second.notes())
         first.close()
         until(second, 1)
         second.close()
 
 
 @pytest.mark.slow
-def test_nodes_that_cannot_measure_are_told_before_the_first_run(
+def test_nodes_that_cannot_measure_are_left_out_with_a_warning(
     cluster: Any, add_node: Callable[..., Any], store: Store, tmp_path: Path
 ) -> None:
-    """No package, or another version of it: the others measure all, and no run fails."""
+    """They lack the package, or have another version. The others measure all runs, and none fails."""
     add_node(env_vars={"PYTHONPATH": _without_package(tmp_path / "without")})
     add_node(env_vars={"PYTHONPATH": _other_version(tmp_path / "other")})
     with ray_pool(cluster.address, {"auto"}, measure=quick()) as pool:
@@ -301,14 +302,14 @@ def test_nodes_that_cannot_measure_are_told_before_the_first_run(
 
 @pytest.mark.slow
 def test_a_cluster_that_is_gone_is_an_error(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is found out before Ray ends this process; a pipe that is closed is no cluster."""
+    """It is raised before Ray ends this process; a closed pipe of standard output is not mistaken for it."""
 
     def refuse(_address: str) -> None:
         raise ConnectionRefusedError(111, "Connection refused")
 
     def lose_head() -> None:
-        with ray_pool(cluster.address, {"auto"}, measure=quick()) as pool:
-            monkeypatch.setattr(ray_nodes, "knock", refuse)
+        with monkeypatch.context() as patched, ray_pool(cluster.address, {"auto"}, measure=quick()) as pool:
+            patched.setattr(ray_cluster, "check_port", refuse)
             _wait_for(lambda: pool.wait(0.5))
 
     with pytest.raises(MnfpnError, match="does not answer any more: its head is gone: Connection refused"):
@@ -321,7 +322,7 @@ def test_a_cluster_that_is_gone_is_an_error(cluster: Any, monkeypatch: pytest.Mo
 def test_a_cluster_where_no_node_can_measure_is_an_error(
     cluster: Any, add_node: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """With each node's reason; of those with the accelerator that was asked for."""
+    """It has the reason of each node with the accelerator."""
     h100 = {"resources": {"accelerator_type:H100": 1}, "num_gpus": 1}
     add_node(env_vars={"PYTHONPATH": _without_package(tmp_path)}, **h100)
     with (
@@ -336,7 +337,7 @@ def test_a_cluster_where_no_node_can_measure_is_an_error(
 
 @pytest.mark.slow
 def test_each_gpu_is_a_worker_that_sees_itself_alone(cluster: Any, add_node: Callable[..., Any]) -> None:
-    """Ray gives them out; a row says which one measured it. Nodes without the accelerator are not used."""
+    """The worker's name has the GPU that Ray reserved. Nodes without the accelerator are not used."""
     add_node(num_cpus=3, num_gpus=2, resources={"accelerator_type:T4": 1})
     with ray_pool(cluster.address, {"cuda"}, "T4", quick()) as pool:
         workers = until(pool, 2)
@@ -347,7 +348,7 @@ def test_each_gpu_is_a_worker_that_sees_itself_alone(cluster: Any, add_node: Cal
             assert isinstance(outcome, Outcome)
             assert outcome.measured is not None
             threads = outcome.measured.environment.driver
-            assert threads == os.environ.get("OMP_NUM_THREADS"), "as if Ray had not counted cores"
+            assert threads == os.environ.get("OMP_NUM_THREADS"), "Ray's own value is removed"
             assert worker.name.endswith(f", GPU {outcome.measured.environment.gpu}")
             assert outcome.worker == worker.name
     has = r"accelerator H100:\n(.*\n)?.* has 3 cores, 2 GPUs \(T4\)"
@@ -357,7 +358,7 @@ def test_each_gpu_is_a_worker_that_sees_itself_alone(cluster: Any, add_node: Cal
 
 @pytest.mark.slow
 def test_without_a_gpu_in_the_cluster_runs_for_one_are_an_error(cluster: Any) -> None:
-    """And a device that no cluster can give is one before anything is asked."""
+    """A device that no cluster has is one before the cluster is asked."""
     with pytest.raises(MnfpnError, match=r"no node can measure with device cuda:\n.* has 1 cores, 0 GPUs"):
         _join(cluster, {"cpu", "cuda"})
     with pytest.raises(UsageError, match="which picks the GPU, got 'cuda:3'"):
@@ -365,10 +366,10 @@ def test_without_a_gpu_in_the_cluster_runs_for_one_are_an_error(cluster: Any) ->
 
 
 @pytest.mark.slow
-def test_a_node_whose_cores_are_taken_is_waited_for_while_others_measure(
+def test_a_busy_node_joins_when_its_cores_are_free(
     cluster: Any, add_node: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is a worker as soon as the other work is done; it is told where that takes long."""
+    """The others measure meanwhile, and a warning names it."""
     import ray
 
     monkeypatch.setattr(ray_pool_module, "PATIENCE_S", 5.0)
@@ -379,13 +380,13 @@ def test_a_node_whose_cores_are_taken_is_waited_for_while_others_measure(
 
     taken = add_node().node_id
     with connected(cluster.address):
-        other = on_node(Other, next(one for one in alive() if one.id == taken), num_cpus=1).remote()
+        other = on_node(Other, next(one for one in living_nodes() if one.id == taken), num_cpus=1).remote()
         ray.get(other.there.remote())
         pool = RayPool(cluster.address, {"auto"}, measure=quick())
         pool.join()
         (worker,) = until(pool, 1)
         assert isinstance(measured(pool, worker), Outcome)
-        _wait_for(lambda: pool.wait(0.1) or any("is waited for" in line for line in pool.notes()))
+        _wait_for(lambda: pool.wait(0.1) or any("is busy" in line for line in pool.notes()))
         assert not any(taken in one.id for one in pool.idle())
         ray.kill(other)
         assert any(taken in one.id for one in until(pool, 2))
@@ -393,8 +394,8 @@ def test_a_node_whose_cores_are_taken_is_waited_for_while_others_measure(
 
 
 @pytest.mark.slow
-def test_a_node_that_loses_every_run_is_left_out(cluster: Any) -> None:
-    """A worker that was lost is not used again; the node gets another, but not for ever."""
+def test_a_node_that_loses_three_runs_in_a_row_is_left_out(cluster: Any) -> None:
+    """A lost worker is not used again; until then the node gets another one."""
     used = set[Worker]()
     with ray_pool(cluster.address, {"auto"}, measure=quick(lambda _node: os._exit(1))) as pool:
         for _ in range(3):
@@ -415,7 +416,7 @@ def test_a_node_that_loses_every_run_is_left_out(cluster: Any) -> None:
 def test_a_space_planned_on_a_cluster_is_the_same(
     cluster: Any, add_node: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Runs, order and counts, also of what two parts have in common; a node without the package is left alone."""
+    """Runs, order and counts, with networks that two parts share; a node without the package is not used."""
     add_node()
     add_node(env_vars={"PYTHONPATH": _without_package(tmp_path)})
     monkeypatch.setattr(ray_plan, "PART", 24)
@@ -442,7 +443,7 @@ def test_a_space_planned_on_a_cluster_is_the_same(
 
 @pytest.mark.slow
 def test_a_cluster_without_the_package_cannot_plan(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told before anything is planned."""
+    """The error comes before anything is planned."""
     monkeypatch.setattr(ray_worker, "__version__", "9.9.9")
     with pytest.raises(MnfpnError, match=rf"no node can plan:\n.*it has mnfpn {__version__}, this is 9.9.9"):
         plan_on(cluster.address, space_of(size=["64"]), Budget())
@@ -450,7 +451,7 @@ def test_a_cluster_without_the_package_cannot_plan(cluster: Any, monkeypatch: py
 
 @pytest.mark.slow
 def test_ctrl_c_stays_the_sweeps_own(cluster: Any) -> None:
-    """Ray puts a handler of its own in machine of others'; it is put back while Ray is used."""
+    """Ray replaces the signal handlers; they are restored while Ray is used."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
     with connected(cluster.address):
@@ -461,8 +462,8 @@ def test_ctrl_c_stays_the_sweeps_own(cluster: Any) -> None:
 @pytest.mark.parametrize(
     "address", ["", "ray://host", "http://host:80", "host", "host:0", "host:99999", "ray://:1", "a b:1"]
 )
-def test_an_address_that_is_none_is_refused(address: str) -> None:
-    """With what it may be."""
+def test_an_invalid_address_is_an_error(address: str) -> None:
+    """It lists the valid forms."""
     with (
         pytest.raises(UsageError, match=r"^ray: must be auto, local, ray://host:port or host:port, got"),
         ray_pool(address, {"auto"}),
@@ -470,8 +471,8 @@ def test_an_address_that_is_none_is_refused(address: str) -> None:
         pass
 
 
-def test_an_address_where_nothing_listens_is_told() -> None:
-    """At once, with what to look at."""
+def test_an_address_where_nothing_listens_is_an_error() -> None:
+    """At once, with a hint."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nothing listens there, nor will
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -480,10 +481,10 @@ def test_an_address_where_nothing_listens_is_told() -> None:
 
 
 @pytest.mark.slow
-def test_an_address_where_something_else_listens_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray would wait for minutes; it is asked in a process that can be ended."""
-    assert ray_connect.CONNECT_S + ray_connect.ANSWER_S < 19
-    monkeypatch.setattr(ray_connect, "ANSWER_S", 3.0)
+def test_an_address_where_something_else_listens_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `ANSWER_S`: Ray itself would wait for minutes."""
+    assert ray_cluster.CONNECT_S + ray_cluster.ANSWER_S < 19
+    monkeypatch.setattr(ray_cluster, "ANSWER_S", 3.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(MnfpnError, match=f"ray {address}: something listens there, but no cluster answers within"):
@@ -491,15 +492,15 @@ def test_an_address_where_something_else_listens_is_told(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(("missing", "address"), [("ray", "auto"), ("grpc", "ray://127.0.0.1:10001")])
-def test_what_is_not_installed_is_told(missing: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the line that installs it."""
-    monkeypatch.setattr(ray_connect, "find_spec", lambda name: None if name == missing else sys)
+def test_a_missing_package_is_an_error(missing: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the command that installs it."""
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda name: None if name == missing else sys)
     with pytest.raises(MnfpnError, match=r"pip install 'mnfpn\[ray\]'"):
         _join_at(address)
 
 
 def listed(key: str = "a" * 56, **said: Any) -> dict[str, Any]:
-    """A node as Ray lists it."""
+    """A node as `ray.nodes` returns it."""
     usual = {"host": "one", "address": "10.0.0.1", "label": None, "resources": {"CPU": 8.0}, **said}
     return {
         "NodeID": key,
@@ -514,43 +515,43 @@ def listed(key: str = "a" * 56, **said: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("gpus", "devices", "expected"),
     [
-        (0, {"auto"}, [Share("cpu", 8)]),
+        (0, {"auto"}, [Reservation("cpu", 8)]),
         (0, {"cuda"}, []),
-        (0, {"cpu", "cuda"}, [Share("cpu", 8)]),
-        (2, {"auto"}, [Share("cuda", 4, 1)] * 2),
-        (2, {"cpu"}, [Share("cpu", 8)]),
-        (2, {"cpu", "cuda"}, [Share("", 8, 1)]),
-        (3, {"cuda"}, [Share("cuda", 2, 1)] * 3),
+        (0, {"cpu", "cuda"}, [Reservation("cpu", 8)]),
+        (2, {"auto"}, [Reservation("cuda", 4, 1)] * 2),
+        (2, {"cpu"}, [Reservation("cpu", 8)]),
+        (2, {"cpu", "cuda"}, [Reservation("", 8, 1)]),
+        (3, {"cuda"}, [Reservation("cuda", 2, 1)] * 3),
     ],
 )
-def test_what_the_workers_of_a_node_reserve(gpus: int, devices: set[str], expected: list[Share]) -> None:
-    """All of its cores, so that nothing runs beside a measurement; with GPUs, a share for each."""
-    (node,) = nodes_of([listed(resources={"CPU": 8.0, "GPU": float(gpus)})])
-    assert node.shares(devices) == expected
+def test_what_the_workers_of_a_node_reserve(gpus: int, devices: set[str], expected: list[Reservation]) -> None:
+    """All of its cores, so that nothing else runs during a measurement; with GPUs, a share for each."""
+    (node,) = parse_nodes([listed(resources={"CPU": 8.0, "GPU": float(gpus)})])
+    assert node.reservations(devices) == expected
 
 
-def test_a_node_is_used_only_with_the_accelerator_that_is_asked_for() -> None:
-    """In any case of letters."""
-    (node,) = nodes_of([listed(resources={"CPU": 8.0, "GPU": 1.0, "accelerator_type:H100": 1.0})])
+def test_a_node_is_used_only_with_the_named_accelerator() -> None:
+    """Upper and lower case are the same."""
+    (node,) = parse_nodes([listed(resources={"CPU": 8.0, "GPU": 1.0, "accelerator_type:H100": 1.0})])
     assert str(node) == "one has 8 cores, 1 GPUs (H100)"
-    assert node.shares({"cuda"}, "h100") == [Share("cuda", 8, 1)]
-    assert not node.shares({"cuda"}, "T4")
+    assert node.reservations({"cuda"}, "h100") == [Reservation("cuda", 8, 1)]
+    assert not node.reservations({"cuda"}, "T4")
 
 
 def test_a_node_without_cores_for_work_is_not_used() -> None:
-    """As the head of many clusters is."""
-    (node,) = nodes_of([listed(resources={})])
-    assert not node.shares({"auto"})
+    """The head of many clusters has none."""
+    (node,) = parse_nodes([listed(resources={})])
+    assert not node.reservations({"auto"})
 
 
-def test_nodes_are_called_by_what_tells_them_apart() -> None:
-    """The machine's name where that is enough; a node that is gone needs no name."""
+def test_nodes_have_different_names() -> None:
+    """The host name where that is enough; a node that is gone does not count."""
     other = "b" * 56
 
     def named(**second: Any) -> list[str]:
-        return [one.name for one in nodes_of([listed(label=second.pop("first", None)), listed(other, **second)])]
+        return [one.name for one in parse_nodes([listed(label=second.pop("first", None)), listed(other, **second)])]
 
-    assert [one.name for one in nodes_of([listed(), {**listed(other), "Alive": False}])] == ["one"]
+    assert [one.name for one in parse_nodes([listed(), {**listed(other), "Alive": False}])] == ["one"]
     assert named(host="two") == ["one", "two"]
     assert named() == ["one (aaaaaa)", "one (bbbbbb)"]
     assert named(address="10.0.0.2") == ["one (10.0.0.1)", "one (10.0.0.2)"]
@@ -568,7 +569,7 @@ def test_nodes_are_called_by_what_tells_them_apart() -> None:
     ],
 )
 def test_what_a_node_must_have(changed: dict[str, Any], problem: str) -> None:
-    """The same package, so that times can be held against each other."""
+    """The same version of the package, so that times can be compared."""
     said = {"python": "py", "version": __version__, "key_version": KEY_VERSION, "torch": True}
     assert problem_of({**said, **changed}) == problem
 
@@ -596,12 +597,12 @@ def _wait_for(condition: Callable[[], T]) -> T:
 
 
 def _measuring() -> list[psutil.Process]:
-    """The processes that measure on the nodes of this test's cluster."""
+    """The processes that measure on the nodes of the cluster."""
     return [one for one in psutil.Process().children(recursive=True) if _runs(one)]
 
 
 def _runs(one: psutil.Process) -> bool:
-    """Whether a process measures: it has not ended."""
+    """Whether a process measures, and has not ended."""
     try:
         return any(part.startswith("mnfpn_cli.") for part in one.cmdline())
     except psutil.Error:
@@ -609,12 +610,12 @@ def _runs(one: psutil.Process) -> bool:
 
 
 def _without_package(folder: Path) -> str:
-    """A folder for a node's path that makes its Python one without this package."""
+    """Make a folder for a node's path that hides this package from its Python."""
     return _customized(folder, "raise ModuleNotFoundError(name)")
 
 
 def _other_version(folder: Path) -> str:
-    """A folder for a node's path whose package is of another version."""
+    """Make a folder for a node's path with another version of this package."""
     here = folder / "mnfpn_cli"
     here.mkdir(parents=True)
     (here / "__init__.py").write_text('__version__ = "0.0.1"\n')

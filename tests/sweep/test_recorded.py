@@ -1,4 +1,4 @@
-"""The record that other tests stand on is what workers say today."""
+"""The recorded result that other tests use has the keys and types of a real worker's result."""
 
 import json
 import os
@@ -15,15 +15,15 @@ from tests.sweep.recorded import FILE, NEUTRAL, WORK, record, recorded, unlike
 
 @pytest.fixture(scope="module")
 def fresh() -> Outcome:
-    """What a worker says now; it becomes the record where that is asked for."""
+    """The outcome of a real worker; with ``MNFPN_RECORD`` it becomes the record."""
     outcome = run_task(Task(WORK, 120))
     if os.environ.get("MNFPN_RECORD") and outcome.measured:
         record(outcome.measured)
     return outcome
 
 
-def test_a_worker_says_what_was_recorded(fresh: Outcome) -> None:
-    """The same keys and types at all levels: `MNFPN_RECORD=1` records it anew where it is meant to change."""
+def test_a_real_result_has_the_keys_and_types_of_the_record(fresh: Outcome) -> None:
+    """At all levels; `MNFPN_RECORD=1` writes a new record where the result is meant to change."""
     assert (fresh.status, fresh.reason) == ("done", None)
     assert fresh.measured is not None
     assert list(unlike(json.loads(FILE.read_text()), fresh.measured.model_dump(mode="json"))) == []
@@ -36,8 +36,8 @@ def test_the_record_names_no_machine() -> None:
 
 
 @pytest.mark.parametrize("by_layer", [True, False])
-def test_pools_that_measure_nothing_say_the_same(by_layer: bool) -> None:
-    """All of the record but the samples and what follows from them; layers only where they are asked for."""
+def test_made_up_results_have_the_keys_and_types_of_the_record(by_layer: bool) -> None:
+    """All but the samples and what follows from them; layer times only with ``by_layer``."""
     task = Task(WORK.model_copy(update={"by_layer": by_layer}), 1)
     outcome = pools.steady(task)
     assert outcome.measured is not None

@@ -1,4 +1,4 @@
-"""A sweep under way: each run once, the baseline in between, and nothing lost whatever happens."""
+"""A sweep measures each run once, repeats its baseline run, and loses no result whatever happens."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -22,13 +22,14 @@ from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import NOT_AGAIN, Again, baselines, sweeps
 from mnfpn_cli.sweep.pool import Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
-from mnfpn_cli.sweep.start import Chosen, Reused, begin, reused, reused_by_any
+from mnfpn_cli.sweep.reuse import Reused, reused, reused_by_any
+from mnfpn_cli.sweep.start import Chosen, begin
 from mnfpn_cli.sweep.state import State
-from mnfpn_cli.sweep.sweep import SweepRun
+from mnfpn_cli.sweep.sweep import Sweeper
 from tests.space.spaces import space_of
 from tests.sweep.pools import FakePool, failed, measured, no_graphs, steady
 
-PLACE = "a CPU, 2 cores"
+MACHINE = "a CPU, 2 cores"
 
 
 @pytest.fixture
@@ -45,27 +46,27 @@ def sweep_of(
     again: Again = NOT_AGAIN,
     **axes: list[object],
 ) -> int:
-    """A sweep over some widths, put down."""
+    """Insert a sweep over some widths; return its number."""
     space = space_of(width_mult=[round(0.35 + index / 10, 2) for index in range(widths)], size=["64"], **axes)
     planned = plan_space(space, Budget())
     return begin(
-        store, Chosen(planned.runs, planned, "all", "mnfpn sweep"), measuring or MeasuringRecord(), PLACE, again
+        store, Chosen(planned.runs, planned, "all", "mnfpn sweep"), measuring or MeasuringRecord(), MACHINE, again
     )
 
 
 def run(store: Store, sweep: int, pool: FakePool, measuring: MeasuringRecord | None = None) -> State:
-    """Measure what is left of a sweep."""
-    return SweepRun(store, sweep, pool, measuring or MeasuringRecord()).run()
+    """Measure the pending runs of a sweep."""
+    return Sweeper(store, sweep, pool, measuring or MeasuringRecord()).run()
 
 
 def results(store: Store) -> Counter[str]:
-    """How many results each run has."""
+    """The number of results of each run, by key."""
     query = select(tables.results.c.key, func.count()).group_by(tables.results.c.key)
     return Counter({row[0]: row[1] for row in store.read(lambda connection: connection.execute(query).all())})
 
 
 def test_each_run_is_measured_once_in_random_order(store: Store) -> None:
-    """And the order is none of the axes'."""
+    """The order is not that of the axes."""
     sweep, pool = sweep_of(store), FakePool()
     state = run(store, sweep, pool)
     assert (state.done, state.failed, state.left) == (12, 0, 0)
@@ -76,7 +77,7 @@ def test_each_run_is_measured_once_in_random_order(store: Store) -> None:
 
 
 def test_a_repeated_sweep_measures_nothing_twice(store: Store) -> None:
-    """Runs that the store has are done, from whichever sweep; new ones are measured."""
+    """Runs that the store has, from any sweep, count as done; new ones are measured."""
     run(store, sweep_of(store, widths=4), FakePool())
     pool = FakePool()
     state = run(store, sweep_of(store, widths=6), pool)
@@ -85,18 +86,18 @@ def test_a_repeated_sweep_measures_nothing_twice(store: Store) -> None:
     assert set(results(store).values()) == {1}
 
 
-def test_what_is_asked_for_again_is_measured_again_and_nothing_is_lost(store: Store) -> None:
-    """Two results, of which the newer counts."""
+def test_again_measures_anew_and_keeps_the_older_result(store: Store) -> None:
+    """Each run has two results, of which the newer counts."""
     run(store, sweep_of(store, widths=2), FakePool())
     planned = plan_space(space_of(width_mult=[0.35, 0.45], size=["64"]), Budget())
-    again = begin(store, Chosen(planned.runs, planned, "all", ""), MeasuringRecord(), PLACE, again=Again(every=True))
+    again = begin(store, Chosen(planned.runs, planned, "all", ""), MeasuringRecord(), MACHINE, again=Again(every=True))
     run(store, again, FakePool(lambda _: measured([0.02] * 8)))
     assert sorted(results(store).values()) == [2, 2]
     assert [one.latency_s for one in read_runs(store)] == [0.02, 0.02]
 
 
-def test_the_baseline_is_timed_first_in_between_and_last(store: Store) -> None:
-    """The middle run by MACs, with the same options; its times are not results of runs."""
+def test_the_baseline_run_is_measured_first_in_between_and_last(store: Store) -> None:
+    """It is the median run by MACs, measured with the same options; its times are no results of that run."""
     measuring = MeasuringRecord(sampling=SamplingRecord(max_time_s=1), baseline_every=5)
     sweep, pool = sweep_of(store, measuring), FakePool()
     run(store, sweep, pool, measuring)
@@ -110,8 +111,8 @@ def test_the_baseline_is_timed_first_in_between_and_last(store: Store) -> None:
     assert len(baselines(store)) == 4
 
 
-def test_a_run_that_fails_is_a_row_that_says_so(store: Store) -> None:
-    """The others are measured; it is tried again only where that is asked for."""
+def test_a_run_that_fails_is_stored_with_its_reason(store: Store) -> None:
+    """The others are measured; it is tried again only on request."""
 
     def third_fails(task: Task) -> Outcome:
         return failed("out of memory") if task.work.settings.width_mult == 0.55 else steady(task)
@@ -129,8 +130,8 @@ def test_a_run_that_fails_is_a_row_that_says_so(store: Store) -> None:
     assert run(store, sweep, FakePool()).failed == 0
 
 
-def test_a_baseline_that_fails_is_told_and_another_is_taken(store: Store) -> None:
-    """The next in the middle; every run is measured."""
+def test_a_baseline_run_that_fails_is_replaced_with_a_warning(store: Store) -> None:
+    """By the median of the others; every run is measured."""
     failures = iter([True])
 
     def first_fails(task: Task) -> Outcome:
@@ -139,22 +140,22 @@ def test_a_baseline_that_fails_is_told_and_another_is_taken(store: Store) -> Non
     pool = FakePool(first_fails)
     state = run(store, sweep_of(store), pool)
     assert (state.done, state.failed) == (12, 0)
-    assert "failed, and another is taken: too large" in state.notes[0]
+    assert "failed, another is chosen: too large" in state.notes[0]
     assert pool.tasks[0][1].work != pool.tasks[1][1].work == pool.tasks[-1][1].work
     assert len(baselines(store)) == 3
 
 
-def test_baselines_that_fail_again_and_again_are_given_up(store: Store) -> None:
-    """After three of them there is no word on drift, but a row for every run."""
+def test_after_three_failed_baseline_runs_there_is_none(store: Store) -> None:
+    """Drift is not checked, and every run has a result."""
     pool = FakePool(lambda _: failed("too large"))
     state = run(store, sweep_of(store), pool)
     assert state.failed == 12
-    assert "failed, and drift of the machine is not seen: too large" in state.notes[-1]
+    assert "failed, the sweep continues without drift checks: too large" in state.notes[-1]
     assert len(pool.tasks) == 15
 
 
-def test_a_run_whose_machine_died_is_measured_elsewhere(store: Store) -> None:
-    """Once; the worker is not used again."""
+def test_a_run_whose_worker_is_lost_is_measured_by_another(store: Store) -> None:
+    """It has one result; the lost worker is not used again."""
     workers = [Worker("1", "one"), Worker("2", "two")]
     deaths = iter([True])
 
@@ -169,8 +170,8 @@ def test_a_run_whose_machine_died_is_measured_elsewhere(store: Store) -> None:
     assert any("is lost: its worker is gone" in line for line in state.notes)
 
 
-def test_a_run_that_kills_every_machine_fails_in_the_end(store: Store) -> None:
-    """It is held to be the reason, after three of them."""
+def test_a_run_that_three_workers_were_lost_with_has_failed(store: Store) -> None:
+    """It is taken to be the cause."""
     workers = [Worker(str(number), f"worker {number}") for number in range(5)]
 
     def deadly(task: Task) -> Outcome | Lost:
@@ -182,32 +183,32 @@ def test_a_run_that_kills_every_machine_fails_in_the_end(store: Store) -> None:
     assert "were lost 3 times" in (read_runs(store, status="failed")[0].result or failed("")).reason  # type: ignore[operator]
 
 
-def test_without_a_machine_a_sweep_ends_with_what_it_has(store: Store) -> None:
-    """An error in words; what was measured is kept, and the rest is free."""
+def test_a_sweep_without_workers_ends_with_an_error(store: Store) -> None:
+    """The results so far are stored, and the other runs are not claimed."""
     sweep = sweep_of(store)
     pool = FakePool(lambda task: Lost("gone") if len(pool.tasks) > 5 else steady(task))
-    with pytest.raises(MnfpnError, match="no machine is left"):
+    with pytest.raises(MnfpnError, match="no worker is left"):
         run(store, sweep, pool)
     assert len(results(store)) == 4
     assert run(store, sweep, FakePool()).done == 12
     assert set(results(store).values()) == {1}
 
 
-def test_a_sweep_that_is_stopped_leaves_the_rest_for_later(store: Store) -> None:
-    """What runs is given back, not put down; going on measures exactly what is left."""
+def test_a_stopped_sweep_can_be_resumed(store: Store) -> None:
+    """The runs being measured have no result; resuming measures exactly what is left."""
     sweep, pool = sweep_of(store), FakePool()
-    stopped = SweepRun(store, sweep, pool, MeasuringRecord(), stopped=lambda: len(pool.tasks) > 5).run()
+    stopped = Sweeper(store, sweep, pool, MeasuringRecord(), stopped=lambda: len(pool.tasks) > 5).run()
     assert 0 < stopped.done < 12
     assert run(store, sweep, FakePool()).done == 12
     assert set(results(store).values()) == {1}
 
 
-def test_runs_that_cannot_keep_to_the_latency_are_not_measured(store: Store) -> None:
-    """By the best rate that any run has reached; they stay pending."""
+def test_runs_too_slow_for_the_latency_limit_are_not_measured(store: Store) -> None:
+    """They would exceed it at the highest rate of any run so far; they stay pending."""
     measuring = MeasuringRecord(max_latency_s=0.010)
     space = space_of(width_mult=[1.0], size=[str(side) for side in range(64, 577, 64)])
     planned = plan_space(space, Budget())
-    sweep = begin(store, Chosen(planned.runs, planned, "all", ""), measuring, PLACE)
+    sweep = begin(store, Chosen(planned.runs, planned, "all", ""), measuring, MACHINE)
 
     def by_area(task: Task) -> Outcome:
         return measured([0.001 * (task.work.height / 64) ** 2] * 8)
@@ -223,25 +224,25 @@ def test_runs_that_cannot_keep_to_the_latency_are_not_measured(store: Store) -> 
     assert state.best.run.size.height == 192
 
 
-def test_runs_of_another_sweep_are_waited_for(store: Store) -> None:
-    """What a process that died had claimed is measured here."""
+def test_runs_that_another_process_gives_up_are_measured(store: Store) -> None:
+    """The sweep waits for what others have claimed."""
     sweep = sweep_of(store, widths=3)
     other = Claims(store, me="elsewhere/1/1.00/abcd", host="elsewhere")
     key = read_runs(store)[0].key
     assert other.claim(key)
     states = list[State]()
 
-    def tell(state: State) -> None:
+    def report(state: State) -> None:
         states.append(state)
         if state.others and len(states) > 20:
             other.release()
 
-    assert SweepRun(store, sweep, FakePool(), MeasuringRecord(), tell=tell).run().done == 3
+    assert Sweeper(store, sweep, FakePool(), MeasuringRecord(), report=report).run().done == 3
     assert max(state.others for state in states) == 1
 
 
-def test_lanes_get_the_runs_of_their_kind(store: Store) -> None:
-    """A worker with a GPU takes no run for the CPU; any takes the best that it has."""
+def test_workers_get_the_runs_of_their_device(store: Store) -> None:
+    """A worker for a GPU takes no run for the CPU; any worker takes one for ``auto``."""
     sweep = sweep_of(store, widths=3, device=["cpu", "cuda", "auto"])
     pool = FakePool(workers=[Worker("1", "one", "cpu"), Worker("2", "two", "cuda")])
     assert run(store, sweep, pool).done == 9
@@ -249,8 +250,8 @@ def test_lanes_get_the_runs_of_their_kind(store: Store) -> None:
         assert task.work.device in (worker.kind, "auto")
 
 
-def test_what_cannot_run_is_left_out_with_its_reason(store: Store) -> None:
-    """One run of each runtime is tried; they have not failed, stay to be measured, and none is the baseline."""
+def test_runs_that_no_worker_can_run_are_left_out_with_the_reason(store: Store) -> None:
+    """One run of each runtime is tried; they have not failed, stay pending, and none is the baseline run."""
     sweep, pool = sweep_of(store, widths=4, runtime=["cuda-graph", "eager"]), FakePool(no_graphs)
     state = run(store, sweep, pool)
     assert (state.done, state.failed, state.left, state.notes) == (4, 0, 0, ())
@@ -263,8 +264,8 @@ def test_what_cannot_run_is_left_out_with_its_reason(store: Store) -> None:
     assert run(store, sweep, FakePool()).done == 8
 
 
-def test_what_one_machine_cannot_run_another_measures(store: Store) -> None:
-    """It waits for a worker that can."""
+def test_a_run_that_one_worker_cannot_run_is_measured_by_another(store: Store) -> None:
+    """It stays queued for a worker that can."""
     sweep = sweep_of(store, widths=4, runtime=["cuda-graph", "eager"])
     pool = FakePool(workers=[Worker("1", "one"), Worker("2", "two")])
 
@@ -278,7 +279,7 @@ def test_what_one_machine_cannot_run_another_measures(store: Store) -> None:
 
 
 def test_layers_are_timed_where_the_store_lacks_them(store: Store) -> None:
-    """A repeated sweep that asks for layers measures again what has none, by runtimes that have layers; once."""
+    """A repeated sweep with ``by_layer`` measures runs without layer times once more, where the runtime has layers."""
     run(store, sweep_of(store, widths=2, runtime=["eager", "fused"]), FakePool())
     measuring = MeasuringRecord(by_layer=True)
     for times in (2, 0):
@@ -291,8 +292,8 @@ def test_layers_are_timed_where_the_store_lacks_them(store: Store) -> None:
     assert sorted(results(store).values()) == [1, 1, 2, 2]
 
 
-def test_a_repeated_sweep_tries_again_what_failed_where_that_is_asked_for(store: Store) -> None:
-    """And nothing else."""
+def test_a_repeated_sweep_tries_failed_runs_again_on_request(store: Store) -> None:
+    """And no other runs."""
     run(
         store,
         sweep_of(store, widths=3),
@@ -303,8 +304,8 @@ def test_a_repeated_sweep_tries_again_what_failed_where_that_is_asked_for(store:
     assert sorted(results(store).values()) == [1, 1, 2]
 
 
-def test_results_of_other_options_are_known(store: Store) -> None:
-    """So many of them, and of which options; not those that were measured with the same."""
+def test_results_measured_with_other_options_are_counted(store: Store) -> None:
+    """By the options of both sweeps; results of the same options are not counted."""
     few, many = MeasuringRecord(sampling=SamplingRecord(passes=6)), MeasuringRecord(sampling=SamplingRecord(passes=30))
     run(store, sweep_of(store, few, 2), FakePool(), few)
     same, other, layered = (sweep_of(store, one, 4) for one in (few, many, MeasuringRecord(by_layer=True)))
@@ -319,8 +320,8 @@ def test_results_of_other_options_are_known(store: Store) -> None:
     }
 
 
-def test_a_run_is_held_against_the_newest_sweep_that_asked_for_it(store: Store) -> None:
-    """What an older sweep wanted of it is superseded; of several sweeps like sentences are one."""
+def test_a_run_of_several_sweeps_counts_for_the_newest(store: Store) -> None:
+    """The options that an older sweep wanted do not matter any more; equal records of several sweeps are added up."""
     few, many = MeasuringRecord(sampling=SamplingRecord(passes=6)), MeasuringRecord(sampling=SamplingRecord(passes=30))
     run(store, sweep_of(store, few, 2), FakePool(), few)
     run(store, sweep_of(store, many, 2, Again(every=True)), FakePool(), many)
@@ -334,8 +335,8 @@ def test_a_run_is_held_against_the_newest_sweep_that_asked_for_it(store: Store) 
     assert reused_by_any(list(known.values()), by_sweep, known) == [Reused(2, "`passes` 30", "`passes` 6")]
 
 
-def test_layers_are_timed_where_a_runtime_a_runtime_has_them(store: Store) -> None:
-    """Not for the baseline, nor by runtimes that join layers."""
+def test_layers_are_timed_where_the_runtime_has_them(store: Store) -> None:
+    """Not for the baseline run, nor by runtimes that fuse layers."""
     measuring = MeasuringRecord(by_layer=True)
     sweep, pool = sweep_of(store, measuring, 2, runtime=["eager", "fused"]), FakePool()
     run(store, sweep, pool, measuring)
@@ -344,10 +345,10 @@ def test_layers_are_timed_where_a_runtime_a_runtime_has_them(store: Store) -> No
     assert asked[False, True] == 2
 
 
-def test_what_the_store_does_not_take_goes_to_a_file(
+def test_a_result_that_the_store_rejects_is_saved_in_a_file(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sweep ends, all that it put down is safe, and merging the file brings in what it measured last."""
+    """The sweep ends, the earlier results are stored, and merging the file adds the last one."""
     sweep, finish, finished = sweep_of(store, widths=4), Claims.finish, list[str]()
 
     def away_at_the_third(claims: Claims, key: str, result: Result) -> bool:
@@ -358,9 +359,8 @@ def test_what_the_store_does_not_take_goes_to_a_file(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Claims, "finish", away_at_the_third)
-    with pytest.raises(
-        StoreError, match=r"has gone away\nwhat was measured last is in mnfpn-rescued-.*\.db; mnfpn runs"
-    ):
+    saved = r"has gone away\nthe last result is saved in mnfpn-rescued-.*\.db; add it to the store with mnfpn runs"
+    with pytest.raises(StoreError, match=saved):
         run(store, sweep, FakePool())
     assert len(results(store)) == 2
     (rescued,) = tmp_path.glob("mnfpn-rescued-*.db")

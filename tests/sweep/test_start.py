@@ -1,4 +1,4 @@
-"""What a sweep is begun with: the kind of machine, and keys that go with it."""
+"""What a sweep starts with: the kind of machine, and the keys of runs on it."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from mnfpn_cli.sweep.start import this_machine
 
 
 def with_program(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """Put an `nvidia-smi` of our own first."""
+    """Put a fake `nvidia-smi` first on the path."""
     program = folder / "nvidia-smi"
     program.write_text(f"#!/bin/sh\n{text}\n")
     program.chmod(0o755)
@@ -20,7 +20,7 @@ def with_program(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> No
 
 
 def test_a_machine_is_known_by_its_processor_and_its_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two machines that differ in their GPUs alone have runs of their own."""
+    """Machines that differ in their GPUs alone are of two kinds."""
     with_program(tmp_path, monkeypatch, "exit 9")
     bare = this_machine()
     assert bare.endswith(" cores")
@@ -29,7 +29,7 @@ def test_a_machine_is_known_by_its_processor_and_its_gpus(tmp_path: Path, monkey
 
 
 def test_a_key_is_the_hash_of_all_that_determines_a_measurement() -> None:
-    """Any change of it is another run; the same again is the same run."""
+    """Any change gives another key; the same run has the same key again."""
     settings, size = NetworkSettings(), Size(64, 64)
     runs = [
         Run(settings, size),

@@ -1,4 +1,4 @@
-"""Runs that tests have workers measure."""
+"""Small runs that tests measure."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ LONG = SamplingRecord(min_time_s=60)
 
 
 def work(**changes: Any) -> RunRequest:
-    """A small network on the CPU, timed for ten passes."""
+    """A small network on the CPU, timed for ten passes, with some fields changed."""
     made: dict[str, Any] = {
         "settings": NetworkSettings(width_mult=0.35),
         "height": 64,
@@ -29,5 +29,5 @@ def work(**changes: Any) -> RunRequest:
 
 
 def task(timeout_s: float = 60, **changes: Any) -> Task:
-    """The same for so many seconds at most."""
+    """The task that measures it, for at most this many seconds."""
     return Task(work(**changes), timeout_s)

@@ -1,1 +1,1 @@
-"""Plots of what was measured, made once for pages and pictures alike. Colours of text and lines are the reader's."""
+"""Plots of measured runs and diagrams of networks, for pages and picture files. Pages set the colours of text."""

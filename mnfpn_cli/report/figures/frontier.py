@@ -1,4 +1,4 @@
-"""Latency against cost: every measured run with its interval, and the frontier; as a figure, or as a picture file."""
+"""Plot latency against cost: each measured run with its interval, and the frontier; for the page, or as a file."""
 
 from __future__ import annotations
 
@@ -34,60 +34,91 @@ COSTS: dict[str, tuple[str, Callable[[Figures], float]]] = {
     "parameters": ("Parameters", lambda figures: figures.parameters),
     "memory_bytes": ("Weights and activations (MiB)", lambda figures: figures.memory_bytes / 2**20),
 }
-"""What latency can be plotted against: the axis' title, and how a run's plan says it."""
+"""The costs that latency is plotted against: the title of the axis, and the cost of a run."""
 
 RING = 15
-"""The size of what goes around a run on the frontier, in pixels."""
+"""The diameter of the ring around a run of the frontier, in pixels."""
 
 MANY = 500
-"""Runs: more of them are drawn smaller."""
+"""Runs from which on points are drawn smaller."""
+
+WIDTH, HEIGHT, SCALE = 1000, 620, 2
+"""The size of a picture in pixels, and the pixels of a PNG for each of these."""
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+INSTALL = "install Chromium or Chrome (Debian: apt-get install chromium), or name one in BROWSER_PATH"
+
+
+def frontier_picture(points: Points, format_: str) -> bytes:
+    """Return the plot against MACs, on white, as ``png`` or ``svg``.
+
+    Raises:
+        MnfpnError: where no run is measured; plotly, kaleido or a browser is missing; or the browser fails.
+    """
+    if not points.frontier:
+        raise MnfpnError(Problem("`format`", "there is nothing to plot: no run of the store is measured"))
+    plot = frontier_figure(points)
+    plot.update_layout(paper_bgcolor="white", plot_bgcolor="white", title={"text": "Latency against MACs", "x": 0.02})
+    plot.update_layout(margin={"l": 72, "r": 24, "t": 88, "b": 64})
+    try:
+        import kaleido
+    except ImportError:
+        raise MnfpnError(Problem("`format`", "a picture needs kaleido: pip install 'mnfpn[report]'")) from None
+    size = {"format": format_, "width": WIDTH, "height": HEIGHT, "scale": SCALE if format_ == "png" else 1}
+    options = {"mathjax": False, "path": _browser()}  # kaleido would download MathJax
+    try:
+        picture = kaleido.calc_fig_sync(plot.to_dict(), opts=size, kopts=options)
+    except Exception as error:  # whatever the browser does: kaleido has no class for it
+        rule = f"the browser could not draw the picture: {str(error) or repr(error)}"
+        raise MnfpnError(Problem("`format`", rule)) from error
+    return bytes(picture)
+
+
+def _browser() -> str:
+    """Return the path of a browser: the one in ``BROWSER_PATH``, else the first of `BROWSERS` that is installed.
+
+    Raises:
+        MnfpnError: where there is none.
+    """
+    if named := os.environ.get("BROWSER_PATH"):
+        path = shutil.which(named)
+        if not path:
+            raise MnfpnError(Problem("`format`", "BROWSER_PATH must name a browser", f"'{named}'"))
+        return path
+    installed = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if not installed:
+        raise MnfpnError(Problem("`format`", f"a picture is drawn by a browser, and none was found: {INSTALL}"))
+    return installed
 
 
 def frontier_figure(points: Points, cost: str = "macs") -> Any:
-    """Latency against a cost, both logarithmic. A point's ``customdata`` is its place among all runs.
+    """Plot latency against a cost of `COSTS`, both logarithmic. ``customdata`` are indices of `Points.all`.
 
     Raises:
         MnfpnError: where plotly is not installed.
     """
-    title, of = COSTS[cost]
+    title, cost_of = COSTS[cost]
     measured = [one for one in points.all if one.latency]
-    places = {one.stored.key: index for index, one in enumerate(points.all)}
-    made = figure(
-        [*_clouds(measured, places, of), *_lines(points, places, of), *_keys(measured)],
-        xaxis=logarithmic(title, [of(one.stored.figures) for one in measured]),
+    numbers = {one.stored.key: index for index, one in enumerate(points.all)}
+    plot = figure(
+        [*_clouds(measured, numbers, cost_of), *_frontier_lines(points, numbers, cost_of), *_keys(measured)],
+        xaxis=logarithmic(title, [cost_of(one.stored.figures) for one in measured]),
         yaxis=logarithmic("Latency of a pass (ms)", map(milliseconds, measured)),
     )
-    # Where latency grows with cost, this corner is empty.
+    # Where latency grows with cost, the bottom right corner is empty.
     corner = {"x": 0.99, "xanchor": "right", "y": 0.02, "yanchor": "bottom"}
-    return made.update_layout(legend2={**corner, "itemclick": False, "itemdoubleclick": False})
+    return plot.update_layout(legend2={**corner, "itemclick": False, "itemdoubleclick": False})
 
 
-def _lines(points: Points, places: dict[str, int], of: Callable[[Figures], float]) -> list[Any]:
-    """Through the frontier of each bench, with a ring around each of its runs."""
-    return [
-        graph_objects().Scatter(
-            **_at(some, places, of),
-            mode="lines+markers",
-            name=text(", ".join(("frontier", *_apart(bench, points.frontier)))),
-            line={"color": INK, "width": 1.5, "dash": ("solid", "dash", "dot", "dashdot")[index % 4]},
-            marker={"symbol": "circle-open", "size": RING, "color": INK, "line": {"width": 1.5}},
-            hoverinfo="skip",
-            legendrank=1,
-            meta={"kind": "frontier"},
-        )
-        for index, (bench, some) in enumerate(points.frontier.items())
-    ]
-
-
-def _clouds(measured: Sequence[Point], places: dict[str, int], of: Callable[[Figures], float]) -> list[Any]:
-    """A trace for each runtime on each machine."""
-    found, size = list[Any](), 9 if len(measured) <= MANY else 6
+def _clouds(measured: Sequence[Point], numbers: dict[str, int], cost_of: Callable[[Figures], float]) -> list[Any]:
+    """Return the points with error bars: a trace for each runtime on each machine."""
+    traces, size = list[Any](), 9 if len(measured) <= MANY else 6
     for runtime, colour in colours(measured).items():
-        for where, symbol in symbols(measured).items():
-            some = [one for one in measured if (one.stored.run.execution.runtime, machine(one)) == (runtime, where)]
-            cloud = graph_objects().Scatter(
-                **_at(some, places, of),
-                error_y={**error_bars(some), "color": colour},
+        for machine_, symbol in symbols(measured).items():
+            cloud = [one for one in measured if (one.stored.run.execution.runtime, machine(one)) == (runtime, machine_)]
+            trace = graph_objects().Scatter(
+                **_coordinates(cloud, numbers, cost_of),
+                error_y={**error_bars(cloud), "color": colour},
                 mode="markers",
                 name=text(runtime),
                 legendgroup=text(runtime),
@@ -96,78 +127,51 @@ def _clouds(measured: Sequence[Point], places: dict[str, int], of: Callable[[Fig
                 hoverinfo="text",
                 meta={"kind": "runs"},
             )
-            found += [cloud] if some else []
-    return found
+            traces += [trace] if cloud else []
+    return traces
 
 
-def _keys(measured: Sequence[Point]) -> list[Any]:
-    """What colours mean, and symbols where there are several: in the legend whatever is in sight."""
-    made = [key(text(name), name, color=colour) for name, colour in colours(measured).items()]
-    machines = symbols(measured)
-    if len(machines) > 1:
-        made += [key(text(name), "", color=INK, symbol=symbol, legend="legend2") for name, symbol in machines.items()]
-    return made
+def _frontier_lines(points: Points, numbers: dict[str, int], cost_of: Callable[[Figures], float]) -> list[Any]:
+    """Return a line through each frontier, with a ring around each of its runs."""
+    return [
+        graph_objects().Scatter(
+            **_coordinates(frontier, numbers, cost_of),
+            mode="lines+markers",
+            name=text(", ".join(("frontier", *_differences(bench, points.frontier)))),
+            line={"color": INK, "width": 1.5, "dash": ("solid", "dash", "dot", "dashdot")[index % 4]},
+            marker={"symbol": "circle-open", "size": RING, "color": INK, "line": {"width": 1.5}},
+            hoverinfo="skip",
+            legendrank=1,
+            meta={"kind": "frontier"},
+        )
+        for index, (bench, frontier) in enumerate(points.frontier.items())
+    ]
 
 
-def _apart(bench: Bench, among: Iterable[Bench]) -> list[str]:
-    """What tells a bench from the others."""
-    everyone = list(among)
+def _differences(bench: Bench, benches: Iterable[Bench]) -> list[str]:
+    """Return the words for the fields in which the benches differ."""
+    everyone = list(benches)
     words = [(bench.device, 1), (bench.machine, 0), (f"batch {bench.batch}", 2), (PASSES[bench.train], 3)]
     return [word for word, index in words if len({one[index] for one in everyone}) > 1]
 
 
-def _at(some: Sequence[Point], places: dict[str, int], of: Callable[[Figures], float]) -> dict[str, list[Any]]:
+def _keys(measured: Sequence[Point]) -> list[Any]:
+    """Return the entries of the legends: the colours of runtimes, and the symbols of machines where there are several.
+
+    They stay when a filter removes points.
+    """
+    keys = [key(text(name), name, color=colour) for name, colour in colours(measured).items()]
+    machines = symbols(measured)
+    if len(machines) > 1:
+        keys += [key(text(name), "", color=INK, symbol=symbol, legend="legend2") for name, symbol in machines.items()]
+    return keys
+
+
+def _coordinates(
+    points: Sequence[Point], numbers: dict[str, int], cost_of: Callable[[Figures], float]
+) -> dict[str, list[Any]]:
     return {
-        "x": [of(one.stored.figures) for one in some],
-        "y": [milliseconds(one) for one in some],
-        "customdata": [places[one.stored.key] for one in some],
+        "x": [cost_of(one.stored.figures) for one in points],
+        "y": [milliseconds(one) for one in points],
+        "customdata": [numbers[one.stored.key] for one in points],
     }
-
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
-INSTALL = "install Chromium or Chrome (Debian: apt-get install chromium), or name one in BROWSER_PATH"
-WIDTH, HEIGHT, SCALE = 1000, 620, 2
-
-
-def frontier_picture(points: Points, form: str) -> bytes:
-    """The plot on white as ``png`` or ``svg``.
-
-    Raises:
-        MnfpnError: where nothing is measured; plotly, kaleido or a browser is missing; the browser cannot draw.
-    """
-    if not points.frontier:
-        raise MnfpnError(Problem("`format`", "there is nothing to plot: no run of the store is measured"))
-    made = frontier_figure(points)
-    made.update_layout(paper_bgcolor="white", plot_bgcolor="white", title={"text": "Latency against MACs", "x": 0.02})
-    made.update_layout(margin={"l": 72, "r": 24, "t": 88, "b": 64})
-    try:
-        import kaleido
-    except ImportError:
-        raise MnfpnError(Problem("`format`", "a picture needs kaleido: pip install 'mnfpn[report]'")) from None
-    size = {"format": form, "width": WIDTH, "height": HEIGHT, "scale": SCALE if form == "png" else 1}
-    # Without MathJax, which kaleido would fetch.
-    how = {"mathjax": False, "path": _browser()}
-    try:
-        drawn = kaleido.calc_fig_sync(made.to_dict(), opts=size, kopts=how)
-    except Exception as error:  # whatever the browser does: kaleido has no class for it
-        rule = f"the browser could not draw the picture: {str(error) or repr(error)}"
-        raise MnfpnError(Problem("`format`", rule)) from error
-    return bytes(drawn)
-
-
-def _browser() -> str:
-    """The browser that is to draw.
-
-    Raises:
-        MnfpnError: where there is none.
-    """
-    named = os.environ.get("BROWSER_PATH")
-    if named:
-        found = shutil.which(named)
-        if not found:
-            raise MnfpnError(Problem("`format`", "BROWSER_PATH must name a browser", f"'{named}'"))
-        return found
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if not found:
-        raise MnfpnError(Problem("`format`", f"a picture is drawn by a browser, and none was found: {INSTALL}"))
-    return found

@@ -1,4 +1,4 @@
-"""Latency by size and batch: every measured run with its interval, a network's runs joined from size to size."""
+"""Plot latency by size and batch: each measured run with its interval, and a line through the runs of a network."""
 
 from __future__ import annotations
 
@@ -24,31 +24,30 @@ if TYPE_CHECKING:
     from mnfpn_cli.report.points import Point, Points
 
 WIDTH = 0.8
-"""Of what stands above one size, where the next is 1 away."""
+"""The width of the points of one size, where the distance to the next size is 1."""
 
 MOST_JOINED = 300
-"""Runs: with more of them, lines would hide them."""
+"""Runs up to which lines are drawn: more lines would hide the points."""
 
 
 def sizes_figure(points: Points) -> Any:
-    """Latency over sizes and batches. Within one, runtimes stand side by side, the cheapest network first.
+    """Plot latency by size and batch; within one, by runtime, then by MACs. ``customdata`` are indices of `Points.all`.
 
     Raises:
         MnfpnError: where plotly is not installed.
     """
     measured = [one for one in points.all if one.latency]
     steps = sorted({_step(one) for one in measured})
-    words = {step: _words(step, several=len({one[0] for one in steps}) > 1) for step in steps}
-    places = {step: index for index, step in enumerate(steps)}
+    several_batches = len({batch for batch, *_ in steps}) > 1
     numbers = {one.stored.key: index for index, one in enumerate(points.all)}
-    lanes = _lanes(measured)
+    offsets = _offsets(measured)
     traces = []
     for runtime, colour in colours(measured).items():
-        some = [one for one in measured if one.stored.run.execution.runtime == runtime]
-        at = {one.stored.key: places[_step(one)] + lanes[_who(one)] for one in some}
-        traces += [_joined(some, at, runtime, colour)] * (len(measured) <= MOST_JOINED)
-        traces += [_cloud(some, at, numbers, runtime, colour), key(text(runtime), runtime, color=colour)]
-    ticks = {"tickvals": list(places.values()), "ticktext": [words[step] for step in steps]}
+        of_runtime = [one for one in measured if one.stored.run.execution.runtime == runtime]
+        xs = {one.stored.key: steps.index(_step(one)) + offsets[_series(one)] for one in of_runtime}
+        traces += [_lines(of_runtime, xs, runtime, colour)] * (len(measured) <= MOST_JOINED)
+        traces += [_cloud(of_runtime, xs, numbers, runtime, colour), key(text(runtime), runtime, color=colour)]
+    ticks = {"tickvals": list(range(len(steps))), "ticktext": [_tick(step, several_batches) for step in steps]}
     return figure(
         traces,
         xaxis={**axis("Size of the image"), **ticks, "range": [-0.5, max(1, len(steps)) - 0.5], "showgrid": False},
@@ -60,41 +59,41 @@ Step = tuple[int, int, int, int]
 
 
 def _step(point: Point) -> Step:
-    """A batch and a size, in the order in which they stand."""
+    """Return the batch, area, height and width of a run: the order along the axis."""
     run = point.stored.run
     height, width = run.size
     return run.execution.batch, height * width, height, width
 
 
-def _words(step: Step, several: bool) -> str:
+def _tick(step: Step, several_batches: bool) -> str:
     batch, _, height, width = step
-    return f"{height}×{width}" + (f"<br>batch {batch}" if several else "")
+    return f"{height}×{width}" + (f"<br>batch {batch}" if several_batches else "")
 
 
-Who = tuple[str, str, str, bool]
+Series = tuple[str, str, str, bool]
 
 
-def _who(point: Point) -> Who:
-    """What is the same from size to size: the runtime, the machine, the network, whether it trains."""
+def _series(point: Point) -> Series:
+    """Return the runtime, machine, network and training of a run: the same at each size."""
     execution = point.stored.run.execution
     return execution.runtime, machine(point), point.name, execution.train
 
 
-def _lanes(measured: Sequence[Point]) -> dict[Who, float]:
-    """How far from the middle of a size each of them stands: by runtime, then by cost."""
-    cost = defaultdict[Who, int](int)
+def _offsets(measured: Sequence[Point]) -> dict[Series, float]:
+    """Return how far from the middle of a size each series is drawn: in the order of runtime, then MACs."""
+    macs = defaultdict[Series, int](int)
     for one in measured:
-        cost[_who(one)] = max(cost[_who(one)], one.stored.figures.macs)
-    order = sorted(cost, key=lambda who: (who[0], cost[who], who))
-    return {who: WIDTH * ((index + 0.5) / len(order) - 0.5) for index, who in enumerate(order)}
+        macs[_series(one)] = max(macs[_series(one)], one.stored.figures.macs)
+    order = sorted(macs, key=lambda series: (series[0], macs[series], series))
+    return {series: WIDTH * ((index + 0.5) / len(order) - 0.5) for index, series in enumerate(order)}
 
 
-def _cloud(some: Sequence[Point], at: dict[str, float], numbers: dict[str, int], runtime: str, colour: str) -> Any:
+def _cloud(points: Sequence[Point], xs: dict[str, float], numbers: dict[str, int], runtime: str, colour: str) -> Any:
     return graph_objects().Scatter(
-        x=[at[one.stored.key] for one in some],
-        y=[milliseconds(one) for one in some],
-        customdata=[numbers[one.stored.key] for one in some],
-        error_y={**error_bars(some), "color": colour},
+        x=[xs[one.stored.key] for one in points],
+        y=[milliseconds(one) for one in points],
+        customdata=[numbers[one.stored.key] for one in points],
+        error_y={**error_bars(points), "color": colour},
         mode="markers",
         name=text(runtime),
         legendgroup=text(runtime),
@@ -105,24 +104,24 @@ def _cloud(some: Sequence[Point], at: dict[str, float], numbers: dict[str, int],
     )
 
 
-def _joined(some: Sequence[Point], at: dict[str, float], runtime: str, colour: str) -> Any:
-    """Thin lines from size to size, of one batch."""
-    xs, ys = list[float | None](), list[float | None]()
+def _lines(points: Sequence[Point], xs: dict[str, float], runtime: str, colour: str) -> Any:
+    """Return thin lines, each through one series at one batch; None ends a line."""
+    line_xs, line_ys = list[float | None](), list[float | None]()
     groups = defaultdict[object, list["Point"]](list)
-    for one in some:
-        groups[_who(one), one.stored.run.execution.batch].append(one)
+    for one in points:
+        groups[_series(one), one.stored.run.execution.batch].append(one)
     for group in groups.values():
         group.sort(key=_step)
-        xs += [*(at[one.stored.key] for one in group), None]
-        ys += [*(milliseconds(one) for one in group), None]
+        line_xs += [*(xs[one.stored.key] for one in group), None]
+        line_ys += [*(milliseconds(one) for one in group), None]
     return graph_objects().Scatter(
-        x=xs,
-        y=ys,
+        x=line_xs,
+        y=line_ys,
         mode="lines",
         line={"color": colour, "width": 1},
         opacity=0.3,
         hoverinfo="skip",
         legendgroup=text(runtime),
         showlegend=False,
-        meta={"kind": "joins"},
+        meta={"kind": "lines"},
     )

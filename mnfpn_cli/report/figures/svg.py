@@ -1,4 +1,4 @@
-"""The diagram of `mnfpn summary` as a picture for a README."""
+"""Draw a diagram as an SVG picture, for a README or a page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from xml.etree.ElementTree import Element, indent, tostring
 from mnfpn_cli.report.layout import DiagramLayout, DiagramNode, Path, Votes
 
 FONTS = {"text": 12, "name": 13, "small": 11}
-"""Sizes of text in pixels, by class."""
+"""The size of text in pixels, by class."""
 
 ADVANCE = 0.61
-"""Width of a sign over the size of its text: no common fixed-width font is wider."""
+"""The width of a character over the size of the text: no common fixed-width font is wider."""
 
 XMLNS = "http://www.w3.org/2000/svg"
 
@@ -45,51 +45,51 @@ DARK = {
 }
 
 
-def text_width(text: str, kind: str) -> float:
-    """The room that a text needs, in pixels."""
-    return len(text) * ADVANCE * FONTS[kind]
+def text_width(content: str, kind: str) -> float:
+    """Return the width of a text in pixels."""
+    return len(content) * ADVANCE * FONTS[kind]
 
 
 def pill_width(label: str) -> int:
-    """The width of a pill around a label."""
+    """Return the width of a pill around a label in pixels."""
     return round(text_width(label, "small")) + 16
 
 
 def text(x: float, y: float, content: str, kind: str, anchor: str = "start") -> Element:
-    """A line of text on a baseline at ``y``."""
+    """Return a line of text on a baseline at ``y``."""
     return _element("text", kind, content, x=x, y=y, text_anchor=anchor)
 
 
 def box(x: float, y: float, width: float, height: float, kind: str, radius: float = 6) -> Element:
-    """A box with round corners around a centre."""
+    """Return a box with round corners, centred at ``x``, ``y``."""
     return _element("rect", kind, x=x - width / 2, y=y - height / 2, width=width, height=height, rx=radius)
 
 
 def pill(x: float, y: float, label: str) -> list[Element]:
-    """A label on a line, which it covers."""
+    """Return a label that covers a part of a line."""
     return [box(x, y, pill_width(label), 20, "pill", 10), text(x, y + 4, label, "small", "middle")]
 
 
 def plus(x: float, y: float, radius: float) -> list[Element]:
-    """An addition: a plus in a circle."""
+    """Return the sign of an addition: a plus in a circle."""
     arm = radius / 2
     cross = f"M{x - arm:g} {y:g}h{2 * arm:g}M{x:g} {y - arm:g}v{2 * arm:g}"
     return [_element("circle", "pill", cx=x, cy=y, r=radius), _element("path", "line", d=cross)]
 
 
 def dot(x: float, y: float) -> Element:
-    """Where a line leaves another."""
+    """Return a dot, where a line branches off another."""
     return _element("circle", "tip", cx=x, cy=y, r=3)
 
 
 def line(*points: tuple[float, float], tip: bool = True) -> Element:
-    """A line through points, with the tip of an arrow at its end."""
-    way = "L".join(f"{x:g} {y:g}" for x, y in points)
-    return _element("path", "line", d=f"M{way}", **{"marker_end": "url(#tip)"} if tip else {})
+    """Return a line through points, with an arrowhead at its end unless ``tip`` is false."""
+    path = "L".join(f"{x:g} {y:g}" for x, y in points)
+    return _element("path", "line", d=f"M{path}", **{"marker_end": "url(#tip)"} if tip else {})
 
 
 def document(width: int, height: int, title: str, parts: Sequence[Element]) -> str:
-    """The whole picture: a card with everything on it; ``title`` is for those who cannot see it."""
+    """Return the picture as text: a card with all parts on it; ``title`` is read out by screen readers."""
     style = f"{_fonts()}{_colours(LIGHT)}@media(prefers-color-scheme:dark){{{_colours(DARK)}}}"
     tip = _element(
         "marker", id="tip", viewBox="0 0 8 8", refX=7.5, refY=4, markerWidth=7, markerHeight=7, orient="auto"
@@ -97,20 +97,20 @@ def document(width: int, height: int, title: str, parts: Sequence[Element]) -> s
     tip.append(_element("path", "tip", d="M0 .5 8 4 0 7.5z"))
     definitions = _element("defs")
     definitions.append(tip)
-    made = _element("svg", xmlns=XMLNS, viewBox=f"0 0 {width} {height}", width=width, height=height, role="img")
+    svg = _element("svg", xmlns=XMLNS, viewBox=f"0 0 {width} {height}", width=width, height=height, role="img")
     card = box(width / 2, height / 2, width - 1, height - 1, "card", 10)
-    made.extend([_element("title", content=title), _element("style", content=style), definitions, card, *parts])
-    indent(made, "")
-    return f"{tostring(made, encoding='unicode')}\n"
+    svg.extend([_element("title", content=title), _element("style", content=style), definitions, card, *parts])
+    indent(svg, "")
+    return f"{tostring(svg, encoding='unicode')}\n"
 
 
 def _element(tag: str, kind: str = "", content: str | None = None, **attributes: float | str) -> Element:
-    """An element with its class and its text; ``text_anchor`` is the attribute ``text-anchor``."""
-    made = Element(tag, {"class": kind} if kind else {})
-    made.text = content
+    """Return an element of a class with a text; ``text_anchor`` sets the attribute ``text-anchor``."""
+    element = Element(tag, {"class": kind} if kind else {})
+    element.text = content
     for name, value in attributes.items():
-        made.set(name.replace("_", "-"), value if isinstance(value, str) else f"{value:g}")
-    return made
+        element.set(name.replace("_", "-"), value if isinstance(value, str) else f"{value:g}")
+    return element
 
 
 def _fonts() -> str:
@@ -126,21 +126,21 @@ MARGIN = 28
 TOP = 44
 """The height of the headings, with the margin above them."""
 PITCH, HEIGHT = 64, 42
-"""From one row to the next, and the height of a node."""
+"""The distance of two rows, and the height of a node."""
 WIDEST, NARROWER = 240, 15
-"""The width of a node as large as the image, and by how much each halving makes it narrower."""
+"""The width of a node of the image's size, and how much narrower each halving makes it."""
 GAP = 32
-"""The least length of a line that is in sight."""
+"""The least length of a visible line between two columns."""
 RADIUS = 11
-"""Of the circle around a plus."""
+"""The radius of the circle around a plus."""
 LABEL = 9
-"""From an arrow to the label beside it."""
+"""The distance of a label from its arrow."""
 
 
 def diagram_svg(layout: DiagramLayout) -> str:
-    """The stages down the left, the levels on the right, and across what leads from one to the other.
+    """Draw the maps of the backbone on the left, the levels on the right, and the layers between them.
 
-    The picture is complete in itself, and readable on light and on dark pages.
+    The picture needs no other file, and has colours for light and for dark pages.
     """
     at = _columns(layout)
     parts = [*_headings(at, layout), *_backbone(at, layout), *_top_down(at, layout), *_extra_levels(at, layout)]
@@ -164,7 +164,7 @@ def diagram_svg(layout: DiagramLayout) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """The middle of everything that stands in a column; ``bus`` is where lines from all levels meet."""
+    """The x coordinates of the columns' centres, and of ``bus``, where the lines from all levels meet."""
 
     stage: float
     lateral: float
@@ -191,14 +191,14 @@ def _columns(layout: DiagramLayout) -> _Columns:
         middles.append(right + width / 2)
         right += width + GAP if width else 0
     stage, lateral, merge, smooth, level, vote = middles
-    edge = right if votes else right - GAP  # lines from all levels meet a gap behind the last column
-    beside = [(stage, node) for node in layout.stages] + [(level, node) for node in layout.levels]
-    labels = max(x + LABEL + text_width(node.step, "small") for x, node in beside)
+    edge = right if votes else right - GAP  # the bus is a gap to the right of the last column
+    nodes = [(stage, node) for node in layout.stages] + [(level, node) for node in layout.levels]
+    labels = max(x + LABEL + text_width(node.step, "small") for x, node in nodes)
     return _Columns(stage, lateral, merge, smooth, level, vote, bus=right, width=round(max(edge, labels)) + MARGIN)
 
 
 def _width(node: DiagramNode) -> float:
-    """A node is narrower the coarser its map, but never too narrow for its text."""
+    """Return the width of a node: narrower the coarser its map, but never too narrow for its text."""
     halvings = (node.stride or 1).bit_length() - 1
     first = text_width(node.name, "name") + 12 + text_width(_stride(node), "small")
     return max(first + 24, text_width(node.shape, "text") + 24, WIDEST - NARROWER * halvings if node.stride else 0)
@@ -240,7 +240,7 @@ def _node(x: float, y: float, node: DiagramNode, kind: str) -> list[Element]:
 
 
 def _backbone(at: _Columns, layout: DiagramLayout) -> list[Element]:
-    """The arrows down the left; from them, the one to an extra level that is made of a tap."""
+    """Return the arrows down the backbone, and the one from its last tap to an extra level."""
     parts: list[Element] = []
     rows = [index for index, row in enumerate(layout.rows) if row.stage]
     for upper, lower in pairwise(rows):
@@ -254,7 +254,7 @@ def _backbone(at: _Columns, layout: DiagramLayout) -> list[Element]:
 
 
 def _down(x: float, upper: int, lower: int, node: DiagramNode | None) -> list[Element]:
-    """An arrow from one row's node down to another's, beside it what it stands for."""
+    """Return an arrow down from one row to another, with the step of the lower node as its label."""
     y = _y(lower) - HEIGHT / 2
     label = [text(x + LABEL, y - 7, node.step, "small")] if node and node.step else []
     return [line((x, _y(upper) + HEIGHT / 2), (x, y)), *label]
@@ -296,7 +296,7 @@ def _extra_levels(at: _Columns, layout: DiagramLayout) -> list[Element]:
 
 
 def _votes(at: _Columns, layout: DiagramLayout, votes: Votes) -> list[Element]:
-    """Lines from all levels, which meet on the right and come back to the logits."""
+    """Return the lines from all levels, which meet on the right and lead back to the logits."""
     levels = [(row.level, _y(index)) for index, row in enumerate(layout.rows) if row.level]
     y, logits = _y(len(layout.rows)), votes.logits
     parts = [

@@ -1,1 +1,1 @@
-"""The page that `mnfpn report` writes: one page with everything in it, which fetches nothing."""
+"""Write the HTML page of `mnfpn report`: one file, which loads no other."""

@@ -1,4 +1,4 @@
-"""What the page says in words, as values for its template: what was swept, on what, and what makes it uncertain."""
+"""The values of the page's template: counts, sweeps, environments, and warnings."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from mnfpn_cli.documents.records import EnvironmentRecord
     from mnfpn_cli.report.points import Point, Points
     from mnfpn_cli.store.rows import Sweep
-    from mnfpn_cli.sweep.drift import Moved
+    from mnfpn_cli.sweep.drift import MovedBaseline
 
 FEW = 8
-"""Values of an axis that are listed."""
+"""Values of a setting that are listed."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepContent:
-    """A sweep: when it was started, by which command, and what of its space was left out, as ``3 invalid``."""
+    """A sweep: its number, when it started, the runs of its space that were left out, as ``3 invalid``, its command."""
 
     id: int
     started: str
@@ -35,7 +35,7 @@ class SweepContent:
 
 @dataclass(frozen=True, slots=True)
 class Environments:
-    """A table of the machines and software that measured; ``rows`` have a word for each of ``columns``."""
+    """A table of the machines and software that measured; each of ``rows`` has a text for each of ``columns``."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -43,19 +43,19 @@ class Environments:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Everything that the template words.
+    """The values of the template.
 
     Attributes:
-        runs: how many there are.
-        statuses: how many there are of each status, of those that there are.
-        frontier: how many are on a frontier.
+        runs: the number of runs.
+        statuses: the number of runs of each status, those of 0 left out.
+        frontier: the number of runs on a frontier.
         layers_timed: whether any run has its layers timed.
-        sweeps: that the runs are of.
-        axes: the values of each setting in which runs differ, as they are listed.
+        sweeps: the sweeps of the runs.
+        axes: a list of the values of each setting in which the runs differ.
         environments: the machines that measured; no rows where none did.
-        moved: the times of the baseline that moved, in their order.
-        worst: the drift that is farthest from that of the first time; 1 where nothing moved.
-        warnings: what measurements said of themselves, by kind, each with the name of its run.
+        moved: the baseline runs that moved, in order of time.
+        worst: the largest drift, up or down; 1 where no baseline run moved.
+        warnings: the warnings of measurements by kind, each with the name of its run.
     """
 
     runs: int
@@ -65,13 +65,13 @@ class Content:
     sweeps: Sequence[SweepContent]
     axes: Mapping[str, str]
     environments: Environments
-    moved: Sequence[Moved]
+    moved: Sequence[MovedBaseline]
     worst: float
     warnings: Mapping[str, Sequence[tuple[str, WarningRecord]]]
 
 
 def page_content(points: Points) -> Content:
-    """Gather what the page says of a store."""
+    """Return the values of the template for a store."""
     statuses = {status: points.count(status) for status in ("done", "failed", "pending")}
     axes = differences([one.stored.run for one in points.all])
     return Content(
@@ -80,7 +80,7 @@ def page_content(points: Points) -> Content:
         frontier=sum(map(len, points.frontier.values())),
         layers_timed=any(one.stored.profile for one in points.all),
         sweeps=[_sweep(one) for one in points.sweeps],
-        axes={key: _few(words) for key, words in axes.items()},
+        axes={key: _list(values) for key, values in axes.items()},
         environments=_environments(points),
         moved=points.moved,
         worst=max((one.drift for one in points.moved), key=lambda drift: abs(drift - 1), default=1.0),
@@ -95,50 +95,53 @@ def _sweep(sweep: Sweep) -> SweepContent:
     return SweepContent(sweep.id, moment(sweep.started), left_out, plan.command)
 
 
-def moment(when: str) -> str:
-    """ISO 8601 in UTC to the second, as people write it."""
-    return when.partition(".")[0].replace("T", " ")
+def moment(time: str) -> str:
+    """Return a time in ISO 8601 to the second, with a space in place of the T."""
+    return time.partition(".")[0].replace("T", " ")
 
 
-def _few(words: Sequence[str]) -> str:
-    values = sorted(set(words), key=_in_order)
-    return ", ".join(values[:FEW]) + (f" and {count(len(values) - FEW)} more" if len(values) > FEW else "")
+def _list(values: Sequence[str]) -> str:
+    """Return the first `FEW` different values, in order."""
+    different = sorted(set(values), key=_sort_key)
+    more = len(different) - FEW
+    return ", ".join(different[:FEW]) + (f" and {count(more)} more" if more > 0 else "")
 
 
-def _in_order(word: str) -> tuple[bool, list[float], str]:
-    """Numbers by size, ``64x128`` too, before words."""
-    parts = re.fullmatch(r"(\d+(?:\.\d+)?)(?:x(\d+))?", word)
-    return parts is None, [float(one) for one in parts.groups() if one] if parts else [], word
+def _sort_key(value: str) -> tuple[bool, list[float], str]:
+    """Sort numbers, and sizes as ``64x128``, by value and before words."""
+    numbers = re.fullmatch(r"(\d+(?:\.\d+)?)(?:x(\d+))?", value)
+    return numbers is None, [float(one) for one in numbers.groups() if one] if numbers else [], value
 
 
 def _environments(points: Points) -> Environments:
-    """Each machine and software that measured, once, with its runs."""
+    """Return a row for each machine with its software, and the number of its runs."""
     groups = defaultdict[tuple[tuple[str, str], ...], list["Point"]](list)
     for one in points.all:
         if one.stored.measured:
             groups[_machine(one.worker, one.stored.measured.environment)].append(one)
     names = list(dict.fromkeys(name for group in groups for name, _ in group))
-    rows = [_environment(dict(group), names, some) for group, some in groups.items()]
+    rows = [_environment(dict(group), names, measured) for group, measured in groups.items()]
     return Environments([*names, "Measured", "Runs"], rows)
 
 
-def _machine(worker: str, found: EnvironmentRecord) -> tuple[tuple[str, str], ...]:
-    gpu = f"{found.gpu}, driver {found.driver}, CUDA {found.cuda}" if found.gpu else ""
-    facts = {
+def _machine(worker: str, environment: EnvironmentRecord) -> tuple[tuple[str, str], ...]:
+    """Return the columns of a machine and its software, with their texts."""
+    gpu = f"{environment.gpu}, driver {environment.driver}, CUDA {environment.cuda}" if environment.gpu else ""
+    columns = {
         "Worker": worker,
-        "CPU": f"{found.cpu}, {found.cores} cores",
+        "CPU": f"{environment.cpu}, {environment.cores} cores",
         "GPU": gpu,
-        "Memory": size_in_bytes(found.memory_bytes),
-        "Software": f"torch {found.torch}, Python {found.python}, mnfpn {found.mnfpn}",
-        "System": found.platform,
+        "Memory": size_in_bytes(environment.memory_bytes),
+        "Software": f"torch {environment.torch}, Python {environment.python}, mnfpn {environment.mnfpn}",
+        "System": environment.platform,
     }
-    return tuple((name, value) for name, value in facts.items() if value)
+    return tuple((name, text) for name, text in columns.items() if text)
 
 
-def _environment(facts: Mapping[str, str], names: Sequence[str], some: Sequence[Point]) -> list[str]:
-    dates = sorted(one.stored.result.finished[:16].replace("T", " ") for one in some if one.stored.result)
-    when = f"{dates[0]} to {dates[-1]} UTC" if dates[0] != dates[-1] else f"{dates[0]} UTC"
-    return [*(facts.get(name, "") for name in names), when, count(len(some))]
+def _environment(machine: Mapping[str, str], names: Sequence[str], measured: Sequence[Point]) -> list[str]:
+    dates = sorted(one.stored.result.finished[:16].replace("T", " ") for one in measured if one.stored.result)
+    period = f"{dates[0]} to {dates[-1]} UTC" if dates[0] != dates[-1] else f"{dates[0]} UTC"
+    return [*(machine.get(name, "") for name in names), period, count(len(measured))]
 
 
 def _warnings(points: Points) -> dict[str, list[tuple[str, WarningRecord]]]:

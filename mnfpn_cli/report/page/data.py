@@ -1,4 +1,4 @@
-"""What the page's script works with: runs, the columns of their table, plots, profiles and diagrams."""
+"""The data of the page's script: runs, the columns of their table, plots, profiles and diagrams."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from mnfpn_cli.sweep.documents import Command
 
 
-MOST = 60
-"""Diagrams of a page."""
+MOST_DIAGRAMS = 60
+"""Diagrams that a page has at most."""
 
 Value = str | float | None
 Bar = tuple[int, int, float]
-"""A name and a part, both by number, and the time in seconds."""
+"""The name of a bar and its part, both as indices of `PageData.names`, and the time in seconds."""
 
 
 class Diagram(Record):
-    """A network of the frontier, drawn; ``title`` is what it is read out as."""
+    """The diagram of a network of the frontier; ``title``: its text for screen readers."""
 
     name: str
     title: str
@@ -50,7 +50,7 @@ class Diagram(Record):
 
 
 class ColumnData(Record):
-    """A column of the table; ``kind`` is its class in the style sheet."""
+    """A column of the table; ``kind``: its classes in the style sheet."""
 
     title: str
     kind: str
@@ -58,7 +58,17 @@ class ColumnData(Record):
 
 
 class RowData(Record):
-    """A run: what filters, searches and plots go by; ``cells`` are the value and the text in each column."""
+    """A run.
+
+    Attributes:
+        status, runtime, device, size, batch, passes, worker, frontier: the fields to filter by.
+        title: its name in lists.
+        command: the command line that measures it.
+        costs: its costs, by the keys of `COSTS`.
+        search: the text that the search box searches, in lower case.
+        hover: the text at its point in plots; empty where it was not measured.
+        cells: the value to sort by and the text, of each column.
+    """
 
     status: str
     runtime: str
@@ -77,7 +87,7 @@ class RowData(Record):
 
 
 class ProfileData(Record):
-    """Where the time of a run goes, in seconds."""
+    """The time of each part and each layer of a run, and of a whole pass (``measured``), in seconds."""
 
     measured: float
     advice: str
@@ -86,7 +96,7 @@ class ProfileData(Record):
 
 
 class FigureData(Record):
-    """The plots, as plotly takes them."""
+    """The plots, in plotly's JSON."""
 
     frontier: Any
     sizes: Any
@@ -94,7 +104,7 @@ class FigureData(Record):
 
 
 class PageData(Record):
-    """Everything that the script needs; ``profiles`` by the position of a run, which have ``names`` by number."""
+    """All data of the page; ``profiles``: by the index of a run in ``rows``, with ``names`` by index."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True)
 
@@ -111,12 +121,12 @@ class PageData(Record):
 
 
 def diagrams(points: Points) -> tuple[Diagram, ...]:
-    """Each network of the frontier once, at each of its sizes, the fastest first; of very many the first ones."""
-    found = dict[tuple["NetworkSettings", "Size"], "Point"]()
-    for some in points.frontier.values():
-        for one in some:
-            found.setdefault(one.stored.run.network, one)
-    return tuple(_diagram(settings, size, one) for (settings, size), one in list(found.items())[:MOST])
+    """Return the diagram of each network of the frontier at each size, the fastest first, at most `MOST_DIAGRAMS`."""
+    networks = dict[tuple["NetworkSettings", "Size"], "Point"]()
+    for frontier in points.frontier.values():
+        for one in frontier:
+            networks.setdefault(one.stored.run.network, one)
+    return tuple(_diagram(settings, size, one) for (settings, size), one in list(networks.items())[:MOST_DIAGRAMS])
 
 
 def _diagram(settings: NetworkSettings, size: Size, point: Point) -> Diagram:
@@ -135,12 +145,19 @@ FILTERS = (
     ("passes", "Passes"),
     ("worker", "Worker"),
 )
-"""What runs can be filtered by: a field of `RowData`, and its name."""
+"""The filters: a field of `RowData`, and the title."""
 
 
 @dataclass(frozen=True)
 class PageColumn:
-    """A column of the table: what it is sorted by, and what stands there. ``kind`` is its class in the style sheet."""
+    """A column of the table.
+
+    Attributes:
+        title: its heading.
+        kind: its classes in the style sheet.
+        value: the value of a run, by which the table is sorted; None leaves the cell empty.
+        words: the text of the cell; None for the value itself.
+    """
 
     title: str
     kind: str
@@ -148,7 +165,7 @@ class PageColumn:
     words: Callable[[Point], str] | None = None
 
     def cell(self, point: Point) -> tuple[Value, str]:
-        """What a row has in this column."""
+        """Return the value and the text of a run in this column."""
         value = self.value(point)
         if value is None:
             return None, ""
@@ -187,19 +204,19 @@ COLUMNS = (
     PageColumn("Reason", "text long", lambda one: _reason(one) or None),
 )
 ONLY_WHERE_FILLED = ("Corrected", "Reason", "Frontier")
-"""Columns that are left out where no run has anything in them."""
+"""Columns that are left out where they are empty for every run."""
 ONLY_WHERE_DIFFERENT = ("Batch", "Device", "Passes", "Worker", "Status")
-"""Columns that are left out where all runs have the same in them: the room is scarce."""
+"""Columns that are left out where all runs have the same value, to save width."""
 SORT_BY = "Median"
 
 
 def page_data(points: Points, command: Command, spell: Callable[[str], str]) -> dict[str, Any]:
-    """Everything that the script needs, as the JSON of `PageData`; arguments as for `report_page`.
+    """Return `PageData` as JSON values; `report_page` has the arguments.
 
     Raises:
         MnfpnError: where plotly is not installed.
     """
-    columns = [one for one in COLUMNS if _says_something(one, points)]
+    columns = [column for column in COLUMNS if _is_needed(column, points)]
     names = dict[str, int]()
     profiles = {
         str(index): _profile(profile, names, spell)
@@ -208,8 +225,8 @@ def page_data(points: Points, command: Command, spell: Callable[[str], str]) -> 
     }
     return PageData(
         rows=tuple(_row(one, columns, command, spell) for one in points.all),
-        columns=tuple(ColumnData(title=one.title, kind=one.kind, number=one.kind == "number") for one in columns),
-        sort_by=[one.title for one in columns].index(SORT_BY),
+        columns=tuple(_column(column) for column in columns),
+        sort_by=[column.title for column in columns].index(SORT_BY),
         filters=FILTERS,
         costs={cost: title for cost, (title, _) in COSTS.items()},
         figures=_figures(points) if points.frontier else None,
@@ -220,24 +237,28 @@ def page_data(points: Points, command: Command, spell: Callable[[str], str]) -> 
     ).model_dump(mode="json")
 
 
-def _says_something(column: PageColumn, points: Points) -> bool:
+def _column(column: PageColumn) -> ColumnData:
+    return ColumnData(title=column.title, kind=column.kind, number=column.kind == "number")
+
+
+def _is_needed(column: PageColumn, points: Points) -> bool:
     if column.title in ONLY_WHERE_DIFFERENT:
         return len(set(map(column.value, points.all))) > 1
     return column.title not in ONLY_WHERE_FILLED or any(map(column.value, points.all))
 
 
 def _figures(points: Points) -> FigureData:
-    made = (frontier_figure(points), sizes_figure(points), parts_figure())
-    frontier, sizes, parts = (json.loads(figure.to_json()) for figure in made)
+    figures = (frontier_figure(points), sizes_figure(points), parts_figure())
+    frontier, sizes, parts = (json.loads(figure.to_json()) for figure in figures)
     return FigureData(frontier=frontier, sizes=sizes, parts=parts)
 
 
 def _row(point: Point, columns: list[PageColumn], command: Command, spell: Callable[[str], str]) -> RowData:
     stored = point.stored
     run, execution = stored.run, stored.run.execution
-    found = (one.cell(point) for one in columns)
-    cells = tuple((spell(value) if isinstance(value, str) else value, spell(words)) for value, words in found)
-    executed = f"batch {execution.batch}, {execution.runtime} on {stored.device}{', training' * execution.train}"
+    values = (column.cell(point) for column in columns)
+    cells = tuple((spell(value) if isinstance(value, str) else value, spell(words)) for value, words in values)
+    execution_words = f"batch {execution.batch}, {execution.runtime} on {stored.device}{', training' * execution.train}"
     return RowData(
         status=stored.status,
         runtime=execution.runtime,
@@ -247,7 +268,7 @@ def _row(point: Point, columns: list[PageColumn], command: Command, spell: Calla
         passes=execution.passes,
         worker=point.worker,
         frontier=point.on_frontier,
-        title=f"{point.name}, {run.size}, {executed}",
+        title=f"{point.name}, {run.size}, {execution_words}",
         command=command(run),
         costs={cost: of(stored.figures) for cost, (_, of) in COSTS.items()},
         search=" ".join([*(words for _, words in cells), stored.key]).lower(),
@@ -257,6 +278,7 @@ def _row(point: Point, columns: list[PageColumn], command: Command, spell: Calla
 
 
 def _hover(point: Point) -> list[str]:
+    """Return the lines at the point of a measured run in plots."""
     stored, latency = point.stored, point.latency
     execution, figures = stored.run.execution, stored.figures
     assert latency
@@ -273,24 +295,24 @@ def _hover(point: Point) -> list[str]:
     ]
 
 
-def _profile(found: RunProfile, names: dict[str, int], spell: Callable[[str], str]) -> ProfileData:
-    """Times by part and by layer; names by number, as those of layers are many times the same."""
+def _profile(profile: RunProfile, names: dict[str, int], spell: Callable[[str], str]) -> ProfileData:
+    """Return the times of a run by part and by layer. Add its names to ``names``: runs have most of them in common."""
 
     def bar(name: str, part: str, value: float | None) -> Bar:
-        return number(name), number(part), short(value)
+        return index_of(name), index_of(part), rounded(value)
 
-    def number(name: str) -> int:
+    def index_of(name: str) -> int:
         return names.setdefault(text(name), len(names))
 
-    def short(value: float | None) -> float:
+    def rounded(value: float | None) -> float:
         return float(f"{value or 0.0:.4g}")
 
-    said = spell(found.advice.sentence).replace("`", "") if found.advice else ""
+    advice = spell(profile.advice.sentence).replace("`", "") if profile.advice else ""
     return ProfileData(
-        measured=short(found.measured_s),
-        advice=f"{said[0].upper()}{said[1:]}." if said else "",
-        parts=tuple(bar(one.part, one.part, one.seconds) for one in found.parts),
-        layers=tuple(bar(one.path or one.part, one.part, one.seconds) for one in found.layers),
+        measured=rounded(profile.measured_s),
+        advice=f"{advice[0].upper()}{advice[1:]}." if advice else "",
+        parts=tuple(bar(one.part, one.part, one.seconds) for one in profile.parts),
+        layers=tuple(bar(one.path or one.part, one.part, one.seconds) for one in profile.layers),
     )
 
 
@@ -304,7 +326,7 @@ def _median(point: Point) -> str:
 
 
 def _half_width(point: Point) -> float | None:
-    """Over the median; None where there is no interval."""
+    """Return half the 95 % interval over the median; None where there is no interval."""
     from mnfpn_cli.measure.statistics import relative_half_width
 
     return relative_half_width(point.latency) if point.latency and point.latency.interval else None

@@ -1,10 +1,10 @@
 "use strict";
-// The page's data are runs (`rows`), the columns of their table, and plots made by plotly. Everything that was read
-// from the store is put into the page as text, never as markup.
+// The script of the page: it filters and sorts runs (`rows`), and draws the plots, the table and the diagrams. All texts
+// of the store are inserted as text, never as markup.
 const data = JSON.parse(document.getElementById("data").textContent);
 const rows = data.rows;
 const $ = (id) => document.getElementById(id);
-// Only buttons that are named here: plotly has one that would send the plot to its makers.
+// Only these buttons: plotly has one that would upload the plot to its makers.
 const BUTTONS = [["toImage", "zoom2d", "pan2d", "resetScale2d"]];
 const SETTINGS = { responsive: true, displaylogo: false, plotlyServerURL: "", modeBarButtons: BUTTONS };
 const ROWS_AT_FIRST = 300;
@@ -44,7 +44,7 @@ function themed() {
   };
 }
 
-// The frontier's line has the colour of text; every other trace keeps its own.
+// The line of the frontier has the colour of text; each other trace has its own.
 function inkOfTraces(traces) {
   const ink = (trace, own) => (trace.meta?.kind === "frontier" ? colour("ink") : own);
   return {
@@ -73,7 +73,7 @@ async function toClipboard(text) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    const area = make("textarea", { value: text }); // browsers that keep the clipboard from pages on disk
+    const area = make("textarea", { value: text }); // for browsers that deny pages on disk the clipboard
     document.body.append(area);
     area.select();
     const copied = document.execCommand("copy");
@@ -94,29 +94,29 @@ function makeFilters() {
     $("selects").append(make("label", {}, make("span", { textContent: title }), select));
   }
   let typed;
-  $("find").addEventListener("input", () => {
+  $("search").addEventListener("input", () => {
     clearTimeout(typed);
-    typed = setTimeout(applyFilters, 150); // drawing thousands of runs takes a while
+    typed = setTimeout(applyFilters, 150); // not for each key: drawing thousands of runs is slow
   });
-  $("only").addEventListener("change", applyFilters);
+  $("frontier-only").addEventListener("change", applyFilters);
   $("reset").addEventListener("click", () => {
-    $("find").value = "";
-    $("only").checked = false;
+    $("search").value = "";
+    $("frontier-only").checked = false;
     for (const select of $("selects").querySelectorAll("select")) select.selectedIndex = 0;
     applyFilters();
   });
 }
 
 function applyFilters() {
-  const words = $("find").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const words = $("search").value.toLowerCase().split(/\s+/).filter(Boolean);
   const chosen = data.filters.map(([field]) => [field, $(`by-${field}`)]).filter(([, select]) => select && select.selectedIndex > 0);
   visible = rows.map((_, index) => index).filter((index) => {
     const row = rows[index];
-    return (!$("only").checked || row.frontier)
+    return (!$("frontier-only").checked || row.frontier)
       && chosen.every(([field, select]) => String(row[field]) === select.value)
       && words.every((word) => row.search.includes(word));
   });
-  $("shown").textContent = `${visible.length} of ${rows.length} runs`;
+  $("matches").textContent = `${visible.length} of ${rows.length} runs`;
   drawTable();
   drawClouds();
 }
@@ -125,19 +125,20 @@ function applyFilters() {
 
 const cost = () => document.querySelector("input[name=cost]:checked").value;
 
-// A figure with only the runs that the filters leave.
-function filtered(figure, at) {
+// The traces of a figure with the visible runs alone; `costKey`: the cost along x, where that can be switched.
+function filtered(figure, costKey) {
   const left = new Set(visible);
   const traces = figure.data.map((trace) => {
     if (trace.meta.kind === "key") return trace;
-    if (trace.meta.kind === "joins") return { ...trace, visible: left.size === rows.length };
-    const kept = trace.customdata.map((index, position) => [index, position]).filter(([index]) => left.has(index));
-    const pick = (values) => kept.map(([, position]) => values[position]);
-    const made = { ...trace, x: at ? kept.map(([index]) => rows[index].costs[at]) : pick(trace.x), y: pick(trace.y) };
-    made.customdata = kept.map(([index]) => index);
-    made.text = kept.map(([index]) => rows[index].hover);
-    if (trace.error_y) made.error_y = { ...trace.error_y, array: pick(trace.error_y.array), arrayminus: pick(trace.error_y.arrayminus) };
-    return made;
+    if (trace.meta.kind === "lines") return { ...trace, visible: left.size === rows.length };
+    const matching = trace.customdata.map((index, position) => [index, position]).filter(([index]) => left.has(index));
+    const pick = (values) => matching.map(([, position]) => values[position]);
+    const x = costKey ? matching.map(([index]) => rows[index].costs[costKey]) : pick(trace.x);
+    const result = { ...trace, x, y: pick(trace.y) };
+    result.customdata = matching.map(([index]) => index);
+    result.text = matching.map(([index]) => rows[index].hover);
+    if (trace.error_y) result.error_y = { ...trace.error_y, array: pick(trace.error_y.array), arrayminus: pick(trace.error_y.arrayminus) };
+    return result;
   });
   const ink = inkOfTraces(traces);
   traces.forEach((trace, index) => {
@@ -159,7 +160,7 @@ function layoutOf(figure) {
   return layout;
 }
 
-// Within two powers of ten plotly would name every digit, and some on top of others.
+// Over less than two powers of ten plotly's own ticks would overlap.
 function fewTicks() {
   const costs = visible.map((index) => rows[index].costs[cost()]);
   return Math.max(...costs) < 100 * Math.min(...costs);
@@ -215,13 +216,13 @@ function drawParts() {
     marker: { color: bars.map(([, part]) => data.partColours[data.names[part].split(/[ .]/)[0]] ?? "#818b98") },
   };
   const layout = layoutOf(figure);
-  const room = 55 / Math.max(100, $("plot-parts").clientWidth - 200); // behind the longest bar, for its label
+  const room = 55 / Math.max(100, $("plot-parts").clientWidth - 200); // right of the longest bar, for its label
   layout.xaxis.range = [0, (1 + room) * Math.max(...trace.x)];
   $("plot-parts").style.height = `${90 + 22 * Math.max(4, bars.length)}px`;
   Plotly.react("plot-parts", [trace], layout, SETTINGS);
   Plotly.Plots.resize("plot-parts");
-  const cut = bars.length < all.length ? ` The ${MOST_BARS} slowest of ${all.length} layers.` : "";
-  $("parts-note").textContent = `Timed layer by layer, which adds up to ${milliseconds(total)}; the pass itself took `
+  const cut = bars.length < all.length ? ` The plot has the ${MOST_BARS} slowest of ${all.length} layers.` : "";
+  $("parts-note").textContent = `The layers, each timed alone, add up to ${milliseconds(total)}; a whole pass takes `
     + `${milliseconds(profile.measured)}.${cut}${profile.advice ? ` ${profile.advice}` : ""}`;
 }
 
@@ -236,7 +237,7 @@ function startDiagrams() {
   $("diagrams-run").addEventListener("change", showDiagram);
 }
 
-// As an image its styles and names are its own; its colours follow the page's, not the system's.
+// As an image the diagram has styles of its own; its colours follow the page, not the system.
 function showDiagram() {
   const diagram = data.diagrams[$("diagrams-run").selectedIndex];
   if (!diagram) return;
@@ -263,7 +264,7 @@ function makeTable() {
     });
     head.append(make("th", { scope: "col", className: column.number ? "number" : "" }, button));
   });
-  head.append(make("td")); // above the buttons that copy
+  head.append(make("td")); // above the copy buttons
   $("table").tHead.replaceChildren(head);
   $("more").addEventListener("click", () => { limit = Infinity; drawTable(); });
   applyFilters();
@@ -271,7 +272,7 @@ function makeTable() {
 
 function compare(one, other) {
   const [a, b] = [one, other].map((index) => rows[index].cells[sorted.column][0]);
-  if (a === null || b === null) return (a === null) - (b === null) || one - other; // nothing known comes last, always
+  if (a === null || b === null) return (a === null) - (b === null) || one - other; // empty cells come last, in either order
   const order = typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true });
   return (sorted.down ? -order : order) || one - other;
 }
@@ -281,10 +282,10 @@ function drawTable() {
     if (index === data.columns.length) return;
     cell.setAttribute("aria-sort", index === sorted.column ? (sorted.down ? "descending" : "ascending") : "none");
   });
-  const shown = [...visible].sort(compare).slice(0, limit);
-  $("table").tBodies[0].replaceChildren(...shown.map(tableRow));
-  $("more").hidden = shown.length === visible.length;
-  $("more").textContent = `Show all ${visible.length} rows`;
+  const listed = [...visible].sort(compare).slice(0, limit);
+  $("table").tBodies[0].replaceChildren(...listed.map(tableRow));
+  $("more").hidden = listed.length === visible.length;
+  $("more").textContent = `Show all ${visible.length} runs`;
 }
 
 function tableRow(index) {
@@ -296,7 +297,7 @@ function tableRow(index) {
   return make("tr", { className: kind }, ...cells, make("td", {}, copy));
 }
 
-// -- all of it --------------------------------------------------------------------------------------------------------
+// -- start --------------------------------------------------------------------------------------------------------
 
 setTheme(system.matches);
 system.addEventListener("change", (event) => setTheme(event.matches));

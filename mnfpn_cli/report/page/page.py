@@ -1,4 +1,4 @@
-"""The page: its template with everything that it needs inside."""
+"""Render the page of a report: one HTML file with its data, its scripts and its style sheet inside."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 def report_page(
     points: Points, store: str, command: Command, spell: Callable[[str], str], made: datetime | None = None
 ) -> str:
-    """One HTML page that needs nothing else, and lets nothing be fetched.
+    """Return an HTML page that needs no other file, and forbids the browser to load any.
 
     Args:
-        points: what the report is of.
-        store: what it is called by.
-        command: gives the command that measures a run.
-        spell: words a text that names parameters in backquotes for those who read the page.
-        made: the moment; now where none is given.
+        points: the content of the report.
+        store: the name of the store.
+        command: returns the command line that measures a run.
+        spell: replaces the parameters in backquotes in a text, with options of the command line.
+        made: the time in the footer; None for now.
 
     Raises:
         MnfpnError: where plotly or Jinja2 is not installed.
@@ -60,9 +60,9 @@ def report_page(
 
 
 def _template(name: str, spell: Callable[[str], str]) -> Template:
-    """A template in which every value is escaped: as text of HTML, or, with the filter ``tojson``, as a script's data.
+    """Return a template in which every value is escaped: as text of HTML, or with the filter ``tojson`` as JSON.
 
-    A name that the template has no value for is an error.
+    A name without a value is an error.
 
     Raises:
         MnfpnError: where Jinja2 is not installed.
@@ -72,7 +72,7 @@ def _template(name: str, spell: Callable[[str], str]) -> Template:
     except ImportError:
         needs = "pages need Jinja2, which is not installed: pip install 'mnfpn[report]'"
         raise MnfpnError(Problem("`output`", needs)) from None
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader(__package__, ""),
         autoescape=True,
         undefined=StrictUndefined,
@@ -81,9 +81,9 @@ def _template(name: str, spell: Callable[[str], str]) -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
-    made.filters |= {"count": count, "counted": counted, "moment": moment, "percent": percent, "spelled": spell}
-    return made.get_template(name)
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
+    environment.filters |= {"count": count, "counted": counted, "moment": moment, "percent": percent, "spelled": spell}
+    return environment.get_template(name)
 
 
 def _file(name: str) -> str:
@@ -91,7 +91,7 @@ def _file(name: str) -> str:
 
 
 def _policy(scripts: list[str]) -> str:
-    """Only these scripts run, and nothing is fetched, whatever a store's texts would want."""
+    """Return a content security policy: these scripts alone run, and nothing is loaded, whatever texts a store has."""
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()}'" for one in scripts)
     images = "img-src data: blob:"
     return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; {images}; base-uri 'none'"

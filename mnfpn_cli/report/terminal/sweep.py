@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from mnfpn_cli.report.terminal.tables import Table
     from mnfpn_cli.space.planned import Planned, PlannedSpace
     from mnfpn_cli.store.rows import Baseline, StoredRun, Sweep
-    from mnfpn_cli.sweep.drift import Moved
-    from mnfpn_cli.sweep.start import Chosen, Expected, Reused
+    from mnfpn_cli.sweep.drift import MovedBaseline
+    from mnfpn_cli.sweep.reuse import Reused
+    from mnfpn_cli.sweep.start import Chosen, Expected
     from mnfpn_cli.sweep.state import Swept
 
 SHOWN = 10
@@ -131,8 +132,11 @@ def swept_report(swept: Swept) -> Report:
     left_out = [part for sweep in swept.sweeps for part in _left_out(sweep)]
     left_out += [("too slow", f"{count(swept.skipped)} by --max-latency, and not measured")] if swept.skipped else []
     left_out += [
-        ("not run", f"{count(number)}: {runtime} on {device}, {dtype}{', training' * train}: {reason}")
-        for (runtime, device, dtype, train, reason), number in swept.ways_not_run.items()
+        (
+            "not run",
+            f"{count(one.runs)}: {one.runtime} on {one.device}, {one.dtype}{', training' * one.train}: {one.reason}",
+        )
+        for one in swept.not_run_groups
     ]
     timed = f"timed {counted(len(swept.baselines), 'time')}" if swept.baselines else "not timed"
     store = swept.store
@@ -174,12 +178,12 @@ def _options(options: str | None) -> str:
 
 def drift_lines(baselines: Sequence[Baseline]) -> list[str]:
     """What the baseline run says of the machine: where it moved, and by how much."""
-    from mnfpn_cli.sweep.drift import moves
+    from mnfpn_cli.sweep.drift import moved_baselines
 
-    return moved_lines(moves(baselines))
+    return moved_lines(moved_baselines(baselines))
 
 
-def moved_lines(found: Sequence[Moved]) -> list[str]:
+def moved_lines(found: Sequence[MovedBaseline]) -> list[str]:
     """The same where it is known when the baseline run moved."""
     if not found:
         return []

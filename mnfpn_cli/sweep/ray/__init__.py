@@ -1,1 +1,1 @@
-"""Sweeps on the nodes of a Ray cluster."""
+"""Plan and measure sweeps on the nodes of a Ray cluster."""

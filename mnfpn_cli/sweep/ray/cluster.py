@@ -1,4 +1,4 @@
-"""A Ray cluster: the connection to it, and its nodes."""
+"""A Ray cluster: connect to it, list its nodes, and run functions on one of them."""
 
 import os
 import re
@@ -20,18 +20,27 @@ from mnfpn_cli.sweep.ray import worker
 from mnfpn_cli.text import first_line
 
 CONNECT_S = 3.0
+"""The time in which a port must accept a connection."""
+
 ANSWER_S = 15.0
+"""The time in which a cluster must answer."""
+
 ADDRESS = re.compile(r"(ray://)?(\[[0-9A-Fa-f:.]+\]|[^\s/:@\[\]?#]+):([0-9]{1,5})")
-ASK = "import sys; from mnfpn_cli.sweep.ray.cluster import ask; why = ask(sys.argv[1]); print(why); sys.exit(bool(why))"
+PROBE = (
+    "import sys; from mnfpn_cli.sweep.ray.cluster import connect; "
+    "error = connect(sys.argv[1]); print(error); sys.exit(bool(error))"
+)
 HINT = (
     "; does the cluster run (`ray status` on one of its nodes)? From other machines it is ray://host:10001, "
     "with RAY_AUTH_MODE=token where it wants a token"
 )
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Ray prints its nodes' complaints to standard output, where results belong, at any log level.
+    # Ray prints the logs of its nodes to standard output, where results belong, at any log level.
     "RAY_DEDUP_LOGS_SKIP_REGEX": "(?s).*",
 }
+ACCELERATOR = "accelerator_type:"
+"""The prefix of Ray's resources that name a kind of GPU."""
 
 
 @contextmanager
@@ -39,8 +48,8 @@ def connected(address: str) -> Iterator[None]:
     """Connect to a cluster: ``auto``, its address, or ``local`` for a new one on this machine.
 
     Raises:
-        UsageError: where the address is none.
-        MnfpnError: where Ray is not installed, the cluster does not answer within 20 s, or is gone later.
+        UsageError: where the address is not valid.
+        MnfpnError: where Ray is not installed, the cluster does not answer within 20 s, or stops answering later.
     """
     match = ADDRESS.fullmatch(address)
     if address not in ("auto", "local") and not (match and 1 <= int(match[3]) <= 65535):
@@ -52,27 +61,49 @@ def connected(address: str) -> Iterator[None]:
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
     address = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
     if address != "local":
-        _probe(address)
+        _check_answer(address)
     import ray
     from ray import cloudpickle
 
-    with _handlers_kept():
-        why = ask(address)
-    if why:
-        raise MnfpnError(Problem(f"`ray` {address}", why))
+    with _restored_signal_handlers():
+        problem = connect(address)
+    if problem:
+        raise MnfpnError(Problem(f"`ray` {address}", problem))
     cloudpickle.register_pickle_by_value(worker)  # type: ignore[no-untyped-call]
     try:
         yield
     except BrokenPipeError:
         raise  # standard output's, not Ray's
     except (ray.exceptions.RayError, ConnectionError) as error:
-        rule = f"the cluster does not answer any more: {short(error)}"
+        rule = f"the cluster does not answer any more: {error_line(error)}"
         raise MnfpnError(Problem(f"`ray` {address}", rule)) from error
     finally:
         ray.shutdown()
 
 
-def knock(address: str) -> None:
+def _check_answer(address: str) -> None:
+    """Check that a cluster answers, in a process that can be killed: Ray itself would wait for minutes, or abort.
+
+    Raises:
+        MnfpnError: where none does.
+    """
+    command = [sys.executable, "-c", PROBE, address]
+    try:
+        if address != "auto":
+            check_port(address)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S, start_new_session=True)
+        problem = " ".join((done.stdout or done.stderr[-300:]).split()) if done.returncode else ""
+    except OSError as error:
+        problem = str(error)
+    except subprocess.TimeoutExpired:
+        listening = "" if address == "auto" else "something listens there, but "
+        rule = f"{listening}no cluster answers within {ANSWER_S:g} s{HINT}"
+        raise MnfpnError(Problem(f"`ray` {address}", rule)) from None
+    if problem:
+        raise MnfpnError(Problem(f"`ray` {address}", f"does not answer: {problem}{HINT}"))
+
+
+def check_port(address: str) -> None:
     """Open a connection to an address, and close it.
 
     Raises:
@@ -83,14 +114,8 @@ def knock(address: str) -> None:
         pass
 
 
-def short(error: BaseException) -> str:
-    """Return what an error of Ray's says, in a line: some have tracebacks, or pages of logs."""
-    cause = getattr(error, "cause", None) or error
-    return " ".join(first_line(cause).split())[:300] or type(cause).__name__
-
-
-def ask(address: str) -> str:
-    """Connect to a cluster; return why that fails, or nothing."""
+def connect(address: str) -> str:
+    """Connect this process to a cluster; return the error, or an empty text."""
     import ray
 
     options: dict[str, Any] = {} if "://" in address else {"log_to_driver": False}  # unknown to a client's server
@@ -103,27 +128,9 @@ def ask(address: str) -> str:
     return ""
 
 
-def _probe(address: str) -> None:
-    """Ask in a process that can be ended: where no cluster answers, Ray waits for minutes, or aborts."""
-    command = [sys.executable, "-c", ASK, address]
-    try:
-        if address != "auto":
-            knock(address)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S, start_new_session=True)
-        why = " ".join((done.stdout or done.stderr[-300:]).split()) if done.returncode else ""
-    except OSError as error:
-        why = str(error)
-    except subprocess.TimeoutExpired:
-        but = "" if address == "auto" else "something listens there, but "
-        rule = f"{but}no cluster answers within {ANSWER_S:g} s{HINT}"
-        raise MnfpnError(Problem(f"`ray` {address}", rule)) from None
-    if why:
-        raise MnfpnError(Problem(f"`ray` {address}", f"does not answer: {why}{HINT}"))
-
-
 @contextmanager
-def _handlers_kept() -> Iterator[None]:
-    """Keep the handlers that end a sweep in good order: Ray replaces them."""
+def _restored_signal_handlers() -> Iterator[None]:
+    """Restore the signal handlers that Ray replaces: those of this process end a sweep in good order."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in before.items():
@@ -131,11 +138,14 @@ def _handlers_kept() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-ACCELERATOR = "accelerator_type:"
+def error_line(error: BaseException) -> str:
+    """Return one line of an error of Ray's: some hold tracebacks, or pages of logs."""
+    cause = getattr(error, "cause", None) or error
+    return " ".join(first_line(cause).split())[:300] or type(cause).__name__
 
 
-class Share(NamedTuple):
-    """What a worker reserves of its node. ``kind``: as `Worker` has it."""
+class Reservation(NamedTuple):
+    """The cores and GPUs of a node that a worker reserves; ``kind``: the worker's, as in `Worker`."""
 
     kind: str
     cpus: float
@@ -144,9 +154,13 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A machine as Ray knows it; a machine that joins again is another node.
+    """A machine of the cluster. A machine that leaves and joins again is another node.
 
-    ``cpus``, ``gpus``: that Ray may give away. ``accelerators``: the kinds of its GPUs.
+    Attributes:
+        id: Ray's id.
+        name: the host name, with more where two nodes have the same.
+        cpus, gpus: the cores and GPUs that Ray may reserve.
+        accelerators: the kinds of its GPUs, as Ray names them.
     """
 
     id: str
@@ -156,26 +170,26 @@ class Node:
     accelerators: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Its name, and what it has."""
+        """Its name, cores and GPUs."""
         kinds = f" ({', '.join(self.accelerators)})" if self.accelerators else ""
         return f"{self.name} has {self.cpus:g} cores, {self.gpus} GPUs{kinds}"
 
-    def shares(self, devices: Collection[str], accelerator: str | None = None) -> list[Share]:
-        """Return what workers for some devices reserve here, where it has GPUs of a kind if one is named.
+    def reservations(self, devices: Collection[str], accelerator: str | None = None) -> list[Reservation]:
+        """Return what each worker for some devices reserves here; with an accelerator, only where the node has it.
 
-        Each GPU with a part of the cores, or the whole node for the CPU. Where runs need both, a node with GPUs has one
-        worker: a run on its CPU would slow those on its GPUs.
+        For the CPU a worker reserves the whole node; for GPUs each worker reserves one, with its share of the cores.
+        Where runs need both, a node with GPUs has one worker: a run on its CPU would slow those on its GPUs.
         """
         if accelerator and accelerator.lower() not in map(str.lower, self.accelerators):
             return []
         if self.gpus and not {"auto", "cuda"}.isdisjoint(devices):
-            apart = [Share("cuda", self.cpus // self.gpus, 1)] * self.gpus
-            return [Share("", self.cpus, 1)] if "cpu" in devices else apart
-        return [Share("cpu", self.cpus)] if self.cpus >= 1 and not {"auto", "cpu"}.isdisjoint(devices) else []
+            each_gpu = [Reservation("cuda", self.cpus // self.gpus, 1)] * self.gpus
+            return [Reservation("", self.cpus, 1)] if "cpu" in devices else each_gpu
+        return [Reservation("cpu", self.cpus)] if self.cpus >= 1 and not {"auto", "cpu"}.isdisjoint(devices) else []
 
 
-def alive() -> list[Node]:
-    """Return the nodes that are part of the cluster now.
+def living_nodes() -> list[Node]:
+    """Return the nodes that the cluster has now.
 
     Raises:
         ConnectionError: where its head is gone: Ray would wait a minute for it, then end this process without an error.
@@ -184,33 +198,34 @@ def alive() -> list[Node]:
 
     try:
         if not ray.util.client.ray.is_connected():  # type: ignore[no-untyped-call]
-            knock(ray.get_runtime_context().gcs_address)
+            check_port(ray.get_runtime_context().gcs_address)
     except OSError as error:
         raise ConnectionError(f"its head is gone: {error.strerror or error}") from error
-    return nodes_of(ray.nodes())  # type: ignore[no-untyped-call]
+    return parse_nodes(ray.nodes())  # type: ignore[no-untyped-call]
 
 
-def nodes_of(listed: Sequence[Any]) -> list[Node]:
-    """Return the living nodes of a list of Ray's, each by the shortest name that no other of them has."""
-    living = [one for one in listed if one["Alive"]]
-    known = Counter(name for one in living for name in set(_names(one)))
+def parse_nodes(listed: Sequence[Any]) -> list[Node]:
+    """Return the living nodes of what `ray.nodes` returns, each with the shortest name that no other one has."""
+    living = [entry for entry in listed if entry["Alive"]]
+    uses = Counter(name for entry in living for name in set(_names(entry)))
     nodes = []
-    for one in living:
-        had, name = one["Resources"], next(name for name in _names(one) if known[name] == 1)
-        kinds = sorted(key.removeprefix(ACCELERATOR) for key in had if key.startswith(ACCELERATOR))
-        nodes.append(Node(one["NodeID"], name, had.get("CPU", 0.0), int(had.get("GPU", 0)), tuple(kinds)))
+    for entry in living:
+        resources, name = entry["Resources"], next(name for name in _names(entry) if uses[name] == 1)
+        kinds = sorted(key.removeprefix(ACCELERATOR) for key in resources if key.startswith(ACCELERATOR))
+        nodes.append(Node(entry["NodeID"], name, resources.get("CPU", 0.0), int(resources.get("GPU", 0)), tuple(kinds)))
     return nodes
 
 
+def _names(entry: Any) -> list[str]:
+    """Return the names that a node may have, the shortest first."""
+    host, address = entry["NodeManagerHostname"], entry["NodeManagerAddress"]
+    return [host, *(f"{host} ({more})" for more in (entry.get("NodeName") or address, address, entry["NodeID"][:6]))]
+
+
 def on_node(remote: Any, node: Node, **options: Any) -> Any:
-    """Return a function or class as a remote one for this node and no other."""
+    """Return a function or class as a remote one that runs on this node alone."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    there = NodeAffinitySchedulingStrategy(node.id, soft=False)
-    return ray.remote(remote).options(scheduling_strategy=there, **options)
-
-
-def _names(one: Any) -> list[str]:
-    host, address = one["NodeManagerHostname"], one["NodeManagerAddress"]
-    return [host, *(f"{host} ({more})" for more in (one.get("NodeName") or address, address, one["NodeID"][:6]))]
+    this_node = NodeAffinitySchedulingStrategy(node.id, soft=False)
+    return ray.remote(remote).options(scheduling_strategy=this_node, **options)

@@ -1,4 +1,4 @@
-"""A design space planned on the cores of a Ray cluster: a million runs take minutes on one core."""
+"""Plan a design space on all cores of a Ray cluster: a million runs take minutes on one core."""
 
 from collections import deque
 from collections.abc import Collection
@@ -9,13 +9,14 @@ from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.axes import Invalid, Space
 from mnfpn_cli.space.planned import Budget, Planned, PlannedSpace, Progress, plan_runs, sort_in
-from mnfpn_cli.sweep.ray.cluster import Node, alive, connected, on_node
+from mnfpn_cli.sweep.ray.cluster import Node, connected, living_nodes, on_node
 from mnfpn_cli.sweep.ray.worker import prepare, problem_of
 
 PART = 1000
 """Runs that one task plans: about a quarter of a second, of which Ray takes a few milliseconds."""
 
-LOOK_S = 60.0
+CHECK_S = 60.0
+"""The time in which nodes must answer whether they can plan."""
 
 
 def plan_on(
@@ -24,7 +25,7 @@ def plan_on(
     """Plan a space as `plan_space` does, with the same result, on all cores of a cluster.
 
     Raises:
-        UsageError: where `plan_space` refuses the space, or the address is none.
+        UsageError: where `plan_space` raises it, or the address is not valid.
         MnfpnError: where the cluster does not answer, or no node of it has mnfpn.
     """
     space.check()
@@ -33,43 +34,43 @@ def plan_on(
 
 
 def plan_by(nodes: Collection[str], space: Space, budget: Budget, progress: Progress) -> PlannedSpace:
-    """Plan a space on these nodes of the cluster that this process is connected to."""
+    """Plan a space on some nodes, by id, of the cluster that this process is connected to."""
     import ray
     from ray.util.scheduling_strategies import In, NodeLabelSchedulingStrategy
 
-    here = NodeLabelSchedulingStrategy(hard={"ray.io/node-id": In(*nodes)})  # type: ignore[no-untyped-call]
-    plan = ray.remote(plan_part).options(num_cpus=1, scheduling_strategy=here)
+    these_nodes = NodeLabelSchedulingStrategy(hard={"ray.io/node-id": In(*nodes)})  # type: ignore[no-untyped-call]
+    plan = ray.remote(plan_part).options(num_cpus=1, scheduling_strategy=these_nodes)
     step = max(1, PART * space.combinations // space.count)
     sent = ray.put(space)
     parts = deque(plan.remote(sent, first, first + step) for first in range(0, space.combinations, step))
-    made, seen, total = PlannedSpace(), set[tuple[NetworkSettings, Size]](), len(parts)
+    planned, seen, total = PlannedSpace(), set[tuple[NetworkSettings, Size]](), len(parts)
     while parts:
-        for one in ray.get(parts.popleft()):  # Ray frees what nothing refers to
-            if isinstance(one, Invalid):
-                made.invalid[one.reason] += one.runs
-            elif one[0].run.network in seen:
-                made.repeated += len(one)
+        for network in ray.get(parts.popleft()):  # popped, so that Ray can free the part
+            if isinstance(network, Invalid):
+                planned.invalid[network.reason] += network.runs
+            elif network[0].run.network in seen:
+                planned.repeated += len(network)
             else:
-                seen.add(one[0].run.network)
-                sort_in(made, one, budget)
+                seen.add(network[0].run.network)
+                sort_in(planned, network, budget)
         progress("planning", 1 - len(parts) / total)
-    return made
+    return planned
 
 
 def usable_nodes(address: str) -> list[str]:
-    """Return the ids of the nodes that have cores, and mnfpn.
+    """Return the ids of the nodes that have cores and mnfpn.
 
     Raises:
-        MnfpnError: where there is none, with what each lacks.
+        MnfpnError: where there is none, with the reason for each.
     """
     import ray
 
-    asked = {on_node(prepare, node, num_cpus=0).remote(): node for node in alive() if node.cpus >= 1}
-    answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=LOOK_S) if asked else ([], [])
+    answers = {on_node(prepare, node, num_cpus=0).remote(): node for node in living_nodes() if node.cpus >= 1}
+    ready, _ = ray.wait(list(answers), num_returns=len(answers), timeout=CHECK_S) if answers else ([], [])
     problems = dict[Node, str]()
-    for ref in answered:
-        with suppress(ray.exceptions.RayError):  # it is gone
-            problems[asked[ref]] = problem_of(ray.get(ref))
+    for answer in ready:
+        with suppress(ray.exceptions.RayError):  # the node is gone
+            problems[answers[answer]] = problem_of(ray.get(answer))
     usable = [node.id for node, problem in problems.items() if not problem]
     if not usable:
         each = (Problem(node.name, problem) for node, problem in problems.items())
@@ -78,6 +79,7 @@ def usable_nodes(address: str) -> list[str]:
 
 
 def plan_part(space: Space, first: int, end: int) -> list[Invalid | list[Planned]]:
-    """Plan some combinations of a space's settings: the runs of each network, or why it is invalid."""
-    ways = space.executions()
-    return [one if isinstance(one, Invalid) else list(plan_runs(*one, ways)) for one in space.networks(first, end)]
+    """Plan the combinations of settings from ``first`` to ``end``: the runs of each, or why it is invalid."""
+    executions = space.executions()
+    networks = space.networks(first, end)
+    return [one if isinstance(one, Invalid) else list(plan_runs(*one, executions)) for one in networks]

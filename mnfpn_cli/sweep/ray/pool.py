@@ -1,4 +1,4 @@
-"""The workers of a Ray cluster: an actor reserves each node, or each GPU, and measures one run at a time."""
+"""A pool of the machines or GPUs of a Ray cluster: an actor reserves each, and measures one run at a time."""
 
 import time
 from collections import Counter
@@ -11,31 +11,39 @@ from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.space.runs import Run
 from mnfpn_cli.sweep.pool import Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task, run_task
-from mnfpn_cli.sweep.ray.cluster import Node, alive, connected, on_node, short
+from mnfpn_cli.sweep.ray.cluster import Node, connected, error_line, living_nodes, on_node
 from mnfpn_cli.sweep.ray.worker import Measurer, prepare, problem_of
 
-LOOK_S = 2.0  # between two looks at which nodes there are
-PATIENCE_S = 30.0  # that the first run waits for workers that are not ready; others measure without them then
-GRACE_S = 60.0  # in which a cluster that lost its last worker for a run may get another
-MAX_LOSSES = 3  # runs in a row that may be lost on a node that is still there
+REFRESH_S = 2.0  # between two requests for the list of nodes
+PATIENCE_S = 30.0  # before the first run, for workers to be ready; after that the others start without them
+GRACE_S = 60.0  # for a cluster to replace its last worker for a run
+MAX_LOSSES = 3  # runs in a row that are lost on a living node before it is left out
 
 Measure = Callable[[Task], Outcome]
 
 
 @dataclass
 class Actor:
-    """An actor of Ray's. ``awaited``: its next answer, None where it is idle. ``worker``: None until it is ready."""
+    """An actor of Ray's on a node.
+
+    Attributes:
+        node: the node.
+        kind: the kind of its worker.
+        handle: Ray's handle of the actor.
+        answer: the reference to its next answer; None where it is idle.
+        worker: the worker that it is; None until `prepare` has answered.
+    """
 
     node: Node
     kind: str
     handle: Any
-    awaited: Any
+    answer: Any
     worker: Worker | None = None
 
 
 @dataclass
 class RayPool:
-    """The workers of the cluster that this process is connected to; see `ray_pool`."""
+    """The workers of the cluster that this process is connected to; `ray_pool` has the arguments."""
 
     address: str
     devices: Collection[str]
@@ -46,50 +54,50 @@ class RayPool:
     _actors: list[Actor] = field(default_factory=list)
     _losses: Counter[str] = field(default_factory=Counter)
     _notes: list[str] = field(default_factory=list)
-    _looked: float = float("-inf")
-    _left: float = float("-inf")
+    _refreshed: float = float("-inf")
+    _left_out: float = float("-inf")  # when a node was last left out
 
     def idle(self) -> Sequence[Worker]:
-        """Return the workers that have nothing to do."""
-        return [one.worker for one in self._actors if one.worker and not one.awaited]
+        """Return the workers that measure nothing."""
+        return [one.worker for one in self._actors if one.worker and not one.answer]
 
     def start(self, worker: Worker, task: Task) -> None:
         """Have an idle worker measure a run."""
         actor = next(one for one in self._actors if one.worker == worker)
-        actor.awaited = actor.handle.call.remote(self.measure, task)
+        actor.answer = actor.handle.call.remote(self.measure, task)
 
     def wait(self, seconds: float) -> Sequence[tuple[Worker, Outcome | Lost]]:
-        """Wait so long at most, and return what was finished, or lost."""
+        """Wait at most this long; return what has finished, or was lost."""
         import ray
 
-        self._look()
-        awaited = {one.awaited: one for one in self._actors if one.awaited}
-        if not awaited:
+        self._refresh()
+        waiting = {one.answer: one for one in self._actors if one.answer}
+        if not waiting:
             time.sleep(seconds)
             return []
-        done, _ = ray.wait(list(awaited), timeout=seconds)
-        return [one for ref in done for one in self._hear(awaited[ref])]
+        ready, _ = ray.wait(list(waiting), timeout=seconds)
+        return [finished for answer in ready for finished in self._receive(waiting[answer])]
 
     def alive(self, run: Run) -> bool:
-        """Return whether there is a worker for a run, was one a moment ago, or may soon be one."""
+        """Return whether a worker for a run is there, starts, or was there within the last `GRACE_S` seconds."""
         device = run.execution.device.partition(":")[0]
-        return self._serves(device) or self.clock() - self._left < GRACE_S
+        return self._serves(device) or self.clock() - self._left_out < GRACE_S
 
     def notes(self) -> Sequence[str]:
-        """Return which nodes are unfit, waited for, or gone, since the last call."""
+        """Return the warnings since the last call: nodes that cannot measure, are busy, or are gone."""
         notes, self._notes = self._notes, []
         return notes
 
     def close(self) -> None:
-        """End what is being measured: each run's process ends with its actor."""
+        """Kill all actors; the process of each run ends with its actor."""
         for one in list(self._actors):
             self._end(one)
 
     def join(self) -> None:
-        """Find out which nodes are fit, before the first run.
+        """Start the workers, and wait for them before the first run.
 
         Raises:
-            MnfpnError: where none is, or none has a device that runs need.
+            MnfpnError: where no node can measure on one of the devices.
         """
         end = self.clock() + PATIENCE_S
         self.wait(0)
@@ -97,53 +105,54 @@ class RayPool:
             self.wait(0.5)
         late = {one.node.name for one in self._actors if not one.worker}
         self._notes += [
-            f"{name} is waited for: other work on the cluster has its cores or GPUs" for name in sorted(late)
+            f"{name} is busy: other work on the cluster has its cores or GPUs; it measures once they are free"
+            for name in sorted(late)
         ]
         for device in self.devices:
             if not self._serves(device):
                 needed = f"`device` {device}" + f" `accelerator` {self.accelerator}" * bool(self.accelerator)
                 problem = Problem(f"`ray` {self.address}", f"no node can measure with {needed}:")
-                raise MnfpnError(problem, *map(str, alive()), *self.notes())
+                raise MnfpnError(problem, *map(str, living_nodes()), *self.notes())
 
     def _serves(self, device: str) -> bool:
-        """Return whether a node that is not unfit has a share for a device."""
-        fit = [node for node in self._nodes.values() if self._losses[node.id] < MAX_LOSSES]
-        kinds = {share.kind for node in fit for share in node.shares(self.devices)}
+        """Return whether a node that is not left out has a worker for a device."""
+        usable = [node for node in self._nodes.values() if self._losses[node.id] < MAX_LOSSES]
+        kinds = {reserved.kind for node in usable for reserved in node.reservations(self.devices)}
         return bool(kinds) if device == "auto" else not kinds.isdisjoint({"", device})
 
-    def _look(self) -> None:
-        """See which nodes joined or left; have an actor for each share of those that are fit."""
+    def _refresh(self) -> None:
+        """Request the list of nodes; start actors on those that joined, and remove those that left."""
         now = self.clock()
-        if now - self._looked < LOOK_S:
+        if now - self._refreshed < REFRESH_S:
             return
-        self._looked = now
-        there = {node.id: node for node in alive() if node.shares(self.devices, self.accelerator)}
-        self._nodes = {**there, **self._nodes}  # rows keep the name that a node had first
+        self._refreshed = now
+        living = {node.id: node for node in living_nodes() if node.reservations(self.devices, self.accelerator)}
+        self._nodes = {**living, **self._nodes}  # a node keeps its first name, as results have it
         for node in list(self._nodes.values()):
             actors = [one for one in self._actors if one.node is node]
-            if node.id in there and self._losses[node.id] < MAX_LOSSES:
-                for share in node.shares(self.devices)[len(actors) :]:
-                    handle = on_node(Measurer, node, num_cpus=share.cpus, num_gpus=share.gpus).remote()
-                    self._actors.append(Actor(node, share.kind, handle, handle.call.remote(prepare)))
-            elif node.id not in there and not any(one.worker and one.awaited for one in actors):
+            if node.id in living and self._losses[node.id] < MAX_LOSSES:
+                for reserved in node.reservations(self.devices)[len(actors) :]:
+                    handle = on_node(Measurer, node, num_cpus=reserved.cpus, num_gpus=reserved.gpus).remote()
+                    self._actors.append(Actor(node, reserved.kind, handle, handle.call.remote(prepare)))
+            elif node.id not in living and not any(one.worker and one.answer for one in actors):
                 self._leave_out(node, "has left the cluster")
                 del self._nodes[node.id]
                 for one in actors:
                     self._end(one)
 
-    def _hear(self, actor: Actor) -> list[tuple[Worker, Outcome | Lost]]:
-        """Take what an actor answers; return what its run gave, if it measured one."""
+    def _receive(self, actor: Actor) -> list[tuple[Worker, Outcome | Lost]]:
+        """Receive an actor's answer; return the outcome of its run, or nothing where `prepare` has answered."""
         import ray
 
         node, worker = actor.node, actor.worker
         try:
-            answer, actor.awaited = ray.get(actor.awaited), None
+            answer, actor.answer = ray.get(actor.answer), None
         except ray.exceptions.RayError as error:
             self._end(actor)
             self._losses[node.id] += 1
             if self._losses[node.id] == MAX_LOSSES:
-                self._leave_out(node, f"is not used any more: lost {MAX_LOSSES} times in a row: {short(error)}")
-            return [(worker, Lost(short(error)))] if worker else []
+                self._leave_out(node, f"is not used any more: lost {MAX_LOSSES} times in a row: {error_line(error)}")
+            return [(worker, Lost(error_line(error)))] if worker else []
         if worker:
             if self._losses[node.id] < MAX_LOSSES:
                 self._losses[node.id] = 0
@@ -157,9 +166,10 @@ class RayPool:
         return []
 
     def _leave_out(self, node: Node, why: str) -> None:
+        """Use a node no more; note why, once."""
         if self._losses[node.id] <= MAX_LOSSES:
             self._notes.append(f"{node.name} {why}")
-        self._losses[node.id], self._left = MAX_LOSSES + 1, self.clock()
+        self._losses[node.id], self._left_out = MAX_LOSSES + 1, self.clock()
 
     def _end(self, actor: Actor) -> None:
         import ray
@@ -173,18 +183,18 @@ class RayPool:
 def ray_pool(
     address: str, devices: Collection[str], accelerator: str | None = None, measure: Measure = run_task
 ) -> Iterator[RayPool]:
-    """Connect to a Ray cluster, and use its machines as workers.
+    """Connect to a Ray cluster; give a pool of its machines or GPUs.
 
     Args:
         address: ``auto`` for the cluster that runs on this machine, ``local`` for a new one, ``ray://host:10001``, or
             ``host:6379`` on one of its nodes.
-        devices: that runs need, as they name them.
-        accelerator: the kind of GPU that nodes must have, as Ray calls it: ``H100``.
-        measure: what measures a run, on the worker.
+        devices: the devices that runs are for.
+        accelerator: the kind of GPU that nodes must have, as Ray names it: ``H100``.
+        measure: measures a run on the worker.
 
     Raises:
-        UsageError: where the address is none, or no Ray cluster can measure on a device.
-        MnfpnError: where Ray is not installed, the cluster does not answer, or no node of it can measure.
+        UsageError: where the address is not valid, or no Ray cluster can measure on one of the devices.
+        MnfpnError: where Ray is not installed, the cluster does not answer, or none of its nodes can measure.
     """
     for device in devices:
         if device not in ("auto", "cpu", "cuda", "cuda:0"):

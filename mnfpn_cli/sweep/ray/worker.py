@@ -1,7 +1,7 @@
-"""What runs on the nodes of a Ray cluster, and whether a node can measure.
+"""Functions that run on the nodes of a Ray cluster: they check whether a node can measure, and measure there.
 
-Ray sends this module by value, so that a node without mnfpn can say so: functions import what they need when they run,
-and return plain values.
+Ray sends this module by value, so that it also runs on a node without mnfpn: functions import what they need when they
+run, and return plain values.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,18 +26,22 @@ print(json.dumps(found))
 
 
 class Measurer:
-    """An actor: calls functions on its node, one at a time, and reserves cores or a GPU for them."""
+    """An actor that holds reserved cores or a GPU of its node, and calls one function at a time there."""
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function."""
+        """Return what a function returns."""
         return function(*arguments)
 
 
 def prepare() -> dict[str, Any]:
-    """Return what a node has: mnfpn (``version``, ``key_version``), ``torch``, and what Ray gave this ``actor``.
+    """Prepare a node for measuring; return what it has, for `problem_of`.
 
-    A fresh process looks, as one will measure: Ray adds folders to the path of its own. OpenMP gets its usual number
-    of threads again, which Ray sets to the cores reserved.
+    A new process looks for packages, as a new process will measure: Ray adds folders to the path of its own processes.
+    ``OMP_NUM_THREADS``, which Ray sets to the reserved cores, is removed, so that a run has its usual threads.
+
+    Returns:
+        ``python``: its interpreter; ``torch``: whether it is installed; ``version`` and ``key_version`` of mnfpn where
+        that is installed; ``actor`` and ``gpus``: Ray's ids of this actor and of the GPUs reserved for it.
     """
     import json
     import os
@@ -51,13 +55,13 @@ def prepare() -> dict[str, Any]:
     if not started_with.exists() or b"OMP_NUM_THREADS=" not in started_with.read_bytes():
         os.environ.pop("OMP_NUM_THREADS", None)
     printed = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, check=True, timeout=60).stdout
-    here = ray.get_runtime_context()
-    given = {"actor": here.get_actor_id(), "gpus": here.get_accelerator_ids().get("GPU", [])}
-    return {"python": sys.executable, **given, **json.loads(printed)}
+    context = ray.get_runtime_context()
+    reserved = {"actor": context.get_actor_id(), "gpus": context.get_accelerator_ids().get("GPU", [])}
+    return {"python": sys.executable, **reserved, **json.loads(printed)}
 
 
 def problem_of(found: Mapping[str, Any]) -> str:
-    """Return why a node with this cannot measure; empty where it can."""
+    """Return why a node cannot measure, from what `prepare` found there; empty where it can."""
     version = found.get("version")
     if version is None:
         return f"its Python ({found['python']}) has no mnfpn: pip install mnfpn=={__version__}"

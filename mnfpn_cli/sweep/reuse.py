@@ -1,0 +1,76 @@
+"""Find the results that a sweep takes from an earlier one, measured with other options than its own."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mnfpn_cli.settings.execution import LAYERED
+from mnfpn_cli.store.rows import StoredRun, Sweep
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """Runs of a sweep that an earlier sweep measured with other options.
+
+    Attributes:
+        runs: how many there are.
+        measured_with: the options of the earlier sweep, as ```passes` 6``; None where they are not known.
+        wanted: the options of this sweep.
+    """
+
+    runs: int
+    measured_with: str | None
+    wanted: str
+
+
+def reused(sweep: Sweep, runs: Sequence[StoredRun], known: Mapping[int, Sweep]) -> list[Reused]:
+    """Count the runs of a sweep that were measured with other options than its own, by options.
+
+    Args:
+        sweep: the sweep.
+        runs: its runs.
+        known: all sweeps of the store, by number.
+
+    Returns:
+        One record for each pair of options, the most common first.
+    """
+    counts = Counter[tuple[str | None, str]]()
+    for run in runs:
+        if run.measured and run.result and run.result.sweep != sweep.id:
+            execution = run.run.execution
+            layered = execution.runtime in LAYERED and not execution.train and sweep.plan.measuring.by_layer
+            earlier = known.get(run.result.sweep)
+            measured_with, wanted = _options(earlier, layered) if earlier else None, _options(sweep, layered)
+            if measured_with != wanted:
+                counts[measured_with, wanted] += 1
+    return _records(counts)
+
+
+def reused_by_any(
+    ran: Sequence[Sweep], runs: Mapping[int, Sequence[StoredRun]], known: Mapping[int, Sweep]
+) -> list[Reused]:
+    """Count the same over several sweeps. A run that several of them have counts for the newest.
+
+    Args:
+        ran: the sweeps, the oldest first.
+        runs: the runs of each, by the sweep's number.
+        known: all sweeps of the store, by number.
+    """
+    newest = {run.key: sweep.id for sweep in ran for run in runs[sweep.id]}
+    counts = Counter[tuple[str | None, str]]()
+    for sweep in ran:
+        own = [run for run in runs[sweep.id] if newest[run.key] == sweep.id]
+        for record in reused(sweep, own, known):
+            counts[record.measured_with, record.wanted] += record.runs
+    return _records(counts)
+
+
+def _records(counts: Counter[tuple[str | None, str]]) -> list[Reused]:
+    return [Reused(number, measured_with, wanted) for (measured_with, wanted), number in counts.most_common()]
+
+
+def _options(sweep: Sweep, layered: bool) -> str:
+    """Return the options that a sweep measures with; ``by_layer`` only for runs that have layers to time."""
+    sampling = sweep.plan.measuring.sampling
+    options = [f"`{name.removesuffix('_s')}` {value:g}" for name, value in sampling if value is not None]
+    return " ".join([*options, *["`by_layer`"] * (layered and sweep.plan.measuring.by_layer)])
