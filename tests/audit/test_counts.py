@@ -116,7 +116,7 @@ def test_the_default_network_has_just_this_to_compute() -> None:
 
 
 class EveryKind(nn.Module):
-    """RunRequest of every kind, a different number of each."""
+    """Work of every kind, a different number of each."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -26,7 +26,7 @@ def test_a_device_that_works_on_its_own_is_waited_for_by_the_host_timer() -> Non
 
 
 def test_events_measure_the_device_and_not_the_queueing() -> None:
-    """RunRequest queued before the pass is waited for first; each sample is synchronised."""
+    """Work queued before the pass is waited for first; each sample is synchronised."""
     device = FakeDevice()
     device.work(1000.0)
     timer = EventTimer(device.event, device.synchronize)
