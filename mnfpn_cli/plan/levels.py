@@ -149,7 +149,7 @@ def _near_level(name: str, levels: Sequence[str]) -> str:
     return did_you_mean(name, levels) or f"; did you mean '{nearest}'?"
 
 
-def sized(settings: NetworkSettings, text: str | None) -> tuple[NetworkSettings, Size]:
+def choose_size(settings: NetworkSettings, text: str | None) -> tuple[NetworkSettings, Size]:
     """Choose the size of images: the one in ``text``, else the one that the head is made for, else the default.
 
     Return the settings too, with a head made for that size where it needs one.
