@@ -13,7 +13,7 @@ from mnfpn_cli.settings.files import preset_description, preset_names, read_pres
 from mnfpn_cli.settings.input import DEFAULT_SIZE, MAX_SIDE, NetworkInput, Size, parse_size
 from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead, NetworkSettings, PyramidSettings
 from mnfpn_cli.settings.problems import SettingsError
-from mnfpn_cli.settings.sources import Source, merge, named
+from mnfpn_cli.settings.sources import Source, merge, with_source
 from mnfpn_cli.text import did_you_mean
 
 EXTRA_LEVELS = {"none": 0, "maxpool": 1, "conv": 2, "separable": 2}
@@ -203,7 +203,7 @@ def resolve(sources: Sequence[Source]) -> NetworkSettings:
     try:
         plan_outline(settings)
     except SettingsError as error:
-        raise UsageError(named(error.problem, sources)) from None
+        raise UsageError(with_source(error.problem, sources)) from None
     return settings
 
 

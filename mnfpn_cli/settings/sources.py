@@ -56,7 +56,7 @@ def merge(sources: Sequence[Source]) -> NetworkSettings:
     try:
         return NetworkSettings.model_validate(_merged(sources))
     except ValidationError as error:
-        raise UsageError(*(named(problem, sources) for problem in describe(error))) from None
+        raise UsageError(*(with_source(problem, sources) for problem in describe(error))) from None
 
 
 def problems_alone(source: Source) -> list[Problem]:
@@ -67,7 +67,7 @@ def problems_alone(source: Source) -> list[Problem]:
     try:
         NetworkSettings.model_validate(_merged(sources))
     except ValidationError as error:
-        return [named(problem, sources) for problem in describe(error) if not problem.between]
+        return [with_source(problem, sources) for problem in describe(error) if not problem.between]
     except UsageError:  # an index, which is one of the stages that another source gives
         pass
     return []
@@ -158,7 +158,7 @@ def _without_other_kinds(value: Any, part: str, was: Any, wanted: Any) -> Any:
     return kept
 
 
-def named(problem: SettingsProblem, sources: Sequence[Source]) -> SettingsProblem:
+def with_source(problem: SettingsProblem, sources: Sequence[Source]) -> SettingsProblem:
     """A problem with the name of the source that gave the value."""
     source = next((one for one in reversed(sources) if one.gave(problem.path)), None)
     if source is None:
