@@ -59,7 +59,7 @@ def merge(sources: Sequence[Source]) -> NetworkSettings:
         raise UsageError(*(with_source(problem, sources) for problem in describe(error))) from None
 
 
-def problems_alone(source: Source) -> list[Problem]:
+def value_problems(source: Source) -> list[Problem]:
     """What is wrong with a value of a source whatever the other sources say; rules between keys are not asked."""
     part, key = (*source.path, "", "")[:2]
     kinds = [kind for kind, model in PARTS.get(str(part), {}).items() if key in model.model_fields and key != "kind"]
