@@ -54,7 +54,7 @@ def changed(settings: NetworkSettings) -> dict[str, Any]:
     return {difference.key: difference.one for difference in found if difference.one is not ABSENT}
 
 
-def flat(settings: NetworkSettings) -> dict[str, Any]:
+def flatten(settings: NetworkSettings) -> dict[str, Any]:
     """All keys and their values; ``stages`` stay a whole."""
 
     def walk(value: Any, where: KeyPath) -> Iterator[tuple[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.overrides import ABSENT, changed, differences, flat
+from mnfpn_cli.settings.overrides import ABSENT, changed, differences, flatten
 
 
 def values(said: dict[str, Any]) -> Any:
@@ -60,7 +60,7 @@ def test_lists_are_values_unless_their_rows_are_asked_for() -> None:
 
 
 def test_what_is_changed_is_what_is_not_the_default() -> None:
-    """Of another kind, all that only that kind has; `flat` has every key."""
+    """Of another kind, all that only that kind has; `flatten` has every key."""
     settings = NetworkSettings.model_validate({"backbone": {"kind": "resnet"}, "pyramid": {"channels": 64}})
     assert changed(NetworkSettings()) == {}
     assert changed(settings) == {
@@ -70,5 +70,5 @@ def test_what_is_changed_is_what_is_not_the_default() -> None:
         "stages": None,
         "pyramid.channels": 64,
     }
-    every = flat(settings)
+    every = flatten(settings)
     assert all(every[key] == value for key, value in changed(settings).items())
