@@ -47,7 +47,7 @@ def differences(one: Any, other: Any, *, rows: bool = False, where: KeyPath = ()
         yield Difference(where, one, other)
 
 
-def changed(settings: NetworkSettings) -> dict[str, Any]:
+def non_defaults(settings: NetworkSettings) -> dict[str, Any]:
     """The keys that are not what they are where nothing is said, and their values; ``stages`` stay a whole."""
     usual = NetworkSettings().model_dump(mode="json")
     found = differences(settings.model_dump(mode="json"), usual)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.overrides import ABSENT, changed, differences, flatten
+from mnfpn_cli.settings.overrides import ABSENT, non_defaults, differences, flatten
 
 
 def values(said: dict[str, Any]) -> Any:
@@ -62,8 +62,8 @@ def test_lists_are_values_unless_their_rows_are_asked_for() -> None:
 def test_what_is_changed_is_what_is_not_the_default() -> None:
     """Of another kind, all that only that kind has; `flatten` has every key."""
     settings = NetworkSettings.model_validate({"backbone": {"kind": "resnet"}, "pyramid": {"channels": 64}})
-    assert changed(NetworkSettings()) == {}
-    assert changed(settings) == {
+    assert non_defaults(NetworkSettings()) == {}
+    assert non_defaults(settings) == {
         "backbone.kind": "resnet",
         "backbone.blocks": [2, 2, 2, 2],
         "stem_channels": 64,
@@ -71,4 +71,4 @@ def test_what_is_changed_is_what_is_not_the_default() -> None:
         "pyramid.channels": 64,
     }
     every = flatten(settings)
-    assert all(every[key] == value for key, value in changed(settings).items())
+    assert all(every[key] == value for key, value in non_defaults(settings).items())
