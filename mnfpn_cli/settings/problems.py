@@ -46,13 +46,13 @@ KEYS["stages[]"] += ORIGINAL_SPELLING
 """The keys of each place."""
 
 
-def every_key() -> Iterator[str]:
+def all_keys() -> Iterator[str]:
     """Every key, dotted: ``pyramid.smooth``."""
     for place, names in KEYS.items():
         yield from (f"{place}.{name}".removeprefix(".") for name in names)
 
 
-def words_of(key: str) -> list[str]:
+def allowed_words(key: str) -> list[str]:
     """The words that a dotted key takes, each once; nothing where it takes numbers or any text."""
     place, _, name = key.rpartition(".")
     fields = [model.model_fields[name] for model in MODELS.get(place, ()) if name in model.model_fields]
@@ -246,6 +246,6 @@ def _nearest(where: tuple[str | int, ...]) -> str:
     """Name the known key that is nearest to an unknown one, first close by, then anywhere."""
     misspelt = str(where[-1])
     here = re.sub(r"\[\d+\]", "[]", dotted(where[:-1]))
-    anywhere = {name: key for key in every_key() for name in (key, key.rpartition(".")[2])}
+    anywhere = {name: key for key in all_keys() for name in (key, key.rpartition(".")[2])}
     beside = {key: dotted((*where[:-1], key)) for key in KEYS.get(here, ())}
     return did_you_mean(misspelt, beside, beside, 0.8) or did_you_mean(misspelt, anywhere, anywhere)
