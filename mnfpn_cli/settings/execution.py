@@ -25,7 +25,7 @@ def choose_runtimes(named: Sequence[str]) -> tuple[str, ...]:
     """The runtimes that an option names, each once, in that order; ``all`` is all of them.
 
     Raises:
-        UsageError: where there is none of that name.
+        UsageError: where no runtime has that name.
     """
     known = runtime_names()
     chosen = [name for text in named for name in text.split(",")]

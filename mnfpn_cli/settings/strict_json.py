@@ -19,7 +19,7 @@ def read_file(path: str | Path, kind: str, most: int) -> bytes:
         with Path(path).open("rb") as file:
             return read_stream(file, str(path), kind, most)
     except FileNotFoundError:
-        raise UsageError(Problem(str(path), "must be a file, but there is none of that name")) from None
+        raise UsageError(Problem(str(path), "no such file")) from None
     except IsADirectoryError:
         raise UsageError(Problem(str(path), "must be a file, but it is a folder")) from None
     except (OSError, ValueError) as error:

@@ -38,7 +38,7 @@ ROWS: list[tuple[list[str], int, str]] = [
     (["export", "--output", "x"], 2, "--format: must be given. The form of the file: onnx, torch-export, safetensors."),
     (["export", "--format", "onnx"], 2, "--output: must be given. The file: written whole and checked, or not at all."),
     (["shapes", "--preset", "resnet"], 2, "--preset: must be one of fpn-classifier, fpnssd, "),
-    (["shapes", "--config", "none.json"], 2, "none.json: must be a file, but there is none of that name"),
+    (["shapes", "--config", "none.json"], 2, "none.json: no such file"),
     (["shapes", "--config", "."], 2, ".: must be a file, but it is a folder"),
     (["shapes", "--output", "none/out.json"], 2, "--output: folder 'none' does not exist"),
     (["shapes", "--output", "-"], 2, "--output: must be a file, not standard output, got '-'"),

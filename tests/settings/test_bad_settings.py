@@ -180,7 +180,7 @@ def test_a_file_that_cannot_be_settings_is_not_read(tmp_path_factory: pytest.Tem
 def test_a_missing_file_and_a_folder_are_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
     """By name."""
     folder = tmp_path_factory.mktemp("settings")
-    with pytest.raises(UsageError, match=r"none\.json: must be a file, but there is none of that name"):
+    with pytest.raises(UsageError, match=r"none\.json: no such file"):
         read_config(str(folder / "none.json"))
     with pytest.raises(UsageError, match="must be a file, but it is a folder"):
         read_config(str(folder))
