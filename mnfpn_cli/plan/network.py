@@ -74,7 +74,7 @@ def plan_level_classifiers(
                 Problem("head.size", "must be given, as 600x900: dense layers on flattened maps fit one size", "null")
             )
         sizes = level_sizes(pyramid, stage_sizes(backbone, head.made_for))
-        cells = [size.height * size.width for size in sizes]
+        cells = [size.cells for size in sizes]
     levels = tuple(
         (name, LinearPlan(pyramid.channels * count, head.classes)) for name, count in zip(names, cells, strict=True)
     )

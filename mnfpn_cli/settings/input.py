@@ -24,6 +24,11 @@ class Size(NamedTuple):
     height: int
     width: int
 
+    @property
+    def cells(self) -> int:
+        """Height times width."""
+        return self.height * self.width
+
     def __str__(self) -> str:
         return f"{self.height}x{self.width}"
 
