@@ -12,7 +12,7 @@ from mnfpn_cli.settings.execution import DEFAULT_RUNTIME
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.overrides import non_defaults, flatten, network_parameters
+from mnfpn_cli.settings.overrides import flatten, network_parameters, non_defaults
 from mnfpn_cli.text import Parameter, as_arguments
 
 KEY_VERSION = 1

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.overrides import ABSENT, non_defaults, differences, flatten
+from mnfpn_cli.settings.overrides import ABSENT, differences, flatten, non_defaults
 
 
 def values(said: dict[str, Any]) -> Any:

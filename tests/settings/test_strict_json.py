@@ -53,10 +53,10 @@ def test_what_is_not_json_is_refused_in_the_same_words(
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
 def test_what_is_no_file_is_refused_in_the_same_words(tmp_path: Path, reader: Callable[[Path], Any]) -> None:
     """A folder, and a name that nothing has."""
-    for path, rule in ((tmp_path, "it is a folder"), (tmp_path / "x", "no such file")):
+    for path, rule in ((tmp_path, "must be a file, but it is a folder"), (tmp_path / "x", "no such file")):
         with pytest.raises(UsageError) as caught:
             reader(path)
-        assert str(caught.value) == f"{path}: must be a file, but {rule}"
+        assert str(caught.value) == f"{path}: {rule}"
 
 
 def test_a_mark_of_byte_order_is_no_part_of_the_text() -> None:

@@ -260,7 +260,9 @@ def _threads(stored: StoredRun) -> str:
 
 
 def _settings(settings: NetworkSettings) -> Table:
-    shown = [(key, _stages(value) if key == "stages" else as_text(value)) for key, value in non_defaults(settings).items()]
+    shown = [
+        (key, _stages(value) if key == "stages" else as_text(value)) for key, value in non_defaults(settings).items()
+    ]
     return pairs("Settings that are not the defaults", shown or [("none", "")])
 
 
