@@ -175,10 +175,9 @@ def _settings_problem(details: ErrorDetails) -> SettingsProblem:
         return _problem(path[:2], rule, as_json(got), _nearest_level(got))
     match details["type"]:
         case "extra_forbidden":
-            rule = _rule_of_other_kind(path, kind)
-            return (
-                _problem(path, rule, between=True) if rule else _problem(path, "unknown key", hint=_nearest_key(path))
-            )
+            if rule := _rule_of_other_kind(path, kind):
+                return _problem(path, rule, between=True)
+            return _problem(path, "unknown key", hint=_nearest_key(path))
         case "union_tag_invalid":
             kinds, got = PARTS[str(path[0])], got["kind"]
             rule = f"must be {' or '.join(map(repr, kinds))}"

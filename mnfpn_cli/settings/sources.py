@@ -91,9 +91,7 @@ def _merged(sources: Sequence[Source]) -> Any:
                 kind = _last_kind(sources[: index + 1], part) or DEFAULT_KINDS[part]
                 value = _without_replaced_kind(value, part, kind, _last_kind(sources[index + 1 :], part))
         merged = _put(merged, source, source.path, value)
-        if isinstance(
-            stages := merged.get("stages"), list
-        ):  # so that stages.3.channels=48 finds them in a file of rows
+        if isinstance(stages := merged.get("stages"), list):  # for stages.3.channels=48 after a file of rows
             merged["stages"] = [_with_field_names(stage) for stage in stages]
     return merged
 

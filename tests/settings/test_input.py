@@ -1,4 +1,4 @@
-"""Sizes as people write them, and inputs that a network can take."""
+"""Sizes as users write them, and the sizes that a network can take."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_a_size_is_height_by_width_or_one_side(text: str, size: tuple[int, int])
 
 
 @pytest.mark.parametrize("text", ["", "x", "600x", "x900", "600x900x3", "-600x900", "6e2", "600.0", "600 900", "٣x٣"])
-def test_what_is_no_size_is_refused(text: str) -> None:
+def test_text_that_is_not_a_size_is_refused(text: str) -> None:
     """With the value as it was written."""
     with pytest.raises(UsageError, match=r"^size: must be HxW in pixels"):
         parse_size(text)
