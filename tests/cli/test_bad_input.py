@@ -18,7 +18,7 @@ ROWS: list[tuple[list[str], int, str]] = [
     (
         ["summary", "--size", "16"],
         2,
-        "--size: each side must be at least 32 pixels, the stride of p5, or not one whole cell",
+        "--size: each side must be at least 32 pixels, the stride of p5, got 16x16",
     ),
     (["shapes", "--size", "600", "--size", "x"], 2, "--size: must be HxW in pixels, as 600x900 or 512, got 'x'"),
     (["shapes", "--batch", "0"], 2, "--batch: must be a whole number from 1 to 65536, got 0"),

@@ -17,7 +17,7 @@ MEANINGS: list[tuple[str, dict[str, float], Sampling]] = [
     ("warm-up", {"warmup": 7}, Sampling(warmup=7)),
     ("no warm-up", {"warmup": 0}, Sampling(warmup=0)),
     (
-        "passes alone are exact, and no time ends them",
+        "passes alone are exact, no time ends them",
         {"passes": 5},
         Sampling(passes=5, min_time_s=0.0, max_time_s=inf),
     ),

@@ -12,14 +12,14 @@ from mnfpn_cli.text import Parameter, as_arguments
 from tests.strategies import network_settings
 
 
-def read_back(parameters: list[Parameter]) -> NetworkSettings:
+def read_back(given: list[Parameter]) -> NetworkSettings:
     """Return the settings that parameters give, merged as `NetworkOptions.settings` does."""
-    sources = [parse_stages(value) for name, value in parameters if name == "stages"]
-    sources += [Source(name, float(value), (name,)) for name, value in parameters if name == "width_mult"]
+    sources = [parse_stages(value) for name, value in given if name == "stages"]
+    sources += [Source(name, float(value), (name,)) for name, value in given if name == "width_mult"]
     sources += [
-        Source(name, int(value), ("pyramid", "channels")) for name, value in parameters if name == "pyramid_channels"
+        Source(name, int(value), ("pyramid", "channels")) for name, value in given if name == "pyramid_channels"
     ]
-    return resolve([*sources, *(parse_override(value) for name, value in parameters if name == "set")])
+    return resolve([*sources, *(parse_override(value) for name, value in given if name == "set")])
 
 
 @given(network_settings())

@@ -51,7 +51,7 @@ def test_text_that_is_not_json_is_refused_with_the_same_message(
 
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
-def test_a_folder_or_a_missing_file_is_refused_with_the_same_message(
+def test_a_folder_or_missing_file_is_refused_with_the_same_message(
     tmp_path: Path, reader: Callable[[Path], Any]
 ) -> None:
     """The message gives the path and the rule."""
