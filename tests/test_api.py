@@ -57,7 +57,7 @@ def test_the_settings_are_those_of_the_command_line(tmp_path: Path) -> None:
     [
         ({"preset": "fpn"}, "preset: must be one of fpn-classifier, "),
         ({"config": ""}, "config: must be the name of a file"),
-        ({"config": "none.json"}, "none.json: must be a file, but there is none of that name"),
+        ({"config": "none.json"}, "none.json: no such file"),
         ({"config": {"width_mult": -1}}, "config: width_mult: must be greater than 0, got -1"),
         ({"config": {"stages": {1, 2}}}, "config: must be what JSON can say: "),
         (

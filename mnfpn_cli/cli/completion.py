@@ -95,14 +95,14 @@ def document_words() -> tuple[str, ...]:
 
 def complete_setting(incomplete: str) -> list[str]:
     """Complete ``--set``: a key, and behind ``=`` the words that it takes."""
-    from mnfpn_cli.settings.problems import PARTS, every_key, words_of
+    from mnfpn_cli.settings.problems import PARTS, all_keys, allowed_words
 
     key, equals, value = incomplete.partition("=")
     if equals:
         before, comma, _ = value.rpartition(",")
-        return [f"{key}={before}{comma}{one}" for one in words_of(key)]
+        return [f"{key}={before}{comma}{one}" for one in allowed_words(key)]
     whole = (*PARTS, "pyramid", "stages")
-    return [f"{one}=" for one in every_key() if one not in whole and "[]" not in one]
+    return [f"{one}=" for one in all_keys() if one not in whole and "[]" not in one]
 
 
 def script(shell: str) -> str:

@@ -56,11 +56,11 @@ def export(
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.export.formats import check_dynamic
     from mnfpn_cli.external.origin import FromSettings
-    from mnfpn_cli.plan.levels import network_input, sized
+    from mnfpn_cli.plan.levels import choose_size, network_input
     from mnfpn_cli.report.terminal.export import export_tables, weights_report
 
     _check_replaceable(output, format)
-    settings, image = sized(network.settings(weights), size)
+    settings, image = choose_size(network.settings(weights), size)
     input = network_input(settings, image, batch or 1)
     if dynamic:
         check_dynamic(settings, format)

@@ -137,9 +137,9 @@ def planned(
     Raises:
         UsageError: where the network cannot take a size.
     """
-    from mnfpn_cli.plan.levels import network_input, sized
+    from mnfpn_cli.plan.levels import choose_size, network_input
 
-    cases = [sized(settings, size) for size in sizes]
+    cases = [choose_size(settings, size) for size in sizes]
     origins = {at_size: FromSettings(at_size, weights) for at_size, _ in cases}  # planned once for all sizes
     return [(origins[at_size], network_input(at_size, image, batch)) for at_size, image in cases]
 

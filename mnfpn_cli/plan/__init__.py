@@ -1,1 +1,1 @@
-"""Settings worked out: every layer as plain data, its shapes, parameters and MACs in closed form. No torch."""
+"""What follows from settings: every layer as plain data; shapes, cost and memory in closed form. No torch."""

@@ -1,4 +1,4 @@
-"""The backbone worked out: every layer, with channels rounded to what hardware likes."""
+"""Plan the backbone: scale and round channels, and lay out blocks, stages and the stem."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,7 +15,7 @@ def scale_channels(channels: int, width_mult: float, rounding: Rounding) -> int:
     """Scale a channel count by the width multiplier.
 
     * ``nearest8``: the nearest multiple of 8, at least 8, and never less than 90 % of the exact value
-      (``_make_divisible`` of the TensorFlow models repository, and of torchvision and timm after it).
+      (``_make_divisible`` in the TensorFlow models repository, copied by torchvision and timm).
     * ``ceil8``: up to a multiple of 8 (tonylins/pytorch-mobilenet-v2).
     * ``truncate``: ``int(channels × width_mult)``; may be 0, which `plan_widths` refuses.
     """
@@ -53,7 +53,7 @@ def scale_last(channels: int, width_mult: float, rounding: Rounding) -> int:
 
 
 class Widths(NamedTuple):
-    """The channels of the stem, of each stage (of a resnet: of its bottlenecks), and of the head's last convolution."""
+    """Scaled channels of the stem, of each stage (in a ResNet, of its bottlenecks), and of the last convolution."""
 
     stem: int
     stages: tuple[int, ...]
@@ -61,10 +61,10 @@ class Widths(NamedTuple):
 
 
 def plan_widths(settings: NetworkSettings) -> Widths:
-    """Scale all channels that go by the width multiplier.
+    """Scale all channels that depend on the width multiplier.
 
     Raises:
-        SettingsError: where a layer would have none, or too many.
+        SettingsError: where a layer would have no channels, or too many.
     """
     width, rounding = settings.width_mult, settings.rounding
 
@@ -96,13 +96,13 @@ BOTTLENECK_EXPANSION = 4
 
 
 class BlockPlan(NamedTuple):
-    """Convolutions in a row, by name, and what is added to their result: nothing, the input, or its shortcut.
+    """A block: convolutions, to whose result nothing, the input, or the shortcut of the input is added.
 
     Attributes:
-        layers: the convolutions in the order in which they run.
-        residual: whether the input is added.
-        shortcut: the convolution that makes the input addable where the shape changes.
-        activation: what follows the sum.
+        layers: the convolutions by name, in the order in which they run.
+        residual: whether the input, or its shortcut, is added.
+        shortcut: the convolution on the input where the block changes its shape.
+        activation: of the sum.
     """
 
     layers: tuple[tuple[str, ConvPlan], ...]
@@ -112,7 +112,7 @@ class BlockPlan(NamedTuple):
 
     @property
     def is_bottleneck(self) -> bool:
-        """Whether it is a bottleneck, whose sum an activation follows; or an inverted residual."""
+        """Whether it is a bottleneck, which has an activation on the sum, or an inverted residual."""
         return self.activation is not None
 
     @property
@@ -122,20 +122,20 @@ class BlockPlan(NamedTuple):
 
 
 def inverted_residual(
-    in_channels: int, out_channels: int, expansion: int, stride: int, has: MobileNetV2Settings
+    in_channels: int, out_channels: int, expansion: int, stride: int, options: MobileNetV2Settings
 ) -> BlockPlan:
-    """Expand, filter depthwise, project without activation (Sandler et al. 2018, section 3.3)."""
-    hidden, bias = in_channels * expansion, has.conv_bias
+    """Plan an inverted residual: expand, depthwise 3×3, project without activation (Sandler et al. 2018, 3.3)."""
+    hidden, bias = in_channels * expansion, options.conv_bias
     depthwise = ConvPlan(hidden, hidden, 3, stride, groups=hidden, bias=bias, norm=True, activation="relu6")
     project = ConvPlan(hidden, out_channels, 1, bias=bias, norm=True)
     layers: tuple[tuple[str, ConvPlan], ...] = (("depthwise", depthwise), ("project", project))
-    if expansion > 1 or has.expand_at_1:
+    if expansion > 1 or options.expand_at_1:
         layers = (("expand", ConvPlan(in_channels, hidden, 1, bias=bias, norm=True, activation="relu6")), *layers)
     return BlockPlan(layers, residual=stride == 1 and in_channels == out_channels)
 
 
 def bottleneck(in_channels: int, channels: int, stride: int) -> BlockPlan:
-    """Reduce, convolve 3×3, restore, add, ReLU; the stride is the 3×3's, as in the implementations in circulation."""
+    """Plan a bottleneck: reduce, 3×3, restore, add, ReLU. The 3×3 has the stride, as in torchvision."""
     out_channels = channels * BOTTLENECK_EXPANSION
     layers = (
         ("reduce", ConvPlan(in_channels, channels, 1, norm=True, activation="relu")),
@@ -149,7 +149,7 @@ def bottleneck(in_channels: int, channels: int, stride: int) -> BlockPlan:
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """Blocks in a row; the first has the stage's stride."""
+    """The blocks of a stage, in order; the first has the stage's stride."""
 
     blocks: tuple[BlockPlan, ...]
     stride: int
@@ -162,9 +162,14 @@ class StagePlan:
 
 @dataclass(frozen=True, slots=True)
 class BackbonePlan:
-    """The stem, perhaps with 3×3 max-pooling of stride 2, and the stages that something behind them needs.
+    """The stem and the stages of a backbone, up to the last that a level or a head needs.
 
-    ``activation`` and ``conv_bias`` are those of the backbone's convolutions, for a last one that a head adds.
+    Attributes:
+        stem: the first convolution.
+        stem_pool: whether a 3×3 max-pooling of stride 2 follows the stem.
+        stages: in order.
+        activation: of the backbone's convolutions, and of the last one that a head adds.
+        conv_bias: whether these convolutions have a bias.
     """
 
     stem: ConvPlan
@@ -183,12 +188,12 @@ class BackbonePlan:
         object.__setattr__(self, "_hash", hash((self.stem, self.stem_pool, self.stages)))
 
     def __hash__(self) -> int:
-        """Worked out once: it goes through every convolution, and what is remembered of a backbone is found by it."""
+        """Return the hash made with the plan: it covers every convolution, and caches of backbones look it up often."""
         return self._hash
 
 
 def plan_backbone(settings: NetworkSettings, widths: Widths, last_stage: int | None = None) -> BackbonePlan:
-    """Work out the backbone, up to a stage and with it, or all of it."""
+    """Plan the backbone up to and including ``last_stage``, or all of it."""
     end = None if last_stage is None else last_stage + 1
     stages = widths.stages[:end]
     if isinstance(settings.backbone, ResNetSettings):
@@ -197,7 +202,7 @@ def plan_backbone(settings: NetworkSettings, widths: Widths, last_stage: int | N
     return _plan_mobilenet_v2(settings.backbone, settings.in_channels, widths.stem, rows, stages)
 
 
-# A sweep asks for the same backbone under each of its pyramids, and many widths round to the same channels.
+# A sweep plans the same backbone for each of its pyramids, and many widths round to the same channels.
 @lru_cache(maxsize=256)
 def _plan_mobilenet_v2(
     backbone: MobileNetV2Settings,
@@ -212,7 +217,7 @@ def _plan_mobilenet_v2(
     stages = []
     for row, width in zip(rows, widths, strict=True):
         blocks: tuple[BlockPlan, ...] = (inverted_residual(channels, width, row.expansion, row.stride, backbone),)
-        if row.repeats > 1:  # the repeats are equal, and frozen: one plan stands for all of them
+        if row.repeats > 1:  # the repeats are equal and frozen: they share one plan
             blocks += (inverted_residual(width, width, row.expansion, 1, backbone),) * (row.repeats - 1)
         stages.append(StagePlan(blocks, row.stride))
         channels = width

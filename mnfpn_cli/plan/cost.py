@@ -16,7 +16,6 @@ from mnfpn_cli.plan.steps import (
     ResizeStep,
     Step,
     backbone_steps,
-    cells,
     walk,
 )
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size
@@ -126,7 +125,7 @@ def _total(steps: Iterable[Step]) -> Cost:
             parameters += step.linear.parameters
             macs += step.linear.macs
         elif isinstance(step, PoolStep):
-            pooled += step.channels * step.input.height * step.input.width
+            pooled += step.channels * step.input.cells
         elif isinstance(step, ResizeStep):
             resized += step.makes
         elif isinstance(step, AddStep):
@@ -161,7 +160,7 @@ class _Alive(NamedTuple):
 @lru_cache(maxsize=256)
 def _after_backbone(plan: BackbonePlan, size: Size, tapped: frozenset[int], dtype: DType) -> _Alive:
     """What is alive when the backbone has run on an image, which its caller holds."""
-    image = plan.stem.in_channels * cells(size) * ITEM_BYTES[dtype]
+    image = plan.stem.in_channels * size.cells * ITEM_BYTES[dtype]
     return _run(_Alive(image, image), backbone_steps(plan, size, tapped), dtype)
 
 

@@ -1,4 +1,4 @@
-"""The smallest parts of a plan: convolutions with what follows them, dense layers, and the sizes that they give."""
+"""The layers of a plan: convolutions with their norm and activation, and dense layers."""
 
 from typing import Literal, NamedTuple
 
@@ -10,7 +10,7 @@ Activation = Literal["relu", "relu6"]
 class ConvPlan(NamedTuple):
     """A square 2-d convolution, padded by half its kernel, with the norm and the activation that follow it.
 
-    A named tuple, as a sweep makes millions of them and a frozen dataclass takes three times as long to make.
+    It is a named tuple because a sweep makes millions, and making a frozen dataclass takes three times as long.
     """
 
     in_channels: int
@@ -38,15 +38,15 @@ class ConvPlan(NamedTuple):
         return 2 * self.out_channels * self.norm
 
     def output(self, size: Size) -> Size:
-        """The size of the map that it makes of one of ``size``; the stride is 1 or 2."""
+        """Return the size of the output for an input of ``size``; the stride is 1 or 2."""
         return size if self.stride == 1 else halved(size)
 
     def macs(self, output: Size) -> int:
-        """Multiply-accumulates for one image, given the size of the output; bias, norm and activation excluded."""
+        """Return the MACs for one image and the size of the output; bias, norm and activation are not counted."""
         return self.weights * output.height * output.width
 
     def elements(self, output: Size) -> int:
-        """Elements of the output for one image."""
+        """Return the elements of the output for one image and its size."""
         return self.out_channels * output.height * output.width
 
 
@@ -63,10 +63,10 @@ class LinearPlan(NamedTuple):
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one image; the bias excluded."""
+        """MACs for one image; the bias is not counted."""
         return self.in_features * self.out_features
 
 
 def halved(size: Size) -> Size:
-    """The size that a layer of stride 2 makes of one of ``size``: each side over 2, rounded up."""
+    """Return the output size of a layer of stride 2: each side over 2, rounded up."""
     return Size((size.height + 1) // 2, (size.width + 1) // 2)

@@ -1,4 +1,4 @@
-"""Which levels follow from settings, and the rules between settings that their consequences break."""
+"""Levels, and the rules between settings: which levels the stages give, and whether settings make a network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,28 +13,44 @@ from mnfpn_cli.settings.files import preset_description, preset_names, read_pres
 from mnfpn_cli.settings.input import DEFAULT_SIZE, MAX_SIDE, NetworkInput, Size, parse_size
 from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead, NetworkSettings, PyramidSettings
 from mnfpn_cli.settings.problems import SettingsError
-from mnfpn_cli.settings.sources import Source, merge, named
+from mnfpn_cli.settings.sources import Source, merge, with_source
 from mnfpn_cli.text import did_you_mean
 
-EXTRA_LEVELS = {"none": 0, "maxpool": 1, "conv": 2, "separable": 2}
-"""How many extra levels 'all' means: as many as torchvision's LastLevelMaxPool and LastLevelP6P7 add."""
+MAX_BLOCKS = 1000
 
-MOST_LISTED = 6
+MAX_LISTED = 6
+"""The most levels that a message lists."""
+
+EXTRA_LEVELS = {"none": 0, "maxpool": 1, "conv": 2, "separable": 2}
+"""The number of extra levels with pyramid.levels 'all', as torchvision's LastLevelMaxPool and LastLevelP6P7 add."""
+
 COARSEST = MAX_SIDE.bit_length() - 1
-"""The coarsest level that the largest image could fill."""
+"""The coarsest level whose stride is not larger than the largest image."""
+
+
+def level_stride(name: str) -> int:
+    """Return the nominal stride of a level: 2^k for ``pk``."""
+    return 1 << int(name[1:])
+
+
+def strides(settings: NetworkSettings) -> tuple[int, ...]:
+    """Return the stride of each stage; the first stage of a ResNet has that of the max-pooling before it."""
+    if isinstance(settings.backbone, ResNetSettings):
+        return (2,) * len(settings.backbone.blocks)
+    return tuple([stage.stride for stage in settings.stages or ()])
 
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """Levels by name, finest first.
+    """The levels of a pyramid by name, finest first, and the stages that they need.
 
     Attributes:
-        taps: the stage that each possible level is tapped from.
-        tapped: the levels that the pyramid has on taps.
-        extra: those beyond the taps.
+        taps: the stage that is tapped for each level that the stages can give.
+        tapped: the levels of the pyramid that are built on taps.
+        extra: the levels beyond the taps.
         top: the pooled top, where there is one.
-        last_stage: the last that is needed: the coarsest tap's, or the last of all where a top or a head takes it.
-        stride: that of the last stage's map, in pixels of the image.
+        last_stage: the last stage that is needed: of the coarsest tap, or the last of all for a pooled top or a head.
+        stride: of the last stage's map, in pixels of the image.
     """
 
     taps: Mapping[str, int]
@@ -51,35 +67,23 @@ class Levels:
 
 
 def plan_levels(settings: NetworkSettings) -> Levels:
-    """Work out the levels.
+    """Choose the levels of the pyramid, and the stage of each.
 
     Raises:
-        SettingsError: where the stages do not give the levels that are asked for.
+        SettingsError: where the stages do not give the levels that the settings name.
     """
     return _plan_levels(strides(settings), settings.pyramid)
 
 
-def strides(settings: NetworkSettings) -> tuple[int, ...]:
-    """The stride of each stage; that of a resnet's first is its max-pooling's."""
-    if isinstance(settings.backbone, ResNetSettings):
-        return (2,) * len(settings.backbone.blocks)
-    return tuple([stage.stride for stage in settings.stages or ()])
-
-
-def level_stride(name: str) -> int:
-    """The nominal stride of a level: 2^k for ``pk``."""
-    return 1 << int(name[1:])
-
-
-# The networks of a sweep have the same few.
+# The networks of a sweep have few different strides and pyramids.
 @lru_cache(maxsize=256)
 def _plan_levels(strides: tuple[int, ...], pyramid: PyramidSettings | None) -> Levels:
     tapped, extra, top = tuple[str, ...](), tuple[str, ...](), tuple[str, ...]()
     taps, last_stage = _taps(strides, pyramid), len(strides) - 1
     if pyramid:
-        _check(strides, taps, pyramid)
+        _check_levels(strides, taps, pyramid)
         tapped = tuple(name for name in taps if pyramid.levels == "all" or name in pyramid.levels)
-        extra = _extra(taps, pyramid)
+        extra = _extra_levels(taps, pyramid)
         if pyramid.top == "pool":
             top = ("top",)
         else:
@@ -88,24 +92,24 @@ def _plan_levels(strides: tuple[int, ...], pyramid: PyramidSettings | None) -> L
 
 
 def _taps(strides: Sequence[int], pyramid: PyramidSettings | None) -> dict[str, int]:
-    """The stage that each possible level is tapped from.
+    """Return the stage that is tapped for each level.
 
-    The stem's stride is 2, so the first stage of stride 2 opens p2. A level is tapped from the last stage before the
-    next one of stride 2, the strongest feature map of that resolution, or from the first. Where the last stage is
-    averaged to be the top of the pyramid, it is no tap.
+    The stem has stride 2, so the first stage of stride 2 starts p2. A level is tapped from the last stage before the
+    next one of stride 2, the strongest feature map of that resolution, or from the first of these stages. The last
+    stage is no tap where its average is the top of the pyramid.
     """
     taps, level = dict[str, int](), 1
     if pyramid and pyramid.top == "pool":
         strides = strides[:-1]
-    last = pyramid is None or pyramid.taps == "last"
+    from_last = pyramid is None or pyramid.taps == "last"
     for index, stride in enumerate(strides):
         level += stride == 2
-        if level > 1 and (last or stride == 2):
+        if level > 1 and (from_last or stride == 2):
             taps[f"p{level}"] = index
     return taps
 
 
-def _extra(taps: Mapping[str, int], pyramid: PyramidSettings) -> tuple[str, ...]:
+def _extra_levels(taps: Mapping[str, int], pyramid: PyramidSettings) -> tuple[str, ...]:
     if pyramid.levels == "all":
         coarsest = _coarsest(taps)
         return tuple(f"p{coarsest + k}" for k in range(1, EXTRA_LEVELS[pyramid.extra] + 1))
@@ -116,7 +120,7 @@ def _coarsest(taps: Mapping[str, int]) -> int:
     return int(list(taps)[-1][1:])
 
 
-def _check(strides: Sequence[int], taps: Mapping[str, int], pyramid: PyramidSettings) -> None:
+def _check_levels(strides: Sequence[int], taps: Mapping[str, int], pyramid: PyramidSettings) -> None:
     if 2 not in strides:
         raise SettingsError("stages", "must hold a stage of stride 2: each one gives the pyramid a level", "none")
     chosen, names = pyramid.levels, list(taps)
@@ -127,98 +131,40 @@ def _check(strides: Sequence[int], taps: Mapping[str, int], pyramid: PyramidSett
         return
     if not chosen or len(set(chosen)) < len(chosen):
         raise SettingsError("pyramid.levels", "must name at least one level, and each once", ",".join(chosen) or "none")
-    beyond, coarsest = _extra(taps, pyramid), _coarsest(taps)
-    if beyond and pyramid.extra == "none":
+    extra, coarsest = _extra_levels(taps, pyramid), _coarsest(taps)
+    if extra and pyramid.extra == "none":
         rule = f"must be among the levels that the stages give ({', '.join(taps)})"
-        raise SettingsError("pyramid.levels", rule, f"{_listed(beyond)}{_near_level(beyond[-1], names)}")
-    if beyond and (names[-1] not in chosen or beyond != tuple(f"p{coarsest + k + 1}" for k in range(len(beyond)))):
+        raise SettingsError("pyramid.levels", rule, f"{_listed(extra)}{_nearest_level(extra[-1], names)}")
+    if extra and (names[-1] not in chosen or extra != tuple(f"p{coarsest + k + 1}" for k in range(len(extra)))):
         rule = f"must hold {names[-1]} and no gap after it, as each extra level is made of the one before"
         raise SettingsError("pyramid.levels", rule, _listed(chosen))
-    if len(beyond) + coarsest > max(coarsest, COARSEST):
-        raise SettingsError("pyramid.levels", f"must end at p{COARSEST}, which the largest image fills", beyond[-1])
+    if len(extra) + coarsest > max(coarsest, COARSEST):
+        raise SettingsError("pyramid.levels", f"must end at p{COARSEST}, which the largest image fills", extra[-1])
 
 
 def _listed(levels: Sequence[str]) -> str:
-    """Levels in a message: the first and the last where there are many, as a range may have."""
-    return ", ".join(levels) if len(levels) <= MOST_LISTED else f"{levels[0]}, {levels[1]}, …, {levels[-1]}"
+    """List levels in a message; of many, as a range may have, the first two and the last."""
+    return ", ".join(levels) if len(levels) <= MAX_LISTED else f"{levels[0]}, {levels[1]}, …, {levels[-1]}"
 
 
-def _near_level(name: str, levels: Sequence[str]) -> str:
-    """The level that is spelled alike, or else the one of the nearest stride."""
+def _nearest_level(name: str, levels: Sequence[str]) -> str:
+    """Suggest the level that is spelled alike, or else the one of the nearest stride."""
     nearest = min(levels, key=lambda level: abs(int(level[1:]) - int(name[1:])))
     return did_you_mean(name, levels) or f"; did you mean '{nearest}'?"
 
 
-def sized(settings: NetworkSettings, text: str | None) -> tuple[NetworkSettings, Size]:
-    """Choose the size of images: the one in ``text``, else the one that the head is made for, else the default.
-
-    Return the settings too, with a head made for that size where it needs one.
-
-    Raises:
-        UsageError: where the text is no size.
-    """
-    size = parse_size(text) if text is not None else settings.made_for or parse_size(DEFAULT_SIZE)
-    return settings.at(size), size
-
-
-def network_input(settings: NetworkSettings, size: Size, batch: int = 1) -> NetworkInput:
-    """The input of a network at a size.
-
-    Raises:
-        UsageError: where the size leaves the backbone's last map less than one cell, a side being shorter than its
-            stride; or where the head is made for another size.
-    """
-    if settings.made_for not in (None, size):
-        raise UsageError(
-            Problem(
-                "`size`",
-                f"must be {settings.made_for}, which the head's dense layers are made for (head.size)",
-                str(size),
-            )
-        )
-    levels = plan_levels(settings)
-    if min(size) < levels.stride:
-        what = "the backbone's last map" if levels.top or not levels.tapped else levels.tapped[-1]
-        raise UsageError(
-            Problem(
-                "`size`",
-                f"each side must be at least {levels.stride} pixels, the stride of {what}, "
-                "or not one whole cell is left of its map",
-                str(size),
-            )
-        )
-    return NetworkInput(batch, settings.in_channels, size)
-
-
-MAX_BLOCKS = 1000
-
-
-def resolve(sources: Sequence[Source]) -> NetworkSettings:
-    """The settings that the sources give together, on top of the defaults.
-
-    Raises:
-        UsageError: where a value breaks a rule, or several values do together, naming the source that gave it.
-    """
-    settings = merge(sources)
-    try:
-        plan_outline(settings)
-    except SettingsError as error:
-        raise UsageError(named(error.problem, sources)) from None
-    return settings
-
-
 class Outline(NamedTuple):
-    """What the layers follow from: channels, and levels."""
+    """Scaled channels and levels: all layers follow from them and the settings."""
 
     widths: Widths
     levels: Levels
 
 
 def plan_outline(settings: NetworkSettings) -> Outline:
-    """Work out widths and levels, and check every rule that concerns several settings at once.
+    """Work out channels and levels, and check every rule between settings.
 
     Raises:
-        SettingsError: where the settings describe no network.
+        SettingsError: where settings break a rule together.
     """
     _check_parts(settings)
     widths = plan_widths(settings)
@@ -233,20 +179,18 @@ def plan_outline(settings: NetworkSettings) -> Outline:
 
 
 def _check_parts(settings: NetworkSettings) -> None:
-    kind = settings.head.kind
+    head = settings.head
     if isinstance(settings.backbone, ResNetSettings) and settings.stages is not None:
         rule = "must be null with backbone.kind 'resnet', whose stages are in backbone.blocks"
         count = len(settings.stages)
         raise SettingsError("stages", rule, f"{count} stage{'s' if count > 1 else ''}")
-    if isinstance(settings.head, ClassifierHead):
+    if isinstance(head, ClassifierHead):
         if settings.pyramid is not None:
-            raise SettingsError(
-                "pyramid", "must be null with head.kind 'classifier', which sits on the backbone", "a pyramid"
-            )
+            rule = "must be null with head.kind 'classifier', which sits on the backbone"
+            raise SettingsError("pyramid", rule, "a pyramid")
     elif settings.pyramid is None:
-        reason = "nothing would come out" if kind == "none" else "it classifies the pyramid's levels"
-        raise SettingsError("pyramid", f"must not be null with head.kind '{kind}': {reason}", "null")
-    head = settings.head
+        reason = "nothing would come out" if head.kind == "none" else "it classifies the pyramid's levels"
+        raise SettingsError("pyramid", f"must not be null with head.kind '{head.kind}': {reason}", "null")
     if isinstance(head, LevelClassifiersHead) and head.size and head.pool == "average":
         raise SettingsError("head.size", "must be null with head.pool 'average', which takes any size", head.size)
 
@@ -276,6 +220,20 @@ def _check_pyramid(pyramid: PyramidSettings) -> None:
         raise SettingsError("pyramid.extra", f"must be 'none' with pyramid.top 'pool': {reason}", f"'{pyramid.extra}'")
 
 
+def resolve(sources: Sequence[Source]) -> NetworkSettings:
+    """Merge sources on top of the defaults, and check each value and every rule between them.
+
+    Raises:
+        UsageError: where a rule is broken; it names the source of the value.
+    """
+    settings = merge(sources)
+    try:
+        plan_outline(settings)
+    except SettingsError as error:
+        raise UsageError(with_source(error.problem, sources)) from None
+    return settings
+
+
 def presets_document() -> PresetsDocument:
     """Make the document of all presets."""
     presets = tuple(
@@ -283,3 +241,33 @@ def presets_document() -> PresetsDocument:
         for name in preset_names()
     )
     return PresetsDocument(settings=None, model=None, presets=presets)
+
+
+def choose_size(settings: NetworkSettings, text: str | None) -> tuple[NetworkSettings, Size]:
+    """Choose the size of images: that of ``text``, or else of the head, or else the default.
+
+    Return the settings with a head for that size where it needs one, and the size.
+
+    Raises:
+        UsageError: where the text is not a size.
+    """
+    size = parse_size(text) if text is not None else settings.made_for or parse_size(DEFAULT_SIZE)
+    return settings.at(size), size
+
+
+def network_input(settings: NetworkSettings, size: Size, batch: int = 1) -> NetworkInput:
+    """Return the input of a network: ``batch`` images of a size.
+
+    Raises:
+        UsageError: where a side is shorter than the stride of the backbone's last map, which would not hold one whole
+            cell; or where the head is made for another size.
+    """
+    if settings.made_for not in (None, size):
+        rule = f"must be {settings.made_for}, which the head's dense layers are made for (head.size)"
+        raise UsageError(Problem("`size`", rule, str(size)))
+    levels = plan_levels(settings)
+    if min(size) < levels.stride:
+        what = "the backbone's last map" if levels.top or not levels.tapped else levels.tapped[-1]
+        rule = f"each side must be at least {levels.stride} pixels, the stride of {what}"
+        raise UsageError(Problem("`size`", rule, str(size)))
+    return NetworkInput(batch, settings.in_channels, size)

@@ -1,4 +1,4 @@
-"""The whole network worked out: backbone, pyramid, head."""
+"""Plan the head and the whole network."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead, Net
 
 @dataclass(frozen=True, slots=True)
 class ClassifierPlan:
-    """A last convolution, perhaps; average pooling; dropout; and a dense layer to the classes."""
+    """A classifier on the last map: an optional last convolution, average pooling, dropout, a dense layer."""
 
     in_channels: int
     last: ConvPlan | None
@@ -28,7 +28,14 @@ class ClassifierPlan:
 
 @dataclass(frozen=True, slots=True)
 class LevelClassifiersPlan:
-    """For each level dropout, a dense layer to the classes and ReLU; and one dense layer over all of them."""
+    """A classifier on each level (dropout, dense layer, ReLU), and a dense layer over their outputs.
+
+    Attributes:
+        pool: whether each level's map is averaged before its dense layer, and not flattened.
+        dropout: share of features dropped in training.
+        levels: the dense layer of each level, by name.
+        final: the dense layer over all levels.
+    """
 
     pool: bool
     dropout: float
@@ -45,7 +52,7 @@ HeadPlan = ClassifierPlan | LevelClassifiersPlan
 
 
 def plan_classifier(channels: int | None, head: ClassifierHead, backbone: BackbonePlan) -> ClassifierPlan:
-    """Work out a classifier on the backbone's last map; ``channels`` are those of the last convolution, scaled."""
+    """Plan a classifier on the backbone's last map; ``channels``: of its last convolution, scaled; None for none."""
     features, last = backbone.stages[-1].out_channels, None
     if channels is not None:
         bare, activation = head.bare_last, None if head.bare_last else backbone.activation
@@ -61,10 +68,10 @@ def plan_classifier(channels: int | None, head: ClassifierHead, backbone: Backbo
 def plan_level_classifiers(
     head: LevelClassifiersHead, backbone: BackbonePlan, pyramid: PyramidPlan
 ) -> LevelClassifiersPlan:
-    """Work out a classifier on each level of the pyramid.
+    """Plan a classifier on each level of the pyramid.
 
     Raises:
-        UsageError: where the head flattens maps, and the settings do not say of which size of images.
+        UsageError: where the head flattens maps, and ``head.size`` is null.
     """
     names = pyramid.names
     cells = [1] * len(names)
@@ -74,7 +81,7 @@ def plan_level_classifiers(
                 Problem("head.size", "must be given, as 600x900: dense layers on flattened maps fit one size", "null")
             )
         sizes = level_sizes(pyramid, stage_sizes(backbone, head.made_for))
-        cells = [size.height * size.width for size in sizes]
+        cells = [size.cells for size in sizes]
     levels = tuple(
         (name, LinearPlan(pyramid.channels * count, head.classes)) for name, count in zip(names, cells, strict=True)
     )
@@ -89,9 +96,9 @@ LOGITS = "logits"
 
 @dataclass(frozen=True, slots=True)
 class NetworkPlan:
-    """Every layer of a network, exactly.
+    """Every layer of a network.
 
-    Nothing in it depends on the size of the input, but for a head on flattened maps.
+    It does not depend on the size of the input, except with a head on flattened maps.
     """
 
     backbone: BackbonePlan
@@ -105,17 +112,21 @@ class NetworkPlan:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of what comes out: the levels, finest first, or the logits."""
+        """The names of the outputs: the levels, finest first, or the logits."""
         if self.head or not self.pyramid:
             return (LOGITS,)
         return self.pyramid.names
 
 
 def plan_network(settings: NetworkSettings, *, whole: bool = False) -> NetworkPlan:
-    """Work out the network that the settings describe; the ``whole`` also has the stages that no level or head needs.
+    """Plan the network that settings describe.
+
+    Args:
+        settings: of the network.
+        whole: whether to keep the stages that no level or head needs.
 
     Raises:
-        UsageError: where the settings break a rule together, or lack the size of images that the head is made for.
+        UsageError: where settings break a rule together, or a head that flattens maps has no size.
     """
     widths, levels = plan_outline(settings)
     backbone = plan_backbone(settings, widths, None if whole else levels.last_stage)

@@ -1,4 +1,4 @@
-"""The feature pyramid worked out: for each level its lateral, its smoothing, and its size."""
+"""Plan the feature pyramid: the lateral, smoothing and size of each level."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import Merge, PyramidSettings, Upsample
 
 SHARED = "shared"
-"""The name of a smoothing that levels have in common: one module in one place, so that it is counted once."""
+"""The name of the smoothing that all levels share: it is one module, registered and counted once."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeparablePlan:
-    """A 3×3 convolution parted into a depthwise 3×3, which has the stride, and a 1×1."""
+    """A separable 3×3 convolution: a depthwise 3×3, which has the stride, and a 1×1."""
 
     depthwise: ConvPlan
     pointwise: ConvPlan
@@ -24,9 +24,15 @@ class SeparablePlan:
 
 @dataclass(frozen=True, slots=True)
 class LevelPlan:
-    """A level on a stage: its own map, or where it is pooled (and has no stride) the map's average.
+    """A level that is built on a stage.
 
-    ``merged`` are the channels after the coarser level was merged into the lateral.
+    Attributes:
+        name: ``p3``, or ``top`` for the pooled top.
+        stride: nominal, in pixels of the image; None for a pooled top, whose map is 1×1.
+        stage: index of the stage whose map is its tap.
+        lateral: the 1×1 convolution on the tap, or on its average.
+        merged: channels after the coarser level was merged into the lateral.
+        smooth: the convolution on the merged map; None where it is not smoothed.
     """
 
     name: str
@@ -38,13 +44,13 @@ class LevelPlan:
 
     @property
     def pooled(self) -> bool:
-        """Whether it is the average of the stage's map: 1×1."""
+        """Whether the level is built on the average of the stage's map."""
         return self.stride is None
 
 
 @dataclass(frozen=True, slots=True)
 class ExtraPlan:
-    """A level that is half of the one before it: by a convolution of stride 2, or, where there is none, max-pooling."""
+    """A level beyond the taps, half of the level before: ``layer`` has stride 2; None stands for max-pooling."""
 
     name: str
     stride: int
@@ -53,9 +59,17 @@ class ExtraPlan:
 
 @dataclass(frozen=True, slots=True)
 class PyramidPlan:
-    """The levels, finest first, and how a coarser one comes into a finer one.
+    """The levels of a pyramid, finest first, and how coarser levels are merged into finer ones.
 
-    ``extra_stage`` is the stage whose map the first extra level is made of; None for the map of the level before it.
+    Attributes:
+        levels: those on stages.
+        extra: those beyond the taps.
+        channels: of every level.
+        upsample: how a coarser level is resized.
+        merge: whether it is added to the lateral, or concatenated.
+        smooth_shared: whether one smoothing serves all levels.
+        extra_stage: the stage whose map the first extra level takes; None where it takes the coarsest level's map.
+        extra_relu: whether a ReLU is between one extra level and the next.
     """
 
     levels: tuple[LevelPlan, ...]
@@ -73,35 +87,21 @@ class PyramidPlan:
         return (*(level.name for level in self.levels), *(extra.name for extra in self.extra))
 
     def smoothing(self, level: LevelPlan) -> str:
-        """The name of the module that smooths a level."""
+        """Return the name of the module that smooths a level."""
         return SHARED if self.smooth_shared else level.name
 
 
-def plan_pyramid(named: Levels, pyramid: PyramidSettings, backbone: BackbonePlan) -> PyramidPlan:
-    """Work out the pyramid on the levels that the settings choose."""
-    levels: list[LevelPlan] = []
-    on_stages: list[tuple[str, int | None, int]] = [
-        (name, level_stride(name), named.taps[name]) for name in named.tapped
-    ]
-    if pyramid.top == "pool":
-        on_stages.append(("top", None, named.last_stage))
-    merged = 0
-    for name, stride, stage in reversed(on_stages):
-        lateral = ConvPlan(backbone.stages[stage].out_channels, pyramid.channels, kernel=1, bias=True)
-        is_merged = merged > 0
-        merged = pyramid.channels + (merged if pyramid.merge == "concat" else 0)
-        smooth = _conv(pyramid.smooth, merged, pyramid.channels, stride=1)
-        if pyramid.smooth_levels == "merged" and not is_merged:
-            smooth = None
-        levels.insert(0, LevelPlan(name, stride, stage, lateral, merged, smooth))
+def plan_pyramid(chosen: Levels, pyramid: PyramidSettings, backbone: BackbonePlan) -> PyramidPlan:
+    """Plan the pyramid on the levels that the settings choose."""
+    levels = _plan_levels(chosen, pyramid, backbone)
     extra_stage = levels[-1].stage if pyramid.extra_from == "tap" else None
     channels = pyramid.channels if extra_stage is None else levels[-1].lateral.in_channels
     extra = []
-    for name in named.extra:
+    for name in chosen.extra:
         extra.append(ExtraPlan(name, level_stride(name), _conv(pyramid.extra, channels, pyramid.channels, stride=2)))
         channels = pyramid.channels
     return PyramidPlan(
-        levels=tuple(levels),
+        levels=levels,
         extra=tuple(extra),
         channels=pyramid.channels,
         upsample=pyramid.upsample,
@@ -110,6 +110,24 @@ def plan_pyramid(named: Levels, pyramid: PyramidSettings, backbone: BackbonePlan
         extra_stage=extra_stage,
         extra_relu=pyramid.extra_relu,
     )
+
+
+def _plan_levels(chosen: Levels, pyramid: PyramidSettings, backbone: BackbonePlan) -> tuple[LevelPlan, ...]:
+    on_stages: list[tuple[str, int | None, int]] = [
+        (name, level_stride(name), chosen.taps[name]) for name in chosen.tapped
+    ]
+    if pyramid.top == "pool":
+        on_stages.append(("top", None, chosen.last_stage))
+    levels, merged = list[LevelPlan](), 0
+    for name, stride, stage in reversed(on_stages):  # top down, as merged channels add up
+        lateral = ConvPlan(backbone.stages[stage].out_channels, pyramid.channels, kernel=1, bias=True)
+        is_merged = merged > 0
+        merged = pyramid.channels + (merged if pyramid.merge == "concat" else 0)
+        smooth = _conv(pyramid.smooth, merged, pyramid.channels, stride=1)
+        if pyramid.smooth_levels == "merged" and not is_merged:
+            smooth = None
+        levels.insert(0, LevelPlan(name, stride, stage, lateral, merged, smooth))
+    return tuple(levels)
 
 
 def _conv(kind: str, in_channels: int, out_channels: int, stride: int) -> ConvPlan | SeparablePlan | None:
@@ -128,10 +146,10 @@ def _conv(kind: str, in_channels: int, out_channels: int, stride: int) -> ConvPl
 ONE_CELL = Size(1, 1)
 
 
-# A sweep asks for those of one backbone under each of its pyramids.
+# A sweep asks for the sizes of one backbone for each of its pyramids.
 @lru_cache(maxsize=256)
 def stage_sizes(plan: BackbonePlan, size: Size) -> tuple[Size, ...]:
-    """The size of each stage's output for an image of ``size``."""
+    """Return the size of each stage's output for an image of ``size``."""
     sizes, size = list[Size](), plan.stem.output(size)
     if plan.stem_pool:
         size = halved(size)
@@ -142,7 +160,7 @@ def stage_sizes(plan: BackbonePlan, size: Size) -> tuple[Size, ...]:
 
 
 def level_sizes(plan: PyramidPlan, sizes: Sequence[Size]) -> tuple[Size, ...]:
-    """The size of each level's map, finest first and extra levels last, for stage outputs of ``sizes``."""
+    """Return the size of each level's map, finest first and extra levels last, for stage outputs of ``sizes``."""
     levels = [ONE_CELL if level.pooled else sizes[level.stage] for level in plan.levels]
     for _ in plan.extra:
         levels.append(halved(levels[-1]))

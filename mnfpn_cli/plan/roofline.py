@@ -18,7 +18,6 @@ from mnfpn_cli.plan.steps import (
     ReluStep,
     ResizeStep,
     Step,
-    cells,
     walk,
 )
 from mnfpn_cli.settings.input import NetworkInput
@@ -118,17 +117,17 @@ def _part(path: str, shared: list[str]) -> str:
 def _moved(step: Step) -> _Moved:
     if isinstance(step, ConvStep):
         conv = step.conv
-        elements = conv.in_channels * cells(step.input) + step.makes
+        elements = conv.in_channels * step.input.cells + step.makes
         return _Moved(step.path, _operation(conv), conv.macs(step.output), elements, conv.parameters + conv.buffers)
     if isinstance(step, LinearStep):
         linear = step.linear
         return _Moved(step.path, "dense", linear.macs, linear.in_features + linear.out_features, linear.parameters)
     if isinstance(step, ResizeStep):
-        return _Moved("pyramid", "move", 0, step.channels * cells(step.input) + step.makes)
+        return _Moved("pyramid", "move", 0, step.channels * step.input.cells + step.makes)
     if isinstance(step, PoolStep):
-        return _Moved(step.path, "move", 0, step.channels * cells(step.input) + step.makes)
+        return _Moved(step.path, "move", 0, step.channels * step.input.cells + step.makes)
     if isinstance(step, MaxPoolStep):  # of 1×1, it reads only the cells that it keeps
-        read = step.makes if step.kernel == 1 else step.channels * cells(step.input)
+        read = step.makes if step.kernel == 1 else step.channels * step.input.cells
         return _Moved(step.path, "move", 0, read + step.makes)
     return _Moved(step.path, "move", 0, (3 if isinstance(step, AddStep) else 2) * step.makes)
 

@@ -22,7 +22,7 @@ class MapShape:
     @property
     def elements(self) -> int:
         """Elements of the map."""
-        return self.channels * self.size.height * self.size.width
+        return self.channels * self.size.cells
 
     def bytes(self, batch: int, dtype: DType) -> int:
         """Bytes of the maps of a whole batch."""

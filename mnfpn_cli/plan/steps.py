@@ -160,7 +160,7 @@ def _backbone_steps(plan: BackbonePlan, size: Size, tapped: frozenset[int]) -> I
     size = output
     if plan.stem_pool:
         stem, size = current, halved(output)
-        current = plan.stem.out_channels * cells(size)
+        current = plan.stem.out_channels * size.cells
         yield MaxPoolStep("stem_pool", plan.stem.out_channels, 3, output, current, frees=stem)
     for i, stage in enumerate(plan.stages):
         stage_input, last = current, len(stage.blocks) - 1
@@ -184,7 +184,7 @@ def _backbone_steps(plan: BackbonePlan, size: Size, tapped: frozenset[int]) -> I
 
 def _pyramid_steps(plan: PyramidPlan, stages: Sequence[Size], sizes: Sequence[Size]) -> Iterator[Step]:
     """The steps of the pyramid on stage outputs of the given sizes, and levels of theirs."""
-    areas = [cells(size) for size in sizes]
+    areas = [size.cells for size in sizes]
     on_taps = list(zip(plan.levels, sizes, areas, strict=False))
     for level, size, area in on_taps:
         path, averaged = f"pyramid.lateral.{level.name}", 0
@@ -220,12 +220,12 @@ def _extra_steps(plan: PyramidPlan, sizes: Sequence[Size]) -> Iterator[Step]:
     for index, (extra, size) in enumerate(zip(plan.extra, sizes[len(plan.levels) :], strict=True)):
         path, rectified = f"pyramid.extra.{extra.name}", 0
         if index and plan.extra_relu:
-            rectified = plan.channels * cells(below)
+            rectified = plan.channels * below.cells
             yield ReluStep("pyramid", rectified)
         if extra.layer:
             yield from _conv_steps(path, extra.layer, below, size, frees=rectified)
         else:
-            yield MaxPoolStep(path, plan.channels, 1, below, plan.channels * cells(size), frees=rectified)
+            yield MaxPoolStep(path, plan.channels, 1, below, plan.channels * size.cells, frees=rectified)
         below = size
 
 
@@ -261,8 +261,3 @@ def _conv_steps(
         yield ConvStep(f"{path}.depthwise", layer.depthwise, input, output, between, again)
         made = layer.pointwise.elements(output)
         yield ConvStep(f"{path}.pointwise", layer.pointwise, output, output, made, again, between + frees)
-
-
-def cells(size: Size) -> int:
-    """Height times width."""
-    return size.height * size.width

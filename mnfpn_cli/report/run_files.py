@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.documents.records import CapacityRecord, PlannedCost
 from mnfpn_cli.errors import MnfpnError, Problem
-from mnfpn_cli.settings.overrides import flat
+from mnfpn_cli.settings.overrides import flatten
 from mnfpn_cli.text import printable
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _flat_row(run: StoredRunRecord) -> FlatRow:
     figures = {**dict(latency or ()), "ci95_low": low, "ci95_high": high}
     return {
         **{name: value for name, value in run if name not in nested},
-        **{f"settings.{key}": _scalar(value) for key, value in flat(run.settings).items()},
+        **{f"settings.{key}": _scalar(value) for key, value in flatten(run.settings).items()},
         **{f"latency_s.{name}": figures.get(name) for name in (*FIGURES, "samples")},
         **{f"cost.{name}": value for name, value in run.cost if name != "capacity"},
         **{f"cost.capacity.{name}": value for name, value in run.cost.capacity},

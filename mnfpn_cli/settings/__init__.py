@@ -1,1 +1,1 @@
-"""What a person may say about a network and its input, and nothing that follows from it."""
+"""What a user may set: the network, its input and its measurement. What follows from settings is in `plan`."""

@@ -1,4 +1,4 @@
-"""The backbones, and the rows of MobileNetV2's table in each spelling that is read."""
+"""Settings of the backbones, MobileNetV2 and ResNet, and the three spellings of a stage that are read."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -13,7 +13,7 @@ MAX_CHANNELS = 65_536
 
 
 def unit(name: str) -> Any:
-    """The unit of a number, in the schema."""
+    """Annotate a number with its unit, for the JSON Schema."""
     return Field(json_schema_extra={"unit": name})
 
 
@@ -23,7 +23,7 @@ Repeats = Annotated[int, Field(strict=True, ge=1, le=1000), unit("count")]
 
 
 def read_stride(value: Any) -> Any:
-    """Refuse what only equals a stride: 2.0 and true."""
+    """Refuse values that equal a stride but are no integers: 2.0 and true."""
     if type(value) is not int:
         raise PydanticKnownError("int_type")
     return value
@@ -44,7 +44,7 @@ class StageSettings(BaseModel):
 
 
 class OriginalStage(BaseModel):
-    """The spelling of the project that mnfpn descends from."""
+    """One row of the table, in the spelling of the project that mnfpn descends from."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -60,7 +60,7 @@ ORIGINAL_SPELLING = {"expansion_factor": "expansion", "width_factor": "channels"
 
 
 def read_stage(value: Any) -> Any:
-    """Turn a row or the original project's spelling into our field names; leave the rest to validation."""
+    """Convert a row of numbers, or the original project's spelling, to our field names; leave the rest as it is."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         if len(value) != len(StageSettings.model_fields):
             raise PydanticCustomError("stage_row", "must be four numbers (expansion, channels, repeats, stride)")
@@ -68,8 +68,8 @@ def read_stage(value: Any) -> Any:
     if isinstance(value, Mapping) and not ORIGINAL_SPELLING.keys().isdisjoint(value):
         mixed = [key for key in ORIGINAL_SPELLING.values() if key in value]
         if mixed:
-            theirs = " ".join(ORIGINAL_SPELLING)
-            raise PydanticCustomError("stage_mixed", f"must not mix '{mixed[0]}' with the spelling {theirs}")
+            original = " ".join(ORIGINAL_SPELLING)
+            raise PydanticCustomError("stage_mixed", f"must not mix '{mixed[0]}' with the spelling {original}")
         return {ORIGINAL_SPELLING.get(key, key): item for key, item in value.items()}
     return value
 
@@ -95,25 +95,25 @@ MOBILENET_V2 = tuple(
 """The stages of MobileNetV2 (Sandler et al. 2018, table 2)."""
 
 RESNET_STEM_CHANNELS = 64
-"""He et al. 2016, "Deep Residual Learning for Image Recognition", table 1."""
+"""The channels of a ResNet's stem (He et al. 2016, "Deep Residual Learning for Image Recognition", table 1)."""
 
 Switch = Annotated[bool, Field(strict=True)]
 
 
 class MobileNetV2Settings(BaseModel):
-    """What MobileNetV2s differ in besides their table of stages."""
+    """A MobileNetV2: the options of its blocks and stem. Its stages are in `NetworkSettings.stages`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Annotated[Literal["mobilenet_v2"], Field(description="A MobileNetV2, of the rows in stages.")] = (
+    kind: Annotated[Literal["mobilenet_v2"], Field(description="A MobileNetV2; its blocks are listed in stages.")] = (
         "mobilenet_v2"
     )
     expand_at_1: Annotated[
-        Switch, Field(description="Keep the 1×1 expansion convolution where the expansion is 1.")
+        Switch, Field(description="Keep the 1×1 expansion convolution of a block whose expansion is 1.")
     ] = False
-    conv_bias: Annotated[Switch, Field(description="A bias in every convolution, besides batch norm.")] = False
+    conv_bias: Annotated[Switch, Field(description="Add a bias to every convolution, besides batch norm.")] = False
     bare_stem: Annotated[
-        Switch, Field(description="The stem is a convolution with a bias, without batch norm and activation.")
+        Switch, Field(description="Make the stem a convolution with a bias, without batch norm and activation.")
     ] = False
 
 
@@ -122,15 +122,15 @@ class ResNetSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Annotated[Literal["resnet"], Field(description="A ResNet, of the bottlenecks in blocks.")]
+    kind: Annotated[Literal["resnet"], Field(description="A ResNet; its bottlenecks are counted in blocks.")]
     blocks: Annotated[
         tuple[Repeats, ...],
-        Field(min_length=1, max_length=8, description="Bottlenecks of each stage; 3-4-6-3 is ResNet-50's."),
+        Field(min_length=1, max_length=8, description="Number of bottlenecks in each stage; ResNet-50 has 3, 4, 6, 3."),
     ] = (2, 2, 2, 2)
 
 
 def with_kind(kind: str) -> Any:
-    """A validator that reads an object without a ``kind`` as one of the usual kind."""
+    """Make a validator that adds this ``kind`` to an object that has none."""
 
     def read(value: Any) -> Any:
         return {"kind": kind, **value} if isinstance(value, Mapping) and "kind" not in value else value

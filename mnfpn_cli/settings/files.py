@@ -1,4 +1,4 @@
-"""Reading settings from JSON text: files, standard input, presets, and values of single keys."""
+"""Read settings in JSON from files, standard input and presets."""
 
 import json
 import sys
@@ -11,21 +11,21 @@ from mnfpn_cli.settings.strict_json import read_file, read_json, read_stream
 from mnfpn_cli.text import did_you_mean
 
 MAX_BYTES = 1_000_000
-"""A settings file of MAX_BLOCKS rows has a tenth of this; more is a mistake, such as a checkpoint."""
+"""The largest settings file that is read: ten times one of 1,000 rows. A larger one is likely a checkpoint."""
 KIND = "a settings file"
 
 ANNOTATIONS = {
-    "$schema": "Where the schema is that an editor checks the file with.",
-    "$comment": "What the file is for, in a line.",
+    "$schema": "Address of the schema that an editor checks the file with.",
+    "$comment": "What the file is for, in one line.",
 }
-"""Keys that speak about a file, not about the network."""
+"""Keys that describe the file, not the network."""
 
 
 def read_config(name: str) -> Source:
-    """The settings in a JSON file, or on standard input where the name is ``-``.
+    """Read the settings in a JSON file, or on standard input where the name is ``-``.
 
     Raises:
-        UsageError: where there is no such file, or it is not settings in JSON.
+        UsageError: where there is no such file, or it holds no settings in JSON.
         MnfpnError: where the file cannot be read.
     """
     if not name:
@@ -39,23 +39,23 @@ def read_config(name: str) -> Source:
 
 
 def read_bytes(name: str) -> bytes:
-    """Give what a file of settings, or of a design space, holds.
+    """Return the bytes of a file of settings, or of a design space.
 
     Raises:
-        UsageError: where there is no such file, or it is too large to be one.
+        UsageError: where there is no such file, or it has more than `MAX_BYTES`.
         MnfpnError: where it cannot be read.
     """
     return read_file(name, KIND, MAX_BYTES)
 
 
 def preset_names() -> list[str]:
-    """The names of the presets, in alphabetical order."""
+    """Return the names of the presets, in alphabetical order."""
     folder = files("mnfpn_cli") / "presets"
     return sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
 
 
 def read_preset(name: str) -> Source:
-    """The settings of a preset.
+    """Read the settings of a preset.
 
     Raises:
         UsageError: where there is no preset of that name.
@@ -64,7 +64,7 @@ def read_preset(name: str) -> Source:
 
 
 def preset_description(name: str) -> str:
-    """The one line that a preset says about itself."""
+    """Return the one line that describes a preset, its ``$comment``."""
     description: str = json.loads(_preset_bytes(name))["$comment"]
     return description
 
@@ -79,10 +79,10 @@ def _preset_bytes(name: str) -> bytes:
 
 
 def parse_settings(name: str, data: bytes) -> dict[str, Any]:
-    """Read JSON that is either the whole settings or only a list of stages.
+    """Read settings from JSON: an object of settings, or a list that holds the stages alone.
 
     Raises:
-        UsageError: where it is not UTF-8, not JSON (with line and column), or neither of the two.
+        UsageError: where it is not UTF-8, not JSON (with line and column), or neither an object nor a list.
     """
     value = read_json(name, data)
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The input of a network: sizes as people write them, dtypes, and batches of images."""
+"""The input of a network: sizes, dtypes, and the shape of a batch of images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mnfpn_cli.errors import Problem, UsageError
 DEFAULT_SIZE = "600x900"
 MAX_SIDE = 65_536
 MAX_BATCH = 65_536
-MOST_SHOWN = 40
+MAX_SHOWN = 40
 
 DType = Literal["float32", "bfloat16", "float16"]
 DEFAULT_DTYPE: DType = "float32"
@@ -24,6 +24,11 @@ class Size(NamedTuple):
     height: int
     width: int
 
+    @property
+    def cells(self) -> int:
+        """Height times width."""
+        return self.height * self.width
+
     def __str__(self) -> str:
         return f"{self.height}x{self.width}"
 
@@ -32,19 +37,17 @@ def parse_size(text: str) -> Size:
     """Read ``600x900`` (height first) or ``512`` (a square).
 
     Raises:
-        UsageError: where the text is no size, or a side is not 1 to 65,536.
+        UsageError: where the text is not a size, or a side is not 1 to 65,536.
     """
     match = re.fullmatch(r"0*([0-9]+?)(?:[xX×]0*([0-9]+?))?", text.strip())
     if not match:
         raise UsageError(Problem("`size`", "must be HxW in pixels, as 600x900 or 512", f"'{text}'"))
     sides = (match[1], match[2] or match[1])
     if not all(len(side) <= len(str(MAX_SIDE)) and 1 <= int(side) <= MAX_SIDE for side in sides):
-        raise UsageError(Problem("`size`", f"each side must be 1 to {MAX_SIDE} pixels", _cut("x".join(sides))))
+        got = "x".join(sides)
+        got = got if len(got) <= MAX_SHOWN else f"{got[:MAX_SHOWN]}…"
+        raise UsageError(Problem("`size`", f"each side must be 1 to {MAX_SIDE} pixels", got))
     return Size(*map(int, sides))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
 
 
 @dataclass(frozen=True, slots=True)

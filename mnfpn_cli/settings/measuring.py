@@ -1,4 +1,4 @@
-"""What a person may say about a measurement: what is run, and when it is enough."""
+"""Settings of a measurement: what is run, and when a measurement is warm and precise enough."""
 
 import math
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ LEAST_SAMPLES = 10
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """When a measurement is warm, and when it is enough.
+    """How many passes warm a network up, and how many are timed.
 
     Attributes:
-        warmup: untimed passes; None for as many as it takes until they are steady.
-        passes: timed passes, exactly, unless the least time asks for more; None for as many as the precision takes.
-        precision: how far the median's 95 % interval may reach, relative to the median.
-        min_time_s: the least time of timed passes in seconds.
-        max_time_s: the time after which a measurement ends, precise or not, but never before its least passes.
+        warmup: number of untimed passes; None to run them until their times are steady.
+        passes: number of timed passes, exact unless ``min_time_s`` asks for more; None to go by ``precision``.
+        precision: the largest distance of the bounds of the median's 95 % interval, as a share of the median.
+        min_time_s: the least total time of timed passes, in seconds.
+        max_time_s: seconds after which a measurement ends, precise or not, once it has `LEAST_SAMPLES` passes.
     """
 
     warmup: int | None = None
@@ -34,19 +34,19 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class BenchCase:
-    """What to run and how to time it, apart from networks and devices.
+    """What to measure and how, apart from the networks and the devices.
 
     Attributes:
-        batches: images in a batch, each to be measured.
-        runtimes: timed in turn with each other.
-        dtype: to compute in.
-        threads: of the CPU; None is torch's choice.
+        batches: numbers of images in a batch; each is measured.
+        runtimes: names of the runtimes, whose passes are timed in turn.
+        all_runtimes: whether ``all`` was asked for, so that a runtime may be missing on this machine.
+        dtype: the element type to compute in.
+        threads: number of CPU threads; None for torch's choice.
         train: whether a pass is a training step.
         cold_cache: whether caches are cleared before each pass.
         by_layer: whether each layer is timed too.
-        roofline: whether what the device can do is measured, and held against each layer.
-        all_runtimes: whether the runtimes are all that there are, so that one may be missing here.
-        sampling: when it is enough.
+        roofline: whether the peaks of the device are measured, and each layer is compared with them.
+        sampling: when a measurement ends.
     """
 
     batches: tuple[int, ...] = (1,)
@@ -68,13 +68,13 @@ def sampling(
     min_time_s: float | None = None,
     max_time_s: float | None = None,
 ) -> Sampling:
-    """The sampling that is asked for; ``passes`` alone is exact, and no time ends it.
+    """Make the sampling of the given options; with ``passes`` their number is exact, and no time ends a measurement.
 
     Raises:
-        UsageError: where a time is no time, or the precision is none.
+        UsageError: where a time is not finite or is negative, or two options contradict each other.
     """
     if passes is not None and precision is not None:
-        raise UsageError(Problem("`precision`", "has no meaning with `passes`, which says how many passes there are"))
+        raise UsageError(Problem("`precision`", "has no meaning with `passes`, which fixes the number of passes"))
     least = _seconds("`min_time`", min_time_s, DEFAULT_MIN_TIME_S if passes is None else 0.0)
     most = _seconds("`max_time`", max_time_s, max(DEFAULT_MAX_TIME_S, least) if passes is None else math.inf)
     if max_time_s is not None and min_time_s is None:
@@ -84,9 +84,9 @@ def sampling(
     return Sampling(warmup, passes, DEFAULT_PRECISION if precision is None else precision, least, most)
 
 
-def _seconds(where: str, value: float | None, otherwise: float) -> float:
+def _seconds(where: str, value: float | None, default: float) -> float:
     if value is None:
-        return otherwise
+        return default
     if not math.isfinite(value) or value < 0:
         raise UsageError(Problem(where, "must be a finite number of seconds, 0 or more", f"{value:g}"))
     return value

@@ -1,4 +1,4 @@
-"""What a person may say of a network: its pyramid, its head, and all of it."""
+"""Settings of a network: its pyramid, its head, and `NetworkSettings`, which holds them and the backbone."""
 
 import re
 from collections.abc import Mapping
@@ -24,11 +24,11 @@ from mnfpn_cli.settings.input import MAX_SIDE, Size, parse_size
 
 
 def read_levels(value: Any) -> Any:
-    """Read ``p3-p5`` and ``p3,p5`` as the list of levels that they mean."""
+    """Convert ``p3-p5`` and ``p3,p5`` to a list of levels."""
     if not isinstance(value, str) or value == "all":
         return value
     bounds = re.fullmatch(r"p([0-9]{1,2}) *[-–] *p([0-9]{1,2})", value.strip())
-    if bounds:  # a range that runs backwards names nothing, and stays text for validation to refuse
+    if bounds:  # an empty range, as p5-p3, stays text, which validation refuses
         return [f"p{k}" for k in range(int(bounds[1]), int(bounds[2]) + 1)] or value
     return [name.strip() for name in value.split(",")]
 
@@ -37,7 +37,7 @@ Upsample = Literal["bilinear", "nearest"]
 Merge = Literal["add", "concat"]
 Extra = Literal["none", "maxpool", "conv", "separable"]
 LEVEL = "p[1-9][0-9]?"
-"""How the name of a level is written."""
+"""The pattern of a level's name."""
 
 LevelName = Annotated[str, Field(pattern=f"^{LEVEL}$", strict=True)]
 LevelList = Annotated[list[LevelName], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
@@ -56,17 +56,19 @@ class PyramidSettings(BaseModel):
     channels: Annotated[Channels, Field(description="Channels of every level.")] = 256
     levels: Annotated[
         Levels,
-        Field(description="'all', a range such as 'p3-p5', or a list. The pyramid is built on these levels alone."),
+        Field(description="The levels of the pyramid: 'all', a range such as 'p3-p5', or a list."),
     ] = "all"
     taps: Annotated[
         Literal["last", "first"],
-        Field(description="Which stage of each resolution is tapped: the last, or the first, whose stride is 2."),
+        Field(description="Which stage of each resolution is tapped: the last, or the first, which has stride 2."),
     ] = "last"
     top: Annotated[
         Literal["lateral", "pool"],
         Field(description="Where the top-down path starts: at the coarsest tap, or at the last stage averaged to 1×1."),
     ] = "lateral"
-    merge: Annotated[Merge, Field(description="A lateral and the coarser map are added, or concatenated.")] = "add"
+    merge: Annotated[
+        Merge, Field(description="How a lateral and the coarser map are merged: added, or concatenated.")
+    ] = "add"
     upsample: Annotated[Upsample, Field(description="How the top-down path resizes a coarser level.")] = "bilinear"
     smooth: Annotated[
         Literal["conv", "separable", "none"],
@@ -74,27 +76,27 @@ class PyramidSettings(BaseModel):
     ] = "conv"
     smooth_levels: Annotated[
         Literal["all", "merged"],
-        Field(description="Which maps are smoothed: all, or those that something was merged into."),
+        Field(description="Which maps are smoothed: all, or those that a coarser map was merged into."),
     ] = "all"
-    smooth_shared: Annotated[Switch, Field(description="One smoothing for all levels, instead of one for each.")] = (
-        False
-    )
+    smooth_shared: Annotated[
+        Switch, Field(description="Use one smoothing layer for all levels, instead of one for each.")
+    ] = False
     extra: Annotated[
         Extra,
         Field(description="Levels beyond the taps, each half of the one before: none, max-pooled, 3×3, or separable."),
     ] = "none"
     extra_from: Annotated[
         Literal["map", "tap"],
-        Field(description="What the first extra level is made of: the coarsest level's map, or its tap."),
+        Field(description="What the first extra level is computed from: the coarsest level's map, or its tap."),
     ] = "map"
-    extra_relu: Annotated[Switch, Field(description="ReLU between one extra level and the next.")] = False
+    extra_relu: Annotated[Switch, Field(description="Put a ReLU between one extra level and the next.")] = False
 
 
 Dropout = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False), unit("share, 0 to 1")]
 
 
 def read_size(value: Any) -> Any:
-    """A size as ``600x900``, however it was written; 600 is a square."""
+    """Convert a size to the spelling ``600x900``; 600 is a square."""
     if not isinstance(value, str) and type(value) is not int:
         return value
     try:
@@ -109,11 +111,13 @@ SizeText = Annotated[str, Field(strict=True), BeforeValidator(read_size, json_sc
 
 
 class NoHead(BaseModel):
-    """The pyramid's levels are what comes out."""
+    """No head: the network returns the levels of the pyramid."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Annotated[Literal["none"], Field(description="No head: the levels of the pyramid come out.")] = "none"
+    kind: Annotated[Literal["none"], Field(description="No head: the network returns the levels of the pyramid.")] = (
+        "none"
+    )
 
 
 class ClassifierHead(BaseModel):
@@ -125,14 +129,15 @@ class ClassifierHead(BaseModel):
     classes: Annotated[Channels, Field(description="Number of classes.")] = 1000
     last_channels: Annotated[
         Channels | None,
-        Field(description="Channels of the last convolution, which grow with widths above 1; null for none."),
+        Field(description="Channels of the last convolution, scaled by width multipliers above 1; null for none."),
     ] = 1280
     bare_last: Annotated[
-        Switch, Field(description="The last convolution has a bias, but no batch norm and no activation.")
+        Switch, Field(description="Give the last convolution a bias, but no batch norm and no activation.")
     ] = False
     dropout: Annotated[Dropout, Field(description="Share of the features dropped in training.")] = 0.2
     dense: Annotated[
-        Literal["linear", "conv"], Field(description="The dense layer as such, or as a 1×1 convolution.")
+        Literal["linear", "conv"],
+        Field(description="Whether the dense layer is a linear layer, or a 1×1 convolution."),
     ] = "linear"
 
 
@@ -145,17 +150,17 @@ class LevelClassifiersHead(BaseModel):
     classes: Annotated[Channels, Field(description="Number of classes.")] = 1000
     pool: Annotated[
         Literal["none", "average"],
-        Field(description="What each classifier sees: the whole map, flattened, or its average."),
+        Field(description="What each classifier takes: the whole map, flattened, or its average."),
     ] = "none"
     dropout: Annotated[Dropout, Field(description="Share of the features dropped in training.")] = 0.5
     size: Annotated[
         SizeText | None,
-        Field(description="The one size of images that flattened maps allow, as 600x900; null for the command's."),
+        Field(description="The size of images that flattened maps are for, as 600x900; null for the command's size."),
     ] = None
 
     @property
     def made_for(self) -> Size | None:
-        """The size that the head is tied to."""
+        """The size of images that the head is made for; None where it takes any, or is not decided."""
         return parse_size(self.size) if self.size else None
 
 
@@ -164,8 +169,13 @@ Head = Annotated[
     BeforeValidator(with_kind("none")),
 ]
 
-
 Stages = Annotated[tuple[Stage, ...], Field(min_length=1, max_length=100)]
+
+
+def kind_of(values: Mapping[str, Any], part: str) -> Any:
+    """Return the ``kind`` of the backbone or head in settings that are not validated yet; None where it has none."""
+    value = values.get(part)
+    return value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
 
 
 class NetworkSettings(BaseModel):
@@ -174,31 +184,32 @@ class NetworkSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     in_channels: Annotated[Channels, Field(description="Channels of the input image.")] = 3
-    backbone: Annotated[Backbone, Field(description="Which backbone, and what it has of its own.")] = (
+    backbone: Annotated[Backbone, Field(description="The kind of backbone, and the settings of that kind.")] = (
         MobileNetV2Settings()
     )
     stem_channels: Annotated[
-        Channels, Field(description="Channels of the stem, at width 1.0; 64 for a resnet, whose stages go by them.")
+        Channels,
+        Field(description="Channels of the stem, at width 1.0; of a resnet also those that each stage doubles."),
     ] = 32
     width_mult: Annotated[
         float,
         Field(strict=True, gt=0, le=100, allow_inf_nan=False),
         unit("ratio"),
-        Field(description="Width multiplier: what the channels of the stem and of all stages are scaled by."),
+        Field(description="Width multiplier: scales the channels of the stem and of all stages."),
     ] = 1.0
-    rounding: Annotated[Rounding, Field(description="How scaled channels become whole.")] = "nearest8"
+    rounding: Annotated[Rounding, Field(description="How scaled channels are rounded to whole numbers.")] = "nearest8"
     stages: Annotated[
         Stages | None, Field(description="The inverted residuals of mobilenet_v2, in order; null for a resnet.")
     ] = MOBILENET_V2
     pyramid: Annotated[
         PyramidSettings | None, Field(description="The feature pyramid; null where the head classifies without one.")
     ] = PyramidSettings()
-    head: Annotated[Head, Field(description="What follows the pyramid, or the backbone.")] = NoHead()
+    head: Annotated[Head, Field(description="The head on the pyramid, or on the backbone.")] = NoHead()
 
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_the_kinds(cls, values: Any) -> Any:
-        """What is left out, or null, is the default of the chosen kind of backbone and head."""
+        """Give keys that are left out, and null stages, the defaults of the chosen kinds of backbone and head."""
         if not isinstance(values, Mapping):
             return values
         given = dict(values)
@@ -215,18 +226,12 @@ class NetworkSettings(BaseModel):
 
     @property
     def made_for(self) -> Size | None:
-        """The one size of images that the network takes; None where it takes any."""
+        """The only size of images that the network takes; None where it takes any."""
         return self.head.made_for if isinstance(self.head, LevelClassifiersHead) else None
 
     def at(self, size: Size) -> Self:
-        """These settings, with a head that has to be made for a size made for this one, unless it is for another."""
+        """Return these settings with ``head.size`` set to a size, where the head flattens maps and has no size yet."""
         head = self.head
         if isinstance(head, LevelClassifiersHead) and head.pool == "none" and head.size is None:
             return self.model_copy(update={"head": head.model_copy(update={"size": str(size)})})
         return self
-
-
-def kind_of(values: Mapping[str, Any], part: str) -> Any:
-    """The ``kind`` of a part of settings that nothing has checked yet."""
-    found = values.get(part)
-    return found.get("kind") if isinstance(found, Mapping) else getattr(found, "kind", None)

@@ -1,4 +1,4 @@
-"""What is wrong with settings, in words: where, the rule, and the value; and the keys that there are."""
+"""Dotted keys of settings, and what pydantic finds wrong with their values, as `Problem`s in our words."""
 
 import json
 import re
@@ -22,14 +22,19 @@ from mnfpn_cli.settings.network import (
 )
 from mnfpn_cli.text import did_you_mean
 
+KeyPath = tuple[str | int, ...]
+"""The keys and indices that lead to a value: ``("stages", 3, "stride")``."""
+
+MAX_SHOWN = 60
+"""The most characters of a value in a message."""
+
 PARTS: dict[str, dict[str, type[BaseModel]]] = {
     "backbone": {"mobilenet_v2": MobileNetV2Settings, "resnet": ResNetSettings},
     "head": {"none": NoHead, "classifier": ClassifierHead, "level_classifiers": LevelClassifiersHead},
 }
-"""The parts of a network that are of several kinds, and the settings of each kind."""
+"""The parts of a network that have several kinds, and the settings of each kind; the default kind is the first."""
 
-USUAL_KINDS = {part: next(iter(kinds)) for part, kinds in PARTS.items()}
-"""The kind of each part where none is said."""
+DEFAULT_KINDS = {part: next(iter(kinds)) for part, kinds in PARTS.items()}
 
 MODELS: dict[str, tuple[type[BaseModel], ...]] = {
     "": (NetworkSettings,),
@@ -37,25 +42,31 @@ MODELS: dict[str, tuple[type[BaseModel], ...]] = {
     "pyramid": (PyramidSettings,),
     **{part: tuple(kinds.values()) for part, kinds in PARTS.items()},
 }
-"""The settings that each place holds."""
+"""The models that can be at a path of settings; ``stages[]`` is any item of ``stages``."""
 
 KEYS = {
-    place: [*dict.fromkeys(key for model in models for key in model.model_fields)] for place, models in MODELS.items()
+    parent: [*dict.fromkeys(key for model in models for key in model.model_fields)] for parent, models in MODELS.items()
 }
 KEYS["stages[]"] += ORIGINAL_SPELLING
-"""The keys of each place."""
+"""The keys at a path of settings."""
 
 
-def every_key() -> Iterator[str]:
-    """Every key, dotted: ``pyramid.smooth``."""
-    for place, names in KEYS.items():
-        yield from (f"{place}.{name}".removeprefix(".") for name in names)
+def dotted(path: Sequence[str | int]) -> str:
+    """Return a path as users write it: ``stages[3].stride``; a key that would be misread is in quotes."""
+    keys = (key if isinstance(key, int) or re.fullmatch(r"[\w$-]+", key) else json.dumps(key) for key in path)
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
 
 
-def words_of(key: str) -> list[str]:
-    """The words that a dotted key takes, each once; nothing where it takes numbers or any text."""
-    place, _, name = key.rpartition(".")
-    fields = [model.model_fields[name] for model in MODELS.get(place, ()) if name in model.model_fields]
+def all_keys() -> Iterator[str]:
+    """Yield every key, dotted: ``pyramid.smooth``."""
+    for parent, names in KEYS.items():
+        yield from (f"{parent}.{name}".removeprefix(".") for name in names)
+
+
+def allowed_words(key: str) -> list[str]:
+    """Return the words that a dotted key takes, each once; none where it takes numbers or any text."""
+    parent, _, name = key.rpartition(".")
+    fields = [model.model_fields[name] for model in MODELS.get(parent, ()) if name in model.model_fields]
     return list(dict.fromkeys(word for field in fields for word in _words(field.annotation)))
 
 
@@ -63,26 +74,57 @@ def _words(annotation: Any) -> Iterator[str]:
     if annotation is bool:
         yield from ("true", "false")
     elif get_origin(annotation) is Literal:
-        yield from (str(one) for one in get_args(annotation))
+        yield from map(str, get_args(annotation))
     elif get_origin(annotation) in (Union, UnionType):
-        for one in get_args(annotation):
-            yield from _words(one)
+        for member in get_args(annotation):
+            yield from _words(member)
 
 
-KeyPath = tuple[str | int, ...]
+def _without_indices(key: str) -> str:
+    return re.sub(r"\[\d+\]", "[]", key)
+
+
+def _nearest_key(path: KeyPath) -> str:
+    """Suggest the known key most like an unknown one: of the same parent, or else of any."""
+    unknown, parent = str(path[-1]), path[:-1]
+    siblings = {key: dotted((*parent, key)) for key in KEYS.get(_without_indices(dotted(parent)), ())}
+    anywhere = {name: key for key in all_keys() for name in (key, key.rpartition(".")[2])}
+    return did_you_mean(unknown, siblings, siblings, 0.8) or did_you_mean(unknown, anywhere, anywhere)
+
+
+def check_key(name: str, path: Sequence[str | int], others: Collection[str] = ()) -> None:
+    """Check that settings have a key.
+
+    Args:
+        name: what gave the key, for the message.
+        path: of the key.
+        others: keys of something else than settings, to suggest as well.
+
+    Raises:
+        UsageError: where there is no such key; it suggests the nearest.
+    """
+    key = dotted(path)
+    parent, _, last = _without_indices(key).rpartition(".")
+    if last not in KEYS.get(parent, ()) and last not in KEYS:
+        raise UsageError(Problem(name, "unknown key", hint=did_you_mean(key, others) or _nearest_key(tuple(path))))
 
 
 @dataclass(frozen=True)
 class SettingsProblem(Problem):
-    """A problem of a key, which is its place.
+    """A problem of the value at a key; ``where`` is the dotted key.
 
     Args:
-        path: of the key, for whoever knows which source gave its value.
-        between: whether the rule is one between keys, so that another value of another key could mend it.
+        path: of the key, to find the source that gave the value.
+        between: whether the rule is one between keys, so that changing another key may satisfy it.
     """
 
     path: KeyPath = ()
     between: bool = False
+
+    def below(self, parent: KeyPath) -> "SettingsProblem":
+        """Return the problem with its path below ``parent``."""
+        path = (*parent, *self.path)
+        return replace(self, where=dotted(path), path=path)
 
 
 class SettingsError(UsageError):
@@ -93,99 +135,77 @@ class SettingsError(UsageError):
         super().__init__(self.problem)
 
 
-def describe(error: ValidationError, above: KeyPath = ()) -> list[SettingsProblem]:
-    """Put what pydantic found wrong with settings, or with a document, in our words; one problem a place.
+def describe(error: ValidationError, parent: KeyPath = ()) -> list[SettingsProblem]:
+    """Turn pydantic's errors about settings, or about a document, into problems, one for each path.
 
-    ``above``: the place of what was read, where it is a part of something.
+    Args:
+        error: of the validation.
+        parent: the path of the validated value in what holds it; paths of the problems begin with it.
     """
-    alone = error.title == NetworkSettings.__name__  # settings in a document are under ``settings``
+    of_settings = error.title == NetworkSettings.__name__  # a document has settings below its key ``settings``
     problems: dict[KeyPath, SettingsProblem] = {}
     for details in error.errors(include_url=False):
         if details["type"] == "too_short" and details["input"]:
-            continue  # pydantic counts only the items that are valid; those that are not have their own problems
-        problem = _settings_problem(details) if alone else _document_problem(details)
+            continue  # pydantic counts valid items only; each invalid item has its own error
+        problem = _settings_problem(details) if of_settings else _document_problem(details)
         problems.setdefault(problem.path, problem)
-    return [_under(above, problem) for problem in problems.values()]
+    return [problem.below(parent) for problem in problems.values()]
 
 
-def _under(above: KeyPath, problem: SettingsProblem) -> SettingsProblem:
-    path = (*above, *problem.path)
-    return replace(problem, where=dotted(path), path=path)
-
-
-def dotted(where: Sequence[str | int]) -> str:
-    """A place in the settings as people write it: ``stages[3].stride``."""
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{_key(key)}" for key in where).removeprefix(".")
-
-
-def _key(key: str) -> str:
-    """A key as it is, or quoted where it would be misread."""
-    return key if re.fullmatch(r"[\w$-]+", key) else json.dumps(key)
-
-
-def check_key(name: str, path: Sequence[str | int], others: Collection[str] = ()) -> None:
-    """Make sure that settings have such a key; ``others`` may be meant too.
-
-    Raises:
-        UsageError: naming the nearest key that there is.
-    """
-    place = dotted(path)
-    here, _, key = re.sub(r"\[\d+\]", "[]", place).rpartition(".")
-    if key in KEYS.get(here, ()) or key in KEYS:
-        return
-    raise UsageError(Problem(name, "unknown key", hint=did_you_mean(place, others) or _nearest(tuple(path))))
-
-
-def _at(path: KeyPath, rule: str, got: str | None = None, hint: str = "", between: bool = False) -> SettingsProblem:
+def _problem(
+    path: KeyPath, rule: str, got: str | None = None, hint: str = "", between: bool = False
+) -> SettingsProblem:
     return SettingsProblem(dotted(path), rule, got, hint, path, between)
 
 
 def _document_problem(details: ErrorDetails) -> SettingsProblem:
-    where = details["loc"]
-    if "settings" not in where:
-        return _at(where, "unknown key") if details["type"] == "extra_forbidden" else _broken_rule(details, where)
-    above = where[: where.index("settings") + 1]
-    return _under(above, _settings_problem({**details, "loc": where[len(above) :]}))
+    path = details["loc"]
+    if "settings" in path:
+        parent = path[: path.index("settings") + 1]
+        return _settings_problem({**details, "loc": path[len(parent) :]}).below(parent)
+    return _problem(path, "unknown key") if details["type"] == "extra_forbidden" else _value_problem(details, path)
 
 
 def _settings_problem(details: ErrorDetails) -> SettingsProblem:
-    where, kind = details["loc"], ""
-    if len(where) > 1 and where[0] in PARTS:  # pydantic puts the kind into the place
-        kind, where = str(where[1]), (where[0], *where[2:])
-    if where[:2] == ("pyramid", "levels"):  # a union, to which pydantic adds its branches; a user knows none
-        got = details["input"]
+    path, kind, got = details["loc"], "", details["input"]
+    if len(path) > 1 and path[0] in PARTS:  # pydantic puts the kind of a part into the path
+        kind, path = str(path[1]), (path[0], *path[2:])
+    if path[:2] == ("pyramid", "levels"):  # pydantic adds the members of the union to the path
         rule = "must be 'all', a range as p3-p5, or a list of levels"
-        return _at(where[:2], rule, _shown(got), _near_levels(got))
-    if details["type"] == "extra_forbidden":
-        other = _other_kind(where, kind)
-        return _at(where, other, between=True) if other else _at(where, "unknown key", hint=_nearest(where))
-    if details["type"] == "union_tag_invalid":
-        kinds, got = PARTS[str(where[0])], details["input"]["kind"]
-        rule = f"must be {' or '.join(map(repr, kinds))}"
-        return _at((*where, "kind"), rule, _shown(got), did_you_mean(str(got), kinds))
-    if details["type"] == "model_type" and where[:1] == ("stages",):
-        return _at(where, "must be an object or a row of four numbers", _shown(details["input"]))
-    return _broken_rule(details, where)
+        return _problem(path[:2], rule, as_json(got), _nearest_level(got))
+    match details["type"]:
+        case "extra_forbidden":
+            if rule := _rule_of_other_kind(path, kind):
+                return _problem(path, rule, between=True)
+            return _problem(path, "unknown key", hint=_nearest_key(path))
+        case "union_tag_invalid":
+            kinds, got = PARTS[str(path[0])], got["kind"]
+            rule = f"must be {' or '.join(map(repr, kinds))}"
+            return _problem((*path, "kind"), rule, as_json(got), did_you_mean(str(got), kinds))
+        case "model_type" if path[:1] == ("stages",):
+            return _problem(path, "must be an object or a row of four numbers", as_json(got))
+        case _:
+            return _value_problem(details, path)
 
 
-def _broken_rule(details: ErrorDetails, where: KeyPath) -> SettingsProblem:
-    """A rule that a value breaks by itself, whatever it is a value of."""
-    context = details.get("ctx", {})
+def _value_problem(details: ErrorDetails, path: KeyPath) -> SettingsProblem:
+    """Describe a rule on a value alone."""
     if details["type"] == "missing":
-        return _at(where, "is required")
+        return _problem(path, "is required")
+    context, got = details.get("ctx", {}), details["input"]
     words = re.findall(r"'([^']*)'", context["expected"]) if details["type"] == "literal_error" else ()
-    rule = _rule(details["type"], context, details["msg"])
-    return _at(where, rule, _shown(details["input"]), did_you_mean(str(details["input"]), words))
+    return _problem(path, _rule(details["type"], context, details["msg"]), as_json(got), did_you_mean(str(got), words))
 
 
-def _other_kind(where: tuple[str | int, ...], kind: str) -> str:
-    """That a key is known, but of another kind of backbone or head."""
-    part, key = str(where[0]), where[-1]
+def _rule_of_other_kind(path: KeyPath, kind: str) -> str:
+    """Return the rule that a key breaks which belongs to another kind of backbone or head; empty where none has it."""
+    part, key = str(path[0]), path[-1]
     owners = [name for name, model in PARTS.get(part, {}).items() if key in model.model_fields]
     return f"is a key of {part}.kind {' and '.join(map(repr, owners))}, not of {kind!r}" if owners else ""
 
 
-def _rule(kind: str, context: dict[str, Any], otherwise: str) -> str:
+def _rule(kind: str, context: dict[str, Any], message: str) -> str:
+    """Word the rule of a type of pydantic's errors; ``message`` is pydantic's, for types without a text of ours."""
     match kind:
         case "literal_error":
             return f"must be {context['expected']}"
@@ -195,10 +215,10 @@ def _rule(kind: str, context: dict[str, Any], otherwise: str) -> str:
             return f"must match {context['pattern']}"
         case "string_type" | "string_unicode":
             return "must be text"
-        case "less_than":
-            return f"must be less than {context['lt']:g}"
         case "model_attributes_type" | "dict_type" | "model_type" | "dict_attributes_type":
             return "must be an object"
+        case "tuple_type" | "list_type":
+            return "must be a list"
         case "int_type" | "int_from_float" | "int_parsing":
             return "must be a whole number"
         case "int_parsing_size":
@@ -211,41 +231,32 @@ def _rule(kind: str, context: dict[str, Any], otherwise: str) -> str:
             return f"must be greater than {context['gt']:g}"
         case "greater_than_equal":
             return f"must be at least {context['ge']}"
+        case "less_than":
+            return f"must be less than {context['lt']:g}"
         case "less_than_equal":
             return f"must be at most {context['le']:g}"
         case "too_short":
             return f"must have at least {context['min_length']} item{'s' * (context['min_length'] > 1)}"
         case "too_long":
             return f"must have at most {context['max_length']} items"
-        case "tuple_type" | "list_type":
-            return "must be a list"
         case _:
-            return otherwise[:1].lower() + otherwise[1:]
+            return message[:1].lower() + message[1:]
 
 
-def _near_levels(got: Any) -> str:
-    """Name the level, or the word, that is nearest to the first of some levels that is none."""
-    names = [str(one) for one in (got if isinstance(got, list) else [got])]
+def _nearest_level(got: Any) -> str:
+    """Suggest the level, or 'all', most like the first of some names that is not a level."""
+    names = map(str, got if isinstance(got, list) else [got])
     wrong = next((name for name in names if not re.fullmatch(LEVEL, name)), "")
     return did_you_mean(wrong, ("all", *(f"p{k}" for k in range(1, 10))))
 
 
-def _shown(value: Any) -> str:
-    """A value as JSON would show it, cut where it is long."""
+def as_json(value: Any) -> str:
+    """Return a value as JSON, text in single quotes, cut to `MAX_SHOWN` characters."""
     if isinstance(value, str):
-        text = f"'{value}'" if len(value) < 60 else f"'{value[:57]}…'"
-        return text if text.isprintable() else repr(value)[:60]
+        text = f"'{value}'" if len(value) < MAX_SHOWN else f"'{value[: MAX_SHOWN - 3]}…'"
+        return text if text.isprintable() else repr(value)[:MAX_SHOWN]
     try:
         text = json.dumps(value)
     except (TypeError, ValueError, RecursionError):
         text = f"a {type(value).__name__}"
-    return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def _nearest(where: tuple[str | int, ...]) -> str:
-    """Name the known key that is nearest to an unknown one, first close by, then anywhere."""
-    misspelt = str(where[-1])
-    here = re.sub(r"\[\d+\]", "[]", dotted(where[:-1]))
-    anywhere = {name: key for key in every_key() for name in (key, key.rpartition(".")[2])}
-    beside = {key: dotted((*where[:-1], key)) for key in KEYS.get(here, ())}
-    return did_you_mean(misspelt, beside, beside, 0.8) or did_you_mean(misspelt, anywhere, anywhere)
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}…"

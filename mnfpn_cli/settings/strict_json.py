@@ -1,4 +1,4 @@
-"""Read JSON strictly, from text, a file or standard input; an error says where, and what is wrong."""
+"""Read JSON strictly from text, a file or standard input; errors give line, column and reason."""
 
 import json
 from collections import Counter
@@ -8,18 +8,23 @@ from typing import Any, BinaryIO
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 
 
-def read_file(path: str | Path, kind: str, most: int) -> bytes:
-    """Give the bytes of a file; ``kind`` is what it should be, as ``a settings file``, of at most ``most`` bytes.
+def read_file(path: str | Path, kind: str, max_bytes: int) -> bytes:
+    """Return the bytes of a file.
+
+    Args:
+        path: of the file.
+        kind: what the file should be, for messages: ``a settings file``.
+        max_bytes: the largest size that is read.
 
     Raises:
-        UsageError: where there is no such file, or it is larger.
+        UsageError: where there is no such file, or it is larger than ``max_bytes``.
         MnfpnError: where it cannot be read.
     """
     try:
         with Path(path).open("rb") as file:
-            return read_stream(file, str(path), kind, most)
+            return read_stream(file, str(path), kind, max_bytes)
     except FileNotFoundError:
-        raise UsageError(Problem(str(path), "must be a file, but there is none of that name")) from None
+        raise UsageError(Problem(str(path), "no such file")) from None
     except IsADirectoryError:
         raise UsageError(Problem(str(path), "must be a file, but it is a folder")) from None
     except (OSError, ValueError) as error:
@@ -27,41 +32,43 @@ def read_file(path: str | Path, kind: str, most: int) -> bytes:
         raise MnfpnError(Problem(str(path), f"could not be read: {reason}")) from None
 
 
-def read_stream(file: BinaryIO, name: str, kind: str, most: int) -> bytes:
-    """Give what an open file holds; its size is not asked for first, as a pipe has none, and a device no end.
+def read_stream(file: BinaryIO, name: str, kind: str, max_bytes: int) -> bytes:
+    """Return the bytes of an open file; see `read_file`. At most one byte beyond the limit is read.
+
+    The size is not asked for first: a pipe has none, and a device has no end.
 
     Raises:
-        UsageError: where it is more than ``most`` bytes.
+        UsageError: where it has more than ``max_bytes``.
     """
-    data = file.read(most + 1)
-    if len(data) <= most:
+    data = file.read(max_bytes + 1)
+    if len(data) <= max_bytes:
         return data
     size = ""
     if file.seekable():
         file.seek(0, 2)
-        size = f", got {file.tell() / 1e6:.1f} MB" if file.tell() > most else ""
-    raise UsageError(Problem(name, f"{kind} must have at most {most / 1e6:g} MB{size}"))
+        size = f", got {file.tell() / 1e6:.1f} MB" if file.tell() > max_bytes else ""
+    raise UsageError(Problem(name, f"{kind} must have at most {max_bytes / 1e6:g} MB{size}"))
 
 
 def read_json(name: str, data: bytes) -> Any:
-    """Read UTF-8 bytes as JSON; ``name`` is what errors call them.
+    """Parse UTF-8 bytes as JSON; ``name`` is their source, for messages.
 
     Raises:
-        UsageError: where they are not UTF-8, or not JSON, with line and column.
+        UsageError: where they are not UTF-8, or not JSON (with line and column).
     """
     try:
         return parse_json(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise UsageError(Problem(name, f"must be UTF-8 text, but byte {error.start} is not")) from None
     except json.JSONDecodeError as error:
-        raise UsageError(Problem(name, _fault(error))) from None
+        raise UsageError(Problem(name, syntax_error(error))) from None
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(";")[0]
         raise UsageError(Problem(name, f"must be JSON: {reason[:1].lower()}{reason[1:]}")) from None
 
 
 def parse_json(text: str) -> Any:
-    """Read text as JSON in which no object has a key twice.
+    """Parse text as JSON; an object must not have a key twice.
 
     Raises:
         ValueError: where it is not JSON (json.JSONDecodeError), or a number is too long to read.
@@ -71,18 +78,19 @@ def parse_json(text: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"the key '{twice}' is given twice in one object")
-    return found
+    return unique
 
 
 WORDS = ("true", "false", "null")
+"""The words of JSON: text that ends within one was cut off."""
 
 
-def _fault(error: json.JSONDecodeError) -> str:
-    """Say where text is not JSON, and what is wrong; most often it was cut off."""
+def syntax_error(error: json.JSONDecodeError) -> str:
+    """Describe where text is not JSON, and why; note where it was cut off, which is the most frequent reason."""
     if not error.doc.strip():
         return "must be JSON: it is empty"
     rest = error.doc[error.pos :].strip()

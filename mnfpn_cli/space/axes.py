@@ -12,7 +12,7 @@ from mnfpn_cli.plan.levels import network_input, resolve
 from mnfpn_cli.settings.input import DEFAULT_SIZE, Size, parse_size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import path_of
-from mnfpn_cli.settings.sources import Source, problems_alone
+from mnfpn_cli.settings.sources import Source, value_problems
 from mnfpn_cli.space.runs import Execution
 
 MAX_RUNS = 1_000_000
@@ -74,7 +74,7 @@ class Space:
             raise UsageError(
                 Problem("the space", f"must have at most {MAX_RUNS:,} runs", f"{self.count:,} ({largest})")
             )
-        wrong = [wrong for axis in self._of_settings() for one in axis.sources() for wrong in problems_alone(one)]
+        wrong = [wrong for axis in self._of_settings() for one in axis.sources() for wrong in value_problems(one)]
         if wrong:
             raise UsageError(*dict.fromkeys(wrong))
 

@@ -16,7 +16,7 @@ from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.cost import activation_bytes, network_cost
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import image_input
-from mnfpn_cli.plan.steps import Walk, cells, walk
+from mnfpn_cli.plan.steps import Walk, walk
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.axes import Invalid, Space
@@ -216,9 +216,9 @@ def _capacity(walked: Walk) -> Capacity:
     pyramid = walked.plan.pyramid
     if pyramid is None:
         channels = walked.plan.backbone.stages[-1].out_channels
-        return Capacity(channels, channels, 1, cells(walked.stages[-1]))
+        return Capacity(channels, channels, 1, walked.stages[-1].cells)
     tapped = sum(level.lateral.in_channels for level in pyramid.levels)
-    return Capacity(tapped, pyramid.channels, len(pyramid.names), cells(walked.levels[0]))
+    return Capacity(tapped, pyramid.channels, len(pyramid.names), walked.levels[0].cells)
 
 
 def kept(capacity: Capacity, most: int) -> float:

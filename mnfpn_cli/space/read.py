@@ -13,7 +13,7 @@ from mnfpn_cli.settings.execution import check_device_name, choose_runtimes
 from mnfpn_cli.settings.files import ANNOTATIONS, read_bytes, read_config, read_preset
 from mnfpn_cli.settings.input import ITEM_BYTES, MAX_BATCH, parse_size
 from mnfpn_cli.settings.overrides import parse_value, path_of
-from mnfpn_cli.settings.problems import KEYS, KeyPath, check_key, every_key
+from mnfpn_cli.settings.problems import KEYS, KeyPath, all_keys, check_key
 from mnfpn_cli.settings.sources import Source
 from mnfpn_cli.settings.strict_json import read_json
 from mnfpn_cli.space.axes import MAX_RUNS, Axis, Space
@@ -218,7 +218,7 @@ def _keys(file: str, value: Mapping[str, Any], prefix: str) -> Iterator[tuple[st
 
 def _is_of_numbers(name: str) -> bool:
     """Whether a key has a value, and no keys below it, so that an object can only be a range."""
-    return (name in CHECKS or name in every_key()) and name not in (*KEYS, "stages")
+    return (name in CHECKS or name in all_keys()) and name not in (*KEYS, "stages")
 
 
 def _choices(name: str, value: Any) -> list[Any]:

@@ -12,7 +12,7 @@ from mnfpn_cli.settings.execution import DEFAULT_RUNTIME
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.overrides import changed, flat, network_parameters
+from mnfpn_cli.settings.overrides import flatten, network_parameters, non_defaults
 from mnfpn_cli.text import Parameter, as_arguments
 
 KEY_VERSION = 1
@@ -181,14 +181,14 @@ def _presets() -> dict[str, str]:
 
 def _settings_of(settings: NetworkSettings) -> dict[str, Any]:
     """Settings under dotted keys, less what follows from the size of the image."""
-    return {key: value for key, value in flat(settings).items() if key != "head.size"}
+    return {key: value for key, value in flatten(settings).items() if key != "head.size"}
 
 
 def _changed(settings: NetworkSettings) -> dict[str, str]:
     """The settings that are not what they are where nothing is said, less what follows from the size of the image."""
     return {
         key: "of its own" if key == "stages" else _word(value)
-        for key, value in changed(settings).items()
+        for key, value in non_defaults(settings).items()
         if key != "head.size"
     }
 

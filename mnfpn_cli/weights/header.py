@@ -32,7 +32,7 @@ def kind_of_file(path: Path) -> Kind:
     """
     try:
         if not path.exists():
-            raise UsageError(Problem(str(path), "must be a file, but there is none of that name"))
+            raise UsageError(Problem(str(path), "no such file"))
         if not path.is_file():
             raise UsageError(
                 Problem(str(path), f"must be a file, but it is a {'folder' if path.is_dir() else 'device'}")

@@ -1,6 +1,6 @@
 """Whose names a checkpoint uses: for each layout, what it calls the layers that mnfpn knows by their role.
 
-A template may use what `weights.places` knows of a layer: ``{stage}``, ``{block}``, ``{flat}`` and so on.
+A template may use the variables of a layer from `weights.match`: ``{stage}``, ``{block}``, ``{flat}`` and so on.
 """
 
 import re

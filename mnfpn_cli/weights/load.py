@@ -57,7 +57,7 @@ def check_weights(network: Network, settings: NetworkSettings, checkpoint: Check
 
 @torch.no_grad()
 def load_weights(network: Network, settings: NetworkSettings, checkpoint: Checkpoint) -> WeightsRecord:
-    """Copy a checkpoint into a network; what it says nothing of stays as it is.
+    """Copy a checkpoint into a network; tensors that the checkpoint lacks keep their values.
 
     Raises:
         UsageError: where the checkpoint is of another network; the network is then as before.

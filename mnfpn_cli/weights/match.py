@@ -216,7 +216,7 @@ class Match:
         sources: for each of our keys the keys of the checkpoint that stand for it, in its order; several where a layer
             is shared, of which the last counts.
         ignored: its keys that the network has no use for.
-        missing: our keys that it says nothing of.
+        missing: our keys that it lacks.
     """
 
     layout: str

@@ -18,7 +18,7 @@ ROWS: list[tuple[list[str], int, str]] = [
     (
         ["summary", "--size", "16"],
         2,
-        "--size: each side must be at least 32 pixels, the stride of p5, or not one whole cell",
+        "--size: each side must be at least 32 pixels, the stride of p5, got 16x16",
     ),
     (["shapes", "--size", "600", "--size", "x"], 2, "--size: must be HxW in pixels, as 600x900 or 512, got 'x'"),
     (["shapes", "--batch", "0"], 2, "--batch: must be a whole number from 1 to 65536, got 0"),
@@ -38,7 +38,7 @@ ROWS: list[tuple[list[str], int, str]] = [
     (["export", "--output", "x"], 2, "--format: must be given. The form of the file: onnx, torch-export, safetensors."),
     (["export", "--format", "onnx"], 2, "--output: must be given. The file: written whole and checked, or not at all."),
     (["shapes", "--preset", "resnet"], 2, "--preset: must be one of fpn-classifier, fpnssd, "),
-    (["shapes", "--config", "none.json"], 2, "none.json: must be a file, but there is none of that name"),
+    (["shapes", "--config", "none.json"], 2, "none.json: no such file"),
     (["shapes", "--config", "."], 2, ".: must be a file, but it is a folder"),
     (["shapes", "--output", "none/out.json"], 2, "--output: folder 'none' does not exist"),
     (["shapes", "--output", "-"], 2, "--output: must be a file, not standard output, got '-'"),

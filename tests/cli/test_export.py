@@ -161,7 +161,7 @@ REFUSED: list[tuple[list[str], str]] = [
     ),
     (
         ["--format", "onnx", "--output", "out", "--weights", "none"],
-        "none: must be a file, but there is none of that name",
+        "none: no such file",
     ),
 ]
 

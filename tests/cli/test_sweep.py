@@ -77,7 +77,7 @@ BAD: list[tuple[list[str], str]] = [
     (["--measure", "none", "--set", "pyramid.channels="], "--set pyramid.channels: must have a value"),
     (["--measure", "none", "--runtime", "tensorrt"], "--runtime: must be one of eager, "),
     (["--measure", "none", "--size", "64,6x"], "--size: must be HxW in pixels, as 600x900 or 512, got '6x'"),
-    (["--measure", "none", "--space", "none.json"], "none.json: must be a file, but there is none of that name"),
+    (["--measure", "none", "--space", "none.json"], "none.json: no such file"),
     (
         ["--measure", "none", "--max-macs", "many"],
         "--max-macs: must be a number of 1 or more, as 5G, 5e9 or 400000, got 'many'",

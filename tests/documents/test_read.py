@@ -104,7 +104,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     binary.write_bytes(b"\x80\x02\x00\xff")
     rows = {
         tmp_path: "must be a file, but it is a folder",
-        tmp_path / "none.json": "must be a file, but there is none of that name",
+        tmp_path / "none.json": "no such file",
         binary: "must be UTF-8 text, but byte 0 is not",
     }
     for path, message in rows.items():

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.plan.levels import network_input, resolve, sized
+from mnfpn_cli.plan.levels import choose_size, network_input, resolve
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.files import parse_settings, preset_names, read_preset
 from mnfpn_cli.settings.input import Size
@@ -129,18 +129,18 @@ def test_what_show_prints_reads_back(preset: str) -> None:
 def test_a_head_on_flattened_maps_is_made_for_one_size() -> None:
     """For the command's, unless it says which; then another is refused."""
     free = resolve([read_preset("fpn-classifier")])
-    made, size = sized(free, "224")
+    made, size = choose_size(free, "224")
     assert (made.made_for, size) == (Size(224, 224), Size(224, 224))
     with pytest.raises(UsageError, match=r"head\.size: must be given, as 600x900"):
         plan_network(free)
     tied = resolve([read_preset("fpn-classifier"), parse_override("head.size=128x192")])
-    assert sized(tied, None)[1] == Size(128, 192)
+    assert choose_size(tied, None)[1] == Size(128, 192)
     with pytest.raises(UsageError, match=r"^size: must be 128x192, which the head's dense layers are made for"):
-        network_input(*sized(tied, "224"))
+        network_input(*choose_size(tied, "224"))
 
 
 def test_a_head_on_averages_takes_any_size() -> None:
     """And is not changed by one."""
     free = resolve([read_preset("fpn-classifier"), parse_override("head.pool=average")])
-    assert sized(free, "224")[0] is free
+    assert choose_size(free, "224")[0] is free
     assert plan_network(free).outputs == ("logits",)

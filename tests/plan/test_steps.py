@@ -11,7 +11,7 @@ from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import network_work
 from mnfpn_cli.plan.shapes import network_shapes
-from mnfpn_cli.plan.steps import ConvStep, ResizeStep, Step, cells, walk
+from mnfpn_cli.plan.steps import ConvStep, ResizeStep, Step, walk
 from mnfpn_cli.report.layout import network_layout
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
@@ -58,7 +58,7 @@ def test_the_map_of_a_stage_is_what_its_last_step_makes(case: tuple[NetworkSetti
     assert len(walked.stages) == len(plan.backbone.stages)
     for index, (stage, made) in enumerate(zip(plan.backbone.stages, walked.stages, strict=True)):
         last = [step for step in walked.backbone if path_of(step).startswith(f"stages.{index}.")][-1]
-        assert last.makes == stage.out_channels * cells(made)
+        assert last.makes == stage.out_channels * made.cells
         after = [step for step in walked.backbone if path_of(step).startswith(f"stages.{index + 1}.0.")]
         assert all(step.input == made for step in after[:1] if isinstance(step, ConvStep))
 

@@ -94,7 +94,7 @@ def test_a_bad_file_is_refused_with_place_rule_and_value(text: str, message: str
 @pytest.mark.parametrize("depth", [300, 900, 980])
 @pytest.mark.parametrize("place", ["stages", "in_channels", "pyramid", "zzz"])
 def test_deep_nesting_is_refused_at_every_depth(place: str, depth: int) -> None:
-    """Deep enough for this code to recurse too far, and not deep enough for the JSON reader to say so."""
+    """Also deep enough for this code to recurse too far, but not for the JSON reader to refuse it."""
     nested = f"{'[' * depth}{']' * depth}"
     with pytest.raises(UsageError, match=r"my\.json: "):
         resolve([Source("my.json", parse_settings("my.json", f'{{"{place}": {nested}}}'.encode()))])
@@ -112,7 +112,7 @@ JSON = st.recursive(
 
 @at_most(300)
 @given(JSON, KEYS, JSON)
-def test_whatever_json_says_is_settings_or_a_usage_error(file: object, key: str, value: object) -> None:
+def test_any_json_gives_settings_or_a_usage_error(file: object, key: str, value: object) -> None:
     """Nothing else is ever raised: a traceback is a bug."""
     with contextlib.suppress(UsageError):
         text = json.dumps(file).encode()
@@ -155,14 +155,14 @@ def test_bad_rows_on_the_command_line_are_refused(text: str, message: str) -> No
     ],
 )
 def test_a_bad_override_is_refused(text: str, message: str) -> None:
-    """The option's own key is the place."""
+    """The message names the option and its key."""
     with pytest.raises(UsageError) as caught:
         resolve([parse_override(text)])
     assert str(caught.value) == message
 
 
 def test_text_that_is_not_utf8_is_refused() -> None:
-    """With the byte where it ends to be text."""
+    """With the index of the first byte that is not."""
     with pytest.raises(UsageError, match=r"my\.json: must be UTF-8 text, but byte 15 is not"):
         parse_settings("my.json", b'{"width_mult": \xff}')
 
@@ -180,7 +180,7 @@ def test_a_file_that_cannot_be_settings_is_not_read(tmp_path_factory: pytest.Tem
 def test_a_missing_file_and_a_folder_are_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
     """By name."""
     folder = tmp_path_factory.mktemp("settings")
-    with pytest.raises(UsageError, match=r"none\.json: must be a file, but there is none of that name"):
+    with pytest.raises(UsageError, match=r"none\.json: no such file"):
         read_config(str(folder / "none.json"))
     with pytest.raises(UsageError, match="must be a file, but it is a folder"):
         read_config(str(folder))

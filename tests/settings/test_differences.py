@@ -1,16 +1,16 @@
-"""What differs between two settings."""
+"""Differences between two settings, and from the defaults."""
 
 from typing import Any
 
 import pytest
 
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.overrides import ABSENT, changed, differences, flat
+from mnfpn_cli.settings.overrides import ABSENT, differences, flatten, non_defaults
 
 
-def values(said: dict[str, Any]) -> Any:
-    """Settings as JSON has them."""
-    return NetworkSettings.model_validate(said).model_dump(mode="json")
+def values(given: dict[str, Any]) -> Any:
+    """Return settings in JSON."""
+    return NetworkSettings.model_validate(given).model_dump(mode="json")
 
 
 STAGES = [[1, 8, 1, 2], [2, 16, 1, 2]]
@@ -36,21 +36,19 @@ STAGES = [[1, 8, 1, 2], [2, 16, 1, 2]]
         ),
     ],
 )
-def test_each_place_that_differs_has_both_values(
-    one: dict[str, Any], other: dict[str, Any], expected: list[Any]
-) -> None:
-    """A key that one of them has not is absent there, which is not null."""
+def test_a_difference_has_both_values(one: dict[str, Any], other: dict[str, Any], expected: list[Any]) -> None:
+    """A key that only one of them has is `ABSENT` in the other, which is not null."""
     assert [(found.key, found.one, found.other) for found in differences(values(one), values(other))] == expected
 
 
 def test_a_part_against_null_is_one_difference() -> None:
-    """Not as many as it has keys."""
+    """And not one for each key of the part."""
     (found,) = differences(values({"pyramid": None}), values({}))
     assert (found.key, found.one) == ("pyramid", None)
 
 
-def test_lists_are_values_unless_their_rows_are_asked_for() -> None:
-    """A row more is a row against none."""
+def test_lists_are_compared_as_a_whole_or_row_by_row() -> None:
+    """A row that only one of them has is `ABSENT` in the other."""
     one, other = values({"stages": STAGES}), values({"stages": [*STAGES[:1], [2, 24, 1, 2], STAGES[0]]})
     (whole,) = differences(one, other)
     assert (whole.key, whole.one) == ("stages", one["stages"])
@@ -59,16 +57,16 @@ def test_lists_are_values_unless_their_rows_are_asked_for() -> None:
     assert (found[0].one, found[0].other, found[1].one) == (16, 24, ABSENT)
 
 
-def test_what_is_changed_is_what_is_not_the_default() -> None:
-    """Of another kind, all that only that kind has; `flat` has every key."""
+def test_non_defaults_are_the_values_that_differ_from_the_defaults() -> None:
+    """Of another kind also the keys that only that kind has; `flatten` returns every key."""
     settings = NetworkSettings.model_validate({"backbone": {"kind": "resnet"}, "pyramid": {"channels": 64}})
-    assert changed(NetworkSettings()) == {}
-    assert changed(settings) == {
+    assert non_defaults(NetworkSettings()) == {}
+    assert non_defaults(settings) == {
         "backbone.kind": "resnet",
         "backbone.blocks": [2, 2, 2, 2],
         "stem_channels": 64,
         "stages": None,
         "pyramid.channels": 64,
     }
-    every = flat(settings)
-    assert all(every[key] == value for key, value in changed(settings).items())
+    every = flatten(settings)
+    assert all(every[key] == value for key, value in non_defaults(settings).items())

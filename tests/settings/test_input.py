@@ -1,4 +1,4 @@
-"""Sizes as people write them, and inputs that a network can take."""
+"""Sizes as users write them, and the sizes that a network can take."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_a_size_is_height_by_width_or_one_side(text: str, size: tuple[int, int])
 
 
 @pytest.mark.parametrize("text", ["", "x", "600x", "x900", "600x900x3", "-600x900", "6e2", "600.0", "600 900", "٣x٣"])
-def test_what_is_no_size_is_refused(text: str) -> None:
+def test_text_that_is_not_a_size_is_refused(text: str) -> None:
     """With the value as it was written."""
     with pytest.raises(UsageError, match=r"^size: must be HxW in pixels"):
         parse_size(text)
@@ -45,7 +45,5 @@ def test_a_side_is_from_1_to_the_maximum(text: str) -> None:
 def test_an_image_smaller_than_a_cell_of_the_coarsest_level_is_refused() -> None:
     """p5 has stride 32: 31 pixels hold no whole cell of it."""
     assert network_input(NetworkSettings(), Size(32, 32)).shape == (1, 3, 32, 32)
-    with pytest.raises(
-        UsageError, match="at least 32 pixels, the stride of p5, or not one whole cell is left of its map"
-    ):
+    with pytest.raises(UsageError, match="at least 32 pixels, the stride of p5, got 600x31"):
         network_input(NetworkSettings(), Size(600, 31))

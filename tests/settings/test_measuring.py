@@ -1,4 +1,4 @@
-"""What options on measuring mean, and what they may not be."""
+"""The options of a measurement: sampling, runtimes and devices."""
 
 from importlib import import_module
 from math import inf, nan
@@ -16,9 +16,13 @@ MEANINGS: list[tuple[str, dict[str, float], Sampling]] = [
     ("precision", {"precision": 0.002}, Sampling(precision=0.002)),
     ("warm-up", {"warmup": 7}, Sampling(warmup=7)),
     ("no warm-up", {"warmup": 0}, Sampling(warmup=0)),
-    ("runs alone are exact, and no time ends them", {"passes": 5}, Sampling(passes=5, min_time_s=0.0, max_time_s=inf)),
-    ("runs and the least time", {"passes": 5, "min_time_s": 3.0}, Sampling(None, 5, 0.01, 3.0, inf)),
-    ("runs and the most time", {"passes": 5, "max_time_s": 3.0}, Sampling(None, 5, 0.01, 0.0, 3.0)),
+    (
+        "passes alone are exact, no time ends them",
+        {"passes": 5},
+        Sampling(passes=5, min_time_s=0.0, max_time_s=inf),
+    ),
+    ("passes and the least time", {"passes": 5, "min_time_s": 3.0}, Sampling(None, 5, 0.01, 3.0, inf)),
+    ("passes and the most time", {"passes": 5, "max_time_s": 3.0}, Sampling(None, 5, 0.01, 0.0, 3.0)),
     (
         "a least time above the most's default moves it",
         {"min_time_s": 90.0},
@@ -34,20 +38,20 @@ MEANINGS: list[tuple[str, dict[str, float], Sampling]] = [
 
 
 @pytest.mark.parametrize(("options", "meaning"), [row[1:] for row in MEANINGS], ids=[row[0] for row in MEANINGS])
-def test_options_mean_a_sampling(options: dict[str, float], meaning: Sampling) -> None:
-    """What is not said is the default, unless what is said contradicts it."""
+def test_options_set_the_sampling_and_the_others_have_defaults(options: dict[str, float], meaning: Sampling) -> None:
+    """A default that contradicts a given option moves to it."""
     assert sampling(**options) == meaning  # type: ignore[arg-type]
 
 
 REFUSED: list[tuple[str, dict[str, float], str]] = [
-    ("precision with runs", {"passes": 5, "precision": 0.01}, "precision: has no meaning with passes"),
+    ("precision with passes", {"passes": 5, "precision": 0.01}, "precision: has no meaning with passes"),
     ("negative least", {"min_time_s": -1.0}, "min_time: must be a finite number of seconds, 0 or more, got -1"),
     ("endless least", {"min_time_s": inf}, "min_time: must be a finite number of seconds, 0 or more, got inf"),
     ("negative most", {"max_time_s": -0.5}, "max_time: must be a finite number of seconds, 0 or more, got -0.5"),
     ("endless most", {"max_time_s": inf}, "max_time: must be a finite number of seconds, 0 or more, got inf"),
     ("no number", {"max_time_s": nan}, "max_time: must be a finite number of seconds, 0 or more, got nan"),
     (
-        "no number with runs",
+        "no number with passes",
         {"passes": 2, "min_time_s": nan},
         "min_time: must be a finite number of seconds, 0 or more, got nan",
     ),
@@ -57,7 +61,7 @@ REFUSED: list[tuple[str, dict[str, float], str]] = [
         "max_time: must not be less than min_time, 5 seconds, got 4.5",
     ),
     (
-        "most below least, with runs",
+        "most below least, with passes",
         {"passes": 3, "min_time_s": 5.0, "max_time_s": 1.0},
         "max_time: must not be less than min_time, 5 seconds, got 1",
     ),
@@ -65,16 +69,16 @@ REFUSED: list[tuple[str, dict[str, float], str]] = [
 
 
 @pytest.mark.parametrize(("options", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
-def test_what_is_no_sampling_is_refused(options: dict[str, float], message: str) -> None:
+def test_options_that_contradict_each_other_or_are_no_time_are_refused(options: dict[str, float], message: str) -> None:
     """With the option, the rule and the value."""
     with pytest.raises(UsageError) as caught:
         sampling(**options)  # type: ignore[arg-type]
     assert str(caught.value).startswith(message)
 
 
-def test_a_runtime_is_a_module_of_its_folder_by_its_own_name() -> None:
-    """`eager`, which the others are compared with, comes first; then the rest, sorted."""
-    modules = [one.name for one in iter_modules(mnfpn_cli.runtimes.__path__)]
+def test_every_module_with_prepare_is_a_runtime_of_its_name() -> None:
+    """`eager`, which the others are compared with, comes first; the rest are sorted."""
+    modules = [module.name for module in iter_modules(mnfpn_cli.runtimes.__path__)]
     runtimes = {name for name in modules if hasattr(import_module(f"mnfpn_cli.runtimes.{name}"), "prepare")}
     names = runtime_names()
     assert set(names) == {name.replace("_", "-") for name in runtimes}
@@ -84,7 +88,7 @@ def test_a_runtime_is_a_module_of_its_folder_by_its_own_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "chosen"),
+    ("options", "chosen"),
     [
         (["eager"], ("eager",)),
         (["channels-last", "eager"], ("channels-last", "eager")),
@@ -96,14 +100,14 @@ def test_a_runtime_is_a_module_of_its_folder_by_its_own_name() -> None:
         ([], ()),
     ],
 )
-def test_runtimes_are_chosen_in_the_order_in_which_they_are_named(named: list[str], chosen: tuple[str, ...]) -> None:
-    """Each once, by one option or by several: the first is what the others are compared with."""
-    assert choose_runtimes(named) == chosen
+def test_runtimes_are_chosen_once_each_in_the_order_given(options: list[str], chosen: tuple[str, ...]) -> None:
+    """By one option or by several: the others are compared with the first."""
+    assert choose_runtimes(options) == chosen
 
 
 @pytest.mark.parametrize("name", ["", "fast", "Eager", "channels_last", "eager,", "eager channels-last", "--init--"])
-def test_an_unknown_runtime_is_refused_with_those_that_there_are(name: str) -> None:
-    """Also beside a known one; the nearest is named."""
+def test_an_unknown_runtime_is_refused_with_the_known_ones(name: str) -> None:
+    """Also next to a known one; the nearest is suggested."""
     unknown = name.split(",")[-1]
     with pytest.raises(UsageError) as caught:
         choose_runtimes(["eager", name])
@@ -114,13 +118,13 @@ def test_an_unknown_runtime_is_refused_with_those_that_there_are(name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu", "mps", "cuda", "cuda:0", "cuda:12"])
-def test_a_device_may_be_named_whether_or_not_it_is_there(name: str) -> None:
-    """That is seen when it is used."""
+def test_a_device_name_is_valid_whether_or_not_this_machine_has_it(name: str) -> None:
+    """The device is looked up when it is used."""
     assert check_device_name(name) == name
 
 
 @pytest.mark.parametrize("name", ["", "gpu", "cuda:", "cuda:x", "cuda:1234", "cpu:0", "CPU", "cuda:0\n"])
-def test_what_no_device_is_called_is_refused(name: str) -> None:
-    """With the names that there are."""
+def test_a_malformed_device_name_is_refused(name: str) -> None:
+    """With the names that are valid."""
     with pytest.raises(UsageError, match=r"^device: must be auto, cpu, cuda, cuda:N or mps, got "):
         check_device_name(name)

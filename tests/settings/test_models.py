@@ -1,4 +1,4 @@
-"""Settings are frozen values, which presets give and which read back."""
+"""Settings are frozen, presets are valid, and settings read back from JSON as they were."""
 
 import pytest
 from hypothesis import given
@@ -11,13 +11,13 @@ from tests.strategies import network_settings
 
 
 def test_settings_are_frozen() -> None:
-    """A value that was validated stays as it is."""
+    """A validated value cannot be replaced."""
     with pytest.raises(ValidationError, match="frozen"):
         NetworkSettings().width_mult = 2.0  # type: ignore[misc]
 
 
-def test_the_default_preset_is_the_defaults() -> None:
-    """One network stands behind both words."""
+def test_the_default_preset_has_the_default_settings() -> None:
+    """mobilenetv2-fpn and no preset are the same network."""
     assert resolve([read_preset("mobilenetv2-fpn")]) == NetworkSettings()
 
 

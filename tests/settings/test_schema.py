@@ -1,4 +1,4 @@
-"""The JSON Schema says of a file what the settings say of it."""
+"""The JSON Schema of settings accepts and refuses the same files as the settings do."""
 
 import json
 from typing import Any
@@ -36,7 +36,7 @@ def test_every_key_is_described_and_every_number_has_a_unit(name: str) -> None:
 
 @given(network_settings())
 def test_the_schema_accepts_what_settings_show_prints(settings: NetworkSettings) -> None:
-    """Every resolved setting."""
+    """For any resolved settings."""
     VALIDATOR.validate(settings.model_dump(mode="json"))
 
 
@@ -60,7 +60,7 @@ def test_the_schema_accepts_what_settings_show_prints(settings: NetworkSettings)
     ],
 )
 def test_the_schema_accepts_each_spelling(value: Any) -> None:
-    """All that `config` reads."""
+    """Every spelling that `config` reads."""
     VALIDATOR.validate(value)
 
 
@@ -95,7 +95,7 @@ def test_the_schema_accepts_each_spelling(value: Any) -> None:
     ],
 )
 def test_the_schema_refuses_what_the_settings_refuse(value: Any) -> None:
-    """An editor marks it as one types."""
+    """So an editor marks the same errors."""
     assert not VALIDATOR.is_valid(value)
     with pytest.raises(UsageError):
         resolve([Source("my.json", parse_settings("my.json", json.dumps(value).encode()))])

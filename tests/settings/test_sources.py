@@ -1,4 +1,4 @@
-"""Settings from presets, files and options: what is read, and which of them wins."""
+"""Settings from presets, files and options: how each is read, and which of them wins."""
 
 import json
 
@@ -38,7 +38,7 @@ def test_a_stage_is_read_in_each_spelling(spelling: object) -> None:
 
 
 def test_later_beats_earlier_and_leaves_the_rest() -> None:
-    """A file changes what it names; an option changes what it names in that."""
+    """A file changes the keys that it has, and an option its own key."""
     file = from_json({"width_mult": 0.5, "pyramid": {"channels": 64}})
     settings = resolve([file, Source("`width_mult`", 0.75, ("width_mult",)), parse_override("pyramid.smooth=none")])
     assert settings.width_mult == 0.75
@@ -59,13 +59,13 @@ def test_an_override_reaches_into_a_list_of_rows() -> None:
         assert stages[0].repeats == 5
 
 
-def test_annotations_for_editors_are_no_settings() -> None:
-    """`$schema` and `$comment` are read past."""
+def test_annotations_are_no_settings() -> None:
+    """`$schema` and `$comment` are ignored."""
     file = from_json({"$schema": "mnfpn.schema.json", "$comment": "mine", "width_mult": 0.5})
     assert resolve([file]).width_mult == 0.5
 
 
-def test_a_byte_order_mark_is_read_past() -> None:
+def test_a_byte_order_mark_is_ignored() -> None:
     """Windows editors write one."""
     assert parse_settings("my.json", b'\xef\xbb\xbf{"width_mult": 0.5}') == {"width_mult": 0.5}
 
@@ -95,7 +95,7 @@ def test_an_override_is_a_dotted_key_and_json_or_text(text: str, path: tuple[obj
 
 
 def test_an_error_names_the_source_that_gave_the_value() -> None:
-    """Not the last source, and not a source that gave something else."""
+    """Not the last source, nor one that gave something else."""
     file = from_json({"width_mult": -1, "stages": [[6, 24, 2, 3]]})
     with pytest.raises(UsageError) as caught:
         resolve([file, parse_override("pyramid.channels=0")])
@@ -137,23 +137,23 @@ REFUSED_AFTER_A_PRESET: list[tuple[str, dict[str, object], str]] = [
 
 
 @pytest.mark.parametrize(("preset", "file", "message"), REFUSED_AFTER_A_PRESET)
-def test_what_a_file_says_of_a_kind_that_is_not_built_is_refused(
+def test_a_key_in_a_file_of_another_kind_than_the_presets_is_refused(
     preset: str, file: dict[str, object], message: str
 ) -> None:
-    """It says it of the preset's kind, which it leaves as it is: nothing of it is dropped."""
+    """Nothing of a file is dropped where no later source changes the kind."""
     with pytest.raises(UsageError) as caught:
         resolve([read_preset(preset), from_json(file)])
     assert str(caught.value) == f"my.json: {message}"
 
 
-def test_a_file_changes_what_a_preset_of_another_kind_shares() -> None:
-    """A resnet has a stem too, though no file has to say that it speaks of a resnet."""
+def test_a_file_changes_keys_that_all_kinds_share() -> None:
+    """A resnet has a stem too; the file need not name the kind."""
     assert resolve([read_preset("resnet-fpn"), from_json({"stem_channels": 16})]).stem_channels == 16
     assert resolve([read_preset("resnet-fpn"), from_json({"stem_channels": 32})]).stem_channels == 32
 
 
-def test_only_what_was_said_before_the_kind_was_changed_is_dropped() -> None:
-    """By the source that changes it: stages of a file on top of a resnet are meant for what it says it is."""
+def test_keys_of_a_replaced_kind_are_dropped_from_earlier_sources_only() -> None:
+    """Keys in the source that changes the kind stay: a file of a resnet with stages is refused."""
     stages, changed = [[6, 24, 2, 2]], parse_override("backbone.kind=mobilenet_v2")
     for sources in (
         [read_preset("resnet-fpn"), from_json({"backbone": MOBILENET, "stages": stages})],
@@ -163,18 +163,18 @@ def test_only_what_was_said_before_the_kind_was_changed_is_dropped() -> None:
         assert resolve(sources).stages == (STAGE,)
     with pytest.raises(UsageError, match=r"^my\.json: stages: must be null with backbone\.kind 'resnet'"):
         resolve([read_preset("mobilenetv2-fpn"), from_json({"backbone": RESNET, "stages": stages})])
-    outdone = from_json({"backbone": {"kind": ["resnet"]}, "stem_channels": 8})
-    assert resolve([outdone, changed]).backbone.kind == "mobilenet_v2"
+    replaced = from_json({"backbone": {"kind": ["resnet"]}, "stem_channels": 8})
+    assert resolve([replaced, changed]).backbone.kind == "mobilenet_v2"
     with pytest.raises(UsageError, match=r"^stages: must be null with backbone\.kind 'resnet'"):
         resolve([parse_stages("6,24,2,2"), parse_override("backbone.kind=resnet")])
 
 
-@pytest.mark.parametrize(("said", "stem"), [({}, 64), ({"stem_channels": 32}, 64), ({"stem_channels": 48}, 48)])
-def test_a_stem_of_the_usual_width_goes_with_its_backbone(said: dict[str, object], stem: int) -> None:
-    """As in what `settings show` prints of a MobileNetV2; another width was chosen."""
-    assert resolve([from_json(said), parse_override("backbone.kind=resnet")]).stem_channels == stem
-    said_of_it = {"backbone": RESNET, "stem_channels": 32}
-    assert resolve([from_json(said_of_it), parse_override("backbone.kind=resnet")]).stem_channels == 32
+@pytest.mark.parametrize(("values", "stem"), [({}, 64), ({"stem_channels": 32}, 64), ({"stem_channels": 48}, 48)])
+def test_default_stem_channels_are_dropped_with_their_backbone(values: dict[str, object], stem: int) -> None:
+    """`settings show` prints them for a MobileNetV2 too; any other number was chosen, and stays."""
+    assert resolve([from_json(values), parse_override("backbone.kind=resnet")]).stem_channels == stem
+    of_resnet = {"backbone": RESNET, "stem_channels": 32}
+    assert resolve([from_json(of_resnet), parse_override("backbone.kind=resnet")]).stem_channels == 32
 
 
 @pytest.mark.parametrize("preset", ["resnet-fpn", "mobilenetv2-plain-classifier", "fpn-classifier"])
@@ -188,8 +188,8 @@ def test_a_stem_of_the_usual_width_goes_with_its_backbone(said: dict[str, object
         "head.kind=level_classifiers",
     ],
 )
-def test_a_shown_preset_takes_another_kind_as_the_preset_does(preset: str, word: str) -> None:
-    """`settings show` says all that there is, nulls included; what it says of the old kind goes with it."""
+def test_a_printed_preset_takes_another_kind_as_the_preset_does(preset: str, word: str) -> None:
+    """`settings show` prints every key, nulls included; keys of the replaced kind are dropped."""
     shown = from_json(resolve([read_preset(preset)]).model_dump(mode="json"))
     changed = resolve([shown, parse_override(word)])
     part, _, kind = word.partition(".kind=")

@@ -1,4 +1,4 @@
-"""Settings as parameters of a command: what they say is what they were made of."""
+"""Settings written as parameters of a command read back as the same settings."""
 
 import pytest
 from hypothesis import given
@@ -12,33 +12,35 @@ from mnfpn_cli.text import Parameter, as_arguments
 from tests.strategies import network_settings
 
 
-def read_back(said: list[Parameter]) -> NetworkSettings:
-    """The settings that parameters give, as `NetworkOptions.settings` puts them together."""
-    sources = [parse_stages(value) for name, value in said if name == "stages"]
-    sources += [Source(name, float(value), (name,)) for name, value in said if name == "width_mult"]
-    sources += [Source(name, int(value), ("pyramid", "channels")) for name, value in said if name == "pyramid_channels"]
-    return resolve([*sources, *(parse_override(value) for name, value in said if name == "set")])
+def read_back(given: list[Parameter]) -> NetworkSettings:
+    """Return the settings that parameters give, merged as `NetworkOptions.settings` does."""
+    sources = [parse_stages(value) for name, value in given if name == "stages"]
+    sources += [Source(name, float(value), (name,)) for name, value in given if name == "width_mult"]
+    sources += [
+        Source(name, int(value), ("pyramid", "channels")) for name, value in given if name == "pyramid_channels"
+    ]
+    return resolve([*sources, *(parse_override(value) for name, value in given if name == "set")])
 
 
 @given(network_settings())
 def test_parameters_give_the_settings_that_they_spell(settings: NetworkSettings) -> None:
-    """Whatever the settings: a command that was copied measures what the row measured."""
+    """For any settings: a copied command measures the same network."""
     assert read_back(network_parameters(settings)) == settings
 
 
 @pytest.mark.parametrize("preset", preset_names())
 def test_presets_can_be_spelled(preset: str) -> None:
-    """Each of them, without its name."""
+    """Without the name of the preset."""
     settings = resolve([read_preset(preset)])
     assert read_back(network_parameters(settings)) == settings
 
 
 def test_the_default_network_needs_no_parameters() -> None:
-    """Nothing is said that goes without saying."""
+    """Defaults are left out."""
     assert network_parameters(NetworkSettings()) == []
 
 
-def test_only_what_differs_is_said() -> None:
+def test_only_what_differs_from_the_defaults_is_a_parameter() -> None:
     """A width and a kind of smoothing are two parameters; a shell takes them as options."""
     settings = NetworkSettings.model_validate({"width_mult": 0.5, "pyramid": {"smooth": "separable"}})
     assert network_parameters(settings) == [("width_mult", "0.5"), ("set", "pyramid.smooth=separable")]

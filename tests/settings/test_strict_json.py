@@ -1,4 +1,4 @@
-"""JSON is read in one place: the same text is refused in the same words, whatever it should be."""
+"""All JSON files are read by the same code: settings, spaces and results are refused with the same messages."""
 
 import os
 from collections.abc import Callable
@@ -39,10 +39,10 @@ READERS: dict[str, Callable[[Path], Any]] = {
     ],
     ids=["empty", "space", "word", "text", "end", "colon", "more", "twice", "deep", "number", "bytes"],
 )
-def test_what_is_not_json_is_refused_in_the_same_words(
+def test_text_that_is_not_json_is_refused_with_the_same_message(
     tmp_path: Path, reader: Callable[[Path], Any], content: bytes, rule: str
 ) -> None:
-    """Of settings, a space and a result: the file, the place, the rule."""
+    """The message gives the file, line and column, and the rule."""
     path = tmp_path / "x.json"
     path.write_bytes(content)
     with pytest.raises(UsageError) as caught:
@@ -51,21 +51,23 @@ def test_what_is_not_json_is_refused_in_the_same_words(
 
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
-def test_what_is_no_file_is_refused_in_the_same_words(tmp_path: Path, reader: Callable[[Path], Any]) -> None:
-    """A folder, and a name that nothing has."""
-    for path, rule in ((tmp_path, "it is a folder"), (tmp_path / "x", "there is none of that name")):
+def test_a_folder_or_missing_file_is_refused_with_the_same_message(
+    tmp_path: Path, reader: Callable[[Path], Any]
+) -> None:
+    """The message gives the path and the rule."""
+    for path, rule in ((tmp_path, "must be a file, but it is a folder"), (tmp_path / "x", "no such file")):
         with pytest.raises(UsageError) as caught:
             reader(path)
-        assert str(caught.value) == f"{path}: must be a file, but {rule}"
+        assert str(caught.value) == f"{path}: {rule}"
 
 
-def test_a_mark_of_byte_order_is_no_part_of_the_text() -> None:
+def test_a_byte_order_mark_is_ignored() -> None:
     """Some editors write one."""
     assert read_json("x", b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
 
 
 def test_a_pipe_that_holds_too_much_is_refused_without_its_size() -> None:
-    """Which nobody knows before its end."""
+    """The size of a pipe is not known before its end."""
     reader, writer = os.pipe()
     os.write(writer, b" " * 11)
     os.close(writer)

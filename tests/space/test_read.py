@@ -158,10 +158,12 @@ def test_what_is_no_json_is_refused(tmp_path: Path, text: str) -> None:
         read_space(path)
 
 
-@pytest.mark.parametrize("name", ["none.json", "."])
-def test_a_file_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
-    """Or one that is a folder."""
-    with pytest.raises(UsageError, match="must be a file, but"):
+@pytest.mark.parametrize(
+    ("name", "rule"), [("none.json", r"none\.json: no such file$"), (".", "must be a file, but it is a folder")]
+)
+def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path, name: str, rule: str) -> None:
+    """The message gives the path and the rule."""
+    with pytest.raises(UsageError, match=rule):
         read_space(tmp_path / name)
 
 

@@ -11,7 +11,7 @@ from mnfpn_cli.report.points import words_of
 from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.terminal.tables import Forms, Items, Report, command, note, pairs, table, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, seconds_range, size_in_bytes
-from mnfpn_cli.settings.overrides import changed
+from mnfpn_cli.settings.overrides import non_defaults
 
 if TYPE_CHECKING:
     from mnfpn_cli.documents.records import EnvironmentRecord
@@ -260,7 +260,9 @@ def _threads(stored: StoredRun) -> str:
 
 
 def _settings(settings: NetworkSettings) -> Table:
-    shown = [(key, _stages(value) if key == "stages" else as_text(value)) for key, value in changed(settings).items()]
+    shown = [
+        (key, _stages(value) if key == "stages" else as_text(value)) for key, value in non_defaults(settings).items()
+    ]
     return pairs("Settings that are not the defaults", shown or [("none", "")])
 
 
