@@ -100,9 +100,9 @@ def test_percentiles_stand_there_from_the_samples_on_that_support_them() -> None
     """Fewer samples leave them out, with the reason."""
     few, some, many = ("\n".join(lines(timed(FAST * n))) for n in (1, 5, 40))
     assert " p90" not in few.split("Ended by")[0]
-    assert "p90 needs 64 samples and p99 662; the fewest here are 20 (--passes 662)." in few
+    assert "p90 needs 64 samples and p99 662; the fewest here are 20 (`passes` 662)." in few
     assert " p90" in some.split("Ended by")[0]
-    assert "p99 needs 662 samples; the fewest here are 100 (--passes 662)." in some
+    assert "p99 needs 662 samples; the fewest here are 100 (`passes` 662)." in some
     assert " p99" in many.split("Ended by")[0]
     assert "needs" not in many
 

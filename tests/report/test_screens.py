@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from mnfpn_cli.bench.verdicts import Comparison
-from mnfpn_cli.cli.command_lines import measuring, next_commands
+from mnfpn_cli.cli.command_lines import SWEEP, after_sweep, measuring, next_commands
+from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
@@ -90,7 +91,7 @@ class Stored:
 
 def report_of(stored: Stored) -> Report:
     """`mnfpn report`, without the plot: plotext may be missing."""
-    found = frontier_report(points_of(stored.runs, stored.sweeps, stored.baselines))
+    found = frontier_report(points_of(stored.runs, stored.sweeps, stored.baselines), SWEEP)
     return [item for item in found if not isinstance(item, TerminalPlot)]
 
 
@@ -113,7 +114,8 @@ def show_of(stored: Stored) -> Report:
 
 def swept_of(stored: Stored) -> Report:
     """What `mnfpn sweep` ends with."""
-    return swept_report(Swept("runs.db", tuple(stored.sweeps), tuple(stored.runs), tuple(stored.baselines), ()))
+    swept = Swept("runs.db", tuple(stored.sweeps), tuple(stored.runs), tuple(stored.baselines), ())
+    return swept_report(swept, after_sweep("runs.db"))
 
 
 OF_STORES: dict[str, Callable[[Stored], Report]] = {
@@ -188,7 +190,7 @@ def on_screen(report: Report, width: int) -> str:
     """The report as a terminal of so many columns shows it, without colours."""
     buffer = StringIO()
     print_report(report, Console(file=buffer, width=width, height=25, color_system=None))
-    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+    return "".join(f"{line.rstrip()}\n" for line in as_options(buffer.getvalue()).splitlines())
 
 
 def test_it_is_what_it_was_in_eighty_columns(named: tuple[str, Report], stored: Stored) -> None:

@@ -126,9 +126,9 @@ def _floor_notes(roof: RooflineRecord, measured: float) -> Report:
 ENDED: dict[Ended, str] = {
     "precision": "precise enough",
     "noise": "noise floor reached",
-    "max_time": "--max-time",
-    "passes": "--passes",
-    "min_time": "--min-time",
+    "max_time": "`max_time`",
+    "passes": "`passes`",
+    "min_time": "`min_time`",
     "interrupted": "an interrupt",
     "failed": "a failure",
 }
@@ -278,7 +278,7 @@ def _spread_notes(result: Benchmark, name: Callable[[RunKey], str]) -> Report:
     samples = min(len(run.latency.samples) for run in result.measured)
     if samples < LEAST_FOR_P99:
         missing = "p90 needs 64 samples and p99 662" if samples < LEAST_FOR_P90 else "p99 needs 662 samples"
-        lines.append(f"{missing}; the fewest here are {samples} (--passes 662).")
+        lines.append(f"{missing}; the fewest here are {samples} (`passes` 662).")
     if samples < LEAST_FOR_INTERVAL:
         lines.append(f"A 95 % interval needs {LEAST_FOR_INTERVAL} samples.")
     return [note(line, "dim") for line in lines]

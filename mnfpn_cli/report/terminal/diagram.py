@@ -1,4 +1,4 @@
-"""`mnfpn summary --tree`: the network as a diagram of text."""
+"""The network as a diagram of text, which `mnfpn summary` prints for ``tree``."""
 
 import re
 from collections.abc import Iterable, Sequence

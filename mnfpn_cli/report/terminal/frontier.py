@@ -125,15 +125,18 @@ def short(text: str) -> str:
     return f"{number.rstrip('0').rstrip('.') if '.' in number else number}{space}{unit}"
 
 
-def frontier_report(points: Points) -> Report:
-    """A table for each bench, a plot of it below, and what stands in the tables."""
+def frontier_report(points: Points, sweep: str) -> Report:
+    """A table for each bench with a plot below it, and how many runs there are.
+
+    ``sweep``: the command line that puts runs into a store, for a store without any.
+    """
     report: Report = []
     for bench, some in points.frontier.items():
         everything = [one for one in points.all if one.latency and bench_of(one.stored) == bench]
         report += [*_table(bench, some, len(everything)), TerminalPlot(everything)]
     if points.frontier:
         report.append(note(KEPT, "dim"))
-    return [*report, *_counts(points), *_moved(points)]
+    return [*report, *_counts(points, sweep), *_moved(points)]
 
 
 def bench_name(bench: Bench, among: Mapping[Bench, object]) -> str:
@@ -166,9 +169,9 @@ def _table(bench: Bench, frontier: Sequence[Point], runs: int) -> Report:
     return runs_report(printable(title), differing, numbers, numbers_of(frontier))
 
 
-def _counts(points: Points) -> Report:
+def _counts(points: Points, sweep: str) -> Report:
     if not points.all:
-        return [note("The store has no runs yet: mnfpn sweep --store STORE puts some in, and measures them.")]
+        return [note(f"The store has no runs yet: {sweep} puts some in, and measures them.")]
     parts = {status: points.count(status) for status in ("done", "failed", "pending")}
     text = ", ".join(f"{count(number)} {status}" for status, number in parts.items() if number)
     runs = f"{counted(len(points.all), 'run')}: {text}."

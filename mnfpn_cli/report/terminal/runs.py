@@ -148,7 +148,7 @@ def list_report(store: str, rows: Sequence[ListedRun], sweeps: Sequence[Sweep], 
     return [
         *_sweeps_table(sweeps),
         *(_runs_table(store, shown, len(rows)) if shown else [note(f"No such runs in {store}.")]),
-        *([note(f"{count(left)} more: --limit {len(rows)}, or --json", "dim")] if left else []),
+        *([note(f"{count(left)} more: `limit` {len(rows)}, or `json`", "dim")] if left else []),
         *_failures(shown),
     ]
 
@@ -163,7 +163,7 @@ def _sweeps_table(sweeps: Sequence[Sweep]) -> Report:
         made.add_row(str(one.id), _moment(one.started), *map(count, (sum(numbers), *numbers)))
     asked = [command(f"{one.id}: {one.plan.command}") for one in shown if one.plan.command]
     older = len(sweeps) - SWEEPS_SHOWN
-    return [made, *asked, *([note(f"{count(older)} older: --json", "dim")] if older > 0 else [])]
+    return [made, *asked, *([note(f"{count(older)} older: `json`", "dim")] if older > 0 else [])]
 
 
 def _runs_table(store: str, rows: Sequence[ListedRun], total: int) -> Report:
@@ -265,7 +265,7 @@ def _settings(settings: NetworkSettings) -> Table:
 
 
 def _stages(rows: Sequence[Mapping[str, object]]) -> str:
-    """A table of stages as ``--stages`` takes it."""
+    """Stages as the parameter ``stages`` takes them: ``1,16,1,1 6,24,2,2``."""
     return " ".join(",".join(str(value) for value in row.values()) for row in rows)
 
 

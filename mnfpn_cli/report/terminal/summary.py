@@ -186,7 +186,7 @@ def _shown(tree: LayerTree, rows: Sequence[LayerRow], selection: Selection) -> R
         text = f"{len(leaves)} of {of} layers: {per_cent(macs, whole.macs) or 0} % of the MACs"
         return [note(f"{text}, {per_cent(parameters, whole.parameters) or 0} % of the parameters.", "dim")]
     if selection.depth is not None and selection.depth < tree.depth:
-        return [note(f"Depth {selection.depth} of {tree.depth}: --depth {tree.depth} shows every layer.", "dim")]
+        return [note(f"Depth {selection.depth} of {tree.depth}: `depth` {tree.depth} shows every layer.", "dim")]
     return []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.points import KEPT
@@ -49,7 +50,7 @@ def _counts(space: PlannedSpace, chosen: Chosen, expected: Expected | None) -> T
         ("", f"{count(space.repeated)} given twice" if space.repeated else ""),
         ("invalid", count(invalid) if invalid else ""),
         ("over budget", ", ".join(f"{count(number)} by `{name}`" for name, number in space.cut.items())),
-        ("to measure", f"{_left(chosen, expected)} (--measure {chosen.measure})"),
+        ("to measure", f"{_left(chosen, expected)} (`measure` {chosen.measure})"),
         ("", "less those whose runtime cannot run there" if chosen.runs and all_runtimes(space) else ""),
         ("time", _time(expected) if expected else ""),
     ]
@@ -80,7 +81,7 @@ def reasons_report(invalid: Sequence[InvalidRuns]) -> Report:
     made = table("Invalid combinations", ">Runs", "Why")
     for one in invalid[:SHOWN]:
         made.add_row(count(one.runs), note(one.reason.replace("\n", "; ")))
-    more = [note(f"{len(invalid) - SHOWN} more reasons: --json has them all.", "dim")] if len(invalid) > SHOWN else []
+    more = [note(f"{len(invalid) - SHOWN} more reasons: `json` has them all.", "dim")] if len(invalid) > SHOWN else []
     return [made, *more]
 
 
@@ -123,24 +124,32 @@ MUCH = 2
 """Times from which on per cent are no help."""
 
 
-def swept_report(swept: Swept) -> Report:
+@dataclass(frozen=True)
+class NextSteps:
+    """The command lines to type after a sweep: show the frontier, recommend runs, list the runs that failed."""
+
+    report: str
+    recommend: str
+    list_failed: str
+
+
+def swept_report(swept: Swept, commands: NextSteps) -> Report:
     """How many runs were measured, what was left out or failed, whether the machine stayed the same, what next."""
     left = swept.counts.pending - swept.skipped - len(swept.not_run)  # those are told below, with the reason
     counts = {**dict(swept.counts), "pending": max(0, left)}
     rows = [(status, count(number)) for status, number in counts.items() if number or status == "done"]
     left_out = [part for sweep in swept.sweeps for part in _left_out(sweep)]
-    left_out += [("too slow", f"{count(swept.skipped)} by --max-latency, and not measured")] if swept.skipped else []
+    left_out += [("too slow", f"{count(swept.skipped)} by `max_latency`, and not measured")] if swept.skipped else []
     left_out += [
         ("not run", f"{count(number)}: {runtime} on {device}, {dtype}{', training' * train}: {reason}")
         for (runtime, device, dtype, train, reason), number in swept.ways_not_run.items()
     ]
     timed = f"timed {counted(len(swept.baselines), 'time')}" if swept.baselines else "not timed"
-    store = swept.store
-    advice = f"The frontier: mnfpn report --store {store}. Which to take: mnfpn recommend --store {store}."
+    advice = f"The frontier: {commands.report}. Which to take: {commands.recommend}."
     return [
-        pairs(f"Sweep, in {store}", [*rows, *left_out, ("baseline run", timed)]),
+        pairs(f"Sweep, in {swept.store}", [*rows, *left_out, ("baseline run", timed)]),
         *(table_ for sweep in swept.sweeps for table_ in reasons_report(sweep.plan.invalid)),
-        *_failures(swept.runs),
+        *_failures(swept.runs, commands.list_failed),
         *(warning(line) for line in doubts_of(swept)),
         *([note(advice, "dim")] if swept.counts.done else []),
     ]
@@ -151,7 +160,7 @@ def _left_out(sweep: Sweep) -> list[tuple[str, str]]:
     plan = sweep.plan
     rows = [("over budget", f"{count(number)} by `{name}`") for name, number in plan.over_budget.items()]
     not_chosen = plan.space.runs - sweep.counts.done - sweep.counts.failed - sweep.counts.pending
-    return [*rows, *([("not chosen", f"{count(not_chosen)} (--measure {plan.measure})")] if not_chosen > 0 else [])]
+    return [*rows, *([("not chosen", f"{count(not_chosen)} (`measure` {plan.measure})")] if not_chosen > 0 else [])]
 
 
 def doubts_of(swept: Swept) -> list[str]:
@@ -163,7 +172,7 @@ def reused_lines(reused: Sequence[Reused]) -> list[str]:
     """What was measured before, with other options than were asked for this time."""
     return [
         f"{counted(one.runs, 'result')} {'is' if one.runs == 1 else 'are'} of another sweep, measured with "
-        f"{_options(one.measured_with)}, not with {_options(one.wanted)}: repeat the sweep with --again to measure anew"
+        f"{_options(one.measured_with)}, not with {_options(one.wanted)}: repeat the sweep with `again` to measure anew"
         for one in reused
     ]
 
@@ -198,7 +207,7 @@ def moved_lines(found: Sequence[Moved]) -> list[str]:
     ]
 
 
-def _failures(runs: Sequence[StoredRun]) -> Report:
+def _failures(runs: Sequence[StoredRun], list_failed: str) -> Report:
     failed = [one for one in runs if one.status == "failed" and one.result]
     if not failed:
         return []
@@ -206,5 +215,5 @@ def _failures(runs: Sequence[StoredRun]) -> Report:
     for one in failed[:SHOWN]:
         made.add_row(phrases(name(one.run)), note(one.result.reason or "" if one.result else ""))
     more = len(failed) - SHOWN
-    left_out = [note(f"{count(more)} more: mnfpn runs list --status failed", "dim")] if more > 0 else []
-    return [made, *left_out, note("--retry-failed measures them again.", "dim")]
+    left_out = [note(f"{count(more)} more: {list_failed}", "dim")] if more > 0 else []
+    return [made, *left_out, note("`retry_failed` measures them again.", "dim")]
