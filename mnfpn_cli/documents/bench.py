@@ -84,6 +84,9 @@ class RunConditions(Record):
     cold_cache: bool = Field(description="Whether caches are cleared before each pass.")
 
 
+POSITION = "Place of the run among `runs` and `not_run` as they were asked for; 0 for the first."
+
+
 class FirstResult(Record):
     """The time to the first result."""
 
@@ -107,6 +110,7 @@ class GpuRecord(Record):
 class RunRecord(RunConditions):
     """A run that was measured."""
 
+    position: Count = Field(0, description=POSITION)
     device_name: str | None = Field(description="Name of the GPU; null on the CPU.")
     channels_last: bool = Field(description="Whether the runtime is channels-last.")
     threads: Positive = Field(description="Threads of the CPU.")
@@ -122,6 +126,9 @@ class RunRecord(RunConditions):
     )
     speed_up: Ratio = Field(description="Median of the first runtime on this device and input over that of this run.")
     throughput_per_s: Rate = Field(description="Images a second at the median latency.")
+    comparable: bool | None = Field(
+        None, description="Whether its outputs can be compared with eager float32's; null where they were not."
+    )
     max_difference: Ratio | None = Field(
         description="Largest difference from eager float32, over each output's largest value; null where there is none."
     )
@@ -137,6 +144,7 @@ class RunRecord(RunConditions):
 class NotRunRecord(RunConditions):
     """A run without a measurement."""
 
+    position: Count = Field(0, description=POSITION)
     status: Literal["unavailable", "too_large", "failed"] = Field(
         description="Not possible here, too large for the memory, or failed."
     )

@@ -16,26 +16,27 @@ from mnfpn_cli.documents.read import read_document
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.report.terminal.bench import bench_tables, runs_report
+from mnfpn_cli.report.terminal.bench import bench_tables, latency_report
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.settings.measuring import BenchCase
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.bench.made import benchmark, key, missing, timed
 from tests.documents.validated import check_document
 
+ORIGIN = FromSettings(NetworkSettings())
 FAST = [0.1 + k / 1e5 for k in range(20)]
 SLOW = [0.2 + k / 1e5 for k in range(20)]
 
 
 def lines(*rows: object, **more: object) -> list[str]:
     """The report, its runs of spaces made one."""
-    result = benchmark(*rows, **more)  # type: ignore[arg-type]
-    return [" ".join(line.split()) for line in as_text(runs_report(result)).splitlines()]
+    document = bench_document(benchmark(*rows, **more), ORIGIN)  # type: ignore[arg-type]
+    return [" ".join(line.split()) for line in as_text(latency_report(document)).splitlines()]
 
 
 def document_of(*rows: BenchRun) -> dict[str, Any]:
     """What programs read of rows."""
-    made = to_json(bench_document(benchmark(*rows), FromSettings(NetworkSettings())))
+    made = to_json(bench_document(benchmark(*rows), ORIGIN))
     check_document(made)
     found: dict[str, Any] = json.loads(made)
     return found
@@ -48,6 +49,13 @@ def test_rows_stand_side_by_side_with_the_speed_up_over_the_first() -> None:
     assert "Runtime Median ±95 % × eager Images/s Memory First Differs" in text
     assert "eager 200.1 ms 0.022 % 1.00 4.998 1.500 s 0" in text
     assert "fused 100.1 ms 0.045 % 2.00 9.991 1.500 s 1.9e-06" in text
+
+
+def test_outputs_that_cannot_be_compared_are_not_those_that_were_not() -> None:
+    """Where they overflow, the cell says so; where no difference was taken, it is empty."""
+    text = lines(timed(SLOW), timed(FAST, key("fused"), difference=inf))
+    assert next(line for line in text if line.startswith("fused ")).endswith("1.500 s not comparable")
+    assert next(line for line in text if line.startswith("eager ")).endswith("1.500 s")
 
 
 def test_one_runtime_alone_has_no_speed_up() -> None:
@@ -64,10 +72,12 @@ def test_rows_are_named_by_what_differs() -> None:
     assert any(line.startswith("eager, cuda:0, batch 1 ") for line in text)
 
 
-def test_a_row_that_was_not_run_keeps_its_place_and_says_why() -> None:
-    """In the table, and with the reason under it."""
-    text = lines(timed(FAST), missing(key("openvino"), "not installed: pip install 'mnfpn[openvino]'"))
-    assert "openvino not run" in text
+def test_a_run_that_was_not_run_keeps_its_place_and_says_why() -> None:
+    """In the table, where it was asked for, and with the reason under it."""
+    absent = missing(key("openvino"), "not installed: pip install 'mnfpn[openvino]'")
+    text = lines(timed(FAST), absent, timed(SLOW, key("fused")))
+    first = text.index("openvino not run")
+    assert (text[first - 1].split()[0], text[first + 1].split()[0]) == ("eager", "fused")
     assert "openvino not installed: pip install 'mnfpn[openvino]'" in text
 
 
@@ -153,7 +163,7 @@ def test_what_does_not_apply_is_null_and_not_absent() -> None:
 
 def test_a_document_is_read_back_as_it_was(tmp_path: Path) -> None:
     """By the same model, to the last digit."""
-    made = bench_document(benchmark(timed(FAST), missing(key("fused"))), FromSettings(NetworkSettings()))
+    made = bench_document(benchmark(timed(FAST), missing(key("fused"))), ORIGIN)
     (tmp_path / "x.json").write_text(to_json(made))
     assert read_document(tmp_path / "x.json", BenchDocument) == made
 
@@ -161,5 +171,5 @@ def test_a_document_is_read_back_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize("complete", [True, False])
 def test_an_interrupted_benchmark_says_so(complete: bool) -> None:
     """At the end, where it is seen."""
-    text = as_text(bench_tables(replace(benchmark(timed(FAST)), complete=complete)))
+    text = as_text(bench_tables(bench_document(replace(benchmark(timed(FAST)), complete=complete), ORIGIN)))
     assert text.rstrip().endswith("Interrupted: the measurement is incomplete.") is not complete

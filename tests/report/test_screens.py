@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
+from mnfpn_cli.bench.results import bench_document
 from mnfpn_cli.bench.verdicts import Comparison
 from mnfpn_cli.cli.command_lines import SWEEP, after_sweep, measuring, next_commands
 from mnfpn_cli.cli.words import as_options
+from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.report.points import points_of
-from mnfpn_cli.report.terminal.bench import bench_tables, layers_tables
+from mnfpn_cli.report.terminal.bench import bench_tables
 from mnfpn_cli.report.terminal.compare import compare_tables
 from mnfpn_cli.report.terminal.frontier import TerminalPlot, frontier_report
 from mnfpn_cli.report.terminal.plain import as_text
+from mnfpn_cli.report.terminal.profile import layers_tables
 from mnfpn_cli.report.terminal.recommend import recommend_report
 from mnfpn_cli.report.terminal.runs import list_report, show_report
 from mnfpn_cli.report.terminal.screen import print_report
@@ -144,7 +147,8 @@ def bench_of() -> Report:
         for batch in (1, 8)
     ]
     many = timed(times * 30, key("openvino"), difference=0.0, added_memory_bytes=2**30)
-    return bench_tables(benchmark(*rows, many, missing(key("cuda-graph"), "runs on CUDA alone")))
+    result = benchmark(*rows, many, missing(key("cuda-graph"), "runs on CUDA alone"))
+    return bench_tables(bench_document(result, FromSettings(NetworkSettings())))
 
 
 def compare_of() -> Report:

@@ -160,7 +160,7 @@ def _table(bench: Bench, frontier: Sequence[Point], runs: int) -> Report:
     figures = [one.stored.figures for one in frontier]
     numbers = {
         ">Median": [seconds(one.median) for one in latencies],
-        ">±95 %": [half_width(one) for one in latencies],
+        ">±95 %": [half_width(one.median, one.interval) for one in latencies],
         ">MACs": [scaled(one.macs) for one in figures],
         ">Parameters": [scaled(one.parameters) for one in figures],
         ">Memory": [size_in_bytes(one.memory_bytes) for one in figures],

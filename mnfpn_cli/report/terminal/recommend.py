@@ -56,7 +56,7 @@ def _table(one: Recommendation, title: str) -> Report:
     )
     numbers = {
         ">Median": [seconds(pick.latency.median) for pick in picks],
-        ">±95 %": [half_width(pick.latency) for pick in picks],
+        ">±95 %": [half_width(pick.latency.median, pick.latency.interval) for pick in picks],
         ">MACs": [scaled(each.macs) for each in figures],
         ">Parameters": [scaled(each.parameters) for each in figures],
         ">Memory": [size_in_bytes(each.memory_bytes) for each in figures],

@@ -181,7 +181,7 @@ def _runs_table(store: str, rows: Sequence[ListedRun], total: int) -> Report:
     latencies = [row.latency for row in rows]
     figures = {
         ">Median": [seconds(one.median) if one else "" for one in latencies],
-        ">±95 %": [half_width(one) if one else "" for one in latencies],
+        ">±95 %": [half_width(one.median, one.interval) if one else "" for one in latencies],
         "Ended (UTC)": [_moment(row.result.finished) if row.result else "" for row in rows],
     }
     keys = {"Key": [row.stored.key[:KEY_DIGITS] for row in rows]}
@@ -301,7 +301,7 @@ def _figures(result: Result) -> tuple[str, str, str]:
     if not result.samples:
         return "", "", ""
     latency = Latency(result.samples)
-    return seconds(latency.median), half_width(latency), count(len(result.samples))
+    return seconds(latency.median), half_width(latency.median, latency.interval), count(len(result.samples))
 
 
 def _newest(row: ListedRun) -> list[Table]:
