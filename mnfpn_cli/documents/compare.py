@@ -28,6 +28,9 @@ class SideRecord(Record):
     macs: Macs = Field(description="MACs of one image.")
     model_bytes: Bytes = Field(description="Parameters and buffers in the dtype.")
     activation_bytes: Bytes = Field(description="Peak of the activations for the batch.")
+    comparable: bool | None = Field(
+        description="Whether its outputs can be compared with its own eager float32's; null where they were not."
+    )
     max_difference: Ratio | None = Field(
         description="Largest difference from its own eager float32, over each output's largest value."
     )

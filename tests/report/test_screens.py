@@ -21,7 +21,6 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.report.points import points_of
 from mnfpn_cli.report.terminal.bench import bench_tables
-from mnfpn_cli.report.terminal.compare import compare_tables
 from mnfpn_cli.report.terminal.frontier import TerminalPlot, frontier_report
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.report.terminal.profile import layers_tables
@@ -47,7 +46,7 @@ from mnfpn_cli.sweep.start import Chosen, Expected
 from mnfpn_cli.sweep.state import Swept
 from tests.bench.made import benchmark, key, missing, timed
 from tests.report.stores import EAGER, Made, at, make_store
-from tests.report.test_compare import FASTER, RESULT
+from tests.report.test_compare import FASTER, RESULT, tables
 from tests.report.test_counts import COUNTS
 from tests.report.test_layers import PROFILE
 from tests.snapshots import check
@@ -155,7 +154,7 @@ def compare_of() -> Report:
     """`mnfpn compare`: sides with long names, one row and several."""
     slow = replace(FASTER, name="channels-last on cpu, batch 1, 600x900, float32")
     result = replace(RESULT, a=replace(RESULT.a, name="results/2026-01-01/a-machine-with-a-long-name/w1.json"))
-    return [*compare_tables(result), *compare_tables(Comparison(result.a, result.b, (FASTER, slow), 0.01))]
+    return [*tables(result), *tables(Comparison(result.a, result.b, (FASTER, slow), 0.01))]
 
 
 def shapes_of() -> Report:
