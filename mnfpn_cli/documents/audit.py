@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Document, Parameters, Record, Stride
-from mnfpn_cli.documents.records import ImageSize, MapSize, WeightsRecord
+from mnfpn_cli.documents.records import ImageSize, MapSize, TensorInput, WeightsRecord
 
 Kind = Literal[
     "unregistered",
@@ -33,7 +33,7 @@ class Finding(Record):
         description="Parameters concerned; where they are miscounted, the largest difference between counts."
     )
     message: str = Field(description="What is wrong, in a sentence.")
-    remedy: str = Field(description="Mode to mend it.")
+    remedy: str = Field(description="How to mend it.")
 
     @classmethod
     def of(cls, kind: Kind, paths: Sequence[str], parameters: int, message: str, remedy: str) -> Self:
@@ -81,5 +81,6 @@ class AuditDocument(Audit, Document):
     """The result of `mnfpn audit`."""
 
     command: Literal["audit"] = Field("audit", description="The command that made the document.")
+    inputs: tuple[TensorInput, ...] = Field(description="The inputs of the pass.")
     levels: tuple[ObservedLevel, ...] | None = Field(description="The maps that come out; null where there is one.")
-    weights: WeightsRecord | None = Field(description="Mode the checkpoint fits; null without `weights`.")
+    weights: WeightsRecord | None = Field(description="How the checkpoint fits; null without `weights`.")

@@ -18,7 +18,7 @@ from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.plan.shapes import network_shapes
+from mnfpn_cli.plan.shapes import network_shapes, shapes_document
 from mnfpn_cli.report.points import points_of
 from mnfpn_cli.report.terminal.bench import bench_tables
 from mnfpn_cli.report.terminal.frontier import TerminalPlot, frontier_report
@@ -162,7 +162,7 @@ def shapes_of() -> Report:
     settings, size = NetworkSettings(), Size(600, 900)
     dtype: DType = "float32"
     found = network_shapes(plan_network(settings), network_input(settings, size))
-    return shapes_tables([found], dtype, verified=True)
+    return shapes_tables(shapes_document(settings, [found], dtype, verified=True))
 
 
 OTHERS: dict[str, Callable[[], Report]] = {

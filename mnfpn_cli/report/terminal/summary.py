@@ -148,7 +148,7 @@ def summary_tables(tree: LayerTree, inputs: Sequence[InputSpec], selection: Sele
     network = tree.rows[0]
     by_activations = selection.sort == "activations"
     made = table(
-        inputs_title(inputs),
+        inputs_title([one.record() for one in inputs]),
         "Layer",
         "Type",
         ">Output",
