@@ -68,6 +68,7 @@ class RecommendationRecord(ComparableRecord):
     within: Count = Field(description="How many of them are within the budget.")
     picks: tuple[PickRecord, ...] = Field(description="The frontier within the budget, the run that keeps most first.")
     step: PickRecord | None = Field(description="The fastest run that keeps more; null where there is none.")
+    fastest: PickRecord = Field(description="The fastest measured run, within the budget or not.")
 
 
 class RecommendDocument(Document):

@@ -24,7 +24,7 @@ from mnfpn_cli.report.terminal.bench import bench_tables
 from mnfpn_cli.report.terminal.frontier import TerminalPlot, frontier_report
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.report.terminal.profile import layers_tables
-from mnfpn_cli.report.terminal.recommend import recommend_report
+from mnfpn_cli.report.terminal.recommend import OBJECTIVE, recommend_report
 from mnfpn_cli.report.terminal.runs import list_report, show_report
 from mnfpn_cli.report.terminal.screen import print_report
 from mnfpn_cli.report.terminal.shapes import shapes_tables
@@ -41,7 +41,7 @@ from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import baselines, sweeps
 from mnfpn_cli.sweep.documents import rows_of
 from mnfpn_cli.sweep.drift import Moved
-from mnfpn_cli.sweep.recommend import recommend
+from mnfpn_cli.sweep.recommend import recommend, recommend_document
 from mnfpn_cli.sweep.start import Chosen, Expected
 from mnfpn_cli.sweep.state import Swept
 from tests.bench.made import benchmark, key, missing, timed
@@ -100,7 +100,8 @@ def report_of(stored: Stored) -> Report:
 def recommend_of(stored: Stored, most_s: float = 0.1) -> Report:
     """`mnfpn recommend`."""
     found = recommend(stored.runs, Budget(latency_s=most_s), largest_product(stored.runs))
-    return recommend_report(found, f"--max-latency {most_s}s", [], next_commands)
+    document = recommend_document(found, OBJECTIVE, [], next_commands)
+    return recommend_report(document, f"--max-latency {most_s}s")
 
 
 def list_of(stored: Stored) -> Report:

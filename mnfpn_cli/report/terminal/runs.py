@@ -15,9 +15,9 @@ from mnfpn_cli.settings.overrides import changed
 
 if TYPE_CHECKING:
     from mnfpn_cli.documents.records import EnvironmentRecord
+    from mnfpn_cli.documents.runs import RunsMergeDocument, RunsPruneDocument
     from mnfpn_cli.report.terminal.tables import Cell, Table
     from mnfpn_cli.settings.network import NetworkSettings
-    from mnfpn_cli.store.change import Removed
     from mnfpn_cli.store.rows import Result, StoredRun, Sweep
     from mnfpn_cli.sweep.documents import ListedRun
 
@@ -331,19 +331,19 @@ def _environment(environment: EnvironmentRecord) -> Table:
     return pairs("Environment", [(key, as_text(value)) for key, value in environment if value is not None])
 
 
-def removed_report(removed: Removed, dry_run: bool) -> Report:
-    """What was removed, or would be, and what stays."""
-    verb = "Would remove" if dry_run else "Removed"
-    report: Report = [note(f"{verb}: {counted(removed.runs, 'run')}, {counted(removed.results, 'result')}.")]
-    if removed.restored:
-        again = "was to be measured again stays" if removed.restored == 1 else "were to be measured again stay"
-        report.append(note(f"{counted(removed.restored, 'run')} that {again} as measured before."))
-    if removed.busy:
-        stay = "stays" if removed.busy == 1 else "stay"
-        report.append(note(f"{counted(removed.busy, 'run')} being measured right now {stay}."))
+def removed_report(document: RunsPruneDocument) -> Report:
+    """The runs and results that were removed, or would be, and the runs that stay."""
+    verb = "Would remove" if document.dry_run else "Removed"
+    report: Report = [note(f"{verb}: {counted(document.runs, 'run')}, {counted(document.results, 'result')}.")]
+    if document.restored:
+        again = "was to be measured again stays" if document.restored == 1 else "were to be measured again stay"
+        report.append(note(f"{counted(document.restored, 'run')} that {again} as measured before."))
+    if document.busy:
+        stay = "stays" if document.busy == 1 else "stay"
+        report.append(note(f"{counted(document.busy, 'run')} being measured right now {stay}."))
     return report
 
 
-def merged_report(results: int, source: str, target: str) -> Report:
-    """What was copied from where to where."""
-    return [note(f"Merged: {counted(results, 'new result')} from {source} into {target}.")]
+def merged_report(document: RunsMergeDocument, source: str, target: str) -> Report:
+    """How many results were copied from one store into another."""
+    return [note(f"Merged: {counted(document.results, 'new result')} from {source} into {target}.")]
