@@ -27,7 +27,7 @@ OBJECTIVE = f"What is best here is what keeps the most. {KEPT} Train the first f
 def recommend_report(document: RecommendDocument, budget: str) -> Report:
     """For each machine the best runs, the reasons, the cost of the next step, and the commands to type next.
 
-    ``budget``: the limits in words, as ``--max-latency 30ms``.
+    ``budget``: the limits in words.
     """
     report: Report = []
     for found in document.recommendations:
