@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.points import words_of
 from mnfpn_cli.report.terminal.bench import half_width
-from mnfpn_cli.report.terminal.tables import Forms, Items, Report, command, note, pairs, table, warning
+from mnfpn_cli.report.terminal.tables import Forms, Phrases, Report, command, note, pairs, table, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, seconds_range, size_in_bytes
 from mnfpn_cli.settings.overrides import changed
 
@@ -98,7 +98,7 @@ def _table_of_runs(
         for one in ((names if settings else {}), each)
     ]
     if fold:
-        folded = {"Network": [Items(words) for words in _rows(phrases)]} if phrases else {}
+        folded = {"Network": [Phrases(words) for words in _rows(phrases)]} if phrases else {}
         made.append(_table(title, [_shown(lead), folded, _shown(figures)], section))
     if settings:
         made[0].columns[len(lead or {})].no_wrap = True
