@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.points import IN_COLUMNS, KEPT, name_of
 from mnfpn_cli.report.terminal.bench import half_width
-from mnfpn_cli.report.terminal.runs import Differing, runs_report
+from mnfpn_cli.report.terminal.runs import RunNames, runs_report
 from mnfpn_cli.report.terminal.tables import Line, Report, command, note, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
 from mnfpn_cli.space.planned import recorded_run
@@ -58,7 +58,7 @@ def _table(found: RecommendationRecord, title: str) -> Report:
     first = found.picks[:MOST_PICKS]
     picks = [*first, *([found.step] if found.step else [])]
     costs = [pick.cost for pick in picks]
-    differing = Differing(
+    names = RunNames(
         named([recorded_run(pick) for pick in picks], IN_COLUMNS),
         {">Size": [_size(pick.size) for pick in picks], "Runtime": [pick.runtime for pick in picks]},
     )
@@ -71,7 +71,7 @@ def _table(found: RecommendationRecord, title: str) -> Report:
         ">Kept": [percent(pick.kept) for pick in picks],
     }
     ranks = {"": [*(str(index + 1) for index in range(len(first))), *(["next"] if found.step else [])]}
-    return runs_report(printable(title), differing, figures, ranks, section=len(first) if found.step else None)
+    return runs_report(printable(title), names, figures, ranks, section=len(first) if found.step else None)
 
 
 def _reasons(found: RecommendationRecord, budget: str) -> Report:
