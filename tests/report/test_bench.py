@@ -29,20 +29,20 @@ SLOW = [0.2 + k / 1e5 for k in range(20)]
 
 
 def lines(*rows: object, **more: object) -> list[str]:
-    """The report, its runs of spaces made one."""
+    """The lines of the report of these runs, with single spaces."""
     document = bench_document(benchmark(*rows, **more), ORIGIN)  # type: ignore[arg-type]
     return [" ".join(line.split()) for line in as_text(latency_report(document)).splitlines()]
 
 
 def document_of(*rows: BenchRun) -> dict[str, Any]:
-    """What programs read of rows."""
+    """The document of these runs, as JSON."""
     made = to_json(bench_document(benchmark(*rows), ORIGIN))
     check_document(made)
     found: dict[str, Any] = json.loads(made)
     return found
 
 
-def test_rows_stand_side_by_side_with_the_speed_up_over_the_first() -> None:
+def test_runs_stand_side_by_side_with_the_speed_up_over_the_first() -> None:
     """Median, interval, speed-up, throughput, time to the first result, and the difference."""
     text = lines(timed(SLOW, difference=0.0), timed(FAST, key("fused"), difference=1.9e-6))
     assert "Latency of a pass: input 1×3×600×900, float32, cpu, 2 threads" in text
@@ -51,8 +51,8 @@ def test_rows_stand_side_by_side_with_the_speed_up_over_the_first() -> None:
     assert "fused 100.1 ms 0.045 % 2.00 9.991 1.500 s 1.9e-06" in text
 
 
-def test_outputs_that_cannot_be_compared_are_not_those_that_were_not() -> None:
-    """Where they overflow, the cell says so; where no difference was taken, it is empty."""
+def test_a_cell_says_where_outputs_cannot_be_compared() -> None:
+    """As where they overflow; the cell is empty where no difference was taken."""
     text = lines(timed(SLOW), timed(FAST, key("fused"), difference=inf))
     assert next(line for line in text if line.startswith("fused ")).endswith("1.500 s not comparable")
     assert next(line for line in text if line.startswith("eager ")).endswith("1.500 s")
@@ -64,7 +64,7 @@ def test_one_runtime_alone_has_no_speed_up() -> None:
     assert header == "Runtime Median ±95 % Images/s Memory First"
 
 
-def test_rows_are_named_by_what_differs() -> None:
+def test_runs_are_named_by_what_differs() -> None:
     """What they have in common stands in the title."""
     text = lines(timed(FAST), timed(SLOW, key(batch=8)), timed(SLOW, key(device="cuda:0"), device_name="H100"))
     assert "Latency of a pass: float32" in text
@@ -90,14 +90,14 @@ def test_a_run_that_was_not_run_keeps_its_place_and_says_why() -> None:
         ("failed", "out of memory in eager", "out of memory"),
     ],
 )
-def test_a_row_without_a_measurement_has_a_word_for_it(status: str, reason: str, word: str) -> None:
+def test_a_run_without_a_measurement_has_its_reason_in_short(status: str, reason: str, word: str) -> None:
     """The batch that runs out of memory is seen at a glance."""
     text = lines(timed(FAST), missing(key(batch=8), reason, status))
     assert f"eager, batch 8 {word}" in text
     assert f"eager, batch 8 {reason}" in text
 
 
-def test_a_percentile_that_one_row_supports_is_left_out_in_the_others() -> None:
+def test_a_percentile_that_one_run_supports_is_empty_in_the_others() -> None:
     """It is not zero."""
     text = lines(timed(FAST * 40), timed(FAST, key(batch=8)))
     head = next(line for line in text if line.startswith("Runtime Passes"))
@@ -106,8 +106,8 @@ def test_a_percentile_that_one_row_supports_is_left_out_in_the_others() -> None:
     assert few.endswith(" 50.00 µs")
 
 
-def test_percentiles_stand_there_from_the_samples_on_that_support_them() -> None:
-    """Fewer samples leave them out, with the reason."""
+def test_percentiles_have_columns_once_there_are_samples_enough() -> None:
+    """With fewer samples, a note gives the reason."""
     few, some, many = ("\n".join(lines(timed(FAST * n))) for n in (1, 5, 40))
     assert " p90" not in few.split("Ended by")[0]
     assert "p90 needs 64 samples and p99 662; the fewest here are 20 (`passes` 662)." in few
@@ -117,7 +117,7 @@ def test_percentiles_stand_there_from_the_samples_on_that_support_them() -> None
     assert "needs" not in many
 
 
-def test_what_ended_each_row_is_said() -> None:
+def test_a_note_says_what_ended_each_measurement() -> None:
     """Once where it is the same for all."""
     assert "Ended by: precise enough. Passes of warm-up: 6, 6." in lines(timed(FAST), timed(SLOW, key("fused")))
     both = lines(timed(FAST), timed(SLOW, key("fused"), ended="failed", failure="x"))
@@ -137,7 +137,7 @@ def test_training_and_cold_caches_are_labelled() -> None:
     assert title in lines(timed(FAST), case=case)
 
 
-def test_the_document_has_all_samples_and_no_number_that_is_none() -> None:
+def test_the_document_has_all_samples_and_only_finite_numbers() -> None:
     """Infinity and what could not be read have no place in JSON."""
     run = timed(FAST, difference=inf, enqueue=Latency((0.01,)), gpu=GpuState(power_w=300.0), energy_j=30.0)
     document = document_of(run, missing(key("fused"), "why", "failed"))

@@ -59,12 +59,12 @@ RESULT = Comparison(A, B, (FASTER,), 0.01)
 
 
 def tables(result: Comparison, environment: EnvironmentRecord | None = None) -> Report:
-    """What is printed of a comparison."""
+    """The tables of a comparison."""
     return compare_tables(compare_document(result, NO_GATES, environment))
 
 
 def document_of(result: Comparison) -> dict[str, Any]:
-    """What programs read of a comparison."""
+    """The document of a comparison, as JSON."""
     made = to_json(compare_document(result, NO_GATES))
     check_document(made)
     found: dict[str, Any] = json.loads(made)
@@ -72,13 +72,13 @@ def document_of(result: Comparison) -> dict[str, Any]:
 
 
 def verdict(low: float, value: float, high: float) -> tuple[Verdict, Comparison]:
-    """A comparison of one row with this interval."""
+    """The verdict on a ratio with this interval, and a comparison of one run with it."""
     ratio = Ratio(value, Interval(low, high), "by hand")
     return ratio.verdict(0.01), replace(RESULT, pairs=(Pair("row", TIMES_A, TIMES_B, ratio, ratio.verdict(0.01)),))
 
 
 def lines(result: Comparison) -> list[list[str]]:
-    """The words of each line of its text."""
+    """The words of each line of the tables."""
     return [line.split() for line in as_text(tables(result)).splitlines()]
 
 
@@ -117,7 +117,7 @@ def test_too_few_passes_are_inconclusive() -> None:
         assert "Inconclusive: too few passes for an interval." in text
 
 
-def test_the_sides_stand_beside_each_other() -> None:
+def test_the_sides_stand_side_by_side() -> None:
     """What each is and costs, and B's figures over A's."""
     text = as_text(tables(RESULT))
     assert "--width-mult 1.0" in text
@@ -135,8 +135,8 @@ def test_the_sides_stand_beside_each_other() -> None:
         assert line.split() in lines(RESULT)
 
 
-def test_of_several_rows_each_has_its_name_and_its_sentence() -> None:
-    """What executes them stands in their names."""
+def test_each_of_several_runs_has_its_name_and_its_sentence() -> None:
+    """The runtime is part of the name."""
     slow = replace(FASTER, name="fused on cpu", verdict="inconclusive", ratio=None)
     result = replace(RESULT, pairs=(FASTER, slow))
     text = as_text(tables(result)).splitlines()
@@ -147,15 +147,15 @@ def test_of_several_rows_each_has_its_name_and_its_sentence() -> None:
     assert "fused on cpu A 505.5 ms 502.0–509.0 ms 500.0 ms 12" in shown
 
 
-def test_what_makes_it_less_sure_is_told() -> None:
-    """With what helps, if anything does."""
+def test_warnings_are_printed() -> None:
+    """With what helps, where anything does."""
     warnings = (Unsteady("load", "chrome used 1.5 cores", "close it"), Unsteady("x", "something else", ""))
     text = as_text(tables(replace(RESULT, warnings=warnings))).splitlines()
     assert "warning: chrome used 1.5 cores. What helps: close it." in text
     assert "warning: something else." in text
 
 
-def test_what_ended_it_early_is_told() -> None:
+def test_an_early_end_is_printed() -> None:
     """Ctrl-C, or a side that failed; the latter also in JSON."""
     interrupted = replace(RESULT, pairs=(replace(FASTER, ended="interrupted"),), complete=False)
     assert as_text(tables(interrupted)).splitlines()[-1] == "Interrupted: the measurement is incomplete."
@@ -171,15 +171,15 @@ def test_training_steps_are_no_passes() -> None:
     assert "Time of a training step" in text
 
 
-def test_what_it_was_measured_on_is_told() -> None:
-    """Where it was measured here."""
+def test_the_machine_is_printed() -> None:
+    """Not for result files, which have environments of their own."""
     here = read_environment("a CPU")
     assert "Measured on" in as_text(tables(RESULT, here))
     assert "Measured on" not in as_text(tables(RESULT))
 
 
 def test_the_json_has_the_keys_that_scripts_rely_on() -> None:
-    """Those of the first run at the top; the samples of both in each row."""
+    """Those of the first run at the top; the samples of both sides in each run."""
     document = document_of(RESULT)
     (row,) = document["runs"]
     for found in (document, row):

@@ -76,7 +76,7 @@ COMMAND = (
 
 
 class Stored:
-    """What a store of these runs holds."""
+    """The content of a store of these runs."""
 
     def __init__(self, folder: Path, made: Sequence[Made]) -> None:
         with open_store(str(make_store(folder / "runs.db", made, [(0, 0.01), (30, 0.012)], COMMAND))) as store:
@@ -116,7 +116,7 @@ def show_of(stored: Stored) -> Report:
 
 
 def swept_of(stored: Stored) -> Report:
-    """What `mnfpn sweep` ends with."""
+    """The last report of `mnfpn sweep`."""
     swept = Swept("runs.db", tuple(stored.sweeps), tuple(stored.runs), tuple(stored.baselines), ())
     return swept_report(swept, after_sweep("runs.db"))
 
@@ -139,7 +139,7 @@ def space_of(planned: Sequence[Planned]) -> Report:
 
 
 def bench_of() -> Report:
-    """`mnfpn bench`: many rows, and rows that were not run."""
+    """`mnfpn bench`: many runs, and a run that was not run."""
     times = [0.1 + k / 1e5 for k in range(30)]
     rows = [
         timed([*times, 0.3], key(runtime, batch=batch), difference=1.9e-6, added_memory_bytes=2**27)
@@ -152,7 +152,7 @@ def bench_of() -> Report:
 
 
 def compare_of() -> Report:
-    """`mnfpn compare`: sides with long names, one row and several."""
+    """`mnfpn compare`: sides with long names, one run and several."""
     slow = replace(FASTER, name="channels-last on cpu, batch 1, 600x900, float32")
     result = replace(RESULT, a=replace(RESULT.a, name="results/2026-01-01/a-machine-with-a-long-name/w1.json"))
     return [*tables(result), *tables(Comparison(result.a, result.b, (FASTER, slow), 0.01))]
@@ -191,21 +191,21 @@ def named(request: pytest.FixtureRequest, stored: Stored) -> tuple[str, Report]:
 
 
 def on_screen(report: Report, width: int) -> str:
-    """The report as a terminal of so many columns shows it, without colours."""
+    """The report on a terminal of this width, without colours."""
     buffer = StringIO()
     print_report(report, Console(file=buffer, width=width, height=25, color_system=None))
     return "".join(f"{line.rstrip()}\n" for line in as_options(buffer.getvalue()).splitlines())
 
 
-def test_it_is_what_it_was_in_eighty_columns(named: tuple[str, Report], stored: Stored) -> None:
-    """A change of any output is seen, and looked at, where it is made."""
+def test_a_report_is_as_in_its_file_in_eighty_columns(named: tuple[str, Report], stored: Stored) -> None:
+    """A change of any output shows in the commit that makes it."""
     name, report = named
     check(OUTPUTS / f"{name}.txt", stored.without_keys(on_screen(report, 80)))
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_it_fits_any_screen(named: tuple[str, Report], width: int) -> None:
-    """Commands alone are longer: a terminal breaks them so that they can be copied whole."""
+def test_a_report_fits_any_screen(named: tuple[str, Report], width: int) -> None:
+    """But for commands, which only the terminal breaks, so that they can be copied whole."""
     _, report = named
     long = [line for line in on_screen(report, width).splitlines() if len(line) > width]
     assert [line for line in long if "mnfpn " not in line] == []
@@ -261,15 +261,23 @@ def test_a_single_run_is_one_row_and_named_as_among_others(
         (0.9, "at worst it was 10.0 % faster than at first (2026-11-21 10:30:00 UTC, on here)."),
     ],
 )
-def test_a_machine_that_changed_much_is_told_in_times_and_else_in_per_cent(drift: float, words: str) -> None:
+def test_a_large_drift_is_a_factor_and_a_small_one_is_in_per_cent(drift: float, words: str) -> None:
     """With the moment in whole seconds."""
     (line,) = moved_lines([Moved("here", at(30), drift)])
     assert line.startswith(f"the baseline run moved: {words}")
 
 
-def test_what_all_rows_have_in_common_stands_once_below_them(tmp_path: Path) -> None:
+def test_what_all_runs_have_in_common_stands_once_below_them(tmp_path: Path) -> None:
     """It needs no column of the table, which has no room to spare."""
     runs = [replace(one, execution=EAGER) for one in (*SWEPT[:2], Made(latency_s=0.9))]
     text = as_text(report_of(Stored(tmp_path, runs)))
     assert "All of these: width_mult 0.35, pyramid.channels 64, runtime eager." in text
     assert text.count("eager") == text.count("width_mult") == 1
+
+
+def test_without_a_run_in_the_budget_the_fastest_is_named(stored: Stored) -> None:
+    """With its time, its settings, its size and its runtime."""
+    fastest = "none of 7 measured runs is within --max-latency 0.001s; fastest 10.10 ms: "
+    (line,) = (line for line in as_text(recommend_of(stored, 0.001)).splitlines() if "fastest" in line)
+    assert fastest in line
+    assert line.endswith("width_mult 0.35, channels 64, 320x320, channels-last.")
