@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
@@ -19,15 +19,17 @@ import torch
 from rich.console import Console
 
 from mnfpn_cli.cli.main import run
+from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.network.network import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.levels import network_input, resolve
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.plan.shapes import network_shapes
+from mnfpn_cli.plan.shapes import network_shapes, shapes_document
 from mnfpn_cli.report.terminal.screen import print_report
 from mnfpn_cli.report.terminal.shapes import shapes_tables
 from mnfpn_cli.report.terminal.summary import Selection, summary_tables
+from mnfpn_cli.report.terminal.tables import Line
 from mnfpn_cli.report.units import sides
 from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.execution import runtime_names
@@ -245,11 +247,11 @@ def draw(console: Console) -> None:
     settings = NetworkSettings()
     input, plan = network_input(settings, Size(600, 900)), plan_network(settings)
     console.print("$ mnfpn summary", style="bold cyan", highlight=False)
-    print_report(
-        summary_tables(tree_of(build_meta(plan), input.shape), [InputSpec(input.shape)], Selection(depth=2)), console
-    )
+    report = summary_tables(tree_of(build_meta(plan), input.shape), [InputSpec(input.shape)], Selection(depth=2))
+    print_report([replace(one, text=as_options(one.text)) if isinstance(one, Line) else one for one in report], console)
     console.print("$ mnfpn shapes --size 600x900", style="bold cyan", highlight=False)
-    print_report(shapes_tables([network_shapes(plan, input)], "float32", verified=False), console)
+    document = shapes_document(settings, [network_shapes(plan, input)], "float32", verified=False)
+    print_report(shapes_tables(document), console)
 
 
 def test_the_picture_of_the_pyramid_is_what_svg_writes(mnfpn: Mnfpn, tmp_path: Path) -> None:

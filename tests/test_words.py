@@ -18,9 +18,6 @@ from mnfpn_cli.errors import PARAMETER
 PACKAGE = Path(mnfpn_cli.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-TO_DO = ("report",)
-"""Rooms whose messages still spell options."""
-
 OPTION = re.compile(r"--[A-Za-z][\w-]*")
 OF_OTHER_PROGRAMS = ("--query-gpu", "--format=csv")
 """What starts a text that is an argument of another program."""
@@ -76,12 +73,11 @@ def test_only_the_command_line_spells_options() -> None:
     wrong = [
         f"{file.relative_to(PACKAGE)}: {found[0]}"
         for file, room in rooms.items()
-        if room not in ("cli", *TO_DO)
+        if room != "cli"
         for text, _ in texts(file)
         if (found := OPTION.search(text)) and not text.startswith(OF_OTHER_PROGRAMS)
     ]
     assert wrong == []
-    assert set(TO_DO) <= set(rooms.values())
 
 
 def test_texts_are_found_wherever_they_stand(tmp_path: Path) -> None:

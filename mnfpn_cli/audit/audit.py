@@ -224,6 +224,7 @@ def audit_document(workload: Workload, found: Inspection) -> AuditDocument:
     return AuditDocument(
         settings=workload.origin.settings,
         model=workload.origin.model,
+        inputs=tuple(one.record() for one in workload.specs),
         levels=level_records(found.pyramids),
         weights=found.weights,
         **dict(found.audit),

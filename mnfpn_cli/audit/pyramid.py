@@ -200,12 +200,6 @@ class Maps:
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
 
-    @property
-    def batched(self) -> bool:
-        """Whether all that comes out begins with the batch, and has more: a detector's boxes, of any number, do not."""
-        batches = {one.shape[:1] for one in self.inputs}
-        return all(len(one.shape) > 1 and {one.shape[:1]} == batches for one in self.outputs)
-
 
 def observe_maps(network: nn.Module, specs: tuple[InputSpec, ...], inputs: tuple[Input, ...]) -> Maps:
     """Run a network on an input, and at more sizes where it returns several maps.

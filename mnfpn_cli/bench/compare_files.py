@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def _compared_side(path: Path, file: BenchDocument, run: RunRecord) -> ComparedS
         input=inputs_of(run.input),
         origin=recorded_origin(file.settings, file.model),
         figures=_figures(file, run),
-        difference=run.max_difference,
+        difference=inf if run.comparable is False else run.max_difference,
     )
 
 

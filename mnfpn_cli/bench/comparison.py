@@ -148,6 +148,7 @@ def _side(side: ComparedSide, latency: Latency) -> SideRecord:
         settings=side.origin.settings,
         model=side.origin.model,
         **side.figures,
+        comparable=None if difference is None else isfinite(difference),
         max_difference=difference if difference is not None and isfinite(difference) else None,
         latency_s=latency_record(latency),
     )

@@ -228,6 +228,7 @@ def _failures(runs: Sequence[BenchRun], case: BenchCase) -> Iterator[str]:
 
 def bench_document(result: Benchmark, origin: Origin) -> BenchDocument:
     """Make the document of a benchmark; ``origin`` is where its network comes from."""
+    positions = {run.key: position for position, run in enumerate(result.runs)}
     return BenchDocument(
         settings=origin.settings,
         model=origin.model,
@@ -235,8 +236,8 @@ def bench_document(result: Benchmark, origin: Origin) -> BenchDocument:
         input=input_record(result.runs[0].key.input),
         cost=_cost(result.costs[0]),
         sizes=tuple(map(_size, result.costs)),
-        runs=tuple(_run(result, run) for run in result.measured),
-        not_run=tuple(_not_run(run, result.case) for run in result.not_run),
+        runs=tuple(_run(result, run, positions[run.key]) for run in result.measured),
+        not_run=tuple(_not_run(run, positions[run.key], result.case) for run in result.not_run),
         profiles=tuple(_profile(one, result.case) for one in result.profiles) or None,
         failures=result.failures,
         warnings=result.warnings,
@@ -270,10 +271,11 @@ def _part(cost: Cost | None) -> PartCost | None:
     return PartCost(parameters=cost.parameters, macs=cost.macs) if cost else None
 
 
-def _run(result: Benchmark, run: MeasuredRun) -> RunRecord:
+def _run(result: Benchmark, run: MeasuredRun, position: int) -> RunRecord:
     difference = run.difference
     return RunRecord(
         **vars(_conditions(run.key, result.case)),
+        position=position,
         device_name=run.device_name,
         channels_last=run.key.runtime == "channels-last",
         threads=run.threads,
@@ -285,6 +287,7 @@ def _run(result: Benchmark, run: MeasuredRun) -> RunRecord:
         enqueue_s=latency_record(run.enqueue) if run.enqueue else None,
         speed_up=result.speed_up(run),
         throughput_per_s=run.throughput_per_s,
+        comparable=None if difference is None else isfinite(difference),
         max_difference=difference if difference is not None and isfinite(difference) else None,
         peak_memory_bytes=run.peak_memory_bytes,
         added_memory_bytes=run.added_memory_bytes,
@@ -294,8 +297,8 @@ def _run(result: Benchmark, run: MeasuredRun) -> RunRecord:
     )
 
 
-def _not_run(run: NotRun, case: BenchCase) -> NotRunRecord:
-    return NotRunRecord(**vars(_conditions(run.key, case)), status=run.status, reason=run.reason)
+def _not_run(run: NotRun, position: int, case: BenchCase) -> NotRunRecord:
+    return NotRunRecord(**vars(_conditions(run.key, case)), position=position, status=run.status, reason=run.reason)
 
 
 def _profile(run: ProfiledRun, case: BenchCase) -> RunProfile:

@@ -26,17 +26,14 @@ def audit(
         mnfpn audit --model file.py:Net --input 1x3x224x224
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.terminal.audit import audit_report, audit_title
-    from mnfpn_cli.report.terminal.export import weights_report
+    from mnfpn_cli.report.terminal.audit import audit_tables
+    from mnfpn_cli.report.units import counted
 
     (workload,) = model.workloads(network, [size], weights=weights)
     with ending_at_once():
         from mnfpn_cli.audit.audit import audit_document, inspect_workload
 
-    found = inspect_workload(workload)
-    assert found.audit is not None
-    report = audit_title(workload) + weights_report(found.weights) + audit_report(found.audit, found.pyramids)
-    emit(report, audit_document(workload, found), output)
-    faults = len(found.audit.findings)
-    if faults:
-        raise CheckError(f"the audit of {workload.origin.name} found {faults} fault{'s' * (faults > 1)}")
+    document = audit_document(workload, inspect_workload(workload))
+    emit(audit_tables(document), document, output)
+    if document.findings:
+        raise CheckError(f"the audit of {workload.origin.name} found {counted(len(document.findings), 'fault')}")

@@ -130,7 +130,8 @@ def bench(
 
         workloads = make(what.seed)
         result = benchmark(workloads, case, devices, cpu_name, progress)
-    emit(bench_tables(result), bench_document(result, workloads[0].origin), output)
+    document = bench_document(result, workloads[0].origin)
+    emit(bench_tables(document), document, output)
     if not result.complete:
         raise Exit(INTERRUPTED)
     if result.failures:

@@ -3,6 +3,7 @@
 import shlex
 
 from mnfpn_cli.documents.report import NextCommands
+from mnfpn_cli.report.terminal.sweep import NextSteps
 from mnfpn_cli.space.runs import Run, bench_arguments, network_arguments
 
 
@@ -18,4 +19,17 @@ def next_commands(run: Run) -> NextCommands:
         inspect=f"mnfpn {shlex.join(['summary', *network])}",
         export=f"mnfpn {shlex.join(['export', '--format', 'onnx', '--output', 'network.onnx', *network])}",
         measure=measuring(run),
+    )
+
+
+SWEEP = "mnfpn sweep --store STORE"
+"""The command that adds runs to a store."""
+
+
+def after_sweep(store: str) -> NextSteps:
+    """Give the commands to type after a sweep into a store."""
+    return NextSteps(
+        report=f"mnfpn report --store {store}",
+        recommend=f"mnfpn recommend --store {store}",
+        list_failed="mnfpn runs list --status failed",
     )

@@ -238,7 +238,8 @@ def compare(
     else:
         result, environment = _measured(a, b, place, sampling)
     judged = judge(result, wanted)
-    emit(compare_tables(result, environment), compare_document(result, judged, environment), output)
+    document = compare_document(result, judged, environment)
+    emit(compare_tables(document), document, output)
     if result.failure:
         raise MnfpnError(result.failure)
     if not result.complete and not files:

@@ -57,7 +57,7 @@ def export(
     from mnfpn_cli.export.formats import check_dynamic
     from mnfpn_cli.external.origin import FromSettings
     from mnfpn_cli.plan.levels import choose_size, network_input
-    from mnfpn_cli.report.terminal.export import export_tables, weights_report
+    from mnfpn_cli.report.terminal.export import export_tables
 
     _check_replaceable(output, format)
     settings, image = choose_size(network.settings(weights), size)
@@ -67,7 +67,8 @@ def export(
     result, loaded = _exported(FromSettings(settings, weights), input, seed, format, output, dynamic=dynamic)
     from mnfpn_cli.export.export import export_document  # torch, which has been loaded by now
 
-    emit(weights_report(loaded) + export_tables(result), export_document(settings, result, loaded), OutputOptions(json))
+    document = export_document(settings, result, loaded)
+    emit(export_tables(document), document, OutputOptions(json))
 
 
 def _check_replaceable(output: Path, format: Format) -> None:

@@ -45,7 +45,7 @@ def report(
         mnfpn report --store runs.db
         mnfpn report --store runs.db --output report.html
     """
-    from mnfpn_cli.cli.command_lines import measuring
+    from mnfpn_cli.cli.command_lines import SWEEP, measuring
     from mnfpn_cli.cli.options import OutputOptions
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.points import report_document
@@ -54,7 +54,7 @@ def report(
 
     form = _form(output, format)
     points, name = _read(store, device, sweep)
-    lines = frontier_report(points)
+    lines = frontier_report(points, SWEEP)
     if output is not None:
         lines = [note(_write(output, form, points, name))]
     document = report_document(points, measuring, str(output) if output else None)

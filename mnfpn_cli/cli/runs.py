@@ -146,7 +146,8 @@ def prune(
         if not dry_run:
             Claims(opened).free_lapsed()
         removed = remove(opened, unwanted, pretend=dry_run)
-    emit(removed_report(removed, dry_run), prune_document(removed, dry_run), output)
+    document = prune_document(removed, dry_run)
+    emit(removed_report(document), document, output)
 
 
 @contextmanager
@@ -202,7 +203,8 @@ def merge(
         progress = stack.enter_context(progress_bar())
         results = merge_stores(target, source, progress)
         names = source.name, target.name
-    emit(merged_report(results, *names), RunsMergeDocument(settings=None, model=None, results=results), output)
+    document = RunsMergeDocument(settings=None, model=None, results=results)
+    emit(merged_report(document, *names), document, output)
 
 
 @runs.command("export", cls=Command)

@@ -72,15 +72,14 @@ def _planned(
     """The maps of a network from settings: from its plan, without torch unless there is more to check."""
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.plan.shapes import network_shapes, shapes_document
-    from mnfpn_cli.report.terminal.export import weights_report
     from mnfpn_cli.report.terminal.shapes import shapes_tables
 
     settings = network.settings(weights)
     cases = planned(settings, several_sizes(size), batch, weights)
     results = [network_shapes(origin.plan, input) for origin, input in cases]
     fitted = _checked([origin for origin, _ in cases], results, verify)
-    report = shapes_tables(results, dtype, verified=verify) + weights_report(fitted)
-    emit(report, shapes_document(settings, results, dtype, verify, fitted), output)
+    document = shapes_document(settings, results, dtype, verify, fitted)
+    emit(shapes_tables(document), document, output)
 
 
 def _checked(
@@ -107,7 +106,7 @@ def _observed(
 ) -> None:
     """The maps of a network that others wrote: from runs on the meta device."""
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.terminal.shapes import maps_tables
+    from mnfpn_cli.report.terminal.shapes import shapes_tables
 
     workloads = model.workloads(network, several_sizes(size), batch, weights)
     with ending_at_once():
@@ -116,4 +115,5 @@ def _observed(
 
     built = build_workload(workloads[0])
     results = [observe_maps(built, workload.specs, inputs_of(workload)) for workload in workloads]
-    emit(maps_tables(results), maps_document(workloads[0].origin, results), output)
+    document = maps_document(workloads[0].origin, results)
+    emit(shapes_tables(document), document, output)

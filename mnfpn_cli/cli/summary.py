@@ -177,7 +177,7 @@ def _show_layers(workload: Workload, rows: RowOptions, counts: bool, audit: bool
     from mnfpn_cli.report.terminal.summary import counts_tables, rows_csv, rows_markdown, summary_tables
 
     with ending_at_once():
-        from mnfpn_cli.audit.audit import inspect_workload, summary_document
+        from mnfpn_cli.audit.audit import inspect_workload, level_records, summary_document
         from mnfpn_cli.audit.counters import counts_record
         from mnfpn_cli.audit.tree import layer_tree
 
@@ -189,7 +189,7 @@ def _show_layers(workload: Workload, rows: RowOptions, counts: bool, audit: bool
     counted = counts_record(found.trace) if counts else None
     report = summary_tables(tree, workload.specs, rows.selection(everything=False)) + weights_report(found.weights)
     report += counts_tables(counted) if counted else []
-    report += audit_report(found.audit, found.pyramids) if found.audit else []
+    report += audit_report(found.audit, level_records(found.pyramids) or ()) if found.audit else []
     listed = layers if every.is_flat else [tree.rows[0], *layers]
     document = summary_document(workload, found, tree, listed, counted)
     emit(report, document, output, {"csv": lambda: rows_csv(layers), "markdown": lambda: rows_markdown(layers)})

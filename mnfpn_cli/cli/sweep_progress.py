@@ -135,8 +135,9 @@ def show_swept(store: Store, ran: Sequence[Sweep], states: Sequence[State], outp
 
     ``ran``: the sweeps; ``states``: how far they came this time, those that were measured.
     """
+    from mnfpn_cli.cli.command_lines import after_sweep
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.terminal.sweep import swept_report, warnings_of
+    from mnfpn_cli.report.terminal.sweep import result_warnings, swept_report
     from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.sweeps import baselines, sweeps
     from mnfpn_cli.sweep.reuse import reused_by_any
@@ -154,7 +155,7 @@ def show_swept(store: Store, ran: Sequence[Sweep], states: Sequence[State], outp
         tuple({left_out.run.key: left_out for one in states for left_out in one.not_run}.values()),
         tuple(reused_by_any(ran, by_sweep, known)),
     )
-    emit(swept_report(swept), swept_document(swept, warnings_of(swept)), output)
+    emit(swept_report(swept, after_sweep(swept.store)), swept_document(swept, result_warnings(swept)), output)
     # Of a sweep that asked for whatever runtimes there are, one that cannot run is no failure.
     asked = [state for state in states if not known[state.sweep].plan.space.all_runtimes]
     named = [one for state in asked for one in state.not_run]

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Document, Parameters, Record, Stride
-from mnfpn_cli.documents.records import ImageSize, MapSize, WeightsRecord
+from mnfpn_cli.documents.records import ImageSize, MapSize, TensorInput, WeightsRecord
 
 Kind = Literal[
     "unregistered",
@@ -85,6 +85,7 @@ class AuditDocument(Audit, Document):
     """The audit of a network: the result of `mnfpn audit`."""
 
     command: Literal["audit"] = Field("audit", description="The command that made the document.")
+    inputs: tuple[TensorInput, ...] = Field(description="Inputs of the pass.")
     levels: tuple[ObservedLevel, ...] | None = Field(
         description="Maps that the network returns; null where there is only one."
     )

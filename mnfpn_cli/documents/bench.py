@@ -88,6 +88,9 @@ class RunConditions(Record):
     cold_cache: bool = Field(description="Whether caches are cleared before each timed pass.")
 
 
+POSITION = "Place of the run in the order in which runs and not_run were asked for; 0 for the first."
+
+
 class FirstResult(Record):
     """The time to the first result, in two parts."""
 
@@ -113,6 +116,7 @@ class GpuRecord(Record):
 class RunRecord(RunConditions):
     """A run that was measured."""
 
+    position: Count = Field(0, description=POSITION)
     device_name: str | None = Field(description="Name of the GPU; null on the CPU.")
     channels_last: bool = Field(description="Whether the runtime is channels-last.")
     threads: Positive = Field(description="Threads of the CPU.")
@@ -130,6 +134,9 @@ class RunRecord(RunConditions):
         description="Median time of the first runtime on this device and input over that of this run."
     )
     throughput_per_s: Rate = Field(description="Images per second at the median latency.")
+    comparable: bool | None = Field(
+        None, description="Whether the outputs can be compared with eager float32's; null where they were not."
+    )
     max_difference: Ratio | None = Field(
         description="Largest difference from eager float32, over each output's largest value; null if unknown."
     )
@@ -153,6 +160,7 @@ class RunRecord(RunConditions):
 class NotRunRecord(RunConditions):
     """A run without a measurement."""
 
+    position: Count = Field(0, description=POSITION)
     status: Literal["unavailable", "too_large", "failed"] = Field(
         description="Why there is no measurement: not possible here, too large for the memory, or failed."
     )

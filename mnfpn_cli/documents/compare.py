@@ -28,6 +28,9 @@ class SideRecord(Record):
     macs: Macs = Field(description="MACs of one image.")
     model_bytes: Bytes = Field(description="Parameters and buffers in the dtype, in bytes.")
     activation_bytes: Bytes = Field(description="Peak of the activations for the batch, in bytes.")
+    comparable: bool | None = Field(
+        description="Whether the outputs can be compared with the side's own eager float32; null where they were not."
+    )
     max_difference: Ratio | None = Field(
         description="Largest difference from eager float32, over each output's largest value; null if unknown."
     )

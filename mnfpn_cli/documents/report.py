@@ -74,6 +74,7 @@ class RecommendationRecord(ComparableRecord):
     step: PickRecord | None = Field(
         description="Next run of the frontier: the fastest that keeps more; null where there is none."
     )
+    fastest: PickRecord = Field(description="The fastest measured run, within the budget or not.")
 
 
 class RecommendDocument(Document):

@@ -1,8 +1,14 @@
 """Format numbers in base units for people: with the unit, and four significant digits."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-from mnfpn_cli.settings.input import Size
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnfpn_cli.documents.records import TensorInput
+    from mnfpn_cli.settings.input import Size
 
 
 def count(number: int) -> str:
@@ -86,9 +92,10 @@ def sides(height: float, width: float) -> str:
     return f"{height:g}×{width:g}"
 
 
-def inputs_title(inputs: Sequence[object]) -> str:
-    """Format the inputs of a network: ``Input 1×3×600×900``."""
-    return f"Input{'s' * (len(inputs) > 1)} {', '.join(map(str, inputs))}"
+def inputs_title(inputs: Sequence[TensorInput]) -> str:
+    """The shapes of the inputs of a network, as ``Input 1×3×600×900`` or ``Inputs 1×128 int64, 1×4``."""
+    words = ["×".join(map(str, one.shape)) + (f" {one.dtype}" if one.dtype else "") for one in inputs]
+    return f"Input{'s' * (len(inputs) > 1)} {', '.join(words)}"
 
 
 def _digits(number: float) -> str:

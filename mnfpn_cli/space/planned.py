@@ -231,6 +231,13 @@ def kept(capacity: Capacity, most: int) -> float:
     return share
 
 
+def recorded_run(record: PlannedRun) -> Run:
+    """Return the run that a record describes."""
+    image = record.input
+    execution = Execution(record.runtime, record.device, record.dtype, image.batch, record.threads, record.train)
+    return Run(record.settings, Size(image.height, image.width), execution)
+
+
 def planned_run(one: Planned) -> PlannedRun:
     """Describe a run by its plan, as it was asked for."""
     run, figures = one

@@ -112,6 +112,7 @@ def recommend_document(
                 within=one.within,
                 picks=tuple(_pick_record(pick, one.most, commands) for pick in one.picks),
                 step=_pick_record(one.step, one.most, commands) if one.step else None,
+                fastest=_pick_record(one.fastest, one.most, commands),
             )
             for one in recommendations
         ),

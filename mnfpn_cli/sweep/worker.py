@@ -1,7 +1,7 @@
 """The process that measures one run: it reads a `RunRequest`, writes a `RunResponse`, and ends with its parent process.
 
-The request is one line of standard input. The response goes to the file descriptor that the only argument names, because
-what is measured may print to standard output.
+The request is one line of standard input. The response goes to the file descriptor that the only argument names,
+because what is measured may print to standard output.
 """
 
 import os

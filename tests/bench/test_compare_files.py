@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mnfpn_cli.bench.compare_files import compare_files
-from mnfpn_cli.bench.comparison import Comparison
+from mnfpn_cli.bench.comparison import Comparison, compare_document
+from mnfpn_cli.documents.compare import GatesRecord
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.input import NetworkInput, Size
 from tests.bench.documents import COST, FIGURES, INPUT, MACHINE, result, run_json, times, written
@@ -182,3 +183,15 @@ def test_one_sample_each_is_inconclusive(tmp_path: Path) -> None:
     (pair,) = compared(tmp_path, result(run_json([1.0])), result(run_json([9.0]))).pairs
     assert pair.ratio is not None
     assert (pair.verdict, pair.ratio.interval) == ("inconclusive", None)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "comparable"), [({"comparable": False}, False), ({"max_difference": 1e-6}, True), ({}, None)]
+)
+def test_a_file_says_whether_outputs_could_be_compared(
+    tmp_path: Path, recorded: dict[str, Any], comparable: bool | None
+) -> None:
+    """So does the document of the comparison; a file of an earlier version has no such key."""
+    found = compared(tmp_path, result(run_json(times(1.0), **recorded)), result(run_json(times(1.0))))
+    document = compare_document(found, GatesRecord(broken=(), undecided=()))
+    assert (document.a.comparable, document.b.comparable) == (comparable, None)

@@ -16,32 +16,33 @@ from mnfpn_cli.documents.read import read_document
 from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.statistics import Latency
-from mnfpn_cli.report.terminal.bench import bench_tables, runs_report
+from mnfpn_cli.report.terminal.bench import bench_tables, latency_report
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.settings.measuring import BenchCase
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.bench.made import benchmark, key, missing, timed
 from tests.documents.validated import check_document
 
+ORIGIN = FromSettings(NetworkSettings())
 FAST = [0.1 + k / 1e5 for k in range(20)]
 SLOW = [0.2 + k / 1e5 for k in range(20)]
 
 
 def lines(*rows: object, **more: object) -> list[str]:
-    """The report, its runs of spaces made one."""
-    result = benchmark(*rows, **more)  # type: ignore[arg-type]
-    return [" ".join(line.split()) for line in as_text(runs_report(result)).splitlines()]
+    """The lines of the report of these runs, with single spaces."""
+    document = bench_document(benchmark(*rows, **more), ORIGIN)  # type: ignore[arg-type]
+    return [" ".join(line.split()) for line in as_text(latency_report(document)).splitlines()]
 
 
 def document_of(*rows: BenchRun) -> dict[str, Any]:
-    """What programs read of rows."""
-    made = to_json(bench_document(benchmark(*rows), FromSettings(NetworkSettings())))
+    """The document of these runs, as JSON."""
+    made = to_json(bench_document(benchmark(*rows), ORIGIN))
     check_document(made)
     found: dict[str, Any] = json.loads(made)
     return found
 
 
-def test_rows_stand_side_by_side_with_the_speed_up_over_the_first() -> None:
+def test_runs_stand_side_by_side_with_the_speed_up_over_the_first() -> None:
     """Median, interval, speed-up, throughput, time to the first result, and the difference."""
     text = lines(timed(SLOW, difference=0.0), timed(FAST, key("fused"), difference=1.9e-6))
     assert "Latency of a pass: input 1×3×600×900, float32, cpu, 2 threads" in text
@@ -50,13 +51,20 @@ def test_rows_stand_side_by_side_with_the_speed_up_over_the_first() -> None:
     assert "fused 100.1 ms 0.045 % 2.00 9.991 1.500 s 1.9e-06" in text
 
 
+def test_a_cell_says_where_outputs_cannot_be_compared() -> None:
+    """As where they overflow; the cell is empty where no difference was taken."""
+    text = lines(timed(SLOW), timed(FAST, key("fused"), difference=inf))
+    assert next(line for line in text if line.startswith("fused ")).endswith("1.500 s not comparable")
+    assert next(line for line in text if line.startswith("eager ")).endswith("1.500 s")
+
+
 def test_one_runtime_alone_has_no_speed_up() -> None:
     """And no difference where none was taken."""
     header = next(line for line in lines(timed(FAST)) if line.startswith("Runtime Median"))
     assert header == "Runtime Median ±95 % Images/s Memory First"
 
 
-def test_rows_are_named_by_what_differs() -> None:
+def test_runs_are_named_by_what_differs() -> None:
     """What they have in common stands in the title."""
     text = lines(timed(FAST), timed(SLOW, key(batch=8)), timed(SLOW, key(device="cuda:0"), device_name="H100"))
     assert "Latency of a pass: float32" in text
@@ -64,10 +72,12 @@ def test_rows_are_named_by_what_differs() -> None:
     assert any(line.startswith("eager, cuda:0, batch 1 ") for line in text)
 
 
-def test_a_row_that_was_not_run_keeps_its_place_and_says_why() -> None:
-    """In the table, and with the reason under it."""
-    text = lines(timed(FAST), missing(key("openvino"), "not installed: pip install 'mnfpn[openvino]'"))
-    assert "openvino not run" in text
+def test_a_run_that_was_not_run_keeps_its_place_and_says_why() -> None:
+    """In the table, where it was asked for, and with the reason under it."""
+    absent = missing(key("openvino"), "not installed: pip install 'mnfpn[openvino]'")
+    text = lines(timed(FAST), absent, timed(SLOW, key("fused")))
+    first = text.index("openvino not run")
+    assert (text[first - 1].split()[0], text[first + 1].split()[0]) == ("eager", "fused")
     assert "openvino not installed: pip install 'mnfpn[openvino]'" in text
 
 
@@ -80,14 +90,14 @@ def test_a_row_that_was_not_run_keeps_its_place_and_says_why() -> None:
         ("failed", "out of memory in eager", "out of memory"),
     ],
 )
-def test_a_row_without_a_measurement_has_a_word_for_it(status: str, reason: str, word: str) -> None:
+def test_a_run_without_a_measurement_has_its_reason_in_short(status: str, reason: str, word: str) -> None:
     """The batch that runs out of memory is seen at a glance."""
     text = lines(timed(FAST), missing(key(batch=8), reason, status))
     assert f"eager, batch 8 {word}" in text
     assert f"eager, batch 8 {reason}" in text
 
 
-def test_a_percentile_that_one_row_supports_is_left_out_in_the_others() -> None:
+def test_a_percentile_that_one_run_supports_is_empty_in_the_others() -> None:
     """It is not zero."""
     text = lines(timed(FAST * 40), timed(FAST, key(batch=8)))
     head = next(line for line in text if line.startswith("Runtime Passes"))
@@ -96,18 +106,18 @@ def test_a_percentile_that_one_row_supports_is_left_out_in_the_others() -> None:
     assert few.endswith(" 50.00 µs")
 
 
-def test_percentiles_stand_there_from_the_samples_on_that_support_them() -> None:
-    """Fewer samples leave them out, with the reason."""
+def test_percentiles_have_columns_once_there_are_samples_enough() -> None:
+    """With fewer samples, a note gives the reason."""
     few, some, many = ("\n".join(lines(timed(FAST * n))) for n in (1, 5, 40))
     assert " p90" not in few.split("Ended by")[0]
-    assert "p90 needs 64 samples and p99 662; the fewest here are 20 (--passes 662)." in few
+    assert "p90 needs 64 samples and p99 662; the fewest here are 20 (`passes` 662)." in few
     assert " p90" in some.split("Ended by")[0]
-    assert "p99 needs 662 samples; the fewest here are 100 (--passes 662)." in some
+    assert "p99 needs 662 samples; the fewest here are 100 (`passes` 662)." in some
     assert " p99" in many.split("Ended by")[0]
     assert "needs" not in many
 
 
-def test_what_ended_each_row_is_said() -> None:
+def test_a_note_says_what_ended_each_measurement() -> None:
     """Once where it is the same for all."""
     assert "Ended by: precise enough. Passes of warm-up: 6, 6." in lines(timed(FAST), timed(SLOW, key("fused")))
     both = lines(timed(FAST), timed(SLOW, key("fused"), ended="failed", failure="x"))
@@ -127,7 +137,7 @@ def test_training_and_cold_caches_are_labelled() -> None:
     assert title in lines(timed(FAST), case=case)
 
 
-def test_the_document_has_all_samples_and_no_number_that_is_none() -> None:
+def test_the_document_has_all_samples_and_only_finite_numbers() -> None:
     """Infinity and what could not be read have no place in JSON."""
     run = timed(FAST, difference=inf, enqueue=Latency((0.01,)), gpu=GpuState(power_w=300.0), energy_j=30.0)
     document = document_of(run, missing(key("fused"), "why", "failed"))
@@ -153,7 +163,7 @@ def test_what_does_not_apply_is_null_and_not_absent() -> None:
 
 def test_a_document_is_read_back_as_it_was(tmp_path: Path) -> None:
     """By the same model, to the last digit."""
-    made = bench_document(benchmark(timed(FAST), missing(key("fused"))), FromSettings(NetworkSettings()))
+    made = bench_document(benchmark(timed(FAST), missing(key("fused"))), ORIGIN)
     (tmp_path / "x.json").write_text(to_json(made))
     assert read_document(tmp_path / "x.json", BenchDocument) == made
 
@@ -161,5 +171,5 @@ def test_a_document_is_read_back_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize("complete", [True, False])
 def test_an_interrupted_benchmark_says_so(complete: bool) -> None:
     """At the end, where it is seen."""
-    text = as_text(bench_tables(replace(benchmark(timed(FAST)), complete=complete)))
+    text = as_text(bench_tables(bench_document(replace(benchmark(timed(FAST)), complete=complete), ORIGIN)))
     assert text.rstrip().endswith("Interrupted: the measurement is incomplete.") is not complete

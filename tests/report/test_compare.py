@@ -11,13 +11,14 @@ from rich.console import Console
 from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair, compare_document
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.documents.compare import GatesRecord, Verdict
-from mnfpn_cli.documents.records import WarningRecord
+from mnfpn_cli.documents.records import EnvironmentRecord, WarningRecord
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.statistics import Interval, Latency, Ratio
 from mnfpn_cli.report.terminal.compare import compare_tables
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.report.terminal.screen import print_report
+from mnfpn_cli.report.terminal.tables import Report
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.documents.validated import check_document
@@ -52,26 +53,32 @@ TIMES_B = Latency(tuple(0.4 + k / 1000 for k in range(12)))
 FASTER = Pair(
     "batch 1 on cpu", TIMES_A, TIMES_B, Ratio(0.8022, Interval(0.8, 0.81), "by hand"), "b_faster", "precision"
 )
+NO_GATES = GatesRecord(broken=(), undecided=())
 RESULT = Comparison(A, B, (FASTER,), 0.01)
 
 
+def tables(result: Comparison, environment: EnvironmentRecord | None = None) -> Report:
+    """The tables of a comparison."""
+    return compare_tables(compare_document(result, NO_GATES, environment))
+
+
 def document_of(result: Comparison) -> dict[str, Any]:
-    """What programs read of a comparison."""
-    made = to_json(compare_document(result, GatesRecord(broken=(), undecided=())))
+    """The document of a comparison, as JSON."""
+    made = to_json(compare_document(result, NO_GATES))
     check_document(made)
     found: dict[str, Any] = json.loads(made)
     return found
 
 
 def verdict(low: float, value: float, high: float) -> tuple[Verdict, Comparison]:
-    """A comparison of one row with this interval."""
+    """The verdict on a ratio with this interval, and a comparison of one run with it."""
     ratio = Ratio(value, Interval(low, high), "by hand")
     return ratio.verdict(0.01), replace(RESULT, pairs=(Pair("row", TIMES_A, TIMES_B, ratio, ratio.verdict(0.01)),))
 
 
 def lines(result: Comparison) -> list[list[str]]:
-    """The words of each line of its text."""
-    return [line.split() for line in as_text(compare_tables(result)).splitlines()]
+    """The words of each line of the tables."""
+    return [line.split() for line in as_text(tables(result)).splitlines()]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +102,7 @@ def lines(result: Comparison) -> list[list[str]]:
 def test_each_verdict_has_its_sentence(interval: tuple[float, float, float], kind: Verdict, sentence: str) -> None:
     """With the ratio, its interval, and the method."""
     found, result = verdict(*interval)
-    text = as_text(compare_tables(result)).splitlines()
+    text = as_text(tables(result)).splitlines()
     assert found == kind
     assert sentence in text
     assert "Method: by hand." in text
@@ -105,13 +112,13 @@ def test_too_few_passes_are_inconclusive() -> None:
     """With a ratio that has no interval, or with none."""
     for ratio in (None, Ratio(0.8, None, "by hand")):
         pair = replace(FASTER, ratio=ratio, verdict="inconclusive")
-        text = as_text(compare_tables(replace(RESULT, pairs=(pair,)))).splitlines()
+        text = as_text(tables(replace(RESULT, pairs=(pair,)))).splitlines()
         assert "Inconclusive: too few passes for an interval." in text
 
 
-def test_the_sides_stand_beside_each_other() -> None:
+def test_the_sides_stand_side_by_side() -> None:
     """What each is and costs, and B's figures over A's."""
-    text = as_text(compare_tables(RESULT))
+    text = as_text(tables(RESULT))
     assert "--width-mult 1.0" in text
     assert "--width-mult 0.75 --runtime fused" in text
     for line in (
@@ -127,11 +134,11 @@ def test_the_sides_stand_beside_each_other() -> None:
         assert line.split() in lines(RESULT)
 
 
-def test_of_several_rows_each_has_its_name_and_its_sentence() -> None:
-    """What executes them stands in their names."""
+def test_each_of_several_runs_has_its_name_and_its_sentence() -> None:
+    """The runtime is part of the name."""
     slow = replace(FASTER, name="fused on cpu", verdict="inconclusive", ratio=None)
     result = replace(RESULT, pairs=(FASTER, slow))
-    text = as_text(compare_tables(result)).splitlines()
+    text = as_text(tables(result)).splitlines()
     assert "fused on cpu: Inconclusive: too few passes for an interval." in text
     assert any(line.startswith("batch 1 on cpu: B is faster: ") for line in text)
     assert not any(line.startswith("runtime") for line in text)
@@ -139,42 +146,42 @@ def test_of_several_rows_each_has_its_name_and_its_sentence() -> None:
     assert "fused on cpu A 505.5 ms 502.0–509.0 ms 500.0 ms 12" in shown
 
 
-def test_what_makes_it_less_sure_is_told() -> None:
-    """With what helps, if anything does."""
+def test_warnings_are_printed() -> None:
+    """With what helps, where anything does."""
     warnings = (
         WarningRecord(kind="load", cause="chrome used 1.5 cores", helps="close it"),
         WarningRecord(kind="x", cause="something else", helps=""),
     )
-    text = as_text(compare_tables(replace(RESULT, warnings=warnings))).splitlines()
+    text = as_text(tables(replace(RESULT, warnings=warnings))).splitlines()
     assert "warning: chrome used 1.5 cores. What helps: close it." in text
     assert "warning: something else." in text
 
 
-def test_what_ended_it_early_is_told() -> None:
+def test_an_early_end_is_printed() -> None:
     """Ctrl-C, or a side that failed; the latter also in JSON."""
     interrupted = replace(RESULT, pairs=(replace(FASTER, ended="interrupted"),), complete=False)
-    assert as_text(compare_tables(interrupted)).splitlines()[-1] == "Interrupted: the measurement is incomplete."
+    assert as_text(tables(interrupted)).splitlines()[-1] == "Interrupted: the measurement is incomplete."
     failed = replace(RESULT, pairs=(replace(FASTER, ended="failed"),), complete=False, failure="B: out of memory")
-    assert as_text(compare_tables(failed)).splitlines()[-1] == "Failed: B: out of memory"
+    assert as_text(tables(failed)).splitlines()[-1] == "Failed: B: out of memory"
     document = document_of(failed)
     assert (document["complete"], document["failure"]) == (False, "B: out of memory")
 
 
 def test_training_steps_are_no_passes() -> None:
     """The title says which it was."""
-    text = as_text(compare_tables(replace(RESULT, a=replace(A, train=True))))
+    text = as_text(tables(replace(RESULT, a=replace(A, train=True))))
     assert "Time of a training step" in text
 
 
-def test_what_it_was_measured_on_is_told() -> None:
-    """Where it was measured here."""
+def test_the_machine_is_printed() -> None:
+    """Not for result files, which have environments of their own."""
     here = read_environment("a CPU")
-    assert "Measured on" in as_text(compare_tables(RESULT, here))
-    assert "Measured on" not in as_text(compare_tables(RESULT))
+    assert "Measured on" in as_text(tables(RESULT, here))
+    assert "Measured on" not in as_text(tables(RESULT))
 
 
 def test_the_json_has_the_keys_that_scripts_rely_on() -> None:
-    """Those of the first run at the top; the samples of both in each row."""
+    """Those of the first run at the top; the samples of both sides in each run."""
     document = document_of(RESULT)
     (row,) = document["runs"]
     for found in (document, row):
@@ -202,6 +209,7 @@ def test_the_json_says_of_each_side_what_it_was() -> None:
         "input": {"batch": 1, "channels": 3, "height": 600, "width": 900, "shapes": None},
         **B.figures,
         "model": None,
+        "comparable": True,
         "max_difference": 1.9e-6,
     }
 
@@ -212,13 +220,14 @@ def test_what_is_not_known_is_null_in_json() -> None:
     result = replace(RESULT, b=replace(B, difference=float("inf")), pairs=(pair,))
     document = document_of(result)
     assert (document["verdict"], document["ratio"], document["ratio_ci95"]) == ("inconclusive", None, None)
-    assert (document["method"], document["b"]["max_difference"]) == (None, None)
+    assert (document["method"], document["b"]["max_difference"], document["b"]["comparable"]) == (None, None, False)
+    assert ["difference", "not", "comparable"] in lines(result)
 
 
 def test_a_name_is_never_read_as_markup() -> None:
     """A file may be called anything."""
     for name in ("[red]x[/red].json", "[/x].json", "x\x1b[31m.json"):
-        text = as_text(compare_tables(replace(RESULT, a=replace(A, name=name))))
+        text = as_text(tables(replace(RESULT, a=replace(A, name=name))))
         assert (name if name.isprintable() else "x\\x1b[31m.json") in text
 
 
@@ -230,7 +239,7 @@ def test_no_number_is_cut_in_a_narrow_terminal(width: int) -> None:
     for pairs in ((FASTER,), (FASTER, slow)):
         buffer = StringIO()
         console = Console(file=buffer, width=width, color_system=None)
-        print_report(compare_tables(replace(result, pairs=pairs)), console)
+        print_report(tables(replace(result, pairs=pairs)), console)
         shown = buffer.getvalue()
         assert all(len(line) <= width for line in shown.splitlines())
         assert "…" not in shown

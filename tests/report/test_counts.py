@@ -65,7 +65,7 @@ def test_every_kind_of_work_has_a_name_and_a_unit() -> None:
 
 
 def test_kinds_are_shown_in_full_with_their_unit_where_there_are_any() -> None:
-    """Whole numbers, MACs told from elements; no row of nothing."""
+    """Whole numbers, MACs apart from elements; no row of nothing."""
     found = lines(EXACT)
     assert line(found, "convolutions").split()[-2:] == ["29,949,721,552", "MACs"]
     assert line(found, "upsampling").split()[-5:] == ["11,364,096", "elements", "of", "the", "output"]

@@ -13,7 +13,7 @@ from mnfpn_cli.plan.advice import Advice
 from mnfpn_cli.plan.levels import network_input, resolve
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, Peaks, network_work, roofline
-from mnfpn_cli.report.terminal.bench import layers_tables
+from mnfpn_cli.report.terminal.profile import layers_tables
 from mnfpn_cli.report.terminal.screen import print_report
 from mnfpn_cli.report.terminal.tables import Line, least_width
 from mnfpn_cli.settings.files import preset_names, read_preset

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from mnfpn_cli.audit.pyramid import Maps, OutputMap
-from mnfpn_cli.external.target import InputSpec
+from mnfpn_cli.audit.pyramid import Maps, OutputMap, maps_document
+from mnfpn_cli.external.origin import External
+from mnfpn_cli.external.target import InputSpec, parse_target
 from mnfpn_cli.report.terminal.plain import as_text
-from mnfpn_cli.report.terminal.shapes import maps_tables
+from mnfpn_cli.report.terminal.shapes import shapes_tables
 from mnfpn_cli.trace.observe import Shape
 
+ORIGIN = External(parse_target("others.models:Net"))
 IMAGE = (2, 3, 64, 64)
 BATCHED: list[tuple[Sequence[Shape], Sequence[Shape], list[str]]] = [
     ([IMAGE], [(2, 8, 4, 6), (2, 5)], ["8×4×6", "5"]),
@@ -26,7 +28,8 @@ WHOLE: list[tuple[Sequence[Shape], Sequence[Shape], list[str]]] = [
 def shown(inputs: Sequence[Shape], outputs: Sequence[Shape]) -> tuple[str, list[str]]:
     """The header of a table, and the shapes in it."""
     maps = tuple(OutputMap(f"out{index}", None, shape, 4) for index, shape in enumerate(outputs))
-    lines = as_text(maps_tables([Maps(tuple(map(InputSpec, inputs)), maps, (), ())])).splitlines()
+    document = maps_document(ORIGIN, [Maps(tuple(map(InputSpec, inputs)), maps, (), ())])
+    lines = as_text(shapes_tables(document)).splitlines()
     rows = [line.split("–", 1)[1].rsplit(None, 2)[0].strip() for line in lines if line.startswith("out")]
     return next(line for line in lines if line.startswith("Output")), rows
 

@@ -12,16 +12,19 @@ import pytest
 from rich.console import Console
 
 from mnfpn_cli.bench.comparison import Comparison
-from mnfpn_cli.cli.command_lines import measuring, next_commands
+from mnfpn_cli.bench.results import bench_document
+from mnfpn_cli.cli.command_lines import SWEEP, after_sweep, measuring, next_commands
+from mnfpn_cli.cli.words import as_options
+from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.plan.shapes import network_shapes
+from mnfpn_cli.plan.shapes import network_shapes, shapes_document
 from mnfpn_cli.report.points import points_of
-from mnfpn_cli.report.terminal.bench import bench_tables, layers_tables
-from mnfpn_cli.report.terminal.compare import compare_tables
+from mnfpn_cli.report.terminal.bench import bench_tables
 from mnfpn_cli.report.terminal.frontier import TerminalPlot, frontier_report
 from mnfpn_cli.report.terminal.plain import as_text
-from mnfpn_cli.report.terminal.recommend import recommend_report
+from mnfpn_cli.report.terminal.profile import layers_tables
+from mnfpn_cli.report.terminal.recommend import OBJECTIVE, recommend_report
 from mnfpn_cli.report.terminal.runs import list_report, show_report
 from mnfpn_cli.report.terminal.screen import print_report
 from mnfpn_cli.report.terminal.shapes import shapes_tables
@@ -38,12 +41,12 @@ from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import baselines, sweeps
 from mnfpn_cli.sweep.documents import listed_runs
 from mnfpn_cli.sweep.drift import MovedBaseline
-from mnfpn_cli.sweep.recommend import recommend
+from mnfpn_cli.sweep.recommend import recommend, recommend_document
 from mnfpn_cli.sweep.start import Chosen, Expected
 from mnfpn_cli.sweep.state import Swept
 from tests.bench.made import benchmark, key, missing, timed
 from tests.report.stores import EAGER, Made, at, make_store
-from tests.report.test_compare import FASTER, RESULT
+from tests.report.test_compare import FASTER, RESULT, tables
 from tests.report.test_counts import COUNTS
 from tests.report.test_layers import PROFILE
 from tests.snapshots import check
@@ -73,7 +76,7 @@ COMMAND = (
 
 
 class Stored:
-    """What a store of these runs holds."""
+    """The content of a store of these runs."""
 
     def __init__(self, folder: Path, made: Sequence[Made]) -> None:
         with open_store(str(make_store(folder / "runs.db", made, [(0, 0.01), (30, 0.012)], COMMAND))) as store:
@@ -90,14 +93,15 @@ class Stored:
 
 def report_of(stored: Stored) -> Report:
     """`mnfpn report`, without the plot: plotext may be missing."""
-    found = frontier_report(points_of(stored.runs, stored.sweeps, stored.baselines))
+    found = frontier_report(points_of(stored.runs, stored.sweeps, stored.baselines), SWEEP)
     return [item for item in found if not isinstance(item, TerminalPlot)]
 
 
 def recommend_of(stored: Stored, most_s: float = 0.1) -> Report:
     """`mnfpn recommend`."""
     found = recommend(stored.runs, Budget(latency_s=most_s), largest_product(stored.runs))
-    return recommend_report(found, f"--max-latency {most_s}s", [], next_commands)
+    document = recommend_document(found, OBJECTIVE, [], next_commands)
+    return recommend_report(document, f"--max-latency {most_s}s")
 
 
 def list_of(stored: Stored) -> Report:
@@ -112,8 +116,9 @@ def show_of(stored: Stored) -> Report:
 
 
 def swept_of(stored: Stored) -> Report:
-    """What `mnfpn sweep` ends with."""
-    return swept_report(Swept("runs.db", tuple(stored.sweeps), tuple(stored.runs), tuple(stored.baselines), ()))
+    """The last report of `mnfpn sweep`."""
+    swept = Swept("runs.db", tuple(stored.sweeps), tuple(stored.runs), tuple(stored.baselines), ())
+    return swept_report(swept, after_sweep("runs.db"))
 
 
 OF_STORES: dict[str, Callable[[Stored], Report]] = {
@@ -134,7 +139,7 @@ def space_of(planned: Sequence[Planned]) -> Report:
 
 
 def bench_of() -> Report:
-    """`mnfpn bench`: many rows, and rows that were not run."""
+    """`mnfpn bench`: many runs, and a run that was not run."""
     times = [0.1 + k / 1e5 for k in range(30)]
     rows = [
         timed([*times, 0.3], key(runtime, batch=batch), difference=1.9e-6, added_memory_bytes=2**27)
@@ -142,14 +147,15 @@ def bench_of() -> Report:
         for batch in (1, 8)
     ]
     many = timed(times * 30, key("openvino"), difference=0.0, added_memory_bytes=2**30)
-    return bench_tables(benchmark(*rows, many, missing(key("cuda-graph"), "runs on CUDA alone")))
+    result = benchmark(*rows, many, missing(key("cuda-graph"), "runs on CUDA alone"))
+    return bench_tables(bench_document(result, FromSettings(NetworkSettings())))
 
 
 def compare_of() -> Report:
-    """`mnfpn compare`: sides with long names, one row and several."""
+    """`mnfpn compare`: sides with long names, one run and several."""
     slow = replace(FASTER, name="channels-last on cpu, batch 1, 600x900, float32")
     result = replace(RESULT, a=replace(RESULT.a, name="results/2026-01-01/a-machine-with-a-long-name/w1.json"))
-    return [*compare_tables(result), *compare_tables(Comparison(result.a, result.b, (FASTER, slow), 0.01))]
+    return [*tables(result), *tables(Comparison(result.a, result.b, (FASTER, slow), 0.01))]
 
 
 def shapes_of() -> Report:
@@ -157,7 +163,7 @@ def shapes_of() -> Report:
     settings, size = NetworkSettings(), Size(600, 900)
     dtype: DType = "float32"
     found = network_shapes(plan_network(settings), network_input(settings, size))
-    return shapes_tables([found], dtype, verified=True)
+    return shapes_tables(shapes_document(settings, [found], dtype, verified=True))
 
 
 OTHERS: dict[str, Callable[[], Report]] = {
@@ -185,21 +191,21 @@ def named(request: pytest.FixtureRequest, stored: Stored) -> tuple[str, Report]:
 
 
 def on_screen(report: Report, width: int) -> str:
-    """The report as a terminal of so many columns shows it, without colours."""
+    """The report on a terminal of this width, without colours."""
     buffer = StringIO()
     print_report(report, Console(file=buffer, width=width, height=25, color_system=None))
-    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+    return "".join(f"{line.rstrip()}\n" for line in as_options(buffer.getvalue()).splitlines())
 
 
-def test_it_is_what_it_was_in_eighty_columns(named: tuple[str, Report], stored: Stored) -> None:
-    """A change of any output is seen, and looked at, where it is made."""
+def test_a_report_is_as_in_its_file_in_eighty_columns(named: tuple[str, Report], stored: Stored) -> None:
+    """A change of any output shows in the commit that makes it."""
     name, report = named
     check(OUTPUTS / f"{name}.txt", stored.without_keys(on_screen(report, 80)))
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_it_fits_any_screen(named: tuple[str, Report], width: int) -> None:
-    """Commands alone are longer: a terminal breaks them so that they can be copied whole."""
+def test_a_report_fits_any_screen(named: tuple[str, Report], width: int) -> None:
+    """But for commands, which only the terminal breaks, so that they can be copied whole."""
     _, report = named
     long = [line for line in on_screen(report, width).splitlines() if len(line) > width]
     assert [line for line in long if "mnfpn " not in line] == []
@@ -255,15 +261,23 @@ def test_a_single_run_is_one_row_and_named_as_among_others(
         (0.9, "at worst it was 10.0 % faster than at first (2026-11-21 10:30:00 UTC, on here)."),
     ],
 )
-def test_a_machine_that_changed_much_is_told_in_times_and_else_in_per_cent(drift: float, words: str) -> None:
+def test_a_large_drift_is_a_factor_and_a_small_one_is_in_per_cent(drift: float, words: str) -> None:
     """With the moment in whole seconds."""
     (line,) = moved_lines([MovedBaseline("here", at(30), drift)])
     assert line.startswith(f"the baseline run moved: {words}")
 
 
-def test_what_all_rows_have_in_common_stands_once_below_them(tmp_path: Path) -> None:
+def test_what_all_runs_have_in_common_stands_once_below_them(tmp_path: Path) -> None:
     """It needs no column of the table, which has no room to spare."""
     runs = [replace(one, execution=EAGER) for one in (*SWEPT[:2], Made(latency_s=0.9))]
     text = as_text(report_of(Stored(tmp_path, runs)))
     assert "All of these: width_mult 0.35, pyramid.channels 64, runtime eager." in text
     assert text.count("eager") == text.count("width_mult") == 1
+
+
+def test_without_a_run_in_the_budget_the_fastest_is_named(stored: Stored) -> None:
+    """With its time, its settings, its size and its runtime."""
+    fastest = "none of 7 measured runs is within --max-latency 0.001s; fastest 10.10 ms: "
+    (line,) = (line for line in as_text(recommend_of(stored, 0.001)).splitlines() if "fastest" in line)
+    assert fastest in line
+    assert line.endswith("width_mult 0.35, channels 64, 320x320, channels-last.")

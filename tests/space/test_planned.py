@@ -8,7 +8,7 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.space.planned import Budget, kept, plan_runs, plan_space
+from mnfpn_cli.space.planned import Budget, kept, plan_runs, plan_space, planned_run, recorded_run
 from mnfpn_cli.space.runs import Execution
 from tests.space.spaces import space_of
 from tests.strategies import settings_and_size
@@ -29,6 +29,17 @@ def test_figures_are_those_of_the_plan(drawn: tuple[NetworkSettings, Size], batc
         finest = levels[0].output
         assert (figures.capacity.channels, figures.capacity.levels) == (finest.channels, len(levels))
         assert figures.capacity.cells * finest.channels == finest.elements
+
+
+@given(settings_and_size(), st.integers(1, 9), st.booleans())
+def test_a_record_of_a_run_has_all_that_the_run_is_made_of(
+    drawn: tuple[NetworkSettings, Size], batch: int, train: bool
+) -> None:
+    """So that the run can be named by its record."""
+    settings, size = drawn
+    execution = Execution("eager", "cpu", "bfloat16", batch, threads=3, train=train)
+    (planned,) = plan_runs(settings.at(size), size, [execution])
+    assert recorded_run(planned_run(planned)) == planned.run
 
 
 def test_every_combination_is_a_run_once() -> None:

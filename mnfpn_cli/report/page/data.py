@@ -183,7 +183,10 @@ COLUMNS = (
     PageColumn("Status", "", lambda one: one.stored.status),
     PageColumn("Median", "number", lambda one: one.stored.latency_s, lambda one: _median(one)),
     PageColumn(
-        "±95 %", "number", lambda one: _half_width(one), lambda one: half_width(one.latency) if one.latency else ""
+        "±95 %",
+        "number",
+        lambda one: _half_width(one),
+        lambda one: half_width(one.latency.median, one.latency.interval) if one.latency else "",
     ),
     PageColumn("Corrected", "number", lambda one: one.corrected_s, lambda one: seconds(one.corrected_s or 0)),
     PageColumn("MACs", "number", lambda one: one.stored.figures.macs, lambda one: scaled(one.stored.figures.macs)),

@@ -1,45 +1,46 @@
-"""What an audit found, in lines and in JSON."""
+"""`mnfpn audit` in lines: the findings, or that there are none."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mnfpn_cli.external.origin import FromSettings
+from mnfpn_cli.report.terminal.export import weights_report
 from mnfpn_cli.report.terminal.tables import Report, note
 from mnfpn_cli.report.units import count, counted, inputs_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnfpn_cli.audit.levels import ObservedLevels
-    from mnfpn_cli.documents.audit import Audit, Finding
-    from mnfpn_cli.external.origin import Workload
+    from mnfpn_cli.documents.audit import Audit, AuditDocument, Finding, ObservedLevel
 
 MOST_PATHS = 6
-"""Paths of a finding that are shown; JSON has them all."""
-
+"""The most paths of a finding on a line; JSON has them all."""
 
 INDENT = 2
+"""Columns before the second and third line of a finding."""
 
 
-def audit_title(workload: Workload) -> Report:
-    """What was audited, and on which inputs."""
-    return [note(f"{workload.origin.name}: {inputs_title(workload.specs)}", "bold")]
+def audit_tables(document: AuditDocument) -> Report:
+    """The network and its inputs, how its checkpoint fits, and what the audit found."""
+    name = document.model.target if document.model else FromSettings.name
+    title = note(f"{name}: {inputs_title(document.inputs)}", "bold")
+    return [title, *weights_report(document.weights), *audit_report(document, document.levels or ())]
 
 
-def audit_report(audit: Audit, pyramids: Sequence[ObservedLevels]) -> Report:
-    """One line where all is well; else each finding with what is wrong and the remedy."""
+def audit_report(audit: Audit, levels: Sequence[ObservedLevel]) -> Report:
+    """Each finding with its remedy; without findings, one line and the strides of the levels."""
+    notes = [note(text, "dim") for text in audit.notes]
     if not audit.findings:
-        report: Report = [note(clean_line(audit), "green")]
-        return [*report, *_levels(pyramids), *_notes(audit.notes)]
-    found = len(audit.findings)
-    report = [note(f"Audit: {counted(found, 'finding')}. {_called(audit)}.", "bold red")]
+        return [note(clean_line(audit), "green"), *_stride_lines(levels), *notes]
+    report: Report = [note(f"Audit: {counted(len(audit.findings), 'finding')}. {_called(audit)}.", "bold red")]
     for finding in audit.findings:
         report += finding_lines(finding)
-    return [*report, *_notes(audit.notes)]
+    return [*report, *notes]
 
 
 def clean_line(audit: Audit) -> str:
-    """What is true of a network that nothing is wrong with."""
+    """Say of a network without findings how many modules and parameters were checked."""
     counts = f"{count(audit.parameters.parameters)} parameters in the tree, in parameters() and in the state dict"
     return f"{_called(audit)}, none shared, none unused: {counts}."
 
@@ -50,7 +51,7 @@ def _called(audit: Audit) -> str:
 
 
 def finding_lines(finding: Finding) -> Report:
-    """A finding on three lines: where, what, and what to do."""
+    """A finding on three lines: its kind and place, the message, and the remedy."""
     parameters = f": {count(finding.parameters)} parameters" if finding.parameters else ""
     kind = finding.kind.replace("_", " ")
     return [
@@ -61,19 +62,19 @@ def finding_lines(finding: Finding) -> Report:
 
 
 def _paths(paths: Sequence[str]) -> str:
-    shown = ", ".join(path or "the whole network" for path in paths[:MOST_PATHS])
-    return shown if len(paths) <= MOST_PATHS else f"{shown} and {len(paths) - MOST_PATHS} more"
+    first = ", ".join(path or "the whole network" for path in paths[:MOST_PATHS])
+    return first if len(paths) <= MOST_PATHS else f"{first} and {len(paths) - MOST_PATHS} more"
 
 
-def _levels(pyramids: Sequence[ObservedLevels]) -> Report:
+def _stride_lines(levels: Sequence[ObservedLevel]) -> Report:
+    """A line for each pyramid whose levels differ in stride; levels of one container are one pyramid."""
+    pyramids: dict[str, list[ObservedLevel]] = {}
+    for level in levels:
+        pyramids.setdefault(level.name.rpartition(".")[0], []).append(level)
     lines: Report = []
-    for one in pyramids:
-        strides = [level.stride for level in one.levels if level.stride]
-        if len(set(strides)) > 1:
-            shown = ", ".join(f"{level.name} {level.stride}" for level in one.levels if level.stride)
-            lines.append(note(f"{len(one.levels)} levels, one of each stride, finest first: {shown}.", "green"))
+    for pyramid in pyramids.values():
+        strides = [f"{level.name} {level.stride}" for level in pyramid if level.stride]
+        if len({level.stride for level in pyramid if level.stride}) > 1:
+            text = f"{len(pyramid)} levels, one of each stride, finest first: {', '.join(strides)}."
+            lines.append(note(text, "green"))
     return lines
-
-
-def _notes(notes: Sequence[str]) -> Report:
-    return [note(text, "dim") for text in notes]

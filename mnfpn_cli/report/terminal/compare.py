@@ -1,20 +1,17 @@
-"""`mnfpn compare` as tables."""
+"""`mnfpn compare` as tables, and its verdict in a sentence."""
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.external.origin import in_words
-from mnfpn_cli.report.terminal.bench import ENDED, environment_table
+from mnfpn_cli.external.origin import in_words, inputs_of
+from mnfpn_cli.report.terminal.bench import ENDED, difference, environment_table
 from mnfpn_cli.report.terminal.tables import Report, note, phrases, table, warning
-from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_in_bytes, tiny
+from mnfpn_cli.report.units import count, counted, scaled, seconds, seconds_range, size_in_bytes
 from mnfpn_cli.text import percent
 
 if TYPE_CHECKING:
-    from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair
-    from mnfpn_cli.documents.compare import Verdict
-    from mnfpn_cli.documents.records import EnvironmentRecord
+    from mnfpn_cli.documents.compare import CompareDocument, SideRecord, Verdict, VerdictRecord
     from mnfpn_cli.report.terminal.tables import Table
 
 STYLES: dict[Verdict, str] = {
@@ -25,81 +22,78 @@ STYLES: dict[Verdict, str] = {
 }
 
 
-def compare_tables(result: Comparison, environment: EnvironmentRecord | None = None) -> Report:
-    """What each side is and costs, the times side by side, and the verdict in a sentence."""
-    report: Report = [_sides_table(result), _times_table(result)]
-    for pair in result.pairs:
-        where = f"{pair.name}: " if len(result.pairs) > 1 else ""
-        report.append(note(f"{where}{sentence(pair, result.margin)}", STYLES[pair.verdict]))
-    report += [note(f"Method: {method}.", "dim") for method in _methods(result)]
-    ended = {pair.ended for pair in result.pairs if pair.ended}
-    report += [note(f"Ended by: {', '.join(ENDED[one] for one in ended)}.", "dim")] if ended else []
-    for one in result.warnings:
+def compare_tables(document: CompareDocument) -> Report:
+    """The sides with their costs, the times side by side, and the verdict on each run in a sentence."""
+    report: Report = [_sides_table(document), _times_table(document)]
+    for run in document.runs:
+        where = f"{run.name}: " if len(document.runs) > 1 else ""
+        report.append(note(f"{where}{sentence(run, document.margin)}", STYLES[run.verdict]))
+    methods = dict.fromkeys(run.method for run in document.runs if run.method)
+    report += [note(f"Method: {method}.", "dim") for method in methods]
+    ended = list(dict.fromkeys(run.ended_by for run in document.runs if run.ended_by))
+    report += [note(f"Ended by: {', '.join(ENDED[end] for end in ended)}.", "dim")] if ended else []
+    for one in document.warnings:
         report.append(warning(f"{one.cause}." + (f" What helps: {one.helps}." if one.helps else "")))
-    report += [environment_table(environment)] if environment else []
+    report += [environment_table(document.environment)] if document.environment else []
     if "interrupted" in ended:
         report.append(note("Interrupted: the measurement is incomplete.", "bold yellow"))
-    report += [note(f"Failed: {line}", "bold red") for line in (result.failure or "").splitlines()]
+    report += [note(f"Failed: {line}", "bold red") for line in (document.failure or "").splitlines()]
     return report
 
 
-def _methods(result: Comparison) -> list[str]:
-    return list(dict.fromkeys(pair.ratio.method for pair in result.pairs if pair.ratio))
-
-
-def sentence(pair: Pair, margin: float) -> str:
-    """The verdict on one run in words."""
-    if pair.ratio is None or pair.ratio.interval is None:
+def sentence(run: VerdictRecord, margin: float) -> str:
+    """The verdict on a run in words; ``margin``: the share up to which a difference is ignored."""
+    if run.ratio is None or run.ratio_ci95 is None:
         return "Inconclusive: too few passes for an interval."
-    low, high = pair.ratio.interval
-    figures = f"B takes {pair.ratio.value:.4f} × A's time, 95 % interval {low:.4f} to {high:.4f}"
+    low, high = run.ratio_ci95
+    figures = f"B takes {run.ratio:.4f} × A's time, 95 % interval {low:.4f} to {high:.4f}"
     words = {
         "a_faster": "A is faster",
         "b_faster": "B is faster",
         "same": f"The same within {percent(margin, 'g')}",
         "inconclusive": f"Inconclusive at a margin of {percent(margin, 'g')}",
     }
-    return f"{words[pair.verdict]}: {figures}."
+    return f"{words[run.verdict]}: {figures}."
 
 
-def _sides_table(result: Comparison) -> Table:
-    from mnfpn_cli.bench.comparison import FIGURES
-
+def _sides_table(document: CompareDocument) -> Table:
     made = table("Compared", "", "A", "B", ">B / A")
-    a, b = result.a, result.b
-    made.add_row("", note(a.name), note(b.name), "")  # options and names of files, never read as markup
-    if len(result.pairs) == 1:  # of several runs, each has these in its name
-        made.add_row("runtime", *(f"{side.runtime}, {side.dtype}" for side in (a, b)), "")
-        made.add_row("on", *(_place(side) for side in (a, b)), "")
-    made.add_row("input", *(in_words(side.input) for side in (a, b)), "")
-    for figure, words in FIGURES.items():
-        show = size_in_bytes if figure.endswith("bytes") else (count if figure == "parameters" else scaled)
-        growth = result.growth(figure)
-        keys = [show(side.figures[figure]) if figure in side.figures else "" for side in (a, b)]
-        made.add_row(words, *keys, "" if growth is None else f"{growth:.4f}")
-    if len(result.pairs) == 1 and (a.difference, b.difference) != (None, None):
-        made.add_row("difference", *(_difference(side) for side in (a, b)), "")
+    a, b = document.a, document.b
+    single = len(document.runs) == 1  # the name of each of several runs has its runtime and device
+    made.add_row("", note(a.name), note(b.name), "")
+    if single:
+        made.add_row("runtime", f"{a.runtime}, {a.dtype}", f"{b.runtime}, {b.dtype}", "")
+        made.add_row("on", _device(a), _device(b), "")
+    made.add_row("input", in_words(inputs_of(a.input)), in_words(inputs_of(b.input)), "")
+    figures = (
+        ("parameters", count, a.parameters, b.parameters),
+        ("MACs", scaled, a.macs, b.macs),
+        ("model size", size_in_bytes, a.model_bytes, b.model_bytes),
+        ("activations", size_in_bytes, a.activation_bytes, b.activation_bytes),
+    )
+    for name, words, of_a, of_b in figures:
+        made.add_row(name, words(of_a), words(of_b), f"{of_b / of_a:.4f}" if of_a else "")
+    if single and (a.comparable, b.comparable) != (None, None):
+        made.add_row("difference", _difference(a), _difference(b), "")
     return made
 
 
-def _place(side: ComparedSide) -> str:
-    threads = f", {side.threads} {'thread' if side.threads == 1 else 'threads'}" if side.device == "cpu" else ""
-    return f"{side.device}{threads}"
+def _device(side: SideRecord) -> str:
+    return f"{side.device}, {counted(side.threads, 'thread')}" if side.device == "cpu" else side.device
 
 
-def _difference(side: ComparedSide) -> str:
-    if side.difference is None:
-        return ""
-    return f"{tiny(side.difference)} from eager float32" if isfinite(side.difference) else "not comparable"
+def _difference(side: SideRecord) -> str:
+    words = difference(side.comparable, side.max_difference)
+    return f"{words} from eager float32" if side.comparable else words
 
 
-def _times_table(result: Comparison) -> Table:
-    several = len(result.pairs) > 1
-    title = "Time of a training step" if result.a.train else "Time of a pass"
+def _times_table(document: CompareDocument) -> Table:
+    several = len(document.runs) > 1
+    title = "Time of a training step" if document.a.train else "Time of a pass"
     made = table(title, *(["Run"] if several else []), "", ">Median", ">95 % interval", ">Min", ">Passes")
-    for pair in result.pairs:
-        for name, latency in (("A", pair.a), ("B", pair.b)):
-            interval = seconds_range(*latency.interval) if latency.interval else ""
-            keys = [name, seconds(latency.median), interval, seconds(latency.min), count(len(latency.samples))]
-            made.add_row(*([phrases(pair.name if name == "A" else "")] if several else []), *keys)
+    for run in document.runs:
+        for side, latency in (("A", run.a.latency_s), ("B", run.b.latency_s)):
+            interval = seconds_range(*latency.ci95) if latency.ci95 else ""
+            cells = [side, seconds(latency.median), interval, seconds(latency.min), count(len(latency.samples))]
+            made.add_row(*([phrases(run.name if side == "A" else "")] if several else []), *cells)
     return made

@@ -1,4 +1,4 @@
-"""`mnfpn summary --tree`: the network as a diagram of text."""
+"""The network as a diagram of text, which `mnfpn summary` prints for ``tree``."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -9,15 +9,15 @@ from mnfpn_cli.report.layout import DiagramLayout, DiagramNode, Path, Votes
 from mnfpn_cli.report.terminal.tables import Line, Report, note, table
 
 BACKBONE = 2
-"""The column in which the backbone comes down, under the names of its maps."""
+"""The column of the line that connects the stages, under their names."""
 
 LINES = r"[─│┴└├┐┤┘▼▲▶◀⊕]+"
 
 
 def diagram(layout: DiagramLayout) -> Report:
-    """The stages down the left, the levels on the right, and across what leads from one to the other.
+    """Draw the stages on the left, the levels on the right, and the layers between them as arrows.
 
-    The picture is a table of one column, so that whatever prints tables keeps its lines whole.
+    The picture is a table of one column, which keeps its lines whole on any screen.
     """
     made = table(layout.title, "")
     made.show_header = False
@@ -48,21 +48,21 @@ def _lines(layout: DiagramLayout) -> list[str]:
 
 
 def _line(index: int) -> int:
-    """The line of a row: under the headings, with a line for arrows between one and the next."""
+    """The line of a row: below the headings, with a line for arrows between two rows."""
     return 1 + 2 * index
 
 
 class _Canvas:
-    """Signs at any place; it grows with what is put on it."""
+    """Lines of characters; it grows with the texts that are put on it."""
 
     def __init__(self) -> None:
         self.lines: list[list[str]] = []
 
     def put(self, line: int, column: int, text: str) -> None:
         self.lines += [[] for _ in range(line + 1 - len(self.lines))]
-        signs = self.lines[line]
-        signs += " " * (column + len(text) - len(signs))
-        signs[column : column + len(text)] = text
+        characters = self.lines[line]
+        characters += " " * (column + len(text) - len(characters))
+        characters[column : column + len(text)] = text
 
     def down(self, lines: range, column: int) -> None:
         for line in lines:
@@ -71,7 +71,7 @@ class _Canvas:
 
 @dataclass(frozen=True, slots=True)
 class _NodeColumns:
-    """Where nodes are: the names' first column, and the columns before which shapes and strides end."""
+    """The columns of nodes: where names begin, and where shapes and strides end (exclusive)."""
 
     name: int
     shape: int
@@ -80,7 +80,7 @@ class _NodeColumns:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Where everything is: nodes, the arrows across, and between these the column in which the top-down path rises."""
+    """The columns of the picture: stages, arrows of laterals, the top-down path, arrows of smoothing, levels."""
 
     stage: _NodeColumns
     lateral: range
@@ -117,7 +117,7 @@ def _widest(texts: Iterable[str]) -> int:
 
 
 def _across(label: str, width: int) -> str:
-    """An arrow to the right, through a label for which there is so much room: ``─ 3×3 ─▶``."""
+    """An arrow to the right with a label, which has ``width`` columns: ``─ 3×3 ─▶``."""
     return (f" {label} " if label else "").center(width + 4, "─") + "▶"
 
 
@@ -148,7 +148,7 @@ def _put_node(canvas: _Canvas, columns: _NodeColumns, line: int, node: DiagramNo
 
 def _put_path(canvas: _Canvas, columns: _Columns, line: int, path: Path) -> None:
     across, merge = _across(path.lateral, len(columns.lateral) - 5), _merge(path)
-    if not merge:  # the line goes on to the level
+    if not merge:  # the line runs through to the level
         across = across.removesuffix("▶").ljust(columns.smooth.start - columns.lateral.start, "─")
     canvas.put(line, columns.lateral.start, across)
     canvas.put(line, columns.merge - len(merge) // 2, merge)
@@ -156,7 +156,7 @@ def _put_path(canvas: _Canvas, columns: _Columns, line: int, path: Path) -> None
 
 
 def _put_backbone(canvas: _Canvas, columns: _Columns, layout: DiagramLayout) -> None:
-    """The line down the left; from it, the arrow to an extra level that is made of a tap."""
+    """Connect the stages, and the last tap with the extra level that is built on it."""
     lines = [_line(index) for index, row in enumerate(layout.rows) if row.stage]
     for upper, lower in pairwise(lines):
         canvas.down(range(upper + 1, lower), BACKBONE)
@@ -187,7 +187,7 @@ def _put_extra_levels(canvas: _Canvas, columns: _Columns, layout: DiagramLayout)
 
 
 def _put_votes(canvas: _Canvas, columns: _Columns, layout: DiagramLayout, votes: Votes) -> None:
-    """Lines from all levels, which meet on the right and come back to the logits."""
+    """Connect all levels with the logits, by a line on the right."""
     lines = [_line(index) for index, row in enumerate(layout.rows) if row.level]
     start, last = columns.level.stride + 1, _line(len(layout.rows))
     end = start + len(f"─ {votes.each} ─")

@@ -1,4 +1,4 @@
-"""`mnfpn export` as tables, and what became of a checkpoint."""
+"""`mnfpn export` as tables, and how a checkpoint fits a network."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from mnfpn_cli.report.units import count, size_in_bytes, tiny
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnfpn_cli.documents.export import ExportedFile, FileCheck
+    from mnfpn_cli.documents.export import ExportDocument, FileCheck
     from mnfpn_cli.documents.records import WeightsRecord
     from mnfpn_cli.export.formats import Format
     from mnfpn_cli.report.terminal.tables import Table
 
-SHOWN = 4
-"""Names that a line has at most; JSON has them all."""
+MOST_NAMES = 4
+"""The most names on a line; JSON has them all."""
 
 
 def weights_report(weights: WeightsRecord | None) -> Report:
-    """What matched, what was ignored and what is missing; nothing where nothing was loaded."""
+    """Which tensors of a checkpoint matched, were ignored, or are missing; nothing without a checkpoint."""
     if weights is None:
         return []
     matched = f"{count(weights.matched)} tensors matched, {weights.layout} layout."
@@ -40,13 +40,13 @@ def weights_report(weights: WeightsRecord | None) -> Report:
 
 
 def _listed(keys: Sequence[str]) -> str:
-    """Keys by the part that they belong to, with how many there are; the first few parts."""
+    """The first few modules that keys belong to, and how many keys there are."""
     modules = list(dict.fromkeys(".".join(key.split(".")[:2]) for key in keys))
     return f"{_few(modules)} ({count(len(keys))} tensor{'s' if len(keys) > 1 else ''})"
 
 
 def _few(words: Sequence[str]) -> str:
-    return ", ".join(words[:SHOWN]) + (f" and {len(words) - SHOWN} more" if len(words) > SHOWN else "")
+    return ", ".join(words[:MOST_NAMES]) + (f" and {len(words) - MOST_NAMES} more" if len(words) > MOST_NAMES else "")
 
 
 CHECKED: dict[Format, str] = {
@@ -56,13 +56,14 @@ CHECKED: dict[Format, str] = {
 }
 
 
-def export_tables(result: ExportedFile) -> Report:
-    """A table for each input that was tried, and under them what was written and how it was checked."""
-    sides = ", height and width free" if result.dynamic else ""
+def export_tables(document: ExportDocument) -> Report:
+    """How the checkpoint fits, a table for each input that was tried, the file, and how it was checked."""
+    sides = ", height and width free" if document.dynamic else ""
     return [
-        *(_table(check) for check in result.checks),
-        note(f"Written: {result.file} ({result.format}, {size_in_bytes(result.bytes)}{sides})"),
-        note(CHECKED[result.format], "green"),
+        *weights_report(document.weights),
+        *(_table(check) for check in document.checks),
+        note(f"Written: {document.file} ({document.format}, {size_in_bytes(document.bytes)}{sides})"),
+        note(CHECKED[document.format], "green"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""`mnfpn report` in the terminal: the measured frontier as tables, with a plot."""
+"""`mnfpn report` on a terminal: the measured frontier as tables, with a plot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.points import KEPT, Point, Points
 from mnfpn_cli.report.terminal.bench import half_width
-from mnfpn_cli.report.terminal.runs import Differing, columns_of, numbers_of, runs_report
+from mnfpn_cli.report.terminal.runs import RunNames, columns_of, numbers_of, runs_report
 from mnfpn_cli.report.terminal.sweep import moved_lines
 from mnfpn_cli.report.terminal.tables import Line, Report, note, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
@@ -22,33 +22,35 @@ if TYPE_CHECKING:
 
 HINT = "For a plot of it here: pip install 'mnfpn[report]', which brings plotext."
 SYMBOLS = (("●", "○"), ("■", "□"), ("▲", "△"), ("◆", "◇"), ("▼", "▽"), ("★", "☆"), ("◉", "◎"))
-"""Of each runtime: a run on the frontier, and any other."""
+"""The symbols of each runtime: for a run on the frontier, and for any other."""
 
 COLOURS = ("blue", "orange", "green", "magenta", "cyan", "red", "gold")
 STYLES = ("bright_blue", "yellow", "green", "magenta", "cyan", "red", "bright_yellow")
-WIDEST, HIGHEST = 120, 24
+MOST_WIDTH, MOST_HEIGHT = 120, 24
+"""The largest plot, in columns and lines of the screen."""
+
 PLAIN_WIDTH = 80
-"""Where there is no terminal that it could fill."""
+"""The width of the plot in a file."""
 
 
 @dataclass(frozen=True)
 class TerminalPlot:
-    """Runs of one bench, drawn when it is known how wide."""
+    """A plot of the runs of one bench."""
 
     points: Sequence[Point]
 
     def lines(self, width: int | None) -> Iterator[Line]:
-        """The plot with its legend; without plotext, how to get it."""
+        """The plot with its legend; without plotext, how to install it."""
         try:
             import plotext  # noqa: F401
         except ImportError:
             yield note(HINT, "dim")
             return
-        columns = PLAIN_WIDTH if width is None else min(width, WIDEST)
+        columns = PLAIN_WIDTH if width is None else min(width, MOST_WIDTH)
         coloured = width is not None
         yield Line("")
         yield Line("Latency against MACs, both logarithmic; filled: on the frontier", "bold")
-        drawn = _drawn(self.points, columns, min(HIGHEST, max(12, columns // 4)), coloured)
+        drawn = _drawn(self.points, columns, min(MOST_HEIGHT, max(12, columns // 4)), coloured)
         yield Line(drawn.rstrip("\n"), whole=True, ansi=coloured)
         yield _legend(self.points)
 
@@ -60,20 +62,20 @@ def _legend(points: Sequence[Point]) -> Line:
 
 
 def _runtimes(points: Sequence[Point]) -> list[str]:
-    """The runtimes that have symbols; what is beyond them shares the last."""
+    """The runtimes in the order of their symbols; those beyond the last symbol share it."""
     return sorted({one.stored.run.execution.runtime for one in points})
 
 
 def _drawn(points: Sequence[Point], width: int, height: int, coloured: bool) -> str:
     import plotext
 
-    plotext.terminal.limit(width=False, height=False)  # it would go by COLUMNS, which a pipe has, too
+    plotext.terminal.limit(width=False, height=False)  # else COLUMNS limits it, in a pipe too
     figure = plotext.figure
     figure.clear()
     figure.theme("simple")
     figure.plot_size(width, height)
     runtimes = _runtimes(points)
-    for on_frontier in (False, True):  # those on the frontier lie on top
+    for on_frontier in (False, True):  # the frontier last, on top
         for index, runtime in enumerate(runtimes):
             kind = min(index, len(SYMBOLS) - 1)
             some = [one for one in points if one.stored.run.execution.runtime == runtime]
@@ -98,7 +100,7 @@ def _latency(point: Point) -> float:
 
 
 def _scale(ruler: object, values: Sequence[float], words: Callable[[float], str], most: int) -> None:
-    """Round numbers along an axis of logarithms."""
+    """Put round numbers on a logarithmic axis."""
     low, high = math.log10(min(values)), math.log10(max(values))
     room = max(0.04 * (high - low), 0.02)
     marks = round_numbers(10 ** (low - room), 10 ** (high + room), most)
@@ -107,7 +109,7 @@ def _scale(ruler: object, values: Sequence[float], words: Callable[[float], str]
 
 
 def round_numbers(low: float, high: float, most: int) -> list[float]:
-    """Numbers with few digits between two bounds, as a logarithmic axis wants them; at most so many."""
+    """Return at most ``most`` numbers with few digits between two bounds, for a logarithmic axis."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for digits in ((1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         found = [digit * 10.0**decade for decade in decades for digit in digits]
@@ -120,55 +122,58 @@ def round_numbers(low: float, high: float, most: int) -> list[float]:
 
 
 def short(text: str) -> str:
-    """A number without zeros that say nothing: ``20.00 M`` as ``20 M``."""
+    """A number without trailing zeros: ``20.00 M`` as ``20 M``."""
     number, space, unit = text.partition(" ")
     return f"{number.rstrip('0').rstrip('.') if '.' in number else number}{space}{unit}"
 
 
-def frontier_report(points: Points) -> Report:
-    """A table for each bench, a plot of it below, and what stands in the tables."""
+def frontier_report(points: Points, sweep: str) -> Report:
+    """A table for each bench with a plot below it, and how many runs there are.
+
+    ``sweep``: the command line that puts runs into a store, for a store without any.
+    """
     report: Report = []
     for bench, some in points.frontier.items():
         everything = [one for one in points.all if one.latency and bench_of(one.stored) == bench]
         report += [*_table(bench, some, len(everything)), TerminalPlot(everything)]
     if points.frontier:
         report.append(note(KEPT, "dim"))
-    return [*report, *_counts(points), *_moved(points)]
+    return [*report, *_counts(points, sweep), *_moved(points)]
 
 
 def bench_name(bench: Bench, among: Mapping[Bench, object]) -> str:
-    """A bench as titles call it: its machine, the batch where there are several, and that it is of training steps."""
+    """Name a bench in a title: its device and machine, its batch where there are several, and training steps."""
     batches = {one.batch for one in among} | {1}
     batch = f", batch {bench.batch}" if len(batches) > 1 else ""
     return f"{bench.device} of {bench.machine}{batch}{', training steps' * bench.train}"
 
 
 def _table(bench: Bench, frontier: Sequence[Point], runs: int) -> Report:
-    """The runs of a frontier; sizes and runtimes stand beside the networks where there is room."""
+    """A row for each run of a frontier; ``runs`` counts all measured runs of the bench."""
     title = f"Frontier on {bench_name(bench, {bench: None})}: {count(len(frontier))} of {counted(runs, 'run')}"
-    differing = Differing(
+    names = RunNames(
         columns_of([one.words for one in frontier]),
         {
             ">Size": [str(one.stored.run.size) for one in frontier],
             "Runtime": [one.stored.run.execution.runtime for one in frontier],
         },
     )
-    latencies = [one.latency for one in frontier if one.latency]  # all of them: a frontier is of what was measured
+    latencies = [one.latency for one in frontier if one.latency]  # all have one: they were measured
     figures = [one.stored.figures for one in frontier]
     numbers = {
         ">Median": [seconds(one.median) for one in latencies],
-        ">±95 %": [half_width(one) for one in latencies],
+        ">±95 %": [half_width(one.median, one.interval) for one in latencies],
         ">MACs": [scaled(one.macs) for one in figures],
         ">Parameters": [scaled(one.parameters) for one in figures],
         ">Memory": [size_in_bytes(one.memory_bytes) for one in figures],
         ">Kept": [percent(one.kept) for one in frontier],
     }
-    return runs_report(printable(title), differing, numbers, numbers_of(frontier))
+    return runs_report(printable(title), names, numbers, numbers_of(frontier))
 
 
-def _counts(points: Points) -> Report:
+def _counts(points: Points, sweep: str) -> Report:
     if not points.all:
-        return [note("The store has no runs yet: mnfpn sweep --store STORE puts some in, and measures them.")]
+        return [note(f"The store has no runs yet: {sweep} puts some in, and measures them.")]
     parts = {status: points.count(status) for status in ("done", "failed", "pending")}
     text = ", ".join(f"{count(number)} {status}" for status, number in parts.items() if number)
     runs = f"{counted(len(points.all), 'run')}: {text}."

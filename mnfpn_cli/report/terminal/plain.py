@@ -1,4 +1,4 @@
-"""A report as plain text for a pipe or a file: every cell complete, a row on a line, no colours."""
+"""Print a report as plain text for a pipe or a file: every cell complete, a row on a line, no colours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def as_text(report: Report) -> str:
-    """The report with an empty line above each table but the first item."""
+    """Return the text of a report, with an empty line above each table that does not come first."""
     lines = (line for index, item in enumerate(report) for line in _lines(item, first=index == 0))
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
@@ -35,7 +35,7 @@ def _lines(item: Table | Forms | Line | Drawing, *, first: bool) -> Iterator[str
 def _table(table: Table) -> Iterator[str]:
     if table.title:
         yield printable(table.title)
-    columns = [_column(one, header=table.show_header) for one in table.columns]
+    columns = [_column(column, header=table.show_header) for column in table.columns]
     for row in zip(*columns, strict=True):
         for parts in zip_longest(*(cell.split("\n") for cell in row), fillvalue=""):
             yield (" " * GAP).join(map(_padded, parts, table.columns, map(_width, columns)))
@@ -46,7 +46,7 @@ def _column(column: Column, *, header: bool) -> list[str]:
 
 
 def _complete(cell: Cell) -> str:
-    return str(cell) if isinstance(cell, str | Line) else cell.within(cell.most).text
+    return str(cell) if isinstance(cell, str | Line) else cell.within(cell.full_width).text
 
 
 def _width(cells: list[str]) -> int:

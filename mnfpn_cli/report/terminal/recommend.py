@@ -1,97 +1,103 @@
-"""`mnfpn recommend` as tables."""
+"""`mnfpn recommend` as tables: for each machine the best runs within a budget."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.report.points import KEPT, name_of, words_of
+from mnfpn_cli.report.points import IN_COLUMNS, KEPT, name_of
 from mnfpn_cli.report.terminal.bench import half_width
-from mnfpn_cli.report.terminal.runs import Differing, columns_of, runs_report
-from mnfpn_cli.report.terminal.tables import Report, command, note, warning
+from mnfpn_cli.report.terminal.runs import RunNames, runs_report
+from mnfpn_cli.report.terminal.tables import Line, Report, command, note, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
-from mnfpn_cli.space.planned import Capacity, kept
+from mnfpn_cli.space.planned import recorded_run
+from mnfpn_cli.space.runs import named
 from mnfpn_cli.text import percent, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from mnfpn_cli.documents.records import CapacityRecord, ImageSize
+    from mnfpn_cli.documents.report import PickRecord, RecommendationRecord, RecommendDocument
 
-    from mnfpn_cli.sweep.recommend import Commands, Pick, Recommendation
-
-SHOWN = 3
+MOST_PICKS = 3
+"""The most runs of a table, besides the next step; JSON has them all."""
 
 OBJECTIVE = f"What is best here is what keeps the most. {KEPT} Train the first few, and compare."
-"""What a recommendation goes by."""
+"""The rule by which a run is recommended."""
 
 
-def recommend_report(
-    found: Sequence[Recommendation], budget: str, warnings: Sequence[str], commands: Commands
-) -> Report:
-    """For each machine the best runs, why, what more would cost, and what to do next."""
+def recommend_report(document: RecommendDocument, budget: str) -> Report:
+    """For each machine the best runs, the reasons, the cost of the next step, and the commands to type next.
+
+    ``budget``: the limits in words.
+    """
     report: Report = []
-    for one in found:
-        bench = one.bench
-        where = f"{bench.device} ({bench.machine}), batch {bench.batch}{', training steps' * bench.train}"
-        if not one.picks:
-            run = one.fastest.run
-            name = f"{name_of(words_of([run])[0])}, {run.run.size}, {run.run.execution.runtime}"
-            fastest = f"{seconds(one.fastest.latency.median)}: {name}"
-            report.append(
-                note(f"{where}: none of {counted(one.measured, 'measured run')} is within {budget}; fastest {fastest}.")
-            )
+    for found in document.recommendations:
+        where = f"{found.device} ({found.machine}), batch {found.batch}{', training steps' * found.train}"
+        if not found.picks:
+            report.append(_none_within(found, where, budget))
             continue
-        report += [*_table(one, f"Within {budget} on {where}"), *_reasons(one, budget)]
-        report += [command(f"{what:8} {line}", "bold") for what, line in commands(one.picks[0].run.run)]
-    return [*report, *(warning(line) for line in warnings), note(OBJECTIVE, "dim")]
+        report += [*_table(found, f"Within {budget} on {where}"), *_reasons(found, budget)]
+        report += [command(f"{what:8} {line}", "bold") for what, line in found.picks[0].commands]
+    return [*report, *(warning(line) for line in document.warnings), note(document.objective, "dim")]
 
 
-def _table(one: Recommendation, title: str) -> Report:
-    picks = [*one.picks[:SHOWN], *([one.step] if one.step else [])]
-    figures = [pick.run.figures for pick in picks]
-    differing = Differing(
-        columns_of(words_of([pick.run for pick in picks])),
-        {
-            ">Size": [str(pick.run.run.size) for pick in picks],
-            "Runtime": [pick.run.run.execution.runtime for pick in picks],
-        },
+def _none_within(found: RecommendationRecord, where: str, budget: str) -> Line:
+    """Say that no run is within the budget, and name the fastest."""
+    fastest = found.fastest
+    settings = {key: words[0] for key, words in named([recorded_run(fastest)], IN_COLUMNS).items()}
+    name = f"{name_of(settings)}, {_size(fastest.size)}, {fastest.runtime}"
+    runs = f"none of {counted(found.measured, 'measured run')} is within {budget}"
+    return note(f"{where}: {runs}; fastest {seconds(fastest.latency_s.median)}: {name}.")
+
+
+def _size(size: ImageSize) -> str:
+    return f"{size.height}x{size.width}"
+
+
+def _table(found: RecommendationRecord, title: str) -> Report:
+    """The first picks, and below a line the next step."""
+    first = found.picks[:MOST_PICKS]
+    picks = [*first, *([found.step] if found.step else [])]
+    costs = [pick.cost for pick in picks]
+    names = RunNames(
+        named([recorded_run(pick) for pick in picks], IN_COLUMNS),
+        {">Size": [_size(pick.size) for pick in picks], "Runtime": [pick.runtime for pick in picks]},
     )
-    numbers = {
-        ">Median": [seconds(pick.latency.median) for pick in picks],
-        ">±95 %": [half_width(pick.latency) for pick in picks],
-        ">MACs": [scaled(each.macs) for each in figures],
-        ">Parameters": [scaled(each.parameters) for each in figures],
-        ">Memory": [size_in_bytes(each.memory_bytes) for each in figures],
-        ">Kept": [_kept(one, pick) for pick in picks],
+    figures = {
+        ">Median": [seconds(pick.latency_s.median) for pick in picks],
+        ">±95 %": [half_width(pick.latency_s.median, pick.latency_s.ci95) for pick in picks],
+        ">MACs": [scaled(cost.macs) for cost in costs],
+        ">Parameters": [scaled(cost.parameters) for cost in costs],
+        ">Memory": [size_in_bytes(cost.planned_memory_bytes) for cost in costs],
+        ">Kept": [percent(pick.kept) for pick in picks],
     }
-    places = {"": ["next" if pick is one.step else f"{index + 1}" for index, pick in enumerate(picks)]}
-    return runs_report(
-        printable(title), differing, numbers, places, section=picks.index(one.step) if one.step else None
-    )
+    ranks = {"": [*(str(index + 1) for index in range(len(first))), *(["next"] if found.step else [])]}
+    return runs_report(printable(title), names, figures, ranks, section=len(first) if found.step else None)
 
 
-def _kept(one: Recommendation, pick: Pick) -> str:
-    return percent(kept(pick.run.figures.capacity, one.most))
-
-
-def _reasons(one: Recommendation, budget: str) -> Report:
-    first = one.picks[0]
-    are = "is" if one.within == 1 else "are"
-    within = f"{count(one.within)} of {counted(one.measured, 'measured run')} {are} within {budget}"
-    lines = [f"{within}; the first keeps the most: {capacity_words(first.run.figures.capacity)}."]
-    if not first.sure:
-        why = "Its 95 % interval reaches beyond the limit" if first.latency.interval else "It has no 95 % interval"
+def _reasons(found: RecommendationRecord, budget: str) -> Report:
+    """Why the first pick is the best, whether its latency is certain, and what the next step costs."""
+    first, step = found.picks[0], found.step
+    are = "is" if found.within == 1 else "are"
+    within = f"{count(found.within)} of {counted(found.measured, 'measured run')} {are} within {budget}"
+    lines = [f"{within}; the first keeps the most: {capacity_words(first.cost.capacity)}."]
+    if not first.within_surely:
+        why = "Its 95 % interval reaches beyond the limit" if first.latency_s.ci95 else "It has no 95 % interval"
         lines.append(f"{why}: measure it for longer before you rely on it.")
-    if one.step:
-        more, share = one.step.latency.median - first.latency.median, one.step.latency.median / first.latency.median - 1
-        kept_then = f"keeps {_kept(one, one.step)} instead of {_kept(one, first)}"
-        cost = f"{seconds(abs(more))} {'more' if more >= 0 else 'less'} ({percent(share, '+.0f')})"
-        lines.append(f"The next step up takes {cost} and {kept_then}: {capacity_words(one.step.run.figures.capacity)}.")
-    else:
-        lines.append("No measured run keeps more, at any cost.")
+    lines.append(_step_up(first, step) if step else "No measured run keeps more, at any cost.")
     return [note(line) for line in lines]
 
 
-def capacity_words(capacity: Capacity) -> str:
-    """What a network keeps, in words: levels, their channels, cells of the finest, channels of the backbone."""
+def _step_up(first: PickRecord, step: PickRecord) -> str:
+    """The latency and the capacity of the next step, relative to the first pick."""
+    more = step.latency_s.median - first.latency_s.median
+    share = step.latency_s.median / first.latency_s.median - 1
+    cost = f"{seconds(abs(more))} {'more' if more >= 0 else 'less'} ({percent(share, '+.0f')})"
+    keeps = f"keeps {percent(step.kept)} instead of {percent(first.kept)}"
+    return f"The next step up takes {cost} and {keeps}: {capacity_words(step.cost.capacity)}."
+
+
+def capacity_words(capacity: CapacityRecord) -> str:
+    """The capacity of a network in words: levels, their channels, cells of the finest, channels of the backbone."""
     levels = "1 map" if capacity.levels == 1 else f"{capacity.levels} levels"
     return (
         f"{levels} of {counted(capacity.channels, 'channel')}, the finest of {counted(capacity.cells, 'cell')}, "

@@ -1,4 +1,7 @@
-"""`mnfpn runs` as tables: the runs of a store, all that is known of one, what was removed."""
+"""`mnfpn runs` as tables: the runs of a store, a run in full, and what was removed or merged.
+
+Other tables of runs share `runs_report`: of frontiers, and of recommendations.
+"""
 
 from __future__ import annotations
 
@@ -9,104 +12,110 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.points import words_of
 from mnfpn_cli.report.terminal.bench import half_width
-from mnfpn_cli.report.terminal.tables import Forms, Items, Report, command, note, pairs, table, warning
+from mnfpn_cli.report.terminal.tables import Forms, Phrases, Report, command, note, pairs, table, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, seconds_range, size_in_bytes
 from mnfpn_cli.settings.overrides import non_defaults
 
 if TYPE_CHECKING:
     from mnfpn_cli.documents.records import EnvironmentRecord
+    from mnfpn_cli.documents.runs import RunsMergeDocument, RunsPruneDocument
     from mnfpn_cli.report.terminal.tables import Cell, Table
     from mnfpn_cli.settings.network import NetworkSettings
-    from mnfpn_cli.store.change import Removed
     from mnfpn_cli.store.rows import Result, StoredRun, Sweep
     from mnfpn_cli.sweep.documents import ListedRun
 
 Columns = Mapping[str, Sequence[str]]
-"""The words or figures of each row, by the name of their column; ``>`` before it aligns them to the right."""
+"""The texts of each column, one for each row, by the name of the column; ``>`` before the name is for numbers."""
 
 
 @dataclass(frozen=True)
-class Differing:
-    """What the rows of a table differ in.
+class RunNames:
+    """The columns that name the runs of a table.
 
     Attributes:
-        settings: words by the key of a setting, as ``pyramid.channels``; by no key where they are names of networks.
-        apart: what has a column of its own wherever there is room for it, as ``Runtime``.
+        settings: columns by the key of a setting, as ``pyramid.channels``; the key is empty for names of networks.
+        execution: columns of their own wherever there is room for them, as ``Runtime``.
     """
 
     settings: Columns
-    apart: Columns = field(default_factory=dict)
+    execution: Columns = field(default_factory=dict)
 
     @property
-    def alike(self) -> dict[str, str]:
-        """What all rows have in common: of a single row, all that there is to it."""
-        both = {**self.settings, **self.apart}
-        return {key: words[0] for key, words in both.items() if len(set(words)) == 1}
+    def common(self) -> dict[str, str]:
+        """The columns whose text is the same in all rows, and that text."""
+        columns = {**self.settings, **self.execution}
+        return {key: texts[0] for key, texts in columns.items() if len(set(texts)) == 1}
 
-    def without(self, keys: Mapping[str, str]) -> Differing:
-        """The same, less what stands elsewhere."""
-        left = ({key: words for key, words in some.items() if key not in keys} for some in (self.settings, self.apart))
-        return Differing(*left)
+    def without(self, keys: Mapping[str, str]) -> RunNames:
+        """The same without the columns of these keys."""
+        groups = (self.settings, self.execution)
+        return RunNames(*({key: texts for key, texts in group.items() if key not in keys} for group in groups))
 
 
 def columns_of(rows: Sequence[Mapping[str, str]]) -> Columns:
-    """Rows of words under the same keys, as columns."""
+    """Turn rows, which have the same keys, into columns."""
     return {key: [row[key] for row in rows] for key in (rows[0] if rows else ())}
 
 
 def numbers_of(rows: Sequence[object]) -> Columns:
-    """The first column of a table that may stand in parts: the number of each row, from 1."""
+    """Return a column without a name that numbers rows from 1."""
     return {"": [str(index + 1) for index in range(len(rows))]}
 
 
 def runs_report(
     title: str,
-    differing: Differing,
+    names: RunNames,
     figures: Columns,
-    lead: Columns | None = None,
+    first: Columns | None = None,
     section: int | None = None,
     *,
     fold: bool = False,
 ) -> Report:
-    """The table, and below it what all rows have in common; a column without a figure is left out.
+    """Make a table with a row for each run, and a line below it with what all runs have in common.
 
-    Where a screen has no room for it, ``fold`` breaks rows into lines; else it stands in parts, ``lead`` before each.
+    Args:
+        title: the title.
+        names: the columns that name the runs; those that are the same for all runs go to the line below the table.
+        figures: the columns after the names; one without any text is left out.
+        first: a column before the names, which each part of a table has that a screen shows in parts.
+        section: the index of the row with a line above it.
+        fold: whether names may be broken into lines on a narrow screen; the table is shown in parts otherwise.
     """
-    alike, shown = differing.alike, {name: words for name, words in figures.items() if any(words)}
-    rows = max(map(len, figures.values()))
-    made = _table_of_runs(title, differing.without(alike), shown, lead, section, fold=fold)
-    words = ", ".join(f"{key.removeprefix('>').lower()} {word}".lstrip() for key, word in alike.items() if word)
-    return [made, *([note(f"{'The run' if rows == 1 else 'All of these'}: {words}.")] if words else [])]
+    common, filled = names.common, {name: texts for name, texts in figures.items() if any(texts)}
+    made = _table_of_runs(title, names.without(common), filled, first or {}, section, fold=fold)
+    text = ", ".join(f"{key.removeprefix('>').lower()} {text}".lstrip() for key, text in common.items() if text)
+    who = "The run" if max(map(len, figures.values())) == 1 else "All of these"
+    return [made, *([note(f"{who}: {text}.")] if text else [])]
 
 
 def _table_of_runs(
-    title: str, differing: Differing, figures: Columns, lead: Columns | None, section: int | None, *, fold: bool
+    title: str, names: RunNames, figures: Columns, first: Columns, section: int | None, *, fold: bool
 ) -> Forms:
-    """A row for each run: ``lead``, what the runs differ in, the figures; a line above the row of index ``section``.
+    """Make the forms of a table of runs.
 
-    The settings of a network stand in one column where that need not be broken; else in a column each where there is
-    room for that; else, to ``fold``, all that runs differ in stands in one column, broken into lines.
+    The widest has all settings in one column; the next a column for each setting; with ``fold``, the last has one
+    column for all names, broken into lines.
     """
-    settings, apart = differing.settings, differing.apart
-    phrases = {key: [_phrase(key, word) for word in words] for key, words in {**settings, **apart}.items()}
-    names = {"Network": [", ".join(words) for words in _rows({key: phrases[key] for key in settings})]}
-    each = {_heading(key, words): words for key, words in settings.items()}
-    if len(each) < len(settings):  # two keys that end in the same word
-        each = dict(settings)
-    made = [
-        _table(title, [_shown(lead), _shown(one), _shown(apart), _shown(figures)], section)
-        for one in ((names if settings else {}), each)
+    settings, execution = names.settings, names.execution
+    phrases = {key: [_phrase(key, text) for text in texts] for key, texts in {**settings, **execution}.items()}
+    together = {"Network": [", ".join(row) for row in _rows({key: phrases[key] for key in settings})]}
+    apart = {_heading(key, texts): texts for key, texts in settings.items()}
+    if len(apart) < len(settings):  # two keys that end in the same word
+        apart = dict(settings)
+    forms = [
+        _table(title, [_cells(first), _cells(columns), _cells(execution), _cells(figures)], section)
+        for columns in ((together if settings else {}), apart)
     ]
     if fold:
-        folded = {"Network": [Items(words) for words in _rows(phrases)]} if phrases else {}
-        made.append(_table(title, [_shown(lead), folded, _shown(figures)], section))
+        folded = {"Network": [Phrases(row) for row in _rows(phrases)]} if phrases else {}
+        forms.append(_table(title, [_cells(first), folded, _cells(figures)], section))
     if settings:
-        made[0].columns[len(lead or {})].no_wrap = True
-    return Forms(tuple(made))
+        forms[0].columns[len(first)].no_wrap = True
+    return Forms(tuple(forms))
 
 
-def _shown(columns: Columns | None) -> Mapping[str, Sequence[Cell]]:
-    return {name: list(map(note, words)) for name, words in (columns or {}).items()}
+def _cells(columns: Columns) -> Mapping[str, Sequence[Cell]]:
+    return {name: list(map(note, texts)) for name, texts in columns.items()}
 
 
 def _table(title: str, groups: Sequence[Mapping[str, Sequence[Cell]]], section: int | None) -> Table:
@@ -123,33 +132,37 @@ def _rows(columns: Columns) -> list[tuple[str, ...]]:
     return list(zip(*columns.values(), strict=True))
 
 
-def _phrase(key: str, word: str) -> str:
-    """A setting with its name, as ``channels 64``; what has a column apart is known by its word, a number is not."""
+def _phrase(key: str, text: str) -> str:
+    """A value in a sentence: with its name if it is a setting or a number, as ``channels 64``; else alone."""
     name = key.removeprefix(">").rpartition(".")[2]
-    return f"{name.lower()} {word}".lstrip() if name.islower() or word.isdigit() else word
+    return f"{name.lower()} {text}".lstrip() if name.islower() or text.isdigit() else text
 
 
-def _heading(key: str, words: Sequence[str]) -> str:
-    """Of a column of its own."""
+def _heading(key: str, texts: Sequence[str]) -> str:
+    """The name of the column of a setting, with ``>`` before it for numbers."""
     name = key.rpartition(".")[2] or "Network"
-    return f">{name}" if all(word[:1].isdigit() for word in words) else name
+    return f">{name}" if all(text[:1].isdigit() for text in texts) else name
 
 
 KEY_DIGITS = 8
-"""So many tell the runs of a store apart."""
+"""The digits of a key that are printed: enough to tell the runs of a store apart."""
 
-SWEEPS_SHOWN = 5
+MOST_SWEEPS = 5
+"""The most sweeps of a table; JSON has all."""
 
 
 def list_report(store: str, rows: Sequence[ListedRun], sweeps: Sequence[Sweep], limit: int | None) -> Report:
-    """The sweeps of a store, the latest first, with their commands below; its runs, and why some failed."""
-    shown = rows[:limit]
-    left = len(rows) - len(shown)
+    """The sweeps of a store, newest first, with their commands; its runs; and the reasons of failures.
+
+    ``limit``: the most runs; None for all.
+    """
+    listed = rows[:limit]
+    left = len(rows) - len(listed)
     return [
         *_sweeps_table(sweeps),
-        *(_runs_table(store, shown, len(rows)) if shown else [note(f"No such runs in {store}.")]),
-        *([note(f"{count(left)} more: --limit {len(rows)}, or --json", "dim")] if left else []),
-        *_failures(shown),
+        *(_runs_table(store, listed, len(rows)) if listed else [note(f"No such runs in {store}.")]),
+        *([note(f"{count(left)} more: `limit` {len(rows)}, or `json`", "dim")] if left else []),
+        *_failures(listed),
     ]
 
 
@@ -157,19 +170,19 @@ def _sweeps_table(sweeps: Sequence[Sweep]) -> Report:
     if not sweeps:
         return []
     made = table("Sweeps", ">#", "Started (UTC)", ">Runs", ">Done", ">Failed", ">Pending")
-    shown = sweeps[:SWEEPS_SHOWN]
-    for one in shown:
-        numbers = [one.counts.done, one.counts.failed, one.counts.pending]
-        made.add_row(str(one.id), _moment(one.started), *map(count, (sum(numbers), *numbers)))
-    asked = [command(f"{one.id}: {one.plan.command}") for one in shown if one.plan.command]
-    older = len(sweeps) - SWEEPS_SHOWN
-    return [made, *asked, *([note(f"{count(older)} older: --json", "dim")] if older > 0 else [])]
+    newest = sweeps[:MOST_SWEEPS]
+    for sweep in newest:
+        numbers = [sweep.counts.done, sweep.counts.failed, sweep.counts.pending]
+        made.add_row(str(sweep.id), _moment(sweep.started), *map(count, (sum(numbers), *numbers)))
+    commands = [command(f"{sweep.id}: {sweep.plan.command}") for sweep in newest if sweep.plan.command]
+    older = len(sweeps) - MOST_SWEEPS
+    return [made, *commands, *([note(f"{count(older)} older: `json`", "dim")] if older > 0 else [])]
 
 
 def _runs_table(store: str, rows: Sequence[ListedRun], total: int) -> Report:
-    """A row a run; what is the same for all of them stands below it."""
+    """A row for each run; ``total`` counts those beyond the limit too."""
     passes = [row.stored.run.execution.passes for row in rows]
-    apart = {
+    execution = {
         "Status": [str(row.stored.status) for row in rows],
         "Size": [str(row.stored.run.size) for row in rows],
         "Batch": [str(row.stored.run.execution.batch) for row in rows],
@@ -181,12 +194,12 @@ def _runs_table(store: str, rows: Sequence[ListedRun], total: int) -> Report:
     latencies = [row.latency for row in rows]
     figures = {
         ">Median": [seconds(one.median) if one else "" for one in latencies],
-        ">±95 %": [half_width(one) if one else "" for one in latencies],
+        ">±95 %": [half_width(one.median, one.interval) if one else "" for one in latencies],
         "Ended (UTC)": [_moment(row.result.finished) if row.result else "" for row in rows],
     }
     keys = {"Key": [row.stored.key[:KEY_DIGITS] for row in rows]}
-    differing = Differing(columns_of(words_of([row.stored for row in rows])), apart)
-    return runs_report(f"{counted(total, 'run')} in {store}", differing, figures, keys, fold=True)
+    names = RunNames(columns_of(words_of([row.stored for row in rows])), execution)
+    return runs_report(f"{counted(total, 'run')} in {store}", names, figures, keys, fold=True)
 
 
 def _failures(rows: Sequence[ListedRun]) -> list[Table]:
@@ -195,26 +208,23 @@ def _failures(rows: Sequence[ListedRun]) -> list[Table]:
         return []
     made = table("Failed", "Key", "Why")
     for row in failed:
-        made.add_row(row.stored.key[:KEY_DIGITS], note(_line((row.result and row.result.reason) or "")))
+        reason = (row.result and row.result.reason) or ""
+        made.add_row(row.stored.key[:KEY_DIGITS], note(" / ".join(reason.splitlines())))
     return [made]
 
 
-def _line(text: str) -> str:
-    return " / ".join(text.splitlines())
-
-
 def _moment(iso: str) -> str:
-    """``2026-11-21T17:20:34.096+00:00`` in as little as a narrow terminal has room for: ``11-21 17:20``."""
+    """A time in ISO 8601 without year and seconds, for a narrow terminal: ``11-21 17:20``."""
     return iso[5:16].replace("T", " ")
 
 
 def as_text(value: object) -> str:
-    """A setting in one word or line."""
+    """A value of a setting: a text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def show_report(row: ListedRun, results: Sequence[Result], again: str) -> Report:
-    """What the run is, what it costs, what was measured of it; ``again``: the command that measures it again."""
+    """A run in full, with its cost, its results, and the machine; ``again``: the command that measures it again."""
     measured = row.stored.measured
     return [
         _what(row),
@@ -250,7 +260,7 @@ def _what(row: ListedRun) -> Table:
 
 
 def _threads(stored: StoredRun) -> str:
-    """The threads that it was measured with, and whether they were asked for."""
+    """The threads that a run was measured with, and whether torch chose them."""
     from mnfpn_cli.sweep.documents import executed_run
 
     threads = executed_run(stored).threads
@@ -260,15 +270,15 @@ def _threads(stored: StoredRun) -> str:
 
 
 def _settings(settings: NetworkSettings) -> Table:
-    shown = [
+    rows = [
         (key, _stages(value) if key == "stages" else as_text(value)) for key, value in non_defaults(settings).items()
     ]
-    return pairs("Settings that are not the defaults", shown or [("none", "")])
+    return pairs("Settings that are not the defaults", rows or [("none", "")])
 
 
-def _stages(rows: Sequence[Mapping[str, object]]) -> str:
-    """A table of stages as ``--stages`` takes it."""
-    return " ".join(",".join(str(value) for value in row.values()) for row in rows)
+def _stages(stages: Sequence[Mapping[str, object]]) -> str:
+    """Stages as the parameter ``stages`` takes them: ``1,16,1,1 6,24,2,2``."""
+    return " ".join(",".join(str(value) for value in stage.values()) for stage in stages)
 
 
 def _cost(row: ListedRun) -> Table:
@@ -303,7 +313,7 @@ def _figures(result: Result) -> tuple[str, str, str]:
     if not result.samples:
         return "", "", ""
     latency = Latency(result.samples)
-    return seconds(latency.median), half_width(latency), count(len(result.samples))
+    return seconds(latency.median), half_width(latency.median, latency.interval), count(len(result.samples))
 
 
 def _newest(row: ListedRun) -> list[Table]:
@@ -333,19 +343,19 @@ def _environment(environment: EnvironmentRecord) -> Table:
     return pairs("Environment", [(key, as_text(value)) for key, value in environment if value is not None])
 
 
-def removed_report(removed: Removed, dry_run: bool) -> Report:
-    """What was removed, or would be, and what stays."""
-    verb = "Would remove" if dry_run else "Removed"
-    report: Report = [note(f"{verb}: {counted(removed.runs, 'run')}, {counted(removed.results, 'result')}.")]
-    if removed.restored:
-        again = "was to be measured again stays" if removed.restored == 1 else "were to be measured again stay"
-        report.append(note(f"{counted(removed.restored, 'run')} that {again} as measured before."))
-    if removed.busy:
-        stay = "stays" if removed.busy == 1 else "stay"
-        report.append(note(f"{counted(removed.busy, 'run')} being measured right now {stay}."))
+def removed_report(document: RunsPruneDocument) -> Report:
+    """The runs and results that were removed, or would be, and the runs that stay."""
+    verb = "Would remove" if document.dry_run else "Removed"
+    report: Report = [note(f"{verb}: {counted(document.runs, 'run')}, {counted(document.results, 'result')}.")]
+    if document.restored:
+        again = "was to be measured again stays" if document.restored == 1 else "were to be measured again stay"
+        report.append(note(f"{counted(document.restored, 'run')} that {again} as measured before."))
+    if document.busy:
+        stay = "stays" if document.busy == 1 else "stay"
+        report.append(note(f"{counted(document.busy, 'run')} being measured right now {stay}."))
     return report
 
 
-def merged_report(results: int, source: str, target: str) -> Report:
-    """What was copied from where to where."""
-    return [note(f"Merged: {counted(results, 'new result')} from {source} into {target}.")]
+def merged_report(document: RunsMergeDocument, source: str, target: str) -> Report:
+    """How many results were copied from one store into another."""
+    return [note(f"Merged: {counted(document.results, 'new result')} from {source} into {target}.")]

@@ -1,4 +1,4 @@
-"""A report on a terminal, by rich: in colours, and fitted to the width. It alone of this folder imports rich."""
+"""Print a report on a terminal with rich, in colours and fitted to the width. No other file here imports rich."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from mnfpn_cli.report.terminal.tables import Flexible, Forms, Line, Table, fitted, least_width, note, width_of
+from mnfpn_cli.report.terminal.tables import FlexibleCell, Forms, Line, Table, fitted, least_width, note, width_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Print what fits the screen, with an empty line above each table; only what stays too wide the terminal breaks."""
+    """Print a report in the width of the screen, with an empty line above each table."""
     for index, item in enumerate(report):
         if isinstance(item, Table | Forms):
             for part in fitted(item, console.width):
@@ -36,10 +36,10 @@ def print_report(report: Report, console: Console) -> None:
 
 
 def print_line(line: Line, console: Console) -> None:
-    """Print a line, broken at words where it must be."""
+    """Print a line; a long line is broken between words."""
     text = _text(line)
-    shown = Padding(text, (0, 0, 0, line.indent), expand=False) if line.indent else text
-    console.print(shown, soft_wrap=line.whole)
+    indented = Padding(text, (0, 0, 0, line.indent), expand=False) if line.indent else text
+    console.print(indented, soft_wrap=line.whole)
 
 
 def _text(line: Line) -> Text:
@@ -52,11 +52,11 @@ def _text(line: Line) -> Text:
 
 
 def _print_table(table: Table, console: Console) -> None:
-    """Print a table, wider than the screen where it must be: rich would cut digits off."""
+    """Print a table, wider than the screen if need be, as rich would cut digits off."""
     if table.title:
         print_line(note(table.title, "bold"), console)  # within the table it would be broken at the table's width
     screen = console.size
-    # The width alone would not count on a dumb terminal.
+    # rich ignores a width without a height on a dumb terminal.
     console.size = ConsoleDimensions(max(screen.width, least_width(table)), screen.height)
     console.print(_rich_table(table))
     console.size = screen
@@ -88,17 +88,17 @@ def _rich_table(table: Table) -> RichTable:
 def _cell(cell: Cell) -> RenderableType:
     if isinstance(cell, str):
         return Text(cell)
-    return _text(cell) if isinstance(cell, Line) else _Fitting(cell)
+    return _text(cell) if isinstance(cell, Line) else _RichCell(cell)
 
 
 @dataclass(frozen=True)
-class _Fitting:
+class _RichCell:
     """A cell whose form depends on the width of its column."""
 
-    cell: Flexible
+    cell: FlexibleCell
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(width_of(str(self.cell)), self.cell.most)
+        return Measurement(width_of(str(self.cell)), self.cell.full_width)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         text = _text(self.cell.within(options.max_width))

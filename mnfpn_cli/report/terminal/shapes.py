@@ -1,91 +1,106 @@
-"""`mnfpn shapes` as tables: of networks from settings, and of others."""
+"""`mnfpn shapes` as tables: the maps that come out of a network for each input."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mnfpn_cli.documents.shapes import LevelMap, ObservedMaps, TapMap
 from mnfpn_cli.report.terminal.audit import finding_lines
-from mnfpn_cli.report.terminal.tables import Report, Table, note, table
-from mnfpn_cli.report.units import inputs_title, shape, sides, size_in_bytes
+from mnfpn_cli.report.terminal.export import weights_report
+from mnfpn_cli.report.terminal.tables import Report, note, table
+from mnfpn_cli.report.units import inputs_title, sides, size_in_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from mnfpn_cli.audit.pyramid import Maps, OutputMap
-    from mnfpn_cli.plan.shapes import HeadShape, NetworkShapes
+    from mnfpn_cli.documents.records import ImageInput
+    from mnfpn_cli.documents.shapes import HeadMaps, OutputRecord, PlannedMaps, ShapesDocument
     from mnfpn_cli.report.terminal.tables import Table
-    from mnfpn_cli.settings.input import DType
 
 
-def shapes_tables(results: Sequence[NetworkShapes], dtype: DType, verified: bool) -> Report:
-    """A table for each input, and under it the levels whose size is not the input over the stride."""
+def shapes_tables(document: ShapesDocument) -> Report:
+    """A table for each input with its notes, whether the maps were verified, and how the checkpoint fits."""
     report: Report = []
-    for shapes in results:
-        if shapes.levels:
-            report.append(_table(shapes, dtype))
-        if shapes.head:
-            report.append(_head_table(shapes, shapes.head, dtype))
-        rounded = [level for level in shapes.levels if not level.is_exact]
-        if rounded:
-            exact = ", ".join(f"{level.name} {sides(level.exact_height, level.exact_width)}" for level in rounded)
-            report.append(note(f"≠ not input / stride ({exact}): layers of stride 2 round up.", "dim"))
-    if verified:
+    for maps in document.results:
+        report += _observed(maps) if isinstance(maps, ObservedMaps) else _planned(maps, f"{document.dtype}")
+    if document.verified:
         report.append(note("Verified: the real network returns the same maps from the same taps.", "green"))
+    return [*report, *weights_report(document.weights)]
+
+
+def _planned(maps: PlannedMaps, dtype: str) -> Report:
+    """The levels and the head of a network from settings, and the levels whose size is not the input / stride."""
+    title = f"Input {maps.input.batch}×{maps.input.channels}×{maps.input.height}×{maps.input.width}, {dtype}"
+    report: Report = []
+    if maps.levels:
+        report.append(_levels_table(maps, title))
+    if maps.head:
+        report.append(_head_table(maps.head, "Head" if maps.levels else title))
+    rounded = [_exact_size(level, maps.input) for level in maps.levels if not level.exact]
+    if rounded:
+        report.append(note(f"≠ not input / stride ({', '.join(rounded)}): layers of stride 2 round up.", "dim"))
     return report
 
 
-def _table(shapes: NetworkShapes, dtype: DType) -> Table:
-    batch, channels, height, width = shapes.input.shape
-    title = f"Input {batch}×{channels}×{height}×{width}, {dtype}"
+def _exact_size(level: LevelMap, image: ImageInput) -> str:
+    """The input / stride, as ``p6 9.375×14.0625``."""
+    stride = level.stride or 1
+    return f"{level.name} {sides(image.height / stride, image.width / stride)}"
+
+
+def _levels_table(maps: PlannedMaps, title: str) -> Table:
     made = table(title, "Level", ">Stride", "Tap", ">Tap map", ">Top-down", ">Output", ">Bytes")
-    for level in shapes.levels:
+    for level in maps.levels:
+        coarser = level.resized_from
         made.add_row(
             level.name,
             str(level.stride or "–"),
-            level.tap_path,
-            shape(level.tap.channels, level.tap.size),
-            f"{sides(*level.resized_from)} → {sides(*level.output.size)}" if level.resized_from else "–",
-            shape(level.output.channels, level.output.size) + ("  " if level.is_exact else " ≠"),
-            size_in_bytes(level.output.bytes(batch, dtype)),
+            level.tap.path,
+            _map(level.tap),
+            f"{sides(coarser.height, coarser.width)} → {sides(level.height, level.width)}" if coarser else "–",
+            _map(level) + ("  " if level.exact else " ≠"),
+            size_in_bytes(level.bytes),
         )
-    total = sum(level.output.bytes(batch, dtype) for level in shapes.levels)
     made.add_section()
-    made.add_row("all", *[""] * 5, size_in_bytes(total))
+    made.add_row("all", *[""] * 5, size_in_bytes(sum(level.bytes for level in maps.levels)))
     return made
 
 
-def _head_table(shapes: NetworkShapes, head: HeadShape, dtype: DType) -> Table:
-    batch, channels, height, width = shapes.input.shape
-    title = "Head" if shapes.levels else f"Input {batch}×{channels}×{height}×{width}, {dtype}"
+def _map(one: LevelMap | TapMap) -> str:
+    """Channels, height and width of a map, as ``256×150×225``."""
+    return f"{one.channels}×{one.height}×{one.width}"
+
+
+def _head_table(head: HeadMaps, title: str) -> Table:
     made = table(title, "From", ">Map", ">Logits", ">Bytes")
-    for index, (path, map_shape) in enumerate(head.maps):
-        logits = (str(head.classes), size_in_bytes(head.bytes(batch, dtype))) if index == 0 else ("", "")
-        made.add_row(path, shape(map_shape.channels, map_shape.size), *logits)
+    for index, one in enumerate(head.maps):
+        logits = (str(head.classes), size_in_bytes(head.bytes)) if index == 0 else ("", "")
+        made.add_row(one.path, _map(one), *logits)
     return made
 
 
-def maps_tables(results: Sequence[Maps]) -> Report:
-    """A table for each input, and under it what is wrong with the levels."""
-    report: Report = []
-    for maps in results:
-        report.append(_model_table(maps))
-        for finding in maps.findings:
-            report += finding_lines(finding)
-        report += [note(text, "dim") for text in maps.notes]
-    return report
+def _observed(maps: ObservedMaps) -> Report:
+    """The outputs of a network that others wrote, and what is wrong with them as a pyramid."""
+    report: Report = [_outputs_table(maps)]
+    for finding in maps.findings:
+        report += finding_lines(finding)
+    return [*report, *(note(text, "dim") for text in maps.notes)]
 
 
-def _model_table(maps: Maps) -> Table:
-    shape = ">Shape" if maps.batched else ">Shape with batch"
-    made = table(inputs_title(maps.inputs), "Output", ">Stride", shape, ">Bytes")
-    for one in maps.outputs:
-        sides = "×".join(map(str, one.shape[maps.batched :])) or "a number"
-        made.add_row(one.name or "output", _stride(one), sides, size_in_bytes(one.bytes))
+def _outputs_table(maps: ObservedMaps) -> Table:
+    batched = _is_batched(maps)
+    made = table(inputs_title(maps.inputs), "Output", ">Stride", ">Shape" if batched else ">Shape with batch", ">Bytes")
+    for output in maps.outputs:
+        shape = "×".join(map(str, output.shape[batched:])) or "a number"
+        made.add_row(output.name or "output", _stride(output), shape, size_in_bytes(output.bytes))
     made.add_section()
-    made.add_row("all", "", "", size_in_bytes(sum(one.bytes for one in maps.outputs)))
+    made.add_row("all", "", "", size_in_bytes(sum(output.bytes for output in maps.outputs)))
     return made
 
 
-def _stride(one: OutputMap) -> str:
-    return "–" if one.stride is None else f"{float(one.stride):g}"
+def _is_batched(maps: ObservedMaps) -> bool:
+    """Whether the batch comes first in every output, before more dimensions: not in a detector's list of boxes."""
+    batches = {one.shape[:1] for one in maps.inputs}
+    return all(len(output.shape) > 1 and {output.shape[:1]} == batches for output in maps.outputs)
+
+
+def _stride(output: OutputRecord) -> str:
+    return "–" if output.stride is None else f"{output.stride:g}"

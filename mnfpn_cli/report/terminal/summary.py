@@ -1,4 +1,4 @@
-"""`mnfpn summary` as tables: the layers, and what counters print."""
+"""`mnfpn summary` as tables: the layers of a network, the operations, and the totals of counters."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ PLACING = (
 
 
 def counts_tables(counts: CountsRecord) -> Report:
-    """What there is, what counters print, and how to place a number that somebody else printed."""
+    """The operations, the totals of counters, and how to find out what a number from elsewhere counts."""
     return [_work_table(counts.work), _totals_table(counts.tools), *_notes(counts.tools), note(PLACING, "dim")]
 
 
 def _work_table(work: WorkRecord) -> Table:
-    """Kinds that the network has."""
+    """A row for each kind of operation that the network has."""
     made = table("What there is to compute", "Kind", ">Count", "Unit")
     for key, (name, unit) in KINDS.items():
         if number := getattr(work, key):
@@ -65,7 +65,7 @@ def _totals_table(totals: Sequence[CounterTotal]) -> Table:
 
 
 def _notes(totals: Sequence[CounterTotal]) -> Report:
-    """Why counters print nothing, or may print something else; those that share a reason share a line."""
+    """Why counters have no total, or another elsewhere; a line for each reason."""
     by_text: dict[str, list[str]] = {}
     for one in totals:
         if one.note:
@@ -80,13 +80,13 @@ COLUMNS = ("path", "type", "status", "calls", "output_shape", "parameters", "mac
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rows are wanted.
+    """Which rows of a layer tree to list; None for all.
 
     Attributes:
-        depth: down to which; None for all.
+        depth: the largest depth.
         pattern: a glob that the path must match.
-        sort: by which number, largest first; rows that hold others are then left out, as they are sums.
-        top: how many at most.
+        sort: the number to sort by, largest first; rows that hold others are left out then, as they are sums.
+        top: the most rows.
     """
 
     depth: int | None = None
@@ -96,12 +96,12 @@ class Selection:
 
     @property
     def is_flat(self) -> bool:
-        """Whether rows stand by themselves, not as a tree."""
+        """Whether the rows are a list, not a tree."""
         return self.pattern is not None or self.sort is not None or self.top is not None
 
 
 def select(tree: LayerTree, selection: Selection) -> list[LayerRow]:
-    """The rows below the network that are wanted."""
+    """Select rows of a tree, without the network itself."""
     rows: Iterable[LayerRow] = tree.rows[1:]
     if selection.depth is not None:
         rows = (row for row in rows if row.depth <= selection.depth)
@@ -120,8 +120,8 @@ def _cells(row: LayerRow) -> list[str | int]:
 
 
 def rows_csv(rows: Sequence[LayerRow]) -> str:
-    """Comma-separated values, raw, with a line of names."""
-    import csv  # which every other command would pay for
+    """Write rows as comma-separated values, below a line with the names of the columns."""
+    import csv  # here: other commands do not need it
 
     buffer = StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -131,12 +131,12 @@ def rows_csv(rows: Sequence[LayerRow]) -> str:
 
 
 def rows_markdown(rows: Sequence[LayerRow]) -> str:
-    """A table as GitHub shows it; numbers with separators."""
+    """Write rows as a Markdown table; numbers have separators."""
     lines = [f"| {' | '.join(COLUMNS)} |", "|---|---|---|---:|---|---:|---:|---:|"]
     for row in rows:
         path, *cells = all_printable(_cells(row))
-        shown = [f"`{path}`", *(f"{cell:,}" if isinstance(cell, int) else cell for cell in cells)]
-        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in shown)} |")
+        texts = [f"`{path}`", *(f"{cell:,}" if isinstance(cell, int) else cell for cell in cells)]
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in texts)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -144,11 +144,11 @@ NOT_CALLED = {"never_called": "never called", "used": "used, not called"}
 
 
 def summary_tables(tree: LayerTree, inputs: Sequence[InputSpec], selection: Selection) -> Report:
-    """The layer tree, or the rows that were selected, and totals."""
+    """The layer tree or the selected rows, with a row of totals, and notes below."""
     network = tree.rows[0]
     by_activations = selection.sort == "activations"
     made = table(
-        inputs_title(inputs),
+        inputs_title([one.record() for one in inputs]),
         "Layer",
         "Type",
         ">Output",
@@ -173,20 +173,20 @@ def summary_tables(tree: LayerTree, inputs: Sequence[InputSpec], selection: Sele
     made.add_section()
     totals = (count(network.parameters), "100", scaled(network.macs), "100")
     made.add_row("total", network.type, _outputs(network), *[""] * by_activations, *totals)
-    return [made, *_shown(tree, rows, selection), *_totals(tree)]
+    return [made, *_selection_notes(tree, rows, selection), *_totals(tree)]
 
 
-def _shown(tree: LayerTree, rows: Sequence[LayerRow], selection: Selection) -> Report:
-    """What is not shown, and how to see it."""
+def _selection_notes(tree: LayerTree, rows: Sequence[LayerRow], selection: Selection) -> Report:
+    """How much of the network the listed rows are, or how to list deeper ones."""
     if selection.is_flat:
         leaves = [row for row in rows if row.leaf]
-        of = sum(row.leaf for row in tree.rows)
+        total = sum(row.leaf for row in tree.rows)
         macs, parameters = sum(row.macs for row in leaves), sum(row.parameters for row in leaves if row.registered)
         whole = tree.rows[0]
-        text = f"{len(leaves)} of {of} layers: {per_cent(macs, whole.macs) or 0} % of the MACs"
+        text = f"{len(leaves)} of {total} layers: {per_cent(macs, whole.macs) or 0} % of the MACs"
         return [note(f"{text}, {per_cent(parameters, whole.parameters) or 0} % of the parameters.", "dim")]
     if selection.depth is not None and selection.depth < tree.depth:
-        return [note(f"Depth {selection.depth} of {tree.depth}: --depth {tree.depth} shows every layer.", "dim")]
+        return [note(f"Depth {selection.depth} of {tree.depth}: `depth` {tree.depth} shows every layer.", "dim")]
     return []
 
 
@@ -200,13 +200,13 @@ def _totals(tree: LayerTree) -> Report:
 
 
 def _label(row: LayerRow) -> str:
-    """The path, and how often it was called where that is not once."""
+    """The path, and the number of calls where there are several."""
     return f"{row.path} ×{row.calls}" if row.calls > 1 else row.path
 
 
 @dataclass(frozen=True)
 class PathCell:
-    """An attribute path in the tree: whole where it fits its column, else its last name, under its parent's row."""
+    """An attribute path in the tree: whole where it fits its column, else its last name, indented."""
 
     path: str
     depth: int
@@ -214,7 +214,7 @@ class PathCell:
 
     @property
     def forms(self) -> list[Line]:
-        """The ways to write it, from the longest; what the parent's row said already is dimmed."""
+        """The path in full, its last name, and that with less indent; what the parent's row shows is dimmed."""
         if self.whole:
             return [Line(self.path)]
         parent, dot, name = self.path.rpartition(".")
@@ -229,12 +229,12 @@ class PathCell:
         return self.forms[-1].text
 
     @property
-    def most(self) -> int:
-        """The columns that the whole path takes."""
+    def full_width(self) -> int:
+        """The width of the whole path."""
         return width_of(self.forms[0].text)
 
     def within(self, width: int) -> Line:
-        """The longest form that so many columns have room for."""
+        """The longest form that fits the width, or the shortest."""
         return next((form for form in self.forms if width_of(form.text) <= width), self.forms[-1])
 
 

@@ -1,11 +1,12 @@
-"""`mnfpn sweep` as tables: what the space holds, what was chosen, what was measured."""
+"""`mnfpn sweep` as tables: the runs of a space, and what was measured of them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.points import KEPT
-from mnfpn_cli.report.terminal.runs import Differing, runs_report
+from mnfpn_cli.report.terminal.runs import RunNames, runs_report
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, table, warning
 from mnfpn_cli.report.units import count, counted, duration, scaled, size_in_bytes, times
 from mnfpn_cli.space.planned import kept
@@ -24,15 +25,15 @@ if TYPE_CHECKING:
     from mnfpn_cli.sweep.start import Chosen, Expected
     from mnfpn_cli.sweep.state import Swept
 
-SHOWN = 10
-"""Reasons, and runs of a frontier, that are shown; JSON has all."""
+MOST_ROWS = 10
+"""The most rows of a table; a table of a frontier has twice as many. JSON has all."""
 
-ASKED = 2000
-"""Runs of a space that are looked at for what they differ in."""
+MOST_COMPARED = 2000
+"""The most runs of a space that are compared to find the settings that differ."""
 
 
 def space_report(chosen: Chosen, frontier: Sequence[Planned], expected: Expected | None) -> Report:
-    """What there is, what is left out and why, and the runs that keep the most capacity for their MACs."""
+    """The runs of a space by number, the invalid combinations, and the planned frontier; nothing was measured."""
     from mnfpn_cli.sweep.start import invalid_runs
 
     report: Report = [_counts(chosen.space, chosen, expected), *reasons_report(invalid_runs(chosen.space.invalid))]
@@ -50,21 +51,21 @@ def _counts(space: PlannedSpace, chosen: Chosen, expected: Expected | None) -> T
         ("", f"{count(space.repeated)} given twice" if space.repeated else ""),
         ("invalid", count(invalid) if invalid else ""),
         ("over budget", ", ".join(f"{count(number)} by `{name}`" for name, number in space.cut.items())),
-        ("to measure", f"{_left(chosen, expected)} (--measure {chosen.measure})"),
+        ("to measure", f"{_to_measure(chosen, expected)} (`measure` {chosen.measure})"),
         ("", "less those whose runtime cannot run there" if chosen.runs and all_runtimes(space) else ""),
         ("time", _time(expected) if expected else ""),
     ]
     return pairs("Space", [row for row in rows if row[1]])
 
 
-def _left(chosen: Chosen, expected: Expected | None) -> str:
-    """How many runs are to be measured: less those that the store has, where one was asked."""
+def _to_measure(chosen: Chosen, expected: Expected | None) -> str:
+    """The number of runs to measure, without those that a store has already."""
     left = expected.runs if expected else len(chosen.runs)
     return count(left) + (f" of {count(len(chosen.runs))}" if left < len(chosen.runs) else "")
 
 
 def _time(expected: Expected) -> str:
-    """About how long it takes, and by what that is known."""
+    """The time that the sweep takes, with the numbers behind the estimate."""
     runs = f"{counted(expected.runs, 'run')} and {counted(expected.baselines, 'time')} of the baseline run"
     if not expected.runs:
         return "none: all of them are measured"
@@ -75,45 +76,49 @@ def _time(expected: Expected) -> str:
 
 
 def reasons_report(invalid: Sequence[InvalidRuns]) -> Report:
-    """Why combinations are no networks, and how many runs that are."""
+    """A row for each reason why combinations of settings are invalid."""
     if not invalid:
         return []
     made = table("Invalid combinations", ">Runs", "Why")
-    for one in invalid[:SHOWN]:
+    for one in invalid[:MOST_ROWS]:
         made.add_row(count(one.runs), note(one.reason.replace("\n", "; ")))
-    more = [note(f"{len(invalid) - SHOWN} more reasons: --json has them all.", "dim")] if len(invalid) > SHOWN else []
+    more = (
+        [note(f"{len(invalid) - MOST_ROWS} more reasons: `json` has them all.", "dim")]
+        if len(invalid) > MOST_ROWS
+        else []
+    )
     return [made, *more]
 
 
 def frontier_report(frontier: Sequence[Planned], runs: Sequence[Planned]) -> Report:
-    """The networks of a frontier by their plans, the cheapest first; of many, some from end to end.
+    """The networks of a planned frontier, the cheapest first; of many, a part spread over the whole frontier.
 
-    ``runs``: those that it is the frontier of: what they differ in, and the networks shown do not, is said once.
+    ``runs``: all runs of the space. A setting in which only these differ stands below the table.
     """
     networks = list({_bare(one.run): one for one in frontier}.values())
-    shown = _some(networks, 2 * SHOWN)
-    of = f", {len(shown)} of {count(len(networks))} networks" if len(shown) < len(networks) else ""
-    bare = [_bare(one.run) for one in shown]
+    listed = _spread(networks, 2 * MOST_ROWS)
+    of = f", {len(listed)} of {count(len(networks))} networks" if len(listed) < len(networks) else ""
+    bare = [_bare(one.run) for one in listed]
     most = max(one.figures.capacity.product for one in networks)
-    asked = [*bare, *(_bare(one.run) for one in _some(runs, ASKED))]
-    settings = {key: words[: len(bare)] for key, words in named(asked).items()}
+    compared = [*bare, *(_bare(one.run) for one in _spread(runs, MOST_COMPARED))]
+    settings = {key: words[: len(bare)] for key, words in named(compared).items()}
     figures = {
-        ">MACs": [scaled(one.figures.macs) for one in shown],
-        ">Parameters": [scaled(one.figures.parameters) for one in shown],
-        ">Memory": [size_in_bytes(one.figures.memory_bytes) for one in shown],
-        ">Levels": [str(one.figures.capacity.levels) for one in shown],
-        ">Kept": [percent(kept(one.figures.capacity, most)) for one in shown],
+        ">MACs": [scaled(one.figures.macs) for one in listed],
+        ">Parameters": [scaled(one.figures.parameters) for one in listed],
+        ">Memory": [size_in_bytes(one.figures.memory_bytes) for one in listed],
+        ">Levels": [str(one.figures.capacity.levels) for one in listed],
+        ">Kept": [percent(kept(one.figures.capacity, most)) for one in listed],
     }
-    return runs_report(f"Frontier: the most kept for its MACs{of}", Differing(settings), figures, fold=True)
+    return runs_report(f"Frontier: the most kept for its MACs{of}", RunNames(settings), figures, fold=True)
 
 
 def _bare(run: Run) -> Run:
-    """What cost and capacity depend on: not on what executes it, and where."""
+    """The run without runtime, device and threads, on which cost and capacity do not depend."""
     return Run(run.settings, run.size, Execution(batch=run.execution.batch, dtype=run.execution.dtype))
 
 
-def _some(items: Sequence[Planned], most: int) -> Sequence[Planned]:
-    """So many of them at most, from end to end."""
+def _spread(items: Sequence[Planned], most: int) -> Sequence[Planned]:
+    """At most ``most`` items, evenly spread, with the first and the last."""
     if len(items) <= most:
         return items
     step = (len(items) - 1) / (most - 1)
@@ -121,16 +126,25 @@ def _some(items: Sequence[Planned], most: int) -> Sequence[Planned]:
 
 
 MUCH = 2
-"""Times from which on per cent are no help."""
+"""The drift from which a factor is printed, not per cent."""
 
 
-def swept_report(swept: Swept) -> Report:
-    """How many runs were measured, what was left out or failed, whether the machine stayed the same, what next."""
-    left = swept.counts.pending - swept.skipped - len(swept.not_run)  # those are told below, with the reason
+@dataclass(frozen=True)
+class NextSteps:
+    """The command lines to type after a sweep: show the frontier, recommend runs, list the runs that failed."""
+
+    report: str
+    recommend: str
+    list_failed: str
+
+
+def swept_report(swept: Swept, commands: NextSteps) -> Report:
+    """The runs by status, those left out or failed and why, the warnings, and what to type next."""
+    left = swept.counts.pending - swept.skipped - len(swept.not_run)  # these have rows of their own
     counts = {**dict(swept.counts), "pending": max(0, left)}
     rows = [(status, count(number)) for status, number in counts.items() if number or status == "done"]
     left_out = [part for sweep in swept.sweeps for part in _left_out(sweep)]
-    left_out += [("too slow", f"{count(swept.skipped)} by --max-latency, and not measured")] if swept.skipped else []
+    left_out += [("too slow", f"{count(swept.skipped)} by `max_latency`, and not measured")] if swept.skipped else []
     left_out += [
         (
             "not run",
@@ -139,35 +153,34 @@ def swept_report(swept: Swept) -> Report:
         for one in swept.not_run_groups
     ]
     timed = f"timed {counted(len(swept.baselines), 'time')}" if swept.baselines else "not timed"
-    store = swept.store
-    advice = f"The frontier: mnfpn report --store {store}. Which to take: mnfpn recommend --store {store}."
+    advice = f"The frontier: {commands.report}. Which to take: {commands.recommend}."
     return [
-        pairs(f"Sweep, in {store}", [*rows, *left_out, ("baseline run", timed)]),
+        pairs(f"Sweep, in {swept.store}", [*rows, *left_out, ("baseline run", timed)]),
         *(table_ for sweep in swept.sweeps for table_ in reasons_report(sweep.plan.invalid)),
-        *_failures(swept.runs),
-        *(warning(line) for line in warnings_of(swept)),
+        *_failures(swept.runs, commands.list_failed),
+        *(warning(line) for line in result_warnings(swept)),
         *([note(advice, "dim")] if swept.counts.done else []),
     ]
 
 
 def _left_out(sweep: Sweep) -> list[tuple[str, str]]:
-    """What was not to be measured, and why."""
+    """The runs of a sweep that were not to be measured: over the budget, or not chosen."""
     plan = sweep.plan
     rows = [("over budget", f"{count(number)} by `{name}`") for name, number in plan.over_budget.items()]
     not_chosen = plan.space.runs - sweep.counts.done - sweep.counts.failed - sweep.counts.pending
-    return [*rows, *([("not chosen", f"{count(not_chosen)} (--measure {plan.measure})")] if not_chosen > 0 else [])]
+    return [*rows, *([("not chosen", f"{count(not_chosen)} (`measure` {plan.measure})")] if not_chosen > 0 else [])]
 
 
-def warnings_of(swept: Swept) -> list[str]:
-    """What makes the figures less sure than they look, once all are there."""
+def result_warnings(swept: Swept) -> list[str]:
+    """The warnings about results of other options, and about drift."""
     return [*reused_lines(swept.reused), *drift_lines(swept.baselines)]
 
 
 def reused_lines(reused: Sequence[Reused]) -> list[str]:
-    """What was measured before, with other options than were asked for this time."""
+    """A line for results that an earlier sweep measured with other options."""
     return [
         f"{counted(one.runs, 'result')} {'is' if one.runs == 1 else 'are'} of another sweep, measured with "
-        f"{_options(one.measured_with)}, not with {_options(one.wanted)}: repeat the sweep with --again to measure anew"
+        f"{_options(one.measured_with)}, not with {_options(one.wanted)}: repeat the sweep with `again` to measure anew"
         for one in reused
     ]
 
@@ -177,38 +190,38 @@ def _options(options: str | None) -> str:
 
 
 def drift_lines(baselines: Sequence[Baseline]) -> list[str]:
-    """What the baseline run says of the machine: where it moved, and by how much."""
+    """A line if the time of the baseline run changed; none if the machine stayed the same."""
     from mnfpn_cli.sweep.drift import moved_baselines
 
     return moved_lines(moved_baselines(baselines))
 
 
-def moved_lines(found: Sequence[MovedBaseline]) -> list[str]:
-    """The same where it is known when the baseline run moved."""
-    if not found:
+def moved_lines(changes: Sequence[MovedBaseline]) -> list[str]:
+    """A line about the largest of these changes."""
+    if not changes:
         return []
-    worst = max(found, key=lambda one: abs(one.drift - 1))
+    worst = max(changes, key=lambda one: abs(one.drift - 1))
     slower = "slower" if worst.drift > 1 else "faster"
     much = worst.drift >= MUCH or worst.drift <= 1 / MUCH
-    how = (
+    change = (
         f"took {times(worst.drift)} × its first time"
         if much
         else (f"was {percent(abs(worst.drift - 1))} {slower} than at first")
     )
     when = f"{worst.finished[:19].replace('T', ' ')} UTC, on {worst.worker}"
     return [
-        f"the baseline run moved: at worst it {how} ({when}). The page of mnfpn report, and mnfpn runs "
+        f"the baseline run moved: at worst it {change} ({when}). The page of mnfpn report, and mnfpn runs "
         "export, have times corrected for it; an idle machine needs none."
     ]
 
 
-def _failures(runs: Sequence[StoredRun]) -> Report:
+def _failures(runs: Sequence[StoredRun], list_failed: str) -> Report:
     failed = [one for one in runs if one.status == "failed" and one.result]
     if not failed:
         return []
     made, name = table("Failed", "Run", "Why"), namer([one.run for one in runs])
-    for one in failed[:SHOWN]:
+    for one in failed[:MOST_ROWS]:
         made.add_row(phrases(name(one.run)), note(one.result.reason or "" if one.result else ""))
-    more = len(failed) - SHOWN
-    left_out = [note(f"{count(more)} more: mnfpn runs list --status failed", "dim")] if more > 0 else []
-    return [made, *left_out, note("--retry-failed measures them again.", "dim")]
+    more = len(failed) - MOST_ROWS
+    left_out = [note(f"{count(more)} more: {list_failed}", "dim")] if more > 0 else []
+    return [made, *left_out, note("`retry_failed` measures them again.", "dim")]

@@ -1,4 +1,4 @@
-"""What every report is made of, as data: tables, lines, and what has shorter forms. `plain` and `screen` show them."""
+"""The parts of a report as data: tables, lines, and cells with shorter forms. `plain` and `screen` print them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Line:
     """A line of text.
 
     Attributes:
-        text: what it says; a screen breaks it where it is too long.
-        style: its colour and weight on a screen, as ``bold red``.
-        marks: patterns, each with the style of what matches it.
-        whole: whether a screen must leave it as it is.
-        indent: columns before it, and before each line that a screen breaks it into.
-        ansi: whether the text has escape sequences, for a screen alone.
+        text: the text; a screen breaks it where it is too long.
+        style: the colour and weight on a screen, as ``bold red``.
+        marks: regular expressions, each with the style of its matches.
+        whole: whether a screen must not break the line.
+        indent: columns before the text, also after each break.
+        ansi: whether the text has escape sequences, which only a screen understands.
     """
 
     text: str
@@ -36,30 +36,30 @@ class Line:
         return self.text
 
 
-class Flexible(Protocol):
-    """A cell that is shorter where its column is narrow; as a text, it is what needs the least room."""
+class FlexibleCell(Protocol):
+    """A cell with a shorter form for a narrow column; `str` gives the text that sets its least width."""
 
     @property
-    def most(self) -> int:
-        """The columns that its longest form takes."""
+    def full_width(self) -> int:
+        """The width of its longest form, in columns of the screen."""
 
     def within(self, width: int) -> Line:
-        """The form for so many columns."""
+        """The form for a column of this width."""
 
 
 class Drawing(Protocol):
-    """A picture that is drawn when it is known where."""
+    """A picture that depends on the width of the screen."""
 
     def lines(self, width: int | None) -> Iterator[Line]:
-        """The picture for a screen of so many columns; None: for a file."""
+        """The picture for a screen of this width; None for a file."""
 
 
-Cell = str | Line | Flexible
+Cell = str | Line | FlexibleCell
 
 
 @dataclass
 class Column:
-    """A column of a table: numbers stand to the right; what is not to be broken is ``no_wrap``."""
+    """A column of a table; ``numbers`` are aligned to the right, ``no_wrap`` keeps cells on one line."""
 
     header: str
     numbers: bool
@@ -69,7 +69,7 @@ class Column:
 
 @dataclass
 class Table:
-    """Columns of cells under a title; ``sections`` are the rows above which there is a line."""
+    """Columns of cells under a title; ``sections`` are the indices of rows that have a line above them."""
 
     title: str | None
     columns: list[Column]
@@ -82,7 +82,7 @@ class Table:
         return len(self.columns[0].cells)
 
     def add_row(self, *cells: Cell) -> None:
-        """Add a cell to each column; those that are not given are empty."""
+        """Add a cell to each column; the last columns may be left out, and are empty then."""
         empty = [""] * (len(self.columns) - len(cells))
         for column, cell in zip(self.columns, [*cells, *empty], strict=True):
             column.cells.append(printable(cell) if isinstance(cell, str) else cell)
@@ -93,14 +93,14 @@ class Table:
 
 
 def table(title: str, *columns: str) -> Table:
-    """An empty table; a column whose name begins with ``>`` holds numbers: aligned to the right, never broken."""
+    """Make an empty table; ``>`` before the name of a column is for numbers: aligned to the right, never broken."""
     return Table(
         title, [Column(name.removeprefix(">"), name.startswith(">"), name.startswith(">")) for name in columns]
     )
 
 
 def pairs(title: str, rows: Iterable[tuple[str, str]]) -> Table:
-    """A table of names and values."""
+    """Make a table of names and values, without a header."""
     made = table(title, "", "")
     made.show_header = False
     for row in rows:
@@ -109,41 +109,41 @@ def pairs(title: str, rows: Iterable[tuple[str, str]]) -> Table:
 
 
 def note(text: str, style: str = "", indent: int = 0) -> Line:
-    """A line of its own; names out of files can hold anything, and must not steer a terminal."""
+    """Make a line; control characters, which names of files may have, are escaped."""
     return Line(printable(text), style, indent=indent)
 
 
 def warning(text: str) -> Line:
-    """What makes a result less sure than it looks, spelled as on standard error."""
+    """Make a line of a warning, spelled as on standard error."""
     return note(f"warning: {text}", "yellow")
 
 
 def command(text: str, style: str = "") -> Line:
-    """What is to be copied from a terminal: one line, which only the terminal itself may break."""
+    """Make a line of a command to copy: only the terminal itself breaks it."""
     return Line(printable(text), style, whole=True)
 
 
 def width_of(text: str) -> int:
-    """The columns that a text takes: two for a wide sign, none for one that is set upon another."""
-    return len(text) if text.isascii() else sum(map(_sign_width, text))
+    """The width of a text in columns of the screen: two for a wide character, none for a combining one."""
+    return len(text) if text.isascii() else sum(map(_character_width, text))
 
 
-def _sign_width(sign: str) -> int:
-    if unicodedata.category(sign) in ("Mn", "Me", "Cf"):
+def _character_width(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
         return 0
-    return 2 if unicodedata.east_asian_width(sign) in "WF" else 1
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 TEXT_WIDTH = 16
-"""The least width of a column of text; one that is no wider than this is never broken."""
+"""The least width of a column of text; a column that is no wider is never broken."""
 
 GAP = 2
-"""Between columns."""
+"""Spaces between columns."""
 
 
 @dataclass(frozen=True)
 class Forms:
-    """One table in several forms, the widest first: a screen shows the first that fits, a file the first of all."""
+    """A table in several forms, the widest first: a screen shows the first that fits, a file the first of all."""
 
     tables: tuple[Table, ...]
 
@@ -152,26 +152,26 @@ Report = list[Table | Forms | Line | Drawing]
 
 
 @dataclass(frozen=True)
-class Items:
-    """Short phrases with commas between them: a line is broken behind a comma, never within a phrase that fits."""
+class Phrases:
+    """A cell of short phrases with commas between them, which is broken after commas alone."""
 
-    items: tuple[str, ...]
+    phrases: tuple[str, ...]
 
     def __str__(self) -> str:
         return max(self._parts, key=width_of)
 
     @property
     def _parts(self) -> list[str]:
-        *others, last = map(printable, self.items)
-        return [*(f"{item}," for item in others), last]
+        *others, last = map(printable, self.phrases)
+        return [*(f"{phrase}," for phrase in others), last]
 
     @property
-    def most(self) -> int:
-        """The columns that all of them take."""
+    def full_width(self) -> int:
+        """The width of all phrases on one line."""
         return width_of(" ".join(self._parts))
 
     def within(self, width: int) -> Line:
-        """As many on a line as there is room for."""
+        """As many phrases on each line as fit."""
         lines = [""]
         for part in self._parts:
             longer = f"{lines[-1]} {part}".lstrip()
@@ -182,41 +182,42 @@ class Items:
         return Line("\n".join(line for line in lines if line))
 
 
-def phrases(text: str) -> Items:
-    """A text with commas in it, to be broken behind these alone."""
-    return Items(tuple(text.split(", ")))
+def phrases(text: str) -> Phrases:
+    """Make a cell of a text that is broken after its commas alone."""
+    return Phrases(tuple(text.split(", ")))
 
 
 def fitted(item: Table | Forms, width: int) -> list[Table]:
-    """The tables that show it on a screen of so many columns, the title on the first of them.
+    """Return the widest form that fits a screen of this width.
 
-    That is one where any form fits. Else it is the last form in parts below each other, each with the first column.
+    Where none fits, return the last form in parts, each with the first column; the first part has the title.
     """
-    forms = item.tables if isinstance(item, Forms) else (item,)
-    whole = [short_text_whole(form) for form in forms]
-    for form in whole:
+    tables = item.tables if isinstance(item, Forms) else (item,)
+    forms = [_with_short_columns_whole(table) for table in tables]
+    for form in forms:
         if least_width(form) <= width:
             return [form]
-    return list(_parts(whole[-1], width))
+    return list(_parts(forms[-1], width))
 
 
-def short_text_whole(table: Table) -> Table:
-    """A table broken only where its text is long: a screen would break ``all`` as well as a path beside it."""
-    return replace(table, columns=[replace(one, no_wrap=one.no_wrap or _is_short(one)) for one in table.columns])
+def _with_short_columns_whole(table: Table) -> Table:
+    """Keep columns of short text on one line: to make room, a screen would break ``all`` as well as a long path."""
+    columns = [replace(column, no_wrap=column.no_wrap or _is_short(column)) for column in table.columns]
+    return replace(table, columns=columns)
 
 
 def _is_short(column: Column) -> bool:
-    # A cell that is neither has shorter forms of its own for a narrow column.
+    # Any other cell has a shorter form of its own for a narrow column.
     cells = [column.header, *column.cells]
     return all(isinstance(cell, str | Line) and width_of(str(cell)) <= TEXT_WIDTH for cell in cells)
 
 
 def least_width(table: Table) -> int:
-    """The width of a table whose numbers are whole and whose text is broken into lines."""
-    return _least(table.columns)
+    """The least width of a table, with numbers whole and text broken into lines."""
+    return _least_width(table.columns)
 
 
-def _least(columns: Sequence[Column]) -> int:
+def _least_width(columns: Sequence[Column]) -> int:
     widths = GAP * (len(columns) - 1)
     for column in columns:
         longest = max(width_of(str(cell)) for cell in (column.header, *column.cells))
@@ -228,7 +229,7 @@ def _parts(table: Table, width: int) -> Iterator[Table]:
     first, *others = table.columns
     groups: list[list[Column]] = [[]]
     for column in others:
-        if groups[-1] and _least([first, *groups[-1], column]) > width:
+        if groups[-1] and _least_width([first, *groups[-1], column]) > width:
             groups.append([])
         groups[-1].append(column)
     for number, group in enumerate(groups):
