@@ -101,7 +101,7 @@ def show(
     with open_store(store) as opened:
         run, results = read_run(opened, key.lower())
         (row,) = rows_of([run], baselines(opened))
-    again = measuring(row.stored.run)
+    again = measuring(row.stored.planned.run)
     emit(show_report(row, results, again), show_document(row, results, measuring), output)
 
 

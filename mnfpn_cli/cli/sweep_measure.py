@@ -87,7 +87,7 @@ def go_on(name: str, options: MeasuringOptions, output: OutputOptions) -> None:
                 warn(f"sweep {one.id} is for {one.machine}, this is {machine}: {left_there}")
         if not here:
             raise MnfpnError("--resume: no run that is left is for this kind of machine")
-        runs = [one.run for sweep in here for one in read_runs(store, sweep.id, "pending")]
+        runs = [one.planned.run for sweep in here for one in read_runs(store, sweep.id, "pending")]
         with _machines(options, runs) as pool:
             _run(store, [one.id for one in here], pool, options, output)
 

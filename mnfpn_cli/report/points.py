@@ -103,7 +103,7 @@ def points_of(runs: Sequence[StoredRun], sweeps: Sequence[Sweep], baselines: Seq
 
 def words_of(runs: Sequence[StoredRun]) -> list[dict[str, str]]:
     """What names each run: the settings in which they differ, or else those that are not the defaults."""
-    columns = named([one.run for one in runs], IN_COLUMNS)
+    columns = named([one.planned.run for one in runs], IN_COLUMNS)
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

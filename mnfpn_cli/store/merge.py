@@ -157,8 +157,8 @@ def rescue(error: StoreError, run: StoredRun, result: Result, sweep: Sweep, fold
         StoreError: where that cannot be written either; the first error is its cause.
     """
     path = (folder or Path()) / f"mnfpn-rescued-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.db"
-    networks = Networks([run.run.settings])
-    network = networks.id_of(run.run.settings)
+    networks = Networks([run.settings])
+    network = networks.id_of(run.settings)
     parcel = Parcel(
         sweeps=[{"id": sweep.id, **sweep_columns(sweep.token, sweep.started, sweep.machine, sweep.plan)}],
         networks=networks.rows(),

@@ -146,24 +146,46 @@ class Result:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run in a store, and the newest result that it has: of one that is done, of those that are."""
+    """A run in a store, with its newest result.
+
+    Attributes:
+        key: its `run_key`: 32 hexadecimal digits.
+        planned: the run with its cost by the plan.
+        target_machine: the kind of machine that it was planned for.
+        status: whether it was measured, failed, or is still to be measured.
+        result: the newest one, or where the run is done the newest one that is done; None where there is none.
+    """
 
     key: str
-    run: Run
+    planned: Planned
     target_machine: str
-    figures: Figures
     status: Status
     result: Result | None = None
 
     @property
-    def planned(self) -> Planned:
-        """The run with what its plan says."""
-        return Planned(self.run, self.figures)
+    def settings(self) -> NetworkSettings:
+        """The settings of its network."""
+        return self.planned.run.settings
+
+    @property
+    def size(self) -> Size:
+        """The size of its images."""
+        return self.planned.run.size
+
+    @property
+    def execution(self) -> Execution:
+        """Its runtime, device, dtype, batch and pass, as they were asked for."""
+        return self.planned.run.execution
+
+    @property
+    def figures(self) -> Figures:
+        """Its cost by the plan."""
+        return self.planned.figures
 
     @property
     def device(self) -> str:
         """Where it ran, or where it is to run: ``auto`` is known only then."""
-        return self.measured.run.device if self.measured else self.run.execution.device
+        return self.measured.run.device if self.measured else self.execution.device
 
     @property
     def machine(self) -> str:
@@ -234,8 +256,8 @@ def run_of(row: Row[Any], settings: NetworkSettings, result: Result | None = Non
     execution = Execution(row.runtime, row.device, row.dtype, row.batch, row.threads, row.passes == PASSES[True])
     capacity = Capacity(row.backbone_channels, row.channels, row.levels, row.finest_cells)
     figures = Figures(row.parameters, row.macs, row.memory_bytes, capacity)
-    run = Run(settings, Size(row.height, row.width), execution)
-    return StoredRun(row.key, run, row.machine, figures, row.status, result)
+    planned = Planned(Run(settings, Size(row.height, row.width), execution), figures)
+    return StoredRun(row.key, planned, row.machine, row.status, result)
 
 
 def columns_of(key: str, planned: Planned, machine: str, network: str) -> dict[str, Any]:

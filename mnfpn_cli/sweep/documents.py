@@ -63,8 +63,8 @@ def stored_run(row: ListedRun, command: Command) -> StoredRunRecord:
         **dict(executed_run(stored)),
         key=stored.key,
         status=stored.status,
-        size=str(stored.run.size),
-        batch=stored.run.execution.batch,
+        size=str(stored.size),
+        batch=stored.execution.batch,
         machine=stored.machine,
         worker=result.worker if result else None,
         latency_s=latency_record(latency) if latency else None,
@@ -74,7 +74,7 @@ def stored_run(row: ListedRun, command: Command) -> StoredRunRecord:
         started=result.started if result else None,
         finished=result.finished if result else None,
         reason=result.reason if result else None,
-        command=command(stored.run),
+        command=command(stored.planned.run),
     )
 
 
@@ -97,7 +97,7 @@ def export_document(rows: Sequence[ListedRun], command: Command) -> RunsExportDo
 def show_document(row: ListedRun, results: Sequence[Result], command: Command) -> RunsShowDocument:
     """Make the document of `mnfpn runs show`: a run, and everything that was measured of it, the oldest first."""
     return RunsShowDocument(
-        settings=row.stored.run.settings,
+        settings=row.stored.settings,
         model=None,
         run=stored_run(row, command),
         results=tuple(map(_result_record, results)),

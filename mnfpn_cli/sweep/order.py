@@ -19,7 +19,7 @@ Way = tuple[str, str, str, bool]
 
 def way_of(run: StoredRun) -> Way:
     """How a run is run."""
-    execution = run.run.execution
+    execution = run.execution
     return execution.runtime, execution.device, execution.dtype, execution.train
 
 
@@ -44,14 +44,14 @@ class Baselines:
         by_device = defaultdict[str, list[StoredRun]](list)
         for one in self.runs.values():
             if one.status != "failed" and one.key not in self._broken and way_of(one) not in self._unfit:
-                by_device[one.run.execution.device].append(one)
+                by_device[one.execution.device].append(one)
         self._chosen = {device: _middle(runs) for device, runs in by_device.items()}
 
     def due(self, worker: Worker, last: bool = False) -> StoredRun | None:
         """The baseline run that a worker is to time now; ``last``: there is nothing else to do."""
         for device, run in self._chosen.items():
             since = self._since.get((worker.name, device))
-            if not worker.takes(run.run) or (last and not since):
+            if not worker.takes(run.planned.run) or (last and not since):
                 continue
             if since is None or since >= self.every or last:
                 return run
@@ -59,7 +59,7 @@ class Baselines:
 
     def measured(self, worker: Worker, run: StoredRun, is_baseline: bool) -> None:
         """A worker is through with a run."""
-        place = (worker.name, run.run.execution.device)
+        place = (worker.name, run.execution.device)
         self._since[place] = 0 if is_baseline else self._since.get(place, 0) + 1
 
     def cannot_run(self, run: StoredRun) -> None:
@@ -73,15 +73,15 @@ class Baselines:
     def failed(self, run: StoredRun) -> bool:
         """This one is no baseline, as it cannot be timed: whether another is chosen; after a few of them, none is."""
         self._broken.add(run.key)
-        self._since = {place: since for place, since in self._since.items() if place[1] != run.run.execution.device}
+        self._since = {place: since for place, since in self._since.items() if place[1] != run.execution.device}
         self._choose()
         if len(self._broken) >= MAX_BROKEN:
             self._chosen = {}
-        return run.run.execution.device in self._chosen
+        return run.execution.device in self._chosen
 
 
 def _middle(runs: list[StoredRun]) -> StoredRun:
-    return sorted(runs, key=lambda one: (one.figures.macs * one.run.execution.batch, one.key))[len(runs) // 2]
+    return sorted(runs, key=lambda one: (one.figures.macs * one.execution.batch, one.key))[len(runs) // 2]
 
 
 @dataclass
@@ -98,7 +98,7 @@ class Rates:
     def learn(self, run: StoredRun) -> None:
         """Take a measured run into account."""
         if run.latency_s:
-            rate = run.figures.macs * run.run.execution.batch / run.latency_s
+            rate = run.figures.macs * run.execution.batch / run.latency_s
             self._best[_like(run)] = max(rate, self._best.get(_like(run), 0.0))
 
     def too_slow(self, run: StoredRun) -> bool:
@@ -106,7 +106,7 @@ class Rates:
         rate = self._best.get(_like(run))
         if self.latency_s is None or rate is None:
             return False
-        return run.figures.macs * run.run.execution.batch / rate > self.latency_s
+        return run.figures.macs * run.execution.batch / rate > self.latency_s
 
     def better(self, best: StoredRun | None, run: StoredRun) -> StoredRun | None:
         """The one of two that keeps more capacity within the latency; without a limit, the faster one."""
@@ -120,4 +120,4 @@ class Rates:
 
 
 def _like(run: StoredRun) -> object:
-    return run.target_machine, run.run.execution
+    return run.target_machine, run.execution

@@ -113,7 +113,7 @@ def recommend_document(
 
 
 def _pick_record(pick: Pick, most: int, commands: Commands) -> PickRecord:
-    run = pick.run.run
+    run = pick.run.planned.run
     return PickRecord(
         **dict(executed_run(pick.run)),
         key=pick.run.key,

@@ -36,7 +36,7 @@ class Chosen:
 
 def task_of(run: StoredRun, measuring: MeasuringRecord, is_baseline: bool) -> Task:
     """What a process is to measure of a run."""
-    settings, size, execution = run.run.settings, run.run.size, run.run.execution
+    settings, size, execution = run.settings, run.size, run.execution
     work = Work(
         settings=settings,
         **size._asdict(),
@@ -188,7 +188,7 @@ def reused(sweep: Sweep, runs: Sequence[StoredRun], known: Mapping[int, Sweep]) 
     found = Counter[tuple[str | None, str]]()
     for one in runs:
         if one.measured and one.result and one.result.sweep != sweep.id:
-            execution = one.run.execution
+            execution = one.execution
             layered = execution.runtime in LAYERED and not execution.train and sweep.plan.measuring.by_layer
             before = known.get(one.result.sweep)
             theirs, ours = _options(before, layered) if before else None, _options(sweep, layered)

@@ -74,7 +74,7 @@ class Swept:
     @property
     def ways_not_run(self) -> dict[tuple[str, str, str, bool, str], int]:
         """How many runs could not be run, by runtime, device, dtype, whether they train, and reason."""
-        ways = [(one.run.run.execution, one.reason) for one in self.not_run]
+        ways = [(one.run.execution, one.reason) for one in self.not_run]
         return dict(
             Counter(
                 (execution.runtime, execution.device, execution.dtype, execution.train, reason)
@@ -132,4 +132,4 @@ def failures(runs: Sequence[StoredRun], not_run: Sequence[CannotRun]) -> list[st
 
 def way(one: CannotRun) -> str:
     """How a run is run, in words."""
-    return str(one.run.run.execution)
+    return str(one.run.execution)

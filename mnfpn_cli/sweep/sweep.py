@@ -113,13 +113,13 @@ class SweepRun:
         return any(self._can(worker, one) and not self.rates.too_slow(one) for one in runs)
 
     def _can(self, worker: Worker, run: StoredRun) -> bool:
-        return worker.takes(run.run) and (worker, way_of(run)) not in self._cannot
+        return worker.takes(run.planned.run) and (worker, way_of(run)) not in self._cannot
 
     def _leave_out_what_cannot_run(self) -> None:
         """Pass over the runs that no worker can run: one of each way was tried on each worker."""
         workers, found = self.pool.idle(), list[CannotRun]()
         for run in [self.runs[key] for key in self._queue] if self._cannot else ():
-            taking = [worker for worker in workers if worker.takes(run.run)]
+            taking = [worker for worker in workers if worker.takes(run.planned.run)]
             if taking and not any(self._can(worker, run) for worker in taking):
                 found.append(CannotRun(run, self._cannot[taking[0], way_of(run)]))
         if found:
@@ -141,7 +141,7 @@ class SweepRun:
     def _more(self) -> bool:
         """Whether there is, or may come, something to do: runs that other sweeps had and gave up, say."""
         if self._queue:
-            if not any(self.pool.alive(self.runs[key].run) for key in self._queue):
+            if not any(self.pool.alive(self.runs[key].planned.run) for key in self._queue):
                 raise MnfpnError("no machine is left that could measure the runs that are left")
             return True
         self.claims.free_lapsed()
@@ -202,7 +202,7 @@ class SweepRun:
     def _refer(self, run: StoredRun, result: Result) -> None:
         if result.status == "failed":
             then = "another is taken" if self.baselines.failed(run) else "drift of the machine is not seen"
-            self._note(f"the baseline run ({run.run}) failed, and {then}: {result.reason}")
+            self._note(f"the baseline run ({run.planned.run}) failed, and {then}: {result.reason}")
         else:
             one = Baseline(result.id, self.sweep, run.key, result.worker, result.finished, result.samples)
             add_baseline(self.store, one)

@@ -108,7 +108,7 @@ def list_of(stored: Stored) -> Report:
 def show_of(stored: Stored) -> Report:
     """`mnfpn runs show`, of a run that was measured."""
     (row,) = (row for row in rows_of(stored.runs, stored.baselines) if row.latency and row.latency.median > 0.72)
-    return show_report(row, [row.result] if row.result else [], measuring(row.stored.run))
+    return show_report(row, [row.result] if row.result else [], measuring(row.stored.planned.run))
 
 
 def swept_of(stored: Stored) -> Report:

@@ -8,7 +8,7 @@ from mnfpn_cli.sweep.state import MOST, CannotRun, failures
 from tests.store.made import PLACE, planned, result
 
 ((KEY, ONE),) = planned(1)
-DONE = StoredRun(KEY, ONE.run, PLACE, ONE.figures, "done", result(1))
+DONE = StoredRun(KEY, ONE, PLACE, "done", result(1))
 
 
 def run(reason: str | None, status: Status = "failed") -> StoredRun:
@@ -19,7 +19,7 @@ def run(reason: str | None, status: Status = "failed") -> StoredRun:
 
 def test_each_reason_is_a_line_with_its_count() -> None:
     """The most common first; what is done and whole is none."""
-    graphs = replace(DONE, run=replace(DONE.run, execution=Execution("cuda-graph", "cpu")))
+    graphs = replace(DONE, planned=ONE._replace(run=replace(ONE.run, execution=Execution("cuda-graph", "cpu"))))
     runs = [DONE, run("one\nin two lines"), run("too slow"), run("too slow"), run("no layers", "done")]
     assert failures(
         [*runs, replace(DONE, status="failed", result=None)], [CannotRun(graphs, "runs on CUDA alone")]

@@ -220,7 +220,7 @@ def test_runs_that_cannot_keep_to_the_latency_are_not_measured(store: Store) -> 
     assert len(read_runs(store, status="pending")) == state.skipped
     assert len(slow) < 6
     assert state.best is not None
-    assert state.best.run.size.height == 192
+    assert state.best.size.height == 192
 
 
 def test_runs_of_another_sweep_are_waited_for(store: Store) -> None:
@@ -254,7 +254,7 @@ def test_what_cannot_run_is_left_out_with_its_reason(store: Store) -> None:
     sweep, pool = sweep_of(store, widths=4, runtime=["cuda-graph", "eager"]), FakePool(no_graphs)
     state = run(store, sweep, pool)
     assert (state.done, state.failed, state.left, state.notes) == (4, 0, 0, ())
-    assert [(one.run.run.execution.runtime, one.reason) for one in state.not_run] == [
+    assert [(one.run.execution.runtime, one.reason) for one in state.not_run] == [
         ("cuda-graph", "runs on CUDA alone")
     ] * 4
     assert len(baselines(store)) == 2

@@ -84,7 +84,7 @@ def _clouds(measured: Sequence[Point], places: dict[str, int], of: Callable[[Fig
     found, size = list[Any](), 9 if len(measured) <= MANY else 6
     for runtime, colour in colours(measured).items():
         for where, symbol in symbols(measured).items():
-            some = [one for one in measured if (one.stored.run.execution.runtime, machine(one)) == (runtime, where)]
+            some = [one for one in measured if (one.stored.execution.runtime, machine(one)) == (runtime, where)]
             cloud = graph_objects().Scatter(
                 **_at(some, places, of),
                 error_y={**error_bars(some), "color": colour},

@@ -44,7 +44,7 @@ def sizes_figure(points: Points) -> Any:
     lanes = _lanes(measured)
     traces = []
     for runtime, colour in colours(measured).items():
-        some = [one for one in measured if one.stored.run.execution.runtime == runtime]
+        some = [one for one in measured if one.stored.execution.runtime == runtime]
         at = {one.stored.key: places[_step(one)] + lanes[_who(one)] for one in some}
         traces += [_joined(some, at, runtime, colour)] * (len(measured) <= MOST_JOINED)
         traces += [_cloud(some, at, numbers, runtime, colour), key(text(runtime), runtime, color=colour)]
@@ -61,7 +61,7 @@ Step = tuple[int, int, int, int]
 
 def _step(point: Point) -> Step:
     """A batch and a size, in the order in which they stand."""
-    run = point.stored.run
+    run = point.stored.planned.run
     height, width = run.size
     return run.execution.batch, height * width, height, width
 
@@ -76,7 +76,7 @@ Who = tuple[str, str, str, bool]
 
 def _who(point: Point) -> Who:
     """What is the same from size to size: the runtime, the machine, the network, whether it trains."""
-    execution = point.stored.run.execution
+    execution = point.stored.execution
     return execution.runtime, machine(point), point.name, execution.train
 
 
@@ -110,7 +110,7 @@ def _joined(some: Sequence[Point], at: dict[str, float], runtime: str, colour: s
     xs, ys = list[float | None](), list[float | None]()
     groups = defaultdict[object, list["Point"]](list)
     for one in some:
-        groups[_who(one), one.stored.run.execution.batch].append(one)
+        groups[_who(one), one.stored.execution.batch].append(one)
     for group in groups.values():
         group.sort(key=_step)
         xs += [*(at[one.stored.key] for one in group), None]

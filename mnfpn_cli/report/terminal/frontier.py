@@ -61,7 +61,7 @@ def _legend(points: Sequence[Point]) -> Line:
 
 def _runtimes(points: Sequence[Point]) -> list[str]:
     """The runtimes that have symbols; what is beyond them shares the last."""
-    return sorted({one.stored.run.execution.runtime for one in points})
+    return sorted({one.stored.execution.runtime for one in points})
 
 
 def _drawn(points: Sequence[Point], width: int, height: int, coloured: bool) -> str:
@@ -76,7 +76,7 @@ def _drawn(points: Sequence[Point], width: int, height: int, coloured: bool) -> 
     for on_frontier in (False, True):  # those on the frontier lie on top
         for index, runtime in enumerate(runtimes):
             kind = min(index, len(SYMBOLS) - 1)
-            some = [one for one in points if one.stored.run.execution.runtime == runtime]
+            some = [one for one in points if one.stored.execution.runtime == runtime]
             xs = [math.log10(_macs(one)) for one in some if one.on_frontier == on_frontier]
             ys = [math.log10(_latency(one)) for one in some if one.on_frontier == on_frontier]
             if xs:
@@ -149,8 +149,8 @@ def _table(bench: Bench, frontier: Sequence[Point], runs: int) -> Report:
     differing = Differing(
         columns_of([one.words for one in frontier]),
         {
-            ">Size": [str(one.stored.run.size) for one in frontier],
-            "Runtime": [one.stored.run.execution.runtime for one in frontier],
+            ">Size": [str(one.stored.size) for one in frontier],
+            "Runtime": [one.stored.execution.runtime for one in frontier],
         },
     )
     latencies = [one.latency for one in frontier if one.latency]  # all of them: a frontier is of what was measured

@@ -33,14 +33,14 @@ def recommend_report(
         where = f"{bench.device} ({bench.machine}), batch {bench.batch}{', training steps' * bench.train}"
         if not one.picks:
             run = one.fastest.run
-            name = f"{name_of(words_of([run])[0])}, {run.run.size}, {run.run.execution.runtime}"
+            name = f"{name_of(words_of([run])[0])}, {run.size}, {run.execution.runtime}"
             fastest = f"{seconds(one.fastest.latency.median)}: {name}"
             report.append(
                 note(f"{where}: none of {counted(one.measured, 'measured run')} is within {budget}; fastest {fastest}.")
             )
             continue
         report += [*_table(one, f"Within {budget} on {where}"), *_reasons(one, budget)]
-        report += [command(f"{what:8} {line}", "bold") for what, line in commands(one.picks[0].run.run)]
+        report += [command(f"{what:8} {line}", "bold") for what, line in commands(one.picks[0].run.planned.run)]
     return [*report, *(warning(line) for line in warnings), note(OBJECTIVE, "dim")]
 
 
@@ -50,8 +50,8 @@ def _table(one: Recommendation, title: str) -> Report:
     differing = Differing(
         columns_of(words_of([pick.run for pick in picks])),
         {
-            ">Size": [str(pick.run.run.size) for pick in picks],
-            "Runtime": [pick.run.run.execution.runtime for pick in picks],
+            ">Size": [str(pick.run.size) for pick in picks],
+            "Runtime": [pick.run.execution.runtime for pick in picks],
         },
     )
     numbers = {

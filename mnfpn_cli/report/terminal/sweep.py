@@ -202,9 +202,9 @@ def _failures(runs: Sequence[StoredRun]) -> Report:
     failed = [one for one in runs if one.status == "failed" and one.result]
     if not failed:
         return []
-    made, name = table("Failed", "Run", "Why"), namer([one.run for one in runs])
+    made, name = table("Failed", "Run", "Why"), namer([one.planned.run for one in runs])
     for one in failed[:SHOWN]:
-        made.add_row(phrases(name(one.run)), note(one.result.reason or "" if one.result else ""))
+        made.add_row(phrases(name(one.planned.run)), note(one.result.reason or "" if one.result else ""))
     more = len(failed) - SHOWN
     left_out = [note(f"{count(more)} more: mnfpn runs list --status failed", "dim")] if more > 0 else []
     return [made, *left_out, note("--retry-failed measures them again.", "dim")]
