@@ -144,7 +144,7 @@ def prune(
     with open_store(store) as opened:
         unwanted = Unwanted(statuses, [full_key(opened, key.lower()) for key in keys or ()], superseded)
         if not dry_run:
-            Claims(opened).free_lapsed()
+            Claims(opened).release_expired()
         removed = remove(opened, unwanted, pretend=dry_run)
     emit(removed_report(removed, dry_run), prune_document(removed, dry_run), output)
 

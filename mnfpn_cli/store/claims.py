@@ -1,7 +1,7 @@
 """Who measures what: runs are claimed before they are measured, so that several sweeps share a store.
 
 A claim carries the process that made it. It ends with the result, or when that process is seen to be dead: at once
-where it was one of this machine, else when its beat has stood still for `LAPSE_S` on the clock of the one who waits, so
+where it was one of this machine, else when its beat has stood still for `EXPIRY_S` on the clock of the one who waits, so
 that the clocks of two machines need not agree. Time in which nobody looked does not count: the store may have been away
 for all.
 """
@@ -23,7 +23,7 @@ from mnfpn_cli.store.rows import Result, result_columns
 from mnfpn_cli.store.store import Store
 
 BEAT_S = 10.0
-LAPSE_S = 60.0
+EXPIRY_S = 60.0
 UNSEEN_S = 30.0
 """Longer between two looks, and what was seen before says nothing."""
 
@@ -124,7 +124,7 @@ class Claims:
         # Behind it: a store that was away for long must not make the next one late.
         self._beaten, self._beats = now, beats
 
-    def free_lapsed(self) -> Sequence[str]:
+    def release_expired(self) -> Sequence[str]:
         """Free the runs of processes that are dead, and return those processes.
 
         Raises:
@@ -133,7 +133,7 @@ class Claims:
         who, beat = t.runs.c.claimed_by, func.max(t.runs.c.beat).label("beat")
         others = select(who, beat).where(who.is_not(None), who != self.me).group_by(who)
         rows = self.store.read(lambda connection: connection.execute(others).all())
-        dead = [row for row in rows if self._lapsed(row.claimed_by, row.beat)]
+        dead = [row for row in rows if self._expired(row.claimed_by, row.beat)]
         for row in dead:
             self._free(row.claimed_by, row.beat)
         return [row.claimed_by for row in dead]
@@ -143,7 +143,7 @@ class Claims:
         theirs = (t.runs.c.claimed_by == who, t.runs.c.beat <= beat)
         self.store.write(lambda connection: connection.execute(update(t.runs).where(*theirs).values(claimed_by=None)))
 
-    def _lapsed(self, who: str, beat: int) -> bool:
+    def _expired(self, who: str, beat: int) -> bool:
         named = re.fullmatch(r"(.*)/([0-9]+)/([0-9.]+)/[^/]*", who)
         if named and named[1] == self.host:
             return not _lives(int(named[2]), float(named[3]))
@@ -151,7 +151,7 @@ class Claims:
         known = before is not None and before.beat == beat and now - before.looked < UNSEEN_S
         since = before.since if before and known else now
         self._seen[who] = _Seen(beat, since, now)
-        return now - since >= LAPSE_S
+        return now - since >= EXPIRY_S
 
 
 def _lives(pid: int, created: float) -> bool:

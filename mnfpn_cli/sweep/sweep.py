@@ -144,7 +144,7 @@ class SweepRun:
             if not any(self.pool.alive(self.runs[key].planned.run) for key in self._queue):
                 raise MnfpnError("no machine is left that could measure the runs that are left")
             return True
-        self.claims.free_lapsed()
+        self.claims.release_expired()
         fresh = {one.key: one for one in read_runs(self.store, self.sweep)}
         for key, one in fresh.items():
             if one.status != "pending" and self.runs[key].status == "pending":

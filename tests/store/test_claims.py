@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from mnfpn_cli.store import rows as t
-from mnfpn_cli.store.claims import BEAT_S, LAPSE_S, Claims
+from mnfpn_cli.store.claims import BEAT_S, EXPIRY_S, Claims
 from mnfpn_cli.store.read import pending_keys, read_run, read_runs
 from mnfpn_cli.store.store import Store, open_store
 from tests.store.made import result, swept
@@ -88,7 +88,7 @@ def test_runs_of_a_dead_process_of_this_machine_are_free_at_once(store: Store) -
     dead.claim(keys[0])
     living = Claims(store)
     living.claim(keys[1])
-    assert mine.free_lapsed() == [dead.me]
+    assert mine.release_expired() == [dead.me]
     assert mine.claim(keys[0])
     assert not mine.claim(keys[1])
 
@@ -99,7 +99,7 @@ def test_another_process_of_the_same_number_is_another(store: Store) -> None:
     mine = Claims(store)
     before = replace(mine, me=f"{mine.host}/{os.getpid()}/1000.00/aa")
     before.claim(keys[0])
-    assert mine.free_lapsed() == [before.me]
+    assert mine.release_expired() == [before.me]
 
 
 def test_processes_of_a_container_are_not_looked_for_outside(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ def test_processes_of_a_container_are_not_looked_for_outside(store: Store, monke
     assert mine.host.startswith("localhost:pid")
     inside = Claims(store, host="localhost:pid:[1]", me="localhost:pid:[1]/1/0.00/aa")
     inside.claim(keys[0])
-    assert mine.free_lapsed() == []
+    assert mine.release_expired() == []
 
 
 def test_runs_of_another_machine_are_free_when_its_beat_stands_still(store: Store) -> None:
@@ -122,10 +122,10 @@ def test_runs_of_another_machine_are_free_when_its_beat_stands_still(store: Stor
         away.claim(key)
         theirs.now += BEAT_S
         away.beat()  # the second run is claimed later, and is as much alive
-    for _ in range(int(LAPSE_S / 10)):
-        assert mine.free_lapsed() == []
+    for _ in range(int(EXPIRY_S / 10)):
+        assert mine.release_expired() == []
         ours.now += 10
-    assert mine.free_lapsed() == [AWAY]
+    assert mine.release_expired() == [AWAY]
     assert mine.claim(keys[0])
     assert mine.claim(keys[1])
 
@@ -137,7 +137,7 @@ def test_a_machine_whose_beat_goes_on_keeps_its_runs(store: Store) -> None:
     away, mine = Claims(store, clock=theirs, me=AWAY), Claims(store, clock=ours)
     away.claim(keys[0])
     for turn in range(20):
-        assert mine.free_lapsed() == []
+        assert mine.release_expired() == []
         theirs.now += 20
         ours.now += 20
         away.release()
@@ -151,9 +151,9 @@ def test_time_in_which_nobody_looked_does_not_count(store: Store) -> None:
     ours = Clock()
     Claims(store, me=AWAY).claim(keys[0])
     mine = Claims(store, clock=ours)
-    mine.free_lapsed()
-    ours.now += 10 * LAPSE_S
-    assert mine.free_lapsed() == []
+    mine.release_expired()
+    ours.now += 10 * EXPIRY_S
+    assert mine.release_expired() == []
 
 
 def test_a_process_that_shows_in_between_that_it_lives_keeps_its_runs(store: Store) -> None:
@@ -162,9 +162,9 @@ def test_a_process_that_shows_in_between_that_it_lives_keeps_its_runs(store: Sto
     theirs, ours = Clock(), Clock()
     away, mine = Claims(store, clock=theirs, me=AWAY), Claims(store, clock=ours)
     away.claim(keys[0])
-    mine.free_lapsed()
+    mine.release_expired()
     ours.now += 20
-    mine.free_lapsed()
+    mine.release_expired()
     theirs.now += BEAT_S
     away.beat()
     mine._free(AWAY, 0)  # as if the look had been before the beat

@@ -67,7 +67,7 @@ def test_a_writer_that_is_killed_loses_the_run_in_flight_and_nothing_else(name: 
         told += _write_until_killed(name, sweep, seed)
         assert len(told) > before
         with open_store(name) as store:
-            Claims(store).free_lapsed()
+            Claims(store).release_expired()
             done = [one.key for one in read_runs(store, status="done")]
             assert set(told) <= set(done)
             assert len(done) - len(told) <= seed + 1  # the answer of the last one may have been lost with the process
