@@ -37,7 +37,7 @@ class Removed:
     busy: int = 0
 
 
-def try_again(store: Store, sweep: int | None = None) -> int:
+def retry_failed(store: Store, sweep: int | None = None) -> int:
     """Make runs that failed pending again, of a sweep or of all, and return how many.
 
     Raises:

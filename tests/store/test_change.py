@@ -7,7 +7,7 @@ from sqlalchemy import func, select, update
 
 from mnfpn_cli.store import merge as rescue_module
 from mnfpn_cli.store import rows as t
-from mnfpn_cli.store.change import Removed, Unwanted, remove, try_again
+from mnfpn_cli.store.change import Removed, Unwanted, remove, retry_failed
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.merge import merge, rescue
@@ -54,8 +54,8 @@ def mixed(store: Store) -> tuple[int, list[str]]:
 def test_failed_runs_are_tried_again(store: Store, mixed: tuple[int, list[str]]) -> None:
     """Those of a sweep, or all; what failed is kept on record."""
     sweep, keys = mixed
-    assert try_again(store, sweep + 1) == 0
-    assert try_again(store, sweep) == 1
+    assert retry_failed(store, sweep + 1) == 0
+    assert retry_failed(store, sweep) == 1
     assert keys[1] in pending_keys(store, sweep)
     assert len(read_run(store, keys[1])[1]) == 1
 

@@ -12,7 +12,7 @@ from mnfpn_cli.documents.worker import SamplingRecord
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.space.planned import Budget, plan_space
 from mnfpn_cli.store import rows as tables
-from mnfpn_cli.store.change import try_again
+from mnfpn_cli.store.change import retry_failed
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.merge import merge
@@ -125,7 +125,7 @@ def test_a_run_that_fails_is_a_row_that_says_so(store: Store) -> None:
     pool = FakePool()
     assert run(store, sweep, pool).failed == 1
     assert pool.tasks == []
-    assert try_again(store) == 1
+    assert retry_failed(store) == 1
     assert run(store, sweep, FakePool()).failed == 0
 
 
