@@ -28,7 +28,7 @@ from mnfpn_cli.space.planned import Budget, plan_space
 from mnfpn_cli.space.read import axis_of, merged
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import Store, open_store
-from mnfpn_cli.store.sweeps import Again
+from mnfpn_cli.store.sweeps import Remeasure
 from mnfpn_cli.sweep.order import Baselines
 from mnfpn_cli.sweep.process import Outcome, run_task
 from mnfpn_cli.sweep.ray.cluster import connected
@@ -107,7 +107,7 @@ def measuring(address: str, rounds: int) -> None:
             pool.wait(0.1)
         with open_store(str(Path(folder) / "runs.db"), create=True) as store:
             for _ in range(rounds):
-                sweep = begin(store, chosen, TIMED, "here", again=Again(every=True))
+                sweep = begin(store, chosen, TIMED, "here", again=Remeasure(every=True))
                 (run,) = read_runs(store, sweep)
                 here = partial(run_task, task_of(run, TIMED, False))
                 both.append((spent(here), spent(partial(sweep_once, store, sweep, pool))))

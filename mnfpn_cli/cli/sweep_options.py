@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.space.axes import Space
     from mnfpn_cli.space.planned import Budget
     from mnfpn_cli.store.rows import StoredRun
-    from mnfpn_cli.store.sweeps import Again
+    from mnfpn_cli.store.sweeps import Remeasure
 
 
 @dataclass(frozen=True)
@@ -324,11 +324,11 @@ class MeasuringOptions:
         timeout_s = measuring.timeout_s if self.run_timeout is None else self.run_timeout
         return measuring.model_copy(update={"baseline_every": every, "timeout_s": timeout_s})
 
-    def measured_again(self) -> "Again":
+    def measured_again(self) -> "Remeasure":
         """Which runs are measured though the store has a result of them."""
-        from mnfpn_cli.store.sweeps import Again
+        from mnfpn_cli.store.sweeps import Remeasure
 
-        return Again(self.again, self.retry_failed, self.by_layer)
+        return Remeasure(self.again, self.retry_failed, self.by_layer)
 
     def check(self, space: SpaceOptions, budget: BudgetOptions, sampling: SamplingOptions, store: str | None) -> None:
         """Make sure that options are in their bounds, and do not contradict each other.

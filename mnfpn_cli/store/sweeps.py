@@ -21,7 +21,7 @@ from mnfpn_cli.store.store import Store, parts, select_by
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class Remeasure:
     """Which runs are measured again.
 
     Attributes:
@@ -35,10 +35,10 @@ class Again:
     for_layers: bool = False
 
 
-NOT_AGAIN = Again()
+REMEASURE_NONE = Remeasure()
 
 
-def measured_again(connection: Connection, keys: Sequence[str], again: Again) -> list[str]:
+def runs_to_remeasure(connection: Connection, keys: Sequence[str], again: Remeasure) -> list[str]:
     """Those of some runs that a store has a result of, and that are to be measured again."""
     query = select(t.runs.c.key, t.runs.c.status, t.runs.c.runtime).where(t.runs.c.status != "pending")
     rows = list(select_by(connection, query, t.runs.c.key, keys))
@@ -71,7 +71,7 @@ def now() -> str:
 
 
 def add_sweep(
-    store: Store, plan: PlanRecord, machine: str, runs: Sequence[tuple[str, Planned]], again: Again = NOT_AGAIN
+    store: Store, plan: PlanRecord, machine: str, runs: Sequence[tuple[str, Planned]], again: Remeasure = REMEASURE_NONE
 ) -> int:
     """Put down what is to be measured, in order, and return the sweep's number; runs that are there stay as they are.
 
@@ -98,7 +98,7 @@ def add_sweep(
             return known  # the commit before this try had come through
         store.put(connection, t.networks, networks.rows())
         store.put(connection, t.runs, rows)
-        make_pending(connection, measured_again(connection, keys, again))
+        make_pending(connection, runs_to_remeasure(connection, keys, again))
         sweep = new_sweep(connection, columns)
         store.put(connection, t.sweep_runs, [{"sweep": sweep, "key": key, "position": i} for i, key in enumerate(keys)])
         store.look_at(connection, t.runs, t.sweep_runs)

@@ -20,7 +20,7 @@ from mnfpn_cli.space.runs import run_key
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import Result, StoredRun, Sweep
 from mnfpn_cli.store.store import Store
-from mnfpn_cli.store.sweeps import NOT_AGAIN, Again, add_sweep, measured_again, sweeps
+from mnfpn_cli.store.sweeps import REMEASURE_NONE, Remeasure, add_sweep, runs_to_remeasure, sweeps
 from mnfpn_cli.sweep.process import Task
 
 
@@ -64,7 +64,9 @@ def _gpus() -> list[str]:
     return [f"{names.count(name)} × {name}" for name in dict.fromkeys(names)]
 
 
-def begin(store: Store, chosen: Chosen, measuring: MeasuringRecord, machine: str, again: Again = NOT_AGAIN) -> int:
+def begin(
+    store: Store, chosen: Chosen, measuring: MeasuringRecord, machine: str, again: Remeasure = REMEASURE_NONE
+) -> int:
     """Put a sweep down, and return its number; ``again``: what of it is measured though it was before.
 
     Raises:
@@ -129,7 +131,7 @@ class Expected:
 
 
 def expect(
-    chosen: Chosen, measuring: MeasuringRecord, sampling: Sampling, machine: str, store: Store | None, again: Again
+    chosen: Chosen, measuring: MeasuringRecord, sampling: Sampling, machine: str, store: Store | None, again: Remeasure
 ) -> Expected:
     """Work out how long a sweep may take.
 
@@ -140,7 +142,7 @@ def expect(
     """
     known = {one.key: one for one in read_runs(store)} if store else {}
     keys = [run_key(one.run, machine) for one in chosen.runs]
-    anew = set(store.read(lambda connection: measured_again(connection, keys, again))) if store else set()
+    anew = set(store.read(lambda connection: runs_to_remeasure(connection, keys, again))) if store else set()
     left = sum(key in anew or key not in known or known[key].status == "pending" for key in keys)
     baselines = 1 + -(-left // measuring.baseline_every) if left else 0
     took = [_took(one.result) for one in known.values() if one.result and one.measured]

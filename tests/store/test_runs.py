@@ -14,7 +14,7 @@ from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.read import pending_keys, read_run, read_runs
 from mnfpn_cli.store.rows import Baseline
 from mnfpn_cli.store.store import Store, check_file, open_store
-from mnfpn_cli.store.sweeps import Again, add_baseline, add_sweep, baselines, sweeps
+from mnfpn_cli.store.sweeps import Remeasure, add_baseline, add_sweep, baselines, sweeps
 from tests.store.made import PLACE, PLAN, measure, measured, planned, result, swept
 from tests.sweep.recorded import recorded
 
@@ -73,7 +73,7 @@ def test_again_makes_pending_what_was_measured_and_keeps_the_result(store: Store
     measure(store, keys[0], result(first))
     claims = Claims(store)
     claims.claim(keys[1])
-    second, _ = swept(store, again=Again(every=True))
+    second, _ = swept(store, again=Remeasure(every=True))
     run, results = read_run(store, keys[0])
     assert (run.status, run.measured, len(results)) == ("pending", None, 1)
     assert claims.finish(keys[1], result(second))

@@ -19,7 +19,7 @@ from mnfpn_cli.store.merge import merge
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import Result
 from mnfpn_cli.store.store import Store, open_store
-from mnfpn_cli.store.sweeps import NOT_AGAIN, Again, baselines, sweeps
+from mnfpn_cli.store.sweeps import REMEASURE_NONE, Remeasure, baselines, sweeps
 from mnfpn_cli.sweep.pool import Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
 from mnfpn_cli.sweep.start import Chosen, Reused, begin, reused, reused_by_any
@@ -42,7 +42,7 @@ def sweep_of(
     store: Store,
     measuring: MeasuringRecord | None = None,
     widths: int = 12,
-    again: Again = NOT_AGAIN,
+    again: Remeasure = REMEASURE_NONE,
     **axes: list[object],
 ) -> int:
     """A sweep over some widths, put down."""
@@ -89,7 +89,9 @@ def test_what_is_asked_for_again_is_measured_again_and_nothing_is_lost(store: St
     """Two results, of which the newer counts."""
     run(store, sweep_of(store, widths=2), FakePool())
     planned = plan_space(space_of(width_mult=[0.35, 0.45], size=["64"]), Budget())
-    again = begin(store, Chosen(planned.runs, planned, "all", ""), MeasuringRecord(), PLACE, again=Again(every=True))
+    again = begin(
+        store, Chosen(planned.runs, planned, "all", ""), MeasuringRecord(), PLACE, again=Remeasure(every=True)
+    )
     run(store, again, FakePool(lambda _: measured([0.02] * 8)))
     assert sorted(results(store).values()) == [2, 2]
     assert [one.latency_s for one in read_runs(store)] == [0.02, 0.02]
@@ -283,7 +285,7 @@ def test_layers_are_timed_where_the_store_lacks_them(store: Store) -> None:
     measuring = MeasuringRecord(by_layer=True)
     for times in (2, 0):
         pool = FakePool()
-        sweep = sweep_of(store, measuring, 2, Again(for_layers=True), runtime=["eager", "fused"])
+        sweep = sweep_of(store, measuring, 2, Remeasure(for_layers=True), runtime=["eager", "fused"])
         assert run(store, sweep, pool, measuring).done == 4
         assert sum(task.work.by_layer for _, task in pool.tasks) == times
     profiles = [one.profile for one in read_runs(store)]
@@ -299,7 +301,7 @@ def test_a_repeated_sweep_tries_again_what_failed_where_that_is_asked_for(store:
         FakePool(lambda task: failed("x") if task.work.settings.width_mult == 0.45 else steady(task)),
     )
     assert run(store, sweep_of(store, widths=3), FakePool()).failed == 1
-    assert run(store, sweep_of(store, widths=3, again=Again(failed=True)), FakePool()).done == 3
+    assert run(store, sweep_of(store, widths=3, again=Remeasure(failed=True)), FakePool()).done == 3
     assert sorted(results(store).values()) == [1, 1, 2]
 
 
@@ -323,7 +325,7 @@ def test_a_run_is_held_against_the_newest_sweep_that_asked_for_it(store: Store) 
     """What an older sweep wanted of it is superseded; of several sweeps like sentences are one."""
     few, many = MeasuringRecord(sampling=SamplingRecord(passes=6)), MeasuringRecord(sampling=SamplingRecord(passes=30))
     run(store, sweep_of(store, few, 2), FakePool(), few)
-    run(store, sweep_of(store, many, 2, Again(every=True)), FakePool(), many)
+    run(store, sweep_of(store, many, 2, Remeasure(every=True)), FakePool(), many)
     known = {one.id: one for one in sweeps(store)}
     by_sweep = {number: read_runs(store, number) for number in known}
     assert reused_by_any(list(known.values()), by_sweep, known) == []
