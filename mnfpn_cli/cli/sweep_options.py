@@ -133,7 +133,7 @@ class SpaceOptions:
         """
         from mnfpn_cli.settings.overrides import parse_stages
         from mnfpn_cli.space.axes import Axis
-        from mnfpn_cli.space.read import axis_of, joined, merged, override_axis, read_space, split_choices
+        from mnfpn_cli.space.read import axis_of, join_axes, merge_axes, override_axis, read_space, split_choices
 
         in_file, axes = read_space(self.space) if self.space is not None else [], list[Axis]()
         if self.stages is not None:
@@ -148,7 +148,7 @@ class SpaceOptions:
                 axes.append(axis_of(key, where, [_number(name, one) for one in texts] if numbers else texts))
         axes += [override_axis(text) for text in self.set or ()]
         axes += [axis_of("train", "`train`", [True])] if self.train else []
-        return merged([*in_file, *joined(axes)])
+        return merge_axes([*in_file, *join_axes(axes)])
 
 
 NAMED = {

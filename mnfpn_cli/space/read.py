@@ -24,12 +24,12 @@ LEVELS = ("pyramid", "levels")
 """The one setting that text with commas is a value of."""
 
 
-def merged(axes: Iterable[Axis]) -> Space:
+def merge_axes(axes: Iterable[Axis]) -> Space:
     """The space of some axes; of those with one key the last counts: options come after files."""
     return Space(tuple({path_of(axis.key): axis for axis in axes}.values()))
 
 
-def joined(axes: Iterable[Axis]) -> list[Axis]:
+def join_axes(axes: Iterable[Axis]) -> list[Axis]:
     """The axes of options, each key once: an option that repeats gives more choices.
 
     Raises:

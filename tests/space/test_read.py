@@ -8,7 +8,7 @@ import pytest
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.input import Size
-from mnfpn_cli.space.read import axis_of, joined, merged, override_axis, read_space, split_choices
+from mnfpn_cli.space.read import axis_of, join_axes, merge_axes, override_axis, read_space, split_choices
 from tests.space.spaces import space_of
 
 TABLE = [[1, 16, 1, 1], [6, 24, 2, 2]]
@@ -74,20 +74,20 @@ def test_lists_ranges_and_single_values_are_read(tmp_path: Path) -> None:
 
 def test_options_take_the_place_of_what_a_file_says() -> None:
     """Later beats earlier, key by key, however the key is written."""
-    space = merged([axis_of("stages.3.channels", "file", [48, 64]), override_axis("stages[3].channels=32")])
+    space = merge_axes([axis_of("stages.3.channels", "file", [48, 64]), override_axis("stages[3].channels=32")])
     assert [axis.values for axis in space.axes] == [(32,)]
 
 
 def test_an_option_that_repeats_gives_more_choices() -> None:
     """`set` as any other, each choice once, however the key is written."""
-    axes = joined(map(override_axis, ("stages[3].channels=32,48", "stages.3.channels=64,32", "in_channels=1")))
+    axes = join_axes(map(override_axis, ("stages[3].channels=32,48", "stages.3.channels=64,32", "in_channels=1")))
     assert [axis.values for axis in axes] == [(32, 48, 64), (1,)]
 
 
 def test_two_options_do_not_give_choices_for_one_key() -> None:
     """Elsewhere the later one would count; here nobody could say whether it does."""
     with pytest.raises(UsageError, match=r"^width_mult, set width_mult: must not both give choices for one key"):
-        joined([axis_of("width_mult", "`width_mult`", [1.0]), override_axis("width_mult=2")])
+        join_axes([axis_of("width_mult", "`width_mult`", [1.0]), override_axis("width_mult=2")])
 
 
 def test_a_list_of_levels_parted_by_commas_is_refused() -> None:
