@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.documents.report import FrontierRecord, FrontierRun, MovedRecord, ReportDocument
-from mnfpn_cli.space.frontier import Bench, largest_product, measured_frontier
+from mnfpn_cli.space.frontier import TimingGroup, largest_product, measured_frontier
 from mnfpn_cli.space.planned import kept
 from mnfpn_cli.space.runs import named
 
@@ -72,7 +72,7 @@ class Points:
     """What a report is of: all runs, the frontier of each bench, the sweeps, and where a baseline run moved."""
 
     all: Sequence[Point]
-    frontier: dict[Bench, list[Point]]
+    frontier: dict[TimingGroup, list[Point]]
     sweeps: Sequence[Sweep]
     moved: Sequence[Moved]
 

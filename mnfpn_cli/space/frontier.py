@@ -34,7 +34,7 @@ class MaybeMeasured(Protocol):
 M = TypeVar("M", bound=MaybeMeasured)
 
 
-class Bench(NamedTuple):
+class TimingGroup(NamedTuple):
     """Runs whose times can be held against each other: one kind of machine, one device of it, one batch, one pass."""
 
     machine: str
@@ -62,25 +62,25 @@ def planned_frontier(runs: Iterable[Planned]) -> list[Planned]:
     return pareto(runs, lambda one: one.figures.macs, lambda one: one.figures.capacity.product)
 
 
-def measured_frontier(runs: Iterable[M]) -> dict[Bench, list[M]]:
+def measured_frontier(runs: Iterable[M]) -> dict[TimingGroup, list[M]]:
     """The measured runs for which none is as fast and keeps more, or faster and keeps as much; the fastest first.
 
     Runs that were not measured are left out; the rest are compared with those of the same bench only.
     """
-    benches = defaultdict[Bench, list[tuple[float, M]]](list)
+    benches = defaultdict[TimingGroup, list[tuple[float, M]]](list)
     for one in runs:
         if one.latency_s is not None:
-            benches[bench_of(one)].append((one.latency_s, one))
+            benches[timing_group(one)].append((one.latency_s, one))
     return {
         where: [one for _, one in pareto(timed, lambda pair: pair[0], lambda pair: _product(pair[1]))]
         for where, timed in sorted(benches.items())
     }
 
 
-def bench_of(one: MaybeMeasured) -> Bench:
+def timing_group(one: MaybeMeasured) -> TimingGroup:
     """What a run's time can be held against."""
     execution = one.planned.run.execution
-    return Bench(one.machine, one.device, execution.batch, execution.train)
+    return TimingGroup(one.machine, one.device, execution.batch, execution.train)
 
 
 def largest_product(runs: Iterable[MaybeMeasured]) -> int:

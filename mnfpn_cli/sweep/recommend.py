@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mnfpn_cli.documents.records import ImageSize
 from mnfpn_cli.documents.report import NextCommands, PickRecord, RecommendationRecord, RecommendDocument
 from mnfpn_cli.measure.statistics import Latency, latency_record
-from mnfpn_cli.space.frontier import Bench, bench_of, measured_frontier
+from mnfpn_cli.space.frontier import TimingGroup, measured_frontier, timing_group
 from mnfpn_cli.space.planned import Budget, kept
 from mnfpn_cli.space.runs import Run
 from mnfpn_cli.store.rows import StoredRun
@@ -36,7 +36,7 @@ class Recommendation:
         most: the largest capacity that any of them has.
     """
 
-    bench: Bench
+    bench: TimingGroup
     picks: tuple[Pick, ...]
     step: Pick | None
     measured: int
@@ -55,8 +55,8 @@ def recommend(runs: Iterable[StoredRun], budget: Budget, most: int) -> list[Reco
             where,
             tuple(_pick(one, budget) for one in reversed(within.get(where, []))),
             _step(frontier, within.get(where, []), budget),
-            sum(bench_of(one) == where for one in timed),
-            sum(bench_of(one) == where for one in allowed),
+            sum(timing_group(one) == where for one in timed),
+            sum(timing_group(one) == where for one in allowed),
             _pick(frontier[0], budget),
             most,
         )

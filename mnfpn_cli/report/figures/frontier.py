@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from mnfpn_cli.report.points import Point, Points
-    from mnfpn_cli.space.frontier import Bench
+    from mnfpn_cli.space.frontier import TimingGroup
     from mnfpn_cli.space.planned import Figures
 
 COSTS: dict[str, tuple[str, Callable[[Figures], float]]] = {
@@ -109,7 +109,7 @@ def _keys(measured: Sequence[Point]) -> list[Any]:
     return made
 
 
-def _apart(bench: Bench, among: Iterable[Bench]) -> list[str]:
+def _apart(bench: TimingGroup, among: Iterable[TimingGroup]) -> list[str]:
     """What tells a bench from the others."""
     everyone = list(among)
     words = [(bench.device, 1), (bench.machine, 0), (f"batch {bench.batch}", 2), (PASSES[bench.train], 3)]

@@ -12,7 +12,7 @@ from mnfpn_cli.report.terminal.runs import Differing, columns_of, numbers_of, ru
 from mnfpn_cli.report.terminal.sweep import moved_lines
 from mnfpn_cli.report.terminal.tables import Line, Report, note, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
-from mnfpn_cli.space.frontier import Bench, bench_of
+from mnfpn_cli.space.frontier import TimingGroup, timing_group
 from mnfpn_cli.text import percent, printable
 
 if TYPE_CHECKING:
@@ -129,21 +129,21 @@ def frontier_report(points: Points) -> Report:
     """A table for each bench, a plot of it below, and what stands in the tables."""
     report: Report = []
     for bench, some in points.frontier.items():
-        everything = [one for one in points.all if one.latency and bench_of(one.stored) == bench]
+        everything = [one for one in points.all if one.latency and timing_group(one.stored) == bench]
         report += [*_table(bench, some, len(everything)), TerminalPlot(everything)]
     if points.frontier:
         report.append(note(KEPT, "dim"))
     return [*report, *_counts(points), *_moved(points)]
 
 
-def bench_name(bench: Bench, among: Mapping[Bench, object]) -> str:
+def bench_name(bench: TimingGroup, among: Mapping[TimingGroup, object]) -> str:
     """A bench as titles call it: its machine, the batch where there are several, and that it is of training steps."""
     batches = {one.batch for one in among} | {1}
     batch = f", batch {bench.batch}" if len(batches) > 1 else ""
     return f"{bench.device} of {bench.machine}{batch}{', training steps' * bench.train}"
 
 
-def _table(bench: Bench, frontier: Sequence[Point], runs: int) -> Report:
+def _table(bench: TimingGroup, frontier: Sequence[Point], runs: int) -> Report:
     """The runs of a frontier; sizes and runtimes stand beside the networks where there is room."""
     title = f"Frontier on {bench_name(bench, {bench: None})}: {count(len(frontier))} of {counted(runs, 'run')}"
     differing = Differing(
