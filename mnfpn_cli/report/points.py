@@ -10,7 +10,7 @@ from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.documents.report import FrontierRecord, FrontierRun, MovedRecord, ReportDocument
 from mnfpn_cli.space.frontier import TimingGroup, largest_product, measured_frontier
 from mnfpn_cli.space.planned import kept
-from mnfpn_cli.space.runs import named
+from mnfpn_cli.space.runs import identifying_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,7 +103,7 @@ def points_of(runs: Sequence[StoredRun], sweeps: Sequence[Sweep], baselines: Seq
 
 def words_of(runs: Sequence[StoredRun]) -> list[dict[str, str]]:
     """What names each run: the settings in which they differ, or else those that are not the defaults."""
-    columns = named([one.planned.run for one in runs], IN_COLUMNS)
+    columns = identifying_columns([one.planned.run for one in runs], IN_COLUMNS)
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

@@ -128,7 +128,7 @@ def differences(runs: Sequence[Run]) -> dict[str, list[str]]:
     return {key: _numbered(words) if key == "stages" else words for key, words in differing.items()}
 
 
-def named(runs: Sequence[Run], apart: Collection[str] = ()) -> dict[str, list[str]]:
+def identifying_columns(runs: Sequence[Run], apart: Collection[str] = ()) -> dict[str, list[str]]:
     """What names runs: what differs between them; where nothing does, what is not the default in all of them.
 
     Presets are called by their names, where all runs are of some.
@@ -144,9 +144,9 @@ def named(runs: Sequence[Run], apart: Collection[str] = ()) -> dict[str, list[st
     return {key: [word] * len(runs) for key, word in own.items()} or {"": ["the default network"] * len(runs)}
 
 
-def namer(runs: Sequence[Run]) -> Callable[[Run], str]:
+def run_namer(runs: Sequence[Run]) -> Callable[[Run], str]:
     """How to name each of some runs, as ``width_mult 0.5, channels 64``."""
-    differing = named(runs)
+    differing = identifying_columns(runs)
     names = {
         run: ", ".join(f"{key.rpartition('.')[2]} {words[index]}".lstrip() for key, words in differing.items())
         for index, run in enumerate(runs)

@@ -9,7 +9,7 @@ from mnfpn_cli.report.terminal.runs import Differing, runs_report
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, table, warning
 from mnfpn_cli.report.units import count, counted, duration, scaled, size_in_bytes, times
 from mnfpn_cli.space.planned import kept
-from mnfpn_cli.space.runs import Execution, Run, named, namer
+from mnfpn_cli.space.runs import Execution, Run, identifying_columns, run_namer
 from mnfpn_cli.text import percent
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def frontier_report(frontier: Sequence[Planned], runs: Sequence[Planned]) -> Rep
     bare = [_bare(one.run) for one in shown]
     most = max(one.figures.capacity.product for one in networks)
     asked = [*bare, *(_bare(one.run) for one in _some(runs, ASKED))]
-    settings = {key: words[: len(bare)] for key, words in named(asked).items()}
+    settings = {key: words[: len(bare)] for key, words in identifying_columns(asked).items()}
     figures = {
         ">MACs": [scaled(one.figures.macs) for one in shown],
         ">Parameters": [scaled(one.figures.parameters) for one in shown],
@@ -202,7 +202,7 @@ def _failures(runs: Sequence[StoredRun]) -> Report:
     failed = [one for one in runs if one.status == "failed" and one.result]
     if not failed:
         return []
-    made, name = table("Failed", "Run", "Why"), namer([one.planned.run for one in runs])
+    made, name = table("Failed", "Run", "Why"), run_namer([one.planned.run for one in runs])
     for one in failed[:SHOWN]:
         made.add_row(phrases(name(one.planned.run)), note(one.result.reason or "" if one.result else ""))
     more = len(failed) - SHOWN
