@@ -11,7 +11,7 @@ from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.levels import plan_outline
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError
-from mnfpn_cli.space.planned import without_collecting
+from mnfpn_cli.space.planned import gc_paused
 from mnfpn_cli.store import rows as t
 from mnfpn_cli.store.errors import DIGITS, MEASURED, SETTINGS, DamagedError, checked
 from mnfpn_cli.store.rows import Result, Status, StoredRun, run_of
@@ -80,7 +80,7 @@ def read_runs(store: Store, sweep: int | None = None, status: Status | None = No
         query = query.order_by(t.sweep_runs.c.position)
     if status is not None:
         query = query.where(t.runs.c.status == status)
-    with without_collecting():
+    with gc_paused():
         return store.read(lambda connection: _runs(connection, query))
 
 
