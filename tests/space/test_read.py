@@ -44,7 +44,7 @@ def test_commas_outside_of_brackets_part_choices(text: str, expected: list[str])
 @pytest.mark.parametrize("text", ["", "1,,2", ",1", "1,"])
 def test_no_choice_is_empty(text: str) -> None:
     """A comma too many is a mistake, not nothing."""
-    with pytest.raises(UsageError, match="must have a value before and behind each comma"):
+    with pytest.raises(UsageError, match="must have a value before and after each comma"):
         split_choices("`width_mult`", text)
 
 
@@ -93,7 +93,7 @@ def test_two_options_do_not_give_choices_for_one_key() -> None:
 def test_a_list_of_levels_parted_by_commas_is_refused() -> None:
     """Other commands read it as one list: both spellings are named, for one network and for several."""
     rule = (
-        "set pyramid.levels: 'p3,p4' is one list in other commands, and would be 2 choices here: "
+        "set pyramid.levels: 'p3,p4' is one list in other commands, but 2 choices here: "
         """write pyramid.levels='["p3","p4"]' for the list, or repeat set for each choice"""
     )
     with pytest.raises(UsageError) as error:
@@ -110,10 +110,16 @@ BAD: list[tuple[Any, str]] = [
     ({"width_mult": [1], "width_mult ": [2]}, "width_mult : must be given once, got it in two spellings"),
     ({"pyramid.channels": [64], "pyramid": {"channels": [32]}}, "pyramid.channels: must be given once, got it in two"),
     ({"width_mult": []}, "width_mult: must have at least one value, got none"),
-    ({"width_mult": {"from": 0.1}}, "width_mult: a range must have from, to and perhaps step, got from"),
-    ({"width_mult": {"min": 1, "max": 2}}, "width_mult: a range must have from, to and perhaps step, got max, min"),
-    ({"pyramid": {"channels": {"min": 1}}}, "pyramid.channels: a range must have from, to and perhaps step, got min"),
-    ({"size": {"min": 64}}, "size: a range must have from, to and perhaps step, got min"),
+    ({"width_mult": {"from": 0.1}}, "width_mult: a range must have from and to, optionally step, got from"),
+    (
+        {"width_mult": {"min": 1, "max": 2}},
+        "width_mult: a range must have from and to, optionally step, got max, min",
+    ),
+    (
+        {"pyramid": {"channels": {"min": 1}}},
+        "pyramid.channels: a range must have from and to, optionally step, got min",
+    ),
+    ({"size": {"min": 64}}, "size: a range must have from and to, optionally step, got min"),
     ({"pyramyd": {"channels": [1]}}, "pyramyd.channels: unknown key; did you mean 'pyramid.channels'?"),
     ({"width_mult": {"from": 1, "to": 0}}, "a range must go up from 'from' to 'to' by a positive step"),
     ({"width_mult": {"from": 0, "to": 1, "step": 0}}, "a range must go up from 'from' to 'to' by a positive step"),
@@ -123,10 +129,10 @@ BAD: list[tuple[Any, str]] = [
         {"width_mult": {"from": 0.5, "to": 1.0}},
         'width_mult: a range must have a step, unless from and to are whole numbers, got {"from": 0.5, "to": 1.0}',
     ),
-    ({"width_mult": {"from": 0, "to": "x"}}, "width_mult: a range must be of numbers"),
+    ({"width_mult": {"from": 0, "to": "x"}}, "width_mult: from, to and step of a range must be numbers"),
     (
         {"width_mult": {"from": 0, "to": 1, "stop": 1}},
-        "a range must have from, to and perhaps step, got from, stop, to",
+        "a range must have from and to, optionally step, got from, stop, to",
     ),
     ({"size": ["0x5"]}, "size: each side must be 1 to 65536 pixels, got 0x5"),
     ({"size": [True]}, "size: must be HxW in pixels, as 600x900 or 512, got 'True'"),
@@ -136,7 +142,7 @@ BAD: list[tuple[Any, str]] = [
     ({"device": ["gpu"]}, "device: must be auto, cpu, cuda, cuda:N or mps, got 'gpu'"),
     ({"dtype": ["int8"]}, "dtype: must be one of float32, bfloat16, float16, got 'int8'"),
     ({"preset": ["none"]}, "must be one of fpn-classifier"),
-    ([1, 2], "must be an object of keys with their choices, got [1, 2]"),
+    ([1, 2], "must be an object of keys and their choices, got [1, 2]"),
 ]
 
 

@@ -8,7 +8,7 @@ from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.axes import Invalid, Space
-from mnfpn_cli.space.planned import Budget, Planned, PlannedSpace, Progress, plan_runs, sort_in
+from mnfpn_cli.space.planned import Budget, Planned, PlannedSpace, Progress, plan_runs
 from mnfpn_cli.sweep.ray.cluster import Node, alive, connected, on_node
 from mnfpn_cli.sweep.ray.worker import prepare, problem_of
 
@@ -51,7 +51,7 @@ def plan_by(nodes: Collection[str], space: Space, budget: Budget, progress: Prog
                 made.repeated += len(one)
             else:
                 seen.add(one[0].run.network)
-                sort_in(made, one, budget)
+                made.add(one, budget)
         progress("planning", 1 - len(parts) / total)
     return made
 
