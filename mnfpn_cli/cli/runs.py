@@ -145,7 +145,7 @@ def prune(
         unwanted = Unwanted(statuses, [full_key(opened, key.lower()) for key in keys or ()], superseded)
         if not dry_run:
             Claims(opened).release_expired()
-        removed = remove(opened, unwanted, pretend=dry_run)
+        removed = remove(opened, unwanted, dry_run=dry_run)
     emit(removed_report(removed, dry_run), prune_document(removed, dry_run), output)
 
 

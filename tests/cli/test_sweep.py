@@ -111,7 +111,10 @@ BAD: list[tuple[list[str], str]] = [
     ),
     (["--store", "x.db", "--run-timeout", "0"], "--run-timeout: must be 1 to 1000000 seconds, got 0"),
     (["--store", "x.db", "--passes", "5", "--precision", "1%"], "--precision: has no meaning with --passes"),
-    (["--store", ":memory:", "--dry-run"], "--store: must be a file: what is in memory would be lost, got ':memory:'"),
+    (
+        ["--store", ":memory:", "--dry-run"],
+        "--store: must be a file: a database in memory would be lost, got ':memory:'",
+    ),
     (["--store", "mysql://host/x"], "--store: must be a file, or a URL of sqlite or postgresql+psycopg, got mysql"),
 ]
 

@@ -83,10 +83,10 @@ FILES: list[tuple[str, Callable[[Path], None], int, str]] = [
     ("text", write(b"hello " * 1000), 2, "must be a store of mnfpn, but is not an SQLite database: '{}'"),
     ("empty", write(b""), 2, "must be a store of mnfpn, but '{}' has no tables of one"),
     ("other program", other_program, 2, "must be a store of mnfpn, but '{}' holds other tables: photos, …"),
-    ("damaged", damaged, 1, "'{}' is damaged: SQLite finds its pages malformed"),
+    ("damaged", damaged, 1, "'{}' is damaged: SQLite reports malformed pages"),
     ("newer", changed(NEWER), 2, f"'{{}}' {NEWER_RULE}"),
     ("older", changed(OLDER), 2, f"'{{}}' {OLDER_RULE}"),
-    ("versionless", changed("DELETE FROM mnfpn_store"), 1, "'{}' is damaged: it does not say which version it is of"),
+    ("versionless", changed("DELETE FROM mnfpn_store"), 1, "'{}' is damaged: its version is missing"),
     ("tables gone", changed("DROP TABLE mnfpn_runs"), 1, "'{}' lacks tables that a store of mnfpn has"),
 ]
 
@@ -111,7 +111,7 @@ DAMAGE: list[tuple[str, str]] = [
     ("UPDATE mnfpn_results SET started = '2026-01-01'", "result {result}: started: must be a moment, as 2026-01-31"),
     ("UPDATE mnfpn_results SET status = 'fine'", "result {result}: status: must be one of done, failed, got 'fine'"),
     ("UPDATE mnfpn_results SET document = '{}'", "result {result}: document.run: is required"),
-    ("UPDATE mnfpn_results SET document = '[1'", "it holds text that should be JSON"),
+    ("UPDATE mnfpn_results SET document = '[1'", "mnfpn_results holds invalid JSON"),
     (
         "UPDATE mnfpn_results SET document = json_set(document, '$.run.latency_s.samples', json('[]'))",
         "samples: must have at least 1 item, got []",
@@ -133,7 +133,7 @@ DAMAGE: list[tuple[str, str]] = [
     ("UPDATE mnfpn_runs SET status = 'lost'", "run {run}: status: must be one of pending, done, failed, got 'lost'"),
     ("UPDATE mnfpn_runs SET dtype = 'int3'", "run {run}: dtype: must be one of float32, bfloat16, float16"),
     ("ALTER TABLE mnfpn_runs RENAME COLUMN macs TO mac", "mnfpn_runs lacks the column macs"),
-    ("DELETE FROM mnfpn_networks", "network {network}: is missing, and runs are of it"),
+    ("DELETE FROM mnfpn_networks", "network {network}: is missing, but a run refers to it"),
     ("UPDATE mnfpn_networks SET settings = '[]'", "network {network}: settings: must be an object, got []"),
     ("UPDATE mnfpn_sweeps SET plan = '5'", "sweep 1: plan: must be an object, got 5"),
     (
@@ -165,10 +165,10 @@ DAMAGE: list[tuple[str, str]] = [
         "UPDATE mnfpn_sweeps SET started = ''",
         "sweep 1: started: must be a moment, as 2026-01-31T12:00:00+00:00, got ''",
     ),
-    ("UPDATE mnfpn_baselines SET finished = 'x'", "time of a baseline 11111111: finished: must be a moment"),
+    ("UPDATE mnfpn_baselines SET finished = 'x'", "baseline timing 11111111: finished: must be a moment"),
     (
         "UPDATE mnfpn_baselines SET samples = '[0]'",
-        "time of a baseline 11111111: samples[0]: must be at least 1e-12, got 0",
+        "baseline timing 11111111: samples[0]: must be at least 1e-12, got 0",
     ),
 ]
 
@@ -244,14 +244,14 @@ NAMES: list[tuple[str, str]] = [
     ("postgresql+asyncpg://me:secret@host/db", "must be a file, or a URL of sqlite or postgresql+psycopg"),
     ("://me:secret@host", "must be a file or a URL, as postgresql+psycopg://user@host/database"),
     ("postgresql://me:secret@host:port/db", "must be a file or a URL, as postgresql+psycopg://user@host/database"),
-    ("sqlite://", "must be a file: what is in memory would be lost, got 'sqlite://'"),
-    ("sqlite:///", "must be a file: what is in memory would be lost, got 'sqlite:///'"),
-    ("sqlite:///:memory:", "must be a file: what is in memory would be lost, got 'sqlite:///:memory:'"),
-    (":memory:", "must be a file: what is in memory would be lost, got ':memory:'"),
-    ("file::memory:", "must be the name of a file, and no URI of SQLite's own, got 'file::memory:'"),
-    ("file:x.db?mode=memory", "must be the name of a file, and no URI of SQLite's own"),
-    ("sqlite:///file:x?mode=memory&uri=true", "must be the name of a file, and no URI of SQLite's own"),
-    ("sqlite:///x.db?mode=memory", "must be a file: what is in memory would be lost"),
+    ("sqlite://", "must be a file: a database in memory would be lost, got 'sqlite://'"),
+    ("sqlite:///", "must be a file: a database in memory would be lost, got 'sqlite:///'"),
+    ("sqlite:///:memory:", "must be a file: a database in memory would be lost, got 'sqlite:///:memory:'"),
+    (":memory:", "must be a file: a database in memory would be lost, got ':memory:'"),
+    ("file::memory:", "must be the name of a file, not an SQLite URI, got 'file::memory:'"),
+    ("file:x.db?mode=memory", "must be the name of a file, not an SQLite URI"),
+    ("sqlite:///file:x?mode=memory&uri=true", "must be the name of a file, not an SQLite URI"),
+    ("sqlite:///x.db?mode=memory", "must be a file: a database in memory would be lost"),
 ]
 
 
@@ -293,7 +293,7 @@ def folder() -> Iterator[Path]:
     [
         (0o444, 0o755, 1, "'{}' could not be written: it, or its folder, is read-only"),
         (0o666, 0o555, 1, "'{}' could not be written: it, or its folder, is read-only"),
-        (0o000, 0o755, 1, "'{}' could not be opened: may this user read and write it, and its folder?"),
+        (0o000, 0o755, 1, "'{}' could not be opened: may this user read and write it and its folder?"),
         (0o666, 0o000, 2, "must be a file that can be opened, got '{}': [Errno 13] Permission denied: '{}'"),
     ],
 )

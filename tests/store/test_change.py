@@ -98,7 +98,7 @@ def test_a_rehearsal_removes_nothing(store: Store, mixed: tuple[int, list[str]])
     """It says what would be removed."""
     before = rows(store)
     wanted = Unwanted(("failed", "pending"), superseded=True)
-    assert remove(store, wanted, pretend=True) == Removed(runs=3, results=2, restored=1)
+    assert remove(store, wanted, dry_run=True) == Removed(runs=3, results=2, restored=1)
     assert rows(store) == before
     assert remove(store, wanted) == Removed(runs=3, results=2, restored=1)
 
@@ -171,7 +171,7 @@ def test_a_rescue_that_fails_tells_both_errors(store: Store, tmp_path: Path, mon
     def fail(*_: object) -> None:
         raise StoreError("the disk is full")
 
-    monkeypatch.setattr(rescue_module, "bring_in", fail)
-    with pytest.raises(StoreError, match=r"the server is away\nand what was measured .*: the disk is full") as told:
+    monkeypatch.setattr(rescue_module, "insert_rows", fail)
+    with pytest.raises(StoreError, match=r"the server is away\nand the result could not .*: the disk is full") as told:
         rescue(StoreError("the server is away"), read_runs(store)[0], result(sweep), sweeps(store)[0], tmp_path)
     assert isinstance(told.value.__cause__, StoreError)

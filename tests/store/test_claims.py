@@ -167,7 +167,7 @@ def test_a_process_that_shows_in_between_that_it_lives_keeps_its_runs(store: Sto
     mine.release_expired()
     theirs.now += BEAT_S
     away.beat()
-    mine._free(AWAY, 0)  # as if the look had been before the beat
+    mine._release_from(AWAY, 0)  # as if the look had been before the beat
     assert not mine.claim(keys[0])
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, State
 from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.store import store as connect_module
 from mnfpn_cli.store.claims import Claims
-from mnfpn_cli.store.errors import WAITS_S, StoreError, passes, without_password
+from mnfpn_cli.store.errors import WAITS_S, StoreError, is_transient, without_password
 from mnfpn_cli.store.merge import merge
 from mnfpn_cli.store.read import read_run, read_runs
 from mnfpn_cli.store.rows import Baseline
@@ -227,13 +227,13 @@ class ServerError(Exception):
 )
 def test_what_may_pass_is_tried_again(state: str | None, words: str, may_pass: bool) -> None:
     """And nothing else."""
-    assert passes(OperationalError("SELECT 1", None, ServerError(state, words))) is may_pass
+    assert is_transient(OperationalError("SELECT 1", None, ServerError(state, words))) is may_pass
 
 
 def test_a_mistake_in_a_statement_does_not_pass() -> None:
     """It stays one."""
-    assert not passes(ProgrammingError("SELEC", None, ServerError("42601")))
-    assert not passes(ValueError())
+    assert not is_transient(ProgrammingError("SELEC", None, ServerError("42601")))
+    assert not is_transient(ValueError())
 
 
 @pytest.mark.parametrize("query", [{}, {"password": "secret"}, {"options": "-c secret"}])

@@ -101,7 +101,7 @@ def test_the_newest_result_of_the_runs_status_counts(store: Store) -> None:
         ("abc", "must be 4 or more of a key's hexadecimal digits, got 'abc'"),
         ("wxyz", "must be 4 or more of a key's hexadecimal digits, got 'wxyz'"),
         ("%%%%", "must be 4 or more"),
-        ("00000", "must be that of a run of"),
+        ("00000", "must be the key of a run in"),
     ],
 )
 def test_a_key_must_be_one_of_a_run(store: Store, key: str, rule: str) -> None:
@@ -115,7 +115,7 @@ def test_a_key_must_be_that_of_one_run(store: Store) -> None:
     """Two that begin alike are not told apart by that."""
     (_, one), *_ = planned(1)
     add_sweep(store, PLAN, PLACE, [("aaaa1" + "0" * 27, one), ("aaaa2" + "0" * 27, one)])
-    with pytest.raises(UsageError, match=r"'aaaa', which aaaa10+ has, and others"):
+    with pytest.raises(UsageError, match=r"'aaaa', which matches aaaa10+ and others"):
         read_run(store, "aaaa")
     assert read_run(store, "aaaa2")[0].key == "aaaa2" + "0" * 27
 
@@ -125,7 +125,7 @@ def test_what_is_wrong_with_a_key_or_a_name_is_data(store: Store, tmp_path: Path
     with pytest.raises(UsageError) as caught:
         read_run(store, "0" * 32)
     assert caught.value.problems == (
-        Problem("KEY", f"must be that of a run of {store.name}", f"'{'0' * 32}'", ", which none has"),
+        Problem("KEY", f"must be the key of a run in {store.name}", f"'{'0' * 32}'", ", which matches no run"),
     )
     with pytest.raises(UsageError) as caught:
         check_file(tmp_path / "runs.db", create=False)
