@@ -36,7 +36,7 @@ STARTED = "2026-01-01T00:00:00.000+00:00"
 VALUES = (None, 0, -1, 2**62, 1.5, float("inf"), "", "x", "[1", "{}", "[]", "null", "9" * 5000, "[" * 5000, b"\xff\xfe")
 """What a column may hold that it should not."""
 
-NODES: tuple[Any, ...] = (None, 0, -1, 1.5, True, "", "x", [], {}, [None], {"a": 1})
+NODE_VALUES: tuple[Any, ...] = (None, 0, -1, 1.5, True, "", "x", [], {}, [None], {"a": 1})
 """What a key of a document may hold that it should not."""
 
 Damage = Callable[[Path, random.Random], None]
@@ -125,22 +125,22 @@ def change_a_document(path: Path, chance: random.Random) -> None:
 
 
 def _change(document: Any, chance: random.Random) -> None:
-    places = list(_places(document))
-    if not places:
+    items = list(_items(document))
+    if not items:
         return
-    holder, at = chance.choice(places)
-    if isinstance(holder, dict) and chance.random() < 0.4:
-        del holder[at]
+    parent, key = chance.choice(items)
+    if isinstance(parent, dict) and chance.random() < 0.4:
+        del parent[key]
     else:
-        holder[at] = chance.choice(NODES)
+        parent[key] = chance.choice(NODE_VALUES)
 
 
-def _places(worker: Any) -> Iterator[tuple[Any, Any]]:
-    """Each key and index of a document, with what holds it."""
-    items = worker.items() if isinstance(worker, dict) else enumerate(worker) if isinstance(worker, list) else ()
-    for at, below in items:
-        yield worker, at
-        yield from _places(below)
+def _items(node: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each object or list of a document with each of its keys or indices."""
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, child in children:
+        yield node, key
+        yield from _items(child)
 
 
 def run(path: Path, statement: str, *values: Any) -> list[Any]:
@@ -248,6 +248,6 @@ def _problem(mnfpn: Mnfpn, command: tuple[str, ...]) -> str:
         done = mnfpn(*command)
     except Exception:  # noqa: BLE001 - whatever it is, it must not come out
         return traceback.format_exc(limit=-4)
-    told = done.err.startswith("error: ") or "\nerror: " in done.err
-    well = done.code == 0 or (done.code in (1, 2) and told)
+    is_explained = done.err.startswith("error: ") or "\nerror: " in done.err
+    well = done.code == 0 or (done.code in (1, 2) and is_explained)
     return "" if well else f"exit code {done.code}: {done.err}"
