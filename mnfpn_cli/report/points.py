@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mnfpn_cli.measure.statistics import Latency
-    from mnfpn_cli.store.rows import Baseline, StoredRun, Sweep
+    from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
     from mnfpn_cli.sweep.documents import Command
     from mnfpn_cli.sweep.drift import Moved
 
@@ -81,7 +81,7 @@ class Points:
         return sum(one.stored.status == status for one in self.all)
 
 
-def points_of(runs: Sequence[StoredRun], sweeps: Sequence[Sweep], baselines: Sequence[Baseline]) -> Points:
+def points_of(runs: Sequence[StoredRun], sweeps: Sequence[Sweep], baselines: Sequence[BaselineTiming]) -> Points:
     """Work out what a report says of runs; of the baseline runs, those count that were timed between them."""
     from mnfpn_cli.sweep.drift import drifts_of, moves
 

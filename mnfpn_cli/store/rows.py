@@ -247,7 +247,7 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class Baseline:
+class BaselineTiming:
     """One timing of the baseline run of a sweep, from which the drift of a worker follows.
 
     Attributes:

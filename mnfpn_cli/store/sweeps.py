@@ -16,7 +16,7 @@ from mnfpn_cli.space.planned import Planned
 from mnfpn_cli.store import rows as t
 from mnfpn_cli.store.errors import PLAN, SAMPLES, check_row
 from mnfpn_cli.store.read import Networks, newest
-from mnfpn_cli.store.rows import Baseline, Sweep, run_columns, sweep_columns
+from mnfpn_cli.store.rows import BaselineTiming, Sweep, run_columns, sweep_columns
 from mnfpn_cli.store.store import Store, batches, select_by
 
 
@@ -149,7 +149,7 @@ def sweeps(store: Store) -> list[Sweep]:
     return store.read(query)
 
 
-def add_baseline(store: Store, baseline: Baseline) -> None:
+def add_baseline(store: Store, baseline: BaselineTiming) -> None:
     """Insert a baseline timing, unless its run was removed.
 
     Raises:
@@ -165,7 +165,7 @@ def add_baseline(store: Store, baseline: Baseline) -> None:
     store.write(change)
 
 
-def baselines(store: Store) -> list[Baseline]:
+def baselines(store: Store) -> list[BaselineTiming]:
     """Return all baseline timings, the oldest first.
 
     Raises:
@@ -173,8 +173,8 @@ def baselines(store: Store) -> list[Baseline]:
     """
     query = select(t.baselines).order_by(t.baselines.c.finished)
 
-    def read(connection: Connection) -> list[Baseline]:
+    def read(connection: Connection) -> list[BaselineTiming]:
         rows = [check_row(row, t.baselines) for row in connection.execute(query)]
-        return [Baseline(row.id, row.sweep, row.key, row.worker, row.finished, SAMPLES.read(row)) for row in rows]
+        return [BaselineTiming(row.id, row.sweep, row.key, row.worker, row.finished, SAMPLES.read(row)) for row in rows]
 
     return store.read(read)

@@ -16,7 +16,7 @@ from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.space.planned import planned_run
 from mnfpn_cli.space.runs import Run
 from mnfpn_cli.store.change import Removed
-from mnfpn_cli.store.rows import Baseline, Result, StoredRun, Sweep
+from mnfpn_cli.store.rows import BaselineTiming, Result, StoredRun, Sweep
 from mnfpn_cli.sweep.drift import drifts_of
 
 
@@ -38,7 +38,7 @@ class ListedRun:
         return Latency(self.result.samples) if self.result and self.stored.measured else None
 
 
-def rows_of(runs: Sequence[StoredRun], baselines: Sequence[Baseline]) -> list[ListedRun]:
+def rows_of(runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming]) -> list[ListedRun]:
     """Runs, newest first; behind them those that were not."""
     drifts = drifts_of(runs, baselines)
     rows = [ListedRun(one, drifts.get(one.key)) for one in runs]

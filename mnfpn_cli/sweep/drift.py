@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from mnfpn_cli.measure.statistics import Latency
-from mnfpn_cli.store.rows import Baseline, StoredRun
+from mnfpn_cli.store.rows import BaselineTiming, StoredRun
 
 MOVED = 0.05
 """The share by which a baseline's median must differ from its first, its interval too, to be told."""
@@ -26,7 +26,7 @@ class Moved:
     drift: float
 
 
-def moves(baselines: Sequence[Baseline]) -> list[Moved]:
+def moves(baselines: Sequence[BaselineTiming]) -> list[Moved]:
     """The times of baseline runs that differ from their first by more than `MOVED`, intervals and all."""
     found = []
     for same in _by_run(baselines):
@@ -39,7 +39,7 @@ def moves(baselines: Sequence[Baseline]) -> list[Moved]:
     return found
 
 
-def drift_at(baselines: Sequence[Baseline], worker: str, finished: str) -> float:
+def drift_at(baselines: Sequence[BaselineTiming], worker: str, finished: str) -> float:
     """The machine's drift when a run was finished: 1.1 where all took a tenth longer than at first.
 
     ``baselines``: those of the run's sweep. Without one before and one behind the moment it is that of the nearest;
@@ -53,9 +53,9 @@ def drift_at(baselines: Sequence[Baseline], worker: str, finished: str) -> float
     return sum(drifts) / len(drifts) if drifts else 1.0
 
 
-def drifts_of(runs: Sequence[StoredRun], baselines: Sequence[Baseline]) -> dict[str, float]:
+def drifts_of(runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming]) -> dict[str, float]:
     """The machine's drift at each run of the sweeps and workers on which the baseline moved."""
-    groups = defaultdict[tuple[int, str], list[Baseline]](list)
+    groups = defaultdict[tuple[int, str], list[BaselineTiming]](list)
     for one in baselines:
         groups[one.sweep, one.worker].append(one)
     # Only the medians count from here on, and a single sample is its own.
@@ -81,8 +81,8 @@ def _between(points: Sequence[tuple[float, float]], moment: float) -> float:
     return points[-1][1]
 
 
-def _by_run(baselines: Sequence[Baseline]) -> list[list[Baseline]]:
-    groups: dict[tuple[int, str, str], list[Baseline]] = {}
+def _by_run(baselines: Sequence[BaselineTiming]) -> list[list[BaselineTiming]]:
+    groups: dict[tuple[int, str, str], list[BaselineTiming]] = {}
     for one in sorted(baselines, key=lambda one: one.finished):
         groups.setdefault((one.sweep, one.worker, one.key), []).append(one)
     return list(groups.values())

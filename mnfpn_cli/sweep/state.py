@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.documents.sweep import MeasuredDocument, NotRunGroup
-from mnfpn_cli.store.rows import Baseline, StoredRun, Sweep
+from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
 from mnfpn_cli.sweep.start import Reused
 
 
@@ -60,7 +60,7 @@ class Swept:
     store: str
     sweeps: tuple[Sweep, ...]
     runs: tuple[StoredRun, ...]
-    baselines: tuple[Baseline, ...]
+    baselines: tuple[BaselineTiming, ...]
     notes: tuple[str, ...]
     skipped: int = 0
     not_run: tuple[CannotRun, ...] = ()

@@ -13,7 +13,7 @@ from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.merge import rescue
 from mnfpn_cli.store.read import pending_keys, read_runs
-from mnfpn_cli.store.rows import Baseline, Result, StoredRun
+from mnfpn_cli.store.rows import BaselineTiming, Result, StoredRun
 from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import add_baseline, now, sweeps
 from mnfpn_cli.sweep.drift import drift_at
@@ -53,7 +53,7 @@ class SweepRun:
     _left_out: set[str] = field(default_factory=set)
     _losses: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _seconds: list[float] = field(default_factory=list)
-    _taken: list[Baseline] = field(default_factory=list)
+    _taken: list[BaselineTiming] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.runs: Mapping[str, StoredRun] = {one.key: one for one in read_runs(self.store, self.sweep)}
@@ -204,7 +204,7 @@ class SweepRun:
             then = "another is taken" if self.baselines.failed(run) else "drift of the machine is not seen"
             self._note(f"the baseline run ({run.planned.run}) failed, and {then}: {result.reason}")
         else:
-            one = Baseline(result.id, self.sweep, run.key, result.worker, result.finished, result.samples)
+            one = BaselineTiming(result.id, self.sweep, run.key, result.worker, result.finished, result.samples)
             add_baseline(self.store, one)
             self._taken.append(one)
             self.state = replace(self.state, drift=drift_at(self._taken, one.worker, one.finished))

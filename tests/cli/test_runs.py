@@ -18,7 +18,7 @@ from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.planned import plan_runs
 from mnfpn_cli.space.runs import Execution, run_key
 from mnfpn_cli.store.claims import Claims
-from mnfpn_cli.store.rows import Baseline
+from mnfpn_cli.store.rows import BaselineTiming
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import add_baseline, add_sweep
 from tests.cli.test_commands import in_terminal
@@ -46,7 +46,7 @@ def store(tmp_path: Path) -> str:
         measure(opened, keys[1], result(sweep, status="failed", reason=EVIL, finished="2026-01-01T00:00:06.000+00:00"))
         measure(opened, keys[3], result(sweep, [0.001], finished="2026-01-01T00:00:05.000+00:00"))
         for index, (finished, time) in enumerate((("2026-01-01T00:00:05.000+00:00", 0.01), (SLOW, 0.02))):
-            add_baseline(opened, Baseline(f"{index:032}", sweep, keys[0], "here", finished, (time,) * 9))
+            add_baseline(opened, BaselineTiming(f"{index:032}", sweep, keys[0], "here", finished, (time,) * 9))
     return name
 
 

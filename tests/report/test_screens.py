@@ -49,7 +49,7 @@ from tests.report.test_layers import PROFILE
 from tests.snapshots import check
 
 if TYPE_CHECKING:
-    from mnfpn_cli.store.rows import Baseline, StoredRun, Sweep
+    from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
 
 OUTPUTS = Path(__file__).parent / "outputs"
 
@@ -79,7 +79,7 @@ class Stored:
         with open_store(str(make_store(folder / "runs.db", made, [(0, 0.01), (30, 0.012)], COMMAND))) as store:
             self.runs: list[StoredRun] = read_runs(store)
             self.sweeps: Sequence[Sweep] = [replace(one, started=at(0)) for one in sweeps(store)]
-            self.baselines: Sequence[Baseline] = baselines(store)
+            self.baselines: Sequence[BaselineTiming] = baselines(store)
 
     def without_keys(self, text: str) -> str:
         """A text whose keys, hashes of all that there is to settings, are numbers."""

@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from mnfpn_cli.store import store as connect_module
 from mnfpn_cli.store.errors import OPENING_WAITS_S, WAITS_S
-from mnfpn_cli.store.rows import Baseline
+from mnfpn_cli.store.rows import BaselineTiming
 from mnfpn_cli.store.store import BUSY_S, open_store
 from mnfpn_cli.store.sweeps import add_baseline
 from tests.conftest import Mnfpn
@@ -203,7 +203,7 @@ def put_and_damage(path: Path, statement: str) -> dict[str, str]:
         sweep, (key,) = swept(store, 1)
         one = result(sweep)
         measure(store, key, one)
-        add_baseline(store, Baseline("1" * 32, sweep, key, "here", one.finished, one.samples))
+        add_baseline(store, BaselineTiming("1" * 32, sweep, key, "here", one.finished, one.samples))
     with sqlite3.connect(path) as connection:
         ((network,),) = connection.execute("SELECT network FROM mnfpn_runs")
         connection.execute(statement)

@@ -12,7 +12,7 @@ from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.merge import merge, rescue
 from mnfpn_cli.store.read import pending_keys, read_run, read_runs
-from mnfpn_cli.store.rows import Baseline
+from mnfpn_cli.store.rows import BaselineTiming
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import add_baseline, baselines, sweeps
 from tests.store.conftest import NewStore
@@ -47,7 +47,7 @@ def mixed(store: Store) -> tuple[int, list[str]]:
     measure(store, keys[1], result(sweep, status="failed", reason="no"))
     measure(store, keys[2], result(sweep))
     store.write(lambda c: c.execute(update(t.runs).where(t.runs.c.key == keys[2]).values(status="pending")))
-    add_baseline(store, Baseline("1" * 32, sweep, keys[1], "here", LATER, (0.5,)))
+    add_baseline(store, BaselineTiming("1" * 32, sweep, keys[1], "here", LATER, (0.5,)))
     return sweep, keys
 
 
@@ -105,7 +105,7 @@ def test_a_dry_run_removes_nothing(store: Store, mixed: tuple[int, list[str]]) -
 
 def test_merging_copies_results_and_sweeps(new_name: NewStore, store: Store, mixed: tuple[int, list[str]]) -> None:
     """The sweep has only its measured runs here; merging again changes nothing."""
-    add_baseline(store, Baseline("2" * 32, mixed[0], mixed[1][4], "here", LATER, (0.5,)))  # of a run not measured
+    add_baseline(store, BaselineTiming("2" * 32, mixed[0], mixed[1][4], "here", LATER, (0.5,)))  # of a run not measured
     with open_store(new_name(), create=True) as target:
         _, keys = swept(target, 2)
         for new in (4, 0):

@@ -21,7 +21,7 @@ from mnfpn_cli.documents.bench import AdviceRecord, LayerTimeRecord, PartTime
 from mnfpn_cli.store import rows as t
 from mnfpn_cli.store import store as connect_module
 from mnfpn_cli.store.claims import Claims
-from mnfpn_cli.store.rows import Baseline
+from mnfpn_cli.store.rows import BaselineTiming
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import add_baseline, now
 from mnfpn_cli.sweep.process import Outcome
@@ -193,7 +193,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         measure(store, keys[0], layered, claims)
         measure(store, keys[1], result(sweep, (0.02, 0.021, 0.022)), claims)
         measure(store, keys[2], result(sweep, status="failed", reason="out of memory"), claims)
-        add_baseline(store, Baseline("1" * 32, sweep, keys[0], "here", first.finished, first.samples))
+        add_baseline(store, BaselineTiming("1" * 32, sweep, keys[0], "here", first.finished, first.samples))
     return path
 
 

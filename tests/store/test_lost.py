@@ -15,7 +15,7 @@ from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import WAITS_S, StoreError, is_transient, without_password
 from mnfpn_cli.store.merge import merge
 from mnfpn_cli.store.read import read_run, read_runs
-from mnfpn_cli.store.rows import Baseline
+from mnfpn_cli.store.rows import BaselineTiming
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import add_baseline, baselines, sweeps
 from tests.store.conftest import NewStore
@@ -55,7 +55,7 @@ def test_every_change_is_idempotent(store: Store, new_name: NewStore) -> None:
     claims, one = Claims(store), result(sweep)
     assert claims.claim(keys[0])
     assert claims.finish(keys[0], one)
-    baseline = Baseline("1" * 32, sweep, keys[0], "here", one.finished, (0.5,))
+    baseline = BaselineTiming("1" * 32, sweep, keys[0], "here", one.finished, (0.5,))
     add_baseline(store, baseline)
     with open_store(new_name(), create=True) as other:
         merge(other, store)

@@ -12,7 +12,7 @@ from mnfpn_cli.store import rows as t
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.read import pending_keys, read_run, read_runs
-from mnfpn_cli.store.rows import Baseline
+from mnfpn_cli.store.rows import BaselineTiming
 from mnfpn_cli.store.store import Store, check_file, open_store
 from mnfpn_cli.store.sweeps import Remeasure, add_baseline, add_sweep, baselines, sweeps
 from tests.store.made import PLACE, PLAN, measure, measured, planned, result, swept
@@ -136,7 +136,7 @@ def test_an_error_in_a_key_or_a_name_is_data(store: Store, tmp_path: Path) -> No
 def test_baseline_timings_are_read_as_they_were_inserted(store: Store) -> None:
     """A timing of a run that was removed is ignored."""
     sweep, keys = swept(store)
-    one = Baseline("1" * 32, sweep, keys[0], "here", "2026-01-01T00:00:00.000+00:00", (0.5, 0.25))
+    one = BaselineTiming("1" * 32, sweep, keys[0], "here", "2026-01-01T00:00:00.000+00:00", (0.5, 0.25))
     for _ in range(2):
         add_baseline(store, one)
     add_baseline(store, replace(one, id="2" * 32, key="f" * 32))

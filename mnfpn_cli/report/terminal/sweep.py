@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.documents.sweep import InvalidRuns
     from mnfpn_cli.report.terminal.tables import Table
     from mnfpn_cli.space.planned import Planned, PlannedSpace
-    from mnfpn_cli.store.rows import Baseline, StoredRun, Sweep
+    from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
     from mnfpn_cli.sweep.drift import Moved
     from mnfpn_cli.sweep.start import Chosen, Expected, Reused
     from mnfpn_cli.sweep.state import Swept
@@ -172,7 +172,7 @@ def _options(options: str | None) -> str:
     return "options that are not known" if options is None else options or "the default options"
 
 
-def drift_lines(baselines: Sequence[Baseline]) -> list[str]:
+def drift_lines(baselines: Sequence[BaselineTiming]) -> list[str]:
     """What the baseline run says of the machine: where it moved, and by how much."""
     from mnfpn_cli.sweep.drift import moves
 
