@@ -18,7 +18,7 @@ from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import add_sweep
 from tests.sweep.recorded import made_up
 
-PLACE = "a CPU, 2 cores"
+MACHINE = "a CPU, 2 cores"
 PLAN = PlanRecord(
     command="mnfpn sweep",
     measuring=MeasuringRecord(),
@@ -37,13 +37,13 @@ def planned(count: int = 4) -> list[tuple[str, Planned]]:
         for index in range(count)
         for one in plan_runs(NetworkSettings.model_validate({"width_mult": 0.25 + index / 100}), size, executions)
     ]
-    return [(run_key(one.run, PLACE), one) for one in runs]
+    return [(run_key(one.run, MACHINE), one) for one in runs]
 
 
 def swept(store: Store, count: int = 4, **more: Any) -> tuple[int, list[str]]:
     """A sweep of some runs, and their keys in order."""
     runs = planned(count)
-    return add_sweep(store, PLAN, PLACE, runs, **more), [key for key, _ in runs]
+    return add_sweep(store, PLAN, MACHINE, runs, **more), [key for key, _ in runs]
 
 
 def result(

@@ -15,17 +15,17 @@ from mnfpn_cli.store.read import pending_keys, read_run, read_runs
 from mnfpn_cli.store.rows import BaselineTiming
 from mnfpn_cli.store.store import Store, check_file, open_store
 from mnfpn_cli.store.sweeps import Remeasure, add_baseline, add_sweep, baselines, sweeps
-from tests.store.made import PLACE, PLAN, measure, measured, planned, result, swept
+from tests.store.made import MACHINE, PLAN, measure, measured, planned, result, swept
 from tests.sweep.recorded import recorded
 
 
 def test_runs_are_read_as_they_were_inserted(store: Store) -> None:
     """With settings, size, execution and figures, in the order of the sweep."""
     runs = planned(5)[::-1]
-    sweep = add_sweep(store, PLAN, PLACE, runs)
+    sweep = add_sweep(store, PLAN, MACHINE, runs)
     back = read_runs(store, sweep)
     assert [(one.key, one.planned, one.machine, one.status) for one in back] == [
-        (key, one, PLACE, "pending") for key, one in runs
+        (key, one, MACHINE, "pending") for key, one in runs
     ]
     assert pending_keys(store, sweep) == [key for key, _ in runs]
 
@@ -114,7 +114,7 @@ def test_a_key_must_match_a_run(store: Store, key: str, rule: str) -> None:
 def test_a_key_must_match_one_run_only(store: Store) -> None:
     """The first digits that two keys share name neither run."""
     (_, one), *_ = planned(1)
-    add_sweep(store, PLAN, PLACE, [("aaaa1" + "0" * 27, one), ("aaaa2" + "0" * 27, one)])
+    add_sweep(store, PLAN, MACHINE, [("aaaa1" + "0" * 27, one), ("aaaa2" + "0" * 27, one)])
     with pytest.raises(UsageError, match=r"'aaaa', which matches aaaa10+ and others"):
         read_run(store, "aaaa")
     assert read_run(store, "aaaa2")[0].key == "aaaa2" + "0" * 27
@@ -187,4 +187,4 @@ def test_measurements_and_plans_are_read_as_they_were_inserted(store: Store) -> 
         assert read_run(store, key)[1] == [one]
     assert [one.result for one in read_runs(store, sweep)] == [layered, failed, None, None]
     (only,) = sweeps(store)
-    assert (only.plan, only.record.measuring, only.machine) == (PLAN, PLAN.measuring, PLACE)
+    assert (only.plan, only.record.measuring, only.machine) == (PLAN, PLAN.measuring, MACHINE)

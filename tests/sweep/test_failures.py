@@ -5,10 +5,10 @@ from dataclasses import replace
 from mnfpn_cli.space.runs import Execution
 from mnfpn_cli.store.rows import Result, Status, StoredRun
 from mnfpn_cli.sweep.state import MOST, CannotRun, failures
-from tests.store.made import PLACE, planned, result
+from tests.store.made import MACHINE, planned, result
 
 ((KEY, ONE),) = planned(1)
-DONE = StoredRun(KEY, ONE, PLACE, "done", result(1))
+DONE = StoredRun(KEY, ONE, MACHINE, "done", result(1))
 
 
 def run(reason: str | None, status: Status = "failed") -> StoredRun:

@@ -28,7 +28,7 @@ from mnfpn_cli.sweep.sweep import SweepRun
 from tests.space.spaces import space_of
 from tests.sweep.pools import FakePool, failed, measured, no_graphs, steady
 
-PLACE = "a CPU, 2 cores"
+MACHINE = "a CPU, 2 cores"
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def sweep_of(
     space = space_of(width_mult=[round(0.35 + index / 10, 2) for index in range(widths)], size=["64"], **axes)
     planned = plan_space(space, Budget())
     return begin(
-        store, Chosen(planned.runs, planned, "all", "mnfpn sweep"), measuring or MeasuringRecord(), PLACE, again
+        store, Chosen(planned.runs, planned, "all", "mnfpn sweep"), measuring or MeasuringRecord(), MACHINE, again
     )
 
 
@@ -90,7 +90,7 @@ def test_what_is_asked_for_again_is_measured_again_and_nothing_is_lost(store: St
     run(store, sweep_of(store, widths=2), FakePool())
     planned = plan_space(space_of(width_mult=[0.35, 0.45], size=["64"]), Budget())
     again = begin(
-        store, Chosen(planned.runs, planned, "all", ""), MeasuringRecord(), PLACE, again=Remeasure(every=True)
+        store, Chosen(planned.runs, planned, "all", ""), MeasuringRecord(), MACHINE, again=Remeasure(every=True)
     )
     run(store, again, FakePool(lambda _: measured([0.02] * 8)))
     assert sorted(results(store).values()) == [2, 2]
@@ -209,7 +209,7 @@ def test_runs_that_cannot_keep_to_the_latency_are_not_measured(store: Store) -> 
     measuring = MeasuringRecord(max_latency_s=0.010)
     space = space_of(width_mult=[1.0], size=[str(side) for side in range(64, 577, 64)])
     planned = plan_space(space, Budget())
-    sweep = begin(store, Chosen(planned.runs, planned, "all", ""), measuring, PLACE)
+    sweep = begin(store, Chosen(planned.runs, planned, "all", ""), measuring, MACHINE)
 
     def by_area(task: Task) -> Outcome:
         return measured([0.001 * (task.work.height / 64) ** 2] * 8)
