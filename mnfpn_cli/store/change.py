@@ -66,7 +66,7 @@ def remove(store: Store, unwanted: Unwanted, dry_run: bool = False) -> Removed:
     """
 
     def change(connection: Connection) -> Removed:
-        store.serialize(connection)
+        store.lock_bulk_changes(connection)
         return _remove(connection, unwanted)
 
     return store.dry_run(change) if dry_run else store.write(change)

@@ -63,20 +63,25 @@ def insert_rows(store: Store, rows: TableRows) -> None:
     """
 
     def change(connection: Connection) -> None:
-        store.serialize(connection)
-        here = {row["id"]: _sweep_id(connection, row) for row in rows.sweeps}
-        store.insert(connection, t.networks, sorted(rows.networks, key=lambda row: str(row["id"])))
-        store.insert(connection, t.runs, [{**row, "claimed_by": None, "beat": 0} for row in rows.runs])
-        sweep_runs = [row for row in rows.sweep_runs if row["sweep"] in here]
-        store.insert(connection, t.sweep_runs, [{**row, "sweep": here[row["sweep"]]} for row in sweep_runs])
-        store.insert(connection, t.results, [{**row, "sweep": here.get(row["sweep"], 0)} for row in rows.results])
+        store.lock_bulk_changes(connection)
+        sweep_ids = {row["id"]: _sweep_id(connection, row) for row in rows.sweeps}
+        store.insert_missing(connection, t.networks, sorted(rows.networks, key=lambda row: str(row["id"])))
+        store.insert_missing(connection, t.runs, [{**row, "claimed_by": None, "beat": 0} for row in rows.runs])
+        store.insert_missing(connection, t.sweep_runs, _with_sweep_ids(rows.sweep_runs, sweep_ids))
+        results = [{**row, "sweep": sweep_ids.get(row["sweep"], 0)} for row in rows.results]
+        store.insert_missing(connection, t.results, results)
         _update_statuses(connection, rows.results)
         query = select(t.runs.c.key).where(t.runs.c.key.in_([row["key"] for row in rows.baselines]))
         keys = set(connection.execute(query).scalars())
-        baselines = [row for row in rows.baselines if row["key"] in keys and row["sweep"] in here]
-        store.insert(connection, t.baselines, [{**row, "sweep": here[row["sweep"]]} for row in baselines])
+        baselines = [row for row in rows.baselines if row["key"] in keys]
+        store.insert_missing(connection, t.baselines, _with_sweep_ids(baselines, sweep_ids))
 
     store.write(change)
+
+
+def _with_sweep_ids(rows: Sequence[Row], sweep_ids: Mapping[int, int]) -> list[Row]:
+    """Return the rows whose sweep is known here, with its id here."""
+    return [{**row, "sweep": sweep_ids[row["sweep"]]} for row in rows if row["sweep"] in sweep_ids]
 
 
 def _sweep_id(connection: Connection, row: Row) -> int:

@@ -296,7 +296,7 @@ class Store:
         with self.engine.execution_options(writes=True).begin() as connection:
             return change(connection)
 
-    def serialize(self, connection: Connection) -> None:
+    def lock_bulk_changes(self, connection: Connection) -> None:
         """Make other changes of many rows wait for this transaction; SQLite allows only one writer anyway."""
         if self._is_server:
             connection.execute(text(f"SELECT pg_advisory_xact_lock({BULK_CHANGE_LOCK})"))
@@ -306,7 +306,7 @@ class Store:
         if self._is_server:
             connection.execute(text(f"ANALYZE {', '.join(table.name for table in tables)}"))
 
-    def insert(self, connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
+    def insert_missing(self, connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
         """Insert rows; leave existing rows with the same keys unchanged."""
         for batch in batches(list(rows)):
             if self._is_server:  # compiling a statement with thousands of parameters takes ten times as long

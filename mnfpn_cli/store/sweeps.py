@@ -96,16 +96,16 @@ def add_sweep(
     keys = [key for key, _ in runs]
 
     def change(connection: Connection) -> int:
-        store.serialize(connection)
+        store.lock_bulk_changes(connection)
         known = sweep_by_token(connection, columns["token"])
         if known is not None:
             return known  # an earlier attempt was committed
-        store.insert(connection, t.networks, networks.rows())
-        store.insert(connection, t.runs, rows)
+        store.insert_missing(connection, t.networks, networks.rows())
+        store.insert_missing(connection, t.runs, rows)
         mark_pending(connection, runs_to_remeasure(connection, keys, again))
         sweep = insert_sweep(connection, columns)
         links = [{"sweep": sweep, "key": key, "position": index} for index, key in enumerate(keys)]
-        store.insert(connection, t.sweep_runs, links)
+        store.insert_missing(connection, t.sweep_runs, links)
         store.analyze(connection, t.runs, t.sweep_runs)
         return sweep
 
@@ -160,7 +160,7 @@ def add_baseline(store: Store, baseline: BaselineTiming) -> None:
 
     def change(connection: Connection) -> None:
         if connection.execute(run).first():
-            store.insert(connection, t.baselines, [row])
+            store.insert_missing(connection, t.baselines, [row])
 
     store.write(change)
 
