@@ -25,10 +25,10 @@ from mnfpn_cli.documents.sweep import MeasuringRecord
 from mnfpn_cli.documents.worker import SamplingRecord
 from mnfpn_cli.space.axes import Space
 from mnfpn_cli.space.planned import Budget, plan_space
-from mnfpn_cli.space.read import axis_of, merged
+from mnfpn_cli.space.read import axis_of, merge_axes
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import Store, open_store
-from mnfpn_cli.store.sweeps import Again
+from mnfpn_cli.store.sweeps import Remeasure
 from mnfpn_cli.sweep.order import Baselines
 from mnfpn_cli.sweep.process import Outcome, run_task
 from mnfpn_cli.sweep.ray.cluster import connected
@@ -60,7 +60,7 @@ def space(runs: int) -> Space:
     widths = [round(0.35 + index * 0.01, 2) for index in range(100)]
     channels = range(16, 16 + max(1, runs // 200))
     axes = {"width_mult": widths, "pyramid.channels": channels, "size": ["320x320", "600x900"]}
-    return merged(axis_of(key, key, values) for key, values in axes.items())
+    return merge_axes(axis_of(key, key, values) for key, values in axes.items())
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def planning(address: str, runs: int, rounds: int) -> None:
 
 def measuring(address: str, rounds: int) -> None:
     """Print what a run takes besides being timed: directly, and through Ray and a store."""
-    planned = plan_space(merged([axis_of("size", "size", ["64"]), axis_of("device", "device", ["cpu"])]), Budget())
+    planned = plan_space(merge_axes([axis_of("size", "size", ["64"]), axis_of("device", "device", ["cpu"])]), Budget())
     chosen = Chosen(planned.runs, planned, "all", "")
     both = list[tuple[Spent, Spent]]()
     with tempfile.TemporaryDirectory() as folder, ray_pool(address, {"cpu"}) as pool:
@@ -107,7 +107,7 @@ def measuring(address: str, rounds: int) -> None:
             pool.wait(0.1)
         with open_store(str(Path(folder) / "runs.db"), create=True) as store:
             for _ in range(rounds):
-                sweep = begin(store, chosen, TIMED, "here", again=Again(every=True))
+                sweep = begin(store, chosen, TIMED, "here", again=Remeasure(every=True))
                 (run,) = read_runs(store, sweep)
                 here = partial(run_task, task_of(run, TIMED, False))
                 both.append((spent(here), spent(partial(sweep_once, store, sweep, pool))))

@@ -16,7 +16,7 @@ from statistics import median
 from mnfpn_cli.space.axes import Axis, Space
 from mnfpn_cli.space.frontier import planned_frontier
 from mnfpn_cli.space.planned import Budget, plan_space
-from mnfpn_cli.space.read import axis_of, merged
+from mnfpn_cli.space.read import axis_of, merge_axes
 
 TARGET_S = 30.0
 
@@ -40,7 +40,7 @@ def spaces(runs: int) -> dict[str, Space]:
 
 
 def _space(*axes: tuple[str, Sequence[object]], more: Axis | None = None) -> Space:
-    return merged([*(axis_of(key, key, values) for key, values in axes), *([more] if more else [])])
+    return merge_axes([*(axis_of(key, key, values) for key, values in axes), *([more] if more else [])])
 
 
 def main() -> None:

@@ -89,9 +89,9 @@ def _filters(device: str | None, runtime: str | None, batch: int | None) -> list
         filters.append(device_filter(check_device_name(device)))
     if runtime is not None:
         runtimes = choose_runtimes([runtime])
-        filters.append(RunFilter("--runtime", runtime, lambda one: one.run.execution.runtime, runtimes.__contains__))
+        filters.append(RunFilter("--runtime", runtime, lambda one: one.execution.runtime, runtimes.__contains__))
     if batch is not None:
-        filters.append(RunFilter("--batch", batch, lambda one: one.run.execution.batch, batch.__eq__))
+        filters.append(RunFilter("--batch", batch, lambda one: one.execution.batch, batch.__eq__))
     return filters
 
 

@@ -101,7 +101,7 @@ def show(
     with open_store(store) as opened:
         run, results = read_run(opened, key.lower())
         (row,) = listed_runs([run], baselines(opened))
-    again = measuring(row.stored.run)
+    again = measuring(row.stored.planned.run)
     emit(show_report(row, results, again), show_document(row, results, measuring), output)
 
 
@@ -144,8 +144,8 @@ def prune(
     with open_store(store) as opened:
         unwanted = Unwanted(statuses, [full_key(opened, key.lower()) for key in keys or ()], superseded)
         if not dry_run:
-            Claims(opened).free_lapsed()
-        removed = remove(opened, unwanted, pretend=dry_run)
+            Claims(opened).release_expired()
+        removed = remove(opened, unwanted, dry_run=dry_run)
     document = prune_document(removed, dry_run)
     emit(removed_report(document), document, output)
 

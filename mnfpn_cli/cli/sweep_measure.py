@@ -64,7 +64,7 @@ def go_on(name: str, options: MeasuringOptions, output: OutputOptions) -> None:
         MnfpnError: as `measure`; or where what is left is for another kind of machine.
     """
     from mnfpn_cli.cli.output import warn
-    from mnfpn_cli.store.change import try_again
+    from mnfpn_cli.store.change import retry_failed
     from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import sweeps
@@ -74,7 +74,7 @@ def go_on(name: str, options: MeasuringOptions, output: OutputOptions) -> None:
         machine = machine_of(options)
         for one in sweeps(store) if options.retry_failed else ():
             if one.machine == machine:
-                try_again(store, one.id)
+                retry_failed(store, one.id)
         left = unfinished(store)
         if not left:
             _finished(store, output)
@@ -87,7 +87,7 @@ def go_on(name: str, options: MeasuringOptions, output: OutputOptions) -> None:
                 warn(f"sweep {one.id} is for {one.machine}, this is {machine}: {left_there}")
         if not here:
             raise MnfpnError("--resume: no run that is left is for this kind of machine")
-        runs = [one.run for sweep in here for one in read_runs(store, sweep.id, "pending")]
+        runs = [one.planned.run for sweep in here for one in read_runs(store, sweep.id, "pending")]
         with _machines(options, runs) as pool:
             _run(store, [one.id for one in here], pool, options, output)
 

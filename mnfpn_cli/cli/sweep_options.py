@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.space.axes import Space
     from mnfpn_cli.space.planned import Budget
     from mnfpn_cli.store.rows import StoredRun
-    from mnfpn_cli.store.sweeps import Again
+    from mnfpn_cli.store.sweeps import Remeasure
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class SpaceOptions:
         """
         from mnfpn_cli.settings.overrides import parse_stages
         from mnfpn_cli.space.axes import Axis
-        from mnfpn_cli.space.read import axis_of, joined, merged, override_axis, read_space, split_choices
+        from mnfpn_cli.space.read import axis_of, join_axes, merge_axes, override_axis, read_space, split_choices
 
         in_file, axes = read_space(self.space) if self.space is not None else [], list[Axis]()
         if self.stages is not None:
@@ -148,7 +148,7 @@ class SpaceOptions:
                 axes.append(axis_of(key, where, [_number(name, one) for one in texts] if numbers else texts))
         axes += [override_axis(text) for text in self.set or ()]
         axes += [axis_of("train", "`train`", [True])] if self.train else []
-        return merged([*in_file, *joined(axes)])
+        return merge_axes([*in_file, *join_axes(axes)])
 
 
 NAMED = {
@@ -324,11 +324,11 @@ class MeasuringOptions:
         timeout_s = measuring.timeout_s if self.run_timeout is None else self.run_timeout
         return measuring.model_copy(update={"baseline_every": every, "timeout_s": timeout_s})
 
-    def measured_again(self) -> "Again":
+    def measured_again(self) -> "Remeasure":
         """Which runs are measured though the store has a result of them."""
-        from mnfpn_cli.store.sweeps import Again
+        from mnfpn_cli.store.sweeps import Remeasure
 
-        return Again(self.again, self.retry_failed, self.by_layer)
+        return Remeasure(self.again, self.retry_failed, self.by_layer)
 
     def check(self, space: SpaceOptions, budget: BudgetOptions, sampling: SamplingOptions, store: str | None) -> None:
         """Make sure that options are in their bounds, and do not contradict each other.

@@ -15,7 +15,7 @@ from rich.text import Text
 from mnfpn_cli.cli.stderr import write_error
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.report.units import duration, seconds
-from mnfpn_cli.space.runs import namer
+from mnfpn_cli.space.runs import run_namer
 from mnfpn_cli.text import percent, printable
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def sweep_bar(runs: Sequence[StoredRun], told: set[str]) -> Iterator[Callable[[S
     if not sys.stderr.isatty():
         yield partial(_tell_news, told)
         return
-    console, name = Console(stderr=True), namer([one.run for one in runs])
+    console, name = Console(stderr=True), run_namer([one.planned.run for one in runs])
     bar = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
     with Progress(*bar, TimeElapsedColumn(), console=console, transient=True) as bars:
         task = bars.add_task("measuring", total=len(runs), said="")
@@ -75,7 +75,7 @@ def _news(state: State, told: set[str]) -> list[str]:
 
 def _best(state: State, name: Callable[[Run], str]) -> str:
     best = state.best
-    return f"{seconds(best.latency_s)}, {name(best.run)}" if best and best.latency_s else ""
+    return f"{seconds(best.latency_s)}, {name(best.planned.run)}" if best and best.latency_s else ""
 
 
 def _said(state: State) -> list[str]:

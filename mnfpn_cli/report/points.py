@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.documents.report import FrontierRecord, FrontierRun, MovedRecord, ReportDocument
-from mnfpn_cli.space.frontier import Bench, largest_product, measured_frontier
+from mnfpn_cli.space.frontier import TimingGroup, largest_product, measured_frontier
 from mnfpn_cli.space.planned import kept
-from mnfpn_cli.space.runs import named
+from mnfpn_cli.space.runs import identifying_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mnfpn_cli.measure.statistics import Latency
-    from mnfpn_cli.store.rows import Baseline, StoredRun, Sweep
+    from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
     from mnfpn_cli.sweep.documents import Command
     from mnfpn_cli.sweep.drift import MovedBaseline
 
@@ -79,7 +79,7 @@ class Points:
     """
 
     all: Sequence[Point]
-    frontier: dict[Bench, list[Point]]
+    frontier: dict[TimingGroup, list[Point]]
     sweeps: Sequence[Sweep]
     moved: Sequence[MovedBaseline]
 
@@ -88,7 +88,7 @@ class Points:
         return sum(one.stored.status == status for one in self.all)
 
 
-def points_of(runs: Sequence[StoredRun], sweeps: Sequence[Sweep], baselines: Sequence[Baseline]) -> Points:
+def points_of(runs: Sequence[StoredRun], sweeps: Sequence[Sweep], baselines: Sequence[BaselineTiming]) -> Points:
     """Make the content of a report of some runs; of the baseline runs, those of the runs' own sweeps count."""
     from mnfpn_cli.sweep.drift import drifts_of, moved_baselines
 
@@ -115,7 +115,7 @@ def points_of(runs: Sequence[StoredRun], sweeps: Sequence[Sweep], baselines: Seq
 
 def words_of(runs: Sequence[StoredRun]) -> list[dict[str, str]]:
     """Return the settings that name each run: those in which the runs differ, else those that are not the default."""
-    columns = named([one.run for one in runs], IN_COLUMNS)
+    columns = identifying_columns([one.planned.run for one in runs], IN_COLUMNS)
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

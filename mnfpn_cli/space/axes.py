@@ -1,4 +1,4 @@
-"""A design space: axes of choices, whose combinations are its runs."""
+"""A design space: axes, each with the choices for one key. Every combination of choices is a run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,17 +16,20 @@ from mnfpn_cli.settings.sources import Source, value_problems
 from mnfpn_cli.space.runs import Execution
 
 MAX_RUNS = 1_000_000
-"""A million runs are planned in minutes; more is a mistake more often than a wish."""
+"""A million runs are planned in minutes; a larger space is usually a mistake."""
 
-EXECUTION = ("batch", "dtype", "runtime", "device", "threads", "train")
+EXECUTION_KEYS = ("batch", "dtype", "runtime", "device", "threads", "train")
+"""The keys that are fields of `Execution`; ``size`` is a key of its own, and all others are keys of settings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The choices for one key: dotted, of the settings, or one of ``size`` and `EXECUTION`.
+    """The choices for one key.
 
-    ``name`` is what errors call it by: an option, or a place in a file. The values of ``preset`` and ``config`` are
-    whole sources of settings.
+    Attributes:
+        key: a dotted key of the settings, ``size``, or one of `EXECUTION_KEYS`.
+        name: where the choices were given, as errors name it: an option, or a file and a key.
+        values: the choices. Those of ``preset`` and ``config`` are whole `Source` objects.
     """
 
     key: str
@@ -34,14 +37,14 @@ class Axis:
     values: tuple[Any, ...]
 
     def sources(self) -> list[Source]:
-        """The choices of a key of the settings."""
+        """Return each choice as a source of settings."""
         path = path_of(self.key)
-        return [one if isinstance(one, Source) else Source(self.name, one, path) for one in self.values]
+        return [value if isinstance(value, Source) else Source(self.name, value, path) for value in self.values]
 
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """A combination that is no network, or one that the size is too small for: so many runs of it, and why."""
+    """A combination without a valid network, or with too small a size: the number of its runs, and the reason."""
 
     runs: int
     reason: str
@@ -49,46 +52,49 @@ class Invalid:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Axes, each key once; what is not among them has its usual value."""
+    """Axes with different keys. A key without an axis has its default."""
 
     axes: tuple[Axis, ...]
 
     @property
     def count(self) -> int:
-        """How many combinations there are, valid or not."""
+        """The number of runs, valid or not."""
         return prod(len(axis.values) for axis in self.axes)
 
     @property
     def files(self) -> list[Path]:
-        """The settings files among the choices."""
+        """The settings files that are choices of ``config``."""
         return [Path(source.name) for axis in self.axes if axis.key == "config" for source in axis.sources()]
 
     def check(self) -> None:
-        """Refuse what nobody can wait for, and choices that no other key can make valid.
+        """Check the number of runs, and each choice by itself.
 
         Raises:
-            UsageError: with the count, or the choices.
+            UsageError: where there are more than `MAX_RUNS` runs, or a choice is invalid in every combination.
         """
         if self.count > MAX_RUNS:
             largest = ", ".join(f"{axis.key} {len(axis.values):,}" for axis in self.axes if len(axis.values) > 1)
             raise UsageError(
                 Problem("the space", f"must have at most {MAX_RUNS:,} runs", f"{self.count:,} ({largest})")
             )
-        wrong = [wrong for axis in self._of_settings() for one in axis.sources() for wrong in value_problems(one)]
-        if wrong:
-            raise UsageError(*dict.fromkeys(wrong))
+        sources = [source for axis in self._settings_axes() for source in axis.sources()]
+        problems = [problem for source in sources for problem in value_problems(source)]
+        if problems:
+            raise UsageError(*dict.fromkeys(problems))
 
     @property
     def combinations(self) -> int:
-        """How many combinations of settings there are, sizes and ways to run them apart."""
-        return prod(len(axis.values) for axis in self._of_settings())
+        """The number of combinations of settings alone, without sizes and executions."""
+        return prod(len(axis.values) for axis in self._settings_axes())
 
     def networks(self, first: int = 0, end: int | None = None) -> Iterator[tuple[NetworkSettings, Size] | Invalid]:
-        """Each network at each size, or why it is none; those that share a backbone come in a row.
+        """Yield each network at each size, or why it is invalid. Networks with the same backbone follow each other.
 
-        ``first``, ``end``: only the combinations of settings from one to before the other.
+        Args:
+            first: index of the first combination of settings.
+            end: index after the last one; None is the end.
         """
-        axes = [axis.sources() for axis in sorted(self._of_settings(), key=_in_order)]
+        axes = [axis.sources() for axis in sorted(self._settings_axes(), key=_precedence)]
         sizes = next((axis.values for axis in self.axes if axis.key == "size"), ())
         runs = len(self.executions())
         for sources in islice(product(*axes), first, end):
@@ -106,19 +112,19 @@ class Space:
                     yield settings.at(size), size
 
     def executions(self) -> list[Execution]:
-        """The ways in which each network is run."""
-        axes = [axis for axis in self.axes if axis.key in EXECUTION]
+        """Return every way to run a network of this space."""
+        axes = [axis for axis in self.axes if axis.key in EXECUTION_KEYS]
         return [
             Execution(**dict(zip((axis.key for axis in axes), values, strict=True)))
             for values in product(*(axis.values for axis in axes))
         ]
 
-    def _of_settings(self) -> list[Axis]:
-        return [axis for axis in self.axes if axis.key not in (*EXECUTION, "size")]
+    def _settings_axes(self) -> list[Axis]:
+        return [axis for axis in self.axes if axis.key not in (*EXECUTION_KEYS, "size")]
 
 
-def _in_order(axis: Axis) -> tuple[int, int]:
-    """Where an axis belongs: later beats earlier, and what leaves the backbone as it is changes fastest."""
+def _precedence(axis: Axis) -> tuple[int, int]:
+    """Order axes: later sources override earlier ones, and those that do not change the backbone vary fastest."""
     path = path_of(axis.key)
     order = ("preset", "config", "backbone", "stages")
     first = order.index(path[0]) if path[0] in order else len(order) + (path[0] in ("pyramid", "head"))

@@ -1,4 +1,4 @@
-"""The runs worth measuring: those that no other beats, or some of them."""
+"""The frontier: the runs that no other run beats on both cost and capacity, and choosing runs from it."""
 
 import random
 from collections import defaultdict
@@ -12,30 +12,30 @@ T = TypeVar("T")
 
 
 class MaybeMeasured(Protocol):
-    """What a frontier needs to know of a run, as `store.rows.StoredRun` does: what it costs, where, and how long."""
+    """A run that may have been measured, such as `store.rows.StoredRun`."""
 
     @property
     def planned(self) -> Planned:
-        """The run with what its plan says."""
+        """The run and its cost by the plan."""
 
     @property
     def machine(self) -> str:
-        """The kind of machine that it was measured on, or is for."""
+        """The kind of machine that it was measured on, or else that it is planned for."""
 
     @property
     def device(self) -> str:
-        """Where it ran there."""
+        """The device that it was measured on, or else that it is planned for."""
 
     @property
     def latency_s(self) -> float | None:
-        """The median of a pass in seconds; None where it was not measured."""
+        """The median time of a pass in seconds; None where it was not measured."""
 
 
 M = TypeVar("M", bound=MaybeMeasured)
 
 
-class Bench(NamedTuple):
-    """Runs whose times can be held against each other: one kind of machine, one device of it, one batch, one pass."""
+class TimingGroup(NamedTuple):
+    """What runs must have in common for their times to be compared: kind of machine, device, batch size and pass."""
 
     machine: str
     device: str
@@ -44,70 +44,71 @@ class Bench(NamedTuple):
 
 
 def pareto(items: Iterable[T], cost: Callable[[T], float], worth: Callable[[T], float]) -> list[T]:
-    """Those for which none costs as little and is worth more, or costs less and is worth as much; the cheapest first.
+    """Return the items that no other item dominates, the cheapest first.
 
-    Those that are equal in both stay together.
+    An item dominates another where it costs no more and is worth no less, and one of the two is strictly better. Items
+    that are equal in both are all returned.
     """
-    best, found = float("-inf"), list[T]()
-    for item in sorted(items, key=lambda one: (cost(one), -worth(one))):
-        tied = found and (cost(item), worth(item)) == (cost(found[-1]), worth(found[-1]))
-        if worth(item) > best or tied:
-            found.append(item)
+    best, frontier = float("-inf"), list[T]()
+    for item in sorted(items, key=lambda item: (cost(item), -worth(item))):
+        is_tie = frontier and (cost(item), worth(item)) == (cost(frontier[-1]), worth(frontier[-1]))
+        if worth(item) > best or is_tie:
+            frontier.append(item)
             best = worth(item)
-    return found
+    return frontier
 
 
 def planned_frontier(runs: Iterable[Planned]) -> list[Planned]:
-    """The runs that keep the most capacity for their MACs, the cheapest first."""
-    return pareto(runs, lambda one: one.figures.macs, lambda one: one.figures.capacity.product)
+    """Return the frontier of capacity over MACs, the fewest MACs first."""
+    return pareto(runs, lambda run: run.figures.macs, lambda run: run.figures.capacity.product)
 
 
-def measured_frontier(runs: Iterable[M]) -> dict[Bench, list[M]]:
-    """The measured runs for which none is as fast and keeps more, or faster and keeps as much; the fastest first.
+def measured_frontier(runs: Iterable[M]) -> dict[TimingGroup, list[M]]:
+    """Return the frontier of capacity over measured latency in each timing group, the fastest run first.
 
-    Runs that were not measured are left out; the rest are compared with those of the same bench only.
+    Runs that were not measured are left out.
     """
-    benches = defaultdict[Bench, list[tuple[float, M]]](list)
-    for one in runs:
-        if one.latency_s is not None:
-            benches[bench_of(one)].append((one.latency_s, one))
+    groups = defaultdict[TimingGroup, list[tuple[float, M]]](list)
+    for run in runs:
+        if run.latency_s is not None:
+            groups[timing_group(run)].append((run.latency_s, run))
     return {
-        where: [one for _, one in pareto(timed, lambda pair: pair[0], lambda pair: _product(pair[1]))]
-        for where, timed in sorted(benches.items())
+        group: [run for _, run in pareto(timed, lambda pair: pair[0], lambda pair: _product(pair[1]))]
+        for group, timed in sorted(groups.items())
     }
 
 
-def bench_of(one: MaybeMeasured) -> Bench:
-    """What a run's time can be held against."""
-    execution = one.planned.run.execution
-    return Bench(one.machine, one.device, execution.batch, execution.train)
+def timing_group(run: MaybeMeasured) -> TimingGroup:
+    """Return the group of runs whose times are comparable with this run's."""
+    execution = run.planned.run.execution
+    return TimingGroup(run.machine, run.device, execution.batch, execution.train)
 
 
 def largest_product(runs: Iterable[MaybeMeasured]) -> int:
-    """The largest capacity among runs, measured or not: what `planned.kept` is a share of; 0 where there are none."""
+    """Return the largest `Capacity.product` of the runs, which `planned.kept` divides by; 0 without runs."""
     return max(map(_product, runs), default=0)
 
 
-def _product(one: MaybeMeasured) -> int:
-    return one.planned.figures.capacity.product
+def _product(run: MaybeMeasured) -> int:
+    return run.planned.figures.capacity.product
 
 
 def spread(frontier: Sequence[Planned], count: int) -> list[Planned]:
-    """So many runs of a frontier, spread along it from end to end; a network's runs stay together."""
+    """Return ``count`` runs, evenly spaced along a frontier with both ends; runs of one network are chosen together."""
     networks = list[list[Planned]]()
-    for one in frontier:
-        if networks and networks[-1][0].run.network == one.run.network:
-            networks[-1].append(one)
+    for planned in frontier:
+        if networks and networks[-1][0].run.network == planned.run.network:
+            networks[-1].append(planned)
         else:
-            networks.append([one])
+            networks.append([planned])
     wanted = min(len(networks), max(1, ceil(count * len(networks) / max(1, len(frontier)))))
     step = (len(networks) - 1) / max(1, wanted - 1)
     chosen = [networks[round(index * step)] for index in range(wanted)]
-    return [one for network in chosen for one in network][:count]
+    return [planned for network in chosen for planned in network][:count]
 
 
 def choose(runs: Sequence[Planned], measure: str) -> list[Planned]:
-    """The runs to measure: ``all``, those on the ``frontier``, ``none``, or so many spread along it."""
+    """Return the runs to measure: ``all``, ``none``, those on the ``frontier``, or a number of runs spread along it."""
     match measure:
         case "all":
             return list(runs)
@@ -120,7 +121,7 @@ def choose(runs: Sequence[Planned], measure: str) -> list[Planned]:
 
 
 def shuffled(runs: Sequence[T], seed: int = 0) -> list[T]:
-    """The same in random order: what the machine does in time falls on all alike."""
+    """Return the runs in random order, so that drift of the machine over time affects all networks alike."""
     mixed = list(runs)
     random.Random(seed).shuffle(mixed)
     return mixed

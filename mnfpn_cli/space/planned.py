@@ -1,4 +1,4 @@
-"""What each network of a space costs by its plan, before anything is built; and what it may cost at most."""
+"""The cost of each run of a space, computed from plans without building a network, and budgets that limit it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,15 @@ DECIMAL = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
 BYTES = {f"{prefix}{unit}": factor for prefix, factor in {**DECIMAL, **BINARY}.items() for unit in ("", "B")}
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
+NUMBER = r"[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE][+-]?[0-9]{1,3})?"
+
+Progress = Callable[[str, float], None]
+"""Called during long work with what is being done and the share that is done, from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The most that a run may cost; None is no limit. The latency is known only where it was measured."""
+    """The limits on a run; None is no limit. ``latency_s`` applies to measured runs only: a plan has no latency."""
 
     macs: int | None = None
     parameters: int | None = None
@@ -39,7 +43,7 @@ class Budget:
     latency_s: float | None = None
 
     def exceeded(self, figures: Figures) -> str:
-        """The parameter whose limit a run exceeds; nothing where it is within all that a plan can tell."""
+        """Return the first limit that a run breaks, as ``max_macs``; empty where it is within the budget."""
         if self.macs is not None and figures.macs > self.macs:
             return "max_macs"
         if self.parameters is not None and figures.parameters > self.parameters:
@@ -52,33 +56,30 @@ class Budget:
 
 
 def parse_count(where: str, text: str) -> int:
-    """Read ``5G``, ``5e9`` or ``4000000``.
+    """Parse a count such as ``5G``, ``5e9`` or ``4000000``.
 
     Raises:
-        UsageError: where it is no number from 1 on.
+        UsageError: where it is not a number of 1 or more.
     """
     return round(_quantity(where, text, DECIMAL, "a number of 1 or more, as 5G, 5e9 or 400000", least=1.0))
 
 
 def parse_bytes(where: str, text: str) -> int:
-    """Read ``200MiB``, ``1.5G`` or ``1000000``.
+    """Parse a number of bytes such as ``200MiB``, ``1.5G`` or ``1000000``.
 
     Raises:
-        UsageError: where it is no number from 1 on.
+        UsageError: where it is not a number of 1 or more.
     """
     return round(_quantity(where, text, BYTES, "1 byte or more, as 200MiB, 1.5GB or 2e8", least=1.0))
 
 
 def parse_duration(where: str, text: str) -> float:
-    """Read ``30ms`` or ``0.5s``, into seconds.
+    """Parse a duration such as ``30ms`` or ``0.5s``; return seconds.
 
     Raises:
-        UsageError: where it has no unit, or is not above 0.
+        UsageError: where it has no unit or is not above 0.
     """
     return _quantity(where, text, SECONDS, "a duration above 0 in s, ms, us or µs, as 30ms or 0.5s")
-
-
-NUMBER = r"[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE][+-]?[0-9]{1,3})?"
 
 
 def _quantity(where: str, text: str, units: dict[str, float], rule: str, least: float = 0.0) -> float:
@@ -89,17 +90,14 @@ def _quantity(where: str, text: str, units: dict[str, float], rule: str, least: 
     return value
 
 
-Progress = Callable[[str, float], None]
-
-
 class Capacity(NamedTuple):
-    """What a network keeps for whatever comes behind it. It is no accuracy: depth and kernels are not in it.
+    """The size of the maps that a network outputs. It is no measure of accuracy: it ignores depth and kernel sizes.
 
     Attributes:
-        backbone_channels: of the maps that the pyramid or the head is built on, summed.
-        channels: of every level; of a network without a pyramid, of the map that its head sees.
-        levels: of the pyramid; 1 without one.
-        cells: of the finest of these maps.
+        backbone_channels: channels of the maps that the pyramid or the head is built on, summed.
+        channels: channels of each level; without a pyramid, of the map that the head reads.
+        levels: levels of the pyramid; 1 without a pyramid.
+        cells: positions (height × width) of the finest of these maps.
     """
 
     backbone_channels: int
@@ -109,12 +107,19 @@ class Capacity(NamedTuple):
 
     @property
     def product(self) -> int:
-        """All four counted alike: twice the channels are worth twice the cells. It orders; it has no unit."""
+        """The product of the four, by which runs are ordered: doubling any one doubles it. It has no unit."""
         return self.backbone_channels * self.channels * self.levels * self.cells
 
 
 class Figures(NamedTuple):
-    """What a run costs: parameters, MACs of one image, bytes of weights and activations of the batch."""
+    """The cost of a run by its plan, and its capacity.
+
+    Attributes:
+        parameters: parameters of the network.
+        macs: MACs of one image.
+        memory_bytes: weights and buffers, and the activations of the batch.
+        capacity: the size of the maps that it outputs.
+    """
 
     parameters: int
     macs: int
@@ -123,7 +128,7 @@ class Figures(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """A run, and what its plan says of it."""
+    """A run and its cost by the plan."""
 
     run: Run
     figures: Figures
@@ -131,13 +136,13 @@ class Planned(NamedTuple):
 
 @dataclass
 class PlannedSpace:
-    """A space worked out.
+    """The planned runs of a space, and counts of those that were left out.
 
     Attributes:
-        runs: valid, within the budget, each once.
-        invalid: combinations that are no network, by reason.
-        cut: runs beyond the budget, by what they exceed.
-        repeated: runs that other combinations give too.
+        runs: the valid runs within the budget, each once.
+        invalid: the number of runs without a valid network, by reason.
+        cut: the number of runs over the budget, by the limit that they exceed.
+        repeated: the number of runs that repeat one of another combination.
     """
 
     runs: list[Planned] = field(default_factory=list)
@@ -145,21 +150,30 @@ class PlannedSpace:
     cut: Counter[str] = field(default_factory=Counter)
     repeated: int = 0
 
+    def add(self, runs: Iterable[Planned], budget: Budget) -> None:
+        """Add the runs within a budget, and count the others under the limit that they exceed."""
+        for run in runs:
+            exceeded = budget.exceeded(run.figures)
+            if exceeded:
+                self.cut[exceeded] += 1
+            else:
+                self.runs.append(run)
+
 
 def plan_space(space: Space, budget: Budget, progress: Progress = lambda _doing, _share: None) -> PlannedSpace:
-    """Work out every run.
+    """Plan every run of a space, and leave out those over the budget.
 
     Raises:
-        UsageError: where a choice is wrong by itself, or there are more runs than anybody can wait for.
+        UsageError: where a choice is invalid in every combination, or the space has more than `MAX_RUNS` runs.
     """
     space.check()
-    with without_collecting():
+    with gc_paused():
         return _plan_space(space, budget, progress)
 
 
 @contextmanager
-def without_collecting() -> Iterator[None]:
-    """Leave garbage alone: what is made here has no cycles and stays; looking through it takes a tenth of the time."""
+def gc_paused() -> Iterator[None]:
+    """Pause the garbage collector: planned runs have no cycles, and scanning them takes a tenth of the time."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -171,25 +185,25 @@ def without_collecting() -> Iterator[None]:
 
 def _plan_space(space: Space, budget: Budget, progress: Progress) -> PlannedSpace:
     executions = space.executions()
-    made, seen, done, total = PlannedSpace(), set[tuple[NetworkSettings, Size]](), 0, space.count
-    for one in space.networks():
-        if isinstance(one, Invalid):
-            made.invalid[one.reason] += one.runs
-            done += one.runs
+    planned, seen, done = PlannedSpace(), set[tuple[NetworkSettings, Size]](), 0
+    for network in space.networks():
+        if isinstance(network, Invalid):
+            planned.invalid[network.reason] += network.runs
+            done += network.runs
         else:
             done += len(executions)
-            if one in seen:
-                made.repeated += len(executions)
+            if network in seen:
+                planned.repeated += len(executions)
                 continue
-            seen.add(one)
-            sort_in(made, plan_runs(*one, executions), budget)
+            seen.add(network)
+            planned.add(plan_runs(*network, executions), budget)
         if done % 100 < len(executions):
-            progress("planning", done / total)
-    return made
+            progress("planning", done / space.count)
+    return planned
 
 
 def plan_runs(settings: NetworkSettings, size: Size, executions: Iterable[Execution]) -> Iterator[Planned]:
-    """A network at a size, run in each of some ways."""
+    """Plan one network at one size, and yield a run for each execution."""
     plan = plan_network(settings)
     cost = network_cost(plan, size)
     total, capacity = cost.total, _capacity(walk(plan, size))
@@ -202,16 +216,6 @@ def plan_runs(settings: NetworkSettings, size: Size, executions: Iterable[Execut
         yield Planned(Run(settings, size, execution), Figures(total.parameters, total.macs, memory, capacity))
 
 
-def sort_in(made: PlannedSpace, runs: Iterable[Planned], budget: Budget) -> None:
-    """Put runs where they belong: among those within the budget, or among those that are cut."""
-    for one in runs:
-        exceeded = budget.exceeded(one.figures)
-        if exceeded:
-            made.cut[exceeded] += 1
-        else:
-            made.runs.append(one)
-
-
 def _capacity(walked: Walk) -> Capacity:
     pyramid = walked.plan.pyramid
     if pyramid is None:
@@ -222,10 +226,10 @@ def _capacity(walked: Walk) -> Capacity:
 
 
 def kept(capacity: Capacity, most: int) -> float:
-    """The capacity kept, as a share of the most that any run has: the geometric mean of the four shares.
+    """Return a run's capacity relative to the largest one: the geometric mean of the four ratios, from 0 to 1.
 
-    ``most``: the largest `Capacity.product`. That the shares of runs are ordered as their products are is all that
-    choices rest on.
+    ``most`` is the largest `Capacity.product`. Choices depend only on the order of these shares, which is that of the
+    products.
     """
     share: float = (capacity.product / most) ** 0.25
     return share
@@ -238,9 +242,9 @@ def recorded_run(record: PlannedRun) -> Run:
     return Run(record.settings, Size(image.height, image.width), execution)
 
 
-def planned_run(one: Planned) -> PlannedRun:
-    """Describe a run by its plan, as it was asked for."""
-    run, figures = one
+def planned_run(planned: Planned) -> PlannedRun:
+    """Build the document of a run that was planned and not measured."""
+    run, figures = planned
     execution = run.execution
     return PlannedRun(
         settings=run.settings,

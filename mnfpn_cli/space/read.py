@@ -1,4 +1,4 @@
-"""The choices for each key of a design space: read from options and from JSON files."""
+"""Read the axes of a design space from options and from JSON files."""
 
 import json
 import re
@@ -21,37 +21,36 @@ from mnfpn_cli.text import did_you_mean
 
 MAX_THREADS = 4096
 LEVELS = ("pyramid", "levels")
-"""The one setting that text with commas is a value of."""
+"""The one key whose single value may contain commas in other commands: ``p3,p4`` is a list of levels there."""
 
 
-def merged(axes: Iterable[Axis]) -> Space:
-    """The space of some axes; of those with one key the last counts: options come after files."""
+def merge_axes(axes: Iterable[Axis]) -> Space:
+    """Return the space of these axes; of several with one key, the last one counts. Options come after files."""
     return Space(tuple({path_of(axis.key): axis for axis in axes}.values()))
 
 
-def joined(axes: Iterable[Axis]) -> list[Axis]:
-    """The axes of options, each key once: an option that repeats gives more choices.
+def join_axes(axes: Iterable[Axis]) -> list[Axis]:
+    """Join the axes of options that have the same key: a repeated option adds choices.
 
     Raises:
-        UsageError: where two options give one key.
+        UsageError: where two different options give choices for one key.
     """
-    found = dict[KeyPath, Axis]()
+    by_key = dict[KeyPath, Axis]()
     for axis in axes:
         path = path_of(axis.key)
-        before = found.setdefault(path, axis)
-        if before.name.split()[0] != axis.name.split()[0]:
-            raise UsageError(
-                Problem(f"{before.name}, {axis.name}", "must not both give choices for one key; name all in one")
-            )
-        found[path] = replace(before, values=_each_once((*before.values, *axis.values)))
-    return list(found.values())
+        first = by_key.setdefault(path, axis)
+        if first.name.split()[0] != axis.name.split()[0]:
+            rule = "must not both give choices for one key; give all choices with one of them"
+            raise UsageError(Problem(f"{first.name}, {axis.name}", rule))
+        by_key[path] = replace(first, values=_unique((*first.values, *axis.values)))
+    return list(by_key.values())
 
 
 def split_choices(name: str, text: str) -> list[str]:
-    """The choices in ``64,128`` or ``["p3","p5"],all``: separated by commas outside of brackets and quotes.
+    """Split ``64,128`` or ``["p3","p5"],all`` at the commas outside brackets and quotes.
 
     Raises:
-        UsageError: where one is empty.
+        UsageError: where a choice is empty.
     """
     choices, depth, quoted = [""], 0, False
     for sign in text:
@@ -62,37 +61,37 @@ def split_choices(name: str, text: str) -> list[str]:
         else:
             choices[-1] += sign
     if not all(choice.strip() for choice in choices):
-        raise UsageError(Problem(name, "must have a value before and behind each comma", f"'{text}'"))
+        raise UsageError(Problem(name, "must have a value before and after each comma", f"'{text}'"))
     return [choice.strip() for choice in choices]
 
 
 def axis_of(key: str, name: str, values: Iterable[Any]) -> Axis:
-    """The axis of a key, its values checked where they are no settings, each once.
+    """Return the axis of a key, each value once. Values of settings are not checked here.
 
     Raises:
-        UsageError: where the key is unknown, there is no value, or one is none.
+        UsageError: where the key is unknown, or there is no value, too many, or an invalid one.
     """
     if key not in CHECKS:
         check_key(name, path_of(key), CHECKS)
     values = _runtimes(name, values) if key == "runtime" else values
     check = CHECKS.get(key)
-    found = [check(name, value) if check else value for value in values]
-    if not found:
+    choices = [check(name, value) if check else value for value in values]
+    if not choices:
         raise UsageError(Problem(name, "must have at least one value", "none"))
-    if len(found) > MAX_RUNS:
-        raise UsageError(Problem(name, f"must have at most {MAX_RUNS:,} values", f"{len(found):,}"))
-    return Axis(key, name, _each_once(found))
+    if len(choices) > MAX_RUNS:
+        raise UsageError(Problem(name, f"must have at most {MAX_RUNS:,} values", f"{len(choices):,}"))
+    return Axis(key, name, _unique(choices))
 
 
-def _each_once(values: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple({repr(one): one for one in values}.values())
+def _unique(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple({repr(value): value for value in values}.values())  # by text: some are lists, and 1 is not true
 
 
 def override_axis(text: str) -> Axis:
-    """Read ``key=choice,choice``.
+    """Parse ``key=choice,choice``, the value of the parameter `set`.
 
     Raises:
-        UsageError: where there is no key, no choice, or no such key.
+        UsageError: where the key is missing or unknown, or a choice is empty.
     """
     key, equals, value = text.partition("=")
     if not equals or "" in path_of(key):
@@ -101,16 +100,14 @@ def override_axis(text: str) -> Axis:
         )
     name = f"`set` {key.strip()}"
     choices = split_choices(name, value)
-    if len(choices) > 1 and path_of(key) == LEVELS and all(re.fullmatch("p[0-9]+", one) for one in choices):
+    if len(choices) > 1 and path_of(key) == LEVELS and all(re.fullmatch("p[0-9]+", choice) for choice in choices):
         as_list = json.dumps(choices, separators=(",", ":"))
-        raise UsageError(
-            Problem(
-                name,
-                f"'{value}' is one list in other commands, and would be {len(choices)} choices here: "
-                f"write {key.strip()}='{as_list}' for the list, or repeat `set` for each choice",
-            )
+        rule = (
+            f"'{value}' is one list in other commands, but {len(choices)} choices here: "
+            f"write {key.strip()}='{as_list}' for the list, or repeat `set` for each choice"
         )
-    return axis_of(key.strip(), name, [parse_value(one) for one in choices])
+        raise UsageError(Problem(name, rule))
+    return axis_of(key.strip(), name, [parse_value(choice) for choice in choices])
 
 
 def _size(name: str, value: Any) -> Any:
@@ -128,14 +125,14 @@ def _whole_number(high: int) -> Callable[[str, Any], int]:
     return check
 
 
-def _truth(name: str, value: Any) -> bool:
-    truth = parse_value(value) if isinstance(value, str) else value
-    if not isinstance(truth, bool):
+def _boolean(name: str, value: Any) -> bool:
+    parsed = parse_value(value) if isinstance(value, str) else value
+    if not isinstance(parsed, bool):
         raise UsageError(Problem(name, "must be true or false", json.dumps(value)))
-    return truth
+    return parsed
 
 
-def _word(check: Callable[[str], Any]) -> Callable[[str, Any], str]:
+def _text(check: Callable[[str], Any]) -> Callable[[str, Any], str]:
     def checked(name: str, value: Any) -> str:
         with _named(name):
             check(str(value))
@@ -145,7 +142,7 @@ def _word(check: Callable[[str], Any]) -> Callable[[str, Any], str]:
 
 
 def _runtimes(name: str, values: Iterable[Any]) -> tuple[str, ...]:
-    """The runtimes of these names; ``all`` is all of them."""
+    """Return the runtimes of these names; ``all`` stands for all runtimes."""
     with _named(name):
         return choose_runtimes([str(value) for value in values])
 
@@ -155,7 +152,7 @@ def _preset(name: str, value: Any) -> Source:
         return read_preset(str(value))
 
 
-def _dtype(text: str) -> None:
+def _check_dtype(text: str) -> None:
     if text not in ITEM_BYTES:
         near = did_you_mean(text, ITEM_BYTES)
         raise UsageError(Problem("`dtype`", f"must be one of {', '.join(ITEM_BYTES)}", f"'{text}'", near))
@@ -163,7 +160,7 @@ def _dtype(text: str) -> None:
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Call the place of a problem by the name that it has here."""
+    """Report problems of the block under the name of the axis."""
     try:
         yield
     except UsageError as error:
@@ -173,30 +170,30 @@ def _named(name: str) -> Iterator[None]:
 CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "size": _size,
     "batch": _whole_number(MAX_BATCH),
-    "dtype": _word(_dtype),
+    "dtype": _text(_check_dtype),
     "runtime": lambda _, value: value,
-    "device": _word(check_device_name),
+    "device": _text(check_device_name),
     "threads": _whole_number(MAX_THREADS),
-    "train": _truth,
+    "train": _boolean,
     "preset": _preset,
     "config": lambda _, value: read_config(str(value)),
 }
-"""What makes a value of a key that is no setting."""
+"""Functions that check and convert a choice for each key that is not a setting: (name of the axis, value) -> value."""
 
 
-RANGE = {"from", "to", "step"}
+RANGE_KEYS = {"from", "to", "step"}
 
 
 def read_space(path: Path) -> list[Axis]:
-    """The axes in a JSON file: an object of keys, with lists, ranges or single values.
+    """Read the axes of a JSON file: an object of keys, each with a list of choices, a range, or a single value.
 
     Raises:
-        UsageError: where it is no such file.
-        MnfpnError: where it cannot be read.
+        UsageError: where the content is invalid.
+        MnfpnError: where the file cannot be read.
     """
     document = read_json(str(path), read_bytes(str(path)))
     if not isinstance(document, dict):
-        raise UsageError(Problem(str(path), "must be an object of keys with their choices", json.dumps(document)[:60]))
+        raise UsageError(Problem(str(path), "must be an object of keys and their choices", json.dumps(document)[:60]))
     axes = [axis_of(key, f"{path}: {key}", values) for key, values in _keys(str(path), document, "")]
     paths = [path_of(axis.key) for axis in axes]
     for index, axis in enumerate(axes):
@@ -206,41 +203,47 @@ def read_space(path: Path) -> list[Axis]:
 
 
 def _keys(file: str, value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, list[Any]]]:
+    """Yield each key of a space, dotted where it is nested, with its choices."""
     for key, item in value.items():
         if not prefix and key in ANNOTATIONS:
             continue
         name = f"{prefix}{key}"
-        if isinstance(item, dict) and not (RANGE & item.keys() or _is_of_numbers(name)):
+        if isinstance(item, dict) and not (RANGE_KEYS & item.keys() or _is_leaf(name)):
             yield from _keys(file, item, f"{name}.")
         else:
             yield name, _choices(f"{file}: {name}", item)
 
 
-def _is_of_numbers(name: str) -> bool:
-    """Whether a key has a value, and no keys below it, so that an object can only be a range."""
+def _is_leaf(name: str) -> bool:
+    """Return whether a key has no keys below it, so that an object as its value can only be a range."""
     return (name in CHECKS or name in all_keys()) and name not in (*KEYS, "stages")
 
 
 def _choices(name: str, value: Any) -> list[Any]:
-    """A list is of choices; a range makes them; anything else is the only one."""
+    """Return the items of a list, the numbers of a range, or a single value as the only choice."""
     if isinstance(value, list):
         return value
-    if not isinstance(value, dict):
-        return [value]
-    unknown = value.keys() - RANGE
+    return _range(name, value) if isinstance(value, dict) else [value]
+
+
+def _range(name: str, value: Mapping[str, Any]) -> list[int | float]:
+    """Return the numbers of ``{"from": low, "to": high, "step": step}``, both ends included.
+
+    Raises:
+        UsageError: where the range is invalid.
+    """
+    unknown = value.keys() - RANGE_KEYS
     if unknown or not {"from", "to"} <= value.keys():
-        raise UsageError(Problem(name, "a range must have from, to and perhaps step", ", ".join(sorted(value))))
+        raise UsageError(Problem(name, "a range must have from and to, optionally step", ", ".join(sorted(value))))
     low, high, step = value["from"], value["to"], value.get("step", 1)
     if "step" not in value and isinstance(low, float) | isinstance(high, float):
-        raise UsageError(
-            Problem(name, "a range must have a step, unless from and to are whole numbers", json.dumps(value)[:60])
-        )
-    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in (low, high, step)):
-        raise UsageError(Problem(name, "a range must be of numbers", json.dumps(value)[:60]))
+        rule = "a range must have a step, unless from and to are whole numbers"
+        raise UsageError(Problem(name, rule, json.dumps(value)[:60]))
+    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in (low, high, step)):
+        raise UsageError(Problem(name, "from, to and step of a range must be numbers", json.dumps(value)[:60]))
     if step <= 0 or high < low or not high - low < step * MAX_RUNS:
         rule = f"a range must go up from 'from' to 'to' by a positive step, in at most {MAX_RUNS:,} steps"
         raise UsageError(Problem(name, rule, json.dumps(value)[:60]))
     count = int((high - low) / step + 1e-9) + 1
-    return [
-        round(low + index * step, 12) if isinstance(low + step, float) else low + index * step for index in range(count)
-    ]
+    numbers = [low + index * step for index in range(count)]
+    return [round(number, 12) for number in numbers] if isinstance(low + step, float) else numbers

@@ -1,4 +1,4 @@
-"""A run of a design space: one network, one input, and how it is run; its key, and what names it beside others."""
+"""A run: one network, one input size and one execution. Its key, its command line, and names that tell runs apart."""
 
 import hashlib
 import json
@@ -16,12 +16,12 @@ from mnfpn_cli.settings.overrides import flatten, network_parameters, non_defaul
 from mnfpn_cli.text import Parameter, as_arguments
 
 KEY_VERSION = 1
-"""Raised where the same run would be measured differently: old rows are then no longer its result."""
+"""Increased when a change of mnfpn makes earlier measurements of the same run incomparable: all keys change."""
 
 ANY_DEVICE = "auto"
 
 PASSES = ("inference", "training")
-"""What a pass is, by whether it trains."""
+"""The kinds of pass, indexed by `Execution.train`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,10 @@ class Execution:
 
     Attributes:
         runtime: what executes the network.
-        device: where; ``auto`` is the best there is.
-        dtype: what it computes in.
+        device: the device; ``auto`` is the best of the machine.
+        dtype: the element type that it computes in.
         batch: images in a batch.
-        threads: of the CPU; None is torch's choice.
+        threads: CPU threads; None is torch's choice.
         train: whether a pass is a training step.
     """
 
@@ -46,7 +46,7 @@ class Execution:
 
     @property
     def passes(self) -> str:
-        """What a pass is: ``inference`` or ``training``."""
+        """The kind of pass: ``inference`` or ``training``."""
         return PASSES[self.train]
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one measurement is of. The settings are those for the size: a head may be made for it."""
+    """What one measurement is of. The settings are those for the size: some heads depend on it (`head.size`)."""
 
     settings: NetworkSettings
     size: Size
@@ -68,20 +68,18 @@ class Run:
 
     @property
     def network(self) -> tuple[NetworkSettings, Size]:
-        """What is run, whichever way."""
+        """The settings and the size, without the execution."""
         return self.settings, self.size
 
     def __str__(self) -> str:
-        said = " ".join(f"`{name}` {value}" for name, value in network_parameters(self.settings))
-        return f"{said or 'the default network'}, {self.size}, batch {self.execution.batch}, {self.execution}"
+        parameters = " ".join(f"`{name}` {value}" for name, value in network_parameters(self.settings))
+        return f"{parameters or 'the default network'}, {self.size}, batch {self.execution.batch}, {self.execution}"
 
 
 def run_key(run: Run, machine: str) -> str:
-    """The hash of what determines a measurement: 32 hexadecimal digits.
+    """Return the key of a run: a hash of all that determines its measurement, as 32 hexadecimal digits.
 
-    Args:
-        run: what is measured.
-        machine: the kind of machine: times of one are not those of another.
+    ``machine`` is the kind of machine that measures it.
     """
     execution = run.execution
     determined = {
@@ -100,27 +98,28 @@ def run_key(run: Run, machine: str) -> str:
 
 
 def bench_arguments(run: Run) -> list[str]:
-    """The arguments of ``mnfpn bench`` that measure a run."""
-    return ["bench", *network_arguments(run), *as_arguments(_how(run.execution))]
+    """Return the arguments of ``mnfpn`` that measure a run: ``bench`` and its options."""
+    return ["bench", *network_arguments(run), *as_arguments(_execution_parameters(run.execution))]
 
 
 def network_arguments(run: Run) -> list[str]:
-    """The arguments that name a run's network and the size of its images, as every command takes them."""
+    """Return the arguments for a run's network and size, as every command takes them."""
     return as_arguments([*network_parameters(run.settings), ("size", str(run.size))])
 
 
-def _how(execution: Execution) -> list[Parameter]:
-    names, usual = ("batch", "runtime", "device", "dtype", "threads"), Execution()
-    said = [(name, str(value)) for name in names if (value := getattr(execution, name)) != getattr(usual, name)]
-    return [*said, *[("train", "")] * execution.train]
+def _execution_parameters(execution: Execution) -> list[Parameter]:
+    """Return the parameters of an execution that are not defaults."""
+    names, default = ("batch", "runtime", "device", "dtype", "threads"), Execution()
+    given = [(name, str(value)) for name in names if (value := getattr(execution, name)) != getattr(default, name)]
+    return [*given, *[("train", "")] * execution.train]
 
 
-EXECUTION = frozenset(("size", "batch", "runtime", "device", "dtype", "threads", "train"))
-"""What runs differ in besides the settings of their networks."""
+RUN_KEYS = frozenset(("size", "batch", "runtime", "device", "dtype", "threads", "train"))
+"""The keys of a run that are not keys of its network's settings."""
 
 
 def differences(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """What differs between runs: for each key, in the order of the settings, the words of each of them."""
+    """Return the keys whose values differ between runs, in the order of the settings, with each run's value as text."""
     columns = [_words(run) for run in runs]
     keys = dict.fromkeys(key for column in columns for key in column)
     values = {key: [column.get(key, "–") for column in columns] for key in keys}
@@ -128,25 +127,26 @@ def differences(runs: Sequence[Run]) -> dict[str, list[str]]:
     return {key: _numbered(words) if key == "stages" else words for key, words in differing.items()}
 
 
-def named(runs: Sequence[Run], apart: Collection[str] = ()) -> dict[str, list[str]]:
-    """What names runs: what differs between them; where nothing does, what is not the default in all of them.
+def identifying_columns(runs: Sequence[Run], apart: Collection[str] = ()) -> dict[str, list[str]]:
+    """Return the columns of a table that tell runs apart: for each key, the value of each run as text.
 
-    Presets are called by their names, where all runs are of some.
+    They are the keys that differ. Where none does, they are the settings that are not defaults, or a column without a
+    key that says ``the default network``. Where every network is a preset, ``preset`` takes the place of the settings.
 
-    ``apart``: keys that are told elsewhere. By no key stands what has no other name.
+    ``apart`` are keys to leave out.
     """
-    found = {key: words for key, words in differences(runs).items() if key not in apart}
-    if found.keys() - EXECUTION and (presets := _presets_of(runs)):
-        found = {"preset": presets, **{key: words for key, words in found.items() if key in EXECUTION}}
-    if found or not runs:
-        return found
+    columns = {key: words for key, words in differences(runs).items() if key not in apart}
+    if columns.keys() - RUN_KEYS and (presets := _presets_of(runs)):
+        columns = {"preset": presets, **{key: words for key, words in columns.items() if key in RUN_KEYS}}
+    if columns or not runs:
+        return columns
     own = _changed(runs[0].settings)
     return {key: [word] * len(runs) for key, word in own.items()} or {"": ["the default network"] * len(runs)}
 
 
-def namer(runs: Sequence[Run]) -> Callable[[Run], str]:
-    """How to name each of some runs, as ``width_mult 0.5, channels 64``."""
-    differing = named(runs)
+def run_namer(runs: Sequence[Run]) -> Callable[[Run], str]:
+    """Return a function that names each of these runs by what sets it apart, as ``width_mult 0.5, channels 64``."""
+    differing = identifying_columns(runs)
     names = {
         run: ", ".join(f"{key.rpartition('.')[2]} {words[index]}".lstrip() for key, words in differing.items())
         for index, run in enumerate(runs)
@@ -168,26 +168,27 @@ def _words(run: Run) -> dict[str, str]:
 
 
 def _presets_of(runs: Sequence[Run]) -> list[str] | None:
-    """The preset that each run's settings are; None where those of any are no preset's."""
-    known = _presets()
-    names = [known.get(json.dumps(_settings_of(run.settings))) for run in runs]
+    """Return the preset of each run; None where the settings of any run are not a preset."""
+    presets = _presets()
+    names = [presets.get(json.dumps(_settings_of(run.settings))) for run in runs]
     return [name for name in names if name] if all(names) else None
 
 
 @cache
 def _presets() -> dict[str, str]:
+    """Return the name of each preset by its settings as JSON."""
     return {json.dumps(_settings_of(resolve([read_preset(name)]))): name for name in preset_names()}
 
 
 def _settings_of(settings: NetworkSettings) -> dict[str, Any]:
-    """Settings under dotted keys, less what follows from the size of the image."""
+    """Return settings by dotted key, without ``head.size``, which follows from the size."""
     return {key: value for key, value in flatten(settings).items() if key != "head.size"}
 
 
 def _changed(settings: NetworkSettings) -> dict[str, str]:
-    """The settings that are not what they are where nothing is said, less what follows from the size of the image."""
+    """Return the settings that are not defaults as text, without ``head.size``, which follows from the size."""
     return {
-        key: "of its own" if key == "stages" else _word(value)
+        key: "custom" if key == "stages" else _word(value)
         for key, value in non_defaults(settings).items()
         if key != "head.size"
     }
@@ -198,6 +199,6 @@ def _word(value: Any) -> str:
 
 
 def _numbered(words: Sequence[str]) -> list[str]:
-    """Whole tables of stages by number, in the order in which they come."""
-    known = list(dict.fromkeys(words))
-    return [f"table {known.index(word) + 1}" for word in words]
+    """Number the distinct tables of stages in the order in which they first occur."""
+    tables = list(dict.fromkeys(words))
+    return [f"table {tables.index(word) + 1}" for word in words]

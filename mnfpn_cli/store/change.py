@@ -1,4 +1,4 @@
-"""Changes of a store that people ask for: trying again, and removing."""
+"""Retry failed runs, and remove runs and results."""
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
@@ -8,12 +8,18 @@ from sqlalchemy import Connection, delete, select, update
 from mnfpn_cli.store import rows as t
 from mnfpn_cli.store.read import newest
 from mnfpn_cli.store.rows import Status
-from mnfpn_cli.store.store import Store, parts
+from mnfpn_cli.store.store import Store, batches
 
 
 @dataclass(frozen=True, slots=True)
 class Unwanted:
-    """What is to be removed: runs of some statuses, with some keys, and results that newer ones have replaced."""
+    """What to remove.
+
+    Attributes:
+        statuses: runs with these statuses.
+        keys: runs with these keys.
+        superseded: whether to remove all results of a run but the newest.
+    """
 
     statuses: Sequence[Status] = ()
     keys: Sequence[str] = ()
@@ -22,13 +28,13 @@ class Unwanted:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What was removed.
+    """Counts of what was removed.
 
     Attributes:
-        runs: that are gone, with all that was measured of them.
-        results: that are gone, those of such runs too.
-        restored: runs that were to be measured again, and stay as they were measured before.
-        busy: runs that are being measured, and stay.
+        runs: runs removed, with all of their results.
+        results: results removed, with those of removed runs.
+        restored: pending runs with an earlier result, which were not removed but have the status of that result again.
+        busy: runs not removed because a process has claimed them.
     """
 
     runs: int = 0
@@ -37,8 +43,8 @@ class Removed:
     busy: int = 0
 
 
-def try_again(store: Store, sweep: int | None = None) -> int:
-    """Make runs that failed pending again, of a sweep or of all, and return how many.
+def retry_failed(store: Store, sweep: int | None = None) -> int:
+    """Make the failed runs of a sweep, or of the store, pending again; return their number.
 
     Raises:
         StoreError: where the store cannot be written.
@@ -49,42 +55,43 @@ def try_again(store: Store, sweep: int | None = None) -> int:
     return store.write(lambda connection: connection.execute(failed.values(status="pending")).rowcount)
 
 
-def remove(store: Store, unwanted: Unwanted, pretend: bool = False) -> Removed:
-    """Remove what is not wanted; ``pretend``: only say what that would be.
+def remove(store: Store, unwanted: Unwanted, dry_run: bool = False) -> Removed:
+    """Remove runs and results; with ``dry_run``, only count them.
 
-    Runs that are being measured stay. One that is pending and was measured before is no longer pending then; what was
-    measured is removed only by key, or with the runs that failed.
+    Claimed runs are not removed. Pending runs with an earlier result get the status of that result instead, unless they
+    are removed by key.
 
     Raises:
         StoreError: where the store cannot be written.
     """
 
     def change(connection: Connection) -> Removed:
-        store.alone(connection)
+        store.lock_bulk_changes(connection)
         return _remove(connection, unwanted)
 
-    return store.rehearse(change) if pretend else store.write(change)
+    return store.dry_run(change) if dry_run else store.write(change)
 
 
 def _remove(connection: Connection, unwanted: Unwanted) -> Removed:
     rows = connection.execute(select(t.runs.c.key, t.runs.c.status, t.runs.c.claimed_by).with_for_update()).all()
-    kept = newest(connection, {row.key: row.status for row in rows})
+    newest_results = newest(connection, {row.key: row.status for row in rows})
     by_key = set(unwanted.keys)
     chosen = [row for row in rows if row.key in by_key or row.status in unwanted.statuses]
     idle = [row for row in chosen if row.claimed_by is None]
-    again = [row.key for row in idle if row.status == "pending" and row.key in kept and row.key not in by_key]
-    gone = list({row.key for row in idle} - set(again))
-    results = sum(_remove_runs(connection, part) for part in parts(gone))
-    for part in parts([kept[key] for key in again]):
-        _restore(connection, part)
+    measured_before = [row.key for row in idle if row.status == "pending" and row.key in newest_results]
+    restored = [key for key in measured_before if key not in by_key]
+    removed = list({row.key for row in idle} - set(restored))
+    results = sum(_remove_runs(connection, batch) for batch in batches(removed))
+    for batch in batches([newest_results[key] for key in restored]):
+        _restore(connection, batch)
     if unwanted.superseded:
-        results += _remove_old(connection, set(kept.values()))
+        results += _remove_superseded(connection, set(newest_results.values()))
     connection.execute(delete(t.networks).where(t.networks.c.id.not_in(select(t.runs.c.network))))
-    return Removed(len(gone), results, len(again), len(chosen) - len(idle))
+    return Removed(len(removed), results, len(restored), len(chosen) - len(idle))
 
 
 def _remove_runs(connection: Connection, keys: Sequence[str]) -> int:
-    """Remove runs, and return how many results went with them."""
+    """Remove runs and all that refers to them; return the number of their results."""
     connection.execute(delete(t.baselines).where(t.baselines.c.key.in_(keys)))
     connection.execute(delete(t.sweep_runs).where(t.sweep_runs.c.key.in_(keys)))
     results = connection.execute(delete(t.results).where(t.results.c.key.in_(keys))).rowcount
@@ -93,13 +100,14 @@ def _remove_runs(connection: Connection, keys: Sequence[str]) -> int:
 
 
 def _restore(connection: Connection, results: Sequence[str]) -> None:
-    """Give the runs of some results back the status that was measured."""
+    """Set the status of runs to that of these results."""
     for status in ("done", "failed"):
         keys = select(t.results.c.key).where(t.results.c.id.in_(results), t.results.c.status == status)
         connection.execute(update(t.runs).where(t.runs.c.key.in_(keys)).values(status=status))
 
 
-def _remove_old(connection: Connection, kept: Set[str]) -> int:
-    """Remove all results but these, and return how many."""
-    old = [id for id in connection.execute(select(t.results.c.id)).scalars() if id not in kept]
-    return sum(connection.execute(delete(t.results).where(t.results.c.id.in_(part))).rowcount for part in parts(old))
+def _remove_superseded(connection: Connection, newest_results: Set[str]) -> int:
+    """Remove all results but these; return their number."""
+    ids = [id for id in connection.execute(select(t.results.c.id)).scalars() if id not in newest_results]
+    removals = (delete(t.results).where(t.results.c.id.in_(batch)) for batch in batches(ids))
+    return sum(connection.execute(removal).rowcount for removal in removals)

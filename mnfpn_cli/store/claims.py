@@ -1,9 +1,9 @@
-"""Who measures what: runs are claimed before they are measured, so that several sweeps share a store.
+"""Claims: a process claims a run before it measures it, so that several sweeps can share a store.
 
-A claim carries the process that made it. It ends with the result, or when that process is seen to be dead: at once
-where it was one of this machine, else when its beat has stood still for `LAPSE_S` on the clock of the one who waits, so
-that the clocks of two machines need not agree. Time in which nobody looked does not count: the store may have been away
-for all.
+A claim holds the name of its process. It ends with the result, or when it expires because the process is dead. A
+process of this machine is looked up. One of another machine is dead when its beat, a counter in its claims, has not
+changed for `EXPIRY_S` by the clock of the process that checks, so that clocks need not agree. Time in which nobody
+checked does not count: the store may have been unreachable for all of them.
 """
 
 import os
@@ -23,16 +23,20 @@ from mnfpn_cli.store.rows import Result, result_columns
 from mnfpn_cli.store.store import Store
 
 BEAT_S = 10.0
-LAPSE_S = 60.0
-UNSEEN_S = 30.0
-"""Longer between two looks, and what was seen before says nothing."""
+"""Seconds between two beats of a process."""
+
+EXPIRY_S = 60.0
+"""Seconds without a beat after which a claim expires."""
+
+CHECK_GAP_S = 30.0
+"""Seconds between two checks beyond which the earlier one is discarded."""
 
 SAME_START_S = 30.0
-"""Two starts of a process with one number within this are one: the system's clock may have been set meanwhile."""
+"""Seconds by which the start of the same process may differ: the system clock may have been adjusted."""
 
 
 def this_host() -> str:
-    """This machine's name; in a container, whose processes others of that name cannot see, with the container's."""
+    """Return the host name and the process namespace, as containers may share a host name but not their processes."""
     try:
         return f"{socket.gethostname()}:{Path('/proc/self/ns/pid').readlink()}"
     except OSError:
@@ -40,17 +44,20 @@ def this_host() -> str:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """A beat, since when it stands still, and when it was looked at last."""
+class _LastBeat:
+    """A beat of another process: its value, when this value was first seen, and when it was last checked."""
 
     beat: int
     since: float
-    looked: float
+    checked: float
 
 
 @dataclass
 class Claims:
-    """The claims of one process on runs of a store."""
+    """The claims of one process on the runs of a store.
+
+    ``me`` is the name of the process in its claims: host, process id, start and a random token.
+    """
 
     store: Store
     host: str = field(default_factory=this_host)
@@ -58,14 +65,14 @@ class Claims:
     me: str = ""
     _beats: int = 0
     _beaten: float = float("-inf")
-    _seen: dict[str, _Seen] = field(default_factory=dict)
+    _last_beats: dict[str, _LastBeat] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         process = psutil.Process()
         self.me = self.me or f"{self.host}/{os.getpid()}/{process.create_time():.2f}/{token_hex(4)}"
 
     def claim(self, key: str) -> bool:
-        """Take a run, if it is pending and nobody has it.
+        """Claim a run if it is pending and not claimed; return whether this process holds it now.
 
         Raises:
             StoreError: where the store cannot be written.
@@ -80,7 +87,7 @@ class Claims:
         return self.store.write(change)
 
     def finish(self, key: str, result: Result) -> bool:
-        """Put down what came of a run that is ours; False where the claim had lapsed, and another has it.
+        """Insert the result of a claimed run; return False, and insert nothing, where the claim has expired.
 
         Raises:
             StoreError: where the store cannot be written.
@@ -88,9 +95,9 @@ class Claims:
 
         def change(connection: Connection) -> bool:
             if connection.execute(select(t.results.c.id).where(t.results.c.id == result.id)).first():
-                return True  # the commit before this try had come through
+                return True  # an earlier attempt was committed
             ours = (t.runs.c.key == key, t.runs.c.claimed_by == self.me)
-            # The run first: from here on nobody can take it away.
+            # Update the run first: its row is then locked, and no other process can claim it.
             if not connection.execute(
                 update(t.runs).where(*ours).values(status=result.status, claimed_by=None)
             ).rowcount:
@@ -101,7 +108,7 @@ class Claims:
         return self.store.write(change)
 
     def release(self, key: str | None = None) -> None:
-        """Give back a run, or all, unmeasured.
+        """Release the claim on a run, or on all runs, without a result.
 
         Raises:
             StoreError: where the store cannot be written.
@@ -111,7 +118,7 @@ class Claims:
         self.store.write(lambda connection: connection.execute(update(t.runs).where(*which).values(claimed_by=None)))
 
     def beat(self) -> None:
-        """Show that this process lives, if it has not lately.
+        """Write a beat, unless the last one is less than `BEAT_S` old.
 
         Raises:
             StoreError: where the store cannot be written.
@@ -121,11 +128,11 @@ class Claims:
             return
         ours, beats = t.runs.c.claimed_by == self.me, self._beats + 1
         self.store.write(lambda connection: connection.execute(update(t.runs).where(ours).values(beat=beats)))
-        # Behind it: a store that was away for long must not make the next one late.
+        # With the time before the write: if the store was unreachable for long, the next beat is due at once.
         self._beaten, self._beats = now, beats
 
-    def free_lapsed(self) -> Sequence[str]:
-        """Free the runs of processes that are dead, and return those processes.
+    def release_expired(self) -> Sequence[str]:
+        """Release the claims of dead processes, and return the names of these processes.
 
         Raises:
             StoreError: where the store cannot be written.
@@ -133,28 +140,28 @@ class Claims:
         who, beat = t.runs.c.claimed_by, func.max(t.runs.c.beat).label("beat")
         others = select(who, beat).where(who.is_not(None), who != self.me).group_by(who)
         rows = self.store.read(lambda connection: connection.execute(others).all())
-        dead = [row for row in rows if self._lapsed(row.claimed_by, row.beat)]
+        dead = [row for row in rows if self._expired(row.claimed_by, row.beat)]
         for row in dead:
-            self._free(row.claimed_by, row.beat)
+            self._release_from(row.claimed_by, row.beat)
         return [row.claimed_by for row in dead]
 
-    def _free(self, who: str, beat: int) -> None:
-        """Free what a process has claimed, unless it has shown since that it lives."""
+    def _release_from(self, who: str, beat: int) -> None:
+        """Release the claims of a process, unless it has written a newer beat."""
         theirs = (t.runs.c.claimed_by == who, t.runs.c.beat <= beat)
         self.store.write(lambda connection: connection.execute(update(t.runs).where(*theirs).values(claimed_by=None)))
 
-    def _lapsed(self, who: str, beat: int) -> bool:
-        named = re.fullmatch(r"(.*)/([0-9]+)/([0-9.]+)/[^/]*", who)
-        if named and named[1] == self.host:
-            return not _lives(int(named[2]), float(named[3]))
-        now, before = self.clock(), self._seen.get(who)
-        known = before is not None and before.beat == beat and now - before.looked < UNSEEN_S
-        since = before.since if before and known else now
-        self._seen[who] = _Seen(beat, since, now)
-        return now - since >= LAPSE_S
+    def _expired(self, who: str, beat: int) -> bool:
+        process = re.fullmatch(r"(.*)/([0-9]+)/([0-9.]+)/[^/]*", who)
+        if process and process[1] == self.host:
+            return not _is_alive(int(process[2]), float(process[3]))
+        now, last = self.clock(), self._last_beats.get(who)
+        is_same = last is not None and last.beat == beat and now - last.checked < CHECK_GAP_S
+        since = last.since if last and is_same else now
+        self._last_beats[who] = _LastBeat(beat, since, now)
+        return now - since >= EXPIRY_S
 
 
-def _lives(pid: int, created: float) -> bool:
+def _is_alive(pid: int, created: float) -> bool:
     try:
         return abs(psutil.Process(pid).create_time() - created) < SAME_START_S
     except psutil.Error:

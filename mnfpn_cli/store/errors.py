@@ -1,4 +1,4 @@
-"""What can be wrong with a store, in words: its server, its file, its contents."""
+"""Errors of a store: what a database reports in words, which errors are retried, and how damaged rows are found."""
 
 import sqlite3
 import time
@@ -27,68 +27,75 @@ from mnfpn_cli.store.rows import Status
 
 
 class StoreError(MnfpnError):
-    """The store could not be read or written; what it holds is as it was."""
+    """The store could not be read or written. Its content is unchanged."""
+
+
+class DamagedError(Exception):
+    """A row holds an invalid value. The message names the row and the rule; `translated_errors` adds the store."""
 
 
 PRIMARY = 0xFF
-"""The bits of SQLite's codes that name the kind of error."""
+"""The bits of an SQLite error code that hold its primary code."""
 
-PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
-"""What SQLite says of a file that may be well again in a moment: another process has it, a network drive is away."""
+TRANSIENT = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+"""SQLite codes of errors that may pass: another process has locked the file, or a network drive is unreachable."""
 
-SAYS: dict[int, tuple[type[MnfpnError], str]] = {
+SQLITE_ERRORS: dict[int, tuple[type[MnfpnError], str]] = {
     sqlite3.SQLITE_NOTADB: (UsageError, "must be a store of mnfpn, but is not an SQLite database: {}"),
-    sqlite3.SQLITE_CORRUPT: (StoreError, "{} is damaged: SQLite finds its pages malformed"),
+    sqlite3.SQLITE_CORRUPT: (StoreError, "{} is damaged: SQLite reports malformed pages"),
     sqlite3.SQLITE_READONLY: (StoreError, "{} could not be written: it, or its folder, is read-only"),
-    sqlite3.SQLITE_PERM: (StoreError, "{} could not be opened: this user may not"),
+    sqlite3.SQLITE_PERM: (StoreError, "{} could not be opened: this user lacks permission"),
     sqlite3.SQLITE_FULL: (StoreError, "{} could not be written: the disk is full"),
     sqlite3.SQLITE_BUSY: (StoreError, "{} could not be read or written: another process has locked it"),
     sqlite3.SQLITE_LOCKED: (StoreError, "{} could not be read or written: it is locked"),
-    sqlite3.SQLITE_CANTOPEN: (StoreError, "{} could not be opened: may this user read and write it, and its folder?"),
+    sqlite3.SQLITE_CANTOPEN: (
+        StoreError,
+        "{} could not be opened: may this user read and write it and its folder?",
+    ),
     sqlite3.SQLITE_IOERR: (StoreError, "{} could not be read or written: the disk reports an error"),
 }
-"""What SQLite's codes mean."""
+"""The class and the message of each SQLite code; ``{}`` is the store."""
 
-UNCLEAR = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_MISMATCH, 0}
-"""What SQLite says where a statement does not fit the tables: one of the two is wrong."""
+MISMATCH = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_MISMATCH, 0}
+"""SQLite codes where a statement and the tables do not match: either mnfpn has a bug, or the store is damaged."""
 
-PASSING_STATES = ("08", "40", "53", "55P03", "57P01", "57P02", "57P03", "25P03")
-"""PostgreSQL's codes, or how they begin, of what may pass: a connection lost, a deadlock, a server that starts."""
+TRANSIENT_STATES = ("08", "40", "53", "55P03", "57P01", "57P02", "57P03", "25P03")
+"""PostgreSQL codes, or their first digits, of errors that may pass: lost connections, deadlocks, a starting server."""
 
-STATES = {
+SERVER_ERRORS = {
     "53100": "could not be written: the server's disk is full",
     "25006": "could not be written: the server is read-only",
     "42P01": "lacks tables that a store of mnfpn has",
     "55P03": "could not be written: another process has locked it",
 }
-"""What some of PostgreSQL's codes mean; what the server says of the others is told as it is."""
+"""The messages of some PostgreSQL codes; for the others, the server's own message is shown."""
 
 REFUSALS = ("authentication failed", "does not exist", "no password supplied", "pg_hba.conf", "invalid connection")
-"""Reasons why a server lets nobody in that do not pass by themselves. Such errors have no code."""
+"""Parts of the messages of refused connections, which are not retried. These errors have no code."""
 
 
-def passes(error: Exception) -> bool:
-    """Whether trying again may help: a server that went away, a file that another process holds."""
+def is_transient(error: Exception) -> bool:
+    """Return whether an error may pass, so that a retry may succeed."""
     cause = getattr(error, "orig", None)
     if not isinstance(error, DBAPIError) or cause is None:
         return False
     if isinstance(cause, sqlite3.Error):
-        return _sqlite_code(cause) in PASSING
+        return _sqlite_code(cause) in TRANSIENT
     state = getattr(cause, "sqlstate", None)
     if state:
-        return state not in ("53100",) and state.startswith(PASSING_STATES)
+        return state not in ("53100",) and state.startswith(TRANSIENT_STATES)
     return _names(error, "OperationalError", "InterfaceError") and not any(sign in str(cause) for sign in REFUSALS)
 
 
-def explained(error: DBAPIError, url: URL) -> MnfpnError | None:
-    """The error of a database as one of ours; None where its code does not say whose fault it is."""
+def translate(error: DBAPIError, url: URL) -> MnfpnError | None:
+    """Return the error of a database as one of mnfpn; None where it may be a bug or a damaged store."""
     cause: Any = error.orig
     if isinstance(cause, sqlite3.Error):
         return _of_sqlite(cause, without_password(url))
     state = getattr(cause, "sqlstate", None) or ""
     line = str(cause).strip().partition("\n")[0]
-    if state in STATES:
-        return StoreError(Problem("`store`", f"{without_password(url)} {STATES[state]}"))
+    if state in SERVER_ERRORS:
+        return StoreError(Problem("`store`", f"{without_password(url)} {SERVER_ERRORS[state]}"))
     if _names(error, "OperationalError", "InterfaceError", "InternalError") or state in ("42501", "3F000"):
         return StoreError(Problem("`store`", f"{without_password(url)}: {line}"))
     if not state and any(sign in line for sign in REFUSALS):
@@ -97,7 +104,7 @@ def explained(error: DBAPIError, url: URL) -> MnfpnError | None:
 
 
 def without_password(url: URL) -> str:
-    """A store as messages name it: a file, or a server without any password."""
+    """Return a store as messages name it, in quotes: its file, or its URL without password and query."""
     if url.get_backend_name() == "sqlite":
         return f"'{url.database}'"
     return f"'{url.set(query={}).render_as_string(hide_password=True)}'"
@@ -105,12 +112,12 @@ def without_password(url: URL) -> str:
 
 def _of_sqlite(cause: sqlite3.Error, name: str) -> MnfpnError | None:
     code = _sqlite_code(cause)
-    if code in SAYS:
-        kind, words = SAYS[code]
-        return kind(Problem("`store`", words.format(name)))
+    if code in SQLITE_ERRORS:
+        kind, rule = SQLITE_ERRORS[code]
+        return kind(Problem("`store`", rule.format(name)))
     if "no such table" in str(cause):
         return StoreError(Problem("`store`", f"{name} lacks tables that a store of mnfpn has"))
-    if code in UNCLEAR:
+    if code in MISMATCH:
         return None
     return StoreError(Problem("`store`", f"{name} could not be read or written: {cause}"))
 
@@ -126,35 +133,33 @@ def _names(error: DBAPIError, *names: str) -> bool:
 T = TypeVar("T")
 
 WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-"""Between tries where a server has gone away in the middle, or a file is locked: half a minute in all."""
+"""Seconds between attempts where a server is lost during work, or a file is locked: half a minute in total."""
 
 OPENING_WAITS_S = (0.5, 1.0)
-"""The same when a store is opened: nothing is lost then, and a name that is wrong stays wrong."""
+"""Seconds between attempts to open a store: shorter, as nothing was measured yet and the name may be wrong."""
 
 
-def retried(
-    work: Callable[[], T], waits: tuple[float, ...] | None = None, sleep: Callable[[float], Any] | None = None
-) -> T:
-    """Do what a database may fail at for a moment, again and again with growing waits (`WAITS_S`)."""
-    for wait in WAITS_S if waits is None else waits:
+def with_retries(work: Callable[[], T], waits_s: tuple[float, ...] = WAITS_S) -> T:
+    """Call ``work``, and again after each wait in seconds while it fails with a transient error."""
+    for wait_s in waits_s:
         try:
             return work()
         except DBAPIError as error:
-            if not passes(error):
+            if not is_transient(error):
                 raise
-        (sleep or time.sleep)(wait)
+        time.sleep(wait_s)
     return work()
 
 
 @contextmanager
-def explaining(engine: Engine) -> Iterator[None]:
-    """Turn whatever fails while a store is read or written into words, if the database or its content is the cause.
+def translated_errors(engine: Engine) -> Iterator[None]:
+    """Translate errors of the ``with`` block whose cause is the database or its content.
 
-    An error that neither explains is looked into: where the store is damaged, the damage is told. An error of this
-    program stays what it is.
+    After any other error the store is searched for damage, which is then the error. If it is sound, the error is a bug
+    and passes unchanged.
 
     Raises:
-        UsageError: where it is no store.
+        UsageError: where it is not a store.
         StoreError: where it cannot be read or written, or is damaged.
     """
     try:
@@ -162,31 +167,27 @@ def explaining(engine: Engine) -> Iterator[None]:
     except MnfpnError:
         raise
     except DamagedError as error:
-        raise _damaged(engine, str(error)) from None
+        raise _damage_error(engine, str(error)) from None
     except Exception as error:
-        said = explained(error, engine.url) if isinstance(error, DBAPIError) else None
-        damage = "" if said else _damage(engine)
-        if not said and not damage:
+        translated = translate(error, engine.url) if isinstance(error, DBAPIError) else None
+        damage = "" if translated else _damage(engine)
+        if not translated and not damage:
             raise
-        raise said or _damaged(engine, damage) from error
+        raise translated or _damage_error(engine, damage) from error
 
 
-def _damaged(engine: Engine, damage: str) -> StoreError:
+def _damage_error(engine: Engine, damage: str) -> StoreError:
     return StoreError(Problem("`store`", f"{without_password(engine.url)} is damaged: {damage}"))
 
 
 def _damage(engine: Engine) -> str:
-    """What a store holds that it should not; nothing where it is sound."""
+    """Return the first damage in a store; empty where it is sound."""
     try:
         with engine.connect() as connection:
             return find_damage(connection)
-    except Exception as error:  # noqa: BLE001 - nothing fails there on a sound store: it cannot be looked through
+    except Exception as error:  # noqa: BLE001 - any error of this search is damage
         text = str(getattr(error, "orig", error))
         return f"{text[:1].lower()}{text[1:]}"
-
-
-class DamagedError(Exception):
-    """A row is not what a store holds; the message names the row and the rule. `store.errors.told` names the store."""
 
 
 V = TypeVar("V")
@@ -194,20 +195,20 @@ V = TypeVar("V")
 
 @dataclass(frozen=True)
 class JsonColumn(Generic[V]):
-    """A column of JSON, and the kind of value that it must hold."""
+    """A JSON column, and the type that its values must have."""
 
     column: Column[Any]
-    kind: Any
+    type: Any
 
     @cached_property
     def _adapter(self) -> TypeAdapter[V]:
-        return TypeAdapter(self.kind)
+        return TypeAdapter(self.type)
 
     def read(self, row: Row[Any]) -> V:
-        """Return what a row has in this column.
+        """Return the value of a row in this column.
 
         Raises:
-            DamagedError: where that is of another kind.
+            DamagedError: where it does not have this type.
         """
         try:
             return self._adapter.validate_python(row._mapping[self.column])
@@ -230,83 +231,87 @@ CHOICES: dict[Column[Any], tuple[str, ...]] = {
     t.runs.c.dtype: tuple(ITEM_BYTES),
     t.runs.c.passes: PASSES,
 }
-"""The words that there are for some columns."""
+"""The values that these columns may have."""
 
 MOMENTS = {t.results.c.started, t.results.c.finished, t.sweeps.c.started, t.baselines.c.finished}
-MAY_BE_ZERO = {t.runs.c.beat, t.results.c.sweep, t.sweep_runs.c.position}
+"""The columns that hold a moment in ISO 8601 with a time zone."""
 
-NAMES = {
+MAY_BE_ZERO = {t.runs.c.beat, t.results.c.sweep, t.sweep_runs.c.position}
+"""The columns of whole numbers from 0; those of the others are 1 or more."""
+
+ROW_NAMES = {
     t.runs: "run",
     t.results: "result",
     t.sweeps: "sweep",
-    t.baselines: "time of a baseline",
+    t.baselines: "baseline timing",
     t.networks: "network",
 }
-DIGITS = 8
+KEY_DIGITS = 8
+"""The digits of a key that messages show."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """What the value of a column must be: ``fits`` says whether it is; ``index``: its place in a row."""
+    """The rule for the values of a column; ``index`` is its position in a row."""
 
     index: int
     name: str
     may_be_null: bool
-    fits: Callable[[Any], bool]
+    is_valid: Callable[[Any], bool]
     rule: str
 
 
-def checked(row: Row[Any], table: Table) -> Row[Any]:
-    """A row with all columns of a table, if those that are not JSON hold what they must; `JsonColumn` reads the others.
+def check_row(row: Row[Any], table: Table) -> Row[Any]:
+    """Return a row with all columns of a table after checking those that are not JSON; `JsonColumn` checks the others.
 
     Raises:
-        DamagedError: where they do not.
+        DamagedError: where a value is invalid.
     """
     for check in _checks(table):
         value = row[check.index]
-        if not (check.fits(value) or (value is None and check.may_be_null)):
+        if not (check.is_valid(value) or (value is None and check.may_be_null)):
             raise DamagedError(f"{_name(row, table)}: {check.name}: {check.rule}, got {str(value)[:60]!r}")
     return row
 
 
-def wholly_checked(row: Row[Any], table: Table) -> Row[Any]:
-    """The same where the JSON must be sound, too."""
-    for one in JSON_COLUMNS:
-        if one.column.table is table:
-            one.read(row)
-    return checked(row, table)
+def check_row_and_json(row: Row[Any], table: Table) -> Row[Any]:
+    """Return a row after checking all of its columns, as `check_row`."""
+    for json_column in JSON_COLUMNS:
+        if json_column.column.table is table:
+            json_column.read(row)
+    return check_row(row, table)
 
 
 def _name(row: Row[Any], table: Any) -> str:
-    key = str(getattr(row, next(iter(table.primary_key)).name))[:DIGITS]
-    return f"{NAMES.get(table, 'row')} {key}"
+    key = str(getattr(row, next(iter(table.primary_key)).name))[:KEY_DIGITS]
+    return f"{ROW_NAMES.get(table, 'row')} {key}"
 
 
 def find_damage(connection: Connection) -> str:
-    """Look through a whole store, and name the first thing in it that no store holds; nothing where it is sound.
+    """Check every row of a store, and return the first damage; empty where it is sound.
 
     Raises:
-        Exception: of any kind, where the database cannot even be looked through.
+        Exception: of any type, where the database cannot be read.
     """
     for table in t.metadata.sorted_tables:
-        there = connection.exec_driver_sql(f"SELECT * FROM {table.name} LIMIT 0").keys()
-        lacking = [one.name for one in table.columns if one.name not in there]
-        if lacking:
-            return f"{table.name} lacks the column {lacking[0]}"
+        names = connection.exec_driver_sql(f"SELECT * FROM {table.name} LIMIT 0").keys()
+        missing = [column.name for column in table.columns if column.name not in names]
+        if missing:
+            return f"{table.name} lacks the column {missing[0]}"
         try:
             for row in connection.execute(select(table)):
-                wholly_checked(row, table)
+                check_row_and_json(row, table)
         except DamagedError as error:
             return str(error)
         except (ValueError, RecursionError) as error:
-            return f"it holds text that should be JSON: {error}"
-    return _broken_link(connection) if connection.dialect.name == "sqlite" else ""
+            return f"{table.name} holds invalid JSON: {error}"
+    return _integrity_problem(connection) if connection.dialect.name == "sqlite" else ""
 
 
-def _broken_link(connection: Connection) -> str:
-    """The first row that refers to one which is not there; a server keeps such rows out."""
+def _integrity_problem(connection: Connection) -> str:
+    """Return the first broken reference or page of an SQLite file; a server rejects broken references itself."""
     for child, _, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-        return f"a row of {child} refers to one that {parent} lacks"
+        return f"a row of {child} refers to a row that {parent} lacks"
     return "; ".join(connection.exec_driver_sql("PRAGMA integrity_check(1)").scalars()).removesuffix("ok")
 
 
@@ -317,19 +322,23 @@ def _checks(table: Table) -> tuple[_Check, ...]:
 
 
 def _check(index: int, column: Column[Any]) -> _Check:
+    is_valid, rule = _rule(column)
+    return _Check(index, column.name, bool(column.nullable), is_valid, rule)
+
+
+def _rule(column: Column[Any]) -> tuple[Callable[[Any], bool], str]:
+    """Return the check of a column's values, and the rule in words."""
     if isinstance(column.type, Integer):
         least = 0 if column in MAY_BE_ZERO else 1
-        fits, rule = lambda value: isinstance(value, int) and value >= least, f"must be a whole number, {least} or more"
-    elif isinstance(column.type, Float):
-        fits, rule = lambda value: isinstance(value, int | float) and value > 0, "must be a number above 0"
-    elif column in MOMENTS:
-        fits, rule = _is_moment, "must be a moment, as 2026-01-31T12:00:00+00:00"
-    elif column in CHOICES:
-        words = CHOICES[column]
-        fits, rule = lambda value: value in words, f"must be one of {', '.join(words)}"
-    else:
-        fits, rule = lambda value: isinstance(value, str), "must be text"
-    return _Check(index, column.name, bool(column.nullable), fits, rule)
+        return lambda value: isinstance(value, int) and value >= least, f"must be a whole number, {least} or more"
+    if isinstance(column.type, Float):
+        return lambda value: isinstance(value, int | float) and value > 0, "must be a number above 0"
+    if column in MOMENTS:
+        return _is_moment, "must be a moment, as 2026-01-31T12:00:00+00:00"
+    if column in CHOICES:
+        choices = CHOICES[column]
+        return lambda value: value in choices, f"must be one of {', '.join(choices)}"
+    return lambda value: isinstance(value, str), "must be text"
 
 
 def _is_moment(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The runs of a store: their networks, each kept once under its hash, and their newest results."""
+"""Read runs with their networks and newest results. Each network is stored once, under the hash of its settings."""
 
 import hashlib
 import json
@@ -11,48 +11,47 @@ from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.levels import plan_outline
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError
-from mnfpn_cli.space.planned import without_collecting
+from mnfpn_cli.space.planned import gc_paused
 from mnfpn_cli.store import rows as t
-from mnfpn_cli.store.errors import DIGITS, MEASURED, SETTINGS, DamagedError, checked
-from mnfpn_cli.store.rows import Result, Status, StoredRun, run_of
-from mnfpn_cli.store.store import AT_ONCE, Store, select_by
+from mnfpn_cli.store.errors import KEY_DIGITS, MEASURED, SETTINGS, DamagedError, check_row
+from mnfpn_cli.store.rows import Result, Status, StoredRun, run_from_row
+from mnfpn_cli.store.store import BATCH_ROWS, Store, select_by
 
 
 class Networks:
-    """The settings of some runs, each worked out once: runs of a space share them."""
+    """The rows of the networks of runs. Runs that share a settings object share its row, which is computed once."""
 
     def __init__(self, settings: Iterable[NetworkSettings]) -> None:
-        # By identity: to hash settings takes as long as to write them down. They are kept, so that no other gets their
-        # identity.
-        self._all = {id(one): one for one in settings}
-        self._rows = {key: _row(one) for key, one in self._all.items()}
+        # By identity: hashing settings takes as long as dumping them. They are held here, so that no id is reused.
+        self._settings = {id(one): one for one in settings}
+        self._rows = {key: _row(one) for key, one in self._settings.items()}
 
     def id_of(self, settings: NetworkSettings) -> str:
-        """The identifier of one of them."""
+        """Return the id of the network with this settings object."""
         return str(self._rows[id(settings)]["id"])
 
     def rows(self) -> list[dict[str, Any]]:
-        """What `mnfpn_networks` has of them: in order, as two sweeps that write the same wait for each other then."""
+        """Return the rows of `mnfpn_networks`, sorted: two sweeps that insert the same rows do not deadlock."""
         return sorted({row["id"]: row for row in self._rows.values()}.values(), key=lambda row: str(row["id"]))
 
 
-def read_networks(connection: Connection, wanted: Sequence[str]) -> dict[str, NetworkSettings]:
-    """The networks of some identifiers.
+def read_networks(connection: Connection, ids: Sequence[str]) -> dict[str, NetworkSettings]:
+    """Return the settings of networks by id.
 
     Raises:
-        DamagedError: where one is no network, or missing.
+        DamagedError: where a network is missing, or its settings are invalid.
     """
-    rows = select_by(connection, select(t.networks), t.networks.c.id, wanted)
-    found = {row.id: _settings(row) for row in rows}
-    for missing in (one for one in wanted if one not in found):
-        raise DamagedError(f"network {missing[:DIGITS]}: is missing, and runs are of it")
-    return found
+    rows = select_by(connection, select(t.networks), t.networks.c.id, ids)
+    networks = {row.id: _settings(row) for row in rows}
+    for missing in (id for id in ids if id not in networks):
+        raise DamagedError(f"network {missing[:KEY_DIGITS]}: is missing, but a run refers to it")
+    return networks
 
 
 def _row(settings: NetworkSettings) -> dict[str, Any]:
-    said = settings.model_dump(mode="json")
-    text = json.dumps(said, sort_keys=True)
-    return {"id": hashlib.sha256(text.encode()).hexdigest()[:32], "settings": said}
+    dumped = settings.model_dump(mode="json")
+    text = json.dumps(dumped, sort_keys=True)
+    return {"id": hashlib.sha256(text.encode()).hexdigest()[:32], "settings": dumped}
 
 
 def _settings(row: Row[Any]) -> NetworkSettings:
@@ -60,15 +59,16 @@ def _settings(row: Row[Any]) -> NetworkSettings:
     try:
         plan_outline(settings)
     except SettingsError as error:
-        raise DamagedError(f"network {row.id[:DIGITS]}: settings.{error}") from None
+        raise DamagedError(f"network {row.id[:KEY_DIGITS]}: settings.{error}") from None
     return settings
 
 
 SHORTEST_KEY = 4
+"""The fewest digits of a key by which a run can be named."""
 
 
 def read_runs(store: Store, sweep: int | None = None, status: Status | None = None) -> list[StoredRun]:
-    """The runs of a store, or of one sweep in its order; of one status, or of all.
+    """Return the runs of a store sorted by key, or those of a sweep in its order; with ``status``, only those with it.
 
     Raises:
         StoreError: where the store cannot be read.
@@ -80,51 +80,52 @@ def read_runs(store: Store, sweep: int | None = None, status: Status | None = No
         query = query.order_by(t.sweep_runs.c.position)
     if status is not None:
         query = query.where(t.runs.c.status == status)
-    with without_collecting():
+    with gc_paused():
         return store.read(lambda connection: _runs(connection, query))
 
 
 def read_run(store: Store, key: str) -> tuple[StoredRun, list[Result]]:
-    """A run by its key, or by the beginning of it, and all results that it has, the oldest first.
+    """Return a run, given its key or the first digits of it, and all of its results, the oldest first.
 
     Raises:
-        UsageError: where no run, or more than one, has such a key.
+        UsageError: where no run, or more than one, matches.
         StoreError: where the store cannot be read.
     """
-    whole = full_key(store, key)
-    query = select(t.results).where(t.results.c.key == whole).order_by(t.results.c.finished)
+    full = full_key(store, key)
+    query = select(t.results).where(t.results.c.key == full).order_by(t.results.c.finished)
 
     def find(connection: Connection) -> tuple[list[StoredRun], list[Result]]:
-        runs = _runs(connection, select(t.runs).where(t.runs.c.key == whole))
+        runs = _runs(connection, select(t.runs).where(t.runs.c.key == full))
         return runs, [_result(row) for row in connection.execute(query)]
 
     runs, results = store.read(find)
     if not runs:
-        raise UsageError(Problem("KEY", f"must be that of a run of {store.name}", f"'{key}'", ", which was removed"))
+        raise UsageError(Problem("KEY", f"must be the key of a run in {store.name}", f"'{key}'", ", which was removed"))
     return runs[0], results
 
 
 def full_key(store: Store, key: str) -> str:
-    """The key of the one run whose key begins so.
+    """Return the key that begins with these digits.
 
     Raises:
-        UsageError: where no run, or more than one, has such a key.
+        UsageError: where no run, or more than one, matches.
         StoreError: where the store cannot be read.
     """
     if len(key) < SHORTEST_KEY or not all(sign in "0123456789abcdef" for sign in key):
         raise UsageError(Problem("KEY", f"must be {SHORTEST_KEY} or more of a key's hexadecimal digits", f"'{key}'"))
     query = select(t.runs.c.key).where(t.runs.c.key.startswith(key)).order_by(t.runs.c.key).limit(2)
-    found = store.read(lambda connection: connection.execute(query).scalars().all())
-    if not found:
-        raise UsageError(Problem("KEY", f"must be that of a run of {store.name}", f"'{key}'", ", which none has"))
-    if len(found) > 1:
-        others = f", which {found[0]} has, and others"
-        raise UsageError(Problem("KEY", f"must be that of one run of {store.name}", f"'{key}'", others))
-    return str(found[0])
+    keys = store.read(lambda connection: connection.execute(query).scalars().all())
+    if not keys:
+        hint = ", which matches no run"
+        raise UsageError(Problem("KEY", f"must be the key of a run in {store.name}", f"'{key}'", hint))
+    if len(keys) > 1:
+        hint = f", which matches {keys[0]} and others"
+        raise UsageError(Problem("KEY", f"must match one run in {store.name}", f"'{key}'", hint))
+    return str(keys[0])
 
 
 def pending_keys(store: Store, sweep: int) -> Sequence[str]:
-    """What a sweep has left to measure and nobody has claimed, in its order.
+    """Return the keys of a sweep's pending runs that no process has claimed, in the order of the sweep.
 
     Raises:
         StoreError: where the store cannot be read.
@@ -139,28 +140,31 @@ def pending_keys(store: Store, sweep: int) -> Sequence[str]:
 
 
 def _runs(connection: Connection, query: Select[Any]) -> list[StoredRun]:
-    rows = [checked(row, t.runs) for row in connection.execute(query)]
+    rows = [check_row(row, t.runs) for row in connection.execute(query)]
     networks = read_networks(connection, list({row.network for row in rows}))
     ids = list(newest(connection, {row.key: row.status for row in rows}).values())
     newest_rows = select_by(connection, select(t.results), t.results.c.id, ids)
     results = {row.key: _result(row) for row in newest_rows}
-    return [run_of(row, networks[row.network], results.get(row.key)) for row in rows]
+    return [run_from_row(row, networks[row.network], results.get(row.key)) for row in rows]
 
 
 def _result(row: Row[Any]) -> Result:
-    checked(row, t.results)
+    check_row(row, t.results)
     measured = MEASURED.read(row)
     return Result(row.id, row.sweep, row.status, row.worker, row.started, row.finished, row.reason, measured)
 
 
 def newest(connection: Connection, statuses: Mapping[str, Status]) -> dict[str, str]:
-    """The identifier of the newest result of each of some runs: of those that have the status of the run, if any."""
+    """Return the id of each run's newest result with the status of the run, or else of its newest result.
+
+    ``statuses`` are the statuses of the runs by key; runs without a result are left out.
+    """
     columns = select(t.results.c.key, t.results.c.status, t.results.c.finished, t.results.c.id)
-    few = len(statuses) <= AT_ONCE
+    few = len(statuses) <= BATCH_ROWS
     rows = select_by(connection, columns, t.results.c.key, list(statuses)) if few else connection.execute(columns)
     best = dict[str, tuple[bool, str, str]]()
     for row in rows:
         if row.key in statuses:
-            one = (row.status == statuses[row.key], row.finished, row.id)
-            best[row.key] = max(one, best.get(row.key, one))
+            rank = (row.status == statuses[row.key], row.finished, row.id)
+            best[row.key] = max(rank, best.get(row.key, rank))
     return {key: id for key, (_, _, id) in best.items()}

@@ -1,4 +1,7 @@
-"""The tables of a store, and what its rows hold. Times are UTC in ISO 8601, durations in seconds, memory in bytes."""
+"""The tables of a store, and the records that are read from their rows.
+
+Moments are UTC in ISO 8601, durations are in seconds, memory is in bytes.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,11 +18,11 @@ from mnfpn_cli.space.planned import Capacity, Figures, Planned
 from mnfpn_cli.space.runs import PASSES, Execution, Run
 
 SCHEMA_VERSION = 3
-"""Raised where an older mnfpn could not read, or would spoil, what a newer one writes; so where a key of `Measured`, of
-`PlanRecord` or of the settings is new, gone or another."""
+"""Increased when an older mnfpn could not read or would corrupt what a newer one writes: when a key of `Measured`, of
+`PlanRecord` or of the settings is added, removed or changed."""
 
 metadata = MetaData()
-# What another table refers to has an index there: a row that is removed is looked for in all of them.
+# Every foreign key has an index: deleting a row searches the tables that refer to it.
 
 store = Table(
     "mnfpn_store",
@@ -57,7 +60,7 @@ runs = Table(
     Column("levels", Integer, nullable=False),
     Column("finest_cells", BigInteger, nullable=False),
     Column("status", String(10), nullable=False, index=True),
-    # Who is measuring it; ``beat`` changes while that process lives.
+    # The process that measures the run, and a counter that it increments while it lives: see `store.claims`.
     Column("claimed_by", String(200), index=True),
     Column("beat", Integer, nullable=False, default=0),
 )
@@ -72,16 +75,16 @@ results = Table(
     Column("worker", Text, nullable=False),
     Column("started", String(40), nullable=False),
     Column("finished", String(40), nullable=False),
-    Column("latency_s", Float),  # the median; the samples are in the document
+    Column("latency_s", Float),  # the median; the samples are in ``document``
     Column("reason", Text),
-    Column("document", JSON),  # `documents.work.Measured`
+    Column("document", JSON),  # `documents.worker.Measured`
 )
 
 sweeps = Table(
     "mnfpn_sweeps",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("token", String(32), nullable=False),  # by which another store knows it, whatever its number there
+    Column("token", String(32), nullable=False),  # identifies the sweep in every store; the id is local
     Column("started", String(40), nullable=False),
     Column("machine", Text, nullable=False),
     Column("plan", JSON, nullable=False),  # `documents.sweep.PlanRecord`
@@ -108,20 +111,22 @@ baselines = Table(
 
 
 Status = Literal["pending", "done", "failed"]
+"""The status of a run: still to be measured, measured, or failed."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of measuring a run.
+    """The result of measuring a run once.
 
     Attributes:
-        id: 32 hexadecimal digits, of this measurement alone.
-        sweep: that it was measured for.
-        status: ``done``, or ``failed`` with the reason.
-        worker: the name of the machine.
-        started, finished: UTC, ISO 8601.
-        reason: why it failed; of one that is done, why its layers could not be timed.
-        measured: what was measured; None where it failed.
+        id: 32 random hexadecimal digits.
+        sweep: the id of the sweep that measured it.
+        status: ``done`` or ``failed``.
+        worker: the worker that measured it.
+        started: the moment when the measurement began.
+        finished: the moment when it ended.
+        reason: why it failed; where it is done, why its layers could not be timed.
+        measured: the measurement; None where it failed.
     """
 
     id: str
@@ -140,66 +145,90 @@ class Result:
 
     @property
     def latency_s(self) -> float | None:
-        """The median of the samples."""
+        """The median of the samples in seconds; None where it failed."""
         return self.measured.run.latency_s.median if self.measured else None
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run in a store, and the newest result that it has: of one that is done, of those that are."""
+    """A run in a store, with its newest result.
+
+    Attributes:
+        key: its `run_key`: 32 hexadecimal digits.
+        planned: the run and its cost by the plan.
+        target_machine: the kind of machine that it is to be measured on, as its sweep planned it.
+        status: whether it is still to be measured, was measured, or failed.
+        result: its newest result with the status of the run, or else its newest result; None where it has no result.
+    """
 
     key: str
-    run: Run
+    planned: Planned
     target_machine: str
-    figures: Figures
     status: Status
     result: Result | None = None
 
     @property
-    def planned(self) -> Planned:
-        """The run with what its plan says."""
-        return Planned(self.run, self.figures)
+    def settings(self) -> NetworkSettings:
+        """The settings of its network."""
+        return self.planned.run.settings
+
+    @property
+    def size(self) -> Size:
+        """The size of its images."""
+        return self.planned.run.size
+
+    @property
+    def execution(self) -> Execution:
+        """Its runtime, device, dtype, batch and pass, as they were asked for."""
+        return self.planned.run.execution
+
+    @property
+    def figures(self) -> Figures:
+        """Its cost by the plan."""
+        return self.planned.figures
 
     @property
     def device(self) -> str:
-        """Where it ran, or where it is to run: ``auto`` is known only then."""
-        return self.measured.run.device if self.measured else self.run.execution.device
+        """The device that it was measured on, or else that it is to be measured on, which may be ``auto``."""
+        return self.measured.run.device if self.measured else self.execution.device
 
     @property
     def machine(self) -> str:
-        """The kind of machine that it was measured on: of a cluster any may be asked for; else the one it is for."""
+        """The kind of machine that it was measured on, or else `target_machine`, which may be any of a cluster."""
         if not self.measured:
             return self.target_machine
-        there = self.measured.environment
-        return there.gpu if self.device.startswith("cuda") and there.gpu else f"{there.cpu}, {there.cores} cores"
+        environment = self.measured.environment
+        if self.device.startswith("cuda") and environment.gpu:
+            return environment.gpu
+        return f"{environment.cpu}, {environment.cores} cores"
 
     @property
     def measured(self) -> Measured | None:
-        """What was measured; None where nothing was."""
+        """The measurement of the newest result; None unless the run is done."""
         return self.result.measured if self.status == "done" and self.result else None
 
     @property
     def profile(self) -> RunProfile | None:
-        """Where its time goes; None where layers were not timed."""
+        """The times of its layers; None where they were not measured."""
         return self.measured.profile if self.measured else None
 
     @property
     def latency_s(self) -> float | None:
-        """The median of a pass in seconds; None where it was not measured."""
+        """The median time of a pass in seconds; None unless the run is done."""
         return self.result.latency_s if self.result and self.measured else None
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What was asked for once: with what it has left.
+    """A sweep, with its progress.
 
     Attributes:
-        id: a number of this store.
-        token: 32 hexadecimal digits, by which any store knows it.
-        started: UTC, ISO 8601.
-        machine: the kind of machine that its runs are for.
-        plan: what was asked for, and what became of the space.
-        counts: its runs by status.
+        id: its number in this store.
+        token: 32 random hexadecimal digits that identify it in every store.
+        started: the moment when it was inserted.
+        machine: the kind of machine that its runs are to be measured on.
+        plan: the space, the choice of runs, and how each is measured.
+        counts: the number of its runs by status.
     """
 
     id: int
@@ -211,15 +240,24 @@ class Sweep:
 
     @property
     def record(self) -> SweepRecord:
-        """The same as documents have it."""
+        """The sweep as documents show it."""
         return SweepRecord(
             id=self.id, started=self.started, machine=self.machine, counts=self.counts, **dict(self.plan)
         )
 
 
 @dataclass(frozen=True)
-class Baseline:
-    """The baseline run of a sweep, timed once more: the machine then, on that worker."""
+class BaselineTiming:
+    """One timing of the baseline run of a sweep, from which the drift of a worker follows.
+
+    Attributes:
+        id: 32 random hexadecimal digits.
+        sweep: the id of the sweep.
+        key: the key of its baseline run.
+        worker: the worker that timed it.
+        finished: the moment when the timing ended.
+        samples: the time of each pass in seconds.
+    """
 
     id: str
     sweep: int
@@ -229,17 +267,17 @@ class Baseline:
     samples: tuple[float, ...]
 
 
-def run_of(row: Row[Any], settings: NetworkSettings, result: Result | None = None) -> StoredRun:
-    """A row of `mnfpn_runs`."""
+def run_from_row(row: Row[Any], settings: NetworkSettings, result: Result | None = None) -> StoredRun:
+    """Return the run of a row of `mnfpn_runs`."""
     execution = Execution(row.runtime, row.device, row.dtype, row.batch, row.threads, row.passes == PASSES[True])
     capacity = Capacity(row.backbone_channels, row.channels, row.levels, row.finest_cells)
     figures = Figures(row.parameters, row.macs, row.memory_bytes, capacity)
-    run = Run(settings, Size(row.height, row.width), execution)
-    return StoredRun(row.key, run, row.machine, figures, row.status, result)
+    planned = Planned(Run(settings, Size(row.height, row.width), execution), figures)
+    return StoredRun(row.key, planned, row.machine, row.status, result)
 
 
-def columns_of(key: str, planned: Planned, machine: str, network: str) -> dict[str, Any]:
-    """The row of a run that nobody has measured yet."""
+def run_columns(key: str, planned: Planned, machine: str, network: str) -> dict[str, Any]:
+    """Return the row of a pending run in `mnfpn_runs`; ``network`` is the id of its network."""
     run, figures = planned
     execution, capacity = run.execution, figures.capacity
     return {
@@ -267,17 +305,17 @@ def columns_of(key: str, planned: Planned, machine: str, network: str) -> dict[s
 
 
 def sweep_columns(token: str, started: str, machine: str, plan: PlanRecord) -> dict[str, Any]:
-    """The row of a sweep, but for its number."""
+    """Return the row of a sweep in `mnfpn_sweeps`, without its id."""
     return {"token": token, "started": started, "machine": machine, "plan": plan.model_dump(mode="json")}
 
 
 def result_columns(key: str, result: Result) -> dict[str, Any]:
-    """The row of a result of a run."""
+    """Return the row of a result in `mnfpn_results`; ``key`` is the key of its run."""
     return {
         **{name: getattr(result, name) for name in ("id", "sweep", "status", "worker", "started", "finished")},
         "key": key,
         "latency_s": result.latency_s,
-        # What a process said in its last moments can be anything; servers keep no zeros in texts.
+        # The last output of a dying process may hold NUL, which PostgreSQL does not store in text.
         "reason": result.reason.replace("\0", "\ufffd") if result.reason else result.reason,
         "document": result.measured.model_dump(mode="json") if result.measured else None,
     }

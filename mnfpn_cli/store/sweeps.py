@@ -1,4 +1,4 @@
-"""What a store knows of sweeps: which there are, what each has to do, what it measures again."""
+"""Insert and read sweeps and their baseline timings, and find the runs that a sweep measures again."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,20 +14,20 @@ from mnfpn_cli.documents.sweep import PlanRecord
 from mnfpn_cli.settings.execution import LAYERED
 from mnfpn_cli.space.planned import Planned
 from mnfpn_cli.store import rows as t
-from mnfpn_cli.store.errors import PLAN, SAMPLES, checked
+from mnfpn_cli.store.errors import PLAN, SAMPLES, check_row
 from mnfpn_cli.store.read import Networks, newest
-from mnfpn_cli.store.rows import Baseline, Sweep, columns_of, sweep_columns
-from mnfpn_cli.store.store import Store, parts, select_by
+from mnfpn_cli.store.rows import BaselineTiming, Sweep, run_columns, sweep_columns
+from mnfpn_cli.store.store import Store, batches, select_by
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
-    """Which runs are measured again.
+class Remeasure:
+    """Which of the runs that already have a result a sweep measures again.
 
     Attributes:
-        every: all of them.
-        failed: those that failed.
-        for_layers: those that were measured for a sweep that did not time layers, though their runtime has some.
+        every: all runs.
+        failed: runs that failed.
+        for_layers: runs without layer times because their sweep did not ask for them, where the runtime has layers.
     """
 
     every: bool = False
@@ -35,96 +35,97 @@ class Again:
     for_layers: bool = False
 
 
-NOT_AGAIN = Again()
+REMEASURE_NONE = Remeasure()
 
 
-def measured_again(connection: Connection, keys: Sequence[str], again: Again) -> list[str]:
-    """Those of some runs that a store has a result of, and that are to be measured again."""
+def runs_to_remeasure(connection: Connection, keys: Sequence[str], again: Remeasure) -> list[str]:
+    """Return the keys of the runs that are not pending and are to be measured again."""
     query = select(t.runs.c.key, t.runs.c.status, t.runs.c.runtime).where(t.runs.c.status != "pending")
     rows = list(select_by(connection, query, t.runs.c.key, keys))
     if again.every:
         return [row.key for row in rows]
-    found = [row.key for row in rows if again.failed and row.status == "failed"]
+    chosen = [row.key for row in rows if again.failed and row.status == "failed"]
     if again.for_layers:
-        found += _without_layers(connection, [r.key for r in rows if r.status == "done" and r.runtime in LAYERED])
-    return found
+        layered = [row.key for row in rows if row.status == "done" and row.runtime in LAYERED]
+        chosen += _without_layers(connection, layered)
+    return chosen
 
 
-def make_pending(connection: Connection, keys: Sequence[str]) -> None:
-    """Have runs measured again, but for those that somebody measures right now."""
-    for part in parts(keys):
-        free = (t.runs.c.key.in_(part), t.runs.c.claimed_by.is_(None))
+def mark_pending(connection: Connection, keys: Sequence[str]) -> None:
+    """Make runs pending, except those that a process has claimed."""
+    for batch in batches(keys):
+        free = (t.runs.c.key.in_(batch), t.runs.c.claimed_by.is_(None))
         connection.execute(update(t.runs).where(*free).values(status="pending"))
 
 
 def _without_layers(connection: Connection, keys: Sequence[str]) -> list[str]:
-    """Those of some runs whose newest result is of a sweep that did not ask for layers."""
-    timed = {row.id for row in connection.execute(select(t.sweeps)) if PLAN.read(row).measuring.by_layer}
+    """Return the keys of the runs whose newest result is of a sweep that did not time layers."""
+    by_layer = {row.id for row in connection.execute(select(t.sweeps)) if PLAN.read(row).measuring.by_layer}
     ids = list(newest(connection, dict.fromkeys(keys, "done")).values())
     rows = select_by(connection, select(t.results.c.key, t.results.c.id, t.results.c.sweep), t.results.c.id, ids)
-    return [row.key for row in rows if row.sweep not in timed]
+    return [row.key for row in rows if row.sweep not in by_layer]
 
 
 def now() -> str:
-    """UTC in ISO 8601, to the millisecond."""
+    """Return the current moment in UTC, ISO 8601 with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def add_sweep(
-    store: Store, plan: PlanRecord, machine: str, runs: Sequence[tuple[str, Planned]], again: Again = NOT_AGAIN
+    store: Store, plan: PlanRecord, machine: str, runs: Sequence[tuple[str, Planned]], again: Remeasure = REMEASURE_NONE
 ) -> int:
-    """Put down what is to be measured, in order, and return the sweep's number; runs that are there stay as they are.
+    """Insert a sweep and its runs, in their order; return the sweep's id. Existing runs are reused.
 
     Args:
-        store: where.
-        plan: what was asked for.
-        machine: the kind of machine that the runs are for.
-        runs: each with its key.
-        again: which runs that were measured become pending again; what was measured stays, too.
+        store: the store to insert into.
+        plan: the space, the choice of runs, and how each is measured.
+        machine: the kind of machine that is to measure the runs.
+        runs: each run with its key.
+        again: which existing runs become pending again; their results stay.
 
     Raises:
         StoreError: where the store cannot be written.
     """
     columns = sweep_columns(token_hex(16), now(), machine, plan)
     networks = Networks(planned.run.settings for _, planned in runs)
-    # In the order of their keys: two sweeps that write the same rows do not wait for each other then.
-    rows = [columns_of(key, one, machine, networks.id_of(one.run.settings)) for key, one in sorted(runs, key=_key)]
+    # Sorted: two sweeps that insert the same rows in the same order do not deadlock.
+    rows = [
+        run_columns(key, planned, machine, networks.id_of(planned.run.settings))
+        for key, planned in sorted(runs, key=lambda run: run[0])
+    ]
     keys = [key for key, _ in runs]
 
     def change(connection: Connection) -> int:
-        store.alone(connection)
-        known = sweep_of(connection, columns["token"])
+        store.lock_bulk_changes(connection)
+        known = sweep_by_token(connection, columns["token"])
         if known is not None:
-            return known  # the commit before this try had come through
-        store.put(connection, t.networks, networks.rows())
-        store.put(connection, t.runs, rows)
-        make_pending(connection, measured_again(connection, keys, again))
-        sweep = new_sweep(connection, columns)
-        store.put(connection, t.sweep_runs, [{"sweep": sweep, "key": key, "position": i} for i, key in enumerate(keys)])
-        store.look_at(connection, t.runs, t.sweep_runs)
+            return known  # an earlier attempt was committed
+        store.insert_missing(connection, t.networks, networks.rows())
+        store.insert_missing(connection, t.runs, rows)
+        mark_pending(connection, runs_to_remeasure(connection, keys, again))
+        sweep = insert_sweep(connection, columns)
+        links = [{"sweep": sweep, "key": key, "position": index} for index, key in enumerate(keys)]
+        store.insert_missing(connection, t.sweep_runs, links)
+        store.analyze(connection, t.runs, t.sweep_runs)
         return sweep
 
     return store.write(change)
 
 
-def new_sweep(connection: Connection, columns: Mapping[str, Any]) -> int:
-    """Put a sweep down without any runs, and return its number."""
+def insert_sweep(connection: Connection, columns: Mapping[str, Any]) -> int:
+    """Insert a sweep without runs; return its id."""
     number: int = connection.execute(insert(t.sweeps).values(columns).returning(t.sweeps.c.id)).scalar_one()
     return number
 
 
-def sweep_of(connection: Connection, token: str) -> int | None:
-    """The number of a sweep that a store has already: the same one, whatever its number elsewhere."""
+def sweep_by_token(connection: Connection, token: str) -> int | None:
+    """Return the id of the sweep with this token; None where the store has no such sweep."""
     query = select(t.sweeps.c.id).where(t.sweeps.c.token == token).order_by(t.sweeps.c.id)
     return connection.execute(query).scalars().first()
 
 
-def _key(run: tuple[str, Planned]) -> str:
-    return run[0]
-
-
 def sweeps(store: Store) -> list[Sweep]:
-    """All sweeps, the oldest first.
+    """Return all sweeps, the oldest first.
 
     Raises:
         StoreError: where the store cannot be read.
@@ -139,7 +140,7 @@ def sweeps(store: Store) -> list[Sweep]:
         counts = defaultdict[int, dict[str, int]](dict)
         for row in connection.execute(count):
             counts[row.sweep][row.status] = row.runs
-        rows = [checked(row, t.sweeps) for row in connection.execute(select(t.sweeps).order_by(t.sweeps.c.id))]
+        rows = [check_row(row, t.sweeps) for row in connection.execute(select(t.sweeps).order_by(t.sweeps.c.id))]
         return [
             Sweep(row.id, row.token, row.started, row.machine, PLAN.read(row), StatusCounts(**counts[row.id]))
             for row in rows
@@ -148,32 +149,32 @@ def sweeps(store: Store) -> list[Sweep]:
     return store.read(query)
 
 
-def add_baseline(store: Store, baseline: Baseline) -> None:
-    """Put down a time of a baseline run.
+def add_baseline(store: Store, baseline: BaselineTiming) -> None:
+    """Insert a baseline timing, unless its run was removed.
 
     Raises:
         StoreError: where the store cannot be written.
     """
     row = {**vars(baseline), "samples": list(baseline.samples)}
-    there = select(t.runs.c.key).where(t.runs.c.key == baseline.key).with_for_update(read=True)
+    run = select(t.runs.c.key).where(t.runs.c.key == baseline.key).with_for_update(read=True)
 
     def change(connection: Connection) -> None:
-        if connection.execute(there).first():  # else it was removed meanwhile
-            store.put(connection, t.baselines, [row])
+        if connection.execute(run).first():
+            store.insert_missing(connection, t.baselines, [row])
 
     store.write(change)
 
 
-def baselines(store: Store) -> list[Baseline]:
-    """The times of all baseline runs, the oldest first.
+def baselines(store: Store) -> list[BaselineTiming]:
+    """Return all baseline timings, the oldest first.
 
     Raises:
         StoreError: where the store cannot be read.
     """
     query = select(t.baselines).order_by(t.baselines.c.finished)
 
-    def read(connection: Connection) -> list[Baseline]:
-        rows = [checked(row, t.baselines) for row in connection.execute(query)]
-        return [Baseline(row.id, row.sweep, row.key, row.worker, row.finished, SAMPLES.read(row)) for row in rows]
+    def read(connection: Connection) -> list[BaselineTiming]:
+        rows = [check_row(row, t.baselines) for row in connection.execute(query)]
+        return [BaselineTiming(row.id, row.sweep, row.key, row.worker, row.finished, SAMPLES.read(row)) for row in rows]
 
     return store.read(read)

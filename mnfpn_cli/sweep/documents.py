@@ -16,7 +16,7 @@ from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.space.planned import planned_run
 from mnfpn_cli.space.runs import Run
 from mnfpn_cli.store.change import Removed
-from mnfpn_cli.store.rows import Baseline, Result, StoredRun, Sweep
+from mnfpn_cli.store.rows import BaselineTiming, Result, StoredRun, Sweep
 from mnfpn_cli.sweep.drift import drifts_of
 
 
@@ -38,7 +38,7 @@ class ListedRun:
         return Latency(self.result.samples) if self.result and self.stored.measured else None
 
 
-def listed_runs(runs: Sequence[StoredRun], baselines: Sequence[Baseline]) -> list[ListedRun]:
+def listed_runs(runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming]) -> list[ListedRun]:
     """Return runs with their drift, the newest result first, and those without a result last."""
     drifts = drifts_of(runs, baselines)
     listed = [ListedRun(run, drifts.get(run.key)) for run in runs]
@@ -63,8 +63,8 @@ def run_record(run: ListedRun, command: Command) -> StoredRunRecord:
         **dict(executed_run(stored)),
         key=stored.key,
         status=stored.status,
-        size=str(stored.run.size),
-        batch=stored.run.execution.batch,
+        size=str(stored.size),
+        batch=stored.execution.batch,
         machine=stored.machine,
         worker=result.worker if result else None,
         latency_s=latency_record(latency) if latency else None,
@@ -74,7 +74,7 @@ def run_record(run: ListedRun, command: Command) -> StoredRunRecord:
         started=result.started if result else None,
         finished=result.finished if result else None,
         reason=result.reason if result else None,
-        command=command(stored.run),
+        command=command(stored.planned.run),
     )
 
 
@@ -97,7 +97,7 @@ def export_document(runs: Sequence[ListedRun], command: Command) -> RunsExportDo
 def show_document(run: ListedRun, results: Sequence[Result], command: Command) -> RunsShowDocument:
     """Make the document of `mnfpn runs show`: a run and all of its results, the oldest first."""
     return RunsShowDocument(
-        settings=run.stored.run.settings,
+        settings=run.stored.settings,
         model=None,
         run=run_record(run, command),
         results=tuple(map(_result_record, results)),

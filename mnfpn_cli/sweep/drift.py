@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from mnfpn_cli.measure.statistics import Latency
-from mnfpn_cli.store.rows import Baseline, StoredRun
+from mnfpn_cli.store.rows import BaselineTiming, StoredRun
 
 MOVED = 0.05
 """The least |drift - 1| that counts as moved, where the 95 % intervals of the two medians do not overlap either."""
@@ -26,7 +26,7 @@ class MovedBaseline:
     drift: float
 
 
-def moved_baselines(baselines: Sequence[Baseline]) -> list[MovedBaseline]:
+def moved_baselines(baselines: Sequence[BaselineTiming]) -> list[MovedBaseline]:
     """Return the baseline runs that differ from the first one of their sweep and worker by more than `MOVED`."""
     moved = []
     for same in _by_run(baselines):
@@ -39,7 +39,7 @@ def moved_baselines(baselines: Sequence[Baseline]) -> list[MovedBaseline]:
     return moved
 
 
-def drift_at(baselines: Sequence[Baseline], worker: str, finished: str) -> float:
+def drift_at(baselines: Sequence[BaselineTiming], worker: str, finished: str) -> float:
     """Return the drift of a worker when a run finished: 1.1 where passes took a tenth longer than at first.
 
     Args:
@@ -58,9 +58,9 @@ def drift_at(baselines: Sequence[Baseline], worker: str, finished: str) -> float
     return sum(drifts) / len(drifts) if drifts else 1.0
 
 
-def drifts_of(runs: Sequence[StoredRun], baselines: Sequence[Baseline]) -> dict[str, float]:
+def drifts_of(runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming]) -> dict[str, float]:
     """Return the drift at each measured run, by key, for the sweeps and workers where a baseline run moved."""
-    groups = defaultdict[tuple[int, str], list[Baseline]](list)
+    groups = defaultdict[tuple[int, str], list[BaselineTiming]](list)
     for one in baselines:
         groups[one.sweep, one.worker].append(one)
     # `drift_at` needs the medians alone: computed once here, not for each run.
@@ -87,9 +87,9 @@ def _interpolated(points: Sequence[tuple[float, float]], moment: float) -> float
     return points[-1][1]
 
 
-def _by_run(baselines: Sequence[Baseline]) -> list[list[Baseline]]:
+def _by_run(baselines: Sequence[BaselineTiming]) -> list[list[BaselineTiming]]:
     """Group baseline runs by sweep, worker and key, each group in order of time."""
-    groups: dict[tuple[int, str, str], list[Baseline]] = {}
+    groups: dict[tuple[int, str, str], list[BaselineTiming]] = {}
     for one in sorted(baselines, key=lambda one: one.finished):
         groups.setdefault((one.sweep, one.worker, one.key), []).append(one)
     return list(groups.values())

@@ -11,7 +11,7 @@ BASELINE_EVERY = 10
 """Runs between two baseline runs, which take about a tenth of the time."""
 
 MAX_FAILED = 3
-"""Baseline runs that may fail before a sweep continues without."""
+"""BaselineTiming runs that may fail before a sweep continues without."""
 
 Requirements = tuple[str, str, str, bool]
 """The runtime, device and dtype of a run, and whether it trains: a machine can run all runs of the same, or none."""
@@ -19,7 +19,7 @@ Requirements = tuple[str, str, str, bool]
 
 def requirements(run: StoredRun) -> Requirements:
     """Return what a run needs of a machine."""
-    execution = run.run.execution
+    execution = run.execution
     return execution.runtime, execution.device, execution.dtype, execution.train
 
 
@@ -44,14 +44,14 @@ class Baselines:
         by_device = defaultdict[str, list[StoredRun]](list)
         for run in self.runs.values():
             if run.status != "failed" and run.key not in self._failed and requirements(run) not in self._unavailable:
-                by_device[run.run.execution.device].append(run)
+                by_device[run.execution.device].append(run)
         self._chosen = {device: _median_by_macs(runs) for device, runs in by_device.items()}
 
     def due(self, worker: Worker, last: bool = False) -> StoredRun | None:
         """Return the baseline run that a worker is to measure now; ``last``: it has no other runs left."""
         for device, run in self._chosen.items():
             since = self._since.get((worker.name, device))
-            if not worker.takes(run.run) or (last and not since):
+            if not worker.takes(run.planned.run) or (last and not since):
                 continue
             if since is None or since >= self.every or last:
                 return run
@@ -59,7 +59,7 @@ class Baselines:
 
     def measured(self, worker: Worker, run: StoredRun, is_baseline: bool) -> None:
         """Count a run that a worker has measured."""
-        key = (worker.name, run.run.execution.device)
+        key = (worker.name, run.execution.device)
         self._since[key] = 0 if is_baseline else self._since.get(key, 0) + 1
 
     def cannot_run(self, run: StoredRun) -> None:
@@ -76,15 +76,15 @@ class Baselines:
         After `MAX_FAILED` of them there is none.
         """
         self._failed.add(run.key)
-        self._since = {key: since for key, since in self._since.items() if key[1] != run.run.execution.device}
+        self._since = {key: since for key, since in self._since.items() if key[1] != run.execution.device}
         self._choose()
         if len(self._failed) >= MAX_FAILED:
             self._chosen = {}
-        return run.run.execution.device in self._chosen
+        return run.execution.device in self._chosen
 
 
 def _median_by_macs(runs: list[StoredRun]) -> StoredRun:
-    return sorted(runs, key=lambda run: (run.figures.macs * run.run.execution.batch, run.key))[len(runs) // 2]
+    return sorted(runs, key=lambda run: (run.figures.macs * run.execution.batch, run.key))[len(runs) // 2]
 
 
 @dataclass
@@ -101,7 +101,7 @@ class Rates:
     def learn(self, run: StoredRun) -> None:
         """Take a measured run into account."""
         if run.latency_s:
-            rate = run.figures.macs * run.run.execution.batch / run.latency_s
+            rate = run.figures.macs * run.execution.batch / run.latency_s
             self._best[_group(run)] = max(rate, self._best.get(_group(run), 0.0))
 
     def too_slow(self, run: StoredRun) -> bool:
@@ -109,7 +109,7 @@ class Rates:
         rate = self._best.get(_group(run))
         if self.latency_s is None or rate is None:
             return False
-        return run.figures.macs * run.run.execution.batch / rate > self.latency_s
+        return run.figures.macs * run.execution.batch / rate > self.latency_s
 
     def better(self, best: StoredRun | None, run: StoredRun) -> StoredRun | None:
         """Return the run of the two with the larger capacity within the latency limit; without one, the faster."""
@@ -123,4 +123,4 @@ class Rates:
 
 
 def _group(run: StoredRun) -> object:
-    return run.target_machine, run.run.execution
+    return run.target_machine, run.execution

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mnfpn_cli.documents.records import ImageSize
 from mnfpn_cli.documents.report import NextCommands, PickRecord, RecommendationRecord, RecommendDocument
 from mnfpn_cli.measure.statistics import Latency, latency_record
-from mnfpn_cli.space.frontier import Bench, bench_of, measured_frontier
+from mnfpn_cli.space.frontier import TimingGroup, measured_frontier, timing_group
 from mnfpn_cli.space.planned import Budget, kept
 from mnfpn_cli.space.runs import Run
 from mnfpn_cli.store.rows import StoredRun
@@ -36,7 +36,7 @@ class Recommendation:
         most: the largest capacity of the store.
     """
 
-    bench: Bench
+    bench: TimingGroup
     picks: tuple[Pick, ...]
     step: Pick | None
     measured: int
@@ -61,8 +61,8 @@ def recommend(runs: Iterable[StoredRun], budget: Budget, most: int) -> list[Reco
             bench,
             tuple(_pick(one, budget) for one in reversed(within.get(bench, []))),
             _step(frontier, within.get(bench, []), budget),
-            sum(bench_of(one) == bench for one in timed),
-            sum(bench_of(one) == bench for one in allowed),
+            sum(timing_group(one) == bench for one in timed),
+            sum(timing_group(one) == bench for one in allowed),
             _pick(frontier[0], budget),
             most,
         )
@@ -120,7 +120,7 @@ def recommend_document(
 
 
 def _pick_record(pick: Pick, most: int, commands: Commands) -> PickRecord:
-    run = pick.run.run
+    run = pick.run.planned.run
     return PickRecord(
         **dict(executed_run(pick.run)),
         key=pick.run.key,

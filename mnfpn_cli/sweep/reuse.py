@@ -37,7 +37,7 @@ def reused(sweep: Sweep, runs: Sequence[StoredRun], known: Mapping[int, Sweep]) 
     counts = Counter[tuple[str | None, str]]()
     for run in runs:
         if run.measured and run.result and run.result.sweep != sweep.id:
-            execution = run.run.execution
+            execution = run.execution
             layered = execution.runtime in LAYERED and not execution.train and sweep.plan.measuring.by_layer
             earlier = known.get(run.result.sweep)
             measured_with, wanted = _options(earlier, layered) if earlier else None, _options(sweep, layered)

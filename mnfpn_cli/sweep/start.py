@@ -19,7 +19,7 @@ from mnfpn_cli.space.runs import run_key
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import Result, Sweep
 from mnfpn_cli.store.store import Store
-from mnfpn_cli.store.sweeps import NOT_AGAIN, Again, add_sweep, measured_again, sweeps
+from mnfpn_cli.store.sweeps import REMEASURE_NONE, Remeasure, add_sweep, runs_to_remeasure, sweeps
 
 STARTED_S = 5.0
 """The time of a run besides its timed passes: imports, operation counts, warm-up (benchmarks/README.md)."""
@@ -82,7 +82,7 @@ class Expected:
 
 
 def expect(
-    chosen: Chosen, measuring: MeasuringRecord, sampling: Sampling, machine: str, store: Store | None, again: Again
+    chosen: Chosen, measuring: MeasuringRecord, sampling: Sampling, machine: str, store: Store | None, again: Remeasure
 ) -> Expected:
     """Estimate how long a sweep takes.
 
@@ -99,7 +99,7 @@ def expect(
     """
     known = {run.key: run for run in read_runs(store)} if store else {}
     keys = [run_key(one.run, machine) for one in chosen.runs]
-    repeated = set(store.read(lambda connection: measured_again(connection, keys, again))) if store else set()
+    repeated = set(store.read(lambda connection: runs_to_remeasure(connection, keys, again))) if store else set()
     left = sum(key in repeated or key not in known or known[key].status == "pending" for key in keys)
     baselines = 1 + -(-left // measuring.baseline_every) if left else 0
     durations = [_duration(run.result) for run in known.values() if run.result and run.measured]
@@ -130,7 +130,9 @@ def space_document(chosen: Chosen, frontier: Sequence[Planned], expected: Expect
     )
 
 
-def begin(store: Store, chosen: Chosen, measuring: MeasuringRecord, machine: str, again: Again = NOT_AGAIN) -> int:
+def begin(
+    store: Store, chosen: Chosen, measuring: MeasuringRecord, machine: str, again: Remeasure = REMEASURE_NONE
+) -> int:
     """Insert a sweep and its runs, in random order; return the sweep's number.
 
     Args:

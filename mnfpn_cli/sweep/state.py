@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.documents.sweep import MeasuredDocument, NotRunGroup
-from mnfpn_cli.store.rows import Baseline, StoredRun, Sweep
+from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
 from mnfpn_cli.sweep.reuse import Reused
 
 MOST_REASONS = 10
@@ -74,7 +74,7 @@ class Swept:
     store: str
     sweeps: tuple[Sweep, ...]
     runs: tuple[StoredRun, ...]
-    baselines: tuple[Baseline, ...]
+    baselines: tuple[BaselineTiming, ...]
     notes: tuple[str, ...]
     skipped: int = 0
     not_run: tuple[CannotRun, ...] = ()
@@ -88,7 +88,7 @@ class Swept:
     @property
     def not_run_groups(self) -> tuple[NotRunGroup, ...]:
         """The runs that no worker can run, counted by runtime, device, dtype, training and reason."""
-        executions = ((one.run.run.execution, one.reason) for one in self.not_run)
+        executions = ((one.run.execution, one.reason) for one in self.not_run)
         counts = Counter((one.runtime, one.device, one.dtype, one.train, reason) for one, reason in executions)
         return tuple(
             NotRunGroup(runtime=runtime, device=device, dtype=dtype, train=train, reason=reason, runs=number)
@@ -125,7 +125,7 @@ def failures(runs: Sequence[StoredRun], not_run: Sequence[CannotRun]) -> list[st
         elif run.status == "done" and reason:
             reasons["measured without all that was asked for", reason] += 1
     for left_out in not_run:
-        reasons["not run", f"{left_out.run.run.execution}: {left_out.reason}"] += 1
+        reasons["not run", f"{left_out.run.execution}: {left_out.reason}"] += 1
     lines = [
         f"{number} {'run' if number == 1 else 'runs'} {status}: {'; '.join(reason.splitlines())}"
         for (status, reason), number in reasons.most_common(MOST_REASONS)

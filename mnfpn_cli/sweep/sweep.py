@@ -15,7 +15,7 @@ from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.merge import rescue
 from mnfpn_cli.store.read import pending_keys, read_runs
-from mnfpn_cli.store.rows import Baseline, Result, StoredRun
+from mnfpn_cli.store.rows import BaselineTiming, Result, StoredRun
 from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import add_baseline, now, sweeps
 from mnfpn_cli.sweep.drift import drift_at
@@ -64,7 +64,7 @@ class Sweeper:
     _left_out: set[str] = field(default_factory=set)
     _losses: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _durations: list[float] = field(default_factory=list)
-    _baselines: list[Baseline] = field(default_factory=list)
+    _baselines: list[BaselineTiming] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.runs: Mapping[str, StoredRun] = {run.key: run for run in read_runs(self.store, self.sweep)}
@@ -129,13 +129,13 @@ class Sweeper:
         return any(self._can_run(worker, run) and not self.rates.too_slow(run) for run in queued)
 
     def _can_run(self, worker: Worker, run: StoredRun) -> bool:
-        return worker.takes(run.run) and (worker, requirements(run)) not in self._unavailable
+        return worker.takes(run.planned.run) and (worker, requirements(run)) not in self._unavailable
 
     def _leave_out_unavailable(self) -> None:
         """Leave out the queued runs that every worker is known to be unable to run."""
         workers, left_out = self.pool.idle(), list[CannotRun]()
         for run in [self.runs[key] for key in self._queue] if self._unavailable else ():
-            taking = [worker for worker in workers if worker.takes(run.run)]
+            taking = [worker for worker in workers if worker.takes(run.planned.run)]
             if taking and not any(self._can_run(worker, run) for worker in taking):
                 left_out.append(CannotRun(run, self._unavailable[taking[0], requirements(run)]))
         if left_out:
@@ -161,10 +161,10 @@ class Sweeper:
             MnfpnError: where no worker is left for the queued runs.
         """
         if self._queue:
-            if not any(self.pool.alive(self.runs[key].run) for key in self._queue):
+            if not any(self.pool.alive(self.runs[key].planned.run) for key in self._queue):
                 raise MnfpnError("no worker is left that can measure the pending runs")
             return True
-        self.claims.free_lapsed()
+        self.claims.release_expired()
         stored = {run.key: run for run in read_runs(self.store, self.sweep)}
         for key, run in stored.items():
             if run.status != "pending" and self.runs[key].status == "pending":
@@ -227,9 +227,9 @@ class Sweeper:
     def _store_baseline(self, run: StoredRun, result: Result) -> None:
         if result.status == "failed":
             then = "another is chosen" if self.baselines.failed(run) else "the sweep continues without drift checks"
-            self._note(f"the baseline run ({run.run}) failed, {then}: {result.reason}")
+            self._note(f"the baseline run ({run.planned.run}) failed, {then}: {result.reason}")
         else:
-            baseline = Baseline(result.id, self.sweep, run.key, result.worker, result.finished, result.samples)
+            baseline = BaselineTiming(result.id, self.sweep, run.key, result.worker, result.finished, result.samples)
             add_baseline(self.store, baseline)
             self._baselines.append(baseline)
             drift = drift_at(self._baselines, baseline.worker, baseline.finished)
@@ -261,7 +261,7 @@ class Sweeper:
 
 def task_of(run: StoredRun, measuring: MeasuringRecord, is_baseline: bool) -> Task:
     """Return the task that measures a run; layers are not timed for a baseline run."""
-    settings, size, execution = run.run.settings, run.run.size, run.run.execution
+    settings, size, execution = run.settings, run.size, run.execution
     work = RunRequest(
         settings=settings,
         **size._asdict(),

@@ -16,7 +16,7 @@ PASSES = ("--device", "cpu", "--threads", "1", "--passes", "3", "--warmup", "1")
 SMALL = ("--size", "16x32", *PASSES)
 LEVELS = ("--model", f"{FILE}:Levels")
 WORDS = ("--model", f"{FILE}:Words", "--input", "1x5:int64", "--input", "1x5x1")
-Bench = Callable[..., dict[str, Any]]
+TimingGroup = Callable[..., dict[str, Any]]
 
 ROWS = [
     ([*WORDS, "--batch", "2"], "--batch: must not be given beside --input, whose shapes say it"),
@@ -35,7 +35,7 @@ ROWS = [
 
 
 @pytest.fixture
-def bench(mnfpn: Mnfpn) -> Bench:
+def bench(mnfpn: Mnfpn) -> TimingGroup:
     """Measure a network, and read the result."""
 
     def call(*arguments: str) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def test_a_wrong_argument_is_told_before_any_code_is_run(mnfpn: Mnfpn, arguments
     assert (outcome.code, outcome.out, outcome.err) == (2, "", f"error: {message}\n")
 
 
-def test_the_result_says_which_network_it_is_of(bench: Bench) -> None:
+def test_the_result_says_which_network_it_is_of(bench: TimingGroup) -> None:
     """There are no settings; every other key is there as of networks from settings."""
     theirs = bench(*LEVELS, "--model-arg", "width=2", "--batch", "1,2", *SMALL)
     ours = bench("--stages", "2,8,1,2", "--set", "pyramid.channels=8", "--size", "33x47", *PASSES)
@@ -69,7 +69,7 @@ def test_the_result_says_which_network_it_is_of(bench: Bench) -> None:
     assert [run["batch"] for run in theirs["runs"]] == [1, 2]
 
 
-def test_tensors_are_in_the_result_by_their_shapes(bench: Bench) -> None:
+def test_tensors_are_in_the_result_by_their_shapes(bench: TimingGroup) -> None:
     """Under the keys of images there is nothing but the batch."""
     document = bench(*WORDS, *PASSES)
     none = dict.fromkeys(("channels", "height", "width"))
@@ -78,7 +78,7 @@ def test_tensors_are_in_the_result_by_their_shapes(bench: Bench) -> None:
     assert [(one["height"], one["width"]) for one in document["sizes"]] == [(None, None)]
 
 
-def test_what_fvcore_cannot_count_is_null_and_said_in_words(bench: Bench, mnfpn: Mnfpn) -> None:
+def test_what_fvcore_cannot_count_is_null_and_said_in_words(bench: TimingGroup, mnfpn: Mnfpn) -> None:
     """The rest of the cost is there."""
     loose = ("--model", f"{FILE}:Untraceable", *SMALL)
     cost = bench(*loose)["cost"]
@@ -98,7 +98,7 @@ def test_what_it_prints_is_not_in_the_result(mnfpn_process: Mnfpn, monkeypatch: 
 
 
 @pytest.mark.slow
-def test_all_runtimes_are_rows(bench: Bench) -> None:
+def test_all_runtimes_are_rows(bench: TimingGroup) -> None:
     """Those that cannot run here or take no network of others say so, and are no failure."""
     document = bench(*LEVELS, *SMALL, "--runtime", "all")
     reasons = {one["runtime"]: one["reason"] for one in document["not_run"]}
@@ -158,7 +158,7 @@ def test_a_network_that_is_not_finite_has_failed(mnfpn: Mnfpn, tmp_path: Path) -
     assert (both.code, json.loads(both.out)["failure"]) == (1, f"A: {why}\nB: {why}")
 
 
-def test_training_steps_are_timed(bench: Bench) -> None:
+def test_training_steps_are_timed(bench: TimingGroup) -> None:
     """Of outputs that are nested, some of whole numbers."""
     document = bench("--model", f"{FILE}:Detector", *SMALL, "--train")
     assert [run["train"] for run in document["runs"]] == [True]

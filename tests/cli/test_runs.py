@@ -18,12 +18,12 @@ from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.planned import plan_runs
 from mnfpn_cli.space.runs import Execution, run_key
 from mnfpn_cli.store.claims import Claims
-from mnfpn_cli.store.rows import Baseline
+from mnfpn_cli.store.rows import BaselineTiming
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import add_baseline, add_sweep
 from tests.cli.test_commands import in_terminal
 from tests.conftest import Mnfpn
-from tests.store.made import PLACE, PLAN, measure, planned, result, swept
+from tests.store.made import MACHINE, PLAN, measure, planned, result, swept
 from tests.sweep.recorded import recorded
 
 SLOW = "2026-01-01T00:00:09.000+00:00"
@@ -46,7 +46,7 @@ def store(tmp_path: Path) -> str:
         measure(opened, keys[1], result(sweep, status="failed", reason=EVIL, finished="2026-01-01T00:00:06.000+00:00"))
         measure(opened, keys[3], result(sweep, [0.001], finished="2026-01-01T00:00:05.000+00:00"))
         for index, (finished, time) in enumerate((("2026-01-01T00:00:05.000+00:00", 0.01), (SLOW, 0.02))):
-            add_baseline(opened, Baseline(f"{index:032}", sweep, keys[0], "here", finished, (time,) * 9))
+            add_baseline(opened, BaselineTiming(f"{index:032}", sweep, keys[0], "here", finished, (time,) * 9))
     return name
 
 
@@ -116,7 +116,7 @@ def test_show_tells_everything_of_a_run(mnfpn: Mnfpn, store: str, keys: list[str
         "2026-01-01 00:00:09      1  here    done    11.00 ms   18 %       7",
         "corrected for the machine's drift  5.500 ms: the baseline took 2.00 × its first time",
         "warning: passes became slower. What helps: wait.",
-        "Again: mnfpn bench --width-mult 0.25 --size 64x64 --device cpu",
+        "Remeasure: mnfpn bench --width-mult 0.25 --size 64x64 --device cpu",
     ):
         assert line in done.out
     environment = recorded().environment
@@ -253,7 +253,7 @@ def test_the_json_export_is_a_document_of_runs(mnfpn: Mnfpn, store: str, keys: l
     done, failed, pending = (rows[keys[index]] for index in (0, 1, 2))
     assert [one["status"] for one in (done, failed, pending)] == ["done", "failed", "pending"]
     assert done["settings"] == NetworkSettings.model_validate({"width_mult": 0.25}).model_dump(mode="json")
-    assert (done["device"], done["runtime"], done["worker"], done["machine"]) == ("cpu", "eager", "here", PLACE)
+    assert (done["device"], done["runtime"], done["worker"], done["machine"]) == ("cpu", "eager", "here", MACHINE)
     assert done["input"] == {"batch": 1, "channels": 3, "height": 64, "width": 64}
     assert (done["size"], done["batch"], done["dtype"], done["threads"]) == ("64x64", 1, "float32", 2)
     assert done["latency_s"]["median"] == 0.011
@@ -283,7 +283,7 @@ def test_json_is_printed_beside_a_file_of_another_form(mnfpn: Mnfpn, store: str,
 def test_a_sweep_is_listed_by_what_its_plan_says(mnfpn: Mnfpn, store: str) -> None:
     """What was asked for, how its runs are measured, what its space holds, and how far it is."""
     (sweep,) = json.loads(mnfpn("runs", "list", "--store", store, "--json").out)["sweeps"]
-    assert (sweep["command"], sweep["machine"]) == ("mnfpn sweep", PLACE)
+    assert (sweep["command"], sweep["machine"]) == ("mnfpn sweep", MACHINE)
     assert sweep["measuring"] == MeasuringRecord().model_dump(mode="json")
     assert sweep["space"] == {"runs": 4, "repeated": 0, "all_runtimes": False}
     assert sweep["counts"] == {"done": 2, "failed": 1, "pending": 1}
@@ -331,7 +331,7 @@ def test_rows_of_different_networks_share_the_columns(mnfpn: Mnfpn, tmp_path: Pa
     with open_store(store, create=True) as opened:
         settings = [NetworkSettings.model_validate(kind) for kind in kinds]
         runs = [one for each in settings for one in plan_runs(each, Size(64, 64), [Execution()])]
-        add_sweep(opened, PLAN, PLACE, [(run_key(one.run, PLACE), one) for one in runs])
+        add_sweep(opened, PLAN, MACHINE, [(run_key(one.run, MACHINE), one) for one in runs])
     mnfpn("runs", "export", "--store", store, "--output", str(file))
     rows = parquet.read_table(file).to_pylist()
     assert {row["settings.pyramid.levels"] for row in rows} == {"all", '["p3", "p4"]', None}

@@ -68,7 +68,7 @@ BAD: list[tuple[list[str], str]] = [
     ),
     (["--store", "x.db", "--measure", "0"], "--measure: must be all, frontier, none or a number of runs, got '0'"),
     (["--measure", "none", "--width-mult", "wide"], "--width-mult: must be numbers separated by commas, got 'wide'"),
-    (["--measure", "none", "--width-mult", "1,,2"], "--width-mult: must have a value before and behind each comma"),
+    (["--measure", "none", "--width-mult", "1,,2"], "--width-mult: must have a value before and after each comma"),
     (
         ["--measure", "none", "--set", "pyramid.chanels=64"],
         "--set pyramid.chanels: unknown key; did you mean 'pyramid.channels'?",
@@ -98,7 +98,7 @@ BAD: list[tuple[list[str], str]] = [
     (["--measure", "none", "--pyramid-channels", "0"], "--pyramid-channels: must be at least 1, got 0"),
     (
         ["--measure", "none", "--width-mult", "1", "--set", "width_mult=2"],
-        "--width-mult, --set width_mult: must not both give choices for one key; name all in one",
+        "--width-mult, --set width_mult: must not both give choices for one key; give all choices with one of them",
     ),
     (["--measure", "none", "--set", "pyramid.levels=p3,p4"], "--set pyramid.levels: 'p3,p4' is one list in other"),
     (
@@ -111,7 +111,10 @@ BAD: list[tuple[list[str], str]] = [
     ),
     (["--store", "x.db", "--run-timeout", "0"], "--run-timeout: must be 1 to 1000000 seconds, got 0"),
     (["--store", "x.db", "--passes", "5", "--precision", "1%"], "--precision: has no meaning with --passes"),
-    (["--store", ":memory:", "--dry-run"], "--store: must be a file: what is in memory would be lost, got ':memory:'"),
+    (
+        ["--store", ":memory:", "--dry-run"],
+        "--store: must be a file: a database in memory would be lost, got ':memory:'",
+    ),
     (["--store", "mysql://host/x"], "--store: must be a file, or a URL of sqlite or postgresql+psycopg, got mysql"),
 ]
 

@@ -16,7 +16,7 @@ from mnfpn_cli.settings.network import NetworkSettings, PyramidSettings
 from mnfpn_cli.space.planned import Planned, plan_runs
 from mnfpn_cli.space.runs import Execution, Run, run_key
 from mnfpn_cli.store.claims import Claims
-from mnfpn_cli.store.rows import Baseline, Result
+from mnfpn_cli.store.rows import BaselineTiming, Result
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import add_baseline, add_sweep
 from tests.sweep.recorded import made_up, recorded
@@ -130,7 +130,7 @@ def make_store(
             assert claims.finish(key, one.result(sweep))
         for minute, seconds in baselines:
             samples = tuple(seconds * (1 + 0.001 * index) for index in range(-5, 6))
-            add_baseline(store, Baseline(token_hex(16), sweep, keyed[0][0], "here", at(minute), samples))
+            add_baseline(store, BaselineTiming(token_hex(16), sweep, keyed[0][0], "here", at(minute), samples))
     return path
 
 

@@ -48,7 +48,7 @@ def stored(path: Path, runs: Sequence[Made]) -> list[StoredRun]:
 def test_a_run_is_on_the_frontier_where_none_is_as_fast_and_keeps_more(tmp_path: Path) -> None:
     """Or faster, and keeps as much; the fastest first. What failed, or is pending, is not on it."""
     (some,) = measured_frontier(stored(tmp_path, SAMPLE)).values()
-    assert [one.run for one in some] == [run_of(SAMPLE[index]) for index in FRONTIER]
+    assert [one.planned.run for one in some] == [run_of(SAMPLE[index]) for index in FRONTIER]
 
 
 def test_machines_devices_and_batches_have_frontiers_of_their_own(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ from tests.report.test_layers import PROFILE
 from tests.snapshots import check
 
 if TYPE_CHECKING:
-    from mnfpn_cli.store.rows import Baseline, StoredRun, Sweep
+    from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
 
 OUTPUTS = Path(__file__).parent / "outputs"
 
@@ -82,7 +82,7 @@ class Stored:
         with open_store(str(make_store(folder / "runs.db", made, [(0, 0.01), (30, 0.012)], COMMAND))) as store:
             self.runs: list[StoredRun] = read_runs(store)
             self.sweeps: Sequence[Sweep] = [replace(one, started=at(0)) for one in sweeps(store)]
-            self.baselines: Sequence[Baseline] = baselines(store)
+            self.baselines: Sequence[BaselineTiming] = baselines(store)
 
     def without_keys(self, text: str) -> str:
         """A text whose keys, hashes of all that there is to settings, are numbers."""
@@ -112,7 +112,7 @@ def list_of(stored: Stored) -> Report:
 def show_of(stored: Stored) -> Report:
     """`mnfpn runs show`, of a run that was measured."""
     (row,) = (row for row in listed_runs(stored.runs, stored.baselines) if row.latency and row.latency.median > 0.72)
-    return show_report(row, [row.result] if row.result else [], measuring(row.stored.run))
+    return show_report(row, [row.result] if row.result else [], measuring(row.stored.planned.run))
 
 
 def swept_of(stored: Stored) -> Report:
@@ -138,7 +138,7 @@ def space_of(planned: Sequence[Planned]) -> Report:
     )
 
 
-def bench_of() -> Report:
+def timing_group() -> Report:
     """`mnfpn bench`: many runs, and a run that was not run."""
     times = [0.1 + k / 1e5 for k in range(30)]
     rows = [
@@ -168,7 +168,7 @@ def shapes_of() -> Report:
 
 OTHERS: dict[str, Callable[[], Report]] = {
     "space": lambda: space_of([one.planned for one in SWEPT]),
-    "bench": bench_of,
+    "bench": timing_group,
     "by-layer": lambda: layers_tables("Where the time goes", PROFILE),
     "compare": compare_of,
     "counts": lambda: counts_tables(COUNTS),

@@ -1,4 +1,4 @@
-"""Quantities as people write them."""
+"""Counts, bytes and durations are parsed from text."""
 
 import pytest
 
@@ -22,7 +22,7 @@ from mnfpn_cli.space.planned import parse_bytes, parse_count, parse_duration
     ],
 )
 def test_counts_have_decimal_prefixes(text: str, number: int) -> None:
-    """MACs and parameters are counted in thousands; scientific notation is a number, too."""
+    """Powers of 1000; scientific notation is accepted."""
     assert parse_count("`max_macs`", text) == number
 
 
@@ -38,15 +38,15 @@ def test_bytes_have_decimal_or_binary_prefixes(text: str, number: int) -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"), [("30ms", 0.03), ("0.5s", 0.5), ("500us", 0.0005), ("500µs", 0.0005), ("1e-3s", 0.001)]
 )
-def test_durations_have_their_unit(text: str, seconds: float) -> None:
-    """Seconds, milliseconds, microseconds."""
+def test_durations_have_a_unit(text: str, seconds: float) -> None:
+    """Seconds, milliseconds or microseconds."""
     assert parse_duration("`max_latency`", text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
     "text", ["", "G", "-5G", "0", "5g", "1e999", "1e", "e9", "1e-9", "0.4", "nan", "5 Gi B", "9" * 40]
 )
-def test_what_is_no_quantity_is_refused(text: str) -> None:
+def test_an_invalid_quantity_is_refused(text: str) -> None:
     """With the option, the rule and the value."""
     with pytest.raises(UsageError, match=r"^max_macs: must be a number of 1 or more, as 5G, 5e9 or 400000, got"):
         parse_count("`max_macs`", text)

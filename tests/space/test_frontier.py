@@ -1,4 +1,4 @@
-"""The runs that none beats, and a few of them from end to end."""
+"""The frontier, and choosing runs from it."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +11,8 @@ POINTS = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=30)
 
 
 @given(POINTS)
-def test_the_frontier_is_what_none_beats(points: list[tuple[int, int]]) -> None:
-    """By definition, each against each; equals stay together, and the cheapest comes first."""
+def test_the_frontier_is_what_no_other_item_beats(points: list[tuple[int, int]]) -> None:
+    """Compared with the definition, item by item; equal items are all on it, and the cheapest comes first."""
     unbeaten = [
         one
         for one in points
@@ -34,16 +34,16 @@ def runs() -> list[Planned]:
     return plan_space(space, Budget()).runs
 
 
-def test_a_network_is_on_the_frontier_in_each_way_that_it_is_run() -> None:
-    """They cost and keep the same; which is faster is to be measured."""
+def test_every_execution_of_a_network_on_the_frontier_is_on_it() -> None:
+    """Their MACs and capacity are the same; only a measurement shows which is faster."""
     frontier = planned_frontier(runs())
     assert 2 < len(frontier) < 32
     assert {one.run.execution.runtime for one in frontier} == {"eager", "fused"}
     assert len(frontier) == 2 * len({one.run.network for one in frontier})
 
 
-def test_so_many_runs_are_spread_from_end_to_end() -> None:
-    """Exactly as many as asked for, or all; the cheapest and the richest among them."""
+def test_a_number_of_runs_is_spread_along_the_frontier() -> None:
+    """As many as asked for, or all; both ends are among them."""
     frontier = planned_frontier(runs())
     for count in range(1, len(frontier) + 3):
         chosen = spread(frontier, count)
@@ -53,8 +53,8 @@ def test_so_many_runs_are_spread_from_end_to_end() -> None:
             assert {frontier[0].run.network, frontier[-1].run.network} <= {one.run.network for one in chosen}
 
 
-def test_what_to_measure_is_said_in_a_word_or_a_number() -> None:
-    """All, those on the frontier, none, or so many of those."""
+def test_runs_to_measure_are_chosen_by_a_word_or_a_number() -> None:
+    """All, none, those on the frontier, or a number of those."""
     every = runs()
     assert choose(every, "all") == every
     assert choose(every, "none") == []

@@ -1,4 +1,4 @@
-"""What a plan says of each run, before anything is built."""
+"""The runs of a space and their cost, computed from plans."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +16,7 @@ from tests.strategies import settings_and_size
 
 @given(settings_and_size(), st.integers(1, 9), st.sampled_from(("float32", "bfloat16")))
 def test_figures_are_those_of_the_plan(drawn: tuple[NetworkSettings, Size], batch: int, dtype: DType) -> None:
-    """Parameters, MACs, memory of the batch, and the finest map: what `summary`, `shapes` and `bench` say too."""
+    """Parameters, MACs, memory of the batch, and the finest map are what `summary`, `shapes` and `bench` show."""
     settings, size = drawn
     plan = plan_network(settings.at(size))
     (planned,) = plan_runs(settings.at(size), size, [Execution(batch=batch, dtype=dtype)])
@@ -43,7 +43,7 @@ def test_a_record_of_a_run_has_all_that_the_run_is_made_of(
 
 
 def test_every_combination_is_a_run_once() -> None:
-    """Networks × sizes × ways to run them; what two combinations both give is counted, not measured twice."""
+    """Networks × sizes × executions; a run of two combinations is planned once, and counted as repeated."""
     space = space_of(
         width_mult=[0.5, 1.0],
         size=["64", "96"],
@@ -64,7 +64,7 @@ def test_every_combination_is_a_run_once() -> None:
 
 
 def test_invalid_combinations_are_counted_by_reason() -> None:
-    """Those that describe no network, and those whose images are too small; the others stay."""
+    """Those without a valid network, and those with too small a size; the other runs are planned."""
     space = space_of(
         pyramid__merge=["add", "concat"], pyramid__smooth=["conv", "none"], size=["16", "64"], batch=[1, 2]
     )
@@ -77,8 +77,8 @@ def test_invalid_combinations_are_counted_by_reason() -> None:
     assert [number for reason, number in planned.invalid.items() if "at least 32 pixels" in reason] == [6]
 
 
-def test_budgets_cut_by_what_the_plan_says() -> None:
-    """Each limit is inclusive, and what is beyond is counted by the first that it exceeds."""
+def test_runs_over_the_budget_are_cut() -> None:
+    """Each limit is inclusive; a run that is cut is counted under the first limit that it exceeds."""
     space = space_of(width_mult=[0.35, 0.5, 1.0], size=["64"])
     runs = sorted(plan_space(space, Budget()).runs, key=lambda one: one.figures.macs)
     middle = runs[1].figures
@@ -95,8 +95,8 @@ def test_budgets_cut_by_what_the_plan_says() -> None:
     assert planned.cut == {"min_levels": 1}
 
 
-def test_kept_is_the_geometric_mean_of_the_shares() -> None:
-    """Half of one of the four, of the most there is, is a fourth root of a half."""
+def test_kept_is_the_geometric_mean_of_the_ratios() -> None:
+    """Half of the largest value in one of the four is the fourth root of a half."""
     full, half = (
         next(
             plan_runs(NetworkSettings.model_validate({"pyramid": {"channels": channels}}), Size(64, 64), [Execution()])

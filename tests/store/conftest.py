@@ -1,4 +1,4 @@
-"""Stores of both kinds: files, and schemas of a PostgreSQL server that MNFPN_TEST_POSTGRES names."""
+"""Empty stores of both kinds: files, and schemas of the PostgreSQL server whose URL is in MNFPN_TEST_POSTGRES."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ NewStore = Callable[[], str]
 
 @pytest.fixture
 def new_schema() -> Iterator[NewStore]:
-    """Make names of empty stores on the server."""
+    """Return a function that creates an empty schema on the server and returns its URL."""
     if SERVER not in os.environ:
         pytest.skip(f"{SERVER} names no PostgreSQL server")
     engine, made = create_engine(os.environ[SERVER]), list[str]()
@@ -37,7 +37,7 @@ def new_schema() -> Iterator[NewStore]:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def new_name(request: pytest.FixtureRequest, tmp_path: Path) -> NewStore:
-    """Make names of empty stores, of either kind."""
+    """Return a function that returns names of new stores, of either kind."""
     if request.param == "sqlite":
         return lambda: str(tmp_path / f"{token_hex(4)}.db")
     schemas: NewStore = request.getfixturevalue("new_schema")
@@ -46,7 +46,7 @@ def new_name(request: pytest.FixtureRequest, tmp_path: Path) -> NewStore:
 
 @pytest.fixture
 def name(new_name: NewStore) -> str:
-    """The name of a store that is not made yet."""
+    """The name of a store that does not exist yet."""
     return new_name()
 
 

@@ -1,4 +1,4 @@
-"""Runs and results as a sweep would make them, without measuring."""
+"""Runs and results for tests of stores, without measuring."""
 
 from collections.abc import Sequence
 from secrets import token_hex
@@ -18,7 +18,7 @@ from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import add_sweep
 from tests.sweep.recorded import made_up
 
-PLACE = "a CPU, 2 cores"
+MACHINE = "a CPU, 2 cores"
 PLAN = PlanRecord(
     command="mnfpn sweep",
     measuring=MeasuringRecord(),
@@ -30,20 +30,20 @@ PLAN = PlanRecord(
 
 
 def planned(count: int = 4) -> list[tuple[str, Planned]]:
-    """Runs of as many networks, with their keys."""
+    """Plan one run of each of ``count`` networks; return them with their keys."""
     size, executions = Size(64, 64), [Execution(device="cpu")]
     runs = [
         one
         for index in range(count)
         for one in plan_runs(NetworkSettings.model_validate({"width_mult": 0.25 + index / 100}), size, executions)
     ]
-    return [(run_key(one.run, PLACE), one) for one in runs]
+    return [(run_key(one.run, MACHINE), one) for one in runs]
 
 
 def swept(store: Store, count: int = 4, **more: Any) -> tuple[int, list[str]]:
-    """A sweep of some runs, and their keys in order."""
+    """Insert a sweep of ``count`` runs; return its id, and the keys in order."""
     runs = planned(count)
-    return add_sweep(store, PLAN, PLACE, runs, **more), [key for key, _ in runs]
+    return add_sweep(store, PLAN, MACHINE, runs, **more), [key for key, _ in runs]
 
 
 def result(
@@ -53,19 +53,19 @@ def result(
     finished: str = "2026-01-01T00:00:05.000+00:00",
     reason: str | None = None,
 ) -> Result:
-    """What a process would have said."""
+    """Return a result, done or failed."""
     found = measured(samples) if status == "done" else None
     return Result(token_hex(16), sweep, status, "here", "2026-01-01T00:00:00.000+00:00", finished, reason, found)
 
 
 def measured(samples: Sequence[float], profile: RunProfile | None = None) -> Measured:
-    """What a worker would have measured."""
+    """Return the measurement of a worker with these samples."""
     warning = WarningRecord(kind="drift", cause="passes became slower", helps="wait")
     run = {"threads": 2, "ended_by": "precision", "throughput_per_s": 90.0, "peak_memory_bytes": None}
     return made_up(samples, [warning], profile, **run)
 
 
 def measure(store: Store, key: str, one: Result, claims: Claims | None = None) -> bool:
-    """Put a result down as a sweep does."""
+    """Claim a run and finish it with a result, as a sweep does."""
     claims = claims or Claims(store)
     return claims.claim(key) and claims.finish(key, one)

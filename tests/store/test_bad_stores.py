@@ -1,4 +1,4 @@
-"""Stores that are none, or cannot be used: what the command line says of each."""
+"""Files and servers that are not stores, or cannot be used: the message of the command line for each."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from mnfpn_cli.store import store as connect_module
 from mnfpn_cli.store.errors import OPENING_WAITS_S, WAITS_S
-from mnfpn_cli.store.rows import Baseline
+from mnfpn_cli.store.rows import BaselineTiming
 from mnfpn_cli.store.store import BUSY_S, open_store
 from mnfpn_cli.store.sweeps import add_baseline
 from tests.conftest import Mnfpn
@@ -28,7 +28,7 @@ NOBODY = 65534
 
 @pytest.fixture(autouse=True)
 def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Waits between tries, which take no time here."""
+    """The waits between attempts, which take no time here."""
     waits = list[float]()
     monkeypatch.setattr("time.sleep", waits.append)
     monkeypatch.setattr(connect_module, "BUSY_S", 0.01)
@@ -45,7 +45,7 @@ def write(content: bytes) -> Callable[[Path], None]:
 
 
 def other_program(path: Path) -> None:
-    """Make a database of somebody else's."""
+    """Make a database of another program."""
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE photos (id)")
     connection.close()
@@ -83,19 +83,19 @@ FILES: list[tuple[str, Callable[[Path], None], int, str]] = [
     ("text", write(b"hello " * 1000), 2, "must be a store of mnfpn, but is not an SQLite database: '{}'"),
     ("empty", write(b""), 2, "must be a store of mnfpn, but '{}' has no tables of one"),
     ("other program", other_program, 2, "must be a store of mnfpn, but '{}' holds other tables: photos, …"),
-    ("damaged", damaged, 1, "'{}' is damaged: SQLite finds its pages malformed"),
+    ("damaged", damaged, 1, "'{}' is damaged: SQLite reports malformed pages"),
     ("newer", changed(NEWER), 2, f"'{{}}' {NEWER_RULE}"),
     ("older", changed(OLDER), 2, f"'{{}}' {OLDER_RULE}"),
-    ("versionless", changed("DELETE FROM mnfpn_store"), 1, "'{}' is damaged: it does not say which version it is of"),
+    ("versionless", changed("DELETE FROM mnfpn_store"), 1, "'{}' is damaged: its version is missing"),
     ("tables gone", changed("DROP TABLE mnfpn_runs"), 1, "'{}' lacks tables that a store of mnfpn has"),
 ]
 
 
 @pytest.mark.parametrize(("make", "code", "rule"), [row[1:] for row in FILES], ids=[row[0] for row in FILES])
-def test_a_file_that_is_no_store(
+def test_a_file_that_is_not_a_store_is_refused(
     mnfpn: Mnfpn, waited: list[float], tmp_path: Path, make: Callable[[Path], None], code: int, rule: str
 ) -> None:
-    """What it is instead, at once, and nothing on standard output; the file stays as it was."""
+    """Without a retry: the message says what it is, standard output is empty, and the file is unchanged."""
     path = tmp_path / "x.db"
     make(path)
     before = path.read_bytes() if path.is_file() else None
@@ -111,7 +111,7 @@ DAMAGE: list[tuple[str, str]] = [
     ("UPDATE mnfpn_results SET started = '2026-01-01'", "result {result}: started: must be a moment, as 2026-01-31"),
     ("UPDATE mnfpn_results SET status = 'fine'", "result {result}: status: must be one of done, failed, got 'fine'"),
     ("UPDATE mnfpn_results SET document = '{}'", "result {result}: document.run: is required"),
-    ("UPDATE mnfpn_results SET document = '[1'", "it holds text that should be JSON"),
+    ("UPDATE mnfpn_results SET document = '[1'", "mnfpn_results holds invalid JSON"),
     (
         "UPDATE mnfpn_results SET document = json_set(document, '$.run.latency_s.samples', json('[]'))",
         "samples: must have at least 1 item, got []",
@@ -133,7 +133,7 @@ DAMAGE: list[tuple[str, str]] = [
     ("UPDATE mnfpn_runs SET status = 'lost'", "run {run}: status: must be one of pending, done, failed, got 'lost'"),
     ("UPDATE mnfpn_runs SET dtype = 'int3'", "run {run}: dtype: must be one of float32, bfloat16, float16"),
     ("ALTER TABLE mnfpn_runs RENAME COLUMN macs TO mac", "mnfpn_runs lacks the column macs"),
-    ("DELETE FROM mnfpn_networks", "network {network}: is missing, and runs are of it"),
+    ("DELETE FROM mnfpn_networks", "network {network}: is missing, but a run refers to it"),
     ("UPDATE mnfpn_networks SET settings = '[]'", "network {network}: settings: must be an object, got []"),
     ("UPDATE mnfpn_sweeps SET plan = '5'", "sweep 1: plan: must be an object, got 5"),
     (
@@ -165,16 +165,16 @@ DAMAGE: list[tuple[str, str]] = [
         "UPDATE mnfpn_sweeps SET started = ''",
         "sweep 1: started: must be a moment, as 2026-01-31T12:00:00+00:00, got ''",
     ),
-    ("UPDATE mnfpn_baselines SET finished = 'x'", "time of a baseline 11111111: finished: must be a moment"),
+    ("UPDATE mnfpn_baselines SET finished = 'x'", "baseline timing 11111111: finished: must be a moment"),
     (
         "UPDATE mnfpn_baselines SET samples = '[0]'",
-        "time of a baseline 11111111: samples[0]: must be at least 1e-12, got 0",
+        "baseline timing 11111111: samples[0]: must be at least 1e-12, got 0",
     ),
 ]
 
 
-def test_an_error_of_the_program_is_no_damage(tmp_path: Path) -> None:
-    """Where the store is sound, what fails while it is read stays a traceback, for whoever mends it."""
+def test_an_error_of_the_program_is_not_reported_as_damage(tmp_path: Path) -> None:
+    """Where the store is sound, an exception while it is read passes unchanged."""
     path = tmp_path / "x.db"
     put_and_damage(path, "SELECT 1")
     with open_store(str(path)) as store, pytest.raises(ZeroDivisionError):
@@ -203,7 +203,7 @@ def put_and_damage(path: Path, statement: str) -> dict[str, str]:
         sweep, (key,) = swept(store, 1)
         one = result(sweep)
         measure(store, key, one)
-        add_baseline(store, Baseline("1" * 32, sweep, key, "here", one.finished, one.samples))
+        add_baseline(store, BaselineTiming("1" * 32, sweep, key, "here", one.finished, one.samples))
     with sqlite3.connect(path) as connection:
         ((network,),) = connection.execute("SELECT network FROM mnfpn_runs")
         connection.execute(statement)
@@ -213,7 +213,7 @@ def put_and_damage(path: Path, statement: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(("statement", "rule"), DAMAGE, ids=[statement[7:60] for statement, _ in DAMAGE])
 def test_a_row_that_was_damaged_is_named(mnfpn: Mnfpn, tmp_path: Path, statement: str, rule: str) -> None:
-    """With the store, and what it must hold; whatever reads it ends in words, and so does merging it."""
+    """With the store and the rule; every command that reads or merges the store ends with an error message."""
     path = tmp_path / "x.db"
     names = put_and_damage(path, statement)
     ended = [mnfpn(*command, "--store", str(path)) for command in (("runs", "list"), ("runs", "show", names["run"]))]
@@ -227,8 +227,8 @@ def test_a_row_that_was_damaged_is_named(mnfpn: Mnfpn, tmp_path: Path, statement
 
 
 @pytest.mark.parametrize("table", MISSING)
-def test_rows_that_are_missing_are_no_traceback(mnfpn: Mnfpn, tmp_path: Path, table: str) -> None:
-    """What is there is shown."""
+def test_missing_rows_cause_no_traceback(mnfpn: Mnfpn, tmp_path: Path, table: str) -> None:
+    """Commands show the rows that are there, or end with an error message."""
     path = tmp_path / "x.db"
     put_and_damage(path, f"DELETE FROM {table}")
     for command in COMMANDS:
@@ -244,20 +244,20 @@ NAMES: list[tuple[str, str]] = [
     ("postgresql+asyncpg://me:secret@host/db", "must be a file, or a URL of sqlite or postgresql+psycopg"),
     ("://me:secret@host", "must be a file or a URL, as postgresql+psycopg://user@host/database"),
     ("postgresql://me:secret@host:port/db", "must be a file or a URL, as postgresql+psycopg://user@host/database"),
-    ("sqlite://", "must be a file: what is in memory would be lost, got 'sqlite://'"),
-    ("sqlite:///", "must be a file: what is in memory would be lost, got 'sqlite:///'"),
-    ("sqlite:///:memory:", "must be a file: what is in memory would be lost, got 'sqlite:///:memory:'"),
-    (":memory:", "must be a file: what is in memory would be lost, got ':memory:'"),
-    ("file::memory:", "must be the name of a file, and no URI of SQLite's own, got 'file::memory:'"),
-    ("file:x.db?mode=memory", "must be the name of a file, and no URI of SQLite's own"),
-    ("sqlite:///file:x?mode=memory&uri=true", "must be the name of a file, and no URI of SQLite's own"),
-    ("sqlite:///x.db?mode=memory", "must be a file: what is in memory would be lost"),
+    ("sqlite://", "must be a file: a database in memory would be lost, got 'sqlite://'"),
+    ("sqlite:///", "must be a file: a database in memory would be lost, got 'sqlite:///'"),
+    ("sqlite:///:memory:", "must be a file: a database in memory would be lost, got 'sqlite:///:memory:'"),
+    (":memory:", "must be a file: a database in memory would be lost, got ':memory:'"),
+    ("file::memory:", "must be the name of a file, not an SQLite URI, got 'file::memory:'"),
+    ("file:x.db?mode=memory", "must be the name of a file, not an SQLite URI"),
+    ("sqlite:///file:x?mode=memory&uri=true", "must be the name of a file, not an SQLite URI"),
+    ("sqlite:///x.db?mode=memory", "must be a file: a database in memory would be lost"),
 ]
 
 
 @pytest.mark.parametrize(("name", "rule"), NAMES, ids=[name[:30] for name, _ in NAMES])
-def test_a_name_that_is_none_of_a_store(mnfpn: Mnfpn, name: str, rule: str) -> None:
-    """Also where a store would be made; without the password that it may hold."""
+def test_a_name_that_cannot_be_a_store_is_refused(mnfpn: Mnfpn, name: str, rule: str) -> None:
+    """Also where a store would be created; the message does not show a password in the name."""
     for machine, arguments in (("--store", ["list"]), ("OTHER", ["merge", name])):
         done = mnfpn("runs", *arguments, "--store", name)
         assert (done.code, done.out) == (2, "")
@@ -268,7 +268,7 @@ def test_a_name_that_is_none_of_a_store(mnfpn: Mnfpn, name: str, rule: str) -> N
 
 @contextmanager
 def as_nobody() -> Iterator[None]:
-    """Without root's rights, to whom every file is open; for others modes are enough."""
+    """Run the block without root's permissions, which ignore file modes."""
     if os.geteuid() != 0:
         yield
         return
@@ -281,7 +281,7 @@ def as_nobody() -> Iterator[None]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that others can look into, as pytest's own are not."""
+    """A folder that other users can read; those of pytest are private."""
     with tempfile.TemporaryDirectory() as made:
         Path(made).chmod(0o755)
         yield Path(made)
@@ -293,14 +293,14 @@ def folder() -> Iterator[Path]:
     [
         (0o444, 0o755, 1, "'{}' could not be written: it, or its folder, is read-only"),
         (0o666, 0o555, 1, "'{}' could not be written: it, or its folder, is read-only"),
-        (0o000, 0o755, 1, "'{}' could not be opened: may this user read and write it, and its folder?"),
+        (0o000, 0o755, 1, "'{}' could not be opened: may this user read and write it and its folder?"),
         (0o666, 0o000, 2, "must be a file that can be opened, got '{}': [Errno 13] Permission denied: '{}'"),
     ],
 )
-def test_a_store_that_may_not_be_written(
+def test_a_store_without_permission_to_write_is_refused(
     mnfpn: Mnfpn, folder: Path, file_mode: int, folder_mode: int, code: int, rule: str
 ) -> None:
-    """It is as it was, and can be read where its user may."""
+    """It is unchanged, and can be read where its modes allow it."""
     path = folder / "x.db"
     with open_store(str(path), create=True) as store:
         swept(store)
@@ -319,7 +319,7 @@ def test_a_store_that_may_not_be_written(
     assert path.read_bytes() == before
 
 
-def test_a_locked_store_is_told(mnfpn: Mnfpn, tmp_path: Path) -> None:
+def test_a_locked_store_is_reported(mnfpn: Mnfpn, tmp_path: Path) -> None:
     """After some waiting."""
     path = tmp_path / "x.db"
     with open_store(str(path), create=True) as store:
@@ -332,14 +332,14 @@ def test_a_locked_store_is_told(mnfpn: Mnfpn, tmp_path: Path) -> None:
     assert (done.code, done.err) == (1, rule)
 
 
-def test_waiting_has_an_end() -> None:
-    """A minute and a bit for what was measured, and a quarter of one where a store is opened."""
+def test_the_time_of_all_retries_is_limited() -> None:
+    """To 70 seconds for reading and writing, and to 20 seconds for opening a store."""
     assert sum(WAITS_S) + BUSY_S * (len(WAITS_S) + 1) < 70
     assert sum(OPENING_WAITS_S) + BUSY_S * (len(OPENING_WAITS_S) + 1) < 20
 
 
 def test_a_server_needs_psycopg(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line that installs it is given."""
+    """The message has the command that installs it."""
     monkeypatch.setitem(sys.modules, "psycopg", None)
     done = mnfpn("runs", "list", "--store", "postgresql://me:secret@127.0.0.1/db")
     assert (done.code, done.out) == (1, "")
@@ -348,8 +348,8 @@ def test_a_server_needs_psycopg(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -
     )
 
 
-def test_no_such_server(mnfpn: Mnfpn) -> None:
-    """Where nobody listens, and where there is no machine of that name."""
+def test_an_unreachable_server_is_reported(mnfpn: Mnfpn) -> None:
+    """A port on which nothing listens, and a host name that does not exist."""
     pytest.importorskip("psycopg")
     for where, rule in (("127.0.0.1:1", "Connection refused"), ("nowhere.invalid", "failed to resolve host")):
         done = mnfpn("runs", "list", "--store", f"postgresql+psycopg://me:secret@{where}/db")
@@ -370,10 +370,10 @@ def test_no_such_server(mnfpn: Mnfpn) -> None:
     ],
     ids=str,
 )
-def test_a_server_that_lets_nobody_in(
+def test_a_refused_connection_is_reported(
     mnfpn: Mnfpn, waited: list[float], new_schema: NewStore, change: dict[str, object], code: int, rule: str
 ) -> None:
-    """Why, at once, and without the password."""
+    """With the reason and without the password, and without a retry."""
     url = make_url(new_schema()).set(**change)  # type: ignore[arg-type]
     done = mnfpn("runs", "list", "--store", url.render_as_string(hide_password=False))
     assert (done.code, done.out, done.err.count("\n")) == (code, "", 1)
@@ -383,8 +383,8 @@ def test_a_server_that_lets_nobody_in(
 
 
 @pytest.mark.slow
-def test_a_server_of_a_newer_version(mnfpn: Mnfpn, new_schema: NewStore) -> None:
-    """As a file."""
+def test_a_store_of_a_newer_version_on_a_server_is_refused(mnfpn: Mnfpn, new_schema: NewStore) -> None:
+    """As a file is."""
     name = new_schema()
     with open_store(name, create=True) as store:
         store.write(lambda connection: connection.execute(text(NEWER)))
@@ -394,8 +394,10 @@ def test_a_server_of_a_newer_version(mnfpn: Mnfpn, new_schema: NewStore) -> None
 
 
 @pytest.mark.slow
-def test_a_server_on_which_this_user_may_not_make_tables(mnfpn: Mnfpn, new_schema: NewStore, tmp_path: Path) -> None:
-    """What it lacks is the server's to say."""
+def test_a_server_without_permission_to_create_tables_is_reported(
+    mnfpn: Mnfpn, new_schema: NewStore, tmp_path: Path
+) -> None:
+    """With the server's own message."""
     source = tmp_path / "x.db"
     with open_store(str(source), create=True) as store:
         swept(store)

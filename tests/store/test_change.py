@@ -7,12 +7,12 @@ from sqlalchemy import func, select, update
 
 from mnfpn_cli.store import merge as rescue_module
 from mnfpn_cli.store import rows as t
-from mnfpn_cli.store.change import Removed, Unwanted, remove, try_again
+from mnfpn_cli.store.change import Removed, Unwanted, remove, retry_failed
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.merge import merge, rescue
 from mnfpn_cli.store.read import pending_keys, read_run, read_runs
-from mnfpn_cli.store.rows import Baseline
+from mnfpn_cli.store.rows import BaselineTiming
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import add_baseline, baselines, sweeps
 from tests.store.conftest import NewStore
@@ -32,8 +32,8 @@ def rows(store: Store) -> dict[str, int]:
     }
 
 
-def measured_again(store: Store, key: str, sweep: int) -> None:
-    """One more result of a run, newer than the first."""
+def runs_to_remeasure(store: Store, key: str, sweep: int) -> None:
+    """Add a newer result to a run."""
     store.write(lambda c: c.execute(update(t.runs).where(t.runs.c.key == key).values(status="pending")))
     measure(store, key, result(sweep, finished=LATER))
 
@@ -43,50 +43,50 @@ def mixed(store: Store) -> tuple[int, list[str]]:
     """A sweep with a run done (twice), one failed, one done that is to be measured again, and two not measured."""
     sweep, keys = swept(store, 5)
     measure(store, keys[0], result(sweep))
-    measured_again(store, keys[0], sweep)
+    runs_to_remeasure(store, keys[0], sweep)
     measure(store, keys[1], result(sweep, status="failed", reason="no"))
     measure(store, keys[2], result(sweep))
     store.write(lambda c: c.execute(update(t.runs).where(t.runs.c.key == keys[2]).values(status="pending")))
-    add_baseline(store, Baseline("1" * 32, sweep, keys[1], "here", LATER, (0.5,)))
+    add_baseline(store, BaselineTiming("1" * 32, sweep, keys[1], "here", LATER, (0.5,)))
     return sweep, keys
 
 
-def test_failed_runs_are_tried_again(store: Store, mixed: tuple[int, list[str]]) -> None:
-    """Those of a sweep, or all; what failed is kept on record."""
+def test_failed_runs_are_retried(store: Store, mixed: tuple[int, list[str]]) -> None:
+    """Those of a sweep, or all; their failed results stay."""
     sweep, keys = mixed
-    assert try_again(store, sweep + 1) == 0
-    assert try_again(store, sweep) == 1
+    assert retry_failed(store, sweep + 1) == 0
+    assert retry_failed(store, sweep) == 1
     assert keys[1] in pending_keys(store, sweep)
     assert len(read_run(store, keys[1])[1]) == 1
 
 
-def test_runs_that_failed_are_removed_with_all_that_is_of_them(store: Store, mixed: tuple[int, list[str]]) -> None:
-    """Results, times as a baseline, membership of sweeps, and networks that no other run has."""
+def test_failed_runs_are_removed_with_all_that_refers_to_them(store: Store, mixed: tuple[int, list[str]]) -> None:
+    """Their results, baseline timings, rows of `mnfpn_sweep_runs`, and networks that no other run has."""
     before = rows(store)
     assert remove(store, Unwanted(("failed",))) == Removed(runs=1, results=1)
     assert {name: before[name] - count for name, count in rows(store).items()} == dict.fromkeys(before, 1)
 
 
-def test_what_is_not_measured_is_removed_and_what_was_measured_before_stays(
+def test_pending_runs_are_removed_unless_they_have_an_earlier_result(
     store: Store, mixed: tuple[int, list[str]]
 ) -> None:
-    """A run that was to be measured again is as it was measured."""
+    """A run that was to be measured again gets the status of its result again."""
     sweep, _ = mixed
     assert remove(store, Unwanted(("pending",))) == Removed(runs=2, restored=1)
     assert [one.status for one in read_runs(store, sweep)] == ["done", "failed", "done"]
     assert pending_keys(store, sweep) == []
 
 
-def test_results_that_newer_ones_replaced_are_removed(store: Store, mixed: tuple[int, list[str]]) -> None:
-    """The newest of each run stays, also of one that is to be measured again."""
+def test_superseded_results_are_removed(store: Store, mixed: tuple[int, list[str]]) -> None:
+    """The newest result of each run stays, also of a run that is to be measured again."""
     assert remove(store, Unwanted(superseded=True)) == Removed(results=1)
     (only,) = read_run(store, mixed[1][0])[1]
     assert only.finished == LATER
     assert rows(store)["results"] == 3
 
 
-def test_runs_are_removed_by_key_unless_they_are_being_measured(store: Store, mixed: tuple[int, list[str]]) -> None:
-    """That would be measured for nothing."""
+def test_runs_are_removed_by_key_unless_they_are_claimed(store: Store, mixed: tuple[int, list[str]]) -> None:
+    """The process that claimed the run can still finish it."""
     _, keys = mixed
     claims = Claims(store)
     claims.claim(keys[3])
@@ -94,18 +94,18 @@ def test_runs_are_removed_by_key_unless_they_are_being_measured(store: Store, mi
     assert claims.finish(keys[3], result(1))
 
 
-def test_a_rehearsal_removes_nothing(store: Store, mixed: tuple[int, list[str]]) -> None:
-    """It says what would be removed."""
+def test_a_dry_run_removes_nothing(store: Store, mixed: tuple[int, list[str]]) -> None:
+    """It returns what would be removed."""
     before = rows(store)
     wanted = Unwanted(("failed", "pending"), superseded=True)
-    assert remove(store, wanted, pretend=True) == Removed(runs=3, results=2, restored=1)
+    assert remove(store, wanted, dry_run=True) == Removed(runs=3, results=2, restored=1)
     assert rows(store) == before
     assert remove(store, wanted) == Removed(runs=3, results=2, restored=1)
 
 
-def test_merging_brings_in_what_was_measured(new_name: NewStore, store: Store, mixed: tuple[int, list[str]]) -> None:
-    """Results, the times of the baseline, and the sweep with what it has measured; once, however often it is done."""
-    add_baseline(store, Baseline("2" * 32, mixed[0], mixed[1][4], "here", LATER, (0.5,)))  # of a run not measured
+def test_merging_copies_results_and_sweeps(new_name: NewStore, store: Store, mixed: tuple[int, list[str]]) -> None:
+    """The sweep has only its measured runs here; merging again changes nothing."""
+    add_baseline(store, BaselineTiming("2" * 32, mixed[0], mixed[1][4], "here", LATER, (0.5,)))  # of a run not measured
     with open_store(new_name(), create=True) as target:
         _, keys = swept(target, 2)
         for new in (4, 0):
@@ -119,8 +119,8 @@ def test_merging_brings_in_what_was_measured(new_name: NewStore, store: Store, m
         assert {one.sweep for one in read_run(target, keys[0])[1]} == {2}
 
 
-def test_what_is_done_counts_for_more_than_what_failed(new_name: NewStore, store: Store) -> None:
-    """In whichever store."""
+def test_merging_prefers_done_over_failed(new_name: NewStore, store: Store) -> None:
+    """Whichever store has the done result, and whichever is newer."""
     sweep, keys = swept(store, 2)
     measure(store, keys[0], result(sweep))
     measure(store, keys[1], result(sweep, status="failed", reason="no", finished=LATER))
@@ -132,8 +132,8 @@ def test_what_is_done_counts_for_more_than_what_failed(new_name: NewStore, store
         assert [one.latency_s for one in read_runs(target)] == [0.011, 0.011]
 
 
-def test_merging_a_run_that_is_being_measured_makes_the_measurement_void(new_name: NewStore, store: Store) -> None:
-    """Every run is finished once."""
+def test_merging_a_result_ends_the_claim_on_its_run(new_name: NewStore, store: Store) -> None:
+    """The process that had claimed it cannot finish it: every run is finished once."""
     sweep, keys = swept(store, 1)
     measure(store, keys[0], result(sweep))
     with open_store(new_name(), create=True) as target:
@@ -144,8 +144,8 @@ def test_merging_a_run_that_is_being_measured_makes_the_measurement_void(new_nam
         assert not claims.finish(keys[0], result(own))
 
 
-def test_what_the_store_would_not_take_is_rescued_into_a_file_and_comes_back(store: Store, tmp_path: Path) -> None:
-    """As part of the sweep that measured it; two of one second are in one file."""
+def test_a_rescued_result_can_be_merged_into_its_store(store: Store, tmp_path: Path) -> None:
+    """As part of the sweep that measured it; results that are rescued in the same second share a file."""
     sweep, keys = swept(store)
     claims = Claims(store)
     (of_sweep,), runs, error = sweeps(store), read_runs(store, sweep), StoreError("the server is away")
@@ -164,14 +164,14 @@ def test_what_the_store_would_not_take_is_rescued_into_a_file_and_comes_back(sto
     assert [one.id for one in sweeps(store)] == [sweep]
 
 
-def test_a_rescue_that_fails_tells_both_errors(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rescue_that_fails_reports_both_errors(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk may be full as well."""
     sweep, _ = swept(store)
 
     def fail(*_: object) -> None:
         raise StoreError("the disk is full")
 
-    monkeypatch.setattr(rescue_module, "bring_in", fail)
-    with pytest.raises(StoreError, match=r"the server is away\nand what was measured .*: the disk is full") as told:
+    monkeypatch.setattr(rescue_module, "insert_rows", fail)
+    with pytest.raises(StoreError, match=r"the server is away\nand the result .*: the disk is full") as caught:
         rescue(StoreError("the server is away"), read_runs(store)[0], result(sweep), sweeps(store)[0], tmp_path)
-    assert isinstance(told.value.__cause__, StoreError)
+    assert isinstance(caught.value.__cause__, StoreError)

@@ -1,4 +1,4 @@
-"""A run is measured by one process at a time, and never for nothing: on a file and on a server."""
+"""A run is claimed by one process at a time, and the claims of dead processes expire: in a file and on a server."""
 
 import multiprocessing
 import os
@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from mnfpn_cli.store import rows as t
-from mnfpn_cli.store.claims import BEAT_S, LAPSE_S, Claims
+from mnfpn_cli.store.claims import BEAT_S, EXPIRY_S, Claims
 from mnfpn_cli.store.read import pending_keys, read_run, read_runs
 from mnfpn_cli.store.store import Store, open_store
 from tests.store.made import result, swept
@@ -19,7 +19,7 @@ AWAY = "elsewhere/1/0.00/aa"
 
 @dataclass
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that a test advances."""
 
     now: float = 0.0
 
@@ -29,7 +29,7 @@ class Clock:
 
 
 def test_a_run_is_claimed_once(store: Store) -> None:
-    """By whoever comes first; by the same again it is still its own."""
+    """By the first process; a second claim by the same process succeeds."""
     sweep, keys = swept(store)
     one, other = Claims(store), Claims(store)
     assert one.claim(keys[0])
@@ -40,8 +40,8 @@ def test_a_run_is_claimed_once(store: Store) -> None:
     assert other.claim(keys[0])
 
 
-def test_what_is_measured_is_claimed_no_more(store: Store) -> None:
-    """Neither what is done nor what failed, nor what does not exist."""
+def test_only_a_pending_run_can_be_claimed(store: Store) -> None:
+    """Neither a run that is done, nor one that does not exist."""
     sweep, keys = swept(store)
     claims = Claims(store)
     assert claims.claim(keys[0])
@@ -50,8 +50,8 @@ def test_what_is_measured_is_claimed_no_more(store: Store) -> None:
     assert not claims.claim("0" * 32)
 
 
-def test_a_result_is_put_down_once_though_its_answer_was_lost(store: Store) -> None:
-    """The commit came through; what was told to try again finds it there."""
+def test_a_result_is_inserted_once_though_the_answer_was_lost(store: Store) -> None:
+    """The commit succeeded; the retry finds the result."""
     sweep, keys = swept(store)
     claims, one = Claims(store), result(sweep)
     claims.claim(keys[0])
@@ -60,8 +60,8 @@ def test_a_result_is_put_down_once_though_its_answer_was_lost(store: Store) -> N
     assert read_run(store, keys[0])[1] == [one]
 
 
-def test_a_claim_that_lapsed_puts_nothing_down(store: Store) -> None:
-    """Another process has the run by then."""
+def test_an_expired_claim_inserts_no_result(store: Store) -> None:
+    """Another process has claimed the run since."""
     sweep, keys = swept(store)
     late, other = Claims(store), Claims(store)
     late.claim(keys[0])
@@ -76,8 +76,8 @@ def _nobody() -> None:
     return
 
 
-def test_runs_of_a_dead_process_of_this_machine_are_free_at_once(store: Store) -> None:
-    """Those of one that lives are not."""
+def test_claims_of_a_dead_process_of_this_machine_expire_at_once(store: Store) -> None:
+    """Those of a living process do not."""
     _, keys = swept(store)
     child = multiprocessing.get_context("spawn").Process(target=_nobody)
     child.start()
@@ -88,33 +88,33 @@ def test_runs_of_a_dead_process_of_this_machine_are_free_at_once(store: Store) -
     dead.claim(keys[0])
     living = Claims(store)
     living.claim(keys[1])
-    assert mine.free_lapsed() == [dead.me]
+    assert mine.release_expired() == [dead.me]
     assert mine.claim(keys[0])
     assert not mine.claim(keys[1])
 
 
-def test_another_process_of_the_same_number_is_another(store: Store) -> None:
-    """Numbers come back; the moment of the start does not."""
+def test_a_process_that_reuses_an_id_is_another_process(store: Store) -> None:
+    """Processes with the same id differ in their start."""
     _, keys = swept(store)
     mine = Claims(store)
     before = replace(mine, me=f"{mine.host}/{os.getpid()}/1000.00/aa")
     before.claim(keys[0])
-    assert mine.free_lapsed() == [before.me]
+    assert mine.release_expired() == [before.me]
 
 
-def test_processes_of_a_container_are_not_looked_for_outside(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Containers may have one name: who does not see the other's processes waits for its beat."""
+def test_processes_of_a_container_are_not_looked_up_outside(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers may share a host name: claims from another process namespace expire by their beat."""
     monkeypatch.setattr("socket.gethostname", lambda: "localhost")
     _, keys = swept(store)
     mine = Claims(store)
     assert mine.host.startswith("localhost:pid")
     inside = Claims(store, host="localhost:pid:[1]", me="localhost:pid:[1]/1/0.00/aa")
     inside.claim(keys[0])
-    assert mine.free_lapsed() == []
+    assert mine.release_expired() == []
 
 
-def test_runs_of_another_machine_are_free_when_its_beat_stands_still(store: Store) -> None:
-    """On the clock of the one who waits."""
+def test_claims_of_another_machine_expire_without_a_beat(store: Store) -> None:
+    """By the clock of the process that checks."""
     _, keys = swept(store)
     theirs, ours = Clock(), Clock(1000.0)
     away, mine = Claims(store, clock=theirs, me=AWAY), Claims(store, clock=ours)
@@ -122,22 +122,22 @@ def test_runs_of_another_machine_are_free_when_its_beat_stands_still(store: Stor
         away.claim(key)
         theirs.now += BEAT_S
         away.beat()  # the second run is claimed later, and is as much alive
-    for _ in range(int(LAPSE_S / 10)):
-        assert mine.free_lapsed() == []
+    for _ in range(int(EXPIRY_S / 10)):
+        assert mine.release_expired() == []
         ours.now += 10
-    assert mine.free_lapsed() == [AWAY]
+    assert mine.release_expired() == [AWAY]
     assert mine.claim(keys[0])
     assert mine.claim(keys[1])
 
 
-def test_a_machine_whose_beat_goes_on_keeps_its_runs(store: Store) -> None:
-    """For however long, and though it gives back one run and takes another."""
+def test_a_beat_keeps_claims_from_expiring(store: Store) -> None:
+    """However long, and also where one run is released and another is claimed."""
     _, keys = swept(store)
     theirs, ours = Clock(), Clock(1000.0)
     away, mine = Claims(store, clock=theirs, me=AWAY), Claims(store, clock=ours)
     away.claim(keys[0])
     for turn in range(20):
-        assert mine.free_lapsed() == []
+        assert mine.release_expired() == []
         theirs.now += 20
         ours.now += 20
         away.release()
@@ -145,29 +145,29 @@ def test_a_machine_whose_beat_goes_on_keeps_its_runs(store: Store) -> None:
         away.beat()
 
 
-def test_time_in_which_nobody_looked_does_not_count(store: Store) -> None:
-    """The store may have been away for all: then the others could not beat either."""
+def test_time_without_checks_does_not_count(store: Store) -> None:
+    """The store may have been unreachable for all processes, so that none could write a beat."""
     _, keys = swept(store)
     ours = Clock()
     Claims(store, me=AWAY).claim(keys[0])
     mine = Claims(store, clock=ours)
-    mine.free_lapsed()
-    ours.now += 10 * LAPSE_S
-    assert mine.free_lapsed() == []
+    mine.release_expired()
+    ours.now += 10 * EXPIRY_S
+    assert mine.release_expired() == []
 
 
-def test_a_process_that_shows_in_between_that_it_lives_keeps_its_runs(store: Store) -> None:
-    """Between the look and the change."""
+def test_a_beat_between_check_and_release_keeps_the_claims(store: Store) -> None:
+    """The release applies only to claims without a newer beat."""
     _, keys = swept(store)
     theirs, ours = Clock(), Clock()
     away, mine = Claims(store, clock=theirs, me=AWAY), Claims(store, clock=ours)
     away.claim(keys[0])
-    mine.free_lapsed()
+    mine.release_expired()
     ours.now += 20
-    mine.free_lapsed()
+    mine.release_expired()
     theirs.now += BEAT_S
     away.beat()
-    mine._free(AWAY, 0)  # as if the look had been before the beat
+    mine._release_from(AWAY, 0)  # as if the check had been before the beat
     assert not mine.claim(keys[0])
 
 
@@ -182,7 +182,7 @@ def _measure_all(name: str, sweep: int, seed: int) -> None:
 
 @pytest.mark.slow
 def test_many_processes_measure_every_run_once(name: str) -> None:
-    """Whoever wins, nothing is measured twice and nothing is left."""
+    """Whichever process claims first, no run is measured twice and none is left."""
     with open_store(name, create=True) as store:
         sweep, keys = swept(store, 24)
         store.engine.dispose()

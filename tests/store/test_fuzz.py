@@ -21,12 +21,12 @@ from mnfpn_cli.documents.bench import AdviceRecord, LayerTimeRecord, PartTime
 from mnfpn_cli.store import rows as t
 from mnfpn_cli.store import store as connect_module
 from mnfpn_cli.store.claims import Claims
-from mnfpn_cli.store.rows import Baseline
+from mnfpn_cli.store.rows import BaselineTiming
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import add_baseline, now
 from mnfpn_cli.sweep.process import Outcome
 from tests.conftest import Mnfpn
-from tests.store.made import PLACE, measure, measured, result, swept
+from tests.store.made import MACHINE, measure, measured, result, swept
 from tests.sweep.recorded import recorded
 
 STORES = int(os.environ.get("MNFPN_FUZZ", "16"))
@@ -36,7 +36,7 @@ STARTED = "2026-01-01T00:00:00.000+00:00"
 VALUES = (None, 0, -1, 2**62, 1.5, float("inf"), "", "x", "[1", "{}", "[]", "null", "9" * 5000, "[" * 5000, b"\xff\xfe")
 """What a column may hold that it should not."""
 
-NODES: tuple[Any, ...] = (None, 0, -1, 1.5, True, "", "x", [], {}, [None], {"a": 1})
+NODE_VALUES: tuple[Any, ...] = (None, 0, -1, 1.5, True, "", "x", [], {}, [None], {"a": 1})
 """What a key of a document may hold that it should not."""
 
 Damage = Callable[[Path, random.Random], None]
@@ -125,22 +125,22 @@ def change_a_document(path: Path, chance: random.Random) -> None:
 
 
 def _change(document: Any, chance: random.Random) -> None:
-    places = list(_places(document))
-    if not places:
+    items = list(_items(document))
+    if not items:
         return
-    holder, at = chance.choice(places)
-    if isinstance(holder, dict) and chance.random() < 0.4:
-        del holder[at]
+    parent, key = chance.choice(items)
+    if isinstance(parent, dict) and chance.random() < 0.4:
+        del parent[key]
     else:
-        holder[at] = chance.choice(NODES)
+        parent[key] = chance.choice(NODE_VALUES)
 
 
-def _places(worker: Any) -> Iterator[tuple[Any, Any]]:
-    """Each key and index of a document, with what holds it."""
-    items = worker.items() if isinstance(worker, dict) else enumerate(worker) if isinstance(worker, list) else ()
-    for at, below in items:
-        yield worker, at
-        yield from _places(below)
+def _items(node: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each object or list of a document with each of its keys or indices."""
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, child in children:
+        yield node, key
+        yield from _items(child)
 
 
 def run(path: Path, statement: str, *values: Any) -> list[Any]:
@@ -193,7 +193,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         measure(store, keys[0], layered, claims)
         measure(store, keys[1], result(sweep, (0.02, 0.021, 0.022)), claims)
         measure(store, keys[2], result(sweep, status="failed", reason="out of memory"), claims)
-        add_baseline(store, Baseline("1" * 32, sweep, keys[0], "here", first.finished, first.samples))
+        add_baseline(store, BaselineTiming("1" * 32, sweep, keys[0], "here", first.finished, first.samples))
     return path
 
 
@@ -226,7 +226,7 @@ def test_no_damage_ends_in_a_traceback(
     """Whatever bytes a file has: exit code 0, or 1 or 2 with one line that begins with ``error:``."""
     monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.setattr(connect_module, "BUSY_S", 0.01)
-    monkeypatch.setattr("mnfpn_cli.cli.sweep_measure.machine_of", lambda _: PLACE)
+    monkeypatch.setattr("mnfpn_cli.cli.sweep_measure.machine_of", lambda _: MACHINE)
     monkeypatch.setattr("mnfpn_cli.sweep.pool.run_task", lambda *_: Outcome("failed", "here", *2 * (now(),), "no time"))
     monkeypatch.chdir(tmp_path)
     ((key,),) = run(sound, "SELECT key FROM mnfpn_results WHERE document LIKE '%stem.conv%'")
@@ -248,6 +248,6 @@ def _problem(mnfpn: Mnfpn, command: tuple[str, ...]) -> str:
         done = mnfpn(*command)
     except Exception:  # noqa: BLE001 - whatever it is, it must not come out
         return traceback.format_exc(limit=-4)
-    told = done.err.startswith("error: ") or "\nerror: " in done.err
-    well = done.code == 0 or (done.code in (1, 2) and told)
+    is_explained = done.err.startswith("error: ") or "\nerror: " in done.err
+    well = done.code == 0 or (done.code in (1, 2) and is_explained)
     return "" if well else f"exit code {done.code}: {done.err}"

@@ -1,4 +1,4 @@
-"""SIGKILL at any moment loses the run in flight, and nothing else."""
+"""SIGKILL at any moment loses the run in flight and nothing else."""
 
 import random
 import subprocess
@@ -44,41 +44,41 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _write_until_killed(name: str, sweep: int, seed: int) -> list[str]:
-    """Have a process write rows, kill it after a few, and return what it had been told was put down."""
+    """Have a process write rows, kill it after a few, and return the keys that it reported as finished."""
     rows = random.Random(seed)
     writer = subprocess.Popen([sys.executable, "-c", WRITER, name, str(sweep)], stdout=subprocess.PIPE, text=True)
     assert writer.stdout
-    told = [writer.stdout.readline().strip() for _ in range(rows.randint(1, 8))]
+    reported = [writer.stdout.readline().strip() for _ in range(rows.randint(1, 8))]
     # Anywhere in the writing of a row: as long as a claim and a commit take, or a part of that.
     time.sleep(rows.uniform(0, 0.02))
     writer.kill()
     rest, _ = writer.communicate()
-    return [key for key in [*told, *rest.split()] if len(key) == 32]
+    return [key for key in [*reported, *rest.split()] if len(key) == 32]
 
 
 @pytest.mark.slow
 def test_a_writer_that_is_killed_loses_the_run_in_flight_and_nothing_else(name: str) -> None:
-    """Every row that it was told is there, the store is whole, and what it had claimed is free."""
+    """Every result that it reported is there, the store is sound, and its claim expires."""
     with open_store(name, create=True) as store:
         sweep, keys = swept(store, RUNS)
-    told = list[str]()
+    reported = list[str]()
     for seed in range(KILLS):
-        before = len(told)
-        told += _write_until_killed(name, sweep, seed)
-        assert len(told) > before
+        before = len(reported)
+        reported += _write_until_killed(name, sweep, seed)
+        assert len(reported) > before
         with open_store(name) as store:
-            Claims(store).free_lapsed()
+            Claims(store).release_expired()
             done = [one.key for one in read_runs(store, status="done")]
-            assert set(told) <= set(done)
-            assert len(done) - len(told) <= seed + 1  # the answer of the last one may have been lost with the process
+            assert set(reported) <= set(done)
+            assert len(done) - len(reported) <= seed + 1  # the last report may be lost with the process
             assert sorted([*done, *pending_keys(store, sweep)]) == sorted(keys)
             if store.engine.dialect.name == "sqlite":
                 check = store.read(lambda connection: connection.execute(text("PRAGMA integrity_check")).scalar_one())
                 assert check == "ok"
 
 
-def test_a_file_whose_writer_died_in_a_commit_is_as_before(tmp_path: Path) -> None:
-    """The pages that were written without the commit are taken back by whoever opens it next."""
+def test_a_file_whose_writer_died_in_a_commit_is_unchanged(tmp_path: Path) -> None:
+    """The next process that opens the file rolls back the pages that were written."""
     path = tmp_path / "x.db"
     with open_store(str(path), create=True) as store:
         swept(store)
@@ -88,8 +88,8 @@ def test_a_file_whose_writer_died_in_a_commit_is_as_before(tmp_path: Path) -> No
         assert {one.status for one in read_runs(store)} == {"pending"}
 
 
-def test_a_store_whose_making_was_cut_short_is_made_by_the_next(tmp_path: Path) -> None:
-    """An empty file is what is left of it."""
+def test_a_store_whose_creation_was_interrupted_is_created_by_the_next_process(tmp_path: Path) -> None:
+    """The interrupted creation leaves an empty file."""
     path = tmp_path / "x.db"
     path.touch()
     with open_store(str(path), create=True) as store:

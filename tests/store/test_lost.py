@@ -1,4 +1,4 @@
-"""Answers that are lost, servers that go away, files that are locked: nothing is done twice, nothing hangs."""
+"""Lost answers, servers that disconnect, locked files: nothing is done twice, and nothing hangs."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -12,10 +12,10 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, State
 from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.store import store as connect_module
 from mnfpn_cli.store.claims import Claims
-from mnfpn_cli.store.errors import WAITS_S, StoreError, passes, without_password
+from mnfpn_cli.store.errors import WAITS_S, StoreError, is_transient, without_password
 from mnfpn_cli.store.merge import merge
 from mnfpn_cli.store.read import read_run, read_runs
-from mnfpn_cli.store.rows import Baseline
+from mnfpn_cli.store.rows import BaselineTiming
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import add_baseline, baselines, sweeps
 from tests.store.conftest import NewStore
@@ -27,7 +27,7 @@ LOST.sqlite_errorcode = sqlite3.SQLITE_BUSY
 
 @pytest.fixture
 def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Waits between tries, which take no time here."""
+    """The waits between attempts, which take no time here."""
     waits = list[float]()
     monkeypatch.setattr("time.sleep", waits.append)
     return waits
@@ -35,7 +35,7 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def answers_lost(monkeypatch: pytest.MonkeyPatch, waited: list[float]) -> None:
-    """Every write comes through, and its first answer is lost."""
+    """Commit every write, and lose its first answer."""
     write = Store._write
 
     def lose(store: Store, change: Callable[[Connection], object]) -> object:
@@ -49,13 +49,13 @@ def answers_lost(monkeypatch: pytest.MonkeyPatch, waited: list[float]) -> None:
 
 
 @pytest.mark.usefixtures("answers_lost")
-def test_every_change_may_be_done_twice(store: Store, new_name: NewStore) -> None:
-    """It came through, and nobody heard: what is done again then changes nothing."""
+def test_every_change_is_idempotent(store: Store, new_name: NewStore) -> None:
+    """Where the answer to a commit is lost, the retry changes nothing."""
     sweep, keys = swept(store)
     claims, one = Claims(store), result(sweep)
     assert claims.claim(keys[0])
     assert claims.finish(keys[0], one)
-    baseline = Baseline("1" * 32, sweep, keys[0], "here", one.finished, (0.5,))
+    baseline = BaselineTiming("1" * 32, sweep, keys[0], "here", one.finished, (0.5,))
     add_baseline(store, baseline)
     with open_store(new_name(), create=True) as other:
         merge(other, store)
@@ -66,7 +66,7 @@ def test_every_change_may_be_done_twice(store: Store, new_name: NewStore) -> Non
 
 
 def _backends_ended(name: str) -> None:
-    """End all connections to a store, as a server does that is shut down."""
+    """End all connections to a store, as a server does when it shuts down."""
     url = make_url(name)
     engine = create_engine(url.set(query={}))
     with engine.begin() as connection:
@@ -84,8 +84,8 @@ def server(new_schema: NewStore) -> Iterator[tuple[str, Store]]:
 
 
 @pytest.mark.slow
-def test_a_server_that_comes_back_is_written_to_again(server: tuple[str, Store], waited: list[float]) -> None:
-    """In the middle of a write, and between two of them."""
+def test_a_write_is_retried_on_a_server_that_restarts(server: tuple[str, Store], waited: list[float]) -> None:
+    """Whether its connections end within a write or between two writes."""
     name, store = server
     sweep, keys = swept(store)
     _backends_ended(name)
@@ -104,8 +104,8 @@ def test_a_server_that_comes_back_is_written_to_again(server: tuple[str, Store],
 
 
 @pytest.mark.slow
-def test_a_server_that_stays_away_is_given_up(server: tuple[str, Store], waited: list[float]) -> None:
-    """After as many tries as there are waits; what was committed is still there."""
+def test_a_server_that_stays_unreachable_is_an_error(server: tuple[str, Store], waited: list[float]) -> None:
+    """After all retries; what was committed is still there."""
     name, store = server
     sweep, keys = swept(store)
     measure(store, keys[0], result(sweep))
@@ -118,18 +118,18 @@ def test_a_server_that_stays_away_is_given_up(server: tuple[str, Store], waited:
 
     event.listen(store.engine, "do_connect", away)
     _backends_ended(name)
-    with pytest.raises(StoreError, match="Connection refused") as told:
+    with pytest.raises(StoreError, match="Connection refused") as caught:
         claims.finish(keys[1], result(sweep))
-    assert str(there.password) not in str(told.value)
+    assert str(there.password) not in str(caught.value)
     assert waited == list(WAITS_S)
     with open_store(name) as again:
         assert [one.status for one in read_runs(again, sweep)] == ["done", "pending", "pending", "pending"]
 
 
-def test_a_file_that_another_process_has_locked_is_waited_for(
+def test_a_write_to_a_locked_file_is_retried(
     tmp_path: Path, waited: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And written when it is free."""
+    """It succeeds when the other process releases the lock."""
     monkeypatch.setattr(connect_module, "BUSY_S", 0.01)
     path = tmp_path / "x.db"
     with open_store(str(path), create=True) as store:
@@ -149,10 +149,10 @@ def test_a_file_that_another_process_has_locked_is_waited_for(
 
 
 @pytest.mark.parametrize("verb", ["read", "written"])
-def test_a_file_that_stays_locked_is_given_up(
+def test_a_file_that_stays_locked_is_an_error(
     verb: str, tmp_path: Path, waited: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In words, and with what it has."""
+    """After all retries; its content is unchanged."""
     monkeypatch.setattr(connect_module, "BUSY_S", 0.01)
     path = tmp_path / "x.db"
     with open_store(str(path), create=True) as store:
@@ -167,8 +167,8 @@ def test_a_file_that_stays_locked_is_given_up(
         assert len(read_runs(store)) == 4
 
 
-def test_a_full_disk_is_told(tmp_path: Path) -> None:
-    """As SQLite says it; what is there stays."""
+def test_a_full_disk_is_reported(tmp_path: Path) -> None:
+    """The content of the store is unchanged."""
     path = tmp_path / "x.db"
     with open_store(str(path), create=True) as store:
         sweep, keys = swept(store)
@@ -182,26 +182,26 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
         assert len(read_runs(store)) == 4
 
 
-def test_what_is_wrong_with_the_program_is_no_error_of_the_store(store: Store) -> None:
-    """It is a bug, and keeps its traceback."""
+def test_a_bug_is_not_reported_as_an_error_of_the_store(store: Store) -> None:
+    """Its exception passes unchanged."""
     for statement in ("SELEC 1", "SELECT nonsense FROM mnfpn_runs"):
         with pytest.raises(DBAPIError):
-            store.read(lambda connection, said=statement: connection.execute(text(said)))  # type: ignore[misc]
+            store.read(lambda connection, sql=statement: connection.execute(text(sql)))  # type: ignore[misc]
     with pytest.raises(StatementError):
         store.write(lambda connection: connection.execute(text("SELECT :a"), {}))
     with pytest.raises(ZeroDivisionError):
         store.write(lambda _: 1 / 0)
 
 
-def test_tables_that_are_gone_are_told(store: Store) -> None:
-    """Somebody dropped them."""
+def test_missing_tables_are_reported(store: Store) -> None:
+    """Another program dropped one."""
     store.write(lambda connection: connection.execute(text("DROP TABLE mnfpn_baselines")))
     with pytest.raises(StoreError, match="lacks tables that a store of mnfpn has"):
         baselines(store)
 
 
 class ServerError(Exception):
-    """What psycopg raises, as far as it counts."""
+    """An exception with the attributes of psycopg that are read."""
 
     def __init__(self, sqlstate: str | None, words: str = "") -> None:
         super().__init__(words)
@@ -225,19 +225,19 @@ class ServerError(Exception):
         (None, 'FATAL: database "x" does not exist', False),
     ],
 )
-def test_what_may_pass_is_tried_again(state: str | None, words: str, may_pass: bool) -> None:
-    """And nothing else."""
-    assert passes(OperationalError("SELECT 1", None, ServerError(state, words))) is may_pass
+def test_transient_errors_are_recognized(state: str | None, words: str, may_pass: bool) -> None:
+    """By the code of the server, or its message where there is no code."""
+    assert is_transient(OperationalError("SELECT 1", None, ServerError(state, words))) is may_pass
 
 
-def test_a_mistake_in_a_statement_does_not_pass() -> None:
-    """It stays one."""
-    assert not passes(ProgrammingError("SELEC", None, ServerError("42601")))
-    assert not passes(ValueError())
+def test_a_bug_in_a_statement_is_not_transient() -> None:
+    """Nor is an exception that is not the database's."""
+    assert not is_transient(ProgrammingError("SELEC", None, ServerError("42601")))
+    assert not is_transient(ValueError())
 
 
 @pytest.mark.parametrize("query", [{}, {"password": "secret"}, {"options": "-c secret"}])
 def test_a_servers_name_has_no_password(query: dict[str, str]) -> None:
-    """Wherever in the URL it stands."""
+    """Wherever the URL holds it."""
     url = make_url("postgresql+psycopg://me:secret@host/db").set(query=query)
     assert without_password(url) == "'postgresql+psycopg://me:***@host/db'"

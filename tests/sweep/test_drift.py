@@ -2,14 +2,16 @@
 
 import pytest
 
-from mnfpn_cli.store.rows import Baseline
+from mnfpn_cli.store.rows import BaselineTiming
 from mnfpn_cli.sweep.drift import drift_at, moved_baselines
 
 
-def timed(minute: int, milliseconds: float, worker: str = "here", spread: float = 0.01, sweep: int = 1) -> Baseline:
+def timed(
+    minute: int, milliseconds: float, worker: str = "here", spread: float = 0.01, sweep: int = 1
+) -> BaselineTiming:
     """A baseline run at a minute past the hour: eleven samples around a median."""
     samples = tuple(milliseconds * 1e-3 * (1 + spread * (index - 5) / 5) for index in range(11))
-    return Baseline(
+    return BaselineTiming(
         f"{worker}{sweep}{minute}", sweep, "key", worker, f"2026-11-21T10:{minute:02}:00.000+00:00", samples
     )
 

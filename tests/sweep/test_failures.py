@@ -5,10 +5,10 @@ from dataclasses import replace
 from mnfpn_cli.space.runs import Execution
 from mnfpn_cli.store.rows import Result, Status, StoredRun
 from mnfpn_cli.sweep.state import MOST_REASONS, CannotRun, failures
-from tests.store.made import PLACE, planned, result
+from tests.store.made import MACHINE, planned, result
 
 ((KEY, ONE),) = planned(1)
-DONE = StoredRun(KEY, ONE.run, PLACE, ONE.figures, "done", result(1))
+DONE = StoredRun(KEY, ONE, MACHINE, "done", result(1))
 
 
 def run(reason: str | None, status: Status = "failed") -> StoredRun:
@@ -19,7 +19,7 @@ def run(reason: str | None, status: Status = "failed") -> StoredRun:
 
 def test_each_reason_is_a_line_with_its_count() -> None:
     """The most common first; a done run without a reason has no line."""
-    graphs = replace(DONE, run=replace(DONE.run, execution=Execution("cuda-graph", "cpu")))
+    graphs = replace(DONE, planned=ONE._replace(run=replace(ONE.run, execution=Execution("cuda-graph", "cpu"))))
     runs = [DONE, run("one\nin two lines"), run("too slow"), run("too slow"), run("no layers", "done")]
     assert failures(
         [*runs, replace(DONE, status="failed", result=None)], [CannotRun(graphs, "runs on CUDA alone")]

@@ -405,11 +405,11 @@ def test_a_node_that_loses_three_runs_in_a_row_is_left_out(cluster: Any) -> None
             assert isinstance(measured(pool, worker), Lost)
             assert worker not in pool.idle()
         assert "is not used any more: lost 3 times in a row" in pool.notes()[-1]
-        (run, *_) = plan_space(space_of(width_mult=[0.35], size=["64"]), Budget()).runs
+        (planned, *_) = plan_space(space_of(width_mult=[0.35], size=["64"]), Budget()).runs
         now = time.monotonic()
-        assert pool.alive(run.run)
+        assert pool.alive(planned.run)
         pool.clock = lambda: now + 1000
-        assert not pool.alive(run.run)
+        assert not pool.alive(planned.run)
 
 
 @pytest.mark.slow

@@ -12,14 +12,14 @@ from mnfpn_cli.documents.worker import SamplingRecord
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.space.planned import Budget, plan_space
 from mnfpn_cli.store import rows as tables
-from mnfpn_cli.store.change import try_again
+from mnfpn_cli.store.change import retry_failed
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.merge import merge
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import Result
 from mnfpn_cli.store.store import Store, open_store
-from mnfpn_cli.store.sweeps import NOT_AGAIN, Again, baselines, sweeps
+from mnfpn_cli.store.sweeps import REMEASURE_NONE, Remeasure, baselines, sweeps
 from mnfpn_cli.sweep.pool import Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
 from mnfpn_cli.sweep.reuse import Reused, reused, reused_by_any
@@ -43,7 +43,7 @@ def sweep_of(
     store: Store,
     measuring: MeasuringRecord | None = None,
     widths: int = 12,
-    again: Again = NOT_AGAIN,
+    again: Remeasure = REMEASURE_NONE,
     **axes: list[object],
 ) -> int:
     """Insert a sweep over some widths; return its number."""
@@ -90,7 +90,9 @@ def test_again_measures_anew_and_keeps_the_older_result(store: Store) -> None:
     """Each run has two results, of which the newer counts."""
     run(store, sweep_of(store, widths=2), FakePool())
     planned = plan_space(space_of(width_mult=[0.35, 0.45], size=["64"]), Budget())
-    again = begin(store, Chosen(planned.runs, planned, "all", ""), MeasuringRecord(), MACHINE, again=Again(every=True))
+    again = begin(
+        store, Chosen(planned.runs, planned, "all", ""), MeasuringRecord(), MACHINE, again=Remeasure(every=True)
+    )
     run(store, again, FakePool(lambda _: measured([0.02] * 8)))
     assert sorted(results(store).values()) == [2, 2]
     assert [one.latency_s for one in read_runs(store)] == [0.02, 0.02]
@@ -126,7 +128,7 @@ def test_a_run_that_fails_is_stored_with_its_reason(store: Store) -> None:
     pool = FakePool()
     assert run(store, sweep, pool).failed == 1
     assert pool.tasks == []
-    assert try_again(store) == 1
+    assert retry_failed(store) == 1
     assert run(store, sweep, FakePool()).failed == 0
 
 
@@ -221,7 +223,7 @@ def test_runs_too_slow_for_the_latency_limit_are_not_measured(store: Store) -> N
     assert len(read_runs(store, status="pending")) == state.skipped
     assert len(slow) < 6
     assert state.best is not None
-    assert state.best.run.size.height == 192
+    assert state.best.size.height == 192
 
 
 def test_runs_that_another_process_gives_up_are_measured(store: Store) -> None:
@@ -255,7 +257,7 @@ def test_runs_that_no_worker_can_run_are_left_out_with_the_reason(store: Store) 
     sweep, pool = sweep_of(store, widths=4, runtime=["cuda-graph", "eager"]), FakePool(no_graphs)
     state = run(store, sweep, pool)
     assert (state.done, state.failed, state.left, state.notes) == (4, 0, 0, ())
-    assert [(one.run.run.execution.runtime, one.reason) for one in state.not_run] == [
+    assert [(one.run.execution.runtime, one.reason) for one in state.not_run] == [
         ("cuda-graph", "runs on CUDA alone")
     ] * 4
     assert len(baselines(store)) == 2
@@ -284,7 +286,7 @@ def test_layers_are_timed_where_the_store_lacks_them(store: Store) -> None:
     measuring = MeasuringRecord(by_layer=True)
     for times in (2, 0):
         pool = FakePool()
-        sweep = sweep_of(store, measuring, 2, Again(for_layers=True), runtime=["eager", "fused"])
+        sweep = sweep_of(store, measuring, 2, Remeasure(for_layers=True), runtime=["eager", "fused"])
         assert run(store, sweep, pool, measuring).done == 4
         assert sum(task.work.by_layer for _, task in pool.tasks) == times
     profiles = [one.profile for one in read_runs(store)]
@@ -300,7 +302,7 @@ def test_a_repeated_sweep_tries_failed_runs_again_on_request(store: Store) -> No
         FakePool(lambda task: failed("x") if task.work.settings.width_mult == 0.45 else steady(task)),
     )
     assert run(store, sweep_of(store, widths=3), FakePool()).failed == 1
-    assert run(store, sweep_of(store, widths=3, again=Again(failed=True)), FakePool()).done == 3
+    assert run(store, sweep_of(store, widths=3, again=Remeasure(failed=True)), FakePool()).done == 3
     assert sorted(results(store).values()) == [1, 1, 2]
 
 
@@ -324,7 +326,7 @@ def test_a_run_of_several_sweeps_counts_for_the_newest(store: Store) -> None:
     """The options that an older sweep wanted do not matter any more; equal records of several sweeps are added up."""
     few, many = MeasuringRecord(sampling=SamplingRecord(passes=6)), MeasuringRecord(sampling=SamplingRecord(passes=30))
     run(store, sweep_of(store, few, 2), FakePool(), few)
-    run(store, sweep_of(store, many, 2, Again(every=True)), FakePool(), many)
+    run(store, sweep_of(store, many, 2, Remeasure(every=True)), FakePool(), many)
     known = {one.id: one for one in sweeps(store)}
     by_sweep = {number: read_runs(store, number) for number in known}
     assert reused_by_any(list(known.values()), by_sweep, known) == []

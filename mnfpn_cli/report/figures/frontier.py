@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from mnfpn_cli.report.points import Point, Points
-    from mnfpn_cli.space.frontier import Bench
+    from mnfpn_cli.space.frontier import TimingGroup
     from mnfpn_cli.space.planned import Figures
 
 COSTS: dict[str, tuple[str, Callable[[Figures], float]]] = {
@@ -115,7 +115,7 @@ def _clouds(measured: Sequence[Point], numbers: dict[str, int], cost_of: Callabl
     traces, size = list[Any](), 9 if len(measured) <= MANY else 6
     for runtime, colour in colours(measured).items():
         for machine_, symbol in symbols(measured).items():
-            cloud = [one for one in measured if (one.stored.run.execution.runtime, machine(one)) == (runtime, machine_)]
+            cloud = [one for one in measured if (one.stored.execution.runtime, machine(one)) == (runtime, machine_)]
             trace = graph_objects().Scatter(
                 **_coordinates(cloud, numbers, cost_of),
                 error_y={**error_bars(cloud), "color": colour},
@@ -148,7 +148,7 @@ def _frontier_lines(points: Points, numbers: dict[str, int], cost_of: Callable[[
     ]
 
 
-def _differences(bench: Bench, benches: Iterable[Bench]) -> list[str]:
+def _differences(bench: TimingGroup, benches: Iterable[TimingGroup]) -> list[str]:
     """Return the words for the fields in which the benches differ."""
     everyone = list(benches)
     words = [(bench.device, 1), (bench.machine, 0), (f"batch {bench.batch}", 2), (PASSES[bench.train], 3)]

@@ -43,7 +43,7 @@ def sizes_figure(points: Points) -> Any:
     offsets = _offsets(measured)
     traces = []
     for runtime, colour in colours(measured).items():
-        of_runtime = [one for one in measured if one.stored.run.execution.runtime == runtime]
+        of_runtime = [one for one in measured if one.stored.execution.runtime == runtime]
         xs = {one.stored.key: steps.index(_step(one)) + offsets[_series(one)] for one in of_runtime}
         traces += [_lines(of_runtime, xs, runtime, colour)] * (len(measured) <= MOST_JOINED)
         traces += [_cloud(of_runtime, xs, numbers, runtime, colour), key(text(runtime), runtime, color=colour)]
@@ -60,7 +60,7 @@ Step = tuple[int, int, int, int]
 
 def _step(point: Point) -> Step:
     """Return the batch, area, height and width of a run: the order along the axis."""
-    run = point.stored.run
+    run = point.stored.planned.run
     height, width = run.size
     return run.execution.batch, height * width, height, width
 
@@ -75,7 +75,7 @@ Series = tuple[str, str, str, bool]
 
 def _series(point: Point) -> Series:
     """Return the runtime, machine, network and training of a run: the same at each size."""
-    execution = point.stored.run.execution
+    execution = point.stored.execution
     return execution.runtime, machine(point), point.name, execution.train
 
 
@@ -109,7 +109,7 @@ def _lines(points: Sequence[Point], xs: dict[str, float], runtime: str, colour: 
     line_xs, line_ys = list[float | None](), list[float | None]()
     groups = defaultdict[object, list["Point"]](list)
     for one in points:
-        groups[_series(one), one.stored.run.execution.batch].append(one)
+        groups[_series(one), one.stored.execution.batch].append(one)
     for group in groups.values():
         group.sort(key=_step)
         line_xs += [*(xs[one.stored.key] for one in group), None]

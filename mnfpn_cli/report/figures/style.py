@@ -89,7 +89,7 @@ def text(content: str) -> str:
 
 def colours(points: Sequence[Point]) -> dict[str, str]:
     """Return a colour for each runtime."""
-    runtimes = sorted({one.stored.run.execution.runtime for one in points})
+    runtimes = sorted({one.stored.execution.runtime for one in points})
     return {runtime: COLOURS[index % len(COLOURS)] for index, runtime in enumerate(runtimes)}
 
 

@@ -73,7 +73,7 @@ class Content:
 def page_content(points: Points) -> Content:
     """Return the values of the template for a store."""
     statuses = {status: points.count(status) for status in ("done", "failed", "pending")}
-    axes = differences([one.stored.run for one in points.all])
+    axes = differences([one.stored.planned.run for one in points.all])
     return Content(
         runs=len(points.all),
         statuses={status: number for status, number in statuses.items() if number},

@@ -125,7 +125,7 @@ def diagrams(points: Points) -> tuple[Diagram, ...]:
     networks = dict[tuple["NetworkSettings", "Size"], "Point"]()
     for frontier in points.frontier.values():
         for one in frontier:
-            networks.setdefault(one.stored.run.network, one)
+            networks.setdefault(one.stored.planned.run.network, one)
     return tuple(_diagram(settings, size, one) for (settings, size), one in list(networks.items())[:MOST_DIAGRAMS])
 
 
@@ -174,11 +174,11 @@ class PageColumn:
 
 COLUMNS = (
     PageColumn("Network", "text long", lambda one: one.name),
-    PageColumn("Size", "", lambda one: float(prod(one.stored.run.size)), lambda one: str(one.stored.run.size)),
-    PageColumn("Batch", "number", lambda one: one.stored.run.execution.batch),
-    PageColumn("Runtime", "", lambda one: one.stored.run.execution.runtime),
+    PageColumn("Size", "", lambda one: float(prod(one.stored.size)), lambda one: str(one.stored.size)),
+    PageColumn("Batch", "number", lambda one: one.stored.execution.batch),
+    PageColumn("Runtime", "", lambda one: one.stored.execution.runtime),
     PageColumn("Device", "", lambda one: one.stored.device),
-    PageColumn("Passes", "", lambda one: one.stored.run.execution.passes),
+    PageColumn("Passes", "", lambda one: one.stored.execution.passes),
     PageColumn("Worker", "text", lambda one: one.worker),
     PageColumn("Status", "", lambda one: one.stored.status),
     PageColumn("Median", "number", lambda one: one.stored.latency_s, lambda one: _median(one)),
@@ -258,7 +258,7 @@ def _figures(points: Points) -> FigureData:
 
 def _row(point: Point, columns: list[PageColumn], command: Command, spell: Callable[[str], str]) -> RowData:
     stored = point.stored
-    run, execution = stored.run, stored.run.execution
+    run, execution = stored.planned.run, stored.execution
     values = (column.cell(point) for column in columns)
     cells = tuple((spell(value) if isinstance(value, str) else value, spell(words)) for value, words in values)
     execution_words = f"batch {execution.batch}, {execution.runtime} on {stored.device}{', training' * execution.train}"
@@ -283,13 +283,13 @@ def _row(point: Point, columns: list[PageColumn], command: Command, spell: Calla
 def _hover(point: Point) -> list[str]:
     """Return the lines at the point of a measured run in plots."""
     stored, latency = point.stored, point.latency
-    execution, figures = stored.run.execution, stored.figures
+    execution, figures = stored.execution, stored.figures
     assert latency
     interval = f" ({seconds_range(*latency.interval)})" if latency.interval else ""
     corrected = [f"{seconds(point.corrected_s)} corrected for drift"] if point.corrected_s else []
     return [
         *point.name.split(", "),
-        f"{stored.run.size}, batch {execution.batch}, {execution.runtime}{', training' * execution.train}",
+        f"{stored.size}, batch {execution.batch}, {execution.runtime}{', training' * execution.train}",
         f"{stored.device} on {point.worker}, {execution.dtype}",
         f"{seconds(latency.median)}{interval}",
         *corrected,

@@ -12,7 +12,7 @@ from mnfpn_cli.report.terminal.runs import RunNames, columns_of, numbers_of, run
 from mnfpn_cli.report.terminal.sweep import moved_lines
 from mnfpn_cli.report.terminal.tables import Line, Report, note, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
-from mnfpn_cli.space.frontier import Bench, bench_of
+from mnfpn_cli.space.frontier import TimingGroup, timing_group
 from mnfpn_cli.text import percent, printable
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _legend(points: Sequence[Point]) -> Line:
 
 def _runtimes(points: Sequence[Point]) -> list[str]:
     """The runtimes in the order of their symbols; those beyond the last symbol share it."""
-    return sorted({one.stored.run.execution.runtime for one in points})
+    return sorted({one.stored.execution.runtime for one in points})
 
 
 def _drawn(points: Sequence[Point], width: int, height: int, coloured: bool) -> str:
@@ -78,7 +78,7 @@ def _drawn(points: Sequence[Point], width: int, height: int, coloured: bool) -> 
     for on_frontier in (False, True):  # the frontier last, on top
         for index, runtime in enumerate(runtimes):
             kind = min(index, len(SYMBOLS) - 1)
-            some = [one for one in points if one.stored.run.execution.runtime == runtime]
+            some = [one for one in points if one.stored.execution.runtime == runtime]
             xs = [math.log10(_macs(one)) for one in some if one.on_frontier == on_frontier]
             ys = [math.log10(_latency(one)) for one in some if one.on_frontier == on_frontier]
             if xs:
@@ -134,28 +134,28 @@ def frontier_report(points: Points, sweep: str) -> Report:
     """
     report: Report = []
     for bench, some in points.frontier.items():
-        everything = [one for one in points.all if one.latency and bench_of(one.stored) == bench]
+        everything = [one for one in points.all if one.latency and timing_group(one.stored) == bench]
         report += [*_table(bench, some, len(everything)), TerminalPlot(everything)]
     if points.frontier:
         report.append(note(KEPT, "dim"))
     return [*report, *_counts(points, sweep), *_moved(points)]
 
 
-def bench_name(bench: Bench, among: Mapping[Bench, object]) -> str:
+def bench_name(bench: TimingGroup, among: Mapping[TimingGroup, object]) -> str:
     """Name a bench in a title: its device and machine, its batch where there are several, and training steps."""
     batches = {one.batch for one in among} | {1}
     batch = f", batch {bench.batch}" if len(batches) > 1 else ""
     return f"{bench.device} of {bench.machine}{batch}{', training steps' * bench.train}"
 
 
-def _table(bench: Bench, frontier: Sequence[Point], runs: int) -> Report:
+def _table(bench: TimingGroup, frontier: Sequence[Point], runs: int) -> Report:
     """A row for each run of a frontier; ``runs`` counts all measured runs of the bench."""
     title = f"Frontier on {bench_name(bench, {bench: None})}: {count(len(frontier))} of {counted(runs, 'run')}"
     names = RunNames(
         columns_of([one.words for one in frontier]),
         {
-            ">Size": [str(one.stored.run.size) for one in frontier],
-            "Runtime": [one.stored.run.execution.runtime for one in frontier],
+            ">Size": [str(one.stored.size) for one in frontier],
+            "Runtime": [one.stored.execution.runtime for one in frontier],
         },
     )
     latencies = [one.latency for one in frontier if one.latency]  # all have one: they were measured

@@ -10,7 +10,7 @@ from mnfpn_cli.report.terminal.runs import RunNames, runs_report
 from mnfpn_cli.report.terminal.tables import Line, Report, command, note, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
 from mnfpn_cli.space.planned import recorded_run
-from mnfpn_cli.space.runs import named
+from mnfpn_cli.space.runs import identifying_columns
 from mnfpn_cli.text import percent, printable
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def recommend_report(document: RecommendDocument, budget: str) -> Report:
 def _none_within(found: RecommendationRecord, where: str, budget: str) -> Line:
     """Say that no run is within the budget, and name the fastest."""
     fastest = found.fastest
-    settings = {key: words[0] for key, words in named([recorded_run(fastest)], IN_COLUMNS).items()}
+    settings = {key: words[0] for key, words in identifying_columns([recorded_run(fastest)], IN_COLUMNS).items()}
     name = f"{name_of(settings)}, {_size(fastest.size)}, {fastest.runtime}"
     runs = f"none of {counted(found.measured, 'measured run')} is within {budget}"
     return note(f"{where}: {runs}; fastest {seconds(fastest.latency_s.median)}: {name}.")
@@ -59,7 +59,7 @@ def _table(found: RecommendationRecord, title: str) -> Report:
     picks = [*first, *([found.step] if found.step else [])]
     costs = [pick.cost for pick in picks]
     names = RunNames(
-        named([recorded_run(pick) for pick in picks], IN_COLUMNS),
+        identifying_columns([recorded_run(pick) for pick in picks], IN_COLUMNS),
         {">Size": [_size(pick.size) for pick in picks], "Runtime": [pick.runtime for pick in picks]},
     )
     figures = {

@@ -181,14 +181,14 @@ def _sweeps_table(sweeps: Sequence[Sweep]) -> Report:
 
 def _runs_table(store: str, rows: Sequence[ListedRun], total: int) -> Report:
     """A row for each run; ``total`` counts those beyond the limit too."""
-    passes = [row.stored.run.execution.passes for row in rows]
+    passes = [row.stored.execution.passes for row in rows]
     execution = {
         "Status": [str(row.stored.status) for row in rows],
-        "Size": [str(row.stored.run.size) for row in rows],
-        "Batch": [str(row.stored.run.execution.batch) for row in rows],
-        "Runtime": [row.stored.run.execution.runtime for row in rows],
+        "Size": [str(row.stored.size) for row in rows],
+        "Batch": [str(row.stored.execution.batch) for row in rows],
+        "Runtime": [row.stored.execution.runtime for row in rows],
         "Device": [row.stored.device for row in rows],
-        "Passes": passes if any(row.stored.run.execution.train for row in rows) else [""] * len(rows),
+        "Passes": passes if any(row.stored.execution.train for row in rows) else [""] * len(rows),
         "Worker": [row.result.worker if row.result else "" for row in rows],
     }
     latencies = [row.latency for row in rows]
@@ -228,22 +228,22 @@ def show_report(row: ListedRun, results: Sequence[Result], again: str) -> Report
     measured = row.stored.measured
     return [
         _what(row),
-        _settings(row.stored.run.settings),
+        _settings(row.stored.settings),
         _cost(row),
         *_results(results),
         *_newest(row),
         *([_environment(measured.environment)] if measured else []),
         *(note(f"Failed: {row.result.reason}", "red") for _ in [0] if row.result and row.result.status == "failed"),
         *(warning(f"{one.cause}. What helps: {one.helps}.") for one in (measured.warnings if measured else ())),
-        command(f"Again: {again}"),
+        command(f"Remeasure: {again}"),
     ]
 
 
 def _what(row: ListedRun) -> Table:
-    stored, execution = row.stored, row.stored.run.execution
+    stored, execution = row.stored, row.stored.execution
     rows = [
         ("status", stored.status),
-        ("input", "×".join(map(str, stored.run.input.shape))),
+        ("input", "×".join(map(str, stored.planned.run.input.shape))),
         ("runtime", execution.runtime),
         (
             "device",
@@ -264,7 +264,7 @@ def _threads(stored: StoredRun) -> str:
     from mnfpn_cli.sweep.documents import executed_run
 
     threads = executed_run(stored).threads
-    if stored.run.execution.threads is not None:
+    if stored.execution.threads is not None:
         return str(threads)
     return "torch's choice" if threads is None else f"{threads}, torch's choice"
 
@@ -328,7 +328,7 @@ def _newest(row: ListedRun) -> list[Table]:
         ("quartiles", seconds_range(*latency.quartiles)),
         ("fastest", seconds(latency.min)),
         ("outliers", count(len(latency.outliers))),
-        ("images per second", f"{row.stored.run.execution.batch / latency.median:.4g}"),
+        ("images per second", f"{row.stored.execution.batch / latency.median:.4g}"),
         ("peak memory", size_in_bytes(memory) if memory else "not known"),
         ("ended by", measured.run.ended_by),
     ]

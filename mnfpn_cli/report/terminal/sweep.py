@@ -10,7 +10,7 @@ from mnfpn_cli.report.terminal.runs import RunNames, runs_report
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, table, warning
 from mnfpn_cli.report.units import count, counted, duration, scaled, size_in_bytes, times
 from mnfpn_cli.space.planned import kept
-from mnfpn_cli.space.runs import Execution, Run, named, namer
+from mnfpn_cli.space.runs import Execution, Run, identifying_columns, run_namer
 from mnfpn_cli.text import percent
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.documents.sweep import InvalidRuns
     from mnfpn_cli.report.terminal.tables import Table
     from mnfpn_cli.space.planned import Planned, PlannedSpace
-    from mnfpn_cli.store.rows import Baseline, StoredRun, Sweep
+    from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
     from mnfpn_cli.sweep.drift import MovedBaseline
     from mnfpn_cli.sweep.reuse import Reused
     from mnfpn_cli.sweep.start import Chosen, Expected
@@ -101,7 +101,7 @@ def frontier_report(frontier: Sequence[Planned], runs: Sequence[Planned]) -> Rep
     bare = [_bare(one.run) for one in listed]
     most = max(one.figures.capacity.product for one in networks)
     compared = [*bare, *(_bare(one.run) for one in _spread(runs, MOST_COMPARED))]
-    settings = {key: words[: len(bare)] for key, words in named(compared).items()}
+    settings = {key: words[: len(bare)] for key, words in identifying_columns(compared).items()}
     figures = {
         ">MACs": [scaled(one.figures.macs) for one in listed],
         ">Parameters": [scaled(one.figures.parameters) for one in listed],
@@ -189,7 +189,7 @@ def _options(options: str | None) -> str:
     return "options that are not known" if options is None else options or "the default options"
 
 
-def drift_lines(baselines: Sequence[Baseline]) -> list[str]:
+def drift_lines(baselines: Sequence[BaselineTiming]) -> list[str]:
     """A line if the time of the baseline run changed; none if the machine stayed the same."""
     from mnfpn_cli.sweep.drift import moved_baselines
 
@@ -219,9 +219,9 @@ def _failures(runs: Sequence[StoredRun], list_failed: str) -> Report:
     failed = [one for one in runs if one.status == "failed" and one.result]
     if not failed:
         return []
-    made, name = table("Failed", "Run", "Why"), namer([one.run for one in runs])
+    made, name = table("Failed", "Run", "Why"), run_namer([one.planned.run for one in runs])
     for one in failed[:MOST_ROWS]:
-        made.add_row(phrases(name(one.run)), note(one.result.reason or "" if one.result else ""))
+        made.add_row(phrases(name(one.planned.run)), note(one.result.reason or "" if one.result else ""))
     more = len(failed) - MOST_ROWS
     left_out = [note(f"{count(more)} more: {list_failed}", "dim")] if more > 0 else []
     return [made, *left_out, note("`retry_failed` measures them again.", "dim")]

@@ -8,7 +8,7 @@ from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.axes import Invalid, Space
-from mnfpn_cli.space.planned import Budget, Planned, PlannedSpace, Progress, plan_runs, sort_in
+from mnfpn_cli.space.planned import Budget, Planned, PlannedSpace, Progress, plan_runs
 from mnfpn_cli.sweep.ray.cluster import Node, connected, living_nodes, on_node
 from mnfpn_cli.sweep.ray.worker import prepare, problem_of
 
@@ -52,7 +52,7 @@ def plan_by(nodes: Collection[str], space: Space, budget: Budget, progress: Prog
                 planned.repeated += len(network)
             else:
                 seen.add(network[0].run.network)
-                sort_in(planned, network, budget)
+                planned.add(network, budget)
         progress("planning", 1 - len(parts) / total)
     return planned
 
