@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.engine import EnoughOfEach, TimedPass, take_samples, warm_up
+from mnfpn_cli.measure.engine import BenchRule, TimedRun, take_samples, warm_up
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.network.network import build_network
@@ -73,7 +73,7 @@ def main() -> None:
     share(theirs, network)
     images = torch.rand(1, 3, *parse_size(options.size))
     expected = theirs(images)
-    subjects = {"torchvision": TimedPass(partial(theirs.to(device), images.to(device)), timer)}
+    subjects = {"torchvision": TimedRun(partial(theirs.to(device), images.to(device)), timer)}
     far = {"torchvision": 0.0}
     for name in options.runtimes.split(","):
         try:
@@ -85,10 +85,10 @@ def main() -> None:
         except MnfpnError as error:
             print(f"{name:16} {error}")
             continue
-        subjects[name] = TimedPass(ready.run, timer)
+        subjects[name] = TimedRun(ready.run, timer)
     for subject in subjects.values():
-        warm_up(subject.run, subject.timer)
-    take_samples(list(subjects.values()), EnoughOfEach(Sampling(passes=options.runs, min_time_s=0.0)))
+        warm_up(subject.run_pass, subject.timer)
+    take_samples(list(subjects.values()), BenchRule(Sampling(passes=options.runs, min_time_s=0.0)))
     base = Latency(tuple(subjects["torchvision"].samples)).median
     eager = Latency(tuple(subjects["eager"].samples)).median if "eager" in subjects else base
     print(f"{'':16} {'median':>10} {'min':>10} {'× eager':>8} {'× torchvision':>14} {'difference':>11}")

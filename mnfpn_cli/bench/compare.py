@@ -14,7 +14,7 @@ from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.documents.records import Ended, EnvironmentRecord
 from mnfpn_cli.errors import MnfpnError, Problem, within
 from mnfpn_cli.external.guard import output_to_stderr
-from mnfpn_cli.measure.engine import NarrowRatio, TimedPass, rest_between, rewarm, take_samples
+from mnfpn_cli.measure.engine import RatioRule, TimedRun, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed
 from mnfpn_cli.measure.statistics import Latency, paired_ratio
@@ -155,14 +155,14 @@ def _compare(
 
 def _time(
     groups: Sequence[Group], ready: Sequence[Ready], together: Together, progress: Progress
-) -> tuple[list[TimedPass], Ended, tuple[Unsteady, ...]]:
+) -> tuple[list[TimedRun], Ended, tuple[Unsteady, ...]]:
     timer = device_of(groups[0].device).timer()
     subjects = [
-        TimedPass(one.run, ExplainingTimer(timer, group.doing(group.case.runtimes[0])))
+        TimedRun(one.run, ExplainingTimer(timer, group.doing(group.case.runtimes[0])))
         for group, one in zip(groups, ready, strict=True)
     ]
     watched = watch(groups[0].device)
-    rule = NarrowRatio(together.sampling, lambda share: progress("timing A B B A", share))
+    rule = RatioRule(together.sampling, lambda share: progress("timing A B B A", share))
     rest = rest_between(groups[0].device.type, [name for group in groups for name in group.case.runtimes])
     rewarm(subjects, groups[0].device.type)
     ended = take_samples(subjects, rule, watched.look, rest)
@@ -199,7 +199,7 @@ def _run_name(facts: Sequence[ComparedSide]) -> str:
     return f"batch {one.input.batch} on {one.device}, {sizes}{', training' * one.train}"
 
 
-def _pair(name: str, subjects: Sequence[TimedPass], ended: Ended, margin: float) -> Pair:
+def _pair(name: str, subjects: Sequence[TimedRun], ended: Ended, margin: float) -> Pair:
     a, b = (tuple(subject.samples) for subject in subjects)
     ratio = paired_ratio(a, b)
     return Pair(name, Latency(a), Latency(b), ratio, ratio.verdict(margin) if ratio else "inconclusive", ended)

@@ -19,7 +19,7 @@ from mnfpn_cli.devices.nvml import GpuReader, GpuState, energy_used, typical
 from mnfpn_cli.documents.records import Ended
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.origin import Inputs
-from mnfpn_cli.measure.engine import EnoughOfEach, TimedPass, rest_between, rewarm, take_samples
+from mnfpn_cli.measure.engine import BenchRule, TimedRun, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady, unsteady_cpu, unsteady_gpu
 from mnfpn_cli.runtimes.runtime import Job, random_tensors, why_not
@@ -134,9 +134,9 @@ def time_group(group: Group, progress: Progress) -> Timed:
     ready, not_run = _make_ready(group, timer, progress)
     if group.case.cold_cache and ready:
         timer = ColdTimer(timer, device_of(group.device).cache_clearer())
-    subjects = {name: TimedPass(one.run, ExplainingTimer(timer, group.doing(name))) for name, one in ready.items()}
+    subjects = {name: TimedRun(one.run, ExplainingTimer(timer, group.doing(name))) for name, one in ready.items()}
     what = f"timing on {group.device}, batch {group.input.batch}, {group.input.size}"
-    rule = EnoughOfEach(group.case.sampling, lambda share: progress(what, share))
+    rule = BenchRule(group.case.sampling, lambda share: progress(what, share))
     watched = watch(group.device)
     rewarm(list(subjects.values()), group.device.type)
     ended = take_samples(
@@ -181,7 +181,7 @@ def reference(group: Group, progress: Progress) -> Named | None:
         return None  # the runs say what fails; a smaller dtype may fit where this does not
 
 
-def _row(key: RunKey, ready: Ready, subject: TimedPass, ended: Ended, watched: Watch, alone: bool) -> BenchRun | None:
+def _row(key: RunKey, ready: Ready, subject: TimedRun, ended: Ended, watched: Watch, alone: bool) -> BenchRun | None:
     if not subject.samples:
         return NotRun(key, "failed", subject.failure) if subject.failure else None
     latency, watts = Latency(tuple(subject.samples)), watched.watts if alone else None

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from mnfpn_cli.bench.results import FirstPass
-from mnfpn_cli.devices.choose import PeakMemory
 from mnfpn_cli.devices.clocks import Timer, Timing
 from mnfpn_cli.devices.cuda import without_tf32
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.external.guard import own_traceback
 from mnfpn_cli.external.torchvision import plain_operators
 from mnfpn_cli.measure.engine import WarmUp, warm_up
-from mnfpn_cli.measure.memory import out_of_memory_explained
+from mnfpn_cli.measure.memory import PeakMemory, out_of_memory_explained
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.network.network import Network

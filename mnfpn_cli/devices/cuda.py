@@ -55,7 +55,7 @@ class Cuda(Device):
         """Count the bytes that can be allocated now."""
         return torch.cuda.mem_get_info(self.torch)[0]
 
-    def give_back_freed(self) -> None:
+    def release_cached(self) -> None:
         """Return memory that torch keeps for itself, and that seems in use."""
         gc.collect()
         torch.cuda.empty_cache()

@@ -59,7 +59,7 @@ class Device:
         """Count the bytes that can be allocated now."""
         return int(psutil.virtual_memory().available)
 
-    def give_back_freed(self) -> None:
+    def release_cached(self) -> None:
         """Return memory that torch keeps for itself."""
 
     def reset_peak(self) -> int | None:

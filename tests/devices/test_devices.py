@@ -6,11 +6,11 @@ import psutil
 import pytest
 import torch
 
-from mnfpn_cli.devices import choose as devices
-from mnfpn_cli.devices import cpu
-from mnfpn_cli.devices.choose import PeakMemory, choose_devices, device_of, find_devices
+from mnfpn_cli.devices import choose, cpu
+from mnfpn_cli.devices.choose import choose_devices, device_of, find_devices
 from mnfpn_cli.devices.clocks import EventTimer, HostTimer
 from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.measure.memory import PeakMemory
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with two GPUs."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(devices, "_start", lambda _: None)
+    monkeypatch.setattr(choose, "_start", lambda _: None)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "NVIDIA H100")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
@@ -67,7 +67,7 @@ def test_a_gpu_that_does_not_start_is_an_error_in_words(monkeypatch: pytest.Monk
         raise RuntimeError("CUDA error: device busy\nCompile with ...")
 
     monkeypatch.setattr(torch, "zeros", zeros)
-    message = "cuda:0 is there, but could not be started: CUDA error: device busy$"
+    message = "cuda:0 was found, but could not be started: CUDA error: device busy$"
     with pytest.raises(MnfpnError, match=message):
         choose_devices(["auto"])
 
