@@ -13,9 +13,9 @@ from mnfpn_cli.bench.results import BenchRun, MeasuredRun, NotRun, RunKey
 from mnfpn_cli.bench.workload import BenchWorkload
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.clocks import ColdTimer, Timer
-from mnfpn_cli.devices.conditions import ClockWatch, Conditions, between, read_conditions
+from mnfpn_cli.devices.conditions import ClockWatch, Conditions, read_conditions, span_between
 from mnfpn_cli.devices.machine import read_cores
-from mnfpn_cli.devices.nvml import GpuReader, GpuState, energy_used, typical
+from mnfpn_cli.devices.nvml import GpuReader, GpuState, energy_used, summarize
 from mnfpn_cli.documents.records import Ended
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.origin import Inputs
@@ -56,7 +56,7 @@ class Watch:
     def unsteady(self) -> tuple[Unsteady, ...]:
         """What was wrong with the machine."""
         threads = torch.get_num_threads() if self.device.type == "cpu" else None
-        interval = between(self.before, read_conditions())
+        interval = span_between(self.before, read_conditions())
         return (
             *unsteady_cpu(interval, read_cores(), threads, self.cpu_clock.samples_hz),
             *unsteady_gpu(self.gpu_states),
@@ -65,7 +65,7 @@ class Watch:
     @property
     def gpu(self) -> GpuState | None:
         """What the GPU was like; None where nothing could be read."""
-        return typical(self.gpu_states)
+        return summarize(self.gpu_states)
 
     @property
     def watts(self) -> float | None:

@@ -126,7 +126,7 @@ def take_samples(
 ) -> Ended:
     """Time one pass of each run in turn, in rounds A B C, C B A, A B C, …, until the rule ends the measurement.
 
-    A run that fails keeps its samples, and later rounds leave it out. Ctrl-C ends the measurement and keeps the samples.
+    A run that fails keeps its samples, and is left out from then on. Ctrl-C ends the measurement and keeps the samples.
 
     Args:
         runs: what is timed.

@@ -8,7 +8,7 @@ import torch
 
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.cpu import Cpu
-from mnfpn_cli.devices.device import TIMES, UNKNOWN_CACHE
+from mnfpn_cli.devices.device import CLEARING_FACTOR, UNKNOWN_CACHE
 
 CPU = torch.device("cpu")
 
@@ -64,7 +64,7 @@ def test_clearing_writes_more_than_the_cache_holds_and_the_same_memory_each_time
     assert isinstance(first, torch.Tensor)
     assert isinstance(second, torch.Tensor)
     assert first.data_ptr() == second.data_ptr()
-    assert first.nbytes == TIMES * 4096 > 4096
+    assert first.nbytes == CLEARING_FACTOR * 4096 > 4096
     first.fill_(7)
     clear()
     assert first.count_nonzero() == 0

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mnfpn_cli.devices.choose import device_of
-from mnfpn_cli.devices.nvml import GpuState, NoGpuReader, NvmlReader, energy_used, typical
+from mnfpn_cli.devices.nvml import GpuState, NoGpuReader, NvmlReader, energy_used, summarize
 
 GPU = torch.device("cuda:0")
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
@@ -221,12 +221,12 @@ def test_readings_are_told_as_one() -> None:
         GpuState(1.8e9, 3e9, 2e9, 70.0, 300.0, 2.0, ("power limit", "thermal limit")),
         GpuState(1.2e9, 3e9, 2e9, 60.0, 200.0, 3.0, ("power limit",)),
     ]
-    assert typical(states) == GpuState(1.2e9, 3e9, 2e9, 70.0, 200.0, None, ("power limit", "thermal limit"))
-    assert typical([GpuState(throttle_reasons=())]) == GpuState(throttle_reasons=())
-    assert typical([GpuState(power_w=5.0), GpuState()]) == GpuState(power_w=5.0)
+    assert summarize(states) == GpuState(1.2e9, 3e9, 2e9, 70.0, 200.0, None, ("power limit", "thermal limit"))
+    assert summarize([GpuState(throttle_reasons=())]) == GpuState(throttle_reasons=())
+    assert summarize([GpuState(power_w=5.0), GpuState()]) == GpuState(power_w=5.0)
 
 
 def test_readings_that_know_nothing_are_none() -> None:
     """So that a report has no row for them, rather than an empty one."""
-    assert typical([GpuState(), GpuState()]) is None
-    assert typical([]) is None
+    assert summarize([GpuState(), GpuState()]) is None
+    assert summarize([]) is None
