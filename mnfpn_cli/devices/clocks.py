@@ -100,7 +100,7 @@ class Marks(Protocol):
         """Mark this point: its time is when the device reaches it."""
 
     def take(self) -> list[float]:
-        """Wait until the device reaches the last mark; return the seconds between neighbouring marks and forget them."""
+        """Wait until the device reaches the last mark; return the seconds between neighbours, and forget the marks."""
 
 
 @dataclass

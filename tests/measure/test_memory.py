@@ -1,4 +1,4 @@
-"""Memory: what cannot fit is refused, what runs out is explained, what was used is seen."""
+"""Memory: a run that cannot fit is refused, an out-of-memory error is explained, and the peak is measured."""
 
 from pathlib import Path
 
