@@ -77,7 +77,7 @@ def main() -> None:
     far = {"torchvision": 0.0}
     for name in options.runtimes.split(","):
         try:
-            reason = load_runtime(name).impossible(device, "float32", False)
+            reason = load_runtime(name).unavailable_reason(device, "float32", False)
             if reason is not None:
                 raise MnfpnError(reason)
             ready = load_runtime(name).prepare(Job(deepcopy(network), True, (images,), device, "float32"))

@@ -19,7 +19,7 @@ from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed
 from mnfpn_cli.measure.statistics import Latency, paired_ratio
 from mnfpn_cli.measure.unsteady import Unsteady
-from mnfpn_cli.runtimes.runtime import why_not
+from mnfpn_cli.runtimes.runtime import unavailable_reason
 from mnfpn_cli.settings.input import DType, NetworkInput
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
 
@@ -55,7 +55,7 @@ def side_group(side: Side, together: Together, device: torch.device) -> Group:
     """
     workload = side.workload
     input = workload.input(together.batch)
-    reason = why_not(side.runtime, workload.origin, device, side.dtype, together.train)
+    reason = unavailable_reason(side.runtime, workload.origin, device, side.dtype, together.train)
     if reason is not None:
         raise MnfpnError(Problem(f"{side.runtime} on {device}", reason))
     check_needed(workload.needed(input, side.dtype), input, side.dtype, device)

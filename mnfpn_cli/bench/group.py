@@ -22,7 +22,7 @@ from mnfpn_cli.external.origin import Inputs
 from mnfpn_cli.measure.engine import BenchRule, TimedRun, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.unsteady import Unsteady, unsteady_cpu, unsteady_gpu
-from mnfpn_cli.runtimes.runtime import Job, random_tensors, why_not
+from mnfpn_cli.runtimes.runtime import Job, random_tensors, unavailable_reason
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.measuring import BenchCase
 
@@ -156,7 +156,7 @@ def _make_ready(group: Group, timer: Timer, progress: Progress) -> tuple[Mapping
     not_run: dict[str, NotRun] = {}
     expected = reference(group, progress)
     for name in group.case.runtimes:
-        reason = why_not(name, group.workload.origin, group.device, group.case.dtype, group.case.train)
+        reason = unavailable_reason(name, group.workload.origin, group.device, group.case.dtype, group.case.train)
         if reason is not None:
             not_run[name] = NotRun(group.key(name), "unavailable", reason)
             continue

@@ -14,7 +14,7 @@ from mnfpn_cli.export import program as as_program
 from mnfpn_cli.export import safetensors as as_safetensors
 from mnfpn_cli.export.check import compare, inputs_to_check
 from mnfpn_cli.export.formats import Format
-from mnfpn_cli.export.program import Opened, metadata
+from mnfpn_cli.export.program import LoadedFile, metadata
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.files import write_whole
 from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained
@@ -42,7 +42,7 @@ class FileFormat:
     suffix: str
     exact: bool
     write: Callable[[Network, NetworkSettings, NetworkInput, bool], bytes]
-    read: Callable[[Path, NetworkPlan], Opened]
+    read: Callable[[Path, NetworkPlan], LoadedFile]
 
 
 FILE_FORMATS: dict[Format, FileFormat] = {

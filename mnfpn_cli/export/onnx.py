@@ -10,7 +10,7 @@ from torch.export import ExportedProgram
 
 from mnfpn_cli.errors import MnfpnError, within
 from mnfpn_cli.export.formats import import_onnxruntime
-from mnfpn_cli.export.program import INPUT, Opened, metadata, trace, trace_pass
+from mnfpn_cli.export.program import INPUT, LoadedFile, metadata, trace, trace_pass
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput
@@ -99,7 +99,7 @@ def _reason(error: BaseException) -> str:
     return ": ".join(filter(None, (kind, first_line(error))))
 
 
-def read(path: Path, _plan: NetworkPlan) -> Opened:
+def read(path: Path, _plan: NetworkPlan) -> LoadedFile:
     """The model of the file, checked by onnx, in ONNX Runtime on the CPU."""
     import onnx
 
@@ -114,4 +114,4 @@ def read(path: Path, _plan: NetworkPlan) -> Opened:
         arrays = session.run(names, {INPUT: images.numpy()})
         return {name: torch.from_numpy(array) for name, array in zip(names, arrays, strict=True)}
 
-    return Opened(session.get_modelmeta().custom_metadata_map, run)
+    return LoadedFile(session.get_modelmeta().custom_metadata_map, run)

@@ -26,7 +26,7 @@ from mnfpn_cli.weights.header import SETTINGS_KEY
 
 
 @dataclass(frozen=True)
-class Opened:
+class LoadedFile:
     """What a file says of itself, and the network in it: images (n, in_channels, h, w) to outputs by name."""
 
     metadata: Mapping[str, str]
@@ -130,12 +130,12 @@ def write(network: Network, settings: NetworkSettings, input: NetworkInput, dyna
     return buffer.getvalue()
 
 
-def read(path: Path, _plan: NetworkPlan) -> Opened:
+def read(path: Path, _plan: NetworkPlan) -> LoadedFile:
     """The program of the file."""
     extra_files = dict.fromkeys(FILES.values(), "")
     with _quiet(logging.getLogger("torch.export")):
         program = torch.export.load(path, extra_files=extra_files)
-    return Opened({key: extra_files[name] for key, name in FILES.items()}, program.module())
+    return LoadedFile({key: extra_files[name] for key, name in FILES.items()}, program.module())
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
-from mnfpn_cli.export.program import NamedOutputs, Opened, metadata
+from mnfpn_cli.export.program import LoadedFile, NamedOutputs, metadata
 from mnfpn_cli.network.network import Network, build_planned
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput
@@ -21,9 +21,9 @@ def write(network: Network, settings: NetworkSettings, _input: NetworkInput, _dy
     return save(tensors, {"format": "pt", **metadata(settings)})
 
 
-def read(path: Path, plan: NetworkPlan) -> Opened:
+def read(path: Path, plan: NetworkPlan) -> LoadedFile:
     """Another network, with the weights of the file."""
     network = build_planned(plan, OTHER_SEED)
     network.load_state_dict(load_file(path))
     with safe_open(path, framework="pt") as file:
-        return Opened(file.metadata() or {}, NamedOutputs(network))
+        return LoadedFile(file.metadata() or {}, NamedOutputs(network))

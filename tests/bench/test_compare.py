@@ -153,7 +153,7 @@ def test_a_side_that_fails_at_once_is_an_error(count: int, whose: str) -> None:
 def test_what_cannot_run_here_says_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """A runtime that is not possible, and a size that does not fit."""
     with monkeypatch.context() as patch:
-        patch.setattr(channels_last, "impossible", lambda *_: "not today")
+        patch.setattr(channels_last, "unavailable_reason", lambda *_: "not today")
         with pytest.raises(MnfpnError, match=r"^B \(--other\): channels-last on cpu: not today$"):
             compared(b=OTHER)
     monkeypatch.setattr(Cpu, "free_memory", lambda _: 1)

@@ -36,7 +36,7 @@ def test_a_training_step_is_timed_where_that_was_said() -> None:
     assert result.measured.run.train
     fused = measure(work(**tiny, runtime="fused"))
     assert (fused.status, fused.measured) == ("unavailable", None)
-    assert fused.reason == "it folds batch norm into convolutions, and training needs batch norm as it is"
+    assert fused.reason == "inference only: it folds batch norm into convolutions"
 
 
 def test_what_cannot_run_here_is_unavailable() -> None:

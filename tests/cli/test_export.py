@@ -18,7 +18,7 @@ from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export import export as exporting
 from mnfpn_cli.export.export import FILE_FORMATS
-from mnfpn_cli.export.program import Opened
+from mnfpn_cli.export.program import LoadedFile
 from mnfpn_cli.network.network import Network, build_network
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import NetworkPlan
@@ -197,7 +197,7 @@ def test_a_failed_check_is_exit_code_3_and_leaves_no_file(
     """One line on standard error, nothing on standard output, nothing in the folder."""
     form = FILE_FORMATS["safetensors"]
 
-    def read(path: Path, plan: NetworkPlan) -> Opened:
+    def read(path: Path, plan: NetworkPlan) -> LoadedFile:
         opened = form.read(path, plan)
         return replace(opened, run=lambda images: {name: x + 1 for name, x in opened.run(images).items()})
 

@@ -13,7 +13,7 @@ from mnfpn_cli.errors import CheckError, MnfpnError
 from mnfpn_cli.export import export as exporting
 from mnfpn_cli.export.export import FILE_FORMATS, FileFormat, export_network
 from mnfpn_cli.export.formats import Format
-from mnfpn_cli.export.program import Opened
+from mnfpn_cli.export.program import LoadedFile
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.settings.input import Size
@@ -44,7 +44,7 @@ def refused(older: Path, format: Format = "safetensors", dynamic: bool = False) 
 def with_outputs(form: FileFormat, change: Callable[[Outputs], Outputs]) -> FileFormat:
     """A format whose files, when they are run, return something else."""
 
-    def read(*arguments: object) -> Opened:
+    def read(*arguments: object) -> LoadedFile:
         opened = form.read(*arguments)  # type: ignore[arg-type]
         return replace(opened, run=lambda images: change(dict(opened.run(images))))
 
@@ -153,7 +153,7 @@ def test_what_is_no_fault_of_the_file_is_raised_as_what_it_is(
 ) -> None:
     """And leaves as little behind."""
 
-    def read(*_: object) -> Opened:
+    def read(*_: object) -> LoadedFile:
         raise raised
 
     monkeypatch.setitem(FILE_FORMATS, "safetensors", replace(FILE_FORMATS["safetensors"], read=read))

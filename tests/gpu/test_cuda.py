@@ -59,7 +59,7 @@ def benched(mnfpn: Mnfpn, *arguments: str) -> Any:
 def test_outputs_are_those_of_eager_on_the_cpu(name: str, dtype: DType) -> None:
     """In every pass, or it says why not."""
     runtime = load_runtime(name)
-    reason = runtime.impossible(CUDA, dtype, False)
+    reason = runtime.unavailable_reason(CUDA, dtype, False)
     if reason is not None:
         pytest.skip(reason)
     prepared = runtime.prepare(job(SMALL, SHAPE, dtype, device=CUDA))
@@ -72,7 +72,7 @@ def test_outputs_are_those_of_eager_on_the_cpu(name: str, dtype: DType) -> None:
 def test_a_graph_keeps_what_it_reads_and_writes(name: str) -> None:
     """Whatever is freed, recorded, allocated and overwritten elsewhere; its network has a matrix product."""
     runtime, shape = load_runtime(name), (2, 3, 32, 48)
-    if reason := runtime.impossible(CUDA, "float32", False):
+    if reason := runtime.unavailable_reason(CUDA, "float32", False):
         pytest.skip(reason)
     prepared, other = (runtime.prepare(job(FLAT, shape, device=CUDA)) for _ in range(2))
     prepared.run()

@@ -18,7 +18,7 @@ from mnfpn_cli.runtimes import compiled
 from tests.runtimes.jobs import CPU, TINY, expected, job
 
 CUDA = torch.device("cuda:0")
-here = compiled.impossible(CPU, "float32", False)
+here = compiled.unavailable_reason(CPU, "float32", False)
 
 
 @pytest.fixture
@@ -112,14 +112,17 @@ def test_a_machine_without_a_compiler_is_told_which(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (9, 0))
     for variable in ("CXX", "CC"):
         monkeypatch.delenv(variable, raising=False)
-    assert compiled.impossible(CPU, "float32", False) == (
+    assert compiled.unavailable_reason(CPU, "float32", False) == (
         "needs a C++ compiler: g++, or one that the environment variable CXX names"
     )
-    assert compiled.impossible(CUDA, "float32", False) == (
+    assert compiled.unavailable_reason(CUDA, "float32", False) == (
         "needs a C compiler: gcc or clang, or one that the environment variable CC names"
     )
     monkeypatch.setenv("CXX", "c++-99")
-    assert compiled.impossible(CPU, "float32", False) == "needs a C++ compiler, and there is no c++-99, which CXX names"
+    assert (
+        compiled.unavailable_reason(CPU, "float32", False)
+        == "needs a C++ compiler, and there is no c++-99, which CXX names"
+    )
 
 
 def test_a_gpu_needs_triton_and_an_age(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,16 +130,16 @@ def test_a_gpu_needs_triton_and_an_age(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: name)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (6, 1))
     monkeypatch.setattr(compiled, "find_spec", lambda _name: None)
-    assert compiled.impossible(CUDA, "float32", False) == "not installed: pip install triton"
+    assert compiled.unavailable_reason(CUDA, "float32", False) == "not installed: pip install triton"
     monkeypatch.setattr(compiled, "find_spec", lambda _name: "found")
-    assert compiled.impossible(CUDA, "float32", False) == (
+    assert compiled.unavailable_reason(CUDA, "float32", False) == (
         "needs a GPU of compute capability 7.0 or more, and this one has 6.1"
     )
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (7, 0))
-    assert compiled.impossible(CUDA, "float32", False) is None
+    assert compiled.unavailable_reason(CUDA, "float32", False) is None
 
 
 def test_a_python_that_torch_cannot_compile_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """In torch's words."""
     monkeypatch.setattr(sys, "version_info", (3, 99, 0, "final", 0))
-    assert "Python 3." in (compiled.impossible(CPU, "float32", False) or "")
+    assert "Python 3." in (compiled.unavailable_reason(CPU, "float32", False) or "")

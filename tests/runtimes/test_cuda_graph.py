@@ -119,9 +119,9 @@ def test_running_out_of_memory_stays_what_it_is(monkeypatch: pytest.MonkeyPatch)
 
 def test_it_runs_on_cuda_alone() -> None:
     """In inference, in every dtype."""
-    assert cuda_graph.impossible(CPU, "float32", False) == "runs on CUDA alone"
-    assert cuda_graph.impossible(torch.device("cuda:0"), "bfloat16", False) is None
-    assert cuda_graph.impossible(torch.device("cuda:0"), "float32", True) == "inference only"
+    assert cuda_graph.unavailable_reason(CPU, "float32", False) == "runs on CUDA alone"
+    assert cuda_graph.unavailable_reason(torch.device("cuda:0"), "bfloat16", False) is None
+    assert cuda_graph.unavailable_reason(torch.device("cuda:0"), "float32", True) == "inference only"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

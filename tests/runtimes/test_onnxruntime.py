@@ -21,7 +21,7 @@ CUDA = torch.device("cuda:1")
 def test_a_package_that_is_missing_is_installed_with_the_extra(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever of them it is."""
     monkeypatch.setattr(onnxruntime, "find_spec", lambda name: None if name == missing else "found")
-    assert onnxruntime.impossible(CPU, "float32", False) == "not installed: pip install 'mnfpn[onnx]'"
+    assert onnxruntime.unavailable_reason(CPU, "float32", False) == "not installed: pip install 'mnfpn[onnx]'"
 
 
 @needs_onnx
@@ -29,17 +29,19 @@ def test_a_gpu_needs_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """The usual one has the CPU alone."""
     providers = ["CPUExecutionProvider"]
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: providers)
-    assert onnxruntime.impossible(CUDA, "float32", False) == "installed for CPUs only: pip install onnxruntime-gpu"
+    assert (
+        onnxruntime.unavailable_reason(CUDA, "float32", False) == "installed for CPUs only: pip install onnxruntime-gpu"
+    )
     providers.insert(0, "CUDAExecutionProvider")
-    assert onnxruntime.impossible(CUDA, "float32", False) is None
+    assert onnxruntime.unavailable_reason(CUDA, "float32", False) is None
 
 
 @needs_onnx
 def test_other_devices_and_dtypes_are_refused() -> None:
     """The graph is in float32."""
-    assert onnxruntime.impossible(torch.device("mps"), "float32", False) == "runs on the CPU and on CUDA alone"
-    assert onnxruntime.impossible(CPU, "bfloat16", False) == "float32 only"
-    assert onnxruntime.impossible(CUDA, "float16", False) == "float32 only"
+    assert onnxruntime.unavailable_reason(torch.device("mps"), "float32", False) == "runs on the CPU and on CUDA alone"
+    assert onnxruntime.unavailable_reason(CPU, "bfloat16", False) == "float32 only"
+    assert onnxruntime.unavailable_reason(CUDA, "float16", False) == "float32 only"
 
 
 @needs_onnx
@@ -79,7 +81,7 @@ def test_outputs_that_cannot_be_bound_are_told(choose: Callable[[Tensor], Tensor
             return choose(x)
 
     made = Job(Chooses(), False, (torch.rand(1, 3, 4, 4),), torch.device("cpu"), "float32")
-    with pytest.raises(MnfpnError, match=r"an output must not be empty, nor depend on numbers"):
+    with pytest.raises(MnfpnError, match=r"must be fixed and not empty, got"):
         onnxruntime.prepare(made)
 
 

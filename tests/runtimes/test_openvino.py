@@ -17,13 +17,13 @@ needs_openvino = needs("openvino")
 def test_it_is_installed_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is not."""
     monkeypatch.setattr(openvino, "find_spec", lambda _name: None)
-    assert openvino.impossible(CPU, "float32", False) == "not installed: pip install 'mnfpn[openvino]'"
+    assert openvino.unavailable_reason(CPU, "float32", False) == "not installed: pip install 'mnfpn[openvino]'"
 
 
 @needs_openvino
 def test_it_runs_on_the_cpu_alone() -> None:
     """There is device of torch's for Intel's GPUs here."""
-    assert openvino.impossible(torch.device("cuda:0"), "float32", False) == "runs on the CPU alone"
+    assert openvino.unavailable_reason(torch.device("cuda:0"), "float32", False) == "runs on the CPU alone"
 
 
 @needs_openvino
@@ -32,9 +32,9 @@ def test_a_dtype_needs_the_cpus_instructions(dtype: DType, capability: str, monk
     """Without them it computes in float32, and the figures would be another dtype's."""
     found = ["FP32", "INT8"]
     monkeypatch.setattr(openvino, "_capabilities", lambda: found)
-    assert openvino.impossible(CPU, dtype, False) == f"this CPU has no instructions for {dtype}"
+    assert openvino.unavailable_reason(CPU, dtype, False) == f"this CPU has no instructions for {dtype}"
     found.append(capability)
-    assert openvino.impossible(CPU, dtype, False) is None
+    assert openvino.unavailable_reason(CPU, dtype, False) is None
 
 
 @needs_openvino
