@@ -1,4 +1,4 @@
-"""safetensors: the weights alone, with the settings that the network is built from."""
+"""Write and read safetensors: the weights, with the settings that the network is built from as metadata."""
 
 from pathlib import Path
 
@@ -12,17 +12,17 @@ from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import NetworkSettings
 
 OTHER_SEED = 1
-"""Of the network that the file is read back into; whatever the file lacks shows."""
+"""Seed of the network that the file is read back into: a weight that the file lacks shows as a difference."""
 
 
 def write(network: Network, settings: NetworkSettings, _input: NetworkInput, _dynamic: bool) -> bytes:
-    """The state dict of a network, and beside our metadata ``format``, by which other libraries know torch's files."""
+    """Return the content of a file with the state dict; ``format: pt`` tells other libraries that torch wrote it."""
     tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
     return save(tensors, {"format": "pt", **metadata(settings)})
 
 
 def read(path: Path, plan: NetworkPlan) -> LoadedFile:
-    """Another network, with the weights of the file."""
+    """Load the weights of a file into another network."""
     network = build_planned(plan, OTHER_SEED)
     network.load_state_dict(load_file(path))
     with safe_open(path, framework="pt") as file:

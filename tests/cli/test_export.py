@@ -157,7 +157,7 @@ REFUSED: list[tuple[list[str], str]] = [
     ),
     (
         ["--format", "safetensors", "--output", "out", "--dynamic"],
-        "--dynamic: must not be given with --format safetensors, which holds weights alone, no sizes\n",
+        "--dynamic: must not be given with --format safetensors, which holds only weights, no sizes\n",
     ),
     (
         ["--format", "onnx", "--output", "out", "--weights", "none"],
@@ -205,7 +205,7 @@ def test_a_failed_check_is_exit_code_3_and_leaves_no_file(
     path = tmp_path / "out.safetensors"
     done = mnfpn("export", *SMALL, "--format", "safetensors", "--output", str(path), "--size", "64", "--json")
     assert (done.code, done.out) == (3, "")
-    message = "error: --format safetensors: the file failed its check, and is not kept: at 64x64 p2 differs by "
+    message = "error: --format safetensors: the file failed its check, and was discarded: at 64x64 p2 differs by "
     assert done.err.startswith(message)
     assert done.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

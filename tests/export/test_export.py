@@ -166,7 +166,7 @@ def test_a_head_on_flattened_maps_is_exported(tmp_path: Path, format: Format) ->
 def test_onnx_refuses_what_no_file_of_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before any work."""
     monkeypatch.setattr(as_onnx, "MAX_BYTES", 10_000)
-    with pytest.raises(MnfpnError, match=r"^format onnx: holds less than 2 GiB in a file, and the weights are 0\.0"):
+    with pytest.raises(MnfpnError, match=r"^format onnx: must hold less than 2 GiB of weights, got 0\.0"):
         exported("onnx", tmp_path / "out.onnx")
     assert list(tmp_path.iterdir()) == []
 

@@ -62,9 +62,9 @@ CHANGES: list[tuple[str, Callable[[Outputs], Outputs], str]] = [
     ("off", off, "at 32x48 p3 differs by 1.0e-03 of its largest value, 1.0e-04 is allowed"),
     ("not finite", lambda outputs: outputs | {"p2": outputs["p2"] / 0}, "at 32x48 p2 is not finite"),
     ("transposed", lambda outputs: outputs | {"p2": outputs["p2"].mT}, "at 32x48 p2 has the shape (1, 8, 12, 8), not"),
-    ("missing", lambda outputs: {"p2": outputs["p2"]}, "its outputs are p2, not p2, p3"),
-    ("in another order", lambda outputs: dict(reversed(outputs.items())), "its outputs are p3, p2, not p2, p3"),
-    ("none", lambda _: {}, "its outputs are none, not p2, p3"),
+    ("missing", lambda outputs: {"p2": outputs["p2"]}, "its outputs must be p2, p3, got p2"),
+    ("in another order", lambda outputs: dict(reversed(outputs.items())), "its outputs must be p2, p3, got p3, p2"),
+    ("none", lambda _: {}, "its outputs must be p2, p3, got none"),
     ("raising", lambda outputs: {"p2": outputs["p9"]}, "it cannot be run at 32x48: 'p9'"),
 ]
 
@@ -76,7 +76,7 @@ def test_other_outputs_are_refused(
     """With what is wrong, and at which size."""
     form = replace(FILE_FORMATS["safetensors"], exact=False)
     monkeypatch.setitem(FILE_FORMATS, "safetensors", with_outputs(form, change))
-    assert refused(older).startswith(f"format safetensors: the file failed its check, and is not kept: {message}")
+    assert refused(older).startswith(f"format safetensors: the file failed its check, and was discarded: {message}")
 
 
 def test_the_last_bit_counts_where_nothing_is_computed_anew(monkeypatch: pytest.MonkeyPatch, older: Path) -> None:
@@ -97,7 +97,7 @@ def test_every_size_is_checked(monkeypatch: pytest.MonkeyPatch, older: Path) -> 
 
     form = replace(FILE_FORMATS["safetensors"], exact=False)
     monkeypatch.setitem(FILE_FORMATS, "safetensors", with_outputs(form, change))
-    assert "not kept: at 17x25 p3 differs by" in refused(older, dynamic=True)
+    assert "was discarded: at 17x25 p3 differs by" in refused(older, dynamic=True)
 
 
 @pytest.mark.parametrize("content", [b"", b"half", b"other"], ids=["empty", "half", "something else"])
@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_read_is_refused(
         return whole[: len(whole) // 2] if content == b"half" else content
 
     monkeypatch.setitem(FILE_FORMATS, format, replace(form, write=write))
-    assert ": the file failed its check, and is not kept: it cannot be read: " in refused(older, format)
+    assert ": the file failed its check, and was discarded: it cannot be read: " in refused(older, format)
     assert capfd.readouterr() == ("", "")
 
 
@@ -129,14 +129,14 @@ def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, older: Path,
         return form.write(other, *arguments[1:])  # type: ignore[arg-type]
 
     monkeypatch.setitem(FILE_FORMATS, format, replace(form, write=write))
-    assert "not kept: at 32x48 p2 differs by " in refused(older, format)
+    assert "was discarded: at 32x48 p2 differs by " in refused(older, format)
 
 
 @pytest.mark.parametrize("format", EACH_FORMAT)
 def test_other_settings_are_refused(monkeypatch: pytest.MonkeyPatch, older: Path, format: Format) -> None:
     """Whoever builds the network from the file would get another one."""
     monkeypatch.setattr(exporting, "metadata", lambda _: {"mnfpn_settings": "{}"})
-    assert refused(older, format).endswith("not kept: the settings in it are not the network's")
+    assert refused(older, format).endswith("was discarded: its settings differ from the network's")
 
 
 @pytest.mark.parametrize(
@@ -169,8 +169,8 @@ def test_maps_of_one_channel_and_one_cell_cannot_be_left_free(older: Path) -> No
     """Torch has to know the order of their elements in memory; it is told, and not found out by whoever loads them."""
     thin = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2), (2, 16, 1, 2)], "pyramid": {"channels": 1}})
     for size, error, message in (
-        (Size(8, 8), MnfpnError, "^dynamic: torch cannot leave the sides free at 8x8: try a larger size$"),
-        (Size(32, 48), CheckError, "not kept: it cannot be run at 8x8: Guard failed: "),
+        (Size(8, 8), MnfpnError, "^dynamic: torch cannot trace dynamic sides at 8x8: try a larger size$"),
+        (Size(32, 48), CheckError, "was discarded: it cannot be run at 8x8: Guard failed: "),
     ):
         with pytest.raises(error, match=message):
             export_network(build_network(thin), thin, network_input(thin, size), "torch-export", older, True)

@@ -150,5 +150,5 @@ def test_no_format_is_loaded_before_it_is_asked_for() -> None:
 def test_dense_layers_on_flattened_maps_take_one_size() -> None:
     """So their network cannot have free sides."""
     check_dynamic(SMALL, "onnx")
-    with pytest.raises(UsageError, match=r"^dynamic: must not be given where .*: they fit 32x48 alone"):
+    with pytest.raises(UsageError, match=r"^dynamic: must not be given where .*: they fit only 32x48"):
         check_dynamic(FLAT, "onnx")

@@ -89,5 +89,5 @@ def test_outputs_that_cannot_be_bound_are_told(choose: Callable[[Tensor], Tensor
 def test_what_cannot_be_written_is_told_without_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody said `format`."""
     monkeypatch.setattr(as_onnx, "MAX_BYTES", 0)
-    with pytest.raises(MnfpnError, match=r"^holds less than 2 GiB in a file"):
+    with pytest.raises(MnfpnError, match=r"^must hold less than 2 GiB of weights"):
         onnxruntime.prepare(job())
