@@ -1,4 +1,4 @@
-"""What the machine did meanwhile: read from files and functions that a test writes, and told between two readings."""
+"""Conditions of a measurement: read from files and functions that a test writes, and subtracted."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -37,12 +37,12 @@ class MacCpu:
 
 
 def refused(*_: object) -> float:
-    """A reading that is not allowed."""
+    """Refuse a reading."""
     raise psutil.AccessDenied
 
 
 def write(folder: Path, files: dict[str, str]) -> None:
-    """Files of a system that is not this one."""
+    """Write files of another system."""
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
@@ -50,7 +50,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    """Two quiet CPUs of which nothing else is known."""
+    """A machine with two idle CPUs, and no other readings."""
     return Machine(
         proc=tmp_path / "proc",
         sys=tmp_path / "sys",
@@ -92,8 +92,8 @@ def test_other_load_is_the_busy_time_that_is_neither_ours_nor_our_descendants(ma
     assert interval.other_cores == pytest.approx(0.6)
 
 
-def test_a_process_of_ours_that_is_lost_makes_no_negative_load(machine: Machine) -> None:
-    """The kernel's two accounts do not agree to the last tick either."""
+def test_the_load_of_others_is_never_negative(machine: Machine) -> None:
+    """A descendant may end between the readings, and the kernel's two counters differ by some ticks."""
     before = Conditions(0.0, busy_s=10.0, own_s=5.0)
     assert span_between(before, Conditions(1.0, busy_s=11.0, own_s=6.1)).other_cores == 0.0
     assert span_between(before, Conditions(1.0, busy_s=11.0, own_s=4.0)).other_cores == 1.0
@@ -120,7 +120,7 @@ def test_the_busiest_other_process_is_named_with_its_time_of_the_interval(machin
 
 
 def test_only_the_cpus_that_this_process_may_run_on_count(machine: Machine) -> None:
-    """What others do on the rest of a large machine is not in its way."""
+    """Load on the other CPUs of a large machine does not slow this process."""
     times = [Cpu(user=1.0, steal=0.1), Cpu(user=2.0, steal=0.2), Cpu(user=4.0, steal=0.4)]
     pinned = read_conditions(replace(machine, cpu_times=lambda: times, allowed_cpus=lambda: [0, 2]))
     assert (pinned.cpus, pinned.busy_s, pinned.steal_s) == (2, 5.0, 0.5)
@@ -220,7 +220,7 @@ def test_without_a_limit_there_is_no_quota(machine: Machine, files: dict[str, st
     assert read_conditions(machine).periods is None
 
 
-def test_cores_are_what_the_cpus_that_we_may_use_belong_to(machine: Machine) -> None:
+def test_physical_cores_are_those_of_the_cpus_that_this_process_may_use(machine: Machine) -> None:
     """Two hardware threads share one core, and it is the affinity that counts, not the machine."""
     siblings = {f"devices/system/cpu/cpu{n}/topology/thread_siblings_list": f"{n % 4},{n % 4 + 4}\n" for n in range(8)}
     write(machine.sys, siblings)
@@ -242,7 +242,7 @@ def test_usable_cores_are_the_lesser_of_cores_and_quota(cores: Cores, usable: in
 
 
 def scripted_clock(times: Iterable[float]) -> Callable[[], float]:
-    """A clock that shows these times, one a reading."""
+    """A clock with these times, one for each reading."""
     return iter(times).__next__
 
 
@@ -282,7 +282,7 @@ def test_where_the_clock_cannot_be_read_there_are_no_samples(machine: Machine) -
     assert watch.samples_hz == []
 
 
-def test_processes_are_seen_as_psutil_sees_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_are_read_by_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without those whose times may not be read, and without children's times where the system has none."""
 
     @dataclass

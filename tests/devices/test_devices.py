@@ -1,4 +1,4 @@
-"""Devices: which there are, and what is said where there is none. CUDA is played by fakes on a machine without it."""
+"""Devices are found and chosen by name. Fakes stand in for CUDA on a machine without it."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_gpu")
-def test_without_a_gpu_auto_is_the_cpu_and_cuda_an_error_that_says_what_there_is() -> None:
+def test_without_a_gpu_auto_is_the_cpu_and_cuda_is_an_error_that_lists_the_devices() -> None:
     """An error of the machine, not of usage: exit code 1."""
     assert choose_devices(["auto", "cpu"]) == [torch.device("cpu")]
     with pytest.raises(MnfpnError, match="must be a device of this machine, got 'cuda'; found: cpu") as caught:
@@ -41,7 +41,7 @@ def test_without_a_gpu_auto_is_the_cpu_and_cuda_an_error_that_says_what_there_is
 
 @pytest.mark.usefixtures("two_gpus")
 def test_with_gpus_auto_is_the_first_and_each_can_be_named() -> None:
-    """An index that is not there is told with the names of those that are."""
+    """The error for a missing index lists the devices of the machine."""
     assert find_devices() == ["cuda:0", "cuda:1", "cpu"]
     assert [str(d) for d in choose_devices(["auto", "cuda:1", "cuda", "cpu", "cpu"])] == ["cuda:0", "cuda:1", "cpu"]
     assert [str(d) for d in choose_devices(["cuda", "cuda:0"])] == ["cuda:0"]

@@ -1,4 +1,4 @@
-"""A check that fails leaves no file, and an older one as it was: every way to fail, seen failing."""
+"""A check that fails leaves no new file, and an older file unchanged: in each way to fail."""
 
 import re
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def older(tmp_path: Path) -> Path:
 
 
 def refused(older: Path, format: Format = "safetensors", dynamic: bool = False) -> str:
-    """Export in vain: the older file is untouched, and nothing lies beside it."""
+    """Fail to export, and return the message: the older file is unchanged, and there is no other file."""
     with pytest.raises(CheckError) as caught:
         export_network(build_network(SMALL), SMALL, INPUT, format, older, dynamic)
     assert older.read_text() == "older"
@@ -148,7 +148,7 @@ def test_other_settings_are_refused(monkeypatch: pytest.MonkeyPatch, older: Path
     ],
     ids=["Ctrl-C", "MemoryError", "torch out of memory"],
 )
-def test_what_is_no_fault_of_the_file_is_raised_as_what_it_is(
+def test_errors_that_are_not_the_files_are_raised_unchanged(
     monkeypatch: pytest.MonkeyPatch, older: Path, raised: BaseException, expected: type[BaseException]
 ) -> None:
     """And leaves as little behind."""
@@ -165,8 +165,8 @@ def test_what_is_no_fault_of_the_file_is_raised_as_what_it_is(
 
 
 @pytest.mark.slow
-def test_maps_of_one_channel_and_one_cell_cannot_be_left_free(older: Path) -> None:
-    """Torch has to know the order of their elements in memory; it is told, and not found out by whoever loads them."""
+def test_maps_of_one_element_cannot_have_dynamic_sides(older: Path) -> None:
+    """Torch must fix their memory format; the export fails, rather than the program that loads the file."""
     thin = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2), (2, 16, 1, 2)], "pyramid": {"channels": 1}})
     for size, error, message in (
         (Size(8, 8), MnfpnError, "^dynamic: torch cannot trace dynamic sides at 8x8: try a larger size$"),

@@ -1,4 +1,4 @@
-"""What every runtime must do: the same as eager, for every preset, silently; or say why it cannot, at once."""
+"""Every runtime computes the same as eager, for every preset, silently; or gives a reason why it cannot."""
 
 import gc
 import subprocess
@@ -89,7 +89,7 @@ def test_a_training_step_gives_its_loss(name: str, dtype: DType) -> None:
 
 
 @pytest.mark.parametrize("name", INFERENCE_ONLY)
-def test_what_cannot_train_says_so_before_anything_else(name: str) -> None:
+def test_a_runtime_that_cannot_train_gives_that_reason_first(name: str) -> None:
     """Whether it is installed or not: that would not help."""
     assert load_runtime(name).unavailable_reason(CPU, "float32", True) == "inference only"
 
@@ -107,7 +107,7 @@ def test_a_failure_is_an_error_in_words(name: str, monkeypatch: pytest.MonkeyPat
         module.prepare(job())
 
 
-def test_asking_what_is_possible_imports_nothing_that_takes_long() -> None:
+def test_asking_whether_a_runtime_is_available_imports_nothing_slow() -> None:
     """Else the list of runtimes would take seconds."""
     program = """
 import sys, torch

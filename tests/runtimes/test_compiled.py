@@ -1,4 +1,4 @@
-"""The compiler: what it needs, that it is given the network right, and what it says when it fails."""
+"""The compiler: what it needs, how it is called, and the errors of its failures."""
 
 import shutil
 import sys
@@ -42,7 +42,7 @@ def test_outputs_are_those_of_eager(capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("uncompiled")
 @torch.inference_mode()
-def test_each_is_compiled_once_and_kept() -> None:
+def test_each_network_is_compiled_once_and_stays_compiled() -> None:
     """More than the eight that torch keeps of one function; sizes are fixed, and no pass compiles anew."""
     counters.clear()
     shapes = [(2, 3, 32, 32 + 8 * index) for index in range(9)]
@@ -104,7 +104,7 @@ def test_a_failure_names_its_cause(cause: Exception, words: str | None, monkeypa
     assert str(caught.value) == f"torch could not compile the network: {words}"
 
 
-def test_a_machine_without_a_compiler_is_told_which(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reason_names_the_compiler_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """C++ for CPUs; for GPUs C, which Triton starts its kernels with."""
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     monkeypatch.setattr(sys, "platform", "linux")
@@ -125,7 +125,7 @@ def test_a_machine_without_a_compiler_is_told_which(monkeypatch: pytest.MonkeyPa
     )
 
 
-def test_a_gpu_needs_triton_and_an_age(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_needs_triton_and_a_compute_capability(monkeypatch: pytest.MonkeyPatch) -> None:
     """Triton comes with torch for CUDA on Linux, and has nothing for GPUs before Volta."""
     monkeypatch.setattr(shutil, "which", lambda name: name)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (6, 1))

@@ -1,4 +1,4 @@
-"""The fused runtime computes what eager does, for every network that settings can say; and it says where it cannot."""
+"""The fused runtime computes the same as eager for every network from settings, or gives a reason why it cannot."""
 
 from copy import deepcopy
 
@@ -81,7 +81,7 @@ def test_what_is_computed_is_the_same_to_the_rounding_of_float64(
 @at_most(25)
 @torch.inference_mode()
 @given(settings_and_size(), SEEDS, st.integers(1, 2), st.sampled_from(OPTIMIZATIONS))
-def test_every_saving_computes_the_same_in_float32(
+def test_every_optimization_computes_the_same_in_float32(
     case: tuple[NetworkSettings, Size], seed: int, batch: int, optimizations: Optimizations
 ) -> None:
     """With oneDNN's convolutions, their activations and sums, on networks of every kind."""

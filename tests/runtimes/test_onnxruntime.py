@@ -58,7 +58,7 @@ def test_threads_are_torchs_and_stop_after_a_pass() -> None:
 
 @needs_onnx
 def test_a_provider_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ONNX Runtime would go on with the CPU, and the figures would be another device's."""
+    """ONNX Runtime would fall back to the CPU, and the times would be another device's."""
     asked = list[object]()
 
     def session(*_: object, providers: object, enable_fallback: int) -> object:
@@ -73,7 +73,7 @@ def test_a_provider_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPa
 
 @needs_onnx
 @pytest.mark.parametrize("choose", [lambda x: x[x > 0.5], lambda x: 2 * x.flatten()[:0]], ids=["mask", "empty"])
-def test_outputs_that_cannot_be_bound_are_told(choose: Callable[[Tensor], Tensor]) -> None:
+def test_outputs_without_a_fixed_shape_are_an_error(choose: Callable[[Tensor], Tensor]) -> None:
     """As those of a detector, whose number depends on the image."""
 
     class Chooses(nn.Module):
@@ -86,7 +86,7 @@ def test_outputs_that_cannot_be_bound_are_told(choose: Callable[[Tensor], Tensor
 
 
 @needs_onnx
-def test_what_cannot_be_written_is_told_without_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_network_that_cannot_be_converted_names_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody said `format`."""
     monkeypatch.setattr(as_onnx, "MAX_BYTES", 0)
     with pytest.raises(MnfpnError, match=r"^must hold less than 2 GiB of weights"):

@@ -1,4 +1,4 @@
-"""OpenVINO: where it runs, how it is set up, and that it tells nobody."""
+"""OpenVINO: where it runs, how it is set up, and that its telemetry is off."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def test_it_is_installed_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None
 
 @needs_openvino
 def test_it_runs_on_the_cpu_alone() -> None:
-    """There is device of torch's for Intel's GPUs here."""
+    """Intel's GPUs are not supported here."""
     assert openvino.unavailable_reason(torch.device("cuda:0"), "float32", False) == "runs on the CPU alone"
 
 
@@ -55,14 +55,14 @@ def test_it_is_set_up_for_one_pass_at_a_time_on_torchs_threads() -> None:
 
 
 @needs_openvino
-def test_nobody_is_told() -> None:
-    """The package that would tell Google Analytics has not been imported by any test; others still can."""
+def test_the_telemetry_of_openvino_is_not_imported() -> None:
+    """No test has imported the package that reports to Google Analytics; other code still can."""
     openvino._compiled(job())
     assert not [name for name in sys.modules if name.partition(".")[0] == "openvino_telemetry"]
 
 
-def test_a_failure_is_told_by_its_own_line() -> None:
-    """Not by where in OpenVINO's source it was found."""
+def test_the_reason_of_a_failure_is_the_line_with_the_cause() -> None:
+    """Not a position in OpenVINO's source."""
     error = RuntimeError("Exception from src/core.cpp:7:\nCheck 'a' failed at src/b.cpp:8:\nno such kernel\nmore\n")
     assert openvino._reason(error) == "no such kernel"
     assert openvino._reason(RuntimeError("plain")) == "plain"
