@@ -33,12 +33,12 @@ def measure(seconds: float) -> tuple[float, float]:
     """Seconds that a reported pass is too long, and that the loop takes besides the passes, for each of them."""
     inside, around = [], []
     for _ in range(ROUNDS):
-        subject = TimedRun(spin(seconds), ExplainingTimer(HostTimer(), "a spin"))
+        run = TimedRun(spin(seconds), ExplainingTimer(HostTimer(), "a spin"))
         start = time.perf_counter()
-        take_samples([subject], BenchRule(Sampling(passes=PASSES, min_time_s=0.0)))
+        take_samples([run], BenchRule(Sampling(passes=PASSES, min_time_s=0.0)))
         wall = time.perf_counter() - start
-        inside.append(median(subject.samples) - seconds)
-        around.append((wall - sum(subject.samples)) / PASSES)
+        inside.append(median(run.samples) - seconds)
+        around.append((wall - sum(run.samples)) / PASSES)
     return median(inside), median(around)
 
 

@@ -18,7 +18,7 @@ from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.text import first_line
 
 OPSET = 18
-"""The opset that torch's exporter writes without conversion; it includes Resize, with all modes needed here."""
+"""The opset that torch's exporter writes without conversion. It has all that is needed here: Resize by areas."""
 
 MAX_BYTES = 2**31 - 2**24
 """The most bytes of weights: a protobuf message has at most 2 GiB, with some left for the graph."""
