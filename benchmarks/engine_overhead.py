@@ -11,7 +11,7 @@ from statistics import median
 
 from mnfpn_cli.bench.prepare import ExplainingTimer
 from mnfpn_cli.devices.clocks import HostTimer
-from mnfpn_cli.measure.engine import EnoughOfEach, TimedPass, take_samples
+from mnfpn_cli.measure.engine import BenchRule, TimedRun, take_samples
 from mnfpn_cli.settings.measuring import Sampling
 
 PASSES = 2000
@@ -33,12 +33,12 @@ def measure(seconds: float) -> tuple[float, float]:
     """Seconds that a reported pass is too long, and that the loop takes besides the passes, for each of them."""
     inside, around = [], []
     for _ in range(ROUNDS):
-        subject = TimedPass(spin(seconds), ExplainingTimer(HostTimer(), "a spin"))
+        run = TimedRun(spin(seconds), ExplainingTimer(HostTimer(), "a spin"))
         start = time.perf_counter()
-        take_samples([subject], EnoughOfEach(Sampling(passes=PASSES, min_time_s=0.0)))
+        take_samples([run], BenchRule(Sampling(passes=PASSES, min_time_s=0.0)))
         wall = time.perf_counter() - start
-        inside.append(median(subject.samples) - seconds)
-        around.append((wall - sum(subject.samples)) / PASSES)
+        inside.append(median(run.samples) - seconds)
+        around.append((wall - sum(run.samples)) / PASSES)
     return median(inside), median(around)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.engine import EnoughOfEach, TimedPass, take_samples, warm_up
+from mnfpn_cli.measure.engine import BenchRule, TimedRun, take_samples, warm_up
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.network.network import build_network
@@ -73,11 +73,11 @@ def main() -> None:
     share(theirs, network)
     images = torch.rand(1, 3, *parse_size(options.size))
     expected = theirs(images)
-    subjects = {"torchvision": TimedPass(partial(theirs.to(device), images.to(device)), timer)}
+    runs = {"torchvision": TimedRun(partial(theirs.to(device), images.to(device)), timer)}
     far = {"torchvision": 0.0}
     for name in options.runtimes.split(","):
         try:
-            reason = load_runtime(name).impossible(device, "float32", False)
+            reason = load_runtime(name).unavailable_reason(device, "float32", False)
             if reason is not None:
                 raise MnfpnError(reason)
             ready = load_runtime(name).prepare(Job(deepcopy(network), True, (images,), device, "float32"))
@@ -85,15 +85,15 @@ def main() -> None:
         except MnfpnError as error:
             print(f"{name:16} {error}")
             continue
-        subjects[name] = TimedPass(ready.run, timer)
-    for subject in subjects.values():
-        warm_up(subject.run, subject.timer)
-    take_samples(list(subjects.values()), EnoughOfEach(Sampling(passes=options.runs, min_time_s=0.0)))
-    base = Latency(tuple(subjects["torchvision"].samples)).median
-    eager = Latency(tuple(subjects["eager"].samples)).median if "eager" in subjects else base
+        runs[name] = TimedRun(ready.run, timer)
+    for run in runs.values():
+        warm_up(run.run_pass, run.timer)
+    take_samples(list(runs.values()), BenchRule(Sampling(passes=options.runs, min_time_s=0.0)))
+    base = Latency(tuple(runs["torchvision"].samples)).median
+    eager = Latency(tuple(runs["eager"].samples)).median if "eager" in runs else base
     print(f"{'':16} {'median':>10} {'min':>10} {'× eager':>8} {'× torchvision':>14} {'difference':>11}")
-    for name, subject in subjects.items():
-        latency = Latency(tuple(subject.samples))
+    for name, run in runs.items():
+        latency = Latency(tuple(run.samples))
         ratios = f"{eager / latency.median:8.2f} {base / latency.median:14.2f}"
         print(f"{name:16} {latency.median * 1e3:7.1f} ms {latency.min * 1e3:7.1f} ms {ratios} {far[name]:11.1e}")
 

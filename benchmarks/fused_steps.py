@@ -18,26 +18,26 @@ from torch import Tensor
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.network.network import Network, build_network
 from mnfpn_cli.runtimes.fused import fuse
-from mnfpn_cli.runtimes.fused.folded import Savings
+from mnfpn_cli.runtimes.fused.folded import Optimizations
 from mnfpn_cli.settings.input import parse_size
 from mnfpn_cli.settings.network import NetworkSettings
 
 Pass = Callable[[], tuple[Tensor, ...]]
 
 STEPS = {
-    "batch norm folded": (Savings(), torch.contiguous_format),
-    "+ channels last": (Savings(), torch.channels_last),
-    "+ weights packed, activations inside": (Savings(packed=True), torch.channels_last),
-    "+ sums inside": (Savings(packed=True, added=True), torch.channels_last),
-    "+ levels smoothed early": (Savings(packed=True, added=True, early=True), torch.channels_last),
+    "batch norm folded": (Optimizations(), torch.contiguous_format),
+    "+ channels last": (Optimizations(), torch.channels_last),
+    "+ weights packed, activations inside": (Optimizations(packed=True), torch.channels_last),
+    "+ sums inside": (Optimizations(packed=True, added=True), torch.channels_last),
+    "+ levels smoothed early": (Optimizations(packed=True, added=True, early=True), torch.channels_last),
 }
 
 
 def passes(network: Network, images: Tensor) -> dict[str, Pass]:
     """Eager, and the network with each step and those before it."""
     steps: dict[str, Pass] = {"eager": partial(network, images)}
-    for name, (savings, order) in STEPS.items():
-        fused = fuse(deepcopy(network), savings).to(memory_format=order, dtype=torch.float32)  # type: ignore[call-overload]
+    for name, (optimizations, order) in STEPS.items():
+        fused = fuse(deepcopy(network), optimizations).to(memory_format=order, dtype=torch.float32)  # type: ignore[call-overload]
         steps[name] = partial(fused, images.to(memory_format=order))
     return steps
 

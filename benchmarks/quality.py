@@ -19,7 +19,7 @@ import torch
 from scipy.stats import mannwhitneyu
 
 from mnfpn_cli.devices.clocks import HostTimer
-from mnfpn_cli.measure.engine import NarrowRatio, TimedPass, take_samples, warm_up
+from mnfpn_cli.measure.engine import RatioRule, TimedRun, take_samples, warm_up
 from mnfpn_cli.measure.statistics import paired_ratio
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.settings.measuring import Sampling
@@ -54,11 +54,11 @@ def delayed(run: Run) -> Run:
 
 def interleaved(a: Run, b: Run, seconds: float) -> tuple[str, float, int]:
     """The verdict, the ratio and the number of passes of a side."""
-    subjects = [TimedPass(a, HostTimer()), TimedPass(b, HostTimer())]
-    take_samples(subjects, NarrowRatio(Sampling(precision=MARGIN / 2, min_time_s=0.5, max_time_s=seconds)))
-    ratio = paired_ratio(subjects[0].samples, subjects[1].samples)
+    runs = [TimedRun(a, HostTimer()), TimedRun(b, HostTimer())]
+    take_samples(runs, RatioRule(Sampling(precision=MARGIN / 2, min_time_s=0.5, max_time_s=seconds)))
+    ratio = paired_ratio(runs[0].samples, runs[1].samples)
     assert ratio is not None
-    return ratio.verdict(MARGIN), ratio.value, len(subjects[0].samples)
+    return ratio.verdict(MARGIN), ratio.value, len(runs[0].samples)
 
 
 def one_after_the_other(a: Run, b: Run, passes: int) -> tuple[str, float]:

@@ -109,7 +109,10 @@ def missing(command: str) -> str | None:
     if "--counts" in command and find_spec("calflops"):
         lacking.append("calflops is installed, and the README shows what is said where it is not")
     if "--runtime all" in command:
-        cpu = {name: load_runtime(name).impossible(torch.device("cpu"), "float32", False) for name in runtime_names()}
+        cpu = {
+            name: load_runtime(name).unavailable_reason(torch.device("cpu"), "float32", False)
+            for name in runtime_names()
+        }
         lacking += [f"{name}: {why}" for name, why in cpu.items() if why and name != "cuda-graph"]
     return "; ".join(lacking) or None
 

@@ -15,11 +15,11 @@ from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
 from mnfpn_cli.errors import MnfpnError, Problem, within
 from mnfpn_cli.external.guard import output_to_stderr
-from mnfpn_cli.measure.engine import NarrowRatio, TimedPass, rest_between, rewarm, take_samples
+from mnfpn_cli.measure.engine import RatioRule, TimedRun, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed
 from mnfpn_cli.measure.statistics import Latency, paired_ratio
-from mnfpn_cli.runtimes.runtime import why_not
+from mnfpn_cli.runtimes.runtime import unavailable_reason
 from mnfpn_cli.settings.input import DType, NetworkInput
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
 
@@ -107,7 +107,7 @@ def _build(side: Side, case: CompareCase, device: torch.device) -> Group:
     """
     workload = side.workload
     input = workload.input(case.batch)
-    reason = why_not(side.runtime, workload.origin, device, side.dtype, case.train)
+    reason = unavailable_reason(side.runtime, workload.origin, device, side.dtype, case.train)
     if reason is not None:
         raise MnfpnError(Problem(f"{side.runtime} on {device}", reason))
     check_needed(workload.needed(input, side.dtype), input, side.dtype, device)
@@ -138,7 +138,7 @@ def _prepare(group: Group, progress: Progress) -> Ready:
 
 def _time(
     groups: Sequence[Group], ready: Sequence[Ready], case: CompareCase, progress: Progress
-) -> tuple[list[TimedPass], Ended, tuple[WarningRecord, ...]]:
+) -> tuple[list[TimedRun], Ended, tuple[WarningRecord, ...]]:
     """Time both sides in turn; return their samples, what ended it, and the warnings about the machine.
 
     Raises:
@@ -148,11 +148,11 @@ def _time(
     device = groups[0].device
     timer = device_of(device).timer()
     timed = [
-        TimedPass(side.run, ExplainingTimer(timer, group.doing(group.case.runtimes[0])))
+        TimedRun(side.run, ExplainingTimer(timer, group.doing(group.case.runtimes[0])))
         for group, side in zip(groups, ready, strict=True)
     ]
     watched = watch(device)
-    rule = NarrowRatio(case.sampling, lambda share: progress("timing A B B A", share))
+    rule = RatioRule(case.sampling, lambda share: progress("timing A B B A", share))
     rest = rest_between(device.type, [name for group in groups for name in group.case.runtimes])
     rewarm(timed, device.type)
     ended = take_samples(timed, rule, watched.look, rest)
@@ -197,7 +197,7 @@ def _run_name(a: ComparedSide, b: ComparedSide) -> str:
     return f"batch {a.input.batch} on {a.device}, {sizes}{', training' * a.train}"
 
 
-def _pair(name: str, timed: Sequence[TimedPass], ended: Ended, margin: float) -> Pair:
+def _pair(name: str, timed: Sequence[TimedRun], ended: Ended, margin: float) -> Pair:
     a, b = (tuple(passes.samples) for passes in timed)
     ratio = paired_ratio(a, b)
     return Pair(name, Latency(a), Latency(b), ratio, ratio.verdict(margin) if ratio else "inconclusive", ended)

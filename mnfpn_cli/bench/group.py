@@ -17,9 +17,9 @@ from mnfpn_cli.devices.clocks import ColdTimer, Timer
 from mnfpn_cli.documents.records import Ended, WarningRecord
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.origin import Inputs
-from mnfpn_cli.measure.engine import EnoughOfEach, TimedPass, rest_between, rewarm, take_samples
+from mnfpn_cli.measure.engine import BenchRule, TimedRun, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.statistics import Latency
-from mnfpn_cli.runtimes.runtime import Job, random_tensors, why_not
+from mnfpn_cli.runtimes.runtime import Job, random_tensors, unavailable_reason
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.measuring import BenchCase
 
@@ -77,9 +77,9 @@ def time_group(group: Group, progress: Progress) -> GroupResult:
     ready, not_run = _prepare_all(group, timer, progress)
     if group.case.cold_cache and ready:
         timer = ColdTimer(timer, device_of(group.device).cache_clearer())
-    passes = {name: TimedPass(one.run, ExplainingTimer(timer, group.doing(name))) for name, one in ready.items()}
+    passes = {name: TimedRun(one.run, ExplainingTimer(timer, group.doing(name))) for name, one in ready.items()}
     doing = f"timing on {group.device}, batch {group.input.batch}, {group.input.size}"
-    rule = EnoughOfEach(group.case.sampling, lambda share: progress(doing, share))
+    rule = BenchRule(group.case.sampling, lambda share: progress(doing, share))
     watched = watch(group.device)
     rewarm(list(passes.values()), group.device.type)
     rest = rest_between(group.device.type, group.case.runtimes)
@@ -98,7 +98,7 @@ def _prepare_all(group: Group, timer: Timer, progress: Progress) -> tuple[Mappin
     not_run: dict[str, NotRun] = {}
     expected = eager_outputs(group, progress)
     for name in group.case.runtimes:
-        reason = why_not(name, group.workload.origin, group.device, group.case.dtype, group.case.train)
+        reason = unavailable_reason(name, group.workload.origin, group.device, group.case.dtype, group.case.train)
         if reason is not None:
             not_run[name] = NotRun(group.key(name), "unavailable", reason)
             continue
@@ -127,7 +127,7 @@ def eager_outputs(group: Group, progress: Progress) -> NamedTensors | None:
         return None  # the runs report what fails; a smaller dtype may fit where float32 does not
 
 
-def _run(key: RunKey, ready: Ready, timed: TimedPass, ended: Ended, watched: Watch, alone: bool) -> BenchRun | None:
+def _run(key: RunKey, ready: Ready, timed: TimedRun, ended: Ended, watched: Watch, alone: bool) -> BenchRun | None:
     """Return the run of a runtime; None where it was interrupted before its first sample."""
     if not timed.samples:
         return NotRun(key, "failed", timed.failure) if timed.failure else None

@@ -10,7 +10,6 @@ import torch
 
 from mnfpn_cli.bench.outputs import NamedTensors, OutputCheck, check_outputs, named_outputs, weights_not_finite
 from mnfpn_cli.bench.results import FirstPass
-from mnfpn_cli.devices.choose import PeakMemory
 from mnfpn_cli.devices.clocks import Timer, Timing
 from mnfpn_cli.devices.cuda import without_tf32
 from mnfpn_cli.documents.records import WarningRecord
@@ -18,7 +17,7 @@ from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.external.guard import own_traceback
 from mnfpn_cli.external.torchvision import plain_operators
 from mnfpn_cli.measure.engine import WarmUp, warm_up
-from mnfpn_cli.measure.memory import out_of_memory_explained
+from mnfpn_cli.measure.memory import PeakMemory, out_of_memory_explained
 from mnfpn_cli.runtimes.runtime import Job, Prepared, as_tensors, load_runtime
 from mnfpn_cli.text import first_line
 

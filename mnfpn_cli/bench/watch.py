@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import torch
 
 from mnfpn_cli.devices.choose import device_of
-from mnfpn_cli.devices.conditions import ClockWatch, Conditions, between, read_conditions
+from mnfpn_cli.devices.conditions import ClockWatch, Conditions, read_conditions, span_between
 from mnfpn_cli.devices.machine import read_cores
-from mnfpn_cli.devices.nvml import GpuReader, GpuState, energy_used, typical
+from mnfpn_cli.devices.nvml import GpuReader, GpuState, energy_used, summarize
 from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.measure.unsteady import unsteady_cpu, unsteady_gpu
 
@@ -54,7 +54,7 @@ class Watch:
     def warnings(self) -> tuple[WarningRecord, ...]:
         """Return the warnings about the machine since the watch began."""
         threads = torch.get_num_threads() if self.device.type == "cpu" else None
-        interval = between(self.before, read_conditions())
+        interval = span_between(self.before, read_conditions())
         return (
             *unsteady_cpu(interval, read_cores(), threads, self.cpu_clock.samples_hz),
             *unsteady_gpu(self.gpu_states),
@@ -63,7 +63,7 @@ class Watch:
     @property
     def gpu(self) -> GpuState | None:
         """The typical state of the GPU; None where nothing could be read."""
-        return typical(self.gpu_states)
+        return summarize(self.gpu_states)
 
     @property
     def watts(self) -> float | None:

@@ -1,1 +1,1 @@
-"""The devices that networks run on: one file a kind, with its clock, memory, caches and sensors."""
+"""The devices that networks run on: one file for each kind, with its clock, memory, caches and sensors."""

@@ -1,8 +1,5 @@
-"""The devices of this machine: which there are, and what each kind of them gives."""
+"""Find the devices of this machine, choose some by name, and wrap a torch device in the class of its kind."""
 
-import ctypes
-import gc
-import sys
 from collections.abc import Sequence
 
 import torch
@@ -19,29 +16,29 @@ KINDS: tuple[type[Device], ...] = (Cuda, Mps, Cpu)
 
 
 def device_of(device: torch.device) -> Device:
-    """Give what is known of a device of torch's."""
-    kind = next((one for one in KINDS if one.kind == device.type), Device)
-    return kind(device)
+    """Wrap a torch device in the class of its kind."""
+    cls = next((cls for cls in KINDS if cls.kind == device.type), Device)
+    return cls(device)
 
 
 def find_devices() -> list[str]:
-    """The devices of this machine, the best first: ``cuda:0``, …, ``mps``, ``cpu``."""
-    return [name for kind in KINDS for name in kind.find()]
+    """Return the names of this machine's devices, the best first: ``cuda:0``, …, ``mps``, ``cpu``."""
+    return [name for cls in KINDS for name in cls.find()]
 
 
 def choose_devices(names: Sequence[str]) -> list[torch.device]:
-    """The devices of these names, each once; ``auto`` is the best there is.
+    """Return the devices of these names, each once; ``auto`` is the best device of this machine.
 
     Raises:
-        MnfpnError: where this machine has no such device.
+        MnfpnError: where this machine has no device of such a name, or the device does not start.
     """
-    found = find_devices()
+    available = find_devices()
     for name in names:
-        if name not in (*found, "auto") and f"{name}:0" not in found:
-            there = ", ".join(device_of(torch.device(device)).describe() for device in found)
-            raise MnfpnError(Problem("`device`", "must be a device of this machine", f"'{name}'", f"; found: {there}"))
-    # Always with an index: some of torch's functions take no CUDA device without one.
-    full_names = {"auto": found[0], "cuda": "cuda:0"}
+        if name not in (*available, "auto") and f"{name}:0" not in available:
+            found = ", ".join(device_of(torch.device(device)).describe() for device in available)
+            raise MnfpnError(Problem("`device`", "must be a device of this machine", f"'{name}'", f"; found: {found}"))
+    # Always with an index: some functions of torch take no CUDA device without one.
+    full_names = {"auto": available[0], "cuda": "cuda:0"}
     devices = [torch.device(name) for name in dict.fromkeys(full_names.get(name, name) for name in names)]
     for device in devices:
         _start(device)
@@ -49,44 +46,13 @@ def choose_devices(names: Sequence[str]) -> list[torch.device]:
 
 
 def _start(device: torch.device) -> None:
-    """Allocate one number on a device.
+    """Start a device by allocating one number on it.
 
     Raises:
-        MnfpnError: where the device is there and cannot be used: an old driver, another process's exclusive use.
+        MnfpnError: where the device cannot be used: the driver is too old, or another process has it for itself.
     """
     try:
         torch.zeros(1, device=device)
     except RuntimeError as error:
-        rule = f"{device} is there, but could not be started: {first_line(error)}"
+        rule = f"{device} was found, but could not be started: {first_line(error)}"
         raise MnfpnError(Problem("`device`", rule)) from error
-
-
-class PeakMemory:
-    """The peak of memory in use since it was made, and how much of it came since then.
-
-    On CUDA the bytes that torch's allocator handed out on the device; on the CPU the resident set of the whole process
-    (Python and torch included); on other devices not known.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        give_back_freed(device)
-        self._device = device_of(device)
-        self._before = self._device.reset_peak()
-
-    def bytes(self) -> int | None:
-        """The peak in bytes; None where it cannot be known."""
-        return self._device.peak()
-
-    def added(self) -> int | None:
-        """The peak less what was in use when this was made; None where it cannot be known."""
-        peak = self.bytes()
-        return None if peak is None or self._before is None else max(0, peak - self._before)
-
-
-def give_back_freed(device: torch.device) -> None:
-    """Return what is free to the device and to the system: else taking it again would not show. Takes 0.1 s."""
-    gc.collect()
-    device_of(device).give_back_freed()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim:
-        trim(0)

@@ -1,6 +1,6 @@
-"""The time of one pass, with all of its work in it and nothing else; and points in a device's time within a pass.
+"""Timers measure one pass; marks measure the time between points within a pass.
 
-Each kind of device gives one of these: the host's clock, or events on a queue of the device's own.
+Both come in two kinds: by the host's clock, or by events on a device's own queue.
 """
 
 import time
@@ -10,32 +10,32 @@ from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 AHEAD = 3
-"""How many times as long as the host needs for a pass the device is kept busy: with marks it needs more."""
+"""The device is kept busy for this many times the host's time for the last pass: with marks the host takes longer."""
 
 
 class Timing(NamedTuple):
-    """The time of one pass in seconds; ``enqueue`` is what the host took to hand it to a device with a queue."""
+    """The time of one pass in seconds; ``enqueue`` is the host's time to queue it, where the device has a queue."""
 
     seconds: float
     enqueue: float | None = None
 
 
 class Timer(Protocol):
-    """Takes the time of one pass on some kind of device."""
+    """Measures the time of one pass on a kind of device."""
 
     def __call__(self, run: Callable[[], object]) -> Timing:
-        """Run once, wait until the device is done, and return the time."""
+        """Run one pass, wait until the device has finished, and return the time."""
 
 
 @dataclass(frozen=True)
 class HostTimer:
-    """Monotonic clock of the host; ``synchronize`` waits for a device that works on its own."""
+    """Times a pass by the host's monotonic clock; ``synchronize`` waits for a device that works asynchronously."""
 
     clock: Callable[[], float] = time.perf_counter
     synchronize: Callable[[], object] = lambda: None
 
     def __call__(self, run: Callable[[], object]) -> Timing:
-        """Seconds from before the call until the device is done."""
+        """Return the time from before the call until the device has finished."""
         self.synchronize()
         start = self.clock()
         run()
@@ -44,20 +44,20 @@ class HostTimer:
 
 
 class Event(Protocol):
-    """What a CUDA event can do."""
+    """The part of `torch.cuda.Event` that is used here."""
 
     def record(self) -> None:
-        """Put the event behind the work that was queued so far."""
+        """Queue the event after the work queued so far."""
 
     def elapsed_time(self, end_event: Any) -> float:
-        """Milliseconds from this event to another."""
+        """Return the milliseconds from this event to another."""
 
 
 @dataclass(frozen=True)
 class EventTimer:
-    """Events on the device's own queue around the pass, and the host's clock around the call that queues it.
+    """Times a pass by events on the device's queue, and by the host's clock the call that queues the pass.
 
-    The device is idle before: what it waits for while the host still queues is in the time, as it is in a user's.
+    The device is idle before the pass, as it is for a user: the time includes any waiting for the host to queue work.
     """
 
     new_event: Callable[[], Event]
@@ -65,7 +65,7 @@ class EventTimer:
     clock: Callable[[], float] = time.perf_counter
 
     def __call__(self, run: Callable[[], object]) -> Timing:
-        """Seconds between an event before the pass and one behind it."""
+        """Return the time between an event before the pass and one after it."""
         start, end = self.new_event(), self.new_event()
         self.synchronize()
         start.record()
@@ -79,40 +79,40 @@ class EventTimer:
 
 @dataclass(frozen=True)
 class ColdTimer:
-    """Another timer, with the caches cleared before each pass."""
+    """Clears the caches before each pass, and times the pass by another timer."""
 
     timer: Timer
     clear: Callable[[], object]
 
     def __call__(self, run: Callable[[], object]) -> Timing:
-        """The time of a pass that finds none of its data in a cache."""
+        """Return the time of a pass that finds none of its data in a cache."""
         self.clear()
         return self.timer(run)
 
 
 class Marks(Protocol):
-    """Points in a device's time."""
+    """Measures the time between points within a pass."""
 
     def get_ahead(self) -> None:
-        """Let the host queue the next pass before the device begins with it."""
+        """Keep the device busy, so that the host queues the whole next pass before the device starts it."""
 
     def mark(self) -> None:
-        """Take the time when the device has come to here."""
+        """Mark this point: its time is when the device reaches it."""
 
     def take(self) -> list[float]:
-        """The seconds from each mark to the next, once the device has come to the last; and forget them."""
+        """Wait until the device reaches the last mark; return the seconds between neighbours, and forget the marks."""
 
 
 @dataclass
 class HostMarks:
-    """Readings of the host's clock; ``synchronize`` waits for a device that works on its own."""
+    """Marks by the host's clock; ``synchronize`` waits for a device that works asynchronously."""
 
     clock: Callable[[], float] = time.perf_counter
     synchronize: Callable[[], object] = lambda: None
     _times: list[float] = field(default_factory=list)
 
     def get_ahead(self) -> None:
-        """There is no queue."""
+        """Do nothing: there is no queue."""
 
     def mark(self) -> None:
         """Read the clock."""
@@ -120,17 +120,17 @@ class HostMarks:
         self._times.append(self.clock())
 
     def take(self) -> list[float]:
-        """The seconds from each reading to the next."""
+        """Return the seconds between neighbouring readings."""
         times, self._times = self._times, []
         return [end - start for start, end in pairwise(times)]
 
 
 @dataclass
 class EventMarks:
-    """Events on the device's own queue, read when all of it is done.
+    """Marks by events on the device's queue, read after all work is done.
 
-    Where the host is slower than the device, a layer's events have its waiting for the host between them; so the
-    device is kept busy while the host queues.
+    Where the host is slower than the device, the time between two events would include waiting for the host.
+    `get_ahead` keeps the device busy while the host queues the pass.
     """
 
     new_event: Callable[[], Event]
@@ -143,7 +143,7 @@ class EventMarks:
     _ahead: bool = False
 
     def get_ahead(self) -> None:
-        """Keep the device busy for longer than the host will need, by what it needed for the pass before."""
+        """Keep the device busy for longer than the host will need, judged by the host's time for the last pass."""
         self.busy(AHEAD * self._to_queue)
         self._ahead = True
 
@@ -156,8 +156,8 @@ class EventMarks:
         self._events.append(event)
 
     def take(self) -> list[float]:
-        """The seconds from each event to the next."""
-        if self._events and not self._ahead:  # a full queue would have the host wait for the device that it keeps busy
+        """Return the seconds between neighbouring events."""
+        if self._events and not self._ahead:  # a full queue makes the host wait for the busy device
             self._to_queue = self.clock() - self._started
         self._ahead = False
         self.synchronize()

@@ -1,8 +1,9 @@
-"""What else the machine did while something was measured: other processes, steal, a container's limit, the clock.
+"""Conditions of a measurement: load by other processes, steal, throttling by a container's limit, and the CPU's clock.
 
-The kernel keeps sums of CPU time and of a limit's periods, so two readings tell all that happened between them, and
-nothing is read while passes are timed. The number of runnable processes between passes would tell less: this process's
-own workers are among them, as they spin for some milliseconds after each pass. Only the clock has no sum: `ClockWatch`.
+The kernel counts CPU time and the periods of a limit, so two readings give everything that happened between them, and
+nothing is read while passes are timed. The number of runnable processes between passes would be a worse measure: it
+includes this process's own threads, which spin for some milliseconds after each pass. The clock has no counter:
+`ClockWatch` samples it.
 """
 
 import os
@@ -12,28 +13,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mnfpn_cli.devices.machine import HERE, Machine, Process, groups, or_none
+from mnfpn_cli.devices.machine import THIS_MACHINE, Machine, Process, control_groups, read_or_none
 
 N = TypeVar("N", int, float)
 
 CLOCK_PERIOD_S = 0.25
-"""Between readings of the clock: eight in the shortest usual measurement, and a thousandth of the time at most."""
+"""Seconds between readings of the clock: eight in the shortest usual measurement, at most a thousandth of the time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Sums at one moment, in seconds of CPU time; of the CPUs that this process may run on. Unreadable: None.
+    """One reading of the kernel's counters, over the CPUs that this process may run on. None: could not be read.
 
     Attributes:
-        time_s: of a monotonic clock.
-        cpus: how many CPUs ``busy_s`` and ``steal_s`` are summed over.
-        busy_s: CPU time of all processes and of the kernel.
-        steal_s: what a hypervisor gave to others while these CPUs had work; None where there is no such thing.
-        own_s: CPU time of this process and its descendants.
-        waited_s: how long threads of this process stood ready without getting a CPU.
+        time_s: a monotonic clock in seconds.
+        cpus: the number of CPUs that ``busy_s`` and ``steal_s`` are summed over.
+        busy_s: CPU time of all processes and of the kernel, in seconds.
+        steal_s: seconds that a hypervisor gave to other machines while these CPUs had work; None without a hypervisor.
+        own_s: CPU time of this process and its descendants, in seconds.
+        waited_s: seconds that threads of this process were ready to run and got no CPU.
         periods: the periods of the container's CPU limit so far.
-        throttled_periods: those in which the limit stopped this container.
-        others: every process but this and its descendants.
+        throttled_periods: the periods in which the limit stopped this container.
+        others: all processes but this one and its descendants.
     """
 
     time_s: float
@@ -47,21 +48,21 @@ class Conditions:
     others: tuple[Process, ...] = ()
 
 
-def read_conditions(machine: Machine = HERE) -> Conditions:
-    """Read what can be read. Takes about 0.1 ms for each process of the machine: not to be called while timing."""
-    processes = or_none(lambda: tuple(machine.processes())) or ()
+def read_conditions(machine: Machine = THIS_MACHINE) -> Conditions:
+    """Read the counters now. Takes about 0.1 ms for each process of the machine: do not call it while timing."""
+    processes = read_or_none(lambda: tuple(machine.processes())) or ()
     own = os.getpid() if machine.pid is None else machine.pid
     family = _family(processes, own)
-    periods = or_none(lambda: _periods(machine))
-    # What is subtracted from each other below is read in one go, after all that takes long.
-    times = or_none(lambda: _own_cpus(machine.cpu_times(), machine.may_run_on()))
+    periods = read_or_none(lambda: _periods(machine))
+    # Values that are subtracted from each other are read close together, after the slow readings.
+    times = read_or_none(lambda: _own_cpus(machine.cpu_times(), machine.allowed_cpus()))
     return Conditions(
         time_s=machine.clock(),
         cpus=len(times or [0]),
         busy_s=sum(map(_busy, times)) if times else None,
         steal_s=sum(t.steal for t in times) if times and hasattr(times[0], "steal") else None,
         own_s=machine.process_time() + sum(_of_family(process, own) for process in processes if process.pid in family),
-        waited_s=or_none(lambda: _waited(machine)),
+        waited_s=read_or_none(lambda: _waited(machine)),
         periods=periods[0] if periods else None,
         throttled_periods=periods[1] if periods else None,
         others=tuple(process for process in processes if process.pid not in family),
@@ -70,16 +71,16 @@ def read_conditions(machine: Machine = HERE) -> Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What happened between two readings; None where it could not be read.
+    """What happened between two readings of `Conditions`. None: could not be read.
 
     Attributes:
-        seconds: how long it was.
-        other_cores: how many cores other processes kept busy, on average.
-        busiest: the other process with most CPU time: its ``cpu_s`` is that of the interval.
-        steal_share: the share of the CPUs' time that a hypervisor gave to others.
-        waited_s: how long threads of this process stood ready without getting a CPU, all added up.
-        periods: of the container's CPU limit.
-        throttled_periods: those in which it stopped this container.
+        seconds: the time between the readings.
+        other_cores: the mean number of cores that other processes kept busy.
+        busiest: the other process with the most CPU time; its ``cpu_s`` counts this interval alone.
+        steal_share: the share of the CPUs' time that a hypervisor gave to other machines.
+        waited_s: seconds that threads of this process were ready to run and got no CPU, summed over the threads.
+        periods: the periods of the container's CPU limit.
+        throttled_periods: the periods in which the limit stopped this container.
     """
 
     seconds: float
@@ -91,8 +92,8 @@ class Span:
     throttled_periods: int | None = None
 
 
-def between(before: Conditions, after: Conditions) -> Span:
-    """What happened between two readings."""
+def span_between(before: Conditions, after: Conditions) -> Span:
+    """Subtract one reading from a later one."""
     seconds = max(after.time_s - before.time_s, 1e-9)  # two readings on a coarse clock
     busy, own = _rise(before.busy_s, after.busy_s), _rise(before.own_s, after.own_s)
     steal = _rise(before.steal_s, after.steal_s)
@@ -110,44 +111,44 @@ def between(before: Conditions, after: Conditions) -> Span:
 
 
 class ClockWatch:
-    """Samples of the CPU's clock: of the fastest CPU, as those without work idle at a lower one.
+    """Samples the clock of the fastest CPU: CPUs without work idle at a lower one.
 
-    Nothing is sampled where the kernel does not say: in most virtual machines, on macOS and Windows.
+    There are no samples where the kernel does not report the clock: in most virtual machines, on macOS and Windows.
     """
 
-    def __init__(self, machine: Machine = HERE) -> None:
+    def __init__(self, machine: Machine = THIS_MACHINE) -> None:
         clock = "devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq"
-        files = [machine.sys / clock.format(cpu) for cpu in machine.may_run_on() or ()]
-        self._files = [file for file in files if or_none(file.read_text)]
+        files = [machine.sys / clock.format(cpu) for cpu in machine.allowed_cpus() or ()]
+        self._files = [file for file in files if read_or_none(file.read_text)]
         self._clock, self._due = machine.clock, machine.clock()
         self.samples_hz: list[float] = []
 
     def sample(self) -> None:
-        """Read the clock, if the last reading is a while ago. To be called right after a pass, outside its time."""
+        """Read the clock, at most once in `CLOCK_PERIOD_S`. Call it right after a pass, outside its time."""
         if not self._files or self._clock() < self._due:
             return
         self._due = self._clock() + CLOCK_PERIOD_S
-        if (fastest := or_none(lambda: max(int(file.read_text()) for file in self._files))) is not None:
+        if (fastest := read_or_none(lambda: max(int(file.read_text()) for file in self._files))) is not None:
             self.samples_hz.append(fastest * 1e3)
 
 
 def _rise(before: N | None, after: N | None) -> N | None:
-    """By how much a sum has grown; a thread or a process that ended takes its part away, which is no growth."""
+    """Return the growth of a counter, at least 0: a thread or process that ended takes its part of the counter away."""
     return None if before is None or after is None else max(after - before, type(after)(0))
 
 
 def _own_cpus(times: Sequence[Any], cpus: list[int] | None) -> Sequence[Any]:
-    """The times of these CPUs; of all where their numbers are not known, or have holes where a CPU is off."""
+    """Return the times of these CPUs; of all where the numbers are unknown, or have gaps because a CPU is offline."""
     return [times[cpu] for cpu in cpus] if cpus and max(cpus) < len(times) else times
 
 
 def _busy(times: Any) -> float:
-    """Not idle, not waiting for a disk, not stolen. ``user`` includes guests; Windows has some in ``system``."""
+    """Return a CPU's time that was not idle, waiting for a disk, or stolen. ``user`` includes guests."""
     return float(sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq")))
 
 
 def _family(processes: Iterable[Process], own: int) -> set[int]:
-    """This process and its descendants."""
+    """Return the ids of a process and its descendants."""
     family = {own}
     while more := {process.pid for process in processes if process.parent in family} - family:
         family |= more
@@ -155,19 +156,19 @@ def _family(processes: Iterable[Process], own: int) -> set[int]:
 
 
 def _of_family(process: Process, own: int) -> float:
-    """CPU time that the own process's clock does not tell."""
+    """Return the CPU time of a descendant, or of ended children, which this process's own clock does not include."""
     return process.ended_children_s + (0.0 if process.pid == own else process.cpu_s)
 
 
 def _waited(machine: Machine) -> float:
-    """Linux: of each thread, the nanoseconds that it ran, and that it waited to run."""
+    """Return the seconds that this process's threads waited to run; ``schedstat``, on Linux, has nanoseconds."""
     threads = (machine.proc / "self/task").iterdir()
     return sum(int((thread / "schedstat").read_text().split()[1]) for thread in threads) / 1e9
 
 
 def _periods(machine: Machine) -> tuple[int, int] | None:
-    """Periods and throttled periods; None without a group that counts them."""
-    stats = [or_none(partial(_stat, group)) for group in groups(machine)]
+    """Return the periods and the throttled periods; None without a control group that counts them."""
+    stats = [read_or_none(partial(_stat, group)) for group in control_groups(machine)]
     read = [stat for stat in stats if stat]
     return (sum(stat[0] for stat in read), sum(stat[1] for stat in read)) if read else None
 

@@ -1,7 +1,7 @@
-"""GPUs of NVIDIA's, by CUDA: all that mnfpn asks of `torch.cuda`, but for what runtimes need to run on it.
+"""NVIDIA GPUs, through CUDA. All use of `torch.cuda` is here, except for what the runtime cuda-graph needs.
 
-TF32 is float32 with 10 bits of fraction, which these GPUs multiply several times as fast. By torch's default its
-convolutions use it where they are in float32, and its matrix products do not.
+TF32 is float32 with 10 bits of fraction, which these GPUs multiply several times as fast. By default torch uses it in
+float32 convolutions, and not in matrix products.
 """
 
 import gc
@@ -18,63 +18,63 @@ from mnfpn_cli.devices.device import UNKNOWN_CACHE, Device
 from mnfpn_cli.devices.nvml import GpuReader, gpu_reader
 
 MOST_CLOCK_HZ = 3e9
-"""More than the clock of any GPU: what is waited for in its cycles lasts no less than was asked for."""
+"""Higher than the clock of any GPU, so that a wait counted in cycles is at least as long as asked for."""
 
 
 class Cuda(Device):
-    """A GPU with a queue; its memory in use is what torch's allocator handed out on it."""
+    """An NVIDIA GPU; memory in use is what torch's allocator handed out on it."""
 
     kind: ClassVar[str] = "cuda"
 
     @classmethod
     def find(cls) -> list[str]:
-        """Name the GPUs. The driver counts them even where it is too old for this torch to use them."""
+        """Return the GPUs. The driver also counts GPUs that it is too old to let this torch use: those are left out."""
         return [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
 
     def model(self) -> str | None:
-        """Name the product."""
+        """Return the name of the product."""
         return torch.cuda.get_device_name(self.torch)
 
     def synchronize(self) -> None:
-        """Wait until the GPU has done all that was queued."""
+        """Wait until the GPU has finished all queued work."""
         torch.cuda.synchronize(self.torch)
 
     def current(self) -> AbstractContextManager[object]:
-        """Make it the GPU whose stream new events are put on."""
+        """Return a context in which new events and streams belong to this GPU."""
         return torch.cuda.device(self.torch)
 
     def timer(self) -> Timer:
-        """Give events around a pass."""
+        """Return a timer by events before and after a pass."""
         return EventTimer(_event, self.synchronize)
 
     def marks(self) -> Marks:
-        """Give events within a pass."""
+        """Return marks by events within a pass."""
         return EventMarks(_event, self.synchronize, _keep_busy)
 
     def free_memory(self) -> int:
-        """Count the bytes that can be allocated now."""
+        """Return the bytes that can be allocated now."""
         return torch.cuda.mem_get_info(self.torch)[0]
 
-    def give_back_freed(self) -> None:
-        """Return memory that torch keeps for itself, and that seems in use."""
+    def release_cached(self) -> None:
+        """Release the memory that torch caches, which the driver counts as used."""
         gc.collect()
         torch.cuda.empty_cache()
 
     def reset_peak(self) -> int | None:
-        """Let the allocator's peak start anew; return the bytes that it has handed out."""
+        """Reset the allocator's peak; return the bytes that it has handed out."""
         torch.cuda.reset_peak_memory_stats(self.torch)
         return torch.cuda.memory_allocated(self.torch)
 
     def peak(self) -> int | None:
-        """Return the most bytes that the allocator had handed out."""
+        """Return the most bytes that the allocator has handed out since the reset."""
         return torch.cuda.max_memory_allocated(self.torch)
 
     def cache_bytes(self) -> int:
-        """Return the size of the L2 cache; some drivers say 0, which means that they do not know."""
+        """Return the size of the L2 cache in bytes; some drivers report 0 where they do not know it."""
         return int(torch.cuda.get_device_properties(self.torch).L2_cache_size) or UNKNOWN_CACHE
 
     def sensors(self) -> GpuReader:
-        """Give what asks NVML about this GPU. Not by torch's index, which CUDA_VISIBLE_DEVICES gives anew."""
+        """Return a reader that asks NVML about this GPU."""
         return gpu_reader(torch.cuda.get_device_properties(self.torch))
 
 
@@ -87,12 +87,12 @@ def _keep_busy(seconds: float) -> object:
 
 
 def capability(device: torch.device) -> tuple[int, int]:
-    """Give the compute capability of a GPU."""
+    """Return the compute capability of a GPU: major and minor version."""
     return torch.cuda.get_device_capability(device)
 
 
 def driver_version() -> str | None:
-    """The version of the NVIDIA driver, which torch does not know."""
+    """Return the version of the NVIDIA driver by nvidia-smi, as torch does not know it; None where that fails."""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
@@ -102,21 +102,21 @@ def driver_version() -> str | None:
 
 
 def convolutions_use_tf32() -> bool:
-    """Whether they do, on a GPU that has it."""
+    """Return whether float32 convolutions use TF32 on a GPU that has it."""
     with _quiet():
         return torch.backends.cudnn.allow_tf32
 
 
 @contextmanager
 def without_tf32() -> Iterator[None]:
-    """Have convolutions compute in float32 to its last bit."""
+    """Turn TF32 off for convolutions in this block."""
     with _quiet(), torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
         yield
 
 
 @contextmanager
 def products_as_convolutions() -> Iterator[None]:
-    """Let matrix products use TF32 where convolutions do."""
+    """Let matrix products use TF32 in this block where convolutions do."""
     with _quiet():
         before = torch.backends.cuda.matmul.allow_tf32
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
@@ -128,7 +128,7 @@ def products_as_convolutions() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Some versions of torch advise a newer way to set this, which older ones do not have."""
+    """Silence the advice of some versions of torch to set TF32 in a way that older versions do not have."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Please use the new API settings to control TF32", UserWarning)
         yield

@@ -1,4 +1,4 @@
-"""What a kind of device gives to measurements. A new kind is a new file, and a line in `mnfpn_cli.devices.choose`."""
+"""The base class of devices. A new kind of device is a new file, and an entry in `mnfpn_cli.devices.choose.KINDS`."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -11,14 +11,14 @@ from mnfpn_cli.devices.clocks import HostMarks, HostTimer, Marks, Timer
 from mnfpn_cli.devices.nvml import GpuReader, NoGpuReader
 
 UNKNOWN_CACHE = 64 * 2**20
-"""Bytes to assume where nothing says how large a device's caches are: more than most have."""
+"""Assumed size in bytes of caches whose size is unknown: larger than most."""
 
-TIMES = 2
-"""How much more than the cache is written to clear it: replacement is not exactly by age."""
+CLEARING_FACTOR = 2
+"""To clear a cache, this many times its size is written: replacement is not exactly by age."""
 
 
 class Device:
-    """A device that works as the host does, and of which nothing else is known. Kinds override what they have."""
+    """A device that works synchronously, with nothing else known. Subclasses override what their kind of device has."""
 
     kind: ClassVar[str] = ""
 
@@ -27,58 +27,58 @@ class Device:
 
     @classmethod
     def find(cls) -> list[str]:
-        """Name the devices of this kind that this machine has, the best first."""
+        """Return the names of this machine's devices of this kind, the best first."""
         return []
 
     def model(self) -> str | None:
-        """Name the product; None where that is not asked for, as of a CPU, whose name takes a second."""
+        """Return the name of the product; None for a CPU, whose name takes a second to read, and other devices."""
         return None
 
     def describe(self) -> str:
-        """Name the device, with the product where it has a name: ``cuda:0 (NVIDIA H100)``."""
+        """Return the device's name, with the product where it is known: ``cuda:0 (NVIDIA H100)``."""
         model = self.model()
         return f"{self.torch} ({model})" if model else str(self.torch)
 
     def synchronize(self) -> object:
-        """Wait until the device has done all that was queued."""
+        """Wait until the device has finished all queued work."""
         return None
 
     def current(self) -> AbstractContextManager[object]:
-        """Make it the device that new events and streams belong to."""
+        """Return a context in which new events and streams belong to this device."""
         return nullcontext()
 
     def timer(self) -> Timer:
-        """Give what takes the time of a pass."""
+        """Return a timer of passes."""
         return HostTimer(synchronize=self.synchronize)
 
     def marks(self) -> Marks:
-        """Give what marks points within a pass."""
+        """Return marks for points within a pass."""
         return HostMarks(synchronize=self.synchronize)
 
     def free_memory(self) -> int:
-        """Count the bytes that can be allocated now."""
+        """Return the bytes that can be allocated now."""
         return int(psutil.virtual_memory().available)
 
-    def give_back_freed(self) -> None:
-        """Return memory that torch keeps for itself."""
+    def release_cached(self) -> None:
+        """Release the memory that torch caches."""
 
     def reset_peak(self) -> int | None:
-        """Let the peak of memory in use start anew; return the bytes in use, None where they cannot be known."""
+        """Reset the peak of memory in use; return the bytes in use now, None where they are not known."""
         return None
 
     def peak(self) -> int | None:
-        """Return the peak of memory in use, in bytes; None where it cannot be known."""
+        """Return the peak of memory in use in bytes; None where it is not known."""
         return None
 
     def cache_bytes(self) -> int:
-        """Return the size of the last cache."""
+        """Return the size of the last-level cache in bytes."""
         return UNKNOWN_CACHE
 
     def cache_clearer(self) -> Callable[[], object]:
-        """Give what pushes everything out of the last cache: a write of more than it holds."""
-        buffer = torch.empty(TIMES * self.cache_bytes(), dtype=torch.uint8, device=self.torch)
+        """Return a function that clears the last-level cache by writing more than it holds."""
+        buffer = torch.empty(CLEARING_FACTOR * self.cache_bytes(), dtype=torch.uint8, device=self.torch)
         return buffer.zero_
 
     def sensors(self) -> GpuReader:
-        """Give what reads clocks, temperature and power."""
+        """Return a reader of clocks, temperature and power."""
         return NoGpuReader()

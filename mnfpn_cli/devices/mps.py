@@ -1,4 +1,4 @@
-"""GPUs of Apple's, by torch's Metal Performance Shaders."""
+"""Apple GPUs, through torch's Metal Performance Shaders."""
 
 from typing import ClassVar
 
@@ -8,12 +8,12 @@ from mnfpn_cli.devices.device import Device
 
 
 class Mps(Device):
-    """The GPU of an Apple computer: it has a queue of its own, and its memory is the system's."""
+    """The GPU of an Apple computer: it works asynchronously, and shares the system's memory."""
 
     kind: ClassVar[str] = "mps"
     synchronize = staticmethod(torch.mps.synchronize)
 
     @classmethod
     def find(cls) -> list[str]:
-        """Name the GPU, where torch can use it."""
+        """Return the GPU, where torch can use it."""
         return ["mps"] if torch.backends.mps.is_available() else []

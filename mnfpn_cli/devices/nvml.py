@@ -1,8 +1,9 @@
-"""Clocks, temperature, power and energy of an NVIDIA GPU, where nvidia-ml-py (`mnfpn[gpu]`) and a driver are there."""
+"""Clocks, temperature, power and energy of an NVIDIA GPU. Needs nvidia-ml-py (`mnfpn[gpu]`) and a driver."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import chain
 from statistics import fmean, median
 from typing import Any, Protocol
 
@@ -13,27 +14,27 @@ SLOWDOWNS = {
     0x40: "hardware thermal limit",
     0x80: "power brake",
 }
-"""NVML's bits that mean slower than the GPU could run, in its clock event reasons.
+"""The bits of NVML's clock event reasons that mean that the GPU runs slower than it could.
 
-Not among them: an idle GPU, clocks that somebody has set, a group of GPUs in step, a display.
+Other bits do not count: an idle GPU, clocks that someone has set, GPUs with synchronised clocks, a display.
 """
 
 MIN_ENERGY_S = 1.0
-"""NVML reports power as a mean of a second, and its energy counter moves in steps of up to 0.1 s."""
+"""Shorter measurements have no energy: NVML's power is the mean of a second, its counter has steps of up to 0.1 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuState:
-    """A GPU at one moment: clocks in hertz, degrees Celsius, watts, joules. What could not be read is None.
+    """One reading of a GPU. None: could not be read.
 
     Attributes:
-        sm_clock_hz: of the multiprocessors.
-        memory_clock_hz: of the memory.
-        max_sm_clock_hz: the highest that the GPU has.
-        temperature_c: of the chip.
-        power_w: of the whole board, a mean of the last second on most GPUs.
-        energy_j: since the driver was loaded, of the whole board.
-        throttle_reasons: why it runs slower than it could; empty where nothing holds it back.
+        sm_clock_hz: the clock of the multiprocessors in hertz.
+        memory_clock_hz: the clock of the memory.
+        max_sm_clock_hz: the highest clock of the multiprocessors.
+        temperature_c: the temperature of the chip in degrees Celsius.
+        power_w: the power of the whole board in watts; on most GPUs the mean of the last second.
+        energy_j: the energy of the whole board in joules since the driver was loaded.
+        throttle_reasons: why the GPU runs slower than it could; empty where nothing slows it down.
     """
 
     sm_clock_hz: float | None = None
@@ -49,26 +50,26 @@ class GpuReader(Protocol):
     """Reads the state of one GPU."""
 
     def read(self) -> GpuState:
-        """The state now. May take milliseconds: not to be called while timing."""
+        """Return the state now. May take milliseconds: do not call it while timing."""
 
 
 class NoGpuReader:
-    """Knows nothing: no NVIDIA GPU, no driver, or no nvidia-ml-py."""
+    """Stands for a device that cannot be read: no NVIDIA GPU, no driver, or no nvidia-ml-py."""
 
     def read(self) -> GpuState:
-        """A state of which nothing is known."""
+        """Return a state without values."""
         return GpuState()
 
 
 @dataclass(frozen=True)
 class NvmlReader:
-    """Asks NVML about one GPU, each thing by itself: GPUs differ in what they tell, and so do permissions."""
+    """Reads one GPU by NVML, each value by itself: GPUs and permissions differ in what can be read."""
 
     nvml: Any
     handle: Any
 
     def read(self) -> GpuState:
-        """The state now; what NVML refuses is None."""
+        """Return the state now; None for each value that NVML refuses."""
         sm, memory, chip = self.nvml.NVML_CLOCK_SM, self.nvml.NVML_CLOCK_MEM, self.nvml.NVML_TEMPERATURE_GPU
         return GpuState(
             sm_clock_hz=self._ask("nvmlDeviceGetClockInfo", sm, unit=1e6),
@@ -88,19 +89,19 @@ class NvmlReader:
 
     def _throttle_reasons(self) -> tuple[str, ...] | None:
         bits = self._ask("nvmlDeviceGetCurrentClocksEventReasons")
-        if bits is None:  # its name before CUDA 12.2
+        if bits is None:  # the function's name before CUDA 12.2
             bits = self._ask("nvmlDeviceGetCurrentClocksThrottleReasons")
         return None if bits is None else tuple(name for bit, name in SLOWDOWNS.items() if int(bits) & bit)
 
 
 def gpu_reader(properties: Any) -> GpuReader:
-    """A reader for the GPU of these properties of torch's; one that knows nothing where NVML does not know it."""
+    """Return a reader for the GPU that has these torch properties; a `NoGpuReader` where NVML does not find it."""
     try:
         nvml = import_module("pynvml")
     except ImportError:
         return NoGpuReader()
     try:
-        nvml.nvmlInit()  # and never shut down: it is counted, torch may use it too, and it ends with the process
+        nvml.nvmlInit()  # never shut down: torch may use NVML too, and it ends with the process
     except nvml.NVMLError:
         return NoGpuReader()
     for find, name in _names(properties):
@@ -112,7 +113,10 @@ def gpu_reader(properties: Any) -> GpuReader:
 
 
 def _names(properties: Any) -> Iterator[tuple[str, str]]:
-    """How NVML may know a device. Not by torch's index, which CUDA_VISIBLE_DEVICES gives anew; torch has a UUID."""
+    """Yield NVML's functions to find a device, with what to find it by.
+
+    torch's index is not NVML's, as CUDA_VISIBLE_DEVICES changes it: the UUID is used, or the PCI address.
+    """
     if uuid := getattr(properties, "uuid", None):
         bare = str(uuid).removeprefix("GPU-").removeprefix("MIG-")
         yield "nvmlDeviceGetHandleByUUID", f"GPU-{bare}"
@@ -123,14 +127,14 @@ def _names(properties: Any) -> Iterator[tuple[str, str]]:
 
 
 def energy_used(states: Sequence[GpuState], seconds: float) -> float | None:
-    """Joules between the first and the last of some readings: by the GPU's counter, or mean power × time.
+    """Return the joules used between the first and the last reading: by the GPU's counter, or as mean power × time.
 
     Args:
-        states: readings, the first before and the last after; the GPU must have been busy all the while.
-        seconds: between the first and the last.
+        states: readings in order; the GPU must have been busy from the first to the last.
+        seconds: the time from the first to the last.
 
     Returns:
-        None where neither could be read, or the time is too short for what NVML reports.
+        None where neither could be read, or the time is shorter than `MIN_ENERGY_S`.
     """
     if not states or seconds < MIN_ENERGY_S:
         return None
@@ -141,10 +145,10 @@ def energy_used(states: Sequence[GpuState], seconds: float) -> float | None:
     return fmean(powers) * seconds if powers else None
 
 
-def typical(states: Sequence[GpuState]) -> GpuState | None:
-    """Some readings as one: medians of clocks, the highest temperature, mean power, every reason seen; no energy.
+def summarize(states: Sequence[GpuState]) -> GpuState | None:
+    """Summarise readings: median clocks, the highest temperature, mean power, all throttle reasons; no energy.
 
-    None where nothing could be read.
+    None where no value could be read.
     """
 
     def over(function: Callable[[list[float]], float], name: str) -> float | None:
@@ -152,12 +156,12 @@ def typical(states: Sequence[GpuState]) -> GpuState | None:
         return function(values) if values else None
 
     reasons = [state.throttle_reasons for state in states if state.throttle_reasons is not None]
-    made = GpuState(
+    summary = GpuState(
         sm_clock_hz=over(median, "sm_clock_hz"),
         memory_clock_hz=over(median, "memory_clock_hz"),
         max_sm_clock_hz=over(max, "max_sm_clock_hz"),
         temperature_c=over(max, "temperature_c"),
         power_w=over(fmean, "power_w"),
-        throttle_reasons=tuple(dict.fromkeys(one for some in reasons for one in some)) if reasons else None,
+        throttle_reasons=tuple(dict.fromkeys(chain.from_iterable(reasons))) if reasons else None,
     )
-    return None if made == GpuState() else made
+    return None if summary == GpuState() else summary

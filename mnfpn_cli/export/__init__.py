@@ -1,1 +1,1 @@
-"""Writing a network to a file for other programs, and checking the file before anyone relies on it."""
+"""Export: write a network to a file for other programs, and check the file."""

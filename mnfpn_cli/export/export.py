@@ -1,4 +1,4 @@
-"""Writing a network to a file, and checking the file."""
+"""Write a network to a file, read the file back, and check it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mnfpn_cli.export import program as as_program
 from mnfpn_cli.export import safetensors as as_safetensors
 from mnfpn_cli.export.check import compare, inputs_to_check
 from mnfpn_cli.export.formats import Format
-from mnfpn_cli.export.program import Opened, metadata
+from mnfpn_cli.export.program import LoadedFile, metadata
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.files import write_whole
 from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained
@@ -25,24 +25,24 @@ from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.text import first_line
 
 Progress = Callable[[str, float], None]
-"""Told what is being done, and which share of it is."""
+"""Called with what is being done, and the share of it that is done, from 0 to 1."""
 
 
 @dataclass(frozen=True)
 class FileFormat:
-    """How a format is written and read back.
+    """The functions that write and read a format.
 
     Attributes:
-        suffix: of its files, which readers go by.
-        exact: whether what is read back computes exactly the same.
-        write: makes the content of a file.
-        read: opens a file.
+        suffix: the suffix of its files, by which readers recognise them.
+        exact: whether a network that is read back has outputs equal to the last bit.
+        write: returns the content of a file.
+        read: loads a file.
     """
 
     suffix: str
     exact: bool
     write: Callable[[Network, NetworkSettings, NetworkInput, bool], bytes]
-    read: Callable[[Path, NetworkPlan], Opened]
+    read: Callable[[Path, NetworkPlan], LoadedFile]
 
 
 FILE_FORMATS: dict[Format, FileFormat] = {
@@ -53,11 +53,11 @@ FILE_FORMATS: dict[Format, FileFormat] = {
 
 
 def build_for_export(origin: FromSettings, input: NetworkInput, seed: int) -> tuple[Network, WeightsRecord | None]:
-    """The network that is to be written, initialised from a seed and then from its checkpoint if it has one.
+    """Return the network to write, initialised from a seed, then from its checkpoint if it has one.
 
     Raises:
-        UsageError: where network and input cannot fit the memory that is free, or the checkpoint is another network's.
-        MnfpnError: where memory runs out all the same, or the checkpoint cannot be read.
+        UsageError: where network and input cannot fit the free memory, or the checkpoint is of another network.
+        MnfpnError: where memory runs out nevertheless, or the checkpoint cannot be read.
     """
     check_fits(origin.plan, input, "float32", torch.device("cpu"))
     with out_of_memory_explained("building the network"):
@@ -73,38 +73,38 @@ def export_network(
     dynamic: bool = False,
     progress: Progress = lambda _doing, _share: None,
 ) -> ExportedFile:
-    """Write a network, on the CPU, in float32 and eval mode, and check the file before it takes its name.
+    """Write a network on the CPU, in float32 and eval mode, to a temporary file; check it, and move it to its path.
 
     Args:
-        network: with the weights that are to be written.
-        settings: that it was built from.
-        input: that the file is made for.
-        format: of the file.
-        path: of the file; one that is there is replaced when all is well, and else left as it is.
-        dynamic: whether the file is to take images of any height and width.
-        progress: is told what is being done.
+        network: the network with its weights.
+        settings: the settings that it was built from.
+        input: the input that the file is made for.
+        format: the format of the file.
+        path: the path of the file; an existing file is replaced only after the check.
+        dynamic: whether the file accepts images of any height and width.
+        progress: is called with what is being done.
 
     Raises:
-        CheckError: where the file does not hold what it should.
-        UsageError: where the input cannot fit the memory that is free.
+        CheckError: where the file fails its check.
+        UsageError: where the input cannot fit the free memory.
         MnfpnError: where memory runs out, or the file cannot be written.
     """
     plan = network.plan
     check_fits(plan, input, "float32", torch.device("cpu"))
-    form = FILE_FORMATS[format]
+    file_format = FILE_FORMATS[format]
     progress(f"exporting to {format}", 0.0)
     with out_of_memory_explained(f"exporting {input.batch} × {input.size} to {format}"):
-        content = form.write(network, settings, input, dynamic)
+        content = file_format.write(network, settings, input, dynamic)
 
     def check(file: Path) -> tuple[FileCheck, ...]:
         inputs = inputs_to_check(input, plan.backbone.stride, dynamic)
         try:
-            return check_file(form, file, network, settings, inputs, progress)
+            return check_file(file_format, file, network, settings, inputs, progress)
         except CheckError as error:
-            error.within("the file failed its check, and is not kept").within(f"`format` {format}")
+            error.within("the file failed its check, and was discarded").within(f"`format` {format}")
             raise
 
-    checks = write_whole(path, content, check, form.suffix)
+    checks = write_whole(path, content, check, file_format.suffix)
     return ExportedFile(format=format, file=str(path), bytes=len(content), dynamic=dynamic, checks=checks)
 
 
@@ -114,32 +114,32 @@ def export_document(settings: NetworkSettings, exported: ExportedFile, weights: 
 
 
 def check_file(
-    form: FileFormat,
+    file_format: FileFormat,
     file: Path,
     network: Network,
     settings: NetworkSettings,
     inputs: tuple[NetworkInput, ...],
     progress: Progress,
 ) -> tuple[FileCheck, ...]:
-    """Read a file back, and compare it with the network that it was made of.
+    """Read a file back, and compare it with the network that was written.
 
     Raises:
         CheckError: where it cannot be read or run, or differs.
         MnfpnError: where memory runs out.
     """
-    checks, doing = list[FileCheck](), "read"
+    checks, step = list[FileCheck](), "read"
     try:
         with out_of_memory_explained("checking the file"), torch.no_grad():
             progress("checking", 0.0)
-            opened = form.read(file, network.plan)
-            if not metadata(settings).items() <= dict(opened.metadata).items():
-                raise CheckError("the settings in it are not the network's")
+            loaded = file_format.read(file, network.plan)
+            if not metadata(settings).items() <= dict(loaded.metadata).items():
+                raise CheckError("its settings differ from the network's")
             for input in inputs:
-                doing = f"run at {input.size}"
-                checks.append(compare(network, input, opened.run, form.exact))
+                step = f"run at {input.size}"
+                checks.append(compare(network, input, loaded.run, file_format.exact))
                 progress("checking", len(checks) / len(inputs))
     except MnfpnError:
         raise
-    except Exception as error:  # whatever a reader raises on the file just written is a failed check
-        raise CheckError(f"it cannot be {doing}: {first_line(error)}") from error
+    except Exception as error:  # any error of a reader on the file just written is a failed check
+        raise CheckError(f"it cannot be {step}: {first_line(error)}") from error
     return tuple(checks)

@@ -1,4 +1,4 @@
-"""The formats that a network can be written in, and what they ask for. No torch, no pydantic: for the help."""
+"""The export formats, the packages they need, and their limits. Imports neither torch nor pydantic, for a fast help."""
 
 import os
 from importlib import import_module
@@ -13,14 +13,14 @@ Format = Literal["onnx", "torch-export", "safetensors"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 PACKAGES: dict[Format, tuple[str, ...]] = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
-"""What a format needs beside torch: to be written with, and to be checked with."""
+"""The packages besides torch that write and check a format."""
 
 
 def import_packages(format: Format) -> None:
-    """Import what a format needs, so that nothing is missing, and nothing left to import, once the work has begun.
+    """Import the packages of a format before the work begins.
 
     Raises:
-        MnfpnError: where a package is not installed, or does not work.
+        MnfpnError: where a package is not installed, or cannot be imported.
     """
     missing = [f"{name} ({reason})" for name in PACKAGES.get(format, ()) if (reason := _import_failure(name))]
     if missing:
@@ -28,7 +28,7 @@ def import_packages(format: Format) -> None:
 
 
 def _import_failure(name: str) -> str:
-    """Why a package cannot be imported; nothing where it can."""
+    """Return why a package cannot be imported; an empty string where it can."""
     try:
         import_onnxruntime() if name == "onnxruntime" else import_module(name)
     except ModuleNotFoundError as error:
@@ -39,23 +39,23 @@ def _import_failure(name: str) -> str:
 
 
 def import_onnxruntime() -> Any:
-    """Import ONNX Runtime without its telemetry, which begins with the import, unless the environment asks for it."""
+    """Import ONNX Runtime; its telemetry, which starts at import, is off unless the environment turns it on."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     return import_module("onnxruntime")
 
 
 def check_dynamic(settings: "NetworkSettings", format: Format) -> None:
-    """Make sure that a file can leave the size of images free: that its format has one, and the network takes several.
+    """Check that a file can accept images of any size: the format has sizes, and the network takes several.
 
     Raises:
         UsageError: where it cannot.
     """
     if format == "safetensors":
-        rule = "must not be given with `format` safetensors, which holds weights alone, no sizes"
+        rule = "must not be given with `format` safetensors, which holds only weights, no sizes"
         raise UsageError(Problem("`dynamic`", rule))
     if settings.made_for is not None:
         rule = (
-            f"must not be given where the head's dense layers stand on flattened maps, one weight for each cell: "
-            f"they fit {settings.made_for} alone (head.pool=average lifts that)"
+            f"must not be given where the head's dense layers take flattened maps, with a weight for each cell: "
+            f"they fit only {settings.made_for} (head.pool=average fits any size)"
         )
         raise UsageError(Problem("`dynamic`", rule))

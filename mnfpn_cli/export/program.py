@@ -1,4 +1,4 @@
-"""A network as a program that torch exports, and what each file holds beside it."""
+"""Trace a network by `torch.export`, write and read it as a .pt2 file, and the metadata of all formats."""
 
 import json
 import logging
@@ -26,8 +26,8 @@ from mnfpn_cli.weights.header import SETTINGS_KEY
 
 
 @dataclass(frozen=True)
-class Opened:
-    """What a file says of itself, and the network in it: images (n, in_channels, h, w) to outputs by name."""
+class LoadedFile:
+    """A file read back: its metadata, and its network, from images (n, in_channels, h, w) to outputs by name."""
 
     metadata: Mapping[str, str]
     run: Callable[[Tensor], Mapping[str, Tensor]]
@@ -37,19 +37,19 @@ VERSION_KEY = "mnfpn_version"
 
 
 def metadata(settings: NetworkSettings) -> dict[str, str]:
-    """The settings as JSON, and the version of mnfpn, under the keys that they have in files."""
+    """Return the metadata of a file: the settings as JSON, and the version of mnfpn."""
     compact = json.dumps(settings.model_dump(mode="json"), separators=(",", ":"), allow_nan=False)
     return {SETTINGS_KEY: compact, VERSION_KEY: __version__}
 
 
 INPUT = "images"
-"""The name of the input, in every file: that of `NamedOutputs.forward`'s argument."""
+"""The name of the input in every file: the parameter of `NamedOutputs.forward`."""
 
 
 class NamedOutputs(Network):
-    """A network whose outputs come by name, as a dictionary: ``p2``, ``p3``, … or ``logits``.
+    """A network that returns its outputs as a dictionary by name: ``p2``, ``p3``, … or ``logits``.
 
-    It shares everything with the network that it is made of. It does not wrap it: names of weights stay as they are.
+    It shares its state with another network, rather than wrapping it: the names of weights stay the same.
     """
 
     def __init__(self, network: Network):
@@ -63,18 +63,18 @@ class NamedOutputs(Network):
 
 
 def trace(network: Network, input: NetworkInput, dynamic: bool) -> ExportedProgram:
-    """The graph of a network in eval mode, for one input or, where it is dynamic, for all heights and widths.
+    """Return the graph of a network in eval mode, for one input or, with ``dynamic``, for all heights and widths.
 
-    torch takes a side of 1 to mean broadcasting, and would keep sizes at which a map has one cell apart from all
-    others: a graph traced with 600×900 would refuse 32×32. ``backed_size_oblivious`` turns that off. It is torch's own
-    means, which its ONNX exporter uses too; it holds where nothing is broadcast from a map of one cell, and nothing
-    here is: the top-down path resizes to the exact size. The check at the least size sees to it.
+    torch assumes that a side of 1 is broadcast, and excludes sizes at which a map is 1×1: a graph traced at 600×900
+    would refuse 32×32. ``backed_size_oblivious`` turns that off, as torch's own ONNX exporter does. It is correct where
+    no 1×1 map is broadcast, and none is: the top-down path resizes to the exact size. The check at the least size would
+    show an error.
 
     Raises:
-        MnfpnError: where sides are to be free, and torch is too old for that, or has maps of one element to decide on.
+        MnfpnError: with ``dynamic``, where torch is too old, or a map has one element at this size.
     """
-    low = network.plan.backbone.stride
-    sides = {2: Dim("height", min=low), 3: Dim("width", min=low)}
+    least = network.plan.backbone.stride
+    sides = {2: Dim("height", min=least), 3: Dim("width", min=least)}
     images = torch.zeros(input.shape)
     if dynamic and not hasattr(shape_config, "backed_size_oblivious"):
         raise MnfpnError(Problem("`dynamic`", f"needs a newer torch than {torch.__version__}"))
@@ -82,65 +82,65 @@ def trace(network: Network, input: NetworkInput, dynamic: bool) -> ExportedProgr
     with oblivious:
         try:
             return trace_pass(NamedOutputs(network), (images,), {INPUT: sides if dynamic else None})
-        except UserError as error:  # a map of one channel and one cell, whose order in memory it cannot leave open
-            rule = f"torch cannot leave the sides free at {input.size}: try a larger `size`"
+        except UserError as error:  # a map of one element, whose memory format torch cannot leave open
+            rule = f"torch cannot trace dynamic sides at {input.size}: try a larger `size`"
             raise MnfpnError(Problem("`dynamic`", rule)) from error
 
 
 def trace_pass(
     network: nn.Module, inputs: tuple[Tensor, ...], dynamic_shapes: dict[str, Any] | None = None
 ) -> ExportedProgram:
-    """The graph of any network in eval mode, for these inputs alone where none of their sides is dynamic.
+    """Return the graph of any network in eval mode, for the shapes of these inputs except for dynamic sides.
 
     Raises:
-        Exception: whatever torch has to say of a network that it cannot trace.
+        Exception: any error of torch, where it cannot trace the network.
     """
     with torch.no_grad(), _out_of_place(network):
         program = torch.export.export(network, inputs, dynamic_shapes=dynamic_shapes, strict=False)
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # names this machine's folders, and would be in the file
+        node.meta.pop("stack_trace", None)  # has paths of this machine, and would be in the file
     return program
 
 
 @contextmanager
 def _out_of_place(network: nn.Module) -> Iterator[None]:
-    """Have activations make new tensors.
+    """Let activations return new tensors in this block.
 
-    Working out the shapes of one in place, sides being free, takes torch's ONNX exporter half a second each.
+    For each in-place activation with dynamic sides, torch's ONNX exporter takes half a second to infer shapes.
     """
-    changed = [one for one in network.modules() if isinstance(one, nn.ReLU | nn.ReLU6) and one.inplace]
+    activations = [module for module in network.modules() if isinstance(module, nn.ReLU | nn.ReLU6) and module.inplace]
     try:
-        for activation in changed:
+        for activation in activations:
             activation.inplace = False
         yield
     finally:
-        for activation in changed:
+        for activation in activations:
             activation.inplace = True
 
 
 FILES = {SETTINGS_KEY: "mnfpn_settings.json", VERSION_KEY: "mnfpn_version.txt"}
-"""The files in the archive that hold the metadata; `torch.export.load` gives them as ``extra_files``."""
+"""The files of the archive with the metadata; `torch.export.load` returns them as ``extra_files``."""
 
 
 def write(network: Network, settings: NetworkSettings, input: NetworkInput, dynamic: bool) -> bytes:
-    """The program, which takes ``images`` and returns a dictionary of outputs by name."""
+    """Return the content of a file whose program takes ``images`` and returns a dictionary of outputs by name."""
     extra_files = {FILES[key]: text for key, text in metadata(settings).items()}
     buffer = BytesIO()
     torch.export.save(trace(network, input, dynamic), buffer, extra_files=extra_files)
     return buffer.getvalue()
 
 
-def read(path: Path, _plan: NetworkPlan) -> Opened:
-    """The program of the file."""
+def read(path: Path, _plan: NetworkPlan) -> LoadedFile:
+    """Load the program of a file."""
     extra_files = dict.fromkeys(FILES.values(), "")
     with _quiet(logging.getLogger("torch.export")):
         program = torch.export.load(path, extra_files=extra_files)
-    return Opened({key: extra_files[name] for key, name in FILES.items()}, program.module())
+    return LoadedFile({key: extra_files[name] for key, name in FILES.items()}, program.module())
 
 
 @contextmanager
 def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """Keep torch from writing the traceback of what it then raises anyway, and from warning of its buffers (2.12)."""
+    """Silence the traceback that torch logs before it raises, and its warning of read-only buffers (2.12)."""
     before, logger.disabled = logger.disabled, True
     try:
         with warnings.catch_warnings():

@@ -1,1 +1,1 @@
-"""The loop that takes samples, when it ends, statistics of samples, and what makes them less sure than they seem."""
+"""Measure: the engine that takes samples, their statistics, memory and peaks, and warnings of unsteady conditions."""

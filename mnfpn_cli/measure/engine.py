@@ -1,10 +1,12 @@
-"""The engine: warm up until steady, then time passes of all runs in turn until a rule ends it; and the rules."""
+"""The engine: warm up each run until its times are steady, then time all runs in turn until a stopping rule ends it."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
+from typing import ClassVar
 
 from mnfpn_cli.devices.clocks import Timer
 from mnfpn_cli.documents.records import Ended
@@ -14,26 +16,28 @@ from mnfpn_cli.settings.measuring import LEAST_SAMPLES, Sampling
 
 WINDOW_PASSES = 3
 WINDOW_S = 0.05
-"""A window of warm-up has at least so many passes, and takes at least so long."""
+"""A window of warm-up has at least `WINDOW_PASSES` passes, and takes at least `WINDOW_S` seconds."""
 
 SLOW_WINDOW_S = 4.0
-"""Of slow passes fewer make a window: two of them should fit before the ceiling."""
-
-STEADY = 0.05
-"""How far the medians of two windows in a row may be apart; pyperf allows 10 % for the first quartile's."""
-
-REST_S = 0.02
-"""How long worker threads may go on spinning for more work: libgomp's of torch do for some milliseconds. A pass of
-another runtime that begins in that time shares the cores with them. Behind a pass of eager PyTorch at 64×64 on two
-cores, ONNX Runtime took 12.8 ms at once, 7.0 after 5 ms, and 4.6 after 20 ms; OpenVINO 14.1, 5.7 and 4.8."""
+"""A window also ends after this time, with fewer passes: two windows of slow passes must fit below the ceiling."""
 
 WARM_UP_MAX_S = 20.0
 WARM_UP_MAX_WINDOWS = 30
+"""The ceiling: a warm-up ends after this time or this number of windows, steady or not."""
+
+STEADY = 0.05
+"""Largest relative difference of the medians of two windows in a row that agree; pyperf allows 10 % for the first
+quartile's."""
+
+REST_S = 0.02
+"""How long worker threads may spin for more work after a pass: those of torch's libgomp do so for some milliseconds. A
+pass of another runtime that begins in that time shares the cores with them. After a pass of eager PyTorch at 64×64 on
+two cores, ONNX Runtime took 12.8 ms at once, 7.0 after 5 ms, and 4.6 after 20 ms; OpenVINO 14.1, 5.7 and 4.8."""
 
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """The passes before the timed ones; ``settled`` is None where their number was fixed."""
+    """The passes before the timed ones, and their seconds; ``settled`` is None where their number was fixed."""
 
     passes: int
     seconds: float
@@ -41,53 +45,42 @@ class WarmUp:
 
 
 @dataclass
-class TimedPass:
-    """One pass of something, and the times that it took so far.
+class TimedRun:
+    """A run that is timed: its pass, its timer, and the samples taken so far.
 
     Attributes:
-        run: a pass.
-        timer: what times it.
-        samples: seconds, in order.
+        run_pass: executes one pass.
+        timer: times it.
+        samples: the time of each pass in seconds, in order.
         enqueue: seconds that the host took to queue each pass, where the device has a queue.
-        failure: why it runs no more.
+        failure: why the run failed; None while it has not.
     """
 
-    run: Callable[[], object]
+    run_pass: Callable[[], object]
     timer: Timer
     samples: list[float] = field(default_factory=list)
     enqueue: list[float] = field(default_factory=list)
     failure: str | None = None
 
-    def take(self) -> None:
-        """Time a pass.
+    def take_sample(self) -> None:
+        """Time one pass.
 
         Raises:
-            MnfpnError: where it cannot be run.
+            MnfpnError: where the pass fails.
         """
-        seconds, enqueue = self.timer(self.run)
+        seconds, enqueue = self.timer(self.run_pass)
         self.samples.append(seconds)
         if enqueue is not None:
             self.enqueue.append(enqueue)
 
 
-Rule = Callable[[Sequence[TimedPass]], Ended | None]
-"""Told of all runs after each round; says what ends the measurement, or None where it goes on."""
-
-
-def rest_between(device_type: str, runtimes: Collection[str]) -> Callable[[], object]:
-    """What lets a CPU's threads come to rest between runs of several runtimes, which have threads of their own."""
-    return partial(time.sleep, REST_S) if device_type == "cpu" and len(set(runtimes)) > 1 else lambda: None
-
-
-def warm_up(run: Callable[[], object], timer: Timer, passes: int | None = None) -> WarmUp:
-    """Run until the medians of two windows in a row agree, or as often as is asked for."""
+def warm_up(run_pass: Callable[[], object], timer: Timer, passes: int | None = None) -> WarmUp:
+    """Run passes until the medians of two windows in a row agree, or exactly ``passes`` of them."""
     if passes is not None:
-        return WarmUp(passes, sum(timer(run).seconds for _ in range(passes)), None)
+        return WarmUp(passes, sum(timer(run_pass).seconds for _ in range(passes)), None)
     count, seconds, before = 0, 0.0, None
     for _ in range(WARM_UP_MAX_WINDOWS):
-        window: list[float] = []
-        while sum(window) < WINDOW_S or (len(window) < WINDOW_PASSES and sum(window) < SLOW_WINDOW_S):
-            window.append(timer(run).seconds)
+        window = _window(run_pass, timer)
         count, seconds, now = count + len(window), seconds + sum(window), median(window)
         if before is not None and abs(now - before) <= STEADY * before:
             return WarmUp(count, seconds, True)
@@ -97,49 +90,65 @@ def warm_up(run: Callable[[], object], timer: Timer, passes: int | None = None) 
     return WarmUp(count, seconds, False)
 
 
-def rewarm(subjects: Sequence[TimedPass], device_type: str) -> None:
-    """Run each once more where making another ready took from it: a GPU's memory that torch had kept for it."""
+def _window(run_pass: Callable[[], object], timer: Timer) -> list[float]:
+    """Time the passes of one window of warm-up."""
+    window: list[float] = []
+    while sum(window) < WINDOW_S or (len(window) < WINDOW_PASSES and sum(window) < SLOW_WINDOW_S):
+        window.append(timer(run_pass).seconds)
+    return window
+
+
+def rewarm(runs: Sequence[TimedRun], device_type: str) -> None:
+    """On a GPU, execute one more pass of each run: preparing the next run took the memory that torch cached for it."""
     if device_type != "cuda":
         return
-    for subject in subjects:
+    for run in runs:
         try:
-            subject.timer(subject.run)
+            run.timer(run.run_pass)
         except MnfpnError as error:
-            subject.failure = error.message
+            run.failure = error.message
+
+
+def rest_between(device_type: str, runtimes: Collection[str]) -> Callable[[], object]:
+    """Return a function that waits for a CPU's threads to stop spinning, where several runtimes have their own."""
+    return partial(time.sleep, REST_S) if device_type == "cpu" and len(set(runtimes)) > 1 else lambda: None
+
+
+Rule = Callable[[Sequence[TimedRun]], Ended | None]
+"""A stopping rule: called after each round with the runs that have not failed; returns what ends the measurement."""
 
 
 def take_samples(
-    subjects: Sequence[TimedPass],
+    runs: Sequence[TimedRun],
     rule: Rule,
     after_round: Callable[[], object] = lambda: None,
-    settle: Callable[[], object] = lambda: None,
+    rest: Callable[[], object] = lambda: None,
 ) -> Ended:
-    """Time passes of all runs in turn, there and back again, until the rule ends it.
+    """Time one pass of each run in turn, in rounds A B C, C B A, A B C, …, until the rule ends the measurement.
 
-    A subject that fails keeps its samples and is left out from then on; Ctrl-C ends the measurement, and what was
-    measured is kept.
+    A run that fails keeps its samples, and is left out from then on. Ctrl-C ends the measurement and keeps the samples.
 
     Args:
-        subjects: what is timed.
-        rule: ends it.
-        after_round: is called between rounds.
-        settle: is called before a pass whose neighbour was another subject's, to let that one's threads come to rest.
+        runs: what is timed.
+        rule: the stopping rule.
+        after_round: is called after each round, before the rule.
+        rest: is called before a pass that follows a pass of another run.
     """
     rounds, last = 0, None
-    running = [subject for subject in subjects if subject.failure is None]
+    running = [run for run in runs if run.failure is None]
     try:
         while running:
-            for subject in running if rounds % 2 == 0 else reversed(running):
-                if subject is not last:
-                    settle()
-                last = subject
+            for run in running if rounds % 2 == 0 else reversed(running):
+                if run is not last:
+                    rest()
+                last = run
                 try:
-                    subject.take()
+                    run.take_sample()
                 except MnfpnError as error:
-                    subject.failure = error.message
+                    run.failure = error.message
             rounds += 1
             after_round()
-            running = [subject for subject in running if subject.failure is None]
+            running = [run for run in running if run.failure is None]
             ended = rule(running) if running else None
             if ended:
                 return ended
@@ -149,36 +158,72 @@ def take_samples(
 
 
 GROWTH = 1.1
-"""Sorting samples after each of thousands of passes would take longer than they do: the next look is a tenth later."""
+"""Factor between the rounds after which precision is checked: to sort thousands of samples takes longer than a pass."""
 
 LEAST_FOR_NOISE = 100
 """Samples from which on it shows whether more of them help."""
 
 NO_NARROWER = 0.9
+"""Four times as many samples should halve the width of an interval; where more than this is left, it is noise."""
+
 LEAST_BLOCKS = 6
 """Blocks of ABBA from which on their median has an interval."""
 
 
 @dataclass
-class EnoughOfEach:
-    """Ends a benchmark: by the number of passes, the precision of every median, noise that stays, or time.
+class StoppingRule(ABC):
+    """What the rules have in common: bounds on passes and time, and rounds after which precision is checked.
 
-    ``progress`` is told the share that is done.
+    Attributes:
+        sampling: the bounds.
+        progress: is called after each round with the share that is done, from 0 to 1.
+        spent: the seconds of all passes so far.
+        rounds: the rounds so far.
+        next_check: the round from which on precision is checked again.
     """
+
+    least_rounds: ClassVar[int]
+    block: ClassVar[int]
+    """Rounds that belong together: a measurement ends only after a whole block."""
 
     sampling: Sampling
     progress: Callable[[float], None] = lambda _: None
     spent: float = 0.0
     rounds: int = 0
-    next_look: int = LEAST_SAMPLES
+    next_check: int = 0
 
-    def __call__(self, subjects: Sequence[TimedPass]) -> Ended | None:
-        """Look at the runs after a round."""
+    def __call__(self, runs: Sequence[TimedRun]) -> Ended | None:
+        """Count a round, and return what ends the measurement, if anything does."""
         self.rounds += 1
-        self.spent += sum(subject.samples[-1] for subject in subjects)
-        ended = self._by_number() if self.sampling.passes is not None else self._by_precision(subjects)
+        self.spent += sum(run.samples[-1] for run in runs)
+        ended = self._check(runs) if self.rounds % self.block == 0 else None
         self.progress(1.0 if ended else self._share())
         return ended
+
+    @abstractmethod
+    def _precise(self, runs: Sequence[TimedRun]) -> Ended | None:
+        """Return whether the samples are precise enough, or too noisy to become so."""
+
+    def _check(self, runs: Sequence[TimedRun]) -> Ended | None:
+        passes = self.sampling.passes
+        return self._by_precision(runs) if passes is None else self._by_number(passes)
+
+    def _by_number(self, passes: int) -> Ended | None:
+        wanted = -(-passes // self.block) * self.block
+        if self.rounds >= wanted and self.spent >= self.sampling.min_time_s:
+            return "passes" if self.rounds == wanted else "min_time"
+        late = self.rounds >= self.least_rounds and self.spent >= self.sampling.max_time_s
+        return "max_time" if late else None
+
+    def _by_precision(self, runs: Sequence[TimedRun]) -> Ended | None:
+        if self.rounds < self.least_rounds or self.spent < self.sampling.min_time_s:
+            return None
+        if self.spent >= self.sampling.max_time_s:
+            return "max_time"
+        if self.rounds < self.next_check:
+            return None
+        self.next_check = int(self.rounds * GROWTH) + 1
+        return self._precise(runs)
 
     def _share(self) -> float:
         if self.sampling.passes is None:
@@ -186,34 +231,23 @@ class EnoughOfEach:
         by_time = self.spent / self.sampling.min_time_s if self.sampling.min_time_s else 1.0
         return min(self.rounds / self.sampling.passes, by_time, 1.0)
 
-    def _by_number(self) -> Ended | None:
-        reached = _reached(self.rounds, self.sampling.passes or 0, self.spent, self.sampling.min_time_s)
-        late = self.rounds >= LEAST_SAMPLES and self.spent >= self.sampling.max_time_s
-        return reached or ("max_time" if late else None)
 
-    def _by_precision(self, subjects: Sequence[TimedPass]) -> Ended | None:
-        if self.rounds < LEAST_SAMPLES or self.spent < self.sampling.min_time_s:
-            return None
-        if self.spent >= self.sampling.max_time_s:
-            return "max_time"
-        if self.rounds < self.next_look:
-            return None
-        self.next_look = int(self.rounds * GROWTH) + 1
-        wide = [one for one in subjects if relative_half_width(Latency(tuple(one.samples))) > self.sampling.precision]
+@dataclass
+class BenchRule(StoppingRule):
+    """End a benchmark by the number of passes, the precision of every median, noise that stays, or time."""
+
+    least_rounds: ClassVar[int] = LEAST_SAMPLES
+    block: ClassVar[int] = 1
+
+    def _precise(self, runs: Sequence[TimedRun]) -> Ended | None:
+        wide = [run for run in runs if relative_half_width(Latency(tuple(run.samples))) > self.sampling.precision]
         if not wide:
             return "precision"
-        return "noise" if all(stays_wide(subject.samples) for subject in wide) else None
-
-
-def _reached(rounds: int, passes: int, spent: float, min_time_s: float) -> Ended | None:
-    """Which of the two lower bounds was reached last; None before both are."""
-    if rounds < passes or spent < min_time_s:
-        return None
-    return "passes" if rounds == passes else "min_time"
+        return "noise" if all(stays_wide(run.samples) for run in wide) else None
 
 
 def stays_wide(samples: Sequence[float]) -> bool:
-    """Whether four times the samples did not make the median's interval narrower; they should have halved it."""
+    """Return whether four times as many samples left the median's interval as wide; they should have halved it."""
     if len(samples) < LEAST_FOR_NOISE:
         return False
     quarter = Latency(tuple(samples[: len(samples) // 4]))
@@ -221,41 +255,20 @@ def stays_wide(samples: Sequence[float]) -> bool:
 
 
 @dataclass
-class NarrowRatio:
-    """Ends a comparison of two subjects: by the width of their ratio's interval, the number of passes, or time."""
+class RatioRule(StoppingRule):
+    """End a comparison of two runs by the number of passes, the precision of their ratio, or time.
 
-    sampling: Sampling
-    progress: Callable[[float], None] = lambda _: None
-    spent: float = 0.0
-    rounds: int = 0
-    next_look: int = 2 * LEAST_BLOCKS
+    Two rounds make a block of ABBA.
+    """
 
-    def __call__(self, subjects: Sequence[TimedPass]) -> Ended | None:
-        """Look at both after a round; a block of ABBA is whole after every second one."""
-        if len(subjects) < 2:
-            return "failed"
-        self.rounds += 1
-        self.spent += sum(subject.samples[-1] for subject in subjects)
-        passes, ended = self.sampling.passes, None
-        if self.rounds % 2 == 0:
-            ended = self._by_precision(subjects) if passes is None else self._by_number(passes)
-        share = self.rounds / passes if passes else self.spent / (self.sampling.max_time_s or 1.0)
-        self.progress(1.0 if ended else min(share, 1.0))
-        return ended
+    least_rounds: ClassVar[int] = 2 * LEAST_BLOCKS
+    block: ClassVar[int] = 2
 
-    def _by_number(self, passes: int) -> Ended | None:
-        reached = _reached(self.rounds, passes + passes % 2, self.spent, self.sampling.min_time_s)
-        late = self.rounds >= 2 * LEAST_BLOCKS and self.spent >= self.sampling.max_time_s
-        return reached or ("max_time" if late else None)
+    def __call__(self, runs: Sequence[TimedRun]) -> Ended | None:
+        """Count a round; a comparison of which one run failed ends at once."""
+        return super().__call__(runs) if len(runs) == 2 else "failed"
 
-    def _by_precision(self, subjects: Sequence[TimedPass]) -> Ended | None:
-        if self.rounds < 2 * LEAST_BLOCKS or self.spent < self.sampling.min_time_s:
-            return None
-        if self.spent >= self.sampling.max_time_s:
-            return "max_time"
-        if self.rounds < self.next_look:
-            return None
-        self.next_look = int(self.rounds * GROWTH)
-        a, b = subjects
+    def _precise(self, runs: Sequence[TimedRun]) -> Ended | None:
+        a, b = runs
         ratio = paired_ratio(a.samples, b.samples)
         return "precision" if ratio and ratio.half_width <= self.sampling.precision else None

@@ -1,4 +1,4 @@
-"""What a measurement was made on: hardware, libraries, time."""
+"""The environment of a measurement: hardware, versions of libraries, date."""
 
 import platform
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from mnfpn_cli.documents.records import EnvironmentRecord
 
 
 def read_environment(cpu: str) -> EnvironmentRecord:
-    """Read everything but the CPU's name, which `reading_cpu_name` reads beside other work."""
+    """Read the environment; the CPU's name takes a second, so `reading_cpu_name` reads it in the background."""
     gpus = Cuda.find()
     cuda = bool(gpus)
     return EnvironmentRecord(

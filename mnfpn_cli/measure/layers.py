@@ -1,4 +1,4 @@
-"""Where the time of a pass goes: hooks mark the time before and after each layer's call."""
+"""Time each layer of a network: hooks mark the time before and after each layer's call."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -13,12 +13,12 @@ from mnfpn_cli.devices.clocks import Marks
 from mnfpn_cli.plan.roofline import LayerWork, Row, part_of
 
 REST = "rest"
-"""The part of what the network computes itself, beside all of its layers: next to nothing, and the hooks' own time."""
+"""The part of the time outside all layers: what the network itself computes, next to nothing, and the hooks' time."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerTime:
-    """The median time of a layer in seconds, over some passes; ``path`` and ``part`` are those of `LayerWork`."""
+    """The median time of a layer in seconds; ``path`` and ``part`` are those of `LayerWork`."""
 
     path: str
     part: str
@@ -32,12 +32,12 @@ class LayerTime:
 
 @dataclass(frozen=True, slots=True)
 class LayerTimes:
-    """The layers of a pass in the order in which they run, and what marking them cost.
+    """The times of the layers of a pass in the order in which they run, and of a pass with and without marks.
 
     Attributes:
-        rows: the layers, and what their containers compute beside them.
-        marked: the median time in seconds of the passes with marks.
-        undisturbed: that of as many passes without, each taken directly before one with marks.
+        rows: the layers, and what their containers compute outside them.
+        marked: the median time of the passes with marks, in seconds.
+        undisturbed: the median time of as many passes without marks, each directly before one with marks.
     """
 
     rows: tuple[LayerTime, ...]
@@ -46,7 +46,7 @@ class LayerTimes:
 
     @property
     def seconds(self) -> float:
-        """The rows' times together."""
+        """The sum of the rows' times."""
         return sum(row.seconds for row in self.rows)
 
     @property
@@ -63,15 +63,23 @@ def time_layers(
     passes: int,
     progress: Callable[[float], None] = lambda _: None,
 ) -> LayerTimes:
-    """Time each layer of a network over some passes, of which a first one, more than asked for, is not counted.
+    """Return the median time of each layer of a network over ``passes`` passes, after one that is not counted.
 
-    A module's time is what passes in its call, less that of the layers below it. ``run`` is one forward pass of the
-    network in torch's eager mode, in whatever dtype and layout; the hooks are off again when this returns or raises.
+    A module's time is that of its call, less that of the layers below it. The hooks are removed before this returns or
+    raises.
+
+    Args:
+        run: one forward pass of the network in torch's eager mode, in any dtype and layout.
+        network: its modules get the hooks.
+        works: the layers to time.
+        marks: those of the network's device.
+        passes: how many passes with marks are counted.
+        progress: is called after each pass with the share that is done, from 0 to 1.
     """
     rows = defaultdict[Row, list[float]](list)
     marked, undisturbed = list[float](), list[float]()
     for done in range(passes + 1):
-        marks.take()  # wait for what is queued, and forget a pass that failed
+        marks.take()  # wait for queued work, and forget the marks of a pass that failed
         alone = sum(_pass(run, marks))
         with _Recorder(network, works, marks).hooked() as owners:
             marks.get_ahead()
@@ -102,7 +110,7 @@ def _by_row(owners: Sequence[Row], stretches: Sequence[float]) -> dict[Row, floa
 
 
 class _Recorder:
-    """Marks every call of the layers and their containers, and notes to whom the time from each mark on belongs."""
+    """Marks every call of the layers and their containers, and records which row owns the time after each mark."""
 
     def __init__(self, network: nn.Module, works: Sequence[LayerWork], marks: Marks) -> None:
         self._network, self._marks = network, marks
@@ -118,7 +126,7 @@ class _Recorder:
 
     @contextmanager
     def hooked(self) -> Iterator[list[Row]]:
-        """Record while the block runs, into the list that it is given."""
+        """Register the hooks for this block, and yield the list that they record into."""
         with ExitStack() as hooks:
             for path in self._parts:
                 module = self._network.get_submodule(path)

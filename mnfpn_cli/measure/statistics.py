@@ -13,24 +13,25 @@ from mnfpn_cli.documents.compare import Verdict
 from mnfpn_cli.documents.records import LatencyRecord
 
 ONE_IN = 40
-"""What a 95 % interval leaves at either end: one case in forty."""
+"""A 95 % interval leaves out one case in forty at each end."""
 
 NORMAL_QUANTILE = 1.959964
 EXACT_UP_TO = 1000
-"""So many samples get the binomial distribution itself, more of them its normal approximation."""
+"""Up to this number of samples the binomial distribution is exact; beyond, it is approximated by the normal one."""
 
 OUTLIER_MADS = 14.826
-"""Median absolute deviations that make an outlier: ten standard deviations where samples are normal."""
+"""An outlier is further than this many median absolute deviations from the median: ten standard deviations where
+samples are normal."""
 
 CLOCK_S = 1e-6
-"""Closer to the median, a sample is no outlier: CUDA's events tell 0.5 µs apart, and all the others may be equal."""
+"""A sample this close to the median is no outlier: CUDA's events resolve 0.5 µs, and all other samples may be equal."""
 
 LEAST_FOR_PERCENTILE = {90: 64, 99: 662}
-"""Samples from which on a percentile is given."""
+"""The fewest samples from which a percentile is given."""
 
 
 class Interval(NamedTuple):
-    """The ends of a confidence interval."""
+    """A confidence interval."""
 
     low: float
     high: float
@@ -83,25 +84,25 @@ class Latency:
         return median(abs(sample - middle) for sample in self.samples)
 
     def percentile(self, per_cent: int) -> float | None:
-        """A high percentile in seconds; None where the samples are too few for it (`LEAST_FOR_PERCENTILE`)."""
+        """Return a high percentile in seconds; None with fewer samples than `LEAST_FOR_PERCENTILE`."""
         if len(self.samples) < LEAST_FOR_PERCENTILE[per_cent]:
             return None
         return quantiles(self.ordered, n=100, method="inclusive")[per_cent - 1]
 
     @property
     def outliers(self) -> tuple[int, ...]:
-        """The positions of samples that are far from all others; they are marked, and stay."""
+        """The indices of samples that are far from the median; they are reported, not removed."""
         middle, limit = self.median, max(OUTLIER_MADS * self.mad, CLOCK_S)
         return tuple(index for index, sample in enumerate(self.samples) if abs(sample - middle) > limit)
 
     @property
     def slow_first(self) -> bool:
-        """Whether the first of the passes is an outlier by being slow: something was not warm."""
+        """Whether the first sample is a slow outlier: the warm-up was too short."""
         return 0 in self.outliers and self.samples[0] > self.median
 
 
 def latency_record(latency: Latency) -> LatencyRecord:
-    """Give samples and their statistics for a document."""
+    """Return the record of samples and their statistics for a document."""
     return LatencyRecord(
         median=latency.median,
         ci95=latency.interval,
@@ -117,10 +118,10 @@ def latency_record(latency: Latency) -> LatencyRecord:
 
 
 def median_interval(ordered: Sequence[float]) -> Interval | None:
-    """The 95 % interval of the median of what was sampled, whatever its distribution; None with fewer than six samples.
+    """Return the distribution-free 95 % interval of the median of sorted samples; None with fewer than six.
 
-    The ends are samples: the j-th from either end, j being the largest for which fewer than j of n fair coins come up
-    heads at most once in forty times.
+    Its ends are the j-th samples from either end, for the largest j for which fewer than j of n fair coins come up
+    heads in at most one case of forty.
     """
     rank = _rank(len(ordered))
     return Interval(ordered[rank - 1], ordered[-rank]) if rank else None
@@ -128,7 +129,7 @@ def median_interval(ordered: Sequence[float]) -> Interval | None:
 
 @lru_cache(maxsize=256)
 def _rank(n: int) -> int:
-    """The j of `median_interval`; 0 where even the extremes are not enough."""
+    """Return the j of `median_interval`; 0 where even the extremes are too narrow."""
     if n > EXACT_UP_TO:
         return math.floor((n + 1 - NORMAL_QUANTILE * math.sqrt(n)) / 2)
     outcomes, ways = 0, 1
@@ -141,7 +142,7 @@ def _rank(n: int) -> int:
 
 
 def relative_half_width(latency: Latency) -> float:
-    """How far the farther end of the median's interval is from the median, over the median; infinite for too few."""
+    """Return the distance of the median's interval's farther end from the median, over the median; inf without one."""
     interval, middle = latency.interval, latency.median
     if interval is None or not middle:
         return math.inf
@@ -149,20 +150,20 @@ def relative_half_width(latency: Latency) -> float:
 
 
 LEAST_DRIFT = 0.02
-"""A smaller change over a run would hardly matter to anyone, relative to the median."""
+"""Smaller relative changes of the median are too small to matter."""
 
 LEAST_DISTANCE = 6.0
-"""Deviations between two humps, as Ashman et al. 1994 count them: one flat hump cut in halves gives 2.7."""
+"""The least distance D of two humps (Ashman et al. 1994): one flat hump cut in half gives 2.7."""
 
 NORMAL_IQR = 1.349
-"""Standard deviations in a normal distribution's interquartile range."""
+"""The interquartile range of a normal distribution, in standard deviations."""
 
 LEAST_SHARE = 0.1
-"""Samples that make a hump: fewer are outliers."""
+"""The least share of the samples that makes a hump: fewer are outliers."""
 
 LEAST_FOR_DRIFT = 18
 LEAST_FOR_HUMPS = 60
-"""Of fewer, one hump with a long tail (exponential) looks like two in more than one case of a hundred."""
+"""With fewer samples, one hump with a long tail (exponential) looks like two in more than one case of a hundred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +176,9 @@ class Humps:
 
 
 def drift(samples: Sequence[float]) -> float | None:
-    """By how much the last third of the samples is slower than the first, relative to it; None where it does not drift.
+    """Return by how much the last third of the samples is slower than the first, as a share of it; None without drift.
 
-    It drifts where the medians' 95 % intervals do not meet, and the change is not too small to matter.
+    Samples drift where the 95 % intervals of the two medians do not overlap and the change is at least `LEAST_DRIFT`.
     """
     if len(samples) < LEAST_FOR_DRIFT:
         return None
@@ -186,15 +187,15 @@ def drift(samples: Sequence[float]) -> float | None:
     change = last.median / first.median - 1
     if first.interval is None or last.interval is None or abs(change) < LEAST_DRIFT:
         return None
-    meet = first.interval.low <= last.interval.high and last.interval.low <= first.interval.high
-    return None if meet else change
+    overlap = first.interval.low <= last.interval.high and last.interval.low <= first.interval.high
+    return None if overlap else change
 
 
 def humps(latency: Latency) -> Humps | None:
-    """The two humps of samples that have two; None where they have one, or are too few to tell.
+    """Return the two humps of samples that have two; None where they have one, or are too few.
 
-    The samples are cut where the two sides are most alike within (Otsu 1979); two humps are sides that lie far apart
-    for how wide they are (Ashman's D, by order: a spike on the slower hump must not hide it).
+    The samples are cut where the variance within the two sides is least (Otsu 1979). The sides are humps where they
+    lie far apart for their width (Ashman's D, of medians and quartiles: a spike on the slower hump must not hide it).
     """
     sides = _sides(latency.ordered) if len(latency.samples) >= LEAST_FOR_HUMPS else None
     if sides is None:
@@ -207,7 +208,7 @@ def humps(latency: Latency) -> Humps | None:
 
 
 def _sides(ordered: Sequence[float]) -> tuple[Sequence[float], Sequence[float]] | None:
-    """The two sides of the best cut, less outliers: sides too small for a hump, which all together stay so small."""
+    """Return the two sides of the best cut, without outliers: sides that even together are too few for a hump."""
     few = LEAST_SHARE * len(ordered)
     left = ordered
     while len(ordered) - len(left) < few:
@@ -220,7 +221,7 @@ def _sides(ordered: Sequence[float]) -> tuple[Sequence[float], Sequence[float]] 
 
 
 def _best_cut(ordered: Sequence[float]) -> int:
-    """How many samples lie below the cut with the largest variance between the two sides."""
+    """Return the number of samples below the cut with the largest variance between the two sides."""
     n, total = len(ordered), sum(ordered)
     sums = list(accumulate(ordered))
     return max(range(1, n), key=lambda k: (sums[k - 1] / k - (total - sums[k - 1]) / (n - k)) ** 2 * k * (n - k))
@@ -230,12 +231,12 @@ PAIRED = "median of the ratios of interleaved ABBA blocks, distribution-free 95 
 UNPAIRED = "Hodges-Lehmann ratio of independent samples, Mann-Whitney 95 % interval"
 
 MOST_UNPAIRED = 500
-"""Samples of a side that are compared each with each of the other's; of more, every second, third, … is taken."""
+"""The most samples of a side: each is compared with each of the other side. Of more, every second, third, … is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """The time of B over the time of A, its 95 % interval (None for too few samples), and how they were worked out."""
+    """The time of B over the time of A, its 95 % interval (None with too few samples), and the method."""
 
     value: float
     interval: Interval | None
@@ -243,13 +244,13 @@ class Ratio:
 
     @property
     def half_width(self) -> float:
-        """How far the farther end of the interval is from the ratio, over the ratio; infinite where there is none."""
+        """The distance of the interval's farther end from the ratio, over the ratio; infinite without an interval."""
         if self.interval is None:
             return math.inf
         return max(self.interval.high - self.value, self.value - self.interval.low) / self.value
 
     def verdict(self, margin: float) -> Verdict:
-        """What the interval shows: a difference of more than the margin, none of more than that, or neither."""
+        """Return what the interval shows: a difference larger than the margin, no such difference, or neither."""
         if self.interval is None:
             return "inconclusive"
         if self.interval.low > 1 + margin:
@@ -261,9 +262,9 @@ class Ratio:
 
 
 def paired_ratio(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
-    """The ratio from passes that were timed A B B A, A B B A, …; None before the first block is whole.
+    """Return the ratio of passes that were timed A B B A, A B B A, …; None before the first block is complete.
 
-    Each block gives a ratio of its own: what slows the machine for longer than a block slows both.
+    Each block gives one ratio: whatever slows the machine for longer than a block slows both sides.
     """
     blocks = min(len(a), len(b)) // 2
     ratios = sorted((b[2 * k] + b[2 * k + 1]) / (a[2 * k] + a[2 * k + 1]) for k in range(blocks))
@@ -271,10 +272,10 @@ def paired_ratio(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
 
 
 def unpaired_ratio(a: Sequence[float], b: Sequence[float]) -> Ratio:
-    """The ratio from samples that were taken one after the other, or on different days.
+    """Return the ratio of samples that were taken one after the other, or on different days.
 
-    It takes each side's samples for independent of each other, which those of a loaded machine are not: what changed
-    between the two runs is in the ratio and not in the interval.
+    The method assumes that each side's samples are independent, which those of a loaded machine are not: what changed
+    between the two runs is in the ratio, and not in the interval.
     """
     a, b = _thinned(a), _thinned(b)
     differences = sorted(math.log(y) - math.log(x) for x in a for y in b)

@@ -1,4 +1,4 @@
-"""What makes a measurement less than it seems, in words: the cause, with figures, and what helps. No torch here."""
+"""Warnings of unsteady conditions: the cause with figures, and what helps. Does not import torch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from mnfpn_cli.devices.nvml import GpuState
 
 MIN_CLOCKS = 4
-"""Fewer samples have no deciles to speak of."""
+"""The fewest samples of a clock from which deciles are taken."""
 
 
 def deciles(clocks_hz: Sequence[float]) -> tuple[float, float]:
-    """The first and the last decile: a single odd sample is none; twice the same where there are too few."""
+    """Return the first and the last decile, which a single odd sample does not move; zeros with too few samples."""
     if len(clocks_hz) < MIN_CLOCKS:
         return 0.0, 0.0
     low, *_, high = quantiles(clocks_hz, n=10, method="inclusive")
@@ -28,29 +28,33 @@ def deciles(clocks_hz: Sequence[float]) -> tuple[float, float]:
 
 
 MIN_CPU_S = 0.05
-"""Of CPU time, before a share of it is believed: the kernel counts in steps of 10 ms, on each core."""
+"""Less CPU time makes no warning: the kernel counts in steps of 10 ms on each core."""
 
 LOAD_CORES = 0.10
-"""Of a core that our threads wanted. All threads wait for the slowest; an idle system uses 1 to 3 %."""
+"""Load that makes a warning, in cores that our threads need. All threads wait for the slowest; an idle system uses 1 to
+3 % of a core."""
 
 LOAD_SHARE = 0.01
-"""Of all the cores that our threads wanted: large machines have more daemons, and each of them matters less."""
+"""The same as a share of the cores that our threads need: large machines have more daemons, each of which matters
+less."""
 
 SPARE_LOAD_SHARE = 0.25
-"""Of all cores, where our threads leave that many free: caches, memory and turbo are shared even so."""
+"""Load that makes a warning, as a share of all cores, though our threads leave enough cores free: caches, memory and
+turbo are shared nevertheless."""
 
 STEAL_SHARE = 0.02
-"""Of the CPUs' time: on a quiet machine, medians of one network measured twice, in turns, differ by about as much."""
+"""Steal that makes a warning, as a share of the CPUs' time: on a quiet machine, the medians of one network measured
+twice in turns differ by about as much."""
 
 THROTTLED_PERIODS = 0.01
-"""Of a container's periods of 0.1 s: more than one pass in a hundred may have been stopped."""
+"""The share of a container's periods of 0.1 s: above it, more than one pass in a hundred may have been stopped."""
 
 CONTENTION_SHARE = 0.05
-"""Of our threads' time. One runtime has less than 1 %; two in turns had 10 % where a pass took a third longer by it,
-and 40 % where it took twice as long."""
+"""Waiting that makes a warning, as a share of our threads' time. One runtime has less than 1 %; two in turns had 10 %
+where a pass took a third longer, and 40 % where it took twice as long."""
 
 CPU_CLOCK_SPREAD = 0.10
-"""Between deciles of samples: turbo moves by some steps of 0.1 GHz all the time."""
+"""Relative difference of the deciles: turbo moves by some steps of 0.1 GHz all the time."""
 
 
 def unsteady_cpu(
@@ -59,10 +63,10 @@ def unsteady_cpu(
     """What was wrong with the CPUs while something was measured; nothing on a quiet machine.
 
     Args:
-        interval: what lay between the readings before and after.
-        cores: that this process may use.
-        threads: that computed; None where a GPU did, and the CPU only fed it.
-        clocks_hz: samples of the CPU's clock.
+        interval: what happened between the readings before and after.
+        cores: the cores that this process may use.
+        threads: the number of threads that computed; None where a GPU computed.
+        clocks_hz: samples of the CPU's clock in hertz.
     """
     found = (
         _load(interval, cores, threads or 1),
@@ -91,7 +95,7 @@ def _load(interval: Span, cores: Cores, threads: int) -> WarningRecord | None:
 
 
 def _who(interval: Span, other: float) -> str:
-    """Who it was: a process that made most of the load has a name; of many short ones nothing is known but the sum."""
+    """Name the process that made most of the load; of many short processes only the sum is known."""
     busiest = interval.busiest
     if busiest is None or busiest.cpu_s < 0.5 * other * interval.seconds:
         return "other processes"
@@ -142,8 +146,8 @@ def _threads(cores: Cores, threads: int) -> WarningRecord | None:
 def _contention(interval: Span, threads: int) -> WarningRecord | None:
     """Our own threads in each other's way, though they are no more than the cores.
 
-    What we waited for others is at most what these computed. The rest we waited for ourselves: the workers of a
-    runtime spin for some milliseconds after its pass, and take the cores from those of the next.
+    Our threads waited for other processes at most as long as these computed. The rest of the time they waited for each
+    other: a runtime's threads spin for some milliseconds after its pass, and take cores from the next runtime's.
     """
     if interval.waited_s is None or interval.other_cores is None or interval.throttled_periods:
         return None
@@ -174,19 +178,19 @@ def _clock(clocks_hz: Sequence[float]) -> WarningRecord | None:
 
 
 GPU_CLOCK_SPREAD = 0.05
-"""Between deciles of samples: a GPU's steps are 15 MHz, and the clock stays where nothing limits it."""
+"""Relative difference of the deciles: a GPU's steps are 15 MHz, and its clock stays where nothing limits it."""
 
 THROTTLED_READINGS = 0.10
-"""Of readings of a GPU: a limit met once, for a moment, moves no median."""
+"""The share of a GPU's readings: a limit met once, for a moment, does not move a median."""
 
 THROTTLING_HELPS = {
     "power limit": "lock a clock that the power allows (nvidia-smi -lgc), or raise its limit (nvidia-smi -pl)",
     "thermal limit": "let it cool down, or cool it better",
     "hardware thermal limit": "let it cool down, or cool it better",
-    "power brake": "look after its power supply",
-    "hardware slowdown": "look after its cooling and its power supply",
+    "power brake": "check its power supply",
+    "hardware slowdown": "check its cooling and its power supply",
 }
-"""The hardware's slowdown comes last: it is also set where heat or the power brake is the reason."""
+"""What helps, by reason. The hardware slowdown is last: heat and the power brake set it too."""
 
 
 def unsteady_gpu(states: Sequence[GpuState]) -> tuple[WarningRecord, ...]:

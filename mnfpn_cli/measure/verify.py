@@ -1,4 +1,4 @@
-"""Run the real network, and compare its maps with the plan's; and how far two outputs differ."""
+"""Verify a plan against the real network's shapes, and measure the difference of two outputs."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -18,49 +18,48 @@ from mnfpn_cli.plan.shapes import NetworkShapes
 
 
 def largest(tensor: Tensor) -> float:
-    """The largest absolute value; 0 of no elements."""
+    """Return the largest absolute value; 0 of no elements."""
     return tensor.abs().max().item() if tensor.numel() else 0.0
 
 
-def relative_difference(found: Tensor, expected: Tensor) -> float:
-    """The largest difference of two elements, over the largest absolute value that was expected.
+def relative_difference(actual: Tensor, expected: Tensor) -> float:
+    """Return the largest difference of two elements, over the largest absolute value in ``expected``.
 
-    Infinite where either is not finite, where their shapes differ, or where all that was expected is zero and
-    something else was found.
+    It is infinite where a tensor is not finite, where the shapes differ, or where ``expected`` is all zero and
+    ``actual`` is not.
     """
-    if found.shape != expected.shape or not (found.isfinite().all() and expected.isfinite().all()):
+    if actual.shape != expected.shape or not (actual.isfinite().all() and expected.isfinite().all()):
         return inf
-    difference, scale = largest(found - expected), largest(expected)
+    difference, scale = largest(actual - expected), largest(expected)
     return difference / scale if scale else (inf if difference else 0.0)
 
 
-def largest_difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
-    """The largest relative difference over all outputs, 0 of none, in float32 and on the CPU."""
-    differences = (
-        relative_difference(_in_float32(one), _in_float32(other)) for one, other in zip(found, expected, strict=True)
-    )
+def largest_difference(actual: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """Return the largest relative difference over all outputs, in float32 on the CPU; 0 of no outputs."""
+    differences = (relative_difference(_in_float32(x), _in_float32(y)) for x, y in zip(actual, expected, strict=True))
     return max(differences, default=0.0)
 
 
 def _in_float32(tensor: Tensor) -> Tensor:
-    """On the CPU; of complex numbers, both parts."""
+    """Copy to the CPU in float32; complex numbers as their two parts."""
     tensor = tensor.detach().cpu()
     return (torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor).float()
 
 
 SEED = 0
-"""Of the weights that no checkpoint gives; shapes do not depend on them."""
+"""Seed of the weights that no checkpoint gives; shapes do not depend on them."""
 
 
 def verify_shapes(origin: FromSettings, shapes: NetworkShapes) -> WeightsRecord | None:
-    """Run the real network, on the CPU in float32, and compare it with the plan; load its checkpoint if it has one.
+    """Run the real network on the CPU in float32, and compare it with the plan: parameters, taps, levels, logits.
 
-    Compared are the number of parameters, each level's tap and output, and the logits.
+    Returns:
+        The record of its checkpoint, if the settings name one.
 
     Raises:
-        CheckError: where anything differs, naming all that does.
-        UsageError: where the run cannot fit the memory that is free, or the checkpoint is of another network.
-        MnfpnError: where it runs out of memory all the same.
+        CheckError: where anything differs, with all that does.
+        UsageError: where the run cannot fit the free memory, or the checkpoint is of another network.
+        MnfpnError: where the run is out of memory nevertheless.
     """
     plan, input = origin.plan, shapes.input
     check_fits(plan, input, "float32", torch.device("cpu"))
@@ -68,10 +67,10 @@ def verify_shapes(origin: FromSettings, shapes: NetworkShapes) -> WeightsRecord 
         network, loaded = origin.build(SEED)
         real = _observe(network, plan, torch.rand(input.shape))
     planned = _expect(shapes) | {"parameters": network_cost(plan, input.size).total.parameters}
-    # A level's tap is a stage, or, for an extra level, the level before it: what is real of either is known by path.
+    # A level's tap is a stage or, for an extra level, the level before it: the real shape of either is known by path.
     real |= {f"{level.name} tap": real.get(level.tap_path) for level in shapes.levels}
     wrong = [
-        f"{what} planned {planned[what]}, real {real.get(what)}" for what in planned if planned[what] != real.get(what)
+        f"{name} planned {planned[name]}, real {real.get(name)}" for name in planned if planned[name] != real.get(name)
     ]
     if wrong:
         raise CheckError(Problem("`verify`", f"at {input.size} the real network differs: {'; '.join(wrong)}"))
@@ -79,7 +78,7 @@ def verify_shapes(origin: FromSettings, shapes: NetworkShapes) -> WeightsRecord 
 
 
 def _expect(shapes: NetworkShapes) -> dict[str, object]:
-    """What the plan says of each level and of the logits."""
+    """Return the planned shapes of each level's tap and output, and of the logits."""
     batch = shapes.input.batch
     planned: dict[str, object] = {"levels": len(shapes.levels)}
     for level in shapes.levels:
@@ -91,23 +90,23 @@ def _expect(shapes: NetworkShapes) -> dict[str, object]:
 
 
 def _observe(network: Network, plan: NetworkPlan, images: torch.Tensor) -> dict[str, object]:
-    """The shapes of a real pass: each stage's and each level's map by path, and what comes out."""
-    seen: dict[str, object] = {"parameters": sum(p.numel() for p in network.parameters()), "levels": 0}
+    """Run a real pass; return the shapes of each stage's and each level's map by path, and of the logits."""
+    shapes: dict[str, object] = {"parameters": sum(p.numel() for p in network.parameters()), "levels": 0}
 
-    def see_levels(_module: nn.Module, _taps: object, maps: tuple[torch.Tensor, ...]) -> None:
+    def record_levels(_module: nn.Module, _taps: object, maps: tuple[torch.Tensor, ...]) -> None:
         names = plan.pyramid.names if plan.pyramid else ()
-        seen["levels"] = len(maps)
-        seen.update({name: tuple(x.shape) for name, x in zip(names, maps, strict=True)})
-        seen.update({f"{name} output": tuple(x.shape) for name, x in zip(names, maps, strict=True)})
+        shapes["levels"] = len(maps)
+        shapes.update({name: tuple(x.shape) for name, x in zip(names, maps, strict=True)})
+        shapes.update({f"{name} output": tuple(x.shape) for name, x in zip(names, maps, strict=True)})
 
-    def see_stage(path: str, _module: nn.Module, _x: object, y: torch.Tensor) -> None:
-        seen[path] = tuple(y.shape)
+    def record_stage(path: str, _module: nn.Module, _x: object, y: torch.Tensor) -> None:
+        shapes[path] = tuple(y.shape)
 
     for index, stage in enumerate(network.stages):
-        stage.register_forward_hook(partial(see_stage, f"stages.{index}"))
+        stage.register_forward_hook(partial(record_stage, f"stages.{index}"))
     if network.pyramid:
-        network.pyramid.register_forward_hook(see_levels)
+        network.pyramid.register_forward_hook(record_levels)
     output = network(images)
     if network.head:
-        seen["logits output"] = tuple(output.shape)
-    return seen
+        shapes["logits output"] = tuple(output.shape)
+    return shapes

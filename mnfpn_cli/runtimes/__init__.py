@@ -1,1 +1,1 @@
-"""What executes a network: one module each, found by its name; `mnfpn_cli.runtimes.runtime` says what it must have."""
+"""The runtimes, which execute networks: one module each, loaded by name, with the interface of `runtime.Runtime`."""

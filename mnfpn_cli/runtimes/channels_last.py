@@ -1,4 +1,4 @@
-"""PyTorch as it is, with a pixel's channels side by side in memory (NHWC), as convolutions of CPUs and GPUs like it."""
+"""Eager PyTorch with a pixel's channels adjacent in memory (NHWC), which is fast for convolutions on CPUs and GPUs."""
 
 import torch
 
@@ -6,9 +6,9 @@ from mnfpn_cli.runtimes import eager
 from mnfpn_cli.runtimes.runtime import Job, Prepared
 
 ANY_NETWORK = eager.ANY_NETWORK
-impossible = eager.impossible
+unavailable_reason = eager.unavailable_reason
 
 
 def prepare(job: Job) -> Prepared:
-    """Move the network and its inputs to the device, in the dtype and in channels-last order."""
+    """Move the network and its inputs to the device, in the job's dtype and channels-last memory format."""
     return eager.prepare(job, torch.channels_last)

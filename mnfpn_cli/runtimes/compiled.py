@@ -1,4 +1,4 @@
-"""PyTorch with layers joined by its compiler, `torch.compile`, for one size and one number of threads."""
+"""PyTorch compiled by `torch.compile`, which fuses layers, for one size and one number of threads."""
 
 import os
 import shutil
@@ -21,16 +21,15 @@ from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line, strip_colours
 
 LEAST_CAPABILITY = (7, 0)
-"""The compute capability from which on Triton, which torch compiles with for GPUs, has a GPU's instructions."""
-
+"""The lowest compute capability that Triton, torch's compiler for GPUs, supports."""
 
 ANY_NETWORK = True
 
 
-def impossible(device: torch.device, _dtype: DType, _train: bool) -> str | None:
-    """It needs a Python that torch can compile, and a compiler on this machine."""
+def unavailable_reason(device: torch.device, _dtype: DType, _train: bool) -> str | None:
+    """Return why it cannot run here: it needs a Python that torch can compile, and a compiler on this machine."""
     try:
-        torch.compile(backend="inductor")  # makes a decorator; raises at once where this Python is not supported
+        torch.compile(backend="inductor")  # raises at once where this Python is not supported
     except RuntimeError as error:
         return first_line(error)
     return _missing_for_cuda(device) if device.type == "cuda" else _missing_compiler("CXX", _cxx_compilers())
@@ -46,7 +45,7 @@ def _missing_for_cuda(device: torch.device) -> str | None:
 
 
 def _cxx_compilers() -> tuple[str, ...]:
-    """The one C++ compiler that torch looks for."""
+    """Return the C++ compiler that torch looks for on this system."""
     return ({"win32": "cl", "darwin": "clang++"}.get(sys.platform, "g++"),)
 
 
@@ -61,29 +60,29 @@ def _missing_compiler(variable: str, usual: tuple[str, ...]) -> str | None:
 
 
 def prepare(job: Job) -> Prepared:
-    """Compile the network in channels-last order, by running it once.
+    """Compile the network in channels-last memory format, by running it once.
 
     Raises:
-        MnfpnError: where the compiler gives up.
+        MnfpnError: where the compiler fails.
     """
     network, inputs = move(job, torch.channels_last)
     with _compiler_failure_explained(), _weights_as_constants(job.device.type == "cpu" and not job.train):
-        # What the mode "reduce-overhead" stands for; its CUDA graphs are all that it does.
+        # The mode "reduce-overhead" is this option alone.
         options: dict[str, Any] = {"triton.cudagraphs": True} if job.device.type == "cuda" else {}
-        # A network of others may have parts that the compiler leaves to Python, as people who compile it have them.
+        # Parts of an external network may run in Python, as they do for people who compile it.
         compiled = torch.compile(own_pass(network), fullgraph=job.one_graph, dynamic=False, options=options)
         forward = partial(_marked, compiled) if options else compiled
         run = training_step(network, inputs, forward) if job.train else partial(forward, *inputs)
-        with torch.inference_mode(not job.train):  # a pass in another mode would compile anew
+        with torch.inference_mode(not job.train):  # a pass in another mode would compile again
             run()
     return Prepared(run)
 
 
 @contextmanager
 def _weights_as_constants(wanted: bool) -> Iterator[None]:
-    """Let the compiler fold batch norms into convolutions, and store weights as a CPU's convolutions want them.
+    """Let the compiler fold batch norms into convolutions, and store weights in the order of a CPU's convolutions.
 
-    It must be set like this: as an option of `torch.compile` it reaches one half of the compiler, and changes nothing.
+    As an option of `torch.compile` this setting reaches only half of the compiler, and has no effect.
     """
     import torch._inductor.config as inductor
 
@@ -92,10 +91,10 @@ def _weights_as_constants(wanted: bool) -> Iterator[None]:
 
 
 def own_pass(network: nn.Module) -> Callable[..., Any]:
-    """A call of the network, as a function with a code object of its own.
+    """Return a function that calls the network and has its own code object.
 
-    torch keeps what it compiled with the code object, which all networks of a class share: the ninth would be one too
-    many, and `torch._dynamo.reset` would throw away one that another is about to be compared with.
+    torch caches compiled code by code object, at most eight times each, and all networks of a class share that of
+    `forward`. `torch._dynamo.reset` would make room, but discard networks that are still to be timed.
     """
 
     def call(*inputs: Tensor) -> Any:
@@ -106,20 +105,20 @@ def own_pass(network: nn.Module) -> Callable[..., Any]:
 
 
 def _marked(compiled: Callable[..., Any], *inputs: Tensor) -> Any:
-    """Run once; the outputs of the pass before may be overwritten."""
+    """Run one pass; it may overwrite the outputs of the pass before."""
     torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
     return compiled(*inputs)
 
 
 @contextmanager
 def _compiler_failure_explained() -> Iterator[None]:
-    """Turn what stops the compiler into an error in words, and let it be imported without warnings."""
+    """Turn the compiler's exceptions into an `MnfpnError`, and silence the warnings of its import."""
     from torch._dynamo.exc import TorchDynamoException
 
     with warnings.catch_warnings():
-        # Importing the compiler imports modules that torch.jit compiles, which torch itself has deprecated.
+        # The import compiles modules by torch.jit, which torch itself has deprecated.
         warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
-        # Advice to use TF32 in products, which would change the numbers, and on how to.
+        # Advice to use TF32 in matrix products, which would change the results.
         warnings.filterwarnings("ignore", "TensorFloat32 tensor cores|Please use the new API settings", UserWarning)
         try:
             yield
@@ -128,7 +127,7 @@ def _compiler_failure_explained() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """What stopped the compiler: a C++ compiler's first error, or the first line of the exception that torch wraps."""
+    """Return a C++ compiler's first error, or the first line of the exception that torch wraps."""
     cause = getattr(error, "inner_exception", error)
     errors = (line.strip() for line in strip_colours(str(cause)).replace("`", "'").splitlines() if "error: " in line)
     return next(errors, first_line(cause) or type(cause).__name__)

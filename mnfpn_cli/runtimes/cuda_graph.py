@@ -1,4 +1,4 @@
-"""PyTorch's kernels in channels-last order, recorded once and replayed: the host queues one graph, not each kernel."""
+"""CUDA graph: record PyTorch's kernels once and replay them, so that the host queues one graph, not each kernel."""
 
 import gc
 from collections.abc import Iterator
@@ -16,14 +16,13 @@ from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
 
 WARM_UP = 3
-"""Passes before the recording: libraries choose kernels and allocate workspaces, which must not happen within it."""
-
+"""Passes before the recording: libraries choose kernels and allocate workspaces in them, not during the recording."""
 
 ANY_NETWORK = True
 
 
-def impossible(device: torch.device, _dtype: DType, train: bool) -> str | None:
-    """It is NVIDIA's, and what is recorded here is a pass forward."""
+def unavailable_reason(device: torch.device, _dtype: DType, train: bool) -> str | None:
+    """Return why it cannot run here: it needs CUDA, and records a forward pass."""
     if train:
         return "inference only"
     return None if device.type == "cuda" else "runs on CUDA alone"
@@ -31,7 +30,7 @@ def impossible(device: torch.device, _dtype: DType, train: bool) -> str | None:
 
 @dataclass(frozen=True)
 class RecordedPass:
-    """A recorded pass. The graph knows the addresses alone of what it reads and writes: this keeps it."""
+    """A recorded pass. The graph has only the addresses of its tensors: this object keeps the tensors alive."""
 
     graph: torch.cuda.CUDAGraph
     network: nn.Module
@@ -39,27 +38,27 @@ class RecordedPass:
     outputs: Any
 
     def __call__(self) -> Any:
-        """Run once; the outputs are where they were."""
+        """Replay the pass; return the same output tensors every time, with new values."""
         self.graph.replay()
         return self.outputs
 
 
 def prepare(job: Job) -> Prepared:
-    """Record a pass. The inputs stay where they are, and so do the outputs, which every pass writes anew.
+    """Record a pass in channels-last memory format. Every pass reads the same inputs and overwrites the same outputs.
 
     Raises:
         MnfpnError: where a pass cannot be recorded.
     """
     network, inputs = move(job, torch.channels_last)
     with torch.cuda.device(job.device), torch.inference_mode():
-        # Nothing can be recorded on the default stream; and torch's own for graphs is the first device's for ever.
+        # The default stream cannot be recorded, and torch's own stream for graphs stays on the first device.
         stream = torch.cuda.Stream(job.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(job.device))
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP):
                 network(*inputs)
         torch.cuda.current_stream(job.device).wait_stream(stream)
-        with _workspaces_of_its_own(), torch.cuda.stream(stream):  # which a recording that fails would not leave
+        with _workspaces_of_its_own(), torch.cuda.stream(stream):  # a failed recording would not leave this context
             return Prepared(_recorded(network, inputs, stream))
 
 
@@ -70,7 +69,7 @@ def _recorded(network: nn.Module, inputs: tuple[Tensor, ...], stream: torch.cuda
             try:
                 outputs = network(*inputs)
             except BaseException as error:
-                broken.append(error)  # the error that ends the recording will take its place
+                broken.append(error)  # the error that ends the recording replaces it
                 raise
     except RuntimeError as error:
         raise _explained(broken[0] if broken else error) from error
@@ -79,9 +78,9 @@ def _recorded(network: nn.Module, inputs: tuple[Tensor, ...], stream: torch.cuda
 
 @contextmanager
 def _workspaces_of_its_own() -> Iterator[None]:
-    """Have cuBLAS allocate its workspaces within the recording: others may be freed while the graph still uses them.
+    """Let cuBLAS allocate workspaces during the recording: earlier ones may be freed while the graph still uses them.
 
-    Garbage is collected before: to free another graph is not allowed during the recording.
+    Garbage is collected first: another graph must not be freed during the recording.
     """
     gc.collect()
     torch._C._cuda_clearCublasWorkspaces()
@@ -92,7 +91,7 @@ def _workspaces_of_its_own() -> Iterator[None]:
 
 
 def _explained(cause: BaseException) -> BaseException:
-    """The error in words, but for those that others have words for: Ctrl-C, and memory that runs out."""
+    """Return an `MnfpnError` for the cause; Ctrl-C and out-of-memory errors, which callers handle, stay."""
     if isinstance(cause, torch.OutOfMemoryError) or not isinstance(cause, Exception):
         return cause
     return MnfpnError(f"CUDA could not record the network as a graph: {first_line(cause)}")

@@ -1,4 +1,4 @@
-"""PyTorch as it is: each layer by itself, maps in torch's usual order."""
+"""Eager PyTorch: layer by layer, in torch's usual memory format (NCHW)."""
 
 from functools import partial
 
@@ -11,21 +11,21 @@ from mnfpn_cli.settings.input import DType
 ANY_NETWORK = True
 
 
-def impossible(_device: torch.device, _dtype: DType, _train: bool) -> str | None:
-    """It runs wherever torch does."""
+def unavailable_reason(_device: torch.device, _dtype: DType, _train: bool) -> str | None:
+    """Return None: it runs wherever torch does."""
     return None
 
 
 def prepare(job: Job, memory_format: torch.memory_format = torch.contiguous_format) -> Prepared:
-    """Move the network and its inputs to the device, in the dtype."""
+    """Move the network and its inputs to the device, in the job's dtype and a memory format."""
     network, inputs = move(job, memory_format)
     return Prepared(training_step(network, inputs) if job.train else partial(network, *inputs))
 
 
 def move(job: Job, memory_format: torch.memory_format) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """The network and its inputs on the device, in the dtype and in an order in memory.
+    """Return the network and its inputs on the device, in the job's dtype and a memory format.
 
-    Whole numbers and complex ones stay what they are, and what has not four dimensions keeps its order.
+    Integer and complex tensors keep their dtype, and tensors without four dimensions keep their memory format.
     """
 
     def moved(tensor: Tensor) -> Tensor:
@@ -34,5 +34,5 @@ def move(job: Job, memory_format: torch.memory_format) -> tuple[nn.Module, tuple
         return tensor.to(job.device, dtype, memory_format=order)
 
     job.network._apply(moved)  # type: ignore[no-untyped-call]
-    job.network.to(job.device)  # which networks of others replace, to move what is not registered
+    job.network.to(job.device)  # external networks override it to move unregistered tensors
     return job.network, tuple(map(moved, job.inputs))

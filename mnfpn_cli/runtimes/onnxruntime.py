@@ -1,4 +1,4 @@
-"""ONNX Runtime, on the network as `mnfpn export` writes it: weights folded, for one size; or on one of others."""
+"""ONNX Runtime, on the network as `mnfpn export` writes it, for one size; external networks are written likewise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession, IOBinding
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-"""What writes the file, and what runs it."""
+"""Packages that write the model and run it."""
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-
+"""ONNX Runtime's execution providers, by type of device."""
 
 TYPES = {
     "tensor(float)": torch.float32,
@@ -33,13 +33,13 @@ TYPES = {
     "tensor(uint8)": torch.uint8,
     "tensor(bool)": torch.bool,
 }
-"""What it calls the types of elements."""
+"""torch's dtypes, by ONNX Runtime's names."""
 
 ANY_NETWORK = True
 
 
-def impossible(device: torch.device, dtype: DType, train: bool) -> str | None:
-    """It runs float32 forward, on CPUs, and on GPUs where it is installed for them."""
+def unavailable_reason(device: torch.device, dtype: DType, train: bool) -> str | None:
+    """Return why it cannot run here: it is for inference in float32, on the CPU or, where installed for it, on CUDA."""
     if train:
         return "inference only"
     if any(find_spec(name) is None for name in PACKAGES):
@@ -53,23 +53,23 @@ def impossible(device: torch.device, dtype: DType, train: bool) -> str | None:
 
 def _missing_for_cuda() -> str | None:
     onnxruntime = import_onnxruntime()
-    there = PROVIDERS["cuda"] in onnxruntime.get_available_providers()
-    return None if there else "installed for CPUs only: pip install onnxruntime-gpu"
+    supported = PROVIDERS["cuda"] in onnxruntime.get_available_providers()
+    return None if supported else "installed for CPUs only: pip install onnxruntime-gpu"
 
 
 def prepare(job: Job) -> Prepared:
-    """Write the network as ONNX, and open it. Inputs and outputs are torch's: a pass copies neither.
+    """Convert the network to ONNX, and load it. Inputs and outputs are torch tensors, which a pass does not copy.
 
     Raises:
-        MnfpnError: where the network cannot be written, or ONNX Runtime cannot run it.
+        MnfpnError: where the network cannot be converted, or ONNX Runtime cannot run it.
     """
-    inputs = tuple(one.to(job.device).contiguous() for one in job.inputs)
+    inputs = tuple(tensor.to(job.device).contiguous() for tensor in job.inputs)
     try:
-        run = _bound(_session(_written(job), job.device), inputs)
+        run = _bound(_session(_onnx(job), job.device), inputs)
         run()
     except MnfpnError:
         raise
-    except Exception as error:  # ONNX Runtime's have no class in common
+    except Exception as error:  # its errors have no common class
         if ran_out_of_memory(error):
             raise
         raise MnfpnError(f"ONNX Runtime cannot run the network: {first_line(error)}") from error
@@ -78,7 +78,7 @@ def prepare(job: Job) -> Prepared:
 
 @dataclass(frozen=True)
 class BoundPass:
-    """A pass from inputs to outputs, both where they are. The binding knows their addresses alone: this keeps them."""
+    """A pass on fixed inputs and outputs. The binding has only their addresses: this object keeps the tensors alive."""
 
     session: "InferenceSession"
     binding: "IOBinding"
@@ -86,13 +86,13 @@ class BoundPass:
     outputs: Sequence[Tensor]
 
     def __call__(self) -> Sequence[Tensor]:
-        """Run once."""
+        """Run one pass; return the same output tensors every time, with new values."""
         self.session.run_with_iobinding(self.binding)
         return self.outputs
 
 
-def _written(job: Job) -> bytes:
-    from mnfpn_cli.export import onnx as as_onnx  # takes two seconds, which only a run should pay
+def _onnx(job: Job) -> bytes:
+    from mnfpn_cli.export import onnx as as_onnx  # takes two seconds, which only a run should cost
 
     return as_onnx.write_pass(job.network, job.inputs)
 
@@ -103,34 +103,34 @@ def _session(content: bytes, device: torch.device) -> "InferenceSession":
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
     options.intra_op_num_threads = torch.get_num_threads()
-    # Its threads would go on looking for work after a pass, and take the cores from the runtime that is timed next:
-    # eager PyTorch took twice as long after it.
+    # Otherwise its threads spin after a pass, and take cores from the runtime that is timed next: eager PyTorch took
+    # twice as long.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     settings: dict[str, Any] = {"device_id": device.index or 0} if device.type == "cuda" else {}
-    # Its fallback to the CPU would tell so on standard output, which is the result's.
+    # The fallback to the CPU would print to standard output, which is for results.
     session = onnxruntime.InferenceSession(content, options, providers=[(provider, settings)], enable_fallback=0)
-    if session.get_providers()[0] != provider:  # it falls back to the CPU, and says so in its log alone
+    if session.get_providers()[0] != provider:  # it falls back to the CPU, and reports it only in its log
         raise MnfpnError(f"ONNX Runtime's {provider} does not start on this machine")
     return session
 
 
 def _bound(session: "InferenceSession", inputs: Sequence[Tensor]) -> BoundPass:
     device = inputs[0].device
-    for one in session.get_outputs():
-        if not all(isinstance(side, int) and side for side in one.shape):
-            shape = "×".join(map(str, one.shape))
-            raise MnfpnError(f"its output {one.name} is {shape}: an output must not be empty, nor depend on numbers")
-    outputs = [torch.empty(one.shape, dtype=TYPES[one.type], device=device) for one in session.get_outputs()]
+    for output in session.get_outputs():
+        if not all(isinstance(side, int) and side for side in output.shape):
+            shape = "×".join(map(str, output.shape))
+            raise MnfpnError(f"the shape of output {output.name} must be fixed and not empty, got {shape}")
+    outputs = [torch.empty(y.shape, dtype=TYPES[y.type], device=device) for y in session.get_outputs()]
     binding = session.io_binding()
-    for one, tensor in zip(session.get_inputs(), inputs, strict=True):
-        binding.bind_input(one.name, *_place(tensor))
-    for one, tensor in zip(session.get_outputs(), outputs, strict=True):
-        binding.bind_output(one.name, *_place(tensor))
-    device_of(device).synchronize()  # ONNX Runtime has a stream of its own
+    for x, tensor in zip(session.get_inputs(), inputs, strict=True):
+        binding.bind_input(x.name, *_memory(tensor))
+    for y, tensor in zip(session.get_outputs(), outputs, strict=True):
+        binding.bind_output(y.name, *_memory(tensor))
+    device_of(device).synchronize()  # ONNX Runtime has its own stream
     return BoundPass(session, binding, inputs, outputs)
 
 
-def _place(tensor: Tensor) -> tuple[str, int, str, tuple[int, ...], int]:
-    """Where a tensor is, and of what."""
+def _memory(tensor: Tensor) -> tuple[str, int, str, tuple[int, ...], int]:
+    """Return a tensor's device, index, element type, shape and address."""
     dtype = str(tensor.dtype).removeprefix("torch.")
     return tensor.device.type, tensor.device.index or 0, dtype, tuple(tensor.shape), tensor.data_ptr()

@@ -1,4 +1,4 @@
-"""OpenVINO, Intel's runtime for CPUs, on the network's graph as `torch.export` sees it."""
+"""OpenVINO, Intel's runtime for CPUs, on the graph that `torch.export` traces."""
 
 import sys
 import warnings
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 PRECISIONS: dict[DType, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 CAPABILITIES: dict[DType, str] = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}
-
+"""OpenVINO's names of dtypes: as the precision of a model, and as a capability of a CPU."""
 
 ANY_NETWORK = True
 
 
-def impossible(device: torch.device, dtype: DType, train: bool) -> str | None:
-    """It runs forward, on CPUs, in the dtypes for which the CPU has instructions."""
+def unavailable_reason(device: torch.device, dtype: DType, train: bool) -> str | None:
+    """Return why it cannot run here: it is for inference on CPUs, in dtypes that the CPU has instructions for."""
     if train:
         return "inference only"
     if find_spec("openvino") is None:
@@ -43,17 +43,17 @@ def impossible(device: torch.device, dtype: DType, train: bool) -> str | None:
 
 
 def prepare(job: Job) -> Prepared:
-    """Convert the network and compile it; inputs stay where they are, and so do outputs, which each pass writes anew.
+    """Convert and compile the network. Every pass reads the same inputs and overwrites the same outputs.
 
     Raises:
         MnfpnError: where OpenVINO cannot convert or run the network.
     """
     try:
-        run = _request(_compiled(job), [one.contiguous() for one in job.inputs])
+        run = _request(_compiled(job), [tensor.contiguous() for tensor in job.inputs])
         run()
     except MnfpnError:
         raise
-    except Exception as error:  # whatever it raises is its own
+    except Exception as error:  # its errors have no common class
         if ran_out_of_memory(error):
             raise
         raise MnfpnError(f"OpenVINO cannot run the network: {_reason(error)}") from error
@@ -62,26 +62,26 @@ def prepare(job: Job) -> Prepared:
 
 @dataclass(frozen=True)
 class RequestedPass:
-    """A pass from inputs to outputs, both where they are. The request knows their addresses alone: this keeps them."""
+    """A pass on fixed inputs and outputs. The request has only their addresses: this object keeps the tensors alive."""
 
     request: "InferRequest"
     inputs: Sequence[Tensor]
     outputs: Sequence[Tensor]
 
     def __call__(self) -> Sequence[Tensor]:
-        """Run once."""
+        """Run one pass; return the same output tensors every time, with new values."""
         self.request.infer(share_outputs=True)
         return self.outputs
 
 
 def _request(compiled: "CompiledModel", inputs: Sequence[Tensor]) -> RequestedPass:
     openvino = _openvino()
-    outputs = [torch.empty(tuple(one.shape), dtype=_torch_dtype(one.element_type)) for one in compiled.outputs]
+    outputs = [torch.empty(tuple(y.shape), dtype=_torch_dtype(y.element_type)) for y in compiled.outputs]
     request = compiled.create_infer_request()
-    for index, one in enumerate(inputs):
-        request.set_input_tensor(index, openvino.Tensor(one.numpy(), shared_memory=True))
-    for index, one in enumerate(outputs):
-        request.set_output_tensor(index, openvino.Tensor(one.numpy(), shared_memory=True))
+    for index, tensor in enumerate(inputs):
+        request.set_input_tensor(index, openvino.Tensor(tensor.numpy(), shared_memory=True))
+    for index, tensor in enumerate(outputs):
+        request.set_output_tensor(index, openvino.Tensor(tensor.numpy(), shared_memory=True))
     return RequestedPass(request, inputs, outputs)
 
 
@@ -90,13 +90,13 @@ def _torch_dtype(type: "Type") -> torch.dtype:
 
 
 def _compiled(job: Job) -> "CompiledModel":
-    from mnfpn_cli.export.program import trace_pass  # takes two seconds, which only a run should pay
+    from mnfpn_cli.export.program import trace_pass  # takes two seconds, which only a run should cost
 
     openvino = _openvino()
     program = trace_pass(job.network, job.inputs)
-    shapes = [tuple(one.shape) for one in job.inputs]
+    shapes = [tuple(tensor.shape) for tensor in job.inputs]
     with _deprecations_ignored():
-        model = openvino.convert_model(program, input=shapes)  # without them batch, height and width are left free
+        model = openvino.convert_model(program, input=shapes)  # without shapes, batch, height and width stay dynamic
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
@@ -109,39 +109,39 @@ def _compiled(job: Job) -> "CompiledModel":
 @contextmanager
 def _deprecations_ignored() -> Iterator[None]:
     with warnings.catch_warnings():
-        # torch copies its own description of a tuple, whose class warns of being used.
+        # torch itself copies an object of a class that it has deprecated.
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
         yield
 
 
 def _capabilities() -> list[str]:
-    found: list[str] = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return found
+    capabilities: list[str] = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return capabilities
 
 
 @cache
 def _core() -> Any:
-    """The one core of this process.
+    """Return the only core of this process.
 
-    Each core gives the process another stack for signals, and takes it back when it goes. Two that go in the order in
-    which they came leave one behind that is no memory any more, and the next Ctrl-C ends in a segmentation fault.
+    Each core installs an alternate signal stack, and restores the previous one when it is destroyed. Two cores that are
+    destroyed in the order of creation leave a stack in freed memory, and the next Ctrl-C is a segmentation fault.
     """
     return _openvino().Core()
 
 
 def _openvino() -> Any:
-    """The package, without the one that tells Google Analytics of each import and conversion, unless people opt out."""
-    there = "openvino_telemetry" in sys.modules
+    """Import openvino without openvino_telemetry, which reports each import and conversion to Google Analytics."""
+    imported = "openvino_telemetry" in sys.modules
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # Python's way to say: not installed
     try:
         import openvino
     finally:
-        if not there:
+        if not imported:
             del sys.modules["openvino_telemetry"]
     return openvino
 
 
 def _reason(error: Exception) -> str:
-    """OpenVINO's messages begin with places in its source, a line each."""
+    """Return the first line of OpenVINO's message that is not a position in its source."""
     lines = [line.strip() for line in strip_colours(str(error)).replace("`", "'").splitlines() if line.strip()]
     return next((line for line in lines if not line.startswith(("Exception from", "Check '"))), first_line(error))

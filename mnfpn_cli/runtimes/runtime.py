@@ -1,4 +1,4 @@
-"""What a runtime is: given a network and its inputs, it prepares one pass that can be called again and again."""
+"""The interface of runtimes: a `Runtime` turns a `Job` into a prepared pass that can be called any number of times."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from mnfpn_cli.trace.observe import named_tensors
 
 
 def random_tensors(inputs: Inputs) -> tuple[Tensor, ...]:
-    """Values from 0 to 1 in float32, the same every time; zeros where the elements are whole numbers.
+    """Return float32 tensors of values from 0 to 1, the same every time; zeros where elements are integers.
 
-    Zero is in the range of whatever they count: words of a vocabulary, classes, rows of a table.
+    Zero is a valid index of anything: of a vocabulary, of classes, of rows of a table.
     """
     generator = torch.Generator().manual_seed(0)
     return tuple(_tensor(spec, generator) for spec in specs_of(inputs))
@@ -33,21 +33,21 @@ def _tensor(spec: InputSpec, generator: torch.Generator) -> Tensor:
 
 
 def torch_dtype(spec: InputSpec) -> torch.dtype | None:
-    """The element type that was said, as torch has it."""
+    """Return the torch dtype of an input, if it names one."""
     dtype: torch.dtype | None = getattr(torch, spec.dtype) if spec.dtype else None
     return dtype
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a runtime is to run.
+    """What a runtime executes: a network, its inputs, a device and a dtype.
 
     Attributes:
-        network: a copy of the runtime's own, on the CPU, in float32 and eval mode; it may be changed.
-        one_graph: whether its forward is one graph, of which nothing has to be left to Python.
-        inputs: of a pass, on the CPU: images (n, in_channels, h, w) as a rule. What is floating-point is in float32.
-        device: to run on.
-        dtype: to compute in.
+        network: a copy for this runtime, which may change it; on the CPU, in float32 and eval mode.
+        one_graph: whether the network must compile to one graph, with no part left to Python.
+        inputs: the inputs of a pass on the CPU, usually images (n, in_channels, h, w); floating-point ones in float32.
+        device: the device to run on.
+        dtype: the dtype to compute in.
         train: whether a pass is a training step: forward, backward, and an update of the weights.
     """
 
@@ -60,24 +60,24 @@ class Job:
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        """The dtype as torch has it."""
+        """The dtype as a torch dtype."""
         return cast("torch.dtype", getattr(torch, self.dtype))
 
 
 def as_tensors(outputs: Any) -> Sequence[Tensor]:
-    """The tensors in what a network returned, in order, however it is nested: of ours maps, finest first, or logits."""
+    """Return all tensors of a network's output in order, however nested; ours return maps, finest first, or logits."""
     return tuple(tensor for _, tensor in named_tensors(outputs))
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A network ready to run.
+    """A pass that is ready to run.
 
     Attributes:
-        run: one pass on the inputs; it may return before a GPU is done.
-        outputs: what a pass returned as tensors, anywhere and in any dtype.
-        outside_torch: whether it drives a GPU by itself: it waits for it, so that nothing is queued, and takes memory
-            that torch does not count.
+        run: executes one pass on the inputs; it may return before a GPU has finished.
+        outputs: turns what a pass returned into tensors, on any device and in any dtype.
+        outside_torch: whether it uses a GPU without torch: it waits for the GPU, so nothing is queued, and torch does
+            not count its memory.
     """
 
     run: Callable[[], Any]
@@ -86,32 +86,33 @@ class Prepared:
 
 
 class Runtime(Protocol):
-    """What executes a network: what a module in `mnfpn_cli.runtimes` has."""
+    """What executes a network. Each module in `mnfpn_cli.runtimes` has these attributes."""
 
     ANY_NETWORK: bool
+    """Whether it runs external networks too; else networks from settings only."""
 
-    def impossible(self, device: torch.device, dtype: DType, train: bool) -> str | None:
-        """Why it cannot run there: what is not installed, with the command that installs it, or not supported."""
+    def unavailable_reason(self, device: torch.device, dtype: DType, train: bool) -> str | None:
+        """Return why it cannot run there: what it does not support, or a package to install, with the command."""
 
     def prepare(self, job: Job) -> Prepared:
-        """Make the network ready to run.
+        """Prepare a pass of the network.
 
         Raises:
-            MnfpnError: where this network, or this machine, is more than the runtime can do.
+            MnfpnError: where the runtime cannot run this network, or not on this machine.
         """
 
 
 def load_runtime(name: str) -> Runtime:
-    """The runtime of a name, one of `runtime_names`."""
+    """Return the runtime of a name, such as ``channels-last``."""
     return cast("Runtime", import_module(f"mnfpn_cli.runtimes.{name.replace('-', '_')}"))
 
 
-def why_not(name: str, origin: Origin, device: torch.device, dtype: DType, train: bool) -> str | None:
-    """Why a runtime cannot run a network somewhere, before it is tried."""
+def unavailable_reason(name: str, origin: Origin, device: torch.device, dtype: DType, train: bool) -> str | None:
+    """Return why a runtime cannot run a network on a device, without trying it; None where it can."""
     runtime = load_runtime(name)
     if isinstance(origin, External) and not runtime.ANY_NETWORK:
         return "networks from settings only"
-    return runtime.impossible(device, dtype, train)
+    return runtime.unavailable_reason(device, dtype, train)
 
 
 LEARNING_RATE = 1e-6
@@ -121,19 +122,19 @@ MOMENTUM = 0.9
 def training_step(
     network: nn.Module, inputs: Sequence[Tensor], forward: Callable[..., Any] | None = None
 ) -> Callable[[], Tensor]:
-    """A step that can be taken again and again: forward, backward, and an update of the weights by SGD with momentum.
+    """Return a training step: forward, backward, and an update of the weights by SGD with momentum.
 
-    The loss is the sum of the outputs' mean squares, in float32: it draws outputs towards zero, slowly enough that
-    thousands of steps neither overflow nor end in zeros. Outputs of whole numbers have no gradient, and no part in it.
+    The loss is the sum of the outputs' mean squares in float32. It moves outputs towards zero, slowly enough that
+    thousands of steps neither overflow nor reach zero. Integer outputs have no gradient, and are left out.
 
     Args:
-        network: is put into training mode; its weights change with every step.
-        inputs: of a pass, on the network's device and in its dtype: images (n, in_channels, h, w), as a rule.
-        forward: what computes the network's outputs, where that is not the network itself.
+        network: the step puts it into training mode, and changes its weights.
+        inputs: on the network's device and in its dtype, usually images (n, in_channels, h, w).
+        forward: computes the outputs; the network itself by default.
 
     Raises:
-        MnfpnError: from the step, where batch norm has but one value a channel to normalise, or there is no output
-            to train on.
+        MnfpnError: from the step, where batch norm has only one value a channel, or no output is of floating-point
+            numbers.
     """
     network.train()
     optimizer = torch.optim.SGD(network.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
@@ -143,11 +144,11 @@ def training_step(
         optimizer.zero_grad(set_to_none=True)
         try:
             outputs = [output for output in as_tensors(compute(*inputs)) if output.is_floating_point()]
-        except ValueError as error:  # batch norm's, of a map of one cell and a batch of one
-            shapes = ", ".join(str(tuple(one.shape)) for one in inputs)
+        except ValueError as error:  # from batch norm: a map of 1×1 in a batch of one
+            shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
             raise MnfpnError(f"cannot be trained on {shapes}: {first_line(error)}") from error
         if not outputs:
-            raise MnfpnError("cannot be trained: none of its outputs is of floating-point numbers")
+            raise MnfpnError("cannot be trained: no output is of floating-point numbers")
         loss = torch.stack([output.float().square().mean() for output in outputs]).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

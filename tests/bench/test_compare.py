@@ -15,7 +15,7 @@ from mnfpn_cli.devices.clocks import HostTimer
 from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.external.origin import FromSettings
-from mnfpn_cli.measure.engine import NarrowRatio, TimedPass
+from mnfpn_cli.measure.engine import RatioRule, TimedRun
 from mnfpn_cli.runtimes import channels_last, eager
 from mnfpn_cli.runtimes.runtime import Job, Prepared
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
@@ -77,8 +77,8 @@ def test_no_time_at_all_leaves_enough_for_an_interval() -> None:
 @pytest.mark.parametrize("passes", [None, 1000])
 def test_time_ends_it_at_the_first_block_beyond_it(passes: int | None) -> None:
     """Not a tenth later, however noisy it is."""
-    timed = [TimedPass(lambda: None, HostTimer()) for _ in range(2)]
-    rule, found = NarrowRatio(Sampling(passes=passes, min_time_s=0.0, max_time_s=101.0)), None
+    timed = [TimedRun(lambda: None, HostTimer()) for _ in range(2)]
+    rule, found = RatioRule(Sampling(passes=passes, min_time_s=0.0, max_time_s=101.0)), None
     while found is None:
         timed[0].samples.append(1.0)
         timed[1].samples.append(3.0 if rule.rounds // 2 % 2 else 1.0)
@@ -153,7 +153,7 @@ def test_a_side_that_fails_at_once_is_an_error(count: int, whose: str) -> None:
 def test_what_cannot_run_here_says_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """A runtime that is not possible, and a size that does not fit."""
     with monkeypatch.context() as patch:
-        patch.setattr(channels_last, "impossible", lambda *_: "not today")
+        patch.setattr(channels_last, "unavailable_reason", lambda *_: "not today")
         with pytest.raises(MnfpnError, match=r"^B \(--other\): channels-last on cpu: not today$"):
             compared(b=OTHER)
     monkeypatch.setattr(Cpu, "free_memory", lambda _: 1)

@@ -36,7 +36,7 @@ def test_a_training_step_is_timed_on_request() -> None:
     assert result.measured.run.train
     fused = measure_run(work(**tiny, runtime="fused"))
     assert (fused.status, fused.measured) == ("unavailable", None)
-    assert fused.reason == "it folds batch norm into convolutions, and training needs batch norm as it is"
+    assert fused.reason == "inference only: it folds batch norm into convolutions"
 
 
 def test_a_run_that_is_impossible_here_is_unavailable() -> None:

@@ -18,7 +18,7 @@ from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export import export as exporting
 from mnfpn_cli.export.export import FILE_FORMATS
-from mnfpn_cli.export.program import Opened
+from mnfpn_cli.export.program import LoadedFile
 from mnfpn_cli.network.network import Network, build_network
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import NetworkPlan
@@ -157,7 +157,7 @@ REFUSED: list[tuple[list[str], str]] = [
     ),
     (
         ["--format", "safetensors", "--output", "out", "--dynamic"],
-        "--dynamic: must not be given with --format safetensors, which holds weights alone, no sizes\n",
+        "--dynamic: must not be given with --format safetensors, which holds only weights, no sizes\n",
     ),
     (
         ["--format", "onnx", "--output", "out", "--weights", "none"],
@@ -197,7 +197,7 @@ def test_a_failed_check_is_exit_code_3_and_leaves_no_file(
     """One line on standard error, nothing on standard output, nothing in the folder."""
     form = FILE_FORMATS["safetensors"]
 
-    def read(path: Path, plan: NetworkPlan) -> Opened:
+    def read(path: Path, plan: NetworkPlan) -> LoadedFile:
         opened = form.read(path, plan)
         return replace(opened, run=lambda images: {name: x + 1 for name, x in opened.run(images).items()})
 
@@ -205,7 +205,7 @@ def test_a_failed_check_is_exit_code_3_and_leaves_no_file(
     path = tmp_path / "out.safetensors"
     done = mnfpn("export", *SMALL, "--format", "safetensors", "--output", str(path), "--size", "64", "--json")
     assert (done.code, done.out) == (3, "")
-    message = "error: --format safetensors: the file failed its check, and is not kept: at 64x64 p2 differs by "
+    message = "error: --format safetensors: the file failed its check, and was discarded: at 64x64 p2 differs by "
     assert done.err.startswith(message)
     assert done.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Clearing caches: how large they are, and that more than that is written."""
+"""Caches: their sizes are read, and clearing one writes more than it holds."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +8,7 @@ import torch
 
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.cpu import Cpu
-from mnfpn_cli.devices.device import TIMES, UNKNOWN_CACHE
+from mnfpn_cli.devices.device import CLEARING_FACTOR, UNKNOWN_CACHE
 
 CPU = torch.device("cpu")
 
@@ -39,7 +39,7 @@ def test_the_last_cache_of_a_cpu_is_the_largest_that_the_system_names(
 
 
 def test_where_the_system_names_no_cache_a_large_one_is_assumed(tmp_path: Path) -> None:
-    """As on macOS, and on devices that tell nothing."""
+    """As on macOS, and on devices that do not report it."""
     assert Cpu(CPU).cache_bytes(tmp_path / "none") == UNKNOWN_CACHE
     assert device_of(torch.device("mps")).cache_bytes() == UNKNOWN_CACHE
 
@@ -57,14 +57,14 @@ def test_a_gpus_last_cache_is_what_its_driver_says(monkeypatch: pytest.MonkeyPat
 def test_clearing_writes_more_than_the_cache_holds_and_the_same_memory_each_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Memory that was asked for anew would cost page faults, and might never be written."""
+    """Newly allocated memory would cost page faults, and might never be written."""
     monkeypatch.setattr(Cpu, "cache_bytes", lambda _: 4096)
     clear = Cpu(CPU).cache_clearer()
     first, second = clear(), clear()
     assert isinstance(first, torch.Tensor)
     assert isinstance(second, torch.Tensor)
     assert first.data_ptr() == second.data_ptr()
-    assert first.nbytes == TIMES * 4096 > 4096
+    assert first.nbytes == CLEARING_FACTOR * 4096 > 4096
     first.fill_(7)
     clear()
     assert first.count_nonzero() == 0

@@ -1,4 +1,4 @@
-"""Timers, with a clock and with events that are scripted."""
+"""Timers, with scripted clocks and events."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def test_the_host_timer_gives_the_time_of_the_pass_and_no_time_to_queue_it() -> 
     assert HostTimer(clock)(passes(clock, iter([0.25]))) == Timing(0.25, None)
 
 
-def test_a_device_that_works_on_its_own_is_waited_for_by_the_host_timer() -> None:
+def test_the_host_timer_waits_for_an_asynchronous_device() -> None:
     """Before the pass, and before the clock is read again."""
     clock, device = FakeClock(), FakeDevice()
 
@@ -34,8 +34,8 @@ def test_events_measure_the_device_and_not_the_queueing() -> None:
     assert device.synchronised == 2 * 5
 
 
-def test_the_time_to_queue_a_pass_is_the_hosts_and_apart_from_the_devices() -> None:
-    """By the host's clock around the call alone: waiting for the device, before and behind, is not in it."""
+def test_the_time_to_queue_a_pass_is_measured_by_the_hosts_clock() -> None:
+    """Around the call only: waiting for the device, before and after, is not included."""
     clock, device = FakeClock(), FakeDevice()
 
     def synchronize() -> None:
@@ -53,7 +53,7 @@ def test_the_time_to_queue_a_pass_is_the_hosts_and_apart_from_the_devices() -> N
 
 
 def test_each_pass_has_events_of_its_own() -> None:
-    """An event that is recorded twice would forget the first time."""
+    """Recording an event again would overwrite its first time."""
     device, made = FakeDevice(), list[object]()
 
     def new_event() -> object:
@@ -83,7 +83,7 @@ def test_caches_are_cleared_before_each_pass_and_outside_of_its_time() -> None:
     assert log == ["clear", "pass"] * 2
 
 
-def test_clearing_that_is_queued_on_a_device_is_outside_of_the_time_of_the_pass_too() -> None:
+def test_clearing_that_is_queued_on_a_device_is_outside_of_the_time_of_the_pass() -> None:
     """The timer waits for it before its first event."""
     device = FakeDevice()
     timer = ColdTimer(EventTimer(device.event, device.synchronize), lambda: device.work(50.0))

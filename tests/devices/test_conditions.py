@@ -1,4 +1,4 @@
-"""What the machine did meanwhile: read from files and functions that a test writes, and told between two readings."""
+"""Conditions of a measurement: read from files and functions that a test writes, and subtracted."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mnfpn_cli.devices.conditions import CLOCK_PERIOD_S, ClockWatch, Conditions, between, read_conditions
+from mnfpn_cli.devices.conditions import CLOCK_PERIOD_S, ClockWatch, Conditions, read_conditions, span_between
 from mnfpn_cli.devices.machine import Cores, Machine, Process, read_cores, read_processes
 
 
@@ -37,12 +37,12 @@ class MacCpu:
 
 
 def refused(*_: object) -> float:
-    """A reading that is not allowed."""
+    """Refuse a reading."""
     raise psutil.AccessDenied
 
 
 def write(folder: Path, files: dict[str, str]) -> None:
-    """Files of a system that is not this one."""
+    """Write files of another system."""
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
@@ -50,7 +50,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    """Two quiet CPUs of which nothing else is known."""
+    """A machine with two idle CPUs, and no other readings."""
     return Machine(
         proc=tmp_path / "proc",
         sys=tmp_path / "sys",
@@ -59,7 +59,7 @@ def machine(tmp_path: Path) -> Machine:
         process_time=lambda: 0.0,
         cpu_times=lambda: [Cpu(), Cpu()],
         processes=tuple,
-        may_run_on=lambda: [0, 1],
+        allowed_cpus=lambda: [0, 1],
         cpu_count=lambda _: 2,
     )
 
@@ -87,17 +87,17 @@ def test_other_load_is_the_busy_time_that_is_neither_ours_nor_our_descendants(ma
         process_time=lambda: 38.0,
         processes=lambda: (Process(10, 1, "we", 38.0), Process(11, 10, "child", 4.0, ended_children_s=5.0)),
     )
-    interval = between(read_conditions(before), read_conditions(after))
+    interval = span_between(read_conditions(before), read_conditions(after))
     assert interval.seconds == 10.0
     assert interval.other_cores == pytest.approx(0.6)
 
 
-def test_a_process_of_ours_that_is_lost_makes_no_negative_load(machine: Machine) -> None:
-    """The kernel's two accounts do not agree to the last tick either."""
+def test_the_load_of_others_is_never_negative(machine: Machine) -> None:
+    """A descendant may end between the readings, and the kernel's two counters differ by some ticks."""
     before = Conditions(0.0, busy_s=10.0, own_s=5.0)
-    assert between(before, Conditions(1.0, busy_s=11.0, own_s=6.1)).other_cores == 0.0
-    assert between(before, Conditions(1.0, busy_s=11.0, own_s=4.0)).other_cores == 1.0
-    assert between(before, before).other_cores == 0.0
+    assert span_between(before, Conditions(1.0, busy_s=11.0, own_s=6.1)).other_cores == 0.0
+    assert span_between(before, Conditions(1.0, busy_s=11.0, own_s=4.0)).other_cores == 1.0
+    assert span_between(before, before).other_cores == 0.0
 
 
 def test_the_busiest_other_process_is_named_with_its_time_of_the_interval(machine: Machine) -> None:
@@ -115,25 +115,25 @@ def test_the_busiest_other_process_is_named_with_its_time_of_the_interval(machin
             Process(78, 1, "short", 2.5),
         ),
     )
-    assert between(read_conditions(before), read_conditions(after)).busiest == Process(77, 1, "pytest", 3.0)
-    assert between(read_conditions(machine), read_conditions(machine)).busiest is None
+    assert span_between(read_conditions(before), read_conditions(after)).busiest == Process(77, 1, "pytest", 3.0)
+    assert span_between(read_conditions(machine), read_conditions(machine)).busiest is None
 
 
 def test_only_the_cpus_that_this_process_may_run_on_count(machine: Machine) -> None:
-    """What others do on the rest of a large machine is not in its way."""
+    """Load on the other CPUs of a large machine does not slow this process."""
     times = [Cpu(user=1.0, steal=0.1), Cpu(user=2.0, steal=0.2), Cpu(user=4.0, steal=0.4)]
-    pinned = read_conditions(replace(machine, cpu_times=lambda: times, may_run_on=lambda: [0, 2]))
+    pinned = read_conditions(replace(machine, cpu_times=lambda: times, allowed_cpus=lambda: [0, 2]))
     assert (pinned.cpus, pinned.busy_s, pinned.steal_s) == (2, 5.0, 0.5)
-    free = read_conditions(replace(machine, cpu_times=lambda: times, may_run_on=lambda: None))
+    free = read_conditions(replace(machine, cpu_times=lambda: times, allowed_cpus=lambda: None))
     assert (free.cpus, free.busy_s) == (3, 7.0)
-    numbers_with_holes = read_conditions(replace(machine, cpu_times=lambda: times, may_run_on=lambda: [0, 3]))
+    numbers_with_holes = read_conditions(replace(machine, cpu_times=lambda: times, allowed_cpus=lambda: [0, 3]))
     assert (numbers_with_holes.cpus, numbers_with_holes.busy_s) == (3, 7.0)
 
 
 def test_steal_is_a_share_of_the_cpus_time() -> None:
     """Half a second of 4 s on 2 CPUs is a sixteenth."""
     before, after = Conditions(10.0, cpus=2, steal_s=1.0), Conditions(14.0, cpus=2, steal_s=1.5)
-    assert between(before, after).steal_share == pytest.approx(1 / 16)
+    assert span_between(before, after).steal_share == pytest.approx(1 / 16)
 
 
 def test_waiting_for_a_cpu_is_added_up_over_our_threads(machine: Machine) -> None:
@@ -141,18 +141,18 @@ def test_waiting_for_a_cpu_is_added_up_over_our_threads(machine: Machine) -> Non
     write(machine.proc, {"self/task/10/schedstat": "9 1500000000 4\n", "self/task/12/schedstat": "9 500000000 4\n"})
     before = read_conditions(machine)
     assert before.waited_s == 2.0
-    assert between(before, replace(before, waited_s=2.5)).waited_s == 0.5
+    assert span_between(before, replace(before, waited_s=2.5)).waited_s == 0.5
 
 
 def test_what_cannot_be_read_is_none_and_the_rest_is_read(machine: Machine) -> None:
     """As on macOS and Windows, and where /proc is hidden."""
-    blind = replace(machine, cpu_times=refused, processes=refused, may_run_on=lambda: None)  # type: ignore[arg-type]
+    blind = replace(machine, cpu_times=refused, processes=refused, allowed_cpus=lambda: None)  # type: ignore[arg-type]
     nothing = read_conditions(blind)
     assert nothing == Conditions(5.0, cpus=1, own_s=0.0)
-    interval = between(nothing, replace(nothing, time_s=7.0))
+    interval = span_between(nothing, replace(nothing, time_s=7.0))
     assert interval.seconds == 2.0
     assert {interval.other_cores, interval.steal_share, interval.waited_s, interval.periods, interval.busiest} == {None}
-    mac = read_conditions(replace(machine, cpu_times=lambda: [MacCpu(1.0, 0.0, 2.0, 9.0)], may_run_on=lambda: None))
+    mac = read_conditions(replace(machine, cpu_times=lambda: [MacCpu(1.0, 0.0, 2.0, 9.0)], allowed_cpus=lambda: None))
     assert (mac.busy_s, mac.steal_s, mac.cpus) == (3.0, None, 1)
 
 
@@ -199,7 +199,7 @@ def test_the_cpu_limit_of_a_container_is_found(
     assert read_cores(machine).quota == quota
     before = read_conditions(machine)
     assert (before.periods, before.throttled_periods) == (9, 4)
-    later = between(before, replace(before, periods=109, throttled_periods=41))
+    later = span_between(before, replace(before, periods=109, throttled_periods=41))
     assert (later.periods, later.throttled_periods) == (100, 37)
 
 
@@ -220,16 +220,16 @@ def test_without_a_limit_there_is_no_quota(machine: Machine, files: dict[str, st
     assert read_conditions(machine).periods is None
 
 
-def test_cores_are_what_the_cpus_that_we_may_use_belong_to(machine: Machine) -> None:
+def test_physical_cores_are_those_of_the_cpus_that_this_process_may_use(machine: Machine) -> None:
     """Two hardware threads share one core, and it is the affinity that counts, not the machine."""
     siblings = {f"devices/system/cpu/cpu{n}/topology/thread_siblings_list": f"{n % 4},{n % 4 + 4}\n" for n in range(8)}
     write(machine.sys, siblings)
-    assert read_cores(replace(machine, may_run_on=lambda: [*range(8)])) == Cores(8, 4)
-    assert read_cores(replace(machine, may_run_on=lambda: [1, 5])) == Cores(2, 1)
+    assert read_cores(replace(machine, allowed_cpus=lambda: [*range(8)])) == Cores(8, 4)
+    assert read_cores(replace(machine, allowed_cpus=lambda: [1, 5])) == Cores(2, 1)
     assert read_cores(
-        replace(machine, may_run_on=lambda: None, cpu_count=lambda logical: 8 if logical else 6)
+        replace(machine, allowed_cpus=lambda: None, cpu_count=lambda logical: 8 if logical else 6)
     ) == Cores(8, 6)
-    assert read_cores(replace(machine, may_run_on=lambda: None, cpu_count=lambda _: None)) == Cores(1, 1)
+    assert read_cores(replace(machine, allowed_cpus=lambda: None, cpu_count=lambda _: None)) == Cores(1, 1)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_usable_cores_are_the_lesser_of_cores_and_quota(cores: Cores, usable: in
 
 
 def scripted_clock(times: Iterable[float]) -> Callable[[], float]:
-    """A clock that shows these times, one a reading."""
+    """A clock with these times, one for each reading."""
     return iter(times).__next__
 
 
@@ -274,7 +274,7 @@ def test_where_the_clock_cannot_be_read_there_are_no_samples(machine: Machine) -
     file = machine.sys / "devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"
     write(machine.sys, {str(file.relative_to(machine.sys)): "2000000\n"})
     watch = ClockWatch(machine)
-    nowhere = ClockWatch(replace(machine, may_run_on=lambda: None))
+    nowhere = ClockWatch(replace(machine, allowed_cpus=lambda: None))
     nowhere.sample()
     assert nowhere.samples_hz == []
     file.unlink()
@@ -282,7 +282,7 @@ def test_where_the_clock_cannot_be_read_there_are_no_samples(machine: Machine) -
     assert watch.samples_hz == []
 
 
-def test_processes_are_seen_as_psutil_sees_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_are_read_by_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without those whose times may not be read, and without children's times where the system has none."""
 
     @dataclass
@@ -311,7 +311,7 @@ def test_processes_are_seen_as_psutil_sees_them(monkeypatch: pytest.MonkeyPatch)
 def test_this_machine_can_be_read() -> None:
     """Whatever it is: nothing raises, time passes, and there is a core."""
     before = read_conditions()
-    interval = between(before, read_conditions())
+    interval = span_between(before, read_conditions())
     assert interval.seconds > 0
     assert 1 <= read_cores().usable <= read_cores().physical <= read_cores().logical
     ClockWatch().sample()

@@ -1,4 +1,4 @@
-"""Devices: which there are, and what is said where there is none. CUDA is played by fakes on a machine without it."""
+"""Devices are found and chosen by name. Fakes stand in for CUDA on a machine without it."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ import psutil
 import pytest
 import torch
 
-from mnfpn_cli.devices import choose as devices
-from mnfpn_cli.devices import cpu
-from mnfpn_cli.devices.choose import PeakMemory, choose_devices, device_of, find_devices
+from mnfpn_cli.devices import choose, cpu
+from mnfpn_cli.devices.choose import choose_devices, device_of, find_devices
 from mnfpn_cli.devices.clocks import EventTimer, HostTimer
 from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.measure.memory import PeakMemory
 
 
 @pytest.fixture
@@ -25,13 +25,13 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with two GPUs."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(devices, "_start", lambda _: None)
+    monkeypatch.setattr(choose, "_start", lambda _: None)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "NVIDIA H100")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
 
 @pytest.mark.usefixtures("no_gpu")
-def test_without_a_gpu_auto_is_the_cpu_and_cuda_an_error_that_says_what_there_is() -> None:
+def test_without_a_gpu_auto_is_the_cpu_and_cuda_is_an_error_that_lists_the_devices() -> None:
     """An error of the machine, not of usage: exit code 1."""
     assert choose_devices(["auto", "cpu"]) == [torch.device("cpu")]
     with pytest.raises(MnfpnError, match="must be a device of this machine, got 'cuda'; found: cpu") as caught:
@@ -41,7 +41,7 @@ def test_without_a_gpu_auto_is_the_cpu_and_cuda_an_error_that_says_what_there_is
 
 @pytest.mark.usefixtures("two_gpus")
 def test_with_gpus_auto_is_the_first_and_each_can_be_named() -> None:
-    """An index that is not there is told with the names of those that are."""
+    """The error for a missing index lists the devices of the machine."""
     assert find_devices() == ["cuda:0", "cuda:1", "cpu"]
     assert [str(d) for d in choose_devices(["auto", "cuda:1", "cuda", "cpu", "cpu"])] == ["cuda:0", "cuda:1", "cpu"]
     assert [str(d) for d in choose_devices(["cuda", "cuda:0"])] == ["cuda:0"]
@@ -67,7 +67,7 @@ def test_a_gpu_that_does_not_start_is_an_error_in_words(monkeypatch: pytest.Monk
         raise RuntimeError("CUDA error: device busy\nCompile with ...")
 
     monkeypatch.setattr(torch, "zeros", zeros)
-    message = "cuda:0 is there, but could not be started: CUDA error: device busy$"
+    message = "cuda:0 was found, but could not be started: CUDA error: device busy$"
     with pytest.raises(MnfpnError, match=message):
         choose_devices(["auto"])
 

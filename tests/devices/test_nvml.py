@@ -1,4 +1,4 @@
-"""NVML, played by a module that a test scripts: what is read, what is refused, which GPU is asked."""
+"""NVML, as a scripted module: values that are read, values that are refused, and which GPU is read."""
 
 import sys
 from types import ModuleType, SimpleNamespace
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mnfpn_cli.devices.choose import device_of
-from mnfpn_cli.devices.nvml import GpuState, NoGpuReader, NvmlReader, energy_used, typical
+from mnfpn_cli.devices.nvml import GpuState, NoGpuReader, NvmlReader, energy_used, summarize
 
 GPU = torch.device("cuda:0")
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
@@ -65,11 +65,11 @@ STATE = GpuState(
 
 
 def read(**answers: Any) -> GpuState:
-    """What is read of a GPU that answers so."""
+    """Read a GPU that gives these answers."""
     return NvmlReader(FakeNvml(**(ANSWERS | answers)), "handle").read()
 
 
-def test_all_that_nvml_tells_is_read_in_base_units() -> None:
+def test_every_value_is_read_in_base_units() -> None:
     """NVML has megahertz, milliwatts and millijoules."""
     assert read() == STATE
 
@@ -85,7 +85,7 @@ def test_all_that_nvml_tells_is_read_in_base_units() -> None:
         ("nvmlDeviceGetCurrentClocksEventReasons", ["throttle_reasons"]),
     ],
 )
-def test_what_is_refused_is_none_and_the_rest_is_read(function: str, fields: list[str]) -> None:
+def test_a_value_that_is_refused_is_none_and_the_others_are_read(function: str, fields: list[str]) -> None:
     """Not supported by this GPU, not permitted to this user, not in this driver: all are NVML's errors."""
     state = read(**{function: NVMLError("Not Supported")})
     different = [name for name in STATE.__slots__ if getattr(state, name) != getattr(STATE, name)]
@@ -94,7 +94,7 @@ def test_what_is_refused_is_none_and_the_rest_is_read(function: str, fields: lis
 
 
 @pytest.mark.parametrize("new", [{}, {"nvmlDeviceGetCurrentClocksEventReasons": NVMLError("Function Not Found")}])
-def test_reasons_are_asked_under_their_old_name_where_the_new_is_missing(new: dict[str, Any]) -> None:
+def test_throttle_reasons_are_read_by_their_old_name_where_the_new_is_missing(new: dict[str, Any]) -> None:
     """Missing in an old library, or in an old driver behind a new library."""
     old = {name: value for name, value in ANSWERS.items() if "Reasons" not in name}
     nvml = FakeNvml(**old, **new, nvmlDeviceGetCurrentClocksThrottleReasons=0x20)
@@ -119,7 +119,7 @@ def test_reasons_are_asked_under_their_old_name_where_the_new_is_missing(new: di
     ],
 )
 def test_only_what_slows_a_gpu_down_is_throttling(bits: int, reasons: tuple[str, ...]) -> None:
-    """An idle GPU, and clocks that somebody has set, are as they should be."""
+    """An idle GPU, and clocks that someone has set, are no throttling."""
     assert read(nvmlDeviceGetCurrentClocksEventReasons=bits).throttle_reasons == reasons
 
 
@@ -141,7 +141,7 @@ def install(monkeypatch: pytest.MonkeyPatch, nvml: ModuleType | None) -> None:
 def test_the_gpu_is_found_by_its_uuid(
     monkeypatch: pytest.MonkeyPatch, properties: SimpleNamespace, prefix: str, torch_has_prefix: bool
 ) -> None:
-    """CUDA_VISIBLE_DEVICES gives torch's devices numbers anew, so an index would be another GPU's."""
+    """CUDA_VISIBLE_DEVICES renumbers torch's devices, so an index would be another GPU's."""
     properties.uuid = f"{prefix}-{UUID}" if torch_has_prefix else UUID
     install(monkeypatch, FakeNvml(**ANSWERS, nvmlDeviceGetHandleByUUID={f"{prefix}-{UUID}": "third"}))
     reader = device_of(GPU).sensors()
@@ -151,10 +151,10 @@ def test_the_gpu_is_found_by_its_uuid(
 
 
 @pytest.mark.parametrize("with_uuid", [False, True])
-def test_the_gpu_is_found_by_its_place_on_the_bus(
+def test_the_gpu_is_found_by_its_pci_address(
     monkeypatch: pytest.MonkeyPatch, properties: SimpleNamespace, with_uuid: bool
 ) -> None:
-    """Where torch does not tell the UUID, or NVML does not know it."""
+    """Where torch has no UUID, or NVML does not find it."""
     vars(properties).update(pci_domain_id=1, pci_bus_id=0x3B, pci_device_id=2)
     if not with_uuid:
         del properties.uuid
@@ -175,7 +175,7 @@ def test_the_gpu_is_found_by_its_place_on_the_bus(
     ],
     ids=["not installed", "no driver", "another GPU"],
 )
-def test_without_nvml_nothing_is_known(monkeypatch: pytest.MonkeyPatch, nvml: ModuleType | None) -> None:
+def test_without_nvml_every_value_is_none(monkeypatch: pytest.MonkeyPatch, nvml: ModuleType | None) -> None:
     """And nothing is raised."""
     install(monkeypatch, nvml)
     reader = device_of(GPU).sensors()
@@ -184,7 +184,7 @@ def test_without_nvml_nothing_is_known(monkeypatch: pytest.MonkeyPatch, nvml: Mo
 
 
 @pytest.mark.parametrize("device", ["cpu", "mps"])
-def test_other_devices_do_not_even_start_nvml(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+def test_other_devices_do_not_start_nvml(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     """Nor ask torch for CUDA."""
     install(monkeypatch, FakeNvml(nvmlInit=AssertionError("started")))
     assert isinstance(device_of(torch.device(device)).sensors(), NoGpuReader)
@@ -208,25 +208,25 @@ def test_without_a_counter_energy_is_mean_power_times_time(first: float | None, 
     [([], 9.0), ([GpuState(), GpuState()], 9.0), ([GpuState(energy_j=1.0, power_w=1.0), GpuState(energy_j=2.0)], 0.9)],
     ids=["no readings", "no power", "too short"],
 )
-def test_energy_that_cannot_be_known_is_none(states: list[GpuState], seconds: float) -> None:
-    """Power is a mean of the last second: of a shorter time it would tell what was before."""
+def test_energy_that_cannot_be_measured_is_none(states: list[GpuState], seconds: float) -> None:
+    """Power is the mean of the last second: in a shorter measurement it would include the time before."""
     assert energy_used(states, seconds) is None
 
 
-def test_readings_are_told_as_one() -> None:
-    """Medians of clocks, the hottest moment, mean power, every reason that was seen, once."""
+def test_readings_are_summarised() -> None:
+    """Median clocks, the highest temperature, mean power, and each throttle reason once."""
     states = [
         GpuState(1e9, 3e9, 2e9, 50.0, 100.0, 1.0, ()),
         GpuState(),
         GpuState(1.8e9, 3e9, 2e9, 70.0, 300.0, 2.0, ("power limit", "thermal limit")),
         GpuState(1.2e9, 3e9, 2e9, 60.0, 200.0, 3.0, ("power limit",)),
     ]
-    assert typical(states) == GpuState(1.2e9, 3e9, 2e9, 70.0, 200.0, None, ("power limit", "thermal limit"))
-    assert typical([GpuState(throttle_reasons=())]) == GpuState(throttle_reasons=())
-    assert typical([GpuState(power_w=5.0), GpuState()]) == GpuState(power_w=5.0)
+    assert summarize(states) == GpuState(1.2e9, 3e9, 2e9, 70.0, 200.0, None, ("power limit", "thermal limit"))
+    assert summarize([GpuState(throttle_reasons=())]) == GpuState(throttle_reasons=())
+    assert summarize([GpuState(power_w=5.0), GpuState()]) == GpuState(power_w=5.0)
 
 
-def test_readings_that_know_nothing_are_none() -> None:
+def test_a_summary_of_readings_without_values_is_none() -> None:
     """So that a report has no row for them, rather than an empty one."""
-    assert typical([GpuState(), GpuState()]) is None
-    assert typical([]) is None
+    assert summarize([GpuState(), GpuState()]) is None
+    assert summarize([]) is None

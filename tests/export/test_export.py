@@ -1,4 +1,4 @@
-"""Each format, written and checked for real; what is in the files, read by other means than our own."""
+"""Each format is written and checked; the files are also read without mnfpn."""
 
 import json
 import subprocess
@@ -146,7 +146,7 @@ def test_every_preset_is_exported_to_onnx(tmp_path: Path, preset: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["fpnssd", "mobilenetv2-dynamic-fpn"])
-def test_what_is_hardest_to_free_is_exported_to_torch_export(tmp_path: Path, preset: str) -> None:
+def test_maps_of_one_cell_are_exported_to_torch_export_with_dynamic_sides(tmp_path: Path, preset: str) -> None:
     """Levels of one cell, and a top that is pooled to one: sizes at which torch would like to broadcast."""
     settings = shortened(preset)
     input = network_input(settings, Size(32, 512))
@@ -163,10 +163,10 @@ def test_a_head_on_flattened_maps_is_exported(tmp_path: Path, format: Format) ->
 
 
 @needs_onnx
-def test_onnx_refuses_what_no_file_of_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_onnx_refuses_more_weights_than_a_file_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before any work."""
     monkeypatch.setattr(as_onnx, "MAX_BYTES", 10_000)
-    with pytest.raises(MnfpnError, match=r"^format onnx: holds less than 2 GiB in a file, and the weights are 0\.0"):
+    with pytest.raises(MnfpnError, match=r"^format onnx: must hold less than 2 GiB of weights, got 0\.0"):
         exported("onnx", tmp_path / "out.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -181,10 +181,10 @@ def test_onnx_refuses_what_no_file_of_it_holds(tmp_path: Path, monkeypatch: pyte
         ([AssertionError()], "AssertionError"),
     ],
 )
-def test_what_torch_cannot_write_is_told(
+def test_a_network_that_torch_cannot_convert_is_an_error(
     causes: list[Exception], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In one line: that of the first cause, where torch tells one, and none of its advice."""
+    """In one line: the innermost cause, where torch gives one, without its advice."""
 
     def fail(*_: object, **__: object) -> None:
         error: Exception = torch.onnx.OnnxExporterError("Failed in step 3/3\n- a page of advice")
@@ -199,7 +199,7 @@ def test_what_torch_cannot_write_is_told(
 
 
 def test_what_cannot_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the plan's figure, against what is free."""
+    """Where the plan's memory is more than the free memory."""
     monkeypatch.setattr(Cpu, "free_memory", lambda _: 2**10)
     with pytest.raises(UsageError, match=r"^size, batch: must fit the memory that cpu has free"):
         exported("safetensors", tmp_path / "out")

@@ -1,4 +1,4 @@
-"""A check that fails leaves no file, and an older one as it was: every way to fail, seen failing."""
+"""A check that fails leaves no new file, and an older file unchanged: in each way to fail."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from mnfpn_cli.errors import CheckError, MnfpnError
 from mnfpn_cli.export import export as exporting
 from mnfpn_cli.export.export import FILE_FORMATS, FileFormat, export_network
 from mnfpn_cli.export.formats import Format
-from mnfpn_cli.export.program import Opened
+from mnfpn_cli.export.program import LoadedFile
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.settings.input import Size
@@ -33,7 +33,7 @@ def older(tmp_path: Path) -> Path:
 
 
 def refused(older: Path, format: Format = "safetensors", dynamic: bool = False) -> str:
-    """Export in vain: the older file is untouched, and nothing lies beside it."""
+    """Fail to export, and return the message: the older file is unchanged, and there is no other file."""
     with pytest.raises(CheckError) as caught:
         export_network(build_network(SMALL), SMALL, INPUT, format, older, dynamic)
     assert older.read_text() == "older"
@@ -44,7 +44,7 @@ def refused(older: Path, format: Format = "safetensors", dynamic: bool = False) 
 def with_outputs(form: FileFormat, change: Callable[[Outputs], Outputs]) -> FileFormat:
     """A format whose files, when they are run, return something else."""
 
-    def read(*arguments: object) -> Opened:
+    def read(*arguments: object) -> LoadedFile:
         opened = form.read(*arguments)  # type: ignore[arg-type]
         return replace(opened, run=lambda images: change(dict(opened.run(images))))
 
@@ -62,9 +62,9 @@ CHANGES: list[tuple[str, Callable[[Outputs], Outputs], str]] = [
     ("off", off, "at 32x48 p3 differs by 1.0e-03 of its largest value, 1.0e-04 is allowed"),
     ("not finite", lambda outputs: outputs | {"p2": outputs["p2"] / 0}, "at 32x48 p2 is not finite"),
     ("transposed", lambda outputs: outputs | {"p2": outputs["p2"].mT}, "at 32x48 p2 has the shape (1, 8, 12, 8), not"),
-    ("missing", lambda outputs: {"p2": outputs["p2"]}, "its outputs are p2, not p2, p3"),
-    ("in another order", lambda outputs: dict(reversed(outputs.items())), "its outputs are p3, p2, not p2, p3"),
-    ("none", lambda _: {}, "its outputs are none, not p2, p3"),
+    ("missing", lambda outputs: {"p2": outputs["p2"]}, "its outputs must be p2, p3, got p2"),
+    ("in another order", lambda outputs: dict(reversed(outputs.items())), "its outputs must be p2, p3, got p3, p2"),
+    ("none", lambda _: {}, "its outputs must be p2, p3, got none"),
     ("raising", lambda outputs: {"p2": outputs["p9"]}, "it cannot be run at 32x48: 'p9'"),
 ]
 
@@ -76,7 +76,7 @@ def test_other_outputs_are_refused(
     """With what is wrong, and at which size."""
     form = replace(FILE_FORMATS["safetensors"], exact=False)
     monkeypatch.setitem(FILE_FORMATS, "safetensors", with_outputs(form, change))
-    assert refused(older).startswith(f"format safetensors: the file failed its check, and is not kept: {message}")
+    assert refused(older).startswith(f"format safetensors: the file failed its check, and was discarded: {message}")
 
 
 def test_the_last_bit_counts_where_nothing_is_computed_anew(monkeypatch: pytest.MonkeyPatch, older: Path) -> None:
@@ -97,7 +97,7 @@ def test_every_size_is_checked(monkeypatch: pytest.MonkeyPatch, older: Path) -> 
 
     form = replace(FILE_FORMATS["safetensors"], exact=False)
     monkeypatch.setitem(FILE_FORMATS, "safetensors", with_outputs(form, change))
-    assert "not kept: at 17x25 p3 differs by" in refused(older, dynamic=True)
+    assert "was discarded: at 17x25 p3 differs by" in refused(older, dynamic=True)
 
 
 @pytest.mark.parametrize("content", [b"", b"half", b"other"], ids=["empty", "half", "something else"])
@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_read_is_refused(
         return whole[: len(whole) // 2] if content == b"half" else content
 
     monkeypatch.setitem(FILE_FORMATS, format, replace(form, write=write))
-    assert ": the file failed its check, and is not kept: it cannot be read: " in refused(older, format)
+    assert ": the file failed its check, and was discarded: it cannot be read: " in refused(older, format)
     assert capfd.readouterr() == ("", "")
 
 
@@ -129,14 +129,14 @@ def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, older: Path,
         return form.write(other, *arguments[1:])  # type: ignore[arg-type]
 
     monkeypatch.setitem(FILE_FORMATS, format, replace(form, write=write))
-    assert "not kept: at 32x48 p2 differs by " in refused(older, format)
+    assert "was discarded: at 32x48 p2 differs by " in refused(older, format)
 
 
 @pytest.mark.parametrize("format", EACH_FORMAT)
 def test_other_settings_are_refused(monkeypatch: pytest.MonkeyPatch, older: Path, format: Format) -> None:
     """Whoever builds the network from the file would get another one."""
     monkeypatch.setattr(exporting, "metadata", lambda _: {"mnfpn_settings": "{}"})
-    assert refused(older, format).endswith("not kept: the settings in it are not the network's")
+    assert refused(older, format).endswith("was discarded: its settings differ from the network's")
 
 
 @pytest.mark.parametrize(
@@ -148,12 +148,12 @@ def test_other_settings_are_refused(monkeypatch: pytest.MonkeyPatch, older: Path
     ],
     ids=["Ctrl-C", "MemoryError", "torch out of memory"],
 )
-def test_what_is_no_fault_of_the_file_is_raised_as_what_it_is(
+def test_errors_that_are_not_the_files_are_raised_unchanged(
     monkeypatch: pytest.MonkeyPatch, older: Path, raised: BaseException, expected: type[BaseException]
 ) -> None:
     """And leaves as little behind."""
 
-    def read(*_: object) -> Opened:
+    def read(*_: object) -> LoadedFile:
         raise raised
 
     monkeypatch.setitem(FILE_FORMATS, "safetensors", replace(FILE_FORMATS["safetensors"], read=read))
@@ -165,12 +165,12 @@ def test_what_is_no_fault_of_the_file_is_raised_as_what_it_is(
 
 
 @pytest.mark.slow
-def test_maps_of_one_channel_and_one_cell_cannot_be_left_free(older: Path) -> None:
-    """Torch has to know the order of their elements in memory; it is told, and not found out by whoever loads them."""
+def test_maps_of_one_element_cannot_have_dynamic_sides(older: Path) -> None:
+    """Torch must fix their memory format; the export fails, rather than the program that loads the file."""
     thin = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2), (2, 16, 1, 2)], "pyramid": {"channels": 1}})
     for size, error, message in (
-        (Size(8, 8), MnfpnError, "^dynamic: torch cannot leave the sides free at 8x8: try a larger size$"),
-        (Size(32, 48), CheckError, "not kept: it cannot be run at 8x8: Guard failed: "),
+        (Size(8, 8), MnfpnError, "^dynamic: torch cannot trace dynamic sides at 8x8: try a larger size$"),
+        (Size(32, 48), CheckError, "was discarded: it cannot be run at 8x8: Guard failed: "),
     ):
         with pytest.raises(error, match=message):
             export_network(build_network(thin), thin, network_input(thin, size), "torch-export", older, True)

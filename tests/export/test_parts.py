@@ -50,12 +50,12 @@ def test_a_deep_network_may_differ_by_what_rounding_makes_of_it() -> None:
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
 
 
-def test_the_usual_bound_is_the_one_that_is_shown() -> None:
-    """Where it suffices."""
+def test_the_usual_bound_is_allowed_where_it_suffices() -> None:
+    """Rounding raises it only where a difference exceeds it."""
     assert {one.allowed for one in compared(build_network(SMALL), SMALL, 1.00001).outputs} == {1e-4}
 
 
-def test_outputs_of_nothing_but_zeros_must_be_met_exactly() -> None:
+def test_outputs_of_zeros_must_be_equal() -> None:
     """There is nothing that a difference could be relative to."""
     network = build_network(SMALL)
     for parameter in network.parameters():
@@ -76,7 +76,7 @@ SIZES = [
 
 
 @pytest.mark.parametrize(("size", "expected"), SIZES, ids=[expected[0] for _, expected in SIZES])
-def test_free_sides_are_tried_at_other_sizes(size: tuple[int, int], expected: list[str]) -> None:
+def test_dynamic_sides_are_checked_at_other_sizes(size: tuple[int, int], expected: list[str]) -> None:
     """The one that was asked for, an odd one, and the least; each once."""
     input = NetworkInput(2, 3, Size(*size))
     tried = inputs_to_check(input, 32, dynamic=True)
@@ -150,5 +150,5 @@ def test_no_format_is_loaded_before_it_is_asked_for() -> None:
 def test_dense_layers_on_flattened_maps_take_one_size() -> None:
     """So their network cannot have free sides."""
     check_dynamic(SMALL, "onnx")
-    with pytest.raises(UsageError, match=r"^dynamic: must not be given where .*: they fit 32x48 alone"):
+    with pytest.raises(UsageError, match=r"^dynamic: must not be given where .*: they fit only 32x48"):
         check_dynamic(FLAT, "onnx")

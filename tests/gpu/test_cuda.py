@@ -1,4 +1,4 @@
-"""What only a real NVIDIA GPU can show, of every runtime, clock and event. Elsewhere these tests are skipped."""
+"""Runtimes, clocks and events on a real NVIDIA GPU. Without one these tests are skipped."""
 
 import gc
 import json
@@ -59,7 +59,7 @@ def benched(mnfpn: Mnfpn, *arguments: str) -> Any:
 def test_outputs_are_those_of_eager_on_the_cpu(name: str, dtype: DType) -> None:
     """In every pass, or it says why not."""
     runtime = load_runtime(name)
-    reason = runtime.impossible(CUDA, dtype, False)
+    reason = runtime.unavailable_reason(CUDA, dtype, False)
     if reason is not None:
         pytest.skip(reason)
     prepared = runtime.prepare(job(SMALL, SHAPE, dtype, device=CUDA))
@@ -69,10 +69,10 @@ def test_outputs_are_those_of_eager_on_the_cpu(name: str, dtype: DType) -> None:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("name", ["cuda-graph", "compiled"])
-def test_a_graph_keeps_what_it_reads_and_writes(name: str) -> None:
+def test_the_tensors_of_a_graph_stay_alive(name: str) -> None:
     """Whatever is freed, recorded, allocated and overwritten elsewhere; its network has a matrix product."""
     runtime, shape = load_runtime(name), (2, 3, 32, 48)
-    if reason := runtime.impossible(CUDA, "float32", False):
+    if reason := runtime.unavailable_reason(CUDA, "float32", False):
         pytest.skip(reason)
     prepared, other = (runtime.prepare(job(FLAT, shape, device=CUDA)) for _ in range(2))
     prepared.run()
@@ -105,8 +105,8 @@ def test_a_pass_is_the_devices_time_and_queueing_it_the_hosts() -> None:
     assert 0 < timing.enqueue < timing.seconds / 2
 
 
-def test_nvml_knows_this_gpu() -> None:
-    """What it tells is in the range that GPUs can have."""
+def test_nvml_reads_this_gpu() -> None:
+    """Every value is in the range that GPUs can have."""
     pytest.importorskip("pynvml")
     state = device_of(CUDA).sensors().read()
     assert state.sm_clock_hz is not None

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mnfpn_cli.devices.clocks import Timing
-from mnfpn_cli.measure.engine import TimedPass
+from mnfpn_cli.measure.engine import TimedRun
 
 
 @dataclass
@@ -92,6 +92,6 @@ class Script:
         return Timing(time, self.enqueue)
 
 
-def scripted(times: Iterable[float | BaseException], run: Callable[[], object] = lambda: None) -> TimedPass:
-    """A subject whose passes take these times."""
-    return TimedPass(run, Script(iter(times)))
+def scripted(times: Iterable[float | BaseException], run: Callable[[], object] = lambda: None) -> TimedRun:
+    """A timed run whose passes take these times."""
+    return TimedRun(run, Script(iter(times)))

@@ -1,4 +1,4 @@
-"""How far results are apart: relative to the largest that was expected, and never a number that means nothing."""
+"""The difference of two outputs: relative to the largest expected value, and infinite where they cannot be compared."""
 
 from math import inf, nan
 
@@ -38,7 +38,7 @@ def test_both_parts_of_complex_numbers_count() -> None:
 
 
 def test_the_output_that_is_farthest_off_counts() -> None:
-    """Each is held against its own largest value: a level with small values is not drowned by one with large ones."""
+    """Each is relative to its own largest value: a level of small values counts as much as one of large values."""
     expected = [tensor([100.0, 0.0]), tensor([1.0, 0.0])]
     found = [tensor([101.0, 0.0]), tensor([1.0, 0.25])]
     assert largest_difference(found, expected) == 0.25

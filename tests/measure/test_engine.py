@@ -1,4 +1,4 @@
-"""The engine, with passes that are scripted: nothing here sleeps."""
+"""The engine times scripted passes: nothing here sleeps."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ from mnfpn_cli.measure.engine import (
     WINDOW_PASSES,
     WINDOW_S,
     Rule,
-    TimedPass,
+    TimedRun,
     WarmUp,
     rest_between,
     rewarm,
@@ -44,8 +44,8 @@ def test_a_slow_start_is_passed_through() -> None:
     assert warmed(chain(steps, repeat(0.125))) == WarmUp(15, sum(steps) + 6 * 0.125, settled=True)
 
 
-def test_windows_that_are_still_apart_go_on() -> None:
-    """By more than the limit, upwards as downwards; at less they agree."""
+def test_windows_further_apart_than_the_limit_do_not_agree() -> None:
+    """Upwards as downwards."""
     for factor in (1 + STEADY + 0.01, 1 - STEADY - 0.01):
         assert warmed(chain([1.0] * 3, repeat(factor))).passes == 9
     for factor in (1 + STEADY - 0.01, 1 - STEADY + 0.01):
@@ -90,7 +90,7 @@ def test_a_number_of_passes_that_was_asked_for_is_exact(number: int) -> None:
 
 
 def after(rounds: int, ended: Ended = "passes") -> Rule:
-    """Ends after so many rounds."""
+    """A rule that ends the measurement after this number of rounds."""
     left = iter(range(rounds - 1, -1, -1))
     return lambda _: None if next(left) else ended
 
@@ -98,37 +98,37 @@ def after(rounds: int, ended: Ended = "passes") -> Rule:
 @pytest.mark.parametrize(
     ("names", "order"), [("A", "AAAA"), ("AB", "ABBAABBA"), ("ABC", "ABCCBAABCCBA")], ids=["one", "two", "three"]
 )
-def test_subjects_are_timed_there_and_back_again(names: str, order: str) -> None:
+def test_runs_are_timed_there_and_back_again(names: str, order: str) -> None:
     """Each is as often before a neighbour as behind it."""
     log: list[str] = []
     take_samples([scripted(repeat(1.0), lambda name=name: log.append(name)) for name in names], after(4))  # type: ignore[misc]
     assert "".join(log) == order
 
 
-def test_samples_keep_their_order_and_what_the_rule_says_ends_it() -> None:
+def test_samples_keep_their_order_and_the_rule_ends_the_measurement() -> None:
     """Nothing is lost, sorted or dropped: a spike stays."""
-    subject = scripted([0.5, 0.25, 99.0, 0.75])
-    assert take_samples([subject], after(4, "precision")) == "precision"
-    assert subject.samples == [0.5, 0.25, 99.0, 0.75]
-    assert subject.enqueue == []
+    run = scripted([0.5, 0.25, 99.0, 0.75])
+    assert take_samples([run], after(4, "precision")) == "precision"
+    assert run.samples == [0.5, 0.25, 99.0, 0.75]
+    assert run.enqueue == []
 
 
-def test_the_time_to_queue_a_pass_is_kept_beside_its_time() -> None:
+def test_the_time_to_queue_a_pass_is_recorded_with_its_sample() -> None:
     """On a device that has a queue."""
     clock, device = FakeClock(), FakeDevice()
 
-    def run() -> None:
+    def one_pass() -> None:
         clock.now += 0.25
         device.work(500.0)
 
-    subject = TimedPass(run, EventTimer(device.event, device.synchronize, clock))
-    take_samples([subject], after(3))
-    assert (subject.samples, subject.enqueue) == ([0.5] * 3, [0.25] * 3)
+    run = TimedRun(one_pass, EventTimer(device.event, device.synchronize, clock))
+    take_samples([run], after(3))
+    assert (run.samples, run.enqueue) == ([0.5] * 3, [0.25] * 3)
 
 
-def test_a_subject_that_fails_keeps_its_samples_and_the_rest_goes_on() -> None:
-    """There and back again as before, without it; the rule hears of those that still run."""
-    log, told = list[str](), list[int]()
+def test_a_run_that_fails_keeps_its_samples_and_the_others_are_timed_on() -> None:
+    """In the same order without it; the rule gets the runs that have not failed."""
+    log, running = list[str](), list[int]()
 
     def said(name: str) -> Callable[[], None]:
         return lambda: log.append(name)
@@ -137,13 +137,13 @@ def test_a_subject_that_fails_keeps_its_samples_and_the_rest_goes_on() -> None:
     b = scripted([1.0, 2.0, MnfpnError("out of memory")], said("B"))
     ends = after(5)
 
-    def rule(subjects: Sequence[TimedPass]) -> Ended | None:
-        told.append(len(subjects))
-        return ends(subjects)
+    def rule(runs: Sequence[TimedRun]) -> Ended | None:
+        running.append(len(runs))
+        return ends(runs)
 
     assert take_samples([a, b, c], rule) == "passes"
     assert "".join(log) == "ABCCBAABCCAAC"
-    assert told == [3, 3, 2, 2, 2]
+    assert running == [3, 3, 2, 2, 2]
     assert (b.samples, b.failure) == ([1.0, 2.0], "out of memory")
     assert (len(a.samples), len(c.samples), a.failure) == (5, 5, None)
 
@@ -151,7 +151,7 @@ def test_a_subject_that_fails_keeps_its_samples_and_the_rest_goes_on() -> None:
 def test_where_all_have_failed_that_is_what_ended_it() -> None:
     """At once, and whatever the rule would say; so it is where there is nothing to time."""
 
-    def never(_: Sequence[TimedPass]) -> Ended | None:
+    def never(_: Sequence[TimedRun]) -> Ended | None:
         raise AssertionError("there is nothing to ask about")
 
     a, b = scripted([MnfpnError("one")]), scripted([MnfpnError("two")])
@@ -160,7 +160,7 @@ def test_where_all_have_failed_that_is_what_ended_it() -> None:
     assert take_samples([], never) == "failed"
 
 
-def test_a_bug_is_no_failure_of_a_subject() -> None:
+def test_a_bug_is_no_failure_of_a_run() -> None:
     """Only what is explained in words is kept as a reason; the rest stays a traceback."""
     with pytest.raises(ZeroDivisionError):
         take_samples([scripted([1.0, ZeroDivisionError()])], after(3))
@@ -187,34 +187,34 @@ def test_ctrl_c_between_rounds_keeps_what_was_measured() -> None:
         if exception:
             raise exception
 
-    subject = scripted(repeat(1.0))
-    assert take_samples([subject], after(9), meet) == "interrupted"
-    assert subject.samples == [1.0, 1.0]
+    run = scripted(repeat(1.0))
+    assert take_samples([run], after(9), meet) == "interrupted"
+    assert run.samples == [1.0, 1.0]
 
-    def rule(_: Sequence[TimedPass]) -> Ended | None:
+    def rule(_: Sequence[TimedRun]) -> Ended | None:
         raise KeyboardInterrupt
 
-    subject = scripted(repeat(1.0))
-    assert take_samples([subject], rule) == "interrupted"
-    assert subject.samples == [1.0]
+    run = scripted(repeat(1.0))
+    assert take_samples([run], rule) == "interrupted"
+    assert run.samples == [1.0]
 
 
 def test_the_machine_is_looked_after_between_rounds() -> None:
     """Once each, behind all passes and before the rule."""
     log: list[str] = []
-    subjects = [scripted(repeat(1.0), lambda: log.append("pass")) for _ in range(2)]
+    runs = [scripted(repeat(1.0), lambda: log.append("pass")) for _ in range(2)]
     ends = after(2)
 
-    def rule(subjects: Sequence[TimedPass]) -> Ended | None:
+    def rule(runs: Sequence[TimedRun]) -> Ended | None:
         log.append("rule")
-        return ends(subjects)
+        return ends(runs)
 
-    take_samples(subjects, rule, lambda: log.append("look"))
+    take_samples(runs, rule, lambda: log.append("look"))
     assert log == ["pass", "pass", "look", "rule"] * 2
 
 
-def test_threads_come_to_rest_where_the_neighbour_was_another() -> None:
-    """Before the pass, outside of its time; a subject that follows itself needs no rest."""
+def test_threads_come_to_rest_before_a_pass_of_another_run() -> None:
+    """Before the pass, outside of its time; a run that follows itself needs no rest."""
     clock, log = FakeClock(), list[str]()
 
     def said(name: str) -> Callable[[], None]:
@@ -224,14 +224,14 @@ def test_threads_come_to_rest_where_the_neighbour_was_another() -> None:
 
         return run
 
-    def settle() -> None:
+    def rest() -> None:
         clock.now += 9.0
         log.append(" ")
 
-    subjects = [TimedPass(said(name), HostTimer(clock)) for name in "AB"]
-    take_samples(subjects, after(4), settle=settle)
+    runs = [TimedRun(said(name), HostTimer(clock)) for name in "AB"]
+    take_samples(runs, after(4), rest=rest)
     assert "".join(log) == " A BB AA BB A"
-    assert [subject.samples for subject in subjects] == [[0.5] * 4] * 2
+    assert [run.samples for run in runs] == [[0.5] * 4] * 2
 
 
 @pytest.mark.parametrize(
@@ -256,16 +256,16 @@ def test_a_script_is_used_up_pass_by_pass() -> None:
     assert ran == [1, 1]
 
 
-def test_what_making_another_ready_took_is_taken_again_before_timing() -> None:
-    """On a GPU, where torch gives back the memory that it had kept; what fails then is not timed."""
+def test_a_gpu_executes_one_more_pass_of_each_run_before_timing() -> None:
+    """Preparing another run released the memory that torch cached; a run that fails now is not timed."""
     log: list[str] = []
 
     def fail() -> None:
         raise MnfpnError("the driver has gone")
 
-    subjects = [TimedPass(lambda: log.append("a"), HostTimer()), TimedPass(fail, HostTimer())]
-    rewarm(subjects, "cpu")
+    runs = [TimedRun(lambda: log.append("a"), HostTimer()), TimedRun(fail, HostTimer())]
+    rewarm(runs, "cpu")
     assert log == []
-    rewarm(subjects, "cuda")
+    rewarm(runs, "cuda")
     assert log == ["a"]
-    assert [(subject.samples, subject.failure) for subject in subjects] == [([], None), ([], "the driver has gone")]
+    assert [(run.samples, run.failure) for run in runs] == [([], None), ([], "the driver has gone")]

@@ -1,4 +1,4 @@
-"""Where the time goes, by clocks and events that are scripted: nothing here measures time."""
+"""The times of layers, by scripted clocks and events: nothing here measures real time."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -94,7 +94,7 @@ def test_each_layer_gets_its_own_time(case: tuple[NetworkSettings, Size]) -> Non
     assert times.seconds == times.marked == times.undisturbed
 
 
-def test_what_belongs_to_no_layer_is_told_too() -> None:
+def test_the_time_outside_all_layers_has_its_own_row() -> None:
     """The rows add up to the pass; here each mark takes a second, as a disturbance does."""
     clock = FakeClock()
 
@@ -141,7 +141,7 @@ def hooks_on(network: Network) -> int:
     return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in network.modules())
 
 
-def test_no_hook_stays() -> None:
+def test_all_hooks_are_removed() -> None:
     """Neither after the passes nor after an error in the middle of one; the marks can be used again."""
     network, image = build_network(SETTINGS), torch.rand(1, 3, *SIZE)
     works, marks, seen = works_of(SETTINGS, SIZE), HostMarks(), list[int]()
@@ -160,7 +160,7 @@ def test_no_hook_stays() -> None:
         assert time_layers(run, network, works, marks, 1).seconds > 0
 
 
-def test_an_error_with_hooks_on_takes_them_off() -> None:
+def test_an_error_in_a_pass_with_hooks_removes_them() -> None:
     """The pass without marks went well."""
     network, image, calls = build_network(SETTINGS), torch.rand(1, 3, *SIZE), list[int]()
 
@@ -176,7 +176,7 @@ def test_an_error_with_hooks_on_takes_them_off() -> None:
 
 
 @pytest.mark.parametrize("host_s", [0.0, 0.005], ids=["fast host", "slow host"])
-def test_events_hold_nothing_up_and_a_slow_host_is_in_no_layer(host_s: float) -> None:
+def test_events_do_not_block_and_no_layer_includes_the_time_of_a_slow_host(host_s: float) -> None:
     """The device is waited for around a pass, whatever the number of layers; a layer's time is the device's alone."""
     device = FakeDevice()
     network, image = build_meta(plan_network(SETTINGS)), torch.empty(1, 3, *SIZE, device="meta")

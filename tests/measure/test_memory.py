@@ -1,14 +1,13 @@
-"""Memory: what cannot fit is refused, what runs out is explained, what was used is seen."""
+"""Memory: a run that cannot fit is refused, an out-of-memory error is explained, and the peak is measured."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from mnfpn_cli.devices.choose import PeakMemory
 from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.errors import MnfpnError, UsageError
-from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained
+from mnfpn_cli.measure.memory import PeakMemory, check_fits, out_of_memory_explained
 from mnfpn_cli.plan.cost import memory_needed
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
@@ -87,6 +86,6 @@ def test_where_the_system_does_not_say_the_peak_of_the_process_is_taken(monkeypa
     assert peak > 50 * 2**20
 
 
-def test_a_device_that_cannot_say_says_nothing() -> None:
+def test_the_peak_of_a_device_that_does_not_report_it_is_none() -> None:
     """Absent, rather than zero."""
     assert PeakMemory(torch.device("meta")).bytes() is None

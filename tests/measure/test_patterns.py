@@ -35,7 +35,7 @@ def noise(n: int, seed: int = 0) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("change", [0.1, -0.1])
-def test_a_drift_is_told_with_its_sign_and_size(change: float) -> None:
+def test_a_drift_has_its_sign_and_size(change: float) -> None:
     """From the middle of the first third to the middle of the last, which is two thirds of the run."""
     samples = (np.linspace(1.0, 1.0 + change, 300) * noise(300)).tolist()
     found = drift(samples)
@@ -56,14 +56,14 @@ def test_a_change_that_comes_and_goes_is_no_drift() -> None:
     assert drift(samples.tolist()) is None
 
 
-def test_a_drift_that_hardly_matters_is_not_told() -> None:
-    """However sure it is: below 2 %."""
+def test_a_drift_below_two_per_cent_is_not_reported() -> None:
+    """However certain it is."""
     assert drift(np.linspace(1.0, 1.025, 3000).tolist()) is None
     assert drift(np.linspace(1.0, 1.035, 3000).tolist()) is not None
 
 
-def test_a_drift_that_is_not_sure_is_not_told() -> None:
-    """However large: the intervals of two wide thirds meet."""
+def test_a_drift_is_not_reported_where_the_intervals_overlap() -> None:
+    """However large it is."""
     assert drift([1.0, 2.0] * 4 + [1.0] + [1.0, 2.0] * 4 + [2.0] + [1.0, 2.0] * 4 + [2.0]) is None
 
 
@@ -83,7 +83,7 @@ def two_humps(share: float, apart: float, n: int = 200) -> list[float]:
 @pytest.mark.parametrize("apart", [0.05, 0.1, 0.5, 2.0])
 @pytest.mark.parametrize("share", [0.15, 0.3, 0.5, 0.8])
 @pytest.mark.parametrize("spikes", [[], [4.0, 7.0, 10.0], [0.1, 0.4, 4.0]], ids=["none", "slow", "both"])
-def test_two_humps_are_found_with_their_places_and_shares(share: float, apart: float, spikes: list[float]) -> None:
+def test_two_humps_are_found_with_their_medians_and_shares(share: float, apart: float, spikes: list[float]) -> None:
     """However far apart, whichever is the larger, and whatever spikes there are besides."""
     samples = two_humps(share, apart)
     samples[: len(spikes)] = spikes
@@ -101,8 +101,8 @@ def test_humps_of_a_coarse_clock_have_no_width() -> None:
     assert (found.fast, found.slow, found.share_slow) == (1.0, 1.5, 0.5)
 
 
-def test_humps_closer_than_matters_are_not_told() -> None:
-    """Below 2 %, which the median can be wrong by at most."""
+def test_humps_closer_than_two_per_cent_are_not_reported() -> None:
+    """The median can be wrong by no more than their distance."""
     assert humps(Latency((1.0, 1.019) * 50)) is None
     assert humps(Latency((1.0, 1.021) * 50)) is not None
 

@@ -1,4 +1,4 @@
-"""The peaks of a device, with a scripted clock: which products and copies are timed, and which rates come of it."""
+"""The peak rates of a device, with a scripted clock: which products and copies are timed, and their rates."""
 
 from collections.abc import Callable, Iterator
 
@@ -73,7 +73,7 @@ def test_the_largest_product_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_what_is_timed_is_a_product_in_the_dtype_and_a_copy(monkeypatch: pytest.MonkeyPatch, dtype: DType) -> None:
-    """In inference mode; the source of the copy holds something, as a promise of zeros would take no reading."""
+    """In inference mode; the source of the copy is not zeros, whose pages would not be read."""
     monkeypatch.setattr(peaks, "SIDES", (8,))
     monkeypatch.setattr(peaks, "COPY_BYTES_ELSEWHERE", 64)
     results = []

@@ -40,7 +40,7 @@ def test_a_block_is_two_passes_of_each() -> None:
     assert ratio.value == 2.0
 
 
-def test_passes_of_a_block_that_is_not_whole_do_not_count() -> None:
+def test_passes_of_an_incomplete_block_do_not_count() -> None:
     """Where it was ended in the middle, whichever side was the last."""
     whole = paired_ratio([1.0, 1.0], [2.0, 2.0])
     assert paired_ratio([1.0, 1.0, 9.0], [2.0, 2.0]) == whole
@@ -98,7 +98,7 @@ def test_the_ratio_of_independent_samples_is_hodges_and_lehmanns() -> None:
 
 @pytest.mark.parametrize("n", range(1, 16))
 @pytest.mark.parametrize("m", [1, 3, 4, 7, 15])
-def test_the_interval_of_independent_samples_is_never_less_sure_than_95_per_cent(n: int, m: int) -> None:
+def test_the_interval_of_independent_samples_covers_at_least_95_per_cent(n: int, m: int) -> None:
     """By scipy's exact distribution of Mann and Whitney's statistic: at most 2.5 % lie beyond each end."""
     a, b = [1.1**k for k in range(n)], [1.1 ** (20 * k) for k in range(1, m + 1)]  # all ratios are different
     ratios = sorted(y / x for x in a for y in b)

@@ -31,7 +31,7 @@ def test_what_helps_a_gpu_follows_the_reason_that_says_most() -> None:
     assert "(hardware thermal limit and hardware slowdown)" in found.cause
     assert found.helps == "let it cool down, or cool it better"
     brake = replace(HELD, throttle_reasons=("hardware slowdown", "power brake"))
-    assert only(unsteady_gpu([brake])).helps == "look after its power supply"
+    assert only(unsteady_gpu([brake])).helps == "check its power supply"
 
 
 def test_a_limit_that_a_gpu_met_for_a_moment_is_no_warning() -> None:

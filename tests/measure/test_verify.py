@@ -1,4 +1,4 @@
-"""The real network is held against the plan, and the check can fail."""
+"""The plan is verified against the real network, and the check can fail."""
 
 from dataclasses import replace
 

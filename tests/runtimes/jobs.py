@@ -1,4 +1,4 @@
-"""What these tests have runtimes do."""
+"""Jobs that these tests give to runtimes."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ def job(
 
 
 def expected(settings: NetworkSettings = TINY, shape: tuple[int, int, int, int] = (2, 3, 32, 48)) -> Sequence[Tensor]:
-    """What the network of such a job makes of its images in eager float32."""
+    """The outputs of such a job in eager float32."""
     same = job(settings, shape)
     with torch.inference_mode():
         return as_tensors(same.network(*same.inputs))

@@ -1,4 +1,4 @@
-"""What every runtime must do: the same as eager, for every preset, silently; or say why it cannot, at once."""
+"""Every runtime computes the same as eager, for every preset, silently; or gives a reason why it cannot."""
 
 import gc
 import subprocess
@@ -23,7 +23,7 @@ SIZE = Size(64, 96)
 ROUNDING = 1e-4
 """Of an output's largest value, in float32."""
 
-HERE = [name for name in runtime_names() if load_runtime(name).impossible(CPU, "float32", False) is None]
+HERE = [name for name in runtime_names() if load_runtime(name).unavailable_reason(CPU, "float32", False) is None]
 QUICK = [name for name in HERE if name != "compiled"]
 """The compiler takes its time: tests/runtimes/test_compiled.py has it compile a tiny network."""
 
@@ -76,7 +76,9 @@ def test_all_images_are_used_at_every_size(name: str) -> None:
         assert largest_difference(prepared.outputs(prepared.run()), expected(SMALL, shape)) <= ROUNDING
 
 
-@pytest.mark.parametrize("name", [name for name in QUICK if not load_runtime(name).impossible(CPU, "float32", True)])
+@pytest.mark.parametrize(
+    "name", [name for name in QUICK if not load_runtime(name).unavailable_reason(CPU, "float32", True)]
+)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_a_training_step_gives_its_loss(name: str, dtype: DType) -> None:
     """The sum of the outputs' mean squares, a little less with every step."""
@@ -87,9 +89,9 @@ def test_a_training_step_gives_its_loss(name: str, dtype: DType) -> None:
 
 
 @pytest.mark.parametrize("name", INFERENCE_ONLY)
-def test_what_cannot_train_says_so_before_anything_else(name: str) -> None:
+def test_a_runtime_that_cannot_train_gives_that_reason_first(name: str) -> None:
     """Whether it is installed or not: that would not help."""
-    assert load_runtime(name).impossible(CPU, "float32", True) == "inference only"
+    assert load_runtime(name).unavailable_reason(CPU, "float32", True) == "inference only"
 
 
 @pytest.mark.parametrize("name", [pytest.param("onnxruntime", marks=needs_onnx), "openvino"])
@@ -105,14 +107,14 @@ def test_a_failure_is_an_error_in_words(name: str, monkeypatch: pytest.MonkeyPat
         module.prepare(job())
 
 
-def test_asking_what_is_possible_imports_nothing_that_takes_long() -> None:
+def test_asking_whether_a_runtime_is_available_imports_nothing_slow() -> None:
     """Else the list of runtimes would take seconds."""
     program = """
 import sys, torch
 from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.execution import runtime_names
 for name in runtime_names():
-    load_runtime(name).impossible(torch.device("cpu"), "float32", False)
+    load_runtime(name).unavailable_reason(torch.device("cpu"), "float32", False)
 print(sorted({"onnx", "onnxruntime", "onnxscript", "openvino", "torch._dynamo", "torch._inductor"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -11,14 +11,14 @@ from mnfpn_cli.external.origin import External, FromSettings, Inputs, TensorInpu
 from mnfpn_cli.external.target import InputSpec, parse_target
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.runtimes import eager
-from mnfpn_cli.runtimes.runtime import Job, as_tensors, load_runtime, random_tensors, why_not
+from mnfpn_cli.runtimes.runtime import Job, as_tensors, load_runtime, random_tensors, unavailable_reason
 from mnfpn_cli.settings.execution import runtime_names
 from mnfpn_cli.settings.input import NetworkInput, Size
 from tests.bench.others import Detector, Levels, Words
 from tests.runtimes.jobs import CPU, TINY
 
 OTHERS = External(parse_target("tests.bench.others:Levels"))
-HERE = [name for name in runtime_names() if why_not(name, OTHERS, CPU, "float32", False) is None]
+HERE = [name for name in runtime_names() if unavailable_reason(name, OTHERS, CPU, "float32", False) is None]
 IMAGES = NetworkInput(2, 3, Size(16, 32))
 WORDS = TensorInputs((InputSpec((2, 5), "int64"), InputSpec((2, 5, 1))))
 NETWORKS: dict[str, tuple[type[nn.Module], Inputs]] = {
@@ -51,8 +51,8 @@ def test_every_runtime_says_whether_it_takes_them() -> None:
     """One does not, wherever it would run; a network from settings is taken by that too."""
     refused = [name for name in runtime_names() if not load_runtime(name).ANY_NETWORK]
     assert refused == ["fused"]
-    assert why_not("fused", OTHERS, CPU, "float32", False) == "networks from settings only"
-    assert why_not("fused", FromSettings(TINY), CPU, "float32", False) is None
+    assert unavailable_reason("fused", OTHERS, CPU, "float32", False) == "networks from settings only"
+    assert unavailable_reason("fused", FromSettings(TINY), CPU, "float32", False) is None
 
 
 def test_only_floating_point_numbers_change_their_type_and_only_images_their_order() -> None:
@@ -80,5 +80,5 @@ def test_a_step_trains_on_what_has_a_gradient() -> None:
     torch.testing.assert_close(loss, score.square().mean().detach())
     whole = Job(Words(), False, (torch.zeros(1, dtype=torch.int64), torch.zeros(1)), CPU, "float32", train=True)
     whole.network.register_forward_hook(lambda _network, _inputs, outputs: outputs[1])
-    with pytest.raises(MnfpnError, match="none of its outputs is of floating-point numbers"):
+    with pytest.raises(MnfpnError, match="no output is of floating-point numbers"):
         eager.prepare(whole).run()

@@ -1,4 +1,4 @@
-"""The compiler: what it needs, that it is given the network right, and what it says when it fails."""
+"""The compiler: what it needs, how it is called, and the errors of its failures."""
 
 import shutil
 import sys
@@ -18,7 +18,7 @@ from mnfpn_cli.runtimes import compiled
 from tests.runtimes.jobs import CPU, TINY, expected, job
 
 CUDA = torch.device("cuda:0")
-here = compiled.impossible(CPU, "float32", False)
+here = compiled.unavailable_reason(CPU, "float32", False)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_outputs_are_those_of_eager(capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("uncompiled")
 @torch.inference_mode()
-def test_each_is_compiled_once_and_kept() -> None:
+def test_each_network_is_compiled_once_and_stays_compiled() -> None:
     """More than the eight that torch keeps of one function; sizes are fixed, and no pass compiles anew."""
     counters.clear()
     shapes = [(2, 3, 32, 32 + 8 * index) for index in range(9)]
@@ -104,7 +104,7 @@ def test_a_failure_names_its_cause(cause: Exception, words: str | None, monkeypa
     assert str(caught.value) == f"torch could not compile the network: {words}"
 
 
-def test_a_machine_without_a_compiler_is_told_which(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reason_names_the_compiler_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """C++ for CPUs; for GPUs C, which Triton starts its kernels with."""
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     monkeypatch.setattr(sys, "platform", "linux")
@@ -112,31 +112,34 @@ def test_a_machine_without_a_compiler_is_told_which(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (9, 0))
     for variable in ("CXX", "CC"):
         monkeypatch.delenv(variable, raising=False)
-    assert compiled.impossible(CPU, "float32", False) == (
+    assert compiled.unavailable_reason(CPU, "float32", False) == (
         "needs a C++ compiler: g++, or one that the environment variable CXX names"
     )
-    assert compiled.impossible(CUDA, "float32", False) == (
+    assert compiled.unavailable_reason(CUDA, "float32", False) == (
         "needs a C compiler: gcc or clang, or one that the environment variable CC names"
     )
     monkeypatch.setenv("CXX", "c++-99")
-    assert compiled.impossible(CPU, "float32", False) == "needs a C++ compiler, and there is no c++-99, which CXX names"
+    assert (
+        compiled.unavailable_reason(CPU, "float32", False)
+        == "needs a C++ compiler, and there is no c++-99, which CXX names"
+    )
 
 
-def test_a_gpu_needs_triton_and_an_age(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_needs_triton_and_a_compute_capability(monkeypatch: pytest.MonkeyPatch) -> None:
     """Triton comes with torch for CUDA on Linux, and has nothing for GPUs before Volta."""
     monkeypatch.setattr(shutil, "which", lambda name: name)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (6, 1))
     monkeypatch.setattr(compiled, "find_spec", lambda _name: None)
-    assert compiled.impossible(CUDA, "float32", False) == "not installed: pip install triton"
+    assert compiled.unavailable_reason(CUDA, "float32", False) == "not installed: pip install triton"
     monkeypatch.setattr(compiled, "find_spec", lambda _name: "found")
-    assert compiled.impossible(CUDA, "float32", False) == (
+    assert compiled.unavailable_reason(CUDA, "float32", False) == (
         "needs a GPU of compute capability 7.0 or more, and this one has 6.1"
     )
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (7, 0))
-    assert compiled.impossible(CUDA, "float32", False) is None
+    assert compiled.unavailable_reason(CUDA, "float32", False) is None
 
 
 def test_a_python_that_torch_cannot_compile_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """In torch's words."""
     monkeypatch.setattr(sys, "version_info", (3, 99, 0, "final", 0))
-    assert "Python 3." in (compiled.impossible(CPU, "float32", False) or "")
+    assert "Python 3." in (compiled.unavailable_reason(CPU, "float32", False) or "")

@@ -1,4 +1,4 @@
-"""Recording a pass as a CUDA graph, on a torch whose CUDA is made up: there need not be a GPU."""
+"""A pass is recorded as a CUDA graph, with fakes for `torch.cuda`: no GPU is needed."""
 
 import gc
 import weakref
@@ -16,7 +16,7 @@ from tests.runtimes.jobs import CPU, job
 
 
 def made_up(monkeypatch: pytest.MonkeyPatch, failure: Exception | None = None) -> list[str]:
-    """Put what the runtime uses of `torch.cuda` aside; the list into which what is used is written, in its order."""
+    """Replace what the runtime uses of `torch.cuda`; return the list that records the calls in order."""
     log: list[str] = []
 
     @contextmanager
@@ -74,7 +74,9 @@ def test_what_cannot_be_recorded_is_an_error_in_words(monkeypatch: pytest.Monkey
     )
 
 
-def test_the_error_that_broke_the_recording_is_told_not_the_one_that_ended_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_that_broke_the_recording_is_reported_not_the_later_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """CUDA's is the same whatever happened."""
     for error, raised in (
         (
@@ -97,8 +99,8 @@ def test_the_error_that_broke_the_recording_is_told_not_the_one_that_ended_it(mo
         assert log[-1] == "clear"
 
 
-def test_what_the_graph_reads_and_writes_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It knows addresses alone, and would go on with whatever came to lie there."""
+def test_the_tensors_of_the_graph_stay_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graph has only addresses, and would use whatever memory is there next."""
     made_up(monkeypatch)
     mine = job()
     network = weakref.ref(mine.network)
@@ -111,7 +113,7 @@ def test_what_the_graph_reads_and_writes_is_kept(monkeypatch: pytest.MonkeyPatch
 
 
 def test_running_out_of_memory_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever measures has words for it."""
+    """The engine explains it."""
     made_up(monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))
     with pytest.raises(torch.OutOfMemoryError):
         cuda_graph.prepare(job())
@@ -119,9 +121,9 @@ def test_running_out_of_memory_stays_what_it_is(monkeypatch: pytest.MonkeyPatch)
 
 def test_it_runs_on_cuda_alone() -> None:
     """In inference, in every dtype."""
-    assert cuda_graph.impossible(CPU, "float32", False) == "runs on CUDA alone"
-    assert cuda_graph.impossible(torch.device("cuda:0"), "bfloat16", False) is None
-    assert cuda_graph.impossible(torch.device("cuda:0"), "float32", True) == "inference only"
+    assert cuda_graph.unavailable_reason(CPU, "float32", False) == "runs on CUDA alone"
+    assert cuda_graph.unavailable_reason(torch.device("cuda:0"), "bfloat16", False) is None
+    assert cuda_graph.unavailable_reason(torch.device("cuda:0"), "float32", True) == "inference only"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

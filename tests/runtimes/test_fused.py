@@ -1,4 +1,4 @@
-"""The fused runtime computes what eager does, for every network that settings can say; and it says where it cannot."""
+"""The fused runtime computes the same as eager for every network from settings, or gives a reason why it cannot."""
 
 from copy import deepcopy
 
@@ -14,7 +14,7 @@ from mnfpn_cli.network.network import Network, build_network
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.runtimes import eager, fused
 from mnfpn_cli.runtimes.fused import early, folded
-from mnfpn_cli.runtimes.fused.folded import FoldedConv, Savings, fold
+from mnfpn_cli.runtimes.fused.folded import FoldedConv, Optimizations, fold
 from mnfpn_cli.runtimes.runtime import Job, as_tensors
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import DType, Size
@@ -28,12 +28,12 @@ ROUNDING = 1e-4
 """Of each output's largest absolute value, in float32. Where terms cancel, as in a few logits, it can be more: eager is
 then as far from float64, and so far is allowed. Whether it is rounding at all, the test in float64 says."""
 
-SAVINGS = (
-    Savings(),
-    Savings(early=True),
-    Savings(packed=True),
-    Savings(packed=True, added=True),
-    Savings(packed=True, added=True, early=True),
+OPTIMIZATIONS = (
+    Optimizations(),
+    Optimizations(early=True),
+    Optimizations(packed=True),
+    Optimizations(packed=True, added=True),
+    Optimizations(packed=True, added=True, early=True),
 )
 needs_onednn = pytest.mark.skipif(not folded.can_pack(), reason="this torch has no oneDNN")
 
@@ -54,9 +54,9 @@ def rounding(network: Network, images: Tensor) -> float:
     return max(ROUNDING, 10 * largest_difference(eagers, exact))
 
 
-def difference(network: Network, images: Tensor, savings: Savings) -> float:
+def difference(network: Network, images: Tensor, optimizations: Optimizations) -> float:
     """How far the fused network is from eager, in the dtype of the images; the farther of two passes."""
-    ours = fused.fuse(deepcopy(network), savings)
+    ours = fused.fuse(deepcopy(network), optimizations)
     ours = ours.to(dtype=images.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     expected = as_tensors(network.to(images.dtype)(images))
     images = images.to(memory_format=torch.channels_last)
@@ -73,25 +73,25 @@ def test_what_is_computed_is_the_same_to_the_rounding_of_float64(
     network = network_of(network_settings, seed)
     images = torch.rand(batch, network_settings.in_channels, *size, dtype=torch.float64)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(early, "pays", lambda _lateral, _smooth: True)
-        assert difference(network, images, Savings(early=True)) < TOLERANCE
+        patch.setattr(early, "is_cheaper", lambda _lateral, _smooth: True)
+        assert difference(network, images, Optimizations(early=True)) < TOLERANCE
 
 
 @needs_onednn
 @at_most(25)
 @torch.inference_mode()
-@given(settings_and_size(), SEEDS, st.integers(1, 2), st.sampled_from(SAVINGS))
-def test_every_saving_computes_the_same_in_float32(
-    case: tuple[NetworkSettings, Size], seed: int, batch: int, savings: Savings
+@given(settings_and_size(), SEEDS, st.integers(1, 2), st.sampled_from(OPTIMIZATIONS))
+def test_every_optimization_computes_the_same_in_float32(
+    case: tuple[NetworkSettings, Size], seed: int, batch: int, optimizations: Optimizations
 ) -> None:
     """With oneDNN's convolutions, their activations and sums, on networks of every kind."""
     network_settings, size = case
     network = network_of(network_settings, seed)
     images = torch.rand(batch, network_settings.in_channels, *size)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(early, "pays", lambda _lateral, _smooth: True)
+        patch.setattr(early, "is_cheaper", lambda _lateral, _smooth: True)
         limit = rounding(network, images)
-        assert difference(network, images, savings) < limit
+        assert difference(network, images, optimizations) < limit
 
 
 @torch.inference_mode()
@@ -115,7 +115,7 @@ def test_every_preset_runs_as_prepared(name: str) -> None:
 def test_a_torch_without_the_private_operators_runs_without_them(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are looked up; one that is not there leaves folding and the order in memory."""
     monkeypatch.setattr(folded, "ONEDNN", (*folded.ONEDNN, f"{missing}_of_another_torch"))
-    assert fused.possible_savings(CPU, "float32") == Savings()
+    assert fused.available_optimizations(CPU, "float32") == Optimizations()
     size = Size(65, 97)
     network_settings = preset("resnet-fpn", size)
     network, images = network_of(network_settings).float(), torch.rand(1, 3, *size)
@@ -154,9 +154,9 @@ def test_half_precision_runs() -> None:
 
 
 def test_training_is_refused_and_inference_is_not() -> None:
-    """Training needs batch norm as it is."""
-    assert "batch norm" in (fused.impossible(CPU, "float32", True) or "")
-    assert fused.impossible(CPU, "float32", False) is None
+    """Training needs batch norm unfolded."""
+    assert "batch norm" in (fused.unavailable_reason(CPU, "float32", True) or "")
+    assert fused.unavailable_reason(CPU, "float32", False) is None
 
 
 @pytest.mark.parametrize(
@@ -166,8 +166,8 @@ def test_levels_are_smoothed_early_where_taps_are_narrow(name: str, levels: list
     """MobileNetV2's are; ResNet's have as many channels as the pyramid, or more; a separable smoothing is cheap."""
     pyramid = build_network(preset(name, Size(64, 64))).pyramid
     assert pyramid is not None
-    assert list(fused.early_levels(pyramid, Savings(early=True))) == levels
-    assert fused.early_levels(pyramid, Savings()) == {}
+    assert list(fused.early_levels(pyramid, Optimizations(early=True))) == levels
+    assert fused.early_levels(pyramid, Optimizations()) == {}
 
 
 @pytest.mark.parametrize("upsample", ["nearest", "bilinear"])
@@ -175,8 +175,8 @@ def test_levels_are_smoothed_early_where_taps_are_narrow(name: str, levels: list
 def test_the_table_moves_what_torch_resizes(coarse: tuple[int, int], fine: tuple[int, int], upsample: Upsample) -> None:
     """Each row summed as the table says is the resized map, moved by each offset of a 3×3, zeros coming in."""
     rows = torch.rand(1, 9, *coarse, dtype=torch.float64)  # a map for each offset
-    table = early.resizing(rows, torch.Size(fine), upsample)
-    found = (rows[0].permute(1, 2, 0).flatten()[table.places] * table.weights).sum(1)
+    table = early.resize_table(rows, torch.Size(fine), upsample)
+    found = (rows[0].permute(1, 2, 0).flatten()[table.indices] * table.weights).sum(1)
     resized = F.interpolate(rows, fine, mode=upsample, align_corners=None if upsample == "nearest" else False)
     moved = F.conv2d(resized, torch.eye(9, dtype=torch.float64).view(1, 9, 3, 3), padding=1)
     torch.testing.assert_close(found.view(fine), moved[0, 0])
@@ -190,4 +190,4 @@ def test_a_tap_is_not_overwritten_by_the_block_behind_it() -> None:
     network_settings = NetworkSettings.model_validate({"stages": stages, "pyramid": {"taps": "first"}})
     network = network_of(network_settings)
     assert network.tapped[0] == 0
-    assert difference(network, torch.rand(1, 3, 65, 97), SAVINGS[-1]) < ROUNDING
+    assert difference(network, torch.rand(1, 3, 65, 97), OPTIMIZATIONS[-1]) < ROUNDING

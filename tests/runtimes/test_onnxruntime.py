@@ -21,7 +21,7 @@ CUDA = torch.device("cuda:1")
 def test_a_package_that_is_missing_is_installed_with_the_extra(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever of them it is."""
     monkeypatch.setattr(onnxruntime, "find_spec", lambda name: None if name == missing else "found")
-    assert onnxruntime.impossible(CPU, "float32", False) == "not installed: pip install 'mnfpn[onnx]'"
+    assert onnxruntime.unavailable_reason(CPU, "float32", False) == "not installed: pip install 'mnfpn[onnx]'"
 
 
 @needs_onnx
@@ -29,17 +29,19 @@ def test_a_gpu_needs_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """The usual one has the CPU alone."""
     providers = ["CPUExecutionProvider"]
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: providers)
-    assert onnxruntime.impossible(CUDA, "float32", False) == "installed for CPUs only: pip install onnxruntime-gpu"
+    assert (
+        onnxruntime.unavailable_reason(CUDA, "float32", False) == "installed for CPUs only: pip install onnxruntime-gpu"
+    )
     providers.insert(0, "CUDAExecutionProvider")
-    assert onnxruntime.impossible(CUDA, "float32", False) is None
+    assert onnxruntime.unavailable_reason(CUDA, "float32", False) is None
 
 
 @needs_onnx
 def test_other_devices_and_dtypes_are_refused() -> None:
     """The graph is in float32."""
-    assert onnxruntime.impossible(torch.device("mps"), "float32", False) == "runs on the CPU and on CUDA alone"
-    assert onnxruntime.impossible(CPU, "bfloat16", False) == "float32 only"
-    assert onnxruntime.impossible(CUDA, "float16", False) == "float32 only"
+    assert onnxruntime.unavailable_reason(torch.device("mps"), "float32", False) == "runs on the CPU and on CUDA alone"
+    assert onnxruntime.unavailable_reason(CPU, "bfloat16", False) == "float32 only"
+    assert onnxruntime.unavailable_reason(CUDA, "float16", False) == "float32 only"
 
 
 @needs_onnx
@@ -56,7 +58,7 @@ def test_threads_are_torchs_and_stop_after_a_pass() -> None:
 
 @needs_onnx
 def test_a_provider_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ONNX Runtime would go on with the CPU, and the figures would be another device's."""
+    """ONNX Runtime would fall back to the CPU, and the times would be another device's."""
     asked = list[object]()
 
     def session(*_: object, providers: object, enable_fallback: int) -> object:
@@ -71,7 +73,7 @@ def test_a_provider_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPa
 
 @needs_onnx
 @pytest.mark.parametrize("choose", [lambda x: x[x > 0.5], lambda x: 2 * x.flatten()[:0]], ids=["mask", "empty"])
-def test_outputs_that_cannot_be_bound_are_told(choose: Callable[[Tensor], Tensor]) -> None:
+def test_outputs_without_a_fixed_shape_are_an_error(choose: Callable[[Tensor], Tensor]) -> None:
     """As those of a detector, whose number depends on the image."""
 
     class Chooses(nn.Module):
@@ -79,13 +81,13 @@ def test_outputs_that_cannot_be_bound_are_told(choose: Callable[[Tensor], Tensor
             return choose(x)
 
     made = Job(Chooses(), False, (torch.rand(1, 3, 4, 4),), torch.device("cpu"), "float32")
-    with pytest.raises(MnfpnError, match=r"an output must not be empty, nor depend on numbers"):
+    with pytest.raises(MnfpnError, match=r"must be fixed and not empty, got"):
         onnxruntime.prepare(made)
 
 
 @needs_onnx
-def test_what_cannot_be_written_is_told_without_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_network_that_cannot_be_converted_names_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody said `format`."""
     monkeypatch.setattr(as_onnx, "MAX_BYTES", 0)
-    with pytest.raises(MnfpnError, match=r"^holds less than 2 GiB in a file"):
+    with pytest.raises(MnfpnError, match=r"^must hold less than 2 GiB of weights"):
         onnxruntime.prepare(job())

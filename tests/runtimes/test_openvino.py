@@ -1,4 +1,4 @@
-"""OpenVINO: where it runs, how it is set up, and that it tells nobody."""
+"""OpenVINO: where it runs, how it is set up, and that its telemetry is off."""
 
 import subprocess
 import sys
@@ -17,13 +17,13 @@ needs_openvino = needs("openvino")
 def test_it_is_installed_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is not."""
     monkeypatch.setattr(openvino, "find_spec", lambda _name: None)
-    assert openvino.impossible(CPU, "float32", False) == "not installed: pip install 'mnfpn[openvino]'"
+    assert openvino.unavailable_reason(CPU, "float32", False) == "not installed: pip install 'mnfpn[openvino]'"
 
 
 @needs_openvino
 def test_it_runs_on_the_cpu_alone() -> None:
-    """There is device of torch's for Intel's GPUs here."""
-    assert openvino.impossible(torch.device("cuda:0"), "float32", False) == "runs on the CPU alone"
+    """Intel's GPUs are not supported here."""
+    assert openvino.unavailable_reason(torch.device("cuda:0"), "float32", False) == "runs on the CPU alone"
 
 
 @needs_openvino
@@ -32,9 +32,9 @@ def test_a_dtype_needs_the_cpus_instructions(dtype: DType, capability: str, monk
     """Without them it computes in float32, and the figures would be another dtype's."""
     found = ["FP32", "INT8"]
     monkeypatch.setattr(openvino, "_capabilities", lambda: found)
-    assert openvino.impossible(CPU, dtype, False) == f"this CPU has no instructions for {dtype}"
+    assert openvino.unavailable_reason(CPU, dtype, False) == f"this CPU has no instructions for {dtype}"
     found.append(capability)
-    assert openvino.impossible(CPU, dtype, False) is None
+    assert openvino.unavailable_reason(CPU, dtype, False) is None
 
 
 @needs_openvino
@@ -55,14 +55,14 @@ def test_it_is_set_up_for_one_pass_at_a_time_on_torchs_threads() -> None:
 
 
 @needs_openvino
-def test_nobody_is_told() -> None:
-    """The package that would tell Google Analytics has not been imported by any test; others still can."""
+def test_the_telemetry_of_openvino_is_not_imported() -> None:
+    """No test has imported the package that reports to Google Analytics; other code still can."""
     openvino._compiled(job())
     assert not [name for name in sys.modules if name.partition(".")[0] == "openvino_telemetry"]
 
 
-def test_a_failure_is_told_by_its_own_line() -> None:
-    """Not by where in OpenVINO's source it was found."""
+def test_the_reason_of_a_failure_is_the_line_with_the_cause() -> None:
+    """Not a position in OpenVINO's source."""
     error = RuntimeError("Exception from src/core.cpp:7:\nCheck 'a' failed at src/b.cpp:8:\nno such kernel\nmore\n")
     assert openvino._reason(error) == "no such kernel"
     assert openvino._reason(RuntimeError("plain")) == "plain"

@@ -1,14 +1,14 @@
-"""Smoothing the coarser level before it is resized, which gives the same map for less work.
+"""Early smoothing: smooth the coarser level before it is resized, which gives the same map for less work.
 
 A level is ``smooth(lateral(tap) + resize(coarse))``. All of that is linear, so it is the sum of two parts:
 
 - ``smooth(lateral(tap))`` is one 3×3 convolution of the tap, which has fewer channels than the pyramid.
-- ``smooth(resize(coarse))`` is a sum over the nine offsets of the 3×3. At each of them the channels are mixed, and
-  pixels are resized and moved: neither asks about the other, so their order is free. The channels are mixed at the
-  coarse size, where there are a quarter of the pixels; what is left is a weighted sum of a few coarse pixels for each
-  fine one, as of rows of a table.
+- ``smooth(resize(coarse))`` is a sum over the nine offsets of the 3×3. For each offset the channels are mixed, and the
+  pixels are resized and moved. The two are independent, so their order is free. The channels are mixed at the coarse
+  size, which has a quarter of the pixels; then each fine pixel is a weighted sum of a few mixed coarse pixels, which
+  are rows of a table.
 
-The sums come out in another order; nothing is approximated.
+The order of summation changes; nothing is approximated.
 """
 
 from dataclasses import dataclass
@@ -17,53 +17,56 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
-from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, Savings
+from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, Optimizations
 from mnfpn_cli.settings.network import Upsample
 
 OFFSETS = 3
-"""Of the 3×3, on each side."""
+"""Offsets of the 3×3 in each direction."""
 
 SUM_COST = 5
-"""What adding a row of the table takes, in MACs of a matrix product: measured, as memory decides about it."""
+"""The cost of adding a row of the table, in MACs of a matrix product: measured, as memory bounds it."""
 
 
 @dataclass(frozen=True)
-class Weights:
-    """For each place of a fine map, or of one side of it, the coarse places that it sums, and their weights."""
+class SumTable:
+    """For each position of a fine map, or along one side of it: the rows that it sums, by index, and their weights."""
 
-    places: Tensor
+    indices: Tensor
     weights: Tensor
 
 
-def pays(lateral: nn.Conv2d, smooth: nn.Conv2d) -> bool:
-    """Whether it is less work, for a pixel and an output channel; the coarser level has a quarter of the pixels."""
+def is_cheaper(lateral: nn.Conv2d, smooth: nn.Conv2d) -> bool:
+    """Return whether early smoothing is less work for each fine pixel and output channel.
+
+    The coarser level has a quarter of the pixels.
+    """
     taps, merged, offsets = lateral.in_channels, smooth.in_channels, OFFSETS * OFFSETS
     return offsets * merged / 4 + offsets * taps + SUM_COST * 4 * offsets < offsets * merged
 
 
 class EarlySmoothing(nn.Module):
-    """A level from its tap and the coarser level: (n, c_k, h, w), (n, channels, h/2, w/2) to (n, channels, h, w)."""
+    """A smoothed level (n, channels, h, w), from its tap (n, c_k, h, w) and the coarser map (n, channels, h/2, w/2)."""
 
-    def __init__(self, lateral: nn.Conv2d, smooth: nn.Conv2d, upsample: Upsample, savings: Savings):
+    def __init__(self, lateral: nn.Conv2d, smooth: nn.Conv2d, upsample: Upsample, optimizations: Optimizations):
         super().__init__()
         weight, across = smooth.weight.detach().double(), lateral.weight.detach().double()[:, :, 0, 0]
         bias = None if smooth.bias is None else smooth.bias.detach().double()
         through = torch.einsum("omyx,mi->oiyx", weight, across)
-        self.tap = FoldedConv(Folded(through, bias, stride=1, groups=1), savings)
-        # The smoothing sees zeros around the lateral's map, with no bias there; resizing keeps constants. So the bias
-        # joins the coarse map, where the zeros around what is resized leave it out likewise.
+        self.tap = FoldedConv(Folded(through, bias, stride=1, groups=1), optimizations)
+        # The smoothing pads the lateral's map with zeros, which have no bias; resizing keeps constants. So the bias is
+        # added to the coarse map: there the padding of the resized map leaves it out likewise.
         self.bias: Tensor | None
         self.register_buffer("bias", None if lateral.bias is None else lateral.bias.detach().double())
         self.mixing = nn.Buffer(weight.permute(1, 2, 3, 0).flatten(1))  # (channels, 3 × 3 × out)
         self.channels, self.upsample = smooth.out_channels, upsample
-        self.table: Weights | None = None
+        self.table: SumTable | None = None
         self.rows = torch.empty(0)
 
     def forward(self, tap: Tensor, coarse: Tensor) -> Tensor:
-        """Smooth both and add them."""
+        """Smooth both parts, and add them."""
         (n, channels, height, width), fine = coarse.shape, tap.shape[-2:]
-        if self.table is None:  # for the first pass, and for all of them: a runtime has one size
-            self.table = resizing(coarse, fine, self.upsample)
+        if self.table is None:  # made in the first pass, for all: a runtime has one size
+            self.table = resize_table(coarse, fine, self.upsample)
             self.rows = coarse.new_empty(height * width, self.mixing.shape[1])
         pixels = coarse.permute(0, 2, 3, 1).reshape(n, height * width, channels)
         biased = pixels if self.bias is None else pixels + self.bias
@@ -72,30 +75,30 @@ class EarlySmoothing(nn.Module):
         y: Tensor = self.tap(tap, added.view(n, *fine, self.channels).permute(0, 3, 1, 2), overwrite=True)
         return y
 
-    def _resize(self, pixels: Tensor, table: Weights) -> Tensor:
-        torch.mm(pixels, self.mixing, out=self.rows)  # memory that is kept: new pages take a third of the time again
+    def _resize(self, pixels: Tensor, table: SumTable) -> Tensor:
+        torch.mm(pixels, self.mixing, out=self.rows)  # reused memory: new pages take a third more time
         rows = self.rows.view(-1, self.channels)  # (h/2 × w/2 × 3 × 3, out)
-        return F.embedding_bag(table.places, rows, mode="sum", per_sample_weights=table.weights)
+        return F.embedding_bag(table.indices, rows, mode="sum", per_sample_weights=table.weights)
 
 
-def resizing(coarse: Tensor, fine: torch.Size, upsample: Upsample) -> Weights:
-    """What each pixel of the fine map sums, of (coarse pixels × 3 × 3) rows: places and weights (h × w, up to 36)."""
-    down, across = (side(*sides, upsample, coarse.dtype) for sides in zip(coarse.shape[-2:], fine, strict=True))
-    y, dy = down.places[:, None, :, None] // OFFSETS, down.places[:, None, :, None] % OFFSETS
-    x, dx = across.places[None, :, None, :] // OFFSETS, across.places[None, :, None, :] % OFFSETS
-    places = ((y * coarse.shape[-1] + x) * OFFSETS + dy) * OFFSETS + dx
+def resize_table(coarse: Tensor, fine: torch.Size, upsample: Upsample) -> SumTable:
+    """Return what each fine pixel sums of (coarse pixels × 3 × 3) rows: indices and weights (h × w, up to 36)."""
+    down, across = (resize_side(*sides, upsample, coarse.dtype) for sides in zip(coarse.shape[-2:], fine, strict=True))
+    y, dy = down.indices[:, None, :, None] // OFFSETS, down.indices[:, None, :, None] % OFFSETS
+    x, dx = across.indices[None, :, None, :] // OFFSETS, across.indices[None, :, None, :] % OFFSETS
+    indices = ((y * coarse.shape[-1] + x) * OFFSETS + dy) * OFFSETS + dx
     weights = down.weights[:, None, :, None] * across.weights[None, :, None, :]
-    return Weights(places.flatten(2).flatten(0, 1).int(), weights.flatten(2).flatten(0, 1))
+    return SumTable(indices.flatten(2).flatten(0, 1).int(), weights.flatten(2).flatten(0, 1))
 
 
-def side(coarse: int, fine: int, upsample: Upsample, dtype: torch.dtype) -> Weights:
-    """The same for one side: places (fine, up to 6) are pixel × 3 + offset; beyond the edges, weights are zero."""
-    # torch itself says how it resizes, to the rounding of the dtype: each column is what becomes of one coarse pixel.
+def resize_side(coarse: int, fine: int, upsample: Upsample, dtype: torch.dtype) -> SumTable:
+    """Return the table of one side: indices (fine, up to 6) are pixel × 3 + offset; weights are 0 beyond the edges."""
+    # Resizing unit vectors gives torch's own weights, to the rounding of the dtype: a column for each coarse pixel.
     align_corners = False if upsample == "bilinear" else None
     pixels = torch.eye(coarse, dtype=dtype)[None, :, :, None]
     resized = F.interpolate(pixels, size=(fine, 1), mode=upsample, align_corners=align_corners)[0, :, :, 0].T
     weights, sources = resized.topk(min(coarse, 1 if upsample == "nearest" else 2), dim=1)  # (fine, 1 or 2)
     moved = torch.arange(fine)[:, None] + torch.arange(OFFSETS) - OFFSETS // 2  # (fine, 3)
     inside, moved = (moved >= 0) & (moved < fine), moved.clamp(0, fine - 1)
-    places = sources[moved] * OFFSETS + torch.arange(OFFSETS)[:, None]  # (fine, 3, 1 or 2)
-    return Weights(places.flatten(1), (weights[moved] * inside[:, :, None]).flatten(1))
+    indices = sources[moved] * OFFSETS + torch.arange(OFFSETS)[:, None]  # (fine, 3, 1 or 2)
+    return SumTable(indices.flatten(1), (weights[moved] * inside[:, :, None]).flatten(1))

@@ -1,4 +1,4 @@
-"""Convolutions with batch norm folded into them, and what follows them done in the same pass where torch can.
+"""Folded convolutions: batch norm is folded in; the addition and activation after it are fused where torch can.
 
 Folding: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
 Inference", section 3.2.
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mnfpn_cli.network.network import ConvNormAct
 from mnfpn_cli.plan.layers import Activation
 
-# oneDNN's convolutions as torch's own compiler calls them: private, so they are looked up, and done without elsewhere.
+# oneDNN's convolutions, as torch's compiler calls them. They are private to torch: `can_pack` checks that they exist.
 ONEDNN = ("_reorder_convolution_weight", "_convolution_pointwise", "_convolution_pointwise_")
 ATTRIBUTES: dict[Activation | None, tuple[str, list[float]]] = {
     None: ("none", []),
@@ -23,13 +23,13 @@ ATTRIBUTES: dict[Activation | None, tuple[str, list[float]]] = {
 
 
 @dataclass(frozen=True)
-class Savings:
-    """What is saved besides folding; each needs float32 on a CPU.
+class Optimizations:
+    """Optimizations besides folding; each needs float32 on a CPU.
 
     Attributes:
-        packed: weights are put into oneDNN's order once, not in each pass; activations are part of convolutions.
-        added: sums are part of the convolution before them; needs ``packed``.
-        early: a level is smoothed before it is resized, where that is less work.
+        packed: weights are put into oneDNN's order once, not in each pass, and activations fused into convolutions.
+        added: additions are fused into the convolution before them; needs ``packed``.
+        early: levels are smoothed before they are resized, where that is less work.
     """
 
     packed: bool = False
@@ -39,7 +39,7 @@ class Savings:
 
 @dataclass(frozen=True)
 class Folded:
-    """A convolution with all that is linear behind it folded in, in float64, and the activation that is not."""
+    """A convolution in float64 with its batch norm folded in, and the activation after it."""
 
     weight: Tensor
     bias: Tensor | None
@@ -49,14 +49,14 @@ class Folded:
 
 
 def fold(layer: ConvNormAct | nn.Conv2d) -> Folded:
-    """Fold a layer's batch norm, as it is in eval mode, into its convolution."""
+    """Fold a layer's batch norm, in eval mode, into its convolution."""
     conv, norm, act = parts(layer)
     weight = conv.weight.detach().double()
     bias = None if conv.bias is None else conv.bias.detach().double()
     if norm is not None:
         mean, variance = norm.running_mean, norm.running_var
         assert mean is not None
-        assert variance is not None  # ours all track them
+        assert variance is not None  # all of our batch norms track them
         scale = norm.weight.detach().double() / torch.sqrt(variance.double() + norm.eps)
         centred = -mean.double() if bias is None else bias - mean.double()
         weight, bias = weight * scale[:, None, None, None], centred * scale + norm.bias.detach().double()
@@ -64,7 +64,7 @@ def fold(layer: ConvNormAct | nn.Conv2d) -> Folded:
 
 
 def parts(layer: ConvNormAct | nn.Conv2d) -> tuple[nn.Conv2d, nn.BatchNorm2d | None, nn.Module | None]:
-    """The convolution, the batch norm and the activation of a layer."""
+    """Return the convolution, the batch norm and the activation of a layer."""
     if isinstance(layer, nn.Conv2d):
         return layer, None, None
     named = dict(layer.named_children())
@@ -75,36 +75,36 @@ def parts(layer: ConvNormAct | nn.Conv2d) -> tuple[nn.Conv2d, nn.BatchNorm2d | N
 
 
 def activation_of(module: nn.Module | None) -> Activation | None:
-    """The name of an activation."""
+    """Return the name of an activation."""
     if module is None:
         return None
     return "relu6" if isinstance(module, nn.ReLU6) else "relu"
 
 
 class FoldedConv(nn.Module):
-    """A folded convolution: (n, in, h, w) to (n, out, h/s, w/s), a map of that shape added before the activation."""
+    """A folded convolution, (n, in, h, w) to (n, out, h/s, w/s); may add a map of that shape before the activation."""
 
-    def __init__(self, folded: Folded, savings: Savings):
+    def __init__(self, folded: Folded, optimizations: Optimizations):
         super().__init__()
         self.bias: Tensor | None
         self.weight = nn.Buffer(folded.weight)
         self.register_buffer("bias", folded.bias)
         self.stride, self.groups, self.activation = folded.stride, folded.groups, folded.activation
         self.padding = folded.weight.shape[-1] // 2
-        self.savings = savings
+        self.optimizations = optimizations
         self.packed: Tensor | None = None
 
     def forward(self, x: Tensor, added: Tensor | None = None, overwrite: bool = False) -> Tensor:
-        """Convolve, add and activate; ``overwrite`` says that ``added`` is not needed any more."""
-        if not self.savings.packed:
+        """Convolve, add ``added`` and activate; with ``overwrite`` the result may overwrite ``added``."""
+        if not self.optimizations.packed:
             y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
             return self._activate(y if added is None else y.add_(added))
-        if self.packed is None:  # oneDNN's best order depends on the size of the map, which the first pass tells
+        if self.packed is None:  # oneDNN's order depends on the size of the map, known in the first pass
             self.packed = pack(self.weight, self.padding, self.stride, self.groups, x.shape)
         attribute = ATTRIBUTES[self.activation]
         if added is None:
             return self._convolve(x, *attribute)
-        if self.savings.added and self.activation != "relu6":  # which oneDNN has not behind a sum, nor do our networks
+        if self.optimizations.added and self.activation != "relu6":  # oneDNN cannot fuse relu6 after a sum
             return self._convolve_onto(x, added, overwrite)
         return self._activate(self._convolve(x, *ATTRIBUTES[None]).add_(added))
 
@@ -132,13 +132,13 @@ class FoldedConv(nn.Module):
 
 
 def pack(weight: Tensor, padding: int, stride: int, groups: int, input: torch.Size) -> Tensor:
-    """The weight in the order in memory that oneDNN likes best for a map of the shape of the input."""
+    """Return the weight in oneDNN's fastest memory order for an input of this shape."""
     order = torch.ops.mkldnn._reorder_convolution_weight
     packed: Tensor = order(weight, [padding] * 2, [stride] * 2, [1, 1], groups, list(input))
     return packed
 
 
 def can_pack() -> bool:
-    """Whether this torch has oneDNN's convolutions."""
+    """Return whether this torch has the convolutions of oneDNN that `FoldedConv` calls."""
     available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return bool(available) and all(hasattr(torch.ops.mkldnn, name) for name in ONEDNN)
