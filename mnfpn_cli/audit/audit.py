@@ -29,7 +29,7 @@ from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.trace.observe import ModuleCall
 from mnfpn_cli.trace.passes import Input, Pass, notes_on, run_pass
 from mnfpn_cli.trace.storages import storage_key
-from mnfpn_cli.trace.trace import Trace, has_forward, has_state, look, numel, own_state
+from mnfpn_cli.trace.trace import Trace, has_forward, has_state, trace_network, numel, own_state
 
 
 def audit(trace: Trace) -> Audit:
@@ -196,7 +196,7 @@ def inspect_network(
     Raises:
         MnfpnError: where it fails, or returns no tensors.
     """
-    trace = look(network, inputs, gradients=audited)
+    trace = trace_network(network, inputs, gradients=audited)
     if not audited:
         return Inspection(trace, None, ())
     judged, pyramids = audit(trace), observe_levels(trace, names)

@@ -17,7 +17,7 @@ from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.trace.observe import Shape
 from mnfpn_cli.trace.passes import Input, notes_on
-from mnfpn_cli.trace.trace import look
+from mnfpn_cli.trace.trace import trace_network
 
 
 def pyramid_findings(levels: ObservedLevels) -> Iterator[Finding]:
@@ -213,7 +213,7 @@ def observe_maps(network: nn.Module, specs: tuple[InputSpec, ...], inputs: tuple
     Raises:
         MnfpnError: where it fails, or returns no tensors.
     """
-    trace = look(network, inputs, gradients=False)
+    trace = trace_network(network, inputs, gradients=False)
     pyramids = observe_levels(trace, ())
     strides = {level.name: level.stride for one in pyramids for level in one.levels}
     outputs = tuple(

@@ -23,7 +23,7 @@ from mnfpn_cli.runtimes.runtime import Job, random_tensors, torch_dtype
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size
 from mnfpn_cli.trace.observe import Operation
 from mnfpn_cli.trace.passes import Input
-from mnfpn_cli.trace.trace import look, numel
+from mnfpn_cli.trace.trace import trace_network, numel
 
 with warnings.catch_warnings():
     # fvcore scripts two losses as it is imported, which torch has deprecated; nothing here uses them.
@@ -202,7 +202,7 @@ class ObservedWorkload:
             # Inference mode would hide products that are made of others.
             with torch.inference_mode(False), others_code(f"running {self.origin.name}"):
                 network = self.network if dtype == "float32" else in_dtype(deepcopy(self.network), dtype)
-                seen = look(network, [_observed(spec) for spec in specs_of(input)], gradients=False).seen
+                seen = trace_network(network, [_observed(spec) for spec in specs_of(input)], gradients=False).seen
             macs = sum(event.macs for event in seen.events if isinstance(event, Operation))
             self.passes[input, dtype] = Seen(macs, seen.peak_bytes)
         return self.passes[input, dtype]

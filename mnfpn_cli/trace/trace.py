@@ -97,7 +97,7 @@ def numel(tensors: Sequence[Tensor]) -> int:
     return sum({id(one): one.numel() for one in tensors}.values())
 
 
-def look(network: nn.Module, inputs: Sequence[Input], gradients: bool = True) -> Trace:
+def trace_network(network: nn.Module, inputs: Sequence[Input], gradients: bool = True) -> Trace:
     """Run a network once in eval mode, once more for gradients where they are asked for, and find what hides.
 
     The network is left as it was.

@@ -19,7 +19,7 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.trace.passes import Input, Mode, first_pass, run_pass
-from mnfpn_cli.trace.trace import look
+from mnfpn_cli.trace.trace import trace_network
 from tests.audit.looked import inspected, tree_of
 from tests.strategies import settings_and_size
 from tests.tiers import at_most
@@ -127,7 +127,7 @@ def test_the_peak_of_activations_is_the_plans(case: tuple[NetworkSettings, Size]
     network_settings, size = case
     plan, input = plan_network(network_settings), network_input(network_settings, size, batch=2)
     network = build_meta(plan)
-    trace = look(network, [Input(input.shape)], gradients=False)
+    trace = trace_network(network, [Input(input.shape)], gradients=False)
     assert trace.seen.peak_bytes == activation_bytes(plan, input, "float32")
     assert sum(getattr(event, "macs", 0) for event in trace.seen.events) == 2 * network_cost(plan, size).total.macs
 
@@ -165,7 +165,7 @@ def test_the_peak_of_activations_is_what_the_allocator_saw(preset: str) -> None:
 
 def test_no_memory_is_taken_whatever_the_size() -> None:
     """A terabyte of activations is a matter of shapes, also with weights that are real."""
-    trace = look(nn.Sequential(nn.Conv2d(3, 64, 3, padding=1)), [Input((1, 3, 60_000, 60_000))])
+    trace = trace_network(nn.Sequential(nn.Conv2d(3, 64, 3, padding=1)), [Input((1, 3, 60_000, 60_000))])
     assert trace.seen.peak_bytes == 4 * (3 + 64) * 60_000**2
 
 
