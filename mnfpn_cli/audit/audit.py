@@ -48,7 +48,7 @@ def audit(trace: Trace) -> Audit:
     ]
     return Audit(
         clean=not findings,
-        mode=trace.seen.mode,
+        mode=trace.eval_pass.mode,
         called=called,
         registered=registered,
         idle=len(idle),
@@ -79,7 +79,7 @@ class Training:
         trace, gradients = self._trace, self._trace.reached is not None
         inputs = _twice(trace.inputs)
         try:
-            return run_pass(trace.network, inputs, trace.seen.mode, trace.others, gradients=gradients, train=True)
+            return run_pass(trace.network, inputs, trace.eval_pass.mode, trace.others, gradients=gradients, train=True)
         except ModelError as error:
             return error
 
@@ -149,7 +149,7 @@ def _notes(trace: Trace, training: Training) -> Sequence[str]:
         notes.append(
             f"Constants that no state dict has and no .to(device) moves: {', '.join(loose)}; register_buffer does."
         )
-    return [*notes, *notes_on(trace.seen)]
+    return [*notes, *notes_on(trace.eval_pass)]
 
 
 def build_workload(workload: Workload) -> nn.Module:

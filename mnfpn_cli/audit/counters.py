@@ -163,7 +163,7 @@ def on_cpu(trace: Trace) -> Iterator[Trace]:
                 module._apply(_zeros)  # type: ignore[no-untyped-call]
         with suppress(NotImplementedError):  # as of a program that torch exported, which has one mode
             network.eval()
-        yield trace if trace.seen.mode == "real" or trace.seen.depends else _seen_on_cpu(trace)
+        yield trace if trace.eval_pass.mode == "real" or trace.eval_pass.depends else _seen_on_cpu(trace)
 
 
 def _zeros(tensor: Tensor) -> Tensor:
@@ -175,7 +175,7 @@ def _seen_on_cpu(trace: Trace) -> Trace:
     """The trace of a pass on the CPU, or those that there are where it fails without numbers."""
     try:
         with unseen(), WithoutArithmetic():
-            return replace(trace, seen=run_pass(trace.network, trace.inputs, "real", trace.others))
+            return replace(trace, eval_pass=run_pass(trace.network, trace.inputs, "real", trace.others))
     except ModelError:
         return trace
 
@@ -189,12 +189,12 @@ def run_counter(counter: Counter, trace: Trace) -> float:
     Raises:
         CountError: where it has none.
     """
-    if not counter.traces and not trace.seen.depends:
+    if not counter.traces and not trace.eval_pass.depends:
         with suppress(ModelError):
             return _run(counter, trace, WithoutArithmetic())
     available = psutil.virtual_memory().available
-    if trace.seen.peak_bytes > available:
-        raise CountError(f"a pass needs {trace.seen.peak_bytes:,} bytes of memory, and {available:,} are available")
+    if trace.eval_pass.peak_bytes > available:
+        raise CountError(f"a pass needs {trace.eval_pass.peak_bytes:,} bytes of memory, and {available:,} are available")
     try:
         return _run(counter, trace, nullcontext())
     except ModelError as failure:

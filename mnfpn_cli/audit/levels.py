@@ -89,7 +89,7 @@ def observe_levels(trace: Trace, names: Sequence[str]) -> tuple[ObservedLevels, 
     There are none where the network does not take one batch of images. ``names``: of the outputs, where the network
     has names that its outputs do not.
     """
-    outputs = tuple((name, shape) for name, shape, _ in trace.seen.outputs)
+    outputs = tuple((name, shape) for name, shape, _ in trace.eval_pass.outputs)
     groups = _groups(outputs)
     if len(trace.inputs) != 1 or len(trace.inputs[0].shape) != 4 or not groups:
         return ()
@@ -101,8 +101,8 @@ def observe_levels(trace: Trace, names: Sequence[str]) -> tuple[ObservedLevels, 
         seen, probed = {asked: outputs} | others, [size for size in probes if size in others]
         return tuple(_levels(group, named, seen, asked, probed, failed) for group in groups)
 
-    found = levels(_probes(asked, trace.seen.mode))
-    if trace.seen.mode == "real" or not any(_is_broken(level) for one in found for level in one.levels):
+    found = levels(_probes(asked, trace.eval_pass.mode))
+    if trace.eval_pass.mode == "real" or not any(_is_broken(level) for one in found for level in one.levels):
         return found
     again = levels(OTHER_PROBES)
     return found if again[0].failed else again
@@ -125,11 +125,11 @@ def _groups(outputs: Outputs) -> list[list[int]]:
 def _at_sizes(trace: Trace, probes: Sequence[Size]) -> tuple[dict[Size, Outputs], tuple[Size, ...]]:
     """What comes out at each size, and the sizes at which the network fails, as one that is made for a size."""
     image, seen, failed = trace.inputs[0], dict[Size, Outputs](), []
-    expected = [(name, len(shape)) for name, shape, _ in trace.seen.outputs]
+    expected = [(name, len(shape)) for name, shape, _ in trace.eval_pass.outputs]
     for size in probes:
         try:
             probe = replace(image, shape=(BATCH, image.shape[1], *size))
-            outputs = run_pass(trace.network, [probe], trace.seen.mode, trace.others).outputs
+            outputs = run_pass(trace.network, [probe], trace.eval_pass.mode, trace.others).outputs
         except ModelError:
             failed.append(size)
             continue

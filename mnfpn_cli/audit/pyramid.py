@@ -218,10 +218,10 @@ def observe_maps(network: nn.Module, specs: tuple[InputSpec, ...], inputs: tuple
     strides = {level.name: level.stride for one in pyramids for level in one.levels}
     outputs = tuple(
         OutputMap(name, strides.get(name), shape, prod(shape) * item_bytes)
-        for name, shape, item_bytes in trace.seen.outputs
+        for name, shape, item_bytes in trace.eval_pass.outputs
     )
     findings = tuple(finding for one in pyramids for finding in pyramid_findings(one))
-    notes = (*notes_on(trace.seen), *(text for one in pyramids for text in pyramid_notes(one)))
+    notes = (*notes_on(trace.eval_pass), *(text for one in pyramids for text in pyramid_notes(one)))
     return Maps(specs, outputs, findings, tuple(dict.fromkeys(notes)))
 
 

@@ -229,7 +229,7 @@ def outside(trace: Trace) -> list[Outside]:
 def _is_weight(trace: Trace, tensor: Tensor) -> bool:
     """Whether a tensor is one that wants a gradient, or meets maps as a weight does: a mean of images meets none."""
     return trace.used(tensor) and (
-        tensor.requires_grad or (tensor.is_floating_point() and storage_key(tensor) in trace.seen.met)
+        tensor.requires_grad or (tensor.is_floating_point() and storage_key(tensor) in trace.eval_pass.met)
     )
 
 
@@ -324,7 +324,7 @@ def _lost(trace: Trace) -> Iterator[Finding]:
     known = {id(inner) for one in trace.hidden if isinstance(one.found, nn.Module) for inner in one.found.modules()}
     known |= set(map(id, trace.paths))
     lost: dict[int, ModuleCall] = {}
-    for event in trace.seen.events:
+    for event in trace.eval_pass.events:
         if isinstance(event, ModuleCall) and id(event.module) not in known:
             known |= {id(inner) for inner in event.module.modules()}
             if has_state(event.module):
@@ -346,9 +346,9 @@ def _lost_parameters(trace: Trace) -> Iterator[Finding]:
     """What wants a gradient, took part, and is neither registered nor to be found."""
     known = {storage_key(one.found) for one in trace.hidden if isinstance(one.found, Tensor)} | set(trace.state)
     modules = [one.found for one in trace.hidden if isinstance(one.found, nn.Module)]
-    modules += [event.module for event in trace.seen.events if isinstance(event, ModuleCall)]
+    modules += [event.module for event in trace.eval_pass.events if isinstance(event, ModuleCall)]
     known |= {storage_key(tensor) for module in modules for tensor in own_tensors(module)}
-    for key, tensor in trace.seen.used.items():
+    for key, tensor in trace.eval_pass.used.items():
         if key not in known and _wants_gradient(tensor):
             shape = "×".join(map(str, tensor.shape))
             yield Finding.of(

@@ -31,12 +31,12 @@ class Quantity:
 
 def operations(trace: Trace) -> Iterable[Operation]:
     """The operations that were seen, wherever the layer that computes them is kept."""
-    return (event for event in trace.seen.events if isinstance(event, Operation))
+    return (event for event in trace.eval_pass.events if isinstance(event, Operation))
 
 
 def calls(trace: Trace, *types: type[nn.Module]) -> Iterable[ModuleCall]:
     """The calls of modules of these types that are in the tree, from tensors by position to tensors."""
-    events = (event for event in trace.seen.events if isinstance(event, ModuleCall) and event.module in trace.paths)
+    events = (event for event in trace.eval_pass.events if isinstance(event, ModuleCall) and event.module in trace.paths)
     return (event for event in events if isinstance(event.module, types) and event.inputs and event.outputs)
 
 

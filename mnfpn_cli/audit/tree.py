@@ -116,7 +116,7 @@ def layer_tree(trace: Trace) -> LayerTree:
     _add_events(trace, nodes)
     state = {id(one): one.nbytes for one in (*trace.network.parameters(), *trace.network.buffers())}
     rows, (called, registered) = tuple(_rows(root, trace, 0)), trace.registration
-    return LayerTree(rows, called, registered, trace.seen.peak_bytes, sum(state.values()))
+    return LayerTree(rows, called, registered, trace.eval_pass.peak_bytes, sum(state.values()))
 
 
 def _registered(trace: Trace) -> dict[nn.Module, _Node]:
@@ -147,7 +147,7 @@ def _add_outside(trace: Trace, nodes: dict[nn.Module, _Node]) -> None:
 def _add_events(trace: Trace, nodes: dict[nn.Module, _Node]) -> None:
     """Calls and operations, each to the node that it belongs to; what has no node belongs to its caller."""
     names = Counter[str]()
-    for place, event in enumerate(trace.seen.events):
+    for place, event in enumerate(trace.eval_pass.events):
         if isinstance(event, Operation):
             node = nodes[event.inside]
             if node.children or node.module is not event.inside:

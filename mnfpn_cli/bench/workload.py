@@ -202,7 +202,7 @@ class ObservedWorkload:
             # Inference mode would hide products that are made of others.
             with torch.inference_mode(False), others_code(f"running {self.origin.name}"):
                 network = self.network if dtype == "float32" else in_dtype(deepcopy(self.network), dtype)
-                seen = trace_network(network, [_observed(spec) for spec in specs_of(input)], gradients=False).seen
+                seen = trace_network(network, [_observed(spec) for spec in specs_of(input)], gradients=False).eval_pass
             macs = sum(event.macs for event in seen.events if isinstance(event, Operation))
             self.passes[input, dtype] = Seen(macs, seen.peak_bytes)
         return self.passes[input, dtype]

@@ -33,7 +33,7 @@ class Trace:
     network: nn.Module
     inputs: tuple[Input, ...]
     hidden: tuple[Hidden, ...]
-    seen: Pass
+    eval_pass: Pass
     reached: frozenset[int] | None = None
     unfollowed: str = ""
 
@@ -55,7 +55,7 @@ class Trace:
     @cached_property
     def calls(self) -> Counter[nn.Module]:
         """Mode often each module was called."""
-        return Counter(event.module for event in self.seen.events if isinstance(event, ModuleCall))
+        return Counter(event.module for event in self.eval_pass.events if isinstance(event, ModuleCall))
 
     @cached_property
     def in_use(self) -> set[nn.Module]:
@@ -70,7 +70,7 @@ class Trace:
 
     def used(self, tensor: Tensor) -> bool:
         """Whether a tensor, or one that shares its memory, took part."""
-        return storage_key(tensor) in self.seen.used
+        return storage_key(tensor) in self.eval_pass.used
 
     def took_part(self, module: nn.Module) -> bool:
         """Whether a module was called, or its own parameters or buffers were used, as a parent may do."""

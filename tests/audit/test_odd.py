@@ -76,8 +76,8 @@ def test_a_network_that_cannot_run_fails_here_too(layers: list[nn.Module]) -> No
 def test_an_empty_tensor_is_one_too(run: Callable[[Any, Tensor], Any]) -> None:
     """As the boxes of a detector that finds none: what was empty before is no map that vanished."""
     found = inspected(Net(run), IMAGE)
-    assert found.trace.seen.mode == "meta"
-    assert 0 in found.trace.seen.outputs[0][1]
+    assert found.trace.eval_pass.mode == "meta"
+    assert 0 in found.trace.eval_pass.outputs[0][1]
 
 
 @pytest.mark.parametrize(

@@ -128,8 +128,8 @@ def test_the_peak_of_activations_is_the_plans(case: tuple[NetworkSettings, Size]
     plan, input = plan_network(network_settings), network_input(network_settings, size, batch=2)
     network = build_meta(plan)
     trace = trace_network(network, [Input(input.shape)], gradients=False)
-    assert trace.seen.peak_bytes == activation_bytes(plan, input, "float32")
-    assert sum(getattr(event, "macs", 0) for event in trace.seen.events) == 2 * network_cost(plan, size).total.macs
+    assert trace.eval_pass.peak_bytes == activation_bytes(plan, input, "float32")
+    assert sum(getattr(event, "macs", 0) for event in trace.eval_pass.events) == 2 * network_cost(plan, size).total.macs
 
 
 def allocated_peak(network: nn.Module, shape: tuple[int, ...]) -> int:
@@ -166,7 +166,7 @@ def test_the_peak_of_activations_is_what_the_allocator_saw(preset: str) -> None:
 def test_no_memory_is_taken_whatever_the_size() -> None:
     """A terabyte of activations is a matter of shapes, also with weights that are real."""
     trace = trace_network(nn.Sequential(nn.Conv2d(3, 64, 3, padding=1)), [Input((1, 3, 60_000, 60_000))])
-    assert trace.seen.peak_bytes == 4 * (3 + 64) * 60_000**2
+    assert trace.eval_pass.peak_bytes == 4 * (3 + 64) * 60_000**2
 
 
 class Lazy(nn.Module):
