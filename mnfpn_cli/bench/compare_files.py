@@ -10,7 +10,7 @@ from mnfpn_cli.documents.bench import BenchDocument, RunRecord
 from mnfpn_cli.documents.read import read_document
 from mnfpn_cli.documents.records import EnvironmentRecord, InputRecord
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.external.origin import FromSettings, Origin, in_words, inputs_of, recorded_origin
+from mnfpn_cli.external.origin import FromSettings, Origin, describe_inputs, inputs_of, recorded_origin
 from mnfpn_cli.measure.statistics import Latency, unpaired_ratio
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.plan.levels import plan_outline
@@ -177,7 +177,7 @@ def _doubts(path: Path, file: BenchDocument) -> Iterator[Unsteady]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, InputRecord):
-        return in_words(inputs_of(value))
+        return describe_inputs(inputs_of(value))
     return "none" if value is None else str(value)
 
 

@@ -39,7 +39,7 @@ class TensorInputs:
     @property
     def size(self) -> str:
         """All of them in words: ``1×128 int64, 1×4``."""
-        return in_words(self)
+        return describe_inputs(self)
 
 
 Inputs = NetworkInput | TensorInputs
@@ -50,7 +50,7 @@ def specs_of(inputs: Inputs) -> tuple[InputSpec, ...]:
     return (InputSpec(inputs.shape),) if isinstance(inputs, NetworkInput) else inputs.specs
 
 
-def in_words(inputs: Inputs) -> str:
+def describe_inputs(inputs: Inputs) -> str:
     """The shapes, and element types where they were said: ``1×3×600×900``."""
     return ", ".join(map(str, specs_of(inputs)))
 

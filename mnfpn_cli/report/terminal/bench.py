@@ -8,7 +8,7 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.bench import PartTime, ProfileRecord, RooflineRecord
-from mnfpn_cli.external.origin import in_words
+from mnfpn_cli.external.origin import describe_inputs
 from mnfpn_cli.report.terminal.export import weights_report
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, table, warning
 from mnfpn_cli.report.units import count, per_cent, scaled, seconds, seconds_range, share, size_in_bytes, times, tiny
@@ -169,7 +169,7 @@ def _title(result: Benchmark) -> str:
     """What all rows have in common."""
     keys, case = [row.key for row in result.runs], result.case
     inputs, devices = {key.input for key in keys}, {key.device for key in keys}
-    parts = [f"input {in_words(keys[0].input)}"] if len(inputs) == 1 else []
+    parts = [f"input {describe_inputs(keys[0].input)}"] if len(inputs) == 1 else []
     parts += [case.dtype]
     threads = {run.threads for run in result.measured}
     if len(devices) == 1:

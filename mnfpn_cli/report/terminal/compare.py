@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.external.origin import in_words
+from mnfpn_cli.external.origin import describe_inputs
 from mnfpn_cli.report.terminal.bench import ENDED, environment_table
 from mnfpn_cli.report.terminal.tables import Report, note, phrases, table, warning
 from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_in_bytes, tiny
@@ -71,7 +71,7 @@ def _sides_table(result: Comparison) -> Table:
     if len(result.pairs) == 1:  # of several runs, each has these in its name
         made.add_row("runtime", *(f"{side.runtime}, {side.dtype}" for side in (a, b)), "")
         made.add_row("on", *(_place(side) for side in (a, b)), "")
-    made.add_row("input", *(in_words(side.input) for side in (a, b)), "")
+    made.add_row("input", *(describe_inputs(side.input) for side in (a, b)), "")
     for figure, words in FIGURES.items():
         show = size_in_bytes if figure.endswith("bytes") else (count if figure == "parameters" else scaled)
         growth = result.growth(figure)
