@@ -164,7 +164,7 @@ def build_workload(workload: Workload) -> nn.Module:
     return network
 
 
-def inputs_of(workload: Workload) -> tuple[Input, ...]:
+def pass_inputs(workload: Workload) -> tuple[Input, ...]:
     """The inputs as torch has them."""
     return tuple(Input(one.shape, getattr(torch, one.dtype) if one.dtype else None) for one in workload.specs)
 
@@ -214,7 +214,7 @@ def inspect_workload(workload: Workload, audited: bool = True) -> Inspection:
         MnfpnError: where the network fails, or returns no tensors.
     """
     network, weights = build_workload(workload), workload.origin.fit()
-    found = inspect_network(network, inputs_of(workload), workload.origin.outputs, audited)
+    found = inspect_network(network, pass_inputs(workload), workload.origin.outputs, audited)
     return replace(found, weights=weights)
 
 

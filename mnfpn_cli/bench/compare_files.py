@@ -10,7 +10,7 @@ from mnfpn_cli.documents.bench import BenchDocument, RunRecord
 from mnfpn_cli.documents.read import read_document
 from mnfpn_cli.documents.records import EnvironmentRecord, InputRecord
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.external.origin import FromSettings, Origin, describe_inputs, inputs_of, recorded_origin
+from mnfpn_cli.external.origin import FromSettings, Origin, describe_inputs, recorded_inputs, recorded_origin
 from mnfpn_cli.measure.statistics import Latency, unpaired_ratio
 from mnfpn_cli.measure.unsteady import Unsteady
 from mnfpn_cli.plan.levels import plan_outline
@@ -91,7 +91,7 @@ def _key_anywhere(run: RunRecord) -> tuple[object, ...]:
 def _name(run: RunRecord) -> str:
     """The run in words."""
     extra = ", training" * run.train + ", cold caches" * run.cold_cache
-    return f"{run.runtime} on {run.device}, batch {run.batch}, {inputs_of(run.input).size}, {run.dtype}{extra}"
+    return f"{run.runtime} on {run.device}, batch {run.batch}, {recorded_inputs(run.input).size}, {run.dtype}{extra}"
 
 
 def _figures(file: BenchDocument, run: RunRecord) -> dict[str, int]:
@@ -110,7 +110,7 @@ def _facts(path: Path, file: BenchDocument, run: RunRecord) -> ComparedSide:
         device=run.device,
         threads=run.threads,
         train=run.train,
-        input=inputs_of(run.input),
+        input=recorded_inputs(run.input),
         origin=recorded_origin(file.settings, file.model),
         figures=_figures(file, run),
         difference=run.max_difference,
@@ -177,7 +177,7 @@ def _doubts(path: Path, file: BenchDocument) -> Iterator[Unsteady]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, InputRecord):
-        return describe_inputs(inputs_of(value))
+        return describe_inputs(recorded_inputs(value))
     return "none" if value is None else str(value)
 
 

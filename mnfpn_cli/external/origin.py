@@ -65,7 +65,7 @@ def input_record(inputs: Inputs) -> InputRecord:
     return InputRecord(batch=inputs.batch, channels=None, height=None, width=None, shapes=shapes)
 
 
-def inputs_of(record: InputRecord) -> Inputs:
+def recorded_inputs(record: InputRecord) -> Inputs:
     """Read from a document what a pass takes."""
     if record.channels and record.height and record.width:
         return NetworkInput(record.batch, record.channels, Size(record.height, record.width))
