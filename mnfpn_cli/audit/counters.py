@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from mnfpn_cli.audit.terms import in_words, operations, terms_of
 from mnfpn_cli.documents.summary import CounterTotal, CountsRecord, WorkRecord
-from mnfpn_cli.external.guard import ModelError, others_code
+from mnfpn_cli.external.guard import ModelError, external_code
 from mnfpn_cli.external.torchvision import declare_operators
 from mnfpn_cli.trace.meta import WithoutArithmetic
 from mnfpn_cli.trace.operations import Kind
@@ -130,7 +130,7 @@ def installed_version(counter: Counter) -> str:
     if not _is_installed(counter.package):
         raise CountError(f"not installed; pip install '{counter.install}' adds it")
     try:
-        with unseen(), others_code(f"importing {counter.package}"):
+        with unseen(), external_code(f"importing {counter.package}"):
             try:
                 import_module(counter.package)
             except RuntimeError as error:  # of torchvision, which ptflops and calflops import
@@ -207,7 +207,7 @@ def _run(counter: Counter, trace: Trace, way: AbstractContextManager[object]) ->
         left_as_it_was([*network.modules(), *trace.others], values=False),
         functions_as_they_were(),
         unseen(),
-        others_code("it"),
+        external_code("it"),
         as_with_gradients(),
     ):
         inputs = tuple(made_input(one, network, "real") for one in trace.inputs)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.jit._trace import TracerWarning  # torch.jit has it, and does not say so
 
 from mnfpn_cli.documents.records import WeightsRecord
-from mnfpn_cli.external.guard import ModelError, others_code
+from mnfpn_cli.external.guard import ModelError, external_code
 from mnfpn_cli.external.load import check_arguments
 from mnfpn_cli.external.origin import External, FromSettings, Inputs, Origin, specs_of
 from mnfpn_cli.external.target import InputSpec
@@ -192,7 +192,7 @@ class ObservedWorkload:
     def fvcore(self, network: nn.Module) -> FvcoreCount | None:
         """None where fvcore's trace fails: of data-dependent code, say."""
         try:
-            with others_code("counting with fvcore"):
+            with external_code("counting with fvcore"):
                 return count_with_fvcore(deepcopy(network), self.input(1))
         except ModelError:
             return None
@@ -200,7 +200,7 @@ class ObservedWorkload:
     def _seen(self, input: Inputs, dtype: DType) -> Seen:
         if (input, dtype) not in self.passes:
             # Inference mode would hide products that are made of others.
-            with torch.inference_mode(False), others_code(f"running {self.origin.name}"):
+            with torch.inference_mode(False), external_code(f"running {self.origin.name}"):
                 network = self.network if dtype == "float32" else in_dtype(deepcopy(self.network), dtype)
                 seen = trace_network(network, [_observed(spec) for spec in specs_of(input)], gradients=False).eval_pass
             macs = sum(event.macs for event in seen.events if isinstance(event, Operation))
@@ -216,7 +216,7 @@ def load_observed(origin: External, inputs: Iterable[Inputs], seed: int) -> list
         ModelError: where its code fails.
     """
     loaded, _ = origin.build(seed)
-    with others_code(f"preparing {origin.name}"):
+    with external_code(f"preparing {origin.name}"):
         loaded.eval()
         network = in_dtype(loaded, "float32")
     made = [ObservedWorkload(network, origin, one) for one in inputs]

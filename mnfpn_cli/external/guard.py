@@ -75,7 +75,7 @@ def _is_machinery(file: str) -> bool:
 
 
 @contextmanager
-def others_code(doing: str) -> Iterator[None]:
+def external_code(doing: str) -> Iterator[None]:
     """Run code of a network: its output goes to standard error, and torch's settings are put back.
 
     Raises:

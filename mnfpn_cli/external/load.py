@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.external.guard import others_code
+from mnfpn_cli.external.guard import external_code
 from mnfpn_cli.external.target import Target, near_module
 from mnfpn_cli.external.torchvision import declare_operators
 from mnfpn_cli.text import did_you_mean
@@ -28,7 +28,7 @@ def load_model(target: Target, seed: int | None = None) -> nn.Module:
         UsageError: where there is no such module or attribute, or it is not a network, or wants other arguments.
         ModelError: where its code fails.
     """
-    with others_code(f"importing {target.place}"), _findable(target):
+    with external_code(f"importing {target.place}"), _findable(target):
         if seed is not None:
             torch.manual_seed(seed)
         try:
@@ -38,7 +38,7 @@ def load_model(target: Target, seed: int | None = None) -> nn.Module:
                 raise  # something that it imports itself
             hint = near_module(target.place, target.attribute, error.name)
             raise UsageError(Problem("`model`", f"there is no module '{error.name}' here", hint=hint)) from None
-    with others_code(f"making {target.text}"), _findable(target):
+    with external_code(f"making {target.text}"), _findable(target):
         if seed is not None:
             torch.manual_seed(seed)
         network = _made_or_again(target, found)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from mnfpn_cli.external.guard import ModelError, others_code
+from mnfpn_cli.external.guard import ModelError, external_code
 from mnfpn_cli.trace.observe import Event, Observer, Shape, named_tensors
 from mnfpn_cli.trace.storages import left_as_it_was, storage_key
 
@@ -103,7 +103,7 @@ def run_pass(
     observer = Observer(on_meta=mode == "meta")
     with ExitStack() as stack:
         stack.enter_context(left_as_it_was([*network.modules(), *others], values=mode != "meta"))
-        stack.enter_context(others_code(f"running {type(network).__name__}"))
+        stack.enter_context(external_code(f"running {type(network).__name__}"))
         stack.enter_context(_conditions(mode, gradients))
         if not warned:
             warnings.simplefilter("ignore")
