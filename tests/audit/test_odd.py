@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mnfpn_cli.documents.audit import Audit
 from mnfpn_cli.external.guard import ModelError
-from tests.audit.looked import inspected
+from tests.audit.traced import inspected
 
 IMAGE = (1, 3, 64, 64)
 ELSEWHERE = nn.Parameter(torch.randn(8, 8, 1, 1))

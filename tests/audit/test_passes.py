@@ -20,7 +20,7 @@ from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.trace.passes import Input, Mode, first_pass, run_pass
 from mnfpn_cli.trace.trace import trace_network
-from tests.audit.looked import inspected, tree_of
+from tests.audit.traced import inspected, tree_of
 from tests.strategies import settings_and_size
 from tests.tiers import at_most
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mnfpn_cli.documents.audit import Audit
-from tests.audit.looked import inspected
+from tests.audit.traced import inspected
 
 IMAGE = (1, 3, 8, 8)
 

@@ -20,7 +20,7 @@ from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.trace.hidden import expressions
 from mnfpn_cli.trace.passes import Input
-from tests.audit.looked import inspected
+from tests.audit.traced import inspected
 from tests.strategies import settings_and_size
 
 IMAGE = (1, 3, 8, 8)
