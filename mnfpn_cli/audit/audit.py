@@ -27,9 +27,9 @@ from mnfpn_cli.external.load import check_arguments
 from mnfpn_cli.external.origin import Workload
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.trace.observe import ModuleCall
-from mnfpn_cli.trace.passes import Input, Pass, notes_on, run_pass
+from mnfpn_cli.trace.passes import Input, Pass, pass_notes, run_pass
 from mnfpn_cli.trace.storages import storage_key
-from mnfpn_cli.trace.trace import Trace, has_forward, has_state, trace_network, numel, own_state
+from mnfpn_cli.trace.trace import Trace, has_forward, has_state, numel, own_state, trace_network
 
 
 def audit(trace: Trace) -> Audit:
@@ -79,7 +79,9 @@ class Training:
         trace, gradients = self._trace, self._trace.reached is not None
         inputs = _twice(trace.inputs)
         try:
-            return run_pass(trace.network, inputs, trace.eval_pass.mode, trace.others, gradients=gradients, train=True)
+            return run_pass(
+                trace.network, inputs, trace.eval_pass.mode, trace.hidden_modules, gradients=gradients, train=True
+            )
         except ModelError as error:
             return error
 
@@ -149,7 +151,7 @@ def _notes(trace: Trace, training: Training) -> Sequence[str]:
         notes.append(
             f"Constants that no state dict has and no .to(device) moves: {', '.join(loose)}; register_buffer does."
         )
-    return [*notes, *notes_on(trace.eval_pass)]
+    return [*notes, *pass_notes(trace.eval_pass)]
 
 
 def build_workload(workload: Workload) -> nn.Module:

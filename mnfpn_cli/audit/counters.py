@@ -24,14 +24,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from mnfpn_cli.audit.terms import in_words, operations, terms_of
+from mnfpn_cli.audit.terms import format_terms, operations, terms_of
 from mnfpn_cli.documents.summary import CounterTotal, CountsRecord, WorkRecord
 from mnfpn_cli.external.guard import ModelError, external_code
 from mnfpn_cli.external.torchvision import declare_operators
 from mnfpn_cli.trace.meta import WithoutArithmetic
 from mnfpn_cli.trace.operations import Kind
-from mnfpn_cli.trace.passes import made_input, run_pass
-from mnfpn_cli.trace.storages import left_as_it_was
+from mnfpn_cli.trace.passes import make_input, run_pass
+from mnfpn_cli.trace.storages import restore_modules
 from mnfpn_cli.trace.trace import Trace
 
 Count = Callable[[nn.Module, tuple[Tensor, ...]], float]
@@ -130,7 +130,7 @@ def installed_version(counter: Counter) -> str:
     if not _is_installed(counter.package):
         raise CountError(f"not installed; pip install '{counter.install}' adds it")
     try:
-        with unseen(), external_code(f"importing {counter.package}"):
+        with silenced(), external_code(f"importing {counter.package}"):
             try:
                 import_module(counter.package)
             except RuntimeError as error:  # of torchvision, which ptflops and calflops import
@@ -155,15 +155,15 @@ def on_cpu(trace: Trace) -> Iterator[Trace]:
 
     Yield what a pass on the CPU shows: torch has other kernels there than on the meta device, as for attention.
     """
-    network, modules = trace.network, [*trace.network.modules(), *trace.others]
+    network, modules = trace.network, [*trace.network.modules(), *trace.hidden_modules]
     on_meta = any(one.is_meta for one in (*network.parameters(), *network.buffers()))
-    with left_as_it_was(modules, values=not on_meta):
+    with restore_modules(modules, values=not on_meta):
         if on_meta:
-            for module in (network, *trace.others):
+            for module in (network, *trace.hidden_modules):
                 module._apply(_zeros)  # type: ignore[no-untyped-call]
         with suppress(NotImplementedError):  # as of a program that torch exported, which has one mode
             network.eval()
-        yield trace if trace.eval_pass.mode == "real" or trace.eval_pass.depends else _seen_on_cpu(trace)
+        yield trace if trace.eval_pass.mode == "real" or trace.eval_pass.data_dependent else _seen_on_cpu(trace)
 
 
 def _zeros(tensor: Tensor) -> Tensor:
@@ -174,8 +174,8 @@ def _zeros(tensor: Tensor) -> Tensor:
 def _seen_on_cpu(trace: Trace) -> Trace:
     """The trace of a pass on the CPU, or those that there are where it fails without numbers."""
     try:
-        with unseen(), WithoutArithmetic():
-            return replace(trace, eval_pass=run_pass(trace.network, trace.inputs, "real", trace.others))
+        with silenced(), WithoutArithmetic():
+            return replace(trace, eval_pass=run_pass(trace.network, trace.inputs, "real", trace.hidden_modules))
     except ModelError:
         return trace
 
@@ -189,12 +189,14 @@ def run_counter(counter: Counter, trace: Trace) -> float:
     Raises:
         CountError: where it has none.
     """
-    if not counter.traces and not trace.eval_pass.depends:
+    if not counter.traces and not trace.eval_pass.data_dependent:
         with suppress(ModelError):
             return _run(counter, trace, WithoutArithmetic())
     available = psutil.virtual_memory().available
     if trace.eval_pass.peak_bytes > available:
-        raise CountError(f"a pass needs {trace.eval_pass.peak_bytes:,} bytes of memory, and {available:,} are available")
+        raise CountError(
+            f"a pass needs {trace.eval_pass.peak_bytes:,} bytes of memory, and {available:,} are available"
+        )
     try:
         return _run(counter, trace, nullcontext())
     except ModelError as failure:
@@ -204,19 +206,19 @@ def run_counter(counter: Counter, trace: Trace) -> float:
 def _run(counter: Counter, trace: Trace, way: AbstractContextManager[object]) -> float:
     network = trace.network
     with (
-        left_as_it_was([*network.modules(), *trace.others], values=False),
-        functions_as_they_were(),
-        unseen(),
+        restore_modules([*network.modules(), *trace.hidden_modules], values=False),
+        restore_torch_functions(),
+        silenced(),
         external_code("it"),
-        as_with_gradients(),
+        no_grad_without_fast_path(),
     ):
-        inputs = tuple(made_input(one, network, "real") for one in trace.inputs)
+        inputs = tuple(make_input(one, network, "real") for one in trace.inputs)
         with way:
             return counter.run(network, inputs)
 
 
 @contextmanager
-def as_with_gradients() -> Iterator[None]:
+def no_grad_without_fast_path() -> Iterator[None]:
     """Run without gradients, and go through attention as torch does where it keeps them, as these tools are used."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -228,7 +230,7 @@ def as_with_gradients() -> Iterator[None]:
 
 
 @contextmanager
-def functions_as_they_were() -> Iterator[None]:
+def restore_torch_functions() -> Iterator[None]:
     """Put back the functions of torch: a counter that fails leaves its own in their place."""
     spaces: Sequence[Any] = (F, torch, Tensor)
     before = [(space, dict(vars(space))) for space in spaces]
@@ -247,7 +249,7 @@ def functions_as_they_were() -> Iterator[None]:
 
 
 @contextmanager
-def unseen() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Keep a counter from printing, warning and logging: its total is all that is asked for."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -305,7 +307,7 @@ def _total(counter: Counter, trace: Trace) -> CounterTotal:
         version=version,
         total=total,
         unit=counter.unit,
-        meaning=in_words(terms, remainder),
+        meaning=format_terms(terms, remainder),
         exact=remainder == 0,
         terms=terms,
         remainder=remainder,

@@ -129,7 +129,7 @@ def _at_sizes(trace: Trace, probes: Sequence[Size]) -> tuple[dict[Size, Outputs]
     for size in probes:
         try:
             probe = replace(image, shape=(BATCH, image.shape[1], *size))
-            outputs = run_pass(trace.network, [probe], trace.eval_pass.mode, trace.others).outputs
+            outputs = run_pass(trace.network, [probe], trace.eval_pass.mode, trace.hidden_modules).outputs
         except ModelError:
             failed.append(size)
             continue

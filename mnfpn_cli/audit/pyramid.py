@@ -16,7 +16,7 @@ from mnfpn_cli.external.origin import Origin
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.trace.observe import Shape
-from mnfpn_cli.trace.passes import Input, notes_on
+from mnfpn_cli.trace.passes import Input, pass_notes
 from mnfpn_cli.trace.trace import trace_network
 
 
@@ -221,7 +221,7 @@ def observe_maps(network: nn.Module, specs: tuple[InputSpec, ...], inputs: tuple
         for name, shape, item_bytes in trace.eval_pass.outputs
     )
     findings = tuple(finding for one in pyramids for finding in pyramid_findings(one))
-    notes = (*notes_on(trace.eval_pass), *(text for one in pyramids for text in pyramid_notes(one)))
+    notes = (*pass_notes(trace.eval_pass), *(text for one in pyramids for text in pyramid_notes(one)))
     return Maps(specs, outputs, findings, tuple(dict.fromkeys(notes)))
 
 

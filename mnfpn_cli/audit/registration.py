@@ -210,19 +210,19 @@ def outside(trace: Trace) -> list[Outside]:
     taken = set(trace.state)
     inside: set[int] = set()
     for one in trace.hidden:
-        if id(one.found) in inside:
+        if id(one.value) in inside:
             continue
-        if isinstance(one.found, nn.Module):
-            inside |= {id(module) for module in one.found.modules()}
-            tensors = own_tensors(one.found)
-            fresh = [parameter for parameter in one.found.parameters() if storage_key(parameter) not in taken]
+        if isinstance(one.value, nn.Module):
+            inside |= {id(module) for module in one.value.modules()}
+            tensors = own_tensors(one.value)
+            fresh = [parameter for parameter in one.value.parameters() if storage_key(parameter) not in taken]
             holds_more = not taken.issuperset(map(storage_key, tensors))
-            if holds_more and any(map(trace.took_part, one.found.modules())):
+            if holds_more and any(map(trace.took_part, one.value.modules())):
                 taken |= set(map(storage_key, tensors))
                 found.append(Outside(one, numel(fresh)))
-        elif storage_key(one.found) not in taken and _is_weight(trace, one.found):
-            taken.add(storage_key(one.found))
-            found.append(Outside(one, one.found.numel()))
+        elif storage_key(one.value) not in taken and _is_weight(trace, one.value):
+            taken.add(storage_key(one.value))
+            found.append(Outside(one, one.value.numel()))
     return found
 
 
@@ -235,17 +235,17 @@ def _is_weight(trace: Trace, tensor: Tensor) -> bool:
 
 def constants(trace: Trace) -> list[str]:
     """Attributes that are plain tensors, took part, and are no weights."""
-    loose = [one for one in trace.hidden if isinstance(one.found, Tensor) and one.container != "global"]
-    kept = {id(inner) for one in trace.hidden if isinstance(one.found, nn.Module) for inner in own_tensors(one.found)}
+    loose = [one for one in trace.hidden if isinstance(one.value, Tensor) and one.container != "global"]
+    kept = {id(inner) for one in trace.hidden if isinstance(one.value, nn.Module) for inner in own_tensors(one.value)}
     return [
         one.path
         for one in loose
-        if isinstance(one.found, Tensor)
-        and trace.used(one.found)
-        and storage_key(one.found) not in trace.state
-        and id(one.found) not in kept
-        and one.found.is_floating_point()
-        and not _is_weight(trace, one.found)
+        if isinstance(one.value, Tensor)
+        and trace.used(one.value)
+        and storage_key(one.value) not in trace.state
+        and id(one.value) not in kept
+        and one.value.is_floating_point()
+        and not _is_weight(trace, one.value)
     ]
 
 
@@ -258,7 +258,7 @@ def unregistered(trace: Trace) -> Iterator[Finding]:
     """A finding for each attribute that hides something, and one for what no attribute leads to."""
     groups: dict[tuple[int, str, bool], list[Outside]] = {}
     for one in outside(trace):
-        key = (id(one.hidden.holder), one.hidden.attribute, isinstance(one.hidden.found, nn.Module))
+        key = (id(one.hidden.holder), one.hidden.attribute, isinstance(one.hidden.value, nn.Module))
         groups.setdefault(key, []).append(one)
     for group in groups.values():
         yield _finding(trace, group)
@@ -267,8 +267,8 @@ def unregistered(trace: Trace) -> Iterator[Finding]:
 
 def _finding(trace: Trace, group: list[Outside]) -> Finding:
     first = group[0].hidden
-    modules = isinstance(first.found, nn.Module)
-    kinds = sorted({type(one.hidden.found).__name__ for one in group})
+    modules = isinstance(first.value, nn.Module)
+    kinds = sorted({type(one.hidden.value).__name__ for one in group})
     parameters = sum(one.parameters for one in group)
     what = f"{len(group)} {' and '.join(kinds)}" if len(group) > 1 else f"a {kinds[0]}"
     where = _where(first)
@@ -321,7 +321,7 @@ def _remedy(one: Hidden, modules: bool) -> str:
 
 def _lost(trace: Trace) -> Iterator[Finding]:
     """What was called and is neither registered nor to be found: made in a forward, or kept elsewhere."""
-    known = {id(inner) for one in trace.hidden if isinstance(one.found, nn.Module) for inner in one.found.modules()}
+    known = {id(inner) for one in trace.hidden if isinstance(one.value, nn.Module) for inner in one.value.modules()}
     known |= set(map(id, trace.paths))
     lost: dict[int, ModuleCall] = {}
     for event in trace.eval_pass.events:
@@ -344,8 +344,8 @@ def _lost(trace: Trace) -> Iterator[Finding]:
 
 def _lost_parameters(trace: Trace) -> Iterator[Finding]:
     """What wants a gradient, took part, and is neither registered nor to be found."""
-    known = {storage_key(one.found) for one in trace.hidden if isinstance(one.found, Tensor)} | set(trace.state)
-    modules = [one.found for one in trace.hidden if isinstance(one.found, nn.Module)]
+    known = {storage_key(one.value) for one in trace.hidden if isinstance(one.value, Tensor)} | set(trace.state)
+    modules = [one.value for one in trace.hidden if isinstance(one.value, nn.Module)]
     modules += [event.module for event in trace.eval_pass.events if isinstance(event, ModuleCall)]
     known |= {storage_key(tensor) for module in modules for tensor in own_tensors(module)}
     for key, tensor in trace.eval_pass.used.items():

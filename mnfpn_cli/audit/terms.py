@@ -36,7 +36,9 @@ def operations(trace: Trace) -> Iterable[Operation]:
 
 def calls(trace: Trace, *types: type[nn.Module]) -> Iterable[ModuleCall]:
     """The calls of modules of these types that are in the tree, from tensors by position to tensors."""
-    events = (event for event in trace.eval_pass.events if isinstance(event, ModuleCall) and event.module in trace.paths)
+    events = (
+        event for event in trace.eval_pass.events if isinstance(event, ModuleCall) and event.module in trace.paths
+    )
     return (event for event in events if isinstance(event.module, types) and event.inputs and event.outputs)
 
 
@@ -236,7 +238,7 @@ def terms_of(counter: str, trace: Trace) -> tuple[Term, ...]:
     return tuple(term for term in found if term.amount)
 
 
-def in_words(terms: Iterable[Term], remainder: int) -> str:
+def format_terms(terms: Iterable[Term], remainder: int) -> str:
     """Write terms as a sum, and the remainder, if any, as its last part: ``MACs + 2 × batch-norm elements − 3``."""
     parts = [(term.factor, _multiple(term)) for term in terms]
     if remainder:

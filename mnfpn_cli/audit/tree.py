@@ -9,7 +9,7 @@ from torch import nn
 
 from mnfpn_cli.audit.registration import outside
 from mnfpn_cli.documents.summary import LayerRecord, Status
-from mnfpn_cli.trace.hidden import expressions
+from mnfpn_cli.trace.hidden import module_expressions
 from mnfpn_cli.trace.observe import ModuleCall, Operation, Shape
 from mnfpn_cli.trace.trace import Trace, has_forward, numel
 
@@ -130,16 +130,16 @@ def _registered(trace: Trace) -> dict[nn.Module, _Node]:
 
 def _add_outside(trace: Trace, nodes: dict[nn.Module, _Node]) -> None:
     """Rows for modules outside the tree, under the one that they hang on: ``smooth[2]`` where ``smooth`` is a list."""
-    written = {module: path for path, module in expressions(trace.network)}
+    written = {module: path for path, module in module_expressions(trace.network)}
     for one in outside(trace):
-        if not isinstance(one.hidden.found, nn.Module):
+        if not isinstance(one.hidden.value, nn.Module):
             continue
         holder = nodes[one.hidden.holder]
         start = (holder.path + one.hidden.path.removeprefix(written[one.hidden.holder])).removeprefix(".")
-        for name, module in one.hidden.found.named_modules():
+        for name, module in one.hidden.value.named_modules():
             path = f"{start}.{name}" if name else start
             node = _Node(path, type(module).__name__, numel(list(module.parameters())), module, registered=False)
-            above = one.hidden.found.get_submodule(name.rpartition(".")[0]) if name else one.hidden.holder
+            above = one.hidden.value.get_submodule(name.rpartition(".")[0]) if name else one.hidden.holder
             nodes[module] = node
             nodes[above].children.append(node)
 

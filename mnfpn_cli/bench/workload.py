@@ -23,7 +23,7 @@ from mnfpn_cli.runtimes.runtime import Job, random_tensors, torch_dtype
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size
 from mnfpn_cli.trace.observe import Operation
 from mnfpn_cli.trace.passes import Input
-from mnfpn_cli.trace.trace import trace_network, numel
+from mnfpn_cli.trace.trace import numel, trace_network
 
 with warnings.catch_warnings():
     # fvcore scripts two losses as it is imported, which torch has deprecated; nothing here uses them.

@@ -27,7 +27,7 @@ from mnfpn_cli.audit.counters import (
     run_counter,
     tool_totals,
 )
-from mnfpn_cli.audit.terms import in_words
+from mnfpn_cli.audit.terms import format_terms
 from mnfpn_cli.documents.summary import CounterTotal, Term, WorkRecord
 from mnfpn_cli.network.network import build_meta, build_network
 from mnfpn_cli.plan.network import plan_network
@@ -276,7 +276,7 @@ def test_what_no_term_explains_is_shown_as_a_remainder() -> None:
 def test_terms_are_written_as_a_sum(terms: list[tuple[str, int]], remainder: int, text: str) -> None:
     """With the remainder, if any, at the end."""
     made = [Term(quantity=name, factor=factor, amount=1) for name, factor in terms]
-    assert in_words(made, remainder) == text
+    assert format_terms(made, remainder) == text
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50"])

@@ -194,11 +194,11 @@ def scripted() -> nn.Module:
     ("make", "message"),
     [
         (Lazy, r"Lazy has lazy layers, whose shapes are not known yet \(conv.weight\)"),
-        (scripted, "is TorchScript, which runs out of sight: give what it was made of"),
+        (scripted, "is TorchScript, whose layers Python does not run: give the module it was made from"),
     ],
 )
-def test_what_cannot_be_seen_is_told(make: Callable[[], nn.Module], message: str) -> None:
-    """And what to give instead."""
+def test_a_network_that_cannot_be_traced_is_refused(make: Callable[[], nn.Module], message: str) -> None:
+    """The message says what to give instead."""
     with pytest.raises(MnfpnError, match=message):
         inspected(make(), (1, 3, 8, 8))
 
