@@ -33,11 +33,11 @@ class Finding(Record):
         description="Parameters concerned; where they are miscounted, the largest difference between counts."
     )
     message: str = Field(description="What is wrong, in a sentence.")
-    remedy: str = Field(description="Mode to mend it.")
+    remedy: str = Field(description="How to fix it.")
 
     @classmethod
     def of(cls, kind: Kind, paths: Sequence[str], parameters: int, message: str, remedy: str) -> Self:
-        """Make a finding; its paths are of modules, of parameters, or of levels."""
+        """Return a finding; its paths are of modules, of parameters, or of levels."""
         return cls(kind=kind, paths=tuple(paths), parameters=parameters, message=message, remedy=remedy)
 
 
@@ -82,4 +82,4 @@ class AuditDocument(Audit, Document):
 
     command: Literal["audit"] = Field("audit", description="The command that made the document.")
     levels: tuple[ObservedLevel, ...] | None = Field(description="The maps that come out; null where there is one.")
-    weights: WeightsRecord | None = Field(description="Mode the checkpoint fits; null without `weights`.")
+    weights: WeightsRecord | None = Field(description="How the checkpoint fits; null without `weights`.")

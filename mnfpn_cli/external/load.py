@@ -43,7 +43,7 @@ def load_model(target: Target, seed: int | None = None) -> nn.Module:
             torch.manual_seed(seed)
         network = _retry(lambda: _build(target, attribute))
     if not isinstance(network, nn.Module):
-        raise UsageError(Problem("`model`", f"{target.text} must return an nn.Module", _a(network)))
+        raise UsageError(Problem("`model`", f"{target.text} must return an nn.Module", _type_name(network)))
     return network
 
 
@@ -128,7 +128,7 @@ def _build(target: Target, attribute: Any) -> Any:
         return attribute
     if not callable(attribute):
         raise UsageError(
-            Problem("`model`", f"{target.text} must be an nn.Module, a class or a function", _a(attribute))
+            Problem("`model`", f"{target.text} must be an nn.Module, a class or a function", _type_name(attribute))
         )
     try:
         inspect.signature(attribute).bind(**arguments)
@@ -140,7 +140,7 @@ def _build(target: Target, attribute: Any) -> Any:
     return attribute(**arguments)
 
 
-def _a(value: object) -> str:
+def _type_name(value: object) -> str:
     return f"an object of type {type(value).__name__}"
 
 

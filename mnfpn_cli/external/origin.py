@@ -201,7 +201,7 @@ def recorded_origin(settings: NetworkSettings | None, model: Model | None) -> Or
     if settings is not None:
         return FromSettings(settings)
     if model is None:
-        raise UsageError(Problem("settings", "must be there where there is no model"))
+        raise UsageError(Problem("settings", "must be there where there is no model", "null"))
     source, _, attribute = model.target.rpartition(":")
     return External(Target(model.target, source, attribute, tuple(model.arguments.items())))
 
