@@ -113,7 +113,7 @@ def _same_stride(levels: Sequence[Level]) -> Iterator[Finding]:
                 _names(group),
                 0,
                 f"{len(group)} levels of stride {stride}, each {size}: {', '.join(_names(group))}",
-                "tap each stage once, at its last block of a resolution: two levels of one stride cost twice and add no scale",
+                "tap each resolution once, at its last block: a second level of a stride costs time and adds no scale",
             )
 
 

@@ -169,7 +169,7 @@ DEFAULT = {
     "FlopCounterMode": (59_899_443_104, "2 × MACs"),
     "ptflops": (30_193_247_680, "MACs + biases + 2 × batch-norm elements + activations + upsampled elements"),
     "thop": (30_236_874_128, "MACs + 4 × batch-norm elements"),
-    "calflops": (60_066_074_087, "2 × MACs + biases of convolutions + 2 × batch-norm elements + upsampled places"),
+    "calflops": (60_066_074_087, "2 × MACs + biases of convolutions + 2 × batch-norm elements + upsampled positions"),
 }
 
 
