@@ -32,7 +32,7 @@ from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.trace.observe import Shape
 from mnfpn_cli.trace.passes import Input
-from mnfpn_cli.trace.trace import look
+from mnfpn_cli.trace.trace import trace_network
 
 
 def random_values(preset: str, generator: random.Random) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def answer_all(drawn: list[dict[str, Any]], size: Size) -> None:
 
 def tree_on_meta(plan: NetworkPlan, shape: Shape) -> None:
     """Build the real network and count it, without memory."""
-    layer_tree(look(build_meta(plan), [Input(shape)], gradients=False))
+    layer_tree(trace_network(build_meta(plan), [Input(shape)], gradients=False))
 
 
 def seconds(run: Callable[[], object]) -> float:

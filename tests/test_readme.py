@@ -36,7 +36,7 @@ from mnfpn_cli.settings.execution import runtime_names
 from mnfpn_cli.settings.files import preset_description, preset_names, read_preset
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from tests.audit.looked import tree_of
+from tests.audit.traced import tree_of
 from tests.conftest import Mnfpn
 from tests.golden.cases import CASES
 from tests.structure import structure

@@ -1,1 +1,1 @@
-"""What a watched pass shows: layers, findings, pyramids, and the figures of other counters."""
+"""Audit a traced network: its layer tree, findings, pyramids, and the totals of other counters."""

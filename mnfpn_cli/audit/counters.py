@@ -1,4 +1,4 @@
-"""What counters say of a module: the tools themselves, run, and their figures explained."""
+"""Run other counters of operations on a network, and explain their totals by what a trace counts."""
 
 import inspect
 import io
@@ -24,21 +24,21 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from mnfpn_cli.audit.terms import in_words, operations, terms_of
+from mnfpn_cli.audit.terms import format_terms, operations, terms_of
 from mnfpn_cli.documents.summary import CounterTotal, CountsRecord, WorkRecord
-from mnfpn_cli.external.guard import ModelError, others_code
+from mnfpn_cli.external.guard import ModelError, external_code
 from mnfpn_cli.external.torchvision import declare_operators
 from mnfpn_cli.trace.meta import WithoutArithmetic
 from mnfpn_cli.trace.operations import Kind
-from mnfpn_cli.trace.passes import made_input, run_pass
-from mnfpn_cli.trace.storages import left_as_it_was
+from mnfpn_cli.trace.passes import make_input, run_pass
+from mnfpn_cli.trace.storages import restore_modules
 from mnfpn_cli.trace.trace import Trace
 
 Count = Callable[[nn.Module, tuple[Tensor, ...]], float]
 
 
 class CountError(Exception):
-    """A counter is not installed, or fails on a network; the text says why."""
+    """A counter is not installed, or fails on a network; the message says why."""
 
 
 def _fvcore(network: nn.Module, inputs: tuple[Tensor, ...]) -> float:
@@ -50,9 +50,9 @@ def _fvcore(network: nn.Module, inputs: tuple[Tensor, ...]) -> float:
 def _torchinfo(network: nn.Module, inputs: tuple[Tensor, ...]) -> float:
     import torchinfo
 
-    # It keeps what it saw by the name of the class, which names another network as easily, unless told not to.
-    found = torchinfo.summary(network, input_data=list(inputs), verbose=0, device="cpu", cache_forward_pass=False)
-    return float(found.total_mult_adds)
+    # Its cache is keyed by the name of the class, which another network may have too.
+    statistics = torchinfo.summary(network, input_data=list(inputs), verbose=0, device="cpu", cache_forward_pass=False)
+    return float(statistics.total_mult_adds)
 
 
 def _flop_counter_mode(network: nn.Module, inputs: tuple[Tensor, ...]) -> float:
@@ -64,16 +64,19 @@ def _flop_counter_mode(network: nn.Module, inputs: tuple[Tensor, ...]) -> float:
 
 
 def _ptflops(network: nn.Module, inputs: tuple[Tensor, ...]) -> float:
-    """Give it one tensor by position, whose length it takes for the batch; several must have names."""
+    """Return the total of ptflops, which takes one tensor by position and several by name.
+
+    It takes the first dimension of the one tensor for the batch.
+    """
     from ptflops import get_model_complexity_info
 
     named = dict(zip(inspect.signature(network.forward).parameters, inputs, strict=False))
-    given = inputs[0] if len(inputs) == 1 else named
+    arguments = inputs[0] if len(inputs) == 1 else named
     options = {"print_per_layer_stat": False, "as_strings": False}
-    with redirect_stdout(io.StringIO()) as said:
-        total, _ = get_model_complexity_info(network, (1,), input_constructor=lambda _: given, **options)
-    if total is None:  # it prints what went wrong, and goes on
-        raise RuntimeError(said.getvalue().strip().rpartition("\n")[2])
+    with redirect_stdout(io.StringIO()) as printed:
+        total, _ = get_model_complexity_info(network, (1,), input_constructor=lambda _: arguments, **options)
+    if total is None:  # it prints the error and returns None
+        raise RuntimeError(printed.getvalue().strip().rpartition("\n")[2])
     return float(total)
 
 
@@ -91,15 +94,15 @@ def _calflops(network: nn.Module, inputs: tuple[Tensor, ...]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """A counter.
+    """A tool that counts operations.
 
     Attributes:
-        name: of it.
-        package: that it is from, as pip and import name it.
-        install: what pip installs it with.
-        unit: as it calls what it counts.
-        run: what gives its total for a network in eval mode on the CPU.
-        traces: whether it has torch's tracer watch, which needs a real pass.
+        name: the name of the tool.
+        package: its package, as pip and import name it.
+        install: the requirement that installs it.
+        unit: its own name for what it counts.
+        run: returns its total for a network in eval mode on the CPU.
+        traces: whether it uses torch's tracer, which needs a real pass.
     """
 
     name: str
@@ -118,22 +121,22 @@ COUNTERS = (
     Counter("thop", "thop", "mnfpn[counters]", "MACs", _thop),
     Counter("calflops", "calflops", "mnfpn[counters]", "FLOPs", _calflops),
 )
-"""The counters, in the order in which they are shown."""
+"""All counters, in the order of the table."""
 
 
 def installed_version(counter: Counter) -> str:
-    """Import a counter, and give its version.
+    """Import a counter; return its version.
 
     Raises:
-        CountError: where it is not installed, or cannot be imported.
+        CountError: where the counter is not installed, or cannot be imported.
     """
     if not _is_installed(counter.package):
         raise CountError(f"not installed; pip install '{counter.install}' adds it")
     try:
-        with unseen(), others_code(f"importing {counter.package}"):
+        with silenced(), external_code(f"importing {counter.package}"):
             try:
                 import_module(counter.package)
-            except RuntimeError as error:  # of torchvision, which ptflops and calflops import
+            except RuntimeError as error:  # from torchvision, which ptflops and calflops import
                 if not declare_operators(error):
                     raise
                 import_module(counter.package)
@@ -145,79 +148,83 @@ def installed_version(counter: Counter) -> str:
 def _is_installed(package: str) -> bool:
     try:
         return find_spec(package) is not None
-    except ValueError:  # it is there by name alone, as where None stands in its place
+    except ValueError:  # sys.modules has None or a stub under its name
         return False
 
 
 @contextmanager
 def on_cpu(trace: Trace) -> Iterator[Trace]:
-    """Have a network on the CPU in eval mode while counters run; it is left as it was.
+    """Move a network to the CPU, in eval mode, while counters run; it is left unchanged.
 
-    Yield what a pass on the CPU shows: torch has other kernels there than on the meta device, as for attention.
+    Yield the trace of a pass on the CPU, where torch has other kernels than on the meta device, as for attention.
     """
-    network, modules = trace.network, [*trace.network.modules(), *trace.others]
-    on_meta = any(one.is_meta for one in (*network.parameters(), *network.buffers()))
-    with left_as_it_was(modules, values=not on_meta):
+    network, modules = trace.network, [*trace.network.modules(), *trace.hidden_modules]
+    on_meta = any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers()))
+    with restore_modules(modules, values=not on_meta):
         if on_meta:
-            for module in (network, *trace.others):
+            for module in (network, *trace.hidden_modules):
                 module._apply(_zeros)  # type: ignore[no-untyped-call]
-        with suppress(NotImplementedError):  # as of a program that torch exported, which has one mode
+        with suppress(NotImplementedError):  # a program that torch exported has one mode
             network.eval()
-        yield trace if trace.seen.mode == "real" or trace.seen.depends else _seen_on_cpu(trace)
+        yield trace if trace.eval_pass.mode == "real" or trace.eval_pass.data_dependent else _trace_on_cpu(trace)
 
 
 def _zeros(tensor: Tensor) -> Tensor:
-    """As much memory as a tensor of the meta device stands for; none is touched before it is needed."""
+    """Return zeros of the shape of a meta tensor; the system allocates their memory only when it is written."""
     return torch.zeros(tensor.shape, dtype=tensor.dtype, device="cpu")
 
 
-def _seen_on_cpu(trace: Trace) -> Trace:
-    """The trace of a pass on the CPU, or those that there are where it fails without numbers."""
+def _trace_on_cpu(trace: Trace) -> Trace:
+    """Return the trace of a pass on the CPU without arithmetic; the given trace where that pass fails."""
     try:
-        with unseen(), WithoutArithmetic():
-            return replace(trace, seen=run_pass(trace.network, trace.inputs, "real", trace.others))
+        with silenced(), WithoutArithmetic():
+            return replace(trace, eval_pass=run_pass(trace.network, trace.inputs, "real", trace.hidden_modules))
     except ModelError:
         return trace
 
 
 def run_counter(counter: Counter, trace: Trace) -> float:
-    """Give a counter's total for a network that is ``on_cpu``.
+    """Return the total of a counter for a network that is ``on_cpu``.
 
-    Convolutions and their kind are not computed where the counter does without. What it counts is decided by the calls
-    that it sees, which are the same; numbers matter where shapes depend on them.
+    The arithmetic of the most common operations is skipped where possible: a counter counts the calls that it sees,
+    and these are the same without values. A counter that uses torch's tracer needs values,
+    and so does a network whose shapes depend on them.
 
     Raises:
-        CountError: where it has none.
+        CountError: where the counter fails, or a real pass needs more memory than is available.
     """
-    if not counter.traces and not trace.seen.depends:
+    if not counter.traces and not trace.eval_pass.data_dependent:
         with suppress(ModelError):
             return _run(counter, trace, WithoutArithmetic())
     available = psutil.virtual_memory().available
-    if trace.seen.peak_bytes > available:
-        raise CountError(f"a pass needs {trace.seen.peak_bytes:,} bytes of memory, and {available:,} are available")
+    if trace.eval_pass.peak_bytes > available:
+        raise CountError(
+            f"a pass needs {trace.eval_pass.peak_bytes:,} bytes of memory, and {available:,} are available"
+        )
     try:
         return _run(counter, trace, nullcontext())
     except ModelError as failure:
         raise CountError(failure.message) from failure
 
 
-def _run(counter: Counter, trace: Trace, way: AbstractContextManager[object]) -> float:
+def _run(counter: Counter, trace: Trace, arithmetic: AbstractContextManager[object]) -> float:
+    """Run a counter, and undo all that it changes."""
     network = trace.network
     with (
-        left_as_it_was([*network.modules(), *trace.others], values=False),
-        functions_as_they_were(),
-        unseen(),
-        others_code("it"),
-        as_with_gradients(),
+        restore_modules([*network.modules(), *trace.hidden_modules], values=False),
+        restore_torch_functions(),
+        silenced(),
+        external_code("it"),
+        no_grad_without_fast_path(),
     ):
-        inputs = tuple(made_input(one, network, "real") for one in trace.inputs)
-        with way:
+        inputs = tuple(make_input(spec, network, "real") for spec in trace.inputs)
+        with arithmetic:
             return counter.run(network, inputs)
 
 
 @contextmanager
-def as_with_gradients() -> Iterator[None]:
-    """Run without gradients, and go through attention as torch does where it keeps them, as these tools are used."""
+def no_grad_without_fast_path() -> Iterator[None]:
+    """Turn off gradients, but keep the attention kernels of a pass with gradients, as counters are mostly run."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -228,27 +235,27 @@ def as_with_gradients() -> Iterator[None]:
 
 
 @contextmanager
-def functions_as_they_were() -> Iterator[None]:
-    """Put back the functions of torch: a counter that fails leaves its own in their place."""
+def restore_torch_functions() -> Iterator[None]:
+    """Restore the functions of torch: a counter that fails leaves its replacements in torch."""
     spaces: Sequence[Any] = (F, torch, Tensor)
     before = [(space, dict(vars(space))) for space in spaces]
     try:
         yield
     finally:
-        for space, held in before:
-            for name, value in held.items():
+        for space, functions in before:
+            for name, value in functions.items():
                 now = vars(space).get(name)
-                # what torch itself replaced, as its compiler does when it is imported, stays
+                # keep what torch itself replaced, as its compiler does on import
                 if now is not value and not str(getattr(now, "__module__", "")).startswith("torch."):
                     setattr(space, name, value)
         for name in vars(Tensor).keys() - before[-1][1].keys():
-            if hasattr(torch._C.TensorBase, name):  # a method that was put over torch's
+            if hasattr(torch._C.TensorBase, name):  # a method that overrides one of torch's
                 delattr(Tensor, name)
 
 
 @contextmanager
-def unseen() -> Iterator[None]:
-    """Keep a counter from printing, warning and logging: its total is all that is asked for."""
+def silenced() -> Iterator[None]:
+    """Discard what a counter prints, warns of and logs."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -260,38 +267,39 @@ def unseen() -> Iterator[None]:
 
 
 def counts_record(trace: Trace) -> CountsRecord:
-    """Count the work of a network that was looked at, and run every counter on it; it is left as it was."""
+    """Count the work of a traced network, and run every counter on it; the network is left unchanged."""
     return CountsRecord(work=count_work(trace), tools=tool_totals(trace))
 
 
 def count_work(trace: Trace) -> WorkRecord:
-    """Count every operation that was seen, wherever the layer that computes it is kept."""
-    seen = list(operations(trace))
+    """Count the work of all operations in a trace, whether their module is registered or not."""
+    observed = list(operations(trace))
 
     def elements(kind: Kind) -> int:
-        return sum(one.elements for one in seen if one.kind == kind)
+        return sum(operation.elements for operation in observed if operation.kind == kind)
 
     return WorkRecord(
-        convolution_macs=sum(one.macs for one in seen if one.kind == "convolution"),
-        dense_macs=sum(one.macs for one in seen if one.kind != "convolution"),
-        bias_adds=sum(one.bias for one in seen),
+        convolution_macs=sum(operation.macs for operation in observed if operation.kind == "convolution"),
+        dense_macs=sum(operation.macs for operation in observed if operation.kind != "convolution"),
+        bias_adds=sum(operation.bias for operation in observed),
         batch_norm=elements("batch_norm"),
         other_norms=elements("norm"),
         activations=elements("activation"),
         resized=elements("resize"),
         additions=elements("addition"),
         multiplications=elements("product"),
-        pooled=sum(one.read for one in seen if one.kind == "pooling"),
+        pooled=sum(operation.read for operation in observed if operation.kind == "pooling"),
     )
 
 
 def tool_totals(trace: Trace, counters: Sequence[Counter] = COUNTERS) -> tuple[CounterTotal, ...]:
-    """Run counters, and hold the total of each against what it is known to add; one that fails says why."""
-    with on_cpu(trace) as seen:
-        return tuple(_total(counter, seen) for counter in counters)
+    """Run counters, and explain the total of each by its terms; one that fails has a note instead."""
+    with on_cpu(trace) as cpu_trace:
+        return tuple(_total(counter, cpu_trace) for counter in counters)
 
 
 def _total(counter: Counter, trace: Trace) -> CounterTotal:
+    """Run one counter; return its total, the terms that it is the sum of, and what they do not explain."""
     version = None
     try:
         version = installed_version(counter)
@@ -305,7 +313,7 @@ def _total(counter: Counter, trace: Trace) -> CounterTotal:
         version=version,
         total=total,
         unit=counter.unit,
-        meaning=in_words(terms, remainder),
+        meaning=format_terms(terms, remainder),
         exact=remainder == 0,
         terms=terms,
         remainder=remainder,
@@ -328,6 +336,6 @@ def _without_total(counter: Counter, version: str | None, reason: str) -> Counte
 
 
 def _caveat(counter: Counter, trace: Trace) -> str:
-    """What else a reader has to know of a total."""
-    by_image = counter.name == "ptflops" and any(one.shape[:1] > (1,) for one in trace.inputs[:1])
+    """Return what else a reader must know of a total; mostly nothing."""
+    by_image = counter.name == "ptflops" and any(spec.shape[:1] > (1,) for spec in trace.inputs[:1])
     return "it counts modules for one image of the batch, and functions for all" if by_image else ""

@@ -1,4 +1,4 @@
-"""The maps that a network returns at several sizes of its input, and the strides that they have."""
+"""Measure the strides of the maps that a network returns, by passes at several sizes of its input."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,30 +14,30 @@ from mnfpn_cli.trace.passes import Mode, run_pass
 from mnfpn_cli.trace.trace import Trace
 
 PROBES = (Size(1024, 1536), Size(2048, 3072))
-"""Sizes that every stride up to 512 divides, so that what is left over is a fault. They cost nothing on meta."""
+"""Input sizes that strides of 2^k up to 512 divide, so that a remainder is a mistake. They cost nothing on meta."""
 
 OTHER_PROBES = (Size(5376, 10752), Size(10752, 16128))
-"""The same for strides of 3, 7 and 14 and their doubles, up to 256: where the others show no whole stride."""
+"""Input sizes for strides of 3, 7 and 14 and their doubles, up to 256, where ``PROBES`` show no whole stride."""
 
 REAL_STRIDE = 64
-"""The largest stride that can be told where passes are real, and large images cost time."""
+"""The largest stride that real passes can measure, as large images cost time."""
 
 BATCH = 3
-"""Images in the passes at other sizes: a number that no dimension has by chance as often as 1."""
+"""Images in a pass at another size; a dimension is 3 by chance less often than 1."""
 
 Outputs = tuple[tuple[str, Shape], ...]
-"""The name and shape of each tensor that comes out."""
+"""The name and shape of each tensor that a network returns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A map that comes out.
+    """A map that a network returns.
 
     Attributes:
-        name: its key or position.
-        channels: of it.
-        sizes: for each size of the input, the size of the map.
-        stride: by which it is smaller than the input, height and width alike; None where it follows no stride.
+        name: its key or position in what the network returns, or the name of the level.
+        channels: its channels.
+        sizes: its size for each size of the input.
+        stride: input pixels per cell, the same in height and width; None where there is no such number.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Level:
     stride: Fraction | None
 
     def record(self) -> ObservedLevel:
-        """Say in a document how large the map is, and by which stride."""
+        """Return the map as documents hold it; a stride that is not whole is None."""
         whole = self.stride is not None and self.stride.denominator == 1
         sizes = tuple(
             LevelSize(input=ImageSize(**image._asdict()), **size._asdict()) for image, size in self.sizes.items()
@@ -60,19 +60,19 @@ class Level:
 
     @property
     def is_pooled(self) -> bool:
-        """Whether it is one cell, whatever the input: an average of it all."""
+        """Whether the map is one cell at every size, as an average of the image is."""
         return len(self.sizes) > 1 and all(size == (1, 1) for size in self.sizes.values())
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedLevels:
-    """Maps that come out together.
+    """Maps that a network returns in one tuple, list or dictionary.
 
     Attributes:
-        levels: in the order in which they come out.
-        asked: the size of the input that was asked for.
-        shapes: of each for a batch of `BATCH`, where the network takes one at the sizes that are probed.
-        failed: the sizes at which it does not run.
+        levels: the maps, in the order in which they are returned.
+        asked: the size of the input that the user asked for.
+        shapes: the shape of each map for ``BATCH`` images at the first probe; empty where no probe ran.
+        failed: the probes at which the network does not run.
         channels_last: whether maps are (batch, height, width, channels).
     """
 
@@ -84,12 +84,12 @@ class ObservedLevels:
 
 
 def observe_levels(trace: Trace, names: Sequence[str]) -> tuple[ObservedLevels, ...]:
-    """Run a network at more sizes; the maps of each tuple, list or dictionary that holds several, by themselves.
+    """Run a network at other sizes; return the maps of each tuple, list or dictionary that holds several.
 
-    There are none where the network does not take one batch of images. ``names``: of the outputs, where the network
-    has names that its outputs do not.
+    Return nothing where the network does not take one batch of images. ``names``: names of the outputs, which replace
+    those that they have by key or position.
     """
-    outputs = tuple((name, shape) for name, shape, _ in trace.seen.outputs)
+    outputs = tuple((name, shape) for name, shape, _ in trace.eval_pass.outputs)
     groups = _groups(outputs)
     if len(trace.inputs) != 1 or len(trace.inputs[0].shape) != 4 or not groups:
         return ()
@@ -97,24 +97,24 @@ def observe_levels(trace: Trace, names: Sequence[str]) -> tuple[ObservedLevels, 
     asked, named = Size(height, width), list(names) or [name for name, _ in outputs]
 
     def levels(probes: Sequence[Size]) -> tuple[ObservedLevels, ...]:
-        others, failed = _at_sizes(trace, probes)
-        seen, probed = {asked: outputs} | others, [size for size in probes if size in others]
-        return tuple(_levels(group, named, seen, asked, probed, failed) for group in groups)
+        at_probes, failed = _run_probes(trace, probes)
+        at_sizes, probed = {asked: outputs} | at_probes, [size for size in probes if size in at_probes]
+        return tuple(_group_levels(group, named, at_sizes, asked, probed, failed) for group in groups)
 
-    found = levels(_probes(asked, trace.seen.mode))
-    if trace.seen.mode == "real" or not any(_is_broken(level) for one in found for level in one.levels):
-        return found
+    observed = levels(_probes(asked, trace.eval_pass.mode))
+    if trace.eval_pass.mode == "real" or all(_has_whole_stride(level) for group in observed for level in group.levels):
+        return observed
     again = levels(OTHER_PROBES)
-    return found if again[0].failed else again
+    return observed if again[0].failed else again
 
 
-def _is_broken(level: Level) -> bool:
-    """Whether a level has no whole stride by these sizes."""
-    return not level.is_pooled and (level.stride is None or level.stride.denominator > 1)
+def _has_whole_stride(level: Level) -> bool:
+    """Return whether a level has a whole stride, or is pooled and has none."""
+    return level.is_pooled or (level.stride is not None and level.stride.denominator == 1)
 
 
 def _groups(outputs: Outputs) -> list[list[int]]:
-    """The positions of maps that one container holds, where it holds several and nothing else."""
+    """Return the positions of the outputs of each container that holds several maps and nothing else."""
     groups: dict[str, list[int]] = {}
     for index, (name, _) in enumerate(outputs):
         groups.setdefault(name.rpartition(".")[0], []).append(index)
@@ -122,65 +122,68 @@ def _groups(outputs: Outputs) -> list[list[int]]:
     return [group for group in maps if len(group) > 1]
 
 
-def _at_sizes(trace: Trace, probes: Sequence[Size]) -> tuple[dict[Size, Outputs], tuple[Size, ...]]:
-    """What comes out at each size, and the sizes at which the network fails, as one that is made for a size."""
-    image, seen, failed = trace.inputs[0], dict[Size, Outputs](), []
-    expected = [(name, len(shape)) for name, shape, _ in trace.seen.outputs]
+def _run_probes(trace: Trace, probes: Sequence[Size]) -> tuple[dict[Size, Outputs], tuple[Size, ...]]:
+    """Return the outputs at each size, and the sizes at which the network fails, as one that is made for a size."""
+    image, at_probes, failed = trace.inputs[0], dict[Size, Outputs](), []
+    expected = [(name, len(shape)) for name, shape, _ in trace.eval_pass.outputs]
     for size in probes:
         try:
             probe = replace(image, shape=(BATCH, image.shape[1], *size))
-            outputs = run_pass(trace.network, [probe], trace.seen.mode, trace.others).outputs
+            outputs = run_pass(trace.network, [probe], trace.eval_pass.mode, trace.hidden_modules).outputs
         except ModelError:
             failed.append(size)
             continue
         if [(name, len(shape)) for name, shape, _ in outputs] == expected:
-            seen[size] = tuple((name, shape) for name, shape, _ in outputs)
-    return seen, tuple(failed)
+            at_probes[size] = tuple((name, shape) for name, shape, _ in outputs)
+    return at_probes, tuple(failed)
 
 
 def _probes(asked: Size, mode: Mode) -> Sequence[Size]:
+    """Return two input sizes to run at; small ones where passes are real."""
     if mode != "real":
         return PROBES
     height, width = (ceil(side / REAL_STRIDE) * REAL_STRIDE for side in asked)
     return Size(height, width), Size(2 * height, 2 * width)
 
 
-def _levels(
+def _group_levels(
     group: Sequence[int],
     names: Sequence[str],
-    seen: dict[Size, Outputs],
+    at_sizes: dict[Size, Outputs],
     asked: Size,
     probed: Sequence[Size],
     failed: tuple[Size, ...],
 ) -> ObservedLevels:
-    shapes = {size: [outputs[index][1] for index in group] for size, outputs in seen.items()}
+    """Return the maps of one container, of which ``group`` has the positions among all outputs."""
+    shapes = {size: [outputs[index][1] for index in group] for size, outputs in at_sizes.items()}
     last = _channels_last({size: shapes[size] for size in probed or [asked]})
     levels = []
-    for place, index in enumerate(group):
-        sizes = {size: Size(*(each[place][1:3] if last else each[place][2:])) for size, each in shapes.items()}
-        channels = shapes[asked][place][-1 if last else 1]
+    for position, index in enumerate(group):
+        maps = {size: in_group[position] for size, in_group in shapes.items()}
+        sizes = {size: Size(*(shape[1:3] if last else shape[2:])) for size, shape in maps.items()}
+        channels = maps[asked][-1 if last else 1]
         levels.append(Level(names[index], channels, sizes, _stride(sizes, probed or [asked])))
     batches = {level.name: shape for level, shape in zip(levels, shapes[probed[0]], strict=True)} if probed else {}
     return ObservedLevels(tuple(levels), asked, batches, failed, last)
 
 
 def _channels_last(outputs: dict[Size, list[Shape]]) -> bool:
-    """Whether the dimensions behind the batch, and not the last two, go with the input at each size."""
+    """Return whether dimensions 1 and 2, and not the last two, are proportional to the input at each size."""
 
-    def goes_with(image: Size, height: int, width: int) -> bool:
+    def is_proportional(image: Size, height: int, width: int) -> bool:
         return round(image.height / height) == round(image.width / width)
 
     return all(
-        goes_with(image, *shape[1:3]) and not goes_with(image, *shape[2:4])
+        is_proportional(image, *shape[1:3]) and not is_proportional(image, *shape[2:4])
         for image, shapes in outputs.items()
         for shape in shapes
     )
 
 
 def _stride(sizes: dict[Size, Size], probed: Sequence[Size]) -> Fraction | None:
-    """What the input's sides grow by for each cell of the map, from the first probe to the last.
+    """Return the pixels by which the input grows per cell of the map, from the first probe to the last.
 
-    At one size alone it is the nearest whole number to input / map.
+    With one size alone, return the nearest whole number to input / map.
     """
     small, large = probed[0] if len(probed) > 1 else Size(0, 0), probed[-1]
     grown = [after - before for before, after in zip(sizes.get(small, small), sizes[large], strict=True)]
@@ -193,5 +196,5 @@ def _stride(sizes: dict[Size, Size], probed: Sequence[Size]) -> Fraction | None:
 
 
 def follows(size: Size, level: Size, stride: Fraction) -> bool:
-    """Whether a map is as large as its stride says: input / stride, rounded up or down where that is not whole."""
+    """Return whether the size of a map is input / stride, rounded up or down where that is not whole."""
     return all(cells in (int(side / stride), ceil(side / stride)) for side, cells in zip(size, level, strict=True))

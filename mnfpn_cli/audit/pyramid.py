@@ -1,4 +1,4 @@
-"""What comes out of a network as a pyramid, whoever built it, and what is wrong with it."""
+"""Judge the maps that a network returns as a pyramid: strides, order, sizes, channels and layout."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,12 +16,12 @@ from mnfpn_cli.external.origin import Origin
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.trace.observe import Shape
-from mnfpn_cli.trace.passes import Input, notes_on
-from mnfpn_cli.trace.trace import look
+from mnfpn_cli.trace.passes import Input, pass_notes
+from mnfpn_cli.trace.trace import trace_network
 
 
 def pyramid_findings(levels: ObservedLevels) -> Iterator[Finding]:
-    """Every fault of maps that come out together, each with its levels; none where they are no pyramid."""
+    """Yield what is wrong with maps that are returned together; nothing where all have one stride."""
     if _one_stride(levels):
         return
     misplaced = list(_layout(levels))
@@ -33,15 +33,15 @@ def pyramid_findings(levels: ObservedLevels) -> Iterator[Finding]:
         yield from _gaps(strided)
         yield from _order(strided)
         yield from _sizes(strided, levels.asked)
-        if not misplaced:  # else what is taken for channels is something else
+        if not misplaced:  # else dimension 1 is not the channels
             yield from _channels(head)
 
 
 def pyramid_notes(levels: ObservedLevels) -> Iterator[str]:
-    """What is worth knowing of the maps, and wrong in nothing."""
-    one = _one_stride(levels)
-    if one:
-        yield f"Maps of one stride, {one}: {', '.join(_names(levels.levels))}. They are not judged as a pyramid."
+    """Yield what is worth knowing of the maps, and not wrong."""
+    stride = _one_stride(levels)
+    if stride:
+        yield f"Maps of one stride, {stride}: {', '.join(_names(levels.levels))}. They are not judged as a pyramid."
     pooled = [level.name for level in levels.levels if level.is_pooled]
     if pooled:
         yield f"Level {', '.join(pooled)} is one cell at every size: an average of the whole image, without a stride."
@@ -51,19 +51,22 @@ def pyramid_notes(levels: ObservedLevels) -> Iterator[str]:
 
 
 def _one_stride(levels: ObservedLevels) -> Fraction | None:
-    """The stride of all maps, where they have the same: heads on one map, as logits and auxiliary logits."""
+    """Return the stride that all maps have, as logits and auxiliary logits do; None where strides differ."""
     strides = {level.stride for level in levels.levels}
     return strides.pop() if len(strides) == 1 else None
 
 
 def _heads(levels: Sequence[Level]) -> list[Sequence[Level]]:
-    """Levels by their channels, where each set of them has the same strides: classes and boxes on each level."""
+    """Return the levels of each head, as classes and boxes: sets of equal channels that all have the same strides.
+
+    Return all levels as one set where they do not divide in this way.
+    """
     by_channels: dict[int, list[Level]] = {}
     for level in levels:
         by_channels.setdefault(level.channels, []).append(level)
     strides = {tuple(level.stride for level in head) for head in by_channels.values()}
-    apart = len(strides) == 1 and len(strides.copy().pop()) > 1
-    return list(by_channels.values()) if apart else [levels]
+    has_heads = len(strides) == 1 and all(len(each) > 1 for each in strides)
+    return list(by_channels.values()) if has_heads else [levels]
 
 
 def _names(levels: Sequence[Level]) -> tuple[str, ...]:
@@ -73,14 +76,14 @@ def _names(levels: Sequence[Level]) -> tuple[str, ...]:
 def _layout(levels: ObservedLevels) -> Iterator[Finding]:
     remedy = "return maps as (batch, channels, height, width)"
     if levels.channels_last:
-        shown = ", ".join(f"{level.name} {level.sizes[levels.asked]}x{level.channels}" for level in levels.levels)
-        what = f"channels come last: {shown}; convolutions take them before height and width"
+        maps = ", ".join(f"{level.name} {level.sizes[levels.asked]}x{level.channels}" for level in levels.levels)
+        what = f"channels come last: {maps}; convolutions take them before height and width"
         yield Finding.of("layout", _names(levels.levels), 0, what, remedy)
     for name, shape in levels.shapes.items():
         if shape[0] == BATCH:
             continue
         swapped = shape[1] == BATCH
-        what = "batch and channels have changed places" if swapped else "the batch is not its first dimension"
+        what = "batch and channels are swapped" if swapped else "the batch is not the first dimension"
         yield Finding.of("layout", (name,), 0, f"{what}: {'×'.join(map(str, shape))} for {BATCH} images", remedy)
 
 
@@ -88,12 +91,12 @@ def _no_stride(levels: Sequence[Level]) -> Iterator[Finding]:
     for level in levels:
         if level.is_pooled or (level.stride is not None and level.stride.denominator == 1):
             continue
-        seen = ", ".join(f"{size} for {image}" for image, size in sorted(level.sizes.items()))
+        sizes = ", ".join(f"{size} for {image}" for image, size in sorted(level.sizes.items()))
         yield Finding.of(
             "no_stride",
             (level.name,),
             0,
-            f"the size of {level.name} is the input's by no whole stride: {seen}",
+            f"{level.name} has no whole stride: {sizes}",
             "halve the sides by layers of stride 2, and resize to the size of another map, not to a fixed one",
         )
 
@@ -110,7 +113,7 @@ def _same_stride(levels: Sequence[Level]) -> Iterator[Finding]:
                 _names(group),
                 0,
                 f"{len(group)} levels of stride {stride}, each {size}: {', '.join(_names(group))}",
-                "tap each stage once, where its resolution ends; one of them is paid for and adds no scale",
+                "tap each resolution once, at its last block: a second level of a stride costs time and adds no scale",
             )
 
 
@@ -122,7 +125,7 @@ def _gaps(levels: Sequence[Level]) -> Iterator[Finding]:
                 _names([fine, coarse]),
                 0,
                 f"no level between {fine.name} of stride {fine.stride} and {coarse.name} of stride {coarse.stride}: "
-                "objects of the sizes in between have none of their own",
+                "no level is made for objects of the sizes in between",
                 f"tap the stage of stride {2 * fine.stride}",
             )
 
@@ -131,18 +134,18 @@ def _order(levels: Sequence[Level]) -> Iterator[Finding]:
     strides = [level.stride for level in levels if level.stride is not None]
     if strides == sorted(strides):
         return
-    what = "coarsest first" if strides == sorted(strides, reverse=True) else "in no order"
+    order = "coarsest first" if strides == sorted(strides, reverse=True) else "in no order"
     yield Finding.of(
         "order",
         _names(levels),
         0,
-        f"levels come {what}: strides {', '.join(map(str, strides))}",
-        "return the finest first, as heads and anchors take them",
+        f"levels come {order}: strides {', '.join(map(str, strides))}",
+        "return the finest first, as heads and anchors expect",
     )
 
 
 def _sizes(levels: Sequence[Level], asked: Size) -> Iterator[Finding]:
-    """Levels that are not input / stride, judged at the sizes that strides divide: others may be padded first."""
+    """Report levels whose size is not input / stride, at sizes that strides divide: images of others may be padded."""
     wrong: list[tuple[Level, Size, Size]] = []
     for level in levels:
         assert level.stride is not None
@@ -157,33 +160,33 @@ def _sizes(levels: Sequence[Level], asked: Size) -> Iterator[Finding]:
         "size",
         tuple(each.name for each, _, _ in wrong),
         0,
-        f"{level.name} of stride {level.stride} is {size} for {image}, where {right} is due: "
-        "cells and anchors do not meet their pixels",
+        f"{level.name} of stride {level.stride} is {size} for {image}, where it must be {right}: "
+        "cells and anchors are not aligned with pixels",
         "pad by kernel // 2, and resize to the size of another map",
     )
 
 
 def _channels(levels: Sequence[Level]) -> Iterator[Finding]:
-    """Levels of a pyramid have the same channels; maps of a backbone have more, the coarser they are."""
+    """Report levels of different channels, unless coarser maps have more channels, as those of a backbone do."""
     counts = Counter(level.channels for level in levels)
     channels = [level.channels for level in levels]
-    usual, times = counts.most_common(1)[0]
-    if len(counts) == 1 or (channels == sorted(channels) and times <= len(levels) / 2):
+    usual, count = counts.most_common(1)[0]
+    if len(counts) == 1 or (channels == sorted(channels) and count <= len(levels) / 2):
         return
-    odd = [level for level in levels if level.channels != usual] if times > len(levels) / 2 else list(levels)
-    shown = ", ".join(f"{level.name} {level.channels}" for level in levels)
+    odd = [level for level in levels if level.channels != usual] if count > len(levels) / 2 else list(levels)
+    each = ", ".join(f"{level.name} {level.channels}" for level in levels)
     yield Finding.of(
         "unequal_channels",
         _names(odd),
         0,
-        f"levels have different channels: {shown}; heads that share weights cannot take them",
-        "one lateral convolution for each level, to the same channels",
+        f"levels have different channels: {each}; heads that share weights cannot take them",
+        "give each level a lateral convolution to the same channels",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class OutputMap:
-    """A tensor that comes out: its key or position, its stride where it has one, its shape, and its bytes."""
+    """A tensor that a network returns; its name is its key or position, its stride None where it has none."""
 
     name: str
     stride: Fraction | None
@@ -193,7 +196,7 @@ class OutputMap:
 
 @dataclass(frozen=True, slots=True)
 class Maps:
-    """All that comes out for an input, and what is wrong with it as a pyramid."""
+    """All that a network returns for its inputs, and what is wrong with it as a pyramid."""
 
     inputs: tuple[InputSpec, ...]
     outputs: tuple[OutputMap, ...]
@@ -202,25 +205,25 @@ class Maps:
 
 
 def observe_maps(network: nn.Module, specs: tuple[InputSpec, ...], inputs: tuple[Input, ...]) -> Maps:
-    """Run a network on an input, and at more sizes where it returns several maps.
+    """Run a network on its inputs, and at other sizes where it returns several maps.
 
     Raises:
-        MnfpnError: where it fails, or returns no tensors.
+        MnfpnError: where the network fails, or returns no tensors.
     """
-    trace = look(network, inputs, gradients=False)
+    trace = trace_network(network, inputs, gradients=False)
     pyramids = observe_levels(trace, ())
     strides = {level.name: level.stride for one in pyramids for level in one.levels}
     outputs = tuple(
         OutputMap(name, strides.get(name), shape, prod(shape) * item_bytes)
-        for name, shape, item_bytes in trace.seen.outputs
+        for name, shape, item_bytes in trace.eval_pass.outputs
     )
     findings = tuple(finding for one in pyramids for finding in pyramid_findings(one))
-    notes = (*notes_on(trace.seen), *(text for one in pyramids for text in pyramid_notes(one)))
+    notes = (*pass_notes(trace.eval_pass), *(text for one in pyramids for text in pyramid_notes(one)))
     return Maps(specs, outputs, findings, tuple(dict.fromkeys(notes)))
 
 
 def maps_document(origin: Origin, results: Sequence[Maps]) -> ShapesDocument:
-    """Make the document of `mnfpn shapes` for a network of others; shapes and bytes are those of the whole batch."""
+    """Return the document of `mnfpn shapes` for an external network; shapes and bytes are of the whole batch."""
     return ShapesDocument(
         settings=origin.settings,
         model=origin.model,

@@ -1,4 +1,4 @@
-"""Whether what a pass runs is registered: modules that state_dict() lacks, and those that no pass runs."""
+"""Find modules and parameters that are used but not registered, registered but not used, shared, or cut off."""
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
@@ -15,11 +15,11 @@ from mnfpn_cli.trace.trace import Trace, has_state, numel
 
 
 def shared(trace: Trace) -> Iterator[Finding]:
-    """Modules that stand under several paths, then parameters that several modules have."""
-    places: dict[nn.Module, list[str]] = {}
+    """Report modules that are registered under several paths, then parameters that several modules have."""
+    paths_of: dict[nn.Module, list[str]] = {}
     for path, module in trace.network.named_modules(remove_duplicate=False):
-        places.setdefault(module, []).append(path)
-    for module, paths in places.items():
+        paths_of.setdefault(module, []).append(path)
+    for module, paths in paths_of.items():
         if len(paths) > 1 and has_state(module) and not _inside_shared(trace, paths):
             parameters, calls = numel(list(module.parameters())), trace.calls[module]
             yield Finding.of(
@@ -27,20 +27,21 @@ def shared(trace: Trace) -> Iterator[Finding]:
                 tuple(paths),
                 parameters,
                 f"one {type(module).__name__} in {len(paths)} places, called {calls} times in the pass: "
-                f"{parameters:,} parameters in truth, {len(paths) * parameters:,} in the state dict",
+                f"{parameters:,} parameters in fact, {len(paths) * parameters:,} in the state dict",
                 f"make {len(paths)} of them; or, where sharing is meant, register it once and call it {calls} times",
             )
     yield from _shared_parameters(trace)
 
 
 def _inside_shared(trace: Trace, paths: Sequence[str]) -> bool:
-    """Whether the modules that hold it are one module in several places, so that it is said there."""
+    """Return whether the modules that hold a shared module are one shared module, for which it is reported."""
     parents = {path.rpartition(".")[0] for path in paths}
     names = {path.rpartition(".")[2] for path in paths}
     return len(names) == 1 and len({trace.network.get_submodule(path) for path in parents}) == 1
 
 
 def _shared_parameters(trace: Trace) -> Iterator[Finding]:
+    """Report parameters that several modules have; two views of the same numbers are one parameter."""
     groups: dict[tuple[object, ...], dict[tuple[nn.Module, str], str]] = {}
     tensors: dict[tuple[object, ...], Tensor] = {}
     for path, parameter in trace.network.named_parameters(remove_duplicate=False):
@@ -55,23 +56,19 @@ def _shared_parameters(trace: Trace) -> Iterator[Finding]:
                 "shared",
                 tuple(owners.values()),
                 parameters,
-                f"one parameter in {len(owners)} modules: {parameters:,} in truth, "
+                f"one parameter in {len(owners)} modules: {parameters:,} in fact, "
                 f"{len(owners) * parameters:,} in the state dict",
-                "give each module its own; or, where weights are tied on purpose, nothing",
+                "give each module its own, unless weights are tied on purpose",
             )
 
 
-def never_called(trace: Trace, in_training: Callable[[nn.Module], bool]) -> Iterator[Finding]:
-    """Modules with parameters or buffers that took no part, the outermost of each; then single parameters.
+def never_called(trace: Trace, idle: Sequence[nn.Module]) -> Iterator[Finding]:
+    """Report modules that take part in no pass, the outermost alone; then single parameters.
 
-    ``in_training``: whether a module takes part in a pass in training mode, as auxiliary heads do.
+    ``idle``: the modules with parameters or buffers that take part neither in eval nor in training mode.
     """
-
-    def is_idle(module: nn.Module) -> bool:
-        return module not in trace.in_use and has_state(module) and not in_training(module)
-
-    for paths, modules in _siblings(trace, is_idle):
-        parameters = numel([one for module in modules for one in module.parameters()])
+    for paths, modules in _siblings(trace, set(idle).__contains__):
+        parameters = numel([parameter for module in modules for parameter in module.parameters()])
         yield Finding.of(
             "never_called",
             paths,
@@ -96,22 +93,21 @@ def _unused_parameters(trace: Trace, path: str, module: nn.Module) -> Iterator[F
             )
 
 
-def without_gradient(trace: Trace, in_training: Callable[[Tensor], bool]) -> Iterator[Finding]:
-    """Parameters that took part and cannot learn: cut off from every output, or frozen while others are not.
+def without_gradient(trace: Trace, cut_off: Sequence[Tensor]) -> Iterator[Finding]:
+    """Report parameters that took part and cannot learn: cut off from every output, or frozen while others are not.
 
-    ``in_training``: whether a gradient may reach a parameter in training mode, as in detectors, whose proposals are
-    detached, and learn by a loss of their own.
+    ``cut_off``: the parameters that gradients reach neither in eval nor in training mode. Proposals of detectors, which
+    are detached in eval mode, learn in training from a loss of their own.
     """
-    everything = list(trace.network.parameters())
-    if trace.reached is None or not any(one.requires_grad for one in everything):
+    if trace.reached is None or not any(parameter.requires_grad for parameter in trace.network.parameters()):
         return
-    reached = trace.reached
+    cut_ids = set(map(id, cut_off))
 
-    def is_cut(one: Tensor) -> bool:
-        return trace.used(one) and one.requires_grad and storage_key(one) not in reached and not in_training(one)
+    def is_cut(parameter: Tensor) -> bool:
+        return id(parameter) in cut_ids
 
-    def is_frozen(one: Tensor) -> bool:
-        return trace.used(one) and not one.requires_grad
+    def is_frozen(parameter: Tensor) -> bool:
+        return trace.used(parameter) and not parameter.requires_grad
 
     cut = "what it computes reaches no output of the network with its gradient: dropped, detached, or under no_grad"
     for paths, parameters in _outermost(trace, is_cut):
@@ -126,25 +122,32 @@ def without_gradient(trace: Trace, in_training: Callable[[Tensor], bool]) -> Ite
 
 
 def _outermost(trace: Trace, bad: Callable[[Tensor], bool]) -> Iterator[tuple[tuple[str, ...], int]]:
-    """The outermost modules of which all parameters in use are bad, then single parameters of the others."""
+    """Yield the outermost modules of which all used parameters are bad, then single bad parameters of the others.
+
+    Each item is a tuple of sibling paths, and their parameters.
+    """
 
     def all_bad(module: nn.Module) -> bool:
-        used = [one for one in module.parameters() if trace.used(one)]
+        used = [parameter for parameter in module.parameters() if trace.used(parameter)]
         return bool(used) and all(map(bad, used))
 
     covered: set[int] = set()
     for paths, modules in _siblings(trace, all_bad):
-        inside = [one for module in modules for one in module.parameters() if trace.used(one)]
+        inside = [tensor for module in modules for tensor in module.parameters() if trace.used(tensor)]
         covered |= set(map(id, inside))
         yield paths, numel(inside)
     for path, module in trace.network.named_modules():
-        single = [(name, one) for name, one in _own(module) if bad(one) and id(one) not in covered]
+        single = {
+            f"{path}.{name}".removeprefix("."): parameter
+            for name, parameter in module._parameters.items()
+            if parameter is not None and bad(parameter) and id(parameter) not in covered
+        }
         if single:
-            yield tuple(f"{path}.{name}".removeprefix(".") for name, _ in single), numel([one for _, one in single])
+            yield tuple(single), numel(list(single.values()))
 
 
 def _siblings(trace: Trace, wanted: Callable[[nn.Module], bool]) -> Iterator[tuple[tuple[str, ...], list[nn.Module]]]:
-    """The outermost modules of a kind, those of one parent together."""
+    """Yield the outermost modules for which a predicate holds, those of one parent together, with their paths."""
     done: set[nn.Module] = set()
     groups: dict[str, list[str]] = {}
     for path, module in trace.network.named_modules():
@@ -158,21 +161,17 @@ def _siblings(trace: Trace, wanted: Callable[[nn.Module], bool]) -> Iterator[tup
         yield tuple(paths), [trace.network.get_submodule(path) for path in paths]
 
 
-def _own(module: nn.Module) -> list[tuple[str, Tensor]]:
-    return [(name, one) for name, one in module._parameters.items() if one is not None]
-
-
 def counted(trace: Trace) -> tuple[int, int, int]:
-    """Parameters by rows (each module that took part or is registered, once), by ``parameters()``, by state dict."""
+    """Count parameters over the rows of the layer tree, in ``parameters()``, and in the state dict without buffers."""
     registered = numel(list(trace.network.parameters()))
     names = {name for name, _ in trace.network.named_parameters(remove_duplicate=False)}
     state = trace.network.state_dict()
-    stored = sum(one.numel() for name, one in state.items() if isinstance(one, Tensor) and name in names)
-    return registered + sum(one.parameters for one in outside(trace)), registered, stored
+    stored = sum(value.numel() for name, value in state.items() if isinstance(value, Tensor) and name in names)
+    return registered + sum(each.parameters for each in unregistered_in_use(trace)), registered, stored
 
 
 def miscounted(trace: Trace) -> Iterator[Finding]:
-    """That the three counts of parameters do not agree."""
+    """Report that the three counts of parameters differ."""
     rows, registered, stored = counted(trace)
     if rows == registered == stored:
         return
@@ -183,7 +182,7 @@ def miscounted(trace: Trace) -> Iterator[Finding]:
         most,
         f"{rows:,} parameters by rows, {registered:,} by parameters(), {stored:,} by state dict: "
         f"they differ by up to {most:,}",
-        "what is unregistered or shared above explains it"
+        "see the unregistered and shared modules above"
         if rows != registered or stored > registered
         else "see what state_dict() leaves out",
     )
@@ -191,87 +190,92 @@ def miscounted(trace: Trace) -> Iterator[Finding]:
 
 MODULES = {"list": "nn.ModuleList", "tuple": "nn.ModuleList", "set": "nn.ModuleList", "dict": "nn.ModuleDict"}
 TENSORS = {"list": "nn.ParameterList", "tuple": "nn.ParameterList", "dict": "nn.ParameterDict"}
-"""What registers what such a container holds."""
+"""The container of torch that registers what a plain one holds."""
 
 EFFECT = "no optimiser, no state dict and no .to(device) sees them"
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
-    """Something outside the tree that took part: the outermost module, or a tensor by itself."""
+class InUse:
+    """A hidden module or tensor that took part, and the parameters that it adds."""
 
     hidden: Hidden
     parameters: int
 
 
-def outside(trace: Trace) -> list[Outside]:
-    """What hides, took part, and holds numbers: an activation in a list does no harm."""
-    found: list[Outside] = []
+def unregistered_in_use(trace: Trace) -> list[InUse]:
+    """Return the hidden modules that took part and have parameters or buffers, the outermost alone; and tensors."""
+    in_use: list[InUse] = []
     taken = set(trace.state)
     inside: set[int] = set()
     for one in trace.hidden:
-        if id(one.found) in inside:
+        if id(one.value) in inside:
             continue
-        if isinstance(one.found, nn.Module):
-            inside |= {id(module) for module in one.found.modules()}
-            tensors = own_tensors(one.found)
-            fresh = [parameter for parameter in one.found.parameters() if storage_key(parameter) not in taken]
+        if isinstance(one.value, nn.Module):
+            inside |= {id(module) for module in one.value.modules()}
+            tensors = own_tensors(one.value)
+            fresh = [parameter for parameter in one.value.parameters() if storage_key(parameter) not in taken]
             holds_more = not taken.issuperset(map(storage_key, tensors))
-            if holds_more and any(map(trace.took_part, one.found.modules())):
+            if holds_more and any(map(trace.took_part, one.value.modules())):
                 taken |= set(map(storage_key, tensors))
-                found.append(Outside(one, numel(fresh)))
-        elif storage_key(one.found) not in taken and _is_weight(trace, one.found):
-            taken.add(storage_key(one.found))
-            found.append(Outside(one, one.found.numel()))
-    return found
+                in_use.append(InUse(one, numel(fresh)))
+        elif storage_key(one.value) not in taken and _is_weight(trace, one.value):
+            taken.add(storage_key(one.value))
+            in_use.append(InUse(one, one.value.numel()))
+    return in_use
 
 
 def _is_weight(trace: Trace, tensor: Tensor) -> bool:
-    """Whether a tensor is one that wants a gradient, or meets maps as a weight does: a mean of images meets none."""
+    """Return whether a tensor took part as a weight: it requires a gradient, or is combined with a learned map.
+
+    The mean of images is no weight: it is combined with the image.
+    """
     return trace.used(tensor) and (
-        tensor.requires_grad or (tensor.is_floating_point() and storage_key(tensor) in trace.seen.met)
+        tensor.requires_grad or (tensor.is_floating_point() and storage_key(tensor) in trace.eval_pass.met)
     )
 
 
 def constants(trace: Trace) -> list[str]:
-    """Attributes that are plain tensors, took part, and are no weights."""
-    loose = [one for one in trace.hidden if isinstance(one.found, Tensor) and one.container != "global"]
-    kept = {id(inner) for one in trace.hidden if isinstance(one.found, nn.Module) for inner in own_tensors(one.found)}
+    """Return the paths of plain tensors that took part and are not weights."""
+    loose = [one for one in trace.hidden if isinstance(one.value, Tensor) and one.container != "global"]
+    inside = {id(inner) for one in trace.hidden if isinstance(one.value, nn.Module) for inner in own_tensors(one.value)}
     return [
         one.path
         for one in loose
-        if isinstance(one.found, Tensor)
-        and trace.used(one.found)
-        and storage_key(one.found) not in trace.state
-        and id(one.found) not in kept
-        and one.found.is_floating_point()
-        and not _is_weight(trace, one.found)
+        if isinstance(one.value, Tensor)
+        and trace.used(one.value)
+        and storage_key(one.value) not in trace.state
+        and id(one.value) not in inside
+        and one.value.is_floating_point()
+        and not _is_weight(trace, one.value)
     ]
 
 
 def own_tensors(module: nn.Module) -> list[Tensor]:
-    """All parameters and buffers of a module."""
+    """Return all parameters and buffers of a module."""
     return [*module.parameters(), *module.buffers()]
 
 
 def unregistered(trace: Trace) -> Iterator[Finding]:
-    """A finding for each attribute that hides something, and one for what no attribute leads to."""
-    groups: dict[tuple[int, str, bool], list[Outside]] = {}
-    for one in outside(trace):
-        key = (id(one.hidden.holder), one.hidden.attribute, isinstance(one.hidden.found, nn.Module))
+    """Report each attribute that hides modules or tensors, then modules and parameters that no attribute leads to."""
+    groups: dict[tuple[int, str, bool], list[InUse]] = {}
+    for one in unregistered_in_use(trace):
+        key = (id(one.hidden.holder), one.hidden.attribute, isinstance(one.hidden.value, nn.Module))
         groups.setdefault(key, []).append(one)
     for group in groups.values():
         yield _finding(trace, group)
-    yield from _lost(trace)
+    yield from _unreachable_modules(trace)
+    yield from _unreachable_parameters(trace)
 
 
-def _finding(trace: Trace, group: list[Outside]) -> Finding:
+def _finding(trace: Trace, group: list[InUse]) -> Finding:
+    """Return the finding for what one attribute hides."""
     first = group[0].hidden
-    modules = isinstance(first.found, nn.Module)
-    kinds = sorted({type(one.hidden.found).__name__ for one in group})
+    modules = isinstance(first.value, nn.Module)
+    kinds = sorted({type(one.hidden.value).__name__ for one in group})
     parameters = sum(one.parameters for one in group)
     what = f"{len(group)} {' and '.join(kinds)}" if len(group) > 1 else f"a {kinds[0]}"
-    where = _where(first)
+    where = _container(first)
     return Finding.of(
         "unregistered",
         tuple(one.hidden.path for one in group),
@@ -281,7 +285,8 @@ def _finding(trace: Trace, group: list[Outside]) -> Finding:
     )
 
 
-def _where(one: Hidden) -> str:
+def _container(one: Hidden) -> str:
+    """Return where something is hidden, in words: ``a plain list in a dict``."""
     names = {"attribute": "a plain attribute", "dataclass": "a dataclass", "object": "an object"}
     outer = type(getattr(one.holder, one.attribute, None)).__name__
     within = f" in a {outer}" if outer in MODULES and outer != one.container else ""
@@ -289,12 +294,13 @@ def _where(one: Hidden) -> str:
 
 
 def _owner(trace: Trace, one: Hidden) -> str:
+    """Return the class, the path and the source line of the module that hides something."""
     path = trace.paths.get(one.holder)
-    return f"{type(one.holder).__name__}{f' ({path})' if path else ''}{_line(one.holder)}"
+    return f"{type(one.holder).__name__}{f' ({path})' if path else ''}{_source_line(one.holder)}"
 
 
-def _line(module: nn.Module) -> str:
-    """The file and line where a module's class is written."""
+def _source_line(module: nn.Module) -> str:
+    """Return the file and line of a module's class, after a comma; empty where there is none."""
     try:
         file, (_, line) = inspect.getsourcefile(type(module)), inspect.getsourcelines(type(module))
     except (OSError, TypeError):
@@ -303,6 +309,7 @@ def _line(module: nn.Module) -> str:
 
 
 def _remedy(one: Hidden, modules: bool) -> str:
+    """Return the code that registers what an attribute hides."""
     attribute = f"self.{one.attribute}"
     outer = type(getattr(one.holder, one.attribute, None)).__name__
     table = MODULES if modules else TENSORS
@@ -319,49 +326,48 @@ def _remedy(one: Hidden, modules: bool) -> str:
     return f"assign the {kind} to an attribute of {type(one.holder).__name__} itself: self.name = …"
 
 
-def _lost(trace: Trace) -> Iterator[Finding]:
-    """What was called and is neither registered nor to be found: made in a forward, or kept elsewhere."""
-    known = {id(inner) for one in trace.hidden if isinstance(one.found, nn.Module) for inner in one.found.modules()}
+def _unreachable_modules(trace: Trace) -> Iterator[Finding]:
+    """Report modules that were called, but that no attribute leads to: made in a forward, or stored elsewhere."""
+    known = {id(inner) for one in trace.hidden if isinstance(one.value, nn.Module) for inner in one.value.modules()}
     known |= set(map(id, trace.paths))
-    lost: dict[int, ModuleCall] = {}
-    for event in trace.seen.events:
+    calls: dict[int, ModuleCall] = {}
+    for event in trace.eval_pass.events:
         if isinstance(event, ModuleCall) and id(event.module) not in known:
             known |= {id(inner) for inner in event.module.modules()}
             if has_state(event.module):
-                lost[id(event.module)] = event
-    for call in lost.values():
+                calls[id(event.module)] = event
+    for call in calls.values():
         caller = trace.paths.get(call.caller, "") if call.caller else ""
         name, by = type(call.module).__name__, type(call.caller).__name__
         yield Finding.of(
             "unregistered",
             (f"{f'{caller}.' if caller else ''}forward(): {name}",),
             numel(list(call.module.parameters())),
-            f"a {name} called by {by}, which no attribute leads to: made anew in each forward, or kept elsewhere",
+            f"a {name} called by {by}, which no attribute leads to: made anew in each forward, or stored elsewhere",
             f"make it once in {by}.__init__, and assign it to an attribute",
         )
-    yield from _lost_parameters(trace)
 
 
-def _lost_parameters(trace: Trace) -> Iterator[Finding]:
-    """What wants a gradient, took part, and is neither registered nor to be found."""
-    known = {storage_key(one.found) for one in trace.hidden if isinstance(one.found, Tensor)} | set(trace.state)
-    modules = [one.found for one in trace.hidden if isinstance(one.found, nn.Module)]
-    modules += [event.module for event in trace.seen.events if isinstance(event, ModuleCall)]
+def _unreachable_parameters(trace: Trace) -> Iterator[Finding]:
+    """Report tensors that took part and require a gradient, but that no attribute leads to."""
+    known = {storage_key(one.value) for one in trace.hidden if isinstance(one.value, Tensor)} | set(trace.state)
+    modules = [one.value for one in trace.hidden if isinstance(one.value, nn.Module)]
+    modules += [event.module for event in trace.eval_pass.events if isinstance(event, ModuleCall)]
     known |= {storage_key(tensor) for module in modules for tensor in own_tensors(module)}
-    for key, tensor in trace.seen.used.items():
-        if key not in known and _wants_gradient(tensor):
+    for key, tensor in trace.eval_pass.used.items():
+        if key not in known and _is_parameter(tensor):
             shape = "×".join(map(str, tensor.shape))
             yield Finding.of(
                 "unregistered",
                 (f"forward(): {type(tensor).__name__} {shape}".rstrip(),),
                 tensor.numel(),
-                "a parameter that no attribute leads to: fetched by a function, or kept elsewhere",
+                "a parameter that no attribute leads to: returned by a function, or stored elsewhere",
                 "assign it to an attribute of the module that uses it: self.name = nn.Parameter(…)",
             )
 
 
-def _wants_gradient(tensor: Tensor) -> bool:
-    """Whether a tensor is a parameter, or a real one that wants a gradient: views of weights are neither."""
+def _is_parameter(tensor: Tensor) -> bool:
+    """Return whether a tensor is a parameter, or a real leaf that requires a gradient; views of weights are neither."""
     return isinstance(tensor, nn.Parameter) or (
         type(tensor) is Tensor and not tensor.is_meta and tensor.requires_grad and tensor.is_leaf
     )

@@ -1,4 +1,7 @@
-"""What a counter's total is made of: quantities that a pass shows, and how often each counter adds them."""
+"""Explain the total of each counter as a sum of terms: quantities of a trace, each times a factor.
+
+fvcore = MACs + 2 × batch-norm elements + 4 × bilinear elements + …
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,7 +16,7 @@ from mnfpn_cli.trace.trace import Trace
 CONVOLUTIONS = (nn.modules.conv._ConvNd,)
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 LAYERS = (*CONVOLUTIONS, nn.Linear, *RECURRENT)
-"""Modules that counters of modules know, and that compute products."""
+"""The modules with products that counters know by their class."""
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 ADAPTIVE = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 POOLINGS = (*ADAPTIVE, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
@@ -23,90 +26,96 @@ TWICE = (nn.ReLU, nn.PReLU, nn.ELU, nn.GELU)
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """Something that a counter adds, and how many there are of it in a network."""
+    """Something that counters add; ``of`` returns how much of it a trace has."""
 
     name: str
     of: Callable[[Trace], int]
 
 
 def operations(trace: Trace) -> Iterable[Operation]:
-    """The operations that were seen, wherever the layer that computes them is kept."""
-    return (event for event in trace.seen.events if isinstance(event, Operation))
+    """Return all operations of a trace, whether their module is registered or not."""
+    return (event for event in trace.eval_pass.events if isinstance(event, Operation))
 
 
 def calls(trace: Trace, *types: type[nn.Module]) -> Iterable[ModuleCall]:
-    """The calls of modules of these types that are in the tree, from tensors by position to tensors."""
-    events = (event for event in trace.seen.events if isinstance(event, ModuleCall) and event.module in trace.paths)
+    """Return the calls of registered modules of some types that took and returned tensors."""
+    events = (
+        event for event in trace.eval_pass.events if isinstance(event, ModuleCall) and event.module in trace.paths
+    )
     return (event for event in events if isinstance(event.module, types) and event.inputs and event.outputs)
 
 
 def _inside(trace: Trace, one: Operation, types: tuple[type[nn.Module], ...]) -> bool:
-    """Whether an operation belongs to a module of the tree that is of one of these types."""
+    """Return whether an operation ran in a registered module of one of some types."""
     return isinstance(one.inside, types) and one.inside in trace.paths
 
 
 def _elements(name: str, *kernels: str) -> Quantity:
-    """Elements that operations return."""
+    """Return the quantity of elements that kernels return."""
     return Quantity(name, lambda trace: sum(one.elements for one in operations(trace) if one.kernel in kernels))
 
 
 def _macs(name: str, counted: Callable[[Trace, Operation], bool]) -> Quantity:
-    """MACs of some products."""
+    """Return the quantity of MACs of the operations for which a predicate holds."""
     return Quantity(name, lambda trace: sum(one.macs for one in operations(trace) if counted(trace, one)))
 
 
 def _read(name: str, *types: type[nn.Module]) -> Quantity:
-    """Elements that modules of the tree are given."""
+    """Return the quantity of elements that registered modules take."""
     return Quantity(name, lambda trace: sum(prod(one.inputs[0]) for one in calls(trace, *types)))
 
 
 def _returned(name: str, *types: type[nn.Module]) -> Quantity:
-    """Elements that modules of the tree return."""
+    """Return the quantity of elements that registered modules return."""
     return Quantity(name, lambda trace: sum(prod(one.outputs[0]) for one in calls(trace, *types)))
 
 
 def _kind(name: str, kind: str) -> Quantity:
+    """Return the quantity of elements that operations of a kind return."""
     return Quantity(name, lambda trace: sum(one.elements for one in operations(trace) if one.kind == kind))
 
 
 def _states(name: str, layer: type[nn.RNNBase], cell: type[nn.RNNCellBase]) -> Quantity:
-    """Elements of the hidden state of recurrent layers, one for each step, layer and direction."""
+    """Return the quantity of hidden-state elements of recurrent layers, over steps, layers and directions."""
 
     def of(trace: Trace) -> int:
-        found = 0
+        total = 0
         for one in calls(trace, layer, cell):
             module, steps = one.module, prod(one.inputs[0][:-1])
             layers = module.num_layers * (1 + module.bidirectional) if isinstance(module, nn.RNNBase) else 1
             assert isinstance(module, RECURRENT)
-            found += steps * layers * module.hidden_size
-        return found
+            total += steps * layers * module.hidden_size
+        return total
 
     return Quantity(name, of)
 
 
 def _recurrent_biases(trace: Trace) -> int:
-    found = 0
+    """Return the bias elements of recurrent layers, over all steps."""
+    total = 0
     for one in calls(trace, *RECURRENT):
         biases = (each.numel() for name, each in one.module.named_parameters() if name.startswith("bias"))
-        found += prod(one.inputs[0][:-1]) * sum(biases)
-    return found
+        total += prod(one.inputs[0][:-1]) * sum(biases)
+    return total
 
 
 def _norm_parameters(trace: Trace) -> int:
-    found = calls(trace, *NORMS)
-    return sum(one.outputs[0][0] * sum(each.numel() for each in one.module.parameters()) for one in found)
+    """Return the parameters of norms, once for each image of the batch."""
+    norms = calls(trace, *NORMS)
+    return sum(one.outputs[0][0] * sum(each.numel() for each in one.module.parameters()) for one in norms)
 
 
 def _further_positions(trace: Trace) -> int:
-    found = 0
+    """Return the MACs and biases of dense layers on sequences, without those of the first position."""
+    total = 0
     for one in calls(trace, nn.Linear):
         positions = prod(one.outputs[0][:-1]) - one.outputs[0][0]
-        found += positions * sum(each.numel() for each in one.module.parameters())
-    return found
+        total += positions * sum(each.numel() for each in one.module.parameters())
+    return total
 
 
 def _biases(name: str, counted: Callable[[Trace, Operation], bool]) -> Quantity:
-    """Elements that some biases are added to, those of recurrent layers left out."""
+    """Return the quantity of elements that a bias is added to, outside recurrent layers."""
     return Quantity(
         name,
         lambda trace: sum(
@@ -143,8 +152,8 @@ NORM_PARAMETERS = Quantity("norm parameters", _norm_parameters)
 BILINEAR = _elements("bilinear elements", "upsample_bilinear2d")
 NEAREST = _elements("nearest elements", "upsample_nearest2d")
 UPSAMPLED = _kind("upsampled elements", "resize")
-PLACES = Quantity(
-    "upsampled places",
+RESIZED_POSITIONS = Quantity(
+    "upsampled positions",
     lambda trace: sum(prod(one.output[2:]) for one in operations(trace) if one.kind == "resize"),
 )
 _BOTH = ("relu", "relu_", "silu", "silu_", "gelu", "elu", "elu_", "_prelu_kernel", "leaky_relu", "leaky_relu_")
@@ -220,24 +229,24 @@ RULES: dict[str, Rule] = {
         (2, BATCH_NORM),
         (5, OTHER_NORMS),
         (1, PLAIN_ACTIVATIONS),
-        (1, PLACES),
+        (1, RESIZED_POSITIONS),
         (1, POOLED),
         (2, LSTM),
         (1, GRU),
         (-1, RNN),
     ),
 }
-"""What each counter adds, by its name: MACs first, then what it misses, and what it adds."""
+"""The factors and quantities of each counter, by its name: MACs first, then what it misses, then what it adds."""
 
 
 def terms_of(counter: str, trace: Trace) -> tuple[Term, ...]:
-    """Give the terms of a counter's total that a network has any of."""
-    found = (Term(quantity=one.name, factor=factor, amount=one.of(trace)) for factor, one in RULES[counter])
-    return tuple(term for term in found if term.amount)
+    """Return the terms of the total of a counter, without those that are 0 for a network."""
+    terms = (Term(quantity=one.name, factor=factor, amount=one.of(trace)) for factor, one in RULES[counter])
+    return tuple(term for term in terms if term.amount)
 
 
-def in_words(terms: Iterable[Term], remainder: int) -> str:
-    """Write terms as a sum, and the remainder, if any, as its last part: ``MACs + 2 × batch-norm elements − 3``."""
+def format_terms(terms: Iterable[Term], remainder: int) -> str:
+    """Return terms and a remainder as text: ``MACs + 2 × batch-norm elements − 3 unexplained``."""
     parts = [(term.factor, _multiple(term)) for term in terms]
     if remainder:
         parts.append((remainder, f"{abs(remainder):,} unexplained"))

@@ -1,4 +1,4 @@
-"""The layer tree of a network: each module under its path, and functional steps at their place."""
+"""Build the layer tree of a traced network: a row for each module, and one for each functional step."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -7,27 +7,27 @@ from math import inf, prod
 
 from torch import nn
 
-from mnfpn_cli.audit.registration import outside
+from mnfpn_cli.audit.registration import unregistered_in_use
 from mnfpn_cli.documents.summary import LayerRecord, Status
-from mnfpn_cli.trace.hidden import expressions
+from mnfpn_cli.trace.hidden import module_expressions
 from mnfpn_cli.trace.observe import ModuleCall, Operation, Shape
 from mnfpn_cli.trace.trace import Trace, has_forward, numel
 
 
 @dataclass(frozen=True, slots=True)
 class LayerRow:
-    """A module or a functional step.
+    """A module, or a functional step as ``F.relu``.
 
     Attributes:
-        path: of attributes, as it is in the network.
-        type: of the module, or ``function``.
-        depth: in the tree; that of the network is 0.
+        path: the path of attributes, from the network on.
+        type: the class of the module, or ``function``.
+        depth: the depth in the tree; 0 for the network.
         status: what it did in the pass.
-        calls: how often.
-        outputs: the shapes of all that it returned, of all calls.
-        parameters: of it and all that is registered below it, each once.
-        macs: of it and all below it, for the whole input.
-        registered: whether the network has it in its tree.
+        calls: how often it was called.
+        outputs: the shapes of the tensors that it returned, in all calls.
+        parameters: parameters of it and of what is registered below it, each once.
+        macs: MACs of it and of all rows below it, for the whole batch.
+        registered: whether it is registered in the network.
         leaf: whether no row is below it.
     """
 
@@ -48,7 +48,7 @@ class LayerRow:
         return sum(map(prod, self.outputs))
 
     def record(self) -> LayerRecord:
-        """The row in a document."""
+        """The row as documents hold it."""
         return LayerRecord(
             path=self.path,
             type=self.type,
@@ -68,11 +68,11 @@ class LayerTree:
     """Every row of a network, parents before children; the first row is the network itself.
 
     Attributes:
-        rows: in the order in which they began.
-        called: registered modules that took part. A container that has no forward is not counted.
-        registered: all of those.
-        peak_bytes: of the inputs and all that was made, alive together in inference.
-        state_bytes: of parameters and buffers.
+        rows: the rows, siblings in the order in which they began.
+        called: registered modules that took part. A container without a forward is not counted.
+        registered: registered modules with a forward.
+        peak_bytes: the most bytes of inputs and activations that were alive together in inference.
+        state_bytes: bytes of parameters and buffers.
     """
 
     rows: tuple[LayerRow, ...]
@@ -83,7 +83,7 @@ class LayerTree:
 
     @property
     def same(self) -> bool:
-        """Whether all that took part is registered, and all that is registered and holds parameters took part."""
+        """Whether all that took part is registered, and all that is registered and has parameters took part."""
         return all(row.registered and not (row.status == "never_called" and row.parameters) for row in self.rows)
 
     @property
@@ -94,7 +94,7 @@ class LayerTree:
 
 @dataclass(eq=False)
 class _Node:
-    """A row in the making; ``first`` is the place of its first event."""
+    """A row while events are added to it; ``first`` is the index of its first event, infinite where it has none."""
 
     path: str
     type: str
@@ -109,17 +109,18 @@ class _Node:
 
 
 def layer_tree(trace: Trace) -> LayerTree:
-    """The rows of a network that was looked at."""
-    nodes = _registered(trace)
+    """Return the layer tree of a traced network."""
+    nodes = _registered_nodes(trace)
     root = nodes[trace.network]
-    _add_outside(trace, nodes)
+    _add_unregistered(trace, nodes)
     _add_events(trace, nodes)
     state = {id(one): one.nbytes for one in (*trace.network.parameters(), *trace.network.buffers())}
     rows, (called, registered) = tuple(_rows(root, trace, 0)), trace.registration
-    return LayerTree(rows, called, registered, trace.seen.peak_bytes, sum(state.values()))
+    return LayerTree(rows, called, registered, trace.eval_pass.peak_bytes, sum(state.values()))
 
 
-def _registered(trace: Trace) -> dict[nn.Module, _Node]:
+def _registered_nodes(trace: Trace) -> dict[nn.Module, _Node]:
+    """Return the nodes of registered modules, each added to its parent."""
     nodes: dict[nn.Module, _Node] = {}
     for module, path in trace.paths.items():
         nodes[module] = _Node(path, type(module).__name__, numel(list(module.parameters())), module)
@@ -128,42 +129,42 @@ def _registered(trace: Trace) -> dict[nn.Module, _Node]:
     return nodes
 
 
-def _add_outside(trace: Trace, nodes: dict[nn.Module, _Node]) -> None:
-    """Rows for modules outside the tree, under the one that they hang on: ``smooth[2]`` where ``smooth`` is a list."""
-    written = {module: path for path, module in expressions(trace.network)}
-    for one in outside(trace):
-        if not isinstance(one.hidden.found, nn.Module):
+def _add_unregistered(trace: Trace, nodes: dict[nn.Module, _Node]) -> None:
+    """Add nodes for hidden modules under the modules that hide them: ``smooth[2]`` where ``smooth`` is a list."""
+    expressions = {module: path for path, module in module_expressions(trace.network)}
+    for one in unregistered_in_use(trace):
+        if not isinstance(one.hidden.value, nn.Module):
             continue
         holder = nodes[one.hidden.holder]
-        start = (holder.path + one.hidden.path.removeprefix(written[one.hidden.holder])).removeprefix(".")
-        for name, module in one.hidden.found.named_modules():
+        start = (holder.path + one.hidden.path.removeprefix(expressions[one.hidden.holder])).removeprefix(".")
+        for name, module in one.hidden.value.named_modules():
             path = f"{start}.{name}" if name else start
             node = _Node(path, type(module).__name__, numel(list(module.parameters())), module, registered=False)
-            above = one.hidden.found.get_submodule(name.rpartition(".")[0]) if name else one.hidden.holder
+            above = one.hidden.value.get_submodule(name.rpartition(".")[0]) if name else one.hidden.holder
             nodes[module] = node
             nodes[above].children.append(node)
 
 
 def _add_events(trace: Trace, nodes: dict[nn.Module, _Node]) -> None:
-    """Calls and operations, each to the node that it belongs to; what has no node belongs to its caller."""
+    """Add each call and operation to the node of its module; a module without a node is added first."""
     names = Counter[str]()
-    for place, event in enumerate(trace.seen.events):
+    for index, event in enumerate(trace.eval_pass.events):
         if isinstance(event, Operation):
             node = nodes[event.inside]
             if node.children or node.module is not event.inside:
-                node.children.append(_function(event, node, names, place))
+                node.children.append(_function_node(event, node, names, index))
             else:
                 node.macs += event.macs
-                node.first = min(node.first, place)
+                node.first = min(node.first, index)
             continue
         if event.module not in nodes:
             _adopt(event, nodes)
         if nodes[event.module].module is event.module:
-            _called(nodes[event.module], event, place)
+            _add_call(nodes[event.module], event, index)
 
 
 def _adopt(call: ModuleCall, nodes: dict[nn.Module, _Node]) -> None:
-    """A module that no attribute leads to: a row of its own where it has parameters, else part of its caller."""
+    """Give a module that no attribute leads to a node if it has parameters; else count it as its caller."""
     caller = nodes[call.caller] if call.caller else next(iter(nodes.values()))
     parameters = numel(list(call.module.parameters()))
     if not parameters:
@@ -175,22 +176,23 @@ def _adopt(call: ModuleCall, nodes: dict[nn.Module, _Node]) -> None:
     caller.children.append(nodes[call.module])
 
 
-def _called(node: _Node, call: ModuleCall, place: int) -> None:
+def _add_call(node: _Node, call: ModuleCall, index: int) -> None:
     node.calls += 1
     node.outputs += call.outputs
-    node.first = min(node.first, place)
+    node.first = min(node.first, index)
 
 
-def _function(event: Operation, node: _Node, names: Counter[str], place: int) -> _Node:
+def _function_node(event: Operation, node: _Node, names: Counter[str], index: int) -> _Node:
+    """Return a node for an operation in the forward of a module; the second of a name gets ``#2``."""
     path = f"{node.path}.{event.name}()".removeprefix(".")
     names[path] += 1
     numbered = path if names[path] == 1 else f"{path}#{names[path]}"
-    return _Node(numbered, "function", calls=1, outputs=(event.output,), macs=event.macs, first=place)
+    return _Node(numbered, "function", calls=1, outputs=(event.output,), macs=event.macs, first=index)
 
 
-def _begins(node: _Node) -> float:
-    """The place of the first event in or below a node; none where nothing took part."""
-    return min([node.first, *map(_begins, node.children)])
+def _first_event(node: _Node) -> float:
+    """Return the index of the first event in or below a node; infinite where nothing took part."""
+    return min([node.first, *map(_first_event, node.children)])
 
 
 def _macs(node: _Node) -> int:
@@ -198,7 +200,7 @@ def _macs(node: _Node) -> int:
 
 
 def _rows(node: _Node, trace: Trace, depth: int) -> Iterator[LayerRow]:
-    """A node's row, then those below it in the order in which they begin; what never did comes last."""
+    """Yield the row of a node, then those below it in the order in which they begin; idle ones come last."""
     yield LayerRow(
         path=node.path,
         type=node.type,
@@ -211,7 +213,7 @@ def _rows(node: _Node, trace: Trace, depth: int) -> Iterator[LayerRow]:
         registered=node.registered,
         leaf=not node.children,
     )
-    for child in sorted(node.children, key=_begins):
+    for child in sorted(node.children, key=_first_event):
         yield from _rows(child, trace, depth + 1)
 
 
@@ -222,6 +224,6 @@ def _status(node: _Node, trace: Trace) -> Status:
         return "called"
     if trace.took_part(node.module):
         return "used"
-    if _begins(node) < inf or not has_forward(node.module) or node.module in trace.in_use:
+    if _first_event(node) < inf or not has_forward(node.module) or node.module in trace.in_use:
         return "holds"
     return "never_called"

@@ -11,7 +11,7 @@ from mnfpn_cli.documents.bench import BenchDocument, RunRecord
 from mnfpn_cli.documents.read import read_document
 from mnfpn_cli.documents.records import EnvironmentRecord, InputRecord, WarningRecord
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.external.origin import FromSettings, Origin, in_words, inputs_of, recorded_origin
+from mnfpn_cli.external.origin import FromSettings, Origin, describe_inputs, recorded_inputs, recorded_origin
 from mnfpn_cli.measure.statistics import Latency, unpaired_ratio
 from mnfpn_cli.plan.levels import plan_outline
 from mnfpn_cli.settings.overrides import ABSENT, differences
@@ -102,7 +102,7 @@ def _key_on_any(run: RunRecord) -> tuple[object, ...]:
 
 def _name(run: RunRecord) -> str:
     extra = ", training" * run.train + ", cold caches" * run.cold_cache
-    return f"{run.runtime} on {run.device}, batch {run.batch}, {inputs_of(run.input).size}, {run.dtype}{extra}"
+    return f"{run.runtime} on {run.device}, batch {run.batch}, {recorded_inputs(run.input).size}, {run.dtype}{extra}"
 
 
 def _compared_side(path: Path, file: BenchDocument, run: RunRecord) -> ComparedSide:
@@ -113,7 +113,7 @@ def _compared_side(path: Path, file: BenchDocument, run: RunRecord) -> ComparedS
         device=run.device,
         threads=run.threads,
         train=run.train,
-        input=inputs_of(run.input),
+        input=recorded_inputs(run.input),
         origin=recorded_origin(file.settings, file.model),
         figures=_figures(file, run),
         difference=inf if run.comparable is False else run.max_difference,
@@ -200,7 +200,7 @@ def _setting_text(value: Any) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, InputRecord):
-        return in_words(inputs_of(value))
+        return describe_inputs(recorded_inputs(value))
     return "none" if value is None else str(value)
 
 

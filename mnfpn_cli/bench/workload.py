@@ -14,7 +14,7 @@ from torch import nn
 from torch.jit._trace import TracerWarning  # torch.jit does not export it
 
 from mnfpn_cli.documents.records import WeightsRecord
-from mnfpn_cli.external.guard import ModelError, others_code
+from mnfpn_cli.external.guard import ModelError, external_code
 from mnfpn_cli.external.load import check_arguments
 from mnfpn_cli.external.origin import External, FromSettings, Inputs, Origin, specs_of
 from mnfpn_cli.external.target import InputSpec
@@ -26,7 +26,7 @@ from mnfpn_cli.runtimes.runtime import Job, random_tensors, torch_dtype
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size
 from mnfpn_cli.trace.observe import Operation
 from mnfpn_cli.trace.passes import Input
-from mnfpn_cli.trace.trace import look, numel
+from mnfpn_cli.trace.trace import numel, trace_network
 
 with warnings.catch_warnings():
     # On import, fvcore scripts two losses, which torch has deprecated; nothing here uses them.
@@ -192,7 +192,7 @@ class ObservedWorkload:
     def fvcore(self, network: nn.Module) -> FvcoreCount | None:
         """Count a copy of the network with fvcore; None where fvcore cannot trace it."""
         try:
-            with others_code("counting with fvcore"):
+            with external_code("counting with fvcore"):
                 return count_with_fvcore(deepcopy(network), self.input(1))
         except ModelError:
             return None
@@ -200,9 +200,11 @@ class ObservedWorkload:
     def _observe(self, input: Inputs, dtype: DType) -> PassCost:
         if (input, dtype) not in self.observed:
             # In inference mode, a product that torch composes of others would be one operation without a formula.
-            with torch.inference_mode(False), others_code(f"running {self.origin.name}"):
+            with torch.inference_mode(False), external_code(f"running {self.origin.name}"):
                 network = self.network if dtype == "float32" else in_dtype(deepcopy(self.network), dtype)
-                seen = look(network, [_traced_input(spec) for spec in specs_of(input)], gradients=False).seen
+                seen = trace_network(
+                    network, [_traced_input(spec) for spec in specs_of(input)], gradients=False
+                ).eval_pass
             macs = sum(event.macs for event in seen.events if isinstance(event, Operation))
             self.observed[input, dtype] = PassCost(macs, seen.peak_bytes)
         return self.observed[input, dtype]
@@ -221,7 +223,7 @@ def load_observed(origin: External, inputs: Iterable[Inputs], seed: int) -> list
         ModelError: where its code fails.
     """
     loaded, _ = origin.build(seed)
-    with others_code(f"preparing {origin.name}"):
+    with external_code(f"preparing {origin.name}"):
         loaded.eval()
         network = in_dtype(loaded, "float32")
     workloads = [ObservedWorkload(network, origin, base) for base in inputs]

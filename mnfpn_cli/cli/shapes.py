@@ -110,10 +110,10 @@ def _observed(
 
     workloads = model.workloads(network, several_sizes(size), batch, weights)
     with ending_at_once():
-        from mnfpn_cli.audit.audit import build_workload, inputs_of
+        from mnfpn_cli.audit.audit import build_workload, pass_inputs
         from mnfpn_cli.audit.pyramid import maps_document, observe_maps
 
     built = build_workload(workloads[0])
-    results = [observe_maps(built, workload.specs, inputs_of(workload)) for workload in workloads]
+    results = [observe_maps(built, workload.specs, pass_inputs(workload)) for workload in workloads]
     document = maps_document(workloads[0].origin, results)
     emit(shapes_tables(document), document, output)

@@ -1,1 +1,1 @@
-"""Networks that others wrote: named on the command line, imported, and kept from breaking anything but themselves."""
+"""External networks, which others wrote: name, import, build and contain them."""

@@ -1,4 +1,4 @@
-"""Run the code of others: keep what it prints and changes to itself, and tell its errors by its own frames."""
+"""Run external code: send what it prints to stderr, undo what it changes, and turn its errors into `ModelError`."""
 
 import ctypes
 import os
@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
-from types import TracebackType
 
 import torch
 
@@ -21,48 +20,46 @@ MACHINERY = ("torch", "typer", "importlib", "contextlib.py", "onnx", "onnxruntim
 
 
 class ModelError(MnfpnError):
-    """The code of a network failed: what it was doing, and its own traceback."""
+    """External code failed; ``details`` has the traceback of its own frames."""
 
 
 def model_error(doing: str, error: BaseException) -> ModelError:
-    """An error of a network's code, in words, with its traceback: the frames that are neither torch's nor ours."""
+    """Return the `ModelError` for an error of external code. ``doing``: what failed, as ``importing nets.py``."""
     if isinstance(error, SystemExit):
         what = f"sys.exit({error.code!r}) was called"
     else:
         what = strip_colours("".join(traceback.format_exception_only(error))).rstrip()
-    first = _first_words(what)
-    if isinstance(error, SyntaxError) and error.filename:  # a place that no frame tells
+    first = _first_line(what)
+    if isinstance(error, SyntaxError) and error.filename:  # no frame has this location
         first = f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
-    made = ModelError(Problem(f"{doing} failed", first.replace("`", "'")))
-    made.details = own_traceback(error, what)
-    return made
+    failure = ModelError(Problem(f"{doing} failed", first.replace("`", "'")))
+    failure.details = own_traceback(error, what)
+    return failure
 
 
 def own_traceback(error: BaseException, what: str) -> str:
-    """The frames of a network's own code, and what it said; empty where it has no part in an error."""
+    """Return the traceback of external code alone, and the error ``what``; empty where no frame is external."""
     frames = _frames(error)
-    if not frames and not what.startswith(" "):  # the place of a syntax error is no frame
+    if not frames and not what.startswith(" "):  # a syntax error has its location in the text
         return ""
     return "".join(["Traceback, the network's own frames:\n", *frames, what, "\n"])
 
 
-def _first_words(what: str) -> str:
-    """The first line of an error that says more than its class: some messages begin with an empty one."""
+def _first_line(what: str) -> str:
+    """Return the first line of an error's text; two lines where the first is only the class, as ``ValueError:``."""
     lines = [line.strip() for line in what.splitlines() if line.strip()]
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 def _frames(error: BaseException) -> list[str]:
-    own = [frame for frame in _walk(error.__traceback__) if not _is_machinery(frame.filename)]
+    """Return the formatted frames of an error that are external code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not _is_machinery(frame.filename)]
     return traceback.StackSummary.from_list(own).format()
 
 
-def _walk(trace: TracebackType | None) -> Iterator[traceback.FrameSummary]:
-    yield from traceback.extract_tb(trace)
-
-
 def _is_machinery(file: str) -> bool:
-    """Whether a file is torch's, ours, or Python's own means to import."""
+    """Return whether a file belongs to this package, to a library in ``MACHINERY``, or to Python's import system."""
     if file.startswith("<"):
         return file.startswith("<frozen")
     path = Path(file)
@@ -75,13 +72,13 @@ def _is_machinery(file: str) -> bool:
 
 
 @contextmanager
-def others_code(doing: str) -> Iterator[None]:
-    """Run code of a network: its output goes to standard error, and torch's settings are put back.
+def external_code(doing: str) -> Iterator[None]:
+    """Run external code: its output goes to stderr, and the settings of the process are restored.
 
     Raises:
-        ModelError: where it fails, in its own frames, or calls ``sys.exit``.
+        ModelError: where the code fails, or calls ``sys.exit``.
     """
-    with output_to_stderr(), settings_kept():
+    with output_to_stderr(), restore_process_state():
         try:
             yield
         except MnfpnError:
@@ -92,24 +89,24 @@ def others_code(doing: str) -> Iterator[None]:
 
 @contextmanager
 def output_to_stderr() -> Iterator[None]:
-    """Have all that is printed, by Python or below it, go to standard error: standard output is for results."""
+    """Send all that Python and C code print to stderr; stdout is for results."""
     with ExitStack() as stack:
         sys.stdout.flush()
         try:
-            kept = os.dup(1)
+            stdout = os.dup(1)
             os.dup2(2, 1)
-        except OSError:  # one of them is closed
+        except OSError:  # stdout or stderr is closed
             pass
         else:
-            stack.callback(os.close, kept)
-            stack.callback(os.dup2, kept, 1)
-            stack.callback(_write_out)
+            stack.callback(os.close, stdout)
+            stack.callback(os.dup2, stdout, 1)
+            stack.callback(_flush)
         stack.enter_context(redirect_stdout(sys.stderr))
         yield
 
 
-def _write_out() -> None:
-    """Have what waits in buffers written before standard output is the result's again: Python's own, and C's."""
+def _flush() -> None:
+    """Flush the stdout buffers of Python and C, before stdout is restored."""
     if sys.__stdout__ is not None:
         sys.__stdout__.flush()
     if os.name == "posix":
@@ -117,8 +114,8 @@ def _write_out() -> None:
 
 
 @contextmanager
-def settings_kept() -> Iterator[None]:
-    """Put back what code may change for the whole process: torch's defaults, threads, random numbers, the folder."""
+def restore_process_state() -> Iterator[None]:
+    """Restore what code may change for the process: torch's defaults, threads, random states, the current folder."""
     dtype, device, threads = torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads()
     precision, gradients = torch.get_float32_matmul_precision(), torch.is_grad_enabled()
     deterministic, python, folder = torch.are_deterministic_algorithms_enabled(), random.getstate(), Path.cwd()

@@ -1,4 +1,4 @@
-"""Where a network comes from (settings, or someone else's module), and what goes into it."""
+"""The origin of a network (settings, or an external module), its inputs, and how to build it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from mnfpn_cli.documents.base import Model
-    from mnfpn_cli.documents.records import (
-        InputRecord,  # pydantic, which help need not pay for
-        WeightsRecord,
-    )
+    from mnfpn_cli.documents.base import Model  # imports pydantic, which `--help` must not pay for
+    from mnfpn_cli.documents.records import InputRecord, WeightsRecord
     from mnfpn_cli.network.network import Network
     from mnfpn_cli.plan.network import NetworkPlan
     from mnfpn_cli.settings.network import NetworkSettings
@@ -27,36 +24,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TensorInputs:
-    """Tensors of any shapes and element types, in the order in which a network takes them."""
+    """Tensors of any shape and dtype, in the order in which a network takes them."""
 
     specs: tuple[InputSpec, ...]
 
     @property
     def batch(self) -> int:
-        """The first dimension of the first."""
+        """The first dimension of the first tensor."""
         return self.specs[0].shape[0]
 
     @property
     def size(self) -> str:
-        """All of them in words: ``1×128 int64, 1×4``."""
-        return in_words(self)
+        """All shapes and dtypes, as text: ``1×128 int64, 1×4``."""
+        return describe_inputs(self)
 
 
 Inputs = NetworkInput | TensorInputs
 
 
 def specs_of(inputs: Inputs) -> tuple[InputSpec, ...]:
-    """The tensors that a pass is given."""
+    """Return the tensors that a pass takes."""
     return (InputSpec(inputs.shape),) if isinstance(inputs, NetworkInput) else inputs.specs
 
 
-def in_words(inputs: Inputs) -> str:
-    """The shapes, and element types where they were said: ``1×3×600×900``."""
+def describe_inputs(inputs: Inputs) -> str:
+    """Return the shapes, and the dtypes that were given, as text: ``1×3×600×900``."""
     return ", ".join(map(str, specs_of(inputs)))
 
 
 def input_record(inputs: Inputs) -> InputRecord:
-    """Say in a document what a pass takes."""
+    """Return inputs as documents hold them."""
     from mnfpn_cli.documents.records import InputRecord, TensorInput
 
     if isinstance(inputs, NetworkInput):
@@ -65,15 +62,15 @@ def input_record(inputs: Inputs) -> InputRecord:
     return InputRecord(batch=inputs.batch, channels=None, height=None, width=None, shapes=shapes)
 
 
-def inputs_of(record: InputRecord) -> Inputs:
-    """Read from a document what a pass takes."""
+def recorded_inputs(record: InputRecord) -> Inputs:
+    """Return the inputs that a document holds."""
     if record.channels and record.height and record.width:
         return NetworkInput(record.batch, record.channels, Size(record.height, record.width))
     return TensorInputs(tuple(InputSpec(one.shape, one.dtype) for one in record.shapes or ()))
 
 
 TRACED_SEED = 0
-"""Of random weights in a trace: what a detector finds, and so computes, depends on them."""
+"""The seed of random weights in a trace; the boxes that a detector finds, and so its work, depend on them."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +78,8 @@ class FromSettings:
     """A network from settings.
 
     Attributes:
-        settings: for the size of its images, where a head is made for one.
-        weights: a checkpoint; None where a seed gives all weights.
+        settings: the settings; at the size of its images, where a head is made for one size.
+        weights: the path of a checkpoint; None where all weights are random.
     """
 
     settings: NetworkSettings
@@ -93,7 +90,7 @@ class FromSettings:
 
     @cached_property
     def plan(self) -> NetworkPlan:
-        """Every layer of it, worked out once.
+        """The plan of the network, worked out once.
 
         Raises:
             UsageError: where the settings break a rule together.
@@ -104,37 +101,37 @@ class FromSettings:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of what comes out."""
+        """The names of the outputs."""
         return self.plan.outputs
 
     @property
     def call(self) -> str:
-        """Its name."""
+        """The name; settings take no arguments."""
         return self.name
 
     def build(self, seed: int) -> tuple[Network, WeightsRecord | None]:
-        """Build it on the CPU, in float32 and eval mode; also say what became of its checkpoint.
+        """Build the network on the CPU, in float32 and eval mode; return it and how its checkpoint fits.
 
         Raises:
-            UsageError: where the checkpoint is another network's.
-            MnfpnError: where it cannot be read.
+            UsageError: where the checkpoint is that of another network.
+            MnfpnError: where the checkpoint cannot be read.
         """
         from mnfpn_cli.weights.load import build_with_weights
 
         return build_with_weights(self.plan, self.settings, seed, self.weights)
 
     def build_to_trace(self) -> Network:
-        """Build it on the meta device, where a pass takes neither time nor memory."""
+        """Build the network on the meta device, where a pass computes nothing."""
         from mnfpn_cli.network.network import build_meta
 
         return build_meta(self.plan)
 
     def fit(self) -> WeightsRecord | None:
-        """Say how its checkpoint fits, without memory for the network; None where there is none.
+        """Return how the checkpoint fits, without memory for the network; None without a checkpoint.
 
         Raises:
-            UsageError: where the file is no checkpoint, or one of another network.
-            MnfpnError: where it cannot be read.
+            UsageError: where the file is not a checkpoint, or is that of another network.
+            MnfpnError: where the file cannot be read.
         """
         if self.weights is None:
             return None
@@ -145,7 +142,7 @@ class FromSettings:
 
 @dataclass(frozen=True)
 class External:
-    """A network that someone else wrote: no settings describe it, and what it does is seen in a pass."""
+    """A network that others wrote: it has no settings or plan, and only a pass shows what it does."""
 
     target: Target
     settings: ClassVar[None] = None
@@ -159,36 +156,36 @@ class External:
 
     @property
     def call(self) -> str:
-        """The target with its arguments."""
+        """The target with its arguments, as a call."""
         return f"{self.name}({', '.join(f'{name}={value}' for name, value in self.target.arguments)})"
 
     @property
     def model(self) -> Model:
-        """Where it is, for a document."""
+        """The target as documents hold it."""
         return self.target.record()
 
     def build(self, seed: int) -> tuple[nn.Module, None]:
-        """Run its code, which draws random weights from the seed.
+        """Run the code of the network, with random weights from a seed.
 
         Raises:
-            UsageError: where the target is none.
-            ModelError: where its code fails.
+            UsageError: where the target does not name a network.
+            ModelError: where the code fails.
         """
         from mnfpn_cli.external.load import load_model
 
         return load_model(self.target, seed), None
 
     def build_to_trace(self) -> nn.Module:
-        """Build it as its code has it, with random weights that are the same every time.
+        """Run the code of the network, with the same random weights each time.
 
         Raises:
-            UsageError: where the target is none.
-            ModelError: where its code fails.
+            UsageError: where the target does not name a network.
+            ModelError: where the code fails.
         """
         return self.build(TRACED_SEED)[0]
 
     def fit(self) -> WeightsRecord | None:
-        """It has the weights that its code gave it, and no checkpoint."""
+        """Return None: the code of the network sets its weights."""
         return None
 
 
@@ -196,27 +193,27 @@ Origin = FromSettings | External
 
 
 def recorded_origin(settings: NetworkSettings | None, model: Model | None) -> Origin:
-    """Read from a document where its network comes from.
+    """Return the origin of the network of a document.
 
     Raises:
-        UsageError: where it says neither.
+        UsageError: where the document has neither settings nor a model.
     """
     if settings is not None:
         return FromSettings(settings)
     if model is None:
         raise UsageError(Problem("settings", "must be there where there is no model", "null"))
-    place, _, attribute = model.target.rpartition(":")
-    return External(Target(model.target, place, attribute, tuple(model.arguments.items())))
+    source, _, attribute = model.target.rpartition(":")
+    return External(Target(model.target, source, attribute, tuple(model.arguments.items())))
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What a command looks at: a network, and the images or tensors of a pass."""
+    """A network, and the images or tensors of one pass."""
 
     origin: Origin
     inputs: Inputs
 
     @property
     def specs(self) -> tuple[InputSpec, ...]:
-        """The tensors of a pass."""
+        """The tensors that a pass takes."""
         return specs_of(self.inputs)

@@ -1,4 +1,4 @@
-"""A network of others and its inputs, as text: where it is, what it is called with, and on what it runs."""
+"""Parse what names an external network (`module:attribute`), its arguments, and the tensors that it takes."""
 
 from __future__ import annotations
 
@@ -22,29 +22,30 @@ if TYPE_CHECKING:
     from mnfpn_cli.documents.records import TensorInput
 
 PACKAGES = ("timm", "torchvision", "transformers")
-"""Those of networks whose names on PyPI are their modules'; what other modules are called there is not known."""
+"""Packages of networks that have the same name on PyPI as in Python."""
 
 MOST_FILES = 2000
-"""Files that are looked at."""
-
+"""Files of a folder that are compared with a mistyped name."""
 
 LIKENESS = 0.75
-"""Of names of files, from which on one may have been meant for another."""
+"""The least similarity of two file names, from 0 to 1, at which one is suggested for the other."""
 
 
-def near_module(place: str, attribute: str, missing: str) -> str:
-    """What to write in place of a module, the missing part of which is ``missing``; or what to install."""
+def near_module(source: str, attribute: str, missing: str) -> str:
+    """Return a hint for a module that is not there: a similar one, or what to install.
+
+    ``source``: the module as it was written. ``missing``: the first part of it that does not exist.
+    """
     if missing in PACKAGES:
         return f"; pip install {missing}"
     above, _, last = missing.rpartition(".")
     if above:
-        beside = {f"{above}.{one.name}": one.name for one in _submodules(above)}
-        near = get_close_matches(last, beside.values(), 1)
-        return _meant(f"{above}.{near[0]}{place.removeprefix(missing)}:{attribute}") if near else ""
+        near = get_close_matches(last, [module.name for module in _submodules(above)], 1)
+        return _meant(f"{above}.{near[0]}{source.removeprefix(missing)}:{attribute}") if near else ""
     near = get_close_matches(missing, PACKAGES, 1, cutoff=0.8)
     if near:
-        return _meant(f"{near[0]}{place.removeprefix(missing)}:{attribute}")
-    return near_file(f"{place.replace('.', '/')}.py", attribute)
+        return _meant(f"{near[0]}{source.removeprefix(missing)}:{attribute}")
+    return near_file(f"{source.replace('.', '/')}.py", attribute)
 
 
 def _submodules(package: str) -> Iterator[pkgutil.ModuleInfo]:
@@ -52,19 +53,19 @@ def _submodules(package: str) -> Iterator[pkgutil.ModuleInfo]:
 
 
 def near_file(path: str, attribute: str) -> str:
-    """The file of a similar name: beside it, in the current folder, or one below.
+    """Return a hint that names a file of a similar name: in its folder, in the current one, or one level below.
 
-    A folder that is named must be alike too: ``bad.py`` is not near to ``foo/bar.py``.
+    A folder in the path must be similar too: ``bad.py`` is not suggested for ``foo/bar.py``.
     """
     wanted = Path(path)
     if wanted.is_file():
         return _meant(f"{path}:{attribute}")
-    found = {str(one): one.name for one in _files({wanted.parent, Path()})}
+    names = {str(file): file.name for file in _files({wanted.parent, Path()})}
     if wanted.parent != Path():
-        alike = get_close_matches(str(wanted), found, len(found) or 1, LIKENESS)
-        found = {one: name for one, name in found.items() if one in alike}
-    near = get_close_matches(wanted.name, list(found.values()), 1, LIKENESS)
-    return _meant(f"{next(one for one, name in found.items() if name == near[0])}:{attribute}") if near else ""
+        similar = get_close_matches(str(wanted), names, len(names) or 1, LIKENESS)
+        names = {file: name for file, name in names.items() if file in similar}
+    near = get_close_matches(wanted.name, list(names.values()), 1, LIKENESS)
+    return _meant(f"{next(file for file, name in names.items() if name == near[0])}:{attribute}") if near else ""
 
 
 def _files(folders: Iterable[Path]) -> Iterator[Path]:
@@ -86,35 +87,35 @@ WORDS = {"true": True, "false": False, "none": None, "null": None}
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a network is: an attribute of a module, or of a file; and the arguments that it is called with.
+    """What names an external network: an attribute of a module or file, and the arguments to call it with.
 
     Attributes:
-        text: as it was written.
-        place: the dotted name of a module, or the path of a file.
-        attribute: of it; dots go down into it.
-        arguments: by name.
+        text: the target as it was written.
+        source: the dotted name of a module, or the path of a ``.py`` file.
+        attribute: the attribute of the source; it may have dots, as ``Zoo.small``.
+        arguments: names and values.
     """
 
     text: str
-    place: str
+    source: str
     attribute: str
     arguments: tuple[tuple[str, Any], ...] = ()
 
     @property
     def file(self) -> Path | None:
-        """The file, where it is one."""
-        return Path(self.place) if self.place.endswith(".py") else None
+        """The path, where the source is a file."""
+        return Path(self.source) if self.source.endswith(".py") else None
 
     def record(self) -> Model:
-        """Say in a document where the network is."""
-        from mnfpn_cli.documents.base import Model  # pydantic, which help need not pay for
+        """Return the target as documents hold it."""
+        from mnfpn_cli.documents.base import Model  # imports pydantic, which `--help` must not pay for
 
         return Model(target=self.text, arguments=dict(self.arguments))
 
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """The shape of a tensor that a network is called with, and its element type where one was said."""
+    """The shape of a tensor that a network takes; its dtype is None where none was given."""
 
     shape: tuple[int, ...]
     dtype: str | None = None
@@ -124,8 +125,8 @@ class InputSpec:
         return f"{shape} {self.dtype}" if self.dtype else shape
 
     def record(self) -> TensorInput:
-        """Say in a document which tensor it is."""
-        from mnfpn_cli.documents.records import TensorInput  # pydantic, which help need not pay for
+        """Return the tensor as documents hold it."""
+        from mnfpn_cli.documents.records import TensorInput  # imports pydantic, which `--help` must not pay for
 
         return TensorInput(shape=self.shape, dtype=self.dtype)
 
@@ -134,24 +135,24 @@ def parse_target(text: str, arguments: Sequence[str] = ()) -> Target:
     """Read ``package.module:attribute`` or ``path/to/file.py:attribute``, and ``key=value`` for each argument.
 
     Raises:
-        UsageError: where it is neither, or an argument has no name, or is given twice.
+        UsageError: where the text is neither, no such file exists, or an argument has no name or is repeated.
     """
-    place, colon, attribute = text.rpartition(":")
+    source, colon, attribute = text.rpartition(":")
     names = attribute.split(".")
-    is_module = re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", place) and not Path(place).is_file()
-    if not colon or not all(map(str.isidentifier, names)) or not (place.endswith(".py") or is_module):
-        hint = near_file(f"{place}.py", attribute) if colon else ""
+    is_module = re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", source) and not Path(source).is_file()
+    if not colon or not all(map(str.isidentifier, names)) or not (source.endswith(".py") or is_module):
+        hint = near_file(f"{source}.py", attribute) if colon else ""
         must = "must be package.module:attribute or path/to/file.py:attribute"
         raise UsageError(Problem("`model`", must, f"'{text}'", hint))
-    if place.endswith(".py") and not Path(place).is_file():
-        raise UsageError(Problem("`model`", f"there is no file '{place}'", hint=near_file(place, attribute)))
+    if source.endswith(".py") and not Path(source).is_file():
+        raise UsageError(Problem("`model`", f"there is no file '{source}'", hint=near_file(source, attribute)))
     given = [_argument(one) for one in arguments]
     names = [name for name, _ in given]
     for name in names:
         if names.count(name) > 1:
             got = " and ".join(f"'{one}'" for one in arguments if one.startswith(f"{name}="))
-            raise UsageError(Problem("`model_arg`", "must give an argument once", got))
-    return Target(text, place, attribute, tuple(given))
+            raise UsageError(Problem("`model_arg`", "must give each argument once", got))
+    return Target(text, source, attribute, tuple(given))
 
 
 def _argument(text: str) -> tuple[str, Any]:
@@ -162,7 +163,7 @@ def _argument(text: str) -> tuple[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """A number, true, false, none, or whatever JSON says; everything else is text."""
+    """Return the value of an argument: true, false, none, or JSON; any other text as it is."""
     if text.lower() in WORDS:
         return WORDS[text.lower()]
     try:
@@ -172,10 +173,10 @@ def _value(text: str) -> Any:
 
 
 def parse_input(text: str) -> InputSpec:
-    """Read ``1x3x600x900``, or with an element type ``1x128:int64``.
+    """Read ``1x3x600x900``, or with a dtype ``1x128:int64``.
 
     Raises:
-        UsageError: where it is no shape.
+        UsageError: where the text is not a shape.
     """
     sides, colon, dtype = text.strip().partition(":")
     if not re.fullmatch(r"[0-9]{1,9}([xX×][0-9]{1,9})*", sides) or (colon and dtype not in INPUT_TYPES):

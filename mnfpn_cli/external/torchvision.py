@@ -1,4 +1,4 @@
-"""torchvision beside a torch of another build: its operators, in plain torch."""
+"""The operators of torchvision in plain torch, for a torchvision whose own library does not load."""
 
 import sys
 from collections.abc import Callable
@@ -13,40 +13,37 @@ ROI_ALIGN = (
     "roi_align(Tensor input, Tensor rois, float spatial_scale, int pooled_height, int pooled_width, "
     "int sampling_ratio, bool aligned) -> Tensor"
 )
-"""What torchvision's import asks for."""
+"""The operators that the import of torchvision needs."""
 
 DEVICES = "CompositeExplicitAutograd"
 """The key of a kernel for every device."""
 
 REGIONS = 32
-"""That are resampled at a time: 1000 of them together take 2 GiB."""
+"""Regions that are resampled at a time: 1000 of them together take 2 GiB."""
 
-KEPT: list[torch.library.Library] = []
-"""What a library declares goes when it does."""
+DECLARED: list[torch.library.Library] = []
+"""The libraries that were declared: their operators disappear when they are garbage collected."""
 
-RAN: set[str] = set()
-"""The operators that ran in plain torch since they were last asked for."""
+PLAIN_RUNS: set[str] = set()
+"""The operators that ran in plain torch since `plain_operators` was last called."""
 
 
 def declare_operators(error: Exception) -> bool:
-    """Import torchvision with operators in plain torch, where its import failed for want of its own.
+    """Declare torchvision's operators in plain torch, if their absence caused an error; return whether it did.
 
-    torchvision's wheel is built against torch's with CUDA. Elsewhere its library does not load, and its import, and
-    timm's, fails on operators that nothing has declared. The schemas are enough for classifiers and pyramids;
-    detectors run `nms`, and those that pool regions `roi_align`.
-
-    Returns:
-        Whether that was the reason, so that another try is worth it.
+    The wheel of torchvision is built against torch with CUDA. With another build of torch its library does not load,
+    and the imports of torchvision and timm fail on operators that nothing has declared. The schemas are enough for
+    classifiers and pyramids; detectors run `nms`, and those that pool regions `roi_align`.
     """
-    if KEPT or not isinstance(error, RuntimeError) or "torchvision::nms" not in str(error):
+    if DECLARED or not isinstance(error, RuntimeError) or "torchvision::nms" not in str(error):
         return False
     library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for schema in (NMS, QNMS, ROI_ALIGN):
         library.define(schema)  # type: ignore[no-untyped-call]
     library.impl("nms", nms, DEVICES)  # type: ignore[no-untyped-call]
     library.impl("roi_align", roi_align, DEVICES)  # type: ignore[no-untyped-call]
-    torch.library.register_autograd("torchvision::roi_align", _backward, setup_context=_keep, lib=library)
-    KEPT.append(library)
+    torch.library.register_autograd("torchvision::roi_align", _backward, setup_context=_save_inputs, lib=library)
+    DECLARED.append(library)
     import torchvision  # noqa: F401
 
     for name in ("boxes", "roi_align"):
@@ -56,42 +53,42 @@ def declare_operators(error: Exception) -> bool:
 
 
 def plain_operators() -> tuple[str, ...]:
-    """The operators that ran in plain torch since this was last called."""
-    ran = tuple(sorted(RAN))
-    RAN.clear()
+    """Return the operators that ran in plain torch since the last call."""
+    ran = tuple(sorted(PLAIN_RUNS))
+    PLAIN_RUNS.clear()
     return ran
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
-    """The places of the boxes (n, 4) that no better one overlaps by more than a threshold, the best first."""
-    RAN.add("nms")
-    order, kept = scores.argsort(descending=True, stable=True), []
+    """Return the indices of the boxes (n, 4) that no better box overlaps by more than a threshold, the best first."""
+    PLAIN_RUNS.add("nms")
+    order, winners = scores.argsort(descending=True, stable=True), []
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     while order.numel():
         best, rest = order[0], order[1:]
-        kept.append(best)
+        winners.append(best)
         low, high = boxes[best, :2].maximum(boxes[rest, :2]), boxes[best, 2:].minimum(boxes[rest, 2:])
         overlap = (high - low).clamp(min=0).prod(1)
         order = rest[~(overlap / (areas[best] + areas[rest] - overlap) > iou_threshold)]
-    return torch.stack(kept) if kept else order
+    return torch.stack(winners) if winners else order
 
 
-def roi_align(x: Tensor, regions: Tensor, *how: Any) -> Tensor:
-    """Regions (n, 5) of maps, resampled by the Python that torchvision has for it, a few at a time."""
-    RAN.add("roi_align")
+def roi_align(x: Tensor, regions: Tensor, *options: Any) -> Tensor:
+    """Resample regions (n, 5) of maps with torchvision's own Python code, ``REGIONS`` at a time."""
+    PLAIN_RUNS.add("roi_align")
     align = _python_roi_align()
-    return torch.cat([align(x, some, *how) for some in torch.split(regions, REGIONS)])
+    return torch.cat([align(x, part, *options) for part in torch.split(regions, REGIONS)])
 
 
 def _python_roi_align() -> Callable[..., Tensor]:
-    """Torchvision's function beneath the one that compiles it, which takes minutes."""
+    """Return torchvision's Python function without its decorator, which compiles it for minutes."""
     compiling: Any = sys.modules["torchvision.ops.roi_align"]._roi_align
     function: Callable[..., Tensor] = compiling.__wrapped__
     return function
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001 - torch gives them by name
-    x, regions, *ctx.how = inputs
+def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001 - torch gives them by name
+    x, regions, *ctx.options = inputs
     ctx.save_for_backward(x, regions)
 
 
@@ -99,5 +96,5 @@ def _backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     x, regions = context.saved_tensors
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        (found,) = torch.autograd.grad(roi_align(x, regions, *context.how), x, gradient)
-    return found, *[None] * 6
+        (grad,) = torch.autograd.grad(roi_align(x, regions, *context.options), x, gradient)
+    return grad, *[None] * 6

@@ -1,1 +1,1 @@
-"""One watched pass of any module: its calls, operations, shapes, and the lifetimes of its tensors."""
+"""Trace any network: record one pass of it, with its calls, operations, shapes and the lifetimes of tensors."""

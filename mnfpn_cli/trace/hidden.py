@@ -1,4 +1,8 @@
-"""Where modules and tensors hide that are not in the module tree: lists, dictionaries, objects, closures, globals."""
+"""Find modules and tensors that a network uses without registering them: in lists, objects, closures, globals.
+
+The search is breadth first. It starts from the attributes of each registered module, and looks into every container,
+function and object on the way.
+"""
 
 import functools
 import types
@@ -10,34 +14,37 @@ from typing import Any
 from torch import Tensor, nn
 
 MOST_OBJECTS = 100_000
-"""So that a data set that hangs on a network does not keep the search for ever."""
+"""Objects after which the search ends, so that a data set that hangs on a network does not keep it for minutes."""
 
 REGISTERED = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
-"""Where a module keeps what it has registered."""
+"""The attributes in which ``nn.Module`` keeps what is registered."""
+
+LIBRARIES = {"builtins", "torch", "numpy", "collections", "re", "logging", "threading"}
+"""Packages whose classes and functions hold nothing of a user's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """A module or a tensor outside the tree.
+    """A module or a tensor that is not registered.
 
     Attributes:
-        path: of attributes and indices from the network on, as code would have it: ``self.smooth[2]``.
-        found: what is there.
-        holder: the registered module that it hangs on.
-        attribute: of the holder.
-        container: the kind of thing that it sits in: ``list``, ``dict``, ``closure`` …
+        path: the expression that leads to it, from the network on: ``self.smooth[2]``.
+        value: the module or tensor.
+        holder: the registered module that the path starts from.
+        attribute: the attribute of the holder that the path starts with.
+        container: the kind of object that holds it: ``attribute``, ``list``, ``dict``, ``closure`` …
     """
 
     path: str
-    found: nn.Module | Tensor
+    value: nn.Module | Tensor
     holder: nn.Module
     attribute: str
     container: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Something on the way."""
+class _Visit:
+    """Any object that the search meets; the fields are those of `Hidden`."""
 
     path: str
     value: Any
@@ -46,70 +53,75 @@ class _Place:
     container: str
 
 
+_Child = tuple[str, str, Any]
+"""What an object holds: the suffix of its path, the kind of its container, and its value."""
+
+
 def find_hidden(network: nn.Module) -> Iterator[Hidden]:
-    """Every module and tensor that can be reached from a network and is not registered in it, the shortest path first.
+    """Yield every module and tensor that a network leads to but has not registered, the shortest path first.
 
-    Modules inside a hidden module are found too, behind it.
+    Modules inside a hidden module are yielded too, after it.
     """
-    registered = {id(one) for one in (*network.modules(), *network.parameters(), *network.buffers())}
-    seen = set(registered)
-    queue = deque(place for path, module in expressions(network) for place in _attributes(path, module))
+    seen = {id(value) for value in (*network.modules(), *network.parameters(), *network.buffers())}
+    queue = deque(visit for path, module in module_expressions(network) for visit in _attributes(path, module))
     while queue and len(seen) < MOST_OBJECTS:
-        place = queue.popleft()
-        if id(place.value) in seen:
+        visit = queue.popleft()
+        if id(visit.value) in seen:
             continue
-        seen.add(id(place.value))
-        if isinstance(place.value, nn.Module | Tensor):
-            yield Hidden(place.path, place.value, place.holder, place.attribute, place.container)
-        for suffix, container, value in _inside(place.value):
+        seen.add(id(visit.value))
+        if isinstance(visit.value, nn.Module | Tensor):
+            yield Hidden(visit.path, visit.value, visit.holder, visit.attribute, visit.container)
+        for suffix, container, value in _children(visit.value):
             if id(value) not in seen:
-                queue.append(_Place(place.path + suffix, value, place.holder, place.attribute, container))
+                queue.append(_Visit(visit.path + suffix, value, visit.holder, visit.attribute, container))
 
 
-def expressions(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The registered modules, parents first, each with the expression that leads to it: ``self.stages[3]``."""
-    paths = {"": "self"}
-    for name, module in network.named_modules():
-        if name:
-            above, _, last = name.rpartition(".")
-            paths[name] = paths[above] + _step(network.get_submodule(above), last)
-        yield paths[name], module
+def module_expressions(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the registered modules, parents first, each with the expression that leads to it: ``self.stages[3]``."""
+    expressions = {"": "self"}
+    for path, module in network.named_modules():
+        if path:
+            parent, _, name = path.rpartition(".")
+            expressions[path] = expressions[parent] + _subscript(network.get_submodule(parent), name)
+        yield expressions[path], module
 
 
-def _step(parent: nn.Module, name: str) -> str:
+def _subscript(parent: nn.Module, name: str) -> str:
+    """Return the code that leads from a module to its child: ``.conv``, ``[3]``, ``['p3']``."""
     if isinstance(parent, nn.ModuleDict):
         return f"[{name!r}]"
     return f"[{name}]" if name.isdigit() else f".{name}"
 
 
-def _attributes(path: str, module: nn.Module) -> Iterator[_Place]:
-    """What hangs on a registered module: its attributes, its class's, and what its forward reaches besides."""
-    own = ((name, value) for name, value in vars(module).items() if name not in REGISTERED)
-    for name, value in (*own, *_of_class(type(module))):
-        yield _Place(f"{path}.{name}", value, module, name, "attribute")
+def _attributes(path: str, module: nn.Module) -> Iterator[_Visit]:
+    """Yield what hangs on a registered module: its attributes, those of its class, and what its forward refers to."""
+    for name, value in (*_unregistered_attributes(module), *_class_attributes(type(module))):
+        yield _Visit(f"{path}.{name}", value, module, name, "attribute")
     forward = getattr(type(module), "forward", None)
-    if isinstance(forward, types.FunctionType) and not _is_librarys(forward.__module__):
-        for suffix, container, value in _of_function(forward):
-            yield _Place(f"{path}.forward{suffix}", value, module, "forward", container)
+    if isinstance(forward, types.FunctionType):
+        for suffix, container, value in _function_children(forward):
+            yield _Visit(f"{path}.forward{suffix}", value, module, "forward", container)
 
 
-def _of_class(kind: type) -> Iterator[tuple[str, Any]]:
-    for one in kind.__mro__:
-        if one is nn.Module:
+def _unregistered_attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    return ((name, value) for name, value in vars(module).items() if name not in REGISTERED)
+
+
+def _class_attributes(kind: type) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes of a class and its bases up to ``nn.Module`` that may hold a module or a tensor."""
+    for base in kind.__mro__:
+        if base is nn.Module:
             return
-        for name, value in vars(one).items():
+        for name, value in vars(base).items():
             if isinstance(value, nn.Module | Tensor | list | tuple | dict) and not name.startswith("__"):
                 yield name, value
 
 
-def _inside(value: Any) -> Iterator[tuple[str, str, Any]]:
-    """What a value holds: how to get there, the kind of container, and what it is."""
+def _children(value: Any) -> Iterator[_Child]:
+    """Yield what a value of any type holds."""
     match value:
         case nn.Module():
-            yield from ((_step(value, name), "module", child) for name, child in value.named_children())
-            yield from ((f".{name}", "module", one) for name, one in value._parameters.items() if one is not None)
-            own = {name: one for name, one in vars(value).items() if name not in REGISTERED}
-            yield from ((f".{name}", "attribute", one) for name, one in own.items())
+            yield from _module_children(value)
         case Tensor() | str() | bytes() | int() | float() | type() | types.ModuleType() | None:
             return
         case Mapping():
@@ -125,21 +137,30 @@ def _inside(value: Any) -> Iterator[tuple[str, str, Any]]:
             yield from ((f".keywords[{key!r}]", "partial", item) for key, item in value.keywords.items())
         case types.MethodType():
             yield ".__self__", "method", value.__self__
-            yield from _inside(value.__func__)
+            yield from _children(value.__func__)
         case types.FunctionType():
-            yield from _of_function(value)
+            yield from _function_children(value)
         case _:
-            yield from _of_object(value)
+            yield from _object_children(value)
 
 
-def _of_function(function: types.FunctionType) -> Iterator[tuple[str, str, Any]]:
-    """What a function holds on to, and the globals that it names."""
-    if _is_librarys(function.__module__):
+def _module_children(module: nn.Module) -> Iterator[_Child]:
+    """Yield the modules and parameters that a hidden module has registered, then its other attributes."""
+    yield from ((_subscript(module, name), "module", child) for name, child in module.named_children())
+    for name, parameter in module._parameters.items():
+        if parameter is not None:
+            yield f".{name}", "module", parameter
+    yield from ((f".{name}", "attribute", value) for name, value in _unregistered_attributes(module))
+
+
+def _function_children(function: types.FunctionType) -> Iterator[_Child]:
+    """Yield the variables that a function closes over, its defaults, and the globals that it names."""
+    if _is_library(function.__module__):
         return
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             yield f".<closure>.{name}", "closure", cell.cell_contents
-        except ValueError:  # not filled yet
+        except ValueError:  # the variable has no value yet
             continue
     for value in function.__defaults__ or ():
         yield ".<default>", "closure", value
@@ -149,24 +170,17 @@ def _of_function(function: types.FunctionType) -> Iterator[tuple[str, str, Any]]
             yield f".<global>.{name}", "global", value
 
 
-def _of_object(value: Any) -> Iterator[tuple[str, str, Any]]:
-    """The attributes of an object of somebody's class, dataclasses among them."""
-    if _is_librarys(type(value).__module__):
+def _object_children(value: Any) -> Iterator[_Child]:
+    """Yield the attributes of an object of a user's class, dataclasses among them."""
+    if _is_library(type(value).__module__):
         return
     slots = {name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())}
-    named = {**getattr(value, "__dict__", {}), **{name: getattr(value, name) for name in slots if hasattr(value, name)}}
+    slotted = {name: getattr(value, name) for name in slots if hasattr(value, name)}
     kind = "dataclass" if hasattr(value, "__dataclass_fields__") else "object"
-    yield from ((f".{name}", kind, item) for name, item in named.items())
+    for name, item in {**getattr(value, "__dict__", {}), **slotted}.items():
+        yield f".{name}", kind, item
 
 
-def _is_librarys(module: str | None) -> bool:
-    """Whether a class or function is Python's, torch's or numpy's own: nothing of a user's hangs there."""
-    return (module or "").partition(".")[0] in {
-        "builtins",
-        "torch",
-        "numpy",
-        "collections",
-        "re",
-        "logging",
-        "threading",
-    }
+def _is_library(module: str | None) -> bool:
+    """Return whether the module of a class or function is of a library that holds nothing of a user's."""
+    return (module or "").partition(".")[0] in LIBRARIES

@@ -1,8 +1,7 @@
-"""Output shapes of the commonest operations on the meta device, where a run takes no memory and next to no time.
+"""Output shapes of the most common operations, so that a pass on the meta device need not ask torch for them.
 
-torch has these shapes too, but once a dispatch mode watches, it takes them from Python code that imports its
-compiler first: 2 s, more than everything else that `mnfpn summary` does beside `import torch`. What is not listed
-here is left to torch.
+Under a dispatch mode, torch takes these shapes from Python code that imports its compiler first: 2 s, more than all
+else that `mnfpn summary` does besides `import torch`. Operations that are not listed here are left to torch.
 """
 
 from collections.abc import Callable
@@ -16,7 +15,7 @@ aten = torch.ops.aten
 
 
 def run_on_meta(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The empty result of an operation on meta tensors, or ``NotImplemented`` where torch should work it out."""
+    """Return the empty result of an operation on meta tensors; ``NotImplemented`` where torch has to run it."""
     rule = RULES.get(func)
     if rule is None or kwargs or not _on_meta(args[0]):
         return NotImplemented
@@ -78,9 +77,7 @@ def _mean(x: Tensor, dims: list[int], keep: bool = False, *_rest: Any) -> Any:
 
 def _concat(tensors: list[Tensor], dim: int = 0) -> Any:
     first = tensors[0]
-    if any(
-        (tensor.dim(), tensor.dtype, tensor.device) != (first.dim(), first.dtype, first.device) for tensor in tensors
-    ):
+    if len({(tensor.dim(), tensor.dtype, tensor.device) for tensor in tensors}) > 1:
         return NotImplemented
     sides = list(first.shape)
     sides[dim] = sum(tensor.shape[dim] for tensor in tensors)
@@ -112,9 +109,9 @@ RULES: dict[Any, Callable[..., Any]] = {
 
 
 class WithoutArithmetic(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Leaves out the arithmetic of the commonest operations on tensors of the CPU: shapes are right, numbers are none.
+    """Skips the arithmetic of the most common operations on CPU tensors: shapes are right, values are arbitrary.
 
-    Code takes the ways that it takes on the CPU, as on the meta device it does not, in a fraction of the time.
+    A network takes the same path through its code as in a real pass on the CPU, which it may not on the meta device.
     """
 
     def __init__(self) -> None:
@@ -128,7 +125,7 @@ class WithoutArithmetic(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run one operation of torch, or give an empty result of its shape."""
+        """Run one operation of torch, or return an empty tensor of its shape."""
         rule = None if kwargs else RULES.get(func)
         result = rule(*args) if rule else NotImplemented
         return func(*args, **(kwargs or {})) if result is NotImplemented else result

@@ -1,4 +1,4 @@
-"""Watching a network run: which modules are called, what each returns, what is computed, and from which tensors."""
+"""Record a pass of a network: the calls of its modules, the operations of torch, and the tensors that it uses."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -23,7 +23,14 @@ aten = torch.ops.aten
 
 @dataclass(eq=False, slots=True)
 class ModuleCall:
-    """One call of a module: who called it, what it was given, and what it returned."""
+    """One call of a module.
+
+    Attributes:
+        module: the module that was called.
+        caller: the innermost module that was running then; None for the network itself.
+        inputs: the shapes of the tensors that it was given by position.
+        outputs: the shapes of the tensors that it returned.
+    """
 
     module: nn.Module
     caller: nn.Module | None
@@ -33,15 +40,15 @@ class ModuleCall:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation that costs something, in a module's own forward.
+    """One operation of torch from the table ``OPERATIONS``.
 
     Attributes:
-        kind: of work.
-        name: in rows.
+        kind: the kind of work.
+        name: its name in a table of layers.
         kernel: the operation of torch, as ``upsample_bilinear2d``.
         inside: the innermost module that was running.
         output: the shape of the first output.
-        macs: of products, for the whole batch.
+        macs: MACs of its products, for the whole batch.
         bias: elements that a bias was added to.
         read: elements of the first tensor that it was given.
     """
@@ -65,14 +72,18 @@ Event = ModuleCall | Operation
 
 
 class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records calls of modules and operations in the order in which they begin.
+    """Records module calls and operations in the order in which they begin.
+
+    A tensor is *outside* where the pass used it but did not make it: parameters, buffers, constants. A tensor is
+    *learned* where its values depend on parameters: all maps after the first layer are.
 
     Attributes:
-        events: what happened.
-        used: by storage, each tensor that was used and that the pass did not make itself.
-        met: the storages of those that met a map which depends on parameters, as a weight does, and a mean does not.
-        live: the memory of what the pass made.
-        depends: whether the shapes of tensors depended on numbers, as those of the boxes that a detector keeps do.
+        events: the calls and operations.
+        used: the outside tensors, by the keys of their storages.
+        met: the keys of outside storages that were combined with a learned tensor, as weights are. The mean of images
+            is not: it is combined with the image.
+        live: the storages that the pass made, and the bytes that are alive.
+        data_dependent: whether shapes depended on values, as those of the boxes that a detector keeps do.
     """
 
     @classmethod
@@ -81,54 +92,48 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return False
 
     def __init__(self, on_meta: bool) -> None:
-        """``on_meta``: whether real tensors are taken for empty ones of the meta device, wherever they come from."""
+        """Record nothing yet. ``on_meta``: replace real tensors by empty ones on the meta device."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.events: list[Event] = []
         self.used: dict[int, Tensor] = {}
         self.met: set[int] = set()
         self.live = LiveStorages()
-        self.depends = False
+        self.data_dependent = False
         self._on_meta = on_meta
-        self._open: list[ModuleCall] = []
-        self._stand_ins: dict[int, tuple[Tensor, Tensor]] = {}
+        self._running: list[ModuleCall] = []
+        self._meta_tensors: dict[int, tuple[Tensor, Tensor]] = {}
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Record while the block runs."""
-        with hooked(self._enter, self._leave), self:
+        with _call_hooks(self._enter, self._leave), self:
             yield
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """See one operation of torch."""
+        """Run one operation of torch, and record it."""
         kwargs = kwargs or {}
-        learned = self._note_used(func, (*args, *kwargs.values()))
+        learned = self._note_inputs(func, (*args, *kwargs.values()))
         check_channels(func.overloadpacket, args)
         if self._on_meta:
-            args, kwargs = tuple(map(self._stand_in, args)), {key: self._stand_in(one) for key, one in kwargs.items()}
-            if _takes_device(func):
-                kwargs["device"] = torch.device("meta")
+            args, kwargs = self._args_on_meta(func, args, kwargs)
         result = run_on_meta(func, args, kwargs) if self._on_meta else NotImplemented
         if result is NotImplemented:
             result = func(*args, **kwargs)
-        self.depends |= _depends_on_numbers(func, args)
-        if not is_alias(func):
-            for tensor in _tensors((result,)):
-                self.live.made(tensor)
-                if learned:
-                    self.live.learned.add(storage_key(tensor))
-        if self._open and func.overloadpacket in OPERATIONS:
+        self.data_dependent |= _has_data_dependent_shape(func, args)
+        self._note_outputs(func, result, learned)
+        if self._running and func.overloadpacket in OPERATIONS:
             self._record(func.overloadpacket, args, kwargs, result)
         return result
 
-    def _note_used(self, func: Any, values: tuple[Any, ...]) -> bool:
-        """Note what comes from outside of the pass; whether anything depends on parameters."""
+    def _note_inputs(self, func: Any, values: tuple[Any, ...]) -> bool:
+        """Note the outside tensors among the arguments of an operation; return whether its result is learned."""
         outside, learned = [], False
         for tensor in _tensors(values):
             key = storage_key(tensor)
             if func is aten.lift_fresh.default:
-                self.live.made(tensor)  # as torch.tensor([1, 2]) is, in a forward
+                self.live.add(tensor)  # torch.tensor([1, 2]) in a forward
             elif key in self.live:
                 learned |= key in self.live.learned
             else:
@@ -138,18 +143,37 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.met.update(outside)
         return learned or any(key in self.live.learned for key in outside)
 
-    def _stand_in(self, value: Any) -> Any:
+    def _note_outputs(self, func: Any, result: Any, learned: bool) -> None:
+        """Note the storages that an operation made."""
+        if is_alias(func):
+            return
+        for tensor in _tensors((result,)):
+            self.live.add(tensor)
+            if learned:
+                self.live.learned.add(storage_key(tensor))
+
+    def _args_on_meta(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of an operation with their tensors, and its device, on meta."""
+        kwargs = {name: self._to_meta(value) for name, value in kwargs.items()}
+        if _takes_device(func):
+            kwargs["device"] = torch.device("meta")
+        return tuple(map(self._to_meta, args)), kwargs
+
+    def _to_meta(self, value: Any) -> Any:
         if isinstance(value, Tensor):
-            return value if value.is_meta else self._empty(value)
+            return value if value.is_meta else self._meta_tensor(value)
         if isinstance(value, list | tuple) and any(isinstance(item, Tensor) for item in value):
-            return type(value)(map(self._stand_in, value))
+            return type(value)(map(self._to_meta, value))
         return value
 
-    def _empty(self, tensor: Tensor) -> Tensor:
-        if id(tensor) not in self._stand_ins:
+    def _meta_tensor(self, tensor: Tensor) -> Tensor:
+        """Return the empty meta tensor that replaces a real one; the same one each time."""
+        if id(tensor) not in self._meta_tensors:
             empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-            self._stand_ins[id(tensor)] = tensor, empty
-        return self._stand_ins[id(tensor)][1]
+            self._meta_tensors[id(tensor)] = tensor, empty  # the real one too, or another would get its id
+        return self._meta_tensors[id(tensor)][1]
 
     def _record(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         kind, name = OPERATIONS[packet]
@@ -157,21 +181,23 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         check_not_empty(kind, name, output, args)
         macs, bias = macs_of(packet, args, kwargs, result), bias_elements(packet, args, prod(output))
         read = next((tensor.numel() for tensor in _tensors(args)), 0)
-        self.events.append(Operation(kind, name, packet.__name__, self._open[-1].module, output, macs, bias, read))
+        self.events.append(Operation(kind, name, packet.__name__, self._running[-1].module, output, macs, bias, read))
 
     def _enter(self, module: nn.Module, args: Any) -> None:
-        caller = self._open[-1].module if self._open else None
+        caller = self._running[-1].module if self._running else None
         call = ModuleCall(module, caller, shapes_of(args))
         self.events.append(call)
-        self._open.append(call)
+        self._running.append(call)
 
     def _leave(self, _module: nn.Module, _args: Any, output: Any) -> None:
-        self._open.pop().outputs = shapes_of(output)
+        self._running.pop().outputs = shapes_of(output)
 
 
 @contextmanager
-def hooked(enter: Callable[[nn.Module, Any], None], leave: Callable[[nn.Module, Any, Any], None]) -> Iterator[None]:
-    """Hear of every call of every module, registered or not; torch's global hooks are taken off, however it ends."""
+def _call_hooks(
+    enter: Callable[[nn.Module, Any], None], leave: Callable[[nn.Module, Any, Any], None]
+) -> Iterator[None]:
+    """Call two functions before and after every call of any module, registered or not, while the block runs."""
     before = module_hooks.register_module_forward_pre_hook(enter)
     after = module_hooks.register_module_forward_hook(leave)
     try:
@@ -183,24 +209,24 @@ def hooked(enter: Callable[[nn.Module, Any], None], leave: Callable[[nn.Module, 
 
 @cache
 def _takes_device(func: Any) -> bool:
-    """Whether an operation is told the device that it makes its result on."""
+    """Return whether an operation has an argument for the device of its result."""
     return any(argument.name == "device" for argument in func._schema.arguments)
 
 
+def _has_data_dependent_shape(func: Any, args: tuple[Any, ...]) -> bool:
+    """Return whether the shape of a result depends on values: that of an index does where it is a mask."""
+    if func is aten.index.Tensor:
+        return any(index.dtype in (torch.bool, torch.uint8) for index in _tensors((args[1],)))
+    return _is_tagged_dynamic(func)
+
+
 @cache
-def _may_depend_on_numbers(func: Any) -> bool:
+def _is_tagged_dynamic(func: Any) -> bool:
     return torch.Tag.dynamic_output_shape in func.tags
 
 
-def _depends_on_numbers(func: Any, args: tuple[Any, ...]) -> bool:
-    """Whether the shape of a result depends on numbers: of an index, where that is a mask."""
-    if func is aten.index.Tensor:
-        return any(one.dtype in (torch.bool, torch.uint8) for one in _tensors((args[1],)))
-    return _may_depend_on_numbers(func)
-
-
 def _tensors(values: tuple[Any, ...]) -> Iterator[Tensor]:
-    """The tensors that an operation takes or returns: one by one, or in lists and tuples."""
+    """Yield the tensors that an operation takes or returns, also those in lists and tuples."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
@@ -209,7 +235,7 @@ def _tensors(values: tuple[Any, ...]) -> Iterator[Tensor]:
 
 
 def named_tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Every tensor in a value, with its place in it: ``0``, ``p3``, ``boxes.1``; no name where it is the value."""
+    """Yield every tensor in a value with its name in it: ``0``, ``p3``, ``boxes.1``; empty for the value itself."""
     if isinstance(value, Tensor):
         yield name, value
         return
@@ -227,5 +253,5 @@ def named_tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def shapes_of(value: Any) -> tuple[Shape, ...]:
-    """The shapes of all tensors in a value."""
+    """Return the shapes of all tensors in a value."""
     return tuple(tuple(tensor.shape) for _, tensor in named_tensors(value))

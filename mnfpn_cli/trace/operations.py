@@ -1,4 +1,4 @@
-"""The operations of torch that cost something: what they are called, and what kind of work they are."""
+"""The operations of torch that a trace counts: the name and the kind of work of each, and its MACs."""
 
 from typing import Any, Literal
 
@@ -45,7 +45,7 @@ _SHORT = {
 
 
 def _short(name: str, kind: Kind) -> str:
-    """The name by which people know an operation."""
+    """Return the common name of an operation."""
     if kind == "resize":
         return "resize"
     if "scaled_dot_product" in name:
@@ -60,8 +60,7 @@ OPERATIONS: dict[Any, tuple[Kind, str]] = {
     for name in names.split()
     if hasattr(aten, name)
 }
-"""Each operation, its kind, and its name in rows."""
-
+"""The kind of work of each operation, and its name in a table of layers."""
 
 _FORMULAS: dict[Any, Any] = {
     **flop_registry,
@@ -71,40 +70,40 @@ _FORMULAS: dict[Any, Any] = {
 
 
 def macs_of(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> int:
-    """The MACs of an operation by torch's own formulas, which give FLOPs of products; 0 for everything else."""
+    """Return the MACs of a product, from torch's own formula for its FLOPs; 0 for any other operation."""
     formula = _FORMULAS.get(packet)
     return int(formula(*args, **kwargs, out_val=result)) // 2 if formula else 0
 
 
 def bias_elements(packet: Any, args: tuple[Any, ...], outputs: int) -> int:
-    """The elements that a bias is added to: all outputs of a convolution or dense layer that has one."""
+    """Return the elements that a bias is added to: all outputs of a convolution or dense layer with a bias."""
     biased = (packet is aten.convolution and args[2] is not None) or packet is aten.addmm
     return outputs if biased else 0
 
 
 def check_channels(packet: Any, args: tuple[Any, ...]) -> None:
-    """Make sure that a convolution is given the channels that its weights are for: without numbers, torch does not.
+    """Check that the input of a convolution has the channels of its weights, as torch does only on real tensors.
 
     Raises:
-        RuntimeError: where it is not.
+        RuntimeError: where it has others.
     """
     if packet is not aten.convolution:
         return
     x, weight, transposed, groups = args[0], args[1], args[6], args[8]
     channels = weight.shape[0] if transposed else weight.shape[1] * groups
     if x.shape[-weight.dim() + 1] != channels:
-        raise RuntimeError(f"a convolution of {channels} channels is given {tuple(x.shape)}")
+        raise RuntimeError(f"the input of a convolution must have {channels} channels, got shape {tuple(x.shape)}")
 
 
 WINDOWED: tuple[Kind, ...] = ("convolution", "pooling", "resize")
-"""Work on windows of a map: torch does not run it where no window fits."""
+"""Work on windows of a map: torch refuses it where no window fits."""
 
 
 def check_not_empty(kind: Kind, name: str, output: tuple[int, ...], args: tuple[Any, ...]) -> None:
-    """Make sure that something is left of a map behind windows: without numbers, torch lets it vanish.
+    """Check that an operation on windows of a map has an output, as torch does only on real tensors.
 
     Raises:
-        RuntimeError: where nothing is.
+        RuntimeError: where its output is empty.
     """
     if kind in WINDOWED and 0 in output and isinstance(args[0], torch.Tensor) and args[0].numel():
-        raise RuntimeError(f"nothing is left of {tuple(args[0].shape)} behind {name}")
+        raise RuntimeError(f"{name} of shape {tuple(args[0].shape)} has an empty output")

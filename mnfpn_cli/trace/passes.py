@@ -1,4 +1,4 @@
-"""One watched pass of a network: on the meta device where that can be, else on fake tensors, else for real."""
+"""Run one recorded pass of a network: on the meta device if possible, else on fake tensors, else on real ones."""
 
 import logging
 import sys
@@ -12,19 +12,19 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from mnfpn_cli.external.guard import ModelError, others_code
+from mnfpn_cli.external.guard import ModelError, external_code
 from mnfpn_cli.trace.observe import Event, Observer, Shape, named_tensors
-from mnfpn_cli.trace.storages import left_as_it_was, storage_key
+from mnfpn_cli.trace.storages import restore_modules, storage_key
 
 Mode = Literal["meta", "fake", "real"]
 MODES: tuple[Mode, ...] = ("meta", "fake", "real")
-"""From the cheapest on. ``meta``: every tensor is empty and on the meta device, in a fraction of a second. ``fake``:
-torch's own fake tensors, which say that they are on the CPU, as some of its code asks for. ``real``: real numbers."""
+"""The cheapest first. ``meta``: every tensor is empty and on the meta device; a pass takes a fraction of a second.
+``fake``: torch's fake tensors, which report the CPU as their device, as some of its code requires. ``real``: values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A tensor that a network is called with; the network's own element type where ``dtype`` is None."""
+    """The shape and dtype of a tensor that a network takes; where ``dtype`` is None, the dtype of its parameters."""
 
     shape: Shape
     dtype: torch.dtype | None = None
@@ -32,18 +32,18 @@ class Input:
 
 @dataclass(frozen=True)
 class Pass:
-    """What a pass showed.
+    """What a recorded pass showed. A *key* is that of a storage.
 
     Attributes:
-        mode: in which it was run.
-        events: calls and operations, in order.
-        used: by storage, each tensor that took part and was not made in the pass.
-        returned: what came out, in words: its type, and whether it is empty.
-        outputs: the name, shape and bytes of an element of each tensor that came out.
-        peak_bytes: of the inputs and of what was made, alive together.
-        met: the storages of those tensors that met a map which depends on parameters.
-        reached: the storages that gradients of the outputs reach; None where none were asked for.
-        depends: whether shapes depended on numbers.
+        mode: the kind of tensors that the pass ran on.
+        events: module calls and operations, in the order in which they began.
+        used: the tensors that the pass used but did not make, by their keys.
+        returned: the type of what the network returned, in words, and whether it was empty.
+        outputs: the name, shape and bytes per element of each tensor that the network returned.
+        peak_bytes: the most bytes of inputs, activations and outputs that were alive together.
+        met: the keys of used tensors that were combined with a tensor which depends on parameters.
+        reached: the keys that gradients of the outputs reach; None where they were not asked for.
+        data_dependent: whether shapes depended on the values of tensors.
         unfollowed: why gradients cannot be followed; empty where they can.
     """
 
@@ -55,91 +55,87 @@ class Pass:
     peak_bytes: int
     met: frozenset[int]
     reached: frozenset[int] | None
-    depends: bool
+    data_dependent: bool
     unfollowed: str
 
 
-def notes_on(seen: Pass) -> Iterator[str]:
-    """What is worth knowing of how a pass was run: numbers that were made up may decide what it shows."""
-    if seen.mode == "real":
+def pass_notes(observed: Pass) -> Iterator[str]:
+    """Yield a warning for each way in which random values may decide what a pass shows."""
+    if observed.mode == "real":
         yield "Run on real tensors, as it does not run on the meta device."
-    if seen.depends:
+    if observed.data_dependent:
         yield "Shapes in it depend on the numbers in an image: what is counted is for one random image."
 
 
-def first_pass(network: nn.Module, inputs: Sequence[Input], others: Sequence[nn.Module] = ()) -> Pass:
-    """Run a network in eval mode, in the cheapest way in which it runs; it is left as it was.
+def first_pass(network: nn.Module, inputs: Sequence[Input], hidden_modules: Sequence[nn.Module] = ()) -> Pass:
+    """Run a network in eval mode, in the cheapest mode in which it runs; the network is left unchanged.
 
-    ``others``: modules besides those of its tree that take part, and are left as they were too.
+    ``hidden_modules``: modules that are not registered; they are left unchanged too.
 
     Raises:
         ModelError: where it fails on real tensors too.
     """
     for mode in MODES:
         try:
-            return run_pass(network, inputs, mode, others, warned=mode == MODES[0])
+            return run_pass(network, inputs, mode, hidden_modules, warned=mode == MODES[0])
         except ModelError:
             if mode == MODES[-1]:
                 raise
-    raise AssertionError("there is a last way")
+    raise AssertionError("the last mode returns or raises")
 
 
 def run_pass(
     network: nn.Module,
     inputs: Sequence[Input],
     mode: Mode,
-    others: Sequence[nn.Module] = (),
+    hidden_modules: Sequence[nn.Module] = (),
     gradients: bool = False,
     train: bool = False,
     warned: bool = False,
 ) -> Pass:
-    """Run a network once, and watch; it is left as it was.
+    """Run a network once and record it; the network is left unchanged.
 
-    ``warned``: whether warnings of its code are shown, as they are once.
+    ``hidden_modules``: modules that are not registered; they are run in the same mode, and left unchanged too.
+    ``warned``: whether warnings of the network's code are shown.
 
     Raises:
         ModelError: where the network fails.
     """
     observer = Observer(on_meta=mode == "meta")
     with ExitStack() as stack:
-        stack.enter_context(left_as_it_was([*network.modules(), *others], values=mode != "meta"))
-        stack.enter_context(others_code(f"running {type(network).__name__}"))
+        stack.enter_context(restore_modules([*network.modules(), *hidden_modules], values=mode != "meta"))
+        stack.enter_context(external_code(f"running {type(network).__name__}"))
         stack.enter_context(_conditions(mode, gradients))
         if not warned:
             warnings.simplefilter("ignore")
-        for module in (network, *others):
-            with suppress(NotImplementedError):  # as of a program that torch exported, which has one mode
+        for module in (network, *hidden_modules):
+            with suppress(NotImplementedError):  # a program that torch exported has one mode
                 module.train(train)
             observer.live.learned |= set(map(storage_key, module.parameters()))
-        outputs = _watched(network, [made_input(one, network, mode) for one in inputs], observer)
+        outputs = _run_observed(network, [make_input(one, network, mode) for one in inputs], observer)
         named = list(named_tensors(outputs))
-        leaves, unfollowed = _leaves([tensor for _, tensor in named]) if gradients else ([], "")
+        leaves, unfollowed = _gradient_leaves([tensor for _, tensor in named]) if gradients else ([], "")
         peak = observer.live.peak
-    shapes = tuple((name, tuple(tensor.shape), tensor.element_size()) for name, tensor in named)
-    reached = frozenset(map(storage_key, leaves)) if gradients else None  # once the network is as it was
+    # Only now do parameters have the storages again that they had before the pass.
+    reached = frozenset(map(storage_key, leaves)) if gradients else None
     return Pass(
         mode=mode,
         events=tuple(observer.events),
         used=observer.used,
-        returned=_in_words(outputs),
-        outputs=shapes,
+        returned=_describe(outputs),
+        outputs=tuple((name, tuple(tensor.shape), tensor.element_size()) for name, tensor in named),
         peak_bytes=peak,
         met=frozenset(observer.met),
         reached=reached,
-        depends=observer.depends,
+        data_dependent=observer.data_dependent,
         unfollowed=unfollowed,
     )
 
 
-def _in_words(outputs: Any) -> str:
-    empty = isinstance(outputs, Sized) and not isinstance(outputs, Tensor) and len(outputs) == 0
-    return f"an empty {type(outputs).__name__}" if empty else type(outputs).__name__
-
-
-def _watched(network: nn.Module, inputs: Sequence[Tensor], observer: Observer) -> Any:
-    """What a network returns, watched."""
+def _run_observed(network: nn.Module, inputs: Sequence[Tensor], observer: Observer) -> Any:
+    """Return what a network returns for inputs, with its pass recorded."""
     for tensor in inputs:
-        observer.live.made(tensor)
+        observer.live.add(tensor)
     with observer.watching():
         outputs = network(*inputs)
     for _, tensor in named_tensors(outputs):
@@ -148,12 +144,18 @@ def _watched(network: nn.Module, inputs: Sequence[Tensor], observer: Observer) -
     return outputs
 
 
+def _describe(outputs: Any) -> str:
+    """Return the type of a network's outputs, and whether they are empty, in words."""
+    empty = isinstance(outputs, Sized) and not isinstance(outputs, Tensor) and len(outputs) == 0
+    return f"an empty {type(outputs).__name__}" if empty else type(outputs).__name__
+
+
 @contextmanager
 def _conditions(mode: Mode, gradients: bool) -> Iterator[None]:
-    """What a watched pass runs under.
+    """Set what torch does during a recorded pass.
 
-    Nothing is kept for a backward pass, which never comes. One path through the network, whatever the mode: no kernel
-    that does the work of several layers out of sight.
+    Nothing is saved for a backward pass, which never runs. No kernel does the work of several layers at once, where
+    the observer would not see them; so the operations are the same in each mode.
     """
     with ExitStack() as stack:
         stack.enter_context(_layer_by_layer())
@@ -162,34 +164,34 @@ def _conditions(mode: Mode, gradients: bool) -> Iterator[None]:
         if mode == "fake":
             from torch._subclasses.fake_tensor import FakeTensorMode
 
-            stack.enter_context(_quiet("torch._subclasses.fake_tensor"))
+            stack.enter_context(_muted("torch._subclasses.fake_tensor"))
             stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         stack.enter_context(torch.set_grad_enabled(gradients))
         if gradients:
-            stack.enter_context(saved_tensors_hooks(_forget, _forget))
+            stack.enter_context(saved_tensors_hooks(_discard, _discard))
         yield
 
 
 @contextmanager
-def _quiet(logger: str) -> Iterator[None]:
-    """Keep a logger of torch's from telling in its own words what is told as an error, or tried in another way."""
-    found = logging.getLogger(logger)
-    before = found.level
-    found.setLevel(logging.CRITICAL)
+def _muted(logger: str) -> Iterator[None]:
+    """Silence a logger of torch: its failures are raised as errors, or avoided in the next mode."""
+    named = logging.getLogger(logger)
+    before = named.level
+    named.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        found.setLevel(before)
+        named.setLevel(before)
 
 
-def _forget(_tensor: Tensor) -> Any:
-    """Keep nothing of what a backward pass would need."""
+def _discard(_tensor: Tensor) -> Any:
+    """Save nothing for a backward pass."""
     return None
 
 
 @contextmanager
 def _layer_by_layer() -> Iterator[None]:
-    """Keep torch from joining the layers of an encoder, and from oneDNN's LSTM, which hides its products."""
+    """Turn off torch's fused kernel for encoder layers, and oneDNN's LSTM, whose products the observer cannot see."""
     encoders, onednn = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     torch._C._set_mkldnn_enabled(False)  # torch.backends.mkldnn.flags sets TF32 too, and warns of it
@@ -200,25 +202,25 @@ def _layer_by_layer() -> Iterator[None]:
         torch._C._set_mkldnn_enabled(onednn)
 
 
-def made_input(one: Input, network: nn.Module, mode: Mode) -> Tensor:
-    """Make a tensor that a network is called with: random numbers where they count, else zeros."""
-    dtype = one.dtype or next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
+def make_input(spec: Input, network: nn.Module, mode: Mode) -> Tensor:
+    """Make an input tensor: random values in a real pass, else zeros."""
+    dtype = spec.dtype or next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
     if mode == "real" and dtype.is_floating_point:
-        return torch.rand(one.shape, generator=torch.Generator().manual_seed(0)).to(dtype)
-    return torch.zeros(one.shape, dtype=dtype, device="meta" if mode == "meta" else "cpu")
+        return torch.rand(spec.shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    return torch.zeros(spec.shape, dtype=dtype, device="meta" if mode == "meta" else "cpu")
 
 
-def _leaves(outputs: Sequence[Tensor]) -> tuple[list[Tensor], str]:
-    """The tensors that gradients of the outputs flow into; and why that cannot be followed, where it cannot."""
+def _gradient_leaves(outputs: Sequence[Tensor]) -> tuple[list[Tensor], str]:
+    """Return the leaf tensors that gradients of the outputs reach, and why they cannot be followed, if so."""
     leaves = [tensor for tensor in outputs if tensor.is_leaf and tensor.requires_grad]
     nodes: list[Any] = [tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None]
     if not leaves and not nodes:
-        return [], "no output carries one, as under no_grad, or where outputs are whole numbers"
+        return [], "no output requires one, as under no_grad, or where outputs are whole numbers"
     seen = set(nodes)
     while nodes:
         node = nodes.pop()
         if type(node).__name__ == "CheckpointFunctionBackward":
-            return leaves, "reentrant checkpoints run what is inside anew in a backward pass, and show it there alone"
+            return leaves, "reentrant checkpoints build the graph of their layers only in a backward pass"
         if hasattr(node, "variable"):
             leaves.append(node.variable)
         fresh = {following for following, _ in node.next_functions if following is not None} - seen

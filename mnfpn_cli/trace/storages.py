@@ -1,4 +1,4 @@
-"""The storages behind tensors: the memory that is alive together, and a network left as it was found."""
+"""Follow the storages behind tensors: count the bytes that are alive, and restore modules after a pass."""
 
 import weakref
 from collections import deque
@@ -13,15 +13,19 @@ from torch import Tensor, nn
 
 
 def storage_key(tensor: Tensor) -> int:
-    """What tells storages apart, on every device: views of one tensor have the same."""
+    """Return the identity of a tensor's storage, on any device; views of one tensor have the same."""
     return int(tensor.untyped_storage()._cdata)
 
 
 class LiveStorages:
-    """The bytes of what a pass has made and still holds, and the most that it ever did.
+    """The storages that a pass made and that are still alive.
 
-    What eager execution holds, storage by storage; the scratch space of kernels is not in it. ``learned``: the storages
-    that depend on parameters.
+    These are the storages that eager execution holds; the scratch space of kernels is not included.
+
+    Attributes:
+        bytes: the bytes that are alive now.
+        peak: the most bytes that were alive together.
+        learned: the keys of storages that depend on parameters.
     """
 
     def __init__(self) -> None:
@@ -33,8 +37,8 @@ class LiveStorages:
     def __contains__(self, key: int) -> bool:
         return key in self._alive
 
-    def made(self, tensor: Tensor) -> None:
-        """A tensor was made; its storage counts until nothing refers to it."""
+    def add(self, tensor: Tensor) -> None:
+        """Count the storage of a new tensor until nothing refers to it."""
         storage = tensor.untyped_storage()
         key = int(storage._cdata)
         if key in self._alive:
@@ -43,17 +47,17 @@ class LiveStorages:
         size = storage.nbytes()
         self.bytes += size
         self.peak = max(self.peak, self.bytes)
-        weakref.finalize(storage, self._gone, key, size).atexit = False
+        weakref.finalize(storage, self._remove, key, size).atexit = False
 
-    def _gone(self, key: int, size: int) -> None:
+    def _remove(self, key: int, size: int) -> None:
         self._alive.discard(key)
-        self.learned.discard(key)  # the next storage may be at the same place
+        self.learned.discard(key)  # the next storage may get the same key
         self.bytes -= size
 
 
 @cache
 def is_alias(func: Any) -> bool:
-    """Whether an operation returns its own argument, or a view of it: nothing new is made."""
+    """Return whether an operation returns its own argument, or a view of it, and so makes no storage."""
     return any(output.alias_info is not None for output in func._schema.returns)
 
 
@@ -61,19 +65,19 @@ CONTAINERS = (dict, list, set, deque)
 
 
 @contextmanager
-def left_as_it_was(modules: Iterable[nn.Module], values: bool) -> Iterator[None]:
-    """Put back all attributes of modules: mode, hooks, parameters, buffers, and what lists and dictionaries hold.
+def restore_modules(modules: Iterable[nn.Module], values: bool) -> Iterator[None]:
+    """Restore the attributes of modules after the block: mode, hooks, parameters, buffers, lists and dictionaries.
 
-    ``values``: whether the numbers in parameters and buffers are put back too, which takes a copy of them. On the meta
-    device nothing can change them.
+    ``values``: whether to restore the values of parameters and buffers too, which takes a copy of them. A pass on the
+    meta device cannot change them.
     """
-    seen = list(modules)
-    attributes = [(module, dict(vars(module)), list(_contents(module))) for module in seen]
-    tensors = {id(one): one for module in seen for one in (*module._parameters.values(), *module._buffers.values())}
+    listed = list(modules)
+    attributes = [(module, dict(vars(module)), list(_contents(module))) for module in listed]
+    state = [tensor for module in listed for tensor in (*module._parameters.values(), *module._buffers.values())]
     states = [
-        (one, one.data, one.requires_grad, one.detach().clone() if values else None)
-        for one in tensors.values()
-        if one is not None
+        (tensor, tensor.data, tensor.requires_grad, tensor.detach().clone() if values else None)
+        for tensor in {id(tensor): tensor for tensor in state}.values()
+        if tensor is not None
     ]
     try:
         yield
@@ -81,21 +85,22 @@ def left_as_it_was(modules: Iterable[nn.Module], values: bool) -> Iterator[None]
         for module, before, contents in attributes:
             vars(module).clear()
             vars(module).update(before)
-            for container, held in contents:
-                _put_back(container, held)
+            for container, items in contents:
+                _refill(container, items)
         for tensor, data, gradient, value in states:
             _restore(tensor, data, gradient, value)
 
 
 def _contents(module: nn.Module) -> Iterator[tuple[Any, Any]]:
+    """Yield each container among a module's attributes, with a copy of it."""
     for value in vars(module).values():
         if isinstance(value, CONTAINERS):
             yield value, copy(value)
 
 
-def _put_back(container: Any, held: Any) -> None:
+def _refill(container: Any, items: Any) -> None:
     container.clear()
-    (container.extend if isinstance(container, list | deque) else container.update)(held)
+    (container.extend if isinstance(container, list | deque) else container.update)(items)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What is known of a network after its passes: what is registered, what took part, and where the rest hides."""
+"""A trace: a network, one watched pass of it, the storages that gradients reach, and what is not registered."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,21 +19,22 @@ from mnfpn_cli.trace.storages import storage_key
 
 @dataclass(frozen=True)
 class Trace:
-    """A network, and what its passes showed.
+    """A network and what its passes showed.
 
     Attributes:
-        network: as it was given.
-        inputs: of the passes.
-        hidden: modules and tensors that attributes lead to and that are not registered.
-        seen: the pass in eval mode.
-        reached: the storages that gradients reach; None where none was asked for, or they cannot be followed.
-        unfollowed: why not.
+        network: the network, in the state in which it was given.
+        inputs: the tensors that each pass took.
+        hidden: modules and tensors that attributes lead to, but that are not registered.
+        eval_pass: the pass in eval mode.
+        reached: keys of the storages that gradients of the outputs reach; None where they were not asked for, or cannot
+            be followed.
+        unfollowed: why gradients cannot be followed; empty where they can, or were not asked for.
     """
 
     network: nn.Module
     inputs: tuple[Input, ...]
     hidden: tuple[Hidden, ...]
-    seen: Pass
+    eval_pass: Pass
     reached: frozenset[int] | None = None
     unfollowed: str = ""
 
@@ -43,109 +44,115 @@ class Trace:
         return {module: path for path, module in self.network.named_modules()}
 
     @property
-    def others(self) -> list[nn.Module]:
-        """The modules that hide."""
-        return [one.found for one in self.hidden if isinstance(one.found, nn.Module)]
+    def hidden_modules(self) -> list[nn.Module]:
+        """The modules that attributes lead to, but that are not registered."""
+        return _modules(self.hidden)
 
     @cached_property
     def state(self) -> dict[int, Tensor]:
-        """Registered parameters and buffers by their storage."""
-        return {storage_key(one): one for one in (*self.network.parameters(), *self.network.buffers())}
+        """Registered parameters and buffers, by the keys of their storages."""
+        return {storage_key(tensor): tensor for tensor in (*self.network.parameters(), *self.network.buffers())}
 
     @cached_property
     def calls(self) -> Counter[nn.Module]:
-        """Mode often each module was called."""
-        return Counter(event.module for event in self.seen.events if isinstance(event, ModuleCall))
+        """How often each module was called."""
+        return Counter(event.module for event in self.eval_pass.events if isinstance(event, ModuleCall))
 
     @cached_property
     def in_use(self) -> set[nn.Module]:
-        """The registered modules that took part, themselves or by one that is below them."""
+        """The registered modules that took part, or that hold a module which did."""
         return {module for module in self.network.modules() if any(map(self.took_part, module.modules()))}
 
     @property
     def registration(self) -> tuple[int, int]:
-        """Mode many registered modules took part, and how many there are; those without a forward are not counted."""
+        """The number of registered modules in use, and of all; modules without a forward are not counted."""
         registered = [module for module in self.network.modules() if has_forward(module)]
         return sum(module in self.in_use for module in registered), len(registered)
 
     def used(self, tensor: Tensor) -> bool:
-        """Whether a tensor, or one that shares its memory, took part."""
-        return storage_key(tensor) in self.seen.used
+        """Return whether the pass used a tensor, or one that shares its storage."""
+        return storage_key(tensor) in self.eval_pass.used
 
     def took_part(self, module: nn.Module) -> bool:
-        """Whether a module was called, or its own parameters or buffers were used, as a parent may do."""
+        """Return whether a module was called, or its own parameters or buffers were used, as by its parent."""
         return module in self.calls or any(map(self.used, own_state(module)))
 
 
 def own_state(module: nn.Module) -> list[Tensor]:
-    """The parameters and buffers of a module itself, without those of modules inside."""
-    return [one for one in (*module._parameters.values(), *module._buffers.values()) if one is not None]
+    """Return the parameters and buffers of a module itself, without those of its children."""
+    own = (*module._parameters.values(), *module._buffers.values())
+    return [tensor for tensor in own if tensor is not None]
 
 
 def has_state(module: nn.Module) -> bool:
-    """Whether a module holds parameters or buffers, itself or below."""
+    """Return whether a module or one of its descendants has parameters or buffers."""
     return any(True for _ in module.parameters()) or any(True for _ in module.buffers())
 
 
 def has_forward(module: nn.Module) -> bool:
-    """Whether a module can be called: an ``nn.ModuleList`` or ``nn.ModuleDict`` only holds others."""
+    """Return whether a module can be called: an ``nn.ModuleList`` or ``nn.ModuleDict`` only holds others."""
     return type(module).forward is not nn.Module.forward
 
 
 def numel(tensors: Sequence[Tensor]) -> int:
-    """Elements of distinct tensors, each once."""
-    return sum({id(one): one.numel() for one in tensors}.values())
+    """Return the number of elements of some tensors; one that is listed twice counts once."""
+    return sum({id(tensor): tensor.numel() for tensor in tensors}.values())
 
 
-def look(network: nn.Module, inputs: Sequence[Input], gradients: bool = True) -> Trace:
-    """Run a network once in eval mode, once more for gradients where they are asked for, and find what hides.
+def trace_network(network: nn.Module, inputs: Sequence[Input], gradients: bool = True) -> Trace:
+    """Run a network in eval mode, and find what is not registered in it; the network is left unchanged.
 
-    The network is left as it was.
+    ``gradients``: whether to run a second pass that shows which parameters gradients reach.
 
     Raises:
-        ModelError: where it fails.
-        MnfpnError: where it returns no tensors, or runs out of sight.
+        ModelError: where the network fails.
+        MnfpnError: where it returns no tensors, or Python does not run its layers.
     """
-    _check_can_be_seen(network)
+    _check_traceable(network)
     hidden = tuple(find_hidden(network))
-    others = [one.found for one in hidden if isinstance(one.found, nn.Module)]
-    seen = first_pass(network, inputs, others)
-    if not seen.outputs:
-        raise MnfpnError(f"{type(network).__name__} returned no tensors, but {seen.returned}")
+    hidden_modules = _modules(hidden)
+    eval_pass = first_pass(network, inputs, hidden_modules)
+    if not eval_pass.outputs:
+        raise MnfpnError(f"{type(network).__name__} must return tensors, got {eval_pass.returned}")
     if not gradients:
-        return Trace(network, tuple(inputs), hidden, seen)
-    reached, unfollowed = _gradients(network, inputs, seen.mode, others)
-    return Trace(network, tuple(inputs), hidden, seen, reached, unfollowed)
+        return Trace(network, tuple(inputs), hidden, eval_pass)
+    reached, unfollowed = _follow_gradients(network, inputs, eval_pass.mode, hidden_modules)
+    return Trace(network, tuple(inputs), hidden, eval_pass, reached, unfollowed)
 
 
-def _gradients(
-    network: nn.Module, inputs: Sequence[Input], mode: Mode, others: Sequence[nn.Module]
+def _modules(hidden: Sequence[Hidden]) -> list[nn.Module]:
+    return [one.value for one in hidden if isinstance(one.value, nn.Module)]
+
+
+def _follow_gradients(
+    network: nn.Module, inputs: Sequence[Input], mode: Mode, hidden_modules: Sequence[nn.Module]
 ) -> tuple[frozenset[int] | None, str]:
-    """The storages that gradients reach, or why they cannot be followed."""
-    if not any(one.requires_grad for one in network.parameters()):
-        return None, ""  # there is nothing to follow them to
+    """Return the keys of the storages that gradients reach; or None, and why gradients cannot be followed."""
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        return None, ""
     try:
-        seen = run_pass(network, inputs, mode, others, gradients=True)
+        grad_pass = run_pass(network, inputs, mode, hidden_modules, gradients=True)
     except ModelError as error:
         return None, error.message
-    return (None, seen.unfollowed) if seen.unfollowed else (seen.reached, "")
+    return (None, grad_pass.unfollowed) if grad_pass.unfollowed else (grad_pass.reached, "")
 
 
-def _check_can_be_seen(network: nn.Module) -> None:
-    """Make sure that a network's layers are there, and are run by Python.
+def _check_traceable(network: nn.Module) -> None:
+    """Check that a network has its layers, and that Python runs them.
 
     Raises:
-        MnfpnError: where they are not.
+        MnfpnError: where it has none yet, or where they run out of Python's sight.
     """
+    kind = type(network).__name__
     if "_modules" not in vars(network):
-        raise MnfpnError(f"{type(network).__name__} is no network yet: its __init__ must call super().__init__() first")
+        raise MnfpnError(f"{kind} has no modules yet: its __init__ must call super().__init__() first")
     if type(network).__hash__ is None or any(type(module).__hash__ is None for module in network.modules()):
-        raise MnfpnError(f"{type(network).__name__} has a module with __eq__ and without __hash__: torch needs both")
+        raise MnfpnError(f"{kind} has a module with __eq__ and without __hash__: torch needs both")
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
-        raise MnfpnError(f"{type(network).__name__} is TorchScript, which runs out of sight: give what it was made of")
-    lazy = [name for name, one in network.named_parameters() if isinstance(one, UninitializedParameter)]
+        raise MnfpnError(f"{kind} is TorchScript, whose layers Python does not run: give the module it was made from")
+    lazy = [name for name, tensor in network.named_parameters() if isinstance(tensor, UninitializedParameter)]
     if lazy:
         raise MnfpnError(
-            f"{type(network).__name__} has lazy layers, whose shapes are not known yet ({lazy[0]}): "
+            f"{kind} has lazy layers, whose shapes are not known yet ({lazy[0]}): "
             "run it once in the function that `model` names"
         )

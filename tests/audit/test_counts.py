@@ -27,7 +27,7 @@ from mnfpn_cli.audit.counters import (
     run_counter,
     tool_totals,
 )
-from mnfpn_cli.audit.terms import in_words
+from mnfpn_cli.audit.terms import format_terms
 from mnfpn_cli.documents.summary import CounterTotal, Term, WorkRecord
 from mnfpn_cli.network.network import build_meta, build_network
 from mnfpn_cli.plan.network import plan_network
@@ -35,7 +35,7 @@ from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.trace.observe import Operation, Shape
 from mnfpn_cli.trace.passes import Input, Mode, run_pass
-from mnfpn_cli.trace.trace import Trace, look
+from mnfpn_cli.trace.trace import Trace, trace_network
 from tests.audit.counted import MEASURED, Measured, PlainList, encoder, torchvision_model
 from tests.strategies import settings_and_size
 from tests.tiers import at_most
@@ -48,7 +48,7 @@ CASES = [pytest.param(one.name, id=one.name) for one in COUNTERS]
 
 def looked(network: nn.Module, *shapes: Shape) -> Trace:
     """A network after its pass."""
-    return look(network, [Input(shape) for shape in shapes], gradients=False)
+    return trace_network(network, [Input(shape) for shape in shapes], gradients=False)
 
 
 def totals_of(network: nn.Module, *shapes: Shape) -> dict[str, CounterTotal]:
@@ -100,7 +100,7 @@ def default() -> nn.Module:
 
 def test_the_default_network_has_just_this_to_compute() -> None:
     """Additions are those of the residuals, 2,360,464, and of the pyramid, as many as elements are upsampled."""
-    work = count_work(look(default(), [Input((1, 3, 600, 900))], gradients=False))
+    work = count_work(trace_network(default(), [Input((1, 3, 600, 900))], gradients=False))
     assert work == WorkRecord(
         convolution_macs=29_949_721_552,
         dense_macs=0,
@@ -134,7 +134,7 @@ class EveryKind(nn.Module):
 
 def test_every_kind_of_work_is_told_apart() -> None:
     """Elements of what comes out, for the whole batch; of pooling, those that are read."""
-    assert count_work(look(EveryKind().eval(), [Input((2, 3, 8, 8))], gradients=False)) == WorkRecord(
+    assert count_work(trace_network(EveryKind().eval(), [Input((2, 3, 8, 8))], gradients=False)) == WorkRecord(
         convolution_macs=2 * 5 * 64 * 3,
         dense_macs=2 * 5 * 4 * 4 * 7,
         bias_adds=2 * 5 * 64,
@@ -169,7 +169,7 @@ DEFAULT = {
     "FlopCounterMode": (59_899_443_104, "2 × MACs"),
     "ptflops": (30_193_247_680, "MACs + biases + 2 × batch-norm elements + activations + upsampled elements"),
     "thop": (30_236_874_128, "MACs + 4 × batch-norm elements"),
-    "calflops": (60_066_074_087, "2 × MACs + biases of convolutions + 2 × batch-norm elements + upsampled places"),
+    "calflops": (60_066_074_087, "2 × MACs + biases of convolutions + 2 × batch-norm elements + upsampled positions"),
 }
 
 
@@ -276,7 +276,7 @@ def test_what_no_term_explains_is_shown_as_a_remainder() -> None:
 def test_terms_are_written_as_a_sum(terms: list[tuple[str, int]], remainder: int, text: str) -> None:
     """With the remainder, if any, at the end."""
     made = [Term(quantity=name, factor=factor, amount=1) for name, factor in terms]
-    assert in_words(made, remainder) == text
+    assert format_terms(made, remainder) == text
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50"])

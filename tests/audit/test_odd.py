@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mnfpn_cli.documents.audit import Audit
 from mnfpn_cli.external.guard import ModelError
-from tests.audit.looked import inspected
+from tests.audit.traced import inspected
 
 IMAGE = (1, 3, 64, 64)
 ELSEWHERE = nn.Parameter(torch.randn(8, 8, 1, 1))
@@ -76,8 +76,8 @@ def test_a_network_that_cannot_run_fails_here_too(layers: list[nn.Module]) -> No
 def test_an_empty_tensor_is_one_too(run: Callable[[Any, Tensor], Any]) -> None:
     """As the boxes of a detector that finds none: what was empty before is no map that vanished."""
     found = inspected(Net(run), IMAGE)
-    assert found.trace.seen.mode == "meta"
-    assert 0 in found.trace.seen.outputs[0][1]
+    assert found.trace.eval_pass.mode == "meta"
+    assert 0 in found.trace.eval_pass.outputs[0][1]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_an_empty_tensor_is_one_too(run: Callable[[Any, Tensor], Any]) -> None:
     ],
     ids=["mask", "places", "indices", "number"],
 )
-def test_that_shapes_depend_on_numbers_is_told(choose: Callable[[Tensor], Tensor], depends: bool) -> None:
+def test_shapes_that_depend_on_values_are_noted(choose: Callable[[Tensor], Tensor], depends: bool) -> None:
     """What is counted is then for one image, as in a detector that keeps some of its boxes."""
     audit = audit_of(Net(lambda net, x: choose(net.first(x))))
     assert any("depend on the numbers" in note for note in audit.notes) == depends

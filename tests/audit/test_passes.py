@@ -19,8 +19,8 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.trace.passes import Input, Mode, first_pass, run_pass
-from mnfpn_cli.trace.trace import look
-from tests.audit.looked import inspected, tree_of
+from mnfpn_cli.trace.trace import trace_network
+from tests.audit.traced import inspected, tree_of
 from tests.strategies import settings_and_size
 from tests.tiers import at_most
 
@@ -127,9 +127,9 @@ def test_the_peak_of_activations_is_the_plans(case: tuple[NetworkSettings, Size]
     network_settings, size = case
     plan, input = plan_network(network_settings), network_input(network_settings, size, batch=2)
     network = build_meta(plan)
-    trace = look(network, [Input(input.shape)], gradients=False)
-    assert trace.seen.peak_bytes == activation_bytes(plan, input, "float32")
-    assert sum(getattr(event, "macs", 0) for event in trace.seen.events) == 2 * network_cost(plan, size).total.macs
+    trace = trace_network(network, [Input(input.shape)], gradients=False)
+    assert trace.eval_pass.peak_bytes == activation_bytes(plan, input, "float32")
+    assert sum(getattr(event, "macs", 0) for event in trace.eval_pass.events) == 2 * network_cost(plan, size).total.macs
 
 
 def allocated_peak(network: nn.Module, shape: tuple[int, ...]) -> int:
@@ -165,8 +165,8 @@ def test_the_peak_of_activations_is_what_the_allocator_saw(preset: str) -> None:
 
 def test_no_memory_is_taken_whatever_the_size() -> None:
     """A terabyte of activations is a matter of shapes, also with weights that are real."""
-    trace = look(nn.Sequential(nn.Conv2d(3, 64, 3, padding=1)), [Input((1, 3, 60_000, 60_000))])
-    assert trace.seen.peak_bytes == 4 * (3 + 64) * 60_000**2
+    trace = trace_network(nn.Sequential(nn.Conv2d(3, 64, 3, padding=1)), [Input((1, 3, 60_000, 60_000))])
+    assert trace.eval_pass.peak_bytes == 4 * (3 + 64) * 60_000**2
 
 
 class Lazy(nn.Module):
@@ -194,11 +194,11 @@ def scripted() -> nn.Module:
     ("make", "message"),
     [
         (Lazy, r"Lazy has lazy layers, whose shapes are not known yet \(conv.weight\)"),
-        (scripted, "is TorchScript, which runs out of sight: give what it was made of"),
+        (scripted, "is TorchScript, whose layers Python does not run: give the module it was made from"),
     ],
 )
-def test_what_cannot_be_seen_is_told(make: Callable[[], nn.Module], message: str) -> None:
-    """And what to give instead."""
+def test_a_network_that_cannot_be_traced_is_refused(make: Callable[[], nn.Module], message: str) -> None:
+    """The message says what to give instead."""
     with pytest.raises(MnfpnError, match=message):
         inspected(make(), (1, 3, 8, 8))
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mnfpn_cli.audit.audit import Inspection
 from mnfpn_cli.documents.audit import Audit
-from tests.audit.looked import inspected
+from tests.audit.traced import inspected
 
 Maps = Callable[[Tensor], Any]
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mnfpn_cli.documents.audit import Audit
-from tests.audit.looked import inspected
+from tests.audit.traced import inspected
 
 IMAGE = (1, 3, 8, 8)
 
@@ -68,7 +68,7 @@ def test_one_module_in_several_places_is_told_once_with_all_of_them() -> None:
     assert miscounted == ("miscounted", ("",), 48)  # five times in the state dict
     message = audit_of(Shared()).findings[0].message
     assert "called 5 times" in message
-    assert "12 parameters in truth, 60 in the state dict" in message
+    assert "12 parameters in fact, 60 in the state dict" in message
 
 
 def test_an_activation_in_several_places_does_no_harm() -> None:

@@ -11,7 +11,7 @@ from mnfpn_cli.network.network import build_meta
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.trace.meta import RULES, run_on_meta
-from tests.audit.looked import tree_of
+from tests.audit.traced import tree_of
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.trace.hidden import expressions
+from mnfpn_cli.trace.hidden import module_expressions
 from mnfpn_cli.trace.passes import Input
-from tests.audit.looked import inspected
+from tests.audit.traced import inspected
 from tests.strategies import settings_and_size
 
 IMAGE = (1, 3, 8, 8)
@@ -218,6 +218,6 @@ def test_a_layer_of_any_network_moved_into_a_list_is_found_and_none_is_accused_b
     after = inspect_network(network, [image], names).audit
     assert after is not None
     first = next(one for one in after.findings if one.kind != "stride_gap")
-    path = {module: path for path, module in expressions(network)}[network.get_submodule(name)]
+    path = {module: path for path, module in module_expressions(network)}[network.get_submodule(name)]
     assert (first.kind, first.paths) == ("unregistered", (f"{path}.moved[0]",))
     assert first.parameters == sum(one.numel() for one in layer.parameters())

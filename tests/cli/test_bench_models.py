@@ -123,7 +123,7 @@ def test_a_runtime_that_was_named_and_takes_none_of_others_is_a_failure(mnfpn: M
             ["Fails", "--model-arg", "least=40"],
             "eager on cpu, batch 1, 16x32: running Fails failed: ValueError: no images of 32",
         ),
-        (["Levels", "--model-arg", "width=-1"], "making {file}:Levels failed: RuntimeError: "),
+        (["Levels", "--model-arg", "width=-1"], "building {file}:Levels failed: RuntimeError: "),
     ],
     ids=["in a pass", "in its constructor"],
 )
@@ -223,7 +223,7 @@ def test_a_wrong_side_is_told_by_its_name(mnfpn: Mnfpn, b: str, more: list[str],
     ("b", "message", "frame"),
     [
         ("Fails' --model-arg least=40", "B ({b}): running Fails failed: ValueError: no images of 32 pixels", "forward"),
-        ("Levels' --model-arg width=-1", "--b: making {file}:Levels failed: RuntimeError: ", "__init__"),
+        ("Levels' --model-arg width=-1", "--b: building {file}:Levels failed: RuntimeError: ", "__init__"),
     ],
     ids=["in a pass", "in its constructor"],
 )

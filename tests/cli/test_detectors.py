@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mnfpn_cli.external.torchvision import KEPT
+from mnfpn_cli.external.torchvision import DECLARED
 from tests.conftest import Mnfpn
 
 pytest.importorskip("torchvision")
@@ -61,7 +61,7 @@ def test_a_detector_that_proposes_regions_is_audited_summarised_and_timed(mnfpn:
     audit, summary, bench = documents(mnfpn, f"{DETECTORS}:faster_rcnn", "--size", "64")
     check(audit, summary, bench, proposes=True)
     causes = [one["cause"] for one in bench["warnings"] if one["kind"] == "plain_operators"]
-    assert len(causes) == bool(KEPT)
+    assert len(causes) == bool(DECLARED)
     assert all("nms, roi_align of torchvision ran in plain torch" in cause for cause in causes)
 
 

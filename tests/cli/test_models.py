@@ -29,7 +29,7 @@ REFUSED = {
     "function of a similar name": (("helpr",), "--model: {nets} has no 'helpr'; did you mean '{nets}:helper'?"),
     "argument given twice": (
         ("Net", "--model-arg", "channels=4", "--model-arg", "channels=5"),
-        "--model-arg: must give an argument once, got 'channels=4' and 'channels=5'",
+        "--model-arg: must give each argument once, got 'channels=4' and 'channels=5'",
     ),
     "no network": (("number",), "--model: {nets}:number " + NO_NETWORK),
     "returns none": (("os.getpid",), "--model: {nets}:os.getpid must return an nn.Module, got an object of type int"),
@@ -37,7 +37,7 @@ REFUSED = {
     "missing argument": (("helper",), "--model-arg: " + MISSING),
     "arguments of one that is made": (
         ("made", "--model-arg", "channels=3"),
-        "--model-arg: {nets}:made is a network that is made already, and takes no arguments",
+        "--model-arg: {nets}:made is a network already, and takes no arguments",
     ),
     "too few inputs": (("Two",), f"--input: forward of Two takes {TWO}, got 1 input; {REPEAT}"),
 }
@@ -120,10 +120,10 @@ def test_colours_in_a_message_of_others_are_left_out(mnfpn: Mnfpn, tmp_path: Pat
     path = tmp_path / "coloured.py"
     path.write_text("def made():\n    raise ValueError(chr(27) + '[96mno' + chr(27) + '[0m width')\n")
     outcome = mnfpn("audit", "--model", f"{path}:made")
-    assert outcome.err.splitlines()[0] == f"error: making {path}:made failed: ValueError: no width"
+    assert outcome.err.splitlines()[0] == f"error: building {path}:made failed: ValueError: no width"
     path.write_text("def made():\n    raise ValueError('\\nno width\\nat all')\n")
     outcome = mnfpn("audit", "--model", f"{path}:made")
-    assert outcome.err.splitlines()[0] == f"error: making {path}:made failed: ValueError: no width"
+    assert outcome.err.splitlines()[0] == f"error: building {path}:made failed: ValueError: no width"
     assert first_line(RuntimeError("\x1b[96mstep 1\x1b[0m: no\nmore")) == "step 1: no"
     assert "[96m" not in outcome.err.splitlines()[-1]
 
@@ -132,9 +132,9 @@ def test_colours_in_a_message_of_others_are_left_out(mnfpn: Mnfpn, tmp_path: Pat
 @pytest.mark.parametrize(
     ("attribute", "first", "frames"),
     [
-        ("fails", "making {nets}:fails failed: ValueError: no width of 1", ["fails", "helper"]),
+        ("fails", "building {nets}:fails failed: ValueError: no width of 1", ["fails", "helper"]),
         ("FailsInside", "running FailsInside failed: ValueError: no width of 1", ["forward", "helper"]),
-        ("ends", "making {nets}:ends failed: sys.exit(4) was called", ["ends"]),
+        ("ends", "building {nets}:ends failed: sys.exit(4) was called", ["ends"]),
     ],
 )
 def test_code_that_fails_shows_its_own_frames(
@@ -156,7 +156,7 @@ def test_what_returns_no_tensors_is_told(mnfpn: Mnfpn, what: str, kind: str) -> 
     """With what it returned instead."""
     outcome = mnfpn("summary", "--model", f"{NETS}:Returns", "--model-arg", f"what={what}", *SIZE)
     assert outcome.code == 1
-    assert outcome.err.splitlines()[-1] == f"error: Returns returned no tensors, but {kind}"
+    assert outcome.err.splitlines()[-1] == f"error: Returns must return tensors, got {kind}"
 
 
 def test_what_a_file_prints_does_not_break_json(mnfpn_process: Mnfpn) -> None:

@@ -23,7 +23,7 @@ def test_a_target_is_a_place_and_an_attribute(
     """A dotted module or a file, a colon, and a name."""
     monkeypatch.chdir(Path(__file__).parent.parent)
     target = parse_target(text)
-    assert (target.place, target.attribute, target.arguments) == (place, attribute, ())
+    assert (target.source, target.attribute, target.arguments) == (place, attribute, ())
     assert (target.file is not None) == place.endswith(".py")
 
 

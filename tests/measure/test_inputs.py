@@ -2,7 +2,7 @@
 
 import torch
 
-from mnfpn_cli.external.origin import TensorInputs, in_words
+from mnfpn_cli.external.origin import TensorInputs, describe_inputs
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.runtimes.runtime import random_tensors
 from mnfpn_cli.settings.input import NetworkInput, Size
@@ -22,4 +22,4 @@ def test_images_are_one_tensor() -> None:
     """Of the shape that the input has."""
     input = NetworkInput(2, 3, Size(4, 5))
     (images,) = random_tensors(input)
-    assert (images.shape, in_words(input)) == (input.shape, "2×3×4×5")
+    assert (images.shape, describe_inputs(input)) == (input.shape, "2×3×4×5")

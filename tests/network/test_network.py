@@ -15,7 +15,7 @@ from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.plan.steps import ConvStep, LinearStep, ResizeStep, walk
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from tests.audit.looked import tree_of
+from tests.audit.traced import tree_of
 from tests.strategies import settings_and_size
 from tests.tiers import at_most
 

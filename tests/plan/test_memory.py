@@ -15,7 +15,7 @@ from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import ITEM_BYTES, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
-from tests.audit.looked import tree_of
+from tests.audit.traced import tree_of
 from tests.strategies import settings_and_size
 from tests.tiers import at_most
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.bench import NotRunRecord
-from mnfpn_cli.external.origin import in_words, inputs_of
+from mnfpn_cli.external.origin import describe_inputs, recorded_inputs
 from mnfpn_cli.report.terminal.export import weights_report
 from mnfpn_cli.report.terminal.profile import layers_tables
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, table, warning
@@ -87,7 +87,7 @@ def _all_runs(document: BenchDocument) -> list[RunRecord | NotRunRecord]:
 
 def _size(run: RunConditions) -> str:
     """The size of images as ``600x900``, or the shapes of tensors."""
-    return str(inputs_of(run.input).size)
+    return str(recorded_inputs(run.input).size)
 
 
 def _namer(document: BenchDocument) -> Callable[[RunConditions], str]:
@@ -110,7 +110,7 @@ def _namer(document: BenchDocument) -> Callable[[RunConditions], str]:
 def _title(document: BenchDocument) -> str:
     """What all runs have in common."""
     runs, first = _all_runs(document), document.runs[0]
-    parts = [f"input {in_words(inputs_of(first.input))}"] if len({run.input for run in runs}) == 1 else []
+    parts = [f"input {describe_inputs(recorded_inputs(first.input))}"] if len({run.input for run in runs}) == 1 else []
     parts += [first.dtype]
     if len({run.device for run in runs}) == 1:
         gpu = next((run.device_name for run in document.runs if run.device_name), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.external.origin import in_words, inputs_of
+from mnfpn_cli.external.origin import describe_inputs, recorded_inputs
 from mnfpn_cli.report.terminal.bench import ENDED, difference, environment_table
 from mnfpn_cli.report.terminal.tables import Report, note, phrases, table, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, seconds_range, size_in_bytes
@@ -64,7 +64,7 @@ def _sides_table(document: CompareDocument) -> Table:
     if single:
         made.add_row("runtime", f"{a.runtime}, {a.dtype}", f"{b.runtime}, {b.dtype}", "")
         made.add_row("on", _device(a), _device(b), "")
-    made.add_row("input", in_words(inputs_of(a.input)), in_words(inputs_of(b.input)), "")
+    made.add_row("input", describe_inputs(recorded_inputs(a.input)), describe_inputs(recorded_inputs(b.input)), "")
     figures = (
         ("parameters", count, a.parameters, b.parameters),
         ("MACs", scaled, a.macs, b.macs),
