@@ -5,6 +5,7 @@ from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import NetworkOptions, OutputOptions, SizeOption, WeightsOption
 from mnfpn_cli.errors import CheckError
+from mnfpn_cli.report.units import counted
 
 
 @grouped
@@ -16,9 +17,9 @@ def audit(
     model: ModelOptions,
     output: OutputOptions,
 ) -> None:
-    """Check layers and pyramid for mistakes; exit 3 if there are any.
+    """Check layers and pyramid for mistakes; exit 3 if any is found.
 
-    All layers must be registered, called, trained and counted, and each level must have its stride.
+    Every layer must be registered, called, trained and counted; every level must have its stride.
 
     Examples:
         mnfpn audit
@@ -37,6 +38,5 @@ def audit(
     assert found.audit is not None
     report = audit_title(workload) + weights_report(found.weights) + audit_report(found.audit, found.pyramids)
     emit(report, audit_document(workload, found), output)
-    faults = len(found.audit.findings)
-    if faults:
-        raise CheckError(f"the audit of {workload.origin.name} found {faults} fault{'s' * (faults > 1)}")
+    if found.audit.findings:
+        raise CheckError(f"the audit of {workload.origin.name} has {counted(len(found.audit.findings), 'finding')}")

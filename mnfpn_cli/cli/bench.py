@@ -11,6 +11,9 @@ from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interrupt
 from mnfpn_cli.cli.measuring import RuntimeOption, SamplingOptions, measuring_flag
 from mnfpn_cli.cli.models import ModelOptions, find
 from mnfpn_cli.cli.options import (
+    BATCH_HELP,
+    DEVICE_HELP,
+    TRAIN_HELP,
     DTypeOption,
     NetworkOptions,
     OutputOptions,
@@ -33,16 +36,16 @@ class CaseOptions:
 
     batch: Annotated[
         list[str] | None,
-        Option(help="Images in a batch; 1 unless given. May repeat, or hold several: 1,8,32.", metavar="N"),
+        Option(help=f"{BATCH_HELP} Can be repeated, or hold several, as 1,8,32.", metavar="N"),
     ] = None
     runtime: RuntimeOption = None
     dtype: DTypeOption = "float32"
-    train: Annotated[bool, measuring_flag("--train", "Time training steps: forward, backward, SGD.", OPTIONS)] = False
-    by_layer: Annotated[bool, measuring_flag("--by-layer", "Also time each layer, and say what would help most.")] = (
+    train: Annotated[bool, measuring_flag("--train", TRAIN_HELP, OPTIONS)] = False
+    by_layer: Annotated[bool, measuring_flag("--by-layer", "Also time each layer, and rank what to make faster.")] = (
         False
     )
     roofline: Annotated[
-        bool, measuring_flag("--roofline", "Also measure the device's limits, and how near each layer comes.")
+        bool, measuring_flag("--roofline", "Also measure the peak rates of the device, and how close each layer comes.")
     ] = False
     cold_cache: Annotated[bool, measuring_flag("--cold-cache", "Clear the caches before each pass.", MORE)] = False
     channels_last: Annotated[bool, measuring_flag("--channels-last", "Same as --runtime channels-last.", MORE)] = False
@@ -95,9 +98,7 @@ class CaseOptions:
 def bench(
     *,
     size: SizesOption = None,
-    device: Annotated[
-        list[str] | None, device_option("Run on auto (unless given), cpu, cuda, cuda:N or mps; may repeat.")
-    ] = None,
+    device: Annotated[list[str] | None, device_option(f"{DEVICE_HELP} Can be repeated.")] = None,
     what: CaseOptions,
     network: NetworkOptions,
     weights: WeightsOption = None,
@@ -107,7 +108,7 @@ def bench(
 ) -> None:
     """Measure what a network costs and how fast it runs here.
 
-    Runtimes are timed in turn with each other, on each device.
+    On each device, the runtimes are timed in turn.
 
     Examples:
         mnfpn bench --size 320 --batch 1,8

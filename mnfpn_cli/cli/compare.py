@@ -17,7 +17,9 @@ from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interrupt
 from mnfpn_cli.cli.measuring import PairSamplingOptions, RuntimeOption, measuring_flag, measuring_option
 from mnfpn_cli.cli.models import Making, ModelOptions, find
 from mnfpn_cli.cli.options import (
-    BatchIfSaid,
+    DEVICE_HELP,
+    TRAIN_HELP,
+    BatchOption,
     DTypeOption,
     NetworkOptions,
     OutputOptions,
@@ -120,15 +122,15 @@ class GateOptions:
     """What makes the exit code 3."""
 
     slower: Annotated[
-        float | None, gate_option("--fail-if-slower", "Exit 3 if B is slower than A by more than this.")
+        float | None, gate_option("--fail-if-slower", "Exit 3 if B is slower than A by more than SHARE.")
     ] = None
     larger: Annotated[
         float | None,
-        gate_option("--fail-if-larger", "Exit 3 if B has more parameters, MACs or memory by more than this."),
+        gate_option("--fail-if-larger", "Exit 3 if B exceeds A in parameters, MACs or memory by more than SHARE."),
     ] = None
     strict: Annotated[
         bool,
-        Option("--strict", help="Exit 3 also where --fail-if-slower is inconclusive.", rich_help_panel=GATES),
+        Option("--strict", help="Also exit 3 if --fail-if-slower is inconclusive.", rich_help_panel=GATES),
     ] = False
 
     def gates(self) -> "Gates":
@@ -176,13 +178,13 @@ class PlaceOptions:
     """Where, and on what, both sides run."""
 
     size: SizeOption = None
-    batch: BatchIfSaid = None
-    device: Annotated[str, device_option("Run on auto (unless given), cpu, cuda, cuda:N or mps.")] = "auto"
-    train: Annotated[bool, measuring_flag("--train", "Compare training steps.", OPTIONS)] = False
+    batch: BatchOption = None
+    device: Annotated[str, device_option(DEVICE_HELP)] = "auto"
+    train: Annotated[bool, measuring_flag("--train", TRAIN_HELP, OPTIONS)] = False
     margin: Annotated[
         float | None,
         measuring_option(
-            f"Ignore a difference up to this share; {DEFAULT_MARGIN:.0%} unless given.",
+            f"Ignore differences up to SHARE (default: {DEFAULT_MARGIN:.0%}).",
             "SHARE",
             parser=share("--margin"),
         ),
@@ -200,24 +202,26 @@ class PlaceOptions:
 def compare(
     *,
     files: Annotated[
-        list[str] | None, Argument(help="Two JSON results of mnfpn bench.", metavar="[OLD.json NEW.json]"), Reads()
+        list[str] | None,
+        Argument(help="Two JSON results of mnfpn bench, instead of --a and --b.", metavar="[OLD.json NEW.json]"),
+        Reads(),
     ] = None,
     a: Annotated[
         str | None,
-        Option("--a", help="Options of the first network, with --runtime and --dtype.", metavar="'OPTIONS'"),
+        Option("--a", help="Set the options of network A, also --runtime and --dtype.", metavar="'OPTIONS'"),
         Reads(files_of_side),
     ] = None,
     b: Annotated[
-        str | None, Option("--b", help="Options of the second network.", metavar="'OPTIONS'"), Reads(files_of_side)
+        str | None, Option("--b", help="Set the options of network B.", metavar="'OPTIONS'"), Reads(files_of_side)
     ] = None,
     place: PlaceOptions,
     gates: GateOptions,
     sampling: PairSamplingOptions,
     output: OutputOptions,
 ) -> None:
-    """Say which of two networks is faster.
+    """Compare the speed and cost of two networks.
 
-    Both are timed in turn here, or two results of bench are compared.
+    Time both in turn on this machine, or compare two JSON results of mnfpn bench.
 
     Examples:
         mnfpn compare --a "--runtime eager" --b "--runtime fused"

@@ -23,15 +23,15 @@ LABEL = 24
 """Columns of a page, and of an option with its value."""
 
 OPTIONS = "Options"
-NETWORK = "Network: a MobileNetV2 with a pyramid, changed by"
-SPACE = "Choices, separated by commas"
+NETWORK = "Network (default: a MobileNetV2 with a feature pyramid)"
+SPACE = "Design space (separate the choices by commas)"
 BUDGET = "Budget"
 GATES = "Gates"
 OUTPUT = "Output"
 MEASURING = "Measuring"
-OTHERS = "Any other network (this runs its code)"
+EXTERNAL = "External network (runs its code)"
 MORE = "More options"
-PANELS = (OPTIONS, SPACE, NETWORK, BUDGET, GATES, OUTPUT, MEASURING, OTHERS, MORE)
+PANELS = (OPTIONS, SPACE, NETWORK, BUDGET, GATES, OUTPUT, MEASURING, EXTERNAL, MORE)
 """The headings above options, in the order of a page."""
 
 Rows = Sequence[tuple[str, str]]

@@ -17,23 +17,24 @@ from mnfpn_cli.cli.help import Command, CommandGroup, Summary, told
 from mnfpn_cli.cli.stderr import write_error
 from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.text import either
 
-LOOK, MEASURE, SEARCH, SETTINGS = "Look into a network", "Measure and export", "Search among many networks", "Settings"
+INSPECT, MEASURE, SEARCH, SETTINGS = "Inspect a network", "Measure and export", "Search many networks", "Settings"
 
 SUMMARIES = (
-    Summary("summary", "Show the layers of a network: shapes, parameters, MACs.", LOOK),
-    Summary("shapes", "Show the feature maps that come out: level, stride, shape, bytes.", LOOK),
-    Summary("audit", "Check layers and pyramid for mistakes; exit 3 if there are any.", LOOK),
+    Summary("summary", "Show the layers of a network: shapes, parameters, MACs.", INSPECT),
+    Summary("shapes", "Show the output feature maps: level, stride, shape, bytes.", INSPECT),
+    Summary("audit", "Check layers and pyramid for mistakes; exit 3 if any is found.", INSPECT),
     Summary("bench", "Measure what a network costs and how fast it runs here.", MEASURE),
-    Summary("compare", "Say which of two networks is faster.", MEASURE),
+    Summary("compare", "Compare the speed and cost of two networks.", MEASURE),
     Summary("export", "Write a network to a file, and check the file against the network.", MEASURE),
     Summary("sweep", "Plan every network of a design space, and measure the chosen ones.", SEARCH),
-    Summary("report", "Show the measured frontier of a store, also as a page or picture.", SEARCH),
-    Summary("recommend", "Name the best measured runs under a budget.", SEARCH),
-    Summary("runs", "List, show, prune, merge and export what a store holds.", SEARCH),
+    Summary("report", "Show the measured frontier of a store as text, page or picture.", SEARCH),
+    Summary("recommend", "Recommend measured runs within a budget.", SEARCH),
+    Summary("runs", "List, show, prune, merge and export the runs of a store.", SEARCH),
     Summary(
         "schema",
-        "Print the JSON Schema of a document or of a settings file: every key, with its meaning and unit.",
+        "Print the JSON Schema of a document or a settings file.",
         SETTINGS,
     ),
     Summary("settings", "Show settings and presets.", SETTINGS),
@@ -77,12 +78,12 @@ mnfpn: a workbench for MobileNetV2 backbones with feature pyramids.
 
 Try:
   mnfpn summary --tree              Draw the network: stages, laterals, levels.
-  mnfpn shapes --size 600x900       Show the feature maps that come out.
+  mnfpn shapes --size 600x900       Show the output feature maps.
   mnfpn bench --size 320            Measure how fast it runs here.
 
 Help:
   mnfpn --help                      List all commands.
-  mnfpn bench --help                Show the options of one.
+  mnfpn bench --help                Show the options of a command.
   mnfpn settings presets            List networks to start from."""
 
 
@@ -115,9 +116,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="`mnfpn COMMAND --help` has examples of each. Options beat a settings file, and a file beats a preset. "
-    "Exit codes: 0 fine, 1 could not be done, 2 wrong usage, 3 a check failed, 128 + n ended by signal n "
-    "(130: Ctrl-C).",
+    epilog="`mnfpn COMMAND --help` has its options and examples. Options override a settings file, which "
+    "overrides a preset. Exit codes: 0 success, 1 failure, 2 wrong usage or settings, 3 a requested check failed, "
+    "128 + n ended by signal n (130: Ctrl-C).",
 )
 
 
@@ -146,7 +147,7 @@ def mnfpn(
     show_completion: Annotated[
         str | None,
         typer.Option(
-            help=f"Print the completion script of a shell: {', '.join(SHELLS)}.",
+            help=f"Print the completion script for {either(SHELLS)}.",
             metavar="[SHELL]",
             callback=_printing(script),
             autocompletion=words(*SHELLS),
@@ -155,14 +156,14 @@ def mnfpn(
     install_completion: Annotated[
         str | None,
         typer.Option(
-            help="Install that script for a shell; for the one in use unless named.",
+            help="Install the completion script (default: for the current shell).",
             metavar="[SHELL]",
             callback=_printing(install),
             autocompletion=words(*SHELLS),
         ),
     ] = None,
 ) -> None:
-    """Work on MobileNetV2 backbones with feature pyramids: see what is in them, what comes out, and what it costs.
+    """Inspect, measure, export and search MobileNetV2 backbones with feature pyramids.
 
     Examples:
         mnfpn summary --tree

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from mnfpn_cli.cli.help import OTHERS
+from mnfpn_cli.cli.help import EXTERNAL
 from mnfpn_cli.cli.options import NetworkOptions
 from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.errors import Problem, UsageError
@@ -27,7 +27,7 @@ DEFAULT_CHANNELS = 3
 
 def model_option(help: str, metavar: str) -> Any:
     """An option on networks of others."""
-    return Option(help=help, metavar=metavar, rich_help_panel=OTHERS)
+    return Option(help=help, metavar=metavar, rich_help_panel=EXTERNAL)
 
 
 def files_of_target(text: str) -> Iterator[Path]:
@@ -52,13 +52,15 @@ class ModelOptions:
 
     model: Annotated[
         str | None,
-        model_option("Take an nn.Module, or what returns one: module:name or file.py:name.", "TARGET"),
+        model_option("Use an nn.Module, or a callable that returns one: module:name or file.py:name.", "TARGET"),
         Reads(files_of_target),
     ] = None
-    model_arg: Annotated[list[str] | None, model_option("Call it with this argument; may repeat.", "KEY=VALUE")] = None
+    model_arg: Annotated[
+        list[str] | None, model_option("Call it with this argument. Can be repeated.", "KEY=VALUE")
+    ] = None
     input: Annotated[
         list[str] | None,
-        model_option("Give it an input of this shape, as 1x3x600x900 or 1x128:int64; repeat it for more.", "SHAPE"),
+        model_option("Pass it an input of this shape, as 1x3x600x900 or 1x128:int64. Can be repeated.", "SHAPE"),
     ] = None
 
     def workloads(

@@ -12,12 +12,27 @@ from mnfpn_cli.cli.completion import complete_setting, offering, preset_words, w
 from mnfpn_cli.cli.help import MORE, NETWORK, OPTIONS, OUTPUT
 from mnfpn_cli.cli.paths import Reads, Writes, form_of_file
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.settings.execution import DEVICES
-from mnfpn_cli.settings.input import DEFAULT_SIZE, ITEM_BYTES, MAX_BATCH, DType
-from mnfpn_cli.text import did_you_mean
+from mnfpn_cli.settings.execution import DEFAULT_RUNTIME, DEVICES, runtime_names
+from mnfpn_cli.settings.input import DEFAULT_DTYPE, DEFAULT_SIZE, ITEM_BYTES, MAX_BATCH, DType
+from mnfpn_cli.text import did_you_mean, either
 
 if TYPE_CHECKING:
     from mnfpn_cli.settings.network import NetworkSettings
+
+
+PRESET_HELP = "Start from a preset; `mnfpn settings presets` lists them."
+WIDTH_HELP = "Multiply the channels of the backbone by X."
+PYRAMID_HELP = "Use N channels in every pyramid level."
+STAGES_HELP = "Set the stages, each as expansion,channels,repeats,stride: '1,16,1,1 6,24,2,2'."
+CHANNELS_HELP = "Set the channels of the input image (default: 3)."
+BATCH_HELP = "Put N images in a batch (default: 1)."
+SIZE_HELP = f"Set the image size, height first (default: {DEFAULT_SIZE})."
+DTYPE_HELP = f"Compute in {either(ITEM_BYTES)} (default: {DEFAULT_DTYPE})."
+DEVICE_HELP = "Run on auto, cpu, cuda, cuda:N or mps (default: auto)."
+RUNTIME_HELP = f"Run with {either((*runtime_names(), 'all'))} (default: {DEFAULT_RUNTIME})."
+THREADS_HELP = "Use N CPU threads (default: torch's choice)."
+TRAIN_HELP = "Time training steps: forward, backward, SGD."
+"""The same option has the same help on all commands; what one adds follows."""
 
 
 def whole(option: str, low: int | None = None, high: int | None = None) -> Callable[[str], int]:
@@ -112,34 +127,34 @@ class NetworkOptions:
 
     preset: Annotated[
         str | None,
-        network_option(
-            "Start from a preset; `mnfpn settings presets` lists them.", "NAME", autocompletion=offering(preset_words)
-        ),
+        network_option(PRESET_HELP, "NAME", autocompletion=offering(preset_words)),
     ] = None
     width_mult: Annotated[
         float | None,
-        network_option("Scale the channels of the backbone.", "X", parser=number("--width-mult")),
+        network_option(WIDTH_HELP, "X", parser=number("--width-mult")),
     ] = None
     pyramid_channels: Annotated[
         int | None,
-        network_option("Give every pyramid level this many channels.", "N", parser=whole("--pyramid-channels")),
+        network_option(PYRAMID_HELP, "N", parser=whole("--pyramid-channels")),
     ] = None
     set: Annotated[
         list[str] | None,
         network_option(
-            "Set any other key, as pyramid.smooth=separable; may repeat.", "KEY=VALUE", autocompletion=complete_setting
+            "Set any settings key, as pyramid.smooth=separable. Can be repeated.",
+            "KEY=VALUE",
+            autocompletion=complete_setting,
         ),
     ] = None
     config: Annotated[
-        str | None, network_option("Read settings from a JSON file; - is standard input.", "FILE"), Reads()
+        str | None, network_option("Read settings from a JSON file (- for standard input).", "FILE"), Reads()
     ] = None
     stages: Annotated[
         str | None,
-        network_option("Give the rows of expansion, channels, repeats, stride: '1,16,1,1 6,24,2,2'.", "ROWS", MORE),
+        network_option(STAGES_HELP, "ROWS", MORE),
     ] = None
     in_channels: Annotated[
         int | None,
-        network_option("Channels of the input image; 3 unless given.", "N", MORE, parser=whole("--in-channels")),
+        network_option(CHANNELS_HELP, "N", MORE, parser=whole("--in-channels")),
     ] = None
 
     def settings(self, weights: Path | None = None) -> "NetworkSettings":
@@ -182,7 +197,7 @@ class OutputOptions:
     output: Annotated[
         Path | None,
         Option(
-            help="Also write the result to this file, as JSON if its name ends in .json.",
+            help="Also write the result to FILE; as JSON if it ends in .json.",
             metavar="FILE",
             rich_help_panel=OUTPUT,
         ),
@@ -220,7 +235,7 @@ class RowOutputOptions(OutputOptions):
 
     format: Annotated[
         str | None,
-        choice_option("--format", FORMATS, "Print text, json, csv or markdown; text unless given.", "FORMAT", OUTPUT),
+        choice_option("--format", FORMATS, "Print text, json, csv or markdown (default: text).", "FORMAT", OUTPUT),
     ] = None
 
     forms: ClassVar[tuple[str, ...]] = FORMATS
@@ -239,32 +254,31 @@ class RowOutputOptions(OutputOptions):
 WeightsOption = Annotated[
     Path | None,
     network_option(
-        "Load a checkpoint of torchvision, timm, tonylins, pytorch-fpn or mnfpn, .pth or .safetensors.", "FILE"
+        "Load a checkpoint (.pth, .safetensors) of torchvision, timm, tonylins, pytorch-fpn or mnfpn.", "FILE"
     ),
     Reads(),
 ]
-_SIZE = f"Image size, height first; {DEFAULT_SIZE} unless given"
-SizeOption = Annotated[str | None, Option(help=f"{_SIZE}.", metavar="HxW")]
-SizesOption = Annotated[list[str] | None, Option(help=f"{_SIZE}. May repeat, or hold several: 320,640.", metavar="HxW")]
+SizeOption = Annotated[str | None, Option(help=SIZE_HELP, metavar="HxW")]
+SizesOption = Annotated[
+    list[str] | None, Option(help=f"{SIZE_HELP} Can be repeated, or hold several, as 320,640.", metavar="HxW")
+]
 
 
 def dtype_option(help: str) -> Any:
     """An option for the type of the elements of maps and weights."""
-    first, *others, last = ITEM_BYTES
-    text = f"{help} {first} (unless given), {', '.join(others)} or {last}."
-    return choice_option("--dtype", tuple(ITEM_BYTES), text, "TYPE")
+    return choice_option("--dtype", tuple(ITEM_BYTES), help, "TYPE")
 
 
-DTypeOption = Annotated[DType, dtype_option("Compute in")]
-DTypeIfSaid = Annotated[DType | None, dtype_option("Count bytes as")]
-BatchIfSaid = Annotated[
+DTypeOption = Annotated[DType, dtype_option(DTYPE_HELP)]
+BytesDTypeOption = Annotated[DType | None, dtype_option(DTYPE_HELP.replace("Compute", "Count the bytes of maps"))]
+BatchOption = Annotated[
     int | None,
-    Option(help="Images in a batch; 1 unless given.", metavar="N", parser=whole("--batch", 1, MAX_BATCH)),
+    Option(help=BATCH_HELP, metavar="N", parser=whole("--batch", 1, MAX_BATCH)),
 ]
 SeedOption = Annotated[
     int,
     Option(
-        help="Seed of the random weights; 0 unless given.",
+        help="Seed the random weights with N (default: 0).",
         metavar="N",
         parser=whole("--seed", 0, 2**63 - 1),
         rich_help_panel=MORE,
@@ -273,7 +287,7 @@ SeedOption = Annotated[
 ThreadsOption = Annotated[
     int | None,
     Option(
-        help="CPU threads; torch's choice unless given.",
+        help=THREADS_HELP,
         metavar="N",
         parser=whole("--threads", 1, 4096),
         rich_help_panel=MORE,

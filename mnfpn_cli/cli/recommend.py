@@ -21,22 +21,22 @@ def recommend(
     store: StoreOption,
     budget: BudgetOptions,
     output: OutputOptions,
-    device: Annotated[str | None, device_option("Only runs measured on this device.")] = None,
+    device: Annotated[str | None, device_option("Include only runs of this device.")] = None,
     runtime: Annotated[
         str | None,
         Option(
-            help="Only runs of this runtime; several, as eager,fused.",
+            help="Include only runs of these runtimes, as eager,fused.",
             metavar="NAME",
             autocompletion=offering(runtime_words),
         ),
     ] = None,
     batch: Annotated[
-        int | None, Option(help="Only runs of this batch.", metavar="N", parser=whole("--batch", 1))
+        int | None, Option(help="Include only runs with N images in a batch.", metavar="N", parser=whole("--batch", 1))
     ] = None,
 ) -> None:
-    """Name the best measured runs under a budget.
+    """Recommend measured runs within a budget.
 
-    The best keep the most capacity. It also says what more would cost.
+    The runs with the most capacity come first. The result also shows what more capacity would cost.
 
     Examples:
         mnfpn recommend --store runs.db --max-latency 30ms

@@ -11,6 +11,7 @@ from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.cli.sweep_options import StoreOption, choose_runs, device_filter
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.text import either
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,20 +27,25 @@ def report(
     store: StoreOption,
     output: Annotated[
         Path | None,
-        Option(help="Write a page or a plot instead: report.html, plot.png, plot.svg.", metavar="FILE"),
+        Option(help="Write a page or a plot to FILE instead, as report.html, plot.png or plot.svg.", metavar="FILE"),
         Writes(),
     ] = None,
     format: Annotated[
         str | None,
-        choice_option("--format", FORMATS, f"Write {', '.join(FORMATS)}; by the file's name unless given.", "FORMAT"),
+        choice_option(
+            "--format",
+            FORMATS,
+            f"Write {either(FORMATS)} (default: by the suffix of FILE).",
+            "FORMAT",
+        ),
     ] = None,
-    device: Annotated[str | None, device_option("Only runs measured on this device.")] = None,
+    device: Annotated[str | None, device_option("Include only runs of this device.")] = None,
     sweep: Annotated[
-        int | None, Option(help="Only runs of this sweep.", metavar="N", parser=whole("--sweep", 1))
+        int | None, Option(help="Include only runs of this sweep.", metavar="N", parser=whole("--sweep", 1))
     ] = None,
     json: Annotated[bool, json_option()] = False,
 ) -> None:
-    """Show the measured frontier of a store, also as a page or picture.
+    """Show the measured frontier of a store as text, page or picture.
 
     Examples:
         mnfpn report --store runs.db

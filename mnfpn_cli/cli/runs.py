@@ -14,6 +14,7 @@ from mnfpn_cli.cli.options import OutputOptions, choice_option, json_option, who
 from mnfpn_cli.cli.paths import Reads, Writes, check_not_read, form_of_file
 from mnfpn_cli.cli.sweep_options import StoreOption, files_of_store
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
+from mnfpn_cli.text import either
 
 if TYPE_CHECKING:
     from mnfpn_cli.store.rows import Status
@@ -24,9 +25,8 @@ STATUSES = ("done", "failed", "pending")
 FORMATS = ("csv", "json", "parquet", "markdown")
 ON_SCREEN, IN_PIPE = 50, 10_000
 """Runs that are listed, unless more are asked for: a table of many more takes minutes."""
-USUAL = f"{ON_SCREEN} in a terminal and {IN_PIPE} elsewhere"
 
-HELP = """List, show, prune, merge and export what a store holds.
+HELP = """List, show, prune, merge and export the runs of a store.
 
 Examples:
     mnfpn runs list --store runs.db
@@ -36,9 +36,11 @@ runs = Typer(name="runs", cls=CommandGroup, help=HELP, add_completion=False)
 
 StatusOption = Annotated[
     str | None,
-    choice_option("--status", STATUSES, f"Only runs that are {', '.join(STATUSES)}.", "STATUS"),
+    choice_option("--status", STATUSES, f"Include only runs that are {either(STATUSES)}.", "STATUS"),
 ]
-SweepOption = Annotated[int | None, Option(help="Only runs of this sweep.", metavar="N", parser=whole("--sweep", 1))]
+SweepOption = Annotated[
+    int | None, Option(help="Include only runs of this sweep.", metavar="N", parser=whole("--sweep", 1))
+]
 
 
 @runs.command("list", cls=Command)
@@ -50,10 +52,14 @@ def list_(
     sweep: SweepOption = None,
     limit: Annotated[
         int | None,
-        Option(help=f"List at most this many runs; {USUAL} unless given.", metavar="N", parser=whole("--limit", 1)),
+        Option(
+            help=f"List at most N runs (default: {ON_SCREEN} in a terminal, else {IN_PIPE}).",
+            metavar="N",
+            parser=whole("--limit", 1),
+        ),
     ] = None,
 ) -> None:
-    """List sweeps and runs, the latest first.
+    """List sweeps and runs, newest first.
 
     Examples:
         mnfpn runs list --store runs.db
@@ -79,13 +85,13 @@ def list_(
 @runs.command("show", cls=Command)
 @grouped
 def show(
-    key: Annotated[str, Argument(help="The key of a run, or its beginning.", metavar="KEY")],
+    key: Annotated[str, Argument(help="The key of a run, or its first characters.", metavar="KEY")],
     store: StoreOption,
     output: OutputOptions,
 ) -> None:
-    """Show all about one run: settings, cost, results, environment.
+    """Show the settings, cost, results and environment of a run.
 
-    It also gives the command that measures the run.
+    Also show the command that measures the run.
 
     Examples:
         mnfpn runs show 3f2a --store runs.db
@@ -111,20 +117,20 @@ def prune(
     store: StoreOption,
     output: OutputOptions,
     keys: Annotated[
-        list[str] | None, Argument(help="Runs to remove by key, or its beginning.", metavar="[KEY]...")
+        list[str] | None, Argument(help="The keys of runs to remove, or their first characters.", metavar="[KEY]...")
     ] = None,
-    failed: Annotated[bool, Option("--failed", help="Remove the runs that failed.")] = False,
+    failed: Annotated[bool, Option("--failed", help="Remove runs that failed.")] = False,
     pending: Annotated[
-        bool, Option("--pending", help="Remove the runs that are not measured yet, which ends their sweeps.")
+        bool, Option("--pending", help="Remove runs that are not measured yet; this ends their sweeps.")
     ] = False,
     superseded: Annotated[
-        bool, Option("--superseded", help="Remove results of runs that were measured again.")
+        bool, Option("--superseded", help="Remove older results of runs that were measured again.")
     ] = False,
-    dry_run: Annotated[bool, Option("--dry-run", help="Only say what would be removed.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only show what would be removed.")] = False,
 ) -> None:
     """Remove runs from a store, with their results.
 
-    What is being measured stays.
+    Runs that are being measured stay.
 
     Examples:
         mnfpn runs prune --store runs.db --failed --dry-run
@@ -140,7 +146,7 @@ def prune(
 
     statuses: list[Status] = [*(["failed"] * failed), *(["pending"] * pending)]  # type: ignore[list-item]
     if not (statuses or superseded or keys):
-        raise UsageError(Problem("prune", "must be told what: --failed, --pending, --superseded, or keys"))
+        raise UsageError(Problem("prune", "must be given --failed, --pending, --superseded or keys of runs"))
     with open_store(store) as opened:
         unwanted = Unwanted(statuses, [full_key(opened, key.lower()) for key in keys or ()], superseded)
         if not dry_run:
@@ -173,15 +179,15 @@ def files_of_other(name: str) -> tuple[Path, ...]:
 def merge(
     other: Annotated[
         str,
-        Argument(help="The store whose results are copied: a file or a URL.", metavar="OTHER"),
+        Argument(help="The store to copy from: an SQLite file or PostgreSQL URL.", metavar="OTHER"),
         Reads(files_of_other),
     ],
     store: StoreOption,
     output: OutputOptions,
 ) -> None:
-    """Copy what was measured from another store.
+    """Copy runs and results from another store.
 
-    The store is made where there is none.
+    The store of --store is created if it does not exist.
 
     Examples:
         mnfpn runs merge other.db --store runs.db
@@ -214,20 +220,20 @@ def export(
         choice_option(
             "--format",
             FORMATS,
-            f"Write {', '.join(FORMATS)}; by the file's name unless given, and json to standard output.",
+            f"Write {either(FORMATS)} (default: by the suffix of FILE; json to standard output).",
             "FORMAT",
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        Option(help="Write this file, whole or not at all; to standard output unless given.", metavar="FILE"),
+        Option(help="Write to FILE, whole or not at all (default: to standard output).", metavar="FILE"),
         Writes(),
     ] = None,
     status: StatusOption = None,
     sweep: SweepOption = None,
     json: Annotated[bool, json_option()] = False,
 ) -> None:
-    """Write the runs as rows that other programs read.
+    """Write runs as rows for other programs.
 
     Examples:
         mnfpn runs export --store runs.db --output runs.csv

@@ -33,9 +33,9 @@ class SettingsOutputOptions(OutputOptions):
 @settings.command("show", cls=Command)
 @grouped
 def show(network: NetworkOptions, output: SettingsOutputOptions) -> None:
-    """Print the settings that options give, as JSON for --config.
+    """Print the settings that the options give, as JSON for --config.
 
-    They are JSON with and without --json.
+    The result is JSON with or without --json.
 
     Examples:
         mnfpn settings show --preset fpnssd

@@ -9,8 +9,8 @@ from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.models import ModelOptions, planned
 from mnfpn_cli.cli.options import (
-    BatchIfSaid,
-    DTypeIfSaid,
+    BatchOption,
+    BytesDTypeOption,
     NetworkOptions,
     OutputOptions,
     SizesOption,
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 def shapes(
     *,
     size: SizesOption = None,
-    batch: BatchIfSaid = None,
-    dtype: DTypeIfSaid = None,
-    verify: Annotated[bool, Option("--verify", help="Run the real network too; exit 3 if anything differs.")] = False,
+    batch: BatchOption = None,
+    dtype: BytesDTypeOption = None,
+    verify: Annotated[bool, Option("--verify", help="Also run the real network; exit 3 if anything differs.")] = False,
     network: NetworkOptions,
     weights: WeightsOption = None,
     model: ModelOptions,
     output: OutputOptions,
 ) -> None:
-    """Show the feature maps that come out: level, stride, shape, bytes.
+    """Show the output feature maps: level, stride, shape, bytes.
 
     Examples:
         mnfpn shapes --size 600x900

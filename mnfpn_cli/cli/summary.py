@@ -15,7 +15,7 @@ from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import FromSettings, Origin, Workload
 from mnfpn_cli.report.terminal.summary import SORT_KEYS, Selection, SortKey, select
-from mnfpn_cli.text import as_option, did_you_mean
+from mnfpn_cli.text import as_option, did_you_mean, either
 
 if TYPE_CHECKING:
     from mnfpn_cli.audit.tree import LayerTree
@@ -31,7 +31,7 @@ class RowOptions:
     depth: Annotated[
         int | None,
         Option(
-            help=f"Show layers down to this depth; {DEFAULT_DEPTH} unless given, all in other formats than text.",
+            help=f"Show layers down to depth N (default: {DEFAULT_DEPTH}; all in json, csv and markdown).",
             metavar="N",
             parser=whole("--depth", 1),
         ),
@@ -39,14 +39,15 @@ class RowOptions:
     sort: Annotated[
         SortKey | None,
         choice_option(
-            "--sort", SORT_KEYS, f"Show single layers, sorted by {', '.join(SORT_KEYS[:-1])} or {SORT_KEYS[-1]}.", "KEY"
+            "--sort",
+            SORT_KEYS,
+            f"Show only single layers, sorted by {either(SORT_KEYS)}.",
+            "KEY",
         ),
     ] = None
-    top: Annotated[int | None, Option(help="Show at most this many rows.", metavar="N", parser=whole("--top", 1))] = (
-        None
-    )
+    top: Annotated[int | None, Option(help="Show at most N rows.", metavar="N", parser=whole("--top", 1))] = None
     filter: Annotated[
-        str | None, Option(help="Show layers whose path matches: 'pyramid.*', '*.conv'.", metavar="GLOB")
+        str | None, Option(help="Show only layers whose path matches, as 'pyramid.*' or '*.conv'.", metavar="GLOB")
     ] = None
 
     def given(self) -> list[str]:
@@ -83,8 +84,10 @@ class RowOptions:
 class PictureOptions:
     """The network as a diagram."""
 
-    tree: Annotated[bool, Option("--tree", help="Draw stages, laterals and levels instead.")] = False
-    svg: Annotated[Path | None, Option(help="Write that drawing as a picture too.", metavar="FILE"), Writes()] = None
+    tree: Annotated[bool, Option("--tree", help="Draw stages, laterals and levels instead of listing layers.")] = False
+    svg: Annotated[Path | None, Option(help="Also write this drawing to FILE, as SVG.", metavar="FILE"), Writes()] = (
+        None
+    )
 
     def plan(self, origin: Origin) -> "NetworkPlan | None":
         """The plan that is drawn; None where no picture is asked for.
@@ -141,9 +144,9 @@ def summary(
     size: SizeOption = None,
     rows: RowOptions,
     counts: Annotated[
-        bool, Option("--counts", help="Also show the operations, and what other counters print.")
+        bool, Option("--counts", help="Also show all operations, and the figures of other counters.")
     ] = False,
-    audit: Annotated[bool, Option("--audit/--no-audit", help="Leave out the checks of mnfpn audit.")] = True,
+    audit: Annotated[bool, Option("--audit/--no-audit", help="Skip the checks of mnfpn audit.")] = True,
     network: NetworkOptions,
     weights: WeightsOption = None,
     model: ModelOptions,

@@ -8,7 +8,7 @@ from mnfpn_cli.cli.groups import grouped, spelled
 from mnfpn_cli.cli.measuring import SamplingOptions
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.cli.paths import check_not_read
-from mnfpn_cli.cli.sweep_options import BudgetOptions, MeasuringOptions, SpaceOptions, StoreIfSaid
+from mnfpn_cli.cli.sweep_options import BudgetOptions, OptionalStoreOption, SpaceOptions, SweepOptions
 from mnfpn_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ WORTH_A_CLUSTER = 100_000
 @grouped
 def sweep(
     *,
-    store: StoreIfSaid = None,
-    how: MeasuringOptions,
+    store: OptionalStoreOption = None,
+    how: SweepOptions,
     space: SpaceOptions,
     budget: BudgetOptions,
     sampling: SamplingOptions,
@@ -31,7 +31,7 @@ def sweep(
 ) -> None:
     """Plan every network of a design space, and measure the chosen ones.
 
-    The budget and --measure choose. Each run is measured by itself.
+    The budget and --measure choose the runs. Each run is measured in its own process.
 
     Examples:
         mnfpn sweep --width-mult 0.5,0.75,1.0 --size 320,640 --measure none
@@ -58,7 +58,7 @@ def sweep(
 
 
 def _choose(
-    space: SpaceOptions, budget: BudgetOptions, how: MeasuringOptions, command: str, output: Path | None
+    space: SpaceOptions, budget: BudgetOptions, how: SweepOptions, command: str, output: Path | None
 ) -> "Chosen":
     """The space worked out, and the runs of it that are to be measured.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.cli.interrupts import stopping
 from mnfpn_cli.cli.options import OutputOptions
-from mnfpn_cli.cli.sweep_options import MeasuringOptions
+from mnfpn_cli.cli.sweep_options import SweepOptions
 from mnfpn_cli.cli.sweep_progress import ON_RAY, machine_of, show, show_swept
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError
 from mnfpn_cli.report.units import counted
@@ -29,7 +29,7 @@ class SweepInterruptedError(MnfpnError):
 
 
 def measure(
-    name: str, chosen: "Chosen", measuring: "MeasuringRecord", options: MeasuringOptions, output: OutputOptions
+    name: str, chosen: "Chosen", measuring: "MeasuringRecord", options: SweepOptions, output: OutputOptions
 ) -> None:
     """Put a sweep down in a store, and measure it.
 
@@ -57,7 +57,7 @@ def measure(
             _run(store, [sweep], pool, options, output)
 
 
-def go_on(name: str, options: MeasuringOptions, output: OutputOptions) -> None:
+def go_on(name: str, options: SweepOptions, output: OutputOptions) -> None:
     """Measure what the sweeps of a store have left.
 
     Raises:
@@ -115,9 +115,7 @@ def _finished(store: "Store", output: OutputOptions) -> None:
         raise MnfpnError("\n".join(failed))
 
 
-def _run(
-    store: "Store", numbers: Sequence[int], pool: "Pool", options: MeasuringOptions, output: OutputOptions
-) -> None:
+def _run(store: "Store", numbers: Sequence[int], pool: "Pool", options: SweepOptions, output: OutputOptions) -> None:
     """Measure sweeps one after the other, and print what came of them.
 
     The newest comes first: what several have left is measured as it was asked for last.
@@ -156,7 +154,7 @@ def _resume(store: "Store") -> str:
 
 
 @contextmanager
-def _machines(options: MeasuringOptions, runs: "Sequence[Run]") -> "Iterator[Pool]":
+def _machines(options: SweepOptions, runs: "Sequence[Run]") -> "Iterator[Pool]":
     """What measures: this machine, or those of a cluster.
 
     Raises:

@@ -10,10 +10,25 @@ from typer import Option
 from mnfpn_cli.cli.completion import complete_setting, offering, preset_words, runtime_words, words
 from mnfpn_cli.cli.help import BUDGET, MEASURING, MORE, OPTIONS, SPACE
 from mnfpn_cli.cli.measuring import SamplingOptions
-from mnfpn_cli.cli.options import number, whole
+from mnfpn_cli.cli.options import (
+    BATCH_HELP,
+    CHANNELS_HELP,
+    DEVICE_HELP,
+    DTYPE_HELP,
+    PRESET_HELP,
+    PYRAMID_HELP,
+    RUNTIME_HELP,
+    SIZE_HELP,
+    STAGES_HELP,
+    THREADS_HELP,
+    TRAIN_HELP,
+    WIDTH_HELP,
+    number,
+    whole,
+)
 from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.settings.execution import DEVICES
+from mnfpn_cli.settings.execution import DEVICES, LAYERED
 from mnfpn_cli.settings.input import ITEM_BYTES
 from mnfpn_cli.text import as_option, did_you_mean
 
@@ -78,46 +93,55 @@ def space_option(help: str, metavar: str, panel: str = SPACE, **more: Any) -> An
 class SpaceOptions:
     """The choices for each key."""
 
-    width_mult: Annotated[list[str] | None, space_option("Scale the channels of the backbone.", "X,...")] = None
-    pyramid_channels: Annotated[list[str] | None, space_option("Channels of every pyramid level.", "N,...")] = None
+    width_mult: Annotated[list[str] | None, space_option(WIDTH_HELP, "X,...")] = None
+    pyramid_channels: Annotated[list[str] | None, space_option(PYRAMID_HELP, "N,...")] = None
     set: Annotated[
         list[str] | None,
         space_option(
-            "Set any other key, as pyramid.smooth=conv,separable; may repeat.",
+            "Set any settings key, as pyramid.smooth=conv,separable. Can be repeated.",
             "KEY=VALUE,...",
             autocompletion=complete_setting,
         ),
     ] = None
     preset: Annotated[
-        list[str] | None, space_option("Start from presets.", "NAME,...", autocompletion=offering(preset_words))
+        list[str] | None,
+        space_option(
+            PRESET_HELP,
+            "NAME,...",
+            autocompletion=offering(preset_words),
+        ),
     ] = None
-    size: Annotated[list[str] | None, space_option("Image sizes, as 320x320,600x900.", "HxW,...")] = None
-    batch: Annotated[list[str] | None, space_option("Images in a batch.", "N,...")] = None
+    size: Annotated[list[str] | None, space_option(SIZE_HELP, "HxW,...")] = None
+    batch: Annotated[list[str] | None, space_option(BATCH_HELP, "N,...")] = None
     runtime: Annotated[
         list[str] | None,
-        space_option("Runtimes, or all.", "NAME,...", autocompletion=offering(runtime_words)),
+        space_option(RUNTIME_HELP, "NAME,...", autocompletion=offering(runtime_words)),
     ] = None
     device: Annotated[
         list[str] | None,
-        space_option("Devices: auto, cpu, cuda, cuda:N, mps.", "DEVICE,...", autocompletion=words(*DEVICES)),
+        space_option(DEVICE_HELP, "DEVICE,...", autocompletion=words(*DEVICES)),
     ] = None
     dtype: Annotated[
         list[str] | None,
-        space_option("Types: float32, bfloat16, float16.", "TYPE,...", autocompletion=words(*ITEM_BYTES)),
+        space_option(DTYPE_HELP, "TYPE,...", autocompletion=words(*ITEM_BYTES)),
     ] = None
-    space: Annotated[Path | None, space_option("Read choices from a JSON file.", "FILE"), Reads()] = None
+    space: Annotated[Path | None, space_option("Read a design space from a JSON file.", "FILE"), Reads()] = None
     config: Annotated[
-        list[str] | None, space_option("Read settings from a file; repeat it for more.", "FILE", MORE), Reads()
+        list[str] | None, space_option("Read settings from a JSON file. Can be repeated.", "FILE", MORE), Reads()
     ] = None
     stages: Annotated[
         list[str] | None,
-        space_option("Give a table of stages: '1,16,1,1 6,24,2,2'; repeat it for more.", "ROWS", MORE),
+        space_option(
+            f"{STAGES_HELP} Can be repeated.",
+            "ROWS",
+            MORE,
+        ),
     ] = None
-    in_channels: Annotated[list[str] | None, space_option("Channels of the input image.", "N,...", MORE)] = None
-    threads: Annotated[list[str] | None, space_option("CPU threads.", "N,...", MORE)] = None
+    in_channels: Annotated[list[str] | None, space_option(CHANNELS_HELP, "N,...", MORE)] = None
+    threads: Annotated[list[str] | None, space_option(THREADS_HELP, "N,...", MORE)] = None
     train: Annotated[
         bool,
-        Option("--train", help="Time training steps: forward, backward, SGD.", rich_help_panel=OPTIONS),
+        Option("--train", help=TRAIN_HELP, rich_help_panel=OPTIONS),
     ] = False
 
     def given(self) -> list[str]:
@@ -171,6 +195,11 @@ def _number(name: str, text: str) -> float | int:
         raise UsageError(Problem(f"`{name}`", f"must be {kind} separated by commas", f"'{text}'")) from None
 
 
+MEMORY_HELP = (
+    "Allow at most this much for weights and activations of an inference pass, as 200MiB; training needs more."
+)
+
+
 def budget_option(name: str, help: str, metavar: str) -> Any:
     """An option in the help's panel on the budget."""
     return Option(name, help=help, metavar=metavar, rich_help_panel=BUDGET)
@@ -180,19 +209,22 @@ def budget_option(name: str, help: str, metavar: str) -> Any:
 class BudgetOptions:
     """What a run may cost."""
 
-    max_macs: Annotated[str | None, budget_option("--max-macs", "At most this many MACs of one image, as 5G.", "N")] = (
-        None
-    )
+    max_macs: Annotated[str | None, budget_option("--max-macs", "Allow at most N MACs per image, as 5G.", "N")] = None
     max_parameters: Annotated[
-        str | None, budget_option("--max-parameters", "At most this many parameters, as 4M.", "N")
+        str | None, budget_option("--max-parameters", "Allow at most N parameters, as 4M.", "N")
     ] = None
     max_memory: Annotated[
-        str | None, budget_option("--max-memory", "At most this much for weights and activations, as 200MiB.", "BYTES")
+        str | None,
+        budget_option(
+            "--max-memory",
+            MEMORY_HELP,
+            "BYTES",
+        ),
     ] = None
-    min_levels: Annotated[str | None, budget_option("--min-levels", "At least this many pyramid levels.", "N")] = None
+    min_levels: Annotated[str | None, budget_option("--min-levels", "Require at least N pyramid levels.", "N")] = None
     max_latency: Annotated[
         str | None,
-        budget_option("--max-latency", "At most this measured time for a pass, as 30ms.", "TIME"),
+        budget_option("--max-latency", "Allow at most this median time of a pass, as 30ms.", "TIME"),
     ] = None
 
     def budget(self) -> "Budget":
@@ -224,14 +256,15 @@ def files_of_store(name: str) -> tuple[Path, ...]:
     return store_files(name)
 
 
-StoreIfSaid = Annotated[
+STORE_HELP = "Use this SQLite file or PostgreSQL URL as the store."
+OptionalStoreOption = Annotated[
     str | None,
-    Option(help="Keep results here: an SQLite file or the URL of a PostgreSQL server.", metavar="STORE"),
+    Option(help=STORE_HELP, metavar="STORE"),
     Reads(files_of_store),
 ]
 StoreOption = Annotated[
     str,
-    Option(help="The store: an SQLite file or the URL of a PostgreSQL server.", metavar="STORE"),
+    Option(help=STORE_HELP, metavar="STORE"),
     Reads(files_of_store),
 ]
 
@@ -266,45 +299,43 @@ def parse_measure(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class MeasuringOptions:
+class SweepOptions:
     """What of the space is measured, and measuring."""
 
     measure: Annotated[
         str,
         sweep_option(
-            "Measure all (unless given), frontier, none, or a number of runs along the frontier of MACs and capacity.",
+            "Measure all, frontier, none, or N runs along the frontier of MACs and capacity (default: all).",
             "RUNS",
             OPTIONS,
             parser=parse_measure,
             autocompletion=words(*WORDS),
         ),
     ] = "all"
-    dry_run: Annotated[bool, sweep_flag("--dry-run", "Only say how many runs there are, and how long they take.")] = (
+    dry_run: Annotated[bool, sweep_flag("--dry-run", "Only show how many runs there are and how long they take.")] = (
         False
     )
-    resume: Annotated[bool, sweep_flag("--resume", "Measure what the sweeps of the store have left.")] = False
-    again: Annotated[bool, sweep_flag("--again", "Measure again what the store already has.", MORE)] = False
-    retry_failed: Annotated[bool, sweep_flag("--retry-failed", "Measure also the runs that failed before.", MORE)] = (
-        False
-    )
+    resume: Annotated[bool, sweep_flag("--resume", "Measure the runs that earlier sweeps of the store left.")] = False
+    again: Annotated[bool, sweep_flag("--again", "Also measure runs that the store has results of.", MORE)] = False
+    retry_failed: Annotated[bool, sweep_flag("--retry-failed", "Also measure runs that failed before.", MORE)] = False
     by_layer: Annotated[
-        bool, sweep_flag("--by-layer", "Also time each layer, where the runtime has layers.", MEASURING)
+        bool, sweep_flag("--by-layer", f"Also time each layer of {' and '.join(LAYERED)} runs.", MEASURING)
     ] = False
     baseline_every: Annotated[
         int | None,
         sweep_option(
-            "Time the baseline run after every N runs; 10 unless given.", "N", parser=whole("--baseline-every", 1)
+            "Repeat the baseline run after every N runs (default: 10).", "N", parser=whole("--baseline-every", 1)
         ),
     ] = None
     run_timeout: Annotated[
         float | None,
-        sweep_option("Give a run up after this time; 900 unless given.", "SECONDS", parser=number("--run-timeout")),
+        sweep_option("Stop a run after this many seconds (default: 900).", "SECONDS", parser=number("--run-timeout")),
     ] = None
     ray: Annotated[
         str | None,
         sweep_option("Measure on a Ray cluster: auto, local or ray://host:10001.", "ADDRESS"),
     ] = None
-    accelerator: Annotated[str | None, sweep_option("With --ray, use GPUs of this kind, as H100.", "NAME")] = None
+    accelerator: Annotated[str | None, sweep_option("With --ray: use only GPUs of this kind, as H100.", "NAME")] = None
 
     def how(self, sampling: SamplingOptions, latency_s: float | None) -> "MeasuringRecord":
         """How runs are measured.
@@ -367,9 +398,7 @@ class MeasuringOptions:
         return [*timing, *self._said("again", "retry_failed"), *latency]
 
     def _said(self, *names: str) -> list[str]:
-        return [
-            f"--{name.replace('_', '-')}" for name in names if getattr(self, name) != getattr(MeasuringOptions, name)
-        ]
+        return [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) != getattr(SweepOptions, name)]
 
 
 def _given(options: Any) -> list[str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from mnfpn_cli.cli.options import OutputOptions
-    from mnfpn_cli.cli.sweep_options import MeasuringOptions
+    from mnfpn_cli.cli.sweep_options import SweepOptions
     from mnfpn_cli.documents.sweep import MeasuringRecord
     from mnfpn_cli.settings.measuring import Sampling
     from mnfpn_cli.space.runs import Run
@@ -92,7 +92,7 @@ ON_RAY = "Ray, "
 """How the machine of a cluster's runs begins."""
 
 
-def machine_of(options: MeasuringOptions) -> str:
+def machine_of(options: SweepOptions) -> str:
     """The kind of machine that runs are for."""
     from mnfpn_cli.sweep.start import this_machine
 
@@ -102,7 +102,7 @@ def machine_of(options: MeasuringOptions) -> str:
 
 
 def expect_of(
-    store: str | None, chosen: Chosen, measuring: MeasuringRecord, sampling: Sampling, options: MeasuringOptions
+    store: str | None, chosen: Chosen, measuring: MeasuringRecord, sampling: Sampling, options: SweepOptions
 ) -> Expected:
     """How long a sweep may take; nothing is written.
 

@@ -207,7 +207,7 @@ def test_the_authors_mistake_is_found_by_list_and_remedy(mnfpn: Mnfpn) -> None:
     lines = outcome.out.splitlines()
     assert "unregistered: self.smooth[0], self.smooth[1], self.smooth[2]: 252 parameters" in lines
     assert "  Remedy: self.smooth = nn.ModuleList(self.smooth)" in lines
-    assert f"error: the audit of {NETS}:Listed found 2 faults" in outcome.err
+    assert f"error: the audit of {NETS}:Listed has 2 findings" in outcome.err
     document = json.loads(mnfpn("audit", "--model", f"{NETS}:Listed", "--size", "64", "--json").out)
     first = document["findings"][0]
     assert (first["kind"], first["parameters"]) == ("unregistered", 252)

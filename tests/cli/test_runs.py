@@ -171,10 +171,10 @@ def test_the_command_measures_the_same_run(mnfpn: Mnfpn, store: str) -> None:
     assert json.loads(mnfpn("settings", "show", *network).out) == row["settings"]
 
 
-def test_prune_must_be_told_what(mnfpn: Mnfpn, store: str) -> None:
+def test_prune_needs_to_know_what_to_remove(mnfpn: Mnfpn, store: str) -> None:
     """Nothing is removed by leaving something out."""
     done = mnfpn("runs", "prune", "--store", store)
-    rule = "error: prune: must be told what: --failed, --pending, --superseded, or keys\n"
+    rule = "error: prune: must be given --failed, --pending, --superseded or keys of runs\n"
     assert (done.code, done.out, done.err) == (2, "", rule)
 
 
