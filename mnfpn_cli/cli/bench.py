@@ -9,7 +9,7 @@ from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.help import MORE, OPTIONS
 from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interruptible
 from mnfpn_cli.cli.measuring import RuntimeOption, SamplingOptions, measuring_flag
-from mnfpn_cli.cli.models import ModelOptions, find
+from mnfpn_cli.cli.models import ModelOptions, workload_maker
 from mnfpn_cli.cli.options import (
     BATCH_HELP,
     DEVICE_HELP,
@@ -22,8 +22,8 @@ from mnfpn_cli.cli.options import (
     ThreadsOption,
     WeightsOption,
     device_option,
-    several_batches,
-    several_sizes,
+    parse_batches,
+    parse_sizes,
 )
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.execution import DEFAULT_RUNTIME, LAYERED, check_device_name, choose_runtimes
@@ -32,7 +32,7 @@ from mnfpn_cli.settings.measuring import BenchCase
 
 @dataclass(frozen=True)
 class CaseOptions:
-    """What to run."""
+    """What to measure of the network, and with case_options."""
 
     batch: Annotated[
         list[str] | None,
@@ -54,23 +54,23 @@ class CaseOptions:
 
     @property
     def of_layers(self) -> list[str]:
-        """The options that were given, and are of single layers."""
+        """The options of single layers that were given."""
         return ["--by-layer"] * self.by_layer + ["--roofline"] * self.roofline
 
     def case(self, sampling: SamplingOptions) -> BenchCase:
-        """What these options ask to measure.
+        """Return the case that these options ask for.
 
         Raises:
-            UsageError: where they contradict each other, or themselves.
+            UsageError: if a value is wrong, or options contradict each other.
         """
         if self.channels_last and self.runtime:
             raise UsageError(
-                Problem("--channels-last", "is --runtime channels-last, and cannot be given beside --runtime")
+                Problem("--channels-last", "is --runtime channels-last, and cannot be used with --runtime")
             )
         layered = ", ".join(self.of_layers)
         if self.train and layered:
             raise UsageError(
-                Problem(layered, "must not be given beside --train, as layers are timed in inference passes")
+                Problem(layered, "cannot be used with --train, since layers are timed in inference passes")
             )
         named = ["channels-last"] if self.channels_last else self.runtime or [DEFAULT_RUNTIME]
         chosen = choose_runtimes(named)
@@ -81,7 +81,7 @@ class CaseOptions:
                 )
             )
         return BenchCase(
-            batches=several_batches(self.batch or ["1"]),
+            batches=parse_batches(self.batch or ["1"]),
             runtimes=chosen,
             all_runtimes="all" in named,
             dtype=self.dtype,
@@ -99,7 +99,7 @@ def bench(
     *,
     size: SizesOption = None,
     device: Annotated[list[str] | None, device_option(f"{DEVICE_HELP} Can be repeated.")] = None,
-    what: CaseOptions,
+    case_options: CaseOptions,
     network: NetworkOptions,
     weights: WeightsOption = None,
     model: ModelOptions,
@@ -120,8 +120,8 @@ def bench(
     from mnfpn_cli.devices.machine import reading_cpu_name
     from mnfpn_cli.report.terminal.bench import bench_tables
 
-    make = find(network, model, several_sizes(size), what.batch, weights, what.of_layers)
-    case = what.case(sampling)
+    make = workload_maker(network, model, parse_sizes(size), case_options.batch, weights, case_options.of_layers)
+    case = case_options.case(sampling)
     devices = [check_device_name(name) for name in device or ["auto"]]
     with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
         progress("loading torch", 0.0)
@@ -129,7 +129,7 @@ def bench(
             from mnfpn_cli.bench.bench import benchmark
             from mnfpn_cli.bench.results import bench_document
 
-        workloads = make(what.seed)
+        workloads = make(case_options.seed)
         result = benchmark(workloads, case, devices, cpu_name, progress)
     emit(bench_tables(result), bench_document(result, workloads[0].origin), output)
     if not result.complete:

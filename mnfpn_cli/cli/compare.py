@@ -1,4 +1,4 @@
-"""`mnfpn compare`, and what `--a` and `--b` hold: options of their own."""
+"""`mnfpn compare`: two networks measured here, or two results; `--a` and `--b` contain options of their own."""
 
 import shlex
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from typer import Argument, Exit, Option
 from typer.main import get_command
 
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.help import GATES, OPTIONS, told
+from mnfpn_cli.cli.help import GATES, OPTIONS, usage_message
 from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interruptible
 from mnfpn_cli.cli.measuring import PairSamplingOptions, RuntimeOption, measuring_flag, measuring_option
-from mnfpn_cli.cli.models import Making, ModelOptions, find
+from mnfpn_cli.cli.models import ModelOptions, WorkloadMaker, workload_maker
 from mnfpn_cli.cli.options import (
     DEVICE_HELP,
     TRAIN_HELP,
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from mnfpn_cli.documents.compare import GatesRecord
     from mnfpn_cli.documents.records import EnvironmentRecord
 
-QUOTES = "; what has spaces takes quotes of its own, as \"--stages '1,16,1,1 6,24,2,2'\""
+QUOTES = "; put quotes around a value with spaces, as \"--stages '1,16,1,1 6,24,2,2'\""
 
 
 @dataclass(frozen=True)
 class SideOptions:
-    """One side: a network, and what executes it."""
+    """One side of a comparison: a network, and what executes it."""
 
     network: NetworkOptions
     model: ModelOptions
@@ -56,16 +56,16 @@ class SideOptions:
 
     @property
     def files(self) -> Iterator[Path]:
-        """Those that are read."""
+        """Yield the files that the side reads."""
         yield from (*files_of(self.network), *files_of(self.model), *([self.weights] if self.weights else []))
 
-    def find(self, size: str | None, batch: int | None) -> Making:
-        """What makes the network; ``batch`` is None where it was not said.
+    def maker(self, size: str | None, batch: int | None) -> WorkloadMaker:
+        """Return the function that builds the network; ``batch`` is None if it was not given.
 
         Raises:
-            UsageError: where the options are wrong, the size does not fit, or they contradict each other.
+            UsageError: if the options are wrong or contradict each other, or the size does not fit.
         """
-        return find(self.network, self.model, [size], batch, self.weights)
+        return workload_maker(self.network, self.model, [size], batch, self.weights)
 
 
 @grouped
@@ -76,7 +76,7 @@ def side(
     dtype: DTypeOption = "float32",
     weights: WeightsOption = None,
 ) -> SideOptions:
-    """One side of a comparison."""
+    """Return the side of these options."""
     chosen = choose_runtimes(runtime or [DEFAULT_RUNTIME])
     if len(chosen) > 1:
         raise UsageError(Problem("--runtime", "must be one", ", ".join(chosen)))
@@ -84,22 +84,22 @@ def side(
 
 
 def files_of_side(text: str) -> Iterator[Path]:
-    """The files that a side reads; none where it is no such text, which its option tells."""
+    """Yield the files that a side reads; none if its text is malformed, which is reported when it is parsed."""
     with suppress(MnfpnError):
         yield from parse_side("", text).files
 
 
 def parse_side(name: str, text: str) -> SideOptions:
-    """Read a side: ``--width-mult 0.75 --runtime fused``; ``name``: of the parameter that it is given to.
+    """Parse the text of a side, as ``--width-mult 0.75 --runtime fused``; ``name`` is the parameter that holds it.
 
     Raises:
-        UsageError: where it is no such text.
+        UsageError: if it is malformed.
     """
     try:
         words = shlex.split(text)
     except ValueError as error:
         reason = str(error).lower()
-        rule = f"must be options as a shell reads them, but has {reason}"
+        rule = f"must be options as in a shell, but has {reason}"
         raise UsageError(Problem(f"`{name}`", rule, repr(text))) from None
     app = typer.Typer(add_completion=False, context_settings={"help_option_names": []})
     app.command()(side)
@@ -107,19 +107,19 @@ def parse_side(name: str, text: str) -> SideOptions:
         try:
             made: SideOptions = get_command(app)(words, prog_name=as_option(name), standalone_mode=False)
         except typer.TyperException as error:
-            message = told(error)
+            message = usage_message(error)
             raise UsageError(f"{message}{QUOTES if 'extra argument' in message else ''}") from None
     return made
 
 
 def gate_option(name: str, help: str) -> Any:
-    """A gate: an option that gives a share."""
+    """Return the option of a gate, which takes a share."""
     return Option(name, help=help, metavar="SHARE", parser=share(name, zero=True), rich_help_panel=GATES)
 
 
 @dataclass(frozen=True)
 class GateOptions:
-    """What makes the exit code 3."""
+    """The gates: a comparison beyond one exits with 3."""
 
     slower: Annotated[
         float | None, gate_option("--fail-if-slower", "Exit 3 if B is slower than A by more than SHARE.")
@@ -134,33 +134,31 @@ class GateOptions:
     ] = False
 
     def gates(self) -> "Gates":
-        """What these options ask for.
+        """Return the gates of these options.
 
         Raises:
-            UsageError: where they ask for nothing.
+            UsageError: if --strict is given without the gate that it is about.
         """
         from mnfpn_cli.bench.verdicts import Gates
 
         if self.strict and self.slower is None:
-            raise UsageError(
-                "--strict: has no meaning without --fail-if-slower, the only gate that can be inconclusive"
-            )
+            raise UsageError("--strict: requires --fail-if-slower, the only gate that can be inconclusive")
         return Gates(self.slower, self.larger, self.strict)
 
 
 def judge(result: "Comparison", gates: "Gates") -> "GatesRecord":
-    """Hold a comparison against the gates."""
+    """Return which gates a comparison breaks, and which are undecided."""
     from mnfpn_cli.bench.verdicts import broken_gates, open_gates
     from mnfpn_cli.documents.compare import GatesRecord
 
     return GatesRecord(broken=tuple(broken_gates(result, gates)), undecided=tuple(open_gates(result, gates)))
 
 
-def apply(judged: "GatesRecord", strict: bool) -> None:
-    """Tell what is undecided, and fail by what is broken.
+def enforce(judged: "GatesRecord", strict: bool) -> None:
+    """Fail if a gate is broken, and warn of those that are undecided.
 
     Raises:
-        CheckError: where a gate is broken, or undecided and that is not allowed.
+        CheckError: if a gate is broken, or if ``strict`` and one is undecided.
     """
     from mnfpn_cli.cli.output import warn
 
@@ -174,8 +172,8 @@ DEFAULT_MARGIN = 0.01
 
 
 @dataclass(frozen=True)
-class PlaceOptions:
-    """Where, and on what, both sides run."""
+class SharedOptions:
+    """The options that both sides share: input, device, margin."""
 
     size: SizeOption = None
     batch: BatchOption = None
@@ -194,7 +192,7 @@ class PlaceOptions:
 
     @property
     def margin_or_default(self) -> float:
-        """The margin that was asked for, or the default."""
+        """The margin that was given, or the default."""
         return DEFAULT_MARGIN if self.margin is None else self.margin
 
 
@@ -214,7 +212,7 @@ def compare(
     b: Annotated[
         str | None, Option("--b", help="Set the options of network B.", metavar="'OPTIONS'"), Reads(files_of_side)
     ] = None,
-    place: PlaceOptions,
+    shared: SharedOptions,
     gates: GateOptions,
     sampling: PairSamplingOptions,
     output: OutputOptions,
@@ -234,49 +232,49 @@ def compare(
 
     wanted, environment = gates.gates(), None
     if files:
-        _check_files_alone(a, b, place, sampling)
-        result = _from_files(files, place)
+        _check_files_alone(a, b, shared, sampling)
+        result = _from_files(files, shared)
         check_gates_apply(result, wanted)
     else:
-        result, environment = _measured(a, b, place, sampling)
+        result, environment = _measured(a, b, shared, sampling)
     judged = judge(result, wanted)
     emit(compare_tables(result, environment), compare_document(result, judged, environment), output)
     if result.failure:
         raise MnfpnError(result.failure)
     if not result.complete and not files:
         raise Exit(INTERRUPTED)
-    apply(judged, wanted.strict)
+    enforce(judged, wanted.strict)
 
 
-def _check_files_alone(a: str | None, b: str | None, place: PlaceOptions, sampling: PairSamplingOptions) -> None:
-    """Make sure that nothing was said of a measurement, where results of earlier ones are compared.
+def _check_files_alone(a: str | None, b: str | None, shared: SharedOptions, sampling: PairSamplingOptions) -> None:
+    """Check that no option of a measurement is given with two result files.
 
     Raises:
-        UsageError: where something was.
+        UsageError: if one is.
     """
     if a is not None or b is not None:
-        raise UsageError("compare: takes two result files, or --a and --b, not both")
-    said = [
-        f"--{field.name.replace('_', '-')}"
-        for options in (place, sampling)
+        raise UsageError("compare: takes either two result files, or --a and --b")
+    given = [
+        as_option(field.name)
+        for options in (shared, sampling)
         for field in fields(options)
         if field.name != "margin" and getattr(options, field.name) != field.default
     ]
-    if said:
-        raise UsageError(f"{', '.join(said)}: has no meaning with result files, which were measured before")
+    if given:
+        raise UsageError(f"{', '.join(given)}: cannot be used with result files, which are measured already")
 
 
-def _from_files(files: list[str], place: PlaceOptions) -> "Comparison":
+def _from_files(files: list[str], shared: SharedOptions) -> "Comparison":
     from mnfpn_cli.bench.compare_files import compare_recorded
 
     if len(files) != 2:
         raise UsageError(f"compare: takes two result files, got {len(files)}")
     old, new = (named_path("compare", one) for one in files)
-    return compare_recorded((old, new), place.margin_or_default)
+    return compare_recorded((old, new), shared.margin_or_default)
 
 
 def _measured(
-    a: str | None, b: str | None, place: PlaceOptions, sampling: PairSamplingOptions
+    a: str | None, b: str | None, shared: SharedOptions, sampling: PairSamplingOptions
 ) -> "tuple[Comparison, EnvironmentRecord]":
     from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.devices.machine import reading_cpu_name
@@ -287,24 +285,24 @@ def _measured(
         raise UsageError(f"{'--a' if a is None else '--b'}: is missing; a comparison takes --a and --b")
     passes = sampling.sampling()
     if sampling.precision is None:
-        passes = replace(passes, precision=place.margin_or_default / 2)
-    device = check_device_name(place.device)
-    if place.size is not None:
-        parse_size(place.size)  # what is wrong with it alone is no side's fault
+        passes = replace(passes, precision=shared.margin_or_default / 2)
+    device = check_device_name(shared.device)
+    if shared.size is not None:
+        parse_size(shared.size)  # a malformed size is an error of neither side
     options = [parse_side("a", a), parse_side("b", b)]
-    made = []
+    makers = []
     for name, one in zip(("a", "b"), options, strict=True):
         with within(f"`{name}`"):
-            made.append(one.find(place.size, place.batch))
+            makers.append(one.maker(shared.size, shared.batch))
     with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
         progress("loading torch", 0.0)
         with ending_at_once(NOTHING_MEASURED):
             from mnfpn_cli.bench.compare import Side, Together, compare_networks
 
         sides = []
-        for name, text, one, make in zip(("a", "b"), (a, b), options, made, strict=True):
+        for name, text, one, make in zip(("a", "b"), (a, b), options, makers, strict=True):
             with within(f"`{name}`"):
-                (workload,) = make(place.seed)
+                (workload,) = make(shared.seed)
             sides.append(Side(text.strip() or "(default)", workload, one.runtime, one.dtype))
-        together = Together(place.batch or 1, device, place.threads, place.train, place.margin_or_default, passes)
+        together = Together(shared.batch or 1, device, shared.threads, shared.train, shared.margin_or_default, passes)
         return compare_networks(sides[0], sides[1], together, cpu_name, progress)

@@ -70,10 +70,10 @@ def export(
 
 
 def _check_replaceable(output: Path, format: Format) -> None:
-    """Make sure that the file can be replaced whole, and is named for its form.
+    """Check that the file can be replaced whole, and that its suffix is of its form.
 
     Raises:
-        UsageError: where it is not.
+        UsageError: if not.
     """
     form_of_file("--output", output, FORMATS, format)
     if is_device(output):
@@ -83,7 +83,7 @@ def _check_replaceable(output: Path, format: Format) -> None:
 def _exported(
     origin: "FromSettings", input: "NetworkInput", seed: int, format: Format, output: Path, *, dynamic: bool
 ) -> "tuple[ExportedFile, WeightsRecord | None]":
-    """Build a network and write it, with a progress bar; return what was written, and how its checkpoint fits."""
+    """Build a network and write it, with a progress bar; return the file, and how the checkpoint fits."""
     from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.export.formats import import_packages
 

@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from mnfpn_cli import __version__
 from mnfpn_cli.cli.completion import AUTO, SHELLS, VARIABLE, install, script, words
-from mnfpn_cli.cli.help import Command, CommandGroup, Summary, told
+from mnfpn_cli.cli.help import Command, CommandGroup, Summary, usage_message
 from mnfpn_cli.cli.stderr import write_error
 from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import MnfpnError
@@ -39,18 +39,18 @@ SUMMARIES = (
     ),
     Summary("settings", "Show settings and presets.", SETTINGS),
 )
-"""In the order of the help page. Each line is the first of the command's own page."""
+"""One line for each command, in the order of the help page; also the first line of the page of the command."""
 
-NAMES = tuple(one.name for one in SUMMARIES)
+NAMES = tuple(summary.name for summary in SUMMARIES)
 
 
 class Commands(Mapping[str, Any]):
-    """The commands by their names, each made once, when it is asked for."""
+    """The commands by name. Each is imported on first use."""
 
     def __getitem__(self, name: str) -> Any:
         if name not in NAMES:
             raise KeyError(name)
-        return _made(name)
+        return _command(name)
 
     def __contains__(self, name: object) -> bool:
         return name in NAMES
@@ -63,13 +63,13 @@ class Commands(Mapping[str, Any]):
 
 
 @cache
-def _made(name: str) -> Any:
-    """Import the module of a command, and have typer make it; a group of commands is a typer application there."""
-    found = getattr(import_module(f"mnfpn_cli.cli.{name}"), name)
-    if isinstance(found, Typer):
-        return get_command(found)
+def _command(name: str) -> Any:
+    """Import the module of a command, and build the typer command of its function, or of its group."""
+    command = getattr(import_module(f"mnfpn_cli.cli.{name}"), name)
+    if isinstance(command, Typer):
+        return get_command(command)
     app = Typer(add_completion=False)
-    app.command(name, cls=Command)(found)
+    app.command(name, cls=Command)(command)
     return get_command(app)
 
 
@@ -88,24 +88,24 @@ Help:
 
 
 class Mnfpn(CommandGroup):
-    """The command itself."""
+    """The `mnfpn` command."""
 
     first_screen = FIRST_SCREEN
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands = Commands()  # type: ignore[assignment]  # nobody adds any
+        self.commands = Commands()  # type: ignore[assignment]  # typer only reads it
 
     def summaries(self) -> Iterable[Summary]:
-        """One line a command, without making any."""
+        """Return one line for each command, without importing any."""
         return SUMMARIES
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
-        """Their names, without making any."""
+        """Return the names of the commands, without importing any."""
         return list(self.commands)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read what comes before the command's name; a shell that is not named is the one in use."""
+        """Parse the arguments before the name of the command; the shell of a completion option is optional."""
         unnamed = args[-1:] in (["--show-completion"], ["--install-completion"])
         return super().parse_args(ctx, [*args, AUTO] if unnamed and not ctx.resilient_parsing else args)
 
@@ -122,12 +122,12 @@ app = typer.Typer(
 )
 
 
-def _printing(made: Callable[[str], str]) -> Callable[[typer.Context, str | None], None]:
-    """What prints a text as soon as its option is read, and ends."""
+def _printing(text: Callable[[str], str]) -> Callable[[typer.Context, str | None], None]:
+    """Return a callback that prints the text of an option and exits."""
 
-    def show(ctx: typer.Context, asked: str | None) -> None:
-        if asked and not ctx.resilient_parsing:  # which a shell does that completes
-            sys.stdout.write(made(asked))
+    def show(ctx: typer.Context, value: str | None) -> None:
+        if value and not ctx.resilient_parsing:  # true while a shell completes
+            sys.stdout.write(text(value))
             raise typer.Exit
 
     return show
@@ -173,12 +173,12 @@ def mnfpn(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command line with these arguments, and return the exit code. No error of a user's leaves it."""
+    """Run the command line with these arguments, and return the exit code; errors are printed, not raised."""
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - closed by the shell, as with `>&-`
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal that lacks "×" is no reason to fail
+            stream.reconfigure(errors="replace")  # a terminal without "×" must not be an error
     try:
         if os.environ.get(VARIABLE):
             from typer._completion_classes import completion_init
@@ -189,12 +189,12 @@ def run(arguments: Sequence[str]) -> int:
     except MnfpnError as error:
         return _fail(error.text(as_option), error.exit_code, error.details)
     except typer.TyperException as error:
-        return _fail(told(error), error.exit_code, _hint(error))
+        return _fail(usage_message(error), error.exit_code, _hint(error))
     except typer.Abort:
         return _fail("aborted", 1)
-    except SystemExit as end:  # a signal, or typer where the reader of a pipe has gone, as `| head` does, unbuffered
+    except SystemExit as end:  # a signal; or from typer, if the reader of an unbuffered pipe is gone, as after `| head`
         return end.code if isinstance(end.code, int) else 1
-    except BrokenPipeError:  # the same, seen at the last flush
+    except BrokenPipeError:  # the reader of a pipe is gone, seen at the last flush
         _discard(sys.stdout)
         return 1
     except OSError as error:
@@ -213,10 +213,10 @@ def _fail(message: str, code: int, hint: str = "") -> int:
 
 
 def _hint(error: typer.TyperException) -> str:
-    context = getattr(error, "ctx", None)  # typer keeps the class of usage errors, which have it, to itself
+    context = getattr(error, "ctx", None)  # only usage errors have it, a class that typer does not export
     return f"See '{context.command_path} --help'.\n" if context else ""
 
 
 def _discard(stream: TextIO) -> None:
-    """Point a stream whose reader has gone at nothing, so that Python's own flush at exit does not complain."""
+    """Redirect a stream without a reader to the null device, so that Python's flush at exit does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,4 +1,4 @@
-"""The options on how to measure, which `bench` and `compare` share."""
+"""The options of measuring that `bench`, `compare` and `sweep` share: runtimes, precision, passes, time."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def measuring_option(help: str, metavar: str, panel: str = MEASURING, **more: Any) -> Any:
-    """An option on how to measure."""
+    """Return an option of the panel on measuring."""
     return Option(help=help, metavar=metavar, rich_help_panel=panel, **more)
 
 
 def measuring_flag(name: str, help: str, panel: str = MEASURING) -> Any:
-    """A switch in the same panel."""
+    """Return a flag of the panel on measuring."""
     return Option(name, help=help, rich_help_panel=panel)
 
 
@@ -42,7 +42,7 @@ RuntimeOption = Annotated[
 
 
 def precision_option(usual: str) -> Any:
-    """The option on how sure a median must be; ``usual``: what it is unless given."""
+    """Return the option for the precision of the median; ``usual`` is its default."""
     return measuring_option(
         f"Time passes until the 95% interval of the median is within SHARE of it (default: {usual}).",
         "SHARE",
@@ -52,7 +52,7 @@ def precision_option(usual: str) -> Any:
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """When a measurement is warm, and when it is enough."""
+    """When a measurement is warm, and when it ends."""
 
     precision: Annotated[float | None, precision_option(f"{DEFAULT_PRECISION:.0%}")] = None
     passes: Annotated[
@@ -88,15 +88,15 @@ class SamplingOptions:
     ] = None
 
     def sampling(self) -> Sampling:
-        """What these options ask for.
+        """Return the sampling that these options ask for.
 
         Raises:
-            UsageError: where they ask for no time that there is.
+            UsageError: if a value is out of bounds, or options contradict each other.
         """
         return sampling(self.warmup, self.passes, self.precision, self.min_time, self.max_time)
 
     def record(self) -> "SamplingRecord":
-        """The same for another process.
+        """Return the sampling as a document for a worker.
 
         Raises:
             UsageError: as `sampling`.
@@ -115,6 +115,6 @@ class SamplingOptions:
 
 @dataclass(frozen=True)
 class PairSamplingOptions(SamplingOptions):
-    """The same where two networks are compared."""
+    """The same for a comparison, whose precision follows its margin."""
 
     precision: Annotated[float | None, precision_option("half the margin")] = None

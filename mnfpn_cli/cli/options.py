@@ -1,4 +1,4 @@
-"""The options that commands share."""
+"""Options that several commands share, and the parsers of their values."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ TRAIN_HELP = "Time training steps: forward, backward, SGD."
 
 
 def whole(option: str, low: int | None = None, high: int | None = None) -> Callable[[str], int]:
-    """A parser of whole numbers for an option, whose errors give the option, the rule and the value."""
+    """Return a parser of whole numbers for an option; its errors give the option, the rule and the value."""
     bounds = {(True, True): f" from {low} to {high}", (True, False): f", {low} or more"}
     rule = f"must be a whole number{bounds.get((low is not None, high is not None), '')}"
 
@@ -52,7 +52,7 @@ def whole(option: str, low: int | None = None, high: int | None = None) -> Calla
 
 
 def number(option: str) -> Callable[[str], float]:
-    """A parser of numbers for an option, whose errors give the option, the rule and the value."""
+    """Return a parser of numbers for an option; its errors give the option, the rule and the value."""
 
     def parse(text: str) -> float:
         try:
@@ -64,9 +64,9 @@ def number(option: str) -> Callable[[str], float]:
 
 
 def share(option: str, zero: bool = False) -> Callable[[str], float]:
-    """A parser of shares, ``1%`` or ``0.01``, whose errors give the option, the rule and the value.
+    """Return a parser of shares, ``1%`` or ``0.01``, for an option; its errors give the option, the rule and the value.
 
-    ``zero``: whether it may be 0.
+    ``zero``: whether 0 is allowed.
     """
     least = "0 or more" if zero else "more than 0"
 
@@ -83,22 +83,22 @@ def share(option: str, zero: bool = False) -> Callable[[str], float]:
     return parse
 
 
-def several_batches(texts: Sequence[str]) -> tuple[int, ...]:
-    """The numbers of an option that may repeat or hold several, each once.
+def parse_batches(texts: Sequence[str]) -> tuple[int, ...]:
+    """Return the distinct numbers of ``--batch``, each value of which may hold several.
 
     Raises:
-        UsageError: where one is no number of images.
+        UsageError: if one is not a number of images.
     """
     return tuple(dict.fromkeys(whole("--batch", 1, MAX_BATCH)(part) for text in texts for part in text.split(",")))
 
 
-def several_sizes(texts: Sequence[str] | None) -> list[str | None]:
-    """The sizes of an option that may repeat or hold several, each once; one that is None where there are none."""
+def parse_sizes(texts: Sequence[str] | None) -> list[str | None]:
+    """Return the distinct sizes of ``--size``, each value of which may hold several; ``[None]`` if it was not given."""
     return list(dict.fromkeys(part for text in texts for part in text.split(","))) if texts else [None]
 
 
 def choice_option(option: str, choices: Sequence[str], help: str, metavar: str, panel: str = OPTIONS) -> Any:
-    """An option that takes one word out of some: whose errors name the nearest, and which shells complete."""
+    """Return an option that takes one of ``choices``: errors suggest the nearest, and shells complete it."""
 
     def parse(text: str) -> str:
         if text not in choices:
@@ -112,18 +112,18 @@ def choice_option(option: str, choices: Sequence[str], help: str, metavar: str, 
 
 
 def json_option() -> Any:
-    """The switch that every command with a result has."""
+    """Return the flag that every command with a result has."""
     return Option("--json", help="Print one JSON document instead of tables.", rich_help_panel=OUTPUT)
 
 
 def network_option(help: str, metavar: str, panel: str = NETWORK, **more: Any) -> Any:
-    """An option on the network."""
+    """Return an option of the network's panel."""
     return Option(help=help, metavar=metavar, rich_help_panel=panel, **more)
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """What network: the same on every command that builds one. Later beats earlier: preset, file, options."""
+    """The network: the same options on every command that builds one. Options override a file, a file a preset."""
 
     preset: Annotated[
         str | None,
@@ -158,12 +158,12 @@ class NetworkOptions:
     ] = None
 
     def settings(self, weights: Path | None = None) -> "NetworkSettings":
-        """The settings that these options give, on top of those that weights of ours carry.
+        """Return the settings that these options give.
 
-        A preset or a file takes the place of what the weights carry.
+        They start from the settings in a checkpoint of ours, unless there is a preset or a file.
 
         Raises:
-            UsageError: where they give none.
+            UsageError: if an option is wrong, or the settings contradict each other.
         """
         from mnfpn_cli.plan.levels import resolve
         from mnfpn_cli.settings.files import read_config, read_preset
@@ -191,7 +191,7 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Where the result goes and in what form."""
+    """Where the result goes, and in which form."""
 
     json: Annotated[bool, json_option()] = False
     output: Annotated[
@@ -205,25 +205,25 @@ class OutputOptions:
     ] = None
 
     forms: ClassVar[tuple[str, ...]] = ("text", "json")
-    """In which the result can be written."""
+    """The forms in which the result can be written."""
 
     def __post_init__(self) -> None:
-        _ = self.file_form  # what is wrong with it is told before any work is done
+        _ = self.file_form  # fail before any work is done
 
     @property
     def form(self) -> str:
-        """The form in which the result is printed."""
+        """The form that is printed."""
         return "json" if self.json else "text"
 
     @property
     def file_form(self) -> str:
-        """The form in which the file is written.
+        """The form of the file.
 
         Raises:
-            UsageError: where its name asks for another than the options do, or for one that there is not.
+            UsageError: if the suffix of the file contradicts the options, or names an unknown form.
         """
-        said = self.form if self.form != "text" else None
-        return form_of_file("--output", self.output, self.forms, said, "text") if self.output else self.form
+        asked = self.form if self.form != "text" else None
+        return form_of_file("--output", self.output, self.forms, asked, "text") if self.output else self.form
 
 
 FORMATS = ("text", "json", "csv", "markdown")
@@ -231,7 +231,7 @@ FORMATS = ("text", "json", "csv", "markdown")
 
 @dataclass(frozen=True)
 class RowOutputOptions(OutputOptions):
-    """The same for results that are rows."""
+    """Where a result of rows goes, and in which form: also csv and markdown."""
 
     format: Annotated[
         str | None,
@@ -242,12 +242,12 @@ class RowOutputOptions(OutputOptions):
 
     def __post_init__(self) -> None:
         if self.json and self.format not in (None, "json"):
-            raise UsageError(Problem("--json", f"is --format json, and cannot be given beside --format {self.format}"))
+            raise UsageError(Problem("--json", f"is --format json, and cannot be used with --format {self.format}"))
         super().__post_init__()
 
     @property
     def form(self) -> str:
-        """The form in which the result is printed."""
+        """The form that is printed."""
         return "json" if self.json else self.format or "text"
 
 
@@ -265,7 +265,7 @@ SizesOption = Annotated[
 
 
 def dtype_option(help: str) -> Any:
-    """An option for the type of the elements of maps and weights."""
+    """Return the option for the element type of maps and weights."""
     return choice_option("--dtype", tuple(ITEM_BYTES), help, "TYPE")
 
 
@@ -296,5 +296,5 @@ ThreadsOption = Annotated[
 
 
 def device_option(help: str) -> Any:
-    """An option that names a device, or several."""
+    """Return an option that names a device, or several."""
     return Option(help=help, metavar="DEVICE", autocompletion=words(*DEVICES))

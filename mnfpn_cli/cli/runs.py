@@ -1,4 +1,4 @@
-"""`mnfpn runs`: what a store holds."""
+"""`mnfpn runs`: list, show, prune, merge and export the runs of a store."""
 
 import sys
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STATUSES = ("done", "failed", "pending")
 FORMATS = ("csv", "json", "parquet", "markdown")
 ON_SCREEN, IN_PIPE = 50, 10_000
-"""Runs that are listed, unless more are asked for: a table of many more takes minutes."""
+"""How many runs are listed by default: a table of many more takes minutes."""
 
 HELP = """List, show, prune, merge and export the runs of a store.
 
@@ -77,8 +77,8 @@ def list_(
         name = opened.name
     usual = ON_SCREEN if sys.stdout.isatty() and output.output is None else IN_PIPE
     shown = [one for one in reversed(known) if sweep in (None, one.id)]
-    wanted = output.json or output.output is not None  # of a large store it takes seconds
-    document = list_document(name.strip("'"), rows[:limit] if wanted else [], shown, measuring)
+    needs_document = output.json or output.output is not None  # takes seconds for a large store
+    document = list_document(name.strip("'"), rows[:limit] if needs_document else [], shown, measuring)
     emit(list_report(name, rows, shown, limit or usual), document, output)
 
 
@@ -157,7 +157,7 @@ def prune(
 
 @contextmanager
 def _as_other() -> Iterator[None]:
-    """Call a store OTHER in messages, which know stores as those of --store."""
+    """Name OTHER, not --store, in the messages of errors."""
     try:
         yield
     except MnfpnError as error:
@@ -165,10 +165,10 @@ def _as_other() -> Iterator[None]:
 
 
 def files_of_other(name: str) -> tuple[Path, ...]:
-    """The file that the other store is; none where it is a server.
+    """Return the file of the other store; nothing for a server.
 
     Raises:
-        UsageError: where it is neither.
+        UsageError: if the name is neither a file nor the URL of a server.
     """
     with _as_other():
         return files_of_store(name)
@@ -254,26 +254,26 @@ def export(
         sys.stdout.write(runs_bytes("json" if json else form, document).decode())
 
 
-def _form(said: str | None, output: Path | None, *, json: bool) -> str:
-    """The form in which the file is written; without one, that which is printed.
+def _form(asked: str | None, output: Path | None, *, json: bool) -> str:
+    """Return the form of the file, or of the output if there is no file.
 
     Raises:
-        UsageError: where the options, or the name of the file, say different things, or nothing says which.
+        UsageError: if the options and the suffix contradict each other, or nothing names a form.
     """
-    if json and output is None and said not in (None, "json"):
-        raise UsageError(Problem("--json", f"is --format json, and cannot be given beside --format {said}"))
-    form = form_of_file("--output", output, FORMATS, said) if output else said or "json"
+    if json and output is None and asked not in (None, "json"):
+        raise UsageError(Problem("--json", f"is --format json, and cannot be used with --format {asked}"))
+    form = form_of_file("--output", output, FORMATS, asked) if output else asked or "json"
     if form == "parquet" and output is None:
-        raise UsageError(Problem("--format", "parquet is no text, and must go to a file: --output"))
+        raise UsageError(Problem("--format", "parquet is binary, and requires --output FILE"))
     return form
 
 
 def _rows(store: "Store", status: str | None, sweep: int | None) -> "list[ListedRun]":
-    """The runs that are asked for.
+    """Return the runs of a status and a sweep; None stands for all.
 
     Raises:
-        UsageError: where there is no such sweep.
-        StoreError: where the store cannot be read.
+        UsageError: if the store has no such sweep.
+        StoreError: if the store cannot be read.
     """
     from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.sweeps import baselines, sweeps

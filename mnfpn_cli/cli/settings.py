@@ -20,13 +20,13 @@ settings = Typer(name="settings", cls=CommandGroup, help=HELP, add_completion=Fa
 
 @dataclass(frozen=True)
 class SettingsOutputOptions(OutputOptions):
-    """Where settings go, which have one form."""
+    """The output of `mnfpn settings show`: always JSON."""
 
     forms: ClassVar[tuple[str, ...]] = ("json",)
 
     @property
     def form(self) -> str:
-        """The form in which settings are printed."""
+        """The form that is printed."""
         return "json"
 
 

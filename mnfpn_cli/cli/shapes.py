@@ -15,7 +15,7 @@ from mnfpn_cli.cli.options import (
     OutputOptions,
     SizesOption,
     WeightsOption,
-    several_sizes,
+    parse_sizes,
 )
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType
@@ -54,7 +54,7 @@ def shapes(
     if verify or dtype is not None:
         given = "--verify" if verify else "--dtype"
         raise UsageError(
-            Problem(given, "must not be given beside --model, whose network has no settings and is run as it is")
+            Problem(given, "cannot be used with --model, whose network has no settings and runs unchanged")
         )
     model.check_batch(batch)
     _observed(network, weights, model, output, size, batch or 1)
@@ -69,14 +69,14 @@ def _planned(
     dtype: DType,
     verify: bool,
 ) -> None:
-    """The maps of a network from settings: from its plan, without torch unless there is more to check."""
+    """Show the maps of a network from settings: from its plan, without torch unless weights or --verify need it."""
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.plan.shapes import network_shapes, shapes_document
     from mnfpn_cli.report.terminal.export import weights_report
     from mnfpn_cli.report.terminal.shapes import shapes_tables
 
     settings = network.settings(weights)
-    cases = planned(settings, several_sizes(size), batch, weights)
+    cases = planned(settings, parse_sizes(size), batch, weights)
     results = [network_shapes(origin.plan, input) for origin, input in cases]
     fitted = _checked([origin for origin, _ in cases], results, verify)
     report = shapes_tables(results, dtype, verified=verify) + weights_report(fitted)
@@ -86,7 +86,7 @@ def _planned(
 def _checked(
     origins: "Sequence[FromSettings]", results: "Sequence[NetworkShapes]", verify: bool
 ) -> "WeightsRecord | None":
-    """Run the real networks, or else only see how a checkpoint fits them; give how it fits the first."""
+    """Run the real networks, or only check how the weights fit; return how they fit the first network."""
     if not verify and all(origin.weights is None for origin in origins):
         return None
     with ending_at_once():
@@ -105,11 +105,11 @@ def _observed(
     size: list[str] | None,
     batch: int,
 ) -> None:
-    """The maps of a network that others wrote: from runs on the meta device."""
+    """Show the maps of an external network, from passes on the meta device."""
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.shapes import maps_tables
 
-    workloads = model.workloads(network, several_sizes(size), batch, weights)
+    workloads = model.workloads(network, parse_sizes(size), batch, weights)
     with ending_at_once():
         from mnfpn_cli.audit.audit import build_workload, inputs_of
         from mnfpn_cli.audit.pyramid import maps_document, observe_maps

@@ -39,7 +39,7 @@ ROWS: list[tuple[list[str], int, str]] = [
     (
         ["export", "--format", "onnx"],
         2,
-        "--output: must be given. Write the network to FILE: whole and checked, or not",
+        "--output: must be given. Write the network to FILE: whole and checked,",
     ),
     (["shapes", "--preset", "resnet"], 2, "--preset: must be one of fpn-classifier, fpnssd, "),
     (["shapes", "--config", "none.json"], 2, "none.json: must be a file, but there is none of that name"),
@@ -90,7 +90,7 @@ ROWS: list[tuple[list[str], int, str]] = [
         2,
         "--by-layer: must have --runtime eager or channels-last, ",
     ),
-    (["bench", "--train", "--by-layer"], 2, "--by-layer: must not be given beside --train, as layers"),
+    (["bench", "--train", "--by-layer"], 2, "--by-layer: cannot be used with --train, since layers"),
     (["bench", "--device", "gpu"], 2, "--device: must be auto, cpu, cuda, cuda:N or mps, got 'gpu'"),
     # What is misspelt names the nearest.
     (
@@ -244,35 +244,35 @@ ROWS: list[tuple[list[str], int, str]] = [
             "--no-audit",
         ],
         2,
-        "--depth, --sort, --top, --filter, --counts, --no-audit: must not be given beside --tree, which draws levels",
+        "--depth, --sort, --top, --filter, --counts, --no-audit: cannot be used with --tree, which draws levels",
     ),
     (
         ["summary", "--sort", "macs", "--depth", "1"],
         2,
-        "--depth: must be 2 or more, where the first such layer is, got",
+        "--depth: must be 2 or more, the depth of the first matching layer, got",
     ),
     (["summary", "--filter", "nosuch*"], 2, "--filter: must match the path of a layer, got 'nosuch*'"),
     (
         ["summary", "--filter", "pyramid", "--sort", "macs"],
         2,
-        "--filter: must match single layers, which --sort shows, got 'pyramid'",
+        "--filter: must match single layers with --sort, got 'pyramid'",
     ),
     (
         ["audit", "--model", "a:b", "--input", "1x3x64x64", "--size", "64"],
         2,
-        "--size: must not be given beside --input, whose shapes say it",
+        "--size: cannot be used with --input, which already gives the shape",
     ),
     (["bench", "--batch", "2", "--batch", "0,4"], 2, "--batch: must be a whole number from 1 to 65536, got 0"),
     (["shapes", "--size", "64,96"], 0, ""),
     (
         ["summary", "--tree", "--output", "a.json"],
         2,
-        "--tree: is a picture made of text; mnfpn shapes --json has its levels as data",
+        "--tree: is drawn as text only; mnfpn shapes --json has the levels as data",
     ),
     (
         ["shapes", "--model", "a:b", "--input", "1x3x64x64", "--batch", "2"],
         2,
-        "--batch: must not be given beside --input, whose shapes say it",
+        "--batch: cannot be used with --input, which already gives the shape",
     ),
 ]
 

@@ -14,7 +14,7 @@ from tests.conftest import Mnfpn
 NETS = str(Path(__file__).parent.parent / "external" / "nets.py")
 SIZE = ("--size", "8")
 
-BESIDE = "must not be given beside --model, whose network has no settings"
+BESIDE = "cannot be used with --model, whose network has no settings"
 HAS = "FailsInside, Listed, Net, Returns, Two, made"
 TWO = "(x: torch.Tensor, places: torch.Tensor) -> Any"
 REPEAT = "repeat --input for each, as --input 1x3x600x900 --input 1x4"
@@ -232,33 +232,33 @@ def test_a_long_list_is_cut_on_the_screen_and_whole_in_json(mnfpn: Mnfpn) -> Non
         (("summary", "--model", "timm:x", "--weights", "x.pth"), f"--weights: {BESIDE}"),
         (
             ("summary", "--model", "timm:x", "--tree"),
-            "--tree: draws networks from settings, and cannot be given beside --model",
+            "--tree: draws networks from settings, and cannot be used with --model",
         ),
-        (("shapes", "--model", "timm:x", "--verify"), f"--verify: {BESIDE} and is run as it is"),
-        (("shapes", "--model", "timm:x", "--dtype", "float16"), f"--dtype: {BESIDE} and is run as it is"),
-        (("audit", "--model-arg", "a=1"), "--model-arg: has no meaning without --model"),
+        (("shapes", "--model", "timm:x", "--verify"), f"--verify: {BESIDE} and runs unchanged"),
+        (("shapes", "--model", "timm:x", "--dtype", "float16"), f"--dtype: {BESIDE} and runs unchanged"),
+        (("audit", "--model-arg", "a=1"), "--model-arg: requires --model"),
         (
             ("shapes", "--input", "1x3x8x8"),
-            "--input: has no meaning without --model; networks from settings take --size",
+            "--input: requires --model; networks from settings take --size",
         ),
         (
             ("audit", "--model", "timm:x", "--input", "1x3", "--size", "8"),
-            "--size: must not be given beside --input, whose shapes say it",
+            "--size: cannot be used with --input, which already gives the shape",
         ),
         (("audit", "--model", "timm:x", "--in-channels", "0"), "--in-channels: must be 1 or more, got 0"),
         (
             ("summary", "--tree", "--json"),
-            "--tree: is a picture made of text; mnfpn shapes --json has its levels as data",
+            "--tree: is drawn as text only; mnfpn shapes --json has the levels as data",
         ),
         (
             ("summary", "--counts", "--format", "csv"),
-            "--counts: is in text and JSON, and cannot be given beside --format csv",
+            "--counts: is in text and JSON, and cannot be used with --format csv",
         ),
         (
             ("summary", "--json", "--format", "text"),
-            "--json: is --format json, and cannot be given beside --format text",
+            "--json: is --format json, and cannot be used with --format text",
         ),
-        (("summary", "--json", "--format", "csv"), "--json: is --format json, and cannot be given beside --format csv"),
+        (("summary", "--json", "--format", "csv"), "--json: is --format json, and cannot be used with --format csv"),
         (("summary", "--sort", "size"), "--sort: must be one of macs, parameters, activations, got 'size'"),
         (("summary", "--svg", "/nix/nix.svg"), "--svg: folder '/nix' does not exist"),
     ],

@@ -106,9 +106,9 @@ def test_a_device_and_a_sweep_can_be_chosen(mnfpn: Mnfpn, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["--format", "png"], "--format: applies only with --output FILE"),
+        (["--format", "png"], "--format: requires --output FILE"),
         (["--format", "pdf"], "--format: must be one of html, png, svg, got 'pdf'"),
-        (["--output", "report.txt"], "--output: must end in .html, .htm, .png, .svg where --format is not given"),
+        (["--output", "report.txt"], "--output: must end in .html, .htm, .png, .svg unless --format is given"),
         (["--output", "no/such/folder/report.html"], "--output: folder 'no/such/folder' does not exist"),
         (["--sweep", "7"], "--sweep: must be the number of a sweep in the store (1), got 7"),
         (["--device", "cuda"], "--device: must be one that the store has runs of (cpu), got 'cuda'"),

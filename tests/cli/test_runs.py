@@ -276,7 +276,7 @@ def test_json_is_printed_beside_a_file_of_another_form(mnfpn: Mnfpn, store: str,
     rows = list(csv.DictReader(io.StringIO(file.read_text())))
     assert [one["key"] for one in document["runs"]] == [row["key"] for row in rows]
     refused = mnfpn("runs", "export", "--store", store, "--json", "--format", "csv")
-    rule = "error: --json: is --format json, and cannot be given beside --format csv\n"
+    rule = "error: --json: is --format json, and cannot be used with --format csv\n"
     assert (refused.code, refused.out, refused.err) == (2, "", rule)
 
 
@@ -368,11 +368,11 @@ def test_an_empty_store_is_exported_as_no_rows(mnfpn: Mnfpn, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
-        (["--format", "parquet"], "--format: parquet is no text, and must go to a file: --output"),
+        (["--format", "parquet"], "--format: parquet is binary, and requires --output FILE"),
         (["--format", "xml"], "--format: must be one of csv, json, parquet, markdown, got 'xml'"),
         (
             ["--output", "runs.xml"],
-            "--output: must end in .json, .csv, .md, .parquet where --format is not given",
+            "--output: must end in .json, .csv, .md, .parquet unless --format is given",
         ),
         (["--output", "none/runs.csv"], "--output: folder 'none' does not exist"),
         (["--status", "well"], "--status: must be one of done, failed, pending, got 'well'"),

@@ -54,14 +54,14 @@ BAD: list[tuple[list[str], str]] = [
     (["--resume", "--store", "none.db"], "--store: must be a store, but there is no file 'none.db'"),
     (
         ["--resume", "--store", "x.db", "--size", "64", "--max-macs", "1G", "--passes", "5", "--by-layer"],
-        "--size, --max-macs, --passes, --by-layer: must not be given beside --resume: they stay as a sweep began",
+        "--size, --max-macs, --passes, --by-layer: cannot be used with --resume, which keeps those of each sweep",
     ),
     (
         ["--resume", "--store", "x.db", "--again", "--dry-run"],
-        "--dry-run, --again: must not be given beside --resume, which measures what is left",
+        "--dry-run, --again: cannot be used with --resume, which measures what is left",
     ),
     (["--resume", "--store", "x.db", "--run-timeout", "0"], "--run-timeout: must be 1 to 1000000 seconds, got 0"),
-    (["--store", "x.db", "--accelerator", "H100"], "--accelerator: has no meaning without --ray"),
+    (["--store", "x.db", "--accelerator", "H100"], "--accelerator: requires --ray"),
     (
         ["--store", "x.db", "--measure", "some"],
         "--measure: must be all, frontier, none or a number of runs, got 'some'",
@@ -361,7 +361,7 @@ def test_a_signal_ends_a_sweep_between_two_runs(number: signal.Signals) -> None:
     running.send_signal(number)
     out, err = running.communicate(timeout=60)
     assert running.returncode == 128 + number, err
-    assert "left; go on by: mnfpn sweep --resume --store runs.db" in err
+    assert "left; resume with: mnfpn sweep --resume --store runs.db" in err
     assert "done" in out
     with open_store("runs.db") as store:
         claimed = store.read(lambda connection: connection.execute(select(tables.runs.c.claimed_by)).scalars().all())
@@ -585,7 +585,7 @@ def test_layers_are_not_timed_in_training_steps(mnfpn: Mnfpn) -> None:
     outcome = mnfpn("sweep", *TRAINING, "--store", "runs.db", "--train", "--by-layer")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
-        "error: --by-layer: must not be given beside --train, as layers are timed in inference passes\n"
+        "error: --by-layer: cannot be used with --train, since layers are timed in inference passes\n"
     )
 
 
