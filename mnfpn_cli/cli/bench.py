@@ -77,7 +77,7 @@ class CaseOptions:
         if layered and not set(chosen) & set(LAYERED):
             raise UsageError(
                 Problem(
-                    layered, f"must have --runtime {' or '.join(LAYERED)}, which run layer by layer", ", ".join(chosen)
+                    layered, f"requires --runtime {' or '.join(LAYERED)}, which run layer by layer", ", ".join(chosen)
                 )
             )
         return BenchCase(

@@ -108,7 +108,7 @@ def parse_side(name: str, text: str) -> SideOptions:
             made: SideOptions = get_command(app)(words, prog_name=as_option(name), standalone_mode=False)
         except typer.TyperException as error:
             message = usage_message(error)
-            raise UsageError(f"{message}{QUOTES if 'extra argument' in message else ''}") from None
+            raise UsageError(f"{message}{QUOTES if 'unexpected argument' in message else ''}") from None
     return made
 
 
@@ -282,7 +282,7 @@ def _measured(
     if a is None and b is None:
         raise UsageError("compare: takes two result files, or --a and --b")
     if a is None or b is None:
-        raise UsageError(f"{'--a' if a is None else '--b'}: is missing; a comparison takes --a and --b")
+        raise UsageError(f"{'--a' if a is None else '--b'}: must be given; a comparison takes --a and --b")
     passes = sampling.sampling()
     if sampling.precision is None:
         passes = replace(passes, precision=shared.margin_or_default / 2)

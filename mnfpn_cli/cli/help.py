@@ -5,6 +5,7 @@ flag.
 """
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -130,10 +131,16 @@ def usage_message(error: typer.TyperException) -> str:
     if name is not None and hasattr(error, "possibilities"):
         known = {one.lstrip("-"): one for param in context.command.get_params(context) for one in _names(param)}
         return f"{name}: no such option{did_you_mean(name.lstrip('-'), known, known)}"
+    if name is not None and "requires an argument" in error.message:
+        return f"{name}: requires a value"
     param = getattr(error, "param", None)
-    if isinstance(param, TyperOption) and param.required:
-        return f"{param.opts[0]}: must be given. {param.help or ''}".rstrip()
+    if isinstance(param, TyperOption | TyperArgument) and param.required:
+        label = param.opts[0] if isinstance(param, TyperOption) else _label(param)
+        return f"{label}: must be given. {param.help or ''}".rstrip()
     message = " ".join(error.format_message().split())
+    extra = re.fullmatch(r"Got unexpected extra arguments? ?(?:\(s\) )?\((.*)\)", message)
+    if extra:
+        return f"unexpected argument '{extra[1]}'"
     if isinstance(getattr(context, "command", None), TyperGroup) and message.startswith("No such command"):
         unknown = message.split("'")[1]
         return f"{unknown}: no such command{did_you_mean(unknown, list(context.command.commands))}"

@@ -368,7 +368,7 @@ class SweepOptions:
         if self.accelerator is not None and self.ray is None:
             raise UsageError("--accelerator: requires --ray")
         if store is None and (self.resume or not (self.dry_run or self.measure == "none")):
-            raise UsageError("--store: must be given: a file or a server that keeps what is measured")
+            raise UsageError("--store: must be given, for the results: an SQLite file or PostgreSQL URL")
         if self.by_layer and space.train:
             raise UsageError("--by-layer: cannot be used with --train, since layers are timed in inference passes")
         unused = self._unused_without_store(budget, sampling) if store is None else []
@@ -389,7 +389,7 @@ class SweepOptions:
         """
         fixed = [*space.given(), *_given(budget), *_given(sampling), *self._changed("measure", "by_layer")]
         if fixed:
-            raise UsageError(f"{', '.join(fixed)}: cannot be used with --resume, which keeps those of each sweep")
+            raise UsageError(f"{', '.join(fixed)}: cannot be used with --resume, which keeps the options of each sweep")
         contrary = self._changed("dry_run", "again")
         if contrary:
             raise UsageError(f"{', '.join(contrary)}: cannot be used with --resume, which measures what is left")

@@ -164,8 +164,8 @@ ROWS: list[tuple[list[str], str]] = [
         ["x.json", "y.json", "--device", "cpu", "--batch", "2", "--max-time", "1"],
         "--batch, --device, --max-time: cannot be used with result files, which are measured already",
     ),
-    (["--a", ""], "--b: is missing; a comparison takes --a and --b"),
-    (["--b", ""], "--a: is missing; a comparison takes --a and --b"),
+    (["--a", ""], "--b: must be given; a comparison takes --a and --b"),
+    (["--b", ""], "--a: must be given; a comparison takes --a and --b"),
     (
         ["--a", "--stages '2,8,1,2", "--b", ""],
         '--a: must be options as in a shell, but has no closing quotation, got "--stages \'2,8,1,2"',
@@ -179,10 +179,10 @@ ROWS: list[tuple[list[str], str]] = [
     (["--a", "", "--b", "--size 64"], "--b: --size: no such option"),
     (
         ["--a", "--stages 2,8,1,2 2,8,1,2", "--b", ""],
-        "--a: Got unexpected extra argument(s) (2,8,1,2); put quotes around a value with spaces, as "
+        "--a: unexpected argument '2,8,1,2'; put quotes around a value with spaces, as "
         "\"--stages '1,16,1,1 6,24,2,2'\"",
     ),
-    (["--a", "--stages", "--b", ""], "--a: Option '--stages' requires an argument."),
+    (["--a", "--stages", "--b", ""], "--a: --stages: requires a value"),
     (["--a", "--width-mult wide", "--b", ""], "--a: --width-mult: must be a number, got 'wide'"),
     (["--a", "", "--b", "--width-mult 0"], "--b: --width-mult: must be greater than 0, got 0.0"),
     (["--a", "", "--b", "--preset none"], "--b: --preset: must be one of fpn-classifier, "),

@@ -125,7 +125,7 @@ FORMS: list[tuple[list[str], str]] = [
     (["runs", "export", "--store", "x", "--format", "csv", "--output", "x.json"], "--output: must not end in .json"),
     (
         ["runs", "export", "--store", "x", "--output", "x.txt"],
-        "--output: must end in .json, .csv, .md, .parquet unless",
+        "--output: must end in .json, .csv, .md, .parquet",
     ),
 ]
 

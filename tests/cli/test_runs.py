@@ -105,6 +105,15 @@ def test_a_terminal_gets_no_more_than_it_can_show(store: str) -> None:
     assert max(len(line.rstrip()) for line in plain.splitlines() if ".db" not in line) <= 80
 
 
+@pytest.mark.parametrize("columns", [50, 60, 80])
+def test_a_pending_run_has_no_comma_for_its_worker(store: str, columns: int) -> None:
+    """A word that a run lacks leaves nothing behind where a narrow terminal folds the words of a run."""
+    code, screen = in_terminal("runs", "list", "--store", store, columns=columns)
+    assert code == 0
+    assert "pending" in screen
+    assert not re.search(r"pending,", screen)
+
+
 def test_show_tells_everything_of_a_run(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
     """Settings, cost, results, environment, warnings, and the command."""
     done = mnfpn("runs", "show", keys[0][:8], "--store", store)

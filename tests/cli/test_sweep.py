@@ -49,12 +49,12 @@ def put_plan(store: Store, plan: dict[str, object]) -> None:
 
 
 BAD: list[tuple[list[str], str]] = [
-    (["--width-mult", "0.5"], "--store: must be given: a file or a server that keeps what is measured"),
+    (["--width-mult", "0.5"], "--store: must be given, for the results: an SQLite file or PostgreSQL URL"),
     (["--resume"], "--store: must be given"),
     (["--resume", "--store", "none.db"], "--store: must be a store, but there is no file 'none.db'"),
     (
         ["--resume", "--store", "x.db", "--size", "64", "--max-macs", "1G", "--passes", "5", "--by-layer"],
-        "--size, --max-macs, --passes, --by-layer: cannot be used with --resume, which keeps those of each sweep",
+        "--size, --max-macs, --passes, --by-layer: cannot be used with --resume, which keeps the options of each sweep",
     ),
     (
         ["--resume", "--store", "x.db", "--again", "--dry-run"],
