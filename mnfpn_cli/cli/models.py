@@ -11,7 +11,7 @@ from typer import Option
 
 from mnfpn_cli.cli.help import EXTERNAL
 from mnfpn_cli.cli.options import NetworkOptions
-from mnfpn_cli.cli.paths import Reads
+from mnfpn_cli.cli.paths import Reads, check_readable
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import External, FromSettings, Inputs, TensorInputs, Workload
 from mnfpn_cli.external.target import parse_input, parse_target
@@ -86,13 +86,17 @@ class ModelOptions:
 
         Raises:
             UsageError: if there are such options, or the target is malformed.
+            MnfpnError: if its file cannot be read.
         """
         given = [as_option(one.name) for one in fields(network) if getattr(network, one.name) is not None]
         given = [name for name in given if name != "--in-channels"] + ["--weights"] * (weights is not None)
         given += of_settings
         if given:
             raise UsageError(Problem(", ".join(given), "cannot be used with --model, whose network has no settings"))
-        return External(parse_target(target, self.model_arg or ()))
+        parsed = parse_target(target, self.model_arg or ())
+        if parsed.file is not None:
+            check_readable(parsed.file, "--model")
+        return External(parsed)
 
     def inputs(self, channels: int | None, size: str | None, batch: int = 1) -> Inputs:
         """Return the inputs of a pass of the external network.

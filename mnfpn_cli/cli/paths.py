@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.files import is_device
 from mnfpn_cli.text import as_option
 
@@ -140,6 +140,18 @@ def check_file(path: Path, option: str) -> None:
         raise UsageError(Problem(option, f"folder '{target.parent}' does not exist"))
     if not os.access(target.parent, os.W_OK):
         raise UsageError(Problem(option, f"must be in a folder that can be written, but '{target.parent}' cannot"))
+
+
+def check_readable(path: Path, option: str) -> None:
+    """Check that a file can be read.
+
+    Raises:
+        MnfpnError: if it cannot; names the option.
+    """
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise MnfpnError(Problem(option, f"'{path}' could not be read: {error.strerror}")) from None
 
 
 def _refuse_database(path: Path, option: str) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -64,6 +65,25 @@ def test_a_module_that_is_not_there_is_told(mnfpn: Mnfpn, target: str, message: 
     """By its name."""
     outcome = mnfpn("audit", "--model", target)
     assert (outcome.code, outcome.err.strip()) == (2, message)
+
+
+def test_a_file_that_cannot_be_read_is_an_error_of_its_own(
+    mnfpn: Mnfpn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one of the code in it: the option, the file, and the reason."""
+    path = tmp_path / "net.py"
+    path.touch()
+    opened = Path.open
+
+    def refuse(self: Path, *arguments: Any, **more: Any) -> Any:
+        if self == path:
+            raise PermissionError(13, "Permission denied")
+        return opened(self, *arguments, **more)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    outcome = mnfpn("audit", "--model", f"{path}:Net")
+    message = f"error: --model: '{path}' could not be read: Permission denied\n"
+    assert (outcome.code, outcome.out, outcome.err) == (1, "", message)
 
 
 NEAR = {
