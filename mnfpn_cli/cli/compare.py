@@ -276,33 +276,52 @@ def _from_files(files: list[str], shared: SharedOptions) -> "Comparison":
 def _measured(
     a: str | None, b: str | None, shared: SharedOptions, sampling: PairSamplingOptions
 ) -> "tuple[Comparison, EnvironmentRecord]":
+    """Build both sides, and time them in turn.
+
+    Raises:
+        UsageError: if a side is missing or wrong.
+        MnfpnError: if a network cannot be built.
+    """
     from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.devices.machine import reading_cpu_name
 
-    if a is None and b is None:
-        raise UsageError("compare: takes two result files, or --a and --b")
-    if a is None or b is None:
-        raise UsageError(f"{'--a' if a is None else '--b'}: must be given; a comparison takes --a and --b")
+    texts = _texts_of_sides(a, b)
     passes = sampling.sampling()
     if sampling.precision is None:
         passes = replace(passes, precision=shared.margin_or_default / 2)
     device = check_device_name(shared.device)
     if shared.size is not None:
         parse_size(shared.size)  # a malformed size is an error of neither side
-    options = [parse_side("a", a), parse_side("b", b)]
-    makers = []
-    for name, one in zip(("a", "b"), options, strict=True):
-        with within(f"`{name}`"):
-            makers.append(one.maker(shared.size, shared.batch))
+    options = {name: parse_side(name, text) for name, text in texts.items()}
+    makers = {name: _maker(name, one, shared) for name, one in options.items()}
     with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
         progress("loading torch", 0.0)
         with ending_at_once(NOTHING_MEASURED):
             from mnfpn_cli.bench.compare import Side, Together, compare_networks
 
         sides = []
-        for name, text, one, make in zip(("a", "b"), (a, b), options, makers, strict=True):
+        for name, one in options.items():
             with within(f"`{name}`"):
-                (workload,) = make(shared.seed)
-            sides.append(Side(text.strip() or "(default)", workload, one.runtime, one.dtype))
+                (workload,) = makers[name](shared.seed)
+            sides.append(Side(texts[name].strip() or "(default)", workload, one.runtime, one.dtype))
         together = Together(shared.batch or 1, device, shared.threads, shared.train, shared.margin_or_default, passes)
-        return compare_networks(sides[0], sides[1], together, cpu_name, progress)
+        first, second = sides
+        return compare_networks(first, second, together, cpu_name, progress)
+
+
+def _texts_of_sides(a: str | None, b: str | None) -> dict[str, str]:
+    """Return the text of each side.
+
+    Raises:
+        UsageError: if one is missing.
+    """
+    if a is None and b is None:
+        raise UsageError("compare: takes two result files, or --a and --b")
+    if a is None or b is None:
+        raise UsageError(f"{'--a' if a is None else '--b'}: must be given; a comparison takes --a and --b")
+    return {"a": a, "b": b}
+
+
+def _maker(name: str, side: SideOptions, shared: SharedOptions) -> WorkloadMaker:
+    with within(f"`{name}`"):
+        return side.maker(shared.size, shared.batch)

@@ -85,15 +85,15 @@ BAD: list[tuple[list[str], str]] = [
     (["--store", "x.db", "--max-latency", "1ns"], "--max-latency: must be a duration above 0 in s, ms, us or µs, as 3"),
     (
         ["--measure", "none", "--passes", "5", "--warmup", "1", "--by-layer", "--run-timeout", "9", "--again"],
-        "--passes, --warmup, --by-layer, --run-timeout, --again: must not be given where there is no --store",
+        "--passes, --warmup, --by-layer, --run-timeout, --again: cannot be used without --store",
     ),
     (
         ["--measure", "none", "--baseline-every", "9", "--retry-failed", "--max-latency", "9ms"],
-        "--baseline-every, --retry-failed, --max-latency: must not be given where there is no --store",
+        "--baseline-every, --retry-failed, --max-latency: cannot be used without --store, since nothing is measured",
     ),
     (
         ["--dry-run", "--passes", "5", "--max-latency", "9ms"],
-        "--max-latency: must not be given where there is no --store",
+        "--max-latency: cannot be used without --store, since nothing is measured",
     ),
     (["--measure", "none", "--pyramid-channels", "0"], "--pyramid-channels: must be at least 1, got 0"),
     (
