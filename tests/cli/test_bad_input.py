@@ -279,7 +279,7 @@ ROWS: list[tuple[list[str], int, str]] = [
 
 @pytest.mark.parametrize(("arguments", "code", "message"), ROWS, ids=[" ".join(row[0])[:60] for row in ROWS])
 @pytest.mark.parametrize("json", [False, True], ids=["text", "json"])
-def test_a_wrong_argument_is_told(
+def test_a_wrong_argument_is_reported(
     mnfpn: Mnfpn,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -328,7 +328,7 @@ def test_what_cannot_fit_is_refused_before_it_runs(
     )
 
 
-def test_all_problems_of_a_file_are_told_at_once(mnfpn: Mnfpn, tmp_path: Path) -> None:
+def test_all_problems_of_a_file_are_reported_at_once(mnfpn: Mnfpn, tmp_path: Path) -> None:
     """A line each."""
     path = tmp_path / "my.json"
     path.write_text('{"width": 1, "in_channels": 0, "stages": [[6, 24, 2, 3]]}')
@@ -341,7 +341,7 @@ def test_all_problems_of_a_file_are_told_at_once(mnfpn: Mnfpn, tmp_path: Path) -
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read and write everything")
-def test_permissions_are_told(mnfpn: Mnfpn, tmp_path: Path) -> None:
+def test_permissions_are_reported(mnfpn: Mnfpn, tmp_path: Path) -> None:
     """A file that may not be read is exit code 1, a folder that may not be written 2."""
     path = tmp_path / "my.json"
     path.touch(mode=0)

@@ -48,7 +48,7 @@ def bench(mnfpn: Mnfpn) -> Bench:
 
 
 @pytest.mark.parametrize(("arguments", "message"), ROWS, ids=[" ".join(row[0])[-60:] for row in ROWS])
-def test_a_wrong_argument_is_told_before_any_code_is_run(mnfpn: Mnfpn, arguments: list[str], message: str) -> None:
+def test_a_wrong_argument_is_reported_before_any_code_is_run(mnfpn: Mnfpn, arguments: list[str], message: str) -> None:
     """One line, exit code 2, and nothing of the file's own."""
     outcome = mnfpn("bench", *arguments)
     assert (outcome.code, outcome.out, outcome.err) == (2, "", f"error: {message}\n")
@@ -212,7 +212,7 @@ def test_inputs_that_differ_are_warned_of(mnfpn: Mnfpn) -> None:
         ("--model {file}:Words", ["--size", "64"], "--b: --input: forward of Words takes"),
     ],
 )
-def test_a_wrong_side_is_told_by_its_name(mnfpn: Mnfpn, b: str, more: list[str], message: str) -> None:
+def test_a_wrong_side_is_reported_by_its_name(mnfpn: Mnfpn, b: str, more: list[str], message: str) -> None:
     """As the command line tells its own."""
     outcome = mnfpn("compare", "--a", "", "--b", b.format(file=FILE), *more)
     assert (outcome.code, outcome.out) == (2, "")

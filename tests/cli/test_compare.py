@@ -218,7 +218,7 @@ ROWS: list[tuple[list[str], str]] = [
 
 @pytest.mark.parametrize(("arguments", "message"), ROWS, ids=[" ".join(row[0])[:60] for row in ROWS])
 @pytest.mark.parametrize("json", [False, True], ids=["text", "json"])
-def test_a_wrong_argument_is_told(mnfpn: Mnfpn, arguments: list[str], message: str, json: bool) -> None:
+def test_a_wrong_argument_is_reported(mnfpn: Mnfpn, arguments: list[str], message: str, json: bool) -> None:
     """One line that begins with `error:`, exit code 2, nothing on standard output, and no traceback."""
     outcome = mnfpn("compare", *(["--json"] if json else []), *arguments)
     assert (outcome.code, outcome.out) == (2, "")

@@ -61,7 +61,7 @@ def test_a_target_that_is_no_network_is_refused(mnfpn: Mnfpn, name: str) -> None
         ("os.nix:Net", "error: --model: there is no module 'os.nix' here"),
     ],
 )
-def test_a_module_that_is_not_there_is_told(mnfpn: Mnfpn, target: str, message: str) -> None:
+def test_a_module_that_is_not_there_is_reported(mnfpn: Mnfpn, target: str, message: str) -> None:
     """By its name."""
     outcome = mnfpn("audit", "--model", target)
     assert (outcome.code, outcome.err.strip()) == (2, message)
@@ -123,7 +123,7 @@ def test_a_known_package_that_is_missing_is_installed_by_its_name(
     )
 
 
-def test_a_syntax_error_is_told_with_its_place(mnfpn: Mnfpn, tmp_path: Path) -> None:
+def test_a_syntax_error_is_reported_with_its_place(mnfpn: Mnfpn, tmp_path: Path) -> None:
     """The file, the line, and what is in it."""
     path = tmp_path / "typo.py"
     path.write_text("import torch\n\ndef made(:\n    pass\n")
@@ -172,7 +172,7 @@ def test_code_that_fails_shows_its_own_frames(
 @pytest.mark.parametrize(
     ("what", "kind"), [("none", "NoneType"), ("3", "int"), ('["a"]', "list"), ("[]", "an empty list")]
 )
-def test_what_returns_no_tensors_is_told(mnfpn: Mnfpn, what: str, kind: str) -> None:
+def test_what_returns_no_tensors_is_reported(mnfpn: Mnfpn, what: str, kind: str) -> None:
     """With what it returned instead."""
     outcome = mnfpn("summary", "--model", f"{NETS}:Returns", "--model-arg", f"what={what}", *SIZE)
     assert outcome.code == 1

@@ -56,7 +56,7 @@ def test_json_is_one_document(mnfpn: Mnfpn, store: str) -> None:
 
 
 @needs_page
-def test_the_page_is_written_and_told_of(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
+def test_the_page_is_written_and_reported(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
     """By the name's suffix; in JSON with the file's name."""
     page = tmp_path / "report.html"
     done = mnfpn("report", "--store", store, "--output", str(page))
@@ -169,7 +169,7 @@ def test_without_a_browser_a_picture_says_what_to_install(
 
 @needs_kaleido
 @pytest.mark.parametrize("named", ["no-such-browser", "true"])
-def test_a_browser_that_is_none_is_told(
+def test_an_unusable_browser_is_reported(
     mnfpn: Mnfpn, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
 ) -> None:
     """Whether it is absent, or draws nothing."""

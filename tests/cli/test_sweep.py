@@ -159,7 +159,7 @@ def test_without_measuring_a_sweep_is_a_table(mnfpn: Mnfpn) -> None:
     assert list(Path().iterdir()) == []
 
 
-def test_presets_are_told_apart_by_their_names(mnfpn: Mnfpn) -> None:
+def test_presets_are_distinguished_by_their_names(mnfpn: Mnfpn) -> None:
     """Rather than by all that they differ in, as long as nothing else of them does."""
     presets = ("sweep", "--preset", "fpnssd", "--preset", "retina-fpn", "--measure", "none")
     assert {"fpnssd", "retina-fpn"} <= {
@@ -328,7 +328,7 @@ def test_a_recommendation_takes_measured_runs(mnfpn: Mnfpn, tmp_path: Path) -> N
     assert (outcome.code, outcome.err) == (1, f"error: --store: no run in '{path}' is measured yet\n")
 
 
-def test_a_note_is_one_line_in_a_pipe_and_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_note_is_one_line_in_a_pipe_and_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     """However long it is; a terminal breaks it itself. Of another sweep the same is not told again."""
     told = set[str]()
     for number in (0, 1):
@@ -337,7 +337,7 @@ def test_a_note_is_one_line_in_a_pipe_and_told_once(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err == f"warning: {'word ' * 60}\n"
 
 
-def test_what_went_wrong_is_told_while_it_does_and_not_again_with_the_results(
+def test_what_went_wrong_is_reported_while_it_does_and_not_again_with_the_results(
     mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On standard error; a document has it, too."""
@@ -484,7 +484,7 @@ def test_a_runtime_that_cannot_run_here_is_a_failure_where_it_is_named(
     assert (left_out["runtime"], left_out["runs"], left_out["reason"]) == ("cuda-graph", 1, "runs on CUDA alone")
 
 
-def test_results_of_other_options_are_told_and_layers_are_measured(
+def test_results_of_other_options_are_reported_and_layers_are_measured(
     mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a stored result that was measured otherwise there is a warning; one without layers is measured again."""
@@ -517,7 +517,7 @@ def test_going_on_with_what_is_finished_says_so(mnfpn: Mnfpn) -> None:
     assert "failed          1" in again.out
 
 
-def test_a_budget_that_leaves_nothing_is_told(mnfpn: Mnfpn) -> None:
+def test_a_budget_that_leaves_nothing_is_reported(mnfpn: Mnfpn) -> None:
     """And no sweep is put down."""
     outcome = mnfpn("sweep", "--size", "64", "--max-parameters", "1", "--store", "runs.db")
     assert outcome.code == 1
