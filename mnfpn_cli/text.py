@@ -80,3 +80,9 @@ def did_you_mean(
     if not near and len(word) >= SHORTEST_BEGINNING:
         near = [other for other in by_lower if other.startswith(word.lower())]
     return f"; did you mean '{by_lower[near[0]]}'?" if near else ""
+
+
+def either(choices: Iterable[str]) -> str:
+    """Join words by commas, and the last by "or": ``text, json or csv``."""
+    *others, last = choices
+    return f"{', '.join(others)} or {last}" if others else last

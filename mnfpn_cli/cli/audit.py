@@ -5,6 +5,7 @@ from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import NetworkOptions, OutputOptions, SizeOption, WeightsOption
 from mnfpn_cli.errors import CheckError
+from mnfpn_cli.report.units import counted
 
 
 @grouped
@@ -16,9 +17,9 @@ def audit(
     model: ModelOptions,
     output: OutputOptions,
 ) -> None:
-    """Check layers and pyramid for mistakes; exit 3 if there are any.
+    """Check layers and pyramid for mistakes; exit 3 if any is found.
 
-    All layers must be registered, called, trained and counted, and each level must have its stride.
+    Every layer must be registered, called, trained and counted; every level must have its stride.
 
     Examples:
         mnfpn audit
@@ -27,7 +28,6 @@ def audit(
     """
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.audit import audit_tables
-    from mnfpn_cli.report.units import counted
 
     (workload,) = model.workloads(network, [size], weights=weights)
     with ending_at_once():
@@ -36,4 +36,4 @@ def audit(
     document = audit_document(workload, inspect_workload(workload))
     emit(audit_tables(document), document, output)
     if document.findings:
-        raise CheckError(f"the audit of {workload.origin.name} found {counted(len(document.findings), 'fault')}")
+        raise CheckError(f"the audit of {workload.origin.name} has {counted(len(document.findings), 'finding')}")

@@ -9,8 +9,11 @@ from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.help import MORE, OPTIONS
 from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interruptible
 from mnfpn_cli.cli.measuring import RuntimeOption, SamplingOptions, measuring_flag
-from mnfpn_cli.cli.models import ModelOptions, find
+from mnfpn_cli.cli.models import ModelOptions, workload_maker
 from mnfpn_cli.cli.options import (
+    BATCH_HELP,
+    DEVICE_HELP,
+    TRAIN_HELP,
     DTypeOption,
     NetworkOptions,
     OutputOptions,
@@ -19,8 +22,8 @@ from mnfpn_cli.cli.options import (
     ThreadsOption,
     WeightsOption,
     device_option,
-    several_batches,
-    several_sizes,
+    parse_batches,
+    parse_sizes,
 )
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.execution import DEFAULT_RUNTIME, LAYERED, check_device_name, choose_runtimes
@@ -29,20 +32,20 @@ from mnfpn_cli.settings.measuring import BenchCase
 
 @dataclass(frozen=True)
 class CaseOptions:
-    """What to run."""
+    """What to measure of the network, and with case_options."""
 
     batch: Annotated[
         list[str] | None,
-        Option(help="Images in a batch; 1 unless given. May repeat, or hold several: 1,8,32.", metavar="N"),
+        Option(help=f"{BATCH_HELP} Can be repeated, or hold several, as 1,8,32.", metavar="N"),
     ] = None
     runtime: RuntimeOption = None
     dtype: DTypeOption = "float32"
-    train: Annotated[bool, measuring_flag("--train", "Time training steps: forward, backward, SGD.", OPTIONS)] = False
-    by_layer: Annotated[bool, measuring_flag("--by-layer", "Also time each layer, and say what would help most.")] = (
+    train: Annotated[bool, measuring_flag("--train", TRAIN_HELP, OPTIONS)] = False
+    by_layer: Annotated[bool, measuring_flag("--by-layer", "Also time each layer, and rank what to make faster.")] = (
         False
     )
     roofline: Annotated[
-        bool, measuring_flag("--roofline", "Also measure the device's limits, and how near each layer comes.")
+        bool, measuring_flag("--roofline", "Also measure the peak rates of the device, and how close each layer comes.")
     ] = False
     cold_cache: Annotated[bool, measuring_flag("--cold-cache", "Clear the caches before each pass.", MORE)] = False
     channels_last: Annotated[bool, measuring_flag("--channels-last", "Same as --runtime channels-last.", MORE)] = False
@@ -51,34 +54,34 @@ class CaseOptions:
 
     @property
     def of_layers(self) -> list[str]:
-        """The options that were given, and are of single layers."""
+        """The options of single layers that were given."""
         return ["--by-layer"] * self.by_layer + ["--roofline"] * self.roofline
 
     def case(self, sampling: SamplingOptions) -> BenchCase:
-        """What these options ask to measure.
+        """Return the case that these options ask for.
 
         Raises:
-            UsageError: where they contradict each other, or themselves.
+            UsageError: if a value is wrong, or options contradict each other.
         """
         if self.channels_last and self.runtime:
             raise UsageError(
-                Problem("--channels-last", "is --runtime channels-last, and cannot be given beside --runtime")
+                Problem("--channels-last", "is --runtime channels-last, and cannot be used with --runtime")
             )
         layered = ", ".join(self.of_layers)
         if self.train and layered:
             raise UsageError(
-                Problem(layered, "must not be given beside --train, as layers are timed in inference passes")
+                Problem(layered, "cannot be used with --train, since layers are timed in inference passes")
             )
         named = ["channels-last"] if self.channels_last else self.runtime or [DEFAULT_RUNTIME]
         chosen = choose_runtimes(named)
         if layered and not set(chosen) & set(LAYERED):
             raise UsageError(
                 Problem(
-                    layered, f"must have --runtime {' or '.join(LAYERED)}, which run layer by layer", ", ".join(chosen)
+                    layered, f"requires --runtime {' or '.join(LAYERED)}, which run layer by layer", ", ".join(chosen)
                 )
             )
         return BenchCase(
-            batches=several_batches(self.batch or ["1"]),
+            batches=parse_batches(self.batch or ["1"]),
             runtimes=chosen,
             all_runtimes="all" in named,
             dtype=self.dtype,
@@ -95,10 +98,8 @@ class CaseOptions:
 def bench(
     *,
     size: SizesOption = None,
-    device: Annotated[
-        list[str] | None, device_option("Run on auto (unless given), cpu, cuda, cuda:N or mps; may repeat.")
-    ] = None,
-    what: CaseOptions,
+    device: Annotated[list[str] | None, device_option(f"{DEVICE_HELP} Can be repeated.")] = None,
+    case_options: CaseOptions,
     network: NetworkOptions,
     weights: WeightsOption = None,
     model: ModelOptions,
@@ -107,7 +108,7 @@ def bench(
 ) -> None:
     """Measure what a network costs and how fast it runs here.
 
-    Runtimes are timed in turn with each other, on each device.
+    On each device, the runtimes are timed in turn.
 
     Examples:
         mnfpn bench --size 320 --batch 1,8
@@ -119,8 +120,8 @@ def bench(
     from mnfpn_cli.devices.machine import reading_cpu_name
     from mnfpn_cli.report.terminal.bench import bench_tables
 
-    make = find(network, model, several_sizes(size), what.batch, weights, what.of_layers)
-    case = what.case(sampling)
+    make = workload_maker(network, model, parse_sizes(size), case_options.batch, weights, case_options.of_layers)
+    case = case_options.case(sampling)
     devices = [check_device_name(name) for name in device or ["auto"]]
     with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
         progress("loading torch", 0.0)
@@ -128,7 +129,7 @@ def bench(
             from mnfpn_cli.bench.bench import benchmark
             from mnfpn_cli.bench.results import bench_document
 
-        workloads = make(what.seed)
+        workloads = make(case_options.seed)
         result = benchmark(workloads, case, devices, cpu_name, progress)
     document = bench_document(result, workloads[0].origin)
     emit(bench_tables(document), document, output)

@@ -1,4 +1,4 @@
-"""The command lines that results hold: what to type to look at a run's network, to export it, to measure it again."""
+"""The command lines that results contain: to inspect the network of a run, to export it, to measure the run again."""
 
 import shlex
 
@@ -8,12 +8,12 @@ from mnfpn_cli.space.runs import Run, bench_arguments, network_arguments
 
 
 def measuring(run: Run) -> str:
-    """Give the command that measures a run."""
+    """Return the command that measures a run."""
     return f"mnfpn {shlex.join(bench_arguments(run))}"
 
 
 def next_commands(run: Run) -> NextCommands:
-    """Give the commands that say what to do with a run next."""
+    """Return the commands that inspect, export and measure a run."""
     network = network_arguments(run)
     return NextCommands(
         inspect=f"mnfpn {shlex.join(['summary', *network])}",

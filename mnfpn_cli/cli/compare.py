@@ -1,4 +1,4 @@
-"""`mnfpn compare`, and what `--a` and `--b` hold: options of their own."""
+"""`mnfpn compare`: two networks measured here, or two results; `--a` and `--b` contain options of their own."""
 
 import shlex
 from collections.abc import Iterator
@@ -12,12 +12,14 @@ from typer import Argument, Exit, Option
 from typer.main import get_command
 
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.help import GATES, OPTIONS, told
+from mnfpn_cli.cli.help import GATES, OPTIONS, usage_message
 from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interruptible
 from mnfpn_cli.cli.measuring import PairSamplingOptions, RuntimeOption, measuring_flag, measuring_option
-from mnfpn_cli.cli.models import Making, ModelOptions, find
+from mnfpn_cli.cli.models import ModelOptions, WorkloadMaker, workload_maker
 from mnfpn_cli.cli.options import (
-    BatchIfSaid,
+    DEVICE_HELP,
+    TRAIN_HELP,
+    BatchOption,
     DTypeOption,
     NetworkOptions,
     OutputOptions,
@@ -40,12 +42,12 @@ if TYPE_CHECKING:
     from mnfpn_cli.documents.compare import GatesRecord
     from mnfpn_cli.documents.records import EnvironmentRecord
 
-QUOTES = "; what has spaces takes quotes of its own, as \"--stages '1,16,1,1 6,24,2,2'\""
+QUOTES = "; put quotes around a value with spaces, as \"--stages '1,16,1,1 6,24,2,2'\""
 
 
 @dataclass(frozen=True)
 class SideOptions:
-    """One side: a network, and what executes it."""
+    """One side of a comparison: a network, and what executes it."""
 
     network: NetworkOptions
     model: ModelOptions
@@ -55,16 +57,16 @@ class SideOptions:
 
     @property
     def files(self) -> Iterator[Path]:
-        """Those that are read."""
+        """Yield the files that the side reads."""
         yield from (*files_of(self.network), *files_of(self.model), *([self.weights] if self.weights else []))
 
-    def find(self, size: str | None, batch: int | None) -> Making:
-        """What makes the network; ``batch`` is None where it was not said.
+    def maker(self, size: str | None, batch: int | None) -> WorkloadMaker:
+        """Return the function that builds the network; ``batch`` is None if it was not given.
 
         Raises:
-            UsageError: where the options are wrong, the size does not fit, or they contradict each other.
+            UsageError: if the options are wrong or contradict each other, or the size does not fit.
         """
-        return find(self.network, self.model, [size], batch, self.weights)
+        return workload_maker(self.network, self.model, [size], batch, self.weights)
 
 
 @grouped
@@ -75,7 +77,7 @@ def side(
     dtype: DTypeOption = "float32",
     weights: WeightsOption = None,
 ) -> SideOptions:
-    """One side of a comparison."""
+    """Return the side of these options."""
     chosen = choose_runtimes(runtime or [DEFAULT_RUNTIME])
     if len(chosen) > 1:
         raise UsageError(Problem("--runtime", "must be one", ", ".join(chosen)))
@@ -83,22 +85,22 @@ def side(
 
 
 def files_of_side(text: str) -> Iterator[Path]:
-    """The files that a side reads; none where it is no such text, which its option tells."""
+    """Yield the files that a side reads; none if its text is malformed, which is reported when it is parsed."""
     with suppress(MnfpnError):
         yield from parse_side("", text).files
 
 
 def parse_side(name: str, text: str) -> SideOptions:
-    """Read a side: ``--width-mult 0.75 --runtime fused``; ``name``: of the parameter that it is given to.
+    """Parse the text of a side, as ``--width-mult 0.75 --runtime fused``; ``name`` is the parameter that holds it.
 
     Raises:
-        UsageError: where it is no such text.
+        UsageError: if it is malformed.
     """
     try:
         words = shlex.split(text)
     except ValueError as error:
         reason = str(error).lower()
-        rule = f"must be options as a shell reads them, but has {reason}"
+        rule = f"must be options as in a shell, but has {reason}"
         raise UsageError(Problem(f"`{name}`", rule, repr(text))) from None
     app = typer.Typer(add_completion=False, context_settings={"help_option_names": []})
     app.command()(side)
@@ -106,60 +108,58 @@ def parse_side(name: str, text: str) -> SideOptions:
         try:
             made: SideOptions = get_command(app)(words, prog_name=as_option(name), standalone_mode=False)
         except typer.TyperException as error:
-            message = told(error)
-            raise UsageError(f"{message}{QUOTES if 'extra argument' in message else ''}") from None
+            message = usage_message(error)
+            raise UsageError(f"{message}{QUOTES if 'unexpected argument' in message else ''}") from None
     return made
 
 
 def gate_option(name: str, help: str) -> Any:
-    """A gate: an option that gives a share."""
+    """Return the option of a gate, which takes a share."""
     return Option(name, help=help, metavar="SHARE", parser=share(name, zero=True), rich_help_panel=GATES)
 
 
 @dataclass(frozen=True)
 class GateOptions:
-    """What makes the exit code 3."""
+    """The gates: a comparison beyond one exits with 3."""
 
     slower: Annotated[
-        float | None, gate_option("--fail-if-slower", "Exit 3 if B is slower than A by more than this.")
+        float | None, gate_option("--fail-if-slower", "Exit 3 if B is slower than A by more than SHARE.")
     ] = None
     larger: Annotated[
         float | None,
-        gate_option("--fail-if-larger", "Exit 3 if B has more parameters, MACs or memory by more than this."),
+        gate_option("--fail-if-larger", "Exit 3 if B exceeds A in parameters, MACs or memory by more than SHARE."),
     ] = None
     strict: Annotated[
         bool,
-        Option("--strict", help="Exit 3 also where --fail-if-slower is inconclusive.", rich_help_panel=GATES),
+        Option("--strict", help="Also exit 3 if --fail-if-slower is inconclusive.", rich_help_panel=GATES),
     ] = False
 
     def gates(self) -> "Gates":
-        """What these options ask for.
+        """Return the gates of these options.
 
         Raises:
-            UsageError: where they ask for nothing.
+            UsageError: if --strict is given without the gate that it is about.
         """
         from mnfpn_cli.bench.gates import Gates
 
         if self.strict and self.slower is None:
-            raise UsageError(
-                "--strict: has no meaning without --fail-if-slower, the only gate that can be inconclusive"
-            )
+            raise UsageError("--strict: requires --fail-if-slower, the only gate that can be inconclusive")
         return Gates(self.slower, self.larger, self.strict)
 
 
 def judge(result: "Comparison", gates: "Gates") -> "GatesRecord":
-    """Hold a comparison against the gates."""
+    """Return which gates a comparison breaks, and which are undecided."""
     from mnfpn_cli.bench.gates import broken_gates, undecided_gates
     from mnfpn_cli.documents.compare import GatesRecord
 
     return GatesRecord(broken=tuple(broken_gates(result, gates)), undecided=tuple(undecided_gates(result, gates)))
 
 
-def apply(judged: "GatesRecord", strict: bool) -> None:
-    """Tell what is undecided, and fail by what is broken.
+def enforce(judged: "GatesRecord", strict: bool) -> None:
+    """Fail if a gate is broken, and warn of those that are undecided.
 
     Raises:
-        CheckError: where a gate is broken, or undecided and that is not allowed.
+        CheckError: if a gate is broken, or if ``strict`` and one is undecided.
     """
     from mnfpn_cli.cli.output import warn
 
@@ -173,17 +173,17 @@ DEFAULT_MARGIN = 0.01
 
 
 @dataclass(frozen=True)
-class PlaceOptions:
-    """Where, and on what, both sides run."""
+class SharedOptions:
+    """The options that both sides share: input, device, margin."""
 
     size: SizeOption = None
-    batch: BatchIfSaid = None
-    device: Annotated[str, device_option("Run on auto (unless given), cpu, cuda, cuda:N or mps.")] = "auto"
-    train: Annotated[bool, measuring_flag("--train", "Compare training steps.", OPTIONS)] = False
+    batch: BatchOption = None
+    device: Annotated[str, device_option(DEVICE_HELP)] = "auto"
+    train: Annotated[bool, measuring_flag("--train", TRAIN_HELP, OPTIONS)] = False
     margin: Annotated[
         float | None,
         measuring_option(
-            f"Ignore a difference up to this share; {DEFAULT_MARGIN:.0%} unless given.",
+            f"Ignore differences up to SHARE (default: {DEFAULT_MARGIN:.0%}).",
             "SHARE",
             parser=share("--margin"),
         ),
@@ -193,7 +193,7 @@ class PlaceOptions:
 
     @property
     def margin_or_default(self) -> float:
-        """The margin that was asked for, or the default."""
+        """The margin that was given, or the default."""
         return DEFAULT_MARGIN if self.margin is None else self.margin
 
 
@@ -201,24 +201,26 @@ class PlaceOptions:
 def compare(
     *,
     files: Annotated[
-        list[str] | None, Argument(help="Two JSON results of mnfpn bench.", metavar="[OLD.json NEW.json]"), Reads()
+        list[str] | None,
+        Argument(help="Two JSON results of mnfpn bench, instead of --a and --b.", metavar="[OLD.json NEW.json]"),
+        Reads(),
     ] = None,
     a: Annotated[
         str | None,
-        Option("--a", help="Options of the first network, with --runtime and --dtype.", metavar="'OPTIONS'"),
+        Option("--a", help="Set the options of network A, also --runtime and --dtype.", metavar="'OPTIONS'"),
         Reads(files_of_side),
     ] = None,
     b: Annotated[
-        str | None, Option("--b", help="Options of the second network.", metavar="'OPTIONS'"), Reads(files_of_side)
+        str | None, Option("--b", help="Set the options of network B.", metavar="'OPTIONS'"), Reads(files_of_side)
     ] = None,
-    place: PlaceOptions,
+    shared: SharedOptions,
     gates: GateOptions,
     sampling: PairSamplingOptions,
     output: OutputOptions,
 ) -> None:
-    """Say which of two networks is faster.
+    """Compare the speed and cost of two networks.
 
-    Both are timed in turn here, or two results of bench are compared.
+    Time both in turn on this machine, or compare two JSON results of mnfpn bench.
 
     Examples:
         mnfpn compare --a "--runtime eager" --b "--runtime fused"
@@ -232,11 +234,11 @@ def compare(
 
     wanted, environment = gates.gates(), None
     if files:
-        _check_files_alone(a, b, place, sampling)
-        result = _from_files(files, place)
+        _check_files_alone(a, b, shared, sampling)
+        result = _from_files(files, shared)
         check_gates_apply(result, wanted)
     else:
-        result, environment = _measured(a, b, place, sampling)
+        result, environment = _measured(a, b, shared, sampling)
     judged = judge(result, wanted)
     document = compare_document(result, judged, environment)
     emit(compare_tables(document), document, output)
@@ -244,66 +246,85 @@ def compare(
         raise MnfpnError(result.failure)
     if not result.complete and not files:
         raise Exit(INTERRUPTED)
-    apply(judged, wanted.strict)
+    enforce(judged, wanted.strict)
 
 
-def _check_files_alone(a: str | None, b: str | None, place: PlaceOptions, sampling: PairSamplingOptions) -> None:
-    """Make sure that nothing was said of a measurement, where results of earlier ones are compared.
+def _check_files_alone(a: str | None, b: str | None, shared: SharedOptions, sampling: PairSamplingOptions) -> None:
+    """Check that no option of a measurement is given with two result files.
 
     Raises:
-        UsageError: where something was.
+        UsageError: if one is.
     """
     if a is not None or b is not None:
-        raise UsageError("compare: takes two result files, or --a and --b, not both")
-    said = [
-        f"--{field.name.replace('_', '-')}"
-        for options in (place, sampling)
+        raise UsageError("compare: takes either two result files, or --a and --b")
+    given = [
+        as_option(field.name)
+        for options in (shared, sampling)
         for field in fields(options)
         if field.name != "margin" and getattr(options, field.name) != field.default
     ]
-    if said:
-        raise UsageError(f"{', '.join(said)}: has no meaning with result files, which were measured before")
+    if given:
+        raise UsageError(f"{', '.join(given)}: cannot be used with result files, which are measured already")
 
 
-def _from_files(files: list[str], place: PlaceOptions) -> "Comparison":
+def _from_files(files: list[str], shared: SharedOptions) -> "Comparison":
     from mnfpn_cli.bench.compare_files import compare_files
 
     if len(files) != 2:
         raise UsageError(f"compare: takes two result files, got {len(files)}")
     old, new = (named_path("compare", one) for one in files)
-    return compare_files((old, new), place.margin_or_default)
+    return compare_files((old, new), shared.margin_or_default)
 
 
 def _measured(
-    a: str | None, b: str | None, place: PlaceOptions, sampling: PairSamplingOptions
+    a: str | None, b: str | None, shared: SharedOptions, sampling: PairSamplingOptions
 ) -> "tuple[Comparison, EnvironmentRecord]":
+    """Build both sides, and time them in turn.
+
+    Raises:
+        UsageError: if a side is missing or wrong.
+        MnfpnError: if a network cannot be built.
+    """
     from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.devices.machine import reading_cpu_name
 
-    if a is None and b is None:
-        raise UsageError("compare: takes two result files, or --a and --b")
-    if a is None or b is None:
-        raise UsageError(f"{'--a' if a is None else '--b'}: is missing; a comparison takes --a and --b")
+    texts = _texts_of_sides(a, b)
     passes = sampling.sampling()
     if sampling.precision is None:
-        passes = replace(passes, precision=place.margin_or_default / 2)
-    device = check_device_name(place.device)
-    if place.size is not None:
-        parse_size(place.size)  # what is wrong with it alone is no side's fault
-    options = [parse_side("a", a), parse_side("b", b)]
-    made = []
-    for name, one in zip(("a", "b"), options, strict=True):
-        with within(f"`{name}`"):
-            made.append(one.find(place.size, place.batch))
+        passes = replace(passes, precision=shared.margin_or_default / 2)
+    device = check_device_name(shared.device)
+    if shared.size is not None:
+        parse_size(shared.size)  # a malformed size is an error of neither side
+    options = {name: parse_side(name, text) for name, text in texts.items()}
+    makers = {name: _maker(name, one, shared) for name, one in options.items()}
     with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
         progress("loading torch", 0.0)
         with ending_at_once(NOTHING_MEASURED):
             from mnfpn_cli.bench.compare import CompareCase, Side, compare_networks
 
         sides = []
-        for name, text, one, make in zip(("a", "b"), (a, b), options, made, strict=True):
+        for name, one in options.items():
             with within(f"`{name}`"):
-                (workload,) = make(place.seed)
-            sides.append(Side(text.strip() or "(default)", workload, one.runtime, one.dtype))
-        case = CompareCase(place.batch or 1, device, place.threads, place.train, place.margin_or_default, passes)
-        return compare_networks(sides[0], sides[1], case, cpu_name, progress)
+                (workload,) = makers[name](shared.seed)
+            sides.append(Side(texts[name].strip() or "(default)", workload, one.runtime, one.dtype))
+        case = CompareCase(shared.batch or 1, device, shared.threads, shared.train, shared.margin_or_default, passes)
+        first, second = sides
+        return compare_networks(first, second, case, cpu_name, progress)
+
+
+def _texts_of_sides(a: str | None, b: str | None) -> dict[str, str]:
+    """Return the text of each side.
+
+    Raises:
+        UsageError: if one is missing.
+    """
+    if a is None and b is None:
+        raise UsageError("compare: takes two result files, or --a and --b")
+    if a is None or b is None:
+        raise UsageError(f"{'--a' if a is None else '--b'}: must be given; a comparison takes --a and --b")
+    return {"a": a, "b": b}
+
+
+def _maker(name: str, side: SideOptions, shared: SharedOptions) -> WorkloadMaker:
+    with within(f"`{name}`"):
+        return side.maker(shared.size, shared.batch)

@@ -1,4 +1,4 @@
-"""What shells complete: the words that options take; and the scripts that ask for them. None of it imports torch."""
+"""Shell completion: the words that options take, and the scripts that request them. Nothing here imports torch."""
 
 from collections.abc import Callable, Iterable
 
@@ -7,10 +7,10 @@ from mnfpn_cli.text import did_you_mean
 
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 AUTO = "auto"
-"""The shell that mnfpn is started from."""
+"""Stands for the shell that mnfpn is started from."""
 
 VARIABLE = "_MNFPN_COMPLETE"
-"""What tells mnfpn, in its environment, to complete: typer's own protocol."""
+"""The environment variable that makes mnfpn complete: typer's protocol."""
 
 ASKED = '_TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS="$line" _MNFPN_COMPLETE=complete_fish'
 
@@ -21,7 +21,7 @@ _mnfpn_completion() {{
     COMPREPLY=( $( env {ASKED} "$1" 2>/dev/null ) )
     COMPREPLY=( "${{COMPREPLY[@]%%$'\\t'*}}" )
     word="${{line##* }}"
-    for sign in = :; do  # bash takes what follows these signs for a word of its own
+    for sign in = :; do  # bash starts a new word after these signs
         if [[ $COMP_WORDBREAKS == *$sign* && $word == *$sign* ]]; then
             COMPREPLY=( "${{COMPREPLY[@]#"${{word%"$sign"*}}$sign"}}" )
             word="${{word##*"$sign"}}"
@@ -54,16 +54,16 @@ if [[ $funcstack[1] == _mnfpn ]]; then _mnfpn_completion "$@"; else compdef _mnf
 """
 
 SCRIPTS = {"bash": BASH, "zsh": ZSH}
-"""Those of typer know nothing of a value with a sign in it, as ``--set pyramid.smooth=``."""
+"""Our own scripts: those of typer do not complete a value after a sign, as in ``--set pyramid.smooth=``."""
 
 
 def words(*choices: str) -> Callable[[str], list[str]]:
-    """Complete one of some words, also behind a comma."""
+    """Complete one of these words, also after a comma."""
     return offering(lambda: choices)
 
 
 def offering(choices: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
-    """The same of words that are found out when they are asked for."""
+    """Complete one of the words that ``choices`` returns, also after a comma."""
 
     def complete(incomplete: str) -> list[str]:
         before, comma, _ = incomplete.rpartition(",")
@@ -73,28 +73,28 @@ def offering(choices: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]
 
 
 def preset_words() -> list[str]:
-    """The names of the presets."""
+    """Return the names of the presets."""
     from mnfpn_cli.settings.files import preset_names
 
     return preset_names()
 
 
 def runtime_words() -> list[str]:
-    """The names of the runtimes, and all."""
+    """Return the names of the runtimes, and ``all``."""
     from mnfpn_cli.settings.execution import runtime_names
 
     return [*runtime_names(), "all"]
 
 
 def document_words() -> tuple[str, ...]:
-    """The documents that have a schema."""
+    """Return the names of the documents that have a schema."""
     from mnfpn_cli.documents.schema import NAMES
 
     return NAMES
 
 
 def complete_setting(incomplete: str) -> list[str]:
-    """Complete ``--set``: a key, and behind ``=`` the words that it takes."""
+    """Complete ``--set``: a key, and after ``=`` the words that it takes."""
     from mnfpn_cli.settings.problems import PARTS, all_keys, allowed_words
 
     key, equals, value = incomplete.partition("=")
@@ -106,11 +106,10 @@ def complete_setting(incomplete: str) -> list[str]:
 
 
 def script(shell: str) -> str:
-    """The code that makes a shell complete mnfpn's options.
+    """Return the script that makes a shell complete mnfpn.
 
     Raises:
-        UsageError: where there is no such shell.
-        MnfpnError: where the shell that mnfpn is started from is none of them.
+        UsageError: if the shell is unknown.
     """
     from typer._completion_shared import get_completion_script
 
@@ -121,17 +120,17 @@ def script(shell: str) -> str:
 
 
 def install(shell: str) -> str:
-    """Put that code where the shell reads it, and say where that is.
+    """Install the script where the shell reads it; return a sentence that names the file.
 
     Raises:
-        UsageError: where there is no such shell.
-        MnfpnError: where the shell that mnfpn is started from is none of them, or the files cannot be written.
+        UsageError: if the shell is unknown.
+        MnfpnError: if the files cannot be written.
     """
-    from typer._completion_shared import install as put
+    from typer._completion_shared import install as install_script
 
     shell = _shell("--install-completion", shell)
     try:
-        _, path = put(shell=shell, prog_name="mnfpn", complete_var=VARIABLE)
+        _, path = install_script(shell=shell, prog_name="mnfpn", complete_var=VARIABLE)
         if shell in SCRIPTS:
             path.write_text(SCRIPTS[shell])
     except OSError as error:
@@ -151,5 +150,5 @@ def _shell(option: str, name: str) -> str:
     parents = [one.name().lstrip("-").removesuffix(".exe") for one in psutil.Process().parents()]
     found = next((one for one in parents if one in SHELLS), None)
     if found is None:
-        raise UsageError(Problem(option, f"must be given a shell, as the one in use is none of {', '.join(SHELLS)}"))
+        raise UsageError(Problem(option, f"must name a shell, as the current one is not one of {', '.join(SHELLS)}"))
     return found

@@ -8,7 +8,7 @@ from typer import Option
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.options import (
-    BatchIfSaid,
+    BatchOption,
     NetworkOptions,
     OutputOptions,
     SeedOption,
@@ -21,6 +21,7 @@ from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.export.formats import FORMATS, Format  # noqa: TID253 - needs no torch
 from mnfpn_cli.files import is_device
+from mnfpn_cli.text import either
 
 if TYPE_CHECKING:
     from mnfpn_cli.documents.export import ExportedFile
@@ -32,15 +33,13 @@ if TYPE_CHECKING:
 @grouped
 def export(
     *,
-    format: Annotated[
-        Format, choice_option("--format", FORMATS, f"The form of the file: {', '.join(FORMATS)}.", "FORMAT")
-    ],
+    format: Annotated[Format, choice_option("--format", FORMATS, f"Write {either(FORMATS)}.", "FORMAT")],
     output: Annotated[
-        Path, Option(help="The file: written whole and checked, or not at all.", metavar="FILE"), Writes()
+        Path, Option(help="Write the network to FILE: whole and checked, or not at all.", metavar="FILE"), Writes()
     ],
     size: SizeOption = None,
-    batch: BatchIfSaid = None,
-    dynamic: Annotated[bool, Option("--dynamic", help="Leave height and width of the images free.")] = False,
+    batch: BatchOption = None,
+    dynamic: Annotated[bool, Option("--dynamic", help="Let the file accept images of other sizes.")] = False,
     network: NetworkOptions,
     weights: WeightsOption = None,
     json: Annotated[bool, json_option()] = False,
@@ -72,10 +71,10 @@ def export(
 
 
 def _check_replaceable(output: Path, format: Format) -> None:
-    """Make sure that the file can be replaced whole, and is named for its form.
+    """Check that the file can be replaced whole, and that its suffix is of its form.
 
     Raises:
-        UsageError: where it is not.
+        UsageError: if not.
     """
     form_of_file("--output", output, FORMATS, format)
     if is_device(output):
@@ -85,7 +84,7 @@ def _check_replaceable(output: Path, format: Format) -> None:
 def _exported(
     origin: "FromSettings", input: "NetworkInput", seed: int, format: Format, output: Path, *, dynamic: bool
 ) -> "tuple[ExportedFile, WeightsRecord | None]":
-    """Build a network and write it, with a progress bar; return what was written, and how its checkpoint fits."""
+    """Build a network and write it, with a progress bar; return the file, and how the checkpoint fits."""
     from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.export.formats import import_packages
 

@@ -1,6 +1,6 @@
-"""Options that several commands share, written once: a command takes a dataclass, its fields become options.
+"""Groups of options that several commands share: a command takes a dataclass, and its fields become options.
 
-What takes one value takes it once. Typer would let the last of several win, in silence.
+An option of one value may be given once. Typer alone would silently use the last of several.
 """
 
 import functools
@@ -27,17 +27,17 @@ UNIONS = (Union, UnionType)
 
 @dataclass(frozen=True)
 class Single:
-    """An option of one value: typer collects all that are given, as text."""
+    """An option of one value. Typer collects every value that is given, as text."""
 
     option: str
     read: Callable[[str], Any]
     default: Any
 
     def value(self, texts: Sequence[str] | None) -> Any:
-        """The value that was given, or the default.
+        """Return the value that was given, or the default.
 
         Raises:
-            UsageError: where it was given more than once, or is wrong.
+            UsageError: if it was given more than once, or is wrong.
         """
         if not texts:
             return self.default
@@ -48,7 +48,7 @@ class Single:
 
 
 def grouped(command: Callable[..., T]) -> Callable[..., T]:
-    """Replace each parameter of a command that is a dataclass by that dataclass's fields, for typer to see.
+    """Return the command with each dataclass parameter replaced by the fields of the dataclass, which typer can read.
 
     Before the command runs, the files that its options name are checked.
     """
@@ -62,7 +62,7 @@ def grouped(command: Callable[..., T]) -> Callable[..., T]:
         else:
             parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
     singles = {one.name: single for one in parameters if (single := _single(one))}
-    shown = [_repeating(one) if one.name in singles else one for one in parameters]
+    visible = [_repeating(one) if one.name in singles else one for one in parameters]
 
     annotations = {parameter.name: parameter.annotation for parameter in parameters}
 
@@ -70,14 +70,14 @@ def grouped(command: Callable[..., T]) -> Callable[..., T]:
     def run(**given: Any) -> T:
         values = {name: singles[name].value(one) if name in singles else one for name, one in given.items()}
         check_paths(annotations, values)
-        made = {
+        instances = {
             name: group(**{field.name: values.pop(field.name) for field in fields(group)})
             for name, group in groups.items()
         }
-        return command(**made, **values)
+        return command(**instances, **values)
 
-    run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+    run.__signature__ = inspect.Signature(visible)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in visible}
     return run
 
 
@@ -95,7 +95,7 @@ def _parameters(group: Any) -> list[inspect.Parameter]:
 
 
 def _single(parameter: inspect.Parameter) -> Single | None:
-    """What reads an option of one value; None for arguments, switches, and options that may repeat."""
+    """Return the reader of an option of one value; None for arguments, flags and options that can be repeated."""
     kind, info, *_ = get_args(parameter.annotation)
     if not isinstance(info, OptionInfo):
         return None
@@ -108,7 +108,7 @@ def _single(parameter: inspect.Parameter) -> Single | None:
 
 
 def _repeating(parameter: inspect.Parameter) -> inspect.Parameter:
-    """The option as typer sees it: any number of texts."""
+    """Return the option as typer sees it: any number of texts."""
     info = copy(get_args(parameter.annotation)[1])
     info.parser = None
     if parameter.default is EMPTY:
@@ -116,13 +116,13 @@ def _repeating(parameter: inspect.Parameter) -> inspect.Parameter:
     return parameter.replace(annotation=Annotated[list[str] | None, info], default=None)
 
 
-def typed(value: object) -> str:
-    """A value as it is typed: ``5`` rather than ``5.0``."""
+def _as_typed(value: object) -> str:
+    """Return a value as a user types it: ``5`` rather than ``5.0``."""
     return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
-def spelled(command: str, *groups: Any) -> str:
-    """A command with the options of some groups that are not as they are by default, to be typed again."""
+def command_line(command: str, *groups: Any) -> str:
+    """Return the command line of a command: the options of the groups that differ from their defaults."""
     words = list[str]()
     for group in groups:
         for field in fields(group):
@@ -130,5 +130,5 @@ def spelled(command: str, *groups: Any) -> str:
             if value == field.default:
                 continue
             for one in value if isinstance(value, list) else [value]:
-                words += [option] if one is True else [option, typed(one)]
+                words += [option] if one is True else [option, _as_typed(one)]
     return shlex.join([*command.split(), *words])

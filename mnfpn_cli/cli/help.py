@@ -1,10 +1,11 @@
-"""Help pages: what a command does, examples, then its options by how often they are needed. One page, 80 columns.
+"""Help pages, 80 columns wide: what a command does, examples, then its options, the most used first.
 
-They are plain text: typer's own boxes take half of the width, and print what no one needs to know, such as the type of
-a switch.
+The pages are plain text: typer's own boxes take half of the width, and print needless details such as the type of a
+flag.
 """
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,15 +24,15 @@ LABEL = 24
 """Columns of a page, and of an option with its value."""
 
 OPTIONS = "Options"
-NETWORK = "Network: a MobileNetV2 with a pyramid, changed by"
-SPACE = "Choices, separated by commas"
+NETWORK = "Network (default: a MobileNetV2 with a feature pyramid)"
+SPACE = "Design space (separate the choices by commas)"
 BUDGET = "Budget"
 GATES = "Gates"
 OUTPUT = "Output"
 MEASURING = "Measuring"
-OTHERS = "Any other network (this runs its code)"
+EXTERNAL = "External network (runs its code)"
 MORE = "More options"
-PANELS = (OPTIONS, SPACE, NETWORK, BUDGET, GATES, OUTPUT, MEASURING, OTHERS, MORE)
+PANELS = (OPTIONS, SPACE, NETWORK, BUDGET, GATES, OUTPUT, MEASURING, EXTERNAL, MORE)
 """The headings above options, in the order of a page."""
 
 Rows = Sequence[tuple[str, str]]
@@ -39,7 +40,7 @@ Rows = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, and what stands below it: labels, each with a text."""
+    """A heading, and the rows below it: a label and its text."""
 
     title: str
     rows: Rows
@@ -47,7 +48,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Summary:
-    """A command as the page of its group lists it."""
+    """The line of a command on the page of its group."""
 
     name: str
     text: str
@@ -55,10 +56,10 @@ class Summary:
 
 
 class LazyOption(TyperOption):
-    """An option for which pydantic makes no validator where there is nothing to validate: no value, or plain texts."""
+    """An option without a pydantic validator where there is nothing to validate: no value, or plain texts."""
 
     def process_value(self, ctx: Any, value: Any) -> Any:
-        """The value that was given, validated; else what typer gives for none."""
+        """Return the value that was given, validated, or what typer returns for none."""
         if self.required or not (value is None or self._takes_texts):
             return super().process_value(ctx, value)
         read = (() if value is None else list(value)) if self.multiple else None
@@ -70,8 +71,8 @@ class LazyOption(TyperOption):
         return kind.annotation == list[str] and kind.parameter_info.parser is None
 
 
-def _made_lazy(params: list[Any]) -> list[Any]:
-    """The same, with options of our class: typer leaves no choice about it."""
+def _lazy(params: list[Any]) -> list[Any]:
+    """Turn the options into `LazyOption`s: typer has no setting for their class."""
     for param in params:
         if isinstance(param, TyperOption):
             param.__class__ = LazyOption
@@ -82,15 +83,15 @@ class Command(TyperCommand):
     """A command whose help is one of our pages."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Its arguments and options, and the one for help."""
-        return _made_lazy(super().get_params(ctx))
+        """Return the arguments and options, --help included."""
+        return _lazy(super().get_params(ctx))
 
     def get_help(self, ctx: Any) -> str:
-        """The page, without escape sequences where no terminal shows it."""
+        """Return the help page, without escape sequences unless a terminal shows it."""
         return _page(self, ctx)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """What completes a word, its help on one line: a shell takes each further line for a word to offer."""
+        """Return the completions of a word, each with help of one line: a shell reads a second line as another word."""
         items = super().shell_complete(ctx, incomplete)
         for item in items:
             item.help = shorten(item.help, ONE_LINE, placeholder=" …") if item.help else item.help
@@ -98,45 +99,51 @@ class Command(TyperCommand):
 
 
 class CommandGroup(TyperGroup):
-    """Commands below one name. Given none, it prints its first screen to standard error: wrong usage."""
+    """A group of commands. Without a command, it prints its first screen to standard error and exits with 2."""
 
     first_screen = ""
-    """What to try first; nothing where that is the page."""
+    """The text to print without a command; the help page if empty."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Its arguments and options, and the one for help."""
-        return _made_lazy(super().get_params(ctx))
+        """Return the arguments and options, --help included."""
+        return _lazy(super().get_params(ctx))
 
     def get_help(self, ctx: Any) -> str:
-        """The page, without escape sequences where no terminal shows it."""
+        """Return the help page, without escape sequences unless a terminal shows it."""
         return _page(self, ctx)
 
     def summaries(self) -> Iterable[Summary]:
-        """One line a command, in the order of the page."""
+        """Return one line for each command, in the order of the page."""
         return [Summary(name, (one.help or "").partition("\n\n")[0]) for name, one in self.commands.items()]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read what comes before the command's name."""
+        """Parse the arguments before the name of the command."""
         if not args and not ctx.resilient_parsing:
             typer.echo(self.first_screen or self.get_help(ctx), err=True)
             ctx.exit(2)
         return super().parse_args(ctx, args)
 
 
-def told(error: typer.TyperException) -> str:
-    """What is wrong with the arguments, in our words."""
-    context: Any = getattr(error, "ctx", None)  # typer keeps its classes of errors to itself
+def usage_message(error: typer.TyperException) -> str:
+    """Return what is wrong with the arguments, in our words."""
+    context: Any = getattr(error, "ctx", None)  # typer does not export its classes of errors
     name = getattr(error, "option_name", None)
     if name is not None and hasattr(error, "possibilities"):
         known = {one.lstrip("-"): one for param in context.command.get_params(context) for one in _names(param)}
         return f"{name}: no such option{did_you_mean(name.lstrip('-'), known, known)}"
+    if name is not None and "requires an argument" in error.message:
+        return f"{name}: requires a value"
     param = getattr(error, "param", None)
-    if isinstance(param, TyperOption) and param.required:
-        return f"{param.opts[0]}: must be given. {param.help or ''}".rstrip()
+    if isinstance(param, TyperOption | TyperArgument) and param.required:
+        label = param.opts[0] if isinstance(param, TyperOption) else _label(param)
+        return f"{label}: must be given. {param.help or ''}".rstrip()
     message = " ".join(error.format_message().split())
+    extra = re.fullmatch(r"Got unexpected extra arguments? ?(?:\(s\) )?\((.*)\)", message)
+    if extra:
+        return f"unexpected argument '{extra[1]}'"
     if isinstance(getattr(context, "command", None), TyperGroup) and message.startswith("No such command"):
-        wrong = message.split("'")[1]
-        return f"{wrong}: no such command{did_you_mean(wrong, list(context.command.commands))}"
+        unknown = message.split("'")[1]
+        return f"{unknown}: no such command{did_you_mean(unknown, list(context.command.commands))}"
     return message
 
 
@@ -171,7 +178,7 @@ def _folded(text: str, width: int) -> list[str]:
 
 
 def _row(label: str, help: str, width: int, page: int) -> Iterator[str]:
-    """An option and its text beside it, or below where it is too long for that."""
+    """Yield the lines of an option: its text starts on the same line, or on the next if the label is too long."""
     lines = _folded(help, max(20, page - width - 4)) or [""]
     if len(label) > width:
         yield f"  {label}"
@@ -212,6 +219,6 @@ def _parameters(command: TyperCommand | TyperGroup, context: Any) -> Iterator[Se
 def _label(param: TyperOption | TyperArgument) -> str:
     if isinstance(param, TyperArgument):
         return str(param.metavar or param.name)
-    if param.is_flag:  # one that is on by default is only ever turned off
+    if param.is_flag:  # a flag that is on by default can only be turned off
         return param.secondary_opts[0] if param.secondary_opts and param.default else param.opts[0]
     return f"{param.opts[0]} {param.metavar}"

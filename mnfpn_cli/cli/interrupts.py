@@ -1,8 +1,7 @@
-"""Signals that ask to end, Ctrl-C and others: taken from the first import on, and in the end the exit code.
+"""Handle Ctrl-C and the other signals that ask the process to end, from the first import to the exit code.
 
-Each is Python's `KeyboardInterrupt`, wherever it comes: what is half done is tidied up, what was measured is kept. Two
-kinds of work take it otherwise: imports end at once, and a sweep ends between two runs. A signal that is ignored, as
-under `nohup`, stays ignored.
+By default, each raises `KeyboardInterrupt`: unfinished work is cleaned up, and what was measured is reported. There are
+two exceptions: imports end at once, and a sweep ends between two runs. An ignored signal, as under `nohup`, stays so.
 """
 
 import os
@@ -21,28 +20,28 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
 CLEAR_LINE_AND_SHOW_CURSOR = "\r\x1b[2K\x1b[?25h"
 NOTHING_MEASURED = "interrupted before anything was measured"
 
-seen: list[int] = []
-"""The signals that asked this process to end."""
+received: list[int] = []
+"""The signals that asked this process to end, in order."""
 
 
-def take(act: Callable[[int], None]) -> dict[int, Any]:
-    """Note signals that ask to end, and answer them in a way, from now on; return the handlers that were there."""
+def handle_signals(act: Callable[[int], None]) -> dict[int, Any]:
+    """Record ending signals and call ``act`` on each from now on; return the handlers that were there before."""
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        seen.append(number)
+        received.append(number)
         act(number)
 
     before = {number: signal.getsignal(number) for number in ENDING}
-    taken = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
-    for number in taken:
+    replaced = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    for number in replaced:
         signal.signal(number, handle)
-    return taken
+    return replaced
 
 
 @contextmanager
-def taking(act: Callable[[int], None]) -> Iterator[None]:
-    """The same for a while."""
-    before = take(act)
+def handling_signals(act: Callable[[int], None]) -> Iterator[None]:
+    """Handle ending signals by ``act`` within the block."""
+    before = handle_signals(act)
     try:
         yield
     finally:
@@ -51,60 +50,60 @@ def taking(act: Callable[[int], None]) -> Iterator[None]:
 
 
 def interrupt(_number: int) -> None:
-    """Have the work tidy up, and keep what it has."""
+    """Raise KeyboardInterrupt, so that the work cleans up and keeps what it has."""
     raise KeyboardInterrupt
 
 
 def end_at_once(number: int, error: str = "") -> None:
-    """End the process: quietly, or with an error."""
+    """End the process without cleanup, after an error message if there is one."""
     text = CLEAR_LINE_AND_SHOW_CURSOR if sys.stderr.isatty() else ""
     text += f"error: {error}\n" if error else ""
-    with suppress(OSError):  # nobody reads it
-        os.write(sys.stderr.fileno(), text.encode())  # sys.stderr may be writing right now: it refuses to do so twice
+    with suppress(OSError):  # nobody reads standard error
+        os.write(sys.stderr.fileno(), text.encode())  # sys.stderr may be in a write, and refuses a second one
     os._exit(128 + number)
 
 
 @contextmanager
 def ending_at_once(error: str = "") -> Iterator[None]:
-    """End the process where a signal asks for it, at once: quietly, or with an error.
+    """End the process at once on a signal within the block, after an error message if there is one.
 
-    numpy and torch catch what is raised in the middle of their imports and go on, or fail with an error of their own.
-    Nothing has been measured or written by then, so there is nothing to lose.
+    An exception that is raised while numpy or torch is imported is caught there, or turned into another error. Nothing
+    has been measured or written by then, so nothing is lost.
     """
-    with taking(partial(end_at_once, error=error)):
+    with handling_signals(partial(end_at_once, error=error)):
         yield
 
 
 @contextmanager
 def interruptible(progress: Progress) -> Iterator[Progress]:
-    """Have signals interrupt a measurement, which keeps what was measured by then; and lose none of them.
+    """Let signals interrupt a measurement, which then keeps its samples; yield the progress function to call.
 
-    An exception that is raised in a callback of a weak reference is thrown away by Python, and torch's compiler has
-    thousands: the function that shows the progress, which this gives back, looks whether there was a signal.
+    Python discards an exception that is raised in a callback of a weak reference, and torch's compiler has thousands of
+    them. So the progress function checks for a signal too.
 
     Raises:
-        NothingMeasuredError: where an interrupt leaves the block: before anything was measured.
+        NothingMeasuredError: if the block is interrupted before anything was measured.
     """
 
-    def look(doing: str, share: float) -> None:
-        if seen:
+    def checked(doing: str, share: float) -> None:
+        if received:
             raise KeyboardInterrupt
         progress(doing, share)
 
     try:
-        with taking(interrupt):
-            yield look
+        with handling_signals(interrupt):
+            yield checked
     except KeyboardInterrupt:
         raise NothingMeasuredError(NOTHING_MEASURED) from None
 
 
 @contextmanager
 def stopping() -> Iterator[Callable[[], bool]]:
-    """Give a function that says whether a signal asked to end: work that asks it ends where nothing is half done."""
-    with taking(lambda _number: None):
-        yield lambda: bool(seen)
+    """Yield a function that returns whether a signal asked to end; the work calls it where it can stop cleanly."""
+    with handling_signals(lambda _number: None):
+        yield lambda: bool(received)
 
 
 def exit_code(code: int) -> int:
-    """The exit code of a process that would end with another: 128 + the number of the signal that asked for its end."""
-    return 128 + seen[0] if seen else code
+    """Return 128 + the number of the first ending signal, or ``code`` if there was none."""
+    return 128 + received[0] if received else code

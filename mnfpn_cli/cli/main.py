@@ -13,43 +13,44 @@ from typer.main import get_command
 
 from mnfpn_cli import __version__
 from mnfpn_cli.cli.completion import AUTO, SHELLS, VARIABLE, install, script, words
-from mnfpn_cli.cli.help import Command, CommandGroup, Summary, told
+from mnfpn_cli.cli.help import Command, CommandGroup, Summary, usage_message
 from mnfpn_cli.cli.stderr import write_error
 from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.text import either
 
-LOOK, MEASURE, SEARCH, SETTINGS = "Look into a network", "Measure and export", "Search among many networks", "Settings"
+INSPECT, MEASURE, SEARCH, SETTINGS = "Inspect a network", "Measure and export", "Search many networks", "Settings"
 
 SUMMARIES = (
-    Summary("summary", "Show the layers of a network: shapes, parameters, MACs.", LOOK),
-    Summary("shapes", "Show the feature maps that come out: level, stride, shape, bytes.", LOOK),
-    Summary("audit", "Check layers and pyramid for mistakes; exit 3 if there are any.", LOOK),
+    Summary("summary", "Show the layers of a network: shapes, parameters, MACs.", INSPECT),
+    Summary("shapes", "Show the output feature maps: level, stride, shape, bytes.", INSPECT),
+    Summary("audit", "Check layers and pyramid for mistakes; exit 3 if any is found.", INSPECT),
     Summary("bench", "Measure what a network costs and how fast it runs here.", MEASURE),
-    Summary("compare", "Say which of two networks is faster.", MEASURE),
+    Summary("compare", "Compare the speed and cost of two networks.", MEASURE),
     Summary("export", "Write a network to a file, and check the file against the network.", MEASURE),
     Summary("sweep", "Plan every network of a design space, and measure the chosen ones.", SEARCH),
-    Summary("report", "Show the measured frontier of a store, also as a page or picture.", SEARCH),
-    Summary("recommend", "Name the best measured runs under a budget.", SEARCH),
-    Summary("runs", "List, show, prune, merge and export what a store holds.", SEARCH),
+    Summary("report", "Show the measured frontier of a store as text, page or picture.", SEARCH),
+    Summary("recommend", "Recommend measured runs within a budget.", SEARCH),
+    Summary("runs", "List, show, prune, merge and export the runs of a store.", SEARCH),
     Summary(
         "schema",
-        "Print the JSON Schema of a document or of a settings file: every key, with its meaning and unit.",
+        "Print the JSON Schema of a document or a settings file.",
         SETTINGS,
     ),
     Summary("settings", "Show settings and presets.", SETTINGS),
 )
-"""In the order of the help page. Each line is the first of the command's own page."""
+"""One line for each command, in the order of the help page; also the first line of the page of the command."""
 
-NAMES = tuple(one.name for one in SUMMARIES)
+NAMES = tuple(summary.name for summary in SUMMARIES)
 
 
 class Commands(Mapping[str, Any]):
-    """The commands by their names, each made once, when it is asked for."""
+    """The commands by name. Each is imported on first use."""
 
     def __getitem__(self, name: str) -> Any:
         if name not in NAMES:
             raise KeyError(name)
-        return _made(name)
+        return _command(name)
 
     def __contains__(self, name: object) -> bool:
         return name in NAMES
@@ -62,13 +63,13 @@ class Commands(Mapping[str, Any]):
 
 
 @cache
-def _made(name: str) -> Any:
-    """Import the module of a command, and have typer make it; a group of commands is a typer application there."""
-    found = getattr(import_module(f"mnfpn_cli.cli.{name}"), name)
-    if isinstance(found, Typer):
-        return get_command(found)
+def _command(name: str) -> Any:
+    """Import the module of a command, and build the typer command of its function, or of its group."""
+    command = getattr(import_module(f"mnfpn_cli.cli.{name}"), name)
+    if isinstance(command, Typer):
+        return get_command(command)
     app = Typer(add_completion=False)
-    app.command(name, cls=Command)(found)
+    app.command(name, cls=Command)(command)
     return get_command(app)
 
 
@@ -77,34 +78,34 @@ mnfpn: a workbench for MobileNetV2 backbones with feature pyramids.
 
 Try:
   mnfpn summary --tree              Draw the network: stages, laterals, levels.
-  mnfpn shapes --size 600x900       Show the feature maps that come out.
+  mnfpn shapes --size 600x900       Show the output feature maps.
   mnfpn bench --size 320            Measure how fast it runs here.
 
 Help:
   mnfpn --help                      List all commands.
-  mnfpn bench --help                Show the options of one.
+  mnfpn bench --help                Show the options of a command.
   mnfpn settings presets            List networks to start from."""
 
 
 class Mnfpn(CommandGroup):
-    """The command itself."""
+    """The `mnfpn` command."""
 
     first_screen = FIRST_SCREEN
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands = Commands()  # type: ignore[assignment]  # nobody adds any
+        self.commands = Commands()  # type: ignore[assignment]  # typer only reads it
 
     def summaries(self) -> Iterable[Summary]:
-        """One line a command, without making any."""
+        """Return one line for each command, without importing any."""
         return SUMMARIES
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
-        """Their names, without making any."""
+        """Return the names of the commands, without importing any."""
         return list(self.commands)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read what comes before the command's name; a shell that is not named is the one in use."""
+        """Parse the arguments before the name of the command; the shell of a completion option is optional."""
         unnamed = args[-1:] in (["--show-completion"], ["--install-completion"])
         return super().parse_args(ctx, [*args, AUTO] if unnamed and not ctx.resilient_parsing else args)
 
@@ -115,18 +116,18 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="`mnfpn COMMAND --help` has examples of each. Options beat a settings file, and a file beats a preset. "
-    "Exit codes: 0 fine, 1 could not be done, 2 wrong usage, 3 a check failed, 128 + n ended by signal n "
-    "(130: Ctrl-C).",
+    epilog="`mnfpn COMMAND --help` has its options and examples. Options override a settings file, which "
+    "overrides a preset. Exit codes: 0 success, 1 failure, 2 wrong usage or settings, 3 a requested check failed, "
+    "128 + n ended by signal n (130: Ctrl-C).",
 )
 
 
-def _printing(made: Callable[[str], str]) -> Callable[[typer.Context, str | None], None]:
-    """What prints a text as soon as its option is read, and ends."""
+def _printing(text: Callable[[str], str]) -> Callable[[typer.Context, str | None], None]:
+    """Return a callback that prints the text of an option and exits."""
 
-    def show(ctx: typer.Context, asked: str | None) -> None:
-        if asked and not ctx.resilient_parsing:  # which a shell does that completes
-            sys.stdout.write(made(asked))
+    def show(ctx: typer.Context, value: str | None) -> None:
+        if value and not ctx.resilient_parsing:  # true while a shell completes
+            sys.stdout.write(text(value))
             raise typer.Exit
 
     return show
@@ -146,7 +147,7 @@ def mnfpn(
     show_completion: Annotated[
         str | None,
         typer.Option(
-            help=f"Print the completion script of a shell: {', '.join(SHELLS)}.",
+            help=f"Print the completion script for {either(SHELLS)}.",
             metavar="[SHELL]",
             callback=_printing(script),
             autocompletion=words(*SHELLS),
@@ -155,14 +156,14 @@ def mnfpn(
     install_completion: Annotated[
         str | None,
         typer.Option(
-            help="Install that script for a shell; for the one in use unless named.",
+            help="Install the completion script (default: for the current shell).",
             metavar="[SHELL]",
             callback=_printing(install),
             autocompletion=words(*SHELLS),
         ),
     ] = None,
 ) -> None:
-    """Work on MobileNetV2 backbones with feature pyramids: see what is in them, what comes out, and what it costs.
+    """Inspect, measure, export and search MobileNetV2 backbones with feature pyramids.
 
     Examples:
         mnfpn summary --tree
@@ -172,12 +173,12 @@ def mnfpn(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command line with these arguments, and return the exit code. No error of a user's leaves it."""
+    """Run the command line with these arguments, and return the exit code; errors are printed, not raised."""
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - closed by the shell, as with `>&-`
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal that lacks "×" is no reason to fail
+            stream.reconfigure(errors="replace")  # a terminal without "×" must not be an error
     try:
         if os.environ.get(VARIABLE):
             from typer._completion_classes import completion_init
@@ -188,12 +189,12 @@ def run(arguments: Sequence[str]) -> int:
     except MnfpnError as error:
         return _fail(error.text(as_option), error.exit_code, error.details)
     except typer.TyperException as error:
-        return _fail(told(error), error.exit_code, _hint(error))
+        return _fail(usage_message(error), error.exit_code, _hint(error))
     except typer.Abort:
         return _fail("aborted", 1)
-    except SystemExit as end:  # a signal, or typer where the reader of a pipe has gone, as `| head` does, unbuffered
+    except SystemExit as end:  # a signal; or from typer, if the reader of an unbuffered pipe is gone, as after `| head`
         return end.code if isinstance(end.code, int) else 1
-    except BrokenPipeError:  # the same, seen at the last flush
+    except BrokenPipeError:  # the reader of a pipe is gone, seen at the last flush
         _discard(sys.stdout)
         return 1
     except OSError as error:
@@ -212,10 +213,10 @@ def _fail(message: str, code: int, hint: str = "") -> int:
 
 
 def _hint(error: typer.TyperException) -> str:
-    context = getattr(error, "ctx", None)  # typer keeps the class of usage errors, which have it, to itself
+    context = getattr(error, "ctx", None)  # only usage errors have it, a class that typer does not export
     return f"See '{context.command_path} --help'.\n" if context else ""
 
 
 def _discard(stream: TextIO) -> None:
-    """Point a stream whose reader has gone at nothing, so that Python's own flush at exit does not complain."""
+    """Redirect a stream without a reader to the null device, so that Python's flush at exit does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

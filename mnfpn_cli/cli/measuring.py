@@ -1,4 +1,4 @@
-"""The options on how to measure, which `bench` and `compare` share."""
+"""The options of measuring that `bench`, `compare` and `sweep` share: runtimes, precision, passes, time."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,8 +7,7 @@ from typer import Option
 
 from mnfpn_cli.cli.completion import offering, runtime_words
 from mnfpn_cli.cli.help import MEASURING, MORE
-from mnfpn_cli.cli.options import number, share, whole
-from mnfpn_cli.settings.execution import DEFAULT_RUNTIME, runtime_names
+from mnfpn_cli.cli.options import RUNTIME_HELP, number, share, whole
 from mnfpn_cli.settings.measuring import (
     DEFAULT_MAX_TIME_S,
     DEFAULT_MIN_TIME_S,
@@ -23,19 +22,19 @@ if TYPE_CHECKING:
 
 
 def measuring_option(help: str, metavar: str, panel: str = MEASURING, **more: Any) -> Any:
-    """An option on how to measure."""
+    """Return an option of the panel on measuring."""
     return Option(help=help, metavar=metavar, rich_help_panel=panel, **more)
 
 
 def measuring_flag(name: str, help: str, panel: str = MEASURING) -> Any:
-    """A switch in the same panel."""
+    """Return a flag of the panel on measuring."""
     return Option(name, help=help, rich_help_panel=panel)
 
 
 RuntimeOption = Annotated[
     list[str] | None,
     Option(
-        help=f"Run it by {DEFAULT_RUNTIME} (unless given), {', '.join(runtime_names()[1:])} or all; may repeat.",
+        help=f"{RUNTIME_HELP} Can be repeated.",
         metavar="NAME",
         autocompletion=offering(runtime_words),
     ),
@@ -43,9 +42,9 @@ RuntimeOption = Annotated[
 
 
 def precision_option(usual: str) -> Any:
-    """The option on how sure a median must be; ``usual``: what it is unless given."""
+    """Return the option for the precision of the median; ``usual`` is its default."""
     return measuring_option(
-        f"Time passes until the median's 95% interval is within this share; {usual} unless given.",
+        f"Time passes until the 95% interval of the median is within SHARE of it (default: {usual}).",
         "SHARE",
         parser=share("--precision"),
     )
@@ -53,18 +52,18 @@ def precision_option(usual: str) -> Any:
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """When a measurement is warm, and when it is enough."""
+    """When a measurement is warm, and when it ends."""
 
     precision: Annotated[float | None, precision_option(f"{DEFAULT_PRECISION:.0%}")] = None
     passes: Annotated[
         int | None,
-        measuring_option("Time this many passes instead.", "N", parser=whole("--passes", 1)),
+        measuring_option("Time exactly N passes instead.", "N", parser=whole("--passes", 1)),
     ] = None
     max_time: Annotated[
         float | None,
         measuring_option(
-            f"Stop after this many seconds, precise or not, but not before {LEAST_SAMPLES} passes; "
-            f"{DEFAULT_MAX_TIME_S:g} unless given, and no limit with --passes.",
+            f"Stop after this many seconds, precise or not, but not before {LEAST_SAMPLES} passes "
+            f"(default: {DEFAULT_MAX_TIME_S:g}; no limit with --passes).",
             "SECONDS",
             parser=number("--max-time"),
         ),
@@ -72,7 +71,7 @@ class SamplingOptions:
     min_time: Annotated[
         float | None,
         measuring_option(
-            f"Time passes for at least this many seconds; {DEFAULT_MIN_TIME_S:g} unless given, 0 with --passes.",
+            f"Time passes for at least this many seconds (default: {DEFAULT_MIN_TIME_S:g}; 0 with --passes).",
             "SECONDS",
             MORE,
             parser=number("--min-time"),
@@ -81,7 +80,7 @@ class SamplingOptions:
     warmup: Annotated[
         int | None,
         measuring_option(
-            "Run this many passes before the timed ones; until they are steady unless given.",
+            "Run N untimed passes first (default: until their times are steady).",
             "N",
             MORE,
             parser=whole("--warmup", 0),
@@ -89,15 +88,15 @@ class SamplingOptions:
     ] = None
 
     def sampling(self) -> Sampling:
-        """What these options ask for.
+        """Return the sampling that these options ask for.
 
         Raises:
-            UsageError: where they ask for no time that there is.
+            UsageError: if a value is out of bounds, or options contradict each other.
         """
         return sampling(self.warmup, self.passes, self.precision, self.min_time, self.max_time)
 
     def record(self) -> "SamplingRecord":
-        """The same for another process.
+        """Return the sampling as a document for a worker.
 
         Raises:
             UsageError: as `sampling`.
@@ -116,6 +115,6 @@ class SamplingOptions:
 
 @dataclass(frozen=True)
 class PairSamplingOptions(SamplingOptions):
-    """The same where two networks are compared."""
+    """The same for a comparison, whose precision follows its margin."""
 
     precision: Annotated[float | None, precision_option("half the margin")] = None

@@ -1,4 +1,4 @@
-"""The options that name a network, of settings or of others, and the network that they come to."""
+"""The options of an external network, and the workload that a command line names: from settings or external."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from mnfpn_cli.cli.help import OTHERS
+from mnfpn_cli.cli.help import EXTERNAL
 from mnfpn_cli.cli.options import NetworkOptions
-from mnfpn_cli.cli.paths import Reads
+from mnfpn_cli.cli.paths import Reads, check_readable
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import External, FromSettings, Inputs, TensorInputs, Workload
 from mnfpn_cli.external.target import parse_input, parse_target
@@ -26,12 +26,12 @@ DEFAULT_CHANNELS = 3
 
 
 def model_option(help: str, metavar: str) -> Any:
-    """An option on networks of others."""
-    return Option(help=help, metavar=metavar, rich_help_panel=OTHERS)
+    """Return an option of the panel on external networks."""
+    return Option(help=help, metavar=metavar, rich_help_panel=EXTERNAL)
 
 
 def files_of_target(text: str) -> Iterator[Path]:
-    """The file that a target is in, be it named or found as Python would find the module."""
+    """Yield the files of a target: the file that it names, or those of its module and packages."""
     place = text.rpartition(":")[0]
     if place.endswith(".py"):
         yield Path(place)
@@ -48,26 +48,28 @@ def files_of_target(text: str) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """A network of others: where it is, how it is called, and on what it runs."""
+    """An external network: where it is, how it is called, and its inputs."""
 
     model: Annotated[
         str | None,
-        model_option("Take an nn.Module, or what returns one: module:name or file.py:name.", "TARGET"),
+        model_option("Use an nn.Module, or a callable that returns one: module:name or file.py:name.", "TARGET"),
         Reads(files_of_target),
     ] = None
-    model_arg: Annotated[list[str] | None, model_option("Call it with this argument; may repeat.", "KEY=VALUE")] = None
+    model_arg: Annotated[
+        list[str] | None, model_option("Call it with this argument. Can be repeated.", "KEY=VALUE")
+    ] = None
     input: Annotated[
         list[str] | None,
-        model_option("Give it an input of this shape, as 1x3x600x900 or 1x128:int64; repeat it for more.", "SHAPE"),
+        model_option("Pass it an input of this shape, as 1x3x600x900 or 1x128:int64. Can be repeated.", "SHAPE"),
     ] = None
 
     def workloads(
         self, network: NetworkOptions, sizes: Sequence[str | None], batch: int = 1, weights: Path | None = None
     ) -> list[Workload]:
-        """The network that options name, with what a pass is given at each size.
+        """Return the network and its inputs, one workload for each size.
 
         Raises:
-            UsageError: where the options contradict each other, or are wrong.
+            UsageError: if the options are wrong, or contradict each other.
         """
         if self.model is None:
             self.check_unused()
@@ -78,64 +80,68 @@ class ModelOptions:
     def external(
         self, target: str, network: NetworkOptions, weights: Path | None, of_settings: Sequence[str] = ()
     ) -> External:
-        """The network of a target; ``of_settings``: options that were given too, and are of settings.
+        """Return the external network of a target.
+
+        ``of_settings``: other options that were given, and apply only to networks from settings.
 
         Raises:
-            UsageError: where something was said of a network from settings, or the target is none.
+            UsageError: if there are such options, or the target is malformed.
+            MnfpnError: if its file cannot be read.
         """
-        said = [as_option(one.name) for one in fields(network) if getattr(network, one.name) is not None]
-        said = [name for name in said if name != "--in-channels"] + ["--weights"] * (weights is not None)
-        said += of_settings
-        if said:
-            raise UsageError(
-                Problem(", ".join(said), "must not be given beside --model, whose network has no settings")
-            )
-        return External(parse_target(target, self.model_arg or ()))
+        given = [as_option(one.name) for one in fields(network) if getattr(network, one.name) is not None]
+        given = [name for name in given if name != "--in-channels"] + ["--weights"] * (weights is not None)
+        given += of_settings
+        if given:
+            raise UsageError(Problem(", ".join(given), "cannot be used with --model, whose network has no settings"))
+        parsed = parse_target(target, self.model_arg or ())
+        if parsed.file is not None:
+            check_readable(parsed.file, "--model")
+        return External(parsed)
 
     def inputs(self, channels: int | None, size: str | None, batch: int = 1) -> Inputs:
-        """What a pass of the network that ``--model`` names is given.
+        """Return the inputs of a pass of the external network.
 
         Raises:
-            UsageError: where the options contradict each other, or are wrong.
+            UsageError: if the options are wrong, or contradict each other.
         """
         if not self.input:
             if channels is not None and channels < 1:
                 raise UsageError(Problem("--in-channels", "must be 1 or more", str(channels)))
             image = parse_size(size if size is not None else DEFAULT_SIZE)
             return NetworkInput(batch, channels or DEFAULT_CHANNELS, image)
-        said = ["--size"] * (size is not None) + ["--in-channels"] * (channels is not None)
-        if said:
-            raise UsageError(Problem(", ".join(said), "must not be given beside --input, whose shapes say it"))
+        given = ["--size"] * (size is not None) + ["--in-channels"] * (channels is not None)
+        if given:
+            raise UsageError(Problem(", ".join(given), "cannot be used with --input, which already gives the shape"))
         return TensorInputs(tuple(map(parse_input, self.input)))
 
     def check_batch(self, batch: object) -> None:
-        """Make sure that the number of images is not said twice; ``batch`` is None where ``--batch`` was not given.
+        """Check that ``--input`` and ``--batch`` are not both given; ``batch`` is None if the latter is not.
 
         Raises:
-            UsageError: where it is.
+            UsageError: if both are given.
         """
         if self.input and batch is not None:
-            raise UsageError(Problem("--batch", "must not be given beside --input, whose shapes say it"))
+            raise UsageError(Problem("--batch", "cannot be used with --input, which already gives the shape"))
 
     def check_unused(self) -> None:
-        """Make sure that nothing is said of a network that is not named.
+        """Check that the other options of external networks are not given without ``--model``.
 
         Raises:
-            UsageError: where something is.
+            UsageError: if one is given.
         """
         if self.model_arg:
-            raise UsageError(Problem("--model-arg", "has no meaning without --model"))
+            raise UsageError(Problem("--model-arg", "requires --model"))
         if self.input:
-            raise UsageError(Problem("--input", "has no meaning without --model; networks from settings take --size"))
+            raise UsageError(Problem("--input", "requires --model; networks from settings take --size"))
 
 
 def planned(
     settings: "NetworkSettings", sizes: Sequence[str | None], batch: int, weights: Path | None
 ) -> list[tuple[FromSettings, NetworkInput]]:
-    """The network of the settings for each size, and the images of a pass.
+    """Return the network from settings and its input, for each size.
 
     Raises:
-        UsageError: where the network cannot take a size.
+        UsageError: if the network cannot take a size.
     """
     from mnfpn_cli.plan.levels import choose_size, network_input
 
@@ -144,40 +150,40 @@ def planned(
     return [(origins[at_size], network_input(at_size, image, batch)) for at_size, image in cases]
 
 
-Making = Callable[[int], "Sequence[BenchWorkload]"]
-"""Makes the network from a seed, for each size; of others it runs their code."""
+WorkloadMaker = Callable[[int], "Sequence[BenchWorkload]"]
+"""Builds the network from a seed, for each size. The code of an external network runs only then."""
 
 
-def find(
+def workload_maker(
     network: NetworkOptions,
     model: ModelOptions,
     sizes: Sequence[str | None],
     batch: object,
     weights: Path | None,
     of_settings: Sequence[str] = (),
-) -> Making:
-    """What makes the network that options name.
+) -> WorkloadMaker:
+    """Check the options of a network, and return the function that builds it.
 
     Args:
-        network: the options on settings.
-        model: those on networks of others.
-        sizes: of images, as they were said.
-        batch: None where ``--batch`` was not given.
+        network: the options of settings.
+        model: the options of an external network.
+        sizes: the image sizes, as they were typed; None stands for the default.
+        batch: None if ``--batch`` was not given.
         weights: a checkpoint.
-        of_settings: other options that were given, and are of networks from settings.
+        of_settings: other options that were given, and apply only to networks from settings.
 
     Raises:
-        UsageError: where the options are wrong, or contradict each other.
+        UsageError: if the options are wrong, or contradict each other.
     """
     if model.model is None:
         model.check_unused()
-        return _making_planned(planned(network.settings(weights), sizes, 1, weights))
+        return _planned_maker(planned(network.settings(weights), sizes, 1, weights))
     origin = model.external(model.model, network, weights, of_settings)
     model.check_batch(batch)
-    return _making_external(origin, [model.inputs(network.in_channels, size) for size in sizes])
+    return _external_maker(origin, [model.inputs(network.in_channels, size) for size in sizes])
 
 
-def _making_planned(cases: Sequence[tuple[FromSettings, NetworkInput]]) -> Making:
+def _planned_maker(cases: Sequence[tuple[FromSettings, NetworkInput]]) -> WorkloadMaker:
     def make(seed: int) -> "Sequence[BenchWorkload]":
         from mnfpn_cli.bench.workload import PlannedWorkload
 
@@ -186,7 +192,7 @@ def _making_planned(cases: Sequence[tuple[FromSettings, NetworkInput]]) -> Makin
     return make
 
 
-def _making_external(origin: External, inputs: Sequence[Inputs]) -> Making:
+def _external_maker(origin: External, inputs: Sequence[Inputs]) -> WorkloadMaker:
     def make(seed: int) -> "Sequence[BenchWorkload]":
         from mnfpn_cli.bench.workload import load_observed
 

@@ -1,4 +1,4 @@
-"""The options that commands share."""
+"""Options that several commands share, and the parsers of their values."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -12,16 +12,31 @@ from mnfpn_cli.cli.completion import complete_setting, offering, preset_words, w
 from mnfpn_cli.cli.help import MORE, NETWORK, OPTIONS, OUTPUT
 from mnfpn_cli.cli.paths import Reads, Writes, form_of_file
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.settings.execution import DEVICES
-from mnfpn_cli.settings.input import DEFAULT_SIZE, ITEM_BYTES, MAX_BATCH, DType
-from mnfpn_cli.text import did_you_mean
+from mnfpn_cli.settings.execution import DEFAULT_RUNTIME, DEVICES, runtime_names
+from mnfpn_cli.settings.input import DEFAULT_DTYPE, DEFAULT_SIZE, ITEM_BYTES, MAX_BATCH, DType
+from mnfpn_cli.text import did_you_mean, either
 
 if TYPE_CHECKING:
     from mnfpn_cli.settings.network import NetworkSettings
 
 
+PRESET_HELP = "Start from a preset; `mnfpn settings presets` lists them."
+WIDTH_HELP = "Multiply the channels of the backbone by X."
+PYRAMID_HELP = "Use N channels in every pyramid level."
+STAGES_HELP = "Set the stages, each as expansion,channels,repeats,stride: '1,16,1,1 6,24,2,2'."
+CHANNELS_HELP = "Set the channels of the input image (default: 3)."
+BATCH_HELP = "Put N images in a batch (default: 1)."
+SIZE_HELP = f"Set the image size, height first (default: {DEFAULT_SIZE})."
+DTYPE_HELP = f"Compute in {either(ITEM_BYTES)} (default: {DEFAULT_DTYPE})."
+DEVICE_HELP = "Run on auto, cpu, cuda, cuda:N or mps (default: auto)."
+RUNTIME_HELP = f"Run with {either((*runtime_names(), 'all'))} (default: {DEFAULT_RUNTIME})."
+THREADS_HELP = "Use N CPU threads (default: torch's choice)."
+TRAIN_HELP = "Time training steps: forward, backward, SGD."
+"""The same option has the same help on all commands; what one adds follows."""
+
+
 def whole(option: str, low: int | None = None, high: int | None = None) -> Callable[[str], int]:
-    """A parser of whole numbers for an option, whose errors give the option, the rule and the value."""
+    """Return a parser of whole numbers for an option; its errors give the option, the rule and the value."""
     bounds = {(True, True): f" from {low} to {high}", (True, False): f", {low} or more"}
     rule = f"must be a whole number{bounds.get((low is not None, high is not None), '')}"
 
@@ -37,7 +52,7 @@ def whole(option: str, low: int | None = None, high: int | None = None) -> Calla
 
 
 def number(option: str) -> Callable[[str], float]:
-    """A parser of numbers for an option, whose errors give the option, the rule and the value."""
+    """Return a parser of numbers for an option; its errors give the option, the rule and the value."""
 
     def parse(text: str) -> float:
         try:
@@ -49,9 +64,9 @@ def number(option: str) -> Callable[[str], float]:
 
 
 def share(option: str, zero: bool = False) -> Callable[[str], float]:
-    """A parser of shares, ``1%`` or ``0.01``, whose errors give the option, the rule and the value.
+    """Return a parser of shares, ``1%`` or ``0.01``, for an option; its errors give the option, the rule and the value.
 
-    ``zero``: whether it may be 0.
+    ``zero``: whether 0 is allowed.
     """
     least = "0 or more" if zero else "more than 0"
 
@@ -68,22 +83,22 @@ def share(option: str, zero: bool = False) -> Callable[[str], float]:
     return parse
 
 
-def several_batches(texts: Sequence[str]) -> tuple[int, ...]:
-    """The numbers of an option that may repeat or hold several, each once.
+def parse_batches(texts: Sequence[str]) -> tuple[int, ...]:
+    """Return the distinct numbers of ``--batch``, each value of which may hold several.
 
     Raises:
-        UsageError: where one is no number of images.
+        UsageError: if one is not a number of images.
     """
     return tuple(dict.fromkeys(whole("--batch", 1, MAX_BATCH)(part) for text in texts for part in text.split(",")))
 
 
-def several_sizes(texts: Sequence[str] | None) -> list[str | None]:
-    """The sizes of an option that may repeat or hold several, each once; one that is None where there are none."""
+def parse_sizes(texts: Sequence[str] | None) -> list[str | None]:
+    """Return the distinct sizes of ``--size``, each value of which may hold several; ``[None]`` if it was not given."""
     return list(dict.fromkeys(part for text in texts for part in text.split(","))) if texts else [None]
 
 
 def choice_option(option: str, choices: Sequence[str], help: str, metavar: str, panel: str = OPTIONS) -> Any:
-    """An option that takes one word out of some: whose errors name the nearest, and which shells complete."""
+    """Return an option that takes one of ``choices``: errors suggest the nearest, and shells complete it."""
 
     def parse(text: str) -> str:
         if text not in choices:
@@ -97,58 +112,58 @@ def choice_option(option: str, choices: Sequence[str], help: str, metavar: str, 
 
 
 def json_option() -> Any:
-    """The switch that every command with a result has."""
+    """Return the flag that every command with a result has."""
     return Option("--json", help="Print one JSON document instead of tables.", rich_help_panel=OUTPUT)
 
 
 def network_option(help: str, metavar: str, panel: str = NETWORK, **more: Any) -> Any:
-    """An option on the network."""
+    """Return an option of the network's panel."""
     return Option(help=help, metavar=metavar, rich_help_panel=panel, **more)
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """What network: the same on every command that builds one. Later beats earlier: preset, file, options."""
+    """The network: the same options on every command that builds one. Options override a file, a file a preset."""
 
     preset: Annotated[
         str | None,
-        network_option(
-            "Start from a preset; `mnfpn settings presets` lists them.", "NAME", autocompletion=offering(preset_words)
-        ),
+        network_option(PRESET_HELP, "NAME", autocompletion=offering(preset_words)),
     ] = None
     width_mult: Annotated[
         float | None,
-        network_option("Scale the channels of the backbone.", "X", parser=number("--width-mult")),
+        network_option(WIDTH_HELP, "X", parser=number("--width-mult")),
     ] = None
     pyramid_channels: Annotated[
         int | None,
-        network_option("Give every pyramid level this many channels.", "N", parser=whole("--pyramid-channels")),
+        network_option(PYRAMID_HELP, "N", parser=whole("--pyramid-channels")),
     ] = None
     set: Annotated[
         list[str] | None,
         network_option(
-            "Set any other key, as pyramid.smooth=separable; may repeat.", "KEY=VALUE", autocompletion=complete_setting
+            "Set any settings key, as pyramid.smooth=separable. Can be repeated.",
+            "KEY=VALUE",
+            autocompletion=complete_setting,
         ),
     ] = None
     config: Annotated[
-        str | None, network_option("Read settings from a JSON file; - is standard input.", "FILE"), Reads()
+        str | None, network_option("Read settings from a JSON file (- for standard input).", "FILE"), Reads()
     ] = None
     stages: Annotated[
         str | None,
-        network_option("Give the rows of expansion, channels, repeats, stride: '1,16,1,1 6,24,2,2'.", "ROWS", MORE),
+        network_option(STAGES_HELP, "ROWS", MORE),
     ] = None
     in_channels: Annotated[
         int | None,
-        network_option("Channels of the input image; 3 unless given.", "N", MORE, parser=whole("--in-channels")),
+        network_option(CHANNELS_HELP, "N", MORE, parser=whole("--in-channels")),
     ] = None
 
     def settings(self, weights: Path | None = None) -> "NetworkSettings":
-        """The settings that these options give, on top of those that weights of ours carry.
+        """Return the settings that these options give.
 
-        A preset or a file takes the place of what the weights carry.
+        They start from the settings in a checkpoint of ours, unless there is a preset or a file.
 
         Raises:
-            UsageError: where they give none.
+            UsageError: if an option is wrong, or the settings contradict each other.
         """
         from mnfpn_cli.plan.levels import resolve
         from mnfpn_cli.settings.files import read_config, read_preset
@@ -176,13 +191,13 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Where the result goes and in what form."""
+    """Where the result goes, and in which form."""
 
     json: Annotated[bool, json_option()] = False
     output: Annotated[
         Path | None,
         Option(
-            help="Also write the result to this file, as JSON if its name ends in .json.",
+            help="Also write the result to FILE; as JSON if it ends in .json.",
             metavar="FILE",
             rich_help_panel=OUTPUT,
         ),
@@ -190,25 +205,25 @@ class OutputOptions:
     ] = None
 
     forms: ClassVar[tuple[str, ...]] = ("text", "json")
-    """In which the result can be written."""
+    """The forms in which the result can be written."""
 
     def __post_init__(self) -> None:
-        _ = self.file_form  # what is wrong with it is told before any work is done
+        _ = self.file_form  # fail before any work is done
 
     @property
     def form(self) -> str:
-        """The form in which the result is printed."""
+        """The form that is printed."""
         return "json" if self.json else "text"
 
     @property
     def file_form(self) -> str:
-        """The form in which the file is written.
+        """The form of the file.
 
         Raises:
-            UsageError: where its name asks for another than the options do, or for one that there is not.
+            UsageError: if the suffix of the file contradicts the options, or names an unknown form.
         """
-        said = self.form if self.form != "text" else None
-        return form_of_file("--output", self.output, self.forms, said, "text") if self.output else self.form
+        asked = self.form if self.form != "text" else None
+        return form_of_file("--output", self.output, self.forms, asked, "text") if self.output else self.form
 
 
 FORMATS = ("text", "json", "csv", "markdown")
@@ -216,55 +231,54 @@ FORMATS = ("text", "json", "csv", "markdown")
 
 @dataclass(frozen=True)
 class RowOutputOptions(OutputOptions):
-    """The same for results that are rows."""
+    """Where a result of rows goes, and in which form: also csv and markdown."""
 
     format: Annotated[
         str | None,
-        choice_option("--format", FORMATS, "Print text, json, csv or markdown; text unless given.", "FORMAT", OUTPUT),
+        choice_option("--format", FORMATS, "Print text, json, csv or markdown (default: text).", "FORMAT", OUTPUT),
     ] = None
 
     forms: ClassVar[tuple[str, ...]] = FORMATS
 
     def __post_init__(self) -> None:
         if self.json and self.format not in (None, "json"):
-            raise UsageError(Problem("--json", f"is --format json, and cannot be given beside --format {self.format}"))
+            raise UsageError(Problem("--json", f"is --format json, and cannot be used with --format {self.format}"))
         super().__post_init__()
 
     @property
     def form(self) -> str:
-        """The form in which the result is printed."""
+        """The form that is printed."""
         return "json" if self.json else self.format or "text"
 
 
 WeightsOption = Annotated[
     Path | None,
     network_option(
-        "Load a checkpoint of torchvision, timm, tonylins, pytorch-fpn or mnfpn, .pth or .safetensors.", "FILE"
+        "Load a checkpoint (.pth, .safetensors) of torchvision, timm, tonylins, pytorch-fpn or mnfpn.", "FILE"
     ),
     Reads(),
 ]
-_SIZE = f"Image size, height first; {DEFAULT_SIZE} unless given"
-SizeOption = Annotated[str | None, Option(help=f"{_SIZE}.", metavar="HxW")]
-SizesOption = Annotated[list[str] | None, Option(help=f"{_SIZE}. May repeat, or hold several: 320,640.", metavar="HxW")]
+SizeOption = Annotated[str | None, Option(help=SIZE_HELP, metavar="HxW")]
+SizesOption = Annotated[
+    list[str] | None, Option(help=f"{SIZE_HELP} Can be repeated, or hold several, as 320,640.", metavar="HxW")
+]
 
 
 def dtype_option(help: str) -> Any:
-    """An option for the type of the elements of maps and weights."""
-    first, *others, last = ITEM_BYTES
-    text = f"{help} {first} (unless given), {', '.join(others)} or {last}."
-    return choice_option("--dtype", tuple(ITEM_BYTES), text, "TYPE")
+    """Return the option for the element type of maps and weights."""
+    return choice_option("--dtype", tuple(ITEM_BYTES), help, "TYPE")
 
 
-DTypeOption = Annotated[DType, dtype_option("Compute in")]
-DTypeIfSaid = Annotated[DType | None, dtype_option("Count bytes as")]
-BatchIfSaid = Annotated[
+DTypeOption = Annotated[DType, dtype_option(DTYPE_HELP)]
+BytesDTypeOption = Annotated[DType | None, dtype_option(DTYPE_HELP.replace("Compute", "Count the bytes of maps"))]
+BatchOption = Annotated[
     int | None,
-    Option(help="Images in a batch; 1 unless given.", metavar="N", parser=whole("--batch", 1, MAX_BATCH)),
+    Option(help=BATCH_HELP, metavar="N", parser=whole("--batch", 1, MAX_BATCH)),
 ]
 SeedOption = Annotated[
     int,
     Option(
-        help="Seed of the random weights; 0 unless given.",
+        help="Seed the random weights with N (default: 0).",
         metavar="N",
         parser=whole("--seed", 0, 2**63 - 1),
         rich_help_panel=MORE,
@@ -273,7 +287,7 @@ SeedOption = Annotated[
 ThreadsOption = Annotated[
     int | None,
     Option(
-        help="CPU threads; torch's choice unless given.",
+        help=THREADS_HELP,
         metavar="N",
         parser=whole("--threads", 1, 4096),
         rich_help_panel=MORE,
@@ -282,5 +296,5 @@ ThreadsOption = Annotated[
 
 
 def device_option(help: str) -> Any:
-    """An option that names a device, or several."""
+    """Return an option that names a device, or several."""
     return Option(help=help, metavar="DEVICE", autocompletion=words(*DEVICES))

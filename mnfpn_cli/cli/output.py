@@ -1,4 +1,4 @@
-"""Write results: tables to a terminal, plain and complete text to a pipe, JSON, and files whole or not at all."""
+"""Print results as tables, plain text or JSON, and write them to files."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -24,12 +24,12 @@ Texts = Mapping[str, Callable[[], str]]
 def emit(
     report: Report, document: BaseModel | dict[str, Any], options: OutputOptions, texts: Texts = MappingProxyType({})
 ) -> None:
-    """Write the file that was asked for, and print the result, even where the file cannot be written.
+    """Write the result to its file, if there is one, and print it, even if the file cannot be written.
 
-    ``texts``: the forms that a result has besides tables and JSON.
+    ``texts``: the forms of the result besides tables and JSON.
 
     Raises:
-        MnfpnError: where the file cannot be written; what was there before is then still there.
+        MnfpnError: if the file cannot be written; its former content is still there.
     """
     printed = options.form
     try:
@@ -43,9 +43,9 @@ def emit(
 
 
 def print_text(report: Report) -> None:
-    """Print a report so that it fits a terminal; complete into a pipe."""
+    """Print a report: fitted to a terminal, or complete and plain to a pipe."""
     if sys.stdout.isatty():
-        from rich.console import Console  # which a pipe need not wait for
+        from rich.console import Console  # slow to import, and not needed for a pipe
 
         from mnfpn_cli.report.terminal.screen import print_report
 
@@ -64,24 +64,24 @@ def _in_form(form: str, report: Report, document: BaseModel | dict[str, Any], te
 
 
 def warn(line: str) -> None:
-    """Tell something that is neither a result nor a reason to fail."""
+    """Write a warning to standard error."""
     write_error(f"warning: {as_options(line)}")
 
 
 def write_text(path: Path, text: str, where: str = "`output`") -> None:
-    """Write a file whole or not at all; to a device, as it comes.
+    """Write text to a file, whole or not at all; to a device, directly.
 
     Raises:
-        MnfpnError: where it cannot be written.
+        MnfpnError: if it cannot be written.
     """
     write_bytes(path, text.encode(), where)
 
 
 def write_bytes(path: Path, content: bytes, where: str = "`output`") -> None:
-    """The same of what is no text.
+    """Write bytes to a file, whole or not at all; to a device, directly.
 
     Raises:
-        MnfpnError: where it cannot be written.
+        MnfpnError: if it cannot be written.
     """
     if not is_device(path):
         write_whole(path, content, check=lambda _: None, where=where)

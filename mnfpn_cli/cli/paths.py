@@ -1,6 +1,6 @@
-"""What the paths on a command line name: files that are read, files that are written, and the form of the latter.
+"""Check the paths of a command line: files that are read, files that are written, and the form of a written file.
 
-An option says once which it is, in its annotation; `groups.grouped` checks all of a command before the command runs.
+An option is marked by `Reads` or `Writes` in its annotation; `groups.grouped` checks all paths before a command runs.
 """
 
 import os
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.files import is_device
 from mnfpn_cli.text import as_option
 
 DATABASE = b"SQLite format 3\0"
-"""How an SQLite database begins."""
+"""The first bytes of an SQLite database."""
 
 FORMS = {
     ".json": "json",
@@ -33,14 +33,14 @@ FORMS = {
     **dict.fromkeys((".db", ".sqlite"), "store"),
     ".py": "Python",
 }
-"""The forms that names of files ask for. No output is a checkpoint, a store or Python: such a name is refused."""
+"""The form of a file by its suffix. No output is a checkpoint, a store or Python: such a name is refused."""
 
 
 def named_path(option: str, text: str) -> Path:
-    """The path that a value of an option names.
+    """Return the path that an option names.
 
     Raises:
-        UsageError: where it is empty: Python would take it for the current folder.
+        UsageError: if it is empty, which Python would take for the current folder.
     """
     if not text:
         raise UsageError(f"{option}: must be the name of a file, got ''")
@@ -53,18 +53,18 @@ def _itself(text: str) -> Iterable[Path]:
 
 @dataclass(frozen=True)
 class Reads:
-    """Marks an option that names files which the command reads; ``files``: those that a value of it names."""
+    """Marks an option that names files to read; ``files`` returns the files of a value."""
 
     files: Callable[[str], Iterable[Path]] = _itself
 
 
 @dataclass(frozen=True)
 class Writes:
-    """Marks an option that names a file which the command writes."""
+    """Marks an option that names a file to write."""
 
 
 def files_read(annotations: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[Path]:
-    """The files that the values of marked options name."""
+    """Yield the files that options marked by `Reads` name."""
     for name, annotation in annotations.items():
         for mark in get_args(annotation):
             if isinstance(mark, Reads):
@@ -74,15 +74,15 @@ def files_read(annotations: Mapping[str, Any], values: Mapping[str, Any]) -> Ite
 
 
 def files_of(group: Any) -> Iterator[Path]:
-    """The same of a group of options."""
+    """Yield the files that a group of options reads."""
     return files_read(get_type_hints(type(group), include_extras=True), vars(group))
 
 
 def check_paths(annotations: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    """Make sure that what marked options name can be written, and that nothing is lost by it.
+    """Check that every file to write can be written, and replaces no file that is read, nor another that is written.
 
     Raises:
-        UsageError: where a file cannot be written, or would replace one that is read, or another that is written.
+        UsageError: if not.
     """
     written = {
         as_option(name): values[name]
@@ -99,17 +99,17 @@ def check_paths(annotations: Mapping[str, Any], values: Mapping[str, Any]) -> No
 
 
 def check_not_read(option: str, path: Path, read: Iterable[Path]) -> None:
-    """Make sure that a file that is written is none of those that are read.
+    """Check that a file to write is not one of those that are read.
 
     Raises:
-        UsageError: where it is.
+        UsageError: if it is.
     """
     if any(_same(path, one) for one in read):
         raise UsageError(Problem(option, "must not be a file that the command reads", f"'{path}'"))
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Whether two names are of one file that can be lost, be it there already or not."""
+    """Return whether two paths are one regular file, existing or not."""
     if is_device(one):
         return False
     try:
@@ -119,10 +119,10 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def check_file(path: Path, option: str) -> None:
-    """Make sure that a file can be written.
+    """Check that a file can be written.
 
     Raises:
-        UsageError: where it cannot, naming the option.
+        UsageError: if it cannot; names the option.
     """
     if path == Path("-"):
         raise UsageError(Problem(option, "must be a file, not standard output", "'-'"))
@@ -131,7 +131,7 @@ def check_file(path: Path, option: str) -> None:
             return
         target = path.resolve() if path.is_symlink() else path
         is_folder = target.is_dir()
-    except (OSError, RuntimeError) as error:  # a name that is too long, a link to itself
+    except (OSError, RuntimeError) as error:  # a name that is too long, or a link to itself
         raise UsageError(Problem(option, "must be a name that a file can have", f"'{path}'", f": {error}")) from None
     if is_folder:
         raise UsageError(Problem(option, f"must be a file, but '{path}' is a folder"))
@@ -142,41 +142,53 @@ def check_file(path: Path, option: str) -> None:
         raise UsageError(Problem(option, f"must be in a folder that can be written, but '{target.parent}' cannot"))
 
 
-def _refuse_database(path: Path, option: str) -> None:
-    """Keep a store from being written over: it holds what took hours to measure.
+def check_readable(path: Path, option: str) -> None:
+    """Check that a file can be read.
 
     Raises:
-        UsageError: where the file is an SQLite database.
+        MnfpnError: if it cannot; names the option.
+    """
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise MnfpnError(Problem(option, f"'{path}' could not be read: {error.strerror}")) from None
+
+
+def _refuse_database(path: Path, option: str) -> None:
+    """Refuse to replace a store, which may hold hours of measurements.
+
+    Raises:
+        UsageError: if the file is an SQLite database.
     """
     try:
         with path.open("rb") as file:
             is_database = file.read(len(DATABASE)) == DATABASE
     except OSError:
-        return  # there is none, or what is wrong with it is told when it is written
+        return  # it does not exist, or the error comes up when it is written
     if is_database:
         raise UsageError(Problem(option, f"must not be a store, but '{path}' is an SQLite database"))
 
 
 def form_of_file(
-    option: str, path: Path, forms: Sequence[str], said: str | None = None, usual: str | None = None
+    option: str, path: Path, forms: Sequence[str], asked: str | None = None, usual: str | None = None
 ) -> str:
-    """The form in which a file is written: the one that was said, else the one that its name asks for.
+    """Return the form of a file to write: the one that was asked for, or else the one of its suffix.
 
     Args:
-        option: that names the file.
-        path: of the file.
-        forms: in which it can be written.
-        said: by another option.
-        usual: where neither says anything.
+        option: the option that names the file.
+        path: the file.
+        forms: the forms that the command can write.
+        asked: the form that another option asks for.
+        usual: the form if neither names one.
 
     Raises:
-        UsageError: where the name asks for another form, or nothing says which it is to be.
+        UsageError: if the suffix is of another form, or nothing names a form.
     """
     named = FORMS.get(path.suffix.lower())
-    form = said or (named if named in forms else usual)
+    form = asked or (named if named in forms else usual)
     if form is None:
         suffixes = ", ".join(suffix for suffix, one in FORMS.items() if one in forms)
-        raise UsageError(Problem(option, f"must end in {suffixes} where --format is not given", f"'{path}'"))
+        raise UsageError(Problem(option, f"must end in {suffixes} unless --format is given", f"'{path}'"))
     if named not in (None, form):
-        raise UsageError(Problem(option, f"must not end in {path.suffix} where {form} is written", f"'{path}'"))
+        raise UsageError(Problem(option, f"must not end in {path.suffix}, as {form} is written", f"'{path}'"))
     return form

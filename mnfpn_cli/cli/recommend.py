@@ -11,6 +11,7 @@ from mnfpn_cli.cli.options import OutputOptions, device_option, whole
 from mnfpn_cli.cli.sweep_options import BudgetOptions, RunFilter, StoreOption, choose_runs, device_filter
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.settings.execution import check_device_name, choose_runtimes
+from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
     from mnfpn_cli.store.rows import StoredRun
@@ -21,22 +22,22 @@ def recommend(
     store: StoreOption,
     budget: BudgetOptions,
     output: OutputOptions,
-    device: Annotated[str | None, device_option("Only runs measured on this device.")] = None,
+    device: Annotated[str | None, device_option("Include only runs of this device.")] = None,
     runtime: Annotated[
         str | None,
         Option(
-            help="Only runs of this runtime; several, as eager,fused.",
+            help="Include only runs of these runtimes, as eager,fused.",
             metavar="NAME",
             autocompletion=offering(runtime_words),
         ),
     ] = None,
     batch: Annotated[
-        int | None, Option(help="Only runs of this batch.", metavar="N", parser=whole("--batch", 1))
+        int | None, Option(help="Include only runs with N images in a batch.", metavar="N", parser=whole("--batch", 1))
     ] = None,
 ) -> None:
-    """Name the best measured runs under a budget.
+    """Recommend measured runs within a budget.
 
-    The best keep the most capacity. It also says what more would cost.
+    The runs with the most capacity come first. The result also shows what more capacity would cost.
 
     Examples:
         mnfpn recommend --store runs.db --max-latency 30ms
@@ -49,7 +50,7 @@ def recommend(
     from mnfpn_cli.sweep.recommend import recommend as choose
     from mnfpn_cli.sweep.recommend import recommend_document
 
-    words, limits = _in_words(budget), budget.budget()
+    words, limits = _as_typed(budget), budget.budget()
     filters = _filters(device, runtime, batch)
     runs, drift = _measured(store)
     wanted = choose_runs(runs, filters, "measured runs")
@@ -61,10 +62,10 @@ def recommend(
 
 
 def _measured(store: str) -> "tuple[list[StoredRun], list[str]]":
-    """Read the measured runs of a store, and in words how far its machines drifted.
+    """Read the measured runs of a store, and the lines about the drift of its machines.
 
     Raises:
-        MnfpnError: where it cannot be read, or has none.
+        MnfpnError: if the store cannot be read, or has no measured run.
     """
     from mnfpn_cli.report.terminal.sweep import drift_lines
     from mnfpn_cli.store.read import read_runs
@@ -79,10 +80,10 @@ def _measured(store: str) -> "tuple[list[StoredRun], list[str]]":
 
 
 def _filters(device: str | None, runtime: str | None, batch: int | None) -> list[RunFilter]:
-    """What the options ask for.
+    """Return the filters of these options.
 
     Raises:
-        UsageError: where no device or runtime has such a name.
+        UsageError: if a device or runtime is unknown.
     """
     filters = []
     if device is not None:
@@ -95,14 +96,14 @@ def _filters(device: str | None, runtime: str | None, batch: int | None) -> list
     return filters
 
 
-def _in_words(budget: BudgetOptions) -> str:
-    """The budget as it was asked for.
+def _as_typed(budget: BudgetOptions) -> str:
+    """Return the budget as it was typed.
 
     Raises:
-        UsageError: where nothing was.
+        UsageError: if none was given.
     """
-    given = {f"--{one.name.replace('_', '-')}": getattr(budget, one.name) for one in fields(budget)}
-    said = [f"{option} {value}" for option, value in given.items() if value is not None]
-    if not said:
-        raise UsageError(f"recommend: must have a budget: {', '.join(given)}; mnfpn report shows the whole frontier")
-    return ", ".join(said)
+    given = {as_option(one.name): getattr(budget, one.name) for one in fields(budget)}
+    typed = [f"{option} {value}" for option, value in given.items() if value is not None]
+    if not typed:
+        raise UsageError(f"recommend: must have a budget ({', '.join(given)}); mnfpn report shows the whole frontier")
+    return ", ".join(typed)

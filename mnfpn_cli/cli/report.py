@@ -11,6 +11,7 @@ from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.cli.sweep_options import StoreOption, choose_runs, device_filter
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.text import either
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,20 +27,25 @@ def report(
     store: StoreOption,
     output: Annotated[
         Path | None,
-        Option(help="Write a page or a plot instead: report.html, plot.png, plot.svg.", metavar="FILE"),
+        Option(help="Write a page or a plot to FILE instead, as report.html, plot.png or plot.svg.", metavar="FILE"),
         Writes(),
     ] = None,
     format: Annotated[
         str | None,
-        choice_option("--format", FORMATS, f"Write {', '.join(FORMATS)}; by the file's name unless given.", "FORMAT"),
+        choice_option(
+            "--format",
+            FORMATS,
+            f"Write {either(FORMATS)} (default: by the suffix of FILE).",
+            "FORMAT",
+        ),
     ] = None,
-    device: Annotated[str | None, device_option("Only runs measured on this device.")] = None,
+    device: Annotated[str | None, device_option("Include only runs of this device.")] = None,
     sweep: Annotated[
-        int | None, Option(help="Only runs of this sweep.", metavar="N", parser=whole("--sweep", 1))
+        int | None, Option(help="Include only runs of this sweep.", metavar="N", parser=whole("--sweep", 1))
     ] = None,
     json: Annotated[bool, json_option()] = False,
 ) -> None:
-    """Show the measured frontier of a store, also as a page or picture.
+    """Show the measured frontier of a store as text, page or picture.
 
     Examples:
         mnfpn report --store runs.db
@@ -62,20 +68,20 @@ def report(
 
 
 def _form(output: Path | None, format: str | None) -> str:
-    """What kind of file is to be written.
+    """Return the form of the file; empty if there is none.
 
     Raises:
-        UsageError: where its name says another kind than the options, or nothing says which it is to be.
+        UsageError: if the suffix contradicts --format, or nothing names a form.
     """
     if output is None:
         if format is not None:
-            raise UsageError(Problem("--format", "applies only with --output FILE"))
+            raise UsageError(Problem("--format", "requires --output FILE"))
         return ""
     return form_of_file("--output", output, FORMATS, format)
 
 
 def _read(store: str, device: str | None, sweep: int | None) -> "tuple[Points, str]":
-    """The runs that are asked for, and what the store is called by: without folders, users and servers."""
+    """Return the selected runs, and the name of the store without folder, user or server."""
     from mnfpn_cli.report.points import points_of
     from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.store import open_store
@@ -96,10 +102,10 @@ def _chosen(known: "Sequence[Sweep]", sweep: int | None) -> "Sequence[Sweep]":
 
 
 def _write(output: Path, form: str, points: "Points", name: str) -> str:
-    """Write the file, whole or not at all, and say what it holds.
+    """Write the file, whole or not at all; return a sentence about its content.
 
     Raises:
-        MnfpnError: where it cannot be made or written.
+        MnfpnError: if it cannot be drawn or written.
     """
     from mnfpn_cli.cli.output import write_bytes
     from mnfpn_cli.report.units import counted, size_in_bytes

@@ -1,4 +1,4 @@
-"""`mnfpn runs`: what a store holds."""
+"""`mnfpn runs`: list, show, prune, merge and export the runs of a store."""
 
 import sys
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from mnfpn_cli.cli.options import OutputOptions, choice_option, json_option, who
 from mnfpn_cli.cli.paths import Reads, Writes, check_not_read, form_of_file
 from mnfpn_cli.cli.sweep_options import StoreOption, files_of_store
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
+from mnfpn_cli.text import either
 
 if TYPE_CHECKING:
     from mnfpn_cli.store.rows import Status
@@ -23,10 +24,9 @@ if TYPE_CHECKING:
 STATUSES = ("done", "failed", "pending")
 FORMATS = ("csv", "json", "parquet", "markdown")
 ON_SCREEN, IN_PIPE = 50, 10_000
-"""Runs that are listed, unless more are asked for: a table of many more takes minutes."""
-USUAL = f"{ON_SCREEN} in a terminal and {IN_PIPE} elsewhere"
+"""How many runs are listed by default: a table of many more takes minutes."""
 
-HELP = """List, show, prune, merge and export what a store holds.
+HELP = """List, show, prune, merge and export the runs of a store.
 
 Examples:
     mnfpn runs list --store runs.db
@@ -36,9 +36,11 @@ runs = Typer(name="runs", cls=CommandGroup, help=HELP, add_completion=False)
 
 StatusOption = Annotated[
     str | None,
-    choice_option("--status", STATUSES, f"Only runs that are {', '.join(STATUSES)}.", "STATUS"),
+    choice_option("--status", STATUSES, f"Include only runs that are {either(STATUSES)}.", "STATUS"),
 ]
-SweepOption = Annotated[int | None, Option(help="Only runs of this sweep.", metavar="N", parser=whole("--sweep", 1))]
+SweepOption = Annotated[
+    int | None, Option(help="Include only runs of this sweep.", metavar="N", parser=whole("--sweep", 1))
+]
 
 
 @runs.command("list", cls=Command)
@@ -50,10 +52,14 @@ def list_(
     sweep: SweepOption = None,
     limit: Annotated[
         int | None,
-        Option(help=f"List at most this many runs; {USUAL} unless given.", metavar="N", parser=whole("--limit", 1)),
+        Option(
+            help=f"List at most N runs (default: {ON_SCREEN} in a terminal, else {IN_PIPE}).",
+            metavar="N",
+            parser=whole("--limit", 1),
+        ),
     ] = None,
 ) -> None:
-    """List sweeps and runs, the latest first.
+    """List sweeps and runs, newest first.
 
     Examples:
         mnfpn runs list --store runs.db
@@ -71,21 +77,21 @@ def list_(
         name = opened.name
     usual = ON_SCREEN if sys.stdout.isatty() and output.output is None else IN_PIPE
     shown = [one for one in reversed(known) if sweep in (None, one.id)]
-    wanted = output.json or output.output is not None  # of a large store it takes seconds
-    document = list_document(name.strip("'"), rows[:limit] if wanted else [], shown, measuring)
+    needs_document = output.json or output.output is not None  # takes seconds for a large store
+    document = list_document(name.strip("'"), rows[:limit] if needs_document else [], shown, measuring)
     emit(list_report(name, rows, shown, limit or usual), document, output)
 
 
 @runs.command("show", cls=Command)
 @grouped
 def show(
-    key: Annotated[str, Argument(help="The key of a run, or its beginning.", metavar="KEY")],
+    key: Annotated[str, Argument(help="The key of a run, or its first characters.", metavar="KEY")],
     store: StoreOption,
     output: OutputOptions,
 ) -> None:
-    """Show all about one run: settings, cost, results, environment.
+    """Show the settings, cost, results and environment of a run.
 
-    It also gives the command that measures the run.
+    Also show the command that measures the run.
 
     Examples:
         mnfpn runs show 3f2a --store runs.db
@@ -111,20 +117,20 @@ def prune(
     store: StoreOption,
     output: OutputOptions,
     keys: Annotated[
-        list[str] | None, Argument(help="Runs to remove by key, or its beginning.", metavar="[KEY]...")
+        list[str] | None, Argument(help="The keys of runs to remove, or their first characters.", metavar="[KEY]...")
     ] = None,
-    failed: Annotated[bool, Option("--failed", help="Remove the runs that failed.")] = False,
+    failed: Annotated[bool, Option("--failed", help="Remove runs that failed.")] = False,
     pending: Annotated[
-        bool, Option("--pending", help="Remove the runs that are not measured yet, which ends their sweeps.")
+        bool, Option("--pending", help="Remove runs that are not measured yet; this ends their sweeps.")
     ] = False,
     superseded: Annotated[
-        bool, Option("--superseded", help="Remove results of runs that were measured again.")
+        bool, Option("--superseded", help="Remove older results of runs that were measured again.")
     ] = False,
-    dry_run: Annotated[bool, Option("--dry-run", help="Only say what would be removed.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only show what would be removed.")] = False,
 ) -> None:
     """Remove runs from a store, with their results.
 
-    What is being measured stays.
+    Runs that are being measured stay.
 
     Examples:
         mnfpn runs prune --store runs.db --failed --dry-run
@@ -140,7 +146,7 @@ def prune(
 
     statuses: list[Status] = [*(["failed"] * failed), *(["pending"] * pending)]  # type: ignore[list-item]
     if not (statuses or superseded or keys):
-        raise UsageError(Problem("prune", "must be told what: --failed, --pending, --superseded, or keys"))
+        raise UsageError(Problem("prune", "must be given --failed, --pending, --superseded or keys of runs"))
     with open_store(store) as opened:
         unwanted = Unwanted(statuses, [full_key(opened, key.lower()) for key in keys or ()], superseded)
         if not dry_run:
@@ -152,7 +158,7 @@ def prune(
 
 @contextmanager
 def _as_other() -> Iterator[None]:
-    """Call a store OTHER in messages, which know stores as those of --store."""
+    """Name OTHER, not --store, in the messages of errors."""
     try:
         yield
     except MnfpnError as error:
@@ -160,10 +166,10 @@ def _as_other() -> Iterator[None]:
 
 
 def files_of_other(name: str) -> tuple[Path, ...]:
-    """The file that the other store is; none where it is a server.
+    """Return the file of the other store; nothing for a server.
 
     Raises:
-        UsageError: where it is neither.
+        UsageError: if the name is neither a file nor the URL of a server.
     """
     with _as_other():
         return files_of_store(name)
@@ -174,15 +180,15 @@ def files_of_other(name: str) -> tuple[Path, ...]:
 def merge(
     other: Annotated[
         str,
-        Argument(help="The store whose results are copied: a file or a URL.", metavar="OTHER"),
+        Argument(help="The store to copy from: an SQLite file or PostgreSQL URL.", metavar="OTHER"),
         Reads(files_of_other),
     ],
     store: StoreOption,
     output: OutputOptions,
 ) -> None:
-    """Copy what was measured from another store.
+    """Copy runs and results from another store.
 
-    The store is made where there is none.
+    The store of --store is created if it does not exist.
 
     Examples:
         mnfpn runs merge other.db --store runs.db
@@ -216,20 +222,20 @@ def export(
         choice_option(
             "--format",
             FORMATS,
-            f"Write {', '.join(FORMATS)}; by the file's name unless given, and json to standard output.",
+            f"Write {either(FORMATS)} (default: by the suffix of FILE; json to standard output).",
             "FORMAT",
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        Option(help="Write this file, whole or not at all; to standard output unless given.", metavar="FILE"),
+        Option(help="Write to FILE, whole or not at all (default: to standard output).", metavar="FILE"),
         Writes(),
     ] = None,
     status: StatusOption = None,
     sweep: SweepOption = None,
     json: Annotated[bool, json_option()] = False,
 ) -> None:
-    """Write the runs as rows that other programs read.
+    """Write runs as rows for other programs.
 
     Examples:
         mnfpn runs export --store runs.db --output runs.csv
@@ -250,26 +256,26 @@ def export(
         sys.stdout.write(runs_bytes("json" if json else form, document).decode())
 
 
-def _form(said: str | None, output: Path | None, *, json: bool) -> str:
-    """The form in which the file is written; without one, that which is printed.
+def _form(asked: str | None, output: Path | None, *, json: bool) -> str:
+    """Return the form of the file, or of the output if there is no file.
 
     Raises:
-        UsageError: where the options, or the name of the file, say different things, or nothing says which.
+        UsageError: if the options and the suffix contradict each other, or nothing names a form.
     """
-    if json and output is None and said not in (None, "json"):
-        raise UsageError(Problem("--json", f"is --format json, and cannot be given beside --format {said}"))
-    form = form_of_file("--output", output, FORMATS, said) if output else said or "json"
+    if json and output is None and asked not in (None, "json"):
+        raise UsageError(Problem("--json", f"is --format json, and cannot be used with --format {asked}"))
+    form = form_of_file("--output", output, FORMATS, asked) if output else asked or "json"
     if form == "parquet" and output is None:
-        raise UsageError(Problem("--format", "parquet is no text, and must go to a file: --output"))
+        raise UsageError(Problem("--format", "parquet is binary, and requires --output FILE"))
     return form
 
 
 def _rows(store: "Store", status: str | None, sweep: int | None) -> "list[ListedRun]":
-    """The runs that are asked for.
+    """Return the runs of a status and a sweep; None stands for all.
 
     Raises:
-        UsageError: where there is no such sweep.
-        StoreError: where the store cannot be read.
+        UsageError: if the store has no such sweep.
+        StoreError: if the store cannot be read.
     """
     from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.sweeps import baselines, sweeps

@@ -15,12 +15,14 @@ def schema(
         str,
         Argument(
             metavar="DOCUMENT",
-            help="The command whose JSON it describes: shapes, bench, …; or settings.",
+            help="A command with a JSON result, as shapes or bench; or settings.",
             autocompletion=offering(document_words),
         ),
     ],
 ) -> None:
-    """Print the JSON Schema of a document or of a settings file: every key, with its meaning and unit.
+    """Print the JSON Schema of a document or a settings file.
+
+    Every key has its meaning and its unit.
 
     Examples:
         mnfpn schema bench

@@ -20,22 +20,22 @@ settings = Typer(name="settings", cls=CommandGroup, help=HELP, add_completion=Fa
 
 @dataclass(frozen=True)
 class SettingsOutputOptions(OutputOptions):
-    """Where settings go, which have one form."""
+    """The output of `mnfpn settings show`: always JSON."""
 
     forms: ClassVar[tuple[str, ...]] = ("json",)
 
     @property
     def form(self) -> str:
-        """The form in which settings are printed."""
+        """The form that is printed."""
         return "json"
 
 
 @settings.command("show", cls=Command)
 @grouped
 def show(network: NetworkOptions, output: SettingsOutputOptions) -> None:
-    """Print the settings that options give, as JSON for --config.
+    """Print the settings that the options give, as JSON for --config.
 
-    They are JSON with and without --json.
+    The result is JSON with or without --json.
 
     Examples:
         mnfpn settings show --preset fpnssd

@@ -9,13 +9,13 @@ from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.models import ModelOptions, planned
 from mnfpn_cli.cli.options import (
-    BatchIfSaid,
-    DTypeIfSaid,
+    BatchOption,
+    BytesDTypeOption,
     NetworkOptions,
     OutputOptions,
     SizesOption,
     WeightsOption,
-    several_sizes,
+    parse_sizes,
 )
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 def shapes(
     *,
     size: SizesOption = None,
-    batch: BatchIfSaid = None,
-    dtype: DTypeIfSaid = None,
-    verify: Annotated[bool, Option("--verify", help="Run the real network too; exit 3 if anything differs.")] = False,
+    batch: BatchOption = None,
+    dtype: BytesDTypeOption = None,
+    verify: Annotated[bool, Option("--verify", help="Also run the real network; exit 3 if anything differs.")] = False,
     network: NetworkOptions,
     weights: WeightsOption = None,
     model: ModelOptions,
     output: OutputOptions,
 ) -> None:
-    """Show the feature maps that come out: level, stride, shape, bytes.
+    """Show the output feature maps: level, stride, shape, bytes.
 
     Examples:
         mnfpn shapes --size 600x900
@@ -54,7 +54,7 @@ def shapes(
     if verify or dtype is not None:
         given = "--verify" if verify else "--dtype"
         raise UsageError(
-            Problem(given, "must not be given beside --model, whose network has no settings and is run as it is")
+            Problem(given, "cannot be used with --model, whose network has no settings and runs unchanged")
         )
     model.check_batch(batch)
     _observed(network, weights, model, output, size, batch or 1)
@@ -69,13 +69,13 @@ def _planned(
     dtype: DType,
     verify: bool,
 ) -> None:
-    """The maps of a network from settings: from its plan, without torch unless there is more to check."""
+    """Show the maps of a network from settings: from its plan, without torch unless weights or --verify need it."""
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.plan.shapes import network_shapes, shapes_document
     from mnfpn_cli.report.terminal.shapes import shapes_tables
 
     settings = network.settings(weights)
-    cases = planned(settings, several_sizes(size), batch, weights)
+    cases = planned(settings, parse_sizes(size), batch, weights)
     results = [network_shapes(origin.plan, input) for origin, input in cases]
     fitted = _checked([origin for origin, _ in cases], results, verify)
     document = shapes_document(settings, results, dtype, verify, fitted)
@@ -85,7 +85,7 @@ def _planned(
 def _checked(
     origins: "Sequence[FromSettings]", results: "Sequence[NetworkShapes]", verify: bool
 ) -> "WeightsRecord | None":
-    """Run the real networks, or else only see how a checkpoint fits them; give how it fits the first."""
+    """Run the real networks, or only check how the weights fit; return how they fit the first network."""
     if not verify and all(origin.weights is None for origin in origins):
         return None
     with ending_at_once():
@@ -104,11 +104,11 @@ def _observed(
     size: list[str] | None,
     batch: int,
 ) -> None:
-    """The maps of a network that others wrote: from runs on the meta device."""
+    """Show the maps of an external network, from passes on the meta device."""
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.shapes import shapes_tables
 
-    workloads = model.workloads(network, several_sizes(size), batch, weights)
+    workloads = model.workloads(network, parse_sizes(size), batch, weights)
     with ending_at_once():
         from mnfpn_cli.audit.audit import build_workload, pass_inputs
         from mnfpn_cli.audit.pyramid import maps_document, observe_maps

@@ -1,4 +1,4 @@
-"""Lines and progress on standard error. rich, which takes time to import, is imported where it is used."""
+"""Write lines and progress bars to standard error. rich is slow to import, and is imported where it is used."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 
 def write_error(text: str) -> None:
-    """Write lines to standard error; what a file or an argument holds can be anything, but must not steer a terminal.
+    """Write lines to standard error, folded to the terminal; control characters of files and arguments are escaped.
 
     Raises:
-        BrokenPipeError: where nobody reads them.
+        BrokenPipeError: if nobody reads them.
     """
     from mnfpn_cli.text import printable
 
     width = _width() if sys.stderr.isatty() else None
-    sys.stderr.writelines(f"{part}\n" for line in text.split("\n") for part in _broken(printable(line), width))
+    sys.stderr.writelines(f"{part}\n" for line in text.split("\n") for part in _folded(printable(line), width))
 
 
-def _broken(line: str, width: int | None) -> list[str]:
+def _folded(line: str, width: int | None) -> list[str]:
     if width is None or len(line) <= width:
         return [line]
     indent = " " * (len(line) - len(line.lstrip()))
@@ -38,17 +38,17 @@ def _broken(line: str, width: int | None) -> list[str]:
 
 
 def _width() -> int:
-    """As COLUMNS has it, else as the terminal: standard output, which is asked first, may be a pipe."""
+    """Return COLUMNS, or else the width of the terminal of standard error: standard output may be a pipe."""
     try:
-        own = os.get_terminal_size(sys.stderr.fileno())
+        terminal = os.get_terminal_size(sys.stderr.fileno())
     except (OSError, ValueError):
-        own = os.terminal_size((80, 24))
-    return shutil.get_terminal_size(fallback=own).columns
+        terminal = os.terminal_size((80, 24))
+    return shutil.get_terminal_size(fallback=terminal).columns
 
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, float], None]]:
-    """Give a function that shows what is being done and which share of it is; all is gone at the end."""
+    """Yield a function that shows a step and the share of it that is done; the bar disappears at the end."""
     if not sys.stderr.isatty():
         yield lambda _doing, _share: None
         return

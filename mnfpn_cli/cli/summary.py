@@ -15,7 +15,7 @@ from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import FromSettings, Origin, Workload
 from mnfpn_cli.report.terminal.summary import SORT_KEYS, Selection, SortKey, select
-from mnfpn_cli.text import as_option, did_you_mean
+from mnfpn_cli.text import as_option, did_you_mean, either
 
 if TYPE_CHECKING:
     from mnfpn_cli.audit.tree import LayerTree
@@ -26,12 +26,12 @@ DEFAULT_DEPTH = 2
 
 @dataclass(frozen=True)
 class RowOptions:
-    """Which rows are shown."""
+    """Which layers are shown."""
 
     depth: Annotated[
         int | None,
         Option(
-            help=f"Show layers down to this depth; {DEFAULT_DEPTH} unless given, all in other formats than text.",
+            help=f"Show layers down to depth N (default: {DEFAULT_DEPTH}; all in json, csv and markdown).",
             metavar="N",
             parser=whole("--depth", 1),
         ),
@@ -39,85 +39,88 @@ class RowOptions:
     sort: Annotated[
         SortKey | None,
         choice_option(
-            "--sort", SORT_KEYS, f"Show single layers, sorted by {', '.join(SORT_KEYS[:-1])} or {SORT_KEYS[-1]}.", "KEY"
+            "--sort",
+            SORT_KEYS,
+            f"Show only single layers, sorted by {either(SORT_KEYS)}.",
+            "KEY",
         ),
     ] = None
-    top: Annotated[int | None, Option(help="Show at most this many rows.", metavar="N", parser=whole("--top", 1))] = (
-        None
-    )
+    top: Annotated[int | None, Option(help="Show at most N rows.", metavar="N", parser=whole("--top", 1))] = None
     filter: Annotated[
-        str | None, Option(help="Show layers whose path matches: 'pyramid.*', '*.conv'.", metavar="GLOB")
+        str | None, Option(help="Show only layers whose path matches, as 'pyramid.*' or '*.conv'.", metavar="GLOB")
     ] = None
 
     def given(self) -> list[str]:
-        """The options that were given."""
+        """Return the names of the options that were given."""
         return [as_option(one.name) for one in fields(self) if getattr(self, one.name) is not None]
 
     def selection(self, everything: bool) -> Selection:
-        """The rows that are wanted; ``everything``: whether no depth means all."""
+        """Return the selection of layers; ``everything``: whether the default depth is unlimited."""
         flat = self.filter is not None or self.sort is not None
         depth = self.depth if everything or flat else self.depth or DEFAULT_DEPTH
         return Selection(depth, self.filter, self.sort, self.top)
 
     def check(self, tree: "LayerTree") -> None:
-        """Make sure that there are layers to show.
+        """Check that the selection has layers.
 
         Raises:
-            UsageError: where no layer is what was asked for.
+            UsageError: if it has none.
         """
         matched = select(tree, Selection(pattern=self.filter))
         if self.filter is not None and not matched:
             near = did_you_mean(self.filter, [row.path for row in tree.rows[1:]])
             raise UsageError(Problem("--filter", "must match the path of a layer", f"'{self.filter}'", near))
-        shown = select(tree, Selection(pattern=self.filter, sort=self.sort))
-        if matched and not shown:
-            raise UsageError(Problem("--filter", "must match single layers, which --sort shows", f"'{self.filter}'"))
-        first = min((row.depth for row in shown), default=0)
+        selected = select(tree, Selection(pattern=self.filter, sort=self.sort))
+        if matched and not selected:
+            raise UsageError(Problem("--filter", "must match single layers with --sort", f"'{self.filter}'"))
+        first = min((row.depth for row in selected), default=0)
         if self.depth is not None and self.depth < first:
             raise UsageError(
-                Problem("--depth", f"must be {first} or more, where the first such layer is", str(self.depth))
+                Problem("--depth", f"must be {first} or more, the depth of the first matching layer", str(self.depth))
             )
 
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """The network as a diagram."""
+    """The diagram of the network."""
 
-    tree: Annotated[bool, Option("--tree", help="Draw stages, laterals and levels instead.")] = False
-    svg: Annotated[Path | None, Option(help="Write that drawing as a picture too.", metavar="FILE"), Writes()] = None
+    tree: Annotated[bool, Option("--tree", help="Draw stages, laterals and levels instead of listing layers.")] = False
+    svg: Annotated[Path | None, Option(help="Also write this drawing to FILE, as SVG.", metavar="FILE"), Writes()] = (
+        None
+    )
 
     def plan(self, origin: Origin) -> "NetworkPlan | None":
-        """The plan that is drawn; None where no picture is asked for.
+        """Return the plan to draw; None if no diagram is asked for.
 
         Raises:
-            UsageError: where the network has none.
+            UsageError: if the network is external, and has no plan.
         """
         asked = ["--tree"] * self.tree + ["--svg"] * (self.svg is not None)
         if not asked:
             return None
         if isinstance(origin, FromSettings):
             return origin.plan
-        raise UsageError(Problem(asked[0], "draws networks from settings, and cannot be given beside --model"))
+        raise UsageError(Problem(asked[0], "draws networks from settings, and cannot be used with --model"))
 
     def check(self, output: RowOutputOptions, of_layers: Sequence[str]) -> None:
-        """Make sure, before any work is done, that there is something to draw, and that its file is named for it.
+        """Check, before any work is done, that the other options allow a diagram, and that its file ends in .svg.
 
-        ``of_layers``: options that were given too, and say which layers are shown, and how.
+        ``of_layers``: the options about layers that were given.
 
         Raises:
-            UsageError: where there is not.
+            UsageError: if not.
         """
         if self.tree and of_layers:
             raise UsageError(
-                Problem(", ".join(of_layers), "must not be given beside --tree, which draws levels, not layers")
+                Problem(", ".join(of_layers), "cannot be used with --tree, which draws levels, not layers")
             )
         if self.tree and {output.form, output.file_form} != {"text"}:
-            raise UsageError(Problem("--tree", "is a picture made of text; mnfpn shapes --json has its levels as data"))
+            raise UsageError(Problem("--tree", "is drawn as text only; mnfpn shapes --json has the levels as data"))
         if self.svg is not None:
             form_of_file("--svg", self.svg, ["svg"], "svg")
 
     def draw(self, plan: "NetworkPlan", workload: Workload, output: RowOutputOptions) -> None:
-        """Write the picture, and show the diagram, each where it was asked for."""
+        """Write the picture and print the diagram, if asked for."""
         from mnfpn_cli.cli.output import emit, write_text
         from mnfpn_cli.plan.shapes import network_shapes
         from mnfpn_cli.report.figures.svg import diagram_svg
@@ -141,9 +144,9 @@ def summary(
     size: SizeOption = None,
     rows: RowOptions,
     counts: Annotated[
-        bool, Option("--counts", help="Also show the operations, and what other counters print.")
+        bool, Option("--counts", help="Also show all operations, and the figures of other counters.")
     ] = False,
-    audit: Annotated[bool, Option("--audit/--no-audit", help="Leave out the checks of mnfpn audit.")] = True,
+    audit: Annotated[bool, Option("--audit/--no-audit", help="Skip the checks of mnfpn audit.")] = True,
     network: NetworkOptions,
     weights: WeightsOption = None,
     model: ModelOptions,
@@ -160,9 +163,7 @@ def summary(
     drawn = picture.plan(workload.origin)
     picture.check(output, [*rows.given(), *["--counts"] * counts, *["--no-audit"] * (not audit)])
     if counts and output.format in ("csv", "markdown"):
-        raise UsageError(
-            Problem("--counts", f"is in text and JSON, and cannot be given beside --format {output.format}")
-        )
+        raise UsageError(Problem("--counts", f"is in text and JSON, and cannot be used with --format {output.format}"))
     if drawn is not None:
         picture.draw(drawn, workload, output)
     if not picture.tree:
@@ -170,7 +171,7 @@ def summary(
 
 
 def _show_layers(workload: Workload, rows: RowOptions, counts: bool, audit: bool, output: RowOutputOptions) -> None:
-    """Inspect the network, and show its layers with what was asked for beside them."""
+    """Inspect the network, and show its layers, counts and findings."""
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.audit import audit_report
     from mnfpn_cli.report.terminal.export import weights_report

@@ -1,4 +1,4 @@
-"""A sweep at the prompt: begun, or gone on with."""
+"""Run a new sweep, or resume the sweeps of a store, and show the result."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.cli.interrupts import stopping
 from mnfpn_cli.cli.options import OutputOptions
-from mnfpn_cli.cli.sweep_options import MeasuringOptions
-from mnfpn_cli.cli.sweep_progress import ON_RAY, machine_of, show, show_swept
+from mnfpn_cli.cli.sweep_options import SweepOptions
+from mnfpn_cli.cli.sweep_progress import ON_RAY, machine_of, show_result, show_space
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError
 from mnfpn_cli.report.units import counted
 
@@ -28,13 +28,13 @@ class SweepInterruptedError(MnfpnError):
     exit_code = INTERRUPTED
 
 
-def measure(
-    name: str, chosen: "Chosen", measuring: "MeasuringRecord", options: MeasuringOptions, output: OutputOptions
+def run_sweep(
+    name: str, chosen: "Chosen", measuring: "MeasuringRecord", options: SweepOptions, output: OutputOptions
 ) -> None:
-    """Put a sweep down in a store, and measure it.
+    """Insert a sweep into a store, and measure it, unless ``--measure none`` only inserts its runs.
 
     Raises:
-        MnfpnError: where the store or the machines fail; what was measured by then is kept.
+        MnfpnError: if the store or the machines fail; the results so far are in the store.
     """
     from mnfpn_cli.cli.output import warn
     from mnfpn_cli.store.read import read_runs
@@ -46,22 +46,22 @@ def measure(
             raise MnfpnError(f"no run is within the budget: {sum(chosen.space.cut.values()):,} are beyond it")
         if options.measure == "none":
             chosen = replace(chosen, runs=chosen.space.runs)
-            sweep = begin(store, chosen, measuring, machine_of(options), options.measured_again())
-            show(replace(chosen, runs=()), None, output)
+            sweep = begin(store, chosen, measuring, machine_of(options), options.repeats())
+            show_space(replace(chosen, runs=()), None, output)
             counts = Counter(one.status for one in read_runs(store, sweep))
-            later = f"{counted(counts['pending'], 'run')} to measure later: {_resume(store)}"
+            later = f"{counted(counts['pending'], 'run')} to measure later: {_resume_command(store)}"
             warn(later if counts["pending"] else _nothing_left(store, counts))
             return
-        with _machines(options, [one.run for one in chosen.runs]) as pool:  # before a sweep is there to go on with
-            sweep = begin(store, chosen, measuring, machine_of(options), options.measured_again())
-            _run(store, [sweep], pool, options, output)
+        with _pool(options, [one.run for one in chosen.runs]) as pool:  # may fail, before there is a sweep to resume
+            sweep = begin(store, chosen, measuring, machine_of(options), options.repeats())
+            _run_sweeps(store, [sweep], pool, options, output)
 
 
-def go_on(name: str, options: MeasuringOptions, output: OutputOptions) -> None:
-    """Measure what the sweeps of a store have left.
+def resume_sweeps(name: str, options: SweepOptions, output: OutputOptions) -> None:
+    """Measure the pending runs of the sweeps of a store.
 
     Raises:
-        MnfpnError: as `measure`; or where what is left is for another kind of machine.
+        MnfpnError: as `run_sweep`; or if all pending runs are for another kind of machine.
     """
     from mnfpn_cli.cli.output import warn
     from mnfpn_cli.store.change import retry_failed
@@ -77,53 +77,53 @@ def go_on(name: str, options: MeasuringOptions, output: OutputOptions) -> None:
                 retry_failed(store, one.id)
         left = unfinished(store)
         if not left:
-            _finished(store, output)
+            _show_finished(store, output)
             return
         here = [one for one in left if one.machine == machine]
         for one in left:
             if one.machine != machine:
-                hint = " (--ray ADDRESS goes on with it)" * (one.machine.startswith(ON_RAY) and options.ray is None)
-                left_there = f"{counted(one.counts.pending, 'run')} of it left{hint}"
-                warn(f"sweep {one.id} is for {one.machine}, this is {machine}: {left_there}")
+                hint = " (resume it with --ray ADDRESS)" * (one.machine.startswith(ON_RAY) and options.ray is None)
+                pending = f"{counted(one.counts.pending, 'run')} of it left{hint}"
+                warn(f"sweep {one.id} is for {one.machine}, this is {machine}: {pending}")
         if not here:
-            raise MnfpnError("--resume: no run that is left is for this kind of machine")
+            raise MnfpnError("--resume: all runs that are left are for other kinds of machines")
         runs = [one.planned.run for sweep in here for one in read_runs(store, sweep.id, "pending")]
-        with _machines(options, runs) as pool:
-            _run(store, [one.id for one in here], pool, options, output)
+        with _pool(options, runs) as pool:
+            _run_sweeps(store, [one.id for one in here], pool, options, output)
 
 
 def _nothing_left(store: "Store", counts: "Counter[Status]") -> str:
-    """How many runs are measured, and what can still be done."""
+    """Say that nothing is pending, and how many runs are measured or failed."""
     parts = [f"{counted(counts['done'], 'run')} measured"] if counts["done"] else []
     parts += [f"{counted(counts['failed'], 'run')} failed (--retry-failed tries again)"] if counts["failed"] else []
     return f"nothing to resume in {store.name}: {', '.join(parts) or 'it has no runs'}"
 
 
-def _finished(store: "Store", output: OutputOptions) -> None:
-    """Show what came of sweeps that have nothing left.
+def _show_finished(store: "Store", output: OutputOptions) -> None:
+    """Show the results of sweeps without pending runs.
 
     Raises:
-        MnfpnError: where some failed.
+        MnfpnError: if runs failed.
     """
     from mnfpn_cli.cli.output import warn
     from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.sweeps import sweeps
 
     warn(_nothing_left(store, Counter(one.status for one in read_runs(store))))
-    failed = show_swept(store, sweeps(store), (), output)
+    failed = show_result(store, sweeps(store), (), output)
     if failed:
         raise MnfpnError("\n".join(failed))
 
 
-def _run(
-    store: "Store", numbers: Sequence[int], pool: "Pool", options: MeasuringOptions, output: OutputOptions
+def _run_sweeps(
+    store: "Store", numbers: Sequence[int], pool: "Pool", options: SweepOptions, output: OutputOptions
 ) -> None:
-    """Measure sweeps one after the other, and print what came of them.
+    """Measure sweeps one after the other, and print their results.
 
-    The newest comes first: what several have left is measured as it was asked for last.
+    The newest sweep comes first: a run that several share is measured as the newest asks for.
 
     Raises:
-        MnfpnError: where runs failed, or none was measured.
+        MnfpnError: if runs failed, or none was measured.
     """
     from mnfpn_cli.cli.sweep_progress import sweep_bar
     from mnfpn_cli.store.read import read_runs
@@ -132,35 +132,35 @@ def _run(
     from mnfpn_cli.sweep.sweep import Sweeper
 
     known = {one.id: one for one in sweeps(store)}
-    states, told = list[State](), set[str]()
+    states, printed = list[State](), set[str]()
     with stopping() as stopped:
         for number in sorted(numbers, reverse=True):
-            runs, measuring = read_runs(store, number), options.going_on(known[number].plan.measuring)
-            with sweep_bar(runs, told) as tell:
-                states.append(Sweeper(store, number, pool, measuring, stopped, tell).run())
+            runs, measuring = read_runs(store, number), options.override(known[number].plan.measuring)
+            with sweep_bar(runs, printed) as progress:
+                states.append(Sweeper(store, number, pool, measuring, stopped, progress).run())
             if stopped():
                 break
     ran = [one for one in sweeps(store) if one.id in numbers]
-    failed = show_swept(store, ran, states, output)
+    failed = show_result(store, ran, states, output)
     if stopped():
         left = sum(one.counts.pending for one in ran)
-        raise SweepInterruptedError(f"interrupted: {counted(left, 'run')} left; go on by: {_resume(store)}")
+        raise SweepInterruptedError(f"interrupted: {counted(left, 'run')} left; resume with: {_resume_command(store)}")
     if not any(one.skipped for one in states) and not any(one.counts.done for one in ran):
         failed = ["no run was measured", *failed]
     if failed:
         raise MnfpnError("\n".join(failed))
 
 
-def _resume(store: "Store") -> str:
+def _resume_command(store: "Store") -> str:
     return f"mnfpn sweep --resume --store {store.argument}"
 
 
 @contextmanager
-def _machines(options: MeasuringOptions, runs: "Sequence[Run]") -> "Iterator[Pool]":
-    """What measures: this machine, or those of a cluster.
+def _pool(options: SweepOptions, runs: "Sequence[Run]") -> "Iterator[Pool]":
+    """Yield the workers that measure: of this machine, or of a Ray cluster.
 
     Raises:
-        MnfpnError: where there is no such cluster, or none of its machines can measure the runs.
+        MnfpnError: if the cluster cannot be reached, or none of its machines can measure the runs.
     """
     if options.ray is None:
         from mnfpn_cli.sweep.pool import local_pool

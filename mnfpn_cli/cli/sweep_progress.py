@@ -1,4 +1,4 @@
-"""What a sweep is to do, how far it is, and what came of it, printed."""
+"""Show a sweep: its space and expected time, its progress, its result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from mnfpn_cli.cli.options import OutputOptions
-    from mnfpn_cli.cli.sweep_options import MeasuringOptions
+    from mnfpn_cli.cli.sweep_options import SweepOptions
     from mnfpn_cli.documents.sweep import MeasuringRecord
     from mnfpn_cli.settings.measuring import Sampling
     from mnfpn_cli.space.runs import Run
@@ -33,44 +33,43 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def sweep_bar(runs: Sequence[StoredRun], told: set[str]) -> Iterator[Callable[[State], None]]:
-    """Give a function that shows how far the sweep of some runs is; all but warnings is gone at the end.
+def sweep_bar(runs: Sequence[StoredRun], printed: set[str]) -> Iterator[Callable[[State], None]]:
+    """Yield a function that shows the progress of a sweep; the bar disappears at the end, warnings stay.
 
-    ``told``: warnings that are not given again; those that are given are added.
+    ``printed``: the warnings that are printed already; new ones are added.
     """
     from mnfpn_cli.sweep.drift import MOVED
 
     if not sys.stderr.isatty():
-        yield partial(_tell_news, told)
+        yield partial(_print_new_warnings, printed)
         return
     console, name = Console(stderr=True), run_namer([one.planned.run for one in runs])
-    bar = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
+    bar = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[status]}"))
     with Progress(*bar, TimeElapsedColumn(), console=console, transient=True) as bars:
-        task = bars.add_task("measuring", total=len(runs), said="")
+        task = bars.add_task("measuring", total=len(runs), status="")
 
-        def tell(state: State) -> None:
-            for line in _news(state, told):
+        def update(state: State) -> None:
+            for line in _new_warnings(state, printed):
                 bars.console.print(Text(printable(f"warning: {as_options(line)}")), highlight=False, soft_wrap=True)
             best = f"best {_best(state, name)}" if state.best else "measuring"
             moved = f"machine {percent(state.drift - 1, '+.0f')}" if abs(state.drift - 1) > MOVED else ""
             completed = state.total - state.left
-            bars.update(
-                task, description=best, completed=completed, said=" · ".join(filter(None, [*_said(state), moved]))
-            )
+            status = " · ".join(filter(None, [*_status(state), moved]))
+            bars.update(task, description=best, completed=completed, status=status)
 
-        yield tell
+        yield update
 
 
-def _tell_news(told: set[str], state: State) -> None:
-    for line in _news(state, told):
+def _print_new_warnings(printed: set[str], state: State) -> None:
+    for line in _new_warnings(state, printed):
         write_error(f"warning: {as_options(line)}")
 
 
-def _news(state: State, told: set[str]) -> list[str]:
-    """The warnings that were not given yet; from now on they were."""
-    news = [line for line in dict.fromkeys(state.notes) if line not in told]
-    told.update(news)
-    return news
+def _new_warnings(state: State, printed: set[str]) -> list[str]:
+    """Return the warnings that are not printed yet, and add them to those that are."""
+    new = [line for line in dict.fromkeys(state.notes) if line not in printed]
+    printed.update(new)
+    return new
 
 
 def _best(state: State, name: Callable[[Run], str]) -> str:
@@ -78,7 +77,7 @@ def _best(state: State, name: Callable[[Run], str]) -> str:
     return f"{seconds(best.latency_s)}, {name(best.planned.run)}" if best and best.latency_s else ""
 
 
-def _said(state: State) -> list[str]:
+def _status(state: State) -> list[str]:
     return [
         f"{state.failed} failed" if state.failed else "",
         f"{state.skipped} too slow" if state.skipped else "",
@@ -89,11 +88,11 @@ def _said(state: State) -> list[str]:
 
 
 ON_RAY = "Ray, "
-"""How the machine of a cluster's runs begins."""
+"""The first words of the machine of runs on a cluster."""
 
 
-def machine_of(options: MeasuringOptions) -> str:
-    """The kind of machine that runs are for."""
+def machine_of(options: SweepOptions) -> str:
+    """Return the kind of machine that measures the runs."""
     from mnfpn_cli.sweep.start import this_machine
 
     if options.ray is not None:
@@ -101,26 +100,26 @@ def machine_of(options: MeasuringOptions) -> str:
     return this_machine()
 
 
-def expect_of(
-    store: str | None, chosen: Chosen, measuring: MeasuringRecord, sampling: Sampling, options: MeasuringOptions
+def expected_time(
+    store: str | None, chosen: Chosen, measuring: MeasuringRecord, sampling: Sampling, options: SweepOptions
 ) -> Expected:
-    """How long a sweep may take; nothing is written.
+    """Estimate how long a sweep takes, without writing to the store.
 
     Raises:
-        MnfpnError: where there is a store, and it cannot be read.
+        MnfpnError: if the store cannot be read.
     """
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.sweep.start import expect
 
     machine = machine_of(options)
     if store is None or ("://" not in store and not Path(store).exists()):
-        return expect(chosen, measuring, sampling, machine, None, options.measured_again())
+        return expect(chosen, measuring, sampling, machine, None, options.repeats())
     with open_store(store) as opened:
-        return expect(chosen, measuring, sampling, machine, opened, options.measured_again())
+        return expect(chosen, measuring, sampling, machine, opened, options.repeats())
 
 
-def show(chosen: Chosen, expected: Expected | None, output: OutputOptions) -> None:
-    """Print what a space holds, and what of it would be measured."""
+def show_space(chosen: Chosen, expected: Expected | None, output: OutputOptions) -> None:
+    """Print the runs of a space, and which of them would be measured."""
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.sweep import space_report
     from mnfpn_cli.space.frontier import planned_frontier
@@ -130,10 +129,10 @@ def show(chosen: Chosen, expected: Expected | None, output: OutputOptions) -> No
     emit(space_report(chosen, frontier, expected), space_document(chosen, frontier, expected), output)
 
 
-def show_swept(store: Store, ran: Sequence[Sweep], states: Sequence[State], output: OutputOptions) -> list[str]:
-    """Print how many runs are measured, what failed, and what to do next; return what could not be done, in lines.
+def show_result(store: Store, ran: Sequence[Sweep], states: Sequence[State], output: OutputOptions) -> list[str]:
+    """Print the result of sweeps; return the failures, one a line.
 
-    ``ran``: the sweeps; ``states``: how far they came this time, those that were measured.
+    ``ran``: the sweeps; ``states``: the final states of those that were measured now.
     """
     from mnfpn_cli.cli.command_lines import after_sweep
     from mnfpn_cli.cli.output import emit
@@ -156,7 +155,7 @@ def show_swept(store: Store, ran: Sequence[Sweep], states: Sequence[State], outp
         tuple(reused_by_any(ran, by_sweep, known)),
     )
     emit(swept_report(swept, after_sweep(swept.store)), swept_document(swept, result_warnings(swept)), output)
-    # Of a sweep that asked for whatever runtimes there are, one that cannot run is no failure.
-    asked = [state for state in states if not known[state.sweep].plan.space.all_runtimes]
-    named = [one for state in asked for one in state.not_run]
-    return failures(swept.runs, list({one.run.key: one for one in named}.values()))
+    # If a sweep asked for all runtimes, one that cannot run here is not a failure.
+    by_name = [state for state in states if not known[state.sweep].plan.space.all_runtimes]
+    not_run = {left_out.run.key: left_out for state in by_name for left_out in state.not_run}
+    return failures(swept.runs, list(not_run.values()))

@@ -1,4 +1,4 @@
-"""How the command line spells what messages name: a parameter, in backquotes there, is an option."""
+"""Spell the parameters of messages as options. Other rooms write them in backquotes: `width_mult` is --width-mult."""
 
 from mnfpn_cli.errors import spelled
 from mnfpn_cli.text import as_option
@@ -7,5 +7,5 @@ __all__ = ["as_option", "as_options"]
 
 
 def as_options(text: str) -> str:
-    """A message whose parameters are spelled as options."""
+    """Return a message with its parameters spelled as options."""
     return spelled(text, as_option)

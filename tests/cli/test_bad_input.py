@@ -35,8 +35,12 @@ ROWS: list[tuple[list[str], int, str]] = [
     (["shapes", "--stages", ""], 2, "--stages: must have at least 1 item, got []"),
     (["shapes", "--stages", "6,24,2,1"], 2, "--stages: must hold a stage of stride 2"),
     (["shapes", "--set", "pyramid.levels=p9"], 2, "--set pyramid.levels: must be among the levels that the stages"),
-    (["export", "--output", "x"], 2, "--format: must be given. The form of the file: onnx, torch-export, safetensors."),
-    (["export", "--format", "onnx"], 2, "--output: must be given. The file: written whole and checked, or not at all."),
+    (["export", "--output", "x"], 2, "--format: must be given. Write onnx, torch-export or safetensors."),
+    (
+        ["export", "--format", "onnx"],
+        2,
+        "--output: must be given. Write the network to FILE: whole and checked,",
+    ),
     (["shapes", "--preset", "resnet"], 2, "--preset: must be one of fpn-classifier, fpnssd, "),
     (["shapes", "--config", "none.json"], 2, "none.json: no such file"),
     (["shapes", "--config", "."], 2, ".: must be a file, but it is a folder"),
@@ -48,8 +52,8 @@ ROWS: list[tuple[list[str], int, str]] = [
     (["shapes", "--in-channels", "1_000"], 2, "--in-channels: must be a whole number, got '1_000'"),
     (["shapes", "--output", "."], 2, "--output: must be a file, but '.' is a folder"),
     (["shapes", "--bacth", "2"], 2, "--bacth: no such option; did you mean '--batch'?"),
-    (["shapes", "600x900"], 2, "Got unexpected extra argument(s) (600x900)"),
-    (["shapes", "--size"], 2, "Option '--size' requires an argument."),
+    (["shapes", "600x900"], 2, "unexpected argument '600x900'"),
+    (["shapes", "--size"], 2, "--size: requires a value"),
     (["shapes", "--dtype", "float64"], 2, "--dtype: must be one of float32, bfloat16, float16, got 'float64'"),
     (["shaeps"], 2, "shaeps: no such command; did you mean 'shapes'?"),
     (["bench", "--passes", "0"], 2, "--passes: must be a whole number, 1 or more, got 0"),
@@ -84,9 +88,9 @@ ROWS: list[tuple[list[str], int, str]] = [
     (
         ["bench", "--runtime", "fused", "--by-layer"],
         2,
-        "--by-layer: must have --runtime eager or channels-last, ",
+        "--by-layer: requires --runtime eager or channels-last, ",
     ),
-    (["bench", "--train", "--by-layer"], 2, "--by-layer: must not be given beside --train, as layers"),
+    (["bench", "--train", "--by-layer"], 2, "--by-layer: cannot be used with --train, since layers"),
     (["bench", "--device", "gpu"], 2, "--device: must be auto, cpu, cuda, cuda:N or mps, got 'gpu'"),
     # What is misspelt names the nearest.
     (
@@ -240,42 +244,42 @@ ROWS: list[tuple[list[str], int, str]] = [
             "--no-audit",
         ],
         2,
-        "--depth, --sort, --top, --filter, --counts, --no-audit: must not be given beside --tree, which draws levels",
+        "--depth, --sort, --top, --filter, --counts, --no-audit: cannot be used with --tree, which draws levels",
     ),
     (
         ["summary", "--sort", "macs", "--depth", "1"],
         2,
-        "--depth: must be 2 or more, where the first such layer is, got",
+        "--depth: must be 2 or more, the depth of the first matching layer, got",
     ),
     (["summary", "--filter", "nosuch*"], 2, "--filter: must match the path of a layer, got 'nosuch*'"),
     (
         ["summary", "--filter", "pyramid", "--sort", "macs"],
         2,
-        "--filter: must match single layers, which --sort shows, got 'pyramid'",
+        "--filter: must match single layers with --sort, got 'pyramid'",
     ),
     (
         ["audit", "--model", "a:b", "--input", "1x3x64x64", "--size", "64"],
         2,
-        "--size: must not be given beside --input, whose shapes say it",
+        "--size: cannot be used with --input, which already gives the shape",
     ),
     (["bench", "--batch", "2", "--batch", "0,4"], 2, "--batch: must be a whole number from 1 to 65536, got 0"),
     (["shapes", "--size", "64,96"], 0, ""),
     (
         ["summary", "--tree", "--output", "a.json"],
         2,
-        "--tree: is a picture made of text; mnfpn shapes --json has its levels as data",
+        "--tree: is drawn as text only; mnfpn shapes --json has the levels as data",
     ),
     (
         ["shapes", "--model", "a:b", "--input", "1x3x64x64", "--batch", "2"],
         2,
-        "--batch: must not be given beside --input, whose shapes say it",
+        "--batch: cannot be used with --input, which already gives the shape",
     ),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "code", "message"), ROWS, ids=[" ".join(row[0])[:60] for row in ROWS])
 @pytest.mark.parametrize("json", [False, True], ids=["text", "json"])
-def test_a_wrong_argument_is_told(
+def test_a_wrong_argument_is_reported(
     mnfpn: Mnfpn,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -324,7 +328,7 @@ def test_what_cannot_fit_is_refused_before_it_runs(
     )
 
 
-def test_all_problems_of_a_file_are_told_at_once(mnfpn: Mnfpn, tmp_path: Path) -> None:
+def test_all_problems_of_a_file_are_reported_at_once(mnfpn: Mnfpn, tmp_path: Path) -> None:
     """A line each."""
     path = tmp_path / "my.json"
     path.write_text('{"width": 1, "in_channels": 0, "stages": [[6, 24, 2, 3]]}')
@@ -337,7 +341,7 @@ def test_all_problems_of_a_file_are_told_at_once(mnfpn: Mnfpn, tmp_path: Path) -
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read and write everything")
-def test_permissions_are_told(mnfpn: Mnfpn, tmp_path: Path) -> None:
+def test_permissions_are_reported(mnfpn: Mnfpn, tmp_path: Path) -> None:
     """A file that may not be read is exit code 1, a folder that may not be written 2."""
     path = tmp_path / "my.json"
     path.touch(mode=0)

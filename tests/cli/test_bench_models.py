@@ -19,16 +19,16 @@ WORDS = ("--model", f"{FILE}:Words", "--input", "1x5:int64", "--input", "1x5x1")
 TimingGroup = Callable[..., dict[str, Any]]
 
 ROWS = [
-    ([*WORDS, "--batch", "2"], "--batch: must not be given beside --input, whose shapes say it"),
-    ([*WORDS, "--size", "8"], "--size: must not be given beside --input, whose shapes say it"),
-    ([*LEVELS, "--by-layer"], "--by-layer: must not be given beside --model, whose network has no settings"),
-    ([*LEVELS, "--roofline"], "--roofline: must not be given beside --model, whose network has no settings"),
+    ([*WORDS, "--batch", "2"], "--batch: cannot be used with --input, which already gives the shape"),
+    ([*WORDS, "--size", "8"], "--size: cannot be used with --input, which already gives the shape"),
+    ([*LEVELS, "--by-layer"], "--by-layer: cannot be used with --model, whose network has no settings"),
+    ([*LEVELS, "--roofline"], "--roofline: cannot be used with --model, whose network has no settings"),
     (
         [*LEVELS, "--preset", "resnet-fpn", "--weights", "x.pth", "--roofline"],
-        "--preset, --weights, --roofline: must not be given beside --model, whose network has no settings",
+        "--preset, --weights, --roofline: cannot be used with --model, whose network has no settings",
     ),
-    (["--model-arg", "width=3"], "--model-arg: has no meaning without --model"),
-    (["--input", "1x3"], "--input: has no meaning without --model; networks from settings take --size"),
+    (["--model-arg", "width=3"], "--model-arg: requires --model"),
+    (["--input", "1x3"], "--input: requires --model; networks from settings take --size"),
     (["--model", "none.py:Net"], "--model: there is no file 'none.py'"),
     ([*LEVELS, "--batch", "0"], "--batch: must be a whole number from 1 to 65536, got 0"),
 ]
@@ -48,7 +48,7 @@ def bench(mnfpn: Mnfpn) -> TimingGroup:
 
 
 @pytest.mark.parametrize(("arguments", "message"), ROWS, ids=[" ".join(row[0])[-60:] for row in ROWS])
-def test_a_wrong_argument_is_told_before_any_code_is_run(mnfpn: Mnfpn, arguments: list[str], message: str) -> None:
+def test_a_wrong_argument_is_reported_before_any_code_is_run(mnfpn: Mnfpn, arguments: list[str], message: str) -> None:
     """One line, exit code 2, and nothing of the file's own."""
     outcome = mnfpn("bench", *arguments)
     assert (outcome.code, outcome.out, outcome.err) == (2, "", f"error: {message}\n")
@@ -205,14 +205,14 @@ def test_inputs_that_differ_are_warned_of(mnfpn: Mnfpn) -> None:
 @pytest.mark.parametrize(
     ("b", "more", "message"),
     [
-        ("--model {file}:Words --input 1x5:int64", ["--batch", "2"], "--b: --batch: must not be given beside --input"),
-        ("--model {file}:Words --input 1x5:int64", ["--size", "64"], "--b: --size: must not be given beside --input"),
-        ("--model {file}:Levels --preset x", [], "--b: --preset: must not be given beside --model"),
+        ("--model {file}:Words --input 1x5:int64", ["--batch", "2"], "--b: --batch: cannot be used with --input"),
+        ("--model {file}:Words --input 1x5:int64", ["--size", "64"], "--b: --size: cannot be used with --input"),
+        ("--model {file}:Levels --preset x", [], "--b: --preset: cannot be used with --model"),
         ("--model {file}:None", ["--size", "64"], "--b: --model: {file} has no 'None'"),
         ("--model {file}:Words", ["--size", "64"], "--b: --input: forward of Words takes"),
     ],
 )
-def test_a_wrong_side_is_told_by_its_name(mnfpn: Mnfpn, b: str, more: list[str], message: str) -> None:
+def test_a_wrong_side_is_reported_by_its_name(mnfpn: Mnfpn, b: str, more: list[str], message: str) -> None:
     """As the command line tells its own."""
     outcome = mnfpn("compare", "--a", "", "--b", b.format(file=FILE), *more)
     assert (outcome.code, outcome.out) == (2, "")

@@ -228,7 +228,7 @@ def test_settings_from_a_closed_standard_input_are_refused() -> None:
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="Linux has a device that is always full")
 @pytest.mark.parametrize("arguments", [["shapes"], ["shapes", "--json"], ["--help"]], ids=" ".join)
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
-def test_a_full_disk_is_told(arguments: list[str], unbuffered: str) -> None:
+def test_a_full_disk_is_reported(arguments: list[str], unbuffered: str) -> None:
     """Exit code 1: a result that was not written was not delivered."""
     with Path("/dev/full").open("w") as full:
         environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
@@ -271,7 +271,7 @@ def test_a_narrow_terminal_loses_no_digit(columns: int) -> None:
         assert number in screen
 
 
-def test_what_is_told_does_not_steer_the_terminal(mnfpn: Mnfpn) -> None:
+def test_what_is_reported_does_not_steer_the_terminal(mnfpn: Mnfpn) -> None:
     """Control characters of an argument are shown, not sent."""
     assert mnfpn("shapes", "--size", "\x1b[31m").err == (
         "error: --size: must be HxW in pixels, as 600x900 or 512, got '\\x1b[31m'\n"

@@ -156,33 +156,33 @@ ROWS: list[tuple[list[str], str]] = [
     (["", "y.json"], "compare: must be the name of a file, got ''"),
     ([".", "y.json"], ".: must be a file, but it is a folder"),
     (["x.json", "y.json", "--output", ""], "--output: must be the name of a file, got ''"),
-    (["x.json", "y.json", "--seed", "1"], "--seed: has no meaning with result files, which were measured before"),
+    (["x.json", "y.json", "--seed", "1"], "--seed: cannot be used with result files, which are measured already"),
     (["--a", "", "--b", "", "--seed", "-1"], "--seed: must be a whole number from 0 to 9223372036854775807, got -1"),
-    (["x.json", "y.json", "--a", ""], "compare: takes two result files, or --a and --b, not both"),
-    (["x.json", "y.json", "--b", ""], "compare: takes two result files, or --a and --b, not both"),
+    (["x.json", "y.json", "--a", ""], "compare: takes either two result files, or --a and --b"),
+    (["x.json", "y.json", "--b", ""], "compare: takes either two result files, or --a and --b"),
     (
         ["x.json", "y.json", "--device", "cpu", "--batch", "2", "--max-time", "1"],
-        "--batch, --device, --max-time: has no meaning with result files, which were measured before",
+        "--batch, --device, --max-time: cannot be used with result files, which are measured already",
     ),
-    (["--a", ""], "--b: is missing; a comparison takes --a and --b"),
-    (["--b", ""], "--a: is missing; a comparison takes --a and --b"),
+    (["--a", ""], "--b: must be given; a comparison takes --a and --b"),
+    (["--b", ""], "--a: must be given; a comparison takes --a and --b"),
     (
         ["--a", "--stages '2,8,1,2", "--b", ""],
-        '--a: must be options as a shell reads them, but has no closing quotation, got "--stages \'2,8,1,2"',
+        '--a: must be options as in a shell, but has no closing quotation, got "--stages \'2,8,1,2"',
     ),
     (
         ["--a", "", "--b", "x\\"],
-        "--b: must be options as a shell reads them, but has no escaped character, got 'x\\\\'",
+        "--b: must be options as in a shell, but has no escaped character, got 'x\\\\'",
     ),
     (["--a", "--widht-mult 1", "--b", ""], "--a: --widht-mult: no such option; did you mean '--width-mult'?"),
     (["--a", "", "--b", "--help"], "--b: --help: no such option"),
     (["--a", "", "--b", "--size 64"], "--b: --size: no such option"),
     (
         ["--a", "--stages 2,8,1,2 2,8,1,2", "--b", ""],
-        "--a: Got unexpected extra argument(s) (2,8,1,2); what has spaces takes quotes of its own, as "
+        "--a: unexpected argument '2,8,1,2'; put quotes around a value with spaces, as "
         "\"--stages '1,16,1,1 6,24,2,2'\"",
     ),
-    (["--a", "--stages", "--b", ""], "--a: Option '--stages' requires an argument."),
+    (["--a", "--stages", "--b", ""], "--a: --stages: requires a value"),
     (["--a", "--width-mult wide", "--b", ""], "--a: --width-mult: must be a number, got 'wide'"),
     (["--a", "", "--b", "--width-mult 0"], "--b: --width-mult: must be greater than 0, got 0.0"),
     (["--a", "", "--b", "--preset none"], "--b: --preset: must be one of fpn-classifier, "),
@@ -208,7 +208,7 @@ ROWS: list[tuple[list[str], str]] = [
         "--fail-if-slower: must be 0 or more and less than 100%, as 1% or 0.01, got '-5%'",
     ),
     (["--a", "", "--b", "", "--fail-if-larger", "x"], "--fail-if-larger: must be a share, as 1% or 0.01, got 'x'"),
-    (["--a", "", "--b", "", "--strict"], "--strict: has no meaning without --fail-if-slower, the only gate that can"),
+    (["--a", "", "--b", "", "--strict"], "--strict: requires --fail-if-slower, the only gate that can"),
     (
         ["--a", "", "--b", "", "--output", "none/x.json"],
         "--output: folder 'none' does not exist",
@@ -218,7 +218,7 @@ ROWS: list[tuple[list[str], str]] = [
 
 @pytest.mark.parametrize(("arguments", "message"), ROWS, ids=[" ".join(row[0])[:60] for row in ROWS])
 @pytest.mark.parametrize("json", [False, True], ids=["text", "json"])
-def test_a_wrong_argument_is_told(mnfpn: Mnfpn, arguments: list[str], message: str, json: bool) -> None:
+def test_a_wrong_argument_is_reported(mnfpn: Mnfpn, arguments: list[str], message: str, json: bool) -> None:
     """One line that begins with `error:`, exit code 2, nothing on standard output, and no traceback."""
     outcome = mnfpn("compare", *(["--json"] if json else []), *arguments)
     assert (outcome.code, outcome.out) == (2, "")

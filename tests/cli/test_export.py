@@ -33,7 +33,7 @@ SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2), (2, 16, 1, 2
 HEAD = "head={'kind': 'level_classifiers'}".replace("'", '"')
 
 
-def test_a_file_is_written_checked_and_told(mnfpn: Mnfpn, tmp_path: Path) -> None:
+def test_a_file_is_written_checked_and_reported(mnfpn: Mnfpn, tmp_path: Path) -> None:
     """A table for each size, what was written, and how it was checked."""
     path = tmp_path / "out.safetensors"
     arguments = ["--format", "safetensors", "--output", str(path), "--size", "32x48", "--batch", "2"]
@@ -180,7 +180,7 @@ def test_what_is_wrong_is_refused_before_any_work(
     assert [entry.name for entry in tmp_path.iterdir()] == ["pipe"]
 
 
-def test_a_package_that_is_missing_is_told_before_any_work(
+def test_a_package_that_is_missing_is_reported_before_any_work(
     mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Exit code 1, with the command that installs it."""

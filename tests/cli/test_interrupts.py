@@ -16,7 +16,7 @@ from tests.processes import signals_by_default
 
 @pytest.fixture(autouse=True)
 def _by_default(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(interrupts, "seen", [])
+    monkeypatch.setattr(interrupts, "received", [])
     with signals_by_default():
         yield
 

@@ -4,6 +4,7 @@ import json
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from tests.conftest import Mnfpn
 NETS = str(Path(__file__).parent.parent / "external" / "nets.py")
 SIZE = ("--size", "8")
 
-BESIDE = "must not be given beside --model, whose network has no settings"
+BESIDE = "cannot be used with --model, whose network has no settings"
 HAS = "FailsInside, Listed, Net, Returns, Two, made"
 TWO = "(x: torch.Tensor, places: torch.Tensor) -> Any"
 REPEAT = "repeat --input for each, as --input 1x3x600x900 --input 1x4"
@@ -60,10 +61,29 @@ def test_a_target_that_is_no_network_is_refused(mnfpn: Mnfpn, name: str) -> None
         ("os.nix:Net", "error: --model: there is no module 'os.nix' here"),
     ],
 )
-def test_a_module_that_is_not_there_is_told(mnfpn: Mnfpn, target: str, message: str) -> None:
+def test_a_module_that_is_not_there_is_reported(mnfpn: Mnfpn, target: str, message: str) -> None:
     """By its name."""
     outcome = mnfpn("audit", "--model", target)
     assert (outcome.code, outcome.err.strip()) == (2, message)
+
+
+def test_a_file_that_cannot_be_read_is_an_error_of_its_own(
+    mnfpn: Mnfpn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one of the code in it: the option, the file, and the reason."""
+    path = tmp_path / "net.py"
+    path.touch()
+    opened = Path.open
+
+    def refuse(self: Path, *arguments: Any, **more: Any) -> Any:
+        if self == path:
+            raise PermissionError(13, "Permission denied")
+        return opened(self, *arguments, **more)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    outcome = mnfpn("audit", "--model", f"{path}:Net")
+    message = f"error: --model: '{path}' could not be read: Permission denied\n"
+    assert (outcome.code, outcome.out, outcome.err) == (1, "", message)
 
 
 NEAR = {
@@ -103,7 +123,7 @@ def test_a_known_package_that_is_missing_is_installed_by_its_name(
     )
 
 
-def test_a_syntax_error_is_told_with_its_place(mnfpn: Mnfpn, tmp_path: Path) -> None:
+def test_a_syntax_error_is_reported_with_its_place(mnfpn: Mnfpn, tmp_path: Path) -> None:
     """The file, the line, and what is in it."""
     path = tmp_path / "typo.py"
     path.write_text("import torch\n\ndef made(:\n    pass\n")
@@ -152,7 +172,7 @@ def test_code_that_fails_shows_its_own_frames(
 @pytest.mark.parametrize(
     ("what", "kind"), [("none", "NoneType"), ("3", "int"), ('["a"]', "list"), ("[]", "an empty list")]
 )
-def test_what_returns_no_tensors_is_told(mnfpn: Mnfpn, what: str, kind: str) -> None:
+def test_what_returns_no_tensors_is_reported(mnfpn: Mnfpn, what: str, kind: str) -> None:
     """With what it returned instead."""
     outcome = mnfpn("summary", "--model", f"{NETS}:Returns", "--model-arg", f"what={what}", *SIZE)
     assert outcome.code == 1
@@ -207,7 +227,7 @@ def test_the_authors_mistake_is_found_by_list_and_remedy(mnfpn: Mnfpn) -> None:
     lines = outcome.out.splitlines()
     assert "unregistered: self.smooth[0], self.smooth[1], self.smooth[2]: 252 parameters" in lines
     assert "  Remedy: self.smooth = nn.ModuleList(self.smooth)" in lines
-    assert f"error: the audit of {NETS}:Listed found 2 faults" in outcome.err
+    assert f"error: the audit of {NETS}:Listed has 2 findings" in outcome.err
     document = json.loads(mnfpn("audit", "--model", f"{NETS}:Listed", "--size", "64", "--json").out)
     first = document["findings"][0]
     assert (first["kind"], first["parameters"]) == ("unregistered", 252)
@@ -232,33 +252,33 @@ def test_a_long_list_is_cut_on_the_screen_and_whole_in_json(mnfpn: Mnfpn) -> Non
         (("summary", "--model", "timm:x", "--weights", "x.pth"), f"--weights: {BESIDE}"),
         (
             ("summary", "--model", "timm:x", "--tree"),
-            "--tree: draws networks from settings, and cannot be given beside --model",
+            "--tree: draws networks from settings, and cannot be used with --model",
         ),
-        (("shapes", "--model", "timm:x", "--verify"), f"--verify: {BESIDE} and is run as it is"),
-        (("shapes", "--model", "timm:x", "--dtype", "float16"), f"--dtype: {BESIDE} and is run as it is"),
-        (("audit", "--model-arg", "a=1"), "--model-arg: has no meaning without --model"),
+        (("shapes", "--model", "timm:x", "--verify"), f"--verify: {BESIDE} and runs unchanged"),
+        (("shapes", "--model", "timm:x", "--dtype", "float16"), f"--dtype: {BESIDE} and runs unchanged"),
+        (("audit", "--model-arg", "a=1"), "--model-arg: requires --model"),
         (
             ("shapes", "--input", "1x3x8x8"),
-            "--input: has no meaning without --model; networks from settings take --size",
+            "--input: requires --model; networks from settings take --size",
         ),
         (
             ("audit", "--model", "timm:x", "--input", "1x3", "--size", "8"),
-            "--size: must not be given beside --input, whose shapes say it",
+            "--size: cannot be used with --input, which already gives the shape",
         ),
         (("audit", "--model", "timm:x", "--in-channels", "0"), "--in-channels: must be 1 or more, got 0"),
         (
             ("summary", "--tree", "--json"),
-            "--tree: is a picture made of text; mnfpn shapes --json has its levels as data",
+            "--tree: is drawn as text only; mnfpn shapes --json has the levels as data",
         ),
         (
             ("summary", "--counts", "--format", "csv"),
-            "--counts: is in text and JSON, and cannot be given beside --format csv",
+            "--counts: is in text and JSON, and cannot be used with --format csv",
         ),
         (
             ("summary", "--json", "--format", "text"),
-            "--json: is --format json, and cannot be given beside --format text",
+            "--json: is --format json, and cannot be used with --format text",
         ),
-        (("summary", "--json", "--format", "csv"), "--json: is --format json, and cannot be given beside --format csv"),
+        (("summary", "--json", "--format", "csv"), "--json: is --format json, and cannot be used with --format csv"),
         (("summary", "--sort", "size"), "--sort: must be one of macs, parameters, activations, got 'size'"),
         (("summary", "--svg", "/nix/nix.svg"), "--svg: folder '/nix' does not exist"),
     ],

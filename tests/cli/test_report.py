@@ -56,7 +56,7 @@ def test_json_is_one_document(mnfpn: Mnfpn, store: str) -> None:
 
 
 @needs_page
-def test_the_page_is_written_and_told_of(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
+def test_the_page_is_written_and_reported(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
     """By the name's suffix; in JSON with the file's name."""
     page = tmp_path / "report.html"
     done = mnfpn("report", "--store", store, "--output", str(page))
@@ -106,9 +106,9 @@ def test_a_device_and_a_sweep_can_be_chosen(mnfpn: Mnfpn, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["--format", "png"], "--format: applies only with --output FILE"),
+        (["--format", "png"], "--format: requires --output FILE"),
         (["--format", "pdf"], "--format: must be one of html, png, svg, got 'pdf'"),
-        (["--output", "report.txt"], "--output: must end in .html, .htm, .png, .svg where --format is not given"),
+        (["--output", "report.txt"], "--output: must end in .html, .htm, .png, .svg unless --format is given"),
         (["--output", "no/such/folder/report.html"], "--output: folder 'no/such/folder' does not exist"),
         (["--sweep", "7"], "--sweep: must be the number of a sweep in the store (1), got 7"),
         (["--device", "cuda"], "--device: must be one that the store has runs of (cpu), got 'cuda'"),
@@ -169,7 +169,7 @@ def test_without_a_browser_a_picture_says_what_to_install(
 
 @needs_kaleido
 @pytest.mark.parametrize("named", ["no-such-browser", "true"])
-def test_a_browser_that_is_none_is_told(
+def test_an_unusable_browser_is_reported(
     mnfpn: Mnfpn, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
 ) -> None:
     """Whether it is absent, or draws nothing."""

@@ -105,6 +105,15 @@ def test_a_terminal_gets_no_more_than_it_can_show(store: str) -> None:
     assert max(len(line.rstrip()) for line in plain.splitlines() if ".db" not in line) <= 80
 
 
+@pytest.mark.parametrize("columns", [50, 60, 80])
+def test_a_pending_run_has_no_comma_for_its_worker(store: str, columns: int) -> None:
+    """A word that a run lacks leaves nothing behind where a narrow terminal folds the words of a run."""
+    code, screen = in_terminal("runs", "list", "--store", store, columns=columns)
+    assert code == 0
+    assert "pending" in screen
+    assert not re.search(r"pending,", screen)
+
+
 def test_show_tells_everything_of_a_run(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:
     """Settings, cost, results, environment, warnings, and the command."""
     done = mnfpn("runs", "show", keys[0][:8], "--store", store)
@@ -171,10 +180,10 @@ def test_the_command_measures_the_same_run(mnfpn: Mnfpn, store: str) -> None:
     assert json.loads(mnfpn("settings", "show", *network).out) == row["settings"]
 
 
-def test_prune_must_be_told_what(mnfpn: Mnfpn, store: str) -> None:
+def test_prune_needs_to_know_what_to_remove(mnfpn: Mnfpn, store: str) -> None:
     """Nothing is removed by leaving something out."""
     done = mnfpn("runs", "prune", "--store", store)
-    rule = "error: prune: must be told what: --failed, --pending, --superseded, or keys\n"
+    rule = "error: prune: must be given --failed, --pending, --superseded or keys of runs\n"
     assert (done.code, done.out, done.err) == (2, "", rule)
 
 
@@ -276,7 +285,7 @@ def test_json_is_printed_beside_a_file_of_another_form(mnfpn: Mnfpn, store: str,
     rows = list(csv.DictReader(io.StringIO(file.read_text())))
     assert [one["key"] for one in document["runs"]] == [row["key"] for row in rows]
     refused = mnfpn("runs", "export", "--store", store, "--json", "--format", "csv")
-    rule = "error: --json: is --format json, and cannot be given beside --format csv\n"
+    rule = "error: --json: is --format json, and cannot be used with --format csv\n"
     assert (refused.code, refused.out, refused.err) == (2, "", rule)
 
 
@@ -368,11 +377,11 @@ def test_an_empty_store_is_exported_as_no_rows(mnfpn: Mnfpn, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
-        (["--format", "parquet"], "--format: parquet is no text, and must go to a file: --output"),
+        (["--format", "parquet"], "--format: parquet is binary, and requires --output FILE"),
         (["--format", "xml"], "--format: must be one of csv, json, parquet, markdown, got 'xml'"),
         (
             ["--output", "runs.xml"],
-            "--output: must end in .json, .csv, .md, .parquet where --format is not given",
+            "--output: must end in .json, .csv, .md, .parquet unless --format is given",
         ),
         (["--output", "none/runs.csv"], "--output: folder 'none' does not exist"),
         (["--status", "well"], "--status: must be one of done, failed, pending, got 'well'"),

@@ -49,19 +49,19 @@ def put_plan(store: Store, plan: dict[str, object]) -> None:
 
 
 BAD: list[tuple[list[str], str]] = [
-    (["--width-mult", "0.5"], "--store: must be given: a file or a server that keeps what is measured"),
+    (["--width-mult", "0.5"], "--store: must be given, for the results: an SQLite file or PostgreSQL URL"),
     (["--resume"], "--store: must be given"),
     (["--resume", "--store", "none.db"], "--store: must be a store, but there is no file 'none.db'"),
     (
         ["--resume", "--store", "x.db", "--size", "64", "--max-macs", "1G", "--passes", "5", "--by-layer"],
-        "--size, --max-macs, --passes, --by-layer: must not be given beside --resume: they stay as a sweep began",
+        "--size, --max-macs, --passes, --by-layer: cannot be used with --resume, which keeps the options of each sweep",
     ),
     (
         ["--resume", "--store", "x.db", "--again", "--dry-run"],
-        "--dry-run, --again: must not be given beside --resume, which measures what is left",
+        "--dry-run, --again: cannot be used with --resume, which measures what is left",
     ),
     (["--resume", "--store", "x.db", "--run-timeout", "0"], "--run-timeout: must be 1 to 1000000 seconds, got 0"),
-    (["--store", "x.db", "--accelerator", "H100"], "--accelerator: has no meaning without --ray"),
+    (["--store", "x.db", "--accelerator", "H100"], "--accelerator: requires --ray"),
     (
         ["--store", "x.db", "--measure", "some"],
         "--measure: must be all, frontier, none or a number of runs, got 'some'",
@@ -85,15 +85,15 @@ BAD: list[tuple[list[str], str]] = [
     (["--store", "x.db", "--max-latency", "1ns"], "--max-latency: must be a duration above 0 in s, ms, us or µs, as 3"),
     (
         ["--measure", "none", "--passes", "5", "--warmup", "1", "--by-layer", "--run-timeout", "9", "--again"],
-        "--passes, --warmup, --by-layer, --run-timeout, --again: must not be given where there is no --store",
+        "--passes, --warmup, --by-layer, --run-timeout, --again: cannot be used without --store",
     ),
     (
         ["--measure", "none", "--baseline-every", "9", "--retry-failed", "--max-latency", "9ms"],
-        "--baseline-every, --retry-failed, --max-latency: must not be given where there is no --store",
+        "--baseline-every, --retry-failed, --max-latency: cannot be used without --store, since nothing is measured",
     ),
     (
         ["--dry-run", "--passes", "5", "--max-latency", "9ms"],
-        "--max-latency: must not be given where there is no --store",
+        "--max-latency: cannot be used without --store, since nothing is measured",
     ),
     (["--measure", "none", "--pyramid-channels", "0"], "--pyramid-channels: must be at least 1, got 0"),
     (
@@ -162,7 +162,7 @@ def test_without_measuring_a_sweep_is_a_table(mnfpn: Mnfpn) -> None:
     assert list(Path().iterdir()) == []
 
 
-def test_presets_are_told_apart_by_their_names(mnfpn: Mnfpn) -> None:
+def test_presets_are_distinguished_by_their_names(mnfpn: Mnfpn) -> None:
     """Rather than by all that they differ in, as long as nothing else of them does."""
     presets = ("sweep", "--preset", "fpnssd", "--preset", "retina-fpn", "--measure", "none")
     assert {"fpnssd", "retina-fpn"} <= {
@@ -331,7 +331,7 @@ def test_a_recommendation_takes_measured_runs(mnfpn: Mnfpn, tmp_path: Path) -> N
     assert (outcome.code, outcome.err) == (1, f"error: --store: no run in '{path}' is measured yet\n")
 
 
-def test_a_note_is_one_line_in_a_pipe_and_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_note_is_one_line_in_a_pipe_and_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     """However long it is; a terminal breaks it itself. Of another sweep the same is not told again."""
     told = set[str]()
     for number in (0, 1):
@@ -340,7 +340,7 @@ def test_a_note_is_one_line_in_a_pipe_and_told_once(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err == f"warning: {'word ' * 60}\n"
 
 
-def test_what_went_wrong_is_told_while_it_does_and_not_again_with_the_results(
+def test_what_went_wrong_is_reported_while_it_does_and_not_again_with_the_results(
     mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On standard error; a document has it, too."""
@@ -364,7 +364,7 @@ def test_a_signal_ends_a_sweep_between_two_runs(number: signal.Signals) -> None:
     running.send_signal(number)
     out, err = running.communicate(timeout=60)
     assert running.returncode == 128 + number, err
-    assert "left; go on by: mnfpn sweep --resume --store runs.db" in err
+    assert "left; resume with: mnfpn sweep --resume --store runs.db" in err
     assert "done" in out
     with open_store("runs.db") as store:
         claimed = store.read(lambda connection: connection.execute(select(tables.runs.c.claimed_by)).scalars().all())
@@ -487,7 +487,7 @@ def test_a_runtime_that_cannot_run_here_is_a_failure_where_it_is_named(
     assert (left_out["runtime"], left_out["runs"], left_out["reason"]) == ("cuda-graph", 1, "runs on CUDA alone")
 
 
-def test_results_of_other_options_are_told_and_layers_are_measured(
+def test_results_of_other_options_are_reported_and_layers_are_measured(
     mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a stored result that was measured otherwise there is a warning; one without layers is measured again."""
@@ -520,7 +520,7 @@ def test_going_on_with_what_is_finished_says_so(mnfpn: Mnfpn) -> None:
     assert "failed          1" in again.out
 
 
-def test_a_budget_that_leaves_nothing_is_told(mnfpn: Mnfpn) -> None:
+def test_a_budget_that_leaves_nothing_is_reported(mnfpn: Mnfpn) -> None:
     """And no sweep is put down."""
     outcome = mnfpn("sweep", "--size", "64", "--max-parameters", "1", "--store", "runs.db")
     assert outcome.code == 1
@@ -588,7 +588,7 @@ def test_layers_are_not_timed_in_training_steps(mnfpn: Mnfpn) -> None:
     outcome = mnfpn("sweep", *TRAINING, "--store", "runs.db", "--train", "--by-layer")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
-        "error: --by-layer: must not be given beside --train, as layers are timed in inference passes\n"
+        "error: --by-layer: cannot be used with --train, since layers are timed in inference passes\n"
     )
 
 

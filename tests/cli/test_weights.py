@@ -94,7 +94,7 @@ def test_a_network_of_others_takes_no_checkpoint(mnfpn: Mnfpn, ours: Path, comma
     """Its own code loads what it needs."""
     outcome = mnfpn(command, "--model", "torch.nn:Identity", "--weights", str(ours))
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err.startswith("error: --weights: must not be given beside --model")
+    assert outcome.err.startswith("error: --weights: cannot be used with --model")
 
 
 def test_options_go_on_top_of_carried_settings_and_a_preset_takes_their_place(mnfpn: Mnfpn, ours: Path) -> None:

@@ -129,7 +129,8 @@ def _table(title: str, groups: Sequence[Mapping[str, Sequence[Cell]]], section: 
 
 
 def _rows(columns: Columns) -> list[tuple[str, ...]]:
-    return list(zip(*columns.values(), strict=True))
+    rows = zip(*columns.values(), strict=True)
+    return [tuple(word for word in words if word) or ("",) for words in rows]  # a pending run has no worker
 
 
 def _phrase(key: str, text: str) -> str:
