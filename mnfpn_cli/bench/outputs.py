@@ -21,7 +21,7 @@ NamedTensors = Sequence[tuple[str, Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
-class OutputCheck:
+class OutputComparison:
     """The result of comparing outputs.
 
     Attributes:
@@ -58,7 +58,7 @@ def weights_not_finite(network: nn.Module) -> list[str]:
 
 def check_outputs(
     outputs: NamedTensors, expected: NamedTensors | None, dtype: DType, bad_weights: Sequence[str] = ()
-) -> OutputCheck:
+) -> OutputComparison:
     """Compare the outputs of a runtime with those of eager float32.
 
     Args:
@@ -74,26 +74,26 @@ def check_outputs(
         return _check_alone(_not_finite(outputs), dtype, bad_weights)
     expected_not_finite = _not_finite(expected)
     if expected_not_finite:
-        return OutputCheck(inf, failure=_network_failure(expected_not_finite, bad_weights))
+        return OutputComparison(inf, failure=_network_failure(expected_not_finite, bad_weights))
     shape_warnings = tuple(_shape_warnings(outputs, expected))
     if shape_warnings:
-        return OutputCheck(inf, shape_warnings)
+        return OutputComparison(inf, shape_warnings)
     tensors = [tensor for _, tensor in outputs]
     not_finite = _not_finite([(name, tensor) for tensor, (name, _) in zip(tensors, expected, strict=True)])
     if not not_finite:
-        return OutputCheck(largest_difference(tensors, [tensor for _, tensor in expected]))
+        return OutputComparison(largest_difference(tensors, [tensor for _, tensor in expected]))
     if dtype == "float32":
         raise MnfpnError(f"{_are(not_finite)} not finite, where eager float32's are: it does not compute this network")
-    return OutputCheck(inf, (_overflow(f"{_are(not_finite)} not finite in {dtype}, where eager float32's are"),))
+    return OutputComparison(inf, (_overflow(f"{_are(not_finite)} not finite in {dtype}, where eager float32's are"),))
 
 
-def _check_alone(not_finite: Sequence[str], dtype: DType, bad_weights: Sequence[str]) -> OutputCheck:
+def _check_alone(not_finite: Sequence[str], dtype: DType, bad_weights: Sequence[str]) -> OutputComparison:
     """Check outputs that have nothing to be compared with; a dtype smaller than float32 may overflow."""
     if not not_finite:
-        return OutputCheck(None)
+        return OutputComparison(None)
     if dtype == "float32":
-        return OutputCheck(None, failure=_network_failure(not_finite, bad_weights))
-    return OutputCheck(None, (_overflow(f"{_are(not_finite)} not finite in {dtype}"),))
+        return OutputComparison(None, failure=_network_failure(not_finite, bad_weights))
+    return OutputComparison(None, (_overflow(f"{_are(not_finite)} not finite in {dtype}"),))
 
 
 def _overflow(cause: str) -> WarningRecord:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mnfpn_cli.bench.outputs import NamedTensors, OutputCheck, check_outputs, named_outputs, weights_not_finite
+from mnfpn_cli.bench.outputs import NamedTensors, OutputComparison, check_outputs, named_outputs, weights_not_finite
 from mnfpn_cli.bench.results import FirstPass
 from mnfpn_cli.devices.clocks import Timer, Timing
 from mnfpn_cli.devices.cuda import without_tf32
@@ -129,9 +129,9 @@ def prepare(
 
 def _check(
     outputs: Any, prepared: Prepared, expected: NamedTensors | None, job: Job, bad_weights: Sequence[str]
-) -> OutputCheck:
+) -> OutputComparison:
     if job.train:  # a step returns a loss
-        return OutputCheck(None)
+        return OutputComparison(None)
     tensors = prepared.outputs(outputs)
     return check_outputs(named_outputs(job.network, outputs, tensors), expected, job.dtype, bad_weights)
 

@@ -194,7 +194,7 @@ THROTTLING_HELPS = {
 
 
 def unsteady_gpu(states: Sequence[GpuState]) -> tuple[WarningRecord, ...]:
-    """What was wrong with a GPU, by readings taken while it worked. A clock that a limit explains is not told twice."""
+    """Warn of what slowed a GPU, from readings taken while it worked: limits, or else a low clock."""
     found = _throttled(states) or _gpu_clock(states)
     return (found,) if found else ()
 

@@ -11,7 +11,7 @@ BASELINE_EVERY = 10
 """Runs between two baseline runs, which take about a tenth of the time."""
 
 MAX_FAILED = 3
-"""BaselineTiming runs that may fail before a sweep continues without."""
+"""Baseline runs that may fail before a sweep continues without."""
 
 Requirements = tuple[str, str, str, bool]
 """The runtime, device and dtype of a run, and whether it trains: a machine can run all runs of the same, or none."""

@@ -125,7 +125,7 @@ def test_show_tells_everything_of_a_run(mnfpn: Mnfpn, store: str, keys: list[str
         "2026-01-01 00:00:09      1  here    done    11.00 ms   18 %       7",
         "corrected for the machine's drift  5.500 ms: the baseline took 2.00 × its first time",
         "warning: passes became slower. What helps: wait.",
-        "Remeasure: mnfpn bench --width-mult 0.25 --size 64x64 --device cpu",
+        "Again: mnfpn bench --width-mult 0.25 --size 64x64 --device cpu",
     ):
         assert line in done.out
     environment = recorded().environment

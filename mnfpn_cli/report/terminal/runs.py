@@ -236,7 +236,7 @@ def show_report(row: ListedRun, results: Sequence[Result], again: str) -> Report
         *([_environment(measured.environment)] if measured else []),
         *(note(f"Failed: {row.result.reason}", "red") for _ in [0] if row.result and row.result.status == "failed"),
         *(warning(f"{one.cause}. What helps: {one.helps}.") for one in (measured.warnings if measured else ())),
-        command(f"Remeasure: {again}"),
+        command(f"Again: {again}"),
     ]
 
 
