@@ -38,7 +38,7 @@ OF_MAPS = (
 )
 """Where there are such cells."""
 OF_RUNS = re.compile(
-    r"\b(?:measured|failed|pending|sweep|chosen|frontier)\b[^.]*\bcells?\b"
+    r"\b(?:measured|failed|pending|sweep|chosen|frontier)\b[^.;]*\bcells?\b"
     r"|\bcells? of (?:a|the) (?:sweep|store|space)\b"
 )
 
