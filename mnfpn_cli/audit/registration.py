@@ -109,7 +109,7 @@ def without_gradient(trace: Trace, cut_off: Sequence[Tensor]) -> Iterator[Findin
     def is_frozen(parameter: Tensor) -> bool:
         return trace.used(parameter) and not parameter.requires_grad
 
-    cut = "what it computes reaches no output of the network with its gradient: dropped, detached, or under no_grad"
+    cut = "no gradient flows from any output to it: its result is dropped, detached, or computed under no_grad"
     for paths, parameters in _outermost(trace, is_cut):
         yield Finding.of(
             "without_gradient", paths, parameters, cut, "return or use what it computes, or remove it; no .detach()"
@@ -204,7 +204,7 @@ class InUse:
 
 
 def unregistered_in_use(trace: Trace) -> list[InUse]:
-    """Return the hidden modules that took part and have parameters or buffers, the outermost alone; and tensors."""
+    """Return the outermost hidden modules that took part and have parameters or buffers, and the hidden tensors."""
     in_use: list[InUse] = []
     taken = set(trace.state)
     inside: set[int] = set()

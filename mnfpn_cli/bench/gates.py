@@ -16,7 +16,7 @@ OTHER_PASSES = ("other_input", "other_train")
 """Kinds of warnings that every gate refuses: these differences change the work of a pass, and so all figures."""
 
 MISSING_RUNS = ("runs", "incomplete", "failed")
-"""Kinds of warnings that leave a gate on time undecided: a run that is missing is not as fast as before."""
+"""Kinds of warnings that leave a gate on time undecided: a missing run proves nothing about speed."""
 
 
 @dataclass(frozen=True)
@@ -84,4 +84,6 @@ def check_gates_apply(result: Comparison, gates: Gates) -> None:
     for name, share, kinds in refused_kinds:
         causes = [warning.cause for warning in result.warnings if warning.kind in kinds]
         if share is not None and causes:
-            raise UsageError(Problem(name, f"must be of results that were measured alike, but {'; '.join(causes)}"))
+            raise UsageError(
+                Problem(name, f"needs results measured under the same conditions, but {'; '.join(causes)}")
+            )

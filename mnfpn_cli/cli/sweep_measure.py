@@ -120,7 +120,7 @@ def _run_sweeps(
 ) -> None:
     """Measure sweeps one after the other, and print their results.
 
-    The newest sweep comes first: a run that several share is measured as the newest asks for.
+    The newest sweep comes first: a run that several share is measured with the newest sweep's settings.
 
     Raises:
         MnfpnError: if runs failed, or none was measured.

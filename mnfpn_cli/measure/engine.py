@@ -158,7 +158,7 @@ def take_samples(
 
 
 GROWTH = 1.1
-"""Factor between the rounds after which precision is checked: to sort thousands of samples takes longer than a pass."""
+"""Factor between the rounds after which precision is checked: sorting thousands of samples takes longer than a pass."""
 
 LEAST_FOR_NOISE = 100
 """Samples from which on it shows whether more of them help."""

@@ -31,26 +31,27 @@ MIN_CPU_S = 0.05
 """Less CPU time makes no warning: the kernel counts in steps of 10 ms on each core."""
 
 LOAD_CORES = 0.10
-"""Load that makes a warning, in cores that our threads need. All threads wait for the slowest; an idle system uses 1 to
-3 % of a core."""
+"""Warn where other processes take this many of the cores that our threads need. All threads wait for the slowest; an
+idle system uses 1 to 3 % of a core."""
 
 LOAD_SHARE = 0.01
-"""The same as a share of the cores that our threads need: large machines have more daemons, each of which matters
-less."""
+"""Warn where they take this share of the cores that our threads need, if that is more: large machines have more
+daemons, each of which matters less."""
 
 SPARE_LOAD_SHARE = 0.25
-"""Load that makes a warning, as a share of all cores, though our threads leave enough cores free: caches, memory and
-turbo are shared nevertheless."""
+"""Warn where other processes take this share of all cores, although our threads leave enough cores free: caches,
+memory and turbo are shared nevertheless."""
 
 STEAL_SHARE = 0.02
-"""Steal that makes a warning, as a share of the CPUs' time: on a quiet machine, the medians of one network measured
+"""Warn where steal takes this share of the CPUs' time: on a quiet machine, the medians of one network measured
 twice in turns differ by about as much."""
 
 THROTTLED_PERIODS = 0.01
-"""The share of a container's periods of 0.1 s: above it, more than one pass in a hundred may have been stopped."""
+"""Warn where this share of a container's periods of 0.1 s was throttled: above it, more than one pass in a hundred may
+have been stopped."""
 
 CONTENTION_SHARE = 0.05
-"""Waiting that makes a warning, as a share of our threads' time. One runtime has less than 1 %; two in turns had 10 %
+"""Warn where our threads wait for this share of their time. One runtime has less than 1 %; two in turns had 10 %
 where a pass took a third longer, and 40 % where it took twice as long."""
 
 CPU_CLOCK_SPREAD = 0.10
@@ -157,7 +158,7 @@ def _contention(interval: Span, threads: int) -> WarningRecord | None:
         return None
     return WarningRecord(
         kind="contention",
-        cause=f"our threads waited {percent(share, '.0f')} of the time for each other: one runtime's for another's",
+        cause=f"threads of different runtimes competed for cores {percent(share, '.0f')} of the time",
         helps="measuring one runtime at a time",
     )
 

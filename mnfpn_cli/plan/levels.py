@@ -96,7 +96,7 @@ def _taps(strides: Sequence[int], pyramid: PyramidSettings | None) -> dict[str, 
 
     The stem has stride 2, so the first stage of stride 2 starts p2. A level is tapped from the last stage before the
     next one of stride 2, the strongest feature map of that resolution, or from the first of these stages. The last
-    stage is no tap where its average is the top of the pyramid.
+    stage is not tapped where its average is the top of the pyramid.
     """
     taps, level = dict[str, int](), 1
     if pyramid and pyramid.top == "pool":
@@ -210,13 +210,13 @@ def _check_pyramid(pyramid: PyramidSettings) -> None:
             reason = "smoothing brings the concatenated maps back to the pyramid's channels"
             raise SettingsError("pyramid.smooth", f"must not be none with pyramid.merge 'concat': {reason}", "none")
         if pyramid.smooth_shared:
-            reason = "each level's has as many input channels as maps were concatenated"
+            reason = "each level's smoothing has its own number of input channels"
             raise SettingsError("pyramid.smooth_shared", f"must be false with pyramid.merge 'concat': {reason}", "true")
     if pyramid.extra == "maxpool" and pyramid.extra_from == "tap":
         reason = "pooling keeps a tap's channels, which are not the pyramid's"
         raise SettingsError("pyramid.extra_from", f"must be 'map' with pyramid.extra 'maxpool': {reason}", "'tap'")
     if pyramid.extra != "none" and pyramid.top == "pool":
-        reason = "a map of 1×1 has no half"
+        reason = "a 1×1 map cannot be downsampled"
         raise SettingsError("pyramid.extra", f"must be 'none' with pyramid.top 'pool': {reason}", f"'{pyramid.extra}'")
 
 

@@ -40,7 +40,7 @@ class Point:
         words: its settings by key, those in which the runs of the report differ; else those that are not the default.
         kept: its capacity, as a share of the largest in the report.
         latency: the time of a pass; None where it was not measured.
-        drift: that at which it was measured; None where no baseline run moved.
+        drift: the drift of the worker when the run was measured; None where no baseline run moved.
         on_frontier: whether no comparable run is as fast with more capacity, or faster with as much.
     """
 

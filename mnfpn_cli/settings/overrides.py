@@ -71,7 +71,7 @@ def _parse_row(text: str) -> list[int]:
 
 
 ABSENT = object()
-"""The value of a key that there is not."""
+"""Marks a missing key."""
 
 
 class Difference(NamedTuple):
@@ -134,7 +134,7 @@ OWN_PARAMETERS: dict[KeyPath, str] = {("width_mult",): "width_mult", ("pyramid",
 
 
 def network_parameters(settings: NetworkSettings) -> list[Parameter]:
-    """Return the parameters of a command that give these settings, without a preset or a file: the fewest."""
+    """Return the smallest set of a command's parameters that gives these settings, without a preset or a file."""
     values, fields = settings.model_dump(mode="json"), NetworkSettings.model_fields
     parameters = [
         ("set", f"{part}.kind={values[part]['kind']}")

@@ -63,8 +63,8 @@ class Claims:
     host: str = field(default_factory=this_host)
     clock: Callable[[], float] = time.monotonic
     me: str = ""
-    _beats: int = 0
-    _beaten: float = float("-inf")
+    _beat_count: int = 0
+    _last_beat_at: float = float("-inf")
     _last_beats: dict[str, _LastBeat] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ class Claims:
         free = (t.runs.c.key == key, t.runs.c.status == "pending", t.runs.c.claimed_by.is_(None))
 
         def change(connection: Connection) -> bool:
-            connection.execute(update(t.runs).where(*free).values(claimed_by=self.me, beat=self._beats))
+            connection.execute(update(t.runs).where(*free).values(claimed_by=self.me, beat=self._beat_count))
             holder = select(t.runs.c.claimed_by).where(t.runs.c.key == key)
             return connection.execute(holder).scalar_one_or_none() == self.me
 
@@ -124,12 +124,12 @@ class Claims:
             StoreError: where the store cannot be written.
         """
         now = self.clock()
-        if now - self._beaten < BEAT_S:
+        if now - self._last_beat_at < BEAT_S:
             return
-        ours, beats = t.runs.c.claimed_by == self.me, self._beats + 1
+        ours, beats = t.runs.c.claimed_by == self.me, self._beat_count + 1
         self.store.write(lambda connection: connection.execute(update(t.runs).where(ours).values(beat=beats)))
         # With the time before the write: if the store was unreachable for long, the next beat is due at once.
-        self._beaten, self._beats = now, beats
+        self._last_beat_at, self._beat_count = now, beats
 
     def release_expired(self) -> Sequence[str]:
         """Release the claims of dead processes, and return the names of these processes.

@@ -29,9 +29,9 @@ class MovedBaseline:
 def moved_baselines(baselines: Sequence[BaselineTiming]) -> list[MovedBaseline]:
     """Return the baseline runs that differ from the first one of their sweep and worker by more than `MOVED`."""
     moved = []
-    for same in _by_run(baselines):
-        first = Latency(same[0].samples)
-        for one in same[1:]:
+    for repeats in _by_run(baselines):
+        first = Latency(repeats[0].samples)
+        for one in repeats[1:]:
             later = Latency(one.samples)
             drift = later.median / first.median
             if abs(drift - 1) > MOVED and _apart(first, later):
@@ -51,9 +51,9 @@ def drift_at(baselines: Sequence[BaselineTiming], worker: str, finished: str) ->
         The drift; before the first baseline run and after the last, that of the nearest; without any, 1.
     """
     drifts = []
-    for same in _by_run([one for one in baselines if one.worker == worker]):
-        first = Latency(same[0].samples).median
-        points = [(_seconds(one.finished), Latency(one.samples).median / first) for one in same]
+    for repeats in _by_run([one for one in baselines if one.worker == worker]):
+        first = Latency(repeats[0].samples).median
+        points = [(_seconds(one.finished), Latency(one.samples).median / first) for one in repeats]
         drifts.append(_interpolated(points, _seconds(finished)))
     return sum(drifts) / len(drifts) if drifts else 1.0
 

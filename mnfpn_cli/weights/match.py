@@ -22,7 +22,7 @@ PARTS = {
     "head.levels": ("levels",),
     "head.final": ("final",),
 }
-"""The parts beside the backbone, each with its roles: a network may have no use for one, or a checkpoint lack it."""
+"""The parts besides the backbone, each with its roles: any of them may be absent from the network or the checkpoint."""
 
 
 class WeightedLayer(NamedTuple):
@@ -108,7 +108,7 @@ def part_of(key: str) -> str:
 
 
 class Names:
-    """How a layout calls the modules of a network, and what it makes of a checkpoint's.
+    """The names of a network's modules in a layout, and the parts of the network that a checkpoint's keys belong to.
 
     Attributes:
         layout: its name.
@@ -156,10 +156,10 @@ class Names:
                 return part
         return SPARE if normal.rpartition(".")[0] in self._spare else None
 
-    def says_level(self, part: str) -> bool:
-        """Whether tensors of a part that are left over are certainly those of levels that the network has not.
+    def belongs_to_absent_level(self, part: str) -> bool:
+        """Return whether leftover tensors of a part must belong to levels that the network lacks.
 
-        Extra levels follow each other from the first on. What counts from the top agrees where the top is the same.
+        Extra levels are numbered from the first on. Indices counted from the top match only if both have the same top.
         """
         if part == "pyramid.extra" or self._layout is OURS:
             return True
@@ -228,9 +228,9 @@ class Match:
 def match(name: str, theirs: Iterable[str], ours: Iterable[str], plan: NetworkPlan, whole: NetworkPlan) -> Match:
     """Find the layout of a checkpoint, and what of it goes where.
 
-    A part beside the backbone, such as the laterals, is there as a whole, or missing as a whole. What is left over of a
-    part that is used is an error, unless its names say which levels it is for: layouts that count from the finest
-    level would else put one level's tensors on another.
+    A part besides the backbone, such as the laterals, must be complete or absent. Leftover tensors of a part that is
+    used are an error, unless their names tell their levels: layouts that count from the finest level could otherwise
+    load tensors into the wrong level.
 
     Args:
         name: of the file, for messages.
@@ -255,7 +255,11 @@ def match(name: str, theirs: Iterable[str], ours: Iterable[str], plan: NetworkPl
     given = {part_of(key) for key in sources} | {part for part in rest.values() if part} | set(BACKBONE)
     lacking = [names.expected(key) for key in missing if part_of(key) in given]
     needed = {part_of(key) for key in ours}
-    too_many = [key for key, part in rest.items() if part is None or (part in needed and not names.says_level(part))]
+    too_many = [
+        key
+        for key, part in rest.items()
+        if part is None or (part in needed and not names.belongs_to_absent_level(part))
+    ]
     if lacking or too_many:
         lacks = [f"it lacks {_few(lacking)}"] if lacking else []
         has = [f"the network has no place for {_few(too_many)}"] if too_many else []

@@ -126,7 +126,7 @@ def test_a_gate_between_machines_is_refused(of_files: Compare) -> None:
     outcome = of_files(other, "--fail-if-slower", "5%")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
-        "error: --fail-if-slower: must be of results that were measured alike, "
+        "error: --fail-if-slower: needs results measured under the same conditions, "
         "but cpu differs: a CPU against another CPU\n"
     )
     assert of_files(other, "--fail-if-larger", "5%").code == 0

@@ -62,7 +62,7 @@ def test_our_own_threads_in_each_others_way_are_told() -> None:
     in_turns = replace(QUIET, other_cores=0.05, waited_s=8.5)
     assert only(unsteady_cpu(in_turns, TWO, 2)) == WarningRecord(
         kind="contention",
-        cause="our threads waited 40 % of the time for each other: one runtime's for another's",
+        cause="threads of different runtimes competed for cores 40 % of the time",
         helps="measuring one runtime at a time",
     )
     assert unsteady_cpu(replace(in_turns, waited_s=1.49), TWO, 2) == ()

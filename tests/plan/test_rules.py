@@ -51,7 +51,10 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
         ("pyramid.extra=maxpool", "pyramid.extra_from=tap"),
         "pooling keeps a tap's channels, which are not the pyramid's",
     ),
-    (("pyramid.top=pool", "pyramid.extra=conv"), "must be 'none' with pyramid.top 'pool': a map of 1×1 has no half"),
+    (
+        ("pyramid.top=pool", "pyramid.extra=conv"),
+        "must be 'none' with pyramid.top 'pool': a 1×1 map cannot be downsampled",
+    ),
     (("pyramid.top=pool", "stages=[[1,8,1,1],[1,8,1,2]]"), "pyramid.top: must not be 'pool' where it leaves no level"),
     (("pyramid.levels=p3-p7",), "must be among the levels that the stages give (p2, p3, p4, p5), got p6, p7"),
     (("pyramid.levels=p3-p4,p6", "pyramid.extra=conv"), "pyramid.levels: must be 'all', a range as p3-p5, or a list"),
