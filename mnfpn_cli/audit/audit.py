@@ -162,7 +162,7 @@ def summary_document(
         input=_image_input(workload.specs),
         inputs=tuple(spec.record() for spec in workload.specs),
         totals=Totals(parameters=network.parameters, macs=network.macs),
-        memory=InferenceMemory(weights_bytes=tree.state_bytes, peak_activation_bytes=tree.peak_bytes),
+        memory=InferenceMemory(model_bytes=tree.state_bytes, activation_bytes=tree.peak_bytes),
         registration=Registration(called=tree.called, registered=tree.registered, same=tree.same),
         layers=tuple(row.record() for row in layers),
         counts=counts,

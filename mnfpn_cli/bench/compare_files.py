@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from math import inf
 from pathlib import Path
-from typing import Any
 
 from mnfpn_cli.bench.comparison import FIGURES, ComparedSide, Comparison, Pair
 from mnfpn_cli.documents.bench import BenchDocument, RunRecord
@@ -174,31 +173,33 @@ def _condition_warnings(runs: RunPairs) -> Iterator[WarningRecord]:
                 yield WarningRecord(kind=f"other_{name}", cause=cause, helps="measure both alike")
 
 
+EXPECTED = ", as expected when comparing networks"
+
+
 def _network_warnings(a: Origin, b: Origin) -> Iterator[WarningRecord]:
-    helps = "nothing, this is expected when comparing networks"
     if a.model != b.model:
-        yield WarningRecord(kind="other_model", cause=f"model differs: {a.call} against {b.call}", helps=helps)
+        yield WarningRecord(kind="other_model", cause=f"model differs: {a.call} against {b.call}{EXPECTED}", helps="")
     if not isinstance(a, FromSettings) or not isinstance(b, FromSettings):
         return
     settings = list(_setting_differences(a.settings.model_dump(mode="json"), b.settings.model_dump(mode="json")))
     if settings:
         more = f"; and {len(settings) - MOST_SETTINGS} more" if len(settings) > MOST_SETTINGS else ""
-        cause = f"settings differ: {'; '.join(settings[:MOST_SETTINGS])}{more}"
-        yield WarningRecord(kind="other_settings", cause=cause, helps=helps)
+        cause = f"settings differ: {'; '.join(settings[:MOST_SETTINGS])}{more}{EXPECTED}"
+        yield WarningRecord(kind="other_settings", cause=cause, helps="")
 
 
-def _setting_differences(a: Any, b: Any) -> Iterator[str]:
+def _setting_differences(a: object, b: object) -> Iterator[str]:
     for difference in differences(a, b, rows=True):
         yield f"{difference.key} {_setting_text(difference.one)} against {_setting_text(difference.other)}"
 
 
-def _setting_text(value: Any) -> str:
+def _setting_text(value: object) -> str:
     if value is ABSENT:
         return "none"
     return ",".join(map(str, value.values())) if isinstance(value, dict) else _text(value)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, InputRecord):
         return describe_inputs(recorded_inputs(value))
     return "none" if value is None else str(value)

@@ -134,7 +134,7 @@ class StatusCounts(Record):
     pending: Count = Field(0, description="Runs that are pending.")
 
 
-Interval = tuple[Seconds, Seconds]
+Bounds = tuple[Seconds, Seconds]
 Sample = Annotated[Seconds, Field(ge=1e-12, le=1e9)]
 """The time of a pass, in seconds. The bounds keep every statistic of samples finite."""
 Samples = Annotated[tuple[Sample, ...], Field(min_length=1)]
@@ -146,8 +146,8 @@ class LatencyRecord(Record):
     """The time of a pass: samples and their statistics. A statistic is null where there are too few samples for it."""
 
     median: Sample = Field(description="Median of the samples, in seconds.")
-    ci95: Interval | None = Field(description="95 % confidence interval of the median, in seconds.")
-    quartiles: Interval = Field(description="First and third quartile, in seconds.")
+    ci95: Bounds | None = Field(description="95 % confidence interval of the median, in seconds.")
+    quartiles: Bounds = Field(description="First and third quartile, in seconds.")
     iqr: Seconds = Field(description="Interquartile range, in seconds.")
     min: Seconds = Field(description="Fastest sample, in seconds.")
     mad: Seconds = Field(description="Median absolute deviation, in seconds.")

@@ -13,7 +13,7 @@ class FrontierRun(StoredRunRecord):
     """A run of the frontier."""
 
     name: str = Field(description="What distinguishes the run from the others, in words.")
-    kept: Share = Field(description="Capacity that the run keeps, as a share of the largest of all runs.")
+    capacity_share: Share = Field(description="Capacity of the run, as a share of the largest of all runs.")
 
 
 class FrontierRecord(ComparableRecord):
@@ -25,7 +25,7 @@ class FrontierRecord(ComparableRecord):
 class MovedRecord(Record):
     """A time of the baseline run that differs from its first."""
 
-    worker: str = Field(description="Name of the machine.")
+    worker: str = Field(description="Name of the worker: a machine, or a GPU of one.")
     finished: str = Field(description="When the baseline run was timed: UTC, in ISO 8601.")
     drift: Ratio = Field(description="Its time over its first time.")
 
@@ -59,7 +59,7 @@ class PickRecord(PlannedRun):
     within_surely: bool = Field(
         description="Whether the whole 95 % interval of the median is within the latency asked for."
     )
-    kept: Share = Field(description="Capacity that the run keeps, as a share of the largest in the store.")
+    capacity_share: Share = Field(description="Capacity of the run, as a share of the largest in the store.")
     commands: NextCommands = Field(description="Commands that continue from the run.")
 
 
@@ -69,10 +69,10 @@ class RecommendationRecord(ComparableRecord):
     measured: Count = Field(description="Measured runs that were compared.")
     within: Count = Field(description="Measured runs that are within the budget.")
     picks: tuple[PickRecord, ...] = Field(
-        description="Runs of the frontier within the budget, the one that keeps most first."
+        description="Runs of the frontier within the budget, the one with the most capacity first."
     )
     step: PickRecord | None = Field(
-        description="Next run of the frontier: the fastest that keeps more; null where there is none."
+        description="Next run of the frontier: the fastest with more capacity; null where there is none."
     )
     fastest: PickRecord = Field(description="The fastest measured run, within the budget or not.")
 

@@ -48,7 +48,7 @@ class ResultRecord(Record):
     id: str = Field(description="Identifier of the result: 32 hexadecimal digits.")
     sweep: Count = Field(description="Number of the sweep that it was measured for.")
     status: Literal["done", "failed"] = Field(description="Whether the measurement is done or failed.")
-    worker: str = Field(description="Name of the machine.")
+    worker: str = Field(description="Name of the worker: a machine, or a GPU of one.")
     started: str = Field(description="When the measurement began: UTC, in ISO 8601.")
     finished: str = Field(description="When its measurement ended: UTC, in ISO 8601.")
     reason: str | None = Field(

@@ -19,5 +19,5 @@ class Preset(Record):
 class PresetsDocument(Document):
     """All presets: the result of `mnfpn settings presets`."""
 
-    command: Literal["presets"] = Field("presets", description="The command that made the document.")
+    command: Literal["settings presets"] = Field("settings presets", description="The command that made the document.")
     presets: tuple[Preset, ...] = Field(description="All presets, in alphabetical order.")

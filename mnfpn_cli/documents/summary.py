@@ -73,8 +73,8 @@ class Totals(Record):
 class InferenceMemory(Record):
     """The memory of an inference pass."""
 
-    weights_bytes: Bytes = Field(description="Parameters and buffers, in bytes.")
-    peak_activation_bytes: Bytes = Field(description="Input and all maps that are alive at the peak, in bytes.")
+    model_bytes: Bytes = Field(description="Parameters and buffers, in bytes.")
+    activation_bytes: Bytes = Field(description="Input and all maps that are alive at the peak, in bytes.")
 
 
 class Registration(Record):

@@ -91,7 +91,9 @@ class PlannedDocument(Document):
     expected_s: Seconds | None = Field(
         description="Least time to measure the chosen runs, in seconds; null where none is chosen."
     )
-    frontier: tuple[PlannedRun, ...] = Field(description="Runs that keep the most for their MACs, fewest MACs first.")
+    frontier: tuple[PlannedRun, ...] = Field(
+        description="Runs with the most capacity for their MACs, fewest MACs first."
+    )
 
 
 class MeasuredDocument(Document):

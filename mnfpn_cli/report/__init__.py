@@ -1,1 +1,1 @@
-"""Results in, tables and JSON out. Units are picked and numbers rounded here, and nowhere before."""
+"""Results in, tables, pages and pictures out. Units are picked and numbers rounded here, and nowhere before."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.documents.report import FrontierRecord, FrontierRun, MovedRecord, ReportDocument
 from mnfpn_cli.space.frontier import TimingGroup, largest_product, measured_frontier
-from mnfpn_cli.space.planned import kept
+from mnfpn_cli.space.planned import capacity_share
 from mnfpn_cli.space.runs import identifying_columns
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 IN_COLUMNS = ("size", "batch", "runtime", "device", "train")
 """Fields that have columns of their own in reports, and so are not in the names of runs."""
 
-KEPT = (
-    "Kept is capacity in per cent of the largest here: the geometric mean of four shares, of the channels of the "
+CAPACITY = (
+    "Capacity is in per cent of the largest here: the geometric mean of four shares, of the channels of the "
     "backbone's tapped maps, the channels of the levels, the number of levels, and the cells of the finest level. "
     "It does not measure accuracy: depth, kernels and training are not in it."
 )
@@ -38,7 +38,7 @@ class Point:
     Attributes:
         stored: the run, with its newest result.
         words: its settings by key, those in which the runs of the report differ; else those that are not the default.
-        kept: its capacity, as a share of the largest in the report.
+        capacity_share: its capacity, as a share of the largest in the report.
         latency: the time of a pass; None where it was not measured.
         drift: the drift of the worker when the run was measured; None where no baseline run moved.
         on_frontier: whether no comparable run is as fast with more capacity, or faster with as much.
@@ -46,7 +46,7 @@ class Point:
 
     stored: StoredRun
     words: Mapping[str, str]
-    kept: float
+    capacity_share: float
     latency: Latency | None
     drift: float | None
     on_frontier: bool
@@ -102,14 +102,14 @@ def points_of(runs: Sequence[StoredRun], sweeps: Sequence[Sweep], baselines: Seq
         run.key: Point(
             stored=run,
             words=words,
-            kept=kept(run.figures.capacity, most),
+            capacity_share=capacity_share(run.figures.capacity, most),
             latency=_latency(run),
             drift=drifts.get(run.key),
             on_frontier=run.key in on_frontier,
         )
         for run, words in zip(runs, words_of(runs), strict=True)
     }
-    lines = {bench: [points[run.key] for run in best] for bench, best in frontier.items()}
+    lines = {group: [points[run.key] for run in best] for group, best in frontier.items()}
     return Points(list(points.values()), lines, sweeps, moved_baselines(baselines))
 
 
@@ -137,8 +137,8 @@ def report_document(points: Points, command: Command, output: str | None = None)
         model=None,
         counts=StatusCounts(**Counter[str](one.stored.status for one in points.all)),
         frontier=tuple(
-            FrontierRecord(**bench._asdict(), runs=tuple(_frontier_run(one, command) for one in some))
-            for bench, some in points.frontier.items()
+            FrontierRecord(**group._asdict(), runs=tuple(_frontier_run(one, command) for one in some))
+            for group, some in points.frontier.items()
         ),
         baseline_moved=tuple(
             MovedRecord(worker=one.worker, finished=one.finished, drift=one.drift) for one in points.moved
@@ -151,4 +151,4 @@ def _frontier_run(point: Point, command: Command) -> FrontierRun:
     from mnfpn_cli.sweep.documents import ListedRun, run_record
 
     run = run_record(ListedRun(point.stored, point.drift), command)
-    return FrontierRun(**dict(run), name=point.name, kept=point.kept)
+    return FrontierRun(**dict(run), name=point.name, capacity_share=point.capacity_share)

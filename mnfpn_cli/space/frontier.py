@@ -85,7 +85,7 @@ def timing_group(run: MaybeMeasured) -> TimingGroup:
 
 
 def largest_product(runs: Iterable[MaybeMeasured]) -> int:
-    """Return the largest `Capacity.product` of the runs, which `planned.kept` divides by; 0 without runs."""
+    """Return the largest `Capacity.product` of the runs, which `planned.capacity_share` divides by; 0 without runs."""
     return max(map(_product, runs), default=0)
 
 

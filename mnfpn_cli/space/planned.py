@@ -225,7 +225,7 @@ def _capacity(walked: Walk) -> Capacity:
     return Capacity(tapped, pyramid.channels, len(pyramid.names), walked.levels[0].cells)
 
 
-def kept(capacity: Capacity, most: int) -> float:
+def capacity_share(capacity: Capacity, most: int) -> float:
     """Return a run's capacity relative to the largest one: the geometric mean of the four ratios, from 0 to 1.
 
     ``most`` is the largest `Capacity.product`. Choices depend only on the order of these shares, which is that of the

@@ -7,7 +7,7 @@ from mnfpn_cli.documents.records import ImageSize
 from mnfpn_cli.documents.report import NextCommands, PickRecord, RecommendationRecord, RecommendDocument
 from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.space.frontier import TimingGroup, measured_frontier, timing_group
-from mnfpn_cli.space.planned import Budget, kept
+from mnfpn_cli.space.planned import Budget, capacity_share
 from mnfpn_cli.space.runs import Run
 from mnfpn_cli.store.rows import StoredRun
 from mnfpn_cli.sweep.documents import executed_run
@@ -27,7 +27,7 @@ class Recommendation:
     """The recommended runs among those whose times can be compared.
 
     Attributes:
-        bench: what these have in common: machine, device, batch, and whether they train.
+        group: what these have in common: machine, device, batch, and whether they train.
         picks: the frontier within the budget, the run with the largest capacity first.
         step: the fastest run with more capacity than all picks: what more capacity costs; None where there is none.
         measured: the number of measured runs.
@@ -36,7 +36,7 @@ class Recommendation:
         most: the largest capacity of the store.
     """
 
-    bench: TimingGroup
+    group: TimingGroup
     picks: tuple[Pick, ...]
     step: Pick | None
     measured: int
@@ -58,15 +58,15 @@ def recommend(runs: Iterable[StoredRun], budget: Budget, most: int) -> list[Reco
     every, within = measured_frontier(timed), measured_frontier(allowed)
     return [
         Recommendation(
-            bench,
-            tuple(_pick(one, budget) for one in reversed(within.get(bench, []))),
-            _step(frontier, within.get(bench, []), budget),
-            sum(timing_group(one) == bench for one in timed),
-            sum(timing_group(one) == bench for one in allowed),
+            group,
+            tuple(_pick(one, budget) for one in reversed(within.get(group, []))),
+            _step(frontier, within.get(group, []), budget),
+            sum(timing_group(one) == group for one in timed),
+            sum(timing_group(one) == group for one in allowed),
             _pick(frontier[0], budget),
             most,
         )
-        for bench, frontier in every.items()
+        for group, frontier in every.items()
     ]
 
 
@@ -107,7 +107,7 @@ def recommend_document(
         warnings=tuple(warnings),
         recommendations=tuple(
             RecommendationRecord(
-                **one.bench._asdict(),
+                **one.group._asdict(),
                 measured=one.measured,
                 within=one.within,
                 picks=tuple(_pick_record(pick, one.most, commands) for pick in one.picks),
@@ -127,6 +127,6 @@ def _pick_record(pick: Pick, most: int, commands: Commands) -> PickRecord:
         size=ImageSize(**run.size._asdict()),
         latency_s=latency_record(pick.latency),
         within_surely=pick.sure,
-        kept=kept(pick.run.figures.capacity, most),
+        capacity_share=capacity_share(pick.run.figures.capacity, most),
         commands=commands(run),
     )

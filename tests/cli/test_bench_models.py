@@ -246,7 +246,9 @@ def test_results_of_models_are_compared(mnfpn: Mnfpn, tmp_path: Path) -> None:
     assert "error: --fail-if-larger 10%: parameters: B has" in outcome.err
     document = json.loads(outcome.out)
     causes = [one["cause"] for one in document["warnings"] if one["kind"] == "other_model"]
-    assert causes == [f"model differs: {FILE}:Levels() against {FILE}:Levels(width=8)"]
+    assert causes == [
+        f"model differs: {FILE}:Levels() against {FILE}:Levels(width=8), as expected when comparing networks"
+    ]
     assert (document["settings"], document["model"]["target"]) == (None, f"{FILE}:Levels")
     same = mnfpn("compare", str(old), str(old), "--fail-if-larger", "10%")
     assert (same.code, "model differs" in same.out) == (0, False)

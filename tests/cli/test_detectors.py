@@ -51,7 +51,7 @@ def check(audit: Document, summary: Document, bench: Document, proposes: bool) -
     assert len(open_ends) == proposes
     assert all("rpn.head" in note for note in open_ends)
     assert summary["totals"]["parameters"] == bench["cost"]["parameters"]
-    assert summary["memory"]["weights_bytes"] == bench["cost"]["model_bytes"]
+    assert summary["memory"]["model_bytes"] == bench["cost"]["model_bytes"]
     assert bench["failures"] == []
     assert len(bench["runs"]) == 1
 

@@ -266,8 +266,8 @@ def _recommend(mnfpn: Mnfpn) -> None:
     outcome = mnfpn("recommend", "--store", "runs.db", "--max-latency", "10s", "--device", "cpu")
     assert outcome.code == 0
     assert "6 of 6 measured runs are within --max-latency 10s" in outcome.out
-    assert "keeps the most" in outcome.out
-    assert "No measured run keeps more, at any cost." in outcome.out
+    assert "has the most capacity" in outcome.out
+    assert "No measured run has more capacity, at any cost." in outcome.out
     assert "It does not measure accuracy" in outcome.out
     assert "inspect  mnfpn summary --width-mult 0.75 --size 64x96" in outcome.out
     with open_store("runs.db") as store:
@@ -277,8 +277,9 @@ def _recommend(mnfpn: Mnfpn) -> None:
     (found,) = document["recommendations"]
     best = found["picks"][0]
     assert best["latency_s"]["median"] <= (fastest + slowest) / 2
-    assert [one["kept"] for one in found["picks"]] == sorted((one["kept"] for one in found["picks"]), reverse=True)
-    assert found["step"] is None or found["step"]["kept"] > best["kept"]
+    shares = [one["capacity_share"] for one in found["picks"]]
+    assert shares == sorted(shares, reverse=True)
+    assert found["step"] is None or found["step"]["capacity_share"] > best["capacity_share"]
     nothing = mnfpn("recommend", "--store", "runs.db", "--max-latency", "1us")
     assert nothing.code == 1
     assert "none of 6 measured runs is within --max-latency 1us" in nothing.out

@@ -46,7 +46,7 @@ def stored(path: Path, runs: Sequence[Made]) -> list[StoredRun]:
 
 
 def test_a_run_is_on_the_frontier_where_none_is_as_fast_and_keeps_more(tmp_path: Path) -> None:
-    """Or faster, and keeps as much; the fastest first. What failed, or is pending, is not on it."""
+    """Or faster, and has as much capacity; the fastest first. What failed, or is pending, is not on it."""
     (some,) = measured_frontier(stored(tmp_path, SAMPLE)).values()
     assert [one.planned.run for one in some] == [run_of(SAMPLE[index]) for index in FRONTIER]
 
@@ -86,7 +86,7 @@ def test_the_table_has_the_frontier_and_says_what_kept_is(tmp_path: Path) -> Non
     text = as_text(frontier_report(points(tmp_path, SAMPLE), SWEEP))
     lines = text.splitlines()
     assert lines[0] == "Frontier on cpu of A CPU, 2 cores: 4 of 7 runs"
-    assert " ".join(lines[1].split()) == "Network Size Median ±95 % MACs Parameters Memory Kept"
+    assert " ".join(lines[1].split()) == "Network Size Median ±95 % MACs Parameters Memory Capacity"
     assert [line.split()[2] for line in lines[2:6]] == ["0.35", "1.0", "0.35", "1.0"]
     assert lines[5].endswith("100.0 %")
     assert "5.000 ms" in lines[2]
@@ -98,7 +98,7 @@ def test_kept_is_the_fourth_root_of_the_share_of_the_product(tmp_path: Path) -> 
     """At half the height and width, and all else alike, a quarter of the cells: 0.25 ** 0.25."""
     runs = [Made(1.0, SMALL, EAGER, 0.01), Made(1.0, LARGE, EAGER, 0.02)]
     (one,) = report_document(points(tmp_path, runs), measuring).frontier
-    assert [run.kept for run in one.runs] == pytest.approx([0.25**0.25, 1.0])
+    assert [run.capacity_share for run in one.runs] == pytest.approx([0.25**0.25, 1.0])
 
 
 def test_a_cluster_gives_a_table_for_each_machine(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.space.planned import Budget, kept, plan_runs, plan_space, planned_run, recorded_run
+from mnfpn_cli.space.planned import Budget, capacity_share, plan_runs, plan_space, planned_run, recorded_run
 from mnfpn_cli.space.runs import Execution
 from tests.space.spaces import space_of
 from tests.strategies import settings_and_size
@@ -103,5 +103,5 @@ def test_kept_is_the_geometric_mean_of_the_ratios() -> None:
         )
         for channels in (128, 64)
     )
-    assert kept(half.figures.capacity, full.figures.capacity.product) == 0.5**0.25
-    assert kept(full.figures.capacity, full.figures.capacity.product) == 1.0
+    assert capacity_share(half.figures.capacity, full.figures.capacity.product) == 0.5**0.25
+    assert capacity_share(full.figures.capacity, full.figures.capacity.product) == 1.0

@@ -137,21 +137,21 @@ def _frontier_lines(points: Points, numbers: dict[str, int], cost_of: Callable[[
         graph_objects().Scatter(
             **_coordinates(frontier, numbers, cost_of),
             mode="lines+markers",
-            name=text(", ".join(("frontier", *_differences(bench, points.frontier)))),
+            name=text(", ".join(("frontier", *_differences(group, points.frontier)))),
             line={"color": INK, "width": 1.5, "dash": ("solid", "dash", "dot", "dashdot")[index % 4]},
             marker={"symbol": "circle-open", "size": RING, "color": INK, "line": {"width": 1.5}},
             hoverinfo="skip",
             legendrank=1,
             meta={"kind": "frontier"},
         )
-        for index, (bench, frontier) in enumerate(points.frontier.items())
+        for index, (group, frontier) in enumerate(points.frontier.items())
     ]
 
 
-def _differences(bench: TimingGroup, benches: Iterable[TimingGroup]) -> list[str]:
-    """Return the words for the fields in which the benches differ."""
-    everyone = list(benches)
-    words = [(bench.device, 1), (bench.machine, 0), (f"batch {bench.batch}", 2), (PASSES[bench.train], 3)]
+def _differences(group: TimingGroup, groups: Iterable[TimingGroup]) -> list[str]:
+    """Return the words for the fields in which the groups differ."""
+    everyone = list(groups)
+    words = [(group.device, 1), (group.machine, 0), (f"batch {group.batch}", 2), (PASSES[group.train], 3)]
     return [word for word, index in words if len({one[index] for one in everyone}) > 1]
 
 

@@ -202,7 +202,7 @@ COLUMNS = (
         lambda one: one.stored.figures.memory_bytes,
         lambda one: size_in_bytes(one.stored.figures.memory_bytes),
     ),
-    PageColumn("Kept", "number", lambda one: one.kept, lambda one: percent(one.kept)),
+    PageColumn("Capacity", "number", lambda one: one.capacity_share, lambda one: percent(one.capacity_share)),
     PageColumn("Frontier", "", lambda one: "yes" if one.on_frontier else None),
     PageColumn("Reason", "text long", lambda one: _reason(one) or None),
 )
@@ -294,7 +294,8 @@ def _hover(point: Point) -> list[str]:
         f"{seconds(latency.median)}{interval}",
         *corrected,
         f"{scaled(figures.macs)} MACs, {scaled(figures.parameters)} parameters",
-        f"{size_in_bytes(figures.memory_bytes)}, {percent(point.kept)} kept" + " · frontier" * point.on_frontier,
+        f"{size_in_bytes(figures.memory_bytes)}, capacity {percent(point.capacity_share)}"
+        + " · frontier" * point.on_frontier,
     ]
 
 

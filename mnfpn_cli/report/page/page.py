@@ -13,7 +13,7 @@ from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.report.figures.style import graph_objects
 from mnfpn_cli.report.page.content import moment, page_content
 from mnfpn_cli.report.page.data import page_data
-from mnfpn_cli.report.points import KEPT
+from mnfpn_cli.report.points import CAPACITY
 from mnfpn_cli.report.units import count, counted
 from mnfpn_cli.text import all_printable, percent
 
@@ -54,7 +54,7 @@ def report_page(
         css=_file("page.css"),
         scripts=scripts,
         content=page_content(points),
-        kept=KEPT,
+        capacity=CAPACITY,
         data=all_printable(page_data(points, command, spell)),
     )
 

@@ -68,7 +68,7 @@ def _profiled(run: RunProfile) -> str:
 
 
 def latency_report(document: BenchDocument) -> Report:
-    """The runs side by side, the spread of their samples, the runs that were not run, and the warnings."""
+    """The runs side by side, the spread of their samples, the runs without a measurement, and the warnings."""
     name = _namer(document)
     return [
         _latency_table(document, name),

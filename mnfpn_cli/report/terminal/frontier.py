@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.report.points import KEPT, Point, Points
+from mnfpn_cli.report.points import CAPACITY, Point, Points
 from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.terminal.runs import RunNames, columns_of, numbers_of, runs_report
 from mnfpn_cli.report.terminal.sweep import moved_lines
@@ -35,7 +35,7 @@ PLAIN_WIDTH = 80
 
 @dataclass(frozen=True)
 class TerminalPlot:
-    """A plot of the runs of one bench."""
+    """A plot of the runs of one group."""
 
     points: Sequence[Point]
 
@@ -133,24 +133,24 @@ def frontier_report(points: Points, sweep: str) -> Report:
     ``sweep``: the command line that puts runs into a store, for a store without any.
     """
     report: Report = []
-    for bench, some in points.frontier.items():
-        everything = [one for one in points.all if one.latency and timing_group(one.stored) == bench]
-        report += [*_table(bench, some, len(everything)), TerminalPlot(everything)]
+    for group, some in points.frontier.items():
+        everything = [one for one in points.all if one.latency and timing_group(one.stored) == group]
+        report += [*_table(group, some, len(everything)), TerminalPlot(everything)]
     if points.frontier:
-        report.append(note(KEPT, "dim"))
+        report.append(note(CAPACITY, "dim"))
     return [*report, *_counts(points, sweep), *_moved(points)]
 
 
-def bench_name(bench: TimingGroup, among: Mapping[TimingGroup, object]) -> str:
-    """Name a bench in a title: its device and machine, its batch where there are several, and training steps."""
+def group_name(group: TimingGroup, among: Mapping[TimingGroup, object]) -> str:
+    """Name a group in a title: its device and machine, its batch where there are several, and training steps."""
     batches = {one.batch for one in among} | {1}
-    batch = f", batch {bench.batch}" if len(batches) > 1 else ""
-    return f"{bench.device} of {bench.machine}{batch}{', training steps' * bench.train}"
+    batch = f", batch {group.batch}" if len(batches) > 1 else ""
+    return f"{group.device} of {group.machine}{batch}{', training steps' * group.train}"
 
 
-def _table(bench: TimingGroup, frontier: Sequence[Point], runs: int) -> Report:
-    """A row for each run of a frontier; ``runs`` counts all measured runs of the bench."""
-    title = f"Frontier on {bench_name(bench, {bench: None})}: {count(len(frontier))} of {counted(runs, 'run')}"
+def _table(group: TimingGroup, frontier: Sequence[Point], runs: int) -> Report:
+    """A row for each run of a frontier; ``runs`` counts all measured runs of the group."""
+    title = f"Frontier on {group_name(group, {group: None})}: {count(len(frontier))} of {counted(runs, 'run')}"
     names = RunNames(
         columns_of([one.words for one in frontier]),
         {
@@ -166,14 +166,14 @@ def _table(bench: TimingGroup, frontier: Sequence[Point], runs: int) -> Report:
         ">MACs": [scaled(one.macs) for one in figures],
         ">Parameters": [scaled(one.parameters) for one in figures],
         ">Memory": [size_in_bytes(one.memory_bytes) for one in figures],
-        ">Kept": [percent(one.kept) for one in frontier],
+        ">Capacity": [percent(one.capacity_share) for one in frontier],
     }
     return runs_report(printable(title), names, numbers, numbers_of(frontier))
 
 
 def _counts(points: Points, sweep: str) -> Report:
     if not points.all:
-        return [note(f"The store has no runs yet: {sweep} puts some in, and measures them.")]
+        return [note(f"The store has no runs yet: measure some with {sweep}.")]
     parts = {status: points.count(status) for status in ("done", "failed", "pending")}
     text = ", ".join(f"{count(number)} {status}" for status, number in parts.items() if number)
     runs = f"{counted(len(points.all), 'run')}: {text}."

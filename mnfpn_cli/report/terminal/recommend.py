@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.report.points import IN_COLUMNS, KEPT, name_of
+from mnfpn_cli.report.points import CAPACITY, IN_COLUMNS, name_of
 from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.terminal.runs import RunNames, runs_report
 from mnfpn_cli.report.terminal.tables import Line, Report, command, note, warning
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MOST_PICKS = 3
 """The most runs of a table, besides the next step; JSON has them all."""
 
-OBJECTIVE = f"What is best here is what keeps the most. {KEPT} Train the first few, and compare."
+OBJECTIVE = f"The best run here is the one with the most capacity. {CAPACITY} Train the first few, and compare."
 """The rule by which a run is recommended."""
 
 
@@ -68,7 +68,7 @@ def _table(found: RecommendationRecord, title: str) -> Report:
         ">MACs": [scaled(cost.macs) for cost in costs],
         ">Parameters": [scaled(cost.parameters) for cost in costs],
         ">Memory": [size_in_bytes(cost.planned_memory_bytes) for cost in costs],
-        ">Kept": [percent(pick.kept) for pick in picks],
+        ">Capacity": [percent(pick.capacity_share) for pick in picks],
     }
     ranks = {"": [*(str(index + 1) for index in range(len(first))), *(["next"] if found.step else [])]}
     return runs_report(printable(title), names, figures, ranks, section=len(first) if found.step else None)
@@ -79,11 +79,11 @@ def _reasons(found: RecommendationRecord, budget: str) -> Report:
     first, step = found.picks[0], found.step
     are = "is" if found.within == 1 else "are"
     within = f"{count(found.within)} of {counted(found.measured, 'measured run')} {are} within {budget}"
-    lines = [f"{within}; the first keeps the most: {capacity_words(first.cost.capacity)}."]
+    lines = [f"{within}; the first has the most capacity: {capacity_words(first.cost.capacity)}."]
     if not first.within_surely:
         why = "Its 95 % interval reaches beyond the limit" if first.latency_s.ci95 else "It has no 95 % interval"
         lines.append(f"{why}: measure it for longer before you rely on it.")
-    lines.append(_step_up(first, step) if step else "No measured run keeps more, at any cost.")
+    lines.append(_step_up(first, step) if step else "No measured run has more capacity, at any cost.")
     return [note(line) for line in lines]
 
 
@@ -92,8 +92,8 @@ def _step_up(first: PickRecord, step: PickRecord) -> str:
     more = step.latency_s.median - first.latency_s.median
     share = step.latency_s.median / first.latency_s.median - 1
     cost = f"{seconds(abs(more))} {'more' if more >= 0 else 'less'} ({percent(share, '+.0f')})"
-    keeps = f"keeps {percent(step.kept)} instead of {percent(first.kept)}"
-    return f"The next step up takes {cost} and {keeps}: {capacity_words(step.cost.capacity)}."
+    capacity = f"has {percent(step.capacity_share)} of the capacity instead of {percent(first.capacity_share)}"
+    return f"The next step up takes {cost} and {capacity}: {capacity_words(step.cost.capacity)}."
 
 
 def capacity_words(capacity: CapacityRecord) -> str:

@@ -285,7 +285,7 @@ def _stages(stages: Sequence[Mapping[str, object]]) -> str:
 def _cost(row: ListedRun) -> Table:
     figures, capacity = row.stored.figures, row.stored.figures.capacity
     return pairs(
-        "Cost, and capacity kept",
+        "Cost and capacity",
         [
             ("parameters", count(figures.parameters)),
             ("MACs of one image", f"{count(figures.macs)} ({scaled(figures.macs)})"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.report.points import KEPT
+from mnfpn_cli.report.points import CAPACITY
 from mnfpn_cli.report.terminal.runs import RunNames, runs_report
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, table, warning
 from mnfpn_cli.report.units import count, counted, duration, scaled, size_in_bytes, times
-from mnfpn_cli.space.planned import kept
+from mnfpn_cli.space.planned import capacity_share
 from mnfpn_cli.space.runs import Execution, Run, identifying_columns, run_namer
 from mnfpn_cli.text import percent
 
@@ -38,7 +38,7 @@ def space_report(chosen: Chosen, frontier: Sequence[Planned], expected: Expected
 
     report: Report = [_counts(chosen.space, chosen, expected), *reasons_report(invalid_runs(chosen.space.invalid))]
     if frontier:
-        report += [*frontier_report(frontier, chosen.space.runs), note(KEPT, "dim")]
+        report += [*planned_frontier_report(frontier, chosen.space.runs), note(CAPACITY, "dim")]
     return report
 
 
@@ -90,7 +90,7 @@ def reasons_report(invalid: Sequence[InvalidRuns]) -> Report:
     return [made, *more]
 
 
-def frontier_report(frontier: Sequence[Planned], runs: Sequence[Planned]) -> Report:
+def planned_frontier_report(frontier: Sequence[Planned], runs: Sequence[Planned]) -> Report:
     """The networks of a planned frontier, the cheapest first; of many, a part spread over the whole frontier.
 
     ``runs``: all runs of the space. A setting in which only these differ stands below the table.
@@ -107,9 +107,9 @@ def frontier_report(frontier: Sequence[Planned], runs: Sequence[Planned]) -> Rep
         ">Parameters": [scaled(one.figures.parameters) for one in listed],
         ">Memory": [size_in_bytes(one.figures.memory_bytes) for one in listed],
         ">Levels": [str(one.figures.capacity.levels) for one in listed],
-        ">Kept": [percent(kept(one.figures.capacity, most)) for one in listed],
+        ">Capacity": [percent(capacity_share(one.figures.capacity, most)) for one in listed],
     }
-    return runs_report(f"Frontier: the most kept for its MACs{of}", RunNames(settings), figures, fold=True)
+    return runs_report(f"Frontier: the most capacity for the MACs{of}", RunNames(settings), figures, fold=True)
 
 
 def _bare(run: Run) -> Run:
