@@ -50,7 +50,7 @@ def settings_of(preset: str, *overrides: str) -> NetworkSettings:
 def names_in(layout: Layout, settings: NetworkSettings, keys: Sequence[str]) -> list[str]:
     """What a layout calls each of our keys."""
     modules = {
-        place.path: layout.name_of(place.role, place.path, place.facts)
+        place.path: layout.name_of(place.role, place.path, place.variables)
         for place in weighted_layers(plan_network(settings))
     }
     parts = [key.rpartition(".") for key in keys]

@@ -176,7 +176,7 @@ class Sweeper:
         return others > 0
 
     def _finish(self, worker: Worker, outcome: Outcome | Lost) -> None:
-        """Store what came of a worker's measurement, or queue the run again."""
+        """Store the outcome of a worker's measurement, or queue the run again."""
         measurement = self._running.pop(worker)
         run, is_baseline = measurement.run, measurement.is_baseline
         if isinstance(outcome, Lost):

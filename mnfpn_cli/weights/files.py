@@ -1,4 +1,4 @@
-"""Reading a checkpoint's file. Nothing in it is ever run, and nothing of it is read before it is needed."""
+"""Read a checkpoint's file. No code in it is ever run, and no tensor is read before it is needed."""
 
 import pickle
 import re
@@ -23,7 +23,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
 """The keys under which training scripts put a state dict."""
 
 PREFIXES = ("module.", "_orig_mod.", "model.", "network.")
-"""What `nn.DataParallel`, `torch.compile`, training scripts and our `DetectorBackbone` put before every key."""
+"""The prefixes of keys by `nn.DataParallel`, `torch.compile`, training scripts and our `DetectorBackbone`."""
 
 MAX_NESTING = 4
 
@@ -75,7 +75,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _carried(path: Path) -> Source | None:
-    """The settings that a file of ours carries; none where they cannot be read, which matters only to who uses them."""
+    """The settings in a file of ours; None where they cannot be read, which is an error only where they are used."""
     try:
         return settings_in(path)
     except UsageError:
@@ -83,7 +83,7 @@ def _carried(path: Path) -> Source | None:
 
 
 def load_pickled(path: Path, kind: Kind) -> Any:
-    """What a file of torch holds: mapped into memory where that gives what is in it.
+    """Load a file of torch, mapped into memory where the mapping has the same contents.
 
     torch maps a storage as so many bytes from where its record begins, whatever the record is: one that is compressed,
     as after `unzip` and `zip`, or too short would be read as weights. Such files are read in full, which torch checks.
@@ -100,7 +100,7 @@ def load_pickled(path: Path, kind: Kind) -> Any:
 
 
 def stored_records(path: Path) -> list[int] | None:
-    """The sizes of a file's storages in their order; None where it holds any that are compressed or named twice.
+    """Return the sizes of a file's storages in their order; None where any is compressed or named twice.
 
     Raises:
         zipfile.BadZipFile: where it is damaged.
@@ -116,7 +116,7 @@ def stored_records(path: Path) -> list[int] | None:
 
 
 def _storages(found: Any) -> Iterator[torch.UntypedStorage]:
-    """The storages of all tensors in what was loaded, however deep."""
+    """Yield the storages of all tensors in a loaded object, however deep."""
     seen, waiting = set(), [found]
     while waiting:
         item = waiting.pop()
@@ -143,7 +143,7 @@ def _load(path: Path, mapped: bool) -> Any:
 
 
 def _refusal(error: pickle.UnpicklingError) -> str:
-    """Why a pickle was refused, in words of our own: torch's advise to switch the protection off."""
+    """Return why a pickle was refused, in our own words: torch's advise to switch the protection off."""
     wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
     if wanted or "Unsupported" in str(error):
         what = wanted[1] if wanted else "more"
@@ -152,7 +152,7 @@ def _refusal(error: pickle.UnpicklingError) -> str:
 
 
 def _state_dict(path: Path, found: Any) -> Mapping[str, Tensor]:
-    """The state dict in what was loaded, unwrapped."""
+    """Return the state dict in a loaded object, unwrapped."""
     for _ in range(MAX_NESTING):
         if not isinstance(found, Mapping):
             break

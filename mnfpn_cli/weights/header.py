@@ -1,4 +1,4 @@
-"""What a checkpoint's file is, by its first bytes; and the settings that ours carry. No torch."""
+"""Recognise the format of a checkpoint by its first bytes, and read the settings in our own. No torch."""
 
 import struct
 from enum import Enum, auto
@@ -12,7 +12,7 @@ from mnfpn_cli.settings.sources import Source
 from mnfpn_cli.text import first_line
 
 SETTINGS_KEY = "mnfpn_settings"
-"""Where our checkpoints keep the settings of their network, as JSON."""
+"""The metadata key of our checkpoints for the settings of their network, as JSON."""
 
 
 class Kind(Enum):
@@ -24,7 +24,7 @@ class Kind(Enum):
 
 
 def kind_of_file(path: Path) -> Kind:
-    """What a file is.
+    """Return the format of a file.
 
     Raises:
         UsageError: where there is none, or it is no checkpoint.
@@ -55,7 +55,7 @@ def kind_of_file(path: Path) -> Kind:
 
 
 def settings_in(path: Path) -> Source | None:
-    """The settings that a checkpoint of ours carries; None where it carries none.
+    """Return the settings in a checkpoint of ours; None where there are none.
 
     Raises:
         UsageError: where there is no such file, or it is no checkpoint.

@@ -1,4 +1,4 @@
-"""Whose names a checkpoint uses: for each layout, what it calls the layers that mnfpn knows by their role.
+"""Layouts of checkpoints: for each, the names of the layers that mnfpn knows by their role.
 
 A template may use the variables of a layer from `weights.match`: ``{stage}``, ``{block}``, ``{flat}`` and so on.
 """
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to name the tensors of a network.
+    """A naming scheme for the tensors of a network.
 
     Attributes:
-        name: whose it is.
+        name: the library or project that it comes from.
         names: the path of the module, for each role; no entry where the layout has no such layer.
         aliases: other spellings of a module: pattern and replacement, applied in order before anything else.
         others: a pattern of keys of what is neither backbone nor pyramid nor classifier, such as a detector's heads.
@@ -29,35 +29,35 @@ class Layout:
     shares: bool = False
 
     def has_stem(self, modules: Collection[str]) -> bool:
-        """Whether a checkpoint has the first convolution under this layout's name: what tells layouts apart quickly."""
+        """Return whether a checkpoint has the first convolution under this layout's name: a quick test of a layout."""
         stem = self.names["stem.conv"]
         return stem in modules or any(self.normal(module) == stem for module in modules if STEM.search(module))
 
     def normal(self, module: str) -> str:
-        """A module's path in the spelling of ``names``."""
+        """Return a module's path in the spelling of ``names``."""
         for pattern, replacement in self.aliases:
             module = pattern.sub(replacement, module)
         return module
 
-    def name_of(self, role: str, path: str, facts: Mapping[str, object]) -> str:
-        """The module of a role; empty where the layout has none. Ours go by their paths."""
+    def name_of(self, role: str, path: str, variables: Mapping[str, object]) -> str:
+        """Return the module of a role; empty where the layout has none. In our own layout it is the path."""
         if not self.names:
             return path
         template = self.names.get(role) or (self.names.get("lateral", "") if role == "top" else "")
-        return template.format_map(facts)
+        return template.format_map(variables)
 
-    def pattern(self, role: str, part: str, facts: Mapping[str, object]) -> str:
-        """What matches the module of a role, for whatever level."""
+    def pattern(self, role: str, part: str, variables: Mapping[str, object]) -> str:
+        """Return a regular expression for the modules of a role, at any level."""
         if not self.names:
             return rf"{re.escape(part)}(?:\.\w+)*"
         template = self.names.get(role, "")
         if part.startswith("head."):
-            template = template.format_map(facts)
+            template = template.format_map(variables)
         return r"\w+".join(re.escape(piece) for piece in re.split(r"\{\w+\}", template))
 
 
 STEM = re.compile(r"(?:^|\.)(?:0\.0|conv1|conv_stem|layer_1_conv|first_layer\.0)$")
-"""How the first convolution may end, whatever is before it."""
+"""The endings of the first convolution's path in all layouts."""
 
 OURS = Layout("mnfpn", {})
 """The layout in which every module's name is its own path."""

@@ -1,4 +1,4 @@
-"""Putting a checkpoint into a network: all of it that fits, or nothing."""
+"""Load a checkpoint into a network: all tensors that fit, or nothing."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,13 +19,13 @@ from mnfpn_cli.weights.match import Match, match
 
 WEIGHTS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 COUNTS = (torch.int64, torch.int32)
-"""What can stand for a weight, and for a count of batches: every value of these can be copied."""
+"""The dtypes of weights and of batch counts: every value of these can be copied."""
 
 
 def build_with_weights(
     plan: NetworkPlan, settings: NetworkSettings, seed: int, weights: Path | None
 ) -> tuple[Network, WeightsRecord | None]:
-    """A network initialised from a seed, and then from a checkpoint where there is one.
+    """Build a network from a seed, and load a checkpoint if there is one.
 
     Raises:
         UsageError: where the file is no checkpoint, or one of another network.
@@ -37,7 +37,7 @@ def build_with_weights(
 
 
 def fit_weights(plan: NetworkPlan, settings: NetworkSettings, weights: Path) -> WeightsRecord:
-    """Say how a checkpoint fits a network of these settings, which is built without memory.
+    """Return how a checkpoint fits a network of these settings, which is built without memory.
 
     Raises:
         UsageError: where the file is no checkpoint, or one of another network.
@@ -47,7 +47,7 @@ def fit_weights(plan: NetworkPlan, settings: NetworkSettings, weights: Path) -> 
 
 
 def check_weights(network: Network, settings: NetworkSettings, checkpoint: Checkpoint) -> WeightsRecord:
-    """Say what `load_weights` would do. The network may be on the meta device.
+    """Return the result that `load_weights` would have. The network may be on the meta device.
 
     Raises:
         UsageError: where the checkpoint is of another network.
@@ -110,7 +110,7 @@ def _check(
 
 
 def _settings_differ(settings: NetworkSettings, carried: Source | None) -> tuple[str, ...]:
-    """The keys in which a network's settings are not those that a checkpoint carries; none where it carries none."""
+    """Return the keys in which a network's settings differ from those of a checkpoint; none if it has no settings."""
     try:
         theirs = resolve([carried]) if carried else settings
     except UsageError:  # of another version, say: what cannot be read cannot be compared

@@ -1,4 +1,4 @@
-"""Which tensor of a checkpoint belongs to which layer of a plan."""
+"""Match the tensors of a checkpoint with the layers of a plan."""
 
 import re
 from collections import defaultdict
@@ -26,30 +26,30 @@ PARTS = {
 
 
 class WeightedLayer(NamedTuple):
-    """A layer: the path of its module, its role in layouts, and what their names may depend on."""
+    """A layer: the path of its module, its role in layouts, and the variables of its name's template."""
 
     path: str
     role: str
-    facts: dict[str, object]
+    variables: dict[str, object]
 
 
 def weighted_layers(plan: NetworkPlan) -> Iterator[WeightedLayer]:
-    """Every layer of a network that holds weights and that a foreign layout can have."""
+    """Yield every layer of a network that holds weights and that a foreign layout can have."""
     yield from _backbone_layers(plan.backbone)
     if plan.pyramid:
         yield from _pyramid_layers(plan.pyramid)
-    facts = head_facts(plan.backbone)
+    variables = head_variables(plan.backbone)
     if isinstance(plan.head, ClassifierPlan):
         if plan.head.last and plan.head.last.norm:
-            yield WeightedLayer("head.last.conv", "last.conv", facts)
-            yield WeightedLayer("head.last.norm", "last.norm", facts)
+            yield WeightedLayer("head.last.conv", "last.conv", variables)
+            yield WeightedLayer("head.last.norm", "last.norm", variables)
         elif plan.head.last:
-            yield WeightedLayer("head.last", "last.conv", facts)
-        yield WeightedLayer("head.dense", "dense", facts)
+            yield WeightedLayer("head.last", "last.conv", variables)
+        yield WeightedLayer("head.dense", "dense", variables)
 
 
-def head_facts(plan: BackbonePlan) -> dict[str, object]:
-    """What the names of a head behind a backbone may depend on: how many blocks and stages are before it."""
+def head_variables(plan: BackbonePlan) -> dict[str, object]:
+    """Return the template variables of a head after a backbone: they count the blocks and stages before it."""
     blocks, stages = sum(len(stage.blocks) for stage in plan.stages), len(plan.stages)
     return {"flat": blocks + 1, "stage_2": stages + 2, "stage_4": stages + 4}
 
@@ -62,7 +62,7 @@ def _backbone_layers(plan: BackbonePlan) -> Iterator[WeightedLayer]:
             flat += 1
             names = [name for name, _ in block.layers] + (["shortcut"] if block.shortcut else [])
             for position, name in enumerate(names):
-                facts = {
+                variables = {
                     "flat": flat,
                     "stage": stage_index,
                     "stage_1": stage_index + 1,
@@ -76,34 +76,36 @@ def _backbone_layers(plan: BackbonePlan) -> Iterator[WeightedLayer]:
                     "project": "conv_pwl" if position == 2 else "conv_pw",
                 }
                 for part in ("conv", "norm"):
-                    yield WeightedLayer(f"stages.{stage_index}.{block_index}.{name}.{part}", f"{name}.{part}", facts)
+                    yield WeightedLayer(
+                        f"stages.{stage_index}.{block_index}.{name}.{part}", f"{name}.{part}", variables
+                    )
 
 
 def _pyramid_layers(plan: PyramidPlan) -> Iterator[WeightedLayer]:
     for index, level in enumerate(plan.levels):
         from_top = len(plan.levels) - 1 - index
-        facts: dict[str, object] = {"from_finest": index, "from_top": from_top}
+        variables: dict[str, object] = {"from_finest": index, "from_top": from_top}
         path = f"pyramid.lateral.{level.name}"
         if level.pooled:
-            yield WeightedLayer(f"{path}.conv", "pooled", facts)
+            yield WeightedLayer(f"{path}.conv", "pooled", variables)
         else:
-            yield WeightedLayer(path, "lateral" if from_top else "top", facts)
+            yield WeightedLayer(path, "lateral" if from_top else "top", variables)
         if level.smooth and not isinstance(level.smooth, SeparablePlan):
-            yield WeightedLayer(f"pyramid.smooth.{plan.smoothing(level)}", "smooth", facts)
+            yield WeightedLayer(f"pyramid.smooth.{plan.smoothing(level)}", "smooth", variables)
     for index, extra in enumerate(plan.extra):
         if extra.layer and not isinstance(extra.layer, SeparablePlan):
             yield WeightedLayer(f"pyramid.extra.{extra.name}", "extra", {"number": extra.name[1:], "from_6": index + 6})
 
 
 SPARE = "stages that no level needs"
-"""What a checkpoint has of the backbone, and the network does not."""
+"""The part of keys of backbone layers that the network lacks."""
 
 OTHER = "another program's"
-"""What a checkpoint has beside backbone, pyramid and classifier: a detector's heads."""
+"""The part of keys outside backbone, pyramid and classifier, such as a detector's heads."""
 
 
 def part_of(key: str) -> str:
-    """The part of the network that a key of ours belongs to: ``stages``, ``pyramid.lateral``, ``head.dense``."""
+    """Return the part of the network that a key of ours belongs to: ``stages``, ``pyramid.lateral``, ``head.dense``."""
     return ".".join(key.split(".")[:2]) if key.startswith(("pyramid.", "head.")) else key.split(".")[0]
 
 
@@ -127,7 +129,7 @@ class Names:
         self.hits = sum(name in present for names in self._modules.values() for name in names)
 
     def sources(self, theirs: Sequence[str], ours: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """For each key of ours all keys of the checkpoint that stand for it, in its order; none if one is missing."""
+        """Return for each key of ours the keys of the checkpoint that supply it, in order; none if one is missing."""
         order = {key: index for index, key in enumerate(theirs)}
         given = {self._normal_key(key): key for key in theirs}
         found: dict[str, tuple[str, ...]] = {}
@@ -141,13 +143,13 @@ class Names:
         return found
 
     def expected(self, key: str) -> str:
-        """What the checkpoint would call a key of ours; our own name where the layout has no such layer."""
+        """Return the checkpoint's name for a key of ours; our own name where the layout has no such layer."""
         module, _, leaf = key.rpartition(".")
         names = self._modules.get(module, ())
         return f"{names[0]}.{leaf}" if len(names) == 1 else key
 
     def part(self, key: str) -> str | None:
-        """The part that a key of the checkpoint belongs to, of this network or of another; None where it is unknown."""
+        """Return the part that a key of the checkpoint belongs to, in any network; None where it is unknown."""
         normal = self._normal_key(key)
         if self._layout.others and re.match(self._layout.others, key):
             return OTHER
@@ -174,7 +176,7 @@ class Names:
     def _named(self, layers: Iterable[WeightedLayer]) -> dict[str, list[str]]:
         modules: dict[str, list[str]] = defaultdict(list)
         for place in layers:
-            name = self._layout.name_of(place.role, place.path, place.facts)
+            name = self._layout.name_of(place.role, place.path, place.variables)
             if name and name not in modules[place.path]:
                 modules[place.path].append(name)
         if not self._layout.shares:  # what has several names here is several layers there
@@ -183,7 +185,7 @@ class Names:
 
     @cached_property
     def _spare(self) -> set[str]:
-        """The modules of stages that no level of the network needs."""
+        """Return the modules of stages that no level of the network needs."""
         if len(self._whole.backbone.stages) == len(self._plan.backbone.stages):
             return set()
         whole = self._named(weighted_layers(self._whole))
@@ -191,10 +193,10 @@ class Names:
 
     @cached_property
     def _patterns(self) -> dict[str, re.Pattern[str]]:
-        """The keys of each part beside the backbone, of whatever levels and classes."""
-        facts, patterns = head_facts(self._whole.backbone), {}
+        """Return a pattern of keys for each part besides the backbone, for any levels and classes."""
+        variables, patterns = head_variables(self._whole.backbone), {}
         for part, roles in PARTS.items():
-            templates = [self._layout.pattern(role, part, facts) for role in roles]
+            templates = [self._layout.pattern(role, part, variables) for role in roles]
             patterns[part] = re.compile(
                 rf"(?:{'|'.join(template for template in templates if template) or '(?!)'})\.\w+"
             )
@@ -202,7 +204,7 @@ class Names:
 
 
 COUNTER = "num_batches_tracked"
-"""What batch norm counts and never needs; older checkpoints have none."""
+"""The counter of batch norm, which inference does not need and older checkpoints lack."""
 
 BACKBONE = ("stem", "stages")
 
@@ -226,7 +228,7 @@ class Match:
 
 
 def match(name: str, theirs: Iterable[str], ours: Iterable[str], plan: NetworkPlan, whole: NetworkPlan) -> Match:
-    """Find the layout of a checkpoint, and what of it goes where.
+    """Find the layout of a checkpoint, and the key of the network that each of its tensors belongs to.
 
     A part besides the backbone, such as the laterals, must be complete or absent. Leftover tensors of a part that is
     used are an error, unless their names tell their levels: layouts that count from the finest level could otherwise
@@ -274,12 +276,12 @@ def match(name: str, theirs: Iterable[str], ours: Iterable[str], plan: NetworkPl
 
 
 def _recognise(theirs: Sequence[str], ours: Sequence[str], plan: NetworkPlan, whole: NetworkPlan) -> Names:
-    """The names of the layout that most of the checkpoint's modules go by."""
+    """Return the names in the layout that most of the checkpoint's modules have."""
     modules = {key.rpartition(".")[0] for key in theirs}
     paths = dict.fromkeys(key.rpartition(".")[0] for key in ours)
     layouts = [OURS, *(layout for layout in LAYOUTS if layout.has_stem(modules))]
-    candidates = [Names(layout, plan, whole, paths, modules) for layout in layouts]
-    return max(candidates, key=lambda names: names.hits)
+    matches = [Names(layout, plan, whole, paths, modules) for layout in layouts]
+    return max(matches, key=lambda names: names.hits)
 
 
 def _few(keys: Sequence[str], most: int = 3) -> str:

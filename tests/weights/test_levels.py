@@ -45,7 +45,7 @@ def checkpoint(words: Sequence[str], layout_name: str) -> tuple[Checkpoint, Netw
 def renamed(state: dict[str, Tensor], settings: NetworkSettings, layout: Layout) -> dict[str, Tensor]:
     """A state dict as the layout has it."""
     names = {
-        place.path: layout.name_of(place.role, place.path, place.facts)
+        place.path: layout.name_of(place.role, place.path, place.variables)
         for place in weighted_layers(plan_network(settings))
     }
     return {f"{names[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}": tensor for key, tensor in state.items()}
