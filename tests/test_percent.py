@@ -10,7 +10,7 @@ from mnfpn_cli.text import percent
 
 SOURCES = sorted(Path(mnfpn_cli.__file__).parent.rglob("*.py"))
 HELP = ("cli/compare.py", "cli/measuring.py")
-"""Where defaults of options are told, as they can be typed."""
+"""Where defaults of options are printed, as they can be typed."""
 
 
 @pytest.mark.parametrize(("share", "digits", "text"), [(0.831, ".1f", "83.1 %"), (-0.05, "+.0f", "-5 %")])

@@ -138,7 +138,7 @@ def test_a_parameter_that_is_returned_took_part() -> None:
 
 @pytest.mark.parametrize("last", [lambda y: y.argmax(1), lambda y: y.detach()], ids=["whole numbers", "detached"])
 def test_a_network_without_a_gradient_at_all_is_a_note(last: Callable[[Tensor], Tensor]) -> None:
-    """It is for inference; which part could learn cannot be told."""
+    """It is for inference; which part could learn is unknown."""
     audit = audit_of(Net(lambda m, x: last(m.first(x))))
     assert audit.findings == ()
     assert [note.partition(":")[0] for note in audit.notes] == ["Gradients could not be followed"]

@@ -42,7 +42,7 @@ def inspection(maps: Maps, size: tuple[int, int] = (200, 300)) -> Inspection:
     return inspected(Returns(maps), (1, 3, *size))
 
 
-def told(maps: Maps, size: tuple[int, int] = (200, 300)) -> list[tuple[str, tuple[str, ...]]]:
+def reported(maps: Maps, size: tuple[int, int] = (200, 300)) -> list[tuple[str, tuple[str, ...]]]:
     """The findings, in short."""
     found = inspection(maps, size).audit
     assert isinstance(found, Audit)
@@ -67,7 +67,7 @@ GOOD: dict[str, Maps] = {
 @pytest.mark.parametrize("name", GOOD)
 def test_a_pyramid_is_not_accused(name: str) -> None:
     """At a size that its strides do not divide."""
-    assert told(GOOD[name]) == []
+    assert reported(GOOD[name]) == []
 
 
 BAD: dict[str, tuple[Maps, list[tuple[str, tuple[str, ...]]]]] = {
@@ -91,7 +91,7 @@ BAD: dict[str, tuple[Maps, list[tuple[str, tuple[str, ...]]]]] = {
 def test_a_fault_is_told_with_its_levels(name: str) -> None:
     """And nothing else is."""
     maps, expected = BAD[name]
-    assert [one for one in told(maps) if one[0] != "unequal_channels" or "channels" in name] == expected
+    assert [one for one in reported(maps) if one[0] != "unequal_channels" or "channels" in name] == expected
 
 
 def test_levels_have_the_strides_that_they_grow_by() -> None:
@@ -157,7 +157,7 @@ HEADS: dict[str, Maps] = {
 @pytest.mark.parametrize("name", HEADS)
 def test_heads_are_not_taken_for_levels(name: str) -> None:
     """Maps of one stride are no pyramid, and each tuple, list or dictionary is judged by itself."""
-    assert told(HEADS[name]) == []
+    assert reported(HEADS[name]) == []
     notes = inspection(HEADS[name]).audit
     assert notes is not None
     assert bool(notes.notes) == (name in ("logits and auxiliary ones", "classes and boxes"))
@@ -165,6 +165,6 @@ def test_heads_are_not_taken_for_levels(name: str) -> None:
 
 def test_a_fault_in_a_list_within_is_told_by_its_place() -> None:
     """As keys and positions lead to it."""
-    assert told(lambda x: {"maps": levels(4, 8, 8)(x), "logits": x.mean((2, 3))}) == [
+    assert reported(lambda x: {"maps": levels(4, 8, 8)(x), "logits": x.mean((2, 3))}) == [
         ("same_stride", ("maps.1", "maps.2"))
     ]

@@ -19,7 +19,7 @@ def audit_of(network: nn.Module) -> Audit:
     return audit
 
 
-def told(audit: Audit) -> list[tuple[str, tuple[str, ...], int]]:
+def reported(audit: Audit) -> list[tuple[str, tuple[str, ...], int]]:
     """The findings, in short."""
     return [(finding.kind, finding.paths, finding.parameters) for finding in audit.findings]
 
@@ -50,7 +50,7 @@ def test_a_clean_network_is_counted_and_not_accused() -> None:
 
 
 def test_one_module_in_several_places_is_told_once_with_all_of_them() -> None:
-    """Its children are in as many places, and not told again."""
+    """Its children are in as many places, and not reported again."""
 
     class Shared(Net):
         def __init__(self) -> None:
@@ -63,7 +63,7 @@ def test_one_module_in_several_places_is_told_once_with_all_of_them() -> None:
                 y = layer(y)
             return y
 
-    shared, miscounted = told(audit_of(Shared()))
+    shared, miscounted = reported(audit_of(Shared()))
     assert shared == ("shared", tuple(f"smooth.{k}" for k in range(5)), 12)
     assert miscounted == ("miscounted", ("",), 48)  # five times in the state dict
     message = audit_of(Shared()).findings[0].message
@@ -82,7 +82,7 @@ def test_one_parameter_in_two_modules_is_told(view: bool) -> None:
     """Also where it is two objects that share their memory."""
     network = Net()
     network.two.weight = nn.Parameter(network.one.weight.data) if view else network.one.weight
-    findings = told(audit_of(network))
+    findings = reported(audit_of(network))
     assert findings[0] == ("shared", ("one.weight", "two.weight"), 9)
 
 
@@ -90,14 +90,14 @@ def test_a_module_that_is_never_called_is_told_with_all_below_it() -> None:
     """Once, by the outermost; those of one parent together."""
     network = Net()
     network.spare, network.other = nn.Sequential(conv(), conv()), conv()
-    assert told(audit_of(network)) == [("never_called", ("spare", "other"), 36)]
+    assert reported(audit_of(network)) == [("never_called", ("spare", "other"), 36)]
 
 
 def test_a_parameter_that_is_never_used_is_told() -> None:
     """Though its module is called."""
     network = Net()
     network.one.extra = nn.Parameter(torch.ones(7))
-    assert ("never_called", ("one.extra",), 7) in told(audit_of(network))
+    assert ("never_called", ("one.extra",), 7) in reported(audit_of(network))
 
 
 def test_what_only_training_calls_is_a_note() -> None:
@@ -146,7 +146,7 @@ def test_a_network_that_fails_in_training_is_accused_with_a_note() -> None:
             return super().forward(x)
 
     audit = audit_of(Detector())
-    assert told(audit) == [("never_called", ("spare",), 12)]
+    assert reported(audit) == [("never_called", ("spare",), 12)]
     assert audit.notes == (
         "It fails in training mode: running Detector failed: ValueError: targets should not be none.",
         "What training alone would call is therefore among what is never called.",
@@ -170,7 +170,7 @@ def test_what_is_detached_in_eval_mode_alone_is_not_accused(targets: str) -> Non
             return (y, proposals) if self.training and targets == "own loss" else y
 
     audit = audit_of(Proposes())
-    assert told(audit) == [("without_gradient", ("propose",), 12)] * (targets == "cut")
+    assert reported(audit) == [("without_gradient", ("propose",), 12)] * (targets == "cut")
     failed = (
         "It fails in training mode: running Proposes failed: ValueError: targets should not be none.",
         "Whether 12 parameters learn is therefore not judged, as no gradient of the outputs in eval mode reaches them: "
@@ -229,7 +229,7 @@ class Cut(Net):
 def test_what_no_gradient_reaches_is_told(how: str) -> None:
     """However it is cut off."""
     audit = audit_of(Cut(how))
-    assert told(audit) == [("without_gradient", ("two",), 12)]
+    assert reported(audit) == [("without_gradient", ("two",), 12)]
     assert "reaches no output" in audit.findings[0].message
 
 
@@ -240,7 +240,7 @@ def test_what_is_frozen_while_the_rest_is_not_is_told() -> None:
     assert network.one.bias is not None
     network.one.bias.requires_grad_(False)
     audit = audit_of(network)
-    assert told(audit) == [("without_gradient", ("three",), 12), ("without_gradient", ("one.bias",), 3)]
+    assert reported(audit) == [("without_gradient", ("three",), 12), ("without_gradient", ("one.bias",), 3)]
     assert all("requires_grad is off" in finding.message for finding in audit.findings)
 
 
@@ -257,5 +257,5 @@ def test_a_state_dict_that_leaves_something_out_is_miscounted() -> None:
 
     network = Net()
     network._register_state_dict_hook(leave_out)  # type: ignore[no-untyped-call]
-    ((kind, _, difference),) = told(audit_of(network))
+    ((kind, _, difference),) = reported(audit_of(network))
     assert (kind, difference) == ("miscounted", 9)

@@ -278,7 +278,7 @@ def test_two_networks_are_timed(mnfpn: Mnfpn, tmp_path: Path) -> None:
 
 
 def test_no_options_are_the_default_network(mnfpn: Mnfpn) -> None:
-    """And are said to be; the machine is told too."""
+    """And are said to be; the machine is printed too."""
     outcome = mnfpn("compare", "--a", "", "--b", SMALL, *HERE)
     assert outcome.code == 0
     assert "(default)" in outcome.out

@@ -57,7 +57,7 @@ def check(audit: Document, summary: Document, bench: Document, proposes: bool) -
 
 
 def test_a_detector_that_proposes_regions_is_audited_summarised_and_timed(mnfpn: Mnfpn) -> None:
-    """On a backbone of ours; that its time is not torchvision's own is told where that is so."""
+    """On a backbone of ours; a warning says where its time is not torchvision's own."""
     audit, summary, bench = documents(mnfpn, f"{DETECTORS}:faster_rcnn", "--size", "64")
     check(audit, summary, bench, proposes=True)
     causes = [one["cause"] for one in bench["warnings"] if one["kind"] == "plain_operators"]

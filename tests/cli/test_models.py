@@ -1,4 +1,4 @@
-"""Networks that others wrote, on the command line: what is wrong with a target or its code is told, and no more."""
+"""Networks that others wrote, on the command line: what is wrong with a target or its code is reported, and no more."""
 
 import json
 import os

@@ -83,7 +83,7 @@ def test_list_and_export_of_one_status(mnfpn: Mnfpn, store: str, status: str, co
 
 
 def test_list_of_one_sweep(mnfpn: Mnfpn, store: str) -> None:
-    """Only its runs; one that there is not is told."""
+    """Only its runs; one that does not exist is an error."""
     with open_store(store) as opened:
         swept(opened, 1)
     listed = json.loads(mnfpn("runs", "list", "--store", store, "--json", "--sweep", "2").out)
@@ -95,7 +95,7 @@ def test_list_of_one_sweep(mnfpn: Mnfpn, store: str) -> None:
 
 
 def test_a_terminal_gets_no_more_than_it_can_show(store: str) -> None:
-    """And is told how many there are; all of it fits 80 columns."""
+    """It says how many there are; all of it fits 80 columns."""
     with open_store(store) as opened:
         swept(opened, 70)
     code, screen = in_terminal("runs", "list", "--store", store, columns=80)
@@ -140,7 +140,7 @@ def test_show_of_a_run_that_failed_says_why(mnfpn: Mnfpn, store: str, keys: list
 
 
 def test_a_reason_is_kept_with_parameters_and_shown_with_options(mnfpn: Mnfpn, tmp_path: Path) -> None:
-    """In the table of what failed, and of one run alone; JSON has the text as it was put down."""
+    """In the table of what failed, and of one run alone; JSON has the text as it was stored."""
     store, reason = str(tmp_path / "runs.db"), "it took more than 900 s (`run_timeout`)"
     with open_store(store, create=True) as opened:
         sweep, keys = swept(opened)

@@ -187,7 +187,7 @@ def test_runs_can_be_put_down_now_and_measured_later(mnfpn: Mnfpn) -> None:
 
 
 def test_only_what_is_left_is_to_measure(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a dry run, in a sweep that is put down, and in one that has nothing left; one run is one run."""
+    """In a dry run, in a sweep that is stored, and in one that has nothing left; one run is one run."""
     quickly(monkeypatch)
     stored = ("--runtime", "eager,fused", "--store", "runs.db")
     assert mnfpn("sweep", "--size", "64", "--store", "runs.db").code == 0
@@ -226,7 +226,7 @@ def test_a_dry_run_says_how_many_runs_and_how_long(mnfpn: Mnfpn) -> None:
 
 @pytest.mark.slow
 def test_a_sweep_that_is_killed_twice_ends_with_every_run_once(mnfpn: Mnfpn) -> None:
-    """SIGKILL comes at any moment; what was put down is there, and going on measures the rest, and no run twice."""
+    """SIGKILL comes at any moment; what was stored is there, and resuming measures the rest, and no run twice."""
     command = [sys.executable, "-m", "mnfpn_cli", "sweep"]
     begin = [*command, *SMALL, *QUICK, "--store", "runs.db"]
     for arguments, enough in ((begin, 1), ([*command, "--resume", "--store", "runs.db"], 3)):
@@ -333,7 +333,7 @@ def test_a_recommendation_takes_measured_runs(mnfpn: Mnfpn, tmp_path: Path) -> N
 
 
 def test_a_note_is_one_line_in_a_pipe_and_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """However long it is; a terminal breaks it itself. Of another sweep the same is not told again."""
+    """However long it is; a terminal breaks it itself. Of another sweep the same is not printed again."""
     told = set[str]()
     for number in (0, 1):
         with sweep_bar([], told) as tell:
@@ -397,7 +397,7 @@ def test_a_sweeps_command_is_kept_without_the_store(mnfpn: Mnfpn) -> None:
     ],
 )
 def test_a_cluster_that_does_not_answer_leaves_no_sweep(mnfpn: Mnfpn, address: str, code: int, message: str) -> None:
-    """It is asked before anything is put down, so that nothing is left to go on with."""
+    """It is asked before anything is stored, so that nothing is left to resume."""
     outcome = mnfpn("sweep", "--size", "64", *QUICK, "--ray", address, "--store", "runs.db")
     assert outcome.code == code
     assert f"error: {message}" in outcome.err
@@ -473,7 +473,7 @@ def test_runs_of_another_machine_stay_failed(mnfpn: Mnfpn, monkeypatch: pytest.M
 def test_a_runtime_that_cannot_run_here_is_a_failure_where_it_is_named(
     mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not where all are asked for: it is told, and counted apart from what failed; as in bench."""
+    """Not where all are asked for: it is listed, and counted apart from what failed; as in bench."""
     quickly(monkeypatch, no_graphs)
     every = mnfpn("sweep", "--size", "64", "--runtime", "all", "--store", "all.db")
     assert (every.code, every.err) == (0, "")
@@ -522,7 +522,7 @@ def test_going_on_with_what_is_finished_says_so(mnfpn: Mnfpn) -> None:
 
 
 def test_a_budget_that_leaves_nothing_is_reported(mnfpn: Mnfpn) -> None:
-    """And no sweep is put down."""
+    """And no sweep is stored."""
     outcome = mnfpn("sweep", "--size", "64", "--max-parameters", "1", "--store", "runs.db")
     assert outcome.code == 1
     assert "error: no run is within the budget: 1 are beyond it" in outcome.err
