@@ -230,7 +230,7 @@ def test_what_no_gradient_reaches_is_told(how: str) -> None:
     """However it is cut off."""
     audit = audit_of(Cut(how))
     assert reported(audit) == [("without_gradient", ("two",), 12)]
-    assert "reaches no output" in audit.findings[0].message
+    assert "no gradient flows from any output" in audit.findings[0].message
 
 
 def test_what_is_frozen_while_the_rest_is_not_is_told() -> None:
