@@ -112,7 +112,7 @@ def test_a_gate_on_time_is_refused_between_results_that_were_not_measured_alike(
             WarningRecord(kind="load", cause="a load", helps=""),
         )
     )
-    with pytest.raises(UsageError, match=r"^fail_if_slower: must be of results .* alike, but one differs$"):
+    with pytest.raises(UsageError, match=r"^fail_if_slower: needs results .* alike, but one differs$"):
         check_gates_apply(result, Gates(slower=0.05))
     check_gates_apply(result, Gates())
 
@@ -122,7 +122,7 @@ def test_a_gate_on_size_is_refused_only_between_passes_of_another_kind() -> None
     check_gates_apply(
         compared(warnings=(WarningRecord(kind="other_machine", cause="cpu differs", helps=""),)), Gates(larger=0.02)
     )
-    with pytest.raises(UsageError, match=r"^fail_if_larger: must be of results .* but input differs$"):
+    with pytest.raises(UsageError, match=r"^fail_if_larger: needs results .* but input differs$"):
         check_gates_apply(
             compared(warnings=(WarningRecord(kind="other_input", cause="input differs", helps=""),)), Gates(larger=0.02)
         )
