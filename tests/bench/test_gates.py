@@ -112,7 +112,7 @@ def test_a_gate_on_time_is_refused_between_results_that_were_not_measured_alike(
             WarningRecord(kind="load", cause="a load", helps=""),
         )
     )
-    with pytest.raises(UsageError, match=r"^fail_if_slower: needs results .* alike, but one differs$"):
+    with pytest.raises(UsageError, match=r"^fail_if_slower: needs results .* the same conditions, but one differs$"):
         check_gates_apply(result, Gates(slower=0.05))
     check_gates_apply(result, Gates())
 
