@@ -180,7 +180,7 @@ def miscounted(trace: Trace) -> Iterator[Finding]:
         "miscounted",
         ("",),
         most,
-        f"{rows:,} parameters by rows, {registered:,} by parameters(), {stored:,} by state dict: "
+        f"{rows:,} parameters in the layer tree, {registered:,} in parameters(), {stored:,} in the state dict: "
         f"they differ by up to {most:,}",
         "see the unregistered and shared modules above"
         if rows != registered or stored > registered

@@ -4,22 +4,36 @@ import shlex
 
 from mnfpn_cli.documents.report import NextCommands
 from mnfpn_cli.report.terminal.sweep import NextSteps
-from mnfpn_cli.space.runs import Run, bench_arguments, network_arguments
+from mnfpn_cli.settings.overrides import network_parameters
+from mnfpn_cli.space.runs import Execution, Run
+from mnfpn_cli.text import Parameter, as_arguments
 
 
 def measuring(run: Run) -> str:
     """Return the command that measures a run."""
-    return f"mnfpn {shlex.join(bench_arguments(run))}"
+    return f"mnfpn {shlex.join(['bench', *_network(run), *as_arguments(_execution(run.execution))])}"
 
 
 def next_commands(run: Run) -> NextCommands:
     """Return the commands that inspect, export and measure a run."""
-    network = network_arguments(run)
+    network = _network(run)
     return NextCommands(
         inspect=f"mnfpn {shlex.join(['summary', *network])}",
         export=f"mnfpn {shlex.join(['export', '--format', 'onnx', '--output', 'network.onnx', *network])}",
         measure=measuring(run),
     )
+
+
+def _network(run: Run) -> list[str]:
+    """Return the arguments for a run's network and size, as every command takes them."""
+    return as_arguments([*network_parameters(run.settings), ("size", str(run.size))])
+
+
+def _execution(execution: Execution) -> list[Parameter]:
+    """Return the parameters of an execution that are not defaults."""
+    names, default = ("batch", "runtime", "device", "dtype", "threads"), Execution()
+    given = [(name, str(value)) for name in names if (value := getattr(execution, name)) != getattr(default, name)]
+    return [*given, *[("train", "")] * execution.train]
 
 
 SWEEP = "mnfpn sweep --store STORE"

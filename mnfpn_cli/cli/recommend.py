@@ -8,7 +8,8 @@ from typer import Option
 from mnfpn_cli.cli.completion import offering, runtime_words
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.options import OutputOptions, device_option, whole
-from mnfpn_cli.cli.sweep_options import BudgetOptions, RunFilter, StoreOption, choose_runs, device_filter
+from mnfpn_cli.cli.space_options import BudgetOptions
+from mnfpn_cli.cli.store_options import RunFilter, StoreOption, choose_runs, device_filter
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.settings.execution import check_device_name, choose_runtimes
 from mnfpn_cli.text import as_option

@@ -8,7 +8,9 @@ from mnfpn_cli.cli.groups import command_line, grouped
 from mnfpn_cli.cli.measuring import SamplingOptions
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.cli.paths import check_not_read
-from mnfpn_cli.cli.sweep_options import BudgetOptions, OptionalStoreOption, SpaceOptions, SweepOptions
+from mnfpn_cli.cli.space_options import BudgetOptions, SpaceOptions
+from mnfpn_cli.cli.store_options import OptionalStoreOption
+from mnfpn_cli.cli.sweep_options import SweepOptions
 from mnfpn_cli.errors import UsageError
 
 if TYPE_CHECKING:

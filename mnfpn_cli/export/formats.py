@@ -51,7 +51,7 @@ def check_dynamic(settings: "NetworkSettings", format: Format) -> None:
         UsageError: where it cannot.
     """
     if format == "safetensors":
-        rule = "must not be given with `format` safetensors, which holds only weights, no sizes"
+        rule = "cannot be used with `format` safetensors, which holds only weights, no sizes"
         raise UsageError(Problem("`dynamic`", rule))
     if settings.made_for is not None:
         rule = (

@@ -190,7 +190,7 @@ def _check_parts(settings: NetworkSettings) -> None:
             raise SettingsError("pyramid", rule, "a pyramid")
     elif settings.pyramid is None:
         reason = "nothing would come out" if head.kind == "none" else "it classifies the pyramid's levels"
-        raise SettingsError("pyramid", f"must not be null with head.kind '{head.kind}': {reason}", "null")
+        raise SettingsError("pyramid", f"must not be null with head.kind '{head.kind}': {reason}")
     if isinstance(head, LevelClassifiersHead) and head.size and head.pool == "average":
         raise SettingsError("head.size", "must be null with head.pool 'average', which takes any size", head.size)
 

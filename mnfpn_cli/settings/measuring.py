@@ -74,7 +74,7 @@ def sampling(
         UsageError: where a time is not finite or is negative, or two options contradict each other.
     """
     if passes is not None and precision is not None:
-        raise UsageError(Problem("`precision`", "has no meaning with `passes`, which fixes the number of passes"))
+        raise UsageError(Problem("`precision`", "cannot be used with `passes`, which fixes the number of passes"))
     least = _seconds("`min_time`", min_time_s, DEFAULT_MIN_TIME_S if passes is None else 0.0)
     most = _seconds("`max_time`", max_time_s, max(DEFAULT_MAX_TIME_S, least) if passes is None else math.inf)
     if max_time_s is not None and min_time_s is None:

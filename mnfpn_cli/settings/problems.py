@@ -130,8 +130,9 @@ class SettingsProblem(Problem):
 class SettingsError(UsageError):
     """Several settings break a rule together."""
 
-    def __init__(self, where: str, rule: str, got: object) -> None:
-        self.problem = SettingsProblem(where, rule, str(got), path=tuple(where.split(".")), between=True)
+    def __init__(self, where: str, rule: str, got: object = None) -> None:
+        value = None if got is None else str(got)
+        self.problem = SettingsProblem(where, rule, value, path=tuple(where.split(".")), between=True)
         super().__init__(self.problem)
 
 

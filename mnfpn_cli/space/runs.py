@@ -13,7 +13,6 @@ from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import flatten, network_parameters, non_defaults
-from mnfpn_cli.text import Parameter, as_arguments
 
 KEY_VERSION = 1
 """Increased when a change of mnfpn makes earlier measurements of the same run incomparable: all keys change."""
@@ -95,23 +94,6 @@ def run_key(run: Run, machine: str) -> str:
     }
     text = json.dumps(determined, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def bench_arguments(run: Run) -> list[str]:
-    """Return the arguments of ``mnfpn`` that measure a run: ``bench`` and its options."""
-    return ["bench", *network_arguments(run), *as_arguments(_execution_parameters(run.execution))]
-
-
-def network_arguments(run: Run) -> list[str]:
-    """Return the arguments for a run's network and size, as every command takes them."""
-    return as_arguments([*network_parameters(run.settings), ("size", str(run.size))])
-
-
-def _execution_parameters(execution: Execution) -> list[Parameter]:
-    """Return the parameters of an execution that are not defaults."""
-    names, default = ("batch", "runtime", "device", "dtype", "threads"), Execution()
-    given = [(name, str(value)) for name in names if (value := getattr(execution, name)) != getattr(default, name)]
-    return [*given, *[("train", "")] * execution.train]
 
 
 RUN_KEYS = frozenset(("size", "batch", "runtime", "device", "dtype", "threads", "train"))

@@ -263,16 +263,16 @@ def match(name: str, theirs: Iterable[str], ours: Iterable[str], plan: NetworkPl
         if part is None or (part in needed and not names.belongs_to_absent_level(part))
     ]
     if lacking or too_many:
-        lacks = [f"it lacks {_few(lacking)}"] if lacking else []
-        has = [f"the network has no place for {_few(too_many)}"] if too_many else []
-        raise UsageError(
-            Problem(
-                name,
-                f"must be a checkpoint of this network (it has {len(sources)} of its {len(ours)} names, in "
-                f"{names.layout} layout), but {', and '.join(lacks + has)}",
-            )
-        )
+        found = f"it has {len(sources)} of its {len(ours)} names, in {names.layout} layout"
+        raise UsageError(Problem(name, _refusal(found, lacking, too_many)))
     return Match(names.layout, sources, tuple(rest), tuple(missing))
+
+
+def _refusal(found: str, lacking: Sequence[str], too_many: Sequence[str]) -> str:
+    """Return the rule that a checkpoint breaks, with the keys that it lacks and those that fit nowhere."""
+    lacks = [f"it lacks {_few(lacking)}"] if lacking else []
+    has = [f"the network has no place for {_few(too_many)}"] if too_many else []
+    return f"must be a checkpoint of this network ({found}), but {', and '.join(lacks + has)}"
 
 
 def _recognise(theirs: Sequence[str], ours: Sequence[str], plan: NetworkPlan, whole: NetworkPlan) -> Names:

@@ -76,7 +76,7 @@ ROWS: list[tuple[list[str], int, str]] = [
         2,
         "--precision: must be more than 0 and less than 100%, as 1% or 0.01, got 'nan'",
     ),
-    (["bench", "--precision", "2%", "--passes", "5"], 2, "--precision: has no meaning with --passes"),
+    (["bench", "--precision", "2%", "--passes", "5"], 2, "--precision: cannot be used with --passes"),
     (["bench", "--runtime", "tensorrt"], 2, "--runtime: must be one of eager, channels-last, "),
     (
         ["bench", "--runtime", "eager", "--channels-last"],

@@ -157,7 +157,7 @@ REFUSED: list[tuple[list[str], str]] = [
     ),
     (
         ["--format", "safetensors", "--output", "out", "--dynamic"],
-        "--dynamic: must not be given with --format safetensors, which holds only weights, no sizes\n",
+        "--dynamic: cannot be used with --format safetensors, which holds only weights, no sizes\n",
     ),
     (
         ["--format", "onnx", "--output", "out", "--weights", "none"],

@@ -13,6 +13,7 @@ import pytest
 
 from mnfpn_cli.cli.main import run
 from mnfpn_cli.documents.sweep import MeasuringRecord
+from mnfpn_cli.report.units import size_in_bytes
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.planned import plan_runs
@@ -129,8 +130,14 @@ def test_show_tells_everything_of_a_run(mnfpn: Mnfpn, store: str, keys: list[str
     ):
         assert line in done.out
     environment = recorded().environment
-    for name, value in (("cpu", environment.cpu), ("cores", environment.cores), ("torch", environment.torch)):
-        assert re.search(rf"^{name} +{re.escape(str(value))}$", done.out, re.MULTILINE)
+    software = f"torch {environment.torch}, Python {environment.python}, mnfpn {environment.mnfpn}"
+    for name, value in (
+        ("CPU", f"{environment.cpu}, {environment.cores} cores"),
+        ("memory", size_in_bytes(environment.memory_bytes)),
+        ("software", software),
+        ("system", environment.platform),
+    ):
+        assert re.search(rf"^{name} +{re.escape(value)}$", done.out, re.MULTILINE)
 
 
 def test_show_of_a_run_that_failed_says_why(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:

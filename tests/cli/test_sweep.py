@@ -110,7 +110,7 @@ BAD: list[tuple[list[str], str]] = [
         "--set backbone.blocks: must be a list, got 'x'",
     ),
     (["--store", "x.db", "--run-timeout", "0"], "--run-timeout: must be 1 to 1000000 seconds, got 0"),
-    (["--store", "x.db", "--passes", "5", "--precision", "1%"], "--precision: has no meaning with --passes"),
+    (["--store", "x.db", "--passes", "5", "--precision", "1%"], "--precision: cannot be used with --passes"),
     (
         ["--store", ":memory:", "--dry-run"],
         "--store: must be a file: a database in memory would be lost, got ':memory:'",

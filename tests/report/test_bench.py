@@ -46,7 +46,7 @@ def test_runs_stand_side_by_side_with_the_speed_up_over_the_first() -> None:
     """Median, interval, speed-up, throughput, time to the first result, and the difference."""
     text = lines(timed(SLOW, difference=0.0), timed(FAST, key("fused"), difference=1.9e-6))
     assert "Latency of a pass: input 1×3×600×900, float32, cpu, 2 threads" in text
-    assert "Runtime Median ±95 % × eager Images/s Memory First Differs" in text
+    assert "Runtime Median ±95 % × eager Images/s Added First Differs" in text
     assert "eager 200.1 ms 0.022 % 1.00 4.998 1.500 s 0" in text
     assert "fused 100.1 ms 0.045 % 2.00 9.991 1.500 s 1.9e-06" in text
 
@@ -61,7 +61,7 @@ def test_a_cell_says_where_outputs_cannot_be_compared() -> None:
 def test_one_runtime_alone_has_no_speed_up() -> None:
     """And no difference where none was taken."""
     header = next(line for line in lines(timed(FAST)) if line.startswith("Runtime Median"))
-    assert header == "Runtime Median ±95 % Images/s Memory First"
+    assert header == "Runtime Median ±95 % Images/s Added First"
 
 
 def test_runs_are_named_by_what_differs() -> None:

@@ -44,7 +44,7 @@ def test_options_set_the_sampling_and_the_others_have_defaults(options: dict[str
 
 
 REFUSED: list[tuple[str, dict[str, float], str]] = [
-    ("precision with passes", {"passes": 5, "precision": 0.01}, "precision: has no meaning with passes"),
+    ("precision with passes", {"passes": 5, "precision": 0.01}, "precision: cannot be used with passes"),
     ("negative least", {"min_time_s": -1.0}, "min_time: must be a finite number of seconds, 0 or more, got -1"),
     ("endless least", {"min_time_s": inf}, "min_time: must be a finite number of seconds, 0 or more, got inf"),
     ("negative most", {"max_time_s": -0.5}, "max_time: must be a finite number of seconds, 0 or more, got -0.5"),

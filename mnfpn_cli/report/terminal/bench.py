@@ -131,7 +131,7 @@ def _latency_table(document: BenchDocument, name: Callable[[RunConditions], str]
     columns[f">{one.capitalize()}s/s"] = lambda run: scaled(run.throughput_per_s)
     if any(run.energy_j_per_image is not None for run in document.runs):
         columns[f">J/{one}"] = lambda run: scaled(run.energy_j_per_image) if run.energy_j_per_image else ""
-    columns[">Memory"] = lambda run: "" if run.added_memory_bytes is None else size_in_bytes(run.added_memory_bytes)
+    columns[">Added"] = lambda run: "" if run.added_memory_bytes is None else size_in_bytes(run.added_memory_bytes)
     columns[">First"] = lambda run: seconds(run.first_result_s.prepare + run.first_result_s.pass_)
     if any(run.comparable is not None for run in document.runs):
         columns[">Differs"] = lambda run: difference(run.comparable, run.max_difference)
@@ -168,8 +168,8 @@ def _column_notes(document: BenchDocument) -> Report:
     """What the columns mean that need an explanation."""
     kinds = {run.device.partition(":")[0] for run in document.runs if run.added_memory_bytes is not None}
     meanings = {
-        "cpu": "Memory on the CPU: what the resident set of the process grew by, from preparing to warm.",
-        "cuda": "Memory on CUDA: what torch's allocator handed out from preparing to warm.",
+        "cpu": "Added memory on the CPU: what the resident set of the process grew by, from preparing to warm.",
+        "cuda": "Added memory on CUDA: what torch's allocator handed out from preparing to warm.",
     }
     lines = [meaning for kind, meaning in meanings.items() if kind in kinds]
     if any(run.comparable is not None for run in document.runs):
@@ -287,7 +287,7 @@ def _fvcore(cost: CostRecord) -> str:
 def environment_table(machine: EnvironmentRecord) -> Table:
     """Hardware, software and time of a measurement."""
     rows = [
-        ("CPU", f"{machine.cpu}, {machine.cores} cores"),
+        ("CPU", machine.cpu if machine.cores is None else f"{machine.cpu}, {counted(machine.cores, 'core')}"),
         ("GPU", _gpu(machine) if machine.gpu else ""),
         ("memory", size_in_bytes(machine.memory_bytes)),
         ("software", f"torch {machine.torch}, Python {machine.python}, mnfpn {machine.mnfpn}"),

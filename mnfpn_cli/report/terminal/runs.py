@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.points import words_of
-from mnfpn_cli.report.terminal.bench import half_width
+from mnfpn_cli.report.terminal.bench import environment_table, half_width
 from mnfpn_cli.report.terminal.tables import Forms, Phrases, Report, command, note, pairs, table, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, seconds_range, size_in_bytes
 from mnfpn_cli.settings.overrides import non_defaults
 
 if TYPE_CHECKING:
-    from mnfpn_cli.documents.records import EnvironmentRecord
     from mnfpn_cli.documents.runs import RunsMergeDocument, RunsPruneDocument
     from mnfpn_cli.report.terminal.tables import Cell, Table
     from mnfpn_cli.settings.network import NetworkSettings
@@ -233,7 +232,7 @@ def show_report(row: ListedRun, results: Sequence[Result], again: str) -> Report
         _cost(row),
         *_results(results),
         *_newest(row),
-        *([_environment(measured.environment)] if measured else []),
+        *([environment_table(measured.environment)] if measured else []),
         *(note(f"Failed: {row.result.reason}", "red") for _ in [0] if row.result and row.result.status == "failed"),
         *(warning(f"{one.cause}. What helps: {one.helps}.") for one in (measured.warnings if measured else ())),
         command(f"Again: {again}"),
@@ -333,15 +332,11 @@ def _newest(row: ListedRun) -> list[Table]:
         ("peak memory", size_in_bytes(memory) if memory else "not known"),
         ("ended by", measured.run.ended_by),
     ]
-    return [pairs("The newest of them", rows)]
+    return [pairs("Newest result", rows)]
 
 
 def _corrected(median: float, drift: float) -> str:
     return f"{seconds(median / drift)}: the baseline took {drift:.2f} × its first time"
-
-
-def _environment(environment: EnvironmentRecord) -> Table:
-    return pairs("Environment", [(key, as_text(value)) for key, value in environment if value is not None])
 
 
 def removed_report(document: RunsPruneDocument) -> Report:
