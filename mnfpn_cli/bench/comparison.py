@@ -41,7 +41,8 @@ class ComparedSide:
         input: the input of a pass.
         origin: where the network comes from.
         figures: the exact figures, by the keys of ``FIGURES``.
-        difference: the largest relative difference from eager float32; None where there was nothing to compare with.
+        difference: the largest relative difference from eager float32; infinite where outputs cannot be compared, None
+            where there was nothing to compare with.
     """
 
     name: str

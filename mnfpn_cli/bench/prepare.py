@@ -67,7 +67,8 @@ class Ready:
         run: runs one pass.
         first: the time to the first result.
         warm_up: the passes of warm-up.
-        difference: the largest relative difference from eager float32; None where there was nothing to compare with.
+        difference: the largest relative difference from eager float32; infinite where outputs cannot be compared, None
+            where there was nothing to compare with.
         peak_memory_bytes: the peak from preparing to the end of warm-up; None where torch does not count it.
         added_memory_bytes: that peak less the memory in use before; None where torch does not count it.
         warnings: reasons to trust the outputs, or the time, less.

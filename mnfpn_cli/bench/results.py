@@ -176,7 +176,7 @@ class Benchmark:
     Attributes:
         case: what was run, and how.
         costs: the cost at each size.
-        runs: all runs, in the order in which they were asked for.
+        runs: all runs, in the order in which they were asked for; those of sizes that do not fit come last.
         warnings: reasons to trust the figures less.
         environment: the machine and its software.
         weights: the checkpoint in the network; None where none was given.

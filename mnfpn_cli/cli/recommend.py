@@ -57,7 +57,7 @@ def recommend(
     wanted = choose_runs(runs, filters, "measured runs")
     found = choose(wanted, limits, largest_product(runs))
     document = recommend_document(found, OBJECTIVE, drift, next_commands)
-    emit(recommend_report(document, words), document, output)
+    emit(recommend_report(document, words, {one.key: one.planned.run for one in wanted}), document, output)
     if not any(one.picks for one in found):
         raise MnfpnError(f"no measured run is within {words}")
 

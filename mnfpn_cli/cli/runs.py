@@ -243,6 +243,7 @@ def export(
     """
     from mnfpn_cli.cli.command_lines import measuring
     from mnfpn_cli.cli.output import write_bytes
+    from mnfpn_cli.cli.words import as_options
     from mnfpn_cli.report.run_files import runs_bytes
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.sweep.documents import export_document
@@ -251,9 +252,9 @@ def export(
     with open_store(store) as opened:
         document = export_document(_rows(opened, status, sweep), measuring)
     if output is not None:
-        write_bytes(output, runs_bytes(form, document))
+        write_bytes(output, runs_bytes(form, document, as_options))
     if json or output is None:
-        sys.stdout.write(runs_bytes("json" if json else form, document).decode())
+        sys.stdout.write(runs_bytes("json" if json else form, document, as_options).decode())
 
 
 def _form(asked: str | None, output: Path | None, *, json: bool) -> str:

@@ -57,7 +57,7 @@ def read_processes() -> tuple[Process, ...]:
 
 
 def allowed_cpus() -> list[int] | None:
-    """Return the numbers of the CPUs that this process may run on; None on macOS and Windows, which have none."""
+    """Return the CPUs that this process may run on; None where the system does not tell (macOS, Windows)."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 

@@ -88,7 +88,7 @@ class RunConditions(Record):
     cold_cache: bool = Field(description="Whether caches are cleared before each timed pass.")
 
 
-POSITION = "Position of the run in the order in which runs and not_run were asked for; 0 for the first."
+POSITION = "Position of the run among runs and not_run together; sizes that do not fit come last."
 
 
 class FirstResult(Record):

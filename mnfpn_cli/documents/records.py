@@ -162,7 +162,7 @@ class WarningRecord(Record):
 
     kind: str = Field(description="The kind in one word: load, steal, cpu_quota, threads, clock, ….")
     cause: str = Field(description="What was observed, with figures.")
-    helps: str = Field(description="What to do about it.")
+    helps: str = Field(description="What to do about it; empty where nothing need be done.")
 
     def within(self, where: str) -> Self:
         """Return the warning with the place that it concerns in front of its cause."""

@@ -25,7 +25,7 @@ class StoredRunRecord(PlannedRun, KeyRecord):
     machine: str = Field(
         description="Kind of the machine that measured the run; for a pending run, the kind that it is for."
     )
-    worker: str | None = Field(description="Name of the machine that measured the run.")
+    worker: str | None = Field(description="Name of the worker that measured the run: a machine, or a GPU of one.")
     latency_s: LatencyRecord | None = Field(description="Time of a pass, in seconds.")
     drift: Ratio | None = Field(
         description="Time of the baseline run then over its first time; null where the baseline run did not drift."
@@ -42,6 +42,15 @@ class StoredRunRecord(PlannedRun, KeyRecord):
     command: str = Field(description="Command that measures the run again.")
 
 
+class NamedRunRecord(StoredRunRecord):
+    """A run among others, with what tells it from them."""
+
+    identity: dict[str, str] = Field(
+        description="Settings in which these runs differ, by parameter; where none differs, those that are not the "
+        "defaults."
+    )
+
+
 class ResultRecord(Record):
     """One result of measuring a run. A key is null where it was not measured."""
 
@@ -50,7 +59,7 @@ class ResultRecord(Record):
     status: Literal["done", "failed"] = Field(description="Whether the measurement is done or failed.")
     worker: str = Field(description="Name of the worker: a machine, or a GPU of one.")
     started: str = Field(description="When the measurement began: UTC, in ISO 8601.")
-    finished: str = Field(description="When its measurement ended: UTC, in ISO 8601.")
+    finished: str = Field(description="When the measurement ended: UTC, in ISO 8601.")
     reason: str | None = Field(
         description="Why the run failed, or why its layers were not timed; null where neither is so."
     )
@@ -68,7 +77,7 @@ class RunsListDocument(Document):
     command: Literal["runs list"] = Field("runs list", description="The command that made the document.")
     store: str = Field(description="Name of the store, without passwords.")
     sweeps: tuple[SweepRecord, ...] = Field(description="Sweeps of the store, newest first.")
-    runs: tuple[StoredRunRecord, ...] = Field(description="Runs of the store, newest first, then pending runs.")
+    runs: tuple[NamedRunRecord, ...] = Field(description="Runs of the store, newest first, then pending runs.")
 
 
 class RunsShowDocument(Document):

@@ -61,12 +61,15 @@ def _settings_schema() -> dict[str, Any]:
 
 def document_name(command: str) -> str:
     """Return the name of a command's document, as ``runs`` for ``runs list``; an unknown command stays as it is."""
-    name = command.partition(" ")[0]
-    if name not in DOCUMENTS:
-        return command
+    first = command.partition(" ")[0]
+    names = [first] if first in DOCUMENTS else DOCUMENTS
+    return next((name for name in names if command in _commands(name)), command)
+
+
+def _commands(name: str) -> set[str]:
+    """Return the commands that make a document."""
     whole = schema(name)
-    commands = {form["properties"]["command"]["const"] for _, form in records(whole, whole["$defs"])}
-    return name if command in commands else command
+    return {form["properties"]["command"]["const"] for _, form in records(whole, whole["$defs"])}
 
 
 def keys(name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

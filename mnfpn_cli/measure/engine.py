@@ -220,7 +220,7 @@ class StoppingRule(ABC):
             return None
         if self.spent >= self.sampling.max_time_s:
             return "max_time"
-        if self.rounds < self.next_check:
+        if self.rounds + self.block <= self.next_check:  # the block that ends nearest to the round that is due
             return None
         self.next_check = int(self.rounds * GROWTH) + 1
         return self._precise(runs)

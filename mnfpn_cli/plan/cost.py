@@ -15,6 +15,7 @@ from mnfpn_cli.plan.steps import (
     PoolStep,
     ResizeStep,
     Step,
+    Walk,
     backbone_steps,
     walk,
 )
@@ -98,8 +99,12 @@ class WholeCost:
 
 def network_cost(plan: NetworkPlan, size: Size) -> NetworkCost:
     """Add up what the steps of a network cost on one image of ``size``, part by part."""
-    walked = walk(plan, size)
-    backbone = _backbone_cost(plan.backbone, size, walked.tapped)
+    return walked_cost(walk(plan, size))
+
+
+def walked_cost(walked: Walk) -> NetworkCost:
+    """Add up the same for a network that was walked through already, as a space does for each of its networks."""
+    backbone = _backbone_cost(walked.plan.backbone, walked.size, walked.tapped)
     return NetworkCost(backbone, _total(walked.pyramid), _total(walked.head))
 
 
@@ -144,9 +149,13 @@ def memory_needed(plan: NetworkPlan, input: NetworkInput, dtype: DType) -> int:
 
 def activation_bytes(plan: NetworkPlan, input: NetworkInput, dtype: DType) -> int:
     """Bytes of the input and the feature maps alive together at the peak, for the whole batch."""
-    walked = walk(plan, input.size)
-    alive = _after_backbone(plan.backbone, input.size, walked.tapped, dtype)
-    return input.batch * _run(alive, walked.pyramid + walked.head, dtype).peak
+    return input.batch * walked_activation_bytes(walk(plan, input.size), dtype)
+
+
+def walked_activation_bytes(walked: Walk, dtype: DType) -> int:
+    """Bytes of the same for one image, for a network that was walked through already."""
+    alive = _after_backbone(walked.plan.backbone, walked.size, walked.tapped, dtype)
+    return _run(_run(alive, walked.pyramid, dtype), walked.head, dtype).peak
 
 
 class _Alive(NamedTuple):

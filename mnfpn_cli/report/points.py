@@ -10,7 +10,7 @@ from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.documents.report import FrontierRecord, FrontierRun, MovedRecord, ReportDocument
 from mnfpn_cli.space.frontier import TimingGroup, largest_product, measured_frontier
 from mnfpn_cli.space.planned import capacity_share
-from mnfpn_cli.space.runs import identifying_columns
+from mnfpn_cli.space.runs import identities
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
     from mnfpn_cli.sweep.documents import Command
     from mnfpn_cli.sweep.drift import MovedBaseline
-
-IN_COLUMNS = ("size", "batch", "runtime", "device", "train")
-"""Fields that have columns of their own in reports, and so are not in the names of runs."""
 
 CAPACITY = (
     "Capacity is in per cent of the largest here: the geometric mean of four shares, of the channels of the "
@@ -107,16 +104,10 @@ def points_of(runs: Sequence[StoredRun], sweeps: Sequence[Sweep], baselines: Seq
             drift=drifts.get(run.key),
             on_frontier=run.key in on_frontier,
         )
-        for run, words in zip(runs, words_of(runs), strict=True)
+        for run, words in zip(runs, identities([one.planned.run for one in runs]), strict=True)
     }
     lines = {group: [points[run.key] for run in best] for group, best in frontier.items()}
     return Points(list(points.values()), lines, sweeps, moved_baselines(baselines))
-
-
-def words_of(runs: Sequence[StoredRun]) -> list[dict[str, str]]:
-    """Return the settings that name each run: those in which the runs differ, else those that are not the default."""
-    columns = identifying_columns([one.planned.run for one in runs], IN_COLUMNS)
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def name_of(words: Mapping[str, str]) -> str:
@@ -151,4 +142,5 @@ def _frontier_run(point: Point, command: Command) -> FrontierRun:
     from mnfpn_cli.sweep.documents import ListedRun, run_record
 
     run = run_record(ListedRun(point.stored, point.drift), command)
-    return FrontierRun(**dict(run), name=point.name, capacity_share=point.capacity_share)
+    words = dict(point.words)
+    return FrontierRun(**dict(run), identity=words, name=point.name, capacity_share=point.capacity_share)

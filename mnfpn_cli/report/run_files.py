@@ -13,7 +13,7 @@ from mnfpn_cli.settings.overrides import flatten
 from mnfpn_cli.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mnfpn_cli.documents.runs import RunsExportDocument, StoredRunRecord
 
@@ -43,8 +43,10 @@ FlatRow = dict[str, Value]
 """A run as a row of a table, by the names of columns; nested fields have dotted names."""
 
 
-def runs_bytes(format_: str, document: RunsExportDocument) -> bytes:
+def runs_bytes(format_: str, document: RunsExportDocument, spell: Callable[[str], str]) -> bytes:
     """Return a file of runs in a format: ``json``, ``csv``, ``parquet`` or ``markdown``.
+
+    ``spell`` spells the parameters that a reason names; JSON has them as they are.
 
     Raises:
         MnfpnError: where the format needs a package that is not installed.
@@ -52,6 +54,7 @@ def runs_bytes(format_: str, document: RunsExportDocument) -> bytes:
     if format_ == "json":
         return to_json(document).encode()
     columns, rows = flattened(document.runs)
+    rows = [{**row, "reason": spell(str(row["reason"])) if row["reason"] else None} for row in rows]
     if format_ == "parquet":
         return _parquet(columns, rows)
     return (_csv if format_ == "csv" else _markdown)(columns, rows).encode()

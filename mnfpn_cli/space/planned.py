@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from mnfpn_cli.documents.records import CapacityRecord, PlannedCost, PlannedRun
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.plan.cost import activation_bytes, network_cost
+from mnfpn_cli.plan.cost import walked_activation_bytes, walked_cost
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import image_input
 from mnfpn_cli.plan.steps import Walk, walk
-from mnfpn_cli.settings.input import NetworkInput, Size
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.axes import Invalid, Space
 from mnfpn_cli.space.runs import Execution, Run
@@ -204,14 +204,13 @@ def _plan_space(space: Space, budget: Budget, progress: Progress) -> PlannedSpac
 
 def plan_runs(settings: NetworkSettings, size: Size, executions: Iterable[Execution]) -> Iterator[Planned]:
     """Plan one network at one size, and yield a run for each execution."""
-    plan = plan_network(settings)
-    cost = network_cost(plan, size)
-    total, capacity = cost.total, _capacity(walk(plan, size))
-    image, activations = NetworkInput(1, settings.in_channels, size), dict[str, int]()
+    walked = walk(plan_network(settings), size)
+    cost = walked_cost(walked)
+    total, capacity, activations = cost.total, _capacity(walked), dict[str, int]()
     for execution in executions:
         dtype = execution.dtype
         if dtype not in activations:
-            activations[dtype] = activation_bytes(plan, image, dtype)
+            activations[dtype] = walked_activation_bytes(walked, dtype)
         memory = cost.state_bytes(dtype) + execution.batch * activations[dtype]
         yield Planned(Run(settings, size, execution), Figures(total.parameters, total.macs, memory, capacity))
 
@@ -233,13 +232,6 @@ def capacity_share(capacity: Capacity, most: int) -> float:
     """
     share: float = (capacity.product / most) ** 0.25
     return share
-
-
-def recorded_run(record: PlannedRun) -> Run:
-    """Return the run that a record describes."""
-    image = record.input
-    execution = Execution(record.runtime, record.device, record.dtype, image.batch, record.threads, record.train)
-    return Run(record.settings, Size(image.height, image.width), execution)
 
 
 def planned_run(planned: Planned) -> PlannedRun:

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from mnfpn_cli.plan.levels import resolve
-from mnfpn_cli.settings.execution import DEFAULT_RUNTIME
+from mnfpn_cli.settings.execution import DEFAULT_RUNTIME, LAYERED
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
@@ -18,6 +18,9 @@ KEY_VERSION = 1
 """Increased when a change of mnfpn makes earlier measurements of the same run incomparable: all keys change."""
 
 ANY_DEVICE = "auto"
+
+KEY_DIGITS = 8
+"""The digits of a key that messages and tables print: enough to tell the runs of a store apart."""
 
 PASSES = ("inference", "training")
 """The kinds of pass, indexed by `Execution.train`."""
@@ -47,6 +50,11 @@ class Execution:
     def passes(self) -> str:
         """The kind of pass: ``inference`` or ``training``."""
         return PASSES[self.train]
+
+    @property
+    def has_layers(self) -> bool:
+        """Whether the time of each layer can be measured: of inference, by a runtime that runs layer by layer."""
+        return self.runtime in LAYERED and not self.train
 
     def __str__(self) -> str:
         return f"{self.runtime} on {self.device}, {self.dtype}{', training' * self.train}"
@@ -124,6 +132,16 @@ def identifying_columns(runs: Sequence[Run], apart: Collection[str] = ()) -> dic
         return columns
     own = _changed(runs[0].settings)
     return {key: [word] * len(runs) for key, word in own.items()} or {"": ["the default network"] * len(runs)}
+
+
+IN_COLUMNS = ("size", "batch", "runtime", "device", "train")
+"""Fields that have columns of their own in reports, and so are not in the names of runs."""
+
+
+def identities(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """Return the settings that name each run: those in which the runs differ, else those that are not the default."""
+    columns = identifying_columns(runs, IN_COLUMNS)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def run_namer(runs: Sequence[Run]) -> Callable[[Run], str]:

@@ -21,7 +21,7 @@ from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.input import ITEM_BYTES
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError, describe
-from mnfpn_cli.space.runs import PASSES
+from mnfpn_cli.space.runs import KEY_DIGITS, PASSES
 from mnfpn_cli.store import rows as t
 from mnfpn_cli.store.rows import Status
 
@@ -246,8 +246,6 @@ ROW_NAMES = {
     t.baselines: "baseline timing",
     t.networks: "network",
 }
-KEY_DIGITS = 8
-"""The digits of a key that messages show."""
 
 
 @dataclass(frozen=True, slots=True)

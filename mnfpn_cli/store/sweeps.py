@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.documents.sweep import PlanRecord
-from mnfpn_cli.settings.execution import LAYERED
 from mnfpn_cli.space.planned import Planned
+from mnfpn_cli.space.runs import PASSES, Execution
 from mnfpn_cli.store import rows as t
 from mnfpn_cli.store.errors import PLAN, SAMPLES, check_row
 from mnfpn_cli.store.read import Networks, newest
@@ -40,15 +40,19 @@ REMEASURE_NONE = Remeasure()
 
 def runs_to_remeasure(connection: Connection, keys: Sequence[str], again: Remeasure) -> list[str]:
     """Return the keys of the runs that are not pending and are to be measured again."""
-    query = select(t.runs.c.key, t.runs.c.status, t.runs.c.runtime).where(t.runs.c.status != "pending")
+    query = select(t.runs.c.key, t.runs.c.status, t.runs.c.runtime, t.runs.c.passes).where(t.runs.c.status != "pending")
     rows = list(select_by(connection, query, t.runs.c.key, keys))
     if again.every:
         return [row.key for row in rows]
     chosen = [row.key for row in rows if again.failed and row.status == "failed"]
     if again.for_layers:
-        layered = [row.key for row in rows if row.status == "done" and row.runtime in LAYERED]
+        layered = [row.key for row in rows if row.status == "done" and _execution(row).has_layers]
         chosen += _without_layers(connection, layered)
     return chosen
+
+
+def _execution(row: Row[Any]) -> Execution:
+    return Execution(runtime=row.runtime, train=row.passes == PASSES[True])
 
 
 def mark_pending(connection: Connection, keys: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from mnfpn_cli.documents.records import PlannedRun
 from mnfpn_cli.documents.runs import (
+    NamedRunRecord,
     ResultRecord,
     RunsExportDocument,
     RunsListDocument,
@@ -14,7 +15,7 @@ from mnfpn_cli.documents.runs import (
 )
 from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.space.planned import planned_run
-from mnfpn_cli.space.runs import Run
+from mnfpn_cli.space.runs import Run, identities
 from mnfpn_cli.store.change import Removed
 from mnfpn_cli.store.rows import BaselineTiming, Result, StoredRun, Sweep
 from mnfpn_cli.sweep.drift import drifts_of
@@ -85,7 +86,10 @@ def list_document(store: str, runs: Sequence[ListedRun], sweeps: Sequence[Sweep]
         model=None,
         store=store,
         sweeps=tuple(sweep.record for sweep in sweeps),
-        runs=tuple(run_record(run, command) for run in runs),
+        runs=tuple(
+            NamedRunRecord(**dict(run_record(run, command)), identity=identity)
+            for run, identity in zip(runs, identities([one.stored.planned.run for one in runs]), strict=True)
+        ),
     )
 
 

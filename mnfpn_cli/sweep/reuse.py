@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mnfpn_cli.settings.execution import LAYERED
 from mnfpn_cli.store.rows import StoredRun, Sweep
 
 
@@ -14,7 +13,7 @@ class Reused:
 
     Attributes:
         runs: how many there are.
-        measured_with: the options of the earlier sweep, as ```passes` 6``; None where they are not known.
+        measured_with: the options of the earlier sweep, each parameter in backquotes; None where they are not known.
         wanted: the options of this sweep.
     """
 
@@ -37,8 +36,7 @@ def reused(sweep: Sweep, runs: Sequence[StoredRun], known: Mapping[int, Sweep]) 
     counts = Counter[tuple[str | None, str]]()
     for run in runs:
         if run.measured and run.result and run.result.sweep != sweep.id:
-            execution = run.execution
-            layered = execution.runtime in LAYERED and not execution.train and sweep.plan.measuring.by_layer
+            layered = run.execution.has_layers and sweep.plan.measuring.by_layer
             earlier = known.get(run.result.sweep)
             measured_with, wanted = _options(earlier, layered) if earlier else None, _options(sweep, layered)
             if measured_with != wanted:

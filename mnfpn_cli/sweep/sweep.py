@@ -10,7 +10,6 @@ from statistics import fmean
 from mnfpn_cli.documents.sweep import MeasuringRecord
 from mnfpn_cli.documents.worker import RunRequest
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.settings.execution import LAYERED
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.merge import rescue
@@ -267,6 +266,6 @@ def task_of(run: StoredRun, measuring: MeasuringRecord, is_baseline: bool) -> Ta
         **size._asdict(),
         **asdict(execution),
         sampling=measuring.sampling,
-        by_layer=measuring.by_layer and not is_baseline and execution.runtime in LAYERED and not execution.train,
+        by_layer=measuring.by_layer and not is_baseline and execution.has_layers,
     )
     return Task(work, measuring.timeout_s)

@@ -106,4 +106,4 @@ def check_not_empty(kind: Kind, name: str, output: tuple[int, ...], args: tuple[
         RuntimeError: where its output is empty.
     """
     if kind in WINDOWED and 0 in output and isinstance(args[0], torch.Tensor) and args[0].numel():
-        raise RuntimeError(f"{name} of shape {tuple(args[0].shape)} has an empty output")
+        raise RuntimeError(f"{name} has an empty output for an input of shape {tuple(args[0].shape)}")

@@ -175,10 +175,10 @@ class Names:
 
     def _named(self, layers: Iterable[WeightedLayer]) -> dict[str, list[str]]:
         modules: dict[str, list[str]] = defaultdict(list)
-        for place in layers:
-            name = self._layout.name_of(place.role, place.path, place.variables)
-            if name and name not in modules[place.path]:
-                modules[place.path].append(name)
+        for layer in layers:
+            name = self._layout.name_of(layer.role, layer.path, layer.variables)
+            if name and name not in modules[layer.path]:
+                modules[layer.path].append(name)
         if not self._layout.shares:  # what has several names here is several layers there
             return {path: names for path, names in modules.items() if len(names) == 1}
         return modules

@@ -186,7 +186,7 @@ def test_what_does_no_harm_is_not_accused() -> None:
     assert found(Net()) == []
 
 
-class MovedBaseline(nn.Module):
+class Moved(nn.Module):
     """Stands in the place of a layer, which it keeps in a plain list."""
 
     def __init__(self, layer: nn.Module) -> None:
@@ -214,7 +214,7 @@ def test_a_layer_of_any_network_moved_into_a_list_is_found_and_none_is_accused_b
     name = data.draw(st.sampled_from(layers))
     above, _, last = name.rpartition(".")
     layer = network.get_submodule(name)
-    network.get_submodule(above)._modules[last] = MovedBaseline(layer)
+    network.get_submodule(above)._modules[last] = Moved(layer)
     after = inspect_network(network, [image], names).audit
     assert after is not None
     first = next(one for one in after.findings if one.kind != "stride_gap")

@@ -77,9 +77,10 @@ def test_list_shows_sweeps_runs_and_failures(mnfpn: Mnfpn, store: str, keys: lis
 
 @pytest.mark.parametrize(("status", "count"), [("done", 2), ("failed", 1), ("pending", 1)])
 def test_list_and_export_of_one_status(mnfpn: Mnfpn, store: str, status: str, count: int) -> None:
-    """Only those runs."""
+    """Only those runs; the list has with each what tells it from the others."""
     listed = json.loads(mnfpn("runs", "list", "--store", store, "--json", "--status", status).out)
     assert [one["status"] for one in listed["runs"]] == [status] * count
+    assert all(one.pop("identity") for one in listed["runs"])
     assert listed["runs"] == exported(mnfpn, store, "--status", status)
 
 
@@ -156,6 +157,10 @@ def test_a_reason_is_kept_with_parameters_and_shown_with_options(mnfpn: Mnfpn, t
         assert "it took more than 900 s (--run-timeout)" in mnfpn("runs", *words, "--store", store).out
     (run,) = [one for one in exported(mnfpn, store) if one["status"] == "failed"]
     assert run["reason"] == reason
+    for form in ("csv", "markdown"):
+        text = mnfpn("runs", "export", "--format", form, "--store", store).out
+        assert "it took more than 900 s (--run-timeout)" in text
+        assert "`" not in text
 
 
 def test_text_and_json_give_the_same_threads(mnfpn: Mnfpn, store: str, keys: list[str]) -> None:

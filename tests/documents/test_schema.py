@@ -59,9 +59,22 @@ def test_what_breaks_a_schema_is_found() -> None:
         check_document('{"command": "shapes"}')
 
 
-@pytest.mark.parametrize("command", ["runs list", "runs show", "runs export", "runs merge", "runs prune"])
-def test_a_form_of_a_document_is_known_by_its_command(mnfpn: Mnfpn, command: str) -> None:
+def test_a_document_that_no_schema_describes_is_found() -> None:
+    """So is a command whose document has none."""
+    with pytest.raises(AssertionError, match="no schema describes the documents of mnfpn nonsense"):
+        check_document('{"command": "nonsense"}')
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        *((f"runs {word}", "runs") for word in ("list", "show", "export", "merge", "prune")),
+        ("settings presets", "presets"),
+    ],
+)
+def test_a_form_of_a_document_is_known_by_its_command(mnfpn: Mnfpn, command: str, name: str) -> None:
     """As the document itself has it."""
-    assert mnfpn("schema", command) == mnfpn("schema", "runs")
+    assert mnfpn("schema", command) == mnfpn("schema", name)
+    assert mnfpn("schema", command).code == 0
     assert mnfpn("schema", "runs", "list").code == 2
     assert mnfpn("schema", "runs lists").code == 2

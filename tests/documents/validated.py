@@ -5,7 +5,7 @@ from functools import cache
 
 import jsonschema
 
-from mnfpn_cli.documents.schema import DOCUMENTS, schema
+from mnfpn_cli.documents.schema import DOCUMENTS, document_name, schema
 
 
 @cache
@@ -19,6 +19,7 @@ def check_document(printed: str) -> None:
     if not printed.startswith("{"):
         return
     document = json.loads(printed)
-    name = str(document.get("command")).partition(" ")[0]
-    if name in DOCUMENTS:
+    if "command" in document:
+        name = document_name(document["command"])
+        assert name in DOCUMENTS, f"no schema describes the documents of mnfpn {document['command']}"
         validator(name).validate(document)

@@ -101,7 +101,8 @@ def recommend_of(stored: Stored, most_s: float = 0.1) -> Report:
     """`mnfpn recommend`."""
     found = recommend(stored.runs, Budget(latency_s=most_s), largest_product(stored.runs))
     document = recommend_document(found, OBJECTIVE, [], next_commands)
-    return recommend_report(document, f"--max-latency {most_s}s")
+    runs = {one.key: one.planned.run for one in stored.runs}
+    return recommend_report(document, f"--max-latency {most_s}s", runs)
 
 
 def list_of(stored: Stored) -> Report:
@@ -281,3 +282,15 @@ def test_without_a_run_in_the_budget_the_fastest_is_named(stored: Stored) -> Non
     (line,) = (line for line in as_text(recommend_of(stored, 0.001)).splitlines() if "fastest" in line)
     assert fastest in line
     assert line.endswith("width_mult 0.35, channels 64, 320x320, channels-last.")
+
+
+@pytest.mark.parametrize("of", [recommend_of, list_of])
+def test_runs_that_differ_only_in_the_threads_asked_for_are_told_apart(
+    tmp_path: Path, of: Callable[[Stored], Report]
+) -> None:
+    """Also where both ran with the same: one had them from torch."""
+    more = Made(1.0, LARGE, replace(EAGER, threads=2), 0.03)
+    text = as_text(of(Stored(tmp_path, [Made(1.0, SMALL, latency_s=0.02), more])))
+    (header,) = (line for line in text.splitlines() if "Median" in line)
+    assert "threads" in text
+    assert ("threads" in header) or ("Network" in header)

@@ -8,8 +8,8 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.space.planned import Budget, capacity_share, plan_runs, plan_space, planned_run, recorded_run
-from mnfpn_cli.space.runs import Execution
+from mnfpn_cli.space.planned import Budget, capacity_share, plan_runs, plan_space, planned_run
+from mnfpn_cli.space.runs import Execution, Run
 from tests.space.spaces import space_of
 from tests.strategies import settings_and_size
 
@@ -35,11 +35,15 @@ def test_figures_are_those_of_the_plan(drawn: tuple[NetworkSettings, Size], batc
 def test_a_record_of_a_run_has_all_that_the_run_is_made_of(
     drawn: tuple[NetworkSettings, Size], batch: int, train: bool
 ) -> None:
-    """So that the run can be named by its record."""
+    """Settings, input and every word of its execution."""
     settings, size = drawn
     execution = Execution("eager", "cpu", "bfloat16", batch, threads=3, train=train)
     (planned,) = plan_runs(settings.at(size), size, [execution])
-    assert recorded_run(planned_run(planned)) == planned.run
+    record, run = planned_run(planned), planned.run
+    image = record.input
+    made = Execution(record.runtime, record.device, record.dtype, image.batch, record.threads, record.train)
+    assert Run(record.settings, Size(image.height, image.width), made) == run
+    assert image.channels == settings.in_channels
 
 
 def test_every_combination_is_a_run_once() -> None:

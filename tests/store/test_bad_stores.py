@@ -258,10 +258,10 @@ NAMES: list[tuple[str, str]] = [
 @pytest.mark.parametrize(("name", "rule"), NAMES, ids=[name[:30] for name, _ in NAMES])
 def test_a_name_that_cannot_be_a_store_is_refused(mnfpn: Mnfpn, name: str, rule: str) -> None:
     """Also where a store would be created; the message does not show a password in the name."""
-    for machine, arguments in (("--store", ["list"]), ("OTHER", ["merge", name])):
+    for where, arguments in (("--store", ["list"]), ("OTHER", ["merge", name])):
         done = mnfpn("runs", *arguments, "--store", name)
         assert (done.code, done.out) == (2, "")
-        assert done.err.startswith(f"error: {machine}: {rule}")
+        assert done.err.startswith(f"error: {where}: {rule}")
         assert done.err.count("\n") == 1
         assert "secret" not in done.err
 

@@ -8,6 +8,10 @@ from sqlalchemy import Connection, select, update
 
 from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.settings.input import Size
+from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.space.planned import plan_runs
+from mnfpn_cli.space.runs import Execution, run_key
 from mnfpn_cli.store import rows as t
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
@@ -77,6 +81,17 @@ def test_remeasuring_makes_runs_pending_and_keeps_their_results(store: Store) ->
     run, results = read_run(store, keys[0])
     assert (run.status, run.measured, len(results)) == ("pending", None, 1)
     assert claims.finish(keys[1], result(second))
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_a_run_is_measured_again_for_its_layers_only_if_it_has_layers_to_time(store: Store, train: bool) -> None:
+    """A training step has none."""
+    execution = Execution(device="cpu", train=train)
+    runs = [(run_key(one.run, MACHINE), one) for one in plan_runs(NetworkSettings(), Size(64, 64), [execution])]
+    (key, _), sweep = runs[0], add_sweep(store, PLAN, MACHINE, runs)
+    measure(store, key, result(sweep))
+    add_sweep(store, PLAN, MACHINE, runs, Remeasure(for_layers=True))
+    assert [run.status for run in read_runs(store)] == ["done" if train else "pending"]
 
 
 def test_the_result_of_a_run_is_the_newest_with_its_status(store: Store) -> None:

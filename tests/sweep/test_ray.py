@@ -185,7 +185,7 @@ def test_a_node_that_dies_costs_no_run(
     assert Counter(key for key, _ in workers_of(store)).most_common(1)[0][1] == 1
     assert len(workers_of(store)) == 16
     assert any("is lost" in line and victim_id[:6] in line for line in state.notes)
-    assert {node for _, node in workers_of(store)} <= {
+    assert {worker for _, worker in workers_of(store)} <= {
         f"{socket.gethostname()} ({key[:6]})" for key in _ids(cluster, victim)
     }
 
@@ -213,7 +213,7 @@ def test_a_node_that_joins_measures_too(
         state = run(store, pool, 6, tell=add)
     assert joined.exists()
     assert (state.done, len(workers_of(store))) == (6, 6)
-    assert len({node for _, node in workers_of(store)}) == 2
+    assert len({worker for _, worker in workers_of(store)}) == 2
 
 
 @pytest.mark.slow
@@ -476,7 +476,7 @@ def test_an_address_where_nothing_listens_is_an_error() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nothing listens there, nor will
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(MnfpnError, match=f"ray {address}: does not answer: .*; does the cluster run"):
+        with pytest.raises(MnfpnError, match=f"^ray {address}: does not answer: .*; does the cluster run"):
             _join_at(address)
 
 
@@ -487,7 +487,7 @@ def test_an_address_where_something_else_listens_is_an_error(monkeypatch: pytest
     monkeypatch.setattr(ray_cluster, "ANSWER_S", 3.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(MnfpnError, match=f"ray {address}: something listens there, but no cluster answers within"):
+        with pytest.raises(MnfpnError, match=f"^ray {address}: something listens there, but no cluster answers within"):
             _join_at(address)
 
 

@@ -8,7 +8,7 @@ from mnfpn_cli.documents.bench import NotRunRecord
 from mnfpn_cli.external.origin import describe_inputs, recorded_inputs
 from mnfpn_cli.report.terminal.export import weights_report
 from mnfpn_cli.report.terminal.profile import layers_tables
-from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, table, warning
+from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, recorded_warning, table
 from mnfpn_cli.report.units import (
     count,
     counted,
@@ -76,7 +76,7 @@ def latency_report(document: BenchDocument) -> Report:
         _spread_table(document.runs, name),
         *_spread_notes(document, name),
         *_not_run_table(document, name),
-        *(warning(f"{one.cause}. What helps: {one.helps}.") for one in document.warnings),
+        *map(recorded_warning, document.warnings),
     ]
 
 

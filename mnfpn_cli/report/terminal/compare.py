@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.external.origin import describe_inputs, recorded_inputs
 from mnfpn_cli.report.terminal.bench import ENDED, difference, environment_table
-from mnfpn_cli.report.terminal.tables import Report, note, phrases, table, warning
+from mnfpn_cli.report.terminal.tables import Report, note, phrases, recorded_warning, table
 from mnfpn_cli.report.units import count, counted, scaled, seconds, seconds_range, size_in_bytes
 from mnfpn_cli.text import percent
 
@@ -33,7 +33,7 @@ def compare_tables(document: CompareDocument) -> Report:
     ended = list(dict.fromkeys(run.ended_by for run in document.runs if run.ended_by))
     report += [note(f"Ended by: {', '.join(ENDED[end] for end in ended)}.", "dim")] if ended else []
     for one in document.warnings:
-        report.append(warning(f"{one.cause}." + (f" What helps: {one.helps}." if one.helps else "")))
+        report.append(recorded_warning(one))
     report += [environment_table(document.environment)] if document.environment else []
     if "interrupted" in ended:
         report.append(note("Interrupted: the measurement is incomplete.", "bold yellow"))

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.report.points import CAPACITY, IN_COLUMNS, name_of
+from mnfpn_cli.report.points import CAPACITY, name_of
 from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.terminal.runs import RunNames, runs_report
 from mnfpn_cli.report.terminal.tables import Line, Report, command, note, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
-from mnfpn_cli.space.planned import recorded_run
-from mnfpn_cli.space.runs import identifying_columns
+from mnfpn_cli.space.runs import IN_COLUMNS, identifying_columns
 from mnfpn_cli.text import percent, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mnfpn_cli.documents.records import CapacityRecord, ImageSize
     from mnfpn_cli.documents.report import PickRecord, RecommendationRecord, RecommendDocument
+    from mnfpn_cli.space.runs import Run
 
 MOST_PICKS = 3
 """The most runs of a table, besides the next step; JSON has them all."""
@@ -24,42 +26,45 @@ OBJECTIVE = f"The best run here is the one with the most capacity. {CAPACITY} Tr
 """The rule by which a run is recommended."""
 
 
-def recommend_report(document: RecommendDocument, budget: str) -> Report:
+def recommend_report(document: RecommendDocument, budget: str, runs: Mapping[str, Run]) -> Report:
     """For each machine the best runs, the reasons, the cost of the next step, and the commands to type next.
 
-    ``budget``: the limits in words.
+    Args:
+        document: the recommendations.
+        budget: the limits in words.
+        runs: the measured runs by key, as they were asked for: those that ran with the same threads may differ there.
     """
     report: Report = []
     for found in document.recommendations:
         where = f"{found.device} ({found.machine}), batch {found.batch}{', training steps' * found.train}"
         if not found.picks:
-            report.append(_none_within(found, where, budget))
+            report.append(_none_within(found, where, budget, runs))
             continue
-        report += [*_table(found, f"Within {budget} on {where}"), *_reasons(found, budget)]
+        report += [*_table(found, f"Within {budget} on {where}", runs), *_reasons(found, budget)]
         report += [command(f"{what:8} {line}", "bold") for what, line in found.picks[0].commands]
     return [*report, *(warning(line) for line in document.warnings), note(document.objective, "dim")]
 
 
-def _none_within(found: RecommendationRecord, where: str, budget: str) -> Line:
+def _none_within(found: RecommendationRecord, where: str, budget: str, runs: Mapping[str, Run]) -> Line:
     """Say that no run is within the budget, and name the fastest."""
     fastest = found.fastest
-    settings = {key: words[0] for key, words in identifying_columns([recorded_run(fastest)], IN_COLUMNS).items()}
+    settings = {key: words[0] for key, words in identifying_columns([runs[fastest.key]], IN_COLUMNS).items()}
     name = f"{name_of(settings)}, {_size(fastest.size)}, {fastest.runtime}"
-    runs = f"none of {counted(found.measured, 'measured run')} is within {budget}"
-    return note(f"{where}: {runs}; fastest {seconds(fastest.latency_s.median)}: {name}.")
+    none = f"none of {counted(found.measured, 'measured run')} is within {budget}"
+    return note(f"{where}: {none}; fastest {seconds(fastest.latency_s.median)}: {name}.")
 
 
 def _size(size: ImageSize) -> str:
     return f"{size.height}x{size.width}"
 
 
-def _table(found: RecommendationRecord, title: str) -> Report:
+def _table(found: RecommendationRecord, title: str, runs: Mapping[str, Run]) -> Report:
     """The first picks, and below a line the next step."""
     first = found.picks[:MOST_PICKS]
     picks = [*first, *([found.step] if found.step else [])]
     costs = [pick.cost for pick in picks]
     names = RunNames(
-        identifying_columns([recorded_run(pick) for pick in picks], IN_COLUMNS),
+        identifying_columns([runs[pick.key] for pick in picks], IN_COLUMNS),
         {">Size": [_size(pick.size) for pick in picks], "Runtime": [pick.runtime for pick in picks]},
     )
     figures = {

@@ -10,11 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.report.points import words_of
 from mnfpn_cli.report.terminal.bench import environment_table, half_width
-from mnfpn_cli.report.terminal.tables import Forms, Phrases, Report, command, note, pairs, table, warning
+from mnfpn_cli.report.terminal.tables import (
+    Forms,
+    Phrases,
+    Report,
+    command,
+    note,
+    pairs,
+    recorded_warning,
+    table,
+)
 from mnfpn_cli.report.units import count, counted, scaled, seconds, seconds_range, size_in_bytes
 from mnfpn_cli.settings.overrides import non_defaults
+from mnfpn_cli.space.runs import KEY_DIGITS, identities
 
 if TYPE_CHECKING:
     from mnfpn_cli.documents.runs import RunsMergeDocument, RunsPruneDocument
@@ -144,9 +153,6 @@ def _heading(key: str, texts: Sequence[str]) -> str:
     return f">{name}" if all(text[:1].isdigit() for text in texts) else name
 
 
-KEY_DIGITS = 8
-"""The digits of a key that are printed: enough to tell the runs of a store apart."""
-
 MOST_SWEEPS = 5
 """The most sweeps of a table; JSON has all."""
 
@@ -198,7 +204,7 @@ def _runs_table(store: str, rows: Sequence[ListedRun], total: int) -> Report:
         "Ended (UTC)": [_moment(row.result.finished) if row.result else "" for row in rows],
     }
     keys = {"Key": [row.stored.key[:KEY_DIGITS] for row in rows]}
-    names = RunNames(columns_of(words_of([row.stored for row in rows])), execution)
+    names = RunNames(columns_of(identities([row.stored.planned.run for row in rows])), execution)
     return runs_report(f"{counted(total, 'run')} in {store}", names, figures, keys, fold=True)
 
 
@@ -234,7 +240,7 @@ def show_report(row: ListedRun, results: Sequence[Result], again: str) -> Report
         *_newest(row),
         *([environment_table(measured.environment)] if measured else []),
         *(note(f"Failed: {row.result.reason}", "red") for _ in [0] if row.result and row.result.status == "failed"),
-        *(warning(f"{one.cause}. What helps: {one.helps}.") for one in (measured.warnings if measured else ())),
+        *map(recorded_warning, measured.warnings if measured else ()),
         command(f"Again: {again}"),
     ]
 

@@ -11,6 +11,8 @@ from mnfpn_cli.text import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from mnfpn_cli.documents.records import WarningRecord
+
 
 @dataclass(frozen=True)
 class Line:
@@ -111,6 +113,11 @@ def pairs(title: str, rows: Iterable[tuple[str, str]]) -> Table:
 def note(text: str, style: str = "", indent: int = 0) -> Line:
     """Make a line; control characters, which names of files may have, are escaped."""
     return Line(printable(text), style, indent=indent)
+
+
+def recorded_warning(record: WarningRecord) -> Line:
+    """Make a line of a recorded warning: its cause, and what helps if anything does."""
+    return warning(f"{record.cause}." + (f" What helps: {record.helps}." if record.helps else ""))
 
 
 def warning(text: str) -> Line:

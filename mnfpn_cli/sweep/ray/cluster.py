@@ -92,7 +92,8 @@ def _check_answer(address: str) -> None:
         if address != "auto":
             check_port(address)
         done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S, start_new_session=True)
-        problem = " ".join((done.stdout or done.stderr[-300:]).split()) if done.returncode else ""
+        answer = " ".join((done.stdout or done.stderr[-300:]).split())
+        problem = answer.replace("`", "'") if done.returncode else ""
     except OSError as error:
         problem = str(error)
     except subprocess.TimeoutExpired:
