@@ -6,10 +6,10 @@ from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Document, Ratio, Record, Share
 from mnfpn_cli.documents.records import ComparableRecord, ImageSize, LatencyRecord, PlannedRun, StatusCounts
-from mnfpn_cli.documents.runs import NamedRunRecord
+from mnfpn_cli.documents.runs import StoredRunRecord
 
 
-class FrontierRun(NamedRunRecord):
+class FrontierRun(StoredRunRecord):
     """A run of the frontier."""
 
     name: str = Field(description="What distinguishes the run from the others, in words.")

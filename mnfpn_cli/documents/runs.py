@@ -20,6 +20,10 @@ class KeyRecord(Record):
 class StoredRunRecord(PlannedRun, KeyRecord):
     """A run of a store. A key is null where it was not measured."""
 
+    identity: dict[str, str] = Field(
+        description="Settings in which the runs of the document differ, by parameter; where none differs, those that "
+        "are not the defaults."
+    )
     size: str = Field(description="Size of an image, height first.")
     batch: Count = Field(description="Images in a batch.")
     machine: str = Field(
@@ -40,15 +44,6 @@ class StoredRunRecord(PlannedRun, KeyRecord):
         description="Why the run failed, or why its layers were not timed; null where neither is so."
     )
     command: str = Field(description="Command that measures the run again.")
-
-
-class NamedRunRecord(StoredRunRecord):
-    """A run among others, with what tells it from them."""
-
-    identity: dict[str, str] = Field(
-        description="Settings in which these runs differ, by parameter; where none differs, those that are not the "
-        "defaults."
-    )
 
 
 class ResultRecord(Record):
@@ -77,7 +72,7 @@ class RunsListDocument(Document):
     command: Literal["runs list"] = Field("runs list", description="The command that made the document.")
     store: str = Field(description="Name of the store, without passwords.")
     sweeps: tuple[SweepRecord, ...] = Field(description="Sweeps of the store, newest first.")
-    runs: tuple[NamedRunRecord, ...] = Field(description="Runs of the store, newest first, then pending runs.")
+    runs: tuple[StoredRunRecord, ...] = Field(description="Runs of the store, newest first, then pending runs.")
 
 
 class RunsShowDocument(Document):

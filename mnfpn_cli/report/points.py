@@ -141,6 +141,5 @@ def report_document(points: Points, command: Command, output: str | None = None)
 def _frontier_run(point: Point, command: Command) -> FrontierRun:
     from mnfpn_cli.sweep.documents import ListedRun, run_record
 
-    run = run_record(ListedRun(point.stored, point.drift), command)
-    words = dict(point.words)
-    return FrontierRun(**dict(run), identity=words, name=point.name, capacity_share=point.capacity_share)
+    run = run_record(ListedRun(point.stored, point.drift), point.words, command)
+    return FrontierRun(**dict(run), name=point.name, capacity_share=point.capacity_share)

@@ -88,7 +88,7 @@ def _columns() -> list[str]:
 
 
 def _flat_row(run: StoredRunRecord) -> FlatRow:
-    latency, nested = run.latency_s, ("settings", "input", "latency_s", "cost")
+    latency, nested = run.latency_s, ("identity", "settings", "input", "latency_s", "cost")
     low, high = (latency and latency.ci95) or (None, None)
     figures = {**dict(latency or ()), "ci95_low": low, "ci95_high": high}
     return {

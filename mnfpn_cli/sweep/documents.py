@@ -1,11 +1,10 @@
 """The documents of `mnfpn runs`, and the runs of a store with the drift at which each was measured."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from mnfpn_cli.documents.records import PlannedRun
 from mnfpn_cli.documents.runs import (
-    NamedRunRecord,
     ResultRecord,
     RunsExportDocument,
     RunsListDocument,
@@ -57,13 +56,20 @@ Command = Callable[[Run], str]
 """Return the command line that measures a run."""
 
 
-def run_record(run: ListedRun, command: Command) -> StoredRunRecord:
-    """Return the record of a run of a store."""
+def run_records(runs: Sequence[ListedRun], command: Command) -> tuple[StoredRunRecord, ...]:
+    """Return the records of some runs of a store, each named as among the others."""
+    named = identities([one.stored.planned.run for one in runs])
+    return tuple(run_record(run, identity, command) for run, identity in zip(runs, named, strict=True))
+
+
+def run_record(run: ListedRun, identity: Mapping[str, str], command: Command) -> StoredRunRecord:
+    """Return the record of a run of a store; ``identity``: the settings that name it."""
     stored, result, latency = run.stored, run.result, run.latency
     return StoredRunRecord(
         **dict(executed_run(stored)),
         key=stored.key,
         status=stored.status,
+        identity=dict(identity),
         size=str(stored.size),
         batch=stored.execution.batch,
         machine=stored.machine,
@@ -86,24 +92,22 @@ def list_document(store: str, runs: Sequence[ListedRun], sweeps: Sequence[Sweep]
         model=None,
         store=store,
         sweeps=tuple(sweep.record for sweep in sweeps),
-        runs=tuple(
-            NamedRunRecord(**dict(run_record(run, command)), identity=identity)
-            for run, identity in zip(runs, identities([one.stored.planned.run for one in runs]), strict=True)
-        ),
+        runs=run_records(runs, command),
     )
 
 
 def export_document(runs: Sequence[ListedRun], command: Command) -> RunsExportDocument:
     """Make the document of `mnfpn runs export`."""
-    return RunsExportDocument(settings=None, model=None, runs=tuple(run_record(run, command) for run in runs))
+    return RunsExportDocument(settings=None, model=None, runs=run_records(runs, command))
 
 
 def show_document(run: ListedRun, results: Sequence[Result], command: Command) -> RunsShowDocument:
     """Make the document of `mnfpn runs show`: a run and all of its results, the oldest first."""
+    (record,) = run_records([run], command)
     return RunsShowDocument(
         settings=run.stored.settings,
         model=None,
-        run=run_record(run, command),
+        run=record,
         results=tuple(map(_result_record, results)),
     )
 

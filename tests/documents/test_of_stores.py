@@ -51,7 +51,7 @@ def test_one_quantity_has_one_name(mnfpn: Mnfpn, tmp_path: Path) -> None:
     (recommended,) = json.loads(mnfpn(*words).out)["recommendations"]
     assert len(frontier["runs"]) == len(recommended["picks"]) == 4
     for one in frontier["runs"]:
-        of_report = ("identity", "name", "capacity_share")
+        of_report = ("name", "capacity_share")
         assert {key: value for key, value in one.items() if key not in of_report} == exported[one["key"]]
     for one in recommended["picks"]:
         same = exported[one["key"]].keys() & one.keys() - {"size"}
