@@ -3,7 +3,7 @@
 import shlex
 
 from mnfpn_cli.documents.report import NextCommands
-from mnfpn_cli.report.terminal.sweep import NextSteps
+from mnfpn_cli.documents.sweep import SweepCommands
 from mnfpn_cli.settings.overrides import network_parameters
 from mnfpn_cli.space.runs import Execution, Run
 from mnfpn_cli.text import Parameter, as_arguments
@@ -40,9 +40,9 @@ SWEEP = "mnfpn sweep --store STORE"
 """The command that adds runs to a store."""
 
 
-def after_sweep(store: str) -> NextSteps:
+def after_sweep(store: str) -> SweepCommands:
     """Give the commands to type after a sweep into a store."""
-    return NextSteps(
+    return SweepCommands(
         report=f"mnfpn report --store {store}",
         recommend=f"mnfpn recommend --store {store}",
         list_failed="mnfpn runs list --status failed",

@@ -51,14 +51,14 @@ def recommend(
     from mnfpn_cli.sweep.recommend import recommend as choose
     from mnfpn_cli.sweep.recommend import recommend_document
 
-    words, limits = _as_typed(budget), budget.budget()
+    given, limits = _as_typed(budget), budget.budget()
     filters = _filters(device, runtime, batch)
     runs, drift = _measured(store)
-    wanted = choose_runs(runs, filters, "measured runs")
-    found = choose(wanted, limits, largest_product(runs))
-    document = recommend_document(found, OBJECTIVE, drift, next_commands)
-    emit(recommend_report(document, words, {one.key: one.planned.run for one in wanted}), document, output)
+    found = choose(choose_runs(runs, filters, "measured runs"), limits, largest_product(runs))
+    document = recommend_document(found, OBJECTIVE, given, drift, next_commands)
+    emit(recommend_report(document), document, output)
     if not any(one.picks for one in found):
+        words = ", ".join(f"{as_option(name)} {value}" for name, value in given.items())
         raise MnfpnError(f"no measured run is within {words}")
 
 
@@ -68,16 +68,17 @@ def _measured(store: str) -> "tuple[list[StoredRun], list[str]]":
     Raises:
         MnfpnError: if the store cannot be read, or has no measured run.
     """
-    from mnfpn_cli.report.terminal.sweep import drift_lines
+    from mnfpn_cli.report.terminal.sweep import moved_lines
     from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import baselines
+    from mnfpn_cli.sweep.drift import moved_baselines
 
     with open_store(store) as opened:
         runs = read_runs(opened, status="done")
         if not runs:
             raise MnfpnError(f"--store: no run in {opened.name} is measured yet")
-        return runs, drift_lines(baselines(opened))
+        return runs, moved_lines(moved_baselines(baselines(opened)))
 
 
 def _filters(device: str | None, runtime: str | None, batch: int | None) -> list[RunFilter]:
@@ -97,14 +98,15 @@ def _filters(device: str | None, runtime: str | None, batch: int | None) -> list
     return filters
 
 
-def _as_typed(budget: BudgetOptions) -> str:
-    """Return the budget as it was typed.
+def _as_typed(budget: BudgetOptions) -> dict[str, str]:
+    """Return the limits as they were typed, by parameter.
 
     Raises:
         UsageError: if none was given.
     """
-    given = {as_option(one.name): getattr(budget, one.name) for one in fields(budget)}
-    typed = [f"{option} {value}" for option, value in given.items() if value is not None]
-    if not typed:
-        raise UsageError(f"recommend: must have a budget ({', '.join(given)}); mnfpn report shows the whole frontier")
-    return ", ".join(typed)
+    names = [one.name for one in fields(budget)]
+    given = {name: value for name in names if (value := getattr(budget, name)) is not None}
+    if not given:
+        options = ", ".join(map(as_option, names))
+        raise UsageError(f"recommend: must have a budget ({options}); mnfpn report shows the whole frontier")
+    return given

@@ -1,7 +1,7 @@
 """`mnfpn runs`: list, show, prune, merge and export the runs of a store."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,9 +17,8 @@ from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.text import either
 
 if TYPE_CHECKING:
-    from mnfpn_cli.store.rows import Status
+    from mnfpn_cli.store.rows import BaselineTiming, Status, StoredRun
     from mnfpn_cli.store.store import Store
-    from mnfpn_cli.sweep.documents import ListedRun
 
 STATUSES = ("done", "failed", "pending")
 FORMATS = ("csv", "json", "parquet", "markdown")
@@ -72,14 +71,13 @@ def list_(
     from mnfpn_cli.store.sweeps import sweeps
     from mnfpn_cli.sweep.documents import list_document
 
+    most = limit or (ON_SCREEN if sys.stdout.isatty() and output.output is None else IN_PIPE)
+    in_document = limit if "json" in (output.form, output.file_form) else most  # all runs of a large store take seconds
     with open_store(store) as opened:
-        rows, known = _rows(opened, status, sweep), sweeps(opened)
-        name = opened.name
-    usual = ON_SCREEN if sys.stdout.isatty() and output.output is None else IN_PIPE
-    shown = [one for one in reversed(known) if sweep in (None, one.id)]
-    needs_document = output.json or output.output is not None  # takes seconds for a large store
-    document = list_document(name.strip("'"), rows[:limit] if needs_document else [], shown, measuring)
-    emit(list_report(name, rows, shown, limit or usual), document, output)
+        rows, times = _rows(opened, status, sweep)
+        listed = [one for one in reversed(sweeps(opened)) if sweep in (None, one.id)]
+        document = list_document(opened.name[1:-1], rows, in_document, listed, times, measuring)
+    emit(list_report(document, most), document, output)
 
 
 @runs.command("show", cls=Command)
@@ -102,13 +100,11 @@ def show(
     from mnfpn_cli.store.read import read_run
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import baselines
-    from mnfpn_cli.sweep.documents import listed_runs, show_document
+    from mnfpn_cli.sweep.documents import show_document
 
     with open_store(store) as opened:
-        run, results = read_run(opened, key.lower())
-        (row,) = listed_runs([run], baselines(opened))
-    again = measuring(row.stored.planned.run)
-    emit(show_report(row, results, again), show_document(row, results, measuring), output)
+        document = show_document(*read_run(opened, key.lower()), baselines(opened), measuring)
+    emit(show_report(document), document, output)
 
 
 @runs.command("prune", cls=Command)
@@ -250,7 +246,7 @@ def export(
 
     form = _form(format, output, json=json)
     with open_store(store) as opened:
-        document = export_document(_rows(opened, status, sweep), measuring)
+        document = export_document(*_rows(opened, status, sweep), measuring)
     if output is not None:
         write_bytes(output, runs_bytes(form, document, as_options))
     if json or output is None:
@@ -271,8 +267,8 @@ def _form(asked: str | None, output: Path | None, *, json: bool) -> str:
     return form
 
 
-def _rows(store: "Store", status: str | None, sweep: int | None) -> "list[ListedRun]":
-    """Return the runs of a status and a sweep; None stands for all.
+def _rows(store: "Store", status: str | None, sweep: int | None) -> "tuple[list[StoredRun], Sequence[BaselineTiming]]":
+    """Return the runs of a status and a sweep, the newest first, and all times of baseline runs; None stands for all.
 
     Raises:
         UsageError: if the store has no such sweep.
@@ -280,11 +276,11 @@ def _rows(store: "Store", status: str | None, sweep: int | None) -> "list[Listed
     """
     from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.sweeps import baselines, sweeps
-    from mnfpn_cli.sweep.documents import listed_runs
+    from mnfpn_cli.sweep.documents import newest_first
 
     known = [one.id for one in sweeps(store)] if sweep is not None else []
     if sweep is not None and sweep not in known:
         raise UsageError(
             Problem("--sweep", f"must be a sweep of {store.name}: {', '.join(map(str, known)) or 'none'}", str(sweep))
         )
-    return listed_runs(read_runs(store, sweep, status), baselines(store))  # type: ignore[arg-type]
+    return newest_first(read_runs(store, sweep, status)), baselines(store)  # type: ignore[arg-type]

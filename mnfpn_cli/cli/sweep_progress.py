@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     from mnfpn_cli.cli.options import OutputOptions
     from mnfpn_cli.cli.sweep_options import SweepOptions
-    from mnfpn_cli.documents.sweep import MeasuringRecord
+    from mnfpn_cli.documents.sweep import ExpectedRecord, MeasuringRecord
     from mnfpn_cli.settings.measuring import Sampling
     from mnfpn_cli.space.runs import Run
     from mnfpn_cli.store.rows import StoredRun, Sweep
     from mnfpn_cli.store.store import Store
-    from mnfpn_cli.sweep.start import Chosen, Expected
+    from mnfpn_cli.sweep.start import Chosen
     from mnfpn_cli.sweep.state import State
 
 
@@ -102,7 +102,7 @@ def machine_of(options: SweepOptions) -> str:
 
 def expected_time(
     store: str | None, chosen: Chosen, measuring: MeasuringRecord, sampling: Sampling, options: SweepOptions
-) -> Expected:
+) -> ExpectedRecord:
     """Estimate how long a sweep takes, without writing to the store.
 
     Raises:
@@ -118,15 +118,14 @@ def expected_time(
         return expect(chosen, measuring, sampling, machine, opened, options.repeats())
 
 
-def show_space(chosen: Chosen, expected: Expected | None, output: OutputOptions) -> None:
+def show_space(chosen: Chosen, expected: ExpectedRecord | None, output: OutputOptions) -> None:
     """Print the runs of a space, and which of them would be measured."""
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.sweep import space_report
-    from mnfpn_cli.space.frontier import planned_frontier
     from mnfpn_cli.sweep.start import space_document
 
-    frontier = planned_frontier(chosen.space.runs)
-    emit(space_report(chosen, frontier, expected), space_document(chosen, frontier, expected), output)
+    document = space_document(chosen, expected)
+    emit(space_report(document), document, output)
 
 
 def show_result(store: Store, ran: Sequence[Sweep], states: Sequence[State], output: OutputOptions) -> list[str]:
@@ -137,25 +136,14 @@ def show_result(store: Store, ran: Sequence[Sweep], states: Sequence[State], out
     from mnfpn_cli.cli.command_lines import after_sweep
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.sweep import result_warnings, swept_report
-    from mnfpn_cli.store.read import read_runs
-    from mnfpn_cli.store.sweeps import baselines, sweeps
-    from mnfpn_cli.sweep.reuse import reused_by_any
-    from mnfpn_cli.sweep.state import Swept, failures, swept_document
+    from mnfpn_cli.sweep.state import failures, read_swept, swept_document
 
-    known, by_sweep = {one.id: one for one in sweeps(store)}, {one.id: read_runs(store, one.id) for one in ran}
-    runs = {one.key: one for some in by_sweep.values() for one in some}
-    swept = Swept(
-        store.argument,
-        tuple(ran),
-        tuple(runs.values()),
-        tuple(one for one in baselines(store) if one.sweep in by_sweep),
-        tuple(dict.fromkeys(note for one in states for note in one.notes)),
-        sum(one.skipped for one in states),
-        tuple({left_out.run.key: left_out for one in states for left_out in one.not_run}.values()),
-        tuple(reused_by_any(ran, by_sweep, known)),
-    )
-    emit(swept_report(swept, after_sweep(swept.store)), swept_document(swept, result_warnings(swept)), output)
+    result = read_swept(store, ran, states)
+    warnings = result_warnings(result.reused, result.moved)
+    document = swept_document(result, after_sweep(result.store), warnings)
+    emit(swept_report(document), document, output)
     # If a sweep asked for all runtimes, one that cannot run here is not a failure.
-    by_name = [state for state in states if not known[state.sweep].plan.space.all_runtimes]
+    lenient = {one.id for one in ran if one.plan.space.all_runtimes}
+    by_name = [state for state in states if state.sweep not in lenient]
     not_run = {left_out.run.key: left_out for state in by_name for left_out in state.not_run}
-    return failures(swept.runs, list(not_run.values()))
+    return failures(result.runs, list(not_run.values()))

@@ -11,6 +11,9 @@ from mnfpn_cli.settings.network import NetworkSettings
 MOST = 10**30
 """The largest whole number in a document; a file may have one of a thousand digits."""
 
+KEY_DIGITS = 8
+"""The digits of a key that messages and tables print: enough to tell the runs of a store apart."""
+
 
 def _unit(name: str) -> Any:
     """Return the field of a number with a unit; strict, so that neither text nor true and false are read as one."""

@@ -4,9 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from mnfpn_cli.documents.base import Count, Document, Ratio, Record, Share
+from mnfpn_cli.documents.base import Count, Document, Record, Share
 from mnfpn_cli.documents.records import ComparableRecord, ImageSize, LatencyRecord, PlannedRun, StatusCounts
 from mnfpn_cli.documents.runs import StoredRunRecord
+from mnfpn_cli.documents.sweep import MovedRecord
 
 
 class FrontierRun(StoredRunRecord):
@@ -20,14 +21,6 @@ class FrontierRecord(ComparableRecord):
     """A frontier, of runs whose times can be compared."""
 
     runs: tuple[FrontierRun, ...] = Field(description="Runs of the frontier, fastest first.")
-
-
-class MovedRecord(Record):
-    """A time of the baseline run that differs from its first."""
-
-    worker: str = Field(description="Name of the worker: a machine, or a GPU of one.")
-    finished: str = Field(description="When the baseline run was timed: UTC, in ISO 8601.")
-    drift: Ratio = Field(description="Its time over its first time.")
 
 
 class ReportDocument(Document):
@@ -54,6 +47,10 @@ class PickRecord(PlannedRun):
     """A recommended run, with its measured time."""
 
     key: str = Field(description="Key of the run in the store.")
+    identity: dict[str, str] = Field(
+        description="Settings in which the runs of the recommendation differ, by parameter; where none differs, those "
+        "that are not the defaults."
+    )
     size: ImageSize = Field(description="Size of an image.")
     latency_s: LatencyRecord = Field(description="Time of a pass, in seconds.")
     within_surely: bool = Field(
@@ -82,6 +79,7 @@ class RecommendDocument(Document):
 
     command: Literal["recommend"] = Field("recommend", description="The command that made the document.")
     objective: str = Field(description="What a recommendation optimises, in words.")
+    budget: dict[str, str] = Field(description="Limits as they were given, by parameter.")
     warnings: tuple[str, ...] = Field(description="Reasons to trust the figures less, a sentence each.")
     recommendations: tuple[RecommendationRecord, ...] = Field(
         description="Recommendation for each machine, device and batch, for inference and training separately."

@@ -66,12 +66,21 @@ class ResultRecord(Record):
     profile: RunProfile | None = Field(description="Where the time of the run goes, as in profiles of mnfpn bench.")
 
 
+class RequestedRecord(Record):
+    """What was requested for a run, which was measured with what it has itself."""
+
+    device: str = Field(description="Requested device, which may be auto.")
+    threads: Count | None = Field(description="Requested threads of the CPU; null for torch's choice.")
+    machine: str = Field(description="Kind of machine that the run is for.")
+
+
 class RunsListDocument(Document):
     """The sweeps and runs of a store: the result of `mnfpn runs list`."""
 
     command: Literal["runs list"] = Field("runs list", description="The command that made the document.")
     store: str = Field(description="Name of the store, without passwords.")
     sweeps: tuple[SweepRecord, ...] = Field(description="Sweeps of the store, newest first.")
+    total: Count = Field(description="Number of runs, those left out by a limit included.")
     runs: tuple[StoredRunRecord, ...] = Field(description="Runs of the store, newest first, then pending runs.")
 
 
@@ -80,6 +89,7 @@ class RunsShowDocument(Document):
 
     command: Literal["runs show"] = Field("runs show", description="The command that made the document.")
     run: StoredRunRecord = Field(description="The run, with its newest result.")
+    requested: RequestedRecord = Field(description="What was requested for the run.")
     results: tuple[ResultRecord, ...] = Field(description="All results of the run, oldest first.")
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mnfpn_cli.documents.base import Count, Document, Record, Seconds
+from mnfpn_cli.documents.base import Count, Document, Ratio, Record, Seconds, Share
 from mnfpn_cli.documents.records import PlannedRun, StatusCounts
 from mnfpn_cli.documents.worker import SamplingRecord
 
@@ -76,6 +76,69 @@ class NotRunGroup(Record):
     runs: Count = Field(description="Number of runs.")
 
 
+class ExpectedRecord(Record):
+    """How long a sweep may take."""
+
+    runs: Count = Field(description="Chosen runs that are not measured yet.")
+    baselines: Count = Field(description="Number of times that the baseline run is timed between them.")
+    each_s: Seconds = Field(
+        description="Mean time of the measured runs of the store, in seconds; without any, the least time of a run."
+    )
+    most_s: Seconds | None = Field(
+        None,
+        description="Most time of a run, in seconds; null where it is not limited, or where each_s is a mean.",
+    )
+
+    @property
+    def seconds(self) -> float:
+        """The time of the whole sweep in seconds, at ``each_s``."""
+        return (self.runs + self.baselines) * self.each_s
+
+
+class PlannedFrontierRun(PlannedRun):
+    """A run of the planned frontier."""
+
+    identity: dict[str, str] = Field(
+        description="Settings, size, batch and dtype in which the networks of the space differ, by parameter; where "
+        "none differs, settings that are not the defaults."
+    )
+    capacity_share: Share = Field(description="Capacity of the run, as a share of the largest of the frontier.")
+
+
+class FailedRun(Record):
+    """A run of a sweep that failed."""
+
+    key: str = Field(description="Key of the run in the store.")
+    name: str = Field(description="What distinguishes the run from the others, in words.")
+    reason: str = Field(description="Why the run failed; empty where it is not known.")
+
+
+class ReusedRecord(Record):
+    """Runs of a sweep that an earlier sweep measured with other options."""
+
+    runs: Count = Field(description="Number of runs.")
+    measured_with: str | None = Field(
+        description="Options of the earlier sweep, each parameter in backquotes; null where they are not known."
+    )
+    wanted: str = Field(description="Options of this sweep, in the same form.")
+
+
+class MovedRecord(Record):
+    """A time of the baseline run that differs from its first."""
+
+    worker: str = Field(description="Name of the worker: a machine, or a GPU of one.")
+    finished: str = Field(description="When the baseline run was timed: UTC, in ISO 8601.")
+    drift: Ratio = Field(description="Its time over its first time.")
+
+
+class SweepCommands(Record):
+    """The commands that continue from a sweep."""
+
+    report: str = Field(description="Command that shows the frontier.")
+    recommend: str = Field(description="Command that recommends runs within a budget.")
+    list_failed: str = Field(description="Command that lists the runs that failed.")
+
+
 class PlannedDocument(Document):
     """The plan of a space: the result of `mnfpn sweep` where nothing is measured."""
 
@@ -88,10 +151,12 @@ class PlannedDocument(Document):
     over_budget: dict[str, Count] = Field(description="Runs beyond the budget, by the parameter that they exceed.")
     measure: str = Field(description="Which runs are chosen: all, frontier, none, or a number of runs.")
     chosen: Count = Field(description="Runs that are chosen.")
+    all_runtimes: bool = Field(description="Whether all runtimes were asked for, so that some may be unavailable.")
     expected_s: Seconds | None = Field(
         description="Least time to measure the chosen runs, in seconds; null where none is chosen."
     )
-    frontier: tuple[PlannedRun, ...] = Field(
+    expected: ExpectedRecord | None = Field(description="Numbers behind expected_s; null where no run is chosen.")
+    frontier: tuple[PlannedFrontierRun, ...] = Field(
         description="Runs with the most capacity for their MACs, fewest MACs first."
     )
 
@@ -105,11 +170,17 @@ class MeasuredDocument(Document):
     counts: StatusCounts = Field(description="Numbers of their runs by status.")
     skipped: Count = Field(description="Runs that cannot reach `max_latency`, and were not measured.")
     not_run: tuple[NotRunGroup, ...] = Field(description="Runs that no machine of the sweep can run.")
+    failed: tuple[FailedRun, ...] = Field(description="Runs that failed.")
     baselines: Count = Field(description="Number of times that the baseline run was timed.")
+    baseline_moved: tuple[MovedRecord, ...] = Field(description="Times of the baseline run that differ from its first.")
+    reused: tuple[ReusedRecord, ...] = Field(
+        description="Runs with results of an earlier sweep, measured with other options, most common options first."
+    )
     keys: tuple[str, ...] = Field(description="Keys of the runs.")
     warnings: tuple[str, ...] = Field(
         description="Reasons to trust the figures less, and what went wrong, a sentence each."
     )
+    commands: SweepCommands = Field(description="Commands that continue from the sweeps.")
 
 
 SweepDocument = PlannedDocument | MeasuredDocument

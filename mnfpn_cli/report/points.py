@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.records import StatusCounts
-from mnfpn_cli.documents.report import FrontierRecord, FrontierRun, MovedRecord, ReportDocument
+from mnfpn_cli.documents.report import FrontierRecord, FrontierRun, ReportDocument
 from mnfpn_cli.space.frontier import TimingGroup, largest_product, measured_frontier
 from mnfpn_cli.space.planned import capacity_share
 from mnfpn_cli.space.runs import identities
@@ -15,10 +15,10 @@ from mnfpn_cli.space.runs import identities
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mnfpn_cli.documents.sweep import MovedRecord
     from mnfpn_cli.measure.statistics import Latency
     from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
     from mnfpn_cli.sweep.documents import Command
-    from mnfpn_cli.sweep.drift import MovedBaseline
 
 CAPACITY = (
     "Capacity is in per cent of the largest here: the geometric mean of four shares, of the channels of the "
@@ -78,7 +78,7 @@ class Points:
     all: Sequence[Point]
     frontier: dict[TimingGroup, list[Point]]
     sweeps: Sequence[Sweep]
-    moved: Sequence[MovedBaseline]
+    moved: Sequence[MovedRecord]
 
     def count(self, status: str) -> int:
         """Return the number of runs of a status."""
@@ -131,15 +131,13 @@ def report_document(points: Points, command: Command, output: str | None = None)
             FrontierRecord(**group._asdict(), runs=tuple(_frontier_run(one, command) for one in some))
             for group, some in points.frontier.items()
         ),
-        baseline_moved=tuple(
-            MovedRecord(worker=one.worker, finished=one.finished, drift=one.drift) for one in points.moved
-        ),
+        baseline_moved=tuple(points.moved),
         output=output,
     )
 
 
 def _frontier_run(point: Point, command: Command) -> FrontierRun:
-    from mnfpn_cli.sweep.documents import ListedRun, run_record
+    from mnfpn_cli.sweep.documents import run_record
 
-    run = run_record(ListedRun(point.stored, point.drift), point.words, command)
+    run = run_record(point.stored, point.drift, point.words, command)
     return FrontierRun(**dict(run), name=point.name, capacity_share=point.capacity_share)

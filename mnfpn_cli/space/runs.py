@@ -19,9 +19,6 @@ KEY_VERSION = 1
 
 ANY_DEVICE = "auto"
 
-KEY_DIGITS = 8
-"""The digits of a key that messages and tables print: enough to tell the runs of a store apart."""
-
 PASSES = ("inference", "training")
 """The kinds of pass, indexed by `Execution.train`."""
 

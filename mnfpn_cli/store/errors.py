@@ -14,6 +14,7 @@ from sqlalchemy import JSON, Column, Connection, Engine, Float, Integer, Row, Ta
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
+from mnfpn_cli.documents.base import KEY_DIGITS
 from mnfpn_cli.documents.records import Samples
 from mnfpn_cli.documents.sweep import PlanRecord
 from mnfpn_cli.documents.worker import Measured
@@ -21,7 +22,7 @@ from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.input import ITEM_BYTES
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError, describe
-from mnfpn_cli.space.runs import KEY_DIGITS, PASSES
+from mnfpn_cli.space.runs import PASSES
 from mnfpn_cli.store import rows as t
 from mnfpn_cli.store.rows import Status
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select, update
 
+from mnfpn_cli.documents.base import KEY_DIGITS
 from mnfpn_cli.space.planned import Progress
-from mnfpn_cli.space.runs import KEY_DIGITS
 from mnfpn_cli.store import rows as t
 from mnfpn_cli.store.errors import DamagedError, StoreError, check_row_and_json
 from mnfpn_cli.store.read import Networks

@@ -7,12 +7,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
 
+from mnfpn_cli.documents.base import KEY_DIGITS
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.levels import plan_outline
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError
 from mnfpn_cli.space.planned import gc_paused
-from mnfpn_cli.space.runs import KEY_DIGITS
 from mnfpn_cli.store import rows as t
 from mnfpn_cli.store.errors import MEASURED, SETTINGS, DamagedError, check_row
 from mnfpn_cli.store.rows import Result, Status, StoredRun, run_from_row

@@ -1,10 +1,11 @@
-"""The documents of `mnfpn runs`, and the runs of a store with the drift at which each was measured."""
+"""The documents of `mnfpn runs`, and the records of runs of a store."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 
 from mnfpn_cli.documents.records import PlannedRun
 from mnfpn_cli.documents.runs import (
+    RequestedRecord,
     ResultRecord,
     RunsExportDocument,
     RunsListDocument,
@@ -20,29 +21,14 @@ from mnfpn_cli.store.rows import BaselineTiming, Result, StoredRun, Sweep
 from mnfpn_cli.sweep.drift import drifts_of
 
 
-@dataclass(frozen=True)
-class ListedRun:
-    """A run of a store; ``drift``: that at which it was measured, None where no baseline run moved."""
-
-    stored: StoredRun
-    drift: float | None = None
-
-    @property
-    def result(self) -> Result | None:
-        """Its newest result; None where it is pending, though it may have an older one."""
-        return self.stored.result if self.stored.status != "pending" else None
-
-    @property
-    def latency(self) -> Latency | None:
-        """Its time; None where it was not measured."""
-        return Latency(self.result.samples) if self.result and self.stored.measured else None
+def newest_first(runs: Iterable[StoredRun]) -> list[StoredRun]:
+    """Return runs with the newest result first, and those without a result last."""
+    return sorted(runs, key=lambda run: result.finished if (result := _newest(run)) else "", reverse=True)
 
 
-def listed_runs(runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming]) -> list[ListedRun]:
-    """Return runs with their drift, the newest result first, and those without a result last."""
-    drifts = drifts_of(runs, baselines)
-    listed = [ListedRun(run, drifts.get(run.key)) for run in runs]
-    return sorted(listed, key=lambda run: run.result.finished if run.result else "", reverse=True)
+def _newest(run: StoredRun) -> Result | None:
+    """Return the newest result of a run; None where it is pending, though it may have an older one."""
+    return run.result if run.status != "pending" else None
 
 
 def executed_run(stored: StoredRun) -> PlannedRun:
@@ -56,58 +42,84 @@ Command = Callable[[Run], str]
 """Return the command line that measures a run."""
 
 
-def run_records(runs: Sequence[ListedRun], command: Command) -> tuple[StoredRunRecord, ...]:
-    """Return the records of some runs of a store, each named as among the others."""
-    named = identities([one.stored.planned.run for one in runs])
-    return tuple(run_record(run, identity, command) for run, identity in zip(runs, named, strict=True))
+def run_records(
+    runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming], command: Command
+) -> tuple[StoredRunRecord, ...]:
+    """Return the records of some runs of a store, each named as among the others, with the drift by its baselines."""
+    named, drifts = identities([one.planned.run for one in runs]), drifts_of(runs, baselines)
+    return tuple(
+        run_record(run, drifts.get(run.key), identity, command) for run, identity in zip(runs, named, strict=True)
+    )
 
 
-def run_record(run: ListedRun, identity: Mapping[str, str], command: Command) -> StoredRunRecord:
-    """Return the record of a run of a store; ``identity``: the settings that name it."""
-    stored, result, latency = run.stored, run.result, run.latency
+def run_record(run: StoredRun, drift: float | None, identity: Mapping[str, str], command: Command) -> StoredRunRecord:
+    """Return the record of a run of a store.
+
+    Args:
+        run: the run.
+        drift: the drift of its worker when it was measured; None where no baseline run moved.
+        identity: the settings that name it.
+        command: gives the command that measures it.
+    """
+    result = _newest(run)
+    latency = Latency(result.samples) if result and run.measured else None
     return StoredRunRecord(
-        **dict(executed_run(stored)),
-        key=stored.key,
-        status=stored.status,
+        **dict(executed_run(run)),
+        key=run.key,
+        status=run.status,
         identity=dict(identity),
-        size=str(stored.size),
-        batch=stored.execution.batch,
-        machine=stored.machine,
+        size=str(run.size),
+        batch=run.execution.batch,
+        machine=run.machine,
         worker=result.worker if result else None,
         latency_s=latency_record(latency) if latency else None,
-        drift=run.drift,
-        corrected_s=latency.median / run.drift if latency and run.drift else None,
+        drift=drift,
+        corrected_s=latency.median / drift if latency and drift else None,
         sweep=result.sweep if result else None,
         started=result.started if result else None,
         finished=result.finished if result else None,
         reason=result.reason if result else None,
-        command=command(stored.planned.run),
+        command=command(run.planned.run),
     )
 
 
-def list_document(store: str, runs: Sequence[ListedRun], sweeps: Sequence[Sweep], command: Command) -> RunsListDocument:
-    """Make the document of `mnfpn runs list`: runs and sweeps in the order given."""
+def list_document(
+    store: str,
+    runs: Sequence[StoredRun],
+    limit: int | None,
+    sweeps: Sequence[Sweep],
+    baselines: Sequence[BaselineTiming],
+    command: Command,
+) -> RunsListDocument:
+    """Make the document of `mnfpn runs list`: runs and sweeps in the order given; ``limit``: the most runs."""
     return RunsListDocument(
         settings=None,
         model=None,
         store=store,
         sweeps=tuple(sweep.record for sweep in sweeps),
-        runs=run_records(runs, command),
+        total=len(runs),
+        runs=run_records(runs[:limit], baselines, command),
     )
 
 
-def export_document(runs: Sequence[ListedRun], command: Command) -> RunsExportDocument:
+def export_document(
+    runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming], command: Command
+) -> RunsExportDocument:
     """Make the document of `mnfpn runs export`."""
-    return RunsExportDocument(settings=None, model=None, runs=run_records(runs, command))
+    return RunsExportDocument(settings=None, model=None, runs=run_records(runs, baselines, command))
 
 
-def show_document(run: ListedRun, results: Sequence[Result], command: Command) -> RunsShowDocument:
+def show_document(
+    run: StoredRun, results: Sequence[Result], baselines: Sequence[BaselineTiming], command: Command
+) -> RunsShowDocument:
     """Make the document of `mnfpn runs show`: a run and all of its results, the oldest first."""
-    (record,) = run_records([run], command)
+    (record,) = run_records([run], baselines, command)
+    execution = run.execution
     return RunsShowDocument(
-        settings=run.stored.settings,
+        settings=run.settings,
         model=None,
         run=record,
+        requested=RequestedRecord(device=execution.device, threads=execution.threads, machine=run.target_machine),
         results=tuple(map(_result_record, results)),
     )
 

@@ -1,6 +1,6 @@
 """Recommend a measured run under a budget: the one with the largest capacity, and what more capacity would cost."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mnfpn_cli.documents.records import ImageSize
@@ -8,7 +8,7 @@ from mnfpn_cli.documents.report import NextCommands, PickRecord, RecommendationR
 from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.space.frontier import TimingGroup, measured_frontier, timing_group
 from mnfpn_cli.space.planned import Budget, capacity_share
-from mnfpn_cli.space.runs import Run
+from mnfpn_cli.space.runs import Run, identities
 from mnfpn_cli.store.rows import StoredRun
 from mnfpn_cli.sweep.documents import executed_run
 
@@ -97,33 +97,53 @@ Commands = Callable[[Run], NextCommands]
 
 
 def recommend_document(
-    recommendations: Sequence[Recommendation], objective: str, warnings: Sequence[str], commands: Commands
+    recommendations: Sequence[Recommendation],
+    objective: str,
+    budget: Mapping[str, str],
+    warnings: Sequence[str],
+    commands: Commands,
 ) -> RecommendDocument:
-    """Make the document of `mnfpn recommend`; ``objective``: the quantity that runs are chosen by, in words."""
+    """Make the document of `mnfpn recommend`.
+
+    Args:
+        recommendations: the recommendation for each group.
+        objective: the quantity that runs are chosen by, in words.
+        budget: the limits as they were given, by parameter.
+        warnings: reasons to trust the times less.
+        commands: gives the commands that continue from a run.
+    """
     return RecommendDocument(
         settings=None,
         model=None,
         objective=objective,
+        budget=dict(budget),
         warnings=tuple(warnings),
-        recommendations=tuple(
-            RecommendationRecord(
-                **one.group._asdict(),
-                measured=one.measured,
-                within=one.within,
-                picks=tuple(_pick_record(pick, one.most, commands) for pick in one.picks),
-                step=_pick_record(one.step, one.most, commands) if one.step else None,
-                fastest=_pick_record(one.fastest, one.most, commands),
-            )
-            for one in recommendations
-        ),
+        recommendations=tuple(_record(one, commands) for one in recommendations),
     )
 
 
-def _pick_record(pick: Pick, most: int, commands: Commands) -> PickRecord:
+def _record(found: Recommendation, commands: Commands) -> RecommendationRecord:
+    """Return the record of a recommendation, with each run named as among its others."""
+    picks = [*found.picks, *([found.step] if found.step else []), found.fastest]
+    named = identities([one.run.planned.run for one in picks])
+    records = [_pick_record(pick, identity, found.most, commands) for pick, identity in zip(picks, named, strict=True)]
+    within = len(found.picks)
+    return RecommendationRecord(
+        **found.group._asdict(),
+        measured=found.measured,
+        within=found.within,
+        picks=tuple(records[:within]),
+        step=records[within] if found.step else None,
+        fastest=records[-1],
+    )
+
+
+def _pick_record(pick: Pick, identity: Mapping[str, str], most: int, commands: Commands) -> PickRecord:
     run = pick.run.planned.run
     return PickRecord(
         **dict(executed_run(pick.run)),
         key=pick.run.key,
+        identity=dict(identity),
         size=ImageSize(**run.size._asdict()),
         latency_s=latency_record(pick.latency),
         within_surely=pick.sure,

@@ -2,27 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from mnfpn_cli.documents.sweep import ReusedRecord
 from mnfpn_cli.store.rows import StoredRun, Sweep
 
 
-@dataclass(frozen=True, slots=True)
-class Reused:
-    """Runs of a sweep that an earlier sweep measured with other options.
-
-    Attributes:
-        runs: how many there are.
-        measured_with: the options of the earlier sweep, each parameter in backquotes; None where they are not known.
-        wanted: the options of this sweep.
-    """
-
-    runs: int
-    measured_with: str | None
-    wanted: str
-
-
-def reused(sweep: Sweep, runs: Sequence[StoredRun], known: Mapping[int, Sweep]) -> list[Reused]:
+def reused(sweep: Sweep, runs: Sequence[StoredRun], known: Mapping[int, Sweep]) -> list[ReusedRecord]:
     """Count the runs of a sweep that were measured with other options than its own, by options.
 
     Args:
@@ -46,7 +31,7 @@ def reused(sweep: Sweep, runs: Sequence[StoredRun], known: Mapping[int, Sweep]) 
 
 def reused_by_any(
     ran: Sequence[Sweep], runs: Mapping[int, Sequence[StoredRun]], known: Mapping[int, Sweep]
-) -> list[Reused]:
+) -> list[ReusedRecord]:
     """Count the same over several sweeps. A run that several of them have counts for the newest.
 
     Args:
@@ -63,8 +48,11 @@ def reused_by_any(
     return _records(counts)
 
 
-def _records(counts: Counter[tuple[str | None, str]]) -> list[Reused]:
-    return [Reused(number, measured_with, wanted) for (measured_with, wanted), number in counts.most_common()]
+def _records(counts: Counter[tuple[str | None, str]]) -> list[ReusedRecord]:
+    return [
+        ReusedRecord(runs=number, measured_with=measured_with, wanted=wanted)
+        for (measured_with, wanted), number in counts.most_common()
+    ]
 
 
 def _options(sweep: Sweep, layered: bool) -> str:

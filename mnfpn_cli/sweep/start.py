@@ -5,17 +5,26 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from random import Random
 from statistics import fmean
 
 import psutil
 
 from mnfpn_cli.devices.machine import reading_cpu_name
-from mnfpn_cli.documents.sweep import InvalidRuns, MeasuringRecord, PlannedDocument, PlanRecord, SpaceCounts
+from mnfpn_cli.documents.sweep import (
+    ExpectedRecord,
+    InvalidRuns,
+    MeasuringRecord,
+    PlannedDocument,
+    PlannedFrontierRun,
+    PlanRecord,
+    SpaceCounts,
+)
 from mnfpn_cli.settings.execution import runtime_names
 from mnfpn_cli.settings.measuring import Sampling
-from mnfpn_cli.space.frontier import shuffled
-from mnfpn_cli.space.planned import Planned, PlannedSpace, planned_run
-from mnfpn_cli.space.runs import run_key
+from mnfpn_cli.space.frontier import planned_frontier, shuffled
+from mnfpn_cli.space.planned import Planned, PlannedSpace, capacity_share, planned_run
+from mnfpn_cli.space.runs import Execution, Run, identifying_columns, run_key
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import Result, Sweep
 from mnfpn_cli.store.store import Store
@@ -59,31 +68,9 @@ class Chosen:
     command: str
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """How long a sweep may take.
-
-    Attributes:
-        runs: the number of runs that are not measured yet.
-        baselines: the number of baseline runs between them.
-        each_s: the mean time of the store's measured runs in seconds; without any, the least time of a run.
-        most_s: the most time of a run in seconds; None where it is not limited, or ``each_s`` is a mean.
-    """
-
-    runs: int
-    baselines: int
-    each_s: float
-    most_s: float | None = None
-
-    @property
-    def seconds(self) -> float:
-        """The time of the whole sweep in seconds, at ``each_s``."""
-        return (self.runs + self.baselines) * self.each_s
-
-
 def expect(
     chosen: Chosen, measuring: MeasuringRecord, sampling: Sampling, machine: str, store: Store | None, again: Remeasure
-) -> Expected:
+) -> ExpectedRecord:
     """Estimate how long a sweep takes.
 
     Args:
@@ -104,16 +91,17 @@ def expect(
     baselines = 1 + -(-left // measuring.baseline_every) if left else 0
     durations = [_duration(run.result) for run in known.values() if run.result and run.measured]
     if durations:
-        return Expected(left, baselines, fmean(durations))
+        return ExpectedRecord(runs=left, baselines=baselines, each_s=fmean(durations))
     most = STARTED_S + sampling.max_time_s if sampling.max_time_s != float("inf") else None
-    return Expected(left, baselines, STARTED_S + sampling.min_time_s, most)
+    least = STARTED_S + sampling.min_time_s
+    return ExpectedRecord(runs=left, baselines=baselines, each_s=least, most_s=most)
 
 
 def _duration(result: Result) -> float:
     return (datetime.fromisoformat(result.finished) - datetime.fromisoformat(result.started)).total_seconds()
 
 
-def space_document(chosen: Chosen, frontier: Sequence[Planned], expected: Expected | None) -> PlannedDocument:
+def space_document(chosen: Chosen, expected: ExpectedRecord | None) -> PlannedDocument:
     """Make the document of `mnfpn sweep` where nothing is measured."""
     space = chosen.space
     return PlannedDocument(
@@ -125,9 +113,36 @@ def space_document(chosen: Chosen, frontier: Sequence[Planned], expected: Expect
         over_budget=space.cut,
         measure=chosen.measure,
         chosen=len(chosen.runs),
+        all_runtimes=all_runtimes(space),
         expected_s=expected.seconds if expected else None,
-        frontier=tuple(map(planned_run, frontier)),
+        expected=expected,
+        frontier=_frontier_runs(space.runs),
     )
+
+
+MOST_COMPARED = 2000
+"""The most runs of a space that are compared with its frontier to find the settings that differ."""
+
+
+def _frontier_runs(runs: Sequence[Planned]) -> tuple[PlannedFrontierRun, ...]:
+    """Return the records of the planned frontier of a space, each named by what differs in the space."""
+    frontier = planned_frontier(runs)
+    sample = Random(0).sample(runs, min(len(runs), MOST_COMPARED))
+    columns = identifying_columns([_bare(one.run) for one in (*frontier, *sample)])
+    most = max((one.figures.capacity.product for one in frontier), default=0)
+    return tuple(
+        PlannedFrontierRun(
+            **dict(planned_run(one)),
+            identity={key: words[index] for key, words in columns.items()},
+            capacity_share=capacity_share(one.figures.capacity, most),
+        )
+        for index, one in enumerate(frontier)
+    )
+
+
+def _bare(run: Run) -> Run:
+    """Return the run without runtime, device and threads, on which cost and capacity do not depend."""
+    return Run(run.settings, run.size, Execution(batch=run.execution.batch, dtype=run.execution.dtype))
 
 
 def begin(

@@ -5,9 +5,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mnfpn_cli.documents.records import StatusCounts
-from mnfpn_cli.documents.sweep import MeasuredDocument, NotRunGroup
+from mnfpn_cli.documents.sweep import (
+    FailedRun,
+    MeasuredDocument,
+    MovedRecord,
+    NotRunGroup,
+    ReusedRecord,
+    SweepCommands,
+)
+from mnfpn_cli.space.runs import run_namer
+from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
-from mnfpn_cli.sweep.reuse import Reused
+from mnfpn_cli.store.store import Store
+from mnfpn_cli.store.sweeps import baselines, sweeps
+from mnfpn_cli.sweep.drift import moved_baselines
+from mnfpn_cli.sweep.reuse import reused_by_any
 
 MOST_REASONS = 10
 """Reasons that `failures` lists; the store has all."""
@@ -78,12 +90,27 @@ class Swept:
     notes: tuple[str, ...]
     skipped: int = 0
     not_run: tuple[CannotRun, ...] = ()
-    reused: tuple[Reused, ...] = ()
+    reused: tuple[ReusedRecord, ...] = ()
 
     @property
     def counts(self) -> StatusCounts:
         """The number of runs of each status."""
         return StatusCounts(**Counter[str](run.status for run in self.runs))
+
+    @property
+    def moved(self) -> tuple[MovedRecord, ...]:
+        """The baseline runs that moved."""
+        return tuple(moved_baselines(self.baselines))
+
+    @property
+    def failed(self) -> tuple[FailedRun, ...]:
+        """The runs that failed, each named as among all."""
+        name = run_namer([one.planned.run for one in self.runs])
+        return tuple(
+            FailedRun(key=one.key, name=name(one.planned.run), reason=one.result.reason or "")
+            for one in self.runs
+            if one.status == "failed" and one.result
+        )
 
     @property
     def not_run_groups(self) -> tuple[NotRunGroup, ...]:
@@ -96,8 +123,39 @@ class Swept:
         )
 
 
-def swept_document(swept: Swept, warnings: Sequence[str]) -> MeasuredDocument:
-    """Make the document of `mnfpn sweep` where runs were measured; ``warnings`` follow those of the sweeps."""
+def read_swept(store: Store, ran: Sequence[Sweep], states: Sequence[State]) -> Swept:
+    """Read the result of sweeps from a store.
+
+    Args:
+        store: the store.
+        ran: the sweeps, the oldest first.
+        states: the final states of those that were measured now.
+
+    Raises:
+        StoreError: where the store cannot be read.
+    """
+    by_sweep = {one.id: read_runs(store, one.id) for one in ran}
+    known = {one.id: one for one in sweeps(store)}
+    return Swept(
+        store=store.argument,
+        sweeps=tuple(ran),
+        runs=tuple({one.key: one for some in by_sweep.values() for one in some}.values()),
+        baselines=tuple(one for one in baselines(store) if one.sweep in by_sweep),
+        notes=tuple(dict.fromkeys(note for one in states for note in one.notes)),
+        skipped=sum(one.skipped for one in states),
+        not_run=tuple({left_out.run.key: left_out for one in states for left_out in one.not_run}.values()),
+        reused=tuple(reused_by_any(ran, by_sweep, known)),
+    )
+
+
+def swept_document(swept: Swept, commands: SweepCommands, warnings: Sequence[str]) -> MeasuredDocument:
+    """Make the document of `mnfpn sweep` where runs were measured.
+
+    Args:
+        swept: the result.
+        commands: the commands that continue from it.
+        warnings: the warnings about the result in words; they follow those of the sweeps.
+    """
     return MeasuredDocument(
         settings=None,
         model=None,
@@ -106,9 +164,13 @@ def swept_document(swept: Swept, warnings: Sequence[str]) -> MeasuredDocument:
         counts=swept.counts,
         skipped=swept.skipped,
         not_run=swept.not_run_groups,
+        failed=swept.failed,
         baselines=len(swept.baselines),
+        baseline_moved=swept.moved,
+        reused=swept.reused,
         keys=tuple(run.key for run in swept.runs),
         warnings=(*swept.notes, *warnings),
+        commands=commands,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from rich.console import Console
@@ -15,6 +15,8 @@ from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.bench.results import bench_document
 from mnfpn_cli.cli.command_lines import SWEEP, after_sweep, measuring, next_commands
 from mnfpn_cli.cli.words import as_options
+from mnfpn_cli.documents.base import Document, to_json
+from mnfpn_cli.documents.sweep import ExpectedRecord, MovedRecord
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
@@ -29,21 +31,20 @@ from mnfpn_cli.report.terminal.runs import list_report, show_report
 from mnfpn_cli.report.terminal.screen import print_report
 from mnfpn_cli.report.terminal.shapes import shapes_tables
 from mnfpn_cli.report.terminal.summary import counts_tables
-from mnfpn_cli.report.terminal.sweep import moved_lines, space_report, swept_report
+from mnfpn_cli.report.terminal.sweep import moved_lines, result_warnings, space_report, swept_report
 from mnfpn_cli.report.terminal.tables import Report
 from mnfpn_cli.settings.input import DType, Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.space.frontier import largest_product, planned_frontier
+from mnfpn_cli.space.frontier import largest_product
 from mnfpn_cli.space.planned import Budget, Planned, PlannedSpace
 from mnfpn_cli.space.runs import Execution
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import baselines, sweeps
-from mnfpn_cli.sweep.documents import listed_runs
-from mnfpn_cli.sweep.drift import MovedBaseline
+from mnfpn_cli.sweep.documents import list_document, newest_first, show_document
 from mnfpn_cli.sweep.recommend import recommend, recommend_document
-from mnfpn_cli.sweep.start import Chosen, Expected
-from mnfpn_cli.sweep.state import Swept
+from mnfpn_cli.sweep.start import Chosen, space_document
+from mnfpn_cli.sweep.state import Swept, swept_document
 from tests.bench.made import benchmark, key, missing, timed
 from tests.report.stores import EAGER, Made, at, make_store
 from tests.report.test_compare import FASTER, RESULT, tables
@@ -54,6 +55,7 @@ from tests.snapshots import check
 if TYPE_CHECKING:
     from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
 
+Parsed = TypeVar("Parsed", bound=Document)
 OUTPUTS = Path(__file__).parent / "outputs"
 
 CHANNELS_LAST = Execution(device="cpu", runtime="channels-last")
@@ -91,6 +93,11 @@ class Stored:
         return text
 
 
+def read_back(document: Parsed) -> Parsed:
+    """The document, parsed from its JSON: a table has nothing but that."""
+    return type(document).model_validate_json(to_json(document))
+
+
 def report_of(stored: Stored) -> Report:
     """`mnfpn report`, without the plot: plotext may be missing."""
     found = frontier_report(points_of(stored.runs, stored.sweeps, stored.baselines), SWEEP)
@@ -100,26 +107,28 @@ def report_of(stored: Stored) -> Report:
 def recommend_of(stored: Stored, most_s: float = 0.1) -> Report:
     """`mnfpn recommend`."""
     found = recommend(stored.runs, Budget(latency_s=most_s), largest_product(stored.runs))
-    document = recommend_document(found, OBJECTIVE, [], next_commands)
-    runs = {one.key: one.planned.run for one in stored.runs}
-    return recommend_report(document, f"--max-latency {most_s}s", runs)
+    budget = {"max_latency": f"{most_s}s"}
+    return recommend_report(read_back(recommend_document(found, OBJECTIVE, budget, [], next_commands)))
 
 
 def list_of(stored: Stored) -> Report:
     """`mnfpn runs list`."""
-    return list_report("'runs.db'", listed_runs(stored.runs, stored.baselines), stored.sweeps, None)
+    runs = newest_first(stored.runs)
+    return list_report(read_back(list_document("runs.db", runs, None, stored.sweeps, stored.baselines, measuring)))
 
 
 def show_of(stored: Stored) -> Report:
     """`mnfpn runs show`, of a run that was measured."""
-    (row,) = (row for row in listed_runs(stored.runs, stored.baselines) if row.latency and row.latency.median > 0.72)
-    return show_report(row, [row.result] if row.result else [], measuring(row.stored.planned.run))
+    (run,) = (run for run in stored.runs if (run.latency_s or 0) > 0.72)
+    results = [run.result] if run.result else []
+    return show_report(read_back(show_document(run, results, stored.baselines, measuring)))
 
 
 def swept_of(stored: Stored) -> Report:
     """The last report of `mnfpn sweep`."""
     swept = Swept("runs.db", tuple(stored.sweeps), tuple(stored.runs), tuple(stored.baselines), ())
-    return swept_report(swept, after_sweep("runs.db"))
+    warnings = result_warnings(swept.reused, swept.moved)
+    return swept_report(read_back(swept_document(swept, after_sweep("runs.db"), warnings)))
 
 
 OF_STORES: dict[str, Callable[[Stored], Report]] = {
@@ -134,9 +143,8 @@ OF_STORES: dict[str, Callable[[Stored], Report]] = {
 def space_of(planned: Sequence[Planned]) -> Report:
     """`mnfpn sweep --dry-run`."""
     space = PlannedSpace(list(planned), Counter({"stages[3].stride: must be 1 or 2, got 3": 12}), Counter(), 1)
-    return space_report(
-        Chosen(planned, space, "all", COMMAND), planned_frontier(planned), Expected(9, 2, 12.5, most_s=90.0)
-    )
+    expected = ExpectedRecord(runs=9, baselines=2, each_s=12.5, most_s=90.0)
+    return space_report(read_back(space_document(Chosen(planned, space, "all", COMMAND), expected)))
 
 
 def timing_group() -> Report:
@@ -217,7 +225,8 @@ def test_no_number_is_lost_or_broken(named: tuple[str, Report], width: int) -> N
     """Every word with a digit that a file has is on any screen, too."""
     _, report = named
     in_file, shown = (
-        {word.rstrip(",.;:") for word in text.split()} for text in (as_text(report), on_screen(report, width))
+        {word.rstrip(",.;:") for word in text.split()}
+        for text in (as_options(as_text(report)), on_screen(report, width))
     )
     assert [word for word in in_file - shown if re.search(r"\d", word) and len(word) <= 16] == []
 
@@ -264,7 +273,7 @@ def test_a_single_run_is_one_row_and_named_as_among_others(
 )
 def test_a_large_drift_is_a_factor_and_a_small_one_is_in_per_cent(drift: float, words: str) -> None:
     """With the moment in whole seconds."""
-    (line,) = moved_lines([MovedBaseline("here", at(30), drift)])
+    (line,) = moved_lines([MovedRecord(worker="here", finished=at(30), drift=drift)])
     assert line.startswith(f"the baseline run moved: {words}")
 
 
@@ -279,7 +288,7 @@ def test_what_all_runs_have_in_common_stands_once_below_them(tmp_path: Path) -> 
 def test_without_a_run_in_the_budget_the_fastest_is_named(stored: Stored) -> None:
     """With its time, its settings, its size and its runtime."""
     fastest = "none of 7 measured runs is within --max-latency 0.001s; fastest 10.10 ms: "
-    (line,) = (line for line in as_text(recommend_of(stored, 0.001)).splitlines() if "fastest" in line)
+    (line,) = (line for line in as_options(as_text(recommend_of(stored, 0.001))).splitlines() if "fastest" in line)
     assert fastest in line
     assert line.endswith("width_mult 0.35, channels 64, 320x320, channels-last.")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from mnfpn_cli.documents.sweep import MeasuringRecord
+from mnfpn_cli.documents.sweep import MeasuringRecord, ReusedRecord
 from mnfpn_cli.documents.worker import SamplingRecord
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.space.planned import Budget, plan_space
@@ -22,7 +22,7 @@ from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import REMEASURE_NONE, Remeasure, baselines, sweeps
 from mnfpn_cli.sweep.pool import Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
-from mnfpn_cli.sweep.reuse import Reused, reused, reused_by_any
+from mnfpn_cli.sweep.reuse import reused, reused_by_any
 from mnfpn_cli.sweep.start import Chosen, begin
 from mnfpn_cli.sweep.state import State
 from mnfpn_cli.sweep.sweep import Sweeper
@@ -314,8 +314,8 @@ def test_results_measured_with_other_options_are_counted(store: Store) -> None:
     run(store, other, FakePool(), many)
     known = {one.id: one for one in sweeps(store)}
     found = {sweep: reused(known[sweep], read_runs(store, sweep), known) for sweep in (same, other, layered)}
-    assert found[other] == [Reused(2, "`passes` 6", "`passes` 30")]
-    assert found[same] == [Reused(2, "`passes` 30", "`passes` 6")]
+    assert found[other] == [ReusedRecord(runs=2, measured_with="`passes` 6", wanted="`passes` 30")]
+    assert found[same] == [ReusedRecord(runs=2, measured_with="`passes` 30", wanted="`passes` 6")]
     assert {(one.runs, one.measured_with, one.wanted) for one in found[layered]} == {
         (2, "`passes` 6", "`by_layer`"),
         (2, "`passes` 30", "`by_layer`"),
@@ -334,7 +334,9 @@ def test_a_run_of_several_sweeps_counts_for_the_newest(store: Store) -> None:
         number = sweep_of(store, few, widths)
         known = {one.id: one for one in sweeps(store)}
         by_sweep[number] = read_runs(store, number)
-    assert reused_by_any(list(known.values()), by_sweep, known) == [Reused(2, "`passes` 30", "`passes` 6")]
+    assert reused_by_any(list(known.values()), by_sweep, known) == [
+        ReusedRecord(runs=2, measured_with="`passes` 30", wanted="`passes` 6")
+    ]
 
 
 def test_layers_are_timed_where_the_runtime_has_them(store: Store) -> None:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mnfpn_cli.documents.records import EnvironmentRecord
+    from mnfpn_cli.documents.sweep import MovedRecord
     from mnfpn_cli.report.points import Point, Points
     from mnfpn_cli.store.rows import Sweep
-    from mnfpn_cli.sweep.drift import MovedBaseline
 
 FEW = 8
 """Values of a setting that are listed."""
@@ -65,7 +65,7 @@ class Content:
     sweeps: Sequence[SweepContent]
     axes: Mapping[str, str]
     environments: Environments
-    moved: Sequence[MovedBaseline]
+    moved: Sequence[MovedRecord]
     worst: float
     warnings: Mapping[str, Sequence[tuple[str, WarningRecord]]]
 

@@ -6,18 +6,14 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.points import CAPACITY, name_of
 from mnfpn_cli.report.terminal.bench import half_width
-from mnfpn_cli.report.terminal.runs import RunNames, runs_report
+from mnfpn_cli.report.terminal.runs import RunNames, columns_of, runs_report
 from mnfpn_cli.report.terminal.tables import Line, Report, command, note, warning
 from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
-from mnfpn_cli.space.runs import IN_COLUMNS, identifying_columns
 from mnfpn_cli.text import percent, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mnfpn_cli.documents.records import CapacityRecord, ImageSize
     from mnfpn_cli.documents.report import PickRecord, RecommendationRecord, RecommendDocument
-    from mnfpn_cli.space.runs import Run
 
 MOST_PICKS = 3
 """The most runs of a table, besides the next step; JSON has them all."""
@@ -26,30 +22,24 @@ OBJECTIVE = f"The best run here is the one with the most capacity. {CAPACITY} Tr
 """The rule by which a run is recommended."""
 
 
-def recommend_report(document: RecommendDocument, budget: str, runs: Mapping[str, Run]) -> Report:
-    """For each machine the best runs, the reasons, the cost of the next step, and the commands to type next.
-
-    Args:
-        document: the recommendations.
-        budget: the limits in words.
-        runs: the measured runs by key, as they were asked for: those that ran with the same threads may differ there.
-    """
+def recommend_report(document: RecommendDocument) -> Report:
+    """For each machine the best runs, the reasons, the cost of the next step, and the commands to type next."""
+    budget = ", ".join(f"`{name}` {value}" for name, value in document.budget.items())
     report: Report = []
     for found in document.recommendations:
         where = f"{found.device} ({found.machine}), batch {found.batch}{', training steps' * found.train}"
         if not found.picks:
-            report.append(_none_within(found, where, budget, runs))
+            report.append(_none_within(found, where, budget))
             continue
-        report += [*_table(found, f"Within {budget} on {where}", runs), *_reasons(found, budget)]
+        report += [*_table(found, f"Within {budget} on {where}"), *_reasons(found, budget)]
         report += [command(f"{what:8} {line}", "bold") for what, line in found.picks[0].commands]
     return [*report, *(warning(line) for line in document.warnings), note(document.objective, "dim")]
 
 
-def _none_within(found: RecommendationRecord, where: str, budget: str, runs: Mapping[str, Run]) -> Line:
+def _none_within(found: RecommendationRecord, where: str, budget: str) -> Line:
     """Say that no run is within the budget, and name the fastest."""
     fastest = found.fastest
-    settings = {key: words[0] for key, words in identifying_columns([runs[fastest.key]], IN_COLUMNS).items()}
-    name = f"{name_of(settings)}, {_size(fastest.size)}, {fastest.runtime}"
+    name = f"{name_of(fastest.identity)}, {_size(fastest.size)}, {fastest.runtime}"
     none = f"none of {counted(found.measured, 'measured run')} is within {budget}"
     return note(f"{where}: {none}; fastest {seconds(fastest.latency_s.median)}: {name}.")
 
@@ -58,13 +48,13 @@ def _size(size: ImageSize) -> str:
     return f"{size.height}x{size.width}"
 
 
-def _table(found: RecommendationRecord, title: str, runs: Mapping[str, Run]) -> Report:
+def _table(found: RecommendationRecord, title: str) -> Report:
     """The first picks, and below a line the next step."""
     first = found.picks[:MOST_PICKS]
     picks = [*first, *([found.step] if found.step else [])]
     costs = [pick.cost for pick in picks]
     names = RunNames(
-        identifying_columns([runs[pick.key] for pick in picks], IN_COLUMNS),
+        columns_of([pick.identity for pick in picks]),
         {">Size": [_size(pick.size) for pick in picks], "Runtime": [pick.runtime for pick in picks]},
     )
     figures = {

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mnfpn_cli.documents.base import KEY_DIGITS
 from mnfpn_cli.report.terminal.bench import environment_table, half_width
 from mnfpn_cli.report.terminal.tables import (
     Forms,
@@ -23,14 +24,22 @@ from mnfpn_cli.report.terminal.tables import (
 )
 from mnfpn_cli.report.units import count, counted, scaled, seconds, seconds_range, size_in_bytes
 from mnfpn_cli.settings.overrides import non_defaults
-from mnfpn_cli.space.runs import KEY_DIGITS, identities
 
 if TYPE_CHECKING:
-    from mnfpn_cli.documents.runs import RunsMergeDocument, RunsPruneDocument
+    from mnfpn_cli.documents.bench import RunRecord
+    from mnfpn_cli.documents.records import PlannedCost, PlannedRun
+    from mnfpn_cli.documents.runs import (
+        RequestedRecord,
+        ResultRecord,
+        RunsListDocument,
+        RunsMergeDocument,
+        RunsPruneDocument,
+        RunsShowDocument,
+        StoredRunRecord,
+    )
+    from mnfpn_cli.documents.sweep import SweepRecord
     from mnfpn_cli.report.terminal.tables import Cell, Table
     from mnfpn_cli.settings.network import NetworkSettings
-    from mnfpn_cli.store.rows import Result, StoredRun, Sweep
-    from mnfpn_cli.sweep.documents import ListedRun
 
 Columns = Mapping[str, Sequence[str]]
 """The texts of each column, one for each row, by the name of the column; ``>`` before the name is for numbers."""
@@ -157,22 +166,22 @@ MOST_SWEEPS = 5
 """The most sweeps of a table; JSON has all."""
 
 
-def list_report(store: str, rows: Sequence[ListedRun], sweeps: Sequence[Sweep], limit: int | None) -> Report:
+def list_report(document: RunsListDocument, limit: int | None = None) -> Report:
     """The sweeps of a store, newest first, with their commands; its runs; and the reasons of failures.
 
-    ``limit``: the most runs; None for all.
+    ``limit``: the most runs; None for all of the document.
     """
-    listed = rows[:limit]
-    left = len(rows) - len(listed)
+    listed, store = document.runs[:limit], f"'{document.store}'"
+    left = document.total - len(listed)
     return [
-        *_sweeps_table(sweeps),
-        *(_runs_table(store, listed, len(rows)) if listed else [note(f"No such runs in {store}.")]),
-        *([note(f"{count(left)} more: `limit` {len(rows)}, or `json`", "dim")] if left else []),
+        *_sweeps_table(document.sweeps),
+        *(_runs_table(store, listed, document.total) if listed else [note(f"No such runs in {store}.")]),
+        *([note(f"{count(left)} more: `limit` {document.total}, or `json`", "dim")] if left else []),
         *_failures(listed),
     ]
 
 
-def _sweeps_table(sweeps: Sequence[Sweep]) -> Report:
+def _sweeps_table(sweeps: Sequence[SweepRecord]) -> Report:
     if not sweeps:
         return []
     made = table("Sweeps", ">#", "Started (UTC)", ">Runs", ">Done", ">Failed", ">Pending")
@@ -180,42 +189,40 @@ def _sweeps_table(sweeps: Sequence[Sweep]) -> Report:
     for sweep in newest:
         numbers = [sweep.counts.done, sweep.counts.failed, sweep.counts.pending]
         made.add_row(str(sweep.id), _moment(sweep.started), *map(count, (sum(numbers), *numbers)))
-    commands = [command(f"{sweep.id}: {sweep.plan.command}") for sweep in newest if sweep.plan.command]
+    commands = [command(f"{sweep.id}: {sweep.command}") for sweep in newest if sweep.command]
     older = len(sweeps) - MOST_SWEEPS
     return [made, *commands, *([note(f"{count(older)} older: `json`", "dim")] if older > 0 else [])]
 
 
-def _runs_table(store: str, rows: Sequence[ListedRun], total: int) -> Report:
+def _runs_table(store: str, runs: Sequence[StoredRunRecord], total: int) -> Report:
     """A row for each run; ``total`` counts those beyond the limit too."""
-    passes = [row.stored.execution.passes for row in rows]
     execution = {
-        "Status": [str(row.stored.status) for row in rows],
-        "Size": [str(row.stored.size) for row in rows],
-        "Batch": [str(row.stored.execution.batch) for row in rows],
-        "Runtime": [row.stored.execution.runtime for row in rows],
-        "Device": [row.stored.device for row in rows],
-        "Passes": passes if any(row.stored.execution.train for row in rows) else [""] * len(rows),
-        "Worker": [row.result.worker if row.result else "" for row in rows],
+        "Status": [str(run.status) for run in runs],
+        "Size": [run.size for run in runs],
+        "Batch": [str(run.batch) for run in runs],
+        "Runtime": [run.runtime for run in runs],
+        "Device": [run.device for run in runs],
+        "Passes": [_passes(run) if any(one.train for one in runs) else "" for run in runs],
+        "Worker": [run.worker or "" for run in runs],
     }
-    latencies = [row.latency for row in rows]
+    latencies = [run.latency_s for run in runs]
     figures = {
         ">Median": [seconds(one.median) if one else "" for one in latencies],
-        ">±95 %": [half_width(one.median, one.interval) if one else "" for one in latencies],
-        "Ended (UTC)": [_moment(row.result.finished) if row.result else "" for row in rows],
+        ">±95 %": [half_width(one.median, one.ci95) if one else "" for one in latencies],
+        "Ended (UTC)": [_moment(run.finished or "") for run in runs],
     }
-    keys = {"Key": [row.stored.key[:KEY_DIGITS] for row in rows]}
-    names = RunNames(columns_of(identities([row.stored.planned.run for row in rows])), execution)
+    keys = {"Key": [run.key[:KEY_DIGITS] for run in runs]}
+    names = RunNames(columns_of([run.identity for run in runs]), execution)
     return runs_report(f"{counted(total, 'run')} in {store}", names, figures, keys, fold=True)
 
 
-def _failures(rows: Sequence[ListedRun]) -> list[Table]:
-    failed = [row for row in rows if row.stored.status == "failed"]
+def _failures(runs: Sequence[StoredRunRecord]) -> list[Table]:
+    failed = [run for run in runs if run.status == "failed"]
     if not failed:
         return []
     made = table("Failed", "Key", "Why")
-    for row in failed:
-        reason = (row.result and row.result.reason) or ""
-        made.add_row(row.stored.key[:KEY_DIGITS], note(" / ".join(reason.splitlines())))
+    for run in failed:
+        made.add_row(run.key[:KEY_DIGITS], note(" / ".join((run.reason or "").splitlines())))
     return [made]
 
 
@@ -224,55 +231,58 @@ def _moment(iso: str) -> str:
     return iso[5:16].replace("T", " ")
 
 
+def _passes(run: PlannedRun) -> str:
+    return "training" if run.train else "inference"
+
+
 def as_text(value: object) -> str:
     """A value of a setting: a text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def show_report(row: ListedRun, results: Sequence[Result], again: str) -> Report:
-    """A run in full, with its cost, its results, and the machine; ``again``: the command that measures it again."""
-    measured = row.stored.measured
+def show_report(document: RunsShowDocument) -> Report:
+    """A run in full, with its cost, its results, the machine, and the command that measures it again."""
+    run, newest = document.run, _newest(document)
     return [
-        _what(row),
-        _settings(row.stored.settings),
-        _cost(row),
-        *_results(results),
-        *_newest(row),
-        *([environment_table(measured.environment)] if measured else []),
-        *(note(f"Failed: {row.result.reason}", "red") for _ in [0] if row.result and row.result.status == "failed"),
-        *map(recorded_warning, measured.warnings if measured else ()),
-        command(f"Again: {again}"),
+        _what(run, document.requested),
+        _settings(run.settings),
+        _cost(run.cost),
+        *_results(document.results),
+        *(_newest_table(run, newest.run) if newest and newest.run else []),
+        *([environment_table(newest.environment)] if newest and newest.environment else []),
+        *([note(f"Failed: {run.reason}", "red")] if run.status == "failed" else []),
+        *map(recorded_warning, (newest.warnings or ()) if newest else ()),
+        command(f"Again: {run.command}"),
     ]
 
 
-def _what(row: ListedRun) -> Table:
-    stored, execution = row.stored, row.stored.execution
+def _newest(document: RunsShowDocument) -> ResultRecord | None:
+    """The newest measurement; None where the run is pending or failed, though it may have an older one."""
+    done = [one for one in document.results if one.status == "done"]
+    return done[-1] if done and document.run.status == "done" else None
+
+
+def _what(run: StoredRunRecord, requested: RequestedRecord) -> Table:
+    also = f", {requested.device} was asked for" if requested.device != run.device else ""
+    size = run.input
     rows = [
-        ("status", stored.status),
-        ("input", "×".join(map(str, stored.planned.run.input.shape))),
-        ("runtime", execution.runtime),
-        (
-            "device",
-            stored.device
-            if stored.device == execution.device
-            else f"{stored.device}, {execution.device} was asked for",
-        ),
-        ("dtype", execution.dtype),
-        ("threads", _threads(stored)),
-        ("passes", execution.passes),
-        ("for", stored.target_machine),
+        ("status", run.status),
+        ("input", f"{size.batch}×{size.channels}×{size.height}×{size.width}"),
+        ("runtime", run.runtime),
+        ("device", f"{run.device}{also}"),
+        ("dtype", run.dtype),
+        ("threads", _threads(run.threads, requested.threads)),
+        ("passes", _passes(run)),
+        ("for", requested.machine),
     ]
-    return pairs(f"Run {stored.key}", rows)
+    return pairs(f"Run {run.key}", rows)
 
 
-def _threads(stored: StoredRun) -> str:
+def _threads(used: int | None, requested: int | None) -> str:
     """The threads that a run was measured with, and whether torch chose them."""
-    from mnfpn_cli.sweep.documents import executed_run
-
-    threads = executed_run(stored).threads
-    if stored.execution.threads is not None:
-        return str(threads)
-    return "torch's choice" if threads is None else f"{threads}, torch's choice"
+    if requested is not None:
+        return str(used)
+    return "torch's choice" if used is None else f"{used}, torch's choice"
 
 
 def _settings(settings: NetworkSettings) -> Table:
@@ -287,14 +297,14 @@ def _stages(stages: Sequence[Mapping[str, object]]) -> str:
     return " ".join(",".join(str(value) for value in stage.values()) for stage in stages)
 
 
-def _cost(row: ListedRun) -> Table:
-    figures, capacity = row.stored.figures, row.stored.figures.capacity
+def _cost(cost: PlannedCost) -> Table:
+    capacity = cost.capacity
     return pairs(
         "Cost and capacity",
         [
-            ("parameters", count(figures.parameters)),
-            ("MACs of one image", f"{count(figures.macs)} ({scaled(figures.macs)})"),
-            ("weights and activations", size_in_bytes(figures.memory_bytes)),
+            ("parameters", count(cost.parameters)),
+            ("MACs of one image", f"{count(cost.macs)} ({scaled(cost.macs)})"),
+            ("weights and activations", size_in_bytes(cost.planned_memory_bytes)),
             ("channels of the tapped maps", count(capacity.backbone_channels)),
             ("channels of a level", count(capacity.channels)),
             ("levels", count(capacity.levels)),
@@ -303,7 +313,7 @@ def _cost(row: ListedRun) -> Table:
     )
 
 
-def _results(results: Sequence[Result]) -> list[Table]:
+def _results(results: Sequence[ResultRecord]) -> list[Table]:
     if not results:
         return []
     made = table("Measured", "Finished (UTC)", ">Sweep", "Worker", "Status", ">Median", ">±95 %", ">Passes")
@@ -313,36 +323,31 @@ def _results(results: Sequence[Result]) -> list[Table]:
     return [made]
 
 
-def _figures(result: Result) -> tuple[str, str, str]:
-    from mnfpn_cli.measure.statistics import Latency
-
-    if not result.samples:
+def _figures(result: ResultRecord) -> tuple[str, str, str]:
+    if not result.run:
         return "", "", ""
-    latency = Latency(result.samples)
-    return seconds(latency.median), half_width(latency.median, latency.interval), count(len(result.samples))
+    latency = result.run.latency_s
+    return seconds(latency.median), half_width(latency.median, latency.ci95), count(len(latency.samples))
 
 
-def _newest(row: ListedRun) -> list[Table]:
-    latency, measured = row.latency, row.stored.measured
-    if latency is None or measured is None:
-        return []
-    memory = measured.run.peak_memory_bytes
+def _newest_table(run: StoredRunRecord, measured: RunRecord) -> list[Table]:
+    latency, memory = measured.latency_s, measured.peak_memory_bytes
     rows = [("median", seconds(latency.median))]
-    rows += [("95 % interval of it", seconds_range(*latency.interval))] if latency.interval else []
-    rows += [("corrected for the machine's drift", _corrected(latency.median, row.drift))] if row.drift else []
+    rows += [("95 % interval of it", seconds_range(*latency.ci95))] if latency.ci95 else []
+    rows += [("corrected for the machine's drift", _corrected(run))] if run.drift else []
     rows += [
         ("quartiles", seconds_range(*latency.quartiles)),
         ("fastest", seconds(latency.min)),
         ("outliers", count(len(latency.outliers))),
-        ("images per second", f"{row.stored.execution.batch / latency.median:.4g}"),
+        ("images per second", f"{run.batch / latency.median:.4g}"),
         ("peak memory", size_in_bytes(memory) if memory else "not known"),
-        ("ended by", measured.run.ended_by),
+        ("ended by", measured.ended_by),
     ]
     return [pairs("Newest result", rows)]
 
 
-def _corrected(median: float, drift: float) -> str:
-    return f"{seconds(median / drift)}: the baseline took {drift:.2f} × its first time"
+def _corrected(run: StoredRunRecord) -> str:
+    return f"{seconds(run.corrected_s or 0)}: the baseline took {run.drift:.2f} × its first time"
 
 
 def removed_report(document: RunsPruneDocument) -> Report:
