@@ -203,10 +203,14 @@ def merge(
             check_not_read("--store", path, files_of_store(other))
         target = stack.enter_context(open_store(store, create=True))
         progress = stack.enter_context(progress_bar())
-        results = merge_stores(target, source, progress)
-        names = source.name, target.name
-    document = RunsMergeDocument(settings=None, model=None, results=results)
-    emit(merged_report(document, *names), document, output)
+        document = RunsMergeDocument(
+            settings=None,
+            model=None,
+            source=source.name[1:-1],
+            target=target.name[1:-1],
+            results=merge_stores(target, source, progress),
+        )
+    emit(merged_report(document), document, output)
 
 
 @runs.command("export", cls=Command)

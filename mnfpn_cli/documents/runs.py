@@ -104,6 +104,8 @@ class RunsMergeDocument(Document):
     """What was merged: the result of `mnfpn runs merge`."""
 
     command: Literal["runs merge"] = Field("runs merge", description="The command that made the document.")
+    source: str = Field(description="Name of the store that results were copied from, without passwords.")
+    target: str = Field(description="Name of the store that results were copied into, without passwords.")
     results: Count = Field(description="Results that were copied.")
 
 

@@ -363,6 +363,7 @@ def removed_report(document: RunsPruneDocument) -> Report:
     return report
 
 
-def merged_report(document: RunsMergeDocument, source: str, target: str) -> Report:
+def merged_report(document: RunsMergeDocument) -> Report:
     """How many results were copied from one store into another."""
-    return [note(f"Merged: {counted(document.results, 'new result')} from {source} into {target}.")]
+    copied = counted(document.results, "new result")
+    return [note(f"Merged: {copied} from '{document.source}' into '{document.target}'.")]
