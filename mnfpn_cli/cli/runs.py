@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 STATUSES = ("done", "failed", "pending")
 FORMATS = ("csv", "json", "parquet", "markdown")
 ON_SCREEN, IN_PIPE = 50, 10_000
-"""How many runs are listed by default: a table of many more takes minutes."""
+"""How many runs a table lists by default; JSON has all."""
 
 HELP = """List, show, prune, merge and export the runs of a store.
 
@@ -72,7 +72,7 @@ def list_(
     from mnfpn_cli.sweep.documents import list_document
 
     most = limit or (ON_SCREEN if sys.stdout.isatty() and output.output is None else IN_PIPE)
-    in_document = limit if "json" in (output.form, output.file_form) else most  # all runs of a large store take seconds
+    in_document = limit if "json" in (output.form, output.file_form) else most
     with open_store(store) as opened:
         rows, times = _rows(opened, status, sweep)
         listed = [one for one in reversed(sweeps(opened)) if sweep in (None, one.id)]

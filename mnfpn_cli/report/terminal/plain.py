@@ -36,9 +36,10 @@ def _table(table: Table) -> Iterator[str]:
     if table.title:
         yield printable(table.title)
     columns = [_column(column, header=table.show_header) for column in table.columns]
+    widths = [_width(column) for column in columns]
     for row in zip(*columns, strict=True):
         for parts in zip_longest(*(cell.split("\n") for cell in row), fillvalue=""):
-            yield (" " * GAP).join(map(_padded, parts, table.columns, map(_width, columns)))
+            yield (" " * GAP).join(map(_padded, parts, table.columns, widths))
 
 
 def _column(column: Column, *, header: bool) -> list[str]:

@@ -196,13 +196,14 @@ def _sweeps_table(sweeps: Sequence[SweepRecord]) -> Report:
 
 def _runs_table(store: str, runs: Sequence[StoredRunRecord], total: int) -> Report:
     """A row for each run; ``total`` counts those beyond the limit too."""
+    any_training = any(run.train for run in runs)
     execution = {
         "Status": [str(run.status) for run in runs],
         "Size": [run.size for run in runs],
         "Batch": [str(run.batch) for run in runs],
         "Runtime": [run.runtime for run in runs],
         "Device": [run.device for run in runs],
-        "Passes": [_passes(run) if any(one.train for one in runs) else "" for run in runs],
+        "Passes": [_passes(run) if any_training else "" for run in runs],
         "Worker": [run.worker or "" for run in runs],
     }
     latencies = [run.latency_s for run in runs]
