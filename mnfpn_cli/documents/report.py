@@ -51,6 +51,7 @@ class PickRecord(PlannedRun):
         description="Settings in which the runs of the recommendation differ, by parameter; where none differs, those "
         "that are not the defaults."
     )
+    name: str = Field(description="What distinguishes the run from the others, in words.")
     size: ImageSize = Field(description="Size of an image.")
     latency_s: LatencyRecord = Field(description="Time of a pass, in seconds.")
     within_surely: bool = Field(

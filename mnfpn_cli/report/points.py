@@ -10,7 +10,7 @@ from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.documents.report import FrontierRecord, FrontierRun, ReportDocument
 from mnfpn_cli.space.frontier import TimingGroup, largest_product, measured_frontier
 from mnfpn_cli.space.planned import capacity_share
-from mnfpn_cli.space.runs import identities
+from mnfpn_cli.space.runs import identities, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from mnfpn_cli.measure.statistics import Latency
     from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
     from mnfpn_cli.sweep.documents import Command
-
-CAPACITY = (
-    "Capacity is in per cent of the largest here: the geometric mean of four shares, of the channels of the "
-    "backbone's tapped maps, the channels of the levels, the number of levels, and the cells of the finest level. "
-    "It does not measure accuracy: depth, kernels and training are not in it."
-)
-"""The definition of the quantity that reports and recommendations compare runs by."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +101,6 @@ def points_of(runs: Sequence[StoredRun], sweeps: Sequence[Sweep], baselines: Seq
     }
     lines = {group: [points[run.key] for run in best] for group, best in frontier.items()}
     return Points(list(points.values()), lines, sweeps, moved_baselines(baselines))
-
-
-def name_of(words: Mapping[str, str]) -> str:
-    """Return the settings of a run in one line."""
-    return ", ".join(f"{key.rpartition('.')[2]} {word}".lstrip() for key, word in words.items())
 
 
 def _latency(run: StoredRun) -> Latency | None:

@@ -8,7 +8,7 @@ from mnfpn_cli.documents.report import NextCommands, PickRecord, RecommendationR
 from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.space.frontier import TimingGroup, measured_frontier, timing_group
 from mnfpn_cli.space.planned import Budget, capacity_share
-from mnfpn_cli.space.runs import Run, identities
+from mnfpn_cli.space.runs import Run, identities, name_of
 from mnfpn_cli.store.rows import StoredRun
 from mnfpn_cli.sweep.documents import executed_run
 
@@ -144,6 +144,7 @@ def _pick_record(pick: Pick, identity: Mapping[str, str], most: int, commands: C
         **dict(executed_run(pick.run)),
         key=pick.run.key,
         identity=dict(identity),
+        name=name_of(identity),
         size=ImageSize(**run.size._asdict()),
         latency_s=latency_record(pick.latency),
         within_surely=pick.sure,

@@ -6,19 +6,18 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.report.points import CAPACITY, Point, Points
 from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.terminal.runs import RunNames, columns_of, numbers_of, runs_report
 from mnfpn_cli.report.terminal.sweep import moved_lines
 from mnfpn_cli.report.terminal.tables import Line, Report, note, warning
-from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
+from mnfpn_cli.report.units import CAPACITY, count, counted, scaled, seconds, size_in_bytes
 from mnfpn_cli.space.frontier import TimingGroup, timing_group
 from mnfpn_cli.text import percent, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from mnfpn_cli.report.points import Point
+    from mnfpn_cli.report.points import Point, Points
 
 HINT = "For a plot of it here: pip install 'mnfpn[report]', which brings plotext."
 SYMBOLS = (("●", "○"), ("■", "□"), ("▲", "△"), ("◆", "◇"), ("▼", "▽"), ("★", "☆"), ("◉", "◎"))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.report.points import CAPACITY, name_of
 from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.terminal.runs import RunNames, columns_of, runs_report
 from mnfpn_cli.report.terminal.tables import Line, Report, command, note, warning
-from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
+from mnfpn_cli.report.units import CAPACITY, count, counted, scaled, seconds, size_in_bytes
 from mnfpn_cli.text import percent, printable
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def recommend_report(document: RecommendDocument) -> Report:
 def _none_within(found: RecommendationRecord, where: str, budget: str) -> Line:
     """Say that no run is within the budget, and name the fastest."""
     fastest = found.fastest
-    name = f"{name_of(fastest.identity)}, {_size(fastest.size)}, {fastest.runtime}"
+    name = f"{fastest.name}, {_size(fastest.size)}, {fastest.runtime}"
     none = f"none of {counted(found.measured, 'measured run')} is within {budget}"
     return note(f"{where}: {none}; fastest {seconds(fastest.latency_s.median)}: {name}.")
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.report.points import CAPACITY
 from mnfpn_cli.report.terminal.runs import RunNames, columns_of, runs_report
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, table, warning
-from mnfpn_cli.report.units import count, counted, duration, scaled, size_in_bytes, times
+from mnfpn_cli.report.units import CAPACITY, count, counted, duration, scaled, size_in_bytes, times
 from mnfpn_cli.text import percent
 
 if TYPE_CHECKING:
