@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from mnfpn_cli.audit.levels import ObservedLevels, observe_levels
 from mnfpn_cli.audit.pyramid import pyramid_findings, pyramid_notes
 from mnfpn_cli.audit.registration import (
     constants,
@@ -17,6 +16,7 @@ from mnfpn_cli.audit.registration import (
     unregistered,
     without_gradient,
 )
+from mnfpn_cli.audit.strides import ObservedLevels, observe_levels
 from mnfpn_cli.audit.training import judge_training, training_notes
 from mnfpn_cli.audit.tree import LayerRow, LayerTree
 from mnfpn_cli.documents.audit import Audit, AuditDocument, ObservedLevel, ParameterCounts

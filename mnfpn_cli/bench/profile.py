@@ -13,14 +13,14 @@ from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.documents.bench import AdviceRecord, Bound, LayerTimeRecord, PartTime, ProfileRecord, RooflineRecord
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.origin import FromSettings
-from mnfpn_cli.measure.layers import LayerTimes, time_layers
+from mnfpn_cli.measure.layer_times import LayerTimes, time_layers
 from mnfpn_cli.measure.peaks import measure_peaks
 from mnfpn_cli.plan.advice import Advice, best_advice
 from mnfpn_cli.plan.roofline import LayerWork, Peaks, Roofline, network_work, roofline
 from mnfpn_cli.plan.roofline import Row as LayerRow
 from mnfpn_cli.runtimes.runtime import load_runtime
-from mnfpn_cli.settings.execution import LAYERED
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput
+from mnfpn_cli.settings.measuring import LAYERED
 from mnfpn_cli.text import percent
 
 PASSES_S = 10.0

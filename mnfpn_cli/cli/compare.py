@@ -32,13 +32,12 @@ from mnfpn_cli.cli.options import (
 )
 from mnfpn_cli.cli.paths import Reads, files_of, named_path
 from mnfpn_cli.errors import INTERRUPTED, CheckError, MnfpnError, Problem, UsageError, within
-from mnfpn_cli.settings.execution import DEFAULT_RUNTIME, check_device_name, choose_runtimes
 from mnfpn_cli.settings.input import DType, parse_size
+from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, check_device_name, choose_runtimes
 from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
-    from mnfpn_cli.bench.comparison import Comparison
-    from mnfpn_cli.bench.gates import Gates
+    from mnfpn_cli.bench.comparison import Comparison, Gates
     from mnfpn_cli.documents.compare import GatesRecord
     from mnfpn_cli.documents.records import EnvironmentRecord
 
@@ -140,7 +139,7 @@ class GateOptions:
         Raises:
             UsageError: if --strict is given without the gate that it is about.
         """
-        from mnfpn_cli.bench.gates import Gates
+        from mnfpn_cli.bench.comparison import Gates
 
         if self.strict and self.slower is None:
             raise UsageError("--strict: requires --fail-if-slower, the only gate that can be inconclusive")
@@ -149,7 +148,7 @@ class GateOptions:
 
 def judge(result: "Comparison", gates: "Gates") -> "GatesRecord":
     """Return which gates a comparison breaks, and which are undecided."""
-    from mnfpn_cli.bench.gates import broken_gates, undecided_gates
+    from mnfpn_cli.bench.comparison import broken_gates, undecided_gates
     from mnfpn_cli.documents.compare import GatesRecord
 
     return GatesRecord(broken=tuple(broken_gates(result, gates)), undecided=tuple(undecided_gates(result, gates)))
@@ -227,8 +226,7 @@ def compare(
         mnfpn compare --a "--width-mult 1.0" --b "--width-mult 0.75" --size 320
         mnfpn compare old.json new.json --fail-if-slower 3%
     """
-    from mnfpn_cli.bench.comparison import compare_document
-    from mnfpn_cli.bench.gates import check_gates_apply
+    from mnfpn_cli.bench.comparison import check_gates_apply, compare_document
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.compare import compare_tables
 

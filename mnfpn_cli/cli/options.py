@@ -12,8 +12,8 @@ from mnfpn_cli.cli.completion import complete_setting, offering, preset_words, w
 from mnfpn_cli.cli.help import MORE, NETWORK, OPTIONS, OUTPUT
 from mnfpn_cli.cli.paths import Reads, Writes, form_of_file
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.settings.execution import DEFAULT_RUNTIME, DEVICES, runtime_names
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, DEFAULT_SIZE, ITEM_BYTES, MAX_BATCH, DType
+from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, DEVICES, runtime_names
 from mnfpn_cli.text import did_you_mean, either
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from mnfpn_cli.cli.options import OutputOptions, device_option, whole
 from mnfpn_cli.cli.space_options import BudgetOptions
 from mnfpn_cli.cli.store_options import RunFilter, StoreOption, choose_runs, device_filter
 from mnfpn_cli.errors import MnfpnError, UsageError
-from mnfpn_cli.settings.execution import check_device_name, choose_runtimes
+from mnfpn_cli.settings.measuring import check_device_name, choose_runtimes
 from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Table, select, update
 from mnfpn_cli.space.planned import Progress
 from mnfpn_cli.space.runs import KEY_DIGITS
 from mnfpn_cli.store import rows as t
-from mnfpn_cli.store.errors import DamagedError, StoreError, check_row_and_json
+from mnfpn_cli.store.checks import DamagedError, check_row_and_json
+from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.read import Networks
 from mnfpn_cli.store.rows import Result, StoredRun, Sweep, result_columns, run_columns, sweep_columns
 from mnfpn_cli.store.store import Store, open_store

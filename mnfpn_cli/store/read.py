@@ -14,7 +14,7 @@ from mnfpn_cli.settings.problems import SettingsError
 from mnfpn_cli.space.planned import gc_paused
 from mnfpn_cli.space.runs import KEY_DIGITS
 from mnfpn_cli.store import rows as t
-from mnfpn_cli.store.errors import MEASURED, SETTINGS, DamagedError, check_row
+from mnfpn_cli.store.checks import MEASURED, SETTINGS, DamagedError, check_row
 from mnfpn_cli.store.rows import Result, Status, StoredRun, run_from_row
 from mnfpn_cli.store.store import BATCH_ROWS, Store, select_by
 

@@ -14,7 +14,7 @@ from mnfpn_cli.documents.sweep import PlanRecord
 from mnfpn_cli.space.planned import Planned
 from mnfpn_cli.space.runs import PASSES, Execution
 from mnfpn_cli.store import rows as t
-from mnfpn_cli.store.errors import PLAN, SAMPLES, check_row
+from mnfpn_cli.store.checks import PLAN, SAMPLES, check_row
 from mnfpn_cli.store.read import Networks, newest
 from mnfpn_cli.store.rows import BaselineTiming, Sweep, run_columns, sweep_columns
 from mnfpn_cli.store.store import Store, batches, select_by

@@ -11,8 +11,7 @@ import psutil
 
 from mnfpn_cli.devices.machine import reading_cpu_name
 from mnfpn_cli.documents.sweep import InvalidRuns, MeasuringRecord, PlannedDocument, PlanRecord, SpaceCounts
-from mnfpn_cli.settings.execution import runtime_names
-from mnfpn_cli.settings.measuring import Sampling
+from mnfpn_cli.settings.measuring import Sampling, runtime_names
 from mnfpn_cli.space.frontier import shuffled
 from mnfpn_cli.space.planned import Planned, PlannedSpace, planned_run
 from mnfpn_cli.space.runs import run_key

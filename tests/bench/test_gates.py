@@ -4,8 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair
-from mnfpn_cli.bench.gates import Gates, broken_gates, check_gates_apply, undecided_gates
+from mnfpn_cli.bench.comparison import (
+    ComparedSide,
+    Comparison,
+    Gates,
+    Pair,
+    broken_gates,
+    check_gates_apply,
+    undecided_gates,
+)
 from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.external.origin import FromSettings

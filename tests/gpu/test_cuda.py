@@ -12,9 +12,9 @@ import torch
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.runtimes.runtime import load_runtime
-from mnfpn_cli.settings.execution import runtime_names
 from mnfpn_cli.settings.files import preset_names
 from mnfpn_cli.settings.input import DType, Size
+from mnfpn_cli.settings.measuring import runtime_names
 from tests.conftest import Mnfpn
 from tests.export.networks import FLAT, SMALL, shortened
 from tests.runtimes.jobs import expected, job
