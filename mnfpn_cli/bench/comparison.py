@@ -16,7 +16,7 @@ from mnfpn_cli.documents.compare import (
 from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import Inputs, Origin, input_record
-from mnfpn_cli.measure.statistics import Latency, Ratio, latency_record
+from mnfpn_cli.measure.statistics import Latency, TimeRatio, latency_record
 from mnfpn_cli.settings.input import DType
 
 FIGURES = {
@@ -68,7 +68,7 @@ class Pair:
     name: str
     a: Latency
     b: Latency
-    ratio: Ratio | None
+    ratio: TimeRatio | None
     verdict: Verdict
     ended: Ended | None = None
 
@@ -159,7 +159,7 @@ def _side(side: ComparedSide, latency: Latency) -> SideRecord:
 SLOWER, LARGER = "`fail_if_slower`", "`fail_if_larger`"
 """The gates, as messages name them."""
 
-OTHER_CONDITIONS = ("other_machine", "other_device", "other_device_name", "other_threads", "other_cold_cache")
+OTHER_CONDITIONS = ("other_machine", "other_device", "other_gpu_name", "other_threads", "other_cold_cache")
 """Kinds of warnings that a gate on time refuses: these differences change the time of any network."""
 
 OTHER_PASSES = ("other_input", "other_train")

@@ -28,7 +28,7 @@ from mnfpn_cli.cli.options import (
     ThreadsOption,
     WeightsOption,
     device_option,
-    share,
+    share_parser,
 )
 from mnfpn_cli.cli.paths import Reads, files_of, named_path
 from mnfpn_cli.errors import INTERRUPTED, CheckError, MnfpnError, Problem, UsageError, within
@@ -114,7 +114,7 @@ def parse_side(name: str, text: str) -> SideOptions:
 
 def gate_option(name: str, help: str) -> Any:
     """Return the option of a gate, which takes a share."""
-    return Option(name, help=help, metavar="SHARE", parser=share(name, zero=True), rich_help_panel=GATES)
+    return Option(name, help=help, metavar="SHARE", parser=share_parser(name, zero=True), rich_help_panel=GATES)
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class SharedOptions:
         measuring_option(
             f"Ignore differences up to SHARE (default: {DEFAULT_MARGIN:.0%}).",
             "SHARE",
-            parser=share("--margin"),
+            parser=share_parser("--margin"),
         ),
     ] = None
     threads: ThreadsOption = None

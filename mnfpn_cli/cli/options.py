@@ -63,7 +63,7 @@ def number(option: str) -> Callable[[str], float]:
     return parse
 
 
-def share(option: str, zero: bool = False) -> Callable[[str], float]:
+def share_parser(option: str, zero: bool = False) -> Callable[[str], float]:
     """Return a parser of shares, ``1%`` or ``0.01``, for an option; its errors give the option, the rule and the value.
 
     ``zero``: whether 0 is allowed.

@@ -71,13 +71,13 @@ def _measured(store: str) -> "tuple[list[StoredRun], list[str]]":
     from mnfpn_cli.report.terminal.sweep import drift_lines
     from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.store.sweeps import baselines
+    from mnfpn_cli.store.sweeps import read_baselines
 
     with open_store(store) as opened:
         runs = read_runs(opened, status="done")
         if not runs:
             raise MnfpnError(f"--store: no run in {opened.name} is measured yet")
-        return runs, drift_lines(baselines(opened))
+        return runs, drift_lines(read_baselines(opened))
 
 
 def _filters(device: str | None, runtime: str | None, batch: int | None) -> list[RunFilter]:

@@ -85,12 +85,12 @@ def _read(store: str, device: str | None, sweep: int | None) -> "tuple[Points, s
     from mnfpn_cli.report.points import points_of
     from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.store.sweeps import baselines, sweeps
+    from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
 
     with open_store(store) as opened:
-        known = _chosen(sweeps(opened), sweep)
+        known = _chosen(read_sweeps(opened), sweep)
         runs = choose_runs(read_runs(opened, sweep), [] if device is None else [device_filter(device)])
-        return points_of(runs, known, baselines(opened)), Path(str(opened.engine.url.database)).name
+        return points_of(runs, known, read_baselines(opened)), Path(str(opened.engine.url.database)).name
 
 
 def _chosen(known: "Sequence[Sweep]", sweep: int | None) -> "Sequence[Sweep]":

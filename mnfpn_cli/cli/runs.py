@@ -17,7 +17,7 @@ from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.text import either
 
 if TYPE_CHECKING:
-    from mnfpn_cli.store.rows import Status
+    from mnfpn_cli.store.rows import RunStatus
     from mnfpn_cli.store.store import Store
     from mnfpn_cli.sweep.documents import ListedRun
 
@@ -69,11 +69,11 @@ def list_(
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.runs import list_report
     from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.store.sweeps import sweeps
+    from mnfpn_cli.store.sweeps import read_sweeps
     from mnfpn_cli.sweep.documents import list_document
 
     with open_store(store) as opened:
-        rows, known = _rows(opened, status, sweep), sweeps(opened)
+        rows, known = _rows(opened, status, sweep), read_sweeps(opened)
         name = opened.name
     usual = ON_SCREEN if sys.stdout.isatty() and output.output is None else IN_PIPE
     shown = [one for one in reversed(known) if sweep in (None, one.id)]
@@ -101,12 +101,12 @@ def show(
     from mnfpn_cli.report.terminal.runs import show_report
     from mnfpn_cli.store.read import read_run
     from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.store.sweeps import baselines
+    from mnfpn_cli.store.sweeps import read_baselines
     from mnfpn_cli.sweep.documents import listed_runs, show_document
 
     with open_store(store) as opened:
         run, results = read_run(opened, key.lower())
-        (row,) = listed_runs([run], baselines(opened))
+        (row,) = listed_runs([run], read_baselines(opened))
     again = measuring(row.stored.planned.run)
     emit(show_report(row, results, again), show_document(row, results, measuring), output)
 
@@ -144,7 +144,7 @@ def prune(
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.sweep.documents import prune_document
 
-    statuses: list[Status] = [*(["failed"] * failed), *(["pending"] * pending)]  # type: ignore[list-item]
+    statuses: list[RunStatus] = [*(["failed"] * failed), *(["pending"] * pending)]  # type: ignore[list-item]
     if not (statuses or superseded or keys):
         raise UsageError(Problem("prune", "must be given --failed, --pending, --superseded or keys of runs"))
     with open_store(store) as opened:
@@ -197,7 +197,7 @@ def merge(
     from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.documents.runs import RunsMergeDocument
     from mnfpn_cli.report.terminal.runs import merged_report
-    from mnfpn_cli.store.merge import merge as merge_stores
+    from mnfpn_cli.store.merge import merge_stores
     from mnfpn_cli.store.store import open_store
 
     with ExitStack() as stack:
@@ -279,12 +279,12 @@ def _rows(store: "Store", status: str | None, sweep: int | None) -> "list[Listed
         StoreError: if the store cannot be read.
     """
     from mnfpn_cli.store.read import read_runs
-    from mnfpn_cli.store.sweeps import baselines, sweeps
+    from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
     from mnfpn_cli.sweep.documents import listed_runs
 
-    known = [one.id for one in sweeps(store)] if sweep is not None else []
+    known = [one.id for one in read_sweeps(store)] if sweep is not None else []
     if sweep is not None and sweep not in known:
         raise UsageError(
             Problem("--sweep", f"must be a sweep of {store.name}: {', '.join(map(str, known)) or 'none'}", str(sweep))
         )
-    return listed_runs(read_runs(store, sweep, status), baselines(store))  # type: ignore[arg-type]
+    return listed_runs(read_runs(store, sweep, status), read_baselines(store))  # type: ignore[arg-type]

@@ -138,17 +138,17 @@ def show_result(store: Store, ran: Sequence[Sweep], states: Sequence[State], out
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.sweep import result_warnings, swept_report
     from mnfpn_cli.store.read import read_runs
-    from mnfpn_cli.store.sweeps import baselines, sweeps
+    from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
     from mnfpn_cli.sweep.reuse import reused_by_any
     from mnfpn_cli.sweep.state import Swept, failures, swept_document
 
-    known, by_sweep = {one.id: one for one in sweeps(store)}, {one.id: read_runs(store, one.id) for one in ran}
+    known, by_sweep = {one.id: one for one in read_sweeps(store)}, {one.id: read_runs(store, one.id) for one in ran}
     runs = {one.key: one for some in by_sweep.values() for one in some}
     swept = Swept(
         store.argument,
         tuple(ran),
         tuple(runs.values()),
-        tuple(one for one in baselines(store) if one.sweep in by_sweep),
+        tuple(one for one in read_baselines(store) if one.sweep in by_sweep),
         tuple(dict.fromkeys(note for one in states for note in one.notes)),
         sum(one.skipped for one in states),
         tuple({left_out.run.key: left_out for one in states for left_out in one.not_run}.values()),

@@ -17,7 +17,7 @@ from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError, describe
 from mnfpn_cli.space.runs import KEY_DIGITS, PASSES
 from mnfpn_cli.store import rows as t
-from mnfpn_cli.store.rows import Status
+from mnfpn_cli.store.rows import RunStatus
 
 
 class DamagedError(Exception):
@@ -60,7 +60,7 @@ SETTINGS = JsonColumn[NetworkSettings](t.networks.c.settings, NetworkSettings)
 JSON_COLUMNS: tuple[JsonColumn[Any], ...] = (MEASURED, PLAN, SAMPLES, SETTINGS)
 
 CHOICES: dict[Column[Any], tuple[str, ...]] = {
-    t.runs.c.status: get_args(Status),
+    t.runs.c.status: get_args(RunStatus),
     t.results.c.status: ("done", "failed"),
     t.runs.c.dtype: tuple(ITEM_BYTES),
     t.runs.c.passes: PASSES,

@@ -128,7 +128,7 @@ def sweep_by_token(connection: Connection, token: str) -> int | None:
     return connection.execute(query).scalars().first()
 
 
-def sweeps(store: Store) -> list[Sweep]:
+def read_sweeps(store: Store) -> list[Sweep]:
     """Return all sweeps, the oldest first.
 
     Raises:
@@ -169,7 +169,7 @@ def add_baseline(store: Store, baseline: BaselineTiming) -> None:
     store.write(change)
 
 
-def baselines(store: Store) -> list[BaselineTiming]:
+def read_baselines(store: Store) -> list[BaselineTiming]:
     """Return all baseline timings, the oldest first.
 
     Raises:

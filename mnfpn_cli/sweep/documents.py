@@ -16,7 +16,7 @@ from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.space.planned import planned_run
 from mnfpn_cli.space.runs import Run, identities
 from mnfpn_cli.store.change import Removed
-from mnfpn_cli.store.rows import BaselineTiming, Result, StoredRun, Sweep
+from mnfpn_cli.store.rows import BaselineTiming, StoredResult, StoredRun, Sweep
 from mnfpn_cli.sweep.drift import drifts_of
 
 
@@ -28,7 +28,7 @@ class ListedRun:
     drift: float | None = None
 
     @property
-    def result(self) -> Result | None:
+    def result(self) -> StoredResult | None:
         """Its newest result; None where it is pending, though it may have an older one."""
         return self.stored.result if self.stored.status != "pending" else None
 
@@ -101,7 +101,7 @@ def export_document(runs: Sequence[ListedRun], command: Command) -> RunsExportDo
     return RunsExportDocument(settings=None, model=None, runs=run_records(runs, command))
 
 
-def show_document(run: ListedRun, results: Sequence[Result], command: Command) -> RunsShowDocument:
+def show_document(run: ListedRun, results: Sequence[StoredResult], command: Command) -> RunsShowDocument:
     """Make the document of `mnfpn runs show`: a run and all of its results, the oldest first."""
     (record,) = run_records([run], command)
     return RunsShowDocument(
@@ -112,7 +112,7 @@ def show_document(run: ListedRun, results: Sequence[Result], command: Command) -
     )
 
 
-def _result_record(result: Result) -> ResultRecord:
+def _result_record(result: StoredResult) -> ResultRecord:
     measured = result.measured
     return ResultRecord(
         id=result.id,

@@ -16,9 +16,9 @@ from mnfpn_cli.space.frontier import shuffled
 from mnfpn_cli.space.planned import Planned, PlannedSpace, planned_run
 from mnfpn_cli.space.runs import run_key
 from mnfpn_cli.store.read import read_runs
-from mnfpn_cli.store.rows import Result, Sweep
+from mnfpn_cli.store.rows import StoredResult, Sweep
 from mnfpn_cli.store.store import Store
-from mnfpn_cli.store.sweeps import REMEASURE_NONE, Remeasure, add_sweep, runs_to_remeasure, sweeps
+from mnfpn_cli.store.sweeps import REMEASURE_NONE, Remeasure, add_sweep, read_sweeps, runs_to_remeasure
 
 STARTED_S = 5.0
 """The time of a run besides its timed passes: imports, operation counts, warm-up (benchmarks/README.md)."""
@@ -108,7 +108,7 @@ def expect(
     return Expected(left, baselines, STARTED_S + sampling.min_time_s, most)
 
 
-def _duration(result: Result) -> float:
+def _duration(result: StoredResult) -> float:
     return (datetime.fromisoformat(result.finished) - datetime.fromisoformat(result.started)).total_seconds()
 
 
@@ -173,4 +173,4 @@ def unfinished(store: Store) -> list[Sweep]:
     Raises:
         StoreError: where the store cannot be read.
     """
-    return [sweep for sweep in sweeps(store) if sweep.counts.pending]
+    return [sweep for sweep in read_sweeps(store) if sweep.counts.pending]

@@ -127,7 +127,7 @@ def test_bench_measures_every_runtime(mnfpn: Mnfpn) -> None:
     kinds = {warning["kind"] for warning in document["warnings"]}
     assert "launch_bound" in kinds
     assert "slow_first" not in kinds
-    assert document["environment"]["gpu"]
+    assert document["environment"]["gpu_name"]
 
 
 def test_layers_have_a_floor_that_they_do_not_fall_under(mnfpn: Mnfpn) -> None:

@@ -13,7 +13,7 @@ from mnfpn_cli.report.page.page import report_page
 from mnfpn_cli.report.points import Points, points_of
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
-from mnfpn_cli.store.sweeps import baselines, sweeps
+from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
 from tests.report.stores import Made, make_store
 
 MADE = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -22,7 +22,7 @@ MADE = datetime(2026, 11, 21, 12, tzinfo=UTC)
 def read(path: Path) -> Points:
     """The content of a report of a store."""
     with open_store(str(path)) as store:
-        return points_of(read_runs(store), sweeps(store), baselines(store))
+        return points_of(read_runs(store), read_sweeps(store), read_baselines(store))
 
 
 def page_of(

@@ -28,7 +28,7 @@ from mnfpn_cli.space.runs import Execution
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import StoredRun
 from mnfpn_cli.store.store import open_store
-from mnfpn_cli.store.sweeps import baselines, sweeps
+from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
 from tests.needs import needs
 from tests.report.stores import EAGER, FRONTIER, LARGE, SAMPLE, SMALL, Made, make_store, run_of
 
@@ -36,7 +36,7 @@ from tests.report.stores import EAGER, FRONTIER, LARGE, SAMPLE, SMALL, Made, mak
 def points(path: Path, runs: Sequence[Made], times: Sequence[tuple[int, float]] = ()) -> Points:
     """The content of a report of made-up runs."""
     with open_store(str(make_store(path / "runs.db", runs, times))) as store:
-        return points_of(read_runs(store), sweeps(store), baselines(store))
+        return points_of(read_runs(store), read_sweeps(store), read_baselines(store))
 
 
 def stored(path: Path, runs: Sequence[Made]) -> list[StoredRun]:
@@ -138,7 +138,9 @@ def test_baseline_runs_of_other_sweeps_do_not_count(tmp_path: Path) -> None:
     """Drift is that of the sweeps of the report's runs."""
     make_store(tmp_path / "runs.db", SAMPLE[:1])
     with open_store(str(make_store(tmp_path / "runs.db", SAMPLE[1:2], [(0, 0.01), (30, 0.02)]))) as store:
-        first, second = (points_of(read_runs(store, sweep), sweeps(store), baselines(store)) for sweep in (1, 2))
+        first, second = (
+            points_of(read_runs(store, sweep), read_sweeps(store), read_baselines(store)) for sweep in (1, 2)
+        )
     assert (len(first.moved), len(second.moved)) == (0, 1)
 
 

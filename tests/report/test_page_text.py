@@ -26,7 +26,7 @@ HOSTILE = [
 
 def hostile_page(folder: Path, evil: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A page on which each text that comes from outside is this one."""
-    words = dict.fromkeys(("cpu", "gpu", "driver", "cuda", "torch", "python", "platform", "mnfpn"), evil)
+    words = dict.fromkeys(("cpu", "gpu_name", "driver", "cuda", "torch", "python", "platform", "mnfpn"), evil)
     monkeypatch.setattr(stores, "ENVIRONMENT", stores.ENVIRONMENT | words)
     monkeypatch.setattr(stores, "WARNING", WarningRecord(kind=evil, cause=evil, helps=evil))
     profiled = replace(SAMPLE[0], by_layer={evil: 0.001})

@@ -38,7 +38,7 @@ from mnfpn_cli.space.planned import Budget, Planned, PlannedSpace
 from mnfpn_cli.space.runs import Execution
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
-from mnfpn_cli.store.sweeps import baselines, sweeps
+from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
 from mnfpn_cli.sweep.documents import listed_runs
 from mnfpn_cli.sweep.drift import MovedBaseline
 from mnfpn_cli.sweep.recommend import recommend, recommend_document
@@ -81,8 +81,8 @@ class Stored:
     def __init__(self, folder: Path, made: Sequence[Made]) -> None:
         with open_store(str(make_store(folder / "runs.db", made, [(0, 0.01), (30, 0.012)], COMMAND))) as store:
             self.runs: list[StoredRun] = read_runs(store)
-            self.sweeps: Sequence[Sweep] = [replace(one, started=at(0)) for one in sweeps(store)]
-            self.baselines: Sequence[BaselineTiming] = baselines(store)
+            self.sweeps: Sequence[Sweep] = [replace(one, started=at(0)) for one in read_sweeps(store)]
+            self.baselines: Sequence[BaselineTiming] = read_baselines(store)
 
     def without_keys(self, text: str) -> str:
         """A text whose keys, hashes of all that there is to settings, are numbers."""

@@ -126,7 +126,9 @@ def _environments(points: Points) -> Environments:
 
 def _machine(worker: str, environment: EnvironmentRecord) -> tuple[tuple[str, str], ...]:
     """Return the columns of a machine and its software, with their texts."""
-    gpu = f"{environment.gpu}, driver {environment.driver}, CUDA {environment.cuda}" if environment.gpu else ""
+    gpu = (
+        f"{environment.gpu_name}, driver {environment.driver}, CUDA {environment.cuda}" if environment.gpu_name else ""
+    )
     columns = {
         "Worker": worker,
         "CPU": f"{environment.cpu}, {environment.cores} cores",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.documents.runs import RunsMergeDocument, RunsPruneDocument
     from mnfpn_cli.report.terminal.tables import Cell, Table
     from mnfpn_cli.settings.network import NetworkSettings
-    from mnfpn_cli.store.rows import Result, StoredRun, Sweep
+    from mnfpn_cli.store.rows import StoredResult, StoredRun, Sweep
     from mnfpn_cli.sweep.documents import ListedRun
 
 Columns = Mapping[str, Sequence[str]]
@@ -229,7 +229,7 @@ def as_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def show_report(row: ListedRun, results: Sequence[Result], again: str) -> Report:
+def show_report(row: ListedRun, results: Sequence[StoredResult], again: str) -> Report:
     """A run in full, with its cost, its results, and the machine; ``again``: the command that measures it again."""
     measured = row.stored.measured
     return [
@@ -303,7 +303,7 @@ def _cost(row: ListedRun) -> Table:
     )
 
 
-def _results(results: Sequence[Result]) -> list[Table]:
+def _results(results: Sequence[StoredResult]) -> list[Table]:
     if not results:
         return []
     made = table("Measured", "Finished (UTC)", ">Sweep", "Worker", "Status", ">Median", ">±95 %", ">Passes")
@@ -313,7 +313,7 @@ def _results(results: Sequence[Result]) -> list[Table]:
     return [made]
 
 
-def _figures(result: Result) -> tuple[str, str, str]:
+def _figures(result: StoredResult) -> tuple[str, str, str]:
     from mnfpn_cli.measure.statistics import Latency
 
     if not result.samples:
