@@ -21,19 +21,19 @@ from mnfpn_cli.text import Progress
 BATCH_RESULTS = 100
 """Results that are copied in one transaction: one with the times of all layers is tens of kilobytes."""
 
-Columns = Mapping[str, Any]
+StoredColumns = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class TableRows:
     """Complete rows of one store, by table. Ids of sweeps are those of that store."""
 
-    sweeps: Sequence[Columns]
-    networks: Sequence[Columns] = ()
-    runs: Sequence[Columns] = ()
-    sweep_runs: Sequence[Columns] = ()
-    results: Sequence[Columns] = ()
-    baselines: Sequence[Columns] = field(default=())
+    sweeps: Sequence[StoredColumns]
+    networks: Sequence[StoredColumns] = ()
+    runs: Sequence[StoredColumns] = ()
+    sweep_runs: Sequence[StoredColumns] = ()
+    results: Sequence[StoredColumns] = ()
+    baselines: Sequence[StoredColumns] = field(default=())
 
 
 def merge_stores(store: Store, other: Store, progress: Progress = lambda _doing, _share: None) -> int:
@@ -81,19 +81,19 @@ def insert_rows(store: Store, rows: TableRows) -> None:
     store.write(change)
 
 
-def _with_sweep_ids(rows: Sequence[Columns], sweep_ids: Mapping[int, int]) -> list[Columns]:
+def _with_sweep_ids(rows: Sequence[StoredColumns], sweep_ids: Mapping[int, int]) -> list[StoredColumns]:
     """Return the rows whose sweep is known here, with its id here."""
     return [{**row, "sweep": sweep_ids[row["sweep"]]} for row in rows if row["sweep"] in sweep_ids]
 
 
-def _sweep_id(connection: Connection, row: Columns) -> int:
+def _sweep_id(connection: Connection, row: StoredColumns) -> int:
     """Return the id that a sweep of another store has here; insert it where it is new."""
     known = sweep_by_token(connection, row["token"])
     columns = {name: value for name, value in row.items() if name != t.sweeps.c.id.name}
     return insert_sweep(connection, columns) if known is None else known
 
 
-def _update_statuses(connection: Connection, results: Sequence[Columns]) -> None:
+def _update_statuses(connection: Connection, results: Sequence[StoredColumns]) -> None:
     """Update runs to the status of their new results: done replaces failed, and both replace pending."""
     for status, replaced in (("failed", ("pending",)), ("done", ("pending", "failed"))):
         keys = [row["key"] for row in results if row["status"] == status]
@@ -144,7 +144,7 @@ def _rows_of_baselines(connection: Connection) -> TableRows:
     return TableRows(_rows(connection, t.sweeps, sweeps), baselines=baselines)
 
 
-def _rows(connection: Connection, table: Table, query: Any) -> list[Columns]:
+def _rows(connection: Connection, table: Table, query: Any) -> list[StoredColumns]:
     return [dict(check_row_and_json(row, table)._mapping) for row in connection.execute(query)]
 
 
