@@ -54,7 +54,7 @@ class PageDocument(ReportDocument):
     store: str = Field(description="Name of the store, without folder, user or server.")
     sweeps: tuple[SweepRecord, ...] = Field(description="Sweeps of the runs, newest first.")
     differences: dict[str, tuple[str, ...]] = Field(
-        description="Values of each setting in which the runs differ, each once, by parameter."
+        description="Values of each setting in which the runs differ, as they were asked for, each once, by parameter."
     )
     measurements: dict[str, Measured] = Field(description="Measurement of each measured run, by its key.")
 

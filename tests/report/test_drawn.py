@@ -77,6 +77,17 @@ def test_the_page_is_drawn_from_its_document(tmp_path: Path, runs: tuple[Made, .
     assert report_page(again, as_options, MADE) == report_page(page, as_options, MADE)
 
 
+def test_a_page_lists_the_settings_that_were_asked_for(tmp_path: Path) -> None:
+    """Not the threads that measured runs had: pending runs have none yet, and that is no difference of the sweep."""
+    page = page_of_runs(tmp_path, SAMPLE)
+    assert {one.threads for one in page.runs} == {2, None}
+    assert page.differences == {
+        "width_mult": ("0.35", "0.5", "1.0"),
+        "size": ("64x64", "128x128"),
+        "runtime": ("channels-last", "eager"),
+    }
+
+
 @pytest.mark.parametrize("file", DRAWING, ids=lambda file: file.relative_to(REPORT).as_posix())
 def test_what_draws_does_not_know_stores(file: Path) -> None:
     """It imports neither `store` nor `sweep`, not for types either."""

@@ -1,6 +1,6 @@
 """The common style of all plots: colours and symbols, axes, points of runs, escaped text; and the plot of parts.
 
-Plotly has no types: its figures, traces and layouts are `Any` here, and have names elsewhere.
+Plotly has no types: to the type checker its figures and traces are `Any`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from mnfpn_cli.text import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from plotly.basedatatypes import BaseTraceType
     from plotly.graph_objects import Figure, Scatter
 
     from mnfpn_cli.documents.records import LatencyRecord
@@ -57,7 +58,7 @@ def plotted_runs(report: ReportDocument) -> list[PlottedRun]:
     return [PlottedRun(index, run, run.latency_s) for index, run in enumerate(report.runs) if run.latency_s]
 
 
-def figure(traces: Sequence[Scatter], **layout: Any) -> Figure:
+def figure(traces: Sequence[BaseTraceType], **layout: Any) -> Figure:
     """Return a figure in the common style.
 
     Raises:

@@ -169,6 +169,18 @@ class PageColumn:
         return value, self.words(run) if self.words else str(value)
 
 
+def _median(run: ReportedRun) -> float | None:
+    return run.latency_s.median if run.latency_s else None
+
+
+def _half_width(run: ReportedRun) -> float | None:
+    """Return half the 95 % interval over the median; None where there is no interval."""
+    if run.latency_s is None or run.latency_s.ci95 is None:
+        return None
+    median, (low, high) = run.latency_s.median, run.latency_s.ci95
+    return max(high - median, median - low) / median
+
+
 COLUMNS = (
     PageColumn("Network", "text long", lambda one: one.name),
     PageColumn("Size", "", lambda one: float(one.input.height * one.input.width), lambda one: one.size),
@@ -178,8 +190,8 @@ COLUMNS = (
     PageColumn("Passes", "", lambda one: PASSES[one.train]),
     PageColumn("Worker", "text", lambda one: one.worker or ""),
     PageColumn("Status", "", lambda one: one.status),
-    PageColumn("Median", "number", lambda one: _median(one), lambda one: seconds(_median(one) or 0)),
-    PageColumn("±95 %", "number", lambda one: _half_width(one), lambda one: share(_half_width(one) or 0)),
+    PageColumn("Median", "number", _median, lambda one: seconds(_median(one) or 0)),
+    PageColumn("±95 %", "number", _half_width, lambda one: share(_half_width(one) or 0)),
     PageColumn("Corrected", "number", lambda one: one.corrected_s, lambda one: seconds(one.corrected_s or 0)),
     PageColumn("MACs", "number", lambda one: one.cost.macs, lambda one: scaled(one.cost.macs)),
     PageColumn("Parameters", "number", lambda one: one.cost.parameters, lambda one: scaled(one.cost.parameters)),
@@ -300,15 +312,3 @@ def _profile(profile: RunProfile, names: dict[str, int], spell: Callable[[str], 
         parts=tuple(bar(one.part, one.part, one.seconds) for one in profile.parts),
         layers=tuple(bar(one.path or one.part, one.part, one.seconds) for one in profile.layers),
     )
-
-
-def _median(run: ReportedRun) -> float | None:
-    return run.latency_s.median if run.latency_s else None
-
-
-def _half_width(run: ReportedRun) -> float | None:
-    """Return half the 95 % interval over the median; None where there is no interval."""
-    if run.latency_s is None or run.latency_s.ci95 is None:
-        return None
-    median, (low, high) = run.latency_s.median, run.latency_s.ci95
-    return max(high - median, median - low) / median
