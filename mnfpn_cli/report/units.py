@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from mnfpn_cli.documents.records import TensorInput
     from mnfpn_cli.settings.input import Size
 
+CAPACITY = (
+    "Capacity is in per cent of the largest here: the geometric mean of four shares, of the channels of the "
+    "backbone's tapped maps, the channels of the levels, the number of levels, and the cells of the finest level. "
+    "It does not measure accuracy: depth, kernels and training are not in it."
+)
+"""The definition of the quantity that reports and recommendations compare runs by."""
+
 
 def count(number: int) -> str:
     """Format a whole number with separators: ``4,293,888``."""

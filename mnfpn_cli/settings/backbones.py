@@ -40,7 +40,7 @@ class StageSettings(BaseModel):
     expansion: Annotated[Expansion, Field(description="Expansion factor t.")]
     channels: Annotated[Channels, Field(description="Output channels c, at width 1.0.")]
     repeats: Annotated[Repeats, Field(description="Number of blocks n.")]
-    stride: Annotated[StageStride, Field(description="StageStride s of the first block.")]
+    stride: Annotated[StageStride, Field(description="Stride s of the first block.")]
 
 
 class OriginalStage(BaseModel):
@@ -51,7 +51,7 @@ class OriginalStage(BaseModel):
     expansion_factor: Annotated[Expansion, Field(description="Expansion factor t.")]
     width_factor: Annotated[Channels, Field(description="Output channels c, at width 1.0.")]
     n: Annotated[Repeats, Field(description="Number of blocks n.")]
-    stride: Annotated[StageStride, Field(description="StageStride s of the first block.")]
+    stride: Annotated[StageStride, Field(description="Stride s of the first block.")]
 
 
 PaperRow = Annotated[

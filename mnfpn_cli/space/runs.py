@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -144,13 +144,15 @@ def identities(runs: Sequence[Run]) -> list[dict[str, str]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
+def name_of(identity: Mapping[str, str]) -> str:
+    """Return the settings that name a run in one line, as ``width_mult 0.5, channels 64``."""
+    return ", ".join(f"{key.rpartition('.')[2]} {word}".lstrip() for key, word in identity.items())
+
+
 def run_namer(runs: Sequence[Run]) -> Callable[[Run], str]:
-    """Return a function that names each of these runs by what sets it apart, as ``width_mult 0.5, channels 64``."""
+    """Return a function that names each of these runs by what sets it apart, as `name_of` does."""
     differing = identifying_columns(runs)
-    names = {
-        run: ", ".join(f"{key.rpartition('.')[2]} {words[index]}".lstrip() for key, words in differing.items())
-        for index, run in enumerate(runs)
-    }
+    names = {run: name_of({key: words[index] for key, words in differing.items()}) for index, run in enumerate(runs)}
     return lambda run: names[run]
 
 

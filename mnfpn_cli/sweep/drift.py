@@ -6,10 +6,11 @@ drift is interpolated linearly over time. A run's median divided by the drift is
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 
+from mnfpn_cli.documents.report import MovedRecord
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.store.rows import BaselineTiming, StoredRun
 
@@ -17,16 +18,7 @@ MOVED = 0.05
 """The least |drift - 1| that counts as moved, where the 95 % intervals of the two medians do not overlap either."""
 
 
-@dataclass(frozen=True, slots=True)
-class MovedBaseline:
-    """A baseline run that moved: on which worker, when it finished (UTC, ISO 8601), and its drift."""
-
-    worker: str
-    finished: str
-    drift: float
-
-
-def moved_baselines(baselines: Sequence[BaselineTiming]) -> list[MovedBaseline]:
+def moved_baselines(baselines: Sequence[BaselineTiming]) -> list[MovedRecord]:
     """Return the baseline runs that differ from the first one of their sweep and worker by more than `MOVED`."""
     moved = []
     for repeats in _by_run(baselines):
@@ -35,7 +27,7 @@ def moved_baselines(baselines: Sequence[BaselineTiming]) -> list[MovedBaseline]:
             later = Latency(one.samples)
             drift = later.median / first.median
             if abs(drift - 1) > MOVED and _apart(first, later):
-                moved.append(MovedBaseline(one.worker, one.finished, drift))
+                moved.append(MovedRecord(worker=one.worker, finished=one.finished, drift=drift))
     return moved
 
 

@@ -144,4 +144,6 @@ def test_without_measurements_there_is_no_environment_and_no_warning(tmp_path: P
 def test_the_page_offers_every_cost_once(tmp_path: Path) -> None:
     """Those of `COSTS`."""
     page = Parsed(page_of(tmp_path, SAMPLE))
-    assert [a["value"] for tag, a in page.elements if tag == "input" and a.get("name") == "cost"] == list(COSTS)
+    assert [a["value"] for tag, a in page.elements if tag == "input" and a.get("name") == "cost"] == [
+        cost.key for cost in COSTS
+    ]

@@ -15,11 +15,11 @@ from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.bench.results import bench_document
 from mnfpn_cli.cli.command_lines import SWEEP, after_sweep, measuring, next_commands
 from mnfpn_cli.cli.words import as_options
+from mnfpn_cli.documents.report import MovedRecord
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes, shapes_document
-from mnfpn_cli.report.points import points_of
 from mnfpn_cli.report.terminal.bench import bench_tables
 from mnfpn_cli.report.terminal.frontier import TerminalPlot, frontier_report
 from mnfpn_cli.report.terminal.plain import as_text
@@ -40,8 +40,8 @@ from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
 from mnfpn_cli.sweep.documents import listed_runs
-from mnfpn_cli.sweep.drift import MovedBaseline
 from mnfpn_cli.sweep.recommend import recommend, recommend_document
+from mnfpn_cli.sweep.report import report_document
 from mnfpn_cli.sweep.start import Chosen, Expected
 from mnfpn_cli.sweep.state import Swept
 from tests.bench.made import benchmark, key, missing, timed
@@ -93,7 +93,7 @@ class Stored:
 
 def report_of(stored: Stored) -> Report:
     """`mnfpn report`, without the plot: plotext may be missing."""
-    found = frontier_report(points_of(stored.runs, stored.sweeps, stored.baselines), SWEEP)
+    found = frontier_report(report_document(stored.runs, stored.baselines, measuring), SWEEP)
     return [item for item in found if not isinstance(item, TerminalPlot)]
 
 
@@ -264,7 +264,7 @@ def test_a_single_run_is_one_row_and_named_as_among_others(
 )
 def test_a_large_drift_is_a_factor_and_a_small_one_is_in_per_cent(drift: float, words: str) -> None:
     """With the moment in whole seconds."""
-    (line,) = moved_lines([MovedBaseline("here", at(30), drift)])
+    (line,) = moved_lines([MovedRecord(worker="here", finished=at(30), drift=drift)])
     assert line.startswith(f"the baseline run moved: {words}")
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.report.points import CAPACITY, name_of
 from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.terminal.runs import RunNames, runs_report
 from mnfpn_cli.report.terminal.tables import Line, Report, command, note, warning
-from mnfpn_cli.report.units import count, counted, scaled, seconds, size_in_bytes
-from mnfpn_cli.space.runs import IN_COLUMNS, identifying_columns
+from mnfpn_cli.report.units import CAPACITY, count, counted, scaled, seconds, size_in_bytes
+from mnfpn_cli.space.runs import IN_COLUMNS, identifying_columns, name_of
 from mnfpn_cli.text import percent, printable
 
 if TYPE_CHECKING:

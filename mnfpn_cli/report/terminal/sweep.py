@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.report.points import CAPACITY
 from mnfpn_cli.report.terminal.runs import RunNames, runs_report
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, table, warning
-from mnfpn_cli.report.units import count, counted, duration, scaled, size_in_bytes, times
+from mnfpn_cli.report.units import CAPACITY, count, counted, duration, scaled, size_in_bytes, times
 from mnfpn_cli.space.planned import capacity_share
 from mnfpn_cli.space.runs import Execution, Run, identifying_columns, run_namer
 from mnfpn_cli.text import percent
@@ -16,11 +15,11 @@ from mnfpn_cli.text import percent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnfpn_cli.documents.report import MovedRecord
     from mnfpn_cli.documents.sweep import InvalidRuns
     from mnfpn_cli.report.terminal.tables import Table
     from mnfpn_cli.space.planned import Planned, PlannedSpace
     from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
-    from mnfpn_cli.sweep.drift import MovedBaseline
     from mnfpn_cli.sweep.reuse import Reused
     from mnfpn_cli.sweep.start import Chosen, Expected
     from mnfpn_cli.sweep.state import Swept
@@ -196,7 +195,7 @@ def drift_lines(baselines: Sequence[BaselineTiming]) -> list[str]:
     return moved_lines(moved_baselines(baselines))
 
 
-def moved_lines(changes: Sequence[MovedBaseline]) -> list[str]:
+def moved_lines(changes: Sequence[MovedRecord]) -> list[str]:
     """A line about the largest of these changes."""
     if not changes:
         return []
