@@ -20,9 +20,8 @@ from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.runtimes.runtime import Job, load_runtime
-from mnfpn_cli.settings.execution import runtime_names
 from mnfpn_cli.settings.input import parse_size
-from mnfpn_cli.settings.measuring import Sampling
+from mnfpn_cli.settings.measuring import Sampling, runtime_names
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.conftest import import_torchvision
 from tests.network.comparing import share

@@ -23,7 +23,7 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override
-from mnfpn_cli.weights.files import read_checkpoint
+from mnfpn_cli.weights.checkpoint import read_checkpoint
 from mnfpn_cli.weights.layouts import LAYOUTS, OURS, Layout
 from mnfpn_cli.weights.load import load_weights
 from mnfpn_cli.weights.match import weighted_layers

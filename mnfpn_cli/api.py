@@ -114,7 +114,7 @@ def load_weights(
         MnfpnError: where it cannot be read.
     """
     from mnfpn_cli.weights import load
-    from mnfpn_cli.weights.files import read_checkpoint
+    from mnfpn_cli.weights.checkpoint import read_checkpoint
 
     settings = _at(settings, size)
     _check_network(network)

@@ -32,9 +32,9 @@ from mnfpn_cli.report.terminal.summary import Selection, summary_tables
 from mnfpn_cli.report.terminal.tables import Line
 from mnfpn_cli.report.units import sides
 from mnfpn_cli.runtimes.runtime import load_runtime
-from mnfpn_cli.settings.execution import runtime_names
 from mnfpn_cli.settings.files import preset_description, preset_names, read_preset
 from mnfpn_cli.settings.input import Size
+from mnfpn_cli.settings.measuring import runtime_names
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.audit.traced import tree_of
 from tests.conftest import Mnfpn

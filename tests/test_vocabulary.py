@@ -89,3 +89,34 @@ def test_every_word_of_the_glossary_is_in_the_package() -> None:
     prose = " ".join(text for path in read_by_people() for _, text in texts(path)).lower()
     assert len(words) > 20
     assert [word for word in words if word != "word" and word.lower() not in prose] == []
+
+
+SHARED_NAMES = {
+    **dict.fromkeys(("prepare", "unavailable_reason"), "runtimes/"),
+    **dict.fromkeys(("read", "write"), "export/"),
+}
+"""Functions that the files of a folder share, as they are its interface."""
+
+
+def public_names(path: Path) -> Iterator[str]:
+    """Yield the public functions, classes and types that a file defines."""
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            name = node.name
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+        else:
+            continue
+        if not name.startswith("_") and (not name.isupper() or isinstance(node, ast.ClassDef)) and name != "aten":
+            yield name
+
+
+def test_a_public_name_is_defined_once() -> None:
+    """A command and a function of the Python API bear the name of what they call."""
+    places: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        here = path.relative_to(PACKAGE).as_posix()
+        for name in public_names(path) if not here.startswith(("cli/", "api.py")) else ():
+            if not here.startswith(SHARED_NAMES.get(name, "(")):
+                places.setdefault(name, []).append(here)
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}

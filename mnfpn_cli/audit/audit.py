@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from mnfpn_cli.audit.levels import ObservedLevels, observe_levels
 from mnfpn_cli.audit.pyramid import pyramid_findings, pyramid_notes
 from mnfpn_cli.audit.registration import (
     constants,
-    counted,
     miscounted,
     never_called,
+    parameter_counts,
     shared,
     unregistered,
     without_gradient,
 )
+from mnfpn_cli.audit.strides import ObservedLevels, observe_levels
 from mnfpn_cli.audit.training import judge_training, training_notes
 from mnfpn_cli.audit.tree import LayerRow, LayerTree
 from mnfpn_cli.documents.audit import Audit, AuditDocument, ObservedLevel, ParameterCounts
@@ -109,7 +109,7 @@ def audit(trace: Trace, pyramids: Sequence[ObservedLevels]) -> Audit:
         *(note for levels in pyramids for note in pyramid_notes(levels)),
     )
     called, registered = trace.registration
-    rows, parameters, state_dict = counted(trace)
+    rows, parameters, state_dict = parameter_counts(trace)
     return Audit(
         clean=not findings,
         mode=trace.eval_pass.mode,

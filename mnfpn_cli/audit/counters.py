@@ -34,7 +34,7 @@ from mnfpn_cli.trace.passes import make_input, run_pass
 from mnfpn_cli.trace.storages import restore_modules
 from mnfpn_cli.trace.trace import Trace
 
-Count = Callable[[nn.Module, tuple[Tensor, ...]], float]
+CountFunction = Callable[[nn.Module, tuple[Tensor, ...]], float]
 
 
 class CountError(Exception):
@@ -109,7 +109,7 @@ class Counter:
     package: str
     install: str
     unit: str
-    run: Count
+    run: CountFunction
     traces: bool = False
 
 

@@ -9,7 +9,7 @@ from math import prod
 
 from torch import nn
 
-from mnfpn_cli.audit.levels import BATCH, Level, ObservedLevels, follows, observe_levels
+from mnfpn_cli.audit.strides import BATCH, Level, ObservedLevels, follows, observe_levels
 from mnfpn_cli.documents.audit import Finding
 from mnfpn_cli.documents.shapes import ObservedMaps, OutputRecord, ShapesDocument
 from mnfpn_cli.external.origin import Origin

@@ -161,7 +161,7 @@ def _siblings(trace: Trace, wanted: Callable[[nn.Module], bool]) -> Iterator[tup
         yield tuple(paths), [trace.network.get_submodule(path) for path in paths]
 
 
-def counted(trace: Trace) -> tuple[int, int, int]:
+def parameter_counts(trace: Trace) -> tuple[int, int, int]:
     """Count parameters over the rows of the layer tree, in ``parameters()``, and in the state dict without buffers."""
     registered = numel(list(trace.network.parameters()))
     names = {name for name, _ in trace.network.named_parameters(remove_duplicate=False)}
@@ -172,7 +172,7 @@ def counted(trace: Trace) -> tuple[int, int, int]:
 
 def miscounted(trace: Trace) -> Iterator[Finding]:
     """Report that the three counts of parameters differ."""
-    rows, registered, stored = counted(trace)
+    rows, registered, stored = parameter_counts(trace)
     if rows == registered == stored:
         return
     most = max(abs(rows - registered), abs(stored - registered), abs(rows - stored))

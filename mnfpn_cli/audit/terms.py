@@ -167,9 +167,9 @@ LSTM = _states("LSTM states", nn.LSTM, nn.LSTMCell)
 GRU = _states("GRU states", nn.GRU, nn.GRUCell)
 RNN = _states("RNN states", nn.RNN, nn.RNNCell)
 
-Rule = tuple[tuple[int, Quantity], ...]
+Terms = tuple[tuple[int, Quantity], ...]
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, Terms] = {
     "fvcore": (
         (1, MACS),
         (-1, ATTENTION),

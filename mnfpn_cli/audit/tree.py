@@ -8,7 +8,7 @@ from math import inf, prod
 from torch import nn
 
 from mnfpn_cli.audit.registration import unregistered_in_use
-from mnfpn_cli.documents.summary import LayerRecord, Status
+from mnfpn_cli.documents.summary import LayerRecord, LayerStatus
 from mnfpn_cli.trace.hidden import module_expressions
 from mnfpn_cli.trace.observe import ModuleCall, Operation, Shape
 from mnfpn_cli.trace.trace import Trace, has_forward, numel
@@ -34,7 +34,7 @@ class LayerRow:
     path: str
     type: str
     depth: int
-    status: Status
+    status: LayerStatus
     calls: int
     outputs: tuple[Shape, ...]
     parameters: int
@@ -217,7 +217,7 @@ def _rows(node: _Node, trace: Trace, depth: int) -> Iterator[LayerRow]:
         yield from _rows(child, trace, depth + 1)
 
 
-def _status(node: _Node, trace: Trace) -> Status:
+def _status(node: _Node, trace: Trace) -> LayerStatus:
     if node.module is None:
         return "function"
     if node.calls:

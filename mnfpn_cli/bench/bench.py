@@ -9,11 +9,11 @@ from typing import Literal
 import torch
 from torch import nn
 
-from mnfpn_cli.bench.group import Group, GroupResult, Progress, time_group
+from mnfpn_cli.bench.group import Group, GroupResult, time_group
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.profile import profile_group
 from mnfpn_cli.bench.results import Benchmark, BenchRun, NoProfile, NotRun, ProfiledRun, RunKey, SizeCost
-from mnfpn_cli.bench.run_warnings import run_warnings
+from mnfpn_cli.bench.warnings import run_warnings
 from mnfpn_cli.bench.workload import BenchWorkload, model_bytes
 from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.documents.records import WarningRecord, WeightsRecord
@@ -22,6 +22,7 @@ from mnfpn_cli.external.guard import output_to_stderr
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed, out_of_memory_explained
 from mnfpn_cli.settings.measuring import BenchCase
+from mnfpn_cli.text import Progress
 
 
 @dataclass(frozen=True)

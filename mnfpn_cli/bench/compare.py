@@ -7,9 +7,9 @@ import torch
 
 from mnfpn_cli.bench.bench import conditions
 from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair
-from mnfpn_cli.bench.group import Group, Progress, eager_outputs
-from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare
-from mnfpn_cli.bench.watch import watch
+from mnfpn_cli.bench.group import Group, eager_outputs
+from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare_run
+from mnfpn_cli.bench.warnings import watch
 from mnfpn_cli.bench.workload import BenchWorkload, model_bytes
 from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
@@ -22,6 +22,7 @@ from mnfpn_cli.measure.statistics import Latency, paired_ratio
 from mnfpn_cli.runtimes.runtime import unavailable_reason
 from mnfpn_cli.settings.input import DType, NetworkInput
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
+from mnfpn_cli.text import Progress
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,11 @@ def compare_networks(
 
 
 def _compare(
-    sides: tuple[Side, Side], case: CompareCase, device: torch.device, cpu_name: Callable[[], str], progress: Progress
+    sides: tuple[Side, Side],
+    case: CompareCase,
+    device: torch.device,
+    cpu_name: Callable[[], str],
+    progress: Progress,
 ) -> tuple[Comparison, EnvironmentRecord]:
     groups, ready = list[Group](), list[Ready]()
     for name, side in zip("AB", sides, strict=True):
@@ -133,7 +138,7 @@ def _prepare(group: Group, progress: Progress) -> Ready:
     expected = eager_outputs(group, progress)
     progress(f"preparing {runtime}", 0.0)
     timer, warmup = device_of(group.device).timer(), group.case.sampling.warmup
-    return prepare(runtime, group.job(group.case.dtype), timer, warmup, expected, group.doing(runtime))
+    return prepare_run(runtime, group.job(group.case.dtype), timer, warmup, expected, group.doing(runtime))
 
 
 def _time(

@@ -16,13 +16,13 @@ from mnfpn_cli.plan.levels import plan_outline
 from mnfpn_cli.settings.overrides import ABSENT, differences
 from mnfpn_cli.settings.problems import SettingsError
 
-HARDWARE = ("cpu", "cores", "memory_bytes", "gpu")
+HARDWARE = ("cpu", "cores", "memory_bytes", "gpu_name")
 """Keys of an environment that describe the machine; the others describe its software."""
 
 SAME_MEMORY = 0.02
 """The share by which the memory of one machine may differ: another kernel, or another boot, reserves more or less."""
 
-CONDITIONS = ("runtime", "device", "device_name", "dtype", "input", "threads", "train", "cold_cache")
+CONDITIONS = ("runtime", "device", "gpu_name", "dtype", "input", "threads", "train", "cold_cache")
 """Keys of a run that describe how it was timed, and on what."""
 
 MOST_SETTINGS = 6

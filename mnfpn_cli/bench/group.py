@@ -1,6 +1,6 @@
 """Time a group: the runs of all runtimes on one device and one input, in turn with each other."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from mnfpn_cli.bench.outputs import NamedTensors
-from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare, run_eager_float32
+from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare_run, run_eager_float32
 from mnfpn_cli.bench.results import BenchRun, MeasuredRun, NotRun, RunKey
-from mnfpn_cli.bench.watch import Watch, watch
+from mnfpn_cli.bench.warnings import Watch, watch
 from mnfpn_cli.bench.workload import BenchWorkload
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.clocks import ColdTimer, Timer
@@ -22,9 +22,7 @@ from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.runtimes.runtime import Job, random_tensors, unavailable_reason
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.measuring import BenchCase
-
-Progress = Callable[[str, float], None]
-"""Called with what is being done, and the share of it that is done, 0 to 1."""
+from mnfpn_cli.text import Progress
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def _prepare_all(group: Group, timer: Timer, progress: Progress) -> tuple[Mappin
         progress(f"preparing {name} on {group.device}, and warming up", 0.0)
         try:
             job, warmup = group.job(group.case.dtype), group.case.sampling.warmup
-            ready[name] = prepare(name, job, timer, warmup, expected, group.doing(name))
+            ready[name] = prepare_run(name, job, timer, warmup, expected, group.doing(name))
         except MnfpnError as error:
             not_run[name] = NotRun(group.key(name), "failed", error.message, error.details)
     return ready, not_run
@@ -134,7 +132,7 @@ def _run(key: RunKey, ready: Ready, timed: TimedRun, ended: Ended, watched: Watc
     latency, watts = Latency(tuple(timed.samples)), watched.watts if alone else None
     return MeasuredRun(
         key=key,
-        device_name=device_of(torch.device(key.device)).model(),
+        gpu_name=device_of(torch.device(key.device)).model(),
         threads=torch.get_num_threads(),
         first=ready.first,
         warm_up=ready.warm_up,

@@ -87,7 +87,7 @@ class Ready:
     queued: bool = True
 
 
-def prepare(
+def prepare_run(
     runtime: str, job: Job, timer: Timer, passes: int | None, expected: NamedTensors | None, doing: str
 ) -> Ready:
     """Prepare a network for a runtime, time its first result, and warm it up.

@@ -6,22 +6,22 @@ from functools import lru_cache
 
 import torch
 
-from mnfpn_cli.bench.group import Group, Progress
+from mnfpn_cli.bench.group import Group
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.results import BenchRun, MeasuredRun, NoProfile, ProfiledRun
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.documents.bench import AdviceRecord, Bound, LayerTimeRecord, PartTime, ProfileRecord, RooflineRecord
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.origin import FromSettings
-from mnfpn_cli.measure.layers import LayerTimes, time_layers
+from mnfpn_cli.measure.layer_times import LayerTimes, time_layers
 from mnfpn_cli.measure.peaks import measure_peaks
 from mnfpn_cli.plan.advice import Advice, best_advice
 from mnfpn_cli.plan.roofline import LayerWork, Peaks, Roofline, network_work, roofline
 from mnfpn_cli.plan.roofline import Row as LayerRow
 from mnfpn_cli.runtimes.runtime import load_runtime
-from mnfpn_cli.settings.execution import LAYERED
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput
-from mnfpn_cli.text import percent
+from mnfpn_cli.settings.measuring import LAYERED
+from mnfpn_cli.text import Progress, percent
 
 PASSES_S = 10.0
 LEAST_PASSES, MOST_PASSES = 5, 50
@@ -166,5 +166,5 @@ def advice_sentence(advice: Advice) -> str:
     """Return a sentence, without full stop, on the part that takes most of the time and the option that helps."""
     kind, _, which = advice.part.partition(" ")
     takes = BEGINNINGS.get(kind, "stage {} takes").format(which or advice.part)
-    share, times = percent(advice.share, ".0f"), f"{advice.speedup:.1f} ×"
+    share, times = percent(advice.share, ".0f"), f"{advice.speed_up:.1f} ×"
     return f"{takes} {share} of the time: `{advice.option}` would make the network about {times} faster"

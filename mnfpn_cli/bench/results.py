@@ -63,7 +63,7 @@ class MeasuredRun:
 
     Attributes:
         key: what was timed.
-        device_name: the name of the GPU; None on the CPU.
+        gpu_name: the name of the GPU; None on the CPU.
         threads: threads of the CPU.
         first: the time to the first result.
         warm_up: the passes of warm-up.
@@ -82,7 +82,7 @@ class MeasuredRun:
     """
 
     key: RunKey
-    device_name: str | None
+    gpu_name: str | None
     threads: int
     first: FirstPass
     warm_up: WarmUp
@@ -276,7 +276,7 @@ def _run(result: Benchmark, run: MeasuredRun, position: int) -> RunRecord:
     return RunRecord(
         **vars(_conditions(run.key, result.case)),
         position=position,
-        device_name=run.device_name,
+        gpu_name=run.gpu_name,
         channels_last=run.key.runtime == "channels-last",
         threads=run.threads,
         first_result_s=FirstResult(prepare=run.first.prepare_s, pass_=run.first.pass_s),

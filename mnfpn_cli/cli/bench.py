@@ -26,8 +26,7 @@ from mnfpn_cli.cli.options import (
     parse_sizes,
 )
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError, Problem, UsageError
-from mnfpn_cli.settings.execution import DEFAULT_RUNTIME, LAYERED, check_device_name, choose_runtimes
-from mnfpn_cli.settings.measuring import BenchCase
+from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, LAYERED, BenchCase, check_device_name, choose_runtimes
 
 
 @dataclass(frozen=True)

@@ -28,17 +28,16 @@ from mnfpn_cli.cli.options import (
     ThreadsOption,
     WeightsOption,
     device_option,
-    share,
+    share_parser,
 )
 from mnfpn_cli.cli.paths import Reads, files_of, named_path
 from mnfpn_cli.errors import INTERRUPTED, CheckError, MnfpnError, Problem, UsageError, within
-from mnfpn_cli.settings.execution import DEFAULT_RUNTIME, check_device_name, choose_runtimes
 from mnfpn_cli.settings.input import DType, parse_size
+from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, check_device_name, choose_runtimes
 from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
-    from mnfpn_cli.bench.comparison import Comparison
-    from mnfpn_cli.bench.gates import Gates
+    from mnfpn_cli.bench.comparison import Comparison, Gates
     from mnfpn_cli.documents.compare import GatesRecord
     from mnfpn_cli.documents.records import EnvironmentRecord
 
@@ -115,7 +114,7 @@ def parse_side(name: str, text: str) -> SideOptions:
 
 def gate_option(name: str, help: str) -> Any:
     """Return the option of a gate, which takes a share."""
-    return Option(name, help=help, metavar="SHARE", parser=share(name, zero=True), rich_help_panel=GATES)
+    return Option(name, help=help, metavar="SHARE", parser=share_parser(name, zero=True), rich_help_panel=GATES)
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ class GateOptions:
         Raises:
             UsageError: if --strict is given without the gate that it is about.
         """
-        from mnfpn_cli.bench.gates import Gates
+        from mnfpn_cli.bench.comparison import Gates
 
         if self.strict and self.slower is None:
             raise UsageError("--strict: requires --fail-if-slower, the only gate that can be inconclusive")
@@ -149,7 +148,7 @@ class GateOptions:
 
 def judge(result: "Comparison", gates: "Gates") -> "GatesRecord":
     """Return which gates a comparison breaks, and which are undecided."""
-    from mnfpn_cli.bench.gates import broken_gates, undecided_gates
+    from mnfpn_cli.bench.comparison import broken_gates, undecided_gates
     from mnfpn_cli.documents.compare import GatesRecord
 
     return GatesRecord(broken=tuple(broken_gates(result, gates)), undecided=tuple(undecided_gates(result, gates)))
@@ -185,7 +184,7 @@ class SharedOptions:
         measuring_option(
             f"Ignore differences up to SHARE (default: {DEFAULT_MARGIN:.0%}).",
             "SHARE",
-            parser=share("--margin"),
+            parser=share_parser("--margin"),
         ),
     ] = None
     threads: ThreadsOption = None
@@ -227,8 +226,7 @@ def compare(
         mnfpn compare --a "--width-mult 1.0" --b "--width-mult 0.75" --size 320
         mnfpn compare old.json new.json --fail-if-slower 3%
     """
-    from mnfpn_cli.bench.comparison import compare_document
-    from mnfpn_cli.bench.gates import check_gates_apply
+    from mnfpn_cli.bench.comparison import check_gates_apply, compare_document
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.compare import compare_tables
 

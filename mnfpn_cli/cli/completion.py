@@ -81,7 +81,7 @@ def preset_words() -> list[str]:
 
 def runtime_words() -> list[str]:
     """Return the names of the runtimes, and ``all``."""
-    from mnfpn_cli.settings.execution import runtime_names
+    from mnfpn_cli.settings.measuring import runtime_names
 
     return [*runtime_names(), "all"]
 

@@ -14,8 +14,8 @@ from types import FrameType
 from typing import Any
 
 from mnfpn_cli.errors import NothingMeasuredError
+from mnfpn_cli.text import Progress
 
-Progress = Callable[[str, float], None]
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 CLEAR_LINE_AND_SHOW_CURSOR = "\r\x1b[2K\x1b[?25h"
 NOTHING_MEASURED = "interrupted before anything was measured"

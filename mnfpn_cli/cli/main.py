@@ -44,7 +44,7 @@ SUMMARIES = (
 NAMES = tuple(summary.name for summary in SUMMARIES)
 
 
-class Commands(Mapping[str, Any]):
+class LazyCommands(Mapping[str, Any]):
     """The commands by name. Each is imported on first use."""
 
     def __getitem__(self, name: str) -> Any:
@@ -94,7 +94,7 @@ class Mnfpn(CommandGroup):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands = Commands()  # type: ignore[assignment]  # typer only reads it
+        self.commands = LazyCommands()  # type: ignore[assignment]  # typer only reads it
 
     def summaries(self) -> Iterable[Summary]:
         """Return one line for each command, without importing any."""

@@ -7,7 +7,7 @@ from typer import Option
 
 from mnfpn_cli.cli.completion import offering, runtime_words
 from mnfpn_cli.cli.help import MEASURING, MORE
-from mnfpn_cli.cli.options import RUNTIME_HELP, number, share, whole
+from mnfpn_cli.cli.options import RUNTIME_HELP, number, share_parser, whole
 from mnfpn_cli.settings.measuring import (
     DEFAULT_MAX_TIME_S,
     DEFAULT_MIN_TIME_S,
@@ -46,7 +46,7 @@ def precision_option(usual: str) -> Any:
     return measuring_option(
         f"Time passes until the 95% interval of the median is within SHARE of it (default: {usual}).",
         "SHARE",
-        parser=share("--precision"),
+        parser=share_parser("--precision"),
     )
 
 

@@ -12,8 +12,8 @@ from mnfpn_cli.cli.completion import complete_setting, offering, preset_words, w
 from mnfpn_cli.cli.help import MORE, NETWORK, OPTIONS, OUTPUT
 from mnfpn_cli.cli.paths import Reads, Writes, form_of_file
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.settings.execution import DEFAULT_RUNTIME, DEVICES, runtime_names
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, DEFAULT_SIZE, ITEM_BYTES, MAX_BATCH, DType
+from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, DEVICES, runtime_names
 from mnfpn_cli.text import did_you_mean, either
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def number(option: str) -> Callable[[str], float]:
     return parse
 
 
-def share(option: str, zero: bool = False) -> Callable[[str], float]:
+def share_parser(option: str, zero: bool = False) -> Callable[[str], float]:
     """Return a parser of shares, ``1%`` or ``0.01``, for an option; its errors give the option, the rule and the value.
 
     ``zero``: whether 0 is allowed.

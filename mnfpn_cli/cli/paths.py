@@ -90,7 +90,7 @@ def check_paths(annotations: Mapping[str, Any], values: Mapping[str, Any]) -> No
         if any(isinstance(mark, Writes) for mark in get_args(annotation)) and values[name] is not None
     }
     for option, path in written.items():
-        check_file(path, option)
+        check_writable(path, option)
     for option, path in written.items():
         check_not_read(option, path, files_read(annotations, values))
         for other, one in written.items():
@@ -118,7 +118,7 @@ def _same(one: Path, other: Path) -> bool:
         return os.path.realpath(one) == os.path.realpath(other)
 
 
-def check_file(path: Path, option: str) -> None:
+def check_writable(path: Path, option: str) -> None:
     """Check that a file can be written.
 
     Raises:

@@ -11,7 +11,7 @@ from mnfpn_cli.cli.options import OutputOptions, device_option, whole
 from mnfpn_cli.cli.space_options import BudgetOptions
 from mnfpn_cli.cli.store_options import RunFilter, StoreOption, choose_runs, device_filter
 from mnfpn_cli.errors import MnfpnError, UsageError
-from mnfpn_cli.settings.execution import check_device_name, choose_runtimes
+from mnfpn_cli.settings.measuring import check_device_name, choose_runtimes
 from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
@@ -71,14 +71,14 @@ def _measured(store: str) -> "tuple[list[StoredRun], list[str]]":
     from mnfpn_cli.report.terminal.sweep import moved_lines
     from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.store.sweeps import baselines
+    from mnfpn_cli.store.sweeps import read_baselines
     from mnfpn_cli.sweep.drift import moved_baselines
 
     with open_store(store) as opened:
         runs = read_runs(opened, status="done")
         if not runs:
             raise MnfpnError(f"--store: no run in {opened.name} is measured yet")
-        return runs, moved_lines(moved_baselines(baselines(opened)))
+        return runs, moved_lines(moved_baselines(read_baselines(opened)))
 
 
 def _filters(device: str | None, runtime: str | None, batch: int | None) -> list[RunFilter]:

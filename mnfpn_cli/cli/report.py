@@ -16,7 +16,7 @@ from mnfpn_cli.text import either
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnfpn_cli.report.points import Points
+    from mnfpn_cli.documents.report import PageDocument, ReportDocument
     from mnfpn_cli.store.rows import Sweep
 
 FORMATS = ("html", "png", "svg")
@@ -51,19 +51,17 @@ def report(
         mnfpn report --store runs.db
         mnfpn report --store runs.db --output report.html
     """
-    from mnfpn_cli.cli.command_lines import SWEEP, measuring
+    from mnfpn_cli.cli.command_lines import SWEEP
     from mnfpn_cli.cli.options import OutputOptions
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.points import report_document
     from mnfpn_cli.report.terminal.frontier import frontier_report
     from mnfpn_cli.report.terminal.tables import note
 
     form = _form(output, format)
-    points, name = _read(store, device, sweep)
-    lines = frontier_report(points, SWEEP)
-    if output is not None:
-        lines = [note(_write(output, form, points, name))]
-    document = report_document(points, measuring, str(output) if output else None)
+    document, page = _read(store, device, sweep, output)
+    lines = frontier_report(document, SWEEP)
+    if output and page:
+        lines = [note(_write(output, form, page))]
     emit(lines, document, OutputOptions(json=json))
 
 
@@ -80,17 +78,23 @@ def _form(output: Path | None, format: str | None) -> str:
     return form_of_file("--output", output, FORMATS, format)
 
 
-def _read(store: str, device: str | None, sweep: int | None) -> "tuple[Points, str]":
-    """Return the selected runs, and the name of the store without folder, user or server."""
-    from mnfpn_cli.report.points import points_of
+def _read(
+    store: str, device: str | None, sweep: int | None, output: Path | None
+) -> "tuple[ReportDocument, PageDocument | None]":
+    """Return the report of the selected runs; for a file, also with what a page shows besides."""
+    from mnfpn_cli.cli.command_lines import measuring
     from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.store.sweeps import baselines, sweeps
+    from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
+    from mnfpn_cli.sweep.report import page_document, report_document
 
     with open_store(store) as opened:
-        known = _chosen(sweeps(opened), sweep)
+        known = _chosen(read_sweeps(opened), sweep)
         runs = choose_runs(read_runs(opened, sweep), [] if device is None else [device_filter(device)])
-        return points_of(runs, known, baselines(opened)), Path(str(opened.engine.url.database)).name
+        timed = read_baselines(opened)
+        name = Path(str(opened.engine.url.database)).name  # without folder, user or server
+    report = report_document(runs, timed, measuring, str(output) if output else None)
+    return report, page_document(report, name, runs, known) if output else None
 
 
 def _chosen(known: "Sequence[Sweep]", sweep: int | None) -> "Sequence[Sweep]":
@@ -101,7 +105,7 @@ def _chosen(known: "Sequence[Sweep]", sweep: int | None) -> "Sequence[Sweep]":
     return chosen
 
 
-def _write(output: Path, form: str, points: "Points", name: str) -> str:
+def _write(output: Path, form: str, page: "PageDocument") -> str:
     """Write the file, whole or not at all; return a sentence about its content.
 
     Raises:
@@ -111,14 +115,13 @@ def _write(output: Path, form: str, points: "Points", name: str) -> str:
     from mnfpn_cli.report.units import counted, size_in_bytes
 
     if form == "html":
-        from mnfpn_cli.cli.command_lines import measuring
         from mnfpn_cli.report.page.page import report_page
 
-        content = report_page(points, name, measuring, as_options).encode()
+        content = report_page(page, as_options).encode()
     else:
         from mnfpn_cli.report.figures.frontier import frontier_picture
 
-        content = frontier_picture(points, form)
+        content = frontier_picture(page, form)
     write_bytes(output, content)
     what = "the page" if form == "html" else "the frontier's plot"
-    return f"{output}: {what} of {counted(len(points.all), 'run')}, {size_in_bytes(len(content))}."
+    return f"{output}: {what} of {counted(len(page.runs), 'run')}, {size_in_bytes(len(content))}."

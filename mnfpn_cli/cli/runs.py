@@ -17,7 +17,7 @@ from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.text import either
 
 if TYPE_CHECKING:
-    from mnfpn_cli.store.rows import BaselineTiming, Status, StoredRun
+    from mnfpn_cli.store.rows import BaselineTiming, RunStatus, StoredRun
     from mnfpn_cli.store.store import Store
 
 STATUSES = ("done", "failed", "pending")
@@ -68,14 +68,14 @@ def list_(
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.runs import list_report
     from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.store.sweeps import sweeps
+    from mnfpn_cli.store.sweeps import read_sweeps
     from mnfpn_cli.sweep.documents import list_document
 
     most = limit or (ON_SCREEN if sys.stdout.isatty() and output.output is None else IN_PIPE)
     in_document = limit if "json" in (output.form, output.file_form) else most
     with open_store(store) as opened:
         rows, times = _rows(opened, status, sweep)
-        listed = [one for one in reversed(sweeps(opened)) if sweep in (None, one.id)]
+        listed = [one for one in reversed(read_sweeps(opened)) if sweep in (None, one.id)]
         document = list_document(opened.name[1:-1], rows, in_document, listed, times, measuring)
     emit(list_report(document, most), document, output)
 
@@ -99,11 +99,11 @@ def show(
     from mnfpn_cli.report.terminal.runs import show_report
     from mnfpn_cli.store.read import read_run
     from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.store.sweeps import baselines
+    from mnfpn_cli.store.sweeps import read_baselines
     from mnfpn_cli.sweep.documents import show_document
 
     with open_store(store) as opened:
-        document = show_document(*read_run(opened, key.lower()), baselines(opened), measuring)
+        document = show_document(*read_run(opened, key.lower()), read_baselines(opened), measuring)
     emit(show_report(document), document, output)
 
 
@@ -140,7 +140,7 @@ def prune(
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.sweep.documents import prune_document
 
-    statuses: list[Status] = [*(["failed"] * failed), *(["pending"] * pending)]  # type: ignore[list-item]
+    statuses: list[RunStatus] = [*(["failed"] * failed), *(["pending"] * pending)]  # type: ignore[list-item]
     if not (statuses or superseded or keys):
         raise UsageError(Problem("prune", "must be given --failed, --pending, --superseded or keys of runs"))
     with open_store(store) as opened:
@@ -193,7 +193,7 @@ def merge(
     from mnfpn_cli.cli.stderr import progress_bar
     from mnfpn_cli.documents.runs import RunsMergeDocument
     from mnfpn_cli.report.terminal.runs import merged_report
-    from mnfpn_cli.store.merge import merge as merge_stores
+    from mnfpn_cli.store.merge import merge_stores
     from mnfpn_cli.store.store import open_store
 
     with ExitStack() as stack:
@@ -279,12 +279,12 @@ def _rows(store: "Store", status: str | None, sweep: int | None) -> "tuple[list[
         StoreError: if the store cannot be read.
     """
     from mnfpn_cli.store.read import read_runs
-    from mnfpn_cli.store.sweeps import baselines, sweeps
+    from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
     from mnfpn_cli.sweep.documents import newest_first
 
-    known = [one.id for one in sweeps(store)] if sweep is not None else []
+    known = [one.id for one in read_sweeps(store)] if sweep is not None else []
     if sweep is not None and sweep not in known:
         raise UsageError(
             Problem("--sweep", f"must be a sweep of {store.name}: {', '.join(map(str, known)) or 'none'}", str(sweep))
         )
-    return newest_first(read_runs(store, sweep, status)), baselines(store)  # type: ignore[arg-type]
+    return newest_first(read_runs(store, sweep, status)), read_baselines(store)  # type: ignore[arg-type]

@@ -25,8 +25,8 @@ from mnfpn_cli.cli.options import (
 )
 from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.settings.execution import DEVICES
 from mnfpn_cli.settings.input import ITEM_BYTES
+from mnfpn_cli.settings.measuring import DEVICES
 from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:

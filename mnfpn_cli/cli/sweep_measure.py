@@ -16,7 +16,7 @@ from mnfpn_cli.report.units import counted
 if TYPE_CHECKING:
     from mnfpn_cli.documents.sweep import MeasuringRecord
     from mnfpn_cli.space.runs import Run
-    from mnfpn_cli.store.rows import Status
+    from mnfpn_cli.store.rows import RunStatus
     from mnfpn_cli.store.store import Store
     from mnfpn_cli.sweep.pool import Pool
     from mnfpn_cli.sweep.start import Chosen
@@ -67,12 +67,12 @@ def resume_sweeps(name: str, options: SweepOptions, output: OutputOptions) -> No
     from mnfpn_cli.store.change import retry_failed
     from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.store.sweeps import sweeps
+    from mnfpn_cli.store.sweeps import read_sweeps
     from mnfpn_cli.sweep.start import unfinished
 
     with open_store(name) as store:
         machine = machine_of(options)
-        for one in sweeps(store) if options.retry_failed else ():
+        for one in read_sweeps(store) if options.retry_failed else ():
             if one.machine == machine:
                 retry_failed(store, one.id)
         left = unfinished(store)
@@ -92,7 +92,7 @@ def resume_sweeps(name: str, options: SweepOptions, output: OutputOptions) -> No
             _run_sweeps(store, [one.id for one in here], pool, options, output)
 
 
-def _nothing_left(store: "Store", counts: "Counter[Status]") -> str:
+def _nothing_left(store: "Store", counts: "Counter[RunStatus]") -> str:
     """Say that nothing is pending, and how many runs are measured or failed."""
     parts = [f"{counted(counts['done'], 'run')} measured"] if counts["done"] else []
     parts += [f"{counted(counts['failed'], 'run')} failed (--retry-failed tries again)"] if counts["failed"] else []
@@ -107,10 +107,10 @@ def _show_finished(store: "Store", output: OutputOptions) -> None:
     """
     from mnfpn_cli.cli.output import warn
     from mnfpn_cli.store.read import read_runs
-    from mnfpn_cli.store.sweeps import sweeps
+    from mnfpn_cli.store.sweeps import read_sweeps
 
     warn(_nothing_left(store, Counter(one.status for one in read_runs(store))))
-    failed = show_result(store, sweeps(store), (), output)
+    failed = show_result(store, read_sweeps(store), (), output)
     if failed:
         raise MnfpnError("\n".join(failed))
 
@@ -127,11 +127,11 @@ def _run_sweeps(
     """
     from mnfpn_cli.cli.sweep_progress import sweep_bar
     from mnfpn_cli.store.read import read_runs
-    from mnfpn_cli.store.sweeps import sweeps
+    from mnfpn_cli.store.sweeps import read_sweeps
     from mnfpn_cli.sweep.state import State
     from mnfpn_cli.sweep.sweep import Sweeper
 
-    known = {one.id: one for one in sweeps(store)}
+    known = {one.id: one for one in read_sweeps(store)}
     states, printed = list[State](), set[str]()
     with stopping() as stopped:
         for number in sorted(numbers, reverse=True):
@@ -140,7 +140,7 @@ def _run_sweeps(
                 states.append(Sweeper(store, number, pool, measuring, stopped, progress).run())
             if stopped():
                 break
-    ran = [one for one in sweeps(store) if one.id in numbers]
+    ran = [one for one in read_sweeps(store) if one.id in numbers]
     failed = show_result(store, ran, states, output)
     if stopped():
         left = sum(one.counts.pending for one in ran)

@@ -13,7 +13,7 @@ from mnfpn_cli.cli.options import (
     whole,
 )
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.settings.execution import LAYERED
+from mnfpn_cli.settings.measuring import LAYERED
 from mnfpn_cli.text import as_option, did_you_mean
 
 if TYPE_CHECKING:

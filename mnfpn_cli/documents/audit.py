@@ -8,7 +8,7 @@ from pydantic import Field
 from mnfpn_cli.documents.base import Count, Document, Parameters, Record, Stride
 from mnfpn_cli.documents.records import ImageSize, MapSize, TensorInput, WeightsRecord
 
-Kind = Literal[
+FindingKind = Literal[
     "unregistered",
     "shared",
     "never_called",
@@ -27,7 +27,7 @@ Kind = Literal[
 class Finding(Record):
     """A finding: something that is wrong with a network."""
 
-    kind: Kind = Field(description="Kind of the finding, in one word.")
+    kind: FindingKind = Field(description="Kind of the finding, in one word.")
     paths: tuple[str, ...] = Field(description="Paths of the modules, parameters or levels concerned.")
     parameters: Parameters = Field(
         description="Number of parameters concerned; for a miscount, the largest difference between counts."
@@ -36,7 +36,7 @@ class Finding(Record):
     remedy: str = Field(description="How to fix it.")
 
     @classmethod
-    def of(cls, kind: Kind, paths: Sequence[str], parameters: int, message: str, remedy: str) -> Self:
+    def of(cls, kind: FindingKind, paths: Sequence[str], parameters: int, message: str, remedy: str) -> Self:
         """Make a finding; paths name modules, parameters or levels."""
         return cls(kind=kind, paths=tuple(paths), parameters=parameters, message=message, remedy=remedy)
 

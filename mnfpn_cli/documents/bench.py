@@ -117,7 +117,7 @@ class RunRecord(RunConditions):
     """A run that was measured."""
 
     position: Count = Field(0, description=POSITION)
-    device_name: str | None = Field(description="Name of the GPU; null on the CPU.")
+    gpu_name: str | None = Field(description="Name of the GPU; null on the CPU.")
     channels_last: bool = Field(description="Whether the runtime is channels-last.")
     threads: Positive = Field(description="Threads of the CPU.")
     first_result_s: FirstResult = Field(description="Time to the first result, in seconds.")
@@ -201,7 +201,7 @@ class AdviceRecord(Record):
     part: str = Field(description="Part that takes most of the time.")
     share: Share = Field(description="Share of the time that the part takes.")
     option: str = Field(description="Options of the command line that make the change.")
-    speedup: Ratio = Field(description="Estimated time of a pass over its time with the change.")
+    speed_up: Ratio = Field(description="Estimated time of a pass over its time with the change.")
     sentence: str = Field(min_length=1, description="The advice in a sentence, without full stop.")
 
 

@@ -175,7 +175,7 @@ class EnvironmentRecord(Record):
     cpu: str = Field(description="Model of the processor.")
     cores: Count | None = Field(description="Physical cores.")
     memory_bytes: Bytes = Field(description="Memory of the machine, in bytes.")
-    gpu: str | None = Field(description="Name of the GPU.")
+    gpu_name: str | None = Field(description="Name of the GPU.")
     driver: str | None = Field(description="Version of the GPU's driver.")
     cuda: str | None = Field(description="Version of CUDA that torch was built for.")
     tf32: bool | None = Field(description="Whether convolutions on the GPU may round float32 to 10 bits of fraction.")

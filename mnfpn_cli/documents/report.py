@@ -7,32 +7,48 @@ from pydantic import Field
 from mnfpn_cli.documents.base import Count, Document, Record, Share
 from mnfpn_cli.documents.records import ComparableRecord, ImageSize, LatencyRecord, PlannedRun, StatusCounts
 from mnfpn_cli.documents.runs import StoredRunRecord
-from mnfpn_cli.documents.sweep import MovedRecord
+from mnfpn_cli.documents.sweep import MovedRecord, SweepRecord
+from mnfpn_cli.documents.worker import Measured
 
 
-class FrontierRun(StoredRunRecord):
-    """A run of the frontier."""
+class ReportedRun(StoredRunRecord):
+    """A run of a report."""
 
     name: str = Field(description="What distinguishes the run from the others, in words.")
     capacity_share: Share = Field(description="Capacity of the run, as a share of the largest of all runs.")
+    on_frontier: bool = Field(
+        description="Whether no comparable run is as fast with more capacity, or faster with as much."
+    )
 
 
 class FrontierRecord(ComparableRecord):
     """A frontier, of runs whose times can be compared."""
 
-    runs: tuple[FrontierRun, ...] = Field(description="Runs of the frontier, fastest first.")
+    runs: tuple[ReportedRun, ...] = Field(description="Runs of the frontier, fastest first.")
 
 
 class ReportDocument(Document):
-    """The frontiers of a store: the result of `mnfpn report`."""
+    """The runs of a store and their frontiers: the result of `mnfpn report`, from which tables and plots are drawn."""
 
     command: Literal["report"] = Field("report", description="The command that made the document.")
     counts: StatusCounts = Field(description="Numbers of runs by status.")
     frontier: tuple[FrontierRecord, ...] = Field(
         description="Measured frontier of each machine, device and batch, for inference and training separately."
     )
+    runs: tuple[ReportedRun, ...] = Field(description="All runs, those of the frontiers among them.")
     baseline_moved: tuple[MovedRecord, ...] = Field(description="Times of the baseline run that differ from its first.")
     output: str | None = Field(description="Name of the page or picture that was written; null where none was.")
+
+
+class PageDocument(ReportDocument):
+    """A report with what its page shows besides. It is not printed: `mnfpn runs show` prints measurements."""
+
+    store: str = Field(description="Name of the store, without folder, user or server.")
+    sweeps: tuple[SweepRecord, ...] = Field(description="Sweeps of the runs, newest first.")
+    differences: dict[str, tuple[str, ...]] = Field(
+        description="Values of each setting in which the runs differ, as they were asked for, each once, by parameter."
+    )
+    measurements: dict[str, Measured] = Field(description="Measurement of each measured run, by its key.")
 
 
 class NextCommands(Record):

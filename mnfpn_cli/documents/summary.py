@@ -58,7 +58,7 @@ class CountsRecord(Record):
     tools: tuple[CounterTotal, ...] = Field(description="Total of each counter.")
 
 
-Status = Literal["called", "used", "holds", "never_called", "function"]
+LayerStatus = Literal["called", "used", "holds", "never_called", "function"]
 
 Shape = tuple[Count, ...]
 
@@ -93,7 +93,7 @@ class LayerRecord(Record):
     path: str = Field(description="Attribute path of the module in the network; empty for the network itself.")
     type: str = Field(description="Class of the module, or function.")
     depth: Count = Field(description="Depth in the tree; 0 for the network itself.")
-    status: Status = Field(
+    status: LayerStatus = Field(
         description="What it did in the pass: called; used, by another that took its parameters; holds others; "
         "never_called; or function, a functional step."
     )

@@ -56,7 +56,7 @@ LARGEST_BOUND = 1e-2
 """A larger difference is never allowed: it could hide a wrong file."""
 
 
-def compare(
+def compare_outputs(
     network: Network, input: NetworkInput, run: Callable[[Tensor], Mapping[str, Tensor]], exact: bool = False
 ) -> FileCheck:
     """Compare a file's outputs on random images with the network's in float32.

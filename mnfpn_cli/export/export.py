@@ -12,9 +12,9 @@ from mnfpn_cli.errors import CheckError, MnfpnError
 from mnfpn_cli.export import onnx as as_onnx
 from mnfpn_cli.export import program as as_program
 from mnfpn_cli.export import safetensors as as_safetensors
-from mnfpn_cli.export.check import compare, inputs_to_check
+from mnfpn_cli.export.check import compare_outputs, inputs_to_check
 from mnfpn_cli.export.formats import Format
-from mnfpn_cli.export.program import LoadedFile, metadata
+from mnfpn_cli.export.program import LoadedFile, settings_metadata
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.files import write_whole
 from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained
@@ -22,10 +22,7 @@ from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.text import first_line
-
-Progress = Callable[[str, float], None]
-"""Called with what is being done, and the share of it that is done, from 0 to 1."""
+from mnfpn_cli.text import Progress, first_line
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ def export_network(
     def check(file: Path) -> tuple[FileCheck, ...]:
         inputs = inputs_to_check(input, plan.backbone.stride, dynamic)
         try:
-            return check_file(file_format, file, network, settings, inputs, progress)
+            return check_written(file_format, file, network, settings, inputs, progress)
         except CheckError as error:
             error.within("the file failed its check, and was discarded").within(f"`format` {format}")
             raise
@@ -113,7 +110,7 @@ def export_document(settings: NetworkSettings, exported: ExportedFile, weights: 
     return ExportDocument(settings=settings, model=None, weights=weights, **dict(exported))
 
 
-def check_file(
+def check_written(
     file_format: FileFormat,
     file: Path,
     network: Network,
@@ -132,11 +129,11 @@ def check_file(
         with out_of_memory_explained("checking the file"), torch.no_grad():
             progress("checking", 0.0)
             loaded = file_format.read(file, network.plan)
-            if not metadata(settings).items() <= dict(loaded.metadata).items():
+            if not settings_metadata(settings).items() <= dict(loaded.metadata).items():
                 raise CheckError("its settings differ from the network's")
             for input in inputs:
                 step = f"run at {input.size}"
-                checks.append(compare(network, input, loaded.run, file_format.exact))
+                checks.append(compare_outputs(network, input, loaded.run, file_format.exact))
                 progress("checking", len(checks) / len(inputs))
     except MnfpnError:
         raise

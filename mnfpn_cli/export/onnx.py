@@ -10,7 +10,7 @@ from torch.export import ExportedProgram
 
 from mnfpn_cli.errors import MnfpnError, within
 from mnfpn_cli.export.formats import import_onnxruntime
-from mnfpn_cli.export.program import INPUT, LoadedFile, metadata, trace, trace_pass
+from mnfpn_cli.export.program import INPUT, LoadedFile, settings_metadata, trace, trace_pass
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput
@@ -46,7 +46,7 @@ def write(network: Network, settings: NetworkSettings, input: NetworkInput, dyna
             output_names=list(network.outputs),
             dynamic_shapes={INPUT: {2: "height", 3: "width"}} if dynamic else None,
         )
-    model.model.metadata_props.update(metadata(settings))
+    model.model.metadata_props.update(settings_metadata(settings))
     content: bytes = model.model_proto.SerializeToString()
     return content
 

@@ -36,7 +36,7 @@ class LoadedFile:
 VERSION_KEY = "mnfpn_version"
 
 
-def metadata(settings: NetworkSettings) -> dict[str, str]:
+def settings_metadata(settings: NetworkSettings) -> dict[str, str]:
     """Return the metadata of a file: the settings as JSON, and the version of mnfpn."""
     compact = json.dumps(settings.model_dump(mode="json"), separators=(",", ":"), allow_nan=False)
     return {SETTINGS_KEY: compact, VERSION_KEY: __version__}
@@ -124,7 +124,7 @@ FILES = {SETTINGS_KEY: "mnfpn_settings.json", VERSION_KEY: "mnfpn_version.txt"}
 
 def write(network: Network, settings: NetworkSettings, input: NetworkInput, dynamic: bool) -> bytes:
     """Return the content of a file whose program takes ``images`` and returns a dictionary of outputs by name."""
-    extra_files = {FILES[key]: text for key, text in metadata(settings).items()}
+    extra_files = {FILES[key]: text for key, text in settings_metadata(settings).items()}
     buffer = BytesIO()
     torch.export.save(trace(network, input, dynamic), buffer, extra_files=extra_files)
     return buffer.getvalue()

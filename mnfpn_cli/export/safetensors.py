@@ -5,7 +5,7 @@ from pathlib import Path
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
-from mnfpn_cli.export.program import LoadedFile, NamedOutputs, metadata
+from mnfpn_cli.export.program import LoadedFile, NamedOutputs, settings_metadata
 from mnfpn_cli.network.network import Network, build_planned
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput
@@ -18,7 +18,7 @@ OTHER_SEED = 1
 def write(network: Network, settings: NetworkSettings, _input: NetworkInput, _dynamic: bool) -> bytes:
     """Return the content of a file with the state dict; ``format: pt`` tells other libraries that torch wrote it."""
     tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
-    return save(tensors, {"format": "pt", **metadata(settings)})
+    return save(tensors, {"format": "pt", **settings_metadata(settings)})
 
 
 def read(path: Path, plan: NetworkPlan) -> LoadedFile:

@@ -19,7 +19,7 @@ def read_environment(cpu: str) -> EnvironmentRecord:
         cpu=cpu,
         cores=psutil.cpu_count(logical=False),
         memory_bytes=psutil.virtual_memory().total,
-        gpu=Cuda(torch.device(gpus[0])).model() if cuda else None,
+        gpu_name=Cuda(torch.device(gpus[0])).model() if cuda else None,
         driver=driver_version() if cuda else None,
         cuda=torch.version.cuda if cuda else None,
         tf32=convolutions_use_tf32() if cuda else None,

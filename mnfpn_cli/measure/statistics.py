@@ -235,7 +235,7 @@ MOST_UNPAIRED = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Ratio:
+class TimeRatio:
     """The time of B over the time of A, its 95 % interval (None with too few samples), and the method."""
 
     value: float
@@ -261,17 +261,17 @@ class Ratio:
         return "same" if within else "inconclusive"
 
 
-def paired_ratio(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
+def paired_ratio(a: Sequence[float], b: Sequence[float]) -> TimeRatio | None:
     """Return the ratio of passes that were timed A B B A, A B B A, …; None before the first block is complete.
 
     Each block gives one ratio: whatever slows the machine for longer than a block slows both sides.
     """
     blocks = min(len(a), len(b)) // 2
     ratios = sorted((b[2 * k] + b[2 * k + 1]) / (a[2 * k] + a[2 * k + 1]) for k in range(blocks))
-    return Ratio(median(ratios), median_interval(ratios), PAIRED) if ratios else None
+    return TimeRatio(median(ratios), median_interval(ratios), PAIRED) if ratios else None
 
 
-def unpaired_ratio(a: Sequence[float], b: Sequence[float]) -> Ratio:
+def unpaired_ratio(a: Sequence[float], b: Sequence[float]) -> TimeRatio:
     """Return the ratio of samples that were taken one after the other, or on different days.
 
     The method assumes that each side's samples are independent, which those of a loaded machine are not: what changed
@@ -282,7 +282,7 @@ def unpaired_ratio(a: Sequence[float], b: Sequence[float]) -> Ratio:
     n, m = len(a), len(b)
     rank = math.floor((n * m - 1) / 2 - NORMAL_QUANTILE * math.sqrt(n * m * (n + m + 1) / 12))
     interval = Interval(math.exp(differences[rank]), math.exp(differences[-rank - 1])) if rank >= 0 else None
-    return Ratio(math.exp(median(differences)), interval, UNPAIRED)
+    return TimeRatio(math.exp(median(differences)), interval, UNPAIRED)
 
 
 def _thinned(samples: Sequence[float]) -> Sequence[float]:

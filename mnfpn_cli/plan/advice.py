@@ -108,12 +108,12 @@ LEAST_RELIEF = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A part, its share of the time, and the options that would make the whole network ``speedup`` times as fast."""
+    """A part, its share of the time, and the options that would make the whole network ``speed_up`` times as fast."""
 
     part: str
     share: float
     option: str
-    speedup: float
+    speed_up: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from mnfpn_cli.settings.files import preset_description, preset_names, read_pres
 from mnfpn_cli.settings.input import DEFAULT_SIZE, MAX_SIDE, NetworkInput, Size, parse_size
 from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead, NetworkSettings, PyramidSettings
 from mnfpn_cli.settings.problems import SettingsError
-from mnfpn_cli.settings.sources import Source, merge, with_source
+from mnfpn_cli.settings.sources import Source, merge_sources, with_source
 from mnfpn_cli.text import did_you_mean
 
 MAX_BLOCKS = 1000
@@ -226,7 +226,7 @@ def resolve(sources: Sequence[Source]) -> NetworkSettings:
     Raises:
         UsageError: where a rule is broken; it names the source of the value.
     """
-    settings = merge(sources)
+    settings = merge_sources(sources)
     try:
         plan_outline(settings)
     except SettingsError as error:

@@ -53,7 +53,7 @@ class Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DiagramRow:
     """A row: a map of the backbone or the head, a level, and the path from one to the other.
 
     A level without a path is an extra one, computed from the level above or, with ``on_tap``, from the last tap.
@@ -91,7 +91,7 @@ class DiagramLayout:
     """
 
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[DiagramRow, ...]
     resize: str
     votes: Votes | None
     notes: tuple[str, ...]
@@ -129,23 +129,23 @@ def network_layout(plan: NetworkPlan, shapes: NetworkShapes) -> DiagramLayout:
     )
 
 
-def _rows(plan: NetworkPlan, shapes: NetworkShapes) -> Iterator[Row]:
+def _rows(plan: NetworkPlan, shapes: NetworkShapes) -> Iterator[DiagramRow]:
     walked = walk(plan, shapes.input.size)
     for node in _entry(walked):
-        yield Row(node)
+        yield DiagramRow(node)
     tapped = {level.stage: level for level in plan.pyramid.levels} if plan.pyramid else {}
     outputs = {level.name: DiagramNode(level.name, _shape(level.output), level.stride) for level in shapes.levels}
     for index, node in enumerate(_stages(walked)):
         level = tapped.get(index)
         if not plan.pyramid or not level:
-            yield Row(node)
+            yield DiagramRow(node)
             continue
-        yield Row(node, _path(level, plan.pyramid), outputs[level.name])
+        yield DiagramRow(node, _path(level, plan.pyramid), outputs[level.name])
         if level is plan.pyramid.levels[-1]:
             yield from _extra_rows(plan.pyramid, outputs)
     if isinstance(plan.head, ClassifierPlan):
         for node in _classifier(plan.head, walked):
-            yield Row(node)
+            yield DiagramRow(node)
 
 
 def _entry(walked: Walk) -> Iterator[DiagramNode]:
@@ -180,12 +180,12 @@ def _path(level: LevelPlan, pyramid: PyramidPlan) -> Path:
     )
 
 
-def _extra_rows(pyramid: PyramidPlan, outputs: Mapping[str, DiagramNode]) -> Iterator[Row]:
+def _extra_rows(pyramid: PyramidPlan, outputs: Mapping[str, DiagramNode]) -> Iterator[DiagramRow]:
     for index, extra in enumerate(pyramid.extra):
         layer = _layer(extra.layer) if extra.layer else "max-pool, /2"
         step = f"ReLU, {layer}" if index and pyramid.extra_relu else layer
         on_tap = index == 0 and pyramid.extra_stage is not None
-        yield Row(level=replace(outputs[extra.name], step=step), on_tap=on_tap)
+        yield DiagramRow(level=replace(outputs[extra.name], step=step), on_tap=on_tap)
 
 
 def _classifier(head: ClassifierPlan, walked: Walk) -> Iterator[DiagramNode]:

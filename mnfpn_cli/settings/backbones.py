@@ -29,7 +29,7 @@ def read_stride(value: Any) -> Any:
     return value
 
 
-Stride = Annotated[Literal[1, 2], BeforeValidator(read_stride), unit("cells")]
+StageStride = Annotated[Literal[1, 2], BeforeValidator(read_stride), unit("cells")]
 
 
 class StageSettings(BaseModel):
@@ -40,7 +40,7 @@ class StageSettings(BaseModel):
     expansion: Annotated[Expansion, Field(description="Expansion factor t.")]
     channels: Annotated[Channels, Field(description="Output channels c, at width 1.0.")]
     repeats: Annotated[Repeats, Field(description="Number of blocks n.")]
-    stride: Annotated[Stride, Field(description="Stride s of the first block.")]
+    stride: Annotated[StageStride, Field(description="Stride s of the first block.")]
 
 
 class OriginalStage(BaseModel):
@@ -51,10 +51,12 @@ class OriginalStage(BaseModel):
     expansion_factor: Annotated[Expansion, Field(description="Expansion factor t.")]
     width_factor: Annotated[Channels, Field(description="Output channels c, at width 1.0.")]
     n: Annotated[Repeats, Field(description="Number of blocks n.")]
-    stride: Annotated[Stride, Field(description="Stride s of the first block.")]
+    stride: Annotated[StageStride, Field(description="Stride s of the first block.")]
 
 
-PaperRow = Annotated[tuple[Expansion, Channels, Repeats, Stride], Field(description="The paper's row: t, c, n, s.")]
+PaperRow = Annotated[
+    tuple[Expansion, Channels, Repeats, StageStride], Field(description="The paper's row: t, c, n, s.")
+]
 
 ORIGINAL_SPELLING = {"expansion_factor": "expansion", "width_factor": "channels", "n": "repeats"}
 

@@ -105,9 +105,11 @@ def read_size(value: Any) -> Any:
         raise PydanticCustomError("size", "{rule}", {"rule": error.problems[0].rule}) from None
 
 
-Side = Annotated[int, Field(ge=1, le=MAX_SIDE), unit("px")]
+SideLength = Annotated[int, Field(ge=1, le=MAX_SIDE), unit("px")]
 WrittenSize = Annotated[str, Field(pattern=r"^\s*0*[1-9][0-9]{0,4}([xX×]0*[1-9][0-9]{0,4})?\s*$")]
-SizeText = Annotated[str, Field(strict=True), BeforeValidator(read_size, json_schema_input_type=WrittenSize | Side)]
+SizeText = Annotated[
+    str, Field(strict=True), BeforeValidator(read_size, json_schema_input_type=WrittenSize | SideLength)
+]
 
 
 class NoHead(BaseModel):

@@ -49,7 +49,7 @@ class Source:
         return True
 
 
-def merge(sources: Sequence[Source]) -> NetworkSettings:
+def merge_sources(sources: Sequence[Source]) -> NetworkSettings:
     """Merge sources on top of the defaults, and check each value alone. Rules between settings are checked in `plan`.
 
     Raises:

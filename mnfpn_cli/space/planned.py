@@ -6,10 +6,9 @@ import gc
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mnfpn_cli.documents.records import CapacityRecord, PlannedCost, PlannedRun
 from mnfpn_cli.errors import Problem, UsageError
@@ -22,14 +21,16 @@ from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.axes import Invalid, Space
 from mnfpn_cli.space.runs import Execution, Run
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mnfpn_cli.text import Progress
+
 DECIMAL = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
 BYTES = {f"{prefix}{unit}": factor for prefix, factor in {**DECIMAL, **BINARY}.items() for unit in ("", "B")}
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
 NUMBER = r"[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE][+-]?[0-9]{1,3})?"
-
-Progress = Callable[[str, float], None]
-"""Called during long work with what is being done and the share that is done, from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.settings.execution import check_device_name, choose_runtimes
 from mnfpn_cli.settings.files import ANNOTATIONS, read_bytes, read_config, read_preset
 from mnfpn_cli.settings.input import ITEM_BYTES, MAX_BATCH, parse_size
+from mnfpn_cli.settings.measuring import check_device_name, choose_runtimes
 from mnfpn_cli.settings.overrides import parse_value, path_of
 from mnfpn_cli.settings.problems import KEYS, KeyPath, all_keys, check_key
 from mnfpn_cli.settings.sources import Source

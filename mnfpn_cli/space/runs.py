@@ -8,9 +8,9 @@ from functools import cache
 from typing import Any
 
 from mnfpn_cli.plan.levels import resolve
-from mnfpn_cli.settings.execution import DEFAULT_RUNTIME, LAYERED
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
+from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, LAYERED
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import flatten, network_parameters, non_defaults
 

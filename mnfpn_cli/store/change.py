@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from mnfpn_cli.store import rows as t
 from mnfpn_cli.store.read import newest
-from mnfpn_cli.store.rows import Status
+from mnfpn_cli.store.rows import RunStatus
 from mnfpn_cli.store.store import Store, batches
 
 
@@ -21,7 +21,7 @@ class Unwanted:
         superseded: whether to remove all results of a run but the newest.
     """
 
-    statuses: Sequence[Status] = ()
+    statuses: Sequence[RunStatus] = ()
     keys: Sequence[str] = ()
     superseded: bool = False
 

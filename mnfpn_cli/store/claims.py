@@ -19,7 +19,7 @@ import psutil
 from sqlalchemy import Connection, func, insert, select, update
 
 from mnfpn_cli.store import rows as t
-from mnfpn_cli.store.rows import Result, result_columns
+from mnfpn_cli.store.rows import StoredResult, result_columns
 from mnfpn_cli.store.store import Store
 
 BEAT_S = 10.0
@@ -86,7 +86,7 @@ class Claims:
 
         return self.store.write(change)
 
-    def finish(self, key: str, result: Result) -> bool:
+    def finish(self, key: str, result: StoredResult) -> bool:
         """Insert the result of a claimed run; return False, and insert nothing, where the claim has expired.
 
         Raises:

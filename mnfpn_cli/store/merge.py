@@ -9,33 +9,34 @@ from typing import Any
 from sqlalchemy import Connection, Table, select, update
 
 from mnfpn_cli.documents.base import KEY_DIGITS
-from mnfpn_cli.space.planned import Progress
 from mnfpn_cli.store import rows as t
-from mnfpn_cli.store.errors import DamagedError, StoreError, check_row_and_json
+from mnfpn_cli.store.checks import DamagedError, check_row_and_json
+from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.read import Networks
-from mnfpn_cli.store.rows import Result, StoredRun, Sweep, result_columns, run_columns, sweep_columns
+from mnfpn_cli.store.rows import StoredResult, StoredRun, Sweep, result_columns, run_columns, sweep_columns
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import insert_sweep, sweep_by_token
+from mnfpn_cli.text import Progress
 
 BATCH_RESULTS = 100
 """Results that are copied in one transaction: one with the times of all layers is tens of kilobytes."""
 
-Row = Mapping[str, Any]
+StoredColumns = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class TableRows:
     """Complete rows of one store, by table. Ids of sweeps are those of that store."""
 
-    sweeps: Sequence[Row]
-    networks: Sequence[Row] = ()
-    runs: Sequence[Row] = ()
-    sweep_runs: Sequence[Row] = ()
-    results: Sequence[Row] = ()
-    baselines: Sequence[Row] = field(default=())
+    sweeps: Sequence[StoredColumns]
+    networks: Sequence[StoredColumns] = ()
+    runs: Sequence[StoredColumns] = ()
+    sweep_runs: Sequence[StoredColumns] = ()
+    results: Sequence[StoredColumns] = ()
+    baselines: Sequence[StoredColumns] = field(default=())
 
 
-def merge(store: Store, other: Store, progress: Progress = lambda _doing, _share: None) -> int:
+def merge_stores(store: Store, other: Store, progress: Progress = lambda _doing, _share: None) -> int:
     """Copy all results and baseline timings from another store, and return the number of results that are new here.
 
     Existing rows stay. A run that is done in either store is done. Results keep their sweep, which is inserted with its
@@ -80,19 +81,19 @@ def insert_rows(store: Store, rows: TableRows) -> None:
     store.write(change)
 
 
-def _with_sweep_ids(rows: Sequence[Row], sweep_ids: Mapping[int, int]) -> list[Row]:
+def _with_sweep_ids(rows: Sequence[StoredColumns], sweep_ids: Mapping[int, int]) -> list[StoredColumns]:
     """Return the rows whose sweep is known here, with its id here."""
     return [{**row, "sweep": sweep_ids[row["sweep"]]} for row in rows if row["sweep"] in sweep_ids]
 
 
-def _sweep_id(connection: Connection, row: Row) -> int:
+def _sweep_id(connection: Connection, row: StoredColumns) -> int:
     """Return the id that a sweep of another store has here; insert it where it is new."""
     known = sweep_by_token(connection, row["token"])
     columns = {name: value for name, value in row.items() if name != t.sweeps.c.id.name}
     return insert_sweep(connection, columns) if known is None else known
 
 
-def _update_statuses(connection: Connection, results: Sequence[Row]) -> None:
+def _update_statuses(connection: Connection, results: Sequence[StoredColumns]) -> None:
     """Update runs to the status of their new results: done replaces failed, and both replace pending."""
     for status, replaced in (("failed", ("pending",)), ("done", ("pending", "failed"))):
         keys = [row["key"] for row in results if row["status"] == status]
@@ -143,11 +144,11 @@ def _rows_of_baselines(connection: Connection) -> TableRows:
     return TableRows(_rows(connection, t.sweeps, sweeps), baselines=baselines)
 
 
-def _rows(connection: Connection, table: Table, query: Any) -> list[Row]:
+def _rows(connection: Connection, table: Table, query: Any) -> list[StoredColumns]:
     return [dict(check_row_and_json(row, table)._mapping) for row in connection.execute(query)]
 
 
-def rescue(error: StoreError, run: StoredRun, result: Result, sweep: Sweep, folder: Path | None = None) -> Path:
+def rescue(error: StoreError, run: StoredRun, result: StoredResult, sweep: Sweep, folder: Path | None = None) -> Path:
     """Write a result that could not be written to its store to a new store, which ``mnfpn runs merge FILE`` merges.
 
     Args:

@@ -14,8 +14,8 @@ from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError
 from mnfpn_cli.space.planned import gc_paused
 from mnfpn_cli.store import rows as t
-from mnfpn_cli.store.errors import MEASURED, SETTINGS, DamagedError, check_row
-from mnfpn_cli.store.rows import Result, Status, StoredRun, run_from_row
+from mnfpn_cli.store.checks import MEASURED, SETTINGS, DamagedError, check_row
+from mnfpn_cli.store.rows import RunStatus, StoredResult, StoredRun, run_from_row
 from mnfpn_cli.store.store import BATCH_ROWS, Store, select_by
 
 
@@ -68,7 +68,7 @@ SHORTEST_KEY = 4
 """The fewest digits of a key by which a run can be named."""
 
 
-def read_runs(store: Store, sweep: int | None = None, status: Status | None = None) -> list[StoredRun]:
+def read_runs(store: Store, sweep: int | None = None, status: RunStatus | None = None) -> list[StoredRun]:
     """Return the runs of a store sorted by key, or those of a sweep in its order; with ``status``, only those with it.
 
     Raises:
@@ -85,7 +85,7 @@ def read_runs(store: Store, sweep: int | None = None, status: Status | None = No
         return store.read(lambda connection: _runs(connection, query))
 
 
-def read_run(store: Store, key: str) -> tuple[StoredRun, list[Result]]:
+def read_run(store: Store, key: str) -> tuple[StoredRun, list[StoredResult]]:
     """Return a run, given its key or the first digits of it, and all of its results, the oldest first.
 
     Raises:
@@ -95,7 +95,7 @@ def read_run(store: Store, key: str) -> tuple[StoredRun, list[Result]]:
     full = full_key(store, key)
     query = select(t.results).where(t.results.c.key == full).order_by(t.results.c.finished)
 
-    def find(connection: Connection) -> tuple[list[StoredRun], list[Result]]:
+    def find(connection: Connection) -> tuple[list[StoredRun], list[StoredResult]]:
         runs = _runs(connection, select(t.runs).where(t.runs.c.key == full))
         return runs, [_result(row) for row in connection.execute(query)]
 
@@ -149,13 +149,13 @@ def _runs(connection: Connection, query: Select[Any]) -> list[StoredRun]:
     return [run_from_row(row, networks[row.network], results.get(row.key)) for row in rows]
 
 
-def _result(row: Row[Any]) -> Result:
+def _result(row: Row[Any]) -> StoredResult:
     check_row(row, t.results)
     measured = MEASURED.read(row)
-    return Result(row.id, row.sweep, row.status, row.worker, row.started, row.finished, row.reason, measured)
+    return StoredResult(row.id, row.sweep, row.status, row.worker, row.started, row.finished, row.reason, measured)
 
 
-def newest(connection: Connection, statuses: Mapping[str, Status]) -> dict[str, str]:
+def newest(connection: Connection, statuses: Mapping[str, RunStatus]) -> dict[str, str]:
     """Return the id of each run's newest result with the status of the run, or else of its newest result.
 
     ``statuses`` are the statuses of the runs by key; runs without a result are left out.

@@ -110,12 +110,12 @@ baselines = Table(
 )
 
 
-Status = Literal["pending", "done", "failed"]
+RunStatus = Literal["pending", "done", "failed"]
 """The status of a run: still to be measured, measured, or failed."""
 
 
 @dataclass(frozen=True)
-class Result:
+class StoredResult:
     """The result of measuring a run once.
 
     Attributes:
@@ -164,8 +164,8 @@ class StoredRun:
     key: str
     planned: Planned
     target_machine: str
-    status: Status
-    result: Result | None = None
+    status: RunStatus
+    result: StoredResult | None = None
 
     @property
     def settings(self) -> NetworkSettings:
@@ -198,8 +198,8 @@ class StoredRun:
         if not self.measured:
             return self.target_machine
         environment = self.measured.environment
-        if self.device.startswith("cuda") and environment.gpu:
-            return environment.gpu
+        if self.device.startswith("cuda") and environment.gpu_name:
+            return environment.gpu_name
         return f"{environment.cpu}, {environment.cores} cores"
 
     @property
@@ -267,7 +267,7 @@ class BaselineTiming:
     samples: tuple[float, ...]
 
 
-def run_from_row(row: Row[Any], settings: NetworkSettings, result: Result | None = None) -> StoredRun:
+def run_from_row(row: Row[Any], settings: NetworkSettings, result: StoredResult | None = None) -> StoredRun:
     """Return the run of a row of `mnfpn_runs`."""
     execution = Execution(row.runtime, row.device, row.dtype, row.batch, row.threads, row.passes == PASSES[True])
     capacity = Capacity(row.backbone_channels, row.channels, row.levels, row.finest_cells)
@@ -309,7 +309,7 @@ def sweep_columns(token: str, started: str, machine: str, plan: PlanRecord) -> d
     return {"token": token, "started": started, "machine": machine, "plan": plan.model_dump(mode="json")}
 
 
-def result_columns(key: str, result: Result) -> dict[str, Any]:
+def result_columns(key: str, result: StoredResult) -> dict[str, Any]:
     """Return the row of a result in `mnfpn_results`; ``key`` is the key of its run."""
     return {
         **{name: getattr(result, name) for name in ("id", "sweep", "status", "worker", "started", "finished")},

@@ -79,7 +79,7 @@ def store_files(name: str) -> tuple[Path, ...]:
     return (Path(str(url.database)),) if url.get_backend_name() == "sqlite" else ()
 
 
-def check_file(path: Path, create: bool) -> None:
+def check_store_file(path: Path, create: bool) -> None:
     """Check that a path is a file, or with ``create`` that a file can be created there.
 
     Raises:
@@ -122,7 +122,7 @@ CREATE_LOCK = 0x6D6E6670
 """The advisory lock for creating tables on a server: two processes may open a new store at once."""
 
 
-def connect(url: URL, create: bool) -> Engine:
+def connect_store(url: URL, create: bool) -> Engine:
     """Return an engine for a store of this schema version; with ``create``, create the store where it does not exist.
 
     Raises:
@@ -131,7 +131,7 @@ def connect(url: URL, create: bool) -> Engine:
     """
     is_file = url.get_backend_name() == "sqlite"
     if is_file:
-        check_file(Path(str(url.database)), create)
+        check_store_file(Path(str(url.database)), create)
     engine = _engine(url, is_file)
     try:
         with translated_errors(engine):
@@ -345,7 +345,7 @@ def open_store(name: str, create: bool = False) -> Iterator[Store]:
         UsageError: where it is not a store, or has another schema version.
         StoreError: where it cannot be reached, read or written.
     """
-    engine = connect(store_url(name), create)
+    engine = connect_store(store_url(name), create)
     try:
         with translated_errors(engine):
             yield Store(engine)

@@ -14,7 +14,7 @@ from mnfpn_cli.documents.sweep import PlanRecord
 from mnfpn_cli.space.planned import Planned
 from mnfpn_cli.space.runs import PASSES, Execution
 from mnfpn_cli.store import rows as t
-from mnfpn_cli.store.errors import PLAN, SAMPLES, check_row
+from mnfpn_cli.store.checks import PLAN, SAMPLES, check_row
 from mnfpn_cli.store.read import Networks, newest
 from mnfpn_cli.store.rows import BaselineTiming, Sweep, run_columns, sweep_columns
 from mnfpn_cli.store.store import Store, batches, select_by
@@ -128,7 +128,7 @@ def sweep_by_token(connection: Connection, token: str) -> int | None:
     return connection.execute(query).scalars().first()
 
 
-def sweeps(store: Store) -> list[Sweep]:
+def read_sweeps(store: Store) -> list[Sweep]:
     """Return all sweeps, the oldest first.
 
     Raises:
@@ -169,7 +169,7 @@ def add_baseline(store: Store, baseline: BaselineTiming) -> None:
     store.write(change)
 
 
-def baselines(store: Store) -> list[BaselineTiming]:
+def read_baselines(store: Store) -> list[BaselineTiming]:
     """Return all baseline timings, the oldest first.
 
     Raises:

@@ -17,7 +17,7 @@ from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.space.planned import planned_run
 from mnfpn_cli.space.runs import Run, identities
 from mnfpn_cli.store.change import Removed
-from mnfpn_cli.store.rows import BaselineTiming, Result, StoredRun, Sweep
+from mnfpn_cli.store.rows import BaselineTiming, StoredResult, StoredRun, Sweep
 from mnfpn_cli.sweep.drift import drifts_of
 
 
@@ -26,7 +26,7 @@ def newest_first(runs: Iterable[StoredRun]) -> list[StoredRun]:
     return sorted(runs, key=lambda run: result.finished if (result := _newest(run)) else "", reverse=True)
 
 
-def _newest(run: StoredRun) -> Result | None:
+def _newest(run: StoredRun) -> StoredResult | None:
     """Return the newest result of a run; None where it is pending, though it may have an older one."""
     return run.result if run.status != "pending" else None
 
@@ -110,7 +110,7 @@ def export_document(
 
 
 def show_document(
-    run: StoredRun, results: Sequence[Result], baselines: Sequence[BaselineTiming], command: Command
+    run: StoredRun, results: Sequence[StoredResult], baselines: Sequence[BaselineTiming], command: Command
 ) -> RunsShowDocument:
     """Make the document of `mnfpn runs show`: a run and all of its results, the oldest first."""
     (record,) = run_records([run], baselines, command)
@@ -124,7 +124,7 @@ def show_document(
     )
 
 
-def _result_record(result: Result) -> ResultRecord:
+def _result_record(result: StoredResult) -> ResultRecord:
     measured = result.measured
     return ResultRecord(
         id=result.id,

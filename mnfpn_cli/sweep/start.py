@@ -20,15 +20,14 @@ from mnfpn_cli.documents.sweep import (
     PlanRecord,
     SpaceCounts,
 )
-from mnfpn_cli.settings.execution import runtime_names
-from mnfpn_cli.settings.measuring import Sampling
+from mnfpn_cli.settings.measuring import Sampling, runtime_names
 from mnfpn_cli.space.frontier import planned_frontier, shuffled
 from mnfpn_cli.space.planned import Planned, PlannedSpace, capacity_share, planned_run
 from mnfpn_cli.space.runs import Execution, Run, identifying_columns, run_key
 from mnfpn_cli.store.read import read_runs
-from mnfpn_cli.store.rows import Result, Sweep
+from mnfpn_cli.store.rows import StoredResult, Sweep
 from mnfpn_cli.store.store import Store
-from mnfpn_cli.store.sweeps import REMEASURE_NONE, Remeasure, add_sweep, runs_to_remeasure, sweeps
+from mnfpn_cli.store.sweeps import REMEASURE_NONE, Remeasure, add_sweep, read_sweeps, runs_to_remeasure
 
 STARTED_S = 5.0
 """The time of a run besides its timed passes: imports, operation counts, warm-up (benchmarks/README.md)."""
@@ -97,7 +96,7 @@ def expect(
     return ExpectedRecord(runs=left, baselines=baselines, each_s=least, most_s=most)
 
 
-def _duration(result: Result) -> float:
+def _duration(result: StoredResult) -> float:
     return (datetime.fromisoformat(result.finished) - datetime.fromisoformat(result.started)).total_seconds()
 
 
@@ -189,4 +188,4 @@ def unfinished(store: Store) -> list[Sweep]:
     Raises:
         StoreError: where the store cannot be read.
     """
-    return [sweep for sweep in sweeps(store) if sweep.counts.pending]
+    return [sweep for sweep in read_sweeps(store) if sweep.counts.pending]

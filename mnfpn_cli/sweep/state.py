@@ -17,7 +17,7 @@ from mnfpn_cli.space.runs import run_namer
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
 from mnfpn_cli.store.store import Store
-from mnfpn_cli.store.sweeps import baselines, sweeps
+from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
 from mnfpn_cli.sweep.drift import moved_baselines
 from mnfpn_cli.sweep.reuse import reused_by_any
 
@@ -135,12 +135,12 @@ def read_swept(store: Store, ran: Sequence[Sweep], states: Sequence[State]) -> S
         StoreError: where the store cannot be read.
     """
     by_sweep = {one.id: read_runs(store, one.id) for one in ran}
-    known = {one.id: one for one in sweeps(store)}
+    known = {one.id: one for one in read_sweeps(store)}
     return Swept(
         store=store.argument,
         sweeps=tuple(ran),
         runs=tuple({one.key: one for some in by_sweep.values() for one in some}.values()),
-        baselines=tuple(one for one in baselines(store) if one.sweep in by_sweep),
+        baselines=tuple(one for one in read_baselines(store) if one.sweep in by_sweep),
         notes=tuple(dict.fromkeys(note for one in states for note in one.notes)),
         skipped=sum(one.skipped for one in states),
         not_run=tuple({left_out.run.key: left_out for one in states for left_out in one.not_run}.values()),

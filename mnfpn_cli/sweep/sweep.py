@@ -14,9 +14,9 @@ from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.merge import rescue
 from mnfpn_cli.store.read import pending_keys, read_runs
-from mnfpn_cli.store.rows import BaselineTiming, Result, StoredRun
+from mnfpn_cli.store.rows import BaselineTiming, StoredResult, StoredRun
 from mnfpn_cli.store.store import Store
-from mnfpn_cli.store.sweeps import add_baseline, now, sweeps
+from mnfpn_cli.store.sweeps import add_baseline, now, read_sweeps
 from mnfpn_cli.sweep.drift import drift_at
 from mnfpn_cli.sweep.order import Baselines, Rates, Requirements, requirements
 from mnfpn_cli.sweep.pool import Lost, Pool, Worker
@@ -67,7 +67,7 @@ class Sweeper:
 
     def __post_init__(self) -> None:
         self.runs: Mapping[str, StoredRun] = {run.key: run for run in read_runs(self.store, self.sweep)}
-        self._record = next(sweep for sweep in sweeps(self.store) if sweep.id == self.sweep)
+        self._record = next(sweep for sweep in read_sweeps(self.store) if sweep.id == self.sweep)
         self.claims = Claims(self.store)
         self.baselines = Baselines(self.runs, self.measuring.baseline_every)
         self.rates = Rates(self.measuring.max_latency_s)
@@ -186,7 +186,7 @@ class Sweeper:
             return
         self._durations.append(self.clock() - measurement.started)
         self.baselines.measured(worker, run, is_baseline)
-        result = Result(
+        result = StoredResult(
             token_hex(16),
             self.sweep,
             outcome.status,
@@ -211,7 +211,7 @@ class Sweeper:
         self.claims.release(run.key)
         self._queue.appendleft(run.key)
 
-    def _store_result(self, run: StoredRun, result: Result) -> None:
+    def _store_result(self, run: StoredRun, result: StoredResult) -> None:
         try:
             ours = self.claims.finish(run.key, result)
         except StoreError as error:
@@ -223,7 +223,7 @@ class Sweeper:
             self.runs = {**self.runs, run.key: measured}
             self._count(measured)
 
-    def _store_baseline(self, run: StoredRun, result: Result) -> None:
+    def _store_baseline(self, run: StoredRun, result: StoredResult) -> None:
         if result.status == "failed":
             then = "another is chosen" if self.baselines.failed(run) else "the sweep continues without drift checks"
             self._note(f"the baseline run ({run.planned.run}) failed, {then}: {result.reason}")
@@ -244,7 +244,9 @@ class Sweeper:
             self._requeue(run)
         else:
             reason = f"the workers that measured it were lost {MAX_LOSSES} times: {lost.why}"
-            self._store_result(run, Result(token_hex(16), self.sweep, "failed", worker.name, now(), now(), reason))
+            self._store_result(
+                run, StoredResult(token_hex(16), self.sweep, "failed", worker.name, now(), now(), reason)
+            )
 
     def _count(self, run: StoredRun) -> None:
         done, failed = self.state.done + (run.status == "done"), self.state.failed + (run.status == "failed")

@@ -15,7 +15,7 @@ SETTINGS_KEY = "mnfpn_settings"
 """The metadata key of our checkpoints for the settings of their network, as JSON."""
 
 
-class Kind(Enum):
+class FileKind(Enum):
     """The formats of checkpoints."""
 
     SAFETENSORS = auto()
@@ -23,7 +23,7 @@ class Kind(Enum):
     LEGACY = auto()
 
 
-def kind_of_file(path: Path) -> Kind:
+def kind_of_file(path: Path) -> FileKind:
     """Return the format of a file.
 
     Raises:
@@ -43,11 +43,11 @@ def kind_of_file(path: Path) -> Kind:
         reason = error.strerror if isinstance(error, OSError) else error
         raise MnfpnError(Problem(str(path), f"could not be read: {reason}")) from None
     if head[:4] == b"PK\x03\x04":
-        return Kind.ZIP
+        return FileKind.ZIP
     if head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < path.stat().st_size:
-        return Kind.SAFETENSORS
+        return FileKind.SAFETENSORS
     if head[:1] == b"\x80":
-        return Kind.LEGACY
+        return FileKind.LEGACY
     what = "it is empty" if not head else "it is neither a torch file nor a safetensors file"
     if head.startswith(b"version https://git-lfs"):
         what = "it is a pointer of Git LFS: `git lfs pull` fetches the file"
@@ -61,7 +61,7 @@ def settings_in(path: Path) -> Source | None:
         UsageError: where there is no such file, or it is no checkpoint.
         MnfpnError: where it cannot be read.
     """
-    if kind_of_file(path) is not Kind.SAFETENSORS:
+    if kind_of_file(path) is not FileKind.SAFETENSORS:
         return None
     try:
         with safe_open(path, framework="numpy") as file:

@@ -14,7 +14,7 @@ from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import differences
 from mnfpn_cli.settings.sources import Source
-from mnfpn_cli.weights.files import Checkpoint, read_checkpoint
+from mnfpn_cli.weights.checkpoint import Checkpoint, read_checkpoint
 from mnfpn_cli.weights.match import Match, match
 
 WEIGHTS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from mnfpn_cli.documents.audit import Kind
+from mnfpn_cli.documents.audit import FindingKind
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.levels import resolve
@@ -47,9 +47,9 @@ class Case:
     inputs: tuple[Input, ...]
     parameters: int
     macs: int
-    kind: Kind | None = None
+    kind: FindingKind | None = None
     paths: tuple[str, ...] = ()
-    also: tuple[Kind, ...] = ()
+    also: tuple[FindingKind, ...] = ()
 
 
 class Backbone(nn.Module):
@@ -254,8 +254,8 @@ PLACES = tuple(f"smooth.{index}" for index in range(5))
 WEIGHTS = ("classes.weight", "boxes.weight")
 WORDS = (Input((1, 32), torch.int64),)
 SERIES = (Input((1, 16, 32)),)
-COUNTED: tuple[Kind, ...] = ("miscounted",)
-FROZEN: tuple[Kind, ...] = ("without_gradient",)
+COUNTED: tuple[FindingKind, ...] = ("miscounted",)
+FROZEN: tuple[FindingKind, ...] = ("without_gradient",)
 
 DEFECTIVE = (
     Case(

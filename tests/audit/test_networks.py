@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 
 from mnfpn_cli.audit.audit import Inspection, inspect_network
-from mnfpn_cli.audit.registration import counted
+from mnfpn_cli.audit.registration import parameter_counts
 from mnfpn_cli.audit.tree import layer_tree
 from tests.audit.networks import DEFECTIVE, HEALTHY, Case
 
@@ -41,4 +41,4 @@ def test_a_healthy_network_is_accused_of_nothing(case: Case) -> None:
 def test_what_a_network_has_is_counted_whatever_is_registered(case: Case) -> None:
     """Parameters and MACs to the last digit, with layers that only a list knows, and each parameter once."""
     trace = inspected(case).trace
-    assert (counted(trace)[0], layer_tree(trace).rows[0].macs) == (case.parameters, case.macs)
+    assert (parameter_counts(trace)[0], layer_tree(trace).rows[0].macs) == (case.parameters, case.macs)

@@ -10,7 +10,7 @@ MACHINE = {
     "cpu": "a CPU",
     "cores": 2,
     "memory_bytes": 8_000_000_000,
-    **dict.fromkeys(("gpu", "driver", "cuda", "tf32")),
+    **dict.fromkeys(("gpu_name", "driver", "cuda", "tf32")),
     "torch": "2.13.0",
     "python": "3.13.1",
     "platform": "Linux",
@@ -51,7 +51,7 @@ def run_json(samples: list[float] | None = None, **changes: Any) -> dict[str, An
     made = {
         "runtime": "eager",
         "device": "cpu",
-        "device_name": None,
+        "gpu_name": None,
         "dtype": "float32",
         "batch": 1,
         "input": INPUT,

@@ -18,7 +18,7 @@ COST = SizeCost(
     SIZE, NetworkCost(Cost(10, 2, 1000), Cost(20, 0, 3000), Cost()), FvcoreCount(5000, {"conv": 4000}), 64, 48
 )
 ENVIRONMENT = EnvironmentRecord(
-    cpu="a CPU", cores=2, memory_bytes=2**34, gpu=None, driver=None, cuda=None, tf32=None,
+    cpu="a CPU", cores=2, memory_bytes=2**34, gpu_name=None, driver=None, cuda=None, tf32=None,
     torch="2", python="3", platform="Linux", mnfpn="0", date="2026-01-01",
 )  # fmt: skip
 
@@ -32,7 +32,7 @@ def timed(samples: Sequence[float], where: RunKey | None = None, **more: Any) ->
     """Return a measured run with these samples; ``more`` replaces other attributes."""
     made = MeasuredRun(
         key=where or key(),
-        device_name=None,
+        gpu_name=None,
         threads=2,
         first=FirstPass(0.5, 1.0),
         warm_up=WarmUp(6, 3.0, True),

@@ -155,14 +155,14 @@ def test_cold_caches_are_cleared_before_each_timed_pass(monkeypatch: pytest.Monk
 
 def test_a_device_that_fails_does_not_lose_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was measured is returned with the failure; only where nothing was, the failure is all there is."""
-    real = prepare.prepare
+    real = prepare.prepare_run
 
     def fails_on_meta(name: str, job: Job, *rest: object) -> prepare.Ready:
         if job.device.type == "meta":
             raise MnfpnError("out of memory on meta")
         return real(name, job, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(group, "prepare", fails_on_meta)
+    monkeypatch.setattr(group, "prepare_run", fails_on_meta)
     monkeypatch.setattr(bench, "check_needed", lambda *_: None)
     monkeypatch.setattr(bench, "choose_devices", lambda names: [torch.device(name) for name in names])
     result = measure(devices=("meta", "cpu"))
@@ -276,13 +276,13 @@ def test_the_environment_names_hardware_and_software(monkeypatch: pytest.MonkeyP
     """Without a GPU there is no driver; with one, its driver is asked for, and may not be known."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     here = read_environment("a CPU")
-    assert (here.torch, here.gpu, here.driver, here.cuda) == (torch.__version__, None, None, None)
+    assert (here.torch, here.gpu_name, here.driver, here.cuda) == (torch.__version__, None, None, None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100")
     monkeypatch.setattr(environment, "driver_version", lambda: "580.1")
     there = read_environment("a CPU")
-    assert (there.gpu, there.driver, there.tf32) == ("NVIDIA H100", "580.1", torch.backends.cudnn.allow_tf32)
+    assert (there.gpu_name, there.driver, there.tf32) == ("NVIDIA H100", "580.1", torch.backends.cudnn.allow_tf32)
 
 
 def test_no_driver_program_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import torch
 from mnfpn_cli.bench import compare as sides
 from mnfpn_cli.bench.compare import CompareCase, Side, compare_networks
 from mnfpn_cli.bench.comparison import Comparison
-from mnfpn_cli.bench.prepare import Ready, prepare
+from mnfpn_cli.bench.prepare import Ready, prepare_run
 from mnfpn_cli.bench.workload import PlannedWorkload
 from mnfpn_cli.devices.clocks import HostTimer
 from mnfpn_cli.devices.cpu import Cpu
@@ -173,10 +173,10 @@ def test_a_warm_up_that_never_settled_is_warned_of(monkeypatch: pytest.MonkeyPat
     """By its side."""
 
     def unsettled(name: str, *rest: object) -> Ready:
-        ready = prepare(name, *rest)  # type: ignore[arg-type]
+        ready = prepare_run(name, *rest)  # type: ignore[arg-type]
         return replace(ready, warm_up=replace(ready.warm_up, settled=name == "eager"))
 
-    monkeypatch.setattr(sides, "prepare", unsettled)
+    monkeypatch.setattr(sides, "prepare_run", unsettled)
     result = compared(b=OTHER)
     assert [one.cause for one in result.warnings if one.kind == "not_settled"] == [
         "B: 1 passes of warm-up never became steady"

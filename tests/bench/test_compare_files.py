@@ -114,7 +114,7 @@ def test_it_is_always_warned_that_files_were_not_timed_in_turn(tmp_path: Path) -
     [
         ("cpu", "another CPU", "other_machine", "cpu differs: a CPU against another CPU"),
         ("cores", 4, "other_machine", "cores differs: 2 against 4"),
-        ("gpu", "NVIDIA H100", "other_machine", "gpu differs: none against NVIDIA H100"),
+        ("gpu_name", "NVIDIA H100", "other_machine", "gpu_name differs: none against NVIDIA H100"),
         ("memory_bytes", 10**9, "other_machine", "memory_bytes differs: 8,000,000,000 against 1,000,000,000"),
         ("torch", "2.14.0", "other_software", "torch differs: 2.13.0 against 2.14.0"),
         ("driver", "550.1", "other_software", "driver differs: none against 550.1"),

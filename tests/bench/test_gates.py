@@ -4,12 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair
-from mnfpn_cli.bench.gates import Gates, broken_gates, check_gates_apply, undecided_gates
+from mnfpn_cli.bench.comparison import (
+    ComparedSide,
+    Comparison,
+    Gates,
+    Pair,
+    broken_gates,
+    check_gates_apply,
+    undecided_gates,
+)
 from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.external.origin import FromSettings
-from mnfpn_cli.measure.statistics import Interval, Latency, Ratio
+from mnfpn_cli.measure.statistics import Interval, Latency, TimeRatio
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 
@@ -29,7 +36,7 @@ ONE = Latency((1.0,))
 
 def pair(low: float, high: float, name: str = "run") -> Pair:
     """Return a run whose ratio has this interval."""
-    ratio = Ratio((low + high) / 2, Interval(low, high), "by hand")
+    ratio = TimeRatio((low + high) / 2, Interval(low, high), "by hand")
     return Pair(name, ONE, ONE, ratio, ratio.verdict(0.01))
 
 
@@ -77,7 +84,7 @@ def test_every_run_has_to_pass() -> None:
 
 def test_too_few_passes_leave_the_gate_undecided() -> None:
     """With a ratio that has no interval, or with none."""
-    for ratio in (None, Ratio(3.0, None, "by hand")):
+    for ratio in (None, TimeRatio(3.0, None, "by hand")):
         result = compared(Pair("run", ONE, ONE, ratio, "inconclusive"))
         assert not list(broken_gates(result, Gates(slower=0.05)))
         assert list(undecided_gates(result, Gates(slower=0.05))) == [

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from mnfpn_cli.devices.cpu import Cpu
-from mnfpn_cli.settings.execution import runtime_names
 from mnfpn_cli.settings.files import preset_names
+from mnfpn_cli.settings.measuring import runtime_names
 from tests.conftest import Mnfpn
 
 ROWS: list[tuple[list[str], int, str]] = [

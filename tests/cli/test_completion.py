@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mnfpn_cli.settings.execution import runtime_names
+from mnfpn_cli.settings.measuring import runtime_names
 from tests.conftest import Mnfpn
 
 ASKED: list[tuple[str, list[str]]] = [

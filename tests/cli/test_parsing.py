@@ -12,8 +12,7 @@ import pytest
 from mnfpn_cli.bench import bench
 from mnfpn_cli.bench.workload import PlannedWorkload
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.settings.execution import runtime_names
-from mnfpn_cli.settings.measuring import BenchCase, Sampling
+from mnfpn_cli.settings.measuring import BenchCase, Sampling, runtime_names
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.conftest import Mnfpn
 

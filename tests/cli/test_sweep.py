@@ -20,7 +20,7 @@ from mnfpn_cli.space.runs import Execution
 from mnfpn_cli.store import rows as tables
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import Store, open_store
-from mnfpn_cli.store.sweeps import sweeps
+from mnfpn_cli.store.sweeps import read_sweeps
 from mnfpn_cli.sweep.process import Outcome, Task
 from mnfpn_cli.sweep.state import State
 from tests.conftest import Mnfpn
@@ -379,7 +379,7 @@ def test_a_sweeps_command_is_kept_without_the_store(mnfpn: Mnfpn) -> None:
     mnfpn("sweep", *arguments, "--measure", "none", "--store", "runs.db")
     mnfpn("sweep", "--size", "64", *numbers, "--measure", "none", "--store", "runs.db")
     with open_store("runs.db") as store:
-        first, second = sweeps(store)
+        first, second = read_sweeps(store)
     words = "--size 64,96 --max-macs 5G --measure none --by-layer --passes 6 --warmup 1"
     assert first.plan.command == f"mnfpn sweep --width-mult 0.35 {words}"
     assert second.plan.command == (
@@ -402,7 +402,7 @@ def test_a_cluster_that_does_not_answer_leaves_no_sweep(mnfpn: Mnfpn, address: s
     assert outcome.code == code
     assert f"error: {message}" in outcome.err
     with open_store("runs.db") as store:
-        assert sweeps(store) == []
+        assert read_sweeps(store) == []
 
 
 def test_a_store_is_not_written_over(mnfpn: Mnfpn) -> None:
@@ -541,7 +541,7 @@ def test_a_sweep_whose_plan_is_damaged_is_not_gone_on_with(mnfpn: Mnfpn, key: st
     """The sweep, the key, and the rule that it breaks are named; nothing is measured."""
     mnfpn("sweep", "--width-mult", "0.35", "--size", "64", *QUICK, "--measure", "none", "--store", "runs.db")
     with open_store("runs.db") as store:
-        (sweep,) = sweeps(store)
+        (sweep,) = read_sweeps(store)
         plan = sweep.plan.model_dump(mode="json")
         put_plan(store, {**plan, "measuring": {**plan["measuring"], key: value} if key else value})
     outcome = mnfpn("sweep", "--resume", "--store", "runs.db")

@@ -11,7 +11,7 @@ from torch import Tensor
 from mnfpn_cli.network.network import Network, build_network
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.weights.files import Checkpoint, read_checkpoint
+from mnfpn_cli.weights.checkpoint import Checkpoint, read_checkpoint
 from mnfpn_cli.weights.header import SETTINGS_KEY
 from tests.conftest import Mnfpn
 

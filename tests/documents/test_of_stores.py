@@ -46,12 +46,14 @@ def test_one_quantity_has_one_name(mnfpn: Mnfpn, tmp_path: Path) -> None:
     """A run costs the same and took the same time in the export, on the frontier, and where it is recommended."""
     store = str(make_store(tmp_path / "runs.db", SAMPLE, [(0, 0.01), (30, 0.012)]))
     exported = {one["key"]: one for one in json.loads(mnfpn("runs", "export", "--store", store).out)["runs"]}
-    (frontier,) = json.loads(mnfpn("report", "--store", store, "--json").out)["frontier"]
+    report = json.loads(mnfpn("report", "--store", store, "--json").out)
+    (frontier,) = report["frontier"]
     words = ("recommend", "--max-latency", "1s", "--store", store, "--json")
     (recommended,) = json.loads(mnfpn(*words).out)["recommendations"]
     assert len(frontier["runs"]) == len(recommended["picks"]) == 4
-    for one in frontier["runs"]:
-        of_report = ("name", "capacity_share")
+    assert len(report["runs"]) == len(exported)
+    for one in (*frontier["runs"], *report["runs"]):
+        of_report = ("name", "capacity_share", "on_frontier")
         assert {key: value for key, value in one.items() if key not in of_report} == exported[one["key"]]
     for one in recommended["picks"]:
         same = exported[one["key"]].keys() & one.keys() - {"size", "identity"}  # named as among its own

@@ -135,7 +135,7 @@ def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, older: Path,
 @pytest.mark.parametrize("format", EACH_FORMAT)
 def test_other_settings_are_refused(monkeypatch: pytest.MonkeyPatch, older: Path, format: Format) -> None:
     """Whoever builds the network from the file would get another one."""
-    monkeypatch.setattr(exporting, "metadata", lambda _: {"mnfpn_settings": "{}"})
+    monkeypatch.setattr(exporting, "settings_metadata", lambda _: {"mnfpn_settings": "{}"})
     assert refused(older, format).endswith("was discarded: its settings differ from the network's")
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mnfpn_cli.documents.export import FileCheck
 from mnfpn_cli.errors import CheckError, MnfpnError, UsageError
 from mnfpn_cli.export import program as tracing
-from mnfpn_cli.export.check import compare, inputs_to_check
+from mnfpn_cli.export.check import compare_outputs, inputs_to_check
 from mnfpn_cli.export.formats import check_dynamic, import_packages
 from mnfpn_cli.export.program import NamedOutputs, trace
 from mnfpn_cli.network.network import Network, build_network
@@ -35,7 +35,7 @@ def compared(network: Network, settings: NetworkSettings, factor: float) -> File
     def run(images: Tensor) -> Mapping[str, Tensor]:
         return {name: output * factor for name, output in named(images).items()}
 
-    return compare(network, network_input(settings, Size(32, 48)), run)
+    return compare_outputs(network, network_input(settings, Size(32, 48)), run)
 
 
 def test_a_deep_network_may_differ_by_what_rounding_makes_of_it() -> None:
@@ -63,7 +63,7 @@ def test_outputs_of_zeros_must_be_equal() -> None:
     assert {one.relative for one in compared(network, SMALL, 1.0).outputs} == {0.0}
     named, input = NamedOutputs(network), network_input(SMALL, Size(32, 48))
     with torch.no_grad(), pytest.raises(CheckError, match="p2 differs by inf of its largest value"):
-        compare(network, input, lambda images: {name: output + 1 for name, output in named(images).items()})
+        compare_outputs(network, input, lambda images: {name: output + 1 for name, output in named(images).items()})
 
 
 SIZES = [

@@ -12,9 +12,9 @@ import torch
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.runtimes.runtime import load_runtime
-from mnfpn_cli.settings.execution import runtime_names
 from mnfpn_cli.settings.files import preset_names
 from mnfpn_cli.settings.input import DType, Size
+from mnfpn_cli.settings.measuring import runtime_names
 from tests.conftest import Mnfpn
 from tests.export.networks import FLAT, SMALL, shortened
 from tests.runtimes.jobs import expected, job
@@ -127,7 +127,7 @@ def test_bench_measures_every_runtime(mnfpn: Mnfpn) -> None:
     kinds = {warning["kind"] for warning in document["warnings"]}
     assert "launch_bound" in kinds
     assert "slow_first" not in kinds
-    assert document["environment"]["gpu"]
+    assert document["environment"]["gpu_name"]
 
 
 def test_layers_have_a_floor_that_they_do_not_fall_under(mnfpn: Mnfpn) -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.clocks import EventMarks, HostMarks, Marks
-from mnfpn_cli.measure.layers import LayerTimes, time_layers
+from mnfpn_cli.measure.layer_times import LayerTimes, time_layers
 from mnfpn_cli.network.network import Network, build_meta, build_network
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network

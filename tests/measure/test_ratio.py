@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnfpn_cli.documents.compare import Verdict
-from mnfpn_cli.measure.statistics import MOST_UNPAIRED, PAIRED, UNPAIRED, Interval, Ratio, paired_ratio, unpaired_ratio
+from mnfpn_cli.measure.statistics import (
+    MOST_UNPAIRED,
+    PAIRED,
+    UNPAIRED,
+    Interval,
+    TimeRatio,
+    paired_ratio,
+    unpaired_ratio,
+)
 
 Samples = st.lists(st.floats(1e-4, 10.0), min_size=1, max_size=40)
 
@@ -158,8 +166,8 @@ def test_a_verdict_is_what_the_whole_interval_shows(low: float, high: float, ver
     """Beyond the margin, within it, or neither; the margin itself is within. Exchanged sides exchange it."""
     exchanged = {"a_faster": "b_faster", "b_faster": "a_faster"}
     middle = math.sqrt(low * high)
-    assert Ratio(middle, Interval(low, high), PAIRED).verdict(0.01) == verdict
-    back = Ratio(1 / middle, Interval(1 / high, 1 / low), PAIRED).verdict(0.01)
+    assert TimeRatio(middle, Interval(low, high), PAIRED).verdict(0.01) == verdict
+    back = TimeRatio(1 / middle, Interval(1 / high, 1 / low), PAIRED).verdict(0.01)
     edge = {low, high} & {1.01, 1 / 1.01}  # inverting rounds: 1 / (1 / 1.01) is 1.01 or its neighbour
     assert edge or back == exchanged.get(verdict, verdict)
 
@@ -180,5 +188,5 @@ def test_too_few_samples_have_no_verdict_but_inconclusive() -> None:
 
 def test_the_half_width_reaches_the_farther_end() -> None:
     """Relative to the ratio."""
-    assert Ratio(2.0, Interval(1.9, 2.4), PAIRED).half_width == pytest.approx(0.2)
-    assert Ratio(2.0, Interval(1.5, 2.1), PAIRED).half_width == pytest.approx(0.25)
+    assert TimeRatio(2.0, Interval(1.9, 2.4), PAIRED).half_width == pytest.approx(0.2)
+    assert TimeRatio(2.0, Interval(1.5, 2.1), PAIRED).half_width == pytest.approx(0.25)

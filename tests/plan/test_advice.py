@@ -100,7 +100,7 @@ def test_the_default_network_is_told_to_leave_out_p2() -> None:
     assert (advice.part, advice.option) == ("smooth p2", "--set pyramid.levels=p3-p5")
     faster = sum(times(preset("mobilenetv2-fpn", "pyramid.levels=p3-p5")).values())
     total = sum(times(NetworkSettings()).values())
-    assert advice.speedup == pytest.approx(total / faster, rel=CLOSE)
+    assert advice.speed_up == pytest.approx(total / faster, rel=CLOSE)
     assert advice.share == pytest.approx(times(NetworkSettings())["pyramid.smooth.p2", "smooth p2"] / total)
 
 
@@ -177,5 +177,5 @@ def test_whatever_is_advised_is_a_faster_network(case: tuple[NetworkSettings, Si
         overrides = advice.option.removeprefix("--set ").split(" --set ")
         changed = resolve([Source("", settings.model_dump(mode="json")), *map(parse_override, overrides)]).at(size)
         after = works_of(changed, size)
-        assert advice.speedup >= 1.05
+        assert advice.speed_up >= 1.05
         assert sum(work.macs for work in after) < sum(work.macs for work in works)

@@ -9,20 +9,22 @@ from typing import Any
 
 from mnfpn_cli.cli.command_lines import measuring
 from mnfpn_cli.cli.words import as_options
+from mnfpn_cli.documents.report import PageDocument
 from mnfpn_cli.report.page.page import report_page
-from mnfpn_cli.report.points import Points, points_of
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
-from mnfpn_cli.store.sweeps import baselines, sweeps
+from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
+from mnfpn_cli.sweep.report import page_document, report_document
 from tests.report.stores import Made, make_store
 
 MADE = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
-def read(path: Path) -> Points:
-    """The content of a report of a store."""
+def read(path: Path, name: str = "runs.db", sweep: int | None = None) -> PageDocument:
+    """The report of a store, or of one of its sweeps, as its page takes it; ``name``: the store's name on the page."""
     with open_store(str(path)) as store:
-        return points_of(read_runs(store), sweeps(store), baselines(store))
+        runs = read_runs(store, sweep)
+        return page_document(report_document(runs, read_baselines(store), measuring), name, runs, read_sweeps(store))
 
 
 def page_of(
@@ -30,9 +32,9 @@ def page_of(
 ) -> Path:
     """A page of made-up runs; ``store``: the name of the store on it."""
     times = [(0, 0.01), (30, 0.012)] if moved else []
-    points = read(make_store(folder / "runs.db", runs, times, command))
+    document = read(make_store(folder / "runs.db", runs, times, command), store)
     page = folder / "report.html"
-    page.write_text(report_page(points, store, measuring, as_options, MADE), encoding="utf-8")
+    page.write_text(report_page(document, as_options, MADE), encoding="utf-8")
     return page
 
 

@@ -16,7 +16,7 @@ from mnfpn_cli.settings.network import NetworkSettings, PyramidSettings
 from mnfpn_cli.space.planned import Planned, plan_runs
 from mnfpn_cli.space.runs import Execution, Run, run_key
 from mnfpn_cli.store.claims import Claims
-from mnfpn_cli.store.rows import BaselineTiming, Result
+from mnfpn_cli.store.rows import BaselineTiming, StoredResult
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import add_baseline, add_sweep
 from tests.sweep.recorded import made_up, recorded
@@ -25,7 +25,7 @@ ENVIRONMENT: dict[str, Any] = {
     "cpu": "A CPU",
     "cores": 2,
     "memory_bytes": 2**34,
-    "gpu": None,
+    "gpu_name": None,
     "driver": None,
     "cuda": None,
     "tf32": None,
@@ -89,11 +89,11 @@ class Made:
         found = made_up(samples, [WARNING], profile, **run)
         return found.model_copy(update={"environment": EnvironmentRecord(**ENVIRONMENT)})
 
-    def result(self, sweep: int) -> Result:
+    def result(self, sweep: int) -> StoredResult:
         """The result in a store."""
         status: Literal["done", "failed"] = "done" if self.reason is None else "failed"
         moment = at(self.minute)
-        return Result(token_hex(16), sweep, status, self.worker, moment, moment, self.reason, self.measured)
+        return StoredResult(token_hex(16), sweep, status, self.worker, moment, moment, self.reason, self.measured)
 
 
 def _profile(measured_s: float, parts: Mapping[str, float]) -> RunProfile:

@@ -66,7 +66,7 @@ def test_one_runtime_alone_has_no_speed_up() -> None:
 
 def test_runs_are_named_by_what_differs() -> None:
     """What they have in common stands in the title."""
-    text = lines(timed(FAST), timed(SLOW, key(batch=8)), timed(SLOW, key(device="cuda:0"), device_name="H100"))
+    text = lines(timed(FAST), timed(SLOW, key(batch=8)), timed(SLOW, key(device="cuda:0"), gpu_name="H100"))
     assert "Latency of a pass: float32" in text
     assert any(line.startswith("eager, cpu, batch 8 200.1 ms") for line in text)
     assert any(line.startswith("eager, cuda:0, batch 1 ") for line in text)

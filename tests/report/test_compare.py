@@ -14,7 +14,7 @@ from mnfpn_cli.documents.compare import GatesRecord, Verdict
 from mnfpn_cli.documents.records import EnvironmentRecord, WarningRecord
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.environment import read_environment
-from mnfpn_cli.measure.statistics import Interval, Latency, Ratio
+from mnfpn_cli.measure.statistics import Interval, Latency, TimeRatio
 from mnfpn_cli.report.terminal.compare import compare_tables
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.report.terminal.screen import print_report
@@ -51,7 +51,7 @@ B = replace(
 TIMES_A = Latency(tuple(0.5 + k / 1000 for k in range(12)))
 TIMES_B = Latency(tuple(0.4 + k / 1000 for k in range(12)))
 FASTER = Pair(
-    "batch 1 on cpu", TIMES_A, TIMES_B, Ratio(0.8022, Interval(0.8, 0.81), "by hand"), "b_faster", "precision"
+    "batch 1 on cpu", TIMES_A, TIMES_B, TimeRatio(0.8022, Interval(0.8, 0.81), "by hand"), "b_faster", "precision"
 )
 NO_GATES = GatesRecord(broken=(), undecided=())
 RESULT = Comparison(A, B, (FASTER,), 0.01)
@@ -72,7 +72,7 @@ def document_of(result: Comparison) -> dict[str, Any]:
 
 def verdict(low: float, value: float, high: float) -> tuple[Verdict, Comparison]:
     """The verdict on a ratio with this interval, and a comparison of one run with it."""
-    ratio = Ratio(value, Interval(low, high), "by hand")
+    ratio = TimeRatio(value, Interval(low, high), "by hand")
     return ratio.verdict(0.01), replace(RESULT, pairs=(Pair("row", TIMES_A, TIMES_B, ratio, ratio.verdict(0.01)),))
 
 
@@ -110,7 +110,7 @@ def test_each_verdict_has_its_sentence(interval: tuple[float, float, float], kin
 
 def test_too_few_passes_are_inconclusive() -> None:
     """With a ratio that has no interval, or with none."""
-    for ratio in (None, Ratio(0.8, None, "by hand")):
+    for ratio in (None, TimeRatio(0.8, None, "by hand")):
         pair = replace(FASTER, ratio=ratio, verdict="inconclusive")
         text = as_text(tables(replace(RESULT, pairs=(pair,)))).splitlines()
         assert "Inconclusive: too few passes for an interval." in text

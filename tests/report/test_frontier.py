@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mnfpn_cli.cli.command_lines import SWEEP, measuring
+from mnfpn_cli.cli.command_lines import SWEEP
 from mnfpn_cli.documents.records import StatusCounts
+from mnfpn_cli.documents.report import ReportDocument
 from mnfpn_cli.report.figures.frontier import frontier_figure
-from mnfpn_cli.report.points import Points, points_of, report_document
 from mnfpn_cli.report.terminal.frontier import (
     HINT,
     TerminalPlot,
@@ -28,15 +28,14 @@ from mnfpn_cli.space.runs import Execution
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import StoredRun
 from mnfpn_cli.store.store import open_store
-from mnfpn_cli.store.sweeps import baselines, sweeps
 from tests.needs import needs
+from tests.report.pages import read
 from tests.report.stores import EAGER, FRONTIER, LARGE, SAMPLE, SMALL, Made, make_store, run_of
 
 
-def points(path: Path, runs: Sequence[Made], times: Sequence[tuple[int, float]] = ()) -> Points:
-    """The content of a report of made-up runs."""
-    with open_store(str(make_store(path / "runs.db", runs, times))) as store:
-        return points_of(read_runs(store), sweeps(store), baselines(store))
+def reported(path: Path, runs: Sequence[Made], times: Sequence[tuple[int, float]] = ()) -> ReportDocument:
+    """The report of made-up runs."""
+    return read(make_store(path / "runs.db", runs, times))
 
 
 def stored(path: Path, runs: Sequence[Made]) -> list[StoredRun]:
@@ -72,18 +71,18 @@ def test_training_steps_have_a_frontier_of_their_own(tmp_path: Path) -> None:
     assert [(bench.train, len(some)) for bench, some in found.items()] == [(False, 1), (True, 2)]
     again = tmp_path / "again"
     again.mkdir()
-    made = points(again, runs)
+    made = reported(again, runs)
     titles = [line for line in as_text(frontier_report(made, SWEEP)).splitlines() if line.startswith("Frontier on")]
     assert titles == [
         "Frontier on cpu of A CPU, 2 cores: 1 of 1 run",
         "Frontier on cpu of A CPU, 2 cores, training steps: 2 of 2 runs",
     ]
-    assert [one.train for one in report_document(made, measuring).frontier] == [False, True]
+    assert [one.train for one in made.frontier] == [False, True]
 
 
 def test_the_table_has_the_frontier_and_says_what_kept_is(tmp_path: Path) -> None:
     """The most in the report is 100 %, measured or not; it is no accuracy."""
-    text = as_text(frontier_report(points(tmp_path, SAMPLE), SWEEP))
+    text = as_text(frontier_report(reported(tmp_path, SAMPLE), SWEEP))
     lines = text.splitlines()
     assert lines[0] == "Frontier on cpu of A CPU, 2 cores: 4 of 7 runs"
     assert " ".join(lines[1].split()) == "Network Size Median ±95 % MACs Parameters Memory Capacity"
@@ -97,24 +96,26 @@ def test_the_table_has_the_frontier_and_says_what_kept_is(tmp_path: Path) -> Non
 def test_kept_is_the_fourth_root_of_the_share_of_the_product(tmp_path: Path) -> None:
     """At half the height and width, and all else alike, a quarter of the cells: 0.25 ** 0.25."""
     runs = [Made(1.0, SMALL, EAGER, 0.01), Made(1.0, LARGE, EAGER, 0.02)]
-    (one,) = report_document(points(tmp_path, runs), measuring).frontier
+    (one,) = reported(tmp_path, runs).frontier
     assert [run.capacity_share for run in one.runs] == pytest.approx([0.25**0.25, 1.0])
 
 
 def test_a_cluster_gives_a_table_for_each_machine(tmp_path: Path) -> None:
     """And for each batch."""
     runs = [Made(latency_s=0.01), Made(execution=Execution(device="cuda"), latency_s=0.001)]
-    text = as_text(frontier_report(points(tmp_path, runs), SWEEP))
+    text = as_text(frontier_report(reported(tmp_path, runs), SWEEP))
     assert "Frontier on cpu of A CPU, 2 cores: 1 of 1 run" in text
     assert "Frontier on cuda of" in text
 
 
 def test_json_has_the_frontier_in_base_units(tmp_path: Path) -> None:
     """Seconds, bytes, shares; each run with its settings and its cost."""
-    found = report_document(points(tmp_path, SAMPLE, [(0, 0.01), (30, 0.012)]), measuring)
+    found = reported(tmp_path, SAMPLE, [(0, 0.01), (30, 0.012)])
     assert found.counts == StatusCounts(done=7, failed=1, pending=1)
     (bench,) = found.frontier
     assert (bench.machine, bench.device, bench.batch) == ("A CPU, 2 cores", "cpu", 1)
+    assert len(found.runs) == len(SAMPLE)
+    assert {one.key: one for one in found.runs if one.on_frontier} == {one.key: one for one in bench.runs}
     last = bench.runs[-1]
     assert last.latency_s
     assert last.latency_s.ci95
@@ -129,25 +130,24 @@ def test_json_has_the_frontier_in_base_units(tmp_path: Path) -> None:
 
 def test_without_drift_there_are_no_corrected_times(tmp_path: Path) -> None:
     """No column would repeat the median."""
-    found = points(tmp_path, SAMPLE, [(0, 0.01), (30, 0.0101)])
-    assert not found.moved
-    assert all(one.corrected_s is None for one in found.all)
+    found = reported(tmp_path, SAMPLE, [(0, 0.01), (30, 0.0101)])
+    assert not found.baseline_moved
+    assert all(one.corrected_s is None for one in found.runs)
 
 
 def test_baseline_runs_of_other_sweeps_do_not_count(tmp_path: Path) -> None:
     """Drift is that of the sweeps of the report's runs."""
     make_store(tmp_path / "runs.db", SAMPLE[:1])
-    with open_store(str(make_store(tmp_path / "runs.db", SAMPLE[1:2], [(0, 0.01), (30, 0.02)]))) as store:
-        first, second = (points_of(read_runs(store, sweep), sweeps(store), baselines(store)) for sweep in (1, 2))
-    assert (len(first.moved), len(second.moved)) == (0, 1)
+    path = make_store(tmp_path / "runs.db", SAMPLE[1:2], [(0, 0.01), (30, 0.02)])
+    first, second = (read(path, sweep=sweep) for sweep in (1, 2))
+    assert (len(first.baseline_moved), len(second.baseline_moved)) == (0, 1)
 
 
 @needs("plotly")
 def test_few_samples_have_no_interval(tmp_path: Path) -> None:
     """The table has none, JSON has null, and the plots have no bars."""
-    found = points(tmp_path, [replace(SAMPLE[0], samples=5)])
-    assert found.all[0].latency
-    latency = report_document(found, measuring).frontier[0].runs[0].latency_s
+    found = reported(tmp_path, [replace(SAMPLE[0], samples=5)])
+    latency = found.frontier[0].runs[0].latency_s
     assert latency
     assert latency.ci95 is None
     assert "±95 %" not in as_text(frontier_report(found, SWEEP))
@@ -157,18 +157,18 @@ def test_few_samples_have_no_interval(tmp_path: Path) -> None:
 
 def test_an_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
     """Instead of an empty table."""
-    assert "no runs yet" in as_text(frontier_report(points(tmp_path, ()), SWEEP))
+    assert "no runs yet" in as_text(frontier_report(reported(tmp_path, ()), SWEEP))
 
 
 def test_without_a_measured_run_there_is_no_frontier(tmp_path: Path) -> None:
     """And the report says so."""
-    text = as_text(frontier_report(points(tmp_path, SAMPLE[7:]), SWEEP))
+    text = as_text(frontier_report(reported(tmp_path, SAMPLE[7:]), SWEEP))
     assert text == "2 runs: 1 failed, 1 pending. There is no frontier before a run is measured.\n"
 
 
 def test_runs_that_do_not_differ_are_named_by_their_settings(tmp_path: Path) -> None:
     """By those that are not the default; so is a single run."""
-    assert points(tmp_path, SAMPLE[:1]).all[0].name == "width_mult 0.35"
+    assert reported(tmp_path, SAMPLE[:1]).runs[0].name == "width_mult 0.35"
 
 
 @needs("plotext")
@@ -176,7 +176,7 @@ def test_runs_that_do_not_differ_are_named_by_their_settings(tmp_path: Path) -> 
 def test_the_plot_is_as_wide_as_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     """At most 80 columns, with a symbol for each runtime, filled on the frontier; COLUMNS does not matter."""
     monkeypatch.setenv("COLUMNS", "60")
-    plot = TerminalPlot([one for one in points(tmp_path, SAMPLE).all if one.latency])
+    plot = TerminalPlot([one for one in reported(tmp_path, SAMPLE).runs if one.latency_s])
     screen = Console(file=StringIO(), width=width, force_terminal=True)
     print_report([plot], screen)
     text = screen.file.getvalue() if isinstance(screen.file, StringIO) else ""
@@ -193,14 +193,14 @@ def test_the_plot_is_as_wide_as_the_terminal(tmp_path: Path, monkeypatch: pytest
 @needs("plotext")
 def test_one_run_can_be_plotted(tmp_path: Path) -> None:
     """Though it spans no range."""
-    text = as_text(frontier_report(points(tmp_path, SAMPLE[:1]), SWEEP))
+    text = as_text(frontier_report(reported(tmp_path, SAMPLE[:1]), SWEEP))
     assert text.count("●") == 2
 
 
 def test_without_plotext_there_is_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tables do not need it."""
     monkeypatch.setitem(sys.modules, "plotext", None)
-    text = as_text(frontier_report(points(tmp_path, SAMPLE), SWEEP))
+    text = as_text(frontier_report(reported(tmp_path, SAMPLE), SWEEP))
     assert HINT in text
     assert "Frontier on cpu" in text
 
@@ -217,4 +217,4 @@ def test_an_axis_has_round_numbers_and_not_too_many() -> None:
 def test_sizes_are_in_the_table(tmp_path: Path) -> None:
     """Height first."""
     runs = [Made(1.0, Size(64, 96), EAGER, 0.01)]
-    assert "64x96" in as_text(frontier_report(points(tmp_path, runs), SWEEP))
+    assert "64x96" in as_text(frontier_report(reported(tmp_path, runs), SWEEP))

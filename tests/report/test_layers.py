@@ -8,7 +8,7 @@ from rich.console import Console
 
 from mnfpn_cli.bench.profile import advice_sentence, profile_record
 from mnfpn_cli.documents.bench import ProfileRecord
-from mnfpn_cli.measure.layers import LayerTime, LayerTimes
+from mnfpn_cli.measure.layer_times import LayerTime, LayerTimes
 from mnfpn_cli.plan.advice import Advice
 from mnfpn_cli.plan.levels import network_input, resolve
 from mnfpn_cli.plan.network import plan_network

@@ -26,7 +26,7 @@ HOSTILE = [
 
 def hostile_page(folder: Path, evil: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A page on which each text that comes from outside is this one."""
-    words = dict.fromkeys(("cpu", "gpu", "driver", "cuda", "torch", "python", "platform", "mnfpn"), evil)
+    words = dict.fromkeys(("cpu", "gpu_name", "driver", "cuda", "torch", "python", "platform", "mnfpn"), evil)
     monkeypatch.setattr(stores, "ENVIRONMENT", stores.ENVIRONMENT | words)
     monkeypatch.setattr(stores, "WARNING", WarningRecord(kind=evil, cause=evil, helps=evil))
     profiled = replace(SAMPLE[0], by_layer={evil: 0.001})
@@ -144,4 +144,6 @@ def test_without_measurements_there_is_no_environment_and_no_warning(tmp_path: P
 def test_the_page_offers_every_cost_once(tmp_path: Path) -> None:
     """Those of `COSTS`."""
     page = Parsed(page_of(tmp_path, SAMPLE))
-    assert [a["value"] for tag, a in page.elements if tag == "input" and a.get("name") == "cost"] == list(COSTS)
+    assert [a["value"] for tag, a in page.elements if tag == "input" and a.get("name") == "cost"] == [
+        cost.key for cost in COSTS
+    ]

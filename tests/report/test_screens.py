@@ -21,7 +21,6 @@ from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes, shapes_document
-from mnfpn_cli.report.points import points_of
 from mnfpn_cli.report.terminal.bench import bench_tables
 from mnfpn_cli.report.terminal.frontier import TerminalPlot, frontier_report
 from mnfpn_cli.report.terminal.plain import as_text
@@ -40,9 +39,10 @@ from mnfpn_cli.space.planned import Budget, Planned, PlannedSpace
 from mnfpn_cli.space.runs import Execution
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
-from mnfpn_cli.store.sweeps import baselines, sweeps
+from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
 from mnfpn_cli.sweep.documents import list_document, newest_first, show_document
 from mnfpn_cli.sweep.recommend import recommend, recommend_document
+from mnfpn_cli.sweep.report import report_document
 from mnfpn_cli.sweep.start import Chosen, space_document
 from mnfpn_cli.sweep.state import Swept, swept_document
 from tests.bench.made import benchmark, key, missing, timed
@@ -83,8 +83,8 @@ class Stored:
     def __init__(self, folder: Path, made: Sequence[Made]) -> None:
         with open_store(str(make_store(folder / "runs.db", made, [(0, 0.01), (30, 0.012)], COMMAND))) as store:
             self.runs: list[StoredRun] = read_runs(store)
-            self.sweeps: Sequence[Sweep] = [replace(one, started=at(0)) for one in sweeps(store)]
-            self.baselines: Sequence[BaselineTiming] = baselines(store)
+            self.sweeps: Sequence[Sweep] = [replace(one, started=at(0)) for one in read_sweeps(store)]
+            self.baselines: Sequence[BaselineTiming] = read_baselines(store)
 
     def without_keys(self, text: str) -> str:
         """A text whose keys, hashes of all that there is to settings, are numbers."""
@@ -100,7 +100,7 @@ def read_back(document: Parsed) -> Parsed:
 
 def report_of(stored: Stored) -> Report:
     """`mnfpn report`, without the plot: plotext may be missing."""
-    found = frontier_report(points_of(stored.runs, stored.sweeps, stored.baselines), SWEEP)
+    found = frontier_report(report_document(stored.runs, stored.baselines, measuring), SWEEP)
     return [item for item in found if not isinstance(item, TerminalPlot)]
 
 

@@ -12,9 +12,9 @@ import torch
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.runtimes.runtime import load_runtime
-from mnfpn_cli.settings.execution import runtime_names
 from mnfpn_cli.settings.files import preset_names
 from mnfpn_cli.settings.input import DType, Size
+from mnfpn_cli.settings.measuring import runtime_names
 from tests.export.networks import SMALL, shortened
 from tests.needs import needs_onnx
 from tests.runtimes.jobs import CPU, expected, job
@@ -112,7 +112,7 @@ def test_asking_whether_a_runtime_is_available_imports_nothing_slow() -> None:
     program = """
 import sys, torch
 from mnfpn_cli.runtimes.runtime import load_runtime
-from mnfpn_cli.settings.execution import runtime_names
+from mnfpn_cli.settings.measuring import runtime_names
 for name in runtime_names():
     load_runtime(name).unavailable_reason(torch.device("cpu"), "float32", False)
 print(sorted({"onnx", "onnxruntime", "onnxscript", "openvino", "torch._dynamo", "torch._inductor"} & set(sys.modules)))

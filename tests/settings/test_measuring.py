@@ -8,8 +8,16 @@ import pytest
 
 import mnfpn_cli.runtimes
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.settings.execution import check_device_name, choose_runtimes, runtime_names
-from mnfpn_cli.settings.measuring import DEFAULT_MAX_TIME_S, DEFAULT_MIN_TIME_S, DEFAULT_PRECISION, Sampling, sampling
+from mnfpn_cli.settings.measuring import (
+    DEFAULT_MAX_TIME_S,
+    DEFAULT_MIN_TIME_S,
+    DEFAULT_PRECISION,
+    Sampling,
+    check_device_name,
+    choose_runtimes,
+    runtime_names,
+    sampling,
+)
 
 MEANINGS: list[tuple[str, dict[str, float], Sampling]] = [
     ("nothing", {}, Sampling(None, None, DEFAULT_PRECISION, DEFAULT_MIN_TIME_S, DEFAULT_MAX_TIME_S)),

@@ -13,7 +13,7 @@ from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.planned import Planned, plan_runs
 from mnfpn_cli.space.runs import Execution, run_key
 from mnfpn_cli.store.claims import Claims
-from mnfpn_cli.store.rows import Result
+from mnfpn_cli.store.rows import StoredResult
 from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import add_sweep
 from tests.sweep.recorded import made_up
@@ -52,10 +52,10 @@ def result(
     status: Literal["done", "failed"] = "done",
     finished: str = "2026-01-01T00:00:05.000+00:00",
     reason: str | None = None,
-) -> Result:
+) -> StoredResult:
     """Return a result, done or failed."""
     found = measured(samples) if status == "done" else None
-    return Result(token_hex(16), sweep, status, "here", "2026-01-01T00:00:00.000+00:00", finished, reason, found)
+    return StoredResult(token_hex(16), sweep, status, "here", "2026-01-01T00:00:00.000+00:00", finished, reason, found)
 
 
 def measured(samples: Sequence[float], profile: RunProfile | None = None) -> Measured:
@@ -65,7 +65,7 @@ def measured(samples: Sequence[float], profile: RunProfile | None = None) -> Mea
     return made_up(samples, [warning], profile, **run)
 
 
-def measure(store: Store, key: str, one: Result, claims: Claims | None = None) -> bool:
+def measure(store: Store, key: str, one: StoredResult, claims: Claims | None = None) -> bool:
     """Claim a run and finish it with a result, as a sweep does."""
     claims = claims or Claims(store)
     return claims.claim(key) and claims.finish(key, one)

@@ -10,11 +10,11 @@ from mnfpn_cli.store import rows as t
 from mnfpn_cli.store.change import Removed, Unwanted, remove, retry_failed
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
-from mnfpn_cli.store.merge import merge, rescue
+from mnfpn_cli.store.merge import merge_stores, rescue
 from mnfpn_cli.store.read import pending_keys, read_run, read_runs
 from mnfpn_cli.store.rows import BaselineTiming
 from mnfpn_cli.store.store import Store, open_store
-from mnfpn_cli.store.sweeps import add_baseline, baselines, sweeps
+from mnfpn_cli.store.sweeps import add_baseline, read_baselines, read_sweeps
 from tests.store.conftest import NewStore
 from tests.store.made import measure, result, swept
 
@@ -109,13 +109,13 @@ def test_merging_copies_results_and_sweeps(new_name: NewStore, store: Store, mix
     with open_store(new_name(), create=True) as target:
         _, keys = swept(target, 2)
         for new in (4, 0):
-            assert merge(target, store) == new
+            assert merge_stores(target, store) == new
             assert {one.key: one.status for one in read_runs(target)} == dict(
                 zip(mixed[1][:3], ("done", "failed", "done"), strict=True)
             )
             assert read_run(target, keys[0])[0].latency_s == 0.011
-            assert [one.sweep for one in baselines(target)] == [2]
-            assert [(one.id, sum(dict(one.counts).values())) for one in sweeps(target)] == [(1, 2), (2, 3)]
+            assert [one.sweep for one in read_baselines(target)] == [2]
+            assert [(one.id, sum(dict(one.counts).values())) for one in read_sweeps(target)] == [(1, 2), (2, 3)]
         assert {one.sweep for one in read_run(target, keys[0])[1]} == {2}
 
 
@@ -128,7 +128,7 @@ def test_merging_prefers_done_over_failed(new_name: NewStore, store: Store) -> N
         swept(target, 2)
         measure(target, keys[0], result(1, status="failed", reason="no", finished=LATER))
         measure(target, keys[1], result(1))
-        assert merge(target, store) == 2
+        assert merge_stores(target, store) == 2
         assert [one.latency_s for one in read_runs(target)] == [0.011, 0.011]
 
 
@@ -140,7 +140,7 @@ def test_merging_a_result_ends_the_claim_on_its_run(new_name: NewStore, store: S
         own, _ = swept(target, 1)
         claims = Claims(target)
         claims.claim(keys[0])
-        merge(target, store)
+        merge_stores(target, store)
         assert not claims.finish(keys[0], result(own))
 
 
@@ -148,7 +148,7 @@ def test_a_rescued_result_can_be_merged_into_its_store(store: Store, tmp_path: P
     """As part of the sweep that measured it; results that are rescued in the same second share a file."""
     sweep, keys = swept(store)
     claims = Claims(store)
-    (of_sweep,), runs, error = sweeps(store), read_runs(store, sweep), StoreError("the server is away")
+    (of_sweep,), runs, error = read_sweeps(store), read_runs(store, sweep), StoreError("the server is away")
     measured = [result(sweep), result(sweep)]
     files = set()
     for run, one in zip(runs, measured, strict=False):
@@ -157,11 +157,11 @@ def test_a_rescued_result_can_be_merged_into_its_store(store: Store, tmp_path: P
     new = 0
     for file in files:
         with open_store(str(file)) as rescued:
-            new += merge(store, rescued)
+            new += merge_stores(store, rescued)
     assert new == 2
     assert [one.status for one in read_runs(store, sweep)] == ["done", "done", "pending", "pending"]
     assert [read_run(store, key)[1] for key in keys[:2]] == [[one] for one in measured]
-    assert [one.id for one in sweeps(store)] == [sweep]
+    assert [one.id for one in read_sweeps(store)] == [sweep]
 
 
 def test_a_rescue_that_fails_reports_both_errors(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,5 +173,5 @@ def test_a_rescue_that_fails_reports_both_errors(store: Store, tmp_path: Path, m
 
     monkeypatch.setattr(rescue_module, "insert_rows", fail)
     with pytest.raises(StoreError, match=r"the server is away\nand the result .*: the disk is full") as caught:
-        rescue(StoreError("the server is away"), read_runs(store)[0], result(sweep), sweeps(store)[0], tmp_path)
+        rescue(StoreError("the server is away"), read_runs(store)[0], result(sweep), read_sweeps(store)[0], tmp_path)
     assert isinstance(caught.value.__cause__, StoreError)

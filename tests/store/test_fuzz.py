@@ -180,7 +180,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path, chance = tmp_path_factory.mktemp("fuzz") / "sound.db", random.Random(0)
     was, stem = recorded().profile, {"seconds": 0.01, "macs": 10, "bytes": 10, "floor_s": None, "bound": None}
     assert was is not None
-    advice = AdviceRecord(part="stem", share=0.5, option="--stem-channels", speedup=1.5, sentence="It takes half.")
+    advice = AdviceRecord(part="stem", share=0.5, option="--stem-channels", speed_up=1.5, sentence="It takes half.")
     parts, layers = (PartTime(part="stem", **stem),), (LayerTimeRecord(part="stem", path="stem.conv", **stem),)
     profile = was.model_copy(update={"measured_s": 0.01, "advice": advice, "parts": parts, "layers": layers})
     with pytest.MonkeyPatch.context() as patch, open_store(str(path), create=True) as store:

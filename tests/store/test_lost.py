@@ -13,11 +13,11 @@ from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.store import store as connect_module
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import WAITS_S, StoreError, is_transient, without_password
-from mnfpn_cli.store.merge import merge
+from mnfpn_cli.store.merge import merge_stores
 from mnfpn_cli.store.read import read_run, read_runs
 from mnfpn_cli.store.rows import BaselineTiming
 from mnfpn_cli.store.store import Store, open_store
-from mnfpn_cli.store.sweeps import add_baseline, baselines, sweeps
+from mnfpn_cli.store.sweeps import add_baseline, read_baselines, read_sweeps
 from tests.store.conftest import NewStore
 from tests.store.made import measure, result, swept
 
@@ -58,11 +58,11 @@ def test_every_change_is_idempotent(store: Store, new_name: NewStore) -> None:
     baseline = BaselineTiming("1" * 32, sweep, keys[0], "here", one.finished, (0.5,))
     add_baseline(store, baseline)
     with open_store(new_name(), create=True) as other:
-        merge(other, store)
-        assert len(sweeps(other)) == 1
+        merge_stores(other, store)
+        assert len(read_sweeps(other)) == 1
         assert read_run(other, keys[0])[1] == [one]
-    assert [one.counts for one in sweeps(store)] == [StatusCounts(done=1, pending=3)]
-    assert baselines(store) == [baseline]
+    assert [one.counts for one in read_sweeps(store)] == [StatusCounts(done=1, pending=3)]
+    assert read_baselines(store) == [baseline]
 
 
 def _backends_ended(name: str) -> None:
@@ -197,7 +197,7 @@ def test_missing_tables_are_reported(store: Store) -> None:
     """Another program dropped one."""
     store.write(lambda connection: connection.execute(text("DROP TABLE mnfpn_baselines")))
     with pytest.raises(StoreError, match="lacks tables that a store of mnfpn has"):
-        baselines(store)
+        read_baselines(store)
 
 
 class ServerError(Exception):

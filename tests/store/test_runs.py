@@ -17,8 +17,8 @@ from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.read import pending_keys, read_run, read_runs
 from mnfpn_cli.store.rows import BaselineTiming
-from mnfpn_cli.store.store import Store, check_file, open_store
-from mnfpn_cli.store.sweeps import Remeasure, add_baseline, add_sweep, baselines, sweeps
+from mnfpn_cli.store.store import Store, check_store_file, open_store
+from mnfpn_cli.store.sweeps import Remeasure, add_baseline, add_sweep, read_baselines, read_sweeps
 from tests.store.made import MACHINE, PLAN, measure, measured, planned, result, swept
 from tests.sweep.recorded import recorded
 
@@ -67,8 +67,11 @@ def test_a_sweep_reuses_existing_runs(store: Store) -> None:
     first, keys = swept(store)
     measure(store, keys[0], result(first))
     second, _ = swept(store, 6)
-    assert [one.counts for one in sweeps(store)] == [StatusCounts(done=1, pending=3), StatusCounts(done=1, pending=5)]
-    assert [one.id for one in sweeps(store)] == [first, second]
+    assert [one.counts for one in read_sweeps(store)] == [
+        StatusCounts(done=1, pending=3),
+        StatusCounts(done=1, pending=5),
+    ]
+    assert [one.id for one in read_sweeps(store)] == [first, second]
 
 
 def test_remeasuring_makes_runs_pending_and_keeps_their_results(store: Store) -> None:
@@ -143,7 +146,7 @@ def test_an_error_in_a_key_or_a_name_is_data(store: Store, tmp_path: Path) -> No
         Problem("KEY", f"must be the key of a run in {store.name}", f"'{'0' * 32}'", ", which matches no run"),
     )
     with pytest.raises(UsageError) as caught:
-        check_file(tmp_path / "runs.db", create=False)
+        check_store_file(tmp_path / "runs.db", create=False)
     path = tmp_path / "runs.db"
     assert caught.value.problems == (Problem("`store`", f"must be a store, but there is no file '{path}'"),)
 
@@ -155,7 +158,7 @@ def test_baseline_timings_are_read_as_they_were_inserted(store: Store) -> None:
     for _ in range(2):
         add_baseline(store, one)
     add_baseline(store, replace(one, id="2" * 32, key="f" * 32))
-    assert baselines(store) == [one]
+    assert read_baselines(store) == [one]
 
 
 def test_invalid_settings_in_a_store_are_reported_as_damage(store: Store) -> None:
@@ -201,5 +204,5 @@ def test_measurements_and_plans_are_read_as_they_were_inserted(store: Store) -> 
         assert measure(store, key, one)
         assert read_run(store, key)[1] == [one]
     assert [one.result for one in read_runs(store, sweep)] == [layered, failed, None, None]
-    (only,) = sweeps(store)
+    (only,) = read_sweeps(store)
     assert (only.plan, only.record.measuring, only.machine) == (PLAN, PLAN.measuring, MACHINE)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from mnfpn_cli.space.runs import Execution
-from mnfpn_cli.store.rows import Result, Status, StoredRun
+from mnfpn_cli.store.rows import RunStatus, StoredResult, StoredRun
 from mnfpn_cli.sweep.state import MOST_REASONS, CannotRun, failures
 from tests.store.made import MACHINE, planned, result
 
@@ -11,9 +11,9 @@ from tests.store.made import MACHINE, planned, result
 DONE = StoredRun(KEY, ONE, MACHINE, "done", result(1))
 
 
-def run(reason: str | None, status: Status = "failed") -> StoredRun:
+def run(reason: str | None, status: RunStatus = "failed") -> StoredRun:
     """A run that failed for a reason; or a done one, whose reason is why its layers were not timed."""
-    same: Result = replace(result(1), reason=reason)
+    same: StoredResult = replace(result(1), reason=reason)
     return replace(DONE, status=status, result=same)
 
 

@@ -101,7 +101,7 @@ def quick(work: Callable[[str], None] = lambda _node: None) -> Measure:
         work(ray.get_runtime_context().get_node_id())
         assert made is not None
         # The node's environment variables, in fields that a real measurement would not use for them.
-        seen = {"gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "driver": os.environ.get("OMP_NUM_THREADS")}
+        seen = {"gpu_name": os.environ.get("CUDA_VISIBLE_DEVICES"), "driver": os.environ.get("OMP_NUM_THREADS")}
         measured = made.model_copy(update={"environment": made.environment.model_copy(update=seen)})
         now = "2026-11-21T00:00:00.000+00:00"
         return Outcome("done", "", now, now, None, measured)
@@ -349,7 +349,7 @@ def test_each_gpu_is_a_worker_that_sees_itself_alone(cluster: Any, add_node: Cal
             assert outcome.measured is not None
             threads = outcome.measured.environment.driver
             assert threads == os.environ.get("OMP_NUM_THREADS"), "Ray's own value is removed"
-            assert worker.name.endswith(f", GPU {outcome.measured.environment.gpu}")
+            assert worker.name.endswith(f", GPU {outcome.measured.environment.gpu_name}")
             assert outcome.worker == worker.name
     has = r"accelerator H100:\n(.*\n)?.* has 3 cores, 2 GPUs \(T4\)"
     with pytest.raises(MnfpnError, match=f"no node can measure with device cuda {has}"):

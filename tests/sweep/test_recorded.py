@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mnfpn_cli.documents.worker import Measured
-from mnfpn_cli.store.rows import Result
+from mnfpn_cli.store.rows import StoredResult
 from mnfpn_cli.sweep.process import Outcome, Task, run_task
 from tests.sweep import pools
 from tests.sweep.recorded import FILE, NEUTRAL, WORK, record, recorded, unlike
@@ -45,7 +45,7 @@ def test_made_up_results_have_the_keys_and_types_of_the_record(by_layer: bool) -
     assert list(unlike(same, said)) == []
     assert (outcome.measured.profile is not None) == by_layer
     assert Measured.model_validate(said) == outcome.measured
-    assert Result("1", 1, "done", "here", "", "", None, outcome.measured).latency_s == 0.01
+    assert StoredResult("1", 1, "done", "here", "", "", None, outcome.measured).latency_s == 0.01
 
 
 @pytest.mark.parametrize(

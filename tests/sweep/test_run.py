@@ -15,11 +15,11 @@ from mnfpn_cli.store import rows as tables
 from mnfpn_cli.store.change import retry_failed
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
-from mnfpn_cli.store.merge import merge
+from mnfpn_cli.store.merge import merge_stores
 from mnfpn_cli.store.read import read_runs
-from mnfpn_cli.store.rows import Result
+from mnfpn_cli.store.rows import StoredResult
 from mnfpn_cli.store.store import Store, open_store
-from mnfpn_cli.store.sweeps import REMEASURE_NONE, Remeasure, baselines, sweeps
+from mnfpn_cli.store.sweeps import REMEASURE_NONE, Remeasure, read_baselines, read_sweeps
 from mnfpn_cli.sweep.pool import Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
 from mnfpn_cli.sweep.reuse import reused, reused_by_any
@@ -110,7 +110,7 @@ def test_the_baseline_run_is_measured_first_in_between_and_last(store: Store) ->
     assert pool.tasks[0][1].work.model_dump_json() == baseline
     assert pool.tasks[-1][1].work.model_dump_json() == baseline
     assert pool.tasks[0][1].work.sampling == measuring.sampling
-    assert len(baselines(store)) == 4
+    assert len(read_baselines(store)) == 4
 
 
 def test_a_run_that_fails_is_stored_with_its_reason(store: Store) -> None:
@@ -144,7 +144,7 @@ def test_a_baseline_run_that_fails_is_replaced_with_a_warning(store: Store) -> N
     assert (state.done, state.failed) == (12, 0)
     assert "failed, another is chosen: too large" in state.notes[0]
     assert pool.tasks[0][1].work != pool.tasks[1][1].work == pool.tasks[-1][1].work
-    assert len(baselines(store)) == 3
+    assert len(read_baselines(store)) == 3
 
 
 def test_after_three_failed_baseline_runs_there_is_none(store: Store) -> None:
@@ -260,7 +260,7 @@ def test_runs_that_no_worker_can_run_are_left_out_with_the_reason(store: Store) 
     assert [(one.run.execution.runtime, one.reason) for one in state.not_run] == [
         ("cuda-graph", "runs on CUDA alone")
     ] * 4
-    assert len(baselines(store)) == 2
+    assert len(read_baselines(store)) == 2
     assert all(task.work.runtime != "cuda-graph" for _, task in pool.tasks[2:])
     assert len(read_runs(store, status="pending")) == 4
     assert run(store, sweep, FakePool()).done == 8
@@ -312,7 +312,7 @@ def test_results_measured_with_other_options_are_counted(store: Store) -> None:
     run(store, sweep_of(store, few, 2), FakePool(), few)
     same, other, layered = (sweep_of(store, one, 4) for one in (few, many, MeasuringRecord(by_layer=True)))
     run(store, other, FakePool(), many)
-    known = {one.id: one for one in sweeps(store)}
+    known = {one.id: one for one in read_sweeps(store)}
     found = {sweep: reused(known[sweep], read_runs(store, sweep), known) for sweep in (same, other, layered)}
     assert found[other] == [ReusedRecord(runs=2, measured_with="`passes` 6", wanted="`passes` 30")]
     assert found[same] == [ReusedRecord(runs=2, measured_with="`passes` 30", wanted="`passes` 6")]
@@ -327,12 +327,12 @@ def test_a_run_of_several_sweeps_counts_for_the_newest(store: Store) -> None:
     few, many = MeasuringRecord(sampling=SamplingRecord(passes=6)), MeasuringRecord(sampling=SamplingRecord(passes=30))
     run(store, sweep_of(store, few, 2), FakePool(), few)
     run(store, sweep_of(store, many, 2, Remeasure(every=True)), FakePool(), many)
-    known = {one.id: one for one in sweeps(store)}
+    known = {one.id: one for one in read_sweeps(store)}
     by_sweep = {number: read_runs(store, number) for number in known}
     assert reused_by_any(list(known.values()), by_sweep, known) == []
     for widths in (1, 2):
         number = sweep_of(store, few, widths)
-        known = {one.id: one for one in sweeps(store)}
+        known = {one.id: one for one in read_sweeps(store)}
         by_sweep[number] = read_runs(store, number)
     assert reused_by_any(list(known.values()), by_sweep, known) == [
         ReusedRecord(runs=2, measured_with="`passes` 30", wanted="`passes` 6")
@@ -355,7 +355,7 @@ def test_a_result_that_the_store_rejects_is_saved_in_a_file(
     """The sweep ends, the earlier results are stored, and merging the file adds the last one."""
     sweep, finish, finished = sweep_of(store, widths=4), Claims.finish, list[str]()
 
-    def away_at_the_third(claims: Claims, key: str, result: Result) -> bool:
+    def away_at_the_third(claims: Claims, key: str, result: StoredResult) -> bool:
         finished.append(key)
         if len(finished) == 3:
             raise StoreError(Problem("`store`", "'runs.db': the server has gone away"))
@@ -369,5 +369,5 @@ def test_a_result_that_the_store_rejects_is_saved_in_a_file(
     assert len(results(store)) == 2
     (rescued,) = tmp_path.glob("mnfpn-rescued-*.db")
     with open_store(str(rescued)) as other:
-        assert merge(store, other) == 1
+        assert merge_stores(store, other) == 1
     assert set(results(store)) == set(finished)

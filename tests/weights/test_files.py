@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mnfpn_cli.errors import MnfpnError, UsageError
-from mnfpn_cli.weights.files import read_checkpoint, stored_records
+from mnfpn_cli.weights.checkpoint import read_checkpoint, stored_records
 from mnfpn_cli.weights.header import settings_in
 
 TENSORS = {"stem.conv.weight": torch.arange(6.0).reshape(2, 3), "stem.conv.bias": torch.ones(2)}
@@ -231,7 +231,7 @@ def test_a_file_larger_than_the_memory_is_no_fault_of_the_file(
         raise raised
 
     monkeypatch.setattr(torch, "load", load)
-    monkeypatch.setattr("mnfpn_cli.weights.files.load_file", load)
+    monkeypatch.setattr("mnfpn_cli.weights.checkpoint.load_file", load)
     monkeypatch.setattr("mnfpn_cli.weights.header.safe_open", load)
     readers: list[Callable[[Path], object]] = [read_checkpoint]
     if store is save_file and not isinstance(raised, RuntimeError):

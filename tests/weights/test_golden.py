@@ -14,7 +14,7 @@ from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.weights.files import Checkpoint
+from mnfpn_cli.weights.checkpoint import Checkpoint
 from mnfpn_cli.weights.load import load_weights
 from tests.golden.cases import CASES, GOLDEN, Case
 from tests.golden.fill import uniform, value

@@ -14,7 +14,7 @@ from mnfpn_cli.plan.levels import resolve
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override
-from mnfpn_cli.weights.files import Checkpoint
+from mnfpn_cli.weights.checkpoint import Checkpoint
 from mnfpn_cli.weights.load import check_weights, load_weights
 from tests.golden.cases import CASES, Case
 

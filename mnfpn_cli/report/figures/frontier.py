@@ -4,37 +4,50 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.report.figures.style import (
     INK,
+    cloud,
     colours,
-    error_bars,
     figure,
     graph_objects,
     key,
     logarithmic,
-    machine,
-    milliseconds,
+    plotted_runs,
     symbols,
     text,
 )
 from mnfpn_cli.space.runs import PASSES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from mnfpn_cli.report.points import Point, Points
-    from mnfpn_cli.space.frontier import TimingGroup
-    from mnfpn_cli.space.planned import Figures
+    from plotly.graph_objects import Figure, Scatter
 
-COSTS: dict[str, tuple[str, Callable[[Figures], float]]] = {
-    "macs": ("MACs of one image", lambda figures: figures.macs),
-    "parameters": ("Parameters", lambda figures: figures.parameters),
-    "memory_bytes": ("Weights and activations (MiB)", lambda figures: figures.memory_bytes / 2**20),
-}
-"""The costs that latency is plotted against: the title of the axis, and the cost of a run."""
+    from mnfpn_cli.documents.records import ComparableRecord, PlannedCost
+    from mnfpn_cli.documents.report import ReportDocument
+    from mnfpn_cli.report.figures.style import PlottedRun
+
+
+@dataclass(frozen=True, slots=True)
+class CostAxis:
+    """A cost that latency is plotted against; ``value``: the cost of a run, in the unit of the title."""
+
+    key: str
+    title: str
+    value: Callable[[PlannedCost], float]
+
+
+MACS = CostAxis("macs", "MACs of one image", lambda cost: cost.macs)
+COSTS = (
+    MACS,
+    CostAxis("parameters", "Parameters", lambda cost: cost.parameters),
+    CostAxis("memory_bytes", "Weights and activations (MiB)", lambda cost: cost.planned_memory_bytes / 2**20),
+)
+"""The costs that a page can switch to; the first is that of the plot."""
 
 RING = 15
 """The diameter of the ring around a run of the frontier, in pixels."""
@@ -49,15 +62,15 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 INSTALL = "install Chromium or Chrome (Debian: apt-get install chromium), or name one in BROWSER_PATH"
 
 
-def frontier_picture(points: Points, format_: str) -> bytes:
+def frontier_picture(report: ReportDocument, format_: str) -> bytes:
     """Return the plot against MACs, on white, as ``png`` or ``svg``.
 
     Raises:
         MnfpnError: where no run is measured; plotly, kaleido or a browser is missing; or the browser fails.
     """
-    if not points.frontier:
+    if not report.frontier:
         raise MnfpnError(Problem("`format`", "there is nothing to plot: no run of the store is measured"))
-    plot = frontier_figure(points)
+    plot = frontier_figure(report)
     plot.update_layout(paper_bgcolor="white", plot_bgcolor="white", title={"text": "Latency against MACs", "x": 0.02})
     plot.update_layout(margin={"l": 72, "r": 24, "t": 88, "b": 64})
     try:
@@ -91,71 +104,72 @@ def _browser() -> str:
     return installed
 
 
-def frontier_figure(points: Points, cost: str = "macs") -> Any:
-    """Plot latency against a cost of `COSTS`, both logarithmic. ``customdata`` are indices of `Points.all`.
+def frontier_figure(report: ReportDocument) -> Figure:
+    """Plot latency against MACs, both logarithmic. ``customdata`` are positions in `ReportDocument.runs`.
 
     Raises:
         MnfpnError: where plotly is not installed.
     """
-    title, cost_of = COSTS[cost]
-    measured = [one for one in points.all if one.latency]
-    numbers = {one.stored.key: index for index, one in enumerate(points.all)}
+    measured = plotted_runs(report)
     plot = figure(
-        [*_clouds(measured, numbers, cost_of), *_frontier_lines(points, numbers, cost_of), *_keys(measured)],
-        xaxis=logarithmic(title, [cost_of(one.stored.figures) for one in measured]),
-        yaxis=logarithmic("Latency of a pass (ms)", map(milliseconds, measured)),
+        [*_clouds(measured), *_frontier_lines(report, measured), *_keys(measured)],
+        xaxis=logarithmic(MACS.title, map(_macs, measured)),
+        yaxis=logarithmic("Latency of a pass (ms)", [one.milliseconds for one in measured]),
     )
     # Where latency grows with cost, the bottom right corner is empty.
     corner = {"x": 0.99, "xanchor": "right", "y": 0.02, "yanchor": "bottom"}
     return plot.update_layout(legend2={**corner, "itemclick": False, "itemdoubleclick": False})
 
 
-def _clouds(measured: Sequence[Point], numbers: dict[str, int], cost_of: Callable[[Figures], float]) -> list[Any]:
+def _macs(one: PlottedRun) -> float:
+    return MACS.value(one.run.cost)
+
+
+def _clouds(measured: Sequence[PlottedRun]) -> list[Scatter]:
     """Return the points with error bars: a trace for each runtime on each machine."""
-    traces, size = list[Any](), 9 if len(measured) <= MANY else 6
+    size = 9 if len(measured) <= MANY else 6
+    traces = list["Scatter"]()
     for runtime, colour in colours(measured).items():
-        for machine_, symbol in symbols(measured).items():
-            cloud = [one for one in measured if (one.stored.execution.runtime, machine(one)) == (runtime, machine_)]
-            trace = graph_objects().Scatter(
-                **_coordinates(cloud, numbers, cost_of),
-                error_y={**error_bars(cloud), "color": colour},
-                mode="markers",
-                name=text(runtime),
-                legendgroup=text(runtime),
-                showlegend=False,
-                marker={"color": colour, "symbol": symbol, "size": size, "opacity": 0.85},
-                hoverinfo="text",
-                meta={"kind": "runs"},
-            )
-            traces += [trace] if cloud else []
+        for machine, symbol in symbols(measured).items():
+            runs = [one for one in measured if (one.run.runtime, one.machine) == (runtime, machine)]
+            if runs:
+                traces.append(cloud(runs, list(map(_macs, runs)), colour, symbol=symbol, size=size, opacity=0.85))
     return traces
 
 
-def _frontier_lines(points: Points, numbers: dict[str, int], cost_of: Callable[[Figures], float]) -> list[Any]:
+def _frontier_lines(report: ReportDocument, measured: Sequence[PlottedRun]) -> list[Scatter]:
     """Return a line through each frontier, with a ring around each of its runs."""
-    return [
-        graph_objects().Scatter(
-            **_coordinates(frontier, numbers, cost_of),
+    by_key = {one.run.key: one for one in measured}
+    lines = []
+    for index, frontier in enumerate(report.frontier):
+        runs = [by_key[run.key] for run in frontier.runs]
+        line = graph_objects().Scatter(
+            x=list(map(_macs, runs)),
+            y=[one.milliseconds for one in runs],
+            customdata=[one.index for one in runs],
             mode="lines+markers",
-            name=text(", ".join(("frontier", *_differences(group, points.frontier)))),
+            name=text(", ".join(("frontier", *_differences(frontier, report.frontier)))),
             line={"color": INK, "width": 1.5, "dash": ("solid", "dash", "dot", "dashdot")[index % 4]},
             marker={"symbol": "circle-open", "size": RING, "color": INK, "line": {"width": 1.5}},
             hoverinfo="skip",
             legendrank=1,
             meta={"kind": "frontier"},
         )
-        for index, (group, frontier) in enumerate(points.frontier.items())
-    ]
+        lines.append(line)
+    return lines
 
 
-def _differences(group: TimingGroup, groups: Iterable[TimingGroup]) -> list[str]:
-    """Return the words for the fields in which the groups differ."""
-    everyone = list(groups)
-    words = [(group.device, 1), (group.machine, 0), (f"batch {group.batch}", 2), (PASSES[group.train], 3)]
-    return [word for word, index in words if len({one[index] for one in everyone}) > 1]
+def _differences(one: ComparableRecord, everyone: Sequence[ComparableRecord]) -> list[str]:
+    """Return the words for the fields in which frontiers differ."""
+    columns = zip(*map(_words, everyone), strict=True)
+    return [word for word, words in zip(_words(one), columns, strict=True) if len(set(words)) > 1]
 
 
-def _keys(measured: Sequence[Point]) -> list[Any]:
+def _words(one: ComparableRecord) -> tuple[str, str, str, str]:
+    return one.device, one.machine, f"batch {one.batch}", PASSES[one.train]
+
+
+def _keys(measured: Sequence[PlottedRun]) -> list[Scatter]:
     """Return the entries of the legends: the colours of runtimes, and the symbols of machines where there are several.
 
     They stay when a filter removes points.
@@ -165,13 +179,3 @@ def _keys(measured: Sequence[Point]) -> list[Any]:
     if len(machines) > 1:
         keys += [key(text(name), "", color=INK, symbol=symbol, legend="legend2") for name, symbol in machines.items()]
     return keys
-
-
-def _coordinates(
-    points: Sequence[Point], numbers: dict[str, int], cost_of: Callable[[Figures], float]
-) -> dict[str, list[Any]]:
-    return {
-        "x": [cost_of(one.stored.figures) for one in points],
-        "y": [milliseconds(one) for one in points],
-        "customdata": [numbers[one.stored.key] for one in points],
-    }

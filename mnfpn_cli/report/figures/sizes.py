@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.figures.style import (
     axis,
+    cloud,
     colours,
-    error_bars,
     figure,
     graph_objects,
     key,
     logarithmic,
-    machine,
-    milliseconds,
+    plotted_runs,
     text,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from mnfpn_cli.report.points import Point, Points
+    from plotly.graph_objects import Figure, Scatter
+
+    from mnfpn_cli.documents.report import ReportDocument
+    from mnfpn_cli.report.figures.style import PlottedRun
 
 WIDTH = 0.8
 """The width of the points of one size, where the distance to the next size is 1."""
@@ -30,39 +32,44 @@ MOST_JOINED = 300
 """Runs up to which lines are drawn: more lines would hide the points."""
 
 
-def sizes_figure(points: Points) -> Any:
-    """Plot latency by size and batch; within one, by runtime, then by MACs. ``customdata`` are indices of `Points.all`.
+def sizes_figure(report: ReportDocument) -> Figure:
+    """Plot latency by size and batch; within one, by runtime, then by MACs.
+
+    ``customdata`` are positions in `ReportDocument.runs`.
 
     Raises:
         MnfpnError: where plotly is not installed.
     """
-    measured = [one for one in points.all if one.latency]
+    measured = plotted_runs(report)
     steps = sorted({_step(one) for one in measured})
     several_batches = len({batch for batch, *_ in steps}) > 1
-    numbers = {one.stored.key: index for index, one in enumerate(points.all)}
     offsets = _offsets(measured)
-    traces = []
+    xs = {one.index: steps.index(_step(one)) + offsets[_series(one)] for one in measured}
+    traces = list["Scatter"]()
     for runtime, colour in colours(measured).items():
-        of_runtime = [one for one in measured if one.stored.execution.runtime == runtime]
-        xs = {one.stored.key: steps.index(_step(one)) + offsets[_series(one)] for one in of_runtime}
-        traces += [_lines(of_runtime, xs, runtime, colour)] * (len(measured) <= MOST_JOINED)
-        traces += [_cloud(of_runtime, xs, numbers, runtime, colour), key(text(runtime), runtime, color=colour)]
-    ticks = {"tickvals": list(range(len(steps))), "ticktext": [_tick(step, several_batches) for step in steps]}
+        runs = [one for one in measured if one.run.runtime == runtime]
+        traces += [_lines(runs, xs, runtime, colour)] * (len(measured) <= MOST_JOINED)
+        traces += [cloud(runs, [xs[one.index] for one in runs], colour, size=7)]
+        traces += [key(text(runtime), runtime, color=colour)]
+    along = axis(
+        "Size of the image",
+        tickvals=list(range(len(steps))),
+        ticktext=[_tick(step, several_batches) for step in steps],
+        range=[-0.5, max(1, len(steps)) - 0.5],
+        showgrid=False,
+    )
     return figure(
-        traces,
-        xaxis={**axis("Size of the image"), **ticks, "range": [-0.5, max(1, len(steps)) - 0.5], "showgrid": False},
-        yaxis=logarithmic("Latency of a pass (ms)", map(milliseconds, measured)),
+        traces, xaxis=along, yaxis=logarithmic("Latency of a pass (ms)", [one.milliseconds for one in measured])
     )
 
 
 Step = tuple[int, int, int, int]
 
 
-def _step(point: Point) -> Step:
+def _step(one: PlottedRun) -> Step:
     """Return the batch, area, height and width of a run: the order along the axis."""
-    run = point.stored.planned.run
-    height, width = run.size
-    return run.execution.batch, height * width, height, width
+    size = one.run.input
+    return size.batch, size.height * size.width, size.height, size.width
 
 
 def _tick(step: Step, several_batches: bool) -> str:
@@ -73,47 +80,30 @@ def _tick(step: Step, several_batches: bool) -> str:
 Series = tuple[str, str, str, bool]
 
 
-def _series(point: Point) -> Series:
+def _series(one: PlottedRun) -> Series:
     """Return the runtime, machine, network and training of a run: the same at each size."""
-    execution = point.stored.execution
-    return execution.runtime, machine(point), point.name, execution.train
+    return one.run.runtime, one.machine, one.run.name, one.run.train
 
 
-def _offsets(measured: Sequence[Point]) -> dict[Series, float]:
+def _offsets(measured: Sequence[PlottedRun]) -> dict[Series, float]:
     """Return how far from the middle of a size each series is drawn: in the order of runtime, then MACs."""
     macs = defaultdict[Series, int](int)
     for one in measured:
-        macs[_series(one)] = max(macs[_series(one)], one.stored.figures.macs)
+        macs[_series(one)] = max(macs[_series(one)], one.run.cost.macs)
     order = sorted(macs, key=lambda series: (series[0], macs[series], series))
     return {series: WIDTH * ((index + 0.5) / len(order) - 0.5) for index, series in enumerate(order)}
 
 
-def _cloud(points: Sequence[Point], xs: dict[str, float], numbers: dict[str, int], runtime: str, colour: str) -> Any:
-    return graph_objects().Scatter(
-        x=[xs[one.stored.key] for one in points],
-        y=[milliseconds(one) for one in points],
-        customdata=[numbers[one.stored.key] for one in points],
-        error_y={**error_bars(points), "color": colour},
-        mode="markers",
-        name=text(runtime),
-        legendgroup=text(runtime),
-        showlegend=False,
-        marker={"color": colour, "size": 7},
-        hoverinfo="text",
-        meta={"kind": "runs"},
-    )
-
-
-def _lines(points: Sequence[Point], xs: dict[str, float], runtime: str, colour: str) -> Any:
+def _lines(runs: Sequence[PlottedRun], xs: Mapping[int, float], runtime: str, colour: str) -> Scatter:
     """Return thin lines, each through one series at one batch; None ends a line."""
     line_xs, line_ys = list[float | None](), list[float | None]()
-    groups = defaultdict[object, list["Point"]](list)
-    for one in points:
-        groups[_series(one), one.stored.execution.batch].append(one)
+    groups = defaultdict[object, list["PlottedRun"]](list)
+    for one in runs:
+        groups[_series(one), one.run.batch].append(one)
     for group in groups.values():
         group.sort(key=_step)
-        line_xs += [*(xs[one.stored.key] for one in group), None]
-        line_ys += [*(milliseconds(one) for one in group), None]
+        line_xs += [*(xs[one.index] for one in group), None]
+        line_ys += [*(one.milliseconds for one in group), None]
     return graph_objects().Scatter(
         x=line_xs,
         y=line_ys,

@@ -1,7 +1,11 @@
-"""The common style of all plots: colours and symbols, axes, error bars, and escaped text; and the plot of parts."""
+"""The common style of all plots: colours and symbols, axes, points of runs, escaped text; and the plot of parts.
+
+Plotly has no types: to the type checker its figures and traces are `Any`.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +15,14 @@ from mnfpn_cli.text import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mnfpn_cli.report.points import Point
+    from plotly.basedatatypes import BaseTraceType
+    from plotly.graph_objects import Figure, Scatter
+
+    from mnfpn_cli.documents.records import LatencyRecord
+    from mnfpn_cli.documents.report import ReportDocument, ReportedRun
+
+Layout = dict[str, Any]
+"""A part of a figure's layout, as plotly takes it."""
 
 COLOURS = ("#2f81d8", "#e07b1f", "#2a9d6f", "#c4499a", "#8a63d2", "#c9a000", "#d2444f", "#3aa5b5")
 """Colours that the colour-blind can distinguish, on white and on black."""
@@ -23,7 +34,31 @@ INK, GRID = "#59636e", "#e3e6ea"
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', 'DejaVu Sans', sans-serif"
 
 
-def figure(traces: Sequence[Any], **layout: Any) -> Any:
+@dataclass(frozen=True, slots=True)
+class PlottedRun:
+    """A run that was measured; ``index``: its position among all runs of the report."""
+
+    index: int
+    run: ReportedRun
+    latency: LatencyRecord
+
+    @property
+    def milliseconds(self) -> float:
+        """The median in milliseconds."""
+        return 1e3 * self.latency.median
+
+    @property
+    def machine(self) -> str:
+        """The device and the worker that measured the run."""
+        return f"{self.run.device} on {self.run.worker}"
+
+
+def plotted_runs(report: ReportDocument) -> list[PlottedRun]:
+    """Return the measured runs of a report, in their order."""
+    return [PlottedRun(index, run, run.latency_s) for index, run in enumerate(report.runs) if run.latency_s]
+
+
+def figure(traces: Sequence[BaseTraceType], **layout: Any) -> Figure:
     """Return a figure in the common style.
 
     Raises:
@@ -57,13 +92,13 @@ def graph_objects() -> Any:
     return go
 
 
-def axis(title: str, **more: Any) -> dict[str, Any]:
+def axis(title: str, **more: Any) -> Layout:
     """Return the layout of an axis."""
     lines = {"gridcolor": GRID, "linecolor": GRID, "zeroline": False, "showline": True, "ticks": "outside"}
     return {"title": {"text": title, "standoff": 12}, "tickcolor": GRID, "automargin": True, **lines, **more}
 
 
-def logarithmic(title: str, values: Iterable[float]) -> dict[str, Any]:
+def logarithmic(title: str, values: Iterable[float]) -> Layout:
     """Return the layout of a logarithmic axis, large numbers with decimal prefixes.
 
     ``values``: the values along it. Over less than two powers of ten it has few ticks: plotly's would overlap.
@@ -73,7 +108,7 @@ def logarithmic(title: str, values: Iterable[float]) -> dict[str, Any]:
     return axis(title, type="log", tickformat="~s" if max(along, default=0) >= 1e5 else ",~g", **few)
 
 
-def key(name: str, group: str, **look: Any) -> Any:
+def key(name: str, group: str, **look: str) -> Scatter:
     """Return an entry of the legend, which stays when a filter removes all points; it toggles its group."""
     legend = {"legend": look.pop("legend")} if "legend" in look else {}
     grouped = {"legendgroup": text(group)} if group else {}
@@ -87,52 +122,54 @@ def text(content: str) -> str:
     return escape(printable(content), quote=False)
 
 
-def colours(points: Sequence[Point]) -> dict[str, str]:
+def colours(runs: Sequence[PlottedRun]) -> dict[str, str]:
     """Return a colour for each runtime."""
-    runtimes = sorted({one.stored.execution.runtime for one in points})
+    runtimes = sorted({one.run.runtime for one in runs})
     return {runtime: COLOURS[index % len(COLOURS)] for index, runtime in enumerate(runtimes)}
 
 
-def symbols(points: Sequence[Point]) -> dict[str, str]:
+def symbols(runs: Sequence[PlottedRun]) -> dict[str, str]:
     """Return a symbol for each machine that measured."""
-    machines = sorted({machine(one) for one in points})
+    machines = sorted({one.machine for one in runs})
     return {one: SYMBOLS[index % len(SYMBOLS)] for index, one in enumerate(machines)}
 
 
-def machine(point: Point) -> str:
-    """Return the device and the worker that measured a run."""
-    return f"{point.stored.device} on {point.worker}"
+def cloud(runs: Sequence[PlottedRun], xs: Sequence[float], colour: str, **look: str | float) -> Scatter:
+    """Return the points of runs of one runtime, with the 95 % intervals of medians; of length 0 with too few samples.
 
-
-def error_bars(points: Sequence[Point]) -> dict[str, Any]:
-    """Return error bars of the 95 % intervals of medians, in milliseconds; of length 0 with too few samples."""
-    medians, intervals = [milliseconds(one) for one in points], [_interval(one) for one in points]
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [1e3 * high - median for (_, high), median in zip(intervals, medians, strict=True)],
-        "arrayminus": [median - 1e3 * low for (low, _), median in zip(intervals, medians, strict=True)],
-        "thickness": 1.2,
-        "width": 3,
-    }
-
-
-def _interval(point: Point) -> tuple[float, float]:
-    assert point.latency
-    return point.latency.interval or (point.latency.median, point.latency.median)
-
-
-def milliseconds(point: Point) -> float:
-    """Return the median of a measured run in milliseconds."""
-    assert point.latency
-    return 1e3 * point.latency.median
+    ``customdata`` are the positions of the runs in the report.
+    """
+    medians = [one.milliseconds for one in runs]
+    intervals = [one.latency.ci95 or (one.latency.median, one.latency.median) for one in runs]
+    runtime = text(runs[0].run.runtime)
+    return graph_objects().Scatter(
+        x=list(xs),
+        y=medians,
+        customdata=[one.index for one in runs],
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [1e3 * high - median for (_, high), median in zip(intervals, medians, strict=True)],
+            "arrayminus": [median - 1e3 * low for (low, _), median in zip(intervals, medians, strict=True)],
+            "thickness": 1.2,
+            "width": 3,
+            "color": colour,
+        },
+        mode="markers",
+        name=runtime,
+        legendgroup=runtime,
+        showlegend=False,
+        marker={"color": colour, **look},
+        hoverinfo="text",
+        meta={"kind": "runs"},
+    )
 
 
 KINDS = ("stem", "stages", "laterals", "top-down", "smooth", "extra", "head", "rest")
 """Kinds of parts, with which their names start; each has a colour."""
 
 
-def parts_figure() -> Any:
+def parts_figure() -> Figure:
     """Return the plot of parts without bars: the page adds those of the chosen run.
 
     Raises:

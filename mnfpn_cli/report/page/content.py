@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.report.units import count, size_in_bytes
-from mnfpn_cli.space.runs import differences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mnfpn_cli.documents.records import EnvironmentRecord
-    from mnfpn_cli.documents.sweep import MovedRecord
-    from mnfpn_cli.report.points import Point, Points
-    from mnfpn_cli.store.rows import Sweep
+    from mnfpn_cli.documents.report import PageDocument, ReportedRun
+    from mnfpn_cli.documents.sweep import MovedRecord, SweepRecord
 
 FEW = 8
 """Values of a setting that are listed."""
@@ -70,29 +68,26 @@ class Content:
     warnings: Mapping[str, Sequence[tuple[str, WarningRecord]]]
 
 
-def page_content(points: Points) -> Content:
-    """Return the values of the template for a store."""
-    statuses = {status: points.count(status) for status in ("done", "failed", "pending")}
-    axes = differences([one.stored.planned.run for one in points.all])
+def page_content(page: PageDocument) -> Content:
+    """Return the values of the template for a page."""
     return Content(
-        runs=len(points.all),
-        statuses={status: number for status, number in statuses.items() if number},
-        frontier=sum(map(len, points.frontier.values())),
-        layers_timed=any(one.stored.profile for one in points.all),
-        sweeps=[_sweep(one) for one in points.sweeps],
-        axes={key: _list(values) for key, values in axes.items()},
-        environments=_environments(points),
-        moved=points.moved,
-        worst=max((one.drift for one in points.moved), key=lambda drift: abs(drift - 1), default=1.0),
-        warnings=_warnings(points),
+        runs=len(page.runs),
+        statuses={status: number for status, number in page.counts if number},
+        frontier=sum(len(frontier.runs) for frontier in page.frontier),
+        layers_timed=any(one.profile for one in page.measurements.values()),
+        sweeps=[_sweep(one) for one in page.sweeps],
+        axes={key: _list(values) for key, values in page.differences.items()},
+        environments=_environments(page),
+        moved=page.baseline_moved,
+        worst=max((one.drift for one in page.baseline_moved), key=lambda drift: abs(drift - 1), default=1.0),
+        warnings=_warnings(page),
     )
 
 
-def _sweep(sweep: Sweep) -> SweepContent:
-    plan = sweep.plan
-    numbers = {"invalid": sum(one.runs for one in plan.invalid), "over budget": sum(plan.over_budget.values())}
+def _sweep(sweep: SweepRecord) -> SweepContent:
+    numbers = {"invalid": sum(one.runs for one in sweep.invalid), "over budget": sum(sweep.over_budget.values())}
     left_out = [f"{count(number)} {words}" for words, number in numbers.items() if number]
-    return SweepContent(sweep.id, moment(sweep.started), left_out, plan.command)
+    return SweepContent(sweep.id, moment(sweep.started), left_out, sweep.command)
 
 
 def moment(time: str) -> str:
@@ -101,8 +96,8 @@ def moment(time: str) -> str:
 
 
 def _list(values: Sequence[str]) -> str:
-    """Return the first `FEW` different values, in order."""
-    different = sorted(set(values), key=_sort_key)
+    """Return the first `FEW` of different values, in order."""
+    different = sorted(values, key=_sort_key)
     more = len(different) - FEW
     return ", ".join(different[:FEW]) + (f" and {count(more)} more" if more > 0 else "")
 
@@ -113,12 +108,12 @@ def _sort_key(value: str) -> tuple[bool, list[float], str]:
     return numbers is None, [float(one) for one in numbers.groups() if one] if numbers else [], value
 
 
-def _environments(points: Points) -> Environments:
+def _environments(page: PageDocument) -> Environments:
     """Return a row for each machine with its software, and the number of its runs."""
-    groups = defaultdict[tuple[tuple[str, str], ...], list["Point"]](list)
-    for one in points.all:
-        if one.stored.measured:
-            groups[_machine(one.worker, one.stored.measured.environment)].append(one)
+    groups = defaultdict[tuple[tuple[str, str], ...], list["ReportedRun"]](list)
+    for one in page.runs:
+        if measured := page.measurements.get(one.key):
+            groups[_machine(one.worker or "", measured.environment)].append(one)
     names = list(dict.fromkeys(name for group in groups for name, _ in group))
     rows = [_environment(dict(group), names, measured) for group, measured in groups.items()]
     return Environments([*names, "Measured", "Runs"], rows)
@@ -126,7 +121,9 @@ def _environments(points: Points) -> Environments:
 
 def _machine(worker: str, environment: EnvironmentRecord) -> tuple[tuple[str, str], ...]:
     """Return the columns of a machine and its software, with their texts."""
-    gpu = f"{environment.gpu}, driver {environment.driver}, CUDA {environment.cuda}" if environment.gpu else ""
+    gpu = (
+        f"{environment.gpu_name}, driver {environment.driver}, CUDA {environment.cuda}" if environment.gpu_name else ""
+    )
     columns = {
         "Worker": worker,
         "CPU": f"{environment.cpu}, {environment.cores} cores",
@@ -138,15 +135,16 @@ def _machine(worker: str, environment: EnvironmentRecord) -> tuple[tuple[str, st
     return tuple((name, text) for name, text in columns.items() if text)
 
 
-def _environment(machine: Mapping[str, str], names: Sequence[str], measured: Sequence[Point]) -> list[str]:
-    dates = sorted(one.stored.result.finished[:16].replace("T", " ") for one in measured if one.stored.result)
+def _environment(machine: Mapping[str, str], names: Sequence[str], measured: Sequence[ReportedRun]) -> list[str]:
+    dates = sorted(one.finished[:16].replace("T", " ") for one in measured if one.finished)
     period = f"{dates[0]} to {dates[-1]} UTC" if dates[0] != dates[-1] else f"{dates[0]} UTC"
     return [*(machine.get(name, "") for name in names), period, count(len(measured))]
 
 
-def _warnings(points: Points) -> dict[str, list[tuple[str, WarningRecord]]]:
+def _warnings(page: PageDocument) -> dict[str, list[tuple[str, WarningRecord]]]:
     kinds = defaultdict[str, list[tuple[str, WarningRecord]]](list)
-    for one in points.all:
-        for warning in one.stored.measured.warnings if one.stored.measured else ():
-            kinds[warning.kind].append((one.name, warning))
+    for one in page.runs:
+        if measured := page.measurements.get(one.key):
+            for warning in measured.warnings:
+                kinds[warning.kind].append((one.name, warning))
     return dict(sorted(kinds.items()))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, JsonValue
 from pydantic.alias_generators import to_camel
 
 from mnfpn_cli.documents.base import Record
@@ -18,20 +17,18 @@ from mnfpn_cli.report.figures.sizes import sizes_figure
 from mnfpn_cli.report.figures.style import part_colours, parts_figure, text
 from mnfpn_cli.report.figures.svg import diagram_svg
 from mnfpn_cli.report.layout import network_layout
-from mnfpn_cli.report.terminal.bench import half_width
-from mnfpn_cli.report.units import scaled, seconds, seconds_range, size_in_bytes
-from mnfpn_cli.settings.input import NetworkInput
+from mnfpn_cli.report.units import scaled, seconds, seconds_range, share, size_in_bytes
+from mnfpn_cli.settings.input import NetworkInput, Size
+from mnfpn_cli.space.runs import PASSES
 from mnfpn_cli.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mnfpn_cli.documents.bench import RunProfile
-    from mnfpn_cli.report.points import Point, Points
-    from mnfpn_cli.settings.input import Size
+    from mnfpn_cli.documents.records import LatencyRecord
+    from mnfpn_cli.documents.report import PageDocument, ReportDocument, ReportedRun
     from mnfpn_cli.settings.network import NetworkSettings
-    from mnfpn_cli.sweep.documents import Command
-
 
 MOST_DIAGRAMS = 60
 """Diagrams that a page has at most."""
@@ -98,9 +95,9 @@ class ProfileData(Record):
 class FigureData(Record):
     """The plots, in plotly's JSON."""
 
-    frontier: Any
-    sizes: Any
-    parts: Any
+    frontier: JsonValue
+    sizes: JsonValue
+    parts: JsonValue
 
 
 class PageData(Record):
@@ -120,19 +117,19 @@ class PageData(Record):
     diagrams: tuple[Diagram, ...]
 
 
-def diagrams(points: Points) -> tuple[Diagram, ...]:
+def diagrams(report: ReportDocument) -> tuple[Diagram, ...]:
     """Return the diagram of each network of the frontier at each size, the fastest first, at most `MOST_DIAGRAMS`."""
-    networks = dict[tuple["NetworkSettings", "Size"], "Point"]()
-    for frontier in points.frontier.values():
-        for one in frontier:
-            networks.setdefault(one.stored.planned.run.network, one)
+    networks = dict[tuple["NetworkSettings", Size], "ReportedRun"]()
+    for frontier in report.frontier:
+        for one in frontier.runs:
+            networks.setdefault((one.settings, Size(one.input.height, one.input.width)), one)
     return tuple(_diagram(settings, size, one) for (settings, size), one in list(networks.items())[:MOST_DIAGRAMS])
 
 
-def _diagram(settings: NetworkSettings, size: Size, point: Point) -> Diagram:
+def _diagram(settings: NetworkSettings, size: Size, run: ReportedRun) -> Diagram:
     plan = plan_network(settings)
     layout = network_layout(plan, network_shapes(plan, NetworkInput(1, settings.in_channels, size)))
-    name, levels = f"{point.name}, {size}", ", ".join(f"{level.name} {level.shape}" for level in layout.levels)
+    name, levels = f"{run.name}, {size}", ", ".join(f"{level.name} {level.shape}" for level in layout.levels)
     return Diagram(name=name, title=f"{name}. {layout.title}: {levels}", svg=diagram_svg(layout))
 
 
@@ -161,50 +158,52 @@ class PageColumn:
 
     title: str
     kind: str
-    value: Callable[[Point], Value]
-    words: Callable[[Point], str] | None = None
+    value: Callable[[ReportedRun], Value]
+    words: Callable[[ReportedRun], str] | None = None
 
-    def cell(self, point: Point) -> tuple[Value, str]:
+    def cell(self, run: ReportedRun) -> tuple[Value, str]:
         """Return the value and the text of a run in this column."""
-        value = self.value(point)
+        value = self.value(run)
         if value is None:
             return None, ""
-        return value, self.words(point) if self.words else str(value)
+        return value, self.words(run) if self.words else str(value)
+
+
+def _median(run: ReportedRun) -> float | None:
+    return run.latency_s.median if run.latency_s else None
+
+
+def _half_width(run: ReportedRun) -> float | None:
+    """Return half the 95 % interval over the median; None where there is no interval."""
+    if run.latency_s is None or run.latency_s.ci95 is None:
+        return None
+    median, (low, high) = run.latency_s.median, run.latency_s.ci95
+    return max(high - median, median - low) / median
 
 
 COLUMNS = (
     PageColumn("Network", "text long", lambda one: one.name),
-    PageColumn("Size", "", lambda one: float(prod(one.stored.size)), lambda one: str(one.stored.size)),
-    PageColumn("Batch", "number", lambda one: one.stored.execution.batch),
-    PageColumn("Runtime", "", lambda one: one.stored.execution.runtime),
-    PageColumn("Device", "", lambda one: one.stored.device),
-    PageColumn("Passes", "", lambda one: one.stored.execution.passes),
-    PageColumn("Worker", "text", lambda one: one.worker),
-    PageColumn("Status", "", lambda one: one.stored.status),
-    PageColumn("Median", "number", lambda one: one.stored.latency_s, lambda one: _median(one)),
-    PageColumn(
-        "±95 %",
-        "number",
-        lambda one: _half_width(one),
-        lambda one: half_width(one.latency.median, one.latency.interval) if one.latency else "",
-    ),
+    PageColumn("Size", "", lambda one: float(one.input.height * one.input.width), lambda one: one.size),
+    PageColumn("Batch", "number", lambda one: one.batch),
+    PageColumn("Runtime", "", lambda one: one.runtime),
+    PageColumn("Device", "", lambda one: one.device),
+    PageColumn("Passes", "", lambda one: PASSES[one.train]),
+    PageColumn("Worker", "text", lambda one: one.worker or ""),
+    PageColumn("Status", "", lambda one: one.status),
+    PageColumn("Median", "number", _median, lambda one: seconds(_median(one) or 0)),
+    PageColumn("±95 %", "number", _half_width, lambda one: share(_half_width(one) or 0)),
     PageColumn("Corrected", "number", lambda one: one.corrected_s, lambda one: seconds(one.corrected_s or 0)),
-    PageColumn("MACs", "number", lambda one: one.stored.figures.macs, lambda one: scaled(one.stored.figures.macs)),
-    PageColumn(
-        "Parameters",
-        "number",
-        lambda one: one.stored.figures.parameters,
-        lambda one: scaled(one.stored.figures.parameters),
-    ),
+    PageColumn("MACs", "number", lambda one: one.cost.macs, lambda one: scaled(one.cost.macs)),
+    PageColumn("Parameters", "number", lambda one: one.cost.parameters, lambda one: scaled(one.cost.parameters)),
     PageColumn(
         "Memory",
         "number",
-        lambda one: one.stored.figures.memory_bytes,
-        lambda one: size_in_bytes(one.stored.figures.memory_bytes),
+        lambda one: one.cost.planned_memory_bytes,
+        lambda one: size_in_bytes(one.cost.planned_memory_bytes),
     ),
     PageColumn("Capacity", "number", lambda one: one.capacity_share, lambda one: percent(one.capacity_share)),
     PageColumn("Frontier", "", lambda one: "yes" if one.on_frontier else None),
-    PageColumn("Reason", "text long", lambda one: _reason(one) or None),
+    PageColumn("Reason", "text long", lambda one: (one.reason or None) if one.status == "failed" else None),
 )
 ONLY_WHERE_FILLED = ("Corrected", "Reason", "Frontier")
 """Columns that are left out where they are empty for every run."""
@@ -213,89 +212,84 @@ ONLY_WHERE_DIFFERENT = ("Batch", "Device", "Passes", "Worker", "Status")
 SORT_BY = "Median"
 
 
-def page_data(points: Points, command: Command, spell: Callable[[str], str]) -> dict[str, Any]:
-    """Return `PageData` as JSON values; `report_page` has the arguments.
+def page_data(page: PageDocument, spell: Callable[[str], str]) -> PageData:
+    """Return the data of a page; ``spell`` is as in `report_page`.
 
     Raises:
         MnfpnError: where plotly is not installed.
     """
-    columns = [column for column in COLUMNS if _is_needed(column, points)]
+    columns = [column for column in COLUMNS if _is_needed(column, page)]
     names = dict[str, int]()
     profiles = {
-        str(index): _profile(profile, names, spell)
-        for index, one in enumerate(points.all)
-        if (profile := one.stored.profile)
+        str(index): _profile(measured.profile, names, spell)
+        for index, one in enumerate(page.runs)
+        if (measured := page.measurements.get(one.key)) and measured.profile
     }
     return PageData(
-        rows=tuple(_row(one, columns, command, spell) for one in points.all),
+        rows=tuple(_row(one, columns, spell) for one in page.runs),
         columns=tuple(_column(column) for column in columns),
         sort_by=[column.title for column in columns].index(SORT_BY),
         filters=FILTERS,
-        costs={cost: title for cost, (title, _) in COSTS.items()},
-        figures=_figures(points) if points.frontier else None,
+        costs={cost.key: cost.title for cost in COSTS},
+        figures=_figures(page) if page.frontier else None,
         profiles=profiles,
         names=tuple(names),
         part_colours=part_colours(),
-        diagrams=diagrams(points),
-    ).model_dump(mode="json")
+        diagrams=diagrams(page),
+    )
 
 
 def _column(column: PageColumn) -> ColumnData:
     return ColumnData(title=column.title, kind=column.kind, number=column.kind == "number")
 
 
-def _is_needed(column: PageColumn, points: Points) -> bool:
+def _is_needed(column: PageColumn, report: ReportDocument) -> bool:
     if column.title in ONLY_WHERE_DIFFERENT:
-        return len(set(map(column.value, points.all))) > 1
-    return column.title not in ONLY_WHERE_FILLED or any(map(column.value, points.all))
+        return len(set(map(column.value, report.runs))) > 1
+    return column.title not in ONLY_WHERE_FILLED or any(map(column.value, report.runs))
 
 
-def _figures(points: Points) -> FigureData:
-    figures = (frontier_figure(points), sizes_figure(points), parts_figure())
+def _figures(report: ReportDocument) -> FigureData:
+    figures = (frontier_figure(report), sizes_figure(report), parts_figure())
     frontier, sizes, parts = (json.loads(figure.to_json()) for figure in figures)
     return FigureData(frontier=frontier, sizes=sizes, parts=parts)
 
 
-def _row(point: Point, columns: list[PageColumn], command: Command, spell: Callable[[str], str]) -> RowData:
-    stored = point.stored
-    run, execution = stored.planned.run, stored.execution
-    values = (column.cell(point) for column in columns)
+def _row(run: ReportedRun, columns: list[PageColumn], spell: Callable[[str], str]) -> RowData:
+    values = (column.cell(run) for column in columns)
     cells = tuple((spell(value) if isinstance(value, str) else value, spell(words)) for value, words in values)
-    execution_words = f"batch {execution.batch}, {execution.runtime} on {stored.device}{', training' * execution.train}"
+    execution = f"batch {run.batch}, {run.runtime} on {run.device}{', training' * run.train}"
     return RowData(
-        status=stored.status,
-        runtime=execution.runtime,
-        device=stored.device,
-        size=str(run.size),
-        batch=str(execution.batch),
-        passes=execution.passes,
-        worker=point.worker,
-        frontier=point.on_frontier,
-        title=f"{point.name}, {run.size}, {execution_words}",
-        command=command(run),
-        costs={cost: of(stored.figures) for cost, (_, of) in COSTS.items()},
-        search=" ".join([*(words for _, words in cells), stored.key]).lower(),
-        hover="<br>".join(map(text, _hover(point))) if point.latency else "",
+        status=run.status,
+        runtime=run.runtime,
+        device=run.device,
+        size=run.size,
+        batch=str(run.batch),
+        passes=PASSES[run.train],
+        worker=run.worker or "",
+        frontier=run.on_frontier,
+        title=f"{run.name}, {run.size}, {execution}",
+        command=run.command,
+        costs={cost.key: cost.value(run.cost) for cost in COSTS},
+        search=" ".join([*(words for _, words in cells), run.key]).lower(),
+        hover="<br>".join(map(text, _hover(run, run.latency_s))) if run.latency_s else "",
         cells=cells,
     )
 
 
-def _hover(point: Point) -> list[str]:
+def _hover(run: ReportedRun, latency: LatencyRecord) -> list[str]:
     """Return the lines at the point of a measured run in plots."""
-    stored, latency = point.stored, point.latency
-    execution, figures = stored.execution, stored.figures
-    assert latency
-    interval = f" ({seconds_range(*latency.interval)})" if latency.interval else ""
-    corrected = [f"{seconds(point.corrected_s)} corrected for drift"] if point.corrected_s else []
+    interval = f" ({seconds_range(*latency.ci95)})" if latency.ci95 else ""
+    corrected = [f"{seconds(run.corrected_s)} corrected for drift"] if run.corrected_s else []
     return [
-        *point.name.split(", "),
-        f"{stored.size}, batch {execution.batch}, {execution.runtime}{', training' * execution.train}",
-        f"{stored.device} on {point.worker}, {execution.dtype}",
+        *run.name.split(", "),
+        f"{run.size}, batch {run.batch}, {run.runtime}{', training' * run.train}",
+        f"{run.device} on {run.worker}, {run.dtype}",
         f"{seconds(latency.median)}{interval}",
         *corrected,
-        f"{scaled(figures.macs)} MACs, {scaled(figures.parameters)} parameters",
-        f"{size_in_bytes(figures.memory_bytes)}, capacity {percent(point.capacity_share)}"
-        + " · frontier" * point.on_frontier,
+        f"{scaled(run.cost.macs)} MACs, {scaled(run.cost.parameters)} parameters",
+        f"{size_in_bytes(run.cost.planned_memory_bytes)}, capacity {percent(run.capacity_share)}"
+        + " · frontier" * run.on_frontier,
     ]
 
 
@@ -318,19 +312,3 @@ def _profile(profile: RunProfile, names: dict[str, int], spell: Callable[[str], 
         parts=tuple(bar(one.part, one.part, one.seconds) for one in profile.parts),
         layers=tuple(bar(one.path or one.part, one.part, one.seconds) for one in profile.layers),
     )
-
-
-def _reason(point: Point) -> str:
-    result = point.stored.result
-    return (result.reason or "") if result and point.stored.status == "failed" else ""
-
-
-def _median(point: Point) -> str:
-    return seconds(point.latency.median) if point.latency else ""
-
-
-def _half_width(point: Point) -> float | None:
-    """Return half the 95 % interval over the median; None where there is no interval."""
-    from mnfpn_cli.measure.statistics import relative_half_width
-
-    return relative_half_width(point.latency) if point.latency and point.latency.interval else None

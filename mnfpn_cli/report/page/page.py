@@ -21,19 +21,14 @@ if TYPE_CHECKING:
 
     from jinja2 import Template
 
-    from mnfpn_cli.report.points import Points
-    from mnfpn_cli.sweep.documents import Command
+    from mnfpn_cli.documents.report import PageDocument
 
 
-def report_page(
-    points: Points, store: str, command: Command, spell: Callable[[str], str], made: datetime | None = None
-) -> str:
+def report_page(page: PageDocument, spell: Callable[[str], str], made: datetime | None = None) -> str:
     """Return an HTML page that needs no other file, and forbids the browser to load any.
 
     Args:
-        points: the content of the report.
-        store: the name of the store.
-        command: returns the command line that measures a run.
+        page: the report, with what its page shows besides.
         spell: replaces the parameters in backquotes in a text, with options of the command line.
         made: the time in the footer; None for now.
 
@@ -48,13 +43,13 @@ def report_page(
     return template.render(
         policy=_policy(scripts),
         version=__version__,
-        store=store,
+        store=page.store,
         made=made or datetime.now(UTC),
         css=_file("page.css"),
         scripts=scripts,
-        content=page_content(points),
+        content=page_content(page),
         capacity=CAPACITY,
-        data=all_printable(page_data(points, command, spell)),
+        data=all_printable(page_data(page, spell).model_dump(mode="json")),
     )
 
 

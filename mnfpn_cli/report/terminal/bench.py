@@ -113,7 +113,7 @@ def _title(document: BenchDocument) -> str:
     parts = [f"input {describe_inputs(recorded_inputs(first.input))}"] if len({run.input for run in runs}) == 1 else []
     parts += [first.dtype]
     if len({run.device for run in runs}) == 1:
-        gpu = next((run.device_name for run in document.runs if run.device_name), None)
+        gpu = next((run.gpu_name for run in document.runs if run.gpu_name), None)
         parts += [f"{first.device} ({gpu})"] if gpu else [f"{first.device}, {counted(first.threads, 'thread')}"]
     parts += ["cold caches"] if first.cold_cache else []
     return f"{'Time of a training step' if first.train else 'Latency of a pass'}: {', '.join(parts)}"
@@ -288,7 +288,7 @@ def environment_table(machine: EnvironmentRecord) -> Table:
     """Hardware, software and time of a measurement."""
     rows = [
         ("CPU", machine.cpu if machine.cores is None else f"{machine.cpu}, {counted(machine.cores, 'core')}"),
-        ("GPU", _gpu(machine) if machine.gpu else ""),
+        ("GPU", _gpu(machine) if machine.gpu_name else ""),
         ("memory", size_in_bytes(machine.memory_bytes)),
         ("software", f"torch {machine.torch}, Python {machine.python}, mnfpn {machine.mnfpn}"),
         ("system", machine.platform),
@@ -299,4 +299,4 @@ def environment_table(machine: EnvironmentRecord) -> Table:
 
 def _gpu(machine: EnvironmentRecord) -> str:
     tf32 = "with TF32" if machine.tf32 else "without TF32"
-    return f"{machine.gpu}, driver {machine.driver}, CUDA {machine.cuda}, convolutions in float32 {tf32}"
+    return f"{machine.gpu_name}, driver {machine.driver}, CUDA {machine.cuda}, convolutions in float32 {tf32}"

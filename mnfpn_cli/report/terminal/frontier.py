@@ -11,13 +11,12 @@ from mnfpn_cli.report.terminal.runs import RunNames, columns_of, numbers_of, run
 from mnfpn_cli.report.terminal.sweep import moved_lines
 from mnfpn_cli.report.terminal.tables import Line, Report, note, warning
 from mnfpn_cli.report.units import CAPACITY, count, counted, scaled, seconds, size_in_bytes
-from mnfpn_cli.space.frontier import TimingGroup, timing_group
 from mnfpn_cli.text import percent, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from mnfpn_cli.report.points import Point, Points
+    from mnfpn_cli.documents.report import FrontierRecord, ReportDocument, ReportedRun
 
 HINT = "For a plot of it here: pip install 'mnfpn[report]', which brings plotext."
 SYMBOLS = (("●", "○"), ("■", "□"), ("▲", "△"), ("◆", "◇"), ("▼", "▽"), ("★", "☆"), ("◉", "◎"))
@@ -34,9 +33,9 @@ PLAIN_WIDTH = 80
 
 @dataclass(frozen=True)
 class TerminalPlot:
-    """A plot of the runs of one group."""
+    """A plot of measured runs whose times can be compared."""
 
-    points: Sequence[Point]
+    runs: Sequence[ReportedRun]
 
     def lines(self, width: int | None) -> Iterator[Line]:
         """The plot with its legend; without plotext, how to install it."""
@@ -49,23 +48,23 @@ class TerminalPlot:
         coloured = width is not None
         yield Line("")
         yield Line("Latency against MACs, both logarithmic; filled: on the frontier", "bold")
-        drawn = _drawn(self.points, columns, min(MOST_HEIGHT, max(12, columns // 4)), coloured)
+        drawn = _drawn(self.runs, columns, min(MOST_HEIGHT, max(12, columns // 4)), coloured)
         yield Line(drawn.rstrip("\n"), whole=True, ansi=coloured)
-        yield _legend(self.points)
+        yield _legend(self.runs)
 
 
-def _legend(points: Sequence[Point]) -> Line:
-    known = list(zip(SYMBOLS, STYLES, _runtimes(points), strict=False))
+def _legend(runs: Sequence[ReportedRun]) -> Line:
+    known = list(zip(SYMBOLS, STYLES, _runtimes(runs), strict=False))
     text = "".join(f"{full}{empty} {runtime}   " for (full, empty), _, runtime in known)
     return Line(f"  {text}", marks=tuple((f"{full}{empty}", style) for (full, empty), style, _ in known))
 
 
-def _runtimes(points: Sequence[Point]) -> list[str]:
+def _runtimes(runs: Sequence[ReportedRun]) -> list[str]:
     """The runtimes in the order of their symbols; those beyond the last symbol share it."""
-    return sorted({one.stored.execution.runtime for one in points})
+    return sorted({one.runtime for one in runs})
 
 
-def _drawn(points: Sequence[Point], width: int, height: int, coloured: bool) -> str:
+def _drawn(runs: Sequence[ReportedRun], width: int, height: int, coloured: bool) -> str:
     import plotext
 
     plotext.terminal.limit(width=False, height=False)  # else COLUMNS limits it, in a pipe too
@@ -73,29 +72,29 @@ def _drawn(points: Sequence[Point], width: int, height: int, coloured: bool) -> 
     figure.clear()
     figure.theme("simple")
     figure.plot_size(width, height)
-    runtimes = _runtimes(points)
+    runtimes = _runtimes(runs)
     for on_frontier in (False, True):  # the frontier last, on top
         for index, runtime in enumerate(runtimes):
             kind = min(index, len(SYMBOLS) - 1)
-            some = [one for one in points if one.stored.execution.runtime == runtime]
+            some = [one for one in runs if one.runtime == runtime]
             xs = [math.log10(_macs(one)) for one in some if one.on_frontier == on_frontier]
             ys = [math.log10(_latency(one)) for one in some if one.on_frontier == on_frontier]
             if xs:
                 pixel = plotext.pixel(COLOURS[kind]) if coloured else plotext.pixel()
                 mark = plotext.marker(SYMBOLS[kind][not on_frontier], pixel)
                 figure.draw(figure.signal(xs, ys, marker=mark))
-    _scale(figure.ruler("x"), [_macs(one) for one in points], scaled, max(3, width // 12))
-    _scale(figure.ruler("y"), [_latency(one) for one in points], seconds, max(3, height // 3))
+    _scale(figure.ruler("x"), [_macs(one) for one in runs], scaled, max(3, width // 12))
+    _scale(figure.ruler("y"), [_latency(one) for one in runs], seconds, max(3, height // 3))
     return str(figure.build().string(colorless=not coloured))
 
 
-def _macs(point: Point) -> float:
-    return max(1, point.stored.figures.macs)
+def _macs(run: ReportedRun) -> float:
+    return max(1, run.cost.macs)
 
 
-def _latency(point: Point) -> float:
-    assert point.latency
-    return point.latency.median
+def _latency(run: ReportedRun) -> float:
+    assert run.latency_s
+    return run.latency_s.median
 
 
 def _scale(ruler: object, values: Sequence[float], words: Callable[[float], str], most: int) -> None:
@@ -126,58 +125,52 @@ def short(text: str) -> str:
     return f"{number.rstrip('0').rstrip('.') if '.' in number else number}{space}{unit}"
 
 
-def frontier_report(points: Points, sweep: str) -> Report:
-    """A table for each bench with a plot below it, and how many runs there are.
+def frontier_report(document: ReportDocument, sweep: str) -> Report:
+    """A table for each frontier with a plot below it, and how many runs there are.
 
     ``sweep``: the command line that puts runs into a store, for a store without any.
     """
     report: Report = []
-    for group, some in points.frontier.items():
-        everything = [one for one in points.all if one.latency and timing_group(one.stored) == group]
-        report += [*_table(group, some, len(everything)), TerminalPlot(everything)]
-    if points.frontier:
+    for frontier in document.frontier:
+        comparable = [one for one in document.runs if one.latency_s and _is_comparable(one, frontier)]
+        report += [*_table(frontier, len(comparable)), TerminalPlot(comparable)]
+    if document.frontier:
         report.append(note(CAPACITY, "dim"))
-    return [*report, *_counts(points, sweep), *_moved(points)]
+    return [*report, _counts(document, sweep), *(warning(line) for line in moved_lines(document.baseline_moved))]
 
 
-def group_name(group: TimingGroup, among: Mapping[TimingGroup, object]) -> str:
-    """Name a group in a title: its device and machine, its batch where there are several, and training steps."""
-    batches = {one.batch for one in among} | {1}
-    batch = f", batch {group.batch}" if len(batches) > 1 else ""
-    return f"{group.device} of {group.machine}{batch}{', training steps' * group.train}"
+def _is_comparable(run: ReportedRun, frontier: FrontierRecord) -> bool:
+    """Whether the time of a run can be compared with those of a frontier."""
+    own = (run.machine, run.device, run.batch, run.train)
+    return own == (frontier.machine, frontier.device, frontier.batch, frontier.train)
 
 
-def _table(group: TimingGroup, frontier: Sequence[Point], runs: int) -> Report:
-    """A row for each run of a frontier; ``runs`` counts all measured runs of the group."""
-    title = f"Frontier on {group_name(group, {group: None})}: {count(len(frontier))} of {counted(runs, 'run')}"
+def _table(frontier: FrontierRecord, measured: int) -> Report:
+    """A row for each run of a frontier; ``measured`` counts all measured runs that it is of."""
+    runs = frontier.runs
+    batch = f", batch {frontier.batch}" if frontier.batch > 1 else ""
+    where = f"{frontier.device} of {frontier.machine}{batch}{', training steps' * frontier.train}"
+    title = f"Frontier on {where}: {count(len(runs))} of {counted(measured, 'run')}"
     names = RunNames(
-        columns_of([one.words for one in frontier]),
-        {
-            ">Size": [str(one.stored.size) for one in frontier],
-            "Runtime": [one.stored.execution.runtime for one in frontier],
-        },
+        columns_of([one.identity for one in runs]),
+        {">Size": [one.size for one in runs], "Runtime": [one.runtime for one in runs]},
     )
-    latencies = [one.latency for one in frontier if one.latency]  # all have one: they were measured
-    figures = [one.stored.figures for one in frontier]
+    latencies = [one.latency_s for one in runs if one.latency_s]  # all have one: they were measured
+    costs = [one.cost for one in runs]
     numbers = {
         ">Median": [seconds(one.median) for one in latencies],
-        ">±95 %": [half_width(one.median, one.interval) for one in latencies],
-        ">MACs": [scaled(one.macs) for one in figures],
-        ">Parameters": [scaled(one.parameters) for one in figures],
-        ">Memory": [size_in_bytes(one.memory_bytes) for one in figures],
-        ">Capacity": [percent(one.capacity_share) for one in frontier],
+        ">±95 %": [half_width(one.median, one.ci95) for one in latencies],
+        ">MACs": [scaled(one.macs) for one in costs],
+        ">Parameters": [scaled(one.parameters) for one in costs],
+        ">Memory": [size_in_bytes(one.planned_memory_bytes) for one in costs],
+        ">Capacity": [percent(one.capacity_share) for one in runs],
     }
-    return runs_report(printable(title), names, numbers, numbers_of(frontier))
+    return runs_report(printable(title), names, numbers, numbers_of(runs))
 
 
-def _counts(points: Points, sweep: str) -> Report:
-    if not points.all:
-        return [note(f"The store has no runs yet: measure some with {sweep}.")]
-    parts = {status: points.count(status) for status in ("done", "failed", "pending")}
-    text = ", ".join(f"{count(number)} {status}" for status, number in parts.items() if number)
-    runs = f"{counted(len(points.all), 'run')}: {text}."
-    return [note(runs if parts["done"] else f"{runs} There is no frontier before a run is measured.")]
-
-
-def _moved(points: Points) -> Report:
-    return [warning(line) for line in moved_lines(points.moved)]
+def _counts(document: ReportDocument, sweep: str) -> Line:
+    if not document.runs:
+        return note(f"The store has no runs yet: measure some with {sweep}.")
+    text = ", ".join(f"{count(number)} {status}" for status, number in document.counts if number)
+    runs = f"{counted(len(document.runs), 'run')}: {text}."
+    return note(runs if document.counts.done else f"{runs} There is no frontier before a run is measured.")

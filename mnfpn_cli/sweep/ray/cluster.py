@@ -66,7 +66,7 @@ def connected(address: str) -> Iterator[None]:
     from ray import cloudpickle
 
     with _restored_signal_handlers():
-        problem = connect(address)
+        problem = connect_ray(address)
     if problem:
         raise MnfpnError(Problem(f"`ray` {address}", problem))
     cloudpickle.register_pickle_by_value(worker)  # type: ignore[no-untyped-call]
@@ -115,7 +115,7 @@ def check_port(address: str) -> None:
         pass
 
 
-def connect(address: str) -> str:
+def connect_ray(address: str) -> str:
     """Connect this process to a cluster; return the error, or an empty text."""
     import ray
 

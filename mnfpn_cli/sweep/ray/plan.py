@@ -8,9 +8,10 @@ from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.axes import Invalid, Space
-from mnfpn_cli.space.planned import Budget, Planned, PlannedSpace, Progress, plan_runs
+from mnfpn_cli.space.planned import Budget, Planned, PlannedSpace, plan_runs
 from mnfpn_cli.sweep.ray.cluster import Node, connected, living_nodes, on_node
 from mnfpn_cli.sweep.ray.worker import prepare, problem_of
+from mnfpn_cli.text import Progress
 
 PART = 1000
 """Runs that one task plans: about a quarter of a second, of which Ray takes a few milliseconds."""

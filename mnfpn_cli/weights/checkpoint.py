@@ -17,7 +17,7 @@ from torch import Tensor
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.sources import Source
 from mnfpn_cli.text import first_line
-from mnfpn_cli.weights.header import Kind, kind_of_file, settings_in
+from mnfpn_cli.weights.header import FileKind, kind_of_file, settings_in
 
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
 """The keys under which training scripts put a state dict."""
@@ -52,7 +52,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     kind = kind_of_file(path)
     try:
-        found = load_file(path) if kind is Kind.SAFETENSORS else load_pickled(path, kind)
+        found = load_file(path) if kind is FileKind.SAFETENSORS else load_pickled(path, kind)
     except (MnfpnError, KeyboardInterrupt):
         raise
     except (SafetensorError, EOFError, zipfile.BadZipFile) as error:
@@ -70,7 +70,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise UsageError(
             Problem(str(path), f"must be a checkpoint, but torch cannot read it: {_first_line(error)}")
         ) from None
-    settings = _carried(path) if kind is Kind.SAFETENSORS else None
+    settings = _carried(path) if kind is FileKind.SAFETENSORS else None
     return Checkpoint(str(path), _without_prefix(_state_dict(path, found)), settings)
 
 
@@ -82,13 +82,13 @@ def _carried(path: Path) -> Source | None:
         return None
 
 
-def load_pickled(path: Path, kind: Kind) -> Any:
+def load_pickled(path: Path, kind: FileKind) -> Any:
     """Load a file of torch, mapped into memory where the mapping has the same contents.
 
     torch maps a storage as so many bytes from where its record begins, whatever the record is: one that is compressed,
     as after `unzip` and `zip`, or too short would be read as weights. Such files are read in full, which torch checks.
     """
-    if kind is Kind.LEGACY:
+    if kind is FileKind.LEGACY:
         return _load(path, mapped=False)
     records = stored_records(path)
     if records is None:

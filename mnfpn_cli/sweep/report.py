@@ -1,0 +1,81 @@
+"""Make the documents of `mnfpn report`: the runs of a store with their frontiers, and what a page shows besides."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from mnfpn_cli.documents.records import StatusCounts
+from mnfpn_cli.documents.report import FrontierRecord, PageDocument, ReportDocument, ReportedRun
+from mnfpn_cli.space.frontier import largest_product, measured_frontier
+from mnfpn_cli.space.planned import capacity_share
+from mnfpn_cli.space.runs import differences, name_of
+from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
+from mnfpn_cli.sweep.documents import Command, run_records
+from mnfpn_cli.sweep.drift import moved_baselines
+
+
+def report_document(
+    runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming], command: Command, output: str | None = None
+) -> ReportDocument:
+    """Make the document of a report of some runs, in the order given.
+
+    Args:
+        runs: the runs.
+        baselines: the baseline runs of the store, of which those of the runs' own sweeps count.
+        command: returns the command line that measures a run.
+        output: the file that is written in place of the tables.
+    """
+    own = {one.result.sweep for one in runs if one.result}
+    baselines = [one for one in baselines if one.sweep in own]
+    frontiers = measured_frontier(runs)
+    reported = _reported_runs(runs, baselines, command, {run.key for best in frontiers.values() for run in best})
+    by_key = {one.key: one for one in reported}
+    return ReportDocument(
+        settings=None,
+        model=None,
+        counts=StatusCounts(**Counter[str](one.status for one in runs)),
+        frontier=tuple(
+            FrontierRecord(**group._asdict(), runs=tuple(by_key[run.key] for run in best))
+            for group, best in frontiers.items()
+        ),
+        runs=reported,
+        baseline_moved=tuple(moved_baselines(baselines)),
+        output=output,
+    )
+
+
+def _reported_runs(
+    runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming], command: Command, on_frontier: set[str]
+) -> tuple[ReportedRun, ...]:
+    """Return the records of runs; ``on_frontier``: the keys of those on a frontier."""
+    records = run_records(runs, baselines, command)
+    most = largest_product([run for run in runs if run.measured] or runs)
+    return tuple(
+        ReportedRun(
+            **dict(record),
+            name=name_of(record.identity),
+            capacity_share=capacity_share(run.figures.capacity, most),
+            on_frontier=run.key in on_frontier,
+        )
+        for run, record in zip(runs, records, strict=True)
+    )
+
+
+def page_document(
+    report: ReportDocument, store: str, runs: Sequence[StoredRun], sweeps: Sequence[Sweep]
+) -> PageDocument:
+    """Make the document of a report's page.
+
+    Args:
+        report: the report.
+        store: the name of the store on the page.
+        runs: the runs of the report.
+        sweeps: their sweeps.
+    """
+    differing = differences([run.planned.run for run in runs])
+    return PageDocument(
+        **dict(report),
+        store=store,
+        sweeps=tuple(sweep.record for sweep in sweeps),
+        differences={key: tuple(dict.fromkeys(words)) for key, words in differing.items()},
+        measurements={run.key: run.measured for run in runs if run.measured},
+    )

@@ -1,0 +1,104 @@
+"""What `mnfpn report` draws follows from its documents alone: read back from JSON, they give the same."""
+
+import ast
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mnfpn_cli.cli.command_lines import SWEEP
+from mnfpn_cli.cli.words import as_options
+from mnfpn_cli.documents.base import to_json
+from mnfpn_cli.documents.report import PageDocument, ReportDocument
+from mnfpn_cli.report.figures.frontier import frontier_figure
+from mnfpn_cli.report.figures.sizes import sizes_figure
+from mnfpn_cli.report.page.content import page_content
+from mnfpn_cli.report.page.data import page_data
+from mnfpn_cli.report.page.page import report_page
+from mnfpn_cli.report.terminal.frontier import frontier_report
+from mnfpn_cli.report.terminal.plain import as_text
+from tests.needs import needs
+from tests.report.pages import MADE, read
+from tests.report.stores import EAGER, SAMPLE, SMALL, Made, make_store
+
+DRIFTING = [(0, 0.01), (30, 0.012)]
+SEVERAL = (
+    *SAMPLE,
+    Made(1.0, SMALL, replace(EAGER, train=True), 0.05, worker="there"),
+    Made(0.5, SMALL, replace(EAGER, batch=8), 0.05, samples=5),
+)
+"""Runs with several frontiers, on two workers, one of them with too few samples for an interval."""
+
+REPORT = Path(__file__).parent.parent.parent / "mnfpn_cli" / "report"
+DRAWING = (REPORT / "terminal" / "frontier.py", *(REPORT / "figures").glob("*.py"), *(REPORT / "page").glob("*.py"))
+
+runs = pytest.mark.parametrize("runs", [(), SAMPLE[7:], SEVERAL], ids=["none", "not measured", "several"])
+
+
+def page_of_runs(folder: Path, runs: tuple[Made, ...]) -> PageDocument:
+    """The report of made-up runs, whose baseline run moved, as its page takes it."""
+    return read(make_store(folder / "runs.db", runs, DRIFTING if runs else ()))
+
+
+def printed_and_read(page: PageDocument) -> ReportDocument:
+    """The document of `mnfpn report --json`, without what the page has besides, read back from its JSON."""
+    printed = ReportDocument(**{key: value for key, value in page if key in ReportDocument.model_fields})
+    return ReportDocument.model_validate_json(to_json(printed))
+
+
+@runs
+def test_the_terminal_is_drawn_from_the_document_that_is_printed(tmp_path: Path, runs: tuple[Made, ...]) -> None:
+    """That of `mnfpn report --json`: it needs nothing of a page's."""
+    page = page_of_runs(tmp_path, runs)
+    again = printed_and_read(page)
+    assert as_text(frontier_report(again, SWEEP)) == as_text(frontier_report(page, SWEEP))
+
+
+@needs("plotly")
+@pytest.mark.parametrize("figure", [frontier_figure, sizes_figure])
+def test_plots_are_drawn_from_the_document_that_is_printed(
+    tmp_path: Path, figure: Callable[[ReportDocument], object]
+) -> None:
+    """Points, intervals, lines and legends."""
+    page = page_of_runs(tmp_path, SEVERAL)
+    assert figure(printed_and_read(page)) == figure(page)
+    assert figure(page) != figure(read(make_store(tmp_path / "few.db", SEVERAL[:4])))
+
+
+@needs("plotly", "jinja2")
+@runs
+def test_the_page_is_drawn_from_its_document(tmp_path: Path, runs: tuple[Made, ...]) -> None:
+    """Its texts, the data of its script, and so all of it."""
+    page = page_of_runs(tmp_path, runs)
+    again = PageDocument.model_validate_json(to_json(page))
+    assert page_content(again) == page_content(page)
+    assert page_data(again, as_options) == page_data(page, as_options)
+    assert report_page(again, as_options, MADE) == report_page(page, as_options, MADE)
+
+
+def test_a_page_lists_the_settings_that_were_asked_for(tmp_path: Path) -> None:
+    """Not the threads that measured runs had: pending runs have none yet, and that is no difference of the sweep."""
+    page = page_of_runs(tmp_path, SAMPLE)
+    assert {one.threads for one in page.runs} == {2, None}
+    assert page.differences == {
+        "width_mult": ("0.35", "0.5", "1.0"),
+        "size": ("64x64", "128x128"),
+        "runtime": ("channels-last", "eager"),
+    }
+
+
+@pytest.mark.parametrize("file", DRAWING, ids=lambda file: file.relative_to(REPORT).as_posix())
+def test_what_draws_does_not_know_stores(file: Path) -> None:
+    """It imports neither `store` nor `sweep`, not for types either."""
+    rooms = {name.split(".")[1] for name in imported(file) if name.startswith("mnfpn_cli.")}
+    assert not rooms & {"store", "sweep"}
+
+
+def imported(file: Path) -> Iterator[str]:
+    """Yield the names of the modules that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
