@@ -24,7 +24,7 @@ from tests.conftest import Mnfpn
 from tests.report.stores import CHANNELS_LAST, EAGER, LARGE, SAMPLE, SMALL, Made, make_store
 
 SPACE = ("sweep", "--width-mult", "0.5,1.0", "--size", "64,96", "--runtime", "all", "--device", "cpu")
-OPTIONS = (*SAMPLE[:8], Made(0.5, LARGE, EAGER, reason="two\nlines"))
+ENDED = (*SAMPLE[:8], Made(0.5, LARGE, EAGER, reason="two\nlines"))
 """Runs that are done or failed, none of them pending."""
 
 
@@ -59,7 +59,7 @@ def check_follows(mnfpn: Mnfpn, words: Sequence[str]) -> str:
 @pytest.fixture
 def store(tmp_path: Path) -> str:
     """A store whose runs were measured or failed, on a machine that became slower."""
-    return str(make_store(tmp_path / "runs.db", OPTIONS, [(0, 0.01), (30, 0.012)]))
+    return str(make_store(tmp_path / "runs.db", ENDED, [(0, 0.01), (30, 0.012)]))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_measured_sweep(mnfpn: Mnfpn, store: str) -> None:
 
 def test_listed_runs(mnfpn: Mnfpn, store: str) -> None:
     """All of them, those within a limit, and those of a status; also where there is none."""
-    assert f"{len(OPTIONS)} runs in '{store}'" in check_follows(mnfpn, ("runs", "list", "--store", store))
+    assert f"{len(ENDED)} runs in '{store}'" in check_follows(mnfpn, ("runs", "list", "--store", store))
     assert "7 more: --limit 9, or --json" in check_follows(mnfpn, ("runs", "list", "--store", store, "--limit", "2"))
     assert "two / lines" in check_follows(mnfpn, ("runs", "list", "--store", store, "--status", "failed"))
     none = check_follows(mnfpn, ("runs", "list", "--store", store, "--status", "pending"))
