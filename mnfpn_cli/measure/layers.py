@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from mnfpn_cli.devices.clocks import Marks
-from mnfpn_cli.plan.roofline import LayerWork, Row, part_of
+from mnfpn_cli.plan.roofline import LayerWork, Row, network_part
 
 REST = "rest"
 """The part of the time outside all layers: what the network itself computes, next to nothing, and the hooks' time."""
@@ -119,7 +119,7 @@ class _Recorder:
             self._parts[work.path].append(work.part)
         for path in list(self._parts):
             container = ".".join(path.split(".")[: 2 if path.startswith("stages.") else 1])
-            self._parts.setdefault(container, [part_of(container)])
+            self._parts.setdefault(container, [network_part(container)])
         self._calls = Counter[str]()
         self._open: list[Row] = [("", REST)]
         self._owners: list[Row] = []

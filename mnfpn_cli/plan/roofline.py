@@ -90,7 +90,7 @@ def network_work(plan: NetworkPlan, input: NetworkInput, item_bytes: int) -> tup
     return tuple(found.values())
 
 
-def part_of(path: str) -> str:
+def network_part(path: str) -> str:
     """The part of the network that a module or its own computation belongs to, by its path."""
     names = path.split(".")
     match names:
@@ -111,7 +111,7 @@ def part_of(path: str) -> str:
 def _part(path: str, shared: list[str]) -> str:
     """The part of a call; ``shared`` begins with the level that a smoothing shared by all is called for."""
     of_all = f"pyramid.smooth.{SHARED}"
-    return part_of(path.replace(of_all, f"pyramid.smooth.{shared[0]}") if path.startswith(of_all) else path)
+    return network_part(path.replace(of_all, f"pyramid.smooth.{shared[0]}") if path.startswith(of_all) else path)
 
 
 def _moved(step: Step) -> _Moved:
