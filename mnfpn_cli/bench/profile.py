@@ -16,8 +16,7 @@ from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.layers import LayerTimes, time_layers
 from mnfpn_cli.measure.peaks import measure_peaks
 from mnfpn_cli.plan.advice import Advice, best_advice
-from mnfpn_cli.plan.roofline import LayerWork, Peaks, Roofline, network_work, roofline
-from mnfpn_cli.plan.roofline import Row as LayerRow
+from mnfpn_cli.plan.roofline import LayerId, LayerWork, Peaks, Roofline, network_work, roofline
 from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.execution import LAYERED
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput
@@ -54,7 +53,7 @@ def _profile(group: Group, run: MeasuredRun, progress: Progress) -> ProfiledRun:
         floors = roofline(works, peaks(group.device, case.dtype, torch.get_num_threads()))
     advice = None
     if times and not run.launch_bound:  # a pass that waits for the host is not faster with less work for the GPU
-        advice = best_advice(origin.settings, works, group.input, item_bytes, times.by_row)
+        advice = best_advice(origin.settings, works, group.input, item_bytes, times.by_id)
     return ProfiledRun(run.key, profile_record(works, run.latency.median, times, floors, advice, run.launch_bound))
 
 
@@ -140,13 +139,13 @@ class _Sum:
         )
 
 
-def _by_layer(works: Sequence[LayerWork], times: LayerTimes | None, roof: Roofline | None) -> dict[LayerRow, _Sum]:
+def _by_layer(works: Sequence[LayerWork], times: LayerTimes | None, roof: Roofline | None) -> dict[LayerId, _Sum]:
     """Return the sums by layer, first those with work in the order in which they run, then containers."""
-    layers = {work.row: _Sum(macs=work.macs, bytes=work.bytes) for work in works}
+    layers = {work.id: _Sum(macs=work.macs, bytes=work.bytes) for work in works}
     for floor in roof.floors if roof else ():
-        layers[floor.row].bounds[floor.kind] = floor.seconds
+        layers[floor.id].bounds[floor.kind] = floor.seconds
     for time in times.rows if times else ():
-        layers.setdefault(time.row, _Sum()).seconds = time.seconds
+        layers.setdefault(time.id, _Sum()).seconds = time.seconds
     return layers
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.plan.levels import network_input, plan_levels, resolve
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.plan.roofline import LayerWork, Row, network_work
+from mnfpn_cli.plan.roofline import LayerId, LayerWork, network_work
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead, NetworkSettings, PyramidSettings
 from mnfpn_cli.settings.overrides import parse_override
@@ -32,12 +32,12 @@ class TimeModel:
     operation. What a container computes beside its layers scales with the bytes of its part.
     """
 
-    def __init__(self, works: Sequence[LayerWork], seconds: Mapping[Row, float]) -> None:
+    def __init__(self, works: Sequence[LayerWork], seconds: Mapping[LayerId, float]) -> None:
         self._seconds = dict(seconds)
-        self._works = {work.row: work for work in works}
+        self._works = {work.id: work for work in works}
         self.total = sum(seconds.values())
         self._rate = self._best_rate()
-        self._call = min((self._seconds[work.row] for work in works if work.macs), default=0.0)
+        self._call = min((self._seconds[work.id] for work in works if work.macs), default=0.0)
         self._per_byte = {
             operation: self._beyond([work for work in works if work.operation == operation])
             for operation in {work.operation for work in works}
@@ -60,11 +60,11 @@ class TimeModel:
 
     def changed(self, works: Sequence[LayerWork]) -> int:
         """How many layers of the measured network are gone, or have other work."""
-        now = {work.row: work for work in works}
-        return sum(now.get(work.row) != work for work in self._works.values())
+        now = {work.id: work for work in works}
+        return sum(now.get(work.id) != work for work in self._works.values())
 
     def _estimate(self, work: LayerWork) -> float:
-        before = self._works.get(work.row)
+        before = self._works.get(work.id)
         if before is None or before.operation != work.operation:
             per_byte = self._per_byte.get(work.operation, self._per_byte_of_all)
             return self._call + self._compute(work) + per_byte * work.bytes
@@ -74,7 +74,7 @@ class TimeModel:
 
     def _parted(self, work: LayerWork) -> tuple[float, float, float]:
         """The seconds of a measured layer: of its call, of its MACs, and beyond those."""
-        seconds = self._seconds[work.row]
+        seconds = self._seconds[work.id]
         call = min(seconds, self._call)
         compute = min(seconds - call, self._compute(work))
         return call, compute, seconds - call - compute
@@ -134,7 +134,7 @@ def best_advice(
     works: Sequence[LayerWork],
     input: NetworkInput,
     item_bytes: int,
-    seconds: Mapping[Row, float],
+    seconds: Mapping[LayerId, float],
 ) -> Advice | None:
     """Find the change that helps the slowest part, or else the next slowest; None where no change helps.
 

@@ -26,7 +26,7 @@ Operation = Literal["conv", "pointwise", "depthwise", "dense", "move"]
 """What a layer does: a convolution over several cells, over one, or channel by channel; a dense layer; or it only moves
 a map: it adds, resizes, joins or pools."""
 
-Row = tuple[str, str]
+LayerId = tuple[str, str]
 """The path and the part of a layer, or of a container that computes something beside its layers: unique together."""
 
 
@@ -51,7 +51,7 @@ class LayerWork:
     bytes: int
 
     @property
-    def row(self) -> Row:
+    def id(self) -> LayerId:
         """The path and the part."""
         return self.path, self.part
 
@@ -74,7 +74,7 @@ def network_work(plan: NetworkPlan, input: NetworkInput, item_bytes: int) -> tup
     """
     shared = [level.name for level in plan.pyramid.levels if level.smooth] if plan.pyramid else []
     calls = Counter[str]()
-    found: dict[Row, LayerWork] = {}
+    found: dict[LayerId, LayerWork] = {}
     for step in walk(plan, input.size).steps:
         if isinstance(step, ReluStep):
             continue
@@ -158,7 +158,7 @@ class LayerFloor:
     kind: Bound
 
     @property
-    def row(self) -> Row:
+    def id(self) -> LayerId:
         """The path and the part."""
         return self.path, self.part
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from mnfpn_cli.plan.advice import Advice, TimeModel, best_advice
 from mnfpn_cli.plan.levels import network_input, resolve
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.plan.roofline import LayerWork, Row, network_work
+from mnfpn_cli.plan.roofline import LayerId, LayerWork, network_work
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
@@ -37,12 +37,12 @@ def law(work: LayerWork) -> float:
     return work.macs / RATE + (0.0 if work.operation == "conv" else work.bytes * SECONDS_PER_BYTE)
 
 
-def times(settings: NetworkSettings, size: Size = SIZE) -> dict[Row, float]:
+def times(settings: NetworkSettings, size: Size = SIZE) -> dict[LayerId, float]:
     """The times of the layers by that law."""
-    return {work.row: law(work) for work in works_of(settings, size)}
+    return {work.id: law(work) for work in works_of(settings, size)}
 
 
-def advise(settings: NetworkSettings, seconds: dict[Row, float] | None = None, size: Size = SIZE) -> Advice | None:
+def advise(settings: NetworkSettings, seconds: dict[LayerId, float] | None = None, size: Size = SIZE) -> Advice | None:
     """The advice for a network on one image, by the law or by other times."""
     works = works_of(settings, size)
     return best_advice(settings, works, network_input(settings, size), 4, seconds or times(settings, size))
@@ -62,7 +62,7 @@ def test_estimates_are_close_where_times_follow_the_law(override: str) -> None:
 def test_where_calls_take_all_the_time_only_fewer_layers_help() -> None:
     """As on a GPU with one small image: half the channels make no difference there."""
     before = works_of(NetworkSettings())
-    seconds = {work.row: 1e-5 for work in before if work.macs} | {work.row: 0.0 for work in before if not work.macs}
+    seconds = {work.id: 1e-5 for work in before if work.macs} | {work.id: 0.0 for work in before if not work.macs}
     for override in ("width_mult=0.5", "pyramid.levels=p3-p5"):
         after = works_of(preset("mobilenetv2-fpn", override))
         layers = sum(work.macs > 0 for work in after)
@@ -171,7 +171,7 @@ def test_whatever_is_advised_is_a_faster_network(case: tuple[NetworkSettings, Si
     settings, size = case
     works = works_of(settings, size)
     spent = data.draw(st.lists(st.floats(1e-6, 1.0), min_size=len(works), max_size=len(works)))
-    seconds = {work.row: time for work, time in zip(works, spent, strict=True)}
+    seconds = {work.id: time for work, time in zip(works, spent, strict=True)}
     advice = advise(settings, seconds, size)
     if advice:
         overrides = advice.option.removeprefix("--set ").split(" --set ")

@@ -38,7 +38,7 @@ def test_the_macs_are_those_of_the_cost_for_each_image(case: tuple[NetworkSettin
     plan = plan_network(settings)
     works = network_work(plan, network_input(settings, size, batch), 4)
     assert sum(work.macs for work in works) == batch * network_cost(plan, size).total.macs
-    assert len({work.row for work in works}) == len(works)
+    assert len({work.id for work in works}) == len(works)
     planned = [step for step in walk(plan, size).steps if not isinstance(step, ReluStep)]
     paths = {"pyramid" if isinstance(step, ResizeStep) else step.path for step in planned}
     assert paths <= {work.path for work in works}
@@ -71,7 +71,7 @@ def test_the_bytes_are_what_the_real_modules_read_and_write(case: tuple[NetworkS
 
 def test_an_addition_reads_two_maps_and_writes_one_and_a_resize_reads_and_writes() -> None:
     """A residual goes by its block, the top-down path by the pyramid; half the bytes an element, half the bytes."""
-    works = {work.row: work for work in work_of("mobilenetv2-fpn", batch=2)}
+    works = {work.id: work for work in work_of("mobilenetv2-fpn", batch=2)}
     assert works["stages.1.1", "stages.1"].bytes == 2 * 4 * 3 * 24 * 16 * 24
     cells = [2 * 3, 4 * 6, 8 * 12, 16 * 24]
     resized = sum(coarse + fine for coarse, fine in pairwise(cells))

@@ -30,7 +30,7 @@ SECONDS = (0.002, 0.008, 0.002, 0.004, 0.018)
 TIMES = LayerTimes(
     (
         LayerTime("", "rest", 0.001),
-        *(LayerTime(*work.row, time) for work, time in zip(WORKS, SECONDS, strict=True)),
+        *(LayerTime(*work.id, time) for work, time in zip(WORKS, SECONDS, strict=True)),
     ),
     marked=0.0360,
     undisturbed=0.0352,
@@ -156,7 +156,7 @@ def test_the_table_fits_eighty_columns(name: str) -> None:
     size = parse_size(DEFAULT_SIZE)
     settings = resolve([read_preset(name)]).at(size)
     works = network_work(plan_network(settings), network_input(settings, size), 4)
-    times = LayerTimes(tuple(LayerTime(*work.row, 0.1234) for work in works), 1.0, 1.0)
+    times = LayerTimes(tuple(LayerTime(*work.id, 0.1234) for work in works), 1.0, 1.0)
     made = layers_tables("", profile_record(works, 1.0, times, roofline(works, Peaks(123e9, 12e9))))[0]
     assert least_width(made) <= 80  # type: ignore[arg-type]
 
