@@ -22,7 +22,7 @@ from mnfpn_cli.plan.steps import (
 )
 from mnfpn_cli.settings.input import NetworkInput
 
-Operation = Literal["conv", "pointwise", "depthwise", "dense", "move"]
+LayerOperation = Literal["conv", "pointwise", "depthwise", "dense", "move"]
 """What a layer does: a convolution over several cells, over one, or channel by channel; a dense layer; or it only moves
 a map: it adds, resizes, joins or pools."""
 
@@ -46,7 +46,7 @@ class LayerWork:
 
     path: str
     part: str
-    operation: Operation
+    operation: LayerOperation
     macs: int
     bytes: int
 
@@ -60,7 +60,7 @@ class _Moved(NamedTuple):
     """A layer's work on one image, in elements; weights are read once for the whole batch."""
 
     path: str
-    operation: Operation
+    operation: LayerOperation
     macs: int
     elements: int
     weights: int = 0
@@ -132,7 +132,7 @@ def _moved(step: Step) -> _Moved:
     return _Moved(step.path, "move", 0, (3 if isinstance(step, AddStep) else 2) * step.makes)
 
 
-def _operation(conv: ConvPlan) -> Operation:
+def _operation(conv: ConvPlan) -> LayerOperation:
     if conv.groups > 1:
         return "depthwise"
     return "pointwise" if conv.kernel == 1 else "conv"
