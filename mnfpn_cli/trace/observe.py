@@ -68,7 +68,7 @@ class Operation:
         return prod(self.output)
 
 
-Event = ModuleCall | Operation
+TraceEvent = ModuleCall | Operation
 
 
 class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -94,7 +94,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, on_meta: bool) -> None:
         """Record nothing yet. ``on_meta``: replace real tensors by empty ones on the meta device."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self.events: list[Event] = []
+        self.events: list[TraceEvent] = []
         self.used: dict[int, Tensor] = {}
         self.met: set[int] = set()
         self.live = LiveStorages()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from mnfpn_cli.external.guard import ModelError, external_code
-from mnfpn_cli.trace.observe import Event, Observer, Shape, named_tensors
+from mnfpn_cli.trace.observe import Observer, Shape, TraceEvent, named_tensors
 from mnfpn_cli.trace.storages import restore_modules, storage_key
 
 Mode = Literal["meta", "fake", "real"]
@@ -48,7 +48,7 @@ class Pass:
     """
 
     mode: Mode
-    events: tuple[Event, ...]
+    events: tuple[TraceEvent, ...]
     used: dict[int, Tensor]
     returned: str
     outputs: tuple[tuple[str, Shape, int], ...]
