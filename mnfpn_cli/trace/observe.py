@@ -16,7 +16,7 @@ from mnfpn_cli.trace.meta import run_on_meta
 from mnfpn_cli.trace.operations import OPERATIONS, Kind, bias_elements, check_channels, check_not_empty, macs_of
 from mnfpn_cli.trace.storages import LiveStorages, is_alias, storage_key
 
-Shape = tuple[int, ...]
+TensorShape = tuple[int, ...]
 
 aten = torch.ops.aten
 
@@ -34,8 +34,8 @@ class ModuleCall:
 
     module: nn.Module
     caller: nn.Module | None
-    inputs: tuple[Shape, ...]
-    outputs: tuple[Shape, ...] = ()
+    inputs: tuple[TensorShape, ...]
+    outputs: tuple[TensorShape, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Operation:
     name: str
     kernel: str
     inside: nn.Module
-    output: Shape
+    output: TensorShape
     macs: int
     bias: int
     read: int
@@ -252,6 +252,6 @@ def named_tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
         yield from named_tensors(item, f"{name}.{key}" if name else str(key))
 
 
-def shapes_of(value: Any) -> tuple[Shape, ...]:
+def shapes_of(value: Any) -> tuple[TensorShape, ...]:
     """Return the shapes of all tensors in a value."""
     return tuple(tuple(tensor.shape) for _, tensor in named_tensors(value))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from mnfpn_cli.external.guard import ModelError, external_code
-from mnfpn_cli.trace.observe import Observer, Shape, TraceEvent, named_tensors
+from mnfpn_cli.trace.observe import Observer, TensorShape, TraceEvent, named_tensors
 from mnfpn_cli.trace.storages import restore_modules, storage_key
 
 Mode = Literal["meta", "fake", "real"]
@@ -26,7 +26,7 @@ MODES: tuple[Mode, ...] = ("meta", "fake", "real")
 class Input:
     """The shape and dtype of a tensor that a network takes; where ``dtype`` is None, the dtype of its parameters."""
 
-    shape: Shape
+    shape: TensorShape
     dtype: torch.dtype | None = None
 
 
@@ -51,7 +51,7 @@ class Pass:
     events: tuple[TraceEvent, ...]
     used: dict[int, Tensor]
     returned: str
-    outputs: tuple[tuple[str, Shape, int], ...]
+    outputs: tuple[tuple[str, TensorShape, int], ...]
     peak_bytes: int
     met: frozenset[int]
     reached: frozenset[int] | None
