@@ -13,7 +13,14 @@ from torch.nn.modules import module as module_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnfpn_cli.trace.meta import run_on_meta
-from mnfpn_cli.trace.operations import OPERATIONS, Kind, bias_elements, check_channels, check_not_empty, macs_of
+from mnfpn_cli.trace.operations import (
+    OPERATIONS,
+    OperationKind,
+    bias_elements,
+    check_channels,
+    check_not_empty,
+    macs_of,
+)
 from mnfpn_cli.trace.storages import LiveStorages, is_alias, storage_key
 
 TensorShape = tuple[int, ...]
@@ -53,7 +60,7 @@ class Operation:
         read: elements of the first tensor that it was given.
     """
 
-    kind: Kind
+    kind: OperationKind
     name: str
     kernel: str
     inside: nn.Module

@@ -7,11 +7,11 @@ from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
 
-Kind = Literal[
+OperationKind = Literal[
     "convolution", "dense", "batch_norm", "norm", "activation", "resize", "addition", "product", "pooling", "copy"
 ]
 
-_NAMES: dict[Kind, str] = {
+_NAMES: dict[OperationKind, str] = {
     "convolution": "convolution conv_transpose2d",
     "dense": "addmm mm bmm baddbmm _scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention "
     "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention",
@@ -44,7 +44,7 @@ _SHORT = {
 }
 
 
-def _short(name: str, kind: Kind) -> str:
+def _short(name: str, kind: OperationKind) -> str:
     """Return the common name of an operation."""
     if kind == "resize":
         return "resize"
@@ -54,7 +54,7 @@ def _short(name: str, kind: Kind) -> str:
     return _SHORT.get(plain, plain.removeprefix("_").removeprefix("safe_").removesuffix("_with_indices"))
 
 
-OPERATIONS: dict[Any, tuple[Kind, str]] = {
+OPERATIONS: dict[Any, tuple[OperationKind, str]] = {
     getattr(aten, name): (kind, _short(name, kind))
     for kind, names in _NAMES.items()
     for name in names.split()
@@ -95,11 +95,11 @@ def check_channels(packet: Any, args: tuple[Any, ...]) -> None:
         raise RuntimeError(f"the input of a convolution must have {channels} channels, got shape {tuple(x.shape)}")
 
 
-WINDOWED: tuple[Kind, ...] = ("convolution", "pooling", "resize")
+WINDOWED: tuple[OperationKind, ...] = ("convolution", "pooling", "resize")
 """Work on windows of a map: torch refuses it where no window fits."""
 
 
-def check_not_empty(kind: Kind, name: str, output: tuple[int, ...], args: tuple[Any, ...]) -> None:
+def check_not_empty(kind: OperationKind, name: str, output: tuple[int, ...], args: tuple[Any, ...]) -> None:
     """Check that an operation on windows of a map has an output, as torch does only on real tensors.
 
     Raises:
