@@ -41,7 +41,7 @@ def strides(settings: NetworkSettings) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Levels:
+class ChosenLevels:
     """The levels of a pyramid by name, finest first, and the stages that they need.
 
     Attributes:
@@ -66,7 +66,7 @@ class Levels:
         return self.tapped + self.extra + self.top
 
 
-def plan_levels(settings: NetworkSettings) -> Levels:
+def plan_levels(settings: NetworkSettings) -> ChosenLevels:
     """Choose the levels of the pyramid, and the stage of each.
 
     Raises:
@@ -77,7 +77,7 @@ def plan_levels(settings: NetworkSettings) -> Levels:
 
 # The networks of a sweep have few different strides and pyramids.
 @lru_cache(maxsize=256)
-def _plan_levels(strides: tuple[int, ...], pyramid: PyramidSettings | None) -> Levels:
+def _plan_levels(strides: tuple[int, ...], pyramid: PyramidSettings | None) -> ChosenLevels:
     tapped, extra, top = tuple[str, ...](), tuple[str, ...](), tuple[str, ...]()
     taps, last_stage = _taps(strides, pyramid), len(strides) - 1
     if pyramid:
@@ -88,7 +88,7 @@ def _plan_levels(strides: tuple[int, ...], pyramid: PyramidSettings | None) -> L
             top = ("top",)
         else:
             last_stage = taps[tapped[-1]]
-    return Levels(taps, tapped, extra, top, last_stage, 2 << strides[: last_stage + 1].count(2))
+    return ChosenLevels(taps, tapped, extra, top, last_stage, 2 << strides[: last_stage + 1].count(2))
 
 
 def _taps(strides: Sequence[int], pyramid: PyramidSettings | None) -> dict[str, int]:
@@ -157,7 +157,7 @@ class Outline(NamedTuple):
     """Scaled channels and levels: all layers follow from them and the settings."""
 
     widths: Widths
-    levels: Levels
+    levels: ChosenLevels
 
 
 def plan_outline(settings: NetworkSettings) -> Outline:

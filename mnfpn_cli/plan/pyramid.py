@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.layers import ConvPlan, halved
-from mnfpn_cli.plan.levels import Levels, level_stride
+from mnfpn_cli.plan.levels import ChosenLevels, level_stride
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import Merge, PyramidSettings, Upsample
 
@@ -91,7 +91,7 @@ class PyramidPlan:
         return SHARED if self.smooth_shared else level.name
 
 
-def plan_pyramid(chosen: Levels, pyramid: PyramidSettings, backbone: BackbonePlan) -> PyramidPlan:
+def plan_pyramid(chosen: ChosenLevels, pyramid: PyramidSettings, backbone: BackbonePlan) -> PyramidPlan:
     """Plan the pyramid on the levels that the settings choose."""
     levels = _plan_levels(chosen, pyramid, backbone)
     extra_stage = levels[-1].stage if pyramid.extra_from == "tap" else None
@@ -112,7 +112,7 @@ def plan_pyramid(chosen: Levels, pyramid: PyramidSettings, backbone: BackbonePla
     )
 
 
-def _plan_levels(chosen: Levels, pyramid: PyramidSettings, backbone: BackbonePlan) -> tuple[LevelPlan, ...]:
+def _plan_levels(chosen: ChosenLevels, pyramid: PyramidSettings, backbone: BackbonePlan) -> tuple[LevelPlan, ...]:
     on_stages: list[tuple[str, int | None, int]] = [
         (name, level_stride(name), chosen.taps[name]) for name in chosen.tapped
     ]
