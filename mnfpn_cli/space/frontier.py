@@ -31,7 +31,7 @@ class MaybeMeasured(Protocol):
         """The median time of a pass in seconds; None where it was not measured."""
 
 
-M = TypeVar("M", bound=MaybeMeasured)
+RunT = TypeVar("RunT", bound=MaybeMeasured)
 
 
 class TimingGroup(NamedTuple):
@@ -63,12 +63,12 @@ def planned_frontier(runs: Iterable[Planned]) -> list[Planned]:
     return pareto(runs, lambda run: run.figures.macs, lambda run: run.figures.capacity.product)
 
 
-def measured_frontier(runs: Iterable[M]) -> dict[TimingGroup, list[M]]:
+def measured_frontier(runs: Iterable[RunT]) -> dict[TimingGroup, list[RunT]]:
     """Return the frontier of capacity over measured latency in each timing group, the fastest run first.
 
     Runs that were not measured are left out.
     """
-    groups = defaultdict[TimingGroup, list[tuple[float, M]]](list)
+    groups = defaultdict[TimingGroup, list[tuple[float, RunT]]](list)
     for run in runs:
         if run.latency_s is not None:
             groups[timing_group(run)].append((run.latency_s, run))
