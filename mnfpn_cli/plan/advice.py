@@ -99,7 +99,7 @@ def _bytes_by_part(works: Iterable[LayerWork]) -> defaultdict[str, int]:
     return parts
 
 
-LEAST_SHARE = 0.05
+LEAST_PART_SHARE = 0.05
 """The share of the time from which on a part is worth advice."""
 LEAST_SPEEDUP = 1.05
 LEAST_RELIEF = 0.25
@@ -159,7 +159,7 @@ def best_advice(
     ]
     changes = [change for change in changes if model.total >= LEAST_SPEEDUP * change.seconds]
     for part, time in sorted(parts.items(), key=lambda item: -item[1]):
-        if time < LEAST_SHARE * model.total:
+        if time < LEAST_PART_SHARE * model.total:
             break
         helping = [change for change in changes if change.parts.get(part, 0.0) <= (1 - LEAST_RELIEF) * time]
         if helping:
