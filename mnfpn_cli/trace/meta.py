@@ -16,7 +16,7 @@ aten = torch.ops.aten
 
 def run_on_meta(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Return the empty result of an operation on meta tensors; ``NotImplemented`` where torch has to run it."""
-    rule = RULES.get(func)
+    rule = SHAPE_RULES.get(func)
     if rule is None or kwargs or not _on_meta(args[0]):
         return NotImplemented
     return rule(*args)
@@ -92,7 +92,7 @@ def _relu(x: Tensor) -> Tensor:
     return x.new_empty(x.shape)
 
 
-RULES: dict[Any, Callable[..., Any]] = {
+SHAPE_RULES: dict[Any, Callable[..., Any]] = {
     aten.convolution.default: _convolution,
     aten.native_batch_norm.default: _batch_norm,
     aten.hardtanh_.default: _in_place,
@@ -126,6 +126,6 @@ class WithoutArithmetic(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run one operation of torch, or return an empty tensor of its shape."""
-        rule = None if kwargs else RULES.get(func)
+        rule = None if kwargs else SHAPE_RULES.get(func)
         result = rule(*args) if rule else NotImplemented
         return func(*args, **(kwargs or {})) if result is NotImplemented else result
