@@ -108,7 +108,7 @@ RUN_KEYS = frozenset(("size", "batch", "runtime", "device", "dtype", "threads", 
 """The keys of a run that are not keys of its network's settings."""
 
 
-def differences(runs: Sequence[Run]) -> dict[str, list[str]]:
+def differing_values(runs: Sequence[Run]) -> dict[str, list[str]]:
     """Return the keys whose values differ between runs, in the order of the settings, with each run's value as text."""
     columns = [_words(run) for run in runs]
     keys = dict.fromkeys(key for column in columns for key in column)
@@ -125,7 +125,7 @@ def identifying_columns(runs: Sequence[Run], apart: Collection[str] = ()) -> dic
 
     ``apart`` are keys to leave out.
     """
-    columns = {key: words for key, words in differences(runs).items() if key not in apart}
+    columns = {key: words for key, words in differing_values(runs).items() if key not in apart}
     if columns.keys() - RUN_KEYS and (presets := _presets_of(runs)):
         columns = {"preset": presets, **{key: words for key, words in columns.items() if key in RUN_KEYS}}
     if columns or not runs:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.report.units import count, size_in_bytes
-from mnfpn_cli.space.runs import differences
+from mnfpn_cli.space.runs import differing_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,7 +73,7 @@ class Content:
 def page_content(points: Points) -> Content:
     """Return the values of the template for a store."""
     statuses = {status: points.count(status) for status in ("done", "failed", "pending")}
-    axes = differences([one.stored.planned.run for one in points.all])
+    axes = differing_values([one.stored.planned.run for one in points.all])
     return Content(
         runs=len(points.all),
         statuses={status: number for status, number in statuses.items() if number},
