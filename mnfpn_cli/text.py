@@ -1,4 +1,4 @@
-"""Text of messages: per cent, options, escapes of control characters, and the nearest name for a misspelt one."""
+"""Text of messages: per cent, escapes of control characters, and the nearest name for a misspelt one."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -19,16 +19,6 @@ SHORTEST_BEGINNING = 3
 def percent(share: float, digits: str = ".1f") -> str:
     """Return a share in per cent, as ``83.1 %``; ``digits`` is a format of Python, as ``+.0f``."""
     return f"{100 * share:{digits}} %"
-
-
-def as_option(parameter: str) -> str:
-    """Return a parameter as an option of the command line, with dashes. Messages have it in backquotes instead."""
-    return f"--{parameter.replace('_', '-')}"
-
-
-def as_arguments(parameters: Iterable[Parameter]) -> list[str]:
-    """Return the command-line arguments of parameters."""
-    return [text for name, value in parameters for text in (as_option(name), value) if text]
 
 
 def strip_colours(text: str) -> str:

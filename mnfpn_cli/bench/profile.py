@@ -105,7 +105,7 @@ def profile_record(
         undisturbed_s=times.undisturbed if times else None,
         launch_bound=launch_bound,
         roofline=reached,
-        advice=AdviceRecord(**asdict(advice), sentence=advice_sentence(advice)) if advice else None,
+        advice=advice_record(advice) if advice else None,
         parts=tuple(total.record(part, times is not None, roof is not None) for part, total in parts.items()),
         layers=tuple(
             LayerTimeRecord(path=path, **layer.record(part, times is not None, roof is not None).model_dump())
@@ -161,9 +161,16 @@ BEGINNINGS = {
 """The beginning of a sentence about a part, by the first word of its name; stages are not listed."""
 
 
-def advice_sentence(advice: Advice) -> str:
-    """Return a sentence, without full stop, on the part that takes most of the time and the option that helps."""
+def advice_record(advice: Advice) -> AdviceRecord:
+    """Make the record of advice; its option and its sentence name the parameter `set` in backquotes."""
     kind, _, which = advice.part.partition(" ")
     takes = BEGINNINGS.get(kind, "stage {} takes").format(which or advice.part)
-    share, times = percent(advice.share, ".0f"), f"{advice.speedup:.1f} ×"
-    return f"{takes} {share} of the time: `{advice.option}` would make the network about {times} faster"
+    option = " ".join(f"`set` {override}" for override in advice.overrides)
+    return AdviceRecord(
+        part=advice.part,
+        share=advice.share,
+        option=option,
+        speedup=advice.speedup,
+        sentence=f"{takes} {percent(advice.share, '.0f')} of the time: "
+        f"{option} would make the network about {advice.speedup:.1f} × faster",
+    )
