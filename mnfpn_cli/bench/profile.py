@@ -143,7 +143,7 @@ def _by_layer(works: Sequence[LayerWork], times: LayerTimes | None, roof: Roofli
     """Return the sums by layer, first those with work in the order in which they run, then containers."""
     layers = {work.id: _Sum(macs=work.macs, bytes=work.bytes) for work in works}
     for floor in roof.floors if roof else ():
-        layers[floor.id].bounds[floor.kind] = floor.seconds
+        layers[floor.id].bounds[floor.bound] = floor.seconds
     for time in times.rows if times else ():
         layers.setdefault(time.id, _Sum()).seconds = time.seconds
     return layers

@@ -1,4 +1,4 @@
-"""Levels, and the rules between settings: which levels the stages give, and whether settings make a network."""
+"""Choose the levels of the pyramid and their stages, and check the rules between settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,14 @@ from mnfpn_cli.settings.sources import Source, merge, with_source
 from mnfpn_cli.text import did_you_mean
 
 MAX_BLOCKS = 1000
+"""The most blocks of a backbone."""
 
 MAX_LISTED = 6
 """The most levels that a message lists."""
 
 EXTRA_LEVELS = {"none": 0, "maxpool": 1, "conv": 2, "separable": 2}
-"""The number of extra levels with pyramid.levels 'all', as torchvision's LastLevelMaxPool and LastLevelP6P7 add."""
+"""The extra levels of pyramid.levels 'all', by pyramid.extra: as many as LastLevelMaxPool and LastLevelP6P7 of
+torchvision add."""
 
 COARSEST = MAX_SIDE.bit_length() - 1
 """The coarsest level whose stride is not larger than the largest image."""
@@ -34,7 +36,7 @@ def level_stride(name: str) -> int:
 
 
 def strides(settings: NetworkSettings) -> tuple[int, ...]:
-    """Return the stride of each stage; the first stage of a ResNet has that of the max-pooling before it."""
+    """Return the stride of each stage; the first stage of a ResNet has the stride of the max-pooling before it."""
     if isinstance(settings.backbone, ResNetSettings):
         return (2,) * len(settings.backbone.blocks)
     return tuple([stage.stride for stage in settings.stages or ()])
@@ -45,12 +47,13 @@ class ChosenLevels:
     """The levels of a pyramid by name, finest first, and the stages that they need.
 
     Attributes:
-        taps: the stage that is tapped for each level that the stages can give.
+        taps: the stage of each level that the stages can give.
         tapped: the levels of the pyramid that are built on taps.
         extra: the levels beyond the taps.
-        top: the pooled top, where there is one.
-        last_stage: the last stage that is needed: of the coarsest tap, or the last of all for a pooled top or a head.
-        stride: of the last stage's map, in pixels of the image.
+        top: ``top`` where the pyramid has a pooled top, else empty.
+        last_stage: the last stage that the network needs: the stage of the coarsest tap, or the last stage of all for a
+            pooled top or a head.
+        stride: the stride of the last stage's map, in pixels of the image.
     """
 
     taps: Mapping[str, int]
@@ -62,20 +65,20 @@ class ChosenLevels:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All levels of the pyramid; a pooled top is the last."""
+        """The names of all levels of the pyramid; a pooled top is the last."""
         return self.tapped + self.extra + self.top
 
 
 def plan_levels(settings: NetworkSettings) -> ChosenLevels:
-    """Choose the levels of the pyramid, and the stage of each.
+    """Return the levels that the settings choose, and the stage of each.
 
     Raises:
-        SettingsError: where the stages do not give the levels that the settings name.
+        SettingsError: where the stages do not give the levels.
     """
     return _plan_levels(strides(settings), settings.pyramid)
 
 
-# The networks of a sweep have few different strides and pyramids.
+# The networks of a sweep have few different combinations of strides and pyramid.
 @lru_cache(maxsize=256)
 def _plan_levels(strides: tuple[int, ...], pyramid: PyramidSettings | None) -> ChosenLevels:
     tapped, extra, top = tuple[str, ...](), tuple[str, ...](), tuple[str, ...]()
@@ -92,11 +95,11 @@ def _plan_levels(strides: tuple[int, ...], pyramid: PyramidSettings | None) -> C
 
 
 def _taps(strides: Sequence[int], pyramid: PyramidSettings | None) -> dict[str, int]:
-    """Return the stage that is tapped for each level.
+    """Return the stage that each level is built on.
 
-    The stem has stride 2, so the first stage of stride 2 starts p2. A level is tapped from the last stage before the
-    next one of stride 2, the strongest feature map of that resolution, or from the first of these stages. The last
-    stage is not tapped where its average is the top of the pyramid.
+    The stem has stride 2, so p2 starts at the first stage of stride 2. With pyramid.taps 'last', a level is built on
+    the last stage before the next one of stride 2: the deepest map of that resolution. With 'first', it is built on
+    the stage of stride 2 itself. The last stage gives no level where a pooled top is built on it.
     """
     taps, level = dict[str, int](), 1
     if pyramid and pyramid.top == "pool":
@@ -122,7 +125,7 @@ def _coarsest(taps: Mapping[str, int]) -> int:
 
 def _check_levels(strides: Sequence[int], taps: Mapping[str, int], pyramid: PyramidSettings) -> None:
     if 2 not in strides:
-        raise SettingsError("stages", "must hold a stage of stride 2: each one gives the pyramid a level", "none")
+        raise SettingsError("stages", "must have a stage of stride 2: each one gives the pyramid a level", "none")
     chosen, names = pyramid.levels, list(taps)
     if not taps:
         reason = "the last stage is the top, and no stage before it has stride 2"
@@ -143,25 +146,25 @@ def _check_levels(strides: Sequence[int], taps: Mapping[str, int], pyramid: Pyra
 
 
 def _listed(levels: Sequence[str]) -> str:
-    """List levels in a message; of many, as a range may have, the first two and the last."""
+    """List levels in a message; of more than `MAX_LISTED`, only the first two and the last."""
     return ", ".join(levels) if len(levels) <= MAX_LISTED else f"{levels[0]}, {levels[1]}, …, {levels[-1]}"
 
 
 def _nearest_level(name: str, levels: Sequence[str]) -> str:
-    """Suggest the level that is spelled alike, or else the one of the nearest stride."""
+    """Return a suggestion for a message: the level with a similar name, or else with the nearest stride."""
     nearest = min(levels, key=lambda level: abs(int(level[1:]) - int(name[1:])))
     return did_you_mean(name, levels) or f"; did you mean '{nearest}'?"
 
 
 class Outline(NamedTuple):
-    """Scaled channels and levels: all layers follow from them and the settings."""
+    """The scaled channels and the levels of a network: with the settings, they determine all layers."""
 
     widths: Widths
     levels: ChosenLevels
 
 
 def plan_outline(settings: NetworkSettings) -> Outline:
-    """Work out channels and levels, and check every rule between settings.
+    """Return scaled channels and levels, and check every rule between settings.
 
     Raises:
         SettingsError: where settings break a rule together.
@@ -186,10 +189,10 @@ def _check_parts(settings: NetworkSettings) -> None:
         raise SettingsError("stages", rule, f"{count} stage{'s' if count > 1 else ''}")
     if isinstance(head, ClassifierHead):
         if settings.pyramid is not None:
-            rule = "must be null with head.kind 'classifier', which sits on the backbone"
+            rule = "must be null with head.kind 'classifier', which takes the backbone's last map"
             raise SettingsError("pyramid", rule, "a pyramid")
     elif settings.pyramid is None:
-        reason = "nothing would come out" if head.kind == "none" else "it classifies the pyramid's levels"
+        reason = "the network would have no output" if head.kind == "none" else "it classifies the pyramid's levels"
         raise SettingsError("pyramid", f"must not be null with head.kind '{head.kind}': {reason}")
     if isinstance(head, LevelClassifiersHead) and head.size and head.pool == "average":
         raise SettingsError("head.size", "must be null with head.pool 'average', which takes any size", head.size)
@@ -208,7 +211,7 @@ def _check_pyramid(pyramid: PyramidSettings) -> None:
     if pyramid.merge == "concat":
         if pyramid.smooth == "none":
             reason = "smoothing brings the concatenated maps back to the pyramid's channels"
-            raise SettingsError("pyramid.smooth", f"must not be none with pyramid.merge 'concat': {reason}", "none")
+            raise SettingsError("pyramid.smooth", f"must not be 'none' with pyramid.merge 'concat': {reason}", "'none'")
         if pyramid.smooth_shared:
             reason = "each level's smoothing has its own number of input channels"
             raise SettingsError("pyramid.smooth_shared", f"must be false with pyramid.merge 'concat': {reason}", "true")
@@ -221,7 +224,7 @@ def _check_pyramid(pyramid: PyramidSettings) -> None:
 
 
 def resolve(sources: Sequence[Source]) -> NetworkSettings:
-    """Merge sources on top of the defaults, and check each value and every rule between them.
+    """Return the settings of sources merged on top of the defaults, after a check of each value and of every rule.
 
     Raises:
         UsageError: where a rule is broken; it names the source of the value.
@@ -235,7 +238,7 @@ def resolve(sources: Sequence[Source]) -> NetworkSettings:
 
 
 def presets_document() -> PresetsDocument:
-    """Make the document of all presets."""
+    """Return the document of all presets."""
     presets = tuple(
         Preset(name=name, description=preset_description(name), settings=resolve([read_preset(name)]))
         for name in preset_names()
@@ -244,9 +247,9 @@ def presets_document() -> PresetsDocument:
 
 
 def choose_size(settings: NetworkSettings, text: str | None) -> tuple[NetworkSettings, Size]:
-    """Choose the size of images: that of ``text``, or else of the head, or else the default.
+    """Return the size of images that ``text`` gives, and settings with a head for that size where the head needs one.
 
-    Return the settings with a head for that size where it needs one, and the size.
+    Without a text, the size is that of the head, or else the default.
 
     Raises:
         UsageError: where the text is not a size.
@@ -259,8 +262,8 @@ def network_input(settings: NetworkSettings, size: Size, batch: int = 1) -> Netw
     """Return the input of a network: ``batch`` images of a size.
 
     Raises:
-        UsageError: where a side is shorter than the stride of the backbone's last map, which would not hold one whole
-            cell; or where the head is made for another size.
+        UsageError: where a side is shorter than the stride of the backbone's last map, so that the map would have no
+            whole cell; or where the head is made for another size.
     """
     if settings.made_for not in (None, size):
         rule = f"must be {settings.made_for}, which the head's dense layers are made for (head.size)"

@@ -16,13 +16,13 @@ def layer(macs: int, size: int) -> LayerWork:
 
 
 @pytest.mark.parametrize(
-    ("macs", "size", "seconds", "kind"),
+    ("macs", "size", "seconds", "bound"),
     [(200, 10, 2.0, "compute"), (200, 30, 3.0, "memory"), (0, 10, 1.0, "memory"), (100, 10, 1.0, "compute")],
 )
-def test_the_slower_of_the_two_sets_the_floor(macs: int, size: int, seconds: float, kind: str) -> None:
+def test_the_slower_of_the_two_sets_the_floor(macs: int, size: int, seconds: float, bound: str) -> None:
     """And is what the layer is bound by; at the ridge, where both take the same time, it computes all the time."""
     (floor,) = roofline([layer(macs, size)], PEAKS).floors
-    assert (floor.seconds, floor.kind, floor.macs, floor.bytes) == (seconds, kind, macs, size)
+    assert (floor.seconds, floor.bound, floor.macs, floor.bytes) == (seconds, bound, macs, size)
 
 
 def test_layers_run_one_after_the_other() -> None:

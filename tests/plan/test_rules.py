@@ -34,9 +34,12 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     ),
     ((CLASSIFIER, "head.dropout=1"), "set head.dropout: must be less than 1, got 1"),
     ((CLASSIFIER, "head.classes=0"), "set head.classes: must be at least 1, got 0"),
-    ((CLASSIFIER, "pyramid.channels=8"), "must be null with head.kind 'classifier', which sits on the backbone"),
+    (
+        (CLASSIFIER, "pyramid.channels=8"),
+        "must be null with head.kind 'classifier', which takes the backbone's last map",
+    ),
     ((CLASSIFIER, "head.last_channels=60000", "width_mult=2"), "width_mult: head.last_channels must be 1 to 65536"),
-    (("pyramid=null",), "set pyramid: must not be null with head.kind 'none': nothing would come out"),
+    (("pyramid=null",), "set pyramid: must not be null with head.kind 'none': the network would have no output"),
     (
         ("head.kind=level_classifiers", "pyramid=null"),
         "must not be null with head.kind 'level_classifiers': it classifies the pyramid's levels",
@@ -101,7 +104,7 @@ def test_settings_made_in_python_are_refused_where_they_are_planned() -> None:
     """Each value is right by itself; the plan says what is wrong with them together."""
     settings = NetworkSettings.model_validate({"pyramid": {"merge": "concat", "smooth": "none"}})
     with pytest.raises(
-        SettingsError, match=r"^pyramid\.smooth: must not be none with pyramid\.merge 'concat'"
+        SettingsError, match=r"^pyramid\.smooth: must not be 'none' with pyramid\.merge 'concat'"
     ) as caught:
         plan_network(settings)
     assert caught.value.problem.path == ("pyramid", "smooth")

@@ -126,7 +126,7 @@ REFUSED_AFTER_A_PRESET: list[tuple[str, dict[str, object], str]] = [
     (
         "mobilenetv2-classifier",
         {"pyramid": {"channels": 64}},
-        "pyramid: must be null with head.kind 'classifier', which sits on the backbone, got a pyramid",
+        "pyramid: must be null with head.kind 'classifier', which takes the backbone's last map, got a pyramid",
     ),
     (
         "mobilenetv2-classifier",

@@ -76,7 +76,7 @@ def test_invalid_combinations_are_counted_by_reason() -> None:
     assert len(planned.runs) == 6
     assert sum(planned.invalid.values()) == 10
     assert [
-        number for reason, number in planned.invalid.items() if "must not be none with pyramid.merge" in reason
+        number for reason, number in planned.invalid.items() if "must not be 'none' with pyramid.merge" in reason
     ] == [4]
     assert [number for reason, number in planned.invalid.items() if "at least 32 pixels" in reason] == [6]
 
