@@ -1,4 +1,4 @@
-"""The cost of each run of a space, computed from plans without building a network, and budgets that limit it."""
+"""Plan the runs of a space: compute the cost of each from its plan, and leave out runs over a budget."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The limits on a run; None is no limit. ``latency_s`` applies to measured runs only: a plan has no latency."""
+    """The limits on a run; None means no limit. ``latency_s`` applies only to measured runs: a plan has no latency."""
 
     macs: int | None = None
     parameters: int | None = None
@@ -43,7 +43,7 @@ class Budget:
     latency_s: float | None = None
 
     def exceeded(self, figures: Figures) -> str:
-        """Return the first limit that a run breaks, as ``max_macs``; empty where it is within the budget."""
+        """Return the first limit that a run exceeds, as ``max_macs``; empty where it is within the budget."""
         if self.macs is not None and figures.macs > self.macs:
             return "max_macs"
         if self.parameters is not None and figures.parameters > self.parameters:
@@ -91,12 +91,12 @@ def _quantity(where: str, text: str, units: dict[str, float], rule: str, least: 
 
 
 class Capacity(NamedTuple):
-    """The size of the maps that a network outputs. It is no measure of accuracy: it ignores depth and kernel sizes.
+    """The size of the maps that a network outputs. It does not measure accuracy: it ignores depth and kernel sizes.
 
     Attributes:
-        backbone_channels: channels of the maps that the pyramid or the head is built on, summed.
-        channels: channels of each level; without a pyramid, of the map that the head reads.
-        levels: levels of the pyramid; 1 without a pyramid.
+        backbone_channels: the sum of the channels of the maps that the pyramid or the head is built on.
+        channels: channels of each level; without a pyramid, of the map that the head takes.
+        levels: the number of levels; 1 without a pyramid.
         cells: positions (height × width) of the finest of these maps.
     """
 
@@ -107,18 +107,18 @@ class Capacity(NamedTuple):
 
     @property
     def product(self) -> int:
-        """The product of the four, by which runs are ordered: doubling any one doubles it. It has no unit."""
+        """The product of the four numbers, by which runs are ordered. It has no unit."""
         return self.backbone_channels * self.channels * self.levels * self.cells
 
 
 class Figures(NamedTuple):
-    """The cost of a run by its plan, and its capacity.
+    """The planned cost of a run, and its capacity.
 
     Attributes:
         parameters: parameters of the network.
         macs: MACs of one image.
-        memory_bytes: weights and buffers, and the activations of the batch.
-        capacity: the size of the maps that it outputs.
+        memory_bytes: bytes of weights and buffers, and of the activations of the batch at their peak.
+        capacity: the size of the maps that the network outputs.
     """
 
     parameters: int
@@ -128,7 +128,7 @@ class Figures(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """A run and its cost by the plan."""
+    """A run and its planned cost."""
 
     run: Run
     figures: Figures
@@ -142,7 +142,7 @@ class PlannedSpace:
         runs: the valid runs within the budget, each once.
         invalid: the number of runs without a valid network, by reason.
         cut: the number of runs over the budget, by the limit that they exceed.
-        repeated: the number of runs that repeat one of another combination.
+        repeated: the number of runs that are equal to a run of an earlier combination.
     """
 
     runs: list[Planned] = field(default_factory=list)
@@ -161,7 +161,7 @@ class PlannedSpace:
 
 
 def plan_space(space: Space, budget: Budget, progress: Progress = lambda _doing, _share: None) -> PlannedSpace:
-    """Plan every run of a space, and leave out those over the budget.
+    """Plan every run of a space, and leave out runs over the budget.
 
     Raises:
         UsageError: where a choice is invalid in every combination, or the space has more than `MAX_RUNS` runs.
@@ -173,13 +173,13 @@ def plan_space(space: Space, budget: Budget, progress: Progress = lambda _doing,
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Pause the garbage collector: planned runs have no cycles, and scanning them takes a tenth of the time."""
-    was = gc.isenabled()
+    """Pause the garbage collector: planned runs have no cycles, and it takes a tenth of the time to scan them."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was:
+        if was_enabled:
             gc.enable()
 
 
@@ -203,7 +203,7 @@ def _plan_space(space: Space, budget: Budget, progress: Progress) -> PlannedSpac
 
 
 def plan_runs(settings: NetworkSettings, size: Size, executions: Iterable[Execution]) -> Iterator[Planned]:
-    """Plan one network at one size, and yield a run for each execution."""
+    """Yield the planned run of a network at a size for each execution."""
     walked = walk(plan_network(settings), size)
     cost = walked_cost(walked)
     total, capacity, activations = cost.total, _capacity(walked), dict[str, int]()
@@ -224,18 +224,17 @@ def _capacity(walked: Walk) -> Capacity:
     return Capacity(tapped, pyramid.channels, len(pyramid.names), walked.levels[0].cells)
 
 
-def capacity_share(capacity: Capacity, most: int) -> float:
-    """Return a run's capacity relative to the largest one: the geometric mean of the four ratios, from 0 to 1.
+def capacity_share(capacity: Capacity, largest: int) -> float:
+    """Return a capacity over the largest one, from 0 to 1: the geometric mean of the ratios of the four numbers.
 
-    ``most`` is the largest `Capacity.product`. Choices depend only on the order of these shares, which is that of the
-    products.
+    ``largest`` is the largest `Capacity.product`. Shares are in the order of the products, by which runs are chosen.
     """
-    share: float = (capacity.product / most) ** 0.25
+    share: float = (capacity.product / largest) ** 0.25
     return share
 
 
 def planned_run(planned: Planned) -> PlannedRun:
-    """Build the document of a run that was planned and not measured."""
+    """Return the record of a run that was planned and not measured."""
     run, figures = planned
     execution = run.execution
     return PlannedRun(
