@@ -87,7 +87,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Attributes:
         events: the calls and operations.
         used: the outside tensors, by the keys of their storages.
-        met: the keys of outside storages that were combined with a learned tensor, as weights are. The mean of images
+        combined: the keys of outside storages that were combined with a learned tensor, as weights are. The mean of images
             is not: it is combined with the image.
         live: the storages that the pass made, and the bytes that are alive.
         data_dependent: whether shapes depended on values, as those of the boxes that a detector keeps do.
@@ -103,7 +103,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.events: list[TraceEvent] = []
         self.used: dict[int, Tensor] = {}
-        self.met: set[int] = set()
+        self.combined: set[int] = set()
         self.live = LiveStorages()
         self.data_dependent = False
         self._on_meta = on_meta
@@ -147,7 +147,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.used.setdefault(key, tensor)
                 outside.append(key)
         if learned:
-            self.met.update(outside)
+            self.combined.update(outside)
         return learned or any(key in self.live.learned for key in outside)
 
     def _note_outputs(self, func: Any, result: Any, learned: bool) -> None:

@@ -41,7 +41,7 @@ class Pass:
         returned: the type of what the network returned, in words, and whether it was empty.
         outputs: the name, shape and bytes per element of each tensor that the network returned.
         peak_bytes: the most bytes of inputs, activations and outputs that were alive together.
-        met: the keys of used tensors that were combined with a tensor which depends on parameters.
+        combined: the keys of used tensors that were combined with a tensor which depends on parameters.
         reached: the keys that gradients of the outputs reach; None where they were not asked for.
         data_dependent: whether shapes depended on the values of tensors.
         unfollowed: why gradients cannot be followed; empty where they can.
@@ -53,7 +53,7 @@ class Pass:
     returned: str
     outputs: tuple[tuple[str, TensorShape, int], ...]
     peak_bytes: int
-    met: frozenset[int]
+    combined: frozenset[int]
     reached: frozenset[int] | None
     data_dependent: bool
     unfollowed: str
@@ -125,7 +125,7 @@ def run_pass(
         returned=_describe(outputs),
         outputs=tuple((name, tuple(tensor.shape), tensor.element_size()) for name, tensor in named),
         peak_bytes=peak,
-        met=frozenset(observer.met),
+        combined=frozenset(observer.combined),
         reached=reached,
         data_dependent=observer.data_dependent,
         unfollowed=unfollowed,
