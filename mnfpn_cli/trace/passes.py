@@ -44,7 +44,7 @@ class Pass:
         combined: the keys of used tensors that were combined with a tensor which depends on parameters.
         reached: the keys that gradients of the outputs reach; None where they were not asked for.
         data_dependent: whether shapes depended on the values of tensors.
-        unfollowed: why gradients cannot be followed; empty where they can.
+        gradient_failure: why gradients cannot be followed; empty where they can.
     """
 
     mode: Mode
@@ -56,7 +56,7 @@ class Pass:
     combined: frozenset[int]
     reached: frozenset[int] | None
     data_dependent: bool
-    unfollowed: str
+    gradient_failure: str
 
 
 def pass_notes(observed: Pass) -> Iterator[str]:
@@ -114,7 +114,7 @@ def run_pass(
             observer.live.learned |= set(map(storage_key, module.parameters()))
         outputs = _run_observed(network, [make_input(one, network, mode) for one in inputs], observer)
         named = list(named_tensors(outputs))
-        leaves, unfollowed = _gradient_leaves([tensor for _, tensor in named]) if gradients else ([], "")
+        leaves, gradient_failure = _gradient_leaves([tensor for _, tensor in named]) if gradients else ([], "")
         peak = observer.live.peak
     # Only now do parameters have the storages again that they had before the pass.
     reached = frozenset(map(storage_key, leaves)) if gradients else None
@@ -128,7 +128,7 @@ def run_pass(
         combined=frozenset(observer.combined),
         reached=reached,
         data_dependent=observer.data_dependent,
-        unfollowed=unfollowed,
+        gradient_failure=gradient_failure,
     )
 
 

@@ -28,7 +28,7 @@ class Trace:
         eval_pass: the pass in eval mode.
         reached: keys of the storages that gradients of the outputs reach; None where they were not asked for, or cannot
             be followed.
-        unfollowed: why gradients cannot be followed; empty where they can, or were not asked for.
+        gradient_failure: why gradients cannot be followed; empty where they can, or were not asked for.
     """
 
     network: nn.Module
@@ -36,7 +36,7 @@ class Trace:
     hidden: tuple[Hidden, ...]
     eval_pass: Pass
     reached: frozenset[int] | None = None
-    unfollowed: str = ""
+    gradient_failure: str = ""
 
     @cached_property
     def paths(self) -> dict[nn.Module, str]:
@@ -116,8 +116,8 @@ def trace_network(network: nn.Module, inputs: Sequence[Input], gradients: bool =
         raise MnfpnError(f"{type(network).__name__} must return tensors, got {eval_pass.returned}")
     if not gradients:
         return Trace(network, tuple(inputs), hidden, eval_pass)
-    reached, unfollowed = _follow_gradients(network, inputs, eval_pass.mode, hidden_modules)
-    return Trace(network, tuple(inputs), hidden, eval_pass, reached, unfollowed)
+    reached, gradient_failure = _follow_gradients(network, inputs, eval_pass.mode, hidden_modules)
+    return Trace(network, tuple(inputs), hidden, eval_pass, reached, gradient_failure)
 
 
 def _modules(hidden: Sequence[Hidden]) -> list[nn.Module]:
@@ -134,7 +134,7 @@ def _follow_gradients(
         grad_pass = run_pass(network, inputs, mode, hidden_modules, gradients=True)
     except ModelError as error:
         return None, error.message
-    return (None, grad_pass.unfollowed) if grad_pass.unfollowed else (grad_pass.reached, "")
+    return (None, grad_pass.gradient_failure) if grad_pass.gradient_failure else (grad_pass.reached, "")
 
 
 def _check_traceable(network: nn.Module) -> None:
