@@ -67,7 +67,7 @@ def pass_notes(observed: Pass) -> Iterator[str]:
         yield "Shapes in it depend on the numbers in an image: what is counted is for one random image."
 
 
-def first_pass(network: nn.Module, inputs: Sequence[Input], hidden_modules: Sequence[nn.Module] = ()) -> Pass:
+def cheapest_pass(network: nn.Module, inputs: Sequence[Input], hidden_modules: Sequence[nn.Module] = ()) -> Pass:
     """Run a network in eval mode, in the cheapest mode in which it runs; the network is left unchanged.
 
     ``hidden_modules``: modules that are not registered; they are left unchanged too.

@@ -13,7 +13,7 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.guard import ModelError
 from mnfpn_cli.trace.hidden import Hidden, find_hidden
 from mnfpn_cli.trace.observe import ModuleCall
-from mnfpn_cli.trace.passes import Input, Mode, Pass, first_pass, run_pass
+from mnfpn_cli.trace.passes import Input, Mode, Pass, cheapest_pass, run_pass
 from mnfpn_cli.trace.storages import storage_key
 
 
@@ -111,7 +111,7 @@ def trace_network(network: nn.Module, inputs: Sequence[Input], gradients: bool =
     _check_traceable(network)
     hidden = tuple(find_hidden(network))
     hidden_modules = _modules(hidden)
-    eval_pass = first_pass(network, inputs, hidden_modules)
+    eval_pass = cheapest_pass(network, inputs, hidden_modules)
     if not eval_pass.outputs:
         raise MnfpnError(f"{type(network).__name__} must return tensors, got {eval_pass.returned}")
     if not gradients:
