@@ -37,7 +37,7 @@ class Cost:
         resized_elements: elements of resized maps.
         added_elements: elements of sums of two maps.
         pooled_elements: elements of the maps that are averaged.
-        counters: batch norm's counters of batches, one a norm; they are integers in every dtype.
+        counters: batch norm's counters of batches, one a norm; they are whole numbers in every dtype.
     """
 
     parameters: int = 0

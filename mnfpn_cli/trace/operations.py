@@ -1,4 +1,4 @@
-"""The operations of torch that a trace counts: the name and the kind of work of each, and its MACs."""
+"""The operations of torch that a trace records: the kind of each, its name, and its MACs."""
 
 from typing import Any, Literal
 
@@ -60,32 +60,32 @@ OPERATIONS: dict[Any, tuple[OperationKind, str]] = {
     for name in names.split()
     if hasattr(aten, name)
 }
-"""The kind of work of each operation, and its name in a table of layers."""
+"""The kind of each operation, and its name in a table of layers."""
 
 _FORMULAS: dict[Any, Any] = {
     **flop_registry,
-    # torch has no formula for the kernel that it takes on CPUs
+    # torch has no formula for its attention kernel for CPUs
     aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
 }
 
 
 def macs_of(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> int:
-    """Return the MACs of a product, from torch's own formula for its FLOPs; 0 for any other operation."""
+    """Return half the FLOPs of torch's own formula for an operation; 0 for operations without a formula."""
     formula = _FORMULAS.get(packet)
     return int(formula(*args, **kwargs, out_val=result)) // 2 if formula else 0
 
 
 def bias_elements(packet: Any, args: tuple[Any, ...], outputs: int) -> int:
-    """Return the elements that a bias is added to: all outputs of a convolution or dense layer with a bias."""
+    """Return the elements that a bias is added to: all outputs of a convolution or dense layer with a bias, else 0."""
     biased = (packet is aten.convolution and args[2] is not None) or packet is aten.addmm
     return outputs if biased else 0
 
 
 def check_channels(packet: Any, args: tuple[Any, ...]) -> None:
-    """Check that the input of a convolution has the channels of its weights, as torch does only on real tensors.
+    """Check the channels of the input of a convolution against its weights; torch does so only on real tensors.
 
     Raises:
-        RuntimeError: where it has others.
+        RuntimeError: where they differ.
     """
     if packet is not aten.convolution:
         return
@@ -96,11 +96,11 @@ def check_channels(packet: Any, args: tuple[Any, ...]) -> None:
 
 
 WINDOWED: tuple[OperationKind, ...] = ("convolution", "pooling", "resize")
-"""Work on windows of a map: torch refuses it where no window fits."""
+"""The kinds of operations on windows of a map, which torch refuses where no window fits."""
 
 
 def check_not_empty(kind: OperationKind, name: str, output: tuple[int, ...], args: tuple[Any, ...]) -> None:
-    """Check that an operation on windows of a map has an output, as torch does only on real tensors.
+    """Check that an operation on windows of a map has an output; torch does so only on real tensors.
 
     Raises:
         RuntimeError: where its output is empty.

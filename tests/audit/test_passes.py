@@ -193,8 +193,8 @@ def scripted() -> nn.Module:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (Lazy, r"Lazy has lazy layers, whose shapes are not known yet \(conv.weight\)"),
-        (scripted, "is TorchScript, whose layers Python does not run: give the module it was made from"),
+        (Lazy, r"Lazy has lazy layers without shapes \(conv.weight\)"),
+        (scripted, "is TorchScript, whose layers do not run in Python: pass the module that it was made from"),
     ],
 )
 def test_a_network_that_cannot_be_traced_is_refused(make: Callable[[], nn.Module], message: str) -> None:
