@@ -174,18 +174,18 @@ def _backbone_steps(plan: BackbonePlan, size: Size, tapped: frozenset[int]) -> I
 
 def _block_steps(block: BlockPlan, path: str, size: Size, frees: int) -> Iterator[Step]:
     """Yield the steps of a block on a map of ``size``; the last step also frees ``frees`` elements."""
-    block_input, made, before, last = size, 0, 0, block.layers[-1][0]
+    block_input, elements, before, last = size, 0, 0, block.layers[-1][0]
     for name, conv in block.layers:
         output = conv.output(size)
-        made = conv.elements(output)
+        elements = conv.elements(output)
         at_end = frees if name == last and not block.residual else 0
-        yield ConvStep(f"{path}.{name}", conv, size, output, made, frees=before + at_end)
-        before, size = made, output
+        yield ConvStep(f"{path}.{name}", conv, size, output, elements, frees=before + at_end)
+        before, size = elements, output
     if block.shortcut:
-        yield ConvStep(f"{path}.shortcut", block.shortcut, block_input, size, made)
-        frees += made
+        yield ConvStep(f"{path}.shortcut", block.shortcut, block_input, size, elements)
+        frees += elements
     if block.residual:
-        yield AddStep(path, made, frees=before + frees)
+        yield AddStep(path, elements, frees=before + frees)
 
 
 def _pyramid_steps(plan: PyramidPlan, stages: Sequence[Size], sizes: Sequence[Size]) -> Iterator[Step]:

@@ -68,7 +68,7 @@ def pass_notes(observed: Pass) -> Iterator[str]:
     if observed.mode == "real":
         yield "Run on real tensors, as it does not run on the meta device."
     if observed.data_dependent:
-        yield "Shapes in it depend on the numbers in an image: what is counted is for one random image."
+        yield "Shapes in it depend on the values of an image: the counts are for one random image."
 
 
 def cheapest_pass(network: nn.Module, inputs: Sequence[Input], hidden_modules: Sequence[nn.Module] = ()) -> Pass:

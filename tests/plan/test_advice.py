@@ -1,4 +1,4 @@
-"""The advice: estimates that hold where times follow their law, and changes that are possible and help."""
+"""Advice: estimates are close where times follow the law of the model, and advised changes are valid and faster."""
 
 import pytest
 from hypothesis import given
@@ -19,26 +19,26 @@ SIZE = Size(600, 900)
 RATE = 100e9
 SECONDS_PER_BYTE = 1e-10
 CLOSE = 0.05
-"""How far an estimate may be from the law: what a call takes by itself is known only from the fastest layer."""
+"""The relative difference between estimate and law: the time of a call is only known from the fastest layer."""
 
 
 def preset(name: str, *overrides: str, size: Size = SIZE) -> NetworkSettings:
-    """The settings of a preset, changed as on the command line."""
+    """The settings of a preset with overrides."""
     return resolve([read_preset(name), *(parse_override(text) for text in overrides)]).at(size)
 
 
 def works_of(settings: NetworkSettings, size: Size = SIZE) -> tuple[LayerWork, ...]:
-    """The layers' work on one image in float32."""
+    """The work of the layers on one image in float32."""
     return network_work(plan_network(settings), network_input(settings, size), 4)
 
 
 def law(work: LayerWork) -> float:
-    """A device's time for a layer: 3×3 convolutions run at the peak, and everything else waits for memory too."""
+    """The time of a layer by a law: 3×3 convolutions run at the peak rate, all other layers also wait for memory."""
     return work.macs / RATE + (0.0 if work.operation == "conv" else work.bytes * SECONDS_PER_BYTE)
 
 
 def times(settings: NetworkSettings, size: Size = SIZE) -> dict[LayerId, float]:
-    """The times of the layers by that law."""
+    """The time of each layer by the law."""
     return {work.id: law(work) for work in works_of(settings, size)}
 
 
@@ -53,14 +53,14 @@ def advise(settings: NetworkSettings, seconds: dict[LayerId, float] | None = Non
     ["pyramid.levels=p3-p5", "pyramid.smooth=separable", "pyramid.channels=128", "width_mult=0.5", "width_mult=1.4"],
 )
 def test_estimates_are_close_where_times_follow_the_law(override: str) -> None:
-    """Layers that stay, layers with other work, and layers of a kind that was elsewhere in the network."""
+    """For unchanged layers, layers with other work, and new layers of an operation that the network has elsewhere."""
     before, after = works_of(NetworkSettings()), works_of(preset("mobilenetv2-fpn", override))
     estimated = sum(TimeModel(before, times(NetworkSettings())).by_part(after).values())
     assert estimated == pytest.approx(sum(law(work) for work in after), rel=CLOSE)
 
 
 def test_where_calls_take_all_the_time_only_fewer_layers_help() -> None:
-    """As on a GPU with one small image: half the channels make no difference there."""
+    """As on a GPU with one small image, where half the channels make no difference."""
     before = works_of(NetworkSettings())
     seconds = {work.id: 1e-5 for work in before if work.macs} | {work.id: 0.0 for work in before if not work.macs}
     for override in ("width_mult=0.5", "pyramid.levels=p3-p5"):
@@ -71,8 +71,8 @@ def test_where_calls_take_all_the_time_only_fewer_layers_help() -> None:
     assert advice is None or not any("width_mult" in override for override in advice.overrides)
 
 
-def test_a_network_that_stays_takes_the_time_that_was_measured() -> None:
-    """Containers and the network itself included, which no work stands for."""
+def test_an_unchanged_network_takes_the_measured_time() -> None:
+    """Including the time of containers and of the network itself, which are no layers."""
     works = works_of(NetworkSettings())
     seconds = times(NetworkSettings()) | {("", "rest"): 0.5, ("stages.3", "stages.3"): 0.25}
     model = TimeModel(works, seconds)
@@ -82,8 +82,8 @@ def test_a_network_that_stays_takes_the_time_that_was_measured() -> None:
     assert parts["rest"] == 0.5
 
 
-def test_what_no_layer_accounts_for_goes_with_the_bytes() -> None:
-    """Of its part, or of all."""
+def test_time_outside_layers_scales_with_the_bytes_of_its_part() -> None:
+    """Or with all bytes, where it belongs to no part."""
     before, after = works_of(NetworkSettings()), works_of(preset("mobilenetv2-fpn", "pyramid.levels=p3-p5"))
     seconds = times(NetworkSettings()) | {("", "rest"): 0.5, ("stages.3", "stages.3"): 0.25}
     share = sum(work.bytes for work in after) / sum(work.bytes for work in before)
@@ -93,8 +93,8 @@ def test_what_no_layer_accounts_for_goes_with_the_bytes() -> None:
     )
 
 
-def test_the_default_network_is_told_to_leave_out_p2() -> None:
-    """Two thirds of its time are the smoothing of p2; nothing else is touched by that."""
+def test_the_advice_for_the_default_network_is_to_leave_out_p2() -> None:
+    """Two thirds of its time are the smoothing of p2; the change affects no other layer."""
     advice = advise(NetworkSettings())
     assert advice is not None
     assert (advice.part, advice.overrides) == ("smooth p2", ("pyramid.levels=p3-p5",))
@@ -119,20 +119,20 @@ ADVISED = [
 
 
 @pytest.mark.parametrize(("name", "overrides", "part", "advised"), ADVISED)
-def test_the_advice_is_worked_out_from_the_settings(
+def test_the_advice_depends_on_the_settings_and_the_slowest_part(
     name: str, overrides: tuple[str, ...], part: str, advised: str
 ) -> None:
-    """Only changes that these settings allow; of those that help the largest part, the one that touches least."""
+    """Only valid changes; of those that help the slowest part, the one that saves most per changed layer."""
     settings = preset(name, *overrides)
     seconds = times(settings)
-    largest = {row: time * (30 if row[1] == part else 1) for row, time in seconds.items()}
-    advice = advise(settings, largest)
+    slowest = {layer: time * (30 if layer[1] == part else 1) for layer, time in seconds.items()}
+    advice = advise(settings, slowest)
     assert advice is not None
     assert (advice.part, advice.overrides) == (part, (advised,))
 
 
 def test_dense_layers_on_flattened_maps_can_be_averaged() -> None:
-    """Their size goes with them, as it has no meaning then; they read a weight for each cell of each map."""
+    """`head.size` becomes null with it, as a head on averages takes any size."""
     settings = preset("fpn-classifier", "head.classes=200")
     seconds = {row: 1.0 if row[1] == "head" else 1e-3 for row in times(settings)}
     advice = advise(settings, seconds)
@@ -140,8 +140,8 @@ def test_dense_layers_on_flattened_maps_can_be_averaged() -> None:
     assert (advice.part, advice.overrides) == ("head", ("head.size=null", "head.pool=average"))
 
 
-def test_where_nothing_helps_the_largest_part_the_next_is_looked_at() -> None:
-    """With this rounding the stem keeps its channels at any width."""
+def test_where_nothing_helps_the_slowest_part_the_advice_is_for_the_next() -> None:
+    """With this rounding, no width changes the channels of the stem."""
     settings = preset("mobilenetv2-fpn", "rounding=ceil8")
     seconds = {row: time * (300 if row[1] == "stem" else 1) for row, time in times(settings).items()}
     advice = advise(settings, seconds)
@@ -151,13 +151,13 @@ def test_where_nothing_helps_the_largest_part_the_next_is_looked_at() -> None:
 
 
 def test_no_advice_where_no_change_helps() -> None:
-    """All the time is spent in a stem whose channels no width changes."""
+    """All the time is that of a stem whose channels no width changes."""
     settings = preset("mobilenetv2-fpn", "rounding=ceil8")
     assert advise(settings, dict.fromkeys(times(settings), 0.0) | {("stem", "stem"): 1.0}) is None
 
 
-def test_a_change_that_multiplies_more_is_no_help() -> None:
-    """Whatever the times seem to say of it: of one channel, a separable smoothing has ten weights, not nine."""
+def test_a_change_with_more_macs_is_not_advised() -> None:
+    """Whatever the times: with one channel, a separable smoothing has ten weights instead of nine."""
     settings = preset("mobilenetv2-fpn", "pyramid.levels=p5", "pyramid.channels=1")
     slow = {"pyramid.smooth.p5": 1.0, "stages.3.0.expand": 0.5}
     advice = advise(settings, {row: slow.get(row[0], 1e-5) for row in times(settings)})
@@ -166,7 +166,9 @@ def test_a_change_that_multiplies_more_is_no_help() -> None:
 
 
 @given(settings_and_size(), st.data())
-def test_whatever_is_advised_is_a_faster_network(case: tuple[NetworkSettings, Size], data: st.DataObject) -> None:
+def test_an_advised_change_gives_a_valid_network_with_fewer_macs(
+    case: tuple[NetworkSettings, Size], data: st.DataObject
+) -> None:
     """For any settings and any times; the overrides are valid for the parameter `set`."""
     settings, size = case
     works = works_of(settings, size)

@@ -32,10 +32,8 @@ def test_figures_are_those_of_the_plan(drawn: tuple[NetworkSettings, Size], batc
 
 
 @given(settings_and_size(), st.integers(1, 9), st.booleans())
-def test_a_record_of_a_run_has_all_that_the_run_is_made_of(
-    drawn: tuple[NetworkSettings, Size], batch: int, train: bool
-) -> None:
-    """Settings, input and every word of its execution."""
+def test_a_run_can_be_rebuilt_from_its_record(drawn: tuple[NetworkSettings, Size], batch: int, train: bool) -> None:
+    """From settings, input and execution."""
     settings, size = drawn
     execution = Execution("eager", "cpu", "bfloat16", batch, threads=3, train=train)
     (planned,) = plan_runs(settings.at(size), size, [execution])
@@ -99,8 +97,8 @@ def test_runs_over_the_budget_are_cut() -> None:
     assert planned.cut == {"min_levels": 1}
 
 
-def test_kept_is_the_geometric_mean_of_the_ratios() -> None:
-    """Half of the largest value in one of the four is the fourth root of a half."""
+def test_the_capacity_share_is_the_geometric_mean_of_the_ratios() -> None:
+    """With half of the channels, it is the fourth root of a half."""
     full, half = (
         next(
             plan_runs(NetworkSettings.model_validate({"pyramid": {"channels": channels}}), Size(64, 64), [Execution()])
