@@ -1,13 +1,16 @@
-"""Text of messages: per cent, escapes of control characters, and the nearest name for a misspelt one."""
+"""Text for users: progress, per cent, escapes of control characters, and the nearest name for a misspelt one."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
 COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 """Control sequences of a terminal, which colour text (ECMA-48, 5.4)."""
+
+ReportProgress = Callable[[str, float], None]
+"""Is called during long work with what is being done, and the share of it that is done, from 0 to 1."""
 
 Parameter = tuple[str, str]
 """The name of a parameter, as in Python, and its value as text; an empty value is a flag."""

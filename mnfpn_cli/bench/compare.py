@@ -7,7 +7,7 @@ import torch
 
 from mnfpn_cli.bench.bench import conditions
 from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair
-from mnfpn_cli.bench.group import Group, Progress, eager_outputs
+from mnfpn_cli.bench.group import Group, eager_outputs
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare
 from mnfpn_cli.bench.watch import watch
 from mnfpn_cli.bench.workload import BenchWorkload, model_bytes
@@ -22,6 +22,7 @@ from mnfpn_cli.measure.statistics import Latency, paired_ratio
 from mnfpn_cli.runtimes.runtime import unavailable_reason
 from mnfpn_cli.settings.input import DType, NetworkInput
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
+from mnfpn_cli.text import ReportProgress
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class CompareCase:
 
 
 def compare_networks(
-    a: Side, b: Side, case: CompareCase, cpu_name: Callable[[], str], progress: Progress
+    a: Side, b: Side, case: CompareCase, cpu_name: Callable[[], str], progress: ReportProgress
 ) -> tuple[Comparison, EnvironmentRecord]:
     """Time two networks in turn, and decide which is faster. Whatever they print goes to standard error.
 
@@ -74,7 +75,11 @@ def compare_networks(
 
 
 def _compare(
-    sides: tuple[Side, Side], case: CompareCase, device: torch.device, cpu_name: Callable[[], str], progress: Progress
+    sides: tuple[Side, Side],
+    case: CompareCase,
+    device: torch.device,
+    cpu_name: Callable[[], str],
+    progress: ReportProgress,
 ) -> tuple[Comparison, EnvironmentRecord]:
     groups, ready = list[Group](), list[Ready]()
     for name, side in zip("AB", sides, strict=True):
@@ -123,7 +128,7 @@ def _build(side: Side, case: CompareCase, device: torch.device) -> Group:
     return Group(workload, network, input, device, bench_case)
 
 
-def _prepare(group: Group, progress: Progress) -> Ready:
+def _prepare(group: Group, progress: ReportProgress) -> Ready:
     """Prepare the only runtime of a group.
 
     Raises:
@@ -137,7 +142,7 @@ def _prepare(group: Group, progress: Progress) -> Ready:
 
 
 def _time(
-    groups: Sequence[Group], ready: Sequence[Ready], case: CompareCase, progress: Progress
+    groups: Sequence[Group], ready: Sequence[Ready], case: CompareCase, progress: ReportProgress
 ) -> tuple[list[TimedRun], Ended, tuple[WarningRecord, ...]]:
     """Time both sides in turn; return their samples, what ended it, and the warnings about the machine.
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import torch
 
-from mnfpn_cli.bench.group import Group, Progress
+from mnfpn_cli.bench.group import Group
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.results import BenchRun, MeasuredRun, NoProfile, ProfiledRun
 from mnfpn_cli.devices.choose import device_of
@@ -20,14 +20,14 @@ from mnfpn_cli.plan.roofline import LayerId, LayerWork, Peaks, Roofline, network
 from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.execution import LAYERED
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput
-from mnfpn_cli.text import percent
+from mnfpn_cli.text import ReportProgress, percent
 
 PASSES_S = 10.0
 LEAST_PASSES, MOST_PASSES = 5, 50
 """Layers are timed for about ``PASSES_S`` seconds, in at least and at most these numbers of passes."""
 
 
-def profile_group(group: Group, runs: Sequence[BenchRun], progress: Progress) -> list[ProfiledRun | NoProfile]:
+def profile_group(group: Group, runs: Sequence[BenchRun], progress: ReportProgress) -> list[ProfiledRun | NoProfile]:
     """Profile the measured runs of a group whose runtimes run layer by layer; a failure is a `NoProfile`."""
     profiles = list[ProfiledRun | NoProfile]()
     for run in runs:
@@ -41,7 +41,7 @@ def profile_group(group: Group, runs: Sequence[BenchRun], progress: Progress) ->
     return profiles
 
 
-def _profile(group: Group, run: MeasuredRun, progress: Progress) -> ProfiledRun:
+def _profile(group: Group, run: MeasuredRun, progress: ReportProgress) -> ProfiledRun:
     case, item_bytes, origin = group.case, ITEM_BYTES[group.case.dtype], group.workload.origin
     if not isinstance(origin, FromSettings) or not isinstance(group.input, NetworkInput):
         raise MnfpnError("only a network from settings has a plan to compare times with")
@@ -57,7 +57,7 @@ def _profile(group: Group, run: MeasuredRun, progress: Progress) -> ProfiledRun:
     return ProfiledRun(run.key, profile_record(works, run.latency.median, times, floors, advice, run.launch_bound))
 
 
-def _times(group: Group, runtime: str, works: tuple[LayerWork, ...], progress: Progress) -> LayerTimes:
+def _times(group: Group, runtime: str, works: tuple[LayerWork, ...], progress: ReportProgress) -> LayerTimes:
     job, marks = group.job(group.case.dtype), device_of(group.device).marks()
     run = load_runtime(runtime).prepare(job).run  # moves the job's network, whose layers are timed
     seconds = device_of(group.device).timer()(run).seconds

@@ -1,12 +1,10 @@
 """Plan the runs of a space: compute the cost of each from its plan, and leave out runs over a budget."""
 
-from __future__ import annotations
-
 import gc
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -21,15 +19,61 @@ from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.axes import Invalid, Space
 from mnfpn_cli.space.runs import Execution, Run
+from mnfpn_cli.text import ReportProgress
+
+
+class Capacity(NamedTuple):
+    """The size of the maps that a network outputs. It does not measure accuracy: it ignores depth and kernel sizes.
+
+    Attributes:
+        backbone_channels: the sum of the channels of the maps that the pyramid or the head is built on.
+        channels: channels of each level; without a pyramid, of the map that the head takes.
+        levels: the number of levels; 1 without a pyramid.
+        cells: positions (height × width) of the finest of these maps.
+    """
+
+    backbone_channels: int
+    channels: int
+    levels: int
+    cells: int
+
+    @property
+    def product(self) -> int:
+        """The product of the four numbers, by which runs are ordered. It has no unit."""
+        return self.backbone_channels * self.channels * self.levels * self.cells
+
+
+class Figures(NamedTuple):
+    """The planned cost of a run, and its capacity.
+
+    Attributes:
+        parameters: parameters of the network.
+        macs: MACs of one image.
+        memory_bytes: bytes of weights and buffers, and of the activations of the batch at their peak.
+        capacity: the size of the maps that the network outputs.
+    """
+
+    parameters: int
+    macs: int
+    memory_bytes: int
+    capacity: Capacity
+
+
+class Planned(NamedTuple):
+    """A run and its planned cost."""
+
+    run: Run
+    figures: Figures
+
 
 DECIMAL = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
 BYTES = {f"{prefix}{unit}": factor for prefix, factor in {**DECIMAL, **BINARY}.items() for unit in ("", "B")}
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
-NUMBER = r"[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE][+-]?[0-9]{1,3})?"
+"""The factors of the units of durations; the tables above have those of counts and bytes."""
 
-Progress = Callable[[str, float], None]
-"""Called during long work with what is being done and the share that is done, from 0 to 1."""
+NUMBER = r"[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE][+-]?[0-9]{1,3})?"
+"""A regular expression of a positive decimal number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,50 +134,6 @@ def _quantity(where: str, text: str, units: dict[str, float], rule: str, least: 
     return value
 
 
-class Capacity(NamedTuple):
-    """The size of the maps that a network outputs. It does not measure accuracy: it ignores depth and kernel sizes.
-
-    Attributes:
-        backbone_channels: the sum of the channels of the maps that the pyramid or the head is built on.
-        channels: channels of each level; without a pyramid, of the map that the head takes.
-        levels: the number of levels; 1 without a pyramid.
-        cells: positions (height × width) of the finest of these maps.
-    """
-
-    backbone_channels: int
-    channels: int
-    levels: int
-    cells: int
-
-    @property
-    def product(self) -> int:
-        """The product of the four numbers, by which runs are ordered. It has no unit."""
-        return self.backbone_channels * self.channels * self.levels * self.cells
-
-
-class Figures(NamedTuple):
-    """The planned cost of a run, and its capacity.
-
-    Attributes:
-        parameters: parameters of the network.
-        macs: MACs of one image.
-        memory_bytes: bytes of weights and buffers, and of the activations of the batch at their peak.
-        capacity: the size of the maps that the network outputs.
-    """
-
-    parameters: int
-    macs: int
-    memory_bytes: int
-    capacity: Capacity
-
-
-class Planned(NamedTuple):
-    """A run and its planned cost."""
-
-    run: Run
-    figures: Figures
-
-
 @dataclass
 class PlannedSpace:
     """The planned runs of a space, and counts of those that were left out.
@@ -160,7 +160,7 @@ class PlannedSpace:
                 self.runs.append(run)
 
 
-def plan_space(space: Space, budget: Budget, progress: Progress = lambda _doing, _share: None) -> PlannedSpace:
+def plan_space(space: Space, budget: Budget, progress: ReportProgress = lambda _doing, _share: None) -> PlannedSpace:
     """Plan every run of a space, and leave out runs over the budget.
 
     Raises:
@@ -183,7 +183,7 @@ def gc_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _plan_space(space: Space, budget: Budget, progress: Progress) -> PlannedSpace:
+def _plan_space(space: Space, budget: Budget, progress: ReportProgress) -> PlannedSpace:
     executions = space.executions()
     planned, seen, done = PlannedSpace(), set[tuple[NetworkSettings, Size]](), 0
     for network in space.networks():
