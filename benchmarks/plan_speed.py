@@ -23,8 +23,8 @@ from mnfpn_cli.audit.tree import layer_tree
 from mnfpn_cli.bench.workload import count_with_fvcore
 from mnfpn_cli.network.network import build_meta, build_network
 from mnfpn_cli.plan.cost import NetworkCost, network_cost
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.plan.shapes import NetworkShapes, network_shapes
 from mnfpn_cli.settings.backbones import MOBILENET_V2
 from mnfpn_cli.settings.files import preset_names, read_preset

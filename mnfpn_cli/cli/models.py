@@ -143,7 +143,7 @@ def planned(
     Raises:
         UsageError: if the network cannot take a size.
     """
-    from mnfpn_cli.plan.levels import choose_size, network_input
+    from mnfpn_cli.plan.rules import choose_size, network_input
 
     cases = [choose_size(settings, size) for size in sizes]
     origins = {at_size: FromSettings(at_size, weights) for at_size, _ in cases}  # planned once for all sizes

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.plan.levels import network_input, plan_levels, resolve
+from mnfpn_cli.plan.levels import plan_levels
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerId, LayerWork, network_work
+from mnfpn_cli.plan.rules import network_input, resolve
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead, NetworkSettings, PyramidSettings
 from mnfpn_cli.settings.overrides import parse_override

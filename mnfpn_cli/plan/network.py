@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.backbone import BackbonePlan, plan_backbone
 from mnfpn_cli.plan.layers import ConvPlan, LinearPlan
-from mnfpn_cli.plan.levels import plan_outline
 from mnfpn_cli.plan.pyramid import PyramidPlan, level_sizes, plan_pyramid, stage_sizes
+from mnfpn_cli.plan.rules import plan_outline
 from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead, NetworkSettings
 
 

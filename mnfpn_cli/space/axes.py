@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.plan.levels import network_input, resolve
+from mnfpn_cli.plan.rules import network_input, resolve
 from mnfpn_cli.settings.input import DEFAULT_SIZE, Size, parse_size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import path_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from mnfpn_cli.plan.levels import resolve
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.execution import DEFAULT_RUNTIME, LAYERED
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import DType, NetworkInput, Size

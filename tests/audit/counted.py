@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from mnfpn_cli.network.network import build_network
-from mnfpn_cli.plan.levels import resolve
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.trace.observe import TensorShape

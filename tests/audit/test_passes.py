@@ -14,8 +14,8 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.guard import ModelError
 from mnfpn_cli.network.network import build_meta, build_network
 from mnfpn_cli.plan.cost import activation_bytes, network_cost
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.trace.passes import Input, Mode, cheapest_pass, run_pass

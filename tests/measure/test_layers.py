@@ -17,9 +17,9 @@ from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.clocks import EventMarks, HostMarks, Marks
 from mnfpn_cli.measure.layers import LayerTimes, time_layers
 from mnfpn_cli.network.network import Network, build_meta, build_network
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, network_work
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.measure.clocks import FakeDevice

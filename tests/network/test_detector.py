@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from mnfpn_cli.api import build_network, detector_backbone, settings
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.network.network import DetectorBackbone, build_meta
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.strategies import settings_and_size

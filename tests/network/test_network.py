@@ -9,8 +9,8 @@ from hypothesis import given
 from mnfpn_cli.bench.workload import count_with_fvcore
 from mnfpn_cli.network.network import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.plan.steps import ConvStep, LinearStep, ResizeStep, walk
 from mnfpn_cli.settings.input import Size

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnfpn_cli.plan.advice import Advice, TimeModel, best_advice
-from mnfpn_cli.plan.levels import network_input, resolve
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerId, LayerWork, network_work
+from mnfpn_cli.plan.rules import network_input, resolve
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings

@@ -6,8 +6,9 @@ from mnfpn_cli.bench.workload import count_with_fvcore
 from mnfpn_cli.network.network import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.layers import ConvPlan
-from mnfpn_cli.plan.levels import network_input, plan_levels, resolve
+from mnfpn_cli.plan.levels import plan_levels
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import network_input, resolve
 from mnfpn_cli.plan.steps import AddStep, ConvStep, walk
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.input import Size

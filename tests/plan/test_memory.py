@@ -11,8 +11,8 @@ from torch.utils._pytree import tree_leaves
 from mnfpn_cli.bench.workload import model_bytes
 from mnfpn_cli.network.network import build_meta, build_network
 from mnfpn_cli.plan.cost import activation_bytes, memory_needed, network_cost
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.settings.input import ITEM_BYTES, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.audit.traced import tree_of

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.plan.levels import choose_size, network_input, resolve
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import choose_size, network_input, resolve
 from mnfpn_cli.settings.files import parse_settings, preset_names, read_preset
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings

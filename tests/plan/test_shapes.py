@@ -1,7 +1,7 @@
 """The shapes of the levels, computed from the plan."""
 
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings

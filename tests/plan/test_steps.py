@@ -7,9 +7,9 @@ from hypothesis import given
 
 from mnfpn_cli.plan import steps
 from mnfpn_cli.plan.cost import activation_bytes, memory_needed, network_cost
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import network_work
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.plan.steps import ConvStep, ResizeStep, Step, walk
 from mnfpn_cli.report.layout import network_layout

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from mnfpn_cli.network.network import ConvNormAct, build_meta
 from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.levels import network_input, resolve
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, network_work
+from mnfpn_cli.plan.rules import network_input, resolve
 from mnfpn_cli.plan.steps import ReluStep, ResizeStep, walk
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.input import Size

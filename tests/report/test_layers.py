@@ -10,9 +10,9 @@ from mnfpn_cli.bench.profile import advice_record, profile_record
 from mnfpn_cli.documents.bench import ProfileRecord
 from mnfpn_cli.measure.layers import LayerTime, LayerTimes
 from mnfpn_cli.plan.advice import Advice
-from mnfpn_cli.plan.levels import network_input, resolve
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, Peaks, network_work, roofline
+from mnfpn_cli.plan.rules import network_input, resolve
 from mnfpn_cli.report.terminal.profile import layers_tables
 from mnfpn_cli.report.terminal.screen import print_report
 from mnfpn_cli.report.terminal.tables import Line, least_width

@@ -16,8 +16,8 @@ from mnfpn_cli.bench.results import bench_document
 from mnfpn_cli.cli.command_lines import SWEEP, after_sweep, measuring, next_commands
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.external.origin import FromSettings
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.plan.shapes import network_shapes, shapes_document
 from mnfpn_cli.report.points import points_of
 from mnfpn_cli.report.terminal.bench import bench_tables

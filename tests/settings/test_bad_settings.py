@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.plan.levels import resolve
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import MAX_BYTES, parse_settings, read_config
 from mnfpn_cli.settings.overrides import parse_override, parse_stages
 from mnfpn_cli.settings.sources import Source

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.plan.levels import resolve
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.backbones import StageSettings
 from mnfpn_cli.settings.files import parse_settings, read_preset
 from mnfpn_cli.settings.network import NetworkSettings
