@@ -27,7 +27,7 @@ LayerOperation = Literal["conv", "pointwise", "depthwise", "dense", "move"]
 groups; ``move`` has no weights: it adds, resizes, concatenates or pools maps."""
 
 LayerId = tuple[str, str]
-"""The path and the part of a layer, or of a container that computes something outside its layers."""
+"""The path and the part of a layer, or of a container that computes something outside its layers: together unique."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ class Roofline:
         return sum(floor.seconds for floor in self.floors)
 
     def reached(self, measured: float) -> float:
-        """Return the floor over the measured time of a pass in seconds: 1 is the best that the device can do."""
+        """Return the share of the peaks that a pass of ``measured`` seconds reached: the floor over its time."""
         return self.seconds / measured
 
 

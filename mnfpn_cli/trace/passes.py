@@ -66,9 +66,9 @@ class Pass:
 def pass_notes(observed: Pass) -> Iterator[str]:
     """Yield a note for each way in which the result of a pass may depend on its random inputs."""
     if observed.mode == "real":
-        yield "Run on real tensors, as it does not run on the meta device."
+        yield "The pass ran on real tensors: the network does not run on the meta device."
     if observed.data_dependent:
-        yield "Shapes in it depend on the values of an image: the counts are for one random image."
+        yield "Shapes depend on the values of an image: the counts are for one random image."
 
 
 def cheapest_pass(network: nn.Module, inputs: Sequence[Input], hidden_modules: Sequence[nn.Module] = ()) -> Pass:
@@ -81,7 +81,7 @@ def cheapest_pass(network: nn.Module, inputs: Sequence[Input], hidden_modules: S
     """
     for mode in MODES:
         try:
-            return run_pass(network, inputs, mode, hidden_modules, warned=mode == MODES[0])
+            return run_pass(network, inputs, mode, hidden_modules, show_warnings=mode == MODES[0])
         except ModelError:
             if mode == MODES[-1]:
                 raise
@@ -95,7 +95,7 @@ def run_pass(
     hidden_modules: Sequence[nn.Module] = (),
     gradients: bool = False,
     train: bool = False,
-    warned: bool = False,
+    show_warnings: bool = False,
 ) -> Pass:
     """Run a network once and record the pass; the network is left unchanged.
 
@@ -106,7 +106,7 @@ def run_pass(
         hidden_modules: modules that are not registered; they are set to train or eval too, and left unchanged.
         gradients: whether to find the storages that gradients of the outputs reach.
         train: whether to run in train mode instead of eval mode.
-        warned: whether to show warnings of the network's code.
+        show_warnings: whether to show warnings of the network's code.
 
     Raises:
         ModelError: where the network fails.
@@ -116,7 +116,7 @@ def run_pass(
         stack.enter_context(restore_modules([*network.modules(), *hidden_modules], values=mode != "meta"))
         stack.enter_context(external_code(f"running {type(network).__name__}"))
         stack.enter_context(_conditions(mode, gradients))
-        if not warned:
+        if not show_warnings:
             warnings.simplefilter("ignore")
         for module in (network, *hidden_modules):
             with suppress(NotImplementedError):  # an exported program of torch has a fixed mode
