@@ -24,7 +24,7 @@ from mnfpn_cli.settings.input import parse_size
 from mnfpn_cli.settings.measuring import Sampling, runtime_names
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.conftest import import_torchvision
-from tests.network.comparing import share
+from tests.network.comparing import copy_state
 
 SETTINGS = NetworkSettings.model_validate({"pyramid": {"upsample": "nearest"}})
 TAPS = (3, 6, 13, 17)
@@ -69,7 +69,7 @@ def main() -> None:
         torch.cuda.set_device(device)  # events are put on its stream
     timer = device_of(device).timer()
     theirs, network = Torchvision().eval(), build_network(SETTINGS)
-    share(theirs, network)
+    copy_state(theirs, network)
     images = torch.rand(1, 3, *parse_size(options.size))
     expected = theirs(images)
     runs = {"torchvision": TimedRun(partial(theirs.to(device), images.to(device)), timer)}

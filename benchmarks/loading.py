@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mnfpn_cli.network.network import Network, build_network
-from mnfpn_cli.plan.levels import resolve
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override

@@ -23,14 +23,14 @@ from mnfpn_cli.audit.tree import layer_tree
 from mnfpn_cli.bench.workload import count_with_fvcore
 from mnfpn_cli.network.network import build_meta, build_network
 from mnfpn_cli.plan.cost import NetworkCost, network_cost
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.plan.shapes import NetworkShapes, network_shapes
 from mnfpn_cli.settings.backbones import MOBILENET_V2
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.trace.observe import Shape
+from mnfpn_cli.trace.observe import TensorShape
 from mnfpn_cli.trace.passes import Input
 from mnfpn_cli.trace.trace import trace_network
 
@@ -70,7 +70,7 @@ def answer_all(drawn: list[dict[str, Any]], size: Size) -> None:
         answer(values, size)
 
 
-def tree_on_meta(plan: NetworkPlan, shape: Shape) -> None:
+def tree_on_meta(plan: NetworkPlan, shape: TensorShape) -> None:
     """Build the real network and count it, without memory."""
     layer_tree(trace_network(build_meta(plan), [Input(shape)], gradients=False))
 

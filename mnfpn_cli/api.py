@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.plan.levels import network_input, resolve
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
+from mnfpn_cli.plan.rules import network_input, resolve
 from mnfpn_cli.settings.files import parse_settings, read_config, read_preset
 from mnfpn_cli.settings.input import parse_size
 from mnfpn_cli.settings.network import NetworkSettings

@@ -1,4 +1,4 @@
-"""Text of messages: per cent, options, escapes of control characters, and the nearest name for a misspelt one."""
+"""Text for users: progress, per cent, escapes of control characters, and the nearest name for a misspelt one."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -9,8 +9,8 @@ from typing import Any
 COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 """Control sequences of a terminal, which colour text (ECMA-48, 5.4)."""
 
-Progress = Callable[[str, float], None]
-"""Called during long work with what is being done, in words, and the share of it that is done, from 0 to 1."""
+ReportProgress = Callable[[str, float], None]
+"""Is called during long work with what is being done, and the share of it that is done, from 0 to 1."""
 
 Parameter = tuple[str, str]
 """The name of a parameter, as in Python, and its value as text; an empty value is a flag."""
@@ -22,16 +22,6 @@ SHORTEST_BEGINNING = 3
 def percent(share: float, digits: str = ".1f") -> str:
     """Return a share in per cent, as ``83.1 %``; ``digits`` is a format of Python, as ``+.0f``."""
     return f"{100 * share:{digits}} %"
-
-
-def as_option(parameter: str) -> str:
-    """Return a parameter as an option of the command line, with dashes. Messages have it in backquotes instead."""
-    return f"--{parameter.replace('_', '-')}"
-
-
-def as_arguments(parameters: Iterable[Parameter]) -> list[str]:
-    """Return the command-line arguments of parameters."""
-    return [text for name, value in parameters for text in (as_option(name), value) if text]
 
 
 def strip_colours(text: str) -> str:

@@ -2,7 +2,8 @@
 
 from hypothesis import strategies as st
 
-from mnfpn_cli.plan.levels import plan_levels, plan_outline
+from mnfpn_cli.plan.levels import plan_levels
+from mnfpn_cli.plan.rules import plan_outline
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError

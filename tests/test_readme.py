@@ -23,8 +23,8 @@ from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.network.network import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.levels import network_input, resolve
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import network_input, resolve
 from mnfpn_cli.plan.shapes import network_shapes, shapes_document
 from mnfpn_cli.report.terminal.screen import print_report
 from mnfpn_cli.report.terminal.shapes import shapes_tables

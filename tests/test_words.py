@@ -18,7 +18,9 @@ from mnfpn_cli.errors import PARAMETER
 PACKAGE = Path(mnfpn_cli.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-OPTION = re.compile(r"--[A-Za-z][\w-]*")
+OPTION = re.compile(r"--[A-Za-z][\w-]*|^--$")
+"""An option, or the dashes in front of a name in an f-string."""
+
 OF_OTHER_PROGRAMS = ("--query-gpu", "--format=csv")
 """What starts a text that is an argument of another program."""
 

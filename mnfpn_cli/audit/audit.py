@@ -130,8 +130,8 @@ def _idle_without_state(trace: Trace) -> int:
 
 def _trace_notes(trace: Trace) -> Iterator[str]:
     """Yield what is worth knowing of a trace, and not wrong."""
-    if trace.unfollowed:
-        yield f"Gradients could not be followed: {trace.unfollowed}."
+    if trace.gradient_failure:
+        yield f"Gradients could not be followed: {trace.gradient_failure}."
     loose = constants(trace)
     if loose:
         yield f"Constants that no state dict has and no .to(device) moves: {', '.join(loose)}; register_buffer does."

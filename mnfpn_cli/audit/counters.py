@@ -29,7 +29,7 @@ from mnfpn_cli.documents.summary import CounterTotal, CountsRecord, WorkRecord
 from mnfpn_cli.external.guard import ModelError, external_code
 from mnfpn_cli.external.torchvision import declare_operators
 from mnfpn_cli.trace.meta import WithoutArithmetic
-from mnfpn_cli.trace.operations import Kind
+from mnfpn_cli.trace.operations import OperationKind
 from mnfpn_cli.trace.passes import make_input, run_pass
 from mnfpn_cli.trace.storages import restore_modules
 from mnfpn_cli.trace.trace import Trace
@@ -275,7 +275,7 @@ def count_work(trace: Trace) -> WorkRecord:
     """Count the work of all operations in a trace, whether their module is registered or not."""
     observed = list(operations(trace))
 
-    def elements(kind: Kind) -> int:
+    def elements(kind: OperationKind) -> int:
         return sum(operation.elements for operation in observed if operation.kind == kind)
 
     return WorkRecord(

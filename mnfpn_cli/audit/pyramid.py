@@ -15,7 +15,7 @@ from mnfpn_cli.documents.shapes import ObservedMaps, OutputRecord, ShapesDocumen
 from mnfpn_cli.external.origin import Origin
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.settings.input import Size
-from mnfpn_cli.trace.observe import Shape
+from mnfpn_cli.trace.observe import TensorShape
 from mnfpn_cli.trace.passes import Input, pass_notes
 from mnfpn_cli.trace.trace import trace_network
 
@@ -190,7 +190,7 @@ class OutputMap:
 
     name: str
     stride: Fraction | None
-    shape: Shape
+    shape: TensorShape
     bytes: int
 
 

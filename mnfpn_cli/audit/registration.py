@@ -231,7 +231,7 @@ def _is_weight(trace: Trace, tensor: Tensor) -> bool:
     The mean of images is no weight: it is combined with the image.
     """
     return trace.used(tensor) and (
-        tensor.requires_grad or (tensor.is_floating_point() and storage_key(tensor) in trace.eval_pass.met)
+        tensor.requires_grad or (tensor.is_floating_point() and storage_key(tensor) in trace.eval_pass.combined)
     )
 
 

@@ -9,7 +9,7 @@ from mnfpn_cli.documents.audit import LevelSize, ObservedLevel
 from mnfpn_cli.documents.records import ImageSize
 from mnfpn_cli.external.guard import ModelError
 from mnfpn_cli.settings.input import Size
-from mnfpn_cli.trace.observe import Shape
+from mnfpn_cli.trace.observe import TensorShape
 from mnfpn_cli.trace.passes import Mode, run_pass
 from mnfpn_cli.trace.trace import Trace
 
@@ -25,7 +25,7 @@ REAL_STRIDE = 64
 BATCH = 3
 """Images in a pass at another size; a dimension is 3 by chance less often than 1."""
 
-Outputs = tuple[tuple[str, Shape], ...]
+Outputs = tuple[tuple[str, TensorShape], ...]
 """The name and shape of each tensor that a network returns."""
 
 
@@ -78,7 +78,7 @@ class ObservedLevels:
 
     levels: tuple[Level, ...]
     asked: Size
-    shapes: dict[str, Shape]
+    shapes: dict[str, TensorShape]
     failed: tuple[Size, ...]
     channels_last: bool
 
@@ -167,7 +167,7 @@ def _group_levels(
     return ObservedLevels(tuple(levels), asked, batches, failed, last)
 
 
-def _channels_last(outputs: dict[Size, list[Shape]]) -> bool:
+def _channels_last(outputs: dict[Size, list[TensorShape]]) -> bool:
     """Return whether dimensions 1 and 2, and not the last two, are proportional to the input at each size."""
 
     def is_proportional(image: Size, height: int, width: int) -> bool:

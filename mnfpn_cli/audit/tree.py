@@ -10,7 +10,7 @@ from torch import nn
 from mnfpn_cli.audit.registration import unregistered_in_use
 from mnfpn_cli.documents.summary import LayerRecord, LayerStatus
 from mnfpn_cli.trace.hidden import module_expressions
-from mnfpn_cli.trace.observe import ModuleCall, Operation, Shape
+from mnfpn_cli.trace.observe import ModuleCall, Operation, TensorShape
 from mnfpn_cli.trace.trace import Trace, has_forward, numel
 
 
@@ -36,7 +36,7 @@ class LayerRow:
     depth: int
     status: LayerStatus
     calls: int
-    outputs: tuple[Shape, ...]
+    outputs: tuple[TensorShape, ...]
     parameters: int
     macs: int
     registered: bool
@@ -102,7 +102,7 @@ class _Node:
     module: nn.Module | None = None
     registered: bool = True
     calls: int = 0
-    outputs: tuple[Shape, ...] = ()
+    outputs: tuple[TensorShape, ...] = ()
     macs: int = 0
     first: float = inf
     children: list["_Node"] = field(default_factory=list)

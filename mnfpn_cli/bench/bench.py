@@ -22,7 +22,7 @@ from mnfpn_cli.external.guard import output_to_stderr
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed, out_of_memory_explained
 from mnfpn_cli.settings.measuring import BenchCase
-from mnfpn_cli.text import Progress
+from mnfpn_cli.text import ReportProgress
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ class BuiltWorkload:
     weights: WeightsRecord | None
 
 
-def build_workloads(workloads: Sequence[BenchWorkload], case: BenchCase, progress: Progress) -> list[BuiltWorkload]:
+def build_workloads(
+    workloads: Sequence[BenchWorkload], case: BenchCase, progress: ReportProgress
+) -> list[BuiltWorkload]:
     """Build the networks, and count what they cost. Workloads of one origin share one network.
 
     Raises:
@@ -68,7 +70,7 @@ def benchmark(
     case: BenchCase,
     device_names: Sequence[str],
     cpu_name: Callable[[], str],
-    progress: Progress,
+    progress: ReportProgress,
 ) -> Benchmark:
     """Count what a network costs, and time it. After Ctrl-C, return what was measured until then, marked incomplete.
 
@@ -95,7 +97,7 @@ def _benchmark(
     case: BenchCase,
     devices: Sequence[torch.device],
     cpu_name: Callable[[], str],
-    progress: Progress,
+    progress: ReportProgress,
 ) -> Benchmark:
     fitting, unfit = _fitting(workloads, devices, case)
     built = build_workloads(fitting, case, progress)
@@ -167,7 +169,7 @@ def _not_run(key: RunKey, error: MnfpnError) -> NotRun:
     return NotRun(key, status, error.message, error.details)
 
 
-def _time(group: Group, progress: Progress) -> GroupResult:
+def _time(group: Group, progress: ReportProgress) -> GroupResult:
     """Time a group; an error that concerns all of it is the reason of each of its runs."""
     try:
         with explained(f"a pass on {group.device} at batch {group.input.batch}, {group.input.size}"):
@@ -178,7 +180,7 @@ def _time(group: Group, progress: Progress) -> GroupResult:
         return GroupResult(tuple(_not_run(group.key(name), error) for name in group.case.runtimes), (), "failed")
 
 
-def _profile(group: Group, result: GroupResult, progress: Progress) -> list[ProfiledRun | NoProfile]:
+def _profile(group: Group, result: GroupResult, progress: ReportProgress) -> list[ProfiledRun | NoProfile]:
     """Profile the runs of a group where the case asks for it.
 
     Raises:

@@ -22,7 +22,7 @@ from mnfpn_cli.measure.statistics import Latency, paired_ratio
 from mnfpn_cli.runtimes.runtime import unavailable_reason
 from mnfpn_cli.settings.input import DType, NetworkInput
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
-from mnfpn_cli.text import Progress
+from mnfpn_cli.text import ReportProgress
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class CompareCase:
 
 
 def compare_networks(
-    a: Side, b: Side, case: CompareCase, cpu_name: Callable[[], str], progress: Progress
+    a: Side, b: Side, case: CompareCase, cpu_name: Callable[[], str], progress: ReportProgress
 ) -> tuple[Comparison, EnvironmentRecord]:
     """Time two networks in turn, and decide which is faster. Whatever they print goes to standard error.
 
@@ -79,7 +79,7 @@ def _compare(
     case: CompareCase,
     device: torch.device,
     cpu_name: Callable[[], str],
-    progress: Progress,
+    progress: ReportProgress,
 ) -> tuple[Comparison, EnvironmentRecord]:
     groups, ready = list[Group](), list[Ready]()
     for name, side in zip("AB", sides, strict=True):
@@ -128,7 +128,7 @@ def _build(side: Side, case: CompareCase, device: torch.device) -> Group:
     return Group(workload, network, input, device, bench_case)
 
 
-def _prepare(group: Group, progress: Progress) -> Ready:
+def _prepare(group: Group, progress: ReportProgress) -> Ready:
     """Prepare the only runtime of a group.
 
     Raises:
@@ -142,7 +142,7 @@ def _prepare(group: Group, progress: Progress) -> Ready:
 
 
 def _time(
-    groups: Sequence[Group], ready: Sequence[Ready], case: CompareCase, progress: Progress
+    groups: Sequence[Group], ready: Sequence[Ready], case: CompareCase, progress: ReportProgress
 ) -> tuple[list[TimedRun], Ended, tuple[WarningRecord, ...]]:
     """Time both sides in turn; return their samples, what ended it, and the warnings about the machine.
 

@@ -12,7 +12,7 @@ from mnfpn_cli.documents.records import EnvironmentRecord, InputRecord, WarningR
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import FromSettings, Origin, describe_inputs, recorded_inputs, recorded_origin
 from mnfpn_cli.measure.statistics import Latency, unpaired_ratio
-from mnfpn_cli.plan.levels import plan_outline
+from mnfpn_cli.plan.rules import plan_outline
 from mnfpn_cli.settings.overrides import ABSENT, differences
 from mnfpn_cli.settings.problems import SettingsError
 

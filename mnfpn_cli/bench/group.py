@@ -22,7 +22,7 @@ from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.runtimes.runtime import Job, random_tensors, unavailable_reason
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.measuring import BenchCase
-from mnfpn_cli.text import Progress
+from mnfpn_cli.text import ReportProgress
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class GroupResult:
     ended: Ended
 
 
-def time_group(group: Group, progress: Progress) -> GroupResult:
+def time_group(group: Group, progress: ReportProgress) -> GroupResult:
     """Prepare all runtimes, and time them in turn.
 
     Ctrl-C during the timed passes ends the measurement; the runs have the samples that were taken until then.
@@ -90,7 +90,9 @@ def time_group(group: Group, progress: Progress) -> GroupResult:
     return GroupResult(tuple(run for run in runs if run), warnings, ended)
 
 
-def _prepare_all(group: Group, timer: Timer, progress: Progress) -> tuple[Mapping[str, Ready], Mapping[str, NotRun]]:
+def _prepare_all(
+    group: Group, timer: Timer, progress: ReportProgress
+) -> tuple[Mapping[str, Ready], Mapping[str, NotRun]]:
     """Prepare each runtime; return those that are ready by name, and the runs of those that are not."""
     ready: dict[str, Ready] = {}
     not_run: dict[str, NotRun] = {}
@@ -109,7 +111,7 @@ def _prepare_all(group: Group, timer: Timer, progress: Progress) -> tuple[Mappin
     return ready, not_run
 
 
-def eager_outputs(group: Group, progress: Progress) -> NamedTensors | None:
+def eager_outputs(group: Group, progress: ReportProgress) -> NamedTensors | None:
     """Return the outputs of eager float32 on the group's device.
 
     None where passes are training steps, where eager float32 on the CPU is the only run, or where it cannot be run. On

@@ -121,7 +121,7 @@ def _first_names(names: Sequence[str]) -> str:
 
 def _shape_warnings(outputs: NamedTensors, expected: NamedTensors) -> Iterator[WarningRecord]:
     """Warn of the first output whose shape differs: a detector that rounds differently returns other boxes."""
-    helps = "nothing, where shapes depend on the numbers in an image; else another runtime"
+    helps = "nothing, where shapes depend on the values in an image; else another runtime"
     if len(outputs) != len(expected):
         cause = f"it returns {len(outputs)} outputs, eager float32 {len(expected)}"
         yield WarningRecord(kind="other_shapes", cause=cause, helps=helps)

@@ -16,19 +16,18 @@ from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.layer_times import LayerTimes, time_layers
 from mnfpn_cli.measure.peaks import measure_peaks
 from mnfpn_cli.plan.advice import Advice, best_advice
-from mnfpn_cli.plan.roofline import LayerWork, Peaks, Roofline, network_work, roofline
-from mnfpn_cli.plan.roofline import Row as LayerRow
+from mnfpn_cli.plan.roofline import LayerId, LayerWork, Peaks, Roofline, network_work, roofline
 from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput
 from mnfpn_cli.settings.measuring import LAYERED
-from mnfpn_cli.text import Progress, percent
+from mnfpn_cli.text import ReportProgress, percent
 
 PASSES_S = 10.0
 LEAST_PASSES, MOST_PASSES = 5, 50
 """Layers are timed for about ``PASSES_S`` seconds, in at least and at most these numbers of passes."""
 
 
-def profile_group(group: Group, runs: Sequence[BenchRun], progress: Progress) -> list[ProfiledRun | NoProfile]:
+def profile_group(group: Group, runs: Sequence[BenchRun], progress: ReportProgress) -> list[ProfiledRun | NoProfile]:
     """Profile the measured runs of a group whose runtimes run layer by layer; a failure is a `NoProfile`."""
     profiles = list[ProfiledRun | NoProfile]()
     for run in runs:
@@ -42,7 +41,7 @@ def profile_group(group: Group, runs: Sequence[BenchRun], progress: Progress) ->
     return profiles
 
 
-def _profile(group: Group, run: MeasuredRun, progress: Progress) -> ProfiledRun:
+def _profile(group: Group, run: MeasuredRun, progress: ReportProgress) -> ProfiledRun:
     case, item_bytes, origin = group.case, ITEM_BYTES[group.case.dtype], group.workload.origin
     if not isinstance(origin, FromSettings) or not isinstance(group.input, NetworkInput):
         raise MnfpnError("only a network from settings has a plan to compare times with")
@@ -54,11 +53,11 @@ def _profile(group: Group, run: MeasuredRun, progress: Progress) -> ProfiledRun:
         floors = roofline(works, peaks(group.device, case.dtype, torch.get_num_threads()))
     advice = None
     if times and not run.launch_bound:  # a pass that waits for the host is not faster with less work for the GPU
-        advice = best_advice(origin.settings, works, group.input, item_bytes, times.by_row)
+        advice = best_advice(origin.settings, works, group.input, item_bytes, times.by_id)
     return ProfiledRun(run.key, profile_record(works, run.latency.median, times, floors, advice, run.launch_bound))
 
 
-def _times(group: Group, runtime: str, works: tuple[LayerWork, ...], progress: Progress) -> LayerTimes:
+def _times(group: Group, runtime: str, works: tuple[LayerWork, ...], progress: ReportProgress) -> LayerTimes:
     job, marks = group.job(group.case.dtype), device_of(group.device).marks()
     run = load_runtime(runtime).prepare(job).run  # moves the job's network, whose layers are timed
     seconds = device_of(group.device).timer()(run).seconds
@@ -106,7 +105,7 @@ def profile_record(
         undisturbed_s=times.undisturbed if times else None,
         launch_bound=launch_bound,
         roofline=reached,
-        advice=AdviceRecord(**asdict(advice), sentence=advice_sentence(advice)) if advice else None,
+        advice=advice_record(advice) if advice else None,
         parts=tuple(total.record(part, times is not None, roof is not None) for part, total in parts.items()),
         layers=tuple(
             LayerTimeRecord(path=path, **layer.record(part, times is not None, roof is not None).model_dump())
@@ -140,13 +139,13 @@ class _Sum:
         )
 
 
-def _by_layer(works: Sequence[LayerWork], times: LayerTimes | None, roof: Roofline | None) -> dict[LayerRow, _Sum]:
+def _by_layer(works: Sequence[LayerWork], times: LayerTimes | None, roof: Roofline | None) -> dict[LayerId, _Sum]:
     """Return the sums by layer, first those with work in the order in which they run, then containers."""
-    layers = {work.row: _Sum(macs=work.macs, bytes=work.bytes) for work in works}
+    layers = {work.id: _Sum(macs=work.macs, bytes=work.bytes) for work in works}
     for floor in roof.floors if roof else ():
-        layers[floor.row].bounds[floor.kind] = floor.seconds
+        layers[floor.id].bounds[floor.bound] = floor.seconds
     for time in times.rows if times else ():
-        layers.setdefault(time.row, _Sum()).seconds = time.seconds
+        layers.setdefault(time.id, _Sum()).seconds = time.seconds
     return layers
 
 
@@ -162,9 +161,16 @@ BEGINNINGS = {
 """The beginning of a sentence about a part, by the first word of its name; stages are not listed."""
 
 
-def advice_sentence(advice: Advice) -> str:
-    """Return a sentence, without full stop, on the part that takes most of the time and the option that helps."""
+def advice_record(advice: Advice) -> AdviceRecord:
+    """Make the record of advice; its option and its sentence name the parameter `set` in backquotes."""
     kind, _, which = advice.part.partition(" ")
     takes = BEGINNINGS.get(kind, "stage {} takes").format(which or advice.part)
-    share, times = percent(advice.share, ".0f"), f"{advice.speed_up:.1f} ×"
-    return f"{takes} {share} of the time: `{advice.option}` would make the network about {times} faster"
+    option = " ".join(f"`set` {override}" for override in advice.overrides)
+    return AdviceRecord(
+        part=advice.part,
+        share=advice.share,
+        option=option,
+        speed_up=advice.speed_up,
+        sentence=f"{takes} {percent(advice.share, '.0f')} of the time: "
+        f"{option} would make the network about {advice.speed_up:.1f} × faster",
+    )

@@ -20,7 +20,7 @@ from mnfpn_cli.external.origin import External, FromSettings, Inputs, Origin, sp
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.measure.memory import Needed, needed_by
 from mnfpn_cli.plan.cost import Cost, NetworkCost, WholeCost, network_cost
-from mnfpn_cli.plan.levels import network_input
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.runtimes.eager import move
 from mnfpn_cli.runtimes.runtime import Job, random_tensors, torch_dtype
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size

@@ -2,11 +2,12 @@
 
 import shlex
 
+from mnfpn_cli.cli.words import as_arguments
 from mnfpn_cli.documents.report import NextCommands
 from mnfpn_cli.documents.sweep import SweepCommands
 from mnfpn_cli.settings.overrides import network_parameters
 from mnfpn_cli.space.runs import Execution, Run
-from mnfpn_cli.text import Parameter, as_arguments
+from mnfpn_cli.text import Parameter
 
 
 def measuring(run: Run) -> str:

@@ -55,7 +55,7 @@ def export(
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.export.formats import check_dynamic
     from mnfpn_cli.external.origin import FromSettings
-    from mnfpn_cli.plan.levels import choose_size, network_input
+    from mnfpn_cli.plan.rules import choose_size, network_input
     from mnfpn_cli.report.terminal.export import export_tables
 
     _check_replaceable(output, format)

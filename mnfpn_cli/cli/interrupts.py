@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from mnfpn_cli.errors import NothingMeasuredError
-from mnfpn_cli.text import Progress
+from mnfpn_cli.text import ReportProgress
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 CLEAR_LINE_AND_SHOW_CURSOR = "\r\x1b[2K\x1b[?25h"
@@ -75,7 +75,7 @@ def ending_at_once(error: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def interruptible(progress: Progress) -> Iterator[Progress]:
+def interruptible(progress: ReportProgress) -> Iterator[ReportProgress]:
     """Let signals interrupt a measurement, which then keeps its samples; yield the progress function to call.
 
     Python discards an exception that is raised in a callback of a weak reference, and torch's compiler has thousands of

@@ -12,11 +12,11 @@ from typer import Option
 from mnfpn_cli.cli.help import EXTERNAL
 from mnfpn_cli.cli.options import NetworkOptions
 from mnfpn_cli.cli.paths import Reads, check_readable
+from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import External, FromSettings, Inputs, TensorInputs, Workload
 from mnfpn_cli.external.target import parse_input, parse_target
 from mnfpn_cli.settings.input import DEFAULT_SIZE, NetworkInput, parse_size
-from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
     from mnfpn_cli.bench.workload import BenchWorkload
@@ -143,7 +143,7 @@ def planned(
     Raises:
         UsageError: if the network cannot take a size.
     """
-    from mnfpn_cli.plan.levels import choose_size, network_input
+    from mnfpn_cli.plan.rules import choose_size, network_input
 
     cases = [choose_size(settings, size) for size in sizes]
     origins = {at_size: FromSettings(at_size, weights) for at_size, _ in cases}  # planned once for all sizes

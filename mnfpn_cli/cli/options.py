@@ -165,7 +165,7 @@ class NetworkOptions:
         Raises:
             UsageError: if an option is wrong, or the settings contradict each other.
         """
-        from mnfpn_cli.plan.levels import resolve
+        from mnfpn_cli.plan.rules import resolve
         from mnfpn_cli.settings.files import read_config, read_preset
         from mnfpn_cli.settings.overrides import parse_override, parse_stages
         from mnfpn_cli.settings.sources import Source, check_once

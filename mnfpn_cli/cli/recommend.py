@@ -10,9 +10,9 @@ from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.options import OutputOptions, device_option, whole
 from mnfpn_cli.cli.space_options import BudgetOptions
 from mnfpn_cli.cli.store_options import RunFilter, StoreOption, choose_runs, device_filter
+from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.settings.measuring import check_device_name, choose_runtimes
-from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
     from mnfpn_cli.store.rows import StoredRun

@@ -56,7 +56,7 @@ def presets(output: OutputOptions) -> None:
         mnfpn settings presets --json
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.plan.levels import presets_document
+    from mnfpn_cli.plan.rules import presets_document
     from mnfpn_cli.report.terminal.tables import pairs
 
     document = presets_document()

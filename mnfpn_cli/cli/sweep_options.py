@@ -12,9 +12,10 @@ from mnfpn_cli.cli.options import (
     number,
     whole,
 )
+from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.measuring import LAYERED
-from mnfpn_cli.text import as_option, did_you_mean
+from mnfpn_cli.text import did_you_mean
 
 if TYPE_CHECKING:
     from mnfpn_cli.documents.sweep import MeasuringRecord

@@ -200,7 +200,7 @@ class AdviceRecord(Record):
 
     part: str = Field(description="Part that takes most of the time.")
     share: Share = Field(description="Share of the time that the part takes.")
-    option: str = Field(description="Options of the command line that make the change.")
+    option: str = Field(description="Parameters that make the change, their names in backquotes: `set` KEY=VALUE.")
     speed_up: Ratio = Field(description="Estimated time of a pass over its time with the change.")
     sentence: str = Field(min_length=1, description="The advice in a sentence, without full stop.")
 

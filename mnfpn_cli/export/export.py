@@ -22,7 +22,7 @@ from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.text import Progress, first_line
+from mnfpn_cli.text import ReportProgress, first_line
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def export_network(
     format: Format,
     path: Path,
     dynamic: bool = False,
-    progress: Progress = lambda _doing, _share: None,
+    progress: ReportProgress = lambda _doing, _share: None,
 ) -> ExportedFile:
     """Write a network on the CPU, in float32 and eval mode, to a temporary file; check it, and move it to its path.
 
@@ -116,7 +116,7 @@ def check_written(
     network: Network,
     settings: NetworkSettings,
     inputs: tuple[NetworkInput, ...],
-    progress: Progress,
+    progress: ReportProgress,
 ) -> tuple[FileCheck, ...]:
     """Read a file back, and compare it with the network that was written.
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from mnfpn_cli.devices.clocks import Marks
-from mnfpn_cli.plan.roofline import LayerWork, Row, part_of
+from mnfpn_cli.plan.roofline import LayerId, LayerWork, network_part
 
 REST = "rest"
 """The part of the time outside all layers: what the network itself computes, next to nothing, and the hooks' time."""
@@ -25,7 +25,7 @@ class LayerTime:
     seconds: float
 
     @property
-    def row(self) -> Row:
+    def id(self) -> LayerId:
         """The path and the part."""
         return self.path, self.part
 
@@ -50,9 +50,9 @@ class LayerTimes:
         return sum(row.seconds for row in self.rows)
 
     @property
-    def by_row(self) -> dict[Row, float]:
+    def by_id(self) -> dict[LayerId, float]:
         """The rows' times by path and part."""
-        return {time.row: time.seconds for time in self.rows}
+        return {time.id: time.seconds for time in self.rows}
 
 
 def time_layers(
@@ -76,7 +76,7 @@ def time_layers(
         passes: how many passes with marks are counted.
         progress: is called after each pass with the share that is done, from 0 to 1.
     """
-    rows = defaultdict[Row, list[float]](list)
+    rows = defaultdict[LayerId, list[float]](list)
     marked, undisturbed = list[float](), list[float]()
     for done in range(passes + 1):
         marks.take()  # wait for queued work, and forget the marks of a pass that failed
@@ -89,7 +89,7 @@ def time_layers(
             continue
         undisturbed.append(alone)
         marked.append(sum(stretches))
-        for row, seconds in _by_row([("", REST), *owners], stretches).items():
+        for row, seconds in _by_id([("", REST), *owners], stretches).items():
             rows[row].append(seconds)
     times = tuple(LayerTime(*row, median(seconds)) for row, seconds in rows.items())
     return LayerTimes(times, median(marked), median(undisturbed))
@@ -102,8 +102,8 @@ def _pass(run: Callable[[], object], marks: Marks) -> list[float]:
     return marks.take()
 
 
-def _by_row(owners: Sequence[Row], stretches: Sequence[float]) -> dict[Row, float]:
-    total = defaultdict[Row, float](float)
+def _by_id(owners: Sequence[LayerId], stretches: Sequence[float]) -> dict[LayerId, float]:
+    total = defaultdict[LayerId, float](float)
     for owner, seconds in zip(owners, stretches, strict=True):
         total[owner] += seconds
     return total
@@ -119,13 +119,13 @@ class _Recorder:
             self._parts[work.path].append(work.part)
         for path in list(self._parts):
             container = ".".join(path.split(".")[: 2 if path.startswith("stages.") else 1])
-            self._parts.setdefault(container, [part_of(container)])
+            self._parts.setdefault(container, [network_part(container)])
         self._calls = Counter[str]()
-        self._open: list[Row] = [("", REST)]
-        self._owners: list[Row] = []
+        self._open: list[LayerId] = [("", REST)]
+        self._owners: list[LayerId] = []
 
     @contextmanager
-    def hooked(self) -> Iterator[list[Row]]:
+    def hooked(self) -> Iterator[list[LayerId]]:
         """Register the hooks for this block, and yield the list that they record into."""
         with ExitStack() as hooks:
             for path in self._parts:

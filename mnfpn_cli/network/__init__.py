@@ -1,1 +1,1 @@
-"""The plan as torch modules, mechanically: no channel arithmetic happens here."""
+"""The plan as torch modules, one for one: no channels are computed here."""

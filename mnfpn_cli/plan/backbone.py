@@ -1,4 +1,4 @@
-"""Plan the backbone: scale and round channels, and lay out blocks, stages and the stem."""
+"""Plan the backbone: scale and round channels, and plan the stem, the stages and their blocks."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,7 +16,7 @@ def scale_channels(channels: int, width_mult: float, rounding: Rounding) -> int:
 
     * ``nearest8``: the nearest multiple of 8, at least 8, and never less than 90 % of the exact value
       (``_make_divisible`` in the TensorFlow models repository, copied by torchvision and timm).
-    * ``ceil8``: up to a multiple of 8 (tonylins/pytorch-mobilenet-v2).
+    * ``ceil8``: the next multiple of 8 that is not smaller (tonylins/pytorch-mobilenet-v2).
     * ``truncate``: ``int(channels × width_mult)``; may be 0, which `plan_widths` refuses.
     """
     exact = channels * width_mult
@@ -31,21 +31,21 @@ def scale_channels(channels: int, width_mult: float, rounding: Rounding) -> int:
 
 
 def scale_stem(channels: int, width_mult: float, rounding: Rounding) -> int:
-    """Scale the stem's channels; ``ceil8`` leaves them as they are."""
+    """Scale the channels of the stem; ``ceil8`` does not change them."""
     return channels if rounding == "ceil8" else scale_channels(channels, width_mult, rounding)
 
 
 def scale_stage(channels: int, expansion: int, width_mult: float, rounding: Rounding) -> int:
-    """Scale a stage's channels; ``ceil8`` leaves a stage of expansion 1 as it is."""
+    """Scale the channels of a stage; ``ceil8`` does not change those of a stage of expansion 1."""
     if rounding == "ceil8" and expansion == 1:
         return channels
     return scale_channels(channels, width_mult, rounding)
 
 
 def scale_last(channels: int, width_mult: float, rounding: Rounding) -> int:
-    """Scale the channels of the classifier's last convolution, which grow with widths above 1 and never shrink.
+    """Scale the channels of the classifier's last convolution: up with a multiplier above 1, but never down.
 
-    ``ceil8`` rounds them only where they grow.
+    All but ``ceil8`` round them even where the multiplier is 1 or less.
     """
     if rounding == "ceil8" and width_mult <= 1:
         return channels
@@ -53,7 +53,7 @@ def scale_last(channels: int, width_mult: float, rounding: Rounding) -> int:
 
 
 class Widths(NamedTuple):
-    """Scaled channels of the stem, of each stage (in a ResNet, of its bottlenecks), and of the last convolution."""
+    """The scaled channels of the stem, of each stage (of its bottlenecks in a ResNet), and of the last convolution."""
 
     stem: int
     stages: tuple[int, ...]
@@ -61,7 +61,7 @@ class Widths(NamedTuple):
 
 
 def plan_widths(settings: NetworkSettings) -> Widths:
-    """Scale all channels that depend on the width multiplier.
+    """Return all channels that depend on the width multiplier, scaled and rounded.
 
     Raises:
         SettingsError: where a layer would have no channels, or too many.
@@ -92,17 +92,17 @@ def plan_widths(settings: NetworkSettings) -> Widths:
 
 
 BOTTLENECK_EXPANSION = 4
-"""A bottleneck's output channels over those of its 3×3 convolution (He et al. 2016, section 4.1)."""
+"""The output channels of a bottleneck over those of its 3×3 convolution (He et al. 2016, section 4.1)."""
 
 
 class BlockPlan(NamedTuple):
-    """A block: convolutions, to whose result nothing, the input, or the shortcut of the input is added.
+    """A block: convolutions, and a residual or none.
 
     Attributes:
         layers: the convolutions by name, in the order in which they run.
-        residual: whether the input, or its shortcut, is added.
-        shortcut: the convolution on the input where the block changes its shape.
-        activation: of the sum.
+        residual: whether the input of the block, or its shortcut, is added to the output of the last convolution.
+        shortcut: the convolution on the input, where the block changes the shape; else None.
+        activation: on the sum.
     """
 
     layers: tuple[tuple[str, ConvPlan], ...]
@@ -112,12 +112,12 @@ class BlockPlan(NamedTuple):
 
     @property
     def is_bottleneck(self) -> bool:
-        """Whether it is a bottleneck, which has an activation on the sum, or an inverted residual."""
+        """Whether the block is a bottleneck, with an activation on the sum; else it is an inverted residual."""
         return self.activation is not None
 
     @property
     def out_channels(self) -> int:
-        """Channels of the block's output."""
+        """The channels of the block's output."""
         return self.layers[-1][1].out_channels
 
 
@@ -135,7 +135,7 @@ def inverted_residual(
 
 
 def bottleneck(in_channels: int, channels: int, stride: int) -> BlockPlan:
-    """Plan a bottleneck: reduce, 3×3, restore, add, ReLU. The 3×3 has the stride, as in torchvision."""
+    """Plan a bottleneck: reduce, 3×3, restore, add, ReLU. The 3×3 convolution has the stride, as in torchvision."""
     out_channels = channels * BOTTLENECK_EXPANSION
     layers = (
         ("reduce", ConvPlan(in_channels, channels, 1, norm=True, activation="relu")),
@@ -149,26 +149,26 @@ def bottleneck(in_channels: int, channels: int, stride: int) -> BlockPlan:
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """The blocks of a stage, in order; the first has the stage's stride."""
+    """The blocks of a stage, in order; the first one has the stride of the stage."""
 
     blocks: tuple[BlockPlan, ...]
     stride: int
 
     @property
     def out_channels(self) -> int:
-        """Channels of the stage's last feature map."""
+        """The channels of the stage's map."""
         return self.blocks[-1].out_channels
 
 
 @dataclass(frozen=True, slots=True)
 class BackbonePlan:
-    """The stem and the stages of a backbone, up to the last that a level or a head needs.
+    """The stem and the stages of a backbone, up to the last stage that a level or a head needs.
 
     Attributes:
         stem: the first convolution.
         stem_pool: whether a 3×3 max-pooling of stride 2 follows the stem.
         stages: in order.
-        activation: of the backbone's convolutions, and of the last one that a head adds.
+        activation: that of the backbone's convolutions, and of a classifier's last convolution.
         conv_bias: whether these convolutions have a bias.
     """
 
@@ -188,12 +188,12 @@ class BackbonePlan:
         object.__setattr__(self, "_hash", hash((self.stem, self.stem_pool, self.stages)))
 
     def __hash__(self) -> int:
-        """Return the hash made with the plan: it covers every convolution, and caches of backbones look it up often."""
+        """Return the stored hash: it covers every convolution, and caches of backbones need it often."""
         return self._hash
 
 
 def plan_backbone(settings: NetworkSettings, widths: Widths, last_stage: int | None = None) -> BackbonePlan:
-    """Plan the backbone up to and including ``last_stage``, or all of it."""
+    """Plan the backbone up to and including ``last_stage``; None for all stages."""
     end = None if last_stage is None else last_stage + 1
     stages = widths.stages[:end]
     if isinstance(settings.backbone, ResNetSettings):
@@ -202,7 +202,7 @@ def plan_backbone(settings: NetworkSettings, widths: Widths, last_stage: int | N
     return _plan_mobilenet_v2(settings.backbone, settings.in_channels, widths.stem, rows, stages)
 
 
-# A sweep plans the same backbone for each of its pyramids, and many widths round to the same channels.
+# In a sweep, many pyramids share one backbone, and several width multipliers round to the same channels.
 @lru_cache(maxsize=256)
 def _plan_mobilenet_v2(
     backbone: MobileNetV2Settings,
@@ -217,7 +217,7 @@ def _plan_mobilenet_v2(
     stages = []
     for row, width in zip(rows, widths, strict=True):
         blocks: tuple[BlockPlan, ...] = (inverted_residual(channels, width, row.expansion, row.stride, backbone),)
-        if row.repeats > 1:  # the repeats are equal and frozen: they share one plan
+        if row.repeats > 1:  # the other blocks are equal: they share one plan
             blocks += (inverted_residual(width, width, row.expansion, 1, backbone),) * (row.repeats - 1)
         stages.append(StagePlan(blocks, row.stride))
         channels = width

@@ -1,4 +1,4 @@
-"""What a network costs for an input: parameters, MACs, and bytes of weights and activations."""
+"""The cost of a network for an input: parameters, MACs, and bytes of weights and activations."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,15 +22,22 @@ from mnfpn_cli.plan.steps import (
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size
 
 COUNTER_BYTES = 8
-"""Of batch norm's count of batches, an int64."""
+"""Bytes of batch norm's counter of batches, an int64."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Parameters, and per image the MACs of convolutions and dense layers and the elements that other steps go through.
+    """Parameters, and the MACs and elements of one image.
 
-    Pooled elements are those of the maps that are averaged. Buffers are batch norm's means and variances; its counters,
-    one whole number a norm, are apart, as no dtype changes them.
+    Attributes:
+        parameters: trainable parameters.
+        buffers: elements of batch norm's running means and variances.
+        macs: MACs of convolutions and dense layers.
+        norm_elements: elements that batch norm normalises.
+        resized_elements: elements of resized maps.
+        added_elements: elements of sums of two maps.
+        pooled_elements: elements of the maps that are averaged.
+        counters: batch norm's counters of batches, one a norm; they are whole numbers in every dtype.
     """
 
     parameters: int = 0
@@ -62,7 +69,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class NetworkCost:
-    """The cost of a network's parts, and of the whole; zero for a part that there is not."""
+    """The cost of each part of a network; 0 for a part that the network does not have."""
 
     backbone: Cost
     pyramid: Cost
@@ -70,45 +77,45 @@ class NetworkCost:
 
     @property
     def total(self) -> Cost:
-        """All parts together."""
+        """The sum of all parts."""
         return self.backbone + self.pyramid + self.head
 
     @property
     def parts(self) -> dict[str, Cost]:
-        """Those that the network has, by name."""
+        """The parts that the network has, by name."""
         named = {"backbone": self.backbone, "pyramid": self.pyramid, "head": self.head}
         return {name: part for name, part in named.items() if part.parameters}
 
     def state_bytes(self, dtype: DType) -> int:
-        """Bytes of the weights in a dtype: of parameters, and of batch norm's means, variances and counters."""
+        """Return the bytes of the weights in a dtype: parameters, and batch norm's means, variances and counters."""
         total = self.total
         return (total.parameters + total.buffers) * ITEM_BYTES[dtype] + total.counters * COUNTER_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class WholeCost:
-    """The cost of a network that others wrote, whose parts nobody has named."""
+    """The cost of an external network, whose parts have no names."""
 
     total: Cost
 
     @property
     def parts(self) -> dict[str, Cost]:
-        """None."""
+        """Always empty."""
         return {}
 
 
 def network_cost(plan: NetworkPlan, size: Size) -> NetworkCost:
-    """Add up what the steps of a network cost on one image of ``size``, part by part."""
+    """Return the cost of each part of a network on one image of ``size``."""
     return walked_cost(walk(plan, size))
 
 
 def walked_cost(walked: Walk) -> NetworkCost:
-    """Add up the same for a network that was walked through already, as a space does for each of its networks."""
+    """Return the cost of each part of a network from its steps, where a caller has them."""
     backbone = _backbone_cost(walked.plan.backbone, walked.size, walked.tapped)
     return NetworkCost(backbone, _total(walked.pyramid), _total(walked.head))
 
 
-# A sweep asks for the same backbone under each of its pyramids.
+# In a sweep, many pyramids share one backbone.
 @lru_cache(maxsize=256)
 def _backbone_cost(plan: BackbonePlan, size: Size, tapped: frozenset[int]) -> Cost:
     return _total(backbone_steps(plan, size, tapped))
@@ -117,7 +124,7 @@ def _backbone_cost(plan: BackbonePlan, size: Size, tapped: frozenset[int]) -> Co
 def _total(steps: Iterable[Step]) -> Cost:
     parameters = buffers = macs = norms = resized = added = pooled = counters = 0
     for step in steps:
-        if isinstance(step, ConvStep):  # told apart by hand: a match statement takes twice the time, for millions
+        if isinstance(step, ConvStep):  # a match statement takes twice as long, and a sweep has millions of steps
             conv, output = step.conv, step.output
             macs += conv.macs(output)
             if conv.norm:
@@ -139,55 +146,55 @@ def _total(steps: Iterable[Step]) -> Cost:
 
 
 INDEX_BYTES = 8
-"""Max-pooling also returns where each maximum was."""
+"""Bytes of the index of a maximum, an int64, which max-pooling also returns for each element."""
 
 
 def memory_needed(plan: NetworkPlan, input: NetworkInput, dtype: DType) -> int:
-    """Bytes of the weights and of the activations alive together at the peak of an inference pass."""
+    """Return the bytes of the weights, and of the activations that are alive at the peak of an inference pass."""
     return network_cost(plan, input.size).state_bytes(dtype) + activation_bytes(plan, input, dtype)
 
 
 def activation_bytes(plan: NetworkPlan, input: NetworkInput, dtype: DType) -> int:
-    """Bytes of the input and the feature maps alive together at the peak, for the whole batch."""
+    """Return the bytes of input and feature maps that are alive together at the peak, for the whole batch."""
     return input.batch * walked_activation_bytes(walk(plan, input.size), dtype)
 
 
 def walked_activation_bytes(walked: Walk, dtype: DType) -> int:
-    """Bytes of the same for one image, for a network that was walked through already."""
+    """Return the peak bytes of input and feature maps for one image, where a caller has the steps of the network."""
     alive = _after_backbone(walked.plan.backbone, walked.size, walked.tapped, dtype)
-    return _run(_run(alive, walked.pyramid, dtype), walked.head, dtype).peak
+    return _after(_after(alive, walked.pyramid, dtype), walked.head, dtype).peak
 
 
 class _Alive(NamedTuple):
-    """The bytes of the tensors that are alive, and the most that ever were."""
+    """The bytes of the tensors that are alive, and the peak so far."""
 
     bytes: int
     peak: int
 
 
-# A sweep asks for the same backbone under each of its pyramids.
+# In a sweep, many pyramids share one backbone.
 @lru_cache(maxsize=256)
 def _after_backbone(plan: BackbonePlan, size: Size, tapped: frozenset[int], dtype: DType) -> _Alive:
-    """What is alive when the backbone has run on an image, which its caller holds."""
+    """Return the bytes that are alive after the backbone ran on one image, which the caller still holds."""
     image = plan.stem.in_channels * size.cells * ITEM_BYTES[dtype]
-    return _run(_Alive(image, image), backbone_steps(plan, size, tapped), dtype)
+    return _after(_Alive(image, image), backbone_steps(plan, size, tapped), dtype)
 
 
-def _run(alive: _Alive, steps: Iterable[Step], dtype: DType) -> _Alive:
-    """Run steps as the real network does.
+def _after(alive: _Alive, steps: Iterable[Step], dtype: DType) -> _Alive:
+    """Return the bytes that are alive after some steps.
 
-    Batch norm makes a second tensor beside the convolution's; activations behind it work in place.
+    Batch norm makes a second tensor, as large as the convolution's; the activations after it work in place.
     """
     (bytes, peak), item_bytes = alive, ITEM_BYTES[dtype]
     for step in steps:
-        made, beside = step.makes * item_bytes, 0
+        made, temporary = step.makes * item_bytes, 0
         if isinstance(step, ConvStep):
-            beside = made if step.conv.norm else 0
+            temporary = made if step.conv.norm else 0
         elif isinstance(step, MaxPoolStep):
-            beside = step.makes * INDEX_BYTES
+            temporary = step.makes * INDEX_BYTES
         elif isinstance(step, LinearStep):
-            beside = step.joined * item_bytes
+            temporary = step.joined * item_bytes
         bytes += made
-        peak = max(peak, bytes + beside)
+        peak = max(peak, bytes + temporary)
         bytes -= step.frees * item_bytes
     return _Alive(bytes, peak)

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.backbone import BackbonePlan, plan_backbone
 from mnfpn_cli.plan.layers import ConvPlan, LinearPlan
-from mnfpn_cli.plan.levels import plan_outline
 from mnfpn_cli.plan.pyramid import PyramidPlan, level_sizes, plan_pyramid, stage_sizes
+from mnfpn_cli.plan.rules import plan_outline
 from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead, NetworkSettings
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifierPlan:
-    """A classifier on the last map: an optional last convolution, average pooling, dropout, a dense layer."""
+    """A classifier on the backbone's last map: a last convolution or none, average pooling, dropout, a dense layer."""
 
     in_channels: int
     last: ConvPlan | None
@@ -22,7 +22,7 @@ class ClassifierPlan:
 
     @property
     def features(self) -> int:
-        """Channels of the map that is averaged."""
+        """The channels of the map that is averaged."""
         return self.last.out_channels if self.last else self.in_channels
 
 
@@ -31,8 +31,8 @@ class LevelClassifiersPlan:
     """A classifier on each level (dropout, dense layer, ReLU), and a dense layer over their outputs.
 
     Attributes:
-        pool: whether each level's map is averaged before its dense layer, and not flattened.
-        dropout: share of features dropped in training.
+        pool: whether each level's map is averaged before its dense layer; else it is flattened.
+        dropout: the share of features dropped in training.
         levels: the dense layer of each level, by name.
         final: the dense layer over all levels.
     """
@@ -44,7 +44,7 @@ class LevelClassifiersPlan:
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
+        """The number of classes."""
         return self.final.out_features
 
 
@@ -52,7 +52,7 @@ HeadPlan = ClassifierPlan | LevelClassifiersPlan
 
 
 def plan_classifier(channels: int | None, head: ClassifierHead, backbone: BackbonePlan) -> ClassifierPlan:
-    """Plan a classifier on the backbone's last map; ``channels``: of its last convolution, scaled; None for none."""
+    """Plan a classifier; ``channels`` are the scaled channels of its last convolution, None for no convolution."""
     features, last = backbone.stages[-1].out_channels, None
     if channels is not None:
         bare, activation = head.bare_last, None if head.bare_last else backbone.activation
@@ -71,7 +71,7 @@ def plan_level_classifiers(
     """Plan a classifier on each level of the pyramid.
 
     Raises:
-        UsageError: where the head flattens maps, and ``head.size`` is null.
+        UsageError: where the head flattens maps and ``head.size`` is null.
     """
     names = pyramid.names
     cells = [1] * len(names)
@@ -96,10 +96,7 @@ LOGITS = "logits"
 
 @dataclass(frozen=True, slots=True)
 class NetworkPlan:
-    """Every layer of a network.
-
-    It does not depend on the size of the input, except with a head on flattened maps.
-    """
+    """Every layer of a network. Only a head on flattened maps depends on the size of the input."""
 
     backbone: BackbonePlan
     pyramid: PyramidPlan | None
@@ -112,7 +109,7 @@ class NetworkPlan:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of the outputs: the levels, finest first, or the logits."""
+        """The names of the outputs: the levels, finest first, or ``logits``."""
         if self.head or not self.pyramid:
             return (LOGITS,)
         return self.pyramid.names
@@ -123,7 +120,7 @@ def plan_network(settings: NetworkSettings, *, whole: bool = False) -> NetworkPl
 
     Args:
         settings: of the network.
-        whole: whether to keep the stages that no level or head needs.
+        whole: whether to plan also the stages that no level and no head needs.
 
     Raises:
         UsageError: where settings break a rule together, or a head that flattens maps has no size.

@@ -1,4 +1,4 @@
-"""Plan the feature pyramid: the lateral, smoothing and size of each level."""
+"""Plan the feature pyramid: the layers of each level, and the sizes of its maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,17 +6,17 @@ from functools import lru_cache
 
 from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.layers import ConvPlan, halved
-from mnfpn_cli.plan.levels import Levels, level_stride
+from mnfpn_cli.plan.levels import ChosenLevels, level_stride
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import Merge, PyramidSettings, Upsample
 
 SHARED = "shared"
-"""The name of the smoothing that all levels share: it is one module, registered and counted once."""
+"""The name of a smoothing that all levels share; it is one module, registered and counted once."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeparablePlan:
-    """A separable 3×3 convolution: a depthwise 3×3, which has the stride, and a 1×1."""
+    """A separable 3×3 convolution: a depthwise 3×3 with the stride, then a 1×1."""
 
     depthwise: ConvPlan
     pointwise: ConvPlan
@@ -27,12 +27,12 @@ class LevelPlan:
     """A level that is built on a stage.
 
     Attributes:
-        name: ``p3``, or ``top`` for the pooled top.
+        name: ``p3``, or ``top`` for a pooled top.
         stride: nominal, in pixels of the image; None for a pooled top, whose map is 1×1.
-        stage: index of the stage whose map is its tap.
+        stage: the index of the stage whose map is the tap.
         lateral: the 1×1 convolution on the tap, or on its average.
-        merged: channels after the coarser level was merged into the lateral.
-        smooth: the convolution on the merged map; None where it is not smoothed.
+        merged: channels after the coarser level is merged into the lateral.
+        smooth: the convolution on the merged map; None for no smoothing.
     """
 
     name: str
@@ -50,7 +50,7 @@ class LevelPlan:
 
 @dataclass(frozen=True, slots=True)
 class ExtraPlan:
-    """A level beyond the taps, half of the level before: ``layer`` has stride 2; None stands for max-pooling."""
+    """A level beyond the taps, half the size of the level before. ``layer`` has stride 2; None means max-pooling."""
 
     name: str
     stride: int
@@ -62,12 +62,12 @@ class PyramidPlan:
     """The levels of a pyramid, finest first, and how coarser levels are merged into finer ones.
 
     Attributes:
-        levels: those on stages.
-        extra: those beyond the taps.
+        levels: the levels on stages.
+        extra: the levels beyond the taps.
         channels: of every level.
-        upsample: how a coarser level is resized.
-        merge: whether it is added to the lateral, or concatenated.
-        smooth_shared: whether one smoothing serves all levels.
+        upsample: the interpolation by which a coarser level is resized.
+        merge: whether the resized level is added to the lateral, or concatenated.
+        smooth_shared: whether all levels share one smoothing.
         extra_stage: the stage whose map the first extra level takes; None where it takes the coarsest level's map.
         extra_relu: whether a ReLU is between one extra level and the next.
     """
@@ -91,8 +91,8 @@ class PyramidPlan:
         return SHARED if self.smooth_shared else level.name
 
 
-def plan_pyramid(chosen: Levels, pyramid: PyramidSettings, backbone: BackbonePlan) -> PyramidPlan:
-    """Plan the pyramid on the levels that the settings choose."""
+def plan_pyramid(chosen: ChosenLevels, pyramid: PyramidSettings, backbone: BackbonePlan) -> PyramidPlan:
+    """Plan the pyramid of the chosen levels."""
     levels = _plan_levels(chosen, pyramid, backbone)
     extra_stage = levels[-1].stage if pyramid.extra_from == "tap" else None
     channels = pyramid.channels if extra_stage is None else levels[-1].lateral.in_channels
@@ -112,14 +112,14 @@ def plan_pyramid(chosen: Levels, pyramid: PyramidSettings, backbone: BackbonePla
     )
 
 
-def _plan_levels(chosen: Levels, pyramid: PyramidSettings, backbone: BackbonePlan) -> tuple[LevelPlan, ...]:
+def _plan_levels(chosen: ChosenLevels, pyramid: PyramidSettings, backbone: BackbonePlan) -> tuple[LevelPlan, ...]:
     on_stages: list[tuple[str, int | None, int]] = [
         (name, level_stride(name), chosen.taps[name]) for name in chosen.tapped
     ]
     if pyramid.top == "pool":
         on_stages.append(("top", None, chosen.last_stage))
     levels, merged = list[LevelPlan](), 0
-    for name, stride, stage in reversed(on_stages):  # top down, as merged channels add up
+    for name, stride, stage in reversed(on_stages):  # from the coarsest, as concatenated channels add up
         lateral = ConvPlan(backbone.stages[stage].out_channels, pyramid.channels, kernel=1, bias=True)
         is_merged = merged > 0
         merged = pyramid.channels + (merged if pyramid.merge == "concat" else 0)
@@ -144,12 +144,13 @@ def _conv(kind: str, in_channels: int, out_channels: int, stride: int) -> ConvPl
 
 
 ONE_CELL = Size(1, 1)
+"""The size of a pooled map."""
 
 
-# A sweep asks for the sizes of one backbone for each of its pyramids.
+# In a sweep, many pyramids share one backbone.
 @lru_cache(maxsize=256)
 def stage_sizes(plan: BackbonePlan, size: Size) -> tuple[Size, ...]:
-    """Return the size of each stage's output for an image of ``size``."""
+    """Return the size of each stage's map for an image of ``size``."""
     sizes, size = list[Size](), plan.stem.output(size)
     if plan.stem_pool:
         size = halved(size)
@@ -160,7 +161,7 @@ def stage_sizes(plan: BackbonePlan, size: Size) -> tuple[Size, ...]:
 
 
 def level_sizes(plan: PyramidPlan, sizes: Sequence[Size]) -> tuple[Size, ...]:
-    """Return the size of each level's map, finest first and extra levels last, for stage outputs of ``sizes``."""
+    """Return the size of each level's map, finest first; ``sizes`` are those of the stages' maps."""
     levels = [ONE_CELL if level.pooled else sizes[level.stage] for level in plan.levels]
     for _ in plan.extra:
         levels.append(halved(levels[-1]))

@@ -1,4 +1,4 @@
-"""The work of each layer on a batch, and the least time that a device needs for it."""
+"""The work of each layer on a batch, and the least time that a device needs for it: its floor."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -22,76 +22,81 @@ from mnfpn_cli.plan.steps import (
 )
 from mnfpn_cli.settings.input import NetworkInput
 
-Operation = Literal["conv", "pointwise", "depthwise", "dense", "move"]
-"""What a layer does: a convolution over several cells, over one, or channel by channel; a dense layer; or it only moves
-a map: it adds, resizes, joins or pools."""
+LayerOperation = Literal["conv", "pointwise", "depthwise", "dense", "move"]
+"""What a layer computes. ``conv`` is a convolution with a kernel above 1×1; ``pointwise`` has 1×1; ``depthwise`` has
+groups; ``move`` has no weights: it adds, resizes, concatenates or pools maps."""
 
-Row = tuple[str, str]
-"""The path and the part of a layer, or of a container that computes something beside its layers: unique together."""
+LayerId = tuple[str, str]
+"""The path and the part of a layer, or of a container that computes something outside its layers: together unique."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerWork:
-    """What a layer does with a batch.
+    """The MACs and bytes of a layer for a batch.
 
     Attributes:
-        path: its module's attribute path in the network. What a module computes beside its children goes by its own
-            path: a block's addition by the block's, the top-down path by ``pyramid``.
+        path: the attribute path of its module in the network. What a container computes outside its layers has the
+            path of the container: that of a block for its addition, ``pyramid`` for the top-down path.
         part: the part of the network that it belongs to: ``stem``, ``stages.0``, ``laterals``, ``top-down``,
             ``smooth p2``, ``extra p6``, ``head``.
-        operation: what it does.
-        macs: multiply-accumulates.
-        bytes: read and written.
+        operation: what it computes.
+        macs: MACs.
+        bytes: bytes read and written.
     """
 
     path: str
     part: str
-    operation: Operation
+    operation: LayerOperation
     macs: int
     bytes: int
 
     @property
-    def row(self) -> Row:
+    def id(self) -> LayerId:
         """The path and the part."""
         return self.path, self.part
 
 
-class _Moved(NamedTuple):
-    """A layer's work on one image, in elements; weights are read once for the whole batch."""
+class _ImageWork(NamedTuple):
+    """The work of one step on one image. ``elements`` are read and written; ``weights`` are read once for a batch."""
 
     path: str
-    operation: Operation
+    operation: LayerOperation
     macs: int
     elements: int
     weights: int = 0
 
 
 def network_work(plan: NetworkPlan, input: NetworkInput, item_bytes: int) -> tuple[LayerWork, ...]:
-    """The work of every layer on a batch, in the order in which they run; each pair of path and part comes once.
+    """Return the work of each layer on a batch, in the order in which they run; each id occurs once.
 
-    ``item_bytes`` are those of one element. The MACs add up to `network_cost`'s for each image. The ReLU between extra
-    levels is left out: it goes over the smallest maps.
+    The MACs for one image add up to those of `network_cost`. The ReLU between extra levels is left out: its maps are
+    the smallest ones.
+
+    Args:
+        plan: the network.
+        input: the batch.
+        item_bytes: bytes of an element.
     """
-    shared = [level.name for level in plan.pyramid.levels if level.smooth] if plan.pyramid else []
+    smoothed = [level.name for level in plan.pyramid.levels if level.smooth] if plan.pyramid else []
     calls = Counter[str]()
-    found: dict[Row, LayerWork] = {}
+    works = dict[LayerId, LayerWork]()
     for step in walk(plan, input.size).steps:
         if isinstance(step, ReluStep):
             continue
-        moved = _moved(step)
-        part = _part(moved.path, shared[calls[moved.path] :])
-        calls[moved.path] += 1
-        macs = input.batch * moved.macs
-        size = (input.batch * moved.elements + moved.weights) * item_bytes
-        before = found.get((moved.path, part))
-        if before:  # the resizes and additions of the top-down path
+        work = _image_work(step)
+        part = _part_of_call(work.path, smoothed[calls[work.path] :])
+        calls[work.path] += 1
+        macs = input.batch * work.macs
+        size = (input.batch * work.elements + work.weights) * item_bytes
+        before = works.get((work.path, part))
+        if before:  # the resizes and additions of the top-down path are one layer
             macs, size = macs + before.macs, size + before.bytes
-        found[moved.path, part] = LayerWork(moved.path, part, moved.operation, macs, size)
-    return tuple(found.values())
+        works[work.path, part] = LayerWork(work.path, part, work.operation, macs, size)
+    return tuple(works.values())
 
 
-def part_of(path: str) -> str:
-    """The part of the network that a module or its own computation belongs to, by its path."""
+def network_part(path: str) -> str:
+    """Return the part of the network that the module at a path belongs to."""
     names = path.split(".")
     match names:
         case ["stem" | "stem_pool"]:
@@ -108,31 +113,31 @@ def part_of(path: str) -> str:
             return names[0]
 
 
-def _part(path: str, shared: list[str]) -> str:
-    """The part of a call; ``shared`` begins with the level that a smoothing shared by all is called for."""
-    of_all = f"pyramid.smooth.{SHARED}"
-    return part_of(path.replace(of_all, f"pyramid.smooth.{shared[0]}") if path.startswith(of_all) else path)
+def _part_of_call(path: str, smoothed: list[str]) -> str:
+    """Return the part that a call belongs to; ``smoothed`` are the levels that a shared smoothing has yet to smooth."""
+    shared = f"pyramid.smooth.{SHARED}"
+    return network_part(path.replace(shared, f"pyramid.smooth.{smoothed[0]}") if path.startswith(shared) else path)
 
 
-def _moved(step: Step) -> _Moved:
+def _image_work(step: Step) -> _ImageWork:
     if isinstance(step, ConvStep):
         conv = step.conv
         elements = conv.in_channels * step.input.cells + step.makes
-        return _Moved(step.path, _operation(conv), conv.macs(step.output), elements, conv.parameters + conv.buffers)
+        return _ImageWork(step.path, _operation(conv), conv.macs(step.output), elements, conv.parameters + conv.buffers)
     if isinstance(step, LinearStep):
         linear = step.linear
-        return _Moved(step.path, "dense", linear.macs, linear.in_features + linear.out_features, linear.parameters)
+        return _ImageWork(step.path, "dense", linear.macs, linear.in_features + linear.out_features, linear.parameters)
     if isinstance(step, ResizeStep):
-        return _Moved("pyramid", "move", 0, step.channels * step.input.cells + step.makes)
+        return _ImageWork("pyramid", "move", 0, step.channels * step.input.cells + step.makes)
     if isinstance(step, PoolStep):
-        return _Moved(step.path, "move", 0, step.channels * step.input.cells + step.makes)
-    if isinstance(step, MaxPoolStep):  # of 1×1, it reads only the cells that it keeps
+        return _ImageWork(step.path, "move", 0, step.channels * step.input.cells + step.makes)
+    if isinstance(step, MaxPoolStep):  # with a 1×1 kernel, it reads only the cells that it returns
         read = step.makes if step.kernel == 1 else step.channels * step.input.cells
-        return _Moved(step.path, "move", 0, read + step.makes)
-    return _Moved(step.path, "move", 0, (3 if isinstance(step, AddStep) else 2) * step.makes)
+        return _ImageWork(step.path, "move", 0, read + step.makes)
+    return _ImageWork(step.path, "move", 0, (3 if isinstance(step, AddStep) else 2) * step.makes)
 
 
-def _operation(conv: ConvPlan) -> Operation:
+def _operation(conv: ConvPlan) -> LayerOperation:
     if conv.groups > 1:
         return "depthwise"
     return "pointwise" if conv.kernel == 1 else "conv"
@@ -140,7 +145,7 @@ def _operation(conv: ConvPlan) -> Operation:
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """The most that a device was seen to do in one dtype: MACs a second, and bytes read and written a second."""
+    """The highest rates measured on a device in one dtype: MACs per second, and bytes read and written per second."""
 
     macs_per_s: float
     bytes_per_s: float
@@ -148,49 +153,49 @@ class Peaks:
 
 @dataclass(frozen=True, slots=True)
 class LayerFloor:
-    """The floor of a layer's time in seconds, and what sets it: its MACs at the peak, or its bytes."""
+    """The floor of a layer in seconds, and what bounds it: compute or memory."""
 
     path: str
     part: str
     macs: int
     bytes: int
     seconds: float
-    kind: Bound
+    bound: Bound
 
     @property
-    def row(self) -> Row:
+    def id(self) -> LayerId:
         """The path and the part."""
         return self.path, self.part
 
 
 @dataclass(frozen=True, slots=True)
 class Roofline:
-    """The floor of every layer, in the order in which they run, and the peaks that they follow from."""
+    """The floor of each layer, in the order in which they run, and the peaks that they follow from."""
 
     peaks: Peaks
     floors: tuple[LayerFloor, ...]
 
     @property
     def seconds(self) -> float:
-        """The network's floor: its layers' one after the other."""
+        """The floor of the network in seconds: the sum of the floors of its layers."""
         return sum(floor.seconds for floor in self.floors)
 
     def reached(self, measured: float) -> float:
-        """The share of what the device can do that a pass of so many seconds reached."""
+        """Return the share of the peaks that a pass of ``measured`` seconds reached: the floor over its time."""
         return self.seconds / measured
 
 
 def roofline(works: Sequence[LayerWork], peaks: Peaks) -> Roofline:
-    """The floor of each layer: its MACs over the peak, or its bytes over the bandwidth, the larger.
+    """Return the floor of each layer: its MACs over the peak or its bytes over the bandwidth, the larger of the two.
 
-    It is that of direct convolution, layer by layer, every map read from memory and written to it. So it can be beaten:
-    Winograd's and Fourier convolutions multiply less, joined layers keep the map between them in a cache, and so do
-    small maps by themselves.
+    The floor assumes direct convolution, layer by layer, with each map read from memory and written to it. A network
+    can be faster: Winograd and FFT convolutions have fewer multiplications, fused layers keep the map between them in
+    a cache, and small maps stay in a cache by themselves.
     """
     return Roofline(peaks, tuple(_floor(work, peaks) for work in works))
 
 
 def _floor(work: LayerWork, peaks: Peaks) -> LayerFloor:
     compute, memory = work.macs / peaks.macs_per_s, work.bytes / peaks.bytes_per_s
-    kind: Bound = "compute" if compute >= memory else "memory"
-    return LayerFloor(work.path, work.part, work.macs, work.bytes, max(compute, memory), kind)
+    bound: Bound = "compute" if compute >= memory else "memory"
+    return LayerFloor(work.path, work.part, work.macs, work.bytes, max(compute, memory), bound)

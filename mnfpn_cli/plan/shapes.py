@@ -1,4 +1,4 @@
-"""The feature maps that come out of a network, worked out for an input."""
+"""The feature maps that a network outputs for an input, and the document of `mnfpn shapes`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,27 +14,34 @@ from mnfpn_cli.settings.network import NetworkSettings
 
 @dataclass(frozen=True, slots=True)
 class MapShape:
-    """One feature map of one image: channels × height × width."""
+    """The shape of a feature map of one image: channels × height × width."""
 
     channels: int
     size: Size
 
     @property
     def elements(self) -> int:
-        """Elements of the map."""
+        """The elements of the map."""
         return self.channels * self.size.cells
 
     def bytes(self, batch: int, dtype: DType) -> int:
-        """Bytes of the maps of a whole batch."""
+        """Return the bytes of the maps of a batch."""
         return batch * self.elements * ITEM_BYTES[dtype]
 
 
 @dataclass(frozen=True, slots=True)
 class LevelShape:
-    """A level of the pyramid: what it is made of, what it is resized from, and the map that comes out.
+    """A level of the pyramid, the maps that it is made of, and its own map.
 
-    ``tap`` is a stage's map, or for an extra level perhaps the map of the level before it; ``tap_path`` says which. A
-    pooled top has no stride: it is one cell whatever the input.
+    Attributes:
+        name: of the level.
+        stride: in pixels of the image; None for a pooled top, which is one cell for any image.
+        tap_path: the path of the tap: that of a stage, or for some extra levels the name of the level before.
+        tap: the map of the tap.
+        resized_from: the size of the coarser map that is resized and merged into the level; None where there is none.
+        output: the level's map.
+        exact_height: the height of the image over the stride.
+        exact_width: the width of the image over the stride.
     """
 
     name: str
@@ -48,25 +55,25 @@ class LevelShape:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the map is exactly the input over the stride, on both sides."""
+        """Whether the sides of the map are those of the image over the stride, without rounding."""
         return (self.exact_height, self.exact_width) == self.output.size
 
 
 @dataclass(frozen=True, slots=True)
 class HeadShape:
-    """A head: the maps it takes, by path, and how many numbers come out for one image."""
+    """A head: the maps that it takes, each with its path, and the classes that it outputs logits for."""
 
     maps: tuple[tuple[str, MapShape], ...]
     classes: int
 
     def bytes(self, batch: int, dtype: DType) -> int:
-        """Bytes of the logits of a whole batch."""
+        """Return the bytes of the logits of a batch."""
         return batch * self.classes * ITEM_BYTES[dtype]
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkShapes:
-    """The maps of a network for one input, finest level first, and its head."""
+    """The levels of a network for one input, finest first, and its head."""
 
     input: NetworkInput
     levels: tuple[LevelShape, ...]
@@ -74,7 +81,7 @@ class NetworkShapes:
 
 
 def network_shapes(plan: NetworkPlan, input: NetworkInput) -> NetworkShapes:
-    """Read every level and the head of a network off its walk. Shapes are those of one image of the batch."""
+    """Return the levels and the head of a network for an input. Shapes are those of one image of the batch."""
     walked = walk(plan, input.size)
     levels = tuple(_levels(plan.pyramid, walked)) if plan.pyramid else ()
     head = None
@@ -85,7 +92,7 @@ def network_shapes(plan: NetworkPlan, input: NetworkInput) -> NetworkShapes:
 
 
 def stage_map(walked: Walk, stage: int) -> tuple[str, MapShape]:
-    """The path of a stage, and its map."""
+    """Return the path of a stage, and its map."""
     return f"stages.{stage}", MapShape(walked.plan.backbone.stages[stage].out_channels, walked.stages[stage])
 
 
@@ -117,13 +124,13 @@ def shapes_document(
     verified: bool,
     weights: WeightsRecord | None = None,
 ) -> ShapesDocument:
-    """Make the document of `mnfpn shapes`; bytes are those of the whole batch."""
+    """Return the document of `mnfpn shapes`; bytes are those of the whole batch."""
     return ShapesDocument(
         settings=settings,
         model=None,
         dtype=dtype,
         verified=verified,
-        results=tuple(_record(one, dtype) for one in results),
+        results=tuple(_record(shapes, dtype) for shapes in results),
         weights=weights,
     )
 
@@ -137,7 +144,7 @@ def _record(shapes: NetworkShapes, dtype: DType) -> PlannedMaps:
             output="logits",
             classes=head.classes,
             bytes=head.bytes(batch, dtype),
-            maps=tuple(_tap(path, one) for path, one in head.maps),
+            maps=tuple(_tap(path, shape) for path, shape in head.maps),
         )
         if head
         else None,
@@ -157,10 +164,10 @@ def _level_record(level: LevelShape, batch: int, dtype: DType) -> LevelMap:
     )
 
 
-def _tap(path: str, one: MapShape) -> TapMap:
-    return TapMap(path=path, channels=one.channels, **one.size._asdict())
+def _tap(path: str, shape: MapShape) -> TapMap:
+    return TapMap(path=path, channels=shape.channels, **shape.size._asdict())
 
 
 def image_input(input: NetworkInput) -> ImageInput:
-    """Say in a document which images a network takes."""
+    """Return the record of an input of images."""
     return ImageInput(batch=input.batch, channels=input.channels, **input.size._asdict())

@@ -1,8 +1,9 @@
-"""A plan at a size: each step that the network takes on one image, in the order in which it takes them.
+"""The steps of a network on one image: what runs, in order, and the elements that each step makes and frees.
 
-Shapes, cost, memory, work and the diagram are folds over one walk. A step ``makes`` so many elements and then ``frees``
-those of the maps that nothing refers to once it has run, in eager execution. A module's input lives as long as its
-call, as its caller holds it.
+Shapes, cost, memory, work and the diagram are all computed from one walk over these steps. A step ``makes`` the
+elements of its output. After it, the step ``frees`` the elements of the maps that nothing refers to any more, as in
+eager execution. The input of a module is alive until its call ends, because the caller holds it. ``path`` is the
+attribute path of the step's module in the network.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from mnfpn_cli.plan.backbone import BackbonePlan
+from mnfpn_cli.plan.backbone import BackbonePlan, BlockPlan
 from mnfpn_cli.plan.layers import ConvPlan, LinearPlan, halved
 from mnfpn_cli.plan.network import ClassifierPlan, HeadPlan, NetworkPlan
 from mnfpn_cli.plan.pyramid import ONE_CELL, PyramidPlan, SeparablePlan, level_sizes, stage_sizes
@@ -18,10 +19,7 @@ from mnfpn_cli.settings.input import Size
 
 
 class ConvStep(NamedTuple):
-    """A convolution (with its norm and activation); ``path`` is its module's attribute path in the network.
-
-    ``again`` says that a step before it ran the same module.
-    """
+    """A convolution with its norm and activation. ``again``: whether an earlier step ran the same module."""
 
     path: str
     conv: ConvPlan
@@ -33,7 +31,7 @@ class ConvStep(NamedTuple):
 
 
 class LinearStep(NamedTuple):
-    """A dense layer; ``joined`` are the elements of its input where that is joined for it."""
+    """A dense layer. ``joined``: the elements of its input where that is a concatenation made for it, else 0."""
 
     path: str
     linear: LinearPlan
@@ -43,7 +41,7 @@ class LinearStep(NamedTuple):
 
 
 class PoolStep(NamedTuple):
-    """The average of a whole map."""
+    """The average of a whole map, channel by channel."""
 
     path: str
     channels: int
@@ -64,7 +62,7 @@ class MaxPoolStep(NamedTuple):
 
 
 class ResizeStep(NamedTuple):
-    """The top-down resize of a coarser level's map to the exact size of a finer level's lateral."""
+    """The top-down resize of a coarser level's map to the exact size of the lateral of a finer level, ``level``."""
 
     level: str
     channels: int
@@ -75,7 +73,7 @@ class ResizeStep(NamedTuple):
 
 
 class AddStep(NamedTuple):
-    """An addition of two maps: a block's residual, or a lateral and the resized coarser map."""
+    """The addition of two maps: a block's input and output, or a lateral and the resized coarser map."""
 
     path: str
     makes: int
@@ -83,7 +81,7 @@ class AddStep(NamedTuple):
 
 
 class JoinStep(NamedTuple):
-    """A concatenation of a lateral and the resized coarser map."""
+    """The concatenation of a lateral and the resized coarser map."""
 
     path: str
     makes: int
@@ -91,7 +89,7 @@ class JoinStep(NamedTuple):
 
 
 class ReluStep(NamedTuple):
-    """A ReLU that is no layer's activation, and makes a map of its own."""
+    """A ReLU between extra levels. Unlike the activations of layers, it does not work in place."""
 
     path: str
     makes: int
@@ -102,12 +100,12 @@ Step = ConvStep | LinearStep | PoolStep | MaxPoolStep | ResizeStep | AddStep | J
 
 
 class Walk(NamedTuple):
-    """A network walked through on an image of ``size``.
+    """The steps of a network on an image of ``size``, by part.
 
     Attributes:
-        plan: of the network.
+        plan: the network.
         size: of the image.
-        tapped: the stages whose maps the pyramid is built on.
+        tapped: the indices of the stages whose maps the pyramid is built on.
         stages: the size of each stage's map.
         levels: the size of each level's map, finest first.
         pyramid: the steps of the pyramid.
@@ -124,7 +122,7 @@ class Walk(NamedTuple):
 
     @property
     def backbone(self) -> tuple[Step, ...]:
-        """The steps of the backbone, made when asked for: in a sweep many pyramids share one backbone."""
+        """The steps of the backbone. They are computed on access: in a sweep, many pyramids share one backbone."""
         return backbone_steps(self.plan.backbone, self.size, self.tapped)
 
     @property
@@ -133,10 +131,10 @@ class Walk(NamedTuple):
         return self.backbone + self.pyramid + self.head
 
 
-# Each quantity asks for the walk of the network that the one before it asked for; a sweep has many, so few are kept.
+# All quantities of a network are computed in a row, and a sweep has many networks: a few entries suffice.
 @lru_cache(maxsize=4)
 def walk(plan: NetworkPlan, size: Size) -> Walk:
-    """Walk through a network on an image of ``size``; once, however many quantities are worked out from it."""
+    """Return the steps of a network on an image of ``size``. The result is cached, as each quantity needs it."""
     stages, levels = stage_sizes(plan.backbone, size), tuple[Size, ...]()
     pyramid, head = tuple[Step, ...](), tuple[Step, ...]()
     if plan.pyramid:
@@ -149,7 +147,7 @@ def walk(plan: NetworkPlan, size: Size) -> Walk:
 
 @lru_cache(maxsize=4)
 def backbone_steps(plan: BackbonePlan, size: Size, tapped: frozenset[int]) -> tuple[Step, ...]:
-    """The steps of the backbone on an image of ``size``; the maps of ``tapped`` stages outlive it, and the last."""
+    """Return the steps of the backbone on an image of ``size``; they free neither the last map nor ``tapped`` ones."""
     return tuple(_backbone_steps(plan, size, tapped))
 
 
@@ -168,22 +166,30 @@ def _backbone_steps(plan: BackbonePlan, size: Size, tapped: frozenset[int]) -> I
             frees = current if j else 0
             if j == last and i - 1 not in tapped:
                 frees += stage_input
-            path, block_input, before = f"stages.{i}.{j}", size, 0
-            for name, conv in block.layers:
-                output = conv.output(size)
-                current = conv.elements(output)
-                ends = frees if conv is block.layers[-1][1] and not block.residual else 0
-                yield ConvStep(f"{path}.{name}", conv, size, output, current, frees=before + ends)
-                before, size = current, output
-            if block.shortcut:
-                yield ConvStep(f"{path}.shortcut", block.shortcut, block_input, size, current)
-                frees += current
-            if block.residual:
-                yield AddStep(path, current, frees=before + frees)
+            steps = list(_block_steps(block, f"stages.{i}.{j}", size, frees))
+            yield from steps
+            current = steps[-1].makes
+            size = halved(size) if j == 0 and stage.stride == 2 else size
+
+
+def _block_steps(block: BlockPlan, path: str, size: Size, frees: int) -> Iterator[Step]:
+    """Yield the steps of a block on a map of ``size``; the last step also frees ``frees`` elements."""
+    block_input, elements, before, last = size, 0, 0, block.layers[-1][0]
+    for name, conv in block.layers:
+        output = conv.output(size)
+        elements = conv.elements(output)
+        at_end = frees if name == last and not block.residual else 0
+        yield ConvStep(f"{path}.{name}", conv, size, output, elements, frees=before + at_end)
+        before, size = elements, output
+    if block.shortcut:
+        yield ConvStep(f"{path}.shortcut", block.shortcut, block_input, size, elements)
+        frees += elements
+    if block.residual:
+        yield AddStep(path, elements, frees=before + frees)
 
 
 def _pyramid_steps(plan: PyramidPlan, stages: Sequence[Size], sizes: Sequence[Size]) -> Iterator[Step]:
-    """The steps of the pyramid on stage outputs of the given sizes, and levels of theirs."""
+    """Yield the steps of the pyramid; ``stages`` and ``sizes`` are the sizes of the maps of stages and levels."""
     areas = [size.cells for size in sizes]
     on_taps = list(zip(plan.levels, sizes, areas, strict=False))
     for level, size, area in on_taps:
@@ -193,17 +199,17 @@ def _pyramid_steps(plan: PyramidPlan, stages: Sequence[Size], sizes: Sequence[Si
             yield PoolStep(f"{path}.pool", averaged, stages[level.stage], averaged)
             path = f"{path}.conv"
         yield ConvStep(path, level.lateral, size, size, plan.channels * area, frees=averaged)
-    for (fine, size, area), (coarse, above, _) in reversed(list(pairwise(on_taps))):
+    for (fine, size, area), (coarse, coarse_size, _) in reversed(list(pairwise(on_taps))):
         resized = coarse.merged * area
-        yield ResizeStep(fine.name, coarse.merged, above, size, resized)
+        yield ResizeStep(fine.name, coarse.merged, coarse_size, size, resized)
         merge = AddStep if plan.merge == "add" else JoinStep
         yield merge("pyramid", fine.merged * area, frees=resized + plan.channels * area)
     tail: list[Step] = [*_smooth_steps(plan, sizes), *_extra_steps(plan, sizes)]
     yield from tail[:-1]
-    if tail:  # what was smoothed lives until the pyramid has run
+    if tail:  # the maps before smoothing are alive until the pyramid has run
         last = tail[-1]
-        smoothed = sum([level.merged * area for level, _, area in on_taps if level.smooth])
-        yield last._replace(frees=last.frees + smoothed)
+        merged = sum([level.merged * area for level, _, area in on_taps if level.smooth])
+        yield last._replace(frees=last.frees + merged)
 
 
 def _smooth_steps(plan: PyramidPlan, sizes: Sequence[Size]) -> Iterator[Step]:
@@ -215,7 +221,7 @@ def _smooth_steps(plan: PyramidPlan, sizes: Sequence[Size]) -> Iterator[Step]:
 
 
 def _extra_steps(plan: PyramidPlan, sizes: Sequence[Size]) -> Iterator[Step]:
-    """The levels beyond the taps; a ReLU's map lives until the level behind it is made."""
+    """Yield the steps of the levels beyond the taps; the map of a ReLU is freed after the layer that takes it."""
     below = sizes[len(plan.levels) - 1]
     for index, (extra, size) in enumerate(zip(plan.extra, sizes[len(plan.levels) :], strict=True)):
         path, rectified = f"pyramid.extra.{extra.name}", 0
@@ -230,7 +236,7 @@ def _extra_steps(plan: PyramidPlan, sizes: Sequence[Size]) -> Iterator[Step]:
 
 
 def _head_steps(plan: HeadPlan, sizes: Sequence[Size]) -> Iterator[Step]:
-    """The steps of a head on maps of the given sizes: of the backbone's stages, or of the pyramid's levels."""
+    """Yield the steps of a head; ``sizes`` are those of the maps of the pyramid's levels or the backbone's stages."""
     if isinstance(plan, ClassifierPlan):
         last = 0
         if plan.last:
@@ -259,5 +265,5 @@ def _conv_steps(
     else:
         between = layer.depthwise.elements(output)
         yield ConvStep(f"{path}.depthwise", layer.depthwise, input, output, between, again)
-        made = layer.pointwise.elements(output)
-        yield ConvStep(f"{path}.pointwise", layer.pointwise, output, output, made, again, between + frees)
+        pointwise = layer.pointwise.elements(output)
+        yield ConvStep(f"{path}.pointwise", layer.pointwise, output, output, pointwise, again, between + frees)

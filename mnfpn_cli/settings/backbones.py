@@ -76,7 +76,7 @@ def read_stage(value: Any) -> Any:
     return value
 
 
-Stage = Annotated[
+SpelledStage = Annotated[
     StageSettings,
     BeforeValidator(read_stage, json_schema_input_type=StageSettings | OriginalStage | PaperRow),
 ]

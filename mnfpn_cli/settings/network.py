@@ -15,7 +15,7 @@ from mnfpn_cli.settings.backbones import (
     Channels,
     MobileNetV2Settings,
     Rounding,
-    Stage,
+    SpelledStage,
     Switch,
     unit,
     with_kind,
@@ -171,7 +171,7 @@ Head = Annotated[
     BeforeValidator(with_kind("none")),
 ]
 
-Stages = Annotated[tuple[Stage, ...], Field(min_length=1, max_length=100)]
+Stages = Annotated[tuple[SpelledStage, ...], Field(min_length=1, max_length=100)]
 
 
 def kind_of(values: Mapping[str, Any], part: str) -> Any:

@@ -1,1 +1,1 @@
-"""Design spaces: which runs there are, what each costs by its plan, and which are worth measuring. No torch."""
+"""Design spaces: the runs of a space, their planned cost, and the choice of runs to measure. No torch."""

@@ -1,4 +1,4 @@
-"""A design space: axes, each with the choices for one key. Every combination of choices is a run."""
+"""A design space: axes, each with the choices for one key. Each combination of choices is a run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.plan.levels import network_input, resolve
+from mnfpn_cli.plan.rules import network_input, resolve
 from mnfpn_cli.settings.input import DEFAULT_SIZE, Size, parse_size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import path_of
@@ -16,7 +16,7 @@ from mnfpn_cli.settings.sources import Source, value_problems
 from mnfpn_cli.space.runs import Execution
 
 MAX_RUNS = 1_000_000
-"""A million runs are planned in minutes; a larger space is usually a mistake."""
+"""The most runs of a space. A million runs are planned in minutes; a larger space is usually a mistake."""
 
 EXECUTION_KEYS = ("batch", "dtype", "runtime", "device", "threads", "train")
 """The keys that are fields of `Execution`; ``size`` is a key of its own, and all others are keys of settings."""
@@ -28,8 +28,8 @@ class Axis:
 
     Attributes:
         key: a dotted key of the settings, ``size``, or one of `EXECUTION_KEYS`.
-        name: where the choices were given, as errors name it: an option, or a file and a key.
-        values: the choices. Those of ``preset`` and ``config`` are whole `Source` objects.
+        name: the place of the choices in messages: a parameter in backquotes, or a file and a key.
+        values: the choices; those of ``preset`` and ``config`` are `Source` objects.
     """
 
     key: str
@@ -44,7 +44,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """A combination without a valid network, or with too small a size: the number of its runs, and the reason."""
+    """A combination without a valid network, or with too small a size: the number of its runs and the reason."""
 
     runs: int
     reason: str
@@ -52,22 +52,22 @@ class Invalid:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Axes with different keys. A key without an axis has its default."""
+    """Axes with different keys. A key without an axis has its default value."""
 
     axes: tuple[Axis, ...]
 
     @property
     def count(self) -> int:
-        """The number of runs, valid or not."""
+        """The number of runs, including invalid ones."""
         return prod(len(axis.values) for axis in self.axes)
 
     @property
     def files(self) -> list[Path]:
-        """The settings files that are choices of ``config``."""
+        """The files that are choices of ``config``."""
         return [Path(source.name) for axis in self.axes if axis.key == "config" for source in axis.sources()]
 
     def check(self) -> None:
-        """Check the number of runs, and each choice by itself.
+        """Check the number of runs, and each choice on its own.
 
         Raises:
             UsageError: where there are more than `MAX_RUNS` runs, or a choice is invalid in every combination.
@@ -84,15 +84,15 @@ class Space:
 
     @property
     def combinations(self) -> int:
-        """The number of combinations of settings alone, without sizes and executions."""
+        """The number of combinations of settings, without sizes and executions."""
         return prod(len(axis.values) for axis in self._settings_axes())
 
     def networks(self, first: int = 0, end: int | None = None) -> Iterator[tuple[NetworkSettings, Size] | Invalid]:
-        """Yield each network at each size, or why it is invalid. Networks with the same backbone follow each other.
+        """Yield each network at each size, or the reason why it is invalid. Networks with one backbone are consecutive.
 
         Args:
             first: index of the first combination of settings.
-            end: index after the last one; None is the end.
+            end: index after the last combination; None for all.
         """
         axes = [axis.sources() for axis in sorted(self._settings_axes(), key=_precedence)]
         sizes = next((axis.values for axis in self.axes if axis.key == "size"), ())
@@ -112,7 +112,7 @@ class Space:
                     yield settings.at(size), size
 
     def executions(self) -> list[Execution]:
-        """Return every way to run a network of this space."""
+        """Return every combination of the keys of `Execution`."""
         axes = [axis for axis in self.axes if axis.key in EXECUTION_KEYS]
         return [
             Execution(**dict(zip((axis.key for axis in axes), values, strict=True)))
@@ -124,7 +124,7 @@ class Space:
 
 
 def _precedence(axis: Axis) -> tuple[int, int]:
-    """Order axes: later sources override earlier ones, and those that do not change the backbone vary fastest."""
+    """Return the sort key of an axis. Later axes override earlier ones and vary faster, so the backbone is early."""
     path = path_of(axis.key)
     order = ("preset", "config", "backbone", "stages")
     first = order.index(path[0]) if path[0] in order else len(order) + (path[0] in ("pyramid", "head"))

@@ -1,4 +1,4 @@
-"""The frontier: the runs that no other run beats on both cost and capacity, and choosing runs from it."""
+"""Compute the frontier, the runs that no other run beats on both cost and capacity, and choose runs from it."""
 
 import random
 from collections import defaultdict
@@ -16,26 +16,26 @@ class MaybeMeasured(Protocol):
 
     @property
     def planned(self) -> Planned:
-        """The run and its cost by the plan."""
+        """The run and its planned cost."""
 
     @property
     def machine(self) -> str:
-        """The kind of machine that it was measured on, or else that it is planned for."""
+        """The kind of machine that measured it, or else that it is for."""
 
     @property
     def device(self) -> str:
-        """The device that it was measured on, or else that it is planned for."""
+        """The device that it was measured on, or else that it is for."""
 
     @property
     def latency_s(self) -> float | None:
         """The median time of a pass in seconds; None where it was not measured."""
 
 
-M = TypeVar("M", bound=MaybeMeasured)
+RunT = TypeVar("RunT", bound=MaybeMeasured)
 
 
 class TimingGroup(NamedTuple):
-    """What runs must have in common for their times to be compared: kind of machine, device, batch size and pass."""
+    """What runs must have in common so that their times are comparable: machine, device, batch size, kind of pass."""
 
     machine: str
     device: str
@@ -46,8 +46,8 @@ class TimingGroup(NamedTuple):
 def pareto(items: Iterable[T], cost: Callable[[T], float], worth: Callable[[T], float]) -> list[T]:
     """Return the items that no other item dominates, the cheapest first.
 
-    An item dominates another where it costs no more and is worth no less, and one of the two is strictly better. Items
-    that are equal in both are all returned.
+    An item dominates another where it costs no more and is worth no less, and is strictly better in one of the two. Of
+    items that are equal in both, all are returned.
     """
     best, frontier = float("-inf"), list[T]()
     for item in sorted(items, key=lambda item: (cost(item), -worth(item))):
@@ -63,12 +63,12 @@ def planned_frontier(runs: Iterable[Planned]) -> list[Planned]:
     return pareto(runs, lambda run: run.figures.macs, lambda run: run.figures.capacity.product)
 
 
-def measured_frontier(runs: Iterable[M]) -> dict[TimingGroup, list[M]]:
-    """Return the frontier of capacity over measured latency in each timing group, the fastest run first.
+def measured_frontier(runs: Iterable[RunT]) -> dict[TimingGroup, list[RunT]]:
+    """Return the frontier of capacity over latency in each timing group, the fastest run first.
 
-    Runs that were not measured are left out.
+    Runs without a measured latency are left out.
     """
-    groups = defaultdict[TimingGroup, list[tuple[float, M]]](list)
+    groups = defaultdict[TimingGroup, list[tuple[float, RunT]]](list)
     for run in runs:
         if run.latency_s is not None:
             groups[timing_group(run)].append((run.latency_s, run))
@@ -94,16 +94,16 @@ def _product(run: MaybeMeasured) -> int:
 
 
 def spread(frontier: Sequence[Planned], count: int) -> list[Planned]:
-    """Return ``count`` runs, evenly spaced along a frontier with both ends; runs of one network are chosen together."""
+    """Return ``count`` runs, evenly spaced along a frontier from end to end; the runs of a network are one point."""
     networks = list[list[Planned]]()
     for planned in frontier:
         if networks and networks[-1][0].run.network == planned.run.network:
             networks[-1].append(planned)
         else:
             networks.append([planned])
-    wanted = min(len(networks), max(1, ceil(count * len(networks) / max(1, len(frontier)))))
-    step = (len(networks) - 1) / max(1, wanted - 1)
-    chosen = [networks[round(index * step)] for index in range(wanted)]
+    points = min(len(networks), max(1, ceil(count * len(networks) / max(1, len(frontier)))))
+    step = (len(networks) - 1) / max(1, points - 1)
+    chosen = [networks[round(index * step)] for index in range(points)]
     return [planned for network in chosen for planned in network][:count]
 
 
@@ -121,7 +121,7 @@ def choose(runs: Sequence[Planned], measure: str) -> list[Planned]:
 
 
 def shuffled(runs: Sequence[T], seed: int = 0) -> list[T]:
-    """Return the runs in random order, so that drift of the machine over time affects all networks alike."""
-    mixed = list(runs)
-    random.Random(seed).shuffle(mixed)
-    return mixed
+    """Return the runs in random order, so that drift of the machine affects all networks alike."""
+    order = list(runs)
+    random.Random(seed).shuffle(order)
+    return order

@@ -1,14 +1,13 @@
-"""The cost of each run of a space, computed from plans without building a network, and budgets that limit it."""
-
-from __future__ import annotations
+"""Plan the runs of a space: compute the cost of each from its plan, and leave out runs over a budget."""
 
 import gc
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from mnfpn_cli.documents.records import CapacityRecord, PlannedCost, PlannedRun
 from mnfpn_cli.errors import Problem, UsageError
@@ -20,22 +19,66 @@ from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.axes import Invalid, Space
 from mnfpn_cli.space.runs import Execution, Run
+from mnfpn_cli.text import ReportProgress
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
-    from mnfpn_cli.text import Progress
+class Capacity(NamedTuple):
+    """The size of the maps that a network outputs. It does not measure accuracy: it ignores depth and kernel sizes.
+
+    Attributes:
+        backbone_channels: the sum of the channels of the maps that the pyramid or the head is built on.
+        channels: channels of each level; without a pyramid, of the map that the head takes.
+        levels: the number of levels; 1 without a pyramid.
+        cells: positions (height × width) of the finest of these maps.
+    """
+
+    backbone_channels: int
+    channels: int
+    levels: int
+    cells: int
+
+    @property
+    def product(self) -> int:
+        """The product of the four numbers, by which runs are ordered. It has no unit."""
+        return self.backbone_channels * self.channels * self.levels * self.cells
+
+
+class Figures(NamedTuple):
+    """The planned cost of a run, and its capacity.
+
+    Attributes:
+        parameters: parameters of the network.
+        macs: MACs of one image.
+        memory_bytes: bytes of weights and buffers, and of the activations of the batch at their peak.
+        capacity: the size of the maps that the network outputs.
+    """
+
+    parameters: int
+    macs: int
+    memory_bytes: int
+    capacity: Capacity
+
+
+class Planned(NamedTuple):
+    """A run and its planned cost."""
+
+    run: Run
+    figures: Figures
+
 
 DECIMAL = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
 BYTES = {f"{prefix}{unit}": factor for prefix, factor in {**DECIMAL, **BINARY}.items() for unit in ("", "B")}
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
+"""The factors of the units of durations; the tables above have those of counts and bytes."""
+
 NUMBER = r"[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE][+-]?[0-9]{1,3})?"
+"""A regular expression of a positive decimal number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The limits on a run; None is no limit. ``latency_s`` applies to measured runs only: a plan has no latency."""
+    """The limits on a run; None means no limit. ``latency_s`` applies only to measured runs: a plan has no latency."""
 
     macs: int | None = None
     parameters: int | None = None
@@ -44,7 +87,7 @@ class Budget:
     latency_s: float | None = None
 
     def exceeded(self, figures: Figures) -> str:
-        """Return the first limit that a run breaks, as ``max_macs``; empty where it is within the budget."""
+        """Return the first limit that a run exceeds, as ``max_macs``; empty where it is within the budget."""
         if self.macs is not None and figures.macs > self.macs:
             return "max_macs"
         if self.parameters is not None and figures.parameters > self.parameters:
@@ -91,50 +134,6 @@ def _quantity(where: str, text: str, units: dict[str, float], rule: str, least: 
     return value
 
 
-class Capacity(NamedTuple):
-    """The size of the maps that a network outputs. It is no measure of accuracy: it ignores depth and kernel sizes.
-
-    Attributes:
-        backbone_channels: channels of the maps that the pyramid or the head is built on, summed.
-        channels: channels of each level; without a pyramid, of the map that the head reads.
-        levels: levels of the pyramid; 1 without a pyramid.
-        cells: positions (height × width) of the finest of these maps.
-    """
-
-    backbone_channels: int
-    channels: int
-    levels: int
-    cells: int
-
-    @property
-    def product(self) -> int:
-        """The product of the four, by which runs are ordered: doubling any one doubles it. It has no unit."""
-        return self.backbone_channels * self.channels * self.levels * self.cells
-
-
-class Figures(NamedTuple):
-    """The cost of a run by its plan, and its capacity.
-
-    Attributes:
-        parameters: parameters of the network.
-        macs: MACs of one image.
-        memory_bytes: weights and buffers, and the activations of the batch.
-        capacity: the size of the maps that it outputs.
-    """
-
-    parameters: int
-    macs: int
-    memory_bytes: int
-    capacity: Capacity
-
-
-class Planned(NamedTuple):
-    """A run and its cost by the plan."""
-
-    run: Run
-    figures: Figures
-
-
 @dataclass
 class PlannedSpace:
     """The planned runs of a space, and counts of those that were left out.
@@ -143,7 +142,7 @@ class PlannedSpace:
         runs: the valid runs within the budget, each once.
         invalid: the number of runs without a valid network, by reason.
         cut: the number of runs over the budget, by the limit that they exceed.
-        repeated: the number of runs that repeat one of another combination.
+        repeated: the number of runs that are equal to a run of an earlier combination.
     """
 
     runs: list[Planned] = field(default_factory=list)
@@ -161,8 +160,8 @@ class PlannedSpace:
                 self.runs.append(run)
 
 
-def plan_space(space: Space, budget: Budget, progress: Progress = lambda _doing, _share: None) -> PlannedSpace:
-    """Plan every run of a space, and leave out those over the budget.
+def plan_space(space: Space, budget: Budget, progress: ReportProgress = lambda _doing, _share: None) -> PlannedSpace:
+    """Plan every run of a space, and leave out runs over the budget.
 
     Raises:
         UsageError: where a choice is invalid in every combination, or the space has more than `MAX_RUNS` runs.
@@ -174,17 +173,17 @@ def plan_space(space: Space, budget: Budget, progress: Progress = lambda _doing,
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Pause the garbage collector: planned runs have no cycles, and scanning them takes a tenth of the time."""
-    was = gc.isenabled()
+    """Pause the garbage collector: planned runs have no cycles, and it takes a tenth of the time to scan them."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was:
+        if was_enabled:
             gc.enable()
 
 
-def _plan_space(space: Space, budget: Budget, progress: Progress) -> PlannedSpace:
+def _plan_space(space: Space, budget: Budget, progress: ReportProgress) -> PlannedSpace:
     executions = space.executions()
     planned, seen, done = PlannedSpace(), set[tuple[NetworkSettings, Size]](), 0
     for network in space.networks():
@@ -204,7 +203,7 @@ def _plan_space(space: Space, budget: Budget, progress: Progress) -> PlannedSpac
 
 
 def plan_runs(settings: NetworkSettings, size: Size, executions: Iterable[Execution]) -> Iterator[Planned]:
-    """Plan one network at one size, and yield a run for each execution."""
+    """Yield the planned run of a network at a size for each execution."""
     walked = walk(plan_network(settings), size)
     cost = walked_cost(walked)
     total, capacity, activations = cost.total, _capacity(walked), dict[str, int]()
@@ -225,18 +224,17 @@ def _capacity(walked: Walk) -> Capacity:
     return Capacity(tapped, pyramid.channels, len(pyramid.names), walked.levels[0].cells)
 
 
-def capacity_share(capacity: Capacity, most: int) -> float:
-    """Return a run's capacity relative to the largest one: the geometric mean of the four ratios, from 0 to 1.
+def capacity_share(capacity: Capacity, largest: int) -> float:
+    """Return a capacity over the largest one, from 0 to 1: the geometric mean of the ratios of the four numbers.
 
-    ``most`` is the largest `Capacity.product`. Choices depend only on the order of these shares, which is that of the
-    products.
+    ``largest`` is the largest `Capacity.product`. Shares are in the order of the products, by which runs are chosen.
     """
-    share: float = (capacity.product / most) ** 0.25
+    share: float = (capacity.product / largest) ** 0.25
     return share
 
 
 def planned_run(planned: Planned) -> PlannedRun:
-    """Build the document of a run that was planned and not measured."""
+    """Return the record of a run that was planned and not measured."""
     run, figures = planned
     execution = run.execution
     return PlannedRun(

@@ -1,4 +1,4 @@
-"""Read the axes of a design space from options and from JSON files."""
+"""Read the axes of a design space from parameters and from JSON files."""
 
 import json
 import re
@@ -20,20 +20,22 @@ from mnfpn_cli.space.axes import MAX_RUNS, Axis, Space
 from mnfpn_cli.text import did_you_mean
 
 MAX_THREADS = 4096
+"""The most CPU threads of a run."""
+
 LEVELS = ("pyramid", "levels")
-"""The one key whose single value may contain commas in other commands: ``p3,p4`` is a list of levels there."""
+"""The only key whose value may contain commas in other commands, where ``p3,p4`` is a list of levels."""
 
 
 def merge_axes(axes: Iterable[Axis]) -> Space:
-    """Return the space of these axes; of several with one key, the last one counts. Options come after files."""
+    """Return the space of these axes; of several axes with one key, the last one counts."""
     return Space(tuple({path_of(axis.key): axis for axis in axes}.values()))
 
 
 def join_axes(axes: Iterable[Axis]) -> list[Axis]:
-    """Join the axes of options that have the same key: a repeated option adds choices.
+    """Join the axes that have the same key: a repeated parameter adds choices.
 
     Raises:
-        UsageError: where two different options give choices for one key.
+        UsageError: where two different parameters give choices for one key.
     """
     by_key = dict[KeyPath, Axis]()
     for axis in axes:
@@ -53,20 +55,20 @@ def split_choices(name: str, text: str) -> list[str]:
         UsageError: where a choice is empty.
     """
     choices, depth, quoted = [""], 0, False
-    for sign in text:
-        quoted ^= sign == '"'
-        depth += 0 if quoted else (sign in "[{") - (sign in "]}")
-        if sign == "," and not depth and not quoted:
+    for char in text:
+        quoted ^= char == '"'
+        depth += 0 if quoted else (char in "[{") - (char in "]}")
+        if char == "," and not depth and not quoted:
             choices.append("")
         else:
-            choices[-1] += sign
+            choices[-1] += char
     if not all(choice.strip() for choice in choices):
         raise UsageError(Problem(name, "must have a value before and after each comma", f"'{text}'"))
     return [choice.strip() for choice in choices]
 
 
 def axis_of(key: str, name: str, values: Iterable[Any]) -> Axis:
-    """Return the axis of a key, each value once. Values of settings are not checked here.
+    """Return the axis of a key, each value once. Values of settings are checked by `Space.check`.
 
     Raises:
         UsageError: where the key is unknown, or there is no value, too many, or an invalid one.
@@ -84,7 +86,7 @@ def axis_of(key: str, name: str, values: Iterable[Any]) -> Axis:
 
 
 def _unique(values: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple({repr(value): value for value in values}.values())  # by text: some are lists, and 1 is not true
+    return tuple({repr(value): value for value in values}.values())  # by text, as lists have no hash, and 1 == True
 
 
 def override_axis(text: str) -> Axis:
@@ -142,7 +144,7 @@ def _text(check: Callable[[str], Any]) -> Callable[[str, Any], str]:
 
 
 def _runtimes(name: str, values: Iterable[Any]) -> tuple[str, ...]:
-    """Return the runtimes of these names; ``all`` stands for all runtimes."""
+    """Return the runtimes of these names; ``all`` means all runtimes."""
     with _named(name):
         return choose_runtimes([str(value) for value in values])
 
@@ -160,7 +162,7 @@ def _check_dtype(text: str) -> None:
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Report problems of the block under the name of the axis."""
+    """Replace the place of problems in the block by the name of the axis."""
     try:
         yield
     except UsageError as error:
@@ -178,8 +180,7 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "preset": _preset,
     "config": lambda _, value: read_config(str(value)),
 }
-"""Functions that check and convert a choice for each key that is not a setting: (name of the axis, value) -> value."""
-
+"""For each key that is not a setting, the function that checks and converts a choice: (axis name, value) -> value."""
 
 RANGE_KEYS = {"from", "to", "step"}
 
@@ -215,7 +216,7 @@ def _keys(file: str, value: Mapping[str, Any], prefix: str) -> Iterator[tuple[st
 
 
 def _is_leaf(name: str) -> bool:
-    """Return whether a key has no keys below it, so that an object as its value can only be a range."""
+    """Return whether a key has no keys below it: an object as its value must be a range."""
     return (name in CHECKS or name in all_keys()) and name not in (*KEYS, "stages")
 
 

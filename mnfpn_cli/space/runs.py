@@ -1,4 +1,4 @@
-"""A run: one network, one input size and one execution. Its key, its command line, and names that tell runs apart."""
+"""A run: one network, one input size and one execution. Its key, and the columns and names that identify runs."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from mnfpn_cli.plan.levels import resolve
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, LAYERED
@@ -15,9 +15,10 @@ from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import flatten, network_parameters, non_defaults
 
 KEY_VERSION = 1
-"""Increased when a change of mnfpn makes earlier measurements of the same run incomparable: all keys change."""
+"""Part of each key. Increase it when a change of mnfpn makes earlier measurements of a run incomparable."""
 
 ANY_DEVICE = "auto"
+"""The device that means the best device of the machine."""
 
 PASSES = ("inference", "training")
 """The kinds of pass, indexed by `Execution.train`."""
@@ -25,14 +26,14 @@ PASSES = ("inference", "training")
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How a network is run.
+    """The way a network is run.
 
     Attributes:
         runtime: what executes the network.
-        device: the device; ``auto`` is the best of the machine.
-        dtype: the element type that it computes in.
+        device: the device; ``auto`` is the best device of the machine.
+        dtype: the element type of weights and activations.
         batch: images in a batch.
-        threads: CPU threads; None is torch's choice.
+        threads: CPU threads; None for torch's default.
         train: whether a pass is a training step.
     """
 
@@ -50,7 +51,7 @@ class Execution:
 
     @property
     def has_layers(self) -> bool:
-        """Whether the time of each layer can be measured: of inference, by a runtime that runs layer by layer."""
+        """Whether the time of each layer can be measured: in inference, by a runtime that executes layer by layer."""
         return self.runtime in LAYERED and not self.train
 
     def __str__(self) -> str:
@@ -59,7 +60,7 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one measurement is of. The settings are those for the size: some heads depend on it (`head.size`)."""
+    """One network, one size and one execution. The settings are for that size, as some heads depend on it."""
 
     settings: NetworkSettings
     size: Size
@@ -67,7 +68,7 @@ class Run:
 
     @property
     def input(self) -> NetworkInput:
-        """A batch of images."""
+        """The batch of images."""
         return NetworkInput(self.execution.batch, self.settings.in_channels, self.size)
 
     @property
@@ -81,12 +82,12 @@ class Run:
 
 
 def run_key(run: Run, machine: str) -> str:
-    """Return the key of a run: a hash of all that determines its measurement, as 32 hexadecimal digits.
+    """Return the key of a run: a hash of what determines its time, as 32 hexadecimal digits.
 
-    ``machine`` is the kind of machine that measures it.
+    ``machine`` is the kind of machine that measures the run.
     """
     execution = run.execution
-    determined = {
+    content = {
         "version": KEY_VERSION,
         "settings": run.settings.model_dump(mode="json"),
         "input": run.input.shape,
@@ -97,7 +98,7 @@ def run_key(run: Run, machine: str) -> str:
         "train": execution.train,
         "machine": machine,
     }
-    text = json.dumps(determined, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -105,7 +106,7 @@ RUN_KEYS = frozenset(("size", "batch", "runtime", "device", "dtype", "threads", 
 """The keys of a run that are not keys of its network's settings."""
 
 
-def differences(runs: Sequence[Run]) -> dict[str, list[str]]:
+def differing_values(runs: Sequence[Run]) -> dict[str, list[str]]:
     """Return the keys whose values differ between runs, in the order of the settings, with each run's value as text."""
     columns = [_words(run) for run in runs]
     keys = dict.fromkeys(key for column in columns for key in column)
@@ -114,29 +115,32 @@ def differences(runs: Sequence[Run]) -> dict[str, list[str]]:
     return {key: _numbered(words) if key == "stages" else words for key, words in differing.items()}
 
 
-def identifying_columns(runs: Sequence[Run], apart: Collection[str] = ()) -> dict[str, list[str]]:
-    """Return the columns of a table that tell runs apart: for each key, the value of each run as text.
+def identifying_columns(runs: Sequence[Run], without: Collection[str] = ()) -> dict[str, list[str]]:
+    """Return the columns of a table that identify runs: for each key, the value of each run as text.
 
-    They are the keys that differ. Where none does, they are the settings that are not defaults, or a column without a
-    key that says ``the default network``. Where every network is a preset, ``preset`` takes the place of the settings.
+    The columns are the keys whose values differ. Where every network is a preset, a column ``preset`` replaces those of
+    settings. Where no value differs, the columns are the settings that are not defaults; where all are defaults, the
+    only column has an empty key and the value ``the default network``.
 
-    ``apart`` are keys to leave out.
+    Args:
+        runs: the rows of the table.
+        without: keys to leave out.
     """
-    columns = {key: words for key, words in differences(runs).items() if key not in apart}
+    columns = {key: words for key, words in differing_values(runs).items() if key not in without}
     if columns.keys() - RUN_KEYS and (presets := _presets_of(runs)):
         columns = {"preset": presets, **{key: words for key, words in columns.items() if key in RUN_KEYS}}
     if columns or not runs:
         return columns
-    own = _changed(runs[0].settings)
-    return {key: [word] * len(runs) for key, word in own.items()} or {"": ["the default network"] * len(runs)}
+    changed = _changed(runs[0].settings)
+    return {key: [word] * len(runs) for key, word in changed.items()} or {"": ["the default network"] * len(runs)}
 
 
 IN_COLUMNS = ("size", "batch", "runtime", "device", "train")
-"""Fields that have columns of their own in reports, and so are not in the names of runs."""
+"""The keys that have columns of their own in reports, and so are not part of a run's identity."""
 
 
 def identities(runs: Sequence[Run]) -> list[dict[str, str]]:
-    """Return the settings that name each run: those in which the runs differ, else those that are not the default."""
+    """Return the settings that identify each run: those that differ between runs, or else that are not defaults."""
     columns = identifying_columns(runs, IN_COLUMNS)
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

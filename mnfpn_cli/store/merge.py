@@ -16,7 +16,7 @@ from mnfpn_cli.store.read import Networks
 from mnfpn_cli.store.rows import StoredResult, StoredRun, Sweep, result_columns, run_columns, sweep_columns
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import insert_sweep, sweep_by_token
-from mnfpn_cli.text import Progress
+from mnfpn_cli.text import ReportProgress
 
 BATCH_RESULTS = 100
 """Results that are copied in one transaction: one with the times of all layers is tens of kilobytes."""
@@ -36,7 +36,7 @@ class TableRows:
     baselines: Sequence[StoredColumns] = field(default=())
 
 
-def merge_stores(store: Store, other: Store, progress: Progress = lambda _doing, _share: None) -> int:
+def merge_stores(store: Store, other: Store, progress: ReportProgress = lambda _doing, _share: None) -> int:
     """Copy all results and baseline timings from another store, and return the number of results that are new here.
 
     Existing rows stay. A run that is done in either store is done. Results keep their sweep, which is inserted with its

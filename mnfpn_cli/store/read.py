@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, Select, select
 
 from mnfpn_cli.documents.base import KEY_DIGITS
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.plan.levels import plan_outline
+from mnfpn_cli.plan.rules import plan_outline
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError
 from mnfpn_cli.space.planned import gc_paused

@@ -7,7 +7,7 @@ from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.documents.report import FrontierRecord, PageDocument, ReportDocument, ReportedRun
 from mnfpn_cli.space.frontier import largest_product, measured_frontier
 from mnfpn_cli.space.planned import capacity_share
-from mnfpn_cli.space.runs import differences, name_of
+from mnfpn_cli.space.runs import differing_values, name_of
 from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
 from mnfpn_cli.sweep.documents import Command, run_records
 from mnfpn_cli.sweep.drift import moved_baselines
@@ -71,7 +71,7 @@ def page_document(
         runs: the runs of the report.
         sweeps: their sweeps.
     """
-    differing = differences([run.planned.run for run in runs])
+    differing = differing_values([run.planned.run for run in runs])
     return PageDocument(
         **dict(report),
         store=store,

@@ -1,7 +1,7 @@
-"""Find modules and tensors that a network uses without registering them: in lists, objects, closures, globals.
+"""Find modules and tensors that a network uses but has not registered: in lists, objects, closures and globals.
 
-The search is breadth first. It starts from the attributes of each registered module, and looks into every container,
-function and object on the way.
+The search is breadth first. It starts at the attributes of each registered module, and visits each container, function
+and object that it meets.
 """
 
 import functools
@@ -13,25 +13,25 @@ from typing import Any
 
 from torch import Tensor, nn
 
-MOST_OBJECTS = 100_000
-"""Objects after which the search ends, so that a data set that hangs on a network does not keep it for minutes."""
+MAX_OBJECTS = 100_000
+"""The most objects that the search visits, so that a data set in an attribute does not take minutes."""
 
 REGISTERED = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
-"""The attributes in which ``nn.Module`` keeps what is registered."""
+"""The attributes in which ``nn.Module`` has what is registered."""
 
 LIBRARIES = {"builtins", "torch", "numpy", "collections", "re", "logging", "threading"}
-"""Packages whose classes and functions hold nothing of a user's."""
+"""Packages whose classes and functions hold no modules or tensors of a user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """A module or a tensor that is not registered.
+    """A module or a tensor that is reachable from a network, but not registered.
 
     Attributes:
-        path: the expression that leads to it, from the network on: ``self.smooth[2]``.
+        path: the expression that leads from the network to it: ``self.smooth[2]``.
         value: the module or tensor.
-        holder: the registered module that the path starts from.
-        attribute: the attribute of the holder that the path starts with.
+        holder: the registered module that the search reached it from.
+        attribute: the attribute of the holder that leads to it.
         container: the kind of object that holds it: ``attribute``, ``list``, ``dict``, ``closure`` …
     """
 
@@ -44,7 +44,7 @@ class Hidden:
 
 @dataclass(frozen=True, slots=True)
 class _Visit:
-    """Any object that the search meets; the fields are those of `Hidden`."""
+    """An object that the search visits; the fields are those of `Hidden`."""
 
     path: str
     value: Any
@@ -54,17 +54,17 @@ class _Visit:
 
 
 _Child = tuple[str, str, Any]
-"""What an object holds: the suffix of its path, the kind of its container, and its value."""
+"""A value that an object holds: the suffix of its path, the kind of its container, and the value."""
 
 
 def find_hidden(network: nn.Module) -> Iterator[Hidden]:
-    """Yield every module and tensor that a network leads to but has not registered, the shortest path first.
+    """Yield every module and tensor that is reachable from a network but not registered, shortest path first.
 
     Modules inside a hidden module are yielded too, after it.
     """
     seen = {id(value) for value in (*network.modules(), *network.parameters(), *network.buffers())}
     queue = deque(visit for path, module in module_expressions(network) for visit in _attributes(path, module))
-    while queue and len(seen) < MOST_OBJECTS:
+    while queue and len(seen) < MAX_OBJECTS:
         visit = queue.popleft()
         if id(visit.value) in seen:
             continue
@@ -77,7 +77,7 @@ def find_hidden(network: nn.Module) -> Iterator[Hidden]:
 
 
 def module_expressions(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the registered modules, parents first, each with the expression that leads to it: ``self.stages[3]``."""
+    """Yield each registered module with the expression that leads to it, ``self.stages[3]``; parents come first."""
     expressions = {"": "self"}
     for path, module in network.named_modules():
         if path:
@@ -94,7 +94,7 @@ def _subscript(parent: nn.Module, name: str) -> str:
 
 
 def _attributes(path: str, module: nn.Module) -> Iterator[_Visit]:
-    """Yield what hangs on a registered module: its attributes, those of its class, and what its forward refers to."""
+    """Yield the attributes of a registered module and of its class, and the values that its forward refers to."""
     for name, value in (*_unregistered_attributes(module), *_class_attributes(type(module))):
         yield _Visit(f"{path}.{name}", value, module, name, "attribute")
     forward = getattr(type(module), "forward", None)
@@ -118,7 +118,7 @@ def _class_attributes(kind: type) -> Iterator[tuple[str, Any]]:
 
 
 def _children(value: Any) -> Iterator[_Child]:
-    """Yield what a value of any type holds."""
+    """Yield the values that a value of any type holds."""
     match value:
         case nn.Module():
             yield from _module_children(value)
@@ -145,7 +145,7 @@ def _children(value: Any) -> Iterator[_Child]:
 
 
 def _module_children(module: nn.Module) -> Iterator[_Child]:
-    """Yield the modules and parameters that a hidden module has registered, then its other attributes."""
+    """Yield the modules and parameters that are registered in a hidden module, then its other attributes."""
     yield from ((_subscript(module, name), "module", child) for name, child in module.named_children())
     for name, parameter in module._parameters.items():
         if parameter is not None:
@@ -182,5 +182,5 @@ def _object_children(value: Any) -> Iterator[_Child]:
 
 
 def _is_library(module: str | None) -> bool:
-    """Return whether the module of a class or function is of a library that holds nothing of a user's."""
+    """Return whether the Python module of a class or function is of one of `LIBRARIES`."""
     return (module or "").partition(".")[0] in LIBRARIES

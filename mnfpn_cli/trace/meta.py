@@ -1,7 +1,7 @@
-"""Output shapes of the most common operations, so that a pass on the meta device need not ask torch for them.
+"""The output shapes of the most common operations, so that a pass on the meta device need not ask torch for them.
 
-Under a dispatch mode, torch takes these shapes from Python code that imports its compiler first: 2 s, more than all
-else that `mnfpn summary` does besides `import torch`. Operations that are not listed here are left to torch.
+Under a dispatch mode, torch computes these shapes by Python code that first imports its compiler. That takes 2 s: more
+than the rest of `mnfpn summary` without `import torch`. All other operations are left to torch.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,8 @@ aten = torch.ops.aten
 
 
 def run_on_meta(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Return the empty result of an operation on meta tensors; ``NotImplemented`` where torch has to run it."""
-    rule = RULES.get(func)
+    """Return the result of an operation on meta tensors; ``NotImplemented`` where torch must run it."""
+    rule = SHAPE_RULES.get(func)
     if rule is None or kwargs or not _on_meta(args[0]):
         return NotImplemented
     return rule(*args)
@@ -69,8 +69,8 @@ def _max_pool(x: Tensor, kernel: list[int], stride: list[int], padding: tuple[in
     return output, output.new_empty(output.shape, dtype=torch.int64)
 
 
-def _mean(x: Tensor, dims: list[int], keep: bool = False, *_rest: Any) -> Any:
-    if not keep or any(dim >= 0 for dim in dims):
+def _mean(x: Tensor, dims: list[int], keepdim: bool = False, *_rest: Any) -> Any:
+    if not keepdim or any(dim >= 0 for dim in dims):
         return NotImplemented
     return x.new_empty([1 if index - x.dim() in dims else side for index, side in enumerate(x.shape)])
 
@@ -92,7 +92,7 @@ def _relu(x: Tensor) -> Tensor:
     return x.new_empty(x.shape)
 
 
-RULES: dict[Any, Callable[..., Any]] = {
+SHAPE_RULES: dict[Any, Callable[..., Any]] = {
     aten.convolution.default: _convolution,
     aten.native_batch_norm.default: _batch_norm,
     aten.hardtanh_.default: _in_place,
@@ -106,12 +106,13 @@ RULES: dict[Any, Callable[..., Any]] = {
     aten.upsample_bilinear2d.default: _resize,
     aten.upsample_nearest2d.default: _resize,
 }
+"""For each operation, the function that returns its empty result, or ``NotImplemented``."""
 
 
 class WithoutArithmetic(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Skips the arithmetic of the most common operations on CPU tensors: shapes are right, values are arbitrary.
+    """Skips the most common operations on CPU tensors: results have the right shapes and arbitrary values.
 
-    A network takes the same path through its code as in a real pass on the CPU, which it may not on the meta device.
+    The code of a network sees tensors on the CPU, as in a real pass; on the meta device it may run other branches.
     """
 
     def __init__(self) -> None:
@@ -119,13 +120,13 @@ class WithoutArithmetic(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        # torch would wrap __torch_dispatch__ for its compiler, and import that for it; nothing is compiled here.
+        # torch would wrap __torch_dispatch__ for its compiler, and import the compiler; nothing is compiled here.
         return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run one operation of torch, or return an empty tensor of its shape."""
-        rule = None if kwargs else RULES.get(func)
+        rule = None if kwargs else SHAPE_RULES.get(func)
         result = rule(*args) if rule else NotImplemented
         return func(*args, **(kwargs or {})) if result is NotImplemented else result

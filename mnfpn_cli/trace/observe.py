@@ -13,10 +13,18 @@ from torch.nn.modules import module as module_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnfpn_cli.trace.meta import run_on_meta
-from mnfpn_cli.trace.operations import OPERATIONS, Kind, bias_elements, check_channels, check_not_empty, macs_of
+from mnfpn_cli.trace.operations import (
+    OPERATIONS,
+    OperationKind,
+    bias_elements,
+    check_channels,
+    check_not_empty,
+    macs_of,
+)
 from mnfpn_cli.trace.storages import LiveStorages, is_alias, storage_key
 
-Shape = tuple[int, ...]
+TensorShape = tuple[int, ...]
+"""The sides of a tensor, batch included."""
 
 aten = torch.ops.aten
 
@@ -27,76 +35,76 @@ class ModuleCall:
 
     Attributes:
         module: the module that was called.
-        caller: the innermost module that was running then; None for the network itself.
-        inputs: the shapes of the tensors that it was given by position.
+        caller: the innermost module that was running at that time; None for the network itself.
+        inputs: the shapes of the tensors among its positional arguments.
         outputs: the shapes of the tensors that it returned.
     """
 
     module: nn.Module
     caller: nn.Module | None
-    inputs: tuple[Shape, ...]
-    outputs: tuple[Shape, ...] = ()
+    inputs: tuple[TensorShape, ...]
+    outputs: tuple[TensorShape, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of torch from the table ``OPERATIONS``.
+    """One operation of torch that is in ``OPERATIONS``.
 
     Attributes:
         kind: the kind of work.
         name: its name in a table of layers.
-        kernel: the operation of torch, as ``upsample_bilinear2d``.
+        kernel: its name in torch, as ``upsample_bilinear2d``.
         inside: the innermost module that was running.
         output: the shape of the first output.
-        macs: MACs of its products, for the whole batch.
+        macs: MACs for the whole batch.
         bias: elements that a bias was added to.
-        read: elements of the first tensor that it was given.
+        read: elements of its first tensor argument.
     """
 
-    kind: Kind
+    kind: OperationKind
     name: str
     kernel: str
     inside: nn.Module
-    output: Shape
+    output: TensorShape
     macs: int
     bias: int
     read: int
 
     @property
     def elements(self) -> int:
-        """Elements of the output."""
+        """The elements of the first output."""
         return prod(self.output)
 
 
-Event = ModuleCall | Operation
+TraceEvent = ModuleCall | Operation
 
 
 class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records module calls and operations in the order in which they begin.
 
     A tensor is *outside* where the pass used it but did not make it: parameters, buffers, constants. A tensor is
-    *learned* where its values depend on parameters: all maps after the first layer are.
+    *learned* where its values depend on parameters, as those of all maps after the first layer.
 
     Attributes:
         events: the calls and operations.
         used: the outside tensors, by the keys of their storages.
-        met: the keys of outside storages that were combined with a learned tensor, as weights are. The mean of images
-            is not: it is combined with the image.
+        combined: the keys of outside storages that an operation combined with a learned tensor, as it does with
+            weights. The mean of images is not among them: it is combined with the image.
         live: the storages that the pass made, and the bytes that are alive.
-        data_dependent: whether shapes depended on values, as those of the boxes that a detector keeps do.
+        data_dependent: whether shapes depended on values, as those of a detector's boxes do.
     """
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        # torch would wrap __torch_dispatch__ for its compiler, and import that for it; nothing is compiled here.
+        # torch would wrap __torch_dispatch__ for its compiler, and import the compiler; nothing is compiled here.
         return False
 
     def __init__(self, on_meta: bool) -> None:
-        """Record nothing yet. ``on_meta``: replace real tensors by empty ones on the meta device."""
+        """Start with no records. ``on_meta``: replace real tensors by empty ones on the meta device."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self.events: list[Event] = []
+        self.events: list[TraceEvent] = []
         self.used: dict[int, Tensor] = {}
-        self.met: set[int] = set()
+        self.combined: set[int] = set()
         self.live = LiveStorages()
         self.data_dependent = False
         self._on_meta = on_meta
@@ -105,7 +113,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Record while the block runs."""
+        """Record the passes of the block."""
         with _call_hooks(self._enter, self._leave), self:
             yield
 
@@ -114,7 +122,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Run one operation of torch, and record it."""
         kwargs = kwargs or {}
-        learned = self._note_inputs(func, (*args, *kwargs.values()))
+        learned = self._record_inputs(func, (*args, *kwargs.values()))
         check_channels(func.overloadpacket, args)
         if self._on_meta:
             args, kwargs = self._args_on_meta(func, args, kwargs)
@@ -122,13 +130,13 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if result is NotImplemented:
             result = func(*args, **kwargs)
         self.data_dependent |= _has_data_dependent_shape(func, args)
-        self._note_outputs(func, result, learned)
+        self._record_outputs(func, result, learned)
         if self._running and func.overloadpacket in OPERATIONS:
-            self._record(func.overloadpacket, args, kwargs, result)
+            self._record_operation(func.overloadpacket, args, kwargs, result)
         return result
 
-    def _note_inputs(self, func: Any, values: tuple[Any, ...]) -> bool:
-        """Note the outside tensors among the arguments of an operation; return whether its result is learned."""
+    def _record_inputs(self, func: Any, values: tuple[Any, ...]) -> bool:
+        """Record the outside tensors among the arguments of an operation; return whether its result is learned."""
         outside, learned = [], False
         for tensor in _tensors(values):
             key = storage_key(tensor)
@@ -140,11 +148,11 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.used.setdefault(key, tensor)
                 outside.append(key)
         if learned:
-            self.met.update(outside)
+            self.combined.update(outside)
         return learned or any(key in self.live.learned for key in outside)
 
-    def _note_outputs(self, func: Any, result: Any, learned: bool) -> None:
-        """Note the storages that an operation made."""
+    def _record_outputs(self, func: Any, result: Any, learned: bool) -> None:
+        """Record the storages that an operation made."""
         if is_alias(func):
             return
         for tensor in _tensors((result,)):
@@ -155,7 +163,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _args_on_meta(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments of an operation with their tensors, and its device, on meta."""
+        """Return the arguments of an operation with all tensors, and the device argument, on the meta device."""
         kwargs = {name: self._to_meta(value) for name, value in kwargs.items()}
         if _takes_device(func):
             kwargs["device"] = torch.device("meta")
@@ -169,13 +177,13 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return value
 
     def _meta_tensor(self, tensor: Tensor) -> Tensor:
-        """Return the empty meta tensor that replaces a real one; the same one each time."""
+        """Return the empty meta tensor that replaces a real one: the same tensor each time."""
         if id(tensor) not in self._meta_tensors:
             empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-            self._meta_tensors[id(tensor)] = tensor, empty  # the real one too, or another would get its id
+            self._meta_tensors[id(tensor)] = tensor, empty  # keep the real one, or another could get its id
         return self._meta_tensors[id(tensor)][1]
 
-    def _record(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    def _record_operation(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         kind, name = OPERATIONS[packet]
         output = next((tuple(tensor.shape) for tensor in _tensors((result,))), ())
         check_not_empty(kind, name, output, args)
@@ -197,7 +205,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _call_hooks(
     enter: Callable[[nn.Module, Any], None], leave: Callable[[nn.Module, Any, Any], None]
 ) -> Iterator[None]:
-    """Call two functions before and after every call of any module, registered or not, while the block runs."""
+    """In the block, call ``enter`` before and ``leave`` after each call of any module, registered or not."""
     before = module_hooks.register_module_forward_pre_hook(enter)
     after = module_hooks.register_module_forward_hook(leave)
     try:
@@ -214,7 +222,7 @@ def _takes_device(func: Any) -> bool:
 
 
 def _has_data_dependent_shape(func: Any, args: tuple[Any, ...]) -> bool:
-    """Return whether the shape of a result depends on values: that of an index does where it is a mask."""
+    """Return whether the shape of a result depends on values, as that of an indexing by a mask does."""
     if func is aten.index.Tensor:
         return any(index.dtype in (torch.bool, torch.uint8) for index in _tensors((args[1],)))
     return _is_tagged_dynamic(func)
@@ -226,7 +234,7 @@ def _is_tagged_dynamic(func: Any) -> bool:
 
 
 def _tensors(values: tuple[Any, ...]) -> Iterator[Tensor]:
-    """Yield the tensors that an operation takes or returns, also those in lists and tuples."""
+    """Yield the tensors among the arguments or results of an operation, also those in lists and tuples."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
@@ -235,7 +243,7 @@ def _tensors(values: tuple[Any, ...]) -> Iterator[Tensor]:
 
 
 def named_tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield every tensor in a value with its name in it: ``0``, ``p3``, ``boxes.1``; empty for the value itself."""
+    """Yield every tensor in a value with its path in it: ``0``, ``p3``, ``boxes.1``; empty for the value itself."""
     if isinstance(value, Tensor):
         yield name, value
         return
@@ -252,6 +260,6 @@ def named_tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
         yield from named_tensors(item, f"{name}.{key}" if name else str(key))
 
 
-def shapes_of(value: Any) -> tuple[Shape, ...]:
+def shapes_of(value: Any) -> tuple[TensorShape, ...]:
     """Return the shapes of all tensors in a value."""
     return tuple(tuple(tensor.shape) for _, tensor in named_tensors(value))

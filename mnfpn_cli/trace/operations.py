@@ -1,4 +1,4 @@
-"""The operations of torch that a trace counts: the name and the kind of work of each, and its MACs."""
+"""The operations of torch that a trace records: the kind of each, its name, and its MACs."""
 
 from typing import Any, Literal
 
@@ -7,11 +7,11 @@ from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
 
-Kind = Literal[
+OperationKind = Literal[
     "convolution", "dense", "batch_norm", "norm", "activation", "resize", "addition", "product", "pooling", "copy"
 ]
 
-_NAMES: dict[Kind, str] = {
+_NAMES: dict[OperationKind, str] = {
     "convolution": "convolution conv_transpose2d",
     "dense": "addmm mm bmm baddbmm _scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention "
     "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention",
@@ -44,7 +44,7 @@ _SHORT = {
 }
 
 
-def _short(name: str, kind: Kind) -> str:
+def _short(name: str, kind: OperationKind) -> str:
     """Return the common name of an operation."""
     if kind == "resize":
         return "resize"
@@ -54,38 +54,38 @@ def _short(name: str, kind: Kind) -> str:
     return _SHORT.get(plain, plain.removeprefix("_").removeprefix("safe_").removesuffix("_with_indices"))
 
 
-OPERATIONS: dict[Any, tuple[Kind, str]] = {
+OPERATIONS: dict[Any, tuple[OperationKind, str]] = {
     getattr(aten, name): (kind, _short(name, kind))
     for kind, names in _NAMES.items()
     for name in names.split()
     if hasattr(aten, name)
 }
-"""The kind of work of each operation, and its name in a table of layers."""
+"""The kind of each operation, and its name in a table of layers."""
 
 _FORMULAS: dict[Any, Any] = {
     **flop_registry,
-    # torch has no formula for the kernel that it takes on CPUs
+    # torch has no formula for its attention kernel for CPUs
     aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
 }
 
 
 def macs_of(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> int:
-    """Return the MACs of a product, from torch's own formula for its FLOPs; 0 for any other operation."""
+    """Return half the FLOPs of torch's own formula for an operation; 0 for operations without a formula."""
     formula = _FORMULAS.get(packet)
     return int(formula(*args, **kwargs, out_val=result)) // 2 if formula else 0
 
 
 def bias_elements(packet: Any, args: tuple[Any, ...], outputs: int) -> int:
-    """Return the elements that a bias is added to: all outputs of a convolution or dense layer with a bias."""
+    """Return the elements that a bias is added to: all outputs of a convolution or dense layer with a bias, else 0."""
     biased = (packet is aten.convolution and args[2] is not None) or packet is aten.addmm
     return outputs if biased else 0
 
 
 def check_channels(packet: Any, args: tuple[Any, ...]) -> None:
-    """Check that the input of a convolution has the channels of its weights, as torch does only on real tensors.
+    """Check the channels of the input of a convolution against its weights; torch does so only on real tensors.
 
     Raises:
-        RuntimeError: where it has others.
+        RuntimeError: where they differ.
     """
     if packet is not aten.convolution:
         return
@@ -95,12 +95,12 @@ def check_channels(packet: Any, args: tuple[Any, ...]) -> None:
         raise RuntimeError(f"the input of a convolution must have {channels} channels, got shape {tuple(x.shape)}")
 
 
-WINDOWED: tuple[Kind, ...] = ("convolution", "pooling", "resize")
-"""Work on windows of a map: torch refuses it where no window fits."""
+WINDOWED: tuple[OperationKind, ...] = ("convolution", "pooling", "resize")
+"""The kinds of operations on windows of a map, which torch refuses where no window fits."""
 
 
-def check_not_empty(kind: Kind, name: str, output: tuple[int, ...], args: tuple[Any, ...]) -> None:
-    """Check that an operation on windows of a map has an output, as torch does only on real tensors.
+def check_not_empty(kind: OperationKind, name: str, output: tuple[int, ...], args: tuple[Any, ...]) -> None:
+    """Check that an operation on windows of a map has an output; torch does so only on real tensors.
 
     Raises:
         RuntimeError: where its output is empty.

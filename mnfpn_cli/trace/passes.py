@@ -1,4 +1,4 @@
-"""Run one recorded pass of a network: on the meta device if possible, else on fake tensors, else on real ones."""
+"""Run and record one pass of a network: on the meta device if possible, else on fake tensors, else on real ones."""
 
 import logging
 import sys
@@ -13,71 +13,75 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from mnfpn_cli.external.guard import ModelError, external_code
-from mnfpn_cli.trace.observe import Event, Observer, Shape, named_tensors
+from mnfpn_cli.trace.observe import Observer, TensorShape, TraceEvent, named_tensors
 from mnfpn_cli.trace.storages import restore_modules, storage_key
 
 Mode = Literal["meta", "fake", "real"]
 MODES: tuple[Mode, ...] = ("meta", "fake", "real")
-"""The cheapest first. ``meta``: every tensor is empty and on the meta device; a pass takes a fraction of a second.
-``fake``: torch's fake tensors, which report the CPU as their device, as some of its code requires. ``real``: values."""
+"""The kinds of tensors that a pass can run on, the cheapest first.
+
+* ``meta``: empty tensors on the meta device; a pass takes a fraction of a second.
+* ``fake``: torch's fake tensors, which report the CPU as their device, as some code of torch requires.
+* ``real``: tensors with values, on the CPU.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """The shape and dtype of a tensor that a network takes; where ``dtype`` is None, the dtype of its parameters."""
+    """The shape and dtype of an input of a network; a ``dtype`` of None means the dtype of its parameters."""
 
-    shape: Shape
+    shape: TensorShape
     dtype: torch.dtype | None = None
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What a recorded pass showed. A *key* is that of a storage.
+    """A recorded pass. *Keys* are those of storages (`storage_key`).
 
     Attributes:
         mode: the kind of tensors that the pass ran on.
         events: module calls and operations, in the order in which they began.
         used: the tensors that the pass used but did not make, by their keys.
-        returned: the type of what the network returned, in words, and whether it was empty.
+        returned: the type of the network's result for messages: ``dict``, ``an empty list``.
         outputs: the name, shape and bytes per element of each tensor that the network returned.
         peak_bytes: the most bytes of inputs, activations and outputs that were alive together.
-        met: the keys of used tensors that were combined with a tensor which depends on parameters.
+        combined: the keys of used tensors that were combined with a tensor that depends on parameters.
         reached: the keys that gradients of the outputs reach; None where they were not asked for.
         data_dependent: whether shapes depended on the values of tensors.
-        unfollowed: why gradients cannot be followed; empty where they can.
+        gradient_failure: why gradients cannot be followed; empty where they can.
     """
 
     mode: Mode
-    events: tuple[Event, ...]
+    events: tuple[TraceEvent, ...]
     used: dict[int, Tensor]
     returned: str
-    outputs: tuple[tuple[str, Shape, int], ...]
+    outputs: tuple[tuple[str, TensorShape, int], ...]
     peak_bytes: int
-    met: frozenset[int]
+    combined: frozenset[int]
     reached: frozenset[int] | None
     data_dependent: bool
-    unfollowed: str
+    gradient_failure: str
 
 
 def pass_notes(observed: Pass) -> Iterator[str]:
-    """Yield a warning for each way in which random values may decide what a pass shows."""
+    """Yield a note for each way in which the result of a pass may depend on its random inputs."""
     if observed.mode == "real":
-        yield "Run on real tensors, as it does not run on the meta device."
+        yield "The pass ran on real tensors: the network does not run on the meta device."
     if observed.data_dependent:
-        yield "Shapes in it depend on the numbers in an image: what is counted is for one random image."
+        yield "Shapes depend on the values of an image: the counts are for one random image."
 
 
-def first_pass(network: nn.Module, inputs: Sequence[Input], hidden_modules: Sequence[nn.Module] = ()) -> Pass:
-    """Run a network in eval mode, in the cheapest mode in which it runs; the network is left unchanged.
+def cheapest_pass(network: nn.Module, inputs: Sequence[Input], hidden_modules: Sequence[nn.Module] = ()) -> Pass:
+    """Run a network in eval mode on the cheapest tensors on which it runs; the network is left unchanged.
 
     ``hidden_modules``: modules that are not registered; they are left unchanged too.
 
     Raises:
-        ModelError: where it fails on real tensors too.
+        ModelError: where the network fails on real tensors too.
     """
     for mode in MODES:
         try:
-            return run_pass(network, inputs, mode, hidden_modules, warned=mode == MODES[0])
+            return run_pass(network, inputs, mode, hidden_modules, show_warnings=mode == MODES[0])
         except ModelError:
             if mode == MODES[-1]:
                 raise
@@ -91,12 +95,18 @@ def run_pass(
     hidden_modules: Sequence[nn.Module] = (),
     gradients: bool = False,
     train: bool = False,
-    warned: bool = False,
+    show_warnings: bool = False,
 ) -> Pass:
-    """Run a network once and record it; the network is left unchanged.
+    """Run a network once and record the pass; the network is left unchanged.
 
-    ``hidden_modules``: modules that are not registered; they are run in the same mode, and left unchanged too.
-    ``warned``: whether warnings of the network's code are shown.
+    Args:
+        network: the network.
+        inputs: its inputs.
+        mode: the kind of tensors to run on.
+        hidden_modules: modules that are not registered; they are set to train or eval too, and left unchanged.
+        gradients: whether to find the storages that gradients of the outputs reach.
+        train: whether to run in train mode instead of eval mode.
+        show_warnings: whether to show warnings of the network's code.
 
     Raises:
         ModelError: where the network fails.
@@ -106,17 +116,17 @@ def run_pass(
         stack.enter_context(restore_modules([*network.modules(), *hidden_modules], values=mode != "meta"))
         stack.enter_context(external_code(f"running {type(network).__name__}"))
         stack.enter_context(_conditions(mode, gradients))
-        if not warned:
+        if not show_warnings:
             warnings.simplefilter("ignore")
         for module in (network, *hidden_modules):
-            with suppress(NotImplementedError):  # a program that torch exported has one mode
+            with suppress(NotImplementedError):  # an exported program of torch has a fixed mode
                 module.train(train)
             observer.live.learned |= set(map(storage_key, module.parameters()))
-        outputs = _run_observed(network, [make_input(one, network, mode) for one in inputs], observer)
+        outputs = _run_observed(network, [make_input(spec, network, mode) for spec in inputs], observer)
         named = list(named_tensors(outputs))
-        leaves, unfollowed = _gradient_leaves([tensor for _, tensor in named]) if gradients else ([], "")
+        leaves, gradient_failure = _gradient_leaves([tensor for _, tensor in named]) if gradients else ([], "")
         peak = observer.live.peak
-    # Only now do parameters have the storages again that they had before the pass.
+    # After the restore, parameters have the storages again that they had before the pass.
     reached = frozenset(map(storage_key, leaves)) if gradients else None
     return Pass(
         mode=mode,
@@ -125,41 +135,41 @@ def run_pass(
         returned=_describe(outputs),
         outputs=tuple((name, tuple(tensor.shape), tensor.element_size()) for name, tensor in named),
         peak_bytes=peak,
-        met=frozenset(observer.met),
+        combined=frozenset(observer.combined),
         reached=reached,
         data_dependent=observer.data_dependent,
-        unfollowed=unfollowed,
+        gradient_failure=gradient_failure,
     )
 
 
 def _run_observed(network: nn.Module, inputs: Sequence[Tensor], observer: Observer) -> Any:
-    """Return what a network returns for inputs, with its pass recorded."""
+    """Run a network in the view of an observer, and return its result."""
     for tensor in inputs:
         observer.live.add(tensor)
     with observer.watching():
         outputs = network(*inputs)
     for _, tensor in named_tensors(outputs):
         if storage_key(tensor) not in observer.live:
-            observer.used.setdefault(storage_key(tensor), tensor)  # a parameter that is an output itself
+            observer.used.setdefault(storage_key(tensor), tensor)  # a parameter or constant that is an output
     return outputs
 
 
 def _describe(outputs: Any) -> str:
-    """Return the type of a network's outputs, and whether they are empty, in words."""
+    """Return the type of a network's result for messages: ``dict``, ``an empty list``."""
     empty = isinstance(outputs, Sized) and not isinstance(outputs, Tensor) and len(outputs) == 0
     return f"an empty {type(outputs).__name__}" if empty else type(outputs).__name__
 
 
 @contextmanager
 def _conditions(mode: Mode, gradients: bool) -> Iterator[None]:
-    """Set what torch does during a recorded pass.
+    """Set the state of torch for a recorded pass.
 
-    Nothing is saved for a backward pass, which never runs. No kernel does the work of several layers at once, where
-    the observer would not see them; so the operations are the same in each mode.
+    No tensors are saved for a backward pass, which never runs. Kernels that fuse several layers are off, as the
+    observer could not see the layers; so the operations are the same in each mode.
     """
     with ExitStack() as stack:
         stack.enter_context(_layer_by_layer())
-        if "torch._dynamo" in sys.modules:  # else nothing is compiled
+        if "torch._dynamo" in sys.modules:  # else nothing can be compiled
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         if mode == "fake":
             from torch._subclasses.fake_tensor import FakeTensorMode
@@ -174,14 +184,14 @@ def _conditions(mode: Mode, gradients: bool) -> Iterator[None]:
 
 @contextmanager
 def _muted(logger: str) -> Iterator[None]:
-    """Silence a logger of torch: its failures are raised as errors, or avoided in the next mode."""
-    named = logging.getLogger(logger)
-    before = named.level
-    named.setLevel(logging.CRITICAL)
+    """Silence a logger of torch: what it logs is also raised, or does not happen in the next mode."""
+    muted = logging.getLogger(logger)
+    before = muted.level
+    muted.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        named.setLevel(before)
+        muted.setLevel(before)
 
 
 def _discard(_tensor: Tensor) -> Any:
@@ -191,10 +201,10 @@ def _discard(_tensor: Tensor) -> Any:
 
 @contextmanager
 def _layer_by_layer() -> Iterator[None]:
-    """Turn off torch's fused kernel for encoder layers, and oneDNN's LSTM, whose products the observer cannot see."""
+    """Turn off torch's fused encoder layers and oneDNN's LSTM, whose matrix products the observer cannot see."""
     encoders, onednn = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    torch._C._set_mkldnn_enabled(False)  # torch.backends.mkldnn.flags sets TF32 too, and warns of it
+    torch._C._set_mkldnn_enabled(False)  # torch.backends.mkldnn.flags also sets TF32, with a warning
     try:
         yield
     finally:
@@ -203,7 +213,7 @@ def _layer_by_layer() -> Iterator[None]:
 
 
 def make_input(spec: Input, network: nn.Module, mode: Mode) -> Tensor:
-    """Make an input tensor: random values in a real pass, else zeros."""
+    """Return an input tensor: random values in a real pass, else zeros."""
     dtype = spec.dtype or next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
     if mode == "real" and dtype.is_floating_point:
         return torch.rand(spec.shape, generator=torch.Generator().manual_seed(0)).to(dtype)
@@ -211,11 +221,11 @@ def make_input(spec: Input, network: nn.Module, mode: Mode) -> Tensor:
 
 
 def _gradient_leaves(outputs: Sequence[Tensor]) -> tuple[list[Tensor], str]:
-    """Return the leaf tensors that gradients of the outputs reach, and why they cannot be followed, if so."""
+    """Return the leaf tensors that gradients of the outputs reach, and why gradients cannot be followed, or nothing."""
     leaves = [tensor for tensor in outputs if tensor.is_leaf and tensor.requires_grad]
     nodes: list[Any] = [tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None]
     if not leaves and not nodes:
-        return [], "no output requires one, as under no_grad, or where outputs are whole numbers"
+        return [], "no output requires a gradient, as under no_grad, or where outputs are whole numbers"
     seen = set(nodes)
     while nodes:
         node = nodes.pop()
@@ -223,7 +233,7 @@ def _gradient_leaves(outputs: Sequence[Tensor]) -> tuple[list[Tensor], str]:
             return leaves, "reentrant checkpoints build the graph of their layers only in a backward pass"
         if hasattr(node, "variable"):
             leaves.append(node.variable)
-        fresh = {following for following, _ in node.next_functions if following is not None} - seen
-        seen |= fresh
-        nodes += fresh
+        unseen = {following for following, _ in node.next_functions if following is not None} - seen
+        seen |= unseen
+        nodes += unseen
     return leaves, ""

@@ -1,4 +1,4 @@
-"""Follow the storages behind tensors: count the bytes that are alive, and restore modules after a pass."""
+"""Count the bytes of storages that are alive during a pass, and restore modules after it."""
 
 import weakref
 from collections import deque
@@ -13,18 +13,16 @@ from torch import Tensor, nn
 
 
 def storage_key(tensor: Tensor) -> int:
-    """Return the identity of a tensor's storage, on any device; views of one tensor have the same."""
+    """Return the identity of a tensor's storage, on any device; all views of a tensor have the same one."""
     return int(tensor.untyped_storage()._cdata)
 
 
 class LiveStorages:
-    """The storages that a pass made and that are still alive.
-
-    These are the storages that eager execution holds; the scratch space of kernels is not included.
+    """The storages that a pass made and that are still alive, without the scratch space of kernels.
 
     Attributes:
         bytes: the bytes that are alive now.
-        peak: the most bytes that were alive together.
+        peak: the most bytes that were alive at the same time.
         learned: the keys of storages that depend on parameters.
     """
 
@@ -51,25 +49,26 @@ class LiveStorages:
 
     def _remove(self, key: int, size: int) -> None:
         self._alive.discard(key)
-        self.learned.discard(key)  # the next storage may get the same key
+        self.learned.discard(key)  # a later storage may get the same key
         self.bytes -= size
 
 
 @cache
 def is_alias(func: Any) -> bool:
-    """Return whether an operation returns its own argument, or a view of it, and so makes no storage."""
+    """Return whether an operation returns an argument or a view of it, and so makes no storage."""
     return any(output.alias_info is not None for output in func._schema.returns)
 
 
 CONTAINERS = (dict, list, set, deque)
+"""The types of attributes whose contents are restored."""
 
 
 @contextmanager
 def restore_modules(modules: Iterable[nn.Module], values: bool) -> Iterator[None]:
     """Restore the attributes of modules after the block: mode, hooks, parameters, buffers, lists and dictionaries.
 
-    ``values``: whether to restore the values of parameters and buffers too, which takes a copy of them. A pass on the
-    meta device cannot change them.
+    ``values``: whether to restore the values of parameters and buffers too, which takes a copy of them. On the meta
+    device this is not needed, as a pass cannot change values there.
     """
     listed = list(modules)
     attributes = [(module, dict(vars(module)), list(_contents(module))) for module in listed]

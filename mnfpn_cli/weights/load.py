@@ -9,8 +9,8 @@ from torch import Tensor
 from mnfpn_cli.documents.records import WeightsRecord
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.network.network import Network, build_meta, build_planned
-from mnfpn_cli.plan.levels import resolve
 from mnfpn_cli.plan.network import NetworkPlan, plan_network
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import differences
 from mnfpn_cli.settings.sources import Source

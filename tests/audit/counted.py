@@ -15,10 +15,10 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from mnfpn_cli.network.network import build_network
-from mnfpn_cli.plan.levels import resolve
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.input import Size
-from mnfpn_cli.trace.observe import Shape
+from mnfpn_cli.trace.observe import TensorShape
 
 
 class PlainList(nn.Module):
@@ -154,7 +154,7 @@ class Measured:
 
     name: str
     make: Callable[[], nn.Module]
-    inputs: tuple[Shape, ...]
+    inputs: tuple[TensorShape, ...]
     ptflops: int
     thop: int
     calflops: int

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from mnfpn_cli.documents.audit import FindingKind
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.levels import resolve
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.trace.passes import Input

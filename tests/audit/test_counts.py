@@ -33,7 +33,7 @@ from mnfpn_cli.network.network import build_meta, build_network
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.trace.observe import Operation, Shape
+from mnfpn_cli.trace.observe import Operation, TensorShape
 from mnfpn_cli.trace.passes import Input, Mode, run_pass
 from mnfpn_cli.trace.trace import Trace, trace_network
 from tests.audit.counted import MEASURED, Measured, PlainList, encoder, torchvision_model
@@ -46,17 +46,17 @@ BY_NAME = {one.name: one for one in COUNTERS}
 CASES = [pytest.param(one.name, id=one.name) for one in COUNTERS]
 
 
-def looked(network: nn.Module, *shapes: Shape) -> Trace:
+def looked(network: nn.Module, *shapes: TensorShape) -> Trace:
     """A network after its pass."""
     return trace_network(network, [Input(shape) for shape in shapes], gradients=False)
 
 
-def totals_of(network: nn.Module, *shapes: Shape) -> dict[str, CounterTotal]:
+def totals_of(network: nn.Module, *shapes: TensorShape) -> dict[str, CounterTotal]:
     """The total of each counter."""
     return {one.tool: one for one in tool_totals(looked(network, *shapes))}
 
 
-def total_of(counter: str, network: nn.Module, *shapes: Shape) -> CounterTotal:
+def total_of(counter: str, network: nn.Module, *shapes: TensorShape) -> CounterTotal:
     """The total of one counter, which has to be installed."""
     needs(counter)
     (found,) = tool_totals(looked(network, *shapes), [BY_NAME[counter]])
@@ -76,7 +76,7 @@ def installed(totals: dict[str, CounterTotal]) -> list[CounterTotal]:
     return [one for one in totals.values() if one.version is not None]
 
 
-def printed(network: nn.Module, *shapes: Shape) -> dict[str, int]:
+def printed(network: nn.Module, *shapes: TensorShape) -> dict[str, int]:
     """What the three counters of every install give when they are called alone; torchinfo may leave its marks."""
     inputs = tuple(torch.zeros(shape) for shape in shapes)
     with warnings.catch_warnings():
@@ -239,7 +239,7 @@ class Functional(nn.Module):
     [(Recurring, (1, 7, 6)), (Attends, (1, 10, 8)), (Functional, (1, 3, 12, 12))],
     ids=["recurrent", "attention", "functional"],
 )
-def test_what_a_counter_misses_is_among_its_terms(network: type[nn.Module], shape: Shape, counter: str) -> None:
+def test_what_a_counter_misses_is_among_its_terms(network: type[nn.Module], shape: TensorShape, counter: str) -> None:
     """With a minus: recurrent layers, fused attention, layers that are called as functions."""
     found = total_of(counter, network().eval(), shape)
     assert (found.exact, found.remainder) == (True, 0), found.meaning

@@ -93,7 +93,7 @@ def test_an_empty_tensor_is_one_too(run: Callable[[Any, Tensor], Any]) -> None:
 def test_shapes_that_depend_on_values_are_noted(choose: Callable[[Tensor], Tensor], depends: bool) -> None:
     """What is counted is then for one image, as in a detector that keeps some of its boxes."""
     audit = audit_of(Net(lambda net, x: choose(net.first(x))))
-    assert any("depend on the numbers" in note for note in audit.notes) == depends
+    assert any("depend on the values of an image" in note for note in audit.notes) == depends
 
 
 class MaxNorm(nn.Conv2d):

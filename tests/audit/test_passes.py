@@ -14,11 +14,11 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.guard import ModelError
 from mnfpn_cli.network.network import build_meta, build_network
 from mnfpn_cli.plan.cost import activation_bytes, network_cost
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.trace.passes import Input, Mode, first_pass, run_pass
+from mnfpn_cli.trace.passes import Input, Mode, cheapest_pass, run_pass
 from mnfpn_cli.trace.trace import trace_network
 from tests.audit.traced import inspected, tree_of
 from tests.strategies import settings_and_size
@@ -49,7 +49,7 @@ MODES: dict[str, tuple[nn.Module, tuple[int, ...], Mode]] = {
 def test_the_cheapest_way_that_works_is_taken(name: str) -> None:
     """And all that is counted is the same in every one."""
     network, shape, mode = MODES[name]
-    assert first_pass(network, [Input(shape)]).mode == mode
+    assert cheapest_pass(network, [Input(shape)]).mode == mode
     if mode == "meta":
         passes = [run_pass(network, [Input(shape)], one) for one in ("meta", "fake", "real")]
         assert len({(sum(getattr(e, "macs", 0) for e in p.events), p.peak_bytes, p.outputs) for p in passes}) == 1
@@ -159,7 +159,7 @@ def test_the_peak_of_activations_is_what_the_allocator_saw(preset: str) -> None:
         shape = (2, 3, 64, 64)
     else:
         network, shape = build_network(NetworkSettings()), (1, 3, 320, 480)
-    expected = first_pass(network, [Input(shape)]).peak_bytes
+    expected = cheapest_pass(network, [Input(shape)]).peak_bytes
     assert expected <= allocated_peak(network, shape) <= 1.1 * expected
 
 
@@ -193,8 +193,8 @@ def scripted() -> nn.Module:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (Lazy, r"Lazy has lazy layers, whose shapes are not known yet \(conv.weight\)"),
-        (scripted, "is TorchScript, whose layers Python does not run: give the module it was made from"),
+        (Lazy, r"Lazy has lazy layers without shapes \(conv.weight\)"),
+        (scripted, "is TorchScript, whose layers do not run in Python: pass the module that it was made from"),
     ],
 )
 def test_a_network_that_cannot_be_traced_is_refused(make: Callable[[], nn.Module], message: str) -> None:

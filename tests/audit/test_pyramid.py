@@ -131,7 +131,7 @@ def test_strides_are_told_from_real_passes_too() -> None:
     found = inspection(looks, (100, 150))
     assert found.audit is not None
     assert (found.audit.mode, found.audit.findings) == ("real", ())
-    assert found.audit.notes == ("Run on real tensors, as it does not run on the meta device.",)
+    assert found.audit.notes == ("The pass ran on real tensors: the network does not run on the meta device.",)
 
 
 def test_torchvisions_own_mobile_pyramid_has_two_levels_of_one_stride() -> None:

@@ -10,7 +10,7 @@ from mnfpn_cli.audit.tree import LayerRow, LayerTree
 from mnfpn_cli.network.network import build_meta
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.trace.meta import RULES, run_on_meta
+from mnfpn_cli.trace.meta import SHAPE_RULES, run_on_meta
 from tests.audit.traced import tree_of
 
 
@@ -154,7 +154,7 @@ def test_the_other_shapes_worked_out_here_are_torchs() -> None:
         tree_of(build_meta(plan_network(NetworkSettings())), (1, 3, 64, 64))
     assert rows[0].outputs == expected
     assert rows[0].macs == 2 * 8 * 5
-    assert used >= RULES.keys()
+    assert used >= SHAPE_RULES.keys()
 
 
 def test_what_has_no_rule_is_left_to_torch() -> None:

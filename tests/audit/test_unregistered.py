@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from mnfpn_cli.audit.audit import inspect_network
 from mnfpn_cli.documents.audit import Finding
 from mnfpn_cli.network.network import build_meta
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.trace.hidden import module_expressions

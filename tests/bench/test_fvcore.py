@@ -2,7 +2,7 @@
 
 from mnfpn_cli.bench.workload import count_with_fvcore
 from mnfpn_cli.network.network import build_network
-from mnfpn_cli.plan.levels import network_input
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 

@@ -98,12 +98,12 @@ def test_a_pass_that_waits_for_the_host_is_given_no_advice(
     enqueue_s: float, waits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Less work in a layer would make it no faster."""
-    advice = Advice("stem", 0.5, "--width-mult 0.75", 1.5)
+    advice = Advice("stem", 0.5, ("width_mult=0.75",), 1.5)
     monkeypatch.setattr(profile, "best_advice", lambda *_: advice)
     monkeypatch.setattr(Cpu, "timer", lambda _cpu: lambda run: (run(), Timing(0.01, enqueue_s))[1])
     (made,) = measure(replace(CASE, by_layer=True)).profiles
     given = made.profile.advice.option if made.profile.advice else None
-    assert (made.profile.launch_bound, given) == (waits, None if waits else advice.option)
+    assert (made.profile.launch_bound, given) == (waits, None if waits else "`set` width_mult=0.75")
 
 
 def test_an_external_network_has_no_profile_and_a_reason() -> None:

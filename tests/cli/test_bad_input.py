@@ -33,7 +33,7 @@ ROWS: list[tuple[list[str], int, str]] = [
     (["shapes", "--in-channels", "3.5"], 2, "--in-channels: must be a whole number, got '3.5'"),
     (["shapes", "--stages", "6,24,2,3"], 2, "--stages: stages[0].stride: must be 1 or 2, got 3"),
     (["shapes", "--stages", ""], 2, "--stages: must have at least 1 item, got []"),
-    (["shapes", "--stages", "6,24,2,1"], 2, "--stages: must hold a stage of stride 2"),
+    (["shapes", "--stages", "6,24,2,1"], 2, "--stages: must have a stage of stride 2"),
     (["shapes", "--set", "pyramid.levels=p9"], 2, "--set pyramid.levels: must be among the levels that the stages"),
     (["export", "--output", "x"], 2, "--format: must be given. Write onnx, torch-export or safetensors."),
     (

@@ -46,7 +46,7 @@ def documents(mnfpn: Mnfpn, *model: str) -> tuple[Document, Document, Document]:
 def check(audit: Document, summary: Document, bench: Document, proposes: bool) -> None:
     """A healthy detector is accused of nothing; that what proposes regions is trained cannot be seen, and is said."""
     assert (audit["findings"], audit["mode"]) == ([], "real")
-    assert any("depend on the numbers" in note for note in audit["notes"])
+    assert any("depend on the values of an image" in note for note in audit["notes"])
     open_ends = [note for note in audit["notes"] if note.startswith("Whether ")]
     assert len(open_ends) == proposes
     assert all("rpn.head" in note for note in open_ends)

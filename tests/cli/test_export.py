@@ -20,8 +20,8 @@ from mnfpn_cli.export import export as exporting
 from mnfpn_cli.export.export import FILE_FORMATS
 from mnfpn_cli.export.program import LoadedFile
 from mnfpn_cli.network.network import Network, build_network
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import NetworkPlan
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.conftest import Mnfpn

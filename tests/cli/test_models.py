@@ -300,9 +300,9 @@ def test_shapes_that_depend_on_numbers_are_said_to(mnfpn: Mnfpn, tmp_path: Path)
         json.loads(mnfpn(name, "--model", f"{path}:Net", *SIZE, "--json").out) for name in ("shapes", "audit")
     )
     (notes,) = [one["notes"] for one in shapes["results"]]
-    assert any("depend on the numbers" in note for note in notes)
+    assert any("depend on the values of an image" in note for note in notes)
     assert notes == audit["notes"]
-    assert "depend on the numbers" in mnfpn("shapes", "--model", f"{path}:Net", *SIZE).out
+    assert "depend on the values of an image" in mnfpn("shapes", "--model", f"{path}:Net", *SIZE).out
 
 
 def test_torchvisions_pyramid_names_the_doubled_stride(mnfpn: Mnfpn) -> None:

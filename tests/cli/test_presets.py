@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mnfpn_cli.plan.levels import resolve
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import preset_names, read_preset
 from tests.conftest import Mnfpn
 

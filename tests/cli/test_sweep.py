@@ -152,7 +152,7 @@ def test_without_measuring_a_sweep_is_a_table(mnfpn: Mnfpn) -> None:
     outcome = mnfpn("sweep", *arguments, "--max-parameters", "3M", "--measure", "none")
     assert outcome.code == 0
     assert "4 valid" in outcome.out
-    assert "--set pyramid.smooth: must not be none with pyramid.merge 'concat'" in outcome.out
+    assert "--set pyramid.smooth: must not be 'none' with pyramid.merge 'concat'" in outcome.out
     assert "2 by --max-parameters" in outcome.out
     document = json.loads(mnfpn("sweep", *arguments, "--max-parameters", "3M", "--measure", "none", "--json").out)
     assert document["runs"] == 4

@@ -3,7 +3,7 @@
 import pytest
 
 from mnfpn_cli.export.formats import FORMATS
-from mnfpn_cli.plan.levels import resolve
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.needs import needs_onnx

@@ -20,7 +20,7 @@ from mnfpn_cli.export import onnx as as_onnx
 from mnfpn_cli.export.export import export_network
 from mnfpn_cli.export.formats import Format
 from mnfpn_cli.network.network import build_network
-from mnfpn_cli.plan.levels import network_input
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.plan.shapes import image_input
 from mnfpn_cli.settings.files import preset_names
 from mnfpn_cli.settings.input import Size

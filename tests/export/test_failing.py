@@ -15,7 +15,7 @@ from mnfpn_cli.export.export import FILE_FORMATS, FileFormat, export_network
 from mnfpn_cli.export.formats import Format
 from mnfpn_cli.export.program import LoadedFile
 from mnfpn_cli.network.network import build_network
-from mnfpn_cli.plan.levels import network_input
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.export.networks import EACH_FORMAT, SMALL

@@ -18,7 +18,7 @@ from mnfpn_cli.export.check import compare_outputs, inputs_to_check
 from mnfpn_cli.export.formats import check_dynamic, import_packages
 from mnfpn_cli.export.program import NamedOutputs, trace
 from mnfpn_cli.network.network import Network, build_network
-from mnfpn_cli.plan.levels import network_input
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.export.networks import FLAT, SMALL

@@ -17,9 +17,9 @@ from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.clocks import EventMarks, HostMarks, Marks
 from mnfpn_cli.measure.layer_times import LayerTimes, time_layers
 from mnfpn_cli.network.network import Network, build_meta, build_network
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, network_work
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.measure.clocks import FakeDevice
@@ -84,13 +84,13 @@ def test_each_layer_gets_its_own_time(case: tuple[NetworkSettings, Size]) -> Non
     clock = FakeClock()
     with clock.second_per_mac():
         times = time_them(drawn, size, HostMarks(clock))
-    works = {work.row: work for work in works_of(drawn, size)}
-    assert {row: time for row, time in times.by_row.items() if row in works and row[0] != "pyramid"} == {
+    works = {work.id: work for work in works_of(drawn, size)}
+    assert {row: time for row, time in times.by_id.items() if row in works and row[0] != "pyramid"} == {
         row: work.macs for row, work in works.items() if row[0] != "pyramid"
     }
     pyramid = plan_network(drawn).pyramid
     resizes = len(pyramid.levels) - 1 if pyramid else 0
-    assert times.by_row.get(("pyramid", "top-down"), 0.0) == 0.5 * resizes
+    assert times.by_id.get(("pyramid", "top-down"), 0.0) == 0.5 * resizes
     assert times.seconds == times.marked == times.undisturbed
 
 
@@ -105,8 +105,8 @@ def test_the_time_outside_all_layers_has_its_own_row() -> None:
     times = time_them(SETTINGS, SIZE, HostMarks(slow))
     assert times.seconds == times.marked
     assert times.undisturbed == 1.0
-    assert ("", "rest") in times.by_row
-    assert ("stages.0", "stages.0") in times.by_row
+    assert ("", "rest") in times.by_id
+    assert ("stages.0", "stages.0") in times.by_id
 
 
 def test_times_are_medians_and_the_first_pass_warms_up() -> None:
@@ -117,7 +117,7 @@ def test_times_are_medians_and_the_first_pass_warms_up() -> None:
     with patch.object(network.stem, "forward", clock.takes(network.stem.forward, lambda *_: next(slowness))):
         times = time_layers(lambda: network(image), network, works_of(SETTINGS, SIZE), HostMarks(clock), 3)
     assert (times.marked, times.undisturbed) == (2.0, 4.0)
-    assert times.by_row["stem", "stem"] == 2.0
+    assert times.by_id["stem", "stem"] == 2.0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -128,9 +128,9 @@ def test_a_real_pass_in_any_dtype_and_layout(dtype: torch.dtype) -> None:
     works, shares = works_of(SETTINGS, SIZE), list[float]()
     with torch.inference_mode():
         times = time_layers(lambda: network(image), network, works, device_of(image.device).marks(), 2, shares.append)
-    rows = [time.row for time in times.rows]
-    assert {work.row for work in works} <= set(rows)
-    modules = [work.row for work in works if work.operation != "move"]
+    rows = [time.id for time in times.rows]
+    assert {work.id for work in works} <= set(rows)
+    modules = [work.id for work in works if work.operation != "move"]
     assert [row for row in rows if row in modules] == modules
     assert all(time.seconds >= 0 for time in times.rows)
     assert shares == [1 / 3, 2 / 3, 1.0]
@@ -193,8 +193,8 @@ def test_events_do_not_block_and_no_layer_includes_the_time_of_a_slow_host(host_
     marks = EventMarks(device.event, device.synchronize, lambda seconds: device.work(1e3 * seconds), device.host)
     with patch.object(nn.Conv2d, "forward", queued(nn.Conv2d.forward)):
         times = time_layers(lambda: network(image), network, works_of(SETTINGS, SIZE), marks, 2)
-    expected = defaultdict(float, {work.row: 0.002 for work in works_of(SETTINGS, SIZE) if work.macs})
-    assert times.by_row == pytest.approx({row: expected[row] for row in times.by_row})
+    expected = defaultdict(float, {work.id: 0.002 for work in works_of(SETTINGS, SIZE) if work.macs})
+    assert times.by_id == pytest.approx({row: expected[row] for row in times.by_id})
     assert times.undisturbed == pytest.approx(times.seconds * max(1.0, host_s / 0.002), rel=0.1)
     assert device.synchronised == 3 * 3
 

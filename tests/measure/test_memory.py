@@ -9,8 +9,8 @@ from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.measure.memory import PeakMemory, check_fits, out_of_memory_explained
 from mnfpn_cli.plan.cost import memory_needed
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 

@@ -7,8 +7,8 @@ import pytest
 from mnfpn_cli.errors import CheckError
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.verify import verify_shapes
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.plan.shapes import MapShape, NetworkShapes, network_shapes
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings

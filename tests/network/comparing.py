@@ -1,4 +1,4 @@
-"""Two networks with the same random weights: how far apart what comes out of their parts is."""
+"""Compare the outputs of two networks, and of their parts, with the same random weights."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,18 +13,18 @@ from torch import Tensor, nn
 M = TypeVar("M", bound=nn.Module)
 
 TOLERANCE = 1e-9
-"""Of each output's largest absolute value, in float64: sums may be taken in another order, no more."""
+"""The largest difference in float64, relative to an output's largest absolute value: sums may have another order."""
 
 SEEDS = st.integers(0, 2**63 - 1)
 SIDES = st.integers(33, 99)
-"""Images of one cell or a few at stride 32, their sides odd as often as even."""
+"""The sides of images, odd and even, with a few cells at stride 32."""
 
 a_few = settings(max_examples=3, phases=(Phase.explicit, Phase.reuse, Phase.generate))
-"""Fresh weights every time; the seed of a failure is shown, and comes back in the next run. None is simpler."""
+"""A few seeds, new in each run; a failing one is printed and repeated. There is no shrinking: no seed is simpler."""
 
 
 def randomised(make: Callable[[], M], seed: int) -> M:
-    """A module in float64 and eval mode, all of its state random: batch norm's statistics and biases too."""
+    """Make a module in float64 and eval mode, with all state random, also biases and batch norm's statistics."""
     with torch.device("meta"):
         module = make().double().eval()
     module.to_empty(device="cpu")
@@ -45,8 +45,8 @@ def randomised(make: Callable[[], M], seed: int) -> M:
     return module
 
 
-def share(theirs: nn.Module, ours: nn.Module) -> None:
-    """Put their state into ours, tensor by tensor in order; every shape has to agree, and the parameters' number."""
+def copy_state(theirs: nn.Module, ours: nn.Module) -> None:
+    """Copy their state into ours, tensor by tensor in order; all shapes must agree."""
     state, keys = theirs.state_dict(), list(ours.state_dict())
     assert [tensor.shape for tensor in ours.state_dict().values()] == [tensor.shape for tensor in state.values()]
     assert [p.shape for p in ours.parameters()] == [p.shape for p in theirs.parameters()]
@@ -55,22 +55,22 @@ def share(theirs: nn.Module, ours: nn.Module) -> None:
 
 @contextmanager
 def outputs_of(modules: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
-    """What comes out of the modules, in the order in which they run."""
-    found: list[Tensor] = []
-    hooks = [module.register_forward_hook(lambda _module, _args, output: found.append(output)) for module in modules]
+    """In the block, collect the outputs of modules, in the order in which they run."""
+    outputs: list[Tensor] = []
+    hooks = [module.register_forward_hook(lambda _module, _args, output: outputs.append(output)) for module in modules]
     try:
-        yield found
+        yield outputs
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def differences(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> list[float]:
-    """The largest difference of each output, over its largest absolute value."""
+def relative_differences(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> list[float]:
+    """Return the largest difference of each output, relative to its largest absolute value."""
     assert [x.shape for x in ours] == [x.shape for x in theirs]
     return [((x - y).abs().max() / y.abs().max()).item() for x, y in zip(ours, theirs, strict=True)]
 
 
 def assert_equal(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> None:
-    """Equal to the tolerance, each of them; a map of zeros, or of infinities, compares with nothing."""
-    assert differences(ours, theirs) == pytest.approx([0.0] * len(theirs), abs=TOLERANCE)
+    """Check that all outputs are equal within the tolerance; zeros and infinities fail, as their quotient is NaN."""
+    assert relative_differences(ours, theirs) == pytest.approx([0.0] * len(theirs), abs=TOLERANCE)

@@ -1,4 +1,4 @@
-"""A network as the backbone of torchvision's detectors."""
+"""A network is a backbone for the detectors of torchvision."""
 
 import pytest
 import torch
@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from mnfpn_cli.api import build_network, detector_backbone, settings
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.network.network import DetectorBackbone, build_meta
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.strategies import settings_and_size
@@ -38,8 +38,8 @@ def anchors(levels: int) -> nn.Module:
     return made
 
 
-def test_retinanet_trains_on_it(images: list[Tensor]) -> None:
-    """One step: a gradient for every parameter of the backbone, every convolution of its stages moves, less loss."""
+def test_retinanet_trains_on_a_network(images: list[Tensor]) -> None:
+    """In one step, each parameter has a gradient, each convolution changes, and the loss decreases."""
     backbone = detector_backbone(build_network(settings("mobilenetv2-fpnlite")))
     model = detection.RetinaNet(
         backbone, num_classes=3, anchor_generator=anchors(5), min_size=128, max_size=160
@@ -59,7 +59,7 @@ def test_retinanet_trains_on_it(images: list[Tensor]) -> None:
 
 
 def test_faster_rcnn_proposes_on_its_levels(images: list[Tensor]) -> None:
-    """As many proposals as anchors, on all levels; and the levels that boxes are pooled from are found by name."""
+    """There are as many scores as anchors on all levels, and boxes are pooled from levels by name."""
     pool = ops.MultiScaleRoIAlign(["p3", "p4", "p5"], output_size=7, sampling_ratio=2)
     backbone = detector_backbone(build_network(settings("mobilenetv2-fpnlite")))
     sizes = {"min_size": 128, "max_size": 160}
@@ -74,8 +74,8 @@ def test_faster_rcnn_proposes_on_its_levels(images: list[Tensor]) -> None:
 
 
 @given(settings_and_size())
-def test_every_level_comes_out_by_its_name_with_the_channels_that_it_says(case: tuple[NetworkSettings, Size]) -> None:
-    """Whatever the pyramid; a network with a head is no backbone."""
+def test_each_level_is_returned_by_name_with_out_channels(case: tuple[NetworkSettings, Size]) -> None:
+    """For any pyramid; a network with a head is refused."""
     network_settings, size = case
     plan = plan_network(network_settings)
     if plan.head or not plan.pyramid:
@@ -88,8 +88,8 @@ def test_every_level_comes_out_by_its_name_with_the_channels_that_it_says(case: 
     assert {x.shape[1] for x in maps.values()} == {backbone.out_channels} == {plan.pyramid.channels}
 
 
-def test_the_maps_are_the_networks() -> None:
-    """In order, to the last bit; and its state dict is the network's under a prefix."""
+def test_the_levels_are_those_of_the_network() -> None:
+    """In order and bit for bit; the keys of the state dict have a prefix."""
     network = build_network(settings("mobilenetv2-fpnlite"), seed=1)
     backbone, x = DetectorBackbone(network), torch.rand(1, 3, 64, 96)
     with torch.inference_mode():

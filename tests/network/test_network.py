@@ -1,4 +1,4 @@
-"""The network is the plan made of modules: equal in shapes, parameters and MACs, to the last digit."""
+"""A network equals its plan in shapes, parameters and MACs."""
 
 from collections import Counter
 
@@ -9,8 +9,8 @@ from hypothesis import given
 from mnfpn_cli.bench.workload import count_with_fvcore
 from mnfpn_cli.network.network import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.plan.steps import ConvStep, LinearStep, ResizeStep, walk
 from mnfpn_cli.settings.input import Size
@@ -22,7 +22,7 @@ from tests.tiers import at_most
 
 @given(settings_and_size())
 def test_the_plan_equals_the_network_on_the_meta_device(case: tuple[NetworkSettings, Size]) -> None:
-    """Every convolution's output and MACs by path, every resize, all parameters; and nothing besides."""
+    """In the outputs and MACs of each convolution, in resizes and parameters, and in nothing more."""
     network_settings, size = case
     plan = plan_network(network_settings)
     rows = {row.path: row for row in tree_of(build_meta(plan), network_input(network_settings, size).shape).rows}
@@ -54,7 +54,7 @@ def test_the_plan_equals_the_network_on_the_meta_device(case: tuple[NetworkSetti
 @at_most(25)
 @given(settings_and_size())
 def test_the_plan_equals_the_network_on_real_tensors_and_fvcore(case: tuple[NetworkSettings, Size]) -> None:
-    """Output shapes and parameters of a real pass, and fvcore's count of it in closed form."""
+    """In the output shapes and parameters of a real pass, and in fvcore's count of it."""
     network_settings, size = case
     input = network_input(network_settings, size, batch=2)
     plan, network = plan_network(network_settings), build_network(network_settings)
@@ -75,8 +75,8 @@ def test_the_plan_equals_the_network_on_real_tensors_and_fvcore(case: tuple[Netw
     assert counted.total == cost.macs + counts
 
 
-def test_every_layer_is_registered_under_a_name_that_reads_well() -> None:
-    """The names are part of the interface: checkpoints depend on them."""
+def test_the_keys_of_the_state_dict_are_fixed() -> None:
+    """They are part of the interface: checkpoints depend on them."""
     keys = list(build_meta(plan_network(NetworkSettings())).state_dict())
     for key in (
         "stem.conv.weight",
@@ -90,8 +90,8 @@ def test_every_layer_is_registered_under_a_name_that_reads_well() -> None:
     assert not any(key.startswith("stages.0.0.expand") for key in keys)
 
 
-def test_the_same_seed_gives_the_same_weights_and_touches_no_global_generator() -> None:
-    """Another seed gives others; torch's own generator is where it was."""
+def test_the_seed_determines_the_weights() -> None:
+    """Another seed gives others; the state of torch's global generator does not change."""
     before = torch.random.get_rng_state()
     one, same, other = (build_network(NetworkSettings(), seed).state_dict() for seed in (0, 0, 1))
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -101,7 +101,7 @@ def test_the_same_seed_gives_the_same_weights_and_touches_no_global_generator() 
 
 @pytest.mark.parametrize("stages", [NetworkSettings().stages, ((6, 16, 30, 2), (6, 24, 30, 2))])
 def test_activations_of_a_fresh_network_keep_their_scale(stages: object) -> None:
-    """Neither vanishing nor exploding: denormal numbers would slow a CPU and falsify a benchmark."""
+    """They neither vanish nor explode: denormal numbers would slow a CPU and falsify a benchmark."""
     network = build_network(NetworkSettings.model_validate({"stages": stages}))
     with torch.inference_mode():
         outputs = network(torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)))

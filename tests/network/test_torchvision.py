@@ -1,4 +1,4 @@
-"""Number for number what torchvision computes, with the same random weights."""
+"""Our networks compute what those of torchvision do, with the same random weights."""
 
 from collections import OrderedDict
 from itertools import chain
@@ -18,10 +18,10 @@ from tests.network.comparing import (
     TOLERANCE,
     a_few,
     assert_equal,
-    differences,
+    copy_state,
     outputs_of,
     randomised,
-    share,
+    relative_differences,
 )
 
 models = pytest.importorskip("torchvision.models")
@@ -45,7 +45,7 @@ def image(height: int, width: int, seed: int) -> Tensor:
 def ours_as(theirs: nn.Module, settings: NetworkSettings) -> Network:
     """Our network with their state."""
     network = build_meta(plan(settings))
-    share(theirs, network)
+    copy_state(theirs, network)
     return network
 
 
@@ -58,7 +58,7 @@ def blocks(network: Network) -> list[nn.Module]:
 @a_few
 @given(CLASSES, SIDES, SIDES, SEEDS)
 def test_mobilenet_v2(width: float, classes: int, h: int, w: int, seed: int) -> None:
-    """Every feature map, the stem's to the last convolution's, and the logits."""
+    """The maps of the stem, of all blocks and of the last convolution, and the logits."""
     theirs = randomised(lambda: models.mobilenet_v2(num_classes=classes, width_mult=width), seed)
     overrides = {"width_mult": width, "head.classes": classes}
     ours = ours_as(theirs, settings("mobilenetv2-classifier", overrides=overrides))
@@ -85,7 +85,7 @@ def test_resnet50(classes: int, h: int, w: int, seed: int) -> None:
 @a_few
 @given(st.data())
 def test_feature_pyramid(extra: str, data: st.DataObject) -> None:
-    """Every level of FeaturePyramidNetwork on our taps: from any level, alone and with its extra levels."""
+    """Every level of FeaturePyramidNetwork on our taps, from any finest level, with and without extra levels."""
     finest, channels, seed = data.draw(st.integers(2, 5)), data.draw(st.integers(1, 64)), data.draw(SEEDS)
     coarsest = 5 + ("maxpool" in extra) + 2 * ("conv" in extra)
     pyramid = {"levels": f"p{finest}-p{coarsest}", "upsample": "nearest", "channels": channels, **EXTRA[extra]}
@@ -97,12 +97,12 @@ def test_feature_pyramid(extra: str, data: st.DataObject) -> None:
         last = last_level(extra, widths[-1], channels)
         theirs = randomised(lambda: pyramids.FeaturePyramidNetwork(widths, channels, last), seed)
         assert ours.pyramid
-        share(theirs, ours.pyramid)
+        copy_state(theirs, ours.pyramid)
         assert_equal(ours.pyramid(maps), list(theirs(OrderedDict(enumerate(maps))).values()))
 
 
 def last_level(extra: str, tapped: int, channels: int) -> nn.Module | None:
-    """Torchvision's extra levels; P6 is made of P5 where it has as many channels as C5 is said to have, else of C5."""
+    """Return torchvision's extra levels. It builds P6 on P5 where the channels given for C5 equal those of P5."""
     if "conv" in extra:
         level: nn.Module = pyramids.LastLevelP6P7(tapped if "tap" in extra else channels, channels)
         return level
@@ -111,8 +111,8 @@ def last_level(extra: str, tapped: int, channels: int) -> nn.Module | None:
 
 @a_few
 @given(SIDES, SEEDS, st.integers(1, 17))
-def test_one_weight_that_differs_is_seen(side: int, seed: int, block: int) -> None:
-    """A millionth more in one block shows in its map and in all behind it: the tests above can fail."""
+def test_a_difference_in_one_weight_is_detected(side: int, seed: int, block: int) -> None:
+    """A millionth in one block changes its map and all maps after it: the tests above can fail."""
     theirs = randomised(lambda: models.mobilenet_v2(width_mult=0.35), seed)
     changed = randomised(lambda: models.mobilenet_v2(width_mult=0.35), seed)
     x = image(side, side, seed)
@@ -120,6 +120,6 @@ def test_one_weight_that_differs_is_seen(side: int, seed: int, block: int) -> No
         norm = [part for part in changed.features[block].modules() if isinstance(part, nn.BatchNorm2d)][-1]
         norm.bias[0] += 1e-6
         theirs(x), changed(x)
-    seen = differences(found, expected)
+    seen = relative_differences(found, expected)
     assert seen[:block] == [0.0] * block
     assert min(seen[block:]) > TOLERANCE

@@ -1,13 +1,13 @@
-"""The advice: estimates that hold where times follow their law, and changes that are possible and help."""
+"""Advice: estimates are close where times follow the law of the model, and advised changes are valid and faster."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mnfpn_cli.plan.advice import Advice, TimeModel, best_advice
-from mnfpn_cli.plan.levels import network_input, resolve
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.plan.roofline import LayerWork, Row, network_work
+from mnfpn_cli.plan.roofline import LayerId, LayerWork, network_work
+from mnfpn_cli.plan.rules import network_input, resolve
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
@@ -19,30 +19,30 @@ SIZE = Size(600, 900)
 RATE = 100e9
 SECONDS_PER_BYTE = 1e-10
 CLOSE = 0.05
-"""How far an estimate may be from the law: what a call takes by itself is known only from the fastest layer."""
+"""The relative difference between estimate and law: the time of a call is only known from the fastest layer."""
 
 
 def preset(name: str, *overrides: str, size: Size = SIZE) -> NetworkSettings:
-    """The settings of a preset, changed as on the command line."""
+    """The settings of a preset with overrides."""
     return resolve([read_preset(name), *(parse_override(text) for text in overrides)]).at(size)
 
 
 def works_of(settings: NetworkSettings, size: Size = SIZE) -> tuple[LayerWork, ...]:
-    """The layers' work on one image in float32."""
+    """The work of the layers on one image in float32."""
     return network_work(plan_network(settings), network_input(settings, size), 4)
 
 
 def law(work: LayerWork) -> float:
-    """A device's time for a layer: 3×3 convolutions run at the peak, and everything else waits for memory too."""
+    """The time of a layer by a law: 3×3 convolutions run at the peak rate, all other layers also wait for memory."""
     return work.macs / RATE + (0.0 if work.operation == "conv" else work.bytes * SECONDS_PER_BYTE)
 
 
-def times(settings: NetworkSettings, size: Size = SIZE) -> dict[Row, float]:
-    """The times of the layers by that law."""
-    return {work.row: law(work) for work in works_of(settings, size)}
+def times(settings: NetworkSettings, size: Size = SIZE) -> dict[LayerId, float]:
+    """The time of each layer by the law."""
+    return {work.id: law(work) for work in works_of(settings, size)}
 
 
-def advise(settings: NetworkSettings, seconds: dict[Row, float] | None = None, size: Size = SIZE) -> Advice | None:
+def advise(settings: NetworkSettings, seconds: dict[LayerId, float] | None = None, size: Size = SIZE) -> Advice | None:
     """The advice for a network on one image, by the law or by other times."""
     works = works_of(settings, size)
     return best_advice(settings, works, network_input(settings, size), 4, seconds or times(settings, size))
@@ -53,26 +53,26 @@ def advise(settings: NetworkSettings, seconds: dict[Row, float] | None = None, s
     ["pyramid.levels=p3-p5", "pyramid.smooth=separable", "pyramid.channels=128", "width_mult=0.5", "width_mult=1.4"],
 )
 def test_estimates_are_close_where_times_follow_the_law(override: str) -> None:
-    """Layers that stay, layers with other work, and layers of a kind that was elsewhere in the network."""
+    """For unchanged layers, layers with other work, and new layers of an operation that the network has elsewhere."""
     before, after = works_of(NetworkSettings()), works_of(preset("mobilenetv2-fpn", override))
     estimated = sum(TimeModel(before, times(NetworkSettings())).by_part(after).values())
     assert estimated == pytest.approx(sum(law(work) for work in after), rel=CLOSE)
 
 
 def test_where_calls_take_all_the_time_only_fewer_layers_help() -> None:
-    """As on a GPU with one small image: half the channels make no difference there."""
+    """As on a GPU with one small image, where half the channels make no difference."""
     before = works_of(NetworkSettings())
-    seconds = {work.row: 1e-5 for work in before if work.macs} | {work.row: 0.0 for work in before if not work.macs}
+    seconds = {work.id: 1e-5 for work in before if work.macs} | {work.id: 0.0 for work in before if not work.macs}
     for override in ("width_mult=0.5", "pyramid.levels=p3-p5"):
         after = works_of(preset("mobilenetv2-fpn", override))
         layers = sum(work.macs > 0 for work in after)
         assert sum(TimeModel(before, seconds).by_part(after).values()) == pytest.approx(1e-5 * layers)
     advice = advise(NetworkSettings(), seconds)
-    assert advice is None or "width_mult" not in advice.option
+    assert advice is None or not any("width_mult" in override for override in advice.overrides)
 
 
-def test_a_network_that_stays_takes_the_time_that_was_measured() -> None:
-    """Containers and the network itself included, which no work stands for."""
+def test_an_unchanged_network_takes_the_measured_time() -> None:
+    """Including the time of containers and of the network itself, which are no layers."""
     works = works_of(NetworkSettings())
     seconds = times(NetworkSettings()) | {("", "rest"): 0.5, ("stages.3", "stages.3"): 0.25}
     model = TimeModel(works, seconds)
@@ -82,8 +82,8 @@ def test_a_network_that_stays_takes_the_time_that_was_measured() -> None:
     assert parts["rest"] == 0.5
 
 
-def test_what_no_layer_accounts_for_goes_with_the_bytes() -> None:
-    """Of its part, or of all."""
+def test_time_outside_layers_scales_with_the_bytes_of_its_part() -> None:
+    """Or with all bytes, where it belongs to no part."""
     before, after = works_of(NetworkSettings()), works_of(preset("mobilenetv2-fpn", "pyramid.levels=p3-p5"))
     seconds = times(NetworkSettings()) | {("", "rest"): 0.5, ("stages.3", "stages.3"): 0.25}
     share = sum(work.bytes for work in after) / sum(work.bytes for work in before)
@@ -93,11 +93,11 @@ def test_what_no_layer_accounts_for_goes_with_the_bytes() -> None:
     )
 
 
-def test_the_default_network_is_told_to_leave_out_p2() -> None:
-    """Two thirds of its time are the smoothing of p2; nothing else is touched by that."""
+def test_the_advice_for_the_default_network_is_to_leave_out_p2() -> None:
+    """Two thirds of its time are the smoothing of p2; the change affects no other layer."""
     advice = advise(NetworkSettings())
     assert advice is not None
-    assert (advice.part, advice.option) == ("smooth p2", "--set pyramid.levels=p3-p5")
+    assert (advice.part, advice.overrides) == ("smooth p2", ("pyramid.levels=p3-p5",))
     faster = sum(times(preset("mobilenetv2-fpn", "pyramid.levels=p3-p5")).values())
     total = sum(times(NetworkSettings()).values())
     assert advice.speed_up == pytest.approx(total / faster, rel=CLOSE)
@@ -105,77 +105,79 @@ def test_the_default_network_is_told_to_leave_out_p2() -> None:
 
 
 ADVISED = [
-    ("mobilenetv2-fpn", ("pyramid.levels=p5",), "smooth p5", "--set pyramid.smooth=separable"),
-    ("mobilenetv2-fpn", ("pyramid.levels=p2,p4,p5",), "smooth p2", "--set pyramid.levels=p4-p5"),
-    ("mobilenetv2-fpn", ("pyramid.levels=p2,p3,p5",), "smooth p2", "--set pyramid.levels=p3,p5"),
-    ("mobilenetv2-fpn", ("pyramid.smooth=none",), "top-down", "--set pyramid.levels=p3-p5"),
-    ("mobilenetv2-fpn", ("pyramid.smooth=none", "pyramid.levels=p4-p5"), "laterals", "--set pyramid.levels=p5"),
-    ("mobilenetv2-dynamic-fpn", (), "smooth p2", "--set pyramid.levels=p3-p5"),
-    ("retina-fpn", (), "smooth p3", "--set pyramid.smooth=separable"),
-    ("retina-fpn", (), "extra p6", "--set pyramid.extra=separable"),
-    ("mobilenetv2-classifier", (), "head", "--set head.last_channels=640"),
-    ("mobilenetv2-classifier", (), "stages.1", "--set width_mult=0.5"),
+    ("mobilenetv2-fpn", ("pyramid.levels=p5",), "smooth p5", "pyramid.smooth=separable"),
+    ("mobilenetv2-fpn", ("pyramid.levels=p2,p4,p5",), "smooth p2", "pyramid.levels=p4-p5"),
+    ("mobilenetv2-fpn", ("pyramid.levels=p2,p3,p5",), "smooth p2", "pyramid.levels=p3,p5"),
+    ("mobilenetv2-fpn", ("pyramid.smooth=none",), "top-down", "pyramid.levels=p3-p5"),
+    ("mobilenetv2-fpn", ("pyramid.smooth=none", "pyramid.levels=p4-p5"), "laterals", "pyramid.levels=p5"),
+    ("mobilenetv2-dynamic-fpn", (), "smooth p2", "pyramid.levels=p3-p5"),
+    ("retina-fpn", (), "smooth p3", "pyramid.smooth=separable"),
+    ("retina-fpn", (), "extra p6", "pyramid.extra=separable"),
+    ("mobilenetv2-classifier", (), "head", "head.last_channels=640"),
+    ("mobilenetv2-classifier", (), "stages.1", "width_mult=0.5"),
 ]
 
 
-@pytest.mark.parametrize(("name", "overrides", "part", "option"), ADVISED)
-def test_the_advice_is_worked_out_from_the_settings(
-    name: str, overrides: tuple[str, ...], part: str, option: str
+@pytest.mark.parametrize(("name", "overrides", "part", "advised"), ADVISED)
+def test_the_advice_depends_on_the_settings_and_the_slowest_part(
+    name: str, overrides: tuple[str, ...], part: str, advised: str
 ) -> None:
-    """Only changes that these settings allow; of those that help the largest part, the one that touches least."""
+    """Only valid changes; of those that help the slowest part, the one that saves most per changed layer."""
     settings = preset(name, *overrides)
     seconds = times(settings)
-    largest = {row: time * (30 if row[1] == part else 1) for row, time in seconds.items()}
-    advice = advise(settings, largest)
+    slowest = {layer: time * (30 if layer[1] == part else 1) for layer, time in seconds.items()}
+    advice = advise(settings, slowest)
     assert advice is not None
-    assert (advice.part, advice.option) == (part, option)
+    assert (advice.part, advice.overrides) == (part, (advised,))
 
 
 def test_dense_layers_on_flattened_maps_can_be_averaged() -> None:
-    """Their size goes with them, as it has no meaning then; they read a weight for each cell of each map."""
+    """`head.size` becomes null with it, as a head on averages takes any size."""
     settings = preset("fpn-classifier", "head.classes=200")
     seconds = {row: 1.0 if row[1] == "head" else 1e-3 for row in times(settings)}
     advice = advise(settings, seconds)
     assert advice is not None
-    assert (advice.part, advice.option) == ("head", "--set head.size=null --set head.pool=average")
+    assert (advice.part, advice.overrides) == ("head", ("head.size=null", "head.pool=average"))
 
 
-def test_where_nothing_helps_the_largest_part_the_next_is_looked_at() -> None:
-    """With this rounding the stem keeps its channels at any width."""
+def test_where_nothing_helps_the_slowest_part_the_advice_is_for_the_next() -> None:
+    """With this rounding, no width changes the channels of the stem."""
     settings = preset("mobilenetv2-fpn", "rounding=ceil8")
     seconds = {row: time * (300 if row[1] == "stem" else 1) for row, time in times(settings).items()}
     advice = advise(settings, seconds)
     assert advice is not None
-    assert (advice.part, advice.option) == ("smooth p2", "--set pyramid.levels=p3-p5")
+    assert (advice.part, advice.overrides) == ("smooth p2", ("pyramid.levels=p3-p5",))
     assert advice.share < seconds["stem", "stem"] / sum(seconds.values())
 
 
 def test_no_advice_where_no_change_helps() -> None:
-    """All the time is spent in a stem whose channels no width changes."""
+    """All the time is that of a stem whose channels no width changes."""
     settings = preset("mobilenetv2-fpn", "rounding=ceil8")
     assert advise(settings, dict.fromkeys(times(settings), 0.0) | {("stem", "stem"): 1.0}) is None
 
 
-def test_a_change_that_multiplies_more_is_no_help() -> None:
-    """Whatever the times seem to say of it: of one channel, a separable smoothing has ten weights, not nine."""
+def test_a_change_with_more_macs_is_not_advised() -> None:
+    """Whatever the times: with one channel, a separable smoothing has ten weights instead of nine."""
     settings = preset("mobilenetv2-fpn", "pyramid.levels=p5", "pyramid.channels=1")
     slow = {"pyramid.smooth.p5": 1.0, "stages.3.0.expand": 0.5}
     advice = advise(settings, {row: slow.get(row[0], 1e-5) for row in times(settings)})
     assert advice is not None
-    assert (advice.part, advice.option) == ("stages.3", "--set width_mult=0.5")
+    assert (advice.part, advice.overrides) == ("stages.3", ("width_mult=0.5",))
 
 
 @given(settings_and_size(), st.data())
-def test_whatever_is_advised_is_a_faster_network(case: tuple[NetworkSettings, Size], data: st.DataObject) -> None:
-    """For any settings and any times; the options are read as the command line reads them."""
+def test_an_advised_change_gives_a_valid_network_with_fewer_macs(
+    case: tuple[NetworkSettings, Size], data: st.DataObject
+) -> None:
+    """For any settings and any times; the overrides are valid for the parameter `set`."""
     settings, size = case
     works = works_of(settings, size)
     spent = data.draw(st.lists(st.floats(1e-6, 1.0), min_size=len(works), max_size=len(works)))
-    seconds = {work.row: time for work, time in zip(works, spent, strict=True)}
+    seconds = {work.id: time for work, time in zip(works, spent, strict=True)}
     advice = advise(settings, seconds, size)
     if advice:
-        overrides = advice.option.removeprefix("--set ").split(" --set ")
-        changed = resolve([Source("", settings.model_dump(mode="json")), *map(parse_override, overrides)]).at(size)
+        sources = [Source("", settings.model_dump(mode="json")), *map(parse_override, advice.overrides)]
+        changed = resolve(sources).at(size)
         after = works_of(changed, size)
         assert advice.speed_up >= 1.05
         assert sum(work.macs for work in after) < sum(work.macs for work in works)

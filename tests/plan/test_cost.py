@@ -1,4 +1,4 @@
-"""The plan's figures against published ones: the reference network, and Google's table of MobileNetV2."""
+"""Planned costs against known ones: those of the default network, and Google's table of MobileNetV2."""
 
 import pytest
 
@@ -6,8 +6,9 @@ from mnfpn_cli.bench.workload import count_with_fvcore
 from mnfpn_cli.network.network import build_meta, build_network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.layers import ConvPlan
-from mnfpn_cli.plan.levels import network_input, plan_levels, resolve
+from mnfpn_cli.plan.levels import plan_levels
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import network_input, resolve
 from mnfpn_cli.plan.steps import AddStep, ConvStep, walk
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.input import Size
@@ -17,7 +18,7 @@ from mnfpn_cli.settings.sources import Source
 SIZE = Size(600, 900)
 
 
-def test_the_reference_network_costs_what_it_is_known_to_cost() -> None:
+def test_the_cost_of_the_default_network_is_known() -> None:
     """Width 1.0, 256 channels, four levels, 600×900: every count that is on record."""
     cost = network_cost(plan_network(NetworkSettings()), SIZE)
     total = cost.total
@@ -38,8 +39,8 @@ def test_the_other_elementwise_counts_follow_from_the_plan() -> None:
     assert sum(step.conv.elements(step.output) for step in convs if step.conv.activation) == 65_575_440
 
 
-def test_a_narrow_backbone_hardly_makes_the_network_cheaper() -> None:
-    """The pyramid is nine tenths of it: at width 0.25 most of the MACs are still there."""
+def test_most_macs_are_in_the_pyramid() -> None:
+    """At width 0.25, nine tenths of the MACs of the default network are left."""
     narrow = network_cost(plan_network(NetworkSettings(width_mult=0.25)), SIZE)
     assert narrow.total.macs == 26_955_701_872
 
@@ -78,7 +79,7 @@ def test_macs_are_those_that_google_published(width: float, side: int, millions:
     [(1.4, "6.06", 6_108_776), (1.0, "3.47", 3_504_872), (0.75, "2.61", 2_636_424)],
 )
 def test_parameters_are_those_that_google_published(width: float, published: str, with_norm: int) -> None:
-    """Google counts no batch norm; torchvision's `mobilenet_v2` counts all; and so says the real network."""
+    """Google counts no batch norm; torchvision's `mobilenet_v2` and the real network have all."""
     settings = classifier(width)
     plan = plan_network(settings)
     norms = sum(
@@ -92,13 +93,13 @@ def test_parameters_are_those_that_google_published(width: float, published: str
 
 
 def test_stages_that_no_level_needs_are_not_planned() -> None:
-    """With p2 to p4 the stages behind p4's tap would be computed for nothing."""
+    """With p2 to p4, no level needs the stages after the tap of p4."""
     settings = NetworkSettings.model_validate({"pyramid": {"levels": "p2-p4"}})
     assert len(plan_network(settings).backbone.stages) == plan_levels(settings).taps["p4"] + 1
 
 
 def test_a_residual_needs_stride_1_and_equal_channels() -> None:
-    """Both, in the first block of a stage as in the others."""
+    """In the first block of a stage as in the others."""
     settings = NetworkSettings.model_validate({"stem_channels": 16, "stages": [(1, 16, 2, 1), (1, 16, 2, 2)]})
     blocks = [[block.residual for block in stage.blocks] for stage in plan_network(settings).backbone.stages]
     assert blocks == [[True, True], [False, True]]
@@ -112,7 +113,7 @@ def test_the_expansion_convolution_is_left_out_at_expansion_1() -> None:
 
 
 def test_separable_smoothing_has_one_bias_for_the_pair() -> None:
-    """A depthwise 3×3 without, a 1×1 with."""
+    """The depthwise 3×3 has none, the 1×1 has one."""
     settings = NetworkSettings.model_validate({"pyramid": {"smooth": "separable", "channels": 8, "levels": "p5"}})
     plan = plan_network(settings)
     smooth = [step.conv for step in walk(plan, SIZE).steps if isinstance(step, ConvStep) and "smooth" in step.path]

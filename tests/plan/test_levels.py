@@ -1,4 +1,4 @@
-"""Which levels a pyramid has, and the stages that they are tapped from."""
+"""The levels of a pyramid, and the stages that they are built on."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.network import NetworkSettings
 
 
-def test_each_stage_of_stride_2_opens_a_level_tapped_at_the_last_map_of_its_stride() -> None:
-    """MobileNetV2: p4 is tapped after the 96-channel stage, p5 after the 320-channel one."""
+def test_a_level_is_built_on_the_last_stage_of_its_stride() -> None:
+    """In MobileNetV2, p4 on the stage of 96 channels, p5 on that of 320 channels."""
     assert plan_levels(NetworkSettings()).taps == {"p2": 1, "p3": 2, "p4": 4, "p5": 6}
     assert plan_levels(NetworkSettings()).stride == 32
 
 
 @pytest.mark.parametrize("levels", [2, 6])
-def test_as_many_levels_as_stages_of_stride_2(levels: int) -> None:
-    """Two give two, six give six."""
+def test_there_are_as_many_levels_as_stages_of_stride_2(levels: int) -> None:
+    """From p2 on."""
     settings = NetworkSettings.model_validate({"stages": [(1, 16, 1, 1), *[(2, 8, 1, 2)] * levels]})
     assert plan_levels(settings).names == tuple(f"p{k}" for k in range(2, levels + 2))
 
@@ -33,7 +33,7 @@ def test_as_many_levels_as_stages_of_stride_2(levels: int) -> None:
     ],
 )
 def test_levels_can_be_all_a_range_or_a_list(written: object, levels: tuple[str, ...]) -> None:
-    """Always finest first, however they were written."""
+    """They come finest first, whatever the order in the settings."""
     settings = NetworkSettings.model_validate({"pyramid": {"levels": written}})
     assert plan_levels(settings).names == levels
 
@@ -50,7 +50,7 @@ EXTRA: list[tuple[dict[str, Any], tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize(("pyramid", "levels"), EXTRA)
-def test_levels_beyond_the_taps(pyramid: dict[str, Any], levels: tuple[str, ...]) -> None:
+def test_extra_levels_follow_the_taps(pyramid: dict[str, Any], levels: tuple[str, ...]) -> None:
     """Named like the others, finest first; the pooled top is always there."""
     settings = NetworkSettings.model_validate({"pyramid": pyramid})
     assert plan_levels(settings).names == levels
@@ -58,7 +58,7 @@ def test_levels_beyond_the_taps(pyramid: dict[str, Any], levels: tuple[str, ...]
 
 
 def test_taps_are_the_last_stage_of_each_resolution_or_the_first() -> None:
-    """And never the stage that is averaged to be the top."""
+    """Never the stage that a pooled top is built on."""
     last, first = (NetworkSettings.model_validate({"pyramid": {"taps": taps}}) for taps in ("last", "first"))
     assert plan_levels(last).taps == {"p2": 1, "p3": 2, "p4": 4, "p5": 6}
     assert plan_levels(first).taps == {"p2": 1, "p3": 2, "p4": 3, "p5": 5}

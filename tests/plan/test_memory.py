@@ -1,4 +1,4 @@
-"""The plan's memory is what a real pass holds, tensor by tensor."""
+"""The planned memory is that of a real pass, to the byte."""
 
 import weakref
 from typing import Any
@@ -11,8 +11,8 @@ from torch.utils._pytree import tree_leaves
 from mnfpn_cli.bench.workload import model_bytes
 from mnfpn_cli.network.network import build_meta, build_network
 from mnfpn_cli.plan.cost import activation_bytes, memory_needed, network_cost
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.settings.input import ITEM_BYTES, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.audit.traced import tree_of
@@ -21,7 +21,7 @@ from tests.tiers import at_most
 
 
 class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up, after each operation, the storages that anything still refers to."""
+    """Adds up the bytes of the live storages after each operation."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -34,7 +34,7 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.peak = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run one operation and look at what is alive."""
+        """Run one operation, and update the peak of the live bytes."""
         result = func(*args, **(kwargs or {}))
         self.seen += [weakref.ref(leaf) for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
         alive = [tensor for ref in self.seen if (tensor := ref()) is not None]
@@ -62,8 +62,8 @@ def test_peak_activations_are_those_of_a_real_pass(case: tuple[NetworkSettings, 
     assert activation_bytes(plan_network(network_settings), input, "float32") == real_peak(network_settings, input)
 
 
-def test_a_wide_pyramid_is_the_fullest_moment() -> None:
-    """The random networks are mostly fullest in the backbone; this one is in the pyramid, with each smoothing."""
+def test_the_peak_of_a_wide_pyramid_is_in_the_pyramid() -> None:
+    """Most random networks have their peak in the backbone; this one has it in the pyramid, with each smoothing."""
     for smooth in ("conv", "separable", "none"):
         values = {"stages": [(1, 8, 1, 2), (1, 8, 1, 2)], "pyramid": {"channels": 96, "smooth": smooth}}
         network_settings = NetworkSettings.model_validate(values)
@@ -74,7 +74,7 @@ def test_a_wide_pyramid_is_the_fullest_moment() -> None:
 
 @given(settings_and_size())
 def test_weights_are_the_state_of_the_real_network(case: tuple[NetworkSettings, Size]) -> None:
-    """To the byte in each dtype, batch norm's counters included; and as `summary` and `bench` add them up."""
+    """To the byte in each dtype, with batch norm's counters; `summary` and `bench` report the same."""
     network_settings, size = case
     plan, input = plan_network(network_settings), network_input(network_settings, size)
     network = build_meta(plan)
@@ -88,7 +88,7 @@ def test_weights_are_the_state_of_the_real_network(case: tuple[NetworkSettings, 
 
 
 def test_memory_needed_follows_the_element_type() -> None:
-    """Half the bytes an element, half the memory; but of the counters of 51 batch norms, which stay as they are."""
+    """Half the bytes per element, half the memory, except for the counters of 51 batch norms, which are int64."""
     plan, input = plan_network(NetworkSettings()), network_input(NetworkSettings(), Size(600, 900))
     weights = 4 * (4_293_888 + 31_552) + 51 * 8
     assert memory_needed(plan, input, "float32") == weights + activation_bytes(plan, input, "float32")

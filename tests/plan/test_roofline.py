@@ -1,4 +1,4 @@
-"""Floors: MACs over the peak, or bytes over the bandwidth."""
+"""The floor of a layer is its MACs over the peak, or its bytes over the bandwidth."""
 
 import pytest
 from hypothesis import given
@@ -16,17 +16,17 @@ def layer(macs: int, size: int) -> LayerWork:
 
 
 @pytest.mark.parametrize(
-    ("macs", "size", "seconds", "kind"),
+    ("macs", "size", "seconds", "bound"),
     [(200, 10, 2.0, "compute"), (200, 30, 3.0, "memory"), (0, 10, 1.0, "memory"), (100, 10, 1.0, "compute")],
 )
-def test_the_slower_of_the_two_sets_the_floor(macs: int, size: int, seconds: float, kind: str) -> None:
-    """And is what the layer is bound by; at the ridge, where both take the same time, it computes all the time."""
+def test_the_larger_of_the_two_is_the_floor(macs: int, size: int, seconds: float, bound: str) -> None:
+    """It also gives the bound; where both are equal, the layer is bound by compute."""
     (floor,) = roofline([layer(macs, size)], PEAKS).floors
-    assert (floor.seconds, floor.kind, floor.macs, floor.bytes) == (seconds, kind, macs, size)
+    assert (floor.seconds, floor.bound, floor.macs, floor.bytes) == (seconds, bound, macs, size)
 
 
-def test_layers_run_one_after_the_other() -> None:
-    """So the network's floor is the sum, and the share reached is what a measured time has of it."""
+def test_the_floor_of_a_network_is_the_sum_of_its_layers() -> None:
+    """The share reached is the floor over the measured time."""
     roof = roofline([layer(200, 10), layer(200, 30)], PEAKS)
     assert roof.seconds == 5.0
     assert roof.reached(10.0) == 0.5
@@ -34,9 +34,9 @@ def test_layers_run_one_after_the_other() -> None:
 
 @given(st.lists(st.tuples(NUMBERS, NUMBERS)), NUMBERS, NUMBERS)
 def test_no_floor_is_below_all_macs_at_the_peak_or_all_bytes_at_the_bandwidth(
-    rows: list[tuple[int, int]], macs_per_s: int, bytes_per_s: int
+    works: list[tuple[int, int]], macs_per_s: int, bytes_per_s: int
 ) -> None:
-    """The whole as one layer could only be faster."""
-    roof = roofline([layer(*row) for row in rows], Peaks(macs_per_s, bytes_per_s))
-    macs, size = sum(row[0] for row in rows), sum(row[1] for row in rows)
+    """All layers as one layer could only be faster."""
+    roof = roofline([layer(*work) for work in works], Peaks(macs_per_s, bytes_per_s))
+    macs, size = sum(work[0] for work in works), sum(work[1] for work in works)
     assert roof.seconds >= max(macs / macs_per_s, size / bytes_per_s) * (1 - 1e-9)

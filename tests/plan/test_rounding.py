@@ -1,4 +1,4 @@
-"""The three rounding conventions, against the code that they come from."""
+"""The three rounding conventions give the channels of the code that they come from."""
 
 import math
 
@@ -35,7 +35,7 @@ def test_each_convention_rounds_as_its_source_does(
 
 @given(st.integers(1, 4096), st.floats(0.01, 8))
 def test_nearest8_is_the_published_function(channels: int, width: float) -> None:
-    """A multiple of 8, at least 8, never below 90 %, and the nearest that is all of these."""
+    """The nearest multiple of 8 that is at least 8 and at least 90 % of the exact value."""
     rounded = scale_channels(channels, width, "nearest8")
     exact = channels * width
     assert rounded % 8 == 0

@@ -1,12 +1,12 @@
-"""Combinations that describe no network are refused with the reason, and every other one is one."""
+"""Settings that contradict each other are refused with the reason; presets accept every other backbone and head."""
 
 import json
 
 import pytest
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.plan.levels import choose_size, network_input, resolve
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import choose_size, network_input, resolve
 from mnfpn_cli.settings.files import parse_settings, preset_names, read_preset
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
@@ -34,9 +34,12 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     ),
     ((CLASSIFIER, "head.dropout=1"), "set head.dropout: must be less than 1, got 1"),
     ((CLASSIFIER, "head.classes=0"), "set head.classes: must be at least 1, got 0"),
-    ((CLASSIFIER, "pyramid.channels=8"), "must be null with head.kind 'classifier', which sits on the backbone"),
+    (
+        (CLASSIFIER, "pyramid.channels=8"),
+        "must be null with head.kind 'classifier', which takes the backbone's last map",
+    ),
     ((CLASSIFIER, "head.last_channels=60000", "width_mult=2"), "width_mult: head.last_channels must be 1 to 65536"),
-    (("pyramid=null",), "set pyramid: must not be null with head.kind 'none': nothing would come out"),
+    (("pyramid=null",), "set pyramid: must not be null with head.kind 'none': the network would have no output"),
     (
         ("head.kind=level_classifiers", "pyramid=null"),
         "must not be null with head.kind 'level_classifiers': it classifies the pyramid's levels",
@@ -68,8 +71,8 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
 
 
 @pytest.mark.parametrize(("words", "message"), REFUSED, ids=[" ".join(words) for words, _ in REFUSED])
-def test_what_describes_no_network_is_refused_with_the_reason(words: tuple[str, ...], message: str) -> None:
-    """Under the option that said it."""
+def test_settings_without_a_network_are_refused_with_the_reason(words: tuple[str, ...], message: str) -> None:
+    """The message begins with the parameter that gave the value."""
     with pytest.raises(UsageError) as caught:
         resolve([parse_override(text) for text in words])
     assert str(caught.value).startswith("set ")
@@ -80,7 +83,7 @@ def test_what_describes_no_network_is_refused_with_the_reason(words: tuple[str, 
 @pytest.mark.parametrize("preset", preset_names())
 @pytest.mark.parametrize("word", ["backbone.kind=resnet", "backbone.kind=mobilenet_v2"])
 def test_any_preset_takes_the_other_backbone(preset: str, word: str) -> None:
-    """What the preset says of its own backbone alone is dropped; its pyramid and its head stay."""
+    """Keys that only the backbone of the preset has are dropped; its pyramid and its head stay."""
     given, changed = resolve([read_preset(preset)]), resolve([read_preset(preset), parse_override(word)])
     assert f"backbone.kind={changed.backbone.kind}" == word
     assert (changed.pyramid, changed.head.kind) == (given.pyramid, given.head.kind)
@@ -98,10 +101,10 @@ def test_any_preset_takes_any_head(preset: str, kind: str) -> None:
 
 
 def test_settings_made_in_python_are_refused_where_they_are_planned() -> None:
-    """Each value is right by itself; the plan says what is wrong with them together."""
+    """Each value is valid by itself; the plan refuses the combination."""
     settings = NetworkSettings.model_validate({"pyramid": {"merge": "concat", "smooth": "none"}})
     with pytest.raises(
-        SettingsError, match=r"^pyramid\.smooth: must not be none with pyramid\.merge 'concat'"
+        SettingsError, match=r"^pyramid\.smooth: must not be 'none' with pyramid\.merge 'concat'"
     ) as caught:
         plan_network(settings)
     assert caught.value.problem.path == ("pyramid", "smooth")
@@ -112,7 +115,7 @@ def test_settings_made_in_python_are_refused_where_they_are_planned() -> None:
 
 
 def test_a_file_that_contradicts_itself_is_refused() -> None:
-    """Only what another source outdid is dropped."""
+    """Values are only dropped where another source overrides the kind that they belong to."""
     with pytest.raises(UsageError, match=r"my\.json: stages: must be null with backbone\.kind 'resnet'"):
         resolve([Source("my.json", {"backbone": {"kind": "resnet"}, "stages": [[6, 24, 2, 2]]})])
 
@@ -126,15 +129,15 @@ def test_defaults_follow_the_kind() -> None:
 
 
 @pytest.mark.parametrize("preset", preset_names())
-def test_what_show_prints_reads_back(preset: str) -> None:
-    """As JSON, nulls included."""
+def test_the_settings_of_a_preset_read_back_from_json(preset: str) -> None:
+    """Including nulls."""
     settings = resolve([read_preset(preset)])
     text = json.dumps(settings.model_dump(mode="json"))
     assert resolve([Source("shown", parse_settings("shown", text.encode()))]) == settings
 
 
 def test_a_head_on_flattened_maps_is_made_for_one_size() -> None:
-    """For the command's, unless it says which; then another is refused."""
+    """For the size of the command, or for `head.size`, with which another size is refused."""
     free = resolve([read_preset("fpn-classifier")])
     made, size = choose_size(free, "224")
     assert (made.made_for, size) == (Size(224, 224), Size(224, 224))
@@ -147,7 +150,7 @@ def test_a_head_on_flattened_maps_is_made_for_one_size() -> None:
 
 
 def test_a_head_on_averages_takes_any_size() -> None:
-    """And is not changed by one."""
+    """The size does not change its settings."""
     free = resolve([read_preset("fpn-classifier"), parse_override("head.pool=average")])
     assert choose_size(free, "224")[0] is free
     assert plan_network(free).outputs == ("logits",)

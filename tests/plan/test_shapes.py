@@ -1,7 +1,7 @@
-"""The maps that come out, in closed form."""
+"""The shapes of the levels, computed from the plan."""
 
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
@@ -9,8 +9,8 @@ from mnfpn_cli.settings.network import NetworkSettings
 SETTINGS = NetworkSettings()
 
 
-def test_the_reference_maps() -> None:
-    """600×900 is odd from p3 on: 225 halves to 113."""
+def test_sides_of_maps_are_rounded_up() -> None:
+    """At 600×900 the width of p2 is 225, and that of p3 is 113."""
     shapes = network_shapes(plan_network(SETTINGS), network_input(SETTINGS, Size(600, 900)))
     assert [(level.name, level.output.channels, tuple(level.output.size)) for level in shapes.levels] == [
         ("p2", 256, (150, 225)),
@@ -23,21 +23,21 @@ def test_the_reference_maps() -> None:
 
 
 def test_a_level_is_exact_where_the_input_is_a_multiple_of_its_stride() -> None:
-    """p2 of 600×900 is; p3's width is 113 where 900/8 is 112.5."""
+    """At 600×900 p2 is exact; the width of p3 is 113 instead of 112.5."""
     shapes = network_shapes(plan_network(SETTINGS), network_input(SETTINGS, Size(600, 900)))
     assert [level.is_exact for level in shapes.levels] == [True, False, False, False]
     assert (shapes.levels[1].exact_height, shapes.levels[1].exact_width) == (75.0, 112.5)
 
 
-def test_levels_left_out_are_stepped_over() -> None:
+def test_a_level_is_resized_from_the_next_chosen_level() -> None:
     """With p3 and p5 chosen, p3 is resized from p5."""
     settings = NetworkSettings.model_validate({"pyramid": {"levels": "p3,p5"}})
     p3, p5 = network_shapes(plan_network(settings), network_input(settings, Size(600, 900))).levels
     assert (p3.resized_from, p5.resized_from) == (p5.output.size, None)
 
 
-def test_extra_levels_halve_the_one_before_and_round_up() -> None:
-    """Of p5's 19×29: 10×15, 5×8; the first from the map or from the tap, none of them resized."""
+def test_an_extra_level_is_half_the_level_before_rounded_up() -> None:
+    """After p5 with 19×29: 10×15 and 5×8; the first is built on the level or its tap, and none is resized."""
     for source, path, channels in (("map", "p5", 256), ("tap", "stages.6", 320)):
         settings = NetworkSettings.model_validate({"pyramid": {"extra": "conv", "extra_from": source}})
         *_, p5, p6, p7 = network_shapes(plan_network(settings), network_input(settings, Size(600, 900))).levels

@@ -1,4 +1,4 @@
-"""One walk through a plan: what it says of maps, and that every quantity is worked out from it."""
+"""One walk over a plan gives the maps of stages and levels, and all quantities are computed from it."""
 
 from itertools import pairwise
 
@@ -7,9 +7,9 @@ from hypothesis import given
 
 from mnfpn_cli.plan import steps
 from mnfpn_cli.plan.cost import activation_bytes, memory_needed, network_cost
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import network_work
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.plan.steps import ConvStep, ResizeStep, Step, walk
 from mnfpn_cli.report.layout import network_layout
@@ -25,7 +25,7 @@ def path_of(step: Step) -> str:
     return "" if isinstance(step, ResizeStep) else step.path
 
 
-def test_a_network_is_walked_through_once_for_all_quantities(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_quantities_of_a_network_share_one_walk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shapes, cost, memory, work and the diagram are folds over the same steps."""
     walked = list[str]()
     for name in ("_backbone_steps", "_pyramid_steps"):
@@ -38,8 +38,8 @@ def test_a_network_is_walked_through_once_for_all_quantities(monkeypatch: pytest
         monkeypatch.setattr(steps, name, counted)
     settings = NetworkSettings.model_validate({"pyramid": {"channels": 40}})
     plan, input = plan_network(settings), network_input(settings, SIZE)
-    for one in (walk, steps.backbone_steps):
-        one.cache_clear()
+    for cached in (walk, steps.backbone_steps):
+        cached.cache_clear()
     shapes = network_shapes(plan, input)
     network_cost(plan, SIZE)
     activation_bytes(plan, input, "float32")
@@ -51,21 +51,21 @@ def test_a_network_is_walked_through_once_for_all_quantities(monkeypatch: pytest
 
 @given(settings_and_size())
 def test_the_map_of_a_stage_is_what_its_last_step_makes(case: tuple[NetworkSettings, Size]) -> None:
-    """And the first step of the next stage takes it."""
+    """It is the input of the next stage."""
     settings, size = case
     plan = plan_network(settings)
     walked = walk(plan, size)
     assert len(walked.stages) == len(plan.backbone.stages)
-    for index, (stage, made) in enumerate(zip(plan.backbone.stages, walked.stages, strict=True)):
+    for index, (stage, stage_size) in enumerate(zip(plan.backbone.stages, walked.stages, strict=True)):
         last = [step for step in walked.backbone if path_of(step).startswith(f"stages.{index}.")][-1]
-        assert last.makes == stage.out_channels * made.cells
+        assert last.makes == stage.out_channels * stage_size.cells
         after = [step for step in walked.backbone if path_of(step).startswith(f"stages.{index + 1}.0.")]
-        assert all(step.input == made for step in after[:1] if isinstance(step, ConvStep))
+        assert all(step.input == stage_size for step in after[:1] if isinstance(step, ConvStep))
 
 
 @given(settings_and_size())
 def test_the_map_of_a_level_is_what_its_last_step_makes(case: tuple[NetworkSettings, Size]) -> None:
-    """A lateral, what is merged into it, or its smoothing; each is resized from the coarser level on a tap."""
+    """Of its lateral, its merge or its smoothing; each level is resized from the next coarser level on a tap."""
     settings, size = case
     plan = plan_network(settings)
     walked = walk(plan, size)

@@ -1,4 +1,4 @@
-"""The work of each layer: MACs as the plan counts them, bytes as the real modules' inputs, weights and outputs have."""
+"""The work of each layer: the MACs of the plan, and the bytes of the inputs, weights and outputs of real modules."""
 
 from itertools import pairwise
 from typing import Any
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from mnfpn_cli.network.network import ConvNormAct, build_meta
 from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.levels import network_input, resolve
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, network_work
+from mnfpn_cli.plan.rules import network_input, resolve
 from mnfpn_cli.plan.steps import ReluStep, ResizeStep, walk
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.input import Size
@@ -33,12 +33,12 @@ def work_of(preset: str, size: Size = SIZE, batch: int = 1, **pyramid: Any) -> t
 
 @given(settings_and_size(), st.integers(1, 3))
 def test_the_macs_are_those_of_the_cost_for_each_image(case: tuple[NetworkSettings, Size], batch: int) -> None:
-    """Each layer stands in one row, and every step of the plan has one, but for the ReLU between extra levels."""
+    """Each id occurs once, and each step of the plan is part of a layer, except the ReLU between extra levels."""
     settings, size = case
     plan = plan_network(settings)
     works = network_work(plan, network_input(settings, size, batch), 4)
     assert sum(work.macs for work in works) == batch * network_cost(plan, size).total.macs
-    assert len({work.row for work in works}) == len(works)
+    assert len({work.id for work in works}) == len(works)
     planned = [step for step in walk(plan, size).steps if not isinstance(step, ReluStep)]
     paths = {"pyramid" if isinstance(step, ResizeStep) else step.path for step in planned}
     assert paths <= {work.path for work in works}
@@ -70,8 +70,8 @@ def test_the_bytes_are_what_the_real_modules_read_and_write(case: tuple[NetworkS
 
 
 def test_an_addition_reads_two_maps_and_writes_one_and_a_resize_reads_and_writes() -> None:
-    """A residual goes by its block, the top-down path by the pyramid; half the bytes an element, half the bytes."""
-    works = {work.row: work for work in work_of("mobilenetv2-fpn", batch=2)}
+    """A residual has the path of its block, the top-down path that of the pyramid."""
+    works = {work.id: work for work in work_of("mobilenetv2-fpn", batch=2)}
     assert works["stages.1.1", "stages.1"].bytes == 2 * 4 * 3 * 24 * 16 * 24
     cells = [2 * 3, 4 * 6, 8 * 12, 16 * 24]
     resized = sum(coarse + fine for coarse, fine in pairwise(cells))
@@ -80,7 +80,7 @@ def test_an_addition_reads_two_maps_and_writes_one_and_a_resize_reads_and_writes
 
 
 def test_joined_maps_are_read_and_written() -> None:
-    """Concatenation makes each map as wide as all that came before it."""
+    """A concatenated map has the channels of the lateral and of the coarser map."""
     (top_down,) = [work for work in work_of("fpn-classifier", levels="p4-p5", extra="none") if work.path == "pyramid"]
     resized, joined = 256 * (2 * 3 + 4 * 6), 2 * 512 * 4 * 6
     assert top_down.bytes == 4 * (resized + joined)
@@ -94,7 +94,7 @@ def test_pooling_between_stem_and_stages_belongs_to_the_stem() -> None:
 
 
 def parts_of(works: tuple[LayerWork, ...]) -> list[str]:
-    """The parts behind the stages, in order."""
+    """The parts after the stages, in order."""
     return [part for part in dict.fromkeys(work.part for work in works) if part[:2] != "st"]
 
 
@@ -118,14 +118,14 @@ PARTS = [
 
 @pytest.mark.parametrize(("preset", "pyramid", "parts"), PARTS)
 def test_each_layer_belongs_to_a_part(preset: str, pyramid: dict[str, Any] | None, parts: list[str]) -> None:
-    """A smoothing that levels share is listed for each of them: they take their own time."""
+    """A shared smoothing is listed once for each level, as it runs once for each."""
     works = work_of(preset, **(pyramid or {}))
     assert parts_of(works) == parts
     assert [work.part for work in works[:2]] == ["stem", "stem" if preset.startswith("re") else "stages.0"]
 
 
-def test_what_a_layer_does_is_told_by_its_kernel_and_groups() -> None:
-    """That decides what a layer can be compared with."""
+def test_the_operation_of_a_layer_follows_from_its_kernel_and_groups() -> None:
+    """Layers of one operation are comparable."""
     operations = {work.path: work.operation for work in work_of("mobilenetv2-fpn")}
     kinds = {"stem": "conv", "stages.0.0.depthwise": "depthwise", "stages.0.0.project": "pointwise", "pyramid": "move"}
     assert kinds.items() <= operations.items()

@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 
-from mnfpn_cli.plan.levels import network_input, resolve
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.pyramid import stage_sizes
+from mnfpn_cli.plan.rules import network_input, resolve
 from mnfpn_cli.plan.shapes import NetworkShapes, network_shapes
 from mnfpn_cli.report.figures.svg import diagram_svg
 from mnfpn_cli.report.layout import DiagramLayout, DiagramNode, network_layout

@@ -6,13 +6,13 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from mnfpn_cli.bench.profile import advice_sentence, profile_record
+from mnfpn_cli.bench.profile import advice_record, profile_record
 from mnfpn_cli.documents.bench import ProfileRecord
 from mnfpn_cli.measure.layer_times import LayerTime, LayerTimes
 from mnfpn_cli.plan.advice import Advice
-from mnfpn_cli.plan.levels import network_input, resolve
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, Peaks, network_work, roofline
+from mnfpn_cli.plan.rules import network_input, resolve
 from mnfpn_cli.report.terminal.profile import layers_tables
 from mnfpn_cli.report.terminal.screen import print_report
 from mnfpn_cli.report.terminal.tables import Line, least_width
@@ -30,12 +30,12 @@ SECONDS = (0.002, 0.008, 0.002, 0.004, 0.018)
 TIMES = LayerTimes(
     (
         LayerTime("", "rest", 0.001),
-        *(LayerTime(*work.row, time) for work, time in zip(WORKS, SECONDS, strict=True)),
+        *(LayerTime(*work.id, time) for work, time in zip(WORKS, SECONDS, strict=True)),
     ),
     marked=0.0360,
     undisturbed=0.0352,
 )
-ADVICE = Advice("smooth p2", 0.612, "--set pyramid.levels=p3-p5", 2.44)
+ADVICE = Advice("smooth p2", 0.612, ("pyramid.levels=p3-p5",), 2.44)
 ROOF = roofline(WORKS, Peaks(100e9, 10e9))
 PROFILE = profile_record(WORKS, 0.03515, TIMES, ROOF, ADVICE)
 
@@ -100,7 +100,7 @@ def test_the_total_is_that_of_the_layers() -> None:
 def test_the_advice_is_one_plain_sentence() -> None:
     """As a person would say it; the last line of the report."""
     assert text_of(PROFILE)[-1] == (
-        "Smoothing p2 takes 61 % of the time: `--set pyramid.levels=p3-p5` would make the network about 2.4 × faster."
+        "Smoothing p2 takes 61 % of the time: `set` pyramid.levels=p3-p5 would make the network about 2.4 × faster."
     )
     assert text_of(profile_record(WORKS, 0.03515, TIMES, ROOF))[-1].startswith("Floors: ")
 
@@ -117,7 +117,7 @@ def test_the_advice_is_one_plain_sentence() -> None:
 )
 def test_every_part_has_a_name_in_a_sentence(part: str, start: str) -> None:
     """A stage is called by its path, as in the table."""
-    assert advice_sentence(replace(ADVICE, part=part)).startswith(start)
+    assert advice_record(replace(ADVICE, part=part)).sentence.startswith(start)
 
 
 def test_floors_alone_and_times_alone_are_tables_of_their_own() -> None:
@@ -156,7 +156,7 @@ def test_the_table_fits_eighty_columns(name: str) -> None:
     size = parse_size(DEFAULT_SIZE)
     settings = resolve([read_preset(name)]).at(size)
     works = network_work(plan_network(settings), network_input(settings, size), 4)
-    times = LayerTimes(tuple(LayerTime(*work.row, 0.1234) for work in works), 1.0, 1.0)
+    times = LayerTimes(tuple(LayerTime(*work.id, 0.1234) for work in works), 1.0, 1.0)
     made = layers_tables("", profile_record(works, 1.0, times, roofline(works, Peaks(123e9, 12e9))))[0]
     assert least_width(made) <= 80  # type: ignore[arg-type]
 
@@ -180,7 +180,7 @@ def test_the_document_has_raw_numbers_of_parts_and_layers() -> None:
         "floor_s": pytest.approx(0.0159),
         "reached": pytest.approx(0.0159 / 0.03515),
     }
-    assert found["advice"]["option"] == "--set pyramid.levels=p3-p5"
+    assert found["advice"]["option"] == "`set` pyramid.levels=p3-p5"
     assert (found["measured_s"], found["undisturbed_s"], found["marked_s"]) == (0.03515, 0.0352, 0.0360)
     alone = profile_record(WORKS, 1.0).model_dump(mode="json")
     assert (alone["roofline"], alone["advice"], alone["undisturbed_s"]) == (None, None, None)
@@ -208,4 +208,4 @@ def test_the_advice_stands_beside_a_warning_that_the_machine_was_in_another_stat
     """The shares that it follows from are of one state."""
     text = "\n".join(text_of(profile_record(WORKS, 0.05, TIMES, ROOF, ADVICE)))
     assert "warning: a pass took 50.00 ms before, and 35.20 ms while layers were timed" in text
-    assert "`--set pyramid.levels=p3-p5` would make the network about 2.4 × faster." in text
+    assert "`set` pyramid.levels=p3-p5 would make the network about 2.4 × faster." in text

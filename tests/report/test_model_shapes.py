@@ -9,15 +9,15 @@ from mnfpn_cli.external.origin import External
 from mnfpn_cli.external.target import InputSpec, parse_target
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.report.terminal.shapes import shapes_tables
-from mnfpn_cli.trace.observe import Shape
+from mnfpn_cli.trace.observe import TensorShape
 
 ORIGIN = External(parse_target("others.models:Net"))
 IMAGE = (2, 3, 64, 64)
-BATCHED: list[tuple[Sequence[Shape], Sequence[Shape], list[str]]] = [
+BATCHED: list[tuple[Sequence[TensorShape], Sequence[TensorShape], list[str]]] = [
     ([IMAGE], [(2, 8, 4, 6), (2, 5)], ["8×4×6", "5"]),
     ([IMAGE, (2, 7)], [(2, 5)], ["5"]),
 ]
-WHOLE: list[tuple[Sequence[Shape], Sequence[Shape], list[str]]] = [
+WHOLE: list[tuple[Sequence[TensorShape], Sequence[TensorShape], list[str]]] = [
     ([IMAGE], [(7, 4), (7,), ()], ["7×4", "7", "a number"]),
     ([IMAGE], [(2, 4), (2,)], ["2×4", "2"]),
     ([IMAGE], [(2, 8, 4, 6), (0, 4)], ["2×8×4×6", "0×4"]),
@@ -25,7 +25,7 @@ WHOLE: list[tuple[Sequence[Shape], Sequence[Shape], list[str]]] = [
 ]
 
 
-def shown(inputs: Sequence[Shape], outputs: Sequence[Shape]) -> tuple[str, list[str]]:
+def shown(inputs: Sequence[TensorShape], outputs: Sequence[TensorShape]) -> tuple[str, list[str]]:
     """The header of a table, and the shapes in it."""
     maps = tuple(OutputMap(f"out{index}", None, shape, 4) for index, shape in enumerate(outputs))
     document = maps_document(ORIGIN, [Maps(tuple(map(InputSpec, inputs)), maps, (), ())])
@@ -36,7 +36,7 @@ def shown(inputs: Sequence[Shape], outputs: Sequence[Shape]) -> tuple[str, list[
 
 @pytest.mark.parametrize(("inputs", "outputs", "shapes"), BATCHED)
 def test_the_batch_is_left_out_where_all_begins_with_it(
-    inputs: Sequence[Shape], outputs: Sequence[Shape], shapes: list[str]
+    inputs: Sequence[TensorShape], outputs: Sequence[TensorShape], shapes: list[str]
 ) -> None:
     """As of a pyramid."""
     header, found = shown(inputs, outputs)
@@ -46,7 +46,7 @@ def test_the_batch_is_left_out_where_all_begins_with_it(
 
 @pytest.mark.parametrize(("inputs", "outputs", "shapes"), WHOLE)
 def test_shapes_are_whole_where_anything_begins_otherwise(
-    inputs: Sequence[Shape], outputs: Sequence[Shape], shapes: list[str]
+    inputs: Sequence[TensorShape], outputs: Sequence[TensorShape], shapes: list[str]
 ) -> None:
     """As of a detector, even where it happens to find as many boxes as there are images."""
     header, found = shown(inputs, outputs)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.plan.levels import resolve
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import MAX_BYTES, parse_settings, read_config
 from mnfpn_cli.settings.overrides import parse_override, parse_stages
 from mnfpn_cli.settings.sources import Source
@@ -77,7 +77,7 @@ FILES: list[tuple[str, str]] = [
     ("[[6, 0, 2, 2]]", "stages[0].channels: must be at least 1, got 0"),
     (
         "[[6, 24, 2, 1]]",
-        "stages: must hold a stage of stride 2: each one gives the pyramid a level, got none",
+        "stages: must have a stage of stride 2: each one gives the pyramid a level, got none",
     ),
     ("[[1, 8, 600, 2], [1, 8, 600, 2]]", "stages: must have at most 1000 blocks in all, got 1200"),
 ]

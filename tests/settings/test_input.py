@@ -3,7 +3,7 @@
 import pytest
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.plan.levels import network_input
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.settings.input import MAX_SIDE, Size, parse_size
 from mnfpn_cli.settings.network import NetworkSettings
 

@@ -8,7 +8,7 @@ from hypothesis import given
 
 from mnfpn_cli.documents.schema import schema
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.plan.levels import resolve
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import parse_settings
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.sources import Source

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.plan.levels import resolve
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.backbones import StageSettings
 from mnfpn_cli.settings.files import parse_settings, read_preset
 from mnfpn_cli.settings.network import NetworkSettings
@@ -126,7 +126,7 @@ REFUSED_AFTER_A_PRESET: list[tuple[str, dict[str, object], str]] = [
     (
         "mobilenetv2-classifier",
         {"pyramid": {"channels": 64}},
-        "pyramid: must be null with head.kind 'classifier', which sits on the backbone, got a pyramid",
+        "pyramid: must be null with head.kind 'classifier', which takes the backbone's last map, got a pyramid",
     ),
     (
         "mobilenetv2-classifier",

@@ -11,7 +11,7 @@ POINTS = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=30)
 
 
 @given(POINTS)
-def test_the_frontier_is_what_no_other_item_beats(points: list[tuple[int, int]]) -> None:
+def test_the_frontier_has_the_items_that_no_other_item_dominates(points: list[tuple[int, int]]) -> None:
     """Compared with the definition, item by item; equal items are all on it, and the cheapest comes first."""
     unbeaten = [
         one
@@ -24,7 +24,7 @@ def test_the_frontier_is_what_no_other_item_beats(points: list[tuple[int, int]])
 
 
 def runs() -> list[Planned]:
-    """Thirty-two runs: sixteen networks, each run in two ways."""
+    """Thirty-two runs: sixteen networks with two runtimes each."""
     space = space_of(
         width_mult=[0.35, 0.5, 0.75, 1.0],
         pyramid__channels=[64, 128, 192, 256],

@@ -32,10 +32,8 @@ def test_figures_are_those_of_the_plan(drawn: tuple[NetworkSettings, Size], batc
 
 
 @given(settings_and_size(), st.integers(1, 9), st.booleans())
-def test_a_record_of_a_run_has_all_that_the_run_is_made_of(
-    drawn: tuple[NetworkSettings, Size], batch: int, train: bool
-) -> None:
-    """Settings, input and every word of its execution."""
+def test_a_run_can_be_rebuilt_from_its_record(drawn: tuple[NetworkSettings, Size], batch: int, train: bool) -> None:
+    """From settings, input and execution."""
     settings, size = drawn
     execution = Execution("eager", "cpu", "bfloat16", batch, threads=3, train=train)
     (planned,) = plan_runs(settings.at(size), size, [execution])
@@ -76,7 +74,7 @@ def test_invalid_combinations_are_counted_by_reason() -> None:
     assert len(planned.runs) == 6
     assert sum(planned.invalid.values()) == 10
     assert [
-        number for reason, number in planned.invalid.items() if "must not be none with pyramid.merge" in reason
+        number for reason, number in planned.invalid.items() if "must not be 'none' with pyramid.merge" in reason
     ] == [4]
     assert [number for reason, number in planned.invalid.items() if "at least 32 pixels" in reason] == [6]
 
@@ -99,8 +97,8 @@ def test_runs_over_the_budget_are_cut() -> None:
     assert planned.cut == {"min_levels": 1}
 
 
-def test_kept_is_the_geometric_mean_of_the_ratios() -> None:
-    """Half of the largest value in one of the four is the fourth root of a half."""
+def test_the_capacity_share_is_the_geometric_mean_of_the_ratios() -> None:
+    """With half of the channels, it is the fourth root of a half."""
     full, half = (
         next(
             plan_runs(NetworkSettings.model_validate({"pyramid": {"channels": channels}}), Size(64, 64), [Execution()])

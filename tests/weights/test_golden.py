@@ -10,8 +10,8 @@ from torch import Tensor
 from mnfpn_cli.bench.workload import count_with_fvcore
 from mnfpn_cli.network.network import Network, build_network
 from mnfpn_cli.plan.cost import network_cost
-from mnfpn_cli.plan.levels import network_input
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.weights.checkpoint import Checkpoint

@@ -13,8 +13,8 @@ from torch import Tensor
 from mnfpn_cli.documents.records import WeightsRecord
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.network.network import Network, build_network
-from mnfpn_cli.plan.levels import resolve
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.weights.checkpoint import Checkpoint

@@ -305,7 +305,7 @@ def _profile(profile: RunProfile, names: dict[str, int], spell: Callable[[str], 
     def rounded(value: float | None) -> float:
         return float(f"{value or 0.0:.4g}")
 
-    advice = spell(profile.advice.sentence).replace("`", "") if profile.advice else ""
+    advice = spell(profile.advice.sentence) if profile.advice else ""
     return ProfileData(
         measured=rounded(profile.measured_s),
         advice=f"{advice[0].upper()}{advice[1:]}." if advice else "",

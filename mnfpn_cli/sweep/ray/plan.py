@@ -11,7 +11,7 @@ from mnfpn_cli.space.axes import Invalid, Space
 from mnfpn_cli.space.planned import Budget, Planned, PlannedSpace, plan_runs
 from mnfpn_cli.sweep.ray.cluster import Node, connected, living_nodes, on_node
 from mnfpn_cli.sweep.ray.worker import prepare, problem_of
-from mnfpn_cli.text import Progress
+from mnfpn_cli.text import ReportProgress
 
 PART = 1000
 """Runs that one task plans: about a quarter of a second, of which Ray takes a few milliseconds."""
@@ -21,7 +21,7 @@ CHECK_S = 60.0
 
 
 def plan_on(
-    address: str, space: Space, budget: Budget, progress: Progress = lambda _doing, _share: None
+    address: str, space: Space, budget: Budget, progress: ReportProgress = lambda _doing, _share: None
 ) -> PlannedSpace:
     """Plan a space as `plan_space` does, with the same result, on all cores of a cluster.
 
@@ -34,7 +34,7 @@ def plan_on(
         return plan_by(usable_nodes(address), space, budget, progress)
 
 
-def plan_by(nodes: Collection[str], space: Space, budget: Budget, progress: Progress) -> PlannedSpace:
+def plan_by(nodes: Collection[str], space: Space, budget: Budget, progress: ReportProgress) -> PlannedSpace:
     """Plan a space on some nodes, by id, of the cluster that this process is connected to."""
     import ray
     from ray.util.scheduling_strategies import In, NodeLabelSchedulingStrategy

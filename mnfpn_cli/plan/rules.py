@@ -1,0 +1,138 @@
+"""Check the rules between settings, and resolve sources into settings, sizes and inputs that follow them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mnfpn_cli.documents.settings import Preset, PresetsDocument
+from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.plan.backbone import Widths, plan_widths
+from mnfpn_cli.plan.levels import ChosenLevels, plan_levels
+from mnfpn_cli.settings.backbones import ResNetSettings
+from mnfpn_cli.settings.files import preset_description, preset_names, read_preset
+from mnfpn_cli.settings.input import DEFAULT_SIZE, NetworkInput, Size, parse_size
+from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead, NetworkSettings, PyramidSettings
+from mnfpn_cli.settings.problems import SettingsError
+from mnfpn_cli.settings.sources import Source, merge_sources, with_source
+
+MAX_BLOCKS = 1000
+"""The most blocks of a backbone."""
+
+
+class Outline(NamedTuple):
+    """The scaled channels and the levels of a network: with the settings, they determine all layers."""
+
+    widths: Widths
+    levels: ChosenLevels
+
+
+def plan_outline(settings: NetworkSettings) -> Outline:
+    """Return scaled channels and levels, and check every rule between settings.
+
+    Raises:
+        SettingsError: where settings break a rule together.
+    """
+    _check_parts(settings)
+    widths = plan_widths(settings)
+    _check_blocks(settings)
+    if settings.pyramid:
+        _check_pyramid(settings.pyramid)
+    levels, made_for = plan_levels(settings), settings.made_for
+    if made_for and min(made_for) < levels.stride:
+        rule = f"must have sides of at least {levels.stride} pixels, the stride of the backbone's last map"
+        raise SettingsError("head.size", rule, made_for)
+    return Outline(widths, levels)
+
+
+def _check_parts(settings: NetworkSettings) -> None:
+    head = settings.head
+    if isinstance(settings.backbone, ResNetSettings) and settings.stages is not None:
+        rule = "must be null with backbone.kind 'resnet', whose stages are in backbone.blocks"
+        count = len(settings.stages)
+        raise SettingsError("stages", rule, f"{count} stage{'s' if count > 1 else ''}")
+    if isinstance(head, ClassifierHead):
+        if settings.pyramid is not None:
+            rule = "must be null with head.kind 'classifier', which takes the backbone's last map"
+            raise SettingsError("pyramid", rule, "a pyramid")
+    elif settings.pyramid is None:
+        reason = "the network would have no output" if head.kind == "none" else "it classifies the pyramid's levels"
+        raise SettingsError("pyramid", f"must not be null with head.kind '{head.kind}': {reason}")
+    if isinstance(head, LevelClassifiersHead) and head.size and head.pool == "average":
+        raise SettingsError("head.size", "must be null with head.pool 'average', which takes any size", head.size)
+
+
+def _check_blocks(settings: NetworkSettings) -> None:
+    if isinstance(settings.backbone, ResNetSettings):
+        where, blocks = "backbone.blocks", sum(settings.backbone.blocks)
+    else:
+        where, blocks = "stages", sum(stage.repeats for stage in settings.stages or ())
+    if blocks > MAX_BLOCKS:
+        raise SettingsError(where, f"must have at most {MAX_BLOCKS} blocks in all", blocks)
+
+
+def _check_pyramid(pyramid: PyramidSettings) -> None:
+    if pyramid.merge == "concat":
+        if pyramid.smooth == "none":
+            reason = "smoothing brings the concatenated maps back to the pyramid's channels"
+            raise SettingsError("pyramid.smooth", f"must not be 'none' with pyramid.merge 'concat': {reason}", "'none'")
+        if pyramid.smooth_shared:
+            reason = "each level's smoothing has its own number of input channels"
+            raise SettingsError("pyramid.smooth_shared", f"must be false with pyramid.merge 'concat': {reason}", "true")
+    if pyramid.extra == "maxpool" and pyramid.extra_from == "tap":
+        reason = "pooling keeps a tap's channels, which are not the pyramid's"
+        raise SettingsError("pyramid.extra_from", f"must be 'map' with pyramid.extra 'maxpool': {reason}", "'tap'")
+    if pyramid.extra != "none" and pyramid.top == "pool":
+        reason = "a 1×1 map cannot be downsampled"
+        raise SettingsError("pyramid.extra", f"must be 'none' with pyramid.top 'pool': {reason}", f"'{pyramid.extra}'")
+
+
+def resolve(sources: Sequence[Source]) -> NetworkSettings:
+    """Return the settings of sources merged on top of the defaults, after a check of each value and of every rule.
+
+    Raises:
+        UsageError: where a rule is broken; it names the source of the value.
+    """
+    settings = merge_sources(sources)
+    try:
+        plan_outline(settings)
+    except SettingsError as error:
+        raise UsageError(with_source(error.problem, sources)) from None
+    return settings
+
+
+def presets_document() -> PresetsDocument:
+    """Return the document of all presets."""
+    presets = tuple(
+        Preset(name=name, description=preset_description(name), settings=resolve([read_preset(name)]))
+        for name in preset_names()
+    )
+    return PresetsDocument(settings=None, model=None, presets=presets)
+
+
+def choose_size(settings: NetworkSettings, text: str | None) -> tuple[NetworkSettings, Size]:
+    """Return the size of images that ``text`` gives, and settings with a head for that size where the head needs one.
+
+    Without a text, the size is that of the head, or else the default.
+
+    Raises:
+        UsageError: where the text is not a size.
+    """
+    size = parse_size(text) if text is not None else settings.made_for or parse_size(DEFAULT_SIZE)
+    return settings.at(size), size
+
+
+def network_input(settings: NetworkSettings, size: Size, batch: int = 1) -> NetworkInput:
+    """Return the input of a network: ``batch`` images of a size.
+
+    Raises:
+        UsageError: where a side is shorter than the stride of the backbone's last map, so that the map would have no
+            whole cell; or where the head is made for another size.
+    """
+    if settings.made_for not in (None, size):
+        rule = f"must be {settings.made_for}, which the head's dense layers are made for (head.size)"
+        raise UsageError(Problem("`size`", rule, str(size)))
+    levels = plan_levels(settings)
+    if min(size) < levels.stride:
+        what = "the backbone's last map" if levels.top or not levels.tapped else levels.tapped[-1]
+        rule = f"each side must be at least {levels.stride} pixels, the stride of {what}"
+        raise UsageError(Problem("`size`", rule, str(size)))
+    return NetworkInput(batch, settings.in_channels, size)
