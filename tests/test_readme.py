@@ -18,10 +18,11 @@ import pytest
 import torch
 from rich.console import Console
 
+from mnfpn_cli.audit.audit import inspect_workload, summary_document
 from mnfpn_cli.cli.main import run
 from mnfpn_cli.cli.words import as_options
-from mnfpn_cli.external.target import InputSpec
-from mnfpn_cli.network.network import build_meta, build_network
+from mnfpn_cli.external.origin import FromSettings, Workload
+from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.rules import network_input, resolve
@@ -36,7 +37,6 @@ from mnfpn_cli.settings.files import preset_description, preset_names, read_pres
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.measuring import runtime_names
 from mnfpn_cli.settings.network import NetworkSettings
-from tests.audit.traced import tree_of
 from tests.conftest import Mnfpn
 from tests.golden.cases import CASES
 from tests.structure import structure
@@ -252,7 +252,9 @@ def draw(console: Console) -> None:
     settings = NetworkSettings()
     input, plan = network_input(settings, Size(600, 900)), plan_network(settings)
     console.print("$ mnfpn summary", style="bold cyan", highlight=False)
-    report = summary_tables(tree_of(build_meta(plan), input.shape), [InputSpec(input.shape)], Selection(depth=2))
+    workload = Workload(FromSettings(settings), input)
+    layers = summary_document(workload, inspect_workload(workload, audited=False))
+    report = summary_tables(layers, Selection(depth=2))
     print_report([replace(one, text=as_options(one.text)) if isinstance(one, Line) else one for one in report], console)
     console.print("$ mnfpn shapes --size 600x900", style="bold cyan", highlight=False)
     document = shapes_document(settings, [network_shapes(plan, input)], "float32", verified=False)

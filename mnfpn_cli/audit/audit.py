@@ -18,10 +18,10 @@ from mnfpn_cli.audit.registration import (
 )
 from mnfpn_cli.audit.strides import ObservedLevels, observe_levels
 from mnfpn_cli.audit.training import judge_training, training_notes
-from mnfpn_cli.audit.tree import LayerRow, LayerTree
+from mnfpn_cli.audit.tree import layer_tree
 from mnfpn_cli.documents.audit import Audit, AuditDocument, ObservedLevel, ParameterCounts
 from mnfpn_cli.documents.records import ImageInput, WeightsRecord
-from mnfpn_cli.documents.summary import CountsRecord, InferenceMemory, Registration, SummaryDocument, Totals
+from mnfpn_cli.documents.summary import InferenceMemory, LayerRecord, Registration, SummaryDocument, Totals
 from mnfpn_cli.external.load import check_arguments
 from mnfpn_cli.external.origin import Workload
 from mnfpn_cli.external.target import InputSpec
@@ -151,24 +151,35 @@ def audit_document(workload: Workload, inspection: Inspection) -> AuditDocument:
     )
 
 
-def summary_document(
-    workload: Workload, inspection: Inspection, tree: LayerTree, layers: Sequence[LayerRow], counts: CountsRecord | None
-) -> SummaryDocument:
-    """Return the document of `mnfpn summary`; ``layers`` are the rows of the tree that the user asked for."""
-    network = tree.rows[0]
+def summary_document(workload: Workload, inspection: Inspection) -> SummaryDocument:
+    """Return the document of `mnfpn summary`, with every layer and without counts."""
+    tree = layer_tree(inspection.trace)
     return SummaryDocument(
         settings=workload.origin.settings,
         model=workload.origin.model,
         input=_image_input(workload.specs),
         inputs=tuple(spec.record() for spec in workload.specs),
-        totals=Totals(parameters=network.parameters, macs=network.macs),
+        totals=_totals(tree.rows),
         memory=InferenceMemory(model_bytes=tree.state_bytes, activation_bytes=tree.peak_bytes),
         registration=Registration(called=tree.called, registered=tree.registered, same=tree.same),
-        layers=tuple(row.record() for row in layers),
-        counts=counts,
+        layers=tree.rows,
+        counts=None,
         audit=inspection.audit,
         levels=level_records(inspection.pyramids),
         weights=inspection.weights,
+    )
+
+
+def _totals(layers: Sequence[LayerRecord]) -> Totals:
+    """Return the totals of all layers, of which the first is the network itself."""
+    network = layers[0]
+    return Totals(
+        parameters=network.parameters,
+        macs=network.macs,
+        type=network.type,
+        output_shape=network.output_shape,
+        leaves=sum(row.leaf for row in layers),
+        depth=max(row.depth for row in layers),
     )
 
 

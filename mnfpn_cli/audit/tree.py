@@ -15,55 +15,6 @@ from mnfpn_cli.trace.trace import Trace, has_forward, numel
 
 
 @dataclass(frozen=True, slots=True)
-class LayerRow:
-    """A module, or a functional step as ``F.relu``.
-
-    Attributes:
-        path: the path of attributes, from the network on.
-        type: the class of the module, or ``function``.
-        depth: the depth in the tree; 0 for the network.
-        status: what it did in the pass.
-        calls: how often it was called.
-        outputs: the shapes of the tensors that it returned, in all calls.
-        parameters: parameters of it and of what is registered below it, each once.
-        macs: MACs of it and of all rows below it, for the whole batch.
-        registered: whether it is registered in the network.
-        leaf: whether no row is below it.
-    """
-
-    path: str
-    type: str
-    depth: int
-    status: LayerStatus
-    calls: int
-    outputs: tuple[TensorShape, ...]
-    parameters: int
-    macs: int
-    registered: bool
-    leaf: bool
-
-    @property
-    def activations(self) -> int:
-        """Elements of all outputs."""
-        return sum(map(prod, self.outputs))
-
-    def record(self) -> LayerRecord:
-        """The row as documents hold it."""
-        return LayerRecord(
-            path=self.path,
-            type=self.type,
-            depth=self.depth,
-            status=self.status,
-            registered=self.registered,
-            calls=self.calls,
-            output_shape=self.outputs[0] if len(self.outputs) == 1 else self.outputs or None,
-            parameters=self.parameters,
-            macs=self.macs,
-            activations=self.activations,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class LayerTree:
     """Every row of a network, parents before children; the first row is the network itself.
 
@@ -75,7 +26,7 @@ class LayerTree:
         state_bytes: bytes of parameters and buffers.
     """
 
-    rows: tuple[LayerRow, ...]
+    rows: tuple[LayerRecord, ...]
     called: int
     registered: int
     peak_bytes: int
@@ -85,11 +36,6 @@ class LayerTree:
     def same(self) -> bool:
         """Whether all that took part is registered, and all that is registered and has parameters took part."""
         return all(row.registered and not (row.status == "never_called" and row.parameters) for row in self.rows)
-
-    @property
-    def depth(self) -> int:
-        """The depth of the deepest row; that of the network itself is 0."""
-        return max(row.depth for row in self.rows)
 
 
 @dataclass(eq=False)
@@ -199,19 +145,20 @@ def _macs(node: _Node) -> int:
     return node.macs + sum(map(_macs, node.children))
 
 
-def _rows(node: _Node, trace: Trace, depth: int) -> Iterator[LayerRow]:
+def _rows(node: _Node, trace: Trace, depth: int) -> Iterator[LayerRecord]:
     """Yield the row of a node, then those below it in the order in which they begin; idle ones come last."""
-    yield LayerRow(
+    yield LayerRecord(
         path=node.path,
         type=node.type,
         depth=depth,
         status=_status(node, trace),
+        registered=node.registered,
         calls=node.calls,
-        outputs=node.outputs,
+        leaf=not node.children,
+        output_shape=node.outputs[0] if len(node.outputs) == 1 else node.outputs or None,
         parameters=node.parameters,
         macs=_macs(node),
-        registered=node.registered,
-        leaf=not node.children,
+        activations=sum(map(prod, node.outputs)),
     )
     for child in sorted(node.children, key=_first_event):
         yield from _rows(child, trace, depth + 1)

@@ -17,13 +17,13 @@ def measure_run(request: RunRequest) -> RunResponse:
     """Measure a run. A run that fails or cannot run here is a response with a reason, not an error."""
     try:
         origin = FromSettings(request.settings)
-        return _response(_benchmark(request, origin), origin)
+        return _response(request, _benchmark(request, origin), origin)
     except UnavailableError as error:  # the reason alone: whoever asks knows which run it is
-        return RunResponse(status="unavailable", reason=error.problems[0].rule, measured=None)
+        return request.respond("unavailable", error.problems[0].rule)
     except MnfpnError as error:
-        return _failed(error.message)
+        return request.respond("failed", error.message)
     except KeyboardInterrupt:
-        return _failed(INTERRUPTED)
+        return request.respond("failed", INTERRUPTED)
 
 
 def _benchmark(request: RunRequest, origin: FromSettings) -> Benchmark:
@@ -41,20 +41,16 @@ def _benchmark(request: RunRequest, origin: FromSettings) -> Benchmark:
         return benchmark([workload], case, [request.device], cpu_name, lambda _doing, _share: None)
 
 
-def _response(result: Benchmark, origin: FromSettings) -> RunResponse:
+def _response(request: RunRequest, result: Benchmark, origin: FromSettings) -> RunResponse:
     """Return what was measured; a run that ended early has failed."""
     document = bench_document(result, origin)
     (run,) = document.runs
     if run.failure is not None or not document.complete:
-        return _failed(run.failure or INTERRUPTED)
+        return request.respond("failed", run.failure or INTERRUPTED)
     measured = Measured(
         run=run,
         warnings=document.warnings,
         environment=document.environment,
         profile=next(iter(document.profiles or ()), None),
     )
-    return RunResponse(status="done", reason="\n".join(document.failures) or None, measured=measured)
-
-
-def _failed(reason: str) -> RunResponse:
-    return RunResponse(status="failed", reason=reason, measured=None)
+    return request.respond("done", "\n".join(document.failures) or None, measured)

@@ -4,25 +4,23 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
-
-from pydantic import BaseModel
 
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.cli.stderr import write_error
 from mnfpn_cli.cli.words import as_options
-from mnfpn_cli.documents.base import to_json
+from mnfpn_cli.documents.base import Document, to_json
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.files import is_device, write_whole
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.report.terminal.tables import Report
+from mnfpn_cli.settings.network import NetworkSettings
 
 Texts = Mapping[str, Callable[[], str]]
 """Other forms of a result, by the name of the format."""
 
 
 def emit(
-    report: Report, document: BaseModel | dict[str, Any], options: OutputOptions, texts: Texts = MappingProxyType({})
+    report: Report, document: Document | NetworkSettings, options: OutputOptions, texts: Texts = MappingProxyType({})
 ) -> None:
     """Write the result to its file, if there is one, and print it, even if the file cannot be written.
 
@@ -57,9 +55,9 @@ def print_text(report: Report) -> None:
         sys.stdout.write(as_options(as_text(report)))
 
 
-def _in_form(form: str, report: Report, document: BaseModel | dict[str, Any], texts: Texts) -> str:
+def _in_form(form: str, report: Report, document: Document | NetworkSettings, texts: Texts) -> str:
     if form in texts:
-        return as_options(texts[form]())
+        return texts[form]()  # data, whose backquotes are no parameters
     return to_json(document) if form == "json" else as_options(as_text(report))
 
 

@@ -246,11 +246,11 @@ def export(
     from mnfpn_cli.cli.words import as_options
     from mnfpn_cli.report.run_files import runs_bytes
     from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.sweep.documents import export_document
+    from mnfpn_cli.sweep.documents import runs_export_document
 
     form = _form(format, output, json=json)
     with open_store(store) as opened:
-        document = export_document(*_rows(opened, status, sweep), measuring)
+        document = runs_export_document(*_rows(opened, status, sweep), measuring)
     if output is not None:
         write_bytes(output, runs_bytes(form, document, as_options))
     if json or output is None:

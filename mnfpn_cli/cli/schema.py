@@ -15,7 +15,7 @@ def schema(
         str,
         Argument(
             metavar="DOCUMENT",
-            help="A command with a JSON result, as shapes or bench; or settings.",
+            help="A command with a JSON result, as shapes or bench; settings; or worker, for the processes of a sweep.",
             autocompletion=offering(document_words),
         ),
     ],

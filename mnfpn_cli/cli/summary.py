@@ -15,12 +15,11 @@ from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import FromSettings, Origin, Workload
-from mnfpn_cli.report.terminal.summary import SORT_KEYS, Selection, SortKey, select
+from mnfpn_cli.report.terminal.summary import SORT_KEYS, Selection, SortKey, below, select
 from mnfpn_cli.text import did_you_mean, either
 
 if TYPE_CHECKING:
-    from mnfpn_cli.audit.tree import LayerTree
-    from mnfpn_cli.plan.network import NetworkPlan
+    from mnfpn_cli.documents.summary import LayerRecord
 
 DEFAULT_DEPTH = 2
 
@@ -61,17 +60,17 @@ class RowOptions:
         depth = self.depth if everything or flat else self.depth or DEFAULT_DEPTH
         return Selection(depth, self.filter, self.sort, self.top)
 
-    def check(self, tree: "LayerTree") -> None:
-        """Check that the selection has layers.
+    def check(self, layers: "Sequence[LayerRecord]") -> None:
+        """Check that the selection has some of these layers, the network itself first.
 
         Raises:
             UsageError: if it has none.
         """
-        matched = select(tree, Selection(pattern=self.filter))
+        matched = select(layers, Selection(pattern=self.filter))
         if self.filter is not None and not matched:
-            near = did_you_mean(self.filter, [row.path for row in tree.rows[1:]])
+            near = did_you_mean(self.filter, [row.path for row in below(layers)])
             raise UsageError(Problem("--filter", "must match the path of a layer", f"'{self.filter}'", near))
-        selected = select(tree, Selection(pattern=self.filter, sort=self.sort))
+        selected = select(layers, Selection(pattern=self.filter, sort=self.sort))
         if matched and not selected:
             raise UsageError(Problem("--filter", "must match single layers with --sort", f"'{self.filter}'"))
         first = min((row.depth for row in selected), default=0)
@@ -90,17 +89,17 @@ class PictureOptions:
         None
     )
 
-    def plan(self, origin: Origin) -> "NetworkPlan | None":
-        """Return the plan to draw; None if no diagram is asked for.
+    def drawn(self, origin: Origin) -> FromSettings | None:
+        """Return the network to draw; None if no diagram is asked for.
 
         Raises:
-            UsageError: if the network is external, and has no plan.
+            UsageError: if it is external, and has no plan.
         """
         asked = ["--tree"] * self.tree + ["--svg"] * (self.svg is not None)
         if not asked:
             return None
         if isinstance(origin, FromSettings):
-            return origin.plan
+            return origin
         raise UsageError(Problem(asked[0], "draws networks from settings, and cannot be used with --model"))
 
     def check(self, output: RowOutputOptions, of_layers: Sequence[str]) -> None:
@@ -120,10 +119,10 @@ class PictureOptions:
         if self.svg is not None:
             form_of_file("--svg", self.svg, ["svg"], "svg")
 
-    def draw(self, plan: "NetworkPlan", workload: Workload, output: RowOutputOptions) -> None:
+    def draw(self, origin: FromSettings, workload: Workload, output: RowOutputOptions) -> None:
         """Write the picture and print the diagram, if asked for."""
         from mnfpn_cli.cli.output import emit, write_text
-        from mnfpn_cli.plan.shapes import network_shapes
+        from mnfpn_cli.plan.shapes import network_shapes, shapes_document
         from mnfpn_cli.report.figures.svg import diagram_svg
         from mnfpn_cli.report.layout import network_layout
         from mnfpn_cli.report.terminal.diagram import diagram
@@ -131,11 +130,13 @@ class PictureOptions:
         from mnfpn_cli.settings.input import NetworkInput, Size
 
         batch, channels, height, width = workload.specs[0].shape
-        layout = network_layout(plan, network_shapes(plan, NetworkInput(batch, channels, Size(height, width))))
+        shapes = network_shapes(origin.plan, NetworkInput(batch, channels, Size(height, width)))
+        layout = network_layout(origin.plan, shapes)
         if self.svg is not None:
             write_text(self.svg, diagram_svg(layout), "`svg`")
         if self.tree:
-            emit(diagram(layout) + weights_report(workload.origin.fit()), {}, output)
+            document = shapes_document(origin.settings, [shapes], "float32", verified=False, weights=origin.fit())
+            emit(diagram(layout) + weights_report(document.weights), document, output)
 
 
 @grouped
@@ -161,7 +162,7 @@ def summary(
         mnfpn summary --model torchvision.models:resnet18 --depth 1
     """
     (workload,) = model.workloads(network, [size], weights=weights)
-    drawn = picture.plan(workload.origin)
+    drawn = picture.drawn(workload.origin)
     picture.check(output, [*rows.given(), *["--counts"] * counts, *["--no-audit"] * (not audit)])
     if counts and output.format in ("csv", "markdown"):
         raise UsageError(Problem("--counts", f"is in text and JSON, and cannot be used with --format {output.format}"))
@@ -174,24 +175,17 @@ def summary(
 def _show_layers(workload: Workload, rows: RowOptions, counts: bool, audit: bool, output: RowOutputOptions) -> None:
     """Inspect the network, and show its layers, counts and findings."""
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.terminal.audit import audit_report
-    from mnfpn_cli.report.terminal.export import weights_report
-    from mnfpn_cli.report.terminal.summary import counts_tables, rows_csv, rows_markdown, summary_tables
+    from mnfpn_cli.report.terminal.summary import rows_csv, rows_markdown, summary_tables
 
     with ending_at_once():
-        from mnfpn_cli.audit.audit import inspect_workload, level_records, summary_document
+        from mnfpn_cli.audit.audit import inspect_workload, summary_document
         from mnfpn_cli.audit.counters import counts_record
-        from mnfpn_cli.audit.tree import layer_tree
 
     found = inspect_workload(workload, audited=audit)
-    tree = layer_tree(found.trace)
-    rows.check(tree)
-    every = rows.selection(everything=True)
-    layers = select(tree, every)
+    whole = summary_document(workload, found)
+    rows.check(whole.layers)
+    layers = select(whole.layers, rows.selection(everything=True))
     counted = counts_record(found.trace) if counts else None
-    report = summary_tables(tree, workload.specs, rows.selection(everything=False)) + weights_report(found.weights)
-    report += counts_tables(counted) if counted else []
-    report += audit_report(found.audit, level_records(found.pyramids) or ()) if found.audit else []
-    listed = layers if every.is_flat else [tree.rows[0], *layers]
-    document = summary_document(workload, found, tree, listed, counted)
-    emit(report, document, output, {"csv": lambda: rows_csv(layers), "markdown": lambda: rows_markdown(layers)})
+    document = whole.model_copy(update={"layers": layers, "counts": counted})
+    texts = {"csv": lambda: rows_csv(document), "markdown": lambda: rows_markdown(document)}
+    emit(summary_tables(document, rows.selection(everything=False)), document, output, texts)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mnfpn_cli.documents.base import Bytes, Count, Document, Ratio, Record, Value
+from mnfpn_cli.documents.base import Bytes, Count, Document, ElementValue, Ratio, Record
 from mnfpn_cli.documents.records import ImageInput, WeightsRecord
 
 
@@ -13,7 +13,7 @@ class OutputCheck(Record):
 
     name: str = Field(description="Name of the output.")
     shape: tuple[Count, ...] = Field(description="Shape of the output, with its batch.")
-    max_abs_difference: Value = Field(description="Largest absolute difference between two elements.")
+    max_abs_difference: ElementValue = Field(description="Largest absolute difference between two elements.")
     relative: Ratio = Field(description="That difference over the largest absolute value of the network's output.")
     allowed: Ratio = Field(description="Largest relative difference that passes the check.")
 

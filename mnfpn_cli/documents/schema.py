@@ -26,6 +26,7 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "runs": "mnfpn_cli.documents.runs:RunsDocument",
         "report": "mnfpn_cli.documents.report:ReportDocument",
         "recommend": "mnfpn_cli.documents.report:RecommendDocument",
+        "worker": "mnfpn_cli.documents.worker:Exchanged",
     }
 )
 """The model of each document by its name, as ``module:class``; a model is imported only where it is used."""

@@ -61,6 +61,15 @@ class CountsRecord(Record):
 LayerStatus = Literal["called", "used", "holds", "never_called", "function"]
 
 Shape = tuple[Count, ...]
+OutputShape = Shape | tuple[Shape, ...] | None
+"""The shape of an output; of several outputs, all shapes; None where there is no output."""
+
+
+def _shapes(output: OutputShape) -> tuple[Shape, ...]:
+    if output is None:
+        return ()
+    several = tuple(one for one in output if isinstance(one, tuple))
+    return several or (tuple(side for side in output if isinstance(side, int)),)
 
 
 class Totals(Record):
@@ -68,6 +77,17 @@ class Totals(Record):
 
     parameters: Parameters = Field(description="Number of parameters, each counted once.")
     macs: Macs = Field(description="MACs for the whole input; FLOPs are twice that.")
+    type: str = Field(description="Class of the network.")
+    output_shape: OutputShape = Field(
+        description="Shape of the output, batch included; a list of shapes where there are several outputs."
+    )
+    leaves: Count = Field(description="Number of layers that have no layer below them.")
+    depth: Count = Field(description="Depth of the deepest layer; that of the network itself is 0.")
+
+    @property
+    def outputs(self) -> tuple[Shape, ...]:
+        """The shapes of all outputs."""
+        return _shapes(self.output_shape)
 
 
 class InferenceMemory(Record):
@@ -99,13 +119,19 @@ class LayerRecord(Record):
     )
     registered: bool = Field(description="Whether the module is in the network's tree of modules.")
     calls: Count = Field(description="Number of calls in a pass.")
-    output_shape: Shape | tuple[Shape, ...] | None = Field(
+    leaf: bool = Field(description="Whether no layer is below it.")
+    output_shape: OutputShape = Field(
         description="Shape of the output, batch included; a list of shapes where there are several outputs or calls; "
         "null where it was never called."
     )
     parameters: Parameters = Field(description="Parameters of the module and of all below it, each counted once.")
     macs: Macs = Field(description="MACs of the module and of all below it, for the whole input.")
     activations: Count = Field(description="Number of elements of all outputs.")
+
+    @property
+    def outputs(self) -> tuple[Shape, ...]:
+        """The shapes of all outputs."""
+        return _shapes(self.output_shape)
 
 
 class SummaryDocument(Document):

@@ -1,10 +1,10 @@
 """What a worker of a sweep takes and returns: the request of a run, and its response."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mnfpn_cli.documents.base import Count, Pixels, Positive, Record, Seconds, Share, Word
+from mnfpn_cli.documents.base import Count, Document, Pixels, Positive, Record, Seconds, Share, Word
 from mnfpn_cli.documents.bench import RunProfile, RunRecord
 from mnfpn_cli.documents.records import EnvironmentRecord, WarningRecord
 from mnfpn_cli.settings.input import DType
@@ -34,10 +34,17 @@ class SamplingRecord(Record):
         return sampling(self.warmup, self.passes, self.precision, self.min_time_s, self.max_time_s)
 
 
-class RunRequest(Record):
-    """The request of a run: what to measure, and how."""
+class WorkerDocument(Document):
+    """The keys of a request and of its response, which no command prints: a sweep and its workers exchange them."""
 
     settings: NetworkSettings = Field(description="All settings of the network.")
+    model: None = Field(None, description="Null: the networks of a sweep are from settings.")
+
+
+class RunRequest(WorkerDocument):
+    """The request of a run: what to measure, and how."""
+
+    command: Literal["worker request"] = Field("worker request", description="Names a request.")
     height: Pixels = Field(description="Height of an image, in pixels.")
     width: Pixels = Field(description="Width of an image, in pixels.")
     runtime: Word = Field(description="What executes the network.")
@@ -49,6 +56,12 @@ class RunRequest(Record):
     sampling: SamplingRecord = Field(description="When the measurement is warm, and when it ends.")
     by_layer: bool = Field(description="Whether each layer is timed too.")
 
+    def respond(
+        self, status: "ResponseStatus", reason: str | None = None, measured: "Measured | None" = None
+    ) -> "RunResponse":
+        """Return the response to this request."""
+        return RunResponse(settings=self.settings, status=status, reason=reason, measured=measured)
+
 
 class Measured(Record):
     """The measurement of a run."""
@@ -59,13 +72,19 @@ class Measured(Record):
     profile: RunProfile | None = Field(description="Where the time of the run goes; null where layers were not timed.")
 
 
-class RunResponse(Record):
+ResponseStatus = Literal["done", "failed", "unavailable"]
+
+
+class RunResponse(WorkerDocument):
     """The response to a request: the measurement of a run, or the reason why there is none."""
 
-    status: Literal["done", "failed", "unavailable"] = Field(
-        description="Whether the run was measured, failed, or cannot run on this machine."
-    )
+    command: Literal["worker response"] = Field("worker response", description="Names a response.")
+    status: ResponseStatus = Field(description="Whether the run was measured, failed, or cannot run on this machine.")
     reason: str | None = Field(
         description="Why the run was not measured, or why its layers were not timed; null where neither is so."
     )
     measured: Measured | None = Field(description="The measurement; null where there is none.")
+
+
+Exchanged = Annotated[RunRequest | RunResponse, Field(discriminator="command")]
+"""Either document of a worker."""

@@ -38,8 +38,8 @@ NOT_IN_MARKDOWN = (
 )
 """Starts of the names of columns that a Markdown table leaves out."""
 
-Value = str | int | float | bool | tuple[float, ...] | None
-FlatRow = dict[str, Value]
+FlatValue = str | int | float | bool | tuple[float, ...] | None
+FlatRow = dict[str, FlatValue]
 """A run as a row of a table, by the names of columns; nested fields have dotted names."""
 
 
@@ -100,7 +100,7 @@ def _flat_row(run: StoredRunRecord) -> FlatRow:
     }
 
 
-def _scalar(value: object) -> Value:
+def _scalar(value: object) -> FlatValue:
     """Return a single value as it is, any other, as a table of stages, as JSON."""
     return value if isinstance(value, str | int | float | None) else json.dumps(value)
 
@@ -116,7 +116,7 @@ def _csv(columns: Sequence[str], rows: Sequence[FlatRow]) -> str:
     return buffer.getvalue()
 
 
-def _csv_cell(value: Value) -> Value:
+def _csv_cell(value: FlatValue) -> FlatValue:
     if isinstance(value, str):
         return "'" * value.startswith(FORMULAS) + printable(value, keep="\n")
     return json.dumps(value) if isinstance(value, tuple | bool) else value
@@ -131,7 +131,7 @@ def _markdown(columns: Sequence[str], rows: Sequence[FlatRow]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _in_markdown(name: str, values: Sequence[Value]) -> bool:
+def _in_markdown(name: str, values: Sequence[FlatValue]) -> bool:
     """Return whether a column has values, and, of settings and capacity, whether they differ."""
     if name == "train":
         return any(values)
@@ -140,7 +140,7 @@ def _in_markdown(name: str, values: Sequence[Value]) -> bool:
     return not name.startswith(("settings.", "cost.capacity.")) or len(set(values)) > 1
 
 
-def _markdown_cell(value: Value) -> str:
+def _markdown_cell(value: FlatValue) -> str:
     if value is None:
         return ""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -172,7 +172,7 @@ def _parquet(columns: Sequence[str], rows: Sequence[FlatRow]) -> bytes:
     return buffer.getvalue()
 
 
-def _typed(pa: Any, name: str, values: Sequence[Value]) -> tuple[Sequence[Value], Any]:
+def _typed(pa: Any, name: str, values: Sequence[FlatValue]) -> tuple[Sequence[FlatValue], Any]:
     """Return the values of a Parquet column, converted to one type, and that type."""
     if name == SAMPLES:
         return values, pa.list_(pa.float64())

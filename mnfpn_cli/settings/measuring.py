@@ -15,6 +15,9 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 LAYERED = ("eager", "channels-last")
 """The runtimes that run layer by layer, so that each layer can be timed; the others fuse layers."""
 
+PASSES = ("inference", "training")
+"""The kinds of pass, indexed by whether it is a training step."""
+
 
 def runtime_names() -> tuple[str, ...]:
     """Return the names of all runtimes, ``eager`` first: of files and folders in `mnfpn_cli.runtimes`, not imported."""

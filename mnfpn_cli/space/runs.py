@@ -10,7 +10,7 @@ from typing import Any
 from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
-from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, LAYERED
+from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, LAYERED, PASSES
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import flatten, network_parameters, non_defaults
 
@@ -19,9 +19,6 @@ KEY_VERSION = 1
 
 ANY_DEVICE = "auto"
 """The device that means the best device of the machine."""
-
-PASSES = ("inference", "training")
-"""The kinds of pass, indexed by `Execution.train`."""
 
 
 @dataclass(frozen=True, slots=True)

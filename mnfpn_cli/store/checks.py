@@ -14,9 +14,9 @@ from mnfpn_cli.documents.records import Samples
 from mnfpn_cli.documents.sweep import PlanRecord
 from mnfpn_cli.documents.worker import Measured
 from mnfpn_cli.settings.input import ITEM_BYTES
+from mnfpn_cli.settings.measuring import PASSES
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError, describe
-from mnfpn_cli.space.runs import PASSES
 from mnfpn_cli.store import rows as t
 from mnfpn_cli.store.rows import RunStatus
 

@@ -13,9 +13,10 @@ from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.documents.sweep import PlanRecord, SweepRecord
 from mnfpn_cli.documents.worker import Measured
 from mnfpn_cli.settings.input import Size
+from mnfpn_cli.settings.measuring import PASSES
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.planned import Capacity, Figures, Planned
-from mnfpn_cli.space.runs import PASSES, Execution, Run
+from mnfpn_cli.space.runs import Execution, Run
 
 SCHEMA_VERSION = 3
 """Increased when an older mnfpn could not read or would corrupt what a newer one writes: when a key of `Measured`, of
@@ -50,7 +51,7 @@ runs = Table(
     Column("device", String(40), nullable=False),
     Column("dtype", String(40), nullable=False),
     Column("threads", Integer),
-    Column("passes", String(40), nullable=False),  # `space.runs.PASSES`
+    Column("passes", String(40), nullable=False),  # `settings.measuring.PASSES`
     Column("machine", Text, nullable=False),
     Column("parameters", BigInteger, nullable=False),
     Column("macs", BigInteger, nullable=False),

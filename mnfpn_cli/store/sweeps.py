@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.documents.sweep import PlanRecord
+from mnfpn_cli.settings.measuring import PASSES
 from mnfpn_cli.space.planned import Planned
-from mnfpn_cli.space.runs import PASSES, Execution
+from mnfpn_cli.space.runs import Execution
 from mnfpn_cli.store import rows as t
 from mnfpn_cli.store.checks import PLAN, SAMPLES, check_row
 from mnfpn_cli.store.read import Networks, newest

@@ -102,7 +102,7 @@ def list_document(
     )
 
 
-def export_document(
+def runs_export_document(
     runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming], command: Command
 ) -> RunsExportDocument:
     """Make the document of `mnfpn runs export`."""

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
-from pydantic import ValidationError
-
-from mnfpn_cli.documents.worker import Measured, RunRequest, RunResponse
+from mnfpn_cli.documents.read import parse_document
+from mnfpn_cli.documents.worker import Measured, ResponseStatus, RunRequest, RunResponse
+from mnfpn_cli.errors import UsageError
 from mnfpn_cli.store.sweeps import now
 
 POLL_S = 0.05
@@ -40,7 +40,7 @@ class Outcome:
         measured: the measurement; None unless it is done.
     """
 
-    status: Literal["done", "failed", "unavailable"]
+    status: ResponseStatus
     worker: str
     started: str
     finished: str
@@ -71,7 +71,7 @@ def run_task(task: Task, stopped: Callable[[], bool] = lambda: False) -> Outcome
                 code = _run(task, stopped, answer, output)
                 answer.seek(0)
                 output.seek(0)
-                result = _result(code, answer.read(), output.read(), task.timeout_s)
+                result = _result(task, code, answer.read(), output.read())
     except OSError as error:  # no new process, or no room for temporary files
         return Outcome("failed", worker, started, now(), f"could not start a process to measure it: {error}")
     return Outcome(result.status, worker, started, now(), result.reason, result.measured)
@@ -124,25 +124,26 @@ def _kill_first_without_memory(pid: int) -> None:
         return  # not Linux, or it has ended
 
 
-def _result(code: int | None, answer: bytes, output: bytes, timeout_s: float) -> RunResponse:
-    """Return the worker's answer, or a failure with the reason why there is none."""
+def _result(task: Task, code: int | None, answer: bytes, output: bytes) -> RunResponse:
+    """Return the worker's response, or a failure with the reason why there is none."""
+    if code == 0 and answer:
+        try:
+            return parse_document(answer, RunResponse, "the worker's response", extra="forbid")
+        except UsageError as error:
+            return task.work.respond("failed", str(error.problems[0]))
+    return task.work.respond("failed", _why_none(code, output, task.timeout_s))
+
+
+def _why_none(code: int | None, output: bytes, timeout_s: float) -> str:
+    """Return why a process that ended with an exit code and this output gave no response."""
     if code is None:
-        return _failed(f"it took more than {timeout_s:g} s (`run_timeout`)")
+        return f"it took more than {timeout_s:g} s (`run_timeout`)"
     if code < 0:
         name = signal.Signals(-code).name
         hint = ", as Linux does when memory runs out" if name == "SIGKILL" else ""
-        return _failed(f"the process that measured it was killed by {name}{hint}")
-    try:
-        return RunResponse.model_validate_json(answer)
-    except ValidationError:
-        lines = output[-OUTPUT_BYTES:].decode(errors="replace").strip().splitlines()
-        return _failed(
-            lines[-1].replace("`", "'") if lines else f"the process that measured it ended with exit code {code}"
-        )
-
-
-def _failed(reason: str) -> RunResponse:
-    return RunResponse(status="failed", reason=reason, measured=None)
+        return f"the process that measured it was killed by {name}{hint}"
+    lines = output[-OUTPUT_BYTES:].decode(errors="replace").strip().splitlines()
+    return lines[-1].replace("`", "'") if lines else f"the process that measured it ended with exit code {code}"
 
 
 @contextmanager

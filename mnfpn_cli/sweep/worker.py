@@ -8,8 +8,9 @@ import os
 import sys
 import threading
 
+from mnfpn_cli.documents.read import parse_document
 from mnfpn_cli.documents.worker import RunRequest
-from mnfpn_cli.errors import INTERRUPTED
+from mnfpn_cli.errors import INTERRUPTED, UsageError
 
 
 def _end_with_parent() -> None:
@@ -33,7 +34,10 @@ def _read_line() -> bytes:
 if __name__ == "__main__":
     answer = int(sys.argv[1])
     os.set_inheritable(answer, False)
-    work = RunRequest.model_validate_json(_read_line())
+    try:
+        work = parse_document(_read_line(), RunRequest, "the request of a run", extra="forbid")
+    except UsageError as error:
+        sys.exit(str(error.problems[0]))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from mnfpn_cli.bench.measure_run import measure_run  # torch, whose import ends with the parent too
 

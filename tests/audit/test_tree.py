@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mnfpn_cli.audit.tree import LayerRow, LayerTree
+from mnfpn_cli.audit.tree import LayerTree
+from mnfpn_cli.documents.summary import LayerRecord
 from mnfpn_cli.network.network import build_meta
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.network import NetworkSettings
@@ -20,7 +21,7 @@ def tree() -> LayerTree:
     return tree_of(build_meta(plan_network(NetworkSettings())), (1, 3, 600, 900))
 
 
-def row(tree: LayerTree, path: str) -> LayerRow:
+def row(tree: LayerTree, path: str) -> LayerRecord:
     """The one row of a path."""
     (found,) = (row for row in tree.rows if row.path == path)
     return found
@@ -31,7 +32,8 @@ def test_the_root_holds_the_totals(tree: LayerTree) -> None:
     root = tree.rows[0]
     assert (root.path, root.depth) == ("", 0)
     assert (root.parameters, root.macs) == (4_293_888, 29_949_721_552)
-    assert [shape[1:] for shape in root.outputs] == [(256, 150, 225), (256, 75, 113), (256, 38, 57), (256, 19, 29)]
+    levels = ((150, 225), (75, 113), (38, 57), (19, 29))
+    assert root.output_shape == tuple((1, 256, *size) for size in levels)
 
 
 def test_macs_roll_up_on_every_container(tree: LayerTree) -> None:
@@ -41,7 +43,7 @@ def test_macs_roll_up_on_every_container(tree: LayerTree) -> None:
         if children and parent.path:
             assert parent.macs == sum(child.macs for child in children)
     assert row(tree, "pyramid.smooth").macs == 26_507_870_208
-    assert row(tree, "pyramid.smooth").outputs == ()
+    assert row(tree, "pyramid.smooth").output_shape is None
 
 
 def test_functional_steps_are_rows_at_their_place(tree: LayerTree) -> None:
@@ -49,8 +51,8 @@ def test_functional_steps_are_rows_at_their_place(tree: LayerTree) -> None:
     below = [r.path.removeprefix("pyramid.") for r in tree.rows if r.depth == 2 and r.path.startswith("pyramid.")]
     top_down = ["resize()", "add()", "resize()#2", "add()#2", "resize()#3", "add()#3"]
     assert below == ["lateral", *top_down, "smooth"]
-    assert row(tree, "pyramid.resize()#3").outputs == ((1, 256, 150, 225),)
-    assert row(tree, "stages.1.1.add()").outputs == ((1, 24, 150, 225),)
+    assert row(tree, "pyramid.resize()#3").output_shape == (1, 256, 150, 225)
+    assert row(tree, "stages.1.1.add()").output_shape == (1, 24, 150, 225)
     assert not any(r.path == "stages.1.0.add()" for r in tree.rows)
 
 
@@ -87,7 +89,7 @@ def test_every_layer_that_ran_is_a_row_and_every_registered_one_too() -> None:
     assert row(tree, "").macs == 64 * (81 + 2 * 9)
     assert row(tree, "").parameters == row(tree, "twice").parameters + row(tree, "spare").parameters == 12 + 15
     assert row(tree, "hidden[0]").parameters == 84
-    assert row(tree, "twice").outputs == ((1, 3, 8, 8), (1, 3, 8, 8))
+    assert row(tree, "twice").output_shape == ((1, 3, 8, 8), (1, 3, 8, 8))
     assert row(tree, "twice").activations == 2 * 3 * 8 * 8
 
 
@@ -105,7 +107,7 @@ def test_the_size_of_the_input_allocates_nothing() -> None:
     """A terabyte of activations is a matter of shapes."""
     settings = NetworkSettings.model_validate({"stages": [(6, 64, 1, 2)]})
     tree = tree_of(build_meta(plan_network(settings)), (1, 3, 60_000, 60_000))
-    assert tree.rows[0].outputs == ((1, 256, 15_000, 15_000),)
+    assert tree.rows[0].output_shape == (1, 256, 15_000, 15_000)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -118,7 +120,7 @@ def test_the_shapes_worked_out_here_are_torchs(stride: int, kernel: int, groups:
     with torch.no_grad():
         expected = tuple(real(torch.rand(2, 4, 13, 10)).shape)
     rows = tree_of(real.to("meta"), (2, 4, 13, 10)).rows
-    assert rows[0].outputs == (expected,)
+    assert rows[0].output_shape == expected
     assert rows[1].macs == conv.weight.numel() * 2 * -(-13 // stride) * -(-10 // stride)
 
 
@@ -152,7 +154,7 @@ def test_the_other_shapes_worked_out_here_are_torchs() -> None:
         patch.setattr("mnfpn_cli.trace.observe.run_on_meta", spy)
         rows = tree_of(real.to("meta"), (2, 4, 13, 10)).rows
         tree_of(build_meta(plan_network(NetworkSettings())), (1, 3, 64, 64))
-    assert rows[0].outputs == expected
+    assert rows[0].output_shape == expected
     assert rows[0].macs == 2 * 8 * 5
     assert used >= SHAPE_RULES.keys()
 
@@ -171,5 +173,5 @@ def test_what_has_no_rule_is_left_to_torch() -> None:
             return y
 
     tree = tree_of(Other().to("meta").eval(), (1, 3, 8, 8))
-    assert tree.rows[0].outputs == ((1, 5, 16, 16),)
+    assert tree.rows[0].output_shape == (1, 5, 16, 16)
     assert [r.path for r in tree.rows] == ["", "up", "add()"]

@@ -1,10 +1,15 @@
 """One run on request: a measurement and a failure are both a response."""
 
+import json
+from typing import Any
+
 import pytest
 
+from mnfpn_cli import FORMAT_VERSION
 from mnfpn_cli.bench import measure_run as measuring
 from mnfpn_cli.bench.measure_run import measure_run
 from mnfpn_cli.bench.results import Benchmark
+from mnfpn_cli.documents.read import parse_document
 from mnfpn_cli.documents.worker import RunRequest, RunResponse, SamplingRecord
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.measuring import Sampling
@@ -24,7 +29,7 @@ def test_a_run_is_measured_as_requested() -> None:
     run = result.measured.run
     assert (len(run.latency_s.samples), run.input.height, run.input.width, run.threads) == (6, 32, 48, 1)
     assert result.measured.profile is not None
-    assert RunResponse.model_validate_json(result.model_dump_json()) == result
+    assert parse_document(result.model_dump_json().encode(), RunResponse, "x", extra="forbid") == result
 
 
 def test_a_training_step_is_timed_on_request() -> None:
@@ -66,13 +71,33 @@ def test_a_run_that_ended_early_has_failed(
         return made
 
     monkeypatch.setattr(measuring, "benchmark", ended)
-    assert measure_run(work()) == RunResponse(status="failed", reason=reason, measured=None)
+    assert measure_run(work()) == work().respond("failed", reason)
 
 
 def test_a_request_is_read_back_unchanged() -> None:
     """Settings, size and sampling."""
     whole = work(settings=TINY, threads=2, sampling=SamplingRecord(precision=0.02, min_time_s=1, max_time_s=5))
-    assert RunRequest.model_validate_json(whole.model_dump_json()) == whole
+    assert parse_document(whole.model_dump_json().encode(), RunRequest, "x", extra="forbid") == whole
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format_version": 99}, f"must be of format_version {FORMAT_VERSION}, which this mnfpn reads, got 99"),
+        (
+            {"command": "worker response"},
+            "must be a document of mnfpn worker request, got one of mnfpn worker resp",
+        ),
+        ({"cold_cache": True}, "cold_cache: unknown key"),
+        ({"settings": None}, "settings: must be an object, got null"),
+    ],
+    ids=["version", "response", "unknown key", "no settings"],
+)
+def test_a_request_that_is_not_understood_is_refused(changes: dict[str, Any], message: str) -> None:
+    """Measuring something else than what was requested would be worse."""
+    request = {**work().model_dump(mode="json"), **changes}
+    with pytest.raises(UsageError, match=f"^x: {message}"):
+        parse_document(json.dumps(request).encode(), RunRequest, "x", extra="forbid")
 
 
 def test_null_sampling_has_defaults() -> None:

@@ -51,13 +51,22 @@ def test_summary_through_a_pipe(mnfpn_process: Mnfpn) -> None:
     done = mnfpn_process("summary", "--json")
     assert (done.code, done.err) == (0, "")
     document = json.loads(done.out)
-    assert document["totals"] == {"parameters": 4_293_888, "macs": 29_949_721_552}
+    levels = [[1, 256, *size] for size in ((150, 225), (75, 113), (38, 57), (19, 29))]
+    assert document["totals"] == {
+        "parameters": 4_293_888,
+        "macs": 29_949_721_552,
+        "type": "Network",
+        "output_shape": levels,
+        "leaves": 160,
+        "depth": 5,
+    }
     assert document["registration"]["called"] == document["registration"]["registered"]
     layers = {layer["path"]: layer for layer in document["layers"]}
     assert layers["stages.3.0.expand.conv"] == {
         "path": "stages.3.0.expand.conv",
         "type": "Conv2d",
         "depth": 5,
+        "leaf": True,
         "output_shape": [1, 192, 75, 113],
         "parameters": 32 * 192,
         "macs": 32 * 192 * 75 * 113,

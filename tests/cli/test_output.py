@@ -13,9 +13,11 @@ from mnfpn_cli.cli.main import run
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.cli.output import emit, write_text
 from mnfpn_cli.cli.stderr import write_error
+from mnfpn_cli.documents.base import Document
 from mnfpn_cli.report.terminal.summary import PathCell
 from mnfpn_cli.report.terminal.tables import Report, note, table
 from mnfpn_cli.settings.files import preset_names
+from mnfpn_cli.settings.network import NetworkSettings
 from tests.conftest import Mnfpn
 
 
@@ -86,7 +88,7 @@ def lines_in_terminal(monkeypatch: pytest.MonkeyPatch, report: Report, columns: 
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", kind)
     monkeypatch.setattr(sys, "stdout", screen)
-    emit(report, {}, OutputOptions())
+    emit(report, NetworkSettings(), OutputOptions())
     return [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in screen.getvalue().splitlines()]
 
 
@@ -177,6 +179,12 @@ def test_a_path_gives_way_to_short_text_beside_it(monkeypatch: pytest.MonkeyPatc
     assert words[-2:] == [[name, "LevelClassifiers", "1234567890"] for name in ("lateral", "smooth")]
 
 
+class Failed(Document):
+    """A document with a message in it."""
+
+    reason: str
+
+
 def test_text_spells_parameters_as_options_and_json_does_not(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -185,11 +193,12 @@ def test_text_spells_parameters_as_options_and_json_does_not(
     failed.add_row("eager", "raise `max_time`")
     report: Report = [failed, note("`retry_failed` measures them again.")]
     expected = ["Failed", "Runtime", "Reason", "eager", "raise", "--max-time", "--retry-failed"]
-    emit(report, {"reason": "raise `max_time`"}, OutputOptions())
+    document = Failed(command="bench", settings=None, model=None, reason="raise `max_time`")
+    emit(report, document, OutputOptions())
     assert capsys.readouterr().out.split()[: len(expected)] == expected
     text = " ".join(lines_in_terminal(monkeypatch, report, 60, "xterm"))
     assert {"--max-time", "--retry-failed"} <= set(text.split())
     assert "`" not in text
     monkeypatch.undo()
-    emit(report, {"reason": "raise `max_time`"}, OutputOptions(json=True))
-    assert json.loads(capsys.readouterr().out) == {"reason": "raise `max_time`"}
+    emit(report, document, OutputOptions(json=True))
+    assert json.loads(capsys.readouterr().out)["reason"] == "raise `max_time`"

@@ -29,8 +29,8 @@ WHOLE = json.dumps(result())
         ("[" * 100_000, "must be JSON: nested too deeply"),
         (f'{{"x": {"1" * 5000}}}', "must be JSON: exceeds the limit"),
         ('{"command": "bench", "command": "bench"}', "must be JSON: the key 'command' is given twice"),
-        ("[]", "must be a result of mnfpn bench, as output writes it in JSON"),
-        ('{"width_mult": 1.0}', "must be a result of mnfpn bench, as output writes it in JSON"),
+        ("[]", "must be a JSON document of mnfpn bench"),
+        ('{"width_mult": 1.0}', "must be a JSON document of mnfpn bench"),
     ],
     ids=["empty", "cut", "cut in text", "cut in true", "longer", "text", "deep", "number", "twice", "list", "other"],
 )
@@ -45,7 +45,7 @@ def test_what_is_no_result_is_refused(tmp_path: Path, content: str, message: str
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"command": "shapes"}, "must be a result of mnfpn bench, got one of mnfpn shapes"),
+        ({"command": "shapes"}, "must be a document of mnfpn bench, got one of mnfpn shapes"),
         (
             {"format_version": 3, "mnfpn_version": "9.0"},
             "must be of format_version 2, which this mnfpn reads, got 3, of mnfpn 9.0",

@@ -70,6 +70,7 @@ def test_a_document_that_no_schema_describes_is_found() -> None:
     [
         *((f"runs {word}", "runs") for word in ("list", "show", "export", "merge", "prune")),
         ("settings presets", "presets"),
+        *((f"worker {word}", "worker") for word in ("request", "response")),
     ],
 )
 def test_a_form_of_a_document_is_known_by_its_command(mnfpn: Mnfpn, command: str, name: str) -> None:

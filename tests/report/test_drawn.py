@@ -1,7 +1,6 @@
 """What `mnfpn report` draws follows from its documents alone: read back from JSON, they give the same."""
 
-import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,8 +29,6 @@ SEVERAL = (
 )
 """Runs with several frontiers, on two workers, one of them with too few samples for an interval."""
 
-REPORT = Path(__file__).parent.parent.parent / "mnfpn_cli" / "report"
-DRAWING = (REPORT / "terminal" / "frontier.py", *(REPORT / "figures").glob("*.py"), *(REPORT / "page").glob("*.py"))
 
 runs = pytest.mark.parametrize("runs", [(), SAMPLE[7:], SEVERAL], ids=["none", "not measured", "several"])
 
@@ -86,19 +83,3 @@ def test_a_page_lists_the_settings_that_were_asked_for(tmp_path: Path) -> None:
         "size": ("64x64", "128x128"),
         "runtime": ("channels-last", "eager"),
     }
-
-
-@pytest.mark.parametrize("file", DRAWING, ids=lambda file: file.relative_to(REPORT).as_posix())
-def test_what_draws_does_not_know_stores(file: Path) -> None:
-    """It imports neither `store` nor `sweep`, not for types either."""
-    rooms = {name.split(".")[1] for name in imported(file) if name.startswith("mnfpn_cli.")}
-    assert not rooms & {"store", "sweep"}
-
-
-def imported(file: Path) -> Iterator[str]:
-    """Yield the names of the modules that a file imports, anywhere in it."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom):
-            yield node.module or ""
-        elif isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)

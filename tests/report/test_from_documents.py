@@ -1,6 +1,5 @@
 """A table has nothing but its document: what a command prints follows from the JSON that it prints."""
 
-import ast
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +11,6 @@ from pydantic import TypeAdapter
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.documents.schema import DOCUMENTS
 from mnfpn_cli.documents.sweep import PlannedDocument, ReusedRecord
-from mnfpn_cli.report.terminal import recommend, runs, sweep
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.report.terminal.recommend import recommend_report
 from mnfpn_cli.report.terminal.runs import list_report, merged_report, removed_report, show_report
@@ -140,12 +138,3 @@ def test_results_of_other_options_are_in_the_document(mnfpn: Mnfpn, store: str) 
         record = ReusedRecord(runs=1, measured_with=options, wanted="`passes` 30")
         text = as_text(swept_report(document.model_copy(update={"reused": (record,)})))
         assert f"1 result is of another sweep, measured with {words}, not with `passes` 30: " in text
-
-
-@pytest.mark.parametrize("module", [runs, sweep, recommend], ids=lambda module: str(module.__name__.rpartition(".")[2]))
-def test_tables_import_no_result(module: Any) -> None:
-    """Nothing of a store, a sweep or a space, at any level of the file."""
-    nodes = ast.walk(ast.parse(Path(module.__file__).read_text()))
-    imported = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
-    rooms = {name.split(".")[1] for name in imported if name.startswith("mnfpn_cli.")}
-    assert rooms <= {"documents", "report", "settings", "text"}

@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from mnfpn_cli.cli.words import as_options
+from mnfpn_cli.documents.read import parse_document
+from mnfpn_cli.documents.summary import SummaryDocument
+from mnfpn_cli.report.terminal.plain import as_text
+from mnfpn_cli.report.terminal.summary import Selection, rows_csv, rows_markdown, summary_tables
 from tests.conftest import Mnfpn
 
 SIZE = ("--size", "64", "--no-audit")
@@ -45,6 +50,30 @@ def test_the_table_says_what_share_is_shown(mnfpn: Mnfpn) -> None:
     assert "Activations" in mnfpn("summary", *SIZE, "--sort", "activations", "--top", "1").out
 
 
+@pytest.mark.parametrize(
+    ("options", "selection"),
+    [
+        ((), Selection(depth=2)),
+        (("--depth", "1", "--counts"), Selection(depth=1)),
+        (("--sort", "activations", "--top", "5"), Selection(sort="activations", top=5)),
+        (("--filter", "pyramid.*", "--preset", "fpn-classifier"), Selection(pattern="pyramid.*")),
+        (("--model", f"{Path(__file__).parent.parent / 'external' / 'nets.py'}:Listed"), Selection(depth=2)),
+    ],
+    ids=["tree", "counts", "sorted", "filtered", "external"],
+)
+def test_tables_follow_from_the_document(mnfpn: Mnfpn, options: tuple[str, ...], selection: Selection) -> None:
+    """From what --json prints of a selection, the text, CSV and Markdown of the same selection can be made."""
+
+    def printed(*form: str) -> str:
+        return mnfpn("summary", "--size", "64", *options, *form).out
+
+    document = parse_document(printed("--json").encode(), SummaryDocument, "document")
+    assert as_options(as_text(summary_tables(document, selection))) == printed()
+    if document.counts is None:
+        assert rows_csv(document) == printed("--format", "csv")
+        assert rows_markdown(document) == printed("--format", "markdown")
+
+
 def test_csv_is_raw_and_whole(mnfpn: Mnfpn, tmp_path: Path) -> None:
     """Every row of the tree, on standard output and in a file of that name."""
     file = tmp_path / "rows.csv"
@@ -62,6 +91,7 @@ def test_markdown_is_a_table(mnfpn: Mnfpn) -> None:
     lines = mnfpn("summary", *SIZE, "--format", "markdown", "--filter", "pyramid.*").out.splitlines()
     assert len({line.count(" | ") for line in (lines[0], *lines[2:])}) == 1
     assert lines[2].startswith("| `pyramid.lateral` | ModuleDict | holds | 0 |  | 121,856 |")
+    assert mnfpn("summary", *SIZE, "--depth", "1", "--format", "markdown").out.splitlines()[2].startswith("| `stem` |")
 
 
 def test_tree_and_svg_are_drawn_without_torch(mnfpn: Mnfpn, tmp_path: Path) -> None:

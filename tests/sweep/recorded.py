@@ -1,4 +1,4 @@
-"""The recorded result of a real worker, from which pools that measure nothing make theirs.
+"""The recorded exchange with a real worker, from whose response pools that measure nothing make theirs.
 
 `MNFPN_RECORD=1 python -m pytest tests/sweep/test_recorded.py` records it anew.
 """
@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mnfpn_cli.documents.base import Record
 from mnfpn_cli.documents.bench import RunProfile
 from mnfpn_cli.documents.records import WarningRecord
-from mnfpn_cli.documents.worker import Measured, SamplingRecord
+from mnfpn_cli.documents.worker import Measured, RunRequest, RunResponse, SamplingRecord
 from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.sweep.works import work
@@ -32,9 +33,18 @@ NEUTRAL = {
 """Neutral values in the recorded environment, in place of those of the machine that recorded it."""
 
 
+class Exchange(Record):
+    """A request, and the response of a real worker to it."""
+
+    request: RunRequest
+    response: RunResponse
+
+
 def recorded() -> Measured:
     """Return the recorded measurement."""
-    return Measured.model_validate_json(FILE.read_text())
+    measured = Exchange.model_validate_json(FILE.read_text()).response.measured
+    assert measured is not None
+    return measured
 
 
 def made_up(
@@ -51,9 +61,10 @@ def made_up(
 
 
 def record(measured: Measured) -> None:
-    """Write a measurement as the record, without the names of its machine."""
+    """Write the exchange that gave a measurement as the record, without the names of its machine."""
     neutral = measured.model_copy(update={"environment": measured.environment.model_copy(update=NEUTRAL)})
-    FILE.write_text(neutral.model_dump_json(indent=1) + "\n")
+    exchange = Exchange(request=WORK, response=WORK.respond("done", measured=neutral))
+    FILE.write_text(exchange.model_dump_json(indent=1) + "\n")
 
 
 def unlike(one: Any, other: Any, machine: str = "") -> Iterator[str]:

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
 import psutil
 import pytest
 
+from mnfpn_cli import FORMAT_VERSION, __version__
 from mnfpn_cli.sweep import process
 from mnfpn_cli.sweep.process import Outcome, run_task
 from tests.sweep.works import LONG, task
@@ -98,6 +100,20 @@ def test_the_last_line_of_a_process_without_a_result_is_the_reason(
         at_start(tmp_path, monkeypatch, f"print({words!r}, flush=True); os._exit(3)")
         outcome = run_task(task())
         assert (outcome.status, outcome.reason, outcome.measured) == ("failed", reason, None)
+
+
+def test_a_request_and_a_response_of_another_version_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither is read as what it is not: the run has failed, and the reason has both versions."""
+    whole = task()
+    rule = f"must be of format_version {FORMAT_VERSION}, which this mnfpn reads, got 99, of mnfpn {__version__}"
+    newer = run_task(replace(whole, work=whole.work.model_copy(update={"format_version": 99})))
+    assert (newer.status, newer.reason) == ("failed", f"the request of a run: {rule}")
+    response = whole.work.respond("failed", "x").model_copy(update={"format_version": 99}).model_dump_json()
+    at_start(tmp_path, monkeypatch, f"os.write(int(sys.orig_argv[-1]), {response.encode()!r}); os._exit(0)")
+    outcome = run_task(whole)
+    assert (outcome.status, outcome.reason) == ("failed", f"the worker's response: {rule}")
 
 
 def test_a_run_that_takes_too_long_has_failed() -> None:

@@ -1,12 +1,15 @@
 """A sweep on a Ray cluster: real nodes on this machine, of which some are killed and some cannot measure."""
 
+import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from textwrap import dedent
 from typing import Any, TypeVar
@@ -32,7 +35,7 @@ from mnfpn_cli.sweep.ray import worker as ray_worker
 from mnfpn_cli.sweep.ray.cluster import Reservation, connected, living_nodes, on_node, parse_nodes
 from mnfpn_cli.sweep.ray.plan import plan_on
 from mnfpn_cli.sweep.ray.pool import Measure, RayPool, ray_pool
-from mnfpn_cli.sweep.ray.worker import problem_of
+from mnfpn_cli.sweep.ray.worker import CHECK, NodeReport
 from mnfpn_cli.sweep.start import Chosen, begin
 from mnfpn_cli.sweep.state import State
 from mnfpn_cli.sweep.sweep import Sweeper
@@ -564,14 +567,38 @@ def test_nodes_have_different_names() -> None:
         ({}, ""),
         ({"version": "0.0.1"}, f"it has mnfpn 0.0.1, this is {__version__}"),
         ({"version": None}, f"its Python (py) has no mnfpn: pip install mnfpn=={__version__}"),
-        ({"key_version": 0}, f"its mnfpn measures runs of version 0, this one of {KEY_VERSION}"),
+        ({"key_version": "0"}, f"its mnfpn measures runs of version 0, this one of {KEY_VERSION}"),
+        ({"key_version": None}, f"its mnfpn measures runs of version None, this one of {KEY_VERSION}"),
+        ({"new": 1}, ""),
         ({"torch": False}, "its Python (py) has no torch"),
     ],
 )
 def test_what_a_node_must_have(changed: dict[str, Any], problem: str) -> None:
     """The same version of the package, so that times can be compared."""
-    said = {"python": "py", "version": __version__, "key_version": KEY_VERSION, "torch": True}
-    assert problem_of({**said, **changed}) == problem
+    said = {"python": "py", "version": __version__, "key_version": str(KEY_VERSION), "torch": True}
+    assert NodeReport.model_validate_json(json.dumps({**said, **changed})).problem == problem
+
+
+@pytest.mark.parametrize(
+    ("package", "found"),
+    [
+        ('__version__ = "0.0.1"', {"version": "0.0.1"}),
+        ("__version__ = 2", {"version": "2"}),
+        ("print('hello')", {}),
+        ("raise RuntimeError('made for another Python')", {}),
+        ("this is no Python", {}),
+    ],
+)
+def test_any_mnfpn_on_a_node_gives_an_answer(tmp_path: Path, package: str, found: dict[str, str]) -> None:
+    """An older one, a newer one, or one that cannot be imported there, whatever it prints."""
+    (tmp_path / "mnfpn_cli").mkdir()
+    (tmp_path / "mnfpn_cli" / "__init__.py").write_text(package)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", CHECK]
+    printed = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    answer = json.loads(printed.splitlines()[-1])
+    assert answer == {"torch": find_spec("torch") is not None, **found}
+    assert NodeReport(python="py", **answer).problem
 
 
 def _join(cluster: Any, devices: set[str], accelerator: str | None = None) -> None:

@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
-from mnfpn_cli.documents.worker import Measured
+from mnfpn_cli.documents.read import parse_document
+from mnfpn_cli.documents.schema import document_name
+from mnfpn_cli.documents.worker import Measured, RunRequest, RunResponse
 from mnfpn_cli.store.rows import StoredResult
 from mnfpn_cli.sweep.process import Outcome, Task, run_task
+from tests.documents.validated import check_document
 from tests.sweep import pools
-from tests.sweep.recorded import FILE, NEUTRAL, WORK, record, recorded, unlike
+from tests.sweep.recorded import FILE, NEUTRAL, WORK, Exchange, record, recorded, unlike
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +29,19 @@ def test_a_real_result_has_the_keys_and_types_of_the_record(fresh: Outcome) -> N
     """At all levels; `MNFPN_RECORD=1` writes a new record where the result is meant to change."""
     assert (fresh.status, fresh.reason) == ("done", None)
     assert fresh.measured is not None
-    assert list(unlike(json.loads(FILE.read_text()), fresh.measured.model_dump(mode="json"))) == []
+    exchange = Exchange(request=WORK, response=WORK.respond(fresh.status, fresh.reason, fresh.measured))
+    assert list(unlike(json.loads(FILE.read_text()), exchange.model_dump(mode="json"))) == []
+
+
+@pytest.mark.parametrize("model", [RunRequest, RunResponse])
+def test_the_record_is_of_documents(model: type[RunRequest | RunResponse]) -> None:
+    """Their schema describes them, the envelope is that of all documents, and they are read back as they were."""
+    document = json.loads(FILE.read_text())["request" if model is RunRequest else "response"]
+    assert list(document)[:5] == ["format_version", "mnfpn_version", "command", "settings", "model"]
+    assert document_name(document["command"]) == "worker"
+    check_document(json.dumps(document))
+    read_back = parse_document(json.dumps(document).encode(), model, "x", extra="forbid")
+    assert read_back.model_dump(mode="json") == document
 
 
 def test_the_record_names_no_machine() -> None:

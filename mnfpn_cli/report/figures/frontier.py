@@ -16,11 +16,11 @@ from mnfpn_cli.report.figures.style import (
     graph_objects,
     key,
     logarithmic,
+    plot_text,
     plotted_runs,
     symbols,
-    text,
 )
-from mnfpn_cli.space.runs import PASSES
+from mnfpn_cli.settings.measuring import PASSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -148,7 +148,7 @@ def _frontier_lines(report: ReportDocument, measured: Sequence[PlottedRun]) -> l
             y=[one.milliseconds for one in runs],
             customdata=[one.index for one in runs],
             mode="lines+markers",
-            name=text(", ".join(("frontier", *_differences(frontier, report.frontier)))),
+            name=plot_text(", ".join(("frontier", *_differences(frontier, report.frontier)))),
             line={"color": INK, "width": 1.5, "dash": ("solid", "dash", "dot", "dashdot")[index % 4]},
             marker={"symbol": "circle-open", "size": RING, "color": INK, "line": {"width": 1.5}},
             hoverinfo="skip",
@@ -174,8 +174,10 @@ def _keys(measured: Sequence[PlottedRun]) -> list[Scatter]:
 
     They stay when a filter removes points.
     """
-    keys = [key(text(name), name, color=colour) for name, colour in colours(measured).items()]
+    keys = [key(plot_text(name), name, color=colour) for name, colour in colours(measured).items()]
     machines = symbols(measured)
     if len(machines) > 1:
-        keys += [key(text(name), "", color=INK, symbol=symbol, legend="legend2") for name, symbol in machines.items()]
+        keys += [
+            key(plot_text(name), "", color=INK, symbol=symbol, legend="legend2") for name, symbol in machines.items()
+        ]
     return keys

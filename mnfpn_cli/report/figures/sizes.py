@@ -13,8 +13,8 @@ from mnfpn_cli.report.figures.style import (
     graph_objects,
     key,
     logarithmic,
+    plot_text,
     plotted_runs,
-    text,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def sizes_figure(report: ReportDocument) -> Figure:
         runs = [one for one in measured if one.run.runtime == runtime]
         traces += [_lines(runs, xs, runtime, colour)] * (len(measured) <= MOST_JOINED)
         traces += [cloud(runs, [xs[one.index] for one in runs], colour, size=7)]
-        traces += [key(text(runtime), runtime, color=colour)]
+        traces += [key(plot_text(runtime), runtime, color=colour)]
     along = axis(
         "Size of the image",
         tickvals=list(range(len(steps))),
@@ -63,16 +63,16 @@ def sizes_figure(report: ReportDocument) -> Figure:
     )
 
 
-Step = tuple[int, int, int, int]
+SizeStep = tuple[int, int, int, int]
 
 
-def _step(one: PlottedRun) -> Step:
+def _step(one: PlottedRun) -> SizeStep:
     """Return the batch, area, height and width of a run: the order along the axis."""
     size = one.run.input
     return size.batch, size.height * size.width, size.height, size.width
 
 
-def _tick(step: Step, several_batches: bool) -> str:
+def _tick(step: SizeStep, several_batches: bool) -> str:
     batch, _, height, width = step
     return f"{height}×{width}" + (f"<br>batch {batch}" if several_batches else "")
 
@@ -111,7 +111,7 @@ def _lines(runs: Sequence[PlottedRun], xs: Mapping[int, float], runtime: str, co
         line={"color": colour, "width": 1},
         opacity=0.3,
         hoverinfo="skip",
-        legendgroup=text(runtime),
+        legendgroup=plot_text(runtime),
         showlegend=False,
         meta={"kind": "lines"},
     )

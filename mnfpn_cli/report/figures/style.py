@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.documents.records import LatencyRecord
     from mnfpn_cli.documents.report import ReportDocument, ReportedRun
 
-Layout = dict[str, Any]
+PlotLayout = dict[str, Any]
 """A part of a figure's layout, as plotly takes it."""
 
 COLOURS = ("#2f81d8", "#e07b1f", "#2a9d6f", "#c4499a", "#8a63d2", "#c9a000", "#d2444f", "#3aa5b5")
@@ -92,13 +92,13 @@ def graph_objects() -> Any:
     return go
 
 
-def axis(title: str, **more: Any) -> Layout:
+def axis(title: str, **more: Any) -> PlotLayout:
     """Return the layout of an axis."""
     lines = {"gridcolor": GRID, "linecolor": GRID, "zeroline": False, "showline": True, "ticks": "outside"}
     return {"title": {"text": title, "standoff": 12}, "tickcolor": GRID, "automargin": True, **lines, **more}
 
 
-def logarithmic(title: str, values: Iterable[float]) -> Layout:
+def logarithmic(title: str, values: Iterable[float]) -> PlotLayout:
     """Return the layout of a logarithmic axis, large numbers with decimal prefixes.
 
     ``values``: the values along it. Over less than two powers of ten it has few ticks: plotly's would overlap.
@@ -111,13 +111,13 @@ def logarithmic(title: str, values: Iterable[float]) -> Layout:
 def key(name: str, group: str, **look: str) -> Scatter:
     """Return an entry of the legend, which stays when a filter removes all points; it toggles its group."""
     legend = {"legend": look.pop("legend")} if "legend" in look else {}
-    grouped = {"legendgroup": text(group)} if group else {}
+    grouped = {"legendgroup": plot_text(group)} if group else {}
     marker = {"size": 9, **look}
     empty = {"x": [None], "y": [None], "mode": "markers", "meta": {"kind": "key"}}
     return graph_objects().Scatter(name=name, marker=marker, **empty, **grouped, **legend)
 
 
-def text(content: str) -> str:
+def plot_text(content: str) -> str:
     """Escape text for a plot, where plotly takes ``<b>`` for markup: texts of a store are none."""
     return escape(printable(content), quote=False)
 
@@ -141,7 +141,7 @@ def cloud(runs: Sequence[PlottedRun], xs: Sequence[float], colour: str, **look: 
     """
     medians = [one.milliseconds for one in runs]
     intervals = [one.latency.ci95 or (one.latency.median, one.latency.median) for one in runs]
-    runtime = text(runs[0].run.runtime)
+    runtime = plot_text(runs[0].run.runtime)
     return graph_objects().Scatter(
         x=list(xs),
         y=medians,

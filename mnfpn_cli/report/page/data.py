@@ -14,12 +14,12 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.report.figures.frontier import COSTS, frontier_figure
 from mnfpn_cli.report.figures.sizes import sizes_figure
-from mnfpn_cli.report.figures.style import part_colours, parts_figure, text
+from mnfpn_cli.report.figures.style import part_colours, parts_figure, plot_text
 from mnfpn_cli.report.figures.svg import diagram_svg
 from mnfpn_cli.report.layout import network_layout
 from mnfpn_cli.report.units import scaled, seconds, seconds_range, share, size_in_bytes
 from mnfpn_cli.settings.input import NetworkInput, Size
-from mnfpn_cli.space.runs import PASSES
+from mnfpn_cli.settings.measuring import PASSES
 from mnfpn_cli.text import percent
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MOST_DIAGRAMS = 60
 """Diagrams that a page has at most."""
 
-Value = str | float | None
+PageValue = str | float | None
 Bar = tuple[int, int, float]
 """The name of a bar and its part, both as indices of `PageData.names`, and the time in seconds."""
 
@@ -80,7 +80,7 @@ class RowData(Record):
     costs: dict[str, float]
     search: str
     hover: str
-    cells: tuple[tuple[Value, str], ...]
+    cells: tuple[tuple[PageValue, str], ...]
 
 
 class ProfileData(Record):
@@ -158,10 +158,10 @@ class PageColumn:
 
     title: str
     kind: str
-    value: Callable[[ReportedRun], Value]
+    value: Callable[[ReportedRun], PageValue]
     words: Callable[[ReportedRun], str] | None = None
 
-    def cell(self, run: ReportedRun) -> tuple[Value, str]:
+    def cell(self, run: ReportedRun) -> tuple[PageValue, str]:
         """Return the value and the text of a run in this column."""
         value = self.value(run)
         if value is None:
@@ -272,7 +272,7 @@ def _row(run: ReportedRun, columns: list[PageColumn], spell: Callable[[str], str
         command=run.command,
         costs={cost.key: cost.value(run.cost) for cost in COSTS},
         search=" ".join([*(words for _, words in cells), run.key]).lower(),
-        hover="<br>".join(map(text, _hover(run, run.latency_s))) if run.latency_s else "",
+        hover="<br>".join(map(plot_text, _hover(run, run.latency_s))) if run.latency_s else "",
         cells=cells,
     )
 
@@ -300,7 +300,7 @@ def _profile(profile: RunProfile, names: dict[str, int], spell: Callable[[str], 
         return index_of(name), index_of(part), rounded(value)
 
     def index_of(name: str) -> int:
-        return names.setdefault(text(name), len(names))
+        return names.setdefault(plot_text(name), len(names))
 
     def rounded(value: float | None) -> float:
         return float(f"{value or 0.0:.4g}")

@@ -236,7 +236,7 @@ def _passes(run: PlannedRun) -> str:
     return "training" if run.train else "inference"
 
 
-def as_text(value: object) -> str:
+def setting_text(value: object) -> str:
     """A value of a setting: a text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value)
 
@@ -288,7 +288,8 @@ def _threads(used: int | None, requested: int | None) -> str:
 
 def _settings(settings: NetworkSettings) -> Table:
     rows = [
-        (key, _stages(value) if key == "stages" else as_text(value)) for key, value in non_defaults(settings).items()
+        (key, _stages(value) if key == "stages" else setting_text(value))
+        for key, value in non_defaults(settings).items()
     ]
     return pairs("Settings that are not the defaults", rows or [("none", "")])
 

@@ -1,4 +1,4 @@
-"""`mnfpn summary` as tables: the layers of a network, the operations, and the totals of counters."""
+"""`mnfpn summary` as tables: the layers of a network, the operations, and the totals of counters, from its document."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 from io import StringIO
 from typing import TYPE_CHECKING, Literal
 
+from mnfpn_cli.report.terminal.audit import audit_report
+from mnfpn_cli.report.terminal.export import weights_report
 from mnfpn_cli.report.terminal.tables import Line, Report, note, table, width_of
 from mnfpn_cli.report.units import count, inputs_title, per_cent, scaled, size_in_bytes
 from mnfpn_cli.text import all_printable
@@ -15,9 +17,14 @@ from mnfpn_cli.text import all_printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mnfpn_cli.audit.tree import LayerRow, LayerTree
-    from mnfpn_cli.documents.summary import CounterTotal, CountsRecord, WorkRecord
-    from mnfpn_cli.external.target import InputSpec
+    from mnfpn_cli.documents.summary import (
+        CounterTotal,
+        CountsRecord,
+        LayerRecord,
+        Shape,
+        SummaryDocument,
+        WorkRecord,
+    )
     from mnfpn_cli.report.terminal.tables import Table
 
 KINDS = {
@@ -80,13 +87,13 @@ COLUMNS = ("path", "type", "status", "calls", "output_shape", "parameters", "mac
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rows of a layer tree to list; None for all.
+    """Which layers to list; None for all.
 
     Attributes:
         depth: the largest depth.
         pattern: a glob that the path must match.
-        sort: the number to sort by, largest first; rows that hold others are left out then, as they are sums.
-        top: the most rows.
+        sort: the number to sort by, largest first; layers that hold others are left out then, as they are sums.
+        top: the most layers.
     """
 
     depth: int | None = None
@@ -96,13 +103,13 @@ class Selection:
 
     @property
     def is_flat(self) -> bool:
-        """Whether the rows are a list, not a tree."""
+        """Whether the layers are a list, not a tree."""
         return self.pattern is not None or self.sort is not None or self.top is not None
 
 
-def select(tree: LayerTree, selection: Selection) -> list[LayerRow]:
-    """Select rows of a tree, without the network itself."""
-    rows: Iterable[LayerRow] = tree.rows[1:]
+def select(layers: Sequence[LayerRecord], selection: Selection) -> tuple[LayerRecord, ...]:
+    """Select layers; the network itself is among them in a tree, and not in a list."""
+    rows: Iterable[LayerRecord] = below(layers) if selection.is_flat else layers
     if selection.depth is not None:
         rows = (row for row in rows if row.depth <= selection.depth)
     if selection.pattern is not None:
@@ -111,29 +118,34 @@ def select(tree: LayerTree, selection: Selection) -> list[LayerRow]:
     if selection.sort is not None:
         key = selection.sort
         rows = sorted((row for row in rows if row.leaf), key=lambda row: -int(getattr(row, key)))
-    return list(rows)[: selection.top]
+    return tuple(rows)[: selection.top]
 
 
-def _cells(row: LayerRow) -> list[str | int]:
+def below(layers: Iterable[LayerRecord]) -> list[LayerRecord]:
+    """Return the layers without the network itself."""
+    return [row for row in layers if row.depth]
+
+
+def _cells(row: LayerRecord) -> list[str | int]:
     outputs = " ".join("×".join(map(str, shape)) for shape in row.outputs)
     return [row.path, row.type, row.status, row.calls, outputs, row.parameters, row.macs, row.activations]
 
 
-def rows_csv(rows: Sequence[LayerRow]) -> str:
-    """Write rows as comma-separated values, below a line with the names of the columns."""
+def rows_csv(document: SummaryDocument) -> str:
+    """Write the layers as comma-separated values, below a line with the names of the columns."""
     import csv  # here: other commands do not need it
 
     buffer = StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(all_printable(_cells(row)) for row in rows)
+    writer.writerows(all_printable(_cells(row)) for row in below(document.layers))
     return buffer.getvalue()
 
 
-def rows_markdown(rows: Sequence[LayerRow]) -> str:
-    """Write rows as a Markdown table; numbers have separators."""
+def rows_markdown(document: SummaryDocument) -> str:
+    """Write the layers as a Markdown table; numbers have separators."""
     lines = [f"| {' | '.join(COLUMNS)} |", "|---|---|---|---:|---|---:|---:|---:|"]
-    for row in rows:
+    for row in below(document.layers):
         path, *cells = all_printable(_cells(row))
         texts = [f"`{path}`", *(f"{cell:,}" if isinstance(cell, int) else cell for cell in cells)]
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in texts)} |")
@@ -143,12 +155,22 @@ def rows_markdown(rows: Sequence[LayerRow]) -> str:
 NOT_CALLED = {"never_called": "never called", "used": "used, not called"}
 
 
-def summary_tables(tree: LayerTree, inputs: Sequence[InputSpec], selection: Selection) -> Report:
-    """The layer tree or the selected rows, with a row of totals, and notes below."""
-    network = tree.rows[0]
+def summary_tables(document: SummaryDocument, selection: Selection) -> Report:
+    """The selected layers with their totals, how the checkpoint fits, the counts, and what the audit found."""
+    return [
+        *_layer_tables(document, selection),
+        *weights_report(document.weights),
+        *(counts_tables(document.counts) if document.counts else ()),
+        *(audit_report(document.audit, document.levels or ()) if document.audit else ()),
+    ]
+
+
+def _layer_tables(document: SummaryDocument, selection: Selection) -> Report:
+    """The layer tree or the list of layers, with a row of totals, and notes below."""
+    network = document.totals
     by_activations = selection.sort == "activations"
     made = table(
-        inputs_title([one.record() for one in inputs]),
+        inputs_title(document.inputs),
         "Layer",
         "Type",
         ">Output",
@@ -158,12 +180,12 @@ def summary_tables(tree: LayerTree, inputs: Sequence[InputSpec], selection: Sele
         ">MACs",
         ">%",
     )
-    rows = select(tree, selection)
+    rows = below(select(document.layers, selection))
     for row in rows:
         made.add_row(
             PathCell(_label(row), 1 if selection.is_flat else row.depth, selection.is_flat),
             row.type if row.registered else f"{row.type}, unregistered",
-            _outputs(row),
+            NOT_CALLED.get(row.status) or _outputs(row.outputs),
             *[scaled(row.activations)] * by_activations,
             count(row.parameters) if row.parameters else "",
             per_cent(row.parameters, network.parameters) if row.registered else "",
@@ -172,34 +194,33 @@ def summary_tables(tree: LayerTree, inputs: Sequence[InputSpec], selection: Sele
         )
     made.add_section()
     totals = (count(network.parameters), "100", scaled(network.macs), "100")
-    made.add_row("total", network.type, _outputs(network), *[""] * by_activations, *totals)
-    return [made, *_selection_notes(tree, rows, selection), *_totals(tree)]
+    made.add_row("total", network.type, _outputs(network.outputs), *[""] * by_activations, *totals)
+    return [made, *_selection_notes(document, rows, selection), *_totals(document)]
 
 
-def _selection_notes(tree: LayerTree, rows: Sequence[LayerRow], selection: Selection) -> Report:
-    """How much of the network the listed rows are, or how to list deeper ones."""
+def _selection_notes(document: SummaryDocument, rows: Sequence[LayerRecord], selection: Selection) -> Report:
+    """How much of the network the listed layers are, or how to list deeper ones."""
+    whole = document.totals
     if selection.is_flat:
         leaves = [row for row in rows if row.leaf]
-        total = sum(row.leaf for row in tree.rows)
         macs, parameters = sum(row.macs for row in leaves), sum(row.parameters for row in leaves if row.registered)
-        whole = tree.rows[0]
-        text = f"{len(leaves)} of {total} layers: {per_cent(macs, whole.macs) or 0} % of the MACs"
+        text = f"{len(leaves)} of {whole.leaves} layers: {per_cent(macs, whole.macs) or 0} % of the MACs"
         return [note(f"{text}, {per_cent(parameters, whole.parameters) or 0} % of the parameters.", "dim")]
-    if selection.depth is not None and selection.depth < tree.depth:
-        return [note(f"Depth {selection.depth} of {tree.depth}: `depth` {tree.depth} shows every layer.", "dim")]
+    if selection.depth is not None and selection.depth < whole.depth:
+        return [note(f"Depth {selection.depth} of {whole.depth}: `depth` {whole.depth} shows every layer.", "dim")]
     return []
 
 
-def _totals(tree: LayerTree) -> Report:
-    network = tree.rows[0]
-    memory = f"{size_in_bytes(tree.state_bytes)} of weights, {size_in_bytes(tree.peak_bytes)} of activations"
+def _totals(document: SummaryDocument) -> Report:
+    network, memory = document.totals, document.memory
+    sizes = f"{size_in_bytes(memory.model_bytes)} of weights, {size_in_bytes(memory.activation_bytes)} of activations"
     return [
         note(f"{count(network.parameters)} parameters, {count(network.macs)} MACs (FLOPs = 2 × MACs)."),
-        note(f"Memory of inference: {memory} at the peak."),
+        note(f"Memory of inference: {sizes} at the peak."),
     ]
 
 
-def _label(row: LayerRow) -> str:
+def _label(row: LayerRecord) -> str:
     """The path, and the number of calls where there are several."""
     return f"{row.path} ×{row.calls}" if row.calls > 1 else row.path
 
@@ -238,9 +259,6 @@ class PathCell:
         return next((form for form in self.forms if width_of(form.text) <= width), self.forms[-1])
 
 
-def _outputs(row: LayerRow) -> str:
-    if row.status in NOT_CALLED:
-        return NOT_CALLED[row.status]
-    if len(row.outputs) > 1:
-        return f"{len(row.outputs)} maps"
-    return "×".join(str(side) for side in row.outputs[0][1:]) if row.outputs else ""
+def _outputs(maps: Sequence[Shape]) -> str:
+    """The shape of one map, without the batch, or the number of maps."""
+    return f"{len(maps)} maps" if len(maps) > 1 else "".join("×".join(map(str, shape[1:])) for shape in maps)

@@ -10,7 +10,7 @@ from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.axes import Invalid, Space
 from mnfpn_cli.space.planned import Budget, Planned, PlannedSpace, plan_runs
 from mnfpn_cli.sweep.ray.cluster import Node, connected, living_nodes, on_node
-from mnfpn_cli.sweep.ray.worker import prepare, problem_of
+from mnfpn_cli.sweep.ray.worker import NodeReport, prepare
 from mnfpn_cli.text import ReportProgress
 
 PART = 1000
@@ -71,7 +71,7 @@ def usable_nodes(address: str) -> list[str]:
     problems = dict[Node, str]()
     for answer in ready:
         with suppress(ray.exceptions.RayError):  # the node is gone
-            problems[answers[answer]] = problem_of(ray.get(answer))
+            problems[answers[answer]] = NodeReport.model_validate_json(ray.get(answer)).problem
     usable = [node.id for node, problem in problems.items() if not problem]
     if not usable:
         each = (Problem(node.name, problem) for node, problem in problems.items())

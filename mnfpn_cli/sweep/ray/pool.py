@@ -12,7 +12,7 @@ from mnfpn_cli.space.runs import Run
 from mnfpn_cli.sweep.pool import Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task, run_task
 from mnfpn_cli.sweep.ray.cluster import Node, connected, error_line, living_nodes, on_node
-from mnfpn_cli.sweep.ray.worker import Measurer, prepare, problem_of
+from mnfpn_cli.sweep.ray.worker import Measurer, NodeReport, prepare
 
 REFRESH_S = 2.0  # between two requests for the list of nodes
 PATIENCE_S = 30.0  # before the first run, for workers to be ready; after that the others start without them
@@ -157,12 +157,13 @@ class RayPool:
             if self._losses[node.id] < MAX_LOSSES:
                 self._losses[node.id] = 0
             return [(worker, replace(answer, worker=worker.name))]
-        if problem := problem_of(answer):
+        prepared = NodeReport.model_validate_json(answer)
+        if prepared.problem:
             self._end(actor)
-            self._leave_out(node, f"is not used: {problem}")
+            self._leave_out(node, f"is not used: {prepared.problem}")
         else:
-            gpu = f", GPU {answer['gpus'][0]}" if answer["gpus"] and node.gpus > 1 else ""
-            actor.worker = Worker(f"{node.id}/{answer['actor']}", f"{node.name}{gpu}", actor.kind)
+            gpu = f", GPU {prepared.gpus[0]}" if prepared.gpus and node.gpus > 1 else ""
+            actor.worker = Worker(f"{node.id}/{prepared.actor}", f"{node.name}{gpu}", actor.kind)
         return []
 
     def _leave_out(self, node: Node, why: str) -> None:
