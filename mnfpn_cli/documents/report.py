@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Document, Record, Share
-from mnfpn_cli.documents.records import ComparableRecord, ImageSize, LatencyRecord, PlannedRun, StatusCounts
+from mnfpn_cli.documents.records import ComparableRecord, LatencyRecord, PlannedRun, StatusCounts
 from mnfpn_cli.documents.runs import StoredRunRecord
 from mnfpn_cli.documents.sweep import MovedRecord, SweepRecord
 from mnfpn_cli.documents.worker import Measured
@@ -68,7 +68,7 @@ class PickRecord(PlannedRun):
         "that are not the defaults."
     )
     name: str = Field(description="What distinguishes the run from the others, in words.")
-    size: ImageSize = Field(description="Size of an image.")
+    size: str = Field(description="Size of an image, height first.")
     latency_s: LatencyRecord = Field(description="Time of a pass, in seconds.")
     within_surely: bool = Field(
         description="Whether the whole 95 % interval of the median is within the latency asked for."

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mnfpn_cli.documents.records import ImageSize
 from mnfpn_cli.documents.report import NextCommands, PickRecord, RecommendationRecord, RecommendDocument
 from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.space.frontier import TimingGroup, measured_frontier, timing_group
@@ -145,7 +144,7 @@ def _pick_record(pick: Pick, identity: Mapping[str, str], most: int, commands: C
         key=pick.run.key,
         identity=dict(identity),
         name=name_of(identity),
-        size=ImageSize(**run.size._asdict()),
+        size=str(run.size),
         latency_s=latency_record(pick.latency),
         within_surely=pick.sure,
         capacity_share=capacity_share(pick.run.figures.capacity, most),

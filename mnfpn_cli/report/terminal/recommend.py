@@ -11,7 +11,7 @@ from mnfpn_cli.report.units import CAPACITY, count, counted, scaled, seconds, si
 from mnfpn_cli.text import percent, printable
 
 if TYPE_CHECKING:
-    from mnfpn_cli.documents.records import CapacityRecord, ImageSize
+    from mnfpn_cli.documents.records import CapacityRecord
     from mnfpn_cli.documents.report import PickRecord, RecommendationRecord, RecommendDocument
 
 MOST_PICKS = 3
@@ -38,13 +38,9 @@ def recommend_report(document: RecommendDocument) -> Report:
 def _none_within(found: RecommendationRecord, where: str, budget: str) -> Line:
     """Say that no run is within the budget, and name the fastest."""
     fastest = found.fastest
-    name = f"{fastest.name}, {_size(fastest.size)}, {fastest.runtime}"
+    name = f"{fastest.name}, {fastest.size}, {fastest.runtime}"
     none = f"none of {counted(found.measured, 'measured run')} is within {budget}"
     return note(f"{where}: {none}; fastest {seconds(fastest.latency_s.median)}: {name}.")
-
-
-def _size(size: ImageSize) -> str:
-    return f"{size.height}x{size.width}"
 
 
 def _table(found: RecommendationRecord, title: str) -> Report:
@@ -54,7 +50,7 @@ def _table(found: RecommendationRecord, title: str) -> Report:
     costs = [pick.cost for pick in picks]
     names = RunNames(
         columns_of([pick.identity for pick in picks]),
-        {">Size": [_size(pick.size) for pick in picks], "Runtime": [pick.runtime for pick in picks]},
+        {">Size": [pick.size for pick in picks], "Runtime": [pick.runtime for pick in picks]},
     )
     figures = {
         ">Median": [seconds(pick.latency_s.median) for pick in picks],
