@@ -14,7 +14,7 @@ from mnfpn_cli.cli.options import NetworkOptions, RowOutputOptions, SizeOption, 
 from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.external.origin import FromSettings, Origin, Workload
+from mnfpn_cli.external.origin import FromSettings, Workload
 from mnfpn_cli.report.terminal.summary import SORT_KEYS, Selection, SortKey, below, select
 from mnfpn_cli.text import did_you_mean, either
 
@@ -89,19 +89,6 @@ class PictureOptions:
         None
     )
 
-    def drawn(self, origin: Origin) -> FromSettings | None:
-        """Return the network to draw; None if no diagram is asked for.
-
-        Raises:
-            UsageError: if it is external, and has no plan.
-        """
-        asked = ["--tree"] * self.tree + ["--svg"] * (self.svg is not None)
-        if not asked:
-            return None
-        if isinstance(origin, FromSettings):
-            return origin
-        raise UsageError(Problem(asked[0], "draws networks from settings, and cannot be used with --model"))
-
     def check(self, output: RowOutputOptions, of_layers: Sequence[str]) -> None:
         """Check, before any work is done, that the other options allow a diagram, and that its file ends in .svg.
 
@@ -119,8 +106,19 @@ class PictureOptions:
         if self.svg is not None:
             form_of_file("--svg", self.svg, ["svg"], "svg")
 
-    def draw(self, origin: FromSettings, workload: Workload, output: RowOutputOptions) -> None:
-        """Write the picture and print the diagram, if asked for."""
+    def draw(self, workload: Workload, output: RowOutputOptions) -> None:
+        """Write the picture and print the diagram, if asked for.
+
+        Raises:
+            UsageError: if the network is external, and has no plan to draw.
+        """
+        asked = ["--tree"] * self.tree + ["--svg"] * (self.svg is not None)
+        if not asked:
+            return
+        origin = workload.origin
+        if not isinstance(origin, FromSettings):
+            raise UsageError(Problem(asked[0], "draws networks from settings, and cannot be used with --model"))
+
         from mnfpn_cli.cli.output import emit, write_text
         from mnfpn_cli.plan.shapes import network_shapes, shapes_document
         from mnfpn_cli.report.figures.svg import diagram_svg
@@ -162,12 +160,10 @@ def summary(
         mnfpn summary --model torchvision.models:resnet18 --depth 1
     """
     (workload,) = model.workloads(network, [size], weights=weights)
-    drawn = picture.drawn(workload.origin)
     picture.check(output, [*rows.given(), *["--counts"] * counts, *["--no-audit"] * (not audit)])
     if counts and output.format in ("csv", "markdown"):
         raise UsageError(Problem("--counts", f"is in text and JSON, and cannot be used with --format {output.format}"))
-    if drawn is not None:
-        picture.draw(drawn, workload, output)
+    picture.draw(workload, output)
     if not picture.tree:
         _show_layers(workload, rows, counts, audit, output)
 
