@@ -46,5 +46,5 @@ def after_sweep(store: str) -> SweepCommands:
     return SweepCommands(
         report=f"mnfpn report --store {store}",
         recommend=f"mnfpn recommend --store {store}",
-        list_failed="mnfpn runs list --status failed",
+        list_failed=f"mnfpn runs list --status failed --store {store}",
     )

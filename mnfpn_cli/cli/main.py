@@ -116,7 +116,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="`mnfpn COMMAND --help` has its options and examples. Options override a settings file, which "
+    epilog="mnfpn COMMAND --help has its options and examples. Options override a settings file, which "
     "overrides a preset. Exit codes: 0 success, 1 failure, 2 wrong usage or settings, 3 a requested check failed, "
     "128 + n ended by signal n (130: Ctrl-C).",
 )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.settings.network import NetworkSettings
 
 
-PRESET_HELP = "Start from a preset; `mnfpn settings presets` lists them."
+PRESET_HELP = "Start from a preset; mnfpn settings presets lists them."
 WIDTH_HELP = "Multiply the channels of the backbone by X."
 PYRAMID_HELP = "Use N channels in every pyramid level."
 STAGES_HELP = "Set the stages, each as expansion,channels,repeats,stride: '1,16,1,1 6,24,2,2'."

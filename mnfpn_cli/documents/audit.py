@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from mnfpn_cli.documents.base import Count, Document, Parameters, Record, Stride
+from mnfpn_cli.documents.base import Count, Document, Message, Parameters, Record, Stride
 from mnfpn_cli.documents.records import ImageSize, MapSize, TensorInput, WeightsRecord
 
 FindingKind = Literal[
@@ -78,7 +78,7 @@ class Audit(Record):
     )
     parameters: ParameterCounts = Field(description="Number of parameters, counted in three ways.")
     findings: tuple[Finding, ...] = Field(description="What is wrong with the network.")
-    notes: tuple[str, ...] = Field(description="What is worth knowing, but not wrong, a sentence each.")
+    notes: tuple[Message, ...] = Field(description="What is worth knowing, but not wrong, a sentence each.")
 
 
 class AuditDocument(Audit, Document):

@@ -46,6 +46,9 @@ Celsius = Annotated[float, _unit("°C")]
 Watts = Annotated[float, _unit("W")]
 Joules = Annotated[float, _unit("J")]
 
+Message = Annotated[str, Field(json_schema_extra={"parameters": "in backquotes"})]
+"""A sentence for people. It names parameters in backquotes, as `run_timeout`; `mnfpn_cli.cli.words` spells options."""
+
 Word = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9:_-]{0,40}$")]
 """The name of a runtime, a device or an element type; titles of tables show it, so it holds no other characters."""
 

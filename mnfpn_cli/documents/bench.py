@@ -15,6 +15,7 @@ from mnfpn_cli.documents.base import (
     Joules,
     MacRate,
     Macs,
+    Message,
     Parameters,
     Pixels,
     Positive,
@@ -164,7 +165,7 @@ class NotRunRecord(RunConditions):
     status: Literal["unavailable", "too_large", "failed"] = Field(
         description="Why there is no measurement: not possible here, too large for the memory, or failed."
     )
-    reason: str = Field(description="The reason, in a sentence.")
+    reason: Message = Field(description="The reason, in a sentence.")
 
 
 class PartTime(Record):
@@ -200,9 +201,9 @@ class AdviceRecord(Record):
 
     part: str = Field(description="Part that takes most of the time.")
     share: Share = Field(description="Share of the time that the part takes.")
-    option: str = Field(description="Parameters that make the change, their names in backquotes: `set` KEY=VALUE.")
+    option: Message = Field(description="Parameters that make the change: `set` KEY=VALUE.")
     speed_up: Ratio = Field(description="Estimated time of a pass over its time with the change.")
-    sentence: str = Field(min_length=1, description="The advice in a sentence, without full stop.")
+    sentence: Message = Field(min_length=1, description="The advice in a sentence, without full stop.")
 
 
 class ProfileRecord(Record):
@@ -237,7 +238,7 @@ class BenchDocument(Document):
     profiles: tuple[RunProfile, ...] | None = Field(
         description="Where the time of runs goes; null where not asked for."
     )
-    failures: tuple[str, ...] = Field(description="What was asked for by name and could not be done, a sentence each.")
+    failures: tuple[Message, ...] = Field(description="What was asked for by name and failed, a sentence each.")
     warnings: tuple[WarningRecord, ...] = Field(description="Reasons to trust the figures less.")
     environment: EnvironmentRecord = Field(description="Machine and software of the measurement.")
     weights: WeightsRecord | None = Field(description="The checkpoint that was loaded; null without `weights`.")

@@ -5,7 +5,19 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from mnfpn_cli.documents.base import Bytes, Cells, Count, Macs, Parameters, Pixels, Positive, Record, Seconds, Word
+from mnfpn_cli.documents.base import (
+    Bytes,
+    Cells,
+    Count,
+    Macs,
+    Message,
+    Parameters,
+    Pixels,
+    Positive,
+    Record,
+    Seconds,
+    Word,
+)
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.network import NetworkSettings
 
@@ -161,8 +173,8 @@ class WarningRecord(Record):
     """A reason to trust a measurement less."""
 
     kind: str = Field(description="The kind in one word: load, steal, cpu_quota, threads, clock, ….")
-    cause: str = Field(description="What was observed, with figures.")
-    helps: str = Field(description="What to do about it; empty where nothing need be done.")
+    cause: Message = Field(description="What was observed, with figures.")
+    helps: Message = Field(description="What to do about it; empty where nothing need be done.")
 
     def within(self, where: str) -> Self:
         """Return the warning with the place that it concerns in front of its cause."""

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mnfpn_cli.documents.base import Count, Document, Record, Share
+from mnfpn_cli.documents.base import Count, Document, Message, Record, Share
 from mnfpn_cli.documents.records import ComparableRecord, LatencyRecord, PlannedRun, StatusCounts
 from mnfpn_cli.documents.runs import StoredRunRecord
 from mnfpn_cli.documents.sweep import MovedRecord, SweepRecord
@@ -97,7 +97,7 @@ class RecommendDocument(Document):
     command: Literal["recommend"] = Field("recommend", description="The command that made the document.")
     objective: str = Field(description="What a recommendation optimises, in words.")
     budget: dict[str, str] = Field(description="Limits as they were given, by parameter.")
-    warnings: tuple[str, ...] = Field(description="Reasons to trust the figures less, a sentence each.")
+    warnings: tuple[Message, ...] = Field(description="Reasons to trust the figures less, a sentence each.")
     recommendations: tuple[RecommendationRecord, ...] = Field(
         description="Recommendation for each machine, device and batch, for inference and training separately."
     )

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mnfpn_cli.documents.base import Count, Document, Ratio, Record, Seconds
+from mnfpn_cli.documents.base import Count, Document, Message, Ratio, Record, Seconds
 from mnfpn_cli.documents.bench import RunProfile, RunRecord
 from mnfpn_cli.documents.records import EnvironmentRecord, LatencyRecord, PlannedRun, WarningRecord
 from mnfpn_cli.documents.sweep import SweepRecord
@@ -40,7 +40,7 @@ class StoredRunRecord(PlannedRun, KeyRecord):
     sweep: Count | None = Field(description="Number of the sweep that measured the run.")
     started: str | None = Field(description="When its measurement began: UTC, in ISO 8601.")
     finished: str | None = Field(description="When its measurement ended: UTC, in ISO 8601.")
-    reason: str | None = Field(
+    reason: Message | None = Field(
         description="Why the run failed, or why its layers were not timed; null where neither is so."
     )
     command: str = Field(description="Command that measures the run again.")
@@ -55,7 +55,7 @@ class ResultRecord(Record):
     worker: str = Field(description="Name of the worker: a machine, or a GPU of one.")
     started: str = Field(description="When the measurement began: UTC, in ISO 8601.")
     finished: str = Field(description="When the measurement ended: UTC, in ISO 8601.")
-    reason: str | None = Field(
+    reason: Message | None = Field(
         description="Why the run failed, or why its layers were not timed; null where neither is so."
     )
     run: RunRecord | None = Field(description="The run, as in runs of mnfpn bench.")

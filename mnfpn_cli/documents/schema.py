@@ -196,8 +196,8 @@ def _introduction() -> list[str]:
     text = (
         f"Every document begins with {', '.join(others)} and {last}. The version is raised only when a key is removed "
         "or changes its meaning. A key that does not apply is null: `settings` for an external network, `model` for "
-        "one from settings. `mnfpn schema DOCUMENT` prints the meaning and the unit of each key. A name in parentheses "
-        "has a row of its own."
+        "one from settings. `mnfpn schema DOCUMENT` prints the meaning and the unit of each key. Sentences name "
+        "parameters in backquotes, as `run_timeout`; tables spell options. A name in parentheses has a row of its own."
     )
     return wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from mnfpn_cli.documents.audit import Finding
-from mnfpn_cli.documents.base import Bytes, Count, Document, Record, Stride
+from mnfpn_cli.documents.base import Bytes, Count, Document, Message, Record, Stride
 from mnfpn_cli.documents.records import ImageInput, MapSize, TensorInput, WeightsRecord
 from mnfpn_cli.settings.input import DType
 
@@ -69,7 +69,7 @@ class ObservedMaps(Record):
     inputs: tuple[TensorInput, ...] = Field(description="Inputs of a pass.")
     outputs: tuple[OutputRecord, ...] = Field(description="All tensors that the network returns.")
     findings: tuple[Finding, ...] = Field(description="What is wrong with the outputs as a pyramid.")
-    notes: tuple[str, ...] = Field(description="What is worth knowing, but not wrong, a sentence each.")
+    notes: tuple[Message, ...] = Field(description="What is worth knowing, but not wrong, a sentence each.")
 
 
 class ShapesDocument(Document):

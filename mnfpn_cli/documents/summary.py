@@ -145,8 +145,8 @@ class SummaryDocument(Document):
     registration: Registration = Field(description="Modules that ran compared with those that are registered.")
     layers: tuple[LayerRecord, ...] = Field(description="Layers that were asked for, parents before children.")
     counts: CountsRecord | None = Field(description="Work of a pass and the totals of counters; null without `counts`.")
-    audit: Audit | None = Field(description="Result of the audit; null where `audit` is off.")
+    audit: Audit | None = Field(description="Result of the audit; null where the network is not audited.")
     levels: tuple[ObservedLevel, ...] | None = Field(
-        description="Maps that the network returns; null where there is only one, or where `audit` is off."
+        description="Maps that the network returns; null where there is only one, or the network is not audited."
     )
     weights: WeightsRecord | None = Field(description="How the checkpoint fits; null without `weights`.")

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mnfpn_cli.documents.base import Count, Document, Ratio, Record, Seconds, Share
+from mnfpn_cli.documents.base import Count, Document, Message, Ratio, Record, Seconds, Share
 from mnfpn_cli.documents.records import PlannedRun, StatusCounts
 from mnfpn_cli.documents.worker import SamplingRecord
 
@@ -13,7 +13,7 @@ class InvalidRuns(Record):
     """Combinations of a space that are not a valid network, for one reason."""
 
     runs: Count = Field(description="Number of runs.")
-    reason: str = Field(description="Place, rule and value of what is wrong in the settings.")
+    reason: Message = Field(description="Place, rule and value of what is wrong in the settings.")
 
 
 class SpaceCounts(Record):
@@ -72,8 +72,16 @@ class NotRunGroup(Record):
     device: str = Field(description="Device of the runs.")
     dtype: str = Field(description="The element type that the runs compute in.")
     train: bool = Field(description="Whether a pass is a training step, not an inference pass.")
-    reason: str = Field(description="Why the runs cannot be measured.")
+    reason: Message = Field(description="Why the runs cannot be measured.")
     runs: Count = Field(description="Number of runs.")
+
+
+class ReusedRecord(Record):
+    """Runs of a sweep that an earlier sweep measured with other options."""
+
+    runs: Count = Field(description="Number of runs.")
+    measured_with: Message | None = Field(description="Options of the earlier sweep; null where they are not known.")
+    wanted: Message = Field(description="Options of this sweep, in the same form.")
 
 
 class ExpectedRecord(Record):
@@ -87,6 +95,9 @@ class ExpectedRecord(Record):
     most_s: Seconds | None = Field(
         None,
         description="Most time of a run, in seconds; null where it is not limited, or where each_s is a mean.",
+    )
+    reused: tuple[ReusedRecord, ...] = Field(
+        (), description="Chosen runs that are measured, with other options; they are not measured again."
     )
 
     @property
@@ -110,17 +121,7 @@ class FailedRun(Record):
 
     key: str = Field(description="Key of the run in the store.")
     name: str = Field(description="What distinguishes the run from the others, in words.")
-    reason: str = Field(description="Why the run failed; empty where it is not known.")
-
-
-class ReusedRecord(Record):
-    """Runs of a sweep that an earlier sweep measured with other options."""
-
-    runs: Count = Field(description="Number of runs.")
-    measured_with: str | None = Field(
-        description="Options of the earlier sweep, each parameter in backquotes; null where they are not known."
-    )
-    wanted: str = Field(description="Options of this sweep, in the same form.")
+    reason: Message = Field(description="Why the run failed; empty where it is not known.")
 
 
 class MovedRecord(Record):
@@ -177,7 +178,7 @@ class MeasuredDocument(Document):
         description="Runs with results of an earlier sweep, measured with other options, most common options first."
     )
     keys: tuple[str, ...] = Field(description="Keys of the runs.")
-    warnings: tuple[str, ...] = Field(
+    warnings: tuple[Message, ...] = Field(
         description="Reasons to trust the figures less, and what went wrong, a sentence each."
     )
     commands: SweepCommands = Field(description="Commands that continue from the sweeps.")

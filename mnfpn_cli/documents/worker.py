@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mnfpn_cli.documents.base import Count, Document, Pixels, Positive, Record, Seconds, Share, Word
+from mnfpn_cli.documents.base import Count, Document, Message, Pixels, Positive, Record, Seconds, Share, Word
 from mnfpn_cli.documents.bench import RunProfile, RunRecord
 from mnfpn_cli.documents.records import EnvironmentRecord, WarningRecord
 from mnfpn_cli.settings.input import DType
@@ -80,7 +80,7 @@ class RunResponse(WorkerDocument):
 
     command: Literal["worker response"] = Field("worker response", description="Names a response.")
     status: ResponseStatus = Field(description="Whether the run was measured, failed, or cannot run on this machine.")
-    reason: str | None = Field(
+    reason: Message | None = Field(
         description="Why the run was not measured, or why its layers were not timed; null where neither is so."
     )
     measured: Measured | None = Field(description="The measurement; null where there is none.")

@@ -46,7 +46,7 @@ FlatRow = dict[str, FlatValue]
 def runs_bytes(format_: str, document: RunsExportDocument, spell: Callable[[str], str]) -> bytes:
     """Return a file of runs in a format: ``json``, ``csv``, ``parquet`` or ``markdown``.
 
-    ``spell`` spells the parameters that a reason names; JSON has them as they are.
+    ``spell`` spells the parameters that a reason names, in Markdown alone: other files are data.
 
     Raises:
         MnfpnError: where the format needs a package that is not installed.
@@ -54,10 +54,12 @@ def runs_bytes(format_: str, document: RunsExportDocument, spell: Callable[[str]
     if format_ == "json":
         return to_json(document).encode()
     columns, rows = flattened(document.runs)
-    rows = [{**row, "reason": spell(str(row["reason"])) if row["reason"] else None} for row in rows]
     if format_ == "parquet":
         return _parquet(columns, rows)
-    return (_csv if format_ == "csv" else _markdown)(columns, rows).encode()
+    if format_ == "csv":
+        return _csv(columns, rows).encode()
+    read = [{**row, "reason": spell(str(row["reason"])) if row["reason"] else None} for row in rows]
+    return _markdown(columns, read).encode()
 
 
 def flattened(runs: Sequence[StoredRunRecord]) -> tuple[list[str], list[FlatRow]]:

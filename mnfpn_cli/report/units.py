@@ -17,6 +17,9 @@ CAPACITY = (
 )
 """The definition of the quantity that reports and recommendations compare runs by."""
 
+MUCH_LONGER = 8
+"""The factor between the ends of a range from which each has its own unit, so that the shorter keeps its digits."""
+
 
 def count(number: int) -> str:
     """Format a whole number with separators: ``4,293,888``."""
@@ -54,7 +57,9 @@ def duration(value: float) -> str:
 
 
 def seconds_range(low: float, high: float) -> str:
-    """Format a range of seconds in the unit of the longer one: ``733.1–741.9 ms``."""
+    """Format a range of seconds in the unit of the longer one, ``733.1–741.9 ms``, or each in its own."""
+    if high >= MUCH_LONGER * low > 0:  # the shorter one would lose its digits
+        return f"{seconds(low)} – {seconds(high)}"
     for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")):
         if high >= factor * 0.99995 or unit == "ns":
             break

@@ -74,7 +74,7 @@ class Run:
         return self.settings, self.size
 
     def __str__(self) -> str:
-        parameters = " ".join(f"`{name}` {value}" for name, value in network_parameters(self.settings))
+        parameters = ", ".join(f"{name} {value}" for name, value in network_parameters(self.settings))
         return f"{parameters or 'the default network'}, {self.size}, batch {self.execution.batch}, {self.execution}"
 
 
@@ -138,7 +138,9 @@ IN_COLUMNS = ("size", "batch", "runtime", "device", "train")
 
 def identities(runs: Sequence[Run]) -> list[dict[str, str]]:
     """Return the settings that identify each run: those that differ between runs, or else that are not defaults."""
-    columns = identifying_columns(runs, IN_COLUMNS)
+    # Runs on ``auto`` and on the device that it stood for look the same in the column of devices.
+    by_device = {run.execution.device for run in runs} > {ANY_DEVICE}
+    columns = identifying_columns(runs, [key for key in IN_COLUMNS if key != "device" or not by_device])
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

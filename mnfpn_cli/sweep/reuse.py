@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from mnfpn_cli.documents.sweep import ReusedRecord
+from mnfpn_cli.documents.sweep import MeasuringRecord, ReusedRecord
 from mnfpn_cli.store.rows import StoredRun, Sweep
 
 
@@ -18,12 +18,27 @@ def reused(sweep: Sweep, runs: Sequence[StoredRun], known: Mapping[int, Sweep]) 
     Returns:
         One record for each pair of options, the most common first.
     """
+    others = [run for run in runs if run.result and run.result.sweep != sweep.id]
+    return measured_otherwise(sweep.plan.measuring, others, known)
+
+
+def measured_otherwise(
+    measuring: MeasuringRecord, runs: Sequence[StoredRun], known: Mapping[int, Sweep]
+) -> list[ReusedRecord]:
+    """Count the runs that earlier sweeps measured with other options than these, by options; as `reused` returns them.
+
+    Args:
+        measuring: the options.
+        runs: the runs of earlier sweeps.
+        known: all sweeps of the store, by number.
+    """
     counts = Counter[tuple[str | None, str]]()
     for run in runs:
-        if run.measured and run.result and run.result.sweep != sweep.id:
-            layered = run.execution.has_layers and sweep.plan.measuring.by_layer
+        if run.measured and run.result:
+            layered = run.execution.has_layers and measuring.by_layer
             earlier = known.get(run.result.sweep)
-            measured_with, wanted = _options(earlier, layered) if earlier else None, _options(sweep, layered)
+            measured_with = _options(earlier.plan.measuring, layered) if earlier else None
+            wanted = _options(measuring, layered)
             if measured_with != wanted:
                 counts[measured_with, wanted] += 1
     return _records(counts)
@@ -55,8 +70,7 @@ def _records(counts: Counter[tuple[str | None, str]]) -> list[ReusedRecord]:
     ]
 
 
-def _options(sweep: Sweep, layered: bool) -> str:
-    """Return the options that a sweep measures with; ``by_layer`` only for runs that have layers to time."""
-    sampling = sweep.plan.measuring.sampling
-    options = [f"`{name.removesuffix('_s')}` {value:g}" for name, value in sampling if value is not None]
-    return " ".join([*options, *["`by_layer`"] * (layered and sweep.plan.measuring.by_layer)])
+def _options(measuring: MeasuringRecord, layered: bool) -> str:
+    """Return the options of a sweep; ``by_layer`` only for runs that have layers to time."""
+    options = [f"`{name.removesuffix('_s')}` {value:g}" for name, value in measuring.sampling if value is not None]
+    return " ".join([*options, *["`by_layer`"] * (layered and measuring.by_layer)])

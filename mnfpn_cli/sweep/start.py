@@ -28,6 +28,7 @@ from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import StoredResult, Sweep
 from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import REMEASURE_NONE, Remeasure, add_sweep, read_sweeps, runs_to_remeasure
+from mnfpn_cli.sweep.reuse import measured_otherwise
 
 STARTED_S = 5.0
 """The time of a run besides its timed passes: imports, operation counts, warm-up (benchmarks/README.md)."""
@@ -88,12 +89,14 @@ def expect(
     repeated = set(store.read(lambda connection: runs_to_remeasure(connection, keys, again))) if store else set()
     left = sum(key in repeated or key not in known or known[key].status == "pending" for key in keys)
     baselines = 1 + -(-left // measuring.baseline_every) if left else 0
+    others = [known[key] for key in keys if key in known and key not in repeated]
+    reused = measured_otherwise(measuring, others, {one.id: one for one in read_sweeps(store)} if store else {})
     durations = [_duration(run.result) for run in known.values() if run.result and run.measured]
     if durations:
-        return ExpectedRecord(runs=left, baselines=baselines, each_s=fmean(durations))
+        return ExpectedRecord(runs=left, baselines=baselines, each_s=fmean(durations), reused=tuple(reused))
     most = STARTED_S + sampling.max_time_s if sampling.max_time_s != float("inf") else None
     least = STARTED_S + sampling.min_time_s
-    return ExpectedRecord(runs=left, baselines=baselines, each_s=least, most_s=most)
+    return ExpectedRecord(runs=left, baselines=baselines, each_s=least, most_s=most, reused=tuple(reused))
 
 
 def _duration(result: StoredResult) -> float:

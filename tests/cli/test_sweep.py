@@ -224,6 +224,29 @@ def test_a_dry_run_says_how_many_runs_and_how_long(mnfpn: Mnfpn) -> None:
     assert not Path("runs.db").exists()
 
 
+def test_a_dry_run_warns_of_results_of_other_options(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the sweep itself would, which takes them as they are."""
+    quickly(monkeypatch)
+    arguments = ("sweep", "--size", "64", "--store", "runs.db")
+    assert mnfpn(*arguments, "--passes", "6").code == 0
+    warning = "1 result is of another sweep, measured with --passes 6, not with --passes 7"
+    dry = mnfpn(*arguments, "--passes", "7", "--dry-run")
+    assert warning in " ".join(dry.out.split())
+    (reused,) = json.loads(mnfpn(*arguments, "--passes", "7", "--dry-run", "--json").out)["expected"]["reused"]
+    assert reused == {"runs": 1, "measured_with": "`passes` 6", "wanted": "`passes` 7"}
+    assert "another sweep" not in mnfpn(*arguments, "--passes", "6", "--dry-run").out
+
+
+def test_many_failures_are_listed_by_the_command_that_is_printed(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the store, and runs as it is."""
+    quickly(monkeypatch, lambda _: failed("too large"))
+    sizes = ",".join(str(64 + 32 * k) for k in range(12))
+    document = json.loads(mnfpn("sweep", "--size", sizes, "--store", "runs.db", "--json").out)
+    program, *words = document["commands"]["list_failed"].split()
+    assert program == "mnfpn"
+    assert "12 runs in" in mnfpn(*words).out
+
+
 @pytest.mark.slow
 def test_a_sweep_that_is_killed_twice_ends_with_every_run_once(mnfpn: Mnfpn) -> None:
     """SIGKILL comes at any moment; what was stored is there, and resuming measures the rest, and no run twice."""

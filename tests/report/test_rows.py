@@ -46,7 +46,9 @@ def test_the_table_says_what_share_is_shown(mnfpn: Mnfpn) -> None:
     """Of layers, MACs and parameters."""
     lines = mnfpn("summary", *SIZE, "--sort", "macs", "--top", "1").out.splitlines()
     assert lines[2].split()[:2] == ["pyramid.smooth.p2", "Conv2d"]
-    assert any(line.startswith("1 of 160 layers: 66.8 % of the MACs, 13.7 % of the parameters.") for line in lines)
+    assert any(
+        line.startswith("1 of 160 single layers: 66.8 % of the MACs, 13.7 % of the parameters.") for line in lines
+    )
     assert "Activations" in mnfpn("summary", *SIZE, "--sort", "activations", "--top", "1").out
 
 

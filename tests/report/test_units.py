@@ -2,7 +2,7 @@
 
 import pytest
 
-from mnfpn_cli.report.units import count, per_cent, scaled, seconds, sides, size_in_bytes
+from mnfpn_cli.report.units import count, per_cent, scaled, seconds, seconds_range, sides, size_in_bytes
 
 
 def test_counts_have_separators() -> None:
@@ -62,3 +62,16 @@ def test_a_part_of_zero_is_left_out() -> None:
 def test_sides_show_what_is_not_whole() -> None:
     """A half stays."""
     assert sides(75.0, 112.5) == "75×112.5"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (0.7331, 0.7419, "733.1–741.9 ms"),
+        (0.06289, 1.586, "62.89 ms – 1.586 s"),
+        (0.5, 1.2, "0.500–1.200 s"),
+    ],
+)
+def test_no_end_of_a_range_loses_its_digits(low: float, high: float, text: str) -> None:
+    """The ends share a unit unless they are far apart."""
+    assert seconds_range(low, high) == text

@@ -9,7 +9,7 @@ from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.planned import Budget, capacity_share, plan_runs, plan_space, planned_run
-from mnfpn_cli.space.runs import Execution, Run
+from mnfpn_cli.space.runs import Execution, Run, identities
 from tests.space.spaces import space_of
 from tests.strategies import settings_and_size
 
@@ -107,3 +107,14 @@ def test_the_capacity_share_is_the_geometric_mean_of_the_ratios() -> None:
     )
     assert capacity_share(half.figures.capacity, full.figures.capacity.product) == 0.5**0.25
     assert capacity_share(full.figures.capacity, full.figures.capacity.product) == 1.0
+
+
+def test_runs_on_any_device_are_told_from_those_on_the_device_that_it_stands_for() -> None:
+    """Their column of devices is the same. Runs on devices that were named have no more than that column."""
+    settings, size = NetworkSettings(), Size(64, 64)
+
+    def identity(*devices: str) -> list[dict[str, str]]:
+        return identities([Run(settings.at(size), size, Execution("eager", device)) for device in devices])
+
+    assert identity("auto", "cpu") == [{"device": "auto"}, {"device": "cpu"}]
+    assert identity("cpu", "cuda") == identity("auto", "auto") == [{"": "the default network"}] * 2

@@ -69,7 +69,7 @@ def frontier_picture(report: ReportDocument, format_: str) -> bytes:
         MnfpnError: where no run is measured; plotly, kaleido or a browser is missing; or the browser fails.
     """
     if not report.frontier:
-        raise MnfpnError(Problem("`format`", "there is nothing to plot: no run of the store is measured"))
+        raise MnfpnError(Problem("`output`", "there is nothing to plot: no run of the store is measured"))
     plot = frontier_figure(report)
     plot.update_layout(paper_bgcolor="white", plot_bgcolor="white", title={"text": "Latency against MACs", "x": 0.02})
     plot.update_layout(margin={"l": 72, "r": 24, "t": 88, "b": 64})

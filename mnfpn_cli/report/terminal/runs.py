@@ -124,7 +124,7 @@ def _table_of_runs(
         for columns in ((together if settings else {}), apart)
     ]
     if fold:
-        folded = {"Network": [Phrases(row) for row in _rows(phrases)]} if phrases else {}
+        folded = {"Run": [Phrases(row) for row in _rows(phrases)]} if phrases else {}
         forms.append(_table(title, [_cells(first), folded, _cells(figures)], section))
     if settings:
         forms[0].columns[len(first)].no_wrap = True

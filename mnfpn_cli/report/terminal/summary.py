@@ -204,7 +204,7 @@ def _selection_notes(document: SummaryDocument, rows: Sequence[LayerRecord], sel
     if selection.is_flat:
         leaves = [row for row in rows if row.leaf]
         macs, parameters = sum(row.macs for row in leaves), sum(row.parameters for row in leaves if row.registered)
-        text = f"{len(leaves)} of {whole.leaves} layers: {per_cent(macs, whole.macs) or 0} % of the MACs"
+        text = f"{len(leaves)} of {whole.leaves} single layers: {per_cent(macs, whole.macs) or 0} % of the MACs"
         return [note(f"{text}, {per_cent(parameters, whole.parameters) or 0} % of the parameters.", "dim")]
     if selection.depth is not None and selection.depth < whole.depth:
         return [note(f"Depth {selection.depth} of {whole.depth}: `depth` {whole.depth} shows every layer.", "dim")]

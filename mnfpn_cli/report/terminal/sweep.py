@@ -35,7 +35,7 @@ def space_report(document: PlannedDocument) -> Report:
     report: Report = [_counts(document), *reasons_report(document.invalid)]
     if document.frontier:
         report += [*planned_frontier_report(document.frontier), note(CAPACITY, "dim")]
-    return report
+    return [*report, *map(warning, reused_lines(document.expected.reused if document.expected else ()))]
 
 
 def _counts(document: PlannedDocument) -> Table:
@@ -104,7 +104,11 @@ def planned_frontier_report(frontier: Sequence[PlannedFrontierRun]) -> Report:
         ">Capacity": [percent(one.capacity_share) for one in listed],
     }
     names = RunNames(columns_of([one.identity for one in listed]))
-    return runs_report(f"Frontier: the most capacity for the MACs{of}", names, figures, fold=True)
+    more = f"{count(len(frontier))} runs have these networks: they differ in runtime, device or threads as well."
+    return [
+        *runs_report(f"Frontier: the most capacity for the MACs{of}", names, figures, fold=True),
+        *([note(more, "dim")] if len(frontier) > len(networks) else []),
+    ]
 
 
 def _spread(items: Sequence[PlannedFrontierRun], most: int) -> Sequence[PlannedFrontierRun]:
