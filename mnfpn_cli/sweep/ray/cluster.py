@@ -27,8 +27,8 @@ ANSWER_S = 15.0
 
 ADDRESS = re.compile(r"(ray://)?(\[[0-9A-Fa-f:.]+\]|[^\s/:@\[\]?#]+):([0-9]{1,5})")
 PROBE = (
-    "import sys; from mnfpn_cli.sweep.ray.cluster import connect; "
-    "error = connect(sys.argv[1]); print(error); sys.exit(bool(error))"
+    "import sys; from mnfpn_cli.sweep.ray.cluster import connect_ray; "
+    "error = connect_ray(sys.argv[1]); print(error); sys.exit(bool(error))"
 )
 HINT = (
     "; does the cluster run (`ray status` on one of its nodes)? From other machines it is ray://host:10001, "
