@@ -138,7 +138,7 @@ def _warnings(a: BenchDocument, b: BenchDocument, runs: RunPairs, paths: tuple[P
     yield WarningRecord(
         kind="not_interleaved",
         cause="the two files were not timed in turn: the interval leaves out what the machine did at either time",
-        helps="mnfpn compare of the two networks themselves, which times them in turn: A B B A",
+        helps="mnfpn compare with `a` and `b`, which times the two in turn: A B B A",
     )
     yield from _environment_warnings(a.environment, b.environment)
     yield from _condition_warnings(runs)

@@ -116,8 +116,8 @@ def test_a_document_names_the_parameter_of_a_gate_and_the_prompt_its_option(of_f
 def test_a_warning_of_a_document_names_parameters_and_its_table_options(of_files: Compare) -> None:
     """In the sentence on what helps."""
     (warning, *_) = json.loads(of_files(1.1, "--json").out)["warnings"]
-    assert warning["helps"] == "mnfpn compare `a` … `b` …, which times them A B B A"
-    assert "What helps: mnfpn compare --a … --b …, which times them A B B A." in of_files(1.1).out
+    assert warning["helps"] == "mnfpn compare with `a` and `b`, which times the two in turn: A B B A"
+    assert "What helps: mnfpn compare with --a and --b, which times the two in turn: A B B A." in of_files(1.1).out
 
 
 def test_a_gate_between_machines_is_refused(of_files: Compare) -> None:

@@ -43,7 +43,7 @@ def test_nothing_measured_is_no_picture(mnfpn: Mnfpn, tmp_path: Path) -> None:
     done = mnfpn("report", "--store", str(path), "--output", str(tmp_path / "plot.svg"))
     assert (done.code, done.err) == (
         1,
-        "error: --format: there is nothing to plot: no run of the store is measured\n",
+        "error: --output: there is nothing to plot: no run of the store is measured\n",
     )
 
 
