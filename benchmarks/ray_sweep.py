@@ -150,7 +150,7 @@ def main() -> None:
     """Plan, then measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--passes", type=int, default=20_000, help="to plan in each round")
+    parser.add_argument("--runs", type=int, default=20_000, help="to plan in each round")
     options = parser.parse_args()
     with two_nodes() as address:
         planning(address, options.runs, options.rounds)

@@ -46,7 +46,7 @@ def _space(*axes: tuple[str, Sequence[object]], more: Axis | None = None) -> Spa
 def main() -> None:
     """Time each space, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--passes", type=int, default=100_000)
+    parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
