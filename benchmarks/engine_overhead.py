@@ -10,7 +10,7 @@ from collections.abc import Callable
 from statistics import median
 
 from mnfpn_cli.bench.prepare import ExplainingTimer
-from mnfpn_cli.devices.clocks import HostTimer
+from mnfpn_cli.devices.timers import HostTimer
 from mnfpn_cli.measure.engine import BenchRule, TimedRun, take_samples
 from mnfpn_cli.settings.measuring import Sampling
 

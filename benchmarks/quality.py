@@ -18,7 +18,7 @@ from statistics import median
 import torch
 from scipy.stats import mannwhitneyu
 
-from mnfpn_cli.devices.clocks import HostTimer
+from mnfpn_cli.devices.timers import HostTimer
 from mnfpn_cli.measure.engine import RatioRule, TimedRun, take_samples, warm_up
 from mnfpn_cli.measure.statistics import paired_ratio
 from mnfpn_cli.network.network import build_network

@@ -13,7 +13,7 @@ from mnfpn_cli.bench.group import Group, GroupResult, time_group
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.profile import profile_group
 from mnfpn_cli.bench.results import Benchmark, BenchRun, NoProfile, NotRun, ProfiledRun, RunKey, SizeCost
-from mnfpn_cli.bench.warnings import run_warnings
+from mnfpn_cli.bench.run_warnings import run_warnings
 from mnfpn_cli.bench.workload import BenchWorkload, model_bytes
 from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.documents.records import WarningRecord, WeightsRecord

@@ -9,7 +9,7 @@ from mnfpn_cli.bench.bench import conditions
 from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair
 from mnfpn_cli.bench.group import Group, eager_outputs
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare_run
-from mnfpn_cli.bench.warnings import watch
+from mnfpn_cli.bench.watch import watch
 from mnfpn_cli.bench.workload import BenchWorkload, model_bytes
 from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord

@@ -10,10 +10,10 @@ from torch import nn
 from mnfpn_cli.bench.outputs import NamedTensors
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare_run, run_eager_float32
 from mnfpn_cli.bench.results import BenchRun, MeasuredRun, NotRun, RunKey
-from mnfpn_cli.bench.warnings import Watch, watch
+from mnfpn_cli.bench.watch import Watch, watch
 from mnfpn_cli.bench.workload import BenchWorkload
 from mnfpn_cli.devices.choose import device_of
-from mnfpn_cli.devices.clocks import ColdTimer, Timer
+from mnfpn_cli.devices.timers import ColdTimer, Timer
 from mnfpn_cli.documents.records import Ended, WarningRecord
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.origin import Inputs

@@ -10,8 +10,8 @@ import torch
 
 from mnfpn_cli.bench.outputs import NamedTensors, OutputComparison, check_outputs, named_outputs, weights_not_finite
 from mnfpn_cli.bench.results import FirstPass
-from mnfpn_cli.devices.clocks import Timer, Timing
 from mnfpn_cli.devices.cuda import without_tf32
+from mnfpn_cli.devices.timers import Timer, Timing
 from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.external.guard import own_traceback

@@ -69,7 +69,7 @@ def list_(
     from mnfpn_cli.report.terminal.runs import list_report
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import read_sweeps
-    from mnfpn_cli.sweep.documents import list_document
+    from mnfpn_cli.sweep.run_records import list_document
 
     most = limit or (ON_SCREEN if sys.stdout.isatty() and output.output is None else IN_PIPE)
     in_document = limit if "json" in (output.form, output.file_form) else most
@@ -100,7 +100,7 @@ def show(
     from mnfpn_cli.store.read import read_run
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import read_baselines
-    from mnfpn_cli.sweep.documents import show_document
+    from mnfpn_cli.sweep.run_records import show_document
 
     with open_store(store) as opened:
         document = show_document(*read_run(opened, key.lower()), read_baselines(opened), measuring)
@@ -138,7 +138,7 @@ def prune(
     from mnfpn_cli.store.claims import Claims
     from mnfpn_cli.store.read import full_key
     from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.sweep.documents import prune_document
+    from mnfpn_cli.sweep.run_records import prune_document
 
     statuses: list[RunStatus] = [*(["failed"] * failed), *(["pending"] * pending)]  # type: ignore[list-item]
     if not (statuses or superseded or keys):
@@ -246,7 +246,7 @@ def export(
     from mnfpn_cli.cli.words import as_options
     from mnfpn_cli.report.run_files import runs_bytes
     from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.sweep.documents import runs_export_document
+    from mnfpn_cli.sweep.run_records import runs_export_document
 
     form = _form(format, output, json=json)
     with open_store(store) as opened:
@@ -280,7 +280,7 @@ def _rows(store: "Store", status: str | None, sweep: int | None) -> "tuple[list[
     """
     from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
-    from mnfpn_cli.sweep.documents import newest_first
+    from mnfpn_cli.sweep.run_records import newest_first
 
     known = [one.id for one in read_sweeps(store)] if sweep is not None else []
     if sweep is not None and sweep not in known:

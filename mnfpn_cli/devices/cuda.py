@@ -13,9 +13,9 @@ from typing import ClassVar
 
 import torch
 
-from mnfpn_cli.devices.clocks import EventMarks, EventTimer, Marks, Timer
 from mnfpn_cli.devices.device import UNKNOWN_CACHE, Device
 from mnfpn_cli.devices.nvml import GpuReader, gpu_reader
+from mnfpn_cli.devices.timers import EventMarks, EventTimer, Marks, Timer
 
 MOST_CLOCK_HZ = 3e9
 """Higher than the clock of any GPU, so that a wait counted in cycles is at least as long as asked for."""

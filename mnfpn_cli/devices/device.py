@@ -7,8 +7,8 @@ from typing import ClassVar
 import psutil
 import torch
 
-from mnfpn_cli.devices.clocks import HostMarks, HostTimer, Marks, Timer
 from mnfpn_cli.devices.nvml import GpuReader, NoGpuReader
+from mnfpn_cli.devices.timers import HostMarks, HostTimer, Marks, Timer
 
 UNKNOWN_CACHE = 64 * 2**20
 """Assumed size in bytes of caches whose size is unknown: larger than most."""

@@ -8,7 +8,7 @@ from functools import partial
 from statistics import median
 from typing import ClassVar
 
-from mnfpn_cli.devices.clocks import Timer
+from mnfpn_cli.devices.timers import Timer
 from mnfpn_cli.documents.records import Ended
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.statistics import Latency, paired_ratio, relative_half_width

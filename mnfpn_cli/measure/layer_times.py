@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from mnfpn_cli.devices.clocks import Marks
+from mnfpn_cli.devices.timers import Marks
 from mnfpn_cli.plan.roofline import LayerId, LayerWork, network_part
 
 REST = "rest"

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 
 from mnfpn_cli.devices.choose import device_of
-from mnfpn_cli.devices.clocks import Timer
 from mnfpn_cli.devices.cuda import products_as_convolutions
+from mnfpn_cli.devices.timers import Timer
 from mnfpn_cli.plan.roofline import Peaks
 from mnfpn_cli.settings.input import ITEM_BYTES, DType
 

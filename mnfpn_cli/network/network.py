@@ -149,7 +149,7 @@ def lateral(plan: LevelPlan) -> nn.Module:
 
 
 def extra_level(plan: ExtraPlan) -> nn.Module:
-    """Build the layer that makes an extra level of the level before: (n, c, h, w) to (n, channels, h/2, w/2)."""
+    """Build the layer that computes an extra level from the map before it: (n, c, h, w) to (n, channels, h/2, w/2)."""
     return pyramid_conv(plan.layer) if plan.layer else nn.MaxPool2d(kernel_size=1, stride=2)
 
 
@@ -267,8 +267,9 @@ def initialise(network: Network, generator: torch.Generator) -> None:
     """Initialise every layer so that activations keep their scale in eval mode.
 
     * Backbone: normal, by fan-in (He et al. 2015, "Delving Deep into Rectifiers", section 2.2). torchvision's
-      MobileNetV2 uses fan-out, which counts the channels of a depthwise layer as if they were summed. Untrained and in
-      eval mode, its p5 is then near 1e-9 and deeper maps are denormal, which slows a CPU as no trained network does.
+      MobileNetV2 uses fan-out, which counts the channels of a depthwise layer as if they were summed. In eval
+      mode without training, p5 is then near 1e-9 and deeper maps are denormal, which slows a CPU; no trained network
+      does.
     * Pyramid: uniform, by fan-in with a = 1, biases zero, as in the FPN of Detectron and torchvision.
     * Dense layers: normal with standard deviation 0.01, biases zero, as in torchvision's MobileNetV2.
     """

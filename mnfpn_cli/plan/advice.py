@@ -15,7 +15,7 @@ from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.settings.sources import Source
 
 LEAST_LAYER_SHARE = 0.01
-"""The least share of the total time at which the MACs per second of a layer are trusted."""
+"""The rate of a layer is trusted if the layer takes at least this share of the total time."""
 
 
 class TimeModel:
@@ -27,10 +27,10 @@ class TimeModel:
     * Compute: the MACs of the layer at the highest MACs per second that any layer of this network reached.
     * Memory: the rest, which is proportional to the bytes that the layer reads and writes.
 
-    So the time of a layer near the highest rate scales with its MACs, and that of a layer far below it with its bytes,
-    as in a roofline. But all rates are measured, in the runtime of the run. The memory time of a new layer is its bytes
-    times the mean seconds per byte of the layers with the same operation. The time that a container takes outside its
-    layers scales with the bytes of its part.
+    So the time of a layer near the highest rate scales with its MACs, and that of a layer far below that rate with its
+    bytes, as in a roofline. Unlike there, all rates are measured in the runtime of the run. The memory time of a new
+    layer is its bytes times the mean seconds per byte of the layers with the same operation. The time that a container
+    takes outside its layers scales with the bytes of its part.
 
     Args:
         works: the layers of the original network.
@@ -158,8 +158,8 @@ def best_advice(
 ) -> Advice | None:
     """Choose the change that helps the slowest part, or else the next slowest; None where no change helps.
 
-    Of the changes that make the part clearly faster, choose the one that saves the most time per layer that it changes,
-    as it leaves most of the network as the user set it. `TimeModel` estimates the time that a change saves.
+    Of the changes that make the part clearly faster, choose the one that saves the most time per layer that it changes:
+    it keeps most of the network as the user set it. `TimeModel` estimates the time that a change saves.
 
     Args:
         settings: of the network.

@@ -36,8 +36,8 @@ class Cost:
         norm_elements: elements that batch norm normalises.
         resized_elements: elements of resized maps.
         added_elements: elements of sums of two maps.
-        pooled_elements: elements of the maps that are averaged.
-        counters: batch norm's counters of batches, one a norm; they are whole numbers in every dtype.
+        pooled_elements: elements that average pooling reads; max-pooling is not counted.
+        counters: batch norm's counters of batches, one for each norm layer: int64 in every dtype.
     """
 
     parameters: int = 0
@@ -155,7 +155,7 @@ def memory_needed(plan: NetworkPlan, input: NetworkInput, dtype: DType) -> int:
 
 
 def activation_bytes(plan: NetworkPlan, input: NetworkInput, dtype: DType) -> int:
-    """Return the bytes of input and feature maps that are alive together at the peak, for the whole batch."""
+    """Return the peak bytes of the input, maps and temporary tensors alive together, for the whole batch."""
     return input.batch * walked_activation_bytes(walk(plan, input.size), dtype)
 
 
@@ -175,7 +175,7 @@ class _Alive(NamedTuple):
 # In a sweep, many pyramids share one backbone.
 @lru_cache(maxsize=256)
 def _after_backbone(plan: BackbonePlan, size: Size, tapped: frozenset[int], dtype: DType) -> _Alive:
-    """Return the bytes that are alive after the backbone ran on one image, which the caller still holds."""
+    """Return the bytes that are alive after the backbone ran on one image. The image counts: the caller holds it."""
     image = plan.stem.in_channels * size.cells * ITEM_BYTES[dtype]
     return _after(_Alive(image, image), backbone_steps(plan, size, tapped), dtype)
 

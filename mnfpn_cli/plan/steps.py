@@ -1,8 +1,8 @@
 """The steps of a network on one image: what runs, in order, and the elements that each step makes and frees.
 
 Shapes, cost, memory, work and the diagram are all computed from one walk over these steps. A step ``makes`` the
-elements of its output. After it, the step ``frees`` the elements of the maps that nothing refers to any more, as in
-eager execution. The input of a module is alive until its call ends, because the caller holds it. ``path`` is the
+elements of its output. After it, the step ``frees`` the elements of the maps that no later step reads, as eager
+execution does. The input of a module is alive until its call ends, because the caller holds it. ``path`` is the
 attribute path of the step's module in the network.
 """
 
@@ -31,7 +31,7 @@ class ConvStep(NamedTuple):
 
 
 class LinearStep(NamedTuple):
-    """A dense layer. ``joined``: the elements of its input where that is a concatenation made for it, else 0."""
+    """A dense layer. ``joined``: elements of the concatenation that is made as its input; 0 where there is none."""
 
     path: str
     linear: LinearPlan
@@ -131,7 +131,7 @@ class Walk(NamedTuple):
         return self.backbone + self.pyramid + self.head
 
 
-# All quantities of a network are computed in a row, and a sweep has many networks: a few entries suffice.
+# Everything about one network is computed before the next network begins: a few entries suffice.
 @lru_cache(maxsize=4)
 def walk(plan: NetworkPlan, size: Size) -> Walk:
     """Return the steps of a network on an image of ``size``. The result is cached, as each quantity needs it."""

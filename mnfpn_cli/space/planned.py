@@ -23,13 +23,13 @@ from mnfpn_cli.text import ReportProgress
 
 
 class Capacity(NamedTuple):
-    """The size of the maps that a network outputs. It does not measure accuracy: it ignores depth and kernel sizes.
+    """The size of the maps that a network outputs. It does not estimate accuracy.
 
     Attributes:
         backbone_channels: the sum of the channels of the maps that the pyramid or the head is built on.
         channels: channels of each level; without a pyramid, of the map that the head takes.
         levels: the number of levels; 1 without a pyramid.
-        cells: positions (height × width) of the finest of these maps.
+        cells: positions (height × width) of the finest level; without a pyramid, of the map that the head takes.
     """
 
     backbone_channels: int
@@ -78,7 +78,10 @@ NUMBER = r"[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE][+-]?[0-9]{1,3})?"
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The limits on a run; None means no limit. ``latency_s`` applies only to measured runs: a plan has no latency."""
+    """The limits on a run; None means no limit.
+
+    ``levels`` is the least number, the others are the most. ``latency_s`` applies only to measured runs.
+    """
 
     macs: int | None = None
     parameters: int | None = None
@@ -105,7 +108,7 @@ def parse_count(where: str, text: str) -> int:
     Raises:
         UsageError: where it is not a number of 1 or more.
     """
-    return round(_quantity(where, text, DECIMAL, "a number of 1 or more, as 5G, 5e9 or 400000", least=1.0))
+    return round(_quantity(where, text, DECIMAL, "a number of 1 or more, as 5G, 5e9 or 4000000", least=1.0))
 
 
 def parse_bytes(where: str, text: str) -> int:
@@ -173,7 +176,7 @@ def plan_space(space: Space, budget: Budget, progress: ReportProgress = lambda _
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Pause the garbage collector: planned runs have no cycles, and it takes a tenth of the time to scan them."""
+    """Pause the garbage collector: planned runs have no cycles, and scanning them takes a tenth of the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

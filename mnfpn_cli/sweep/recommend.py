@@ -9,7 +9,7 @@ from mnfpn_cli.space.frontier import TimingGroup, measured_frontier, timing_grou
 from mnfpn_cli.space.planned import Budget, capacity_share
 from mnfpn_cli.space.runs import Run, identities, name_of
 from mnfpn_cli.store.rows import StoredRun
-from mnfpn_cli.sweep.documents import executed_run
+from mnfpn_cli.sweep.run_records import executed_run
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Make the documents of `mnfpn report`: the runs of a store with their frontiers, and what a page shows besides."""
+"""Make the documents of `mnfpn report`: the tables, and the page with its additional data."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from mnfpn_cli.space.frontier import largest_product, measured_frontier
 from mnfpn_cli.space.planned import capacity_share
 from mnfpn_cli.space.runs import differing_values, name_of
 from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
-from mnfpn_cli.sweep.documents import Command, run_records
 from mnfpn_cli.sweep.drift import moved_baselines
+from mnfpn_cli.sweep.run_records import Command, run_records
 
 
 def report_document(
@@ -20,7 +20,7 @@ def report_document(
 
     Args:
         runs: the runs.
-        baselines: the baseline runs of the store, of which those of the runs' own sweeps count.
+        baselines: all baseline runs of the store; only those of the sweeps that measured a run of ``runs`` are used.
         command: returns the command line that measures a run.
         output: the file that is written in place of the tables.
     """

@@ -10,10 +10,10 @@ from mnfpn_cli.bench import bench, group, prepare
 from mnfpn_cli.bench.bench import benchmark
 from mnfpn_cli.bench.results import Benchmark
 from mnfpn_cli.bench.workload import PlannedWorkload
-from mnfpn_cli.devices.clocks import Timing
 from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.devices.cuda import driver_version
 from mnfpn_cli.devices.machine import reading_cpu_name
+from mnfpn_cli.devices.timers import Timing
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure import environment, memory

@@ -11,8 +11,8 @@ from mnfpn_cli.bench.compare import CompareCase, Side, compare_networks
 from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.bench.prepare import Ready, prepare_run
 from mnfpn_cli.bench.workload import PlannedWorkload
-from mnfpn_cli.devices.clocks import HostTimer
 from mnfpn_cli.devices.cpu import Cpu
+from mnfpn_cli.devices.timers import HostTimer
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.engine import RatioRule, TimedRun

@@ -8,8 +8,8 @@ from mnfpn_cli.bench import profile
 from mnfpn_cli.bench.bench import benchmark
 from mnfpn_cli.bench.results import Benchmark
 from mnfpn_cli.bench.workload import PlannedWorkload, load_observed
-from mnfpn_cli.devices.clocks import Timing
 from mnfpn_cli.devices.cpu import Cpu
+from mnfpn_cli.devices.timers import Timing
 from mnfpn_cli.external.origin import External, FromSettings
 from mnfpn_cli.external.target import parse_target
 from mnfpn_cli.plan.advice import Advice

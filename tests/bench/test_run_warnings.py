@@ -5,7 +5,7 @@ import random
 import pytest
 
 from mnfpn_cli.bench.results import MeasuredRun
-from mnfpn_cli.bench.warnings import run_warnings
+from mnfpn_cli.bench.run_warnings import run_warnings
 from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.measure.engine import WarmUp
 from mnfpn_cli.measure.statistics import Latency

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from mnfpn_cli.bench import warnings as watching
-from mnfpn_cli.bench.warnings import Watch, watch
+from mnfpn_cli.bench import watch as watching
+from mnfpn_cli.bench.watch import Watch, watch
 from mnfpn_cli.devices.nvml import GpuState
 
 

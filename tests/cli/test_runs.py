@@ -101,7 +101,7 @@ def test_a_terminal_gets_no_more_than_it_can_show(store: str) -> None:
         swept(opened, 70)
     code, screen = in_terminal("runs", "list", "--store", store, columns=80)
     assert code == 0
-    assert "20 more: --limit 70, or --json" in screen
+    assert "20 more: see them with --limit 70 or --json" in screen
     plain = re.sub(r"\x1b\[[0-9;]*m", "", screen)
     assert max(len(line.rstrip()) for line in plain.splitlines() if ".db" not in line) <= 80
 
@@ -124,7 +124,7 @@ def test_show_tells_everything_of_a_run(mnfpn: Mnfpn, store: str, keys: list[str
         "width_mult  0.25",
         "input    1×3×64×64",
         "2026-01-01 00:00:09      1  here    done    11.00 ms   18 %       7",
-        "corrected for the machine's drift  5.500 ms: the baseline took 2.00 × its first time",
+        "corrected for the machine's drift  5.500 ms: the baseline run took 2.00 × its first time",
         "warning: passes became slower. What helps: wait.",
         "Again: mnfpn bench --width-mult 0.25 --size 64x64 --device cpu",
     ):

@@ -80,7 +80,7 @@ BAD: list[tuple[list[str], str]] = [
     (["--measure", "none", "--space", "none.json"], "none.json: no such file"),
     (
         ["--measure", "none", "--max-macs", "many"],
-        "--max-macs: must be a number of 1 or more, as 5G, 5e9 or 400000, got 'many'",
+        "--max-macs: must be a number of 1 or more, as 5G, 5e9 or 4000000, got 'many'",
     ),
     (["--store", "x.db", "--max-latency", "1ns"], "--max-latency: must be a duration above 0 in s, ms, us or µs, as 3"),
     (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mnfpn_cli.devices.clocks import ColdTimer, EventTimer, HostTimer, Timing
+from mnfpn_cli.devices.timers import ColdTimer, EventTimer, HostTimer, Timing
 from tests.measure.clocks import FakeClock, FakeDevice, passes
 
 

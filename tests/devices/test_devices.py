@@ -8,7 +8,7 @@ import torch
 
 from mnfpn_cli.devices import choose, cpu
 from mnfpn_cli.devices.choose import choose_devices, device_of, find_devices
-from mnfpn_cli.devices.clocks import EventTimer, HostTimer
+from mnfpn_cli.devices.timers import EventTimer, HostTimer
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.memory import PeakMemory
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from mnfpn_cli.devices.clocks import Timing
+from mnfpn_cli.devices.timers import Timing
 from mnfpn_cli.measure.engine import TimedRun
 
 

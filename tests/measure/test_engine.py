@@ -6,7 +6,7 @@ from itertools import chain, repeat
 
 import pytest
 
-from mnfpn_cli.devices.clocks import EventTimer, HostTimer
+from mnfpn_cli.devices.timers import EventTimer, HostTimer
 from mnfpn_cli.documents.records import Ended
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.engine import (

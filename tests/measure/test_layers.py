@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mnfpn_cli.devices.choose import device_of
-from mnfpn_cli.devices.clocks import EventMarks, HostMarks, Marks
+from mnfpn_cli.devices.timers import EventMarks, HostMarks, Marks
 from mnfpn_cli.measure.layer_times import LayerTimes, time_layers
 from mnfpn_cli.network.network import Network, build_meta, build_network
 from mnfpn_cli.plan.network import plan_network

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from mnfpn_cli.devices.clocks import Timer, Timing
 from mnfpn_cli.devices.cpu import Cpu
+from mnfpn_cli.devices.timers import Timer, Timing
 from mnfpn_cli.measure import peaks
 from mnfpn_cli.measure.peaks import measure_peaks
 from mnfpn_cli.settings.input import DType

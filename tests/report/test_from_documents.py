@@ -90,7 +90,9 @@ def test_a_measured_sweep(mnfpn: Mnfpn, store: str) -> None:
 def test_listed_runs(mnfpn: Mnfpn, store: str) -> None:
     """All of them, those within a limit, and those of a status; also where there is none."""
     assert f"{len(ENDED)} runs in '{store}'" in check_follows(mnfpn, ("runs", "list", "--store", store))
-    assert "7 more: --limit 9, or --json" in check_follows(mnfpn, ("runs", "list", "--store", store, "--limit", "2"))
+    assert "7 more: see them with --limit 9 or --json" in check_follows(
+        mnfpn, ("runs", "list", "--store", store, "--limit", "2")
+    )
     assert "two / lines" in check_follows(mnfpn, ("runs", "list", "--store", store, "--status", "failed"))
     none = check_follows(mnfpn, ("runs", "list", "--store", store, "--status", "pending"))
     assert f"No such runs in '{store}'." in none

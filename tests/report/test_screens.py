@@ -40,9 +40,9 @@ from mnfpn_cli.space.runs import Execution
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
-from mnfpn_cli.sweep.documents import list_document, newest_first, show_document
 from mnfpn_cli.sweep.recommend import recommend, recommend_document
 from mnfpn_cli.sweep.report import report_document
+from mnfpn_cli.sweep.run_records import list_document, newest_first, show_document
 from mnfpn_cli.sweep.start import Chosen, space_document
 from mnfpn_cli.sweep.state import Swept, swept_document
 from tests.bench.made import benchmark, key, missing, timed

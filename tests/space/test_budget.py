@@ -48,7 +48,7 @@ def test_durations_have_a_unit(text: str, seconds: float) -> None:
 )
 def test_an_invalid_quantity_is_refused(text: str) -> None:
     """With the option, the rule and the value."""
-    with pytest.raises(UsageError, match=r"^max_macs: must be a number of 1 or more, as 5G, 5e9 or 400000, got"):
+    with pytest.raises(UsageError, match=r"^max_macs: must be a number of 1 or more, as 5G, 5e9 or 4000000, got"):
         parse_count("`max_macs`", text)
 
 

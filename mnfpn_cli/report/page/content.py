@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from mnfpn_cli.documents.sweep import MovedRecord, SweepRecord
 
 FEW = 8
-"""Values of a setting that are listed."""
+"""The most values of a setting that are listed."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepContent:
-    """A sweep: its number, when it started, the runs of its space that were left out, as ``3 invalid``, its command."""
+    """A sweep: its number, its start, how many runs were left out and why, as ``3 invalid``, and its command."""
 
     id: int
     started: str
@@ -46,7 +46,7 @@ class Content:
     Attributes:
         runs: the number of runs.
         statuses: the number of runs of each status, those of 0 left out.
-        frontier: the number of runs on a frontier.
+        frontier: the number of runs on any frontier.
         layers_timed: whether any run has its layers timed.
         sweeps: the sweeps of the runs.
         axes: a list of the values of each setting in which the runs differ.
@@ -96,7 +96,7 @@ def moment(time: str) -> str:
 
 
 def _list(values: Sequence[str]) -> str:
-    """Return the first `FEW` of different values, in order."""
+    """Return the values in order, at most `FEW` of them, then how many more there are."""
     different = sorted(values, key=_sort_key)
     more = len(different) - FEW
     return ", ".join(different[:FEW]) + (f" and {count(more)} more" if more > 0 else "")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.terminal.bench import half_width
-from mnfpn_cli.report.terminal.runs import RunNames, columns_of, numbers_of, runs_report
+from mnfpn_cli.report.terminal.run_tables import RunNames, columns_of, numbers_of, runs_report
 from mnfpn_cli.report.terminal.sweep import moved_lines
 from mnfpn_cli.report.terminal.tables import Line, Report, note, warning
 from mnfpn_cli.report.units import CAPACITY, count, counted, scaled, seconds, size_in_bytes

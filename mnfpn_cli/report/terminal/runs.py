@@ -1,20 +1,14 @@
-"""`mnfpn runs` as tables: the runs of a store, a run in full, and what was removed or merged.
-
-Other tables of runs share `runs_report`: of frontiers, and of recommendations.
-"""
+"""`mnfpn runs` as tables: the runs of a store, a run in full, and what was removed or merged."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.base import KEY_DIGITS
 from mnfpn_cli.report.terminal.bench import environment_table, half_width
+from mnfpn_cli.report.terminal.run_tables import RunNames, columns_of, runs_report
 from mnfpn_cli.report.terminal.tables import (
-    Forms,
-    Phrases,
     Report,
     command,
     note,
@@ -26,6 +20,8 @@ from mnfpn_cli.report.units import count, counted, scaled, seconds, seconds_rang
 from mnfpn_cli.settings.overrides import non_defaults
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from mnfpn_cli.documents.bench import RunRecord
     from mnfpn_cli.documents.records import PlannedCost, PlannedRun
     from mnfpn_cli.documents.runs import (
@@ -38,129 +34,8 @@ if TYPE_CHECKING:
         StoredRunRecord,
     )
     from mnfpn_cli.documents.sweep import SweepRecord
-    from mnfpn_cli.report.terminal.tables import Cell, Table
+    from mnfpn_cli.report.terminal.tables import Table
     from mnfpn_cli.settings.network import NetworkSettings
-
-Columns = Mapping[str, Sequence[str]]
-"""The texts of each column, one for each row, by the name of the column; ``>`` before the name is for numbers."""
-
-
-@dataclass(frozen=True)
-class RunNames:
-    """The columns that name the runs of a table.
-
-    Attributes:
-        settings: columns by the key of a setting, as ``pyramid.channels``; the key is empty for names of networks.
-        execution: columns of their own wherever there is room for them, as ``Runtime``.
-    """
-
-    settings: Columns
-    execution: Columns = field(default_factory=dict)
-
-    @property
-    def common(self) -> dict[str, str]:
-        """The columns whose text is the same in all rows, and that text."""
-        columns = {**self.settings, **self.execution}
-        return {key: texts[0] for key, texts in columns.items() if len(set(texts)) == 1}
-
-    def without(self, keys: Mapping[str, str]) -> RunNames:
-        """The same without the columns of these keys."""
-        groups = (self.settings, self.execution)
-        return RunNames(*({key: texts for key, texts in group.items() if key not in keys} for group in groups))
-
-
-def columns_of(rows: Sequence[Mapping[str, str]]) -> Columns:
-    """Turn rows, which have the same keys, into columns."""
-    return {key: [row[key] for row in rows] for key in (rows[0] if rows else ())}
-
-
-def numbers_of(rows: Sequence[object]) -> Columns:
-    """Return a column without a name that numbers rows from 1."""
-    return {"": [str(index + 1) for index in range(len(rows))]}
-
-
-def runs_report(
-    title: str,
-    names: RunNames,
-    figures: Columns,
-    first: Columns | None = None,
-    section: int | None = None,
-    *,
-    fold: bool = False,
-) -> Report:
-    """Make a table with a row for each run, and a line below it with what all runs have in common.
-
-    Args:
-        title: the title.
-        names: the columns that name the runs; those that are the same for all runs go to the line below the table.
-        figures: the columns after the names; one without any text is left out.
-        first: a column before the names, which each part of a table has that a screen shows in parts.
-        section: the index of the row with a line above it.
-        fold: whether names may be broken into lines on a narrow screen; the table is shown in parts otherwise.
-    """
-    common, filled = names.common, {name: texts for name, texts in figures.items() if any(texts)}
-    made = _table_of_runs(title, names.without(common), filled, first or {}, section, fold=fold)
-    text = ", ".join(f"{key.removeprefix('>').lower()} {text}".lstrip() for key, text in common.items() if text)
-    who = "The run" if max(map(len, figures.values())) == 1 else "All of these"
-    return [made, *([note(f"{who}: {text}.")] if text else [])]
-
-
-def _table_of_runs(
-    title: str, names: RunNames, figures: Columns, first: Columns, section: int | None, *, fold: bool
-) -> Forms:
-    """Make the forms of a table of runs.
-
-    The widest has all settings in one column; the next a column for each setting; with ``fold``, the last has one
-    column for all names, broken into lines.
-    """
-    settings, execution = names.settings, names.execution
-    phrases = {key: [_phrase(key, text) for text in texts] for key, texts in {**settings, **execution}.items()}
-    together = {"Network": [", ".join(row) for row in _rows({key: phrases[key] for key in settings})]}
-    apart = {_heading(key, texts): texts for key, texts in settings.items()}
-    if len(apart) < len(settings):  # two keys that end in the same word
-        apart = dict(settings)
-    forms = [
-        _table(title, [_cells(first), _cells(columns), _cells(execution), _cells(figures)], section)
-        for columns in ((together if settings else {}), apart)
-    ]
-    if fold:
-        folded = {"Run": [Phrases(row) for row in _rows(phrases)]} if phrases else {}
-        forms.append(_table(title, [_cells(first), folded, _cells(figures)], section))
-    if settings:
-        forms[0].columns[len(first)].no_wrap = True
-    return Forms(tuple(forms))
-
-
-def _cells(columns: Columns) -> Mapping[str, Sequence[Cell]]:
-    return {name: list(map(note, texts)) for name, texts in columns.items()}
-
-
-def _table(title: str, groups: Sequence[Mapping[str, Sequence[Cell]]], section: int | None) -> Table:
-    columns = {name: cells for group in groups for name, cells in group.items()}
-    made = table(title, *columns)
-    for index, row in enumerate(zip(*columns.values(), strict=True)):
-        if index == section:
-            made.add_section()
-        made.add_row(*row)
-    return made
-
-
-def _rows(columns: Columns) -> list[tuple[str, ...]]:
-    rows = zip(*columns.values(), strict=True)
-    return [tuple(word for word in words if word) or ("",) for words in rows]  # a pending run has no worker
-
-
-def _phrase(key: str, text: str) -> str:
-    """A value in a sentence: with its name if it is a setting or a number, as ``channels 64``; else alone."""
-    name = key.removeprefix(">").rpartition(".")[2]
-    return f"{name.lower()} {text}".lstrip() if name.islower() or text.isdigit() else text
-
-
-def _heading(key: str, texts: Sequence[str]) -> str:
-    """The name of the column of a setting, with ``>`` before it for numbers."""
-    name = key.rpartition(".")[2] or "Network"
-    return f">{name}" if all(text[:1].isdigit() for text in texts) else name
-
 
 MOST_SWEEPS = 5
 """The most sweeps of a table; JSON has all."""
@@ -176,7 +51,7 @@ def list_report(document: RunsListDocument, limit: int | None = None) -> Report:
     return [
         *_sweeps_table(document.sweeps),
         *(_runs_table(store, listed, document.total) if listed else [note(f"No such runs in {store}.")]),
-        *([note(f"{count(left)} more: `limit` {document.total}, or `json`", "dim")] if left else []),
+        *([note(f"{count(left)} more: see them with `limit` {document.total} or `json`", "dim")] if left else []),
         *_failures(listed),
     ]
 
@@ -349,7 +224,7 @@ def _newest_table(run: StoredRunRecord, measured: RunRecord) -> list[Table]:
 
 
 def _corrected(run: StoredRunRecord) -> str:
-    return f"{seconds(run.corrected_s or 0)}: the baseline took {run.drift:.2f} × its first time"
+    return f"{seconds(run.corrected_s or 0)}: the baseline run took {run.drift:.2f} × its first time"
 
 
 def removed_report(document: RunsPruneDocument) -> Report:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.report.terminal.runs import RunNames, columns_of, runs_report
+from mnfpn_cli.report.terminal.run_tables import RunNames, columns_of, runs_report
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, table, warning
 from mnfpn_cli.report.units import CAPACITY, count, counted, duration, scaled, size_in_bytes, times
 from mnfpn_cli.text import percent

@@ -32,20 +32,20 @@ def _newest(run: StoredRun) -> StoredResult | None:
 
 
 def executed_run(stored: StoredRun) -> PlannedRun:
-    """Return the record of a run, with the device and threads that it was measured on; unmeasured, as planned."""
+    """Return the record of a run, with the device and threads that measured it; before that, with the planned ones."""
     planned = planned_run(stored.planned)
     threads = stored.measured.run.threads if stored.measured else planned.threads
     return planned.model_copy(update={"device": stored.device, "threads": threads})
 
 
 Command = Callable[[Run], str]
-"""Return the command line that measures a run."""
+"""A function that returns the command line that measures a run."""
 
 
 def run_records(
     runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming], command: Command
 ) -> tuple[StoredRunRecord, ...]:
-    """Return the records of some runs of a store, each named as among the others, with the drift by its baselines."""
+    """Return the records of runs of a store, each with its drift, and the settings in which these runs differ."""
     named, drifts = identities([one.planned.run for one in runs]), drifts_of(runs, baselines)
     return tuple(
         run_record(run, drifts.get(run.key), identity, command) for run, identity in zip(runs, named, strict=True)
@@ -91,7 +91,7 @@ def list_document(
     baselines: Sequence[BaselineTiming],
     command: Command,
 ) -> RunsListDocument:
-    """Make the document of `mnfpn runs list`: runs and sweeps in the order given; ``limit``: the most runs."""
+    """Make the document of `mnfpn runs list`: in the order given, with at most ``limit`` runs."""
     return RunsListDocument(
         settings=None,
         model=None,

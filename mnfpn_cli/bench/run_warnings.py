@@ -1,0 +1,66 @@
+"""Warn of runs whose samples or outputs are to be trusted less: no steady state, drift, two humps, launch-bound."""
+
+from collections.abc import Iterator
+
+from mnfpn_cli.bench.results import MeasuredRun
+from mnfpn_cli.documents.records import WarningRecord
+from mnfpn_cli.measure.statistics import drift, humps
+from mnfpn_cli.text import percent
+
+GRAPHS = ("cuda-graph", "compiled")
+"""Runtimes that already queue a pass as one graph."""
+
+
+def run_warnings(run: MeasuredRun, train: bool = False) -> Iterator[WarningRecord]:
+    """Yield the warnings about a run, each with the run in its cause.
+
+    Args:
+        run: a measured run.
+        train: whether its passes are training steps.
+    """
+    warnings = (*_sample_warnings(run), *_launch_warnings(run, train), *run.warnings)
+    yield from (warning.within(str(run.key)) for warning in warnings)
+
+
+def _sample_warnings(run: MeasuredRun) -> Iterator[WarningRecord]:
+    latency, warm_up = run.latency, run.warm_up
+    if warm_up.settled is False:
+        yield WarningRecord(
+            kind="not_settled",
+            cause=f"{warm_up.passes} passes of warm-up ({warm_up.seconds:.1f} s) never became steady",
+            helps="measure when the machine is idle",
+        )
+    change = drift(latency.samples)
+    if change is not None:
+        slower = "slower" if change > 0 else "faster"
+        yield WarningRecord(
+            kind="drift",
+            cause=f"passes became {percent(abs(change))} {slower} from the first third of the run to the last",
+            helps="let it run longer (`min_time`), and look at what heats, throttles or loads the machine",
+        )
+    two = humps(latency)
+    if two:
+        yield WarningRecord(
+            kind="two_humps",
+            cause=f"passes take {two.fast * 1e3:.4g} ms or {two.slow * 1e3:.4g} ms, "
+            f"{percent(two.share_slow, '.0f')} of them the latter: the median describes only one of the two",
+            helps="fix the number of threads and the clock, and measure when the machine is idle",
+        )
+    if latency.slow_first:
+        yield WarningRecord(
+            kind="slow_first",
+            cause="the first timed pass was an outlier",
+            helps="more passes of warm-up (`warmup`)",
+        )
+
+
+def _launch_warnings(run: MeasuredRun, train: bool) -> Iterator[WarningRecord]:
+    """Warn that the host, not the GPU, sets the time; a CUDA graph helps where one can be recorded."""
+    if run.launch_bound:
+        graph_helps = not train and run.key.runtime not in GRAPHS
+        yield WarningRecord(
+            kind="launch_bound",
+            cause=f"the host takes {percent(run.enqueue_share or 0, '.0f')} of a pass to queue its work: "
+            "the GPU waits for launches",
+            helps="CUDA graphs (`runtime` cuda-graph), or larger batches" if graph_helps else "larger batches",
+        )
