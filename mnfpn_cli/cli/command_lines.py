@@ -43,8 +43,9 @@ SWEEP = "mnfpn sweep --store STORE"
 
 def after_sweep(store: str) -> SweepCommands:
     """Give the commands to type after a sweep into a store."""
+    argument = shlex.quote(store)
     return SweepCommands(
-        report=f"mnfpn report --store {store}",
-        recommend=f"mnfpn recommend --store {store}",
-        list_failed=f"mnfpn runs list --status failed --store {store}",
+        report=f"mnfpn report --store {argument}",
+        recommend=f"mnfpn recommend --store {argument}",
+        list_failed=f"mnfpn runs list --status failed --store {argument}",
     )

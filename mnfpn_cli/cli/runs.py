@@ -76,7 +76,7 @@ def list_(
     with open_store(store) as opened:
         rows, times = _rows(opened, status, sweep)
         listed = [one for one in reversed(read_sweeps(opened)) if sweep in (None, one.id)]
-        document = list_document(opened.name[1:-1], rows, in_document, listed, times, measuring)
+        document = list_document(opened.location, rows, in_document, listed, times, measuring)
     emit(list_report(document, most), document, output)
 
 
@@ -206,8 +206,8 @@ def merge(
         document = RunsMergeDocument(
             settings=None,
             model=None,
-            source=source.name[1:-1],
-            target=target.name[1:-1],
+            source=source.location,
+            target=target.location,
             results=merge_stores(target, source, progress),
         )
     emit(merged_report(document), document, output)

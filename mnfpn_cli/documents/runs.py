@@ -78,7 +78,7 @@ class RunsListDocument(Document):
     """The sweeps and runs of a store: the result of `mnfpn runs list`."""
 
     command: Literal["runs list"] = Field("runs list", description="The command that made the document.")
-    store: str = Field(description="Name of the store, without passwords.")
+    store: str = Field(description="File or URL of the store, without passwords.")
     sweeps: tuple[SweepRecord, ...] = Field(description="Sweeps of the store, newest first.")
     total: Count = Field(description="Number of runs, those left out by a limit included.")
     runs: tuple[StoredRunRecord, ...] = Field(description="Runs of the store, newest first, then pending runs.")

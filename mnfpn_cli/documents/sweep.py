@@ -21,7 +21,7 @@ class SpaceCounts(Record):
 
     runs: Count = Field(description="Valid runs within the budget.")
     repeated: Count = Field(description="Runs that were left out, as another combination gives the same run.")
-    all_runtimes: bool = Field(description="Whether all runtimes were asked for, so that some may be unavailable.")
+    all_runtimes: bool = Field(description="Whether all runtimes were asked for; a missing one is then no failure.")
 
 
 class MeasuringRecord(Record):
@@ -152,7 +152,7 @@ class PlannedDocument(Document):
     over_budget: dict[str, Count] = Field(description="Runs beyond the budget, by the parameter that they exceed.")
     measure: str = Field(description="Which runs are chosen: all, frontier, none, or a number of runs.")
     chosen: Count = Field(description="Runs that are chosen.")
-    all_runtimes: bool = Field(description="Whether all runtimes were asked for, so that some may be unavailable.")
+    all_runtimes: bool = Field(description="Whether all runtimes were asked for; a missing one is then no failure.")
     expected_s: Seconds | None = Field(
         description="Least time to measure the chosen runs, in seconds; null where none is chosen."
     )
@@ -166,7 +166,7 @@ class MeasuredDocument(Document):
     """The measured runs of sweeps: the result of `mnfpn sweep` where runs are measured."""
 
     command: Literal["sweep"] = Field("sweep", description="The command that made the document.")
-    store: str = Field(description="Name of the store, as `store` gives it.")
+    store: str = Field(description="File or URL of the store, without passwords.")
     sweeps: tuple[SweepRecord, ...] = Field(description="Sweeps that were measured.")
     counts: StatusCounts = Field(description="Numbers of their runs by status.")
     skipped: Count = Field(description="Runs that cannot reach `max_latency`, and were not measured.")

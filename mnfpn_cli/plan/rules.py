@@ -6,7 +6,7 @@ from typing import NamedTuple
 from mnfpn_cli.documents.settings import Preset, PresetsDocument
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.backbone import Widths, plan_widths
-from mnfpn_cli.plan.levels import ChosenLevels, plan_levels
+from mnfpn_cli.plan.levels import ChosenLevels, plan_levels, strides
 from mnfpn_cli.settings.backbones import ResNetSettings
 from mnfpn_cli.settings.files import preset_description, preset_names, read_preset
 from mnfpn_cli.settings.input import DEFAULT_SIZE, NetworkInput, Size, parse_size
@@ -38,7 +38,9 @@ def plan_outline(settings: NetworkSettings) -> Outline:
         _check_pyramid(settings.pyramid)
     levels, made_for = plan_levels(settings), settings.made_for
     if made_for and min(made_for) < levels.stride:
-        rule = f"must have sides of at least {levels.stride} pixels, the stride of the backbone's last map"
+        is_last = levels.last_stage == len(strides(settings)) - 1
+        what = "the backbone's last map" if is_last else levels.tapped[-1]
+        rule = f"must have sides of at least {levels.stride} pixels, the stride of {what}"
         raise SettingsError("head.size", rule, made_for)
     return Outline(widths, levels)
 
@@ -86,7 +88,7 @@ def _check_pyramid(pyramid: PyramidSettings) -> None:
 
 
 def resolve(sources: Sequence[Source]) -> NetworkSettings:
-    """Return the settings of sources merged on top of the defaults, after a check of each value and of every rule.
+    """Merge sources on top of the defaults, check each value and every rule, and return the settings.
 
     Raises:
         UsageError: where a rule is broken; it names the source of the value.
@@ -109,7 +111,7 @@ def presets_document() -> PresetsDocument:
 
 
 def choose_size(settings: NetworkSettings, text: str | None) -> tuple[NetworkSettings, Size]:
-    """Return the size of images that ``text`` gives, and settings with a head for that size where the head needs one.
+    """Return the settings, with a head for the size where it needs one, and the size of images that ``text`` gives.
 
     Without a text, the size is that of the head, or else the default.
 
@@ -124,7 +126,7 @@ def network_input(settings: NetworkSettings, size: Size, batch: int = 1) -> Netw
     """Return the input of a network: ``batch`` images of a size.
 
     Raises:
-        UsageError: where a side is shorter than the stride of the backbone's last map, so that the map would have no
+        UsageError: where a side is shorter than the stride of the last map that the network needs, which would have no
             whole cell; or where the head is made for another size.
     """
     if settings.made_for not in (None, size):

@@ -20,7 +20,10 @@ PASSES = ("inference", "training")
 
 
 def runtime_names() -> tuple[str, ...]:
-    """Return the names of all runtimes, ``eager`` first: of files and folders in `mnfpn_cli.runtimes`, not imported."""
+    """Return the names of all runtimes, ``eager`` first.
+
+    They are the names of files and folders in `mnfpn_cli.runtimes`; none is imported.
+    """
     folder = Path(__file__).parent.parent / "runtimes"
     stems = {path.stem for path in folder.glob("[a-z]*") if path.suffix == ".py" or (path / "__init__.py").is_file()}
     names = sorted(name.replace("_", "-") for name in stems - {"runtime"})  # the interface that they share
@@ -69,10 +72,12 @@ class Sampling:
 
     Attributes:
         warmup: number of untimed passes; None to run them until their times are steady.
-        passes: number of timed passes, exact unless ``min_time_s`` asks for more; None to go by ``precision``.
-        precision: the largest distance of the bounds of the median's 95 % interval, as a share of the median.
+        passes: number of timed passes; ``min_time_s`` may add to it, ``max_time_s`` may end it early. None to go by
+            ``precision``.
+        precision: the farther bound of the median's 95 % interval may be this share of the median away from it.
         min_time_s: the least total time of timed passes, in seconds.
-        max_time_s: seconds after which a measurement ends, precise or not, once it has `LEAST_SAMPLES` passes.
+        max_time_s: the total time of timed passes, in seconds, after which a measurement ends, precise or not, once
+            it has the fewest passes that its rule needs.
     """
 
     warmup: int | None = None
@@ -89,7 +94,7 @@ class BenchCase:
     Attributes:
         batches: numbers of images in a batch; each is measured.
         runtimes: names of the runtimes, whose passes are timed in turn.
-        all_runtimes: whether ``all`` was asked for, so that a runtime may be missing on this machine.
+        all_runtimes: whether ``all`` was asked for; then it is no failure where this machine lacks a runtime.
         dtype: the element type to compute in.
         threads: number of CPU threads; None for torch's choice.
         train: whether a pass is a training step.
@@ -118,7 +123,7 @@ def sampling(
     min_time_s: float | None = None,
     max_time_s: float | None = None,
 ) -> Sampling:
-    """Make the sampling of the given options; with ``passes`` their number is exact, and no time ends a measurement.
+    """Make the sampling of the given options. With ``passes``, a time applies only if it is given too.
 
     Raises:
         UsageError: where a time is not finite or is negative, or two options contradict each other.

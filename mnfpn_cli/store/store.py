@@ -246,9 +246,14 @@ class Store:
         return without_password(self.engine.url)
 
     @property
+    def location(self) -> str:
+        """The file or URL of the store, as documents have it; a password is replaced by ``***``."""
+        return self.name[1:-1]
+
+    @property
     def argument(self) -> str:
-        """The store as an argument for a shell; a password is replaced by ``***``."""
-        return shlex.quote(self.name[1:-1])
+        """The location as an argument for a shell."""
+        return shlex.quote(self.location)
 
     def read(self, query: Callable[[Connection], T]) -> T:
         """Run a query and return its result. All of its statements see the store at the same moment.

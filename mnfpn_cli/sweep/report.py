@@ -20,7 +20,7 @@ def report_document(
 
     Args:
         runs: the runs.
-        baselines: all baseline runs of the store; only those of the sweeps that measured a run of ``runs`` are used.
+        baselines: the store's baseline runs; those of sweeps that measured none of ``runs`` are ignored.
         command: returns the command line that measures a run.
         output: the file that is written in place of the tables.
     """

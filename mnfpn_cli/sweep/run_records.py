@@ -27,12 +27,12 @@ def newest_first(runs: Iterable[StoredRun]) -> list[StoredRun]:
 
 
 def _newest(run: StoredRun) -> StoredResult | None:
-    """Return the newest result of a run; None where it is pending, though it may have an older one."""
+    """Return the newest result of a run; None for a pending run, even if it has an older result."""
     return run.result if run.status != "pending" else None
 
 
 def executed_run(stored: StoredRun) -> PlannedRun:
-    """Return the record of a run, with the device and threads that measured it; before that, with the planned ones."""
+    """Return the record of a run: with the device and threads that measured it, or the planned ones where none did."""
     planned = planned_run(stored.planned)
     threads = stored.measured.run.threads if stored.measured else planned.threads
     return planned.model_copy(update={"device": stored.device, "threads": threads})

@@ -73,7 +73,7 @@ class Swept:
     """The result of one call of `mnfpn sweep`.
 
     Attributes:
-        store: the store, as it was named.
+        store: the file or URL of the store.
         sweeps: the sweeps that were measured.
         runs: all of their runs.
         baselines: all of their baseline runs.
@@ -137,7 +137,7 @@ def read_swept(store: Store, ran: Sequence[Sweep], states: Sequence[State]) -> S
     by_sweep = {one.id: read_runs(store, one.id) for one in ran}
     known = {one.id: one for one in read_sweeps(store)}
     return Swept(
-        store=store.argument,
+        store=store.location,
         sweeps=tuple(ran),
         runs=tuple({one.key: one for some in by_sweep.values() for one in some}.values()),
         baselines=tuple(one for one in read_baselines(store) if one.sweep in by_sweep),

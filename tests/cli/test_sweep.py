@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -241,8 +242,9 @@ def test_many_failures_are_listed_by_the_command_that_is_printed(mnfpn: Mnfpn, m
     """It names the store, and runs as it is."""
     quickly(monkeypatch, lambda _: failed("too large"))
     sizes = ",".join(str(64 + 32 * k) for k in range(12))
-    document = json.loads(mnfpn("sweep", "--size", sizes, "--store", "runs.db", "--json").out)
-    program, *words = document["commands"]["list_failed"].split()
+    document = json.loads(mnfpn("sweep", "--size", sizes, "--store", "my runs.db", "--json").out)
+    assert document["store"] == "my runs.db"
+    program, *words = shlex.split(document["commands"]["list_failed"])
     assert program == "mnfpn"
     assert "12 runs in" in mnfpn(*words).out
 

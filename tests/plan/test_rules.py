@@ -51,6 +51,10 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
         ("head.kind=level_classifiers", "head.size=8"),
         "set head.size: must have sides of at least 32 pixels, the stride of the backbone's last map, got 8x8",
     ),
+    (
+        ("head.kind=level_classifiers", "head.size=4", "pyramid.levels=p2-p3"),
+        "set head.size: must have sides of at least 8 pixels, the stride of p3, got 4x4",
+    ),
     (("pyramid.merge=concat", "pyramid.smooth=none"), "smoothing brings the concatenated maps back to the pyramid's"),
     (("pyramid.merge=concat", "pyramid.smooth_shared=true"), "pyramid.smooth_shared: must be false with pyramid.merge"),
     (
