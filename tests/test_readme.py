@@ -98,10 +98,10 @@ def fixed(example: Example) -> list[str]:
 STORED = ("recommend", "report", "runs")
 """Those that show what a sweep measured: which runtime is the faster one is the machine's."""
 
-PICK = re.compile(r"#  |All of these: |Its # % interval reaches beyond the limit")
+PICK = re.compile(r"#  |(All of these|The run): |Its # % interval reaches beyond the limit")
 PICKED = re.compile(r"^.*(?=Median)| --runtime runtime")
-"""What is recommended, what is said of its interval, the columns in which it differs, and its runtime unless that is
-eager: all are the machine's."""
+"""What is recommended (one run, where it is the best in both), what is said of its interval, the columns in which it
+differs, and its runtime unless that is eager: all are the machine's."""
 
 
 def missing(command: str) -> str | None:
