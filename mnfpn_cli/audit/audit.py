@@ -72,7 +72,9 @@ def build_workload(workload: Workload) -> nn.Module:
 
 def pass_inputs(workload: Workload) -> tuple[Input, ...]:
     """Return the inputs of a workload with dtypes of torch."""
-    return tuple(Input(spec.shape, getattr(torch, spec.dtype) if spec.dtype else None) for spec in workload.specs)
+    return tuple(
+        Input(spec.shape, getattr(torch, spec.dtype) if spec.dtype else None, spec.value) for spec in workload.specs
+    )
 
 
 def inspect_network(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor, nn
 
 from mnfpn_cli.external.guard import ModelError
@@ -75,7 +76,12 @@ def _double_batch(inputs: Sequence[Input]) -> list[Input]:
     batches = {spec.shape[0] for spec in inputs if spec.shape}
     if len(batches) > 1 or not all(spec.shape for spec in inputs):
         return list(inputs)
-    return [replace(spec, shape=(2 * spec.shape[0], *spec.shape[1:])) for spec in inputs]
+    return [_double(spec) for spec in inputs]
+
+
+def _double(spec: Input) -> Input:
+    value = None if spec.value is None else torch.cat([spec.value, spec.value])
+    return replace(spec, shape=(2 * spec.shape[0], *spec.shape[1:]), value=value)
 
 
 def _taking_part(modules: Sequence[nn.Module], observed: Pass) -> set[nn.Module]:

@@ -19,7 +19,7 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.origin import Inputs
 from mnfpn_cli.measure.engine import BenchRule, TimedRun, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.statistics import Latency
-from mnfpn_cli.runtimes.runtime import Job, random_tensors, unavailable_reason
+from mnfpn_cli.runtimes.runtime import Job, input_tensors, unavailable_reason
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.measuring import BenchCase
 from mnfpn_cli.text import ReportProgress
@@ -45,7 +45,7 @@ class Group:
 
     def job(self, dtype: DType) -> Job:
         """Return a job of a copy of the network and random inputs, which are the same in every call."""
-        network, inputs = deepcopy(self.network), random_tensors(self.input)
+        network, inputs = deepcopy(self.network), input_tensors(self.input)
         return Job(network, self.workload.origin.one_graph, inputs, self.device, dtype, self.case.train)
 
     def key(self, runtime: str) -> RunKey:

@@ -22,7 +22,7 @@ from mnfpn_cli.measure.memory import Needed, needed_by
 from mnfpn_cli.plan.cost import Cost, NetworkCost, WholeCost, network_cost
 from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.runtimes.eager import move
-from mnfpn_cli.runtimes.runtime import Job, random_tensors, torch_dtype
+from mnfpn_cli.runtimes.runtime import Job, input_tensors, torch_dtype
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size
 from mnfpn_cli.trace.observe import Operation
 from mnfpn_cli.trace.passes import Input
@@ -55,7 +55,7 @@ def count_with_fvcore(network: nn.Module, input: Inputs) -> FvcoreCount:
     """
     single = replace(input, batch=1) if isinstance(input, NetworkInput) else input
     dtype = next((weight.dtype for weight in network.parameters() if weight.is_floating_point()), torch.float32)
-    tensors = (tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in random_tensors(single))
+    tensors = (tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in input_tensors(single))
     with torch.no_grad(), warnings.catch_warnings():
         # fvcore traces with torch.jit, which torch has deprecated; that changes no number.
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated", category=DeprecationWarning)

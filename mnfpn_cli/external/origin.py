@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -142,12 +143,24 @@ class FromSettings:
 
 @dataclass(frozen=True)
 class External:
-    """A network that others wrote: it has no settings or plan, and only a pass shows what it does."""
+    """A network that others wrote: it has no settings or plan, and only a pass shows what it does.
+
+    Attributes:
+        target: where the network is found.
+        module: the network itself, where it was given from Python; it is never changed.
+    """
 
     target: Target
+    module: nn.Module | None = field(default=None, repr=False)
     settings: ClassVar[None] = None
     outputs: ClassVar[tuple[str, ...]] = ()
     one_graph: ClassVar[bool] = False
+
+    @classmethod
+    def of(cls, module: nn.Module) -> External:
+        """Return the origin of a module that is there already; its class names it."""
+        kind = type(module)
+        return cls(Target(f"{kind.__module__}:{kind.__qualname__}", kind.__module__, kind.__qualname__), module)
 
     @property
     def name(self) -> str:
@@ -165,24 +178,29 @@ class External:
         return self.target.record()
 
     def build(self, seed: int) -> tuple[nn.Module, None]:
-        """Run the code of the network, with random weights from a seed.
+        """Run the code of the network, with random weights from a seed; copy a module that was given.
 
         Raises:
             UsageError: where the target does not name a network.
-            ModelError: where the code fails.
+            ModelError: where the code fails, or the module cannot be copied.
         """
+        if self.module is not None:
+            from mnfpn_cli.external.guard import external_code
+
+            with external_code(f"copying {self.name}"):
+                return deepcopy(self.module), None
         from mnfpn_cli.external.load import load_model
 
         return load_model(self.target, seed), None
 
     def build_to_trace(self) -> nn.Module:
-        """Run the code of the network, with the same random weights each time.
+        """Run the code of the network, with the same random weights each time; return a module that was given.
 
         Raises:
             UsageError: where the target does not name a network.
             ModelError: where the code fails.
         """
-        return self.build(TRACED_SEED)[0]
+        return self.module if self.module is not None else self.build(TRACED_SEED)[0]
 
     def fit(self) -> WeightsRecord | None:
         """Return None: the code of the network sets its weights."""

@@ -6,7 +6,7 @@ import json
 import pkgutil
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import islice
 from math import prod
@@ -17,6 +17,8 @@ from mnfpn_cli.errors import Problem, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from torch import Tensor
 
     from mnfpn_cli.documents.base import Model
     from mnfpn_cli.documents.records import TensorInput
@@ -115,10 +117,17 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """The shape of a tensor that a network takes; its dtype is None where none was given."""
+    """A tensor that a network takes.
+
+    Attributes:
+        shape: its shape.
+        dtype: its dtype; None where none was given.
+        value: the tensor itself, where one was given; else a pass takes random values.
+    """
 
     shape: tuple[int, ...]
     dtype: str | None = None
+    value: Tensor | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         shape = "×".join(map(str, self.shape))

@@ -16,9 +16,10 @@ from mnfpn_cli.text import first_line
 from mnfpn_cli.trace.observe import named_tensors
 
 
-def random_tensors(inputs: Inputs) -> tuple[Tensor, ...]:
-    """Return float32 tensors of values from 0 to 1, the same every time; zeros where elements are integers.
+def input_tensors(inputs: Inputs) -> tuple[Tensor, ...]:
+    """Return the tensors of a pass on the CPU, floating-point ones in float32: copies of those that were given.
 
+    The others have values from 0 to 1, the same every time, and zeros where elements are integers.
     Zero is a valid index of anything: of a vocabulary, of classes, of rows of a table.
     """
     generator = torch.Generator().manual_seed(0)
@@ -27,6 +28,9 @@ def random_tensors(inputs: Inputs) -> tuple[Tensor, ...]:
 
 def _tensor(spec: InputSpec, generator: torch.Generator) -> Tensor:
     dtype = torch_dtype(spec)
+    if spec.value is not None:
+        given = spec.value.detach().to("cpu", copy=True)
+        return given.float() if given.is_floating_point() else given
     if dtype is None or dtype.is_floating_point:
         return torch.rand(spec.shape, generator=generator)
     return torch.zeros(spec.shape, dtype=dtype)

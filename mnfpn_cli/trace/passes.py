@@ -5,7 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence, Sized
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -28,10 +28,17 @@ MODES: tuple[Mode, ...] = ("meta", "fake", "real")
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """The shape and dtype of an input of a network; a ``dtype`` of None means the dtype of its parameters."""
+    """An input of a network.
+
+    Attributes:
+        shape: its shape.
+        dtype: its dtype; None means the dtype of the network's parameters.
+        value: its values in a real pass; None means random ones.
+    """
 
     shape: TensorShape
     dtype: torch.dtype | None = None
+    value: Tensor | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -213,7 +220,9 @@ def _layer_by_layer() -> Iterator[None]:
 
 
 def make_input(spec: Input, network: nn.Module, mode: Mode) -> Tensor:
-    """Return an input tensor: random values in a real pass, else zeros."""
+    """Return an input tensor: a copy of its values or random ones in a real pass, else zeros."""
+    if mode == "real" and spec.value is not None:
+        return spec.value.detach().to("cpu", copy=True)
     dtype = spec.dtype or next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
     if mode == "real" and dtype.is_floating_point:
         return torch.rand(spec.shape, generator=torch.Generator().manual_seed(0)).to(dtype)

@@ -11,7 +11,7 @@ from mnfpn_cli.external.origin import External, FromSettings, Inputs, TensorInpu
 from mnfpn_cli.external.target import InputSpec, parse_target
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.runtimes import eager
-from mnfpn_cli.runtimes.runtime import Job, as_tensors, load_runtime, random_tensors, unavailable_reason
+from mnfpn_cli.runtimes.runtime import Job, as_tensors, input_tensors, load_runtime, unavailable_reason
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.measuring import runtime_names
 from tests.bench.others import Detector, Levels, Words
@@ -29,7 +29,7 @@ NETWORKS: dict[str, tuple[type[nn.Module], Inputs]] = {
 
 def job(network: nn.Module, inputs: Inputs, train: bool = False) -> Job:
     """A job on a copy of a network."""
-    return Job(deepcopy(network), False, random_tensors(inputs), CPU, "float32", train)
+    return Job(deepcopy(network), False, input_tensors(inputs), CPU, "float32", train)
 
 
 @torch.inference_mode()
@@ -39,7 +39,7 @@ def test_outputs_are_the_networks_own(name: str, network: str) -> None:
     """In order, in shape and in element type, in every pass."""
     make, inputs = NETWORKS[network]
     made = make().eval()
-    expected = as_tensors(made(*random_tensors(inputs)))
+    expected = as_tensors(made(*input_tensors(inputs)))
     prepared = load_runtime(name).prepare(job(made, inputs))
     for _ in range(2):
         found = prepared.outputs(prepared.run())
@@ -74,7 +74,7 @@ def test_only_floating_point_numbers_change_their_type_and_only_images_their_ord
 def test_a_step_trains_on_what_has_a_gradient() -> None:
     """Labels are whole numbers, and have no part in the loss; of labels alone there is none."""
     network = Detector()
-    (images,) = random_tensors(IMAGES)
+    (images,) = input_tensors(IMAGES)
     score = deepcopy(network).train()(images).score
     loss = eager.prepare(job(network, IMAGES, train=True)).run()
     torch.testing.assert_close(loss, score.square().mean().detach())
