@@ -156,12 +156,6 @@ class External:
     outputs: ClassVar[tuple[str, ...]] = ()
     one_graph: ClassVar[bool] = False
 
-    @classmethod
-    def of(cls, module: nn.Module) -> External:
-        """Return the origin of a module that is there already; its class names it."""
-        kind = type(module)
-        return cls(Target(f"{kind.__module__}:{kind.__qualname__}", kind.__module__, kind.__qualname__), module)
-
     @property
     def name(self) -> str:
         """The target as it was written."""
@@ -208,6 +202,12 @@ class External:
 
 
 Origin = FromSettings | External
+
+
+def external_module(module: nn.Module) -> External:
+    """Return the origin of a module that is there already; its class names it."""
+    kind = type(module)
+    return External(Target(f"{kind.__module__}:{kind.__qualname__}", kind.__module__, kind.__qualname__), module)
 
 
 def recorded_origin(settings: NetworkSettings | None, model: Model | None) -> Origin:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from mnfpn_cli.cli.models import planned
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.external.origin import External, FromSettings, Origin, recorded_origin
+from mnfpn_cli.external.origin import External, FromSettings, Origin, external_module, recorded_origin
 from mnfpn_cli.external.target import parse_target
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.settings.network import NetworkSettings
@@ -34,8 +35,20 @@ def test_both_have_the_same_interface() -> None:
         return {name for name, _ in inspect.getmembers_static(of) if not name.startswith("_")}
 
     ours, others = public(FromSettings(TINY)), public(OTHERS)
-    assert others - ours == {"target"}
+    assert others - ours == {"target", "module"}
     assert ours - others == {"plan", "weights"}
+
+
+def test_a_module_that_is_there_is_copied_to_be_built_and_traced_as_it_is() -> None:
+    """Its class names it; a benchmark changes the copy alone, and a trace restores what it changes."""
+    module = nn.Conv2d(3, 4, 1)
+    origin = external_module(module)
+    built, _ = origin.build(0)
+    assert isinstance(built, nn.Conv2d)
+    assert built is not module
+    assert torch.equal(built.weight, module.weight)
+    assert origin.build_to_trace() is module
+    assert origin.name == "torch.nn.modules.conv:Conv2d"
 
 
 def test_the_plan_is_made_once() -> None:
