@@ -40,7 +40,7 @@ def test_every_package_that_is_installed_is_pinned() -> None:
 
 
 def test_the_rooms_are_described_in_the_order_in_which_they_import() -> None:
-    """CONTRIBUTING.md has a line for each layer that import-linter checks, the lowest first."""
+    """The page of the architecture has a line for each layer that import-linter checks, the lowest first."""
     (contract,) = [
         one
         for one in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
@@ -48,7 +48,8 @@ def test_the_rooms_are_described_in_the_order_in_which_they_import() -> None:
         ]
         if one["type"] == "layers"
     ]
-    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("| room | holds |")[2].partition("\n\n")[0]
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    table = page.partition("| room | holds |")[2].partition("\n\n")[0]
     described = [name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
     assert described == [name for name in reversed(contract["layers"]) if name != "__main__"]
 
