@@ -54,6 +54,18 @@ def test_the_rooms_are_described_in_the_order_in_which_they_import() -> None:
     assert described == [name for name in reversed(contract["layers"]) if name != "__main__"]
 
 
+def test_every_file_that_the_documentation_names_exists() -> None:
+    """In the pages about the code, a path in backquotes is one of the repository, or of the package."""
+    pages = [ROOT / "CONTRIBUTING.md", ROOT / "docs/architecture.md", ROOT / "docs/decisions.md"]
+    named = [
+        (page.name, path)
+        for page in [*pages, *sorted((ROOT / "docs/how-it-measures").glob("*.md"))]
+        for path in re.findall(r"`([\w.-]+/[\w./-]*)`", page.read_text(encoding="utf-8"))
+    ]
+    assert len(named) > 40
+    assert [one for one in named if not (ROOT / one[1]).exists() and not (ROOT / "mnfpn_cli" / one[1]).exists()] == []
+
+
 def test_every_public_class_has_a_name_of_its_own() -> None:
     """A name that means two things has to be looked up each time it is read."""
     modules = defaultdict[str, list[str]](list)
