@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.errors import PARAMETER
-from mnfpn_cli.report.terminal.tables import Forms, Line, Table
+from mnfpn_cli.report.terminal.tables import Forms, Line, Table, with_short_columns_whole
 from mnfpn_cli.text import printable
 
 if TYPE_CHECKING:
@@ -27,21 +27,26 @@ COLOURS = {
 }
 """Colours that stand out from white as well as from black: a notebook does not say which of both it is on."""
 
-STYLE = (
-    ".mnfpn{overflow-x:auto}"
-    ".mnfpn table{border-collapse:collapse;border:0;margin:.6em 0;font-variant-numeric:tabular-nums}"
-    ".mnfpn caption{caption-side:top;text-align:left;font-weight:bold;padding:0 0 .3em;color:inherit}"
-    ".mnfpn th,.mnfpn td{text-align:left;vertical-align:top;border:0;padding:.2em 1.2em .2em .4em;white-space:pre-wrap}"
-    ".mnfpn thead,.mnfpn tbody+tbody{border:0;border-style:solid;border-color:#888}"
-    ".mnfpn thead{border-bottom-width:1px}"
-    ".mnfpn tbody+tbody{border-top-width:1px}"
-    ".mnfpn th.number,.mnfpn td.number{text-align:right;white-space:pre}"
-    ".mnfpn div{white-space:pre-wrap}"
-    ".mnfpn pre{line-height:1.2;margin:.6em 0;padding:0;background:none;color:inherit;white-space:pre}"
-    ".mnfpn code{background:none;color:inherit;padding:0}"
-    ".mnfpn .bold{font-weight:bold}"
-    ".mnfpn .dim{opacity:.7}"
-) + "".join(f".mnfpn .{name}{{color:{colour}}}" for name, colour in COLOURS.items())
+RULES = {
+    "table": "border-collapse:collapse;border:0;margin:.6em 0;font-variant-numeric:tabular-nums",
+    "caption": "caption-side:top;text-align:left;font-weight:bold;padding:0 0 .3em .4em;color:inherit;white-space:pre",
+    "th": "text-align:left;vertical-align:bottom;border:0;padding:.2em 1.2em .2em .4em;white-space:pre",
+    "td": "text-align:left;vertical-align:top;border:0;padding:.2em 1.2em .2em .4em;white-space:pre-wrap",
+    ".number": "text-align:right",
+    ".whole": "white-space:pre",
+    "thead": "border:0;border-bottom:1px solid #888",
+    "tbody+tbody": "border:0;border-top:1px solid #888",
+    "div": "white-space:pre-wrap;padding-left:.4em",
+    "pre": "font:13px/16px monospace;white-space:pre;margin:.6em 0;padding:0 0 0 .4em;background:none;color:inherit",
+    "code": "background:none;color:inherit;padding:0",
+    ".bold": "font-weight:bold",
+    ".dim": "opacity:.7",
+    **{f".{name}": f"color:{colour}" for name, colour in COLOURS.items()},
+}
+"""How elements and classes look."""
+
+STYLE = ".mnfpn{overflow-x:auto}" + "".join(f".mnfpn.mnfpn {name}{{{rule}}}" for name, rule in RULES.items())
+"""The style sheet. The class is there twice to outrank the rules of Jupyter, which align all cells to the right."""
 
 
 def as_html(report: Report) -> str:
@@ -59,10 +64,10 @@ def as_html(report: Report) -> str:
 def _items(report: Report) -> Iterator[Table | Line]:
     """Yield the parts of a report, with drawings as their lines."""
     for item in report:
-        if isinstance(item, Table | Line):
+        if isinstance(item, Line):
             yield item
-        elif isinstance(item, Forms):
-            yield item.tables[0]
+        elif isinstance(item, Table | Forms):
+            yield with_short_columns_whole(item if isinstance(item, Table) else item.tables[0])
         else:
             yield from (line for line in item.lines(None) if line.text)
 
@@ -75,7 +80,7 @@ def _preformatted(lines: Iterable[Table | Line]) -> str:
 def _part(item: Table | Line) -> str:
     if isinstance(item, Table):
         return _table(item)
-    return _element("div", _marked(item), item.style, f' style="margin-left:{item.indent}ch"' if item.indent else "")
+    return _element("div", _marked(item), item.style, f' style="margin-left:{item.indent}em"' if item.indent else "")
 
 
 def _element(name: str, content: str, classes: str = "", attributes: str = "") -> str:
@@ -100,25 +105,20 @@ def _text(text: str) -> str:
 
 def _table(table: Table) -> str:
     caption = _element("caption", _text(printable(table.title))) if table.title else ""
-    headers = "".join(_element("th", _text(column.header), _alignment(column)) for column in table.columns)
+    headers = "".join(_element("th", _text(column.header), _classes(column)) for column in table.columns)
     head = f"<thead><tr>{headers}</tr></thead>" if table.show_header else ""
-    rows = zip(*(column.cells for column in table.columns), strict=True)
-    body = "".join(
-        ("</tbody><tbody>" if index and index in table.sections else "") + _row(cells, table.columns)
-        for index, cells in enumerate(rows)
-    )
+    body = ""
+    for index, cells in enumerate(zip(*(column.cells for column in table.columns), strict=True)):
+        section = "</tbody><tbody>" if index and index in table.sections else ""
+        body += section + _element("tr", "".join(map(_cell, cells, table.columns)))
     return f"<table>{caption}{head}<tbody>{body}</tbody></table>"
-
-
-def _row(cells: Iterable[Cell], columns: Iterable[Column]) -> str:
-    return _element("tr", "".join(map(_cell, cells, columns)))
 
 
 def _cell(cell: Cell, column: Column) -> str:
     line = Line(cell) if isinstance(cell, str) else cell if isinstance(cell, Line) else cell.within(cell.full_width)
     content = _marked(line).rstrip() if column.numbers else _marked(line)
-    return _element("td", content, " ".join(filter(None, (_alignment(column), line.style))))
+    return _element("td", content, f"{_classes(column)} {line.style}".strip())
 
 
-def _alignment(column: Column) -> str:
-    return "number" if column.numbers else ""
+def _classes(column: Column) -> str:
+    return " ".join(["number"] * column.numbers + ["whole"] * column.no_wrap)

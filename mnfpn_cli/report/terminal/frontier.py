@@ -49,14 +49,11 @@ class TerminalPlot:
         yield Line("")
         yield Line("Latency against MACs, both logarithmic; filled: on the frontier", "bold")
         drawn = _drawn(self.runs, columns, min(MOST_HEIGHT, max(12, columns // 4)), coloured)
-        yield Line(drawn.rstrip("\n"), whole=True, ansi=coloured)
-        yield _legend(self.runs)
-
-
-def _legend(runs: Sequence[ReportedRun]) -> Line:
-    known = list(zip(SYMBOLS, STYLES, _runtimes(runs), strict=False))
-    text = "".join(f"{full}{empty} {runtime}   " for (full, empty), _, runtime in known)
-    return Line(f"  {text}", marks=tuple((f"{full}{empty}", style) for (full, empty), style, _ in known))
+        known = list(zip(SYMBOLS, STYLES, _runtimes(self.runs), strict=False))
+        marks = tuple((f"[{full}{empty}]+", style) for (full, empty), style, _ in known)
+        yield Line(drawn.rstrip("\n"), whole=True, ansi=coloured, marks=() if coloured else marks)
+        legend = "".join(f"{full}{empty} {runtime}   " for (full, empty), _, runtime in known)
+        yield Line(f"  {legend}", marks=marks)
 
 
 def _runtimes(runs: Sequence[ReportedRun]) -> list[str]:
