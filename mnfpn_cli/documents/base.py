@@ -79,7 +79,7 @@ MOST_OF_NETWORK = 60
 class Document(Record):
     """The keys of every document: what made it, and from which network. ``settings``, ``model``, or both are null.
 
-    ``print(document)`` prints what the command prints, `to_json` returns what it prints with ``--json``, a notebook
+    ``print(document)`` prints what the command prints, `to_json` returns what it prints as JSON, a notebook
     shows the same tables, and `to_pandas` returns their rows.
     """
 
@@ -115,7 +115,7 @@ class Document(Record):
             yield "settings", words if len(words) <= MOST_OF_NETWORK else f"{words[: MOST_OF_NETWORK - 1]}…"
 
     def to_json(self) -> str:
-        """Return the document as JSON: the text that its command prints with ``--json``.
+        """Return the document as JSON: the text that its command prints as such.
 
         Example:
             >>> import json

@@ -207,7 +207,7 @@ def frame_of(document: Document) -> DataFrame:
         import pandas
     except ImportError:
         needs = "needs pandas, which is not installed: pip install 'mnfpn[pandas]'"
-        raise MnfpnError(Problem("`to_pandas`", needs)) from None
+        raise MnfpnError(Problem("to_pandas()", needs)) from None
     columns, rows = rows_of(document)
     made = pandas.DataFrame([[row.get(name) for name in columns] for row in rows], columns=columns)
     for name in TIMES:

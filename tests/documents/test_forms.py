@@ -74,7 +74,7 @@ def test_json_is_what_the_command_prints() -> None:
 def test_without_pandas_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an extra."""
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(MnfpnError, match=r"^to_pandas: needs pandas, .*: pip install 'mnfpn\[pandas\]'$"):
+    with pytest.raises(MnfpnError, match=r"^to_pandas\(\): needs pandas, .*: pip install 'mnfpn\[pandas\]'$"):
         shapes().to_pandas()
 
 
