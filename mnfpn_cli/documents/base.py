@@ -115,7 +115,7 @@ class Document(Record):
             yield "settings", words if len(words) <= MOST_OF_NETWORK else f"{words[: MOST_OF_NETWORK - 1]}…"
 
     def to_json(self) -> str:
-        """Return the document as JSON: the text that its command prints as such.
+        """Return the document as JSON: the text that its command prints on request, with a line break at its end.
 
         Example:
             >>> import json

@@ -1,8 +1,9 @@
 """The forms of a document: its text, its `repr`, its rows and its data frame."""
 
+import doctest
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pkgutil import resolve_name
 from typing import Any
 
@@ -17,6 +18,7 @@ from mnfpn_cli.plan.rules import network_input, presets_document
 from mnfpn_cli.plan.shapes import network_shapes, shapes_document
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
+from tests.needs import needs
 
 
 def commands() -> Iterator[str]:
@@ -69,6 +71,14 @@ def test_repr_is_a_line_however_many_settings_there_are() -> None:
 def test_json_is_what_the_command_prints() -> None:
     """To the last line break."""
     assert shapes().to_json() == to_json(shapes())
+
+
+@pytest.mark.parametrize("method", [Document.to_json, pytest.param(Document.to_pandas, marks=needs("pandas"))])
+def test_the_example_of_a_method_runs(method: Callable[[Document], object]) -> None:
+    """It prints what it says."""
+    (example,) = doctest.DocTestFinder().find(method, method.__name__, globs={})
+    assert example.examples
+    assert doctest.DocTestRunner().run(example).failed == 0
 
 
 def test_without_pandas_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
