@@ -37,10 +37,6 @@ def _execution(execution: Execution) -> list[Parameter]:
     return [*given, *[("train", "")] * execution.train]
 
 
-SWEEP = "mnfpn sweep --store STORE"
-"""The command that adds runs to a store."""
-
-
 def after_sweep(store: str) -> SweepCommands:
     """Give the commands to type after a sweep into a store."""
     argument = shlex.quote(store)

@@ -51,7 +51,6 @@ def report(
         mnfpn report --store runs.db
         mnfpn report --store runs.db --output report.html
     """
-    from mnfpn_cli.cli.command_lines import SWEEP
     from mnfpn_cli.cli.options import OutputOptions
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.frontier import frontier_report
@@ -59,7 +58,7 @@ def report(
 
     form = _form(output, format)
     document, page = _read(store, device, sweep, output)
-    lines = frontier_report(document, SWEEP)
+    lines = frontier_report(document)
     if output and page:
         lines = [note(_write(output, form, page))]
     emit(lines, document, OutputOptions(json=json))

@@ -57,7 +57,7 @@ def presets(output: OutputOptions) -> None:
     """
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.plan.rules import presets_document
-    from mnfpn_cli.report.terminal.tables import pairs
+    from mnfpn_cli.report.terminal.settings import presets_tables
 
     document = presets_document()
-    emit([pairs("", [(one.name, one.description) for one in document.presets])], document, output)
+    emit(presets_tables(document), document, output)

@@ -15,13 +15,11 @@ from mnfpn_cli.cli.paths import Writes, form_of_file
 from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import FromSettings, Workload
-from mnfpn_cli.report.terminal.summary import SORT_KEYS, Selection, SortKey, below, select
+from mnfpn_cli.report.terminal.summary import DEFAULT_DEPTH, SORT_KEYS, Selection, SortKey, below, select
 from mnfpn_cli.text import did_you_mean, either
 
 if TYPE_CHECKING:
     from mnfpn_cli.documents.summary import LayerRecord
-
-DEFAULT_DEPTH = 2
 
 
 @dataclass(frozen=True)

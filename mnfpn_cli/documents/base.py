@@ -1,12 +1,18 @@
 """The base of all documents: frozen records, numbers with units, the envelope of a document, and writing it as JSON."""
 
 import json
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from mnfpn_cli import FORMAT_VERSION, __version__
+from mnfpn_cli.documents.render import HTML, TEXT, frame, written
 from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.settings.overrides import non_defaults
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 MOST = 10**30
 """The largest whole number in a document; a file may have one of a thousand digits."""
@@ -66,8 +72,16 @@ class Model(Record):
     arguments: dict[str, Any] = Field(description="The arguments that the target was called with, by name.")
 
 
+MOST_OF_NETWORK = 60
+"""The most characters of the settings in the `repr` of a document."""
+
+
 class Document(Record):
-    """The keys of every document: what made it, and from which network. ``settings``, ``model``, or both are null."""
+    """The keys of every document: what made it, and from which network. ``settings``, ``model``, or both are null.
+
+    ``print(document)`` prints what the command prints, `to_json` returns what it prints as JSON, a notebook
+    shows the same tables, and `to_pandas` returns their rows.
+    """
 
     format_version: int = Field(
         FORMAT_VERSION,
@@ -82,6 +96,51 @@ class Document(Record):
     model: Model | None = Field(
         description="The external network; null for a network from settings, or without a network."
     )
+
+    def __str__(self) -> str:
+        """Return the tables that the command prints, with parameters in backquotes; JSON where it has no tables."""
+        return (written(self.command, self, TEXT) or self.to_json()).removesuffix("\n")
+
+    def _repr_html_(self) -> str | None:
+        """Return the tables of the command as HTML, for notebooks; None where it has no tables."""
+        return written(self.command, self, HTML)
+
+    def __repr_args__(self) -> Iterator[tuple[str, object]]:
+        """Yield what `repr` gives: the command, and in a few words which network it is about."""
+        yield "command", self.command
+        if self.model is not None:
+            yield "model", self.model.target
+        elif self.settings is not None:
+            words = ", ".join(f"{key} {value}" for key, value in non_defaults(self.settings).items()) or "defaults"
+            yield "settings", words if len(words) <= MOST_OF_NETWORK else f"{words[: MOST_OF_NETWORK - 1]}…"
+
+    def to_json(self) -> str:
+        """Return the document as JSON: the text that its command prints on request, with a line break at its end.
+
+        Example:
+            >>> import json
+            >>> from mnfpn_cli.plan.rules import presets_document
+            >>> json.loads(presets_document().to_json())["command"]
+            'settings presets'
+        """
+        return to_json(self)
+
+    def to_pandas(self) -> "DataFrame":
+        """Return the rows of the command's table as a data frame, one row for each item.
+
+        The items are the levels of each size, the layers of a summary, the findings of an audit, the runs of a bench,
+        a sweep's frontier or a store, the sides of a comparison, or the outputs of an exported file. Values are in
+        base units, as in the JSON: seconds, bytes, MACs. Columns of nested keys have dots, as ``latency_s.median``.
+
+        Raises:
+            MnfpnError: where pandas is not installed.
+
+        Example:
+            >>> from mnfpn_cli.plan.rules import presets_document
+            >>> presets_document().to_pandas()["settings.width_mult"].max().item()
+            1.0
+        """
+        return frame(self)
 
 
 def to_json(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 from textwrap import wrap
 from types import MappingProxyType
 from typing import Any
@@ -47,8 +47,7 @@ def schema(name: str) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a document: one of ``NAMES``."""
     if name == "settings":
         return _settings_schema()
-    module, _, model = DOCUMENTS[name].partition(":")
-    whole: dict[str, Any] = TypeAdapter(getattr(import_module(module), model)).json_schema(mode="serialization")
+    whole: dict[str, Any] = TypeAdapter(resolve_name(DOCUMENTS[name])).json_schema(mode="serialization")
     return {"$schema": DIALECT, **whole, "title": f"mnfpn {name}"}
 
 

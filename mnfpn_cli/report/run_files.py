@@ -6,27 +6,21 @@ import json
 from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any
 
-from mnfpn_cli.documents.base import to_json
-from mnfpn_cli.documents.records import CapacityRecord, PlannedCost
 from mnfpn_cli.errors import MnfpnError, Problem
-from mnfpn_cli.settings.overrides import flatten
+from mnfpn_cli.report.rows import FIGURES, SAMPLES, TIMES, stored_rows
 from mnfpn_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mnfpn_cli.documents.runs import RunsExportDocument, StoredRunRecord
+    from mnfpn_cli.documents.runs import RunsExportDocument
+    from mnfpn_cli.report.rows import FlatRow, FlatValue
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """Starts of a text that a spreadsheet takes for a formula."""
 
 WHOLE = ("batch", "threads", "sweep", "cost.")
 NUMBERS = ("latency_s.", "drift", "corrected_s")
-SAMPLES = "latency_s.samples"
-TIMES = ("started", "finished")
-
-FIGURES = ("median", "ci95_low", "ci95_high", "iqr", "min", "mad", "p90", "p99")
-"""The figures of a latency, each in a column of its own."""
 
 NOT_IN_MARKDOWN = (
     SAMPLES,
@@ -38,10 +32,6 @@ NOT_IN_MARKDOWN = (
 )
 """Starts of the names of columns that a Markdown table leaves out."""
 
-FlatValue = str | int | float | bool | tuple[float, ...] | None
-FlatRow = dict[str, FlatValue]
-"""A run as a row of a table, by the names of columns; nested fields have dotted names."""
-
 
 def runs_bytes(format_: str, document: RunsExportDocument, spell: Callable[[str], str]) -> bytes:
     """Return a file of runs in a format: ``json``, ``csv``, ``parquet`` or ``markdown``.
@@ -52,59 +42,14 @@ def runs_bytes(format_: str, document: RunsExportDocument, spell: Callable[[str]
         MnfpnError: where the format needs a package that is not installed.
     """
     if format_ == "json":
-        return to_json(document).encode()
-    columns, rows = flattened(document.runs)
+        return document.to_json().encode()
+    columns, rows = stored_rows(document.runs)
     if format_ == "parquet":
         return _parquet(columns, rows)
     if format_ == "csv":
         return _csv(columns, rows).encode()
     read = [{**row, "reason": spell(str(row["reason"])) if row["reason"] else None} for row in rows]
     return _markdown(columns, read).encode()
-
-
-def flattened(runs: Sequence[StoredRunRecord]) -> tuple[list[str], list[FlatRow]]:
-    """Return the names of all columns, and a row for each run."""
-    rows = [_flat_row(run) for run in runs]
-    keys = (key for row in rows for key, value in row.items() if key.startswith("settings.") and value is not None)
-    settings = dict.fromkeys(keys)
-    columns = _columns()
-    return [*columns[:2], *settings, *columns[2:]], rows
-
-
-def _columns() -> list[str]:
-    """Return the names of the columns that every file has: all but those of settings."""
-    latency = [f"latency_s.{name}" for name in (*FIGURES, "samples")]
-    cost = [f"cost.{name}" for name in PlannedCost.model_fields if name != "capacity"]
-    capacity = [f"cost.capacity.{name}" for name in CapacityRecord.model_fields]
-    return [
-        *("key", "status"),
-        *("size", "batch", "runtime", "device", "dtype", "threads", "train", "machine", "worker"),
-        *latency,
-        *("drift", "corrected_s"),
-        *cost,
-        *capacity,
-        "sweep",
-        *TIMES,
-        *("reason", "command"),
-    ]
-
-
-def _flat_row(run: StoredRunRecord) -> FlatRow:
-    latency, nested = run.latency_s, ("identity", "settings", "input", "latency_s", "cost")
-    low, high = (latency and latency.ci95) or (None, None)
-    figures = {**dict(latency or ()), "ci95_low": low, "ci95_high": high}
-    return {
-        **{name: value for name, value in run if name not in nested},
-        **{f"settings.{key}": _scalar(value) for key, value in flatten(run.settings).items()},
-        **{f"latency_s.{name}": figures.get(name) for name in (*FIGURES, "samples")},
-        **{f"cost.{name}": value for name, value in run.cost if name != "capacity"},
-        **{f"cost.capacity.{name}": value for name, value in run.cost.capacity},
-    }
-
-
-def _scalar(value: object) -> FlatValue:
-    """Return a single value as it is, any other, as a table of stages, as JSON."""
-    return value if isinstance(value, str | int | float | None) else json.dumps(value)
 
 
 def _csv(columns: Sequence[str], rows: Sequence[FlatRow]) -> str:

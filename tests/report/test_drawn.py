@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from mnfpn_cli.cli.command_lines import SWEEP
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.documents.report import PageDocument, ReportDocument
@@ -49,7 +48,7 @@ def test_the_terminal_is_drawn_from_the_document_that_is_printed(tmp_path: Path,
     """That of `mnfpn report --json`: it needs nothing of a page's."""
     page = page_of_runs(tmp_path, runs)
     again = printed_and_read(page)
-    assert as_text(frontier_report(again, SWEEP)) == as_text(frontier_report(page, SWEEP))
+    assert as_text(frontier_report(again)) == as_text(frontier_report(page))
 
 
 @needs("plotly")

@@ -1,21 +1,17 @@
 """A table has nothing but its document: what a command prints follows from the JSON that it prints."""
 
-from collections.abc import Callable, Sequence
-from importlib import import_module
+from collections.abc import Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
 
 from mnfpn_cli.cli.words import as_options
+from mnfpn_cli.documents.base import Document
 from mnfpn_cli.documents.schema import DOCUMENTS
-from mnfpn_cli.documents.sweep import PlannedDocument, ReusedRecord
-from mnfpn_cli.report.terminal.plain import as_text
-from mnfpn_cli.report.terminal.recommend import recommend_report
-from mnfpn_cli.report.terminal.runs import list_report, merged_report, removed_report, show_report
-from mnfpn_cli.report.terminal.sweep import space_report, swept_report
-from mnfpn_cli.report.terminal.tables import Report
+from mnfpn_cli.documents.sweep import ReusedRecord
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
 from tests.conftest import Mnfpn
@@ -26,23 +22,14 @@ ENDED = (*SAMPLE[:8], Made(0.5, LARGE, EAGER, reason="two\nlines"))
 """Runs that are done or failed, none of them pending."""
 
 
-def report_of(document: Any) -> Report:
-    """The tables of a document."""
-    tables: dict[str, Callable[[Any], Report]] = {
-        "sweep": space_report if isinstance(document, PlannedDocument) else swept_report,
-        "runs list": list_report,
-        "runs show": show_report,
-        "runs merge": merged_report,
-        "runs prune": removed_report,
-        "recommend": recommend_report,
-    }
-    return tables[document.command](document)
-
-
 def parsed(printed: str, command: str) -> Any:
     """A document from its JSON."""
-    module, _, name = DOCUMENTS[command].partition(":")
-    return TypeAdapter(getattr(import_module(module), name)).validate_json(printed)
+    return TypeAdapter(resolve_name(DOCUMENTS[command])).validate_json(printed)
+
+
+def check_printed(document: Document, out: str) -> None:
+    """Check that `print` prints what the command printed, but for the spelling of parameters."""
+    assert as_options(f"{document}\n") == out
 
 
 def check_follows(mnfpn: Mnfpn, words: Sequence[str]) -> str:
@@ -50,7 +37,7 @@ def check_follows(mnfpn: Mnfpn, words: Sequence[str]) -> str:
     text, printed = mnfpn(*words), mnfpn(*words, "--json")
     assert text.code == printed.code
     assert text.err == printed.err
-    assert as_options(as_text(report_of(parsed(printed.out, words[0])))) == text.out
+    check_printed(parsed(printed.out, words[0]), text.out)
     return text.out
 
 
@@ -77,6 +64,56 @@ def test_a_planned_space(mnfpn: Mnfpn, tmp_path: Path, options: tuple[str, ...],
 def test_a_planned_space_of_which_a_store_has_runs(mnfpn: Mnfpn, store: str) -> None:
     """The time of each is the mean of those that were measured."""
     assert "\ntime        about " in check_follows(mnfpn, (*SPACE, "--store", store, "--dry-run"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("shapes", "--size", "64,100", "--preset", "retina-fpn"),
+        ("shapes", "--model", "tests.audit.networks:PlainLists", "--size", "64"),
+        ("summary", "--size", "64", "--counts"),
+        ("audit", "--size", "64"),
+        ("audit", "--model", "tests.audit.networks:PlainLists", "--size", "64"),
+        ("bench", "--size", "64", "--passes", "6", "--warmup", "1", "--runtime", "eager,cuda-graph", "--device", "cpu"),
+        ("compare", "--a", "", "--b", "--width-mult 0.5", "--size", "64", "--passes", "6", "--device", "cpu"),
+    ],
+    ids=" ".join,
+)
+def test_a_network(mnfpn: Mnfpn, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Its tables follow from the document that is written to a file by the same command."""
+    file = tmp_path / "result.json"
+    out = mnfpn(*words, "--output", str(file)).out
+    check_printed(parsed(file.read_text(encoding="utf-8"), words[0]), out)
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--depth", "1"), ("--depth", "3"), ("--sort", "macs", "--top", "4"), ("--filter", "*.conv")]
+)
+def test_a_summary_lists_the_layers_that_were_chosen(mnfpn: Mnfpn, options: tuple[str, ...]) -> None:
+    """Of all layers those that the command lists, and all of those that were chosen by other options."""
+    check_follows(mnfpn, ("summary", "--size", "64", *options))
+
+
+def test_presets_and_an_exported_file(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """A line each; and how the file was checked."""
+    (printed, out) = (mnfpn("settings", "presets", *form).out for form in (("--json",), ()))
+    check_printed(parsed(printed, "presets"), out)
+    file = str(tmp_path / "net.safetensors")
+    words = ("export", "--format", "safetensors", "--output", file, "--size", "64")
+    assert f"Written: {file}" in check_follows(mnfpn, words)
+
+
+def test_a_frontier(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
+    """With its plot; a store without runs names the command that adds some."""
+    assert "Frontier on cpu" in check_follows(mnfpn, ("report", "--store", store))
+    empty = str(make_store(tmp_path / "empty.db", ()))
+    assert "mnfpn sweep --store STORE" in check_follows(mnfpn, ("report", "--store", empty))
+
+
+def test_data_for_other_programs_prints_as_json(mnfpn: Mnfpn, store: str) -> None:
+    """As the command does without a format."""
+    out = mnfpn("runs", "export", "--store", store).out
+    assert f"{parsed(out, 'runs')}\n" == out
 
 
 def test_a_measured_sweep(mnfpn: Mnfpn, store: str) -> None:
@@ -138,5 +175,5 @@ def test_results_of_other_options_are_in_the_document(mnfpn: Mnfpn, store: str) 
     document = parsed(mnfpn("sweep", "--resume", "--store", store, "--json").out, "sweep")
     for options, words in ((None, "options that are not known"), ("", "the default options"), ("`passes` 6",) * 2):
         record = ReusedRecord(runs=1, measured_with=options, wanted="`passes` 30")
-        text = as_text(swept_report(document.model_copy(update={"reused": (record,)})))
+        text = str(document.model_copy(update={"reused": (record,)}))
         assert f"1 result is of another sweep, measured with {words}, not with `passes` 30: " in text

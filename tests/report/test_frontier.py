@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mnfpn_cli.cli.command_lines import SWEEP
 from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.documents.report import ReportDocument
 from mnfpn_cli.report.figures.frontier import frontier_figure
@@ -72,7 +71,7 @@ def test_training_steps_have_a_frontier_of_their_own(tmp_path: Path) -> None:
     again = tmp_path / "again"
     again.mkdir()
     made = reported(again, runs)
-    titles = [line for line in as_text(frontier_report(made, SWEEP)).splitlines() if line.startswith("Frontier on")]
+    titles = [line for line in as_text(frontier_report(made)).splitlines() if line.startswith("Frontier on")]
     assert titles == [
         "Frontier on cpu of A CPU, 2 cores: 1 of 1 run",
         "Frontier on cpu of A CPU, 2 cores, training steps: 2 of 2 runs",
@@ -82,7 +81,7 @@ def test_training_steps_have_a_frontier_of_their_own(tmp_path: Path) -> None:
 
 def test_the_table_has_the_frontier_and_says_what_kept_is(tmp_path: Path) -> None:
     """The most in the report is 100 %, measured or not; it is no accuracy."""
-    text = as_text(frontier_report(reported(tmp_path, SAMPLE), SWEEP))
+    text = as_text(frontier_report(reported(tmp_path, SAMPLE)))
     lines = text.splitlines()
     assert lines[0] == "Frontier on cpu of A CPU, 2 cores: 4 of 7 runs"
     assert " ".join(lines[1].split()) == "Network Size Median ±95 % MACs Parameters Memory Capacity"
@@ -103,7 +102,7 @@ def test_kept_is_the_fourth_root_of_the_share_of_the_product(tmp_path: Path) -> 
 def test_a_cluster_gives_a_table_for_each_machine(tmp_path: Path) -> None:
     """And for each batch."""
     runs = [Made(latency_s=0.01), Made(execution=Execution(device="cuda"), latency_s=0.001)]
-    text = as_text(frontier_report(reported(tmp_path, runs), SWEEP))
+    text = as_text(frontier_report(reported(tmp_path, runs)))
     assert "Frontier on cpu of A CPU, 2 cores: 1 of 1 run" in text
     assert "Frontier on cuda of" in text
 
@@ -150,19 +149,19 @@ def test_few_samples_have_no_interval(tmp_path: Path) -> None:
     latency = found.frontier[0].runs[0].latency_s
     assert latency
     assert latency.ci95 is None
-    assert "±95 %" not in as_text(frontier_report(found, SWEEP))
+    assert "±95 %" not in as_text(frontier_report(found))
     clouds = [one for one in frontier_figure(found).data if one.meta["kind"] == "runs"]
     assert [one.error_y.array for one in clouds] == [(0.0,)]
 
 
 def test_an_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
     """Instead of an empty table."""
-    assert "no runs yet" in as_text(frontier_report(reported(tmp_path, ()), SWEEP))
+    assert "no runs yet" in as_text(frontier_report(reported(tmp_path, ())))
 
 
 def test_without_a_measured_run_there_is_no_frontier(tmp_path: Path) -> None:
     """And the report says so."""
-    text = as_text(frontier_report(reported(tmp_path, SAMPLE[7:]), SWEEP))
+    text = as_text(frontier_report(reported(tmp_path, SAMPLE[7:])))
     assert text == "2 runs: 1 failed, 1 pending. There is no frontier before a run is measured.\n"
 
 
@@ -193,14 +192,14 @@ def test_the_plot_is_as_wide_as_the_terminal(tmp_path: Path, monkeypatch: pytest
 @needs("plotext")
 def test_one_run_can_be_plotted(tmp_path: Path) -> None:
     """Though it spans no range."""
-    text = as_text(frontier_report(reported(tmp_path, SAMPLE[:1]), SWEEP))
+    text = as_text(frontier_report(reported(tmp_path, SAMPLE[:1])))
     assert text.count("●") == 2
 
 
 def test_without_plotext_there_is_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tables do not need it."""
     monkeypatch.setitem(sys.modules, "plotext", None)
-    text = as_text(frontier_report(reported(tmp_path, SAMPLE), SWEEP))
+    text = as_text(frontier_report(reported(tmp_path, SAMPLE)))
     assert HINT in text
     assert "Frontier on cpu" in text
 
@@ -217,4 +216,4 @@ def test_an_axis_has_round_numbers_and_not_too_many() -> None:
 def test_sizes_are_in_the_table(tmp_path: Path) -> None:
     """Height first."""
     runs = [Made(1.0, Size(64, 96), EAGER, 0.01)]
-    assert "64x96" in as_text(frontier_report(reported(tmp_path, runs), SWEEP))
+    assert "64x96" in as_text(frontier_report(reported(tmp_path, runs)))

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.bench.results import bench_document
-from mnfpn_cli.cli.command_lines import SWEEP, after_sweep, measuring, next_commands
+from mnfpn_cli.cli.command_lines import after_sweep, measuring, next_commands
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.documents.base import Document, to_json
 from mnfpn_cli.documents.sweep import ExpectedRecord, MovedRecord
@@ -100,7 +100,7 @@ def read_back(document: Parsed) -> Parsed:
 
 def report_of(stored: Stored) -> Report:
     """`mnfpn report`, without the plot: plotext may be missing."""
-    found = frontier_report(report_document(stored.runs, stored.baselines, measuring), SWEEP)
+    found = frontier_report(report_document(stored.runs, stored.baselines, measuring))
     return [item for item in found if not isinstance(item, TerminalPlot)]
 
 

@@ -80,7 +80,7 @@ def latency_report(document: BenchDocument) -> Report:
     ]
 
 
-def _all_runs(document: BenchDocument) -> list[RunRecord | NotRunRecord]:
+def all_runs(document: BenchDocument) -> list[RunRecord | NotRunRecord]:
     """The runs in the order in which they were asked for."""
     return sorted((*document.runs, *document.not_run), key=lambda run: run.position)
 
@@ -92,7 +92,7 @@ def _size(run: RunConditions) -> str:
 
 def _namer(document: BenchDocument) -> Callable[[RunConditions], str]:
     """Return a function that names a run by its runtime, and by what else differs between the runs."""
-    runs = _all_runs(document)
+    runs = all_runs(document)
     several_devices = len({run.device for run in runs}) > 1
     several_sizes = len({_size(run) for run in runs}) > 1
     several_batches = len({run.batch for run in runs}) > 1
@@ -109,7 +109,7 @@ def _namer(document: BenchDocument) -> Callable[[RunConditions], str]:
 
 def _title(document: BenchDocument) -> str:
     """What all runs have in common."""
-    runs, first = _all_runs(document), document.runs[0]
+    runs, first = all_runs(document), document.runs[0]
     parts = [f"input {describe_inputs(recorded_inputs(first.input))}"] if len({run.input for run in runs}) == 1 else []
     parts += [first.dtype]
     if len({run.device for run in runs}) == 1:
@@ -120,7 +120,7 @@ def _title(document: BenchDocument) -> str:
 
 
 def _latency_table(document: BenchDocument, name: Callable[[RunConditions], str]) -> Table:
-    runs = _all_runs(document)
+    runs = all_runs(document)
     columns: dict[str, Callable[[RunRecord], str]] = {
         ">Median": lambda run: seconds(run.latency_s.median),
         ">±95 %": lambda run: half_width(run.latency_s.median, run.latency_s.ci95),

@@ -49,14 +49,11 @@ class TerminalPlot:
         yield Line("")
         yield Line("Latency against MACs, both logarithmic; filled: on the frontier", "bold")
         drawn = _drawn(self.runs, columns, min(MOST_HEIGHT, max(12, columns // 4)), coloured)
-        yield Line(drawn.rstrip("\n"), whole=True, ansi=coloured)
-        yield _legend(self.runs)
-
-
-def _legend(runs: Sequence[ReportedRun]) -> Line:
-    known = list(zip(SYMBOLS, STYLES, _runtimes(runs), strict=False))
-    text = "".join(f"{full}{empty} {runtime}   " for (full, empty), _, runtime in known)
-    return Line(f"  {text}", marks=tuple((f"{full}{empty}", style) for (full, empty), style, _ in known))
+        known = list(zip(SYMBOLS, STYLES, _runtimes(self.runs), strict=False))
+        marks = tuple((f"[{full}{empty}]+", style) for (full, empty), style, _ in known)
+        yield Line(drawn.rstrip("\n"), whole=True, ansi=coloured, marks=() if coloured else marks)
+        legend = "".join(f"{full}{empty} {runtime}   " for (full, empty), _, runtime in known)
+        yield Line(f"  {legend}", marks=marks)
 
 
 def _runtimes(runs: Sequence[ReportedRun]) -> list[str]:
@@ -125,18 +122,15 @@ def short(text: str) -> str:
     return f"{number.rstrip('0').rstrip('.') if '.' in number else number}{space}{unit}"
 
 
-def frontier_report(document: ReportDocument, sweep: str) -> Report:
-    """A table for each frontier with a plot below it, and how many runs there are.
-
-    ``sweep``: the command line that puts runs into a store, for a store without any.
-    """
+def frontier_report(document: ReportDocument) -> Report:
+    """A table for each frontier with a plot below it, and how many runs there are."""
     report: Report = []
     for frontier in document.frontier:
         comparable = [one for one in document.runs if one.latency_s and _is_comparable(one, frontier)]
         report += [*_table(frontier, len(comparable)), TerminalPlot(comparable)]
     if document.frontier:
         report.append(note(CAPACITY, "dim"))
-    return [*report, _counts(document, sweep), *(warning(line) for line in moved_lines(document.baseline_moved))]
+    return [*report, _counts(document), *(warning(line) for line in moved_lines(document.baseline_moved))]
 
 
 def _is_comparable(run: ReportedRun, frontier: FrontierRecord) -> bool:
@@ -168,9 +162,9 @@ def _table(frontier: FrontierRecord, measured: int) -> Report:
     return runs_report(printable(title), names, numbers, numbers_of(runs))
 
 
-def _counts(document: ReportDocument, sweep: str) -> Line:
+def _counts(document: ReportDocument) -> Line:
     if not document.runs:
-        return note(f"The store has no runs yet: measure some with {sweep}.")
+        return note("The store has no runs yet: measure some with mnfpn sweep `store` STORE.")
     text = ", ".join(f"{count(number)} {status}" for status, number in document.counts if number)
     runs = f"{counted(len(document.runs), 'run')}: {text}."
     return note(runs if document.counts.done else f"{runs} There is no frontier before a run is measured.")

@@ -155,8 +155,25 @@ def rows_markdown(document: SummaryDocument) -> str:
 NOT_CALLED = {"never_called": "never called", "used": "used, not called"}
 
 
-def summary_tables(document: SummaryDocument, selection: Selection) -> Report:
-    """The selected layers with their totals, how the checkpoint fits, the counts, and what the audit found."""
+DEFAULT_DEPTH = 2
+"""The depth of the layers that are listed where none is asked for."""
+
+
+def default_selection(document: SummaryDocument) -> Selection:
+    """Select layers down to the default depth; all, where some of them were chosen already."""
+    layers = document.layers
+    if not any(row.depth == 0 for row in layers):
+        return Selection(pattern="*")
+    deepest = max(row.depth for row in layers)
+    return Selection(depth=DEFAULT_DEPTH if deepest == document.totals.depth else deepest)
+
+
+def summary_tables(document: SummaryDocument, selection: Selection | None = None) -> Report:
+    """The selected layers with their totals, how the checkpoint fits, the counts, and what the audit found.
+
+    ``selection``: which layers of the document to list; None for `default_selection`.
+    """
+    selection = selection or default_selection(document)
     return [
         *_layer_tables(document, selection),
         *weights_report(document.weights),

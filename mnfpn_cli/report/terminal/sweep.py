@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mnfpn_cli.documents.sweep import MeasuredDocument
 from mnfpn_cli.report.terminal.run_tables import RunNames, columns_of, runs_report
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, table, warning
 from mnfpn_cli.report.units import CAPACITY, count, counted, duration, scaled, size_in_bytes, times
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
         ExpectedRecord,
         FailedRun,
         InvalidRuns,
-        MeasuredDocument,
         MovedRecord,
         NotRunGroup,
         PlannedDocument,
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 10
 """The most rows of a table; a table of a frontier has twice as many. JSON has all."""
+
+
+def sweep_tables(document: PlannedDocument | MeasuredDocument) -> Report:
+    """The plan of a space, or what was measured of it."""
+    return swept_report(document) if isinstance(document, MeasuredDocument) else space_report(document)
 
 
 def space_report(document: PlannedDocument) -> Report:

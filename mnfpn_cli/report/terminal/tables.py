@@ -200,14 +200,14 @@ def fitted(item: Table | Forms, width: int) -> list[Table]:
     Where none fits, return the last form in parts, each with the first column; the first part has the title.
     """
     tables = item.tables if isinstance(item, Forms) else (item,)
-    forms = [_with_short_columns_whole(table) for table in tables]
+    forms = [with_short_columns_whole(table) for table in tables]
     for form in forms:
         if least_width(form) <= width:
             return [form]
     return list(_parts(forms[-1], width))
 
 
-def _with_short_columns_whole(table: Table) -> Table:
+def with_short_columns_whole(table: Table) -> Table:
     """Keep columns of short text on one line: to make room, a screen would break ``all`` as well as a long path."""
     columns = [replace(column, no_wrap=column.no_wrap or _is_short(column)) for column in table.columns]
     return replace(table, columns=columns)
