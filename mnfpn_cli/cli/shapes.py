@@ -114,6 +114,6 @@ def _observed(
         from mnfpn_cli.audit.pyramid import maps_document, observe_maps
 
     built = build_workload(workloads[0])
-    results = [observe_maps(built, workload.specs, pass_inputs(workload)) for workload in workloads]
+    results = [observe_maps(built, workload.specs, pass_inputs(workload.specs)) for workload in workloads]
     document = maps_document(workloads[0].origin, results)
     emit(shapes_tables(document), document, output)

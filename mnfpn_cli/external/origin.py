@@ -226,12 +226,24 @@ def recorded_origin(settings: NetworkSettings | None, model: Model | None) -> Or
 
 @dataclass(frozen=True)
 class Workload:
-    """A network, and the images or tensors of one pass."""
+    """A network, and the images or tensors of a pass.
+
+    Attributes:
+        origin: where the network comes from.
+        inputs: the inputs of the pass.
+        others: the inputs of further passes, for an audit over all of them.
+    """
 
     origin: Origin
     inputs: Inputs
+    others: tuple[Inputs, ...] = ()
 
     @property
     def specs(self) -> tuple[InputSpec, ...]:
-        """The tensors that a pass takes."""
+        """The tensors that the first pass takes."""
         return specs_of(self.inputs)
+
+    @property
+    def passes(self) -> tuple[tuple[InputSpec, ...], ...]:
+        """The tensors that each pass takes."""
+        return tuple(map(specs_of, (self.inputs, *self.others)))

@@ -155,7 +155,7 @@ def _module_children(module: nn.Module) -> Iterator[_Child]:
 
 def _function_children(function: types.FunctionType) -> Iterator[_Child]:
     """Yield the variables that a function closes over, its defaults, and the globals that it names."""
-    if _is_library(function.__module__):
+    if is_library(function.__module__):
         return
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
@@ -172,7 +172,7 @@ def _function_children(function: types.FunctionType) -> Iterator[_Child]:
 
 def _object_children(value: Any) -> Iterator[_Child]:
     """Yield the attributes of an object of a user's class, dataclasses among them."""
-    if _is_library(type(value).__module__):
+    if is_library(type(value).__module__):
         return
     slots = {name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())}
     slotted = {name: getattr(value, name) for name in slots if hasattr(value, name)}
@@ -181,6 +181,6 @@ def _object_children(value: Any) -> Iterator[_Child]:
         yield f".{name}", kind, item
 
 
-def _is_library(module: str | None) -> bool:
+def is_library(module: str | None) -> bool:
     """Return whether the Python module of a class or function is of one of `LIBRARIES`."""
     return (module or "").partition(".")[0] in LIBRARIES
