@@ -18,7 +18,8 @@ class Branches:
 
     Attributes:
         at_size: modules that no pass called, with a shape of the input at which they take part.
-        by_value: whether the forward read values of tensors, by which it may call others.
+        by_value: whether values of tensors may decide what the forward calls: it reads some, or runs on real tensors
+            alone.
     """
 
     at_size: dict[nn.Module, TensorShape] = field(default_factory=dict)
@@ -30,7 +31,7 @@ def find_branches(trace: Trace, idle: Sequence[nn.Module]) -> Branches:
 
     A pass on real tensors takes long, and is not repeated.
     """
-    by_value = any(one.reads_values or one.data_dependent for one in trace.passes)
+    by_value = any(one.reads_values or one.data_dependent or one.mode == "real" for one in trace.passes)
     at_size: dict[nn.Module, TensorShape] = {}
     for image in _other_sizes(trace) if idle else ():
         try:

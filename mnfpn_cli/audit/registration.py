@@ -104,10 +104,10 @@ def _passes(trace: Trace) -> str:
 
 
 def _by_value(branches: Branches) -> str:
-    """Return the hint that other inputs may take another branch; empty where the forward reads no values."""
+    """Return the hint that other inputs may take another branch; empty where values decide nothing."""
     if not branches.by_value:
         return ""
-    return "; the forward reads values of tensors, so other inputs may use it: audit it with several inputs"
+    return "; values of tensors may decide whether the forward uses it, so audit it with several inputs too"
 
 
 def _unused_parameters(trace: Trace, path: str, module: nn.Module, branches: Branches) -> Iterator[Finding]:

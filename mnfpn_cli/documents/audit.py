@@ -87,7 +87,7 @@ class AuditDocument(Audit, Document):
     command: Literal["audit"] = Field("audit", description="The command that made the document.")
     inputs: tuple[TensorInput, ...] = Field(description="Inputs of the pass; of several, the first.")
     other_passes: tuple[tuple[TensorInput, ...], ...] = Field(
-        (), description="Inputs of each further pass; findings are over all passes."
+        description="Inputs of each further pass; findings are over all passes."
     )
     levels: tuple[ObservedLevel, ...] | None = Field(
         description="Maps that the network returns in the first pass; null where there is only one."

@@ -12,6 +12,7 @@ from mnfpn_cli.external.target import InputSpec, Target
 from mnfpn_cli.settings.input import NetworkInput, Size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import nn
@@ -247,3 +248,9 @@ class Workload:
     def passes(self) -> tuple[tuple[InputSpec, ...], ...]:
         """The tensors that each pass takes."""
         return tuple(map(specs_of, (self.inputs, *self.others)))
+
+
+def all_passes(workloads: Sequence[Workload]) -> Workload:
+    """Return a workload of the passes of several, all of one network."""
+    first, *others = workloads
+    return Workload(first.origin, first.inputs, tuple(inputs for one in others for inputs in (one.inputs, *one.others)))
