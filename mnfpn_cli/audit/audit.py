@@ -151,8 +151,7 @@ def _trace_notes(trace: Trace) -> Iterator[str]:
     """Yield what is worth knowing of a trace, and not wrong."""
     for failure in trace.gradient_failures:
         yield f"Gradients could not be followed: {failure}."
-    for failure in trace.gradients.failures if trace.gradients else ():
-        yield f"Custom functions could not be checked: {failure}."
+    yield from trace.gradients.failures if trace.gradients else ()
     loose = constants(trace)
     if loose:
         yield f"Constants that no state dict has and no .to(device) moves: {', '.join(loose)}; register_buffer does."

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from mnfpn_cli.external.guard import ModelError
 from mnfpn_cli.trace.graph import Edge, follow_graph, function_name, leaves_below
@@ -30,7 +31,7 @@ class Gradients:
         reached: the keys that they reach.
         cut: the keys that they would reach but for custom functions whose backward returns None, with the names of
             these.
-        failures: why gradients could not be followed, or custom functions not be checked.
+        failures: why custom functions could not be checked, a sentence each.
     """
 
     reached: frozenset[int] = frozenset()
@@ -65,7 +66,9 @@ def gradient_pass(
         ran = _run_backward(network, inputs, hidden_modules, train)
     except ModelError as error:
         names = ", ".join(observed.functions)
-        return observed, Gradients(observed.reached, failures=(f"the backward of {names} is not checked: {error}",))
+        return observed, Gradients(
+            observed.reached, failures=(f"The backward of {names} could not be checked: {error}.",)
+        )
     cut = {key: name for key, name in ran.cut.items() if key not in ran.reached}
     return observed, Gradients((observed.reached | ran.reached) - cut.keys(), cut)
 
@@ -97,10 +100,11 @@ def _backward(
         graph = follow_graph(outputs)
         if not graph.functions:
             return Gradients()
-        for node in graph.functions:
-            _watch(node, without)
+        hooks = [_watch(node, without) for node in graph.functions]
         # Not .backward(): that would run what is hooked to the gradients of parameters, as an optimiser's step.
         torch.autograd.grad(outputs, graph.leaves, list(map(torch.ones_like, outputs)), allow_unused=True)
+        for hook in hooks:  # they refer to their nodes, which would stay alive
+            hook.remove()
         kept = follow_graph(outputs, without).leaves
         # Functions that run layers again in their backward, as checkpoints do, call .backward() themselves.
         filled = [tensor for tensor in network.parameters() if tensor.grad is not None]
@@ -110,10 +114,12 @@ def _backward(
     )
 
 
-def _watch(node: Any, without: set[Edge]) -> None:
-    """Add to a set the edges of a node for which its backward returns None, once it runs."""
+def _watch(node: Any, without: set[Edge]) -> RemovableHandle:
+    """Add to a set the edges of a node for which its backward returns None, once it runs; return the hook."""
 
-    def add_missing(gradients: tuple[Tensor | None, ...], _of_outputs: object) -> None:
+    def add_missing(gradients: tuple[Tensor | None, ...], of_outputs: tuple[Tensor | None, ...]) -> None:
+        if not any(gradient is not None and bool(gradient.any()) for gradient in of_outputs):
+            return  # None may stand for the zeros that would follow from zeros
         edges = zip(node.next_functions, gradients, strict=False)
         without.update(
             (node, index)
@@ -121,4 +127,5 @@ def _watch(node: Any, without: set[Edge]) -> None:
             if below is not None and gradient is None
         )
 
-    node.register_hook(add_missing)
+    handle: RemovableHandle = node.register_hook(add_missing)
+    return handle
