@@ -150,7 +150,7 @@ def _idle_without_state(trace: Trace) -> int:
 def _trace_notes(trace: Trace) -> Iterator[str]:
     """Yield what is worth knowing of a trace, and not wrong."""
     for failure in trace.gradient_failures:
-        yield f"Gradients could not be followed: {failure}."
+        yield f"Gradients could not be followed: {failure.rstrip('.')}."
     yield from trace.gradients.failures if trace.gradients else ()
     loose = constants(trace)
     if loose:

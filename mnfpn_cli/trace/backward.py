@@ -67,7 +67,7 @@ def gradient_pass(
     except ModelError as error:
         names = ", ".join(observed.functions)
         return observed, Gradients(
-            observed.reached, failures=(f"The backward of {names} could not be checked: {error}.",)
+            observed.reached, failures=(f"The backward of {names} could not be checked: {error.message.rstrip('.')}.",)
         )
     cut = {key: name for key, name in ran.cut.items() if key not in ran.reached}
     return observed, Gradients((observed.reached | ran.reached) - cut.keys(), cut)

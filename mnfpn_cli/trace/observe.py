@@ -245,12 +245,13 @@ def _is_tagged_dynamic(func: Any) -> bool:
 
 
 def _tensors(values: tuple[Any, ...]) -> Iterator[Tensor]:
-    """Yield the tensors among the arguments or results of an operation, also those in lists and tuples."""
+    """Yield the dense tensors among the arguments or results of an operation, also those in lists and tuples."""
     for value in values:
         if isinstance(value, Tensor):
-            yield value
+            if value.layout is torch.strided:  # a sparse one has no storage
+                yield value
         elif isinstance(value, list | tuple):
-            yield from (item for item in value if isinstance(item, Tensor))
+            yield from (item for item in value if isinstance(item, Tensor) and item.layout is torch.strided)
 
 
 def named_tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:

@@ -94,13 +94,15 @@ def cheapest_pass(network: nn.Module, inputs: Sequence[Input], hidden_modules: S
     ``hidden_modules``: modules that are not registered; they are left unchanged too.
 
     Raises:
-        ModelError: where the network fails on real tensors too.
+        ModelError: where the network fails on real tensors too, or is itself on the meta device and fails there.
     """
-    for mode in MODES:
+    on_meta = any(tensor.is_meta for tensor in chain(network.parameters(), network.buffers()))
+    modes = MODES[:1] if on_meta else MODES
+    for mode in modes:
         try:
-            return run_pass(network, inputs, mode, hidden_modules, show_warnings=mode == MODES[0])
+            return run_pass(network, inputs, mode, hidden_modules, show_warnings=mode == modes[0])
         except ModelError:
-            if mode == MODES[-1]:
+            if mode == modes[-1]:
                 raise
     raise AssertionError("the last mode returns or raises")
 
@@ -174,6 +176,8 @@ def prepared(
         stack.enter_context(restore_modules([*network.modules(), *hidden_modules], values=mode != "meta"))
         stack.enter_context(external_code(f"running {type(network).__name__}"))
         stack.enter_context(_conditions(mode, device_of(network)))
+        # Hooks of all modules also see the module that torch.compile makes, and torch warns of that.
+        warnings.filterwarnings("ignore", message="Using `torch.compile.* when there are global hooks")
         if not show_warnings:
             warnings.simplefilter("ignore")
         for module in (network, *hidden_modules):
@@ -264,7 +268,7 @@ def _layer_by_layer() -> Iterator[None]:
 def make_input(spec: Input, network: nn.Module, mode: Mode) -> Tensor:
     """Return an input tensor: a copy of its values or random ones in a real pass, else zeros."""
     device = torch.device("meta") if mode == "meta" else device_of(network)
-    if mode == "real" and spec.value is not None:
+    if mode == "real" and spec.value is not None and not spec.value.is_meta:
         return spec.value.detach().to(device, copy=True)
     dtype = spec.dtype or next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
     if mode == "real" and dtype.is_floating_point:

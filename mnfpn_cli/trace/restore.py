@@ -111,7 +111,7 @@ class _State:
 
 
 def _state(tensor: Tensor, values: bool) -> _State:
-    value = tensor.detach().clone() if values else None
+    value = tensor.detach().clone() if values and not tensor.is_meta else None
     return _State(tensor, tensor.data, value, tensor.grad if tensor.is_leaf else None, tensor.requires_grad)
 
 

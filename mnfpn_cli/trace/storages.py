@@ -8,8 +8,14 @@ from torch import Tensor
 
 
 def storage_key(tensor: Tensor) -> int:
-    """Return the identity of a tensor's storage, on any device; all views of a tensor have the same one."""
-    return int(tensor.untyped_storage()._cdata)
+    """Return the identity of a tensor's storage, on any device; all views of a tensor have the same one.
+
+    A tensor without a storage, as a sparse one, has its own identity.
+    """
+    try:
+        return int(tensor.untyped_storage()._cdata)
+    except NotImplementedError:
+        return id(tensor)
 
 
 class LiveStorages:

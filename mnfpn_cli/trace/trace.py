@@ -194,14 +194,14 @@ def _check_traceable(network: nn.Module) -> None:
         MnfpnError: where it cannot.
     """
     kind = type(network).__name__
-    if "_modules" not in vars(network):
+    if not isinstance(network, torch.jit.ScriptModule) and "_modules" not in vars(network):
         raise MnfpnError(f"{kind} has no modules yet: its __init__ must call super().__init__() first")
-    if type(network).__hash__ is None or any(type(module).__hash__ is None for module in network.modules()):
-        raise MnfpnError(f"{kind} has a module with __eq__ and without __hash__: torch needs both")
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
         raise MnfpnError(
             f"{kind} is TorchScript, whose layers do not run in Python: pass the module that it was made from"
         )
+    if type(network).__hash__ is None or any(type(module).__hash__ is None for module in network.modules()):
+        raise MnfpnError(f"{kind} has a module with __eq__ and without __hash__: torch needs both")
     lazy = [name for name, tensor in network.named_parameters() if isinstance(tensor, UninitializedParameter)]
     if lazy:
-        raise MnfpnError(f"{kind} has lazy layers without shapes ({lazy[0]}): run it once before")
+        raise MnfpnError(f"{kind} has lazy layers without shapes ({lazy[0]}): run it once first")
