@@ -66,5 +66,5 @@ def leaves_below(node: Any, index: int) -> tuple[Tensor, ...]:
 
 
 def function_name(node: Any) -> str:
-    """Return the name of the custom function of a node."""
-    return type(node).__name__.removesuffix("Backward")
+    """Return the name of the custom function, or of the custom operation, of a node."""
+    return type(node).__name__.removesuffix("Backward").removeprefix("GeneratedBackwardFor_")

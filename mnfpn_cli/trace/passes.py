@@ -266,7 +266,7 @@ def _layer_by_layer() -> Iterator[None]:
 
 
 def make_input(spec: Input, network: nn.Module, mode: Mode) -> Tensor:
-    """Return an input tensor: a copy of its values or random ones in a real pass, else zeros."""
+    """Return an input tensor where the network runs: a copy of its values or random ones in a real pass, else zeros."""
     device = torch.device("meta") if mode == "meta" else device_of(network)
     if mode == "real" and spec.value is not None and not spec.value.is_meta:
         return spec.value.detach().to(device, copy=True)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from itertools import chain
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parameter import UninitializedParameter
 
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, within
 from mnfpn_cli.external.guard import ModelError, exclusive
 from mnfpn_cli.trace.backward import Gradients, gradient_pass
 from mnfpn_cli.trace.hidden import Hidden, find_hidden
@@ -143,12 +144,19 @@ def trace_network(network: nn.Module, *passes: Sequence[Input], gradients: bool 
         _check_traceable(network)
         hidden = tuple(find_hidden(network))
         hidden_modules = _modules(hidden)
-        eval_passes = tuple(cheapest_pass(network, inputs, hidden_modules) for inputs in passes)
-        for one in eval_passes:
-            if not one.outputs:
-                raise MnfpnError(f"{type(network).__name__} must return tensors, got {one.returned}")
-        trace = Trace(network, hidden, eval_passes)
+        eval_passes = []
+        for number, inputs in enumerate(passes, 1):
+            with within(f"pass {number} of {len(passes)}") if len(passes) > 1 else nullcontext():
+                eval_passes.append(_eval_pass(network, inputs, hidden_modules))
+        trace = Trace(network, hidden, tuple(eval_passes))
         return _with_gradients(trace) if gradients else trace
+
+
+def _eval_pass(network: nn.Module, inputs: Sequence[Input], hidden_modules: Sequence[nn.Module]) -> Pass:
+    observed = cheapest_pass(network, inputs, hidden_modules)
+    if not observed.outputs:
+        raise MnfpnError(f"{type(network).__name__} must return tensors, got {observed.returned}")
+    return observed
 
 
 def original(network: nn.Module) -> nn.Module:

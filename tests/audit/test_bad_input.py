@@ -326,6 +326,15 @@ def test_the_state_of_torch_changes_no_answer(place: str, reads: bool) -> None:
     assert fingerprint(network) == before
 
 
+def test_values_that_were_made_in_inference_mode_are_copied() -> None:
+    """Gradients cannot pass through the tensor itself."""
+    network = nn.Sequential(plain(), Reads())
+    with torch.inference_mode():
+        audit = inspect_network(network, [[Input(IMAGE, None, torch.rand(IMAGE))]]).audit
+    assert audit is not None
+    assert (audit.findings, len(audit.notes)) == ((), 1)
+
+
 def state_of_torch() -> tuple[Any, ...]:
     """What a caller may have set."""
     return (

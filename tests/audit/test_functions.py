@@ -270,3 +270,20 @@ def test_a_backward_pass_leaves_nothing_behind() -> None:
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert [parameter._version for parameter in network.parameters()] == versions
     assert stepped == []
+
+
+def test_a_custom_operation_of_torch_is_checked_too() -> None:
+    """Its backward is a function that torch makes, with the name of the operation in it."""
+
+    @torch.library.custom_op("mnfpn_tests::scaled", mutates_args=())
+    def scaled(x: Tensor, scale: Tensor) -> Tensor:
+        return x * scale
+
+    @scaled.register_fake
+    def _(x: Tensor, scale: Tensor) -> Tensor:
+        return torch.empty_like(x)
+
+    scaled.register_autograd(lambda _, gradient: (gradient, None))
+    audit = audit_of(lambda m, x: scaled(x, m.scale))
+    assert [finding.paths for finding in audit.findings] == [("scale",)]
+    assert "the backward of mnfpn_tests_scaled_default returns None" in audit.findings[0].message

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mnfpn_cli.audit.audit import audit_document, inspect_network, inspect_workload
 from mnfpn_cli.documents.audit import Audit
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.external.origin import TensorInputs, Workload, external_module
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.trace.observe import TensorShape
@@ -181,3 +181,29 @@ def test_each_pass_must_have_as_many_inputs_as_the_forward_takes() -> None:
     one, two = (TensorInputs((InputSpec(SMALL),) * count) for count in (1, 2))
     with pytest.raises(UsageError, match=r"^input: forward of BySize takes \(x: .*, got 2 inputs; separate"):
         inspect_workload(Workload(external_module(BySize()), one, (two,)))
+
+
+def test_a_pass_that_fails_is_named() -> None:
+    """By its number, where there are several."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(30, 2))
+    assert audit_of(network, SMALL).findings == ()
+    with pytest.raises(MnfpnError, match=r"^pass 2 of 2: running Sequential failed: RuntimeError"):
+        audit_of(network, SMALL, LARGE)
+    with pytest.raises(MnfpnError, match=r"^running Sequential failed: RuntimeError"):
+        audit_of(network, LARGE)
+
+
+def test_values_of_an_image_are_not_those_of_another_size() -> None:
+    """Strides are measured at other sizes, for which there are no values."""
+
+    class Reads(nn.Conv2d):
+        def forward(self, x: Tensor) -> Any:
+            y = super().forward(x)
+            y = y * (1 + 0 * y.sum().item())
+            return [y, F.max_pool2d(y, 2)]
+
+    image = Input((1, 3, 64, 64), None, torch.rand(1, 3, 64, 64))
+    found = inspect_network(Reads(3, 4, 1), [[image]])
+    assert found.audit is not None
+    assert found.audit.findings == ()
+    assert [level.stride for level in found.pyramids[0].levels] == [1, 2]
