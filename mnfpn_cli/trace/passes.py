@@ -175,7 +175,10 @@ def prepared(
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(restore_modules([*network.modules(), *hidden_modules], values=mode != "meta"))
         stack.enter_context(external_code(f"running {type(network).__name__}"))
-        stack.enter_context(_conditions(mode, device_of(network)))
+        device = device_of(network)
+        if device.type == "cuda":
+            stack.enter_context(torch.random.fork_rng([device]))
+        stack.enter_context(_conditions(mode, device))
         # Hooks of all modules also see the module that torch.compile makes, and torch warns of that.
         warnings.filterwarnings("ignore", message="Using `torch.compile.* when there are global hooks")
         if not show_warnings:

@@ -1,10 +1,12 @@
 """Restore modules after a pass: their attributes, and all that these hold."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
+from weakref import ProxyTypes
 
 import torch
 from torch import Tensor, nn
@@ -46,43 +48,56 @@ def restore_modules(modules: Iterable[nn.Module], values: bool) -> Iterator[None
             _restore(state)
 
 
-def _reachable(modules: Iterable[nn.Module]) -> tuple[list[Any], list[Tensor]]:
+def _reachable(modules: Sequence[nn.Module]) -> tuple[list[Any], list[Tensor]]:
     """Return the containers and tensors that modules hold: the attributes of an object are a container too."""
     containers: list[Any] = []
     tensors: list[Tensor] = []
     seen: set[int] = set()
-    stack: list[Any] = list(modules)
-    while stack and len(seen) < MAX_OBJECTS:
-        value = stack.pop()
-        if id(value) in seen:
+    # What is registered comes first: it is restored however much else the modules hold.
+    registered = (own for module in modules for own in (module._parameters.values(), module._buffers.values()))
+    queue: deque[Any] = deque([*modules, *chain.from_iterable(registered)])
+    while queue and len(seen) < MAX_OBJECTS:
+        value = queue.popleft()
+        if id(value) in seen or type(value) in ProxyTypes:  # a weak reference holds nothing
             continue
         seen.add(id(value))
         inside: Iterable[Any] = ()
         match value:
             case Tensor():
-                if value.layout is torch.strided and not isinstance(
-                    value, UninitializedBuffer | UninitializedParameter
-                ):
+                if _is_dense(value):
                     tensors.append(value)
             case dict():
                 containers.append(value)
-                inside = value.values()
+                inside = dict.values(value)
             case list() | deque() | set():
                 containers.append(value)
                 inside = value
             case tuple():
                 inside = value
-            case _ if isinstance(value, nn.Module) or (not is_library(type(value).__module__)):
-                attributes = getattr(value, "__dict__", None)
-                inside = (attributes,) if isinstance(attributes, dict) else ()
-        stack += [one for one in inside if not isinstance(one, ATOMS)]
+            case _ if isinstance(value, nn.Module) or not is_library(type(value).__module__):
+                inside = _own_attributes(value)
+        queue += [one for one in inside if not issubclass(type(one), ATOMS)]
     return containers, tensors
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Return whether a tensor has a shape and a storage; sparse, nested and lazy ones do not."""
+    lazy = isinstance(tensor, UninitializedBuffer | UninitializedParameter)
+    return tensor.layout is torch.strided and not tensor.is_nested and not lazy
+
+
+def _own_attributes(value: object) -> tuple[dict[str, Any], ...]:
+    """Return the dictionary of an object's attributes; nothing where it has none, or its own code hides them."""
+    try:
+        return (vars(value),)
+    except Exception:  # noqa: BLE001 - code of any class
+        return ()
 
 
 def _items(container: Any) -> list[Any]:
     """Return what a container holds; the keys and values of a dictionary."""
     if isinstance(container, dict):
-        return [*container.keys(), *container.values()]
+        return [*dict.keys(container), *dict.values(container)]
     return list(container)
 
 

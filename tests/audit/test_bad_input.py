@@ -2,11 +2,14 @@
 
 import asyncio
 import re
+import sys
 import warnings
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from queue import Queue
 from threading import Lock, Thread
 from types import SimpleNamespace
 from typing import Any
@@ -430,3 +433,68 @@ def test_a_network_that_another_thread_runs_is_not_recorded() -> None:
     assert called.isdisjoint(other.modules())
     assert inspection.audit is not None
     assert inspection.audit.findings == ()
+
+
+class HidesAttributes:
+    """Raises where it is asked for what it has not."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ValueError(name)
+
+
+class RaisesInItems(dict[str, int]):
+    """Does not show what it holds."""
+
+    def values(self) -> Any:
+        """Refuse."""
+        raise RuntimeError("values")
+
+
+class NotComparable:
+    """Raises where it is compared."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("eq")
+
+
+OWNER = plain()
+
+ODD: dict[str, Callable[[], Any]] = {
+    "an object that hides attributes": HidesAttributes,
+    "a dictionary that raises": lambda: RaisesInItems(a=1),
+    "objects that cannot be compared": lambda: [NotComparable(), {"a": NotComparable()}],
+    "a weak reference": lambda: weakref.proxy(OWNER),
+    "a queue": Queue,
+    "a lock": Lock,
+    "a file": lambda: sys.stdin,
+    "a sparse tensor": lambda: torch.eye(3).to_sparse(),
+    "a nested tensor": lambda: torch.nested.nested_tensor([torch.rand(2)]),
+    "an empty tensor": lambda: torch.empty(0),
+    "a tensor of one number in many places": lambda: torch.rand(1).expand(5),
+    "a generator of random numbers": torch.Generator,
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*PyTorch API of nested tensors is in prototype stage:UserWarning")
+@pytest.mark.parametrize("reads", [False, True], ids=["meta", "real"])
+@pytest.mark.parametrize("name", ODD)
+def test_an_attribute_may_be_anything(name: str, reads: bool) -> None:
+    """The search for hidden layers, and the restore, skip what does not let itself be read."""
+    network = nn.Sequential(plain(), *[Reads()] * reads)
+    value: Any = ODD[name]()
+    vars(network)["odd"] = value
+    assert found(network) == []
+    assert vars(network)["odd"] is value
+
+
+def test_a_list_that_refers_to_itself_ends() -> None:
+    """As a parent that its children refer to."""
+    network = plain()
+    circle: list[Any] = [network]
+    circle.append(circle)
+    vars(network)["circle"] = circle
+    assert found(network) == []
+    assert circle[0] is network
+    assert circle[1] is circle
