@@ -55,7 +55,7 @@ network = build_meta(plan_network(NetworkSettings()))
 start = time.perf_counter()
 from mnfpn_cli.audit.audit import inspect_network
 from mnfpn_cli.trace.passes import Input
-inspect_network(network, [Input((1, 3, 600, 900))], [str(name) for name in network.outputs])
+inspect_network(network, [[Input((1, 3, 600, 900))]], [str(name) for name in network.outputs])
 print(time.perf_counter() - start)
 """
 
@@ -131,7 +131,7 @@ def in_short(remark: str) -> str:
 
 def judged(case: Case) -> tuple[bool, str, Report]:
     """Whether the audit is right, what it says, and what mnfpn counts."""
-    found = inspect_network(case.make().train(), case.inputs)
+    found = inspect_network(case.make().train(), [case.inputs])
     assert found.audit is not None
     paths = [path for finding in found.audit.findings if finding.kind == case.kind for path in finding.paths]
     others = dict.fromkeys(finding.kind for finding in found.audit.findings if finding.kind != case.kind)

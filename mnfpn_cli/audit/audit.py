@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import torch
 from torch import nn
 
+from mnfpn_cli.audit.branches import find_branches
 from mnfpn_cli.audit.pyramid import pyramid_findings, pyramid_notes
 from mnfpn_cli.audit.registration import (
     constants,
@@ -19,14 +21,15 @@ from mnfpn_cli.audit.registration import (
 from mnfpn_cli.audit.strides import ObservedLevels, observe_levels
 from mnfpn_cli.audit.training import judge_training, training_notes
 from mnfpn_cli.audit.tree import layer_tree
-from mnfpn_cli.documents.audit import Audit, AuditDocument, ObservedLevel, ParameterCounts
+from mnfpn_cli.documents.audit import Audit, AuditDocument, Finding, ObservedLevel, ParameterCounts
 from mnfpn_cli.documents.records import ImageInput, WeightsRecord
 from mnfpn_cli.documents.summary import InferenceMemory, LayerRecord, Registration, SummaryDocument, Totals
+from mnfpn_cli.external.guard import exclusive
 from mnfpn_cli.external.load import check_arguments
 from mnfpn_cli.external.origin import Workload
 from mnfpn_cli.external.target import InputSpec
-from mnfpn_cli.trace.passes import Input, pass_notes
-from mnfpn_cli.trace.trace import Trace, has_forward, has_state, trace_network
+from mnfpn_cli.trace.passes import MODES, Input, pass_notes
+from mnfpn_cli.trace.trace import Trace, has_forward, has_state, original, trace_network
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Inspection:
     Attributes:
         trace: what its passes showed.
         audit: what is wrong with it; None where that was not asked for.
-        pyramids: the groups of maps that it returns; none where `audit` is None.
+        pyramids: the groups of maps that the first pass returns; none where `audit` is None.
         weights: how its checkpoint fits; None without a checkpoint.
     """
 
@@ -54,8 +57,8 @@ def inspect_workload(workload: Workload, audited: bool = True) -> Inspection:
         MnfpnError: where the network fails, or returns no tensors.
     """
     network, weights = build_workload(workload), workload.origin.fit()
-    inspection = inspect_network(network, pass_inputs(workload), workload.origin.outputs, audited)
-    return replace(inspection, weights=weights)
+    passes = [pass_inputs(specs) for specs in workload.passes]
+    return replace(inspect_network(network, passes, workload.origin.outputs, audited), weights=weights)
 
 
 def build_workload(workload: Workload) -> nn.Module:
@@ -66,44 +69,50 @@ def build_workload(workload: Workload) -> nn.Module:
         ModelError: where the code of the network fails.
     """
     network = workload.origin.build_to_trace()
-    check_arguments(network, len(workload.specs))
+    for specs in workload.passes:
+        check_arguments(original(network), len(specs))
     return network
 
 
-def pass_inputs(workload: Workload) -> tuple[Input, ...]:
-    """Return the inputs of a workload with dtypes of torch."""
-    return tuple(
-        Input(spec.shape, getattr(torch, spec.dtype) if spec.dtype else None, spec.value) for spec in workload.specs
-    )
+def pass_inputs(specs: Sequence[InputSpec]) -> tuple[Input, ...]:
+    """Return the inputs of a pass with dtypes of torch."""
+    return tuple(Input(spec.shape, getattr(torch, spec.dtype) if spec.dtype else None, spec.value) for spec in specs)
 
 
 def inspect_network(
-    network: nn.Module, inputs: Sequence[Input], names: Sequence[str] = (), audited: bool = True
+    network: nn.Module, passes: Sequence[Sequence[Input]], names: Sequence[str] = (), audited: bool = True
 ) -> Inspection:
     """Trace a network and audit it, its pyramids included; the network is left unchanged.
 
-    ``names``: names of the outputs, which replace those that they have by key or position.
+    Args:
+        network: the network.
+        passes: the inputs of each pass; findings are over all of them.
+        names: names of the outputs, which replace those that they have by key or position.
+        audited: whether to audit it.
 
     Raises:
         MnfpnError: where the network fails, or returns no tensors.
     """
-    trace = trace_network(network, inputs, gradients=audited)
-    if not audited:
-        return Inspection(trace, None, ())
-    pyramids = observe_levels(trace, names)
-    return Inspection(trace, audit(trace, pyramids), pyramids)
+    with exclusive():
+        trace = trace_network(network, *passes, gradients=audited)
+        if not audited:
+            return Inspection(trace, None, ())
+        pyramids = [observe_levels(replace(trace, passes=(one,)), names) for one in trace.passes]
+        every = tuple(levels for one in pyramids for levels in one)
+        return Inspection(trace, audit(trace, every), pyramids[0])
 
 
 def audit(trace: Trace, pyramids: Sequence[ObservedLevels]) -> Audit:
     """Return what is wrong with a traced network, and with the pyramids that it returns."""
     training = judge_training(trace)
+    branches = find_branches(trace, training.idle)
     findings = (
         *unregistered(trace),
         *shared(trace),
-        *never_called(trace, training.idle),
-        *without_gradient(trace, training.cut_off),
+        *never_called(trace, training.idle, branches),
+        *without_gradient(trace, training),
         *miscounted(trace),
-        *(finding for levels in pyramids for finding in pyramid_findings(levels)),
+        *_pyramid_findings(pyramids),
     )
     notes = (
         *training_notes(trace, training),
@@ -114,7 +123,7 @@ def audit(trace: Trace, pyramids: Sequence[ObservedLevels]) -> Audit:
     rows, parameters, state_dict = parameter_counts(trace)
     return Audit(
         clean=not findings,
-        mode=trace.eval_pass.mode,
+        mode=max((one.mode for one in trace.passes), key=MODES.index),
         called=called,
         registered=registered,
         idle=_idle_without_state(trace),
@@ -122,6 +131,14 @@ def audit(trace: Trace, pyramids: Sequence[ObservedLevels]) -> Audit:
         findings=findings,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _pyramid_findings(pyramids: Sequence[ObservedLevels]) -> tuple[Finding, ...]:
+    """Return what is wrong with pyramids; what is wrong in several passes is one finding."""
+    unique: dict[tuple[object, ...], Finding] = {}
+    for finding in chain.from_iterable(map(pyramid_findings, pyramids)):
+        unique.setdefault((finding.kind, finding.paths, finding.remedy), finding)
+    return tuple(unique.values())
 
 
 def _idle_without_state(trace: Trace) -> int:
@@ -132,12 +149,14 @@ def _idle_without_state(trace: Trace) -> int:
 
 def _trace_notes(trace: Trace) -> Iterator[str]:
     """Yield what is worth knowing of a trace, and not wrong."""
-    if trace.gradient_failure:
-        yield f"Gradients could not be followed: {trace.gradient_failure}."
+    for failure in trace.gradient_failures:
+        yield f"Gradients could not be followed: {failure.rstrip('.')}."
+    yield from trace.gradients.failures if trace.gradients else ()
     loose = constants(trace)
     if loose:
         yield f"Constants that no state dict has and no .to(device) moves: {', '.join(loose)}; register_buffer does."
-    yield from pass_notes(trace.eval_pass)
+    for one in trace.passes:
+        yield from pass_notes(one)
 
 
 def audit_document(workload: Workload, inspection: Inspection) -> AuditDocument:
@@ -147,6 +166,7 @@ def audit_document(workload: Workload, inspection: Inspection) -> AuditDocument:
         settings=workload.origin.settings,
         model=workload.origin.model,
         inputs=tuple(one.record() for one in workload.specs),
+        other_passes=tuple(tuple(one.record() for one in specs) for specs in workload.passes[1:]),
         levels=level_records(inspection.pyramids),
         weights=inspection.weights,
         **dict(inspection.audit),

@@ -31,7 +31,7 @@ from mnfpn_cli.external.torchvision import declare_operators
 from mnfpn_cli.trace.meta import WithoutArithmetic
 from mnfpn_cli.trace.operations import OperationKind
 from mnfpn_cli.trace.passes import make_input, run_pass
-from mnfpn_cli.trace.storages import restore_modules
+from mnfpn_cli.trace.restore import restore_modules
 from mnfpn_cli.trace.trace import Trace
 
 CountFunction = Callable[[nn.Module, tuple[Tensor, ...]], float]
@@ -178,7 +178,7 @@ def _trace_on_cpu(trace: Trace) -> Trace:
     """Return the trace of a pass on the CPU without arithmetic; the given trace where that pass fails."""
     try:
         with silenced(), WithoutArithmetic():
-            return replace(trace, eval_pass=run_pass(trace.network, trace.inputs, "real", trace.hidden_modules))
+            return replace(trace, passes=(run_pass(trace.network, trace.inputs, "real", trace.hidden_modules),))
     except ModelError:
         return trace
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from mnfpn_cli.audit.branches import Branches
+from mnfpn_cli.audit.training import Training
 from mnfpn_cli.documents.audit import Finding
 from mnfpn_cli.trace.hidden import Hidden
-from mnfpn_cli.trace.observe import ModuleCall
+from mnfpn_cli.trace.observe import ModuleCall, TensorShape
 from mnfpn_cli.trace.storages import storage_key
 from mnfpn_cli.trace.trace import Trace, has_state, numel
 
@@ -26,7 +28,7 @@ def shared(trace: Trace) -> Iterator[Finding]:
                 "shared",
                 tuple(paths),
                 parameters,
-                f"one {type(module).__name__} in {len(paths)} places, called {calls} times in the pass: "
+                f"one {type(module).__name__} in {len(paths)} places, called {calls} times in {_passes(trace)}: "
                 f"{parameters:,} parameters in fact, {len(paths) * parameters:,} in the state dict",
                 f"make {len(paths)} of them; or, where sharing is meant, register it once and call it {calls} times",
             )
@@ -62,63 +64,104 @@ def _shared_parameters(trace: Trace) -> Iterator[Finding]:
             )
 
 
-def never_called(trace: Trace, idle: Sequence[nn.Module]) -> Iterator[Finding]:
+def never_called(trace: Trace, idle: Sequence[nn.Module], branches: Branches) -> Iterator[Finding]:
     """Report modules that take part in no pass, the outermost alone; then single parameters.
 
-    ``idle``: the modules with parameters or buffers that take part neither in eval nor in training mode.
+    Args:
+        trace: the passes.
+        idle: the modules with parameters or buffers that take part neither in eval nor in training mode.
+        branches: which of them other inputs call.
     """
-    for paths, modules in _siblings(trace, set(idle).__contains__):
-        parameters = numel([parameter for module in modules for parameter in module.parameters()])
-        yield Finding.of(
-            "never_called",
-            paths,
-            parameters,
-            f"registered and never called: {parameters:,} parameters that an optimiser carries and that learn nothing",
-            "call it in forward, or remove it",
-        )
+    for shape in (None, *dict.fromkeys(branches.at_size.values())):
+        bad = {module for module in idle if branches.at_size.get(module) == shape}
+        for paths, modules in _siblings(trace, bad.__contains__):
+            parameters = numel([parameter for module in modules for parameter in module.parameters()])
+            yield Finding.of("never_called", paths, parameters, *_idle_texts(trace, parameters, shape, branches))
     for path, module in trace.network.named_modules():
         if trace.took_part(module):
-            yield from _unused_parameters(trace, path, module)
+            yield from _unused_parameters(trace, path, module, branches)
 
 
-def _unused_parameters(trace: Trace, path: str, module: nn.Module) -> Iterator[Finding]:
+def _idle_texts(trace: Trace, parameters: int, shape: TensorShape | None, branches: Branches) -> tuple[str, str]:
+    """Return the message and the remedy for modules that are idle; ``shape``: of the input that calls them."""
+    if shape is not None:
+        other = "×".join(map(str, shape))
+        return (
+            f"not called in {_passes(trace)}, but for an input of {other}: {parameters:,} parameters that images of "
+            "one size alone train",
+            f"audit it with an input of {other} too; if it should be called at each size, call it in forward",
+        )
+    several = f" in {_passes(trace)}" if len(trace.passes) > 1 else ""
+    return (
+        f"registered and never called{several}: {parameters:,} parameters that an optimiser carries and that learn "
+        "nothing",
+        f"call it in forward, or remove it{_by_value(branches)}",
+    )
+
+
+def _passes(trace: Trace) -> str:
+    return "the pass" if len(trace.passes) == 1 else f"{len(trace.passes)} passes"
+
+
+def _by_value(branches: Branches) -> str:
+    """Return the hint that other inputs may take another branch; empty where values decide nothing."""
+    if not branches.by_value:
+        return ""
+    return "; values of tensors may decide whether the forward uses it, so audit it with several inputs too"
+
+
+def _unused_parameters(trace: Trace, path: str, module: nn.Module, branches: Branches) -> Iterator[Finding]:
     for name, parameter in module._parameters.items():
         if parameter is not None and not trace.used(parameter):
             yield Finding.of(
                 "never_called",
                 (f"{path}.{name}".removeprefix("."),),
                 parameter.numel(),
-                f"a parameter of {type(module).__name__} that takes no part in the pass",
-                "use it in forward, or remove it",
+                f"a parameter of {type(module).__name__} that takes no part in {_passes(trace)}",
+                f"use it in forward, or remove it{_by_value(branches)}",
             )
 
 
-def without_gradient(trace: Trace, cut_off: Sequence[Tensor]) -> Iterator[Finding]:
+def without_gradient(trace: Trace, training: Training) -> Iterator[Finding]:
     """Report parameters that took part and cannot learn: cut off from every output, or frozen while others are not.
 
-    ``cut_off``: the parameters that gradients reach neither in eval nor in training mode. Proposals of detectors, which
-    are detached in eval mode, learn in training from a loss of their own.
+    Those that training mode reaches can learn: proposals of detectors, which are detached in eval mode, learn in
+    training from a loss of their own.
     """
-    if trace.reached is None or not any(parameter.requires_grad for parameter in trace.network.parameters()):
+    if trace.gradients is None or not any(parameter.requires_grad for parameter in trace.network.parameters()):
         return
-    cut_ids = set(map(id, cut_off))
+    cut_off = {id(parameter): training.cut.get(storage_key(parameter)) for parameter in training.cut_off}
+    # Parameters that no function cuts come first.
+    for function in sorted(set(cut_off.values()), key=lambda name: (name is not None, name or "")):
+        bad = {key for key, name in cut_off.items() if name == function}
 
-    def is_cut(parameter: Tensor) -> bool:
-        return id(parameter) in cut_ids
+        def is_cut(parameter: Tensor, bad: set[int] = bad) -> bool:
+            return id(parameter) in bad
+
+        for paths, parameters in _outermost(trace, is_cut):
+            yield Finding.of("without_gradient", paths, parameters, *_cut_texts(function))
 
     def is_frozen(parameter: Tensor) -> bool:
         return trace.used(parameter) and not parameter.requires_grad
 
-    cut = "no gradient flows from any output to it: its result is dropped, detached, or computed under no_grad"
-    for paths, parameters in _outermost(trace, is_cut):
-        yield Finding.of(
-            "without_gradient", paths, parameters, cut, "return or use what it computes, or remove it; no .detach()"
-        )
     frozen = "requires_grad is off, while it is on in the rest of the network"
     for paths, parameters in _outermost(trace, is_frozen):
         yield Finding.of(
             "without_gradient", paths, parameters, frozen, "requires_grad_(True), unless it is frozen on purpose"
         )
+
+
+def _cut_texts(function: str | None) -> tuple[str, str]:
+    """Return the message and the remedy for parameters without a gradient; ``function``: which cuts them off."""
+    if function is not None:
+        return (
+            f"no gradient flows to it: the backward of {function} returns None for the input that it leads to",
+            f"return its gradient from {function}.backward, or set requires_grad_(False) where it must not learn",
+        )
+    return (
+        "no gradient flows from any output to it: its result is dropped, detached, or computed under no_grad",
+        "return or use what it computes, or remove it; no .detach()",
+    )
 
 
 def _outermost(trace: Trace, bad: Callable[[Tensor], bool]) -> Iterator[tuple[tuple[str, ...], int]]:
@@ -231,7 +274,7 @@ def _is_weight(trace: Trace, tensor: Tensor) -> bool:
     The mean of images is no weight: it is combined with the image.
     """
     return trace.used(tensor) and (
-        tensor.requires_grad or (tensor.is_floating_point() and storage_key(tensor) in trace.eval_pass.combined)
+        tensor.requires_grad or (tensor.is_floating_point() and storage_key(tensor) in trace.combined)
     )
 
 
@@ -280,7 +323,7 @@ def _finding(trace: Trace, group: list[InUse]) -> Finding:
         "unregistered",
         tuple(one.hidden.path for one in group),
         parameters,
-        f"{what} in {where} of {_owner(trace, first)}, used in the pass: {EFFECT}",
+        f"{what} in {where} of {_owner(trace, first)}, used in {_passes(trace)}: {EFFECT}",
         _remedy(first, modules),
     )
 
@@ -331,7 +374,7 @@ def _unreachable_modules(trace: Trace) -> Iterator[Finding]:
     known = {id(inner) for one in trace.hidden if isinstance(one.value, nn.Module) for inner in one.value.modules()}
     known |= set(map(id, trace.paths))
     calls: dict[int, ModuleCall] = {}
-    for event in trace.eval_pass.events:
+    for event in trace.events:
         if isinstance(event, ModuleCall) and id(event.module) not in known:
             known |= {id(inner) for inner in event.module.modules()}
             if has_state(event.module):
@@ -352,9 +395,9 @@ def _unreachable_parameters(trace: Trace) -> Iterator[Finding]:
     """Report tensors that took part and require a gradient, but that no attribute leads to."""
     known = {storage_key(one.value) for one in trace.hidden if isinstance(one.value, Tensor)} | set(trace.state)
     modules = [one.value for one in trace.hidden if isinstance(one.value, nn.Module)]
-    modules += [event.module for event in trace.eval_pass.events if isinstance(event, ModuleCall)]
+    modules += [event.module for event in trace.events if isinstance(event, ModuleCall)]
     known |= {storage_key(tensor) for module in modules for tensor in own_tensors(module)}
-    for key, tensor in trace.eval_pass.used.items():
+    for key, tensor in trace.used_tensors.items():
         if key not in known and _is_parameter(tensor):
             shape = "×".join(map(str, tensor.shape))
             yield Finding.of(

@@ -128,7 +128,7 @@ def _run_probes(trace: Trace, probes: Sequence[Size]) -> tuple[dict[Size, Output
     expected = [(name, len(shape)) for name, shape, _ in trace.eval_pass.outputs]
     for size in probes:
         try:
-            probe = replace(image, shape=(BATCH, image.shape[1], *size))
+            probe = replace(image, shape=(BATCH, image.shape[1], *size), value=None)
             outputs = run_pass(trace.network, [probe], trace.eval_pass.mode, trace.hidden_modules).outputs
         except ModelError:
             failed.append(size)

@@ -1,12 +1,13 @@
 """Settle by a pass in training mode what the pass in eval mode leaves open: auxiliary heads run in training alone."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from mnfpn_cli.external.guard import ModelError
+from mnfpn_cli.trace.backward import Gradients, gradient_pass
 from mnfpn_cli.trace.observe import ModuleCall
 from mnfpn_cli.trace.passes import Input, Pass, run_pass
 from mnfpn_cli.trace.storages import storage_key
@@ -21,6 +22,7 @@ class Training:
         joining: modules that take part in training mode alone.
         idle: modules with parameters or buffers that take part in neither mode.
         cut_off: parameters that took part, and that gradients reach in neither mode.
+        cut: the names of custom functions whose backward returns None for parameters, by the keys of their storages.
         unjudged: parameters that gradients do not reach in eval mode, where the pass in training mode failed.
         failure: why the pass in training mode failed; None where it did not, or was not needed.
     """
@@ -29,46 +31,46 @@ class Training:
     idle: tuple[nn.Module, ...] = ()
     cut_off: tuple[Tensor, ...] = ()
     unjudged: tuple[Tensor, ...] = ()
+    cut: Mapping[int, str] = field(default_factory=dict)
     failure: ModelError | None = None
 
 
 def judge_training(trace: Trace) -> Training:
-    """Run a pass in training mode where modules or parameters are idle in eval mode; the network is left unchanged."""
+    """Run passes in training mode where modules or parameters are idle in eval mode; the network is left unchanged."""
     idle = tuple(module for module in trace.network.modules() if module not in trace.in_use and has_state(module))
     cut_off = tuple(_cut_off(trace))
-    if not idle and not cut_off:
-        return Training()
-    try:
-        training_pass = _training_pass(trace)
-    except ModelError as failure:  # a detector wants targets
-        return Training(idle=idle, unjudged=cut_off, failure=failure)
-    joining = _taking_part(idle, training_pass)
-    reached = training_pass.reached or frozenset()
+    gradients = trace.gradients or Gradients()
+    joining: set[nn.Module] = set()
+    if idle or cut_off:
+        try:
+            for one in trace.passes:
+                observed, found = _training_pass(trace, one)
+                joining |= taking_part(idle, observed)
+                gradients |= found or Gradients()
+        except ModelError as failure:  # a detector wants targets
+            return Training(idle=idle, unjudged=cut_off, failure=failure)
     return Training(
         joining=tuple(module for module in idle if module in joining),
         idle=tuple(module for module in idle if module not in joining),
-        cut_off=tuple(parameter for parameter in cut_off if storage_key(parameter) not in reached),
+        cut_off=tuple(parameter for parameter in cut_off if storage_key(parameter) not in gradients.reached),
+        cut=gradients.cut,
     )
 
 
 def _cut_off(trace: Trace) -> Iterator[Tensor]:
     """Yield the parameters that require a gradient and took part in eval mode, and that no gradient reaches."""
-    if trace.reached is None:
+    if trace.gradients is None:
         return
     for parameter in trace.network.parameters():
-        if trace.used(parameter) and parameter.requires_grad and storage_key(parameter) not in trace.reached:
+        if trace.used(parameter) and parameter.requires_grad and storage_key(parameter) not in trace.gradients.reached:
             yield parameter
 
 
-def _training_pass(trace: Trace) -> Pass:
-    return run_pass(
-        trace.network,
-        _double_batch(trace.inputs),
-        trace.eval_pass.mode,
-        trace.hidden_modules,
-        gradients=trace.reached is not None,
-        train=True,
-    )
+def _training_pass(trace: Trace, one: Pass) -> tuple[Pass, Gradients | None]:
+    inputs = _double_batch(one.inputs)
+    if trace.gradients is None:
+        return run_pass(trace.network, inputs, one.mode, trace.hidden_modules, train=True), None
+    return gradient_pass(trace.network, inputs, one.mode, trace.hidden_modules, train=True)
 
 
 def _double_batch(inputs: Sequence[Input]) -> list[Input]:
@@ -84,7 +86,7 @@ def _double(spec: Input) -> Input:
     return replace(spec, shape=(2 * spec.shape[0], *spec.shape[1:]), value=value)
 
 
-def _taking_part(modules: Sequence[nn.Module], observed: Pass) -> set[nn.Module]:
+def taking_part(modules: Sequence[nn.Module], observed: Pass) -> set[nn.Module]:
     """Return the modules that took part in a pass, themselves or by a module inside."""
     called = {event.module for event in observed.events if isinstance(event, ModuleCall)}
 

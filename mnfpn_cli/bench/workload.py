@@ -227,7 +227,8 @@ def load_observed(origin: External, inputs: Iterable[Inputs], seed: int) -> list
         loaded.eval()
         network = in_dtype(loaded, "float32")
     workloads = [ObservedWorkload(network, origin, base) for base in inputs]
-    check_arguments(network, len(specs_of(workloads[0].base)))
+    for one in workloads:
+        check_arguments(network, len(specs_of(one.base)))
     return workloads
 
 

@@ -5,6 +5,7 @@ from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import NetworkOptions, OutputOptions, SizeOption, WeightsOption
 from mnfpn_cli.errors import CheckError
+from mnfpn_cli.external.origin import all_passes
 from mnfpn_cli.report.units import counted
 
 
@@ -29,7 +30,7 @@ def audit(
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.audit import audit_tables
 
-    (workload,) = model.workloads(network, [size], weights=weights)
+    workload = all_passes(model.workloads(network, [size], weights=weights))
     with ending_at_once():
         from mnfpn_cli.audit.audit import audit_document, inspect_workload
 

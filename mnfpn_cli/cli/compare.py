@@ -65,6 +65,7 @@ class SideOptions:
         Raises:
             UsageError: if the options are wrong or contradict each other, or the size does not fit.
         """
+        self.model.check_one_pass("a comparison")
         return workload_maker(self.network, self.model, [size], batch, self.weights)
 
 

@@ -15,7 +15,7 @@ from mnfpn_cli.cli.paths import Reads, check_readable
 from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import External, FromSettings, Inputs, TensorInputs, Workload
-from mnfpn_cli.external.target import parse_input, parse_target
+from mnfpn_cli.external.target import parse_pass, parse_target
 from mnfpn_cli.settings.input import DEFAULT_SIZE, NetworkInput, parse_size
 
 if TYPE_CHECKING:
@@ -60,13 +60,17 @@ class ModelOptions:
     ] = None
     input: Annotated[
         list[str] | None,
-        model_option("Pass it an input of this shape, as 1x3x600x900 or 1x128:int64. Can be repeated.", "SHAPE"),
+        model_option(
+            "Pass it an input of this shape, as 1x3x600x900 or 1x128:int64; several, separated by commas. "
+            "Can be repeated, for several passes.",
+            "SHAPE",
+        ),
     ] = None
 
     def workloads(
         self, network: NetworkOptions, sizes: Sequence[str | None], batch: int = 1, weights: Path | None = None
     ) -> list[Workload]:
-        """Return the network and its inputs, one workload for each size.
+        """Return the network and its inputs, one workload for each size or ``--input``.
 
         Raises:
             UsageError: if the options are wrong, or contradict each other.
@@ -75,7 +79,7 @@ class ModelOptions:
             self.check_unused()
             return [Workload(*one) for one in planned(network.settings(weights), sizes, batch, weights)]
         origin = self.external(self.model, network, weights)
-        return [Workload(origin, self.inputs(network.in_channels, size, batch)) for size in sizes]
+        return [Workload(origin, inputs) for inputs in self.inputs(network.in_channels, sizes, batch)]
 
     def external(
         self, target: str, network: NetworkOptions, weights: Path | None, of_settings: Sequence[str] = ()
@@ -98,8 +102,8 @@ class ModelOptions:
             check_readable(parsed.file, "--model")
         return External(parsed)
 
-    def inputs(self, channels: int | None, size: str | None, batch: int = 1) -> Inputs:
-        """Return the inputs of a pass of the external network.
+    def inputs(self, channels: int | None, sizes: Sequence[str | None], batch: int = 1) -> list[Inputs]:
+        """Return the inputs of each pass of the external network: one for each ``--input``, else for each size.
 
         Raises:
             UsageError: if the options are wrong, or contradict each other.
@@ -107,12 +111,23 @@ class ModelOptions:
         if not self.input:
             if channels is not None and channels < 1:
                 raise UsageError(Problem("--in-channels", "must be 1 or more", str(channels)))
-            image = parse_size(size if size is not None else DEFAULT_SIZE)
-            return NetworkInput(batch, channels or DEFAULT_CHANNELS, image)
-        given = ["--size"] * (size is not None) + ["--in-channels"] * (channels is not None)
+            images = [parse_size(size if size is not None else DEFAULT_SIZE) for size in sizes]
+            return [NetworkInput(batch, channels or DEFAULT_CHANNELS, image) for image in images]
+        given = ["--size"] * any(size is not None for size in sizes) + ["--in-channels"] * (channels is not None)
         if given:
             raise UsageError(Problem(", ".join(given), "cannot be used with --input, which already gives the shape"))
-        return TensorInputs(tuple(map(parse_input, self.input)))
+        return [TensorInputs(specs) for specs in dict.fromkeys(map(parse_pass, self.input))]
+
+    def check_one_pass(self, command: str) -> None:
+        """Check that ``--input`` is given once at most, for a command that takes one pass.
+
+        Raises:
+            UsageError: if it is given several times.
+        """
+        if self.input and len(self.input) > 1:
+            several = ",".join(self.input)
+            hint = f"; separate the inputs of a pass by commas, as --input {several}"
+            raise UsageError(Problem("--input", f"must be given once, as {command} takes one pass", hint=hint))
 
     def check_batch(self, batch: object) -> None:
         """Check that ``--input`` and ``--batch`` are not both given; ``batch`` is None if the latter is not.
@@ -180,7 +195,7 @@ def workload_maker(
         return _planned_maker(planned(network.settings(weights), sizes, 1, weights))
     origin = model.external(model.model, network, weights, of_settings)
     model.check_batch(batch)
-    return _external_maker(origin, [model.inputs(network.in_channels, size) for size in sizes])
+    return _external_maker(origin, model.inputs(network.in_channels, sizes))
 
 
 def _planned_maker(cases: Sequence[tuple[FromSettings, NetworkInput]]) -> WorkloadMaker:

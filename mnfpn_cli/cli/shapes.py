@@ -18,6 +18,7 @@ from mnfpn_cli.cli.options import (
     parse_sizes,
 )
 from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.external.origin import all_passes
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _observed(
         from mnfpn_cli.audit.audit import build_workload, pass_inputs
         from mnfpn_cli.audit.pyramid import maps_document, observe_maps
 
-    built = build_workload(workloads[0])
-    results = [observe_maps(built, workload.specs, pass_inputs(workload)) for workload in workloads]
+    built = build_workload(all_passes(workloads))
+    results = [observe_maps(built, workload.specs, pass_inputs(workload.specs)) for workload in workloads]
     document = maps_document(workloads[0].origin, results)
     emit(shapes_tables(document), document, output)

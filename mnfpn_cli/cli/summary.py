@@ -157,6 +157,7 @@ def summary(
         mnfpn summary --sort macs --top 10
         mnfpn summary --model torchvision.models:resnet18 --depth 1
     """
+    model.check_one_pass("summary")
     (workload,) = model.workloads(network, [size], weights=weights)
     picture.check(output, [*rows.given(), *["--counts"] * counts, *["--no-audit"] * (not audit)])
     if counts and output.format in ("csv", "markdown"):

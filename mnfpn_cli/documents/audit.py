@@ -85,8 +85,11 @@ class AuditDocument(Audit, Document):
     """The audit of a network: the result of `mnfpn audit`."""
 
     command: Literal["audit"] = Field("audit", description="The command that made the document.")
-    inputs: tuple[TensorInput, ...] = Field(description="Inputs of the pass.")
+    inputs: tuple[TensorInput, ...] = Field(description="Inputs of the pass; of several, the first.")
+    other_passes: tuple[tuple[TensorInput, ...], ...] = Field(
+        description="Inputs of each further pass; findings are over all passes."
+    )
     levels: tuple[ObservedLevel, ...] | None = Field(
-        description="Maps that the network returns; null where there is only one."
+        description="Maps that the network returns in the first pass; null where there is only one."
     )
     weights: WeightsRecord | None = Field(description="How the checkpoint fits; null without `weights`.")

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
+from threading import RLock
 
 import torch
 
@@ -17,6 +18,16 @@ from mnfpn_cli.text import strip_colours
 
 PACKAGE = Path(__file__).resolve().parent.parent
 MACHINERY = ("torch", "typer", "importlib", "contextlib.py", "onnx", "onnxruntime", "onnxscript", "openvino", "nncf")
+
+
+_LOCK = RLock()
+
+
+@contextmanager
+def exclusive() -> Iterator[None]:
+    """Let one thread at a time into the blocks: passes and measurements set state of torch that all threads share."""
+    with _LOCK:
+        yield
 
 
 class ModelError(MnfpnError):
@@ -75,10 +86,12 @@ def _is_machinery(file: str) -> bool:
 def external_code(doing: str) -> Iterator[None]:
     """Run external code: its output goes to stderr, and the settings of the process are restored.
 
+    Only one thread at a time runs external code.
+
     Raises:
         ModelError: where the code fails, or calls ``sys.exit``.
     """
-    with output_to_stderr(), restore_process_state():
+    with exclusive(), output_to_stderr(), restore_process_state():
         try:
             yield
         except MnfpnError:

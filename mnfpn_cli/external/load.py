@@ -160,7 +160,7 @@ def check_arguments(network: nn.Module, inputs: int) -> None:
                 "`input`",
                 f"forward of {type(network).__name__} takes {signature}",
                 f"{inputs} {given}",
-                "; repeat `input` for each, as `input` 1x3x600x900 `input` 1x4",
+                "; separate the inputs of a pass by commas, as `input` 1x3x600x900,1x4",
             )
         ) from None
     except ValueError:

@@ -12,6 +12,7 @@ from mnfpn_cli.external.target import InputSpec, Target
 from mnfpn_cli.settings.input import NetworkInput, Size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import nn
@@ -226,12 +227,30 @@ def recorded_origin(settings: NetworkSettings | None, model: Model | None) -> Or
 
 @dataclass(frozen=True)
 class Workload:
-    """A network, and the images or tensors of one pass."""
+    """A network, and the images or tensors of a pass.
+
+    Attributes:
+        origin: where the network comes from.
+        inputs: the inputs of the pass.
+        others: the inputs of further passes, for an audit over all of them.
+    """
 
     origin: Origin
     inputs: Inputs
+    others: tuple[Inputs, ...] = ()
 
     @property
     def specs(self) -> tuple[InputSpec, ...]:
-        """The tensors that a pass takes."""
+        """The tensors that the first pass takes."""
         return specs_of(self.inputs)
+
+    @property
+    def passes(self) -> tuple[tuple[InputSpec, ...], ...]:
+        """The tensors that each pass takes."""
+        return tuple(map(specs_of, (self.inputs, *self.others)))
+
+
+def all_passes(workloads: Sequence[Workload]) -> Workload:
+    """Return a workload of the passes of several, all of one network."""
+    first, *others = workloads
+    return Workload(first.origin, first.inputs, tuple(inputs for one in others for inputs in (one.inputs, *one.others)))

@@ -181,6 +181,15 @@ def _value(text: str) -> Any:
         return text
 
 
+def parse_pass(text: str) -> tuple[InputSpec, ...]:
+    """Read the inputs of a pass, separated by commas: ``1x3x600x900,1x4:int64``.
+
+    Raises:
+        UsageError: where one of them is not a shape.
+    """
+    return tuple(map(parse_input, text.split(",")))
+
+
 def parse_input(text: str) -> InputSpec:
     """Read ``1x3x600x900``, or with a dtype ``1x128:int64``.
 

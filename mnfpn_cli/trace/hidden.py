@@ -8,8 +8,10 @@ import functools
 import types
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import ProxyTypes
 
 from torch import Tensor, nn
 
@@ -19,7 +21,19 @@ MAX_OBJECTS = 100_000
 REGISTERED = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
 """The attributes in which ``nn.Module`` has what is registered."""
 
-LIBRARIES = {"builtins", "torch", "numpy", "collections", "re", "logging", "threading"}
+LIBRARIES = {
+    "builtins",
+    "torch",
+    "numpy",
+    "collections",
+    "re",
+    "logging",
+    "threading",
+    "queue",
+    "multiprocessing",
+    "concurrent",
+    "asyncio",
+}
 """Packages whose classes and functions hold no modules or tensors of a user."""
 
 
@@ -66,14 +80,20 @@ def find_hidden(network: nn.Module) -> Iterator[Hidden]:
     queue = deque(visit for path, module in module_expressions(network) for visit in _attributes(path, module))
     while queue and len(seen) < MAX_OBJECTS:
         visit = queue.popleft()
-        if id(visit.value) in seen:
+        if id(visit.value) in seen or type(visit.value) in ProxyTypes:  # a weak reference holds nothing
             continue
         seen.add(id(visit.value))
         if isinstance(visit.value, nn.Module | Tensor):
             yield Hidden(visit.path, visit.value, visit.holder, visit.attribute, visit.container)
-        for suffix, container, value in _children(visit.value):
+        for suffix, container, value in _readable(_children(visit.value)):
             if id(value) not in seen:
                 queue.append(_Visit(visit.path + suffix, value, visit.holder, visit.attribute, container))
+
+
+def _readable(children: Iterator[_Child]) -> Iterator[_Child]:
+    """Yield what an object holds up to where its own code fails, as a property or an iteration that raises."""
+    with suppress(Exception):
+        yield from children
 
 
 def module_expressions(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -155,7 +175,7 @@ def _module_children(module: nn.Module) -> Iterator[_Child]:
 
 def _function_children(function: types.FunctionType) -> Iterator[_Child]:
     """Yield the variables that a function closes over, its defaults, and the globals that it names."""
-    if _is_library(function.__module__):
+    if is_library(function.__module__):
         return
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
@@ -172,15 +192,15 @@ def _function_children(function: types.FunctionType) -> Iterator[_Child]:
 
 def _object_children(value: Any) -> Iterator[_Child]:
     """Yield the attributes of an object of a user's class, dataclasses among them."""
-    if _is_library(type(value).__module__):
+    if is_library(type(value).__module__):
         return
     slots = {name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())}
     slotted = {name: getattr(value, name) for name in slots if hasattr(value, name)}
-    kind = "dataclass" if hasattr(value, "__dataclass_fields__") else "object"
+    kind = "dataclass" if hasattr(type(value), "__dataclass_fields__") else "object"
     for name, item in {**getattr(value, "__dict__", {}), **slotted}.items():
         yield f".{name}", kind, item
 
 
-def _is_library(module: str | None) -> bool:
+def is_library(module: str | None) -> bool:
     """Return whether the Python module of a class or function is of one of `LIBRARIES`."""
     return (module or "").partition(".")[0] in LIBRARIES

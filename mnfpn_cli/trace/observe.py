@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from math import prod
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -27,6 +28,9 @@ TensorShape = tuple[int, ...]
 """The sides of a tensor, batch included."""
 
 aten = torch.ops.aten
+
+READS_VALUES = {aten._local_scalar_dense.default, aten.equal.default, aten.is_nonzero.default}
+"""The operations that hand values of tensors to Python."""
 
 
 @dataclass(eq=False, slots=True)
@@ -92,6 +96,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             weights. The mean of images is not among them: it is combined with the image.
         live: the storages that the pass made, and the bytes that are alive.
         data_dependent: whether shapes depended on values, as those of a detector's boxes do.
+        reads_values: whether Python code read values of tensors, as an ``if`` on a tensor does.
     """
 
     @classmethod
@@ -107,6 +112,8 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.combined: set[int] = set()
         self.live = LiveStorages()
         self.data_dependent = False
+        self.reads_values = False
+        self._thread = get_ident()
         self._on_meta = on_meta
         self._running: list[ModuleCall] = []
         self._meta_tensors: dict[int, tuple[Tensor, Tensor]] = {}
@@ -130,6 +137,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if result is NotImplemented:
             result = func(*args, **kwargs)
         self.data_dependent |= _has_data_dependent_shape(func, args)
+        self.reads_values |= func in READS_VALUES
         self._record_outputs(func, result, learned)
         if self._running and func.overloadpacket in OPERATIONS:
             self._record_operation(func.overloadpacket, args, kwargs, result)
@@ -192,13 +200,16 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.events.append(Operation(kind, name, packet.__name__, self._running[-1].module, output, macs, bias, read))
 
     def _enter(self, module: nn.Module, args: Any) -> None:
+        if get_ident() != self._thread:  # another thread runs a network of its own
+            return
         caller = self._running[-1].module if self._running else None
         call = ModuleCall(module, caller, shapes_of(args))
         self.events.append(call)
         self._running.append(call)
 
     def _leave(self, _module: nn.Module, _args: Any, output: Any) -> None:
-        self._running.pop().outputs = shapes_of(output)
+        if get_ident() == self._thread:
+            self._running.pop().outputs = shapes_of(output)
 
 
 @contextmanager
@@ -234,12 +245,13 @@ def _is_tagged_dynamic(func: Any) -> bool:
 
 
 def _tensors(values: tuple[Any, ...]) -> Iterator[Tensor]:
-    """Yield the tensors among the arguments or results of an operation, also those in lists and tuples."""
+    """Yield the dense tensors among the arguments or results of an operation, also those in lists and tuples."""
     for value in values:
         if isinstance(value, Tensor):
-            yield value
+            if value.layout is torch.strided:  # a sparse one has no storage
+                yield value
         elif isinstance(value, list | tuple):
-            yield from (item for item in value if isinstance(item, Tensor))
+            yield from (item for item in value if isinstance(item, Tensor) and item.layout is torch.strided)
 
 
 def named_tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:

@@ -4,8 +4,9 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator, Sequence, Sized
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from mnfpn_cli.external.guard import ModelError, external_code
+from mnfpn_cli.trace.graph import follow_graph, function_name
 from mnfpn_cli.trace.observe import Observer, TensorShape, TraceEvent, named_tensors
-from mnfpn_cli.trace.storages import restore_modules, storage_key
+from mnfpn_cli.trace.restore import restore_modules
+from mnfpn_cli.trace.storages import storage_key
 
 Mode = Literal["meta", "fake", "real"]
 MODES: tuple[Mode, ...] = ("meta", "fake", "real")
@@ -46,6 +49,7 @@ class Pass:
     """A recorded pass. *Keys* are those of storages (`storage_key`).
 
     Attributes:
+        inputs: the inputs of the network.
         mode: the kind of tensors that the pass ran on.
         events: module calls and operations, in the order in which they began.
         used: the tensors that the pass used but did not make, by their keys.
@@ -53,11 +57,15 @@ class Pass:
         outputs: the name, shape and bytes per element of each tensor that the network returned.
         peak_bytes: the most bytes of inputs, activations and outputs that were alive together.
         combined: the keys of used tensors that were combined with a tensor that depends on parameters.
-        reached: the keys that gradients of the outputs reach; None where they were not asked for.
         data_dependent: whether shapes depended on the values of tensors.
+        reads_values: whether the code of the network read values of tensors, as an ``if`` on a tensor does.
+        reached: the keys that gradients of the outputs reach, by the graph; None where they were not asked for, or
+            cannot be followed.
+        functions: the names of the custom functions of autograd that gradients pass through.
         gradient_failure: why gradients cannot be followed; empty where they can.
     """
 
+    inputs: tuple[Input, ...]
     mode: Mode
     events: tuple[TraceEvent, ...]
     used: dict[int, Tensor]
@@ -65,9 +73,11 @@ class Pass:
     outputs: tuple[tuple[str, TensorShape, int], ...]
     peak_bytes: int
     combined: frozenset[int]
-    reached: frozenset[int] | None
     data_dependent: bool
-    gradient_failure: str
+    reads_values: bool
+    reached: frozenset[int] | None = None
+    functions: tuple[str, ...] = ()
+    gradient_failure: str = ""
 
 
 def pass_notes(observed: Pass) -> Iterator[str]:
@@ -84,13 +94,15 @@ def cheapest_pass(network: nn.Module, inputs: Sequence[Input], hidden_modules: S
     ``hidden_modules``: modules that are not registered; they are left unchanged too.
 
     Raises:
-        ModelError: where the network fails on real tensors too.
+        ModelError: where the network fails on real tensors too, or is itself on the meta device and fails there.
     """
-    for mode in MODES:
+    on_meta = any(tensor.is_meta for tensor in chain(network.parameters(), network.buffers()))
+    modes = MODES[:1] if on_meta else MODES
+    for mode in modes:
         try:
-            return run_pass(network, inputs, mode, hidden_modules, show_warnings=mode == MODES[0])
+            return run_pass(network, inputs, mode, hidden_modules, show_warnings=mode == modes[0])
         except ModelError:
-            if mode == MODES[-1]:
+            if mode == modes[-1]:
                 raise
     raise AssertionError("the last mode returns or raises")
 
@@ -119,23 +131,18 @@ def run_pass(
         ModelError: where the network fails.
     """
     observer = Observer(on_meta=mode == "meta")
-    with ExitStack() as stack:
-        stack.enter_context(restore_modules([*network.modules(), *hidden_modules], values=mode != "meta"))
-        stack.enter_context(external_code(f"running {type(network).__name__}"))
-        stack.enter_context(_conditions(mode, gradients))
-        if not show_warnings:
-            warnings.simplefilter("ignore")
+    with prepared(network, mode, hidden_modules, train, show_warnings), _gradients(gradients):
         for module in (network, *hidden_modules):
-            with suppress(NotImplementedError):  # an exported program of torch has a fixed mode
-                module.train(train)
             observer.live.learned |= set(map(storage_key, module.parameters()))
         outputs = _run_observed(network, [make_input(spec, network, mode) for spec in inputs], observer)
         named = list(named_tensors(outputs))
-        leaves, gradient_failure = _gradient_leaves([tensor for _, tensor in named]) if gradients else ([], "")
+        graph = follow_graph([tensor for _, tensor in named]) if gradients else None
+        functions = tuple(dict.fromkeys(map(function_name, graph.functions))) if graph else ()
         peak = observer.live.peak
     # After the restore, parameters have the storages again that they had before the pass.
-    reached = frozenset(map(storage_key, leaves)) if gradients else None
+    followed = graph is not None and not graph.failure
     return Pass(
+        inputs=tuple(inputs),
         mode=mode,
         events=tuple(observer.events),
         used=observer.used,
@@ -143,10 +150,43 @@ def run_pass(
         outputs=tuple((name, tuple(tensor.shape), tensor.element_size()) for name, tensor in named),
         peak_bytes=peak,
         combined=frozenset(observer.combined),
-        reached=reached,
         data_dependent=observer.data_dependent,
-        gradient_failure=gradient_failure,
+        reads_values=observer.reads_values,
+        reached=frozenset(map(storage_key, graph.leaves)) if graph and followed else None,
+        functions=functions,
+        gradient_failure=graph.failure if graph else "",
     )
+
+
+@contextmanager
+def prepared(
+    network: nn.Module,
+    mode: Mode,
+    hidden_modules: Sequence[nn.Module] = (),
+    train: bool = False,
+    show_warnings: bool = False,
+) -> Iterator[None]:
+    """Set the state of torch, and the network to train or eval mode, for the passes of the block; then restore both.
+
+    Raises:
+        ModelError: where the network fails.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(restore_modules([*network.modules(), *hidden_modules], values=mode != "meta"))
+        stack.enter_context(external_code(f"running {type(network).__name__}"))
+        device = device_of(network)
+        if device.type == "cuda":
+            stack.enter_context(torch.random.fork_rng([device]))
+        stack.enter_context(_conditions(mode, device))
+        # Hooks of all modules also see the module that torch.compile makes, and torch warns of that.
+        warnings.filterwarnings("ignore", message="Using `torch.compile.* when there are global hooks")
+        if not show_warnings:
+            warnings.simplefilter("ignore")
+        for module in (network, *hidden_modules):
+            with suppress(NotImplementedError):  # an exported program of torch has a fixed mode
+                module.train(train)
+        yield
 
 
 def _run_observed(network: nn.Module, inputs: Sequence[Tensor], observer: Observer) -> Any:
@@ -168,11 +208,11 @@ def _describe(outputs: Any) -> str:
 
 
 @contextmanager
-def _conditions(mode: Mode, gradients: bool) -> Iterator[None]:
-    """Set the state of torch for a recorded pass.
+def _conditions(mode: Mode, device: torch.device) -> Iterator[None]:
+    """Set the state of torch for a pass, whatever the caller's is.
 
-    No tensors are saved for a backward pass, which never runs. Kernels that fuse several layers are off, as the
-    observer could not see the layers; so the operations are the same in each mode.
+    Kernels that fuse several layers are off, as the observer could not see the layers; so the operations are the same
+    in each mode. Autocast is off too, and new tensors are on the device of the network.
     """
     with ExitStack() as stack:
         stack.enter_context(_layer_by_layer())
@@ -183,9 +223,18 @@ def _conditions(mode: Mode, gradients: bool) -> Iterator[None]:
 
             stack.enter_context(_muted("torch._subclasses.fake_tensor"))
             stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-        stack.enter_context(torch.set_grad_enabled(gradients))
-        if gradients:
-            stack.enter_context(saved_tensors_hooks(_discard, _discard))
+        for kind in {"cpu", device.type} - {"meta"}:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if mode != "meta" and torch.get_default_device() != torch.device("cpu"):
+            stack.enter_context(torch.device(device))
+        yield
+
+
+@contextmanager
+def _gradients(enabled: bool) -> Iterator[None]:
+    """Turn gradients on or off. No tensors are saved for a backward pass, which never runs."""
+    with torch.set_grad_enabled(enabled), saved_tensors_hooks(_discard, _discard) if enabled else nullcontext():
         yield
 
 
@@ -220,29 +269,18 @@ def _layer_by_layer() -> Iterator[None]:
 
 
 def make_input(spec: Input, network: nn.Module, mode: Mode) -> Tensor:
-    """Return an input tensor: a copy of its values or random ones in a real pass, else zeros."""
-    if mode == "real" and spec.value is not None:
-        return spec.value.detach().to("cpu", copy=True)
+    """Return an input tensor where the network runs: a copy of its values or random ones in a real pass, else zeros."""
+    device = torch.device("meta") if mode == "meta" else device_of(network)
+    if mode == "real" and spec.value is not None and not spec.value.is_meta:
+        return spec.value.detach().to(device, copy=True)
     dtype = spec.dtype or next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
     if mode == "real" and dtype.is_floating_point:
-        return torch.rand(spec.shape, generator=torch.Generator().manual_seed(0)).to(dtype)
-    return torch.zeros(spec.shape, dtype=dtype, device="meta" if mode == "meta" else "cpu")
+        seeded = torch.Generator().manual_seed(0)
+        return torch.rand(spec.shape, generator=seeded, dtype=torch.float32, device="cpu").to(device, dtype)
+    return torch.zeros(spec.shape, dtype=dtype, device=device)
 
 
-def _gradient_leaves(outputs: Sequence[Tensor]) -> tuple[list[Tensor], str]:
-    """Return the leaf tensors that gradients of the outputs reach, and why gradients cannot be followed, or nothing."""
-    leaves = [tensor for tensor in outputs if tensor.is_leaf and tensor.requires_grad]
-    nodes: list[Any] = [tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None]
-    if not leaves and not nodes:
-        return [], "no output requires a gradient, as under no_grad, or where outputs are whole numbers"
-    seen = set(nodes)
-    while nodes:
-        node = nodes.pop()
-        if type(node).__name__ == "CheckpointFunctionBackward":
-            return leaves, "reentrant checkpoints build the graph of their layers only in a backward pass"
-        if hasattr(node, "variable"):
-            leaves.append(node.variable)
-        unseen = {following for following, _ in node.next_functions if following is not None} - seen
-        seen |= unseen
-        nodes += unseen
-    return leaves, ""
+def device_of(network: nn.Module) -> torch.device:
+    """Return the device that a network runs on: that of its first parameter or buffer, and the CPU without any."""
+    first = next(chain(network.parameters(), network.buffers()), None)
+    return torch.device("cpu") if first is None or first.is_meta else first.device

@@ -1,20 +1,21 @@
-"""Count the bytes of storages that are alive during a pass, and restore modules after it."""
+"""Count the bytes of storages that are alive during a pass."""
 
 import weakref
-from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from copy import copy
 from functools import cache
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def storage_key(tensor: Tensor) -> int:
-    """Return the identity of a tensor's storage, on any device; all views of a tensor have the same one."""
-    return int(tensor.untyped_storage()._cdata)
+    """Return the identity of a tensor's storage, on any device; all views of a tensor have the same one.
+
+    A tensor without a storage, as a sparse one, has its own identity.
+    """
+    try:
+        return int(tensor.untyped_storage()._cdata)
+    except NotImplementedError:
+        return id(tensor)
 
 
 class LiveStorages:
@@ -57,56 +58,3 @@ class LiveStorages:
 def is_alias(func: Any) -> bool:
     """Return whether an operation returns an argument or a view of it, and so makes no storage."""
     return any(output.alias_info is not None for output in func._schema.returns)
-
-
-CONTAINERS = (dict, list, set, deque)
-"""The types of attributes whose contents are restored."""
-
-
-@contextmanager
-def restore_modules(modules: Iterable[nn.Module], values: bool) -> Iterator[None]:
-    """Restore the attributes of modules after the block: mode, hooks, parameters, buffers, lists and dictionaries.
-
-    ``values``: whether to restore the values of parameters and buffers too, which takes a copy of them. On the meta
-    device this is not needed, as a pass cannot change values there.
-    """
-    listed = list(modules)
-    attributes = [(module, dict(vars(module)), list(_contents(module))) for module in listed]
-    state = [tensor for module in listed for tensor in (*module._parameters.values(), *module._buffers.values())]
-    states = [
-        (tensor, tensor.data, tensor.requires_grad, tensor.detach().clone() if values else None)
-        for tensor in {id(tensor): tensor for tensor in state}.values()
-        if tensor is not None
-    ]
-    try:
-        yield
-    finally:
-        for module, before, contents in attributes:
-            vars(module).clear()
-            vars(module).update(before)
-            for container, items in contents:
-                _refill(container, items)
-        for tensor, data, gradient, value in states:
-            _restore(tensor, data, gradient, value)
-
-
-def _contents(module: nn.Module) -> Iterator[tuple[Any, Any]]:
-    """Yield each container among a module's attributes, with a copy of it."""
-    for value in vars(module).values():
-        if isinstance(value, CONTAINERS):
-            yield value, copy(value)
-
-
-def _refill(container: Any, items: Any) -> None:
-    container.clear()
-    (container.extend if isinstance(container, list | deque) else container.update)(items)
-
-
-@torch.no_grad()
-def _restore(tensor: Tensor, data: Tensor, gradient: bool, value: Tensor | None) -> None:
-    if storage_key(tensor) != storage_key(data):  # tensor.data was assigned
-        tensor.data = data
-    if value is not None:
-        tensor.copy_(value)
-    if tensor.is_leaf and tensor.requires_grad != gradient:
-        tensor.requires_grad_(gradient)

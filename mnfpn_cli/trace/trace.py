@@ -1,42 +1,70 @@
-"""Trace a network: record a pass of it, the storages that gradients reach, and what is not registered."""
+"""Trace a network: record passes of it, the storages that gradients reach, and what is not registered."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
+from itertools import chain
+from operator import or_
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parameter import UninitializedParameter
 
-from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.external.guard import ModelError
+from mnfpn_cli.errors import MnfpnError, within
+from mnfpn_cli.external.guard import ModelError, exclusive
+from mnfpn_cli.trace.backward import Gradients, gradient_pass
 from mnfpn_cli.trace.hidden import Hidden, find_hidden
-from mnfpn_cli.trace.observe import ModuleCall
-from mnfpn_cli.trace.passes import Input, Mode, Pass, cheapest_pass, run_pass
+from mnfpn_cli.trace.observe import ModuleCall, TraceEvent
+from mnfpn_cli.trace.passes import Input, Pass, cheapest_pass
 from mnfpn_cli.trace.storages import storage_key
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A network, a recorded pass of it, the storages that gradients reach, and what is not registered.
+    """A network, its recorded passes, the storages that gradients reach, and what is not registered.
 
     Attributes:
         network: the network, unchanged.
-        inputs: the inputs of each pass.
         hidden: modules and tensors that are reachable from attributes, but not registered.
-        eval_pass: the pass in eval mode.
-        reached: keys of the storages that gradients of the outputs reach; None where they were not asked for, or cannot
-            be followed.
-        gradient_failure: why gradients cannot be followed; empty where they can, or were not asked for.
+        passes: the passes in eval mode, one for each of the inputs that were given; at least one.
+        gradients: what gradients of the outputs reach in any pass; None where they were not asked for, or cannot be
+            followed in any.
+        gradient_failures: why gradients could not be followed in a pass.
     """
 
     network: nn.Module
-    inputs: tuple[Input, ...]
     hidden: tuple[Hidden, ...]
-    eval_pass: Pass
-    reached: frozenset[int] | None = None
-    gradient_failure: str = ""
+    passes: tuple[Pass, ...]
+    gradients: Gradients | None = None
+    gradient_failures: tuple[str, ...] = ()
+
+    @property
+    def eval_pass(self) -> Pass:
+        """The first pass, of which layers, operations and memory are counted."""
+        return self.passes[0]
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """The inputs of the first pass."""
+        return self.eval_pass.inputs
+
+    @property
+    def events(self) -> Iterator[TraceEvent]:
+        """The module calls and operations of all passes."""
+        return chain.from_iterable(one.events for one in self.passes)
+
+    @cached_property
+    def used_tensors(self) -> dict[int, Tensor]:
+        """The tensors that a pass used but did not make, by the keys of their storages."""
+        return {key: tensor for one in self.passes for key, tensor in one.used.items()}
+
+    @cached_property
+    def combined(self) -> frozenset[int]:
+        """The keys of used tensors that a pass combined with a tensor that depends on parameters."""
+        return frozenset().union(*(one.combined for one in self.passes))
 
     @cached_property
     def paths(self) -> dict[nn.Module, str]:
@@ -55,12 +83,12 @@ class Trace:
 
     @cached_property
     def calls(self) -> Counter[nn.Module]:
-        """The number of calls of each module."""
-        return Counter(event.module for event in self.eval_pass.events if isinstance(event, ModuleCall))
+        """The number of calls of each module in all passes."""
+        return Counter(event.module for event in self.events if isinstance(event, ModuleCall))
 
     @cached_property
     def in_use(self) -> set[nn.Module]:
-        """The registered modules that took part in the pass, or contain a module that did."""
+        """The registered modules that took part in a pass, or contain a module that did."""
         return {module for module in self.network.modules() if any(map(self.took_part, module.modules()))}
 
     @property
@@ -70,8 +98,8 @@ class Trace:
         return sum(module in self.in_use for module in registered), len(registered)
 
     def used(self, tensor: Tensor) -> bool:
-        """Return whether the pass used a tensor, or another tensor with the same storage."""
-        return storage_key(tensor) in self.eval_pass.used
+        """Return whether a pass used a tensor, or another tensor with the same storage."""
+        return storage_key(tensor) in self.used_tensors
 
     def took_part(self, module: nn.Module) -> bool:
         """Return whether a module was called, or its parent or another module used its parameters or buffers."""
@@ -99,42 +127,72 @@ def numel(tensors: Sequence[Tensor]) -> int:
     return sum({id(tensor): tensor.numel() for tensor in tensors}.values())
 
 
-def trace_network(network: nn.Module, inputs: Sequence[Input], gradients: bool = True) -> Trace:
+def trace_network(network: nn.Module, *passes: Sequence[Input], gradients: bool = True) -> Trace:
     """Return the trace of a network, which is left unchanged.
 
-    ``gradients``: whether to run a second pass to find the parameters that gradients reach.
+    Args:
+        network: the network; of one that was compiled or wrapped for several devices, the original is traced.
+        passes: the inputs of each pass.
+        gradients: whether to run each pass again to find the parameters that gradients reach.
 
     Raises:
         ModelError: where the network fails.
         MnfpnError: where it returns no tensors, or its layers do not run in Python.
     """
-    _check_traceable(network)
-    hidden = tuple(find_hidden(network))
-    hidden_modules = _modules(hidden)
-    eval_pass = cheapest_pass(network, inputs, hidden_modules)
-    if not eval_pass.outputs:
-        raise MnfpnError(f"{type(network).__name__} must return tensors, got {eval_pass.returned}")
-    if not gradients:
-        return Trace(network, tuple(inputs), hidden, eval_pass)
-    reached, gradient_failure = _follow_gradients(network, inputs, eval_pass.mode, hidden_modules)
-    return Trace(network, tuple(inputs), hidden, eval_pass, reached, gradient_failure)
+    with exclusive():
+        network = original(network)
+        _check_traceable(network)
+        hidden = tuple(find_hidden(network))
+        hidden_modules = _modules(hidden)
+        eval_passes = []
+        for number, inputs in enumerate(passes, 1):
+            with within(f"pass {number} of {len(passes)}") if len(passes) > 1 else nullcontext():
+                eval_passes.append(_eval_pass(network, inputs, hidden_modules))
+        trace = Trace(network, hidden, tuple(eval_passes))
+        return _with_gradients(trace) if gradients else trace
+
+
+def _eval_pass(network: nn.Module, inputs: Sequence[Input], hidden_modules: Sequence[nn.Module]) -> Pass:
+    observed = cheapest_pass(network, inputs, hidden_modules)
+    if not observed.outputs:
+        raise MnfpnError(f"{type(network).__name__} must return tensors, got {observed.returned}")
+    return observed
+
+
+def original(network: nn.Module) -> nn.Module:
+    """Return the network inside a wrapper that runs it as it is: of ``torch.compile``, or for several devices."""
+    while True:
+        match network:
+            case nn.DataParallel() | DistributedDataParallel():
+                network = network.module
+            case nn.Module(_orig_mod=nn.Module() as inner) if not isinstance(inner, torch.jit.ScriptModule):
+                network = inner
+            case _:
+                return network
 
 
 def _modules(hidden: Sequence[Hidden]) -> list[nn.Module]:
     return [value for value in (item.value for item in hidden) if isinstance(value, nn.Module)]
 
 
-def _follow_gradients(
-    network: nn.Module, inputs: Sequence[Input], mode: Mode, hidden_modules: Sequence[nn.Module]
-) -> tuple[frozenset[int] | None, str]:
-    """Return the keys of the storages that gradients reach, or None and the reason why they cannot be followed."""
-    if not any(parameter.requires_grad for parameter in network.parameters()):
-        return None, ""
-    try:
-        grad_pass = run_pass(network, inputs, mode, hidden_modules, gradients=True)
-    except ModelError as error:
-        return None, error.message
-    return (None, grad_pass.gradient_failure) if grad_pass.gradient_failure else (grad_pass.reached, "")
+def _with_gradients(trace: Trace) -> Trace:
+    """Follow the gradients of each pass. In a pass where that cannot be done, all that is used counts as reached."""
+    if not any(parameter.requires_grad for parameter in trace.network.parameters()):
+        return trace
+    followed, unjudged, failures = list[Gradients](), list[Gradients](), list[str]()
+    for one in trace.passes:
+        try:
+            observed, found = gradient_pass(trace.network, one.inputs, one.mode, trace.hidden_modules)
+            failure = observed.gradient_failure
+        except ModelError as error:
+            found, failure = None, error.message
+        if found is None:
+            unjudged.append(Gradients(frozenset(one.used)))
+            failures.append(failure)
+        else:
+            followed.append(found)
+    merged = reduce(or_, [*followed, *unjudged]) if followed else None
+    return replace(trace, gradients=merged, gradient_failures=tuple(dict.fromkeys(failures)))
 
 
 def _check_traceable(network: nn.Module) -> None:
@@ -144,16 +202,14 @@ def _check_traceable(network: nn.Module) -> None:
         MnfpnError: where it cannot.
     """
     kind = type(network).__name__
-    if "_modules" not in vars(network):
+    if not isinstance(network, torch.jit.ScriptModule) and "_modules" not in vars(network):
         raise MnfpnError(f"{kind} has no modules yet: its __init__ must call super().__init__() first")
-    if type(network).__hash__ is None or any(type(module).__hash__ is None for module in network.modules()):
-        raise MnfpnError(f"{kind} has a module with __eq__ and without __hash__: torch needs both")
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
         raise MnfpnError(
             f"{kind} is TorchScript, whose layers do not run in Python: pass the module that it was made from"
         )
+    if type(network).__hash__ is None or any(type(module).__hash__ is None for module in network.modules()):
+        raise MnfpnError(f"{kind} has a module with __eq__ and without __hash__: torch needs both")
     lazy = [name for name, tensor in network.named_parameters() if isinstance(tensor, UninitializedParameter)]
     if lazy:
-        raise MnfpnError(
-            f"{kind} has lazy layers without shapes ({lazy[0]}): run it once in the function that `model` names"
-        )
+        raise MnfpnError(f"{kind} has lazy layers without shapes ({lazy[0]}): run it once first")

@@ -16,7 +16,7 @@ every_healthy = pytest.mark.parametrize("case", HEALTHY, ids=lambda case: case.n
 @cache
 def inspected(case: Case) -> Inspection:
     """What is said of a fresh copy, as training has it; each is looked at once for all tests."""
-    return inspect_network(case.make().train(), case.inputs)
+    return inspect_network(case.make().train(), [case.inputs])
 
 
 @every_defective

@@ -207,7 +207,7 @@ def test_a_layer_of_any_network_moved_into_a_list_is_found_and_none_is_accused_b
     settings, size = case
     network, image = build_meta(plan_network(settings)), Input(network_input(settings, size).shape)
     names = tuple(str(name) for name in network.outputs)
-    before = inspect_network(network, [image], names).audit
+    before = inspect_network(network, [[image]], names).audit
     assert before is not None
     assert [one for one in before.findings if one.kind != "stride_gap"] == []
     layers = [name for name, one in network.named_modules() if any(True for _ in one.parameters(recurse=False))]
@@ -215,7 +215,7 @@ def test_a_layer_of_any_network_moved_into_a_list_is_found_and_none_is_accused_b
     above, _, last = name.rpartition(".")
     layer = network.get_submodule(name)
     network.get_submodule(above)._modules[last] = Moved(layer)
-    after = inspect_network(network, [image], names).audit
+    after = inspect_network(network, [[image]], names).audit
     assert after is not None
     first = next(one for one in after.findings if one.kind != "stride_gap")
     path = {module: path for path, module in module_expressions(network)}[network.get_submodule(name)]

@@ -16,4 +16,4 @@ def tree_of(network: nn.Module, *shapes: TensorShape) -> LayerTree:
 
 def inspected(network: nn.Module, *shapes: TensorShape) -> Inspection:
     """The whole inspection of a network on inputs of these shapes."""
-    return inspect_network(network, [Input(shape) for shape in shapes])
+    return inspect_network(network, [[Input(shape) for shape in shapes]])

@@ -15,7 +15,7 @@ FILE = others.__file__
 PASSES = ("--device", "cpu", "--threads", "1", "--passes", "3", "--warmup", "1")
 SMALL = ("--size", "16x32", *PASSES)
 LEVELS = ("--model", f"{FILE}:Levels")
-WORDS = ("--model", f"{FILE}:Words", "--input", "1x5:int64", "--input", "1x5x1")
+WORDS = ("--model", f"{FILE}:Words", "--input", "1x5:int64,1x5x1")
 TimingGroup = Callable[..., dict[str, Any]]
 
 ROWS = [
@@ -196,8 +196,8 @@ def test_a_model_is_compared_with_a_network_from_settings(mnfpn: Mnfpn) -> None:
 
 def test_inputs_that_differ_are_warned_of(mnfpn: Mnfpn) -> None:
     """Nobody may have meant it."""
-    words = f"--model '{FILE}:Words' --input 1x5:int64 --input"
-    document = compared(mnfpn, f"{words} 1x5x1", f"{words} 1x1x4")
+    words = f"--model '{FILE}:Words' --input 1x5:int64"
+    document = compared(mnfpn, f"{words},1x5x1", f"{words},1x1x4")
     causes = [one["cause"] for one in document["warnings"] if one["kind"] == "sizes"]
     assert causes == ["A takes 1×5 int64, 1×5×1, B 1×5 int64, 1×1×4"]
 
@@ -258,7 +258,7 @@ def test_results_on_tensors_are_compared_row_by_row(mnfpn: Mnfpn, tmp_path: Path
     """A row is another where a shape is."""
     paths = [str(tmp_path / name) for name in ("a.json", "b.json")]
     assert mnfpn("bench", *WORDS, *PASSES, "--output", paths[0]).code == 0
-    assert mnfpn("bench", *WORDS[:-1], "1x1x4", *PASSES, "--output", paths[1]).code == 0
+    assert mnfpn("bench", *WORDS[:-1], "1x5:int64,1x1x4", *PASSES, "--output", paths[1]).code == 0
     document = json.loads(mnfpn("compare", paths[0], paths[0], "--json").out)
     assert document["runs"][0]["name"] == "eager on cpu, batch 1, 1×5 int64, 1×5×1, float32"
     assert document["a"]["input"]["shapes"][1] == {"shape": [1, 5, 1], "dtype": None}

@@ -18,7 +18,7 @@ SIZE = ("--size", "8")
 BESIDE = "cannot be used with --model, whose network has no settings"
 HAS = "FailsInside, Listed, Net, Returns, Two, made"
 TWO = "(x: torch.Tensor, places: torch.Tensor) -> Any"
-REPEAT = "repeat --input for each, as --input 1x3x600x900 --input 1x4"
+REPEAT = "separate the inputs of a pass by commas, as --input 1x3x600x900,1x4"
 UNKNOWN = "got an unexpected keyword argument 'width'; {nets}:Net takes (channels: int = 4)"
 MISSING = "missing a required argument: 'width'; {nets}:helper takes (width: int) -> torch.nn.modules.module.Module"
 NO_NETWORK = "must be an nn.Module, a class or a function, got an object of type int"
@@ -212,7 +212,7 @@ def test_a_network_is_made_with_arguments_and_run_on_several_inputs(mnfpn: Mnfpn
         options = ("--model-arg", f"channels={channels}") if channels else ()
         outcome = mnfpn("summary", "--model", f"{NETS}:{attribute}", *options, *SIZE, "--json")
         assert json.loads(outcome.out)["totals"]["parameters"] == (channels or 2) * 28
-    two = ("--model", f"{NETS}:Two", "--input", "2x3x8x8", "--input", "2x5:int64")
+    two = ("--model", f"{NETS}:Two", "--input", "2x3x8x8,2x5:int64")
     document = json.loads(mnfpn("summary", *two, "--json").out)
     assert document["inputs"] == [{"shape": [2, 3, 8, 8], "dtype": None}, {"shape": [2, 5], "dtype": "int64"}]
     assert document["input"] is None
@@ -313,3 +313,33 @@ def test_torchvisions_pyramid_names_the_doubled_stride(mnfpn: Mnfpn) -> None:
     assert outcome.code == 0
     assert "same stride: 0, 1" in outcome.out.splitlines()
     assert "  2 levels of stride 32, each 19x29: 0, 1" in outcome.out.splitlines()
+
+
+def test_several_inputs_are_several_passes(mnfpn: Mnfpn) -> None:
+    """Of one audit, and each a result of `shapes` and of `bench`."""
+    passes = ("--model", f"{NETS}:Two", "--input", "2x3x8x8,2x5:int64", "--input", "1x3x16x16,1x5:int64")
+    audit = json.loads(mnfpn("audit", *passes, "--json").out)
+    assert audit["inputs"] == [{"shape": [2, 3, 8, 8], "dtype": None}, {"shape": [2, 5], "dtype": "int64"}]
+    assert audit["other_passes"] == [[{"shape": [1, 3, 16, 16], "dtype": None}, {"shape": [1, 5], "dtype": "int64"}]]
+    title, *_ = mnfpn("audit", *passes).out.splitlines()
+    assert title == f"{NETS}:Two: Inputs 2×3×8×8, 2×5 int64; Inputs 1×3×16×16, 1×5 int64"
+    shapes = json.loads(mnfpn("shapes", *passes, "--json").out)
+    assert [one["inputs"][0]["shape"] for one in shapes["results"]] == [[2, 3, 8, 8], [1, 3, 16, 16]]
+    one = json.loads(mnfpn("shapes", *passes, "--input", "2x3x8x8,2x5:int64", "--json").out)
+    assert len(one["results"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [(("summary",), "--input: must be given once, as summary"), (("compare", "--a"), "--a: --input: must be given")],
+)
+def test_one_pass_is_asked_for_where_only_one_can_be_shown(
+    mnfpn: Mnfpn, arguments: tuple[str, ...], place: str
+) -> None:
+    """The message has what the user may have meant: inputs of one pass."""
+    words = ("--model", f"{NETS}:Two", "--input", "2x3x8x8", "--input", "2x5:int64")
+    compare = [f"--model '{NETS}:Two' --input 2x3x8x8 --input 2x5:int64", "--b", ""]
+    outcome = mnfpn(*arguments, *(words if arguments == ("summary",) else compare))
+    assert (outcome.code, outcome.out) == (2, "")
+    assert f"error: {place}" in outcome.err
+    assert "separate the inputs of a pass by commas, as --input 2x3x8x8,2x5:int64" in outcome.err

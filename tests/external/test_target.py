@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.external.target import InputSpec, Target, parse_input, parse_target
+from mnfpn_cli.external.target import InputSpec, Target, parse_input, parse_pass, parse_target
 
 
 @pytest.mark.parametrize(
@@ -83,3 +83,11 @@ def test_what_is_no_input_is_refused(text: str) -> None:
     """Nor one without elements, or with more than there can be."""
     with pytest.raises(UsageError, match=r"^input: must "):
         parse_input(text)
+
+
+def test_the_inputs_of_a_pass_are_separated_by_commas() -> None:
+    """Each is a shape, and perhaps a dtype."""
+    assert parse_pass("1x3x8x8,1x4:int64") == (InputSpec((1, 3, 8, 8)), InputSpec((1, 4), "int64"))
+    assert parse_pass("7") == (InputSpec((7,)),)
+    with pytest.raises(UsageError, match=r"^input: must be a shape, as .*, got ''$"):
+        parse_pass("1x3,")

@@ -24,8 +24,12 @@ INDENT = 2
 def audit_tables(document: AuditDocument) -> Report:
     """The network and its inputs, how its checkpoint fits, and what the audit found."""
     name = document.model.target if document.model else FromSettings.name
-    title = note(f"{name}: {inputs_title(document.inputs)}", "bold")
-    return [title, *weights_report(document.weights), *audit_report(document, document.levels or ())]
+    passes = [inputs_title(inputs) for inputs in (document.inputs, *document.other_passes)]
+    return [
+        note(f"{name}: {'; '.join(passes)}", "bold"),
+        *weights_report(document.weights),
+        *audit_report(document, document.levels or ()),
+    ]
 
 
 def audit_report(audit: Audit, levels: Sequence[ObservedLevel]) -> Report:
