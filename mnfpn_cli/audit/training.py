@@ -85,13 +85,13 @@ def _double(spec: Input) -> Input:
 
 
 def _taking_part(modules: Sequence[nn.Module], observed: Pass) -> set[nn.Module]:
-    """Return the modules that took part in a pass, themselves or by a module inside."""
+    """Return the modules that took part in a pass, themselves or by a module with parameters or buffers inside."""
     called = {event.module for event in observed.events if isinstance(event, ModuleCall)}
 
     def took_part(module: nn.Module) -> bool:
         return module in called or any(storage_key(tensor) in observed.used for tensor in own_state(module))
 
-    return {module for module in modules if any(map(took_part, module.modules()))}
+    return {module for module in modules if any(map(took_part, filter(has_state, module.modules())))}
 
 
 def training_notes(trace: Trace, training: Training) -> Iterator[str]:

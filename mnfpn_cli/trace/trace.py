@@ -60,8 +60,14 @@ class Trace:
 
     @cached_property
     def in_use(self) -> set[nn.Module]:
-        """The registered modules that took part in the pass, or contain a module that did."""
-        return {module for module in self.network.modules() if any(map(self.took_part, module.modules()))}
+        """The registered modules that took part in the pass, or contain a module that did.
+
+        An activation that several modules hold was called in one of them: it says nothing of the others.
+        """
+        places = Counter(module for _, module in self.network.named_modules(remove_duplicate=False))
+        own = {module for module in places if self.took_part(module)}
+        telling = {module for module in own if places[module] == 1 or has_state(module)}
+        return own | {module for module in places if not telling.isdisjoint(module.modules())}
 
     @property
     def registration(self) -> tuple[int, int]:

@@ -166,6 +166,41 @@ def test_a_list_of_a_module_that_is_called_elsewhere_is_in_use() -> None:
     assert {finding.kind for finding in audit.findings} == {"shared", "miscounted"}
 
 
+class Block(nn.Module):
+    """A convolution and an activation that all blocks hold, as those of YOLO do."""
+
+    act = nn.SiLU()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.act = conv(8, 8), Block.act
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape."""
+        y: Tensor = self.act(self.conv(x))
+        return y
+
+
+@pytest.mark.parametrize("joins", [False, True])
+def test_an_activation_that_all_blocks_hold_does_not_make_an_idle_one_used(joins: bool) -> None:
+    """Neither in eval nor in training mode: the block is idle, not each of its convolutions."""
+
+    def run(m: Any, x: Tensor) -> Tensor:
+        y: Tensor = m.used(m.first(x))
+        return m.idle(y) if joins and m.training else y
+
+    audit = audit_of(Net(run, used=Block(), idle=nn.Sequential(Block(), Block())))
+    assert [one.paths for one in audit.findings] == ([] if joins else [("idle",)])
+    assert audit.notes == (("Only in training: idle.",) if joins else ())
+
+
+def test_the_activation_of_an_idle_convolution_may_be_called_by_others() -> None:
+    """Then the convolution alone is idle."""
+    layers = nn.ModuleList([conv(8, 8), nn.ReLU()])
+    audit = audit_of(Net(lambda m, x: m.layers[1](m.first(x)), layers=layers))
+    assert [one.paths for one in audit.findings] == [("layers.0",)]
+
+
 @pytest.mark.parametrize(("stride", "size"), [(3, 96), (14, 448), (14, 518), (7, 600)])
 def test_strides_need_not_be_powers_of_two(stride: int, size: int) -> None:
     """Of patches, for one."""
