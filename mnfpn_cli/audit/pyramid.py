@@ -28,6 +28,8 @@ def pyramid_findings(levels: ObservedLevels) -> Iterator[Finding]:
     yield from misplaced
     yield from _no_stride(levels.levels)
     for head in _heads(levels.levels):
+        if _are_mixed(head):
+            continue
         strided = [level for level in head if level.stride is not None and level.stride.denominator == 1]
         yield from _same_stride(strided)
         yield from _gaps(strided)
@@ -42,6 +44,12 @@ def pyramid_notes(levels: ObservedLevels) -> Iterator[str]:
     stride = _one_stride(levels)
     if stride:
         yield f"Maps of one stride, {stride}: {', '.join(_names(levels.levels))}. They are not judged as a pyramid."
+    mixed = [name for head in _heads(levels.levels) if _are_mixed(head) for name in _names(head)]
+    if mixed and not stride:
+        yield (
+            f"Maps of which some have one stride, but different channels: {', '.join(mixed)}. They are not judged as "
+            "a pyramid."
+        )
     pooled = [level.name for level in levels.levels if level.is_pooled]
     if pooled:
         yield f"Level {', '.join(pooled)} is one cell at every size: an average of the whole image, without a stride."
@@ -67,6 +75,18 @@ def _heads(levels: Sequence[Level]) -> list[Sequence[Level]]:
     strides = {tuple(level.stride for level in head) for head in by_channels.values()}
     has_heads = len(strides) == 1 and all(len(each) > 1 for each in strides)
     return list(by_channels.values()) if has_heads else [levels]
+
+
+def _are_mixed(levels: Sequence[Level]) -> bool:
+    """Return whether levels are no pyramid: maps of one stride have different channels, and channels do not grow.
+
+    A discriminator returns its features and its scores so. The taps of a backbone have more channels at each.
+    """
+    channels = [level.channels for level in levels]
+    by_stride: dict[Fraction | None, set[int]] = {}
+    for level in levels:
+        by_stride.setdefault(level.stride, set()).add(level.channels)
+    return channels != sorted(channels) and any(len(each) > 1 for each in by_stride.values())
 
 
 def _names(levels: Sequence[Level]) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ GOOD: dict[str, Maps] = {
     "a dictionary": lambda x: {"p3": level(x, 8), "p4": level(x, 16)},
     "the maps of a backbone": levels(2, 4, 8, 16, 32, channels=(16, 24, 40, 112, 112)),
     "rounded down": lambda x: (F.max_pool2d(x, 4), F.max_pool2d(x, 8)),
+    "the features and scores of a discriminator": levels(2, 4, 8, 8, 8, channels=(16, 32, 64, 128, 2)),
     "with a pooled top": lambda x: (level(x, 8), level(x, 16), F.adaptive_avg_pool2d(level(x, 16), 1)),
 }
 
@@ -72,6 +73,7 @@ def test_a_pyramid_is_not_accused(name: str) -> None:
 
 BAD: dict[str, tuple[Maps, list[tuple[str, tuple[str, ...]]]]] = {
     "two of one stride": (levels(4, 8, 8, 16), [("same_stride", ("1", "2"))]),
+    "two taps of one stride": (levels(4, 8, 8, channels=(8, 16, 24)), [("same_stride", ("1", "2"))]),
     "a gap": (levels(4, 16, 32), [("stride_gap", ("0", "1"))]),
     "coarsest first": (levels(16, 8, 4), [("order", ("0", "1", "2"))]),
     "in no order": (levels(8, 4, 16), [("order", ("0", "1", "2"))]),
@@ -143,6 +145,15 @@ def test_torchvisions_own_mobile_pyramid_has_two_levels_of_one_stride() -> None:
     (finding,) = audit.findings
     assert (finding.kind, finding.paths) == ("same_stride", ("0", "1"))
     assert finding.message == "2 levels of stride 32, each 19x29: 0, 1"
+
+
+def test_maps_that_are_no_pyramid_are_a_note() -> None:
+    """Scores that have the stride of a feature beside them, and fewer channels."""
+    audit = inspection(levels(4, 8, 8, channels=(8, 16, 2))).audit
+    assert audit is not None
+    assert audit.notes == (
+        "Maps of which some have one stride, but different channels: 0, 1, 2. They are not judged as a pyramid.",
+    )
 
 
 HEADS: dict[str, Maps] = {
