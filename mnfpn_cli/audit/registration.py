@@ -11,7 +11,7 @@ from mnfpn_cli.documents.audit import Finding
 from mnfpn_cli.trace.hidden import Hidden
 from mnfpn_cli.trace.observe import ModuleCall
 from mnfpn_cli.trace.storages import storage_key
-from mnfpn_cli.trace.trace import Trace, has_state, numel
+from mnfpn_cli.trace.trace import Trace, has_state, numel, own_state
 
 
 def shared(trace: Trace) -> Iterator[Finding]:
@@ -327,14 +327,20 @@ def _remedy(one: Hidden, modules: bool) -> str:
 
 
 def _unreachable_modules(trace: Trace) -> Iterator[Finding]:
-    """Report modules that were called, but that no attribute leads to: made in a forward, or stored elsewhere."""
-    known = {id(inner) for one in trace.hidden if isinstance(one.value, nn.Module) for inner in one.value.modules()}
-    known |= set(map(id, trace.paths))
+    """Report modules that were called, but that no attribute leads to: made in a forward, or stored elsewhere.
+
+    A container that a forward makes of known layers, as ``self.features[:4]`` does, adds nothing.
+    """
+    hidden = [one.value for one in trace.hidden]
+    modules = [inner for value in hidden if isinstance(value, nn.Module) for inner in value.modules()]
+    tensors = [value for value in hidden if isinstance(value, Tensor)]
+    known = {*map(id, trace.paths), *map(id, modules)}
+    stored = {*trace.state, *map(storage_key, tensors), *(storage_key(t) for one in modules for t in own_state(one))}
     calls: dict[int, ModuleCall] = {}
     for event in trace.eval_pass.events:
         if isinstance(event, ModuleCall) and id(event.module) not in known:
             known |= {id(inner) for inner in event.module.modules()}
-            if has_state(event.module):
+            if not stored.issuperset(map(storage_key, own_tensors(event.module))):
                 calls[id(event.module)] = event
     for call in calls.values():
         caller = trace.paths.get(call.caller, "") if call.caller else ""

@@ -166,6 +166,25 @@ def test_a_list_of_a_module_that_is_called_elsewhere_is_in_use() -> None:
     assert {finding.kind for finding in audit.findings} == {"shared", "miscounted"}
 
 
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda m, x: m.layers[1:](m.layers[:1](m.first(x))),
+        lambda m, x: nn.Sequential(m.first, *m.layers)(x),
+    ],
+    ids=["slice", "container"],
+)
+def test_a_container_that_a_forward_makes_of_its_layers_is_not_unregistered(run: Callable[[Any, Tensor], Any]) -> None:
+    """As a slice of `nn.Sequential` is: its layers have their places."""
+    assert audit_of(Net(run, layers=nn.Sequential(conv(8, 8), conv(8, 8)))).findings == ()
+
+
+def test_a_new_layer_in_a_container_of_old_ones_is_unregistered() -> None:
+    """The container is named, with the parameters of all that it holds."""
+    audit = audit_of(Net(lambda m, x: nn.Sequential(m.first, conv(8, 8, 1))(x)))
+    assert [(one.kind, one.paths) for one in audit.findings] == [("unregistered", ("forward(): Sequential",))]
+
+
 class Block(nn.Module):
     """A convolution and an activation that all blocks hold, as those of YOLO do."""
 
