@@ -21,8 +21,8 @@ from mnfpn_cli.trace.trace import trace_network
 
 
 def pyramid_findings(levels: ObservedLevels) -> Iterator[Finding]:
-    """Yield what is wrong with maps that are returned together; nothing where all have one stride."""
-    if _one_stride(levels):
+    """Yield what is wrong with maps that are returned together; nothing where all have one stride or size."""
+    if _one_stride(levels) or _one_size(levels):
         return
     misplaced = list(_layout(levels))
     yield from misplaced
@@ -44,8 +44,10 @@ def pyramid_notes(levels: ObservedLevels) -> Iterator[str]:
     stride = _one_stride(levels)
     if stride:
         yield f"Maps of one stride, {stride}: {', '.join(_names(levels.levels))}. They are not judged as a pyramid."
+    elif _one_size(levels):
+        yield f"Maps of one size: {', '.join(_names(levels.levels))}. They are not judged as a pyramid."
     mixed = [name for head in _heads(levels.levels) if _are_mixed(head) for name in _names(head)]
-    if mixed and not stride:
+    if mixed and not stride and not _one_size(levels):
         yield (
             f"Maps of which some have one stride, but different channels: {', '.join(mixed)}. They are not judged as "
             "a pyramid."
@@ -62,6 +64,12 @@ def _one_stride(levels: ObservedLevels) -> Fraction | None:
     """Return the stride that all maps have, as logits and auxiliary logits do; None where strides differ."""
     strides = {level.stride for level in levels.levels}
     return strides.pop() if len(strides) == 1 else None
+
+
+def _one_size(levels: ObservedLevels) -> bool:
+    """Return whether all maps have the same size for each input, as logits that are resized to a fixed one do."""
+    first, *others = levels.levels
+    return not first.is_pooled and all(level.sizes == first.sizes for level in others)
 
 
 def _heads(levels: Sequence[Level]) -> list[Sequence[Level]]:

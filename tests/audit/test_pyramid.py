@@ -159,6 +159,7 @@ def test_maps_that_are_no_pyramid_are_a_note() -> None:
 HEADS: dict[str, Maps] = {
     "logits and auxiliary ones": lambda x: {"out": level(x, 8, 21), "aux": level(x, 8, 21)},
     "classes and boxes": lambda x: {"classes": level(x, 8, 20), "boxes": level(x, 8, 4)},
+    "logits of a fixed size": lambda x: tuple(F.adaptive_avg_pool2d(level(x, 8, 21), 48) for _ in range(2)),
     "classes and boxes of each level": lambda x: {"classes": levels(8, 16)(x), "boxes": levels(8, 16)(x)},
     "the same in a row": levels(8, 16, 8, 16, channels=(20, 20, 4, 4)),
     "levels beside logits": lambda x: (levels(8, 16)(x), x.mean((1, 2, 3))),
@@ -171,7 +172,7 @@ def test_heads_are_not_taken_for_levels(name: str) -> None:
     assert reported(HEADS[name]) == []
     notes = inspection(HEADS[name]).audit
     assert notes is not None
-    assert bool(notes.notes) == (name in ("logits and auxiliary ones", "classes and boxes"))
+    assert bool(notes.notes) == (name in ("logits and auxiliary ones", "classes and boxes", "logits of a fixed size"))
 
 
 def test_a_fault_in_a_list_within_is_told_by_its_place() -> None:
