@@ -49,8 +49,8 @@ def pyramid_notes(levels: ObservedLevels) -> Iterator[str]:
     mixed = [name for head in _heads(levels.levels) if _are_mixed(head) for name in _names(head)]
     if mixed and not stride and not _one_size(levels):
         yield (
-            f"Maps of which some have one stride, but different channels: {', '.join(mixed)}. They are not judged as "
-            "a pyramid."
+            f"Maps of repeated strides and unequal channels: {', '.join(mixed)}. They are not judged as a "
+            "pyramid."
         )
     pooled = [level.name for level in levels.levels if level.is_pooled]
     if pooled:
@@ -86,15 +86,11 @@ def _heads(levels: Sequence[Level]) -> list[Sequence[Level]]:
 
 
 def _are_mixed(levels: Sequence[Level]) -> bool:
-    """Return whether levels are no pyramid: maps of one stride have different channels, and channels do not grow.
+    """Return whether levels are no pyramid: strides repeat, and channels are neither equal nor those of a backbone.
 
-    A discriminator returns its features and its scores so. The taps of a backbone have more channels at each.
+    So does a discriminator return its features and its scores, and an autoencoder its image and its code.
     """
-    channels = [level.channels for level in levels]
-    by_stride: dict[Fraction | None, set[int]] = {}
-    for level in levels:
-        by_stride.setdefault(level.stride, set()).add(level.channels)
-    return channels != sorted(channels) and any(len(each) > 1 for each in by_stride.values())
+    return len({level.stride for level in levels}) < len(levels) and any(True for _ in _channels(levels))
 
 
 def _names(levels: Sequence[Level]) -> tuple[str, ...]:

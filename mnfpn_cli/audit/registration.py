@@ -1,6 +1,7 @@
 """Find modules and parameters that are used but not registered, registered but not used, shared, or cut off."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,7 @@ def without_gradient(trace: Trace, cut_off: Sequence[Tensor]) -> Iterator[Findin
 def _outermost(trace: Trace, bad: Callable[[Tensor], bool]) -> Iterator[tuple[tuple[str, ...], int]]:
     """Yield the outermost modules of which all used parameters are bad, then single bad parameters of the others.
 
-    Each item is a tuple of sibling paths, and their parameters.
+    Each item is a tuple of paths of siblings or of their like in other parents, and their parameters.
     """
 
     def all_bad(module: nn.Module) -> bool:
@@ -136,18 +137,21 @@ def _outermost(trace: Trace, bad: Callable[[Tensor], bool]) -> Iterator[tuple[tu
         inside = [tensor for module in modules for tensor in module.parameters() if trace.used(tensor)]
         covered |= set(map(id, inside))
         yield paths, numel(inside)
+    groups: dict[str, dict[str, Tensor]] = {}
     for path, module in trace.network.named_modules():
-        single = {
-            f"{path}.{name}".removeprefix("."): parameter
-            for name, parameter in module._parameters.items()
-            if parameter is not None and bad(parameter) and id(parameter) not in covered
-        }
-        if single:
-            yield tuple(single), numel(list(single.values()))
+        for name, parameter in module._parameters.items():
+            if parameter is not None and bad(parameter) and id(parameter) not in covered:
+                groups.setdefault(_without_numbers(path), {})[f"{path}.{name}".removeprefix(".")] = parameter
+    for single in groups.values():
+        yield tuple(single), numel(list(single.values()))
 
 
 def _siblings(trace: Trace, wanted: Callable[[nn.Module], bool]) -> Iterator[tuple[tuple[str, ...], list[nn.Module]]]:
-    """Yield the outermost modules for which a predicate holds, those of one parent together, with their paths."""
+    """Yield the outermost modules for which a predicate holds, with their paths.
+
+    Those of one parent come together, and those of parents that differ in their numbers alone, as ``blocks.0.norm`` and
+    ``blocks.1.norm``.
+    """
     done: set[nn.Module] = set()
     groups: dict[str, list[str]] = {}
     for path, module in trace.network.named_modules():
@@ -156,9 +160,14 @@ def _siblings(trace: Trace, wanted: Callable[[nn.Module], bool]) -> Iterator[tup
             done.add(module)
         elif wanted(module):
             done.add(module)
-            groups.setdefault(above, []).append(path)
+            groups.setdefault(_without_numbers(above), []).append(path)
     for paths in groups.values():
         yield tuple(paths), [trace.network.get_submodule(path) for path in paths]
+
+
+def _without_numbers(path: str) -> str:
+    """Return a path with a sign in place of each number: ``stage*.*.norm``."""
+    return re.sub(r"\d+", "*", path)
 
 
 def parameter_counts(trace: Trace) -> tuple[int, int, int]:

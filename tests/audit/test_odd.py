@@ -213,6 +213,29 @@ def test_an_activation_that_all_blocks_hold_does_not_make_an_idle_one_used(joins
     assert audit.notes == (("Only in training: idle.",) if joins else ())
 
 
+class Masked(nn.Module):
+    """Has a norm that is never called, and a mask that must not learn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = conv(8, 8), nn.BatchNorm2d(8)
+        self.mask = nn.Parameter(torch.ones(8, 1, 1), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape."""
+        y: Tensor = self.conv(x) * self.mask
+        return y
+
+
+def test_what_is_wrong_in_each_of_many_blocks_is_one_finding() -> None:
+    """A network of twelve blocks is not accused twelve times; each place is named."""
+    audit = audit_of(Net(lambda m, x: m.blocks(m.first(x)), blocks=nn.Sequential(Masked(), Masked(), Masked())))
+    assert [(one.kind, one.paths, one.parameters) for one in audit.findings] == [
+        ("never_called", ("blocks.0.norm", "blocks.1.norm", "blocks.2.norm"), 48),
+        ("without_gradient", ("blocks.0.mask", "blocks.1.mask", "blocks.2.mask"), 24),
+    ]
+
+
 def test_the_activation_of_an_idle_convolution_may_be_called_by_others() -> None:
     """Then the convolution alone is idle."""
     layers = nn.ModuleList([conv(8, 8), nn.ReLU()])

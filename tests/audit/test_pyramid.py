@@ -61,6 +61,7 @@ GOOD: dict[str, Maps] = {
     "the maps of a backbone": levels(2, 4, 8, 16, 32, channels=(16, 24, 40, 112, 112)),
     "rounded down": lambda x: (F.max_pool2d(x, 4), F.max_pool2d(x, 8)),
     "the features and scores of a discriminator": levels(2, 4, 8, 8, 8, channels=(16, 32, 64, 128, 2)),
+    "the image and the code of an autoencoder": levels(1, 4, 4, channels=(2, 3, 3)),
     "with a pooled top": lambda x: (level(x, 8), level(x, 16), F.adaptive_avg_pool2d(level(x, 16), 1)),
 }
 
@@ -152,7 +153,7 @@ def test_maps_that_are_no_pyramid_are_a_note() -> None:
     audit = inspection(levels(4, 8, 8, channels=(8, 16, 2))).audit
     assert audit is not None
     assert audit.notes == (
-        "Maps of which some have one stride, but different channels: 0, 1, 2. They are not judged as a pyramid.",
+        "Maps of repeated strides and unequal channels: 0, 1, 2. They are not judged as a pyramid.",
     )
 
 
