@@ -86,11 +86,13 @@ def _heads(levels: Sequence[Level]) -> list[Sequence[Level]]:
 
 
 def _are_mixed(levels: Sequence[Level]) -> bool:
-    """Return whether levels are no pyramid: strides repeat, and channels are neither equal nor those of a backbone.
+    """Return whether levels are no pyramid: strides repeat, and channels neither are equal nor grow with each level.
 
     So does a discriminator return its features and its scores, and an autoencoder its image and its code.
     """
-    return len({level.stride for level in levels}) < len(levels) and any(True for _ in _channels(levels))
+    channels = [level.channels for level in levels]
+    grow = all(finer < coarser for finer, coarser in pairwise(channels))
+    return len({level.stride for level in levels}) < len(levels) and len(set(channels)) > 1 and not grow
 
 
 def _names(levels: Sequence[Level]) -> tuple[str, ...]:
@@ -195,7 +197,7 @@ def _channels(levels: Sequence[Level]) -> Iterator[Finding]:
     counts = Counter(level.channels for level in levels)
     channels = [level.channels for level in levels]
     usual, count = counts.most_common(1)[0]
-    if len(counts) == 1 or (channels == sorted(channels) and count <= len(levels) / 2):
+    if len(counts) == 1 or (channels == sorted(channels) and count <= max(2, len(levels) / 2)):
         return
     odd = [level for level in levels if level.channels != usual] if count > len(levels) / 2 else list(levels)
     each = ", ".join(f"{level.name} {level.channels}" for level in levels)
