@@ -66,7 +66,7 @@ def _shared_parameters(trace: Trace) -> Iterator[Finding]:
 def never_called(trace: Trace, idle: Sequence[nn.Module]) -> Iterator[Finding]:
     """Report modules that take part in no pass, the outermost alone; then single parameters.
 
-    ``idle``: the modules with parameters or buffers that take part neither in eval nor in training mode.
+    ``idle``: the modules with parameters that take part neither in eval nor in training mode.
     """
     for paths, modules in _siblings(trace, set(idle).__contains__):
         parameters = numel([parameter for module in modules for parameter in module.parameters()])

@@ -10,7 +10,7 @@ from mnfpn_cli.external.guard import ModelError
 from mnfpn_cli.trace.observe import ModuleCall
 from mnfpn_cli.trace.passes import Input, Pass, run_pass
 from mnfpn_cli.trace.storages import storage_key
-from mnfpn_cli.trace.trace import Trace, has_state, numel, own_state
+from mnfpn_cli.trace.trace import Trace, has_parameters, has_state, numel, own_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Training:
 
     Attributes:
         joining: modules that take part in training mode alone.
-        idle: modules with parameters or buffers that take part in neither mode.
+        idle: modules with parameters that take part in neither mode.
         cut_off: parameters that took part, and that gradients reach in neither mode.
         unjudged: parameters that gradients do not reach in eval mode, where the pass in training mode failed.
         failure: why the pass in training mode failed; None where it did not, or was not needed.
@@ -34,7 +34,7 @@ class Training:
 
 def judge_training(trace: Trace) -> Training:
     """Run a pass in training mode where modules or parameters are idle in eval mode; the network is left unchanged."""
-    idle = tuple(module for module in trace.network.modules() if module not in trace.in_use and has_state(module))
+    idle = tuple(module for module in trace.network.modules() if module not in trace.in_use and has_parameters(module))
     cut_off = tuple(_cut_off(trace))
     if not idle and not cut_off:
         return Training()

@@ -90,9 +90,14 @@ def own_state(module: nn.Module) -> list[Tensor]:
     return [tensor for tensor in own if tensor is not None]
 
 
+def has_parameters(module: nn.Module) -> bool:
+    """Return whether a module or one of its descendants has parameters."""
+    return any(True for _ in module.parameters())
+
+
 def has_state(module: nn.Module) -> bool:
     """Return whether a module or one of its descendants has parameters or buffers."""
-    return any(True for _ in module.parameters()) or any(True for _ in module.buffers())
+    return has_parameters(module) or any(True for _ in module.buffers())
 
 
 def has_forward(module: nn.Module) -> bool:

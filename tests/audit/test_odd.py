@@ -213,6 +213,12 @@ def test_an_activation_that_all_blocks_hold_does_not_make_an_idle_one_used(joins
     assert audit.notes == (("Only in training: idle.",) if joins else ())
 
 
+def test_an_idle_module_without_parameters_is_harmless() -> None:
+    """As a loss that a network holds, with the weights of its classes in a buffer: nothing of it should learn."""
+    audit = audit_of(Net(lambda m, x: m.first(x), loss=nn.CrossEntropyLoss(torch.ones(8))))
+    assert (audit.findings, audit.idle) == ((), 1)
+
+
 class Masked(nn.Module):
     """Has a norm that is never called, and a mask that must not learn."""
 
