@@ -42,7 +42,10 @@ def _inside_shared(trace: Trace, paths: Sequence[str]) -> bool:
 
 
 def _shared_parameters(trace: Trace) -> Iterator[Finding]:
-    """Report parameters that several modules have; two views of the same numbers are one parameter."""
+    """Report parameters that several modules have; two views of the same numbers are one parameter.
+
+    Those of the same modules are one finding, also where modules differ in their numbers alone, as tied heads do.
+    """
     groups: dict[tuple[object, ...], dict[tuple[nn.Module, str], str]] = {}
     tensors: dict[tuple[object, ...], Tensor] = {}
     for path, parameter in trace.network.named_parameters(remove_duplicate=False):
@@ -50,17 +53,23 @@ def _shared_parameters(trace: Trace) -> Iterator[Finding]:
         key: tuple[object, ...] = (storage_key(parameter), parameter.storage_offset(), parameter.shape)
         tensors[key] = parameter
         groups.setdefault(key, {}).setdefault((trace.network.get_submodule(above), name), path)
+    tied: dict[tuple[str, ...], list[tuple[Tensor, list[str]]]] = {}
     for key, owners in groups.items():
         if len(owners) > 1:
-            parameters = tensors[key].numel()
-            yield Finding.of(
-                "shared",
-                tuple(owners.values()),
-                parameters,
-                f"one parameter in {len(owners)} modules: {parameters:,} in fact, "
-                f"{len(owners) * parameters:,} in the state dict",
-                "give each module its own, unless weights are tied on purpose",
-            )
+            paths = list(owners.values())
+            modules = tuple(_without_numbers(path.rpartition(".")[0]) for path in paths)
+            tied.setdefault(modules, []).append((tensors[key], paths))
+    for modules, pairs in tied.items():
+        parameters = sum(tensor.numel() for tensor, _ in pairs)
+        what = "one parameter" if len(pairs) == 1 else f"{len(pairs)} parameters, each"
+        yield Finding.of(
+            "shared",
+            tuple(path for _, paths in pairs for path in paths),
+            parameters,
+            f"{what} in {len(modules)} modules: {parameters:,} in fact, "
+            f"{len(modules) * parameters:,} in the state dict",
+            "give each module its own, unless weights are tied on purpose",
+        )
 
 
 def never_called(trace: Trace, idle: Sequence[nn.Module]) -> Iterator[Finding]:

@@ -242,6 +242,19 @@ def test_what_is_wrong_in_each_of_many_blocks_is_one_finding() -> None:
     ]
 
 
+def test_tied_heads_are_one_finding() -> None:
+    """As those of a detector's decoder and its own are; one for each pair of parameters would be noise."""
+    heads = nn.ModuleList([conv(8, 8), conv(8, 8)])
+    own = nn.ModuleList([conv(8, 8), conv(8, 8)])
+    for head, other in zip(heads, own, strict=True):
+        other.weight, other.bias = head.weight, head.bias
+    audit = audit_of(Net(lambda m, x: m.own[1](m.heads[0](m.first(x))), heads=heads, own=own))
+    (finding,) = (one for one in audit.findings if one.kind == "shared")
+    assert finding.paths[:2] == ("heads.0.weight", "own.0.weight")
+    assert (len(finding.paths), finding.parameters) == (8, 1168)
+    assert finding.message == "4 parameters, each in 2 modules: 1,168 in fact, 2,336 in the state dict"
+
+
 def test_the_activation_of_an_idle_convolution_may_be_called_by_others() -> None:
     """Then the convolution alone is idle."""
     layers = nn.ModuleList([conv(8, 8), nn.ReLU()])
