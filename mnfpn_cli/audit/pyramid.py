@@ -48,10 +48,7 @@ def pyramid_notes(levels: ObservedLevels) -> Iterator[str]:
         yield f"Maps of one size: {', '.join(_names(levels.levels))}. They are not judged as a pyramid."
     mixed = [name for head in _heads(levels.levels) if _are_mixed(head) for name in _names(head)]
     if mixed and not stride and not _one_size(levels):
-        yield (
-            f"Maps of repeated strides and unequal channels: {', '.join(mixed)}. They are not judged as a "
-            "pyramid."
-        )
+        yield (f"Maps of repeated strides and unequal channels: {', '.join(mixed)}. They are not judged as a pyramid.")
     pooled = [level.name for level in levels.levels if level.is_pooled]
     if pooled:
         yield f"Level {', '.join(pooled)} is one cell at every size: an average of the whole image, without a stride."

@@ -154,9 +154,7 @@ def test_maps_that_are_no_pyramid_are_a_note() -> None:
     """Scores that have the stride of a feature beside them, and fewer channels."""
     audit = inspection(levels(4, 8, 8, channels=(8, 16, 2))).audit
     assert audit is not None
-    assert audit.notes == (
-        "Maps of repeated strides and unequal channels: 0, 1, 2. They are not judged as a pyramid.",
-    )
+    assert audit.notes == ("Maps of repeated strides and unequal channels: 0, 1, 2. They are not judged as a pyramid.",)
 
 
 HEADS: dict[str, Maps] = {
