@@ -62,7 +62,7 @@ class Trace:
     def in_use(self) -> set[nn.Module]:
         """The registered modules that took part in the pass, or contain a module that did.
 
-        An activation that several modules hold was called in one of them: it says nothing of the others.
+        Where several modules hold one activation, its calls do not show which of them took part.
         """
         places = Counter(module for _, module in self.network.named_modules(remove_duplicate=False))
         own = {module for module in places if self.took_part(module)}
