@@ -300,7 +300,7 @@ def transformers_networks() -> Iterator[Network]:
         for part in (config, getattr(config, "backbone_config", None)):
             if part is not None and getattr(part, "use_pretrained_backbone", False):
                 part.use_pretrained_backbone = False
-        if "Backbone" in name and hasattr(config, "stage_names"):
+        if "Backbone" in name and hasattr(config, "stage_names") and not re.search("ConvNext|FocalNet", name):
             config.out_indices = tuple(range(1, len(config.stage_names)))
         side = getattr(config, "image_size", None) or 224
         side = side if isinstance(side, int) else side[0]
