@@ -29,7 +29,7 @@ from mnfpn_cli.external.load import check_arguments
 from mnfpn_cli.external.origin import Workload
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.trace.passes import MODES, Input, pass_notes
-from mnfpn_cli.trace.trace import Trace, has_forward, has_state, original, trace_network
+from mnfpn_cli.trace.trace import Trace, has_forward, has_parameters, original, trace_network
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def audit(trace: Trace, pyramids: Sequence[ObservedLevels]) -> Audit:
         mode=max((one.mode for one in trace.passes), key=MODES.index),
         called=called,
         registered=registered,
-        idle=_idle_without_state(trace),
+        idle=_idle_without_parameters(trace),
         parameters=ParameterCounts(rows=rows, parameters=parameters, state_dict=state_dict),
         findings=findings,
         notes=tuple(dict.fromkeys(notes)),
@@ -141,10 +141,10 @@ def _pyramid_findings(pyramids: Sequence[ObservedLevels]) -> tuple[Finding, ...]
     return tuple(unique.values())
 
 
-def _idle_without_state(trace: Trace) -> int:
-    """Return the number of modules that took no part and have no parameters or buffers: they do no harm."""
+def _idle_without_parameters(trace: Trace) -> int:
+    """Return the number of modules that took no part and have no parameters: they do no harm."""
     idle = (module for module in trace.network.modules() if has_forward(module) and module not in trace.in_use)
-    return sum(not has_state(module) for module in idle)
+    return sum(not has_parameters(module) for module in idle)
 
 
 def _trace_notes(trace: Trace) -> Iterator[str]:

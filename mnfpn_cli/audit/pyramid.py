@@ -21,13 +21,15 @@ from mnfpn_cli.trace.trace import trace_network
 
 
 def pyramid_findings(levels: ObservedLevels) -> Iterator[Finding]:
-    """Yield what is wrong with maps that are returned together; nothing where all have one stride."""
-    if _one_stride(levels):
+    """Yield what is wrong with maps that are returned together; nothing where all have one stride or size."""
+    if _one_stride(levels) or _one_size(levels):
         return
     misplaced = list(_layout(levels))
     yield from misplaced
     yield from _no_stride(levels.levels)
     for head in _heads(levels.levels):
+        if _are_mixed(head):
+            continue
         strided = [level for level in head if level.stride is not None and level.stride.denominator == 1]
         yield from _same_stride(strided)
         yield from _gaps(strided)
@@ -42,6 +44,11 @@ def pyramid_notes(levels: ObservedLevels) -> Iterator[str]:
     stride = _one_stride(levels)
     if stride:
         yield f"Maps of one stride, {stride}: {', '.join(_names(levels.levels))}. They are not judged as a pyramid."
+    elif _one_size(levels):
+        yield f"Maps of one size: {', '.join(_names(levels.levels))}. They are not judged as a pyramid."
+    mixed = [name for head in _heads(levels.levels) if _are_mixed(head) for name in _names(head)]
+    if mixed and not stride and not _one_size(levels):
+        yield (f"Maps of repeated strides and unequal channels: {', '.join(mixed)}. They are not judged as a pyramid.")
     pooled = [level.name for level in levels.levels if level.is_pooled]
     if pooled:
         yield f"Level {', '.join(pooled)} is one cell at every size: an average of the whole image, without a stride."
@@ -56,6 +63,12 @@ def _one_stride(levels: ObservedLevels) -> Fraction | None:
     return strides.pop() if len(strides) == 1 else None
 
 
+def _one_size(levels: ObservedLevels) -> bool:
+    """Return whether all maps have the same size for each input, as logits that are resized to a fixed one do."""
+    first, *others = levels.levels
+    return not first.is_pooled and all(level.sizes == first.sizes for level in others)
+
+
 def _heads(levels: Sequence[Level]) -> list[Sequence[Level]]:
     """Return the levels of each head, as classes and boxes: sets of equal channels that all have the same strides.
 
@@ -67,6 +80,16 @@ def _heads(levels: Sequence[Level]) -> list[Sequence[Level]]:
     strides = {tuple(level.stride for level in head) for head in by_channels.values()}
     has_heads = len(strides) == 1 and all(len(each) > 1 for each in strides)
     return list(by_channels.values()) if has_heads else [levels]
+
+
+def _are_mixed(levels: Sequence[Level]) -> bool:
+    """Return whether levels are no pyramid: strides repeat, and channels neither are equal nor grow with each level.
+
+    So does a discriminator return its features and its scores, and an autoencoder its image and its code.
+    """
+    channels = [level.channels for level in levels]
+    grow = all(finer < coarser for finer, coarser in pairwise(channels))
+    return len({level.stride for level in levels}) < len(levels) and len(set(channels)) > 1 and not grow
 
 
 def _names(levels: Sequence[Level]) -> tuple[str, ...]:
@@ -171,7 +194,7 @@ def _channels(levels: Sequence[Level]) -> Iterator[Finding]:
     counts = Counter(level.channels for level in levels)
     channels = [level.channels for level in levels]
     usual, count = counts.most_common(1)[0]
-    if len(counts) == 1 or (channels == sorted(channels) and count <= len(levels) / 2):
+    if len(counts) == 1 or (channels == sorted(channels) and count <= max(2, len(levels) / 2)):
         return
     odd = [level for level in levels if level.channels != usual] if count > len(levels) / 2 else list(levels)
     each = ", ".join(f"{level.name} {level.channels}" for level in levels)

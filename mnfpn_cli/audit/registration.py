@@ -1,6 +1,7 @@
 """Find modules and parameters that are used but not registered, registered but not used, shared, or cut off."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from mnfpn_cli.documents.audit import Finding
 from mnfpn_cli.trace.hidden import Hidden
 from mnfpn_cli.trace.observe import ModuleCall, TensorShape
 from mnfpn_cli.trace.storages import storage_key
-from mnfpn_cli.trace.trace import Trace, has_state, numel
+from mnfpn_cli.trace.trace import Trace, has_state, numel, own_state
 
 
 def shared(trace: Trace) -> Iterator[Finding]:
@@ -43,7 +44,10 @@ def _inside_shared(trace: Trace, paths: Sequence[str]) -> bool:
 
 
 def _shared_parameters(trace: Trace) -> Iterator[Finding]:
-    """Report parameters that several modules have; two views of the same numbers are one parameter."""
+    """Report parameters that several modules have; two views of the same numbers are one parameter.
+
+    Those of the same modules are one finding, also where modules differ in their numbers alone, as tied heads do.
+    """
     groups: dict[tuple[object, ...], dict[tuple[nn.Module, str], str]] = {}
     tensors: dict[tuple[object, ...], Tensor] = {}
     for path, parameter in trace.network.named_parameters(remove_duplicate=False):
@@ -51,17 +55,23 @@ def _shared_parameters(trace: Trace) -> Iterator[Finding]:
         key: tuple[object, ...] = (storage_key(parameter), parameter.storage_offset(), parameter.shape)
         tensors[key] = parameter
         groups.setdefault(key, {}).setdefault((trace.network.get_submodule(above), name), path)
+    tied: dict[tuple[str, ...], list[tuple[Tensor, list[str]]]] = {}
     for key, owners in groups.items():
         if len(owners) > 1:
-            parameters = tensors[key].numel()
-            yield Finding.of(
-                "shared",
-                tuple(owners.values()),
-                parameters,
-                f"one parameter in {len(owners)} modules: {parameters:,} in fact, "
-                f"{len(owners) * parameters:,} in the state dict",
-                "give each module its own, unless weights are tied on purpose",
-            )
+            paths = list(owners.values())
+            modules = tuple(_without_numbers(path.rpartition(".")[0]) for path in paths)
+            tied.setdefault(modules, []).append((tensors[key], paths))
+    for modules, pairs in tied.items():
+        parameters = sum(tensor.numel() for tensor, _ in pairs)
+        what = "one parameter" if len(pairs) == 1 else f"{len(pairs)} parameters, each"
+        yield Finding.of(
+            "shared",
+            tuple(path for _, paths in pairs for path in paths),
+            parameters,
+            f"{what} in {len(modules)} modules: {parameters:,} in fact, "
+            f"{len(modules) * parameters:,} in the state dict",
+            "give each module its own, unless weights are tied on purpose",
+        )
 
 
 def never_called(trace: Trace, idle: Sequence[nn.Module], branches: Branches) -> Iterator[Finding]:
@@ -69,7 +79,7 @@ def never_called(trace: Trace, idle: Sequence[nn.Module], branches: Branches) ->
 
     Args:
         trace: the passes.
-        idle: the modules with parameters or buffers that take part neither in eval nor in training mode.
+        idle: the modules with parameters that take part neither in eval nor in training mode.
         branches: which of them other inputs call.
     """
     for shape in (None, *dict.fromkeys(branches.at_size.values())):
@@ -93,8 +103,8 @@ def _idle_texts(trace: Trace, parameters: int, shape: TensorShape | None, branch
         )
     several = f" in {_passes(trace)}" if len(trace.passes) > 1 else ""
     return (
-        f"registered and never called{several}: {parameters:,} parameters that an optimiser carries and that learn "
-        "nothing",
+        f"registered and never called{several}: {parameters:,} parameters that an optimiser carries and "
+        "that no pass used",
         f"call it in forward, or remove it{_by_value(branches)}",
     )
 
@@ -167,7 +177,7 @@ def _cut_texts(function: str | None) -> tuple[str, str]:
 def _outermost(trace: Trace, bad: Callable[[Tensor], bool]) -> Iterator[tuple[tuple[str, ...], int]]:
     """Yield the outermost modules of which all used parameters are bad, then single bad parameters of the others.
 
-    Each item is a tuple of sibling paths, and their parameters.
+    Each item is a tuple of paths of siblings or of their like in other parents, and their parameters.
     """
 
     def all_bad(module: nn.Module) -> bool:
@@ -179,18 +189,21 @@ def _outermost(trace: Trace, bad: Callable[[Tensor], bool]) -> Iterator[tuple[tu
         inside = [tensor for module in modules for tensor in module.parameters() if trace.used(tensor)]
         covered |= set(map(id, inside))
         yield paths, numel(inside)
+    groups: dict[str, dict[str, Tensor]] = {}
     for path, module in trace.network.named_modules():
-        single = {
-            f"{path}.{name}".removeprefix("."): parameter
-            for name, parameter in module._parameters.items()
-            if parameter is not None and bad(parameter) and id(parameter) not in covered
-        }
-        if single:
-            yield tuple(single), numel(list(single.values()))
+        for name, parameter in module._parameters.items():
+            if parameter is not None and bad(parameter) and id(parameter) not in covered:
+                groups.setdefault(_without_numbers(path), {})[f"{path}.{name}".removeprefix(".")] = parameter
+    for single in groups.values():
+        yield tuple(single), numel(list(single.values()))
 
 
 def _siblings(trace: Trace, wanted: Callable[[nn.Module], bool]) -> Iterator[tuple[tuple[str, ...], list[nn.Module]]]:
-    """Yield the outermost modules for which a predicate holds, those of one parent together, with their paths."""
+    """Yield the outermost modules for which a predicate holds, with their paths.
+
+    Those of one parent come together, and those of parents that differ in their numbers alone, as ``blocks.0.norm`` and
+    ``blocks.1.norm``.
+    """
     done: set[nn.Module] = set()
     groups: dict[str, list[str]] = {}
     for path, module in trace.network.named_modules():
@@ -199,9 +212,14 @@ def _siblings(trace: Trace, wanted: Callable[[nn.Module], bool]) -> Iterator[tup
             done.add(module)
         elif wanted(module):
             done.add(module)
-            groups.setdefault(above, []).append(path)
+            groups.setdefault(_without_numbers(above), []).append(path)
     for paths in groups.values():
         yield tuple(paths), [trace.network.get_submodule(path) for path in paths]
+
+
+def _without_numbers(path: str) -> str:
+    """Return a path with a sign in place of each number: ``stage*.*.norm``."""
+    return re.sub(r"\d+", "*", path)
 
 
 def parameter_counts(trace: Trace) -> tuple[int, int, int]:
@@ -370,14 +388,20 @@ def _remedy(one: Hidden, modules: bool) -> str:
 
 
 def _unreachable_modules(trace: Trace) -> Iterator[Finding]:
-    """Report modules that were called, but that no attribute leads to: made in a forward, or stored elsewhere."""
-    known = {id(inner) for one in trace.hidden if isinstance(one.value, nn.Module) for inner in one.value.modules()}
-    known |= set(map(id, trace.paths))
+    """Report modules that were called, but that no attribute leads to: made in a forward, or stored elsewhere.
+
+    A container that a forward makes of known layers, as ``self.features[:4]`` does, adds nothing.
+    """
+    hidden = [one.value for one in trace.hidden]
+    modules = [inner for value in hidden if isinstance(value, nn.Module) for inner in value.modules()]
+    tensors = [value for value in hidden if isinstance(value, Tensor)]
+    known = {*map(id, trace.paths), *map(id, modules)}
+    stored = {*trace.state, *map(storage_key, tensors), *(storage_key(t) for one in modules for t in own_state(one))}
     calls: dict[int, ModuleCall] = {}
     for event in trace.events:
         if isinstance(event, ModuleCall) and id(event.module) not in known:
             known |= {id(inner) for inner in event.module.modules()}
-            if has_state(event.module):
+            if not stored.issuperset(map(storage_key, own_tensors(event.module))):
                 calls[id(event.module)] = event
     for call in calls.values():
         caller = trace.paths.get(call.caller, "") if call.caller else ""

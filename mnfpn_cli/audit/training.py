@@ -11,7 +11,7 @@ from mnfpn_cli.trace.backward import Gradients, gradient_pass
 from mnfpn_cli.trace.observe import ModuleCall
 from mnfpn_cli.trace.passes import Input, Pass, run_pass
 from mnfpn_cli.trace.storages import storage_key
-from mnfpn_cli.trace.trace import Trace, has_state, numel, own_state
+from mnfpn_cli.trace.trace import Trace, has_parameters, has_state, numel, own_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Training:
 
     Attributes:
         joining: modules that take part in training mode alone.
-        idle: modules with parameters or buffers that take part in neither mode.
+        idle: modules with parameters that take part in neither mode.
         cut_off: parameters that took part, and that gradients reach in neither mode.
         cut: the names of custom functions whose backward returns None for parameters, by the keys of their storages.
         unjudged: parameters that gradients do not reach in eval mode, where the pass in training mode failed.
@@ -37,7 +37,7 @@ class Training:
 
 def judge_training(trace: Trace) -> Training:
     """Run passes in training mode where modules or parameters are idle in eval mode; the network is left unchanged."""
-    idle = tuple(module for module in trace.network.modules() if module not in trace.in_use and has_state(module))
+    idle = tuple(module for module in trace.network.modules() if module not in trace.in_use and has_parameters(module))
     cut_off = tuple(_cut_off(trace))
     gradients = trace.gradients or Gradients()
     joining: set[nn.Module] = set()
@@ -87,13 +87,13 @@ def _double(spec: Input) -> Input:
 
 
 def taking_part(modules: Sequence[nn.Module], observed: Pass) -> set[nn.Module]:
-    """Return the modules that took part in a pass, themselves or by a module inside."""
+    """Return the modules that took part in a pass, themselves or by a module with parameters or buffers inside."""
     called = {event.module for event in observed.events if isinstance(event, ModuleCall)}
 
     def took_part(module: nn.Module) -> bool:
         return module in called or any(storage_key(tensor) in observed.used for tensor in own_state(module))
 
-    return {module for module in modules if any(map(took_part, module.modules()))}
+    return {module for module in modules if any(map(took_part, filter(has_state, module.modules())))}
 
 
 def training_notes(trace: Trace, training: Training) -> Iterator[str]:

@@ -88,8 +88,14 @@ class Trace:
 
     @cached_property
     def in_use(self) -> set[nn.Module]:
-        """The registered modules that took part in a pass, or contain a module that did."""
-        return {module for module in self.network.modules() if any(map(self.took_part, module.modules()))}
+        """The registered modules that took part in a pass, or contain a module that did.
+
+        Where several modules hold one activation, its calls do not show which of them took part.
+        """
+        places = Counter(module for _, module in self.network.named_modules(remove_duplicate=False))
+        own = {module for module in places if self.took_part(module)}
+        telling = {module for module in own if places[module] == 1 or has_state(module)}
+        return own | {module for module in places if not telling.isdisjoint(module.modules())}
 
     @property
     def registration(self) -> tuple[int, int]:
@@ -112,9 +118,14 @@ def own_state(module: nn.Module) -> list[Tensor]:
     return [tensor for tensor in own if tensor is not None]
 
 
+def has_parameters(module: nn.Module) -> bool:
+    """Return whether a module or one of its descendants has parameters."""
+    return any(True for _ in module.parameters())
+
+
 def has_state(module: nn.Module) -> bool:
     """Return whether a module or one of its descendants has parameters or buffers."""
-    return any(True for _ in module.parameters()) or any(True for _ in module.buffers())
+    return has_parameters(module) or any(True for _ in module.buffers())
 
 
 def has_forward(module: nn.Module) -> bool:

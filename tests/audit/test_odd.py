@@ -166,6 +166,102 @@ def test_a_list_of_a_module_that_is_called_elsewhere_is_in_use() -> None:
     assert {finding.kind for finding in audit.findings} == {"shared", "miscounted"}
 
 
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda m, x: m.layers[1:](m.layers[:1](m.first(x))),
+        lambda m, x: nn.Sequential(m.first, *m.layers)(x),
+    ],
+    ids=["slice", "container"],
+)
+def test_a_container_that_a_forward_makes_of_its_layers_is_not_unregistered(run: Callable[[Any, Tensor], Any]) -> None:
+    """As a slice of `nn.Sequential` is: its layers have their places."""
+    assert audit_of(Net(run, layers=nn.Sequential(conv(8, 8), conv(8, 8)))).findings == ()
+
+
+def test_a_new_layer_in_a_container_of_old_ones_is_unregistered() -> None:
+    """The container is named, with the parameters of all that it holds."""
+    audit = audit_of(Net(lambda m, x: nn.Sequential(m.first, conv(8, 8, 1))(x)))
+    assert [(one.kind, one.paths) for one in audit.findings] == [("unregistered", ("forward(): Sequential",))]
+
+
+class Block(nn.Module):
+    """A convolution and an activation that all blocks hold, as those of YOLO do."""
+
+    act = nn.SiLU()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.act = conv(8, 8), Block.act
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape."""
+        y: Tensor = self.act(self.conv(x))
+        return y
+
+
+@pytest.mark.parametrize("joins", [False, True])
+def test_an_activation_that_all_blocks_hold_does_not_make_an_idle_one_used(joins: bool) -> None:
+    """Neither in eval nor in training mode: the block is idle, not each of its convolutions."""
+
+    def run(m: Any, x: Tensor) -> Tensor:
+        y: Tensor = m.used(m.first(x))
+        return m.idle(y) if joins and m.training else y
+
+    audit = audit_of(Net(run, used=Block(), idle=nn.Sequential(Block(), Block())))
+    assert [one.paths for one in audit.findings] == ([] if joins else [("idle",)])
+    assert audit.notes == (("Only in training: idle.",) if joins else ())
+
+
+def test_an_idle_module_without_parameters_is_harmless() -> None:
+    """As a loss that a network holds, with the weights of its classes in a buffer: nothing of it should learn."""
+    audit = audit_of(Net(lambda m, x: m.first(x), loss=nn.CrossEntropyLoss(torch.ones(8))))
+    assert (audit.findings, audit.idle) == ((), 1)
+
+
+class Masked(nn.Module):
+    """Has a norm that is never called, and a mask that must not learn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = conv(8, 8), nn.BatchNorm2d(8)
+        self.mask = nn.Parameter(torch.ones(8, 1, 1), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape."""
+        y: Tensor = self.conv(x) * self.mask
+        return y
+
+
+def test_what_is_wrong_in_each_of_many_blocks_is_one_finding() -> None:
+    """A network of twelve blocks is not accused twelve times; each place is named."""
+    audit = audit_of(Net(lambda m, x: m.blocks(m.first(x)), blocks=nn.Sequential(Masked(), Masked(), Masked())))
+    assert [(one.kind, one.paths, one.parameters) for one in audit.findings] == [
+        ("never_called", ("blocks.0.norm", "blocks.1.norm", "blocks.2.norm"), 48),
+        ("without_gradient", ("blocks.0.mask", "blocks.1.mask", "blocks.2.mask"), 24),
+    ]
+
+
+def test_tied_heads_are_one_finding() -> None:
+    """As those of a detector's decoder and its own are; one for each pair of parameters would be noise."""
+    heads = nn.ModuleList([conv(8, 8), conv(8, 8)])
+    own = nn.ModuleList([conv(8, 8), conv(8, 8)])
+    for head, other in zip(heads, own, strict=True):
+        other.weight, other.bias = head.weight, head.bias
+    audit = audit_of(Net(lambda m, x: m.own[1](m.heads[0](m.first(x))), heads=heads, own=own))
+    (finding,) = (one for one in audit.findings if one.kind == "shared")
+    assert finding.paths[:2] == ("heads.0.weight", "own.0.weight")
+    assert (len(finding.paths), finding.parameters) == (8, 1168)
+    assert finding.message == "4 parameters, each in 2 modules: 1,168 in fact, 2,336 in the state dict"
+
+
+def test_the_activation_of_an_idle_convolution_may_be_called_by_others() -> None:
+    """Then the convolution alone is idle."""
+    layers = nn.ModuleList([conv(8, 8), nn.ReLU()])
+    audit = audit_of(Net(lambda m, x: m.layers[1](m.first(x)), layers=layers))
+    assert [one.paths for one in audit.findings] == [("layers.0",)]
+
+
 @pytest.mark.parametrize(("stride", "size"), [(3, 96), (14, 448), (14, 518), (7, 600)])
 def test_strides_need_not_be_powers_of_two(stride: int, size: int) -> None:
     """Of patches, for one."""

@@ -59,7 +59,10 @@ GOOD: dict[str, Maps] = {
     "of large strides": levels(8, 16, 32, 64, 128, 256, 512),
     "a dictionary": lambda x: {"p3": level(x, 8), "p4": level(x, 16)},
     "the maps of a backbone": levels(2, 4, 8, 16, 32, channels=(16, 24, 40, 112, 112)),
+    "the last maps of a backbone": levels(8, 16, 32, channels=(256, 512, 512)),
     "rounded down": lambda x: (F.max_pool2d(x, 4), F.max_pool2d(x, 8)),
+    "the features and scores of a discriminator": levels(2, 4, 8, 8, 8, channels=(16, 32, 64, 128, 2)),
+    "the image and the code of an autoencoder": levels(1, 4, 4, channels=(2, 3, 3)),
     "with a pooled top": lambda x: (level(x, 8), level(x, 16), F.adaptive_avg_pool2d(level(x, 16), 1)),
 }
 
@@ -72,10 +75,12 @@ def test_a_pyramid_is_not_accused(name: str) -> None:
 
 BAD: dict[str, tuple[Maps, list[tuple[str, tuple[str, ...]]]]] = {
     "two of one stride": (levels(4, 8, 8, 16), [("same_stride", ("1", "2"))]),
+    "two taps of one stride": (levels(4, 8, 8, channels=(8, 16, 24)), [("same_stride", ("1", "2"))]),
     "a gap": (levels(4, 16, 32), [("stride_gap", ("0", "1"))]),
     "coarsest first": (levels(16, 8, 4), [("order", ("0", "1", "2"))]),
     "in no order": (levels(8, 4, 16), [("order", ("0", "1", "2"))]),
     "one of other channels": (levels(4, 8, 16, channels=(8, 8, 4)), [("unequal_channels", ("2",))]),
+    "one of other channels, the first": (levels(4, 8, 16, 32, channels=(4, 8, 8, 8)), [("unequal_channels", ("0",))]),
     "channels that grow smaller": (levels(4, 8, channels=(8, 4)), [("unequal_channels", ("0", "1"))]),
     "a fixed size": (lambda x: (level(x, 4), F.adaptive_avg_pool2d(level(x, 4), 7)), [("no_stride", ("1",))]),
     "no whole stride": (lambda x: (level(x, 4), F.interpolate(level(x, 4), scale_factor=0.6)), [("no_stride", ("1",))]),
@@ -145,9 +150,17 @@ def test_torchvisions_own_mobile_pyramid_has_two_levels_of_one_stride() -> None:
     assert finding.message == "2 levels of stride 32, each 19x29: 0, 1"
 
 
+def test_maps_that_are_no_pyramid_are_a_note() -> None:
+    """Scores that have the stride of a feature beside them, and fewer channels."""
+    audit = inspection(levels(4, 8, 8, channels=(8, 16, 2))).audit
+    assert audit is not None
+    assert audit.notes == ("Maps of repeated strides and unequal channels: 0, 1, 2. They are not judged as a pyramid.",)
+
+
 HEADS: dict[str, Maps] = {
     "logits and auxiliary ones": lambda x: {"out": level(x, 8, 21), "aux": level(x, 8, 21)},
     "classes and boxes": lambda x: {"classes": level(x, 8, 20), "boxes": level(x, 8, 4)},
+    "logits of a fixed size": lambda x: tuple(F.adaptive_avg_pool2d(level(x, 8, 21), 48) for _ in range(2)),
     "classes and boxes of each level": lambda x: {"classes": levels(8, 16)(x), "boxes": levels(8, 16)(x)},
     "the same in a row": levels(8, 16, 8, 16, channels=(20, 20, 4, 4)),
     "levels beside logits": lambda x: (levels(8, 16)(x), x.mean((1, 2, 3))),
@@ -160,7 +173,7 @@ def test_heads_are_not_taken_for_levels(name: str) -> None:
     assert reported(HEADS[name]) == []
     notes = inspection(HEADS[name]).audit
     assert notes is not None
-    assert bool(notes.notes) == (name in ("logits and auxiliary ones", "classes and boxes"))
+    assert bool(notes.notes) == (name in ("logits and auxiliary ones", "classes and boxes", "logits of a fixed size"))
 
 
 def test_a_fault_in_a_list_within_is_told_by_its_place() -> None:
