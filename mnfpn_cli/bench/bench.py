@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import product
+from threading import RLock
 from typing import Literal
 
 import torch
@@ -88,7 +89,7 @@ def benchmark(
         MnfpnError: where there is no such device, or nothing could be run.
     """
     devices = choose_devices(device_names)
-    with output_to_stderr():
+    with one_at_a_time():
         return _benchmark(workloads, case, devices, cpu_name, progress)
 
 
@@ -191,6 +192,17 @@ def _profile(group: Group, result: GroupResult, progress: ReportProgress) -> lis
     if not (group.case.by_layer or group.case.roofline):
         return []
     return profile_group(group, result.runs, progress)
+
+
+LOCK = RLock()
+"""Held by the measurement that runs: what else this process measured meanwhile would take its time."""
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Measure in the block: alone in this process, as outside of any ``torch.no_grad``, with all output to stderr."""
+    with LOCK, torch.inference_mode(False), torch.enable_grad(), output_to_stderr():
+        yield
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from mnfpn_cli.external.target import InputSpec, Target
 from mnfpn_cli.settings.input import NetworkInput, Size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import nn
@@ -235,3 +236,18 @@ class Workload:
     def specs(self) -> tuple[InputSpec, ...]:
         """The tensors that a pass takes."""
         return specs_of(self.inputs)
+
+
+def planned_cases(
+    settings: NetworkSettings, sizes: Sequence[str | None], batch: int, weights: Path | None
+) -> list[tuple[FromSettings, NetworkInput]]:
+    """Return the network from settings and its input, for each size; None stands for the default size.
+
+    Raises:
+        UsageError: where the network cannot take a size.
+    """
+    from mnfpn_cli.plan.rules import choose_size, network_input
+
+    cases = [choose_size(settings, size) for size in sizes]
+    origins = {at_size: FromSettings(at_size, weights) for at_size, _ in cases}  # planned once for all sizes
+    return [(origins[at_size], network_input(at_size, image, batch)) for at_size, image in cases]
