@@ -42,6 +42,9 @@ Sides = str | int | Sequence[int]
 Sizes = Sides | Sequence[Sides]
 """A size, or a list of several."""
 
+Share = str | float
+"""A share as ``"1%"`` or ``0.01``."""
+
 FileName = str | PathLike[str]
 """The name of a file."""
 
@@ -220,7 +223,7 @@ def origin_of(network: NetworkArgument, weights: FileName | None = None) -> Orig
     if isinstance(network, NetworkSettings):
         return FromSettings(network, path)
     if not isinstance(network, str) and not is_module(network):
-        raise UsageError(Problem("`network`", NETWORK_RULE, type_of(network)))
+        raise UsageError(Problem("network", NETWORK_RULE, type_of(network)))
     if path is not None:
         raise UsageError(
             Problem("`weights`", "must be None for a network without settings, which has its own", f"'{path}'")
@@ -230,7 +233,7 @@ def origin_of(network: NetworkArgument, weights: FileName | None = None) -> Orig
     try:
         return External(parse_target(network))
     except UsageError as error:
-        raise error.at("`network`") from None
+        raise error.at("network") from None
 
 
 def pass_inputs_of(where: str, value: ForwardPass) -> TensorInputs:

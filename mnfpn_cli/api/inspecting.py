@@ -60,7 +60,7 @@ def shapes(
         from mnfpn_cli.measure.shapes import planned_shapes
 
         if passes:
-            raise UsageError(Problem("`inputs`", "must be left out for a network from settings, which takes `size`"))
+            raise UsageError(Problem("inputs", "must be left out for a network from settings, which takes `size`"))
         images = 1 if batch is None else whole_number("batch", batch, 1, MAX_BATCH)
         counted = choice("dtype", DEFAULT_DTYPE if dtype is None else dtype, tuple(ITEM_BYTES))
         return planned_shapes(origin.settings, size_texts(size), images, counted, verify, origin.weights)

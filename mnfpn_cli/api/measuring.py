@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mnfpn_cli.api.arguments import (
     MAX_SEED,
     FileName,
+    Share,
     Sides,
     Sizes,
     batches,
@@ -45,10 +46,8 @@ if TYPE_CHECKING:
     from mnfpn_cli.api.arguments import ForwardPass, NetworkArgument
     from mnfpn_cli.documents.bench import BenchDocument
     from mnfpn_cli.documents.compare import CompareDocument
+    from mnfpn_cli.documents.worker import SamplingRecord
     from mnfpn_cli.external.origin import Workload
-
-Share = str | float
-"""A share as ``"1%"`` or ``0.01``."""
 
 
 def bench(
@@ -125,7 +124,7 @@ def bench(
         raise UsageError(Problem(", ".join(layered), "cannot be used with a network without settings"))
     given = inputs if isinstance(inputs, list) else [] if inputs is None else [inputs]
     if given and batch is not None:
-        raise UsageError(Problem("`batch`", "cannot be used with `inputs`, which already gives the shape"))
+        raise UsageError(Problem("`batch`", "cannot be used with inputs, which already gives the shape"))
     workloads = workloads_of(origin, "inputs", given, size)
     case = bench_case(
         batches(1 if batch is None else batch),
@@ -238,11 +237,11 @@ def compare(
     if any(results):
         names = [f"`{name}`" for name, value in given.items() if value is not None]
         if not all(results):
-            raise UsageError(Problem("`a`, `b`", "must both be networks, or both be results of bench"))
+            raise UsageError(Problem("a, b", "must both be networks, or both be results of bench"))
         if names:
             raise UsageError(Problem(", ".join(names), "cannot be used with results, which are measured already"))
         return _compared_results(_result("a", a), _result("b", b), ignored, slower, larger)
-    sides = [_side(where, one, inputs, size, batch) for where, one in (("`a`", a), ("`b`", b))]
+    sides = [_side(where, one, inputs, size, batch) for where, one in (("a", a), ("b", b))]
     images, cores = 1 if batch is None else batch, optional(whole_number, "threads", threads, 1, MAX_THREADS)
     device = check_device_name(_word("device", device))
     until = _sampling(precision, passes, max_time, min_time, warmup, ignored / 2)
@@ -337,6 +336,11 @@ def _sampling(
     warmup: int | None,
     usual: float = DEFAULT_PRECISION,
 ) -> Sampling:
+    """Return when a measurement is warm, and when it ends.
+
+    Raises:
+        UsageError: where an argument is wrong, or two contradict each other.
+    """
     return sampling(
         optional(whole_number, "warmup", warmup, 0),
         optional(whole_number, "passes", passes, 1),
@@ -344,4 +348,24 @@ def _sampling(
         optional(real_number, "min_time", min_time),
         optional(real_number, "max_time", max_time),
         usual,
+    )
+
+
+def sampling_record(
+    precision: Share | None, passes: int | None, max_time: float | None, min_time: float | None, warmup: int | None
+) -> SamplingRecord:
+    """Return the same as a document for the workers of a sweep.
+
+    Raises:
+        UsageError: where an argument is wrong, or two contradict each other.
+    """
+    from mnfpn_cli.documents.worker import SamplingRecord
+
+    _sampling(precision, passes, max_time, min_time, warmup)
+    return SamplingRecord(
+        precision=optional(_share, "precision", precision),
+        passes=passes,
+        max_time_s=max_time,
+        min_time_s=min_time,
+        warmup=warmup,
     )

@@ -147,7 +147,7 @@ def settings_at(settings: NetworkSettings, size: Sides | None) -> NetworkSetting
         UsageError: where they are no settings, or the network cannot take the size.
     """
     if not isinstance(settings, NetworkSettings):
-        raise UsageError(Problem("`settings`", "must be what settings() returns", type_of(settings)))
+        raise UsageError(Problem("settings", "must be what settings() returns", type_of(settings)))
     if size is None:
         return settings
     parsed = parse_size(size_text(size))

@@ -47,7 +47,7 @@ def _check(progress: object) -> None:
     if progress is None or progress in BARS or callable(progress):
         return
     got = f"'{progress}'" if isinstance(progress, str) else type_of(progress)
-    raise UsageError(Problem("`progress`", 'must be a function of what and share, "tqdm" or "rich"', got))
+    raise UsageError(Problem("progress", 'must be a function of what and share, "tqdm" or "rich"', got))
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def _tqdm_bar() -> Iterator[ReportProgress]:
     try:
         tqdm = import_module("tqdm.auto").tqdm
     except ImportError:
-        raise MnfpnError(Problem("`progress` tqdm", "needs tqdm: pip install tqdm")) from None
+        raise MnfpnError(Problem("progress tqdm", "needs tqdm: pip install tqdm")) from None
     with tqdm(total=1.0, leave=False, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}") as bar:
 
         def report(doing: str, share: float) -> None:

@@ -31,11 +31,11 @@ from mnfpn_cli.cli.options import (
     share_parser,
 )
 from mnfpn_cli.cli.paths import Reads, files_of, named_path
-from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import INTERRUPTED, CheckError, MnfpnError, Problem, UsageError, within
 from mnfpn_cli.external.origin import Workload
 from mnfpn_cli.settings.input import DType, parse_size
 from mnfpn_cli.settings.measuring import DEFAULT_MARGIN, DEFAULT_RUNTIME, check_device_name, choose_runtimes
+from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
     from mnfpn_cli.bench.comparison import Comparison, Gates

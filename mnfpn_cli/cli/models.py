@@ -12,11 +12,11 @@ from typer import Option
 from mnfpn_cli.cli.help import EXTERNAL
 from mnfpn_cli.cli.options import NetworkOptions
 from mnfpn_cli.cli.paths import Reads, check_readable
-from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import External, Inputs, TensorInputs, Workload, planned_cases
 from mnfpn_cli.external.target import parse_input, parse_target
 from mnfpn_cli.settings.input import DEFAULT_SIZE, NetworkInput, parse_size
+from mnfpn_cli.text import as_option
 
 DEFAULT_CHANNELS = 3
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.files import is_device
+from mnfpn_cli.text import as_option
 
 DATABASE = b"SQLite format 3\0"
 """The first bytes of an SQLite database."""

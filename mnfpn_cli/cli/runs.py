@@ -64,11 +64,11 @@ def list_(
         mnfpn runs list --store runs.db
         mnfpn runs list --store runs.db --status failed
     """
-    from mnfpn_cli.cli.command_lines import measuring
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.runs import list_report
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import read_sweeps
+    from mnfpn_cli.sweep.command_lines import measuring
     from mnfpn_cli.sweep.run_records import list_document
 
     most = limit or (ON_SCREEN if sys.stdout.isatty() and output.output is None else IN_PIPE)
@@ -94,12 +94,12 @@ def show(
     Examples:
         mnfpn runs show 3f2a --store runs.db
     """
-    from mnfpn_cli.cli.command_lines import measuring
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.runs import show_report
     from mnfpn_cli.store.read import read_run
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import read_baselines
+    from mnfpn_cli.sweep.command_lines import measuring
     from mnfpn_cli.sweep.run_records import show_document
 
     with open_store(store) as opened:
@@ -241,11 +241,11 @@ def export(
         mnfpn runs export --store runs.db --output runs.csv
         mnfpn runs export --store runs.db --format json --status done
     """
-    from mnfpn_cli.cli.command_lines import measuring
     from mnfpn_cli.cli.output import write_bytes
     from mnfpn_cli.cli.words import as_options
     from mnfpn_cli.report.run_files import runs_bytes
     from mnfpn_cli.store.store import open_store
+    from mnfpn_cli.sweep.command_lines import measuring
     from mnfpn_cli.sweep.run_records import runs_export_document
 
     form = _form(format, output, json=json)

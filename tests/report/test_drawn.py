@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from mnfpn_cli.cli.command_lines import SWEEP
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.documents.report import PageDocument, ReportDocument
@@ -17,6 +16,7 @@ from mnfpn_cli.report.page.data import page_data
 from mnfpn_cli.report.page.page import report_page
 from mnfpn_cli.report.terminal.frontier import frontier_report
 from mnfpn_cli.report.terminal.plain import as_text
+from mnfpn_cli.sweep.command_lines import SWEEP
 from tests.needs import needs
 from tests.report.pages import MADE, read
 from tests.report.stores import EAGER, SAMPLE, SMALL, Made, make_store

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mnfpn_cli.cli.command_lines import SWEEP
 from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.documents.report import ReportDocument
 from mnfpn_cli.report.figures.frontier import frontier_figure
@@ -28,6 +27,7 @@ from mnfpn_cli.space.runs import Execution
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import StoredRun
 from mnfpn_cli.store.store import open_store
+from mnfpn_cli.sweep.command_lines import SWEEP
 from tests.needs import needs
 from tests.report.pages import read
 from tests.report.stores import EAGER, FRONTIER, LARGE, SAMPLE, SMALL, Made, make_store, run_of
