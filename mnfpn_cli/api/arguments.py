@@ -226,7 +226,7 @@ def origin_of(network: NetworkArgument, weights: FileName | None = None) -> Orig
         raise UsageError(Problem("network", NETWORK_RULE, type_of(network)))
     if path is not None:
         raise UsageError(
-            Problem("`weights`", "must be None for a network without settings, which has its own", f"'{path}'")
+            Problem("`weights`", "must be left out for a network without settings, which has its own", f"'{path}'")
         )
     if not isinstance(network, str):
         return external_module(network)

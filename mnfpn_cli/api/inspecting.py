@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.api.arguments import FileName, Sides, Sizes, choice, origin_of, size_texts, whole_number, workloads_of
@@ -10,7 +11,7 @@ from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, ITEM_BYTES, MAX_BATCH, DType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mnfpn_cli.api.arguments import ForwardPass, NetworkArgument
     from mnfpn_cli.documents.audit import AuditDocument
@@ -70,7 +71,8 @@ def shapes(
     workloads = workloads_of(origin, "inputs", passes, size, batch)
     from mnfpn_cli.measure.shapes import observed_shapes
 
-    return observed_shapes(workloads)
+    with _as_outside():
+        return observed_shapes(workloads)
 
 
 def summary(
@@ -109,9 +111,10 @@ def summary(
     from mnfpn_cli.audit.audit import inspect_workload, summary_document
     from mnfpn_cli.audit.counters import counts_record
 
-    found = inspect_workload(workload, audited=audit)
-    document = summary_document(workload, found)
-    return document.model_copy(update={"counts": counts_record(found.trace)}) if counts else document
+    with _as_outside():
+        found = inspect_workload(workload, audited=audit)
+        document = summary_document(workload, found)
+        return document.model_copy(update={"counts": counts_record(found.trace)}) if counts else document
 
 
 def audit(
@@ -151,7 +154,17 @@ def audit(
     workload = _one_workload(network, "passes", passes, size, weights)
     from mnfpn_cli.audit.audit import audit_document, inspect_workload
 
-    return audit_document(workload, inspect_workload(workload))
+    with _as_outside():
+        return audit_document(workload, inspect_workload(workload))
+
+
+@contextmanager
+def _as_outside() -> Iterator[None]:
+    """Trace as outside of any ``torch.no_grad`` or ``torch.inference_mode``, in which operations differ."""
+    import torch
+
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 def _one_workload(
