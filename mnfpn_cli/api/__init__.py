@@ -5,6 +5,7 @@ A network is given as settings (what `settings` returns), as an ``nn.Module``, o
 the argument, the rule and the value. Importing this does not import torch, and neither does what a plan can answer.
 """
 
+from mnfpn_cli.api.exporting import export
 from mnfpn_cli.api.inspecting import audit, shapes, summary
 from mnfpn_cli.api.measuring import Side, bench, compare
 from mnfpn_cli.api.networks import build_network, detector_backbone, load_weights, settings
@@ -27,6 +28,7 @@ __all__ = [
     "build_network",
     "compare",
     "detector_backbone",
+    "export",
     "load_weights",
     "plan",
     "recommend",

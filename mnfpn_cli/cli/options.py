@@ -10,8 +10,9 @@ from typer import Option
 
 from mnfpn_cli.cli.completion import complete_setting, offering, preset_words, words
 from mnfpn_cli.cli.help import MORE, NETWORK, OPTIONS, OUTPUT
-from mnfpn_cli.cli.paths import Reads, Writes, form_of_file
+from mnfpn_cli.cli.paths import Reads, Writes
 from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.files import form_of_file
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, DEFAULT_SIZE, ITEM_BYTES, MAX_BATCH, DType
 from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, DEVICES, parse_share, runtime_names
 from mnfpn_cli.text import did_you_mean, either

@@ -7,10 +7,11 @@ from typer import Option
 
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.options import choice_option, device_option, json_option, whole
-from mnfpn_cli.cli.paths import Writes, form_of_file
+from mnfpn_cli.cli.paths import Writes
 from mnfpn_cli.cli.store_options import StoreOption
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.files import form_of_file
 from mnfpn_cli.text import either
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from typer import Argument, Option, Typer
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.help import Command, CommandGroup
 from mnfpn_cli.cli.options import OutputOptions, choice_option, json_option, whole
-from mnfpn_cli.cli.paths import Reads, Writes, check_not_read, form_of_file
+from mnfpn_cli.cli.paths import Reads, Writes, check_not_read
 from mnfpn_cli.cli.store_options import StoreOption, files_of_store
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
+from mnfpn_cli.files import form_of_file
 from mnfpn_cli.text import either
 
 if TYPE_CHECKING:

@@ -178,6 +178,9 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: api.sweep({"width_mult": 1}, max_macs="5X"), "max_macs: must be a number of 1 or more, as 5G"),
     (lambda: api.sweep({"width_mult": 1}, measure="some"), "measure: must be all, frontier, none or a number of runs"),
     (lambda: api.sweep(resume=True), "store: must be given, to resume its sweeps"),
+    (lambda: api.export(CONV, "a.onnx", "onnx"), "network: must be what settings() returns: only that"),  # type: ignore[arg-type]
+    (lambda: api.export(SETTINGS, "a.onnx", "safetensors"), "file: must not end in .onnx, as safetensors is written"),
+    (lambda: api.export(SETTINGS, "a.onnx", "onyx"), "format: must be one of onnx, torch-export, safetensors, got"),  # type: ignore[arg-type]
     (lambda: api.recommend("none.db"), "recommend: must have a budget (max_macs, "),
     (lambda: api.recommend("none.db", max_latency=-1), "max_latency: must be a duration above 0"),
 ]
