@@ -2,12 +2,31 @@
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from mnfpn_cli.errors import MnfpnError, Problem
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
+
+FORMS = {
+    ".json": "json",
+    ".csv": "csv",
+    ".md": "markdown",
+    ".parquet": "parquet",
+    ".html": "html",
+    ".htm": "html",
+    ".png": "png",
+    ".svg": "svg",
+    ".onnx": "onnx",
+    ".pt2": "torch-export",
+    ".safetensors": "safetensors",
+    ".txt": "text",
+    **dict.fromkeys((".pth", ".pt"), "checkpoint"),
+    **dict.fromkeys((".db", ".sqlite"), "store"),
+    ".py": "Python",
+}
+"""The form of a file by its suffix. No output is a checkpoint, a store or Python: such a name is refused."""
 
 Result = TypeVar("Result")
 
@@ -61,3 +80,28 @@ def _failure_explained(path: Path, where: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise MnfpnError(Problem(where, f"'{path}' could not be written: {error.strerror}")) from error
+
+
+def form_of_file(
+    where: str, path: Path, forms: Sequence[str], asked: str | None = None, usual: str | None = None
+) -> str:
+    """Return the form of a file to write: the one that was asked for, or else the one of its suffix.
+
+    Args:
+        where: what names the file.
+        path: the file.
+        forms: the forms that can be written.
+        asked: the form that was asked for.
+        usual: the form where neither names one.
+
+    Raises:
+        UsageError: where the suffix is of another form, or nothing names a form.
+    """
+    named = FORMS.get(path.suffix.lower())
+    form = asked or (named if named in forms else usual)
+    if form is None:
+        suffixes = ", ".join(suffix for suffix, one in FORMS.items() if one in forms)
+        raise UsageError(Problem(where, f"must end in {suffixes} unless `format` is given", f"'{path}'"))
+    if named not in (None, form):
+        raise UsageError(Problem(where, f"must not end in {path.suffix}, as {form} is written", f"'{path}'"))
+    return form

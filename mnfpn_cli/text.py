@@ -79,3 +79,13 @@ def either(choices: Iterable[str]) -> str:
     """Join words by commas, and the last by "or": ``text, json or csv``."""
     *others, last = choices
     return f"{', '.join(others)} or {last}" if others else last
+
+
+def as_option(parameter: str) -> str:
+    """Return the option for a parameter: ``--width-mult`` for ``width_mult``."""
+    return f"--{parameter.replace('_', '-')}"
+
+
+def as_arguments(parameters: Iterable[Parameter]) -> list[str]:
+    """Return the command-line arguments of parameters."""
+    return [text for name, value in parameters for text in (as_option(name), value) if text]

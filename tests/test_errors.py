@@ -4,9 +4,9 @@ import pickle
 
 import pytest
 
-from mnfpn_cli.cli.words import as_option, as_options
+from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.errors import CheckError, MnfpnError, Problem, UsageError, within
-from mnfpn_cli.text import first_line
+from mnfpn_cli.text import as_option, first_line
 
 LONG = Problem("`max_time`", "must not be less than `min_time`, 2 seconds", "1", "; leave out `min_time`")
 

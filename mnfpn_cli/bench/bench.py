@@ -18,7 +18,7 @@ from mnfpn_cli.bench.workload import BenchWorkload, model_bytes
 from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.documents.records import WarningRecord, WeightsRecord
 from mnfpn_cli.errors import MnfpnError, Problem, UnavailableError, UsageError
-from mnfpn_cli.external.guard import output_to_stderr
+from mnfpn_cli.external.guard import exclusive, output_to_stderr
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed, out_of_memory_explained
 from mnfpn_cli.settings.measuring import BenchCase
@@ -88,7 +88,7 @@ def benchmark(
         MnfpnError: where there is no such device, or nothing could be run.
     """
     devices = choose_devices(device_names)
-    with output_to_stderr():
+    with one_at_a_time():
         return _benchmark(workloads, case, devices, cpu_name, progress)
 
 
@@ -191,6 +191,13 @@ def _profile(group: Group, result: GroupResult, progress: ReportProgress) -> lis
     if not (group.case.by_layer or group.case.roofline):
         return []
     return profile_group(group, result.runs, progress)
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Measure in the block: alone in this process, as outside of any ``torch.no_grad``, with all output to stderr."""
+    with exclusive(), torch.inference_mode(False), torch.enable_grad(), output_to_stderr():
+        yield
 
 
 @contextmanager

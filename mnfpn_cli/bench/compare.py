@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 import torch
 
-from mnfpn_cli.bench.bench import conditions
+from mnfpn_cli.bench.bench import conditions, one_at_a_time
 from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair
 from mnfpn_cli.bench.group import Group, eager_outputs
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare_run
 from mnfpn_cli.bench.watch import watch
-from mnfpn_cli.bench.workload import BenchWorkload, model_bytes
+from mnfpn_cli.bench.workload import BenchWorkload, bench_workloads, model_bytes
 from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
 from mnfpn_cli.errors import MnfpnError, Problem, within
-from mnfpn_cli.external.guard import output_to_stderr
+from mnfpn_cli.external.origin import Workload
 from mnfpn_cli.measure.engine import RatioRule, TimedRun, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed
@@ -33,6 +33,18 @@ class Side:
     workload: BenchWorkload
     runtime: str
     dtype: DType
+
+
+def side_of(where: str, name: str, workload: Workload, runtime: str, dtype: DType, seed: int) -> Side:
+    """Build the workload of a side; ``where`` is the place of the side in messages.
+
+    Raises:
+        UsageError: where a target is no network, or takes another number of inputs.
+        ModelError: where its code fails.
+    """
+    with within(where):
+        (built,) = bench_workloads([workload], seed)
+    return Side(name, built, runtime, dtype)
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ def compare_networks(
         KeyboardInterrupt: where Ctrl-C came before anything was timed.
     """
     (device,) = choose_devices([case.device_name])
-    with output_to_stderr():
+    with one_at_a_time():
         return _compare((a, b), case, device, cpu_name, progress)
 
 

@@ -29,6 +29,7 @@ MOST_SETTINGS = 6
 """The most differences of settings that a warning lists."""
 
 RunPairs = list[tuple[RunRecord, RunRecord]]
+FileNames = tuple[str, str]
 
 
 def compare_files(paths: tuple[Path, Path], margin: float) -> Comparison:
@@ -39,39 +40,54 @@ def compare_files(paths: tuple[Path, Path], margin: float) -> Comparison:
         margin: the share up to which a difference of times is ignored.
 
     Raises:
-        UsageError: where one is no result file; or where they have no run in common, and more than one run each.
+        UsageError: where one is no result file; or as `compare_results`.
         MnfpnError: where one cannot be read.
     """
-    a, b = map(_read, paths)
-    runs = _run_pairs(a, b, paths)
-    side_a, side_b = (_compared_side(*each) for each in zip(paths, (a, b), runs[0], strict=True))
+    a, b = (read_document(path, BenchDocument) for path in paths)
+    return compare_results((str(paths[0]), str(paths[1])), (a, b), margin)
+
+
+def compare_results(names: FileNames, results: tuple[BenchDocument, BenchDocument], margin: float) -> Comparison:
+    """Compare the runs of two results.
+
+    Args:
+        names: those of A and B in messages: their files.
+        results: A and B.
+        margin: the share up to which a difference of times is ignored.
+
+    Raises:
+        UsageError: where a run repeats, or settings describe no network; or where they have no run in common, and more
+            than one run each.
+    """
+    a, b = (_checked(*each) for each in zip(names, results, strict=True))
+    runs = _run_pairs(a, b, names)
+    side_a, side_b = (_compared_side(*each) for each in zip(names, (a, b), runs[0], strict=True))
     return Comparison(
         side_a,
         side_b,
         tuple(_pair(of_a, of_b, margin) for of_a, of_b in runs),
         margin,
-        tuple(dict.fromkeys(_warnings(a, b, runs, paths))),
+        tuple(dict.fromkeys(_warnings(a, b, runs, names))),
         complete=a.complete and b.complete,
     )
 
 
-def _read(path: Path) -> BenchDocument:
-    """Read a result file, and check that no run repeats and that its settings describe a network."""
-    file = read_document(path, BenchDocument)
+def _checked(name: str, file: BenchDocument) -> BenchDocument:
+    """Check that no run of a result repeats, and that its settings describe a network."""
     first = dict[object, int]()
     for index, run in enumerate(file.runs):
         before = first.setdefault(_key(run), index)
         if before != index:
-            raise UsageError(Problem(f"{path}: runs[{index}]", f"must not repeat runs[{before}], {_name(run)}"))
+            raise UsageError(Problem(f"{name}: runs[{index}]", f"must not repeat runs[{before}], {_name(run)}"))
     if file.settings:
         try:
             plan_outline(file.settings)
         except SettingsError as error:
-            raise error.within(f"{path}: settings", ".") from None
+            raise error.within(f"{name}: settings", ".") from None
     return file
 
 
-def _run_pairs(a: BenchDocument, b: BenchDocument, paths: tuple[Path, Path]) -> RunPairs:
+def _run_pairs(a: BenchDocument, b: BenchDocument, names: FileNames) -> RunPairs:
     """Return the runs that both files have; where each file has only one run, those two.
 
     Runs on the same device are paired first; else those on devices of one kind, where there is one of each.
@@ -85,8 +101,8 @@ def _run_pairs(a: BenchDocument, b: BenchDocument, paths: tuple[Path, Path]) -> 
             return pairs
     if len(a.runs) == len(b.runs) == 1:
         return [(a.runs[0], b.runs[0])]
-    names = [Problem(str(path), "; ".join(map(_name, file.runs))) for path, file in zip(paths, (a, b), strict=True)]
-    raise UsageError(Problem(f"{paths[0]}, {paths[1]}", "must have a run in common, but have"), *names)
+    runs = [Problem(name, "; ".join(map(_name, file.runs))) for name, file in zip(names, (a, b), strict=True)]
+    raise UsageError(Problem(f"{names[0]}, {names[1]}", "must have a run in common, but have"), *runs)
 
 
 def _key(run: RunRecord) -> tuple[object, ...]:
@@ -104,9 +120,9 @@ def _name(run: RunRecord) -> str:
     return f"{run.runtime} on {run.device}, batch {run.batch}, {recorded_inputs(run.input).size}, {run.dtype}{extra}"
 
 
-def _compared_side(path: Path, file: BenchDocument, run: RunRecord) -> ComparedSide:
+def _compared_side(name: str, file: BenchDocument, run: RunRecord) -> ComparedSide:
     return ComparedSide(
-        name=str(path),
+        name=name,
         runtime=run.runtime,
         dtype=run.dtype,
         device=run.device,
@@ -134,7 +150,7 @@ def _pair(of_a: RunRecord, of_b: RunRecord, margin: float) -> Pair:
     return Pair(name, a, b, ratio, ratio.verdict(margin))
 
 
-def _warnings(a: BenchDocument, b: BenchDocument, runs: RunPairs, paths: tuple[Path, Path]) -> Iterator[WarningRecord]:
+def _warnings(a: BenchDocument, b: BenchDocument, runs: RunPairs, names: FileNames) -> Iterator[WarningRecord]:
     yield WarningRecord(
         kind="not_interleaved",
         cause="the two files were not timed in turn: the interval leaves out what the machine did at either time",
@@ -144,8 +160,8 @@ def _warnings(a: BenchDocument, b: BenchDocument, runs: RunPairs, paths: tuple[P
     yield from _condition_warnings(runs)
     yield from _network_warnings(recorded_origin(a.settings, a.model), recorded_origin(b.settings, b.model))
     yield from _missing_warnings(a, b, runs)
-    for path, file in zip(paths, (a, b), strict=True):
-        yield from (warning.within(str(path)) for warning in _file_warnings(file))
+    for name, file in zip(names, (a, b), strict=True):
+        yield from (warning.within(name) for warning in _file_warnings(file))
 
 
 def _environment_warnings(a: EnvironmentRecord, b: EnvironmentRecord) -> Iterator[WarningRecord]:

@@ -181,6 +181,11 @@ class Gates:
     strict: bool = False
 
 
+def judge(result: Comparison, gates: Gates) -> GatesRecord:
+    """Return which gates a comparison breaks, and which are undecided."""
+    return GatesRecord(broken=tuple(broken_gates(result, gates)), undecided=tuple(undecided_gates(result, gates)))
+
+
 def broken_gates(result: Comparison, gates: Gates) -> Iterator[str]:
     """Yield a sentence for each run and figure that breaks a gate.
 

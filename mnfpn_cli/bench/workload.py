@@ -4,7 +4,7 @@ The cost of a network from settings follows from its plan; that of an external n
 """
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -16,7 +16,7 @@ from torch.jit._trace import TracerWarning  # torch.jit does not export it
 from mnfpn_cli.documents.records import WeightsRecord
 from mnfpn_cli.external.guard import ModelError, external_code
 from mnfpn_cli.external.load import check_arguments
-from mnfpn_cli.external.origin import External, FromSettings, Inputs, Origin, specs_of
+from mnfpn_cli.external.origin import External, FromSettings, Inputs, Origin, Workload, specs_of
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.measure.memory import Needed, needed_by
 from mnfpn_cli.plan.cost import Cost, NetworkCost, WholeCost, network_cost
@@ -210,6 +210,27 @@ class ObservedWorkload:
         return self.observed[input, dtype]
 
 
+def bench_workloads(workloads: Sequence[Workload], seed: int) -> "Sequence[BenchWorkload]":
+    """Return the workloads of one network for a benchmark. The code of an external network runs now, and only once.
+
+    Args:
+        workloads: the network, and the input of a pass at each size.
+        seed: of the random weights.
+
+    Raises:
+        UsageError: where a target is no network, or takes another number of inputs.
+        ModelError: where its code fails.
+    """
+    origin = workloads[0].origin
+    if isinstance(origin, External):
+        return load_observed(origin, [one.inputs for one in workloads], seed)
+    return [
+        PlannedWorkload(one.origin, one.inputs.size, seed)
+        for one in workloads
+        if isinstance(one.origin, FromSettings) and isinstance(one.inputs, NetworkInput)
+    ]
+
+
 def load_observed(origin: External, inputs: Iterable[Inputs], seed: int) -> list[ObservedWorkload]:
     """Load an external network once, and return a workload of it for each of the inputs.
 
@@ -249,4 +270,4 @@ def in_dtype(network: nn.Module, dtype: DType) -> nn.Module:
 def _traced_input(spec: InputSpec) -> Input:
     """Return an input for a trace; without a dtype where it is floating-point, which takes the network's own."""
     dtype = torch_dtype(spec)
-    return Input(spec.shape, None if dtype is None or dtype.is_floating_point else dtype)
+    return Input(spec.shape, None if dtype is None or dtype.is_floating_point else dtype, spec.value)

@@ -9,7 +9,7 @@ from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.help import MORE, OPTIONS
 from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interruptible
 from mnfpn_cli.cli.measuring import RuntimeOption, SamplingOptions, measuring_flag
-from mnfpn_cli.cli.models import ModelOptions, workload_maker
+from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import (
     BATCH_HELP,
     DEVICE_HELP,
@@ -26,7 +26,7 @@ from mnfpn_cli.cli.options import (
     parse_sizes,
 )
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError, Problem, UsageError
-from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, LAYERED, BenchCase, check_device_name, choose_runtimes
+from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, BenchCase, bench_case, check_device_name
 
 
 @dataclass(frozen=True)
@@ -66,23 +66,9 @@ class CaseOptions:
             raise UsageError(
                 Problem("--channels-last", "is --runtime channels-last, and cannot be used with --runtime")
             )
-        layered = ", ".join(self.of_layers)
-        if self.train and layered:
-            raise UsageError(
-                Problem(layered, "cannot be used with --train, since layers are timed in inference passes")
-            )
-        named = ["channels-last"] if self.channels_last else self.runtime or [DEFAULT_RUNTIME]
-        chosen = choose_runtimes(named)
-        if layered and not set(chosen) & set(LAYERED):
-            raise UsageError(
-                Problem(
-                    layered, f"requires --runtime {' or '.join(LAYERED)}, which run layer by layer", ", ".join(chosen)
-                )
-            )
-        return BenchCase(
-            batches=parse_batches(self.batch or ["1"]),
-            runtimes=chosen,
-            all_runtimes="all" in named,
+        return bench_case(
+            parse_batches(self.batch or ["1"]),
+            ["channels-last"] if self.channels_last else self.runtime or [DEFAULT_RUNTIME],
             dtype=self.dtype,
             threads=self.threads,
             train=self.train,
@@ -119,7 +105,8 @@ def bench(
     from mnfpn_cli.devices.machine import reading_cpu_name
     from mnfpn_cli.report.terminal.bench import bench_tables
 
-    make = workload_maker(network, model, parse_sizes(size), case_options.batch, weights, case_options.of_layers)
+    cases = model.workloads(network, parse_sizes(size), weights=weights, of_settings=case_options.of_layers)
+    model.check_batch(case_options.batch)
     case = case_options.case(sampling)
     devices = [check_device_name(name) for name in device or ["auto"]]
     with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
@@ -127,10 +114,10 @@ def bench(
         with ending_at_once(NOTHING_MEASURED):
             from mnfpn_cli.bench.bench import benchmark
             from mnfpn_cli.bench.results import bench_document
+            from mnfpn_cli.bench.workload import bench_workloads
 
-        workloads = make(case_options.seed)
-        result = benchmark(workloads, case, devices, cpu_name, progress)
-    document = bench_document(result, workloads[0].origin)
+        result = benchmark(bench_workloads(cases, case_options.seed), case, devices, cpu_name, progress)
+    document = bench_document(result, cases[0].origin)
     emit(bench_tables(document), document, output)
     if not result.complete:
         raise Exit(INTERRUPTED)

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,7 @@ from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.help import GATES, OPTIONS, usage_message
 from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interruptible
 from mnfpn_cli.cli.measuring import PairSamplingOptions, RuntimeOption, measuring_flag, measuring_option
-from mnfpn_cli.cli.models import ModelOptions, WorkloadMaker, workload_maker
+from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import (
     DEVICE_HELP,
     TRAIN_HELP,
@@ -31,10 +31,11 @@ from mnfpn_cli.cli.options import (
     share_parser,
 )
 from mnfpn_cli.cli.paths import Reads, files_of, named_path
-from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import INTERRUPTED, CheckError, MnfpnError, Problem, UsageError, within
+from mnfpn_cli.external.origin import Workload
 from mnfpn_cli.settings.input import DType, parse_size
-from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, check_device_name, choose_runtimes
+from mnfpn_cli.settings.measuring import DEFAULT_MARGIN, DEFAULT_RUNTIME, check_device_name, choose_runtimes
+from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
     from mnfpn_cli.bench.comparison import Comparison, Gates
@@ -59,14 +60,16 @@ class SideOptions:
         """Yield the files that the side reads."""
         yield from (*files_of(self.network), *files_of(self.model), *([self.weights] if self.weights else []))
 
-    def maker(self, size: str | None, batch: int | None) -> WorkloadMaker:
-        """Return the function that builds the network; ``batch`` is None if it was not given.
+    def case(self, size: str | None, batch: int | None) -> Workload:
+        """Return the network and its input; ``batch`` is None if it was not given.
 
         Raises:
             UsageError: if the options are wrong or contradict each other, or the size does not fit.
         """
         self.model.check_one_pass("a comparison")
-        return workload_maker(self.network, self.model, [size], batch, self.weights)
+        (workload,) = self.model.workloads(self.network, [size], weights=self.weights)
+        self.model.check_batch(batch)
+        return workload
 
 
 @grouped
@@ -147,14 +150,6 @@ class GateOptions:
         return Gates(self.slower, self.larger, self.strict)
 
 
-def judge(result: "Comparison", gates: "Gates") -> "GatesRecord":
-    """Return which gates a comparison breaks, and which are undecided."""
-    from mnfpn_cli.bench.comparison import broken_gates, undecided_gates
-    from mnfpn_cli.documents.compare import GatesRecord
-
-    return GatesRecord(broken=tuple(broken_gates(result, gates)), undecided=tuple(undecided_gates(result, gates)))
-
-
 def enforce(judged: "GatesRecord", strict: bool) -> None:
     """Fail if a gate is broken, and warn of those that are undecided.
 
@@ -167,9 +162,6 @@ def enforce(judged: "GatesRecord", strict: bool) -> None:
         raise CheckError("\n".join([*judged.broken, *judged.undecided]))
     for line in judged.undecided:
         warn(line)
-
-
-DEFAULT_MARGIN = 0.01
 
 
 @dataclass(frozen=True)
@@ -227,7 +219,7 @@ def compare(
         mnfpn compare --a "--width-mult 1.0" --b "--width-mult 0.75" --size 320
         mnfpn compare old.json new.json --fail-if-slower 3%
     """
-    from mnfpn_cli.bench.comparison import check_gates_apply, compare_document
+    from mnfpn_cli.bench.comparison import check_gates_apply, compare_document, judge
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.compare import compare_tables
 
@@ -288,26 +280,22 @@ def _measured(
     from mnfpn_cli.devices.machine import reading_cpu_name
 
     texts = _texts_of_sides(a, b)
-    passes = sampling.sampling()
-    if sampling.precision is None:
-        passes = replace(passes, precision=shared.margin_or_default / 2)
+    passes = sampling.sampling(shared.margin_or_default / 2)
     device = check_device_name(shared.device)
     if shared.size is not None:
         parse_size(shared.size)  # a malformed size is an error of neither side
     options = {name: parse_side(name, text) for name, text in texts.items()}
-    makers = {name: _maker(name, one, shared) for name, one in options.items()}
+    cases = {name: _case(name, one, shared) for name, one in options.items()}
     with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
         progress("loading torch", 0.0)
         with ending_at_once(NOTHING_MEASURED):
-            from mnfpn_cli.bench.compare import CompareCase, Side, compare_networks
+            from mnfpn_cli.bench.compare import CompareCase, compare_networks, side_of
 
-        sides = []
-        for name, one in options.items():
-            with within(f"`{name}`"):
-                (workload,) = makers[name](shared.seed)
-            sides.append(Side(texts[name].strip() or "(default)", workload, one.runtime, one.dtype))
+        first, second = (
+            side_of(f"`{name}`", texts[name].strip() or "(default)", cases[name], one.runtime, one.dtype, shared.seed)
+            for name, one in options.items()
+        )
         case = CompareCase(shared.batch or 1, device, shared.threads, shared.train, shared.margin_or_default, passes)
-        first, second = sides
         return compare_networks(first, second, case, cpu_name, progress)
 
 
@@ -324,6 +312,6 @@ def _texts_of_sides(a: str | None, b: str | None) -> dict[str, str]:
     return {"a": a, "b": b}
 
 
-def _maker(name: str, side: SideOptions, shared: SharedOptions) -> WorkloadMaker:
+def _case(name: str, side: SideOptions, shared: SharedOptions) -> Workload:
     with within(f"`{name}`"):
-        return side.maker(shared.size, shared.batch)
+        return side.case(shared.size, shared.batch)

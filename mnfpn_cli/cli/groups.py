@@ -17,8 +17,8 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 from typer.models import OptionInfo
 
 from mnfpn_cli.cli.paths import check_paths, named_path
-from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.text import as_option
 
 T = TypeVar("T")
 EMPTY = inspect.Parameter.empty

@@ -15,9 +15,8 @@ from mnfpn_cli import __version__
 from mnfpn_cli.cli.completion import AUTO, SHELLS, VARIABLE, install, script, words
 from mnfpn_cli.cli.help import Command, CommandGroup, Summary, usage_message
 from mnfpn_cli.cli.stderr import write_error
-from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.text import either
+from mnfpn_cli.text import as_option, either
 
 INSPECT, MEASURE, SEARCH, SETTINGS = "Inspect a network", "Measure and export", "Search many networks", "Settings"
 

@@ -87,13 +87,13 @@ class SamplingOptions:
         ),
     ] = None
 
-    def sampling(self) -> Sampling:
-        """Return the sampling that these options ask for.
+    def sampling(self, usual: float = DEFAULT_PRECISION) -> Sampling:
+        """Return the sampling that these options ask for; ``usual`` is the precision where none is given.
 
         Raises:
             UsageError: if a value is out of bounds, or options contradict each other.
         """
-        return sampling(self.warmup, self.passes, self.precision, self.min_time, self.max_time)
+        return sampling(self.warmup, self.passes, self.precision, self.min_time, self.max_time, usual)
 
     def record(self) -> "SamplingRecord":
         """Return the sampling as a document for a worker.

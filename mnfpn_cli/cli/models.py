@@ -1,26 +1,22 @@
 """The options of an external network, and the workload that a command line names: from settings or external."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from typer import Option
 
 from mnfpn_cli.cli.help import EXTERNAL
 from mnfpn_cli.cli.options import NetworkOptions
 from mnfpn_cli.cli.paths import Reads, check_readable
-from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.external.origin import External, FromSettings, Inputs, TensorInputs, Workload
+from mnfpn_cli.external.origin import External, Inputs, TensorInputs, Workload, planned_cases
 from mnfpn_cli.external.target import parse_pass, parse_target
 from mnfpn_cli.settings.input import DEFAULT_SIZE, NetworkInput, parse_size
-
-if TYPE_CHECKING:
-    from mnfpn_cli.bench.workload import BenchWorkload
-    from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.text import as_option
 
 DEFAULT_CHANNELS = 3
 
@@ -68,21 +64,28 @@ class ModelOptions:
     ] = None
 
     def workloads(
-        self, network: NetworkOptions, sizes: Sequence[str | None], batch: int = 1, weights: Path | None = None
+        self,
+        network: NetworkOptions,
+        sizes: Sequence[str | None],
+        batch: int = 1,
+        weights: Path | None = None,
+        of_settings: Sequence[str] = (),
     ) -> list[Workload]:
         """Return the network and its inputs, one workload for each size or ``--input``.
+
+        ``of_settings``: other options that were given, and apply only to networks from settings.
 
         Raises:
             UsageError: if the options are wrong, or contradict each other.
         """
         if self.model is None:
             self.check_unused()
-            return [Workload(*one) for one in planned(network.settings(weights), sizes, batch, weights)]
-        origin = self.external(self.model, network, weights)
+            return [Workload(*one) for one in planned_cases(network.settings(weights), sizes, batch, weights)]
+        origin = self.external(self.model, network, weights, of_settings)
         return [Workload(origin, inputs) for inputs in self.inputs(network.in_channels, sizes, batch)]
 
     def external(
-        self, target: str, network: NetworkOptions, weights: Path | None, of_settings: Sequence[str] = ()
+        self, target: str, network: NetworkOptions, weights: Path | None, of_settings: Sequence[str]
     ) -> External:
         """Return the external network of a target.
 
@@ -148,69 +151,3 @@ class ModelOptions:
             raise UsageError(Problem("--model-arg", "requires --model"))
         if self.input:
             raise UsageError(Problem("--input", "requires --model; networks from settings take --size"))
-
-
-def planned(
-    settings: "NetworkSettings", sizes: Sequence[str | None], batch: int, weights: Path | None
-) -> list[tuple[FromSettings, NetworkInput]]:
-    """Return the network from settings and its input, for each size.
-
-    Raises:
-        UsageError: if the network cannot take a size.
-    """
-    from mnfpn_cli.plan.rules import choose_size, network_input
-
-    cases = [choose_size(settings, size) for size in sizes]
-    origins = {at_size: FromSettings(at_size, weights) for at_size, _ in cases}  # planned once for all sizes
-    return [(origins[at_size], network_input(at_size, image, batch)) for at_size, image in cases]
-
-
-WorkloadMaker = Callable[[int], "Sequence[BenchWorkload]"]
-"""Builds the network from a seed, for each size. The code of an external network runs only then."""
-
-
-def workload_maker(
-    network: NetworkOptions,
-    model: ModelOptions,
-    sizes: Sequence[str | None],
-    batch: object,
-    weights: Path | None,
-    of_settings: Sequence[str] = (),
-) -> WorkloadMaker:
-    """Check the options of a network, and return the function that builds it.
-
-    Args:
-        network: the options of settings.
-        model: the options of an external network.
-        sizes: the image sizes, as they were typed; None stands for the default.
-        batch: None if ``--batch`` was not given.
-        weights: a checkpoint.
-        of_settings: other options that were given, and apply only to networks from settings.
-
-    Raises:
-        UsageError: if the options are wrong, or contradict each other.
-    """
-    if model.model is None:
-        model.check_unused()
-        return _planned_maker(planned(network.settings(weights), sizes, 1, weights))
-    origin = model.external(model.model, network, weights, of_settings)
-    model.check_batch(batch)
-    return _external_maker(origin, model.inputs(network.in_channels, sizes))
-
-
-def _planned_maker(cases: Sequence[tuple[FromSettings, NetworkInput]]) -> WorkloadMaker:
-    def make(seed: int) -> "Sequence[BenchWorkload]":
-        from mnfpn_cli.bench.workload import PlannedWorkload
-
-        return [PlannedWorkload(origin, input.size, seed) for origin, input in cases]
-
-    return make
-
-
-def _external_maker(origin: External, inputs: Sequence[Inputs]) -> WorkloadMaker:
-    def make(seed: int) -> "Sequence[BenchWorkload]":
-        from mnfpn_cli.bench.workload import load_observed
-
-        return load_observed(origin, inputs, seed)
-
-    return make

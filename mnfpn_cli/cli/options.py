@@ -10,10 +10,11 @@ from typer import Option
 
 from mnfpn_cli.cli.completion import complete_setting, offering, preset_words, words
 from mnfpn_cli.cli.help import MORE, NETWORK, OPTIONS, OUTPUT
-from mnfpn_cli.cli.paths import Reads, Writes, form_of_file
+from mnfpn_cli.cli.paths import Reads, Writes
 from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.files import form_of_file
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, DEFAULT_SIZE, ITEM_BYTES, MAX_BATCH, DType
-from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, DEVICES, runtime_names
+from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, DEVICES, parse_share, runtime_names
 from mnfpn_cli.text import did_you_mean, either
 
 if TYPE_CHECKING:
@@ -68,19 +69,7 @@ def share_parser(option: str, zero: bool = False) -> Callable[[str], float]:
 
     ``zero``: whether 0 is allowed.
     """
-    least = "0 or more" if zero else "more than 0"
-
-    def parse(text: str) -> float:
-        digits = text.strip().removesuffix("%")
-        try:
-            value = float(digits) / (100 if digits != text.strip() else 1)
-        except ValueError:
-            raise UsageError(Problem(option, "must be a share, as 1% or 0.01", f"'{text}'")) from None
-        if not 0 <= value < 1 or (value == 0 and not zero):
-            raise UsageError(Problem(option, f"must be {least} and less than 100%, as 1% or 0.01", f"'{text}'"))
-        return value
-
-    return parse
+    return lambda text: parse_share(option, text, zero)
 
 
 def parse_batches(texts: Sequence[str]) -> tuple[int, ...]:

@@ -4,36 +4,17 @@ An option is marked by `Reads` or `Writes` in its annotation; `groups.grouped` c
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.files import is_device
+from mnfpn_cli.text import as_option
 
 DATABASE = b"SQLite format 3\0"
 """The first bytes of an SQLite database."""
-
-FORMS = {
-    ".json": "json",
-    ".csv": "csv",
-    ".md": "markdown",
-    ".parquet": "parquet",
-    ".html": "html",
-    ".htm": "html",
-    ".png": "png",
-    ".svg": "svg",
-    ".onnx": "onnx",
-    ".pt2": "torch-export",
-    ".safetensors": "safetensors",
-    ".txt": "text",
-    **dict.fromkeys((".pth", ".pt"), "checkpoint"),
-    **dict.fromkeys((".db", ".sqlite"), "store"),
-    ".py": "Python",
-}
-"""The form of a file by its suffix. No output is a checkpoint, a store or Python: such a name is refused."""
 
 
 def named_path(option: str, text: str) -> Path:
@@ -167,28 +148,3 @@ def _refuse_database(path: Path, option: str) -> None:
         return  # it does not exist, or the error comes up when it is written
     if is_database:
         raise UsageError(Problem(option, f"must not be a store, but '{path}' is an SQLite database"))
-
-
-def form_of_file(
-    option: str, path: Path, forms: Sequence[str], asked: str | None = None, usual: str | None = None
-) -> str:
-    """Return the form of a file to write: the one that was asked for, or else the one of its suffix.
-
-    Args:
-        option: the option that names the file.
-        path: the file.
-        forms: the forms that the command can write.
-        asked: the form that another option asks for.
-        usual: the form if neither names one.
-
-    Raises:
-        UsageError: if the suffix is of another form, or nothing names a form.
-    """
-    named = FORMS.get(path.suffix.lower())
-    form = asked or (named if named in forms else usual)
-    if form is None:
-        suffixes = ", ".join(suffix for suffix, one in FORMS.items() if one in forms)
-        raise UsageError(Problem(option, f"must end in {suffixes} unless --format is given", f"'{path}'"))
-    if named not in (None, form):
-        raise UsageError(Problem(option, f"must not end in {path.suffix}, as {form} is written", f"'{path}'"))
-    return form

@@ -7,10 +7,11 @@ from typer import Option
 
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.options import choice_option, device_option, json_option, whole
-from mnfpn_cli.cli.paths import Writes, form_of_file
-from mnfpn_cli.cli.store_options import StoreOption, choose_runs, device_filter
+from mnfpn_cli.cli.paths import Writes
+from mnfpn_cli.cli.store_options import StoreOption
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.files import form_of_file
 from mnfpn_cli.text import either
 
 if TYPE_CHECKING:
@@ -81,15 +82,16 @@ def _read(
     store: str, device: str | None, sweep: int | None, output: Path | None
 ) -> "tuple[ReportDocument, PageDocument | None]":
     """Return the report of the selected runs; for a file, also with what a page shows besides."""
-    from mnfpn_cli.cli.command_lines import measuring
+    from mnfpn_cli.store.filters import choose_runs, run_filters
     from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
+    from mnfpn_cli.sweep.command_lines import measuring
     from mnfpn_cli.sweep.report import page_document, report_document
 
     with open_store(store) as opened:
         known = _chosen(read_sweeps(opened), sweep)
-        runs = choose_runs(read_runs(opened, sweep), [] if device is None else [device_filter(device)])
+        runs = choose_runs(read_runs(opened, sweep), run_filters(device, None, None))
         timed = read_baselines(opened)
         name = Path(str(opened.engine.url.database)).name  # without folder, user or server
     report = report_document(runs, timed, measuring, str(output) if output else None)

@@ -11,9 +11,10 @@ from typer import Argument, Option, Typer
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.help import Command, CommandGroup
 from mnfpn_cli.cli.options import OutputOptions, choice_option, json_option, whole
-from mnfpn_cli.cli.paths import Reads, Writes, check_not_read, form_of_file
+from mnfpn_cli.cli.paths import Reads, Writes, check_not_read
 from mnfpn_cli.cli.store_options import StoreOption, files_of_store
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
+from mnfpn_cli.files import form_of_file
 from mnfpn_cli.text import either
 
 if TYPE_CHECKING:
@@ -64,11 +65,11 @@ def list_(
         mnfpn runs list --store runs.db
         mnfpn runs list --store runs.db --status failed
     """
-    from mnfpn_cli.cli.command_lines import measuring
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.runs import list_report
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import read_sweeps
+    from mnfpn_cli.sweep.command_lines import measuring
     from mnfpn_cli.sweep.run_records import list_document
 
     most = limit or (ON_SCREEN if sys.stdout.isatty() and output.output is None else IN_PIPE)
@@ -94,12 +95,12 @@ def show(
     Examples:
         mnfpn runs show 3f2a --store runs.db
     """
-    from mnfpn_cli.cli.command_lines import measuring
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.runs import show_report
     from mnfpn_cli.store.read import read_run
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import read_baselines
+    from mnfpn_cli.sweep.command_lines import measuring
     from mnfpn_cli.sweep.run_records import show_document
 
     with open_store(store) as opened:
@@ -241,11 +242,11 @@ def export(
         mnfpn runs export --store runs.db --output runs.csv
         mnfpn runs export --store runs.db --format json --status done
     """
-    from mnfpn_cli.cli.command_lines import measuring
     from mnfpn_cli.cli.output import write_bytes
     from mnfpn_cli.cli.words import as_options
     from mnfpn_cli.report.run_files import runs_bytes
     from mnfpn_cli.store.store import open_store
+    from mnfpn_cli.sweep.command_lines import measuring
     from mnfpn_cli.sweep.run_records import runs_export_document
 
     form = _form(format, output, json=json)

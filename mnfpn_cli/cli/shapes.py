@@ -7,7 +7,7 @@ from typer import Option
 
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
-from mnfpn_cli.cli.models import ModelOptions, planned
+from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import (
     BatchOption,
     BytesDTypeOption,
@@ -18,15 +18,10 @@ from mnfpn_cli.cli.options import (
     parse_sizes,
 )
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.external.origin import all_passes
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from mnfpn_cli.documents.records import WeightsRecord
-    from mnfpn_cli.external.origin import FromSettings
-    from mnfpn_cli.plan.shapes import NetworkShapes
+    from mnfpn_cli.documents.shapes import ShapesDocument
 
 
 @grouped
@@ -48,73 +43,52 @@ def shapes(
         mnfpn shapes --size 512 --size 800x1333 --batch 8 --dtype float16
         mnfpn shapes --preset retina-fpn --set pyramid.levels=p3-p5
     """
-    if model.model is None:
-        model.check_unused()
-        _planned(network, weights, output, size, batch or 1, dtype or DEFAULT_DTYPE, verify)
-        return
-    if verify or dtype is not None:
-        given = "--verify" if verify else "--dtype"
-        raise UsageError(
-            Problem(given, "cannot be used with --model, whose network has no settings and runs unchanged")
-        )
-    model.check_batch(batch)
-    _observed(network, weights, model, output, size, batch or 1)
+    from mnfpn_cli.cli.output import emit
+    from mnfpn_cli.report.terminal.shapes import shapes_tables
+
+    document = (_planned if model.model is None else _observed)(network, weights, model, size, batch, dtype, verify)
+    emit(shapes_tables(document), document, output)
 
 
 def _planned(
     network: NetworkOptions,
     weights: Path | None,
-    output: OutputOptions,
+    model: ModelOptions,
     size: list[str] | None,
-    batch: int,
-    dtype: DType,
+    batch: int | None,
+    dtype: DType | None,
     verify: bool,
-) -> None:
-    """Show the maps of a network from settings: from its plan, without torch unless weights or --verify need it."""
-    from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.plan.shapes import network_shapes, shapes_document
-    from mnfpn_cli.report.terminal.shapes import shapes_tables
+) -> "ShapesDocument":
+    """Return the maps of a network from settings: from its plan, without torch unless weights or --verify need it."""
+    from mnfpn_cli.measure.shapes import planned_shapes
 
+    model.check_unused()
     settings = network.settings(weights)
-    cases = planned(settings, parse_sizes(size), batch, weights)
-    results = [network_shapes(origin.plan, input) for origin, input in cases]
-    fitted = _checked([origin for origin, _ in cases], results, verify)
-    document = shapes_document(settings, results, dtype, verify, fitted)
-    emit(shapes_tables(document), document, output)
-
-
-def _checked(
-    origins: "Sequence[FromSettings]", results: "Sequence[NetworkShapes]", verify: bool
-) -> "WeightsRecord | None":
-    """Run the real networks, or only check how the weights fit; return how they fit the first network."""
-    if not verify and all(origin.weights is None for origin in origins):
-        return None
-    with ending_at_once():
-        from mnfpn_cli.measure.verify import verify_shapes
-
-    both = zip(origins, results, strict=True)
-    first, *_ = [verify_shapes(origin, result) if verify else origin.fit() for origin, result in both]
-    return first
+    if verify or weights is not None:
+        with ending_at_once():
+            pass  # torch
+    return planned_shapes(settings, parse_sizes(size), batch or 1, dtype or DEFAULT_DTYPE, verify, weights)
 
 
 def _observed(
     network: NetworkOptions,
     weights: Path | None,
     model: ModelOptions,
-    output: OutputOptions,
     size: list[str] | None,
-    batch: int,
-) -> None:
-    """Show the maps of an external network, from passes on the meta device."""
-    from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.terminal.shapes import shapes_tables
+    batch: int | None,
+    dtype: DType | None,
+    verify: bool,
+) -> "ShapesDocument":
+    """Return the maps of an external network, from passes on the meta device."""
+    from mnfpn_cli.measure.shapes import observed_shapes
 
-    workloads = model.workloads(network, parse_sizes(size), batch, weights)
+    if verify or dtype is not None:
+        given = "--verify" if verify else "--dtype"
+        raise UsageError(
+            Problem(given, "cannot be used with --model, whose network has no settings and runs unchanged")
+        )
+    model.check_batch(batch)
+    workloads = model.workloads(network, parse_sizes(size), batch or 1, weights)
     with ending_at_once():
-        from mnfpn_cli.audit.audit import build_workload, pass_inputs
-        from mnfpn_cli.audit.pyramid import maps_document, observe_maps
-
-    built = build_workload(all_passes(workloads))
-    results = [observe_maps(built, workload.specs, pass_inputs(workload.specs)) for workload in workloads]
-    document = maps_document(workloads[0].origin, results)
-    emit(shapes_tables(document), document, output)
+        import mnfpn_cli.audit.audit  # noqa: F401 - torch
+    return observed_shapes(workloads)

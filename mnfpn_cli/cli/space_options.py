@@ -24,10 +24,10 @@ from mnfpn_cli.cli.options import (
     whole,
 )
 from mnfpn_cli.cli.paths import Reads
-from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.input import ITEM_BYTES
 from mnfpn_cli.settings.measuring import DEVICES
+from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
     from mnfpn_cli.space.axes import Space

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rich.progress import TaskID
-
 
 def write_error(text: str) -> None:
     """Write lines to standard error, folded to the terminal; control characters of files and arguments are escaped.
@@ -52,19 +50,7 @@ def progress_bar() -> Iterator[Callable[[str, float], None]]:
     if not sys.stderr.isatty():
         yield lambda _doing, _share: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from mnfpn_cli.api.progress import rich_bar
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=console, transient=True) as bars:
-
-        def progress(doing: str, share: float) -> None:
-            for other in tasks.keys() - {doing}:
-                bars.update(tasks[other], completed=1.0, visible=False)
-            if doing not in tasks:
-                tasks[doing] = bars.add_task(doing, total=1.0)
-            bars.update(tasks[doing], completed=share)
-
+    with rich_bar() as progress:
         yield progress

@@ -11,12 +11,12 @@ from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import NetworkOptions, RowOutputOptions, SizeOption, WeightsOption, choice_option, whole
-from mnfpn_cli.cli.paths import Writes, form_of_file
-from mnfpn_cli.cli.words import as_option
+from mnfpn_cli.cli.paths import Writes
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import FromSettings, Workload
+from mnfpn_cli.files import form_of_file
 from mnfpn_cli.report.terminal.summary import DEFAULT_DEPTH, SORT_KEYS, Selection, SortKey, below, select
-from mnfpn_cli.text import did_you_mean, either
+from mnfpn_cli.text import as_option, did_you_mean, either
 
 if TYPE_CHECKING:
     from mnfpn_cli.documents.summary import LayerRecord

@@ -1,24 +1,31 @@
 """`mnfpn sweep`."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.cli.groups import command_line, grouped
+from mnfpn_cli.cli.interrupts import stopping
 from mnfpn_cli.cli.measuring import SamplingOptions
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.cli.paths import check_not_read
 from mnfpn_cli.cli.space_options import BudgetOptions, SpaceOptions
 from mnfpn_cli.cli.store_options import OptionalStoreOption
 from mnfpn_cli.cli.sweep_options import SweepOptions
-from mnfpn_cli.errors import UsageError
+from mnfpn_cli.errors import INTERRUPTED, MnfpnError
+from mnfpn_cli.report.units import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mnfpn_cli.documents.sweep import ExpectedRecord
+    from mnfpn_cli.sweep.run import Ran, Watcher
     from mnfpn_cli.sweep.start import Chosen
 
 
-WORTH_A_CLUSTER = 100_000
-"""The number of runs from which a cluster plans them: fewer are planned faster here."""
+class SweepInterruptedError(MnfpnError):
+    """A signal ended a sweep between two runs."""
+
+    exit_code = INTERRUPTED
 
 
 @grouped
@@ -40,50 +47,61 @@ def sweep(
         mnfpn sweep --width-mult 0.5,1.0 --store runs.db --dry-run
         mnfpn sweep --resume --store runs.db
     """
-    from mnfpn_cli.cli.sweep_measure import resume_sweeps, run_sweep
-    from mnfpn_cli.cli.sweep_progress import expected_time, show_space
+    from mnfpn_cli.cli.output import warn
+    from mnfpn_cli.cli.stderr import progress_bar
+    from mnfpn_cli.sweep.run import Watcher, defer_sweep, expected_time, plan_sweep, resume_sweeps, run_sweep
 
     options.check(space, budget, sampling, store)
+    workers, changes, again = options.workers(), options.changes(), options.repeats()
     if options.resume:
         assert store is not None
-        resume_sweeps(store, options, output)
+        _measure(lambda watch: resume_sweeps(store, workers, options.retry_failed, changes, watch), output)
         return
     lasting = replace(options, dry_run=False, again=False, retry_failed=False, ray=None)
     command = command_line("mnfpn sweep", space, budget, lasting, sampling)
-    chosen = _choose(space, budget, options, command, output.output)
-    measuring = options.measuring(sampling, budget.budget().latency_s)
+    stated, limits = space.read(), budget.budget()
+    if output.output is not None:
+        check_not_read("--output", output.output, stated.files)
+    with progress_bar() as progress:
+        chosen = plan_sweep(stated, limits, options.measure, command, options.ray, progress)
+    measuring = options.measuring(sampling, limits.latency_s)
     if store is None or options.dry_run:
-        expected = expected_time(store, chosen, measuring, sampling.sampling(), options) if chosen.runs else None
-        show_space(chosen, expected, output)
+        timed = (chosen, measuring, sampling.sampling(), workers, again)
+        _show_space(chosen, expected_time(store, *timed) if chosen.runs else None, output)
+    elif options.measure == "none":
+        _show_space(defer_sweep(store, chosen, measuring, workers, again, Watcher(note=warn)), None, output)
     else:
-        run_sweep(store, chosen, measuring, options, output)
+        _measure(lambda watch: run_sweep(store, chosen, measuring, workers, again, watch), output)
 
 
-def _choose(
-    space: SpaceOptions, budget: BudgetOptions, options: SweepOptions, command: str, output: Path | None
-) -> "Chosen":
-    """Plan the space, and choose the runs to measure.
+def _show_space(chosen: "Chosen", expected: "ExpectedRecord | None", output: OutputOptions) -> None:
+    """Print the runs of a space, and which of them would be measured."""
+    from mnfpn_cli.cli.output import emit
+    from mnfpn_cli.report.terminal.sweep import space_report
+    from mnfpn_cli.sweep.start import space_document
 
-    ``command``: the command line to record.
+    document = space_document(chosen, expected)
+    emit(space_report(document), document, output)
+
+
+def _measure(run: "Callable[[Watcher], Ran]", output: OutputOptions) -> None:
+    """Measure sweeps, and print their result.
 
     Raises:
-        UsageError: if no run is valid, or the output would replace a settings file that the space names.
+        SweepInterruptedError: if a signal ended them.
+        MnfpnError: if runs failed, or none was measured; or if the store or the machines fail.
     """
-    from mnfpn_cli.cli.stderr import progress_bar
-    from mnfpn_cli.space.frontier import choose
-    from mnfpn_cli.space.planned import plan_space
-    from mnfpn_cli.sweep.start import Chosen
+    from mnfpn_cli.api.sweeping import ran_document
+    from mnfpn_cli.cli.output import emit, warn
+    from mnfpn_cli.cli.sweep_progress import sweep_bar
+    from mnfpn_cli.report.terminal.sweep import swept_report
+    from mnfpn_cli.sweep.run import Watcher
 
-    stated, limits = space.read(), budget.budget()
-    if output is not None:
-        check_not_read("--output", output, stated.files)
-    with progress_bar() as progress:
-        if options.ray is not None and stated.count >= WORTH_A_CLUSTER:
-            from mnfpn_cli.sweep.ray.plan import plan_on
-
-            planned = plan_on(options.ray, stated, limits, progress)
-        else:
-            planned = plan_space(stated, limits, progress)
-    if planned.invalid and not planned.runs and not planned.cut:
-        raise UsageError("\n".join(planned.invalid))
-    return Chosen(choose(planned.runs, options.measure), planned, options.measure, command)
+    printed = set[str]()
+    ran = run(Watcher(lambda runs: sweep_bar(runs, printed), stopping, warn))
+    document = ran_document(ran)
+    emit(swept_report(document), document, output)
+    if ran.stopped:
+        raise SweepInterruptedError(f"interrupted: {counted(ran.left, 'run')} left; resume with: {ran.resume}")
+    if ran.failures:
+        raise MnfpnError("\n".join(ran.failures))

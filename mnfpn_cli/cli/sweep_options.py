@@ -12,14 +12,14 @@ from mnfpn_cli.cli.options import (
     number,
     whole,
 )
-from mnfpn_cli.cli.words import as_option
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.settings.measuring import LAYERED
-from mnfpn_cli.text import did_you_mean
+from mnfpn_cli.settings.measuring import LAYERED, check_run_timeout
+from mnfpn_cli.text import as_option, did_you_mean
 
 if TYPE_CHECKING:
     from mnfpn_cli.documents.sweep import MeasuringRecord
     from mnfpn_cli.store.sweeps import Remeasure
+    from mnfpn_cli.sweep.run import Changes, Workers
 
 
 from mnfpn_cli.cli.space_options import BudgetOptions, SpaceOptions
@@ -101,15 +101,20 @@ class SweepOptions:
         """
         from mnfpn_cli.documents.sweep import MeasuringRecord
 
-        return self.override(
-            MeasuringRecord(sampling=sampling.record(), by_layer=self.by_layer, max_latency_s=latency_s)
-        )
+        measuring = MeasuringRecord(sampling=sampling.record(), by_layer=self.by_layer, max_latency_s=latency_s)
+        return self.changes().of(measuring)
 
-    def override(self, measuring: "MeasuringRecord") -> "MeasuringRecord":
-        """Return the record with the values of --baseline-every and --run-timeout, which a resumed sweep may change."""
-        every = measuring.baseline_every if self.baseline_every is None else self.baseline_every
-        timeout_s = measuring.timeout_s if self.run_timeout is None else self.run_timeout
-        return measuring.model_copy(update={"baseline_every": every, "timeout_s": timeout_s})
+    def changes(self) -> "Changes":
+        """Return the changes by --baseline-every and --run-timeout, which a resumed sweep may have."""
+        from mnfpn_cli.sweep.run import Changes
+
+        return Changes(self.baseline_every, self.run_timeout)
+
+    def workers(self) -> "Workers":
+        """Return what measures the runs."""
+        from mnfpn_cli.sweep.run import Workers
+
+        return Workers(self.ray, self.accelerator)
 
     def repeats(self) -> "Remeasure":
         """Return which runs are measured again although the store has a result of them."""
@@ -123,8 +128,8 @@ class SweepOptions:
         Raises:
             UsageError: if not.
         """
-        if self.run_timeout is not None and not 1 <= self.run_timeout <= 1e6:
-            raise UsageError(f"--run-timeout: must be 1 to 1000000 seconds, got {self.run_timeout:g}")
+        if self.run_timeout is not None:
+            check_run_timeout(self.run_timeout)
         if self.accelerator is not None and self.ray is None:
             raise UsageError("--accelerator: requires --ray")
         if store is None and (self.resume or not (self.dry_run or self.measure == "none")):

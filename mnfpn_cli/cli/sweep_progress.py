@@ -1,11 +1,10 @@
-"""Show a sweep: its space and expected time, its progress, its result."""
+"""Show the progress of a sweep."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -21,14 +20,8 @@ from mnfpn_cli.text import percent, printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from mnfpn_cli.cli.options import OutputOptions
-    from mnfpn_cli.cli.sweep_options import SweepOptions
-    from mnfpn_cli.documents.sweep import ExpectedRecord, MeasuringRecord
-    from mnfpn_cli.settings.measuring import Sampling
     from mnfpn_cli.space.runs import Run
-    from mnfpn_cli.store.rows import StoredRun, Sweep
-    from mnfpn_cli.store.store import Store
-    from mnfpn_cli.sweep.start import Chosen
+    from mnfpn_cli.store.rows import StoredRun
     from mnfpn_cli.sweep.state import State
 
 
@@ -85,65 +78,3 @@ def _status(state: State) -> list[str]:
         f"{state.others} with another sweep" if state.others else "",
         f"{duration(state.left_s)} left" if state.left_s is not None and state.left else "",
     ]
-
-
-ON_RAY = "Ray, "
-"""The first words of the machine of runs on a cluster."""
-
-
-def machine_of(options: SweepOptions) -> str:
-    """Return the kind of machine that measures the runs."""
-    from mnfpn_cli.sweep.start import this_machine
-
-    if options.ray is not None:
-        return f"{ON_RAY}{options.accelerator or 'any machine'}"
-    return this_machine()
-
-
-def expected_time(
-    store: str | None, chosen: Chosen, measuring: MeasuringRecord, sampling: Sampling, options: SweepOptions
-) -> ExpectedRecord:
-    """Estimate how long a sweep takes, without writing to the store.
-
-    Raises:
-        MnfpnError: if the store cannot be read.
-    """
-    from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.sweep.start import expect
-
-    machine = machine_of(options)
-    if store is None or ("://" not in store and not Path(store).exists()):
-        return expect(chosen, measuring, sampling, machine, None, options.repeats())
-    with open_store(store) as opened:
-        return expect(chosen, measuring, sampling, machine, opened, options.repeats())
-
-
-def show_space(chosen: Chosen, expected: ExpectedRecord | None, output: OutputOptions) -> None:
-    """Print the runs of a space, and which of them would be measured."""
-    from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.terminal.sweep import space_report
-    from mnfpn_cli.sweep.start import space_document
-
-    document = space_document(chosen, expected)
-    emit(space_report(document), document, output)
-
-
-def show_result(store: Store, ran: Sequence[Sweep], states: Sequence[State], output: OutputOptions) -> list[str]:
-    """Print the result of sweeps; return the failures, one a line.
-
-    ``ran``: the sweeps; ``states``: the final states of those that were measured now.
-    """
-    from mnfpn_cli.cli.command_lines import after_sweep
-    from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.report.terminal.sweep import result_warnings, swept_report
-    from mnfpn_cli.sweep.state import failures, read_swept, swept_document
-
-    result = read_swept(store, ran, states)
-    warnings = result_warnings(result.reused, result.moved)
-    document = swept_document(result, after_sweep(result.store), warnings)
-    emit(swept_report(document), document, output)
-    # If a sweep asked for all runtimes, one that cannot run here is not a failure.
-    lenient = {one.id for one in ran if one.plan.space.all_runtimes}
-    by_name = [state for state in states if state.sweep not in lenient]
-    not_run = {left_out.run.key: left_out for state in by_name for left_out in state.not_run}
-    return failures(result.runs, list(not_run.values()))

@@ -105,6 +105,27 @@ def export_network(
     return ExportedFile(format=format, file=str(path), bytes=len(content), dynamic=dynamic, checks=checks)
 
 
+def write_network(
+    origin: FromSettings,
+    input: NetworkInput,
+    seed: int,
+    format: Format,
+    path: Path,
+    dynamic: bool,
+    progress: ReportProgress,
+) -> ExportDocument:
+    """Build a network, with weights from a seed and then from its checkpoint, and write it as `export_network` does.
+
+    Raises:
+        CheckError: where the file fails its check.
+        UsageError: where the input cannot fit the free memory, or the checkpoint is of another network.
+        MnfpnError: where memory runs out, or a file cannot be read or written.
+    """
+    network, loaded = build_for_export(origin, input, seed)
+    exported = export_network(network, origin.settings, input, format, path, dynamic, progress)
+    return export_document(origin.settings, exported, loaded)
+
+
 def export_document(settings: NetworkSettings, exported: ExportedFile, weights: WeightsRecord | None) -> ExportDocument:
     """Make the document of `mnfpn export`; ``weights`` is the checkpoint that was loaded."""
     return ExportDocument(settings=settings, model=None, weights=weights, **dict(exported))

@@ -2,9 +2,11 @@
 
 import os
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
+from mnfpn_cli.files import form_of_file, is_device
 
 if TYPE_CHECKING:
     from mnfpn_cli.settings.network import NetworkSettings
@@ -42,6 +44,17 @@ def import_onnxruntime() -> Any:
     """Import ONNX Runtime; its telemetry, which starts at import, is off unless the environment turns it on."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     return import_module("onnxruntime")
+
+
+def check_replaceable(where: str, path: Path, format: Format) -> None:
+    """Check that a file can be replaced whole, and that its suffix is of its form.
+
+    Raises:
+        UsageError: where not.
+    """
+    form_of_file(where, path, FORMATS, format)
+    if is_device(path):
+        raise UsageError(Problem(where, f"must be a file, which is replaced whole, but '{path}' is a device or a pipe"))
 
 
 def check_dynamic(settings: "NetworkSettings", format: Format) -> None:

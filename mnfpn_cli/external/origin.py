@@ -254,3 +254,18 @@ def all_passes(workloads: Sequence[Workload]) -> Workload:
     """Return a workload of the passes of several, all of one network."""
     first, *others = workloads
     return Workload(first.origin, first.inputs, tuple(inputs for one in others for inputs in (one.inputs, *one.others)))
+
+
+def planned_cases(
+    settings: NetworkSettings, sizes: Sequence[str | None], batch: int, weights: Path | None
+) -> list[tuple[FromSettings, NetworkInput]]:
+    """Return the network from settings and its input, for each size; None stands for the default size.
+
+    Raises:
+        UsageError: where the network cannot take a size.
+    """
+    from mnfpn_cli.plan.rules import choose_size, network_input
+
+    cases = [choose_size(settings, size) for size in sizes]
+    origins = {at_size: FromSettings(at_size, weights) for at_size, _ in cases}  # planned once for all sizes
+    return [(origins[at_size], network_input(at_size, image, batch)) for at_size, image in cases]

@@ -64,6 +64,36 @@ DEFAULT_PRECISION = 0.01
 DEFAULT_MIN_TIME_S = 2.0
 DEFAULT_MAX_TIME_S = 60.0
 LEAST_SAMPLES = 10
+DEFAULT_MARGIN = 0.01
+"""The share up to which a comparison ignores a difference of times."""
+
+
+def parse_share(where: str, text: str, zero: bool = False) -> float:
+    """Read a share as ``1%`` or ``0.01``; ``zero``: whether 0 is allowed.
+
+    Raises:
+        UsageError: where it is no share.
+    """
+    least = "0 or more" if zero else "more than 0"
+    digits = text.strip().removesuffix("%")
+    try:
+        value = float(digits) / (100 if digits != text.strip() else 1)
+    except ValueError:
+        raise UsageError(Problem(where, "must be a share, as 1% or 0.01", f"'{text}'")) from None
+    if not 0 <= value < 1 or (value == 0 and not zero):
+        raise UsageError(Problem(where, f"must be {least} and less than 100%, as 1% or 0.01", f"'{text}'"))
+    return value
+
+
+def check_run_timeout(seconds: float) -> float:
+    """Return the time after which a run of a sweep is stopped.
+
+    Raises:
+        UsageError: where it is not 1 to 1,000,000 seconds.
+    """
+    if not 1 <= seconds <= 1e6:
+        raise UsageError(Problem("`run_timeout`", "must be 1 to 1000000 seconds", f"{seconds:g}"))
+    return seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +146,55 @@ class BenchCase:
     sampling: Sampling = Sampling()
 
 
+def bench_case(
+    batches: tuple[int, ...],
+    runtimes: Sequence[str],
+    *,
+    dtype: DType,
+    threads: int | None,
+    train: bool,
+    cold_cache: bool,
+    by_layer: bool,
+    roofline: bool,
+    sampling: Sampling,
+) -> BenchCase:
+    """Make the case of the given options; ``runtimes`` are names as `choose_runtimes` takes them.
+
+    Raises:
+        UsageError: where a runtime is unknown, or options contradict each other.
+    """
+    layered = ", ".join(["`by_layer`"] * by_layer + ["`roofline`"] * roofline)
+    if train and layered:
+        raise UsageError(Problem(layered, "cannot be used with `train`, since layers are timed in inference passes"))
+    chosen = choose_runtimes(runtimes)
+    if layered and not set(chosen) & set(LAYERED):
+        rule = f"requires `runtime` {' or '.join(LAYERED)}, which run layer by layer"
+        raise UsageError(Problem(layered, rule, ", ".join(chosen)))
+    return BenchCase(
+        batches=batches,
+        runtimes=chosen,
+        all_runtimes="all" in runtimes,
+        dtype=dtype,
+        threads=threads,
+        train=train,
+        cold_cache=cold_cache,
+        by_layer=by_layer,
+        roofline=roofline,
+        sampling=sampling,
+    )
+
+
 def sampling(
     warmup: int | None = None,
     passes: int | None = None,
     precision: float | None = None,
     min_time_s: float | None = None,
     max_time_s: float | None = None,
+    usual: float = DEFAULT_PRECISION,
 ) -> Sampling:
     """Make the sampling of the given options. With ``passes``, a time applies only if it is given too.
+
+    ``usual``: the precision where none is given.
 
     Raises:
         UsageError: where a time is not finite or is negative, or two options contradict each other.
@@ -136,7 +207,7 @@ def sampling(
         least = min(least, most)
     if most < least:
         raise UsageError(Problem("`max_time`", f"must not be less than `min_time`, {least:g} seconds", f"{most:g}"))
-    return Sampling(warmup, passes, DEFAULT_PRECISION if precision is None else precision, least, most)
+    return Sampling(warmup, passes, usual if precision is None else precision, least, most)
 
 
 def _seconds(where: str, value: float | None, default: float) -> float:

@@ -192,10 +192,19 @@ def read_space(path: Path) -> list[Axis]:
         UsageError: where the content is invalid.
         MnfpnError: where the file cannot be read.
     """
-    document = read_json(str(path), read_bytes(str(path)))
+    return space_axes(str(path), read_json(str(path), read_bytes(str(path))))
+
+
+def space_axes(name: str, document: Any) -> list[Axis]:
+    """Read the axes of the content of such a file; ``name`` is its place in messages.
+
+    Raises:
+        UsageError: where the content is invalid.
+        MnfpnError: where a file that it names cannot be read.
+    """
     if not isinstance(document, dict):
-        raise UsageError(Problem(str(path), "must be an object of keys and their choices", json.dumps(document)[:60]))
-    axes = [axis_of(key, f"{path}: {key}", values) for key, values in _keys(str(path), document, "")]
+        raise UsageError(Problem(name, "must be an object of keys and their choices", json.dumps(document)[:60]))
+    axes = [axis_of(key, f"{name}: {key}", values) for key, values in _keys(name, document, "")]
     paths = [path_of(axis.key) for axis in axes]
     for index, axis in enumerate(axes):
         if paths[index] in paths[:index]:

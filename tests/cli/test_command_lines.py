@@ -3,10 +3,10 @@
 import json
 import shlex
 
-from mnfpn_cli.cli.command_lines import measuring, next_commands
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.runs import Execution, Run
+from mnfpn_cli.sweep.command_lines import measuring, next_commands
 from tests.conftest import Mnfpn
 
 CELL = Run(

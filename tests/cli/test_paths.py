@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mnfpn_cli.cli import paths
+from mnfpn_cli.files import form_of_file
 from mnfpn_cli.store.store import open_store
 from tests.conftest import Mnfpn
 
@@ -143,4 +143,4 @@ def test_a_name_that_says_nothing_is_fine(mnfpn: Mnfpn) -> None:
     """The options do."""
     assert mnfpn("shapes", "--json", "--output", "x.out").code == 0
     assert json.loads(Path("x.out").read_text())["command"] == "shapes"
-    assert paths.form_of_file("--output", Path("x.weights"), ["onnx"], "onnx") == "onnx"
+    assert form_of_file("--output", Path("x.weights"), ["onnx"], "onnx") == "onnx"

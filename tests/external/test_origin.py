@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from mnfpn_cli.cli.models import planned
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.external.origin import External, FromSettings, Origin, external_module, recorded_origin
+from mnfpn_cli.external.origin import External, FromSettings, Origin, external_module, planned_cases, recorded_origin
 from mnfpn_cli.external.target import parse_target
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.settings.network import NetworkSettings
@@ -89,8 +88,8 @@ def test_a_document_without_a_network_is_refused() -> None:
 
 def test_a_network_is_planned_once_for_all_sizes() -> None:
     """Options name one network, which is carried to each size; a head that is made for a size makes it another one."""
-    (first, _), (second, _) = planned(TINY, ["64", "96"], 1, None)
+    (first, _), (second, _) = planned_cases(TINY, ["64", "96"], 1, None)
     assert first is second
     tied = NetworkSettings.model_validate({"head": {"kind": "level_classifiers"}})
-    (first, _), (second, _) = planned(tied, ["64", "96"], 1, None)
+    (first, _), (second, _) = planned_cases(tied, ["64", "96"], 1, None)
     assert first.plan != second.plan

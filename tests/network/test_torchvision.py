@@ -44,7 +44,7 @@ def image(height: int, width: int, seed: int) -> Tensor:
 
 def ours_as(theirs: nn.Module, settings: NetworkSettings) -> Network:
     """Our network with their state."""
-    network = build_meta(plan(settings))
+    network = build_meta(plan(settings).layers)
     copy_state(theirs, network)
     return network
 
@@ -89,7 +89,7 @@ def test_feature_pyramid(extra: str, data: st.DataObject) -> None:
     finest, channels, seed = data.draw(st.integers(2, 5)), data.draw(st.integers(1, 64)), data.draw(SEEDS)
     coarsest = 5 + ("maxpool" in extra) + 2 * ("conv" in extra)
     pyramid = {"levels": f"p{finest}-p{coarsest}", "upsample": "nearest", "channels": channels, **EXTRA[extra]}
-    ours = randomised(lambda: build_meta(plan(settings(config={"width_mult": 0.35, "pyramid": pyramid}))), seed)
+    ours = randomised(lambda: build_meta(plan(settings(config={"width_mult": 0.35, "pyramid": pyramid})).layers), seed)
     with torch.inference_mode(), outputs_of(ours.stages[index] for index in ours.tapped) as maps:
         x = image(data.draw(SIDES), data.draw(SIDES), seed)
         ours(x)

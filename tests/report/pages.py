@@ -7,13 +7,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from mnfpn_cli.cli.command_lines import measuring
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.documents.report import PageDocument
 from mnfpn_cli.report.page.page import report_page
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
+from mnfpn_cli.sweep.command_lines import measuring
 from mnfpn_cli.sweep.report import page_document, report_document
 from tests.report.stores import Made, make_store
 

@@ -10,7 +10,6 @@ import pytest
 
 from mnfpn_cli.bench.comparison import Comparison, compare_document
 from mnfpn_cli.bench.results import bench_document
-from mnfpn_cli.cli.command_lines import after_sweep, measuring, next_commands
 from mnfpn_cli.documents.audit import AuditDocument
 from mnfpn_cli.documents.base import Document
 from mnfpn_cli.documents.export import ExportDocument
@@ -24,6 +23,7 @@ from mnfpn_cli.report.rows import FlatRow, rows_of
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.frontier import largest_product
 from mnfpn_cli.space.planned import Budget, PlannedSpace
+from mnfpn_cli.sweep.command_lines import after_sweep, measuring, next_commands
 from mnfpn_cli.sweep.recommend import recommend, recommend_document
 from mnfpn_cli.sweep.report import report_document
 from mnfpn_cli.sweep.run_records import list_document, newest_first, runs_export_document, show_document

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from mnfpn_cli.cli.command_lines import measuring
 from mnfpn_cli.errors import spelled
 from mnfpn_cli.plan.rules import presets_document
 from mnfpn_cli.report.html import COLOURS, RULES, as_html
 from mnfpn_cli.report.terminal.frontier import STYLES, frontier_report
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.report.terminal.tables import Column, Forms, Line, Report, Table, command, note, phrases, table
+from mnfpn_cli.sweep.command_lines import measuring
 from mnfpn_cli.sweep.report import report_document
 from tests.needs import needs
 from tests.report.stores import SAMPLE

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mnfpn_cli.cli.command_lines import measuring
+from mnfpn_cli.sweep.command_lines import measuring
 from tests.report.browser import Watched, browser, opened
 from tests.report.pages import data_of, page_of
 from tests.report.stores import FRONTIER, SAMPLE, Made, run_of

@@ -13,7 +13,6 @@ from rich.console import Console
 
 from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.bench.results import bench_document
-from mnfpn_cli.cli.command_lines import after_sweep, measuring, next_commands
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.documents.base import Document, to_json
 from mnfpn_cli.documents.sweep import ExpectedRecord, MovedRecord
@@ -40,6 +39,7 @@ from mnfpn_cli.space.runs import Execution
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
+from mnfpn_cli.sweep.command_lines import after_sweep, measuring, next_commands
 from mnfpn_cli.sweep.recommend import recommend, recommend_document
 from mnfpn_cli.sweep.report import report_document
 from mnfpn_cli.sweep.run_records import list_document, newest_first, show_document

@@ -3,13 +3,12 @@
 import pytest
 from hypothesis import given
 
-from mnfpn_cli.cli.words import as_arguments
 from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import network_parameters, parse_override, parse_stages
 from mnfpn_cli.settings.sources import Source
-from mnfpn_cli.text import Parameter
+from mnfpn_cli.text import Parameter, as_arguments
 from tests.strategies import network_settings
 
 

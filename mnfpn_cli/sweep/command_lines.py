@@ -2,12 +2,11 @@
 
 import shlex
 
-from mnfpn_cli.cli.words import as_arguments
 from mnfpn_cli.documents.report import NextCommands
 from mnfpn_cli.documents.sweep import SweepCommands
 from mnfpn_cli.settings.overrides import network_parameters
 from mnfpn_cli.space.runs import Execution, Run
-from mnfpn_cli.text import Parameter
+from mnfpn_cli.text import Parameter, as_arguments
 
 
 def measuring(run: Run) -> str:
@@ -18,9 +17,10 @@ def measuring(run: Run) -> str:
 def next_commands(run: Run) -> NextCommands:
     """Return the commands that inspect, export and measure a run."""
     network = _network(run)
+    file = as_arguments([("format", "onnx"), ("output", "network.onnx")])
     return NextCommands(
         inspect=f"mnfpn {shlex.join(['summary', *network])}",
-        export=f"mnfpn {shlex.join(['export', '--format', 'onnx', '--output', 'network.onnx', *network])}",
+        export=f"mnfpn {shlex.join(['export', *file, *network])}",
         measure=measuring(run),
     )
 
@@ -35,6 +35,11 @@ def _execution(execution: Execution) -> list[Parameter]:
     names, default = ("batch", "runtime", "device", "dtype", "threads"), Execution()
     given = [(name, str(value)) for name in names if (value := getattr(execution, name)) != getattr(default, name)]
     return [*given, *[("train", "")] * execution.train]
+
+
+def resuming(argument: str) -> str:
+    """Return the command that resumes the sweeps of a store; ``argument`` is its location for a shell."""
+    return f"mnfpn sweep --resume --store {argument}"
 
 
 def after_sweep(store: str) -> SweepCommands:

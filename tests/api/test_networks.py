@@ -110,7 +110,7 @@ def test_a_file_that_cannot_be_read_is_not_a_usage_error(tmp_path: Path) -> None
 def test_a_plan_and_a_network_are_those_of_the_settings() -> None:
     """With the weights of the seed."""
     settings = api.settings("mobilenetv2-fpnlite", overrides={"width_mult": 0.35})
-    assert api.plan(settings) == api.plan(settings, "64") == plan_network(settings)
+    assert api.plan(settings) == api.plan(settings, "64") == api.Plan(settings, plan_network(settings))
     found, expected = api.build_network(settings, seed=3).state_dict(), build.build_network(settings, 3).state_dict()
     assert all(torch.equal(found[key], expected[key]) for key in expected)
 
@@ -139,7 +139,7 @@ def test_a_head_on_flattened_maps_loads_for_its_size(tmp_path: Path) -> None:
 def test_a_head_on_flattened_maps_is_made_for_a_size(size: str | tuple[int, int]) -> None:
     """As a text, or as a height and a width."""
     settings = api.settings("fpn-classifier", {"width_mult": 0.35, "pyramid": {"channels": 8}})
-    assert api.plan(settings, size) == plan_network(settings.at(Size(64, 96)))
+    assert api.plan(settings, size).layers == plan_network(settings.at(Size(64, 96)))
     with torch.inference_mode():
         assert api.build_network(settings, size=size)(torch.zeros(1, 3, 64, 96)).shape == (1, 2)
     with pytest.raises(UsageError, match=r"^head\.size: must be given"):

@@ -1,0 +1,346 @@
+"""Sweep a design space: plan every network of it, measure the chosen ones, and recommend one within a budget."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnfpn_cli.api.arguments import file_name, optional, quantity, real_number, type_of, whole_number, words
+from mnfpn_cli.api.measuring import sampling_record
+from mnfpn_cli.api.progress import Progress, reporting
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
+from mnfpn_cli.settings.measuring import check_run_timeout
+from mnfpn_cli.space.planned import Budget, parse_bytes, parse_count, parse_duration
+from mnfpn_cli.space.read import merge_axes, read_space, space_axes
+from mnfpn_cli.text import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mnfpn_cli.api.arguments import FileName, Share
+    from mnfpn_cli.documents.report import RecommendDocument
+    from mnfpn_cli.documents.sweep import MeasuredDocument, PlannedDocument
+    from mnfpn_cli.space.axes import Space
+    from mnfpn_cli.store.filters import RunFilter
+    from mnfpn_cli.store.rows import StoredRun
+    from mnfpn_cli.sweep.run import Ran
+    from mnfpn_cli.sweep.state import State
+    from mnfpn_cli.text import ReportProgress
+
+Quantity = str | float
+"""A quantity with a unit, as ``"5G"``, ``"64MiB"`` or ``"30ms"``; or a number of MACs, parameters, bytes or seconds."""
+
+SPACE_RULE = "must be a dictionary of choices, or the name of a JSON file"
+MEASURES = ("all", "frontier", "none")
+
+
+def sweep(
+    space: Mapping[str, Any] | FileName | None = None,
+    *,
+    store: FileName | None = None,
+    measure: str | int = "all",
+    resume: bool = False,
+    dry_run: bool = False,
+    again: bool = False,
+    retry_failed: bool = False,
+    max_macs: Quantity | None = None,
+    max_parameters: Quantity | None = None,
+    max_memory: Quantity | None = None,
+    min_levels: int | None = None,
+    max_latency: Quantity | None = None,
+    by_layer: bool = False,
+    precision: Share | None = None,
+    passes: int | None = None,
+    max_time: float | None = None,
+    min_time: float | None = None,
+    warmup: int | None = None,
+    baseline_every: int | None = None,
+    run_timeout: float | None = None,
+    ray: str | None = None,
+    accelerator: str | None = None,
+    progress: Progress = None,
+) -> PlannedDocument | MeasuredDocument:
+    """Plan every network of a design space, and measure the chosen ones, each in its own process.
+
+    After Ctrl-C, a `KeyboardInterrupt` is raised; what was measured is in the store, and ``resume=True`` continues.
+
+    Args:
+        space: the choices of each key: a dictionary, as ``{"width_mult": [0.5, 1.0], "size": ["320", "600x900"]}``, or
+            the name of a JSON file. Keys are those of settings, and size, batch, runtime, device, dtype, threads and
+            train; a range is ``{"from": 0.5, "to": 1.0, "step": 0.25}``.
+        store: an SQLite file or PostgreSQL URL for the results; without one, the space is only planned.
+        measure: ``"all"``, ``"frontier"``, ``"none"``, or the number of runs along the frontier of MACs and capacity.
+        resume: whether to measure the runs that earlier sweeps of the store left, instead of a space.
+        dry_run: whether only to plan, and to estimate the time.
+        again: whether to measure runs that the store has results of, too.
+        retry_failed: whether to measure runs that failed before, too.
+        max_macs: the most MACs per image, as ``"5G"`` or a number.
+        max_parameters: the most parameters, as ``"4M"`` or a number.
+        max_memory: the most memory of an inference pass, as ``"200MiB"`` or in bytes.
+        min_levels: the fewest pyramid levels.
+        max_latency: the most time of a pass, as ``"30ms"`` or in seconds; slower runs are not measured.
+        by_layer: whether to time each layer too.
+        precision: the 95 % interval of the median within which to stop, as ``"1%"`` or ``0.01`` of it.
+        passes: how many passes to time instead.
+        max_time: the time of passes after which to stop, in seconds.
+        min_time: the least time of passes, in seconds.
+        warmup: passes of warm-up; until their times are steady where it is not given.
+        baseline_every: the number of runs after which the baseline run is repeated; 10 where it is not given.
+        run_timeout: the time after which a run is stopped, in seconds; 900 where it is not given.
+        ray: the address of a Ray cluster to measure on: ``auto``, ``local`` or ``ray://host:10001``.
+        accelerator: the kind of GPUs of the cluster to use, as ``H100``.
+        progress: is called with what is being done and the share of it that is done; or ``"tqdm"`` or ``"rich"``.
+
+    Returns:
+        The plan of the space, where nothing is measured; else the runs, where those that failed are in ``failed`` and
+        those that no worker can run in ``not_run``.
+
+    Raises:
+        UsageError: where an argument is wrong, or no combination is a valid network.
+        MnfpnError: where the store or the workers fail, or nothing is within the budget.
+
+    Example:
+        >>> import mnfpn_cli.api as mnfpn
+        >>> document = mnfpn.sweep({"width_mult": [0.5, 0.75, 1.0], "size": ["320", "640"]}, max_macs="20G")
+        >>> document.runs, document.over_budget
+        (6, {'max_macs': 3})
+    """
+    chosen_by = _measure(measure)
+    name = None if store is None else file_name("store", store)
+    _check(name, chosen_by, space=space, resume=resume, dry_run=dry_run, accelerator=accelerator, ray=ray)
+    given = {"max_macs": max_macs, "max_parameters": max_parameters, "max_memory": max_memory}
+    limits, _ = read_budget({**given, "min_levels": min_levels, "max_latency": max_latency})
+    record = sampling_record(precision, passes, max_time, min_time, warmup)
+    every = optional(whole_number, "baseline_every", baseline_every, 1)
+    timeout_s = optional(_timeout, "run_timeout", run_timeout)
+
+    from mnfpn_cli.documents.sweep import MeasuringRecord
+    from mnfpn_cli.store.sweeps import Remeasure
+    from mnfpn_cli.sweep.run import (
+        Changes,
+        Watcher,
+        Workers,
+        defer_sweep,
+        expected_time,
+        plan_sweep,
+        resume_sweeps,
+        run_sweep,
+    )
+    from mnfpn_cli.sweep.start import space_document
+
+    workers, changes = Workers(ray, accelerator), Changes(every, timeout_s)
+    repeats, notes = Remeasure(again, retry_failed, by_layer), list[str]()
+    with reporting(progress) as report:
+        watch = Watcher(bar=lambda _runs: nullcontext(partial(_report_state, report)), note=notes.append)
+        if resume:
+            assert name is not None
+            return ran_document(resume_sweeps(name, workers, retry_failed, changes, watch), notes)
+        stated = _space(space)
+        if by_layer and any(axis.key == "train" and True in axis.values for axis in stated.axes):
+            rule = "cannot be used with train, since layers are timed in inference passes"
+            raise UsageError(Problem("`by_layer`", rule))
+        command = f"mnfpn_cli.api.sweep({_text(space)})"
+        chosen = plan_sweep(stated, limits, chosen_by, command, ray, report)
+        measuring = changes.of(MeasuringRecord(sampling=record, by_layer=by_layer, max_latency_s=limits.latency_s))
+        if name is None or dry_run:
+            timed = (chosen, measuring, record.sampling(), workers, repeats)
+            return space_document(chosen, expected_time(name, *timed) if chosen.runs else None)
+        if chosen_by == "none":
+            return space_document(defer_sweep(name, chosen, measuring, workers, repeats, watch), None)
+        return ran_document(run_sweep(name, chosen, measuring, workers, repeats, watch), notes)
+
+
+def recommend(
+    store: FileName,
+    *,
+    max_latency: Quantity | None = None,
+    max_macs: Quantity | None = None,
+    max_parameters: Quantity | None = None,
+    max_memory: Quantity | None = None,
+    min_levels: int | None = None,
+    device: str | None = None,
+    runtimes: str | Sequence[str] | None = None,
+    batch: int | None = None,
+) -> RecommendDocument:
+    """Recommend measured runs within a budget: those with the most capacity first, and what more would cost.
+
+    Args:
+        store: an SQLite file or PostgreSQL URL.
+        max_latency: the most time of a pass, as ``"30ms"`` or in seconds.
+        max_macs: the most MACs per image, as ``"5G"`` or a number.
+        max_parameters: the most parameters, as ``"4M"`` or a number.
+        max_memory: the most memory of an inference pass, as ``"200MiB"`` or in bytes.
+        min_levels: the fewest pyramid levels.
+        device: only runs of this device.
+        runtimes: only runs of these runtimes.
+        batch: only runs with this many images in a batch.
+
+    Returns:
+        The document; ``picks`` is empty where no run is within the budget.
+
+    Raises:
+        UsageError: where no limit is given, an argument is wrong, or the store has no such run.
+        MnfpnError: where the store cannot be read, or has no measured run.
+
+    Example:
+        >>> import mnfpn_cli.api as mnfpn
+        >>> mnfpn.recommend("none.db", max_latency="30ms")
+        Traceback (most recent call last):
+        mnfpn_cli.errors.UsageError: store: must be a store, but there is no file 'none.db'
+    """
+    given = {"max_macs": max_macs, "max_parameters": max_parameters, "max_memory": max_memory}
+    limits, texts = read_budget({**given, "min_levels": min_levels, "max_latency": max_latency})
+    if not texts:
+        names = ", ".join((*given, "min_levels", "max_latency"))
+        raise UsageError(Problem("recommend", f"must have a budget ({names})"))
+    images = optional(whole_number, "batch", batch, 1)
+    named = None if runtimes is None else ",".join(words("runtimes", runtimes))
+    on = None if device is None else words("device", device)[0]
+    from mnfpn_cli.store.filters import run_filters
+
+    return recommended(file_name("store", store), limits, texts, run_filters(on, named, images))
+
+
+def recommended(
+    store: str, budget: Budget, given: Mapping[str, str], filters: Sequence[RunFilter]
+) -> RecommendDocument:
+    """Recommend runs of a store.
+
+    Args:
+        store: the file or URL.
+        budget: the limits.
+        given: the limits as they were given, by parameter.
+        filters: select the runs to choose from.
+
+    Raises:
+        UsageError: where a filter selects no run.
+        MnfpnError: where the store cannot be read, or has no measured run.
+    """
+    from mnfpn_cli.report.terminal.recommend import OBJECTIVE
+    from mnfpn_cli.space.frontier import largest_product
+    from mnfpn_cli.store.filters import choose_runs
+    from mnfpn_cli.sweep.command_lines import next_commands
+    from mnfpn_cli.sweep.recommend import recommend as choose
+    from mnfpn_cli.sweep.recommend import recommend_document
+
+    runs, drift = _measured(store)
+    found = choose(choose_runs(runs, filters, "measured runs"), budget, largest_product(runs))
+    return recommend_document(found, OBJECTIVE, given, drift, next_commands)
+
+
+def _measured(store: str) -> tuple[list[StoredRun], list[str]]:
+    """Read the measured runs of a store, and the lines about the drift of its machines.
+
+    Raises:
+        MnfpnError: where the store cannot be read, or has no measured run.
+    """
+    from mnfpn_cli.report.terminal.sweep import moved_lines
+    from mnfpn_cli.store.read import read_runs
+    from mnfpn_cli.store.store import open_store
+    from mnfpn_cli.store.sweeps import read_baselines
+    from mnfpn_cli.sweep.drift import moved_baselines
+
+    with open_store(store) as opened:
+        runs = read_runs(opened, status="done")
+        if not runs:
+            raise MnfpnError(Problem("`store`", f"no run in {opened.name} is measured yet"))
+        return runs, moved_lines(moved_baselines(read_baselines(opened)))
+
+
+def ran_document(ran: Ran, notes: Sequence[str] = ()) -> MeasuredDocument:
+    """Return the document of what a call measured; ``notes``: warnings besides."""
+    from mnfpn_cli.report.terminal.sweep import result_warnings
+    from mnfpn_cli.sweep.command_lines import after_sweep
+    from mnfpn_cli.sweep.state import swept_document
+
+    warnings = (*result_warnings(ran.result.reused, ran.result.moved), *notes)
+    return swept_document(ran.result, after_sweep(ran.result.store), warnings)
+
+
+def read_budget(given: Mapping[str, Any]) -> tuple[Budget, dict[str, str]]:
+    """Return the limits, and those that are given as text, by parameter.
+
+    Raises:
+        UsageError: where one is malformed.
+    """
+
+    def limit(name: str, parse: Callable[[str, str], Any], unit: str = "") -> Any:
+        return None if given[name] is None else quantity(name, given[name], parse, unit)
+
+    budget = Budget(
+        limit("max_macs", parse_count),
+        limit("max_parameters", parse_count),
+        limit("max_memory", parse_bytes),
+        optional(whole_number, "min_levels", given["min_levels"], 1),
+        limit("max_latency", parse_duration, "s"),
+    )
+    units = {"max_latency": "s", "max_memory": "B"}
+    texts = {
+        name: value if isinstance(value, str) else f"{value}{units.get(name, '')}"
+        for name, value in given.items()
+        if value is not None
+    }
+    return budget, texts
+
+
+def _measure(value: str | int) -> str:
+    if isinstance(value, str):
+        if value in MEASURES:
+            return value
+        near = did_you_mean(value, MEASURES)
+        raise UsageError(Problem("`measure`", "must be all, frontier, none or a number of runs", f"'{value}'", near))
+    return str(whole_number("measure", value, 1))
+
+
+def _timeout(where: str, value: Any) -> float:
+    return check_run_timeout(real_number(where, value))
+
+
+def _check(
+    store: str | None,
+    measure: str,
+    *,
+    space: object,
+    resume: bool,
+    dry_run: bool,
+    accelerator: str | None,
+    ray: str | None,
+) -> None:
+    """Check that arguments do not contradict each other.
+
+    Raises:
+        UsageError: where they do.
+    """
+    if accelerator is not None and ray is None:
+        raise UsageError(Problem("`accelerator`", "requires `ray`"))
+    if resume and (space is not None or dry_run or measure != "all"):
+        raise UsageError(Problem("`resume`", "cannot be used with `space`, `measure` or `dry_run`"))
+    if store is None and resume:
+        raise UsageError(Problem("`store`", "must be given, to resume its sweeps"))
+    if not resume and space is None:
+        raise UsageError(Problem("`space`", SPACE_RULE, "none"))
+
+
+def _space(space: Mapping[str, Any] | FileName | None) -> Space:
+    if isinstance(space, Mapping):
+        return merge_axes(space_axes("space", json.loads(_text(space))))
+    if isinstance(space, list | tuple | set):
+        raise UsageError(
+            Problem("`space`", "must be a dictionary of choices, or the name of a JSON file", type_of(space))
+        )
+    return merge_axes(read_space(Path(file_name("space", space))))
+
+
+def _text(space: Mapping[str, Any] | FileName | None) -> str:
+    try:
+        return json.dumps(dict(space) if isinstance(space, Mapping) else str(space))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(Problem("`space`", f"must be what JSON can say: {error}")) from None
+
+
+def _report_state(report: ReportProgress, state: State) -> None:
+    report("measuring", (state.total - state.left) / state.total if state.total else 1.0)

@@ -1,0 +1,293 @@
+"""Run a new sweep, or resume the sweeps of a store: the steps from a space to a result."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mnfpn_cli.documents.sweep import ExpectedRecord, MeasuringRecord
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
+from mnfpn_cli.settings.measuring import Sampling
+from mnfpn_cli.space.axes import Space
+from mnfpn_cli.space.frontier import choose
+from mnfpn_cli.space.planned import Budget, plan_space
+from mnfpn_cli.space.runs import Run
+from mnfpn_cli.store.change import retry_failed
+from mnfpn_cli.store.read import read_runs
+from mnfpn_cli.store.rows import RunStatus, StoredRun, Sweep
+from mnfpn_cli.store.store import Store, open_store
+from mnfpn_cli.store.sweeps import Remeasure, read_sweeps
+from mnfpn_cli.sweep.command_lines import resuming
+from mnfpn_cli.sweep.pool import Pool
+from mnfpn_cli.sweep.start import Chosen, begin, expect, this_machine, unfinished
+from mnfpn_cli.sweep.state import State, Swept, failures, read_swept
+from mnfpn_cli.sweep.sweep import Sweeper
+from mnfpn_cli.text import ReportProgress
+
+WORTH_A_CLUSTER = 100_000
+"""The number of runs from which a cluster plans them: fewer are planned faster here."""
+
+ON_RAY = "Ray, "
+"""The first words of the machine of runs on a cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """What measures the runs: this machine, or a Ray cluster.
+
+    Attributes:
+        ray: the address of the cluster; None for this machine.
+        accelerator: the kind of GPUs of the cluster to use; None for all.
+    """
+
+    ray: str | None = None
+    accelerator: str | None = None
+
+    @property
+    def machine(self) -> str:
+        """The kind of machine; only times of one kind are compared."""
+        return this_machine() if self.ray is None else f"{ON_RAY}{self.accelerator or 'any machine'}"
+
+    @contextmanager
+    def pool(self, runs: Sequence[Run]) -> Iterator[Pool]:
+        """Yield the workers that measure some runs.
+
+        Raises:
+            MnfpnError: where the cluster cannot be reached, or none of its machines can measure the runs.
+        """
+        if self.ray is None:
+            from mnfpn_cli.sweep.pool import local_pool
+
+            with local_pool() as local:
+                yield local
+            return
+        from mnfpn_cli.sweep.ray.pool import ray_pool
+
+        with ray_pool(self.ray, {one.execution.device for one in runs}, self.accelerator) as pool:
+            yield pool
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The options of measuring that a resumed sweep may change; None leaves what the sweep has."""
+
+    baseline_every: int | None = None
+    timeout_s: float | None = None
+
+    def of(self, measuring: MeasuringRecord) -> MeasuringRecord:
+        """Return the options with these changes."""
+        every = measuring.baseline_every if self.baseline_every is None else self.baseline_every
+        timeout_s = measuring.timeout_s if self.timeout_s is None else self.timeout_s
+        return measuring.model_copy(update={"baseline_every": every, "timeout_s": timeout_s})
+
+
+SweepBar = Callable[[Sequence[StoredRun]], AbstractContextManager[Callable[[State], None]]]
+"""Shows the progress of a sweep of these runs: within the context, it is called with each state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Who watches a sweep.
+
+    Attributes:
+        bar: shows the progress of each sweep.
+        stopping: gives, while the sweeps are measured, a function that is polled between measurements; they end when it
+            returns true.
+        note: called with each warning before something is measured.
+    """
+
+    bar: SweepBar = lambda _runs: nullcontext(lambda _state: None)
+    stopping: Callable[[], AbstractContextManager[Callable[[], bool]]] = lambda: nullcontext(lambda: False)
+    note: Callable[[str], None] = lambda _line: None
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What one call measured.
+
+    Attributes:
+        result: what the store has of the sweeps now.
+        failures: a line for each reason why runs failed or could not be run.
+        stopped: whether it was stopped before the end.
+        left: the number of runs that are still pending.
+        resume: the command that measures them.
+    """
+
+    result: Swept
+    failures: tuple[str, ...]
+    stopped: bool
+    left: int
+    resume: str
+
+
+def plan_sweep(
+    space: Space, budget: Budget, measure: str, command: str, ray: str | None, progress: ReportProgress
+) -> Chosen:
+    """Plan a space, and choose the runs to measure.
+
+    Args:
+        space: every run that could be measured.
+        budget: the limits of a run.
+        measure: which of those within the budget: all, none, those on the frontier, or a number of them along it.
+        command: what starts the sweep, for its record.
+        ray: the address of a cluster, which plans a large space; None for none.
+        progress: is called with what is being done.
+
+    Raises:
+        UsageError: where no run is valid.
+        MnfpnError: where the cluster fails.
+    """
+    if ray is not None and space.count >= WORTH_A_CLUSTER:
+        from mnfpn_cli.sweep.ray.plan import plan_on
+
+        planned = plan_on(ray, space, budget, progress)
+    else:
+        planned = plan_space(space, budget, progress)
+    if planned.invalid and not planned.runs and not planned.cut:
+        raise UsageError("\n".join(planned.invalid))
+    return Chosen(choose(planned.runs, measure), planned, measure, command)
+
+
+def expected_time(
+    store: str | None,
+    chosen: Chosen,
+    measuring: MeasuringRecord,
+    sampling: Sampling,
+    workers: Workers,
+    again: Remeasure,
+) -> ExpectedRecord:
+    """Estimate how long a sweep takes, without writing to the store.
+
+    Raises:
+        MnfpnError: where the store cannot be read.
+    """
+    machine = workers.machine
+    if store is None or ("://" not in store and not Path(store).exists()):
+        return expect(chosen, measuring, sampling, machine, None, again)
+    with open_store(store) as opened:
+        return expect(chosen, measuring, sampling, machine, opened, again)
+
+
+def defer_sweep(
+    name: str, chosen: Chosen, measuring: MeasuringRecord, workers: Workers, again: Remeasure, watch: Watcher
+) -> Chosen:
+    """Insert a sweep with all runs of its space, to measure them later; return it without runs to measure now.
+
+    Raises:
+        MnfpnError: where no run is within the budget, or the store fails.
+    """
+    with open_store(name, create=True) as store:
+        _check_budget(chosen)
+        chosen = replace(chosen, runs=chosen.space.runs)
+        sweep = begin(store, chosen, measuring, workers.machine, again)
+        counts = Counter(one.status for one in read_runs(store, sweep))
+        later = f"{_runs(counts['pending'])} to measure later: {resuming(store.argument)}"
+        watch.note(later if counts["pending"] else nothing_left(store, counts))
+    return replace(chosen, runs=())
+
+
+def run_sweep(
+    name: str,
+    chosen: Chosen,
+    measuring: MeasuringRecord,
+    workers: Workers,
+    again: Remeasure,
+    watch: Watcher,
+) -> Ran:
+    """Insert a sweep into a store, and measure it.
+
+    Raises:
+        MnfpnError: where no run is within the budget, or the store or the machines fail; the results so far are stored.
+    """
+    with open_store(name, create=True) as store:
+        _check_budget(chosen)
+        with workers.pool([one.run for one in chosen.runs]) as pool:  # may fail, before there is a sweep to resume
+            sweep = begin(store, chosen, measuring, workers.machine, again)
+            return _measure(store, [sweep], pool, Changes(), watch)
+
+
+def resume_sweeps(name: str, workers: Workers, retry: bool, changes: Changes, watch: Watcher) -> Ran:
+    """Measure the pending runs of the sweeps of a store.
+
+    ``retry``: whether failed runs are pending again.
+
+    Raises:
+        MnfpnError: as `run_sweep`; or where all pending runs are for another kind of machine.
+    """
+    with open_store(name) as store:
+        machine = workers.machine
+        for one in read_sweeps(store) if retry else ():
+            if one.machine == machine:
+                retry_failed(store, one.id)
+        left = unfinished(store)
+        if not left:
+            watch.note(nothing_left(store, Counter(one.status for one in read_runs(store))))
+            return _ran(store, read_sweeps(store), (), stopped=False)
+        here = [one for one in left if one.machine == machine]
+        for one in left:
+            if one.machine != machine:
+                watch.note(_elsewhere(one, machine, workers))
+        if not here:
+            raise MnfpnError(Problem("`resume`", "all runs that are left are for other kinds of machines"))
+        runs = [one.planned.run for sweep in here for one in read_runs(store, sweep.id, "pending")]
+        with workers.pool(runs) as pool:
+            return _measure(store, [one.id for one in here], pool, changes, watch)
+
+
+def _check_budget(chosen: Chosen) -> None:
+    if not chosen.space.runs:
+        raise MnfpnError(f"no run is within the budget: {sum(chosen.space.cut.values()):,} are beyond it")
+
+
+def _elsewhere(sweep: Sweep, machine: str, workers: Workers) -> str:
+    hint = " (resume it with `ray` ADDRESS)" * (sweep.machine.startswith(ON_RAY) and workers.ray is None)
+    pending = f"{_runs(sweep.counts.pending)} of it left{hint}"
+    return f"sweep {sweep.id} is for {sweep.machine}, this is {machine}: {pending}"
+
+
+def _runs(number: int) -> str:
+    return f"{number:,} {'run' if number == 1 else 'runs'}"
+
+
+def nothing_left(store: Store, counts: "Counter[RunStatus]") -> str:
+    """Say that nothing is pending, and how many runs are measured or failed."""
+    parts = [f"{_runs(counts['done'])} measured"] if counts["done"] else []
+    parts += [f"{_runs(counts['failed'])} failed (`retry_failed` tries again)"] if counts["failed"] else []
+    return f"nothing to resume in {store.name}: {', '.join(parts) or 'it has no runs'}"
+
+
+def _measure(store: Store, numbers: Sequence[int], pool: Pool, changes: Changes, watch: Watcher) -> Ran:
+    """Measure sweeps one after the other.
+
+    The newest sweep comes first: a run that several share is measured with the newest sweep's settings.
+
+    Raises:
+        MnfpnError: where no worker is left, or the store fails.
+    """
+    known, states = {one.id: one for one in read_sweeps(store)}, list[State]()
+    with watch.stopping() as stopped:
+        for number in sorted(numbers, reverse=True):
+            measuring = changes.of(known[number].plan.measuring)
+            with watch.bar(read_runs(store, number)) as report:
+                states.append(Sweeper(store, number, pool, measuring, stopped, report).run())
+            if stopped():
+                break
+    return _ran(store, [one for one in read_sweeps(store) if one.id in numbers], states, stopped())
+
+
+def _ran(store: Store, sweeps: Sequence[Sweep], states: Sequence[State], stopped: bool) -> Ran:
+    result = read_swept(store, sweeps, states)
+    # If a sweep asked for all runtimes, one that cannot run here is not a failure.
+    lenient = {one.id for one in sweeps if one.plan.space.all_runtimes}
+    by_name = [state for state in states if state.sweep not in lenient]
+    not_run = {left_out.run.key: left_out for state in by_name for left_out in state.not_run}
+    failed = failures(result.runs, list(not_run.values()))
+    idle = bool(states) and not any(one.skipped for one in states) and not any(one.counts.done for one in sweeps)
+    return Ran(
+        result,
+        (*(["no run was measured"] if idle and not stopped else []), *failed),
+        stopped,
+        sum(one.counts.pending for one in sweeps),
+        resuming(store.argument),
+    )
