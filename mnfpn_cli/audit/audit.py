@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from mnfpn_cli.audit.locate import located
 from mnfpn_cli.audit.pyramid import pyramid_findings, pyramid_notes
 from mnfpn_cli.audit.registration import (
     constants,
@@ -119,7 +120,7 @@ def audit(trace: Trace, pyramids: Sequence[ObservedLevels]) -> Audit:
         registered=registered,
         idle=_idle_without_state(trace),
         parameters=ParameterCounts(rows=rows, parameters=parameters, state_dict=state_dict),
-        findings=findings,
+        findings=located(trace.network, findings),
         notes=tuple(dict.fromkeys(notes)),
     )
 

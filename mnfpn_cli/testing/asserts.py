@@ -1,0 +1,119 @@
+"""Assert that nothing is wrong with a network, and that it is within a budget."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from mnfpn_cli.errors import MnfpnError, spelled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from mnfpn_cli.testing.budget import Amount
+    from mnfpn_cli.testing.workload import ForwardPass, Network, Sides
+
+
+def assert_clean(network: Network, *passes: ForwardPass, size: Sides | None = None, allow: Sequence[str] = ()) -> None:
+    """Fail if an audit finds a mistake in a network, with what is wrong, where, and how to mend it.
+
+    Args:
+        network: an ``nn.Module``, which is exactly as before afterwards, or settings.
+        passes: the inputs of a forward of a module: a tensor, a tuple of tensors, or shapes as text,
+            ``1x3x64x64,1x4:int64``.
+        size: of an image, height first, instead of a pass: ``"600x900"``, ``(600, 900)``, or 600 for a square.
+        allow: findings that are allowed, as ``shared:head.*``: the kind and a glob of paths.
+
+    Raises:
+        AssertionError: where there is a finding that is not allowed.
+        UsageError: where an argument is wrong.
+        MnfpnError: where the code of the module fails, or returns no tensors.
+
+    Example:
+        >>> from torch import nn
+        >>> from mnfpn_cli.testing import assert_clean
+        >>> assert_clean(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), size=64)
+    """
+    __tracebackhide__ = True
+    check_clean(network, passes, size, allow)
+
+
+def check_clean(
+    network: Network,
+    passes: Sequence[ForwardPass],
+    size: Sides | None,
+    allow: Sequence[str],
+    project: Path | None = None,
+) -> None:
+    """Do what `assert_clean` says; also allow what the ``pyproject.toml`` of a project allows.
+
+    ``project``: a folder of the project.
+    """
+    __tracebackhide__ = True
+    with _short_traceback():
+        from mnfpn_cli.audit.allow import allow_findings, parse_allowances
+        from mnfpn_cli.audit.audit import audit_document, inspect_workload
+        from mnfpn_cli.audit.project import project_allowances
+        from mnfpn_cli.report.terminal.audit import audit_tables
+        from mnfpn_cli.report.terminal.plain import as_text
+        from mnfpn_cli.testing.workload import workload_of
+
+        allowances = (*parse_allowances(allow), *(project_allowances(project) if project else ()))
+        workload = workload_of(network, passes, size)
+        document = allow_findings(audit_document(workload, inspect_workload(workload)), allowances)
+    if not document.clean:
+        raise AssertionError(spelled(as_text(audit_tables(document)).rstrip("\n"), str))
+
+
+def assert_budget(
+    network: Network,
+    *passes: ForwardPass,
+    size: Sides | None = None,
+    macs: Amount | None = None,
+    parameters: Amount | None = None,
+    peak_memory: Amount | None = None,
+) -> None:
+    """Fail if a network costs more than it may, with each limit, by how much, and the largest contributors.
+
+    Args:
+        network: an ``nn.Module``, which is exactly as before afterwards, or settings.
+        passes: the inputs of a forward of a module; one, as for `assert_clean`.
+        size: of an image, height first, instead of a pass.
+        macs: the most MACs of a forward of the whole batch, as ``"1G"`` or 1e9.
+        parameters: the most registered parameters, as ``"4M"`` or 4_000_000.
+        peak_memory: the most bytes of weights and of activations at the peak of an inference pass, as ``"64MiB"``.
+
+    Raises:
+        AssertionError: where a limit is exceeded.
+        UsageError: where an argument is wrong, or there is no limit.
+        MnfpnError: where the code of the module fails, or returns no tensors.
+
+    Example:
+        >>> from torch import nn
+        >>> from mnfpn_cli.testing import assert_budget
+        >>> assert_budget(nn.Conv2d(3, 8, 3), size="32x32", macs="1M", parameters=224)
+    """
+    __tracebackhide__ = True
+    with _short_traceback():
+        from mnfpn_cli.audit.audit import inspect_workload, summary_document
+        from mnfpn_cli.testing.budget import exceeded, limits_of
+        from mnfpn_cli.testing.workload import workload_of
+
+        limits = limits_of(macs, parameters, peak_memory)
+        workload = workload_of(network, passes, size)
+        over = exceeded(summary_document(workload, inspect_workload(workload, audited=False)), limits)
+    if over:
+        raise AssertionError(over)
+
+
+@contextmanager
+def _short_traceback() -> Iterator[None]:
+    """Raise an error of ours without the frames below, which say nothing of the test; with the user's own as a note."""
+    __tracebackhide__ = True
+    try:
+        yield
+    except MnfpnError as error:
+        if error.details:
+            error.add_note(error.details)
+        raise error.with_traceback(None) from None
