@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.errors import MnfpnError, spelled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from mnfpn_cli.testing.budget import Amount
@@ -51,7 +50,7 @@ def check_clean(
     ``project``: a folder of the project.
     """
     __tracebackhide__ = True
-    with _short_traceback():
+    try:
         from mnfpn_cli.audit.allow import allow_findings, parse_allowances
         from mnfpn_cli.audit.audit import audit_document, inspect_workload
         from mnfpn_cli.audit.project import project_allowances
@@ -62,6 +61,8 @@ def check_clean(
         allowances = (*parse_allowances(allow), *(project_allowances(project) if project else ()))
         workload = workload_of(network, passes, size)
         document = allow_findings(audit_document(workload, inspect_workload(workload)), allowances)
+    except MnfpnError as error:
+        raise _without_frames(error) from None
     if not document.clean:
         raise AssertionError(spelled(as_text(audit_tables(document)).rstrip("\n"), str))
 
@@ -95,7 +96,7 @@ def assert_budget(
         >>> assert_budget(nn.Conv2d(3, 8, 3), size="32x32", macs="1M", parameters=224)
     """
     __tracebackhide__ = True
-    with _short_traceback():
+    try:
         from mnfpn_cli.audit.audit import inspect_workload, summary_document
         from mnfpn_cli.testing.budget import exceeded, limits_of
         from mnfpn_cli.testing.workload import workload_of
@@ -103,17 +104,14 @@ def assert_budget(
         limits = limits_of(macs, parameters, peak_memory)
         workload = workload_of(network, passes, size)
         over = exceeded(summary_document(workload, inspect_workload(workload, audited=False)), limits)
+    except MnfpnError as error:
+        raise _without_frames(error) from None
     if over:
         raise AssertionError(over)
 
 
-@contextmanager
-def _short_traceback() -> Iterator[None]:
-    """Raise an error of ours without the frames below, which say nothing of the test; with the user's own as a note."""
-    __tracebackhide__ = True
-    try:
-        yield
-    except MnfpnError as error:
-        if error.details:
-            error.add_note(error.details)
-        raise error.with_traceback(None) from None
+def _without_frames(error: MnfpnError) -> MnfpnError:
+    """Return an error without its traceback, which says nothing of the test; the user's own frames are a note."""
+    if error.details:
+        error.add_note(error.details)
+    return error.with_traceback(None)

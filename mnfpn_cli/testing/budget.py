@@ -81,7 +81,7 @@ def _lines(summary: SummaryDocument, limits: Limits) -> Iterator[str]:
         yield _over("peak_memory", peak, limits.peak_memory, size_in_bytes)
         weights, activations = size_in_bytes(memory.model_bytes), size_in_bytes(memory.activation_bytes)
         yield f"    {weights} of weights, {activations} of activations at the peak"
-        yield _largest(summary, lambda row: row.activations, lambda number: scaled(number, "elements"), "outputs")
+        yield _largest(summary, lambda row: row.activations, lambda number: f"{scaled(number)} elements", "outputs")
 
 
 def _macs(number: int) -> str:
