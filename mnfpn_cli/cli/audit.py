@@ -20,8 +20,7 @@ def audit(
     allow: Annotated[
         list[str] | None,
         Option(
-            help="Allow findings of a kind at paths, as 'shared:head.*', beside those that pyproject.toml allows. "
-            "Can be repeated.",
+            help="Allow a kind of finding at paths, as 'shared:head.*'. Can be repeated.",
             metavar="KIND:PATH",
         ),
     ] = None,
@@ -36,7 +35,6 @@ def audit(
 
     Examples:
         mnfpn audit
-        mnfpn audit --preset fpnssd
         mnfpn audit --model file.py:Net --input 1x3x224x224
         mnfpn audit --model file.py:Net --allow 'shared:head.*' --format github
     """

@@ -56,7 +56,7 @@ def _amount(where: str, value: Amount | None, parse: Callable[[str, str], int]) 
         return None if value is None else parse(where, value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UsageError(
-            Problem(where, "must be a number, or text as '5G'", f"an object of type {type(value).__name__}")
+            Problem(where, "must be a number, or text as '5G' or '64MiB'", f"an object of type {type(value).__name__}")
         )
     return parse(where, str(value) if isinstance(value, int) else f"{value:.17g}")
 

@@ -58,7 +58,10 @@ def _sides(size: int | Sequence[int]) -> Sequence[int]:
 
 def _specs(one: ForwardPass) -> tuple[InputSpec, ...]:
     if isinstance(one, str):
-        return tuple(map(parse_input, one.split(",")))
+        try:
+            return tuple(map(parse_input, one.split(",")))
+        except UsageError as error:
+            raise error.at("`passes`") from None
     tensors: tuple[object, ...] = one if isinstance(one, tuple) else (one,)
     return tuple(_spec(tensor) for tensor in tensors)
 
