@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mnfpn_cli.testing.budget import Amount
+    from mnfpn_cli.testing.budget import LimitValue
     from mnfpn_cli.testing.workload import ForwardPass, Network, Sides
 
 
@@ -71,9 +71,9 @@ def assert_budget(
     network: Network,
     *passes: ForwardPass,
     size: Sides | None = None,
-    macs: Amount | None = None,
-    parameters: Amount | None = None,
-    peak_memory: Amount | None = None,
+    macs: LimitValue | None = None,
+    parameters: LimitValue | None = None,
+    peak_memory: LimitValue | None = None,
 ) -> None:
     """Fail if a network costs more than it may, with each limit, by how much, and the largest contributors.
 
@@ -111,7 +111,7 @@ def assert_budget(
 
 
 def _without_frames(error: MnfpnError) -> MnfpnError:
-    """Return an error without its traceback, which says nothing of the test; the user's own frames are a note."""
+    """Return an error without its traceback, which is all in mnfpn; the user's own frames are a note."""
     if error.details:
         error.add_note(error.details)
     return error.with_traceback(None)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mnfpn_cli.documents.summary import LayerRecord, SummaryDocument
 
-Amount = str | int | float
+LimitValue = str | int | float
 """A quantity as text with a unit, ``"1G"`` or ``"64MiB"``, or a number in the base unit."""
 
 LARGEST = 3
@@ -31,22 +31,22 @@ class Limits:
     peak_memory: int | None
 
 
-def limits_of(macs: Amount | None, parameters: Amount | None, peak_memory: Amount | None) -> Limits:
+def limits_of(macs: LimitValue | None, parameters: LimitValue | None, peak_memory: LimitValue | None) -> Limits:
     """Read limits, each as the budget of a sweep is read.
 
     Raises:
         UsageError: where one is malformed, or there is none.
     """
     if macs is None and parameters is None and peak_memory is None:
-        raise UsageError(Problem("", "`macs`, `parameters` or `peak_memory` must be given"))
+        raise UsageError(Problem("", "macs, parameters or peak_memory must be given"))
     return Limits(
-        _amount("`macs`", macs, parse_count),
-        _amount("`parameters`", parameters, parse_count),
-        _amount("`peak_memory`", peak_memory, parse_bytes),
+        _amount("macs", macs, parse_count),
+        _amount("parameters", parameters, parse_count),
+        _amount("peak_memory", peak_memory, parse_bytes),
     )
 
 
-def _amount(where: str, value: Amount | None, parse: Callable[[str, str], int]) -> int | None:
+def _amount(where: str, value: LimitValue | None, parse: Callable[[str, str], int]) -> int | None:
     """Read one limit: text, or a number in the base unit.
 
     Raises:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@pytest.fixture
-def assert_clean(pytestconfig: pytest.Config) -> Callable[..., None]:
+@pytest.fixture(name="assert_clean")
+def _clean(pytestconfig: pytest.Config) -> Callable[..., None]:
     """`mnfpn_cli.testing.assert_clean`, which also allows what ``[tool.mnfpn.audit]`` of the project allows."""
 
     def assert_clean(network: Any, *passes: Any, size: Any = None, allow: Any = ()) -> None:
@@ -23,8 +23,8 @@ def assert_clean(pytestconfig: pytest.Config) -> Callable[..., None]:
     return assert_clean
 
 
-@pytest.fixture
-def assert_budget() -> Callable[..., None]:
+@pytest.fixture(name="assert_budget")
+def _budget() -> Callable[..., None]:
     """`mnfpn_cli.testing.assert_budget`."""
     from mnfpn_cli.testing import asserts
 

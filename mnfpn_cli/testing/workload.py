@@ -38,15 +38,15 @@ def workload_of(network: Network, passes: Sequence[ForwardPass], size: Sides | N
     text = None if size is None else size if isinstance(size, str) else "x".join(map(str, _sides(size)))
     if isinstance(network, NetworkSettings):
         if passes:
-            raise UsageError(Problem("`passes`", "must be left out for settings, which take `size`"))
+            raise UsageError(Problem("passes", "must be left out for settings, which take size"))
         settings, image = choose_size(network, text)
         return Workload(FromSettings(settings), network_input(settings, image, 1))
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(network, torch.nn.Module):
-        raise UsageError(Problem("`network`", "must be an nn.Module, or settings", _type_of(network)))
+        raise UsageError(Problem("network", "must be an nn.Module, or settings", _type_of(network)))
     if len(passes) + (text is not None) != 1:
         given = f"{len(passes)} passes" + " and a size" * (text is not None)
-        raise UsageError(Problem("`passes`", "must be one, or `size` must be given instead", given))
+        raise UsageError(Problem("passes", "must be one, or size must be given instead", given))
     if text is not None:
         return Workload(external_module(network), NetworkInput(1, CHANNELS, parse_size(text)))
     return Workload(external_module(network), TensorInputs(_specs(passes[0])))
@@ -61,7 +61,7 @@ def _specs(one: ForwardPass) -> tuple[InputSpec, ...]:
         try:
             return tuple(map(parse_input, one.split(",")))
         except UsageError as error:
-            raise error.at("`passes`") from None
+            raise error.at("passes") from None
     tensors: tuple[object, ...] = one if isinstance(one, tuple) else (one,)
     return tuple(_spec(tensor) for tensor in tensors)
 
@@ -71,7 +71,7 @@ def _spec(tensor: object) -> InputSpec:
 
     if not isinstance(tensor, Tensor):
         rule = "must be a tensor, a tuple of tensors, or a shape as '1x3x64x64'"
-        raise UsageError(Problem("`passes`", rule, _type_of(tensor)))
+        raise UsageError(Problem("passes", rule, _type_of(tensor)))
     return InputSpec(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), tensor)
 
 
