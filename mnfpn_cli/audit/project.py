@@ -12,17 +12,23 @@ from mnfpn_cli.text import did_you_mean
 FILE = "pyproject.toml"
 
 
-def project_allowances(folder: Path) -> tuple[Allowance, ...]:
+def project_allowances(folder: Path = Path()) -> tuple[Allowance, ...]:
     """Return what the nearest ``pyproject.toml`` at or above a folder allows; nothing where it has no such table.
+
+    ``folder``: the current one where it is not given.
 
     Raises:
         UsageError: where the file is no TOML, or its table has an unknown key or a wrong value.
         MnfpnError: where the file cannot be read.
     """
-    file = next((one for above in (folder, *folder.parents) if (one := above / FILE).is_file()), None)
+    try:
+        here = folder.absolute()
+        file = next((one for above in (here, *here.parents) if (one := above / FILE).is_file()), None)
+    except OSError:  # the folder is gone, or one above it cannot be searched
+        return ()
     if file is None:
         return ()
-    name = os.path.relpath(file, folder)
+    name = os.path.relpath(file, here)
     mnfpn = _inner(_inner(_read(file, name), "tool", f"{name}: tool"), "mnfpn", f"{name}: tool.mnfpn")
     _check_keys(mnfpn, "audit", f"{name}: tool.mnfpn")
     audit = _inner(mnfpn, "audit", f"{name}: tool.mnfpn.audit")

@@ -1,6 +1,5 @@
 """`mnfpn audit`."""
 
-from pathlib import Path
 from typing import Annotated
 
 from typer import Option
@@ -44,7 +43,7 @@ def audit(
     from mnfpn_cli.report.checks import github_commands, junit_xml, sarif_json
     from mnfpn_cli.report.terminal.audit import audit_tables
 
-    allowances = (*parse_allowances(allow or ()), *project_allowances(Path.cwd()))
+    allowances = (*parse_allowances(allow or ()), *project_allowances())
     (workload,) = model.workloads(network, [size], weights=weights)
     with ending_at_once():
         from mnfpn_cli.audit.audit import audit_document, inspect_workload

@@ -179,7 +179,7 @@ def _show_layers(workload: Workload, rows: RowOptions, counts: bool, audit: bool
         from mnfpn_cli.audit.counters import counts_record
         from mnfpn_cli.audit.project import project_allowances
 
-    allowances = project_allowances(Path.cwd()) if audit else ()
+    allowances = project_allowances() if audit else ()
     found = inspect_workload(workload, audited=audit)
     whole = summary_document(workload, found)
     if whole.audit:  # as `mnfpn audit` judges it

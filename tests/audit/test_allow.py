@@ -171,3 +171,12 @@ def test_a_project_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
     """Its allowances would be lost silently."""
     with pytest.raises(UsageError, match=r"^pyproject\.toml: must be TOML: "):
         project_allowances(written(tmp_path, "[tool.mnfpn\n"))
+
+
+def test_a_folder_that_is_gone_has_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs there fails, if at all, for a reason of its own."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert project_allowances() == ()
