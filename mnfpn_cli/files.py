@@ -22,6 +22,8 @@ FORMS = {
     ".pt2": "torch-export",
     ".safetensors": "safetensors",
     ".txt": "text",
+    ".sarif": "sarif",
+    ".xml": "junit",
     **dict.fromkeys((".pth", ".pt"), "checkpoint"),
     **dict.fromkeys((".db", ".sqlite"), "store"),
     ".py": "Python",

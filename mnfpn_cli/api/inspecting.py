@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnfpn_cli.api.arguments import ForwardPass, NetworkArgument
+    from mnfpn_cli.audit.allow import Allowance
     from mnfpn_cli.documents.audit import AuditDocument
     from mnfpn_cli.documents.shapes import ShapesDocument
     from mnfpn_cli.documents.summary import SummaryDocument
@@ -119,6 +120,7 @@ def audit(
     *passes: ForwardPass,
     size: Sizes | None = None,
     weights: FileName | None = None,
+    allow: Sequence[str] = (),
 ) -> AuditDocument:
     """Check layers and pyramid for mistakes.
 
@@ -130,6 +132,7 @@ def audit(
         passes: the inputs of each forward of a module: a tensor, a tuple of tensors, or shapes as text.
         size: of an image, or a list of sizes, instead of passes; 600x900 for a network from settings.
         weights: a checkpoint whose fit is checked; for a network from settings.
+        allow: findings that are allowed, as ``shared:head.*``: the kind and a glob of paths.
 
     Raises:
         UsageError: where an argument is wrong, or the network cannot take the size.
@@ -149,13 +152,32 @@ def audit(
         >>> [(finding.kind, finding.paths) for finding in mnfpn.audit(Net(), torch.rand(1, 3, 64, 64)).findings]
         [('never_called', ('unused',))]
     """
+    from mnfpn_cli.audit.allow import parse_allowances
+
+    return audited(network, passes, size, weights, parse_allowances(allow))
+
+
+def audited(
+    network: NetworkArgument,
+    passes: Sequence[ForwardPass],
+    size: Sizes | None,
+    weights: FileName | None,
+    allowances: Sequence[Allowance],
+) -> AuditDocument:
+    """Do what `audit` says, with allowances that are parsed.
+
+    Raises:
+        UsageError: as `audit`.
+        MnfpnError: as `audit`.
+    """
     workloads = workloads_of(origin_of(network, weights), "passes", passes, size)
     if any(one.origin != workloads[0].origin for one in workloads):
         raise UsageError(Problem("`size`", "must be one for a network that is made for one size"))
     workload = all_passes(workloads)
+    from mnfpn_cli.audit.allow import allow_findings
     from mnfpn_cli.audit.audit import audit_document, inspect_workload
 
-    return audit_document(workload, inspect_workload(workload))
+    return allow_findings(audit_document(workload, inspect_workload(workload)), allowances)
 
 
 def _one_workload(

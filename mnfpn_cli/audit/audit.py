@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mnfpn_cli.audit.branches import find_branches
+from mnfpn_cli.audit.locate import located
 from mnfpn_cli.audit.pyramid import pyramid_findings, pyramid_notes
 from mnfpn_cli.audit.registration import (
     constants,
@@ -128,7 +129,7 @@ def audit(trace: Trace, pyramids: Sequence[ObservedLevels]) -> Audit:
         registered=registered,
         idle=_idle_without_parameters(trace),
         parameters=ParameterCounts(rows=rows, parameters=parameters, state_dict=state_dict),
-        findings=findings,
+        findings=located(trace.network, findings),
         notes=tuple(dict.fromkeys(notes)),
     )
 

@@ -26,7 +26,7 @@ from mnfpn_cli.text import ReportProgress
 
 
 @dataclass(frozen=True)
-class Side:
+class BuiltSide:
     """A network to compare, and what executes it; ``name`` is the text of its options."""
 
     name: str
@@ -35,7 +35,7 @@ class Side:
     dtype: DType
 
 
-def side_of(where: str, name: str, workload: Workload, runtime: str, dtype: DType, seed: int) -> Side:
+def side_of(where: str, name: str, workload: Workload, runtime: str, dtype: DType, seed: int) -> BuiltSide:
     """Build the workload of a side; ``where`` is the place of the side in messages.
 
     Raises:
@@ -44,7 +44,7 @@ def side_of(where: str, name: str, workload: Workload, runtime: str, dtype: DTyp
     """
     with within(where):
         (built,) = bench_workloads([workload], seed)
-    return Side(name, built, runtime, dtype)
+    return BuiltSide(name, built, runtime, dtype)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class CompareCase:
 
 
 def compare_networks(
-    a: Side, b: Side, case: CompareCase, cpu_name: Callable[[], str], progress: ReportProgress
+    a: BuiltSide, b: BuiltSide, case: CompareCase, cpu_name: Callable[[], str], progress: ReportProgress
 ) -> tuple[Comparison, EnvironmentRecord]:
     """Time two networks in turn, and decide which is faster. Whatever they print goes to standard error.
 
@@ -87,7 +87,7 @@ def compare_networks(
 
 
 def _compare(
-    sides: tuple[Side, Side],
+    sides: tuple[BuiltSide, BuiltSide],
     case: CompareCase,
     device: torch.device,
     cpu_name: Callable[[], str],
@@ -115,7 +115,7 @@ def _compare(
     ), environment
 
 
-def _build(side: Side, case: CompareCase, device: torch.device) -> Group:
+def _build(side: BuiltSide, case: CompareCase, device: torch.device) -> Group:
     """Build the network of a side, after checking that it can run and fits.
 
     Raises:
@@ -185,7 +185,7 @@ def _failure(failures: Sequence[str | None]) -> str | None:
     return "\n".join(failed) or None
 
 
-def _compared_side(side: Side, group: Group, ready: Ready) -> ComparedSide:
+def _compared_side(side: BuiltSide, group: Group, ready: Ready) -> ComparedSide:
     workload = side.workload
     total = workload.cost().total
     figures = {

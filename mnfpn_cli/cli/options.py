@@ -196,6 +196,9 @@ class OutputOptions:
     forms: ClassVar[tuple[str, ...]] = ("text", "json")
     """The forms in which the result can be written."""
 
+    for_eyes: ClassVar[tuple[str, ...]] = ("text",)
+    """The forms that are printed without deciding the form of the file: its suffix may name another."""
+
     def __post_init__(self) -> None:
         _ = self.file_form  # fail before any work is done
 
@@ -211,23 +214,23 @@ class OutputOptions:
         Raises:
             UsageError: if the suffix of the file contradicts the options, or names an unknown form.
         """
-        asked = self.form if self.form != "text" else None
-        return form_of_file("--output", self.output, self.forms, asked, "text") if self.output else self.form
+        asked = self.form if self.form not in self.for_eyes else None
+        return form_of_file("--output", self.output, self.forms, asked, self.form) if self.output else self.form
 
 
 FORMATS = ("text", "json", "csv", "markdown")
 
 
+def format_option(forms: Sequence[str]) -> Any:
+    """Return the option for the form of what is printed, of which text is the default."""
+    return choice_option("--format", forms, f"Print {either(forms)} (default: text).", "FORMAT", OUTPUT)
+
+
 @dataclass(frozen=True)
-class RowOutputOptions(OutputOptions):
-    """Where a result of rows goes, and in which form: also csv and markdown."""
+class FormatOptions(OutputOptions):
+    """Where a result with several forms goes, and in which; a class for each set of forms has the option."""
 
-    format: Annotated[
-        str | None,
-        choice_option("--format", FORMATS, "Print text, json, csv or markdown (default: text).", "FORMAT", OUTPUT),
-    ] = None
-
-    forms: ClassVar[tuple[str, ...]] = FORMATS
+    format: str | None = None
 
     def __post_init__(self) -> None:
         if self.json and self.format not in (None, "json"):
@@ -238,6 +241,28 @@ class RowOutputOptions(OutputOptions):
     def form(self) -> str:
         """The form that is printed."""
         return "json" if self.json else self.format or "text"
+
+
+@dataclass(frozen=True)
+class RowOutputOptions(FormatOptions):
+    """Where a result of rows goes, and in which form: also csv and markdown."""
+
+    format: Annotated[str | None, format_option(FORMATS)] = None
+
+    forms: ClassVar[tuple[str, ...]] = FORMATS
+
+
+CHECK_FORMATS = ("text", "json", "github", "sarif", "junit")
+
+
+@dataclass(frozen=True)
+class CheckOutputOptions(FormatOptions):
+    """Where the result of a check goes, and in which form: also those of pipelines."""
+
+    format: Annotated[str | None, format_option(CHECK_FORMATS)] = None
+
+    forms: ClassVar[tuple[str, ...]] = CHECK_FORMATS
+    for_eyes: ClassVar[tuple[str, ...]] = ("text", "github")
 
 
 WeightsOption = Annotated[

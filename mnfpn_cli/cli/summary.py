@@ -173,11 +173,16 @@ def _show_layers(workload: Workload, rows: RowOptions, counts: bool, audit: bool
     from mnfpn_cli.report.terminal.summary import rows_csv, rows_markdown, summary_tables
 
     with ending_at_once():
+        from mnfpn_cli.audit.allow import allow_findings
         from mnfpn_cli.audit.audit import inspect_workload, summary_document
         from mnfpn_cli.audit.counters import counts_record
+        from mnfpn_cli.audit.project import project_allowances
 
+    allowances = project_allowances() if audit else ()
     found = inspect_workload(workload, audited=audit)
     whole = summary_document(workload, found)
+    if whole.audit:  # as `mnfpn audit` judges it
+        whole = whole.model_copy(update={"audit": allow_findings(whole.audit, allowances)})
     rows.check(whole.layers)
     layers = select(whole.layers, rows.selection(everything=True))
     counted = counts_record(found.trace) if counts else None

@@ -1,11 +1,12 @@
 """The document of `mnfpn audit`: findings over a network, and the levels that it returns."""
 
-from collections.abc import Sequence
-from typing import Literal, Self
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal, NamedTuple, Self
 
 from pydantic import Field
 
-from mnfpn_cli.documents.base import Count, Document, Message, Parameters, Record, Stride
+from mnfpn_cli.documents.base import Count, Document, Message, Parameters, Positive, Record, Stride
 from mnfpn_cli.documents.records import ImageSize, MapSize, TensorInput, WeightsRecord
 
 FindingKind = Literal[
@@ -24,6 +25,75 @@ FindingKind = Literal[
 ]
 
 
+class Check(NamedTuple):
+    """What an audit looks for: the mistake, and how to mend it, each in a sentence."""
+
+    mistake: str
+    remedy: str
+
+
+CHECKS: Mapping[FindingKind, Check] = MappingProxyType(
+    {
+        "unregistered": Check(
+            "A module or parameter is used, and not registered: no optimiser, state dict or .to(device) sees it.",
+            "Assign it to an attribute, or hold it in nn.ModuleList, nn.ModuleDict or nn.ParameterList.",
+        ),
+        "shared": Check(
+            "One module or parameter is registered in several places.",
+            "Make as many as there are places; or, where sharing is meant, register it once, or allow the finding.",
+        ),
+        "never_called": Check(
+            "A module or parameter is registered, and takes no part in a pass.",
+            "Use it in forward, or remove it.",
+        ),
+        "without_gradient": Check(
+            "A parameter takes part in a pass, and cannot learn.",
+            "Return or use what it computes, without .detach(); or set requires_grad.",
+        ),
+        "miscounted": Check(
+            "The layers, parameters() and the state dict have different numbers of parameters.",
+            "Mend what is unregistered or shared, or what state_dict() leaves out.",
+        ),
+        "layout": Check(
+            "A map is not laid out as (batch, channels, height, width).",
+            "Return maps as (batch, channels, height, width).",
+        ),
+        "same_stride": Check(
+            "Several levels of a pyramid have one stride.",
+            "Tap each resolution once, at its last block.",
+        ),
+        "stride_gap": Check(
+            "A stride is missing between two levels of a pyramid.",
+            "Tap the stage of the missing stride.",
+        ),
+        "no_stride": Check(
+            "The size of a level does not follow from the size of the image.",
+            "Halve the sides by layers of stride 2, and resize to the size of another map.",
+        ),
+        "unequal_channels": Check(
+            "The levels of a pyramid have different numbers of channels.",
+            "Give each level a lateral convolution to the same channels.",
+        ),
+        "order": Check(
+            "The levels of a pyramid do not come finest first.",
+            "Return the finest level first.",
+        ),
+        "size": Check(
+            "The size of a level is not that of the image divided by its stride.",
+            "Pad by kernel // 2, and resize to the size of another map.",
+        ),
+    }
+)
+"""What each kind of finding is, in the order in which an audit looks for them."""
+
+
+class SourceLine(Record):
+    """A line of a source file."""
+
+    file: str = Field(description="Path of the file from the current folder, with forward slashes.")
+    line: Positive = Field(description="Number of the line, from 1.")
+
+
 class Finding(Record):
     """A finding: something that is wrong with a network."""
 
@@ -34,6 +104,9 @@ class Finding(Record):
     )
     message: str = Field(description="What is wrong, in a sentence.")
     remedy: str = Field(description="How to fix it.")
+    location: SourceLine | None = Field(
+        None, description="Where the class begins that holds what is concerned; null outside the current folder."
+    )
 
     @classmethod
     def of(cls, kind: FindingKind, paths: Sequence[str], parameters: int, message: str, remedy: str) -> Self:
@@ -67,7 +140,7 @@ class ObservedLevel(Record):
 class Audit(Record):
     """The result of an audit."""
 
-    clean: bool = Field(description="Whether there are no findings.")
+    clean: bool = Field(description="Whether there are no findings but allowed ones.")
     mode: Literal["meta", "fake", "real"] = Field(
         description="Kind of the tensors that the network ran on: meta and fake ones hold no data."
     )
@@ -77,7 +150,8 @@ class Audit(Record):
         description="Registered modules without parameters that took no part in the pass; they are harmless."
     )
     parameters: ParameterCounts = Field(description="Number of parameters, counted in three ways.")
-    findings: tuple[Finding, ...] = Field(description="What is wrong with the network.")
+    findings: tuple[Finding, ...] = Field(description="What is wrong with the network, without what is allowed.")
+    allowed: tuple[Finding, ...] = Field((), description="Findings that are allowed, as by `allow`.")
     notes: tuple[Message, ...] = Field(description="What is worth knowing, but not wrong, a sentence each.")
 
 

@@ -175,7 +175,7 @@ def prepared(
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(restore_modules([*network.modules(), *hidden_modules], values=mode != "meta"))
         stack.enter_context(external_code(f"running {type(network).__name__}"))
-        device = device_of(network)
+        device = _device_of(network)
         if device.type == "cuda":
             stack.enter_context(torch.random.fork_rng([device]))
         stack.enter_context(_conditions(mode, device))
@@ -270,7 +270,7 @@ def _layer_by_layer() -> Iterator[None]:
 
 def make_input(spec: Input, network: nn.Module, mode: Mode) -> Tensor:
     """Return an input tensor where the network runs: a copy of its values or random ones in a real pass, else zeros."""
-    device = torch.device("meta") if mode == "meta" else device_of(network)
+    device = torch.device("meta") if mode == "meta" else _device_of(network)
     if mode == "real" and spec.value is not None and not spec.value.is_meta:
         return spec.value.detach().to(device, copy=True)
     dtype = spec.dtype or next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
@@ -280,7 +280,7 @@ def make_input(spec: Input, network: nn.Module, mode: Mode) -> Tensor:
     return torch.zeros(spec.shape, dtype=dtype, device=device)
 
 
-def device_of(network: nn.Module) -> torch.device:
+def _device_of(network: nn.Module) -> torch.device:
     """Return the device that a network runs on: that of its first parameter or buffer, and the CPU without any."""
     first = next(chain(network.parameters(), network.buffers()), None)
     return torch.device("cpu") if first is None or first.is_meta else first.device

@@ -138,6 +138,7 @@ def test_progress_may_be_a_bar(library: Any, capfd: pytest.CaptureFixture[str]) 
 
 X = torch.rand(1, 3, 8, 8)
 CONV = nn.Conv2d(3, 4, 1)
+HEADED = api.settings("fpn-classifier")
 SETTINGS = api.settings(config=[[1, 8, 1, 2]], overrides={"pyramid.channels": 8})
 
 WRONG: list[tuple[Callable[[], object], str]] = [
@@ -145,7 +146,7 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: api.audit(nn.Conv2d, X), "network: must be what settings() returns, "),  # type: ignore[arg-type]
     (lambda: api.audit("nothing", X), "network: must be package.module:attribute or path/to/file.py:attribute"),
     (lambda: api.audit(CONV), "passes: must be given for a network without settings: a tensor, a tuple of tensors"),
-    (lambda: api.audit(CONV, X, X), "passes: must be one, got 2"),
+    (lambda: api.audit(HEADED, size=["96", "128"]), "size: must be one for a network that is made for one size"),
     (lambda: api.audit(CONV, (one for one in [X])), "passes: must be a tensor, a tuple of tensors, or a shape"),  # type: ignore[arg-type]
     (lambda: api.audit(CONV, ()), 'passes: must be a tensor, a tuple of tensors, or a shape as "1x3x600x900", got an '),
     (lambda: api.audit(CONV, "1x"), "passes: must be a shape, as 1x3x600x900"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mnfpn_cli.bench import compare as sides
-from mnfpn_cli.bench.compare import CompareCase, Side, compare_networks
+from mnfpn_cli.bench.compare import BuiltSide, CompareCase, compare_networks
 from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.bench.prepare import Ready, prepare_run
 from mnfpn_cli.bench.workload import PlannedWorkload
@@ -25,12 +25,12 @@ from tests.bench.broken import broken
 
 SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 8}})
 WIDER = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 16}})
-SIDE = Side("--small", PlannedWorkload(FromSettings(SETTINGS), Size(33, 47)), "eager", "float32")
+SIDE = BuiltSide("--small", PlannedWorkload(FromSettings(SETTINGS), Size(33, 47)), "eager", "float32")
 OTHER = replace(SIDE, name="--other", runtime="channels-last")
 CASE = CompareCase(2, "cpu", 1, False, 0.01, Sampling(warmup=1, passes=6, min_time_s=0.0))
 
 
-def compared(a: Side = SIDE, b: Side = SIDE, case: CompareCase = CASE) -> Comparison:
+def compared(a: BuiltSide = SIDE, b: BuiltSide = SIDE, case: CompareCase = CASE) -> Comparison:
     """Compare two small networks."""
     return compare_networks(a, b, case, lambda: "a CPU", lambda *_: None)[0]
 

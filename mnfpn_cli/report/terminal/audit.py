@@ -35,6 +35,8 @@ def audit_tables(document: AuditDocument) -> Report:
 def audit_report(audit: Audit, levels: Sequence[ObservedLevel]) -> Report:
     """Each finding with its remedy; without findings, one line and the strides of the levels."""
     notes = [note(text, "dim") for text in audit.notes]
+    if audit.allowed:
+        notes.insert(0, note(allowed_line(audit.allowed), "yellow"))
     if not audit.findings:
         return [note(clean_line(audit), "green"), *_stride_lines(levels), *notes]
     report: Report = [note(f"Audit: {counted(len(audit.findings), 'finding')}. {_called(audit)}.", "bold red")]
@@ -45,8 +47,16 @@ def audit_report(audit: Audit, levels: Sequence[ObservedLevel]) -> Report:
 
 def clean_line(audit: Audit) -> str:
     """Say of a network without findings how many modules and parameters were checked."""
+    if audit.allowed:
+        return f"{_called(audit)}; no finding that is not allowed."
     counts = f"{count(audit.parameters.parameters)} parameters in the tree, in parameters() and in the state dict"
     return f"{_called(audit)}, none shared, none unused: {counts}."
+
+
+def allowed_line(allowed: Sequence[Finding]) -> str:
+    """Say on one line which findings were allowed."""
+    each = [f"{kind_name(one)} {finding_paths(one)}" for one in allowed]
+    return f"Allowed: {counted(len(allowed), 'finding')}: {'; '.join(each)}."
 
 
 def _called(audit: Audit) -> str:
@@ -57,17 +67,23 @@ def _called(audit: Audit) -> str:
 def finding_lines(finding: Finding) -> Report:
     """A finding on three lines: its kind and place, the message, and the remedy."""
     parameters = f": {count(finding.parameters)} parameters" if finding.parameters else ""
-    kind = finding.kind.replace("_", " ")
     return [
-        note(f"{kind}: {_paths(finding.paths)}{parameters}", "bold"),
+        note(f"{kind_name(finding)}: {finding_paths(finding)}{parameters}", "bold"),
         note(finding.message, indent=INDENT),
         note(f"Remedy: {finding.remedy}", "cyan", INDENT),
     ]
 
 
-def _paths(paths: Sequence[str]) -> str:
-    first = ", ".join(path or "the whole network" for path in paths[:MOST_PATHS])
-    return first if len(paths) <= MOST_PATHS else f"{first} and {len(paths) - MOST_PATHS} more"
+def kind_name(finding: Finding) -> str:
+    """Return the kind of a finding in words: ``never called``."""
+    return finding.kind.replace("_", " ")
+
+
+def finding_paths(finding: Finding) -> str:
+    """Return the first paths of a finding, and how many more there are."""
+    first = ", ".join(path or "the whole network" for path in finding.paths[:MOST_PATHS])
+    more = len(finding.paths) - MOST_PATHS
+    return f"{first} and {more} more" if more > 0 else first
 
 
 def _stride_lines(levels: Sequence[ObservedLevel]) -> Report:
