@@ -21,7 +21,13 @@ from mnfpn_cli.settings.input import Size
 
 SIZES = (Size(224, 224), Size(600, 900))
 LONGEST_DEFAULT = 40
-TYPES = {"null": "`null`", "boolean": "`true`, `false`", "string": "text", "integer": "whole number", "number": "number"}
+TYPES = {
+    "null": "`null`",
+    "boolean": "`true`, `false`",
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+}
 
 
 def commands() -> Iterator[str]:
@@ -72,8 +78,8 @@ def _settings(title: str, record: Mapping[str, Any], path: str, definitions: Map
             if "properties" in definitions[name]:
                 place = f"{path}{key}{suffix}"
                 kind = definitions[name]["properties"].get("kind", {}).get("const")
-                heading = f"{place}, kind {kind}" if kind else place
-                yield from _settings(f"`{heading}`", definitions[name], f"{place}.", definitions)
+                heading = f"`{place}` of kind `{kind}`" if kind else f"`{place}`: {_line(definitions[name]['title'])}"
+                yield from _settings(heading, definitions[name], f"{place}.", definitions)
 
 
 def _referred(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -81,8 +87,8 @@ def _referred(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for one in _choices(value):
         if "$ref" in one:
             yield one["$ref"].removeprefix("#/$defs/"), ""
-        if "$ref" in (one.get("items") or {}):
-            yield one["items"]["$ref"].removeprefix("#/$defs/"), "[]"
+        if "items" in one:
+            yield from ((name, f"[]{below}") for name, below in _referred(one["items"]))
 
 
 def _choices(value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -98,9 +104,9 @@ def _one_value(value: Mapping[str, Any]) -> str:
     if "enum" in value or "const" in value:
         return ", ".join(f"`{word}`" for word in value.get("enum", [value.get("const")]))
     if value.get("type") == "array":
-        return f"list of {_values(value['items'])}" if "items" in value else "list"
+        return f"list of {_values(value['items']).replace(', ', ' or ')}" if "items" in value else "row"
     if "$ref" in value:
-        return "an object, see below"
+        return "object"
     bounds = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
     limits = [f"{word} {value[key]:g}" for key, word in bounds.items() if key in value]
     return " ".join([TYPES.get(str(value.get("type")), ""), *limits])
@@ -172,19 +178,10 @@ def _one_content(value: Mapping[str, Any]) -> str:
     return str(value.get("unit") or {"boolean": "true or false", "string": "text"}.get(kind, kind))
 
 
-def networks() -> Iterator[str]:
-    """Yield the lines of the page of presets: what each one is, and what it costs."""
-    yield from (
-        "# Networks",
-        "",
-        "Each preset is a JSON file that you could have written, and `--set` changes any of it. All but "
-        "`mobilenetv2-fpnlite` and `fpn-classifier` are tested against the original code: the same outputs for the "
-        "same weights, in float64 to 1e-9 of the largest value.",
-        "",
-    )
+def networks_table() -> Iterator[str]:
+    """Yield the lines of the table of presets: what each one is, and what it costs."""
     columns = ["Preset", "Network", "Parameters", *(f"MACs at {sides(*size)}" for size in SIZES)]
     yield from _table(columns, [_network(name) for name in preset_names()])
-    yield from NETWORK_NOTES.splitlines()
 
 
 def _network(name: str) -> tuple[str, ...]:
@@ -194,22 +191,6 @@ def _network(name: str) -> tuple[str, ...]:
     if large.parameters != small.parameters:  # a head on flattened maps: another network for each size
         parameters += f" at {sides(*SIZES[0])}, {large.parameters:,} at {sides(*SIZES[1])}"
     return f"`{name}`", preset_description(name), parameters, f"{small.macs:,}", f"{large.macs:,}"
-
-
-NETWORK_NOTES = """\
-MACs are those of convolutions and dense layers for one image. `fpn-classifier` flattens its maps, so its dense layers fit
-one size of images, `head.size`, or the `--size` of the command if that is not set: each size is another network.
-
-* `mobilenetv2-fpnlite` has the layout of TensorFlow's SSD MobileNetV2 FPNLite, but not its numbers: there, batch norm and
-  ReLU6 follow each convolution of the pyramid, the smoothed map goes down instead of the merged one, and p5 is built on
-  a last 1×1 convolution.
-* `mobilenetv2-dynamic-fpn`: in the published code one smoothing convolution stands for five levels, and does so here
-  (`pyramid.smooth_shared`). Its outputs come from the 1×1 top down; here all maps come finest first, the top last.
-* `resnet-fpn` with `--set backbone.blocks=[3,4,6,3]` is ResNet-50 with a pyramid. The strides are those of the 3×3
-  convolutions, as in torchvision.
-* `fpn-classifier` follows the figure of its paper, ReLU after each level's dense layer included; there are no reference
-  outputs to test it against. It runs on either backbone: `--set backbone.kind=resnet`.
-"""
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -229,6 +210,5 @@ REFERENCE: Mapping[str, Callable[[], Iterator[str]]] = {
     "reference/commands.md": commands,
     "reference/settings.md": settings,
     "reference/documents.md": documents,
-    "reference/networks.md": networks,
 }
 """The lines of each page by its path."""

@@ -56,7 +56,8 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
 def read_by_people() -> list[Path]:
     """Return the package, its page, the pages of help, and the documentation."""
     package = [path for path in sorted(PACKAGE.rglob("*")) if path.suffix in (".py", ".html", ".js")]
-    return [*package, *sorted((ROOT / "tests/cli/help").glob("*")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [*package, *sorted((ROOT / "tests/cli/help").glob("*")), *pages]
 
 
 @pytest.mark.parametrize("word", RETIRED)
@@ -77,7 +78,7 @@ def test_a_cell_is_a_position_of_a_map_or_of_a_table_never_a_run() -> None:
     found = []
     for path in read_by_people():
         here = str(path.relative_to(ROOT)).removeprefix("mnfpn_cli/")
-        allowed = here.startswith(OF_MAPS) or here in ("README.md", "CONTRIBUTING.md", "cli/output.py")
+        allowed = here.startswith(OF_MAPS) or here.endswith((".md", "cli/output.py"))
         pattern = OF_RUNS if allowed else CELL
         found += [f"{here}:{line}: {text.strip()[:100]!r}" for line, text in texts(path) if pattern.search(text)]
     assert not found, "a run is no cell:\n" + "\n".join(found)
