@@ -156,10 +156,10 @@ def _page(command: TyperCommand | TyperGroup, context: Any) -> str:
     width = min(WIDTH, shutil.get_terminal_size().columns) if screen else WIDTH
     bold = screen and os.environ.get("TERM") != "dumb"
     text, _, examples = (command.help or "").partition("Examples:")
-    blocks = [_folded(text, width), [f"{_heading('Usage:', bold)} {' '.join(_usage(command, context))}"]]
+    blocks = [_folded(text, width), [f"{_heading('Usage:', bold)} {' '.join(usage_words(command, context))}"]]
     if examples:
         blocks.append([_heading("Examples:", bold), *(f"  {line.strip()}" for line in examples.strip().splitlines())])
-    for sections in (list(_commands(command)), list(_parameters(command, context))):
+    for sections in (list(_commands(command)), list(parameter_sections(command, context))):
         label = min(LABEL, max((len(name) for section in sections for name, _ in section.rows), default=0))
         for section in sections:
             rows = [line for name, help in section.rows for line in _row(name, help, label, width)]
@@ -187,7 +187,8 @@ def _row(label: str, help: str, width: int, page: int) -> Iterator[str]:
     yield from (f"  {'':{width}}  {line}" for line in lines)
 
 
-def _usage(command: TyperCommand | TyperGroup, context: Any) -> Iterator[str]:
+def usage_words(command: TyperCommand | TyperGroup, context: Any) -> Iterator[str]:
+    """Yield the parts of a command's usage: its path, what must be given, what may be."""
     yield context.command_path
     params = command.get_params(context)
     yield from (_label(one) for one in params if isinstance(one, TyperOption) and one.required)
@@ -202,7 +203,8 @@ def _commands(command: TyperCommand | TyperGroup) -> Iterator[Section]:
     yield from (Section(title, rows) for title, rows in panels.items())
 
 
-def _parameters(command: TyperCommand | TyperGroup, context: Any) -> Iterator[Section]:
+def parameter_sections(command: TyperCommand | TyperGroup, context: Any) -> Iterator[Section]:
+    """Yield the arguments and options of a command under their headings, in the order of its page."""
     params = command.get_params(context)
     arguments = [one for one in params if isinstance(one, TyperArgument)]
     if arguments:

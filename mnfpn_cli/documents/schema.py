@@ -1,9 +1,8 @@
-"""The registry of documents by command, their JSON Schemas, and the table of their keys in the README."""
+"""The registry of documents by command, their JSON Schemas, and the records that these share."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pkgutil import resolve_name
-from textwrap import wrap
 from types import MappingProxyType
 from typing import Any
 
@@ -37,10 +36,7 @@ NAMES = (*DOCUMENTS, "settings")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 MOST_INLINE = 3
-"""A record that several keys share has a row of its own in the table if it has more keys than this."""
-
-WIDTH = 120
-"""The width of the text above the table, in characters."""
+"""A record that several keys share has a table of its own in the reference if it has more keys than this."""
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -140,29 +136,9 @@ class RecordSchema:
                 yield self.title, key, record
                 yield from record.uses()
 
-    def key_texts(self, rows: Collection[str], path: str = "", without: Collection[str] = ()) -> Iterator[str]:
-        """Yield the keys at any depth as Markdown, those of one record together, as ``levels[].{name,stride}``.
-
-        Args:
-            rows: titles of the records that have a row of their own; their titles replace their keys.
-            path: the path of this record, with a dot at its end.
-            without: keys that are left out.
-        """
-        inner = {key: list(self.records(key)) for key in self.properties if key not in without}
-        leaves = [key for key, held in inner.items() if not held]
-        if path and len(leaves) > 1:
-            leaves = [f"{{{','.join(leaves)}}}"]
-        yield from (f"`{path}{leaf}`" for leaf in leaves)
-        for held in inner.values():
-            for place, record in held:
-                if record.title in rows:
-                    yield f"`{path}{place}` ({record.title})"
-                else:
-                    yield from record.key_texts(rows, f"{path}{place}.")
-
 
 def document_schemas() -> dict[str, RecordSchema]:
-    """Return the schema of every document by its label in the table.
+    """Return the schema of every document by its label in the reference.
 
     A document with a form for each of several commands has an entry for each, as ``runs list``.
     """
@@ -178,31 +154,8 @@ def document_schemas() -> dict[str, RecordSchema]:
     return schemas
 
 
-def key_reference() -> list[str]:
-    """Return the lines of Markdown of the README: the keys of every document, and a table with a row for each."""
-    documents = document_schemas()
-    shared = _shared_records(documents.values())
-    envelope = Document.model_fields
-    rows = {label: document.key_texts(shared, without=envelope) for label, document in documents.items()}
-    rows |= {title: record.key_texts(shared) for title, record in sorted(shared.items())}
-    table = ["| document | keys |", "|---|---|", *(f"| {name} | {', '.join(texts)} |" for name, texts in rows.items())]
-    return [*_introduction(), "", *table]
-
-
-def _introduction() -> list[str]:
-    whole = TypeAdapter(Document).json_schema(mode="serialization")
-    *others, last = RecordSchema.of(whole, whole["$defs"]).key_texts(())
-    text = (
-        f"Every document begins with {', '.join(others)} and {last}. The version is raised only when a key is removed "
-        "or changes its meaning. A key that does not apply is null: `settings` for an external network, `model` for "
-        "one from settings. `mnfpn schema DOCUMENT` prints the meaning and the unit of each key. Sentences name "
-        "parameters in backquotes, as `run_timeout`; tables spell options. A name in parentheses has a row of its own."
-    )
-    return wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
-
-
-def _shared_records(documents: Collection[RecordSchema]) -> dict[str, RecordSchema]:
-    """Return the records that have a row of their own, by title: those that several keys share."""
+def shared_records(documents: Collection[RecordSchema]) -> dict[str, RecordSchema]:
+    """Return the records that the documents' page describes once, by title: those that several keys share."""
     by_title: dict[str, RecordSchema] = {}
     users: dict[str, set[tuple[str, str]]] = {}
     for document in documents:
