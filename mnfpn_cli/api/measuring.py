@@ -38,6 +38,7 @@ from mnfpn_cli.settings.measuring import (
     parse_share,
     sampling,
 )
+from mnfpn_cli.settings.overrides import in_words
 from mnfpn_cli.space.read import MAX_THREADS
 
 if TYPE_CHECKING:
@@ -275,7 +276,9 @@ def _side(
         if len(choose_runtimes([runtime])) > 1:
             raise UsageError(Problem("`runtime`", "must be one", runtime))
         (workload,) = workloads_of(origin, "inputs", [] if inputs is None else [inputs], size, batch)
-    return where, side.name or f"{origin.name}, {runtime}, {dtype}", workload, runtime, dtype
+    words = [origin.name if origin.settings is None else in_words(origin.settings)]
+    words += [one for one, usual in ((runtime, Side.runtime), (dtype, Side.dtype)) if one != usual]
+    return where, side.name or ", ".join(words), workload, runtime, dtype
 
 
 def _is_result(given: object) -> bool:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mnfpn_cli import FORMAT_VERSION, __version__
 from mnfpn_cli.documents.render import HTML, TEXT, frame, written
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.overrides import non_defaults
+from mnfpn_cli.settings.overrides import in_words
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -111,7 +111,7 @@ class Document(Record):
         if self.model is not None:
             yield "model", self.model.target
         elif self.settings is not None:
-            words = ", ".join(f"{key} {value}" for key, value in non_defaults(self.settings).items()) or "defaults"
+            words = in_words(self.settings)
             yield "settings", words if len(words) <= MOST_OF_NETWORK else f"{words[: MOST_OF_NETWORK - 1]}…"
 
     def to_json(self) -> str:

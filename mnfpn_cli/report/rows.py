@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from mnfpn_cli.documents.audit import AuditDocument, Finding
+from mnfpn_cli.documents.audit import AuditDocument, Finding, SourceLine
 from mnfpn_cli.documents.base import Document
 from mnfpn_cli.documents.bench import BenchDocument
 from mnfpn_cli.documents.compare import CompareDocument
@@ -123,7 +123,9 @@ def rows_of(document: Document) -> tuple[list[str], list[FlatRow]]:
             own = [name for name in ReportedRun.model_fields if name not in StoredRunRecord.model_fields]
             return [*columns, *own], rows
         case AuditDocument():
-            return _in_order((flat(one) for one in document.findings), Finding.model_fields)
+            own = [name for name in Finding.model_fields if name != "location"]
+            columns = [*own, *(f"location.{name}" for name in SourceLine.model_fields)]
+            return columns, [flat(one) for one in document.findings]
         case RunsShowDocument():
             large = ("profile", "warnings", "environment")
             fields = [name for name in ResultRecord.model_fields if name not in large]

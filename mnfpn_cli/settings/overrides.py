@@ -116,6 +116,11 @@ def non_defaults(settings: NetworkSettings) -> dict[str, Any]:
     }
 
 
+def in_words(settings: NetworkSettings) -> str:
+    """Return what differs from the defaults, as ``width_mult 0.5, pyramid.channels 64``; ``defaults`` where nothing."""
+    return ", ".join(f"{key} {value}" for key, value in non_defaults(settings).items()) or "defaults"
+
+
 def flatten(settings: NetworkSettings) -> dict[str, Any]:
     """Return all values by dotted key; ``stages`` are one value."""
 

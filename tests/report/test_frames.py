@@ -106,7 +106,10 @@ def test_layers_of_a_summary_and_findings_of_an_audit(mnfpn: Mnfpn) -> None:
     assert first["kind"] == "unregistered"
     assert isinstance(first["paths"], tuple)
     columns, none = rows_of(printed(mnfpn, AuditDocument, "audit", "--size", "64"))
-    assert (columns, none) == (["kind", "paths", "parameters", "message", "remedy"], [])
+    assert (columns, none) == (
+        ["kind", "paths", "parameters", "message", "remedy", "location.file", "location.line"],
+        [],
+    )
 
 
 def test_runs_of_a_bench() -> None:
