@@ -40,7 +40,7 @@ Sides = str | int | Sequence[int]
 """A size in pixels as ``"600x900"`` or ``(600, 900)``, height first; 600 is a square."""
 
 Sizes = Sides | Sequence[Sides]
-"""A size, or a list of several."""
+"""A size, or a list of several: ``(96, 64)`` is one, ``[96, 64]`` are two squares."""
 
 Share = str | float
 """A share as ``"1%"`` or ``0.01``."""
@@ -198,8 +198,7 @@ def size_texts(size: Sizes | None) -> list[str | None]:
     """
     if size is None:
         return [None]
-    several = isinstance(size, list) and any(as_whole_number(one) is None for one in size)
-    given = size if isinstance(size, list) and several else [size]
+    given = size if isinstance(size, list) and size else [size]
     return list(dict.fromkeys(part for one in given for part in size_text(one).split(",")))
 
 

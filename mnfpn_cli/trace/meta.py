@@ -1,7 +1,8 @@
 """The output shapes of the most common operations, so that a pass on the meta device need not ask torch for them.
 
 Under a dispatch mode, torch computes these shapes by Python code that first imports its compiler. That takes 2 s: more
-than the rest of `mnfpn summary` without `import torch`. All other operations are left to torch.
+than the rest of `mnfpn summary` without `import torch`. All other operations are left to torch, and so are inputs that
+torch refuses.
 """
 
 from collections.abc import Callable
@@ -64,27 +65,34 @@ def _resize(x: Tensor, size: list[int], *_rest: Any) -> Tensor:
 def _max_pool(x: Tensor, kernel: list[int], stride: list[int], padding: tuple[int, ...] = (0, 0), *rest: Any) -> Any:
     if rest or not len(x.shape[2:]) == len(kernel) == len(stride) == len(padding):
         return NotImplemented
+    if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
+        return NotImplemented  # torch refuses it
     sides = zip(x.shape[2:], kernel, stride, padding, strict=True)
     output = x.new_empty((*x.shape[:2], *((side + 2 * p - k) // s + 1 for side, k, s, p in sides)))
     return output, output.new_empty(output.shape, dtype=torch.int64)
 
 
 def _mean(x: Tensor, dims: list[int], keepdim: bool = False, *_rest: Any) -> Any:
-    if not keepdim or any(dim >= 0 for dim in dims):
+    if not keepdim or any(not -x.dim() <= dim < 0 for dim in dims):
         return NotImplemented
     return x.new_empty([1 if index - x.dim() in dims else side for index, side in enumerate(x.shape)])
 
 
 def _concat(tensors: list[Tensor], dim: int = 0) -> Any:
     first = tensors[0]
-    if len({(tensor.dim(), tensor.dtype, tensor.device) for tensor in tensors}) > 1:
+    axis = dim % max(first.dim(), 1)
+    # The sides of each beside the one that grows: where they differ, torch refuses, in its own words.
+    rests = {(*tensor.shape[:axis], None, *tensor.shape[axis + 1 :], tensor.dtype, tensor.device) for tensor in tensors}
+    if len(rests) > 1 or not -first.dim() <= dim < first.dim():
         return NotImplemented
     sides = list(first.shape)
     sides[dim] = sum(tensor.shape[dim] for tensor in tensors)
     return first.new_empty(sides)
 
 
-def _dense(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+def _dense(bias: Tensor, x: Tensor, weight: Tensor) -> Any:
+    if bias.shape != weight.shape[1:]:
+        return NotImplemented
     return bias.new_empty((x.shape[0], weight.shape[1]))
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mnfpn_cli import api
+from mnfpn_cli.api.arguments import Sizes, size_texts
 from mnfpn_cli.documents.sweep import MeasuredDocument
 from mnfpn_cli.errors import MnfpnError, UsageError
 from tests.sweep.pools import FakePool, steady
@@ -140,6 +141,22 @@ X = torch.rand(1, 3, 8, 8)
 CONV = nn.Conv2d(3, 4, 1)
 HEADED = api.settings("fpn-classifier")
 SETTINGS = api.settings(config=[[1, 8, 1, 2]], overrides={"pyramid.channels": 8})
+
+
+@pytest.mark.parametrize(
+    ("size", "texts"),
+    [
+        ((96, 64), ["96x64"]),
+        ([96, 64], ["96", "64"]),
+        ([(96, 64), "32", 16], ["96x64", "32", "16"]),
+        (96, ["96"]),
+        ("96,64", ["96", "64"]),
+    ],
+)
+def test_a_list_is_several_sizes_and_a_tuple_is_one(size: Sizes, texts: list[str]) -> None:
+    """As in the lists of `batch`, `device` and `runtimes`: numbers in a list are squares."""
+    assert size_texts(size) == texts
+
 
 WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: api.audit(5, X), "network: must be what settings() returns, an nn.Module, or a target as 'torchv"),  # type: ignore[arg-type]

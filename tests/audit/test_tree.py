@@ -1,5 +1,6 @@
 """The layer tree: what ran, under which path, at what cost."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from mnfpn_cli.audit.tree import LayerTree
 from mnfpn_cli.documents.summary import LayerRecord
+from mnfpn_cli.external.guard import ModelError
 from mnfpn_cli.network.network import build_meta
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.network import NetworkSettings
@@ -157,6 +159,30 @@ def test_the_other_shapes_worked_out_here_are_torchs() -> None:
     assert rows[0].output_shape == expected
     assert rows[0].macs == 2 * 8 * 5
     assert used >= SHAPE_RULES.keys()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda x: torch.cat([x, x[:, :, 1:]], 1),
+        lambda x: torch.cat([x, x], 7),
+        lambda x: x.mean((-1, -7), keepdim=True),
+        lambda x: nn.functional.max_pool2d(x, 3, padding=2),
+        lambda x: nn.functional.linear(x.flatten(1), x.new_zeros(3, 256), x.new_zeros(5)),
+    ],
+    ids=["cat of sides", "cat of a dimension", "mean", "padding", "bias"],
+)
+def test_what_torch_refuses_is_refused_in_a_pass_without_arithmetic(wrong: Callable[[Tensor], Tensor]) -> None:
+    """A shape worked out here never hides an error: on the CPU and on the meta device it is torch's own."""
+
+    class Wrong(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return wrong(x)
+
+    with pytest.raises((RuntimeError, IndexError)):
+        Wrong()(torch.zeros(1, 4, 8, 8))
+    with pytest.raises(ModelError):
+        tree_of(Wrong(), (1, 4, 8, 8))
 
 
 def test_what_has_no_rule_is_left_to_torch() -> None:
