@@ -24,6 +24,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from mnfpn_cli import api
 from mnfpn_cli.audit.audit import inspect_workload, summary_document
 from mnfpn_cli.cli.main import run
 from mnfpn_cli.cli.words import as_options
@@ -289,6 +290,12 @@ def test_every_page_is_in_the_menu_once() -> None:
     assert len(set(nav())) == len(nav())
     written = {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")}
     assert written - set(nav()) == set()
+
+
+def test_the_reference_of_python_lists_every_name_once() -> None:
+    """In an order to read, which that of `__all__` is not."""
+    listed = re.findall(r"^ +- (\w+)$", (DOCS / "reference" / "python.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(api.__all__)
 
 
 def test_links_to_files_lead_to_files() -> None:

@@ -54,7 +54,7 @@ def export(
         CheckError: where the file fails its check.
         MnfpnError: where a package is not installed, or a file cannot be read or written.
 
-    Example:
+    Examples:
         >>> import mnfpn_cli.api as mnfpn
         >>> import tempfile
         >>> small = mnfpn.settings(overrides={"width_mult": 0.35, "pyramid.channels": 8})

@@ -49,7 +49,7 @@ def shapes(
         CheckError: where the real network differs from its plan.
         MnfpnError: where the code of a module fails, or returns no tensors.
 
-    Example:
+    Examples:
         >>> import mnfpn_cli.api as mnfpn
         >>> document = mnfpn.shapes(mnfpn.settings(), ["600x900", 320])
         >>> [(level.name, level.height, level.width) for level in document.results[1].levels]
@@ -97,7 +97,7 @@ def summary(
         UsageError: where an argument is wrong, or the network cannot take the size.
         MnfpnError: where the code of a module fails, or returns no tensors.
 
-    Example:
+    Examples:
         >>> import mnfpn_cli.api as mnfpn
         >>> from torch import nn
         >>> document = mnfpn.summary(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), size="32x32")
@@ -138,7 +138,7 @@ def audit(
         UsageError: where an argument is wrong, or the network cannot take the size.
         MnfpnError: where the code of a module fails, or returns no tensors.
 
-    Example:
+    Examples:
         >>> import mnfpn_cli.api as mnfpn
         >>> import torch
         >>> from torch import nn

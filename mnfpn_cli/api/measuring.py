@@ -110,7 +110,7 @@ def bench(
         MnfpnError: where there is no such device, or nothing could be run.
         KeyboardInterrupt: where Ctrl-C came before anything was measured.
 
-    Example:
+    Examples:
         >>> import mnfpn_cli.api as mnfpn
         >>> import torch
         >>> from torch import nn
@@ -219,7 +219,7 @@ def compare(
         MnfpnError: where there is no such device, or a side cannot be run on it.
         KeyboardInterrupt: where Ctrl-C came before anything was timed.
 
-    Example:
+    Examples:
         >>> import mnfpn_cli.api as mnfpn
         >>> from torch import nn
         >>> small, large = nn.Conv2d(3, 8, 3), nn.Conv2d(3, 64, 3)

@@ -38,7 +38,7 @@ def settings(
         UsageError: where the settings are not valid.
         MnfpnError: where the file cannot be read.
 
-    Example:
+    Examples:
         >>> import mnfpn_cli.api as mnfpn
         >>> mnfpn.settings("mobilenetv2-fpnlite", overrides={"pyramid.channels": 64}).pyramid.channels
         64
@@ -70,7 +70,7 @@ def build_network(settings: NetworkSettings, seed: int = 0, size: Sides | None =
         UsageError: where the network cannot take the size, the head needs one and none is given, or the seed is not
             a whole number from 0 to 2⁶³ - 1.
 
-    Example:
+    Examples:
         >>> import mnfpn_cli.api as mnfpn
         >>> import torch
         >>> network = mnfpn.build_network(mnfpn.settings(overrides={"width_mult": 0.35, "pyramid.channels": 8}))
@@ -105,7 +105,7 @@ def load_weights(
         UsageError: where the file is not a checkpoint, or belongs to another network.
         MnfpnError: where it cannot be read.
 
-    Example:
+    Examples:
         >>> import mnfpn_cli.api as mnfpn
         >>> import tempfile, torch
         >>> small = mnfpn.settings(overrides={"width_mult": 0.35, "pyramid.channels": 8})
@@ -129,7 +129,7 @@ def detector_backbone(network: "Network") -> "DetectorBackbone":
     Raises:
         UsageError: where the network has a head.
 
-    Example:
+    Examples:
         >>> import mnfpn_cli.api as mnfpn
         >>> import torch
         >>> small = mnfpn.settings(overrides={"width_mult": 0.35, "pyramid.channels": 8})

@@ -76,7 +76,7 @@ class Plan:
         Raises:
             UsageError: where the network cannot take a size.
 
-        Example:
+        Examples:
             >>> import mnfpn_cli.api as mnfpn
             >>> maps = mnfpn.plan(mnfpn.settings()).shapes("600x900").results[0]
             >>> [(level.name, level.height, level.width) for level in maps.levels]
@@ -92,7 +92,7 @@ class Plan:
         Raises:
             UsageError: where the network cannot take the size.
 
-        Example:
+        Examples:
             >>> import mnfpn_cli.api as mnfpn
             >>> cost = mnfpn.plan(mnfpn.settings()).cost("600x900")
             >>> cost.macs, cost.parameters
@@ -106,7 +106,7 @@ class Plan:
         Raises:
             UsageError: where the network cannot take the size.
 
-        Example:
+        Examples:
             >>> import mnfpn_cli.api as mnfpn
             >>> memory = mnfpn.plan(mnfpn.settings()).memory("600x900")
             >>> memory.peak == memory.weights + memory.activations
@@ -131,7 +131,7 @@ def plan(settings: NetworkSettings, size: Sides | None = None) -> Plan:
     Raises:
         UsageError: where the network cannot take the size, or the head needs one and none is given.
 
-    Example:
+    Examples:
         >>> import mnfpn_cli.api as mnfpn
         >>> mnfpn.plan(mnfpn.settings("mobilenetv2-fpnlite")).outputs
         ('p3', 'p4', 'p5', 'p6', 'p7')

@@ -103,7 +103,7 @@ def sweep(
         UsageError: where an argument is wrong, or no combination is a valid network.
         MnfpnError: where the store or the workers fail, or nothing is within the budget.
 
-    Example:
+    Examples:
         >>> import mnfpn_cli.api as mnfpn
         >>> document = mnfpn.sweep({"width_mult": [0.5, 0.75, 1.0], "size": ["320", "640"]}, max_macs="20G")
         >>> document.runs, document.over_budget
@@ -186,7 +186,7 @@ def recommend(
         UsageError: where no limit is given, an argument is wrong, or the store has no such run.
         MnfpnError: where the store cannot be read, or has no measured run.
 
-    Example:
+    Examples:
         >>> import mnfpn_cli.api as mnfpn
         >>> mnfpn.recommend("none.db", max_latency="30ms")
         Traceback (most recent call last):

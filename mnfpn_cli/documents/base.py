@@ -117,7 +117,7 @@ class Document(Record):
     def to_json(self) -> str:
         """Return the document as JSON: the text that its command prints on request, with a line break at its end.
 
-        Example:
+        Examples:
             >>> import json
             >>> from mnfpn_cli.plan.rules import presets_document
             >>> json.loads(presets_document().to_json())["command"]
@@ -135,7 +135,7 @@ class Document(Record):
         Raises:
             MnfpnError: where pandas is not installed.
 
-        Example:
+        Examples:
             >>> from mnfpn_cli.plan.rules import presets_document
             >>> presets_document().to_pandas()["settings.width_mult"].max().item()
             1.0

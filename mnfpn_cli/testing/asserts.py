@@ -31,7 +31,7 @@ def assert_clean(
         UsageError: where an argument is wrong.
         MnfpnError: where the code of the module fails, or returns no tensors.
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> from mnfpn_cli.testing import assert_clean
         >>> assert_clean(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), size=64)
@@ -89,7 +89,7 @@ def assert_budget(
         UsageError: where an argument is wrong, or there is no limit.
         MnfpnError: where the code of the module fails, or returns no tensors.
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> from mnfpn_cli.testing import assert_budget
         >>> assert_budget(nn.Conv2d(3, 8, 3), size="32x32", macs="1M", parameters=224)
