@@ -1,6 +1,7 @@
 """Write files whole or not at all: at every moment a file is either as before or complete."""
 
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -73,7 +74,20 @@ def write_whole(
 
 def is_device(path: Path) -> bool:
     """Return whether a path is a device or a pipe, as ``/dev/stdout``, which can be written to but not replaced."""
-    return path.exists() and not path.is_file() and not path.is_dir()
+    return descriptor_of(path) is not None or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+
+
+def descriptor_of(path: Path) -> int | None:
+    """Return the descriptor that a path names, as 1 for ``/dev/stdout``; None where it names a file of its own.
+
+    It may be open for a regular file, of which a shell writes the rest: that one must not be replaced or truncated.
+    """
+    text = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow the link to the file
+    found = re.fullmatch(r"/dev/fd/([0-9]{1,9})|/proc/self/fd/([0-9]{1,9})", text)
+    return int(found[1] or found[2]) if found else STREAMS.get(text)
 
 
 @contextmanager

@@ -85,6 +85,17 @@ def whole_number(where: str, value: Any, low: int, high: int | None = None) -> i
     return number
 
 
+def check_flags(**flags: object) -> None:
+    """Check that arguments are True or False: the text "no" would count as true.
+
+    Raises:
+        UsageError: where one is not.
+    """
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise UsageError(Problem(f"`{name}`", "must be True or False", f"{value!r:.40}"))
+
+
 def optional(read: Callable[..., T], where: str, value: Any, *bounds: Any) -> T | None:
     """Return None for None, and else what a function reads."""
     return None if value is None else read(where, value, *bounds)
@@ -250,7 +261,7 @@ def pass_inputs_of(where: str, value: ForwardPass) -> TensorInputs:
     tensors = value if isinstance(value, tuple) else (value,)
     if torch is None or not tensors or not all(isinstance(one, torch.Tensor) for one in tensors):
         wrong = next((one for one in tensors if torch is None or not isinstance(one, torch.Tensor)), value)
-        got = "an empty tuple" if isinstance(wrong, tuple) else type_of(wrong)
+        got = "an empty tuple" if isinstance(wrong, tuple) and not wrong else type_of(wrong)
         raise UsageError(Problem(f"`{where}`", PASS_RULE, got))
     for one in tensors:
         if one.dim() == 0 or one.numel() == 0:

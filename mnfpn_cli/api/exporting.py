@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.api.arguments import MAX_SEED, choice, file_name, origin_of, size_text, whole_number
+from mnfpn_cli.api.arguments import MAX_SEED, check_flags, choice, file_name, origin_of, size_text, whole_number
 from mnfpn_cli.api.progress import Progress, reporting
-from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.export.formats import (  # noqa: TID253 - needs no torch
     FORMATS,
     Format,
@@ -63,6 +63,7 @@ def export(
         >>> document.format, len(document.checks)
         ('safetensors', 1)
     """
+    check_flags(dynamic=dynamic)
     origin = origin_of(network, weights)
     if not isinstance(origin, FromSettings):
         raise UsageError(Problem("network", "must be what settings() returns: only that can be written", origin.name))
@@ -78,4 +79,9 @@ def export(
         import_packages(form)
         from mnfpn_cli.export.export import write_network
 
-        return write_network(planned, input, seed, form, path, dynamic, report)
+        try:
+            return write_network(planned, input, seed, form, path, dynamic, report)
+        except MnfpnError as error:
+            if any(problem.where == "`output`" for problem in error.problems):
+                raise error.at("`file`") from None
+            raise

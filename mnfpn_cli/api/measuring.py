@@ -14,6 +14,7 @@ from mnfpn_cli.api.arguments import (
     Sides,
     Sizes,
     batches,
+    check_flags,
     choice,
     file_name,
     optional,
@@ -119,6 +120,7 @@ def bench(
         >>> document.cost.macs, document.runs[0].runtime, document.runs[0].latency_s.median > 0
         (194400, 'eager', True)
     """
+    check_flags(train=train, by_layer=by_layer, roofline=roofline, cold_cache=cold_cache)
     origin = origin_of(network, weights)
     layered = [f"`{name}`" for name, given in (("by_layer", by_layer), ("roofline", roofline)) if given]
     if layered and isinstance(origin, External):
@@ -227,6 +229,7 @@ def compare(
         >>> document.a.parameters, document.b.parameters, len(document.gates.broken) > 0
         (224, 1792, True)
     """
+    check_flags(train=train)
     ignored = _share("margin", margin)
     slower, larger = (
         optional(_share, name, value, True)

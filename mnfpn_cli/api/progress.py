@@ -44,7 +44,7 @@ def reporting(progress: Progress) -> Iterator[ReportProgress]:
 
 
 def _check(progress: object) -> None:
-    if progress is None or progress in BARS or callable(progress):
+    if progress is None or callable(progress) or (isinstance(progress, str) and progress in BARS):
         return
     got = f"'{progress}'" if isinstance(progress, str) else type_of(progress)
     raise UsageError(Problem("progress", 'must be a function of what and share, "tqdm" or "rich"', got))

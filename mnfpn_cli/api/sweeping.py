@@ -9,7 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnfpn_cli.api.arguments import file_name, optional, quantity, real_number, type_of, whole_number, words
+from mnfpn_cli.api.arguments import (
+    check_flags,
+    file_name,
+    optional,
+    quantity,
+    real_number,
+    type_of,
+    whole_number,
+    words,
+)
 from mnfpn_cli.api.measuring import sampling_record
 from mnfpn_cli.api.progress import Progress, reporting
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
@@ -109,6 +118,7 @@ def sweep(
         >>> document.runs, document.over_budget
         (6, {'max_macs': 3})
     """
+    check_flags(resume=resume, dry_run=dry_run, again=again, retry_failed=retry_failed, by_layer=by_layer)
     chosen_by = _measure(measure)
     name = None if store is None else file_name("store", store)
     _check(name, chosen_by, space=space, resume=resume, dry_run=dry_run, accelerator=accelerator, ray=ray)

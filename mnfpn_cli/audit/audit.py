@@ -110,7 +110,7 @@ def audit(trace: Trace, pyramids: Sequence[ObservedLevels]) -> Audit:
     findings = (
         *unregistered(trace),
         *shared(trace),
-        *never_called(trace, training.idle, branches),
+        *never_called(trace, training, branches),
         *without_gradient(trace, training),
         *miscounted(trace),
         *_pyramid_findings(pyramids),

@@ -74,22 +74,22 @@ def _shared_parameters(trace: Trace) -> Iterator[Finding]:
         )
 
 
-def never_called(trace: Trace, idle: Sequence[nn.Module], branches: Branches) -> Iterator[Finding]:
+def never_called(trace: Trace, training: Training, branches: Branches) -> Iterator[Finding]:
     """Report modules that take part in no pass, the outermost alone; then single parameters.
 
     Args:
         trace: the passes.
-        idle: the modules with parameters that take part neither in eval nor in training mode.
-        branches: which of them other inputs call.
+        training: what training mode adds.
+        branches: which idle modules other inputs call.
     """
     for shape in (None, *dict.fromkeys(branches.at_size.values())):
-        bad = {module for module in idle if branches.at_size.get(module) == shape}
+        bad = {module for module in training.idle if branches.at_size.get(module) == shape}
         for paths, modules in _siblings(trace, bad.__contains__):
             parameters = numel([parameter for module in modules for parameter in module.parameters()])
             yield Finding.of("never_called", paths, parameters, *_idle_texts(trace, parameters, shape, branches))
     for path, module in trace.network.named_modules():
         if trace.took_part(module):
-            yield from _unused_parameters(trace, path, module, branches)
+            yield from _unused_parameters(trace, path, module, training, branches)
 
 
 def _idle_texts(trace: Trace, parameters: int, shape: TensorShape | None, branches: Branches) -> tuple[str, str]:
@@ -120,9 +120,11 @@ def _by_value(branches: Branches) -> str:
     return "; values of tensors may decide whether the forward uses it, so audit it with several inputs too"
 
 
-def _unused_parameters(trace: Trace, path: str, module: nn.Module, branches: Branches) -> Iterator[Finding]:
+def _unused_parameters(
+    trace: Trace, path: str, module: nn.Module, training: Training, branches: Branches
+) -> Iterator[Finding]:
     for name, parameter in module._parameters.items():
-        if parameter is not None and not trace.used(parameter):
+        if parameter is not None and not trace.used(parameter) and not training.adds(trace, parameter):
             yield Finding.of(
                 "never_called",
                 (f"{path}.{name}".removeprefix("."),),

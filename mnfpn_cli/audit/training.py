@@ -21,6 +21,7 @@ class Training:
     Attributes:
         joining: modules that take part in training mode alone.
         idle: modules with parameters that take part in neither mode.
+        used: keys of the storages that training mode used.
         cut_off: parameters that took part, and that gradients reach in neither mode.
         cut: the names of custom functions whose backward returns None for parameters, by the keys of their storages.
         unjudged: parameters that gradients do not reach in eval mode, where the pass in training mode failed.
@@ -29,10 +30,15 @@ class Training:
 
     joining: tuple[nn.Module, ...] = ()
     idle: tuple[nn.Module, ...] = ()
+    used: frozenset[int] = frozenset()
     cut_off: tuple[Tensor, ...] = ()
     unjudged: tuple[Tensor, ...] = ()
     cut: Mapping[int, str] = field(default_factory=dict)
     failure: ModelError | None = None
+
+    def adds(self, trace: Trace, parameter: Tensor) -> bool:
+        """Return whether training mode alone uses a parameter."""
+        return storage_key(parameter) in self.used and not trace.used(parameter)
 
 
 def judge_training(trace: Trace) -> Training:
@@ -41,17 +47,20 @@ def judge_training(trace: Trace) -> Training:
     cut_off = tuple(_cut_off(trace))
     gradients = trace.gradients or Gradients()
     joining: set[nn.Module] = set()
-    if idle or cut_off:
+    used: set[int] = set()
+    if idle or cut_off or not all(map(trace.used, trace.network.parameters())):
         try:
             for one in trace.passes:
                 observed, found = _training_pass(trace, one)
                 joining |= taking_part(idle, observed)
+                used |= observed.used.keys()
                 gradients |= found or Gradients()
         except ModelError as failure:  # a detector wants targets
             return Training(idle=idle, unjudged=cut_off, failure=failure)
     return Training(
         joining=tuple(module for module in idle if module in joining),
         idle=tuple(module for module in idle if module not in joining),
+        used=frozenset(used),
         cut_off=tuple(parameter for parameter in cut_off if storage_key(parameter) not in gradients.reached),
         cut=gradients.cut,
     )
@@ -99,6 +108,7 @@ def taking_part(modules: Sequence[nn.Module], observed: Pass) -> set[nn.Module]:
 def training_notes(trace: Trace, training: Training) -> Iterator[str]:
     """Yield what training mode showed, and what could not be judged because its pass failed."""
     paths = [trace.paths[module] for module in training.joining]
+    paths += [path for path, tensor in trace.network.named_parameters() if training.adds(trace, tensor)]
     outermost = [path for path in paths if not any(path.startswith(f"{other}.") for other in paths)]
     if outermost:
         yield f"Only in training: {', '.join(outermost)}."

@@ -14,6 +14,7 @@ from torch import nn
 from torch.jit._trace import TracerWarning  # torch.jit does not export it
 
 from mnfpn_cli.documents.records import WeightsRecord
+from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.guard import ModelError, external_code
 from mnfpn_cli.external.load import check_arguments
 from mnfpn_cli.external.origin import External, FromSettings, Inputs, Origin, Workload, specs_of
@@ -26,7 +27,7 @@ from mnfpn_cli.runtimes.runtime import Job, input_tensors, torch_dtype
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size
 from mnfpn_cli.trace.observe import Operation
 from mnfpn_cli.trace.passes import Input
-from mnfpn_cli.trace.trace import numel, trace_network
+from mnfpn_cli.trace.trace import check_shaped, numel, trace_network
 
 with warnings.catch_warnings():
     # On import, fvcore scripts two losses, which torch has deprecated; nothing here uses them.
@@ -245,12 +246,28 @@ def load_observed(origin: External, inputs: Iterable[Inputs], seed: int) -> list
     """
     loaded, _ = origin.build(seed)
     with external_code(f"preparing {origin.name}"):
+        _check_values(loaded)
         loaded.eval()
         network = in_dtype(loaded, "float32")
     workloads = [ObservedWorkload(network, origin, base) for base in inputs]
     for one in workloads:
         check_arguments(network, len(specs_of(one.base)))
     return workloads
+
+
+def _check_values(network: nn.Module) -> None:
+    """Check that the tensors of a network have values, without which nothing can be timed.
+
+    Raises:
+        MnfpnError: where they have no shapes yet, or are on the meta device.
+    """
+    check_shaped(network)
+    meta = [name for name, one in (*network.named_parameters(), *network.named_buffers()) if one.is_meta]
+    if meta:
+        raise MnfpnError(
+            f"{type(network).__name__} has no values on the meta device ({meta[0]}): "
+            "give it some first, as with to_empty(device='cpu')"
+        )
 
 
 def model_bytes(network: nn.Module, dtype: DType) -> int:

@@ -1,5 +1,6 @@
 """Print results as tables, plain text or JSON, and write them to files."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from mnfpn_cli.cli.stderr import write_error
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.documents.base import Document, to_json
 from mnfpn_cli.errors import MnfpnError, Problem
-from mnfpn_cli.files import is_device, write_whole
+from mnfpn_cli.files import descriptor_of, is_device, write_whole
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.report.terminal.tables import Report
 from mnfpn_cli.settings.network import NetworkSettings
@@ -84,7 +85,13 @@ def write_bytes(path: Path, content: bytes, where: str = "`output`") -> None:
     if not is_device(path):
         write_whole(path, content, check=lambda _: None, where=where)
         return
+    descriptor = descriptor_of(path)
     try:
-        path.write_bytes(content)
+        if descriptor is None:
+            path.write_bytes(content)
+        else:
+            sys.stdout.flush()  # what was printed before comes before
+            with os.fdopen(os.dup(descriptor), "wb") as stream:
+                stream.write(content)
     except OSError as error:
         raise MnfpnError(Problem(where, f"'{path}' could not be written: {error.strerror}")) from error

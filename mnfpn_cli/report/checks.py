@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
@@ -86,7 +87,7 @@ def _result(finding: Finding) -> dict[str, Any]:
     if finding.location:
         place = finding.location
         location["physicalLocation"] = {
-            "artifactLocation": {"uri": quote(place.file), "uriBaseId": "%SRCROOT%"},
+            "artifactLocation": {"uri": quote(os.fsencode(place.file)), "uriBaseId": "%SRCROOT%"},
             "region": {"startLine": place.line},
         }
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mnfpn_cli.api.arguments import optional, quantity
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.report.units import inputs_title, scaled, size_in_bytes
 from mnfpn_cli.space.planned import parse_bytes, parse_count
@@ -40,25 +41,10 @@ def limits_of(macs: LimitValue | None, parameters: LimitValue | None, peak_memor
     if macs is None and parameters is None and peak_memory is None:
         raise UsageError(Problem("", "macs, parameters or peak_memory must be given"))
     return Limits(
-        _amount("macs", macs, parse_count),
-        _amount("parameters", parameters, parse_count),
-        _amount("peak_memory", peak_memory, parse_bytes),
+        optional(quantity, "macs", macs, parse_count),
+        optional(quantity, "parameters", parameters, parse_count),
+        optional(quantity, "peak_memory", peak_memory, parse_bytes),
     )
-
-
-def _amount(where: str, value: LimitValue | None, parse: Callable[[str, str], int]) -> int | None:
-    """Read one limit: text, or a number in the base unit.
-
-    Raises:
-        UsageError: where it is neither, or less than 1.
-    """
-    if value is None or isinstance(value, str):
-        return None if value is None else parse(where, value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UsageError(
-            Problem(where, "must be a number, or text as '5G' or '64MiB'", f"an object of type {type(value).__name__}")
-        )
-    return parse(where, str(value) if isinstance(value, int) else f"{value:.17g}")
 
 
 def exceeded(summary: SummaryDocument, limits: Limits) -> str:

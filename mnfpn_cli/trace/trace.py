@@ -221,6 +221,15 @@ def _check_traceable(network: nn.Module) -> None:
         )
     if type(network).__hash__ is None or any(type(module).__hash__ is None for module in network.modules()):
         raise MnfpnError(f"{kind} has a module with __eq__ and without __hash__: torch needs both")
+    check_shaped(network)
+
+
+def check_shaped(network: nn.Module) -> None:
+    """Check that the parameters of a network have shapes: those of lazy layers have none before they run.
+
+    Raises:
+        MnfpnError: where one has none.
+    """
     lazy = [name for name, tensor in network.named_parameters() if isinstance(tensor, UninitializedParameter)]
     if lazy:
-        raise MnfpnError(f"{kind} has lazy layers without shapes ({lazy[0]}): run it once first")
+        raise MnfpnError(f"{type(network).__name__} has lazy layers without shapes ({lazy[0]}): run it once first")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -142,6 +143,8 @@ CONV = nn.Conv2d(3, 4, 1)
 HEADED = api.settings("fpn-classifier")
 SETTINGS = api.settings(config=[[1, 8, 1, 2]], overrides={"pyramid.channels": 8})
 
+NESTED = 'passes: must be a tensor, a tuple of tensors, or a shape as "1x3x600x900", got an object of type tuple'
+
 
 @pytest.mark.parametrize(
     ("size", "texts"),
@@ -166,6 +169,7 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: api.audit(HEADED, size=["96", "128"]), "size: must be one for a network that is made for one size"),
     (lambda: api.audit(CONV, (one for one in [X])), "passes: must be a tensor, a tuple of tensors, or a shape"),  # type: ignore[arg-type]
     (lambda: api.audit(CONV, ()), 'passes: must be a tensor, a tuple of tensors, or a shape as "1x3x600x900", got an '),
+    (lambda: api.audit(CONV, ((X,),)), NESTED),  # type: ignore[arg-type]
     (lambda: api.audit(CONV, "1x"), "passes: must be a shape, as 1x3x600x900"),
     (lambda: api.audit(CONV, torch.tensor(1.0)), "passes: a tensor must have a dimension or more"),
     (lambda: api.audit(CONV, X, size=8), "size: cannot be used with passes, which already gives the shape"),
@@ -186,6 +190,11 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: api.bench(CONV, X, by_layer=True), "by_layer: cannot be used with a network without settings"),
     (lambda: api.bench(SETTINGS, by_layer=True, train=True), "by_layer: cannot be used with train, since layers"),
     (lambda: api.bench(CONV, X, progress="bar"), 'progress: must be a function of what and share, "tqdm" or "rich"'),  # type: ignore[arg-type]
+    (lambda: api.bench(CONV, X, progress=np.zeros(2)), "progress: must be a function of what and share"),  # type: ignore[arg-type]
+    (lambda: api.bench(CONV, X, train="no"), "train: must be True or False, got 'no'"),  # type: ignore[arg-type]
+    (lambda: api.compare(CONV, CONV, X, train=1), "train: must be True or False, got 1"),  # type: ignore[arg-type]
+    (lambda: api.sweep({"width_mult": 1}, dry_run="yes"), "dry_run: must be True or False, got 'yes'"),  # type: ignore[arg-type]
+    (lambda: api.export(SETTINGS, "a.onnx", "onnx", dynamic=0), "dynamic: must be True or False, got 0"),  # type: ignore[arg-type]
     (lambda: api.compare(CONV, api.Side(CONV, "all"), X), "b: runtime: must be one, got all"),
     (lambda: api.compare(CONV, "b.json"), "a, b: must both be networks, or both be results of bench"),
     (lambda: api.compare("a.json", "b.json", size=8), "size: cannot be used with results, which are measured already"),
@@ -216,6 +225,26 @@ def test_a_network_that_fails_is_an_error_with_its_reason() -> None:
     """Not a traceback from inside."""
     with pytest.raises(MnfpnError, match=r"^running Conv2d failed: .* 3 channels"):
         api.audit(CONV, torch.rand(1, 5, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (nn.LazyConv2d(4, 3), r"LazyConv2d has lazy layers without shapes \(weight\): run it once first"),
+        (nn.Conv2d(3, 4, 3, device="meta"), r"Conv2d has no values on the meta device \(weight\)"),
+    ],
+    ids=["lazy", "meta"],
+)
+def test_a_network_without_values_is_not_timed(network: nn.Module, reason: str) -> None:
+    """The message says what to do, instead of what torch raised."""
+    with pytest.raises(MnfpnError, match=f"^{reason}"):
+        api.bench(network, X, **QUICK)
+
+
+def test_a_file_that_cannot_be_written_is_named_as_the_argument_is(tmp_path: Any) -> None:
+    """In Python it is `file`; on the command line, --output."""
+    with pytest.raises(MnfpnError, match=r"^file: .* could not be written"):
+        api.export(SETTINGS, tmp_path / "no" / "a.safetensors", "safetensors", size=64)
 
 
 def test_two_results_are_compared_as_documents_and_as_files(tmp_path: Any) -> None:

@@ -116,6 +116,26 @@ def test_what_only_training_calls_is_a_note() -> None:
     assert (audit.findings, audit.notes) == ((), ("Only in training: auxiliary.",))
 
 
+def test_a_parameter_that_only_training_uses_is_a_note() -> None:
+    """As one that scales noise; its module takes part in both modes."""
+
+    class Noisy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 4, 3)
+            self.scale = nn.Parameter(torch.ones(1))
+            self.unused = nn.Parameter(torch.ones(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x)
+            return x * self.scale if self.training else x
+
+    audit = inspected(Noisy(), (1, 3, 8, 8)).audit
+    assert audit is not None
+    assert [finding.paths for finding in audit.findings] == [("unused",)]
+    assert audit.notes == ("Only in training: scale.",)
+
+
 def test_a_batch_norm_over_one_cell_does_not_keep_training_from_being_seen() -> None:
     """As in Inception's auxiliary head: one image has one value a channel there."""
 

@@ -65,6 +65,17 @@ def test_standard_output_can_be_the_file(mnfpn_process: Mnfpn) -> None:
     assert (both.code, both.out) == (0, printed + printed)
 
 
+def test_a_descriptor_that_is_a_file_keeps_what_it_holds(tmp_path: Path) -> None:
+    """A shell writes to the file before and after: it is neither replaced nor truncated."""
+    log = tmp_path / "log"
+    with log.open("wb", buffering=0) as stream:
+        stream.write(b"before\n")
+        write_text(Path(f"/dev/fd/{stream.fileno()}"), "text\n")
+        stream.write(b"after\n")
+    assert log.read_text() == "before\ntext\nafter\n"
+    assert list(tmp_path.iterdir()) == [log]
+
+
 def test_a_file_that_cannot_be_written_loses_no_result(mnfpn: Mnfpn) -> None:
     """The disk may be full by the time a long benchmark is done: it is printed, and the exit code is 1."""
     if not Path("/dev/full").is_char_device():
