@@ -83,5 +83,5 @@ def export(
             return write_network(planned, input, seed, form, path, dynamic, report)
         except MnfpnError as error:
             if any(problem.where == "`output`" for problem in error.problems):
-                raise error.at("`file`") from None
+                raise error.at("file") from None
             raise

@@ -46,7 +46,7 @@ from tests.sweep.pools import measured as made_up
 pytest.importorskip("ray")
 
 T = TypeVar("T")
-PATIENCE_S = 60.0
+PATIENCE_S = 150.0
 HEALTH = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 2}
 QUICKLY = SamplingRecord(max_time_s=0.5, warmup=0)
 
