@@ -77,7 +77,8 @@ def is_device(path: Path) -> bool:
     return descriptor_of(path) is not None or (path.exists() and not path.is_file() and not path.is_dir())
 
 
-STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
+"""The descriptors of the standard streams that take output."""
 
 
 def descriptor_of(path: Path) -> int | None:

@@ -24,6 +24,11 @@ def percent(share: float, digits: str = ".1f") -> str:
     return f"{100 * share:{digits}} %"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 run``, ``1,200 runs``."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def strip_colours(text: str) -> str:
     """Remove the control sequences that some libraries put into messages."""
     return COLOURS.sub("", text)

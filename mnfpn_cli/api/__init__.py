@@ -9,14 +9,13 @@ from mnfpn_cli.api.exporting import export
 from mnfpn_cli.api.inspecting import audit, shapes, summary
 from mnfpn_cli.api.measuring import Side, bench, compare
 from mnfpn_cli.api.networks import build_network, detector_backbone, load_weights, settings
-from mnfpn_cli.api.plans import Memory, Plan, plan
+from mnfpn_cli.api.plans import Plan, plan
 from mnfpn_cli.api.sweeping import recommend, sweep
 from mnfpn_cli.errors import CheckError, MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.network import NetworkSettings
 
 __all__ = [
     "CheckError",
-    "Memory",
     "MnfpnError",
     "NetworkSettings",
     "Plan",

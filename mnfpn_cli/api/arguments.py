@@ -23,7 +23,7 @@ from mnfpn_cli.external.origin import (
     planned_cases,
 )
 from mnfpn_cli.external.target import InputSpec, parse_pass, parse_target
-from mnfpn_cli.settings.input import MAX_BATCH, NetworkInput, parse_size
+from mnfpn_cli.settings.input import DEFAULT_CHANNELS, MAX_BATCH, NetworkInput, parse_size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.text import did_you_mean
 
@@ -49,9 +49,6 @@ FileName = str | PathLike[str]
 """The name of a file."""
 
 MAX_SEED = 2**63 - 1
-CHANNELS = 3
-"""The channels of the images of a size."""
-
 SIZE_RULE = 'must be as "600x900", (600, 900), or 600 for a square'
 NETWORK_RULE = "must be what settings() returns, an nn.Module, or a target as 'torchvision.models:resnet18'"
 PASS_RULE = 'must be a tensor, a tuple of tensors, or a shape as "1x3x600x900"'
@@ -303,4 +300,4 @@ def workloads_of(
     if passes:
         return [Workload(origin, pass_inputs_of(where, one)) for one in passes]
     sizes = [parse_size(text or "") for text in size_texts(size)]
-    return [Workload(origin, NetworkInput(images, CHANNELS, one)) for one in sizes]
+    return [Workload(origin, NetworkInput(images, DEFAULT_CHANNELS, one)) for one in sizes]

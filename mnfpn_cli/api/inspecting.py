@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.api.arguments import FileName, Sides, Sizes, choice, origin_of, size_texts, whole_number, workloads_of
+from mnfpn_cli.api.arguments import (
+    FileName,
+    Sides,
+    Sizes,
+    check_flags,
+    choice,
+    origin_of,
+    size_texts,
+    whole_number,
+    workloads_of,
+)
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import FromSettings, all_passes
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, ITEM_BYTES, MAX_BATCH, DType
@@ -55,6 +65,7 @@ def shapes(
         >>> [(level.name, level.height, level.width) for level in document.results[1].levels]
         [('p2', 80, 80), ('p3', 40, 40), ('p4', 20, 20), ('p5', 10, 10)]
     """
+    check_flags(verify=verify)
     origin = origin_of(network, weights)
     passes = [] if inputs is None else [inputs]
     if isinstance(origin, FromSettings):
@@ -106,6 +117,7 @@ def summary(
         >>> [row.path for row in document.layers]
         ['', '0', '1']
     """
+    check_flags(counts=counts, audit=audit)
     workload = _one_workload(network, "inputs", [] if inputs is None else [inputs], size, weights)
     from mnfpn_cli.audit.audit import inspect_workload, summary_document
     from mnfpn_cli.audit.counters import counts_record

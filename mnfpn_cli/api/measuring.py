@@ -237,6 +237,7 @@ def compare(
     )
     given = {"inputs": inputs, "size": size, "batch": batch, "threads": threads, "precision": precision}
     given |= {"passes": passes, "max_time": max_time, "min_time": min_time, "warmup": warmup, "train": train or None}
+    given |= {"device": None if device == "auto" else device, "seed": seed or None}
     results = [_is_result(one) for one in (a, b)]
     if any(results):
         names = [f"`{name}`" for name, value in given.items() if value is not None]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from mnfpn_cli.api.arguments import Sides, Sizes, choice, size_text, size_texts, type_of, whole_number
 from mnfpn_cli.documents.shapes import ShapesDocument
+from mnfpn_cli.documents.summary import InferenceMemory
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.cost import Cost, activation_bytes, network_cost
@@ -13,24 +14,6 @@ from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.plan.shapes import network_shapes, shapes_document
 from mnfpn_cli.settings.input import ITEM_BYTES, MAX_BATCH, DType, NetworkInput, parse_size
 from mnfpn_cli.settings.network import NetworkSettings
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """The memory of an inference pass, in bytes.
-
-    Attributes:
-        weights: parameters and buffers.
-        activations: input, maps and temporary tensors at their peak, for the whole batch.
-    """
-
-    weights: int
-    activations: int
-
-    @property
-    def peak(self) -> int:
-        """The sum of both."""
-        return self.weights + self.activations
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +83,8 @@ class Plan:
         """
         return network_cost(self.layers, self._input(size_text(size)).size).total
 
-    def memory(self, size: Sides, batch: int = 1, dtype: DType = "float32") -> Memory:
-        """Return the bytes of an inference pass: weights, and the peak of the activations of the batch.
+    def memory(self, size: Sides, batch: int = 1, dtype: DType = "float32") -> InferenceMemory:
+        """Return the bytes of an inference pass: of the weights, of the batch's activations at their peak, and of both.
 
         Raises:
             UsageError: where the network cannot take the size.
@@ -109,13 +92,14 @@ class Plan:
         Examples:
             >>> import mnfpn_cli.api as mnfpn
             >>> memory = mnfpn.plan(mnfpn.settings()).memory("600x900")
-            >>> memory.peak == memory.weights + memory.activations
-            True
+            >>> memory.model_bytes, memory.activation_bytes, memory.peak
+            (17302168, 127482432, 144784600)
         """
         input = self._input(size_text(size), batch)
         dtype = choice("dtype", dtype, tuple(ITEM_BYTES))
         weights = network_cost(self.layers, input.size).state_bytes(dtype)
-        return Memory(weights, activation_bytes(self.layers, input, dtype))
+        activations = activation_bytes(self.layers, input, dtype)
+        return InferenceMemory(model_bytes=weights, activation_bytes=activations)
 
     def _input(self, size: str, batch: int = 1) -> NetworkInput:
         return network_input(self.settings, parse_size(size), whole_number("batch", batch, 1, MAX_BATCH))

@@ -25,6 +25,7 @@ from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.measuring import check_run_timeout
 from mnfpn_cli.space.planned import Budget, parse_bytes, parse_count, parse_duration
 from mnfpn_cli.space.read import merge_axes, read_space, space_axes
+from mnfpn_cli.sweep.parameters import check_parameters  # noqa: TID253 - imports nothing heavy
 from mnfpn_cli.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.space.axes import Space
     from mnfpn_cli.store.filters import RunFilter
     from mnfpn_cli.store.rows import StoredRun
-    from mnfpn_cli.sweep.run import Ran
+    from mnfpn_cli.sweep.run import SweepOutcome
     from mnfpn_cli.sweep.state import State
     from mnfpn_cli.text import ReportProgress
 
@@ -118,12 +119,22 @@ def sweep(
         >>> document.runs, document.over_budget
         (6, {'max_macs': 3})
     """
-    check_flags(resume=resume, dry_run=dry_run, again=again, retry_failed=retry_failed, by_layer=by_layer)
+    flags = {"resume": resume, "dry_run": dry_run, "again": again, "retry_failed": retry_failed, "by_layer": by_layer}
+    check_flags(**flags)
     chosen_by = _measure(measure)
     name = None if store is None else file_name("store", store)
-    _check(name, chosen_by, space=space, resume=resume, dry_run=dry_run, accelerator=accelerator, ray=ray)
-    given = {"max_macs": max_macs, "max_parameters": max_parameters, "max_memory": max_memory}
-    limits, _ = read_budget({**given, "min_levels": min_levels, "max_latency": max_latency})
+    budget = {"max_macs": max_macs, "max_parameters": max_parameters, "max_memory": max_memory}
+    budget |= {"min_levels": min_levels, "max_latency": max_latency}
+    timing = {"precision": precision, "passes": passes, "max_time": max_time, "min_time": min_time, "warmup": warmup}
+    others = {"baseline_every": baseline_every, "run_timeout": run_timeout, "ray": ray, "accelerator": accelerator}
+    values = {**budget, **timing, **flags, **others, "measure": None if chosen_by == "all" else chosen_by}
+    given = [one for one, value in values.items() if value is not None and value is not False]
+    check_parameters(given, ["space"] * (space is not None), name)
+    if name is None and resume:
+        raise UsageError(Problem("`store`", "must be given, to resume its sweeps"))
+    if not resume and space is None:
+        raise UsageError(Problem("`space`", SPACE_RULE, "none"))
+    limits, _ = read_budget(budget)
     record = sampling_record(precision, passes, max_time, min_time, warmup)
     every = optional(whole_number, "baseline_every", baseline_every, 1)
     timeout_s = optional(_timeout, "run_timeout", run_timeout)
@@ -132,7 +143,7 @@ def sweep(
     from mnfpn_cli.store.sweeps import Remeasure
     from mnfpn_cli.sweep.run import (
         Changes,
-        Watcher,
+        SweepCallbacks,
         Workers,
         defer_sweep,
         expected_time,
@@ -145,10 +156,10 @@ def sweep(
     workers, changes = Workers(ray, accelerator), Changes(every, timeout_s)
     repeats, notes = Remeasure(again, retry_failed, by_layer), list[str]()
     with reporting(progress) as report:
-        watch = Watcher(bar=lambda _runs: nullcontext(partial(_report_state, report)), note=notes.append)
+        callbacks = SweepCallbacks(bar=lambda _runs: nullcontext(partial(_report_state, report)), note=notes.append)
         if resume:
             assert name is not None
-            return ran_document(resume_sweeps(name, workers, retry_failed, changes, watch), notes)
+            return outcome_document(resume_sweeps(name, workers, retry_failed, changes, callbacks), notes)
         stated = _space(space)
         if by_layer and any(axis.key == "train" and True in axis.values for axis in stated.axes):
             rule = "cannot be used with train, since layers are timed in inference passes"
@@ -160,8 +171,8 @@ def sweep(
             timed = (chosen, measuring, record.sampling(), workers, repeats)
             return space_document(chosen, expected_time(name, *timed) if chosen.runs else None)
         if chosen_by == "none":
-            return space_document(defer_sweep(name, chosen, measuring, workers, repeats, watch), None)
-        return ran_document(run_sweep(name, chosen, measuring, workers, repeats, watch), notes)
+            return space_document(defer_sweep(name, chosen, measuring, workers, repeats, callbacks), None)
+        return outcome_document(run_sweep(name, chosen, measuring, workers, repeats, callbacks), notes)
 
 
 def recommend(
@@ -261,14 +272,14 @@ def _measured(store: str) -> tuple[list[StoredRun], list[str]]:
         return runs, moved_lines(moved_baselines(read_baselines(opened)))
 
 
-def ran_document(ran: Ran, notes: Sequence[str] = ()) -> MeasuredDocument:
+def outcome_document(outcome: SweepOutcome, notes: Sequence[str] = ()) -> MeasuredDocument:
     """Return the document of what a call measured; ``notes``: warnings besides."""
     from mnfpn_cli.report.terminal.sweep import result_warnings
     from mnfpn_cli.sweep.command_lines import after_sweep
     from mnfpn_cli.sweep.state import swept_document
 
-    warnings = (*result_warnings(ran.result.reused, ran.result.moved), *notes)
-    return swept_document(ran.result, after_sweep(ran.result.store), warnings)
+    warnings = (*result_warnings(outcome.result.reused, outcome.result.moved), *notes)
+    return swept_document(outcome.result, after_sweep(outcome.result.store), warnings)
 
 
 def read_budget(given: Mapping[str, Any]) -> tuple[Budget, dict[str, str]]:
@@ -308,31 +319,6 @@ def _measure(value: str | int) -> str:
 
 def _timeout(where: str, value: Any) -> float:
     return check_run_timeout(real_number(where, value))
-
-
-def _check(
-    store: str | None,
-    measure: str,
-    *,
-    space: object,
-    resume: bool,
-    dry_run: bool,
-    accelerator: str | None,
-    ray: str | None,
-) -> None:
-    """Check that arguments do not contradict each other.
-
-    Raises:
-        UsageError: where they do.
-    """
-    if accelerator is not None and ray is None:
-        raise UsageError(Problem("`accelerator`", "requires `ray`"))
-    if resume and (space is not None or dry_run or measure != "all"):
-        raise UsageError(Problem("`resume`", "cannot be used with `space`, `measure` or `dry_run`"))
-    if store is None and resume:
-        raise UsageError(Problem("`store`", "must be given, to resume its sweeps"))
-    if not resume and space is None:
-        raise UsageError(Problem("`space`", SPACE_RULE, "none"))
 
 
 def _space(space: Mapping[str, Any] | FileName | None) -> Space:

@@ -10,18 +10,11 @@ from torch import nn
 from mnfpn_cli.audit.branches import find_branches
 from mnfpn_cli.audit.locate import located
 from mnfpn_cli.audit.pyramid import pyramid_findings, pyramid_notes
-from mnfpn_cli.audit.registration import (
-    constants,
-    miscounted,
-    never_called,
-    parameter_counts,
-    shared,
-    unregistered,
-    without_gradient,
-)
+from mnfpn_cli.audit.registration import miscounted, never_called, parameter_counts, shared, without_gradient
 from mnfpn_cli.audit.strides import ObservedLevels, observe_levels
 from mnfpn_cli.audit.training import judge_training, training_notes
 from mnfpn_cli.audit.tree import layer_tree
+from mnfpn_cli.audit.unregistered import constants, unregistered
 from mnfpn_cli.documents.audit import Audit, AuditDocument, Finding, ObservedLevel, ParameterCounts
 from mnfpn_cli.documents.records import ImageInput, WeightsRecord
 from mnfpn_cli.documents.summary import InferenceMemory, LayerRecord, Registration, SummaryDocument, Totals

@@ -7,7 +7,7 @@ from math import inf, prod
 
 from torch import nn
 
-from mnfpn_cli.audit.registration import unregistered_in_use
+from mnfpn_cli.audit.unregistered import unregistered_in_use
 from mnfpn_cli.documents.summary import LayerRecord, LayerStatus
 from mnfpn_cli.trace.hidden import module_expressions
 from mnfpn_cli.trace.observe import ModuleCall, Operation, TensorShape

@@ -225,11 +225,13 @@ def bench_workloads(workloads: Sequence[Workload], seed: int) -> "Sequence[Bench
     origin = workloads[0].origin
     if isinstance(origin, External):
         return load_observed(origin, [one.inputs for one in workloads], seed)
-    return [
-        PlannedWorkload(one.origin, one.inputs.size, seed)
-        for one in workloads
-        if isinstance(one.origin, FromSettings) and isinstance(one.inputs, NetworkInput)
-    ]
+    return [_planned_workload(one, seed) for one in workloads]
+
+
+def _planned_workload(workload: Workload, seed: int) -> PlannedWorkload:
+    assert isinstance(workload.origin, FromSettings)
+    assert isinstance(workload.inputs, NetworkInput)  # settings take images alone
+    return PlannedWorkload(workload.origin, workload.inputs.size, seed)
 
 
 def load_observed(origin: External, inputs: Iterable[Inputs], seed: int) -> list[ObservedWorkload]:

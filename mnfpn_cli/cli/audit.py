@@ -10,7 +10,7 @@ from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import CheckOutputOptions, NetworkOptions, SizeOption, WeightsOption
 from mnfpn_cli.errors import CheckError
 from mnfpn_cli.external.origin import all_passes
-from mnfpn_cli.report.units import counted
+from mnfpn_cli.text import counted
 
 
 @grouped

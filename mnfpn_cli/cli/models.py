@@ -15,10 +15,8 @@ from mnfpn_cli.cli.paths import Reads, check_readable
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import External, Inputs, TensorInputs, Workload, planned_cases
 from mnfpn_cli.external.target import parse_pass, parse_target
-from mnfpn_cli.settings.input import DEFAULT_SIZE, NetworkInput, parse_size
+from mnfpn_cli.settings.input import DEFAULT_CHANNELS, DEFAULT_SIZE, NetworkInput, parse_size
 from mnfpn_cli.text import as_option
-
-DEFAULT_CHANNELS = 3
 
 
 def model_option(help: str, metavar: str) -> Any:

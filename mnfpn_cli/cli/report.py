@@ -113,7 +113,8 @@ def _write(output: Path, form: str, page: "PageDocument") -> str:
         MnfpnError: if it cannot be drawn or written.
     """
     from mnfpn_cli.cli.output import write_bytes
-    from mnfpn_cli.report.units import counted, size_in_bytes
+    from mnfpn_cli.report.units import size_in_bytes
+    from mnfpn_cli.text import counted
 
     if form == "html":
         from mnfpn_cli.report.page.page import report_page

@@ -1,6 +1,6 @@
 """The options of a design space, and of the budget that its runs may cost."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +27,6 @@ from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.input import ITEM_BYTES
 from mnfpn_cli.settings.measuring import DEVICES
-from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
     from mnfpn_cli.space.axes import Space
@@ -93,10 +92,6 @@ class SpaceOptions:
         bool,
         Option("--train", help=TRAIN_HELP, rich_help_panel=OPTIONS),
     ] = False
-
-    def given(self) -> list[str]:
-        """Return the names of the options that were given."""
-        return [as_option(one.name) for one in fields(self) if getattr(self, one.name) != one.default]
 
     def read(self) -> "Space":
         """Return the space of these options.

@@ -12,13 +12,13 @@ from mnfpn_cli.cli.space_options import BudgetOptions, SpaceOptions
 from mnfpn_cli.cli.store_options import OptionalStoreOption
 from mnfpn_cli.cli.sweep_options import SweepOptions
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError
-from mnfpn_cli.report.units import counted
+from mnfpn_cli.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mnfpn_cli.documents.sweep import ExpectedRecord
-    from mnfpn_cli.sweep.run import Ran, Watcher
+    from mnfpn_cli.sweep.run import SweepCallbacks, SweepOutcome
     from mnfpn_cli.sweep.start import Chosen
 
 
@@ -49,13 +49,13 @@ def sweep(
     """
     from mnfpn_cli.cli.output import warn
     from mnfpn_cli.cli.stderr import progress_bar
-    from mnfpn_cli.sweep.run import Watcher, defer_sweep, expected_time, plan_sweep, resume_sweeps, run_sweep
+    from mnfpn_cli.sweep.run import SweepCallbacks, defer_sweep, expected_time, plan_sweep, resume_sweeps, run_sweep
 
     options.check(space, budget, sampling, store)
     workers, changes, again = options.workers(), options.changes(), options.repeats()
     if options.resume:
         assert store is not None
-        _measure(lambda watch: resume_sweeps(store, workers, options.retry_failed, changes, watch), output)
+        _measure(lambda callbacks: resume_sweeps(store, workers, options.retry_failed, changes, callbacks), output)
         return
     lasting = replace(options, dry_run=False, again=False, retry_failed=False, ray=None)
     command = command_line("mnfpn sweep", space, budget, lasting, sampling)
@@ -69,9 +69,9 @@ def sweep(
         timed = (chosen, measuring, sampling.sampling(), workers, again)
         _show_space(chosen, expected_time(store, *timed) if chosen.runs else None, output)
     elif options.measure == "none":
-        _show_space(defer_sweep(store, chosen, measuring, workers, again, Watcher(note=warn)), None, output)
+        _show_space(defer_sweep(store, chosen, measuring, workers, again, SweepCallbacks(note=warn)), None, output)
     else:
-        _measure(lambda watch: run_sweep(store, chosen, measuring, workers, again, watch), output)
+        _measure(lambda callbacks: run_sweep(store, chosen, measuring, workers, again, callbacks), output)
 
 
 def _show_space(chosen: "Chosen", expected: "ExpectedRecord | None", output: OutputOptions) -> None:
@@ -84,24 +84,24 @@ def _show_space(chosen: "Chosen", expected: "ExpectedRecord | None", output: Out
     emit(space_report(document), document, output)
 
 
-def _measure(run: "Callable[[Watcher], Ran]", output: OutputOptions) -> None:
+def _measure(run: "Callable[[SweepCallbacks], SweepOutcome]", output: OutputOptions) -> None:
     """Measure sweeps, and print their result.
 
     Raises:
         SweepInterruptedError: if a signal ended them.
         MnfpnError: if runs failed, or none was measured; or if the store or the machines fail.
     """
-    from mnfpn_cli.api.sweeping import ran_document
+    from mnfpn_cli.api.sweeping import outcome_document
     from mnfpn_cli.cli.output import emit, warn
     from mnfpn_cli.cli.sweep_progress import sweep_bar
     from mnfpn_cli.report.terminal.sweep import swept_report
-    from mnfpn_cli.sweep.run import Watcher
+    from mnfpn_cli.sweep.run import SweepCallbacks
 
     printed = set[str]()
-    ran = run(Watcher(lambda runs: sweep_bar(runs, printed), stopping, warn))
-    document = ran_document(ran)
+    outcome = run(SweepCallbacks(lambda runs: sweep_bar(runs, printed), stopping, warn))
+    document = outcome_document(outcome)
     emit(swept_report(document), document, output)
-    if ran.stopped:
-        raise SweepInterruptedError(f"interrupted: {counted(ran.left, 'run')} left; resume with: {ran.resume}")
-    if ran.failures:
-        raise MnfpnError("\n".join(ran.failures))
+    if outcome.stopped:
+        raise SweepInterruptedError(f"interrupted: {counted(outcome.left, 'run')} left; resume with: {outcome.resume}")
+    if outcome.failures:
+        raise MnfpnError("\n".join(outcome.failures))

@@ -14,7 +14,8 @@ from mnfpn_cli.cli.options import (
 )
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.measuring import LAYERED, check_run_timeout
-from mnfpn_cli.text import as_option, did_you_mean
+from mnfpn_cli.sweep.parameters import check_parameters  # noqa: TID253 - imports nothing heavy
+from mnfpn_cli.text import did_you_mean
 
 if TYPE_CHECKING:
     from mnfpn_cli.documents.sweep import MeasuringRecord
@@ -130,44 +131,18 @@ class SweepOptions:
         """
         if self.run_timeout is not None:
             check_run_timeout(self.run_timeout)
-        if self.accelerator is not None and self.ray is None:
-            raise UsageError("--accelerator: requires --ray")
         if store is None and (self.resume or not (self.dry_run or self.measure == "none")):
             raise UsageError("--store: must be given, for the results: an SQLite file or PostgreSQL URL")
         if self.by_layer and space.train:
             raise UsageError("--by-layer: cannot be used with --train, since layers are timed in inference passes")
-        unused = self._unused_without_store(budget, sampling) if store is None else []
-        if unused:
-            raise UsageError(f"{', '.join(unused)}: cannot be used without --store, since nothing is measured")
+        given = [*_given(budget), *_given(sampling), *_given(self)]
+        check_parameters(given, _given(space), store)
         if store is not None:
             from mnfpn_cli.store.store import store_url
 
             store_url(store)  # fail before a space is planned, which can take a minute
-        if self.resume:
-            self._check_resume(space, budget, sampling)
-
-    def _check_resume(self, space: SpaceOptions, budget: BudgetOptions, sampling: SamplingOptions) -> None:
-        """Check that no option changes what the sweeps of the store have chosen.
-
-        Raises:
-            UsageError: if one would.
-        """
-        fixed = [*space.given(), *_given(budget), *_given(sampling), *self._changed("measure", "by_layer")]
-        if fixed:
-            raise UsageError(f"{', '.join(fixed)}: cannot be used with --resume, which keeps the options of each sweep")
-        contrary = self._changed("dry_run", "again")
-        if contrary:
-            raise UsageError(f"{', '.join(contrary)}: cannot be used with --resume, which measures what is left")
-
-    def _unused_without_store(self, budget: BudgetOptions, sampling: SamplingOptions) -> list[str]:
-        """Return the given options that have no effect without a store; a dry run still estimates its time."""
-        timing = [*_given(sampling), *self._changed("by_layer", "baseline_every", "run_timeout")]
-        latency = ["--max-latency"] if budget.max_latency is not None else []
-        return [*([] if self.dry_run else timing), *self._changed("again", "retry_failed"), *latency]
-
-    def _changed(self, *names: str) -> list[str]:
-        return [as_option(name) for name in names if getattr(self, name) != getattr(SweepOptions, name)]
 
 
 def _given(options: Any) -> list[str]:
-    return [as_option(field.name) for field in fields(options) if getattr(options, field.name) is not None]
+    """Return the names of the parameters whose values are not the usual ones."""
+    return [field.name for field in fields(options) if getattr(options, field.name) != field.default]

@@ -96,6 +96,11 @@ class InferenceMemory(Record):
     model_bytes: Bytes = Field(description="Parameters and buffers, in bytes.")
     activation_bytes: Bytes = Field(description="Input and all maps that are alive at the peak, in bytes.")
 
+    @property
+    def peak(self) -> int:
+        """The sum of both, in bytes."""
+        return self.model_bytes + self.activation_bytes
+
 
 class Registration(Record):
     """The modules that ran in a pass compared with those that the network registers."""

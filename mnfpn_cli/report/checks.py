@@ -17,8 +17,7 @@ from mnfpn_cli.documents.audit import CHECKS
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.report.terminal.audit import finding_paths, kind_name
-from mnfpn_cli.report.units import counted
-from mnfpn_cli.text import printable
+from mnfpn_cli.text import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

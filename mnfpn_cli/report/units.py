@@ -26,11 +26,6 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
-def counted(number: int, noun: str) -> str:
-    """Format a number with its noun: ``1 run``, ``1,200 runs``."""
-    return f"{count(number)} {noun}{'s' * (number != 1)}"
-
-
 def scaled(number: float, unit: str = "") -> str:
     """Format a number with four significant digits and a decimal prefix: ``29.95 GMAC``."""
     for factor, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):

@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 from mnfpn_cli.errors import Problem, UsageError
 
 DEFAULT_SIZE = "600x900"
+DEFAULT_CHANNELS = 3
+"""The channels of the images of an external network."""
 MAX_SIDE = 65_536
 MAX_BATCH = 65_536
 MAX_SHOWN = 40

@@ -23,7 +23,7 @@ from mnfpn_cli.sweep.pool import Pool
 from mnfpn_cli.sweep.start import Chosen, begin, expect, this_machine, unfinished
 from mnfpn_cli.sweep.state import State, Swept, failures, read_swept
 from mnfpn_cli.sweep.sweep import Sweeper
-from mnfpn_cli.text import ReportProgress
+from mnfpn_cli.text import ReportProgress, counted
 
 WORTH_A_CLUSTER = 100_000
 """The number of runs from which a cluster plans them: fewer are planned faster here."""
@@ -87,14 +87,14 @@ SweepBar = Callable[[Sequence[StoredRun]], AbstractContextManager[Callable[[Stat
 
 
 @dataclass(frozen=True, slots=True)
-class Watcher:
-    """Who watches a sweep.
+class SweepCallbacks:
+    """What is called while sweeps are measured.
 
     Attributes:
         bar: shows the progress of each sweep.
         stopping: gives, while the sweeps are measured, a function that is polled between measurements; they end when it
             returns true.
-        note: called with each warning before something is measured.
+        note: is called with each warning before something is measured.
     """
 
     bar: SweepBar = lambda _runs: nullcontext(lambda _state: None)
@@ -103,7 +103,7 @@ class Watcher:
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class SweepOutcome:
     """What one call measured.
 
     Attributes:
@@ -170,7 +170,7 @@ def expected_time(
 
 
 def defer_sweep(
-    name: str, chosen: Chosen, measuring: MeasuringRecord, workers: Workers, again: Remeasure, watch: Watcher
+    name: str, chosen: Chosen, measuring: MeasuringRecord, workers: Workers, again: Remeasure, callbacks: SweepCallbacks
 ) -> Chosen:
     """Insert a sweep with all runs of its space, to measure them later; return it without runs to measure now.
 
@@ -182,8 +182,8 @@ def defer_sweep(
         chosen = replace(chosen, runs=chosen.space.runs)
         sweep = begin(store, chosen, measuring, workers.machine, again)
         counts = Counter(one.status for one in read_runs(store, sweep))
-        later = f"{_runs(counts['pending'])} to measure later: {resuming(store.argument)}"
-        watch.note(later if counts["pending"] else nothing_left(store, counts))
+        later = f"{counted(counts['pending'], 'run')} to measure later: {resuming(store.argument)}"
+        callbacks.note(later if counts["pending"] else nothing_left(store, counts))
     return replace(chosen, runs=())
 
 
@@ -193,8 +193,8 @@ def run_sweep(
     measuring: MeasuringRecord,
     workers: Workers,
     again: Remeasure,
-    watch: Watcher,
-) -> Ran:
+    callbacks: SweepCallbacks,
+) -> SweepOutcome:
     """Insert a sweep into a store, and measure it.
 
     Raises:
@@ -204,10 +204,12 @@ def run_sweep(
         _check_budget(chosen)
         with workers.pool([one.run for one in chosen.runs]) as pool:  # may fail, before there is a sweep to resume
             sweep = begin(store, chosen, measuring, workers.machine, again)
-            return _measure(store, [sweep], pool, Changes(), watch)
+            return _measure(store, [sweep], pool, Changes(), callbacks)
 
 
-def resume_sweeps(name: str, workers: Workers, retry: bool, changes: Changes, watch: Watcher) -> Ran:
+def resume_sweeps(
+    name: str, workers: Workers, retry: bool, changes: Changes, callbacks: SweepCallbacks
+) -> SweepOutcome:
     """Measure the pending runs of the sweeps of a store.
 
     ``retry``: whether failed runs are pending again.
@@ -222,17 +224,17 @@ def resume_sweeps(name: str, workers: Workers, retry: bool, changes: Changes, wa
                 retry_failed(store, one.id)
         left = unfinished(store)
         if not left:
-            watch.note(nothing_left(store, Counter(one.status for one in read_runs(store))))
-            return _ran(store, read_sweeps(store), (), stopped=False)
+            callbacks.note(nothing_left(store, Counter(one.status for one in read_runs(store))))
+            return _outcome(store, read_sweeps(store), (), stopped=False)
         here = [one for one in left if one.machine == machine]
         for one in left:
             if one.machine != machine:
-                watch.note(_elsewhere(one, machine, workers))
+                callbacks.note(_elsewhere(one, machine, workers))
         if not here:
             raise MnfpnError(Problem("`resume`", "all runs that are left are for other kinds of machines"))
         runs = [one.planned.run for sweep in here for one in read_runs(store, sweep.id, "pending")]
         with workers.pool(runs) as pool:
-            return _measure(store, [one.id for one in here], pool, changes, watch)
+            return _measure(store, [one.id for one in here], pool, changes, callbacks)
 
 
 def _check_budget(chosen: Chosen) -> None:
@@ -242,22 +244,20 @@ def _check_budget(chosen: Chosen) -> None:
 
 def _elsewhere(sweep: Sweep, machine: str, workers: Workers) -> str:
     hint = " (resume it with `ray` ADDRESS)" * (sweep.machine.startswith(ON_RAY) and workers.ray is None)
-    pending = f"{_runs(sweep.counts.pending)} of it left{hint}"
+    pending = f"{counted(sweep.counts.pending, 'run')} of it left{hint}"
     return f"sweep {sweep.id} is for {sweep.machine}, this is {machine}: {pending}"
-
-
-def _runs(number: int) -> str:
-    return f"{number:,} {'run' if number == 1 else 'runs'}"
 
 
 def nothing_left(store: Store, counts: "Counter[RunStatus]") -> str:
     """Say that nothing is pending, and how many runs are measured or failed."""
-    parts = [f"{_runs(counts['done'])} measured"] if counts["done"] else []
-    parts += [f"{_runs(counts['failed'])} failed (`retry_failed` tries again)"] if counts["failed"] else []
+    parts = [f"{counted(counts['done'], 'run')} measured"] if counts["done"] else []
+    parts += [f"{counted(counts['failed'], 'run')} failed (`retry_failed` tries again)"] if counts["failed"] else []
     return f"nothing to resume in {store.name}: {', '.join(parts) or 'it has no runs'}"
 
 
-def _measure(store: Store, numbers: Sequence[int], pool: Pool, changes: Changes, watch: Watcher) -> Ran:
+def _measure(
+    store: Store, numbers: Sequence[int], pool: Pool, changes: Changes, callbacks: SweepCallbacks
+) -> SweepOutcome:
     """Measure sweeps one after the other.
 
     The newest sweep comes first: a run that several share is measured with the newest sweep's settings.
@@ -266,17 +266,17 @@ def _measure(store: Store, numbers: Sequence[int], pool: Pool, changes: Changes,
         MnfpnError: where no worker is left, or the store fails.
     """
     known, states = {one.id: one for one in read_sweeps(store)}, list[State]()
-    with watch.stopping() as stopped:
+    with callbacks.stopping() as stopped:
         for number in sorted(numbers, reverse=True):
             measuring = changes.of(known[number].plan.measuring)
-            with watch.bar(read_runs(store, number)) as report:
+            with callbacks.bar(read_runs(store, number)) as report:
                 states.append(Sweeper(store, number, pool, measuring, stopped, report).run())
             if stopped():
                 break
-    return _ran(store, [one for one in read_sweeps(store) if one.id in numbers], states, stopped())
+    return _outcome(store, [one for one in read_sweeps(store) if one.id in numbers], states, stopped())
 
 
-def _ran(store: Store, sweeps: Sequence[Sweep], states: Sequence[State], stopped: bool) -> Ran:
+def _outcome(store: Store, sweeps: Sequence[Sweep], states: Sequence[State], stopped: bool) -> SweepOutcome:
     result = read_swept(store, sweeps, states)
     # If a sweep asked for all runtimes, one that cannot run here is not a failure.
     lenient = {one.id for one in sweeps if one.plan.space.all_runtimes}
@@ -284,7 +284,7 @@ def _ran(store: Store, sweeps: Sequence[Sweep], states: Sequence[State], stopped
     not_run = {left_out.run.key: left_out for state in by_name for left_out in state.not_run}
     failed = failures(result.runs, list(not_run.values()))
     idle = bool(states) and not any(one.skipped for one in states) and not any(one.counts.done for one in sweeps)
-    return Ran(
+    return SweepOutcome(
         result,
         (*(["no run was measured"] if idle and not stopped else []), *failed),
         stopped,

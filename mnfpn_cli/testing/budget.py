@@ -62,9 +62,8 @@ def _lines(summary: SummaryDocument, limits: Limits) -> Iterator[str]:
     if limits.parameters is not None and totals.parameters > limits.parameters:
         yield _over("parameters", totals.parameters, limits.parameters, scaled)
         yield _largest(summary, lambda row: row.parameters if row.registered else 0, scaled)
-    peak = memory.model_bytes + memory.activation_bytes
-    if limits.peak_memory is not None and peak > limits.peak_memory:
-        yield _over("peak_memory", peak, limits.peak_memory, size_in_bytes)
+    if limits.peak_memory is not None and memory.peak > limits.peak_memory:
+        yield _over("peak_memory", memory.peak, limits.peak_memory, size_in_bytes)
         weights, activations = size_in_bytes(memory.model_bytes), size_in_bytes(memory.activation_bytes)
         yield f"    {weights} of weights, {activations} of activations at the peak"
         yield _largest(summary, lambda row: row.activations, lambda number: f"{scaled(number)} elements", "outputs")

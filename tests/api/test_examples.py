@@ -9,7 +9,7 @@ import pytest
 from mnfpn_cli import api
 
 MODULES = sorted(found.name for found in pkgutil.iter_modules(api.__path__, "mnfpn_cli.api."))
-WITHOUT = {"Memory", "Plan", "Side", "NetworkSettings", "Problem", "MnfpnError", "UsageError", "CheckError"}
+WITHOUT = {"Plan", "Side", "NetworkSettings", "Problem", "MnfpnError", "UsageError", "CheckError"}
 """Values and errors, which the functions return, take and raise."""
 
 

@@ -210,6 +210,21 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: api.export(SETTINGS, "a.onnx", "onyx"), "format: must be one of onnx, torch-export, safetensors, got"),  # type: ignore[arg-type]
     (lambda: api.recommend("none.db"), "recommend: must have a budget (max_macs, "),
     (lambda: api.recommend("none.db", max_latency=-1), "max_latency: must be a duration above 0"),
+    (
+        lambda: api.sweep(store="x.db", resume=True, max_macs="2G", passes=3, by_layer=True),
+        "max_macs, passes, by_layer: cannot be used with resume, which keeps the options of each sweep",
+    ),
+    (
+        lambda: api.sweep(store="x.db", resume=True, space={"batch": [1]}),
+        "space: cannot be used with resume, which keeps the options of each sweep",
+    ),
+    (
+        lambda: api.sweep({"batch": [1]}, passes=3, again=True, max_latency="3ms"),
+        "passes, again, max_latency: cannot be used without store, since nothing is measured",
+    ),
+    (lambda: api.compare("a.json", "b.json", seed=3, device="cpu"), "device, seed: cannot be used with results, which"),
+    (lambda: api.summary(CONV, X, counts="no"), "counts: must be True or False, got 'no'"),  # type: ignore[arg-type]
+    (lambda: api.shapes(SETTINGS, verify=1), "verify: must be True or False, got 1"),  # type: ignore[arg-type]
 ]
 
 

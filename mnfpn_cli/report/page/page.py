@@ -13,8 +13,8 @@ from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.report.figures.style import graph_objects
 from mnfpn_cli.report.page.content import moment, page_content
 from mnfpn_cli.report.page.data import page_data
-from mnfpn_cli.report.units import CAPACITY, count, counted
-from mnfpn_cli.text import all_printable, percent
+from mnfpn_cli.report.units import CAPACITY, count
+from mnfpn_cli.text import all_printable, counted, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.report.terminal.export import weights_report
 from mnfpn_cli.report.terminal.tables import Report, note
-from mnfpn_cli.report.units import count, counted, inputs_title
+from mnfpn_cli.report.units import count, inputs_title
+from mnfpn_cli.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +67,7 @@ def _called(audit: Audit) -> str:
 
 def finding_lines(finding: Finding) -> Report:
     """A finding on three lines: its kind and place, the message, and the remedy."""
-    parameters = f": {count(finding.parameters)} parameters" if finding.parameters else ""
+    parameters = f": {counted(finding.parameters, 'parameter')}" if finding.parameters else ""
     return [
         note(f"{kind_name(finding)}: {finding_paths(finding)}{parameters}", "bold"),
         note(finding.message, indent=INDENT),

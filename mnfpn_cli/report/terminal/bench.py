@@ -9,18 +9,8 @@ from mnfpn_cli.external.origin import describe_inputs, recorded_inputs
 from mnfpn_cli.report.terminal.export import weights_report
 from mnfpn_cli.report.terminal.profile import layers_tables
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, recorded_warning, table
-from mnfpn_cli.report.units import (
-    count,
-    counted,
-    per_cent,
-    scaled,
-    seconds,
-    seconds_range,
-    share,
-    size_in_bytes,
-    times,
-    tiny,
-)
+from mnfpn_cli.report.units import count, per_cent, scaled, seconds, seconds_range, share, size_in_bytes, times, tiny
+from mnfpn_cli.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

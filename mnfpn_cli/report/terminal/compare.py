@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from mnfpn_cli.external.origin import describe_inputs, recorded_inputs
 from mnfpn_cli.report.terminal.bench import ENDED, difference, environment_table
 from mnfpn_cli.report.terminal.tables import Report, note, phrases, recorded_warning, table
-from mnfpn_cli.report.units import count, counted, scaled, seconds, seconds_range, size_in_bytes
-from mnfpn_cli.text import percent
+from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_in_bytes
+from mnfpn_cli.text import counted, percent
 
 if TYPE_CHECKING:
     from mnfpn_cli.documents.compare import CompareDocument, SideRecord, Verdict, VerdictRecord

@@ -10,8 +10,8 @@ from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.terminal.run_tables import RunNames, columns_of, numbers_of, runs_report
 from mnfpn_cli.report.terminal.sweep import moved_lines
 from mnfpn_cli.report.terminal.tables import Line, Report, note, warning
-from mnfpn_cli.report.units import CAPACITY, count, counted, scaled, seconds, size_in_bytes
-from mnfpn_cli.text import percent, printable
+from mnfpn_cli.report.units import CAPACITY, count, scaled, seconds, size_in_bytes
+from mnfpn_cli.text import counted, percent, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -16,8 +16,9 @@ from mnfpn_cli.report.terminal.tables import (
     recorded_warning,
     table,
 )
-from mnfpn_cli.report.units import count, counted, scaled, seconds, seconds_range, size_in_bytes
+from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_in_bytes
 from mnfpn_cli.settings.overrides import non_defaults
+from mnfpn_cli.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

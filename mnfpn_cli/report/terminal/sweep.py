@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from mnfpn_cli.documents.sweep import MeasuredDocument
 from mnfpn_cli.report.terminal.run_tables import RunNames, columns_of, runs_report
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, table, warning
-from mnfpn_cli.report.units import CAPACITY, count, counted, duration, scaled, size_in_bytes, times
-from mnfpn_cli.text import percent
+from mnfpn_cli.report.units import CAPACITY, count, duration, scaled, size_in_bytes, times
+from mnfpn_cli.text import counted, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,0 +1,40 @@
+"""Which parameters of a sweep exclude each other, on the command line and in Python alike."""
+
+from collections.abc import Collection, Sequence
+
+from mnfpn_cli.errors import Problem, UsageError
+
+BUDGET = ("max_macs", "max_parameters", "max_memory", "min_levels", "max_latency")
+SAMPLING = ("precision", "passes", "max_time", "min_time", "warmup")
+
+
+def check_parameters(given: Collection[str], of_space: Sequence[str], store: str | None) -> None:
+    """Check that parameters do not contradict each other, and that each of them has an effect.
+
+    Args:
+        given: the names of those whose values are not the usual ones, without those of the space.
+        of_space: the names of those that describe the space.
+        store: the store; None where the space is only planned.
+
+    Raises:
+        UsageError: where two contradict each other, or one would be ignored.
+    """
+
+    def among(*names: str) -> list[str]:
+        return [name for name in names if name in given]
+
+    if "ray" not in given:
+        _refuse(among("accelerator"), "requires `ray`")
+    if store is None:
+        timing = () if "dry_run" in given else (*SAMPLING, "by_layer", "baseline_every", "run_timeout")
+        unused = among(*timing, "again", "retry_failed", "max_latency")
+        _refuse(unused, "cannot be used without `store`, since nothing is measured")
+    if "resume" in given:
+        fixed = [*of_space, *among(*BUDGET, *SAMPLING, "measure", "by_layer")]
+        _refuse(fixed, "cannot be used with `resume`, which keeps the options of each sweep")
+        _refuse(among("dry_run", "again"), "cannot be used with `resume`, which measures what is left")
+
+
+def _refuse(names: Sequence[str], rule: str) -> None:
+    if names:
+        raise UsageError(Problem(", ".join(f"`{name}`" for name in names), rule))
