@@ -71,10 +71,14 @@ Depth = Annotated[
     unit("count"),
 ]
 Shared = Annotated[Switch, Field(description="Use the same convolutions on all levels.")]
+OneTower = Annotated[
+    Switch, Field(description="Use one tower for all outputs, instead of one for classes and one for boxes.")
+]
 Separable = Annotated[Switch, Field(description="Make each 3×3 convolution a depthwise 3×3 and a 1×1, as in SSDLite.")]
 DepthwiseNorm = Annotated[
     Switch, Field(description="Put norm and activation also between a depthwise convolution and its 1×1.")
 ]
+ConvBias = Annotated[Switch, Field(description="Give a convolution before a norm a bias as well.")]
 HeadNorm = Annotated[
     Literal["none", "batch", "group"],
     Field(description="Norm behind each convolution but the last: none, batch norm or group norm."),
@@ -95,6 +99,7 @@ class DenseHead(BaseModel):
         Channels | None, Field(description="Channels of these convolutions; null for the pyramid's.")
     ] = None
     shared: Shared = True
+    one_tower: OneTower = False
     separable: Separable = False
     norm: HeadNorm = "none"
     norm_shared: Annotated[
@@ -102,6 +107,7 @@ class DenseHead(BaseModel):
     ] = True
     norm_groups: Annotated[Channels, Field(description="Groups of a group norm.")] = 32
     depthwise_norm: DepthwiseNorm = False
+    conv_bias: ConvBias = False
     activation: HeadActivation = "relu"
 
     @model_validator(mode="before")
@@ -128,6 +134,7 @@ class FCOSHead(DenseHead):
     kind: Annotated[Literal["fcos"], Field(description="FCOS's head: classes, boxes and centre-ness for places.")]
     classes: Annotated[Channels, Field(description="Number of classes: scores for each place.")] = 91
     norm: HeadNorm = "group"
+    conv_bias: ConvBias = True
 
 
 class SSDHead(DenseHead):
@@ -160,6 +167,7 @@ class RPNHead(DenseHead):
 
     kind: Annotated[Literal["rpn"], Field(description="A region proposal network's head: boxes with an object.")]
     depth: Depth = 1
+    one_tower: OneTower = True
     anchors: Annotated[AnchorSettings, Field(description="Anchors of each place.")] = AnchorSettings(scales=(2.0,))
 
 

@@ -65,6 +65,10 @@ class PyramidSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     channels: Annotated[Channels, Field(description="Channels of every level.")] = 256
+    scaled: Annotated[
+        Switch,
+        Field(description="Scale the channels by the width multiplier as well, cut off and at least 16, as FPNLite."),
+    ] = False
     levels: Annotated[
         Levels,
         Field(description="The levels of the pyramid: 'all', a range such as 'p3-p5', or a list."),
@@ -108,15 +112,15 @@ class PyramidSettings(BaseModel):
     last_channels: Annotated[
         Channels | None,
         Field(
-            description="Channels of a last 1×1 convolution of the backbone, which the coarsest level is built on; "
-            "scaled as stages are; null for none."
+            description="Channels of a last 1×1 convolution under the coarsest level, scaled by width multipliers "
+            "below 1; null for none."
         ),
     ] = None
     norm: Annotated[
-        Literal["none", "batch"], Field(description="Norm behind each convolution of the pyramid: none, or batch norm.")
+        Literal["none", "batch"], Field(description="Norm behind smoothing and extra levels: none, or batch norm.")
     ] = "none"
     activation: Annotated[
-        Literal["none", "relu", "relu6"], Field(description="Activation behind each convolution of the pyramid.")
+        Literal["none", "relu", "relu6"], Field(description="Activation behind smoothing and extra levels.")
     ] = "none"
 
 

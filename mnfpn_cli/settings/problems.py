@@ -27,7 +27,7 @@ from mnfpn_cli.settings.network import (
     NoHead,
     PyramidSettings,
 )
-from mnfpn_cli.text import did_you_mean
+from mnfpn_cli.text import did_you_mean, either
 
 KeyPath = tuple[str | int, ...]
 """The keys and indices that lead to a value: ``("stages", 3, "stride")``."""
@@ -217,7 +217,7 @@ def _rule_of_other_kind(path: KeyPath, kind: str) -> str:
     """Return the rule that a key breaks which belongs to another kind of backbone or head; empty where none has it."""
     part, key = str(path[0]), path[-1]
     owners = [name for name, model in PARTS.get(part, {}).items() if key in model.model_fields]
-    return f"is a key of {part}.kind {' and '.join(map(repr, owners))}, not of {kind!r}" if owners else ""
+    return f"is a key of {part}.kind {either(map(repr, owners), 'and')}, not of {kind!r}" if owners else ""
 
 
 def _rule(kind: str, context: dict[str, Any], message: str) -> str:
