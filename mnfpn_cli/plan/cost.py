@@ -12,6 +12,7 @@ from mnfpn_cli.plan.steps import (
     ConvStep,
     LinearStep,
     MaxPoolStep,
+    NormStep,
     PoolStep,
     ResizeStep,
     Step,
@@ -33,7 +34,7 @@ class Cost:
         parameters: trainable parameters.
         buffers: elements of batch norm's running means and variances.
         macs: MACs of convolutions and dense layers.
-        norm_elements: elements that batch norm normalises.
+        norm_elements: elements that batch and group norms normalise.
         resized_elements: elements of resized maps.
         added_elements: elements of sums of two maps.
         pooled_elements: elements that average pooling reads; max-pooling is not counted.
@@ -132,7 +133,12 @@ def _total(steps: Iterable[Step]) -> Cost:
             if not step.again:
                 parameters += conv.parameters
                 buffers += conv.buffers
-                counters += conv.norm
+                counters += conv.norm == "batch"
+        elif isinstance(step, NormStep):
+            norms += step.makes
+            parameters += step.norm.parameters
+            buffers += step.norm.buffers
+            counters += step.norm.norm == "batch"
         elif isinstance(step, LinearStep):
             parameters += step.linear.parameters
             macs += step.linear.macs
@@ -183,15 +189,18 @@ def _after_backbone(plan: BackbonePlan, size: Size, tapped: frozenset[int], dtyp
 def _after(alive: _Alive, steps: Iterable[Step], dtype: DType) -> _Alive:
     """Return the bytes that are alive after some steps.
 
-    Batch norm makes a second tensor, as large as the convolution's; the activations after it work in place.
+    A norm makes a second tensor, as large as the convolution's; the activations after it work in place. A padded copy
+    of the input is gone before.
     """
     (bytes, peak), item_bytes = alive, ITEM_BYTES[dtype]
     for step in steps:
         made, temporary = step.makes * item_bytes, 0
         if isinstance(step, ConvStep):
             temporary = made if step.conv.norm else 0
+            if step.conv.same:
+                temporary = max(temporary, step.conv.padded(step.input) * item_bytes)
         elif isinstance(step, MaxPoolStep):
-            temporary = step.makes * INDEX_BYTES
+            temporary = step.makes * INDEX_BYTES + step.padded * item_bytes
         elif isinstance(step, LinearStep):
             temporary = step.joined * item_bytes
         bytes += made

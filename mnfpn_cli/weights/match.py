@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.backbone import BackbonePlan
-from mnfpn_cli.plan.network import ClassifierPlan, NetworkPlan
-from mnfpn_cli.plan.pyramid import PyramidPlan, SeparablePlan
+from mnfpn_cli.plan.heads import ClassifierPlan
+from mnfpn_cli.plan.layers import SeparablePlan
+from mnfpn_cli.plan.network import NetworkPlan
+from mnfpn_cli.plan.pyramid import PyramidPlan
 from mnfpn_cli.weights.layouts import LAYOUTS, OURS, Layout
 
 PARTS = {
