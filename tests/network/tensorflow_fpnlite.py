@@ -2,7 +2,7 @@
 
 What is built follows the configurations `ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8` and `…_640x640_…` and the
 classes that these name: `SSDMobileNetV2FpnKerasFeatureExtractor`, `KerasFpnTopDownFeatureMaps` and
-`WeightSharedConvolutionalBoxPredictor`. State comes in the order in which the data passes it.
+`WeightSharedConvolutionalBoxPredictor`.
 """
 
 from collections.abc import Sequence
@@ -26,6 +26,9 @@ LAYERS = 4
 
 ANCHORS = 6
 """Two scales and three ratios a place: `scales_per_octave` and `aspect_ratios`."""
+
+LEAST = 16
+"""`min_depth`: channels of the stem, of a stage and of a level."""
 
 EPSILON = 1e-3
 """`batch_norm.epsilon`, in the backbone too."""
@@ -58,24 +61,25 @@ def separable(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 def divisible(channels: float) -> int:
-    """Round to a multiple of 8 that is not more than a tenth below, and at least `min_depth`, 16."""
+    """Round to a multiple of 8, at least 8, and never more than a tenth below."""
     rounded = max(8, int(channels + 4) // 8 * 8)
-    return max(16, rounded + 8 if rounded < 0.9 * channels else rounded)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
 class Block(nn.Module):
-    """An inverted residual."""
+    """An inverted residual; whether it has one is decided before `min_depth` widens it, as Keras does."""
 
-    def __init__(self, inputs: int, outputs: int, expansion: int, stride: int):
+    def __init__(self, inputs: int, wanted: int, expansion: int, stride: int):
         super().__init__()
-        hidden = inputs * expansion
+        hidden, outputs = inputs * expansion, max(wanted, LEAST)
         expand = [Conv(inputs, hidden, 1, bias=False), norm(hidden), nn.ReLU6()] if expansion > 1 else []
         self.layers = nn.Sequential(
             *expand,
             *(depthwise(hidden, stride), norm(hidden), nn.ReLU6()),
             *(Conv(hidden, outputs, 1, bias=False), norm(outputs)),
         )
-        self.residual = stride == 1 and inputs == outputs
+        self.residual = stride == 1 and inputs == wanted
+        self.out_channels = outputs
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, inputs, h, w) to (n, outputs, h / stride, w / stride)."""
@@ -96,27 +100,27 @@ class FPNLite(nn.Module):
 
     def __init__(self, width: float = 1.0, classes: int = 91):
         super().__init__()
-        channels = divisible(32 * width)
-        blocks: list[nn.Module] = [nn.Sequential(Conv(3, channels, 3, 2, bias=False), norm(channels), nn.ReLU6())]
-        widths = [channels]
+        stem, depth = max(divisible(32 * width), LEAST), max(int(DEPTH * width), LEAST)
+        last = divisible(1280 * min(width, 1))
+        blocks: list[nn.Module] = [nn.Sequential(Conv(3, stem, 3, 2, bias=False), norm(stem), nn.ReLU6())]
+        widths = [stem]
         for expansion, outputs, repeats, stride in STAGES:
             for repeat in range(repeats):
-                widths.append(divisible(outputs * width))
-                blocks.append(Block(widths[-2], widths[-1], expansion, 1 if repeat else stride))
-        last = divisible(1280 * min(width, 1))
-        depth = max(int(DEPTH * width), 16)
+                block = Block(widths[-1], divisible(int(outputs * width)), expansion, 1 if repeat else stride)
+                blocks.append(block)
+                widths.append(block.out_channels)
         self.blocks = nn.ModuleList(blocks)
-        self.last = nn.Sequential(Conv(widths[-1], last, 1, bias=False), norm(last), nn.ReLU6())
         self.projections = nn.ModuleList(Conv(tap, depth, 1) for tap in (widths[6], widths[13], last))
         self.smoothing = nn.ModuleList(separable(depth, depth) for _ in range(2))
         self.coarser = nn.ModuleList(separable(depth, depth, stride=2) for _ in range(2))
-        inputs = [depth, DEPTH, DEPTH, DEPTH]
+        self.last = nn.Sequential(Conv(widths[-1], last, 1, bias=False), norm(last), nn.ReLU6())
         self.tower = nn.ModuleList(
-            nn.Sequential(depthwise(channels), Conv(channels, DEPTH, 1, bias=False)) for channels in inputs
+            nn.Sequential(depthwise(channels), Conv(channels, DEPTH, 1, bias=False))
+            for channels in (depth, *[DEPTH] * (LAYERS - 1))
         )
-        self.norms = nn.ModuleList(nn.ModuleList(norm(DEPTH) for _ in range(LAYERS)) for _ in range(LEVELS))
         self.classes = nn.Sequential(depthwise(DEPTH), Conv(DEPTH, ANCHORS * classes, 1))
         self.boxes = nn.Sequential(depthwise(DEPTH), Conv(DEPTH, ANCHORS * 4, 1))
+        self.norms = nn.ModuleList(nn.ModuleList(norm(DEPTH) for _ in range(LAYERS)) for _ in range(LEVELS))
 
     def forward(self, x: Tensor) -> Outputs:
         """Map images (n, 3, h, w), -1 to 1, of sides that 32 divides, to class scores and boxes."""

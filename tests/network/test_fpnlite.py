@@ -9,11 +9,17 @@ Nobody publishes its parameters and MACs, so what is held against what is said i
 """
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
+from mnfpn_cli.api import plan, settings
+from mnfpn_cli.network.network import Network, build_meta
+from tests.network.comparing import SEEDS, a_few, assert_equal, copy_state, outputs_of, randomised
 from tests.network.tensorflow_fpnlite import FPNLite
 
 Kernel = tuple[int, int, int, int]
@@ -112,23 +118,67 @@ def defined_anew(classes: int, width: float = 1.0) -> FPNLite:
         return FPNLite(width, classes).eval()
 
 
+def ours(classes: int, width: float = 1.0) -> Network:
+    """The preset's network, without values."""
+    return build_meta(plan(settings("mobilenetv2-fpnlite", overrides=overrides(classes, width))).layers)
+
+
+def overrides(classes: int, width: float) -> dict[str, object]:
+    """What differs from the preset."""
+    return {"head.classes": classes, "width_mult": width}
+
+
+@pytest.mark.parametrize("make", [defined_anew, ours])
 @pytest.mark.parametrize("size", EXPORTED_MACS)
-def test_the_definition_of_the_tests_has_the_kernels_of_the_published_graphs(size: int) -> None:
+def test_kernels_and_outputs_are_those_of_the_published_graphs(size: int, make: Callable[[int], nn.Module]) -> None:
     """Published: each kernel as often, at the same strides, the MACs, and as many anchors and scores."""
-    module = defined_anew(EXPORTED_CLASSES)
+    module = make(EXPORTED_CLASSES)
     assert kernels_of(module, size) == (EXPORTED, EXPORTED_MACS[size])
-    outputs = module(torch.empty(1, 3, size, size, device="meta"))
-    assert outputs.classes.shape == (1, EXPORTED_ANCHORS[size], EXPORTED_CLASSES)
-    assert outputs.boxes.shape == (1, EXPORTED_ANCHORS[size], 4)
+    classes, boxes = module(torch.empty(1, 3, size, size, device="meta"))[:2]
+    assert classes.shape == (1, EXPORTED_ANCHORS[size], EXPORTED_CLASSES)
+    assert boxes.shape == (1, EXPORTED_ANCHORS[size], 4)
 
 
+@pytest.mark.parametrize("make", [defined_anew, ours])
 @pytest.mark.parametrize("classes", EXPORTED_CONVOLUTIONS)
-def test_the_definition_of_the_tests_has_the_parameters_of_the_published_graphs(classes: int) -> None:
-    """Published: those of convolutions, of norms, and of Keras's backbone."""
-    module = defined_anew(classes)
-    norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
-    offsets = sum(norm.num_features for norm in norms)
+def test_parameters_are_those_of_the_published_graphs(classes: int, make: Callable[[int], nn.Module]) -> None:
+    """Published: those of all convolutions, and of norms, of which the graphs have the offsets alone."""
+    module = make(classes)
+    offsets = sum(part.num_features for part in module.modules() if isinstance(part, nn.BatchNorm2d))
     assert offsets == EXPORTED_OFFSETS
     assert sum(parameter.numel() for parameter in module.parameters()) - 2 * offsets == EXPORTED_CONVOLUTIONS[classes]
-    backbone = [*module.blocks.parameters(), *module.last.parameters()]
-    assert sum(parameter.numel() for parameter in backbone) == KERAS_MOBILENET_V2 - 34_112
+
+
+def test_the_backbone_with_its_last_convolution_has_the_parameters_of_keras() -> None:
+    """Published: MobileNetV2 of width 1 without its top."""
+    network = ours(91)
+    assert network.pyramid
+    parts = [network.stem, network.stages, network.pyramid.get_submodule("last")]
+    assert sum(parameter.numel() for part in parts for parameter in part.parameters()) == KERAS_MOBILENET_V2 - 34_112
+
+
+@pytest.mark.parametrize(("size", "macs"), [("320", 985_034_496), ("640", 3_938_345_600)])
+def test_cost_at_91_scores_is_that_of_the_definition(size: str, macs: int) -> None:
+    """Defined anew: parameters and MACs of the plan, with the configuration's 90 classes and the background."""
+    module, cost = defined_anew(91), plan(settings("mobilenetv2-fpnlite")).cost(size)
+    assert cost.macs == macs == kernels_of(module, int(size))[1]
+    assert cost.parameters == 2_626_746 == sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("width", [0.75, 1.0, 1.4])
+@a_few
+@given(st.integers(1, 12), st.integers(1, 4), st.integers(1, 4), SEEDS)
+def test_outputs_are_those_of_the_definition(width: float, classes: int, rows: int, columns: int, seed: int) -> None:
+    """Defined anew: p3 to p7, class scores and boxes for the same weights, where 32 divides both sides.
+
+    Below 0.75 the configuration's `min_depth` widens the backbone, which we have no word for.
+    """
+    theirs = randomised(lambda: FPNLite(width, classes), seed)
+    network = ours(classes, width)
+    copy_state(theirs, network)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(2, 3, 32 * rows, 32 * columns, dtype=torch.float64, generator=generator) * 2 - 1
+    assert network.pyramid
+    with torch.inference_mode(), outputs_of([network.pyramid]) as levels:
+        found, expected = network(x), theirs(x)
+    assert_equal([*levels[0], *found], [*expected.levels, expected.classes, expected.boxes])
