@@ -103,8 +103,8 @@ def _check_groups(head: DenseHead, pyramid_channels: int) -> None:
     if head.separable and head.depthwise_norm:
         normed.append(pyramid_channels)
     for channels in normed:
-        if channels % head.norm_groups:
-            rule = f"must divide the channels that are normalised, {channels}"
+        if channels % head.norm_groups or channels == head.norm_groups:
+            rule = f"must divide the channels that are normalised, {channels}, into groups of at least 2"
             raise SettingsError("head.norm_groups", rule, head.norm_groups)
 
 
