@@ -80,10 +80,10 @@ def did_you_mean(
     return f"; did you mean '{by_lower[near[0]]}'?" if near else ""
 
 
-def either(choices: Iterable[str]) -> str:
-    """Join words by commas, and the last by "or": ``text, json or csv``."""
+def either(choices: Iterable[str], word: str = "or") -> str:
+    """Join words by commas, and the last by "or", or another word: ``text, json or csv``."""
     *others, last = choices
-    return f"{', '.join(others)} or {last}" if others else last
+    return f"{', '.join(others)} {word} {last}" if others else last
 
 
 def few(words: Sequence[str], most: int = 3) -> str:

@@ -15,17 +15,22 @@ ROUNDINGS = ("nearest8", "ceil8", "truncate")
 def network_settings(draw: st.DrawFn) -> NetworkSettings:
     """Small networks of every kind: both backbones, every pyramid that the settings can say, every head."""
     backbone, strides = draw(st.one_of(mobilenets(), resnets()))
-    head = draw(st.sampled_from(("none", "none", "classifier", "level_classifiers")))
+    head = draw(st.sampled_from(("none", "none", "classifier", "level_classifiers", "dense", "dense")))
+    pyramid = draw(pyramids(strides)) if head != "classifier" else None
+    if pyramid and head == "dense":
+        pyramid["top"] = "lateral"
     values = {
         **backbone,
         "in_channels": draw(st.integers(1, 4)),
         "stem_channels": draw(st.integers(4, 40)),
         "width_mult": draw(st.floats(0.25, 2.0)),
         "rounding": draw(st.sampled_from(ROUNDINGS)),
-        "head": draw(HEADS[head]),
+        "padding": draw(st.sampled_from(("torch", "same"))),
+        "norm_eps": draw(st.sampled_from((1e-5, 1e-3))),
+        "head": draw(dense_heads() if head == "dense" else HEADS[head]),
     }
-    if head != "classifier":
-        values["pyramid"] = draw(pyramids(strides))
+    if pyramid:
+        values["pyramid"] = pyramid
     settings = NetworkSettings.model_validate(values)
     try:
         plan_outline(settings)
@@ -64,6 +69,7 @@ def pyramids(draw: st.DrawFn, strides: list[int]) -> dict[str, object]:
         levels = [*{*levels, names[-1]}, *(f"p{coarsest + k}" for k in range(1, beyond + 1))]
     return {
         "channels": draw(st.integers(1, 48)),
+        "scaled": draw(st.booleans()),
         "levels": levels,
         "taps": draw(st.sampled_from(("last", "first"))),
         "top": top,
@@ -75,7 +81,40 @@ def pyramids(draw: st.DrawFn, strides: list[int]) -> dict[str, object]:
         "extra": extra,
         "extra_from": "map" if extra == "maxpool" else draw(st.sampled_from(("map", "tap"))),
         "extra_relu": draw(st.booleans()),
+        "top_down": draw(st.sampled_from(("merged", "smoothed"))),
+        "last_channels": draw(st.none() | st.integers(8, 40)) if top == "lateral" else None,
+        "norm": draw(st.sampled_from(("none", "batch"))),
+        "activation": draw(st.sampled_from(("none", "relu", "relu6"))),
     }
+
+
+@st.composite
+def dense_heads(draw: st.DrawFn) -> dict[str, object]:
+    """The head of a detector, of every kind; its anchors fit any number of levels."""
+    kind = draw(st.sampled_from(("retinanet", "fcos", "ssd", "ssdlite", "rpn")))
+    groups, norm = draw(st.integers(1, 3)), draw(st.sampled_from(("none", "batch", "group")))
+    head: dict[str, object] = {
+        "kind": kind,
+        "depth": draw(st.integers(0, 2)),
+        "channels": groups * draw(st.integers(2, 8)),
+        "shared": draw(st.booleans()),
+        "one_tower": draw(st.booleans()),
+        "separable": draw(st.booleans()),
+        "norm": norm,
+        "norm_groups": groups,
+        "conv_bias": draw(st.booleans()),
+        "activation": draw(st.sampled_from(("relu", "relu6"))),
+    }
+    head["norm_shared"] = not head["shared"] or norm == "none" or draw(st.booleans())
+    head["depthwise_norm"] = bool(head["norm_shared"]) and norm != "group" and draw(st.booleans())
+    if kind != "rpn":
+        head["classes"] = draw(st.integers(2, 5))
+    numbers = st.lists(st.sampled_from((0.5, 1.0, 2.0, 3.0)), min_size=1, max_size=2)
+    if kind in ("retinanet", "rpn"):
+        head["anchors"] = {"scales": draw(numbers), "ratios": draw(numbers)}
+    elif kind in ("ssd", "ssdlite"):
+        head["anchors"] = {"ratios": [draw(numbers)]}
+    return head
 
 
 CLASSES = st.integers(1, 7)

@@ -8,7 +8,8 @@ from mnfpn_cli.documents.summary import InferenceMemory
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.cost import Cost, activation_bytes, network_cost
-from mnfpn_cli.plan.network import HeadPlan, NetworkPlan, plan_network
+from mnfpn_cli.plan.heads import HeadPlan
+from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.plan.pyramid import PyramidPlan
 from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.plan.shapes import network_shapes, shapes_document

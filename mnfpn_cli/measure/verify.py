@@ -78,19 +78,19 @@ def verify_shapes(origin: FromSettings, shapes: NetworkShapes) -> WeightsRecord 
 
 
 def _expect(shapes: NetworkShapes) -> dict[str, object]:
-    """Return the planned shapes of each level's tap and output, and of the logits."""
+    """Return the planned shapes of each level's tap and output, and of the head's outputs."""
     batch = shapes.input.batch
     planned: dict[str, object] = {"levels": len(shapes.levels)}
     for level in shapes.levels:
         planned[f"{level.name} tap"] = (batch, level.tap.channels, *level.tap.size)
         planned[f"{level.name} output"] = (batch, level.output.channels, *level.output.size)
-    if shapes.head:
-        planned["logits output"] = (batch, shapes.head.classes)
+    for output in shapes.head.outputs if shapes.head else ():
+        planned[f"{output.name} output"] = (batch, *output.shape)
     return planned
 
 
 def _observe(network: Network, plan: NetworkPlan, images: torch.Tensor) -> dict[str, object]:
-    """Run a real pass; return the shapes of each stage's and each level's map by path, and of the logits."""
+    """Run a real pass; return the shapes of each stage's and each level's map by path, and of the head's outputs."""
     shapes: dict[str, object] = {"parameters": sum(p.numel() for p in network.parameters()), "levels": 0}
 
     def record_levels(_module: nn.Module, _taps: object, maps: tuple[torch.Tensor, ...]) -> None:
@@ -108,5 +108,7 @@ def _observe(network: Network, plan: NetworkPlan, images: torch.Tensor) -> dict[
         network.pyramid.register_forward_hook(record_levels)
     output = network(images)
     if network.head:
-        shapes["logits output"] = tuple(output.shape)
+        outputs = output if isinstance(output, tuple) else (output,)
+        names = network.outputs
+        shapes |= {f"{name} output": tuple(y.shape) for name, y in zip(names, outputs, strict=True)}
     return shapes

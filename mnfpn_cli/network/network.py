@@ -1,60 +1,19 @@
 """The plan as torch modules: build a network, and initialise its weights."""
 
+import math
 from collections import OrderedDict
-from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - as torch's documentation names it
 from torch import Tensor, nn
 
 from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.network.heads import build_head
+from mnfpn_cli.network.layers import ConvNormAct, SamePad, activation
+from mnfpn_cli.network.pyramid import Pyramid
 from mnfpn_cli.plan.backbone import BlockPlan, StagePlan
-from mnfpn_cli.plan.layers import Activation, ConvPlan, LinearPlan
-from mnfpn_cli.plan.network import ClassifierPlan, HeadPlan, LevelClassifiersPlan, NetworkPlan, plan_network
-from mnfpn_cli.plan.pyramid import ExtraPlan, LevelPlan, PyramidPlan, SeparablePlan
+from mnfpn_cli.plan.heads import CLASSES, DETECTOR_OUTPUTS, DensePlan
+from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.settings.network import NetworkSettings
-
-
-class ConvNormAct(nn.Sequential):
-    """A convolution, then batch norm and an activation where the plan has them: (n, in, h, w) to (n, out, h/s, w/s)."""
-
-    def __init__(self, plan: ConvPlan):
-        layers: OrderedDict[str, nn.Module] = OrderedDict(conv=conv2d(plan))
-        if plan.norm:
-            layers["norm"] = nn.BatchNorm2d(plan.out_channels)
-        if plan.activation:
-            layers["act"] = activation(plan.activation)
-        super().__init__(layers)
-
-
-class SeparableConv(nn.Sequential):
-    """A depthwise 3×3 convolution, then a 1×1: (n, in, h, w) to (n, out, h/s, w/s)."""
-
-    def __init__(self, plan: SeparablePlan):
-        super().__init__(OrderedDict(depthwise=conv2d(plan.depthwise), pointwise=conv2d(plan.pointwise)))
-
-
-def conv2d(plan: ConvPlan) -> nn.Conv2d:
-    """Build a convolution without norm and activation, padded so that only the stride changes the size."""
-    return nn.Conv2d(
-        plan.in_channels,
-        plan.out_channels,
-        plan.kernel,
-        stride=plan.stride,
-        padding=plan.kernel // 2,
-        groups=plan.groups,
-        bias=plan.bias,
-    )
-
-
-def pyramid_conv(plan: ConvPlan | SeparablePlan) -> nn.Module:
-    """Build a convolution of the pyramid, which has no norm and no activation."""
-    return SeparableConv(plan) if isinstance(plan, SeparablePlan) else conv2d(plan)
-
-
-def activation(name: Activation) -> nn.Module:
-    """Build an activation that works in place."""
-    return nn.ReLU6(inplace=True) if name == "relu6" else nn.ReLU(inplace=True)
 
 
 class InvertedResidual(nn.Sequential):
@@ -98,108 +57,11 @@ def block(plan: BlockPlan) -> nn.Module:
     return Bottleneck(plan) if plan.is_bottleneck else InvertedResidual(plan)
 
 
-class Pyramid(nn.Module):
-    """Laterals on the taps, the top-down path, smoothing, and extra levels."""
-
-    def __init__(self, plan: PyramidPlan):
-        super().__init__()
-        self.lateral = nn.ModuleDict({level.name: lateral(level) for level in plan.levels})
-        self.smoothing = {level.name: plan.smoothing(level) for level in plan.levels if level.smooth}
-        layers = {self.smoothing[level.name]: level.smooth for level in plan.levels if level.smooth}
-        self.smooth = nn.ModuleDict({name: pyramid_conv(layer) for name, layer in layers.items()})
-        extra = {level.name: extra_level(level) for level in plan.extra}
-        self.extra = nn.ModuleDict(extra) if extra else None
-        self.channels, self.upsample, self.merge = plan.channels, plan.upsample, plan.merge
-        self.extra_on_tap, self.extra_relu = plan.extra_stage is not None, plan.extra_relu
-
-    def forward(self, taps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Map taps (n, c_k, h/2^k, w/2^k), finest first, to levels (n, channels, h/2^k, w/2^k), extra levels last."""
-        # (n, channels, h/2^k, w/2^k) each
-        maps = [lateral(tap) for lateral, tap in zip(self.lateral.values(), taps, strict=True)]
-        for k in reversed(range(len(maps) - 1)):
-            maps[k] = self._merge(maps[k], self._resize(maps[k + 1], maps[k]))  # (n, merged, h/2^k, w/2^k)
-        # (n, channels, h/2^k, w/2^k) each
-        levels = [self._smooth(name, x) for name, x in zip(self.lateral, maps, strict=True)]
-        x = taps[-1] if self.extra_on_tap else levels[-1]
-        for index, layer in enumerate(self.extra.values() if self.extra else ()):
-            x = layer(F.relu(x) if index and self.extra_relu else x)  # (n, channels, h/2^(k+1), w/2^(k+1))
-            levels.append(x)
-        return tuple(levels)
-
-    def _merge(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        """Add or concatenate maps: (n, c, h, w) and (n, d, h, w) to (n, c, h, w) or (n, c + d, h, w)."""
-        return fine + coarse if self.merge == "add" else torch.cat((fine, coarse), dim=1)
-
-    def _smooth(self, name: str, x: Tensor) -> Tensor:
-        """Map (n, merged, h, w) to (n, channels, h, w); return a level without smoothing unchanged."""
-        smoothed: Tensor = self.smooth[self.smoothing[name]](x) if name in self.smoothing else x
-        return smoothed
-
-    def _resize(self, coarse: Tensor, like: Tensor) -> Tensor:
-        """Resize (n, c, h/2, w/2) to the size of a finer map (n, c, h, w); h/2 and w/2 were rounded up."""
-        # Corners are not aligned: a pixel is an area, as in torchvision, detectron2 and OpenCV.
-        align_corners = False if self.upsample == "bilinear" else None
-        return F.interpolate(coarse, size=like.shape[-2:], mode=self.upsample, align_corners=align_corners)
-
-
-def lateral(plan: LevelPlan) -> nn.Module:
-    """Build a lateral, on a tap or its average: (n, c, h, w) to (n, channels, h, w) or (n, channels, 1, 1)."""
-    conv = pyramid_conv(plan.lateral)
-    return nn.Sequential(OrderedDict(pool=nn.AdaptiveAvgPool2d(1), conv=conv)) if plan.pooled else conv
-
-
-def extra_level(plan: ExtraPlan) -> nn.Module:
-    """Build the layer that computes an extra level from the map before it: (n, c, h, w) to (n, channels, h/2, w/2)."""
-    return pyramid_conv(plan.layer) if plan.layer else nn.MaxPool2d(kernel_size=1, stride=2)
-
-
-class Classifier(nn.Sequential):
-    """A last convolution or none, average pooling, dropout, a dense layer: (n, c, h, w) to logits (n, classes)."""
-
-    def __init__(self, plan: ClassifierPlan):
-        layers: OrderedDict[str, nn.Module] = OrderedDict()
-        if plan.last:
-            layers["last"] = ConvNormAct(plan.last) if plan.last.norm else conv2d(plan.last)
-        layers["pool"] = nn.AdaptiveAvgPool2d(1)
-        layers["dropout"] = nn.Dropout(plan.dropout)
-        if isinstance(plan.dense, ConvPlan):
-            layers.update(dense=conv2d(plan.dense), flatten=nn.Flatten())
-        else:
-            layers.update(flatten=nn.Flatten(), dense=linear(plan.dense))
-        super().__init__(layers)
-
-
-class LevelClassifiers(nn.Module):
-    """A classifier on each level, and a dense layer over all: levels (n, c, h/2^k, w/2^k) to logits (n, classes)."""
-
-    def __init__(self, plan: LevelClassifiersPlan):
-        super().__init__()
-        self.levels = nn.ModuleDict({name: level_classifier(plan, layer) for name, layer in plan.levels})
-        self.final = linear(plan.final)
-
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Map levels (n, c, h/2^k, w/2^k), finest first, to logits (n, classes)."""
-        votes = [classify(x) for classify, x in zip(self.levels.values(), maps, strict=True)]  # (n, classes) each
-        logits: Tensor = self.final(torch.cat(votes, dim=1))  # (n, levels × classes) to (n, classes)
-        return logits
-
-
-def level_classifier(plan: LevelClassifiersPlan, layer: LinearPlan) -> nn.Module:
-    """Build the classifier of one level: flatten or average, dropout, dense layer, ReLU."""
-    layers: OrderedDict[str, nn.Module] = OrderedDict(pool=nn.AdaptiveAvgPool2d(1)) if plan.pool else OrderedDict()
-    dropout, dense, act = nn.Dropout(plan.dropout), linear(layer), nn.ReLU(inplace=True)
-    layers.update(flatten=nn.Flatten(), dropout=dropout, dense=dense, act=act)
-    return nn.Sequential(layers)
-
-
-def linear(plan: LinearPlan) -> nn.Linear:
-    """Build a dense layer."""
-    return nn.Linear(plan.in_features, plan.out_features)
-
-
-def head(plan: HeadPlan) -> Classifier | LevelClassifiers:
-    """Build a head."""
-    return Classifier(plan) if isinstance(plan, ClassifierPlan) else LevelClassifiers(plan)
+def stem_pool(same: bool) -> nn.Module:
+    """Build the max-pooling behind a ResNet's stem: (n, c, h, w) to (n, c, h/2, w/2)."""
+    if not same:
+        return nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+    return nn.Sequential(OrderedDict(pad=SamePad(3, float("-inf")), pool=nn.MaxPool2d(kernel_size=3, stride=2)))
 
 
 class Network(nn.Module):
@@ -210,24 +72,28 @@ class Network(nn.Module):
     Attributes:
         plan: the plan that the network was built from.
         tapped: the indices of the stages whose maps the pyramid takes, finest first.
-        outputs: the names of the outputs: the levels, finest first, or ``logits``.
+        outputs: the names of the outputs: the levels, finest first, ``logits``, or those of a detector.
     """
 
     def __init__(self, plan: NetworkPlan):
         super().__init__()
         self.plan = plan
         self.stem = ConvNormAct(plan.backbone.stem)
-        self.stem_pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1) if plan.backbone.stem_pool else None
+        self.stem_pool = stem_pool(plan.backbone.same) if plan.backbone.stem_pool else None
         self.stages = nn.ModuleList(Stage(stage) for stage in plan.backbone.stages)
         self.tapped = tuple(level.stage for level in plan.pyramid.levels) if plan.pyramid else ()
         self.pyramid = Pyramid(plan.pyramid) if plan.pyramid else None
-        self.head = head(plan.head) if plan.head else None
+        self.head = build_head(plan.head) if plan.head else None
         self.outputs = plan.outputs
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
+                module.eps = plan.norm_eps
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...] | Tensor:
-        """Map images (n, in_channels, h, w) to levels (n, channels, h/2^k, w/2^k) or logits (n, classes).
+        """Map images (n, in_channels, h, w) to levels (n, channels, h/2^k, w/2^k), or to what the head returns.
 
-        Levels come finest first, their sides rounded up.
+        Levels come finest first, their sides rounded up. A classifier returns logits (n, classes), a detector outputs
+        (n, all anchors, values).
         """
         taps = []
         x = self.stem(x)  # (n, stem, h/2, w/2)
@@ -239,8 +105,7 @@ class Network(nn.Module):
                 taps.append(x)
         # (n, channels, h/2^k, w/2^k) each
         maps: tuple[Tensor, ...] | Tensor = self.pyramid(taps) if self.pyramid else x
-        logits: Tensor | None = self.head(maps) if self.head else None  # (n, classes)
-        return maps if logits is None else logits
+        return self.head(maps) if self.head else maps
 
 
 def build_network(settings: NetworkSettings, seed: int = 0) -> Network:
@@ -262,6 +127,10 @@ def build_meta(plan: NetworkPlan) -> Network:
         return Network(plan).eval()
 
 
+FOCAL_PRIOR = -math.log((1 - 0.01) / 0.01)
+"""The bias at which a sigmoid gives 0.01."""
+
+
 @torch.no_grad()
 def initialise(network: Network, generator: torch.Generator) -> None:
     """Initialise every layer so that activations keep their scale in eval mode.
@@ -270,21 +139,30 @@ def initialise(network: Network, generator: torch.Generator) -> None:
       MobileNetV2 uses fan-out, which counts the channels of a depthwise layer as if they were summed. In eval
       mode without training, p5 is then near 1e-9 and deeper maps are denormal, which slows a CPU; no trained network
       does.
+    * The last convolutions of a detector: normal with standard deviation 0.01, biases zero, but for those of RetinaNet
+      and FCOS's classes: there every score begins at 0.01 (Lin et al. 2017, "Focal Loss for Dense Object Detection",
+      section 4.1).
     * Pyramid: uniform, by fan-in with a = 1, biases zero, as in the FPN of Detectron and torchvision.
     * Dense layers: normal with standard deviation 0.01, biases zero, as in torchvision's MobileNetV2.
     """
+    head = network.plan.head
+    focal = isinstance(head, DensePlan) and head.kind in ("retinanet", "fcos")
     for name, module in network.named_modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
+        if isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_running_stats()
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Conv2d):
-            if name.startswith("pyramid."):
+            output = next((output for output in DETECTOR_OUTPUTS if f".{output}" in name), None)
+            if output and not name.endswith(".depthwise"):
+                nn.init.normal_(module.weight, std=0.01, generator=generator)
+            elif name.startswith("pyramid."):
                 nn.init.kaiming_uniform_(module.weight, a=1, generator=generator)
             else:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
             if module.bias is not None:
-                nn.init.zeros_(module.bias)
+                nn.init.constant_(module.bias, FOCAL_PRIOR if output == CLASSES and focal else 0.0)
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.01, generator=generator)
             nn.init.zeros_(module.bias)

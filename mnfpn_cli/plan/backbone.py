@@ -5,7 +5,7 @@ from functools import lru_cache
 from math import ceil, prod
 from typing import NamedTuple
 
-from mnfpn_cli.plan.layers import Activation, ConvPlan
+from mnfpn_cli.plan.layers import Activation, ConvPlan, Norm
 from mnfpn_cli.settings.backbones import MAX_CHANNELS, MobileNetV2Settings, ResNetSettings, Rounding, StageSettings
 from mnfpn_cli.settings.network import ClassifierHead, NetworkSettings
 from mnfpn_cli.settings.problems import SettingsError
@@ -53,11 +53,19 @@ def scale_last(channels: int, width_mult: float, rounding: Rounding) -> int:
 
 
 class Widths(NamedTuple):
-    """The scaled channels of the stem, of each stage (of its bottlenecks in a ResNet), and of the last convolution."""
+    """The scaled channels of the stem, of each stage (of its bottlenecks in a ResNet), and of a last convolution.
+
+    The last convolution is the head's, or the pyramid's. ``levels`` are the channels of the pyramid's levels.
+    """
 
     stem: int
     stages: tuple[int, ...]
     last: int | None
+    levels: int
+
+
+LEAST_SCALED_LEVEL = 16
+"""The fewest channels of a level that the width multiplier scales, as in TensorFlow's FPNLite."""
 
 
 def plan_widths(settings: NetworkSettings) -> Widths:
@@ -88,7 +96,13 @@ def plan_widths(settings: NetworkSettings) -> Widths:
     if isinstance(settings.head, ClassifierHead) and settings.head.last_channels:
         channels = settings.head.last_channels
         last = checked("head.last_channels", channels, scale_last(channels, width, rounding))
-    return Widths(stem, tuple(stages), last)
+    elif settings.pyramid and settings.pyramid.last_channels:
+        channels = settings.pyramid.last_channels
+        last = checked("pyramid.last_channels", channels, scale_channels(channels, min(1.0, width), rounding))
+    levels = settings.pyramid.channels if settings.pyramid else 0
+    if settings.pyramid and settings.pyramid.scaled:
+        levels = checked("pyramid.channels", levels, max(LEAST_SCALED_LEVEL, int(levels * width)))
+    return Widths(stem, tuple(stages), last, levels)
 
 
 BOTTLENECK_EXPANSION = 4
@@ -122,28 +136,32 @@ class BlockPlan(NamedTuple):
 
 
 def inverted_residual(
-    in_channels: int, out_channels: int, expansion: int, stride: int, options: MobileNetV2Settings
+    in_channels: int, out_channels: int, expansion: int, stride: int, options: MobileNetV2Settings, same: bool = False
 ) -> BlockPlan:
     """Plan an inverted residual: expand, depthwise 3×3, project without activation (Sandler et al. 2018, 3.3)."""
-    hidden, bias = in_channels * expansion, options.conv_bias
-    depthwise = ConvPlan(hidden, hidden, 3, stride, groups=hidden, bias=bias, norm=True, activation="relu6")
-    project = ConvPlan(hidden, out_channels, 1, bias=bias, norm=True)
+    hidden, bias, same = in_channels * expansion, options.conv_bias, same and stride == 2
+    depthwise = ConvPlan(hidden, hidden, 3, stride, hidden, bias, norm="batch", activation="relu6", same=same)
+    project = ConvPlan(hidden, out_channels, 1, bias=bias, norm="batch")
     layers: tuple[tuple[str, ConvPlan], ...] = (("depthwise", depthwise), ("project", project))
     if expansion > 1 or options.expand_at_1:
-        layers = (("expand", ConvPlan(in_channels, hidden, 1, bias=bias, norm=True, activation="relu6")), *layers)
+        layers = (("expand", ConvPlan(in_channels, hidden, 1, bias=bias, norm="batch", activation="relu6")), *layers)
     return BlockPlan(layers, residual=stride == 1 and in_channels == out_channels)
 
 
-def bottleneck(in_channels: int, channels: int, stride: int) -> BlockPlan:
+def bottleneck(in_channels: int, channels: int, stride: int, same: bool = False) -> BlockPlan:
     """Plan a bottleneck: reduce, 3×3, restore, add, ReLU. The 3×3 convolution has the stride, as in torchvision."""
     out_channels = channels * BOTTLENECK_EXPANSION
+    same = same and stride == 2
     layers = (
-        ("reduce", ConvPlan(in_channels, channels, 1, norm=True, activation="relu")),
-        ("spatial", ConvPlan(channels, channels, 3, stride, norm=True, activation="relu")),
-        ("restore", ConvPlan(channels, out_channels, 1, norm=True)),
+        ("reduce", ConvPlan(in_channels, channels, 1, norm="batch", activation="relu")),
+        (
+            "spatial",
+            ConvPlan(channels, channels, 3, stride, norm="batch", activation="relu", same=same),
+        ),
+        ("restore", ConvPlan(channels, out_channels, 1, norm="batch")),
     )
     same = stride == 1 and in_channels == out_channels
-    shortcut = None if same else ConvPlan(in_channels, out_channels, 1, stride, norm=True)
+    shortcut = None if same else ConvPlan(in_channels, out_channels, 1, stride, norm="batch")
     return BlockPlan(layers, residual=True, shortcut=shortcut, activation="relu")
 
 
@@ -170,6 +188,7 @@ class BackbonePlan:
         stages: in order.
         activation: that of the backbone's convolutions, and of a classifier's last convolution.
         conv_bias: whether these convolutions have a bias.
+        same: whether layers of stride 2 pad as TensorFlow's ``same`` does.
     """
 
     stem: ConvPlan
@@ -177,6 +196,7 @@ class BackbonePlan:
     stages: tuple[StagePlan, ...]
     activation: Activation
     conv_bias: bool
+    same: bool = False
     _hash: int = field(init=False, repr=False, compare=False)
 
     @property
@@ -196,10 +216,11 @@ def plan_backbone(settings: NetworkSettings, widths: Widths, last_stage: int | N
     """Plan the backbone up to and including ``last_stage``; None for all stages."""
     end = None if last_stage is None else last_stage + 1
     stages = widths.stages[:end]
+    same = settings.padding == "same"
     if isinstance(settings.backbone, ResNetSettings):
-        return _plan_resnet(settings.in_channels, widths.stem, settings.backbone.blocks[:end], stages)
+        return _plan_resnet(settings.in_channels, widths.stem, settings.backbone.blocks[:end], stages, same)
     rows = (settings.stages or ())[:end]
-    return _plan_mobilenet_v2(settings.backbone, settings.in_channels, widths.stem, rows, stages)
+    return _plan_mobilenet_v2(settings.backbone, settings.in_channels, widths.stem, rows, stages, same)
 
 
 # In a sweep, many pyramids share one backbone, and several width multipliers round to the same channels.
@@ -210,29 +231,33 @@ def _plan_mobilenet_v2(
     channels: int,
     rows: tuple[StageSettings, ...],
     widths: tuple[int, ...],
+    same: bool,
 ) -> BackbonePlan:
     bare, bias = backbone.bare_stem, backbone.conv_bias
     activation: Activation | None = None if bare else "relu6"
-    stem = ConvPlan(in_channels, channels, 3, 2, bias=bare or bias, norm=not bare, activation=activation)
+    norm: Norm | None = None if bare else "batch"
+    stem = ConvPlan(in_channels, channels, 3, 2, bias=bare or bias, norm=norm, activation=activation, same=same)
     stages = []
     for row, width in zip(rows, widths, strict=True):
-        blocks: tuple[BlockPlan, ...] = (inverted_residual(channels, width, row.expansion, row.stride, backbone),)
+        blocks: tuple[BlockPlan, ...] = (inverted_residual(channels, width, row.expansion, row.stride, backbone, same),)
         if row.repeats > 1:  # the other blocks are equal: they share one plan
             blocks += (inverted_residual(width, width, row.expansion, 1, backbone),) * (row.repeats - 1)
         stages.append(StagePlan(blocks, row.stride))
         channels = width
-    return BackbonePlan(stem, False, tuple(stages), "relu6", bias)
+    return BackbonePlan(stem, False, tuple(stages), "relu6", bias, same)
 
 
 @lru_cache(maxsize=256)
-def _plan_resnet(in_channels: int, channels: int, repeats: tuple[int, ...], widths: tuple[int, ...]) -> BackbonePlan:
-    stem = ConvPlan(in_channels, channels, kernel=7, stride=2, norm=True, activation="relu")
+def _plan_resnet(
+    in_channels: int, channels: int, repeats: tuple[int, ...], widths: tuple[int, ...], same: bool
+) -> BackbonePlan:
+    stem = ConvPlan(in_channels, channels, kernel=7, stride=2, norm="batch", activation="relu", same=same)
     stages = []
     for index, (count, width) in enumerate(zip(repeats, widths, strict=True)):
         stride = 1 if index == 0 else 2
-        blocks: tuple[BlockPlan, ...] = (bottleneck(channels, width, stride),)
+        blocks: tuple[BlockPlan, ...] = (bottleneck(channels, width, stride, same),)
         channels = width * BOTTLENECK_EXPANSION
         if count > 1:
             blocks += (bottleneck(channels, width, 1),) * (count - 1)
         stages.append(StagePlan(blocks, stride))
-    return BackbonePlan(stem, True, tuple(stages), "relu", False)
+    return BackbonePlan(stem, True, tuple(stages), "relu", False, same)

@@ -12,6 +12,7 @@ from mnfpn_cli.plan.steps import (
     ConvStep,
     LinearStep,
     MaxPoolStep,
+    NormStep,
     PoolStep,
     ResizeStep,
     Step,
@@ -33,7 +34,8 @@ class Cost:
         parameters: trainable parameters.
         buffers: elements of batch norm's running means and variances.
         macs: MACs of convolutions and dense layers.
-        norm_elements: elements that batch norm normalises.
+        norm_elements: elements that batch norms normalise.
+        group_norm_elements: elements that group norms normalise.
         resized_elements: elements of resized maps.
         added_elements: elements of sums of two maps.
         pooled_elements: elements that average pooling reads; max-pooling is not counted.
@@ -48,6 +50,7 @@ class Cost:
     added_elements: int = 0
     pooled_elements: int = 0
     counters: int = 0
+    group_norm_elements: int = 0
 
     @property
     def flops(self) -> int:
@@ -64,6 +67,7 @@ class Cost:
             self.added_elements + other.added_elements,
             self.pooled_elements + other.pooled_elements,
             self.counters + other.counters,
+            self.group_norm_elements + other.group_norm_elements,
         )
 
 
@@ -122,17 +126,27 @@ def _backbone_cost(plan: BackbonePlan, size: Size, tapped: frozenset[int]) -> Co
 
 
 def _total(steps: Iterable[Step]) -> Cost:
-    parameters = buffers = macs = norms = resized = added = pooled = counters = 0
+    parameters = buffers = macs = norms = resized = added = pooled = counters = group_norms = 0
     for step in steps:
         if isinstance(step, ConvStep):  # a match statement takes twice as long, and a sweep has millions of steps
             conv, output = step.conv, step.output
             macs += conv.macs(output)
             if conv.norm:
-                norms += step.makes
+                if conv.norm == "batch":
+                    norms += step.makes
+                else:
+                    group_norms += step.makes
             if not step.again:
                 parameters += conv.parameters
                 buffers += conv.buffers
-                counters += conv.norm
+                counters += conv.norm == "batch"
+        elif isinstance(step, NormStep):
+            is_batch = step.norm.norm == "batch"
+            norms += step.makes * is_batch
+            group_norms += step.makes * (not is_batch)
+            parameters += step.norm.parameters
+            buffers += step.norm.buffers
+            counters += is_batch
         elif isinstance(step, LinearStep):
             parameters += step.linear.parameters
             macs += step.linear.macs
@@ -142,7 +156,7 @@ def _total(steps: Iterable[Step]) -> Cost:
             resized += step.makes
         elif isinstance(step, AddStep):
             added += step.makes
-    return Cost(parameters, buffers, macs, norms, resized, added, pooled, counters)
+    return Cost(parameters, buffers, macs, norms, resized, added, pooled, counters, group_norms)
 
 
 INDEX_BYTES = 8
@@ -183,15 +197,18 @@ def _after_backbone(plan: BackbonePlan, size: Size, tapped: frozenset[int], dtyp
 def _after(alive: _Alive, steps: Iterable[Step], dtype: DType) -> _Alive:
     """Return the bytes that are alive after some steps.
 
-    Batch norm makes a second tensor, as large as the convolution's; the activations after it work in place.
+    A norm makes a second tensor, as large as the convolution's; the activations after it work in place. A padded copy
+    of the input is gone before.
     """
     (bytes, peak), item_bytes = alive, ITEM_BYTES[dtype]
     for step in steps:
         made, temporary = step.makes * item_bytes, 0
         if isinstance(step, ConvStep):
             temporary = made if step.conv.norm else 0
+            if step.conv.same:
+                temporary = max(temporary, step.conv.padded(step.input) * item_bytes)
         elif isinstance(step, MaxPoolStep):
-            temporary = step.makes * INDEX_BYTES
+            temporary = step.makes * INDEX_BYTES + step.padded * item_bytes
         elif isinstance(step, LinearStep):
             temporary = step.joined * item_bytes
         bytes += made

@@ -14,6 +14,7 @@ from mnfpn_cli.plan.steps import (
     ConvStep,
     LinearStep,
     MaxPoolStep,
+    NormStep,
     PoolStep,
     ReluStep,
     ResizeStep,
@@ -38,7 +39,7 @@ class LayerWork:
         path: the attribute path of its module in the network. What a container computes outside its layers has the
             path of the container: that of a block for its addition, ``pyramid`` for the top-down path.
         part: the part of the network that it belongs to: ``stem``, ``stages.0``, ``laterals``, ``top-down``,
-            ``smooth p2``, ``extra p6``, ``head``.
+            ``smooth p2``, ``extra p6``, ``head``, ``head p3`` of a detector.
         operation: what it computes.
         macs: MACs.
         bytes: bytes read and written.
@@ -77,14 +78,13 @@ def network_work(plan: NetworkPlan, input: NetworkInput, item_bytes: int) -> tup
         input: the batch.
         item_bytes: bytes of an element.
     """
-    smoothed = [level.name for level in plan.pyramid.levels if level.smooth] if plan.pyramid else []
     calls = Counter[str]()
     works = dict[LayerId, LayerWork]()
     for step in walk(plan, input.size).steps:
         if isinstance(step, ReluStep):
             continue
         work = _image_work(step)
-        part = _part_of_call(work.path, smoothed[calls[work.path] :])
+        part = _part_of_call(plan, work.path, calls[work.path])
         calls[work.path] += 1
         macs = input.batch * work.macs
         size = (input.batch * work.elements + work.weights) * item_bytes
@@ -103,20 +103,27 @@ def network_part(path: str) -> str:
             return "stem"
         case ["stages", index, *_]:
             return f"stages.{index}"
-        case ["pyramid", "lateral", *_]:
+        case ["pyramid", "lateral" | "last", *_]:
             return "laterals"
         case ["pyramid", "smooth" | "extra" as kind, level, *_]:
             return f"{kind} {level}"
         case ["pyramid"]:
             return "top-down"
+        case ["head", "cls" | "box" | "joint", "norms", level, *_] | ["head", "cls" | "box" | "joint", level, *_]:
+            return f"head {level}"
         case _:
             return names[0]
 
 
-def _part_of_call(path: str, smoothed: list[str]) -> str:
-    """Return the part that a call belongs to; ``smoothed`` are the levels that a shared smoothing has yet to smooth."""
-    shared = f"pyramid.smooth.{SHARED}"
-    return network_part(path.replace(shared, f"pyramid.smooth.{smoothed[0]}") if path.startswith(shared) else path)
+def _part_of_call(plan: NetworkPlan, path: str, call: int) -> str:
+    """Return the part that a module's call belongs to; levels that share a module call it one after the other."""
+    if SHARED not in path or not plan.pyramid:
+        return network_part(path)
+    levels = plan.pyramid.names
+    if path.startswith("pyramid."):
+        levels = tuple(level.name for level in plan.pyramid.levels if level.smooth)
+        levels = levels[::-1] if plan.pyramid.smoothed_down else levels
+    return network_part(path.replace(SHARED, levels[call]))
 
 
 def _image_work(step: Step) -> _ImageWork:
@@ -124,6 +131,9 @@ def _image_work(step: Step) -> _ImageWork:
         conv = step.conv
         elements = conv.in_channels * step.input.cells + step.makes
         return _ImageWork(step.path, _operation(conv), conv.macs(step.output), elements, conv.parameters + conv.buffers)
+    if isinstance(step, NormStep):
+        norm = step.norm
+        return _ImageWork(step.path, "move", 0, 2 * step.makes, norm.parameters + norm.buffers)
     if isinstance(step, LinearStep):
         linear = step.linear
         return _ImageWork(step.path, "dense", linear.macs, linear.in_features + linear.out_features, linear.parameters)

@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 from mnfpn_cli.documents.settings import Preset, PresetsDocument
 from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.plan.anchors import anchors_per_place
 from mnfpn_cli.plan.backbone import Widths, plan_widths
 from mnfpn_cli.plan.levels import ChosenLevels, plan_levels, strides
 from mnfpn_cli.settings.backbones import ResNetSettings
+from mnfpn_cli.settings.detection import DenseHead
 from mnfpn_cli.settings.files import preset_description, preset_names, read_preset
 from mnfpn_cli.settings.input import DEFAULT_SIZE, NetworkInput, Size, parse_size
 from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead, NetworkSettings, PyramidSettings
@@ -34,9 +36,13 @@ def plan_outline(settings: NetworkSettings) -> Outline:
     _check_parts(settings)
     widths = plan_widths(settings)
     _check_blocks(settings)
+    if settings.detection:
+        _check_detection(settings, settings.detection, widths.levels)
     if settings.pyramid:
         _check_pyramid(settings.pyramid)
     levels, made_for = plan_levels(settings), settings.made_for
+    if settings.detection:
+        _check_anchors(settings.detection, levels.names)
     if made_for and min(made_for) < levels.stride:
         is_last = levels.last_stage == len(strides(settings)) - 1
         what = "the backbone's last map" if is_last else levels.tapped[-1]
@@ -56,10 +62,50 @@ def _check_parts(settings: NetworkSettings) -> None:
             rule = "must be null with head.kind 'classifier', which takes the backbone's last map"
             raise SettingsError("pyramid", rule, "a pyramid")
     elif settings.pyramid is None:
-        reason = "the network would have no output" if head.kind == "none" else "it classifies the pyramid's levels"
+        reason = "the network would have no output" if head.kind == "none" else "it takes the pyramid's levels"
         raise SettingsError("pyramid", f"must not be null with head.kind '{head.kind}': {reason}")
     if isinstance(head, LevelClassifiersHead) and head.size and head.pool == "average":
         raise SettingsError("head.size", "must be null with head.pool 'average', which takes any size", head.size)
+    for name in ("preprocess", "postprocess"):
+        if getattr(settings, name) and not settings.detection:
+            raise SettingsError(name, f"must be null with head.kind '{head.kind}', which detects nothing")
+
+
+def _check_detection(settings: NetworkSettings, head: DenseHead, channels: int) -> None:
+    if settings.pyramid and settings.pyramid.top == "pool":
+        rule = f"must be 'lateral' with head.kind '{head.kind}': a 1×1 map of the whole image has no places"
+        raise SettingsError("pyramid.top", rule, "'pool'")
+    if not head.norm_shared:
+        needs = "it is about the norms of convolutions that levels share"
+        if not head.shared or head.norm == "none":
+            raise SettingsError("head.norm_shared", f"must be true without head.shared and head.norm: {needs}", "false")
+        if head.separable and head.depthwise_norm:
+            rule = "must be false with head.norm_shared false: a level's own norms are behind whole convolutions"
+            raise SettingsError("head.depthwise_norm", rule, "true")
+    if head.norm == "group":
+        _check_groups(head, channels)
+    for name in ("mean", "std"):
+        values = getattr(settings.preprocess, name, ())
+        if len(values) not in (1, settings.in_channels):
+            rule = f"must have one value, or one for each of the {settings.in_channels} channels (in_channels)"
+            raise SettingsError(f"preprocess.{name}", rule, len(values))
+
+
+def _check_anchors(head: DenseHead, levels: Sequence[str]) -> None:
+    counts = anchors_per_place(head, len(levels))
+    if head.shared and len(set(counts)) > 1:
+        rule = "must be false where levels have different numbers of anchors (head.anchors.ratios)"
+        raise SettingsError("head.shared", rule, "true")
+
+
+def _check_groups(head: DenseHead, pyramid_channels: int) -> None:
+    normed = [head.channels or pyramid_channels] if head.depth else []
+    if head.separable and head.depthwise_norm:
+        normed.append(pyramid_channels)
+    for channels in normed:
+        if channels % head.norm_groups or channels == head.norm_groups:
+            rule = f"must divide the channels that are normalised, {channels}, into groups of at least 2"
+            raise SettingsError("head.norm_groups", rule, head.norm_groups)
 
 
 def _check_blocks(settings: NetworkSettings) -> None:
@@ -82,6 +128,9 @@ def _check_pyramid(pyramid: PyramidSettings) -> None:
     if pyramid.extra == "maxpool" and pyramid.extra_from == "tap":
         reason = "pooling keeps a tap's channels, which are not the pyramid's"
         raise SettingsError("pyramid.extra_from", f"must be 'map' with pyramid.extra 'maxpool': {reason}", "'tap'")
+    if pyramid.last_channels and pyramid.top == "pool":
+        rule = "must be null with pyramid.top 'pool', whose top is the last stage's average"
+        raise SettingsError("pyramid.last_channels", rule, pyramid.last_channels)
     if pyramid.extra != "none" and pyramid.top == "pool":
         reason = "a 1×1 map cannot be downsampled"
         raise SettingsError("pyramid.extra", f"must be 'none' with pyramid.top 'pool': {reason}", f"'{pyramid.extra}'")

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from mnfpn_cli.documents.records import ImageInput, MapSize, WeightsRecord
 from mnfpn_cli.documents.shapes import HeadMaps, LevelMap, PlannedMaps, ShapesDocument, TapMap
+from mnfpn_cli.plan.heads import LOGITS, DensePlan, HeadPlan
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.plan.pyramid import ExtraPlan, LevelPlan, PyramidPlan
 from mnfpn_cli.plan.steps import ResizeStep, Walk, walk
@@ -60,15 +62,32 @@ class LevelShape:
 
 
 @dataclass(frozen=True, slots=True)
-class HeadShape:
-    """A head: the maps that it takes, each with its path, and the classes that it outputs logits for."""
+class OutputShape:
+    """An output of a head for one image: ``logits`` of each class, or a detector's values of each anchor."""
 
-    maps: tuple[tuple[str, MapShape], ...]
-    classes: int
+    name: str
+    shape: tuple[int, ...]
 
     def bytes(self, batch: int, dtype: DType) -> int:
-        """Return the bytes of the logits of a batch."""
-        return batch * self.classes * ITEM_BYTES[dtype]
+        """Return the bytes of the output for a batch."""
+        return batch * prod(self.shape) * ITEM_BYTES[dtype]
+
+
+@dataclass(frozen=True, slots=True)
+class HeadShape:
+    """A head.
+
+    Attributes:
+        maps: the maps that it takes, each with its path.
+        anchors: the anchors of each map, of a detector; else empty.
+        classes: the scores of an image, or of an anchor.
+        outputs: in the order in which the network returns them.
+    """
+
+    maps: tuple[tuple[str, MapShape], ...]
+    anchors: tuple[int, ...]
+    classes: int
+    outputs: tuple[OutputShape, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +106,16 @@ def network_shapes(plan: NetworkPlan, input: NetworkInput) -> NetworkShapes:
     head = None
     if plan.head:
         maps = tuple((level.name, level.output) for level in levels) or (stage_map(walked, len(walked.stages) - 1),)
-        head = HeadShape(maps, plan.head.classes)
+        head = _head(plan.head, maps)
     return NetworkShapes(input, levels, head)
+
+
+def _head(plan: HeadPlan, maps: tuple[tuple[str, MapShape], ...]) -> HeadShape:
+    if not isinstance(plan, DensePlan):
+        return HeadShape(maps, (), plan.classes, (OutputShape(LOGITS, (plan.classes,)),))
+    anchors = tuple(count * shape.size.cells for (_, count), (_, shape) in zip(plan.anchors, maps, strict=True))
+    outputs = tuple(OutputShape(name, (sum(anchors), values)) for name, values in plan.values)
+    return HeadShape(maps, anchors, plan.classes, outputs)
 
 
 def stage_map(walked: Walk, stage: int) -> tuple[str, MapShape]:
@@ -143,7 +170,7 @@ def _record(shapes: NetworkShapes, dtype: DType) -> PlannedMaps:
         head=HeadMaps(
             output="logits",
             classes=head.classes,
-            bytes=head.bytes(batch, dtype),
+            bytes=sum(output.bytes(batch, dtype) for output in head.outputs),
             maps=tuple(_tap(path, shape) for path, shape in head.maps),
         )
         if head

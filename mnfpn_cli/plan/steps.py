@@ -8,13 +8,13 @@ attribute path of the step's module in the network.
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import pairwise
 from typing import NamedTuple
 
 from mnfpn_cli.plan.backbone import BackbonePlan, BlockPlan
-from mnfpn_cli.plan.layers import ConvPlan, LinearPlan, halved
-from mnfpn_cli.plan.network import ClassifierPlan, HeadPlan, NetworkPlan
-from mnfpn_cli.plan.pyramid import ONE_CELL, PyramidPlan, SeparablePlan, level_sizes, stage_sizes
+from mnfpn_cli.plan.heads import BranchPlan, ClassifierPlan, DensePlan, HeadPlan, LevelHeadPlan
+from mnfpn_cli.plan.layers import ConvPlan, LayerPlan, LinearPlan, NormPlan, SeparablePlan, halved, padded_cells
+from mnfpn_cli.plan.network import NetworkPlan
+from mnfpn_cli.plan.pyramid import ONE_CELL, LevelPlan, PyramidPlan, level_sizes, stage_sizes
 from mnfpn_cli.settings.input import Size
 
 
@@ -27,6 +27,15 @@ class ConvStep(NamedTuple):
     output: Size
     makes: int
     again: bool = False
+    frees: int = 0
+
+
+class NormStep(NamedTuple):
+    """A norm of its own behind a convolution, and its activation."""
+
+    path: str
+    norm: NormPlan
+    makes: int
     frees: int = 0
 
 
@@ -51,7 +60,7 @@ class PoolStep(NamedTuple):
 
 
 class MaxPoolStep(NamedTuple):
-    """Max-pooling of stride 2."""
+    """Max-pooling of stride 2. ``padded``: elements of the padded copy of its input; 0 where it pads by itself."""
 
     path: str
     channels: int
@@ -59,6 +68,7 @@ class MaxPoolStep(NamedTuple):
     input: Size
     makes: int
     frees: int = 0
+    padded: int = 0
 
 
 class ResizeStep(NamedTuple):
@@ -80,8 +90,8 @@ class AddStep(NamedTuple):
     frees: int = 0
 
 
-class JoinStep(NamedTuple):
-    """The concatenation of a lateral and the resized coarser map."""
+class CopyStep(NamedTuple):
+    """A copy of maps: the concatenation of two or more, or a map in another order."""
 
     path: str
     makes: int
@@ -96,7 +106,7 @@ class ReluStep(NamedTuple):
     frees: int = 0
 
 
-Step = ConvStep | LinearStep | PoolStep | MaxPoolStep | ResizeStep | AddStep | JoinStep | ReluStep
+Step = ConvStep | NormStep | LinearStep | PoolStep | MaxPoolStep | ResizeStep | AddStep | CopyStep | ReluStep
 
 
 class Walk(NamedTuple):
@@ -159,7 +169,9 @@ def _backbone_steps(plan: BackbonePlan, size: Size, tapped: frozenset[int]) -> I
     if plan.stem_pool:
         stem, size = current, halved(output)
         current = plan.stem.out_channels * size.cells
-        yield MaxPoolStep("stem_pool", plan.stem.out_channels, 3, output, current, frees=stem)
+        channels = plan.stem.out_channels
+        padded = channels * padded_cells(3, output) if plan.same else 0
+        yield MaxPoolStep("stem_pool", channels, 3, output, current, stem, padded)
     for i, stage in enumerate(plan.stages):
         stage_input, last = current, len(stage.blocks) - 1
         for j, block in enumerate(stage.blocks):
@@ -190,31 +202,54 @@ def _block_steps(block: BlockPlan, path: str, size: Size, frees: int) -> Iterato
 
 def _pyramid_steps(plan: PyramidPlan, stages: Sequence[Size], sizes: Sequence[Size]) -> Iterator[Step]:
     """Yield the steps of the pyramid; ``stages`` and ``sizes`` are the sizes of the maps of stages and levels."""
-    areas = [size.cells for size in sizes]
-    on_taps = list(zip(plan.levels, sizes, areas, strict=False))
-    for level, size, area in on_taps:
+    steps = list(_lateral_steps(plan, stages, sizes))
+    on_taps = list(zip(plan.levels, sizes, strict=False))
+    if plan.smoothed_down:
+        for k in reversed(range(len(on_taps))):
+            steps += _merge_steps(plan, on_taps[k : k + 2])
+            again = plan.smooth_shared and any(level.smooth for level, _ in on_taps[k + 1 :])
+            steps += _smooth_steps(plan, on_taps[k : k + 1], again)
+    else:
+        for k in reversed(range(len(on_taps) - 1)):
+            steps += _merge_steps(plan, on_taps[k : k + 2])
+        steps += _smooth_steps(plan, on_taps, again=False)
+    steps += _extra_steps(plan, sizes)
+    # The maps before smoothing, and the last convolution's, are alive until the pyramid has run.
+    held = sum([level.merged * size.cells for level, size in on_taps if level.smooth])
+    if plan.last:
+        held += plan.last.elements(sizes[len(plan.levels) - 1])
+    yield from steps[:-1]
+    yield steps[-1]._replace(frees=steps[-1].frees + held)
+
+
+def _lateral_steps(plan: PyramidPlan, stages: Sequence[Size], sizes: Sequence[Size]) -> Iterator[Step]:
+    if plan.last:
+        size = sizes[len(plan.levels) - 1]
+        yield ConvStep("pyramid.last", plan.last, size, size, plan.last.elements(size))
+    for level, size in zip(plan.levels, sizes, strict=False):
         path, averaged = f"pyramid.lateral.{level.name}", 0
         if level.pooled:
             averaged = level.lateral.in_channels
             yield PoolStep(f"{path}.pool", averaged, stages[level.stage], averaged)
             path = f"{path}.conv"
-        yield ConvStep(path, level.lateral, size, size, plan.channels * area, frees=averaged)
-    for (fine, size, area), (coarse, coarse_size, _) in reversed(list(pairwise(on_taps))):
-        resized = coarse.merged * area
-        yield ResizeStep(fine.name, coarse.merged, coarse_size, size, resized)
-        merge = AddStep if plan.merge == "add" else JoinStep
-        yield merge("pyramid", fine.merged * area, frees=resized + plan.channels * area)
-    tail: list[Step] = [*_smooth_steps(plan, sizes), *_extra_steps(plan, sizes)]
-    yield from tail[:-1]
-    if tail:  # the maps before smoothing are alive until the pyramid has run
-        last = tail[-1]
-        merged = sum([level.merged * area for level, _, area in on_taps if level.smooth])
-        yield last._replace(frees=last.frees + merged)
+        yield ConvStep(path, level.lateral, size, size, level.lateral.elements(size), frees=averaged)
 
 
-def _smooth_steps(plan: PyramidPlan, sizes: Sequence[Size]) -> Iterator[Step]:
-    again = False
-    for level, size in zip(plan.levels, sizes, strict=False):
+def _merge_steps(plan: PyramidPlan, pair: Sequence[tuple[LevelPlan, Size]]) -> Iterator[Step]:
+    """Yield the steps that merge the second of two levels into the first; none for the coarsest level."""
+    if len(pair) < 2:
+        return
+    (fine, size), (coarse, coarse_size) = pair
+    channels = plan.resized_channels(coarse)
+    resized = channels * size.cells
+    yield ResizeStep(fine.name, channels, coarse_size, size, resized)
+    merge = AddStep if plan.merge == "add" else CopyStep
+    yield merge("pyramid", fine.merged * size.cells, frees=resized + plan.channels * size.cells)
+
+
+def _smooth_steps(plan: PyramidPlan, levels: Sequence[tuple[LevelPlan, Size]], again: bool) -> Iterator[Step]:
+    """Yield the steps that smooth levels; ``again``: whether a shared smoothing ran before."""
+    for level, size in levels:
         if level.smooth:
             yield from _conv_steps(f"pyramid.smooth.{plan.smoothing(level)}", level.smooth, size, size, again)
             again = plan.smooth_shared
@@ -237,6 +272,10 @@ def _extra_steps(plan: PyramidPlan, sizes: Sequence[Size]) -> Iterator[Step]:
 
 def _head_steps(plan: HeadPlan, sizes: Sequence[Size]) -> Iterator[Step]:
     """Yield the steps of a head; ``sizes`` are those of the maps of the pyramid's levels or the backbone's stages."""
+    if isinstance(plan, DensePlan):
+        for branch in plan.branches:
+            yield from _branch_steps(plan, branch, sizes)
+        return
     if isinstance(plan, ClassifierPlan):
         last = 0
         if plan.last:
@@ -257,8 +296,47 @@ def _head_steps(plan: HeadPlan, sizes: Sequence[Size]) -> Iterator[Step]:
     yield LinearStep("head.final", plan.final, plan.classes, joined=plan.final.in_features)
 
 
+def _branch_steps(plan: DensePlan, branch: BranchPlan, sizes: Sequence[Size]) -> Iterator[Step]:
+    """Yield the steps of a tower and its outputs on all levels, and the concatenation of each output."""
+    steps, values = list[Step](), dict(plan.values)
+    totals = dict.fromkeys(branch.outputs, 0)
+    for index, ((name, count), size) in enumerate(zip(plan.anchors, sizes, strict=True)):
+        level = branch.levels[min(index, len(branch.levels) - 1)]
+        steps += _level_head_steps(branch, level, name, size, again=index > 0 and len(branch.levels) == 1)
+        for output in branch.outputs:
+            totals[output] += count * values[output] * size.cells
+    steps += [CopyStep("head", total) for total in totals.values()]
+    yield from steps[:-1]
+    yield steps[-1]._replace(frees=sum(totals.values()))
+
+
+def _level_head_steps(branch: BranchPlan, level: LevelHeadPlan, name: str, size: Size, again: bool) -> Iterator[Step]:
+    path, tower = f"head.{branch.name}.{level.name}", 0
+    for index, layer in enumerate(level.tower):
+        yield from _conv_steps(f"{path}.tower.{index}", layer, size, size, again, frees=tower)
+        tower = layer_elements(layer, size)
+        if branch.norms:
+            yield NormStep(f"head.{branch.name}.norms.{name}.{index}", branch.norms[index], tower, frees=tower)
+    for index, (output, layer) in enumerate(level.last):
+        made, frees = layer_elements(layer, size), tower if index == len(level.last) - 1 else 0
+        convs = list(_conv_steps(f"{path}.{output}", layer, size, size, again))
+        # Values of a place come next to each other: a copy, unless there is one place, or one value.
+        copied = size.cells > 1 and made > size.cells
+        if copied:
+            yield from convs
+            yield CopyStep("head", made, frees=made + frees)
+        else:
+            yield from convs[:-1]
+            yield convs[-1]._replace(frees=convs[-1].frees + frees)
+
+
+def layer_elements(layer: LayerPlan, output: Size) -> int:
+    """Return the elements of a layer's output for one image, given its size."""
+    return (layer.pointwise if isinstance(layer, SeparablePlan) else layer).elements(output)
+
+
 def _conv_steps(
-    path: str, layer: ConvPlan | SeparablePlan, input: Size, output: Size, again: bool = False, frees: int = 0
+    path: str, layer: LayerPlan, input: Size, output: Size, again: bool = False, frees: int = 0
 ) -> Iterator[ConvStep]:
     if isinstance(layer, ConvPlan):
         yield ConvStep(path, layer, input, output, layer.elements(output), again, frees)

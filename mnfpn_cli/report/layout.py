@@ -7,9 +7,10 @@ the right is the level of the same row. Between them, from left to right: the la
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from mnfpn_cli.plan.layers import ConvPlan, halved
-from mnfpn_cli.plan.network import LOGITS, ClassifierPlan, LevelClassifiersPlan, NetworkPlan
-from mnfpn_cli.plan.pyramid import ONE_CELL, LevelPlan, PyramidPlan, SeparablePlan
+from mnfpn_cli.plan.heads import LOGITS, ClassifierPlan, LevelClassifiersPlan
+from mnfpn_cli.plan.layers import ConvPlan, SeparablePlan, halved
+from mnfpn_cli.plan.network import NetworkPlan
+from mnfpn_cli.plan.pyramid import ONE_CELL, LevelPlan, PyramidPlan
 from mnfpn_cli.plan.shapes import MapShape, NetworkShapes, stage_map
 from mnfpn_cli.plan.steps import MaxPoolStep, Walk, walk
 from mnfpn_cli.report.units import shape

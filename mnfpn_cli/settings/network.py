@@ -20,6 +20,17 @@ from mnfpn_cli.settings.backbones import (
     unit,
     with_kind,
 )
+from mnfpn_cli.settings.detection import (
+    POSTPROCESS,
+    DenseHead,
+    FCOSHead,
+    PostprocessSettings,
+    PreprocessSettings,
+    RetinaNetHead,
+    RPNHead,
+    SSDHead,
+    SSDLiteHead,
+)
 from mnfpn_cli.settings.input import MAX_SIDE, Size, parse_size
 
 
@@ -54,6 +65,10 @@ class PyramidSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     channels: Annotated[Channels, Field(description="Channels of every level.")] = 256
+    scaled: Annotated[
+        Switch,
+        Field(description="Scale the channels by the width multiplier as well, cut off and at least 16, as FPNLite."),
+    ] = False
     levels: Annotated[
         Levels,
         Field(description="The levels of the pyramid: 'all', a range such as 'p3-p5', or a list."),
@@ -90,6 +105,23 @@ class PyramidSettings(BaseModel):
         Field(description="What the first extra level is computed from: the coarsest level's map, or its tap."),
     ] = "map"
     extra_relu: Annotated[Switch, Field(description="Put a ReLU between one extra level and the next.")] = False
+    top_down: Annotated[
+        Literal["merged", "smoothed"],
+        Field(description="Which map of a level is merged into the next finer one: before or after smoothing."),
+    ] = "merged"
+    last_channels: Annotated[
+        Channels | None,
+        Field(
+            description="Channels of a last 1×1 convolution under the coarsest level, scaled by width multipliers "
+            "below 1; null for none."
+        ),
+    ] = None
+    norm: Annotated[
+        Literal["none", "batch"], Field(description="Norm behind smoothing and extra levels: none, or batch norm.")
+    ] = "none"
+    activation: Annotated[
+        Literal["none", "relu", "relu6"], Field(description="Activation behind smoothing and extra levels.")
+    ] = "none"
 
 
 Dropout = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False), unit("share, 0 to 1")]
@@ -167,7 +199,10 @@ class LevelClassifiersHead(BaseModel):
 
 
 Head = Annotated[
-    Annotated[NoHead | ClassifierHead | LevelClassifiersHead, Field(discriminator="kind")],
+    Annotated[
+        NoHead | ClassifierHead | LevelClassifiersHead | RetinaNetHead | FCOSHead | SSDHead | SSDLiteHead | RPNHead,
+        Field(discriminator="kind"),
+    ],
     BeforeValidator(with_kind("none")),
 ]
 
@@ -178,6 +213,14 @@ def kind_of(values: Mapping[str, Any], part: str) -> Any:
     """Return the ``kind`` of the backbone or head in settings that are not validated yet; None where it has none."""
     value = values.get(part)
     return value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
+
+
+def _filled(given: Any, defaults: Mapping[str, Any]) -> Any:
+    """Return an object with defaults for the keys that it lacks; null is an empty object."""
+    return {**defaults, **(given or {})} if given is None or isinstance(given, Mapping) else given
+
+
+Padding = Literal["torch", "same"]
 
 
 class NetworkSettings(BaseModel):
@@ -200,6 +243,16 @@ class NetworkSettings(BaseModel):
         Field(description="Width multiplier: scales the channels of the stem and of all stages."),
     ] = 1.0
     rounding: Annotated[Rounding, Field(description="How scaled channels are rounded to whole numbers.")] = "nearest8"
+    padding: Annotated[
+        Padding,
+        Field(description="Where a layer of stride 2 pads: as torch on all sides, or the odd pixel below and right."),
+    ] = "torch"
+    norm_eps: Annotated[
+        float,
+        Field(strict=True, gt=0, le=1, allow_inf_nan=False),
+        unit("ratio"),
+        Field(description="What batch and group norms add to the variance; 0.001 in TensorFlow and Keras."),
+    ] = 1e-5
     stages: Annotated[
         Stages | None, Field(description="The inverted residuals of mobilenet_v2, in order; null for a resnet.")
     ] = MOBILENET_V2
@@ -207,6 +260,14 @@ class NetworkSettings(BaseModel):
         PyramidSettings | None, Field(description="The feature pyramid; null where the head classifies without one.")
     ] = PyramidSettings()
     head: Annotated[Head, Field(description="The head on the pyramid, or on the backbone.")] = NoHead()
+    preprocess: Annotated[
+        PreprocessSettings | None,
+        Field(description="How a detector's images become inputs; null where the head detects nothing."),
+    ] = None
+    postprocess: Annotated[
+        PostprocessSettings | None,
+        Field(description="How a detector's outputs become boxes; null where the head detects nothing."),
+    ] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -224,7 +285,19 @@ class NetworkSettings(BaseModel):
             head = given["head"]
             if kind_of(given, "backbone") == "resnet" and isinstance(head, Mapping):
                 given["head"] = {"last_channels": None, **head}
+        # Without a detector they must be null, which plan.rules checks: a missing key is then not what is wrong.
+        kind = kind_of(given, "head")
+        if kind in POSTPROCESS or given.get("preprocess"):
+            grey = {} if given.get("in_channels", 3) == 3 else {"mean": [0.5], "std": [0.5]}
+            given["preprocess"] = _filled(given.get("preprocess"), grey)
+        if kind in POSTPROCESS or given.get("postprocess"):
+            given["postprocess"] = _filled(given.get("postprocess"), POSTPROCESS.get(kind, POSTPROCESS["retinanet"]))
         return given
+
+    @property
+    def detection(self) -> DenseHead | None:
+        """The settings of a head that detects; None where there is none."""
+        return self.head if isinstance(self.head, DenseHead) else None
 
     @property
     def made_for(self) -> Size | None:

@@ -12,6 +12,13 @@ from pydantic_core import ErrorDetails
 
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.backbones import ORIGINAL_SPELLING, MobileNetV2Settings, ResNetSettings, StageSettings
+from mnfpn_cli.settings.detection import (
+    DETECTION_HEADS,
+    AnchorSettings,
+    DefaultBoxSettings,
+    PostprocessSettings,
+    PreprocessSettings,
+)
 from mnfpn_cli.settings.network import (
     LEVEL,
     ClassifierHead,
@@ -20,7 +27,7 @@ from mnfpn_cli.settings.network import (
     NoHead,
     PyramidSettings,
 )
-from mnfpn_cli.text import did_you_mean
+from mnfpn_cli.text import did_you_mean, either
 
 KeyPath = tuple[str | int, ...]
 """The keys and indices that lead to a value: ``("stages", 3, "stride")``."""
@@ -30,7 +37,12 @@ MAX_SHOWN = 60
 
 PARTS: dict[str, dict[str, type[BaseModel]]] = {
     "backbone": {"mobilenet_v2": MobileNetV2Settings, "resnet": ResNetSettings},
-    "head": {"none": NoHead, "classifier": ClassifierHead, "level_classifiers": LevelClassifiersHead},
+    "head": {
+        "none": NoHead,
+        "classifier": ClassifierHead,
+        "level_classifiers": LevelClassifiersHead,
+        **DETECTION_HEADS,
+    },
 }
 """The parts of a network that have several kinds, and the settings of each kind; the default kind is the first."""
 
@@ -39,8 +51,11 @@ DEFAULT_KINDS = {part: next(iter(kinds)) for part, kinds in PARTS.items()}
 MODELS: dict[str, tuple[type[BaseModel], ...]] = {
     "": (NetworkSettings,),
     "stages[]": (StageSettings,),
-    "pyramid": (PyramidSettings,),
     **{part: tuple(kinds.values()) for part, kinds in PARTS.items()},
+    "head.anchors": (AnchorSettings, DefaultBoxSettings),
+    "preprocess": (PreprocessSettings,),
+    "postprocess": (PostprocessSettings,),
+    "pyramid": (PyramidSettings,),  # last: it is suggested for a key that several have
 }
 """The models that can be at a path of settings; ``stages[]`` is any item of ``stages``."""
 
@@ -181,7 +196,7 @@ def _settings_problem(details: ErrorDetails) -> SettingsProblem:
             return _problem(path, "unknown key", hint=_nearest_key(path))
         case "union_tag_invalid":
             kinds, got = PARTS[str(path[0])], got["kind"]
-            rule = f"must be {' or '.join(map(repr, kinds))}"
+            rule = f"must be {either(map(repr, kinds))}"
             return _problem((*path, "kind"), rule, as_json(got), did_you_mean(str(got), kinds))
         case "model_type" if path[:1] == ("stages",):
             return _problem(path, "must be an object or a row of four numbers", as_json(got))
@@ -200,9 +215,9 @@ def _value_problem(details: ErrorDetails, path: KeyPath) -> SettingsProblem:
 
 def _rule_of_other_kind(path: KeyPath, kind: str) -> str:
     """Return the rule that a key breaks which belongs to another kind of backbone or head; empty where none has it."""
-    part, key = str(path[0]), path[-1]
+    part, key = str(path[0]), path[1] if len(path) == 2 else None
     owners = [name for name, model in PARTS.get(part, {}).items() if key in model.model_fields]
-    return f"is a key of {part}.kind {' and '.join(map(repr, owners))}, not of {kind!r}" if owners else ""
+    return f"is a key of {part}.kind {either(map(repr, owners), 'and')}, not of {kind!r}" if owners else ""
 
 
 def _rule(kind: str, context: dict[str, Any], message: str) -> str:

@@ -134,6 +134,8 @@ def _without_replaced_kind(value: Any, part: str, kind: Any, later_kind: Any) ->
     """Drop from a preset or a file the keys that only a kind of backbone or head has which a later source replaces.
 
     So ``backbone.kind=resnet`` can follow any preset: the preset's table of inverted residuals is not for a ResNet.
+    Anchors go with their head, as do the thresholds of another detector.
+
     Keys in the source that gives the new kind, in later ones, and in options stay: they are merged, or refused by
     validation.
 
@@ -152,13 +154,16 @@ def _without_replaced_kind(value: Any, part: str, kind: Any, later_kind: Any) ->
         return value
     rest, fields = dict(value), PARTS[part][later_kind].model_fields
     if isinstance(rest.get(part), Mapping):
-        rest[part] = {key: item for key, item in rest[part].items() if key in fields}
+        rest[part] = {key: item for key, item in rest[part].items() if key in fields and key != "anchors"}
     if part == "backbone":
         if later_kind != "mobilenet_v2":
             rest.pop("stages", None)
         if rest.get("stem_channels") == DEFAULT_STEM_CHANNELS.get(str(kind)):
             rest.pop("stem_channels", None)
-    elif (later_kind == "classifier") != (rest.get("pyramid", 0) is None):  # only a classifier has no pyramid
+        return rest
+    for key in ("preprocess", "postprocess"):  # each detector has defaults of its own
+        rest.pop(key, None)
+    if (later_kind == "classifier") != (rest.get("pyramid", 0) is None):  # only a classifier has no pyramid
         rest.pop("pyramid", None)
     return rest
 

@@ -9,8 +9,10 @@ from typing import NamedTuple, Self
 
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.backbone import BackbonePlan
-from mnfpn_cli.plan.network import ClassifierPlan, NetworkPlan
-from mnfpn_cli.plan.pyramid import PyramidPlan, SeparablePlan
+from mnfpn_cli.plan.heads import ClassifierPlan
+from mnfpn_cli.plan.layers import SeparablePlan
+from mnfpn_cli.plan.network import NetworkPlan
+from mnfpn_cli.plan.pyramid import PyramidPlan
 from mnfpn_cli.text import few
 from mnfpn_cli.weights.layouts import LAYOUTS, OURS, Layout
 
@@ -153,6 +155,8 @@ class Names:
     def part(self, key: str) -> str | None:
         """Return the part that a key of the checkpoint belongs to, in any network; None where it is unknown."""
         normal = self._normal_key(key)
+        if self._layout is OURS and normal.startswith(("pyramid.", "head.")):
+            return part_of(normal)
         if self._layout.others and re.match(self._layout.others, key):
             return OTHER
         for part, pattern in self._patterns.items():

@@ -79,7 +79,9 @@ def test_each_level_is_returned_by_name_with_out_channels(case: tuple[NetworkSet
     network_settings, size = case
     plan = plan_network(network_settings)
     if plan.head or not plan.pyramid:
-        with pytest.raises(UsageError, match=r"^head\.kind: must be 'none' for a detector, .*, got .* logits$"):
+        with pytest.raises(
+            UsageError, match=r"^head\.kind: must be 'none' for a detector, .*, got a network that returns .*$"
+        ):
             DetectorBackbone(build_meta(plan))
         return
     backbone = DetectorBackbone(build_meta(plan))

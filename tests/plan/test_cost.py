@@ -109,7 +109,7 @@ def test_the_expansion_convolution_is_left_out_at_expansion_1() -> None:
     """As in the paper's first stage."""
     first, second = plan_network(NetworkSettings()).backbone.stages[:2]
     assert first.blocks[0].layers[0][0] == "depthwise"
-    assert second.blocks[0].layers[0] == ("expand", ConvPlan(16, 96, kernel=1, norm=True, activation="relu6"))
+    assert second.blocks[0].layers[0] == ("expand", ConvPlan(16, 96, kernel=1, norm="batch", activation="relu6"))
 
 
 def test_separable_smoothing_has_one_bias_for_the_pair() -> None:

@@ -27,7 +27,10 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     ((RESNET, "backbone.blok=[1]"), "set backbone.blok: unknown key; did you mean 'backbone.blocks'?"),
     ((RESNET, "stages=[[6,24,2,2]]"), "must be null with backbone.kind 'resnet', whose stages are in backbone.blocks"),
     (("backbone.bare_stem=1",), "set backbone.bare_stem: must be true or false, got 1"),
-    (("head.classes=10",), "is a key of head.kind 'classifier' and 'level_classifiers', not of 'none'"),
+    (
+        ("head.classes=10",),
+        "a key of head.kind 'classifier', 'level_classifiers', 'retinanet', 'fcos', 'ssd' and 'ssdlite', not of 'none'",
+    ),
     (
         (CLASSIFIER, "head.pool=average"),
         "set head.pool: is a key of head.kind 'level_classifiers', not of 'classifier'",
@@ -42,7 +45,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("pyramid=null",), "set pyramid: must not be null with head.kind 'none': the network would have no output"),
     (
         ("head.kind=level_classifiers", "pyramid=null"),
-        "must not be null with head.kind 'level_classifiers': it classifies the pyramid's levels",
+        "must not be null with head.kind 'level_classifiers': it takes the pyramid's levels",
     ),
     (("head.kind=level_classifiers", "head.size=0x3"), "set head.size: each side must be 1 to 65536 pixels"),
     (("head.kind=level_classifiers", "head.size=3,4"), "set head.size: must be HxW in pixels"),

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mnfpn_cli.network.network import ConvNormAct, build_meta
+from mnfpn_cli.network.layers import ConvNormAct
+from mnfpn_cli.network.network import build_meta
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, network_work

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
-from mnfpn_cli.network.network import Bottleneck, ConvNormAct, InvertedResidual, Pyramid
+from mnfpn_cli.network.layers import ConvNormAct
+from mnfpn_cli.network.network import Bottleneck, InvertedResidual
+from mnfpn_cli.network.pyramid import Pyramid
 from mnfpn_cli.runtimes import eager
 from mnfpn_cli.runtimes.fused import early
 from mnfpn_cli.runtimes.fused.folded import FoldedConv, Optimizations, activation_of, can_pack, fold

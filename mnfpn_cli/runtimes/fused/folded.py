@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
-from mnfpn_cli.network.network import ConvNormAct
+from mnfpn_cli.network.layers import ConvNormAct
 from mnfpn_cli.plan.layers import Activation
 
 # oneDNN's convolutions, as torch's compiler calls them. They are private to torch: `can_pack` checks that they exist.
