@@ -19,6 +19,7 @@ class Layout:
         others: a pattern of keys of what is neither backbone nor pyramid nor classifier, such as a detector's heads.
         from_top: whether laterals and smoothings count from the coarsest level down, not from the finest up.
         shares: whether one layer may stand under several keys.
+        settings: that its networks have, and that no tensor shows.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Layout:
     others: str = ""
     from_top: bool = False
     shares: bool = False
+    settings: tuple[tuple[str, object], ...] = ()
 
     def has_stem(self, modules: Collection[str]) -> bool:
         """Return whether a checkpoint has the first convolution under this layout's name: a quick test of a layout."""
@@ -177,5 +179,5 @@ LAYOUTS = (
     Layout("pytorch-fpn RetinaFPN", RESNET_FROM_LAYER_2 | PYTORCH_FPN, SHORTCUT, from_top=True),
     Layout("MobileNetV2 dynamic FPN", DYNAMIC_FPN, shares=True),
     Layout("MobileNetV2 plain classifier", PLAIN_CLASSIFIER),
-    Layout("Keras", KERAS),
+    Layout("Keras", KERAS, settings=(("padding", "same"), ("norm_eps", 1e-3))),
 )

@@ -15,6 +15,7 @@ from mnfpn_cli.settings.overrides import differences
 from mnfpn_cli.settings.sources import Source
 from mnfpn_cli.weights.checkpoint import Checkpoint, read_checkpoint
 from mnfpn_cli.weights.file import WeightsFile
+from mnfpn_cli.weights.layouts import LAYOUTS
 from mnfpn_cli.weights.match import WITHOUT_HEAD, Match, is_within, match
 from mnfpn_cli.weights.suggest import suggestion
 
@@ -126,7 +127,7 @@ def _check(
         missing=found.missing,
         skipped=found.skipped,
         overridden=overridden,
-        settings_differ=_settings_differ(settings, checkpoint.settings),
+        settings_differ=(*_implied_differ(settings, found.layout), *_settings_differ(settings, checkpoint.settings)),
     )
     return found, loaded
 
@@ -154,6 +155,12 @@ def _hint(
     if all(is_within(key, "head") for key in wrong):
         return f"{hint}{WITHOUT_HEAD.replace('; try', ', or') if hint else WITHOUT_HEAD}"
     return hint
+
+
+def _implied_differ(settings: NetworkSettings, layout: str) -> tuple[str, ...]:
+    """Return the keys in which a network's settings differ from those that all networks of a layout have."""
+    implied = next((one.settings for one in LAYOUTS if one.name == layout), ())
+    return tuple(key for key, value in implied if getattr(settings, key) != value)
 
 
 def _settings_differ(settings: NetworkSettings, carried: Source | None) -> tuple[str, ...]:
