@@ -15,6 +15,7 @@ from mnfpn_cli.api.arguments import (
     Sizes,
     batches,
     check_flags,
+    checkpoint_of,
     choice,
     file_name,
     optional,
@@ -69,6 +70,8 @@ def bench(
     threads: int | None = None,
     seed: int = 0,
     weights: FileName | None = None,
+    weights_key: str | None = None,
+    weights_partial: str | None = None,
     precision: Share | None = None,
     passes: int | None = None,
     max_time: float | None = None,
@@ -97,6 +100,8 @@ def bench(
         threads: of the CPU; torch's choice where it is not given.
         seed: of the random weights of a network from settings or a target.
         weights: a checkpoint to load; for a network from settings.
+        weights_key: the key of the checkpoint that has the state dict, as ``ema`` or ``state.model``.
+        weights_partial: the part whose layers keep their initial values where they have other shapes, as ``head``.
         precision: the 95 % interval of the median within which to stop, as ``"1%"`` or ``0.01`` of it.
         passes: how many passes to time instead.
         max_time: the time of passes after which to stop, in seconds.
@@ -124,7 +129,7 @@ def bench(
     """
     planned = {"by_layer": by_layer, "roofline": roofline, "postprocess": postprocess}
     check_flags(train=train, cold_cache=cold_cache, **planned)
-    origin = origin_of(network, weights)
+    origin = origin_of(network, checkpoint_of(weights, weights_key, weights_partial))
     layered = [f"`{name}`" for name, given in planned.items() if given]
     if layered and isinstance(origin, External):
         raise UsageError(Problem(", ".join(layered), "cannot be used with a network without settings"))
@@ -168,6 +173,8 @@ class Side:
         dtype: the element type to compute in.
         weights: a checkpoint to load; for a network from settings.
         name: of the side in the document; by default the network, the runtime and the dtype.
+        weights_key: the key of the checkpoint that has the state dict, as ``ema`` or ``state.model``.
+        weights_partial: the part whose layers keep their initial values where they have other shapes, as ``head``.
     """
 
     network: NetworkArgument
@@ -175,6 +182,8 @@ class Side:
     dtype: DType = "float32"
     weights: FileName | None = None
     name: str | None = None
+    weights_key: str | None = None
+    weights_partial: str | None = None
 
 
 def compare(
@@ -279,7 +288,8 @@ def _side(
     """
     side = given if isinstance(given, Side) else Side(given)
     with within(where):
-        origin = origin_of(side.network, side.weights)
+        checkpoint = checkpoint_of(side.weights, side.weights_key, side.weights_partial)
+        origin = origin_of(side.network, checkpoint)
         runtime, dtype = _word("runtime", side.runtime), choice("dtype", side.dtype, tuple(ITEM_BYTES))
         if len(choose_runtimes([runtime])) > 1:
             raise UsageError(Problem("`runtime`", "must be one", runtime))

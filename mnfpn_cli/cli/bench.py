@@ -20,7 +20,7 @@ from mnfpn_cli.cli.options import (
     SeedOption,
     SizesOption,
     ThreadsOption,
-    WeightsOption,
+    WeightsOptions,
     device_option,
     parse_batches,
     parse_sizes,
@@ -91,7 +91,7 @@ def bench(
     device: Annotated[list[str] | None, device_option(f"{DEVICE_HELP} Can be repeated.")] = None,
     case_options: CaseOptions,
     network: NetworkOptions,
-    weights: WeightsOption = None,
+    weights: WeightsOptions,
     model: ModelOptions,
     sampling: SamplingOptions,
     output: OutputOptions,
@@ -110,7 +110,7 @@ def bench(
     from mnfpn_cli.devices.machine import reading_cpu_name
     from mnfpn_cli.report.terminal.bench import bench_tables
 
-    cases = model.workloads(network, parse_sizes(size), weights=weights, of_settings=case_options.of_settings)
+    cases = model.workloads(network, parse_sizes(size), weights=weights.file(), of_settings=case_options.of_settings)
     model.check_batch(case_options.batch)
     case = case_options.case(sampling)
     devices = [check_device_name(name) for name in device or ["auto"]]
