@@ -25,8 +25,9 @@ def percent(share: float, digits: str = ".1f") -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: ``1 run``, ``1,200 runs``."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+    """Return a number with its noun: ``1 run``, ``1,200 runs``, ``3 boxes``."""
+    plural = "es" if noun.endswith("x") else "s"
+    return f"{number:,} {noun}{plural * (number != 1)}"
 
 
 def strip_colours(text: str) -> str:

@@ -65,6 +65,7 @@ def bench(
     train: bool = False,
     by_layer: bool = False,
     roofline: bool = False,
+    postprocess: bool = False,
     cold_cache: bool = False,
     threads: int | None = None,
     seed: int = 0,
@@ -94,6 +95,7 @@ def bench(
         train: whether to time training steps: forward, backward, SGD.
         by_layer: whether to time each layer too; for a network from settings.
         roofline: whether to measure the peak rates of the device, and how close each layer comes.
+        postprocess: whether to time turning a detector's outputs into boxes too, on random logits.
         cold_cache: whether to clear the caches before each pass.
         threads: of the CPU; torch's choice where it is not given.
         seed: of the random weights of a network from settings or a target.
@@ -125,9 +127,10 @@ def bench(
         >>> document.cost.macs, document.runs[0].runtime, document.runs[0].latency_s.median > 0
         (194400, 'eager', True)
     """
-    check_flags(train=train, by_layer=by_layer, roofline=roofline, cold_cache=cold_cache)
+    planned = {"by_layer": by_layer, "roofline": roofline, "postprocess": postprocess}
+    check_flags(train=train, cold_cache=cold_cache, **planned)
     origin = origin_of(network, checkpoint_of(weights, weights_key, weights_partial))
-    layered = [f"`{name}`" for name, given in (("by_layer", by_layer), ("roofline", roofline)) if given]
+    layered = [f"`{name}`" for name, given in planned.items() if given]
     if layered and isinstance(origin, External):
         raise UsageError(Problem(", ".join(layered), "cannot be used with a network without settings"))
     given = inputs if isinstance(inputs, list) else [] if inputs is None else [inputs]
@@ -143,6 +146,7 @@ def bench(
         cold_cache=cold_cache,
         by_layer=by_layer,
         roofline=roofline,
+        postprocess=postprocess,
         sampling=_sampling(precision, passes, max_time, min_time, warmup),
     )
     devices = [check_device_name(name) for name in words("device", device)]

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mnfpn_cli.detection.boxes import suppress
+
 NMS = "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 QNMS = "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 ROI_ALIGN = (
@@ -62,15 +64,7 @@ def plain_operators() -> tuple[str, ...]:
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     """Return the indices of the boxes (n, 4) that no better box overlaps by more than a threshold, the best first."""
     PLAIN_RUNS.add("nms")
-    order, winners = scores.argsort(descending=True, stable=True), []
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    while order.numel():
-        best, rest = order[0], order[1:]
-        winners.append(best)
-        low, high = boxes[best, :2].maximum(boxes[rest, :2]), boxes[best, 2:].minimum(boxes[rest, 2:])
-        overlap = (high - low).clamp(min=0).prod(1)
-        order = rest[~(overlap / (areas[best] + areas[rest] - overlap) > iou_threshold)]
-    return torch.stack(winners) if winners else order
+    return suppress(boxes, scores, None, iou_threshold)
 
 
 def roi_align(x: Tensor, regions: Tensor, *options: Any) -> Tensor:
