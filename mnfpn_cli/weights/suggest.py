@@ -1,11 +1,13 @@
 """The settings that a checkpoint would fit, read off the shapes of its tensors. Only what then fits is suggested."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple, get_args
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.plan.backbone import Widths, plan_widths
+from mnfpn_cli.plan.heads import DensePlan
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.backbones import Rounding
@@ -19,6 +21,12 @@ Shapes = Mapping[str, Sequence[int]]
 
 WIDTHS = (1.0, 0.5, 0.75, 1.4, 0.25, 0.35, 1.3, *(k / 20 for k in range(1, 81)), *(k / 100 for k in range(1, 401)))
 """The width multipliers that are tried, the usual ones first: several may give the same channels."""
+
+
+LATERAL = "pyramid.lateral."
+
+LAST = re.compile(r"head\.(?:dense|final|\w+\.\w+\.cls_logits(?:\.pointwise)?)\.weight")
+"""The layer whose channels are the classes, or those of all anchors of a place."""
 
 
 class Reading(NamedTuple):
@@ -82,19 +90,25 @@ def _readings(settings: NetworkSettings, plan: NetworkPlan, theirs: Shapes) -> I
     last = next((theirs[key] for key in ("head.last.conv.weight", "head.last.weight") if key in theirs), ())
     if last and last[0] != getattr(settings.head, "last_channels", None):
         yield Reading(f"{last[0]} channels in the last convolution", {("head", "last_channels"): last[0]})
-    classes = theirs_classes(settings, theirs)
-    if classes:
+    if classes := _classes(settings, plan, theirs):
         yield Reading(f"{classes} classes", {("head", "classes"): classes})
 
 
-LATERAL = "pyramid.lateral."
+def _classes(settings: NetworkSettings, plan: NetworkPlan, theirs: Shapes) -> int | None:
+    """Return the number of classes of a checkpoint, where it is another than that of the settings; None where not.
 
-
-def theirs_classes(settings: NetworkSettings, theirs: Shapes) -> int | None:
-    """Return the number of classes of a checkpoint, where it is another than that of the settings; None where not."""
+    A detector has scores for each anchor: of one level, where levels do not share their layers.
+    """
     ours = getattr(settings.head, "classes", None)
-    last = next((theirs[key] for key in ("head.dense.weight", "head.final.weight") if key in theirs), ())
-    return last[0] if ours and last and last[0] != ours else None
+    last = next(((key, shape[0]) for key, shape in theirs.items() if LAST.fullmatch(key)), None)
+    if ours is None or last is None:
+        return None
+    key, channels = last
+    anchors = 1
+    if isinstance(plan.head, DensePlan):
+        anchors = dict(plan.head.anchors).get(key.split(".")[2], plan.head.anchors[0][1])
+    classes, rest = divmod(channels, anchors)
+    return classes if classes != ours and not rest else None
 
 
 def _width(settings: NetworkSettings, plan: NetworkPlan, theirs: Shapes) -> Iterator[Reading]:

@@ -67,6 +67,19 @@ HINTS: list[tuple[Mapping[str, Any], Mapping[str, Any], str]] = [
         {"head": {"kind": "classifier", "classes": 19}, "width_mult": 1.4},
         "; it has 48 channels in the stem, 19 classes: try --width_mult 1.4, --set head.classes=19",
     ),
+    *(
+        (
+            {"head": {"kind": kind, "classes": 4}},
+            {"head": {"kind": kind, "classes": 21}},
+            "; it has 21 classes: try --set head.classes=21, or --weights_partial head to load all else",
+        )
+        for kind in ("retinanet", "fcos", "ssd", "ssdlite")
+    ),
+    (
+        {"head": {"kind": "retinanet", "classes": 4}, "pyramid": {"channels": 64}},
+        {"head": {"kind": "retinanet", "classes": 21}, "pyramid": {"channels": 32}},
+        "; it has 32 channels in the pyramid, 21 classes: try --pyramid_channels 32, --set head.classes=21",
+    ),
     (
         {"head": {"kind": "level_classifiers", "classes": 2, "pool": "average"}},
         {"head": {"kind": "level_classifiers", "classes": 5, "pool": "average"}},
