@@ -96,7 +96,7 @@ def dense_heads(draw: st.DrawFn) -> dict[str, object]:
     head: dict[str, object] = {
         "kind": kind,
         "depth": draw(st.integers(0, 2)),
-        "channels": groups * draw(st.integers(1, 8)),
+        "channels": groups * draw(st.integers(2, 8)),
         "shared": draw(st.booleans()),
         "one_tower": draw(st.booleans()),
         "separable": draw(st.booleans()),

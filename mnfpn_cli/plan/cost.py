@@ -34,7 +34,8 @@ class Cost:
         parameters: trainable parameters.
         buffers: elements of batch norm's running means and variances.
         macs: MACs of convolutions and dense layers.
-        norm_elements: elements that batch and group norms normalise.
+        norm_elements: elements that batch norms normalise.
+        group_norm_elements: elements that group norms normalise.
         resized_elements: elements of resized maps.
         added_elements: elements of sums of two maps.
         pooled_elements: elements that average pooling reads; max-pooling is not counted.
@@ -49,6 +50,7 @@ class Cost:
     added_elements: int = 0
     pooled_elements: int = 0
     counters: int = 0
+    group_norm_elements: int = 0
 
     @property
     def flops(self) -> int:
@@ -65,6 +67,7 @@ class Cost:
             self.added_elements + other.added_elements,
             self.pooled_elements + other.pooled_elements,
             self.counters + other.counters,
+            self.group_norm_elements + other.group_norm_elements,
         )
 
 
@@ -123,22 +126,27 @@ def _backbone_cost(plan: BackbonePlan, size: Size, tapped: frozenset[int]) -> Co
 
 
 def _total(steps: Iterable[Step]) -> Cost:
-    parameters = buffers = macs = norms = resized = added = pooled = counters = 0
+    parameters = buffers = macs = norms = resized = added = pooled = counters = group_norms = 0
     for step in steps:
         if isinstance(step, ConvStep):  # a match statement takes twice as long, and a sweep has millions of steps
             conv, output = step.conv, step.output
             macs += conv.macs(output)
             if conv.norm:
-                norms += step.makes
+                if conv.norm == "batch":
+                    norms += step.makes
+                else:
+                    group_norms += step.makes
             if not step.again:
                 parameters += conv.parameters
                 buffers += conv.buffers
                 counters += conv.norm == "batch"
         elif isinstance(step, NormStep):
-            norms += step.makes
+            is_batch = step.norm.norm == "batch"
+            norms += step.makes * is_batch
+            group_norms += step.makes * (not is_batch)
             parameters += step.norm.parameters
             buffers += step.norm.buffers
-            counters += step.norm.norm == "batch"
+            counters += is_batch
         elif isinstance(step, LinearStep):
             parameters += step.linear.parameters
             macs += step.linear.macs
@@ -148,7 +156,7 @@ def _total(steps: Iterable[Step]) -> Cost:
             resized += step.makes
         elif isinstance(step, AddStep):
             added += step.makes
-    return Cost(parameters, buffers, macs, norms, resized, added, pooled, counters)
+    return Cost(parameters, buffers, macs, norms, resized, added, pooled, counters, group_norms)
 
 
 INDEX_BYTES = 8

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from mnfpn_cli.documents.settings import Preset, PresetsDocument
 from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.plan.anchors import anchors_per_place
 from mnfpn_cli.plan.backbone import Widths, plan_widths
 from mnfpn_cli.plan.levels import ChosenLevels, plan_levels, strides
 from mnfpn_cli.settings.backbones import ResNetSettings
@@ -40,6 +41,8 @@ def plan_outline(settings: NetworkSettings) -> Outline:
     if settings.pyramid:
         _check_pyramid(settings.pyramid)
     levels, made_for = plan_levels(settings), settings.made_for
+    if settings.detection:
+        _check_anchors(settings.detection, levels.names)
     if made_for and min(made_for) < levels.stride:
         is_last = levels.last_stage == len(strides(settings)) - 1
         what = "the backbone's last map" if is_last else levels.tapped[-1]
@@ -88,13 +91,20 @@ def _check_detection(settings: NetworkSettings, head: DenseHead, channels: int) 
             raise SettingsError(f"preprocess.{name}", rule, len(values))
 
 
+def _check_anchors(head: DenseHead, levels: Sequence[str]) -> None:
+    counts = anchors_per_place(head, len(levels))
+    if head.shared and len(set(counts)) > 1:
+        rule = "must be false where levels have different numbers of anchors (head.anchors.ratios)"
+        raise SettingsError("head.shared", rule, "true")
+
+
 def _check_groups(head: DenseHead, pyramid_channels: int) -> None:
     normed = [head.channels or pyramid_channels] if head.depth else []
     if head.separable and head.depthwise_norm:
         normed.append(pyramid_channels)
     for channels in normed:
-        if channels % head.norm_groups:
-            rule = f"must divide the channels that are normalised, {channels}"
+        if channels % head.norm_groups or channels == head.norm_groups:
+            rule = f"must divide the channels that are normalised, {channels}, into groups of at least 2"
             raise SettingsError("head.norm_groups", rule, head.norm_groups)
 
 

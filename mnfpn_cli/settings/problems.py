@@ -196,7 +196,7 @@ def _settings_problem(details: ErrorDetails) -> SettingsProblem:
             return _problem(path, "unknown key", hint=_nearest_key(path))
         case "union_tag_invalid":
             kinds, got = PARTS[str(path[0])], got["kind"]
-            rule = f"must be {' or '.join(map(repr, kinds))}"
+            rule = f"must be {either(map(repr, kinds))}"
             return _problem((*path, "kind"), rule, as_json(got), did_you_mean(str(got), kinds))
         case "model_type" if path[:1] == ("stages",):
             return _problem(path, "must be an object or a row of four numbers", as_json(got))
@@ -215,7 +215,7 @@ def _value_problem(details: ErrorDetails, path: KeyPath) -> SettingsProblem:
 
 def _rule_of_other_kind(path: KeyPath, kind: str) -> str:
     """Return the rule that a key breaks which belongs to another kind of backbone or head; empty where none has it."""
-    part, key = str(path[0]), path[-1]
+    part, key = str(path[0]), path[1] if len(path) == 2 else None
     owners = [name for name, model in PARTS.get(part, {}).items() if key in model.model_fields]
     return f"is a key of {part}.kind {either(map(repr, owners), 'and')}, not of {kind!r}" if owners else ""
 
