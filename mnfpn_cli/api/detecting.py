@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.api.arguments import MAX_SEED, file_name, size_text, type_of, whole_number
+from mnfpn_cli.api.arguments import MAX_SEED, checkpoint_of, size_text, type_of, whole_number
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.rules import choose_size, network_input
 from mnfpn_cli.settings.network import NetworkSettings
@@ -17,7 +16,13 @@ if TYPE_CHECKING:
 
 
 def detector(
-    settings: NetworkSettings, weights: FileName | None = None, seed: int = 0, size: Sides | None = None
+    settings: NetworkSettings,
+    weights: FileName | None = None,
+    seed: int = 0,
+    size: Sides | None = None,
+    *,
+    weights_key: str | None = None,
+    weights_partial: str | None = None,
 ) -> nn.Module:
     """Return a detector of torchvision (`RetinaNet`, `FCOS` or `SSD`) on backbone, pyramid and head of our network.
 
@@ -31,6 +36,8 @@ def detector(
         seed: of the random weights.
         size: what images are resized to, height first; 600x900 where it is not given. SSD stretches images; the others
             keep their shape.
+        weights_key: the key of the checkpoint that has the state dict, as ``ema`` or ``state.model``.
+        weights_partial: the part whose layers keep their initial values where they have other shapes, as ``head``.
 
     Raises:
         UsageError: where an argument is wrong, or torchvision has no detector with such a head, as with rpn.
@@ -47,7 +54,7 @@ def detector(
     if not isinstance(settings, NetworkSettings):
         raise UsageError(Problem("settings", "must be what settings() returns", type_of(settings)))
     number = whole_number("seed", seed, 0, MAX_SEED)
-    file = None if weights is None else Path(file_name("weights", weights))
+    checkpoint = checkpoint_of(weights, weights_key, weights_partial)
     settings, image = choose_size(settings, None if size is None else size_text(size))
     network_input(settings, image)
 
@@ -58,5 +65,5 @@ def detector(
 
     trainable_head(settings)
     import_torchvision("detector()")
-    network, _ = build_with_weights(plan_network(settings), settings, number, file)
+    network, _ = build_with_weights(plan_network(settings), settings, number, checkpoint)
     return torchvision_detector(network, settings, image)

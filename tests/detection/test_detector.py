@@ -28,7 +28,8 @@ TARGETS = [
 def small(kind: str, **more: object) -> NetworkSettings:
     """A small detector on p3 to p7, with three classes."""
     pyramid = {"channels": 32, "levels": "p3-p7", "extra": "conv"}
-    return settings(config={"width_mult": 0.1, "pyramid": pyramid, "head": {"kind": kind, "classes": 3}, **more})
+    head = {"kind": kind, "classes": 3, "norm_groups": 8}
+    return settings(config={"width_mult": 0.1, "pyramid": pyramid, "head": head, **more})
 
 
 @pytest.fixture
