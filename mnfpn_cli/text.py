@@ -1,7 +1,7 @@
 """Text for users: progress, per cent, escapes of control characters, and the nearest name for a misspelt one."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
@@ -25,8 +25,9 @@ def percent(share: float, digits: str = ".1f") -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: ``1 run``, ``1,200 runs``."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+    """Return a number with its noun: ``1 run``, ``1,200 runs``, ``3 boxes``."""
+    plural = "es" if noun.endswith("x") else "s"
+    return f"{number:,} {noun}{plural * (number != 1)}"
 
 
 def strip_colours(text: str) -> str:
@@ -84,6 +85,12 @@ def either(choices: Iterable[str], word: str = "or") -> str:
     """Join words by commas, and the last by "or", or another word: ``text, json or csv``."""
     *others, last = choices
     return f"{', '.join(others)} {word} {last}" if others else last
+
+
+def few(words: Sequence[str], most: int = 3) -> str:
+    """Join the first few words by commas, with the number of the others: ``a, b, c and 2 more``."""
+    shown = ", ".join(words[:most])
+    return f"{shown} and {len(words) - most} more" if len(words) > most else shown
 
 
 def as_option(parameter: str) -> str:

@@ -26,6 +26,7 @@ from mnfpn_cli.external.target import InputSpec, parse_pass, parse_target
 from mnfpn_cli.settings.input import DEFAULT_CHANNELS, MAX_BATCH, NetworkInput, parse_size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.text import did_you_mean
+from mnfpn_cli.weights.file import WeightsFile, weights_file  # noqa: TID253 - needs no torch
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -175,13 +176,16 @@ def file_name(where: str, value: Any) -> str:
     return fspath(value)
 
 
-def weights_path(value: Any) -> Path | None:
-    """Return the path of a checkpoint; None for none.
+def checkpoint_of(weights: Any, key: Any, partial: Any) -> WeightsFile | None:
+    """Return the checkpoint to load; None for none.
 
     Raises:
-        UsageError: where it is not the name of a file.
+        UsageError: where an argument is wrong, or requires ``weights``.
     """
-    return None if value is None else Path(file_name("weights", value))
+    for where, value in (("weights_key", key), ("weights_partial", partial)):
+        if value is not None and not isinstance(value, str):
+            raise UsageError(Problem(f"`{where}`", "must be text", type_of(value)))
+    return weights_file(None if weights is None else Path(file_name("weights", weights)), key, partial)
 
 
 def size_text(size: Any) -> str:
@@ -216,7 +220,7 @@ def is_module(value: object) -> bool:
     return torch is not None and isinstance(value, torch.nn.Module)
 
 
-def origin_of(network: NetworkArgument, weights: FileName | None = None) -> Origin:
+def origin_of(network: NetworkArgument, weights: WeightsFile | None = None) -> Origin:
     """Return where a network comes from.
 
     Args:
@@ -226,15 +230,13 @@ def origin_of(network: NetworkArgument, weights: FileName | None = None) -> Orig
     Raises:
         UsageError: where it is no network, or an external one is given with weights.
     """
-    path = weights_path(weights)
     if isinstance(network, NetworkSettings):
-        return FromSettings(network, path)
+        return FromSettings(network, weights)
     if not isinstance(network, str) and not is_module(network):
         raise UsageError(Problem("network", NETWORK_RULE, type_of(network)))
-    if path is not None:
-        raise UsageError(
-            Problem("`weights`", "must be left out for a network without settings, which has its own", f"'{path}'")
-        )
+    if weights is not None:
+        rule = "must be left out for a network without settings, which has its own"
+        raise UsageError(Problem("`weights`", rule, f"'{weights.path}'"))
     if not isinstance(network, str):
         return external_module(network)
     try:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.api.arguments import MAX_SEED, check_flags, choice, file_name, origin_of, size_text, whole_number
+from mnfpn_cli.api.arguments import (
+    MAX_SEED,
+    check_flags,
+    checkpoint_of,
+    choice,
+    file_name,
+    origin_of,
+    size_text,
+    whole_number,
+)
 from mnfpn_cli.api.progress import Progress, reporting
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.export.formats import (  # noqa: TID253 - needs no torch
@@ -34,6 +43,8 @@ def export(
     dynamic: bool = False,
     seed: int = 0,
     weights: FileName | None = None,
+    weights_key: str | None = None,
+    weights_partial: str | None = None,
     progress: Progress = None,
 ) -> ExportDocument:
     """Write a network from settings to a file: whole and checked against the network, or not at all.
@@ -47,6 +58,8 @@ def export(
         dynamic: whether the file accepts images of other sizes.
         seed: of the random weights.
         weights: a checkpoint to load.
+        weights_key: the key of the checkpoint that has the state dict, as ``ema`` or ``state.model``.
+        weights_partial: the part whose layers keep their initial values where they have other shapes, as ``head``.
         progress: is called with what is being done and the share of it that is done; or ``"tqdm"`` or ``"rich"``.
 
     Raises:
@@ -64,7 +77,7 @@ def export(
         ('safetensors', 1)
     """
     check_flags(dynamic=dynamic)
-    origin = origin_of(network, weights)
+    origin = origin_of(network, checkpoint_of(weights, weights_key, weights_partial))
     if not isinstance(origin, FromSettings):
         raise UsageError(Problem("network", "must be what settings() returns: only that can be written", origin.name))
     path, form = Path(file_name("file", file)), choice("format", format, FORMATS)

@@ -9,6 +9,7 @@ from mnfpn_cli.api.arguments import (
     Sides,
     Sizes,
     check_flags,
+    checkpoint_of,
     choice,
     origin_of,
     size_texts,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.documents.shapes import ShapesDocument
     from mnfpn_cli.documents.summary import SummaryDocument
     from mnfpn_cli.external.origin import Workload
+    from mnfpn_cli.weights.file import WeightsFile
 
 
 def shapes(
@@ -39,6 +41,8 @@ def shapes(
     dtype: DType | None = None,
     verify: bool = False,
     weights: FileName | None = None,
+    weights_key: str | None = None,
+    weights_partial: str | None = None,
 ) -> ShapesDocument:
     """Return the output feature maps: level, stride, shape, bytes.
 
@@ -53,6 +57,8 @@ def shapes(
         dtype: the element type that the bytes of a network from settings are counted in; float32 where it is not given.
         verify: whether to run the real network too, and compare; for a network from settings.
         weights: a checkpoint whose fit is checked; for a network from settings.
+        weights_key: the key of the checkpoint that has the state dict, as ``ema`` or ``state.model``.
+        weights_partial: the part whose layers keep their initial values where they have other shapes, as ``head``.
 
     Raises:
         UsageError: where an argument is wrong, or the network cannot take the size.
@@ -66,7 +72,7 @@ def shapes(
         [('p2', 80, 80), ('p3', 40, 40), ('p4', 20, 20), ('p5', 10, 10)]
     """
     check_flags(verify=verify)
-    origin = origin_of(network, weights)
+    origin = origin_of(network, checkpoint_of(weights, weights_key, weights_partial))
     passes = [] if inputs is None else [inputs]
     if isinstance(origin, FromSettings):
         from mnfpn_cli.measure.shapes import planned_shapes
@@ -93,6 +99,8 @@ def summary(
     counts: bool = False,
     audit: bool = True,
     weights: FileName | None = None,
+    weights_key: str | None = None,
+    weights_partial: str | None = None,
 ) -> SummaryDocument:
     """Return every layer of a network with its shapes, parameters and MACs, and what an audit finds.
 
@@ -103,6 +111,8 @@ def summary(
         counts: whether to count all operations, and to ask the other counters that are installed.
         audit: whether to look for mistakes too.
         weights: a checkpoint whose fit is checked; for a network from settings.
+        weights_key: the key of the checkpoint that has the state dict, as ``ema`` or ``state.model``.
+        weights_partial: the part whose layers keep their initial values where they have other shapes, as ``head``.
 
     Raises:
         UsageError: where an argument is wrong, or the network cannot take the size.
@@ -118,7 +128,8 @@ def summary(
         ['', '0', '1']
     """
     check_flags(counts=counts, audit=audit)
-    workload = _one_workload(network, "inputs", [] if inputs is None else [inputs], size, weights)
+    checkpoint = checkpoint_of(weights, weights_key, weights_partial)
+    workload = _one_workload(network, "inputs", [] if inputs is None else [inputs], size, checkpoint)
     from mnfpn_cli.audit.audit import inspect_workload, summary_document
     from mnfpn_cli.audit.counters import counts_record
 
@@ -132,6 +143,8 @@ def audit(
     *passes: ForwardPass,
     size: Sizes | None = None,
     weights: FileName | None = None,
+    weights_key: str | None = None,
+    weights_partial: str | None = None,
     allow: Sequence[str] = (),
 ) -> AuditDocument:
     """Check layers and pyramid for mistakes.
@@ -144,6 +157,8 @@ def audit(
         passes: the inputs of each forward of a module: a tensor, a tuple of tensors, or shapes as text.
         size: of an image, or a list of sizes, instead of passes; 600x900 for a network from settings.
         weights: a checkpoint whose fit is checked; for a network from settings.
+        weights_key: the key of the checkpoint that has the state dict, as ``ema`` or ``state.model``.
+        weights_partial: the part whose layers keep their initial values where they have other shapes, as ``head``.
         allow: findings that are allowed, as ``shared:head.*``: the kind and a glob of paths.
 
     Raises:
@@ -166,14 +181,15 @@ def audit(
     """
     from mnfpn_cli.audit.allow import parse_allowances
 
-    return audited(network, passes, size, weights, parse_allowances(allow))
+    checkpoint = checkpoint_of(weights, weights_key, weights_partial)
+    return audited(network, passes, size, checkpoint, parse_allowances(allow))
 
 
 def audited(
     network: NetworkArgument,
     passes: Sequence[ForwardPass],
     size: Sizes | None,
-    weights: FileName | None,
+    weights: WeightsFile | None,
     allowances: Sequence[Allowance],
 ) -> AuditDocument:
     """Do what `audit` says, with allowances that are parsed.
@@ -197,7 +213,7 @@ def _one_workload(
     where: str,
     passes: Sequence[ForwardPass],
     size: Sides | None,
-    weights: FileName | None,
+    weights: WeightsFile | None,
 ) -> Workload:
     """Return the only workload of a network.
 

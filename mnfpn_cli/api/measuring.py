@@ -15,6 +15,7 @@ from mnfpn_cli.api.arguments import (
     Sizes,
     batches,
     check_flags,
+    checkpoint_of,
     choice,
     file_name,
     optional,
@@ -64,10 +65,13 @@ def bench(
     train: bool = False,
     by_layer: bool = False,
     roofline: bool = False,
+    postprocess: bool = False,
     cold_cache: bool = False,
     threads: int | None = None,
     seed: int = 0,
     weights: FileName | None = None,
+    weights_key: str | None = None,
+    weights_partial: str | None = None,
     precision: Share | None = None,
     passes: int | None = None,
     max_time: float | None = None,
@@ -91,10 +95,13 @@ def bench(
         train: whether to time training steps: forward, backward, SGD.
         by_layer: whether to time each layer too; for a network from settings.
         roofline: whether to measure the peak rates of the device, and how close each layer comes.
+        postprocess: whether to time turning a detector's outputs into boxes too, on random logits.
         cold_cache: whether to clear the caches before each pass.
         threads: of the CPU; torch's choice where it is not given.
         seed: of the random weights of a network from settings or a target.
         weights: a checkpoint to load; for a network from settings.
+        weights_key: the key of the checkpoint that has the state dict, as ``ema`` or ``state.model``.
+        weights_partial: the part whose layers keep their initial values where they have other shapes, as ``head``.
         precision: the 95 % interval of the median within which to stop, as ``"1%"`` or ``0.01`` of it.
         passes: how many passes to time instead.
         max_time: the time of passes after which to stop, in seconds.
@@ -120,9 +127,10 @@ def bench(
         >>> document.cost.macs, document.runs[0].runtime, document.runs[0].latency_s.median > 0
         (194400, 'eager', True)
     """
-    check_flags(train=train, by_layer=by_layer, roofline=roofline, cold_cache=cold_cache)
-    origin = origin_of(network, weights)
-    layered = [f"`{name}`" for name, given in (("by_layer", by_layer), ("roofline", roofline)) if given]
+    planned = {"by_layer": by_layer, "roofline": roofline, "postprocess": postprocess}
+    check_flags(train=train, cold_cache=cold_cache, **planned)
+    origin = origin_of(network, checkpoint_of(weights, weights_key, weights_partial))
+    layered = [f"`{name}`" for name, given in planned.items() if given]
     if layered and isinstance(origin, External):
         raise UsageError(Problem(", ".join(layered), "cannot be used with a network without settings"))
     given = inputs if isinstance(inputs, list) else [] if inputs is None else [inputs]
@@ -138,6 +146,7 @@ def bench(
         cold_cache=cold_cache,
         by_layer=by_layer,
         roofline=roofline,
+        postprocess=postprocess,
         sampling=_sampling(precision, passes, max_time, min_time, warmup),
     )
     devices = [check_device_name(name) for name in words("device", device)]
@@ -164,6 +173,8 @@ class Side:
         dtype: the element type to compute in.
         weights: a checkpoint to load; for a network from settings.
         name: of the side in the document; by default the network, the runtime and the dtype.
+        weights_key: the key of the checkpoint that has the state dict, as ``ema`` or ``state.model``.
+        weights_partial: the part whose layers keep their initial values where they have other shapes, as ``head``.
     """
 
     network: NetworkArgument
@@ -171,6 +182,8 @@ class Side:
     dtype: DType = "float32"
     weights: FileName | None = None
     name: str | None = None
+    weights_key: str | None = None
+    weights_partial: str | None = None
 
 
 def compare(
@@ -275,7 +288,8 @@ def _side(
     """
     side = given if isinstance(given, Side) else Side(given)
     with within(where):
-        origin = origin_of(side.network, side.weights)
+        checkpoint = checkpoint_of(side.weights, side.weights_key, side.weights_partial)
+        origin = origin_of(side.network, checkpoint)
         runtime, dtype = _word("runtime", side.runtime), choice("dtype", side.dtype, tuple(ITEM_BYTES))
         if len(choose_runtimes([runtime])) > 1:
             raise UsageError(Problem("`runtime`", "must be one", runtime))

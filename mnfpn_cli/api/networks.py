@@ -89,6 +89,9 @@ def load_weights(
     settings: NetworkSettings,
     file: str | PathLike[str],
     size: Sides | None = None,
+    *,
+    weights_key: str | None = None,
+    weights_partial: str | None = None,
 ) -> "WeightsRecord":
     """Load a checkpoint into a network. After an error the network is unchanged.
 
@@ -97,6 +100,8 @@ def load_weights(
         settings: the settings that it was built from.
         file: the checkpoint.
         size: the size that the network was built for, where it needed one.
+        weights_key: the key of the checkpoint that has the state dict, as ``ema`` or ``state.model``.
+        weights_partial: the part whose layers keep their initial values where they have other shapes, as ``head``.
 
     Returns:
         The keys that matched, and those that did not.
@@ -120,7 +125,8 @@ def load_weights(
 
     settings = settings_at(settings, size)
     _check_network(network)
-    return load.load_weights(network, settings, read_checkpoint(Path(file_name("file", file))))
+    checkpoint = read_checkpoint(Path(file_name("file", file)), weights_key)
+    return load.load_weights(network, settings, checkpoint, weights_partial)
 
 
 def detector_backbone(network: "Network") -> "DetectorBackbone":

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from mnfpn_cli.bench.group import Group, GroupResult, time_group
+from mnfpn_cli.bench.postprocess import check_detects
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.profile import profile_group
 from mnfpn_cli.bench.results import Benchmark, BenchRun, NoProfile, NotRun, ProfiledRun, RunKey, SizeCost
@@ -99,6 +100,8 @@ def _benchmark(
     cpu_name: Callable[[], str],
     progress: ReportProgress,
 ) -> Benchmark:
+    if case.postprocess:
+        check_detects(workloads)
     fitting, unfit = _fitting(workloads, devices, case)
     built = build_workloads(fitting, case, progress)
     environment = read_environment(cpu_name())
@@ -121,6 +124,7 @@ def _benchmark(
         environment,
         built[0].weights,
         complete,
+        tuple(one.postprocess for one in groups if one.postprocess),
         tuple(one for one in profiles if isinstance(one, ProfiledRun)),
         tuple(one for one in profiles if isinstance(one, NoProfile)),
     )

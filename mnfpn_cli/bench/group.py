@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from mnfpn_cli.bench.outputs import NamedTensors
-from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare_run, run_eager_float32
+from mnfpn_cli.bench.postprocess import PostprocessRun, ReadyPostprocess, prepare_postprocess
+from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, explained, prepare_run, run_eager_float32
 from mnfpn_cli.bench.results import BenchRun, MeasuredRun, NotRun, RunKey
 from mnfpn_cli.bench.watch import Watch, watch
 from mnfpn_cli.bench.workload import BenchWorkload
@@ -16,11 +17,11 @@ from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.timers import ColdTimer, Timer
 from mnfpn_cli.documents.records import Ended, WarningRecord
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.external.origin import Inputs
+from mnfpn_cli.external.origin import FromSettings, Inputs
 from mnfpn_cli.measure.engine import BenchRule, TimedRun, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.runtimes.runtime import Job, input_tensors, unavailable_reason
-from mnfpn_cli.settings.input import DType
+from mnfpn_cli.settings.input import DType, NetworkInput
 from mnfpn_cli.settings.measuring import BenchCase
 from mnfpn_cli.text import ReportProgress
 
@@ -59,11 +60,12 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class GroupResult:
-    """The runs of a group, the warnings about the machine, and what ended the measurement."""
+    """The runs of a group, the warnings about the machine, what ended the measurement, and the time to make boxes."""
 
     runs: tuple[BenchRun, ...]
     warnings: tuple[WarningRecord, ...]
     ended: Ended
+    postprocess: PostprocessRun | None = None
 
 
 def time_group(group: Group, progress: ReportProgress) -> GroupResult:
@@ -76,18 +78,38 @@ def time_group(group: Group, progress: ReportProgress) -> GroupResult:
     if group.case.cold_cache and ready:
         timer = ColdTimer(timer, device_of(group.device).cache_clearer())
     passes = {name: TimedRun(one.run, ExplainingTimer(timer, group.doing(name))) for name, one in ready.items()}
+    boxes = _prepare_postprocess(group) if passes else None
+    after = [TimedRun(boxes.run, ExplainingTimer(timer, group.doing("postprocessing")))] if boxes else []
     doing = f"timing on {group.device}, batch {group.input.batch}, {group.input.size}"
     rule = BenchRule(group.case.sampling, lambda share: progress(doing, share))
     watched = watch(group.device)
-    rewarm(list(passes.values()), group.device.type)
+    timed = [*passes.values(), *after]
+    rewarm(timed, group.device.type)
     rest = rest_between(group.device.type, group.case.runtimes)
-    ended = take_samples(list(passes.values()), rule, watched.look, rest)
+    ended = take_samples(timed, rule, watched.look, rest)
     warnings = watched.warnings() if passes else ()
     runs = (
         not_run.get(name) or _run(group.key(name), ready[name], passes[name], ended, watched, len(passes) == 1)
         for name in group.case.runtimes
     )
-    return GroupResult(tuple(run for run in runs if run), warnings, ended)
+    made = _postprocess_run(group, boxes, after[0]) if boxes else None
+    return GroupResult(tuple(run for run in runs if run), warnings, ended, made)
+
+
+def _prepare_postprocess(group: Group) -> ReadyPostprocess | None:
+    origin, input = group.workload.origin, group.input
+    if not group.case.postprocess or not isinstance(origin, FromSettings) or not isinstance(input, NetworkInput):
+        return None
+    with explained(group.doing("postprocessing")):
+        return prepare_postprocess(origin, input, group.device, group.case.dtype)
+
+
+def _postprocess_run(group: Group, ready: ReadyPostprocess, timed: TimedRun) -> PostprocessRun | None:
+    """Return what was timed; None where Ctrl-C came before."""
+    if not timed.samples:
+        return None
+    latency = Latency(tuple(timed.samples))
+    return PostprocessRun(str(group.device), group.input, ready.measured_on, ready.boxes, latency)
 
 
 def _prepare_all(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Literal
 
+from mnfpn_cli.bench.postprocess import PostprocessRun, postprocess_record
 from mnfpn_cli.bench.workload import FvcoreCount
 from mnfpn_cli.devices.nvml import GpuState
 from mnfpn_cli.documents.bench import (
@@ -181,6 +182,7 @@ class Benchmark:
         environment: the machine and its software.
         weights: the checkpoint in the network; None where none was given.
         complete: False where Ctrl-C ended it.
+        postprocess: the time of turning outputs into boxes, for each group that was asked for it.
         profiles: the runs that were profiled.
         no_profiles: the runs that could not be profiled.
     """
@@ -192,6 +194,7 @@ class Benchmark:
     environment: EnvironmentRecord
     weights: WeightsRecord | None = None
     complete: bool = True
+    postprocess: tuple[PostprocessRun, ...] = ()
     profiles: tuple[ProfiledRun, ...] = ()
     no_profiles: tuple[NoProfile, ...] = ()
 
@@ -238,6 +241,7 @@ def bench_document(result: Benchmark, origin: Origin) -> BenchDocument:
         sizes=tuple(map(_size, result.costs)),
         runs=tuple(_run(result, run, positions[run.key]) for run in result.measured),
         not_run=tuple(_not_run(run, positions[run.key], result.case) for run in result.not_run),
+        postprocess=tuple(map(postprocess_record, result.postprocess)) or None,
         profiles=tuple(_profile(one, result.case) for one in result.profiles) or None,
         failures=result.failures,
         warnings=result.warnings,

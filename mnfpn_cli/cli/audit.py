@@ -7,7 +7,7 @@ from typer import Option
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.models import ModelOptions
-from mnfpn_cli.cli.options import CheckOutputOptions, NetworkOptions, SizeOption, WeightsOption
+from mnfpn_cli.cli.options import CheckOutputOptions, NetworkOptions, SizeOption, WeightsOptions
 from mnfpn_cli.errors import CheckError
 from mnfpn_cli.external.origin import all_passes
 from mnfpn_cli.text import counted
@@ -25,7 +25,7 @@ def audit(
         ),
     ] = None,
     network: NetworkOptions,
-    weights: WeightsOption = None,
+    weights: WeightsOptions,
     model: ModelOptions,
     output: CheckOutputOptions,
 ) -> None:
@@ -45,7 +45,7 @@ def audit(
     from mnfpn_cli.report.terminal.audit import audit_tables
 
     allowances = (*parse_allowances(allow or ()), *project_allowances())
-    workload = all_passes(model.workloads(network, [size], weights=weights))
+    workload = all_passes(model.workloads(network, [size], weights=weights.file()))
     with ending_at_once():
         from mnfpn_cli.audit.audit import audit_document, inspect_workload
 

@@ -20,7 +20,7 @@ from mnfpn_cli.cli.options import (
     SeedOption,
     SizesOption,
     ThreadsOption,
-    WeightsOption,
+    WeightsOptions,
     device_option,
     parse_batches,
     parse_sizes,
@@ -46,15 +46,19 @@ class CaseOptions:
     roofline: Annotated[
         bool, measuring_flag("--roofline", "Also measure the peak rates of the device, and how close each layer comes.")
     ] = False
+    postprocess: Annotated[
+        bool, measuring_flag("--postprocess", "Also time turning a detector's outputs into boxes, on random logits.")
+    ] = False
     cold_cache: Annotated[bool, measuring_flag("--cold-cache", "Clear the caches before each pass.", MORE)] = False
     channels_last: Annotated[bool, measuring_flag("--channels-last", "Same as --runtime channels-last.", MORE)] = False
     threads: ThreadsOption = None
     seed: SeedOption = 0
 
     @property
-    def of_layers(self) -> list[str]:
-        """The options of single layers that were given."""
-        return ["--by-layer"] * self.by_layer + ["--roofline"] * self.roofline
+    def of_settings(self) -> list[str]:
+        """The options for networks from settings alone that were given."""
+        given = {"--by-layer": self.by_layer, "--roofline": self.roofline, "--postprocess": self.postprocess}
+        return [option for option, is_given in given.items() if is_given]
 
     def case(self, sampling: SamplingOptions) -> BenchCase:
         """Return the case that these options ask for.
@@ -75,6 +79,7 @@ class CaseOptions:
             cold_cache=self.cold_cache,
             by_layer=self.by_layer,
             roofline=self.roofline,
+            postprocess=self.postprocess,
             sampling=sampling.sampling(),
         )
 
@@ -86,7 +91,7 @@ def bench(
     device: Annotated[list[str] | None, device_option(f"{DEVICE_HELP} Can be repeated.")] = None,
     case_options: CaseOptions,
     network: NetworkOptions,
-    weights: WeightsOption = None,
+    weights: WeightsOptions,
     model: ModelOptions,
     sampling: SamplingOptions,
     output: OutputOptions,
@@ -105,7 +110,7 @@ def bench(
     from mnfpn_cli.devices.machine import reading_cpu_name
     from mnfpn_cli.report.terminal.bench import bench_tables
 
-    cases = model.workloads(network, parse_sizes(size), weights=weights, of_settings=case_options.of_layers)
+    cases = model.workloads(network, parse_sizes(size), weights=weights.file(), of_settings=case_options.of_settings)
     model.check_batch(case_options.batch)
     case = case_options.case(sampling)
     devices = [check_device_name(name) for name in device or ["auto"]]

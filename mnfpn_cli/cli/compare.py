@@ -26,7 +26,7 @@ from mnfpn_cli.cli.options import (
     SeedOption,
     SizeOption,
     ThreadsOption,
-    WeightsOption,
+    WeightsOptions,
     device_option,
     share_parser,
 )
@@ -53,12 +53,12 @@ class SideOptions:
     model: ModelOptions
     runtime: str
     dtype: DType
-    weights: Path | None
+    weights: WeightsOptions
 
     @property
     def files(self) -> Iterator[Path]:
         """Yield the files that the side reads."""
-        yield from (*files_of(self.network), *files_of(self.model), *([self.weights] if self.weights else []))
+        yield from (*files_of(self.network), *files_of(self.model), *files_of(self.weights))
 
     def case(self, size: str | None, batch: int | None) -> Workload:
         """Return the network and its input; ``batch`` is None if it was not given.
@@ -67,7 +67,7 @@ class SideOptions:
             UsageError: if the options are wrong or contradict each other, or the size does not fit.
         """
         self.model.check_one_pass("a comparison")
-        (workload,) = self.model.workloads(self.network, [size], weights=self.weights)
+        (workload,) = self.model.workloads(self.network, [size], weights=self.weights.file())
         self.model.check_batch(batch)
         return workload
 
@@ -76,9 +76,9 @@ class SideOptions:
 def side(
     network: NetworkOptions,
     model: ModelOptions,
+    weights: WeightsOptions,
     runtime: RuntimeOption = None,
     dtype: DTypeOption = "float32",
-    weights: WeightsOption = None,
 ) -> SideOptions:
     """Return the side of these options."""
     chosen = choose_runtimes(runtime or [DEFAULT_RUNTIME])

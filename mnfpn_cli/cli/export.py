@@ -13,7 +13,7 @@ from mnfpn_cli.cli.options import (
     OutputOptions,
     SeedOption,
     SizeOption,
-    WeightsOption,
+    WeightsOptions,
     choice_option,
     json_option,
 )
@@ -33,7 +33,7 @@ def export(
     batch: BatchOption = None,
     dynamic: Annotated[bool, Option("--dynamic", help="Let the file accept images of other sizes.")] = False,
     network: NetworkOptions,
-    weights: WeightsOption = None,
+    weights: WeightsOptions,
     json: Annotated[bool, json_option()] = False,
     seed: SeedOption = 0,
 ) -> None:
@@ -52,7 +52,8 @@ def export(
     from mnfpn_cli.report.terminal.export import export_tables
 
     check_replaceable("--output", output, format)
-    settings, image = choose_size(network.settings(weights), size)
+    checkpoint = weights.file()
+    settings, image = choose_size(network.settings(checkpoint), size)
     input = network_input(settings, image, batch or 1)
     if dynamic:
         check_dynamic(settings, format)
@@ -62,5 +63,5 @@ def export(
             import_packages(format)
             from mnfpn_cli.export.export import write_network
 
-        document = write_network(FromSettings(settings, weights), input, seed, format, output, dynamic, progress)
+        document = write_network(FromSettings(settings, checkpoint), input, seed, format, output, dynamic, progress)
     emit(export_tables(document), document, OutputOptions(json))

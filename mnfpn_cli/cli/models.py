@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
@@ -17,6 +17,9 @@ from mnfpn_cli.external.origin import External, Inputs, TensorInputs, Workload, 
 from mnfpn_cli.external.target import parse_pass, parse_target
 from mnfpn_cli.settings.input import DEFAULT_CHANNELS, DEFAULT_SIZE, NetworkInput, parse_size
 from mnfpn_cli.text import as_option
+
+if TYPE_CHECKING:
+    from mnfpn_cli.weights.file import WeightsFile
 
 
 def model_option(help: str, metavar: str) -> Any:
@@ -66,7 +69,7 @@ class ModelOptions:
         network: NetworkOptions,
         sizes: Sequence[str | None],
         batch: int = 1,
-        weights: Path | None = None,
+        weights: "WeightsFile | None" = None,
         of_settings: Sequence[str] = (),
     ) -> list[Workload]:
         """Return the network and its inputs, one workload for each size or ``--input``.
@@ -83,7 +86,7 @@ class ModelOptions:
         return [Workload(origin, inputs) for inputs in self.inputs(network.in_channels, sizes, batch)]
 
     def external(
-        self, target: str, network: NetworkOptions, weights: Path | None, of_settings: Sequence[str]
+        self, target: str, network: NetworkOptions, weights: "WeightsFile | None", of_settings: Sequence[str]
     ) -> External:
         """Return the external network of a target.
 

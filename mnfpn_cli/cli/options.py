@@ -19,12 +19,16 @@ from mnfpn_cli.text import did_you_mean, either
 
 if TYPE_CHECKING:
     from mnfpn_cli.settings.network import NetworkSettings
+    from mnfpn_cli.weights.file import WeightsFile
 
 
 PRESET_HELP = "Start from a preset; mnfpn settings presets lists them."
 WIDTH_HELP = "Multiply the channels of the backbone by X."
 PYRAMID_HELP = "Use N channels in every pyramid level."
 STAGES_HELP = "Set the stages, each as expansion,channels,repeats,stride: '1,16,1,1 6,24,2,2'."
+WEIGHTS_HELP = (
+    "Load a checkpoint (.pth, .safetensors, .h5) of torchvision, timm, tonylins, pytorch-fpn, Keras or mnfpn."
+)
 CHANNELS_HELP = "Set the channels of the input image (default: 3)."
 BATCH_HELP = "Put N images in a batch (default: 1)."
 SIZE_HELP = f"Set the image size, height first (default: {DEFAULT_SIZE})."
@@ -146,7 +150,7 @@ class NetworkOptions:
         network_option(CHANNELS_HELP, "N", MORE, parser=whole("--in-channels")),
     ] = None
 
-    def settings(self, weights: Path | None = None) -> "NetworkSettings":
+    def settings(self, weights: "WeightsFile | None" = None) -> "NetworkSettings":
         """Return the settings that these options give.
 
         They start from the settings in a checkpoint of ours, unless there is a preset or a file.
@@ -168,7 +172,7 @@ class NetworkOptions:
         if weights is not None and self.preset is None and self.config is None:
             from mnfpn_cli.weights.header import settings_in
 
-            carried = settings_in(weights)
+            carried = settings_in(weights.path)
             sources += [carried] if carried else []
         sources += [read_config(self.config)] if self.config is not None else []
         sources += [parse_stages(self.stages)] if self.stages is not None else []
@@ -176,6 +180,31 @@ class NetworkOptions:
         sources += [parse_override(text) for text in self.set or ()]
         check_once(sources)
         return resolve(sources)
+
+
+@dataclass(frozen=True)
+class WeightsOptions:
+    """A checkpoint to load into a network from settings."""
+
+    weights: Annotated[Path | None, network_option(WEIGHTS_HELP, "FILE"), Reads()] = None
+    weights_key: Annotated[
+        str | None,
+        network_option("Take the state dict under this key of the checkpoint, as ema or state.model.", "KEY", MORE),
+    ] = None
+    weights_partial: Annotated[
+        str | None,
+        network_option("Load all but those layers of a part, as head, that have other shapes in FILE.", "PART", MORE),
+    ] = None
+
+    def file(self) -> "WeightsFile | None":
+        """Return the checkpoint to load; None where there is none.
+
+        Raises:
+            UsageError: if an option is given that requires ``--weights``.
+        """
+        from mnfpn_cli.weights.file import weights_file
+
+        return weights_file(self.weights, self.weights_key, self.weights_partial)
 
 
 @dataclass(frozen=True)
@@ -265,13 +294,6 @@ class CheckOutputOptions(FormatOptions):
     for_eyes: ClassVar[tuple[str, ...]] = ("text", "github")
 
 
-WeightsOption = Annotated[
-    Path | None,
-    network_option(
-        "Load a checkpoint (.pth, .safetensors) of torchvision, timm, tonylins, pytorch-fpn or mnfpn.", "FILE"
-    ),
-    Reads(),
-]
 SizeOption = Annotated[str | None, Option(help=SIZE_HELP, metavar="HxW")]
 SizesOption = Annotated[
     list[str] | None, Option(help=f"{SIZE_HELP} Can be repeated, or hold several, as 320,640.", metavar="HxW")

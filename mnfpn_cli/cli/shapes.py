@@ -1,6 +1,5 @@
 """`mnfpn shapes`."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
@@ -14,7 +13,7 @@ from mnfpn_cli.cli.options import (
     NetworkOptions,
     OutputOptions,
     SizesOption,
-    WeightsOption,
+    WeightsOptions,
     parse_sizes,
 )
 from mnfpn_cli.errors import Problem, UsageError
@@ -22,6 +21,7 @@ from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType
 
 if TYPE_CHECKING:
     from mnfpn_cli.documents.shapes import ShapesDocument
+    from mnfpn_cli.weights.file import WeightsFile
 
 
 @grouped
@@ -32,7 +32,7 @@ def shapes(
     dtype: BytesDTypeOption = None,
     verify: Annotated[bool, Option("--verify", help="Also run the real network; exit 3 if anything differs.")] = False,
     network: NetworkOptions,
-    weights: WeightsOption = None,
+    weights: WeightsOptions,
     model: ModelOptions,
     output: OutputOptions,
 ) -> None:
@@ -46,13 +46,14 @@ def shapes(
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.report.terminal.shapes import shapes_tables
 
-    document = (_planned if model.model is None else _observed)(network, weights, model, size, batch, dtype, verify)
+    show = _planned if model.model is None else _observed
+    document = show(network, weights.file(), model, size, batch, dtype, verify)
     emit(shapes_tables(document), document, output)
 
 
 def _planned(
     network: NetworkOptions,
-    weights: Path | None,
+    weights: "WeightsFile | None",
     model: ModelOptions,
     size: list[str] | None,
     batch: int | None,
@@ -72,7 +73,7 @@ def _planned(
 
 def _observed(
     network: NetworkOptions,
-    weights: Path | None,
+    weights: "WeightsFile | None",
     model: ModelOptions,
     size: list[str] | None,
     batch: int | None,

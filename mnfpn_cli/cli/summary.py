@@ -10,7 +10,7 @@ from typer import Option
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.interrupts import ending_at_once
 from mnfpn_cli.cli.models import ModelOptions
-from mnfpn_cli.cli.options import NetworkOptions, RowOutputOptions, SizeOption, WeightsOption, choice_option, whole
+from mnfpn_cli.cli.options import NetworkOptions, RowOutputOptions, SizeOption, WeightsOptions, choice_option, whole
 from mnfpn_cli.cli.paths import Writes
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import FromSettings, Workload
@@ -146,7 +146,7 @@ def summary(
     ] = False,
     audit: Annotated[bool, Option("--audit/--no-audit", help="Skip the checks of mnfpn audit.")] = True,
     network: NetworkOptions,
-    weights: WeightsOption = None,
+    weights: WeightsOptions,
     model: ModelOptions,
     output: RowOutputOptions,
 ) -> None:
@@ -158,7 +158,7 @@ def summary(
         mnfpn summary --model torchvision.models:resnet18 --depth 1
     """
     model.check_one_pass("summary")
-    (workload,) = model.workloads(network, [size], weights=weights)
+    (workload,) = model.workloads(network, [size], weights=weights.file())
     picture.check(output, [*rows.given(), *["--counts"] * counts, *["--no-audit"] * (not audit)])
     if counts and output.format in ("csv", "markdown"):
         raise UsageError(Problem("--counts", f"is in text and JSON, and cannot be used with --format {output.format}"))

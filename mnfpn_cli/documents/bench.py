@@ -158,6 +158,17 @@ class RunRecord(RunConditions):
     )
 
 
+class PostprocessRecord(Record):
+    """The time to turn a detector's outputs for a batch into boxes: decoding and suppression, without the network."""
+
+    device: Word = Field(description="The device: cpu, cuda:N or mps.")
+    batch: Positive = Field(description="Images in a batch.")
+    input: InputRecord = Field(description="The input of the network.")
+    measured_on: Message = Field(description="What the outputs are of, as the time depends on it: random logits.")
+    boxes: Count = Field(description="Boxes found in the batch.")
+    latency_s: LatencyRecord = Field(description="Time for the batch, in seconds.")
+
+
 class NotRunRecord(RunConditions):
     """A run without a measurement."""
 
@@ -235,6 +246,9 @@ class BenchDocument(Document):
     sizes: tuple[SizeRecord, ...] = Field(description="Cost at each size.")
     runs: Annotated[tuple[RunRecord, ...], Field(min_length=1)] = Field(description="Runs that were measured.")
     not_run: tuple[NotRunRecord, ...] = Field(description="Runs that were not measured.")
+    postprocess: tuple[PostprocessRecord, ...] | None = Field(
+        description="Time of turning outputs into boxes, for each device and input; null where not asked for."
+    )
     profiles: tuple[RunProfile, ...] | None = Field(
         description="Where the time of runs goes; null where not asked for."
     )

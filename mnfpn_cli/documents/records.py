@@ -80,11 +80,16 @@ class WeightsRecord(Record):
     matched: Count = Field(description="Tensors of the network that were loaded from the file.")
     ignored: tuple[str, ...] = Field(description="Keys of the file that the network does not have.")
     missing: tuple[str, ...] = Field(description="Keys of the network that the file does not have.")
+    skipped: tuple[str, ...] = Field(
+        description="Keys of the network that keep their initial values, as the file has their layers in other shapes: "
+        "only in the part that `weights_partial` names."
+    )
     overridden: tuple[str, ...] = Field(
         description="Keys of the file for a layer that the network shares, replaced by different values."
     )
     settings_differ: tuple[str, ...] = Field(
-        description="Keys of the settings in the file that differ from the network's settings, as pyramid.upsample."
+        description="Keys of the network's settings that differ from those in the file, as pyramid.upsample, or from "
+        "those of all networks of its layout."
     )
 
 

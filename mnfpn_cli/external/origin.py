@@ -13,7 +13,6 @@ from mnfpn_cli.settings.input import NetworkInput, Size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from torch import nn
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.network.network import Network
     from mnfpn_cli.plan.network import NetworkPlan
     from mnfpn_cli.settings.network import NetworkSettings
+    from mnfpn_cli.weights.file import WeightsFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +81,11 @@ class FromSettings:
 
     Attributes:
         settings: the settings; at the size of its images, where a head is made for one size.
-        weights: the path of a checkpoint; None where all weights are random.
+        weights: a checkpoint; None where all weights are random.
     """
 
     settings: NetworkSettings
-    weights: Path | None = None
+    weights: WeightsFile | None = None
     name: ClassVar[str] = "the network of the settings"
     model: ClassVar[None] = None
     one_graph: ClassVar[bool] = True
@@ -257,7 +257,7 @@ def all_passes(workloads: Sequence[Workload]) -> Workload:
 
 
 def planned_cases(
-    settings: NetworkSettings, sizes: Sequence[str | None], batch: int, weights: Path | None
+    settings: NetworkSettings, sizes: Sequence[str | None], batch: int, weights: WeightsFile | None
 ) -> list[tuple[FromSettings, NetworkInput]]:
     """Return the network from settings and its input, for each size; None stands for the default size.
 

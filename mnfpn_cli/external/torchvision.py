@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mnfpn_cli.detection.boxes import suppress
+from mnfpn_cli.errors import MnfpnError, Problem
+
 NMS = "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 QNMS = "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 ROI_ALIGN = (
@@ -52,6 +55,25 @@ def declare_operators(error: Exception) -> bool:
     return True
 
 
+def import_torchvision(where: str) -> None:
+    """Import torchvision, with its operators in plain torch where its own library does not load.
+
+    Args:
+        where: what needs it, for the message.
+
+    Raises:
+        MnfpnError: where it is not installed.
+    """
+    try:
+        import torchvision  # noqa: F401
+    except ImportError:
+        rule = "needs torchvision, which is not installed: pip install torchvision"
+        raise MnfpnError(Problem(where, rule)) from None
+    except RuntimeError as error:
+        if not declare_operators(error):
+            raise
+
+
 def plain_operators() -> tuple[str, ...]:
     """Return the operators that ran in plain torch since the last call."""
     ran = tuple(sorted(PLAIN_RUNS))
@@ -62,15 +84,7 @@ def plain_operators() -> tuple[str, ...]:
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     """Return the indices of the boxes (n, 4) that no better box overlaps by more than a threshold, the best first."""
     PLAIN_RUNS.add("nms")
-    order, winners = scores.argsort(descending=True, stable=True), []
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    while order.numel():
-        best, rest = order[0], order[1:]
-        winners.append(best)
-        low, high = boxes[best, :2].maximum(boxes[rest, :2]), boxes[best, 2:].minimum(boxes[rest, 2:])
-        overlap = (high - low).clamp(min=0).prod(1)
-        order = rest[~(overlap / (areas[best] + areas[rest] - overlap) > iou_threshold)]
-    return torch.stack(winners) if winners else order
+    return suppress(boxes, scores, None, iou_threshold)
 
 
 def roi_align(x: Tensor, regions: Tensor, *options: Any) -> Tensor:

@@ -1,7 +1,6 @@
 """The maps that a network returns: from its plan, checked against the real network where asked; or from passes."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from mnfpn_cli.documents.records import WeightsRecord
 from mnfpn_cli.documents.shapes import ShapesDocument
@@ -9,6 +8,7 @@ from mnfpn_cli.external.origin import FromSettings, Workload, all_passes, planne
 from mnfpn_cli.plan.shapes import NetworkShapes, network_shapes, shapes_document
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.weights.file import WeightsFile
 
 
 def planned_shapes(
@@ -17,7 +17,7 @@ def planned_shapes(
     batch: int,
     dtype: DType,
     verify: bool,
-    weights: Path | None,
+    weights: WeightsFile | None,
 ) -> ShapesDocument:
     """Return the maps of a network from settings; torch is imported only for weights, or to verify.
 

@@ -13,11 +13,16 @@ def anchors_per_place(head: DenseHead, levels: int) -> tuple[int, ...]:
     """Return the number of anchors at a place of each level, finest first; of FCOS, one: the place itself.
 
     Raises:
-        SettingsError: where the settings give anchors to another number of levels.
+        SettingsError: where the settings give anchors to another number of levels, or levels that share their
+            convolutions have different numbers.
     """
     if isinstance(head, SSDHead):
         check_default_boxes(head.anchors, levels)
-        return tuple(2 + 2 * len(ratios) for ratios in box_ratios(head.anchors, levels))
+        counts = tuple(2 + 2 * len(ratios) for ratios in box_ratios(head.anchors, levels))
+        if head.shared and len(set(counts)) > 1:
+            rule = "must be false where levels have different numbers of anchors (head.anchors.ratios)"
+            raise SettingsError("head.shared", rule, "true")
+        return counts
     if isinstance(head, RetinaNetHead | RPNHead):
         _check_count("sizes", head.anchors.sizes, levels)
         return (len(head.anchors.scales) * len(head.anchors.ratios),) * levels

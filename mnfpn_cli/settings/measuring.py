@@ -131,6 +131,7 @@ class BenchCase:
         cold_cache: whether caches are cleared before each pass.
         by_layer: whether each layer is timed too.
         roofline: whether the peaks of the device are measured, and each layer is compared with them.
+        postprocess: whether turning a detector's outputs into boxes is timed too.
         sampling: when a measurement ends.
     """
 
@@ -143,6 +144,7 @@ class BenchCase:
     cold_cache: bool = False
     by_layer: bool = False
     roofline: bool = False
+    postprocess: bool = False
     sampling: Sampling = Sampling()
 
 
@@ -156,6 +158,7 @@ def bench_case(
     cold_cache: bool,
     by_layer: bool,
     roofline: bool,
+    postprocess: bool,
     sampling: Sampling,
 ) -> BenchCase:
     """Make the case of the given options; ``runtimes`` are names as `choose_runtimes` takes them.
@@ -166,6 +169,8 @@ def bench_case(
     layered = ", ".join(["`by_layer`"] * by_layer + ["`roofline`"] * roofline)
     if train and layered:
         raise UsageError(Problem(layered, "cannot be used with `train`, since layers are timed in inference passes"))
+    if train and postprocess:
+        raise UsageError(Problem("`postprocess`", "cannot be used with `train`: a training step makes no boxes"))
     chosen = choose_runtimes(runtimes)
     if layered and not set(chosen) & set(LAYERED):
         rule = f"requires `runtime` {' or '.join(LAYERED)}, which run layer by layer"
@@ -180,6 +185,7 @@ def bench_case(
         cold_cache=cold_cache,
         by_layer=by_layer,
         roofline=roofline,
+        postprocess=postprocess,
         sampling=sampling,
     )
 

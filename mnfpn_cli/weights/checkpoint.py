@@ -4,7 +4,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from torch import Tensor
 
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.sources import Source
-from mnfpn_cli.text import first_line
+from mnfpn_cli.text import did_you_mean, few, first_line
 from mnfpn_cli.weights.header import FileKind, kind_of_file, settings_in
+from mnfpn_cli.weights.keras import is_keras_archive, read_keras
 
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
 """The keys under which training scripts put a state dict."""
@@ -25,7 +26,13 @@ WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
 PREFIXES = ("module.", "_orig_mod.", "model.", "network.")
 """The prefixes of keys by `nn.DataParallel`, `torch.compile`, training scripts and our `DetectorBackbone`."""
 
+IN_DETECTOR = "backbone.network."
+"""The prefix of the keys of backbone and pyramid, but not of the head, in a detector of torchvision on our network."""
+
 MAX_NESTING = 4
+
+MOST_KEYS = 12
+"""The most keys of a file that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +50,20 @@ class Checkpoint:
     settings: Source | None = None
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a state dict: ``.safetensors``, or torch's ``.pth``, recognised by what is in the file.
+def read_checkpoint(path: Path, key: str | None = None) -> Checkpoint:
+    """Read a state dict of safetensors, torch or Keras, recognised by what is in the file.
+
+    Args:
+        path: of the file.
+        key: the dotted key under which the file has the state dict; None for where training scripts put it.
 
     Raises:
-        UsageError: where there is no such file, or it is no state dict of tensors alone.
+        UsageError: where there is no such file, no such key, or no state dict of tensors alone.
         MnfpnError: where it cannot be read.
     """
     kind = kind_of_file(path)
     try:
-        found = load_file(path) if kind is FileKind.SAFETENSORS else load_pickled(path, kind)
+        found = _load_file(path, kind)
     except (MnfpnError, KeyboardInterrupt):
         raise
     except (SafetensorError, EOFError, zipfile.BadZipFile) as error:
@@ -71,7 +82,47 @@ def read_checkpoint(path: Path) -> Checkpoint:
             Problem(str(path), f"must be a checkpoint, but torch cannot read it: {_first_line(error)}")
         ) from None
     settings = _carried(path) if kind is FileKind.SAFETENSORS else None
-    return Checkpoint(str(path), _without_prefix(_state_dict(path, found)), settings)
+    tensors = _state_dict(path, found if key is None else value_under(path, found, key))
+    return Checkpoint(str(path), _without_prefix(tensors), settings)
+
+
+def _load_file(path: Path, kind: FileKind) -> Any:
+    if kind is FileKind.SAFETENSORS:
+        return load_file(path)
+    if kind is FileKind.HDF5 or (kind is FileKind.ZIP and is_keras_archive(path)):
+        return read_keras(path, kind is FileKind.ZIP)
+    return load_pickled(path, kind)
+
+
+def value_under(path: Path, found: Any, key: str) -> Any:
+    """Return what a checkpoint has under a dotted key: a value, or all entries whose keys begin with it and a dot.
+
+    Raises:
+        UsageError: where it has nothing there; it lists the keys at the place where the search ended.
+    """
+    value, place, rest = found, "", key.split(".")
+    while rest:
+        here = list(value) if isinstance(value, Mapping) else []
+        names = [".".join(rest[:count]) for count in range(len(rest), 0, -1)]
+        name = next((name for name in names if name in here), None)
+        if name is None:
+            begins = f"{'.'.join(rest)}."
+            flat = {one.removeprefix(begins): value[one] for one in here if str(one).startswith(begins)}
+            if flat:
+                return flat
+            raise UsageError(_no_such_key(path, key, place, here))
+        value, place = value[name], f"{place}.{name}" if place else name
+        rest = rest[name.count(".") + 1 :]
+    return value
+
+
+def _no_such_key(path: Path, key: str, place: str, here: Sequence[Any]) -> Problem:
+    """Return the problem of a key that a checkpoint lacks; an entry of a state dict stands for all with its prefix."""
+    names = list(dict.fromkeys(str(one).partition(".")[0] for one in here))
+    at = f" under {place}" if place else ""
+    has = f"which has {few(names, MOST_KEYS)}{at}" if names else f"which has no keys{at}"
+    near = did_you_mean(key, [f"{place}.{one}" if place else one for one in names])
+    return Problem("`weights_key`", f"must be a key of {path}, {has}", f"'{key}'", near)
 
 
 def _carried(path: Path) -> Source | None:
@@ -147,8 +198,15 @@ def _refusal(error: pickle.UnpicklingError) -> str:
     wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
     if wanted or "Unsupported" in str(error):
         what = wanted[1] if wanted else "more"
-        return f"must hold tensors alone, but its pickle asks for {what}, which could run code; nothing of it was run"
+        why = f"its pickle asks for {what}, which could run code; nothing of it was run"
+        return f"must hold tensors alone, but {why}; {HOW_TO_SAVE_TENSORS}"
     return f"must be a checkpoint, but its pickle is damaged: {_first_line(error)}"
+
+
+HOW_TO_SAVE_TENSORS = (
+    "load it once in a program that you trust with it, and there save the tensors alone: "
+    "torch.save(dict(model.state_dict()), 'tensors.pth')"
+)
 
 
 def _state_dict(path: Path, found: Any) -> Mapping[str, Tensor]:
@@ -168,9 +226,8 @@ def _state_dict(path: Path, found: Any) -> Mapping[str, Tensor]:
         if not isinstance(key, str):
             raise UsageError(Problem(str(path), f"must be a state dict, but one of its keys is {key!r:.40}, not text"))
         if not isinstance(value, Tensor):
-            raise UsageError(
-                Problem(str(path), f"must be a state dict, but {key} is of type {type(value).__name__}, not a tensor")
-            )
+            what = f"{key} is of type {type(value).__name__}, not a tensor"
+            raise UsageError(Problem(str(path), f"must be a state dict, but {what}", hint=_nested(found)))
         if value.layout is not torch.strided or value.is_quantized or value.is_meta or value.is_nested:
             raise UsageError(
                 Problem(str(path), f"must hold plain tensors, but {key} is sparse, nested, quantised or without data")
@@ -178,12 +235,22 @@ def _state_dict(path: Path, found: Any) -> Mapping[str, Tensor]:
     return found
 
 
+def _nested(found: Mapping[str, Any]) -> str:
+    """Return the end of a message that names the keys under which a file has tensors."""
+    keys = [
+        str(key)
+        for key, value in found.items()
+        if isinstance(value, Mapping) and any(isinstance(one, Tensor) for one in value.values())
+    ]
+    return f"; name the key of the state dict with `weights_key`: {few(keys, MOST_KEYS)}" if keys else ""
+
+
 def _without_prefix(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     for _ in range(MAX_NESTING):
         for prefix in PREFIXES:
             if all(key.startswith(prefix) for key in tensors):
                 tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return tensors
+    return {key.removeprefix(IN_DETECTOR): value for key, value in tensors.items()}
 
 
 def _first_line(error: Exception) -> str:

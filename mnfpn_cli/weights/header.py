@@ -14,6 +14,8 @@ from mnfpn_cli.text import first_line
 SETTINGS_KEY = "mnfpn_settings"
 """The metadata key of our checkpoints for the settings of their network, as JSON."""
 
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
 
 class FileKind(Enum):
     """The formats of checkpoints."""
@@ -21,6 +23,7 @@ class FileKind(Enum):
     SAFETENSORS = auto()
     ZIP = auto()
     LEGACY = auto()
+    HDF5 = auto()
 
 
 def kind_of_file(path: Path) -> FileKind:
@@ -42,13 +45,15 @@ def kind_of_file(path: Path) -> FileKind:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise MnfpnError(Problem(str(path), f"could not be read: {reason}")) from None
+    if head.startswith(HDF5_SIGNATURE):
+        return FileKind.HDF5
     if head[:4] == b"PK\x03\x04":
         return FileKind.ZIP
     if head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < path.stat().st_size:
         return FileKind.SAFETENSORS
     if head[:1] == b"\x80":
         return FileKind.LEGACY
-    what = "it is empty" if not head else "it is neither a torch file nor a safetensors file"
+    what = "it is empty" if not head else "it is no file of torch, safetensors or Keras"
     if head.startswith(b"version https://git-lfs"):
         what = "it is a pointer of Git LFS: `git lfs pull` fetches the file"
     raise UsageError(Problem(str(path), f"must be a checkpoint, but {what}"))

@@ -19,6 +19,7 @@ class Layout:
         others: a pattern of keys of what is neither backbone nor pyramid nor classifier, such as a detector's heads.
         from_top: whether laterals and smoothings count from the coarsest level down, not from the finest up.
         shares: whether one layer may stand under several keys.
+        settings: that its networks have, and that no tensor shows.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Layout:
     others: str = ""
     from_top: bool = False
     shares: bool = False
+    settings: tuple[tuple[str, object], ...] = ()
 
     def has_stem(self, modules: Collection[str]) -> bool:
         """Return whether a checkpoint has the first convolution under this layout's name: a quick test of a layout."""
@@ -56,7 +58,7 @@ class Layout:
         return r"\w+".join(re.escape(piece) for piece in re.split(r"\{\w+\}", template))
 
 
-STEM = re.compile(r"(?:^|\.)(?:0\.0|conv1|conv_stem|layer_1_conv|first_layer\.0)$")
+STEM = re.compile(r"(?:^|\.)(?:0\.0|conv1|conv_stem|layer_1_conv|Conv1|first_layer\.0)$")
 """The endings of the first convolution's path in all layouts."""
 
 OURS = Layout("mnfpn", {})
@@ -142,6 +144,16 @@ PLAIN_CLASSIFIER = {
     "last.conv": "layer_{stage_2}_conv",
     "dense": "layer_{stage_4}_conv",
 }
+KERAS = {
+    "stem.conv": "Conv1",
+    "stem.norm": "bn_Conv1",
+    **{f"{part}.conv": f"{{keras_block}}_{part}" for part in ("expand", "depthwise", "project")},
+    **{f"{part}.norm": f"{{keras_block}}_{part}_BN" for part in ("expand", "depthwise", "project")},
+    "last.conv": "Conv_1",
+    "last.norm": "Conv_1_bn",
+    "dense": "predictions",
+    "dense.others": "predictions.{{name}}",
+}
 
 BODY = (
     (re.compile(r"^backbone\.(?=body|fpn)"), ""),
@@ -167,4 +179,5 @@ LAYOUTS = (
     Layout("pytorch-fpn RetinaFPN", RESNET_FROM_LAYER_2 | PYTORCH_FPN, SHORTCUT, from_top=True),
     Layout("MobileNetV2 dynamic FPN", DYNAMIC_FPN, shares=True),
     Layout("MobileNetV2 plain classifier", PLAIN_CLASSIFIER),
+    Layout("Keras", KERAS, settings=(("padding", "same"), ("norm_eps", 1e-3))),
 )

@@ -1,7 +1,6 @@
 """Load a checkpoint into a network: all tensors that fit, or nothing."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,7 +14,10 @@ from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import differences
 from mnfpn_cli.settings.sources import Source
 from mnfpn_cli.weights.checkpoint import Checkpoint, read_checkpoint
-from mnfpn_cli.weights.match import Match, match
+from mnfpn_cli.weights.file import WeightsFile
+from mnfpn_cli.weights.layouts import LAYOUTS
+from mnfpn_cli.weights.match import WITHOUT_HEAD, Match, is_within, match
+from mnfpn_cli.weights.suggest import suggestion
 
 WEIGHTS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 COUNTS = (torch.int64, torch.int32)
@@ -23,7 +25,7 @@ COUNTS = (torch.int64, torch.int32)
 
 
 def build_with_weights(
-    plan: NetworkPlan, settings: NetworkSettings, seed: int, weights: Path | None
+    plan: NetworkPlan, settings: NetworkSettings, seed: int, weights: WeightsFile | None
 ) -> tuple[Network, WeightsRecord | None]:
     """Build a network from a seed, and load a checkpoint if there is one.
 
@@ -31,66 +33,86 @@ def build_with_weights(
         UsageError: where the file is no checkpoint, or one of another network.
         MnfpnError: where it cannot be read.
     """
-    checkpoint = read_checkpoint(weights) if weights else None
+    checkpoint = read_checkpoint(weights.path, weights.key) if weights else None
     network = build_planned(plan, seed)
-    return network, load_weights(network, settings, checkpoint) if checkpoint else None
+    if weights is None or checkpoint is None:
+        return network, None
+    return network, load_weights(network, settings, checkpoint, weights.partial)
 
 
-def fit_weights(plan: NetworkPlan, settings: NetworkSettings, weights: Path) -> WeightsRecord:
+def fit_weights(plan: NetworkPlan, settings: NetworkSettings, weights: WeightsFile) -> WeightsRecord:
     """Return how a checkpoint fits a network of these settings, which is built without memory.
 
     Raises:
         UsageError: where the file is no checkpoint, or one of another network.
         MnfpnError: where it cannot be read.
     """
-    return check_weights(build_meta(plan), settings, read_checkpoint(weights))
+    return check_weights(build_meta(plan), settings, read_checkpoint(weights.path, weights.key), weights.partial)
 
 
-def check_weights(network: Network, settings: NetworkSettings, checkpoint: Checkpoint) -> WeightsRecord:
+def check_weights(
+    network: Network, settings: NetworkSettings, checkpoint: Checkpoint, partial: str | None = None
+) -> WeightsRecord:
     """Return the result that `load_weights` would have. The network may be on the meta device.
 
     Raises:
         UsageError: where the checkpoint is of another network.
     """
-    return _check(network.plan, network.state_dict(), settings, checkpoint)[1]
+    return _check(network.plan, network.state_dict(), settings, checkpoint, partial)[1]
 
 
 @torch.no_grad()
-def load_weights(network: Network, settings: NetworkSettings, checkpoint: Checkpoint) -> WeightsRecord:
+def load_weights(
+    network: Network, settings: NetworkSettings, checkpoint: Checkpoint, partial: str | None = None
+) -> WeightsRecord:
     """Copy a checkpoint into a network; tensors that the checkpoint lacks keep their values.
+
+    Args:
+        network: built from the settings.
+        settings: of the network.
+        checkpoint: what was read of a file.
+        partial: the part of the network whose layers keep their values where the checkpoint has them in other shapes.
 
     Raises:
         UsageError: where the checkpoint is of another network; the network is then as before.
     """
     state = network.state_dict()
-    found, loaded = _check(network.plan, state, settings, checkpoint)
+    found, loaded = _check(network.plan, state, settings, checkpoint, partial)
     for key, sources in found.sources.items():
         state[key].copy_(checkpoint.tensors[sources[-1]])
     return loaded
 
 
 def _check(
-    plan: NetworkPlan, state: Mapping[str, Tensor], settings: NetworkSettings, checkpoint: Checkpoint
+    plan: NetworkPlan,
+    state: Mapping[str, Tensor],
+    settings: NetworkSettings,
+    checkpoint: Checkpoint,
+    partial: str | None,
 ) -> tuple[Match, WeightsRecord]:
+    """Return which tensors go where, and the record of it.
+
+    Raises:
+        UsageError: where the checkpoint is of another network, or the part is none of this one.
+    """
     tensors = checkpoint.tensors
-    found = match(checkpoint.name, tensors, state, plan, plan_network(settings, whole=True))
-    shapes, types = [], []
-    for key, sources in found.sources.items():
-        for source in sources:
-            theirs, ours = tensors[source], state[key]
-            if theirs.shape != ours.shape:
-                shapes.append(f"{source} is {_shape(theirs)}, not {_shape(ours)}")
-            elif theirs.dtype not in (WEIGHTS if ours.is_floating_point() else COUNTS):
-                types.append(f"{source} is {_dtype(theirs)}, not {_dtype(ours)}")
-    for what, wrong in (("this network's shapes", shapes), ("types that this network's can be copied from", types)):
-        if wrong:
-            more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-            raise UsageError(
-                Problem(
-                    checkpoint.name,
-                    f"must have {what} (read in {found.layout}'s layout), but {'; '.join(wrong[:3])}{more}",
-                )
-            )
+    found = match(checkpoint.name, tensors, state, plan, plan_network(settings, whole=True), partial)
+    pairs = ((key, source) for key, sources in found.sources.items() for source in sources)
+    reshaped = {key: source for key, source in pairs if tensors[source].shape != state[key].shape}
+    found = found.without_layers([key for key in reshaped if is_within(key, partial)])
+    wrong = {key: source for key, source in reshaped.items() if key in found.sources}
+    if wrong:
+        what = [f"{source} is {_shape(tensors[source])}, not {_shape(state[key])}" for key, source in wrong.items()]
+        hint = _hint(plan, settings, checkpoint, found, wrong)
+        raise UsageError(_problem(checkpoint, found, "this network's shapes", what, hint))
+    types = [
+        f"{source} is {_dtype(tensors[source])}, not {_dtype(state[key])}"
+        for key, sources in found.sources.items()
+        for source in sources
+        if tensors[source].dtype not in (WEIGHTS if state[key].is_floating_point() else COUNTS)
+    ]
+    if types:
+        raise UsageError(_problem(checkpoint, found, "types that this network's can be copied from", types))
     overridden = tuple(
         source
         for sources in found.sources.values()
@@ -103,10 +125,42 @@ def _check(
         matched=len(found.sources),
         ignored=found.ignored,
         missing=found.missing,
+        skipped=found.skipped,
         overridden=overridden,
-        settings_differ=_settings_differ(settings, checkpoint.settings),
+        settings_differ=(*_implied_differ(settings, found.layout), *_settings_differ(settings, checkpoint.settings)),
     )
     return found, loaded
+
+
+def _problem(checkpoint: Checkpoint, found: Match, rule: str, wrong: Sequence[str], hint: str = "") -> Problem:
+    more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    listed = f"{'; '.join(wrong[:3])}{more}"
+    return Problem(checkpoint.name, f"must have {rule} (read in {found.layout}'s layout), but {listed}", hint=hint)
+
+
+def _hint(
+    plan: NetworkPlan, settings: NetworkSettings, checkpoint: Checkpoint, found: Match, wrong: Collection[str]
+) -> str:
+    """Return the end of a message: with which settings the checkpoint fits, and whether it does but for the head."""
+    theirs = {key: tuple(checkpoint.tensors[sources[-1]].shape) for key, sources in found.sources.items()}
+
+    def fits(other: NetworkSettings) -> bool:
+        try:
+            check_weights(build_meta(plan_network(other)), other, checkpoint)
+        except UsageError:
+            return False
+        return True
+
+    hint = suggestion(settings, plan, theirs, fits)
+    if all(is_within(key, "head") for key in wrong):
+        return f"{hint}{WITHOUT_HEAD.replace('; try', ', or') if hint else WITHOUT_HEAD}"
+    return hint
+
+
+def _implied_differ(settings: NetworkSettings, layout: str) -> tuple[str, ...]:
+    """Return the keys in which a network's settings differ from those that all networks of a layout have."""
+    implied = next((one.settings for one in LAYOUTS if one.name == layout), ())
+    return tuple(key for key, value in implied if getattr(settings, key) != value)
 
 
 def _settings_differ(settings: NetworkSettings, carried: Source | None) -> tuple[str, ...]:

@@ -3,9 +3,9 @@
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.backbone import BackbonePlan
@@ -13,6 +13,7 @@ from mnfpn_cli.plan.heads import ClassifierPlan
 from mnfpn_cli.plan.layers import SeparablePlan
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.plan.pyramid import PyramidPlan
+from mnfpn_cli.text import few
 from mnfpn_cli.weights.layouts import LAYOUTS, OURS, Layout
 
 PARTS = {
@@ -20,7 +21,7 @@ PARTS = {
     "pyramid.smooth": ("smooth",),
     "pyramid.extra": ("extra",),
     "head.last": ("last.conv", "last.norm"),
-    "head.dense": ("dense",),
+    "head.dense": ("dense", "dense.others"),
     "head.levels": ("levels",),
     "head.final": ("final",),
 }
@@ -75,6 +76,7 @@ def _backbone_layers(plan: BackbonePlan) -> Iterator[WeightedLayer]:
                     "next": position + 1,
                     "third": 3 * position,
                     "third_next": 3 * position + 1,
+                    "keras_block": f"block_{flat - 1}" if flat > 1 else "expanded_conv",
                     "project": "conv_pwl" if position == 2 else "conv_pw",
                 }
                 for part in ("conv", "norm"):
@@ -153,6 +155,8 @@ class Names:
     def part(self, key: str) -> str | None:
         """Return the part that a key of the checkpoint belongs to, in any network; None where it is unknown."""
         normal = self._normal_key(key)
+        if self._layout is OURS and normal.startswith(("pyramid.", "head.")):
+            return part_of(normal)
         if self._layout.others and re.match(self._layout.others, key):
             return OTHER
         for part, pattern in self._patterns.items():
@@ -165,7 +169,7 @@ class Names:
 
         Extra levels are numbered from the first on. Indices counted from the top match only if both have the same top.
         """
-        if part == "pyramid.extra" or self._layout is OURS:
+        if part == "pyramid.extra" or (self._layout is OURS and part.startswith("pyramid.")):
             return True
         pyramid = self._plan.pyramid
         same_top = pyramid is not None and pyramid.levels[-1].stage == len(self._whole.backbone.stages) - 1
@@ -210,6 +214,9 @@ COUNTER = "num_batches_tracked"
 
 BACKBONE = ("stem", "stages")
 
+WITHOUT_HEAD = "; try `weights_partial` head to load all else"
+"""The end of a message about a checkpoint that fits but for the network's head."""
+
 
 @dataclass(frozen=True)
 class Match:
@@ -221,15 +228,36 @@ class Match:
             is shared, of which the last counts.
         ignored: its keys that the network has no use for.
         missing: our keys that it lacks.
+        skipped: our keys of layers that it has in another form, and that are not loaded.
     """
 
     layout: str
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+    def without_layers(self, keys: Iterable[str]) -> Self:
+        """Return the match with the layers of some keys skipped, each as a whole: none is loaded in part."""
+        layers = {key.rpartition(".")[0] for key in keys}
+        left = tuple(key for key in self.sources if key.rpartition(".")[0] in layers)
+        sources = {key: one for key, one in self.sources.items() if key not in left}
+        return replace(self, sources=sources, skipped=(*self.skipped, *left))
 
 
-def match(name: str, theirs: Iterable[str], ours: Iterable[str], plan: NetworkPlan, whole: NetworkPlan) -> Match:
+def is_within(key: str, part: str | None) -> bool:
+    """Return whether a key, or a part, is a part or lies within it; none does where the part is None."""
+    return part is not None and f"{key}.".startswith(f"{part}.")
+
+
+def match(
+    name: str,
+    theirs: Iterable[str],
+    ours: Iterable[str],
+    plan: NetworkPlan,
+    whole: NetworkPlan,
+    partial: str | None = None,
+) -> Match:
     """Find the layout of a checkpoint, and the key of the network that each of its tensors belongs to.
 
     A part besides the backbone, such as the laterals, must be complete or absent. Leftover tensors of a part that is
@@ -242,38 +270,46 @@ def match(name: str, theirs: Iterable[str], ours: Iterable[str], plan: NetworkPl
         ours: the keys of the network's state dict.
         plan: the network's plan.
         whole: the plan with every stage of the settings, also those that no level of this network needs.
+        partial: the part of the network that may lack keys, and for which the checkpoint may have others.
 
     Raises:
         UsageError: where it is no checkpoint of this network, naming the first keys that are missing or too many.
     """
     theirs, ours = list(theirs), list(ours)
+    if partial is not None and not any(is_within(key, partial) for key in ours):
+        parts = ", ".join(dict.fromkeys(key.partition(".")[0] for key in ours))
+        rule = f"must be a part of the network, which has {parts}, or a path in one"
+        raise UsageError(Problem("`weights_partial`", rule, f"'{partial}'"))
     names = _recognise(theirs, ours, plan, whole)
     sources = names.sources(theirs, ours)
     if not sources:
         raise UsageError(
-            Problem(name, f"must be a checkpoint of this network, but none of its keys is known: {_few(theirs)}")
+            Problem(name, f"must be a checkpoint of this network, but none of its keys is known: {few(theirs)}")
         )
     used = {key for keys in sources.values() for key in keys}
     rest = {key: names.part(key) for key in theirs if key not in used}
     missing = [key for key in ours if key not in sources and not key.endswith(COUNTER)]
     given = {part_of(key) for key in sources} | {part for part in rest.values() if part} | set(BACKBONE)
-    lacking = [names.expected(key) for key in missing if part_of(key) in given]
+    lacking = [key for key in missing if part_of(key) in given and not is_within(key, partial)]
     needed = {part_of(key) for key in ours}
     too_many = [
         key
         for key, part in rest.items()
-        if part is None or (part in needed and not names.belongs_to_absent_level(part))
+        if part is None or (part in needed and not is_within(part, partial) and not names.belongs_to_absent_level(part))
     ]
     if lacking or too_many:
-        found = f"it has {len(sources)} of its {len(ours)} names, in {names.layout} layout"
-        raise UsageError(Problem(name, _refusal(found, lacking, too_many)))
-    return Match(names.layout, sources, tuple(rest), tuple(missing))
+        has = f"it has {len(sources)} of its {len(ours)} names, in {names.layout} layout"
+        in_head = all(is_within(key, "head") for key in (*lacking, *(rest[key] or "" for key in too_many)))
+        hint = WITHOUT_HEAD if in_head else ""
+        raise UsageError(Problem(name, _refusal(has, [names.expected(key) for key in lacking], too_many), hint=hint))
+    found = Match(names.layout, sources, tuple(rest), tuple(missing))
+    return found.without_layers([key for key in missing if is_within(key, partial)])
 
 
 def _refusal(found: str, lacking: Sequence[str], too_many: Sequence[str]) -> str:
     """Return the rule that a checkpoint breaks, with the keys that it lacks and those that fit nowhere."""
-    lacks = [f"it lacks {_few(lacking)}"] if lacking else []
-    has = [f"the network has no place for {_few(too_many)}"] if too_many else []
+    lacks = [f"it lacks {few(lacking)}"] if lacking else []
+    has = [f"the network has no place for {few(too_many)}"] if too_many else []
     return f"must be a checkpoint of this network ({found}), but {', and '.join(lacks + has)}"
 
 
@@ -284,8 +320,3 @@ def _recognise(theirs: Sequence[str], ours: Sequence[str], plan: NetworkPlan, wh
     layouts = [OURS, *(layout for layout in LAYOUTS if layout.has_stem(modules))]
     matches = [Names(layout, plan, whole, paths, modules) for layout in layouts]
     return max(matches, key=lambda names: names.hits)
-
-
-def _few(keys: Sequence[str], most: int = 3) -> str:
-    shown = ", ".join(keys[:most])
-    return f"{shown} and {len(keys) - most} more" if len(keys) > most else shown

@@ -127,6 +127,34 @@ def test_weights_are_loaded_and_their_record_is_returned(tmp_path: Path) -> None
         api.load_weights(api.build_network(other), other, str(file))
 
 
+def test_a_key_and_a_part_of_a_checkpoint_are_arguments(tmp_path: Path) -> None:
+    """Of `load_weights`, and of every function that takes weights; messages name them as such."""
+    small = {"stages": [(2, 8, 1, 2)]}
+    ours, theirs = (
+        api.settings(config=small | {"head": {"kind": "classifier", "classes": classes}}) for classes in (3, 5)
+    )
+    file = tmp_path / "nested.pth"
+    torch.save({"step": 1, "ema": api.build_network(theirs, seed=3).state_dict()}, file)
+    with pytest.raises(UsageError) as caught:
+        api.load_weights(api.build_network(ours), ours, file, weights_key="ema")
+    assert str(caught.value).endswith(
+        "it has 5 classes: try set head.classes=5, or weights_partial head to load all else"
+    )
+    found = api.load_weights(api.build_network(ours), ours, file, weights_key="ema", weights_partial="head.dense")
+    assert found.skipped == ("head.dense.weight", "head.dense.bias")
+    given: dict[str, Any] = {"weights": file, "weights_key": "ema", "weights_partial": "head"}
+    once: dict[str, Any] = {"size": 64, "device": "cpu", "passes": 1, "warmup": 0}
+    records = [
+        api.shapes(ours, 64, **given).weights,
+        api.summary(ours, size=64, **given).weights,
+        api.audit(ours, size=64, **given).weights,
+        api.bench(ours, **once, **given).weights,
+        api.export(ours, tmp_path / "a.safetensors", "safetensors", size=64, **given).weights,
+    ]
+    assert all(one is not None and one.skipped == found.skipped for one in records)
+    api.compare(api.Side(ours, **given), ours, size=64, device="cpu", passes=2, warmup=0)
+
+
 def test_a_head_on_flattened_maps_loads_for_its_size(tmp_path: Path) -> None:
     """The size that the network was built for is needed again."""
     settings, file = api.settings("fpn-classifier", {"width_mult": 0.35}), tmp_path / "weights.pth"

@@ -21,6 +21,7 @@ from mnfpn_cli.runtimes.runtime import Job, Prepared
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.measuring import Sampling
 from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.weights.file import WeightsFile
 from tests.bench.broken import broken
 
 SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 8}})
@@ -166,7 +167,7 @@ def test_weights_of_a_side_are_read(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     path.write_bytes(b"not a checkpoint")
     with pytest.raises(MnfpnError, match=r"^B \(--small\): .*x\.pth"):
-        compared(b=replace(SIDE, workload=PlannedWorkload(FromSettings(SETTINGS, path), Size(33, 47))))
+        compared(b=replace(SIDE, workload=PlannedWorkload(FromSettings(SETTINGS, WeightsFile(path)), Size(33, 47))))
 
 
 def test_a_warm_up_that_never_settled_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,13 +15,19 @@ LEVELS: dict[str, list[int | None]] = {
     "mobilenetv2-dynamic-fpn": [4, 8, 16, 32, None],
     "mobilenetv2-fpn": [4, 8, 16, 32],
     "mobilenetv2-fpnlite": [8, 16, 32, 64, 128],
+    "mobilenetv2-keras": [],
     "mobilenetv2-plain-classifier": [],
     "resnet-fpn": [4, 8, 16, 32],
     "retina-fpn": [8, 16, 32, 64, 128],
 }
 """The strides of each preset's levels; None for a pooled top."""
 
-CLASSES = {"fpn-classifier": 2, "mobilenetv2-classifier": 1000, "mobilenetv2-plain-classifier": 1000}
+CLASSES = {
+    "fpn-classifier": 2,
+    "mobilenetv2-classifier": 1000,
+    "mobilenetv2-keras": 1000,
+    "mobilenetv2-plain-classifier": 1000,
+}
 SIZE = ("--size", "65x97")
 
 

@@ -72,6 +72,7 @@ def test_commands_that_look_at_a_network_take_the_same_checkpoints(
         "matched": matched,
         "ignored": [],
         "missing": [],
+        "skipped": [],
         "overridden": [],
         "settings_differ": [],
     }
@@ -218,10 +219,54 @@ def test_weights_are_read_once(mnfpn: Mnfpn, ours: Path, monkeypatch: pytest.Mon
     """However many devices there are."""
     calls: list[Path] = []
 
-    def read(path: Path) -> Checkpoint:
+    def read(path: Path, key: str | None) -> Checkpoint:
         calls.append(path)
-        return read_checkpoint(path)
+        return read_checkpoint(path, key)
 
     monkeypatch.setattr("mnfpn_cli.weights.load.read_checkpoint", read)
     mnfpn("bench", "--weights", str(ours), *RUN, "--device", "cpu")
     assert calls == [ours]
+
+
+def test_options_of_a_checkpoint_require_one(mnfpn: Mnfpn) -> None:
+    """A key or a part alone would do nothing."""
+    outcome = mnfpn("shapes", "--weights-key", "ema", "--weights-partial", "head")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == "error: --weights-key, --weights-partial: requires --weights\n"
+
+
+@pytest.mark.parametrize("command", [("summary",), ("shapes",), ("bench", *RUN)], ids=lambda command: command[0])
+def test_a_key_and_a_part_reach_the_checkpoint(
+    mnfpn: Mnfpn, command: tuple[str, ...], weights: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """On every command; what keeps its values is in the text and in the JSON."""
+    path = tmp_path / "nested.pth"
+    torch.save({"step": 1, "ema": weights | {"pyramid.smooth.p2.bias": torch.zeros(9)}}, path)
+    arguments = (*command, *ROWS, "--weights", str(path), "--weights-key", "ema")
+    refused = mnfpn(*arguments)
+    assert (refused.code, refused.out) == (2, "")
+    assert "pyramid.smooth.p2.bias is 9, not 8" in refused.err
+    found = mnfpn(*arguments, "--weights-partial", "pyramid.smooth")
+    assert "Of other shapes in the file, left as initialised: pyramid.smooth (2 tensors)." in found.out.splitlines()
+    document = json.loads(mnfpn(*arguments, "--weights-partial", "pyramid", "--json").out)
+    assert document["weights"]["skipped"] == ["pyramid.smooth.p2.weight", "pyramid.smooth.p2.bias"]
+
+
+def test_settings_that_fit_are_options(mnfpn: Mnfpn, tmp_path: Path) -> None:
+    """As they can be typed, and then they do fit."""
+    path = tmp_path / "wide.pth"
+    wide = NetworkSettings(width_mult=1.4)
+    torch.save(build_network(wide).state_dict(), path)
+    arguments = ("shapes", "--size", "64", "--weights", str(path))
+    assert mnfpn(*arguments).err.endswith("; it has 48 channels in the stem: try --width-mult 1.4\n")
+    assert mnfpn(*arguments, "--width-mult", "1.4").code == 0
+
+
+def test_a_side_of_a_comparison_takes_them(mnfpn: Mnfpn, weights: dict[str, Tensor], tmp_path: Path) -> None:
+    """Each for itself."""
+    path = tmp_path / "nested.pth"
+    torch.save({"ema": weights}, path)
+    side = f"--stages '2,8,2,2 2,16,1,2' --pyramid-channels 8 --weights {path} --weights-key"
+    outcome = mnfpn("compare", "--a", f"{side} ema", "--b", f"{side} emma", *RUN)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "--weights-key: must be a key of" in outcome.err

@@ -72,7 +72,12 @@ def test_the_plan_equals_the_network_on_real_tensors_and_fvcore(case: tuple[Netw
     assert counted.by_operator["conv"] + counted.by_operator.get("linear", 0) == cost.macs
     nearest = network_settings.pyramid is not None and network_settings.pyramid.upsample == "nearest"
     per_resized = 1 if nearest else 4
-    counts = 2 * cost.norm_elements + 5 * cost.group_norm_elements + per_resized * cost.resized_elements + cost.pooled_elements
+    counts = (
+        2 * cost.norm_elements
+        + 5 * cost.group_norm_elements
+        + per_resized * cost.resized_elements
+        + cost.pooled_elements
+    )
     assert counted.total == cost.macs + counts
 
 

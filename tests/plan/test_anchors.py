@@ -63,6 +63,12 @@ def test_anchors_for_another_number_of_levels_are_refused(head: DenseHead, messa
     assert str(raised.value) == message
 
 
+def test_levels_that_share_convolutions_have_as_many_anchors() -> None:
+    """One convolution cannot give scores of four anchors on one level, and of six on another."""
+    with pytest.raises(SettingsError, match=r"head\.shared: must be false where levels have different numbers"):
+        anchors_per_place(SSDHead(kind="ssd", shared=True, anchors=PER_LEVEL), levels=3)
+
+
 def test_sides_are_cut_off_to_whole_pixels() -> None:
     """Sides that are not given are four strides of the level; a scale cuts them off, as in torchvision's detectors."""
     assert anchor_sides(AnchorSettings(), (8, 16)) == ((32, 40, 50), (64, 80, 101))

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import struct
 import warnings
 import zipfile
@@ -99,12 +100,12 @@ ITSELF["state_dict"] = ITSELF
 
 BAD: list[tuple[str, Callable[[Path], None], str]] = [
     ("empty", raw(b""), "must be a checkpoint, but it is empty"),
-    ("text", raw(b"<!doctype html>"), "but it is neither a torch file nor a safetensors file"),
+    ("text", raw(b"<!doctype html>"), "but it is no file of torch, safetensors or Keras"),
     ("lfs", raw(b"version https://git-lfs.github.com/spec/v1\n"), "but it is a pointer of Git LFS"),
     ("zip", raw(b"PK\x03\x04" + b"\0" * 100), "must be a whole checkpoint, but it is damaged"),
     ("pickle", raw(b"\x80\x02}q\x00("), "must be a whole checkpoint, but it is damaged"),
     ("header", raw(struct.pack("<Q", 20) + b'{"a": 1}' + b" " * 60), "must be a whole checkpoint, but it is damaged"),
-    ("long-header", raw(struct.pack("<Q", 2**62) + b"{"), "neither a torch file nor a safetensors file"),
+    ("long-header", raw(struct.pack("<Q", 2**62) + b"{"), "no file of torch, safetensors or Keras"),
     ("list", pth([TENSORS]), "must be a state dict, but it holds data of type list"),
     ("number", pth({"lr": 0.1}), "must be a state dict, but lr is of type float, not a tensor"),
     ("key", pth({1: torch.zeros(1)}), "must be a state dict, but one of its keys is 1, not text"),
@@ -131,6 +132,77 @@ def test_a_bad_file_is_refused(name: str, write: Callable[[Path], None], message
     assert str(caught.value).startswith(f"{path}: ")
     assert message in str(caught.value)
     assert "weights_only" not in str(caught.value)  # torch's advice to switch the protection off
+
+
+def test_a_pickle_that_is_refused_can_be_saved_as_the_message_says(tmp_path: Path) -> None:
+    """Load it where it is trusted, and save a plain dictionary of its state dict."""
+    path = tmp_path / "whole.pth"
+    torch.save(nn.Linear(2, 3), path)
+    with pytest.raises(UsageError) as caught:
+        read_checkpoint(path)
+    command = re.search(r"torch\.save\(.*\)$", str(caught.value))
+    assert command
+    saved = tmp_path / "tensors.pth"
+    program = command[0].replace("'tensors.pth'", "path")
+    exec(program, {"torch": torch, "model": torch.load(path, weights_only=False), "path": saved})
+    assert read_checkpoint(saved).tensors.keys() == {"weight", "bias"}
+
+
+NESTED = {"epoch": 3, "ema": TENSORS, "state": {"model": {"state_dict": TENSORS}, "steps": {}}, "a.b": TENSORS}
+
+
+@pytest.mark.parametrize("key", ["ema", "state.model", "state.model.state_dict", "a.b"])
+def test_a_key_names_the_state_dict(key: str, tmp_path: Path) -> None:
+    """A dotted one goes down; what is there is unwrapped as ever; a key of the file may have dots itself."""
+    path = tmp_path / "nested.pth"
+    torch.save(NESTED, path)
+    assert read_checkpoint(path, key).tensors.keys() == TENSORS.keys()
+
+
+@pytest.mark.parametrize("store", [torch.save, save_file], ids=["torch", "safetensors"])
+def test_a_key_names_the_entries_that_begin_with_it(
+    store: Callable[[dict[str, Tensor], Path], None], tmp_path: Path
+) -> None:
+    """A file of safetensors has no other way to nest."""
+    path = tmp_path / "flat"
+    parts = {"net.a": 0, "ema.b": 1}
+    store({f"{part}.{key}": tensor + more for part, more in parts.items() for key, tensor in TENSORS.items()}, path)
+    found = read_checkpoint(path, "ema.b").tensors
+    assert torch.equal(found["stem.conv.bias"], TENSORS["stem.conv.bias"] + 1)
+    assert found.keys() == TENSORS.keys()
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("emma", "which has epoch, ema, state, a, got 'emma'; did you mean 'ema'?"),
+        ("state.modle", "which has model, steps under state, got 'state.modle'; did you mean 'state.model'?"),
+        ("state.steps.x", "which has no keys under state.steps, got 'state.steps.x'"),
+        ("epoch.x", "which has no keys under epoch, got 'epoch.x'"),
+        ("", "which has epoch, ema, state, a, got ''"),
+    ],
+)
+def test_a_key_that_a_file_lacks_lists_those_that_it_has(key: str, message: str, tmp_path: Path) -> None:
+    """At the place where the search ended."""
+    path = tmp_path / "nested.pth"
+    torch.save(NESTED, path)
+    with pytest.raises(UsageError) as caught:
+        read_checkpoint(path, key)
+    assert str(caught.value) == f"weights_key: must be a key of {path}, {message}"
+
+
+def test_what_is_under_a_key_must_be_a_state_dict(tmp_path: Path) -> None:
+    """A number is none, and a dictionary of other things names the keys that have tensors."""
+    path = tmp_path / "nested.pth"
+    torch.save(NESTED, path)
+    with pytest.raises(UsageError, match="must be a state dict, but it holds data of type int"):
+        read_checkpoint(path, "epoch")
+    with pytest.raises(UsageError) as caught:
+        read_checkpoint(path)
+    assert str(caught.value).endswith(
+        "must be a state dict, but epoch is of type int, not a tensor; "
+        "name the key of the state dict with weights_key: ema, a.b"
+    )
 
 
 @pytest.mark.parametrize(

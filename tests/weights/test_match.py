@@ -27,10 +27,12 @@ def tensors_of(file: str) -> dict[str, Tensor]:
     return {key: torch.empty(shape, dtype=None if shape else torch.int64, device="meta") for key, shape in entries}
 
 
-def check(tensors: dict[str, Tensor], overrides: Sequence[str] = (), case: Case | None = None) -> WeightsRecord:
+def check(
+    tensors: dict[str, Tensor], overrides: Sequence[str] = (), case: Case | None = None, partial: str | None = None
+) -> WeightsRecord:
     """Check tensors against a network on the meta device: of a reference's settings, or the default's."""
     settings = case.settings() if case else resolve([parse_override(text) for text in overrides])
-    return check_weights(build_meta(plan_network(settings)), settings, Checkpoint("a.pth", tensors))
+    return check_weights(build_meta(plan_network(settings)), settings, Checkpoint("a.pth", tensors), partial)
 
 
 def modules(keys: Iterable[str]) -> set[str]:
@@ -187,3 +189,114 @@ def test_of_keys_that_share_a_layer_the_last_counts_and_differences_are_said() -
     loaded = load_weights(network, settings, Checkpoint("a.pth", tensors))
     assert loaded.overridden == tuple(f"smooth_layers.{k}.bias" for k in range(4))
     assert network.get_parameter("pyramid.smooth.shared.bias").sum() == 256
+
+
+OTHER_CLASSES = ("head.kind=classifier", "head.classes=7")
+
+
+@pytest.mark.parametrize("part", ["head", "head.dense"])
+def test_all_but_the_layers_of_a_part_that_do_not_fit_are_loaded(part: str) -> None:
+    """A classifier of other classes keeps its dense layer, and has the last convolution of the file."""
+    tensors = tensors_of("torchvision_w1")
+    found = check(tensors, OTHER_CLASSES, partial=part)
+    assert found.skipped == ("head.dense.weight", "head.dense.bias")
+    assert (found.matched, found.ignored, found.missing) == (len(tensors) - 2, (), ())
+    with pytest.raises(UsageError, match=r"classifier\.1\.weight is 10×1280, not 7×1280"):
+        check(tensors, OTHER_CLASSES, partial="stages")
+
+
+def test_a_layer_is_loaded_as_a_whole_or_not_at_all() -> None:
+    """Where one of its tensors has another shape, or is not there, the others are left out too."""
+    settings = ("head.kind=classifier", "head.classes=10")
+    tensors = tensors_of("torchvision_w1")
+    tensors["features.18.1.running_mean"] = torch.empty(7, device="meta")
+    found = check(tensors, settings, partial="head")
+    assert modules(found.skipped) == {"head.last.norm"}
+    assert len(found.skipped) == 5
+    del tensors["features.18.1.running_mean"]
+    found = check(tensors, settings, partial="head")
+    assert (modules(found.skipped), found.missing) == ({"head.last.norm"}, ("head.last.norm.running_mean",))
+
+
+def test_what_a_part_lacks_or_has_too_many_of_is_allowed_there_alone() -> None:
+    """A head of other layers; the backbone must fit as ever."""
+    tensors = tensors_of("torchvision_w1")
+    bare = (*OTHER_CLASSES, "head.bare_last=true")
+    with pytest.raises(UsageError, match=r"lacks features\.18\.0\.bias.*; try weights_partial head to load all else$"):
+        check(tensors, bare)
+    found = check(tensors, bare, partial="head")
+    assert found.missing == ("head.last.bias",)
+    assert modules(found.skipped) == {"head.last", "head.dense"}
+    assert modules(found.ignored) == {"features.18.1"}
+    del tensors["features.5.conv.0.0.weight"]
+    with pytest.raises(UsageError, match=r"lacks features\.5\.conv\.0\.0\.weight$"):
+        check(tensors, OTHER_CLASSES, partial="head.dense")
+
+
+def test_a_part_that_the_network_lacks_is_refused() -> None:
+    """With those that it has."""
+    with pytest.raises(UsageError) as caught:
+        check(tensors_of("torchvision_w1"), partial="head")
+    rule = "must be a part of the network, which has stem, stages, pyramid, or a path in one"
+    assert str(caught.value) == f"weights_partial: {rule}, got 'head'"
+
+
+def test_skipped_layers_keep_their_values() -> None:
+    """The others are those of the file."""
+    head = {"kind": "classifier", "last_channels": None}
+    ours, theirs = (
+        NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "head": head | {"classes": classes}})
+        for classes in (3, 5)
+    )
+    network, trained = build_network(ours), build_network(theirs, seed=1)
+    dense = network.get_parameter("head.dense.weight").clone()
+    found = load_weights(network, ours, Checkpoint("a.pth", trained.state_dict()), "head")
+    assert found.skipped == ("head.dense.weight", "head.dense.bias")
+    assert torch.equal(network.get_parameter("head.dense.weight"), dense)
+    state, source = network.state_dict(), trained.state_dict()
+    assert all(torch.equal(state[key], source[key]) for key in state if key not in found.skipped)
+
+
+DETECTOR = {"stages": [(2, 8, 1, 2), (2, 16, 1, 2)], "pyramid": {"channels": 64}}
+
+
+@pytest.mark.parametrize("kind", ["retinanet", "fcos", "ssd", "ssdlite"])
+def test_a_detector_of_other_classes_loads_all_but_its_last_layers_of_classes(kind: str) -> None:
+    """Those of boxes are loaded, and those of classes keep their values."""
+    ours, theirs = (
+        NetworkSettings.model_validate(DETECTOR | {"head": {"kind": kind, "classes": classes}}) for classes in (3, 5)
+    )
+    network, trained = build_network(ours), build_network(theirs, seed=1)
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    checkpoint = Checkpoint("a.pth", trained.state_dict())
+    with pytest.raises(UsageError, match=r"it has 5 classes: try set head\.classes=5, or weights_partial head to l"):
+        load_weights(network, ours, checkpoint)
+    found = load_weights(network, ours, checkpoint, "head")
+    assert found.skipped
+    assert all("cls_logits" in key for key in found.skipped)
+    assert (found.ignored, found.missing) == ((), ())
+    state, source = network.state_dict(), trained.state_dict()
+    assert all(torch.equal(state[key], (before if key in found.skipped else source)[key]) for key in state)
+
+
+def test_a_detectors_checkpoint_of_ours_goes_into_a_network_without_its_head() -> None:
+    """Its head is ignored; one of another depth is refused, and can be left out."""
+    detector, plain, deeper = (
+        NetworkSettings.model_validate(DETECTOR | more)
+        for more in (
+            {"head": {"kind": "retinanet", "depth": 1}},
+            {},
+            {"head": {"kind": "retinanet", "depth": 2}},
+        )
+    )
+    tensors = build_network(detector).state_dict()
+    found = load_weights(build_network(plain), plain, Checkpoint("a.pth", tensors))
+    assert {key.split(".")[0] for key in found.ignored} == {"head"}
+    assert found.missing == ()
+    other = build_network(deeper)
+    with pytest.raises(UsageError, match=r"lacks head\.cls\.shared\.tower\.1\.conv\.weight.*; try weights_partial h"):
+        load_weights(other, deeper, Checkpoint("a.pth", tensors))
+    found = load_weights(other, deeper, Checkpoint("a.pth", tensors), "head")
+    assert modules(found.missing) == {"head.cls.shared.tower.1.conv", "head.box.shared.tower.1.conv"}
+    with pytest.raises(UsageError, match=r"no place for head\.cls\.shared\.tower\.1\.conv\.weight.*; try weights_pa"):
+        load_weights(build_network(detector), detector, Checkpoint("a.pth", other.state_dict()))

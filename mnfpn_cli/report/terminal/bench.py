@@ -65,6 +65,7 @@ def latency_report(document: BenchDocument) -> Report:
         *_column_notes(document),
         _spread_table(document.runs, name),
         *_spread_notes(document, name),
+        *_postprocess_report(document),
         *_not_run_table(document, name),
         *map(recorded_warning, document.warnings),
     ]
@@ -209,6 +210,24 @@ def _spread_notes(document: BenchDocument, name: Callable[[RunConditions], str])
 
 
 LEAST_FOR_INTERVAL, LEAST_FOR_P90, LEAST_FOR_P99 = 6, 64, 662
+
+
+def _postprocess_report(document: BenchDocument) -> Report:
+    """How long it takes to turn outputs into boxes, and its share of both together by each runtime."""
+    records = document.postprocess or ()
+    if not records:
+        return []
+    several = len(records) > 1
+    made = table("From outputs to boxes", "Runtime", ">Network", ">Postprocessing", ">Both", ">Of both")
+    for record in records:
+        for run in document.runs:
+            if (run.device, run.input) == (record.device, record.input):
+                name = f"{run.runtime}, {run.device}, batch {run.batch}, {_size(run)}" if several else run.runtime
+                network, boxes = run.latency_s.median, record.latency_s.median
+                both = network + boxes
+                made.add_row(phrases(name), seconds(network), seconds(boxes), seconds(both), share(boxes / both))
+    found = ", ".join(f"{counted(record.boxes, 'box')}" for record in records)
+    return [made, note(f"Boxes were made of {records[0].measured_on}: {found}. What is in an image decides.", "dim")]
 
 
 def _not_run_table(document: BenchDocument, name: Callable[[RunConditions], str]) -> Report:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.terminal.tables import Report, note, table
 from mnfpn_cli.report.units import count, size_in_bytes, tiny
+from mnfpn_cli.text import few
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,29 +25,29 @@ def weights_report(weights: WeightsRecord | None) -> Report:
     if weights is None:
         return []
     matched = f"{count(weights.matched)} tensors matched, {weights.layout} layout."
-    report: Report = [note(f"Weights of {weights.file}: {matched}", "" if weights.missing else "green")]
+    partly = bool(weights.missing or weights.skipped)
+    report: Report = [note(f"Weights of {weights.file}: {matched}", "" if partly else "green")]
     if weights.ignored:
         report.append(note(f"Ignored, the network has no use for them: {_listed(weights.ignored)}."))
     if weights.missing:
         report.append(note(f"Missing, left as initialised: {_listed(weights.missing)}.", "yellow"))
+    if weights.skipped:
+        report.append(note(f"Of other shapes in the file, left as initialised: {_listed(weights.skipped)}.", "yellow"))
     if weights.overridden:
         others = _listed(weights.overridden)
         report.append(
             note(f"One layer is shared here: the last of its tensors counts, and differs from {others}.", "yellow")
         )
     if weights.settings_differ:
-        report.append(note(f"Made with settings that differ from these in {_few(weights.settings_differ)}.", "yellow"))
+        differing = few(weights.settings_differ, MOST_NAMES)
+        report.append(note(f"Made with settings that differ from these in {differing}.", "yellow"))
     return report
 
 
 def _listed(keys: Sequence[str]) -> str:
     """The first few modules that keys belong to, and how many keys there are."""
-    modules = list(dict.fromkeys(".".join(key.split(".")[:2]) for key in keys))
-    return f"{_few(modules)} ({count(len(keys))} tensor{'s' if len(keys) > 1 else ''})"
-
-
-def _few(words: Sequence[str]) -> str:
-    return ", ".join(words[:MOST_NAMES]) + (f" and {len(words) - MOST_NAMES} more" if len(words) > MOST_NAMES else "")
+    modules = list(dict.fromkeys(".".join(key.split(".")[:-1][:2]) for key in keys))
+    return f"{few(modules, MOST_NAMES)} ({count(len(keys))} tensor{'s' if len(keys) > 1 else ''})"
 
 
 CHECKED: dict[Format, str] = {

@@ -1,0 +1,109 @@
+"""Time what turns a detector's outputs into boxes, as a part of its own, in turn with the runtimes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mnfpn_cli.bench.workload import BenchWorkload
+from mnfpn_cli.detection.postprocess import Detections, Postprocess
+from mnfpn_cli.documents.bench import PostprocessRecord
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
+from mnfpn_cli.external.origin import FromSettings, Inputs, input_record
+from mnfpn_cli.measure.statistics import Latency, latency_record
+from mnfpn_cli.plan.heads import BOXES
+from mnfpn_cli.plan.network import NetworkPlan
+from mnfpn_cli.plan.shapes import network_shapes
+from mnfpn_cli.settings.input import DType, NetworkInput
+
+RANDOM = "random logits"
+"""The outputs where no image is given: standard normal, so nearly every anchor is a candidate."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostprocessRun:
+    """The time to turn the outputs of a batch into boxes.
+
+    Attributes:
+        device: where it ran.
+        input: of the network.
+        measured_on: what the outputs are of.
+        boxes: found in the batch.
+        latency: the timed calls.
+    """
+
+    device: str
+    input: Inputs
+    measured_on: str
+    boxes: int
+    latency: Latency
+
+
+@dataclass(frozen=True)
+class ReadyPostprocess:
+    """Postprocessing that is ready to be timed: what runs it, what its outputs are of, and the boxes that it found."""
+
+    run: Callable[[], list[Detections]]
+    measured_on: str
+    boxes: int
+
+
+def check_detects(workloads: Sequence[BenchWorkload]) -> None:
+    """Check that there are boxes to make.
+
+    Raises:
+        UsageError: where a network is not from settings, or has no detection head.
+    """
+    for workload in workloads:
+        origin = workload.origin
+        if not isinstance(origin, FromSettings):
+            raise UsageError(Problem("`postprocess`", "cannot be used with a network without settings"))
+        if origin.settings.detection is None:
+            rule = "requires a network that detects: head.kind retinanet, fcos, ssd, ssdlite or rpn"
+            raise UsageError(Problem("`postprocess`", rule, f"'{origin.settings.head.kind}'"))
+
+
+def prepare_postprocess(
+    origin: FromSettings, input: NetworkInput, device: torch.device, dtype: DType
+) -> ReadyPostprocess:
+    """Prepare to turn outputs into boxes, and do it once.
+
+    Args:
+        origin: the network.
+        input: of the network.
+        device: where to run.
+        dtype: the element type of the outputs.
+    """
+    postprocess = Postprocess(origin.settings, input.size).to(device)
+    outputs = [output.to(device, getattr(torch, dtype)) for output in random_outputs(origin.plan, input)]
+
+    def run() -> list[Detections]:
+        return postprocess(outputs)  # type: ignore[no-any-return]
+
+    return ReadyPostprocess(run, RANDOM, sum(len(found["boxes"]) for found in run()))
+
+
+def random_outputs(plan: NetworkPlan, input: NetworkInput) -> list[Tensor]:
+    """Return standard normal outputs (n, all anchors, values) of a detector, always the same; distances are positive.
+
+    Raises:
+        MnfpnError: where the network has no head.
+    """
+    head, generator = network_shapes(plan, input).head, torch.Generator().manual_seed(0)
+    if head is None:
+        raise MnfpnError("a network without a head has no outputs to turn into boxes")
+    made = {output.name: torch.randn((input.batch, *output.shape), generator=generator) for output in head.outputs}
+    return [values.abs() if name == BOXES and len(made) > 2 else values for name, values in made.items()]
+
+
+def postprocess_record(run: PostprocessRun) -> PostprocessRecord:
+    """Make the record of a run."""
+    return PostprocessRecord(
+        device=run.device,
+        batch=run.input.batch,
+        input=input_record(run.input),
+        measured_on=run.measured_on,
+        boxes=run.boxes,
+        latency_s=latency_record(run.latency),
+    )

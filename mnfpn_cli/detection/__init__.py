@@ -1,0 +1,1 @@
+"""From maps to boxes: anchors, decoding, suppression; images in, boxes drawn."""
