@@ -50,7 +50,9 @@ def retinanet(levels: int, classes: int) -> nn.Module:
     from torchvision.models.detection.backbone_utils import BackboneWithFPN
     from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
-    class Beyond(ExtraFPNBlock):  # LastLevelP6P7, for any number of levels
+    class Beyond(ExtraFPNBlock):  # type: ignore[misc]
+        """LastLevelP6P7, for any number of levels."""
+
         def __init__(self) -> None:
             super().__init__()
             self.convs = nn.ModuleList(nn.Conv2d(256 if k else 2048, 256, 3, 2, 1) for k in range(levels - 3))
@@ -68,14 +70,16 @@ def retinanet(levels: int, classes: int) -> nn.Module:
     sides = [4 * 2**k for k in range(3, 3 + levels)]
     sizes = tuple((side, int(side * 2 ** (1 / 3)), int(side * 2 ** (2 / 3))) for side in sides)
     anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * levels)
-    return RetinaNet(backbone, classes, anchor_generator=anchors)
+    made: nn.Module = RetinaNet(backbone, classes, anchor_generator=anchors)
+    return made
 
 
 def ssdlite() -> nn.Module:
     """Torchvision's SSDLite320 on MobileNetV3."""
     from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
-    return ssdlite320_mobilenet_v3_large(num_classes=91, weights_backbone=None)
+    made: nn.Module = ssdlite320_mobilenet_v3_large(num_classes=91, weights_backbone=None)
+    return made
 
 
 CASES = (
@@ -126,11 +130,11 @@ def their_parts(model: Any, x: Tensor) -> dict[str, Callable[[], object]]:
     anchors = model.anchor_generator(ImageList(x, sizes), levels)
     if hasattr(model.backbone, "body"):
         counts = [y.shape[-2] * y.shape[-1] * 9 for y in levels]
-        split = {key: list(y.split(counts, dim=1)) for key, y in outputs.items()}
+        split = {key: list(torch.split(y, counts, dim=1)) for key, y in outputs.items()}
         boxes = partial(model.postprocess_detections, split, [list(anchors[0].split(counts))], sizes)
     else:
         boxes = partial(model.postprocess_detections, outputs, anchors, sizes)
-    parts = {
+    parts: dict[str, Callable[[], object]] = {
         "backbone": partial(body, x),
         "head": partial(model.head, levels),
         "postprocess": boxes,
@@ -146,7 +150,7 @@ def counted(model: Any, x: Tensor) -> dict[str, tuple[int, int]]:
     def macs(run: Callable[[], object]) -> int:
         with FlopCounterMode(display=False) as counter:
             run()
-        return counter.get_total_flops() // 2
+        return int(counter.get_total_flops()) // 2
 
     parts = their_parts(model, x)
     modules = {"backbone": getattr(model.backbone, "body", model.backbone), "head": model.head}
