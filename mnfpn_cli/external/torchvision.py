@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mnfpn_cli.detection.boxes import suppress
+from mnfpn_cli.errors import MnfpnError, Problem
 
 NMS = "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 QNMS = "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
@@ -52,6 +53,25 @@ def declare_operators(error: Exception) -> bool:
         module: Any = sys.modules[f"torchvision.ops.{name}"]
         module._has_ops, module._assert_has_ops = lambda: True, lambda: None
     return True
+
+
+def import_torchvision(where: str) -> None:
+    """Import torchvision, with its operators in plain torch where its own library does not load.
+
+    Args:
+        where: what needs it, for the message.
+
+    Raises:
+        MnfpnError: where it is not installed.
+    """
+    try:
+        import torchvision  # noqa: F401
+    except ImportError:
+        rule = "needs torchvision, which is not installed: pip install torchvision"
+        raise MnfpnError(Problem(where, rule)) from None
+    except RuntimeError as error:
+        if not declare_operators(error):
+            raise
 
 
 def plain_operators() -> tuple[str, ...]:

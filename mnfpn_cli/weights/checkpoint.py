@@ -26,6 +26,9 @@ WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
 PREFIXES = ("module.", "_orig_mod.", "model.", "network.")
 """The prefixes of keys by `nn.DataParallel`, `torch.compile`, training scripts and our `DetectorBackbone`."""
 
+IN_DETECTOR = "backbone.network."
+"""The prefix of the keys of backbone and pyramid, but not of the head, in a detector of torchvision on our network."""
+
 MAX_NESTING = 4
 
 MOST_KEYS = 12
@@ -247,7 +250,7 @@ def _without_prefix(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         for prefix in PREFIXES:
             if all(key.startswith(prefix) for key in tensors):
                 tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return tensors
+    return {key.removeprefix(IN_DETECTOR): value for key, value in tensors.items()}
 
 
 def _first_line(error: Exception) -> str:

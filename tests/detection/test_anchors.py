@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mnfpn_cli.detection.anchors import level_anchors, network_anchors
+from mnfpn_cli.errors import UsageError
 from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.detection import (
     AnchorSettings,
@@ -18,7 +19,6 @@ from mnfpn_cli.settings.detection import (
 )
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.settings.problems import SettingsError
 from mnfpn_cli.settings.sources import Source
 
 pytest.importorskip("torchvision")
@@ -104,7 +104,5 @@ def test_a_network_has_an_anchor_for_each_row_of_its_outputs(kind: str) -> None:
 
 def test_anchors_for_another_number_of_levels_are_refused_with_the_settings() -> None:
     """Before a network is built: the message has the key, the rule and the value."""
-    with pytest.raises(SettingsError, match=r"head\.anchors\.sizes: must have one for each level: 5, got 2"):
-        network_anchors(
-            settings := detector("retinanet", sizes=[32, 64]), settings.detection or DenseHead(kind=""), SIZES[0]
-        )
+    with pytest.raises(UsageError, match=r"head\.anchors\.sizes: must have one for each level: 5, got 2"):
+        detector("retinanet", sizes=[32, 64])
