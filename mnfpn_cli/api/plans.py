@@ -119,7 +119,7 @@ def plan(settings: NetworkSettings, size: Sides | None = None) -> Plan:
     Examples:
         >>> import mnfpn_cli.api as mnfpn
         >>> mnfpn.plan(mnfpn.settings("mobilenetv2-fpnlite")).outputs
-        ('p3', 'p4', 'p5', 'p6', 'p7')
+        ('cls_logits', 'bbox_regression')
     """
     settings = settings_at(settings, size)
     return Plan(settings, plan_network(settings))

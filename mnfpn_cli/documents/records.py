@@ -88,7 +88,8 @@ class WeightsRecord(Record):
         description="Keys of the file for a layer that the network shares, replaced by different values."
     )
     settings_differ: tuple[str, ...] = Field(
-        description="Keys of the settings in the file that differ from the network's settings, as pyramid.upsample."
+        description="Keys of the network's settings that differ from those in the file, as pyramid.upsample, or from "
+        "those of all networks of its layout."
     )
 
 

@@ -286,7 +286,7 @@ class NetworkSettings(BaseModel):
             if kind_of(given, "backbone") == "resnet" and isinstance(head, Mapping):
                 given["head"] = {"last_channels": None, **head}
         # Without a detector they must be null, which plan.rules checks: a missing key is then not what is wrong.
-        kind = kind_of(given, "head")
+        kind = str(kind_of(given, "head"))
         if kind in POSTPROCESS or given.get("preprocess"):
             grey = {} if given.get("in_channels", 3) == 3 else {"mean": [0.5], "std": [0.5]}
             given["preprocess"] = _filled(given.get("preprocess"), grey)

@@ -88,6 +88,7 @@ def result(*runs: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "sizes": [],
         "runs": list(runs) or [run_json()],
         "not_run": [],
+        "postprocess": None,
         "profiles": None,
         "failures": [],
         "weights": None,

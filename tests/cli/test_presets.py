@@ -11,17 +11,26 @@ from tests.conftest import Mnfpn
 LEVELS: dict[str, list[int | None]] = {
     "fpn-classifier": [8, 16, 32, 64, 128],
     "fpnssd": [8, 16, 32, 64, 128, 256, 512],
+    "fpnssd512": [8, 16, 32, 64, 128, 256, 512],
     "mobilenetv2-classifier": [],
     "mobilenetv2-dynamic-fpn": [4, 8, 16, 32, None],
     "mobilenetv2-fpn": [4, 8, 16, 32],
     "mobilenetv2-fpnlite": [8, 16, 32, 64, 128],
+    "mobilenetv2-keras": [],
     "mobilenetv2-plain-classifier": [],
     "resnet-fpn": [4, 8, 16, 32],
     "retina-fpn": [8, 16, 32, 64, 128],
+    "retinanet": [8, 16, 32, 64, 128],
 }
 """The strides of each preset's levels; None for a pooled top."""
 
-CLASSES = {"fpn-classifier": 2, "mobilenetv2-classifier": 1000, "mobilenetv2-plain-classifier": 1000}
+DETECTORS = {"fpnssd512": 21, "mobilenetv2-fpnlite": 91, "retinanet": 80}
+CLASSES = DETECTORS | {
+    "fpn-classifier": 2,
+    "mobilenetv2-classifier": 1000,
+    "mobilenetv2-keras": 1000,
+    "mobilenetv2-plain-classifier": 1000,
+}
 SIZE = ("--size", "65x97")
 
 
@@ -38,13 +47,18 @@ def test_shapes_has_its_levels_and_its_head(mnfpn: Mnfpn, preset: str) -> None:
     (result,) = json.loads(outcome.out)["results"]
     assert [level["stride"] for level in result["levels"]] == LEVELS[preset]
     head = result["head"]
-    if preset in CLASSES:
+    if preset in DETECTORS:
+        assert head["classes"] == DETECTORS[preset]
+        assert [(one["path"], one["height"]) for one in head["maps"]] == [
+            (level["name"], level["height"]) for level in result["levels"]
+        ]
+    elif preset in CLASSES:
         assert (head["output"], head["classes"], head["bytes"]) == ("logits", CLASSES[preset], 8 * CLASSES[preset])
         assert len(head["maps"]) == max(1, len(LEVELS[preset]))
     else:
         assert head is None
     text = mnfpn("shapes", "--preset", preset, *SIZE).out
-    assert ("Logits" in text) == (preset in CLASSES)
+    assert preset in DETECTORS or ("Logits" in text) == (preset in CLASSES)
     assert ("Level" in text) == bool(LEVELS[preset])
 
 
@@ -58,7 +72,10 @@ def test_summary_has_its_head_and_registers_all(mnfpn: Mnfpn, preset: str) -> No
     top = [row for row in result["layers"] if row["depth"] == 1]
     assert sum(row["parameters"] for row in top) == result["totals"]["parameters"]
     assert sum(row["macs"] for row in top) == result["totals"]["macs"]
-    if preset in CLASSES:
+    if preset in DETECTORS:
+        branches = [row["parameters"] for path, row in rows.items() if path.startswith("head.") and row["depth"] == 2]
+        assert sum(branches) == rows["head"]["parameters"]
+    elif preset in CLASSES:
         assert rows[""]["output_shape"] == [1, CLASSES[preset]]
 
 

@@ -7,7 +7,7 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from mnfpn_cli.api import build_network, detector_backbone, settings
 
-OVERRIDES = {"width_mult": 0.1, "pyramid.channels": 8}
+OVERRIDES = {"head.kind": "none", "width_mult": 0.1, "pyramid.channels": 8, "pyramid.scaled": False}
 SIZES = {"min_size": 64, "max_size": 64}
 
 

@@ -255,3 +255,48 @@ def test_skipped_layers_keep_their_values() -> None:
     assert torch.equal(network.get_parameter("head.dense.weight"), dense)
     state, source = network.state_dict(), trained.state_dict()
     assert all(torch.equal(state[key], source[key]) for key in state if key not in found.skipped)
+
+
+DETECTOR = {"stages": [(2, 8, 1, 2), (2, 16, 1, 2)], "pyramid": {"channels": 64}}
+
+
+@pytest.mark.parametrize("kind", ["retinanet", "fcos", "ssd", "ssdlite"])
+def test_a_detector_of_other_classes_loads_all_but_its_last_layers_of_classes(kind: str) -> None:
+    """Those of boxes are loaded, and those of classes keep their values."""
+    ours, theirs = (
+        NetworkSettings.model_validate(DETECTOR | {"head": {"kind": kind, "classes": classes}}) for classes in (3, 5)
+    )
+    network, trained = build_network(ours), build_network(theirs, seed=1)
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    checkpoint = Checkpoint("a.pth", trained.state_dict())
+    with pytest.raises(UsageError, match=r"it has 5 classes: try set head\.classes=5, or weights_partial head to l"):
+        load_weights(network, ours, checkpoint)
+    found = load_weights(network, ours, checkpoint, "head")
+    assert found.skipped
+    assert all("cls_logits" in key for key in found.skipped)
+    assert (found.ignored, found.missing) == ((), ())
+    state, source = network.state_dict(), trained.state_dict()
+    assert all(torch.equal(state[key], (before if key in found.skipped else source)[key]) for key in state)
+
+
+def test_a_detectors_checkpoint_of_ours_goes_into_a_network_without_its_head() -> None:
+    """Its head is ignored; one of another depth is refused, and can be left out."""
+    detector, plain, deeper = (
+        NetworkSettings.model_validate(DETECTOR | more)
+        for more in (
+            {"head": {"kind": "retinanet", "depth": 1}},
+            {},
+            {"head": {"kind": "retinanet", "depth": 2}},
+        )
+    )
+    tensors = build_network(detector).state_dict()
+    found = load_weights(build_network(plain), plain, Checkpoint("a.pth", tensors))
+    assert {key.split(".")[0] for key in found.ignored} == {"head"}
+    assert found.missing == ()
+    other = build_network(deeper)
+    with pytest.raises(UsageError, match=r"lacks head\.cls\.shared\.tower\.1\.conv\.weight.*; try weights_partial h"):
+        load_weights(other, deeper, Checkpoint("a.pth", tensors))
+    found = load_weights(other, deeper, Checkpoint("a.pth", tensors), "head")
+    assert modules(found.missing) == {"head.cls.shared.tower.1.conv", "head.box.shared.tower.1.conv"}
+    with pytest.raises(UsageError, match=r"no place for head\.cls\.shared\.tower\.1\.conv\.weight.*; try weights_pa"):
+        load_weights(build_network(detector), detector, Checkpoint("a.pth", other.state_dict()))
