@@ -205,7 +205,7 @@ BODY = (
 
 MOBILENET_BODY = (*BODY, (re.compile(r"^body\."), "features."))
 RESNET_BODY = (*BODY, (re.compile(r"^body\."), ""))
-DETECTORS = r"(?:head|rpn|roi_heads)\."
+SECOND_STAGE = r"roi_heads\."
 SHORTCUT = ((re.compile(r"\.shortcut\."), ".downsample."), (re.compile(r"^fpn\."), ""))
 """As pytorch-fpn names the shortcuts, and detectors the pyramid."""
 
@@ -216,17 +216,17 @@ LAYOUTS = (
         TORCHVISION_MOBILENET_V2 | OF_TORCHVISION,
         MOBILENET_BODY,
         heads=TORCHVISION_BRANCHES,
-        others=DETECTORS,
+        others=SECOND_STAGE,
     ),
     Layout("tonylins", TONYLINS_MOBILENET_V2, ((re.compile(r"^classifier$"), "classifier.1"),)),
     Layout("timm", TIMM_MOBILENET_V2),
-    Layout("torchvision ResNet", RESNET | OF_TORCHVISION, RESNET_BODY, heads=TORCHVISION_BRANCHES, others=DETECTORS),
+    Layout("torchvision ResNet", RESNET | OF_TORCHVISION, RESNET_BODY, heads=TORCHVISION_BRANCHES, others=SECOND_STAGE),
     Layout(
         "torchvision ResNet before 0.13",
         RESNET | OF_TORCHVISION | OLD_TOWERS,
         RESNET_BODY,
         heads=TORCHVISION_BRANCHES,
-        others=DETECTORS,
+        others=SECOND_STAGE,
     ),
     Layout("pytorch-fpn", RESNET | PYTORCH_FPN | TORCHCV_HEADS, SHORTCUT, heads=TORCHCV_BRANCHES, from_top=True),
     Layout("pytorch-fpn RetinaFPN", RESNET_FROM_LAYER_2 | PYTORCH_FPN, SHORTCUT, from_top=True),

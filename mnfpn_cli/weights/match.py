@@ -149,7 +149,7 @@ SPARE = "stages that no level needs"
 """The part of keys of backbone layers that the network lacks."""
 
 OTHER = "another program's"
-"""The part of keys outside backbone, pyramid and classifier, such as a detector's heads."""
+"""The part of keys that no network of ours has, such as the second stage of a detector."""
 
 
 def part_of(key: str) -> str:
@@ -201,13 +201,13 @@ class Names:
         normal = self._normal_key(key)
         if self._layout is OURS and normal.startswith(("pyramid.", "head.")):
             return part_of(normal)
-        if branch := self._layout.branch_of(normal.rpartition(".")[0]):
-            return f"head.{branch}"
         if self._layout.others and re.match(self._layout.others, key):
             return OTHER
         for part, pattern in self._patterns.items():
             if pattern.fullmatch(normal):
                 return part
+        if branch := self._layout.branch_of(normal.rpartition(".")[0]):
+            return f"head.{branch}"
         return SPARE if normal.rpartition(".")[0] in self._spare else None
 
     def belongs_to_absent_level(self, part: str) -> bool:

@@ -18,6 +18,7 @@ from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.input import Size
+from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.trace.observe import TensorShape
 
 
@@ -110,9 +111,10 @@ class Everything(nn.Module):
         ]
 
 
-def preset(name: str) -> Callable[[], nn.Module]:
+def preset(name: str, *overrides: str) -> Callable[[], nn.Module]:
     """A preset at 224×256."""
-    return lambda: build_network(resolve([read_preset(name)]).at(Size(224, 256)))
+    sources = [read_preset(name), *map(parse_override, overrides)]
+    return lambda: build_network(resolve(sources).at(Size(224, 256)))
 
 
 def torchvision_model(name: str) -> Callable[[], nn.Module]:
