@@ -6,7 +6,7 @@ from pathlib import Path
 from posixpath import dirname, join, normpath, relpath
 from typing import TYPE_CHECKING, Any
 
-from reference_pages import REFERENCE, networks_table  # beside this file; MkDocs looks there while it loads hooks
+from reference_pages import REFERENCE, detectors_table, networks_table  # beside this file, where MkDocs looks for it
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -25,8 +25,8 @@ FROM_FILES = {
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 """A link to a file: its text, the file, and the place in it."""
 
-PRESETS = "<!-- the table of presets -->"
-"""The place on a page that the table of presets takes."""
+TABLES = {"<!-- the table of presets -->": networks_table, "<!-- the table of detectors -->": detectors_table}
+"""The tables that are made from presets, by the place that each takes on a page."""
 
 FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
@@ -49,7 +49,7 @@ def generated() -> Iterator[tuple[str, str]]:
 
 
 def on_page_markdown(markdown: str, page: "Page", files: "Files", **_: Any) -> str:
-    """Point links at files of the repository to the pages that show them, or name them; fill the table of presets."""
+    """Point links at files of the repository to the pages that show them, or name them; fill the tables of presets."""
     here = page.file.src_uri
     origin = FROM_FILES.get(here, f"docs/{here}")
     known = {f"docs/{file.src_uri}": file.src_uri for file in files}
@@ -63,7 +63,8 @@ def on_page_markdown(markdown: str, page: "Page", files: "Files", **_: Any) -> s
             return text if path in text else f"{text} (`{path}`)"
         return link[0]
 
-    if PRESETS in markdown:
-        markdown = markdown.replace(PRESETS, "\n".join(networks_table()))
+    for place, table in TABLES.items():
+        if place in markdown:
+            markdown = markdown.replace(place, "\n".join(table()))
     parts = FENCED.split(markdown)
     return "".join(part if part.startswith("```") else LINK.sub(target, part) for part in parts)

@@ -18,8 +18,12 @@ from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.report.units import sides
 from mnfpn_cli.settings.files import preset_description, preset_names, read_preset
 from mnfpn_cli.settings.input import Size
+from mnfpn_cli.settings.network import NetworkSettings
 
 SIZES = (Size(224, 224), Size(600, 900))
+USUAL_SIZES = {"fpnssd512": Size(512, 512), "mobilenetv2-fpnlite": Size(320, 320), "retinanet": Size(640, 640)}
+"""The size of images that each detector was published for."""
+
 LONGEST_DEFAULT = 40
 TYPES = {
     "null": "`null`",
@@ -191,6 +195,20 @@ def _network(name: str) -> tuple[str, ...]:
     if large.parameters != small.parameters:  # a head on flattened maps: another network for each size
         parameters += f" at {sides(*SIZES[0])}, {large.parameters:,} at {sides(*SIZES[1])}"
     return f"`{name}`", preset_description(name), parameters, f"{small.macs:,}", f"{large.macs:,}"
+
+
+def detectors_table() -> Iterator[str]:
+    """Yield the lines of the table of detectors: what each one costs at its usual size, and what its head does."""
+    columns = ["Preset", "Size", "Parameters", "MACs", "of the backbone", "of the pyramid", "of the head"]
+    found = {name: resolve([read_preset(name)]) for name in preset_names()}
+    detectors = [name for name, settings in found.items() if settings.detection]
+    yield from _table(columns, [_detector(name, found[name], USUAL_SIZES[name]) for name in detectors])
+
+
+def _detector(name: str, settings: NetworkSettings, size: Size) -> tuple[str, ...]:
+    cost = network_cost(plan_network(settings), size)
+    macs = (cost.total.macs, *(part.macs for part in cost.parts.values()))
+    return f"`{name}`", sides(*size), f"{cost.total.parameters:,}", *(f"{one:,}" for one in macs)
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -5,7 +5,7 @@ A network is given as settings (what `settings` returns), as an ``nn.Module``, o
 the argument, the rule and the value. Importing this does not import torch, and neither does what a plan can answer.
 """
 
-from mnfpn_cli.api.detecting import detector
+from mnfpn_cli.api.detecting import detect, detector
 from mnfpn_cli.api.exporting import export
 from mnfpn_cli.api.inspecting import audit, shapes, summary
 from mnfpn_cli.api.measuring import Side, bench, compare
@@ -27,6 +27,7 @@ __all__ = [
     "bench",
     "build_network",
     "compare",
+    "detect",
     "detector",
     "detector_backbone",
     "export",

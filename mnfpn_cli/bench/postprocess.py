@@ -18,7 +18,7 @@ from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.settings.input import DType, NetworkInput
 
 RANDOM = "random logits"
-"""The outputs where no image is given: standard normal, so nearly every anchor is a candidate."""
+"""The outputs where no image is given: standard normal, so nearly every anchor passes the threshold."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ TABLES: Mapping[str, str] = MappingProxyType(
         "bench": "mnfpn_cli.report.terminal.bench:bench_tables",
         "compare": "mnfpn_cli.report.terminal.compare:compare_tables",
         "export": "mnfpn_cli.report.terminal.export:export_tables",
+        "detect": "mnfpn_cli.report.terminal.detect:detect_tables",
         "settings presets": "mnfpn_cli.report.terminal.settings:presets_tables",
         "sweep": "mnfpn_cli.report.terminal.sweep:sweep_tables",
         "runs list": "mnfpn_cli.report.terminal.runs:list_report",

@@ -20,6 +20,7 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "bench": "mnfpn_cli.documents.bench:BenchDocument",
         "compare": "mnfpn_cli.documents.compare:CompareDocument",
         "export": "mnfpn_cli.documents.export:ExportDocument",
+        "detect": "mnfpn_cli.documents.detect:DetectDocument",
         "presets": "mnfpn_cli.documents.settings:PresetsDocument",
         "sweep": "mnfpn_cli.documents.sweep:SweepDocument",
         "runs": "mnfpn_cli.documents.runs:RunsDocument",

@@ -11,6 +11,7 @@ from mnfpn_cli.documents.audit import AuditDocument, Finding, SourceLine
 from mnfpn_cli.documents.base import Document
 from mnfpn_cli.documents.bench import BenchDocument
 from mnfpn_cli.documents.compare import CompareDocument
+from mnfpn_cli.documents.detect import DetectDocument, DetectedBox
 from mnfpn_cli.documents.export import ExportDocument
 from mnfpn_cli.documents.records import CapacityRecord, PlannedCost
 from mnfpn_cli.documents.report import RecommendDocument, ReportDocument, ReportedRun
@@ -133,6 +134,9 @@ def rows_of(document: Document) -> tuple[list[str], list[FlatRow]]:
         case PlannedDocument():
             fields = [name for name in PlannedFrontierRun.model_fields if name != "identity"]
             return _in_order((flat(one, ("identity",)) for one in document.frontier), fields)
+        case DetectDocument():
+            fields = ["file", *DetectedBox.model_fields]
+            return _in_order(({"file": one.file, **flat(box)} for one in document.images for box in one.boxes), fields)
         case _:
             return _in_order(_rows(document))
 

@@ -202,7 +202,7 @@ class PostprocessSettings(BaseModel):
 
     score_threshold: Annotated[Share, Field(description="Least score of a box.")]
     topk: Annotated[
-        Count, Field(description="Most candidates before suppression: of a level, or with ssd and ssdlite of a class.")
+        Count, Field(description="Most boxes before suppression: of a level, or with ssd and ssdlite of a class.")
     ]
     nms_threshold: Annotated[
         Share, Field(description="Overlap (IoU) above which of two boxes of a class only the better stays.")

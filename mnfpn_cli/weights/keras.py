@@ -120,7 +120,8 @@ def read_keras(path: Path, archive: bool = False) -> dict[str, Tensor]:
     except (MnfpnError, MemoryError, KeyboardInterrupt):
         raise
     except Exception as error:  # noqa: BLE001 - h5py passes on HDF5's errors in classes of many kinds
-        rule = f"must be a whole checkpoint, but it is damaged: {first_line(error) or type(error).__name__:.200}"
+        reason = (first_line(error) or type(error).__name__).strip("'")  # a KeyError's message is in quotes
+        rule = f"must be a whole checkpoint, but it is damaged: {reason:.200}"
         raise UsageError(Problem(str(path), rule)) from None
 
 
@@ -172,9 +173,10 @@ def _datasets(path: Path, file: "h5py.File") -> tuple[dict[str, "h5py.Dataset"],
     names: dict[str, str] = {}
     seen = 0
 
-    def visit(name: str, item: Any) -> str | None:
+    def visit(name: str | bytes, item: Any) -> str | None:
         nonlocal seen
         seen += 1
+        name = name if isinstance(name, str) else name.decode(errors="replace")  # not UTF-8: none of Keras's
         if isinstance(item, h5py.Dataset) and not OPTIMISER.match(name):
             datasets[name] = item
         elif name.endswith("/vars") and isinstance(layer := item.attrs.get("name"), str):

@@ -5,7 +5,7 @@ A template may use the variables of a layer from `weights.match`: ``{stage}``, `
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class Layout:
         name: the library or project that it comes from.
         names: the path of the module, for each role; no entry where the layout has no such layer.
         aliases: other spellings of a module: pattern and replacement, applied in order before anything else.
-        others: a pattern of keys of what is neither backbone nor pyramid nor classifier, such as a detector's heads.
+        heads: where the branches of a detector's head are, ``{head}`` in the templates of their layers.
+        others: a pattern of keys of what no network of ours has, such as the second stage of a detector.
         from_top: whether laterals and smoothings count from the coarsest level down, not from the finest up.
         shares: whether one layer may stand under several keys.
         settings: that its networks have, and that no tensor shows.
@@ -25,6 +26,7 @@ class Layout:
     name: str
     names: Mapping[str, str]
     aliases: tuple[tuple[re.Pattern[str], str], ...] = ()
+    heads: Mapping[str, str] = field(default_factory=dict)
     others: str = ""
     from_top: bool = False
     shares: bool = False
@@ -46,7 +48,12 @@ class Layout:
         if not self.names:
             return path
         template = self.names.get(role) or (self.names.get("lateral", "") if role == "top" else "")
-        return template.format_map(variables)
+        head = self.heads.get(str(variables.get("branch")), "")
+        return template.format_map({**variables, "head": head}) if head or "{head}" not in template else ""
+
+    def branch_of(self, module: str) -> str | None:
+        """Return the branch of a detector's head that a module belongs to, in the spelling of ``names``."""
+        return next((branch for branch, head in self.heads.items() if f"{module}.".startswith(f"{head}.")), None)
 
     def pattern(self, role: str, part: str, variables: Mapping[str, object]) -> str:
         """Return a regular expression for the modules of a role, at any level."""
@@ -121,6 +128,40 @@ PYTORCH_FPN = {
     "smooth": "smooth{from_top}",
     "extra": "conv{number}",
 }
+TORCHVISION_HEADS = {
+    "retinanet.shared.tower": "{head}.conv.{index}.0",
+    "retinanet.shared.tower.norm": "{head}.conv.{index}.1",
+    "retinanet.shared.cls_logits": "{head}.cls_logits",
+    "retinanet.shared.bbox_regression": "{head}.bbox_reg",
+    "fcos.shared.tower": "{head}.conv.{third}",
+    "fcos.shared.tower.norm": "{head}.conv.{third_next}",
+    "fcos.shared.cls_logits": "{head}.cls_logits",
+    "fcos.shared.bbox_regression": "{head}.bbox_reg",
+    "fcos.shared.bbox_ctrness": "{head}.bbox_ctrness",
+    "rpn.shared.tower": "{head}.conv.{index}.0",
+    "rpn.shared.objectness": "{head}.cls_logits",
+    "rpn.shared.bbox_regression": "{head}.bbox_pred",
+    **{
+        f"{kind}.level.{output}{part}": f"{{head}}.module_list.{{level}}{where}"
+        for output in ("cls_logits", "bbox_regression")
+        for kind, part, where in (
+            ("ssd", "", ""),
+            ("ssdlite", ".depthwise", ".0.0"),
+            ("ssdlite", ".depthwise.norm", ".0.1"),
+            ("ssdlite", ".pointwise", ".1"),
+        )
+    },
+}
+TORCHVISION_BRANCHES = {"cls": "head.classification_head", "box": "head.regression_head", "joint": "rpn.head"}
+OLD_TOWERS = {"retinanet.shared.tower": "{head}.conv.{twice}"}
+"""As in torchvision's RetinaNet before 0.13, and in the weights that it publishes."""
+
+TORCHCV_HEADS = {
+    "retinanet.shared.tower": "{head}.{twice}",
+    "retinanet.shared.cls_logits": "{head}.{last}",
+    "retinanet.shared.bbox_regression": "{head}.{last}",
+}
+TORCHCV_BRANCHES = {"cls": "cls_head", "box": "loc_head"}
 DYNAMIC_FPN = {
     "stem.conv": "first_layer.0",
     "stem.norm": "first_layer.1",
@@ -158,24 +199,36 @@ KERAS = {
 BODY = (
     (re.compile(r"^backbone\.(?=body|fpn)"), ""),
     (re.compile(r"^(fpn\.(?:inner|layer)_blocks\.\d+)$"), r"\1.0"),  # before torchvision 0.13
+    (re.compile(r"^rpn\.head\.conv$"), "rpn.head.conv.0.0"),
 )
 """As torchvision's detectors name a backbone with a pyramid."""
 
-DETECTORS = r"(?:head|rpn|roi_heads)\."
+MOBILENET_BODY = (*BODY, (re.compile(r"^body\."), "features."))
+RESNET_BODY = (*BODY, (re.compile(r"^body\."), ""))
+SECOND_STAGE = r"roi_heads\."
 SHORTCUT = ((re.compile(r"\.shortcut\."), ".downsample."), (re.compile(r"^fpn\."), ""))
-"""As pytorch-fpn names the shortcuts, and its RetinaNet the pyramid."""
+"""As pytorch-fpn names the shortcuts, and detectors the pyramid."""
 
+OF_TORCHVISION = TORCHVISION_FPN | TORCHVISION_HEADS
 LAYOUTS = (
     Layout(
         "torchvision",
-        TORCHVISION_MOBILENET_V2 | TORCHVISION_FPN,
-        (*BODY, (re.compile(r"^body\."), "features.")),
-        others=DETECTORS,
+        TORCHVISION_MOBILENET_V2 | OF_TORCHVISION,
+        MOBILENET_BODY,
+        heads=TORCHVISION_BRANCHES,
+        others=SECOND_STAGE,
     ),
     Layout("tonylins", TONYLINS_MOBILENET_V2, ((re.compile(r"^classifier$"), "classifier.1"),)),
     Layout("timm", TIMM_MOBILENET_V2),
-    Layout("torchvision ResNet", RESNET | TORCHVISION_FPN, (*BODY, (re.compile(r"^body\."), "")), others=DETECTORS),
-    Layout("pytorch-fpn", RESNET | PYTORCH_FPN, SHORTCUT, from_top=True),
+    Layout("torchvision ResNet", RESNET | OF_TORCHVISION, RESNET_BODY, heads=TORCHVISION_BRANCHES, others=SECOND_STAGE),
+    Layout(
+        "torchvision ResNet before 0.13",
+        RESNET | OF_TORCHVISION | OLD_TOWERS,
+        RESNET_BODY,
+        heads=TORCHVISION_BRANCHES,
+        others=SECOND_STAGE,
+    ),
+    Layout("pytorch-fpn", RESNET | PYTORCH_FPN | TORCHCV_HEADS, SHORTCUT, heads=TORCHCV_BRANCHES, from_top=True),
     Layout("pytorch-fpn RetinaFPN", RESNET_FROM_LAYER_2 | PYTORCH_FPN, SHORTCUT, from_top=True),
     Layout("MobileNetV2 dynamic FPN", DYNAMIC_FPN, shares=True),
     Layout("MobileNetV2 plain classifier", PLAIN_CLASSIFIER),

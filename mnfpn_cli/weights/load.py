@@ -1,6 +1,8 @@
 """Load a checkpoint into a network: all tensors that fit, or nothing."""
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -17,7 +19,7 @@ from mnfpn_cli.weights.checkpoint import Checkpoint, read_checkpoint
 from mnfpn_cli.weights.file import WeightsFile
 from mnfpn_cli.weights.layouts import LAYOUTS
 from mnfpn_cli.weights.match import WITHOUT_HEAD, Match, is_within, match
-from mnfpn_cli.weights.suggest import suggestion
+from mnfpn_cli.weights.suggest import suggested_blocks, suggestion
 
 WEIGHTS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 COUNTS = (torch.int64, torch.int32)
@@ -96,9 +98,13 @@ def _check(
         UsageError: where the checkpoint is of another network, or the part is none of this one.
     """
     tensors = checkpoint.tensors
-    found = match(checkpoint.name, tensors, state, plan, plan_network(settings, whole=True), partial)
-    pairs = ((key, source) for key, sources in found.sources.items() for source in sources)
-    reshaped = {key: source for key, source in pairs if tensors[source].shape != state[key].shape}
+    try:
+        found = _match(plan, state, settings, checkpoint, partial)
+    except UsageError as error:
+        modules = {key.rpartition(".")[0] for key in tensors}
+        hint = suggested_blocks(settings, modules, functools.partial(_fits, checkpoint))
+        raise UsageError(*(replace(problem, hint=f"{problem.hint}{hint}") for problem in error.problems)) from None
+    reshaped = _reshaped(found, state, tensors)
     found = found.without_layers([key for key in reshaped if is_within(key, partial)])
     wrong = {key: source for key, source in reshaped.items() if key in found.sources}
     if wrong:
@@ -132,6 +138,34 @@ def _check(
     return found, loaded
 
 
+def _match(
+    plan: NetworkPlan,
+    state: Mapping[str, Tensor],
+    settings: NetworkSettings,
+    checkpoint: Checkpoint,
+    partial: str | None = None,
+) -> Match:
+    whole = plan_network(settings, whole=True)
+    return match(checkpoint.name, checkpoint.tensors, state, plan, whole, partial)
+
+
+def _reshaped(found: Match, state: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the keys of ours that a checkpoint has in another shape, each with its key of the checkpoint."""
+    pairs = ((key, source) for key, sources in found.sources.items() for source in sources)
+    return {key: source for key, source in pairs if tensors[source].shape != state[key].shape}
+
+
+def _fits(checkpoint: Checkpoint, settings: NetworkSettings) -> bool:
+    """Return whether a checkpoint has the names and shapes of the network of some settings."""
+    network = build_meta(plan_network(settings))
+    state = network.state_dict()
+    try:
+        found = _match(network.plan, state, settings, checkpoint)
+    except UsageError:
+        return False
+    return not _reshaped(found, state, checkpoint.tensors)
+
+
 def _problem(checkpoint: Checkpoint, found: Match, rule: str, wrong: Sequence[str], hint: str = "") -> Problem:
     more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
     listed = f"{'; '.join(wrong[:3])}{more}"
@@ -143,15 +177,7 @@ def _hint(
 ) -> str:
     """Return the end of a message: with which settings the checkpoint fits, and whether it does but for the head."""
     theirs = {key: tuple(checkpoint.tensors[sources[-1]].shape) for key, sources in found.sources.items()}
-
-    def fits(other: NetworkSettings) -> bool:
-        try:
-            check_weights(build_meta(plan_network(other)), other, checkpoint)
-        except UsageError:
-            return False
-        return True
-
-    hint = suggestion(settings, plan, theirs, fits)
+    hint = suggestion(settings, plan, theirs, functools.partial(_fits, checkpoint))
     if all(is_within(key, "head") for key in wrong):
         return f"{hint}{WITHOUT_HEAD.replace('; try', ', or') if hint else WITHOUT_HEAD}"
     return hint

@@ -9,10 +9,10 @@ from typing import NamedTuple, Self
 
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.backbone import BackbonePlan
-from mnfpn_cli.plan.heads import ClassifierPlan
-from mnfpn_cli.plan.layers import SeparablePlan
+from mnfpn_cli.plan.heads import ClassifierPlan, DensePlan
+from mnfpn_cli.plan.layers import ConvPlan, LayerPlan, SeparablePlan
 from mnfpn_cli.plan.network import NetworkPlan
-from mnfpn_cli.plan.pyramid import PyramidPlan
+from mnfpn_cli.plan.pyramid import SHARED, PyramidPlan
 from mnfpn_cli.text import few
 from mnfpn_cli.weights.layouts import LAYOUTS, OURS, Layout
 
@@ -39,16 +39,59 @@ class WeightedLayer(NamedTuple):
 def weighted_layers(plan: NetworkPlan) -> Iterator[WeightedLayer]:
     """Yield every layer of a network that holds weights and that a foreign layout can have."""
     yield from _backbone_layers(plan.backbone)
+    variables = head_variables(plan.backbone)
     if plan.pyramid:
         yield from _pyramid_layers(plan.pyramid)
-    variables = head_variables(plan.backbone)
+        if plan.pyramid.last:
+            yield from _last_layers("pyramid.last", plan.pyramid.last, variables)
     if isinstance(plan.head, ClassifierPlan):
-        if plan.head.last and plan.head.last.norm:
-            yield WeightedLayer("head.last.conv", "last.conv", variables)
-            yield WeightedLayer("head.last.norm", "last.norm", variables)
-        elif plan.head.last:
-            yield WeightedLayer("head.last", "last.conv", variables)
+        if plan.head.last:
+            yield from _last_layers("head.last", plan.head.last, variables)
         yield WeightedLayer("head.dense", "dense", variables)
+    elif isinstance(plan.head, DensePlan):
+        yield from _dense_layers(plan.head)
+
+
+def _modules(layer: LayerPlan) -> Iterator[tuple[str, str]]:
+    """Yield the modules of a layer that hold weights: the end of the path, and that of the role."""
+    if isinstance(layer, SeparablePlan):
+        for name, conv in (("depthwise", layer.depthwise), ("pointwise", layer.pointwise)):
+            yield from ((f".{name}{path}", f".{name}{role}") for path, role in _modules(conv))
+    else:
+        yield ("" if layer.bare else ".conv"), ""
+        if layer.norm:
+            yield ".norm", ".norm"
+
+
+def _last_layers(path: str, layer: ConvPlan, variables: dict[str, object]) -> Iterator[WeightedLayer]:
+    """Yield the modules of the last 1×1 convolution of a MobileNetV2."""
+    for end, role in _modules(layer):
+        yield WeightedLayer(f"{path}{end}", f"last{role or '.conv'}", variables)
+
+
+def _dense_layers(plan: DensePlan) -> Iterator[WeightedLayer]:
+    """Yield the modules of a detector's head; roles tell whether levels share them: ``fcos.shared.tower.norm``."""
+    for branch in plan.branches:
+        path = f"head.{branch.name}"
+        for index, level in enumerate(branch.levels):
+            named: dict[str, object] = {"branch": branch.name, "level": index, "last": 2 * len(level.tower)}
+            kind = f"{plan.kind}.{SHARED if level.name == SHARED else 'level'}"
+            for place, layer in enumerate(level.tower):
+                variables = named | {
+                    "index": place,
+                    "twice": 2 * place,
+                    "third": 3 * place,
+                    "third_next": 3 * place + 1,
+                }
+                for end, role in _modules(layer):
+                    yield WeightedLayer(f"{path}.{level.name}.tower.{place}{end}", f"{kind}.tower{role}", variables)
+            for output, layer in level.last:
+                for end, role in _modules(layer):
+                    yield WeightedLayer(f"{path}.{level.name}.{output}{end}", f"{kind}.{output}{role}", named)
+        for index, (name, _) in enumerate(plan.anchors if branch.norms else ()):
+            for place in range(len(branch.norms)):
+                variables = {"branch": branch.name, "level": index, "index": place}
+                yield WeightedLayer(f"{path}.norms.{name}.{place}.norm", f"{plan.kind}.level.norms", variables)
 
 
 def head_variables(plan: BackbonePlan) -> dict[str, object]:
@@ -94,18 +137,19 @@ def _pyramid_layers(plan: PyramidPlan) -> Iterator[WeightedLayer]:
             yield WeightedLayer(f"{path}.conv", "pooled", variables)
         else:
             yield WeightedLayer(path, "lateral" if from_top else "top", variables)
-        if level.smooth and not isinstance(level.smooth, SeparablePlan):
-            yield WeightedLayer(f"pyramid.smooth.{plan.smoothing(level)}", "smooth", variables)
+        for end, role in _modules(level.smooth) if level.smooth else ():
+            yield WeightedLayer(f"pyramid.smooth.{plan.smoothing(level)}{end}", f"smooth{role}", variables)
     for index, extra in enumerate(plan.extra):
-        if extra.layer and not isinstance(extra.layer, SeparablePlan):
-            yield WeightedLayer(f"pyramid.extra.{extra.name}", "extra", {"number": extra.name[1:], "from_6": index + 6})
+        variables = {"number": extra.name[1:], "from_6": index + 6}
+        for end, role in _modules(extra.layer) if extra.layer else ():
+            yield WeightedLayer(f"pyramid.extra.{extra.name}{end}", f"extra{role}", variables)
 
 
 SPARE = "stages that no level needs"
 """The part of keys of backbone layers that the network lacks."""
 
 OTHER = "another program's"
-"""The part of keys outside backbone, pyramid and classifier, such as a detector's heads."""
+"""The part of keys that no network of ours has, such as the second stage of a detector."""
 
 
 def part_of(key: str) -> str:
@@ -162,6 +206,8 @@ class Names:
         for part, pattern in self._patterns.items():
             if pattern.fullmatch(normal):
                 return part
+        if branch := self._layout.branch_of(normal.rpartition(".")[0]):
+            return f"head.{branch}"
         return SPARE if normal.rpartition(".")[0] in self._spare else None
 
     def belongs_to_absent_level(self, part: str) -> bool:

@@ -1,7 +1,9 @@
 """The settings that a checkpoint would fit, read off the shapes of its tensors. Only what then fits is suggested."""
 
+import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple, get_args
 
@@ -10,11 +12,12 @@ from mnfpn_cli.plan.backbone import Widths, plan_widths
 from mnfpn_cli.plan.heads import DensePlan
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.plan.rules import resolve
-from mnfpn_cli.settings.backbones import Rounding
+from mnfpn_cli.settings.backbones import ResNetSettings, Rounding
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import OWN_PARAMETERS
 from mnfpn_cli.settings.problems import KeyPath, SettingsError, dotted
 from mnfpn_cli.settings.sources import Source
+from mnfpn_cli.weights.layouts import LAYOUTS, OURS
 
 Shapes = Mapping[str, Sequence[int]]
 """The shape that a checkpoint has for each key of a network."""
@@ -22,11 +25,14 @@ Shapes = Mapping[str, Sequence[int]]
 WIDTHS = (1.0, 0.5, 0.75, 1.4, 0.25, 0.35, 1.3, *(k / 20 for k in range(1, 81)), *(k / 100 for k in range(1, 401)))
 """The width multipliers that are tried, the usual ones first: several may give the same channels."""
 
-
 LATERAL = "pyramid.lateral."
 
 LAST = re.compile(r"head\.(?:dense|final|\w+\.\w+\.cls_logits(?:\.pointwise)?)\.weight")
 """The layer whose channels are the classes, or those of all anchors of a place."""
+
+
+NUMBERS = {name: rf"(?P<{name.partition('_')[0]}>\d+)" for name in ("stage", "stage_1", "stage_2", "block")}
+"""Patterns in place of the numbers in the name of a layer."""
 
 
 class Reading(NamedTuple):
@@ -44,8 +50,9 @@ class Reading(NamedTuple):
     def options(self) -> Iterator[str]:
         """The parameters of commands that set the values."""
         for path, value in self.values.items():
+            text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
             own = OWN_PARAMETERS.get(path)
-            yield f"`{own}` {value}" if own else f"`set` {dotted(path)}={value}"
+            yield f"`{own}` {text}" if own else f"`set` {dotted(path)}={text}"
 
 
 def suggestion(
@@ -59,7 +66,27 @@ def suggestion(
         theirs: the shapes of the checkpoint.
         fits: whether the checkpoint fits the network of other settings.
     """
-    readings = list(_readings(settings, plan, theirs))
+    return _fewest(settings, list(_readings(settings, plan, theirs)), fits)
+
+
+def suggested_blocks(
+    settings: NetworkSettings, modules: Collection[str], fits: Callable[[NetworkSettings], bool]
+) -> str:
+    """Return the same for a ResNet whose checkpoint has other blocks, which the names of its modules show."""
+    if not isinstance(settings.backbone, ResNetSettings):
+        return ""
+    for layout in (OURS, *LAYOUTS):
+        template = layout.name_of("spatial.conv", "stages.{stage}.{block}.spatial.conv".format_map(NUMBERS), NUMBERS)
+        found = (re.fullmatch(template.replace(".", r"\."), layout.normal(module)) for module in modules)
+        counts = Counter(int(one["stage"]) for one in found if one)
+        blocks = tuple(count for _, count in sorted(counts.items()))
+        if blocks and blocks != settings.backbone.blocks:
+            sight = f"blocks {'-'.join(map(str, blocks))}"
+            return _fewest(settings, [Reading(sight, {("backbone", "blocks"): list(blocks)})], fits)
+    return ""
+
+
+def _fewest(settings: NetworkSettings, readings: Sequence[Reading], fits: Callable[[NetworkSettings], bool]) -> str:
     for count in range(1, len(readings) + 1):
         for several in combinations(readings, count):
             if _fits_with(settings, several, fits):

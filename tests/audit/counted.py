@@ -18,6 +18,7 @@ from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.input import Size
+from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.trace.observe import TensorShape
 
 
@@ -110,9 +111,10 @@ class Everything(nn.Module):
         ]
 
 
-def preset(name: str) -> Callable[[], nn.Module]:
+def preset(name: str, *overrides: str) -> Callable[[], nn.Module]:
     """A preset at 224×256."""
-    return lambda: build_network(resolve([read_preset(name)]).at(Size(224, 256)))
+    sources = [read_preset(name), *map(parse_override, overrides)]
+    return lambda: build_network(resolve(sources).at(Size(224, 256)))
 
 
 def torchvision_model(name: str) -> Callable[[], nn.Module]:
@@ -164,7 +166,9 @@ IMAGE = ((1, 3, 224, 224),)
 PRESET = ((1, 3, 224, 256),)
 MEASURED = (
     Measured("fpn-classifier", preset("fpn-classifier"), PRESET, 2_257_415_220, 2_264_502_292, 4_484_254_354),
-    Measured("fpnssd", preset("fpnssd"), PRESET, 3_652_567_808, 3_653_287_936, 7_264_368_480),
+    Measured(
+        "fpnssd", preset("fpnssd", "backbone.blocks=[2,2,2,2]"), PRESET, 3_652_567_808, 3_653_287_936, 7_264_368_480
+    ),
     Measured("mobilenetv2-classifier", preset("mobilenetv2-classifier"), PRESET, 365_945_832, 374_160_640, 702_454_272),
     Measured(
         "mobilenetv2-dynamic-fpn",

@@ -11,6 +11,7 @@ from tests.conftest import Mnfpn
 LEVELS: dict[str, list[int | None]] = {
     "fpn-classifier": [8, 16, 32, 64, 128],
     "fpnssd": [8, 16, 32, 64, 128, 256, 512],
+    "fpnssd512": [8, 16, 32, 64, 128, 256, 512],
     "mobilenetv2-classifier": [],
     "mobilenetv2-dynamic-fpn": [4, 8, 16, 32, None],
     "mobilenetv2-fpn": [4, 8, 16, 32],
@@ -19,10 +20,11 @@ LEVELS: dict[str, list[int | None]] = {
     "mobilenetv2-plain-classifier": [],
     "resnet-fpn": [4, 8, 16, 32],
     "retina-fpn": [8, 16, 32, 64, 128],
+    "retinanet": [8, 16, 32, 64, 128],
 }
 """The strides of each preset's levels; None for a pooled top."""
 
-DETECTORS = {"mobilenetv2-fpnlite": 91}
+DETECTORS = {"fpnssd512": 21, "mobilenetv2-fpnlite": 91, "retinanet": 80}
 CLASSES = DETECTORS | {
     "fpn-classifier": 2,
     "mobilenetv2-classifier": 1000,

@@ -93,6 +93,13 @@ def test_the_table_of_networks_is_of_the_presets(pages: ModuleType) -> None:
     assert "| 3,504,872 | 300,774,272 |" in table
 
 
+def test_the_table_of_detectors_has_what_each_costs_at_its_usual_size(pages: ModuleType) -> None:
+    """Parts add up to the whole; FPNSSD512's parameters are those of the original, which is a reference."""
+    found = [line.strip("| ").replace(",", "").split(" | ") for line in pages.detectors_table()][2:-1]
+    assert all(int(row[3]) == sum(map(int, row[4:])) for row in found)
+    assert ["`fpnssd512`", "512×512", "37334817"] in [row[:3] for row in found]
+
+
 def test_one_name_is_one_record() -> None:
     """A name in parentheses leads to one row."""
     keys: dict[str, tuple[str, ...]] = {}

@@ -11,7 +11,9 @@ from mnfpn_cli.network.network import build_meta
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.weights.checkpoint import Checkpoint
+from mnfpn_cli.weights.layouts import LAYOUTS, OURS
 from mnfpn_cli.weights.load import check_weights
+from tests.weights.test_levels import renamed
 
 CLASSIFIER = {"head": {"kind": "classifier", "classes": 10}}
 RESNET = {"backbone": {"kind": "resnet"}}
@@ -95,6 +97,20 @@ def test_the_fewest_settings_that_fit_are_named(ours: Mapping[str, Any], theirs:
     assert said.startswith("a.pth: must have this network's shapes (read in mnfpn's layout), but ")
     assert said.endswith(hint)
     assert said.count("try") == 1
+
+
+@pytest.mark.parametrize("layout", ["mnfpn", "torchvision ResNet", "pytorch-fpn", "pytorch-fpn RetinaFPN"])
+def test_the_blocks_of_a_resnet_are_read_off_its_names(layout: str) -> None:
+    """Where they fit: a checkpoint that lacks a layer besides is another network's."""
+    theirs = settings_of({"backbone": {"kind": "resnet", "blocks": [3, 1, 2, 4]}, "stem_channels": 8})
+    names = next(one for one in (OURS, *LAYOUTS) if one.name == layout)
+    state = renamed(build_meta(plan_network(theirs)).state_dict(), theirs, names)
+    ours = settings_of({"backbone": {"kind": "resnet", "blocks": [2, 2, 2, 2]}, "stem_channels": 8})
+    with pytest.raises(UsageError, match=r"more; it has blocks 3-1-2-4: try set backbone\.blocks=\[3,1,2,4\]$"):
+        check_weights(build_meta(plan_network(ours)), ours, Checkpoint("a.pth", state))
+    del state[next(key for key in state if "2" in key)]
+    with pytest.raises(UsageError, match=r"\d more$"):
+        check_weights(build_meta(plan_network(ours)), ours, Checkpoint("a.pth", state))
 
 
 @pytest.mark.parametrize(
