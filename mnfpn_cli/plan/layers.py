@@ -117,9 +117,13 @@ class LinearPlan(NamedTuple):
 
 
 def same_padding(kernel: int, side: int) -> tuple[int, int]:
-    """Return the pixels before and after a side that TensorFlow's ``same`` adds for a layer of stride 2."""
-    added = max((-(-side // 2) - 1) * 2 + kernel - side, 0)
-    return added // 2, added - added // 2
+    """Return the pixels before and after a side that TensorFlow's ``same`` adds for a layer of stride 2; kernels are odd.
+
+    One pixel of an odd side is without its pair. The side cancels out of the padded size as it is written here, so that
+    torch's export, for which it is a symbol, sees half of it, rounded up, come out of each layer.
+    """
+    unpaired = 2 * ((side + 1) // 2) - side
+    return (kernel // 2 - 1 + unpaired, kernel // 2) if kernel > 1 else (0, 0)
 
 
 def padded_cells(kernel: int, size: Size) -> int:
