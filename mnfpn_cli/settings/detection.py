@@ -7,11 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mnfpn_cli.settings.backbones import Channels, Switch, unit
 
-Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False), unit("ratio")]
-Pixel = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False), unit("ratio")]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), unit("share, 0 to 1")]
-Pixels = Annotated[int, Field(strict=True, ge=1, le=65_536), unit("px")]
-Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000), unit("count")]
+PositiveNumber = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False), unit("ratio")]
+PixelValue = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False), unit("ratio")]
+UnitShare = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), unit("share, 0 to 1")]
+AnchorSide = Annotated[int, Field(strict=True, ge=1, le=65_536), unit("px")]
+BoxCount = Annotated[int, Field(strict=True, ge=1, le=1_000_000), unit("count")]
 
 
 class AnchorSettings(BaseModel):
@@ -24,15 +24,15 @@ class AnchorSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sizes: Annotated[
-        tuple[Pixels, ...] | None,
+        tuple[AnchorSide, ...] | None,
         Field(min_length=1, description="Side of the anchors of each level, finest first; null for 4 × its stride."),
     ] = None
     scales: Annotated[
-        tuple[Positive, ...],
+        tuple[PositiveNumber, ...],
         Field(min_length=1, max_length=100, description="Factors of the side: an anchor for each."),
     ] = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
     ratios: Annotated[
-        tuple[Positive, ...],
+        tuple[PositiveNumber, ...],
         Field(min_length=1, max_length=100, description="Height over width: an anchor for each, at the same area."),
     ] = (0.5, 1.0, 2.0)
 
@@ -46,21 +46,21 @@ class DefaultBoxSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     ratios: Annotated[
-        tuple[tuple[Positive, ...], ...],
+        tuple[tuple[PositiveNumber, ...], ...],
         Field(min_length=1, description="Width over height: a list for each level, or one list for all levels."),
     ] = ((2.0, 3.0),)
     scales: Annotated[
-        tuple[Positive, ...] | None,
+        tuple[PositiveNumber, ...] | None,
         Field(
             description="Side of the square of each level over that of the image, finest first, and one more; "
             "null for equal steps from min_scale to max_scale."
         ),
     ] = None
-    min_scale: Annotated[Positive, Field(description="Scale of the finest level.")] = 0.15
-    max_scale: Annotated[Positive, Field(description="Scale of the coarsest level.")] = 0.9
+    min_scale: Annotated[PositiveNumber, Field(description="Scale of the finest level.")] = 0.15
+    max_scale: Annotated[PositiveNumber, Field(description="Scale of the coarsest level.")] = 0.9
     steps: Annotated[
-        tuple[Pixels, ...] | None,
-        Field(description="Pixels from one place to the next, for each level; null for those of its map."),
+        tuple[AnchorSide, ...] | None,
+        Field(description="AnchorSide from one place to the next, for each level; null for those of its map."),
     ] = None
     clip: Annotated[Switch, Field(description="Cut boxes off at the image.")] = True
 
@@ -185,13 +185,15 @@ class PreprocessSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mean: Annotated[tuple[Pixel, ...], Field(min_length=1, description="Mean of each channel, or one for all.")] = (
+    mean: Annotated[
+        tuple[PixelValue, ...], Field(min_length=1, description="Mean of each channel, or one for all.")
+    ] = (
         0.485,
         0.456,
         0.406,
     )
     std: Annotated[
-        tuple[Positive, ...], Field(min_length=1, description="Deviation of each channel, or one for all.")
+        tuple[PositiveNumber, ...], Field(min_length=1, description="Deviation of each channel, or one for all.")
     ] = (0.229, 0.224, 0.225)
 
 
@@ -200,14 +202,14 @@ class PostprocessSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    score_threshold: Annotated[Share, Field(description="Least score of a box.")]
+    score_threshold: Annotated[UnitShare, Field(description="Least score of a box.")]
     topk: Annotated[
-        Count, Field(description="Most boxes before suppression: of a level, or with ssd and ssdlite of a class.")
+        BoxCount, Field(description="Most boxes before suppression: of a level, or with ssd and ssdlite of a class.")
     ]
     nms_threshold: Annotated[
-        Share, Field(description="Overlap (IoU) above which of two boxes of a class only the better stays.")
+        UnitShare, Field(description="Overlap (IoU) above which of two boxes of a class only the better stays.")
     ]
-    detections: Annotated[Count, Field(description="Most boxes of an image.")]
+    detections: Annotated[BoxCount, Field(description="Most boxes of an image.")]
 
 
 POSTPROCESS: dict[str, dict[str, Any]] = {
