@@ -37,10 +37,13 @@ def anchor_sides(anchors: AnchorSettings, strides: Sequence[int]) -> tuple[tuple
         strides: the nominal stride of each level, finest first.
 
     Raises:
-        SettingsError: where the settings give sizes to another number of levels.
+        SettingsError: where the settings give sizes to another number of levels, or a side is shorter than a pixel.
     """
     _check_count("sizes", anchors.sizes, len(strides))
     sizes = anchors.sizes or [STRIDES_A_SIDE * stride for stride in strides]
+    if min(sizes) * min(anchors.scales) < 1:
+        rule = f"must give a side of at least one pixel to anchors of size {min(sizes)}"
+        raise SettingsError("head.anchors.scales", rule, f"{min(anchors.scales):g}")
     return tuple(tuple(int(size * scale) for scale in anchors.scales) for size in sizes)
 
 

@@ -75,6 +75,13 @@ def test_sides_are_cut_off_to_whole_pixels() -> None:
     assert anchor_sides(AnchorSettings(sizes=(10,), scales=(0.99,)), (8,)) == ((9,),)
 
 
+def test_an_anchor_has_a_side_of_a_pixel_or_more() -> None:
+    """An empty one would overlap nothing; the message has the smallest size and the scale."""
+    rule = r"head\.anchors\.scales: must give a side of at least one pixel to anchors of size 32, got 0\.03"
+    with pytest.raises(SettingsError, match=rule):
+        anchor_sides(AnchorSettings(scales=(1, 0.03)), (8, 16))
+
+
 def test_scales_that_are_not_given_are_in_equal_steps() -> None:
     """The last one is that of the whole image; a single level has the least and the most, as in torchvision."""
     assert box_scales(DefaultBoxSettings(min_scale=0.2, max_scale=0.8), 3) == (0.2, 0.5, 0.8, 1.0)
