@@ -2,14 +2,21 @@
 
 from collections.abc import Sequence
 
-from mnfpn_cli.settings.detection import AnchorSettings, DefaultBoxSettings, DenseHead, RetinaNetHead, RPNHead, SSDHead
+from mnfpn_cli.settings.detection import (
+    AnchorSettings,
+    DefaultBoxSettings,
+    DetectionSettings,
+    RetinaNetHead,
+    RPNHead,
+    SSDHead,
+)
 from mnfpn_cli.settings.problems import SettingsError
 
 STRIDES_A_SIDE = 4
 """The side of a level's anchors, in strides of the level, where settings give no sizes (Lin et al. 2017, section 4)."""
 
 
-def anchors_per_place(head: DenseHead, levels: int) -> tuple[int, ...]:
+def anchors_per_place(head: DetectionSettings, levels: int) -> tuple[int, ...]:
     """Return the number of anchors at a place of each level, finest first; of FCOS, one: the place itself.
 
     Raises:

@@ -62,7 +62,7 @@ class LevelShape:
 
 
 @dataclass(frozen=True, slots=True)
-class OutputShape:
+class HeadOutput:
     """An output of a head for one image: ``logits`` of each class, or a detector's values of each anchor."""
 
     name: str
@@ -87,7 +87,7 @@ class HeadShape:
     maps: tuple[tuple[str, MapShape], ...]
     anchors: tuple[int, ...]
     classes: int
-    outputs: tuple[OutputShape, ...]
+    outputs: tuple[HeadOutput, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +112,9 @@ def network_shapes(plan: NetworkPlan, input: NetworkInput) -> NetworkShapes:
 
 def _head(plan: HeadPlan, maps: tuple[tuple[str, MapShape], ...]) -> HeadShape:
     if not isinstance(plan, DensePlan):
-        return HeadShape(maps, (), plan.classes, (OutputShape(LOGITS, (plan.classes,)),))
+        return HeadShape(maps, (), plan.classes, (HeadOutput(LOGITS, (plan.classes,)),))
     anchors = tuple(count * shape.size.cells for (_, count), (_, shape) in zip(plan.anchors, maps, strict=True))
-    outputs = tuple(OutputShape(name, (sum(anchors), values)) for name, values in plan.values)
+    outputs = tuple(HeadOutput(name, (sum(anchors), values)) for name, values in plan.values)
     return HeadShape(maps, anchors, plan.classes, outputs)
 
 

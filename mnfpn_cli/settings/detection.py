@@ -88,7 +88,7 @@ HeadActivation = Annotated[
 ]
 
 
-class DenseHead(BaseModel):
+class DetectionSettings(BaseModel):
     """What all detection heads have: a tower of convolutions on each level, and a last convolution for each output."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -120,7 +120,7 @@ class DenseHead(BaseModel):
         return {**values, "anchors": {**field.default.model_dump(), **values["anchors"]}}
 
 
-class RetinaNetHead(DenseHead):
+class RetinaNetHead(DetectionSettings):
     """RetinaNet's head: a tower for classes, one for boxes (Lin et al. 2017, "Focal Loss", section 4)."""
 
     kind: Annotated[Literal["retinanet"], Field(description="RetinaNet's head: classes and boxes for anchors.")]
@@ -128,7 +128,7 @@ class RetinaNetHead(DenseHead):
     anchors: Annotated[AnchorSettings, Field(description="Anchors of each place.")] = AnchorSettings()
 
 
-class FCOSHead(DenseHead):
+class FCOSHead(DetectionSettings):
     """FCOS's head: classes, boxes and centre-ness for each place, without anchors (Tian et al. 2019, section 3)."""
 
     kind: Annotated[Literal["fcos"], Field(description="FCOS's head: classes, boxes and centre-ness for places.")]
@@ -137,7 +137,7 @@ class FCOSHead(DenseHead):
     conv_bias: ConvBias = True
 
 
-class SSDHead(DenseHead):
+class SSDHead(DetectionSettings):
     """SSD's head: one convolution a level for classes, one for boxes (Liu et al. 2016, section 2.1)."""
 
     kind: Annotated[Literal["ssd"], Field(description="SSD's head: classes and boxes for default boxes.")]
@@ -162,7 +162,7 @@ class SSDLiteHead(SSDHead):
     )
 
 
-class RPNHead(DenseHead):
+class RPNHead(DetectionSettings):
     """The head of a region proposal network: one tower for objectness and boxes (Ren et al. 2015, section 3.1)."""
 
     kind: Annotated[Literal["rpn"], Field(description="A region proposal network's head: boxes with an object.")]
@@ -174,7 +174,7 @@ class RPNHead(DenseHead):
 DetectionHead = RetinaNetHead | FCOSHead | SSDHead | SSDLiteHead | RPNHead
 """The heads that a detector has; each is on a pyramid."""
 
-DETECTION_HEADS: dict[str, type[DenseHead]] = {
+DETECTION_HEADS: dict[str, type[DetectionSettings]] = {
     get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(DetectionHead)
 }
 """Their settings by kind."""
