@@ -87,7 +87,7 @@ def _check_detection(settings: NetworkSettings, head: DetectionSettings, channel
     for name in ("mean", "std"):
         values = getattr(settings.preprocess, name, ())
         if len(values) not in (1, settings.in_channels):
-            rule = f"must have one value, or one for each of the {settings.in_channels} channels (in_channels)"
+            rule = f"must have one value, or one for each of in_channels, {settings.in_channels}"
             raise SettingsError(f"preprocess.{name}", rule, len(values))
 
 

@@ -106,11 +106,11 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("preprocess.mean=[0.5]",), "preprocess: must be null with head.kind 'none', which detects nothing"),
     (
         (RETINANET, "preprocess.mean=[0.5,0.5]"),
-        "set preprocess.mean: must have one value, or one for each of the 3 channels (in_channels), got 2",
+        "set preprocess.mean: must have one value, or one for each of in_channels, 3, got 2",
     ),
     (
         (RETINANET, "in_channels=4", "preprocess.std=[0.5,0.5,0.5]"),
-        "set preprocess.std: must have one value, or one for each of the 4 channels (in_channels), got 3",
+        "set preprocess.std: must have one value, or one for each of in_channels, 4, got 3",
     ),
 ]
 
