@@ -94,13 +94,8 @@ class HeadShape:
 
     maps: tuple[tuple[str, MapShape], ...]
     anchors: tuple[int, ...]
-<<<<<<< HEAD
-    classes: int
-    outputs: tuple[HeadOutput, ...]
-=======
     classes: int | None
-    outputs: tuple[OutputShape, ...]
->>>>>>> p-oa
+    outputs: tuple[HeadOutput, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +122,8 @@ def _head(plan: HeadPlan, maps: tuple[tuple[str, MapShape], ...]) -> HeadShape:
     if not isinstance(plan, DensePlan):
         return HeadShape(maps, (), plan.classes, (HeadOutput(LOGITS, (plan.classes,)),))
     anchors = tuple(count * shape.size.cells for (_, count), (_, shape) in zip(plan.anchors, maps, strict=True))
-<<<<<<< HEAD
     outputs = tuple(HeadOutput(name, (sum(anchors), values)) for name, values in plan.values)
-    return HeadShape(maps, anchors, plan.classes, outputs)
-=======
-    outputs = tuple(OutputShape(name, (sum(anchors), values)) for name, values in plan.values)
     return HeadShape(maps, anchors, plan.classes if CLASSES in plan.outputs else None, outputs)
->>>>>>> p-oa
 
 
 def stage_map(walked: Walk, stage: int) -> tuple[str, MapShape]:
