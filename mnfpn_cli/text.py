@@ -25,8 +25,8 @@ def percent(share: float, digits: str = ".1f") -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: ``1 run``, ``1,200 runs``, ``3 boxes``."""
-    plural = "es" if noun.endswith("x") else "s"
+    """Return a number with its noun: ``1 run``, ``1,200 runs``, ``3 boxes``, ``91 classes``."""
+    plural = "es" if noun.endswith(("s", "x")) else "s"
     return f"{number:,} {noun}{plural * (number != 1)}"
 
 

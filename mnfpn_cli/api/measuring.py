@@ -66,6 +66,7 @@ def bench(
     by_layer: bool = False,
     roofline: bool = False,
     postprocess: bool = False,
+    image: FileName | None = None,
     cold_cache: bool = False,
     threads: int | None = None,
     seed: int = 0,
@@ -96,6 +97,7 @@ def bench(
         by_layer: whether to time each layer too; for a network from settings.
         roofline: whether to measure the peak rates of the device, and how close each layer comes.
         postprocess: whether to time turning a detector's outputs into boxes too, on random logits.
+        image: the file of an image to make these boxes of instead; needs ``weights``.
         cold_cache: whether to clear the caches before each pass.
         threads: of the CPU; torch's choice where it is not given.
         seed: of the random weights of a network from settings or a target.
@@ -147,6 +149,7 @@ def bench(
         by_layer=by_layer,
         roofline=roofline,
         postprocess=postprocess,
+        image=None if image is None else Path(file_name("image", image)),
         sampling=_sampling(precision, passes, max_time, min_time, warmup),
     )
     devices = [check_device_name(name) for name in words("device", device)]

@@ -101,7 +101,7 @@ def _benchmark(
     progress: ReportProgress,
 ) -> Benchmark:
     if case.postprocess:
-        check_detects(workloads)
+        check_detects(workloads, case.image)
     fitting, unfit = _fitting(workloads, devices, case)
     built = build_workloads(fitting, case, progress)
     environment = read_environment(cpu_name())

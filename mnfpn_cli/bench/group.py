@@ -101,7 +101,7 @@ def _prepare_postprocess(group: Group) -> ReadyPostprocess | None:
     if not group.case.postprocess or not isinstance(origin, FromSettings) or not isinstance(input, NetworkInput):
         return None
     with explained(group.doing("postprocessing")):
-        return prepare_postprocess(origin, input, group.device, group.case.dtype)
+        return prepare_postprocess(origin, group.network, input, group.device, group.case)
 
 
 def _postprocess_run(group: Group, ready: ReadyPostprocess, timed: TimedRun) -> PostprocessRun | None:

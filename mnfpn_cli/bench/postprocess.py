@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mnfpn_cli.bench.workload import BenchWorkload
+from mnfpn_cli.detection.images import as_input, as_tensor, check_images, import_pillow, read_image
 from mnfpn_cli.detection.postprocess import Detections, Postprocess
 from mnfpn_cli.documents.bench import PostprocessRecord
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
@@ -15,7 +17,8 @@ from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.plan.heads import BOXES
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.plan.shapes import network_shapes
-from mnfpn_cli.settings.input import DType, NetworkInput
+from mnfpn_cli.settings.input import NetworkInput
+from mnfpn_cli.settings.measuring import BenchCase
 
 RANDOM = "random logits"
 """The outputs where no image is given: standard normal, so nearly every anchor passes the threshold."""
@@ -49,11 +52,13 @@ class ReadyPostprocess:
     boxes: int
 
 
-def check_detects(workloads: Sequence[BenchWorkload]) -> None:
-    """Check that there are boxes to make.
+def check_detects(workloads: Sequence[BenchWorkload], image: Path | None) -> None:
+    """Check that there are boxes to make, and of what.
 
     Raises:
-        UsageError: where a network is not from settings, or has no detection head.
+        UsageError: where a network is not from settings, or has no detection head; or where an image is none, or the
+            network that it is for has random weights.
+        MnfpnError: where an image cannot be read.
     """
     for workload in workloads:
         origin = workload.origin
@@ -62,26 +67,47 @@ def check_detects(workloads: Sequence[BenchWorkload]) -> None:
         if origin.settings.detection is None:
             rule = "requires a network that detects: head.kind retinanet, fcos, ssd, ssdlite or rpn"
             raise UsageError(Problem("`postprocess`", rule, f"'{origin.settings.head.kind}'"))
+        if image:
+            if origin.weights is None:
+                raise UsageError(Problem("`image`", "requires `weights`: with random ones, boxes are of random logits"))
+            import_pillow()
+            check_images([image], origin.settings.in_channels)
 
 
 def prepare_postprocess(
-    origin: FromSettings, input: NetworkInput, device: torch.device, dtype: DType
+    origin: FromSettings, network: nn.Module, input: NetworkInput, device: torch.device, case: BenchCase
 ) -> ReadyPostprocess:
     """Prepare to turn outputs into boxes, and do it once.
 
     Args:
-        origin: the network.
+        origin: where the network comes from.
+        network: the network, in float32 on the CPU.
         input: of the network.
         device: where to run.
-        dtype: the element type of the outputs.
+        case: the image, and the element type of the outputs.
     """
     postprocess = Postprocess(origin.settings, input.size).to(device)
-    outputs = [output.to(device, getattr(torch, dtype)) for output in random_outputs(origin.plan, input)]
+    made = outputs_of(case.image, origin, network, input) if case.image else random_outputs(origin.plan, input)
+    outputs = [output.to(device, getattr(torch, case.dtype)) for output in made]
 
     def run() -> list[Detections]:
         return postprocess(outputs)  # type: ignore[no-any-return]
 
-    return ReadyPostprocess(run, RANDOM, sum(len(found["boxes"]) for found in run()))
+    measured_on = case.image.name if case.image else RANDOM
+    return ReadyPostprocess(run, measured_on, sum(len(found["boxes"]) for found in run()))
+
+
+def outputs_of(image: Path, origin: FromSettings, network: nn.Module, input: NetworkInput) -> list[Tensor]:
+    """Return what the network makes of a batch of one image, which is stretched to the size of the input.
+
+    Raises:
+        UsageError: where the file is no image any more.
+        MnfpnError: where it cannot be read.
+    """
+    preprocess = origin.settings.preprocess
+    assert preprocess  # a detector has it
+    x = as_input(as_tensor(read_image(image, input.channels)), preprocess, input.size, stretch=True)
+    return list(network(x.expand(input.batch, -1, -1, -1)))
 
 
 def random_outputs(plan: NetworkPlan, input: NetworkInput) -> list[Tensor]:

@@ -1,6 +1,7 @@
 """`mnfpn bench`."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from typer import Exit, Option
@@ -25,6 +26,7 @@ from mnfpn_cli.cli.options import (
     parse_batches,
     parse_sizes,
 )
+from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, BenchCase, bench_case, check_device_name
 
@@ -49,6 +51,13 @@ class CaseOptions:
     postprocess: Annotated[
         bool, measuring_flag("--postprocess", "Also time turning a detector's outputs into boxes, on random logits.")
     ] = False
+    image: Annotated[
+        Path | None,
+        Option(
+            help="With --postprocess and --weights, make boxes of this image.", metavar="FILE", rich_help_panel=MORE
+        ),
+        Reads(),
+    ] = None
     cold_cache: Annotated[bool, measuring_flag("--cold-cache", "Clear the caches before each pass.", MORE)] = False
     channels_last: Annotated[bool, measuring_flag("--channels-last", "Same as --runtime channels-last.", MORE)] = False
     threads: ThreadsOption = None
@@ -80,6 +89,7 @@ class CaseOptions:
             by_layer=self.by_layer,
             roofline=self.roofline,
             postprocess=self.postprocess,
+            image=self.image,
             sampling=sampling.sampling(),
         )
 

@@ -14,13 +14,13 @@ from mnfpn_cli.plan.anchors import anchor_sides, box_ratios, box_scales, check_d
 from mnfpn_cli.plan.levels import level_stride
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.pyramid import level_sizes, stage_sizes
-from mnfpn_cli.settings.detection import DefaultBoxSettings, DenseHead, RetinaNetHead, RPNHead, SSDHead
+from mnfpn_cli.settings.detection import DefaultBoxSettings, DetectionSettings, RetinaNetHead, RPNHead, SSDHead
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 
 
 def network_anchors(
-    settings: NetworkSettings, head: DenseHead, size: Size, dtype: torch.dtype = torch.float32
+    settings: NetworkSettings, head: DetectionSettings, size: Size, dtype: torch.dtype = torch.float32
 ) -> tuple[Tensor, ...]:
     """Return the anchors (places × anchors, 4) of each level of a network, for images of a size.
 
@@ -35,7 +35,11 @@ def network_anchors(
 
 
 def level_anchors(
-    head: DenseHead, maps: Sequence[Size], strides: Sequence[int], size: Size, dtype: torch.dtype = torch.float32
+    head: DetectionSettings,
+    maps: Sequence[Size],
+    strides: Sequence[int],
+    size: Size,
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[Tensor, ...]:
     """Return the anchors (places × anchors, 4) of each level: place by place, row by row.
 

@@ -116,10 +116,11 @@ def _detect(
     assert settings.preprocess  # a detector has it
     x = as_input(image, settings.preprocess, size, stretch=isinstance(settings.head, SSDHead))
     resized, original = Size(*x.shape[-2:]), Size(*image.shape[-2:])
-    if not ready:
-        network(x)  # warms up
+    is_first = not ready
     if resized not in ready:
         ready[resized] = Postprocess(settings, resized)
+    if is_first:
+        ready[resized](network(x))  # warms up
     start = time.perf_counter()
     outputs = network(x)
     between = time.perf_counter()

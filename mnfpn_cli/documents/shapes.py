@@ -33,13 +33,28 @@ class LevelMap(MapSize):
     )
 
 
+class HeadMap(TapMap):
+    """A map that a head takes."""
+
+    anchors: Count | None = Field(description="Anchors on the map, those of all places; null for a classifier.")
+
+
+class HeadOutput(Record):
+    """A tensor that a head returns."""
+
+    name: str = Field(description="Name of the output.")
+    shape: tuple[Count, ...] = Field(description="Shape of the output, batch included.")
+    bytes: Bytes = Field(description="Memory of the output for the whole batch, in bytes.")
+
+
 class HeadMaps(Record):
     """The head of a network."""
 
-    output: Literal["logits"] = Field(description="Kind of the output.")
-    classes: Count = Field(description="Number of classes.")
-    bytes: Bytes = Field(description="Memory of the output for the whole batch, in bytes.")
-    maps: tuple[TapMap, ...] = Field(description="Maps that the head takes.")
+    kind: str = Field(description="Kind of the head, as in the setting head.kind.")
+    classes: Count | None = Field(description="Number of classes; null for rpn, which has none.")
+    bytes: Bytes = Field(description="Memory of all outputs for the whole batch, in bytes.")
+    maps: tuple[HeadMap, ...] = Field(description="Maps that the head takes, finest first.")
+    outputs: tuple[HeadOutput, ...] = Field(description="Tensors that the network returns.")
 
 
 class PlannedMaps(Record):

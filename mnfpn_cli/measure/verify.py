@@ -11,6 +11,7 @@ from mnfpn_cli.documents.records import WeightsRecord
 from mnfpn_cli.errors import CheckError, Problem
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained
+from mnfpn_cli.network.heads import DenseHead, LevelHead
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import NetworkPlan
@@ -51,7 +52,7 @@ SEED = 0
 
 
 def verify_shapes(origin: FromSettings, shapes: NetworkShapes) -> WeightsRecord | None:
-    """Run the real network on the CPU in float32, and compare it with the plan: parameters, taps, levels, logits.
+    """Run the real network on the CPU in float32, and compare it with the plan: parameters, taps, levels, the head.
 
     Returns:
         The record of its checkpoint, if the settings name one.
@@ -78,14 +79,19 @@ def verify_shapes(origin: FromSettings, shapes: NetworkShapes) -> WeightsRecord 
 
 
 def _expect(shapes: NetworkShapes) -> dict[str, object]:
-    """Return the planned shapes of each level's tap and output, and of the head's outputs."""
+    """Return the planned shapes of each level's tap and output, and of the head's outputs, and its anchors."""
     batch = shapes.input.batch
     planned: dict[str, object] = {"levels": len(shapes.levels)}
     for level in shapes.levels:
         planned[f"{level.name} tap"] = (batch, level.tap.channels, *level.tap.size)
         planned[f"{level.name} output"] = (batch, level.output.channels, *level.output.size)
-    for output in shapes.head.outputs if shapes.head else ():
-        planned[f"{output.name} output"] = (batch, *output.shape)
+    if shapes.head:
+        planned["outputs"] = tuple(output.name for output in shapes.head.outputs)
+        planned |= {f"{output.name} output": (batch, *output.shape) for output in shapes.head.outputs}
+    if shapes.head and shapes.head.anchors:
+        for (path, taken), anchors in zip(shapes.head.maps, shapes.head.anchors, strict=True):
+            planned[f"map of the head on {path}"] = (batch, taken.channels, *taken.size)
+            planned[f"anchors on {path}"] = anchors
     return planned
 
 
@@ -106,9 +112,28 @@ def _observe(network: Network, plan: NetworkPlan, images: torch.Tensor) -> dict[
         stage.register_forward_hook(partial(record_stage, f"stages.{index}"))
     if network.pyramid:
         network.pyramid.register_forward_hook(record_levels)
+    taken = _record_maps_of_head(network.head) if isinstance(network.head, DenseHead) else []
     output = network(images)
     if network.head:
         outputs = output if isinstance(output, tuple) else (output,)
-        names = network.outputs
-        shapes |= {f"{name} output": tuple(y.shape) for name, y in zip(names, outputs, strict=True)}
+        shapes["outputs"] = network.outputs
+        shapes |= {f"{name} output": tuple(y.shape) for name, y in zip(network.outputs, outputs, strict=False)}
+    for name, (x, anchors) in zip(plan.pyramid.names if plan.pyramid else (), taken, strict=False):
+        shapes |= {f"map of the head on {name}": x, f"anchors on {name}": anchors}
     return shapes
+
+
+def _record_maps_of_head(head: DenseHead) -> list[tuple[tuple[int, ...], int]]:
+    """Return a list that a pass appends to: for each level the shape of the map that the head takes, and its anchors.
+
+    They are those of the first branch, which runs its layers on one level after the other.
+    """
+    taken: list[tuple[tuple[int, ...], int]] = []
+
+    def record(_module: nn.Module, x: tuple[torch.Tensor, ...], y: list[torch.Tensor]) -> None:
+        taken.append((tuple(x[0].shape), y[0].shape[1]))
+
+    for module in head.get_submodule(head.branches[0]).modules():
+        if isinstance(module, LevelHead):
+            module.register_forward_hook(record)
+    return taken

@@ -1,14 +1,17 @@
 """Advise one change of the settings: estimate how fast each change makes the network, and choose one."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mnfpn_cli.errors import UsageError
+from mnfpn_cli.plan.backbone import plan_widths
 from mnfpn_cli.plan.levels import plan_levels
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerId, LayerWork, network_work
 from mnfpn_cli.plan.rules import network_input, resolve
+from mnfpn_cli.settings.detection import AnchorSettings, DefaultBoxSettings
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead, NetworkSettings, PyramidSettings
 from mnfpn_cli.settings.overrides import parse_override
@@ -214,6 +217,7 @@ def _changes(settings: NetworkSettings) -> Iterator[tuple[str, ...]]:
     """Yield the overrides of each change that may make the network faster; some may be invalid."""
     if settings.pyramid:
         yield from _pyramid_changes(settings, settings.pyramid)
+        yield from _detection_changes(settings)
     yield (f"width_mult={settings.width_mult / 2:g}",)
     if isinstance(settings.head, LevelClassifiersHead) and settings.head.pool == "none":
         yield "head.size=null", "head.pool=average"
@@ -225,12 +229,35 @@ def _pyramid_changes(settings: NetworkSettings, pyramid: PyramidSettings) -> Ite
     levels = plan_levels(settings)
     coarser = levels.tapped[1:] + levels.extra
     if levels.tapped[1:]:
-        yield (f"pyramid.levels={_level_text(coarser)}",)
+        yield (f"pyramid.levels={_level_text(coarser)}", *_anchors_without_finest(settings))
     if pyramid.smooth == "conv":
         yield ("pyramid.smooth=separable",)
     if pyramid.extra == "conv":
         yield ("pyramid.extra=separable",)
     yield (f"pyramid.channels={pyramid.channels // 2}",)
+
+
+def _detection_changes(settings: NetworkSettings) -> Iterator[tuple[str, ...]]:
+    head = settings.detection
+    if head and head.depth:
+        yield (f"head.depth={head.depth // 2}",)
+        yield (f"head.channels={(head.channels or plan_widths(settings).levels) // 2}",)
+    if head and not head.separable:
+        yield ("head.separable=true",)
+
+
+def _anchors_without_finest(settings: NetworkSettings) -> Iterator[str]:
+    """Yield the overrides that leave out the anchors of the finest level, where the settings list them by level."""
+    lists = dict[str, Sequence[object] | None]()
+    match getattr(settings.detection, "anchors", None):
+        case AnchorSettings() as anchors:
+            lists = {"sizes": anchors.sizes}
+        case DefaultBoxSettings() as boxes:
+            ratios = boxes.ratios if len(boxes.ratios) > 1 else None  # one list is that of all levels
+            lists = {"ratios": ratios, "scales": boxes.scales, "steps": boxes.steps}
+    for key, values in lists.items():
+        if values:
+            yield f"head.anchors.{key}={json.dumps(values[1:], separators=(',', ':'))}"
 
 
 def _level_text(levels: Sequence[str]) -> str:

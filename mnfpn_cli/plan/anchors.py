@@ -2,14 +2,21 @@
 
 from collections.abc import Sequence
 
-from mnfpn_cli.settings.detection import AnchorSettings, DefaultBoxSettings, DenseHead, RetinaNetHead, RPNHead, SSDHead
+from mnfpn_cli.settings.detection import (
+    AnchorSettings,
+    DefaultBoxSettings,
+    DetectionSettings,
+    RetinaNetHead,
+    RPNHead,
+    SSDHead,
+)
 from mnfpn_cli.settings.problems import SettingsError
 
 STRIDES_A_SIDE = 4
 """The side of a level's anchors, in strides of the level, where settings give no sizes (Lin et al. 2017, section 4)."""
 
 
-def anchors_per_place(head: DenseHead, levels: int) -> tuple[int, ...]:
+def anchors_per_place(head: DetectionSettings, levels: int) -> tuple[int, ...]:
     """Return the number of anchors at a place of each level, finest first; of FCOS, one: the place itself.
 
     Raises:
@@ -37,10 +44,13 @@ def anchor_sides(anchors: AnchorSettings, strides: Sequence[int]) -> tuple[tuple
         strides: the nominal stride of each level, finest first.
 
     Raises:
-        SettingsError: where the settings give sizes to another number of levels.
+        SettingsError: where the settings give sizes to another number of levels, or a side is shorter than a pixel.
     """
     _check_count("sizes", anchors.sizes, len(strides))
     sizes = anchors.sizes or [STRIDES_A_SIDE * stride for stride in strides]
+    if min(sizes) * min(anchors.scales) < 1:
+        rule = f"must give a side of at least one pixel to anchors of size {min(sizes)}"
+        raise SettingsError("head.anchors.scales", rule, f"{min(anchors.scales):g}")
     return tuple(tuple(int(size * scale) for scale in anchors.scales) for size in sizes)
 
 

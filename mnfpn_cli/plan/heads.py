@@ -8,7 +8,7 @@ from mnfpn_cli.plan.anchors import anchors_per_place
 from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.layers import Activation, ConvPlan, LayerPlan, LinearPlan, Norm, NormPlan, SeparablePlan
 from mnfpn_cli.plan.pyramid import SHARED, PyramidPlan, level_sizes, stage_sizes
-from mnfpn_cli.settings.detection import DenseHead, FCOSHead, RetinaNetHead, RPNHead, SSDHead
+from mnfpn_cli.settings.detection import DetectionSettings, FCOSHead, RetinaNetHead, RPNHead, SSDHead
 from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead
 
 LOGITS = "logits"
@@ -161,7 +161,7 @@ class DensePlan:
 HeadPlan = ClassifierPlan | LevelClassifiersPlan | DensePlan
 
 
-def plan_dense(head: DenseHead, pyramid: PyramidPlan) -> DensePlan:
+def plan_dense(head: DetectionSettings, pyramid: PyramidPlan) -> DensePlan:
     """Plan the head of a detector.
 
     Raises:
@@ -205,7 +205,7 @@ def plan_dense(head: DenseHead, pyramid: PyramidPlan) -> DensePlan:
 class _HeadLayers:
     """Makes the convolutions of a dense head."""
 
-    def __init__(self, head: DenseHead) -> None:
+    def __init__(self, head: DetectionSettings) -> None:
         self._head = head
         self._norm: Norm | None = None if head.norm == "none" else head.norm
         self._groups = head.norm_groups if head.norm == "group" else 0

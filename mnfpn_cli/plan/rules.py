@@ -9,7 +9,7 @@ from mnfpn_cli.plan.anchors import anchors_per_place
 from mnfpn_cli.plan.backbone import Widths, plan_widths
 from mnfpn_cli.plan.levels import ChosenLevels, plan_levels, strides
 from mnfpn_cli.settings.backbones import ResNetSettings
-from mnfpn_cli.settings.detection import DenseHead
+from mnfpn_cli.settings.detection import DetectionSettings
 from mnfpn_cli.settings.files import preset_description, preset_names, read_preset
 from mnfpn_cli.settings.input import DEFAULT_SIZE, NetworkInput, Size, parse_size
 from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead, NetworkSettings, PyramidSettings
@@ -71,7 +71,7 @@ def _check_parts(settings: NetworkSettings) -> None:
             raise SettingsError(name, f"must be null with head.kind '{head.kind}', which detects nothing")
 
 
-def _check_detection(settings: NetworkSettings, head: DenseHead, channels: int) -> None:
+def _check_detection(settings: NetworkSettings, head: DetectionSettings, channels: int) -> None:
     if settings.pyramid and settings.pyramid.top == "pool":
         rule = f"must be 'lateral' with head.kind '{head.kind}': a 1×1 map of the whole image has no places"
         raise SettingsError("pyramid.top", rule, "'pool'")
@@ -87,18 +87,18 @@ def _check_detection(settings: NetworkSettings, head: DenseHead, channels: int) 
     for name in ("mean", "std"):
         values = getattr(settings.preprocess, name, ())
         if len(values) not in (1, settings.in_channels):
-            rule = f"must have one value, or one for each of the {settings.in_channels} channels (in_channels)"
+            rule = f"must have one value, or one for each of in_channels, {settings.in_channels}"
             raise SettingsError(f"preprocess.{name}", rule, len(values))
 
 
-def _check_anchors(head: DenseHead, levels: Sequence[str]) -> None:
+def _check_anchors(head: DetectionSettings, levels: Sequence[str]) -> None:
     counts = anchors_per_place(head, len(levels))
     if head.shared and len(set(counts)) > 1:
         rule = "must be false where levels have different numbers of anchors (head.anchors.ratios)"
         raise SettingsError("head.shared", rule, "true")
 
 
-def _check_groups(head: DenseHead, pyramid_channels: int) -> None:
+def _check_groups(head: DetectionSettings, pyramid_channels: int) -> None:
     normed = [head.channels or pyramid_channels] if head.depth else []
     if head.separable and head.depthwise_norm:
         normed.append(pyramid_channels)

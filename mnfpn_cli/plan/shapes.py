@@ -5,8 +5,16 @@ from dataclasses import dataclass
 from math import prod
 
 from mnfpn_cli.documents.records import ImageInput, MapSize, WeightsRecord
-from mnfpn_cli.documents.shapes import HeadMaps, LevelMap, PlannedMaps, ShapesDocument, TapMap
-from mnfpn_cli.plan.heads import LOGITS, DensePlan, HeadPlan
+from mnfpn_cli.documents.shapes import (
+    HeadMap,
+    HeadMaps,
+    HeadOutput,
+    LevelMap,
+    PlannedMaps,
+    ShapesDocument,
+    TapMap,
+)
+from mnfpn_cli.plan.heads import CLASSES, LOGITS, DensePlan, HeadPlan
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.plan.pyramid import ExtraPlan, LevelPlan, PyramidPlan
 from mnfpn_cli.plan.steps import ResizeStep, Walk, walk
@@ -62,7 +70,7 @@ class LevelShape:
 
 
 @dataclass(frozen=True, slots=True)
-class OutputShape:
+class HeadOutputShape:
     """An output of a head for one image: ``logits`` of each class, or a detector's values of each anchor."""
 
     name: str
@@ -80,14 +88,14 @@ class HeadShape:
     Attributes:
         maps: the maps that it takes, each with its path.
         anchors: the anchors of each map, of a detector; else empty.
-        classes: the scores of an image, or of an anchor.
+        classes: the scores of an image, or of an anchor; None where these are not of classes.
         outputs: in the order in which the network returns them.
     """
 
     maps: tuple[tuple[str, MapShape], ...]
     anchors: tuple[int, ...]
-    classes: int
-    outputs: tuple[OutputShape, ...]
+    classes: int | None
+    outputs: tuple[HeadOutputShape, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +120,10 @@ def network_shapes(plan: NetworkPlan, input: NetworkInput) -> NetworkShapes:
 
 def _head(plan: HeadPlan, maps: tuple[tuple[str, MapShape], ...]) -> HeadShape:
     if not isinstance(plan, DensePlan):
-        return HeadShape(maps, (), plan.classes, (OutputShape(LOGITS, (plan.classes,)),))
+        return HeadShape(maps, (), plan.classes, (HeadOutputShape(LOGITS, (plan.classes,)),))
     anchors = tuple(count * shape.size.cells for (_, count), (_, shape) in zip(plan.anchors, maps, strict=True))
-    outputs = tuple(OutputShape(name, (sum(anchors), values)) for name, values in plan.values)
-    return HeadShape(maps, anchors, plan.classes, outputs)
+    outputs = tuple(HeadOutputShape(name, (sum(anchors), values)) for name, values in plan.values)
+    return HeadShape(maps, anchors, plan.classes if CLASSES in plan.outputs else None, outputs)
 
 
 def stage_map(walked: Walk, stage: int) -> tuple[str, MapShape]:
@@ -157,24 +165,34 @@ def shapes_document(
         model=None,
         dtype=dtype,
         verified=verified,
-        results=tuple(_record(shapes, dtype) for shapes in results),
+        results=tuple(_record(shapes, settings.head.kind, dtype) for shapes in results),
         weights=weights,
     )
 
 
-def _record(shapes: NetworkShapes, dtype: DType) -> PlannedMaps:
-    batch, head = shapes.input.batch, shapes.head
+def _record(shapes: NetworkShapes, kind: str, dtype: DType) -> PlannedMaps:
+    batch = shapes.input.batch
     return PlannedMaps(
         input=image_input(shapes.input),
         levels=tuple(_level_record(level, batch, dtype) for level in shapes.levels),
-        head=HeadMaps(
-            output="logits",
-            classes=head.classes,
-            bytes=sum(output.bytes(batch, dtype) for output in head.outputs),
-            maps=tuple(_tap(path, shape) for path, shape in head.maps),
-        )
-        if head
-        else None,
+        head=_head_record(shapes.head, kind, batch, dtype) if shapes.head else None,
+    )
+
+
+def _head_record(head: HeadShape, kind: str, batch: int, dtype: DType) -> HeadMaps:
+    outputs = tuple(
+        HeadOutput(name=one.name, shape=(batch, *one.shape), bytes=one.bytes(batch, dtype)) for one in head.outputs
+    )
+    maps = zip(head.maps, head.anchors or (None,) * len(head.maps), strict=True)
+    return HeadMaps(
+        kind=kind,
+        classes=head.classes,
+        bytes=sum(output.bytes for output in outputs),
+        maps=tuple(
+            HeadMap(path=path, channels=shape.channels, **shape.size._asdict(), anchors=anchors)
+            for (path, shape), anchors in maps
+        ),
+        outputs=outputs,
     )
 
 

@@ -23,7 +23,7 @@ from mnfpn_cli.documents.runs import (
     StoredRunRecord,
 )
 from mnfpn_cli.documents.settings import PresetsDocument
-from mnfpn_cli.documents.shapes import ObservedMaps, PlannedMaps, ShapesDocument
+from mnfpn_cli.documents.shapes import LevelMap, ObservedMaps, PlannedMaps, ShapesDocument
 from mnfpn_cli.documents.summary import SummaryDocument
 from mnfpn_cli.documents.sweep import MeasuredDocument, PlannedDocument, PlannedFrontierRun
 from mnfpn_cli.errors import MnfpnError, Problem
@@ -169,10 +169,12 @@ def _rows(document: Document) -> Iterator[FlatRow]:
 
 
 def _planned(maps: PlannedMaps) -> Iterator[FlatRow]:
-    """A row for each level, or for each map that the head of a network without levels takes."""
-    items = maps.levels or (maps.head.maps if maps.head else ())
-    for item in items:
-        yield {**_columns_of("input", maps.input), **flat(item)}
+    """A row for each level, with its anchors in a detector, or for each map that a head without levels takes."""
+    taken = maps.head.maps if maps.head else ()
+    anchors = {one.path: one.anchors for one in taken if one.anchors is not None}
+    for item in maps.levels or taken:
+        row = {**_columns_of("input", maps.input), **flat(item, ("anchors",))}
+        yield {**row, "anchors": anchors[item.name]} if anchors and isinstance(item, LevelMap) else row
 
 
 def _observed(maps: ObservedMaps) -> Iterator[FlatRow]:

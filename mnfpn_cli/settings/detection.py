@@ -7,11 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mnfpn_cli.settings.backbones import Channels, Switch, unit
 
-Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False), unit("ratio")]
-Pixel = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False), unit("ratio")]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), unit("share, 0 to 1")]
-Pixels = Annotated[int, Field(strict=True, ge=1, le=65_536), unit("px")]
-Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000), unit("count")]
+PositiveNumber = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False), unit("ratio")]
+PixelValue = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False), unit("ratio")]
+UnitShare = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), unit("share, 0 to 1")]
+AnchorSide = Annotated[int, Field(strict=True, ge=1, le=65_536), unit("px")]
+BoxCount = Annotated[int, Field(strict=True, ge=1, le=1_000_000), unit("count")]
 
 
 class AnchorSettings(BaseModel):
@@ -24,15 +24,15 @@ class AnchorSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sizes: Annotated[
-        tuple[Pixels, ...] | None,
+        tuple[AnchorSide, ...] | None,
         Field(min_length=1, description="Side of the anchors of each level, finest first; null for 4 × its stride."),
     ] = None
     scales: Annotated[
-        tuple[Positive, ...],
+        tuple[PositiveNumber, ...],
         Field(min_length=1, max_length=100, description="Factors of the side: an anchor for each."),
     ] = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
     ratios: Annotated[
-        tuple[Positive, ...],
+        tuple[PositiveNumber, ...],
         Field(min_length=1, max_length=100, description="Height over width: an anchor for each, at the same area."),
     ] = (0.5, 1.0, 2.0)
 
@@ -46,21 +46,21 @@ class DefaultBoxSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     ratios: Annotated[
-        tuple[tuple[Positive, ...], ...],
+        tuple[tuple[PositiveNumber, ...], ...],
         Field(min_length=1, description="Width over height: a list for each level, or one list for all levels."),
     ] = ((2.0, 3.0),)
     scales: Annotated[
-        tuple[Positive, ...] | None,
+        tuple[PositiveNumber, ...] | None,
         Field(
             description="Side of the square of each level over that of the image, finest first, and one more; "
             "null for equal steps from min_scale to max_scale."
         ),
     ] = None
-    min_scale: Annotated[Positive, Field(description="Scale of the finest level.")] = 0.15
-    max_scale: Annotated[Positive, Field(description="Scale of the coarsest level.")] = 0.9
+    min_scale: Annotated[PositiveNumber, Field(description="Scale of the finest level.")] = 0.15
+    max_scale: Annotated[PositiveNumber, Field(description="Scale of the coarsest level.")] = 0.9
     steps: Annotated[
-        tuple[Pixels, ...] | None,
-        Field(description="Pixels from one place to the next, for each level; null for those of its map."),
+        tuple[AnchorSide, ...] | None,
+        Field(description="AnchorSide from one place to the next, for each level; null for those of its map."),
     ] = None
     clip: Annotated[Switch, Field(description="Cut boxes off at the image.")] = True
 
@@ -88,7 +88,7 @@ HeadActivation = Annotated[
 ]
 
 
-class DenseHead(BaseModel):
+class DetectionSettings(BaseModel):
     """What all detection heads have: a tower of convolutions on each level, and a last convolution for each output."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -120,7 +120,7 @@ class DenseHead(BaseModel):
         return {**values, "anchors": {**field.default.model_dump(), **values["anchors"]}}
 
 
-class RetinaNetHead(DenseHead):
+class RetinaNetHead(DetectionSettings):
     """RetinaNet's head: a tower for classes, one for boxes (Lin et al. 2017, "Focal Loss", section 4)."""
 
     kind: Annotated[Literal["retinanet"], Field(description="RetinaNet's head: classes and boxes for anchors.")]
@@ -128,7 +128,7 @@ class RetinaNetHead(DenseHead):
     anchors: Annotated[AnchorSettings, Field(description="Anchors of each place.")] = AnchorSettings()
 
 
-class FCOSHead(DenseHead):
+class FCOSHead(DetectionSettings):
     """FCOS's head: classes, boxes and centre-ness for each place, without anchors (Tian et al. 2019, section 3)."""
 
     kind: Annotated[Literal["fcos"], Field(description="FCOS's head: classes, boxes and centre-ness for places.")]
@@ -137,7 +137,7 @@ class FCOSHead(DenseHead):
     conv_bias: ConvBias = True
 
 
-class SSDHead(DenseHead):
+class SSDHead(DetectionSettings):
     """SSD's head: one convolution a level for classes, one for boxes (Liu et al. 2016, section 2.1)."""
 
     kind: Annotated[Literal["ssd"], Field(description="SSD's head: classes and boxes for default boxes.")]
@@ -162,7 +162,7 @@ class SSDLiteHead(SSDHead):
     )
 
 
-class RPNHead(DenseHead):
+class RPNHead(DetectionSettings):
     """The head of a region proposal network: one tower for objectness and boxes (Ren et al. 2015, section 3.1)."""
 
     kind: Annotated[Literal["rpn"], Field(description="A region proposal network's head: boxes with an object.")]
@@ -174,7 +174,7 @@ class RPNHead(DenseHead):
 DetectionHead = RetinaNetHead | FCOSHead | SSDHead | SSDLiteHead | RPNHead
 """The heads that a detector has; each is on a pyramid."""
 
-DETECTION_HEADS: dict[str, type[DenseHead]] = {
+DETECTION_HEADS: dict[str, type[DetectionSettings]] = {
     get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(DetectionHead)
 }
 """Their settings by kind."""
@@ -185,13 +185,15 @@ class PreprocessSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mean: Annotated[tuple[Pixel, ...], Field(min_length=1, description="Mean of each channel, or one for all.")] = (
+    mean: Annotated[
+        tuple[PixelValue, ...], Field(min_length=1, description="Mean of each channel, or one for all.")
+    ] = (
         0.485,
         0.456,
         0.406,
     )
     std: Annotated[
-        tuple[Positive, ...], Field(min_length=1, description="Deviation of each channel, or one for all.")
+        tuple[PositiveNumber, ...], Field(min_length=1, description="Deviation of each channel, or one for all.")
     ] = (0.229, 0.224, 0.225)
 
 
@@ -200,14 +202,14 @@ class PostprocessSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    score_threshold: Annotated[Share, Field(description="Least score of a box.")]
+    score_threshold: Annotated[UnitShare, Field(description="Least score of a box.")]
     topk: Annotated[
-        Count, Field(description="Most boxes before suppression: of a level, or with ssd and ssdlite of a class.")
+        BoxCount, Field(description="Most boxes before suppression: of a level, or with ssd and ssdlite of a class.")
     ]
     nms_threshold: Annotated[
-        Share, Field(description="Overlap (IoU) above which of two boxes of a class only the better stays.")
+        UnitShare, Field(description="Overlap (IoU) above which of two boxes of a class only the better stays.")
     ]
-    detections: Annotated[Count, Field(description="Most boxes of an image.")]
+    detections: Annotated[BoxCount, Field(description="Most boxes of an image.")]
 
 
 POSTPROCESS: dict[str, dict[str, Any]] = {

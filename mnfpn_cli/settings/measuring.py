@@ -132,6 +132,7 @@ class BenchCase:
         by_layer: whether each layer is timed too.
         roofline: whether the peaks of the device are measured, and each layer is compared with them.
         postprocess: whether turning a detector's outputs into boxes is timed too.
+        image: the file of an image, of whose outputs boxes are made; None for random logits.
         sampling: when a measurement ends.
     """
 
@@ -145,6 +146,7 @@ class BenchCase:
     by_layer: bool = False
     roofline: bool = False
     postprocess: bool = False
+    image: Path | None = None
     sampling: Sampling = Sampling()
 
 
@@ -159,6 +161,7 @@ def bench_case(
     by_layer: bool,
     roofline: bool,
     postprocess: bool,
+    image: Path | None,
     sampling: Sampling,
 ) -> BenchCase:
     """Make the case of the given options; ``runtimes`` are names as `choose_runtimes` takes them.
@@ -169,6 +172,8 @@ def bench_case(
     layered = ", ".join(["`by_layer`"] * by_layer + ["`roofline`"] * roofline)
     if train and layered:
         raise UsageError(Problem(layered, "cannot be used with `train`, since layers are timed in inference passes"))
+    if image and not postprocess:
+        raise UsageError(Problem("`image`", "requires `postprocess`: passes of the network take random images"))
     if train and postprocess:
         raise UsageError(Problem("`postprocess`", "cannot be used with `train`: a training step makes no boxes"))
     chosen = choose_runtimes(runtimes)
@@ -186,6 +191,7 @@ def bench_case(
         by_layer=by_layer,
         roofline=roofline,
         postprocess=postprocess,
+        image=image,
         sampling=sampling,
     )
 

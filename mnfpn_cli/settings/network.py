@@ -22,7 +22,7 @@ from mnfpn_cli.settings.backbones import (
 )
 from mnfpn_cli.settings.detection import (
     POSTPROCESS,
-    DenseHead,
+    DetectionSettings,
     FCOSHead,
     PostprocessSettings,
     PreprocessSettings,
@@ -295,9 +295,9 @@ class NetworkSettings(BaseModel):
         return given
 
     @property
-    def detection(self) -> DenseHead | None:
+    def detection(self) -> DetectionSettings | None:
         """The settings of a head that detects; None where there is none."""
-        return self.head if isinstance(self.head, DenseHead) else None
+        return self.head if isinstance(self.head, DetectionSettings) else None
 
     @property
     def made_for(self) -> Size | None:

@@ -101,7 +101,8 @@ def head_variables(plan: BackbonePlan) -> dict[str, object]:
 
 
 def _backbone_layers(plan: BackbonePlan) -> Iterator[WeightedLayer]:
-    yield from (WeightedLayer(f"stem.{part}", f"stem.{part}", {}) for part in ("conv", "norm"))
+    parts = ("conv", "norm") if plan.stem.norm else ("conv",)
+    yield from (WeightedLayer(f"stem.{part}", f"stem.{part}", {}) for part in parts)
     flat = 0
     for stage_index, stage in enumerate(plan.stages):
         for block_index, block in enumerate(stage.blocks):

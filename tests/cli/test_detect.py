@@ -47,6 +47,30 @@ def detect(mnfpn: Mnfpn) -> Mnfpn:
     return call
 
 
+def test_bench_makes_boxes_of_an_image(mnfpn: Mnfpn) -> None:
+    """As many as are found in it, for each image of the batch; the document names the file."""
+    words = ("--config", "net.json", "--weights", "net.pth", "--size", "64", "--passes", "2", "--device", "cpu")
+    outcome = mnfpn("bench", *words, "--postprocess", "--image", "two.png", "--batch", "3", "--json")
+    (record,) = json.loads(outcome.out)["postprocess"]
+    assert (record["measured_on"], record["boxes"], record["batch"]) == ("two.png", 6, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--image", "two.png"), "--image: requires --postprocess"),
+        (("--postprocess", "--image", "two.png"), "--image: requires --weights"),
+        (("--postprocess", "--weights", "net.pth", "--image", "net.json"), "net.json: must be an image"),
+        (("--postprocess", "--weights", "net.pth", "--image", "lost.png"), "lost.png"),
+    ],
+)
+def test_bench_refuses_an_image_that_it_cannot_use(mnfpn: Mnfpn, words: tuple[str, ...], message: str) -> None:
+    """Before anything is timed."""
+    outcome = mnfpn("bench", "--config", "net.json", "--size", "64", "--device", "cpu", *words)
+    assert (outcome.out, outcome.code in (1, 2)) == ("", True)
+    assert message in outcome.err
+
+
 def overlap(found: dict[str, float], box: tuple[float, float, float, float]) -> float:
     """The overlap of a box of the document with another one."""
     from mnfpn_cli.detection.boxes import overlaps

@@ -49,16 +49,21 @@ def test_shapes_has_its_levels_and_its_head(mnfpn: Mnfpn, preset: str) -> None:
     head = result["head"]
     if preset in DETECTORS:
         assert head["classes"] == DETECTORS[preset]
+        anchors = sum(one["anchors"] for one in head["maps"])
+        shapes = {one["name"]: one["shape"][1:] for one in head["outputs"]}
+        assert shapes == {"cls_logits": [anchors, DETECTORS[preset]], "bbox_regression": [anchors, 4]}
         assert [(one["path"], one["height"]) for one in head["maps"]] == [
             (level["name"], level["height"]) for level in result["levels"]
         ]
     elif preset in CLASSES:
-        assert (head["output"], head["classes"], head["bytes"]) == ("logits", CLASSES[preset], 8 * CLASSES[preset])
+        assert (head["classes"], head["bytes"]) == (CLASSES[preset], 8 * CLASSES[preset])
+        assert [(one["name"], one["shape"]) for one in head["outputs"]] == [("logits", [2, CLASSES[preset]])]
         assert len(head["maps"]) == max(1, len(LEVELS[preset]))
     else:
         assert head is None
     text = mnfpn("shapes", "--preset", preset, *SIZE).out
-    assert preset in DETECTORS or ("Logits" in text) == (preset in CLASSES)
+    assert ("Logits" in text) == (preset in CLASSES and preset not in DETECTORS)
+    assert ("Anchors a place" in text) == (preset in DETECTORS)
     assert ("Level" in text) == bool(LEVELS[preset])
 
 

@@ -11,7 +11,7 @@ from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.detection import (
     AnchorSettings,
     DefaultBoxSettings,
-    DenseHead,
+    DetectionSettings,
     FCOSHead,
     RetinaNetHead,
     RPNHead,
@@ -50,7 +50,7 @@ def one_ratio(*sides: int) -> Any:
 
 RATIOS = ((2.0,), (2.0, 3.0), (2.0, 3.0), (2.0,), ())
 SCALES = (0.07, 0.15, 0.33, 0.51, 0.69, 1.05)
-CASES: list[tuple[DenseHead, Any]] = [
+CASES: list[tuple[DetectionSettings, Any]] = [
     (RetinaNetHead(kind="retinanet"), _default_anchorgen()),
     (
         RetinaNetHead(kind="retinanet", anchors=AnchorSettings(sizes=(10, 21, 33, 70, 99), scales=(0.9,), ratios=(3,))),
@@ -73,7 +73,7 @@ CASES: list[tuple[DenseHead, Any]] = [
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize(("head", "generator"), CASES)
-def test_anchors_are_torchvisions(head: DenseHead, generator: Any, size: Size, dtype: torch.dtype) -> None:
+def test_anchors_are_torchvisions(head: DetectionSettings, generator: Any, size: Size, dtype: torch.dtype) -> None:
     """Of all heads, at even and odd sizes: the same boxes in the same order, equal to the last digit."""
     levels = level_anchors(head, maps_of(size), STRIDES, size, dtype)
     assert [len(level) for level in levels] == [

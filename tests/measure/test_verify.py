@@ -44,3 +44,36 @@ def test_a_missing_level_is_a_difference(shapes: NetworkShapes) -> None:
     """Fewer levels planned than there are."""
     with pytest.raises(CheckError, match="levels planned 1, real 2"):
         verify_shapes(FromSettings(SETTINGS), replace(shapes, levels=shapes.levels[:1]))
+
+
+HEAD = {"kind": "ssd", "classes": 3, "anchors": {"ratios": [[2.0], [2.0, 3.0]]}}
+DETECTOR = NetworkSettings.model_validate({"stages": SETTINGS.stages, "pyramid": {"channels": 8}, "head": HEAD})
+
+
+@pytest.fixture
+def detector() -> NetworkShapes:
+    """What the plan says of a detector with other anchors on each level."""
+    return network_shapes(plan_network(DETECTOR), network_input(DETECTOR, Size(41, 71), batch=2))
+
+
+def test_anchors_and_outputs_of_a_detector_are_confirmed(detector: NetworkShapes) -> None:
+    """Level by level: 4 anchors a place of p2 with 11×18 cells, 6 of p3 with 6×9."""
+    assert detector.head
+    assert detector.head.anchors == (4 * 11 * 18, 6 * 6 * 9)
+    verify_shapes(FromSettings(DETECTOR), detector)
+
+
+def test_anchors_planned_on_the_wrong_level_are_a_difference(detector: NetworkShapes) -> None:
+    """Also where their sum is right, and so is each output."""
+    assert detector.head
+    wrong = replace(detector.head, anchors=detector.head.anchors[::-1])
+    with pytest.raises(CheckError, match="anchors on p2 planned 324, real 792; anchors on p3 planned 792, real 324"):
+        verify_shapes(FromSettings(DETECTOR), replace(detector, head=wrong))
+
+
+def test_outputs_of_a_head_in_another_order_are_a_difference(detector: NetworkShapes) -> None:
+    """Their names are held against those of the real network."""
+    assert detector.head
+    wrong = replace(detector.head, outputs=detector.head.outputs[::-1])
+    with pytest.raises(CheckError, match=r"outputs planned .'bbox_regression', 'cls_logits'., real .'cls_logits', "):
+        verify_shapes(FromSettings(DETECTOR), replace(detector, head=wrong))

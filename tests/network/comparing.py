@@ -30,7 +30,7 @@ def randomised(make: Callable[[], M], seed: int) -> M:
     module.to_empty(device="cpu")
     generator = torch.Generator().manual_seed(seed)
     for part in module.modules():
-        if isinstance(part, nn.BatchNorm2d):
+        if isinstance(part, nn.BatchNorm2d | nn.GroupNorm):
             for name, tensor in part.state_dict().items():
                 if name in ("weight", "running_var"):
                     tensor.uniform_(0.5, 1.5, generator=generator)

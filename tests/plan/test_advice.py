@@ -131,6 +131,71 @@ def test_the_advice_depends_on_the_settings_and_the_slowest_part(
     assert (advice.part, advice.overrides) == (part, (advised,))
 
 
+FPNSSD512 = (
+    "pyramid.levels=p3-p9",
+    "head.kind=retinanet",
+    "head.classes=21",
+    "head.anchors.sizes=[32,64,128,256,341,426,512]",
+)
+
+
+def test_the_advice_for_a_detector_is_about_its_head() -> None:
+    """Most of the time is that of the head on p3; without that level, its anchors go too."""
+    settings = preset("fpnssd", *FPNSSD512, size=Size(512, 512))
+    advice = advise(settings, size=Size(512, 512))
+    assert advice is not None
+    assert (advice.part, advice.share > 0.4) == ("head p3", True)
+    assert advice.overrides == ("pyramid.levels=p4-p9", "head.anchors.sizes=[64,128,256,341,426,512]")
+
+
+DENSE = ("head.kind=retinanet", "head.classes=200", "head.depth=1")
+BY_LEVEL = ("head.anchors.ratios=[[2],[2,3]]", "head.anchors.scales=[0.2,0.5,1]", "head.anchors.steps=[16,32]")
+ADVISED_HEADS = [
+    (("head.kind=retinanet", "head.classes=21"), ("head.depth=2",)),
+    (DENSE, ("head.separable=true",)),
+    ((*DENSE, "head.separable=true"), ("head.depth=0",)),
+    ((*DENSE, "head.separable=true", "head.channels=512"), ("head.channels=256",)),
+    (("head.kind=fcos",), ("head.depth=2",)),
+    (("head.kind=ssd",), ("head.separable=true",)),
+    (("pyramid.levels=p3-p5", "head.kind=retinanet"), ("pyramid.levels=p4-p5",)),
+    (("pyramid.levels=p2-p5", "head.kind=fcos"), ("pyramid.levels=p3-p5",)),
+    (("pyramid.levels=p3-p5", "head.kind=ssd"), ("head.separable=true",)),
+    (("pyramid.levels=p3-p5", "head.kind=ssdlite"), ("pyramid.levels=p4-p5",)),
+    (
+        ("pyramid.levels=p4-p5", "head.kind=ssdlite", *BY_LEVEL),
+        (
+            "pyramid.levels=p5",
+            "head.anchors.ratios=[[2.0,3.0]]",
+            "head.anchors.scales=[0.5,1.0]",
+            "head.anchors.steps=[32]",
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("overrides", "advised"), ADVISED_HEADS)
+def test_a_head_that_takes_most_of_the_time_gets_advice(overrides: tuple[str, ...], advised: tuple[str, ...]) -> None:
+    """Less depth, separable convolutions, fewer channels, or a coarser finest level, without its anchors."""
+    settings = preset("mobilenetv2-fpn", "pyramid.levels=p5", *overrides)
+    seconds = {layer: time * (100 if layer[1].startswith("head") else 1) for layer, time in times(settings).items()}
+    advice = advise(settings, seconds)
+    assert advice is not None
+    assert (advice.part[:6], advice.overrides) == ("head p", advised)
+
+
+def test_half_the_channels_of_a_head_are_advised_only_where_its_groups_divide_them() -> None:
+    """With 160 groups, 240 channels would be no valid network."""
+    head = ("head.kind=fcos", "head.classes=4000", "head.depth=1", "head.separable=true", "head.channels=480")
+    advised = []
+    for groups in (120, 160):
+        overrides = ("pyramid.levels=p5", "pyramid.channels=480", *head, f"head.norm_groups={groups}")
+        settings = preset("mobilenetv2-fpn", *overrides)
+        seconds = {layer: time * (100 if layer[1] == "head p5" else 1) for layer, time in times(settings).items()}
+        advice = advise(settings, seconds)
+        advised.append(advice.overrides if advice and advice.part == "head p5" else None)
+    assert advised == [("head.channels=240",), None]
+
+
 def test_dense_layers_on_flattened_maps_can_be_averaged() -> None:
     """`head.size` becomes null with it, as a head on averages takes any size."""
     settings = preset("fpn-classifier", "head.classes=200")

@@ -6,7 +6,7 @@ from mnfpn_cli.plan.anchors import anchor_sides, anchors_per_place, box_scales
 from mnfpn_cli.settings.detection import (
     AnchorSettings,
     DefaultBoxSettings,
-    DenseHead,
+    DetectionSettings,
     FCOSHead,
     RetinaNetHead,
     RPNHead,
@@ -30,7 +30,7 @@ PER_LEVEL = DefaultBoxSettings(ratios=((2,), (2, 3), ()))
         (SSDLiteHead(kind="ssdlite"), (6, 6, 6)),
     ],
 )
-def test_a_place_has_an_anchor_for_each_scale_and_ratio(head: DenseHead, expected: tuple[int, ...]) -> None:
+def test_a_place_has_an_anchor_for_each_scale_and_ratio(head: DetectionSettings, expected: tuple[int, ...]) -> None:
     """A default box has two for each ratio, and two squares; a place of FCOS is its own anchor."""
     assert anchors_per_place(head, levels=3) == expected
 
@@ -56,7 +56,7 @@ def test_a_place_has_an_anchor_for_each_scale_and_ratio(head: DenseHead, expecte
         ),
     ],
 )
-def test_anchors_for_another_number_of_levels_are_refused(head: DenseHead, message: str) -> None:
+def test_anchors_for_another_number_of_levels_are_refused(head: DetectionSettings, message: str) -> None:
     """The message names the key, how many it must have, and how many it has."""
     with pytest.raises(SettingsError) as raised:
         anchors_per_place(head, levels=3)
@@ -73,6 +73,13 @@ def test_sides_are_cut_off_to_whole_pixels() -> None:
     """Sides that are not given are four strides of the level; a scale cuts them off, as in torchvision's detectors."""
     assert anchor_sides(AnchorSettings(), (8, 16)) == ((32, 40, 50), (64, 80, 101))
     assert anchor_sides(AnchorSettings(sizes=(10,), scales=(0.99,)), (8,)) == ((9,),)
+
+
+def test_an_anchor_has_a_side_of_a_pixel_or_more() -> None:
+    """An empty one would overlap nothing; the message has the smallest size and the scale."""
+    rule = r"head\.anchors\.scales: must give a side of at least one pixel to anchors of size 32, got 0\.03"
+    with pytest.raises(SettingsError, match=rule):
+        anchor_sides(AnchorSettings(scales=(1, 0.03)), (8, 16))
 
 
 def test_scales_that_are_not_given_are_in_equal_steps() -> None:

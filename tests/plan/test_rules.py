@@ -16,6 +16,8 @@ from mnfpn_cli.settings.sources import Source
 
 RESNET = "backbone.kind=resnet"
 CLASSIFIER = "head.kind=classifier"
+RETINANET = "head.kind=retinanet"
+SEPARABLE = ("head.separable=true", "head.depthwise_norm=true")
 REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("backbone.kind=vgg",), "set backbone.kind: must be 'mobilenet_v2' or 'resnet', got 'vgg'"),
     (("backbone=resnet",), "set backbone: must be an object, got 'resnet'"),
@@ -74,6 +76,42 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("pyramid.levels=p3,p6", "pyramid.extra=conv"), "must hold p5 and no gap after it"),
     (("pyramid.levels=p5,p7", "pyramid.extra=conv"), "must hold p5 and no gap after it"),
     (("pyramid.levels=p5-p17", "pyramid.extra=conv"), "must end at p16, which the largest image fills, got p17"),
+    (("pyramid.top=pool", "pyramid.last_channels=64"), "pyramid.last_channels: must be null with pyramid.top 'pool'"),
+    ((RETINANET, "pyramid=null"), "must not be null with head.kind 'retinanet': it takes the pyramid's levels"),
+    (
+        ("head.kind=rpn", "pyramid.top=pool"),
+        "set pyramid.top: must be 'lateral' with head.kind 'rpn': a 1×1 map of the whole image has no places, got 'po",
+    ),
+    ((RETINANET, "head.classes=0"), "set head.classes: must be at least 1, got 0"),
+    (("head.kind=ssd", "head.classes=1"), "set head.classes: must be at least 2, got 1"),
+    (("head.kind=rpn", "head.classes=2"), "and 'ssdlite', not of 'rpn'"),
+    (
+        ("head.kind=fcos", "head.anchors.scales=[1.0]"),
+        "head.anchors: is a key of head.kind 'retinanet', 'ssd', 'ssdlite' and 'rpn', not of 'fcos'",
+    ),
+    (
+        (RETINANET, "head.norm=group", "head.norm_groups=24"),
+        "set head.norm_groups: must divide the channels that are normalised, 256",
+    ),
+    (
+        ("pyramid.channels=80", "head.kind=fcos", "head.channels=64", *SEPARABLE, "head.norm_groups=32"),
+        "set head.norm_groups: must divide the channels that are normalised, 80",
+    ),
+    ((RETINANET, "head.norm_shared=false"), "set head.norm_shared: must be true without head.shared and head.norm"),
+    (("head.kind=ssdlite", "head.norm_shared=false"), "it is about the norms of convolutions that levels share, got f"),
+    (
+        (RETINANET, "head.norm=batch", "head.norm_shared=false", *SEPARABLE),
+        "set head.depthwise_norm: must be false with head.norm_shared false: a level's own norms are behind whole conv",
+    ),
+    (("preprocess.mean=[0.5]",), "preprocess: must be null with head.kind 'none', which detects nothing"),
+    (
+        (RETINANET, "preprocess.mean=[0.5,0.5]"),
+        "set preprocess.mean: must have one value, or one for each of in_channels, 3, got 2",
+    ),
+    (
+        (RETINANET, "in_channels=4", "preprocess.std=[0.5,0.5,0.5]"),
+        "set preprocess.std: must have one value, or one for each of in_channels, 4, got 3",
+    ),
 ]
 
 
@@ -85,6 +123,20 @@ def test_settings_without_a_network_are_refused_with_the_reason(words: tuple[str
     assert str(caught.value).startswith("set ")
     assert message in str(caught.value)
     assert not str(caught.value).endswith("got null")
+
+
+ACCEPTED = (
+    ("head.kind=fcos", "head.channels=96", "pyramid.channels=80"),
+    ("head.kind=fcos", "head.depth=0", "pyramid.channels=80"),
+    (RETINANET, "head.norm=batch", "head.norm_shared=false", "head.separable=true"),
+    (RETINANET, "preprocess.mean=[0.5]", "preprocess.std=[0.5]", "in_channels=4"),
+)
+
+
+@pytest.mark.parametrize("words", ACCEPTED, ids=" ".join)
+def test_rules_of_detectors_refuse_no_more_than_they_say(words: tuple[str, ...]) -> None:
+    """Channels that no norm follows, norms of each level behind separable convolutions, one mean for all channels."""
+    assert plan_network(resolve([parse_override(text) for text in words])).head
 
 
 @pytest.mark.parametrize("preset", preset_names())

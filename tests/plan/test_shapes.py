@@ -1,8 +1,9 @@
 """The shapes of the levels, computed from the plan."""
 
+from mnfpn_cli.documents.shapes import PlannedMaps
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.rules import network_input
-from mnfpn_cli.plan.shapes import network_shapes
+from mnfpn_cli.plan.shapes import network_shapes, shapes_document
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 
@@ -53,3 +54,32 @@ def test_a_pooled_top_is_one_cell_without_a_stride() -> None:
     *_, p5, top = network_shapes(plan_network(settings), network_input(settings, Size(600, 900))).levels
     assert (top.name, top.stride, top.output.size, top.is_exact, top.tap.size) == ("top", None, (1, 1), True, (19, 29))
     assert p5.resized_from == (1, 1)
+
+
+def test_a_detector_has_anchors_on_each_level() -> None:
+    """SSD's with one ratio on p2 and two on each other level: 4 and 6 a place, at 64×64; each has 5 scores, 4 sides."""
+    ratios = [[2.0], *[[2.0, 3.0]] * 3]
+    head = {"kind": "ssd", "classes": 5, "anchors": {"ratios": ratios}}
+    settings = NetworkSettings.model_validate({"head": head})
+    shapes = network_shapes(plan_network(settings), network_input(settings, Size(64, 64), batch=2))
+    record = shapes_document(settings, [shapes], "float32", verified=False).results[0]
+    assert isinstance(record, PlannedMaps)
+    assert record.head
+    assert [one.anchors for one in record.head.maps] == [4 * 16 * 16, 6 * 8 * 8, 6 * 4 * 4, 6 * 2 * 2]
+    assert [(one.name, one.shape) for one in record.head.outputs] == [
+        ("cls_logits", (2, 1528, 5)),
+        ("bbox_regression", (2, 1528, 4)),
+    ]
+    assert (record.head.kind, record.head.classes, record.head.bytes) == ("ssd", 5, 4 * 2 * 1528 * 9)
+
+
+def test_what_a_head_does_not_have_is_null() -> None:
+    """A region proposal network has no classes, a classifier no anchors."""
+    for kind, classes, anchored in (("rpn", None, True), ("classifier", 1000, False)):
+        settings = NetworkSettings.model_validate({"head": {"kind": kind}, **({} if anchored else {"pyramid": None})})
+        shapes = network_shapes(plan_network(settings), network_input(settings, Size(64, 64)))
+        record = shapes_document(settings, [shapes], "float32", verified=False).results[0]
+        assert isinstance(record, PlannedMaps)
+        assert record.head
+        assert record.head.classes == classes
+        assert all((one.anchors is not None) == anchored for one in record.head.maps)

@@ -96,6 +96,14 @@ def test_maps_of_a_head_and_outputs_of_an_external_network(mnfpn: Mnfpn) -> None
     assert all(len(shape) == 4 for shape in column(external, "shape"))
 
 
+def test_a_detector_has_the_anchors_of_each_level(mnfpn: Mnfpn) -> None:
+    """One more column; other networks do not have it."""
+    document = printed(mnfpn, ShapesDocument, "shapes", "--set", "head.kind=rpn", "--size", "64")
+    columns, rows = rows_of(document)
+    assert columns[-1] == "anchors"
+    assert [(row["name"], row["anchors"]) for row in rows] == [("p2", 768), ("p3", 192), ("p4", 48), ("p5", 12)]
+
+
 def test_layers_of_a_summary_and_findings_of_an_audit(mnfpn: Mnfpn) -> None:
     """The network itself is no layer. Without findings there are the columns alone."""
     summary = printed(mnfpn, SummaryDocument, "summary", "--size", "64", "--depth", "1", "--no-audit")

@@ -14,7 +14,7 @@ from mnfpn_cli.network.network import Network, build_network
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.runtimes import eager, fused
 from mnfpn_cli.runtimes.fused import early, folded
-from mnfpn_cli.runtimes.fused.folded import FoldedConv, Optimizations, fold
+from mnfpn_cli.runtimes.fused.folded import FoldedConv, Optimizations, fold, parts
 from mnfpn_cli.runtimes.runtime import Job, as_tensors
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import DType, Size
@@ -77,6 +77,16 @@ def test_what_is_computed_is_the_same_to_the_rounding_of_float64(
         assert difference(network, images, Optimizations(early=True)) < TOLERANCE
 
 
+@given(settings_and_size())
+def test_no_batch_norm_is_left(case: tuple[NetworkSettings, Size]) -> None:
+    """Each is folded, those behind convolutions that levels share too; group norms depend on the image, and stay."""
+    network = Network(plan_network(case[0]))
+    kept = sum(isinstance(module, torch.nn.GroupNorm) for module in network.modules())
+    left = list(fused.fuse(network, Optimizations()).modules())
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in left)
+    assert sum(isinstance(module, torch.nn.GroupNorm) for module in left) == kept
+
+
 @needs_onednn
 @at_most(25)
 @torch.inference_mode()
@@ -129,7 +139,7 @@ def test_half_precision_rounds_what_was_folded_once(dtype: DType) -> None:
     """Folding happens in float64: the weights are the nearest to the exact ones that the dtype has."""
     network_settings = NetworkSettings()
     network = network_of(network_settings).float()
-    stem, half = fold(network.stem), getattr(torch, dtype)
+    stem, half = fold(parts(network.stem)), getattr(torch, dtype)
     fused.prepare(Job(network, True, (torch.rand(1, 3, 64, 64),), CPU, dtype))
     assert isinstance(network.stem, FoldedConv)
     assert stem.bias is not None

@@ -8,23 +8,29 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from hypothesis import given
 from torch import Tensor
 
 from mnfpn_cli.documents.records import WeightsRecord
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.network.network import Network, build_network
+from mnfpn_cli.network.network import Network, build_meta, build_network
+from mnfpn_cli.plan.heads import LevelClassifiersPlan
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.rules import resolve
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.weights.checkpoint import Checkpoint
 from mnfpn_cli.weights.layouts import LAYOUTS, OURS, Layout
 from mnfpn_cli.weights.load import load_weights
 from mnfpn_cli.weights.match import weighted_layers
+from tests.strategies import settings_and_size
 
 EQUAL_TAPS = ("stages=[[1,16,1,1],[2,32,1,2],[2,32,1,2],[2,32,1,2]]", "pyramid.channels=8")
 RESNET = ("backbone.kind=resnet", "stem_channels=8", "backbone.blocks=[1,1,1,1]", "pyramid.channels=8")
 NARROW = ("stages=[[2,16,1,2],[2,24,1,2],[2,32,1,2]]", "pyramid.channels=8")
+LITE = ("pyramid.smooth=separable", "pyramid.norm=batch", "head.kind=ssdlite", "head.classes=3")
+HEAD = ("head.kind=retinanet", "head.depth=2", "head.classes=3")
 
 
 def settings_of(words: Sequence[str]) -> NetworkSettings:
@@ -74,6 +80,11 @@ REFUSED = [
         ("pyramid.top=lateral", "pyramid.levels=p4"),
         r"no place for lateral_layers\.1\.weight.*top_layer",
     ),
+    ("mnfpn", (*NARROW, *HEAD), ("head.depth=1",), r"no place for head\.cls\.shared\.tower\.1\.conv\.weight"),
+    ("mnfpn", (*NARROW, *HEAD), ("head.depth=3",), r"lacks head\.cls\.shared\.tower\.2\.conv\.weight"),
+    ("pytorch-fpn", (*RESNET, *HEAD), ("head.depth=1",), r"no place for loc_head\.4\.weight|cls_head\.4\.weight"),
+    ("pytorch-fpn", (*RESNET, *HEAD), ("head.depth=3",), r"lacks cls_head\.6\.weight, cls_head\.6\.bias"),
+    ("pytorch-fpn", (*RESNET, *HEAD), ("head.kind=fcos", "head.norm=none"), r"lacks head\.cls\.shared\.tower\.0\.conv"),
 ]
 
 
@@ -87,7 +98,18 @@ def test_what_is_for_other_levels_is_refused(
         load((*made, *changed), given)
 
 
-@pytest.mark.parametrize(("layout", "made"), [("mnfpn", NARROW), ("torchvision", NARROW), ("pytorch-fpn", RESNET)])
+@pytest.mark.parametrize(
+    ("layout", "made"),
+    [
+        ("mnfpn", NARROW),
+        ("torchvision", NARROW),
+        ("pytorch-fpn", RESNET),
+        ("mnfpn", (*NARROW, *HEAD)),
+        ("mnfpn", (*NARROW, *LITE)),
+        ("torchvision", (*NARROW, *HEAD)),
+        ("pytorch-fpn", (*RESNET, *HEAD)),
+    ],
+)
 def test_the_same_pyramid_loads(layout: str, made: tuple[str, ...]) -> None:
     """Every tensor at its place."""
     given, source = checkpoint(made, layout)
@@ -112,6 +134,17 @@ def test_names_that_say_the_level_load_into_fewer_levels(layout: str, made: tupl
     assert loaded.ignored
     assert loaded.missing == ()
     assert all(torch.equal(tensor, source.state_dict()[key]) for key, tensor in network.state_dict().items())
+
+
+@given(settings_and_size())
+def test_layouts_can_name_every_module_that_holds_weights(drawn: tuple[NetworkSettings, Size]) -> None:
+    """By its path in the network; classifiers on levels, which no layout has, aside."""
+    plan = plan_network(drawn[0])
+    named = {place.path for place in weighted_layers(plan)}
+    held = {key.rpartition(".")[0] for key in build_meta(plan).state_dict()}
+    if isinstance(plan.head, LevelClassifiersPlan):
+        held = {path for path in held if not path.startswith("head.")}
+    assert named == held
 
 
 @pytest.mark.parametrize("fewer", [(), ("pyramid.levels=p2-p5",)])

@@ -8,7 +8,8 @@ from mnfpn_cli.documents.shapes import LevelMap, ObservedMaps, TapMap
 from mnfpn_cli.report.terminal.audit import finding_lines
 from mnfpn_cli.report.terminal.export import weights_report
 from mnfpn_cli.report.terminal.tables import Report, note, table
-from mnfpn_cli.report.units import inputs_title, sides, size_in_bytes
+from mnfpn_cli.report.units import count, inputs_title, sides, size_in_bytes
+from mnfpn_cli.text import counted
 
 if TYPE_CHECKING:
     from mnfpn_cli.documents.records import ImageInput
@@ -22,8 +23,17 @@ def shapes_tables(document: ShapesDocument) -> Report:
     for maps in document.results:
         report += _observed(maps) if isinstance(maps, ObservedMaps) else _planned(maps, f"{document.dtype}")
     if document.verified:
-        report.append(note("Verified: the real network returns the same maps from the same taps.", "green"))
+        same = "has the same taps, maps and anchors, and returns the same outputs"
+        if not any(_has_anchors(maps) for maps in document.results):
+            same = "returns the same maps from the same taps"
+        report.append(note(f"Verified: the real network {same}.", "green"))
     return [*report, *weights_report(document.weights)]
+
+
+def _has_anchors(maps: PlannedMaps | ObservedMaps) -> bool:
+    """Whether the maps are those of a detector from settings."""
+    head = None if isinstance(maps, ObservedMaps) else maps.head
+    return head is not None and any(one.anchors is not None for one in head.maps)
 
 
 def _planned(maps: PlannedMaps, dtype: str) -> Report:
@@ -32,7 +42,9 @@ def _planned(maps: PlannedMaps, dtype: str) -> Report:
     report: Report = []
     if maps.levels:
         report.append(_levels_table(maps, title))
-    if maps.head:
+    if maps.head and _has_anchors(maps):
+        report += [_anchors_table(maps.head), _head_outputs_table(maps.head)]
+    elif maps.head:
         report.append(_head_table(maps.head, "Head" if maps.levels else title))
     rounded = [_exact_size(level, maps.input) for level in maps.levels if not level.exact]
     if rounded:
@@ -74,6 +86,29 @@ def _head_table(head: HeadMaps, title: str) -> Table:
     for index, one in enumerate(head.maps):
         logits = (str(head.classes), size_in_bytes(head.bytes)) if index == 0 else ("", "")
         made.add_row(one.path, _map(one), *logits)
+    return made
+
+
+def _anchors_table(head: HeadMaps) -> Table:
+    """The anchors of a detector on each level."""
+    of_classes = f", {counted(head.classes, 'class')}" if head.classes else ""
+    made = table(f"Head: {head.kind}{of_classes}", "Level", ">Map", ">Anchors a place", ">Anchors")
+    for one in head.maps:
+        anchors = one.anchors or 0
+        made.add_row(one.path, _map(one), str(anchors // (one.height * one.width)), count(anchors))
+    made.add_section()
+    made.add_row("all", "", "", count(sum(one.anchors or 0 for one in head.maps)))
+    return made
+
+
+def _head_outputs_table(head: HeadMaps) -> Table:
+    """The outputs of a detector."""
+    made = table("Outputs", "Output", ">Anchors × values", ">Bytes")
+    for output in head.outputs:
+        _, anchors, values = output.shape
+        made.add_row(output.name, f"{count(anchors)} × {values}", size_in_bytes(output.bytes))
+    made.add_section()
+    made.add_row("all", "", size_in_bytes(head.bytes))
     return made
 
 

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -10,12 +11,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
-from mnfpn_cli.network.layers import ConvNormAct
+from mnfpn_cli.network.heads import Branch, LevelHead
+from mnfpn_cli.network.layers import ConvNormAct, SeparableConv
 from mnfpn_cli.network.network import Bottleneck, InvertedResidual
 from mnfpn_cli.network.pyramid import Pyramid
+from mnfpn_cli.plan.pyramid import SHARED
 from mnfpn_cli.runtimes import eager
 from mnfpn_cli.runtimes.fused import early
-from mnfpn_cli.runtimes.fused.folded import FoldedConv, Optimizations, activation_of, can_pack, fold
+from mnfpn_cli.runtimes.fused.folded import FoldedConv, Optimizations, Parts, can_pack, fold, parts
 from mnfpn_cli.runtimes.runtime import Job, Prepared
 from mnfpn_cli.settings.input import DType
 
@@ -55,14 +58,16 @@ def fuse(module: M, optimizations: Optimizations) -> M:
 
 def _replaced(module: nn.Module, optimizations: Optimizations) -> nn.Module:
     match module:
-        case ConvNormAct() | nn.Conv2d():
-            return FoldedConv(fold(module), optimizations)
+        case ConvNormAct() | nn.Conv2d() if (layer := parts(module)).foldable:
+            return FoldedConv(fold(layer), optimizations)
         case InvertedResidual():
             return FusedResidual(module, optimizations)
         case Bottleneck():
             return FusedBottleneck(module, optimizations)
         case Pyramid():
             return FusedPyramid(module, optimizations)
+        case Branch():
+            return fuse(unshared(module, optimizations), optimizations)
         case _:
             return fuse(module, optimizations)
 
@@ -89,9 +94,10 @@ class FusedBottleneck(nn.Module):
 
     def __init__(self, block: Bottleneck, optimizations: Optimizations):
         super().__init__()
-        self.reduce, self.spatial = (FoldedConv(fold(conv), optimizations) for conv in (block.reduce, block.spatial))
-        self.restore = FoldedConv(replace(fold(block.restore), activation=activation_of(block.act)), optimizations)
-        self.shortcut = FoldedConv(fold(block.shortcut), optimizations) if block.shortcut else None
+        reduce, spatial, restore = map(parts, (block.reduce, block.spatial, block.restore))
+        self.reduce, self.spatial = (FoldedConv(fold(layer), optimizations) for layer in (reduce, spatial))
+        self.restore = FoldedConv(fold(replace(restore, act=block.act)), optimizations)
+        self.shortcut = FoldedConv(fold(parts(block.shortcut)), optimizations) if block.shortcut else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, in, h, w) to (n, out, h/s, w/s)."""
@@ -110,27 +116,35 @@ class FusedPyramid(Pyramid):
         self.early = early_smoothing
 
     def forward(self, taps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Turn taps (n, c_k, h/2^k, w/2^k), finest first, into maps (n, channels, h/2^k, w/2^k) in that order."""
-        names, maps = list(self.lateral), list(taps)
-        maps[-1] = self.lateral[names[-1]](taps[-1])
-        for k in reversed(range(len(maps) - 1)):
-            if k or names[k] not in self.early:  # only its own smoothing uses the finest merged map
-                maps[k] = self._merge_tap(names[k], taps[k], maps[k + 1])  # (n, merged, h/2^k, w/2^k)
-        levels = [
-            self.early[name](taps[k], maps[k + 1]) if name in self.early else self._smooth(name, maps[k])
-            for k, name in enumerate(names)
-        ]
+        """Map taps (n, c_k, h/2^k, w/2^k), finest first, to levels (n, channels, h/2^k, w/2^k), extra levels last."""
+        if self.last:
+            taps = (*taps[:-1], self.last(taps[-1]))  # (n, last, h/2^k, w/2^k)
+        levels, down, names = list[Tensor](), None, list(self.lateral)
+        for k in reversed(range(len(names))):
+            name, tap, coarse = names[k], taps[k], down
+            if name not in self.early:
+                down = self._merge_tap(name, tap, coarse)  # (n, merged, h/2^k, w/2^k)
+                level = self._smooth(name, down)
+            else:
+                level = self.early[name](tap, coarse)
+                if k and not self.smoothed_down:  # nothing reads the merged map of the finest level
+                    down = self._merge_tap(name, tap, coarse)
+            levels.insert(0, level)  # (n, channels, h/2^k, w/2^k)
+            down = level if self.smoothed_down else down
         x = taps[-1] if self.extra_on_tap else levels[-1]
         for index, halve in enumerate(self.extra.values() if self.extra else ()):
             x = halve(F.relu(x) if index and self.extra_relu else x)  # (n, channels, h/2^k, w/2^k), k one more
             levels.append(x)
         return tuple(levels)
 
-    def _merge_tap(self, name: str, tap: Tensor, coarse: Tensor) -> Tensor:
-        resized = self._resize(coarse, tap)
-        if self.merge == "concat":
-            return self._merge(self.lateral[name](tap), resized)
-        merged: Tensor = self.lateral[name](tap, resized, overwrite=True)
+    def _merge_tap(self, name: str, tap: Tensor, coarse: Tensor | None) -> Tensor:
+        merged: Tensor
+        if coarse is None:  # the coarsest level
+            merged = self.lateral[name](tap)
+        elif self.merge == "concat":
+            merged = self._merge(self.lateral[name](tap), self._resize(coarse, tap))
+        else:
+            merged = self.lateral[name](tap, self._resize(coarse, tap), overwrite=True)
         return merged
 
 
@@ -141,6 +155,32 @@ def early_levels(pyramid: Pyramid, optimizations: Optimizations) -> dict[str, nn
         return levels
     for name, lateral in list(pyramid.lateral.items())[:-1]:  # the coarsest is no sum
         smooth = pyramid.smooth[pyramid.smoothing[name]] if name in pyramid.smoothing else None
-        if isinstance(lateral, nn.Conv2d) and isinstance(smooth, nn.Conv2d) and early.is_cheaper(lateral, smooth):
-            levels[name] = early.EarlySmoothing(lateral, smooth, pyramid.upsample, optimizations)
+        if not isinstance(lateral, nn.Conv2d) or not isinstance(smooth, nn.Conv2d | ConvNormAct):
+            continue
+        layer = parts(smooth)
+        if layer.foldable and early.is_cheaper(lateral, layer.conv):
+            levels[name] = early.EarlySmoothing(lateral, fold(layer), pyramid.upsample, optimizations)
     return levels
+
+
+def unshared(branch: Branch, optimizations: Optimizations) -> Branch:
+    """Give each level a tower of its own where it has batch norms of its own, and fold these into it."""
+    norms = branch.norms
+    if norms is None or any(isinstance(module, nn.GroupNorm) for module in norms.modules()):
+        return branch
+    for name, own in norms.items():
+        level = deepcopy(branch.get_submodule(SHARED))
+        assert isinstance(level, LevelHead)
+        layers = zip(level.tower, own.children(), strict=True)
+        level.tower = nn.ModuleList(folded_behind(layer, norm, optimizations) for layer, norm in layers)
+        branch.add_module(name, level)
+    branch.levels, branch.norms = list(norms), None
+    delattr(branch, SHARED)
+    return branch
+
+
+def folded_behind(layer: nn.Module, own: nn.Module, optimizations: Optimizations) -> nn.Module:
+    """Fold a batch norm and its activation into the last convolution of the layer before it."""
+    *before, conv = layer if isinstance(layer, SeparableConv) else (layer,)
+    assert isinstance(conv, nn.Conv2d)
+    return nn.Sequential(*before, FoldedConv(fold(Parts(None, conv, *own.children())), optimizations))

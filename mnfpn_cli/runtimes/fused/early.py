@@ -1,6 +1,7 @@
 """Early smoothing: smooth the coarser level before it is resized, which gives the same map for less work.
 
-A level is ``smooth(lateral(tap) + resize(coarse))``. All of that is linear, so it is the sum of two parts:
+A level is ``smooth(lateral(tap) + resize(coarse))``. All of that is linear, a batch norm in eval mode included, so it
+is the sum of two parts, to which an activation is applied at the end:
 
 - ``smooth(lateral(tap))`` is one 3×3 convolution of the tap, which has fewer channels than the pyramid.
 - ``smooth(resize(coarse))`` is a sum over the nine offsets of the 3×3. For each offset the channels are mixed, and the
@@ -11,7 +12,7 @@ A level is ``smooth(lateral(tap) + resize(coarse))``. All of that is linear, so 
 The order of summation changes; nothing is approximated.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
@@ -47,18 +48,17 @@ def is_cheaper(lateral: nn.Conv2d, smooth: nn.Conv2d) -> bool:
 class EarlySmoothing(nn.Module):
     """A smoothed level (n, channels, h, w), from its tap (n, c_k, h, w) and the coarser map (n, channels, h/2, w/2)."""
 
-    def __init__(self, lateral: nn.Conv2d, smooth: nn.Conv2d, upsample: Upsample, optimizations: Optimizations):
+    def __init__(self, lateral: nn.Conv2d, smooth: Folded, upsample: Upsample, optimizations: Optimizations):
         super().__init__()
-        weight, across = smooth.weight.detach().double(), lateral.weight.detach().double()[:, :, 0, 0]
-        bias = None if smooth.bias is None else smooth.bias.detach().double()
-        through = torch.einsum("omyx,mi->oiyx", weight, across)
-        self.tap = FoldedConv(Folded(through, bias, stride=1, groups=1), optimizations)
+        across = lateral.weight.detach().double()[:, :, 0, 0]
+        through = torch.einsum("omyx,mi->oiyx", smooth.weight, across)
+        self.tap = FoldedConv(replace(smooth, weight=through), optimizations)
         # The smoothing pads the lateral's map with zeros, which have no bias; resizing keeps constants. So the bias is
         # added to the coarse map: there the padding of the resized map leaves it out likewise.
         self.bias: Tensor | None
         self.register_buffer("bias", None if lateral.bias is None else lateral.bias.detach().double())
-        self.mixing = nn.Buffer(weight.permute(1, 2, 3, 0).flatten(1))  # (channels, 3 × 3 × out)
-        self.channels, self.upsample = smooth.out_channels, upsample
+        self.mixing = nn.Buffer(smooth.weight.permute(1, 2, 3, 0).flatten(1))  # (channels, 3 × 3 × out)
+        self.channels, self.upsample = smooth.weight.shape[0], upsample
         self.table: SumTable | None = None
         self.rows = torch.empty(0)
 

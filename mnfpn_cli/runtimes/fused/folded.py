@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
-from mnfpn_cli.network.layers import ConvNormAct
+from mnfpn_cli.network.layers import ConvNormAct, SamePad
 from mnfpn_cli.plan.layers import Activation
 
 # oneDNN's convolutions, as torch's compiler calls them. They are private to torch: `can_pack` checks that they exist.
@@ -39,18 +39,50 @@ class Optimizations:
 
 @dataclass(frozen=True)
 class Folded:
-    """A convolution in float64 with its batch norm folded in, and the activation after it."""
+    """A convolution in float64 with its batch norm folded in, the padding before it, and the activation after it.
+
+    ``padding`` is that of the convolution itself; ``pad`` is the module that pads before it, None where none does.
+    """
 
     weight: Tensor
     bias: Tensor | None
     stride: int
+    padding: int
     groups: int
     activation: Activation | None = None
+    pad: SamePad | None = None
 
 
-def fold(layer: ConvNormAct | nn.Conv2d) -> Folded:
+@dataclass(frozen=True)
+class Parts:
+    """The modules of a layer, in the order in which they run; what it does not have is None."""
+
+    pad: nn.Module | None
+    conv: nn.Conv2d
+    norm: nn.Module | None
+    act: nn.Module | None
+
+    @property
+    def foldable(self) -> bool:
+        """Whether the norm is a linear map in eval mode, as a batch norm is, or there is none."""
+        return self.norm is None or isinstance(self.norm, nn.BatchNorm2d)
+
+
+def parts(layer: ConvNormAct | nn.Conv2d) -> Parts:
+    """Return the modules of a layer."""
+    if isinstance(layer, nn.Conv2d):
+        return Parts(None, layer, None, None)
+    named = dict(layer.named_children())
+    conv = named["conv"]
+    assert isinstance(conv, nn.Conv2d)
+    return Parts(named.get("pad"), conv, named.get("norm"), named.get("act"))
+
+
+def fold(layer: Parts) -> Folded:
     """Fold a layer's batch norm, in eval mode, into its convolution."""
-    conv, norm, act = parts(layer)
+    conv, norm, pad = layer.conv, layer.norm, layer.pad
+    assert isinstance(norm, nn.BatchNorm2d | None)
+    assert isinstance(pad, SamePad | None)
     weight = conv.weight.detach().double()
     bias = None if conv.bias is None else conv.bias.detach().double()
     if norm is not None:
@@ -60,18 +92,9 @@ def fold(layer: ConvNormAct | nn.Conv2d) -> Folded:
         scale = norm.weight.detach().double() / torch.sqrt(variance.double() + norm.eps)
         centred = -mean.double() if bias is None else bias - mean.double()
         weight, bias = weight * scale[:, None, None, None], centred * scale + norm.bias.detach().double()
-    return Folded(weight, bias, conv.stride[0], conv.groups, activation_of(act))
-
-
-def parts(layer: ConvNormAct | nn.Conv2d) -> tuple[nn.Conv2d, nn.BatchNorm2d | None, nn.Module | None]:
-    """Return the convolution, the batch norm and the activation of a layer."""
-    if isinstance(layer, nn.Conv2d):
-        return layer, None, None
-    named = dict(layer.named_children())
-    conv, norm = named["conv"], named.get("norm")
-    assert isinstance(conv, nn.Conv2d)
-    assert isinstance(norm, nn.BatchNorm2d | None)
-    return conv, norm, named.get("act")
+    padding = conv.padding[0]
+    assert isinstance(padding, int)
+    return Folded(weight, bias, conv.stride[0], padding, conv.groups, activation_of(layer.act), pad)
 
 
 def activation_of(module: nn.Module | None) -> Activation | None:
@@ -90,12 +113,14 @@ class FoldedConv(nn.Module):
         self.weight = nn.Buffer(folded.weight)
         self.register_buffer("bias", folded.bias)
         self.stride, self.groups, self.activation = folded.stride, folded.groups, folded.activation
-        self.padding = folded.weight.shape[-1] // 2
+        self.padding, self.pad = folded.padding, folded.pad
         self.optimizations = optimizations
         self.packed: Tensor | None = None
 
     def forward(self, x: Tensor, added: Tensor | None = None, overwrite: bool = False) -> Tensor:
         """Convolve, add ``added`` and activate; with ``overwrite`` the result may overwrite ``added``."""
+        if self.pad is not None:
+            x = self.pad(x)  # (n, in, h + 0 to k - 1, w + 0 to k - 1)
         if not self.optimizations.packed:
             y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
             return self._activate(y if added is None else y.add_(added))
