@@ -133,7 +133,7 @@ def check_head(lines: list[str], head: HeadShape) -> None:
         anchors, values = output.shape
         (line,) = [line for line in lines if re.match(rf" *{output.name} +{anchors:,}×{values} ◀─ ", line)]
         assert re.search(r"─ (cls|box|joint) .* ◀─[┤┘]$", line) or line.endswith(("─┘", "─┤"))
-    assert [line[bus] for line in lines if line[bus:]][0] == "┐"
+    assert next(line[bus] for line in lines if line[bus:]) == "┐"
     assert lines[max(k for k, line in enumerate(lines) if line[bus:])][bus] == "┘"
     assert sum(line[bus : bus + 1] in tuple("┐┤") and "◀" not in line for line in lines) == len(head.anchors)
 
