@@ -7,13 +7,13 @@ the right is the level of the same row. Between them, from left to right: the la
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from mnfpn_cli.plan.heads import LOGITS, ClassifierPlan, LevelClassifiersPlan
-from mnfpn_cli.plan.layers import ConvPlan, SeparablePlan, halved
+from mnfpn_cli.plan.heads import LOGITS, BranchPlan, ClassifierPlan, DensePlan, LevelClassifiersPlan, LevelHeadPlan
+from mnfpn_cli.plan.layers import LayerPlan, SeparablePlan, halved
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.plan.pyramid import ONE_CELL, LevelPlan, PyramidPlan
-from mnfpn_cli.plan.shapes import MapShape, NetworkShapes, stage_map
+from mnfpn_cli.plan.shapes import MapShape, NetworkShapes, OutputShape, stage_map
 from mnfpn_cli.plan.steps import MaxPoolStep, Walk, walk
-from mnfpn_cli.report.units import shape
+from mnfpn_cli.report.units import count, shape
 from mnfpn_cli.settings.network import Merge
 
 
@@ -80,6 +80,21 @@ class Votes:
 
 
 @dataclass(frozen=True, slots=True)
+class Branch:
+    """A branch of a detector's head, which takes all levels.
+
+    Attributes:
+        name: its name.
+        tower: the layers that all its outputs have in common, and whether the levels share them.
+        outputs: the maps that it returns; the step of each is its last layer.
+    """
+
+    name: str
+    tower: str
+    outputs: tuple[DiagramNode, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DiagramLayout:
     """A diagram.
 
@@ -88,6 +103,7 @@ class DiagramLayout:
         rows: from the image down.
         resize: how the top-down path resizes a level; empty without a pyramid.
         votes: the classifiers of the levels; None where the head has none.
+        branches: those of a detector's head; empty without one.
         notes: sentences below the diagram.
     """
 
@@ -95,6 +111,7 @@ class DiagramLayout:
     rows: tuple[DiagramRow, ...]
     resize: str
     votes: Votes | None
+    branches: tuple[Branch, ...]
     notes: tuple[str, ...]
 
     @property
@@ -113,6 +130,11 @@ class DiagramLayout:
         return tuple(row.level for row in self.rows if row.level)
 
     @property
+    def outputs(self) -> tuple[DiagramNode, ...]:
+        """The outputs of all branches."""
+        return tuple(output for branch in self.branches for output in branch.outputs)
+
+    @property
     def merging(self) -> tuple[int, ...]:
         """The indices of the rows with a path: the top-down path runs from the last up to the first."""
         return tuple(index for index, row in enumerate(self.rows) if row.path)
@@ -126,7 +148,8 @@ def network_layout(plan: NetworkPlan, shapes: NetworkShapes) -> DiagramLayout:
         rows=tuple(_rows(plan, shapes)),
         resize=pyramid.upsample if pyramid else "",
         votes=_votes(head) if isinstance(head, LevelClassifiersPlan) else None,
-        notes=tuple(_notes(pyramid)) if pyramid else (),
+        branches=tuple(_branches(head, shapes)) if isinstance(head, DensePlan) else (),
+        notes=tuple(_notes(plan, pyramid)) if pyramid else (),
     )
 
 
@@ -201,19 +224,46 @@ def _votes(head: LevelClassifiersPlan) -> Votes:
     return Votes("pool, dense" if head.pool else "dense", _logits(head.classes))
 
 
+def _branches(head: DensePlan, shapes: NetworkShapes) -> Iterator[Branch]:
+    outputs = {output.name: output for output in shapes.head.outputs} if shapes.head else {}
+    for branch in head.branches:
+        level, sharing = branch.levels[0], "shared" if len(branch.levels) == 1 else "one a level"
+        tower = f"{len(level.tower)} × {_layer(level.tower[0])}, {_channels(level.tower[-1])}, " if level.tower else ""
+        nodes = (_output(outputs[name], _layer(layer)) for name, layer in level.last)
+        yield Branch(branch.name, tower + sharing, tuple(nodes))
+
+
+def _output(output: OutputShape, step: str) -> DiagramNode:
+    anchors, values = output.shape
+    return DiagramNode(output.name, f"{count(anchors)}×{values}", None, step, in_head=True)
+
+
+def _channels(layer: LayerPlan) -> int:
+    return (layer.pointwise if isinstance(layer, SeparablePlan) else layer).out_channels
+
+
 def _logits(classes: int) -> DiagramNode:
     return DiagramNode(LOGITS, str(classes), None, "dense", in_head=True)
 
 
-def _notes(pyramid: PyramidPlan) -> Iterator[str]:
+def _notes(plan: NetworkPlan, pyramid: PyramidPlan) -> Iterator[str]:
     smooths = [level.smooth for level in pyramid.levels if level.smooth]
     if pyramid.smooth_shared and smooths:
         yield "One smooth layer is shared by all levels."
-    if any(isinstance(layer, SeparablePlan) for layer in (*smooths, *(extra.layer for extra in pyramid.extra))):
+    branches: tuple[BranchPlan, ...] = plan.head.branches if isinstance(plan.head, DensePlan) else ()
+    if any(branch.norms for branch in branches):
+        yield "Each level has its own norms in the head."
+    of_head = (layer for branch in branches for layer in _layers(branch.levels[0]))
+    if any(isinstance(one, SeparablePlan) for one in (*smooths, *(extra.layer for extra in pyramid.extra), *of_head)):
         yield "separable: a depthwise 3×3 and a 1×1."
 
 
-def _layer(layer: ConvPlan | SeparablePlan) -> str:
+def _layers(level: LevelHeadPlan) -> Iterator[LayerPlan]:
+    yield from level.tower
+    yield from (layer for _, layer in level.last)
+
+
+def _layer(layer: LayerPlan) -> str:
     if isinstance(layer, SeparablePlan):
         return f"separable{_halving(layer.depthwise.stride)}"
     return f"{layer.kernel}×{layer.kernel}{_halving(layer.stride)}"

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from mnfpn_cli.documents.audit import AuditDocument, Finding, SourceLine
 from mnfpn_cli.documents.base import Document
-from mnfpn_cli.documents.bench import BenchDocument
+from mnfpn_cli.documents.bench import BenchDocument, NotRunRecord, RunRecord
 from mnfpn_cli.documents.compare import CompareDocument
 from mnfpn_cli.documents.detect import DetectDocument, DetectedBox
 from mnfpn_cli.documents.export import ExportDocument
@@ -27,7 +27,7 @@ from mnfpn_cli.documents.shapes import LevelMap, ObservedMaps, PlannedMaps, Shap
 from mnfpn_cli.documents.summary import SummaryDocument
 from mnfpn_cli.documents.sweep import MeasuredDocument, PlannedDocument, PlannedFrontierRun
 from mnfpn_cli.errors import MnfpnError, Problem
-from mnfpn_cli.report.terminal.bench import all_runs
+from mnfpn_cli.report.terminal.bench import all_runs, postprocess_of
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import flatten
 
@@ -149,7 +149,7 @@ def _rows(document: Document) -> Iterator[FlatRow]:
         case SummaryDocument():
             yield from (flat(row) for row in document.layers if row.depth)
         case BenchDocument():
-            yield from (flat(run, ("position",)) for run in all_runs(document))
+            yield from (_run(document, run) for run in all_runs(document))
         case CompareDocument():
             yield from _compared(document)
         case ExportDocument():
@@ -180,6 +180,13 @@ def _planned(maps: PlannedMaps) -> Iterator[FlatRow]:
 def _observed(maps: ObservedMaps) -> Iterator[FlatRow]:
     for output in maps.outputs:
         yield {"inputs": tuple(one.shape for one in maps.inputs), **flat(output)}
+
+
+def _run(document: BenchDocument, run: RunRecord | NotRunRecord) -> FlatRow:
+    """A run, with the postprocessing of its outputs where that was measured."""
+    row, record = flat(run, ("position",)), postprocess_of(run, document)
+    of_run = {} if record is None else flat(record, ("device", "batch", "input"))
+    return row | {f"postprocess.{name}": value for name, value in of_run.items()}
 
 
 def _compared(document: CompareDocument) -> Iterator[FlatRow]:

@@ -12,9 +12,11 @@ from mnfpn_cli.bench.workload import PlannedWorkload
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.report.rows import rows_of
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
 from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.text import counted
 from tests.conftest import Mnfpn
 
 SIZE = Size(64, 96)
@@ -60,8 +62,12 @@ def test_postprocessing_is_timed_in_turn_with_the_runtimes() -> None:
     for run in document.runs:
         both = run.latency_s.median + record.latency_s.median
         row = next(line for line in text.split("From outputs to boxes")[1].splitlines() if line.startswith(run.runtime))
-        assert math.isclose(float(row.split()[-2]), 100 * record.latency_s.median / both, abs_tol=0.6)
-    assert "Boxes were made of random logits" in text
+        assert math.isclose(float(row.split()[-4]), 100 * record.latency_s.median / both, abs_tol=0.6)
+    assert f"Postprocessing: of random logits, {counted(record.boxes, 'box')}. Its time depends" in text
+    columns, rows = rows_of(document)
+    assert {row["postprocess.boxes"] for row in rows} == {record.boxes}
+    assert {row["postprocess.latency_s.median"] for row in rows} == {record.latency_s.median}
+    assert columns.index("postprocess.boxes") > columns.index("latency_s.median")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from mnfpn_cli.bench.results import BenchRun, bench_document
 from mnfpn_cli.devices.nvml import GpuState
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.documents.bench import BenchDocument, GpuRecord
-from mnfpn_cli.documents.read import read_document
+from mnfpn_cli.documents.read import parse_document, read_document
 from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.statistics import Latency
@@ -20,6 +20,7 @@ from mnfpn_cli.report.terminal.bench import bench_tables, latency_report
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.settings.measuring import BenchCase
 from mnfpn_cli.settings.network import NetworkSettings
+from tests.bench.documents import COST, result
 from tests.bench.made import benchmark, key, missing, timed
 from tests.documents.validated import check_document
 
@@ -56,6 +57,27 @@ def test_a_cell_says_where_outputs_cannot_be_compared() -> None:
     text = lines(timed(SLOW), timed(FAST, key("fused"), difference=inf))
     assert next(line for line in text if line.startswith("fused ")).endswith("1.500 s not comparable")
     assert next(line for line in text if line.startswith("eager ")).endswith("1.500 s")
+
+
+@pytest.mark.parametrize(
+    ("macs", "scaled", "text"),
+    [
+        ((100, 900, 0), False, "The pyramid takes 90.0 % of the MACs; width_mult scales only the backbone."),
+        ((300, 100, 600), False, "The head takes 60.0 % of the MACs, the pyramid 10.0 %; width_mult scales only"),
+        ((600, 100, 300), False, "The backbone takes 60.0 % of the MACs, the head 30.0 %, the pyramid 10.0 %; width"),
+        ((600, 400, 0), True, "% of the MACs, the pyramid 40.0 %; width_mult scales the pyramid as well."),
+    ],
+)
+def test_a_note_names_the_part_that_takes_most(macs: tuple[int, int, int], scaled: bool, text: str) -> None:
+    """With the shares of the pyramid and the head, and what the width multiplier does about it."""
+    parts = [{"parameters": 1, "macs": one} if one else None for one in macs]
+    cost = {**COST, "macs": sum(macs), **dict(zip(("backbone", "pyramid", "head"), parts, strict=True))}
+    settings = NetworkSettings.model_validate({"pyramid": {"scaled": scaled}}).model_dump(mode="json")
+    sizes = [{"height": 33, "width": 47, "cost": cost}]
+    document = parse_document(
+        json.dumps(result(cost=cost, sizes=sizes, settings=settings)).encode(), BenchDocument, "d"
+    )
+    assert text in " ".join(as_text(bench_tables(document)).split())
 
 
 def test_one_runtime_alone_has_no_speed_up() -> None:

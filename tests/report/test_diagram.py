@@ -14,7 +14,7 @@ from hypothesis import given
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.pyramid import stage_sizes
 from mnfpn_cli.plan.rules import network_input, resolve
-from mnfpn_cli.plan.shapes import NetworkShapes, network_shapes
+from mnfpn_cli.plan.shapes import HeadShape, NetworkShapes, network_shapes
 from mnfpn_cli.report.figures.svg import diagram_svg
 from mnfpn_cli.report.layout import DiagramLayout, DiagramNode, network_layout
 from mnfpn_cli.report.terminal.diagram import diagram
@@ -119,9 +119,23 @@ def check_text(layout: DiagramLayout, shapes: NetworkShapes) -> None:
         if index < len(layout.paths):
             tap = shape(level.tap.channels, level.tap.size)
             assert re.match(rf"{level.tap_path} +{tap} +\d+ ─.*─▶ {level.name} ", line)
+    if shapes.head and shapes.head.anchors:
+        check_head(lines, shapes.head)
     for above, line in pairwise(lines):
         hanging = [k for k, sign in enumerate(line) if sign in "│▲┘" and above[k : k + 1].strip() == ""]
         assert not hanging, (above, line)
+
+
+def check_head(lines: list[str], head: HeadShape) -> None:
+    """Every output of a detector is below the levels, with its shape, and a line leads to it from each level."""
+    bus = next(line.index("┐") for line in lines if line.endswith("┐"))
+    for output in head.outputs:
+        anchors, values = output.shape
+        (line,) = [line for line in lines if re.match(rf" *{output.name} +{anchors:,}×{values} ◀─ ", line)]
+        assert re.search(r"─ (cls|box|joint) .* ◀─[┤┘]$", line) or line.endswith(("─┘", "─┤"))
+    assert next(line[bus] for line in lines if line[bus:]) == "┐"
+    assert lines[max(k for k, line in enumerate(lines) if line[bus:])][bus] == "┘"
+    assert sum(line[bus : bus + 1] in tuple("┐┤") and "◀" not in line for line in lines) == len(head.anchors)
 
 
 def check_svg(layout: DiagramLayout) -> None:
@@ -129,9 +143,11 @@ def check_svg(layout: DiagramLayout) -> None:
     svg = diagram_svg(layout)
     root, texts, (card, *boxes) = ElementTree.fromstring(svg), texts_of(svg), boxes_of(svg)
     said = {text.what for text in texts}
-    for node in (*layout.stages, *layout.levels, *([layout.votes.logits] if layout.votes else [])):
+    for node in (*layout.stages, *layout.levels, *layout.outputs, *([layout.votes.logits] if layout.votes else [])):
         assert {node.name, node.shape} <= said
         assert node.step in said | {""}
+    for branch in layout.branches:
+        assert {f"head.{branch.name}", branch.tower} <= said
     view = Area("view", *map(float, root.attrib["viewBox"].split()))
     assert all(view.holds(area) for area in (card, *boxes, *texts))
     assert [(a.what, b.what) for a, b in combinations(texts, 2) if a.meets(b)] == []
@@ -225,7 +241,7 @@ def test_an_extra_level_stands_under_the_level_it_is_made_of() -> None:
     for finer, coarser in pairwise(("p5", "p6", "p7")):
         at = line_with(lines, coarser)
         assert at == line_with(lines, finer) + 2
-        assert lines[at - 1].strip() == "▼ separable, /2"
+        assert lines[at - 1].strip(" │") == "▼ separable, /2"
         assert lines[at - 1].index("▼") == lines[at].index(coarser)
 
 
@@ -295,15 +311,52 @@ def test_classifiers_on_levels_meet_on_the_right() -> None:
     assert {line[column] for line in lines[line_with(lines, "p3") + 1 : -1]} == {"│", "┤"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "branches"),
+    [
+        ("retinanet", [("cls", "4 × 3×3, 256, shared", 1), ("box", "4 × 3×3, 256, shared", 1)]),
+        ("fcos", [("cls", "4 × 3×3, 256, shared", 1), ("box", "4 × 3×3, 256, shared", 2)]),
+        ("ssd", [("cls", "one a level", 1), ("box", "one a level", 1)]),
+        ("rpn", [("joint", "1 × 3×3, 256, shared", 2)]),
+    ],
+)
+def test_a_branch_of_a_detector_has_its_tower_and_its_outputs(kind: str, branches: list[tuple[str, str, int]]) -> None:
+    """How many layers of what kind and width, whether levels share them, and what is made of the last map."""
+    layout, shapes = worked_out(settings_of(head={"kind": kind}))
+    assert [(one.name, one.tower, len(one.outputs)) for one in layout.branches] == branches
+    check_text(layout, shapes)
+    check_svg(layout)
+    assert max(map(len, lines_of(layout))) <= 80
+
+
+def test_the_head_of_a_detector() -> None:
+    """The last lines, with a branch of two outputs."""
+    lines = drawn(settings_of(head={"kind": "fcos"}), "600x900")
+    assert [line.strip() for line in lines[-4:]] == [
+        "Output                Map            Head                        │",
+        "cls_logits      44,942×91 ◀─ 3×3 ─── cls  4 × 3×3, 256, shared ◀─┤",
+        "bbox_regression  44,942×4 ◀─ 3×3 ─┬─ box  4 × 3×3, 256, shared ◀─┘",
+        "bbox_ctrness     44,942×1 ◀─ 3×3 ─┘",
+    ]
+
+
+def test_the_notes_of_a_detector() -> None:
+    """Its norms, and what separable is, which may only be in the head."""
+    layout, _ = worked_out(settings_of(head={"kind": "ssdlite"}))
+    assert layout.notes == ("separable: a depthwise 3×3 and a 1×1.",)
+    assert "Each level has its own norms in the head." in worked_out(settings_of("mobilenetv2-fpnlite"))[0].notes
+
+
 @pytest.mark.parametrize("preset", preset_names())
 def test_the_svg_has_an_arrow_wherever_something_leads(preset: str) -> None:
-    """Down the left, into every merge from the left and from below, to every level, and to the logits."""
+    """Down the left, into every merge from the left and from below, to every level, branch and output of a head."""
     layout, _ = worked_out(settings_of(preset))
     found = [
         path for path in ElementTree.fromstring(diagram_svg(layout)).iter(f"{SVG}path") if "marker-end" in path.attrib
     ]
     merges = max(len(layout.paths) - 1, 0)
-    assert len(found) == len(layout.stages) - 1 + 2 * merges + len(layout.levels) + bool(layout.votes)
+    of_head = bool(layout.votes) + len(layout.branches) + len(layout.outputs)
+    assert len(found) == len(layout.stages) - 1 + 2 * merges + len(layout.levels) + of_head
 
 
 def test_the_svg_is_complete_in_itself() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from xml.etree.ElementTree import Element, indent, tostring
 
-from mnfpn_cli.report.layout import DiagramLayout, DiagramNode, Path, Votes
+from mnfpn_cli.report.layout import Branch, DiagramLayout, DiagramNode, Path, Votes
 
 FONTS = {"text": 12, "name": 13, "small": 11}
 """The size of text in pixels, by class."""
@@ -149,12 +149,14 @@ def diagram_svg(layout: DiagramLayout) -> str:
             parts += _path(at, _y(index), row.stage, row.path, row.level)
     if layout.votes:
         parts += _votes(at, layout, layout.votes)
+    if layout.branches:
+        parts += _branches(at, layout)
     for index, row in enumerate(layout.rows):
         if row.stage:
             parts += _node(at.stage, _y(index), row.stage, "tap" if row.path else "plain")
         if row.level:
             parts += _node(at.level, _y(index), row.level, "level")
-    rows = len(layout.rows) + bool(layout.votes)
+    rows = len(layout.rows) + bool(layout.votes) + len(layout.outputs)
     bottom = _y(rows - 1) + HEIGHT / 2 + MARGIN
     parts += [text(MARGIN, bottom + 20 * k, note, "small") for k, note in enumerate(layout.notes)]
     height = round(bottom) + 20 * len(layout.notes)
@@ -183,7 +185,7 @@ def _columns(layout: DiagramLayout) -> _Columns:
         max((pill_width(path.lateral) for path in layout.paths), default=0),
         max((_merge_width(path) for path in layout.paths), default=0),
         max((pill_width(path.smooth) for path in layout.paths if path.smooth), default=0),
-        max((_width(node) for node in layout.levels), default=0),
+        max((*(_width(node) for node in layout.levels), *map(_branch_width, layout.branches)), default=0),
         votes,
     )
     middles, right = [], float(MARGIN)
@@ -191,9 +193,11 @@ def _columns(layout: DiagramLayout) -> _Columns:
         middles.append(right + width / 2)
         right += width + GAP if width else 0
     stage, lateral, merge, smooth, level, vote = middles
-    edge = right if votes else right - GAP  # the bus is a gap to the right of the last column
     nodes = [(stage, node) for node in layout.stages] + [(level, node) for node in layout.levels]
     labels = max(x + LABEL + text_width(node.step, "small") for x, node in nodes)
+    if layout.branches:
+        right = max(right, labels + LABEL)
+    edge = right if votes or layout.branches else right - GAP  # the bus is a gap to the right of the last column
     return _Columns(stage, lateral, merge, smooth, level, vote, bus=right, width=round(max(edge, labels)) + MARGIN)
 
 
@@ -202,6 +206,14 @@ def _width(node: DiagramNode) -> float:
     halvings = (node.stride or 1).bit_length() - 1
     first = text_width(node.name, "name") + 12 + text_width(_stride(node), "small")
     return max(first + 24, text_width(node.shape, "text") + 24, WIDEST - NARROWER * halvings if node.stride else 0)
+
+
+def _branch_width(branch: Branch) -> float:
+    return max(text_width(_branch_name(branch), "name"), text_width(branch.tower, "text")) + 24
+
+
+def _branch_name(branch: Branch) -> str:
+    return f"head.{branch.name}"
 
 
 def _merge_width(path: Path) -> int:
@@ -309,3 +321,29 @@ def _votes(at: _Columns, layout: DiagramLayout, votes: Votes) -> list[Element]:
             *pill(at.votes, height, votes.each),
         ]
     return [*parts, *_node(at.level, y, logits, "head")]
+
+
+def _branches(at: _Columns, layout: DiagramLayout) -> list[Element]:
+    """Return the lines from all levels, which meet on the right and lead back to each branch and on to its outputs."""
+    levels = [(row.level, _y(index)) for index, row in enumerate(layout.rows) if row.level]
+    width = max(map(_branch_width, layout.branches))
+    left, pills = at.level - width / 2, max(pill_width(node.step) for node in layout.outputs)
+    step = left - GAP - pills / 2
+    output = step - pills / 2 - GAP - max(map(_width, layout.outputs)) / 2
+    parts = [line((at.level + _width(level) / 2, y), (at.bus, y), tip=False) for level, y in levels]
+    row = len(layout.rows)
+    for branch in layout.branches:
+        y = _y(row)
+        parts += [
+            line((at.bus, y), (at.level + width / 2, y)),
+            box(at.level, y, width, HEIGHT, "head"),
+            text(left + 12, y - 4, _branch_name(branch), "name"),
+            text(left + 12, y + 13, branch.tower, "text"),
+        ]
+        parts += [dot(left - GAP / 2, y)] if len(branch.outputs) > 1 else []
+        for index, node in enumerate(branch.outputs):
+            below, end = _y(row), output + _width(node) / 2
+            start = [(left - GAP / 2, y), (left - GAP / 2, below)] if index else [(left, y)]
+            parts += [line(*start, (end, below)), *pill(step, below, node.step), *_node(output, below, node, "head")]
+            row += 1
+    return [line((at.bus, levels[0][1]), (at.bus, y), tip=False), *parts]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         BenchDocument,
         CostRecord,
         PartCost,
+        PostprocessRecord,
         RunConditions,
         RunProfile,
         RunRecord,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     )
     from mnfpn_cli.documents.records import Ended, EnvironmentRecord
     from mnfpn_cli.report.terminal.tables import Table
+    from mnfpn_cli.settings.network import NetworkSettings
 
 ENDED: dict[Ended, str] = {
     "precision": "precise enough",
@@ -65,7 +67,7 @@ def latency_report(document: BenchDocument) -> Report:
         *_column_notes(document),
         _spread_table(document.runs, name),
         *_spread_notes(document, name),
-        *_postprocess_report(document),
+        *_postprocess_report(document, name),
         *_not_run_table(document, name),
         *map(recorded_warning, document.warnings),
     ]
@@ -212,22 +214,27 @@ def _spread_notes(document: BenchDocument, name: Callable[[RunConditions], str])
 LEAST_FOR_INTERVAL, LEAST_FOR_P90, LEAST_FOR_P99 = 6, 64, 662
 
 
-def _postprocess_report(document: BenchDocument) -> Report:
+def _postprocess_report(document: BenchDocument, name: Callable[[RunConditions], str]) -> Report:
     """How long it takes to turn outputs into boxes, and its share of both together by each runtime."""
-    records = document.postprocess or ()
-    if not records:
+    if not document.postprocess:
         return []
-    several = len(records) > 1
-    made = table("From outputs to boxes", "Runtime", ">Network", ">Postprocessing", ">Both", ">Of both")
-    for record in records:
-        for run in document.runs:
-            if (run.device, run.input) == (record.device, record.input):
-                name = f"{run.runtime}, {run.device}, batch {run.batch}, {_size(run)}" if several else run.runtime
-                network, boxes = run.latency_s.median, record.latency_s.median
-                both = network + boxes
-                made.add_row(phrases(name), seconds(network), seconds(boxes), seconds(both), share(boxes / both))
-    found = ", ".join(f"{counted(record.boxes, 'box')}" for record in records)
-    return [made, note(f"Boxes were made of {records[0].measured_on}: {found}. What is in an image decides.", "dim")]
+    made = table("From outputs to boxes", "Runtime", ">Network", ">Postprocessing", ">Share", ">Together")
+    for run in document.runs:
+        if record := postprocess_of(run, document):
+            network, boxes = run.latency_s.median, record.latency_s.median
+            both = network + boxes
+            made.add_row(phrases(name(run)), seconds(network), seconds(boxes), share(boxes / both), seconds(both))
+    found = ", ".join(counted(record.boxes, "box") for record in document.postprocess)
+    text = (
+        f"Postprocessing: of {document.postprocess[0].measured_on}, {found}. Its time depends on what is in an image."
+    )
+    return [made, note(text, "dim")]
+
+
+def postprocess_of(run: RunRecord | NotRunRecord, document: BenchDocument) -> PostprocessRecord | None:
+    """The postprocessing of a run's outputs; None where it was not measured."""
+    records = document.postprocess or ()
+    return next((one for one in records if (one.device, one.input) == (run.device, run.input)), None)
 
 
 def _not_run_table(document: BenchDocument, name: Callable[[RunConditions], str]) -> Report:
@@ -244,9 +251,27 @@ def _cost_report(size: SizeRecord, document: BenchDocument) -> Report:
     cost = size.cost
     report: Report = [_cost_table(size, several=len(document.sizes) > 1)]
     if cost.pyramid:
-        share_of_macs = per_cent(cost.pyramid.macs, cost.macs)
-        report.append(note(f"The pyramid takes {share_of_macs} % of the MACs; width_mult scales only the backbone."))
+        report.append(note(f"{_largest_parts(cost)}; {_scaled_by_width(document.settings)}."))
     return [*report, _cost_in_full(cost, document)]
+
+
+def _parts(cost: CostRecord) -> dict[str, PartCost]:
+    """The parts that a network from settings has, by name."""
+    parts = {"backbone": cost.backbone, "pyramid": cost.pyramid, "head": cost.head}
+    return {name: part for name, part in parts.items() if part}
+
+
+def _largest_parts(cost: CostRecord) -> str:
+    """The shares of the MACs: the largest part, and the smaller ones without the backbone."""
+    parts = sorted(_parts(cost).items(), key=lambda item: item[1].macs, reverse=True)
+    (largest, first), *others = ((name, per_cent(part.macs, cost.macs)) for name, part in parts)
+    smaller = "".join(f", the {name} {share} %" for name, share in others if name != "backbone" and share)
+    return f"The {largest} takes {first} % of the MACs{smaller}"
+
+
+def _scaled_by_width(settings: NetworkSettings | None) -> str:
+    pyramid = settings.pyramid if settings else None
+    return f"width_mult scales {'the pyramid as well' if pyramid and pyramid.scaled else 'only the backbone'}"
 
 
 def _cost_table(size: SizeRecord, *, several: bool) -> Table:
@@ -255,10 +280,8 @@ def _cost_table(size: SizeRecord, *, several: bool) -> Table:
     title = "Cost of one image" if size.height else "Cost of one pass"
     title += f", {size.height}x{size.width}" if several and size.height else ""
     made = table(title, "", ">Parameters", ">%", ">MACs", ">%", ">FLOPs")
-    parts = {"backbone": cost.backbone, "pyramid": cost.pyramid, "head": cost.head}
-    for name, part in parts.items():
-        if part:
-            made.add_row(name, *_cost_cells(part, cost))
+    for name, part in _parts(cost).items():
+        made.add_row(name, *_cost_cells(part, cost))
     made.add_section()
     made.add_row("total", *_cost_cells(cost, cost))
     return made

@@ -1,7 +1,7 @@
 """The network as a diagram of text, which `mnfpn summary` prints for ``tree``."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ from mnfpn_cli.report.terminal.tables import Line, Report, note, table
 BACKBONE = 2
 """The column of the line that connects the stages, under their names."""
 
-LINES = r"[─│┴└├┐┤┘▼▲▶◀⊕]+"
+LINES = r"[─│┬┴└├┐┤┘▼▲▶◀⊕]+"
 
 
 def diagram(layout: DiagramLayout) -> Report:
@@ -22,7 +22,7 @@ def diagram(layout: DiagramLayout) -> Report:
     made = table(layout.title, "")
     made.show_header = False
     made.columns[0].no_wrap = True
-    names = [node.name for node in (*layout.stages, *layout.levels)]
+    names = [node.name for node in (*layout.stages, *layout.levels, *layout.outputs)]
     marks = ((LINES, "dim"), ("|".join(map(re.escape, names)), "bold"))
     for index, line in enumerate(_lines(layout)):
         made.add_row(Line(line, "" if index else "bold", marks))
@@ -44,6 +44,8 @@ def _lines(layout: DiagramLayout) -> list[str]:
     _put_extra_levels(canvas, columns, layout)
     if layout.votes:
         _put_votes(canvas, columns, layout, layout.votes)
+    if layout.branches:
+        _put_branches(canvas, columns, layout)
     return ["".join(line).rstrip() for line in canvas.lines]
 
 
@@ -196,3 +198,38 @@ def _put_votes(canvas: _Canvas, columns: _Columns, layout: DiagramLayout, votes:
         canvas.put(line, start, f"─ {votes.each} ─" + ("┐" if line == lines[0] else "┤"))
     _put_node(canvas, columns.level, last, votes.logits)
     canvas.put(last, start, f"◀ {votes.logits.step} ".ljust(end - start, "─") + "┘")
+
+
+def _put_branches(canvas: _Canvas, columns: _Columns, layout: DiagramLayout) -> None:
+    """Connect all levels with each branch of the head, by a line on the right, and each branch with its outputs."""
+    texts = list(_branch_lines(layout))
+    width = max(len(text) for text in texts)
+    end = max(columns.level.stride + 2, width)
+    first, left = _line(len(layout.rows)), end - width
+    for index, text in enumerate(texts):
+        canvas.put(first + index, left, text)
+    levels = [_line(index) for index, row in enumerate(layout.rows) if row.level]
+    taking = [first + index for index, text in enumerate(texts) if text.endswith("◀─")]
+    canvas.down(range(levels[0], taking[-1]), end)
+    for line in levels:
+        across = "─" * (end - columns.level.stride - 1)
+        canvas.put(line, columns.level.stride + 1, across + ("┐" if line == levels[0] else "┤"))
+    for line in taking:
+        canvas.put(line, end, "┘" if line == taking[-1] else "┤")
+
+
+def _branch_lines(layout: DiagramLayout) -> Iterator[str]:
+    """A heading, and a line for each output, with its branch on the first of these."""
+    outputs, branches = layout.outputs, layout.branches
+    names, shapes = _widest(node.name for node in outputs), _widest(node.shape for node in outputs)
+    heads, towers = _widest(branch.name for branch in branches), _widest(branch.tower for branch in branches)
+    fork = names + shapes + _widest(node.step for node in outputs) + len("  ◀─  ─")
+    yield f"{'Output':<{names}} {'Map':>{shapes}}".ljust(fork + 3) + "Head"
+    for branch in branches:
+        last = len(branch.outputs) - 1
+        for index, node in enumerate(branch.outputs):
+            text = f"{node.name:<{names}} {node.shape:>{shapes}} ◀─ {node.step} ".ljust(fork, "─")
+            if index:
+                yield text + ("┘" if index == last else "┤")
+            else:
+                yield f"{text}{'┬' if last else '─'}─ {branch.name:<{heads}}  {branch.tower:<{towers}} ◀─"

@@ -277,5 +277,11 @@ class PathCell:
 
 
 def _outputs(maps: Sequence[Shape]) -> str:
-    """The shape of one map, without the batch, or the number of maps."""
-    return f"{len(maps)} maps" if len(maps) > 1 else "".join("×".join(map(str, shape[1:])) for shape in maps)
+    """The shape of one output, without the batch, or the number of several: of maps where each has a height."""
+    if len(maps) > 1:
+        return f"{len(maps)} {'maps' if all(len(shape) > LEAST_OF_A_MAP for shape in maps) else 'outputs'}"
+    return "".join("×".join(map(str, shape[1:])) for shape in maps)
+
+
+LEAST_OF_A_MAP = 3
+"""A map has more dimensions than these: the batch, channels, and at least a height and a width."""
