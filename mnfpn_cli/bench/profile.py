@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from shlex import quote
 
 import torch
 
@@ -94,7 +95,7 @@ def profile_record(
     """
     layers = _by_layer(works, times, roof)
     parts = dict[str, _Sum]()
-    for (_, part), layer in layers.items():
+    for (_, part), layer in sorted(layers.items(), key=lambda item: _place(item[0][1])):
         parts[part] = parts.get(part, _Sum()) + layer
     reached = (
         RooflineRecord(**asdict(roof.peaks), floor_s=roof.seconds, reached=roof.reached(measured)) if roof else None
@@ -112,6 +113,11 @@ def profile_record(
             for (path, part), layer in layers.items()
         ),
     )
+
+
+def _place(part: str) -> int:
+    """Return the place of a part in the order of parts: what a head does for all levels is behind its levels."""
+    return {"head": 1, "rest": 2}.get(part, 0)
 
 
 @dataclass
@@ -153,19 +159,24 @@ BEGINNINGS = {
     "stem": "the stem takes",
     "laterals": "the laterals take",
     "top-down": "the top-down path takes",
-    "smooth": "smoothing {} takes",
-    "extra": "extra level {} takes",
     "head": "the head takes",
     "rest": "the work between the layers takes",
 }
-"""The beginning of a sentence about a part, by the first word of its name; stages are not listed."""
+"""The beginning of a sentence about a part, by its name; stages and parts on a level are not listed."""
+
+BEGINNINGS_ON_LEVEL = {
+    "smooth": "smoothing {} takes",
+    "extra": "extra level {} takes",
+    "head": "the head on {} takes",
+}
+"""The beginning of a sentence about a part on a level, by the first word of its name."""
 
 
 def advice_record(advice: Advice) -> AdviceRecord:
     """Make the record of advice; its option and its sentence name the parameter `set` in backquotes."""
-    kind, _, which = advice.part.partition(" ")
-    takes = BEGINNINGS.get(kind, "stage {} takes").format(which or advice.part)
-    option = " ".join(f"`set` {override}" for override in advice.overrides)
+    kind, _, level = advice.part.partition(" ")
+    takes = BEGINNINGS_ON_LEVEL[kind].format(level) if level else BEGINNINGS.get(kind, f"stage {kind} takes")
+    option = " ".join(f"`set` {quote(override)}" for override in advice.overrides)
     return AdviceRecord(
         part=advice.part,
         share=advice.share,

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from mnfpn_cli.documents.base import Document
+from mnfpn_cli.settings.detection import PostprocessSettings
 from mnfpn_cli.settings.files import ANNOTATIONS
 from mnfpn_cli.settings.network import NetworkSettings, Stages
 
@@ -53,6 +54,7 @@ def _settings_schema() -> dict[str, Any]:
     whole: dict[str, Any] = TypeAdapter(NetworkSettings | Stages).json_schema()
     properties = whole["$defs"]["NetworkSettings"]["properties"]
     properties.update({key: {"type": "string", "description": what} for key, what in ANNOTATIONS.items()})
+    del whole["$defs"][PostprocessSettings.__name__]["required"]  # the kind of head fills in what a file leaves out
     return {"$schema": DIALECT, "title": "mnfpn settings", **whole}
 
 

@@ -15,6 +15,8 @@ import pytest
 from mnfpn_cli.settings.measuring import runtime_names
 from tests.conftest import Mnfpn
 
+ANCHORS = ("sizes", "scales", "ratios", "min_scale", "max_scale", "steps", "clip")
+
 ASKED: list[tuple[str, list[str]]] = [
     ("summ", ["summary"]),
     ("runs pr", ["prune"]),
@@ -40,6 +42,15 @@ ASKED: list[tuple[str, list[str]]] = [
     ("shapes --set backbone.kind=r", ["backbone.kind=resnet"]),
     ("shapes --set pyramid.smooth_shared=", ["pyramid.smooth_shared=true", "pyramid.smooth_shared=false"]),
     ("sweep --set pyramid.smooth=conv,s", ["pyramid.smooth=conv,separable"]),
+    ("shapes --set head.norm_", ["head.norm_shared=", "head.norm_groups="]),
+    ("shapes --set head.norm=g", ["head.norm=group"]),
+    ("shapes --set head.kind=ssd", ["head.kind=ssd", "head.kind=ssdlite"]),
+    ("shapes --set head.anchors", [f"head.anchors.{key}=" for key in ANCHORS]),
+    ("shapes --set head.anchors.clip=", ["head.anchors.clip=true", "head.anchors.clip=false"]),
+    ("sweep --set head.separable=true,f", ["head.separable=true,false"]),
+    ("bench --set preprocess", ["preprocess.mean=", "preprocess.std="]),
+    ("bench --set postprocess.n", ["postprocess.nms_threshold="]),
+    ("shapes --set padding=", ["padding=torch", "padding=same"]),
     ("shapes --set pyramid.channels=", []),
     ("shapes --config ", []),
     ("--show-completion ", ["bash", "zsh", "fish", "powershell", "pwsh"]),

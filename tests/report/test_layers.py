@@ -18,6 +18,7 @@ from mnfpn_cli.report.terminal.screen import print_report
 from mnfpn_cli.report.terminal.tables import Line, least_width
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import DEFAULT_SIZE, parse_size
+from mnfpn_cli.settings.overrides import parse_override
 
 WORKS = (
     LayerWork("stem", "stem", "conv", 1_000_000, 4_000_000),
@@ -112,12 +113,34 @@ def test_the_advice_is_one_plain_sentence() -> None:
         ("top-down", "the top-down path takes 61 %"),
         ("stages.3", "stage stages.3 takes 61 %"),
         ("extra p6", "extra level p6 takes 61 %"),
+        ("smooth top", "smoothing top takes 61 %"),
         ("head", "the head takes 61 %"),
+        ("head p3", "the head on p3 takes 61 %"),
+        ("rest", "the work between the layers takes 61 %"),
     ],
 )
 def test_every_part_has_a_name_in_a_sentence(part: str, start: str) -> None:
     """A stage is called by its path, as in the table."""
     assert advice_record(replace(ADVICE, part=part)).sentence.startswith(start)
+
+
+def test_a_change_with_lists_is_quoted_for_shells() -> None:
+    """Which take brackets as patterns."""
+    advice = replace(ADVICE, part="head p3", overrides=("pyramid.levels=p4-p5", "head.anchors.sizes=[64,128]"))
+    assert advice_record(advice).option == "`set` pyramid.levels=p4-p5 `set` 'head.anchors.sizes=[64,128]'"
+
+
+def test_the_head_of_a_detector_has_a_row_for_each_level_and_one_for_what_is_done_for_all() -> None:
+    """Behind its levels, however the work is mixed; with seven levels in 80 columns."""
+    overrides = ("pyramid.levels=p3-p9", "head.kind=retinanet", "head.classes=21")
+    settings = resolve([read_preset("fpnssd"), *map(parse_override, overrides)])
+    works = network_work(plan_network(settings), network_input(settings, parse_size("512")), 4)
+    times = LayerTimes(tuple(LayerTime(*work.id, 1e-3 + work.macs / 1e11) for work in works), 1.0, 1.0)
+    profile = profile_record(works, 1.0, times, roofline(works, Peaks(100e9, 10e9)))
+    parts = [part.part for part in profile.parts]
+    assert parts[-8:] == [*(f"head p{k}" for k in range(3, 10)), "head"]
+    assert sum(part.macs for part in profile.parts) == sum(work.macs for work in works)
+    assert max(map(len, text_of(profile, 80)[1:-3])) <= 80
 
 
 def test_floors_alone_and_times_alone_are_tables_of_their_own() -> None:
