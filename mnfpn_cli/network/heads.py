@@ -76,8 +76,11 @@ class LevelHead(nn.Module):
 
 
 def by_place(x: Tensor, values: int) -> Tensor:
-    """Put the values of each place and anchor next to each other: (n, anchors × values, h, w) to (n, all, values)."""
-    return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, values)
+    """Put the values of each place and anchor next to each other: (n, anchors × values, h, w) to (n, all, values).
+
+    It copies a map of one place as well, so that an exported program need not ask whether there is one.
+    """
+    return x.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format).view(x.shape[0], -1, values)
 
 
 class Branch(nn.Module):

@@ -117,7 +117,7 @@ class LinearPlan(NamedTuple):
 
 
 def same_padding(kernel: int, side: int) -> tuple[int, int]:
-    """Return the pixels before and after a side that TensorFlow's ``same`` adds for a layer of stride 2; kernels are odd.
+    """Return the pixels before and after a side that TensorFlow's ``same`` adds for an odd kernel of stride 2.
 
     One pixel of an odd side is without its pair. The side cancels out of the padded size as it is written here, so that
     torch's export, for which it is a symbol, sees half of it, rounded up, come out of each layer.

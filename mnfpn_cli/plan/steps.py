@@ -319,15 +319,8 @@ def _level_head_steps(branch: BranchPlan, level: LevelHeadPlan, name: str, size:
             yield NormStep(f"head.{branch.name}.norms.{name}.{index}", branch.norms[index], tower, frees=tower)
     for index, (output, layer) in enumerate(level.last):
         made, frees = layer_elements(layer, size), tower if index == len(level.last) - 1 else 0
-        convs = list(_conv_steps(f"{path}.{output}", layer, size, size, again))
-        # Values of a place come next to each other: a copy, unless there is one place, or one value.
-        copied = size.cells > 1 and made > size.cells
-        if copied:
-            yield from convs
-            yield CopyStep("head", made, frees=made + frees)
-        else:
-            yield from convs[:-1]
-            yield convs[-1]._replace(frees=convs[-1].frees + frees)
+        yield from _conv_steps(f"{path}.{output}", layer, size, size, again)
+        yield CopyStep("head", made, frees=made + frees)  # the values of a place come next to each other
 
 
 def layer_elements(layer: LayerPlan, output: Size) -> int:

@@ -33,7 +33,7 @@ SIZE = Size(32, 48)
 INPUT = network_input(SMALL, SIZE, batch=2)
 
 WITH_FREE_SIDES = ("fpnssd", "mobilenetv2-classifier", "mobilenetv2-dynamic-fpn", "mobilenetv2-fpnlite")
-"""Between them both backbones, every way to upsample, a pooled top, all kinds of levels, and a head."""
+"""Between them both backbones and paddings, every way to upsample, a pooled top, all kinds of levels, and heads."""
 
 
 def exported(format: Format, path: Path, dynamic: bool = False, settings: NetworkSettings = SMALL) -> ExportedFile:

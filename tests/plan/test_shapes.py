@@ -1,6 +1,10 @@
 """The shapes of the levels, computed from the plan."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from mnfpn_cli.documents.shapes import PlannedMaps
+from mnfpn_cli.plan.layers import halved, same_padding
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.plan.shapes import network_shapes, shapes_document
@@ -83,3 +87,11 @@ def test_what_a_head_does_not_have_is_null() -> None:
         assert record.head
         assert record.head.classes == classes
         assert all((one.anchors is not None) == anchored for one in record.head.maps)
+
+
+@given(st.sampled_from([1, 3, 5, 7]), st.integers(1, 2000))
+def test_padding_same_is_what_the_last_window_lacks_its_larger_part_behind(kernel: int, side: int) -> None:
+    """As TensorFlow defines it: the output is half of the side, rounded up, and all of its windows are whole."""
+    windows = halved(Size(side, side)).height
+    lacking = max((windows - 1) * 2 + kernel - side, 0)
+    assert same_padding(kernel, side) == (lacking // 2, lacking - lacking // 2)
