@@ -11,7 +11,7 @@ from mnfpn_cli.plan.heads import LOGITS, BranchPlan, ClassifierPlan, DensePlan, 
 from mnfpn_cli.plan.layers import LayerPlan, SeparablePlan, halved
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.plan.pyramid import ONE_CELL, LevelPlan, PyramidPlan
-from mnfpn_cli.plan.shapes import MapShape, NetworkShapes, OutputShape, stage_map
+from mnfpn_cli.plan.shapes import HeadOutputShape, MapShape, NetworkShapes, stage_map
 from mnfpn_cli.plan.steps import MaxPoolStep, Walk, walk
 from mnfpn_cli.report.units import count, shape
 from mnfpn_cli.settings.network import Merge
@@ -233,7 +233,7 @@ def _branches(head: DensePlan, shapes: NetworkShapes) -> Iterator[Branch]:
         yield Branch(branch.name, tower + sharing, tuple(nodes))
 
 
-def _output(output: OutputShape, step: str) -> DiagramNode:
+def _output(output: HeadOutputShape, step: str) -> DiagramNode:
     anchors, values = output.shape
     return DiagramNode(output.name, f"{count(anchors)}×{values}", None, step, in_head=True)
 
