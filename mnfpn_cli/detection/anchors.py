@@ -22,7 +22,7 @@ from mnfpn_cli.settings.network import NetworkSettings
 def network_anchors(
     settings: NetworkSettings, head: DetectionSettings, size: Size, dtype: torch.dtype = torch.float32
 ) -> tuple[Tensor, ...]:
-    """Return the anchors (places × anchors, 4) of each level of a network, for images of a size.
+    """Return the anchors (cells × anchors, 4) of each level of a network, for images of a size.
 
     Raises:
         SettingsError: where the settings break a rule together.
@@ -41,7 +41,7 @@ def level_anchors(
     size: Size,
     dtype: torch.dtype = torch.float32,
 ) -> tuple[Tensor, ...]:
-    """Return the anchors (places × anchors, 4) of each level: place by place, row by row.
+    """Return the anchors (cells × anchors, 4) of each level: cell by cell, row by row.
 
     Args:
         head: the settings of the head.
@@ -57,7 +57,7 @@ def level_anchors(
         return tuple(_default_boxes(head.anchors, maps, size, dtype))
     if isinstance(head, RetinaNetHead | RPNHead):
         ratios, sides = head.anchors.ratios, anchor_sides(head.anchors, strides)
-    else:  # a place of FCOS is a square as wide as the stride
+    else:  # a cell of FCOS is a square as wide as the stride
         ratios, sides = (1.0,), tuple((stride,) for stride in strides)
     return tuple(
         _on_grid(_around_zero(level, ratios).to(dtype), cells, size) for level, cells in zip(sides, maps, strict=True)
@@ -65,7 +65,7 @@ def level_anchors(
 
 
 def _around_zero(sides: Sequence[int], ratios: Sequence[float]) -> Tensor:
-    """Return the anchors (ratios × sides, 4) of a place at zero, in whole pixels; a ratio is height over width."""
+    """Return the anchors (ratios × sides, 4) of a cell at zero, in whole pixels; a ratio is height over width."""
     side, ratio = torch.tensor(sides, dtype=torch.float32), torch.tensor(ratios, dtype=torch.float32)
     high = torch.sqrt(ratio)
     wide = 1 / high
@@ -74,12 +74,12 @@ def _around_zero(sides: Sequence[int], ratios: Sequence[float]) -> Tensor:
 
 
 def _on_grid(anchors: Tensor, cells: Size, size: Size) -> Tensor:
-    """Move anchors (anchors, 4) at zero to every place of a map: (places × anchors, 4)."""
+    """Move anchors (anchors, 4) at zero to every cell of a map: (cells × anchors, 4)."""
     xs = torch.arange(cells.width) * (size.width // cells.width)
     ys = torch.arange(cells.height) * (size.height // cells.height)
     y, x = torch.meshgrid(ys, xs, indexing="ij")
-    places = torch.stack((x, y, x, y), dim=2).view(-1, 1, 4)
-    return (places + anchors).view(-1, 4)
+    shifts = torch.stack((x, y, x, y), dim=2).view(-1, 1, 4)
+    return (shifts + anchors).view(-1, 4)
 
 
 def _default_boxes(
@@ -106,7 +106,7 @@ def _default_boxes(
 
 
 def _box_shapes(scale: float, next_scale: float, ratios: Sequence[float]) -> Tensor:
-    """Return width and height (2 + 2 × ratios, 2) of a place's default boxes, in shares of the image."""
+    """Return width and height (2 + 2 × ratios, 2) of a cell's default boxes, in shares of the image."""
     between = math.sqrt(scale * next_scale)
     shapes = [(scale, scale), (between, between)]
     for ratio in ratios:

@@ -36,7 +36,7 @@ class LevelMap(MapSize):
 class HeadMap(TapMap):
     """A map that a head takes."""
 
-    anchors: Count | None = Field(description="Anchors on the map, those of all places; null for a classifier.")
+    anchors: Count | None = Field(description="Anchors on the map, those of all cells; null for a classifier.")
 
 
 class HeadOutput(Record):

@@ -66,19 +66,19 @@ class LevelHead(nn.Module):
             self.add_module(name, conv_layer(layer))
 
     def forward(self, x: Tensor, values: Sequence[int], norms: Sequence[nn.Module] = ()) -> list[Tensor]:
-        """Map a level (n, c, h, w) to outputs (n, places × anchors, values), one for each of ``values``."""
+        """Map a level (n, c, h, w) to outputs (n, cells × anchors, values), one for each of ``values``."""
         for index, layer in enumerate(self.tower):
             x = layer(x)  # (n, channels, h, w)
             if norms:
                 x = norms[index](x)
         # (n, h × w × anchors, values) each
-        return [by_place(self.get_submodule(name)(x), n) for name, n in zip(self.outputs, values, strict=True)]
+        return [by_cell(self.get_submodule(name)(x), n) for name, n in zip(self.outputs, values, strict=True)]
 
 
-def by_place(x: Tensor, values: int) -> Tensor:
-    """Put the values of each place and anchor next to each other: (n, anchors × values, h, w) to (n, all, values).
+def by_cell(x: Tensor, values: int) -> Tensor:
+    """Put the values of each cell and anchor next to each other: (n, anchors × values, h, w) to (n, all, values).
 
-    It copies a map of one place as well, so that an exported program need not ask whether there is one.
+    It copies a map of one cell as well, so that an exported program need not ask whether there is one.
     """
     return x.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format).view(x.shape[0], -1, values)
 
@@ -106,7 +106,7 @@ class Branch(nn.Module):
 
 
 class DenseHead(nn.Module):
-    """The head of a detector: on each level, values for each place and anchor.
+    """The head of a detector: on each level, values for each cell and anchor.
 
     Attributes:
         outputs: the names of the outputs, in order.
@@ -122,7 +122,7 @@ class DenseHead(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Map levels (n, c, h/2^k, w/2^k), finest first, to outputs (n, all anchors, values).
 
-        Anchors come level by level, finest first, place by place, row by row, as in torchvision.
+        Anchors come level by level, finest first, cell by cell, row by row, as in torchvision.
         """
         return tuple(output for name in self.branches for output in self.get_submodule(name)(maps))
 

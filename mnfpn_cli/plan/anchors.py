@@ -1,4 +1,4 @@
-"""What each level's anchors are, from settings: how many a place has, their sides, ratios and scales."""
+"""What each level's anchors are, from settings: how many a cell has, their sides, ratios and scales."""
 
 from collections.abc import Sequence
 
@@ -16,8 +16,8 @@ STRIDES_A_SIDE = 4
 """The side of a level's anchors, in strides of the level, where settings give no sizes (Lin et al. 2017, section 4)."""
 
 
-def anchors_per_place(head: DetectionSettings, levels: int) -> tuple[int, ...]:
-    """Return the number of anchors at a place of each level, finest first; of FCOS, one: the place itself.
+def anchors_per_cell(head: DetectionSettings, levels: int) -> tuple[int, ...]:
+    """Return the number of anchors at a cell of each level, finest first; of FCOS, one: the cell itself.
 
     Raises:
         SettingsError: where the settings give anchors to another number of levels, or levels that share their

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.plan.anchors import anchors_per_place
+from mnfpn_cli.plan.anchors import anchors_per_cell
 from mnfpn_cli.plan.backbone import BackbonePlan
 from mnfpn_cli.plan.layers import Activation, ConvPlan, LayerPlan, LinearPlan, Norm, NormPlan, SeparablePlan
 from mnfpn_cli.plan.pyramid import SHARED, PyramidPlan, level_sizes, stage_sizes
@@ -133,11 +133,11 @@ class BranchPlan:
 
 @dataclass(frozen=True, slots=True)
 class DensePlan:
-    """The head of a detector: on each level of a pyramid, values for each place and anchor.
+    """The head of a detector: on each level of a pyramid, values for each cell and anchor.
 
     Attributes:
         kind: ``retinanet``, ``fcos``, ``ssd``, ``ssdlite`` or ``rpn``.
-        anchors: the anchors of each place, for each level by name, finest first.
+        anchors: the anchors of each cell, for each level by name, finest first.
         values: the values for an anchor, for each output by name: as many as classes, 4 of a box, 1.
         branches: in the order in which they run.
     """
@@ -167,7 +167,7 @@ def plan_dense(head: DetectionSettings, pyramid: PyramidPlan) -> DensePlan:
     Raises:
         SettingsError: where its anchors do not match the levels of the pyramid.
     """
-    counts = anchors_per_place(head, len(pyramid.names))
+    counts = anchors_per_cell(head, len(pyramid.names))
     layers = _HeadLayers(head)
     branches: dict[str, tuple[str, ...]]
     values, branches = {OBJECTNESS: 1, BOXES: 4}, {"cls": (OBJECTNESS,), "box": (BOXES,)}

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from mnfpn_cli.documents.settings import Preset, PresetsDocument
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.plan.anchors import anchors_per_place
+from mnfpn_cli.plan.anchors import anchors_per_cell
 from mnfpn_cli.plan.backbone import Widths, plan_widths
 from mnfpn_cli.plan.levels import ChosenLevels, plan_levels, strides
 from mnfpn_cli.settings.backbones import ResNetSettings
@@ -73,7 +73,7 @@ def _check_parts(settings: NetworkSettings) -> None:
 
 def _check_detection(settings: NetworkSettings, head: DetectionSettings, channels: int) -> None:
     if settings.pyramid and settings.pyramid.top == "pool":
-        rule = f"must be 'lateral' with head.kind '{head.kind}': a 1×1 map of the whole image has no places"
+        rule = f"must be 'lateral' with head.kind '{head.kind}': a 1×1 map of the whole image has no cells"
         raise SettingsError("pyramid.top", rule, "'pool'")
     if not head.norm_shared:
         needs = "it is about the norms of convolutions that levels share"
@@ -92,7 +92,7 @@ def _check_detection(settings: NetworkSettings, head: DetectionSettings, channel
 
 
 def _check_anchors(head: DetectionSettings, levels: Sequence[str]) -> None:
-    counts = anchors_per_place(head, len(levels))
+    counts = anchors_per_cell(head, len(levels))
     if head.shared and len(set(counts)) > 1:
         rule = "must be false where levels have different numbers of anchors (head.anchors.ratios)"
         raise SettingsError("head.shared", rule, "true")

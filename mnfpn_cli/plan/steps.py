@@ -320,7 +320,7 @@ def _level_head_steps(branch: BranchPlan, level: LevelHeadPlan, name: str, size:
     for index, (output, layer) in enumerate(level.last):
         made, frees = layer_elements(layer, size), tower if index == len(level.last) - 1 else 0
         yield from _conv_steps(f"{path}.{output}", layer, size, size, again)
-        yield CopyStep("head", made, frees=made + frees)  # the values of a place come next to each other
+        yield CopyStep("head", made, frees=made + frees)  # the values of a cell come next to each other
 
 
 def layer_elements(layer: LayerPlan, output: Size) -> int:

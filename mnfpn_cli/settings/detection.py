@@ -17,7 +17,7 @@ BoxCount = Annotated[int, Field(strict=True, ge=1, le=1_000_000), unit("count")]
 class AnchorSettings(BaseModel):
     """Anchors on a grid (Ren et al. 2015, "Faster R-CNN", section 3.1.1), as torchvision's `AnchorGenerator` has them.
 
-    Each place of a level has an anchor for each scale and ratio. The side of its square is the size of the level times
+    Each cell of a level has an anchor for each scale and ratio. The side of its square is the size of the level times
     the scale, in whole pixels, cut off as torchvision's detectors do.
     """
 
@@ -40,7 +40,7 @@ class AnchorSettings(BaseModel):
 class DefaultBoxSettings(BaseModel):
     """Default boxes (Liu et al. 2016, "SSD", section 2.2), as torchvision's `DefaultBoxGenerator` has them.
 
-    Each place of a level has two squares, and two boxes for each ratio: one wide, one high.
+    Each cell of a level has two squares, and two boxes for each ratio: one wide, one high.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,7 +60,7 @@ class DefaultBoxSettings(BaseModel):
     max_scale: Annotated[PositiveNumber, Field(description="Scale of the coarsest level.")] = 0.9
     steps: Annotated[
         tuple[AnchorSide, ...] | None,
-        Field(description="AnchorSide from one place to the next, for each level; null for those of its map."),
+        Field(description="Pixels from one cell to the next, for each level; null for those of its map."),
     ] = None
     clip: Annotated[Switch, Field(description="Cut boxes off at the image.")] = True
 
@@ -125,14 +125,14 @@ class RetinaNetHead(DetectionSettings):
 
     kind: Annotated[Literal["retinanet"], Field(description="RetinaNet's head: classes and boxes for anchors.")]
     classes: Annotated[Channels, Field(description="Number of classes: scores for each anchor.")] = 91
-    anchors: Annotated[AnchorSettings, Field(description="Anchors of each place.")] = AnchorSettings()
+    anchors: Annotated[AnchorSettings, Field(description="Anchors of each cell.")] = AnchorSettings()
 
 
 class FCOSHead(DetectionSettings):
-    """FCOS's head: classes, boxes and centre-ness for each place, without anchors (Tian et al. 2019, section 3)."""
+    """FCOS's head: classes, boxes and centre-ness for each cell, without anchors (Tian et al. 2019, section 3)."""
 
-    kind: Annotated[Literal["fcos"], Field(description="FCOS's head: classes, boxes and centre-ness for places.")]
-    classes: Annotated[Channels, Field(description="Number of classes: scores for each place.")] = 91
+    kind: Annotated[Literal["fcos"], Field(description="FCOS's head: classes, boxes and centre-ness for cells.")]
+    classes: Annotated[Channels, Field(description="Number of classes: scores for each cell.")] = 91
     norm: HeadNorm = "group"
     conv_bias: ConvBias = True
 
@@ -146,7 +146,7 @@ class SSDHead(DetectionSettings):
     ] = 91
     depth: Depth = 0
     shared: Shared = False
-    anchors: Annotated[DefaultBoxSettings, Field(description="Default boxes of each place.")] = DefaultBoxSettings()
+    anchors: Annotated[DefaultBoxSettings, Field(description="Default boxes of each cell.")] = DefaultBoxSettings()
 
 
 class SSDLiteHead(SSDHead):
@@ -157,7 +157,7 @@ class SSDLiteHead(SSDHead):
     norm: HeadNorm = "batch"
     depthwise_norm: DepthwiseNorm = True
     activation: HeadActivation = "relu6"
-    anchors: Annotated[DefaultBoxSettings, Field(description="Default boxes of each place.")] = DefaultBoxSettings(
+    anchors: Annotated[DefaultBoxSettings, Field(description="Default boxes of each cell.")] = DefaultBoxSettings(
         min_scale=0.2, max_scale=0.95
     )
 
@@ -168,7 +168,7 @@ class RPNHead(DetectionSettings):
     kind: Annotated[Literal["rpn"], Field(description="A region proposal network's head: boxes with an object.")]
     depth: Depth = 1
     one_tower: OneTower = True
-    anchors: Annotated[AnchorSettings, Field(description="Anchors of each place.")] = AnchorSettings(scales=(2.0,))
+    anchors: Annotated[AnchorSettings, Field(description="Anchors of each cell.")] = AnchorSettings(scales=(2.0,))
 
 
 DetectionHead = RetinaNetHead | FCOSHead | SSDHead | SSDLiteHead | RPNHead

@@ -63,7 +63,7 @@ def test_shapes_has_its_levels_and_its_head(mnfpn: Mnfpn, preset: str) -> None:
         assert head is None
     text = mnfpn("shapes", "--preset", preset, *SIZE).out
     assert ("Logits" in text) == (preset in CLASSES and preset not in DETECTORS)
-    assert ("Anchors a place" in text) == (preset in DETECTORS)
+    assert ("Anchors a cell" in text) == (preset in DETECTORS)
     assert ("Level" in text) == bool(LEVELS[preset])
 
 

@@ -1,8 +1,8 @@
-"""The number of anchors a place, and what settings that do not match the levels say."""
+"""The number of anchors a cell, and what settings that do not match the levels say."""
 
 import pytest
 
-from mnfpn_cli.plan.anchors import anchor_sides, anchors_per_place, box_scales
+from mnfpn_cli.plan.anchors import anchor_sides, anchors_per_cell, box_scales
 from mnfpn_cli.settings.detection import (
     AnchorSettings,
     DefaultBoxSettings,
@@ -31,8 +31,8 @@ PER_LEVEL = DefaultBoxSettings(ratios=((2,), (2, 3), ()))
     ],
 )
 def test_a_place_has_an_anchor_for_each_scale_and_ratio(head: DetectionSettings, expected: tuple[int, ...]) -> None:
-    """A default box has two for each ratio, and two squares; a place of FCOS is its own anchor."""
-    assert anchors_per_place(head, levels=3) == expected
+    """A default box has two for each ratio, and two squares; a cell of FCOS is its own anchor."""
+    assert anchors_per_cell(head, levels=3) == expected
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ def test_a_place_has_an_anchor_for_each_scale_and_ratio(head: DetectionSettings,
 def test_anchors_for_another_number_of_levels_are_refused(head: DetectionSettings, message: str) -> None:
     """The message names the key, how many it must have, and how many it has."""
     with pytest.raises(SettingsError) as raised:
-        anchors_per_place(head, levels=3)
+        anchors_per_cell(head, levels=3)
     assert str(raised.value) == message
 
 
 def test_levels_that_share_convolutions_have_as_many_anchors() -> None:
     """One convolution cannot give scores of four anchors on one level, and of six on another."""
     with pytest.raises(SettingsError, match=r"head\.shared: must be false where levels have different numbers"):
-        anchors_per_place(SSDHead(kind="ssd", shared=True, anchors=PER_LEVEL), levels=3)
+        anchors_per_cell(SSDHead(kind="ssd", shared=True, anchors=PER_LEVEL), levels=3)
 
 
 def test_sides_are_cut_off_to_whole_pixels() -> None:

@@ -80,7 +80,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     ((RETINANET, "pyramid=null"), "must not be null with head.kind 'retinanet': it takes the pyramid's levels"),
     (
         ("head.kind=rpn", "pyramid.top=pool"),
-        "set pyramid.top: must be 'lateral' with head.kind 'rpn': a 1×1 map of the whole image has no places, got 'po",
+        "set pyramid.top: must be 'lateral' with head.kind 'rpn': a 1×1 map of the whole image has no cells, got 'po",
     ),
     ((RETINANET, "head.classes=0"), "set head.classes: must be at least 1, got 0"),
     (("head.kind=ssd", "head.classes=1"), "set head.classes: must be at least 2, got 1"),

@@ -92,7 +92,7 @@ def _head_table(head: HeadMaps, title: str) -> Table:
 def _anchors_table(head: HeadMaps) -> Table:
     """The anchors of a detector on each level."""
     of_classes = f", {counted(head.classes, 'class')}" if head.classes else ""
-    made = table(f"Head: {head.kind}{of_classes}", "Level", ">Map", ">Anchors a place", ">Anchors")
+    made = table(f"Head: {head.kind}{of_classes}", "Level", ">Map", ">Anchors a cell", ">Anchors")
     for one in head.maps:
         anchors = one.anchors or 0
         made.add_row(one.path, _map(one), str(anchors // (one.height * one.width)), count(anchors))
