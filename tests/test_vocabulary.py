@@ -33,7 +33,7 @@ RETIRED = {
 CELL = re.compile(r"\bcells?\b", re.IGNORECASE)
 """A cell is one position of a feature map, or of a table: never a run."""
 OF_MAPS = (
-    *("plan/", "audit/", "trace/", "documents/", "settings/", "export/", "report/"),
+    *("plan/", "audit/", "trace/", "documents/", "settings/", "export/", "report/", "network/", "detection/"),
     *("space/planned.py", "store/rows.py"),
 )
 """Where there are such cells."""
