@@ -70,7 +70,7 @@ class LevelShape:
 
 
 @dataclass(frozen=True, slots=True)
-class OutputShape:
+class HeadOutputShape:
     """An output of a head for one image: ``logits`` of each class, or a detector's values of each anchor."""
 
     name: str
@@ -95,7 +95,7 @@ class HeadShape:
     maps: tuple[tuple[str, MapShape], ...]
     anchors: tuple[int, ...]
     classes: int | None
-    outputs: tuple[OutputShape, ...]
+    outputs: tuple[HeadOutputShape, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +120,9 @@ def network_shapes(plan: NetworkPlan, input: NetworkInput) -> NetworkShapes:
 
 def _head(plan: HeadPlan, maps: tuple[tuple[str, MapShape], ...]) -> HeadShape:
     if not isinstance(plan, DensePlan):
-        return HeadShape(maps, (), plan.classes, (OutputShape(LOGITS, (plan.classes,)),))
+        return HeadShape(maps, (), plan.classes, (HeadOutputShape(LOGITS, (plan.classes,)),))
     anchors = tuple(count * shape.size.cells for (_, count), (_, shape) in zip(plan.anchors, maps, strict=True))
-    outputs = tuple(OutputShape(name, (sum(anchors), values)) for name, values in plan.values)
+    outputs = tuple(HeadOutputShape(name, (sum(anchors), values)) for name, values in plan.values)
     return HeadShape(maps, anchors, plan.classes if CLASSES in plan.outputs else None, outputs)
 
 

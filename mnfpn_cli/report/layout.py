@@ -11,7 +11,7 @@ from mnfpn_cli.plan.heads import LOGITS, BranchPlan, ClassifierPlan, DensePlan, 
 from mnfpn_cli.plan.layers import LayerPlan, SeparablePlan, halved
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.plan.pyramid import ONE_CELL, LevelPlan, PyramidPlan
-from mnfpn_cli.plan.shapes import MapShape, NetworkShapes, OutputShape, stage_map
+from mnfpn_cli.plan.shapes import HeadOutputShape, MapShape, NetworkShapes, stage_map
 from mnfpn_cli.plan.steps import MaxPoolStep, Walk, walk
 from mnfpn_cli.report.units import count, shape
 from mnfpn_cli.settings.network import Merge
@@ -80,7 +80,7 @@ class Votes:
 
 
 @dataclass(frozen=True, slots=True)
-class Branch:
+class DiagramBranch:
     """A branch of a detector's head, which takes all levels.
 
     Attributes:
@@ -111,7 +111,7 @@ class DiagramLayout:
     rows: tuple[DiagramRow, ...]
     resize: str
     votes: Votes | None
-    branches: tuple[Branch, ...]
+    branches: tuple[DiagramBranch, ...]
     notes: tuple[str, ...]
 
     @property
@@ -224,16 +224,16 @@ def _votes(head: LevelClassifiersPlan) -> Votes:
     return Votes("pool, dense" if head.pool else "dense", _logits(head.classes))
 
 
-def _branches(head: DensePlan, shapes: NetworkShapes) -> Iterator[Branch]:
+def _branches(head: DensePlan, shapes: NetworkShapes) -> Iterator[DiagramBranch]:
     outputs = {output.name: output for output in shapes.head.outputs} if shapes.head else {}
     for branch in head.branches:
         level, sharing = branch.levels[0], "shared" if len(branch.levels) == 1 else "one a level"
         tower = f"{len(level.tower)} × {_layer(level.tower[0])}, {_channels(level.tower[-1])}, " if level.tower else ""
         nodes = (_output(outputs[name], _layer(layer)) for name, layer in level.last)
-        yield Branch(branch.name, tower + sharing, tuple(nodes))
+        yield DiagramBranch(branch.name, tower + sharing, tuple(nodes))
 
 
-def _output(output: OutputShape, step: str) -> DiagramNode:
+def _output(output: HeadOutputShape, step: str) -> DiagramNode:
     anchors, values = output.shape
     return DiagramNode(output.name, f"{count(anchors)}×{values}", None, step, in_head=True)
 
