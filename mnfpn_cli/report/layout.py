@@ -80,7 +80,7 @@ class Votes:
 
 
 @dataclass(frozen=True, slots=True)
-class DrawnBranch:
+class DiagramBranch:
     """A branch of a detector's head, which takes all levels.
 
     Attributes:
@@ -111,7 +111,7 @@ class DiagramLayout:
     rows: tuple[DiagramRow, ...]
     resize: str
     votes: Votes | None
-    branches: tuple[DrawnBranch, ...]
+    branches: tuple[DiagramBranch, ...]
     notes: tuple[str, ...]
 
     @property
@@ -224,13 +224,13 @@ def _votes(head: LevelClassifiersPlan) -> Votes:
     return Votes("pool, dense" if head.pool else "dense", _logits(head.classes))
 
 
-def _branches(head: DensePlan, shapes: NetworkShapes) -> Iterator[DrawnBranch]:
+def _branches(head: DensePlan, shapes: NetworkShapes) -> Iterator[DiagramBranch]:
     outputs = {output.name: output for output in shapes.head.outputs} if shapes.head else {}
     for branch in head.branches:
         level, sharing = branch.levels[0], "shared" if len(branch.levels) == 1 else "one a level"
         tower = f"{len(level.tower)} × {_layer(level.tower[0])}, {_channels(level.tower[-1])}, " if level.tower else ""
         nodes = (_output(outputs[name], _layer(layer)) for name, layer in level.last)
-        yield DrawnBranch(branch.name, tower + sharing, tuple(nodes))
+        yield DiagramBranch(branch.name, tower + sharing, tuple(nodes))
 
 
 def _output(output: HeadOutputShape, step: str) -> DiagramNode:

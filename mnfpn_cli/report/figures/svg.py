@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from xml.etree.ElementTree import Element, indent, tostring
 
-from mnfpn_cli.report.layout import DrawnBranch, DiagramLayout, DiagramNode, Path, Votes
+from mnfpn_cli.report.layout import DiagramBranch, DiagramLayout, DiagramNode, Path, Votes
 
 FONTS = {"text": 12, "name": 13, "small": 11}
 """The size of text in pixels, by class."""
@@ -208,11 +208,11 @@ def _width(node: DiagramNode) -> float:
     return max(first + 24, text_width(node.shape, "text") + 24, WIDEST - NARROWER * halvings if node.stride else 0)
 
 
-def _branch_width(branch: DrawnBranch) -> float:
+def _branch_width(branch: DiagramBranch) -> float:
     return max(text_width(_branch_name(branch), "name"), text_width(branch.tower, "text")) + 24
 
 
-def _branch_name(branch: DrawnBranch) -> str:
+def _branch_name(branch: DiagramBranch) -> str:
     return f"head.{branch.name}"
 
 
