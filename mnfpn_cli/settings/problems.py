@@ -191,7 +191,7 @@ def _settings_problem(details: ErrorDetails) -> SettingsProblem:
         return _problem(path[:2], rule, as_json(got), _nearest_level(got))
     match details["type"]:
         case "extra_forbidden":
-            if rule := _rule_of_other_kind(path, kind):
+            if rule := _rule_of_other_kind(path, kind) or _rule_of_other_anchors(path, kind):
                 return _problem(path, rule, between=True)
             return _problem(path, "unknown key", hint=_nearest_key(path))
         case "union_tag_invalid":
@@ -218,6 +218,17 @@ def _rule_of_other_kind(path: KeyPath, kind: str) -> str:
     part, key = str(path[0]), path[1] if len(path) == 2 else None
     owners = [name for name, model in PARTS.get(part, {}).items() if key in model.model_fields]
     return f"is a key of {part}.kind {either(map(repr, owners), 'and')}, not of {kind!r}" if owners else ""
+
+
+def _rule_of_other_anchors(path: KeyPath, kind: str) -> str:
+    """Return the rule that a key breaks which the anchors of another kind of head have; empty where none have it."""
+    if len(path) != 3 or path[:2] != ("head", "anchors"):
+        return ""
+    anchors = {
+        name: model.model_fields["anchors"] for name, model in PARTS["head"].items() if "anchors" in model.model_fields
+    }
+    owners = [name for name, field in anchors.items() if path[2] in getattr(field.annotation, "model_fields", ())]
+    return f"is a key of the anchors of head.kind {either(map(repr, owners), 'and')}, not of {kind!r}" if owners else ""
 
 
 def _rule(kind: str, context: dict[str, Any], message: str) -> str:

@@ -62,14 +62,23 @@ def merge_sources(sources: Sequence[Source]) -> NetworkSettings:
 
 
 def value_problems(source: Source) -> list[Problem]:
-    """Return what is wrong with the value of a source whatever other sources give; rules between keys are left out."""
+    """Return what is wrong with the value of a source whatever other sources give; rules between keys are left out.
+
+    A value at a key that several kinds of a part have is wrong where it is with each of them.
+    """
     part, key = (*source.path, "", "")[:2]
     kinds = [kind for kind, model in PARTS.get(str(part), {}).items() if key in model.model_fields and key != "kind"]
-    sources = [*(Source("", kind, (part, "kind")) for kind in kinds[:1]), source]
+    found = [_problems([Source("", kind, (part, "kind")), source]) for kind in kinds] or [_problems([source])]
+    with_key = [problems for problems in found if not any(problem.between for problem in problems)]
+    fewest = min(with_key or found, key=len)
+    return [with_source(problem, [source]) for problem in fewest if not problem.between]
+
+
+def _problems(sources: Sequence[Source]) -> list[SettingsProblem]:
     try:
         NetworkSettings.model_validate(_merged(sources))
     except ValidationError as error:
-        return [with_source(problem, sources) for problem in describe(error) if not problem.between]
+        return describe(error)
     except UsageError:  # an index into stages that another source gives
         pass
     return []

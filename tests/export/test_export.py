@@ -162,6 +162,35 @@ def test_a_head_on_flattened_maps_is_exported(tmp_path: Path, format: Format) ->
     assert [(one.name, one.shape) for one in comparison.outputs] == [("logits", (2, 3))]
 
 
+@pytest.mark.parametrize("format", EACH_FORMAT)
+def test_the_outputs_of_a_detector_have_their_names(tmp_path: Path, format: Format) -> None:
+    """Those of torchvision, in its order; each was compared, at 9 anchors or 1 point a place of p2 and p3."""
+    head = {"classes": 3, "depth": 1, "channels": 8}
+    for kind, anchors, extra in (("retinanet", 9, ()), ("fcos", 1, (("bbox_ctrness", 1),))):
+        norm = {"norm_groups": 4} if kind == "fcos" else {}
+        detector = NetworkSettings.model_validate({**dict(SMALL), "head": {"kind": kind, **head, **norm}})
+        (comparison,) = exported(format, tmp_path / "out", settings=detector).checks
+        assert [(one.name, one.shape) for one in comparison.outputs] == [
+            (name, (2, anchors * (8 * 12 + 4 * 6), values))
+            for name, values in (("cls_logits", 3), ("bbox_regression", 4), *extra)
+        ]
+
+
+@needs_onnx
+def test_onnx_files_of_detectors_take_any_size_and_name_their_outputs(tmp_path: Path) -> None:
+    """The number of anchors follows the sides; also where each level has other anchors and convolutions."""
+    head = {"kind": "ssdlite", "classes": 3, "anchors": {"ratios": [[2], [2, 3]]}}
+    detector = NetworkSettings.model_validate({**dict(SMALL), "head": head})
+    result = exported("onnx", tmp_path / "out.onnx", dynamic=True, settings=detector)
+    assert len(result.checks) == 3
+    graph = pytest.importorskip("onnx").load(tmp_path / "out.onnx").graph
+    shapes = {value.name: [one.dim_value for one in value.type.tensor_type.shape.dim] for value in graph.output}
+    assert {name: (batch, values) for name, (batch, _, values) in shapes.items()} == {
+        "cls_logits": (2, 3),
+        "bbox_regression": (2, 4),
+    }
+
+
 @needs_onnx
 def test_onnx_refuses_more_weights_than_a_file_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before any work."""

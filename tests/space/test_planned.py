@@ -1,8 +1,10 @@
 """The runs of a space and their cost, computed from plans."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mnfpn_cli.errors import UsageError
 from mnfpn_cli.plan.cost import memory_needed, network_cost
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
@@ -77,6 +79,54 @@ def test_invalid_combinations_are_counted_by_reason() -> None:
         number for reason, number in planned.invalid.items() if "must not be 'none' with pyramid.merge" in reason
     ] == [4]
     assert [number for reason, number in planned.invalid.items() if "at least 32 pixels" in reason] == [6]
+
+
+def test_words_of_heads_are_axes() -> None:
+    """A value may be a list; one that only some kinds of head take is invalid with the others."""
+    space = space_of(
+        head__kind=["retinanet", "ssd"],
+        head__depth=[0, 2],
+        head__classes=[1, 21],
+        head__anchors__ratios=[[1.0, 2.0], [[2.0, 3.0]]],
+        size=["64"],
+    )
+    planned = plan_space(space, Budget())
+    heads = [one.run.settings.head.model_dump() for one in planned.runs]
+    named = [(head["kind"], head["depth"], head["classes"], head["anchors"]["ratios"]) for head in heads]
+    assert sorted(named) == [
+        *(("retinanet", depth, classes, (1.0, 2.0)) for depth in (0, 2) for classes in (1, 21)),
+        *(("ssd", depth, 21, ((2.0, 3.0),)) for depth in (0, 2)),
+    ]
+    assert sum(planned.invalid.values()) == 10
+    assert all("ratios" in reason or "classes" in reason for reason in planned.invalid)
+
+
+def test_a_key_of_a_kind_of_head_is_invalid_with_the_others() -> None:
+    """Also below its anchors; the reason names the kinds that have it."""
+    space = space_of(head__kind=["retinanet", "fcos", "ssd"], head__anchors__clip=[True, False], size=["64"])
+    planned = plan_space(space, Budget())
+    assert len(planned.runs) == 2
+    assert [(number, reason.rpartition(": ")[2]) for reason, number in planned.invalid.items()] == [
+        (2, "is a key of the anchors of head.kind 'ssd' and 'ssdlite', not of 'retinanet'"),
+        (2, "is a key of head.kind 'retinanet', 'ssd', 'ssdlite' and 'rpn', not of 'fcos'"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("head__depth", 33),
+        ("head__classes", 0),
+        ("head__norm", "layer"),
+        ("head__anchors__min_scale", 0),
+        ("head__anchors__sizes", []),
+        ("head__anchors__ratios", "wide"),
+    ],
+)
+def test_a_value_that_no_kind_of_head_takes_is_refused_at_once(key: str, value: object) -> None:
+    """Whatever kinds the other axes give."""
+    with pytest.raises(UsageError, match=f"^{key}: "):
+        space_of(head__kind=["ssd"], **{key: [value]}).check()
 
 
 def test_runs_over_the_budget_are_cut() -> None:
