@@ -7,6 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from mnfpn_cli.documents.audit import Audit
+from mnfpn_cli.network.network import build_meta
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.settings.network import NetworkSettings
 from tests.audit.traced import inspected
 
 IMAGE = (1, 3, 8, 8)
@@ -47,6 +50,22 @@ def test_a_clean_network_is_counted_and_not_accused() -> None:
     assert (audit.findings, audit.notes, audit.mode) == ((), (), "meta")
     assert (audit.called, audit.registered, audit.idle) == (6, 6, 0)
     assert audit.parameters.rows == audit.parameters.parameters == audit.parameters.state_dict == 36
+
+
+OWN_NORMS = {"kind": "retinanet", "norm": "batch", "norm_shared": False}
+
+
+@pytest.mark.parametrize(
+    "head", [OWN_NORMS, *({"kind": kind} for kind in ("retinanet", "fcos", "ssd", "ssdlite", "rpn"))]
+)
+@pytest.mark.parametrize("top_down", ["merged", "smoothed"])
+def test_a_detector_is_clean(head: dict[str, object], top_down: str) -> None:
+    """A tower that runs on all levels is one module, called several times; outputs (n, anchors, values) are no maps."""
+    values = {"head": head, "pyramid": {"top_down": top_down, "smooth_shared": True}, "padding": "same"}
+    found = inspected(build_meta(plan_network(NetworkSettings.model_validate(values))), (1, 3, 128, 160))
+    assert found.audit is not None
+    assert (found.audit.findings, found.audit.notes, found.pyramids) == ((), (), ())
+    assert found.audit.called == found.audit.registered
 
 
 def test_one_module_in_several_places_is_told_once_with_all_of_them() -> None:

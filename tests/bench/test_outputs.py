@@ -89,10 +89,16 @@ def test_a_runtime_whose_outputs_alone_are_not_finite_fails() -> None:
 
 
 def test_outputs_have_the_names_that_the_network_gives_them() -> None:
-    """Levels of a network from settings, keys of an external one, positions where a runtime returns its own object."""
+    """Those of the settings, keys of an external network, positions where a runtime returns an object of its own."""
     ours = build_meta(plan_network(NetworkSettings()))
     maps: list[Tensor] = [torch.zeros(1)] * 4
     assert [name for name, _ in named_outputs(ours, maps, maps)] == ["p2", "p3", "p4", "p5"]
+    detector = NetworkSettings.model_validate({"head": {"kind": "fcos"}})
+    names = [name for name, _ in named_outputs(build_meta(plan_network(detector)), maps[:3], maps[:3])]
+    assert names == ["cls_logits", "bbox_regression", "bbox_ctrness"]
+    detector = NetworkSettings.model_validate({"head": {"kind": "fcos"}})
+    names = [name for name, _ in named_outputs(build_meta(plan_network(detector)), maps[:3], maps[:3])]
+    assert names == ["cls_logits", "bbox_regression", "bbox_ctrness"]
     other = nn.Identity()
     assert [name for name, _ in named_outputs(other, {"boxes": maps[:2]}, maps[:2])] == ["boxes.0", "boxes.1"]
     assert [name for name, _ in named_outputs(other, maps[0], maps[:1])] == ["0"]
